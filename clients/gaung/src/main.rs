@@ -1,0 +1,2 @@
+//! gaung
+fn main() {}

@@ -1,0 +1,5 @@
+//! Sans-IO engines.
+
+mod transmit;
+
+pub use transmit::{Destination, Transmit};

@@ -1,0 +1,275 @@
+//! A block: messages with the table of their authors; the common part of a run and of a DATA datagram.
+//!
+//! ```text
+//! base_time u64 (µs since 1970) | count u16 | author_count u16
+//! author_count × ( device_id 16 | client_id 16 )
+//! count × ( author u16 | content_type u8 | flags u8 = 0 | client_seq u64 | sent_at u32 (µs after base_time) | len u32 | payload )
+//! ```
+
+use std::collections::HashMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    content::ContentType,
+    id::{ClientId, ClientSeq, DeviceId, Seq},
+    limits::{MAX_BLOCK_MESSAGES, MAX_PAYLOAD},
+    wire::{DecodeError, Reader},
+};
+
+/// Bytes before the author table.
+pub const BLOCK_HEADER: usize = 12;
+/// Bytes of one author.
+pub const AUTHOR: usize = 32;
+/// Bytes of one message besides its payload.
+pub const MESSAGE_HEADER: usize = 20;
+
+/// Who published a message: the device identifies the person, the client the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Author {
+    /// The device, or [`DeviceId::NONE`].
+    pub device: DeviceId,
+    /// The publishing process.
+    pub client: ClientId,
+}
+
+/// The relay's clock at the append, µs since 1970; for display only, never compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct SentAt(pub u64);
+
+/// One message of a block, borrowed from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRef<'a> {
+    /// Who published it.
+    pub author: Author,
+    /// The author's own count.
+    pub client_seq: ClientSeq,
+    /// Kind of the payload.
+    pub content_type: ContentType,
+    /// When it was appended.
+    pub sent_at: SentAt,
+    /// 0 to [`MAX_PAYLOAD`] bytes, opaque.
+    pub payload: &'a [u8],
+}
+
+/// One message with its place, owning its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// Who published it.
+    pub author: Author,
+    /// The author's own count.
+    pub client_seq: ClientSeq,
+    /// Kind of the payload.
+    pub content_type: ContentType,
+    /// When it was appended.
+    pub sent_at: SentAt,
+    /// 0 to [`MAX_PAYLOAD`] bytes, opaque.
+    pub payload: Bytes,
+}
+
+impl MessageRef<'_> {
+    /// The same message, its payload a slice of `owner`, which must be the bytes that the block was parsed from.
+    #[must_use]
+    pub fn to_message(self, seq: Seq, owner: &Bytes) -> Message {
+        Message {
+            seq,
+            author: self.author,
+            client_seq: self.client_seq,
+            content_type: self.content_type,
+            sent_at: self.sent_at,
+            payload: owner.slice_ref(self.payload),
+        }
+    }
+}
+
+/// A block whose every field has been checked; iterating cannot fail.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
+    base_time: u64,
+    count: u16,
+    authors: &'a [u8],
+    messages: &'a [u8],
+}
+
+impl<'a> Block<'a> {
+    /// Checks all of `bytes`, which is one whole block and nothing else.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if a length, an author index or a flag is wrong, or the block has no message.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let base_time = reader.u64()?;
+        let count = reader.u16()?;
+        let author_count = reader.u16()?;
+        if count == 0 {
+            return Err(DecodeError::Field("message count"));
+        }
+        let authors = reader.take(usize::from(author_count) * AUTHOR)?;
+        let messages = reader.rest();
+        for _ in 0..count {
+            let (author, _) = read_message(&mut reader)?;
+            if author >= author_count {
+                return Err(DecodeError::Field("author index"));
+            }
+        }
+        reader.end()?;
+        Ok(Self { base_time, count, authors, messages })
+    }
+
+    /// How many messages; at least 1.
+    #[must_use]
+    pub const fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// The messages in seq order.
+    pub fn messages(&self) -> impl Iterator<Item = MessageRef<'a>> + use<'a> {
+        let block = *self;
+        let mut reader = Reader::new(block.messages);
+        (0..block.count).map(move |_| {
+            let (author, raw) = read_message(&mut reader).expect("parse has walked these bytes");
+            MessageRef {
+                author: block.author(author),
+                client_seq: raw.client_seq,
+                content_type: raw.content_type,
+                sent_at: SentAt(block.base_time.saturating_add(u64::from(raw.sent_at_delta))),
+                payload: raw.payload,
+            }
+        })
+    }
+
+    /// The authors in table order.
+    pub fn authors(&self) -> impl Iterator<Item = Author> + use<'a> {
+        let block = *self;
+        (0..block.authors.len() / AUTHOR).map(move |i| block.author(i as u16))
+    }
+
+    fn author(&self, index: u16) -> Author {
+        let mut reader = Reader::new(&self.authors[usize::from(index) * AUTHOR..]);
+        let mut next = || reader.array().expect("parse has compared the index with the table");
+        Author { device: DeviceId(next()), client: ClientId(next()) }
+    }
+}
+
+/// Builds a block message by message.
+#[derive(Debug, Default)]
+pub struct BlockBuilder {
+    base_time: u64,
+    authors: Vec<Author>,
+    index: HashMap<Author, u16>,
+    count: u16,
+    messages: BytesMut,
+}
+
+impl BlockBuilder {
+    /// Empty.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends one message.
+    ///
+    /// The first message's `sent_at` is the base; an earlier one later on is set to it, one more than 71 minutes
+    /// later is set to that.
+    /// # Panics
+    /// If the block is full ([`BlockBuilder::is_full`]) or the payload is over [`MAX_PAYLOAD`].
+    pub fn push(&mut self, message: &MessageRef<'_>) {
+        assert!(!self.is_full(), "the caller closes a full block");
+        assert!(message.payload.len() <= MAX_PAYLOAD, "the caller has checked the payload's length");
+        if self.count == 0 {
+            self.base_time = message.sent_at.0;
+        }
+        let next = self.authors.len() as u16;
+        let author = *self.index.entry(message.author).or_insert(next);
+        if author == next {
+            self.authors.push(message.author);
+        }
+        let delta = message.sent_at.0.saturating_sub(self.base_time);
+        self.messages.reserve(MESSAGE_HEADER + message.payload.len());
+        self.messages.put_u16(author);
+        self.messages.put_u8(message.content_type.to_byte());
+        self.messages.put_u8(0);
+        self.messages.put_u64(message.client_seq.0);
+        self.messages.put_u32(u32::try_from(delta).unwrap_or(u32::MAX));
+        self.messages.put_u32(message.payload.len() as u32);
+        self.messages.put_slice(message.payload);
+        self.count += 1;
+    }
+
+    /// Encoded length now.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        BLOCK_HEADER + self.authors.len() * AUTHOR + self.messages.len()
+    }
+
+    /// Encoded length after such a message.
+    #[must_use]
+    pub fn encoded_len_with(&self, author: &Author, payload_len: usize) -> usize {
+        let author_len = if self.index.contains_key(author) { 0 } else { AUTHOR };
+        self.encoded_len() + author_len + MESSAGE_HEADER + payload_len
+    }
+
+    /// How many messages.
+    #[must_use]
+    pub const fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether the count field can hold no more.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.count as usize >= MAX_BLOCK_MESSAGES
+    }
+
+    /// Writes the block.
+    pub fn write(&self, out: &mut impl BufMut) {
+        out.put_u64(self.base_time);
+        out.put_u16(self.count);
+        out.put_u16(self.authors.len() as u16);
+        for author in &self.authors {
+            out.put_slice(author.device.as_bytes());
+            out.put_slice(author.client.as_bytes());
+        }
+        out.put_slice(&self.messages);
+    }
+
+    /// Empties it for the next block, keeping its memory.
+    pub fn clear(&mut self) {
+        self.authors.clear();
+        self.index.clear();
+        self.messages.clear();
+        self.count = 0;
+    }
+}
+
+struct RawMessage<'a> {
+    client_seq: ClientSeq,
+    content_type: ContentType,
+    sent_at_delta: u32,
+    payload: &'a [u8],
+}
+
+fn read_message<'a>(reader: &mut Reader<'a>) -> Result<(u16, RawMessage<'a>), DecodeError> {
+    let author = reader.u16()?;
+    let content_type = ContentType::from_byte(reader.u8()?);
+    if reader.u8()? != 0 {
+        return Err(DecodeError::Field("message flags"));
+    }
+    let client_seq = ClientSeq(reader.u64()?);
+    let sent_at_delta = reader.u32()?;
+    let len = reader.u32()? as usize;
+    if len > MAX_PAYLOAD {
+        return Err(DecodeError::TooLong { limit: MAX_PAYLOAD });
+    }
+    let payload = reader.take(len)?;
+    Ok((author, RawMessage { client_seq, content_type, sent_at_delta, payload }))
+}

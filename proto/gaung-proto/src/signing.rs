@@ -1,0 +1,132 @@
+//! What is signed and by whom: a device's calls to the registry, and the registry's tickets (Ed25519, RFC 8032).
+
+use bytes::Bytes;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use prost::Message as _;
+
+use crate::{
+    id::{DeviceId, GroupId},
+    pb::registry as pb,
+};
+
+/// A signature or ticket that gives no right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SigningError {
+    /// A key, nonce or signature has the wrong length or is no key.
+    #[error("the signature is malformed")]
+    Malformed,
+    /// The signature does not fit.
+    #[error("the signature does not verify")]
+    Forged,
+    /// The ticket is for another group or device.
+    #[error("the ticket is for another group or device")]
+    Other,
+    /// The ticket has run out.
+    #[error("the ticket has expired; join the group again")]
+    Expired,
+}
+
+/// The calls that a device signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// DeleteGroup.
+    Delete,
+    /// ResetGroup.
+    Reset,
+    /// RevokeInvite; the subject is the code, the group id is zero.
+    Revoke,
+    /// RedeemInvite; the subject is the code, the group id is zero.
+    Redeem,
+}
+
+impl Method {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Reset => "reset",
+            Self::Revoke => "revoke",
+            Self::Redeem => "redeem",
+        }
+    }
+}
+
+/// Signs one call with the registry's `nonce`.
+#[must_use]
+pub fn sign_call(
+    key: &SigningKey,
+    method: Method,
+    group: GroupId,
+    nonce: &Bytes,
+    subject: &str,
+) -> pb::DeviceSignature {
+    let signature = key.sign(&call_bytes(method, group, nonce, subject));
+    pb::DeviceSignature {
+        public_key: Bytes::copy_from_slice(key.verifying_key().as_bytes()),
+        nonce: nonce.clone(),
+        signature: Bytes::copy_from_slice(&signature.to_bytes()),
+    }
+}
+
+/// Checks a signed call; that the nonce is the registry's and unused is the caller's part. Gives the device.
+///
+/// # Errors
+/// [`SigningError::Malformed`] or [`SigningError::Forged`].
+pub fn verify_call(
+    signed: &pb::DeviceSignature,
+    method: Method,
+    group: GroupId,
+    subject: &str,
+) -> Result<DeviceId, SigningError> {
+    let message = call_bytes(method, group, &signed.nonce, subject);
+    let key = verify(&signed.public_key, &signed.signature, &message)?;
+    Ok(DeviceId::of_public_key(key.as_bytes()))
+}
+
+/// Issues the right of `device` to use `group` until `expires_unix_ms`; the result is an encoded `SignedTicket`.
+#[must_use]
+pub fn issue_ticket(key: &SigningKey, group: GroupId, device: DeviceId, expires_unix_ms: i64) -> Bytes {
+    let ticket = pb::Ticket { group_id: group.into(), device_id: device.into(), expires_unix_ms }.encode_to_vec();
+    let signature = key.sign(&ticket_bytes(&ticket));
+    let signed = pb::SignedTicket { ticket: ticket.into(), signature: Bytes::copy_from_slice(&signature.to_bytes()) };
+    signed.encode_to_vec().into()
+}
+
+/// Checks that `ticket` lets `device` use `group` at `now_unix_ms`.
+///
+/// # Errors
+/// [`SigningError`], each case.
+pub fn verify_ticket(
+    registry_key: &[u8],
+    ticket: &[u8],
+    group: GroupId,
+    device: DeviceId,
+    now_unix_ms: i64,
+) -> Result<(), SigningError> {
+    let signed = pb::SignedTicket::decode(ticket).map_err(|_| SigningError::Malformed)?;
+    verify(registry_key, &signed.signature, &ticket_bytes(&signed.ticket))?;
+    let ticket = pb::Ticket::decode(signed.ticket).map_err(|_| SigningError::Malformed)?;
+    if ticket.group_id != group.as_bytes()[..] || ticket.device_id != device.as_bytes()[..] {
+        return Err(SigningError::Other);
+    }
+    if ticket.expires_unix_ms < now_unix_ms {
+        return Err(SigningError::Expired);
+    }
+    Ok(())
+}
+
+fn call_bytes(method: Method, group: GroupId, nonce: &[u8], subject: &str) -> Vec<u8> {
+    let method = method.name().as_bytes();
+    [b"gaung-v1\0", method, b"\0", group.as_bytes(), nonce, subject.as_bytes()].concat()
+}
+
+fn ticket_bytes(ticket: &[u8]) -> Vec<u8> {
+    [b"gaung-ticket-v1\0", ticket].concat()
+}
+
+fn verify(public_key: &[u8], signature: &[u8], message: &[u8]) -> Result<VerifyingKey, SigningError> {
+    let key: &[u8; 32] = public_key.try_into().map_err(|_| SigningError::Malformed)?;
+    let key = VerifyingKey::from_bytes(key).map_err(|_| SigningError::Malformed)?;
+    let signature = Signature::from_slice(signature).map_err(|_| SigningError::Malformed)?;
+    key.verify_strict(message, &signature).map_err(|_| SigningError::Forged)?;
+    Ok(key)
+}

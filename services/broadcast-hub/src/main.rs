@@ -1,0 +1,2 @@
+//! broadcast-hub
+fn main() {}

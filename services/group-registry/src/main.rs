@@ -1,0 +1,2 @@
+//! group-registry
+fn main() {}

@@ -1,0 +1,2 @@
+//! multicast-relay
+fn main() {}
