@@ -1,0 +1,43 @@
+//! Whether a service serves: one switch that health over gRPC and `/healthz` both read.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// A shared switch, off at first. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<watch::Sender<bool>>);
+
+impl Readiness {
+    /// Not ready.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Everything is bound and recovered: health answers SERVING from now on.
+    pub fn ready(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Draining, or a part that is needed is gone: health answers `NOT_SERVING` from now on.
+    pub fn not_ready(&self) {
+        self.0.send_replace(false);
+    }
+
+    /// The switch's state.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
