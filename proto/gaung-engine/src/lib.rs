@@ -1,5 +1,7 @@
 //! Sans-IO engines.
 
+mod ring;
 mod transmit;
 
+pub use ring::{HotRing, Pushed, Read};
 pub use transmit::{Destination, Transmit};

@@ -1,0 +1,217 @@
+//! The hot ring: a group's newest runs in memory, bounded in bytes, read by any number of cursors.
+
+use std::collections::VecDeque;
+
+use gaung_proto::{Seq, run::Run};
+
+/// The newest runs of one log, without a hole, at most a budget of bytes.
+///
+/// The oldest runs are dropped above the budget; the newest one always stays, however long it is. The ring compares
+/// seqs only: at another log id its owner calls [`HotRing::clear_to`] first.
+#[derive(Debug)]
+pub struct HotRing {
+    runs: VecDeque<Run>,
+    head: Seq,
+    bytes: usize,
+    budget_bytes: usize,
+}
+
+/// What a push did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// The run continues the ring.
+    Appended,
+    /// The ring had all of it already; nothing changed.
+    Known,
+    /// The run left a hole: the ring was emptied and now holds this run alone.
+    Reset,
+}
+
+/// What [`HotRing::read_from`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// At least one run. The first holds the seq asked for and may begin before it; each shares the ring's bytes.
+    Runs(Vec<Run>),
+    /// The seq is older than the ring.
+    Trimmed {
+        /// First seq that the ring still has, or the next one to be logged if it is empty.
+        oldest: Seq,
+    },
+    /// The seq was not logged yet.
+    AtHead,
+}
+
+impl HotRing {
+    /// An empty ring before seq 1 that holds at most `budget_bytes` (or one run).
+    #[must_use]
+    pub const fn new(budget_bytes: usize) -> Self {
+        Self { runs: VecDeque::new(), head: Seq::ZERO, bytes: 0, budget_bytes }
+    }
+
+    /// Adds a run at the head and drops the oldest runs above the budget.
+    ///
+    /// A run that begins at or before the head and ends after it is kept whole: its readers drop what they have.
+    pub fn push(&mut self, run: Run) -> Pushed {
+        if run.last_seq() <= self.head && self.head != Seq::ZERO {
+            return Pushed::Known;
+        }
+        let pushed = if run.first_seq() <= self.head.next() { Pushed::Appended } else { Pushed::Reset };
+        if pushed == Pushed::Reset {
+            self.clear_to(run.first_seq());
+        }
+        self.head = run.last_seq();
+        self.bytes += cost(&run);
+        self.runs.push_back(run);
+        while self.bytes > self.budget_bytes && self.runs.len() > 1 {
+            self.drop_oldest();
+        }
+        pushed
+    }
+
+    /// Empties the ring; `next` (from 1) is the seq that will come next.
+    pub fn clear_to(&mut self, next: Seq) {
+        self.runs.clear();
+        self.bytes = 0;
+        self.head = Seq(next.0.saturating_sub(1));
+    }
+
+    /// The newest seq, [`Seq::ZERO`] before the first.
+    #[must_use]
+    pub const fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// The first seq held; `None` if the ring is empty.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Seq> {
+        self.runs.front().map(Run::first_seq)
+    }
+
+    /// Bytes held, with the ring's own bookkeeping.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The runs from the one that holds `seq`, until `budget_bytes` of encoded runs are reached; at least one.
+    #[must_use]
+    pub fn read_from(&self, seq: Seq, budget_bytes: usize) -> Read {
+        let seq = seq.max(Seq::FIRST);
+        if seq > self.head {
+            return Read::AtHead;
+        }
+        let Some(first) = self.index_holding(seq) else {
+            return Read::Trimmed { oldest: self.oldest().unwrap_or_else(|| self.head.next()) };
+        };
+        let mut left = budget_bytes;
+        let mut runs = Vec::new();
+        for run in self.runs.range(first..) {
+            let len = run.as_bytes().len();
+            if !runs.is_empty() && len > left {
+                break;
+            }
+            left = left.saturating_sub(len);
+            runs.push(run.clone());
+        }
+        Read::Runs(runs)
+    }
+
+    /// The run that holds `seq`; `None` if it is older than the ring or was not logged yet.
+    #[must_use]
+    pub fn run_holding(&self, seq: Seq) -> Option<&Run> {
+        self.index_holding(seq).and_then(|index| self.runs.get(index))
+    }
+
+    fn index_holding(&self, seq: Seq) -> Option<usize> {
+        let index = self.runs.partition_point(|run| run.last_seq() < seq);
+        self.runs.get(index).filter(|run| run.first_seq() <= seq).map(|_| index)
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(run) = self.runs.pop_front() {
+            self.bytes -= cost(&run);
+        }
+    }
+}
+
+const fn cost(run: &Run) -> usize {
+    run.as_bytes().len() + size_of::<Run>()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use gaung_proto::{
+        ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId,
+        block::{Author, BlockBuilder, MessageRef, SentAt},
+        run::RunHeader,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_reader_gets_the_run_that_holds_its_seq_and_those_after_it() {
+        let mut ring = HotRing::new(1 << 20);
+        for base in [1, 11, 21] {
+            assert_eq!(ring.push(run(base, 10, 8)), Pushed::Appended);
+        }
+        assert_eq!(ring.head(), Seq(30));
+        assert_eq!(firsts(&ring.read_from(Seq(15), 1 << 20)), [11, 21]);
+        assert_eq!(firsts(&ring.read_from(Seq(20), 1)), [11], "one run whatever the budget");
+        assert_eq!(firsts(&ring.read_from(Seq(0), 1 << 20)), [1, 11, 21]);
+        assert_eq!(ring.read_from(Seq(31), 1 << 20), Read::AtHead);
+        assert_eq!(ring.run_holding(Seq(10)).unwrap().first_seq(), Seq(1));
+        assert!(ring.run_holding(Seq(31)).is_none());
+    }
+
+    #[test]
+    fn whole_runs_go_above_the_budget_but_never_the_newest() {
+        let one = cost(&run(1, 10, 100));
+        let mut ring = HotRing::new(2 * one);
+        for base in [1, 11, 21] {
+            ring.push(run(base, 10, 100));
+        }
+        assert_eq!(ring.oldest(), Some(Seq(11)));
+        assert_eq!(ring.bytes(), 2 * one);
+        assert_eq!(ring.read_from(Seq(10), 1 << 20), Read::Trimmed { oldest: Seq(11) });
+        let mut tiny = HotRing::new(1);
+        tiny.push(run(1, 10, 100));
+        assert_eq!(firsts(&tiny.read_from(Seq(1), 1)), [1]);
+    }
+
+    #[test]
+    fn a_hole_resets_a_repeat_is_known_an_overlap_continues() {
+        let mut ring = HotRing::new(1 << 20);
+        ring.clear_to(Seq(5));
+        assert_eq!(ring.read_from(Seq(4), 1), Read::Trimmed { oldest: Seq(5) });
+        assert_eq!(ring.push(run(3, 5, 8)), Pushed::Appended, "it begins before the seq asked for");
+        assert_eq!(ring.push(run(3, 5, 8)), Pushed::Known);
+        assert_eq!(ring.push(run(6, 5, 8)), Pushed::Appended);
+        assert_eq!(firsts(&ring.read_from(Seq(7), 1 << 20)), [3, 6]);
+        assert_eq!(ring.push(run(20, 1, 8)), Pushed::Reset);
+        assert_eq!((ring.oldest(), ring.head()), (Some(Seq(20)), Seq(20)));
+        ring.clear_to(Seq::FIRST);
+        assert_eq!((ring.oldest(), ring.head(), ring.bytes()), (None, Seq::ZERO, 0));
+    }
+
+    fn firsts(read: &Read) -> Vec<u64> {
+        let Read::Runs(runs) = read else { panic!("{read:?}") };
+        runs.iter().map(|run| run.first_seq().0).collect()
+    }
+
+    fn run(base: u64, count: u64, payload_len: usize) -> Run {
+        let mut block = BlockBuilder::new();
+        for i in 0..count {
+            block.push(&MessageRef {
+                author: Author { device: DeviceId::NONE, client: ClientId([1; 16]) },
+                client_seq: ClientSeq(base + i),
+                content_type: ContentType::Text,
+                sent_at: SentAt(7),
+                payload: &vec![b'x'; payload_len],
+            });
+        }
+        let header = RunHeader { group: GroupId([2; 16]), log: LogId(3), epoch: Epoch(1), base_seq: Seq(base) };
+        Run::encode(header, &block)
+    }
+}
