@@ -1,0 +1,40 @@
+//! The programs under test, built by cargo so that none is stale or missing.
+
+use std::{
+    collections::HashMap,
+    env,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// Path of the program `name`, of the same profile and target folder as the running test.
+///
+/// The whole workspace is named, so that features are those of `cargo test --workspace` and nothing is built twice.
+/// Asks cargo once per test process; cargo's own lock makes parallel test processes wait for one another.
+/// # Panics
+/// If the build fails or makes no such program.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    static PROGRAMS: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(build);
+    programs.get(name).unwrap_or_else(|| panic!("cargo built no program {name}")).clone()
+}
+
+fn build() -> HashMap<String, PathBuf> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--bins", "--message-format=json"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let output = cargo.stderr(Stdio::inherit()).output().expect("cargo can be started");
+    assert!(output.status.success(), "cargo build of the programs under test failed");
+    output.stdout.split(|&b| b == b'\n').filter_map(executable).collect()
+}
+
+fn executable(line: &[u8]) -> Option<(String, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let path = message.get("executable")?.as_str()?;
+    let name = message.get("target")?.get("name")?.as_str()?;
+    Some((name.to_owned(), path.into()))
+}

@@ -1,0 +1,70 @@
+//! Tests that need root, namespaces, Docker or a browser: skipped loudly on a user's machine, failed in CI.
+
+use std::{env, process::Command};
+
+/// Something a test needs from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Root, and `ip netns`.
+    Namespaces,
+    /// `tcpdump`.
+    Tcpdump,
+    /// A Docker daemon and `docker-compose` or `docker compose`.
+    Compose,
+    /// `python3`.
+    Python,
+    /// `python3` with grpcio and grpcio-reflection.
+    PythonGrpc,
+}
+
+impl Need {
+    fn check(self) -> Result<(), String> {
+        match self {
+            Self::Namespaces => {
+                if !nix::unistd::Uid::effective().is_root() {
+                    return Err("it needs root".to_owned());
+                }
+                succeeds("ip", &["netns", "list"])
+            }
+            Self::Tcpdump => succeeds("tcpdump", &["--version"]),
+            Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
+                succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
+            }),
+            Self::Python => succeeds("python3", &["--version"]),
+            Self::PythonGrpc => succeeds(&python(), &["-c", "import grpc, grpc_reflection"]),
+        }
+    }
+}
+
+/// The Python of tests: `GAUNG_TEST_PYTHON`, else `python3`.
+#[must_use]
+pub fn python() -> String {
+    env::var("GAUNG_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+/// True if the machine has all of `needs`. Otherwise says loudly what is skipped and gives false, or fails where `CI=true`.
+///
+/// # Panics
+/// In CI, if something is missing.
+#[must_use]
+pub fn has(test: &str, needs: &[Need]) -> bool {
+    let missing: Vec<_> =
+        needs.iter().filter_map(|need| need.check().err().map(|why| format!("{need:?}: {why}"))).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = missing.join("; ");
+    assert!(env::var("CI").as_deref() != Ok("true"), "{test} cannot run, and CI skips nothing: {missing}");
+    eprintln!("\n*** SKIPPED: {test} ***\n*** {missing} ***\n");
+    false
+}
+
+fn succeeds(program: &str, args: &[&str]) -> Result<(), String> {
+    match Command::new(program).args(args).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            Err(format!("`{program} {}` failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+        }
+        Err(error) => Err(format!("`{program}` cannot be started: {error}")),
+    }
+}
