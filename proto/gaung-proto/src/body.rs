@@ -275,6 +275,59 @@ impl Status {
     }
 }
 
+/// PARITY: one shard over the `k` first-sent DATA datagrams from `first_pkt` on (Reed–Solomon, `r` shards a block).
+///
+/// `first_pkt u32 | k u8 | r u8 | index u8 | reserved u8 = 0 | shard, 16 to 1272 B and even`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parity<'a> {
+    /// Pkt of the block's first datagram; at least 1.
+    pub first_pkt: Pkt,
+    /// Datagrams of the block, 1 to [`Parity::MAX_BLOCK`].
+    pub k: u8,
+    /// Parity shards made for the block; `k + r` is at most 255.
+    pub r: u8,
+    /// Which of them, below `r`.
+    pub index: u8,
+    /// The shard; what it is computed over is drawn in `WIRE.md`.
+    pub shard: &'a [u8],
+}
+
+impl<'a> Parity<'a> {
+    /// Most datagrams of one block.
+    pub const MAX_BLOCK: u8 = 64;
+    /// Bytes of a lost datagram's fields at the front of each shard.
+    pub const SHARD_FIELDS: usize = 16;
+
+    /// # Errors
+    /// [`DecodeError`] if any field is wrong.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let first_pkt = Pkt(reader.u32()?);
+        let [k, r, index, reserved] = reader.array()?;
+        let shard = reader.rest();
+        if first_pkt.0 == 0 || first_pkt >= Pkt::FIRST_OTHER {
+            return Err(DecodeError::Field("first pkt"));
+        }
+        if k == 0 || k > Self::MAX_BLOCK || k.checked_add(r).is_none() || index >= r || reserved != 0 {
+            return Err(DecodeError::Field("block"));
+        }
+        if shard.len() > Self::SHARD_FIELDS + MAX_DATA_BODY {
+            return Err(DecodeError::TooLong { limit: Self::SHARD_FIELDS + MAX_DATA_BODY });
+        }
+        if shard.len() < Self::SHARD_FIELDS || !shard.len().is_multiple_of(2) {
+            return Err(DecodeError::Field("shard length"));
+        }
+        Ok(Self { first_pkt, k, r, index, shard })
+    }
+
+    /// Writes the body.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.put_u32(self.first_pkt.0);
+        out.put_slice(&[self.k, self.r, self.index, 0]);
+        out.put_slice(self.shard);
+    }
+}
+
 /// PROBE, question (no RESPONSE flag) and answer alike, so that an answer is never longer than what asked for it.
 /// A question also makes the relay send a heartbeat soon, by which the member learns whether it hears multicast.
 ///

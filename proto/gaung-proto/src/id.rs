@@ -70,7 +70,7 @@ macro_rules! hex_display {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let error = || IdError { what: $what, expected: "32 hexadecimal digits" };
-                if text.len() != 32 || !text.is_ascii() {
+                if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
                     return Err(error());
                 }
                 u128::from_str_radix(text, 16).map(|n| Self(n.to_be_bytes())).map_err(|_| error())
