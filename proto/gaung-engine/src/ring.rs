@@ -75,6 +75,11 @@ impl HotRing {
         self.head = Seq(next.0.saturating_sub(1));
     }
 
+    /// Changes the budget; takes effect at the next push.
+    pub const fn set_budget(&mut self, budget_bytes: usize) {
+        self.budget_bytes = budget_bytes;
+    }
+
     /// The newest seq, [`Seq::ZERO`] before the first.
     #[must_use]
     pub const fn head(&self) -> Seq {

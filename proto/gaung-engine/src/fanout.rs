@@ -1,0 +1,405 @@
+//! A hub session's side of the fan-out: one cursor for each of its groups, and what the next write consists of.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use gaung_proto::{GroupId, Seq};
+
+/// Limits of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FanoutLimits {
+    /// Encoded bytes of one write, about.
+    pub write_bytes: usize,
+    /// Slices of one write; at least 2.
+    pub write_slices: usize,
+    /// Control frames that may wait; at the limit the session ends.
+    pub control_bytes: usize,
+}
+
+impl Default for FanoutLimits {
+    fn default() -> Self {
+        Self { write_bytes: 256 * 1024, write_slices: 64, control_bytes: 1024 * 1024 }
+    }
+}
+
+/// What a session writes for one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The shared bytes; empty where the session has nothing to write for the run.
+    pub bytes: Bytes,
+    /// Where the cursor stands once they are written.
+    pub next: Seq,
+}
+
+/// What was found at a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// At least one piece was given.
+    Pieces {
+        /// Nothing more can be had until the group is marked again.
+        at_head: bool,
+    },
+    /// Nothing was logged after the cursor yet.
+    AtHead,
+    /// The cursor is older than the ring.
+    Behind {
+        /// First seq that can be had.
+        oldest: Seq,
+    },
+    /// The group has another log: the cursor's seq means nothing in it.
+    Replaced,
+}
+
+/// A cursor that cannot go on by itself; it is held until it is moved or released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stalled {
+    /// See [`Taken::Behind`].
+    Behind {
+        /// The group.
+        group: GroupId,
+        /// The seq that the session needs next.
+        next: Seq,
+        /// First seq that the ring has.
+        oldest: Seq,
+    },
+    /// See [`Taken::Replaced`].
+    Replaced {
+        /// The group.
+        group: GroupId,
+    },
+}
+
+/// The limit of waiting control frames is reached: the reader does not read, and must go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {limit_bytes} bytes of answers wait for a reader that does not read")]
+pub struct ControlFull {
+    /// The limit.
+    pub limit_bytes: usize,
+}
+
+/// One session's cursors and its half-written frame. It owns no copy of a message.
+///
+/// Call order: [`Fanout::mark`] when a group has something new; then [`Fanout::gather`], write
+/// [`Fanout::slices`], tell with [`Fanout::wrote`] how many bytes went out (0 if none), take [`Fanout::poll_stalled`]
+/// until it is empty; again while something was gathered and the socket takes more. A frame once begun is finished
+/// before anything else; control frames go before runs; the groups take turns at frame borders.
+#[derive(Debug)]
+pub struct Fanout {
+    limits: FanoutLimits,
+    cursors: Vec<Cursor>,
+    turn: usize,
+    half: Option<Bytes>,
+    control: VecDeque<Bytes>,
+    control_bytes: usize,
+    batch: Vec<Slot>,
+    found: Vec<Piece>,
+    stalled: VecDeque<Stalled>,
+}
+
+/// What a gathering found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gathered {
+    /// Slices; 0 means that there is nothing to write.
+    pub slices: usize,
+    /// Bytes in them.
+    pub bytes: usize,
+}
+
+impl Fanout {
+    /// Without groups.
+    #[must_use]
+    pub const fn new(limits: FanoutLimits) -> Self {
+        Self {
+            limits,
+            cursors: Vec::new(),
+            turn: 0,
+            half: None,
+            control: VecDeque::new(),
+            control_bytes: 0,
+            batch: Vec::new(),
+            found: Vec::new(),
+            stalled: VecDeque::new(),
+        }
+    }
+
+    /// Puts the group's cursor at `next`, adding it if there is none, and lets it run.
+    pub fn place(&mut self, group: GroupId, next: Seq) {
+        let cursor = Cursor { group, next, state: State::Ready, feed: VecDeque::new(), feed_bytes: 0 };
+        match self.index(group) {
+            Some(index) => self.cursors[index] = cursor,
+            None => self.cursors.push(cursor),
+        }
+    }
+
+    /// Takes the group's cursor away. A frame of it that is half written is still finished.
+    pub fn remove(&mut self, group: GroupId) {
+        self.cursors.retain(|cursor| cursor.group != group);
+    }
+
+    /// Takes all cursors away, for a session that ends: only control frames follow.
+    pub fn remove_all(&mut self) {
+        self.cursors.clear();
+    }
+
+    /// The seq after the last one whose frame was begun; `None` without such a group.
+    #[must_use]
+    pub fn next(&self, group: GroupId) -> Option<Seq> {
+        self.index(group).map(|index| self.cursors[index].next)
+    }
+
+    /// Every group and the seq after the last one whose frame was begun.
+    pub fn places(&self) -> impl Iterator<Item = (GroupId, Seq)> + '_ {
+        self.cursors.iter().map(|cursor| (cursor.group, cursor.next))
+    }
+
+    /// The group may have something new.
+    pub fn mark(&mut self, group: GroupId) {
+        if let Some(index) = self.index(group)
+            && self.cursors[index].state == State::AtHead
+        {
+            self.cursors[index].state = State::Ready;
+        }
+    }
+
+    /// Keeps the group's cursor from the ring: it lives on what it is fed.
+    pub fn hold(&mut self, group: GroupId) {
+        if let Some(index) = self.index(group) {
+            self.cursors[index].state = State::Held;
+        }
+    }
+
+    /// Lets a held cursor go back to the ring once its feed is written.
+    pub fn release(&mut self, group: GroupId) {
+        if let Some(index) = self.index(group) {
+            self.cursors[index].state = State::Ready;
+        }
+    }
+
+    /// Gives a held cursor a piece that was read from the store. The caller stays within [`Fanout::feed_bytes`].
+    pub fn feed(&mut self, group: GroupId, piece: Piece) {
+        if let Some(index) = self.index(group) {
+            let cursor = &mut self.cursors[index];
+            cursor.feed_bytes += piece.bytes.len();
+            cursor.feed.push_back(piece);
+        }
+    }
+
+    /// Bytes fed and not yet written, all groups together.
+    #[must_use]
+    pub fn feed_bytes(&self) -> usize {
+        self.cursors.iter().map(|cursor| cursor.feed_bytes).sum()
+    }
+
+    /// Queues a control frame.
+    ///
+    /// # Errors
+    /// [`ControlFull`]: nothing was queued, the session must end.
+    pub fn push_control(&mut self, frame: Bytes) -> Result<(), ControlFull> {
+        let limit_bytes = self.limits.control_bytes;
+        if self.control_bytes + frame.len() > limit_bytes {
+            return Err(ControlFull { limit_bytes });
+        }
+        self.control_bytes += frame.len();
+        self.control.push_back(frame);
+        Ok(())
+    }
+
+    /// Queues a session's last word, also above the limit.
+    pub fn push_last(&mut self, frame: Bytes) {
+        self.control_bytes += frame.len();
+        self.control.push_back(frame);
+    }
+
+    /// Bytes of control frames that wait.
+    #[must_use]
+    pub const fn control_bytes(&self) -> usize {
+        self.control_bytes
+    }
+
+    /// Whether no frame is begun and no control frame waits.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.half.is_none() && self.control.is_empty()
+    }
+
+    /// Puts the next write together: the rest of a begun frame, control frames, then runs of the groups in turn.
+    ///
+    /// `take(group, next, budget_bytes, pieces)` appends what the group has from `next` on, about `budget_bytes` of it.
+    pub fn gather(&mut self, mut take: impl FnMut(GroupId, Seq, usize, &mut Vec<Piece>) -> Taken) -> Gathered {
+        self.batch.clear();
+        let mut total = 0;
+        let fixed = self.half.iter().map(|half| (half, From::Half));
+        let control = self.control.iter().map(|frame| (frame, From::Control));
+        for (bytes, from) in fixed.chain(control).take(self.limits.write_slices) {
+            total += bytes.len();
+            self.batch.push(Slot { bytes: bytes.clone(), from });
+        }
+        let ready = self.cursors.iter().filter(|cursor| cursor.wants_turn()).count();
+        let quantum = self.limits.write_bytes / ready.max(1);
+        for step in 0..self.cursors.len() {
+            if total >= self.limits.write_bytes || self.batch.len() >= self.limits.write_slices {
+                break;
+            }
+            let index = (self.turn + step) % self.cursors.len();
+            total += self.gather_cursor(index, quantum, &mut take);
+        }
+        Gathered { slices: self.batch.len(), bytes: total }
+    }
+
+    /// What [`Fanout::gather`] put together.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        self.batch.iter().map(|slot| &slot.bytes[..])
+    }
+
+    /// `written` bytes of the slices went out, from the front; the rest is gathered again.
+    pub fn wrote(&mut self, written: usize) {
+        let mut left = written;
+        let mut batch = std::mem::take(&mut self.batch);
+        for slot in batch.drain(..) {
+            if slot.bytes.len() <= left {
+                left -= slot.bytes.len();
+                self.begun(slot.from, None);
+            } else {
+                if left > 0 {
+                    let rest = slot.bytes.slice(left..);
+                    self.begun(slot.from, Some(rest));
+                }
+                break;
+            }
+        }
+        self.batch = batch;
+    }
+
+    /// The next cursor that cannot go on by itself.
+    pub fn poll_stalled(&mut self) -> Option<Stalled> {
+        self.stalled.pop_front()
+    }
+
+    fn gather_cursor(
+        &mut self,
+        index: usize,
+        quantum: usize,
+        take: &mut impl FnMut(GroupId, Seq, usize, &mut Vec<Piece>) -> Taken,
+    ) -> usize {
+        let room = self.limits.write_slices - self.batch.len();
+        let cursor = &mut self.cursors[index];
+        if !cursor.feed.is_empty() {
+            let mut total = 0;
+            for piece in cursor.feed.iter().take(room) {
+                total += piece.bytes.len();
+                let from = From::Feed { index, next: piece.next };
+                self.batch.push(Slot { bytes: piece.bytes.clone(), from });
+                if total >= quantum {
+                    break;
+                }
+            }
+            return total;
+        }
+        if cursor.state != State::Ready {
+            return 0;
+        }
+        self.found.clear();
+        let (group, next) = (cursor.group, cursor.next);
+        match take(group, next, quantum, &mut self.found) {
+            Taken::Pieces { at_head } => self.batch_found(index, room, at_head),
+            Taken::AtHead => {
+                cursor.state = State::AtHead;
+                0
+            }
+            Taken::Behind { oldest } => {
+                cursor.state = State::Held;
+                self.stalled.push_back(Stalled::Behind { group, next, oldest });
+                0
+            }
+            Taken::Replaced => {
+                cursor.state = State::Held;
+                self.stalled.push_back(Stalled::Replaced { group });
+                0
+            }
+        }
+    }
+
+    fn batch_found(&mut self, index: usize, room: usize, at_head: bool) -> usize {
+        let last = self.found.len();
+        let mut total = 0;
+        for (i, piece) in self.found.drain(..).enumerate().take(room) {
+            total += piece.bytes.len();
+            let from = From::Run { index, next: piece.next, at_head: at_head && i + 1 == last };
+            self.batch.push(Slot { bytes: piece.bytes, from });
+        }
+        total
+    }
+
+    /// The first bytes of a slot went out, or all of them; `rest` is what is left of it.
+    fn begun(&mut self, from: From, rest: Option<Bytes>) {
+        self.half = rest;
+        match from {
+            From::Half => {}
+            From::Control => {
+                let frame = self.control.pop_front();
+                self.control_bytes -= frame.map_or(0, |frame| frame.len());
+            }
+            From::Feed { index, next } => {
+                let cursor = &mut self.cursors[index];
+                cursor.next = next;
+                let piece = cursor.feed.pop_front();
+                cursor.feed_bytes -= piece.map_or(0, |piece| piece.bytes.len());
+                self.turn = index + 1;
+            }
+            From::Run { index, next, at_head } => {
+                let cursor = &mut self.cursors[index];
+                cursor.next = next;
+                if at_head {
+                    cursor.state = State::AtHead;
+                }
+                self.turn = index + 1;
+            }
+        }
+    }
+
+    fn index(&self, group: GroupId) -> Option<usize> {
+        self.cursors.iter().position(|cursor| cursor.group == group)
+    }
+}
+
+#[derive(Debug)]
+struct Cursor {
+    group: GroupId,
+    next: Seq,
+    state: State,
+    feed: VecDeque<Piece>,
+    feed_bytes: usize,
+}
+
+impl Cursor {
+    fn wants_turn(&self) -> bool {
+        self.state == State::Ready || !self.feed.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The ring may have something.
+    Ready,
+    /// Waits for a mark.
+    AtHead,
+    /// Lives on its feed.
+    Held,
+}
+
+#[derive(Debug)]
+struct Slot {
+    bytes: Bytes,
+    from: From,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Half,
+    Control,
+    Feed { index: usize, next: Seq },
+    Run { index: usize, next: Seq, at_head: bool },
+}
+
+#[cfg(test)]
+mod tests;

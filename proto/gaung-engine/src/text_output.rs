@@ -1,0 +1,153 @@
+//! How messages look on the text port: `NAME: text` and a newline, with nothing in it that a terminal would obey.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use gaung_proto::{
+    ClientId, Content, Kind, Seq,
+    block::{Author, Message},
+    run::Run,
+};
+
+/// The lines of a run's messages from `from` on; empty if they have none.
+///
+/// `prefix` begins every line; messages of `skip` are left out.
+#[must_use]
+pub fn text_lines(run: &Run, from: Seq, prefix: &str, skip: Option<ClientId>) -> Bytes {
+    let mut out = BytesMut::new();
+    for message in run.messages() {
+        if message.seq >= from && Some(message.author.client) != skip {
+            write_message(&mut out, prefix, &message);
+        }
+    }
+    out.freeze()
+}
+
+/// Whether a message of the run is by `client`.
+#[must_use]
+pub fn has_author(run: &Run, client: ClientId) -> bool {
+    run.block().authors().any(|author| author.client == client)
+}
+
+/// Appends `text` with control characters made harmless: line ends and tabs become spaces, other controls and
+/// those that turn the writing direction U+FFFD. Bytes that are not UTF-8 stay, save C1 controls.
+pub fn write_harmless(out: &mut BytesMut, text: &[u8]) {
+    for chunk in text.utf8_chunks() {
+        write_harmless_str(out, chunk.valid());
+        for &byte in chunk.invalid() {
+            out.put_u8(if byte < 0xa0 { b'?' } else { byte });
+        }
+    }
+}
+
+fn write_harmless_str(out: &mut BytesMut, text: &str) {
+    let mut clean_from = 0;
+    for (at, c) in text.char_indices() {
+        let Some(instead) = replacement(c) else { continue };
+        out.put_slice(&text.as_bytes()[clean_from..at]);
+        out.put_slice(instead.as_bytes());
+        clean_from = at + c.len_utf8();
+    }
+    out.put_slice(&text.as_bytes()[clean_from..]);
+}
+
+const fn replacement(c: char) -> Option<&'static str> {
+    match c {
+        '\n' | '\r' | '\t' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(" "),
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => Some("\u{fffd}"),
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some("\u{fffd}"),
+        _ => None,
+    }
+}
+
+fn write_message(out: &mut BytesMut, prefix: &str, message: &Message) {
+    let content = Content::decode(message.content_type, &message.payload);
+    let name = shown_name(&content.author_name, &message.author);
+    out.put_slice(prefix.as_bytes());
+    let mut said = |name: &str, parts: [&[u8]; 2]| {
+        write_harmless(out, name.as_bytes());
+        for part in parts {
+            write_harmless(out, part);
+        }
+        out.put_u8(b'\n');
+    };
+    match &content.kind {
+        Kind::Text(body) => said(&name, [b": ", body]),
+        Kind::Reply { to, body } => said(&name, [format!(": (re #{to}) ").as_bytes(), body]),
+        Kind::Edit { seq, body } => said(&name, [format!(": (edit #{seq}) ").as_bytes(), body]),
+        Kind::Delete { seq } => said("* ", [name.as_bytes(), format!(" took back #{seq}").as_bytes()]),
+        Kind::React { seq, emoji, remove } => {
+            let sign = if *remove { "-" } else { "+" };
+            said("* ", [name.as_bytes(), format!(" {sign}{emoji} #{seq}").as_bytes()]);
+        }
+        Kind::Join => said("* ", [name.as_bytes(), b" joined"]),
+        Kind::Leave { reason } if reason.is_empty() => said("* ", [name.as_bytes(), b" left"]),
+        Kind::Leave { reason } => said("* ", [name.as_bytes(), format!(" left ({reason})").as_bytes()]),
+        Kind::Unknown { content_type, .. } => {
+            let kind = content_type.to_byte();
+            said("* ", [name.as_bytes(), format!(": a message of unknown kind {kind}").as_bytes()]);
+        }
+    }
+}
+
+/// The author's name, or one made of the client id where none was given.
+fn shown_name(given: &str, author: &Author) -> String {
+    if given.is_empty() {
+        let [a, b, c, d, ..] = author.client.0;
+        format!("client-{a:02x}{b:02x}{c:02x}{d:02x}")
+    } else {
+        given.chars().take(64).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use gaung_proto::{
+        ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId,
+        block::{BlockBuilder, MessageRef, SentAt},
+        run::RunHeader,
+    };
+
+    use super::*;
+
+    #[test]
+    fn each_message_is_one_line() {
+        let run = run(&[
+            (1, Content::text("Siti", "halo\ndunia")),
+            (2, Content::text("", "anon")),
+            (1, Content { author_name: "Siti".into(), kind: Kind::Leave { reason: String::new() } }),
+        ]);
+        let lines = |from, skip| String::from_utf8(text_lines(&run, Seq(from), "", skip).to_vec()).unwrap();
+        assert_eq!(lines(1, None), "Siti: halo dunia\nclient-02020202: anon\n* Siti left\n");
+        assert_eq!(lines(1, Some(ClientId([1; 16]))), "client-02020202: anon\n");
+        assert_eq!(lines(3, None), "* Siti left\n");
+        assert_eq!(lines(3, Some(ClientId([1; 16]))), "");
+        assert!(has_author(&run, ClientId([2; 16])) && !has_author(&run, ClientId([3; 16])));
+    }
+
+    #[test]
+    fn nothing_reaches_a_terminal_as_a_command() {
+        let mut out = BytesMut::new();
+        write_harmless(&mut out, b"a\x1b[2Jb\tc\x07\xc2\x9bd \xe2\x80\xaee \x9b1m \xe9 \xc3\xa9 \xf0\x9f\x99\x82\x7f");
+        let expected = "a\u{fffd}[2Jb c\u{fffd}\u{fffd}d \u{fffd}e ?1m ".as_bytes();
+        assert_eq!(&out[..expected.len()], expected);
+        assert_eq!(&out[expected.len()..], [b"\xe9 ".as_slice(), "é 🙂\u{fffd}".as_bytes()].concat());
+    }
+
+    fn run(messages: &[(u8, Content)]) -> Run {
+        let mut block = BlockBuilder::new();
+        for (i, (client, content)) in messages.iter().enumerate() {
+            let (content_type, payload) = content.encode();
+            block.push(&MessageRef {
+                author: Author { device: DeviceId::NONE, client: ClientId([*client; 16]) },
+                client_seq: ClientSeq(i as u64 + 1),
+                content_type,
+                sent_at: SentAt(7),
+                payload: &payload,
+            });
+        }
+        assert_eq!(ContentType::Text.to_byte(), 1);
+        let header = RunHeader { group: GroupId([2; 16]), log: LogId(3), epoch: Epoch(1), base_seq: Seq(1) };
+        Run::encode(header, &block)
+    }
+}
