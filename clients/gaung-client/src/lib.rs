@@ -1,1 +1,49 @@
-//! gaung-client
+//! The SDK: find a server, join groups, publish, and read one ordered stream of events.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), gaung_client::ClientError> {
+//! use gaung_client::{Client, Event, From, LaneChoice, ListenOptions, Settings};
+//!
+//! let client = Client::connect(Settings::new("/var/lib/me/gaung")).await?;
+//! let name = "everyone".parse().expect("a valid name");
+//! let mut listener = client.listen(ListenOptions { groups: vec![name], lane: LaneChoice::Auto, from: From::Now }).await?;
+//! while let Some(event) = listener.next().await {
+//!     if let Event::Message { message, content, .. } = event {
+//!         println!("{} {:?}", message.seq, content.kind);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every buffer is bounded: a listener that is not read holds its groups back, and they catch up from the log when it
+//! is read again; a publisher whose window is full makes [`Publisher::publish`] wait.
+
+mod backoff;
+pub mod broadcast;
+mod client;
+mod device;
+mod endpoint;
+mod error;
+mod group;
+mod history;
+mod listen;
+mod publish;
+mod registry;
+mod server;
+mod settings;
+pub mod udp_only;
+
+pub use client::Client;
+pub use device::{Device, DeviceError};
+pub use error::{ClientError, ErrorKind};
+pub use gaung_proto::net::Lane;
+pub use group::{
+    FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
+    ServiceInfo, ServiceKind,
+};
+pub use history::{History, HistoryMessage};
+pub use listen::{Event, From, LaneChoice, ListenOptions, Listener};
+pub use publish::{PendingAck, PublishError, Publisher};
+pub use server::FoundServer;
+pub use settings::Settings;

@@ -1,0 +1,119 @@
+//! The client: one server, one device, one process.
+
+use std::sync::Arc;
+
+use gaung_proto::{ClientId, DeviceId, GroupName, Seq, pb::registry::registry_service_client::RegistryServiceClient};
+use rand::Rng as _;
+use tonic::transport::Channel;
+
+use crate::{
+    broadcast::{self, BroadcastListener},
+    device::Device,
+    endpoint::HostPort,
+    error::ClientError,
+    history::{self, History},
+    listen::{self, ListenOptions, Listener},
+    publish::{self, Publisher},
+    server,
+    settings::Settings,
+};
+
+/// A connection to one server; cloning shares it. Later losses are mended by whoever notices them.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) server: HostPort,
+    pub(crate) device: Device,
+    pub(crate) client_id: ClientId,
+    pub(crate) registry: RegistryServiceClient<Channel>,
+}
+
+impl Client {
+    /// Reads or makes the device key, finds the server and connects to its registry.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] if it does not answer, [`ClientError::SeveralServers`] if discovery found more
+    /// than one, [`ClientError::Failed`] if the data folder cannot be used.
+    pub async fn connect(settings: Settings) -> Result<Self, ClientError> {
+        let data_dir = settings.data_dir.clone();
+        let device = tokio::task::spawn_blocking(move || Device::load_or_create(&data_dir))
+            .await
+            .map_err(|error| ClientError::Failed(error.to_string()))?
+            .map_err(|error| ClientError::Failed(error.to_string()))?;
+        let server = server::choose(settings.server.as_deref()).await?;
+        let channel = server.connect("server").await?;
+        let registry = RegistryServiceClient::new(channel);
+        let client_id = ClientId(rand::rng().random());
+        Ok(Self { inner: Arc::new(Inner { settings, server, device, client_id, registry }) })
+    }
+
+    /// The registry in use as `HOST:PORT`.
+    #[must_use]
+    pub fn server(&self) -> String {
+        self.inner.server.to_string()
+    }
+
+    /// This device: the same for all processes of one data folder.
+    #[must_use]
+    pub fn device_id(&self) -> DeviceId {
+        self.inner.device.id()
+    }
+
+    /// This process, random.
+    #[must_use]
+    pub fn client_id(&self) -> ClientId {
+        self.inner.client_id
+    }
+
+    /// The display name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.inner.name()
+    }
+}
+
+impl Inner {
+    pub(crate) fn name(&self) -> &str {
+        self.settings.name.as_ref().map_or("anonymous", gaung_proto::DisplayName::as_str)
+    }
+}
+
+impl Client {
+    /// Joins the groups and begins to listen; returns once each is known to the registry and its place found.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::NotAllowed`], [`ClientError::Unreachable`]; after a first success
+    /// losses are events, and mended for ever.
+    pub async fn listen(&self, options: ListenOptions) -> Result<Listener, ClientError> {
+        listen::start(self, options).await
+    }
+
+    /// A publisher to one group; all of one client and group share one order.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::NotAllowed`], [`ClientError::Unreachable`].
+    pub async fn publisher(&self, group: &GroupName) -> Result<Publisher, ClientError> {
+        publish::start(self, group).await
+    }
+
+    /// Reads the log. `from` 0: from the oldest kept. `limit`: at most so many messages.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::NotAllowed`], [`ClientError::Unreachable`].
+    pub async fn history(&self, group: &GroupName, from: Seq, limit: Option<u64>) -> Result<History, ClientError> {
+        history::start(self, group, from, limit).await
+    }
+
+    /// Hears `everyone` by broadcast. `port`: `None` for the hub's, else 7405.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] if the port cannot be had.
+    pub async fn broadcast_listener(&self, port: Option<u16>) -> Result<BroadcastListener, ClientError> {
+        broadcast::of_client(self, port).await
+    }
+}
