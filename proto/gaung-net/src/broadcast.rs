@@ -1,0 +1,69 @@
+//! UDP broadcast within each interface's own network.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+};
+
+use crate::{
+    interface::Link,
+    socket::{self, Sharing, SocketError},
+};
+
+/// Sends to the broadcast address of each of its interfaces, never to 255.255.255.255, which needs a default route and
+/// leaves through one interface only.
+#[derive(Debug)]
+pub struct BroadcastSender {
+    ways: Vec<Way>,
+}
+
+/// One interface's socket and broadcast address.
+#[derive(Debug)]
+struct Way {
+    socket: UdpSocket,
+    link: Link,
+    to: SocketAddrV4,
+}
+
+impl BroadcastSender {
+    /// Opens one socket for each link that has a broadcast address; datagrams go to `port`.
+    ///
+    /// # Errors
+    /// [`SocketError`], such as an address that vanished.
+    pub fn open(links: &[Link], port: u16) -> Result<Self, SocketError> {
+        let with_address = links.iter().filter_map(|link| Some((link, link.broadcast()?)));
+        let ways =
+            with_address.map(|(link, ip)| Way::open(link, SocketAddrV4::new(ip, port))).collect::<Result<_, _>>()?;
+        Ok(Self { ways })
+    }
+
+    /// The interfaces that it sends through, each with the address it sends to; may be none.
+    pub fn ways(&self) -> impl Iterator<Item = (&Link, SocketAddrV4)> {
+        self.ways.iter().map(|way| (&way.link, way.to))
+    }
+
+    /// Sends one datagram through each interface, without blocking. Returns through how many it left; failures are
+    /// given to `failed`, to be counted.
+    pub fn send(&self, payload: &[u8], mut failed: impl FnMut(&Link, io::Error)) -> usize {
+        let sends = self.ways.iter().map(|way| way.socket.send_to(payload, way.to).map_err(|e| failed(&way.link, e)));
+        sends.filter(Result::is_ok).count()
+    }
+}
+
+impl Way {
+    fn open(link: &Link, to: SocketAddrV4) -> Result<Self, SocketError> {
+        let socket = socket::open(SocketAddrV4::new(link.ip, 0), Sharing::Alone)?;
+        socket.set_broadcast(true).map_err(SocketError::system("allow broadcast"))?;
+        Ok(Self { socket: socket.into(), link: link.clone(), to })
+    }
+}
+
+/// Hears broadcasts to `port` on all interfaces, beside other programs that do; also unicast to that port.
+///
+/// Bound to 0.0.0.0, because a socket bound to the interface's own address hears no broadcast.
+///
+/// # Errors
+/// [`SocketError`] if a program that does not share it has the port.
+pub fn open_listener(port: u16) -> Result<UdpSocket, SocketError> {
+    Ok(socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), Sharing::Shared)?.into())
+}

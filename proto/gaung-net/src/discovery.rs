@@ -1,0 +1,48 @@
+//! How clients find services without an address: a request by multicast and broadcast, answers by unicast.
+//!
+//! A request is as long as an answer and answers are rate-limited, so that nobody is flooded by way of a service.
+//! Answers are not authenticated: whoever is in the network can claim to be a registry, as with any plain discovery.
+
+mod client;
+mod datagram;
+mod responder;
+#[cfg(test)]
+mod tests;
+
+use std::net::Ipv4Addr;
+
+use gaung_proto::RelayId;
+
+pub use client::{Discovery, Found, discover};
+pub use datagram::MAX_NAME_BYTES;
+pub use responder::{Responder, ResponderCounters};
+
+/// Where requests go, beside the broadcast addresses: administratively scoped (RFC 2365), TTL 1, in none of the ranges
+/// that groups get their addresses from is it handed out.
+pub const DISCOVERY_GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 71, 85);
+
+/// Which service answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKind {
+    /// `group-registry`: the one that a client needs.
+    Registry,
+    /// `multicast-relay`.
+    Relay,
+    /// `broadcast-hub`.
+    Hub,
+}
+
+/// What a service says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// What it is.
+    pub kind: ServiceKind,
+    /// Its gRPC port, not 0.
+    pub port: u16,
+    /// Its identity, kept in its data folder: several answers with one id are one service.
+    pub id: RelayId,
+    /// The address that others should use; `None`: the one that the answer comes from.
+    pub advertised: Option<Ipv4Addr>,
+    /// What people call the machine: at most [`MAX_NAME_BYTES`] are sent, control characters are not.
+    pub name: String,
+}

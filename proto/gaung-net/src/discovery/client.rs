@@ -1,0 +1,140 @@
+//! The asking side.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
+};
+
+use socket2::{SockRef, Socket};
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, sleep_until},
+};
+use tracing::debug;
+
+use super::{
+    DISCOVERY_GROUP, RelayId, ServiceKind,
+    datagram::{Answer, LENGTH, Request},
+};
+use crate::{
+    interface::{Link, Role},
+    socket::{self, Sharing, SocketError},
+};
+
+/// How to ask.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    /// The port that services listen on, [`gaung_proto::ports::DISCOVERY`] unless told otherwise.
+    pub port: u16,
+    /// The interfaces to ask through; loopback is always asked too.
+    pub links: Vec<Link>,
+    /// What is wanted; `None`: everything.
+    pub wanted: Option<ServiceKind>,
+    /// How long to wait for a first answer.
+    pub timeout: Duration,
+    /// How long to wait for others after the first.
+    pub settle: Duration,
+}
+
+impl Discovery {
+    /// Asks for registries: 1 s for the first answer, 200 ms more for others.
+    #[must_use]
+    pub fn registries(links: Vec<Link>) -> Self {
+        Self {
+            port: gaung_proto::ports::DISCOVERY,
+            links,
+            wanted: Some(ServiceKind::Registry),
+            timeout: Duration::from_secs(1),
+            settle: Duration::from_millis(200),
+        }
+    }
+}
+
+/// A service that answered, however many answers it gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub kind: ServiceKind,
+    /// Its identity.
+    pub id: RelayId,
+    /// The machine's name as it says; not trusted, without control characters.
+    pub name: String,
+    /// Where its gRPC is, each once, at least one, the first that answered first.
+    pub addresses: Vec<SocketAddrV4>,
+}
+
+/// Most services and addresses of one that are kept, so that a flood of answers fills no memory.
+const MAX_FOUND: usize = 64;
+const MAX_ADDRESSES: usize = 8;
+/// Requests may be lost: they are sent again after this.
+const REPEAT: Duration = Duration::from_millis(150);
+
+/// Asks which services there are, and returns when the first answer has settled or the time is over; none may answer.
+///
+/// # Errors
+/// [`SocketError`] if no socket can be opened. Interfaces that cannot send are passed over.
+pub async fn discover(discovery: &Discovery) -> Result<Vec<Found>, SocketError> {
+    let socket = open()?;
+    let request = Request { nonce: rand::random(), wanted: discovery.wanted };
+    let mut found = Vec::new();
+    let mut buffer = [0; LENGTH + 1];
+    let mut end = Instant::now() + discovery.timeout;
+    let mut ask_at = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(end) => return Ok(found),
+            () = sleep_until(ask_at) => {
+                ask(&socket, request, discovery);
+                ask_at += REPEAT;
+            }
+            received = socket.recv_from(&mut buffer) => {
+                // ICMP errors of earlier sends come out here and mean nothing.
+                let Ok((length, SocketAddr::V4(from))) = received else { continue };
+                let Some(answer) = Answer::decode(&buffer[..length]).filter(|a| a.nonce == request.nonce) else { continue };
+                if found.is_empty() {
+                    end = end.min(Instant::now() + discovery.settle);
+                }
+                note(&mut found, answer, *from.ip());
+            }
+        }
+    }
+}
+
+fn open() -> Result<UdpSocket, SocketError> {
+    let socket: Socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), Sharing::Alone)?;
+    socket.set_broadcast(true).map_err(SocketError::system("allow broadcast"))?;
+    UdpSocket::from_std(socket.into()).map_err(SocketError::system("watch the discovery socket"))
+}
+
+fn ask(socket: &UdpSocket, request: Request, discovery: &Discovery) {
+    let bytes = request.encode();
+    let loopback = Link::loopback();
+    let others = discovery.links.iter().filter(|link| link.role != Role::Loopback);
+    for link in others.chain([&loopback]) {
+        let group = SocketAddrV4::new(DISCOVERY_GROUP, discovery.port);
+        let multicast = SockRef::from(socket).set_multicast_if_v4(&link.ip).and_then(|()| send(socket, &bytes, group));
+        let broadcast = link.broadcast().map(|ip| send(socket, &bytes, SocketAddrV4::new(ip, discovery.port)));
+        for error in [Some(multicast), broadcast].into_iter().flatten().filter_map(Result::err) {
+            debug!(interface = link.name, %error, "discovery request not sent");
+        }
+    }
+}
+
+fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddrV4) -> std::io::Result<()> {
+    socket.try_send_to(bytes, to.into()).map(|_| ())
+}
+
+fn note(found: &mut Vec<Found>, answer: Answer, from: Ipv4Addr) {
+    let a = answer.announcement;
+    let address = SocketAddrV4::new(a.advertised.unwrap_or(from), a.port);
+    let Some(known) = found.iter_mut().find(|f| f.kind == a.kind && f.id == a.id) else {
+        if found.len() < MAX_FOUND {
+            found.push(Found { kind: a.kind, id: a.id, name: a.name, addresses: vec![address] });
+        }
+        return;
+    };
+    if !known.addresses.contains(&address) && known.addresses.len() < MAX_ADDRESSES {
+        known.addresses.push(address);
+    }
+}

@@ -1,0 +1,129 @@
+//! The datagram, both ways 128 bytes, network order:
+//!
+//! ```text
+//!  0  magic u16 "GD" | version u8 = 1 | type u8: 1 request, 2 answer
+//!  4  nonce u64, the asker's, repeated in the answer
+//! 12  service u8: 0 any (request only), 1 registry, 2 relay, 3 hub
+//! 13  name length u8 | gRPC port u16 | advertised IPv4 address, 0.0.0.0: the answer's source
+//! 20  service id, 16 bytes
+//! 36  name, UTF-8, up to 64 bytes, then zeros
+//! 100 zeros
+//! ```
+//! In a request everything after the service is zero.
+
+use std::net::Ipv4Addr;
+
+use gaung_proto::RelayId;
+
+use super::{Announcement, ServiceKind};
+
+/// Longest name in an answer.
+pub const MAX_NAME_BYTES: usize = 64;
+pub(super) const LENGTH: usize = 128;
+
+const MAGIC: [u8; 2] = *b"GD";
+const VERSION: u8 = 1;
+const REQUEST: u8 = 1;
+const ANSWER: u8 = 2;
+const NAME: usize = 36;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) nonce: u64,
+    /// `None`: every service should answer.
+    pub(super) wanted: Option<ServiceKind>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) nonce: u64,
+    pub(super) announcement: Announcement,
+}
+
+impl Request {
+    pub(super) fn encode(self) -> [u8; LENGTH] {
+        let mut bytes = head(REQUEST, self.nonce);
+        bytes[12] = self.wanted.map_or(0, code);
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (bytes, nonce) = check_head(bytes, REQUEST)?;
+        let wanted = if bytes[12] == 0 { None } else { Some(kind(bytes[12])?) };
+        bytes[13..].iter().all(|&b| b == 0).then_some(Self { nonce, wanted })
+    }
+}
+
+impl Answer {
+    pub(super) fn encode(&self) -> [u8; LENGTH] {
+        let Announcement { kind, port, id, advertised, name } = &self.announcement;
+        let name = sendable(name);
+        let mut bytes = head(ANSWER, self.nonce);
+        bytes[12] = code(*kind);
+        bytes[13] = name.len() as u8;
+        bytes[14..16].copy_from_slice(&port.to_be_bytes());
+        bytes[16..20].copy_from_slice(&advertised.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
+        bytes[20..36].copy_from_slice(id.as_bytes());
+        bytes[NAME..NAME + name.len()].copy_from_slice(name.as_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (bytes, nonce) = check_head(bytes, ANSWER)?;
+        let port = u16::from_be_bytes([bytes[14], bytes[15]]);
+        let advertised = Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]);
+        let usable = !(advertised.is_multicast() || advertised.is_broadcast());
+        let id = RelayId::try_from(&bytes[20..36]).ok()?;
+        let name_end = NAME + usize::from(bytes[13]).min(MAX_NAME_BYTES + 1);
+        let (name, padding) = (&bytes[NAME..name_end], &bytes[name_end..]);
+        let name = std::str::from_utf8(name).ok()?;
+        let clean = name.len() <= MAX_NAME_BYTES && sendable(name) == name && padding.iter().all(|&b| b == 0);
+        let announcement = Announcement {
+            kind: kind(bytes[12])?,
+            port,
+            id,
+            advertised: (!advertised.is_unspecified()).then_some(advertised),
+            name: name.to_owned(),
+        };
+        (clean && usable && port != 0).then_some(Self { nonce, announcement })
+    }
+}
+
+fn head(kind: u8, nonce: u64) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    bytes[..2].copy_from_slice(&MAGIC);
+    bytes[2] = VERSION;
+    bytes[3] = kind;
+    bytes[4..12].copy_from_slice(&nonce.to_be_bytes());
+    bytes
+}
+
+fn check_head(bytes: &[u8], expected: u8) -> Option<(&[u8; LENGTH], u64)> {
+    let bytes: &[u8; LENGTH] = bytes.try_into().ok()?;
+    let nonce = u64::from_be_bytes(bytes[4..12].try_into().ok()?);
+    (bytes[..2] == MAGIC && bytes[2] == VERSION && bytes[3] == expected).then_some((bytes, nonce))
+}
+
+fn code(kind: ServiceKind) -> u8 {
+    match kind {
+        ServiceKind::Registry => 1,
+        ServiceKind::Relay => 2,
+        ServiceKind::Hub => 3,
+    }
+}
+
+fn kind(code: u8) -> Option<ServiceKind> {
+    [ServiceKind::Registry, ServiceKind::Relay, ServiceKind::Hub].into_iter().find(|&k| self::code(k) == code)
+}
+
+/// Without control characters, cut at a character's end.
+fn sendable(name: &str) -> String {
+    let mut kept = String::new();
+    for c in name.chars().filter(|c| !c.is_control()) {
+        if kept.len() + c.len_utf8() > MAX_NAME_BYTES {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}

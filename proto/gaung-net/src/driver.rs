@@ -1,0 +1,224 @@
+//! The thread that owns sockets and one engine.
+//!
+//! A [`Driver`] holds no protocol decision: it hands in commands, datagrams and the passing of time, and after each of
+//! them sends what the engine wants sent and opens and closes the sockets it wants. A failed send is counted, never
+//! the end of the loop.
+
+mod counters;
+mod handle;
+mod outbox;
+mod sockets;
+#[cfg(test)]
+mod tests;
+
+use std::{io, net::SocketAddrV4, sync::Arc, thread, time::Instant};
+
+use gaung_engine::Transmit;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
+use tokio::sync::mpsc;
+use tracing::error;
+
+use crate::{
+    interface::Link,
+    socket::{SenderAddr, SocketError},
+};
+
+pub use counters::{Counters, SendFailure};
+pub use handle::{CommandSender, DriverHandle, DriverPanicked, SendCommandError};
+pub use sockets::{DriverSockets, SocketUse};
+
+use self::{handle::Shared, outbox::Outbox, sockets::SocketTable};
+
+/// A socket of one driver; whoever opens it chooses the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u32);
+
+/// A socket to open or close while the driver runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketChange {
+    /// Join a multicast group and receive from it.
+    OpenGroup {
+        /// The socket's number from now on; one that is open under it is closed first.
+        id: SocketId,
+        /// The group's address and port.
+        group: SocketAddrV4,
+        /// Where to join, at least one.
+        links: Vec<Link>,
+    },
+    /// Receive broadcasts to a port, on all interfaces.
+    OpenBroadcast {
+        /// The socket's number from now on; one that is open under it is closed first.
+        id: SocketId,
+        /// The UDP port.
+        port: u16,
+    },
+    /// Close a socket; unknown numbers are ignored.
+    Close(SocketId),
+}
+
+/// What a driver drives: an engine, or several behind one front that routes between them.
+///
+/// After each `handle_*` the driver calls `poll_transmit` and `poll_socket_change` until both are empty, then
+/// `poll_timeout`. While a socket is full (`EAGAIN`) it keeps one transmit and asks for no more until it has left;
+/// inputs still arrive meanwhile, so what waits inside must be bounded there.
+pub trait Drive: Send + 'static {
+    /// What other threads may ask for.
+    type Command: Send + 'static;
+
+    /// Another thread asked for something.
+    fn handle_command(&mut self, now: Instant, command: Self::Command);
+    /// A datagram arrived: 0 to 2048 bytes, longer ones cut there; nothing in it has been checked.
+    fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]);
+    /// The time of [`Self::poll_timeout`] has come; may also come early.
+    fn handle_timeout(&mut self, now: Instant);
+    /// What became of an [`SocketChange::OpenGroup`] or [`SocketChange::OpenBroadcast`]: the links that failed (none:
+    /// all is well), or why there is no such socket.
+    fn handle_socket(&mut self, now: Instant, socket: SocketId, outcome: Result<Vec<Link>, SocketError>);
+    /// The next datagram to send.
+    fn poll_transmit(&mut self) -> Option<Transmit>;
+    /// The next socket to open or close.
+    fn poll_socket_change(&mut self) -> Option<SocketChange>;
+    /// When [`Self::handle_timeout`] is wanted, if at all.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+/// Starts threads that drive.
+#[derive(Debug)]
+pub struct Driver;
+
+impl Driver {
+    /// Commands that wait at most; then [`CommandSender::send`] gives them back.
+    pub const COMMAND_QUEUE: usize = 1024;
+
+    /// Starts a thread named `name` that owns `sockets` and `drive` until the handle stops it.
+    ///
+    /// # Errors
+    /// If the system has no thread or file descriptor left.
+    pub fn spawn<D: Drive>(name: &str, sockets: DriverSockets, drive: D) -> io::Result<DriverHandle<D::Command>> {
+        let shared = Arc::new(Shared::new()?);
+        let counters = Arc::new(Counters::default());
+        let (sender, commands) = mpsc::channel(Self::COMMAND_QUEUE);
+        let (alive, ended) = tokio::sync::watch::channel(());
+        let turn = Loop {
+            drive,
+            commands,
+            shared: Arc::clone(&shared),
+            outbox: Outbox::new(Arc::clone(&counters)),
+            sockets: SocketTable::new(sockets, Arc::clone(&counters)),
+            buffer: vec![0; sockets::RECEIVE_BYTES],
+        };
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _alive = alive;
+            turn.run();
+        })?;
+        Ok(DriverHandle::new(CommandSender::new(sender, Arc::clone(&shared)), thread, shared, counters, ended))
+    }
+}
+
+/// Most commands of one turn, so that sockets and timers get theirs.
+const COMMANDS_PER_TURN: usize = 256;
+/// Most datagrams of one socket in one turn.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+struct Loop<D: Drive> {
+    drive: D,
+    commands: mpsc::Receiver<D::Command>,
+    shared: Arc<Shared>,
+    outbox: Outbox,
+    sockets: SocketTable,
+    buffer: Vec<u8>,
+}
+
+impl<D: Drive> Loop<D> {
+    fn run(mut self) {
+        self.drain_outputs();
+        loop {
+            let more_commands = self.take_commands();
+            if self.shared.is_stopping() {
+                return;
+            }
+            let more_datagrams = self.take_datagrams();
+            self.take_timeout();
+            if let Err(errno) = self.wait(more_commands || more_datagrams) {
+                error!(%errno, "driver cannot wait for its sockets and ends");
+                return;
+            }
+        }
+    }
+
+    /// Returns true if there may be more.
+    fn take_commands(&mut self) -> bool {
+        self.shared.rearm();
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.commands.try_recv() else { return false };
+            self.drive.handle_command(Instant::now(), command);
+            self.drain_outputs();
+        }
+        true
+    }
+
+    /// Returns true if there may be more.
+    fn take_datagrams(&mut self) -> bool {
+        let mut more = false;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for id in self.sockets.readable() {
+            let mut budget = DATAGRAMS_PER_TURN;
+            while budget > 0 {
+                // The drive may have closed it meanwhile.
+                let Some((length, from)) = self.sockets.receive(id, &mut buffer) else { break };
+                self.drive.handle_datagram(Instant::now(), id, from, &buffer[..length]);
+                self.drain_outputs();
+                budget -= 1;
+            }
+            more |= budget == 0;
+        }
+        self.buffer = buffer;
+        more
+    }
+
+    fn take_timeout(&mut self) {
+        let now = Instant::now();
+        if self.drive.poll_timeout().is_some_and(|due| due <= now) {
+            self.drive.handle_timeout(now);
+        }
+        self.drain_outputs();
+    }
+
+    fn drain_outputs(&mut self) {
+        loop {
+            self.outbox.send(&self.sockets, || self.drive.poll_transmit());
+            let Some(change) = self.drive.poll_socket_change() else { return };
+            if let Some((id, outcome)) = self.sockets.change(change) {
+                self.drive.handle_socket(Instant::now(), id, outcome);
+            }
+        }
+    }
+
+    fn wait(&mut self, busy: bool) -> Result<(), Errno> {
+        let mut fds = Vec::with_capacity(1 + self.sockets.len());
+        fds.push(PollFd::new(self.shared.as_fd(), PollFlags::POLLIN));
+        let ids = self.sockets.poll_fds(self.outbox.blocked_on(), &mut fds);
+        let now = Instant::now();
+        let until = |due: Instant| due.saturating_duration_since(now);
+        let due = [self.drive.poll_timeout(), self.outbox.expires()].into_iter().flatten().min();
+        let timeout = if busy { Some(TimeSpec::new(0, 0)) } else { due.map(until).map(TimeSpec::from_duration) };
+        match ppoll(&mut fds, timeout, None) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+        let fired: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLIN)).collect();
+        drop(fds);
+        if !fired[0].is_empty() {
+            self.shared.clear();
+        }
+        for (id, flags) in ids.into_iter().zip(&fired[1..]) {
+            self.sockets.mark(id, flags.intersects(PollFlags::POLLIN | PollFlags::POLLERR));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The choice itself: a pure function of a list of interfaces and a wish.
+
+use std::net::Ipv4Addr;
+
+use super::{Interface, Link, Role};
+
+/// The interfaces to use, at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Each by the address that is used on it.
+    pub links: Vec<Link>,
+    /// Why a second choice was taken, if one was; tell the user.
+    pub fallback: Option<Fallback>,
+}
+
+/// Nothing better was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// Only bridges of containers, or tunnels.
+    ContainerOrVpn,
+    /// Only `lo`: nobody outside this machine hears what is sent.
+    Loopback,
+}
+
+/// No interface can be used, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChooseError {
+    /// The wish names nothing that exists.
+    #[error("there is no interface {wanted:?}; those there are: {}", .available.join(", "))]
+    NoSuch {
+        /// What was asked for.
+        wanted: String,
+        /// Each as `name (address)`.
+        available: Vec<String>,
+    },
+    /// The interface asked for is down.
+    #[error("interface {0} is down; bring it up with `ip link set {0} up` or choose another")]
+    Down(String),
+    /// The interface asked for cannot multicast.
+    #[error("interface {0} cannot multicast; choose another, or use the TCP lane")]
+    CannotMulticast(String),
+    /// The interface asked for has no IPv4 address.
+    #[error("interface {0} has no IPv4 address; give it one or choose another")]
+    NoAddress(String),
+    /// Not even loopback is up.
+    #[error(
+        "no interface is up with an IPv4 address, not even loopback; bring one up, such as with `ip link set lo up`"
+    )]
+    Nothing,
+}
+
+/// Chooses where multicast and broadcast go.
+///
+/// `wanted`: an interface's name or one of its IPv4 addresses, used whatever its role (`lo` too). Without it, every
+/// interface that is up, has a carrier and can multicast, without containers' bridges, ports of bridges and tunnels;
+/// those only if nothing else is left; loopback last of all.
+///
+/// # Errors
+/// [`ChooseError`] if what is wanted cannot be used, or if nothing can.
+pub fn choose(interfaces: &[Interface], wanted: Option<&str>) -> Result<Chosen, ChooseError> {
+    match wanted {
+        Some(wanted) => choose_wanted(interfaces, wanted),
+        None => choose_by_role(interfaces),
+    }
+}
+
+fn choose_wanted(interfaces: &[Interface], wanted: &str) -> Result<Chosen, ChooseError> {
+    let ip: Option<Ipv4Addr> = wanted.parse().ok();
+    let by_ip = || interfaces.iter().find_map(|i| Some((i, *i.addresses.iter().find(|a| Some(a.ip) == ip)?)));
+    let (interface, address) = match interfaces.iter().find(|i| i.name == wanted) {
+        Some(interface) => (interface, interface.addresses.first().copied()),
+        None => by_ip().map(|(i, a)| (i, Some(a))).ok_or_else(|| no_such(interfaces, wanted))?,
+    };
+    let name = || interface.name.clone();
+    if !interface.up {
+        return Err(ChooseError::Down(name()));
+    }
+    let address = address.ok_or_else(|| ChooseError::NoAddress(name()))?;
+    if !interface.can_multicast() {
+        return Err(ChooseError::CannotMulticast(name()));
+    }
+    Ok(Chosen { links: vec![interface.link(address)], fallback: None })
+}
+
+fn no_such(interfaces: &[Interface], wanted: &str) -> ChooseError {
+    let describe = |i: &Interface| match i.addresses.first() {
+        Some(address) => format!("{} ({})", i.name, address.ip),
+        None => i.name.clone(),
+    };
+    ChooseError::NoSuch { wanted: wanted.to_owned(), available: interfaces.iter().map(describe).collect() }
+}
+
+fn choose_by_role(interfaces: &[Interface]) -> Result<Chosen, ChooseError> {
+    let usable = |rank: Rank| -> Vec<Link> {
+        let fit = interfaces.iter().filter(|i| i.up && i.running && i.can_multicast() && rank_of(i.role) == rank);
+        fit.filter_map(|i| Some(i.link(*i.addresses.first()?))).collect()
+    };
+    let choices =
+        [(Rank::First, None), (Rank::Second, Some(Fallback::ContainerOrVpn)), (Rank::Last, Some(Fallback::Loopback))];
+    choices
+        .into_iter()
+        .map(|(rank, fallback)| Chosen { links: usable(rank), fallback })
+        .find(|chosen| !chosen.links.is_empty())
+        .ok_or(ChooseError::Nothing)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    First,
+    Second,
+    Last,
+}
+
+fn rank_of(role: Role) -> Rank {
+    match role {
+        Role::Wired | Role::Wifi | Role::Bridge => Rank::First,
+        Role::Container | Role::Vpn => Rank::Second,
+        Role::Loopback => Rank::Last,
+    }
+}

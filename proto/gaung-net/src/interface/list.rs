@@ -1,0 +1,86 @@
+//! Reads the interfaces from the system: addresses and flags by getifaddrs, roles from `/sys/class/net`.
+
+use std::{collections::BTreeMap, fs, io, net::Ipv4Addr, path::Path};
+
+use nix::{
+    ifaddrs::{InterfaceAddress, getifaddrs},
+    net::if_::{InterfaceFlags, if_nametoindex},
+    sys::socket::SockaddrStorage,
+};
+
+use super::{Interface, InterfaceAddr, Role};
+
+/// All interfaces, in the order of their numbers.
+///
+/// # Errors
+/// If the system does not list them.
+pub fn interfaces() -> io::Result<Vec<Interface>> {
+    let mut by_index = BTreeMap::new();
+    for entry in getifaddrs()? {
+        // One that vanished since the list was made has no number any more.
+        let Ok(index) = if_nametoindex(entry.interface_name.as_str()) else { continue };
+        let interface = by_index.entry(index).or_insert_with(|| describe(&entry, index));
+        interface.addresses.extend(address(&entry));
+    }
+    Ok(by_index.into_values().collect())
+}
+
+fn describe(entry: &InterfaceAddress, index: u32) -> Interface {
+    let flags = entry.flags;
+    let facts = Facts::read(Path::new("/sys/class/net"), &entry.interface_name);
+    Interface {
+        role: role(&entry.interface_name, flags, &facts),
+        name: entry.interface_name.clone(),
+        index,
+        addresses: Vec::new(),
+        up: flags.contains(InterfaceFlags::IFF_UP),
+        running: flags.contains(InterfaceFlags::IFF_RUNNING),
+        multicast: flags.contains(InterfaceFlags::IFF_MULTICAST),
+        broadcast: flags.contains(InterfaceFlags::IFF_BROADCAST),
+    }
+}
+
+fn address(entry: &InterfaceAddress) -> Option<InterfaceAddr> {
+    let ip = |a: &Option<SockaddrStorage>| a.as_ref().and_then(|a| a.as_sockaddr_in().map(|a| a.ip()));
+    Some(InterfaceAddr { ip: ip(&entry.address)?, netmask: ip(&entry.netmask).unwrap_or(Ipv4Addr::BROADCAST) })
+}
+
+/// What `/sys/class/net/NAME` tells; all false where it cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Facts {
+    pub(super) wireless: bool,
+    pub(super) bridge: bool,
+    pub(super) bridge_port: bool,
+    pub(super) tunnel: bool,
+}
+
+impl Facts {
+    pub(super) fn read(root: &Path, name: &str) -> Self {
+        let dir = root.join(name);
+        let has = |file: &str| dir.join(file).exists();
+        let uevent = fs::read_to_string(dir.join("uevent")).unwrap_or_default();
+        Self {
+            wireless: has("wireless") || has("phy80211"),
+            bridge: has("bridge"),
+            bridge_port: has("brport"),
+            tunnel: has("tun_flags") || uevent.lines().any(|line| line == "DEVTYPE=wireguard"),
+        }
+    }
+}
+
+pub(super) fn role(name: &str, flags: InterfaceFlags, facts: &Facts) -> Role {
+    let named = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    if flags.contains(InterfaceFlags::IFF_LOOPBACK) {
+        Role::Loopback
+    } else if facts.bridge_port || named(&["docker", "br-", "virbr", "podman", "cni", "lxcbr", "lxdbr"]) {
+        Role::Container
+    } else if facts.tunnel || flags.contains(InterfaceFlags::IFF_POINTOPOINT) || named(&["tun", "tap", "wg", "ppp"]) {
+        Role::Vpn
+    } else if facts.wireless {
+        Role::Wifi
+    } else if facts.bridge {
+        Role::Bridge
+    } else {
+        Role::Wired
+    }
+}

@@ -1,0 +1,15 @@
+//! The data plane's sockets: which interfaces to use ([`interface`]), multicast and broadcast sockets, framed TCP, how
+//! services are found ([`discovery`]), and the thread that drives an engine ([`driver`]).
+//!
+//! No protocol decision is made here. Linux only, IPv4 only; every quirk of its sockets that the rest of the project
+//! would otherwise have to know stands in this crate.
+
+pub mod broadcast;
+pub mod discovery;
+pub mod driver;
+pub mod frame_io;
+pub mod interface;
+pub mod multicast;
+mod socket;
+
+pub use socket::{SenderAddr, SocketError};
