@@ -1,7 +1,27 @@
 //! Sans-IO engines.
 
+mod broadcast;
+mod fanout;
 mod ring;
+mod sender;
+mod sequencer;
+mod text_line;
+mod text_output;
 mod transmit;
+mod windows;
 
+pub use broadcast::BroadcastPacker;
+pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Taken};
 pub use ring::{HotRing, Pushed, Read};
+pub use sender::{
+    Cookies, DEFAULT_REPAIR_BYTES, MemberState, PRESENCE, Receipt, RelaySender, SenderConfig, SenderEvent, SenderStats,
+    WakeReason,
+};
+pub use sequencer::{
+    AckRange, BatchError, Identity, MAX_QUEUED_BYTES, MAX_WAITING_REQUESTS, NewRun, PublishBatch, PublishEntry,
+    RefuseReason, RequestId, SNAPSHOT_RUNS, Sequencer, SequencerEvent,
+};
+pub use text_line::{DISCARD_SILENCE, LINE_SILENCE, Line, LineSplitter, MAX_LINE};
+pub use text_output::{has_author, text_lines, write_harmless};
 pub use transmit::{Destination, Transmit};
+pub use windows::{CLIENT_MEMORY_MS, ClientWindows, DEFAULT_WINDOW_BYTES, SnapshotError, Verdict};

@@ -1,0 +1,565 @@
+//! The relay's side of one group's multicast: packs, sends once, repairs, keeps the heartbeat (RFC 5740, RFC 5401).
+
+mod cookie;
+mod members;
+mod packing;
+mod repair;
+mod window;
+
+use std::{
+    collections::VecDeque,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use gaung_proto::{
+    DecodeError, Epoch, Generation, GroupAddr, GroupId, GroupTag, LogId, Pkt, SenderId, Seq,
+    body::{Data, Heartbeat, Nak, NakRange, Ncf, Probe, Status},
+    datagram::{Fragment, Header, PacketType, flags},
+    limits::MAX_NAK_RANGES,
+    run::Run,
+};
+
+use crate::transmit::{Destination, Transmit};
+
+pub use self::{
+    cookie::Cookies,
+    members::{MemberState, PRESENCE, Receipt},
+};
+use self::{
+    members::{Grtt, Heard, Members, round_trip},
+    packing::{Packed, Packer},
+    repair::{Asked, Asker, MAX_REPAIRS_PER_NAK, Peer, RepairTo, Repairs},
+    window::{Key, RepairWindow, Sent},
+};
+
+/// What a sender is for.
+#[derive(Debug, Clone)]
+pub struct SenderConfig {
+    /// The group.
+    pub group: GroupId,
+    /// Its log.
+    pub log: LogId,
+    /// This opening of the log.
+    pub epoch: Epoch,
+    /// Of the address.
+    pub generation: Generation,
+    /// Where it sends.
+    pub addr: GroupAddr,
+    /// IP time to live.
+    pub ttl: u8,
+    /// Highest seq of the log at the opening.
+    pub head: Seq,
+    /// First seq that the log has; head + 1 if none.
+    pub oldest_logged: Seq,
+    /// Bytes kept for repairs; see [`DEFAULT_REPAIR_BYTES`].
+    pub repair_bytes: usize,
+    /// The process's cookies.
+    pub cookies: Cookies,
+}
+
+/// Multicasts one group in one epoch and repairs what members miss.
+///
+/// Inputs: [`handle_run`](Self::handle_run) with each durable run, dense from head + 1, and [`flush`](Self::flush) once
+/// the batch is in; [`handle_datagram`](Self::handle_datagram) with what arrived for this group's tag;
+/// [`handle_timeout`](Self::handle_timeout) at or after [`poll_timeout`](Self::poll_timeout). After each, drain
+/// [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event).
+#[derive(Debug)]
+pub struct RelaySender {
+    config: SenderConfig,
+    tag: GroupTag,
+    started: Instant,
+    epoch_start: Seq,
+    head: Seq,
+    next_data: u32,
+    next_other: u32,
+    exhausted: bool,
+    packer: Packer,
+    /// The oldest message waits in the packer since then.
+    packing_since: Option<Instant>,
+    window: RepairWindow,
+    repairs: Repairs,
+    members: Members,
+    grtt: Grtt,
+    heartbeat: HeartbeatSchedule,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<SenderEvent>,
+    stats: SenderStats,
+}
+
+/// What a driver may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// A member's first STATUS, or the first after an absence.
+    MemberJoined(SenderId),
+    /// No STATUS for [`PRESENCE`].
+    MemberLost(SenderId),
+    /// A member delivered further; see [`RelaySender::receipt`].
+    Delivered {
+        /// Who.
+        member: SenderId,
+        /// Up to where.
+        upto: Seq,
+    },
+    /// The epoch's pkt numbers are used up: open the log anew. Until then nothing is sent but heartbeats.
+    EpochExhausted,
+}
+
+/// Why [`RelaySender::handle_timeout`] wants to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WakeReason {
+    /// A half-full datagram has waited long enough.
+    Pack,
+    /// A repair has been gathered.
+    Repair,
+    /// A heartbeat is due.
+    Heartbeat,
+}
+
+/// Counts since the beginning of the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SenderStats {
+    /// First-sent DATA.
+    pub data: u64,
+    /// Their bytes, UDP payload.
+    pub data_bytes: u64,
+    /// Repairs to the group.
+    pub repairs_multicast: u64,
+    /// Repairs to one member.
+    pub repairs_unicast: u64,
+    /// NAKs heard.
+    pub naks: u64,
+    /// Asks for what had just been repaired, or was being.
+    pub asks_suppressed: u64,
+    /// Asks over a limit.
+    pub asks_refused: u64,
+    /// NCFs sent.
+    pub ncfs: u64,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// STATUS heard with a valid cookie.
+    pub statuses: u64,
+    /// Datagrams of an unproven address, another epoch, or a type that a relay does not take.
+    pub ignored: u64,
+}
+
+/// Bytes of one group's repair window: 32 ms at 1 Gbit/s, half a second at 64 Mbit/s. Above it members read the log.
+pub const DEFAULT_REPAIR_BYTES: usize = 4 * 1024 * 1024;
+
+/// A half-full datagram waits for more messages at most so long.
+const MAX_PACKING: Duration = Duration::from_micros(200);
+/// The first heartbeat after data; doubles to [`MAX_HEARTBEAT`]. Also the least time between heartbeats asked for.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
+const MAX_HEARTBEAT: Duration = Duration::from_secs(1);
+/// Asks for one datagram are gathered for one GRTT within these bounds.
+const MIN_GATHER: Duration = Duration::from_micros(500);
+const MAX_GATHER: Duration = Duration::from_millis(5);
+/// Asks for what was repaired less than this, or two GRTT, ago crossed the repair on its way.
+const MIN_LINGER: Duration = Duration::from_millis(2);
+/// Above this size a NAK confirmation spares more NAKs than it costs.
+const NCF_ABOVE: usize = 8;
+/// Events kept for a driver that does not drain them; older ones are dropped.
+const MAX_EVENTS: usize = 1024;
+
+impl RelaySender {
+    /// Begins an epoch; a heartbeat is due at once.
+    #[must_use]
+    pub fn new(config: SenderConfig, now: Instant) -> Self {
+        Self {
+            tag: GroupTag::of(config.group, config.generation, config.log),
+            started: now,
+            epoch_start: config.head.next(),
+            head: config.head,
+            next_data: Pkt::FIRST_DATA.0,
+            next_other: Pkt::FIRST_OTHER.0,
+            exhausted: false,
+            packer: Packer::default(),
+            packing_since: None,
+            window: RepairWindow::new(config.repair_bytes),
+            repairs: Repairs::new(now),
+            members: Members::default(),
+            grtt: Grtt::new(now),
+            heartbeat: HeartbeatSchedule { next: now, interval: MIN_HEARTBEAT, last: None },
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: SenderStats::default(),
+            config,
+        }
+    }
+
+    /// Takes a run that is in the log. What fills a datagram is sent; the rest waits for [`flush`](Self::flush).
+    ///
+    /// # Panics
+    /// If the run does not follow the last one.
+    pub fn handle_run(&mut self, now: Instant, run: &Run) {
+        assert_eq!(run.first_seq(), self.head.next(), "runs come dense and in order");
+        let mut packer = std::mem::take(&mut self.packer);
+        for (seq, message) in (run.first_seq().0..).map(Seq).zip(run.block().messages()) {
+            packer.push(seq, &message, &mut |packed| self.send_data(now, packed));
+        }
+        self.packing_since = if packer.is_empty() { None } else { self.packing_since.or(Some(now)) };
+        self.packer = packer;
+        self.head = run.last_seq();
+    }
+
+    /// Sends what waits for a datagram to fill.
+    pub fn flush(&mut self, now: Instant) {
+        let mut packer = std::mem::take(&mut self.packer);
+        packer.flush(&mut |packed| self.send_data(now, packed));
+        self.packer = packer;
+        self.packing_since = None;
+    }
+
+    /// Takes a datagram whose header has this sender's tag. `own`: the address that it was sent to, for the answer.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the body is not what the header says: drop it.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddrV4,
+        own: Option<Ipv4Addr>,
+        header: &Header,
+        body: &[u8],
+    ) -> Result<(), DecodeError> {
+        let peer = Peer { addr: from, own };
+        match header.packet_type {
+            PacketType::Nak => self.handle_nak(now, peer, header, &Nak::decode(body)?),
+            PacketType::Status => self.handle_status(now, peer, header, &Status::decode(body)?),
+            PacketType::Probe if !header.has(flags::RESPONSE) => self.handle_probe(now, peer, &Probe::decode(body)?),
+            PacketType::Data
+            | PacketType::Heartbeat
+            | PacketType::Ncf
+            | PacketType::Parity
+            | PacketType::Probe
+            | PacketType::Migrate
+            | PacketType::Publish
+            | PacketType::Puback
+            | PacketType::Broadcast => self.stats.ignored += 1,
+        }
+        Ok(())
+    }
+
+    /// Does what is due; early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.packing_since.is_some_and(|since| since + MAX_PACKING <= now) {
+            self.flush(now);
+        }
+        while let Some((key, to)) = self.repairs.pop_due(now) {
+            self.send_repair(now, key, to);
+        }
+        if self.heartbeat.next <= now {
+            self.send_heartbeat(now);
+            for gone in self.members.expire(now, self.head) {
+                self.emit(SenderEvent::MemberLost(gone));
+            }
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<SenderEvent> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> (Instant, WakeReason) {
+        let pack = self.packing_since.map(|since| (since + MAX_PACKING, WakeReason::Pack));
+        let repair = self.repairs.next_due().map(|at| (at, WakeReason::Repair));
+        let first = [pack, repair].into_iter().flatten().min_by_key(|&(at, _)| at);
+        let heartbeat = (self.heartbeat.next, WakeReason::Heartbeat);
+        first.filter(|&(at, _)| at <= heartbeat.0).unwrap_or(heartbeat)
+    }
+
+    /// The log dropped its oldest runs; heartbeats say so from now on.
+    pub fn set_oldest_logged(&mut self, oldest: Seq) {
+        self.config.oldest_logged = oldest;
+    }
+
+    /// The tag of this group's datagrams.
+    #[must_use]
+    pub const fn tag(&self) -> GroupTag {
+        self.tag
+    }
+
+    /// Members heard within [`PRESENCE`].
+    pub fn members(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
+        self.members.present()
+    }
+
+    /// Who has delivered `seq`.
+    #[must_use]
+    pub fn receipt(&self, seq: Seq) -> Receipt {
+        self.members.receipt(seq)
+    }
+
+    /// Counts since the beginning of the epoch.
+    #[must_use]
+    pub const fn stats(&self) -> SenderStats {
+        self.stats
+    }
+
+    /// Bytes kept for repairs.
+    #[must_use]
+    pub const fn repair_bytes(&self) -> usize {
+        self.window.bytes()
+    }
+
+    fn handle_nak(&mut self, now: Instant, peer: Peer, header: &Header, nak: &Nak) {
+        if header.epoch != self.config.epoch {
+            self.stats.ignored += 1;
+            return;
+        }
+        self.stats.naks += 1;
+        let proven = self.config.cookies.proves(peer.addr, nak.cookie).then_some(peer);
+        let asker = Asker { sender: nak.sender, proven };
+        let wanted: Vec<Key> =
+            nak.ranges.iter().flat_map(|range| self.window.covering(range)).take(MAX_REPAIRS_PER_NAK).collect();
+        let linger = MIN_LINGER.max(self.grtt.current() * 2);
+        let gather = self.grtt.current().clamp(MIN_GATHER, MAX_GATHER);
+        let mut scheduled = Vec::new();
+        for key in wanted {
+            let Some(sent) = self.window.get_mut(key) else { continue };
+            if sent.repaired_at.is_some_and(|at| now.saturating_duration_since(at) < linger) {
+                self.stats.asks_suppressed += 1;
+                continue;
+            }
+            match self.repairs.ask(now, key, asker, gather) {
+                Asked::Scheduled => scheduled.push(repair_range(sent)),
+                Asked::Joined => self.stats.asks_suppressed += 1,
+                Asked::Refused => self.stats.asks_refused += 1,
+            }
+        }
+        if self.members.present().nth(NCF_ABOVE).is_some() {
+            self.send_ncf(now, scheduled);
+        }
+    }
+
+    fn handle_status(&mut self, now: Instant, peer: Peer, header: &Header, status: &Status) {
+        let proven = self.config.cookies.proves(peer.addr, status.cookie);
+        if header.epoch != self.config.epoch || !proven {
+            self.stats.ignored += 1;
+            return;
+        }
+        self.stats.statuses += 1;
+        let round_trip = round_trip(self.ts_us(now), status);
+        if let Some(round_trip) = round_trip {
+            self.grtt.handle_sample(now, round_trip);
+        }
+        let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
+        let delivered = SenderEvent::Delivered { member: status.sender, upto: header.seq.min(self.head) };
+        match heard {
+            Heard::Joined => {
+                self.emit(SenderEvent::MemberJoined(status.sender));
+                self.emit(delivered);
+            }
+            Heard::Progressed => self.emit(delivered),
+            Heard::Unchanged => {}
+            Heard::NoRoom => self.stats.ignored += 1,
+        }
+    }
+
+    fn handle_probe(&mut self, now: Instant, peer: Peer, probe: &Probe) {
+        let answer = Probe { cookie: self.config.cookies.of(peer.addr), ..*probe };
+        let Some(pkt) = self.other_pkt() else { return };
+        let mut body = BytesMut::new();
+        answer.write(&mut body);
+        let header = Header { flags: flags::RESPONSE, ..self.header(now, PacketType::Probe, pkt, self.head) };
+        let payload = header.encode(&body);
+        let destination = Destination::Unicast { peer: peer.addr, from: peer.own };
+        self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+        self.heartbeat.hasten(now);
+    }
+
+    fn send_data(&mut self, now: Instant, packed: Packed<'_>) {
+        let Some(pkt) = self.data_pkt() else { return };
+        let header = Header { fragment: packed.fragment, ..self.header(now, PacketType::Data, pkt, packed.first) };
+        let datagram = header.encode(packed.bytes);
+        self.stats.data += 1;
+        self.stats.data_bytes += datagram.len() as u64;
+        self.multicast(datagram.clone());
+        let Packed { first, last, fragment, bytes: _ } = packed;
+        self.window.push(Sent { first, last, fragment, pkt, datagram, repaired_at: None });
+        self.heartbeat.restart(now);
+    }
+
+    fn send_repair(&mut self, now: Instant, key: Key, to: RepairTo) {
+        let Some(pkt) = self.other_pkt() else { return };
+        let header = self.header(now, PacketType::Data, pkt, key.0);
+        // Trimmed meanwhile: the member learns from the heartbeat that it has to read the log.
+        let Some(sent) = self.window.get_mut(key) else { return };
+        sent.repaired_at = Some(now);
+        let mut body = BytesMut::with_capacity(4 + sent.body().len());
+        Data { original: Some(sent.pkt), bytes: sent.body() }.write(&mut body);
+        let payload = Header { flags: flags::REPAIR, fragment: sent.fragment, ..header }.encode(&body);
+        match to {
+            RepairTo::Group => {
+                self.stats.repairs_multicast += 1;
+                self.multicast(payload);
+            }
+            RepairTo::Peer(Peer { addr, own }) => {
+                self.stats.repairs_unicast += 1;
+                let destination = Destination::Unicast { peer: addr, from: own };
+                self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+            }
+        }
+    }
+
+    fn send_ncf(&mut self, now: Instant, keys: Vec<NakRange>) {
+        let ranges = joined(keys);
+        if ranges.is_empty() {
+            return;
+        }
+        let Some(pkt) = self.other_pkt() else { return };
+        let mut body = BytesMut::new();
+        Ncf { ranges }.write(&mut body);
+        self.stats.ncfs += 1;
+        self.multicast(self.header(now, PacketType::Ncf, pkt, self.head).encode(&body));
+    }
+
+    fn send_heartbeat(&mut self, now: Instant) {
+        self.heartbeat.sent(now);
+        let Some(pkt) = self.other_pkt() else { return };
+        let none = self.head.next();
+        let heartbeat = Heartbeat {
+            group: self.config.group,
+            log: self.config.log,
+            oldest_repairable: self.window.oldest().unwrap_or(none),
+            oldest_logged: self.config.oldest_logged.min(none),
+            epoch_start: self.epoch_start,
+            last_pkt: Pkt(self.next_data - 1),
+            grtt_us: self.grtt.current().as_micros() as u32,
+            group_size: self.members.present().count() as u32,
+            generation: self.config.generation,
+        };
+        let mut body = BytesMut::new();
+        heartbeat.write(&mut body);
+        self.stats.heartbeats += 1;
+        self.multicast(self.header(now, PacketType::Heartbeat, pkt, self.head).encode(&body));
+    }
+
+    fn header(&self, now: Instant, packet_type: PacketType, pkt: Pkt, seq: Seq) -> Header {
+        Header {
+            packet_type,
+            flags: 0,
+            tag: self.tag,
+            epoch: self.config.epoch,
+            pkt,
+            seq,
+            fragment: Fragment::WHOLE,
+            ts_us: self.ts_us(now),
+        }
+    }
+
+    fn ts_us(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.started).as_micros() as u32
+    }
+
+    fn multicast(&mut self, payload: Bytes) {
+        let destination = Destination::Multicast(self.config.addr.socket_addr());
+        self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+    }
+
+    fn data_pkt(&mut self) -> Option<Pkt> {
+        if self.exhausted || self.next_data >= Pkt::FIRST_OTHER.0 {
+            self.exhaust();
+            return None;
+        }
+        let pkt = Pkt(self.next_data);
+        self.next_data += 1;
+        Some(pkt)
+    }
+
+    fn other_pkt(&mut self) -> Option<Pkt> {
+        let Some(next) = self.next_other.checked_add(1) else {
+            self.exhaust();
+            return None;
+        };
+        let pkt = Pkt(self.next_other);
+        self.next_other = next;
+        Some(pkt)
+    }
+
+    fn exhaust(&mut self) {
+        if !self.exhausted {
+            self.exhausted = true;
+            self.window.clear();
+            self.emit(SenderEvent::EpochExhausted);
+        }
+    }
+
+    fn emit(&mut self, event: SenderEvent) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}
+
+/// Heartbeats thin out after the last data.
+#[derive(Debug)]
+struct HeartbeatSchedule {
+    next: Instant,
+    interval: Duration,
+    last: Option<Instant>,
+}
+
+impl HeartbeatSchedule {
+    fn restart(&mut self, now: Instant) {
+        self.interval = MIN_HEARTBEAT;
+        self.next = now + MIN_HEARTBEAT;
+    }
+
+    fn sent(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.next = now + self.interval;
+        self.interval = (self.interval * 2).min(MAX_HEARTBEAT);
+    }
+
+    fn hasten(&mut self, now: Instant) {
+        let soonest = self.last.map_or(now, |last| (last + MIN_HEARTBEAT).max(now));
+        self.next = self.next.min(soonest);
+    }
+}
+
+/// What an NCF says of one datagram.
+fn repair_range(sent: &Sent) -> NakRange {
+    if sent.fragment.is_whole() {
+        return NakRange::messages(sent.first, sent.last);
+    }
+    let Fragment { index, count: _ } = sent.fragment;
+    NakRange { first_seq: sent.first, last_seq: sent.first, first_fragment: index, last_fragment: index }
+}
+
+/// Neighbours made one, at most [`MAX_NAK_RANGES`].
+fn joined(ranges: Vec<NakRange>) -> Vec<NakRange> {
+    let mut joined: Vec<NakRange> = Vec::new();
+    for next in ranges {
+        let whole = |range: &NakRange| range.last_fragment == u16::MAX;
+        match joined.last_mut() {
+            Some(last) if whole(last) && whole(&next) && last.last_seq.next() == next.first_seq => {
+                last.last_seq = next.last_seq;
+            }
+            Some(last)
+                if !whole(last)
+                    && !whole(&next)
+                    && last.last_seq == next.first_seq
+                    && u32::from(last.last_fragment) + 1 == u32::from(next.first_fragment) =>
+            {
+                last.last_fragment = next.last_fragment;
+            }
+            Some(_) | None => joined.push(next),
+        }
+    }
+    joined.truncate(MAX_NAK_RANGES);
+    joined
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::windows::DEFAULT_WINDOW_BYTES;
+
+const ANN: ClientId = ClientId([1; 16]);
+const BOB: ClientId = ClientId([2; 16]);
+
+fn sequencer() -> Sequencer {
+    let identity = Identity { group: GroupId([7; 16]), log: LogId(9), epoch: Epoch(1) };
+    Sequencer::new(identity, Seq::ZERO, ClientWindows::new(DEFAULT_WINDOW_BYTES))
+}
+
+fn batch_of(client: ClientId, seqs: impl IntoIterator<Item = u64>, payload_len: usize) -> PublishBatch {
+    let entry = |n| PublishEntry {
+        client_seq: ClientSeq(n),
+        content_type: ContentType::Text,
+        payload: vec![n as u8; payload_len].into(),
+    };
+    PublishBatch::new(DeviceId::NONE, client, seqs.into_iter().map(entry).collect()).unwrap()
+}
+
+fn publish(sequencer: &mut Sequencer, request: u64, batch: &PublishBatch) {
+    sequencer.handle_publish(SentAt(1_000_000), RequestId(request), batch);
+}
+
+fn acked(request: u64, first_client_seq: u64, first_seq: u64, count: u32) -> SequencerEvent {
+    let ack = AckRange { first_client_seq: ClientSeq(first_client_seq), first_seq: Seq(first_seq), count };
+    SequencerEvent::Acked { request: RequestId(request), acks: vec![ack] }
+}
+
+fn refused(request: u64, reason: RefuseReason) -> SequencerEvent {
+    SequencerEvent::Refused { request: RequestId(request), reason }
+}
+
+fn events(sequencer: &mut Sequencer) -> Vec<SequencerEvent> {
+    let all = std::iter::from_fn(|| sequencer.poll_event());
+    all.filter(|event| !matches!(event, SequencerEvent::Durable(_))).collect()
+}
+
+#[test]
+fn nothing_is_acknowledged_before_it_is_durable() {
+    let mut s = sequencer();
+    publish(&mut s, 1, &batch_of(ANN, [1, 2], 10));
+    let first = s.poll_append().unwrap().run;
+    assert_eq!((first.first_seq(), first.last_seq()), (Seq(1), Seq(2)));
+    assert_eq!(s.poll_event(), None);
+    publish(&mut s, 2, &batch_of(BOB, [1], 10));
+    assert!(s.poll_append().is_none(), "gathers while the first is written");
+    publish(&mut s, 3, &batch_of(ANN, [2, 3], 10));
+    s.handle_appended(true);
+    assert_eq!(s.poll_event(), Some(SequencerEvent::Durable(first)));
+    assert_eq!(events(&mut s), [acked(1, 1, 1, 2)]);
+    let second = s.poll_append().unwrap().run;
+    assert_eq!((second.first_seq(), second.last_seq()), (Seq(3), Seq(4)));
+    assert_eq!(events(&mut s), [], "a repetition waits for what is new beside it");
+    s.handle_appended(true);
+    let both = [
+        AckRange { first_client_seq: ClientSeq(2), first_seq: Seq(2), count: 1 },
+        AckRange { first_client_seq: ClientSeq(3), first_seq: Seq(4), count: 1 },
+    ];
+    let second = SequencerEvent::Acked { request: RequestId(3), acks: both.into() };
+    assert_eq!(events(&mut s), [acked(2, 1, 3, 1), second]);
+    assert!(s.is_idle());
+}
+
+#[test]
+fn a_repetition_of_what_is_in_flight_waits_for_it() {
+    let mut s = sequencer();
+    publish(&mut s, 1, &batch_of(ANN, [1], 10));
+    let _ = s.poll_append().unwrap();
+    publish(&mut s, 2, &batch_of(ANN, [1], 10));
+    assert_eq!(events(&mut s), []);
+    s.handle_appended(true);
+    assert_eq!(events(&mut s), [acked(1, 1, 1, 1), acked(2, 1, 1, 1)]);
+    publish(&mut s, 3, &batch_of(ANN, [1], 10));
+    assert_eq!(events(&mut s), [acked(3, 1, 1, 1)], "at once");
+}
+
+#[test]
+fn a_failed_append_takes_everything_back_that_was_not_durable() {
+    let mut s = sequencer();
+    publish(&mut s, 1, &batch_of(ANN, [1], 10));
+    let _ = s.poll_append().unwrap();
+    s.handle_appended(true);
+    publish(&mut s, 2, &batch_of(ANN, [2], 10));
+    let _ = s.poll_append().unwrap();
+    publish(&mut s, 3, &batch_of(BOB, [1], 10));
+    s.handle_appended(false);
+    publish(&mut s, 4, &batch_of(ANN, [3], 10));
+    let unavailable = |n| refused(n, RefuseReason::Unavailable);
+    assert_eq!(events(&mut s), [acked(1, 1, 1, 1), unavailable(2), unavailable(3), unavailable(4)]);
+    assert!(s.has_failed() && s.poll_append().is_none());
+    assert_eq!(s.head(), Seq(1));
+}
+
+#[test]
+fn runs_are_closed_at_their_target_or_hold_one_message() {
+    let mut s = sequencer();
+    publish(&mut s, 1, &batch_of(ANN, 1..=10, 20_000));
+    publish(&mut s, 2, &batch_of(ANN, [11], MAX_PAYLOAD));
+    publish(&mut s, 3, &batch_of(ANN, [12], 1));
+    let mut runs = Vec::new();
+    while let Some(NewRun { run, .. }) = s.poll_append() {
+        assert!(run.as_bytes().len() <= TARGET_RUN || run.count() == 1);
+        runs.push(run);
+    }
+    assert_eq!(runs.iter().map(Run::count).collect::<Vec<_>>(), [3, 3, 3, 1, 1], "the last one gathers");
+    runs.iter().for_each(|_| s.handle_appended(true));
+    let last = s.poll_append().unwrap().run;
+    assert_eq!((last.first_seq(), last.count()), (Seq(12), 1));
+    runs.push(last);
+    assert!(runs.windows(2).all(|pair| pair[0].last_seq().next() == pair[1].first_seq()));
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let mut s = sequencer();
+    for n in 1..=30 {
+        publish(&mut s, n, &batch_of(ANN, [n * 4 - 3, n * 4 - 2, n * 4 - 1, n * 4], MAX_PAYLOAD));
+    }
+    let refusals = events(&mut s);
+    assert!(
+        !refusals.is_empty()
+            && refusals.iter().all(|e| matches!(e, SequencerEvent::Refused { reason: RefuseReason::Busy, .. }))
+    );
+    assert!(s.queued_bytes <= MAX_QUEUED_BYTES + MAX_PUBLISH_BYTES + 1024);
+}
+
+#[test]
+fn requests_are_checked_whole() {
+    let new = |client, entries: Vec<(u64, usize)>| {
+        let entry = |(n, len)| PublishEntry {
+            client_seq: ClientSeq(n),
+            content_type: ContentType::Text,
+            payload: vec![0; len].into(),
+        };
+        PublishBatch::new(DeviceId::NONE, client, entries.into_iter().map(entry).collect()).unwrap_err()
+    };
+    assert_eq!(new(ANN, vec![]), BatchError::Count(0));
+    assert_eq!(new(ANN, (1..=1025).map(|n| (n, 0)).collect()), BatchError::Count(1025));
+    assert_eq!(new(ANN, vec![(1, MAX_PAYLOAD + 1)]), BatchError::TooLarge(MAX_PAYLOAD + 1));
+    assert_eq!(new(ANN, (1..=5).map(|n| (n, MAX_PAYLOAD)).collect()), BatchError::TooMany(5 * MAX_PAYLOAD));
+    assert_eq!(new(ANN, vec![(2, 0), (2, 0)]), BatchError::Order);
+    assert_eq!(new(ANN, vec![(0, 0)]), BatchError::Order);
+    assert_eq!(new(ClientId::NONE, vec![(1, 0)]), BatchError::NoClient);
+
+    let mut s = sequencer();
+    publish(&mut s, 1, &batch_of(ANN, [5000], 1));
+    publish(&mut s, 2, &batch_of(ANN, [1, 5001], 1));
+    assert_eq!(events(&mut s), [refused(2, RefuseReason::OutOfWindow(1))]);
+    assert_eq!(s.poll_append().unwrap().run.count(), 1, "nothing of a refused request is logged");
+}
+
+#[test]
+fn a_snapshot_holds_what_the_log_holds_up_to_its_run() {
+    let mut s = sequencer();
+    let mut replayed = ClientWindows::new(DEFAULT_WINDOW_BYTES);
+    for n in 1..=u64::from(SNAPSHOT_RUNS) {
+        publish(&mut s, n, &batch_of(ANN, [n], 1));
+        if n == u64::from(SNAPSHOT_RUNS) {
+            break;
+        }
+        let NewRun { run, snapshot } = s.poll_append().unwrap();
+        assert_eq!(snapshot, None);
+        run.messages().for_each(|m| replayed.record(m.author.client, m.client_seq, m.seq, (m.sent_at.0 / 1000) as i64));
+        s.handle_appended(true);
+        while s.poll_event().is_some() {}
+    }
+    let NewRun { run, snapshot } = s.poll_append().unwrap();
+    run.messages().for_each(|m| replayed.record(m.author.client, m.client_seq, m.seq, (m.sent_at.0 / 1000) as i64));
+    assert_eq!(snapshot, Some(replayed.snapshot(run.last_seq())));
+}
