@@ -17,8 +17,8 @@ pub use client::{Discovery, Found, discover};
 pub use datagram::MAX_NAME_BYTES;
 pub use responder::{Responder, ResponderCounters};
 
-/// Where requests go, beside the broadcast addresses: administratively scoped (RFC 2365), TTL 1, in none of the ranges
-/// that groups get their addresses from is it handed out.
+/// Where requests go, beside the broadcast addresses; site-local scope (RFC 2365), TTL 1. No group may be given this
+/// address.
 pub const DISCOVERY_GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 71, 85);
 
 /// Which service answers.
@@ -41,7 +41,8 @@ pub struct Announcement {
     pub port: u16,
     /// Its identity, kept in its data folder: several answers with one id are one service.
     pub id: RelayId,
-    /// The address that others should use; `None`: the one that the answer comes from.
+    /// The address that others should use; `None`: the one that the answer comes from. A service that listens on
+    /// loopback alone says so here, and then only this machine is answered.
     pub advertised: Option<Ipv4Addr>,
     /// What people call the machine: at most [`MAX_NAME_BYTES`] are sent, control characters are not.
     pub name: String,

@@ -68,6 +68,7 @@ impl SocketError {
         move |source| Self::System { action, source }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are many")]
     pub(crate) fn joining(group: Ipv4Addr, interface: &str, source: io::Error) -> Self {
         match errno(&source) {
             Errno::ENOBUFS | Errno::ENOMEM => Self::TooManyMemberships { group },
@@ -78,6 +79,7 @@ impl SocketError {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are many")]
     fn binding(addr: SocketAddrV4, source: io::Error) -> Self {
         match errno(&source) {
             Errno::EADDRINUSE => Self::PortInUse(addr),

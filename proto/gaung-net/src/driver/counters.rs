@@ -53,6 +53,7 @@ impl SendFailure {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are many")]
     pub(super) fn of(errno: Errno) -> Self {
         match errno {
             Errno::ENETUNREACH

@@ -14,7 +14,7 @@ use nix::{
     sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg},
 };
 
-use super::{Counters, SocketChange, SocketId};
+use super::{Counters, SocketChange, SocketId, outbox::Exits};
 use crate::{
     broadcast,
     interface::{Link, Role},
@@ -163,8 +163,8 @@ impl SocketTable {
         }
     }
 
-    /// Appends one entry for each socket to wait for, and returns their numbers in the same order. `blocked`: the
-    /// socket that must become writable.
+    /// Appends one entry for each socket that is read, and returns their numbers in the same order; then one for
+    /// `blocked`, the socket that must become writable.
     pub(super) fn poll_fds<'a>(&'a self, blocked: Option<SocketId>, fds: &mut Vec<PollFd<'a>>) -> Vec<SocketId> {
         let mut ids = Vec::with_capacity(self.len());
         for (id, reader) in &self.readers {
@@ -174,34 +174,33 @@ impl SocketTable {
                 ids.push(*id);
             }
         }
-        if let Some((id, (data, _))) = blocked.and_then(|id| self.data.get_key_value(&id)) {
+        if let Some((data, _)) = blocked.and_then(|id| self.data.get(&id)) {
             fds.push(PollFd::new(data.socket.as_fd(), PollFlags::POLLOUT));
-            ids.push(*id);
         }
         ids
     }
+}
 
-    /// The sockets that multicast leaves through, from `first` on.
-    pub(super) fn multicast_from(&self, first: SocketId) -> impl Iterator<Item = SocketId> {
-        self.data.range(first..).filter(|(_, (_, usage))| usage.multicast).map(|(id, _)| *id)
+impl Exits for SocketTable {
+    fn multicast_from(&self, first: SocketId) -> Option<SocketId> {
+        self.data.range(first..).find(|(_, (_, usage))| usage.multicast).map(|(id, _)| *id)
     }
 
-    /// The socket for unicast to `peer`: the one with the address `from`; without such a wish the one whose network
-    /// the peer is in, else one bound to all addresses, else any that can reach another machine.
-    pub(super) fn unicast_to(&self, peer: Ipv4Addr, from: Option<Ipv4Addr>) -> Option<SocketId> {
+    /// Without a wish or a socket that fits it: the one whose network the peer is in, else one bound to all addresses,
+    /// else any that can reach another machine.
+    fn unicast_to(&self, peer: Ipv4Addr, from: Option<Ipv4Addr>) -> Option<SocketId> {
         let find = |fits: &dyn Fn(&DataSocket) -> bool| {
             self.data.iter().find(|(_, (socket, _))| fits(socket)).map(|(id, _)| *id)
         };
         let own = |ip: Ipv4Addr| find(&|socket| *socket.local_addr().ip() == ip);
         let near = || find(&|socket| socket.link().is_some_and(|link| link.contains(peer)));
         let any = || find(&|socket| socket.link().is_none());
-        let far =
-            || find(&|socket| socket.link().is_some_and(|link| link.role != Role::Loopback) && !peer.is_loopback());
+        let leads_out = |link: &Link| link.role != Role::Loopback && !peer.is_loopback();
+        let far = || find(&|socket| socket.link().is_some_and(leads_out));
         from.and_then(own).or_else(near).or_else(any).or_else(far)
     }
 
-    /// Sends without blocking.
-    pub(super) fn send(&self, id: SocketId, payload: &[u8], to: SocketAddrV4, ttl: u8) -> Result<(), Errno> {
+    fn send(&self, id: SocketId, payload: &[u8], to: SocketAddrV4, ttl: u8) -> Result<(), Errno> {
         let Some((data, _)) = self.data.get(&id) else { return Ok(()) };
         let sent = if to.ip().is_multicast() && ttl != DEFAULT_TTL {
             send_with_ttl(&data.socket, payload, to, ttl)

@@ -2,13 +2,16 @@
 
 use std::{
     collections::VecDeque,
+    io::IoSliceMut,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd as _,
     sync::mpsc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use gaung_engine::Destination;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 
 use super::*;
 use crate::multicast::{DataSocket, GroupSocket};
@@ -140,6 +143,24 @@ fn multicast_reaches_a_group_opened_while_running() {
     sender.stop().unwrap();
     receiver.stop().unwrap();
     assert!(reports.try_recv().is_err());
+}
+
+#[test]
+fn the_time_to_live_travels_with_the_datagram() {
+    let group = some_group(6);
+    let socket = GroupSocket::open(group, &[Link::loopback()]).unwrap().socket;
+    socket.set_nonblocking(false).unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    setsockopt(&socket, sockopt::Ipv4RecvTtl, &true).unwrap();
+    let (sender, _) = puppet(DriverSockets::new().data(SocketId(0), loopback_socket(), SEND));
+    for ttl in [16, 1, 255, 2] {
+        sender.send(multicast(group, ttl, "x")).unwrap();
+        let (mut bytes, mut control) = ([0; 16], nix::cmsg_space!(i32));
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let message =
+            recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty()).unwrap();
+        assert_eq!(message.cmsgs().unwrap().next(), Some(ControlMessageOwned::Ipv4Ttl(i32::from(ttl))));
+    }
 }
 
 #[test]

@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
-use gaung_proto::frame::{FRAME_HEADER, FRAME_MAGIC};
-use tokio::{io::duplex, net::TcpListener, time::timeout};
+use gaung_proto::{
+    ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
+    block::{Author, BlockBuilder, MessageRef, SentAt},
+    frame::{FRAME_HEADER, FRAME_MAGIC},
+    run::{Run, RunHeader},
+};
+use tokio::{
+    io::{AsyncReadExt, duplex},
+    net::TcpListener,
+    time::timeout,
+};
 
 use super::*;
 
@@ -44,6 +53,38 @@ async fn frames_cut_at_every_byte_arrive_whole() {
         }
         assert_eq!(got, [Bytes::from_static(b"first"), Bytes::new(), vec![7; 300].into()], "cut at {cut}");
     }
+}
+
+fn run() -> Run {
+    let mut block = BlockBuilder::new();
+    let author = Author { device: DeviceId([1; 16]), client: ClientId([2; 16]) };
+    for n in 1..=5 {
+        block.push(&MessageRef {
+            author,
+            client_seq: ClientSeq(n),
+            content_type: ContentType::Text,
+            sent_at: SentAt(1_000 + n),
+            payload: b"halo",
+        });
+    }
+    let header = RunHeader { group: GroupId([3; 16]), log: LogId(4), epoch: Epoch(5), base_seq: Seq(6) };
+    Run::encode(header, &block)
+}
+
+#[tokio::test]
+async fn runs_pass_between_control_frames_for_those_who_take_them() {
+    let run = run();
+    let stream = [control(b"a"), run.as_bytes().clone(), control(b"b")].concat();
+    for cut in 0..=stream.len() {
+        let halves = AsyncReadExt::chain(&stream[..cut], &stream[cut..]);
+        let mut reader = FrameReader::new(halves, Accept::ControlAndRuns);
+        assert_eq!(body(reader.next().await.unwrap().unwrap()), "a", "cut at {cut}");
+        assert_eq!(reader.next().await.unwrap().unwrap(), Item::Run(run.clone()), "cut at {cut}");
+        assert_eq!(body(reader.next().await.unwrap().unwrap()), "b", "cut at {cut}");
+        assert!(reader.next().await.unwrap().is_none(), "cut at {cut}");
+    }
+    let mut reader = FrameReader::new(&run.as_bytes()[..], Accept::Control);
+    assert!(matches!(reader.next().await, Err(ReadFrameError::Decode(_))));
 }
 
 #[tokio::test]
