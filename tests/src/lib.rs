@@ -1,6 +1,9 @@
 //! What black-box tests share: fresh programs, processes whose output is awaited, running deployments, and the gate of
 //! tests that need more than a user's machine may have.
 
+pub mod capture;
+pub mod lab;
+pub mod deployment;
 pub mod process;
 pub mod programs;
 pub mod requires;

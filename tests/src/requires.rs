@@ -11,6 +11,8 @@ pub enum Need {
     Tcpdump,
     /// A Docker daemon and `docker-compose` or `docker compose`.
     Compose,
+    /// The image `gaung:lab`, or the one named by `GAUNG_IMAGE`; `deploy/build-image.sh` makes it.
+    Image,
     /// `python3`.
     Python,
     /// `python3` with grpcio and grpcio-reflection.
@@ -30,6 +32,8 @@ impl Need {
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
             }),
+            Self::Image => succeeds("docker", &["image", "inspect", &image()])
+                .map_err(|why| format!("{why}; `deploy/build-image.sh` makes it")),
             Self::Python => succeeds("python3", &["--version"]),
             Self::PythonGrpc => succeeds(&python(), &["-c", "import grpc, grpc_reflection"]),
         }
@@ -40,6 +44,10 @@ impl Need {
 #[must_use]
 pub fn python() -> String {
     env::var("GAUNG_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+fn image() -> String {
+    env::var("GAUNG_IMAGE").unwrap_or_else(|_| "gaung:lab".to_owned())
 }
 
 /// True if the machine has all of `needs`. Otherwise says loudly what is skipped and gives false, or fails where `CI=true`.
