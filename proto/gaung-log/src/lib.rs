@@ -1,1 +1,37 @@
-//! gaung-log
+//! What a service stores: the logs of groups ([`Log`], on disk or in memory), and small versioned values ([`kv`]).
+//!
+//! Both disk stores are redb files, embedded and with nothing to install; both answer only after a sync. The layout of
+//! the log's files is drawn in `layout.rs` and `record.rs`.
+
+mod change;
+mod committer;
+mod disk;
+mod fault;
+mod file;
+mod index;
+mod layout;
+mod log;
+mod memory;
+mod queue;
+mod record;
+mod recover;
+mod shared;
+mod volume;
+
+pub mod kv;
+mod kv_memory;
+mod kv_redb;
+
+pub use disk::{DiskFigures, DiskLog, DiskOptions, OpenLogError};
+pub use layout::FORMAT;
+pub use log::{
+    Append, AppendError, DELETED_KEPT_MS, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, Runs,
+    Snapshot, StoreError, StoredGroup, WriteError,
+};
+pub use memory::MemoryLog;
+pub use record::RECORD_HEADER;
+pub use shared::Damage;
+pub use volume::{Folder, FolderError, Volume};
+
+pub use kv_memory::MemoryKv;
+pub use kv_redb::{KvOpenError, Opener, RedbKv};

@@ -1,0 +1,340 @@
+//! The one thread that writes: everything that waits goes into one transaction with one sync.
+//!
+//! A failed transaction leaves the index as it was, and the active file is closed. Before the next transaction it is
+//! opened again and must hold exactly what the index says. It is left behind, and a new file begun from the index, if it
+//! does not, or if it was a sync that failed: the system may then have dropped pages that it goes on showing as
+//! written, so nothing may be built upon them.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gaung_proto::GroupId;
+
+use crate::{
+    change::{Change, Job, Upkeep, Work},
+    fault::Fault,
+    file::{Contents, LogFile},
+    index::{Index, Update},
+    layout::{FileMeta, GroupState, damaged_name, file_name},
+    log::{Retention, StoreError, WriteError},
+    shared::{Damage, Shared, Stats},
+};
+
+/// Owns the active file.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    active: Arc<LogFile>,
+    meta: FileMeta,
+    /// About how many bytes of the active file are in use.
+    used_bytes: u64,
+    /// Number of the next file.
+    next_number: u64,
+    health: Health,
+}
+
+enum Health {
+    Good,
+    Failed { cause: Cause, error: StoreError, retry_at: Instant, wait: Duration },
+}
+
+#[derive(Clone)]
+enum Cause {
+    Write,
+    Sync,
+    Damage(String),
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, active: Arc<LogFile>, meta: FileMeta, next_number: u64) -> Self {
+        let used_bytes = shared.env.volume.len(&file_name(meta.number)).unwrap_or(0);
+        Self { shared, active, meta, used_bytes, next_number, health: Health::Good }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let _unwind = CloseOnExit(Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
+        let options = &shared.env.options;
+        let most = options.transaction_bytes.min(usize::try_from(options.file_bytes / 4).unwrap_or(usize::MAX));
+        while let Some(jobs) = shared.queue.take(most) {
+            let mut changes = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                match job {
+                    Job::Change(change) => changes.push(change),
+                    Job::Upkeep(upkeep) => {
+                        self.commit(std::mem::take(&mut changes));
+                        self.upkeep(upkeep);
+                    }
+                }
+            }
+            self.commit(changes);
+        }
+        self.active.close();
+    }
+
+    fn commit(&mut self, mut changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(error) =
+            self.recover().and_then(|()| self.make_room(&changes)).and_then(|()| self.transact(&mut changes))
+        {
+            changes.into_iter().for_each(|change| change.settle(Some(&error)));
+            return;
+        }
+        let purged = changes.iter().any(|change| matches!(change, Change::Purge { .. } | Change::Reset { .. }));
+        changes.into_iter().for_each(|change| change.settle(None));
+        if purged {
+            self.drop_unused();
+        }
+    }
+
+    fn transact(&mut self, changes: &mut [Change]) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let result = self.write(changes);
+        match result {
+            Ok(updates) => {
+                self.shared.index_mut().apply(updates, self.meta.number);
+                self.used_bytes += changes.iter().map(Change::file_bytes).sum::<u64>();
+                let runs = changes.iter().map(Change::runs).sum();
+                self.shared.stats.committed(changes.len(), runs, started.elapsed());
+                Ok(())
+            }
+            Err(fault) => Err(self.failed(fault)),
+        }
+    }
+
+    fn write(&self, changes: &mut [Change]) -> Result<HashMap<GroupId, Update>, Fault> {
+        let index = self.shared.index();
+        self.active.write(|txn| {
+            let mut work = Work::new(txn, &index)?;
+            for change in changes {
+                change.apply(&mut work)?;
+            }
+            let updates = work.finish(txn, self.meta)?;
+            let dirty = !updates.is_empty();
+            Ok((updates, dirty))
+        })
+    }
+
+    /// Takes note of a failed transaction; what was asked for has not happened.
+    fn failed(&mut self, fault: Fault) -> StoreError {
+        Stats::add(&self.shared.stats.failures, 1);
+        let sync_failed = self.active.close();
+        let cause = match &fault {
+            Fault::Damaged(why) => Cause::Damage(why.clone()),
+            Fault::Io(_) | Fault::Newer { .. } if sync_failed => Cause::Sync,
+            Fault::Io(_) | Fault::Newer { .. } => Cause::Write,
+        };
+        let error = StoreError::from(fault.into_io());
+        tracing::warn!(file = self.meta.number, %error, "log cannot be written; publishers are refused until it can");
+        let wait = self.shared.env.options.retry_after;
+        self.health = Health::Failed { cause, error: error.clone(), retry_at: Instant::now(), wait };
+        error
+    }
+
+    /// Makes the active file writable again after a failure, not more often than the back-off allows.
+    fn recover(&mut self) -> Result<(), StoreError> {
+        let Health::Failed { cause, error, retry_at, wait } = &mut self.health else { return Ok(()) };
+        if Instant::now() < *retry_at {
+            return Err(error.clone());
+        }
+        *retry_at = Instant::now() + *wait;
+        *wait = (*wait * 2).min(self.shared.env.options.retry_at_most);
+        let cause = cause.clone();
+        let outcome = match &cause {
+            Cause::Write => self.reopen().or_else(|_| self.roll()),
+            Cause::Sync | Cause::Damage(_) => self.roll(),
+        };
+        if let Err(fault) = outcome {
+            let renewed = StoreError::from(fault.into_io());
+            if let Health::Failed { error, .. } = &mut self.health {
+                *error = renewed.clone();
+            }
+            return Err(renewed);
+        }
+        self.health = Health::Good;
+        tracing::info!(file = self.meta.number, "log is written again");
+        Ok(())
+    }
+
+    /// Opens the active file again; fails unless it holds what was acknowledged and nothing else.
+    fn reopen(&mut self) -> Result<(), Fault> {
+        let contents = self.active.reopen_writer(&self.shared.env, false)?;
+        let same = agrees(&self.shared.index(), &contents);
+        if !same {
+            self.active.close();
+            return Err(Fault::Io(io::Error::other("the file holds what was not acknowledged")));
+        }
+        Ok(())
+    }
+
+    /// Begins the next file if what comes would let this one grow over the limit. redb doubles a file that is full.
+    fn make_room(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let limit = self.shared.env.options.file_bytes;
+        let file_bytes = self.shared.env.volume.len(&file_name(self.meta.number)).unwrap_or(0);
+        let coming: u64 = changes.iter().map(Change::file_bytes).sum();
+        let fills = self.used_bytes + coming > file_bytes / 10 * 8;
+        let has_runs = self.shared.index().needs_file(self.meta.number);
+        if coming > 0 && has_runs && (file_bytes > limit || (2 * file_bytes > limit && fills)) {
+            return self.roll().map_err(|fault| self.failed(fault));
+        }
+        Ok(())
+    }
+
+    /// Begins the next file with all groups as the index has them, and closes the one before.
+    fn roll(&mut self) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.shared);
+        let meta = FileMeta {
+            number: self.next_number,
+            started_at_ms: (shared.env.options.clock)(),
+            groups: shared.index().groups.len() as u64,
+        };
+        let (file, dropped) = begin_file(&shared, meta, Some(&self.active))?;
+        let before = std::mem::replace(&mut self.active, Arc::new(file));
+        shared.files_mut().insert(meta.number, Arc::clone(&self.active));
+        let mut index = shared.index_mut();
+        index.carry();
+        for group in dropped {
+            index.groups.entry(group).and_modify(|entry| entry.state.snapshot_at = gaung_proto::Seq::ZERO);
+        }
+        drop(index);
+        before.close();
+        self.meta = meta;
+        self.next_number = meta.number + 1;
+        self.used_bytes = shared.env.volume.len(&file_name(meta.number)).unwrap_or(0);
+        if let Health::Failed { cause: Cause::Damage(why), .. } = &self.health {
+            let why = why.clone();
+            self.rename_damaged(&before, why);
+        }
+        self.drop_unused();
+        Ok(())
+    }
+
+    fn upkeep(&mut self, upkeep: Upkeep) {
+        match upkeep {
+            Upkeep::Retain { keep, now_ms, answer } => answer.settle_with(self.retain(keep, now_ms)),
+            Upkeep::SetAside { file, why } => self.set_aside(file, why),
+        }
+    }
+
+    fn retain(&mut self, keep: Retention, now_ms: u64) -> Result<(), WriteError> {
+        if let Some(max_age_ms) = keep.max_age_ms {
+            let aged = now_ms.saturating_sub(self.meta.started_at_ms) > max_age_ms / 8;
+            if aged && self.shared.index().needs_file(self.meta.number) {
+                self.recover()?;
+                self.roll().map_err(|fault| self.failed(fault))?;
+            }
+        }
+        let files: Vec<_> = self.shared.files().values().cloned().collect();
+        let lens: Vec<_> =
+            files.iter().map(|f| self.shared.env.volume.len(&file_name(f.number)).unwrap_or(0)).collect();
+        let mut total: u64 = lens.iter().sum();
+        for (pair, len) in files.windows(2).zip(lens) {
+            let old = keep.max_age_ms.is_some_and(|age| now_ms.saturating_sub(pair[1].started_at_ms) > age);
+            if !old && keep.max_bytes.is_none_or(|most| total <= most) {
+                break;
+            }
+            self.remove(&pair[0]).map_err(StoreError::from)?;
+            total -= len;
+        }
+        Ok(())
+    }
+
+    /// Removes every closed file in which no group has a message any more.
+    fn drop_unused(&self) {
+        let unused: Vec<_> = {
+            let index = self.shared.index();
+            let files = self.shared.files();
+            files.values().filter(|f| f.number != self.meta.number && !index.needs_file(f.number)).cloned().collect()
+        };
+        for file in unused {
+            if let Err(error) = self.remove(&file) {
+                tracing::warn!(file = file.number, %error, "a log file that nobody needs cannot be removed");
+            }
+        }
+    }
+
+    fn remove(&self, file: &LogFile) -> io::Result<()> {
+        self.forget(file);
+        self.shared.env.volume.remove(&file_name(file.number))?;
+        self.shared.env.volume.sync_names()
+    }
+
+    fn forget(&self, file: &LogFile) {
+        file.set_gone();
+        self.shared.index_mut().remove_file(file.number);
+        self.shared.files_mut().remove(&file.number);
+        file.close();
+    }
+
+    fn set_aside(&mut self, number: u64, why: String) {
+        let Some(file) = self.shared.files().get(&number).cloned() else { return };
+        if number != self.meta.number {
+            self.rename_damaged(&file, why);
+            return;
+        }
+        // The groups go on in a new file; if it cannot be made now, the next transaction tries again.
+        let failed = self.failed(Fault::Damaged(why));
+        if let Err(error) = self.recover() {
+            tracing::warn!(%failed, %error, "no new log file can be begun");
+        }
+    }
+
+    fn rename_damaged(&self, file: &LogFile, why: String) {
+        self.forget(file);
+        let volume = &self.shared.env.volume;
+        let renamed =
+            volume.rename(&file_name(file.number), &damaged_name(file.number)).and_then(|()| volume.sync_names());
+        if let Err(error) = renamed {
+            tracing::warn!(file = file.number, %error, "a damaged log file cannot be renamed");
+        }
+        self.shared.report(Damage { file: damaged_name(file.number), why });
+    }
+}
+
+/// Makes a file that holds all groups of the index, with the snapshots found in `before`; also returns the groups whose
+/// snapshot was found damaged and left out.
+pub(crate) fn begin_file(
+    shared: &Shared,
+    meta: FileMeta,
+    before: Option<&LogFile>,
+) -> Result<(LogFile, Vec<GroupId>), Fault> {
+    let index = shared.index();
+    let mut dropped = Vec::new();
+    let snapshot_of = |group: GroupId, state: &GroupState| {
+        let Some(before) = before else { return Ok(None) };
+        match before.read(&shared.env, |txn| LogFile::snapshot(txn, group, state.log, state.snapshot_at)) {
+            Ok(Some(found)) if found.0 == state.snapshot_at => Ok(Some(found)),
+            Ok(_) | Err(Fault::Damaged(_)) => {
+                dropped.push(group);
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    };
+    let file = LogFile::create(&shared.env, meta, |txn| Work::new(txn, &index)?.begin(snapshot_of))?;
+    Ok((file, dropped))
+}
+
+fn agrees(index: &Index, contents: &Contents) -> bool {
+    let same = |(group, state): (&GroupId, &GroupState)| index.groups.get(group).is_some_and(|e| e.state == *state);
+    index.groups.len() == contents.groups.len() && contents.groups.iter().all(same)
+}
+
+/// Lets nobody wait for a committer that is gone, for whatever reason.
+struct CloseOnExit(Arc<Shared>);
+
+impl Drop for CloseOnExit {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        let closed = StoreError::closed();
+        while let Some(jobs) = self.0.queue.take(usize::MAX) {
+            jobs.into_iter().for_each(|job| job.fail(&closed));
+        }
+    }
+}

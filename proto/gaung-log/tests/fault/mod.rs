@@ -1,0 +1,333 @@
+//! A disk that fails: it keeps what was not synced apart, and forgets or tears it when the power goes; its operations
+//! can be made to fail; its bits can be flipped.
+
+pub mod model;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use gaung_log::Volume;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use redb::StorageBackend;
+
+/// A folder of files in memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct FaultyDisk(Arc<Mutex<Disk>>);
+
+#[derive(Debug, Default)]
+struct Disk {
+    /// As the names are now.
+    names: BTreeMap<String, usize>,
+    /// As they would be found after a power cut.
+    synced_names: BTreeMap<String, usize>,
+    files: Vec<Content>,
+    counts: Counts,
+    plan: Plan,
+    off: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    now: Vec<u8>,
+    synced: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug, Clone)]
+enum Pending {
+    Write(u64, Vec<u8>),
+    Len(u64),
+}
+
+/// How many operations there were.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub writes: u64,
+    pub syncs: u64,
+    pub name_syncs: u64,
+}
+
+/// What is to go wrong; counts are absolute, see [`Counts`].
+#[derive(Debug, Default, Clone)]
+pub struct Plan {
+    /// The power goes before this write (lengths set count as writes).
+    pub cut_at_write: Option<u64>,
+    /// The power goes before this sync does anything.
+    pub cut_at_sync: Option<u64>,
+    /// Writes from here on fail.
+    pub fail_writes_from: Option<u64>,
+    /// Writes before this one succeed again.
+    pub fail_writes_until: Option<u64>,
+    /// Syncs from here on fail, without syncing.
+    pub fail_syncs_from: Option<u64>,
+    /// Syncs from this one on succeed again.
+    pub fail_syncs_until: Option<u64>,
+    /// A failed sync also forgets what it should have synced, while it still shows it (as Linux does).
+    pub failed_sync_forgets: bool,
+    /// The error of what fails.
+    pub error: Option<io::ErrorKind>,
+    /// How long a sync takes.
+    pub sync_takes: std::time::Duration,
+}
+
+impl FaultyDisk {
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    pub fn plan(&self, plan: Plan) {
+        self.lock().plan = plan;
+    }
+
+    /// Whether the power is gone: everything fails.
+    pub fn is_off(&self) -> bool {
+        self.lock().off
+    }
+
+    /// Cuts the power now.
+    pub fn cut(&self) {
+        self.lock().off = true;
+    }
+
+    /// What is found when the power is back: everything synced, and of the rest a part that `seed` chooses: nothing,
+    /// whole operations, or pages of them, in any order.
+    pub fn after_power_cut(&self, seed: u64) -> Self {
+        let disk = self.lock();
+        let mut rng = StdRng::seed_from_u64(seed);
+        let everything_lost = seed % 3 == 0;
+        let files = disk.files.iter().map(|file| file.torn(&mut rng, everything_lost)).collect();
+        // Names that were not synced are there or not, each for itself.
+        let mut names = disk.synced_names.clone();
+        if !everything_lost && rng.random_bool(0.5) {
+            names = disk.names.clone();
+        }
+        Self(Arc::new(Mutex::new(Disk { synced_names: names.clone(), names, files, ..Disk::default() })))
+    }
+
+    /// The same as it shows now, as after a kill of the process.
+    pub fn after_kill(&self) -> Self {
+        let disk = self.lock();
+        let files =
+            disk.files.iter().map(|file| Content { synced: file.now.clone(), pending: Vec::new(), ..file.clone() });
+        let names = disk.names.clone();
+        Self(Arc::new(Mutex::new(Disk {
+            synced_names: names.clone(),
+            names,
+            files: files.collect(),
+            ..Disk::default()
+        })))
+    }
+
+    pub fn file_names(&self) -> Vec<String> {
+        self.lock().names.keys().cloned().collect()
+    }
+
+    pub fn bytes_of(&self, name: &str) -> Vec<u8> {
+        let disk = self.lock();
+        disk.files[disk.names[name]].now.clone()
+    }
+
+    pub fn flip_bit(&self, name: &str, bit: usize) {
+        let mut disk = self.lock();
+        let file = disk.names[name];
+        let file = &mut disk.files[file];
+        file.now[bit / 8] ^= 1 << (bit % 8);
+        file.synced = file.now.clone();
+        file.pending.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn torn(&self, rng: &mut StdRng, everything_lost: bool) -> Self {
+        let mut bytes = self.synced.clone();
+        if !everything_lost {
+            let keep = [0.1, 0.5, 0.9][rng.random_range(0..3)];
+            for pending in &self.pending {
+                match pending {
+                    Pending::Len(len) if rng.random_bool(keep) => bytes.resize(*len as usize, 0),
+                    Pending::Len(_) => {}
+                    Pending::Write(offset, data) => {
+                        for (i, piece) in data.chunks(512).enumerate() {
+                            let at = *offset as usize + i * 512;
+                            if rng.random_bool(keep) && at + piece.len() <= bytes.len() {
+                                bytes[at..at + piece.len()].copy_from_slice(piece);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Self { now: bytes.clone(), synced: bytes, pending: Vec::new() }
+    }
+}
+
+impl Disk {
+    fn powered(&self) -> io::Result<()> {
+        if self.off { Err(io::Error::other("the power is off")) } else { Ok(()) }
+    }
+
+    fn planned_error(&self) -> io::Error {
+        let kind = self.plan.error.unwrap_or(io::ErrorKind::Other);
+        io::Error::new(kind, "planned failure")
+    }
+
+    fn count_write(&mut self) -> io::Result<()> {
+        self.powered()?;
+        let n = self.counts.writes;
+        self.counts.writes += 1;
+        if self.plan.cut_at_write == Some(n) {
+            self.off = true;
+        }
+        self.powered()?;
+        let failing = self.plan.fail_writes_from.is_some_and(|from| n >= from)
+            && self.plan.fail_writes_until.is_none_or(|until| n < until);
+        if failing { Err(self.planned_error()) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, file: usize) -> io::Result<()> {
+        self.powered()?;
+        let n = self.counts.syncs;
+        self.counts.syncs += 1;
+        if self.plan.cut_at_sync == Some(n) {
+            self.off = true;
+        }
+        self.powered()?;
+        let failing = self.plan.fail_syncs_from.is_some_and(|from| n >= from)
+            && self.plan.fail_syncs_until.is_none_or(|until| n < until);
+        let forget = self.plan.failed_sync_forgets;
+        let content = &mut self.files[file];
+        if failing {
+            if forget {
+                content.pending.clear();
+            }
+            return Err(self.planned_error());
+        }
+        // Only what is still pending reaches the disk: what a failed sync forgot does not.
+        let mut synced = std::mem::take(&mut content.synced);
+        for pending in content.pending.drain(..) {
+            match pending {
+                Pending::Len(len) => synced.resize(len as usize, 0),
+                Pending::Write(offset, data) => {
+                    let end = offset as usize + data.len();
+                    if synced.len() < end {
+                        synced.resize(end, 0);
+                    }
+                    synced[offset as usize..end].copy_from_slice(&data);
+                }
+            }
+        }
+        content.synced = synced;
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> io::Result<usize> {
+        self.powered()?;
+        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Volume for FaultyDisk {
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.lock().powered()?;
+        Ok(self.file_names())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        let mut disk = self.lock();
+        disk.count_write()?;
+        let file = disk.files.len();
+        disk.files.push(Content::default());
+        disk.names.insert(name.to_owned(), file);
+        Ok(Box::new(FaultyFile { disk: self.clone(), file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        let file = self.lock().find(name)?;
+        Ok(Box::new(FaultyFile { disk: self.clone(), file }))
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        let disk = self.lock();
+        Ok(disk.files[disk.find(name)?].now.len() as u64)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.find(name)?;
+        disk.names.remove(name);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.lock();
+        let file = disk.find(from)?;
+        disk.names.remove(from);
+        disk.names.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.powered()?;
+        disk.counts.name_syncs += 1;
+        disk.synced_names = disk.names.clone();
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    disk: FaultyDisk,
+    file: usize,
+}
+
+impl StorageBackend for FaultyFile {
+    fn len(&self) -> io::Result<u64> {
+        let disk = self.disk.lock();
+        disk.powered()?;
+        Ok(disk.files[self.file].now.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let disk = self.disk.lock();
+        disk.powered()?;
+        let range = offset as usize..offset as usize + out.len();
+        let found = disk.files[self.file].now.get(range).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(found);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.count_write()?;
+        let file = &mut disk.files[self.file];
+        file.now.resize(len as usize, 0);
+        file.pending.push(Pending::Len(len));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let takes = self.disk.lock().plan.sync_takes;
+        if !takes.is_zero() {
+            std::thread::sleep(takes);
+        }
+        self.disk.lock().sync(self.file)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.count_write()?;
+        let file = &mut disk.files[self.file];
+        let start = offset as usize;
+        file.now[start..start + data.len()].copy_from_slice(data);
+        file.pending.push(Pending::Write(offset, data.to_vec()));
+        Ok(())
+    }
+}
