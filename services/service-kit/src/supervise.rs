@@ -121,6 +121,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::future::pending;
 
+    use nix::sys::signal::{Signal, raise};
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -156,6 +158,14 @@ mod tests {
             assert!(text.contains("committer") && text.contains(word), "{text}");
             assert!(stop.is_cancelled());
         }
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_stops() {
+        let stop = CancellationToken::new();
+        stop_on_signals(stop.clone()).unwrap();
+        raise(Signal::SIGTERM).unwrap();
+        tokio::time::timeout(LONG, stop.cancelled()).await.unwrap();
     }
 
     #[tokio::test]

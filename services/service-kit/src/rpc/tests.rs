@@ -77,6 +77,17 @@ async fn reflection_lists_the_services() {
 }
 
 #[tokio::test]
+async fn a_request_stream_ends_for_the_handler_when_the_server_stops() {
+    let running = start(RpcLimits::default()).await;
+    let mut client = ServerReflectionClient::new(running.channel().await);
+    let mut answers = client.server_reflection_info(tokio_stream::pending()).await.unwrap().into_inner();
+    running.stop.cancel();
+    // The handler saw its client finish, and so finished in its own way, with OK.
+    assert!(timeout(LONG, answers.next()).await.unwrap().is_none());
+    running.ends().await;
+}
+
+#[tokio::test]
 async fn a_client_that_never_ends_is_cut_after_the_drain_time() {
     let running = start(RpcLimits { drain: Duration::from_millis(100), ..RpcLimits::default() }).await;
     // A peer that sent its HTTP/2 preface and then nothing keeps the connection open.
