@@ -37,7 +37,7 @@ impl Vector {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    assert!(hex.is_ascii() && hex.len() % 2 == 0, "{hex:?} is not whole bytes");
+    assert!(hex.is_ascii() && hex.len().is_multiple_of(2), "{hex:?} is not whole bytes");
     let byte = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap_or_else(|error| panic!("{hex:?}: {error}"));
     (0..hex.len()).step_by(2).map(byte).collect()
 }
