@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, panic, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fault::{
-    FaultyDisk, Plan,
-    model::{LOG, append, client_seqs, group, one, run},
+    FaultyDisk, Op,
+    model::{LOG, append, client_seqs, group, run},
 };
-use gaung_log::{DiskLog, DiskOptions, Log, Opened, Retention};
+use gaung_log::{Append, DiskLog, DiskOptions, Log, Opened};
 use gaung_proto::{Epoch, GroupId, Seq};
 
 fn options() -> DiskOptions {
@@ -34,53 +34,66 @@ struct Known {
     open: Vec<u64>,
     epoch: Epoch,
     snapshot: Option<Bytes>,
-    refused_snapshots: Vec<Bytes>,
+    open_snapshots: Vec<Bytes>,
 }
 
-/// Opens the log twice and appends to three groups, rolling files, until done or the power is cut.
-fn workload(disk: &FaultyDisk, known: &mut BTreeMap<GroupId, Known>) {
+/// What was known when `after` operations of the disk were done.
+struct Moment {
+    after: usize,
+    known: BTreeMap<GroupId, Known>,
+}
+
+/// Opens the log twice and appends to three groups, rolling files.
+fn workload(disk: &FaultyDisk) -> Vec<Moment> {
+    let mut known = BTreeMap::new();
+    let mut moments = vec![Moment { after: 0, known: known.clone() }];
     for _ in 0..2 {
-        let Ok(log) = DiskLog::on(Arc::new(disk.clone()), options()) else { return };
+        let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
         for n in 1..=3 {
-            let Ok(opened) = log.open_group(group(n), LOG, true) else { return };
+            let opened = log.open_group(group(n), LOG, true).unwrap();
             check(&log, group(n), &opened, known.entry(group(n)).or_default());
-            if log.put_config(group(n), Bytes::from(vec![n; 10])).is_err() {
-                return;
-            }
+            log.put_config(group(n), Bytes::from(vec![n; 10])).unwrap();
         }
-        for round in 0..14 {
+        for round in 0..9 {
             for n in 1..=3 {
-                if !publish(&log, group(n), known.get_mut(&group(n)).unwrap(), round) {
-                    return;
-                }
+                let mut note = |known: &BTreeMap<GroupId, Known>| {
+                    moments.push(Moment { after: disk.recorded(), known: known.clone() });
+                };
+                let (sent, _) = next(&log, group(n), &known[&group(n)], round);
+                let mut underway = known.clone();
+                underway.get_mut(&group(n)).unwrap().expect(&sent);
+                note(&underway);
+                publish(&log, group(n), known.get_mut(&group(n)).unwrap(), round);
+                note(&known);
             }
         }
     }
+    moments
 }
 
-fn publish(log: &DiskLog, group: GroupId, known: &mut Known, round: u64) -> bool {
+impl Known {
+    /// Something is sent, and may be stored although nobody heard of it.
+    fn expect(&mut self, sent: &Append) {
+        self.open.extend(sent.run.messages().map(|message| message.client_seq.0));
+        self.open_snapshots.extend(sent.snapshot.clone());
+    }
+}
+
+fn next(log: &DiskLog, group: GroupId, known: &Known, round: u64) -> (Append, u64) {
     let head = log.position(group).unwrap().head;
     let sizes = [(1, 100), (3, 10), (1, 60_000), (20, 500)];
     let (count, len) = sizes[((round + u64::from(group.0[0])) % 4) as usize];
     let first = (known.acked.len() + known.open.len()) as u64 + 1;
     let snapshot = (round % 5 == 4).then(|| Bytes::from(vec![round as u8; 300 + round as usize]));
-    let sent = run(group, LOG, known.epoch, head.next(), count, first, len);
-    let seqs = first..first + count;
-    match append(log, one(sent, snapshot.clone())) {
-        Ok(new_head) => {
-            assert_eq!(new_head, head.plus(count));
-            known.acked.extend(seqs);
-            if snapshot.is_some() {
-                known.snapshot = snapshot;
-            }
-            true
-        }
-        Err(_) => {
-            known.open.extend(seqs);
-            known.refused_snapshots.extend(snapshot);
-            false
-        }
-    }
+    (Append { run: run(group, LOG, known.epoch, head.next(), count, first, len), snapshot }, count)
+}
+
+fn publish(log: &DiskLog, group: GroupId, known: &mut Known, round: u64) {
+    let head = log.position(group).unwrap().head;
+    let (sent, count) = next(log, group, known, round);
+    assert_eq!(append(log, vec![sent.clone()]).unwrap(), head.plus(count));
+    known.acked.extend(sent.run.messages().map(|message| message.client_seq.0));
+    known.snapshot = sent.snapshot.or(known.snapshot.take());
 }
 
 /// What was acknowledged is there; what is there besides was sent, and nothing is there twice.
@@ -99,7 +112,7 @@ fn check(log: &DiskLog, group: GroupId, opened: &Opened, known: &mut Known) {
     assert!(found.iter().all(|seq| known.acked.contains(seq) || known.open.contains(seq)), "nobody sent that");
     if let Some(snapshot) = &known.snapshot {
         let bytes = &opened.snapshot.as_ref().expect("an acknowledged snapshot is there").bytes;
-        assert!(bytes == snapshot || known.refused_snapshots.contains(bytes), "the snapshot is another one");
+        assert!(bytes == snapshot || known.open_snapshots.contains(bytes), "the snapshot is another one");
     }
     known.open.retain(|seq| !found.contains(seq));
     known.acked = found;
@@ -116,51 +129,56 @@ fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>) {
             let known = known.entry(group(n)).or_default();
             let opened = log.open_group(group(n), LOG, true).unwrap();
             check(&log, group(n), &opened, known);
-            assert!(publish(&log, group(n), known, 1));
+            publish(&log, group(n), known, 1);
         }
     }
 }
 
-fn cut(plan: Plan, seeds: std::ops::Range<u64>) -> bool {
+/// Cuts the power before every operation that `choose` takes, and lets `seeds` tear what was not synced.
+/// `GAUNG_SEEDS=N` tears each N times as often.
+fn cut_everywhere(choose: impl Fn(&Op) -> bool, seeds: u64) -> usize {
+    let more = std::env::var("GAUNG_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let disk = FaultyDisk::default();
-    disk.plan(plan.clone());
-    let mut known = BTreeMap::new();
-    workload(&disk, &mut known);
-    let happened = disk.is_off();
-    disk.cut();
-    for seed in seeds {
-        let torn = disk.after_power_cut(seed);
-        let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| reopen(&torn, &known)));
-        if let Err(panic) = outcome {
-            eprintln!("{plan:?}, seed {seed}");
-            panic::resume_unwind(panic);
+    disk.record();
+    let moments = workload(&disk);
+    let replayed = FaultyDisk::default();
+    let mut cuts = 0;
+    for (n, op) in disk.journal().iter().enumerate() {
+        if choose(op) {
+            cuts += 1;
+            let known = &moments.iter().rev().find(|moment| moment.after <= n).unwrap().known;
+            for seed in n as u64..n as u64 + seeds * more {
+                let torn = replayed.after_power_cut(seed);
+                let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| reopen(&torn, known)));
+                if let Err(panic) = outcome {
+                    eprintln!("cut before operation {n}, seed {seed}");
+                    panic::resume_unwind(panic);
+                }
+            }
         }
+        replayed.replay(op);
     }
-    happened
+    cuts
 }
 
 #[test]
 fn every_acknowledged_message_survives_a_power_cut_at_each_write() {
-    let cuts = (0..).take_while(|n| cut(Plan { cut_at_write: Some(*n), ..Plan::default() }, *n..*n + 3)).count();
-    assert!(cuts > 300, "the workload has only {cuts} writes");
+    let cuts = cut_everywhere(|op| matches!(op, Op::Write(..) | Op::Len(..)), 1);
+    assert!(cuts > 400, "the workload has only {cuts} writes");
 }
 
 #[test]
 fn every_acknowledged_message_survives_a_power_cut_at_each_sync() {
-    let cuts = (0..).take_while(|n| cut(Plan { cut_at_sync: Some(*n), ..Plan::default() }, *n..*n + 6)).count();
-    assert!(cuts > 80, "the workload has only {cuts} syncs");
+    let cuts = cut_everywhere(|op| !matches!(op, Op::Write(..) | Op::Len(..)), 3);
+    assert!(cuts > 100, "the workload has only {cuts} syncs");
 }
 
 #[test]
 fn the_workload_rolls_files_and_none_is_over_the_limit() {
     let disk = FaultyDisk::default();
-    let mut known = BTreeMap::new();
-    workload(&disk, &mut known);
+    workload(&disk);
     let names = disk.file_names();
     assert!(names.len() >= 4, "{names:?}");
     let lens: Vec<_> = names.iter().map(|name| disk.bytes_of(name).len()).collect();
     assert!(lens.iter().all(|len| *len <= 512 << 10), "{lens:?}");
-    let log = DiskLog::on(Arc::new(disk), options()).unwrap();
-    log.retain(Retention { max_bytes: Some(600 << 10), ..Retention::default() }, 1_000_000).unwrap();
-    assert!(log.position(group(1)).unwrap().oldest > Seq::FIRST);
 }

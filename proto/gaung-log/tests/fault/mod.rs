@@ -1,5 +1,6 @@
 //! A disk that fails: it keeps what was not synced apart, and forgets or tears it when the power goes; its operations
 //! can be made to fail; its bits can be flipped.
+#![allow(dead_code)] // every test uses its part of it
 
 pub mod model;
 
@@ -26,7 +27,19 @@ struct Disk {
     files: Vec<Content>,
     counts: Counts,
     plan: Plan,
-    off: bool,
+    journal: Option<Vec<Op>>,
+}
+
+/// One operation that changed the disk.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Create(String),
+    Write(usize, u64, Vec<u8>),
+    Len(usize, u64),
+    Sync(usize),
+    Rename(String, String),
+    Remove(String),
+    SyncNames,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -47,16 +60,11 @@ enum Pending {
 pub struct Counts {
     pub writes: u64,
     pub syncs: u64,
-    pub name_syncs: u64,
 }
 
 /// What is to go wrong; counts are absolute, see [`Counts`].
 #[derive(Debug, Default, Clone)]
 pub struct Plan {
-    /// The power goes before this write (lengths set count as writes).
-    pub cut_at_write: Option<u64>,
-    /// The power goes before this sync does anything.
-    pub cut_at_sync: Option<u64>,
     /// Writes from here on fail.
     pub fail_writes_from: Option<u64>,
     /// Writes before this one succeed again.
@@ -82,14 +90,23 @@ impl FaultyDisk {
         self.lock().plan = plan;
     }
 
-    /// Whether the power is gone: everything fails.
-    pub fn is_off(&self) -> bool {
-        self.lock().off
+    /// Writes down every operation from now on.
+    pub fn record(&self) {
+        self.lock().journal = Some(Vec::new());
     }
 
-    /// Cuts the power now.
-    pub fn cut(&self) {
-        self.lock().off = true;
+    /// How many operations were written down.
+    pub fn recorded(&self) -> usize {
+        self.lock().journal.as_ref().map_or(0, Vec::len)
+    }
+
+    pub fn journal(&self) -> Vec<Op> {
+        self.lock().journal.clone().unwrap_or_default()
+    }
+
+    /// Does what was written down.
+    pub fn replay(&self, op: &Op) {
+        self.lock().apply(op.clone());
     }
 
     /// What is found when the power is back: everything synced, and of the rest a part that `seed` chooses: nothing,
@@ -145,6 +162,22 @@ impl FaultyDisk {
 }
 
 impl Content {
+    /// Only what is still pending reaches the disk: what a failed sync forgot does not.
+    fn sync(&mut self) {
+        for pending in self.pending.drain(..) {
+            match pending {
+                Pending::Len(len) => self.synced.resize(len as usize, 0),
+                Pending::Write(offset, data) => {
+                    let end = offset as usize + data.len();
+                    if self.synced.len() < end {
+                        self.synced.resize(end, 0);
+                    }
+                    self.synced[offset as usize..end].copy_from_slice(&data);
+                }
+            }
+        }
+    }
+
     fn torn(&self, rng: &mut StdRng, everything_lost: bool) -> Self {
         let mut bytes = self.synced.clone();
         if !everything_lost {
@@ -169,8 +202,33 @@ impl Content {
 }
 
 impl Disk {
-    fn powered(&self) -> io::Result<()> {
-        if self.off { Err(io::Error::other("the power is off")) } else { Ok(()) }
+    fn apply(&mut self, op: Op) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(op.clone());
+        }
+        match op {
+            Op::Create(name) => {
+                self.names.insert(name, self.files.len());
+                self.files.push(Content::default());
+            }
+            Op::Write(file, offset, data) => {
+                let file = &mut self.files[file];
+                file.now[offset as usize..offset as usize + data.len()].copy_from_slice(&data);
+                file.pending.push(Pending::Write(offset, data));
+            }
+            Op::Len(file, len) => {
+                let file = &mut self.files[file];
+                file.now.resize(len as usize, 0);
+                file.pending.push(Pending::Len(len));
+            }
+            Op::Sync(file) => self.files[file].sync(),
+            Op::Rename(from, to) => {
+                let file = self.names.remove(&from).expect("the name was looked up");
+                self.names.insert(to, file);
+            }
+            Op::Remove(name) => drop(self.names.remove(&name)),
+            Op::SyncNames => self.synced_names = self.names.clone(),
+        }
     }
 
     fn planned_error(&self) -> io::Error {
@@ -179,63 +237,35 @@ impl Disk {
     }
 
     fn count_write(&mut self) -> io::Result<()> {
-        self.powered()?;
         let n = self.counts.writes;
         self.counts.writes += 1;
-        if self.plan.cut_at_write == Some(n) {
-            self.off = true;
-        }
-        self.powered()?;
         let failing = self.plan.fail_writes_from.is_some_and(|from| n >= from)
             && self.plan.fail_writes_until.is_none_or(|until| n < until);
         if failing { Err(self.planned_error()) } else { Ok(()) }
     }
 
     fn sync(&mut self, file: usize) -> io::Result<()> {
-        self.powered()?;
         let n = self.counts.syncs;
         self.counts.syncs += 1;
-        if self.plan.cut_at_sync == Some(n) {
-            self.off = true;
-        }
-        self.powered()?;
         let failing = self.plan.fail_syncs_from.is_some_and(|from| n >= from)
             && self.plan.fail_syncs_until.is_none_or(|until| n < until);
-        let forget = self.plan.failed_sync_forgets;
-        let content = &mut self.files[file];
         if failing {
-            if forget {
-                content.pending.clear();
+            if self.plan.failed_sync_forgets {
+                self.files[file].pending.clear();
             }
             return Err(self.planned_error());
         }
-        // Only what is still pending reaches the disk: what a failed sync forgot does not.
-        let mut synced = std::mem::take(&mut content.synced);
-        for pending in content.pending.drain(..) {
-            match pending {
-                Pending::Len(len) => synced.resize(len as usize, 0),
-                Pending::Write(offset, data) => {
-                    let end = offset as usize + data.len();
-                    if synced.len() < end {
-                        synced.resize(end, 0);
-                    }
-                    synced[offset as usize..end].copy_from_slice(&data);
-                }
-            }
-        }
-        content.synced = synced;
+        self.apply(Op::Sync(file));
         Ok(())
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
-        self.powered()?;
         self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
 impl Volume for FaultyDisk {
     fn names(&self) -> io::Result<Vec<String>> {
-        self.lock().powered()?;
         Ok(self.file_names())
     }
 
@@ -243,8 +273,7 @@ impl Volume for FaultyDisk {
         let mut disk = self.lock();
         disk.count_write()?;
         let file = disk.files.len();
-        disk.files.push(Content::default());
-        disk.names.insert(name.to_owned(), file);
+        disk.apply(Op::Create(name.to_owned()));
         Ok(Box::new(FaultyFile { disk: self.clone(), file }))
     }
 
@@ -261,23 +290,19 @@ impl Volume for FaultyDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut disk = self.lock();
         disk.find(name)?;
-        disk.names.remove(name);
+        disk.apply(Op::Remove(name.to_owned()));
         Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.lock();
-        let file = disk.find(from)?;
-        disk.names.remove(from);
-        disk.names.insert(to.to_owned(), file);
+        disk.find(from)?;
+        disk.apply(Op::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        let mut disk = self.lock();
-        disk.powered()?;
-        disk.counts.name_syncs += 1;
-        disk.synced_names = disk.names.clone();
+        self.lock().apply(Op::SyncNames);
         Ok(())
     }
 }
@@ -290,14 +315,11 @@ struct FaultyFile {
 
 impl StorageBackend for FaultyFile {
     fn len(&self) -> io::Result<u64> {
-        let disk = self.disk.lock();
-        disk.powered()?;
-        Ok(disk.files[self.file].now.len() as u64)
+        Ok(self.disk.lock().files[self.file].now.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let disk = self.disk.lock();
-        disk.powered()?;
         let range = offset as usize..offset as usize + out.len();
         let found = disk.files[self.file].now.get(range).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(found);
@@ -307,9 +329,7 @@ impl StorageBackend for FaultyFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.count_write()?;
-        let file = &mut disk.files[self.file];
-        file.now.resize(len as usize, 0);
-        file.pending.push(Pending::Len(len));
+        disk.apply(Op::Len(self.file, len));
         Ok(())
     }
 
@@ -324,10 +344,7 @@ impl StorageBackend for FaultyFile {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.count_write()?;
-        let file = &mut disk.files[self.file];
-        let start = offset as usize;
-        file.now[start..start + data.len()].copy_from_slice(data);
-        file.pending.push(Pending::Write(offset, data.to_vec()));
+        disk.apply(Op::Write(self.file, offset, data.to_vec()));
         Ok(())
     }
 }
