@@ -1,0 +1,196 @@
+//! Nonces for signed calls: each is good for 60 s and for one call, whose repeats get the outcome of the first.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gaung_proto::{
+    DeviceId, GroupId,
+    pb::registry as pb,
+    signing::{Method, SigningError, verify_call},
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{records::Group, registry::Registry};
+
+/// How long a nonce is good for.
+pub const LIFETIME: Duration = Duration::from_secs(60);
+/// Calls that are remembered; each takes about 200 bytes.
+const MAX_USED: usize = 64 * 1024;
+const NONCE_BYTES: usize = 32;
+type Nonce = [u8; NONCE_BYTES];
+
+/// Why a signed call was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// See [`SigningError`].
+    #[error("{0}; sign the call with the device's own key")]
+    Signature(#[from] SigningError),
+    /// The nonce is too old, or another registry's.
+    #[error("the nonce has expired or is not this registry's; get a new one with GetChallenge and sign again")]
+    NonceExpired,
+    /// Another call used the nonce.
+    #[error("the nonce was used for another call; get a new one with GetChallenge and sign again")]
+    NonceUsed,
+    /// No room to remember one more.
+    #[error("too many signed calls in the last minute; try again in a moment")]
+    Full,
+}
+
+/// A call with its signature, as it came in.
+#[derive(Debug, Clone)]
+pub struct SignedCall {
+    /// What is called.
+    pub method: Method,
+    /// Zero where the schema says so.
+    pub group: GroupId,
+    /// The invite code, or empty.
+    pub subject: String,
+    /// Unchecked.
+    pub signature: pb::DeviceSignature,
+}
+
+/// What a signed call did.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    Done,
+    Group(Box<Group>),
+}
+
+/// Issues nonces without remembering them: they carry their time and a keyed hash. Only used ones are kept.
+#[derive(Debug)]
+pub(crate) struct Challenges {
+    secret: [u8; 32],
+    started: Instant,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    calls: HashMap<Nonce, Call>,
+    order: VecDeque<(Instant, Nonce)>,
+}
+
+#[derive(Debug)]
+struct Call {
+    digest: [u8; 32],
+    outcome: Option<Outcome>,
+}
+
+impl Registry {
+    /// A nonce for one signed call.
+    #[must_use]
+    pub fn challenge(&self, now: Instant) -> Bytes {
+        self.challenges.issue(now)
+    }
+
+    /// Checks the signature and the nonce, then runs the call for the device that signed it. A repeat of the same
+    /// signed call gets the outcome of the first, or runs again if the first had failed.
+    pub(crate) fn signed<E: From<CallError>>(
+        &self,
+        now: Instant,
+        call: &SignedCall,
+        run: impl FnOnce(DeviceId) -> Result<Outcome, E>,
+    ) -> Result<Outcome, E> {
+        let device = verify_call(&call.signature, call.method, call.group, &call.subject).map_err(CallError::Signature)?;
+        let nonce: Nonce = call.signature.nonce[..].try_into().map_err(|_| CallError::NonceExpired)?;
+        let _one_at_a_time = self.locks.lock([b"nonce ", nonce.as_slice()].concat());
+        if let Some(outcome) = self.challenges.begin(now, nonce, &call.signature.signature)? {
+            return Ok(outcome);
+        }
+        let outcome = run(device)?;
+        self.challenges.finish(&nonce, &outcome);
+        Ok(outcome)
+    }
+}
+
+impl Challenges {
+    pub(crate) fn new(started: Instant) -> Self {
+        Self { secret: rand::random(), started, used: Mutex::default() }
+    }
+
+    fn issue(&self, now: Instant) -> Bytes {
+        let expires = self.ms(now + LIFETIME);
+        let body = [expires.to_be_bytes(), rand::random::<[u8; 8]>()].concat();
+        [body.as_slice(), &self.mac(&body)].concat().into()
+    }
+
+    /// `Some`: the outcome of the same call before. `None`: run it.
+    fn begin(&self, now: Instant, nonce: Nonce, signature: &[u8]) -> Result<Option<Outcome>, CallError> {
+        let digest: [u8; 32] = Sha256::digest(signature).into();
+        let expires = self.expiry(&nonce).ok_or(CallError::NonceExpired)?;
+        let mut used = self.used();
+        while used.order.front().is_some_and(|(until, _)| *until < now) {
+            if let Some((_, old)) = used.order.pop_front() {
+                used.calls.remove(&old);
+            }
+        }
+        if let Some(call) = used.calls.get(&nonce) {
+            return if call.digest == digest { Ok(call.outcome.clone()) } else { Err(CallError::NonceUsed) };
+        }
+        if expires < now {
+            return Err(CallError::NonceExpired);
+        }
+        if used.calls.len() >= MAX_USED {
+            return Err(CallError::Full);
+        }
+        used.calls.insert(nonce, Call { digest, outcome: None });
+        // Longer than the nonce itself, so that a repeat finds the outcome; and in the order of use.
+        used.order.push_back((now + 2 * LIFETIME, nonce));
+        Ok(None)
+    }
+
+    fn finish(&self, nonce: &Nonce, outcome: &Outcome) {
+        if let Some(call) = self.used().calls.get_mut(nonce) {
+            call.outcome = Some(outcome.clone());
+        }
+    }
+
+    fn expiry(&self, nonce: &Nonce) -> Option<Instant> {
+        let (body, mac) = nonce.split_at(16);
+        let expires = u64::from_be_bytes(*body.first_chunk()?);
+        (mac == self.mac(body)).then(|| self.started + Duration::from_millis(expires))
+    }
+
+    fn ms(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The input has one length, so hashing the secret before it is a sound keyed hash.
+    fn mac(&self, body: &[u8]) -> [u8; 16] {
+        let digest = Sha256::new().chain_update(self.secret).chain_update(body).finalize();
+        *digest.first_chunk().expect("a SHA-256 digest has 32 bytes")
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_nonce_serves_one_call_and_its_repeats_for_a_minute() {
+        let now = Instant::now();
+        let challenges = Challenges::new(now);
+        let nonce: Nonce = challenges.issue(now)[..].try_into().unwrap();
+        assert!(challenges.begin(now, nonce, b"one").unwrap().is_none());
+        assert!(challenges.begin(now, nonce, b"one").unwrap().is_none(), "it had not finished");
+        challenges.finish(&nonce, &Outcome::Done);
+        assert!(matches!(challenges.begin(now, nonce, b"one"), Ok(Some(Outcome::Done))));
+        assert_eq!(challenges.begin(now, nonce, b"two").unwrap_err(), CallError::NonceUsed);
+
+        let other: Nonce = challenges.issue(now)[..].try_into().unwrap();
+        let late = now + LIFETIME + Duration::from_millis(1);
+        assert_eq!(challenges.begin(late, other, b"one").unwrap_err(), CallError::NonceExpired);
+        assert_eq!(challenges.begin(now, [7; 32], b"one").unwrap_err(), CallError::NonceExpired, "made up");
+        assert!(challenges.begin(now + 3 * LIFETIME, nonce, b"one").is_err());
+        assert!(challenges.used().calls.is_empty(), "old calls are forgotten");
+    }
+}

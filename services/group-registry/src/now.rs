@@ -1,0 +1,21 @@
+//! The two clocks, read at the edge and handed in.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// One moment on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For leases, quarantines and nonces: never jumps.
+    pub mono: Instant,
+    /// For what people read and for what outlives the process; milliseconds since 1970.
+    pub unix_ms: i64,
+}
+
+impl Now {
+    /// Reads the clocks.
+    #[must_use]
+    pub fn read() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { mono: Instant::now(), unix_ms: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX) }
+    }
+}

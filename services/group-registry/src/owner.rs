@@ -1,0 +1,101 @@
+//! What a group's owner may do: delete it, and start its log anew.
+
+use std::sync::PoisonError;
+
+use gaung_proto::{DeviceId, GroupName, LogId};
+use tracing::{info, warn};
+
+use crate::{
+    challenge::{CallError, Outcome, SignedCall},
+    now::Now,
+    records::{self, Fate, Group},
+    registry::{LookupError, Registry},
+    store::StoreError,
+};
+
+/// Why a group was not deleted or reset.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OwnerError {
+    /// See [`CallError`].
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// See [`LookupError`].
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// Somebody else made it.
+    #[error("the group {0} belongs to another device; only the device that made it may do this")]
+    NotOwner(GroupName),
+    /// It is `everyone`.
+    #[error("the group {0} is reserved and cannot be deleted, and be reset only after its relay lost its log")]
+    Reserved(GroupName),
+}
+
+impl From<StoreError> for OwnerError {
+    fn from(error: StoreError) -> Self {
+        Self::Lookup(error.into())
+    }
+}
+
+impl Registry {
+    /// Deletes the group: its name is free at once, its id never again, its address after the quarantine.
+    ///
+    /// # Errors
+    /// [`OwnerError`], each case.
+    pub fn delete_group(&self, now: Now, call: &SignedCall) -> Result<(), OwnerError> {
+        self.signed(now.mono, call, |device| self.delete_as(now, call, device)).map(|_| ())
+    }
+
+    /// Starts a new log: a new log id and no recorded head.
+    ///
+    /// # Errors
+    /// [`OwnerError`], each case.
+    pub fn reset_group(&self, now: Now, call: &SignedCall) -> Result<Group, OwnerError> {
+        match self.signed(now.mono, call, |device| self.reset_as(call, device))? {
+            Outcome::Group(group) => Ok(*group),
+            Outcome::Done => Ok(self.group_row(call.group)?.0),
+        }
+    }
+
+    fn delete_as(&self, now: Now, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
+        let key = records::group_key(call.group);
+        loop {
+            let (group, version) = self.group_row(call.group)?;
+            if group.reserved {
+                return Err(OwnerError::Reserved(group.name));
+            }
+            if group.owner != device {
+                return Err(OwnerError::NotOwner(group.name));
+            }
+            let deleted = Fate::Deleted { group: group.clone(), at_unix_ms: now.unix_ms };
+            let Ok(version) = self.store.set(&key, version, &deleted.encode())? else { continue };
+            self.view.apply(group.id, version, None);
+            self.presences.forget_group(group.id);
+            info!(group = %group.id, "group deleted");
+            if let Err(error) = self.release_deleted(now, &group) {
+                warn!(group = %group.id, %error, "claims of a deleted group are taken back later");
+            }
+            return Ok(Outcome::Done);
+        }
+    }
+
+    fn reset_as(&self, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
+        let key = records::group_key(call.group);
+        loop {
+            let (group, version) = self.group_row(call.group)?;
+            // Nobody owns `everyone`; whoever finds its log lost may start it anew, and else nobody may.
+            let is_lost = self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&group.id);
+            if group.reserved && !is_lost {
+                return Err(OwnerError::Reserved(group.name));
+            }
+            if !group.reserved && group.owner != device {
+                return Err(OwnerError::NotOwner(group.name));
+            }
+            let reset = Group { log: LogId(rand::random()), ..group };
+            let Ok(version) = self.store.set(&key, version, &Fate::Live(reset.clone()).encode())? else { continue };
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&reset.id);
+            self.view.apply(reset.id, version, Some(reset.clone()));
+            info!(group = %reset.id, log = %reset.log, "log started anew");
+            return Ok(Outcome::Group(Box::new(reset)));
+        }
+    }
+}
