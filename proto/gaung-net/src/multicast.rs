@@ -109,6 +109,12 @@ impl GroupSocket {
         self.group
     }
 
+    /// True if a datagram has arrived that nobody has read.
+    #[must_use]
+    pub fn has_datagram(&self) -> bool {
+        self.socket.peek(&mut [0]).is_ok()
+    }
+
     /// The interfaces on which the group could not be joined, and why.
     #[must_use]
     pub fn failed(&self) -> &[(Link, SocketError)] {
