@@ -270,6 +270,12 @@ impl Fanout {
         self.batch = batch;
     }
 
+    /// Whether a cursor waits in [`Fanout::poll_stalled`].
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        !self.stalled.is_empty()
+    }
+
     /// The next cursor that cannot go on by itself.
     pub fn poll_stalled(&mut self) -> Option<Stalled> {
         self.stalled.pop_front()

@@ -1,1 +1,31 @@
-//! broadcast-hub
+//! The hub: fans every group's messages out to TCP and text sessions, and those of `everyone` to the broadcast lane.
+//!
+//! [`bind`] opens the sockets, [`Bound::run`] serves until stopped. It follows each group's log at its relay as one
+//! stream of runs into a hot ring; a session owns no copies, only a cursor into the ring for each of its groups and
+//! at most one half-written frame. One thread a core has its own sessions. Registry and relays may come and go:
+//! sessions live on and see a pause.
+
+mod accept;
+mod admission;
+mod bound;
+mod broadcast;
+mod config;
+mod directory;
+mod follow;
+mod group;
+mod groups;
+mod history;
+mod hub;
+mod id;
+mod inbox;
+mod metrics;
+mod publish_queue;
+mod publishing;
+mod registry;
+mod relays;
+mod rpc;
+mod session;
+mod shard;
+
+pub use bound::{Bound, bind};
+pub use config::{BroadcastConfig, Config, HubArgs, Limits};

@@ -1,0 +1,246 @@
+//! The hub's life: bound, running, drained.
+
+use std::{
+    net::SocketAddr,
+    num::NonZero,
+    sync::{Arc, atomic::AtomicU64},
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use gaung_net::broadcast::BroadcastSender;
+use gaung_proto::pb::{self, hub::hub_service_server::HubServiceServer};
+use service_kit::{
+    bind::listen,
+    metrics::{self, Metrics},
+    readiness::Readiness,
+    rpc::{self, RpcLimits, RpcServer},
+    supervise::Tasks,
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+    time::interval,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{info, warn};
+
+use crate::{
+    accept::{self, Kind},
+    admission::Admission,
+    broadcast,
+    config::Config,
+    directory::Directory,
+    groups::Groups,
+    hub::{Hub, ToBroadcast},
+    id,
+    inbox::Inbox,
+    metrics::Figures,
+    registry::{self, Ports},
+    relays::Relays,
+    rpc::HubRpc,
+    shard,
+};
+
+/// A hub whose sockets are open, and that serves nobody yet.
+pub struct Bound {
+    config: Config,
+    grpc: TcpListener,
+    framed: TcpListener,
+    text: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+    broadcast: Option<BroadcastSender>,
+    id: gaung_proto::RelayId,
+    readiness: Readiness,
+    addresses: Addresses,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    grpc: SocketAddr,
+    framed: SocketAddr,
+    text: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+}
+
+/// Opens every socket. Must be called within a tokio runtime, which will run the links to the other services.
+///
+/// # Errors
+/// What could not be opened, and what to do about it.
+pub async fn bind(config: Config) -> anyhow::Result<Bound> {
+    let id = id::load(config.data.as_deref())?;
+    let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
+    let framed = listen("framed TCP", config.tcp_listen, "--tcp-listen").await?;
+    let text = bind_text(&config).await?;
+    let metrics = match config.metrics_listen {
+        Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
+        None => None,
+    };
+    let broadcast = config.broadcast.as_ref().map(broadcast::open).transpose().context("the broadcast lane")?;
+    let addresses = Addresses {
+        grpc: grpc.local_addr()?,
+        framed: framed.local_addr()?,
+        text: text.as_ref().map(TcpListener::local_addr).transpose()?,
+        metrics: metrics.as_ref().map(TcpListener::local_addr).transpose()?,
+    };
+    Ok(Bound { config, grpc, framed, text, metrics, broadcast, id, readiness: Readiness::new(), addresses })
+}
+
+async fn bind_text(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(addr) = config.text_listen else { return Ok(None) };
+    match listen("text", addr, "--text-listen").await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if config.text_port_optional && error.is_in_use() => {
+            warn!(%error, "going on without the text port");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Bound {
+    /// gRPC.
+    #[must_use]
+    pub const fn grpc_addr(&self) -> SocketAddr {
+        self.addresses.grpc
+    }
+
+    /// Framed TCP.
+    #[must_use]
+    pub const fn tcp_addr(&self) -> SocketAddr {
+        self.addresses.framed
+    }
+
+    /// Text; `None` if it is off, or was taken and may be.
+    #[must_use]
+    pub const fn text_addr(&self) -> Option<SocketAddr> {
+        self.addresses.text
+    }
+
+    /// Metrics; `None` if off.
+    #[must_use]
+    pub const fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.addresses.metrics
+    }
+
+    /// Becomes ready once registry and relay were found and `everyone` is followed; stays so while they are away.
+    #[must_use]
+    pub fn ready(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// Serves until `stop` is cancelled, then says goodbye to the sessions and drains.
+    ///
+    /// # Errors
+    /// If a part of the hub fails for good.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, grpc, framed, text, metrics, broadcast, id, readiness, addresses } = self;
+        let (to_broadcast, runs) = match &broadcast {
+            Some(_) => {
+                let (sender, receiver) = mpsc::channel(broadcast::WAITING_RUNS);
+                (Some(sender), Some(receiver))
+            }
+            None => (None, None),
+        };
+        let ports = Ports {
+            grpc: addresses.grpc.port(),
+            tcp: addresses.framed.port(),
+            text: addresses.text.map_or(0, |addr| addr.port()),
+            broadcast: config.broadcast.as_ref().map_or(0, |broadcast| broadcast.port),
+        };
+        let drain = config.drain;
+        let hub = Arc::new(build(config, id, to_broadcast)?);
+        let registered = Metrics::new();
+        registered.register(|registry| hub.figures.register(registry));
+
+        let mut tasks = Tasks::new();
+        spawn_shards(&hub, &mut tasks, &stop)?;
+        let service = HubServiceServer::new(HubRpc(hub.clone()));
+        let names = ["gaung.hub.v1.HubService"];
+        let server = RpcServer::new(grpc, Routes::new(service), &names, &[pb::DESCRIPTORS], readiness.clone())?
+            .limits(RpcLimits { drain, ..RpcLimits::default() });
+        tasks.spawn("gRPC", server.serve(stop.clone()));
+        if let Some(listener) = metrics {
+            tasks.spawn("metrics", metrics::serve(listener, registered, readiness.clone(), stop.clone()));
+        }
+        tasks.spawn("framed port", accept::run(hub.clone(), framed, Kind::Framed, stop.clone()));
+        if let Some(listener) = text {
+            tasks.spawn("text port", accept::run(hub.clone(), listener, Kind::Text, stop.clone()));
+        }
+        if let (Some(sender), Some(runs)) = (broadcast, runs) {
+            tasks.spawn("broadcast", broadcast::run(hub.clone(), sender, runs, stop.clone()));
+        }
+        tasks.spawn("registration", registry::stay_listed(hub.clone(), ports, stop.clone()));
+        tasks.spawn("group watch", registry::watch_groups(hub.clone(), stop.clone()));
+        tasks.spawn("everyone", registry::keep_everyone(hub.clone(), readiness, stop.clone()));
+        tasks.spawn("housekeeping", keep_house(hub.clone(), stop.clone()));
+        info!(framed = %addresses.framed, text = ?addresses.text, grpc = %addresses.grpc, "hub serves");
+        // A little longer than the shards' own limit, so that they cut their sessions themselves.
+        tasks.run(stop, drain + Duration::from_secs(2)).await
+    }
+}
+
+fn build(
+    config: Config,
+    id: gaung_proto::RelayId,
+    to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
+) -> anyhow::Result<Hub> {
+    let shards = match config.shards {
+        0 => available_parallelism().map_or(1, NonZero::get),
+        shards => shards,
+    };
+    let registry = rpc::endpoint(&config.registry)?.connect_lazy();
+    Ok(Hub {
+        id,
+        figures: Figures::default(),
+        directory: Directory::new(),
+        groups: Groups::new(&config.limits, shards),
+        relays: Relays::default(),
+        shards: (0..shards).map(|_| Inbox::default()).collect(),
+        admission: Arc::new(Admission::new(&config.limits)),
+        runtime: Handle::current(),
+        links_stop: CancellationToken::new(),
+        history_reads: Arc::new(Semaphore::new(config.limits.history_reads)),
+        to_broadcast,
+        registry,
+        next_session: AtomicU64::new(1),
+        next_client: AtomicU64::new(1),
+        config,
+    })
+}
+
+/// Starts the threads; the links end when the last of them has.
+fn spawn_shards(hub: &Arc<Hub>, tasks: &mut Tasks, stop: &CancellationToken) -> anyhow::Result<()> {
+    let last = Arc::new(hub.links_stop.clone().drop_guard());
+    for index in 0..hub.shards.len() {
+        let end = shard::spawn(hub.clone(), index, stop.clone())?;
+        let last = last.clone();
+        tasks.spawn(format!("shard {index}"), async move {
+            let ended = end.await;
+            drop(last);
+            ended.context("the thread panicked")
+        });
+    }
+    Ok(())
+}
+
+/// Forgets unused groups and keeps the gauges.
+async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut tick = interval(Duration::from_secs(2));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        for group in hub.groups.sweep(Instant::now()) {
+            hub.relays.link(&hub, group.info().relay).wanted_changed(group.id);
+        }
+        let groups = hub.groups.all();
+        hub.figures.groups.set(i64::try_from(groups.len()).unwrap_or(i64::MAX));
+        let bytes: usize = groups.iter().map(|group| group.ring_bytes()).sum();
+        hub.figures.ring_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,318 @@
+//! Settings of the hub: flags and environment become one checked [`Config`], with nothing bound yet.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use gaung_proto::ports;
+use service_kit::{
+    config::{CommonArgs, ConfigErrors, Listen, parse_bytes, parse_duration, parse_listen},
+    rpc,
+};
+
+/// Flags of `broadcast-hub`; each can be given as an environment variable too.
+#[derive(Debug, Clone, Args)]
+pub struct HubArgs {
+    /// Where the registry is.
+    #[arg(long, env = "GAUNG_REGISTRY", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
+    pub registry: String,
+    /// Folder that keeps the hub's id; without it the hub has a new id at every start.
+    #[arg(long, env = "GAUNG_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Host name or address that others should use; empty for the host through which they reached the registry.
+    #[arg(long, env = "GAUNG_ADVERTISE", default_value = "", value_name = "HOST")]
+    pub advertise: String,
+    /// Address of the gRPC server.
+    #[arg(long, env = "GAUNG_HUB_GRPC_LISTEN", default_value = "0.0.0.0:7403", value_name = "ADDR:PORT")]
+    pub grpc_listen: SocketAddr,
+    /// Address for framed TCP sessions.
+    #[arg(long, env = "GAUNG_HUB_TCP_LISTEN", default_value = "0.0.0.0:7404", value_name = "ADDR:PORT")]
+    pub tcp_listen: SocketAddr,
+    /// Address for text sessions (netcat and the like); `off` for none.
+    #[arg(long, env = "GAUNG_HUB_TEXT_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDR:PORT|off", value_parser = parse_listen)]
+    pub text_listen: Listen,
+    /// Do not send the messages of `everyone` as UDP broadcasts.
+    #[arg(long, env = "GAUNG_HUB_NO_BROADCAST")]
+    pub no_broadcast: bool,
+    /// UDP port that broadcasts go to.
+    #[arg(long, env = "GAUNG_HUB_BROADCAST_PORT", default_value_t = ports::BROADCAST, value_name = "PORT")]
+    pub broadcast_port: u16,
+    /// Interface (name or address) for broadcasts; without it every one that fits.
+    #[arg(long, env = "GAUNG_IFACE", value_name = "IF")]
+    pub iface: Option<String>,
+    /// Worker threads, each with its own sessions; 0 for one a core.
+    #[arg(long, env = "GAUNG_HUB_SHARDS", default_value_t = 0, value_name = "N")]
+    pub shards: usize,
+    /// Newest messages of one group that are kept in memory.
+    #[arg(long, env = "GAUNG_HUB_RING", default_value = "8MiB", value_name = "BYTES", value_parser = parse_bytes)]
+    pub ring: u64,
+    /// Newest messages of all groups together.
+    #[arg(long, env = "GAUNG_HUB_RINGS", default_value = "512MiB", value_name = "BYTES", value_parser = parse_bytes)]
+    pub rings: u64,
+    /// Most sessions at a time.
+    #[arg(long, env = "GAUNG_HUB_SESSIONS", default_value_t = 20_000, value_name = "N")]
+    pub sessions: usize,
+    /// Most sessions at a time from one address.
+    #[arg(long, env = "GAUNG_HUB_SESSIONS_PER_ADDRESS", default_value_t = 4096, value_name = "N")]
+    pub sessions_per_address: usize,
+    /// A framed session that was silent for so long is ended; clients ping.
+    #[arg(long, env = "GAUNG_HUB_IDLE", default_value = "5m", value_name = "DURATION", value_parser = parse_duration)]
+    pub idle: Duration,
+    /// A session that has taken nothing for so long, though something waits for it, is ended.
+    #[arg(long, env = "GAUNG_HUB_STALL", default_value = "30s", value_name = "DURATION", value_parser = parse_duration)]
+    pub stall: Duration,
+}
+
+/// The hub's checked settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The registry as `HOST:PORT`. Default 127.0.0.1:7400.
+    pub registry: String,
+    /// Folder of the hub's id; `None` (default): a new id at every start.
+    pub data: Option<PathBuf>,
+    /// What others should use to reach the hub; empty (default): the registry's host.
+    pub advertise: String,
+    /// gRPC. Default 0.0.0.0:7403.
+    pub grpc_listen: SocketAddr,
+    /// Framed TCP. Default 0.0.0.0:7404.
+    pub tcp_listen: SocketAddr,
+    /// Text; `None` for none. Default 0.0.0.0:8080.
+    pub text_listen: Option<SocketAddr>,
+    /// A taken text port is a warning, not an error. Default false.
+    pub text_port_optional: bool,
+    /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7492.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whether and where to broadcast `everyone`; `None` for not. Default port 7405 on every interface that fits.
+    pub broadcast: Option<BroadcastConfig>,
+    /// Worker threads; 0 (default) for one a core.
+    pub shards: usize,
+    /// Sizes and times.
+    pub limits: Limits,
+    /// How long sessions may take to end at a stop. Default 5 s.
+    pub drain: Duration,
+}
+
+/// Where broadcasts go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BroadcastConfig {
+    /// UDP port. Default 7405.
+    pub port: u16,
+    /// An interface's name or address; `None` for every one that fits.
+    pub iface: Option<String>,
+}
+
+/// Limits of the hub's buffers and waits. What happens at each stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one group's hot ring; the oldest runs go, readers behind them read the log. Default 8 MiB.
+    pub ring_bytes: usize,
+    /// Bytes of all hot rings; each group's share shrinks to fit. Default 512 MiB.
+    pub rings_bytes: usize,
+    /// Groups followed at a time; further subscriptions get RESOURCE_EXHAUSTED. Default 10 000.
+    pub groups: usize,
+    /// Sessions at a time; further ones are told and closed. Default 20 000.
+    pub sessions: usize,
+    /// Sessions at a time from one address; further ones are told and closed. Default 4096.
+    pub sessions_per_address: usize,
+    /// Framed sessions that have not said hello; further ones are closed. Default 1024.
+    pub handshakes: usize,
+    /// Until hello; then the session ends. Default 5 s.
+    pub hello: Duration,
+    /// Silence of a framed session; then it ends. Default 5 min.
+    pub idle: Duration,
+    /// Nothing taken though something waits; then the session ends. Default 30 s.
+    pub stall: Duration,
+    /// Until a subscription's group is followed; then it fails with UNAVAILABLE. Default 10 s.
+    pub subscribe: Duration,
+    /// A reader that falls behind the ring twice within this is ended. Default 60 s.
+    pub resync: Duration,
+    /// Publish requests waiting for one relay, bytes; further ones get UNAVAILABLE. Default 64 MiB.
+    pub publish_bytes: usize,
+    /// Until a framed publish is acknowledged; then it fails with UNAVAILABLE. Default 60 s.
+    pub publish: Duration,
+    /// Until a text line is acknowledged; then its author is told. Default 5 s.
+    pub text_publish: Duration,
+    /// Log reads at a time; further ones wait. Default 64.
+    pub history_reads: usize,
+    /// How long an ended session may take to read its last words. Default 2 s.
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 8 << 20,
+            rings_bytes: 512 << 20,
+            groups: 10_000,
+            sessions: 20_000,
+            sessions_per_address: 4096,
+            handshakes: 1024,
+            hello: Duration::from_secs(5),
+            idle: Duration::from_secs(300),
+            stall: Duration::from_secs(30),
+            subscribe: Duration::from_secs(10),
+            resync: Duration::from_secs(60),
+            publish_bytes: 64 << 20,
+            publish: Duration::from_secs(60),
+            text_publish: Duration::from_secs(5),
+            history_reads: 64,
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let all = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        Self {
+            registry: format!("127.0.0.1:{}", ports::REGISTRY),
+            data: None,
+            advertise: String::new(),
+            grpc_listen: all(ports::HUB),
+            tcp_listen: all(ports::HUB_TCP),
+            text_listen: Some(all(ports::TEXT)),
+            text_port_optional: false,
+            metrics_listen: Some(all(ports::HUB_METRICS)),
+            broadcast: Some(BroadcastConfig { port: ports::BROADCAST, iface: None }),
+            shards: 0,
+            limits: Limits::default(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl HubArgs {
+    /// Checks everything and notes every fault.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with all faults.
+    pub fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        common.check(&mut errors);
+        errors.check("--registry", rpc::endpoint(&self.registry));
+        if self.advertise.contains([':', '/', ' ']) {
+            errors.add("--advertise", "must be a host name or address alone, such as 192.168.1.10");
+        }
+        if self.shards > MAX_SHARDS {
+            errors.add("--shards", format!("at most {MAX_SHARDS} worker threads"));
+        }
+        if self.broadcast_port == 0 && !self.no_broadcast {
+            errors.add("--broadcast-port", "must be from 1 to 65535, or give --no-broadcast");
+        }
+        let ring_bytes = size(&mut errors, "--ring", self.ring);
+        let rings_bytes = size(&mut errors, "--rings", self.rings);
+        for (flag, value) in [("--sessions", self.sessions), ("--sessions-per-address", self.sessions_per_address)] {
+            if value == 0 {
+                errors.add(flag, "must be at least 1");
+            }
+        }
+        for (flag, value) in [("--idle", self.idle), ("--stall", self.stall)] {
+            if value < Duration::from_secs(1) {
+                errors.add(flag, "must be at least 1s");
+            }
+        }
+        let default = Config::default();
+        let limits = Limits {
+            ring_bytes,
+            rings_bytes,
+            sessions: self.sessions,
+            sessions_per_address: self.sessions_per_address,
+            idle: self.idle,
+            stall: self.stall,
+            ..Limits::default()
+        };
+        let broadcast = BroadcastConfig { port: self.broadcast_port, iface: self.iface };
+        let metrics = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports::HUB_METRICS);
+        errors.finish(Some(Config {
+            registry: self.registry,
+            data: self.data,
+            advertise: self.advertise,
+            grpc_listen: self.grpc_listen,
+            tcp_listen: self.tcp_listen,
+            text_listen: match self.text_listen {
+                Listen::On(addr) => Some(addr),
+                Listen::Off => None,
+            },
+            metrics_listen: common.metrics_addr(metrics),
+            broadcast: (!self.no_broadcast).then_some(broadcast),
+            shards: self.shards,
+            limits,
+            drain: common.drain,
+            ..default
+        }))
+    }
+}
+
+const MAX_SHARDS: usize = 256;
+const MIN_RING: u64 = 64 * 1024;
+const MAX_RING: u64 = 1 << 40;
+
+fn size(errors: &mut ConfigErrors, flag: &str, bytes: u64) -> usize {
+    if !(MIN_RING..=MAX_RING).contains(&bytes) {
+        errors.add(flag, "must be from 64KiB to 1TiB");
+    }
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        common: CommonArgs,
+        #[command(flatten)]
+        hub: HubArgs,
+    }
+
+    fn check(flags: &[&str]) -> Result<Config, String> {
+        let program = Program::try_parse_from([&["broadcast-hub"], flags].concat()).map_err(|e| e.to_string())?;
+        program.hub.check(&program.common).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_flags_defaults_are_the_configs() {
+        let (flags, default) = (check(&[]).unwrap(), Config::default());
+        assert_eq!(format!("{flags:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn all_faults_are_told() {
+        let text = check(&["--registry", "x", "--advertise", "a:1", "--ring", "1", "--idle", "0"]).unwrap_err();
+        for flag in ["--registry", "--advertise", "--ring", "--idle"] {
+            assert!(text.contains(flag), "{text}");
+        }
+        let off = check(&["--text-listen", "off", "--no-broadcast", "--metrics-listen", "off"]).unwrap();
+        assert!(off.text_listen.is_none() && off.broadcast.is_none() && off.metrics_listen.is_none());
+    }
+
+    #[test]
+    fn shipped_example_parses() {
+        let example = include_str!("../../../deploy/env/broadcast-hub.env");
+        let command = <Program as clap::CommandFactory>::command();
+        let flags: Vec<String> = example
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .filter_map(|line| {
+                let (name, value) = line.split_once('=').unwrap();
+                let arg = command.get_arguments().find(|arg| arg.get_env() == Some(name.as_ref())).expect(name);
+                let flag = arg.get_long().unwrap();
+                match (flag, value) {
+                    ("no-broadcast", "false") => None,
+                    ("no-broadcast", _) => Some("--no-broadcast".to_owned()),
+                    (flag, value) => Some(format!("--{flag}={value}")),
+                }
+            })
+            .collect();
+        assert!(flags.len() >= 10, "the example shows the settings");
+        check(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    }
+}

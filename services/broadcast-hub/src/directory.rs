@@ -1,0 +1,175 @@
+//! What the registry said: groups by name and id, where relays are, the key that signs tickets. Kept while it is away.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use bytes::Bytes;
+use gaung_proto::{Generation, GroupId, LogId, RelayId, name::EVERYONE, pb};
+use tokio::sync::watch;
+
+/// A group as the registry describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupInfo {
+    pub(crate) id: GroupId,
+    pub(crate) name: String,
+    pub(crate) private: bool,
+    pub(crate) relay: RelayId,
+    pub(crate) generation: Generation,
+    pub(crate) log: LogId,
+    pub(crate) reserved: bool,
+}
+
+impl GroupInfo {
+    /// `None` if an id is malformed: such a group cannot be served.
+    pub(crate) fn from_pb(group: &pb::registry::Group) -> Option<Self> {
+        Some(Self {
+            id: GroupId::try_from(&group.id[..]).ok()?,
+            name: group.name.clone(),
+            private: group.private,
+            relay: RelayId::try_from(&group.relay_id[..]).ok()?,
+            generation: Generation(group.generation),
+            log: LogId(group.log_id),
+            reserved: group.reserved,
+        })
+    }
+
+    pub(crate) fn is_everyone(&self) -> bool {
+        self.reserved && self.name == EVERYONE
+    }
+}
+
+/// The hub's view of the registry. All of it may be read from any thread.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    inner: RwLock<Inner>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_id: HashMap<GroupId, Arc<GroupInfo>>,
+    by_name: HashMap<String, GroupId>,
+    everyone: Option<Arc<GroupInfo>>,
+    relays: HashMap<RelayId, String>,
+    ticket_key: Bytes,
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self { inner: RwLock::default(), changes: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn by_id(&self, id: GroupId) -> Option<Arc<GroupInfo>> {
+        self.read().by_id.get(&id).cloned()
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<GroupInfo>> {
+        let inner = self.read();
+        inner.by_name.get(name).and_then(|id| inner.by_id.get(id)).cloned()
+    }
+
+    pub(crate) fn everyone(&self) -> Option<Arc<GroupInfo>> {
+        self.read().everyone.clone()
+    }
+
+    /// `HOST:PORT` of a relay's gRPC server.
+    pub(crate) fn relay_target(&self, relay: RelayId) -> Option<String> {
+        self.read().relays.get(&relay).cloned()
+    }
+
+    /// The registry's public key; empty until it was heard.
+    pub(crate) fn ticket_key(&self) -> Bytes {
+        self.read().ticket_key.clone()
+    }
+
+    /// Counts changes of groups, relays and key.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn upsert(&self, info: GroupInfo) -> Arc<GroupInfo> {
+        let info = Arc::new(info);
+        self.change(|inner| inner.insert(info.clone()));
+        info
+    }
+
+    pub(crate) fn remove(&self, id: GroupId) {
+        self.change(|inner| inner.remove(id));
+    }
+
+    /// Puts a whole snapshot in place; returns the groups that are no more.
+    pub(crate) fn replace(&self, groups: Vec<GroupInfo>) -> Vec<GroupId> {
+        let mut gone = Vec::new();
+        self.change(|inner| {
+            let kept: std::collections::HashSet<GroupId> = groups.iter().map(|info| info.id).collect();
+            gone.extend(inner.by_id.keys().filter(|id| !kept.contains(id)).copied());
+            for id in &gone {
+                inner.remove(*id);
+            }
+            for info in groups {
+                inner.insert(Arc::new(info));
+            }
+        });
+        gone
+    }
+
+    /// Relays that are listed, and the registry's own host for those that advertise none.
+    pub(crate) fn set_services(&self, services: &[pb::registry::ServiceInfo], registry_host: &str) {
+        let relays: HashMap<RelayId, String> = services
+            .iter()
+            .filter(|service| service.kind() == pb::registry::ServiceKind::Relay)
+            .filter_map(|service| {
+                let host = if service.advertise.is_empty() { registry_host } else { &service.advertise };
+                let id = RelayId::try_from(&service.service_id[..]).ok()?;
+                Some((id, format!("{host}:{}", service.grpc_port)))
+            })
+            .collect();
+        if self.read().relays != relays {
+            self.change(|inner| inner.relays = relays);
+        }
+    }
+
+    pub(crate) fn set_ticket_key(&self, key: Bytes) {
+        if self.read().ticket_key != key {
+            self.change(|inner| inner.ticket_key = key);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.write());
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn insert(&mut self, info: Arc<GroupInfo>) {
+        if let Some(old) = self.by_id.get(&info.id).filter(|old| old.name != info.name) {
+            self.by_name.remove(&old.name);
+        }
+        if info.is_everyone() {
+            self.everyone = Some(info.clone());
+        }
+        self.by_name.insert(info.name.clone(), info.id);
+        self.by_id.insert(info.id, info);
+    }
+
+    fn remove(&mut self, id: GroupId) {
+        let Some(old) = self.by_id.remove(&id) else { return };
+        if self.by_name.get(&old.name) == Some(&id) {
+            self.by_name.remove(&old.name);
+        }
+        if self.everyone.as_ref().is_some_and(|everyone| everyone.id == id) {
+            self.everyone = None;
+        }
+    }
+}

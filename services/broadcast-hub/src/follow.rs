@@ -1,0 +1,205 @@
+//! Following: one stream of runs from each relay, for all groups that sessions need.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use gaung_proto::{
+    GroupId,
+    pb::relay::{
+        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, UnfollowGroup, follow_request::Change,
+        follow_response::Event,
+    },
+    run::Run,
+};
+use service_kit::backoff::Backoff;
+use tokio::{sync::mpsc, time::interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+use tracing::{debug, info, warn};
+
+use crate::{
+    hub::{Hub, ToBroadcast},
+    relays::{self, RelayLink},
+};
+
+const REQUEST_QUEUE: usize = 256;
+/// How often groups that the relay could not serve are asked for again.
+const RETRY_ENDED: Duration = Duration::from_secs(1);
+
+/// Follows for as long as the hub's links live; comes back with back-off.
+pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
+    let mut backoff = Backoff::new();
+    let stop = hub.links_stop.clone();
+    loop {
+        let broken = tokio::select! {
+            () = stop.cancelled() => return,
+            broken = follow(&hub, &link, &mut backoff) => broken,
+        };
+        debug!(relay = %link.relay, why = broken, "not following");
+        if !backoff.wait(&stop).await {
+            return;
+        }
+    }
+}
+
+/// One stream from its opening to its end; returns why it ended.
+async fn follow(hub: &Arc<Hub>, link: &Arc<RelayLink>, backoff: &mut Backoff) -> String {
+    let mut client = match relays::connect(hub, link.relay).await {
+        Ok(client) => client,
+        Err(why) => return why,
+    };
+    link.take_changed();
+    let mut stream = Following::new(hub, link);
+    for group in hub.groups.all() {
+        if group.info().relay == link.relay {
+            stream.wish(group.id);
+        }
+    }
+    let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
+    while let Some(request) = stream.requests.pop_front() {
+        if let Err(full) = requests.try_send(request) {
+            stream.requests.push_front(full.into_inner());
+            break;
+        }
+    }
+    let responses = match client.follow(ReceiverStream::new(queue)).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return status.message().to_owned(),
+    };
+    info!(relay = %link.relay, "following");
+    hub.figures.relay_connects.inc();
+    backoff.reset();
+    let why = stream.serve(requests, responses).await;
+    warn!(relay = %link.relay, why, "the relay's stream broke; sessions wait");
+    why
+}
+
+/// One open stream.
+struct Following<'a> {
+    hub: &'a Arc<Hub>,
+    link: &'a Arc<RelayLink>,
+    /// Asked for on this stream, not ended.
+    asked: HashSet<GroupId>,
+    /// Ended on this stream, to be asked for again.
+    again: HashSet<GroupId>,
+    requests: VecDeque<FollowRequest>,
+}
+
+impl<'a> Following<'a> {
+    fn new(hub: &'a Arc<Hub>, link: &'a Arc<RelayLink>) -> Self {
+        Self { hub, link, asked: HashSet::new(), again: HashSet::new(), requests: VecDeque::new() }
+    }
+
+    async fn serve(
+        &mut self,
+        requests: mpsc::Sender<FollowRequest>,
+        mut responses: Streaming<FollowResponse>,
+    ) -> String {
+        let mut retry = interval(RETRY_ENDED);
+        loop {
+            tokio::select! {
+                message = responses.message() => match message {
+                    Ok(Some(response)) => self.handle(response),
+                    Ok(None) => return "the relay ended the stream".to_owned(),
+                    Err(status) => return status.message().to_owned(),
+                },
+                () = self.link.changes() => {
+                    for id in self.link.take_changed() {
+                        self.wish(id);
+                    }
+                }
+                permit = requests.reserve(), if !self.requests.is_empty() => match (permit, self.requests.pop_front()) {
+                    (Ok(permit), Some(request)) => permit.send(request),
+                    (_, _) => return "the request stream ended".to_owned(),
+                },
+                _ = retry.tick() => {
+                    for id in std::mem::take(&mut self.again) {
+                        self.wish(id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for the group if it is wanted and not asked for, takes it back if it is asked for and not wanted.
+    fn wish(&mut self, id: GroupId) {
+        let wanted = self.hub.groups.get(id).filter(|group| group.info().relay == self.link.relay);
+        match wanted {
+            Some(group) => {
+                if self.asked.insert(id) {
+                    let (log_id, from_seq) = group.resume_point();
+                    let add = FollowGroup { group_id: id.into(), log_id, from_seq };
+                    self.requests.push_back(FollowRequest { change: Some(Change::Add(add)) });
+                }
+            }
+            None => {
+                self.again.remove(&id);
+                if self.asked.remove(&id) {
+                    let remove = UnfollowGroup { group_id: id.into() };
+                    self.requests.push_back(FollowRequest { change: Some(Change::Remove(remove)) });
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, response: FollowResponse) {
+        match response.event {
+            Some(Event::Run(bytes)) => match Run::parse(bytes) {
+                Ok(run) => self.handle_run(run),
+                Err(error) => {
+                    self.hub.figures.runs_rejected.inc();
+                    warn!(relay = %self.link.relay, %error, "a run from the relay cannot be read");
+                }
+            },
+            Some(Event::Started(started)) => self.handle_started(&started),
+            Some(Event::Ended(ended)) => self.handle_ended(&ended),
+            None => {}
+        }
+    }
+
+    fn handle_run(&mut self, run: Run) {
+        let group = self.hub.groups.get(run.header().group).filter(|group| self.asked.contains(&group.id));
+        let Some(group) = group else {
+            self.hub.figures.runs_rejected.inc();
+            return;
+        };
+        let Some(from) = group.push(run.clone()) else {
+            self.hub.figures.runs_rejected.inc();
+            return;
+        };
+        self.hub.figures.runs_received.inc();
+        self.hub.wake(&group);
+        if let Some(to_broadcast) = &self.hub.to_broadcast
+            && group.info().is_everyone()
+            && to_broadcast.try_send(ToBroadcast { run, from }).is_err()
+        {
+            self.hub.figures.broadcast_dropped.inc();
+        }
+    }
+
+    fn handle_started(&self, started: &FollowStarted) {
+        let Some(group) = group_id(&started.group_id).and_then(|id| self.hub.groups.get(id)) else { return };
+        debug!(group = %group.id, log = started.log_id, next = started.next_seq, "group follows");
+        group.start(started);
+        self.hub.wake(&group);
+    }
+
+    fn handle_ended(&mut self, ended: &FollowEnded) {
+        let Some(id) = group_id(&ended.group_id) else { return };
+        self.asked.remove(&id);
+        let code = Code::from_i32(ended.code);
+        debug!(group = %id, ?code, why = ended.message, "group does not follow");
+        if code == Code::NotFound && self.hub.directory.by_id(id).is_none() {
+            self.hub.end_group(id, code, "the group was deleted");
+        } else {
+            self.again.insert(id);
+        }
+    }
+}
+
+fn group_id(bytes: &[u8]) -> Option<GroupId> {
+    GroupId::try_from(bytes).ok()
+}

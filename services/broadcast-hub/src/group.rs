@@ -1,0 +1,288 @@
+//! One followed group: its hot ring, which all shards read, and its text form, made once.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use gaung_engine::{HotRing, Piece, Pushed, Read, Taken, text_lines};
+use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run};
+use tonic::Code;
+
+use crate::directory::GroupInfo;
+
+/// A group that is followed for at least one session, or for the hub itself.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    info: RwLock<Arc<GroupInfo>>,
+    shared: RwLock<Shared>,
+    /// The current log id as in `shared`, for a look without the lock; 0 before the first.
+    log: AtomicU64,
+    ended: AtomicBool,
+    text: Mutex<TextCache>,
+    /// How many sessions of each shard want to be woken.
+    watchers: Box<[AtomicU32]>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: Option<LogId>,
+    ring: HotRing,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// The relay has not answered yet.
+    Starting,
+    Live,
+    Ended(Ended),
+}
+
+/// Why no more of a group comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    NotYet,
+    Ended(Ended),
+    At { log: LogId, next: Seq, head: Seq, history_lost: bool },
+}
+
+impl Group {
+    pub(crate) fn new(info: Arc<GroupInfo>, ring_bytes: usize, shards: usize) -> Self {
+        let shared = Shared { log: None, ring: HotRing::new(ring_bytes), phase: Phase::Starting };
+        Self {
+            id: info.id,
+            info: RwLock::new(info),
+            shared: RwLock::new(shared),
+            log: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            text: Mutex::default(),
+            watchers: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
+
+    pub(crate) fn info(&self) -> Arc<GroupInfo> {
+        self.info.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_info(&self, info: Arc<GroupInfo>) {
+        *self.info.write().unwrap_or_else(PoisonError::into_inner) = info;
+    }
+
+    pub(crate) fn watch(&self, shard: usize) {
+        self.watchers[shard].fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn unwatch(&self, shard: usize) {
+        self.watchers[shard].fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The shards that have a session of this group.
+    pub(crate) fn watching_shards(&self) -> impl Iterator<Item = usize> + '_ {
+        let counts = self.watchers.iter().enumerate();
+        counts.filter(|(_, count)| count.load(Ordering::Acquire) > 0).map(|(shard, _)| shard)
+    }
+
+    pub(crate) fn watcher_count(&self) -> u64 {
+        self.watchers.iter().map(|count| u64::from(count.load(Ordering::Acquire))).sum()
+    }
+
+    /// The log that is current; `None` until the relay has answered.
+    pub(crate) fn log(&self) -> Option<LogId> {
+        self.shared().log
+    }
+
+    /// Whether a cursor in `log` still means something.
+    pub(crate) fn is_current(&self, log: LogId) -> bool {
+        self.log.load(Ordering::Acquire) == log.0
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn head(&self) -> Seq {
+        self.shared().ring.head()
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.shared().phase == Phase::Live
+    }
+
+    pub(crate) fn ring_bytes(&self) -> usize {
+        self.shared().ring.bytes()
+    }
+
+    pub(crate) fn set_ring_budget(&self, bytes: usize) {
+        self.shared_mut().ring.set_budget(bytes);
+    }
+
+    /// What to ask the relay for: log id (0: the current) and seq (0: the next).
+    pub(crate) fn resume_point(&self) -> (u64, u64) {
+        let shared = self.shared();
+        match shared.log {
+            Some(log) => (log.0, shared.ring.head().next().0),
+            None => (0, 0),
+        }
+    }
+
+    /// The relay has begun to send the group, or its log has changed.
+    pub(crate) fn start(&self, started: &pb::relay::FollowStarted) {
+        let mut shared = self.shared_mut();
+        let log = LogId(started.log_id);
+        let next = Seq(started.next_seq.max(1));
+        let continues = shared.log == Some(log) && next <= shared.ring.head().next();
+        if !continues {
+            shared.ring.clear_to(next);
+        }
+        shared.log = Some(log);
+        shared.phase = Phase::Live;
+        self.log.store(log.0, Ordering::Release);
+        self.ended.store(false, Ordering::Release);
+    }
+
+    /// Takes a run from the relay. Returns the first seq of it that is new, `None` if nothing is.
+    pub(crate) fn push(&self, run: Run) -> Option<Seq> {
+        let mut shared = self.shared_mut();
+        if shared.log != Some(run.header().log) || shared.phase != Phase::Live {
+            return None;
+        }
+        let next = shared.ring.head().next();
+        let first = run.first_seq();
+        match shared.ring.push(run) {
+            Pushed::Appended => Some(next.max(first)),
+            Pushed::Reset => Some(first),
+            Pushed::Known => None,
+        }
+    }
+
+    /// No more of it comes.
+    pub(crate) fn end(&self, code: Code, message: &str) {
+        self.shared_mut().phase = Phase::Ended(Ended { code, message: message.to_owned() });
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Why it ended, if it did.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        match &self.shared().phase {
+            Phase::Ended(ended) => Some(ended.clone()),
+            Phase::Starting | Phase::Live => None,
+        }
+    }
+
+    /// Where a subscription from `from` (0: the next) in `asked` (`None`: whichever) begins.
+    pub(crate) fn place(&self, from: Seq, asked: Option<LogId>) -> Place {
+        let shared = self.shared();
+        let log = match (&shared.phase, shared.log) {
+            (Phase::Ended(ended), _) => return Place::Ended(ended.clone()),
+            (Phase::Live, Some(log)) => log,
+            (Phase::Live, None) | (Phase::Starting, _) => return Place::NotYet,
+        };
+        let head = shared.ring.head();
+        let history_lost = asked.is_some_and(|asked| asked != log);
+        let next = match (from, history_lost) {
+            (Seq::ZERO, _) => head.next(),
+            (_, true) => Seq::FIRST,
+            (from, false) => from,
+        };
+        Place::At { log, next, head, history_lost }
+    }
+
+    /// Appends what a cursor at `next` of `log` writes, about `budget_bytes` of runs, each as `encode` gives it.
+    pub(crate) fn take(
+        &self,
+        log: LogId,
+        next: Seq,
+        budget_bytes: usize,
+        out: &mut Vec<Piece>,
+        encode: impl Fn(&Run) -> Bytes,
+    ) -> Taken {
+        let (found, head) = {
+            let shared = self.shared();
+            if shared.log != Some(log) {
+                return Taken::Replaced;
+            }
+            (shared.ring.read_from(next, budget_bytes), shared.ring.head())
+        };
+        match found {
+            Read::Runs(runs) => {
+                let at_head = runs.last().is_some_and(|run| run.last_seq() >= head);
+                out.extend(runs.iter().map(|run| Piece { bytes: encode(run), next: run.last_seq().next() }));
+                Taken::Pieces { at_head }
+            }
+            Read::Trimmed { oldest } => Taken::Behind { oldest },
+            Read::AtHead => Taken::AtHead,
+        }
+    }
+
+    /// The text form of a whole run; made once and shared while it is in the cache.
+    pub(crate) fn text_of(&self, run: &Run, prefix: &'static str) -> TextForm {
+        let key = (run.header().log, run.first_seq(), prefix);
+        let mut cache = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(form) = cache.forms.get(&key) {
+            return form.clone();
+        }
+        let lines = text_lines(run, run.first_seq(), prefix, None);
+        let form = TextForm { lines, clients: run.block().authors().map(|author| author.client).collect() };
+        cache.insert(key, form.clone());
+        form
+    }
+
+    fn shared(&self) -> RwLockReadGuard<'_, Shared> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shared_mut(&self) -> RwLockWriteGuard<'_, Shared> {
+        self.shared.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run as lines of text, and whose they are.
+#[derive(Debug, Clone)]
+pub(crate) struct TextForm {
+    pub(crate) lines: Bytes,
+    pub(crate) clients: Arc<[ClientId]>,
+}
+
+impl TextForm {
+    fn cost(&self) -> usize {
+        self.lines.len() + self.clients.len() * size_of::<ClientId>() + TEXT_ENTRY_BYTES
+    }
+}
+
+type TextKey = (LogId, Seq, &'static str);
+
+/// Text forms of the newest runs; the oldest go above [`TEXT_CACHE_BYTES`].
+#[derive(Debug, Default)]
+struct TextCache {
+    forms: HashMap<TextKey, TextForm>,
+    order: VecDeque<TextKey>,
+    bytes: usize,
+}
+
+const TEXT_CACHE_BYTES: usize = 1024 * 1024;
+const TEXT_ENTRY_BYTES: usize = 128;
+
+impl TextCache {
+    fn insert(&mut self, key: TextKey, form: TextForm) {
+        self.bytes += form.cost();
+        self.forms.insert(key, form);
+        self.order.push_back(key);
+        while self.bytes > TEXT_CACHE_BYTES && self.order.len() > 1 {
+            let oldest = self.order.pop_front().and_then(|key| self.forms.remove(&key));
+            self.bytes -= oldest.map_or(0, |form| form.cost());
+        }
+    }
+}

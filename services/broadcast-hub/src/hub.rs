@@ -1,0 +1,97 @@
+//! What all parts of the hub share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use gaung_proto::{GroupId, RelayId, Seq, run::Run};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission::Admission,
+    config::Config,
+    directory::{Directory, GroupInfo},
+    group::Group,
+    groups::{Groups, TooManyGroups},
+    inbox::Inbox,
+    metrics::Figures,
+    relays::Relays,
+};
+
+/// The hub's shared state. Shards and links hold it; it holds no task.
+pub(crate) struct Hub {
+    pub(crate) config: Config,
+    pub(crate) id: RelayId,
+    pub(crate) figures: Figures,
+    pub(crate) directory: Directory,
+    pub(crate) groups: Groups,
+    pub(crate) relays: Relays,
+    pub(crate) shards: Vec<Inbox>,
+    pub(crate) admission: Arc<Admission>,
+    /// Where links and log reads run.
+    pub(crate) runtime: Handle,
+    /// Ends links and log reads, after the sessions.
+    pub(crate) links_stop: CancellationToken,
+    pub(crate) history_reads: Arc<Semaphore>,
+    pub(crate) to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
+    pub(crate) registry: tonic::transport::Channel,
+    pub(crate) next_session: AtomicU64,
+    pub(crate) next_client: AtomicU64,
+}
+
+/// A run of `everyone` for the broadcast lane: its messages from `from` on.
+#[derive(Debug)]
+pub(crate) struct ToBroadcast {
+    pub(crate) run: Run,
+    pub(crate) from: Seq,
+}
+
+impl Hub {
+    pub(crate) fn session_id(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// 1, 2, ..: the N of `client-N`.
+    pub(crate) fn client_number(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a session of `shard` in and has the group followed.
+    pub(crate) fn watch(self: &Arc<Self>, info: &Arc<GroupInfo>, shard: usize) -> Result<Arc<Group>, TooManyGroups> {
+        let (group, new) = self.groups.watch(info, shard)?;
+        if new {
+            self.relays.link(self, info.relay).wanted_changed(group.id);
+        }
+        Ok(group)
+    }
+
+    /// Follows `everyone` for as long as the hub runs.
+    pub(crate) fn pin(self: &Arc<Self>, info: &Arc<GroupInfo>) -> Result<Arc<Group>, TooManyGroups> {
+        let (group, new) = self.groups.pin(info)?;
+        if new {
+            self.relays.link(self, info.relay).wanted_changed(group.id);
+        }
+        Ok(group)
+    }
+
+    /// Wakes each shard that has a session of the group, once.
+    pub(crate) fn wake(&self, group: &Group) {
+        for shard in group.watching_shards() {
+            self.shards[shard].mark(group.id);
+        }
+    }
+
+    /// A group is no more: its sessions are told and nothing of it is followed.
+    pub(crate) fn end_group(self: &Arc<Self>, id: GroupId, code: tonic::Code, message: &str) {
+        if let Some(group) = self.groups.forget(id) {
+            group.end(code, message);
+            self.wake(&group);
+            self.relays.link(self, group.info().relay).wanted_changed(id);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What other threads hand to a shard. However much is put in, the shard is woken once.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use gaung_proto::{GroupId, LogId, pb::relay::AckRange};
+use tokio::sync::Notify;
+use tonic::Code;
+
+use crate::{
+    admission::{Admitted, Handshake},
+    directory::GroupInfo,
+};
+
+/// A shard's inbox. Bounded by what fills it: admitted sessions, followed groups, requests in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    waiting: Mutex<Waiting>,
+    notify: Notify,
+}
+
+/// What was put in since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) marked: HashSet<GroupId>,
+    pub(crate) answers: Vec<Answer>,
+    /// `everyone` may be known by now.
+    pub(crate) everyone: bool,
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: IpAddr,
+    pub(crate) port: Port,
+    pub(crate) admitted: Admitted,
+}
+
+/// Which port it came to.
+#[derive(Debug)]
+pub(crate) enum Port {
+    Framed(Handshake),
+    Text,
+}
+
+/// An answer to a session's request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) session: u64,
+    pub(crate) body: AnswerBody,
+}
+
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    Published(Published),
+    Found(Found),
+}
+
+/// How a publish request ended.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) tag: u64,
+    pub(crate) group: GroupId,
+    pub(crate) bytes: usize,
+    pub(crate) outcome: Result<(LogId, Vec<AckRange>), Failure>,
+}
+
+/// A request that failed, for the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+/// What the registry said about a group that was not in the directory.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) ask: u64,
+    pub(crate) outcome: Result<Arc<GroupInfo>, Failure>,
+}
+
+/// How a group is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum GroupKey {
+    Name(String),
+    Id(GroupId),
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl Published {
+    pub(crate) fn failed(tag: u64, group: GroupId, bytes: usize, failure: Failure) -> Self {
+        Self { tag, group, bytes, outcome: Err(failure) }
+    }
+}
+
+impl Inbox {
+    pub(crate) fn arrive(&self, arrival: Arrival) {
+        self.put(|waiting| waiting.arrivals.push(arrival));
+    }
+
+    /// The group has something new, or has ended.
+    pub(crate) fn mark(&self, group: GroupId) {
+        self.put(|waiting| {
+            waiting.marked.insert(group);
+        });
+    }
+
+    pub(crate) fn answer(&self, session: u64, body: AnswerBody) {
+        self.put(|waiting| waiting.answers.push(Answer { session, body }));
+    }
+
+    pub(crate) fn everyone_known(&self) {
+        self.put(|waiting| waiting.everyone = true);
+    }
+
+    /// Waits until something was put in.
+    pub(crate) async fn filled(&self) {
+        self.notify.notified().await;
+    }
+
+    pub(crate) fn take(&self) -> Waiting {
+        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Waiting)) {
+        put(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.notify.notify_one();
+    }
+}

@@ -1,0 +1,119 @@
+//! Passing sessions' messages on to one relay over one stream.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gaung_proto::{
+    LogId,
+    pb::relay::{PublishStreamRequest, PublishStreamResponse, publish_stream_response::Outcome},
+};
+use service_kit::backoff::Backoff;
+use tokio::{sync::mpsc, time::interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+use tracing::debug;
+
+use crate::{
+    hub::Hub,
+    inbox::{AnswerBody, Failure, Published},
+    publish_queue::Route,
+    relays::{self, RelayLink},
+};
+
+const REQUEST_QUEUE: usize = 64;
+const EXPIRY_CHECK: Duration = Duration::from_millis(250);
+
+/// Passes on for as long as the hub's links live; comes back with back-off and sends the unanswered again.
+pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
+    let mut expiry = interval(EXPIRY_CHECK);
+    let expiring = async {
+        loop {
+            expiry.tick().await;
+            for route in link.publish.expire(Instant::now()) {
+                let message = "the relay did not answer in time; the message may not have been sent";
+                fail(&hub, route, Failure::new(Code::Unavailable, message));
+            }
+        }
+    };
+    tokio::select! {
+        () = hub.links_stop.cancelled() => {}
+        () = expiring => {}
+        () = pass_on(&hub, &link) => {}
+    }
+}
+
+async fn pass_on(hub: &Arc<Hub>, link: &Arc<RelayLink>) {
+    let mut backoff = Backoff::new();
+    loop {
+        let why = stream(hub, link, &mut backoff).await;
+        debug!(relay = %link.relay, why, "the publish stream is not open");
+        if !backoff.wait(&hub.links_stop).await {
+            return;
+        }
+    }
+}
+
+/// One stream from its opening to its end; returns why it ended.
+async fn stream(hub: &Arc<Hub>, link: &Arc<RelayLink>, backoff: &mut Backoff) -> String {
+    let mut client = match relays::connect(hub, link.relay).await {
+        Ok(client) => client,
+        Err(why) => return why,
+    };
+    link.publish.rewind();
+    let (requests, queue) = mpsc::channel::<PublishStreamRequest>(REQUEST_QUEUE);
+    while requests.capacity() > 0
+        && let Some(request) = link.publish.next_unsent()
+    {
+        if requests.try_send(request).is_err() {
+            break;
+        }
+    }
+    let mut responses: Streaming<PublishStreamResponse> = match client.publish_stream(ReceiverStream::new(queue)).await
+    {
+        Ok(response) => response.into_inner(),
+        Err(status) => return status.message().to_owned(),
+    };
+    backoff.reset();
+    loop {
+        tokio::select! {
+            message = responses.message() => match message {
+                Ok(Some(response)) => answer(hub, link, response),
+                Ok(None) => return "the relay ended the stream".to_owned(),
+                Err(status) => return status.message().to_owned(),
+            },
+            permit = requests.reserve(), if link.publish.has_unsent() => {
+                let Ok(permit) = permit else { return "the request stream ended".to_owned() };
+                if let Some(request) = link.publish.next_unsent() {
+                    permit.send(request);
+                }
+            }
+            () = link.publish.filled() => {}
+        }
+    }
+}
+
+fn answer(hub: &Hub, link: &RelayLink, response: PublishStreamResponse) {
+    let Some(route) = link.publish.answered(response.tag) else { return };
+    match response.outcome {
+        Some(Outcome::Published(done)) => {
+            hub.figures.published_messages.inc_by(route.messages as u64);
+            deliver(hub, route, Ok((LogId(done.log_id), done.acks)));
+        }
+        Some(Outcome::Refused(refused)) => {
+            fail(hub, route, Failure::new(Code::from_i32(refused.code), refused.message))
+        }
+        None => fail(hub, route, Failure::new(Code::Internal, "the relay gave no answer")),
+    }
+}
+
+fn fail(hub: &Hub, route: Route, failure: Failure) {
+    hub.figures.publish_refused.inc();
+    deliver(hub, route, Err(failure));
+}
+
+fn deliver(hub: &Hub, route: Route, outcome: Result<(LogId, Vec<gaung_proto::pb::relay::AckRange>), Failure>) {
+    let published = Published { tag: route.tag, group: route.group, bytes: route.bytes, outcome };
+    hub.shards[route.shard].answer(route.session, AnswerBody::Published(published));
+}

@@ -1,0 +1,249 @@
+//! The registry, which may come and go: says where the hub is, hears of groups and relays, looks up what is new.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use gaung_proto::pb::registry::{
+    GetGroupRequest, ListServicesRequest, RegisterServiceRequest, ServiceKind, WatchGroupsRequest, WatchGroupsResponse,
+    get_group_request::By, registry_service_client::RegistryServiceClient, watch_groups_response::Event,
+};
+use service_kit::{backoff::Backoff, readiness::Readiness, rpc::MAX_MESSAGE_BYTES};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, transport::Channel};
+use tracing::{info, warn};
+
+use crate::{
+    directory::GroupInfo,
+    hub::Hub,
+    inbox::{AnswerBody, Failure, Found, GroupKey},
+};
+
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// How often the list of services is read; a relay that moved is found again within it.
+const SERVICES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The ports that the hub tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) grpc: u16,
+    pub(crate) tcp: u16,
+    pub(crate) text: u16,
+    pub(crate) broadcast: u16,
+}
+
+/// Keeps the hub listed and the list of relays fresh.
+pub(crate) async fn stay_listed(hub: Arc<Hub>, ports: Ports, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut backoff = Backoff::new();
+    let mut reached = None;
+    while !stop.is_cancelled() {
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            outcome = list_until_due(&hub, ports) => outcome,
+        };
+        match outcome {
+            Ok(()) => {
+                if reached != Some(true) {
+                    info!(registry = hub.config.registry, "registered");
+                }
+                reached = Some(true);
+                backoff.reset();
+            }
+            Err(status) => {
+                if reached != Some(false) {
+                    let why = status.message();
+                    warn!(registry = hub.config.registry, why, "the registry does not answer; trying on");
+                }
+                reached = Some(false);
+                backoff.wait(&stop).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Registers, then reads the services until the registration is due again.
+async fn list_until_due(hub: &Hub, ports: Ports) -> Result<(), Status> {
+    let request = RegisterServiceRequest {
+        kind: ServiceKind::Hub.into(),
+        service_id: hub.id.into(),
+        advertise: hub.config.advertise.clone(),
+        grpc_port: ports.grpc.into(),
+        udp_port: ports.broadcast.into(),
+        tcp_port: ports.tcp.into(),
+        text_port: ports.text.into(),
+        web_port: 0,
+        durable: false,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut client = client(hub);
+    let answer = within(client.register_service(request)).await?;
+    hub.directory.set_ticket_key(answer.registry_public_key);
+    let due = tokio::time::Instant::now() + Duration::from_millis(answer.renew_ms.clamp(200, 60_000));
+    let host = hub.config.registry.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
+    while tokio::time::Instant::now() < due {
+        let listed = within(client.list_services(ListServicesRequest {})).await?;
+        hub.directory.set_services(&listed.services, host);
+        sleep(SERVICES_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// Hears of groups for as long as the hub runs.
+pub(crate) async fn watch_groups(hub: Arc<Hub>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut backoff = Backoff::new();
+    let mut view = View::default();
+    loop {
+        let watched = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            watched = view.follow(&hub, &mut backoff) => watched,
+        };
+        if let Err(status) = watched
+            && matches!(status.code(), Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition)
+        {
+            view = View::default();
+        }
+        if !backoff.wait(&stop).await {
+            return Ok(());
+        }
+    }
+}
+
+/// How far the watch has come.
+#[derive(Debug, Default)]
+struct View {
+    revision: u64,
+    watch_id: Bytes,
+    snapshot: Option<Vec<GroupInfo>>,
+}
+
+impl View {
+    async fn follow(&mut self, hub: &Arc<Hub>, backoff: &mut Backoff) -> Result<(), Status> {
+        self.snapshot = None;
+        let request = WatchGroupsRequest {
+            relay_id: Bytes::new(),
+            after_revision: self.revision,
+            watch_id: self.watch_id.clone(),
+        };
+        let mut events = client(hub).watch_groups(request).await?.into_inner();
+        while let Some(event) = events.message().await? {
+            backoff.reset();
+            self.handle(hub, event);
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, hub: &Arc<Hub>, response: WatchGroupsResponse) {
+        match response.event {
+            Some(Event::SnapshotBegin(_)) => self.snapshot = Some(Vec::new()),
+            Some(Event::Upsert(group)) => match (GroupInfo::from_pb(&group), &mut self.snapshot) {
+                (Some(info), Some(snapshot)) => snapshot.push(info),
+                (Some(info), None) => upsert(hub, info),
+                (None, _) => warn!("the registry told of a group without a valid id"),
+            },
+            Some(Event::Deleted(deleted)) => {
+                if let Ok(id) = gaung_proto::GroupId::try_from(&deleted.id[..]) {
+                    hub.directory.remove(id);
+                    hub.end_group(id, Code::NotFound, "the group was deleted");
+                }
+            }
+            Some(Event::SnapshotEnd(_)) => {
+                for id in hub.directory.replace(self.snapshot.take().unwrap_or_default()) {
+                    hub.end_group(id, Code::NotFound, "the group was deleted");
+                }
+            }
+            None => {}
+        }
+        // Within a snapshot the old place stands: a break begins it anew.
+        if self.snapshot.is_none() {
+            self.revision = response.revision;
+            self.watch_id = response.watch_id;
+        }
+    }
+}
+
+fn upsert(hub: &Hub, info: GroupInfo) {
+    let info = hub.directory.upsert(info);
+    if let Some(group) = hub.groups.get(info.id) {
+        group.set_info(info);
+    }
+}
+
+/// Follows `everyone` as soon as it is known, tells the shards, and is ready once the relay sends it.
+pub(crate) async fn keep_everyone(hub: Arc<Hub>, readiness: Readiness, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut changes = hub.directory.changes();
+    let mut pinned = None;
+    loop {
+        if let Some(everyone) = hub.directory.everyone()
+            && pinned != Some(everyone.id)
+        {
+            let group = hub.pin(&everyone).context("`everyone` cannot be followed")?;
+            pinned = Some(everyone.id);
+            for shard in &hub.shards {
+                shard.everyone_known();
+            }
+            while !group.is_live() && !group.has_ended() {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = sleep(LIVE_CHECK) => {}
+                }
+            }
+            readiness.ready();
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = changes.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+const LIVE_CHECK: Duration = Duration::from_millis(20);
+
+/// Asks for a group that the directory does not have; the answer goes to the session.
+pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64, ask: u64) {
+    let hub_ = hub.clone();
+    hub.runtime.spawn(async move {
+        let hub = hub_;
+        let by = match &key {
+            GroupKey::Name(name) => By::Name(name.clone()),
+            GroupKey::Id(id) => By::Id((*id).into()),
+        };
+        let answer = within(client(&hub).get_group(GetGroupRequest { by: Some(by) })).await;
+        let outcome = match answer {
+            Ok(found) => found
+                .group
+                .as_ref()
+                .and_then(GroupInfo::from_pb)
+                .map(|info| hub.directory.upsert(info))
+                .ok_or_else(|| Failure::new(Code::Internal, "the registry's answer has no group")),
+            Err(status) if status.code() == Code::NotFound => Err(not_found(&key)),
+            Err(status) if status.code() == Code::InvalidArgument => {
+                Err(Failure::new(Code::InvalidArgument, status.message()))
+            }
+            Err(_) => Err(Failure::new(Code::Unavailable, "the registry cannot be reached; try again")),
+        };
+        hub.shards[shard].answer(session, AnswerBody::Found(Found { ask, outcome }));
+    });
+}
+
+fn not_found(key: &GroupKey) -> Failure {
+    let message = match key {
+        GroupKey::Name(name) => format!("there is no group {name:?}; make it with `gaung group create`"),
+        GroupKey::Id(id) => format!("there is no group {id}"),
+    };
+    Failure::new(Code::NotFound, message)
+}
+
+async fn within<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
+    match timeout(CALL_LIMIT, call).await {
+        Ok(answer) => answer.map(tonic::Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded("no answer within 5 s")),
+    }
+}
+
+fn client(hub: &Hub) -> RegistryServiceClient<Channel> {
+    RegistryServiceClient::new(hub.registry.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}

@@ -1,0 +1,109 @@
+//! One link for each relay that orders a group: what it should send, what waits to be published, how it is reached.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
+use service_kit::rpc::{self, MAX_MESSAGE_BYTES};
+use tokio::sync::Notify;
+use tonic::transport::Channel;
+
+use crate::{follow, hub::Hub, publish_queue::PublishQueue, publishing};
+
+/// The links made so far, each at the first need.
+#[derive(Debug, Default)]
+pub(crate) struct Relays(Mutex<HashMap<RelayId, Arc<RelayLink>>>);
+
+/// The hub's side of one relay.
+#[derive(Debug)]
+pub(crate) struct RelayLink {
+    pub(crate) relay: RelayId,
+    pub(crate) publish: PublishQueue,
+    changed: Mutex<HashSet<GroupId>>,
+    notify: Notify,
+    history: Mutex<Option<(String, Channel)>>,
+}
+
+/// So that many slow readers of history leave room in the connection's window for each other.
+const HISTORY_STREAM_WINDOW: u32 = 128 * 1024;
+const HISTORY_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+impl Relays {
+    /// The relay's link; its tasks start with it.
+    pub(crate) fn link(&self, hub: &Arc<Hub>, relay: RelayId) -> Arc<RelayLink> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = links.get(&relay) {
+            return link.clone();
+        }
+        let link = Arc::new(RelayLink {
+            relay,
+            publish: PublishQueue::new(hub.config.limits.publish_bytes),
+            changed: Mutex::default(),
+            notify: Notify::new(),
+            history: Mutex::default(),
+        });
+        links.insert(relay, link.clone());
+        hub.runtime.spawn(follow::run(hub.clone(), link.clone()));
+        hub.runtime.spawn(publishing::run(hub.clone(), link.clone()));
+        link
+    }
+}
+
+impl RelayLink {
+    /// The group is wanted now, or not any more; the link looks itself.
+    pub(crate) fn wanted_changed(&self, group: GroupId) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+        self.notify.notify_one();
+    }
+
+    pub(crate) async fn changes(&self) {
+        self.notify.notified().await;
+    }
+
+    pub(crate) fn take_changed(&self) -> HashSet<GroupId> {
+        std::mem::take(&mut self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A client for reading the log, on a connection of its own; `None` while nobody knows where the relay is.
+    pub(crate) fn history_client(&self, hub: &Hub) -> Option<RelayServiceClient<Channel>> {
+        let target = hub.directory.relay_target(self.relay)?;
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = history.as_ref().filter(|(known, _)| *known == target).map(|(_, channel)| channel.clone());
+        let channel = match same {
+            Some(channel) => channel,
+            None => {
+                let endpoint = rpc::endpoint(&target).ok()?;
+                let channel = endpoint
+                    .initial_stream_window_size(HISTORY_STREAM_WINDOW)
+                    .initial_connection_window_size(HISTORY_CONNECTION_WINDOW)
+                    .connect_lazy();
+                *history = Some((target, channel.clone()));
+                channel
+            }
+        };
+        Some(client(channel))
+    }
+}
+
+/// Waits until the registry tells where the relay is, and connects; `Err` says why not.
+pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceClient<Channel>, String> {
+    let mut changes = hub.directory.changes();
+    let target = loop {
+        if let Some(target) = hub.directory.relay_target(relay) {
+            break target;
+        }
+        if changes.changed().await.is_err() {
+            return Err("the hub is stopping".to_owned());
+        }
+    };
+    let endpoint = rpc::endpoint(&target).map_err(|e| e.to_string())?;
+    endpoint.connect().await.map(client).map_err(|e| format!("cannot connect to {target}: {e}"))
+}
+
+fn client(channel: Channel) -> RelayServiceClient<Channel> {
+    RelayServiceClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}

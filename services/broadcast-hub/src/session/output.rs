@@ -1,0 +1,144 @@
+//! Writing: vectored slices of shared bytes, as much as the socket takes.
+
+use std::{
+    io::{ErrorKind, IoSlice},
+    net::Shutdown,
+    time::Instant,
+};
+
+use gaung_engine::{Piece, Taken, has_author, text_lines};
+use gaung_proto::{GroupId, Seq};
+use socket2::SockRef;
+use tokio::time::timeout;
+
+use super::{CLOSE_WAIT, Dialect, Session};
+
+/// How a turn of writing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Nothing to write.
+    Idle,
+    /// The socket takes no more.
+    Blocked,
+    /// The turn's budget is used up; others first.
+    More,
+    /// A cursor cannot go on by itself.
+    Settle,
+}
+
+/// Writes of one turn.
+const WRITES: usize = 4;
+/// As [`gaung_engine::FanoutLimits::write_slices`].
+const SLICES: usize = 64;
+
+impl Session {
+    /// Writes until nothing is left, the socket is full or the turn is over.
+    pub(super) fn pump(&self) -> Flow {
+        if self.dead.get() {
+            return Flow::Idle;
+        }
+        if self.blocked.get() {
+            return Flow::Blocked;
+        }
+        for _ in 0..WRITES {
+            let mut fan = self.fan.borrow_mut();
+            let gathered = fan.gather(|group, next, budget, out| self.take(group, next, budget, out));
+            if gathered.slices == 0 {
+                self.progress.set(Instant::now());
+                return if fan.is_stalled() { Flow::Settle } else { Flow::Idle };
+            }
+            let mut written = 0;
+            if gathered.bytes > 0 {
+                let mut slices: [IoSlice<'_>; SLICES] = std::array::from_fn(|_| IoSlice::new(&[]));
+                let mut used = 0;
+                for (slot, bytes) in slices.iter_mut().zip(fan.slices()) {
+                    *slot = IoSlice::new(bytes);
+                    used += 1;
+                }
+                match self.stream.try_write_vectored(&slices[..used]) {
+                    Ok(n) => written = n,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        fan.wrote(0);
+                        self.hub().figures.blocked.inc();
+                        self.blocked.set(true);
+                        return Flow::Blocked;
+                    }
+                    Err(_) => {
+                        self.dead.set(true);
+                        return Flow::Idle;
+                    }
+                }
+            }
+            fan.wrote(written);
+            self.hub().figures.writes.inc();
+            self.hub().figures.written_bytes.inc_by(written as u64);
+            self.progress.set(Instant::now());
+        }
+        Flow::More
+    }
+
+    /// Ends the connection so that what was written last arrives: half-closes, then reads the peer out.
+    pub(super) async fn close(&self) {
+        if self.dead.get() {
+            return;
+        }
+        let socket = SockRef::from(&self.stream);
+        if socket.shutdown(Shutdown::Write).is_err() || self.input_ended() {
+            return;
+        }
+        let mut scratch = vec![0; 16 * 1024];
+        let reading_out = async {
+            while self.stream.readable().await.is_ok() {
+                match self.stream.try_read(&mut scratch) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        // A peer that goes on sending is cut at the limit, which is what the limit is for.
+        let _ = timeout(CLOSE_WAIT, reading_out).await;
+    }
+
+    fn take(&self, group: GroupId, next: Seq, budget_bytes: usize, out: &mut Vec<Piece>) -> Taken {
+        let subscriptions = self.subscriptions.borrow();
+        let Some((followed, live)) = subscriptions.get(&group).and_then(|subscription| subscription.live()) else {
+            return Taken::AtHead;
+        };
+        let taken = match &self.dialect {
+            Dialect::Framed(_) => followed.take(live.log, next, budget_bytes, out, |run| run.as_bytes().clone()),
+            Dialect::Text(text) => {
+                let prefix = text.prefix_of(followed);
+                followed.take(live.log, next, budget_bytes, out, |run| {
+                    if run.first_seq() < next {
+                        return text_lines(run, next, prefix, Some(text.client));
+                    }
+                    let form = followed.text_of(run, prefix);
+                    if form.clients.contains(&text.client) {
+                        return text_lines(run, next, prefix, Some(text.client));
+                    }
+                    form.lines
+                })
+            }
+        };
+        if matches!(taken, Taken::AtHead | Taken::Pieces { at_head: true }) {
+            live.reached_head();
+        }
+        taken
+    }
+
+    /// The form of a run that was read from the log.
+    pub(super) fn piece_of(&self, group: GroupId, run: &gaung_proto::run::Run, next: Seq) -> Piece {
+        let bytes = match &self.dialect {
+            Dialect::Framed(_) => run.as_bytes().clone(),
+            Dialect::Text(text) => {
+                let subscriptions = self.subscriptions.borrow();
+                let prefix = subscriptions.get(&group).map_or("", |subscription| text.prefix_of(subscription.group()));
+                let own = has_author(run, text.client).then_some(text.client);
+                text_lines(run, next, prefix, own)
+            }
+        };
+        Piece { bytes, next: run.last_seq().next() }
+    }
+}
