@@ -31,6 +31,12 @@ impl Readiness {
         *self.0.borrow()
     }
 
+    /// Waits until the switch is on; returns at once if it is.
+    pub async fn until_ready(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.changes().wait_for(|ready| *ready).await;
+    }
+
     pub(crate) fn changes(&self) -> watch::Receiver<bool> {
         self.0.subscribe()
     }
