@@ -1,2 +1,75 @@
-//! gaung
-fn main() {}
+//! The command `gaung`: parses, runs one command, and turns its end into an exit code.
+
+mod chat;
+mod cli;
+mod context;
+mod failure;
+mod group;
+mod history;
+mod listen;
+mod output;
+mod render;
+mod send;
+mod shell;
+mod sink;
+mod source;
+mod status;
+mod stdin_lines;
+mod stop;
+mod text;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::{
+    cli::{Cli, Command},
+    context::Context,
+    failure::{StdoutClosed, exit_code},
+    output::say,
+};
+
+fn main() -> ExitCode {
+    let outcome = run(Cli::parse());
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("gaung: {error:#}"));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
+        command => {
+            let context = Context::new(cli.common)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            let runtime = runtime.context("cannot start the runtime")?;
+            let outcome = runtime.block_on(dispatch(&context, command));
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up(args) => Box::pin(up::run(context, *args)).await,
+        Command::Group(command) => group::run(context, command).await,
+        Command::Send(args) => send::send(context, args).await,
+        Command::Broadcast(args) => send::broadcast(context, args).await,
+        Command::Listen(args) => listen::run(context, args).await,
+        Command::Chat(args) => Box::pin(chat::run(context, args)).await,
+        Command::Text(args) => text::run(args).await,
+        Command::History(args) => history::run(context, args).await,
+        Command::Status(args) => status::run(context, args).await,
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
+    }
+}

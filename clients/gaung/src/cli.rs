@@ -1,0 +1,139 @@
+//! The command line: what can be typed, and nothing of what it does.
+//!
+//! Every command's help ends in an example; a test walks all of them. A value is looked for in the flag, then in the
+//! environment; there is no configuration file.
+
+pub(crate) mod group;
+pub(crate) mod talk;
+pub(crate) mod up;
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use gaung_proto::DisplayName;
+
+/// Group chat and one-to-many messaging for local networks: sent once, heard by all.
+#[derive(Debug, Parser)]
+#[command(name = "gaung", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Where the services are and who is talking.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gaung up                      serve this network, and chat
+  gaung chat                    chat, on this or any other machine of the network
+  gaung group create lobby      make a group
+  gaung send lobby Halo semua   send one message
+  gaung listen lobby --json     read as one JSON object a line
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable.
+Results go to stdout, everything else to stderr. NO_COLOR turns colours off.";
+
+/// Flags that every command takes, before or after its name.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct CommonArgs {
+    /// Where the registry is; without it the network is asked, then this machine.
+    #[arg(long, global = true, env = "GAUNG_SERVER", value_name = "HOST[:PORT]", value_parser = server)]
+    pub(crate) server: Option<String>,
+    /// Name shown to others [default: your login name].
+    #[arg(long, global = true, env = "GAUNG_NAME", value_name = "NAME")]
+    pub(crate) name: Option<DisplayName>,
+    /// Network interface for multicast and broadcast [default: every one that can].
+    #[arg(long, global = true, env = "GAUNG_IFACE", value_name = "IF", value_parser = not_empty)]
+    pub(crate) iface: Option<String>,
+    /// Folder of this user's device key, and of the services' data in `up` [default: $XDG_DATA_HOME/gaung].
+    #[arg(long, global = true, env = "GAUNG_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve this network: registry, relay and hub in one process; on a terminal, chat too.
+    Up(Box<up::UpArgs>),
+    /// Make, show and manage groups.
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// Send text to a group; prints the seq of each message once it is durable.
+    Send(talk::SendArgs),
+    /// Send text to everyone who is connected.
+    Broadcast(talk::BroadcastArgs),
+    /// Print the messages of groups as they come.
+    Listen(talk::ListenArgs),
+    /// Talk and read in groups.
+    Chat(talk::ChatArgs),
+    /// A bare text session over TCP, as netcat would have it.
+    Text(talk::TextArgs),
+    /// Print messages from a group's log.
+    History(talk::HistoryArgs),
+    /// Show services, groups and members.
+    Status(StatusArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    Man(ManArgs),
+}
+
+/// `gaung status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gaung status --server 192.168.1.10")]
+pub(crate) struct StatusArgs {
+    /// One JSON object instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `gaung completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gaung completions bash > ~/.local/share/bash-completion/completions/gaung")]
+pub(crate) struct CompletionsArgs {
+    /// Which shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// `gaung man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gaung man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Folder to write to; made if it is not there.
+    pub(crate) dir: PathBuf,
+}
+
+impl Cli {
+    /// The whole grammar, for completions and manual pages.
+    pub(crate) fn grammar() -> clap::Command {
+        Self::command()
+    }
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Checks `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`; resolving it is left to the connection.
+fn server(text: &str) -> Result<String, String> {
+    let wrong = || Err("write it like 192.168.1.10, lab.local or lab.local:7400".to_owned());
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        return wrong();
+    }
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    match text.rsplit_once(':') {
+        None => Ok(text.to_owned()),
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        Some(_) => wrong(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! The commands that talk: send, broadcast, listen, chat, text, history.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use clap::{Args, ValueEnum};
+use gaung_proto::{GroupName, Seq};
+
+/// `gaung send`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "gaung send [OPTIONS] GROUP TEXT…\n       gaung send [OPTIONS] GROUP -\n       \
+        gaung send --udp-only ADDR:PORT TEXT…|-",
+    after_help = "Examples:\n  gaung send lobby Halo semua\n  seq 1000 | gaung send lobby -\n  \
+        gaung send lobby -- --text that begins with a dash\n\n\
+        Prints one seq a line, in order, as each message becomes durable. From stdin every line that is not empty is\n\
+        one message; it need not be UTF-8. If some were not acknowledged, stderr says which lines."
+)]
+pub(crate) struct SendArgs {
+    /// The group, then the words of the message; `-` alone reads lines from stdin. With --udp-only words only.
+    #[arg(required = true, value_name = "GROUP TEXT")]
+    pub(crate) words: Vec<String>,
+    /// Speak datagrams alone to the group at this address; no registry is asked.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
+    pub(crate) udp_only: Option<SocketAddrV4>,
+}
+
+/// `gaung broadcast`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gaung broadcast Server is going down at 5")]
+pub(crate) struct BroadcastArgs {
+    /// The words of the message; `-` alone reads lines from stdin.
+    #[arg(required = true, value_name = "TEXT")]
+    pub(crate) words: Vec<String>,
+}
+
+/// `gaung listen`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  gaung listen lobby\n  gaung listen lobby rapat --from start --json\n  \
+        gaung listen --everyone --lane broadcast\n  gaung listen --udp-only 239.255.3.7:20000\n\n\
+        Says on stderr `listening to G from seq N by LANE` when ready. With --json every message is one object:\n\
+        group, group_id, seq, author, text, lane, sent_at; text that is not UTF-8 has text null and base64 in data;\n\
+        messages that are not plain text have a kind.")]
+pub(crate) struct ListenArgs {
+    /// The groups.
+    #[arg(value_name = "GROUP", required_unless_present_any = ["everyone", "udp_only"], conflicts_with = "udp_only")]
+    pub(crate) groups: Vec<GroupName>,
+    /// The group that everyone is in.
+    #[arg(long, conflicts_with = "udp_only")]
+    pub(crate) everyone: bool,
+    /// How messages shall come: auto takes multicast while it works; broadcast only with --everyone.
+    #[arg(long, value_enum, default_value_t, value_name = "LANE")]
+    pub(crate) lane: LaneArg,
+    /// First message wanted.
+    #[arg(long, default_value = "now", value_name = "start|now|SEQ", value_parser = start)]
+    pub(crate) from: StartArg,
+    /// End after so many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Speak datagrams alone to the group at this address; no registry is asked.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
+    pub(crate) udp_only: Option<SocketAddrV4>,
+    /// UDP port on which broadcasts come, for --lane broadcast.
+    #[arg(long, value_name = "P", default_value_t = gaung_proto::ports::BROADCAST)]
+    pub(crate) broadcast_port: u16,
+}
+
+/// `gaung chat`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  gaung chat\n  gaung chat lobby rapat --name Lina\n  \
+    gaung chat lobby --server 192.168.1.10\n\n\
+    Type /help inside. Without GROUP: the group everyone.")]
+pub(crate) struct ChatArgs {
+    /// The groups; what is typed goes to the first until /join says otherwise.
+    #[arg(value_name = "GROUP", conflicts_with = "udp_only")]
+    pub(crate) groups: Vec<GroupName>,
+    /// How messages shall come: auto takes multicast while it works.
+    #[arg(long, value_enum, default_value_t, value_name = "LANE")]
+    pub(crate) lane: LaneArg,
+    /// Speak datagrams alone to the group at this address; no registry is asked.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
+    pub(crate) udp_only: Option<SocketAddrV4>,
+}
+
+/// `gaung text`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gaung text 192.168.1.10\n\n\
+    Lines of stdin go to the hub, its lines to stdout. /join GROUP and /name NAME are the hub's. Runs until the hub\n\
+    ends the session, also after the end of stdin.")]
+pub(crate) struct TextArgs {
+    /// The hub's text port.
+    #[arg(value_name = "HOST[:8080]", value_parser = super::server)]
+    pub(crate) host: String,
+}
+
+/// `gaung history`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  gaung history lobby --limit 20\n  gaung history lobby --from 1 --json")]
+pub(crate) struct HistoryArgs {
+    /// The group.
+    pub(crate) group: GroupName,
+    /// First message [default: the oldest kept, or with --limit so many before the end].
+    #[arg(long, value_name = "SEQ", value_parser = seq)]
+    pub(crate) from: Option<Seq>,
+    /// At most so many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// One JSON object a line, as `gaung listen --json` has it.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How messages shall come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LaneArg {
+    /// Multicast while it works, else TCP.
+    #[default]
+    Auto,
+    /// IP multicast only.
+    Multicast,
+    /// The hub's TCP only.
+    Tcp,
+    /// UDP broadcast only.
+    Broadcast,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartArg {
+    /// The oldest message kept.
+    Start,
+    /// What comes from now on.
+    Now,
+    /// A message's place.
+    At(Seq),
+}
+
+fn start(text: &str) -> Result<StartArg, String> {
+    match text {
+        "start" => Ok(StartArg::Start),
+        "now" => Ok(StartArg::Now),
+        number => seq(number).map(StartArg::At).map_err(|_| "write start, now, or a seq from 1".to_owned()),
+    }
+}
+
+fn seq(text: &str) -> Result<Seq, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a seq is a whole number from 1".to_owned()),
+        Ok(number) => Ok(Seq(number)),
+    }
+}
+
+fn group_address(text: &str) -> Result<SocketAddrV4, String> {
+    let wrong = || "write a group's address and port, like 239.255.3.7:20000".to_owned();
+    let addr: SocketAddrV4 = text.parse().map_err(|_| wrong())?;
+    let ip: Ipv4Addr = *addr.ip();
+    if !ip.is_multicast() {
+        return Err(format!("{ip} is no multicast address; {}", wrong()));
+    }
+    if addr.port() == 0 {
+        return Err(wrong());
+    }
+    Ok(addr)
+}

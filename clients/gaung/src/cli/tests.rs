@@ -1,0 +1,139 @@
+//! What can be typed, and that help is helpful.
+
+#![allow(clippy::unwrap_used)]
+
+use clap::{Parser as _, error::ErrorKind};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split(' '))
+}
+
+fn walk(command: &mut clap::Command, path: &str, seen: &mut Vec<String>) {
+    let help = command.render_long_help().to_string();
+    let example = help.split("Example").nth(1).unwrap_or_else(|| panic!("`{path} --help` has no example:\n{help}"));
+    assert!(example.contains("gaung "), "`{path} --help`: {example}");
+    seen.push(path.to_owned());
+    let subcommands: Vec<_> = command.get_subcommands_mut().filter(|sub| sub.get_name() != "help").collect();
+    for sub in subcommands {
+        let path = format!("{path} {}", sub.get_name());
+        walk(sub, &path, seen);
+    }
+}
+
+#[test]
+fn every_help_has_an_example() {
+    let mut grammar = Cli::grammar();
+    grammar.build();
+    let mut seen = Vec::new();
+    walk(&mut grammar, "gaung", &mut seen);
+    assert_eq!(seen.len(), 1 + 11 + 10, "{seen:?}");
+}
+
+#[test]
+fn the_examples_parse() {
+    let mut grammar = Cli::grammar();
+    grammar.build();
+    let mut helps = vec![grammar.render_long_help().to_string()];
+    let mut waiting: Vec<_> = grammar.get_subcommands().cloned().collect();
+    while let Some(mut command) = waiting.pop() {
+        waiting.extend(command.get_subcommands().cloned());
+        helps.push(command.render_long_help().to_string());
+    }
+    let mut count = 0;
+    for help in helps {
+        let examples = help.split_once("Example").map(|(_, examples)| examples).unwrap_or_default();
+        for line in examples.lines().map(str::trim).filter(|line| line.starts_with("gaung ")) {
+            let typed = line.split(['>', '|', '&']).next().unwrap().split("  ").next().unwrap().trim();
+            parse(typed).unwrap_or_else(|e| panic!("{typed}: {e}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 30, "{count} examples");
+}
+
+#[test]
+fn common_flags_go_before_or_after() {
+    for line in ["gaung --server h:1 --name Lina send lobby hi", "gaung send lobby hi --server h:1 --name Lina"] {
+        let cli = parse(line).unwrap();
+        assert_eq!(cli.common.server.as_deref(), Some("h:1"), "{line}");
+        assert_eq!(cli.common.name.unwrap().as_str(), "Lina");
+    }
+}
+
+#[test]
+fn servers_are_checked() {
+    for good in ["h", "h:7400", "192.168.1.10", "192.168.1.10:1", "::1", "[::1]:7400", "lab.local"] {
+        server(good).unwrap();
+    }
+    for bad in ["", "h:", ":7400", "h:70000", "h:x", "http://h", "a b"] {
+        assert!(server(bad).unwrap_err().contains("lab.local:7400"), "{bad}");
+    }
+}
+
+#[test]
+fn shapes_of_the_commands() {
+    for line in [
+        "gaung up --data d --iface lo --listen 127.0.0.1 --log memory --headless",
+        "gaung group create g --scope organization --address 239.192.1.1 --port 5000 --format text --private",
+        "gaung group join g",
+        "gaung group join --invite ABC",
+        "gaung group invite g --uses 3 --expires 24h",
+        "gaung send g a b c",
+        "gaung send g -",
+        "gaung send --udp-only 239.255.0.1:20000 hi",
+        "gaung broadcast a b",
+        "gaung listen a b --lane multicast --from start --count 3 --json",
+        "gaung listen a --from 12",
+        "gaung listen --everyone --lane broadcast",
+        "gaung listen --udp-only 239.255.0.1:20000",
+        "gaung chat",
+        "gaung chat a b --lane tcp",
+        "gaung chat --udp-only 239.255.0.1:20000",
+        "gaung text h",
+        "gaung text h:8081",
+        "gaung history g --from 3 --limit 4",
+        "gaung status --json",
+        "gaung completions zsh",
+        "gaung man d",
+    ] {
+        parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for line in [
+        "gaung nothing",
+        "gaung send",
+        "gaung listen",
+        "gaung listen g --lane cable",
+        "gaung listen g --from 0",
+        "gaung listen g --from -1",
+        "gaung listen g --count 0",
+        "gaung listen g --udp-only 239.255.0.1:1",
+        "gaung listen --udp-only 10.0.0.1:1",
+        "gaung listen --udp-only 239.255.0.1:0",
+        "gaung group create bad/name",
+        "gaung group create g --address ::1",
+        "gaung group create g --port 0",
+        "gaung group join",
+        "gaung group join g --invite ABC",
+        "gaung group invite g --expires soon",
+        "gaung group invite g --expires 0",
+        "gaung group invite g --uses 0",
+        "gaung group revoke a-b",
+        "gaung history g --limit 0",
+        "gaung up --registry-port 70000",
+        "gaung up --log paper",
+        "gaung status --server a/b",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+    let name = Cli::try_parse_from(["gaung", "group", "create", ""]).unwrap_err();
+    assert_eq!(name.kind(), ErrorKind::ValueValidation);
+    assert!(name.to_string().contains("empty"), "{name}");
+    assert_eq!(parse("gaung --help").unwrap_err().exit_code(), 0);
+}

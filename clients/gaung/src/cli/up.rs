@@ -1,0 +1,92 @@
+//! `gaung up`.
+
+use std::{net::IpAddr, time::Duration};
+
+use clap::{Args, ValueEnum};
+use gaung_proto::ports;
+use service_kit::{config::parse_duration, telemetry::LogFormat};
+
+/// `gaung up`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  gaung up\n  gaung up --headless --data /var/lib/gaung --iface eth0\n  \
+    gaung up --log memory --text-port 8081\n\n\
+    Prints one line per address when everything is ready. SIGINT or SIGTERM drains and ends with 0; a second one ends\n\
+    at once. Port 0 takes a free one.")]
+pub(crate) struct UpArgs {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0")]
+    pub(crate) listen: IpAddr,
+    /// Where messages are kept: on disk, safe against power loss, or in memory, gone when this ends.
+    #[arg(long, value_enum, default_value_t, value_name = "disk|memory")]
+    pub(crate) log: LogKind,
+    /// Serve only, also on a terminal.
+    #[arg(long)]
+    pub(crate) headless: bool,
+    /// The ready lines as one JSON object; implies --headless.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Host name or address that other machines shall use [default: the one they reached this machine by].
+    #[arg(long, value_name = "HOST")]
+    pub(crate) advertise: Option<String>,
+    /// What to log on stderr: error, warn, info, debug, trace [default: info; warn in the chat].
+    #[arg(long, env = "GAUNG_LOG_LEVEL", value_name = "FILTER")]
+    pub(crate) log_level: Option<String>,
+    /// How log lines look.
+    #[arg(long, env = "GAUNG_LOG_FORMAT", value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// How long open requests may take to end.
+    #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) drain: Duration,
+    /// Where each service listens.
+    #[command(flatten)]
+    pub(crate) ports: PortArgs,
+}
+
+/// Where messages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogKind {
+    /// Durable.
+    #[default]
+    Disk,
+    /// Not durable.
+    Memory,
+}
+
+/// One flag for each port.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Ports")]
+pub(crate) struct PortArgs {
+    /// Registry, gRPC: the one that `--server` names.
+    #[arg(long, value_name = "P", default_value_t = ports::REGISTRY)]
+    pub(crate) registry_port: u16,
+    /// Relay, gRPC.
+    #[arg(long, value_name = "P", default_value_t = ports::RELAY)]
+    pub(crate) relay_port: u16,
+    /// Relay, UDP.
+    #[arg(long, value_name = "P", default_value_t = ports::RELAY_UDP)]
+    pub(crate) relay_udp_port: u16,
+    /// Hub, gRPC.
+    #[arg(long, value_name = "P", default_value_t = ports::HUB)]
+    pub(crate) hub_port: u16,
+    /// Hub, framed TCP.
+    #[arg(long, value_name = "P", default_value_t = ports::HUB_TCP)]
+    pub(crate) hub_tcp_port: u16,
+    /// Hub, text for bare sockets.
+    #[arg(long, value_name = "P", default_value_t = ports::TEXT)]
+    pub(crate) text_port: u16,
+    /// UDP broadcast is sent to this port.
+    #[arg(long, value_name = "P", default_value_t = ports::BROADCAST)]
+    pub(crate) broadcast_port: u16,
+    /// Discovery, UDP.
+    #[arg(long, value_name = "P", default_value_t = ports::DISCOVERY)]
+    pub(crate) discovery_port: u16,
+    /// Registry's metrics, HTTP.
+    #[arg(long, value_name = "P", default_value_t = ports::REGISTRY_METRICS)]
+    pub(crate) registry_metrics_port: u16,
+    /// Relay's metrics, HTTP.
+    #[arg(long, value_name = "P", default_value_t = ports::RELAY_METRICS)]
+    pub(crate) relay_metrics_port: u16,
+    /// Hub's metrics, HTTP.
+    #[arg(long, value_name = "P", default_value_t = ports::HUB_METRICS)]
+    pub(crate) hub_metrics_port: u16,
+}

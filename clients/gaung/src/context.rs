@@ -1,0 +1,147 @@
+//! Who and where: what the flags, the environment and the system say together.
+
+use std::{
+    env,
+    io::{self, BufRead as _, IsTerminal as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use gaung_client::{Client, ClientError, FoundServer, Settings};
+use gaung_proto::DisplayName;
+
+use crate::{cli::CommonArgs, failure::Failure, output::say, render::sanitise::one_line};
+
+/// The common flags, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// The registry, if one was named.
+    pub(crate) server: Option<String>,
+    /// How the user is shown.
+    pub(crate) name: DisplayName,
+    /// Folder of the device key.
+    pub(crate) data_dir: PathBuf,
+    /// Interface for multicast, if one was named.
+    pub(crate) iface: Option<String>,
+}
+
+impl Context {
+    /// Resolves the flags; clap has looked into their variables already.
+    ///
+    /// # Errors
+    /// [`Failure`] of usage if there is no place for data.
+    pub(crate) fn new(args: CommonArgs) -> anyhow::Result<Self> {
+        Self::with_vars(args, |name| env::var(name).ok())
+    }
+
+    fn with_vars(args: CommonArgs, var: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let data_dir = match args.data {
+            Some(dir) => dir,
+            None => data_home(&var)?,
+        };
+        let name = args.name.unwrap_or_else(|| login_name(&var));
+        Ok(Self { server: args.server, name, data_dir, iface: args.iface })
+    }
+
+    /// What the SDK is told.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            server: self.server.clone(),
+            name: Some(self.name.clone()),
+            iface: self.iface.clone(),
+            ..Settings::new(&self.data_dir)
+        }
+    }
+
+    /// Connects; if discovery found several servers, asks the person, or fails where there is none to ask.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        match Client::connect(self.settings()).await {
+            Err(ClientError::SeveralServers(found)) => {
+                let server = choose(&found)?;
+                Ok(Client::connect(Settings { server: Some(server), ..self.settings() }).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+fn data_home(var: &impl Fn(&str) -> Option<String>) -> anyhow::Result<PathBuf> {
+    let absolute = |name: &str| var(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(base) = absolute("XDG_DATA_HOME") {
+        return Ok(base.join("gaung"));
+    }
+    match absolute("HOME") {
+        Some(home) => Ok(home.join(Path::new(".local/share/gaung"))),
+        None => {
+            Err(Failure::usage("no place for the device key: neither HOME nor XDG_DATA_HOME is set; give --data DIR")
+                .into())
+        }
+    }
+}
+
+fn login_name(var: &impl Fn(&str) -> Option<String>) -> DisplayName {
+    let named = ["USER", "LOGNAME"].into_iter().find_map(|name| var(name)?.parse().ok());
+    named.unwrap_or_else(|| "anonymous".parse().expect("a valid name"))
+}
+
+fn choose(found: &[FoundServer]) -> anyhow::Result<String> {
+    let list = found.iter().enumerate();
+    let lines: Vec<_> = list.map(|(i, server)| format!("  {}  {}", i + 1, one_line(&server.to_string()))).collect();
+    say(&format!("Several servers answered:\n{}", lines.join("\n")));
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::usage("several servers answered; say which one with --server HOST:PORT").into());
+    }
+    loop {
+        say(&format!("Which one? 1 to {}", found.len()));
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line).context("cannot read the choice")?;
+        if read == 0 {
+            return Err(Failure::usage("none was chosen; say which one with --server HOST:PORT").into());
+        }
+        if let Some(server) = line.trim().parse::<usize>().ok().and_then(|n| found.get(n.checked_sub(1)?)) {
+            return Ok(server.server.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn resolved(args: CommonArgs, vars: &[(&str, &str)]) -> anyhow::Result<Context> {
+        Context::with_vars(args, |name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    fn none() -> CommonArgs {
+        CommonArgs { server: None, name: None, iface: None, data: None }
+    }
+
+    #[test]
+    fn data_goes_where_xdg_says() {
+        let dir = |args, vars: &[(&str, &str)]| resolved(args, vars).unwrap().data_dir;
+        assert_eq!(dir(none(), &[("HOME", "/home/ani")]), Path::new("/home/ani/.local/share/gaung"));
+        assert_eq!(dir(none(), &[("HOME", "/home/ani"), ("XDG_DATA_HOME", "/d")]), Path::new("/d/gaung"));
+        assert_eq!(dir(none(), &[("HOME", "/h"), ("XDG_DATA_HOME", "relative")]), Path::new("/h/.local/share/gaung"));
+        let flag = CommonArgs { data: Some("/x".into()), ..none() };
+        assert_eq!(dir(flag, &[("XDG_DATA_HOME", "/d")]), Path::new("/x"));
+        assert_eq!(crate::failure::exit_code(&resolved(none(), &[]).unwrap_err()), 2);
+    }
+
+    #[test]
+    fn the_login_name_is_used_where_it_can_be() {
+        let name = |vars: &[(&str, &str)]| {
+            let vars = [&[("HOME", "/h")], vars].concat();
+            resolved(none(), &vars).unwrap().name.to_string()
+        };
+        assert_eq!(name(&[("USER", "ani")]), "ani");
+        assert_eq!(name(&[("USER", ""), ("LOGNAME", "budi")]), "budi");
+        assert_eq!(name(&[("USER", "a\x1b[2J")]), "anonymous");
+        assert_eq!(name(&[]), "anonymous");
+        let flag = CommonArgs { name: Some("Lina".parse().unwrap()), ..none() };
+        assert_eq!(resolved(flag, &[("HOME", "/h"), ("USER", "ani")]).unwrap().name.as_str(), "Lina");
+    }
+}

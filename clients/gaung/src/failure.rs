@@ -1,0 +1,103 @@
+//! How the command ends: every error becomes one of the documented exit codes.
+
+use std::fmt;
+
+use gaung_client::{ClientError, ErrorKind, PublishError};
+
+/// An error of the command itself, with its case; the SDK's errors carry theirs.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Failure {
+    /// `message` says what is wrong and what to do.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Wrong usage: exit code 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Whoever read stdout has gone: the command ends quietly and well, as `head` expects.
+#[derive(Debug)]
+pub(crate) struct StdoutClosed;
+
+impl fmt::Display for StdoutClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stdout was closed")
+    }
+}
+
+impl std::error::Error for StdoutClosed {}
+
+/// The exit code of an error: that of the first cause in its chain that has a case, else 1.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(kind).map_or(1, code)
+}
+
+/// The code that stands for a case.
+pub(crate) const fn code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Failed => 1,
+        ErrorKind::Usage => 2,
+        ErrorKind::NotFound => 3,
+        ErrorKind::NotAllowed => 4,
+        ErrorKind::Unreachable => 5,
+    }
+}
+
+fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return Some(failure.kind);
+    }
+    if let Some(error) = cause.downcast_ref::<ClientError>() {
+        return Some(error.kind());
+    }
+    cause.downcast_ref::<PublishError>().map(PublishError::kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn each_case_has_its_code_also_under_context() {
+        let client: [(ClientError, u8); 6] = [
+            (ClientError::Failed(String::new()), 1),
+            (ClientError::Usage(String::new()), 2),
+            (ClientError::SeveralServers(Vec::new()), 2),
+            (ClientError::NotFound(String::new()), 3),
+            (ClientError::NotAllowed(String::new()), 4),
+            (ClientError::Unreachable(String::new()), 5),
+        ];
+        for (error, code) in client {
+            let wrapped = Err::<(), _>(error).context("while trying").map_err(|e| e.context("outer"));
+            assert_eq!(wrapped.map_err(|e| exit_code(&e)), Err(code));
+        }
+        let publish: [(PublishError, u8); 3] = [
+            (PublishError::TooLarge { len: 2, max: 1 }, 2),
+            (PublishError::NotFound(String::new()), 3),
+            (PublishError::Closed, 1),
+        ];
+        for (error, code) in publish {
+            assert_eq!(exit_code(&error.into()), code);
+        }
+        assert_eq!(exit_code(&Failure::usage("x").into()), 2);
+        assert_eq!(exit_code(&anyhow::anyhow!("x")), 1);
+    }
+}

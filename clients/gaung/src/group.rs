@@ -1,0 +1,232 @@
+//! `gaung group …`: results on stdout, what was done on stderr.
+
+use gaung_client::{Client, Format, GroupInfo, Member, NewGroup};
+use gaung_proto::{GroupName, Scope};
+use serde::Serialize;
+
+use crate::{
+    cli::group::{CreateArgs, FormatArg, GroupCommand, InviteArgs, JoinArgs, ScopeArg},
+    context::Context,
+    output::{Output, say},
+    render::{sanitise::one_line, table::table, time::rfc3339_s},
+};
+
+/// Does one thing with groups.
+///
+/// # Errors
+/// [`gaung_client::ClientError`].
+pub(crate) async fn run(context: &Context, command: GroupCommand) -> anyhow::Result<()> {
+    let client = context.connect().await?;
+    let mut output = Output::new();
+    match command {
+        GroupCommand::Create(args) => create(&client, args, &mut output).await?,
+        GroupCommand::List(args) => list(&client.groups().await?, args.json, &mut output)?,
+        GroupCommand::Show(args) => show(&client.group(&args.group).await?, args.json, &mut output)?,
+        GroupCommand::Members(args) => members(&client, &args.group, args.json, &mut output).await?,
+        GroupCommand::Join(args) => join(&client, args).await?,
+        GroupCommand::Leave(args) => {
+            client.leave(&args.group).await?;
+            say(&format!("left {}", args.group));
+        }
+        GroupCommand::Delete(args) => {
+            client.delete_group(&args.group).await?;
+            say(&format!("deleted {}; its log goes in 24 hours", args.group));
+        }
+        GroupCommand::Reset(args) => {
+            let group = client.reset_group(&args.group).await?;
+            say(&format!("{} starts again at seq 1 with log {}", group.name, group.log));
+        }
+        GroupCommand::Invite(args) => invite(&client, args, &mut output).await?,
+        GroupCommand::Revoke(args) => {
+            client.revoke(&args.code).await?;
+            say("the invite is worth nothing now");
+        }
+    }
+    output.flush()
+}
+
+async fn create(client: &Client, args: CreateArgs, output: &mut Output) -> anyhow::Result<()> {
+    let new = NewGroup {
+        name: args.group,
+        scope: match args.scope {
+            ScopeArg::Site => Scope::Site,
+            ScopeArg::Organization => Scope::Organization,
+        },
+        format: match args.format {
+            FormatArg::Proto => Format::Proto,
+            FormatArg::Text => Format::Text,
+        },
+        private: args.private,
+        address: args.address,
+        port: args.port,
+    };
+    let group = client.create_group(new).await?;
+    if group.private {
+        say(
+            "a private group is carried by TCP only, until datagrams are encrypted; let others in with `gaung group invite`",
+        );
+    }
+    show(&group, args.json, output)
+}
+
+async fn join(client: &Client, args: JoinArgs) -> anyhow::Result<()> {
+    let group = match (args.group, args.invite) {
+        (_, Some(code)) => client.redeem(&code).await?,
+        (Some(name), None) => client.join(&name).await?,
+        (None, None) => unreachable!("clap asks for one of them"),
+    };
+    say(&format!("joined {}", group.name));
+    Ok(())
+}
+
+async fn invite(client: &Client, args: InviteArgs, output: &mut Output) -> anyhow::Result<()> {
+    let invite = client.invite(&args.group, args.uses, Some(args.expires)).await?;
+    let uses = args.uses.map_or_else(|| "any number of devices".to_owned(), |n| format!("{n} device(s)"));
+    say(&format!(
+        "lets {uses} into {} until {}; they type: gaung group join --invite {}",
+        args.group,
+        rfc3339_s(invite.expires_unix_ms),
+        invite.code
+    ));
+    output.line(&invite.code)
+}
+
+fn list(groups: &[GroupInfo], json: bool, output: &mut Output) -> anyhow::Result<()> {
+    if json {
+        return groups.iter().try_for_each(|group| output.line(&to_json(&GroupObject::of(group))));
+    }
+    let rows: Vec<_> = groups
+        .iter()
+        .map(|g| {
+            [g.name.to_string(), g.addr.to_string(), scope(g).to_owned(), format(g).to_owned(), access(g).to_owned()]
+        })
+        .collect();
+    table(["GROUP", "ADDRESS", "SCOPE", "FORMAT", "ACCESS"], &rows).iter().try_for_each(|line| output.line(line))
+}
+
+fn show(group: &GroupInfo, json: bool, output: &mut Output) -> anyhow::Result<()> {
+    if json {
+        return output.line(&to_json(&GroupObject::of(group)));
+    }
+    let owner = group.owner.map_or_else(|| "nobody".to_owned(), |owner| owner.to_string());
+    let lines = [
+        ("name", group.name.to_string()),
+        ("id", group.id.to_string()),
+        ("address", group.addr.to_string()),
+        ("scope", format!("{} (TTL {})", scope(group), group.ttl)),
+        ("format", format(group).to_owned()),
+        ("access", access(group).to_owned()),
+        ("log", group.log.to_string()),
+        ("relay", group.relay.to_string()),
+        ("owner", owner),
+        ("created", rfc3339_s(group.created_unix_ms)),
+    ];
+    lines.iter().try_for_each(|(key, value)| output.line(&format!("{key:<8} {value}")))
+}
+
+async fn members(client: &Client, name: &GroupName, json: bool, output: &mut Output) -> anyhow::Result<()> {
+    let members = client.members(name).await?;
+    if json {
+        return members.iter().try_for_each(|member| output.line(&to_json(&MemberObject::of(member))));
+    }
+    member_lines(&members).iter().try_for_each(|line| output.line(line))
+}
+
+/// A table of members.
+pub(crate) fn member_lines(members: &[Member]) -> Vec<String> {
+    let row = |m: &Member| {
+        let here = if m.present { "here" } else { "away" };
+        [
+            one_line(&m.name).into_owned(),
+            here.to_owned(),
+            one_line(&m.lane).into_owned(),
+            m.device.to_string(),
+            rfc3339_s(m.joined_unix_ms),
+        ]
+    };
+    table(["NAME", "NOW", "LANE", "DEVICE", "JOINED"], &members.iter().map(row).collect::<Vec<_>>())
+}
+
+const fn scope(group: &GroupInfo) -> &'static str {
+    match group.scope {
+        Scope::Site => "site",
+        Scope::Organization => "organization",
+    }
+}
+
+const fn format(group: &GroupInfo) -> &'static str {
+    match group.format {
+        Format::Proto => "proto",
+        Format::Text => "text",
+    }
+}
+
+const fn access(group: &GroupInfo) -> &'static str {
+    if group.private { "private" } else { "public" }
+}
+
+/// A group for scripts.
+#[derive(Serialize)]
+pub(crate) struct GroupObject {
+    name: String,
+    id: String,
+    address: String,
+    port: u16,
+    scope: &'static str,
+    ttl: u8,
+    format: &'static str,
+    private: bool,
+    reserved: bool,
+    generation: u32,
+    log_id: String,
+    relay_id: String,
+    owner: Option<String>,
+    created_at: String,
+}
+
+impl GroupObject {
+    fn of(group: &GroupInfo) -> Self {
+        Self {
+            name: group.name.to_string(),
+            id: group.id.to_string(),
+            address: group.addr.ip().to_string(),
+            port: group.addr.port(),
+            scope: scope(group),
+            ttl: group.ttl,
+            format: format(group),
+            private: group.private,
+            reserved: group.reserved,
+            generation: group.generation.0,
+            log_id: group.log.to_string(),
+            relay_id: group.relay.to_string(),
+            owner: group.owner.map(|owner| owner.to_string()),
+            created_at: rfc3339_s(group.created_unix_ms),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct MemberObject<'a> {
+    name: &'a str,
+    device: String,
+    present: bool,
+    lane: &'a str,
+    joined_at: String,
+}
+
+impl<'a> MemberObject<'a> {
+    fn of(member: &'a Member) -> Self {
+        Self {
+            name: &member.name,
+            device: member.device.to_string(),
+            present: member.present,
+            lane: &member.lane,
+            joined_at: rfc3339_s(member.joined_unix_ms),
+        }
+    }
+}
+
+/// One object on a line.
+pub(crate) fn to_json(object: &impl Serialize) -> String {
+    serde_json::to_string(object).expect("strings, numbers and lists of them are always JSON")
+}

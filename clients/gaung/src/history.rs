@@ -1,0 +1,54 @@
+//! `gaung history`: messages from a group's log.
+
+use gaung_client::Lane;
+use gaung_proto::Seq;
+
+use crate::{
+    cli::talk::HistoryArgs,
+    context::Context,
+    output::Output,
+    render::{json, line::Received, time::rfc3339_us},
+};
+
+/// Prints the messages asked for; for people `SEQ TIME NAME: text`, with tabs between the first three.
+///
+/// # Errors
+/// [`gaung_client::ClientError`].
+pub(crate) async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<()> {
+    let client = context.connect().await?;
+    let from = match (args.from, args.limit) {
+        (Some(from), _) => from,
+        (None, None) => Seq::ZERO,
+        (None, Some(limit)) => {
+            let log = client.log_status(&args.group).await?;
+            log.oldest.max(Seq((log.head.0 + 1).saturating_sub(limit)))
+        }
+    };
+    let group = client.group(&args.group).await?;
+    let mut history = client.history(&args.group, from, args.limit).await?;
+    let mut output = Output::new();
+    while let Some(next) = history.next().await {
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                output.flush()?;
+                return Err(error.into());
+            }
+        };
+        let received = Received {
+            group: group.name.to_string(),
+            group_id: Some(group.id),
+            message: next.message,
+            content: next.content,
+            lane: Lane::History,
+        };
+        let line = match args.json {
+            true => json::message(&received),
+            false => {
+                format!("{}\t{}\t{}", received.message.seq, rfc3339_us(received.message.sent_at), received.plain())
+            }
+        };
+        output.line(&line)?;
+    }
+    output.flush()
+}

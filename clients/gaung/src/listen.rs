@@ -1,0 +1,209 @@
+//! `gaung listen`: messages to stdout as they come, everything else to stderr.
+
+use gaung_client::{From, LaneChoice};
+use gaung_proto::{GroupAddr, GroupName, name::EVERYONE};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::talk::{LaneArg, ListenArgs, StartArg},
+    context::Context,
+    failure::Failure,
+    output::{Output, say},
+    render::{
+        json,
+        line::{self, Received},
+    },
+    source::{Heard, Source},
+    stop,
+};
+
+/// Listens until told to stop, `--count` is reached, or every group is gone.
+///
+/// # Errors
+/// [`gaung_client::ClientError`] if the first connection fails; not found once every group is gone.
+pub(crate) async fn run(context: &Context, args: ListenArgs) -> anyhow::Result<()> {
+    let stop = stop::on_signals()?;
+    let source = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        source = open(context, &args) => source?,
+    };
+    let with_group = args.groups.len() + usize::from(args.everyone) > 1;
+    let printer = Printer { output: Output::new(), json: args.json, with_group, left: args.count };
+    printer.run(source, &stop).await
+}
+
+async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<Source> {
+    if let Some(addr) = args.udp_only {
+        only(
+            matches!(args.lane, LaneArg::Auto | LaneArg::Multicast),
+            "--udp-only hears multicast only; leave --lane out",
+        )?;
+        only(args.from == StartArg::Now, "--udp-only has no history; leave --from out")?;
+        let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
+        return Source::udp_only(context, group).await;
+    }
+    if args.lane == LaneArg::Broadcast {
+        let everyone = args.everyone || args.groups.iter().all(|group| group.as_str() == EVERYONE);
+        only(
+            everyone && args.groups.iter().all(|group| group.as_str() == EVERYONE),
+            "only everyone is broadcast; give --everyone and no GROUP",
+        )?;
+        only(args.from == StartArg::Now, "broadcasts have no history; leave --from out")?;
+        let client = context.connect().await?;
+        return Ok(Source::broadcast(&client, args.broadcast_port).await?);
+    }
+    let client = context.connect().await?;
+    Ok(Source::member(&client, groups(args), lane_choice(args.lane)?, start(args.from)).await?)
+}
+
+/// The groups asked for, each once.
+fn groups(args: &ListenArgs) -> Vec<GroupName> {
+    let everyone = args.everyone.then(|| EVERYONE.parse().expect("a valid name"));
+    let mut groups: Vec<GroupName> = Vec::new();
+    for group in args.groups.iter().cloned().chain(everyone) {
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+/// The SDK's word for a lane of members.
+///
+/// # Errors
+/// [`Failure`] of usage for broadcast, which is no member's lane.
+pub(crate) fn lane_choice(lane: LaneArg) -> Result<LaneChoice, Failure> {
+    match lane {
+        LaneArg::Auto => Ok(LaneChoice::Auto),
+        LaneArg::Multicast => Ok(LaneChoice::Multicast),
+        LaneArg::Tcp => Ok(LaneChoice::Tcp),
+        LaneArg::Broadcast => {
+            Err(Failure::usage("only `gaung listen --everyone` hears broadcasts; choose auto, multicast or tcp"))
+        }
+    }
+}
+
+/// The line that says that nothing from here on is missed; scripts wait for it.
+pub(crate) fn ready(heard: (&str, gaung_proto::Seq, gaung_client::Lane)) -> String {
+    let (group, from, lane) = heard;
+    format!("listening to {group} from seq {} by {lane}", line::seq(from))
+}
+
+fn start(from: StartArg) -> From {
+    match from {
+        StartArg::Start => From::Start,
+        StartArg::Now => From::Now,
+        StartArg::At(seq) => From::Seq(seq),
+    }
+}
+
+fn only(condition: bool, otherwise: &str) -> Result<(), Failure> {
+    if condition { Ok(()) } else { Err(Failure::usage(otherwise)) }
+}
+
+struct Printer {
+    output: Output,
+    json: bool,
+    with_group: bool,
+    /// How many messages are still wanted; `None` for any number.
+    left: Option<u64>,
+}
+
+impl Printer {
+    async fn run(mut self, mut source: Source, stop: &CancellationToken) -> anyhow::Result<()> {
+        let outcome = self.pass(&mut source, stop).await;
+        let flushed = self.output.flush();
+        source.close().await;
+        outcome.and(flushed)
+    }
+
+    async fn pass(&mut self, source: &mut Source, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut gone = None;
+        while self.left != Some(0) {
+            let heard = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                heard = source.next() => heard?,
+                () = std::future::ready(()), if self.output.is_dirty() => {
+                    self.output.flush()?;
+                    continue;
+                }
+            };
+            match heard {
+                Some(Heard::Message(received)) => self.message(&received)?,
+                Some(Heard::Ready { group, from, lane }) => say(&ready((&group, from, lane))),
+                Some(Heard::Told(text)) => say(&text),
+                Some(Heard::Gone(why)) => {
+                    say(&why);
+                    gone = Some(why);
+                }
+                None => return Err(ended(gone)),
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, received: &Received) -> anyhow::Result<()> {
+        let line = match (self.json, self.with_group) {
+            (true, _) => json::message(received),
+            (false, true) => format!("{} {}", received.group, received.plain()),
+            (false, false) => received.plain(),
+        };
+        self.left = self.left.map(|left| left - 1);
+        self.output.line(&line)
+    }
+}
+
+/// Why a source has ended although nobody asked it to.
+pub(crate) fn ended(gone: Option<String>) -> anyhow::Error {
+    match gone {
+        Some(_) => Failure::new(gaung_client::ErrorKind::NotFound, "no group is left to listen to").into(),
+        None => anyhow::anyhow!("the sockets cannot be used any more; start again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{
+        cli::{Cli, Command},
+        failure::exit_code,
+    };
+
+    fn args(line: &str) -> ListenArgs {
+        let Command::Listen(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!("{line}") };
+        args
+    }
+
+    #[test]
+    fn each_group_is_joined_once() {
+        let names: Vec<_> =
+            groups(&args("gaung listen a b a everyone --everyone")).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a", "b", "everyone"]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_go_together_is_refused_before_any_connection() {
+        let context = Context { server: None, name: "L".parse().unwrap(), data_dir: "/nowhere".into(), iface: None };
+        for line in [
+            "gaung listen a --lane broadcast",
+            "gaung listen a --everyone --lane broadcast",
+            "gaung listen --everyone --lane broadcast --from start",
+            "gaung listen --udp-only 239.255.0.1:20000 --lane tcp",
+            "gaung listen --udp-only 239.255.0.1:20000 --from 3",
+        ] {
+            let error = open(&context, &args(line)).await.unwrap_err();
+            assert_eq!(exit_code(&error), 2, "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_ready_line_is_what_scripts_wait_for() {
+        let line = ready(("lobby", gaung_proto::Seq(7), gaung_client::Lane::Tcp));
+        assert_eq!(line, "listening to lobby from seq 7 by tcp");
+    }
+}

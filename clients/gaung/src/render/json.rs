@@ -1,0 +1,146 @@
+//! A message as one JSON object on a line: the shape that scripts depend on.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use gaung_proto::{Kind, Seq};
+use serde::Serialize;
+
+use super::{line::Received, time::rfc3339_us};
+
+/// The fields, in the order in which they are written. The first seven are always there.
+#[derive(Debug, Default, Serialize)]
+struct Object<'a> {
+    group: &'a str,
+    group_id: Option<String>,
+    seq: Option<u64>,
+    author: &'a str,
+    text: Option<&'a str>,
+    lane: String,
+    sent_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emoji: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remove: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<u8>,
+}
+
+/// One object, without the newline.
+///
+/// Text that is not UTF-8 has `text` null and `data` in base64. Kinds other than plain text add `kind` and their
+/// fields: reply, edit, delete and react have `to`, the seq that they are about. `seq` is null where a text group's
+/// datagram came by multicast, `sent_at` where nobody noted a time.
+pub(crate) fn message(received: &Received) -> String {
+    let message = &received.message;
+    let mut object = Object {
+        group: &received.group,
+        group_id: received.group_id.map(|id| id.to_string()),
+        seq: known(message.seq),
+        author: &received.content.author_name,
+        lane: received.lane.to_string(),
+        sent_at: (message.sent_at.0 != 0).then(|| rfc3339_us(message.sent_at)),
+        ..Object::default()
+    };
+    object.set_kind(&received.content.kind);
+    serde_json::to_string(&object).expect("strings and numbers are always JSON")
+}
+
+fn known(seq: Seq) -> Option<u64> {
+    (seq != Seq::ZERO).then_some(seq.0)
+}
+
+impl<'a> Object<'a> {
+    fn set_kind(&mut self, kind: &'a Kind) {
+        match kind {
+            Kind::Text(body) => self.set_body(body),
+            Kind::Reply { to, body } => {
+                self.set_about("reply", *to);
+                self.set_body(body);
+            }
+            Kind::Edit { seq, body } => {
+                self.set_about("edit", *seq);
+                self.set_body(body);
+            }
+            Kind::Delete { seq } => self.set_about("delete", *seq),
+            Kind::React { seq, emoji, remove } => {
+                self.set_about("react", *seq);
+                (self.emoji, self.remove) = (Some(emoji.as_str()), Some(*remove));
+            }
+            Kind::Join => self.kind = Some("join"),
+            Kind::Leave { reason } => (self.kind, self.reason) = (Some("leave"), Some(reason.as_str())),
+            Kind::Unknown { content_type, payload } => {
+                (self.kind, self.content_type) = (Some("unknown"), Some(content_type.to_byte()));
+                self.data = Some(BASE64_STANDARD.encode(payload));
+            }
+        }
+    }
+
+    fn set_about(&mut self, kind: &'static str, seq: Seq) {
+        (self.kind, self.to) = (Some(kind), Some(seq.0));
+    }
+
+    fn set_body(&mut self, body: &'a [u8]) {
+        match std::str::from_utf8(body) {
+            Ok(text) => self.text = Some(text),
+            Err(_) => self.data = Some(BASE64_STANDARD.encode(body)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::render::line::tests::received;
+
+    #[test]
+    fn plain_text_has_exactly_seven_fields() {
+        let line = message(&received("Lina", Kind::Text(Bytes::from_static("halo \"semua\"\n😀".as_bytes()))));
+        let expected = concat!(
+            r#"{"group":"lobby","group_id":"01010101-0101-0101-0101-010101010101","seq":12,"author":"Lina","#,
+            r#""text":"halo \"semua\"\n😀","lane":"multicast","sent_at":"2026-03-01T12:00:00.000250Z"}"#
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_come_as_base64() {
+        let line = message(&received("L", Kind::Text(Bytes::from_static(b"\xff\x00"))));
+        assert!(line.contains(r#""text":null"#) && line.contains(r#""data":"/wA=""#), "{line}");
+        assert!(!line.contains("kind"), "{line}");
+    }
+
+    #[test]
+    fn other_kinds_add_their_fields() {
+        let tail = |kind| {
+            let line = message(&received("L", kind));
+            line.split_once("250Z\"").map(|(_, tail)| tail.to_owned()).unwrap_or_default()
+        };
+        assert_eq!(tail(Kind::Reply { to: Seq(3), body: Bytes::new() }), r#","kind":"reply","to":3}"#);
+        assert_eq!(tail(Kind::Delete { seq: Seq(3) }), r#","kind":"delete","to":3}"#);
+        let react = Kind::React { seq: Seq(3), emoji: "👍".to_owned(), remove: false };
+        assert_eq!(tail(react), r#","kind":"react","to":3,"emoji":"👍","remove":false}"#);
+        assert_eq!(tail(Kind::Join), r#","kind":"join"}"#);
+        assert_eq!(tail(Kind::Leave { reason: "x".to_owned() }), r#","kind":"leave","reason":"x"}"#);
+    }
+
+    #[test]
+    fn what_is_unknown_is_null() {
+        let mut unknown = received("L", Kind::Text(Bytes::from_static(b"x")));
+        unknown.group_id = None;
+        unknown.message.seq = Seq::ZERO;
+        unknown.message.sent_at = gaung_proto::block::SentAt(0);
+        let line = message(&unknown);
+        for field in [r#""group_id":null"#, r#""seq":null"#, r#""sent_at":null"#] {
+            assert!(line.contains(field), "{line}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A message as one line for people.
+
+use gaung_client::Lane;
+use gaung_proto::{Content, DeviceId, GroupId, Kind, Seq, SeqRange, block::Message};
+
+use super::{
+    sanitise::{one_line, one_line_bytes},
+    style::Style,
+};
+
+/// A message with what is known of where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    /// The group's name, or its address where no registry told a name.
+    pub(crate) group: String,
+    /// The group's id, where it is known.
+    pub(crate) group_id: Option<GroupId>,
+    /// The message; its seq is 0 where it is unknown.
+    pub(crate) message: Message,
+    /// Its payload, read.
+    pub(crate) content: Content,
+    /// How it came.
+    pub(crate) lane: Lane,
+}
+
+impl Received {
+    /// `NAME: text`, as the hub's text port has it.
+    pub(crate) fn plain(&self) -> String {
+        format!("{}: {}", self.author(), self.words())
+    }
+
+    /// `[lane] NAME: text`, or with `group` `[lane group] NAME: text`, the name in its colour.
+    pub(crate) fn styled(&self, style: Style, with_group: bool) -> String {
+        let badge =
+            if with_group { format!("[{} {}]", self.lane, one_line(&self.group)) } else { format!("[{}]", self.lane) };
+        let name = style.name(&self.author(), self.identity().as_bytes());
+        format!("{} {name}: {}", style.dim(&badge), self.words())
+    }
+
+    /// The author's name made harmless; where there is none, the beginning of the device's id, or `?`.
+    pub(crate) fn author(&self) -> String {
+        let device = self.message.author.device;
+        match self.content.author_name.as_str() {
+            "" if device.is_none() => "?".to_owned(),
+            "" => device.to_string()[..8].to_owned(),
+            name => one_line(name).into_owned(),
+        }
+    }
+
+    /// What names get their colour from: the device, or where there is none the name.
+    fn identity(&self) -> Identity<'_> {
+        match self.message.author.device {
+            DeviceId::NONE => Identity::Name(&self.content.author_name),
+            device => Identity::Device(device),
+        }
+    }
+
+    /// What it says, on one line, made harmless.
+    fn words(&self) -> String {
+        match &self.content.kind {
+            Kind::Text(body) => one_line_bytes(body),
+            Kind::Reply { to, body } => format!("(to #{to}) {}", one_line_bytes(body)),
+            Kind::Edit { seq, body } => format!("(#{seq} now) {}", one_line_bytes(body)),
+            Kind::Delete { seq } => format!("(took #{seq} back)"),
+            Kind::React { seq, emoji, remove: false } => format!("({} to #{seq})", one_line(emoji)),
+            Kind::React { seq, emoji, remove: true } => format!("(no more {} to #{seq})", one_line(emoji)),
+            Kind::Join => "(entered)".to_owned(),
+            Kind::Leave { reason } if reason.is_empty() => "(left)".to_owned(),
+            Kind::Leave { reason } => format!("(left: {})", one_line(reason)),
+            Kind::Unknown { content_type, payload } => {
+                format!("(a message of unknown kind {}, {} bytes)", content_type.to_byte(), payload.len())
+            }
+        }
+    }
+}
+
+/// `3 messages (4-6)` or `1 message (4)`.
+pub(crate) fn range(range: SeqRange) -> String {
+    if range.first == range.last {
+        format!("1 message ({})", range.first)
+    } else {
+        format!("{} messages ({}-{})", range.len(), range.first, range.last)
+    }
+}
+
+/// A seq, or `?` where it is unknown.
+pub(crate) fn seq(seq: Seq) -> String {
+    if seq == Seq::ZERO { "?".to_owned() } else { seq.to_string() }
+}
+
+enum Identity<'a> {
+    Device(DeviceId),
+    Name(&'a str),
+}
+
+impl Identity<'_> {
+    const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Device(device) => device.as_bytes(),
+            Self::Name(name) => name.as_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use bytes::Bytes;
+    use gaung_proto::{
+        ClientId, ClientSeq,
+        block::{Author, SentAt},
+    };
+
+    use super::*;
+
+    pub(crate) fn received(name: &str, kind: Kind) -> Received {
+        let content = Content { author_name: name.to_owned(), kind };
+        let (content_type, payload) = content.encode();
+        let author = Author { device: DeviceId([0xab; 16]), client: ClientId([2; 16]) };
+        let sent_at = SentAt(1_772_366_400_000_250);
+        let message = Message { seq: Seq(12), author, client_seq: ClientSeq(1), content_type, sent_at, payload };
+        Received {
+            group: "lobby".to_owned(),
+            group_id: Some(GroupId([1; 16])),
+            message,
+            content,
+            lane: Lane::Multicast,
+        }
+    }
+
+    #[test]
+    fn text_is_as_on_the_text_port_and_harmless() {
+        let text = |bytes: &'static [u8]| Kind::Text(Bytes::from_static(bytes));
+        assert_eq!(received("Lina", text(b"halo")).plain(), "Lina: halo");
+        assert_eq!(received("L\x1b[1m", text(b"\x07a\nb\xff")).plain(), "L␛[1m: ␇a␊b\u{fffd}");
+        assert_eq!(received("", text(b"x")).plain(), "abababab: x");
+        let mut nobody = received("", text(b"x"));
+        nobody.message.author.device = DeviceId::NONE;
+        assert_eq!(nobody.plain(), "?: x");
+    }
+
+    #[test]
+    fn styled_lines_have_a_lane_badge() {
+        let line = received("Lina", Kind::Text(Bytes::from_static(b"halo")));
+        assert_eq!(line.styled(Style::of(false), false), "[multicast] Lina: halo");
+        assert_eq!(line.styled(Style::of(false), true), "[multicast lobby] Lina: halo");
+        assert!(line.styled(Style::of(true), false).contains('\x1b'));
+    }
+
+    #[test]
+    fn other_kinds_are_told() {
+        let plain = |kind| received("L", kind).plain();
+        assert_eq!(plain(Kind::Reply { to: Seq(3), body: Bytes::from_static(b"ya") }), "L: (to #3) ya");
+        assert_eq!(plain(Kind::Delete { seq: Seq(3) }), "L: (took #3 back)");
+        assert_eq!(plain(Kind::Leave { reason: "pulang".to_owned() }), "L: (left: pulang)");
+        let unknown =
+            Kind::Unknown { content_type: gaung_proto::ContentType::Unknown(99), payload: Bytes::from_static(b"abc") };
+        assert_eq!(plain(unknown), "L: (a message of unknown kind 99, 3 bytes)");
+    }
+}

@@ -1,0 +1,60 @@
+//! Remote text made harmless for a terminal: nothing that others wrote may move the cursor, colour, or reorder.
+
+use std::borrow::Cow;
+
+/// The text on one line with every control character shown as a symbol and every bidirectional control replaced.
+///
+/// C0 becomes its picture (U+2400 …), so that a newline is seen as ␊ and an escape as ␛; DEL becomes ␡; a tab a
+/// space; C1, line and paragraph separators, bidirectional controls, and invisible format characters that can
+/// disguise a name become U+FFFD. Joiners within words stay, because scripts need them.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    if text.chars().any(|c| harmless(c) != c) {
+        Cow::Owned(text.chars().map(harmless).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The same of bytes that need not be UTF-8; each wrong sequence becomes U+FFFD.
+pub(crate) fn one_line_bytes(bytes: &[u8]) -> String {
+    one_line(&String::from_utf8_lossy(bytes)).into_owned()
+}
+
+fn harmless(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}' => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_text_is_untouched() {
+        for text in ["Halo semua, apa kabar?", "日本語", "مرحبا", "👩\u{200d}🚀 é", ""] {
+            assert!(matches!(one_line(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_as_a_command() {
+        assert_eq!(one_line("a\x1b[2Jb\r\n\x07c\x7f\td"), "a␛[2Jb␍␊␇c␡ d");
+        assert_eq!(one_line("user\u{202e}txt.exe\u{9b}31m\u{2029}"), "user\u{fffd}txt.exe\u{fffd}31m\u{fffd}");
+        assert_eq!(one_line_bytes(b"\xff\xfe ok\x00"), "\u{fffd}\u{fffd} ok␀");
+    }
+
+    #[test]
+    fn no_character_that_passes_is_a_control() {
+        let all: String = ('\0'..=char::MAX).collect();
+        assert!(!one_line(&all).chars().any(char::is_control));
+    }
+}

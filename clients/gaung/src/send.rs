@@ -1,0 +1,283 @@
+//! `gaung send` and `gaung broadcast`: pipelined, and honest about what was not acknowledged.
+
+use std::collections::VecDeque;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use gaung_client::{ErrorKind, PublishError};
+use gaung_proto::{GroupAddr, GroupName, limits::MAX_PAYLOAD, name::EVERYONE};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::talk::{BroadcastArgs, SendArgs},
+    context::Context,
+    failure::Failure,
+    output::{Output, say},
+    sink::{Ack, Sink},
+    source::Source,
+    stdin_lines::{self, LineBody, StdinLine},
+    stop,
+};
+
+/// Sends words or the lines of stdin to a group.
+///
+/// # Errors
+/// Why messages were not acknowledged, and which.
+pub(crate) async fn send(context: &Context, args: SendArgs) -> anyhow::Result<()> {
+    let mut words = args.words;
+    let Some(addr) = args.udp_only else {
+        let group = words.remove(0);
+        let group: GroupName =
+            group.parse().map_err(|e| Failure::usage(format!("no group can be called {group:?}: {e}")))?;
+        if words.is_empty() {
+            return Err(Failure::usage(format!(
+                "what shall be sent to {group}? Give TEXT, or - to read lines from stdin"
+            ))
+            .into());
+        }
+        return to_group(context, &group, &words).await;
+    };
+    let text = Text::of(&words)?;
+    let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
+    let source = Source::udp_only(context, group).await?;
+    let Source::UdpOnly(session) = &source else { unreachable!("asked for a session over datagrams alone") };
+    let sink = Sink::UdpOnly(session.publisher());
+    let outcome = deliver(&sink, text).await;
+    source.close().await;
+    outcome
+}
+
+/// Sends words or the lines of stdin to everyone.
+///
+/// # Errors
+/// As [`send`].
+pub(crate) async fn broadcast(context: &Context, args: BroadcastArgs) -> anyhow::Result<()> {
+    let everyone = EVERYONE.parse().expect("a valid name");
+    to_group(context, &everyone, &args.words).await
+}
+
+async fn to_group(context: &Context, group: &GroupName, words: &[String]) -> anyhow::Result<()> {
+    let text = Text::of(words)?;
+    let client = context.connect().await?;
+    let sink = Sink::Relay(client.publisher(group).await?);
+    deliver(&sink, text).await
+}
+
+/// What to send.
+enum Text {
+    Words(Bytes),
+    Stdin,
+}
+
+impl Text {
+    fn of(words: &[String]) -> Result<Self, Failure> {
+        if words.len() == 1 && words[0] == "-" {
+            return Ok(Self::Stdin);
+        }
+        let text = words.join(" ");
+        if text.trim().is_empty() {
+            return Err(Failure::usage("the text is empty; give at least one word"));
+        }
+        Ok(Self::Words(text.into()))
+    }
+}
+
+async fn deliver(sink: &Sink, text: Text) -> anyhow::Result<()> {
+    match text {
+        Text::Stdin => Delivery::new(sink).run(stdin_lines::read()).await,
+        Text::Words(body) => {
+            let (sender, lines) = mpsc::channel(1);
+            sender
+                .try_send(StdinLine { number: 1, body: LineBody::Bytes(body) })
+                .expect("the channel has room for one");
+            drop(sender);
+            Delivery { single: true, ..Delivery::new(sink) }.run(lines).await
+        }
+    }
+}
+
+/// Lines on their way, in order.
+struct Delivery<'a> {
+    sink: &'a Sink,
+    output: Output,
+    /// Taken by the SDK, answers outstanding; the SDK's window bounds it.
+    pending: VecDeque<(u64, Ack)>,
+    failed: Failed,
+    /// One message from the command line: there are no lines to speak of.
+    single: bool,
+}
+
+impl<'a> Delivery<'a> {
+    fn new(sink: &'a Sink) -> Self {
+        Self { sink, output: Output::new(), pending: VecDeque::new(), failed: Failed::default(), single: false }
+    }
+
+    async fn run(mut self, mut lines: mpsc::Receiver<StdinLine>) -> anyhow::Result<()> {
+        let stop = stop::on_signals()?;
+        self.pass(&mut lines, &stop).await?;
+        self.output.flush()?;
+        let unread = stop.is_cancelled() || self.failed.fatal;
+        for (number, _) in std::mem::take(&mut self.pending) {
+            self.failed.add(number, ErrorKind::Failed, "interrupted before the acknowledgement came");
+        }
+        self.failed.finish(self.single, unread && !lines.is_closed())
+    }
+
+    /// Feeds lines and prints answers until both have ended, the group refuses everything, or a signal comes.
+    async fn pass(&mut self, lines: &mut mpsc::Receiver<StdinLine>, stop: &CancellationToken) -> anyhow::Result<()> {
+        let sink = self.sink;
+        let mut more = true;
+        let mut taking = None;
+        while more || taking.is_some() || !self.pending.is_empty() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    if let Some((number, _)) = taking {
+                        self.failed.add(number, ErrorKind::Failed, "interrupted before it was sent");
+                    }
+                    return Ok(());
+                }
+                answer = front(&mut self.pending), if !self.pending.is_empty() => {
+                    let (number, _) = self.pending.pop_front().expect("its answer has just come");
+                    self.answered(number, answer)?;
+                }
+                taken = next_taken(&mut taking), if taking.is_some() => {
+                    let (number, _) = taking.take().expect("it has just been taken");
+                    match taken {
+                        Ok(ack) => self.pending.push_back((number, ack)),
+                        Err(error) => self.failed.publish(number, &error),
+                    }
+                }
+                line = lines.recv(), if more && taking.is_none() => match line {
+                    Some(StdinLine { number, body: LineBody::Bytes(body) }) if !body.is_empty() => {
+                        let publish: Taking = Box::pin(async move { sink.publish(body).await });
+                        taking = Some((number, publish));
+                    }
+                    Some(StdinLine { body: LineBody::Bytes(_), .. }) => {}
+                    Some(StdinLine { number, body: LineBody::TooLong }) => {
+                        let error = format!("more than the {MAX_PAYLOAD} bytes that a message may have");
+                        self.failed.add(number, ErrorKind::Usage, &error);
+                    }
+                    Some(StdinLine { number, body: LineBody::Broken(error) }) => {
+                        self.failed.add(number, ErrorKind::Failed, &format!("cannot read stdin: {error}"));
+                    }
+                    None => more = false,
+                },
+                () = std::future::ready(()), if self.output.is_dirty() => self.output.flush()?,
+            }
+            more &= !self.failed.fatal;
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, number: u64, answer: Result<gaung_proto::Seq, PublishError>) -> anyhow::Result<()> {
+        match answer {
+            Ok(seq) => self.output.line(&seq.to_string())?,
+            Err(error) => self.failed.publish(number, &error),
+        }
+        Ok(())
+    }
+}
+
+type Taking<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Ack, PublishError>> + Send + 'a>>;
+
+async fn next_taken(taking: &mut Option<(u64, Taking<'_>)>) -> Result<Ack, PublishError> {
+    match taking {
+        Some((_, publish)) => publish.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn front(pending: &mut VecDeque<(u64, Ack)>) -> Result<gaung_proto::Seq, PublishError> {
+    match pending.front_mut() {
+        Some((_, ack)) => ack.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The lines that were not acknowledged, as ranges, with the first reason.
+#[derive(Debug, Default)]
+struct Failed {
+    ranges: Vec<(u64, u64)>,
+    reason: Option<(ErrorKind, String)>,
+    /// Nothing that follows can succeed either.
+    fatal: bool,
+}
+
+impl Failed {
+    fn publish(&mut self, number: u64, error: &PublishError) {
+        self.fatal |= match error {
+            PublishError::TooLarge { .. } | PublishError::Refused(_) => false,
+            PublishError::NotFound(_)
+            | PublishError::NotAllowed(_)
+            | PublishError::GaveUp { .. }
+            | PublishError::Closed => true,
+        };
+        self.add(number, error.kind(), &error.to_string());
+    }
+
+    fn add(&mut self, number: u64, kind: ErrorKind, reason: &str) {
+        self.reason.get_or_insert_with(|| (kind, reason.to_owned()));
+        match self.ranges.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => self.ranges.push((number, number)),
+        }
+    }
+
+    /// `unread`: lines after these were never read.
+    fn finish(mut self, single: bool, unread: bool) -> anyhow::Result<()> {
+        let Some((kind, reason)) = self.reason else {
+            return if unread {
+                Err(Failure::new(ErrorKind::Failed, "interrupted; lines not yet read were not sent").into())
+            } else {
+                Ok(())
+            };
+        };
+        if single {
+            return Err(Failure::new(kind, format!("not acknowledged: {reason}")).into());
+        }
+        self.ranges.sort_unstable();
+        let ranges = self
+            .ranges
+            .iter()
+            .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") });
+        let list = ranges.collect::<Vec<_>>().join(", ");
+        let rest = if unread { " and all that follow" } else { "" };
+        say(&format!("not acknowledged: lines {list}{rest}"));
+        Err(Failure::new(kind, reason)).context("not every line was acknowledged")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::failure::exit_code;
+
+    #[test]
+    fn words_become_one_text() {
+        let text = |words: &[&str]| Text::of(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert!(matches!(text(&["a", "b"]), Ok(Text::Words(body)) if body == "a b"));
+        assert!(matches!(text(&["-"]), Ok(Text::Stdin)));
+        assert!(matches!(text(&["-", "x"]), Ok(Text::Words(body)) if body == "- x"));
+        for empty in [&[""][..], &[" ", ""]] {
+            assert_eq!(exit_code(&text(empty).err().unwrap().into()), 2);
+        }
+    }
+
+    #[test]
+    fn failures_name_their_lines_and_the_first_reason_decides() {
+        let mut failed = Failed::default();
+        failed.publish(3, &PublishError::TooLarge { len: 9, max: 8 });
+        assert!(!failed.fatal);
+        for number in [4, 5, 9] {
+            failed.publish(number, &PublishError::NotFound("gone".to_owned()));
+        }
+        assert!(failed.fatal);
+        assert_eq!(failed.ranges, [(3, 5), (9, 9)]);
+        assert_eq!(exit_code(&failed.finish(false, false).unwrap_err()), 2);
+        Failed::default().finish(false, false).unwrap();
+        assert_eq!(exit_code(&Failed::default().finish(false, true).unwrap_err()), 1);
+    }
+}

@@ -1,0 +1,92 @@
+//! `gaung up`: registry, relay and hub in one process, speaking gRPC to each other as they would apart.
+
+mod addresses;
+mod services;
+
+use std::{future::Future, io::IsTerminal as _, pin::pin, time::Duration};
+
+use anyhow::Context as _;
+use service_kit::{readiness::Readiness, telemetry};
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    chat,
+    cli::up::{LogKind, UpArgs},
+    context::Context,
+    output::{Output, on_terminal, say},
+    stop,
+};
+use services::Services;
+
+/// After this the person is told what is still waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves until a signal comes or the chat ends, then drains.
+///
+/// # Errors
+/// What cannot be bound or opened and which flag changes it; a service that failed.
+pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
+    let with_chat = !args.headless && !args.json && on_terminal() && std::io::stdin().is_terminal();
+    let level = args.log_level.as_deref().unwrap_or(if with_chat { "error" } else { "info" });
+    telemetry::init(args.log_format, level)?;
+    let stop = stop::on_signals()?;
+    if args.log == LogKind::Memory {
+        say("messages are kept in memory only: they are not durable, and gone when this ends");
+    }
+    let services = Services::bind(context, &args).await?;
+    let addresses = services.addresses().clone();
+    let readiness = services.readiness();
+    let stop_services = CancellationToken::new();
+    let mut serving = pin!(services.run(stop_services.clone(), args.drain));
+
+    let ready = async {
+        all_ready(readiness).await;
+        announce(&addresses.lines(), &addresses.json(), args.json)?;
+        if with_chat {
+            let context = Context { server: Some(addresses.registry_target()), ..context.clone() };
+            return Box::pin(chat::in_everyone(&context, &stop)).await.context("the chat");
+        }
+        stop.cancelled().await;
+        Ok(())
+    };
+    let used = tokio::select! {
+        ended = &mut serving => return ended,
+        used = until_stopped(ready, &stop) => used,
+    };
+    stop_services.cancel();
+    serving.await.and(used)
+}
+
+/// Runs `work` to its end; if `stop` comes while services are still starting, ends at once.
+async fn until_stopped(work: impl Future<Output = anyhow::Result<()>>, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        outcome = &mut work => outcome,
+        () = stop.cancelled() => match time::timeout(PATIENCE, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Ok(()),
+        },
+    }
+}
+
+async fn all_ready(services: Vec<(&'static str, Readiness)>) {
+    for (name, readiness) in services {
+        let mut wait = pin!(readiness.until_ready());
+        if time::timeout(PATIENCE, &mut wait).await.is_err() {
+            say(&format!("still waiting for the {name} to become ready"));
+            wait.await;
+        }
+    }
+}
+
+fn announce(lines: &[String], json: &str, as_json: bool) -> anyhow::Result<()> {
+    let mut output = Output::new();
+    if as_json {
+        output.line(json)?;
+    } else {
+        lines.iter().try_for_each(|line| output.line(line))?;
+    }
+    output.flush()
+}

@@ -1,0 +1,176 @@
+//! Where everything listens, told to people and to programs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use gaung_net::interface::{choose, interfaces};
+use serde::Serialize;
+use service_kit::health_client::local_target;
+
+use crate::group::to_json;
+
+/// The bound addresses. As JSON: the ready line.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Addresses {
+    /// Always true: this is written once everything is.
+    pub(crate) ready: bool,
+    /// Registry, gRPC.
+    pub(crate) registry: SocketAddr,
+    /// Relay, gRPC.
+    pub(crate) relay: SocketAddr,
+    /// Relay, data plane.
+    pub(crate) relay_udp: SocketAddr,
+    /// Hub, gRPC.
+    pub(crate) hub: SocketAddr,
+    /// Hub, framed TCP.
+    pub(crate) tcp: SocketAddr,
+    /// Hub, text; `None` if its port was taken.
+    pub(crate) text: Option<SocketAddr>,
+    /// Where broadcasts go.
+    pub(crate) broadcast: SocketAddr,
+    /// Discovery; `None` if it does not listen.
+    pub(crate) discovery: Option<SocketAddr>,
+    /// Metrics over HTTP.
+    pub(crate) registry_metrics: Option<SocketAddr>,
+    /// Metrics over HTTP.
+    pub(crate) relay_metrics: Option<SocketAddr>,
+    /// Metrics over HTTP.
+    pub(crate) hub_metrics: Option<SocketAddr>,
+    /// False for a memory log.
+    pub(crate) durable: bool,
+    /// What others are told to use, if it was said.
+    #[serde(skip)]
+    pub(crate) advertise: Option<String>,
+    /// The interface, if one was named.
+    #[serde(skip)]
+    pub(crate) iface: Option<String>,
+}
+
+impl Addresses {
+    /// The registry as this machine reaches it.
+    pub(crate) fn registry_target(&self) -> String {
+        local_target(self.registry).to_string()
+    }
+
+    /// One line.
+    pub(crate) fn json(&self) -> String {
+        to_json(self)
+    }
+
+    /// One line per address, and how others join.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("registry   {}", self.registry),
+            format!("relay      {}  udp {}", self.relay, self.relay_udp.port()),
+            format!("hub        {}  tcp {}  broadcast {}", self.hub, self.tcp.port(), self.broadcast.port()),
+        ];
+        if let Some(text) = self.text {
+            lines.push(format!("text       {text}"));
+        }
+        let metrics: Vec<_> = [self.registry_metrics, self.relay_metrics, self.hub_metrics]
+            .into_iter()
+            .flatten()
+            .map(|addr| format!("http://{}/metrics", local_target(addr)))
+            .collect();
+        if !metrics.is_empty() {
+            lines.push(format!("metrics    {}", metrics.join("  ")));
+        }
+        lines.push(String::new());
+        lines.push("Others join with".to_owned());
+        if self.discovery.is_some_and(|addr| addr.port() == gaung_proto::ports::DISCOVERY)
+            && !self.registry.ip().is_loopback()
+        {
+            lines.push("  gaung chat".to_owned());
+        }
+        for host in self.hosts() {
+            lines.extend(self.join_lines(&host));
+        }
+        lines
+    }
+
+    fn join_lines(&self, host: &str) -> Vec<String> {
+        let server = match self.registry.port() {
+            gaung_proto::ports::REGISTRY => host.to_owned(),
+            port => format!("{}:{port}", bracketed(host)),
+        };
+        let mut lines = vec![format!("  gaung chat --server {server}")];
+        if let Some(text) = self.text {
+            lines.push(format!("  nc {host} {}   (text, without gaung)", text.port()));
+        }
+        lines
+    }
+
+    /// By which names or addresses this machine is reached.
+    fn hosts(&self) -> Vec<String> {
+        if let Some(host) = &self.advertise {
+            return vec![host.clone()];
+        }
+        if !self.registry.ip().is_unspecified() {
+            return vec![self.registry.ip().to_string()];
+        }
+        let chosen = interfaces().ok().and_then(|all| choose(&all, self.iface.as_deref()).ok());
+        let links = chosen.map(|chosen| chosen.links).unwrap_or_default();
+        let mut hosts: Vec<_> = links.iter().map(|link| link.ip.to_string()).collect();
+        if hosts.is_empty() {
+            hosts.push(Ipv4Addr::LOCALHOST.to_string());
+        }
+        hosts
+    }
+}
+
+fn bracketed(host: &str) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        Ok(IpAddr::V4(_)) | Err(_) => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn addresses(ip: &str) -> Addresses {
+        let at = |port| SocketAddr::new(ip.parse().unwrap(), port);
+        Addresses {
+            ready: true,
+            registry: at(7400),
+            relay: at(7401),
+            relay_udp: at(7402),
+            hub: at(7403),
+            tcp: at(7404),
+            text: Some(at(8080)),
+            broadcast: at(7405),
+            discovery: Some(at(7406)),
+            registry_metrics: Some(at(7490)),
+            relay_metrics: None,
+            hub_metrics: None,
+            durable: true,
+            advertise: None,
+            iface: None,
+        }
+    }
+
+    #[test]
+    fn people_are_told_how_to_join() {
+        let lines = addresses("192.168.1.10").lines();
+        for line in ["registry   192.168.1.10:7400", "  gaung chat", "  gaung chat --server 192.168.1.10"] {
+            assert!(lines.iter().any(|l| l == line), "{line}: {lines:#?}");
+        }
+        let other_port = Addresses { registry: "[fd00::1]:7500".parse().unwrap(), text: None, ..addresses("fd00::1") };
+        let lines = other_port.lines();
+        assert!(lines.iter().any(|l| l == "  gaung chat --server [fd00::1]:7500"), "{lines:#?}");
+        assert!(!lines.iter().any(|l| l.contains("nc ") || l.starts_with("text")), "{lines:#?}");
+        let loopback = addresses("127.0.0.1").lines();
+        assert!(!loopback.iter().any(|l| l == "  gaung chat"), "nobody outside reaches it: {loopback:#?}");
+    }
+
+    #[test]
+    fn programs_are_told_all_ports_in_one_line() {
+        let json: serde_json::Value = serde_json::from_str(&addresses("127.0.0.1").json()).unwrap();
+        assert_eq!(json["ready"], true);
+        assert_eq!(json["registry"], "127.0.0.1:7400");
+        assert_eq!(json["text"], "127.0.0.1:8080");
+        assert_eq!(json["hub_metrics"], serde_json::Value::Null);
+        assert!(!addresses("127.0.0.1").json().contains('\n'));
+    }
+}

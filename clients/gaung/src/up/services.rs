@@ -1,0 +1,259 @@
+//! The three services: their settings from the flags of `up`, bound in order, run and drained together.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use gaung_net::SocketError;
+use service_kit::{bind::BindError, health_client::local_target, readiness::Readiness, supervise::Tasks};
+use tokio_util::sync::CancellationToken;
+
+use super::addresses::Addresses;
+use crate::{
+    cli::up::{LogKind, UpArgs},
+    context::Context,
+    output::say,
+};
+
+/// Added to the services' own limit for draining, so that they abort and report themselves.
+const MARGIN: Duration = Duration::from_secs(3);
+
+/// Bound and opened, serving nobody yet.
+pub(crate) struct Services {
+    registry: group_registry::Bound,
+    relay: multicast_relay::Bound,
+    hub: broadcast_hub::Bound,
+    addresses: Addresses,
+}
+
+impl Services {
+    /// Binds all sockets and opens all data.
+    ///
+    /// # Errors
+    /// What cannot be had, and which flag changes it.
+    pub(crate) async fn bind(context: &Context, args: &UpArgs) -> anyhow::Result<Self> {
+        let data = &context.data_dir;
+        std::fs::create_dir_all(data)
+            .with_context(|| format!("cannot use the data folder {}; choose another with --data", data.display()))?;
+        let broadcast_port = match args.ports.broadcast_port {
+            0 => free_udp_port()?,
+            port => port,
+        };
+        let settings = Settings { context, args, data, broadcast_port };
+        let registry = group_registry::bind(settings.registry()).await.map_err(|e| explain(Service::Registry, e))?;
+        let registry_addr = registry.grpc_addr();
+        let target = local_target(registry_addr).to_string();
+        let relay = multicast_relay::bind(settings.relay(&target)).await.map_err(|e| explain(Service::Relay, e))?;
+        let hub = broadcast_hub::bind(settings.hub(&target)).await.map_err(|e| explain(Service::Hub, e))?;
+        let text = hub.text_addr();
+        if text.is_none() {
+            say(&format!(
+                "text port {} is taken by another program, so netcat cannot join; choose another with --text-port",
+                args.ports.text_port
+            ));
+        }
+        let relay_udp_port = relay.udp_addrs().first().map_or(0, |addr| addr.port());
+        let addresses = Addresses {
+            ready: true,
+            registry: registry_addr,
+            relay: relay.grpc_addr()?,
+            relay_udp: SocketAddr::new(args.listen, relay_udp_port),
+            hub: hub.grpc_addr(),
+            tcp: hub.tcp_addr(),
+            text,
+            broadcast: SocketAddr::new(Ipv4Addr::BROADCAST.into(), broadcast_port),
+            discovery: registry.discovery_addr(),
+            registry_metrics: registry.metrics_addr(),
+            relay_metrics: relay.metrics_addr()?,
+            hub_metrics: hub.metrics_addr(),
+            durable: args.log == LogKind::Disk,
+            advertise: args.advertise.clone(),
+            iface: context.iface.clone(),
+        };
+        Ok(Self { registry, relay, hub, addresses })
+    }
+
+    /// Where everything listens.
+    pub(crate) const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// When each is ready.
+    pub(crate) fn readiness(&self) -> Vec<(&'static str, Readiness)> {
+        vec![("registry", self.registry.readiness()), ("relay", self.relay.readiness()), ("hub", self.hub.ready())]
+    }
+
+    /// Serves until `stop`, then drains: first the hub, whose sessions end, then the relay, last the registry.
+    ///
+    /// # Errors
+    /// The service that failed.
+    pub(crate) async fn run(self, stop: CancellationToken, drain: Duration) -> anyhow::Result<()> {
+        let (stop_relay, stop_registry) = (CancellationToken::new(), CancellationToken::new());
+        let mut tasks = Tasks::new();
+        tasks.spawn("the hub", in_turn(self.hub.run(stop.clone()), stop_relay.clone()));
+        tasks.spawn("the relay", in_turn(self.relay.run(stop_relay), stop_registry.clone()));
+        tasks.spawn("the registry", self.registry.run(stop_registry));
+        tasks.run(stop, 3 * drain + MARGIN).await
+    }
+}
+
+/// Runs a service, and then lets the next one stop.
+async fn in_turn(service: impl Future<Output = anyhow::Result<()>>, next: CancellationToken) -> anyhow::Result<()> {
+    let _next = next.drop_guard();
+    service.await
+}
+
+struct Settings<'a> {
+    context: &'a Context,
+    args: &'a UpArgs,
+    data: &'a Path,
+    broadcast_port: u16,
+}
+
+impl Settings<'_> {
+    fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.args.listen, port)
+    }
+
+    fn advertise(&self) -> String {
+        self.args.advertise.clone().unwrap_or_default()
+    }
+
+    fn registry(&self) -> group_registry::Config {
+        let ports = &self.args.ports;
+        group_registry::Config {
+            data: self.data.join("registry"),
+            grpc_listen: self.at(ports.registry_port),
+            metrics_listen: Some(self.at(ports.registry_metrics_port)),
+            discovery_port: ports.discovery_port,
+            iface: self.context.iface.clone(),
+            advertise: self.advertise(),
+            drain: self.args.drain,
+            ..group_registry::Config::default()
+        }
+    }
+
+    fn relay(&self, registry: &str) -> multicast_relay::Config {
+        let ports = &self.args.ports;
+        multicast_relay::Config {
+            registry: registry.to_owned(),
+            data: Some(self.data.join("relay")),
+            log: match self.args.log {
+                LogKind::Disk => multicast_relay::LogKind::Disk,
+                LogKind::Memory => multicast_relay::LogKind::Memory,
+            },
+            advertise: self.advertise(),
+            grpc_listen: self.at(ports.relay_port),
+            udp_port: ports.relay_udp_port,
+            iface: self.context.iface.iter().cloned().collect(),
+            metrics_listen: Some(self.at(ports.relay_metrics_port)),
+            drain: self.args.drain,
+            ..multicast_relay::Config::default()
+        }
+    }
+
+    fn hub(&self, registry: &str) -> broadcast_hub::Config {
+        let ports = &self.args.ports;
+        broadcast_hub::Config {
+            registry: registry.to_owned(),
+            data: Some(self.data.join("hub")),
+            advertise: self.advertise(),
+            grpc_listen: self.at(ports.hub_port),
+            tcp_listen: self.at(ports.hub_tcp_port),
+            text_listen: Some(self.at(ports.text_port)),
+            text_port_optional: true,
+            metrics_listen: Some(self.at(ports.hub_metrics_port)),
+            broadcast: Some(broadcast_hub::BroadcastConfig {
+                port: self.broadcast_port,
+                iface: self.context.iface.clone(),
+            }),
+            drain: self.args.drain,
+            ..broadcast_hub::Config::default()
+        }
+    }
+}
+
+/// A port for broadcasts that nobody on this machine listens on.
+fn free_udp_port() -> anyhow::Result<u16> {
+    let free = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.local_addr());
+    Ok(free.context("cannot find a free UDP port for broadcasts; choose one with --broadcast-port")?.port())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Service {
+    Registry,
+    Relay,
+    Hub,
+}
+
+/// Says which flag of `up` changes what could not be had.
+fn explain(service: Service, error: anyhow::Error) -> anyhow::Error {
+    let name = match service {
+        Service::Registry => "the registry",
+        Service::Relay => "the relay",
+        Service::Hub => "the hub",
+    };
+    let error = match error.downcast::<BindError>() {
+        Ok(bind) => {
+            let flag = flag(service, bind.purpose, bind.source.kind());
+            return anyhow::Error::new(BindError { flag, ..bind }).context(name);
+        }
+        Err(error) => error,
+    };
+    let udp_in_use = error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(SocketError::PortInUse(_) | SocketError::NotAllowed(_))));
+    match (udp_in_use, service) {
+        (true, Service::Registry) => {
+            error.context("the registry's discovery; choose another port with --discovery-port")
+        }
+        (true, Service::Relay) => error.context("the relay's datagrams; choose another port with --relay-udp-port"),
+        (true, Service::Hub) => error.context("the hub's broadcasts; choose another port with --broadcast-port"),
+        (false, Service::Registry | Service::Relay | Service::Hub) => error.context(name),
+    }
+}
+
+fn flag(service: Service, purpose: &str, kind: io::ErrorKind) -> &'static str {
+    if kind == io::ErrorKind::AddrNotAvailable {
+        return "--listen";
+    }
+    match (service, purpose) {
+        (Service::Registry, "metrics") => "--registry-metrics-port",
+        (Service::Registry, _) => "--registry-port",
+        (Service::Relay, "metrics") => "--relay-metrics-port",
+        (Service::Relay, _) => "--relay-port",
+        (Service::Hub, "metrics") => "--hub-metrics-port",
+        (Service::Hub, "framed TCP") => "--hub-tcp-port",
+        (Service::Hub, "text") => "--text-port",
+        (Service::Hub, _) => "--hub-port",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_taken_port_names_the_flag_of_up() {
+        let taken = |service, purpose, kind: io::ErrorKind| {
+            let addr = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 7400);
+            let error = BindError { purpose, addr, flag: "--grpc-listen", source: kind.into() };
+            format!("{:#}", explain(service, anyhow::Error::new(error)))
+        };
+        let text = taken(Service::Registry, "gRPC", io::ErrorKind::AddrInUse);
+        assert!(
+            text.contains("the registry") && text.contains("--registry-port") && !text.contains("--grpc-listen"),
+            "{text}"
+        );
+        assert!(taken(Service::Hub, "framed TCP", io::ErrorKind::AddrInUse).contains("--hub-tcp-port"));
+        assert!(taken(Service::Relay, "metrics", io::ErrorKind::AddrInUse).contains("--relay-metrics-port"));
+        assert!(taken(Service::Hub, "text", io::ErrorKind::AddrNotAvailable).contains("--listen"));
+        let udp = anyhow::Error::new(SocketError::PortInUse("127.0.0.1:7402".parse().unwrap())).context("x");
+        assert!(format!("{:#}", explain(Service::Relay, udp)).contains("--relay-udp-port"));
+    }
+}
