@@ -15,7 +15,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
     DecodeError, Epoch, Generation, GroupAddr, GroupId, GroupTag, LogId, Pkt, SenderId, Seq,
-    body::{Data, Heartbeat, Nak, NakRange, Ncf, Probe, Status},
+    body::{Data, Heartbeat, Nak, NakRange, Ncf, Probe, Puback, Status},
     datagram::{Fragment, Header, PacketType, flags},
     limits::MAX_NAK_RANGES,
     run::Run,
@@ -239,6 +239,16 @@ impl RelaySender {
             | PacketType::Broadcast => self.stats.ignored += 1,
         }
         Ok(())
+    }
+
+    /// Answers a PUBLISH, which is decided elsewhere. `seq`: the message's, [`Seq::ZERO`] unless logged.
+    pub fn send_puback(&mut self, now: Instant, peer: SocketAddrV4, own: Option<Ipv4Addr>, seq: Seq, puback: &Puback) {
+        let Some(pkt) = self.other_pkt() else { return };
+        let mut body = BytesMut::new();
+        puback.write(&mut body);
+        let payload = self.header(now, PacketType::Puback, pkt, seq).encode(&body);
+        let destination = Destination::Unicast { peer, from: own };
+        self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
     }
 
     /// Does what is due; early calls do nothing.

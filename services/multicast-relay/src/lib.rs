@@ -1,1 +1,25 @@
-//! multicast-relay
+//! The relay: gives every message of a group its place, makes it durable, sends it.
+//!
+//! A publish request goes from gRPC (`rpc`) or UDP (`ingress`) to the worker thread that owns its group (`worker`). The
+//! worker sequences it, hands it to the log, and once the log calls back sends it, pushes it to the followers' ring and
+//! answers. The keeper (`keeper`) opens, ends and reopens groups as the registry (`registry`) and the disk demand.
+
+mod access;
+mod clock;
+pub mod config;
+mod directory;
+mod group;
+mod identity;
+mod ingress;
+mod keeper;
+mod metrics;
+mod opening;
+mod registry;
+mod rpc;
+mod sockets;
+mod start;
+mod trouble;
+mod worker;
+
+pub use config::{Config, LogKind, RelayArgs};
+pub use start::{Bound, bind};

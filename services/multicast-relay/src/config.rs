@@ -1,0 +1,243 @@
+//! Settings of the relay: flags and environment become one checked [`Config`], with nothing bound yet.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use gaung_engine::DEFAULT_REPAIR_BYTES;
+use gaung_log::Retention;
+use gaung_proto::ports;
+use service_kit::{
+    config::{CommonArgs, ConfigErrors, parse_bytes, parse_duration},
+    rpc,
+};
+
+/// Flags of `multicast-relay`; each can be given as an environment variable too.
+#[derive(Debug, Clone, Args)]
+pub struct RelayArgs {
+    /// Where the registry is.
+    #[arg(long, env = "GAUNG_REGISTRY", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
+    pub registry: String,
+    /// Folder of the log, the relay's id and the registry's key.
+    #[arg(long, env = "GAUNG_DATA", default_value = "/var/lib/gaung/relay", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where messages are kept: on disk, or in memory, where they end with the process.
+    #[arg(long, env = "GAUNG_LOG", value_enum, default_value_t, value_name = "KIND")]
+    pub log: LogKind,
+    /// Host name or address that others should use; empty for the host through which they reached the registry.
+    #[arg(long, env = "GAUNG_ADVERTISE", default_value = "", value_name = "HOST")]
+    pub advertise: String,
+    /// Address of the gRPC server.
+    #[arg(long, env = "GAUNG_RELAY_GRPC_LISTEN", default_value = "0.0.0.0:7401", value_name = "ADDR:PORT")]
+    pub grpc_listen: SocketAddr,
+    /// UDP port of the data plane, on every chosen interface and on 127.0.0.1; 0 for a free one.
+    #[arg(long, env = "GAUNG_RELAY_UDP_PORT", default_value_t = ports::RELAY_UDP, value_name = "PORT")]
+    pub udp_port: u16,
+    /// Interface (name or address) for multicast; may be given several times. Without it every one that fits.
+    #[arg(long, env = "GAUNG_IFACE", value_name = "IF", value_delimiter = ',')]
+    pub iface: Vec<String>,
+    /// Worker threads, each with its own groups; 0 for one a core.
+    #[arg(long, env = "GAUNG_RELAY_WORKERS", default_value_t = 0, value_name = "N")]
+    pub workers: usize,
+    /// Newest messages of one group that are kept in memory for those who follow it.
+    #[arg(long, env = "GAUNG_RELAY_RING", default_value = "2MiB", value_name = "BYTES", value_parser = parse_bytes)]
+    pub ring: u64,
+    /// Newest datagrams of one group that are kept for repairs.
+    #[arg(long, env = "GAUNG_RELAY_REPAIR", default_value = "4MiB", value_name = "BYTES", value_parser = parse_bytes)]
+    pub repair: u64,
+    /// Messages of a memory log, all groups together.
+    #[arg(long, env = "GAUNG_RELAY_MEMORY", default_value = "256MiB", value_name = "BYTES", value_parser = parse_bytes)]
+    pub memory: u64,
+    /// Drop messages older than this; without it none for their age.
+    #[arg(long, env = "GAUNG_RELAY_KEEP", value_name = "DURATION", value_parser = parse_duration)]
+    pub keep: Option<Duration>,
+    /// Drop the oldest messages above so many bytes in all; without it none.
+    #[arg(long, env = "GAUNG_RELAY_KEEP_BYTES", value_name = "BYTES", value_parser = parse_bytes)]
+    pub keep_bytes: Option<u64>,
+}
+
+/// Where messages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogKind {
+    /// On disk: acknowledged means that it survives a power cut.
+    #[default]
+    Disk,
+    /// In memory: nothing survives the process.
+    Memory,
+}
+
+/// The relay's checked settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The registry as `HOST:PORT`. Default 127.0.0.1:7400.
+    pub registry: String,
+    /// Folder of the log, the relay's id and the registry's key; `None`: a new id at every start, which a disk log
+    /// does not allow. Default `/var/lib/gaung/relay`.
+    pub data: Option<PathBuf>,
+    /// Default disk.
+    pub log: LogKind,
+    /// What others should use to reach the relay; empty (default): the registry's host.
+    pub advertise: String,
+    /// gRPC. Default 0.0.0.0:7401.
+    pub grpc_listen: SocketAddr,
+    /// UDP of the data plane. Default 7402.
+    pub udp_port: u16,
+    /// Interfaces' names or addresses; empty (default) for every one that fits.
+    pub iface: Vec<String>,
+    /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7491.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Worker threads; 0 (default) for one a core.
+    pub workers: usize,
+    /// Bytes of one group's hot ring; older runs are read from the log. Default 2 MiB.
+    pub ring_bytes: usize,
+    /// Bytes of one group's repair window; what is older is read from the log. Default 4 MiB.
+    pub repair_bytes: usize,
+    /// Bytes of a memory log; the oldest runs go. Default 256 MiB.
+    pub memory_bytes: usize,
+    /// How much a log keeps. Default everything.
+    pub retention: Retention,
+    /// How long calls may take to end at a stop. Default 5 s.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let all = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        Self {
+            registry: format!("127.0.0.1:{}", ports::REGISTRY),
+            data: Some(PathBuf::from("/var/lib/gaung/relay")),
+            log: LogKind::Disk,
+            advertise: String::new(),
+            grpc_listen: all(ports::RELAY),
+            udp_port: ports::RELAY_UDP,
+            iface: Vec::new(),
+            metrics_listen: Some(all(ports::RELAY_METRICS)),
+            workers: 0,
+            ring_bytes: 2 << 20,
+            repair_bytes: DEFAULT_REPAIR_BYTES,
+            memory_bytes: 256 << 20,
+            retention: Retention::default(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl RelayArgs {
+    /// Checks everything and notes every fault.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with all faults.
+    pub fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        common.check(&mut errors);
+        errors.check("--registry", rpc::endpoint(&self.registry));
+        if self.advertise.contains([':', '/', ' ']) {
+            errors.add("--advertise", "must be a host name or address alone, such as 192.168.1.10");
+        }
+        if self.workers > MAX_WORKERS {
+            errors.add("--workers", format!("at most {MAX_WORKERS} worker threads"));
+        }
+        if self.iface.iter().any(String::is_empty) {
+            errors.add("--iface", "must be an interface's name or address; leave it out for every one that fits");
+        }
+        if self.keep.is_some_and(|keep| keep < MIN_KEEP) {
+            errors.add("--keep", "must be at least 1h, the time in which publishers repeat a message");
+        }
+        let ring_bytes = size(&mut errors, "--ring", self.ring);
+        let repair_bytes = size(&mut errors, "--repair", self.repair);
+        let memory_bytes = size(&mut errors, "--memory", self.memory);
+        let max_age_ms = self.keep.map(|keep| keep.as_millis() as u64);
+        let metrics = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports::RELAY_METRICS);
+        errors.finish(Some(Config {
+            registry: self.registry,
+            data: Some(self.data),
+            log: self.log,
+            advertise: self.advertise,
+            grpc_listen: self.grpc_listen,
+            udp_port: self.udp_port,
+            iface: self.iface,
+            metrics_listen: common.metrics_addr(metrics),
+            workers: self.workers,
+            ring_bytes,
+            repair_bytes,
+            memory_bytes,
+            retention: Retention { max_age_ms, max_bytes: self.keep_bytes },
+            drain: common.drain,
+        }))
+    }
+}
+
+const MAX_WORKERS: usize = 256;
+const MIN_KEEP: Duration = Duration::from_secs(3600);
+const MIN_SIZE: u64 = 64 * 1024;
+const MAX_SIZE: u64 = 1 << 40;
+
+fn size(errors: &mut ConfigErrors, flag: &str, bytes: u64) -> usize {
+    if !(MIN_SIZE..=MAX_SIZE).contains(&bytes) {
+        errors.add(flag, "must be from 64KiB to 1TiB");
+    }
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        common: CommonArgs,
+        #[command(flatten)]
+        relay: RelayArgs,
+    }
+
+    fn check(flags: &[&str]) -> Result<Config, String> {
+        let program = Program::try_parse_from([&["multicast-relay"], flags].concat()).map_err(|e| e.to_string())?;
+        program.relay.check(&program.common).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_flags_defaults_are_the_configs() {
+        assert_eq!(format!("{:?}", check(&[]).unwrap()), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn all_faults_are_told() {
+        let flags = ["--registry", "x", "--advertise", "a:1", "--ring", "1", "--keep", "1m", "--workers", "9999"];
+        let text = check(&flags).unwrap_err();
+        for flag in ["--registry", "--advertise", "--ring", "--keep", "--workers"] {
+            assert!(text.contains(flag), "{text}");
+        }
+    }
+
+    #[test]
+    fn interfaces_may_be_several() {
+        assert_eq!(check(&["--iface", "lo", "--iface", "eth0"]).unwrap().iface, ["lo", "eth0"]);
+        assert_eq!(check(&["--iface", "lo,eth0"]).unwrap().iface, ["lo", "eth0"]);
+    }
+
+    #[test]
+    fn shipped_example_parses() {
+        let example = include_str!("../../../deploy/env/multicast-relay.env");
+        let command = Program::command();
+        let settings = example.lines().map(|line| line.trim_start_matches('#')).filter_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.starts_with("GAUNG_").then_some((name, value))
+        });
+        let flags: Vec<String> = settings
+            .flat_map(|(name, value)| {
+                let of_name = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == name);
+                let arg = command.get_arguments().find(of_name).unwrap_or_else(|| panic!("{name} is no setting"));
+                [format!("--{}", arg.get_long().unwrap()), value.to_owned()]
+            })
+            .collect();
+        assert!(flags.len() > 20);
+        check(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    }
+}

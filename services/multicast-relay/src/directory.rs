@@ -1,0 +1,120 @@
+//! Which groups there are, and how each can be reached: what gRPC calls and workers share.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use gaung_engine::{HotRing, Identity, Read};
+use gaung_net::driver::CommandSender;
+use gaung_proto::{GroupId, Seq, run::Run};
+use tokio::sync::watch;
+
+use crate::{group::GroupConfig, worker::Command};
+
+/// All groups of this relay.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    groups: RwLock<HashMap<GroupId, watch::Sender<Phase>>>,
+}
+
+/// Where a group is in its life.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// Its log is being opened, or could not be and will be tried again.
+    Unavailable,
+    /// Its messages are taken.
+    Serving(Arc<Serving>),
+    /// Its log is not the one that the registry knows; the name is for the message that says what to do.
+    Refused { name: String },
+    /// Gone for ever.
+    Deleted,
+}
+
+/// One opening of a group's log.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) config: GroupConfig,
+    pub(crate) identity: Identity,
+    pub(crate) worker: CommandSender<Command>,
+    pub(crate) feed: Feed,
+}
+
+/// The newest runs of one opening, and a bell for those who wait for more.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    ring: Mutex<HotRing>,
+    head: watch::Sender<Seq>,
+}
+
+impl Directory {
+    /// Where the group is now; `None` if it is not known.
+    pub(crate) fn phase(&self, group: GroupId) -> Option<Phase> {
+        self.read().get(&group).map(|phase| phase.borrow().clone())
+    }
+
+    /// The same, and every change from now on.
+    pub(crate) fn watch(&self, group: GroupId) -> Option<watch::Receiver<Phase>> {
+        self.read().get(&group).map(watch::Sender::subscribe)
+    }
+
+    pub(crate) fn set(&self, group: GroupId, phase: Phase) {
+        if let Some(known) = self.read().get(&group) {
+            known.send_replace(phase);
+            return;
+        }
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        groups.entry(group).or_insert_with(|| watch::Sender::new(Phase::Unavailable)).send_replace(phase);
+    }
+
+    /// Tells those who watch that it is gone, and forgets it.
+    pub(crate) fn remove(&self, group: GroupId) {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(phase) = groups.remove(&group) {
+            phase.send_replace(Phase::Deleted);
+        }
+    }
+
+    /// The openings that take messages now.
+    pub(crate) fn serving(&self) -> Vec<Arc<Serving>> {
+        let groups = self.read();
+        let serving = groups.values().filter_map(|phase| match &*phase.borrow() {
+            Phase::Serving(serving) => Some(Arc::clone(serving)),
+            Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => None,
+        });
+        serving.collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<GroupId, watch::Sender<Phase>>> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Feed {
+    /// Empty, behind `head`.
+    pub(crate) fn new(head: Seq, budget_bytes: usize) -> Self {
+        let mut ring = HotRing::new(budget_bytes);
+        ring.clear_to(head.next());
+        Self { ring: Mutex::new(ring), head: watch::Sender::new(head) }
+    }
+
+    /// Adds a run that is in the log, and rings.
+    pub(crate) fn push(&self, run: Run) {
+        let head = run.last_seq();
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+        self.head.send_replace(head);
+    }
+
+    pub(crate) fn read_from(&self, seq: Seq, budget_bytes: usize) -> Read {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).read_from(seq, budget_bytes)
+    }
+
+    pub(crate) fn head(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    /// Changes with every run.
+    pub(crate) fn heads(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+}

@@ -1,0 +1,96 @@
+//! A group as the registry describes it, checked.
+
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use gaung_proto::{
+    Generation, GroupAddr, GroupId, GroupTag, LogId, RelayId,
+    pb::registry::{self as pb, Format},
+};
+use prost::Message as _;
+
+/// What the relay needs to know of a group; kept beside its log in the registry's own encoding.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GroupConfig {
+    pub(crate) id: GroupId,
+    /// For messages to people; never above debug in logs.
+    pub(crate) name: String,
+    pub(crate) lane: GroupLane,
+    pub(crate) private: bool,
+    pub(crate) addr: GroupAddr,
+    pub(crate) generation: Generation,
+    pub(crate) log: LogId,
+    pub(crate) relay: RelayId,
+    pub(crate) ttl: u8,
+    source: pb::Group,
+}
+
+/// How a group's messages leave the relay by multicast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupLane {
+    /// Datagrams of the protocol, repaired.
+    Proto,
+    /// The bare text.
+    Text,
+    /// Not at all: a private group before datagrams are encrypted.
+    Closed,
+}
+
+/// The registry described a group in a way that cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the registry's description of a group has a bad {0}")]
+pub(crate) struct GroupConfigError(&'static str);
+
+impl GroupConfig {
+    /// The config that was kept beside a log.
+    pub(crate) fn from_stored(bytes: &Bytes) -> Result<Self, GroupConfigError> {
+        let group = pb::Group::decode(bytes.clone()).map_err(|_| GroupConfigError("encoding"))?;
+        Self::try_from(group)
+    }
+
+    /// To be kept beside the log.
+    pub(crate) fn to_stored(&self) -> Bytes {
+        self.source.encode_to_vec().into()
+    }
+
+    /// The same group with another log.
+    pub(crate) fn with_log(&self, log: LogId) -> Self {
+        let source = pb::Group { log_id: log.0, ..self.source.clone() };
+        Self { log, source, ..self.clone() }
+    }
+
+    pub(crate) fn tag(&self) -> GroupTag {
+        GroupTag::of(self.id, self.generation, self.log)
+    }
+}
+
+impl TryFrom<pb::Group> for GroupConfig {
+    type Error = GroupConfigError;
+
+    fn try_from(group: pb::Group) -> Result<Self, GroupConfigError> {
+        let bad = GroupConfigError;
+        let ip: Ipv4Addr = group.address.parse().map_err(|_| bad("address"))?;
+        let port = u16::try_from(group.port).map_err(|_| bad("port"))?;
+        let text = match group.format() {
+            Format::Proto => false,
+            Format::Text => true,
+            Format::Unspecified => return Err(bad("format")),
+        };
+        Ok(Self {
+            id: GroupId::try_from(&group.id[..]).map_err(|_| bad("id"))?,
+            name: group.name.clone(),
+            lane: match (group.private, text) {
+                (true, _) => GroupLane::Closed,
+                (false, true) => GroupLane::Text,
+                (false, false) => GroupLane::Proto,
+            },
+            private: group.private,
+            addr: GroupAddr::new(ip, port).map_err(|_| bad("address"))?,
+            generation: Generation(group.generation),
+            log: LogId(group.log_id),
+            relay: RelayId::try_from(&group.relay_id[..]).map_err(|_| bad("relay id"))?,
+            ttl: u8::try_from(group.ttl).ok().filter(|&ttl| ttl > 0).ok_or(bad("ttl"))?,
+            source: group,
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! What the relay remembers of itself: its id, and the registry's public key.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use gaung_proto::RelayId;
+use rand::Rng as _;
+
+/// The small files of the data folder; without a folder nothing is kept.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    folder: Option<PathBuf>,
+    pub(crate) relay: RelayId,
+}
+
+/// The folder cannot hold the relay's id.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    /// No permission, no space, no such folder.
+    #[error("data folder {path} cannot be used: {source}; mend it, or choose another one with --data")]
+    Io { path: PathBuf, source: io::Error },
+    /// Somebody wrote something else there.
+    #[error("{path} does not hold a relay's id; put the file back from a copy, or choose another folder with --data")]
+    Damaged { path: PathBuf },
+}
+
+const ID_FILE: &str = "relay-id";
+const KEY_FILE: &str = "registry-key";
+
+impl Identity {
+    /// The id in `folder`, made at the first start; a random one for this process without a folder.
+    pub(crate) fn load(folder: Option<&Path>) -> Result<Self, IdentityError> {
+        let Some(folder) = folder else { return Ok(Self { folder: None, relay: random_id() }) };
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| IdentityError::Io { path, source }
+        };
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        let path = folder.join(ID_FILE);
+        let relay = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| IdentityError::Damaged { path })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let relay = random_id();
+                write(folder, ID_FILE, format!("{relay}\n").as_bytes()).map_err(failed(folder))?;
+                relay
+            }
+            Err(error) => return Err(failed(&path)(error)),
+        };
+        Ok(Self { folder: Some(folder.to_owned()), relay })
+    }
+
+    /// The key that tickets were signed with when a registry was last heard.
+    pub(crate) fn registry_key(&self) -> Option<[u8; 32]> {
+        let bytes = fs::read(self.folder.as_ref()?.join(KEY_FILE)).ok()?;
+        bytes.try_into().ok()
+    }
+
+    /// Keeps the key for a start without the registry.
+    pub(crate) fn keep_registry_key(&self, key: [u8; 32]) -> io::Result<()> {
+        match &self.folder {
+            Some(folder) if self.registry_key() != Some(key) => write(folder, KEY_FILE, &key),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn random_id() -> RelayId {
+    RelayId(rand::rng().random())
+}
+
+/// Whole or not at all, also after a power cut.
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let draft = folder.join(format!("{name}.new"));
+    let mut file = File::create(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, folder.join(name))?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_id_stays_and_the_key_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let first = Identity::load(Some(&path)).unwrap();
+        assert_eq!(first.registry_key(), None);
+        first.keep_registry_key([7; 32]).unwrap();
+        let second = Identity::load(Some(&path)).unwrap();
+        assert_eq!((second.relay, second.registry_key()), (first.relay, Some([7; 32])));
+        assert_ne!(Identity::load(None).unwrap().relay, Identity::load(None).unwrap().relay);
+    }
+
+    #[test]
+    fn a_bad_folder_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(ID_FILE), "nonsense").unwrap();
+        let error = Identity::load(Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains("--data"), "{error}");
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(Identity::load(Some(&file)).unwrap_err(), IdentityError::Io { .. }));
+    }
+}

@@ -1,0 +1,150 @@
+//! The one thread that receives what members and clients send to the relay, and hands it to the worker of its group.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+use gaung_engine::{Cookies, Destination, Transmit};
+use gaung_net::{
+    SenderAddr, SocketError,
+    driver::{CommandSender, Drive, SocketChange, SocketId},
+    interface::Link,
+};
+use gaung_proto::{
+    ClientId, ClientSeq, GroupId, GroupTag, Pkt, Seq,
+    body::{Puback, Publish, PublishOutcome},
+    datagram::{Header, PacketType},
+};
+
+use crate::{
+    metrics::Figures,
+    worker::{Command, Datagram},
+};
+
+/// Where datagrams of a tag go.
+#[derive(Debug)]
+pub(crate) enum RouteChange {
+    Add {
+        tag: GroupTag,
+        group: GroupId,
+        worker: CommandSender<Command>,
+    },
+    /// Of `group` alone, should the tag have passed to another.
+    Remove {
+        tag: GroupTag,
+        group: GroupId,
+    },
+}
+
+/// Reads headers, and nothing more of what it hands on.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    routes: HashMap<GroupTag, (GroupId, CommandSender<Command>)>,
+    own: Vec<SocketAddrV4>,
+    cookies: Cookies,
+    figures: Figures,
+    answers: VecDeque<Transmit>,
+    next_pkt: u32,
+}
+
+/// Answers to PUBLISH for groups that are not here; more are dropped.
+const MAX_ANSWERS: usize = 256;
+
+impl Ingress {
+    /// `own`: the addresses of the sockets by their number.
+    pub(crate) fn new(own: Vec<SocketAddrV4>, cookies: Cookies, figures: Figures) -> Self {
+        let next_pkt = Pkt::FIRST_OTHER.0;
+        Self { routes: HashMap::new(), own, cookies, figures, answers: VecDeque::new(), next_pkt }
+    }
+
+    fn hand_on(&mut self, from: SocketAddrV4, own: Option<Ipv4Addr>, header: Header, body: &[u8]) {
+        let Some((group, worker)) = self.routes.get(&header.tag) else {
+            return self.answer_unknown(from, own, &header, body);
+        };
+        let body = Bytes::copy_from_slice(body);
+        let datagram = Datagram { group: *group, from, own, header, body };
+        if worker.send(Command::Datagram(datagram)).is_err() {
+            self.figures.datagrams_dropped.inc();
+        }
+    }
+
+    /// A publisher learns that its group is not here; an answer is shorter than what it answers.
+    fn answer_unknown(&mut self, from: SocketAddrV4, own: Option<Ipv4Addr>, header: &Header, body: &[u8]) {
+        self.figures.datagrams_ignored.inc();
+        if header.packet_type != PacketType::Publish || self.answers.len() >= MAX_ANSWERS {
+            return;
+        }
+        let Ok(publish) = Publish::decode(body) else { return };
+        let puback = Puback {
+            client: ClientId::from(publish.sender),
+            client_seq: ClientSeq(header.seq.0),
+            cookie: self.cookies.of(from),
+            outcome: PublishOutcome::NotFound,
+        };
+        let mut body = BytesMut::new();
+        puback.write(&mut body);
+        let pkt = Pkt(self.next_pkt);
+        self.next_pkt = self.next_pkt.checked_add(1).unwrap_or(Pkt::FIRST_OTHER.0);
+        let header = Header { packet_type: PacketType::Puback, flags: 0, pkt, seq: Seq::ZERO, ..*header };
+        let destination = Destination::Unicast { peer: from, from: own };
+        self.answers.push_back(Transmit { destination, payload: header.encode(&body), ttl: 1 });
+    }
+}
+
+impl Drive for Ingress {
+    type Command = RouteChange;
+
+    fn handle_command(&mut self, _now: Instant, command: RouteChange) {
+        match command {
+            RouteChange::Add { tag, group, worker } => {
+                self.routes.insert(tag, (group, worker));
+            }
+            RouteChange::Remove { tag, group } => {
+                if self.routes.get(&tag).is_some_and(|(known, _)| *known == group) {
+                    self.routes.remove(&tag);
+                }
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, _now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
+        let own = self.own.get(socket.0 as usize).map(|addr| *addr.ip());
+        let Ok((header, body)) = Header::decode(bytes) else {
+            self.figures.datagrams_ignored.inc();
+            return;
+        };
+        match header.packet_type {
+            PacketType::Nak | PacketType::Status | PacketType::Probe | PacketType::Publish => {
+                self.hand_on(from.0, own, header, body);
+            }
+            PacketType::Data
+            | PacketType::Heartbeat
+            | PacketType::Ncf
+            | PacketType::Parity
+            | PacketType::Migrate
+            | PacketType::Puback
+            | PacketType::Broadcast => {
+                self.figures.datagrams_ignored.inc();
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    fn handle_socket(&mut self, _now: Instant, _socket: SocketId, _outcome: Result<Vec<Link>, SocketError>) {}
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.answers.pop_front()
+    }
+
+    fn poll_socket_change(&mut self) -> Option<SocketChange> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}

@@ -1,0 +1,446 @@
+//! The keeper: opens, ends and reopens groups as the registry, the log and the disk demand; one change at a time.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use gaung_engine::{DEFAULT_WINDOW_BYTES, Identity};
+use gaung_log::{Log, OpenError, Retention};
+use gaung_net::driver::CommandSender;
+use gaung_proto::{Epoch, GroupId, LogId, RelayId, Seq};
+use rand::Rng as _;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    clock,
+    directory::{Directory, Feed, Phase, Serving},
+    group::GroupConfig,
+    ingress::RouteChange,
+    opening::{self, NotReady, Ready},
+    registry::{Refusal, RegistryLink, Report},
+    trouble::Trouble,
+    worker::{Attach, Command, worker_of},
+};
+
+/// What the keeper is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// These are all groups of this relay.
+    Snapshot(Vec<GroupConfig>),
+    /// A new or changed group.
+    Upsert(GroupConfig),
+    /// A group is gone for ever.
+    Delete(GroupId),
+    /// The registry expects another log of the group.
+    Refuse(Refusal),
+    /// A caller asked for a group that is not known; the answer means that everything was tried.
+    Ask { group: GroupId, done: oneshot::Sender<Asked> },
+}
+
+/// What asking the registry brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The registry answered; what it knows of the group has been applied.
+    Answered,
+    /// It could not be asked.
+    Unreachable,
+}
+
+/// What the keeper works with.
+#[derive(Debug)]
+pub(crate) struct KeeperParts {
+    pub(crate) relay: RelayId,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) workers: Vec<CommandSender<Command>>,
+    pub(crate) ingress: CommandSender<RouteChange>,
+    pub(crate) registry: Arc<RegistryLink>,
+    pub(crate) trouble: Arc<Trouble>,
+    pub(crate) ring_bytes: usize,
+    pub(crate) retention: Retention,
+}
+
+/// Owns what is known of every group.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    parts: KeeperParts,
+    known: HashMap<GroupId, Known>,
+    /// A whole snapshot was applied: a group that comes after it has just been made.
+    synced: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    config: GroupConfig,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Serving(Arc<Serving>),
+    /// To be opened at the next tick.
+    Waiting,
+    Refused,
+}
+
+/// Groups that could not be opened are tried again so often; also the least time between two openings after a failed
+/// append.
+const RETRY: Duration = Duration::from_millis(250);
+/// Deleted logs are dropped and retention kept so often.
+const UPKEEP: Duration = Duration::from_secs(60);
+
+impl Keeper {
+    pub(crate) fn new(parts: KeeperParts) -> Self {
+        Self { parts, known: HashMap::new(), synced: false }
+    }
+
+    /// Opens what the store holds, so that groups are served without the registry.
+    pub(crate) async fn open_stored(&mut self) {
+        let stored = self.parts.log.groups();
+        let live = stored.iter().filter(|stored| stored.deleted_at_ms.is_none());
+        let configs = live.filter_map(|stored| match GroupConfig::from_stored(&stored.config) {
+            Ok(config) if config.relay == self.parts.relay => Some(config.with_log(stored.position.log)),
+            Ok(_) => None,
+            Err(error) => {
+                warn!(group = %stored.group, %error, "stored group waits for the registry");
+                None
+            }
+        });
+        let configs: Vec<_> = configs.collect();
+        info!(groups = configs.len(), "opening stored groups");
+        self.open(configs).await;
+    }
+
+    /// Runs until `stop`.
+    pub(crate) async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let trouble = Arc::clone(&self.parts.trouble);
+        let mut retry = interval(RETRY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut upkeep = interval(UPKEEP);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(order) = orders.recv() => self.obey(order).await,
+                ended = trouble.next() => {
+                    for (group, epoch) in ended {
+                        self.ended(group, epoch).await;
+                    }
+                }
+                _ = retry.tick() => self.retry().await,
+                _ = upkeep.tick() => self.upkeep().await,
+            }
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Snapshot(configs) => self.snapshot(configs).await,
+            Order::Upsert(config) => self.upsert(config).await,
+            Order::Delete(group) => self.delete(group).await,
+            Order::Refuse(refusal) => self.refuse(refusal).await,
+            Order::Ask { group, done } => {
+                let asked = self.ask(group).await;
+                let _ = done.send(asked);
+            }
+        }
+    }
+
+    async fn snapshot(&mut self, configs: Vec<GroupConfig>) {
+        let there: HashSet<GroupId> = configs.iter().map(|config| config.id).collect();
+        let gone: Vec<GroupId> = self.known.keys().filter(|id| !there.contains(id)).copied().collect();
+        for group in gone {
+            self.delete(group).await;
+        }
+        let (known, new): (Vec<_>, Vec<_>) =
+            configs.into_iter().partition(|config| self.known.contains_key(&config.id));
+        for config in known {
+            self.upsert(config).await;
+        }
+        let new = new.into_iter().map(|config| self.first_log(config)).collect();
+        self.open(new).await;
+        self.synced = true;
+    }
+
+    async fn upsert(&mut self, config: GroupConfig) {
+        let Some(known) = self.known.get(&config.id) else {
+            let config = self.first_log(config);
+            self.open(vec![config]).await;
+            return;
+        };
+        if known.config.log != config.log {
+            self.change_log(config).await;
+        } else if known.config != config {
+            let refused = matches!(known.state, State::Refused);
+            self.end(config.id).await;
+            if refused {
+                self.set_refused(config);
+            } else {
+                self.open(vec![config]).await;
+            }
+        }
+    }
+
+    /// The registry names another log than ours: it was reset, or it does not know ours yet, or ours is not the one
+    /// that it remembers.
+    async fn change_log(&mut self, config: GroupConfig) {
+        let id = config.id;
+        let stored = self.parts.log.position(id);
+        let Some(position) = stored else {
+            self.end(id).await;
+            self.open(vec![config]).await;
+            return;
+        };
+        match self.verdict(&config, position.log, position.head).await {
+            LogVerdict::Keep => debug!(group = %id, "the registry took over this relay's log id"),
+            LogVerdict::Unknown => {}
+            LogVerdict::Begin => {
+                self.end(id).await;
+                self.begin_anew(config).await;
+            }
+            LogVerdict::Refuse => {
+                self.end(id).await;
+                self.set_refused(config);
+            }
+        }
+    }
+
+    async fn verdict(&self, wanted: &GroupConfig, log: LogId, head: Seq) -> LogVerdict {
+        if wanted.log == log {
+            return LogVerdict::Keep;
+        }
+        let report = Report { group: wanted.id, log, head };
+        match self.parts.registry.report(&[report]).await {
+            Err(status) => {
+                debug!(group = %wanted.id, reason = status.message(), "cannot ask about a group's log");
+                LogVerdict::Unknown
+            }
+            Ok(refusals) => match refusals.first() {
+                None => LogVerdict::Keep,
+                Some(refusal) if refusal.expected_log == wanted.log && refusal.expected_head == Seq::ZERO => {
+                    LogVerdict::Begin
+                }
+                Some(_) => LogVerdict::Refuse,
+            },
+        }
+    }
+
+    /// A memory log that finds a group at its start has lost what was in it, and must not go on under the old log id.
+    fn first_log(&self, config: GroupConfig) -> GroupConfig {
+        if self.parts.log.durable() || self.synced {
+            return config;
+        }
+        config.with_log(LogId(rand::rng().random()))
+    }
+
+    async fn open(&mut self, configs: Vec<GroupConfig>) {
+        if configs.is_empty() {
+            return;
+        }
+        for config in &configs {
+            self.parts.directory.set(config.id, Phase::Unavailable);
+        }
+        let log = Arc::clone(&self.parts.log);
+        let opened = spawn_blocking(move || opening::open_all(&*log, configs, DEFAULT_WINDOW_BYTES)).await;
+        for (config, outcome) in opened.expect("opening does not panic") {
+            self.opened(config, outcome).await;
+        }
+    }
+
+    async fn opened(&mut self, config: GroupConfig, outcome: Result<Ready, NotReady>) {
+        let group = config.id;
+        match outcome {
+            Ok(ready) => self.serve(ready).await,
+            Err(NotReady::Open(OpenError::OtherLog { stored })) => {
+                let head = self.parts.log.position(group).map_or(Seq::ZERO, |position| position.head);
+                match self.verdict(&config, stored, head).await {
+                    LogVerdict::Keep => Box::pin(self.open(vec![config.with_log(stored)])).await,
+                    LogVerdict::Begin => self.begin_anew(config).await,
+                    LogVerdict::Refuse => self.set_refused(config),
+                    LogVerdict::Unknown => self.set_waiting(config),
+                }
+            }
+            Err(NotReady::TailLost { head }) => {
+                error!(%group, %head, "acknowledged messages were lost with a damaged file; `gaung group reset` starts anew");
+                self.set_refused(config);
+            }
+            Err(NotReady::Open(OpenError::Deleted)) => self.parts.directory.remove(group),
+            Err(
+                error @ (NotReady::Open(OpenError::NoSuchLog | OpenError::Io(_))
+                | NotReady::Read(_)
+                | NotReady::Write(_)),
+            ) => {
+                debug!(%group, %error, "group cannot be opened; will be tried again");
+                self.set_waiting(config);
+            }
+        }
+    }
+
+    async fn begin_anew(&mut self, config: GroupConfig) {
+        let log = Arc::clone(&self.parts.log);
+        let wanted = config.clone();
+        let outcome = spawn_blocking(move || opening::reset(&*log, &wanted, DEFAULT_WINDOW_BYTES)).await;
+        match outcome.expect("a reset does not panic") {
+            Ok(ready) => {
+                info!(group = %config.id, "log begun anew");
+                self.serve(ready).await;
+            }
+            Err(error) => {
+                warn!(group = %config.id, %error, "reset failed; will be tried again");
+                self.set_waiting(config);
+            }
+        }
+    }
+
+    async fn serve(&mut self, ready: Ready) {
+        let Ready { config, opened, windows } = ready;
+        let group = config.id;
+        let worker = self.parts.workers[worker_of(group, self.parts.workers.len())].clone();
+        let serving = Arc::new(Serving {
+            identity: Identity { group, log: opened.log, epoch: opened.epoch },
+            worker: worker.clone(),
+            feed: Feed::new(opened.head, self.parts.ring_bytes),
+            config: config.clone(),
+        });
+        debug!(%group, epoch = %opened.epoch, head = %opened.head, "group opened");
+        let attach = Attach { serving: Arc::clone(&serving), opened, windows };
+        let route = RouteChange::Add { tag: config.tag(), group, worker: worker.clone() };
+        let attached = worker.send_wait(Command::Attach(Box::new(attach))).await.is_ok();
+        if !attached || self.parts.ingress.send_wait(route).await.is_err() {
+            // Only while stopping.
+            return;
+        }
+        self.parts.directory.set(group, Phase::Serving(Arc::clone(&serving)));
+        self.known.insert(group, Known { config, state: State::Serving(serving) });
+    }
+
+    /// Takes no more messages of the group; what waits is refused.
+    async fn end(&mut self, group: GroupId) {
+        self.parts.directory.set(group, Phase::Unavailable);
+        let Some(known) = self.known.get_mut(&group) else { return };
+        let State::Serving(serving) = std::mem::replace(&mut known.state, State::Waiting) else { return };
+        let route = RouteChange::Remove { tag: serving.config.tag(), group };
+        let _ = self.parts.ingress.send_wait(route).await;
+        let (done, ended) = oneshot::channel();
+        if serving.worker.send_wait(Command::Detach { group, done }).await.is_ok() {
+            let _ = ended.await;
+        }
+    }
+
+    /// A worker gave up an opening.
+    async fn ended(&mut self, group: GroupId, epoch: Epoch) {
+        let current = self.known.get(&group).is_some_and(|known| match &known.state {
+            State::Serving(serving) => serving.identity.epoch == epoch,
+            State::Waiting | State::Refused => false,
+        });
+        if current {
+            warn!(%group, "group is not available and will be opened anew");
+            self.end(group).await;
+        }
+    }
+
+    async fn delete(&mut self, group: GroupId) {
+        if !self.known.contains_key(&group) {
+            return;
+        }
+        self.end(group).await;
+        self.known.remove(&group);
+        self.parts.directory.remove(group);
+        info!(%group, "group deleted");
+        let log = Arc::clone(&self.parts.log);
+        let deleted = spawn_blocking(move || log.delete_group(group, clock::unix_ms() as u64)).await;
+        if let Err(error) = deleted.expect("marking as deleted does not panic") {
+            warn!(%group, %error, "deleted group could not be marked; its log stays until the next start");
+        }
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) {
+        let Some(known) = self.known.get(&refusal.group) else { return };
+        let State::Serving(serving) = &known.state else { return };
+        if refusal.expected_log != serving.identity.log && refusal.expected_head == Seq::ZERO {
+            let config = known.config.with_log(refusal.expected_log);
+            self.change_log(config).await;
+            return;
+        }
+        if refusal.expected_log == serving.identity.log && refusal.expected_head <= serving.feed.head() {
+            return;
+        }
+        let config = known.config.clone();
+        error!(
+            group = %refusal.group,
+            expected_head = %refusal.expected_head,
+            "the registry remembers another or a longer log of this group; refused until `gaung group reset`"
+        );
+        self.end(refusal.group).await;
+        self.set_refused(config);
+    }
+
+    async fn ask(&mut self, group: GroupId) -> Asked {
+        if self.known.contains_key(&group) {
+            return Asked::Answered;
+        }
+        match self.parts.registry.group(group).await {
+            Ok(Some(config)) => {
+                self.upsert(config).await;
+                Asked::Answered
+            }
+            Ok(None) => Asked::Answered,
+            Err(_) => Asked::Unreachable,
+        }
+    }
+
+    async fn retry(&mut self) {
+        let waiting = self.known.values().filter(|known| matches!(known.state, State::Waiting));
+        let configs: Vec<_> = waiting.map(|known| known.config.clone()).collect();
+        self.open(configs).await;
+    }
+
+    async fn upkeep(&mut self) {
+        let log = Arc::clone(&self.parts.log);
+        let keep = self.parts.retention;
+        let now_ms = clock::unix_ms() as u64;
+        let outcome = spawn_blocking(move || log.purge(now_ms).and_then(|_| log.retain(keep, now_ms))).await;
+        if let Err(error) = outcome.expect("upkeep does not panic") {
+            warn!(%error, "old messages could not be dropped");
+        }
+        for serving in self.parts.directory.serving() {
+            let group = serving.identity.group;
+            if let Some(position) = self.parts.log.position(group) {
+                let _ = serving.worker.send(Command::Oldest { group, oldest: position.oldest });
+            }
+        }
+    }
+
+    fn set_refused(&mut self, config: GroupConfig) {
+        self.parts.directory.set(config.id, Phase::Refused { name: config.name.clone() });
+        self.known.insert(config.id, Known { config, state: State::Refused });
+    }
+
+    fn set_waiting(&mut self, config: GroupConfig) {
+        self.parts.directory.set(config.id, Phase::Unavailable);
+        self.known.insert(config.id, Known { config, state: State::Waiting });
+    }
+}
+
+/// What the registry thinks of the stored log where it names another.
+enum LogVerdict {
+    /// Go on with the stored one.
+    Keep,
+    /// Begin the one that the registry names.
+    Begin,
+    /// Messages would be lost without a word.
+    Refuse,
+    /// The registry could not be asked.
+    Unknown,
+}

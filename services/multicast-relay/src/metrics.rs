@@ -1,0 +1,152 @@
+//! What the relay counts. Base units; no group, user or message in a label.
+
+use std::{sync::Arc, time::Duration};
+
+use gaung_engine::SenderStats;
+use gaung_net::driver::{Counters, SendFailure};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+        histogram::Histogram,
+    },
+};
+use service_kit::metrics::Metrics;
+
+/// The relay's figures; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    pub(crate) messages: Counter,
+    pub(crate) message_bytes: Counter,
+    pub(crate) requests_refused: Counter,
+    pub(crate) runs: Counter,
+    pub(crate) append_seconds: Histogram,
+    pub(crate) append_failures: Counter,
+    pub(crate) groups: Gauge,
+    pub(crate) follows: Gauge,
+    pub(crate) datagrams_ignored: Counter,
+    pub(crate) datagrams_dropped: Counter,
+    pub(crate) text_datagrams: Counter,
+    sent: Family<Kind, Counter>,
+    naks: Counter,
+    asks_suppressed: Counter,
+    asks_refused: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// From 0.1 ms, a memory log, to 6.5 s, a dying disk.
+fn append_buckets() -> impl Iterator<Item = f64> {
+    (0..17).map(|n| 0.0001 * f64::from(1u32 << n))
+}
+
+impl Figures {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let figures = Self {
+            messages: Counter::default(),
+            message_bytes: Counter::default(),
+            requests_refused: Counter::default(),
+            runs: Counter::default(),
+            append_seconds: Histogram::new(append_buckets()),
+            append_failures: Counter::default(),
+            groups: Gauge::default(),
+            follows: Gauge::default(),
+            datagrams_ignored: Counter::default(),
+            datagrams_dropped: Counter::default(),
+            text_datagrams: Counter::default(),
+            sent: Family::default(),
+            naks: Counter::default(),
+            asks_suppressed: Counter::default(),
+            asks_refused: Counter::default(),
+        };
+        metrics.register(|registry| {
+            let r = registry.sub_registry_with_prefix("relay");
+            r.register("messages", "Messages made durable", figures.messages.clone());
+            r.register("message_payload_bytes", "Payload of messages made durable", figures.message_bytes.clone());
+            r.register("publish_refused", "Publish requests refused", figures.requests_refused.clone());
+            r.register("runs", "Runs made durable", figures.runs.clone());
+            r.register(
+                "append_seconds",
+                "From handing runs to the log to their durability",
+                figures.append_seconds.clone(),
+            );
+            r.register("append_failures", "Appends that failed", figures.append_failures.clone());
+            r.register("groups", "Groups that take messages", figures.groups.clone());
+            r.register("follows", "Groups followed over gRPC", figures.follows.clone());
+            r.register(
+                "datagrams_ignored",
+                "Datagrams received that were malformed or foreign",
+                figures.datagrams_ignored.clone(),
+            );
+            r.register(
+                "datagrams_dropped",
+                "Datagrams dropped because a queue was full",
+                figures.datagrams_dropped.clone(),
+            );
+            r.register("text_datagrams_received", "Datagrams logged from text groups", figures.text_datagrams.clone());
+            r.register("datagrams_sent", "Datagrams by what they were for", figures.sent.clone());
+            r.register("naks_received", "NAKs", figures.naks.clone());
+            r.register("repair_asks_suppressed", "Asks for what was being repaired", figures.asks_suppressed.clone());
+            r.register("repair_asks_refused", "Asks over a limit", figures.asks_refused.clone());
+        });
+        figures
+    }
+
+    /// Adds what a sender did between two of its counts.
+    pub(crate) fn count_sender(&self, before: &SenderStats, after: &SenderStats) {
+        let sent = |kind, before: u64, after: u64| {
+            if after > before {
+                self.sent.get_or_create(&Kind { kind }).inc_by(after - before);
+            }
+        };
+        sent("data", before.data, after.data);
+        sent("repair_multicast", before.repairs_multicast, after.repairs_multicast);
+        sent("repair_unicast", before.repairs_unicast, after.repairs_unicast);
+        sent("ncf", before.ncfs, after.ncfs);
+        sent("heartbeat", before.heartbeats, after.heartbeats);
+        self.naks.inc_by(after.naks - before.naks);
+        self.asks_suppressed.inc_by(after.asks_suppressed - before.asks_suppressed);
+        self.asks_refused.inc_by(after.asks_refused - before.asks_refused);
+        self.datagrams_ignored.inc_by(after.ignored - before.ignored);
+    }
+
+    pub(crate) fn observe_append(&self, took: Duration) {
+        self.append_seconds.observe(took.as_secs_f64());
+    }
+}
+
+/// The drivers' own counters, read when asked for.
+#[derive(Debug)]
+pub(crate) struct DriverFigures(pub(crate) Vec<Arc<Counters>>);
+
+impl Collector for DriverFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let sum = |read: &dyn Fn(&Counters) -> u64| self.0.iter().map(|counters| read(counters)).sum::<u64>();
+        let totals: [(&str, &str, u64); 5] = [
+            ("relay_udp_sent_datagrams", "UDP datagrams sent", sum(&Counters::sent_datagrams)),
+            ("relay_udp_sent_bytes", "UDP payload sent", sum(&Counters::sent_bytes)),
+            ("relay_udp_received_datagrams", "UDP datagrams received", sum(&Counters::received_datagrams)),
+            ("relay_udp_received_bytes", "UDP payload received", sum(&Counters::received_bytes)),
+            ("relay_udp_sends_blocked", "Times that a socket was full", sum(&Counters::sends_blocked)),
+        ];
+        for (name, help, value) in totals {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let failures: u64 =
+            SendFailure::ALL.into_iter().map(|kind| sum(&|counters| counters.send_failures(kind))).sum();
+        let counter = ConstCounter::new(failures);
+        counter.encode(encoder.encode_descriptor(
+            "relay_udp_send_failures",
+            "Datagrams that could not be sent",
+            None,
+            counter.metric_type(),
+        )?)
+    }
+}

@@ -1,0 +1,142 @@
+//! The relay's gRPC calls.
+
+mod error;
+mod follow;
+mod publish;
+mod read;
+
+use std::sync::Arc;
+
+use gaung_log::Log;
+use gaung_proto::{
+    GroupId,
+    pb::relay::{
+        FollowRequest, FollowResponse, GetLogRequest, GetLogResponse, MemberStatus, PublishRequest, PublishResponse,
+        PublishStreamRequest, PublishStreamResponse, ReadRequest, ReadResponse, relay_service_server::RelayService,
+    },
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use self::error::CallError;
+use crate::{
+    access::Access,
+    directory::{Directory, Phase, Serving},
+    keeper::{Asked, Order},
+    metrics::Figures,
+    worker::Command,
+};
+
+/// What all calls share; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay(Arc<RelayParts>);
+
+/// Where calls find what they need.
+#[derive(Debug)]
+pub(crate) struct RelayParts {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) figures: Figures,
+    /// KiB of requests that are under way.
+    pub(crate) publish_budget: Arc<Semaphore>,
+    /// Reads of the log under way, each of which may keep a thread waiting for the disk.
+    pub(crate) reads: Arc<Semaphore>,
+}
+
+/// KiB of publish requests under way in all calls; further ones wait.
+pub(crate) const PUBLISH_BUDGET_KIB: usize = 64 * 1024;
+/// Reads of the log at a time; further ones wait.
+pub(crate) const MAX_READS: usize = 64;
+
+impl Relay {
+    pub(crate) fn new(parts: RelayParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The group's opening; asks the registry once for a group that is not known.
+    async fn serving(&self, group: GroupId) -> Result<Arc<Serving>, CallError> {
+        let phase = match self.0.directory.phase(group) {
+            Some(phase) => phase,
+            None => self.ask(group).await?,
+        };
+        match phase {
+            Phase::Serving(serving) => Ok(serving),
+            Phase::Unavailable => Err(CallError::NotReady),
+            Phase::Refused { name } => Err(CallError::Refused { name }),
+            Phase::Deleted => Err(CallError::NoSuchGroup),
+        }
+    }
+
+    async fn ask(&self, group: GroupId) -> Result<Phase, CallError> {
+        let (done, asked) = oneshot::channel();
+        self.0.orders.send(Order::Ask { group, done }).await.map_err(|_| CallError::Stopping)?;
+        match asked.await.map_err(|_| CallError::Stopping)? {
+            Asked::Unreachable => Err(CallError::RegistryAway),
+            Asked::Answered => self.0.directory.phase(group).ok_or(CallError::NoSuchGroup),
+        }
+    }
+
+    async fn get_log_of(&self, request: GetLogRequest) -> Result<GetLogResponse, CallError> {
+        let group = group_id(&request.group_id)?;
+        let serving = self.serving(group).await?;
+        let position = self.0.log.position(group).ok_or(CallError::NotReady)?;
+        let (reply, members) = oneshot::channel();
+        let asked = serving.worker.send_wait(Command::Members { group, reply }).await;
+        asked.map_err(|_| CallError::Stopping)?;
+        let members = members.await.map_err(|_| CallError::Stopping)?;
+        let member = |member: crate::worker::MemberReport| MemberStatus {
+            device_id: member.device.into(),
+            client_id: member.sender.into(),
+            delivered_seq: member.delivered.0,
+            received_datagrams: member.received.into(),
+            lost_datagrams: member.lost.into(),
+            repaired_datagrams: member.repaired.into(),
+            round_trip_us: member.round_trip.map_or(0, |round_trip| round_trip.as_micros() as u32),
+        };
+        Ok(GetLogResponse {
+            log_id: position.log.0,
+            epoch: position.epoch.0,
+            oldest_seq: position.oldest.0,
+            head_seq: position.head.0,
+            durable: self.0.log.durable(),
+            members: members.into_iter().map(member).collect(),
+        })
+    }
+}
+
+fn group_id(bytes: &[u8]) -> Result<GroupId, CallError> {
+    Ok(GroupId::try_from(bytes)?)
+}
+
+#[tonic::async_trait]
+impl RelayService for Relay {
+    type PublishStreamStream = ReceiverStream<Result<PublishStreamResponse, Status>>;
+    type ReadStream = ReceiverStream<Result<ReadResponse, Status>>;
+    type FollowStream = ReceiverStream<Result<FollowResponse, Status>>;
+
+    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
+        Ok(Response::new(publish::publish(self, request.into_inner()).await?))
+    }
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<PublishStreamRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        Ok(Response::new(publish::publish_stream(self.clone(), request.into_inner())))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        Ok(Response::new(read::read(self.clone(), request.into_inner()).await?))
+    }
+
+    async fn follow(&self, request: Request<Streaming<FollowRequest>>) -> Result<Response<Self::FollowStream>, Status> {
+        Ok(Response::new(follow::follow(self.clone(), request.into_inner())))
+    }
+
+    async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<GetLogResponse>, Status> {
+        Ok(Response::new(self.get_log_of(request.into_inner()).await?))
+    }
+}

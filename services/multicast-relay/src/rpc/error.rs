@@ -1,0 +1,119 @@
+//! Every way in which a call can fail, and its gRPC status: the one place where the two meet.
+
+use std::collections::HashMap;
+
+use gaung_engine::{BatchError, RefuseReason};
+use gaung_log::ReadError;
+use gaung_proto::{LogId, Seq, SeqRange, id::IdError, limits::MAX_TEXT_DATAGRAM, pb::relay::PublishRefused};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::access::AccessError;
+
+/// A call that fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("there is no such group here; it was deleted, or belongs to another relay")]
+    NoSuchGroup,
+    #[error("the group is not known here and the registry cannot be reached; try again")]
+    RegistryAway,
+    #[error("the group's log is being opened, or cannot be at the moment; try again")]
+    NotReady,
+    #[error("the relay is stopping; try again")]
+    Stopping,
+    #[error(
+        "this relay's log of the group is not the one that the registry remembers, so messages may be lost; \
+         `gaung group reset {name}` starts a new log"
+    )]
+    Refused { name: String },
+    #[error("the group's log is {current} now; history before it is lost, start at 1")]
+    OtherLog { current: LogId },
+    #[error("messages before {oldest} are no longer kept; read from {oldest}")]
+    Trimmed { oldest: Seq },
+    #[error("messages {missing} lie in a damaged file; read on from {next}", next = missing.last.next())]
+    Damaged { missing: SeqRange },
+    #[error("the log cannot be read at the moment; try again")]
+    Unreadable,
+    #[error(transparent)]
+    BadId(#[from] IdError),
+    #[error("{0}")]
+    BadField(&'static str),
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error(
+        "a text of {0} bytes is over the limit of {MAX_TEXT_DATAGRAM} bytes of this group, whose messages are single datagrams"
+    )]
+    TextTooLong(usize),
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    NotLogged(#[from] RefuseReason),
+}
+
+impl CallError {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoSuchGroup => Code::NotFound,
+            Self::RegistryAway | Self::NotReady | Self::Stopping | Self::Unreadable => Code::Unavailable,
+            Self::Refused { .. } | Self::OtherLog { .. } => Code::FailedPrecondition,
+            Self::Trimmed { .. } => Code::OutOfRange,
+            Self::Damaged { .. } => Code::DataLoss,
+            Self::BadId(_) | Self::BadField(_) | Self::Batch(_) | Self::TextTooLong(_) => Code::InvalidArgument,
+            Self::Access(AccessError::NoKey) => Code::Unavailable,
+            Self::Access(AccessError::NoTicket) => Code::Unauthenticated,
+            Self::Access(AccessError::Ticket(_)) => Code::PermissionDenied,
+            Self::NotLogged(RefuseReason::OutOfWindow(_)) => Code::OutOfRange,
+            Self::NotLogged(RefuseReason::ClientsFull) => Code::ResourceExhausted,
+            Self::NotLogged(RefuseReason::Busy | RefuseReason::Unavailable) => Code::Unavailable,
+        }
+    }
+
+    /// As an answer within a stream.
+    pub(super) fn to_refused(&self) -> PublishRefused {
+        PublishRefused { code: self.code().into(), message: self.to_string() }
+    }
+
+    /// A word for programs, and figures that they may use.
+    fn details(&self) -> Option<ErrorDetails> {
+        let info = |reason: &str, key: &str, value: String| {
+            ErrorDetails::with_error_info(reason, "gaung", HashMap::from([(key.to_owned(), value)]))
+        };
+        match self {
+            Self::Trimmed { oldest } => Some(info("TRIMMED", "oldest_seq", oldest.to_string())),
+            Self::Damaged { missing } => Some(info("DAMAGED", "next_seq", missing.last.next().to_string())),
+            Self::OtherLog { current } => Some(info("OTHER_LOG", "log_id", current.0.to_string())),
+            Self::Refused { name } => Some(info("REFUSED_UNTIL_RESET", "group", name.clone())),
+            Self::Batch(error) => Some(ErrorDetails::with_bad_request_violation("entries", error.to_string())),
+            Self::NoSuchGroup
+            | Self::RegistryAway
+            | Self::NotReady
+            | Self::Stopping
+            | Self::Unreadable
+            | Self::BadId(_)
+            | Self::BadField(_)
+            | Self::TextTooLong(_)
+            | Self::Access(_)
+            | Self::NotLogged(_) => None,
+        }
+    }
+}
+
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Self {
+        match error.details() {
+            Some(details) => Self::with_error_details(error.code(), error.to_string(), details),
+            None => Self::new(error.code(), error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for CallError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Trimmed { oldest } => Self::Trimmed { oldest },
+            ReadError::Damaged { missing } => Self::Damaged { missing },
+            ReadError::NoSuchLog => Self::NotReady,
+            ReadError::Io(_) => Self::Unreadable,
+        }
+    }
+}

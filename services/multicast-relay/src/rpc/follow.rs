@@ -1,0 +1,228 @@
+//! Follow: runs as they become durable, from each group's own cursor.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use gaung_engine::Read;
+use gaung_proto::{
+    GroupId, LogId, Seq,
+    pb::relay::{
+        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, follow_request::Change,
+        follow_response::Event,
+    },
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{
+    CallError, Relay, group_id,
+    read::{READ_BYTES, read_log},
+};
+use crate::directory::{Phase, Serving};
+
+/// Groups of one stream; more are answered with RESOURCE_EXHAUSTED.
+const MAX_FOLLOWED: usize = 16_384;
+/// Events that wait for a slow follower; then its cursors stand still.
+const WINDOW: usize = 64;
+/// A group whose log is being opened anew is waited for so long before its follower is told.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+type Sender = mpsc::Sender<Result<FollowResponse, Status>>;
+
+/// One task for each group of the stream, each a cursor; they share the stream's window.
+pub(super) fn follow(
+    relay: Relay,
+    mut requests: Streaming<FollowRequest>,
+) -> ReceiverStream<Result<FollowResponse, Status>> {
+    let (sender, receiver) = mpsc::channel(WINDOW);
+    tokio::spawn(async move {
+        let mut cursors = Cursors::default();
+        loop {
+            let request = tokio::select! {
+                request = requests.message() => request,
+                // The stream stays open for the runs of what it asked for, and ends when nobody reads it any more.
+                () = sender.closed() => return,
+                Some(_) = cursors.tasks.join_next() => continue,
+            };
+            match request {
+                Ok(Some(FollowRequest { change: Some(change) })) => cursors.change(&relay, change, &sender).await,
+                Ok(Some(FollowRequest { change: None })) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+/// The groups of one stream.
+#[derive(Default)]
+struct Cursors {
+    tasks: JoinSet<()>,
+    by_group: HashMap<GroupId, AbortHandle>,
+}
+
+impl Cursors {
+    async fn change(&mut self, relay: &Relay, change: Change, sender: &Sender) {
+        let id = match &change {
+            Change::Add(add) => group_id(&add.group_id),
+            Change::Remove(remove) => group_id(&remove.group_id),
+        };
+        let group = match id {
+            Ok(group) => group,
+            Err(error) => {
+                let _ = sender.send(Err(error.into())).await;
+                return;
+            }
+        };
+        if let Some(task) = self.by_group.remove(&group) {
+            task.abort();
+        }
+        let Change::Add(add) = change else { return };
+        self.by_group.retain(|_, task| !task.is_finished());
+        if self.by_group.len() >= MAX_FOLLOWED {
+            let message = format!("a stream follows at most {MAX_FOLLOWED} groups; open another");
+            let ended = FollowEnded { group_id: group.into(), code: tonic::Code::ResourceExhausted.into(), message };
+            let _ = sender.send(Ok(FollowResponse { event: Some(Event::Ended(ended)) })).await;
+            return;
+        }
+        let cursor = Cursor { relay: relay.clone(), group, sender: sender.clone(), at: None };
+        self.by_group.insert(group, self.tasks.spawn(cursor.run(add)));
+    }
+}
+
+/// One group of one stream.
+struct Cursor {
+    relay: Relay,
+    group: GroupId,
+    sender: Sender,
+    at: Option<(LogId, Seq)>,
+}
+
+/// Why a cursor stands still.
+enum Pause {
+    /// The group is in another phase.
+    Phase,
+    /// Nobody reads the stream.
+    Gone,
+}
+
+impl Cursor {
+    async fn run(mut self, add: FollowGroup) {
+        self.relay.0.figures.follows.inc();
+        let outcome = self.follow(&add).await;
+        self.relay.0.figures.follows.dec();
+        if let Err(error) = outcome {
+            let refused = error.to_refused();
+            let ended = FollowEnded { group_id: self.group.into(), code: refused.code, message: refused.message };
+            self.send(Event::Ended(ended)).await;
+        }
+    }
+
+    /// Ends with `Ok` only when nobody reads the stream.
+    async fn follow(&mut self, add: &FollowGroup) -> Result<(), CallError> {
+        self.relay.serving(self.group).await?;
+        let mut phases = self.relay.0.directory.watch(self.group).ok_or(CallError::NoSuchGroup)?;
+        loop {
+            let serving = self.until_serving(&mut phases).await?;
+            self.start(&serving, add).await?;
+            match self.send_runs(&serving, &mut phases).await? {
+                Pause::Phase => {}
+                Pause::Gone => return Ok(()),
+            }
+        }
+    }
+
+    async fn until_serving(&self, phases: &mut watch::Receiver<Phase>) -> Result<Arc<Serving>, CallError> {
+        let settled = phases.wait_for(|phase| !matches!(phase, Phase::Unavailable));
+        let phase = match tokio::time::timeout(PATIENCE, settled).await {
+            Err(_) => return Err(CallError::NotReady),
+            Ok(Err(_)) => return Err(CallError::NoSuchGroup),
+            Ok(Ok(phase)) => phase.clone(),
+        };
+        match phase {
+            Phase::Serving(serving) => Ok(serving),
+            Phase::Refused { name } => Err(CallError::Refused { name }),
+            Phase::Deleted => Err(CallError::NoSuchGroup),
+            Phase::Unavailable => Err(CallError::NotReady),
+        }
+    }
+
+    /// Sets the cursor and says so, unless it goes on in the same log.
+    async fn start(&mut self, serving: &Serving, add: &FollowGroup) -> Result<(), CallError> {
+        let log = serving.identity.log;
+        let position = self.relay.0.log.position(self.group).ok_or(CallError::NotReady)?;
+        let head = serving.feed.head();
+        let wanted = match self.at {
+            Some((at, _)) if at == log => return Ok(()),
+            Some(_) => Seq::FIRST,
+            None if add.log_id != 0 && add.log_id != log.0 => Seq::FIRST,
+            None if add.from_seq == 0 => head.next(),
+            None => Seq(add.from_seq),
+        };
+        let next = wanted.max(position.oldest).min(head.next());
+        self.at = Some((log, next));
+        let started = FollowStarted {
+            group_id: self.group.into(),
+            log_id: log.0,
+            epoch: serving.identity.epoch.0,
+            next_seq: next.0,
+            head_seq: head.0,
+            oldest_seq: position.oldest.0,
+        };
+        self.send(Event::Started(started)).await;
+        Ok(())
+    }
+
+    async fn send_runs(
+        &mut self,
+        serving: &Arc<Serving>,
+        phases: &mut watch::Receiver<Phase>,
+    ) -> Result<Pause, CallError> {
+        let mut heads = serving.feed.heads();
+        let log = serving.identity.log;
+        loop {
+            heads.borrow_and_update();
+            let next = self.at.map_or(Seq::FIRST, |(_, next)| next);
+            let runs = match serving.feed.read_from(next, READ_BYTES) {
+                Read::Runs(runs) => runs,
+                Read::Trimmed { .. } => match read_log(&self.relay, self.group, log, next).await {
+                    Ok(runs) => runs,
+                    // Reset or closed meanwhile: the phase tells which.
+                    Err(CallError::NotReady) => return Ok(self.next_phase(phases).await),
+                    Err(error) => return Err(error),
+                },
+                Read::AtHead => {
+                    let pause = tokio::select! {
+                        _ = heads.changed() => None,
+                        pause = self.next_phase(phases) => Some(pause),
+                    };
+                    match pause {
+                        None => continue,
+                        Some(pause) => return Ok(pause),
+                    }
+                }
+            };
+            for run in runs {
+                self.at = Some((log, run.last_seq().next()));
+                if !self.send(Event::Run(run.as_bytes().clone())).await {
+                    return Ok(Pause::Gone);
+                }
+            }
+        }
+    }
+
+    async fn next_phase(&self, phases: &mut watch::Receiver<Phase>) -> Pause {
+        tokio::select! {
+            _ = phases.changed() => Pause::Phase,
+            () = self.sender.closed() => Pause::Gone,
+        }
+    }
+
+    /// False if nobody reads the stream.
+    async fn send(&self, event: Event) -> bool {
+        self.sender.send(Ok(FollowResponse { event: Some(event) })).await.is_ok()
+    }
+}

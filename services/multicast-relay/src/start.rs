@@ -1,0 +1,312 @@
+//! From settings to a running relay, and its end.
+
+use std::{
+    net::{SocketAddr, SocketAddrV4},
+    num::NonZeroUsize,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use gaung_engine::Cookies;
+use gaung_log::{DiskLog, DiskOptions, Log, MemoryLog};
+use gaung_net::driver::{Driver, DriverHandle};
+use gaung_proto::pb::{
+    self,
+    relay::relay_service_server::{self, RelayServiceServer},
+};
+use rand::Rng as _;
+use service_kit::{
+    bind::listen,
+    metrics::{self as metrics_page, Metrics},
+    readiness::Readiness,
+    rpc::{MAX_MESSAGE_BYTES, RpcLimits, RpcServer},
+    supervise::Tasks,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{info, warn};
+
+use crate::{
+    access::Access,
+    config::{Config, LogKind},
+    directory::Directory,
+    identity::Identity,
+    ingress::{Ingress, RouteChange},
+    keeper::{Keeper, KeeperParts},
+    metrics::{DriverFigures, Figures},
+    registry::{self, Listing, RegistryLink},
+    rpc::{MAX_READS, PUBLISH_BUDGET_KIB, Relay, RelayParts},
+    sockets::DataSockets,
+    trouble::Trouble,
+    worker::{Command, Completions, Worker, WorkerContext},
+};
+
+/// A relay whose sockets are bound and whose log is open, and that serves nobody yet.
+#[derive(Debug)]
+pub struct Bound {
+    config: Config,
+    identity: Identity,
+    log: Arc<dyn Log>,
+    sockets: DataSockets,
+    grpc: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+/// Orders that wait for the keeper.
+const ORDERS: usize = 1024;
+
+/// Opens the log and binds everything.
+///
+/// # Errors
+/// What cannot be had, and which setting changes it: data folder, interface, port.
+pub async fn bind(config: Config) -> anyhow::Result<Bound> {
+    let sockets = DataSockets::open(&config.iface, config.udp_port)?;
+    let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
+    let metrics_listener = match config.metrics_listen {
+        Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
+        None => None,
+    };
+    let settings = config.clone();
+    let (identity, log) = spawn_blocking(move || open_log(&settings)).await.context("opening the log")??;
+    Ok(Bound {
+        config,
+        identity,
+        log,
+        sockets,
+        grpc,
+        metrics_listener,
+        readiness: Readiness::new(),
+        metrics: Metrics::new(),
+    })
+}
+
+fn open_log(config: &Config) -> anyhow::Result<(Identity, Arc<dyn Log>)> {
+    let identity = Identity::load(config.data.as_deref())?;
+    let log: Arc<dyn Log> = match (config.log, &config.data) {
+        (LogKind::Memory, _) => Arc::new(MemoryLog::new(config.memory_bytes)),
+        (LogKind::Disk, None) => anyhow::bail!("a log on disk needs a folder; give --data, or --log memory"),
+        (LogKind::Disk, Some(data)) => {
+            let log = DiskLog::open(&data.join("log"), DiskOptions::default()).context("--data")?;
+            for damage in log.damages() {
+                warn!(?damage, "a damaged log file was set aside; the others are served");
+            }
+            Arc::new(log)
+        }
+    };
+    Ok((identity, log))
+}
+
+impl Bound {
+    /// Where gRPC is served.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+
+    /// Where members send NAK, STATUS, PROBE and PUBLISH: one address for each interface, all with one port.
+    #[must_use]
+    pub fn udp_addrs(&self) -> Vec<SocketAddrV4> {
+        self.sockets.addrs()
+    }
+
+    /// Names of the interfaces that multicast leaves through.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<String> {
+        self.sockets.links().iter().map(|link| link.name.clone()).collect()
+    }
+
+    /// Where metrics are served, if at all.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn metrics_addr(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.metrics_listener.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    /// Turns ready once stored groups are open and calls are answered.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// The relay's metrics, for a page shared with others.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Serves until `stop` is cancelled, then drains: streams end, requests under way are answered, threads stop, the
+    /// log closes.
+    ///
+    /// # Errors
+    /// If a part that is needed ends early.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let figures = Figures::new(&self.metrics);
+        let threads = Threads::start(&self, &figures)?;
+        let outcome = self.serve(&threads, figures, stop).await;
+        let stopped = spawn_blocking(move || threads.stop()).await.context("stopping the workers")?;
+        outcome.and(stopped)
+    }
+
+    async fn serve(self, threads: &Threads, figures: Figures, stop: CancellationToken) -> anyhow::Result<()> {
+        let directory = Arc::new(Directory::default());
+        let access = Arc::new(Access::new(self.identity.registry_key()));
+        let (orders, order_queue) = mpsc::channel(ORDERS);
+        let registry = Arc::new(RegistryLink::new(&self.config.registry, self.listing()?)?);
+        let mut keeper = Keeper::new(KeeperParts {
+            relay: self.identity.relay,
+            log: Arc::clone(&self.log),
+            directory: Arc::clone(&directory),
+            workers: threads.workers.iter().map(DriverHandle::sender).collect(),
+            ingress: threads.ingress.sender(),
+            registry: Arc::clone(&registry),
+            trouble: Arc::clone(&threads.trouble),
+            ring_bytes: self.config.ring_bytes,
+            retention: self.config.retention,
+        });
+        keeper.open_stored().await;
+        let relay = Relay::new(RelayParts {
+            directory: Arc::clone(&directory),
+            log: Arc::clone(&self.log),
+            access: Arc::clone(&access),
+            orders: orders.clone(),
+            figures,
+            publish_budget: Arc::new(Semaphore::new(PUBLISH_BUDGET_KIB)),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+        });
+        let server = grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?;
+        // The keeper and its workers go on while calls drain, which they are needed for.
+        let drained = CancellationToken::new();
+        let mut tasks = Tasks::new();
+        let served = drained.clone();
+        let rpc_stop = stop.clone();
+        tasks.spawn("gRPC server", async move {
+            let outcome = server.serve(rpc_stop).await;
+            served.cancel();
+            outcome
+        });
+        tasks.spawn("keeper", keeper.run(order_queue, drained));
+        tasks.spawn(
+            "registration",
+            registry::keep_registered(Arc::clone(&registry), self.identity, access, stop.clone()),
+        );
+        tasks.spawn("registry watch", registry::watch(Arc::clone(&registry), orders.clone(), stop.clone()));
+        tasks.spawn("registry reports", registry::report_heads(registry, directory, orders, stop.clone()));
+        if let Some(listener) = self.metrics_listener {
+            tasks.spawn("metrics", metrics_page::serve(listener, self.metrics, self.readiness.clone(), stop.clone()));
+        }
+        for (name, ended) in threads.ends() {
+            let stop = stop.clone();
+            tasks.spawn(name, async move {
+                tokio::select! {
+                    () = stop.cancelled() => Ok(()),
+                    () = ended => anyhow::bail!("the thread ended; its last words are in the log"),
+                }
+            });
+        }
+        self.readiness.ready();
+        info!(relay = %threads.relay, durable = self.log.durable(), "serving");
+        tasks.run(stop, self.config.drain + Duration::from_secs(1)).await
+    }
+
+    fn listing(&self) -> anyhow::Result<Listing> {
+        let udp_port = self.sockets.addrs().first().map_or(0, SocketAddrV4::port);
+        Ok(Listing {
+            relay: self.identity.relay,
+            advertise: self.config.advertise.clone(),
+            grpc_port: self.grpc_addr()?.port(),
+            udp_port,
+            durable: self.log.durable(),
+        })
+    }
+}
+
+fn grpc_server(
+    listener: TcpListener,
+    relay: Relay,
+    readiness: Readiness,
+    drain: Duration,
+) -> anyhow::Result<RpcServer> {
+    let service = RelayServiceServer::new(relay)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let routes = Routes::new(service);
+    let names = [relay_service_server::SERVICE_NAME];
+    let server = RpcServer::new(listener, routes, &names, &[pb::DESCRIPTORS], readiness)?;
+    Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
+}
+
+/// The relay's own threads.
+struct Threads {
+    relay: gaung_proto::RelayId,
+    workers: Vec<DriverHandle<Command>>,
+    ingress: DriverHandle<RouteChange>,
+    trouble: Arc<Trouble>,
+}
+
+impl Threads {
+    fn start(bound: &Bound, figures: &Figures) -> anyhow::Result<Self> {
+        let cookies = Cookies::new(rand::rng().random());
+        let trouble = Arc::new(Trouble::default());
+        let own_addrs = bound.sockets.addrs();
+        let mut workers = Vec::new();
+        for number in 0..worker_count(bound.config.workers) {
+            let completions = Arc::new(Completions::default());
+            let context = WorkerContext {
+                log: Arc::clone(&bound.log),
+                completions: Arc::clone(&completions),
+                trouble: Arc::clone(&trouble),
+                figures: figures.clone(),
+                cookies: cookies.clone(),
+                repair_bytes: bound.config.repair_bytes,
+                own_addrs: own_addrs.clone(),
+                links: bound.sockets.links().to_vec(),
+            };
+            let sockets = bound.sockets.for_sending().context("sockets of a worker")?;
+            let worker = Driver::spawn(&format!("relay-{number}"), sockets, Worker::new(context, Instant::now()))
+                .context("starting a worker thread")?;
+            completions.wake(worker.sender());
+            workers.push(worker);
+        }
+        let receiving = bound.sockets.for_receiving().context("sockets of the ingress")?;
+        let ingress = Driver::spawn("relay-ingress", receiving, Ingress::new(own_addrs, cookies, figures.clone()))
+            .context("starting the ingress thread")?;
+        let counters = workers.iter().map(DriverHandle::counters).chain([ingress.counters()]).collect();
+        bound.metrics.register(|registry| registry.register_collector(Box::new(DriverFigures(counters))));
+        Ok(Self { relay: bound.identity.relay, workers, ingress, trouble })
+    }
+
+    fn ends(&self) -> Vec<(String, impl Future<Output = ()> + Send + use<>)> {
+        let numbered = self.workers.iter().enumerate();
+        let workers = numbered.map(|(number, worker)| (format!("worker {number}"), boxed(worker.ended())));
+        workers.chain([("ingress".to_owned(), boxed(self.ingress.ended()))]).collect()
+    }
+
+    /// Waits for the threads' ends.
+    fn stop(self) -> anyhow::Result<()> {
+        self.ingress.stop().context("ingress")?;
+        for worker in self.workers {
+            worker.stop().context("worker")?;
+        }
+        Ok(())
+    }
+}
+
+fn boxed(future: impl Future<Output = ()> + Send + 'static) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(future)
+}
+
+fn worker_count(wanted: usize) -> usize {
+    if wanted > 0 { wanted } else { thread::available_parallelism().map_or(1, NonZeroUsize::get) }
+}

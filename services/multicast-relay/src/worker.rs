@@ -1,0 +1,400 @@
+//! One worker: a thread's engine that owns a disjoint set of groups. Sequences, hands to the log, sends what is durable.
+
+mod completions;
+mod group;
+mod outlet;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    hash::{Hash as _, Hasher as _},
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gaung_engine::{AckRange, ClientWindows, Cookies, PublishBatch, RefuseReason, RequestId, Transmit};
+use gaung_log::{Append, Log, Opened};
+use gaung_net::{
+    SenderAddr, SocketError,
+    driver::{Drive, SocketChange, SocketId},
+    interface::Link,
+};
+use gaung_proto::{DeviceId, Epoch, GroupId, LogId, SenderId, Seq, datagram::Header};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::{clock, directory::Serving, metrics::Figures, trouble::Trouble};
+
+use self::{completions::Completion, group::WorkerGroup};
+pub(crate) use self::{completions::Completions, outlet::text_of};
+
+/// What a worker is asked for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Take messages of a group from now on; an earlier opening of it ends.
+    Attach(Box<Attach>),
+    /// End a group's opening. What waits is refused.
+    Detach { group: GroupId, done: oneshot::Sender<()> },
+    /// Log messages.
+    Publish(Publish),
+    /// A datagram to the relay's own address, its header read and its group known.
+    Datagram(Datagram),
+    /// An append has ended; see [`Completions`].
+    Completed,
+    /// Who listens.
+    Members { group: GroupId, reply: oneshot::Sender<Vec<MemberReport>> },
+    /// The log dropped its oldest messages.
+    Oldest { group: GroupId, oldest: Seq },
+}
+
+/// A group's opening.
+#[derive(Debug)]
+pub(crate) struct Attach {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) opened: Opened,
+    pub(crate) windows: ClientWindows,
+}
+
+/// A publish request.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(crate) group: GroupId,
+    /// The log that the caller has in mind.
+    pub(crate) log: LogId,
+    pub(crate) batch: PublishBatch,
+    pub(crate) reply: oneshot::Sender<Result<Vec<AckRange>, RefuseReason>>,
+}
+
+/// A datagram for one group.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) group: GroupId,
+    pub(crate) from: SocketAddrV4,
+    pub(crate) own: Option<Ipv4Addr>,
+    pub(crate) header: Header,
+    pub(crate) body: Bytes,
+}
+
+/// A member as its STATUS tells.
+#[derive(Debug, Clone)]
+pub(crate) struct MemberReport {
+    pub(crate) sender: SenderId,
+    pub(crate) device: DeviceId,
+    pub(crate) delivered: Seq,
+    pub(crate) received: u32,
+    pub(crate) lost: u32,
+    pub(crate) repaired: u32,
+    pub(crate) round_trip: Option<Duration>,
+}
+
+/// What all workers share.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerContext {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) completions: Arc<Completions>,
+    pub(crate) trouble: Arc<Trouble>,
+    pub(crate) figures: Figures,
+    pub(crate) cookies: Cookies,
+    pub(crate) repair_bytes: usize,
+    /// The relay's own sockets, whose datagrams in text groups are its own.
+    pub(crate) own_addrs: Vec<SocketAddrV4>,
+    /// Where text groups are joined.
+    pub(crate) links: Vec<Link>,
+}
+
+/// The engine of one worker thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    context: WorkerContext,
+    groups: HashMap<GroupId, WorkerGroup>,
+    /// Groups that something happened to in this turn.
+    touched: BTreeSet<GroupId>,
+    timers: BTreeSet<(Instant, GroupId)>,
+    outbox: Outbox,
+    sockets: TextSockets,
+    next_request: u64,
+    next_expiry: Instant,
+}
+
+/// Which worker of `workers` a group belongs to.
+pub(crate) fn worker_of(group: GroupId, workers: usize) -> usize {
+    let mut hasher = std::hash::DefaultHasher::new();
+    group.hash(&mut hasher);
+    (hasher.finish() % workers as u64) as usize
+}
+
+/// Clients that were silent for a day are looked for so often.
+const EXPIRY: Duration = Duration::from_secs(60);
+
+impl Worker {
+    pub(crate) fn new(context: WorkerContext, now: Instant) -> Self {
+        Self {
+            context,
+            groups: HashMap::new(),
+            touched: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            outbox: Outbox::default(),
+            sockets: TextSockets::default(),
+            next_request: 0,
+            next_expiry: now + EXPIRY,
+        }
+    }
+
+    fn attach(&mut self, now: Instant, attach: Attach) {
+        let id = attach.serving.identity.group;
+        self.detach(id);
+        let socket = match WorkerGroup::hears_text(&attach.serving) {
+            true => Some(self.sockets.open(id, attach.serving.config.addr.socket_addr(), &self.context.links)),
+            false => None,
+        };
+        let group = WorkerGroup::new(attach, socket, &self.context, now);
+        self.groups.insert(id, group);
+        self.touched.insert(id);
+        self.context.figures.groups.inc();
+    }
+
+    fn detach(&mut self, id: GroupId) {
+        let Some(mut group) = self.groups.remove(&id) else { return };
+        group.abandon();
+        if let Some(at) = group.timer {
+            self.timers.remove(&(at, id));
+        }
+        if let Some(socket) = group.socket {
+            self.sockets.close(socket);
+        }
+        self.context.figures.groups.dec();
+    }
+
+    fn publish(&mut self, publish: Publish) {
+        let Publish { group, log, batch, reply } = publish;
+        let Some(group) = self.groups.get_mut(&group).filter(|group| group.serving.identity.log == log) else {
+            let _ = reply.send(Err(RefuseReason::Unavailable));
+            return;
+        };
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        group.publish(clock::sent_at(), request, &batch, reply);
+        self.touched.insert(group.serving.identity.group);
+    }
+
+    /// Sequenced messages go to the log, durable ones to members and publishers, until nothing moves.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            for Completion { group: id, epoch, runs, durable } in self.context.completions.take() {
+                let Some(group) = self.groups.get_mut(&id).filter(|group| group.serving.identity.epoch == epoch) else {
+                    continue;
+                };
+                group.handle_appended(now, runs, durable, &self.context.figures);
+                self.touched.insert(id);
+            }
+            let touched = std::mem::take(&mut self.touched);
+            for id in touched {
+                self.settle(now, id);
+            }
+            if self.context.completions.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a group's outputs after it was touched.
+    fn settle(&mut self, now: Instant, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.handle_events(now, &self.context.figures);
+        let epoch = group.serving.identity.epoch;
+        if group.is_over() {
+            self.detach(id);
+            self.context.trouble.report(id, epoch);
+            return;
+        }
+        let appends = group.take_appends();
+        if !appends.is_empty() {
+            self.append(now, id, epoch, appends);
+        }
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.flush(now, &self.context.figures, |transmit| self.outbox.push(transmit, &self.context.figures));
+        let due = group.outlet.poll_timeout();
+        if due != group.timer {
+            if let Some(at) = group.timer {
+                self.timers.remove(&(at, id));
+            }
+            group.timer = due;
+            self.timers.extend(due.map(|at| (at, id)));
+        }
+    }
+
+    fn append(&self, now: Instant, group: GroupId, epoch: Epoch, appends: Vec<Append>) {
+        let completions = Arc::clone(&self.context.completions);
+        let figures = self.context.figures.clone();
+        let runs = appends.len();
+        self.context.log.append(
+            appends,
+            Box::new(move |outcome| {
+                if let Err(error) = &outcome {
+                    warn!(%group, %error, "append failed");
+                }
+                figures.observe_append(now.elapsed());
+                completions.add(Completion { group, epoch, runs, durable: outcome.is_ok() });
+            }),
+        );
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if now >= self.next_expiry {
+            self.next_expiry = now + EXPIRY;
+            let now_unix_ms = clock::unix_ms();
+            self.groups.values_mut().for_each(|group| group.expire_clients(now_unix_ms));
+        }
+    }
+}
+
+impl Drive for Worker {
+    type Command = Command;
+
+    fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Attach(attach) => self.attach(now, *attach),
+            Command::Detach { group, done } => {
+                self.detach(group);
+                let _ = done.send(());
+            }
+            Command::Publish(publish) => self.publish(publish),
+            Command::Datagram(datagram) => {
+                let request = RequestId(self.next_request);
+                self.next_request += 1;
+                if let Some(group) = self.groups.get_mut(&datagram.group) {
+                    group.handle_datagram(now, request, &datagram, &self.context);
+                    self.touched.insert(datagram.group);
+                }
+            }
+            Command::Completed => {}
+            Command::Members { group, reply } => {
+                let members = self.groups.get(&group).map(|group| group.outlet.members()).unwrap_or_default();
+                let _ = reply.send(members);
+            }
+            Command::Oldest { group, oldest } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.outlet.set_oldest_logged(oldest);
+                }
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, _now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
+        if self.context.own_addrs.contains(&from.0) || bytes.is_empty() {
+            return;
+        }
+        let Some(id) = self.sockets.group_of(socket) else { return };
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        self.context.figures.text_datagrams.inc();
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        group.log_stranger(clock::sent_at(), request, from.0, bytes);
+        self.touched.insert(id);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.timers.first().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, id));
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.timer = None;
+                group.outlet.handle_timeout(now);
+                self.touched.insert(id);
+            }
+        }
+        self.expire(now);
+        self.pump(now);
+    }
+
+    fn handle_socket(&mut self, _now: Instant, socket: SocketId, outcome: Result<Vec<Link>, SocketError>) {
+        let group = self.sockets.group_of(socket);
+        match (group, outcome) {
+            (Some(group), Err(error)) => {
+                warn!(%group, %error, "text group cannot be heard; messages to it still leave")
+            }
+            (Some(group), Ok(failed)) => {
+                for link in failed {
+                    warn!(%group, interface = link.name, "text group cannot be joined on this interface");
+                }
+                info!(%group, "text group joined");
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.outbox.pop()
+    }
+
+    fn poll_socket_change(&mut self) -> Option<SocketChange> {
+        self.sockets.changes.pop_front()
+    }
+
+    /// What was touched is settled once a turn, after all commands and datagrams of the turn, so that requests that
+    /// came together share a run and their messages a datagram.
+    fn poll_timeout(&self) -> Option<Instant> {
+        if !self.touched.is_empty() || !self.context.completions.is_empty() {
+            return Some(Instant::now());
+        }
+        let first = self.timers.first().map(|&(at, _)| at);
+        Some(first.map_or(self.next_expiry, |at| at.min(self.next_expiry)))
+    }
+}
+
+/// Datagrams that wait for the sockets, bounded: the oldest stay, for what is dropped is repaired or read from the log.
+#[derive(Debug, Default)]
+struct Outbox {
+    waiting: VecDeque<Transmit>,
+    bytes: usize,
+}
+
+/// Bytes that wait for full sockets.
+const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
+
+impl Outbox {
+    fn push(&mut self, transmit: Transmit, figures: &Figures) {
+        if self.bytes + transmit.payload.len() > OUTBOX_BYTES {
+            figures.datagrams_dropped.inc();
+            return;
+        }
+        self.bytes += transmit.payload.len();
+        self.waiting.push_back(transmit);
+    }
+
+    fn pop(&mut self) -> Option<Transmit> {
+        let transmit = self.waiting.pop_front()?;
+        self.bytes -= transmit.payload.len();
+        Some(transmit)
+    }
+}
+
+/// The sockets that hear text groups.
+#[derive(Debug, Default)]
+struct TextSockets {
+    groups: BTreeMap<SocketId, GroupId>,
+    next: u32,
+    changes: VecDeque<SocketChange>,
+}
+
+/// Numbers below are the relay's data sockets.
+const FIRST_TEXT_SOCKET: u32 = 1 << 16;
+
+impl TextSockets {
+    fn open(&mut self, group: GroupId, addr: SocketAddrV4, links: &[Link]) -> SocketId {
+        let id = SocketId(FIRST_TEXT_SOCKET + self.next);
+        self.next += 1;
+        self.groups.insert(id, group);
+        self.changes.push_back(SocketChange::OpenGroup { id, group: addr, links: links.to_vec() });
+        id
+    }
+
+    fn close(&mut self, id: SocketId) {
+        self.groups.remove(&id);
+        self.changes.push_back(SocketChange::Close(id));
+    }
+
+    fn group_of(&self, id: SocketId) -> Option<GroupId> {
+        self.groups.get(&id).copied()
+    }
+}

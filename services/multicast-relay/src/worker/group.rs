@@ -1,0 +1,252 @@
+//! One group on its worker: sequencer, way out, and those who wait for an answer.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use gaung_engine::{
+    AckRange, PublishBatch, PublishEntry, RefuseReason, RequestId, SenderConfig, Sequencer, SequencerEvent, Transmit,
+};
+use gaung_log::Append;
+use gaung_net::driver::SocketId;
+use gaung_proto::{
+    ClientId, ClientSeq, Content, ContentType, DeviceId, Seq,
+    block::SentAt,
+    body::{Puback, Publish, PublishOutcome},
+    datagram::PacketType,
+};
+use rand::Rng as _;
+use tokio::sync::oneshot;
+use tracing::trace;
+
+use super::{Attach, Datagram, WorkerContext, outlet::Outlet};
+use crate::{directory::Serving, group::GroupLane, metrics::Figures};
+
+/// A group that takes messages.
+#[derive(Debug)]
+pub(super) struct WorkerGroup {
+    pub(super) serving: Arc<Serving>,
+    pub(super) outlet: Outlet,
+    /// Hears a text group.
+    pub(super) socket: Option<SocketId>,
+    /// Under which the outlet stands in the worker's timers.
+    pub(super) timer: Option<Instant>,
+    sequencer: Sequencer,
+    replies: HashMap<RequestId, Reply>,
+    strangers: ClientId,
+    next_stranger_seq: u64,
+    exhausted: bool,
+}
+
+/// Who waits for the outcome of a request.
+#[derive(Debug)]
+enum Reply {
+    Grpc(oneshot::Sender<Result<Vec<AckRange>, RefuseReason>>),
+    Udp { peer: SocketAddrV4, own: Option<Ipv4Addr>, puback: Puback },
+}
+
+impl WorkerGroup {
+    pub(super) fn hears_text(serving: &Serving) -> bool {
+        serving.config.lane == GroupLane::Text
+    }
+
+    pub(super) fn new(attach: Attach, socket: Option<SocketId>, context: &WorkerContext, now: Instant) -> Self {
+        let Attach { serving, opened, windows } = attach;
+        let config = &serving.config;
+        let strangers = ClientId(rand::rng().random());
+        let sender = SenderConfig {
+            group: config.id,
+            log: opened.log,
+            epoch: opened.epoch,
+            generation: config.generation,
+            addr: config.addr,
+            ttl: config.ttl,
+            head: opened.head,
+            oldest_logged: opened.oldest,
+            repair_bytes: context.repair_bytes,
+            cookies: context.cookies.clone(),
+        };
+        Self {
+            outlet: Outlet::new(config, sender, strangers, now),
+            sequencer: Sequencer::new(serving.identity, opened.head, windows),
+            serving,
+            socket,
+            timer: None,
+            replies: HashMap::new(),
+            strangers,
+            next_stranger_seq: 1,
+            exhausted: false,
+        }
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        now: SentAt,
+        request: RequestId,
+        batch: &PublishBatch,
+        reply: oneshot::Sender<Result<Vec<AckRange>, RefuseReason>>,
+    ) {
+        self.replies.insert(request, Reply::Grpc(reply));
+        self.sequencer.handle_publish(now, request, batch);
+    }
+
+    /// Logs what somebody sent to a text group's address.
+    pub(super) fn log_stranger(&mut self, now: SentAt, request: RequestId, from: SocketAddrV4, bytes: &[u8]) {
+        let (content_type, payload) = Content::text(format!("udp:{from}"), Bytes::copy_from_slice(bytes)).encode();
+        let entry = PublishEntry { client_seq: ClientSeq(self.next_stranger_seq), content_type, payload };
+        let batch =
+            PublishBatch::new(DeviceId::NONE, self.strangers, vec![entry]).expect("a datagram is within every limit");
+        self.next_stranger_seq += 1;
+        self.sequencer.handle_publish(now, request, &batch);
+    }
+
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        datagram: &Datagram,
+        context: &WorkerContext,
+    ) {
+        let Datagram { from, own, header, body, group: _ } = datagram;
+        if header.packet_type == PacketType::Publish {
+            match Publish::decode(body) {
+                Ok(publish) => self.publish_datagram(now, request, datagram, &publish, context),
+                Err(_) => {
+                    context.figures.datagrams_ignored.inc();
+                }
+            }
+            return;
+        }
+        let Outlet::Proto { sender, .. } = &mut self.outlet else {
+            context.figures.datagrams_ignored.inc();
+            return;
+        };
+        if let Err(error) = sender.handle_datagram(now, *from, *own, header, body) {
+            trace!(%error, "datagram ignored");
+            context.figures.datagrams_ignored.inc();
+        }
+    }
+
+    fn publish_datagram(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        datagram: &Datagram,
+        publish: &Publish<'_>,
+        context: &WorkerContext,
+    ) {
+        let &Datagram { from: peer, own, ref header, .. } = datagram;
+        let client = ClientId::from(publish.sender);
+        let client_seq = ClientSeq(header.seq.0);
+        let cookie = context.cookies.of(peer);
+        let mut answer = |outcome| {
+            let puback = Puback { client, client_seq, cookie, outcome };
+            self.outlet.send_puback(now, peer, own, Seq::ZERO, &puback);
+        };
+        if self.serving.config.lane != GroupLane::Proto {
+            return answer(PublishOutcome::Refused);
+        }
+        if !context.cookies.proves(peer, publish.cookie) {
+            return answer(PublishOutcome::NeedsCookie);
+        }
+        let entry = PublishEntry {
+            client_seq,
+            content_type: ContentType::from_byte(publish.content_type),
+            payload: Bytes::copy_from_slice(publish.payload),
+        };
+        let Ok(batch) = PublishBatch::new(publish.device, client, vec![entry]) else {
+            return answer(PublishOutcome::Refused);
+        };
+        let puback = Puback { client, client_seq, cookie, outcome: PublishOutcome::Logged };
+        self.replies.insert(request, Reply::Udp { peer, own, puback });
+        self.sequencer.handle_publish(crate::clock::sent_at(), request, &batch);
+    }
+
+    /// The oldest `runs` runs that were handed out are in the log, or not.
+    pub(super) fn handle_appended(&mut self, now: Instant, runs: usize, durable: bool, figures: &Figures) {
+        if durable {
+            (0..runs).for_each(|_| self.sequencer.handle_appended(true));
+        } else {
+            figures.append_failures.inc();
+            self.sequencer.handle_appended(false);
+        }
+        self.handle_events(now, figures);
+    }
+
+    pub(super) fn handle_events(&mut self, now: Instant, figures: &Figures) {
+        while let Some(event) = self.sequencer.poll_event() {
+            match event {
+                SequencerEvent::Durable(run) => {
+                    figures.runs.inc();
+                    figures.messages.inc_by(run.count().into());
+                    figures
+                        .message_bytes
+                        .inc_by(run.block().messages().map(|message| message.payload.len() as u64).sum());
+                    self.outlet.handle_run(now, &run);
+                    self.serving.feed.push(run);
+                }
+                SequencerEvent::Acked { request, acks } => self.answer(now, request, Ok(acks)),
+                SequencerEvent::Refused { request, reason } => {
+                    figures.requests_refused.inc();
+                    self.answer(now, request, Err(reason));
+                }
+            }
+        }
+    }
+
+    /// The runs that may go to the log now.
+    pub(super) fn take_appends(&mut self) -> Vec<Append> {
+        let runs = std::iter::from_fn(|| self.sequencer.poll_append());
+        runs.map(|new| Append { run: new.run, snapshot: new.snapshot }).collect()
+    }
+
+    /// Gives all datagrams that are to be sent.
+    pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) {
+        self.exhausted |= self.outlet.flush(now, figures, send);
+    }
+
+    /// The group must be opened anew.
+    pub(super) fn is_over(&self) -> bool {
+        self.sequencer.has_failed() || (self.exhausted && self.sequencer.is_idle())
+    }
+
+    pub(super) fn expire_clients(&mut self, now_unix_ms: i64) {
+        self.sequencer.expire_clients(now_unix_ms);
+    }
+
+    /// Refuses all that waits.
+    pub(super) fn abandon(&mut self) {
+        for (_, reply) in self.replies.drain() {
+            match reply {
+                Reply::Grpc(reply) => drop(reply.send(Err(RefuseReason::Unavailable))),
+                // Sends again by itself, and finds the next opening.
+                Reply::Udp { .. } => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, request: RequestId, outcome: Result<Vec<AckRange>, RefuseReason>) {
+        match self.replies.remove(&request) {
+            // The caller may have gone away.
+            Some(Reply::Grpc(reply)) => drop(reply.send(outcome)),
+            Some(Reply::Udp { peer, own, puback }) => {
+                let seq = outcome.as_ref().ok().and_then(|acks| acks.first()).map_or(Seq::ZERO, |ack| ack.first_seq);
+                let puback = Puback { outcome: outcome_of(&outcome), ..puback };
+                self.outlet.send_puback(now, peer, own, seq, &puback);
+            }
+            None => {}
+        }
+    }
+}
+
+fn outcome_of(outcome: &Result<Vec<AckRange>, RefuseReason>) -> PublishOutcome {
+    match outcome {
+        Ok(_) => PublishOutcome::Logged,
+        Err(RefuseReason::OutOfWindow(_)) => PublishOutcome::OutOfWindow,
+        Err(RefuseReason::ClientsFull | RefuseReason::Busy | RefuseReason::Unavailable) => PublishOutcome::Unavailable,
+    }
+}

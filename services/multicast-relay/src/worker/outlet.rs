@@ -1,0 +1,187 @@
+//! How a group's durable messages leave by multicast: as the protocol's datagrams, as bare text, or not at all.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use gaung_engine::{Destination, RelaySender, SenderConfig, SenderEvent, SenderStats, Transmit};
+use gaung_proto::{
+    ClientId, Content, Epoch, GroupTag, Kind, Pkt, Seq,
+    body::Puback,
+    datagram::{Fragment, Header, PacketType},
+    limits::MAX_TEXT_DATAGRAM,
+    run::Run,
+};
+
+use super::MemberReport;
+use crate::{
+    group::{GroupConfig, GroupLane},
+    metrics::Figures,
+};
+
+/// One group's way out.
+#[derive(Debug)]
+pub(super) enum Outlet {
+    Proto { sender: Box<RelaySender>, counted: SenderStats },
+    Bare(Bare),
+}
+
+/// A text group, or a private one, which has no datagrams but answers.
+#[derive(Debug)]
+pub(super) struct Bare {
+    lane: GroupLane,
+    to: SocketAddrV4,
+    ttl: u8,
+    tag: GroupTag,
+    epoch: Epoch,
+    /// Messages of this author came from strangers, who sent them to everyone already.
+    strangers: ClientId,
+    next_pkt: u32,
+    waiting: Vec<Transmit>,
+}
+
+impl Outlet {
+    pub(super) fn new(config: &GroupConfig, sender: SenderConfig, strangers: ClientId, now: Instant) -> Self {
+        match config.lane {
+            GroupLane::Proto => {
+                Self::Proto { sender: Box::new(RelaySender::new(sender, now)), counted: SenderStats::default() }
+            }
+            GroupLane::Text | GroupLane::Closed => Self::Bare(Bare {
+                lane: config.lane,
+                to: config.addr.socket_addr(),
+                ttl: config.ttl,
+                tag: config.tag(),
+                epoch: sender.epoch,
+                strangers,
+                next_pkt: Pkt::FIRST_OTHER.0,
+                waiting: Vec::new(),
+            }),
+        }
+    }
+
+    pub(super) fn handle_run(&mut self, now: Instant, run: &Run) {
+        match self {
+            Self::Proto { sender, .. } => sender.handle_run(now, run),
+            Self::Bare(bare) => bare.handle_run(run),
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Proto { sender, .. } => sender.handle_timeout(now),
+            Self::Bare(_) => {}
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Proto { sender, .. } => Some(sender.poll_timeout().0),
+            Self::Bare(_) => None,
+        }
+    }
+
+    pub(super) fn set_oldest_logged(&mut self, oldest: Seq) {
+        match self {
+            Self::Proto { sender, .. } => sender.set_oldest_logged(oldest),
+            Self::Bare(_) => {}
+        }
+    }
+
+    pub(super) fn members(&self) -> Vec<MemberReport> {
+        let Self::Proto { sender, .. } = self else { return Vec::new() };
+        let report = |(sender, member): (_, &gaung_engine::MemberState)| MemberReport {
+            sender,
+            device: member.device,
+            delivered: member.delivered,
+            received: member.received,
+            lost: member.lost,
+            repaired: member.repaired,
+            round_trip: member.round_trip,
+        };
+        sender.members().map(report).collect()
+    }
+
+    pub(super) fn send_puback(
+        &mut self,
+        now: Instant,
+        peer: SocketAddrV4,
+        own: Option<Ipv4Addr>,
+        seq: Seq,
+        puback: &Puback,
+    ) {
+        match self {
+            Self::Proto { sender, .. } => sender.send_puback(now, peer, own, seq, puback),
+            Self::Bare(bare) => bare.send_puback(peer, own, seq, puback),
+        }
+    }
+
+    /// Gives what is to be sent; returns true if the epoch's numbers are used up.
+    pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) -> bool {
+        match self {
+            Self::Proto { sender, counted } => {
+                sender.flush(now);
+                std::iter::from_fn(|| sender.poll_transmit()).for_each(send);
+                let stats = sender.stats();
+                figures.count_sender(counted, &stats);
+                *counted = stats;
+                std::iter::from_fn(|| sender.poll_event()).any(|event| match event {
+                    SenderEvent::EpochExhausted => true,
+                    SenderEvent::MemberJoined(_) | SenderEvent::MemberLost(_) | SenderEvent::Delivered { .. } => false,
+                })
+            }
+            Self::Bare(bare) => {
+                bare.waiting.drain(..).for_each(send);
+                false
+            }
+        }
+    }
+}
+
+impl Bare {
+    fn handle_run(&mut self, run: &Run) {
+        if self.lane != GroupLane::Text {
+            return;
+        }
+        for message in run.messages().filter(|message| message.author.client != self.strangers) {
+            let Some(text) = text_of(Content::decode(message.content_type, &message.payload).kind) else { continue };
+            if !text.is_empty() && text.len() <= MAX_TEXT_DATAGRAM {
+                let destination = Destination::Multicast(self.to);
+                self.waiting.push(Transmit { destination, payload: text, ttl: self.ttl });
+            }
+        }
+    }
+
+    fn send_puback(&mut self, peer: SocketAddrV4, own: Option<Ipv4Addr>, seq: Seq, puback: &Puback) {
+        let pkt = Pkt(self.next_pkt);
+        self.next_pkt = self.next_pkt.checked_add(1).unwrap_or(Pkt::FIRST_OTHER.0);
+        let mut body = BytesMut::new();
+        puback.write(&mut body);
+        let header = Header {
+            packet_type: PacketType::Puback,
+            flags: 0,
+            tag: self.tag,
+            epoch: self.epoch,
+            pkt,
+            seq,
+            fragment: Fragment::WHOLE,
+            ts_us: 0,
+        };
+        let destination = Destination::Unicast { peer, from: own };
+        self.waiting.push(Transmit { destination, payload: header.encode(&body), ttl: self.ttl });
+    }
+}
+
+/// The words of a message, which are all that a text group's datagrams carry.
+pub(crate) fn text_of(kind: Kind) -> Option<bytes::Bytes> {
+    match kind {
+        Kind::Text(body) | Kind::Reply { body, .. } => Some(body),
+        Kind::Edit { .. }
+        | Kind::Delete { .. }
+        | Kind::React { .. }
+        | Kind::Join
+        | Kind::Leave { .. }
+        | Kind::Unknown { .. } => None,
+    }
+}
