@@ -35,15 +35,20 @@ impl Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            // redb says so of what is no database; a backend says so of a file that was cut short.
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged(error.to_string()),
-            _ => Self::Io(error),
+        // redb says so of what is no database; a backend says so of a file that was cut short.
+        if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
+            return Self::Damaged(error.to_string());
         }
+        Self::Io(error)
     }
 }
 
 impl From<redb::Error> for Fault {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the tables have fixed names and types, and one program at a time \
+        works on them: any other error means that the file is not what was written"
+    )]
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::Io(error) => error.into(),
@@ -52,8 +57,6 @@ impl From<redb::Error> for Fault {
                 Self::Io(io::Error::new(io::ErrorKind::Unsupported, format!("a newer program wrote it: {why}")))
             }
             redb::Error::PreviousIo | redb::Error::DatabaseClosed => Self::Io(io::Error::other(error.to_string())),
-            // The tables are of fixed names and types, and one program at a time works on them: everything else
-            // means that the file is not what was written.
             error => Self::Damaged(error.to_string()),
         }
     }

@@ -23,6 +23,7 @@ use crate::{
         CONFIGS, FORMAT, FileMeta, GROUPS, GroupState, META, META_FILE, META_FORMAT, RUNS, SNAPSHOTS, file_name,
         seq_key, seq_of, unfinished_name, unprotect,
     },
+    overlay::Overlay,
     record::Record,
     volume::{Volume, Watch, Watched},
 };
@@ -58,6 +59,8 @@ pub(crate) struct LogFile {
 enum Handle {
     Writer(Database, Arc<Watch>),
     Reader(ReadOnlyDatabase),
+    /// Repaired in memory.
+    Repaired(Database),
 }
 
 impl fmt::Debug for Handle {
@@ -65,6 +68,7 @@ impl fmt::Debug for Handle {
         f.write_str(match self {
             Self::Writer(..) => "Writer",
             Self::Reader(_) => "Reader",
+            Self::Repaired(_) => "Repaired",
         })
     }
 }
@@ -163,6 +167,7 @@ impl LogFile {
                     let txn = match handle {
                         Handle::Writer(db, _) => db.begin_read()?,
                         Handle::Reader(db) => db.begin_read()?,
+                        Handle::Repaired(db) => db.begin_read()?,
                     };
                     work(&txn)
                 });
@@ -182,13 +187,13 @@ impl LogFile {
         };
         let builder = env.builder(env.options.read_cache_bytes);
         match builder.open_read_only_with_backend(watched()?) {
-            Ok(db) => return Ok(Handle::Reader(db)),
-            // It was not closed in order: it has to be repaired once, which a read-only opening may not do.
-            Err(DatabaseError::RepairAborted) => {}
-            Err(error) => return Err(error.into()),
+            Ok(db) => Ok(Handle::Reader(db)),
+            // It was not closed in order, and has to be repaired, which a read-only opening does not do.
+            Err(DatabaseError::RepairAborted) => {
+                Ok(Handle::Repaired(builder.create_with_backend(Overlay::new(watched()?)?)?))
+            }
+            Err(error) => Err(error.into()),
         }
-        builder.create_with_backend(watched()?)?.close()?;
-        Ok(Handle::Reader(builder.open_read_only_with_backend(watched()?)?))
     }
 
     /// Runs `work` in a write transaction, and commits what it wrote with one sync; `work` says whether there is
@@ -282,7 +287,7 @@ impl LogFile {
 fn drop_handle(handle: Option<Handle>) {
     let closed = guarded(|| {
         match handle {
-            Some(Handle::Writer(db, _)) => db.close()?,
+            Some(Handle::Writer(db, _) | Handle::Repaired(db)) => db.close()?,
             Some(Handle::Reader(db)) => db.close()?,
             None => {}
         }

@@ -12,6 +12,7 @@ mod index;
 mod layout;
 mod log;
 mod memory;
+mod overlay;
 mod queue;
 mod record;
 mod recover;

@@ -27,7 +27,8 @@ pub trait Volume: fmt::Debug + Send + Sync {
     /// Those of the folder.
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
 
-    /// Opens an existing file for reading and writing.
+    /// Opens an existing file for reading and writing, as it is on the disk: what a failed sync has left behind in
+    /// memory should not be shown as written.
     ///
     /// # Errors
     /// `NotFound`, or those of the folder.
@@ -100,11 +101,12 @@ impl Folder {
     /// # Errors
     /// [`FolderError`].
     pub fn hold(path: &Path) -> Result<Self, FolderError> {
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                FolderError::NotWritable { path: path.to_owned(), source }
+        let failed = |source: io::Error| {
+            let path = path.to_owned();
+            match matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) {
+                true => FolderError::NotWritable { path, source },
+                false => FolderError::Io { path, source },
             }
-            _ => FolderError::Io { path: path.to_owned(), source },
         };
         fs::create_dir_all(path).map_err(failed)?;
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join("lock"));
@@ -154,7 +156,9 @@ impl Volume for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
-        backend(OpenOptions::new().read(true).write(true).open(self.path.join(name))?)
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        forget_clean_pages(&file);
+        backend(file)
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
@@ -172,6 +176,15 @@ impl Volume for Folder {
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// After a failed sync Linux marks the pages as clean, although they never reached the disk, and goes on showing them,
+/// to a later process too. Dropped, they are read from the disk again.
+fn forget_clean_pages(file: &File) {
+    #[cfg(target_os = "linux")]
+    nix::fcntl::posix_fadvise(file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).ok();
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }
 
 fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {

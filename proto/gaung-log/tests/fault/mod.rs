@@ -114,7 +114,7 @@ impl FaultyDisk {
     pub fn after_power_cut(&self, seed: u64) -> Self {
         let disk = self.lock();
         let mut rng = StdRng::seed_from_u64(seed);
-        let everything_lost = seed % 3 == 0;
+        let everything_lost = seed.is_multiple_of(3);
         let files = disk.files.iter().map(|file| file.torn(&mut rng, everything_lost)).collect();
         // Names that were not synced are there or not, each for itself.
         let mut names = disk.synced_names.clone();
