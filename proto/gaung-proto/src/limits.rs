@@ -8,8 +8,9 @@ pub const MAX_BODY: usize = 1280;
 pub const MAX_DATA_BODY: usize = 1256;
 /// Largest payload of one message.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
-/// A run is closed before it passes this, unless it holds a single message.
-pub const TARGET_RUN: usize = 64 * 1024;
+/// A run is closed before it passes this, unless it holds a single message. With the 256 B that a store adds at most it
+/// fits 64 KiB: a page of the log has a power of two.
+pub const TARGET_RUN: usize = 64 * 1024 - 256;
 /// Largest run that is read: one message of [`MAX_PAYLOAD`] with its headers, rounded up.
 pub const MAX_RUN: usize = MAX_PAYLOAD + 1024;
 /// Most messages of one run or datagram block.
