@@ -158,7 +158,10 @@ impl Registry {
             if let Some(fate) = fates.get(&id) {
                 return Ok(Some(Fate::clone(fate)));
             }
-            let fate = if at_start { Some(self.abort(id)?) } else { self.settled(now, id)? };
+            let fate = match self.settled(now, id)? {
+                None if at_start => Some(self.abort(id)?),
+                fate => fate,
+            };
             fates.extend(fate.clone().map(|fate| (id, fate)));
             Ok(fate)
         };

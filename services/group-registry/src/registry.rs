@@ -198,9 +198,12 @@ impl Registry {
 /// The registry's own key, made at the first start.
 fn signing_key(store: &Store) -> Result<SigningKey, StoreError> {
     let fresh = Bytes::copy_from_slice(&rand::random::<[u8; 32]>());
-    let seed = match store.create(records::SIGNING_KEY, &fresh)? {
-        Ok(_) => fresh,
-        Err(exists) => exists.0.value,
+    let seed = match store.get(records::SIGNING_KEY)? {
+        Some(entry) => entry.value,
+        None => match store.create(records::SIGNING_KEY, &fresh)? {
+            Ok(_) => fresh,
+            Err(exists) => exists.0.value,
+        },
     };
     let seed: [u8; 32] = seed[..].try_into().map_err(|_| records::damaged(records::SIGNING_KEY))?;
     Ok(SigningKey::from_bytes(&seed))

@@ -155,7 +155,7 @@ fn run(seed: u64) {
             let (inner, acknowledged) = (&inner, &acknowledged);
             scope.spawn(move || {
                 // It dies somewhere in the middle, and another starts and is asked the same again.
-                let life = rng.random_range(5..60);
+                let life = rng.random_range(8..60);
                 let (kv, registry) = open_somehow(inner, &mut rng, Some(life));
                 creates(&registry, acknowledged, 1);
                 kv.deliver_late_writes();

@@ -1,0 +1,238 @@
+//! Start, run and stop: everything is bound before anything is said to be ready.
+
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use gaung_log::{MemoryKv, RedbKv, kv::Kv};
+use gaung_net::{
+    discovery::{Announcement, Responder, ServiceKind},
+    interface::{self, Fallback, Link},
+};
+use gaung_proto::{
+    RelayId,
+    pb::{self, registry::registry_service_server::RegistryServiceServer},
+};
+use service_kit::{
+    bind::listen,
+    metrics::{self, Metrics},
+    readiness::Readiness,
+    rpc::{MAX_MESSAGE_BYTES, RpcLimits, RpcServer},
+    supervise::Tasks,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::{net::TcpListener, task::spawn_blocking, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    everyone,
+    figures::Figures,
+    maker::Maker,
+    now::Now,
+    registry::Registry,
+    rpc::Rpc,
+    standby::Standby,
+};
+
+const STORE_FILE: &str = "registry.redb";
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// Ticks of [`EXPIRE_EVERY`] between two looks at everything that is claimed.
+const RECONCILE_TICKS: u32 = 120;
+
+/// A registry whose store is open and whose ports are bound.
+#[derive(Debug)]
+pub struct Bound {
+    config: Config,
+    registry: Arc<Registry>,
+    links: Vec<Link>,
+    grpc: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    responder: Option<Responder>,
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+/// Opens the store and binds everything.
+///
+/// # Errors
+/// What cannot be had, and which setting changes it: data folder, interface, port.
+pub async fn bind(config: Config) -> anyhow::Result<Bound> {
+    let links = links(&config.iface)?;
+    let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
+    let metrics_listener = match config.metrics_listen {
+        Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
+        None => None,
+    };
+    let settings = config.clone();
+    let registry = spawn_blocking(move || open(&settings)).await.context("opening the store")??;
+    let registry = Arc::new(registry);
+    let responder = match config.discovery_port {
+        None => None,
+        Some(port) => {
+            let announcement = announcement(&registry, grpc.local_addr()?, &config);
+            let opened = Responder::open(port, &links, announcement);
+            Some(opened.context("discovery; choose another port with --discovery-port, or none with --no-discovery")?)
+        }
+    };
+    let (readiness, metrics) = (Readiness::new(), Metrics::new());
+    Ok(Bound { config, registry, links, grpc, metrics_listener, responder, readiness, metrics })
+}
+
+impl Bound {
+    /// Where gRPC is served.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+
+    /// Where metrics are served, if at all.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn metrics_addr(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.metrics_listener.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    /// The UDP port of discovery, if it answers.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn discovery_port(&self) -> std::io::Result<Option<u16>> {
+        self.responder.as_ref().map(Responder::port).transpose()
+    }
+
+    /// Tells when it serves.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
+    }
+
+    /// The figures.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Serves until `stop` is cancelled, then drains.
+    ///
+    /// # Errors
+    /// If a part of the registry fails.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, registry, links, grpc, metrics_listener, responder, readiness, metrics } = self;
+        let figures = Figures::new(&metrics);
+        let standby = Arc::new(Standby::new(Arc::clone(&registry), links, config.quiet_time));
+        let maker = Maker::new(Arc::clone(&registry), Arc::clone(&standby));
+        let rpc = Rpc::new(Arc::clone(&registry), maker.clone(), figures.clone(), stop.clone());
+        info!(grpc = %grpc.local_addr()?, groups = registry.group_count(), "registry serves");
+        let upkeep = upkeep(maker.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
+        let server = server(grpc, rpc, readiness.clone(), config.drain)?;
+
+        let mut tasks = Tasks::new();
+        tasks.spawn("gRPC", server.serve(stop.clone()));
+        tasks.spawn("upkeep", upkeep);
+        tasks.spawn("everyone", everyone::keep(registry, maker, stop.clone()));
+        let listening = stop.clone();
+        tasks.spawn("stand-by addresses", async move {
+            standby.run(listening).await;
+            Ok(())
+        });
+        if let Some(listener) = metrics_listener {
+            tasks.spawn("metrics", metrics::serve(listener, metrics, readiness.clone(), stop.clone()));
+        }
+        if let Some(responder) = responder {
+            let answering = stop.clone();
+            tasks.spawn("discovery", async move {
+                responder.run(answering.cancelled()).await;
+                Ok(())
+            });
+        }
+        readiness.ready();
+        let outcome = tasks.run(stop, config.drain + Duration::from_secs(1)).await;
+        readiness.not_ready();
+        outcome
+    }
+}
+
+fn open(config: &Config) -> anyhow::Result<Registry> {
+    let kv: Arc<dyn Kv> = match &config.data {
+        Some(dir) => Arc::new(RedbKv::open(dir, STORE_FILE)?),
+        None => Arc::new(MemoryKv::new()),
+    };
+    Ok(Registry::open(kv, config.pools, Now::read())?)
+}
+
+fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) -> anyhow::Result<RpcServer> {
+    let service = RegistryServiceServer::new(rpc).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let name = <RegistryServiceServer<Rpc> as tonic::server::NamedService>::NAME;
+    let server = RpcServer::new(grpc, Routes::new(service), &[name], &[pb::DESCRIPTORS], readiness)?;
+    Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
+}
+
+/// The interfaces asked for, or those that fit. Having none is no error: the registry itself needs no multicast.
+fn links(wanted: &[String]) -> anyhow::Result<Vec<Link>> {
+    let interfaces = interface::interfaces().context("listing the network interfaces")?;
+    if !wanted.is_empty() {
+        let mut links = Vec::new();
+        for wanted in wanted {
+            links.extend(interface::choose(&interfaces, Some(wanted)).context("--iface")?.links);
+        }
+        return Ok(links);
+    }
+    match interface::choose(&interfaces, None) {
+        Ok(chosen) => {
+            if chosen.fallback == Some(Fallback::Loopback) {
+                warn!("no interface but loopback can multicast; addresses are listened to on this machine alone");
+            }
+            Ok(chosen.links)
+        }
+        Err(error) => {
+            warn!(%error, "no interface can multicast; addresses are given out without having been listened to");
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn announcement(registry: &Registry, grpc: SocketAddr, config: &Config) -> Announcement {
+    let digest = Sha256::digest(registry.public_key());
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let listening = match grpc {
+        SocketAddr::V4(addr) if !addr.ip().is_unspecified() => Some(*addr.ip()),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => None,
+    };
+    Announcement {
+        kind: ServiceKind::Registry,
+        port: grpc.port(),
+        id: RelayId(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes")),
+        advertised: config.advertise.or(listening),
+        name: name.trim().to_owned(),
+    }
+}
+
+/// Lets leases run out, takes back what creates left, and keeps the gauges.
+async fn upkeep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut round: u32 = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        round = round.wrapping_add(1);
+        let look_through = maker.take_left_over() || round % RECONCILE_TICKS == 0;
+        let done = maker.run(move |registry, now| {
+            registry.expire(now)?;
+            if look_through { registry.reconcile(now, false) } else { Ok(()) }
+        });
+        if let Ok(Err(error)) = done.await {
+            warn!(%error, "upkeep is tried again");
+        }
+        rpc.figures.groups.set(i64::try_from(rpc.registry.group_count()).unwrap_or(i64::MAX));
+        rpc.figures.pairs_ready.set(i64::try_from(standby.ready()).unwrap_or(i64::MAX));
+        rpc.figures.watchers.set(i64::try_from(rpc.open_watchers()).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,188 @@
+//! Settings of the registry: flags and environment become one checked [`Config`], with nothing bound yet.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use gaung_proto::ports;
+use ipnet::Ipv4Net;
+use service_kit::config::{CommonArgs, ConfigErrors, parse_duration};
+
+use crate::{address::Pool, book::Pools};
+
+const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
+
+/// Flags of `group-registry`; each can be given as an environment variable too.
+#[derive(Debug, Clone, Args)]
+pub struct RegistryArgs {
+    /// Folder of the groups, members and invites.
+    #[arg(long, env = "GAUNG_DATA", default_value = "/var/lib/gaung/registry", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Address of the gRPC server.
+    #[arg(long, env = "GAUNG_REGISTRY_GRPC_LISTEN", default_value = "0.0.0.0:7400", value_name = "ADDR:PORT")]
+    pub grpc_listen: SocketAddr,
+    /// IPv4 address that discovery tells to others; empty for the one that its answer comes from.
+    #[arg(long, env = "GAUNG_ADVERTISE", default_value = "", value_name = "ADDR")]
+    pub advertise: String,
+    /// UDP port on which clients find this registry; 0 for a free one.
+    #[arg(long, env = "GAUNG_DISCOVERY_PORT", default_value_t = ports::DISCOVERY, value_name = "PORT")]
+    pub discovery_port: u16,
+    /// Do not answer clients that look for a registry.
+    #[arg(long, env = "GAUNG_NO_DISCOVERY")]
+    pub no_discovery: bool,
+    /// Range of the multicast addresses that groups of scope `site` get. [default: 239.255.0.0/16 without its top /24]
+    #[arg(long, env = "GAUNG_REGISTRY_POOL", value_name = "CIDR")]
+    pub pool: Option<Ipv4Net>,
+    /// The same for scope `organization`. [default: 239.192.0.0/14 without its top /24]
+    #[arg(long, env = "GAUNG_REGISTRY_ORGANIZATION_POOL", value_name = "CIDR")]
+    pub organization_pool: Option<Ipv4Net>,
+    /// How long an address is listened to before a group gets it; 0 for not at all.
+    #[arg(long, env = "GAUNG_REGISTRY_QUIET_TIME", default_value = "1s", value_name = "DURATION", value_parser = parse_duration)]
+    pub quiet_time: Duration,
+    /// Interface (name or address) to listen on and be found on; may be given several times. Without it every one that fits.
+    #[arg(long, env = "GAUNG_IFACE", value_name = "IF", value_delimiter = ',')]
+    pub iface: Vec<String>,
+}
+
+/// The registry's checked settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of the store; `None`: in memory, lost with the process. Default `/var/lib/gaung/registry`.
+    pub data: Option<PathBuf>,
+    /// gRPC. Default 0.0.0.0:7400.
+    pub grpc_listen: SocketAddr,
+    /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7490.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What discovery tells; `None` (default): the address that its answer comes from.
+    pub advertise: Option<Ipv4Addr>,
+    /// UDP port of discovery, 0 for a free one; `None` for no discovery. Default 7406.
+    pub discovery_port: Option<u16>,
+    /// Where addresses come from.
+    pub pools: Pools,
+    /// How long an address is listened to before it is given out, up to a minute; 0 for not at all. Default 1 s.
+    pub quiet_time: Duration,
+    /// Interfaces' names or addresses; empty (default) for every one that fits.
+    pub iface: Vec<String>,
+    /// How long calls may take to end at a stop. Default 5 s.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let all = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        Self {
+            data: Some(PathBuf::from("/var/lib/gaung/registry")),
+            grpc_listen: all(ports::REGISTRY),
+            metrics_listen: Some(all(ports::REGISTRY_METRICS)),
+            advertise: None,
+            discovery_port: Some(ports::DISCOVERY),
+            pools: Pools { site: Pool::site(), organization: Pool::organization() },
+            quiet_time: Duration::from_secs(1),
+            iface: Vec::new(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl RegistryArgs {
+    /// Checks everything and notes every fault.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with all faults.
+    pub fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        common.check(&mut errors);
+        let mut pool = |flag, net: Option<Ipv4Net>, default| match net {
+            Some(net) => errors.check(flag, Pool::new(net)),
+            None => Some(default),
+        };
+        let site = pool("--pool", self.pool, Pool::site());
+        let organization = pool("--organization-pool", self.organization_pool, Pool::organization());
+        let advertise: Option<Ipv4Addr> = match self.advertise.as_str() {
+            "" => None,
+            text => errors.check("--advertise", text.parse().map_err(|_| "must be an IPv4 address, such as 192.168.1.10; leave it out for the one that the answer comes from")),
+        };
+        if self.quiet_time > MAX_QUIET_TIME {
+            errors.add("--quiet-time", "must be at most 1m; every create may have to wait for it");
+        }
+        if self.iface.iter().any(String::is_empty) {
+            errors.add("--iface", "must be an interface's name or address; leave it out for every one that fits");
+        }
+        let metrics = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports::REGISTRY_METRICS);
+        let config = site.zip(organization).map(|(site, organization)| Config {
+            data: Some(self.data),
+            grpc_listen: self.grpc_listen,
+            metrics_listen: common.metrics_addr(metrics),
+            advertise,
+            discovery_port: (!self.no_discovery).then_some(self.discovery_port),
+            pools: Pools { site, organization },
+            quiet_time: self.quiet_time,
+            iface: self.iface,
+            drain: common.drain,
+        });
+        errors.finish(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        common: CommonArgs,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    }
+
+    fn check(flags: &[&str]) -> Result<Config, String> {
+        let program = Program::try_parse_from([&["group-registry"], flags].concat()).map_err(|e| e.to_string())?;
+        program.registry.check(&program.common).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_flags_defaults_are_the_configs() {
+        assert_eq!(format!("{:?}", check(&[]).unwrap()), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn all_faults_are_told() {
+        let flags = ["--pool", "10.0.0.0/8", "--organization-pool", "224.0.0.0/24", "--quiet-time", "2h", "--advertise", "here:1"];
+        let text = check(&flags).unwrap_err();
+        for flag in ["--pool", "--organization-pool", "--quiet-time", "--advertise"] {
+            assert!(text.contains(flag), "{text}");
+        }
+    }
+
+    #[test]
+    fn discovery_can_be_left_out() {
+        assert_eq!(check(&["--no-discovery"]).unwrap().discovery_port, None);
+    }
+
+    #[test]
+    fn shipped_example_parses() {
+        let example = include_str!("../../../deploy/env/group-registry.env");
+        let command = Program::command();
+        let settings = example.lines().map(|line| line.trim_start_matches('#')).filter_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.starts_with("GAUNG_").then_some((name, value))
+        });
+        let flags: Vec<String> = settings
+            .flat_map(|(name, value)| {
+                let of_name = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == name);
+                let arg = command.get_arguments().find(of_name).unwrap_or_else(|| panic!("{name} is no setting"));
+                let flag = format!("--{}", arg.get_long().unwrap());
+                if arg.get_action().takes_values() { vec![flag, value.to_owned()] } else { Vec::new() }
+            })
+            .collect();
+        assert!(flags.len() > 20);
+        check(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    }
+}

@@ -1,0 +1,60 @@
+//! `everyone`: made as soon as there is a relay, and never gone after that.
+
+use std::{sync::Arc, time::Duration};
+
+use gaung_proto::{DeviceId, Scope, name::EVERYONE, pb::registry as pb};
+use service_kit::backoff::Backoff;
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tracing::{info, warn};
+
+use crate::{create::CreateSpec, maker::Maker, records::RequestId, registry::Registry};
+
+const RETRY_FROM: Duration = Duration::from_millis(200);
+const RETRY_TO: Duration = Duration::from_secs(10);
+
+/// Makes `everyone` once a relay is registered; ends with `stop`.
+pub(crate) async fn keep(registry: Arc<Registry>, maker: Maker, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut registrations = registry.services.registrations();
+    let mut backoff = Backoff::between(RETRY_FROM, RETRY_TO);
+    loop {
+        match maker.create(spec()).await {
+            Ok(group) => {
+                info!(address = %group.addr, relay = %group.relay, "everyone is there");
+                stop.cancelled().await;
+                return Ok(());
+            }
+            // Only a relay's registration can change this.
+            Err(status) if status.code() == Code::Unavailable && registry.group_count() == 0 => {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    changed = registrations.changed() => changed?,
+                }
+            }
+            Err(status) => {
+                warn!(reason = status.message(), "everyone could not be made and is tried again");
+                if !backoff.wait(&stop).await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// One request for all time, so that `everyone` is made once.
+fn spec() -> CreateSpec {
+    let request = Sha256::digest(b"gaung everyone v1");
+    CreateSpec {
+        request: RequestId(*request.first_chunk().expect("a SHA-256 digest has 32 bytes")),
+        name: EVERYONE.parse().expect("the name is a group name"),
+        scope: Scope::Site,
+        format: pb::Format::Proto,
+        private: false,
+        address: None,
+        port: None,
+        owner: DeviceId::NONE,
+        owner_name: String::new(),
+        reserved: true,
+    }
+}

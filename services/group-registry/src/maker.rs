@@ -1,0 +1,110 @@
+//! Calls of the registry from asynchronous code: on blocking threads, a bounded number at a time.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{sync::Semaphore, task::spawn_blocking};
+use tonic::Status;
+
+use crate::{
+    book::Pair,
+    create::{CreateError, CreateSpec},
+    now::Now,
+    records::Group,
+    registry::Registry,
+    standby::Standby,
+    status::ToStatus as _,
+};
+
+/// Calls at work; more wait. Each of them waits for the disk most of the time and shares its syncs with the others.
+const AT_WORK: usize = 64;
+/// Pairs that one create tries.
+const PAIRS: usize = 32;
+
+#[derive(Clone)]
+pub(crate) struct Maker {
+    registry: Arc<Registry>,
+    standby: Arc<Standby>,
+    slots: Arc<Semaphore>,
+    /// A create ended in the middle: look for what it left.
+    left_over: Arc<AtomicBool>,
+}
+
+/// Ends a pair's loan when dropped.
+struct Loan {
+    registry: Arc<Registry>,
+    lent: Pair,
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.registry.book().give_back(self.lent);
+    }
+}
+
+impl Maker {
+    pub(crate) fn new(registry: Arc<Registry>, standby: Arc<Standby>) -> Self {
+        Self { registry, standby, slots: Arc::new(Semaphore::new(AT_WORK)), left_over: Arc::default() }
+    }
+
+    /// Runs `call` on a blocking thread. A caller that goes away does not stop it.
+    pub(crate) async fn run<T: Send + 'static>(&self, call: impl FnOnce(&Registry, Now) -> T + Send + 'static) -> Result<T, Status> {
+        let stopping = |_| Status::unavailable("the registry is stopping");
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(stopping)?;
+        let registry = Arc::clone(&self.registry);
+        let done = spawn_blocking(move || {
+            let _slot = slot;
+            call(&registry, Now::read())
+        });
+        done.await.map_err(|_| Status::internal("the call ended in a defect of the registry; its log says more"))
+    }
+
+    /// Makes a group, waiting for a pair that was listened to where it needs one.
+    pub(crate) async fn create(&self, spec: CreateSpec) -> Result<Group, Status> {
+        let checked = {
+            let spec = spec.clone();
+            self.run(move |registry, now| registry.precheck(now, &spec)).await?
+        };
+        if let Some(group) = checked.map_err(|e| e.to_status())? {
+            return Ok(group);
+        }
+        for _ in 0..PAIRS {
+            let (pair, loan) = self.pair_for(&spec).await.map_err(|e| e.to_status())?;
+            let attempt = spec.clone();
+            let made = self
+                .run(move |registry, now| {
+                    let _loan = loan;
+                    registry.create(now, &attempt, pair)
+                })
+                .await?;
+            match made {
+                Ok(group) => return Ok(group),
+                Err(CreateError::PairTaken) => {}
+                Err(error) => {
+                    if matches!(error, CreateError::Store(_)) {
+                        self.left_over.store(true, Ordering::Relaxed);
+                    }
+                    return Err(error.to_status());
+                }
+            }
+        }
+        Err(CreateError::PairTaken.to_status())
+    }
+
+    /// True once after a create ended in the middle.
+    pub(crate) fn take_left_over(&self) -> bool {
+        self.left_over.swap(false, Ordering::Relaxed)
+    }
+
+    async fn pair_for(&self, spec: &CreateSpec) -> Result<(Pair, Option<Loan>), CreateError> {
+        let lent = match (spec.address, spec.port) {
+            (Some(ip), Some(port)) => return Ok((Pair { ip, port }, None)),
+            (Some(ip), None) => self.registry.book().pick_port(ip)?,
+            (None, Some(_) | None) => self.standby.take(spec.scope).await?,
+        };
+        let pair = Pair { port: spec.port.unwrap_or(lent.port), ..lent };
+        Ok((pair, Some(Loan { registry: Arc::clone(&self.registry), lent })))
+    }
+}

@@ -1,0 +1,214 @@
+//! `gaung.registry.v1` over gRPC: checks what comes in, runs it, and turns the outcome into messages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gaung_proto::{
+    pb::registry::{self as pb, registry_service_server::RegistryService},
+    signing::Method,
+};
+use tokio::sync::Semaphore;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
+
+use crate::{
+    checked,
+    figures::Figures,
+    maker::Maker,
+    now::Now,
+    registry::Registry,
+    services::SERVICE_RENEW,
+    status::{ToStatus, invalid},
+    watch,
+};
+
+const DEFAULT_PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
+/// Open watch streams; each takes a task and a small buffer.
+const MAX_WATCHERS: usize = 4096;
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Rpc {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) maker: Maker,
+    pub(crate) figures: Figures,
+    pub(crate) watchers: Arc<Semaphore>,
+    /// Tells this process's revisions from another's.
+    pub(crate) watch_id: Bytes,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Rpc {
+    pub(crate) fn new(registry: Arc<Registry>, maker: Maker, figures: Figures, stop: CancellationToken) -> Self {
+        let watch_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
+        Self { registry, maker, figures, watchers: Arc::new(Semaphore::new(MAX_WATCHERS)), watch_id, stop }
+    }
+
+    /// How many watch streams are open.
+    pub(crate) fn open_watchers(&self) -> usize {
+        MAX_WATCHERS - self.watchers.available_permits()
+    }
+
+    async fn run<T, E>(&self, call: impl FnOnce(&Registry, Now) -> Result<T, E> + Send + 'static) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        E: ToStatus + Send + 'static,
+    {
+        self.maker.run(call).await?.map_err(|error| {
+            let status = error.to_status();
+            self.figures.refused(status.code());
+            status
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl RegistryService for Rpc {
+    async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Result<Response<pb::CreateGroupResponse>, Status> {
+        let spec = checked::create(request.into_inner())?;
+        let made = self.maker.create(spec).await;
+        match &made {
+            Ok(_) => drop(self.figures.creates.inc()),
+            Err(status) => self.figures.refused(status.code()),
+        }
+        Ok(Response::new(pb::CreateGroupResponse { group: Some(made?.to_pb()) }))
+    }
+
+    async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Result<Response<pb::GetGroupResponse>, Status> {
+        let by = checked::group_by(request.into_inner().by)?;
+        let group = self.run(move |registry, _| registry.group(&by)).await?;
+        Ok(Response::new(pb::GetGroupResponse { group: Some(group.to_pb()) }))
+    }
+
+    async fn list_groups(&self, request: Request<pb::ListGroupsRequest>) -> Result<Response<pb::ListGroupsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = match usize::try_from(request.page_size).unwrap_or(usize::MAX) {
+            0 => DEFAULT_PAGE,
+            size if size <= MAX_PAGE => size,
+            _ => return Err(invalid("page_size", "page_size goes from 1 to 1000")),
+        };
+        let after = Some(request.page_token).filter(|token| !token.is_empty());
+        let (groups, more) = self.run(move |registry, _| registry.groups(after.as_deref(), limit)).await?;
+        let last = groups.last().map(|group| group.name.to_string());
+        let next_page_token = last.filter(|_| more).unwrap_or_default();
+        let groups = groups.iter().map(|group| group.to_pb()).collect();
+        Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
+    }
+
+    type WatchGroupsStream = ReceiverStream<Result<pb::WatchGroupsResponse, Status>>;
+
+    async fn watch_groups(&self, request: Request<pb::WatchGroupsRequest>) -> Result<Response<Self::WatchGroupsStream>, Status> {
+        let slot = Arc::clone(&self.watchers).try_acquire_owned();
+        let slot = slot.map_err(|_| Status::new(Code::ResourceExhausted, "too many watchers; close some of them"))?;
+        let request = request.into_inner();
+        let relay = if request.relay_id.is_empty() { None } else { Some(checked::service_id("relay_id", &request.relay_id)?) };
+        let resumes = request.watch_id == self.watch_id && request.after_revision > 0;
+        let watcher = watch::Watcher {
+            registry: Arc::clone(&self.registry),
+            watch_id: self.watch_id.clone(),
+            relay,
+            after: resumes.then_some(request.after_revision),
+        };
+        Ok(Response::new(watcher.start(slot, self.stop.clone())))
+    }
+
+    async fn delete_group(&self, request: Request<pb::DeleteGroupRequest>) -> Result<Response<pb::DeleteGroupResponse>, Status> {
+        let request = request.into_inner();
+        let call = checked::signed(Method::Delete, &request.group_id, String::new(), request.signature)?;
+        self.run(move |registry, now| registry.delete_group(now, &call)).await?;
+        Ok(Response::new(pb::DeleteGroupResponse {}))
+    }
+
+    async fn reset_group(&self, request: Request<pb::ResetGroupRequest>) -> Result<Response<pb::ResetGroupResponse>, Status> {
+        let request = request.into_inner();
+        let call = checked::signed(Method::Reset, &request.group_id, String::new(), request.signature)?;
+        let group = self.run(move |registry, now| registry.reset_group(now, &call)).await?;
+        Ok(Response::new(pb::ResetGroupResponse { group: Some(group.to_pb()) }))
+    }
+
+    async fn join_group(&self, request: Request<pb::JoinGroupRequest>) -> Result<Response<pb::JoinGroupResponse>, Status> {
+        let join = checked::join(request.into_inner())?;
+        let joined = self.run(move |registry, now| registry.join(now, &join)).await?;
+        Ok(Response::new(pb::JoinGroupResponse {
+            group: Some(joined.group.to_pb()),
+            ticket: joined.ticket,
+            relays: joined.relays,
+            hubs: joined.hubs,
+            lease_ms: millis(crate::presence::PRESENCE_LEASE),
+        }))
+    }
+
+    async fn leave_group(&self, request: Request<pb::LeaveGroupRequest>) -> Result<Response<pb::LeaveGroupResponse>, Status> {
+        let request = request.into_inner();
+        let group = checked::group_id("group_id", &request.group_id)?;
+        let device = checked::device("public_key", &request.public_key)?;
+        let client = checked::client_id(&request.client_id)?;
+        self.run(move |registry, _| registry.leave(group, device, client)).await?;
+        Ok(Response::new(pb::LeaveGroupResponse {}))
+    }
+
+    async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
+        let group = checked::group_id("group_id", &request.into_inner().group_id)?;
+        let members = self.run(move |registry, now| registry.members(now, group)).await?;
+        Ok(Response::new(pb::ListMembersResponse { members }))
+    }
+
+    async fn create_invite(&self, request: Request<pb::CreateInviteRequest>) -> Result<Response<pb::CreateInviteResponse>, Status> {
+        let request = request.into_inner();
+        let group = checked::group_id("group_id", &request.group_id)?;
+        let maker = checked::device("public_key", &request.public_key)?;
+        let (uses, expires_ms) = checked::invite(request.uses, request.expires_ms)?;
+        let made = self.run(move |registry, now| registry.create_invite(now, group, maker, uses, expires_ms)).await?;
+        let (code, expires_unix_ms) = made;
+        Ok(Response::new(pb::CreateInviteResponse { code, expires_unix_ms }))
+    }
+
+    async fn revoke_invite(&self, request: Request<pb::RevokeInviteRequest>) -> Result<Response<pb::RevokeInviteResponse>, Status> {
+        let request = request.into_inner();
+        let call = checked::signed(Method::Revoke, &Bytes::new(), request.code, request.signature)?;
+        self.run(move |registry, now| registry.revoke_invite(now, &call)).await?;
+        Ok(Response::new(pb::RevokeInviteResponse {}))
+    }
+
+    async fn redeem_invite(&self, request: Request<pb::RedeemInviteRequest>) -> Result<Response<pb::RedeemInviteResponse>, Status> {
+        let request = request.into_inner();
+        let name = checked::display_name("member_name", &request.member_name)?;
+        let call = checked::signed(Method::Redeem, &Bytes::new(), request.code, request.signature)?;
+        let group = self.run(move |registry, now| registry.redeem_invite(now, &call, name.as_ref())).await?;
+        Ok(Response::new(pb::RedeemInviteResponse { group: Some(group.to_pb()) }))
+    }
+
+    async fn get_challenge(&self, _: Request<pb::GetChallengeRequest>) -> Result<Response<pb::GetChallengeResponse>, Status> {
+        Ok(Response::new(pb::GetChallengeResponse { nonce: self.registry.challenge(Now::read().mono) }))
+    }
+
+    async fn register_service(
+        &self,
+        request: Request<pb::RegisterServiceRequest>,
+    ) -> Result<Response<pb::RegisterServiceResponse>, Status> {
+        let (id, info) = checked::service(request.into_inner())?;
+        self.run(move |registry, now| registry.register_service(now, id, info)).await?;
+        let registry_public_key = Bytes::copy_from_slice(&self.registry.public_key());
+        Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: millis(SERVICE_RENEW) }))
+    }
+
+    async fn list_services(&self, _: Request<pb::ListServicesRequest>) -> Result<Response<pb::ListServicesResponse>, Status> {
+        Ok(Response::new(pb::ListServicesResponse {
+            services: self.registry.services(Now::read()),
+            registry_version: env!("CARGO_PKG_VERSION").to_owned(),
+            group_count: self.registry.group_count().try_into().unwrap_or(u64::MAX),
+        }))
+    }
+
+    async fn report_groups(&self, request: Request<pb::ReportGroupsRequest>) -> Result<Response<pb::ReportGroupsResponse>, Status> {
+        let (relay, reports) = checked::reports(request.into_inner())?;
+        let refusals = self.run(move |registry, now| registry.report(now, relay, &reports)).await?;
+        Ok(Response::new(pb::ReportGroupsResponse { refusals }))
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

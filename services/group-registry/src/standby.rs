@@ -1,0 +1,274 @@
+//! Pairs of address and port that were listened to before they are given out, kept ready so that a create need not wait.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddrV4,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use gaung_net::{interface::Link, multicast::GroupSocket};
+use gaung_proto::Scope;
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    book::{Exhausted, Pair},
+    registry::Registry,
+};
+
+/// Pairs kept ready while little is created; doubles whenever a create finds none, up to [`MAX_READY`].
+const MIN_READY: usize = 32;
+const MIN_READY_ORGANIZATION: usize = 2;
+/// Each pair takes a socket while it is listened to.
+const MAX_READY: usize = 256;
+/// A pair that was listened to longer ago is listened to again.
+const FRESH: Duration = Duration::from_secs(600);
+/// How long it must be calm before fewer pairs are kept ready.
+const CALM: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(crate) struct Standby {
+    registry: Arc<Registry>,
+    /// Where to listen; empty: nowhere, and pairs are given out unheard.
+    links: Vec<Link>,
+    quiet: Duration,
+    shelves: Mutex<Shelves>,
+    /// A round of listening is over.
+    filled: Notify,
+    /// Something was taken or is waited for.
+    wanted: Notify,
+}
+
+struct Shelves {
+    site: Shelf,
+    organization: Shelf,
+}
+
+struct Shelf {
+    ready: VecDeque<(Pair, Instant)>,
+    /// To be listened to in the next round.
+    queued: Vec<Pair>,
+    /// How many are listened to in this round.
+    listening: usize,
+    least: usize,
+    target: usize,
+}
+
+impl Shelf {
+    fn new(least: usize) -> Self {
+        Self { ready: VecDeque::new(), queued: Vec::new(), listening: 0, least, target: least }
+    }
+}
+
+impl Shelves {
+    fn of(&mut self, scope: Scope) -> &mut Shelf {
+        match scope {
+            Scope::Site => &mut self.site,
+            Scope::Organization => &mut self.organization,
+        }
+    }
+}
+
+impl Standby {
+    /// `quiet`: how long each pair is listened to, on each of `links`; 0 for not at all.
+    pub(crate) fn new(registry: Arc<Registry>, links: Vec<Link>, quiet: Duration) -> Self {
+        let shelves = Shelves { site: Shelf::new(MIN_READY), organization: Shelf::new(MIN_READY_ORGANIZATION) };
+        Self { registry, links, quiet, shelves: Mutex::new(shelves), filled: Notify::new(), wanted: Notify::new() }
+    }
+
+    /// A pair on which nobody was heard, lent by the book. Waits for one where none is ready.
+    pub(crate) async fn take(&self, scope: Scope) -> Result<Pair, Exhausted> {
+        if !self.listens() {
+            return self.registry.book().pick(scope, Instant::now());
+        }
+        let mut is_first = true;
+        loop {
+            let filled = self.filled.notified();
+            tokio::pin!(filled);
+            filled.as_mut().enable();
+            if let Some(pair) = self.take_ready(scope, is_first)? {
+                return Ok(pair);
+            }
+            is_first = false;
+            filled.await;
+        }
+    }
+
+    /// How many pairs are ready.
+    pub(crate) fn ready(&self) -> usize {
+        let shelves = self.shelves();
+        shelves.site.ready.len() + shelves.organization.ready.len()
+    }
+
+    /// Listens, in rounds, until `stop`.
+    pub(crate) async fn run(&self, stop: CancellationToken) {
+        if !self.listens() {
+            return stop.cancelled().await;
+        }
+        loop {
+            let round = self.next_round();
+            let is_idle = round.is_empty();
+            let pause = async {
+                if is_idle {
+                    if timeout(CALM, self.wanted.notified()).await.is_err() {
+                        self.calm_down();
+                    }
+                } else {
+                    self.listen(round).await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = pause => {}
+            }
+        }
+    }
+
+    fn listens(&self) -> bool {
+        !self.links.is_empty() && !self.quiet.is_zero()
+    }
+
+    fn take_ready(&self, scope: Scope, is_first: bool) -> Result<Option<Pair>, Exhausted> {
+        let mut shelves = self.shelves();
+        let shelf = shelves.of(scope);
+        let taken = shelf.ready.pop_front();
+        if taken.is_none() {
+            if is_first {
+                shelf.target = (shelf.target * 2).min(MAX_READY);
+            }
+            match self.registry.book().pick(scope, Instant::now()) {
+                Ok(pair) => shelf.queued.push(pair),
+                Err(exhausted) if shelf.queued.is_empty() && shelf.listening == 0 => return Err(exhausted),
+                Err(_) => {}
+            }
+        }
+        if shelf.ready.len() <= shelf.target / 2 {
+            self.wanted.notify_one();
+        }
+        Ok(taken.map(|(pair, _)| pair))
+    }
+
+    /// What to listen to next: all that is waited for, and what is missing on the shelves.
+    fn next_round(&self) -> Vec<(Scope, Pair)> {
+        let now = Instant::now();
+        let mut shelves = self.shelves();
+        let mut round = Vec::new();
+        for scope in [Scope::Site, Scope::Organization] {
+            let shelf = shelves.of(scope);
+            while let Some((pair, _)) = shelf.ready.pop_front_if(|(_, heard)| now.saturating_duration_since(*heard) > FRESH) {
+                self.registry.book().give_back(pair);
+            }
+            while shelf.ready.len() + shelf.queued.len() < shelf.target {
+                let Ok(pair) = self.registry.book().pick(scope, now) else { break };
+                shelf.queued.push(pair);
+            }
+            let take = shelf.queued.len().min(MAX_READY - round.len());
+            round.extend(shelf.queued.drain(..take).map(|pair| (scope, pair)));
+            shelf.listening = take;
+        }
+        round
+    }
+
+    async fn listen(&self, round: Vec<(Scope, Pair)>) {
+        let open = |pair: &Pair| GroupSocket::open(SocketAddrV4::new(pair.ip, pair.port), &self.links);
+        let sockets: Vec<_> = round.iter().map(|(_, pair)| open(pair)).collect();
+        let nowhere = sockets.iter().all(Result::is_err);
+        if nowhere && let Some(Err(error)) = sockets.first() {
+            warn!(%error, "addresses are given out without having been listened to");
+        }
+        tokio::time::sleep(self.quiet).await;
+        let now = Instant::now();
+        let mut shelves = self.shelves();
+        for ((scope, pair), socket) in round.into_iter().zip(sockets) {
+            match socket {
+                Ok(socket) if socket.has_datagram() => {
+                    info!(address = %pair.ip, port = pair.port, "strangers heard on an address; it is not given out for a while");
+                    self.registry.book().note_noisy(pair, now);
+                }
+                Err(error) if !nowhere => {
+                    debug!(address = %pair.ip, port = pair.port, %error, "address not usable");
+                    self.registry.book().note_noisy(pair, now);
+                }
+                Ok(_) | Err(_) => shelves.of(scope).ready.push_back((pair, now)),
+            }
+        }
+        shelves.site.listening = 0;
+        shelves.organization.listening = 0;
+        drop(shelves);
+        self.filled.notify_waiters();
+    }
+
+    fn calm_down(&self) {
+        let mut shelves = self.shelves();
+        for scope in [Scope::Site, Scope::Organization] {
+            let shelf = shelves.of(scope);
+            shelf.target = (shelf.target / 2).max(shelf.least);
+        }
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::HashSet;
+
+    use gaung_log::MemoryKv;
+
+    use crate::{address::Pool, book::Pools, now::Now};
+
+    use super::*;
+
+    fn standby(net: &str, quiet: Duration) -> Arc<Standby> {
+        let pools = Pools { site: Pool::new(net.parse().unwrap()).unwrap(), organization: Pool::organization() };
+        let registry = Registry::open(Arc::new(MemoryKv::new()), pools, Now::read()).unwrap();
+        Arc::new(Standby::new(Arc::new(registry), vec![Link::loopback()], quiet))
+    }
+
+    #[tokio::test]
+    async fn waits_for_a_pair_and_says_when_there_are_no_more() {
+        let standby = standby("239.255.44.0/29", Duration::from_millis(50));
+        let stop = CancellationToken::new();
+        let filler = tokio::spawn({
+            let (standby, stop) = (Arc::clone(&standby), stop.clone());
+            async move { standby.run(stop).await }
+        });
+        let takes = (0..8).map(|_| standby.take(Scope::Site));
+        let mut pairs = HashSet::new();
+        for take in takes {
+            pairs.insert(timeout(Duration::from_secs(20), take).await.unwrap().unwrap().ip);
+        }
+        assert_eq!(pairs.len(), 8);
+        let exhausted = timeout(Duration::from_secs(20), standby.take(Scope::Site)).await.unwrap();
+        assert!(matches!(exhausted, Err(Exhausted::Addresses { .. })), "{exhausted:?}");
+        stop.cancel();
+        filler.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn skips_an_address_with_strangers() {
+        let standby = standby("239.255.45.0/31", Duration::from_millis(300));
+        let round = standby.next_round();
+        let round: Vec<_> = round.into_iter().filter(|(scope, _)| *scope == Scope::Site).collect();
+        assert_eq!(round.len(), 2);
+        let noisy = round[0].1;
+        // Bound to loopback's address, so that is where its multicast leaves.
+        let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let talk = tokio::spawn(async move {
+            for _ in 0..20 {
+                let _ = stranger.send_to(b"mine", (noisy.ip, noisy.port));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        standby.listen(round).await;
+        talk.await.unwrap();
+        let shelves = standby.shelves();
+        assert!(shelves.site.ready.iter().all(|(pair, _)| *pair != noisy));
+        assert_eq!(shelves.site.ready.len(), 1);
+    }
+}

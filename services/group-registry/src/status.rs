@@ -1,0 +1,140 @@
+//! How each error looks to a gRPC client: a code as the schema says, a text that says what to do, and an `ErrorInfo`
+//! whose reason programs can tell apart.
+
+use std::{collections::HashMap, fmt::Display};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    challenge::CallError,
+    create::CreateError,
+    invites::InviteError,
+    members::JoinError,
+    owner::OwnerError,
+    registry::LookupError,
+    reports::ReportError,
+    services::RegisterError,
+    store::StoreError,
+};
+
+/// The `domain` of every `ErrorInfo`.
+const DOMAIN: &str = "gaung";
+
+pub(crate) trait ToStatus {
+    fn to_status(&self) -> Status;
+}
+
+/// A field that cannot be used, and why.
+pub(crate) fn invalid(field: &'static str, why: impl Display) -> Status {
+    let why = why.to_string();
+    let mut details = ErrorDetails::with_bad_request_violation(field, why.clone());
+    details.set_error_info("INVALID_FIELD", DOMAIN, HashMap::new());
+    Status::with_error_details(Code::InvalidArgument, why, details)
+}
+
+fn status(code: Code, reason: &str, error: &impl Display) -> Status {
+    Status::with_error_details(code, error.to_string(), ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()))
+}
+
+impl ToStatus for StoreError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Unavailable(_) => status(Code::Unavailable, "STORE_UNAVAILABLE", self),
+            Self::Damaged(_) => status(Code::DataLoss, "STORE_DAMAGED", self),
+        }
+    }
+}
+
+impl ToStatus for LookupError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::NotFound(_) => status(Code::NotFound, "NO_SUCH_GROUP", self),
+            Self::Store(error) => error.to_status(),
+        }
+    }
+}
+
+impl ToStatus for CreateError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::NameTaken(_) => status(Code::AlreadyExists, "NAME_TAKEN", self),
+            Self::NameReserved(_) => status(Code::AlreadyExists, "NAME_RESERVED", self),
+            Self::Address(refusal) => invalid("address", refusal),
+            Self::AddressTaken { .. } => status(Code::AlreadyExists, "ADDRESS_TAKEN", self),
+            Self::AddressResting { .. } => status(Code::AlreadyExists, "ADDRESS_RESTING", self),
+            Self::PairTaken | Self::Busy => status(Code::Aborted, "TRY_AGAIN", self),
+            Self::OtherRequest => invalid("request_id", self),
+            Self::Deleted => status(Code::NotFound, "GROUP_DELETED", self),
+            Self::NoRelay => status(Code::Unavailable, "NO_RELAY", self),
+            Self::Exhausted(exhausted) => status(Code::ResourceExhausted, "POOL_EXHAUSTED", exhausted),
+            Self::Store(error) => error.to_status(),
+        }
+    }
+}
+
+impl ToStatus for CallError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Signature(_) => status(Code::Unauthenticated, "BAD_SIGNATURE", self),
+            Self::NonceExpired => status(Code::Unauthenticated, "NONCE_EXPIRED", self),
+            Self::NonceUsed => status(Code::Unauthenticated, "NONCE_USED", self),
+            Self::Full => status(Code::ResourceExhausted, "TOO_MANY_CALLS", self),
+        }
+    }
+}
+
+impl ToStatus for OwnerError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Call(error) => error.to_status(),
+            Self::Lookup(error) => error.to_status(),
+            Self::NotOwner(_) => status(Code::PermissionDenied, "NOT_OWNER", self),
+            Self::Reserved(_) => status(Code::PermissionDenied, "GROUP_RESERVED", self),
+        }
+    }
+}
+
+impl ToStatus for JoinError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Lookup(error) => error.to_status(),
+            Self::Private(_) => status(Code::PermissionDenied, "GROUP_PRIVATE", self),
+            Self::Full(_) => status(Code::ResourceExhausted, "TOO_MANY_MEMBERS", self),
+        }
+    }
+}
+
+impl ToStatus for InviteError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Call(error) => error.to_status(),
+            Self::Lookup(error) => error.to_status(),
+            Self::Join(error) => error.to_status(),
+            Self::NotMember(_) => status(Code::PermissionDenied, "NOT_MEMBER", self),
+            Self::NotMaker => status(Code::PermissionDenied, "NOT_MAKER", self),
+            Self::Unknown => status(Code::NotFound, "NO_SUCH_INVITE", self),
+            Self::Expired => status(Code::PermissionDenied, "INVITE_EXPIRED", self),
+            Self::Revoked => status(Code::PermissionDenied, "INVITE_REVOKED", self),
+            Self::UsedUp => status(Code::PermissionDenied, "INVITE_USED_UP", self),
+        }
+    }
+}
+
+impl ToStatus for RegisterError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Full => status(Code::ResourceExhausted, "TOO_MANY_SERVICES", self),
+            Self::Store(error) => error.to_status(),
+        }
+    }
+}
+
+impl ToStatus for ReportError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::NotRegistered(_) => status(Code::FailedPrecondition, "NOT_REGISTERED", self),
+            Self::Store(error) => error.to_status(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! One watcher's stream: a snapshot if it needs one, then changes. A watcher that reads slowly holds a few messages,
+//! never a queue; when it has fallen behind what is remembered it gets a new snapshot.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gaung_proto::{
+    RelayId,
+    pb::registry::{self as pb, watch_groups_response::Event},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::{
+    registry::Registry,
+    view::{Change, Next},
+};
+
+const IN_FLIGHT: usize = 64;
+const CHANGES_AT_ONCE: usize = 256;
+
+pub(crate) struct Watcher {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) watch_id: Bytes,
+    /// Only the groups of this relay.
+    pub(crate) relay: Option<RelayId>,
+    /// The last revision that the client has; `None` for a snapshot first.
+    pub(crate) after: Option<u64>,
+}
+
+type Answer = Result<pb::WatchGroupsResponse, Status>;
+
+/// The client is gone.
+struct Gone;
+
+impl Watcher {
+    /// Sends until the client goes or `stop` is cancelled; `slot` is kept meanwhile.
+    pub(crate) fn start(mut self, slot: OwnedSemaphorePermit, stop: CancellationToken) -> ReceiverStream<Answer> {
+        let (answers, stream) = mpsc::channel(IN_FLIGHT);
+        tokio::spawn(async move {
+            let _slot = slot;
+            let mut revisions = self.registry.view.changes();
+            loop {
+                revisions.borrow_and_update();
+                if self.send_news(&answers).await.is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = answers.closed() => return,
+                    changed = revisions.changed() => if changed.is_err() { return },
+                }
+            }
+        });
+        ReceiverStream::new(stream)
+    }
+
+    async fn send_news(&mut self, answers: &mpsc::Sender<Answer>) -> Result<(), Gone> {
+        loop {
+            match self.registry.view.next(self.after, CHANGES_AT_ONCE) {
+                Next::UpToDate => return Ok(()),
+                Next::Changes(changes) => {
+                    for (revision, change) in changes {
+                        if self.relay.is_none_or(|relay| relay == change.relay()) {
+                            self.send(answers, revision, event(&change)).await?;
+                        }
+                        self.after = Some(revision);
+                    }
+                }
+                Next::Snapshot { revision, groups } => {
+                    self.send(answers, revision, Event::SnapshotBegin(pb::SnapshotBegin {})).await?;
+                    for group in groups {
+                        if self.relay.is_none_or(|relay| relay == group.relay) {
+                            self.send(answers, revision, Event::Upsert(group.to_pb())).await?;
+                        }
+                    }
+                    self.send(answers, revision, Event::SnapshotEnd(pb::SnapshotEnd {})).await?;
+                    self.after = Some(revision);
+                }
+            }
+        }
+    }
+
+    async fn send(&self, answers: &mpsc::Sender<Answer>, revision: u64, event: Event) -> Result<(), Gone> {
+        let answer = pb::WatchGroupsResponse { revision, watch_id: self.watch_id.clone(), event: Some(event) };
+        answers.send(Ok(answer)).await.map_err(|_| Gone)
+    }
+}
+
+fn event(change: &Change) -> Event {
+    match change {
+        Change::Upsert(group) => Event::Upsert(group.to_pb()),
+        Change::Deleted { id, name, .. } => Event::Deleted(pb::GroupDeleted { id: (*id).into(), name: name.to_string() }),
+    }
+}
