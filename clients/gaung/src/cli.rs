@@ -36,21 +36,23 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable.
 Results go to stdout, everything else to stderr. NO_COLOR turns colours off.";
 
-/// Flags that every command takes, before or after its name.
+/// Flags that every command takes, before or after its name. Their variables are read by [`crate::context`], where an
+/// empty one counts as unset.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct CommonArgs {
-    /// Where the registry is; without it the network is asked, then this machine.
-    #[arg(long, global = true, env = "GAUNG_SERVER", value_name = "HOST[:PORT]", value_parser = server)]
+    /// Where the registry is; without it the network is asked, then this machine [env: GAUNG_SERVER].
+    #[arg(long, global = true, value_name = "HOST[:PORT]", value_parser = server)]
     pub(crate) server: Option<String>,
-    /// Name shown to others [default: your login name].
-    #[arg(long, global = true, env = "GAUNG_NAME", value_name = "NAME")]
+    /// Name shown to others [env: GAUNG_NAME] [default: your login name].
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) name: Option<DisplayName>,
-    /// Network interface for multicast and broadcast [default: every one that can].
-    #[arg(long, global = true, env = "GAUNG_IFACE", value_name = "IF", value_parser = not_empty)]
+    /// Network interface for multicast and broadcast [env: GAUNG_IFACE] [default: every one that can].
+    #[arg(long, global = true, value_name = "IF", value_parser = not_empty)]
     pub(crate) iface: Option<String>,
-    /// Folder of this user's device key, and of the services' data in `up` [default: $XDG_DATA_HOME/gaung].
-    #[arg(long, global = true, env = "GAUNG_DATA", value_name = "DIR")]
+    /// Folder of this user's device key, and of the services' data in `up` [env: GAUNG_DATA] [default:
+    /// $XDG_DATA_HOME/gaung].
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
 
@@ -120,7 +122,7 @@ fn not_empty(text: &str) -> Result<String, String> {
 }
 
 /// Checks `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`; resolving it is left to the connection.
-fn server(text: &str) -> Result<String, String> {
+pub(crate) fn server(text: &str) -> Result<String, String> {
     let wrong = || Err("write it like 192.168.1.10, lab.local or lab.local:7400".to_owned());
     if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
         return wrong();

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fmt::Display,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
 };
@@ -10,7 +11,12 @@ use anyhow::Context as _;
 use gaung_client::{Client, ClientError, FoundServer, Settings};
 use gaung_proto::DisplayName;
 
-use crate::{cli::CommonArgs, failure::Failure, output::say, render::sanitise::one_line};
+use crate::{
+    cli::{CommonArgs, server},
+    failure::Failure,
+    output::say,
+    render::sanitise::one_line,
+};
 
 /// The common flags, resolved.
 #[derive(Debug, Clone)]
@@ -26,21 +32,24 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Resolves the flags; clap has looked into their variables already.
+    /// Resolves the flags and, where there is none, their variables; an empty variable counts as unset.
     ///
     /// # Errors
-    /// [`Failure`] of usage if there is no place for data.
+    /// [`Failure`] of usage if a variable makes no sense or there is no place for data.
     pub(crate) fn new(args: CommonArgs) -> anyhow::Result<Self> {
         Self::with_vars(args, |name| env::var(name).ok())
     }
 
     fn with_vars(args: CommonArgs, var: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
-        let data_dir = match args.data {
+        let var = |name: &str| var(name).filter(|value| !value.is_empty());
+        let server = either(args.server, &var, "GAUNG_SERVER", server)?;
+        let name = either(args.name, &var, "GAUNG_NAME", str::parse)?.unwrap_or_else(|| login_name(&var));
+        let iface = args.iface.or_else(|| var("GAUNG_IFACE"));
+        let data_dir = match args.data.or_else(|| var("GAUNG_DATA").map(PathBuf::from)) {
             Some(dir) => dir,
             None => data_home(&var)?,
         };
-        let name = args.name.unwrap_or_else(|| login_name(&var));
-        Ok(Self { server: args.server, name, data_dir, iface: args.iface })
+        Ok(Self { server, name, data_dir, iface })
     }
 
     /// What the SDK is told.
@@ -65,6 +74,23 @@ impl Context {
             }
             other => Ok(other?),
         }
+    }
+}
+
+/// The flag, else the variable if it makes sense.
+fn either<T, E: Display>(
+    flag: Option<T>,
+    var: &impl Fn(&str) -> Option<String>,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Option<T>, Failure> {
+    match (flag, var(name)) {
+        (Some(value), _) => Ok(Some(value)),
+        (None, Some(text)) => match parse(&text) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(Failure::usage(format!("{name}={text:?} in the environment: {error}"))),
+        },
+        (None, None) => Ok(None),
     }
 }
 
@@ -127,7 +153,8 @@ mod tests {
         assert_eq!(dir(none(), &[("HOME", "/home/ani"), ("XDG_DATA_HOME", "/d")]), Path::new("/d/gaung"));
         assert_eq!(dir(none(), &[("HOME", "/h"), ("XDG_DATA_HOME", "relative")]), Path::new("/h/.local/share/gaung"));
         let flag = CommonArgs { data: Some("/x".into()), ..none() };
-        assert_eq!(dir(flag, &[("XDG_DATA_HOME", "/d")]), Path::new("/x"));
+        assert_eq!(dir(flag, &[("XDG_DATA_HOME", "/d"), ("GAUNG_DATA", "/g")]), Path::new("/x"));
+        assert_eq!(dir(none(), &[("XDG_DATA_HOME", "/d"), ("GAUNG_DATA", "/g")]), Path::new("/g"));
         assert_eq!(crate::failure::exit_code(&resolved(none(), &[]).unwrap_err()), 2);
     }
 
@@ -141,7 +168,20 @@ mod tests {
         assert_eq!(name(&[("USER", ""), ("LOGNAME", "budi")]), "budi");
         assert_eq!(name(&[("USER", "a\x1b[2J")]), "anonymous");
         assert_eq!(name(&[]), "anonymous");
+        assert_eq!(name(&[("GAUNG_NAME", "Citra"), ("USER", "ani")]), "Citra");
+        assert_eq!(name(&[("GAUNG_NAME", ""), ("USER", "ani")]), "ani");
         let flag = CommonArgs { name: Some("Lina".parse().unwrap()), ..none() };
         assert_eq!(resolved(flag, &[("HOME", "/h"), ("USER", "ani")]).unwrap().name.as_str(), "Lina");
+    }
+
+    #[test]
+    fn a_variable_that_makes_no_sense_is_named() {
+        for (name, value) in [("GAUNG_SERVER", "a/b"), ("GAUNG_NAME", " x")] {
+            let error = resolved(none(), &[("HOME", "/h"), (name, value)]).unwrap_err();
+            assert_eq!(crate::failure::exit_code(&error), 2);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        let server = resolved(none(), &[("HOME", "/h"), ("GAUNG_SERVER", "lab:1")]).unwrap().server;
+        assert_eq!(server.as_deref(), Some("lab:1"));
     }
 }

@@ -12,8 +12,8 @@ use gaung_proto::{GroupName, Seq};
         gaung send --udp-only ADDR:PORT TEXT…|-",
     after_help = "Examples:\n  gaung send lobby Halo semua\n  seq 1000 | gaung send lobby -\n  \
         gaung send lobby -- --text that begins with a dash\n\n\
-        Prints one seq a line, in order, as each message becomes durable. From stdin every line that is not empty is\n\
-        one message; it need not be UTF-8. If some were not acknowledged, stderr says which lines."
+        Prints one seq a line, in order, as each message becomes durable. From stdin every line that is not empty \
+        is one message; it need not be UTF-8. If some were not acknowledged, stderr says which lines."
 )]
 pub(crate) struct SendArgs {
     /// The group, then the words of the message; `-` alone reads lines from stdin. With --udp-only words only.
@@ -37,8 +37,8 @@ pub(crate) struct BroadcastArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung listen lobby\n  gaung listen lobby rapat --from start --json\n  \
         gaung listen --everyone --lane broadcast\n  gaung listen --udp-only 239.255.3.7:20000\n\n\
-        Says on stderr `listening to G from seq N by LANE` when ready. With --json every message is one object:\n\
-        group, group_id, seq, author, text, lane, sent_at; text that is not UTF-8 has text null and base64 in data;\n\
+        Says on stderr `listening to G from seq N by LANE` when ready. With --json every message is one object: \
+        group, group_id, seq, author, text, lane, sent_at; text that is not UTF-8 has text null and base64 in data; \
         messages that are not plain text have a kind.")]
 pub(crate) struct ListenArgs {
     /// The groups.
@@ -87,7 +87,7 @@ pub(crate) struct ChatArgs {
 /// `gaung text`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gaung text 192.168.1.10\n\n\
-    Lines of stdin go to the hub, its lines to stdout. /join GROUP and /name NAME are the hub's. Runs until the hub\n\
+    Lines of stdin go to the hub, its lines to stdout. /join GROUP and /name NAME are the hub's. Runs until the hub \
     ends the session, also after the end of stdin.")]
 pub(crate) struct TextArgs {
     /// The hub's text port.

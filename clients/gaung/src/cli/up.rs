@@ -10,7 +10,7 @@ use service_kit::{config::parse_duration, telemetry::LogFormat};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung up\n  gaung up --headless --data /var/lib/gaung --iface eth0\n  \
     gaung up --log memory --text-port 8081\n\n\
-    Prints one line per address when everything is ready. SIGINT or SIGTERM drains and ends with 0; a second one ends\n\
+    Prints one line per address when everything is ready. SIGINT or SIGTERM drains and ends with 0; a second one ends \
     at once. Port 0 takes a free one.")]
 pub(crate) struct UpArgs {
     /// Address to listen on.

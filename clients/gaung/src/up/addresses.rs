@@ -27,8 +27,8 @@ pub(crate) struct Addresses {
     pub(crate) text: Option<SocketAddr>,
     /// Where broadcasts go.
     pub(crate) broadcast: SocketAddr,
-    /// Discovery; `None` if it does not listen.
-    pub(crate) discovery: Option<SocketAddr>,
+    /// Discovery, UDP; `None` if it does not answer.
+    pub(crate) discovery_port: Option<u16>,
     /// Metrics over HTTP.
     pub(crate) registry_metrics: Option<SocketAddr>,
     /// Metrics over HTTP.
@@ -76,9 +76,7 @@ impl Addresses {
         }
         lines.push(String::new());
         lines.push("Others join with".to_owned());
-        if self.discovery.is_some_and(|addr| addr.port() == gaung_proto::ports::DISCOVERY)
-            && !self.registry.ip().is_loopback()
-        {
+        if self.discovery_port == Some(gaung_proto::ports::DISCOVERY) && !self.registry.ip().is_loopback() {
             lines.push("  gaung chat".to_owned());
         }
         for host in self.hosts() {
@@ -140,7 +138,7 @@ mod tests {
             tcp: at(7404),
             text: Some(at(8080)),
             broadcast: at(7405),
-            discovery: Some(at(7406)),
+            discovery_port: Some(7406),
             registry_metrics: Some(at(7490)),
             relay_metrics: None,
             hub_metrics: None,

@@ -45,7 +45,7 @@ impl Services {
         };
         let settings = Settings { context, args, data, broadcast_port };
         let registry = group_registry::bind(settings.registry()).await.map_err(|e| explain(Service::Registry, e))?;
-        let registry_addr = registry.grpc_addr();
+        let registry_addr = registry.grpc_addr()?;
         let target = local_target(registry_addr).to_string();
         let relay = multicast_relay::bind(settings.relay(&target)).await.map_err(|e| explain(Service::Relay, e))?;
         let hub = broadcast_hub::bind(settings.hub(&target)).await.map_err(|e| explain(Service::Hub, e))?;
@@ -66,8 +66,8 @@ impl Services {
             tcp: hub.tcp_addr(),
             text,
             broadcast: SocketAddr::new(Ipv4Addr::BROADCAST.into(), broadcast_port),
-            discovery: registry.discovery_addr(),
-            registry_metrics: registry.metrics_addr(),
+            discovery_port: registry.discovery_port()?,
+            registry_metrics: registry.metrics_addr()?,
             relay_metrics: relay.metrics_addr()?,
             hub_metrics: hub.metrics_addr(),
             durable: args.log == LogKind::Disk,
@@ -123,15 +123,19 @@ impl Settings<'_> {
         self.args.advertise.clone().unwrap_or_default()
     }
 
+    fn ifaces(&self) -> Vec<String> {
+        self.context.iface.iter().cloned().collect()
+    }
+
     fn registry(&self) -> group_registry::Config {
         let ports = &self.args.ports;
         group_registry::Config {
-            data: self.data.join("registry"),
+            data: Some(self.data.join("registry")),
             grpc_listen: self.at(ports.registry_port),
             metrics_listen: Some(self.at(ports.registry_metrics_port)),
-            discovery_port: ports.discovery_port,
-            iface: self.context.iface.clone(),
-            advertise: self.advertise(),
+            discovery_port: Some(ports.discovery_port),
+            iface: self.ifaces(),
+            advertise: self.args.advertise.as_deref().and_then(|host| host.parse().ok()),
             drain: self.args.drain,
             ..group_registry::Config::default()
         }
@@ -149,7 +153,7 @@ impl Settings<'_> {
             advertise: self.advertise(),
             grpc_listen: self.at(ports.relay_port),
             udp_port: ports.relay_udp_port,
-            iface: self.context.iface.iter().cloned().collect(),
+            iface: self.ifaces(),
             metrics_listen: Some(self.at(ports.relay_metrics_port)),
             drain: self.args.drain,
             ..multicast_relay::Config::default()
@@ -204,17 +208,16 @@ fn explain(service: Service, error: anyhow::Error) -> anyhow::Error {
         }
         Err(error) => error,
     };
-    let udp_in_use = error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(SocketError::PortInUse(_) | SocketError::NotAllowed(_))));
-    match (udp_in_use, service) {
-        (true, Service::Registry) => {
-            error.context("the registry's discovery; choose another port with --discovery-port")
-        }
-        (true, Service::Relay) => error.context("the relay's datagrams; choose another port with --relay-udp-port"),
-        (true, Service::Hub) => error.context("the hub's broadcasts; choose another port with --broadcast-port"),
-        (false, Service::Registry | Service::Relay | Service::Hub) => error.context(name),
-    }
+    let is_of_port = |e: &&SocketError| matches!(e, SocketError::PortInUse(_) | SocketError::NotAllowed(_));
+    let Some(udp) = error.chain().find_map(|cause| cause.downcast_ref::<SocketError>().filter(is_of_port)) else {
+        return error.context(name);
+    };
+    let (what, flag) = match service {
+        Service::Registry => ("discovery", "--discovery-port"),
+        Service::Relay => ("datagrams", "--relay-udp-port"),
+        Service::Hub => ("broadcasts", "--broadcast-port"),
+    };
+    anyhow::anyhow!("{name}'s {what}: {udp} with {flag}")
 }
 
 fn flag(service: Service, purpose: &str, kind: io::ErrorKind) -> &'static str {
