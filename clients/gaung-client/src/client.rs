@@ -1,9 +1,12 @@
 //! The client: one server, one device, one process.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use gaung_proto::{ClientId, DeviceId, GroupName, Seq, pb::registry::registry_service_client::RegistryServiceClient};
+use gaung_proto::{
+    ClientId, DeviceId, GroupId, GroupName, Seq, pb::registry::registry_service_client::RegistryServiceClient,
+};
 use rand::Rng as _;
+use tokio::sync::Mutex;
 use tonic::transport::Channel;
 
 use crate::{
@@ -31,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) device: Device,
     pub(crate) client_id: ClientId,
     pub(crate) registry: RegistryServiceClient<Channel>,
+    /// Kept for as long as the client, so that no client_seq is given twice.
+    pub(crate) publishers: Mutex<HashMap<GroupId, Publisher>>,
 }
 
 impl Client {
@@ -45,11 +50,13 @@ impl Client {
             .await
             .map_err(|error| ClientError::Failed(error.to_string()))?
             .map_err(|error| ClientError::Failed(error.to_string()))?;
-        let server = server::choose(settings.server.as_deref()).await?;
+        let server = server::choose(settings.server.as_deref(), settings.iface.as_deref()).await?;
         let channel = server.connect("server").await?;
         let registry = RegistryServiceClient::new(channel);
         let client_id = ClientId(rand::rng().random());
-        Ok(Self { inner: Arc::new(Inner { settings, server, device, client_id, registry }) })
+        Ok(Self {
+            inner: Arc::new(Inner { settings, server, device, client_id, registry, publishers: Mutex::default() }),
+        })
     }
 
     /// The registry in use as `HOST:PORT`.

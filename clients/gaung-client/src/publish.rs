@@ -1,15 +1,27 @@
 //! Publishing straight to the relay.
 
+mod connection;
+mod task;
+
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use gaung_proto::{Content, Seq};
+use bytes::Bytes;
+use gaung_proto::{Content, ContentType, GroupName, Seq, limits::MAX_PAYLOAD};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::error::ErrorKind;
+use crate::{
+    client::Client,
+    error::{ClientError, ErrorKind},
+    registry::By,
+};
+
+use self::connection::Place;
 
 /// A message that was not logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,24 +74,49 @@ impl PublishError {
 ///
 /// When the relay is lost, what was not acknowledged is sent again with the same number, so that it is logged once.
 #[derive(Debug, Clone)]
-pub struct Publisher {}
+pub struct Publisher {
+    messages: mpsc::Sender<Queued>,
+    author_name: Arc<str>,
+}
+
+/// A message on its way to the publisher's task.
+#[derive(Debug)]
+struct Queued {
+    content_type: ContentType,
+    payload: Bytes,
+    reply: Reply,
+}
+
+type Reply = oneshot::Sender<Result<Seq, PublishError>>;
+
+/// Messages between the callers and the task, beside the engine's window.
+const QUEUE: usize = 256;
 
 impl Publisher {
-    /// Takes one message; waits only while the window (1024 messages, 4 MiB) is full. An empty author name is
+    /// Takes one message; waits only while the window (8192 messages, 4 MiB) is full. An empty author name is
     /// replaced by the client's.
     ///
     /// # Errors
-    /// [`PublishError::TooLarge`] at once, or why the publisher as a whole has ended.
-    pub async fn publish(&self, content: Content) -> Result<PendingAck, PublishError> {
-        let _ = content;
-        Err(PublishError::Closed)
+    /// [`PublishError::TooLarge`] at once, or [`PublishError::Closed`] once the publisher has ended.
+    pub async fn publish(&self, mut content: Content) -> Result<PendingAck, PublishError> {
+        if content.author_name.is_empty() {
+            self.author_name.as_ref().clone_into(&mut content.author_name);
+        }
+        let (content_type, payload) = content.encode();
+        if payload.len() > MAX_PAYLOAD {
+            return Err(PublishError::TooLarge { len: payload.len(), max: MAX_PAYLOAD });
+        }
+        let (reply, outcome) = oneshot::channel();
+        let queued = Queued { content_type, payload, reply };
+        self.messages.send(queued).await.map_err(|_| PublishError::Closed)?;
+        Ok(PendingAck { outcome })
     }
 }
 
 /// The seq of one message, once it is durable. Dropping it does not take the message back.
 #[derive(Debug)]
 pub struct PendingAck {
-    outcome: tokio::sync::oneshot::Receiver<Result<Seq, PublishError>>,
+    outcome: oneshot::Receiver<Result<Seq, PublishError>>,
 }
 
 impl Future for PendingAck {
@@ -88,10 +125,20 @@ impl Future for PendingAck {
         Pin::new(&mut self.outcome).poll(cx).map(|outcome| outcome.unwrap_or(Err(PublishError::Closed)))
     }
 }
-pub(crate) async fn start(
-    client: &crate::Client,
-    group: &gaung_proto::GroupName,
-) -> Result<Publisher, crate::ClientError> {
-    let _ = (client, group);
-    Err(crate::ClientError::Failed(String::new()))
+
+/// One publisher per client and group, for client_seq counts within them; later calls share the first one's.
+pub(crate) async fn start(client: &Client, group: &GroupName) -> Result<Publisher, ClientError> {
+    let joined = client.inner.join(&By::Name(group.clone()), Some("")).await?;
+    let mut publishers = client.inner.publishers.lock().await;
+    if let Some(publisher) = publishers.get(&joined.group.id).filter(|publisher| !publisher.messages.is_closed()) {
+        return Ok(publisher.clone());
+    }
+    let id = joined.group.id;
+    let place = Place::of(client, joined)?;
+    let connection = place.connect().await?;
+    let (messages, queue) = mpsc::channel(QUEUE);
+    tokio::spawn(task::Task::new(place, client.inner.settings.give_up_after).run(queue, connection));
+    let publisher = Publisher { messages, author_name: client.name().into() };
+    publishers.insert(id, publisher.clone());
+    Ok(publisher)
 }

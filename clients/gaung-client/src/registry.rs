@@ -58,8 +58,13 @@ impl Client {
             owner_public_key: self.inner.public_key(),
             owner_name: self.name().to_owned(),
         };
-        let answer =
-            self.inner.retried(async |mut registry| registry.create_group(call(request.clone())).await).await?;
+        let answer = self
+            .inner
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.create_group(request).await }
+            })
+            .await?;
         group_of(answer.group)
     }
 
@@ -80,8 +85,13 @@ impl Client {
         let mut page_token = String::new();
         loop {
             let request = pb::ListGroupsRequest { page_size: PAGE, page_token };
-            let page =
-                self.inner.retried(async |mut registry| registry.list_groups(call(request.clone())).await).await?;
+            let page = self
+                .inner
+                .retried(|mut registry| {
+                    let request = call(request.clone());
+                    async move { registry.list_groups(request).await }
+                })
+                .await?;
             for group in page.groups {
                 groups.push(GroupInfo::try_from(group)?);
             }
@@ -100,7 +110,12 @@ impl Client {
         let group = self.group(name).await?;
         let signature = Some(self.inner.sign(Method::Delete, group.id, "").await?);
         let request = pb::DeleteGroupRequest { group_id: group.id.into(), signature };
-        self.inner.retried(async |mut registry| registry.delete_group(call(request.clone())).await).await?;
+        self.inner
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.delete_group(request).await }
+            })
+            .await?;
         Ok(())
     }
 
@@ -112,7 +127,13 @@ impl Client {
         let group = self.group(name).await?;
         let signature = Some(self.inner.sign(Method::Reset, group.id, "").await?);
         let request = pb::ResetGroupRequest { group_id: group.id.into(), signature };
-        let answer = self.inner.retried(async |mut registry| registry.reset_group(call(request.clone())).await).await?;
+        let answer = self
+            .inner
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.reset_group(request).await }
+            })
+            .await?;
         group_of(answer.group)
     }
 
@@ -123,8 +144,13 @@ impl Client {
     pub async fn members(&self, name: &GroupName) -> Result<Vec<Member>, ClientError> {
         let group = self.group(name).await?;
         let request = pb::ListMembersRequest { group_id: group.id.into() };
-        let answer =
-            self.inner.retried(async |mut registry| registry.list_members(call(request.clone())).await).await?;
+        let answer = self
+            .inner
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.list_members(request).await }
+            })
+            .await?;
         answer.members.into_iter().map(Member::try_from).collect()
     }
 
@@ -175,7 +201,12 @@ impl Client {
     pub async fn revoke(&self, code: &str) -> Result<(), ClientError> {
         let signature = Some(self.inner.sign(Method::Revoke, GroupId::NONE, code).await?);
         let request = pb::RevokeInviteRequest { code: code.to_owned(), signature };
-        self.inner.retried(async |mut registry| registry.revoke_invite(call(request.clone())).await).await?;
+        self.inner
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.revoke_invite(request).await }
+            })
+            .await?;
         Ok(())
     }
 
@@ -187,8 +218,13 @@ impl Client {
         let signature = Some(self.inner.sign(Method::Redeem, GroupId::NONE, code).await?);
         let member_name = self.name().to_owned();
         let request = pb::RedeemInviteRequest { code: code.to_owned(), signature, member_name };
-        let answer =
-            self.inner.retried(async |mut registry| registry.redeem_invite(call(request.clone())).await).await?;
+        let answer = self
+            .inner
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.redeem_invite(request).await }
+            })
+            .await?;
         group_of(answer.group)
     }
 
@@ -235,7 +271,12 @@ impl Inner {
             By::Id(id) => pb::get_group_request::By::Id((*id).into()),
         };
         let request = pb::GetGroupRequest { by: Some(by) };
-        let answer = self.retried(async |mut registry| registry.get_group(call(request.clone())).await).await?;
+        let answer = self
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.get_group(request).await }
+            })
+            .await?;
         group_of(answer.group)
     }
 
@@ -252,7 +293,12 @@ impl Inner {
             client_id: lane.map_or_else(Bytes::new, |_| self.client_id.into()),
             lane: lane.unwrap_or_default().to_owned(),
         };
-        let answer = self.retried(async |mut registry| registry.join_group(call(request.clone())).await).await?;
+        let answer = self
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.join_group(request).await }
+            })
+            .await?;
         let services = answer.relays.into_iter().chain(answer.hubs);
         Ok(Joined {
             group: group_of(answer.group)?,
@@ -271,13 +317,21 @@ impl Inner {
             public_key: self.public_key(),
             client_id: if process { self.client_id.into() } else { Bytes::new() },
         };
-        self.retried(async |mut registry| registry.leave_group(call(request.clone())).await).await?;
+        self.retried(|mut registry| {
+            let request = call(request.clone());
+            async move { registry.leave_group(request).await }
+        })
+        .await?;
         Ok(())
     }
 
     pub(crate) async fn status(&self) -> Result<ServerStatus, ClientError> {
-        let answer =
-            self.retried(async |mut registry| registry.list_services(call(pb::ListServicesRequest {})).await).await?;
+        let answer = self
+            .retried(|mut registry| {
+                let request = call(pb::ListServicesRequest {});
+                async move { registry.list_services(request).await }
+            })
+            .await?;
         let services = answer.services.into_iter().map(|service| ServiceInfo::checked(service, &self.server.host));
         Ok(ServerStatus {
             server: self.server.to_string(),
@@ -292,8 +346,12 @@ impl Inner {
     }
 
     async fn sign(&self, method: Method, group: GroupId, subject: &str) -> Result<pb::DeviceSignature, ClientError> {
-        let answer =
-            self.retried(async |mut registry| registry.get_challenge(call(pb::GetChallengeRequest {})).await).await?;
+        let answer = self
+            .retried(|mut registry| {
+                let request = call(pb::GetChallengeRequest {});
+                async move { registry.get_challenge(request).await }
+            })
+            .await?;
         Ok(signing::sign_call(self.device.key(), method, group, &answer.nonce, subject))
     }
 
@@ -302,10 +360,10 @@ impl Inner {
     }
 
     /// Calls, and calls once more if the connection was lost meanwhile: every call may be repeated.
-    async fn retried<T>(
-        &self,
-        attempt: impl AsyncFn(Registry) -> Result<tonic::Response<T>, tonic::Status>,
-    ) -> Result<T, ClientError> {
+    async fn retried<T, F>(&self, attempt: impl Fn(Registry) -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
         let first = attempt(self.registry.clone()).await;
         let answer = match first {
             Err(status) if status.code() == tonic::Code::Unavailable => attempt(self.registry.clone()).await,

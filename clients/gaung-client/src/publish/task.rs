@@ -1,0 +1,217 @@
+//! The task behind a publisher: one engine, one connection at a time.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use gaung_engine::{Outcome, Publisher as Engine};
+use tokio::{sync::mpsc, time::sleep_until};
+use tonic::Code;
+
+use super::{
+    PublishError, Queued, Reply,
+    connection::{Answer, Connection, Place},
+};
+use crate::{backoff::Backoff, error::ClientError};
+
+/// Ends once all publishers are dropped and nothing waits for an acknowledgement.
+#[derive(Debug)]
+pub(super) struct Task {
+    place: Place,
+    engine: Engine,
+    /// In the order of the engine's messages.
+    replies: VecDeque<Reply>,
+    backoff: Backoff,
+    give_up_after: Duration,
+    /// Why the next message fails, if it does.
+    trouble: PublishError,
+    closed: bool,
+}
+
+/// How a turn with a connection ended.
+enum End {
+    /// All publishers are gone and all is acknowledged.
+    Done,
+    /// Connect again.
+    Lost,
+}
+
+impl Task {
+    pub(super) fn new(place: Place, give_up_after: Duration) -> Self {
+        Self {
+            place,
+            engine: Engine::new(give_up_after),
+            replies: VecDeque::new(),
+            backoff: Backoff::default(),
+            give_up_after,
+            trouble: PublishError::Closed,
+            closed: false,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Queued>, first: Connection) {
+        let mut connection = Some(first);
+        loop {
+            let Some(open) = connection.take() else {
+                connection = self.reconnect(&mut queue).await;
+                if connection.is_none() && self.is_done() {
+                    return;
+                }
+                continue;
+            };
+            match self.talk(&mut queue, open).await {
+                End::Done => return,
+                End::Lost => self.engine.handle_disconnected(),
+            }
+        }
+    }
+
+    /// Sends and reads until the connection is lost or nothing is left to do.
+    async fn talk(&mut self, queue: &mut mpsc::Receiver<Queued>, mut connection: Connection) -> End {
+        loop {
+            while let Some(entries) = self.engine.poll_request() {
+                connection.send(self.place.request(entries));
+            }
+            if self.is_done() {
+                return End::Done;
+            }
+            let due = self.due();
+            tokio::select! {
+                answer = connection.answer() => match answer {
+                    Ok(Answer::Acked(acks)) => {
+                        self.backoff.reset();
+                        self.engine.handle_acks(&acks);
+                    }
+                    Ok(Answer::Refused(code, message)) => {
+                        if self.handle_refused(code, message).is_err() {
+                            return End::Lost;
+                        }
+                    }
+                    Err(status) => {
+                        self.note(status.message());
+                        return End::Lost;
+                    }
+                },
+                queued = queue.recv(), if self.takes() => self.take(queued, queue),
+                () = sleep_until(due.into()) => self.engine.handle_timeout(Instant::now()),
+            }
+            self.reply();
+        }
+    }
+
+    /// Waits, asks where the relay is, and connects; takes messages meanwhile. `None`: not yet.
+    async fn reconnect(&mut self, queue: &mut mpsc::Receiver<Queued>) -> Option<Connection> {
+        let until = Instant::now() + self.backoff.next_delay();
+        while Instant::now() < until {
+            let due = self.due().min(until);
+            tokio::select! {
+                queued = queue.recv(), if self.takes() => self.take(queued, queue),
+                () = sleep_until(due.into()) => {}
+            }
+            self.engine.handle_timeout(Instant::now());
+            self.reply();
+            if self.is_done() {
+                return None;
+            }
+        }
+        if let Err(error) = self.place.refresh().await {
+            self.fail_all(publish_error(error));
+            return None;
+        }
+        match self.place.connect().await {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                self.note(&error.to_string());
+                None
+            }
+        }
+    }
+
+    /// What cannot be helped fails the request; what may pass, or needs a new ticket, is tried on a new connection.
+    fn handle_refused(&mut self, code: Code, message: String) -> Result<(), ()> {
+        self.trouble = match code {
+            Code::NotFound => PublishError::NotFound(message),
+            Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::AlreadyExists => {
+                PublishError::Refused(message)
+            }
+            Code::PermissionDenied => PublishError::NotAllowed(message),
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated => {
+                self.note(&message);
+                return Err(());
+            }
+        };
+        self.engine.handle_refused();
+        Ok(())
+    }
+
+    fn take(&mut self, first: Option<Queued>, queue: &mut mpsc::Receiver<Queued>) {
+        let Some(first) = first else {
+            self.closed = true;
+            return;
+        };
+        let mut next = Some(first);
+        while let Some(Queued { content_type, payload, reply }) = next {
+            self.engine.handle_message(Instant::now(), content_type, payload);
+            self.replies.push_back(reply);
+            next = if self.engine.has_room() { queue.try_recv().ok() } else { None };
+        }
+    }
+
+    fn reply(&mut self) {
+        while let Some(outcome) = self.engine.poll_outcome() {
+            let reply = self.replies.pop_front().expect("one outcome for each message");
+            // The caller may not care.
+            let _ = reply.send(match outcome {
+                Outcome::Logged(seq) => Ok(seq),
+                Outcome::Failed => Err(self.trouble.clone()),
+            });
+        }
+    }
+
+    fn fail_all(&mut self, why: PublishError) {
+        self.trouble = why;
+        self.engine.handle_closed();
+        self.reply();
+    }
+
+    fn note(&mut self, reason: &str) {
+        self.trouble = PublishError::GaveUp { after: self.give_up_after, reason: reason.to_owned() };
+    }
+
+    fn takes(&self) -> bool {
+        !self.closed && self.engine.has_room()
+    }
+
+    fn is_done(&self) -> bool {
+        self.closed && self.engine.is_idle()
+    }
+
+    fn due(&self) -> Instant {
+        self.engine.poll_timeout().unwrap_or_else(|| Instant::now() + IDLE)
+    }
+}
+
+/// Without messages there is nothing to give up; looked at again after this.
+const IDLE: Duration = Duration::from_secs(3600);
+
+fn publish_error(error: ClientError) -> PublishError {
+    match error {
+        ClientError::NotFound(text) => PublishError::NotFound(text),
+        ClientError::NotAllowed(text) => PublishError::NotAllowed(text),
+        ClientError::Usage(text) | ClientError::Unreachable(text) | ClientError::Failed(text) => {
+            PublishError::Refused(text)
+        }
+        several @ ClientError::SeveralServers(_) => PublishError::Refused(several.to_string()),
+    }
+}
