@@ -148,6 +148,7 @@ impl Shard {
         let socket = SockRef::from(&arrival.stream);
         // A socket that refuses these still works.
         let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
         let _ = socket.set_tcp_keepalive(&keepalive);
         let stream = match TcpStream::from_std(arrival.stream) {
             Ok(stream) => stream,
@@ -168,5 +169,7 @@ impl Shard {
     }
 }
 
+/// What the system holds unsent for a slow reader; the rest stays in the ring, where all share it.
+const UNSENT_BYTES: u32 = 256 * 1024;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

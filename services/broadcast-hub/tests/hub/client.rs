@@ -1,0 +1,185 @@
+//! A framed client and a bare text client.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use gaung_proto::{
+    ClientId, GroupId, Seq,
+    frame::{Accept, Item, decode, encode_control},
+    pb::hub::{
+        ClientFrame, Hello, Publish, PublishEntry, ServerFrame, Subscribe, Subscribed, Welcome, client_frame,
+        server_frame, subscribe,
+    },
+    run::Run,
+};
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::world::LONG;
+
+pub struct Framed {
+    pub stream: TcpStream,
+    buffer: BytesMut,
+    pub id: ClientId,
+}
+
+#[derive(Debug)]
+pub enum Got {
+    Frame(server_frame::Frame),
+    Run(Run),
+}
+
+impl Framed {
+    pub async fn raw(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        // Small, so that a reader that stops is felt soon.
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        let stream = socket.connect(addr).await.unwrap();
+        Self { stream, buffer: BytesMut::new(), id: ClientId(rand::random()) }
+    }
+
+    /// Says hello; `everyone` is subscribed from now on.
+    pub async fn open(addr: SocketAddr) -> (Self, Welcome) {
+        let mut client = Self::raw(addr).await;
+        client.hello().await;
+        let Got::Frame(server_frame::Frame::Welcome(welcome)) = client.next().await else { panic!("no welcome") };
+        (client, welcome)
+    }
+
+    pub async fn hello(&mut self) {
+        let hello =
+            Hello { version: 1, client_id: self.id.into(), device_id: [9; 16].to_vec().into(), name: "t".into() };
+        self.send(client_frame::Frame::Hello(hello)).await;
+    }
+
+    pub async fn send(&mut self, frame: client_frame::Frame) {
+        self.stream.write_all(&encode_control(&ClientFrame { frame: Some(frame) })).await.unwrap();
+    }
+
+    pub async fn subscribe(&mut self, name: &str, from_seq: u64, log_id: u64) -> Subscribed {
+        self.subscribe_frame(name, from_seq, log_id).await;
+        loop {
+            match self.next().await {
+                Got::Frame(server_frame::Frame::Subscribed(subscribed)) if subscribed.name == name => {
+                    return subscribed;
+                }
+                Got::Frame(server_frame::Frame::Error(error)) => panic!("{error:?}"),
+                Got::Frame(_) | Got::Run(_) => {}
+            }
+        }
+    }
+
+    pub async fn subscribe_frame(&mut self, name: &str, from_seq: u64, log_id: u64) {
+        let by = Some(subscribe::By::Name(name.to_owned()));
+        let subscribe = Subscribe { by, log_id, from_seq, ticket: Default::default() };
+        self.send(client_frame::Frame::Subscribe(subscribe)).await;
+    }
+
+    pub async fn publish(&mut self, group: GroupId, tag: u64, first: u64, count: u64) {
+        let entry = |client_seq| {
+            let (content_type, payload) = gaung_proto::Content::text("t", client_seq_text(client_seq)).encode();
+            PublishEntry { client_seq, content_type: content_type.to_byte().into(), payload }
+        };
+        let entries = (first..first + count).map(entry).collect();
+        let publish = Publish { tag, group_id: group.into(), entries, ..Publish::default() };
+        self.send(client_frame::Frame::Publish(publish)).await;
+    }
+
+    pub async fn next(&mut self) -> Got {
+        self.try_next().await.expect("the stream goes on")
+    }
+
+    /// `None` when the hub closed the stream.
+    pub async fn try_next(&mut self) -> Option<Got> {
+        let reading = async {
+            loop {
+                match decode(&mut self.buffer, Accept::ControlAndRuns).unwrap() {
+                    Some(Item::Run(run)) => return Some(Got::Run(run)),
+                    Some(Item::Control(body)) => {
+                        return Some(Got::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
+                    }
+                    None => {}
+                }
+                self.buffer.reserve(64 * 1024);
+                match self.stream.read_buf(&mut self.buffer).await {
+                    Ok(0) | Err(_) => return None,
+                    Ok(_) => {}
+                }
+            }
+        };
+        timeout(LONG, reading).await.expect("something comes within a minute")
+    }
+
+    /// The next control frame; runs before it are dropped.
+    pub async fn next_frame(&mut self) -> server_frame::Frame {
+        loop {
+            if let Got::Frame(frame) = self.next().await {
+                return frame;
+            }
+        }
+    }
+
+    /// Reads the group's messages from `next` up to `last`; panics at a hole, drops what it has.
+    pub async fn read_up_to(&mut self, group: GroupId, next: &mut Seq, last: Seq) {
+        while *next <= last {
+            match self.next().await {
+                Got::Run(run) => take(group, next, &run),
+                Got::Frame(frame) => assert!(!matches!(frame, server_frame::Frame::Bye(_)), "{frame:?} at {next}"),
+            }
+        }
+    }
+}
+
+/// Checks that `run` continues at `next`.
+pub fn take(group: GroupId, next: &mut Seq, run: &Run) {
+    if run.header().group != group {
+        return;
+    }
+    assert!(run.first_seq() <= *next, "a hole: {} came when {next} was due", run.first_seq());
+    assert!(run.last_seq() >= *next, "a repeat: {} came when {next} was due", run.last_seq());
+    *next = run.last_seq().next();
+}
+
+pub fn client_seq_text(client_seq: u64) -> String {
+    format!("message {client_seq}")
+}
+
+pub struct Bare {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Bare {
+    pub async fn open(addr: SocketAddr) -> (Self, String) {
+        let mut bare = Self { stream: TcpStream::connect(addr).await.unwrap(), buffer: Vec::new() };
+        let welcome = bare.line().await;
+        (bare, welcome)
+    }
+
+    pub async fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    pub async fn line(&mut self) -> String {
+        String::from_utf8(self.line_bytes().await).unwrap()
+    }
+
+    pub async fn line_bytes(&mut self) -> Vec<u8> {
+        let reading = async {
+            loop {
+                if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+                    let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+                    line.pop();
+                    return line;
+                }
+                let n = self.stream.read_buf(&mut self.buffer).await.unwrap();
+                assert!(n > 0, "the hub closed the session");
+            }
+        };
+        timeout(LONG, reading).await.expect("a line comes within a minute")
+    }
+}

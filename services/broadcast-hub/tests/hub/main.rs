@@ -1,0 +1,13 @@
+//! The hub over loopback, with doubles of registry and relay.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, unreachable_pub)]
+
+mod bad_input;
+mod broadcast;
+mod client;
+mod framed;
+mod registry;
+mod relay;
+mod server;
+mod slow;
+mod text;
+mod world;

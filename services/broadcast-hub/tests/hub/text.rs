@@ -1,0 +1,129 @@
+//! The text port as netcat and the handout's clients use it.
+
+use std::time::Duration;
+
+use broadcast_hub::Limits;
+
+use crate::{
+    client::Bare,
+    world::{World, eventually},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_reach_the_others_and_are_not_echoed() {
+    let world = World::start(Limits::default()).await;
+    let (mut ann, welcome) = Bare::open(world.hub.text).await;
+    assert!(welcome.starts_with("Selamat datang di Gaung, client-1!") && welcome.contains("Welcome"), "{welcome}");
+    let (mut budi, welcome) = Bare::open(world.hub.text).await;
+    assert!(welcome.contains("client-2"), "{welcome}");
+    ann.say(b"halo semua\r\n").await;
+    assert_eq!(budi.line().await, "client-1: halo semua");
+    budi.say(b"/name Budi\n").await;
+    assert!(budi.line().await.contains("Budi"));
+    budi.say("kabar baik, é 🙂\n".as_bytes()).await;
+    assert_eq!(ann.line().await, "Budi: kabar baik, é 🙂", "and not the own line before it");
+    ann.say(b"\xff\xe9 raw\n").await;
+    assert_eq!(budi.line_bytes().await, b"client-1: \xff\xe9 raw");
+    world.relay.append_text(world.everyone, "evil\x1b", b"a\x1b[2J\nb");
+    assert_eq!(ann.line().await, "evil\u{fffd}: a\u{fffd}[2J b");
+    ann.say(b"/what\n").await;
+    assert!(ann.line().await.contains("/join"), "help");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_send_no_newline_are_understood() {
+    let world = World::start(Limits::default()).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(Bare::open(world.hub.text).await.0);
+    }
+    for (i, word) in ["satu", "dua", "tiga", "empat"].iter().enumerate() {
+        clients[i].say(word.as_bytes()).await;
+        for (j, other) in clients.iter_mut().enumerate() {
+            if i != j {
+                assert_eq!(other.line().await, format!("client-{}: {word}", i + 1));
+            }
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_ten_megabytes_costs_one_error_and_the_session_goes_on() {
+    let world = World::start(Limits::default()).await;
+    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let (mut budi, _) = Bare::open(world.hub.text).await;
+    let mut line = vec![b'x'; 10_000_000];
+    line.push(b'\n');
+    ann.say(&line).await;
+    ann.say(b"after\n").await;
+    assert!(ann.line().await.contains("64 KiB"));
+    assert_eq!(budi.line().await, "client-1: after");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn join_moves_the_session_and_everyone_is_still_heard() {
+    let world = World::start(Limits::default()).await;
+    let group = world.group("kelas", 2);
+    world.registry.add("rahasia", 3, true);
+    let (mut ann, _) = Bare::open(world.hub.text).await;
+    ann.say(b"/join nowhere\n").await;
+    assert!(ann.line().await.contains("no group"));
+    ann.say(b"/join \n").await;
+    assert!(ann.line().await.contains("empty"));
+    ann.say(b"/join rahasia\n").await;
+    assert!(ann.line().await.contains("private"));
+    ann.say(b"/join kelas\n").await;
+    assert!(ann.line().await.contains("kelas"));
+    ann.say(b"di kelas\n").await;
+    eventually("logged", || world.relay.head(group).0 == 1).await;
+    assert_eq!(world.relay.texts(group), [("client-1".to_owned(), b"di kelas".to_vec())]);
+    world.relay.append_text(group, "guru", b"selamat pagi");
+    assert_eq!(ann.line().await, "guru: selamat pagi");
+    world.relay.append_text(world.everyone, "kepala", b"pulang");
+    assert_eq!(ann.line().await, "[everyone] kepala: pulang");
+    ann.say(b"/join everyone\n").await;
+    assert!(ann.line().await.contains("everyone"));
+    world.relay.append_text(world.everyone, "kepala", b"lagi");
+    assert_eq!(ann.line().await, "kepala: lagi");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_cannot_be_sent_is_named() {
+    let limits = Limits { text_publish: Duration::from_millis(200), ..Limits::default() };
+    let mut world = World::start(limits).await;
+    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let addr = world.kill_relay();
+    ann.say(b"hilang\nlagi\n").await;
+    for word in ["hilang", "lagi"] {
+        let told = ann.line().await;
+        assert!(told.contains("Not sent") && told.ends_with(word), "{told}");
+    }
+    world.restart_relay(addr);
+    let (mut budi, _) = Bare::open(world.hub.text).await;
+    let mut heard = false;
+    for i in 0..100 {
+        ann.say(format!("kembali {i}\n").as_bytes()).await;
+        if let Ok(line) = tokio::time::timeout(Duration::from_millis(300), budi.line()).await {
+            assert!(line.starts_with("client-1: "), "{line}");
+            heard = true;
+            break;
+        }
+    }
+    assert!(heard, "lines are sent again once the relay is back");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_line_before_the_end_is_sent() {
+    use tokio::io::AsyncWriteExt as _;
+    let world = World::start(Limits::default()).await;
+    let (mut ann, _) = Bare::open(world.hub.text).await;
+    ann.say(b"tanpa akhir").await;
+    ann.stream.shutdown().await.unwrap();
+    eventually("logged", || world.relay.head(world.everyone).0 == 1).await;
+    world.stop().await;
+}
