@@ -134,3 +134,60 @@ impl View {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gaung_proto::{DeviceId, Generation, GroupAddr, LogId, Scope, pb::registry::Format};
+
+    use crate::records::RequestId;
+
+    use super::*;
+
+    fn group(n: u8, log: u64) -> Group {
+        Group {
+            id: GroupId([n; 16]),
+            name: format!("g{n}").parse().expect("a name"),
+            scope: Scope::Site,
+            format: Format::Proto,
+            private: false,
+            addr: GroupAddr::new(std::net::Ipv4Addr::new(239, 255, 1, n), 20000).expect("an address"),
+            generation: Generation(1),
+            log: LogId(log),
+            relay: RelayId([7; 16]),
+            owner: DeviceId::NONE,
+            owner_name: String::new(),
+            reserved: false,
+            created_unix_ms: 0,
+            request: RequestId([n; 16]),
+            port_claimed: true,
+            owner_left: false,
+        }
+    }
+
+    #[test]
+    fn late_news_of_old_versions_change_nothing() {
+        let view = View::new();
+        let id = GroupId([1; 16]);
+        view.apply(id, Version(5), None);
+        view.apply(id, Version(4), Some(group(1, 1)));
+        assert_eq!((view.len(), view.state().revision), (0, 0), "deleted before its making was told");
+        view.apply(GroupId([2; 16]), Version(6), Some(group(2, 1)));
+        view.apply(GroupId([2; 16]), Version(6), Some(group(2, 9)));
+        assert_eq!((view.len(), view.state().revision), (1, 1));
+    }
+
+    #[test]
+    fn whoever_falls_behind_the_history_gets_a_snapshot() {
+        let view = View::new();
+        let changes = u64::try_from(HISTORY).expect("small") + 10;
+        for n in 1..=changes {
+            view.apply(GroupId([1; 16]), Version(n), Some(group(1, n)));
+        }
+        assert!(matches!(view.next(Some(9), 100), Next::Snapshot { revision, .. } if revision == changes));
+        let Next::Changes(news) = view.next(Some(10), 100) else { panic!("revision 11 is still known") };
+        assert_eq!((news[0].0, news.len()), (11, 100));
+        assert!(matches!(view.next(Some(changes), 100), Next::UpToDate));
+        assert!(matches!(view.next(Some(changes + 1), 100), Next::Snapshot { .. }), "from another registry");
+        assert!(matches!(view.next(None, 100), Next::Snapshot { groups, .. } if groups.len() == 1));
+    }
+}
