@@ -2,6 +2,8 @@
 
 mod broadcast;
 mod fanout;
+mod publisher;
+mod receiver;
 mod ring;
 mod sender;
 mod sequencer;
@@ -12,6 +14,11 @@ mod windows;
 
 pub use broadcast::BroadcastPacker;
 pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Taken};
+pub use publisher::{MAX_KEPT_BYTES, MAX_KEPT_MESSAGES, MAX_REQUESTS, Outcome, Publisher};
+pub use receiver::{
+    HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MemberReceiver, OtherLog, ReceiverConfig, ReceiverEvent,
+    ReceiverStats, Via,
+};
 pub use ring::{HotRing, Pushed, Read};
 pub use sender::{
     Cookies, DEFAULT_REPAIR_BYTES, MemberState, PRESENCE, Receipt, RelaySender, SenderConfig, SenderEvent, SenderStats,

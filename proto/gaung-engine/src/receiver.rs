@@ -1,0 +1,637 @@
+//! The member's side of one group: orders what comes by any lane, asks for what is missing, delivers each message once
+//! (RFC 5740, RFC 5401).
+
+mod backoff;
+mod gaps;
+mod lane;
+mod reassembly;
+mod reception;
+mod report;
+mod window;
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddrV4,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gaung_proto::{
+    DecodeError, DeviceId, GroupId, GroupTag, LogId, SenderId, Seq, SeqRange,
+    block::{Block, Message},
+    body::{Data, Heartbeat, Ncf, Probe},
+    datagram::{Header, PacketType, flags},
+    net::Lane,
+    run::Run,
+};
+use rand::{SeedableRng as _, rngs::SmallRng};
+
+pub use self::{
+    gaps::MAX_NAK_GAP,
+    lane::{LanePolicy, LaneTrouble},
+};
+use self::{
+    gaps::{Announced, Gaps},
+    lane::{LaneHealth, LaneMove},
+    reassembly::{Inserted, Reassembly},
+    reception::Reception,
+    report::Reporter,
+    window::{Held, MAX_HELD_BYTES, PLACES, Window},
+};
+use crate::transmit::Transmit;
+
+/// What a receiver is for.
+#[derive(Debug, Clone)]
+pub struct ReceiverConfig {
+    /// The group.
+    pub group: GroupId,
+    /// Its log.
+    pub log: LogId,
+    /// What its datagrams are marked with.
+    pub tag: GroupTag,
+    /// The first message to deliver.
+    pub next: Seq,
+    /// This process.
+    pub sender: SenderId,
+    /// Its device.
+    pub device: DeviceId,
+    /// Where the relay takes NAK, STATUS and PROBE; without it nothing is sent.
+    pub relay: Option<SocketAddrV4>,
+    /// Which lane may be used.
+    pub policy: LanePolicy,
+    /// Whether the log can be read. Without it, what repair cannot bring back is lost.
+    pub history: bool,
+    /// Of the random waits.
+    pub rng_seed: u64,
+}
+
+/// On which socket a datagram came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The one that joined the group.
+    Group,
+    /// The member's own: answers and repairs.
+    Unicast,
+}
+
+/// What a member's program has to know or do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverEvent {
+    /// The next message.
+    Message {
+        /// With its place.
+        message: Message,
+        /// How it came; a repaired one came by multicast.
+        lane: Lane,
+    },
+    /// Messages are missing and have been asked for.
+    Gap(SeqRange),
+    /// They have been delivered.
+    GapFilled(SeqRange),
+    /// They cannot be had, and were skipped.
+    Lost(SeqRange),
+    /// Read these from the log, hand over its runs, then call [`MemberReceiver::handle_history`]. The end of the range
+    /// is what datagrams claimed: the log may end before.
+    NeedHistory(SeqRange),
+    /// Multicast is heard: at the start, or again.
+    LaneUp,
+    /// Multicast is not good enough.
+    LaneDown(LaneTrouble),
+    /// The group has another log or another address now: ask the registry.
+    Stale,
+}
+
+/// How reading the log ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryEnd {
+    /// Everything asked for that the log has was handed over; it ended at `head` when it was read.
+    Reached {
+        /// Last seq of the log, or the end of the range asked for.
+        head: Seq,
+    },
+    /// The log could not be read; it is asked for again.
+    Failed,
+}
+
+/// A run of another group or log than the receiver's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the run is of another group or log")]
+pub struct OtherLog;
+
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReceiverStats {
+    /// DATA taken.
+    pub data: u64,
+    /// DATA whose messages were all there already.
+    pub duplicates: u64,
+    /// DATA that had no place: the reader is slow, or the seq is far ahead.
+    pub refused: u64,
+    /// NAKs sent.
+    pub naks: u64,
+    /// NCFs heeded.
+    pub ncfs: u64,
+    /// Times that the log was asked for.
+    pub history: u64,
+    /// Datagrams of other groups, logs or types.
+    pub ignored: u64,
+}
+
+/// The shortest wait for datagrams that overtook each other.
+const MIN_REORDER: Duration = Duration::from_micros(500);
+/// Round trips that heartbeats may claim.
+const GRTT: std::ops::RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(250);
+/// Before the first heartbeat.
+const FIRST_GRTT: Duration = Duration::from_millis(5);
+/// More members than this change no wait any more.
+const MAX_GROUP_SIZE: u32 = 1_000_000;
+/// Held bytes up to which runs are taken.
+const RUNS_BELOW: usize = 512 * 1024;
+const MAX_EVENTS: usize = 256;
+const MAX_TRANSMITS: usize = 64;
+/// Between two hints that the group has changed.
+const STALE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Receives one group.
+///
+/// Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_run`](Self::handle_run) (while
+/// [`can_take_run`](Self::can_take_run)), [`handle_head`](Self::handle_head), [`handle_history`](Self::handle_history),
+/// and [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). After each, drain
+/// [`poll_transmit`](Self::poll_transmit); take events by [`poll_event`](Self::poll_event) as fast as they are wanted:
+/// messages that nobody takes stay in a bounded window, and what finds no place in it is read from the log later.
+#[derive(Debug)]
+pub struct MemberReceiver {
+    config: ReceiverConfig,
+    now: Instant,
+    rng: SmallRng,
+    window: Window,
+    reassembly: Reassembly,
+    gaps: Gaps,
+    announced: Announced,
+    reception: Reception,
+    lane: LaneHealth,
+    reporter: Reporter,
+    grtt: Duration,
+    group_size: u32,
+    stale_said: Option<Instant>,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<ReceiverEvent>,
+    stats: ReceiverStats,
+}
+
+impl MemberReceiver {
+    /// Begins at `config.next`; a PROBE is due at once.
+    #[must_use]
+    pub fn new(config: ReceiverConfig, now: Instant) -> Self {
+        Self {
+            now,
+            rng: SmallRng::seed_from_u64(config.rng_seed),
+            window: Window::new(config.next),
+            reassembly: Reassembly::default(),
+            gaps: Gaps::new(config.next, now),
+            announced: Announced::default(),
+            reception: Reception::new(),
+            lane: LaneHealth::new(config.policy, now),
+            reporter: Reporter::new(config.sender, config.device, config.relay, config.tag, now),
+            grtt: FIRST_GRTT,
+            group_size: 1,
+            stale_said: None,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: ReceiverStats::default(),
+            config,
+        }
+    }
+
+    /// Takes a datagram whose header was decoded.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the body is not what the header says: drop it.
+    pub fn handle_datagram(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
+        self.now = now;
+        if header.tag != self.config.tag {
+            self.stats.ignored += 1;
+            return self.handle_stranger(now, header, body);
+        }
+        match header.packet_type {
+            PacketType::Data => self.handle_data(now, via, header, body),
+            PacketType::Heartbeat if via == Via::Group => self.handle_heartbeat(now, header, &Heartbeat::decode(body)?),
+            PacketType::Ncf => {
+                self.handle_ncf(now, &Ncf::decode(body)?);
+                Ok(())
+            }
+            PacketType::Probe if header.has(flags::RESPONSE) => {
+                let first = self.reporter.handle_answer(now, &Probe::decode(body)?);
+                if first {
+                    self.reporter.handle_heard(now, header.ts_us);
+                }
+                Ok(())
+            }
+            PacketType::Migrate if via == Via::Group => {
+                self.say_stale(now);
+                Ok(())
+            }
+            PacketType::Heartbeat
+            | PacketType::Nak
+            | PacketType::Status
+            | PacketType::Parity
+            | PacketType::Probe
+            | PacketType::Migrate
+            | PacketType::Publish
+            | PacketType::Puback
+            | PacketType::Broadcast => {
+                self.stats.ignored += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a run from the hub ([`Lane::Tcp`]) or from the log ([`Lane::History`]).
+    ///
+    /// # Errors
+    /// [`OtherLog`]: nothing was taken.
+    pub fn handle_run(&mut self, now: Instant, run: &Run, lane: Lane) -> Result<(), OtherLog> {
+        self.now = now;
+        let header = run.header();
+        if header.group != self.config.group || header.log != self.config.log {
+            return Err(OtherLog);
+        }
+        let ahead = run.first_seq() > self.window.first();
+        if run.first_seq().0 >= self.window.first().0.saturating_add(PLACES)
+            || (ahead && self.window.held_bytes() >= MAX_HELD_BYTES)
+        {
+            self.stats.refused += 1;
+        } else {
+            for message in run.messages() {
+                self.hold(now, message, lane);
+            }
+        }
+        self.claim(now, run.last_seq());
+        Ok(())
+    }
+
+    /// Whether a run would find its place. While not, take events first.
+    #[must_use]
+    pub fn can_take_run(&self) -> bool {
+        self.window.held_bytes() < RUNS_BELOW || !self.window.is_held(self.window.first())
+    }
+
+    /// A source that can be trusted says that the log reaches to `head`: what is missing up to there is read from it.
+    pub fn handle_head(&mut self, now: Instant, head: Seq) {
+        self.now = now;
+        self.gaps.catch_up(head);
+        self.claim(now, head);
+        self.gaps.hasten(now, &mut self.window);
+        self.work_gaps(now);
+    }
+
+    /// The reading that [`ReceiverEvent::NeedHistory`] asked for has ended.
+    pub fn handle_history(&mut self, now: Instant, end: HistoryEnd) {
+        self.now = now;
+        self.gaps.end_history(now, end, &mut self.window);
+        self.announced.cut(self.gaps.claimed());
+        self.claim(now, self.gaps.claimed());
+        self.work_gaps(now);
+    }
+
+    /// The log, or the hub, has nothing before `oldest` any more: what is missing below is lost.
+    pub fn handle_trimmed(&mut self, now: Instant, oldest: Seq) {
+        self.now = now;
+        self.gaps.trim_to(oldest);
+    }
+
+    /// The group has another log, address or relay. With another log its seqs start anew at `next`; otherwise `next`
+    /// is not heeded.
+    pub fn handle_change(&mut self, now: Instant, log: LogId, tag: GroupTag, relay: Option<SocketAddrV4>, next: Seq) {
+        self.now = now;
+        if log != self.config.log {
+            self.window = Window::new(next);
+            self.gaps = Gaps::new(next, now);
+            self.announced = Announced::default();
+            self.events.retain(|event| matches!(event, ReceiverEvent::LaneUp | ReceiverEvent::LaneDown(_)));
+            self.reassembly.clear();
+        }
+        if tag != self.config.tag {
+            self.reception = Reception::new();
+        }
+        if tag != self.config.tag || relay != self.reporter.relay() {
+            self.reporter.restart(now, relay, tag);
+        }
+        self.config.log = log;
+        self.config.tag = tag;
+    }
+
+    /// Does what is due; early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.gaps.due().is_some_and(|due| due <= now) {
+            self.work_gaps(now);
+        }
+        if self.lane.next_tick().is_some_and(|due| due <= now) {
+            self.reception.sample(now);
+            let moved = self.lane.tick(now, self.reception.loss_percent());
+            self.handle_move(now, moved);
+            if self.lane.is_silent(now) {
+                self.reporter.probe_soon(now);
+            }
+        }
+        if self.config.policy != LanePolicy::TcpOnly {
+            self.report(now);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event. Messages come in seq order.
+    pub fn poll_event(&mut self) -> Option<ReceiverEvent> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if let Some(Held { message, lane, arrived: _ }) = self.window.pop() {
+                self.reporter.handle_delivered();
+                let filled = self.announced.handle_delivered(message.seq);
+                self.events.extend(filled.map(ReceiverEvent::GapFilled));
+                self.claim(self.now, self.gaps.claimed());
+                return Some(ReceiverEvent::Message { message, lane });
+            }
+            let lost = self.gaps.settle(&mut self.window)?;
+            self.announced.handle_lost(lost);
+            self.reassembly.forget_below(self.window.first());
+            self.claim(self.now, self.gaps.claimed());
+            self.events.push_back(ReceiverEvent::Lost(lost));
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let report = match self.config.policy {
+            LanePolicy::TcpOnly => None,
+            LanePolicy::Auto | LanePolicy::MulticastOnly => {
+                let reports = self.lane.is_active() && self.reception.epoch().is_some();
+                self.reporter.next_due(reports, self.group_size)
+            }
+        };
+        [self.gaps.due(), self.lane.next_tick(), report].into_iter().flatten().min()
+    }
+
+    /// The next message to be delivered.
+    #[must_use]
+    pub const fn next_seq(&self) -> Seq {
+        self.window.first()
+    }
+
+    /// The highest seq heard of.
+    #[must_use]
+    pub const fn claimed_head(&self) -> Seq {
+        self.gaps.claimed()
+    }
+
+    /// The log being received.
+    #[must_use]
+    pub const fn log(&self) -> LogId {
+        self.config.log
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub const fn stats(&self) -> ReceiverStats {
+        self.stats
+    }
+
+    /// Loss of first-sent datagrams over the last 5 s, percent.
+    #[must_use]
+    pub fn loss_percent(&self) -> u32 {
+        self.reception.loss_percent()
+    }
+
+    fn handle_data(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
+        let repair = header.has(flags::REPAIR);
+        let data = Data::decode(body, repair)?;
+        self.stats.data += 1;
+        if !repair && via == Via::Group {
+            self.reception.handle_data(now, header.epoch, header.pkt);
+        }
+        if via == Via::Group {
+            self.heard(now, header);
+        }
+        let fresh = if header.fragment.is_whole() {
+            let block = Bytes::copy_from_slice(data.bytes);
+            self.hold_block(now, header.seq, &block)?
+        } else {
+            self.handle_fragment(now, header, data.bytes)?
+        };
+        if fresh && repair {
+            self.reception.handle_repair();
+        }
+        self.stats.duplicates += u64::from(!fresh);
+        Ok(())
+    }
+
+    /// Gives whether anything was new.
+    fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes) -> Result<bool, DecodeError> {
+        let block = Block::parse(bytes)?;
+        let last = first.plus(u64::from(block.count()) - 1);
+        let mut fresh = false;
+        for (seq, message) in (first.0..).map(Seq).zip(block.messages()) {
+            if seq.0 >= self.window.first().0.saturating_add(PLACES)
+                || (self.window.held_bytes() >= MAX_HELD_BYTES && seq != self.window.first())
+            {
+                self.refuse(seq);
+                break;
+            }
+            fresh |= self.hold(now, message.to_message(seq, bytes), Lane::Multicast);
+        }
+        self.gaps.handle_sent(last);
+        self.claim(now, last);
+        Ok(fresh)
+    }
+
+    fn handle_fragment(&mut self, now: Instant, header: &Header, bytes: &[u8]) -> Result<bool, DecodeError> {
+        let seq = header.seq;
+        if seq < self.window.first() || self.window.is_held(seq) {
+            return Ok(false);
+        }
+        if seq.0 >= self.window.first().0.saturating_add(PLACES) || self.window.held_bytes() >= MAX_HELD_BYTES {
+            self.refuse(seq);
+            self.claim(now, seq);
+            return Ok(false);
+        }
+        self.claim(now, seq);
+        if header.fragment.index + 1 == header.fragment.count {
+            self.gaps.handle_sent(seq);
+        }
+        match self.reassembly.insert(seq, header.fragment, bytes) {
+            Inserted::Stored => {
+                let due = now + self.reorder_wait();
+                self.gaps.handle_progress(now, due, seq, &mut self.window);
+                Ok(true)
+            }
+            Inserted::Duplicate => Ok(false),
+            Inserted::Refused => {
+                self.stats.refused += 1;
+                Ok(false)
+            }
+            Inserted::Whole(block) if Block::parse(&block)?.count() == 1 => self.hold_block(now, seq, &block),
+            Inserted::Whole(_) => Err(DecodeError::Field("message count")),
+        }
+    }
+
+    fn handle_heartbeat(&mut self, now: Instant, header: &Header, heartbeat: &Heartbeat) -> Result<(), DecodeError> {
+        if heartbeat.group != self.config.group || heartbeat.log != self.config.log {
+            self.stats.ignored += 1;
+            return Ok(());
+        }
+        if self.reception.handle_epoch(now, header.epoch) {
+            self.reporter.forget_cookie(now);
+        }
+        if self.reception.epoch() == Some(header.epoch) {
+            self.reception.handle_last_pkt(heartbeat.last_pkt);
+        }
+        self.grtt = Duration::from_micros(heartbeat.grtt_us.into()).clamp(*GRTT.start(), *GRTT.end());
+        self.group_size = heartbeat.group_size.clamp(1, MAX_GROUP_SIZE);
+        self.heard(now, header);
+        self.gaps.handle_heartbeat(header.seq, heartbeat.oldest_repairable);
+        self.claim(now, header.seq);
+        Ok(())
+    }
+
+    fn handle_ncf(&mut self, now: Instant, ncf: &Ncf) {
+        self.stats.ncfs += 1;
+        self.gaps.handle_ncf(now, &ncf.ranges, self.grtt, &mut self.window);
+    }
+
+    /// A datagram with another tag; a heartbeat of this group tells that the registry knows more.
+    fn handle_stranger(&mut self, now: Instant, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
+        if header.packet_type == PacketType::Heartbeat && Heartbeat::decode(body)?.group == self.config.group {
+            self.say_stale(now);
+        }
+        Ok(())
+    }
+
+    fn say_stale(&mut self, now: Instant) {
+        if self.stale_said.is_none_or(|said| now.saturating_duration_since(said) >= STALE_INTERVAL) {
+            self.stale_said = Some(now);
+            self.emit(ReceiverEvent::Stale);
+        }
+    }
+
+    fn heard(&mut self, now: Instant, header: &Header) {
+        self.reporter.handle_heard(now, header.ts_us);
+        let moved = self.lane.handle_heard(now);
+        self.handle_move(now, moved);
+    }
+
+    fn handle_move(&mut self, now: Instant, moved: Option<LaneMove>) {
+        match moved {
+            None => {}
+            Some(LaneMove::Up) => {
+                self.reception.forget_loss();
+                let due = now + self.gap_wait();
+                self.gaps.begin_anew(now, due, &mut self.window);
+                self.emit(ReceiverEvent::LaneUp);
+            }
+            Some(LaneMove::Down(why)) => {
+                self.reception.forget_loss();
+                self.emit(ReceiverEvent::LaneDown(why));
+            }
+        }
+    }
+
+    /// Gives whether it was new.
+    fn hold(&mut self, now: Instant, message: Message, lane: Lane) -> bool {
+        let seq = message.seq;
+        if seq < self.window.first() {
+            return false;
+        }
+        if self.window.end() < seq {
+            let wait = self.gap_wait();
+            self.gaps.extend(now, wait, seq, &mut self.window);
+        }
+        self.reassembly.forget(seq);
+        self.window.hold(Held { message, lane, arrived: now })
+    }
+
+    /// The log may reach to `head`; nothing is believed beyond making room for it.
+    fn claim(&mut self, now: Instant, head: Seq) {
+        self.gaps.claim(head);
+        let end = self.gaps.claimed().next().min(self.window.first().plus(PLACES));
+        if self.window.end() < end {
+            let wait = self.gap_wait();
+            self.gaps.extend(now, wait, end, &mut self.window);
+        }
+    }
+
+    /// No place for `seq`. If that is because nobody takes messages, repair would not help: it comes from the log.
+    fn refuse(&mut self, seq: Seq) {
+        self.stats.refused += 1;
+        if self.window.is_held(self.window.first()) {
+            self.gaps.handle_overrun(seq);
+        }
+    }
+
+    fn reorder_wait(&self) -> Duration {
+        MIN_REORDER.max(self.grtt / 2)
+    }
+
+    fn gap_wait(&mut self) -> Duration {
+        self.reorder_wait() + backoff::nak_backoff(&mut self.rng, self.grtt, self.group_size)
+    }
+
+    fn work_gaps(&mut self, now: Instant) {
+        let active = self.lane.is_active() || (self.config.history && self.gaps.is_catching_up(&self.window));
+        let asks = self.gaps.work(now, active, self.config.history, self.grtt, &mut self.window, &self.reassembly);
+        if let Some(range) = asks.history {
+            self.stats.history += 1;
+            // What is claimed beyond the window is not believed enough to be told.
+            self.announce(SeqRange { last: range.last.min(Seq(self.window.end().0 - 1)), ..range });
+            self.events.push_back(ReceiverEvent::NeedHistory(range));
+        }
+        if asks.naks.is_empty() || !self.lane.is_active() {
+            return;
+        }
+        for range in &asks.naks {
+            let range = SeqRange::new(range.first_seq, range.last_seq).expect("ranges are made in order");
+            self.announce(range);
+        }
+        let Some(epoch) = self.reception.epoch() else { return };
+        let nak = self.reporter.nak(now, epoch, asks.naks);
+        self.stats.naks += u64::from(nak.is_some());
+        nak.into_iter().for_each(|nak| self.send(nak));
+    }
+
+    /// Tells of a gap, unless it is only the past being read, or nobody took the messages.
+    fn announce(&mut self, range: SeqRange) {
+        let known = self.gaps.unannounced_below();
+        let Some(range) = SeqRange::new(range.first.max(known), range.last) else { return };
+        for fresh in self.announced.add(range) {
+            self.emit(ReceiverEvent::Gap(fresh));
+        }
+    }
+
+    fn report(&mut self, now: Instant) {
+        let probe = self.reporter.probe(now, &mut self.rng);
+        probe.into_iter().for_each(|probe| self.send(probe));
+        if self.lane.is_active() {
+            let delivered = Seq(self.window.first().0.saturating_sub(1));
+            let status = self.reporter.status(now, &self.reception, delivered, self.group_size, &mut self.rng);
+            status.into_iter().for_each(|status| self.send(status));
+        }
+    }
+
+    fn send(&mut self, transmit: Transmit) {
+        if self.transmits.len() < MAX_TRANSMITS {
+            self.transmits.push_back(transmit);
+        }
+    }
+
+    fn emit(&mut self, event: ReceiverEvent) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        }
+    }
+}

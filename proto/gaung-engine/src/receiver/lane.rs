@@ -1,0 +1,216 @@
+//! Whether multicast is heard, and when to move to the hub and back.
+
+use std::time::{Duration, Instant};
+
+/// Multicast that is not heard this long after the start is not there.
+const PROBE_PATIENCE: Duration = Duration::from_millis(1500);
+/// Heartbeats come at least once a second; three missed ones and some jitter.
+const SILENCE: Duration = Duration::from_millis(3300);
+/// Loss over 5 s above which the hub serves better, percent.
+const BAD_LOSS: u32 = 25;
+/// Loss below which multicast may be tried again, percent.
+const GOOD_LOSS: u32 = 5;
+/// How long multicast is heard without a break before the member returns; doubles with each move away.
+const FIRST_HOLD: Duration = Duration::from_secs(5);
+const LAST_HOLD: Duration = Duration::from_secs(60);
+/// After so long without a move the hold is short again.
+const CALM: Duration = Duration::from_secs(120);
+const TICK: Duration = Duration::from_secs(1);
+
+/// Which lane a member may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LanePolicy {
+    /// Multicast, and away from it and back as it is heard.
+    Auto,
+    /// Multicast alone; whether it is heard is told all the same.
+    MulticastOnly,
+    /// No multicast: nothing is sent, and datagrams are not expected.
+    TcpOnly,
+}
+
+/// Why multicast is not good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LaneTrouble {
+    /// Nothing was heard from the start.
+    NotHeard,
+    /// Nothing is heard any more.
+    HeartbeatLost,
+    /// More than a quarter of the datagrams of the last 5 s did not come.
+    Loss {
+        /// How much.
+        percent: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LaneMove {
+    Up,
+    Down(LaneTrouble),
+}
+
+#[derive(Debug)]
+pub(super) struct LaneHealth {
+    policy: LanePolicy,
+    state: State,
+    heard: Option<Instant>,
+    next_tick: Instant,
+    hold: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Probing { since: Instant },
+    Up { since: Instant },
+    Down { steady_since: Option<Instant> },
+}
+
+impl LaneHealth {
+    pub(super) fn new(policy: LanePolicy, now: Instant) -> Self {
+        Self { policy, state: State::Probing { since: now }, heard: None, next_tick: now + TICK / 2, hold: FIRST_HOLD }
+    }
+
+    /// Whether this member asks for repairs and reports itself.
+    pub(super) const fn is_active(&self) -> bool {
+        match self.policy {
+            LanePolicy::TcpOnly => false,
+            LanePolicy::MulticastOnly => true,
+            LanePolicy::Auto => matches!(self.state, State::Probing { .. } | State::Up { .. }),
+        }
+    }
+
+    pub(super) const fn next_tick(&self) -> Option<Instant> {
+        match self.policy {
+            LanePolicy::TcpOnly => None,
+            LanePolicy::Auto | LanePolicy::MulticastOnly => Some(self.next_tick),
+        }
+    }
+
+    /// Whether a probe may tell what has become of the relay.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > SILENCE / 2)
+    }
+
+    /// The relay was heard by multicast.
+    pub(super) fn handle_heard(&mut self, now: Instant) -> Option<LaneMove> {
+        self.heard = Some(now);
+        match &mut self.state {
+            State::Probing { .. } => {
+                self.state = State::Up { since: now };
+                Some(LaneMove::Up)
+            }
+            State::Up { .. } => None,
+            State::Down { steady_since } => {
+                steady_since.get_or_insert(now);
+                None
+            }
+        }
+    }
+
+    /// Call when [`Self::next_tick`] has come.
+    pub(super) fn tick(&mut self, now: Instant, loss_percent: u32) -> Option<LaneMove> {
+        self.next_tick = now + TICK;
+        let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > SILENCE);
+        match self.state {
+            State::Probing { since } if now.saturating_duration_since(since) >= PROBE_PATIENCE => {
+                self.go_down(LaneTrouble::NotHeard)
+            }
+            State::Probing { since } => {
+                self.next_tick = since + PROBE_PATIENCE;
+                None
+            }
+            State::Up { .. } if silent => self.go_down(LaneTrouble::HeartbeatLost),
+            State::Up { .. } if loss_percent > BAD_LOSS && self.policy == LanePolicy::Auto => {
+                self.go_down(LaneTrouble::Loss { percent: loss_percent })
+            }
+            State::Up { since } => {
+                if now.saturating_duration_since(since) >= CALM {
+                    self.hold = FIRST_HOLD;
+                }
+                None
+            }
+            State::Down { .. } if silent || loss_percent > GOOD_LOSS => {
+                self.state = State::Down { steady_since: None };
+                None
+            }
+            State::Down { steady_since: Some(since) } if now.saturating_duration_since(since) >= self.needed_hold() => {
+                self.hold = (self.hold * 2).min(LAST_HOLD);
+                self.state = State::Up { since: now };
+                Some(LaneMove::Up)
+            }
+            State::Down { .. } => None,
+        }
+    }
+
+    fn needed_hold(&self) -> Duration {
+        if self.policy == LanePolicy::MulticastOnly { Duration::ZERO } else { self.hold }
+    }
+
+    fn go_down(&mut self, why: LaneTrouble) -> Option<LaneMove> {
+        self.state = State::Down { steady_since: None };
+        Some(LaneMove::Down(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn run(
+        health: &mut LaneHealth,
+        from: Instant,
+        for_ms: u32,
+        heard_every_ms: u32,
+        loss: u32,
+    ) -> Vec<(u32, LaneMove)> {
+        let mut moves = Vec::new();
+        for ms in 0..for_ms {
+            let now = from + MS * ms;
+            if heard_every_ms > 0 && ms % heard_every_ms == 0 {
+                moves.extend(health.handle_heard(now).map(|to| (ms, to)));
+            }
+            if health.next_tick().is_some_and(|due| due <= now) {
+                moves.extend(health.tick(now, loss).map(|to| (ms, to)));
+            }
+        }
+        moves
+    }
+
+    #[test]
+    fn what_is_not_heard_within_the_patience_is_not_there() {
+        let now = Instant::now();
+        let mut health = LaneHealth::new(LanePolicy::Auto, now);
+        assert_eq!(run(&mut health, now, 3000, 0, 0), [(1500, LaneMove::Down(LaneTrouble::NotHeard))]);
+        assert!(!health.is_active());
+    }
+
+    #[test]
+    fn it_returns_after_a_hold_that_grows() {
+        let now = Instant::now();
+        let mut health = LaneHealth::new(LanePolicy::Auto, now);
+        assert_eq!(run(&mut health, now, 10_000, 1000, 0), [(0, LaneMove::Up)]);
+        let now = now + 10_000 * MS;
+        let lost = run(&mut health, now, 5000, 0, 0);
+        assert!(matches!(lost[..], [(_, LaneMove::Down(LaneTrouble::HeartbeatLost))]), "{lost:?}");
+        let now = now + 5000 * MS;
+        let back = run(&mut health, now, 60_000, 1000, 0);
+        assert!(matches!(back[..], [(5000..=6100, LaneMove::Up)]), "{back:?}");
+        let now = now + 60_000 * MS;
+        let lossy = run(&mut health, now, 30_000, 1000, 40);
+        assert!(matches!(lossy[..], [(_, LaneMove::Down(LaneTrouble::Loss { percent: 40 }))]), "{lossy:?}");
+        let back = run(&mut health, now + 30_000 * MS, 60_000, 1000, 0);
+        assert!(matches!(back[..], [(10_000..=12_000, LaneMove::Up)]), "{back:?}");
+    }
+
+    #[test]
+    fn multicast_alone_never_stops_trying() {
+        let now = Instant::now();
+        let mut health = LaneHealth::new(LanePolicy::MulticastOnly, now);
+        assert_eq!(run(&mut health, now, 9000, 0, 0).len(), 1);
+        assert!(health.is_active());
+        let back = run(&mut health, now + 9000 * MS, 9000, 500, 80);
+        assert!(back.is_empty(), "{back:?}");
+        assert!(matches!(run(&mut health, now + 18_000 * MS, 3000, 500, 0)[..], [(_, LaneMove::Up)]));
+    }
+}

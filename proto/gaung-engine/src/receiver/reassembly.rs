@@ -1,0 +1,174 @@
+//! Puts fragments together. Bounded in bytes and in messages, whatever arrives.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use gaung_proto::{Seq, datagram::Fragment, limits::MAX_RUN};
+
+/// Bytes of fragments kept of one group.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Messages of which fragments are kept.
+const MAX_PARTIALS: usize = 64;
+
+/// Fragments of messages that are not whole yet.
+#[derive(Debug, Default)]
+pub(super) struct Reassembly {
+    partials: BTreeMap<Seq, Partial>,
+    bytes: usize,
+}
+
+/// What became of a fragment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Inserted {
+    /// Kept.
+    Stored,
+    /// Was there already.
+    Duplicate,
+    /// No room for it.
+    Refused,
+    /// It was the last one: the whole block.
+    Whole(Bytes),
+}
+
+impl Reassembly {
+    /// A message has one fragment count: a fragment with another one begins it anew, for either may be the forged one.
+    pub(super) fn insert(&mut self, seq: Seq, fragment: Fragment, bytes: &[u8]) -> Inserted {
+        if self.partials.get(&seq).is_some_and(|partial| partial.parts.len() != usize::from(fragment.count)) {
+            self.forget(seq);
+        }
+        let index = usize::from(fragment.index);
+        if self.partials.get(&seq).is_some_and(|partial| partial.parts[index].is_some()) {
+            return Inserted::Duplicate;
+        }
+        if !self.make_room(seq, bytes.len()) {
+            return Inserted::Refused;
+        }
+        let partial = self.partials.entry(seq).or_insert_with(|| Partial::new(fragment.count));
+        if partial.bytes + bytes.len() > MAX_RUN {
+            self.forget(seq);
+            return Inserted::Refused;
+        }
+        partial.parts[index] = Some(Bytes::copy_from_slice(bytes));
+        partial.bytes += bytes.len();
+        partial.received += 1;
+        partial.highest = partial.highest.max(fragment.index);
+        self.bytes += bytes.len();
+        if partial.received < fragment.count {
+            return Inserted::Stored;
+        }
+        let partial = self.forget(seq).expect("it was there a line ago");
+        let mut whole = BytesMut::with_capacity(partial.bytes);
+        partial.parts.iter().flatten().for_each(|part| whole.extend_from_slice(part));
+        Inserted::Whole(whole.freeze())
+    }
+
+    /// The fragments of `seq` that have not come, as inclusive ranges; `None` if none has come at all. `to_end`: also
+    /// those after the highest one that came.
+    pub(super) fn missing(&self, seq: Seq, to_end: bool) -> Option<Vec<(u16, u16)>> {
+        let partial = self.partials.get(&seq)?;
+        let end = if to_end { partial.parts.len() } else { usize::from(partial.highest) };
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        let absent = partial.parts[..end].iter().enumerate().filter(|(_, part)| part.is_none());
+        for index in absent.map(|(index, _)| index as u16) {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == index => *last = index,
+                Some(_) | None => ranges.push((index, index)),
+            }
+        }
+        Some(ranges)
+    }
+
+    /// Drops what is below `first`.
+    pub(super) fn forget_below(&mut self, first: Seq) {
+        while let Some(entry) = self.partials.first_entry().filter(|entry| *entry.key() < first) {
+            self.bytes -= entry.remove().bytes;
+        }
+    }
+
+    pub(super) fn forget(&mut self, seq: Seq) -> Option<Partial> {
+        let partial = self.partials.remove(&seq)?;
+        self.bytes -= partial.bytes;
+        Some(partial)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// At the limit the messages furthest ahead give way: they are wanted last.
+    fn make_room(&mut self, seq: Seq, len: usize) -> bool {
+        let is_new = !self.partials.contains_key(&seq);
+        while self.bytes + len > MAX_BYTES || (is_new && self.partials.len() >= MAX_PARTIALS) {
+            match self.partials.last_entry().filter(|entry| *entry.key() > seq) {
+                Some(entry) => self.bytes -= entry.remove().bytes,
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
+/// The fragments of one message.
+#[derive(Debug)]
+pub(super) struct Partial {
+    parts: Vec<Option<Bytes>>,
+    received: u16,
+    highest: u16,
+    bytes: usize,
+}
+
+impl Partial {
+    fn new(count: u16) -> Self {
+        Self { parts: vec![None; usize::from(count)], received: 0, highest: 0, bytes: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn part(index: u16, count: u16) -> Fragment {
+        Fragment { index, count }
+    }
+
+    #[test]
+    fn fragments_in_any_order_make_the_whole_once() {
+        let mut reassembly = Reassembly::default();
+        assert_eq!(reassembly.insert(Seq(7), part(2, 3), b"c"), Inserted::Stored);
+        assert_eq!(reassembly.missing(Seq(7), false), Some(vec![(0, 1)]));
+        assert_eq!(reassembly.insert(Seq(7), part(0, 3), b"a"), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(7), part(0, 3), b"a"), Inserted::Duplicate);
+        assert_eq!(reassembly.insert(Seq(7), part(1, 3), b"b"), Inserted::Whole(Bytes::from_static(b"abc")));
+        assert_eq!(reassembly.bytes, 0);
+        assert_eq!(reassembly.missing(Seq(7), true), None);
+    }
+
+    #[test]
+    fn another_count_begins_anew() {
+        let mut reassembly = Reassembly::default();
+        reassembly.insert(Seq(1), part(0, 9), b"forged");
+        assert_eq!(reassembly.insert(Seq(1), part(0, 2), b"a"), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(1), part(1, 2), b"b"), Inserted::Whole(Bytes::from_static(b"ab")));
+    }
+
+    #[test]
+    fn the_furthest_ahead_gives_way_at_the_limit() {
+        let mut reassembly = Reassembly::default();
+        let body = vec![0; 1256];
+        for seq in (2..2000).rev() {
+            for index in 0..208 {
+                reassembly.insert(Seq(seq), part(index, 209), &body);
+            }
+            assert!(reassembly.bytes <= MAX_BYTES && reassembly.partials.len() <= MAX_PARTIALS);
+        }
+        assert_eq!(reassembly.insert(Seq(1), part(0, 2), &body), Inserted::Stored);
+        for index in 0..208 {
+            reassembly.insert(Seq(5000), part(index, 209), &body);
+        }
+        assert_eq!(reassembly.insert(Seq(5000), part(208, 209), &body), Inserted::Refused);
+        assert_eq!(reassembly.missing(Seq(1), true), Some(vec![(1, 1)]));
+        reassembly.forget_below(Seq(u64::MAX));
+        assert_eq!((reassembly.bytes, reassembly.partials.len()), (0, 0));
+    }
+}

@@ -1,0 +1,223 @@
+//! Which of the relay's first-sent datagrams came: the counters of STATUS, and the loss of the last seconds.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use gaung_proto::{Epoch, Pkt};
+
+/// Numbers below the highest one that may still come late.
+const LATE: u32 = 128;
+/// A jump further ahead than this is not believed.
+const MAX_JUMP: u32 = 1 << 16;
+/// Over how long loss is measured.
+const SPAN: Duration = Duration::from_secs(5);
+/// Fewer datagrams than this say nothing about loss.
+const MIN_SAMPLE: u32 = 20;
+/// Another epoch is believed once its predecessor has been silent for so long.
+const EPOCH_SILENCE: Duration = Duration::from_millis(150);
+
+/// Counts one epoch's datagrams.
+#[derive(Debug)]
+pub(super) struct Reception {
+    epoch: Option<(Epoch, Instant)>,
+    highest: Option<u32>,
+    /// Bit i: `highest - i` has come.
+    seen: u128,
+    received: u32,
+    lost: u32,
+    repaired: u32,
+    /// Heartbeats in a row that contradict `highest`.
+    contradicted: u8,
+    samples: VecDeque<(Instant, u32, u32)>,
+}
+
+impl Reception {
+    pub(super) const fn new() -> Self {
+        Self {
+            epoch: None,
+            highest: None,
+            seen: 0,
+            received: 0,
+            lost: 0,
+            repaired: 0,
+            contradicted: 0,
+            samples: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.epoch.map(|(epoch, _)| epoch)
+    }
+
+    pub(super) fn highest(&self) -> Pkt {
+        Pkt(self.highest.unwrap_or(0))
+    }
+
+    pub(super) const fn counters(&self) -> (u32, u32, u32) {
+        (self.received, self.lost, self.repaired)
+    }
+
+    /// Heard a heartbeat of `epoch`; true if a new one begins.
+    pub(super) fn handle_epoch(&mut self, now: Instant, epoch: Epoch) -> bool {
+        match self.epoch {
+            Some((current, _)) if current == epoch => {
+                self.epoch = Some((epoch, now));
+                false
+            }
+            // Two relays of one group cannot both append; a stranger that claims another epoch is outlasted.
+            Some((_, heard)) if now.saturating_duration_since(heard) < EPOCH_SILENCE => false,
+            Some(_) | None => {
+                *self = Self { epoch: Some((epoch, now)), ..Self::new() };
+                true
+            }
+        }
+    }
+
+    /// A first-sent DATA of `epoch` came by multicast.
+    pub(super) fn handle_data(&mut self, now: Instant, epoch: Epoch, pkt: Pkt) {
+        match self.epoch {
+            Some((current, _)) if current == epoch => self.epoch = Some((epoch, now)),
+            Some(_) | None => return,
+        }
+        let Some(highest) = self.highest else {
+            self.highest = Some(pkt.0);
+            self.seen = u128::MAX;
+            self.received = 1;
+            return;
+        };
+        if pkt.0 > highest {
+            let ahead = pkt.0 - highest;
+            if ahead > MAX_JUMP || pkt >= Pkt::FIRST_OTHER {
+                return;
+            }
+            self.advance(ahead);
+            self.seen |= 1;
+            self.received = self.received.wrapping_add(1);
+            self.lost = self.lost.wrapping_sub(1);
+            return;
+        }
+        let behind = highest - pkt.0;
+        if behind < LATE && self.seen & (1 << behind) == 0 {
+            self.seen |= 1 << behind;
+            self.received = self.received.wrapping_add(1);
+            self.lost = self.lost.saturating_sub(1);
+        }
+    }
+
+    /// The relay says that it has sent up to `last`.
+    pub(super) fn handle_last_pkt(&mut self, last: Pkt) {
+        let Some(highest) = self.highest else {
+            self.highest = Some(last.0);
+            self.seen = u128::MAX;
+            return;
+        };
+        if last.0 >= highest {
+            self.contradicted = 0;
+            if last.0 - highest <= MAX_JUMP {
+                self.advance(last.0 - highest);
+            }
+            return;
+        }
+        self.contradicted += 1;
+        if self.contradicted >= 3 {
+            self.contradicted = 0;
+            self.highest = Some(last.0);
+            self.seen = u128::MAX;
+        }
+    }
+
+    pub(super) const fn handle_repair(&mut self) {
+        self.repaired = self.repaired.wrapping_add(1);
+    }
+
+    /// Call about once a second.
+    pub(super) fn sample(&mut self, now: Instant) {
+        self.samples.push_back((now, self.received, self.lost));
+        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].0) >= SPAN {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The share of first-sent datagrams that did not come in the last 5 s, percent; 0 where too few were sent.
+    pub(super) fn loss_percent(&self) -> u32 {
+        let Some(&(_, received, lost)) = self.samples.front() else { return 0 };
+        let (received, lost) = (self.received.wrapping_sub(received), self.lost.saturating_sub(lost));
+        let sent = received.saturating_add(lost);
+        if sent < MIN_SAMPLE { 0 } else { (u64::from(lost) * 100 / u64::from(sent)) as u32 }
+    }
+
+    pub(super) fn forget_loss(&mut self) {
+        self.samples.clear();
+    }
+
+    fn advance(&mut self, ahead: u32) {
+        self.highest = self.highest.map(|highest| highest + ahead);
+        self.seen = if ahead >= LATE { 0 } else { self.seen << ahead };
+        self.lost = self.lost.wrapping_add(ahead);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(3);
+
+    fn heard(pkts: &[u32]) -> Reception {
+        let now = Instant::now();
+        let mut reception = Reception::new();
+        reception.handle_epoch(now, EPOCH);
+        pkts.iter().for_each(|&pkt| reception.handle_data(now, EPOCH, Pkt(pkt)));
+        reception
+    }
+
+    #[test]
+    fn holes_are_lost_until_they_come_late() {
+        assert_eq!(heard(&[1, 2, 3]).counters(), (3, 0, 0));
+        assert_eq!(heard(&[1, 4]).counters(), (2, 2, 0));
+        assert_eq!(heard(&[1, 4, 2, 3, 3, 1]).counters(), (4, 0, 0));
+        assert_eq!(heard(&[5, 9, 1]).counters(), (2, 3, 0), "what was sent before the first one is not counted");
+    }
+
+    #[test]
+    fn the_heartbeat_tells_what_was_lost_at_the_end() {
+        let mut reception = heard(&[1, 2]);
+        reception.handle_last_pkt(Pkt(5));
+        assert_eq!(reception.counters(), (2, 3, 0));
+    }
+
+    #[test]
+    fn forged_jumps_and_epochs_do_not_last() {
+        let mut reception = heard(&[1, 2, 1_000_000]);
+        assert_eq!(reception.counters(), (2, 0, 0));
+        let now = Instant::now();
+        reception.handle_data(now, Epoch(9), Pkt(60_000));
+        assert!(!reception.handle_epoch(now, Epoch(9)));
+        reception.handle_data(now, EPOCH, Pkt(60_000));
+        (0..3).for_each(|_| reception.handle_last_pkt(Pkt(2)));
+        reception.handle_data(now, EPOCH, Pkt(3));
+        assert_eq!(reception.highest(), Pkt(3));
+        assert!(reception.handle_epoch(now + EPOCH_SILENCE, Epoch(4)));
+        assert_eq!(reception.counters(), (0, 0, 0));
+    }
+
+    #[test]
+    fn loss_is_that_of_the_last_seconds() {
+        let now = Instant::now();
+        let mut reception = heard(&[1]);
+        for second in 0..20u32 {
+            let (base, lossy) = (2 + second * 100, second < 10);
+            (base..base + 100).filter(|pkt| !lossy || pkt % 2 == 0).for_each(|pkt| {
+                reception.handle_data(now, EPOCH, Pkt(pkt));
+            });
+            reception.sample(now + Duration::from_secs(second.into()));
+            match second {
+                9 => assert!((45..=55).contains(&reception.loss_percent()), "{}", reception.loss_percent()),
+                19 => assert_eq!(reception.loss_percent(), 0),
+                _ => {}
+            }
+        }
+    }
+}

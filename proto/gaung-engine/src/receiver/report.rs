@@ -1,0 +1,209 @@
+//! What a member tells the relay: PROBE for a cookie, STATUS for receipts and rates, NAK.
+
+use std::{
+    net::SocketAddrV4,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use gaung_proto::{
+    DeviceId, Epoch, GroupTag, Pkt, SenderId, Seq,
+    body::{Cookie, Nak, NakRange, Probe, Status},
+    datagram::{Fragment, Header, PacketType},
+};
+use rand::{Rng as _, rngs::SmallRng};
+
+use super::reception::Reception;
+use crate::transmit::{Destination, Transmit};
+
+/// Between two STATUS of a member that delivers nothing.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two STATUS of a member that delivers, in a small group; 2 ms more for each member of a large one.
+const STATUS_GAP: Duration = Duration::from_millis(100);
+/// Between the first PROBEs; doubles.
+const FIRST_PROBE: Duration = Duration::from_millis(50);
+/// Between PROBEs without an answer.
+const SLOW_PROBE: Duration = Duration::from_secs(2);
+/// A cookie is asked for again after this long: the address may have changed on the way.
+const COOKIE_AGE: Duration = Duration::from_secs(20);
+
+/// A member's voice.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    sender: SenderId,
+    device: DeviceId,
+    relay: Option<SocketAddrV4>,
+    tag: GroupTag,
+    started: Instant,
+    next_pkt: u32,
+    nonce: u64,
+    cookie: Option<Cookie>,
+    probes: u32,
+    next_probe: Instant,
+    last_status: Option<Instant>,
+    status_interval: Duration,
+    delivered: bool,
+    echo: Option<(u32, Instant)>,
+}
+
+impl Reporter {
+    pub(super) const fn new(
+        sender: SenderId,
+        device: DeviceId,
+        relay: Option<SocketAddrV4>,
+        tag: GroupTag,
+        now: Instant,
+    ) -> Self {
+        Self {
+            sender,
+            device,
+            relay,
+            tag,
+            started: now,
+            next_pkt: 1,
+            nonce: 0,
+            cookie: None,
+            probes: 0,
+            next_probe: now,
+            last_status: None,
+            status_interval: STATUS_INTERVAL,
+            delivered: false,
+            echo: None,
+        }
+    }
+
+    /// Another relay, log or address of the group: what was proven to the old one counts no more.
+    pub(super) fn restart(&mut self, now: Instant, relay: Option<SocketAddrV4>, tag: GroupTag) {
+        self.relay = relay;
+        self.tag = tag;
+        self.forget_cookie(now);
+    }
+
+    pub(super) const fn relay(&self) -> Option<SocketAddrV4> {
+        self.relay
+    }
+
+    pub(super) fn forget_cookie(&mut self, now: Instant) {
+        self.cookie = None;
+        self.probes = 0;
+        self.next_probe = now;
+    }
+
+    pub(super) fn probe_soon(&mut self, now: Instant) {
+        self.next_probe = self.next_probe.min(now);
+    }
+
+    pub(super) const fn handle_heard(&mut self, now: Instant, ts_us: u32) {
+        self.echo = Some((ts_us, now));
+    }
+
+    pub(super) const fn handle_delivered(&mut self) {
+        self.delivered = true;
+    }
+
+    /// The relay's answer; true if it gave a first cookie.
+    pub(super) fn handle_answer(&mut self, now: Instant, answer: &Probe) -> bool {
+        if answer.sender != self.sender || answer.nonce != self.nonce || self.probes == 0 {
+            return false;
+        }
+        let first = self.cookie.is_none();
+        self.cookie = Some(answer.cookie);
+        self.probes = 0;
+        self.next_probe = now + COOKIE_AGE;
+        first
+    }
+
+    pub(super) fn next_due(&self, reports: bool, group_size: u32) -> Option<Instant> {
+        self.relay?;
+        let status = if reports { self.status_due(group_size) } else { None };
+        Some(status.map_or(self.next_probe, |status| status.min(self.next_probe)))
+    }
+
+    pub(super) fn probe(&mut self, now: Instant, rng: &mut SmallRng) -> Option<Transmit> {
+        if self.next_probe > now {
+            return None;
+        }
+        if self.probes == 0 {
+            self.nonce = rng.random();
+        }
+        self.next_probe = now + (FIRST_PROBE * (1 << self.probes.min(10))).min(SLOW_PROBE);
+        self.probes = self.probes.saturating_add(1);
+        let mut body = BytesMut::new();
+        Probe { sender: self.sender, nonce: self.nonce, cookie: Cookie::default() }.write(&mut body);
+        self.transmit(now, PacketType::Probe, Epoch(0), Seq::ZERO, &body)
+    }
+
+    pub(super) fn status(
+        &mut self,
+        now: Instant,
+        reception: &Reception,
+        delivered: Seq,
+        group_size: u32,
+        rng: &mut SmallRng,
+    ) -> Option<Transmit> {
+        let cookie = self.cookie?;
+        let epoch = reception.epoch()?;
+        let (echo_ts_us, echoed) = self.echo?;
+        if self.status_due(group_size)? > now {
+            return None;
+        }
+        self.last_status = Some(now);
+        self.status_interval = STATUS_INTERVAL.mul_f64(rng.random_range(0.9..1.1));
+        self.delivered = false;
+        let (received, lost, repaired) = reception.counters();
+        let delay = now.saturating_duration_since(echoed);
+        let status = Status {
+            sender: self.sender,
+            cookie,
+            device: self.device,
+            highest_pkt: reception.highest(),
+            received,
+            lost,
+            repaired,
+            echo_ts_us,
+            echo_delay_us: u32::try_from(delay.as_micros()).unwrap_or(u32::MAX),
+        };
+        let mut body = BytesMut::new();
+        status.write(&mut body);
+        self.transmit(now, PacketType::Status, epoch, delivered, &body)
+    }
+
+    /// `ranges`: 1 to 32.
+    pub(super) fn nak(&mut self, now: Instant, epoch: Epoch, ranges: Vec<NakRange>) -> Option<Transmit> {
+        let mut body = BytesMut::new();
+        Nak { sender: self.sender, cookie: self.cookie.unwrap_or_default(), ranges }.write(&mut body);
+        self.transmit(now, PacketType::Nak, epoch, Seq::ZERO, &body)
+    }
+
+    fn status_due(&self, group_size: u32) -> Option<Instant> {
+        self.cookie?;
+        self.echo?;
+        let gap = (STATUS_GAP + Duration::from_millis(2) * group_size.min(450)).min(STATUS_INTERVAL);
+        let wait = if self.delivered { gap } else { self.status_interval };
+        Some(self.last_status.map_or(self.started, |last| last + wait))
+    }
+
+    fn transmit(
+        &mut self,
+        now: Instant,
+        packet_type: PacketType,
+        epoch: Epoch,
+        seq: Seq,
+        body: &[u8],
+    ) -> Option<Transmit> {
+        let peer = self.relay?;
+        let header = Header {
+            packet_type,
+            flags: 0,
+            tag: self.tag,
+            epoch,
+            pkt: Pkt(self.next_pkt),
+            seq,
+            fragment: Fragment::WHOLE,
+            ts_us: now.saturating_duration_since(self.started).as_micros() as u32,
+        };
+        self.next_pkt = self.next_pkt.wrapping_add(1);
+        let destination = Destination::Unicast { peer, from: None };
+        Some(Transmit { destination, payload: header.encode(body), ttl: 1 })
+    }
+}
