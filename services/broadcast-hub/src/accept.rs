@@ -1,14 +1,6 @@
 //! Letting connections in and sharing them out over the shards.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gaung_proto::{
@@ -37,8 +29,6 @@ pub(crate) enum Kind {
 
 /// Until accepting is tried again after the system refused, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 
 /// Accepts until stopped.
 pub(crate) async fn run(
@@ -69,9 +59,8 @@ pub(crate) async fn run(
 fn hand_over(hub: &Hub, stream: TcpStream, peer: SocketAddr, kind: Kind) -> io::Result<()> {
     match admit(hub, peer, kind) {
         Ok((admitted, port)) => {
-            let shard = NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % hub.shards.len();
             let stream = stream.into_std()?;
-            hub.shards[shard].arrive(Arrival { stream, address: peer.ip(), port, admitted });
+            hub.next_shard().arrive(Arrival { stream, address: peer.ip(), port, admitted });
             Ok(())
         }
         Err(refused) => {

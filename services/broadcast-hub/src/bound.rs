@@ -3,13 +3,15 @@
 use std::{
     net::SocketAddr,
     num::NonZero,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     thread::available_parallelism,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use gaung_net::broadcast::BroadcastSender;
 use gaung_proto::pb::{self, hub::hub_service_server::HubServiceServer};
 use service_kit::{
     bind::listen,
@@ -31,7 +33,7 @@ use tracing::{info, warn};
 use crate::{
     accept::{self, Kind},
     admission::Admission,
-    broadcast,
+    broadcast::{self, BroadcastLane},
     config::Config,
     directory::Directory,
     groups::Groups,
@@ -52,7 +54,7 @@ pub struct Bound {
     framed: TcpListener,
     text: Option<TcpListener>,
     metrics: Option<TcpListener>,
-    broadcast: Option<BroadcastSender>,
+    broadcast: Option<BroadcastLane>,
     id: gaung_proto::RelayId,
     readiness: Readiness,
     addresses: Addresses,
@@ -79,7 +81,7 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
         None => None,
     };
-    let broadcast = config.broadcast.as_ref().map(broadcast::open).transpose().context("the broadcast lane")?;
+    let broadcast = config.broadcast.clone().map(BroadcastLane::open).transpose().context("the broadcast lane")?;
     let addresses = Addresses {
         grpc: grpc.local_addr()?,
         framed: framed.local_addr()?,
@@ -170,8 +172,8 @@ impl Bound {
         if let Some(listener) = text {
             tasks.spawn("text port", accept::run(hub.clone(), listener, Kind::Text, stop.clone()));
         }
-        if let (Some(sender), Some(runs)) = (broadcast, runs) {
-            tasks.spawn("broadcast", broadcast::run(hub.clone(), sender, runs, stop.clone()));
+        if let (Some(lane), Some(runs)) = (broadcast, runs) {
+            tasks.spawn("broadcast", broadcast::run(hub.clone(), lane, runs, stop.clone()));
         }
         tasks.spawn("registration", registry::stay_listed(hub.clone(), ports, stop.clone()));
         tasks.spawn("group watch", registry::watch_groups(hub.clone(), stop.clone()));
@@ -208,6 +210,7 @@ fn build(
         registry,
         next_session: AtomicU64::new(1),
         next_client: AtomicU64::new(1),
+        next_shard: AtomicUsize::new(0),
         config,
     })
 }

@@ -1,7 +1,7 @@
 //! What the registry said: groups by name and id, where relays are, the key that signs tickets. Kept while it is away.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -52,6 +52,8 @@ struct Inner {
     by_id: HashMap<GroupId, Arc<GroupInfo>>,
     by_name: HashMap<String, GroupId>,
     everyone: Option<Arc<GroupInfo>>,
+    /// Looked up, and not yet told of by the watch: a snapshot that is older than they are must not remove them.
+    looked_up: HashSet<GroupId>,
     relays: HashMap<RelayId, String>,
     ticket_key: Bytes,
 }
@@ -89,9 +91,22 @@ impl Directory {
         self.changes.subscribe()
     }
 
+    /// The watch told of a group.
     pub(crate) fn upsert(&self, info: GroupInfo) -> Arc<GroupInfo> {
         let info = Arc::new(info);
         self.change(|inner| inner.insert(info.clone()));
+        info
+    }
+
+    /// A group was asked for, before the watch told of it.
+    pub(crate) fn looked_up(&self, info: GroupInfo) -> Arc<GroupInfo> {
+        let info = Arc::new(info);
+        self.change(|inner| {
+            if !inner.by_id.contains_key(&info.id) {
+                inner.insert(info.clone());
+                inner.looked_up.insert(info.id);
+            }
+        });
         info
     }
 
@@ -103,8 +118,9 @@ impl Directory {
     pub(crate) fn replace(&self, groups: Vec<GroupInfo>) -> Vec<GroupId> {
         let mut gone = Vec::new();
         self.change(|inner| {
-            let kept: std::collections::HashSet<GroupId> = groups.iter().map(|info| info.id).collect();
-            gone.extend(inner.by_id.keys().filter(|id| !kept.contains(id)).copied());
+            let told: HashSet<GroupId> = groups.iter().map(|info| info.id).collect();
+            let kept = |id: &GroupId| told.contains(id) || inner.looked_up.contains(id);
+            gone.extend(inner.by_id.keys().filter(|id| !kept(id)).copied());
             for id in &gone {
                 inner.remove(*id);
             }
@@ -153,6 +169,7 @@ impl Directory {
 
 impl Inner {
     fn insert(&mut self, info: Arc<GroupInfo>) {
+        self.looked_up.remove(&info.id);
         if let Some(old) = self.by_id.get(&info.id).filter(|old| old.name != info.name) {
             self.by_name.remove(&old.name);
         }
@@ -165,6 +182,7 @@ impl Inner {
 
     fn remove(&mut self, id: GroupId) {
         let Some(old) = self.by_id.remove(&id) else { return };
+        self.looked_up.remove(&id);
         if self.by_name.get(&old.name) == Some(&id) {
             self.by_name.remove(&old.name);
         }

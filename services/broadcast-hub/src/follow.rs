@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use gaung_proto::{
     GroupId,
     pb::relay::{
@@ -22,6 +23,8 @@ use tracing::{debug, info, warn};
 
 use crate::{
     hub::{Hub, ToBroadcast},
+    inbox::Failure,
+    registry,
     relays::{self, RelayLink},
 };
 
@@ -147,7 +150,8 @@ impl<'a> Following<'a> {
 
     fn handle(&mut self, response: FollowResponse) {
         match response.event {
-            Some(Event::Run(bytes)) => match Run::parse(bytes) {
+            // A copy: what came shares its buffer with runs of other groups, which would outlive their rings.
+            Some(Event::Run(bytes)) => match Run::parse(Bytes::copy_from_slice(&bytes)) {
                 Ok(run) => self.handle_run(run),
                 Err(error) => {
                     self.hub.figures.runs_rejected.inc();
@@ -196,6 +200,13 @@ impl<'a> Following<'a> {
             self.hub.end_group(id, code, "the group was deleted");
         } else {
             self.again.insert(id);
+            if code == Code::NotFound {
+                registry::verify(self.hub, id);
+            }
+            if let Some(group) = self.hub.groups.get(id) {
+                group.pause(Failure::new(code, ended.message.clone()));
+                self.hub.wake(&group);
+            }
         }
     }
 }

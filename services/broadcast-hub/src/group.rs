@@ -13,7 +13,7 @@ use gaung_engine::{HotRing, Piece, Pushed, Read, Taken, text_lines};
 use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run};
 use tonic::Code;
 
-use crate::directory::GroupInfo;
+use crate::{directory::GroupInfo, inbox::Failure};
 
 /// A group that is followed for at least one session, or for the hub itself.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ struct Shared {
     log: Option<LogId>,
     ring: HotRing,
     phase: Phase,
+    /// What the relay said last about why it does not send the group.
+    trouble: Option<Failure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub(crate) enum Place {
 
 impl Group {
     pub(crate) fn new(info: Arc<GroupInfo>, ring_bytes: usize, shards: usize) -> Self {
-        let shared = Shared { log: None, ring: HotRing::new(ring_bytes), phase: Phase::Starting };
+        let shared = Shared { log: None, ring: HotRing::new(ring_bytes), phase: Phase::Starting, trouble: None };
         Self {
             id: info.id,
             info: RwLock::new(info),
@@ -149,6 +151,7 @@ impl Group {
         }
         shared.log = Some(log);
         shared.phase = Phase::Live;
+        shared.trouble = None;
         self.log.store(log.0, Ordering::Release);
         self.ended.store(false, Ordering::Release);
     }
@@ -172,6 +175,16 @@ impl Group {
     pub(crate) fn end(&self, code: Code, message: &str) {
         self.shared_mut().phase = Phase::Ended(Ended { code, message: message.to_owned() });
         self.ended.store(true, Ordering::Release);
+    }
+
+    /// The relay does not send it at the moment; it is asked again.
+    pub(crate) fn pause(&self, trouble: Failure) {
+        self.shared_mut().trouble = Some(trouble);
+    }
+
+    /// Why the relay does not send it, as far as it said so.
+    pub(crate) fn trouble(&self) -> Option<Failure> {
+        self.shared().trouble.clone()
     }
 
     /// Why it ended, if it did.

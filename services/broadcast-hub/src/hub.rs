@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use gaung_proto::{GroupId, RelayId, Seq, run::Run};
@@ -42,6 +42,7 @@ pub(crate) struct Hub {
     pub(crate) registry: tonic::transport::Channel,
     pub(crate) next_session: AtomicU64,
     pub(crate) next_client: AtomicU64,
+    pub(crate) next_shard: AtomicUsize,
 }
 
 /// A run of `everyone` for the broadcast lane: its messages from `from` on.
@@ -59,6 +60,11 @@ impl Hub {
     /// 1, 2, ..: the N of `client-N`.
     pub(crate) fn client_number(&self) -> u64 {
         self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The shard for the next session.
+    pub(crate) fn next_shard(&self) -> &Inbox {
+        &self.shards[self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()]
     }
 
     /// Counts a session of `shard` in and has the group followed.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use gaung_proto::GroupId;
 use gaung_proto::pb::registry::{
     GetGroupRequest, ListServicesRequest, RegisterServiceRequest, ServiceKind, WatchGroupsRequest, WatchGroupsResponse,
     get_group_request::By, registry_service_client::RegistryServiceClient, watch_groups_response::Event,
@@ -143,7 +144,7 @@ impl View {
                 (None, _) => warn!("the registry told of a group without a valid id"),
             },
             Some(Event::Deleted(deleted)) => {
-                if let Ok(id) = gaung_proto::GroupId::try_from(&deleted.id[..]) {
+                if let Ok(id) = GroupId::try_from(&deleted.id[..]) {
                     hub.directory.remove(id);
                     hub.end_group(id, Code::NotFound, "the group was deleted");
                 }
@@ -202,9 +203,8 @@ const LIVE_CHECK: Duration = Duration::from_millis(20);
 
 /// Asks for a group that the directory does not have; the answer goes to the session.
 pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64, ask: u64) {
-    let hub_ = hub.clone();
-    hub.runtime.spawn(async move {
-        let hub = hub_;
+    let hub = hub.clone();
+    hub.runtime.clone().spawn(async move {
         let by = match &key {
             GroupKey::Name(name) => By::Name(name.clone()),
             GroupKey::Id(id) => By::Id((*id).into()),
@@ -215,7 +215,7 @@ pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64,
                 .group
                 .as_ref()
                 .and_then(GroupInfo::from_pb)
-                .map(|info| hub.directory.upsert(info))
+                .map(|info| hub.directory.looked_up(info))
                 .ok_or_else(|| Failure::new(Code::Internal, "the registry's answer has no group")),
             Err(status) if status.code() == Code::NotFound => Err(not_found(&key)),
             Err(status) if status.code() == Code::InvalidArgument => {
@@ -224,6 +224,19 @@ pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64,
             Err(_) => Err(Failure::new(Code::Unavailable, "the registry cannot be reached; try again")),
         };
         hub.shards[shard].answer(session, AnswerBody::Found(Found { ask, outcome }));
+    });
+}
+
+/// A relay does not know a group that the directory has: one of the two is late. Asks, and ends a group that is gone.
+pub(crate) fn verify(hub: &Arc<Hub>, id: GroupId) {
+    let hub = hub.clone();
+    hub.runtime.clone().spawn(async move {
+        let request = GetGroupRequest { by: Some(By::Id(id.into())) };
+        let answer = within(client(&hub).get_group(request)).await;
+        if answer.is_err_and(|status| status.code() == Code::NotFound) {
+            hub.directory.remove(id);
+            hub.end_group(id, Code::NotFound, "the group was deleted");
+        }
     });
 }
 

@@ -161,9 +161,8 @@ impl Session {
             AnswerBody::Published(published) => self.published(published),
             AnswerBody::Found(found) => self.found(found),
         }
-        if self.pump() != Flow::Idle {
-            self.wake.notify_one();
-        }
+        // Answers come in crowds: the session's own task writes them together.
+        self.wake.notify_one();
     }
 
     /// `everyone` may be known by now.
@@ -187,7 +186,9 @@ impl Session {
             self.sweep_framed(framed, now);
         }
         self.sweep_subscriptions(now);
-        self.wake.notify_one();
+        if !self.blocked.get() && !self.fan.borrow().is_flushed() {
+            self.wake.notify_one();
+        }
     }
 
     /// Says why, where to resume, and ends once that is written.
@@ -257,6 +258,11 @@ impl Session {
     fn is_over(&self, now: Instant) -> bool {
         let Some(deadline) = self.ending.get() else { return self.dead.get() };
         self.dead.get() || self.fan.borrow().is_flushed() || deadline <= now
+    }
+
+    /// Its last words are said, or cannot be.
+    fn is_closing(&self) -> bool {
+        self.dead.get() || self.ending.get().is_some()
     }
 
     fn may_read(&self) -> bool {

@@ -99,7 +99,5 @@ impl Session {
             Dialect::Framed(_) => self.control(super::framed::published(published)),
             Dialect::Text(text) => self.text_published(text, published),
         }
-        // It may read again.
-        self.wake.notify_one();
     }
 }

@@ -128,7 +128,6 @@ impl Session {
         if let Some(ask) = ask {
             self.go_on(ask, found.outcome);
         }
-        self.wake.notify_one();
     }
 
     fn go_on(self: &Rc<Self>, ask: Ask, outcome: Result<Arc<GroupInfo>, Failure>) {
@@ -151,6 +150,9 @@ impl Session {
         ticket: Bytes,
         patient: bool,
     ) -> Result<(), Failure> {
+        if self.is_closing() {
+            return Ok(());
+        }
         let state = State::Waiting { from, log, since: Instant::now(), patient };
         let known = self.subscriptions.borrow().contains_key(&info.id);
         if known {
@@ -265,37 +267,46 @@ impl Session {
     /// Ends the wait for groups that do not begin.
     pub(super) fn sweep_subscriptions(self: &Rc<Self>, now: Instant) {
         let limit = self.hub().config.limits.subscribe;
-        let late: Vec<GroupId> = {
+        let late: Vec<(GroupId, Option<Failure>)> = {
             let subscriptions = self.subscriptions.borrow();
             let is_late = |subscription: &Subscription| match subscription.state {
                 State::Waiting { since, patient, .. } => !patient && now.saturating_duration_since(since) >= limit,
                 State::Live(_) => false,
             };
-            subscriptions.iter().filter(|(_, subscription)| is_late(subscription)).map(|(id, _)| *id).collect()
+            let late = subscriptions.iter().filter(|(_, subscription)| is_late(subscription));
+            late.map(|(id, subscription)| (*id, subscription.group.trouble())).collect()
         };
-        for id in late {
+        for (id, trouble) in late {
             self.unsubscribe(id);
-            let message = "the group's relay cannot be reached at the moment; try again";
-            self.subscription_failed(id, &Failure::new(Code::Unavailable, message));
+            let away =
+                || Failure::new(Code::Unavailable, "the group's relay cannot be reached at the moment; try again");
+            self.subscription_failed(id, &trouble.unwrap_or_else(away));
         }
     }
 
     /// Starts the cursor if the group is followed by now.
     fn start(self: &Rc<Self>, id: GroupId) {
-        let (place, name) = {
+        let (group, from, log, patient) = {
             let subscriptions = self.subscriptions.borrow();
             let Some(subscription) = subscriptions.get(&id) else { return };
-            let State::Waiting { from, log, .. } = subscription.state else { return };
-            (subscription.group.place(from, log), subscription.group.info().name.clone())
+            let State::Waiting { from, log, patient, .. } = subscription.state else { return };
+            (subscription.group.clone(), from, log, patient)
         };
-        match place {
-            Place::NotYet => {}
+        match group.place(from, log) {
+            Place::NotYet => {
+                // What waiting does not mend is told at once.
+                let refused = group.trouble().filter(|trouble| trouble.code == Code::FailedPrecondition && !patient);
+                if let Some(trouble) = refused {
+                    self.unsubscribe(id);
+                    self.subscription_failed(id, &trouble);
+                }
+            }
             Place::Ended(ended) => {
                 self.unsubscribe(id);
                 self.subscription_failed(id, &Failure::new(ended.code, ended.message));
             }
             Place::At { log, next, head, history_lost } => {
-                self.place_at(id, &name, log, next, head, history_lost);
+                self.place_at(id, &group.info().name, log, next, head, history_lost);
             }
         }
     }
