@@ -181,7 +181,8 @@ pub(crate) mod contract {
             let racers: Vec<_> = (0..8)
                 .map(|racer| {
                     scope.spawn(move || {
-                        let mine = |n: &u32| kv.write_one(Write::create(format!("race/{n}"), format!("{racer}"))).is_ok();
+                        let mine =
+                            |n: &u32| kv.write_one(Write::create(format!("race/{n}"), format!("{racer}"))).is_ok();
                         (0..20).filter(mine).count()
                     })
                 })

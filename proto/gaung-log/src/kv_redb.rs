@@ -251,7 +251,8 @@ fn transact(db: &Database, batch: &[Job]) -> Result<Results, Unstored> {
         let mut last = before;
         let mut results = Vec::with_capacity(batch.len());
         for job in batch {
-            let applied: Result<Vec<_>, _> = job.writes.iter().map(|write| apply(&mut entries, &mut last, write)).collect();
+            let applied: Result<Vec<_>, _> =
+                job.writes.iter().map(|write| apply(&mut entries, &mut last, write)).collect();
             results.push(applied.map_err(|e| failed(e.into()))?);
         }
         if last != before {
@@ -371,13 +372,14 @@ fn initialise(db: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else redb says or will say, the file cannot be used")]
 fn open_error(path: &Path, error: DatabaseError) -> KvOpenError {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => KvOpenError::Held(path.to_owned()),
         DatabaseError::Storage(StorageError::Io(e)) if e.kind() != io::ErrorKind::InvalidData => {
             KvOpenError::Folder { path: path.to_owned(), source: e }
         }
-        other => damaged(path, &other),
+        error => damaged(path, &error),
     }
 }
 

@@ -52,13 +52,19 @@ pub enum AddressRefusal {
     #[error("{0} is not a multicast address; use one from 239.0.0.0 to 239.255.255.255, or leave --address out")]
     NotMulticast(Ipv4Addr),
     /// In 224.0.0.0/24.
-    #[error("{0} is link-local (224.0.0.0/24 is kept for routing protocols); use one from 239.0.0.0/8, or leave --address out")]
+    #[error(
+        "{0} is link-local (224.0.0.0/24 is kept for routing protocols); use one from 239.0.0.0/8, or leave --address out"
+    )]
     LinkLocal(Ipv4Addr),
     /// In 224.0.1.0/24.
-    #[error("{0} is assigned to a protocol (224.0.1.0/24, internetwork control); use one from 239.0.0.0/8, or leave --address out")]
+    #[error(
+        "{0} is assigned to a protocol (224.0.1.0/24, internetwork control); use one from 239.0.0.0/8, or leave --address out"
+    )]
     Internetwork(Ipv4Addr),
     /// In 232.0.0.0/8.
-    #[error("{0} is source-specific (232.0.0.0/8 cannot be joined without a source); use one from 239.0.0.0/8, or leave --address out")]
+    #[error(
+        "{0} is source-specific (232.0.0.0/8 cannot be joined without a source); use one from 239.0.0.0/8, or leave --address out"
+    )]
     SourceSpecific(Ipv4Addr),
     /// Used by another program, or the same Ethernet address as one that is.
     #[error("{ip} is used by {user}, or shares its Ethernet address; choose another, or leave --address out")]

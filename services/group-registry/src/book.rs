@@ -183,7 +183,9 @@ impl AddressBook {
     pub fn quarantine_left(&self, address: Low23, now: Instant) -> Option<Duration> {
         self.note_resting(address, now);
         match self.state().used.get(&address) {
-            Some(Used::RestingSince(since)) => QUARANTINE.checked_sub(now.saturating_duration_since(*since)).filter(|left| !left.is_zero()),
+            Some(Used::RestingSince(since)) => {
+                QUARANTINE.checked_sub(now.saturating_duration_since(*since)).filter(|left| !left.is_zero())
+            }
             Some(Used::Held) | None => None,
         }
     }
@@ -267,7 +269,11 @@ mod tests {
         book.note_resting(address, now);
         let later = now + Duration::from_secs(200);
         book.note_resting(address, later);
-        assert_eq!(book.quarantine_left(address, later), Some(Duration::from_secs(60)), "hearing of it again starts nothing anew");
+        assert_eq!(
+            book.quarantine_left(address, later),
+            Some(Duration::from_secs(60)),
+            "hearing of it again starts nothing anew"
+        );
         assert!(book.pick(Scope::Site, now + Duration::from_secs(259)).is_err());
         assert_eq!(book.quarantine_left(address, now + QUARANTINE), None);
         assert_eq!(book.pick(Scope::Site, now + QUARANTINE).unwrap().ip, pair.ip);

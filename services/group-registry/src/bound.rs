@@ -26,14 +26,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
-    everyone,
-    figures::Figures,
-    maker::Maker,
-    now::Now,
-    registry::Registry,
-    rpc::Rpc,
-    standby::Standby,
+    config::Config, everyone, figures::Figures, maker::Maker, now::Now, registry::Registry, rpc::Rpc, standby::Standby,
 };
 
 const STORE_FILE: &str = "registry.redb";
@@ -166,7 +159,9 @@ fn open(config: &Config) -> anyhow::Result<Registry> {
 }
 
 fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) -> anyhow::Result<RpcServer> {
-    let service = RegistryServiceServer::new(rpc).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let service = RegistryServiceServer::new(rpc)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let name = <RegistryServiceServer<Rpc> as tonic::server::NamedService>::NAME;
     let server = RpcServer::new(grpc, Routes::new(service), &[name], &[pb::DESCRIPTORS], readiness)?;
     Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
@@ -223,7 +218,7 @@ async fn upkeep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: Cancellatio
             _ = ticks.tick() => {}
         }
         round = round.wrapping_add(1);
-        let look_through = maker.take_left_over() || round % RECONCILE_TICKS == 0;
+        let look_through = maker.take_left_over() || round.is_multiple_of(RECONCILE_TICKS);
         let done = maker.run(move |registry, now| {
             registry.expire(now)?;
             if look_through { registry.reconcile(now, false) } else { Ok(()) }

@@ -95,7 +95,8 @@ impl Registry {
         call: &SignedCall,
         run: impl FnOnce(DeviceId) -> Result<Outcome, E>,
     ) -> Result<Outcome, E> {
-        let device = verify_call(&call.signature, call.method, call.group, &call.subject).map_err(CallError::Signature)?;
+        let device =
+            verify_call(&call.signature, call.method, call.group, &call.subject).map_err(CallError::Signature)?;
         let nonce: Nonce = call.signature.nonce[..].try_into().map_err(|_| CallError::NonceExpired)?;
         let _one_at_a_time = self.locks.lock([b"nonce ", nonce.as_slice()].concat());
         if let Some(outcome) = self.challenges.begin(now, nonce, &call.signature.signature)? {

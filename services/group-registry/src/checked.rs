@@ -28,7 +28,8 @@ const MAX_VERSION_CHARS: usize = 64;
 const MAX_CODE_CHARS: usize = 64;
 
 pub(crate) fn create(request: pb::CreateGroupRequest) -> Result<CreateSpec, Status> {
-    let request_id: [u8; 16] = request.request_id[..].try_into().map_err(|_| invalid("request_id", "request_id must be 16 random bytes"))?;
+    let request_id: [u8; 16] =
+        request.request_id[..].try_into().map_err(|_| invalid("request_id", "request_id must be 16 random bytes"))?;
     let scope = match request.scope() {
         pb::Scope::Unspecified | pb::Scope::Site => Scope::Site,
         pb::Scope::Organization => Scope::Organization,
@@ -40,7 +41,10 @@ pub(crate) fn create(request: pb::CreateGroupRequest) -> Result<CreateSpec, Stat
     known_enum::<pb::Scope>("scope", request.scope)?;
     known_enum::<pb::Format>("format", request.format)?;
     if request.private && format == pb::Format::Text {
-        return Err(invalid("private", "a group of format text is readable by everyone in the network; leave out --private or --format text"));
+        return Err(invalid(
+            "private",
+            "a group of format text is readable by everyone in the network; leave out --private or --format text",
+        ));
     }
     Ok(CreateSpec {
         request: RequestId(request_id),
@@ -82,7 +86,12 @@ pub(crate) fn join(request: pb::JoinGroupRequest) -> Result<Join, Status> {
     })
 }
 
-pub(crate) fn signed(method: Method, group: &Bytes, subject: String, signature: Option<pb::DeviceSignature>) -> Result<SignedCall, Status> {
+pub(crate) fn signed(
+    method: Method,
+    group: &Bytes,
+    subject: String,
+    signature: Option<pb::DeviceSignature>,
+) -> Result<SignedCall, Status> {
     let group = match method {
         Method::Delete | Method::Reset => group_id("group_id", group)?,
         Method::Revoke | Method::Redeem => GroupId::NONE,
@@ -156,7 +165,10 @@ pub(crate) fn group_id(field: &'static str, id: &[u8]) -> Result<GroupId, Status
 }
 
 pub(crate) fn service_id(field: &'static str, id: &[u8]) -> Result<RelayId, Status> {
-    RelayId::try_from(id).ok().filter(|id| !id.is_none()).ok_or_else(|| invalid(field, "a service id must be 16 random bytes"))
+    RelayId::try_from(id)
+        .ok()
+        .filter(|id| !id.is_none())
+        .ok_or_else(|| invalid(field, "a service id must be 16 random bytes"))
 }
 
 pub(crate) fn client_id(id: &[u8]) -> Result<Option<ClientId>, Status> {

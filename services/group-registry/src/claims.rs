@@ -15,7 +15,10 @@ use crate::{
     book::Pair,
     create::CreateSpec,
     now::Now,
-    records::{self, ADDRESSES, AddressClaim, Fate, Group, Holder, INVITES, MEMBERS, NAMES, PORTS, REQUESTS, RequestClaim, StoredInvite},
+    records::{
+        self, ADDRESSES, AddressClaim, Fate, Group, Holder, INVITES, MEMBERS, NAMES, PORTS, REQUESTS, RequestClaim,
+        StoredInvite,
+    },
     registry::Registry,
     store::{Exists, StoreError},
 };
@@ -56,7 +59,13 @@ impl Registry {
     }
 
     /// Takes back all claims of an aborted group.
-    pub(crate) fn release_unborn(&self, now: Now, id: GroupId, spec: &CreateSpec, pair: Pair) -> Result<(), StoreError> {
+    pub(crate) fn release_unborn(
+        &self,
+        now: Now,
+        id: GroupId,
+        spec: &CreateSpec,
+        pair: Pair,
+    ) -> Result<(), StoreError> {
         self.release_key(&records::name_key(&spec.name), id)?;
         self.release_unused_address(now, Low23::of(pair.ip), id)?;
         self.release_unused_port(pair.port, id)?;
@@ -141,7 +150,9 @@ impl Registry {
     /// Removes a key whose value is this group id; true if it was.
     fn release_key(&self, key: &[u8], id: GroupId) -> Result<bool, StoreError> {
         match self.store.get(key)? {
-            Some(entry) if records::claimant(key, &entry.value)? == id => Ok(self.store.delete(key, entry.version)?.is_ok()),
+            Some(entry) if records::claimant(key, &entry.value)? == id => {
+                Ok(self.store.delete(key, entry.version)?.is_ok())
+            }
             Some(_) | None => Ok(false),
         }
     }

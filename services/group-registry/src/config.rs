@@ -154,7 +154,16 @@ mod tests {
 
     #[test]
     fn all_faults_are_told() {
-        let flags = ["--pool", "10.0.0.0/8", "--organization-pool", "224.0.0.0/24", "--quiet-time", "2h", "--advertise", "here:1"];
+        let flags = [
+            "--pool",
+            "10.0.0.0/8",
+            "--organization-pool",
+            "224.0.0.0/24",
+            "--quiet-time",
+            "2h",
+            "--advertise",
+            "here:1",
+        ];
         let text = check(&flags).unwrap_err();
         for flag in ["--pool", "--organization-pool", "--quiet-time", "--advertise"] {
             assert!(text.contains(flag), "{text}");

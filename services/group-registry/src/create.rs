@@ -67,7 +67,9 @@ pub enum CreateError {
     #[error(transparent)]
     Address(#[from] AddressRefusal),
     /// Another group has the address that was asked for, or one with the same low 23 bits.
-    #[error("{ip} is taken: {taken} is in use by the group {by}, and the low 23 bits are all that Ethernet tells apart; choose another, or leave --address out")]
+    #[error(
+        "{ip} is taken: {taken} is in use by the group {by}, and the low 23 bits are all that Ethernet tells apart; choose another, or leave --address out"
+    )]
     AddressTaken {
         /// What was asked for.
         ip: Ipv4Addr,
@@ -97,7 +99,9 @@ pub enum CreateError {
     #[error("the group that this request made was deleted; make a new one with a new request")]
     Deleted,
     /// There is no relay to bind it to.
-    #[error("no relay is registered, so the group would have nobody to order its messages; start multicast-relay with this registry's address and try again")]
+    #[error(
+        "no relay is registered, so the group would have nobody to order its messages; start multicast-relay with this registry's address and try again"
+    )]
     NoRelay,
     /// See [`Exhausted`].
     #[error(transparent)]
@@ -275,7 +279,9 @@ impl Registry {
             let Err(Exists(entry)) = self.store.create(&key, &value)? else { return Ok(()) };
             let other = records::claimant(&key, &entry.value)?;
             match self.settled(now, other)? {
-                Some(Fate::Live(group)) if group.name == spec.name => return Err(CreateError::NameTaken(group.name).into()),
+                Some(Fate::Live(group)) if group.name == spec.name => {
+                    return Err(CreateError::NameTaken(group.name).into());
+                }
                 Some(Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted) => {
                     let _changed_is_tried_again = self.store.delete(&key, entry.version)?;
                 }
@@ -336,7 +342,9 @@ impl Registry {
             self.book.note_port(port);
             let holder = records::claimant(&key, &entry.value)?;
             match self.settled(now, holder)? {
-                Some(Fate::Live(group)) if group.addr.port() == port && group.port_claimed => return Err(CreateError::PairTaken.into()),
+                Some(Fate::Live(group)) if group.addr.port() == port && group.port_claimed => {
+                    return Err(CreateError::PairTaken.into());
+                }
                 Some(Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted) => self.release_unused_port(port, holder)?,
                 None => return Err(CreateError::PairTaken.into()),
             }

@@ -68,7 +68,14 @@ impl Registry {
     ///
     /// # Errors
     /// [`InviteError::Lookup`] or [`InviteError::NotMember`].
-    pub fn create_invite(&self, now: Now, group: GroupId, maker: DeviceId, uses: u32, expires_ms: u64) -> Result<(String, i64), InviteError> {
+    pub fn create_invite(
+        &self,
+        now: Now,
+        group: GroupId,
+        maker: DeviceId,
+        uses: u32,
+        expires_ms: u64,
+    ) -> Result<(String, i64), InviteError> {
         let (group, _) = self.group_row(group)?;
         let is_present = || self.presences.of(group.id, now.mono).iter().any(|(device, _)| *device == maker);
         if !self.is_member(&group, maker)? && !is_present() {
@@ -130,7 +137,13 @@ impl Registry {
 
     /// First takes a use, then writes the membership: a stop between the two is mended by the device's next attempt,
     /// which finds itself among those who used the invite.
-    fn redeem_as(&self, now: Now, call: &SignedCall, device: DeviceId, name: Option<&DisplayName>) -> Result<Outcome, InviteError> {
+    fn redeem_as(
+        &self,
+        now: Now,
+        call: &SignedCall,
+        device: DeviceId,
+        name: Option<&DisplayName>,
+    ) -> Result<Outcome, InviteError> {
         let key = records::invite_key(&hash(&call.subject));
         loop {
             let entry = self.store.get(&key)?.ok_or(InviteError::Unknown)?;

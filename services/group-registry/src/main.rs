@@ -10,10 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Knows which groups exist, on which multicast address, who may use them, and where relays and hubs are.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Example: group-registry --data /var/lib/gaung/registry --iface eth0"
-)]
+#[command(version, after_help = "Example: group-registry --data /var/lib/gaung/registry --iface eth0")]
 struct Program {
     #[command(flatten)]
     common: CommonArgs,

@@ -50,7 +50,10 @@ impl Maker {
     }
 
     /// Runs `call` on a blocking thread. A caller that goes away does not stop it.
-    pub(crate) async fn run<T: Send + 'static>(&self, call: impl FnOnce(&Registry, Now) -> T + Send + 'static) -> Result<T, Status> {
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Registry, Now) -> T + Send + 'static,
+    ) -> Result<T, Status> {
         let stopping = |_| Status::unavailable("the registry is stopping");
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(stopping)?;
         let registry = Arc::clone(&self.registry);

@@ -3,11 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use gaung_proto::{
-    ClientId, DeviceId, DisplayName, GroupId, GroupName,
-    pb::registry as pb,
-    signing::issue_ticket,
-};
+use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, GroupName, pb::registry as pb, signing::issue_ticket};
 use prost::Message as _;
 
 use crate::{
@@ -85,7 +81,8 @@ impl Registry {
             None => self.enrol(now, &group, join.device, join.name.as_ref())?,
             Some(client) => {
                 let name = join.name.as_ref().map_or_else(|| fallback_name(join.device), ToString::to_string);
-                let presence = Presence { name, lane: join.lane.clone(), since_unix_ms: now.unix_ms, renewed: now.mono };
+                let presence =
+                    Presence { name, lane: join.lane.clone(), since_unix_ms: now.unix_ms, renewed: now.mono };
                 if !self.presences.renew(group.id, join.device, client, presence) {
                     return Err(JoinError::Full("too many clients are present"));
                 }
@@ -157,7 +154,13 @@ impl Registry {
     }
 
     /// Writes the lasting membership; a repeat changes at most the name.
-    pub(crate) fn enrol(&self, now: Now, group: &Group, device: DeviceId, name: Option<&DisplayName>) -> Result<(), JoinError> {
+    pub(crate) fn enrol(
+        &self,
+        now: Now,
+        group: &Group,
+        device: DeviceId,
+        name: Option<&DisplayName>,
+    ) -> Result<(), JoinError> {
         if group.owner == device {
             let (group, version) = self.group_row(group.id)?;
             return if group.owner_left { Ok(self.set_owner_left(group, version, false)?) } else { Ok(()) };

@@ -85,11 +85,8 @@ impl Registry {
         let entry = self.store.get(&key)?;
         let stored = entry.as_ref().map(|e| records::decode::<StoredHead>(&key, &e.value)).transpose()?;
         let known = stored.filter(|head| head.log_id == group.log.0).map_or(Seq::ZERO, |head| Seq(head.head_seq));
-        let refusal = pb::GroupRefusal {
-            group_id: group.id.into(),
-            expected_log_id: group.log.0,
-            expected_head_seq: known.0,
-        };
+        let refusal =
+            pb::GroupRefusal { group_id: group.id.into(), expected_log_id: group.log.0, expected_head_seq: known.0 };
         Ok(if group.relay != relay {
             Verdict::Refuse(refusal)
         } else if report.log != group.log {

@@ -66,7 +66,10 @@ impl Rpc {
 
 #[tonic::async_trait]
 impl RegistryService for Rpc {
-    async fn create_group(&self, request: Request<pb::CreateGroupRequest>) -> Result<Response<pb::CreateGroupResponse>, Status> {
+    async fn create_group(
+        &self,
+        request: Request<pb::CreateGroupRequest>,
+    ) -> Result<Response<pb::CreateGroupResponse>, Status> {
         let spec = checked::create(request.into_inner())?;
         let made = self.maker.create(spec).await;
         match &made {
@@ -82,7 +85,10 @@ impl RegistryService for Rpc {
         Ok(Response::new(pb::GetGroupResponse { group: Some(group.to_pb()) }))
     }
 
-    async fn list_groups(&self, request: Request<pb::ListGroupsRequest>) -> Result<Response<pb::ListGroupsResponse>, Status> {
+    async fn list_groups(
+        &self,
+        request: Request<pb::ListGroupsRequest>,
+    ) -> Result<Response<pb::ListGroupsResponse>, Status> {
         let request = request.into_inner();
         let limit = match usize::try_from(request.page_size).unwrap_or(usize::MAX) {
             0 => DEFAULT_PAGE,
@@ -99,11 +105,15 @@ impl RegistryService for Rpc {
 
     type WatchGroupsStream = ReceiverStream<Result<pb::WatchGroupsResponse, Status>>;
 
-    async fn watch_groups(&self, request: Request<pb::WatchGroupsRequest>) -> Result<Response<Self::WatchGroupsStream>, Status> {
+    async fn watch_groups(
+        &self,
+        request: Request<pb::WatchGroupsRequest>,
+    ) -> Result<Response<Self::WatchGroupsStream>, Status> {
         let slot = Arc::clone(&self.watchers).try_acquire_owned();
         let slot = slot.map_err(|_| Status::new(Code::ResourceExhausted, "too many watchers; close some of them"))?;
         let request = request.into_inner();
-        let relay = if request.relay_id.is_empty() { None } else { Some(checked::service_id("relay_id", &request.relay_id)?) };
+        let relay =
+            if request.relay_id.is_empty() { None } else { Some(checked::service_id("relay_id", &request.relay_id)?) };
         let resumes = request.watch_id == self.watch_id && request.after_revision > 0;
         let watcher = watch::Watcher {
             registry: Arc::clone(&self.registry),
@@ -114,21 +124,30 @@ impl RegistryService for Rpc {
         Ok(Response::new(watcher.start(slot, self.stop.clone())))
     }
 
-    async fn delete_group(&self, request: Request<pb::DeleteGroupRequest>) -> Result<Response<pb::DeleteGroupResponse>, Status> {
+    async fn delete_group(
+        &self,
+        request: Request<pb::DeleteGroupRequest>,
+    ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
         let request = request.into_inner();
         let call = checked::signed(Method::Delete, &request.group_id, String::new(), request.signature)?;
         self.run(move |registry, now| registry.delete_group(now, &call)).await?;
         Ok(Response::new(pb::DeleteGroupResponse {}))
     }
 
-    async fn reset_group(&self, request: Request<pb::ResetGroupRequest>) -> Result<Response<pb::ResetGroupResponse>, Status> {
+    async fn reset_group(
+        &self,
+        request: Request<pb::ResetGroupRequest>,
+    ) -> Result<Response<pb::ResetGroupResponse>, Status> {
         let request = request.into_inner();
         let call = checked::signed(Method::Reset, &request.group_id, String::new(), request.signature)?;
         let group = self.run(move |registry, now| registry.reset_group(now, &call)).await?;
         Ok(Response::new(pb::ResetGroupResponse { group: Some(group.to_pb()) }))
     }
 
-    async fn join_group(&self, request: Request<pb::JoinGroupRequest>) -> Result<Response<pb::JoinGroupResponse>, Status> {
+    async fn join_group(
+        &self,
+        request: Request<pb::JoinGroupRequest>,
+    ) -> Result<Response<pb::JoinGroupResponse>, Status> {
         let join = checked::join(request.into_inner())?;
         let joined = self.run(move |registry, now| registry.join(now, &join)).await?;
         Ok(Response::new(pb::JoinGroupResponse {
@@ -140,7 +159,10 @@ impl RegistryService for Rpc {
         }))
     }
 
-    async fn leave_group(&self, request: Request<pb::LeaveGroupRequest>) -> Result<Response<pb::LeaveGroupResponse>, Status> {
+    async fn leave_group(
+        &self,
+        request: Request<pb::LeaveGroupRequest>,
+    ) -> Result<Response<pb::LeaveGroupResponse>, Status> {
         let request = request.into_inner();
         let group = checked::group_id("group_id", &request.group_id)?;
         let device = checked::device("public_key", &request.public_key)?;
@@ -149,13 +171,19 @@ impl RegistryService for Rpc {
         Ok(Response::new(pb::LeaveGroupResponse {}))
     }
 
-    async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
+    async fn list_members(
+        &self,
+        request: Request<pb::ListMembersRequest>,
+    ) -> Result<Response<pb::ListMembersResponse>, Status> {
         let group = checked::group_id("group_id", &request.into_inner().group_id)?;
         let members = self.run(move |registry, now| registry.members(now, group)).await?;
         Ok(Response::new(pb::ListMembersResponse { members }))
     }
 
-    async fn create_invite(&self, request: Request<pb::CreateInviteRequest>) -> Result<Response<pb::CreateInviteResponse>, Status> {
+    async fn create_invite(
+        &self,
+        request: Request<pb::CreateInviteRequest>,
+    ) -> Result<Response<pb::CreateInviteResponse>, Status> {
         let request = request.into_inner();
         let group = checked::group_id("group_id", &request.group_id)?;
         let maker = checked::device("public_key", &request.public_key)?;
@@ -165,14 +193,20 @@ impl RegistryService for Rpc {
         Ok(Response::new(pb::CreateInviteResponse { code, expires_unix_ms }))
     }
 
-    async fn revoke_invite(&self, request: Request<pb::RevokeInviteRequest>) -> Result<Response<pb::RevokeInviteResponse>, Status> {
+    async fn revoke_invite(
+        &self,
+        request: Request<pb::RevokeInviteRequest>,
+    ) -> Result<Response<pb::RevokeInviteResponse>, Status> {
         let request = request.into_inner();
         let call = checked::signed(Method::Revoke, &Bytes::new(), request.code, request.signature)?;
         self.run(move |registry, now| registry.revoke_invite(now, &call)).await?;
         Ok(Response::new(pb::RevokeInviteResponse {}))
     }
 
-    async fn redeem_invite(&self, request: Request<pb::RedeemInviteRequest>) -> Result<Response<pb::RedeemInviteResponse>, Status> {
+    async fn redeem_invite(
+        &self,
+        request: Request<pb::RedeemInviteRequest>,
+    ) -> Result<Response<pb::RedeemInviteResponse>, Status> {
         let request = request.into_inner();
         let name = checked::display_name("member_name", &request.member_name)?;
         let call = checked::signed(Method::Redeem, &Bytes::new(), request.code, request.signature)?;
@@ -180,7 +214,10 @@ impl RegistryService for Rpc {
         Ok(Response::new(pb::RedeemInviteResponse { group: Some(group.to_pb()) }))
     }
 
-    async fn get_challenge(&self, _: Request<pb::GetChallengeRequest>) -> Result<Response<pb::GetChallengeResponse>, Status> {
+    async fn get_challenge(
+        &self,
+        _: Request<pb::GetChallengeRequest>,
+    ) -> Result<Response<pb::GetChallengeResponse>, Status> {
         Ok(Response::new(pb::GetChallengeResponse { nonce: self.registry.challenge(Now::read().mono) }))
     }
 
@@ -194,7 +231,10 @@ impl RegistryService for Rpc {
         Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: millis(SERVICE_RENEW) }))
     }
 
-    async fn list_services(&self, _: Request<pb::ListServicesRequest>) -> Result<Response<pb::ListServicesResponse>, Status> {
+    async fn list_services(
+        &self,
+        _: Request<pb::ListServicesRequest>,
+    ) -> Result<Response<pb::ListServicesResponse>, Status> {
         Ok(Response::new(pb::ListServicesResponse {
             services: self.registry.services(Now::read()),
             registry_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -202,7 +242,10 @@ impl RegistryService for Rpc {
         }))
     }
 
-    async fn report_groups(&self, request: Request<pb::ReportGroupsRequest>) -> Result<Response<pb::ReportGroupsResponse>, Status> {
+    async fn report_groups(
+        &self,
+        request: Request<pb::ReportGroupsRequest>,
+    ) -> Result<Response<pb::ReportGroupsResponse>, Status> {
         let (relay, reports) = checked::reports(request.into_inner())?;
         let refusals = self.run(move |registry, now| registry.report(now, relay, &reports)).await?;
         Ok(Response::new(pb::ReportGroupsResponse { refusals }))

@@ -77,7 +77,8 @@ impl Services {
     /// All that are known, those alive marked, in order of kind and id.
     pub(crate) fn list(&self, now: Now) -> Vec<pb::ServiceInfo> {
         let known = self.known();
-        let mut list: Vec<_> = known.values().map(|s| pb::ServiceInfo { alive: s.is_alive(now), ..s.info.clone() }).collect();
+        let mut list: Vec<_> =
+            known.values().map(|s| pb::ServiceInfo { alive: s.is_alive(now), ..s.info.clone() }).collect();
         list.sort_by(|a, b| (a.kind, &a.service_id).cmp(&(b.kind, &b.service_id)));
         list
     }

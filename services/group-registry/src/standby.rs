@@ -157,9 +157,13 @@ impl Standby {
         let mut round = Vec::new();
         for scope in [Scope::Site, Scope::Organization] {
             let shelf = shelves.of(scope);
-            while let Some((pair, _)) = shelf.ready.pop_front_if(|(_, heard)| now.saturating_duration_since(*heard) > FRESH) {
-                self.registry.book().give_back(pair);
-            }
+            shelf.ready.retain(|(pair, heard)| {
+                let is_fresh = now.saturating_duration_since(*heard) <= FRESH;
+                if !is_fresh {
+                    self.registry.book().give_back(*pair);
+                }
+                is_fresh
+            });
             while shelf.ready.len() + shelf.queued.len() < shelf.target {
                 let Ok(pair) = self.registry.book().pick(scope, now) else { break };
                 shelf.queued.push(pair);

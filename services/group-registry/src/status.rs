@@ -7,15 +7,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    challenge::CallError,
-    create::CreateError,
-    invites::InviteError,
-    members::JoinError,
-    owner::OwnerError,
-    registry::LookupError,
-    reports::ReportError,
-    services::RegisterError,
-    store::StoreError,
+    challenge::CallError, create::CreateError, invites::InviteError, members::JoinError, owner::OwnerError,
+    registry::LookupError, reports::ReportError, services::RegisterError, store::StoreError,
 };
 
 /// The `domain` of every `ErrorInfo`.

@@ -13,7 +13,9 @@ const PAGE: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Not usable now; what was under way may or may not have happened.
-    #[error("the registry's store is not usable at the moment ({0}); try again, and look at the disk of its --data folder")]
+    #[error(
+        "the registry's store is not usable at the moment ({0}); try again, and look at the disk of its --data folder"
+    )]
     Unavailable(String),
     /// A record that this program did not write.
     #[error("the registry's store holds a damaged record {0:?}; restore a copy of its --data folder")]
@@ -70,7 +72,12 @@ impl Store {
     }
 
     /// Replaces the value if `key` still has the version `expected`.
-    pub(crate) fn set(&self, key: &[u8], expected: Version, value: &Bytes) -> Result<Result<Version, Changed>, StoreError> {
+    pub(crate) fn set(
+        &self,
+        key: &[u8],
+        expected: Version,
+        value: &Bytes,
+    ) -> Result<Result<Version, Changed>, StoreError> {
         let mut unsure: Option<String> = None;
         let mut expected = expected;
         for _ in 0..ATTEMPTS {
@@ -118,7 +125,11 @@ impl Store {
     }
 
     /// Every key with this prefix, page by page: changes made meanwhile may or may not be seen.
-    pub(crate) fn each<E: From<StoreError>>(&self, prefix: &[u8], mut visit: impl FnMut(Item) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn each<E: From<StoreError>>(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(Item) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let items = self.page(prefix, after.as_deref(), PAGE)?;

@@ -92,6 +92,8 @@ impl Watcher {
 fn event(change: &Change) -> Event {
     match change {
         Change::Upsert(group) => Event::Upsert(group.to_pb()),
-        Change::Deleted { id, name, .. } => Event::Deleted(pb::GroupDeleted { id: (*id).into(), name: name.to_string() }),
+        Change::Deleted { id, name, .. } => {
+            Event::Deleted(pb::GroupDeleted { id: (*id).into(), name: name.to_string() })
+        }
     }
 }

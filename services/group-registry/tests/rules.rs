@@ -89,7 +89,12 @@ impl World {
 
     fn call(&self, key: &SigningKey, method: Method, group: GroupId, subject: &str) -> SignedCall {
         let nonce = self.registry.challenge(self.now.mono);
-        SignedCall { method, group, subject: subject.to_owned(), signature: sign_call(key, method, group, &nonce, subject) }
+        SignedCall {
+            method,
+            group,
+            subject: subject.to_owned(),
+            signature: sign_call(key, method, group, &nonce, subject),
+        }
     }
 
     fn delete(&self, group: &Group) -> Result<(), OwnerError> {
@@ -280,7 +285,9 @@ fn invites_are_counted_expire_and_can_be_revoked() {
     let mut world = World::new();
     let group = world.create(&CreateSpec { private: true, ..spec("secret") }).unwrap();
     assert!(matches!(world.join(&group, &bob(), None), Err(JoinError::Private(_))));
-    let invite = |world: &World, uses, ms| world.registry.create_invite(world.now, group.id, device(&ann()), uses, ms).unwrap().0;
+    let invite = |world: &World, uses, ms| {
+        world.registry.create_invite(world.now, group.id, device(&ann()), uses, ms).unwrap().0
+    };
     let not_member = world.registry.create_invite(world.now, group.id, device(&bob()), 1, DAY_MS);
     assert!(matches!(not_member, Err(InviteError::NotMember(_))));
 
@@ -315,7 +322,8 @@ fn members_last_and_presences_run_out() {
     let mut world = World::new();
     let group = world.group("room");
     world.join(&group, &bob(), Some(ClientId([1; 16]))).unwrap();
-    let present = |world: &World| world.registry.members(world.now, group.id).unwrap().iter().filter(|m| m.present).count();
+    let present =
+        |world: &World| world.registry.members(world.now, group.id).unwrap().iter().filter(|m| m.present).count();
     assert_eq!((present(&world), world.registry.members(world.now, group.id).unwrap().len()), (1, 2));
     world.pass(PRESENCE_LEASE - Duration::from_secs(1));
     world.join(&group, &bob(), Some(ClientId([1; 16]))).unwrap();

@@ -12,9 +12,7 @@ use std::{
 use ed25519_dalek::SigningKey;
 use gaung_proto::{
     GroupId,
-    pb::registry::{
-        self as pb, registry_service_client::RegistryServiceClient, watch_groups_response::Event,
-    },
+    pb::registry::{self as pb, registry_service_client::RegistryServiceClient, watch_groups_response::Event},
     signing::{Method, sign_call},
 };
 use group_registry::{Config, address::Low23, bind};
@@ -179,7 +177,8 @@ async fn sixty_four_creates_at_once_and_every_watcher_sees_each() {
         let client = service.client().await;
         for n in 0..8 {
             let mut client = client.clone();
-            creates.push(tokio::spawn(async move { create(&mut client, &format!("g{connection}-{n}")).await.unwrap() }));
+            creates
+                .push(tokio::spawn(async move { create(&mut client, &format!("g{connection}-{n}")).await.unwrap() }));
         }
     }
     let mut made = Vec::new();

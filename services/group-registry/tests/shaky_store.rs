@@ -42,7 +42,10 @@ struct State {
 
 impl ShakyKv {
     fn new(inner: Arc<MemoryKv>, seed: u64, life: Option<u32>) -> Arc<Self> {
-        Arc::new(Self { inner, state: Mutex::new(State { rng: SmallRng::seed_from_u64(seed), delayed: Vec::new(), life }) })
+        Arc::new(Self {
+            inner,
+            state: Mutex::new(State { rng: SmallRng::seed_from_u64(seed), delayed: Vec::new(), life }),
+        })
     }
 
     fn one(&self, write: Write) -> Result<Version, WriteError> {
@@ -98,7 +101,12 @@ fn pools() -> Pools {
 
 fn open(kv: &Arc<ShakyKv>) -> Option<Registry> {
     let registry = Registry::open(Arc::clone(kv) as Arc<dyn Kv>, pools(), Now::read()).ok()?;
-    let info = pb::ServiceInfo { kind: pb::ServiceKind::Relay.into(), service_id: RelayId([7; 16]).into(), durable: true, ..Default::default() };
+    let info = pb::ServiceInfo {
+        kind: pb::ServiceKind::Relay.into(),
+        service_id: RelayId([7; 16]).into(),
+        durable: true,
+        ..Default::default()
+    };
     registry.register_service(Now::read(), RelayId([7; 16]), info).ok()?;
     Some(registry)
 }
@@ -142,7 +150,7 @@ fn create(registry: &Registry, spec: &CreateSpec) -> Result<Group, CreateError> 
 
 /// Names that every thread wants, so that they fight, and some of their own.
 fn name(thread: u64, n: u64) -> String {
-    if n % 2 == 0 { format!("shared-{n}") } else { format!("own-{thread}-{n}") }
+    if n.is_multiple_of(2) { format!("shared-{n}") } else { format!("own-{thread}-{n}") }
 }
 
 fn run(seed: u64) {
@@ -181,7 +189,10 @@ fn creates(registry: &Registry, acknowledged: &Mutex<HashMap<[u8; 16], Group>>, 
                         match create(registry, &spec) {
                             Ok(group) => {
                                 let before = acknowledged.lock().unwrap().insert(request, group.clone());
-                                assert!(before.as_ref().is_none_or(|b| *b == group), "one request, two groups: {before:?} {group:?}");
+                                assert!(
+                                    before.as_ref().is_none_or(|b| *b == group),
+                                    "one request, two groups: {before:?} {group:?}"
+                                );
                                 break;
                             }
                             Err(CreateError::NameTaken(_)) => break,

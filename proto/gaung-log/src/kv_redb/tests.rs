@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{MutexGuard, atomic::Ordering::SeqCst, atomic::AtomicU64},
+    sync::{MutexGuard, atomic::AtomicU64, atomic::Ordering::SeqCst},
 };
 
 use redb::StorageBackend;
