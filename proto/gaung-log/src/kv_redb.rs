@@ -59,12 +59,12 @@ pub enum KvOpenError {
         reason: String,
     },
     /// The folder cannot be made, read or written.
-    #[error("{} cannot be used for data: {source}; make it writable for this user, or choose another folder with --data", .path.display())]
+    #[error("{} cannot be used for data: {reason}; make it writable for this user, or choose another folder with --data", .path.display())]
     Folder {
         /// The folder or file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -100,7 +100,7 @@ impl RedbKv {
     /// [`KvOpenError`], each case.
     pub fn open(dir: &Path, file: &str) -> Result<Self, KvOpenError> {
         let path = dir.join(file);
-        let folder = |source| KvOpenError::Folder { path: dir.to_owned(), source };
+        let folder = |reason| KvOpenError::Folder { path: dir.to_owned(), reason };
         fs::create_dir_all(dir).map_err(folder)?;
         if !path.exists() {
             make(dir, &path)?;
@@ -121,7 +121,7 @@ impl RedbKv {
             let shared = Arc::clone(&shared);
             move || shared.commit_all(&jobs)
         });
-        let committer = committer.map_err(|source| KvOpenError::Folder { path: shared.path.clone(), source })?;
+        let committer = committer.map_err(|reason| KvOpenError::Folder { path: shared.path.clone(), reason })?;
         Ok(Self { shared, queue: Some(queue), committer: Some(committer) })
     }
 }
@@ -300,7 +300,7 @@ fn builder() -> Builder {
 /// Makes an empty store under another name first: redb cannot open a file whose making was cut short.
 fn make(dir: &Path, path: &Path) -> Result<(), KvOpenError> {
     let draft = path.with_extension(format!("new-{}", std::process::id()));
-    let folder = |source| KvOpenError::Folder { path: dir.to_owned(), source };
+    let folder = |reason| KvOpenError::Folder { path: dir.to_owned(), reason };
     // Left by a process of the same number that did not get further; most often there is none.
     let _ = fs::remove_file(&draft);
     let db = open_checked(&draft, &|| builder().create(&draft))?;
@@ -351,7 +351,7 @@ fn open_checked(path: &Path, opener: &OpenFn<'_>) -> Result<Database, KvOpenErro
         Some(found) => Err(KvOpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT }),
         None => match initialise(&db) {
             Ok(()) => Ok(db),
-            Err(e) => Err(KvOpenError::Folder { path: path.to_owned(), source: io::Error::other(e.to_string()) }),
+            Err(e) => Err(KvOpenError::Folder { path: path.to_owned(), reason: io::Error::other(e.to_string()) }),
         },
     }
 }
@@ -377,7 +377,7 @@ fn open_error(path: &Path, error: DatabaseError) -> KvOpenError {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => KvOpenError::Held(path.to_owned()),
         DatabaseError::Storage(StorageError::Io(e)) if e.kind() != io::ErrorKind::InvalidData => {
-            KvOpenError::Folder { path: path.to_owned(), source: e }
+            KvOpenError::Folder { path: path.to_owned(), reason: e }
         }
         error => damaged(path, &error),
     }
