@@ -34,7 +34,7 @@ const RETRY_ENDED: Duration = Duration::from_secs(1);
 
 /// Follows for as long as the hub's links live; comes back with back-off.
 pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = relays::backoff();
     let stop = hub.links_stop.clone();
     loop {
         let broken = tokio::select! {

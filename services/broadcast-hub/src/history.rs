@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use tracing::debug;
 
-use crate::{group::Group, hub::Hub, inbox::Failure};
+use crate::{group::Group, hub::Hub, inbox::Failure, relays};
 
 /// What is read, in order.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl HistoryRead {
         let reading = async {
             let Ok(_permit) = hub.history_reads.acquire().await else { return };
             hub.figures.history_reads.inc();
-            let mut backoff = Backoff::new();
+            let mut backoff = relays::backoff();
             while let Ok(false) = self.attempt(&mut backoff).await {
                 if !backoff.wait(&hub.links_stop).await {
                     return;

@@ -45,7 +45,7 @@ pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
 }
 
 async fn pass_on(hub: &Arc<Hub>, link: &Arc<RelayLink>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = relays::backoff();
     loop {
         let why = stream(hub, link, &mut backoff).await;
         debug!(relay = %link.relay, why, "the publish stream is not open");

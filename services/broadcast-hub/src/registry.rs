@@ -10,7 +10,7 @@ use gaung_proto::pb::registry::{
     get_group_request::By, registry_service_client::RegistryServiceClient, watch_groups_response::Event,
 };
 use service_kit::{backoff::Backoff, readiness::Readiness, rpc::MAX_MESSAGE_BYTES};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, transport::Channel};
 use tracing::{info, warn};
@@ -22,6 +22,9 @@ use crate::{
 };
 
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// Bounds of the waits for a registry that is away.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_secs(1);
 /// How often the list of services is read; a relay that moved is found again within it.
 const SERVICES_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -36,36 +39,42 @@ pub(crate) struct Ports {
 
 /// Keeps the hub listed and the list of relays fresh.
 pub(crate) async fn stay_listed(hub: Arc<Hub>, ports: Ports, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::between(RETRY_FIRST, RETRY_MOST);
     let mut reached = None;
-    while !stop.is_cancelled() {
+    loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            outcome = list_until_due(&hub, ports) => outcome,
+            outcome = register(&hub, ports) => outcome,
         };
-        match outcome {
-            Ok(()) => {
+        let lost = match outcome {
+            Ok(due) => {
                 if reached != Some(true) {
                     info!(registry = hub.config.registry, "registered");
                 }
                 reached = Some(true);
                 backoff.reset();
-            }
-            Err(status) => {
-                if reached != Some(false) {
-                    let why = status.message();
-                    warn!(registry = hub.config.registry, why, "the registry does not answer; trying on");
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    listed = list_services(&hub, due) => listed.err(),
                 }
-                reached = Some(false);
-                backoff.wait(&stop).await;
+            }
+            Err(status) => Some(status),
+        };
+        if let Some(status) = lost {
+            if reached != Some(false) {
+                let why = status.message();
+                warn!(registry = hub.config.registry, why, "the registry does not answer; trying on");
+            }
+            reached = Some(false);
+            if !backoff.wait(&stop).await {
+                return Ok(());
             }
         }
     }
-    Ok(())
 }
 
-/// Registers, then reads the services until the registration is due again.
-async fn list_until_due(hub: &Hub, ports: Ports) -> Result<(), Status> {
+/// Registers; returns when that is due again.
+async fn register(hub: &Hub, ports: Ports) -> Result<Instant, Status> {
     let request = RegisterServiceRequest {
         kind: ServiceKind::Hub.into(),
         service_id: hub.id.into(),
@@ -78,13 +87,16 @@ async fn list_until_due(hub: &Hub, ports: Ports) -> Result<(), Status> {
         durable: false,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let mut client = client(hub);
-    let answer = within(client.register_service(request)).await?;
+    let answer = within(client(hub).register_service(request)).await?;
     hub.directory.set_ticket_key(answer.registry_public_key);
-    let due = tokio::time::Instant::now() + Duration::from_millis(answer.renew_ms.clamp(200, 60_000));
+    Ok(Instant::now() + Duration::from_millis(answer.renew_ms.clamp(200, 60_000)))
+}
+
+/// Keeps the list of relays fresh until then.
+async fn list_services(hub: &Hub, until: Instant) -> Result<(), Status> {
     let host = hub.config.registry.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
-    while tokio::time::Instant::now() < due {
-        let listed = within(client.list_services(ListServicesRequest {})).await?;
+    while Instant::now() < until {
+        let listed = within(client(hub).list_services(ListServicesRequest {})).await?;
         hub.directory.set_services(&listed.services, host);
         sleep(SERVICES_INTERVAL).await;
     }
@@ -93,7 +105,7 @@ async fn list_until_due(hub: &Hub, ports: Ports) -> Result<(), Status> {
 
 /// Hears of groups for as long as the hub runs.
 pub(crate) async fn watch_groups(hub: Arc<Hub>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::between(RETRY_FIRST, RETRY_MOST);
     let mut view = View::default();
     loop {
         let watched = tokio::select! {

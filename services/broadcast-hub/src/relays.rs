@@ -3,10 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
-use service_kit::rpc::{self, MAX_MESSAGE_BYTES};
+use service_kit::{
+    backoff::Backoff,
+    rpc::{self, MAX_MESSAGE_BYTES},
+};
 use tokio::sync::Notify;
 use tonic::transport::Channel;
 
@@ -85,6 +89,11 @@ impl RelayLink {
         };
         Some(client(channel))
     }
+}
+
+/// Waits between attempts to reach a relay: short, for sessions wait meanwhile and the way is a LAN.
+pub(crate) fn backoff() -> Backoff {
+    Backoff::between(Duration::from_millis(50), Duration::from_secs(1))
 }
 
 /// Waits until the registry tells where the relay is, and connects; `Err` says why not.
