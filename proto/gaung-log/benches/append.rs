@@ -32,6 +32,10 @@ fn main() {
         let disk = DiskLog::open(folder.path(), DiskOptions::default()).unwrap();
         let on_disk = measure(&disk, appenders, messages);
         let figures = disk.figures();
+        drop(disk);
+        let started = Instant::now();
+        drop(DiskLog::open(folder.path(), DiskOptions::default()).unwrap());
+        let reopened = started.elapsed().as_secs_f64() * 1000.0;
         let in_memory = measure(&MemoryLog::new(64 << 20), appenders, messages);
         let commits = (figures.transactions - 1).max(1) as f64;
         let (runs, ms) = (figures.runs as f64 / commits, figures.committing.as_secs_f64() * 1000.0 / commits);

@@ -179,8 +179,8 @@ impl Committer {
         let file_bytes = self.shared.env.volume.len(&file_name(self.meta.number)).unwrap_or(0);
         let coming: u64 = changes.iter().map(Change::file_bytes).sum();
         let fills = self.used_bytes + coming > file_bytes / 10 * 8;
-        let has_runs = self.shared.index().needs_file(self.meta.number);
-        if coming > 0 && has_runs && (file_bytes > limit || (2 * file_bytes > limit && fills)) {
+        let full = file_bytes > limit || (2 * file_bytes > limit && fills);
+        if coming > 0 && full && self.shared.index().needs_file(self.meta.number) {
             return self.roll().map_err(|fault| self.failed(fault));
         }
         Ok(())
@@ -297,6 +297,9 @@ impl Committer {
     }
 }
 
+/// Snapshots found damaged before the rest is given up.
+const MOST_TRIES: usize = 32;
+
 /// Makes a file that holds all groups of the index, with the snapshots found in `before`; also returns the groups whose
 /// snapshot was found damaged and left out.
 pub(crate) fn begin_file(
@@ -307,7 +310,11 @@ pub(crate) fn begin_file(
     let index = shared.index();
     let mut dropped = Vec::new();
     let snapshot_of = |group: GroupId, state: &GroupState| {
-        let Some(before) = before else { return Ok(None) };
+        // Of a file that cannot be read at all, not every group need find out for itself.
+        let Some(before) = before.filter(|_| dropped.len() < MOST_TRIES) else {
+            dropped.push(group);
+            return Ok(None);
+        };
         match before.read(&shared.env, |txn| LogFile::snapshot(txn, group, state.log, state.snapshot_at)) {
             Ok(Some(found)) if found.0 == state.snapshot_at => Ok(Some(found)),
             Ok(_) | Err(Fault::Damaged(_)) => {

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -154,7 +154,13 @@ impl DiskLog {
     /// [`OpenLogError`].
     pub fn on(volume: Arc<dyn Volume>, options: DiskOptions) -> Result<Self, OpenLogError> {
         let options = DiskOptions { file_bytes: options.file_bytes.max(512 << 10), ..options };
-        let env = Env { volume, options, syncs: Arc::new(AtomicU64::new(0)), uses: AtomicU64::new(0) };
+        let env = Env {
+            volume,
+            options,
+            syncs: Arc::new(AtomicU64::new(0)),
+            uses: AtomicU64::new(0),
+            opened: AtomicBool::new(false),
+        };
         let shared = Arc::new(Shared::new(env));
         let active = recover(&shared)?;
         let committer = Committer::new(Arc::clone(&shared), active.file, active.meta, active.next_number);

@@ -36,6 +36,8 @@ pub(crate) struct Env {
     pub(crate) syncs: Arc<AtomicU64>,
     /// Rises at each use of a file, to find the one that was used longest ago.
     pub(crate) uses: AtomicU64,
+    /// Set when a file is opened for reading.
+    pub(crate) opened: AtomicBool,
 }
 
 impl Env {
@@ -176,6 +178,7 @@ impl LogFile {
             let mut slot = self.exclusive();
             if slot.is_none() {
                 *slot = Some(guarded(|| self.open_reader(env))?);
+                env.opened.store(true, Ordering::Relaxed);
             }
         }
     }

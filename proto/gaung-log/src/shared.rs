@@ -94,8 +94,11 @@ impl Shared {
         self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Closes the files used longest ago while more than the limit are open; the newest stays open.
+    /// After a file was opened, closes those used longest ago while more than the limit are open; the newest stays open.
     pub(crate) fn close_surplus(&self) {
+        if !self.env.opened.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let mut open: Vec<_> = self.files().values().filter(|file| file.is_open()).cloned().collect();
         open.pop();
         let surplus = open.len().saturating_sub(self.env.options.open_files);
