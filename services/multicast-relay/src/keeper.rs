@@ -75,6 +75,8 @@ pub(crate) struct Keeper {
     known: HashMap<GroupId, Known>,
     /// A whole snapshot was applied: a group that comes after it has just been made.
     synced: bool,
+    /// Log ids that a memory log had, or did not take over: the registry may still name them.
+    past: HashMap<GroupId, Vec<LogId>>,
 }
 
 #[derive(Debug)]
@@ -94,12 +96,14 @@ enum State {
 /// Groups that could not be opened are tried again so often; also the least time between two openings after a failed
 /// append.
 const RETRY: Duration = Duration::from_millis(250);
+/// Log ids of one group that are remembered as past.
+const PAST_LOGS: usize = 16;
 /// Deleted logs are dropped and retention kept so often.
 const UPKEEP: Duration = Duration::from_secs(60);
 
 impl Keeper {
     pub(crate) fn new(parts: KeeperParts) -> Self {
-        Self { parts, known: HashMap::new(), synced: false }
+        Self { parts, known: HashMap::new(), synced: false, past: HashMap::new() }
     }
 
     /// Opens what the store holds, so that groups are served without the registry.
@@ -196,8 +200,10 @@ impl Keeper {
     /// that it remembers.
     async fn change_log(&mut self, config: GroupConfig) {
         let id = config.id;
-        let stored = self.parts.log.position(id);
-        let Some(position) = stored else {
+        if !self.parts.log.durable() {
+            return self.change_memory_log(config).await;
+        }
+        let Some(position) = self.parts.log.position(id) else {
             self.end(id).await;
             self.open(vec![config]).await;
             return;
@@ -214,6 +220,19 @@ impl Keeper {
                 self.set_refused(config);
             }
         }
+    }
+
+    /// The registry takes over whatever log a memory relay reports; one that was never ours means a reset.
+    async fn change_memory_log(&mut self, config: GroupConfig) {
+        let id = config.id;
+        if self.past.get(&id).is_some_and(|past| past.contains(&config.log)) {
+            return;
+        }
+        if let Some(current) = self.known.get(&id).map(|known| known.config.log) {
+            self.forget_log(id, current);
+        }
+        self.end(id).await;
+        self.begin_anew(config).await;
     }
 
     async fn verdict(&self, wanted: &GroupConfig, log: LogId, head: Seq) -> LogVerdict {
@@ -237,11 +256,20 @@ impl Keeper {
     }
 
     /// A memory log that finds a group at its start has lost what was in it, and must not go on under the old log id.
-    fn first_log(&self, config: GroupConfig) -> GroupConfig {
+    fn first_log(&mut self, config: GroupConfig) -> GroupConfig {
         if self.parts.log.durable() || self.synced {
             return config;
         }
+        self.forget_log(config.id, config.log);
         config.with_log(LogId(rand::rng().random()))
+    }
+
+    fn forget_log(&mut self, group: GroupId, log: LogId) {
+        let past = self.past.entry(group).or_default();
+        past.push(log);
+        if past.len() > PAST_LOGS {
+            past.remove(0);
+        }
     }
 
     async fn open(&mut self, configs: Vec<GroupConfig>) {

@@ -22,4 +22,4 @@ mod trouble;
 mod worker;
 
 pub use config::{Config, LogKind, RelayArgs};
-pub use start::{Bound, bind};
+pub use start::{Bound, bind, bind_on};

@@ -17,6 +17,7 @@ use gaung_proto::{
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::error::CallError;
@@ -40,6 +41,8 @@ pub(crate) struct RelayParts {
     pub(crate) access: Arc<Access>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) figures: Figures,
+    /// What calls leave running beside their answer.
+    pub(crate) tasks: TaskTracker,
     /// KiB of requests that are under way.
     pub(crate) publish_budget: Arc<Semaphore>,
     /// Reads of the log under way, each of which may keep a thread waiting for the disk.

@@ -28,8 +28,9 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
     task::spawn_blocking,
+    time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tracing::{info, warn};
 
@@ -63,20 +64,38 @@ pub struct Bound {
 
 /// Orders that wait for the keeper.
 const ORDERS: usize = 1024;
+/// What calls left running has lost its streams by now and ends by itself.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 
 /// Opens the log and binds everything.
 ///
 /// # Errors
 /// What cannot be had, and which setting changes it: data folder, interface, port.
 pub async fn bind(config: Config) -> anyhow::Result<Bound> {
+    let settings = config.clone();
+    bind_with(config, move || open_log(&settings)).await
+}
+
+/// The same with a log that the caller has opened, such as one on a disk that fails in tests.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_on(config: Config, log: Arc<dyn Log>) -> anyhow::Result<Bound> {
+    let data = config.data.clone();
+    bind_with(config, move || Ok((Identity::load(data.as_deref())?, log))).await
+}
+
+async fn bind_with(
+    config: Config,
+    open: impl FnOnce() -> anyhow::Result<(Identity, Arc<dyn Log>)> + Send + 'static,
+) -> anyhow::Result<Bound> {
     let sockets = DataSockets::open(&config.iface, config.udp_port)?;
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
         None => None,
     };
-    let settings = config.clone();
-    let (identity, log) = spawn_blocking(move || open_log(&settings)).await.context("opening the log")??;
+    let (identity, log) = spawn_blocking(open).await.context("opening the log")??;
     Ok(Bound {
         config,
         identity,
@@ -176,12 +195,14 @@ impl Bound {
             retention: self.config.retention,
         });
         keeper.open_stored().await;
+        let calls = TaskTracker::new();
         let relay = Relay::new(RelayParts {
             directory: Arc::clone(&directory),
             log: Arc::clone(&self.log),
             access: Arc::clone(&access),
             orders: orders.clone(),
             figures,
+            tasks: calls.clone(),
             publish_budget: Arc::new(Semaphore::new(PUBLISH_BUDGET_KIB)),
             reads: Arc::new(Semaphore::new(MAX_READS)),
         });
@@ -217,7 +238,12 @@ impl Bound {
         }
         self.readiness.ready();
         info!(relay = %threads.relay, durable = self.log.durable(), "serving");
-        tasks.run(stop, self.config.drain + Duration::from_secs(1)).await
+        let outcome = tasks.run(stop, self.config.drain + Duration::from_secs(1)).await;
+        calls.close();
+        if timeout(LAST_CALLS, calls.wait()).await.is_err() {
+            warn!(calls = calls.len(), "calls did not end in time; the log closes when they do");
+        }
+        outcome
     }
 
     fn listing(&self) -> anyhow::Result<Listing> {

@@ -115,6 +115,8 @@ pub(crate) struct Worker {
     sockets: TextSockets,
     next_request: u64,
     next_expiry: Instant,
+    /// A time that has passed.
+    began: Instant,
 }
 
 /// Which worker of `workers` a group belongs to.
@@ -138,6 +140,7 @@ impl Worker {
             sockets: TextSockets::default(),
             next_request: 0,
             next_expiry: now + EXPIRY,
+            began: now,
         }
     }
 
@@ -335,7 +338,7 @@ impl Drive for Worker {
     /// came together share a run and their messages a datagram.
     fn poll_timeout(&self) -> Option<Instant> {
         if !self.touched.is_empty() || !self.context.completions.is_empty() {
-            return Some(Instant::now());
+            return Some(self.began);
         }
         let first = self.timers.first().map(|&(at, _)| at);
         Some(first.map_or(self.next_expiry, |at| at.min(self.next_expiry)))

@@ -38,7 +38,8 @@ pub(super) fn follow(
     mut requests: Streaming<FollowRequest>,
 ) -> ReceiverStream<Result<FollowResponse, Status>> {
     let (sender, receiver) = mpsc::channel(WINDOW);
-    tokio::spawn(async move {
+    let tasks = relay.0.tasks.clone();
+    tasks.spawn(async move {
         let mut cursors = Cursors::default();
         loop {
             let request = tokio::select! {

@@ -37,7 +37,8 @@ pub(super) fn publish_stream(
 ) -> ReceiverStream<Result<PublishStreamResponse, Status>> {
     let (pending, mut waiting) = mpsc::channel::<(u64, Result<Pending, CallError>)>(STREAM_WINDOW);
     let (answers, stream) = mpsc::channel(STREAM_WINDOW);
-    tokio::spawn(async move {
+    let tasks = relay.0.tasks.clone();
+    tasks.spawn(async move {
         // A broken stream ends like one that the client finished: what was handed over is answered or dropped.
         while let Ok(Some(request)) = requests.message().await {
             let handed_over = match request.publish {
@@ -49,7 +50,7 @@ pub(super) fn publish_stream(
             }
         }
     });
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         while let Some((tag, handed_over)) = waiting.recv().await {
             let outcome = match handed_over {
                 Ok(pending) => pending.outcome().await,

@@ -41,7 +41,8 @@ pub(super) async fn read(
         limit => position.head.min(from.plus(limit - 1)),
     };
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
-    tokio::spawn(async move {
+    let tasks = relay.0.tasks.clone();
+    tasks.spawn(async move {
         if let Err(error) = send_runs(&relay, group, log, from, last, &sender).await {
             let _ = sender.send(Err(error.into())).await;
         }

@@ -211,7 +211,7 @@ impl WorkerGroup {
 
     /// The group must be opened anew.
     pub(super) fn is_over(&self) -> bool {
-        self.sequencer.has_failed() || (self.exhausted && self.sequencer.is_idle())
+        self.sequencer.has_failed() || self.exhausted
     }
 
     pub(super) fn expire_clients(&mut self, now_unix_ms: i64) {

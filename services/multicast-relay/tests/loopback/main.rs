@@ -1,0 +1,8 @@
+//! A whole relay over loopback: gRPC, plain sockets, and a registry double.
+#![allow(clippy::unwrap_used)]
+
+mod datagrams;
+mod errors;
+mod failing;
+mod publishing;
+mod support;

@@ -1,0 +1,328 @@
+//! As much of a registry as a relay speaks to, with the real one's rules for reported logs.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use gaung_proto::{
+    DeviceId, GroupId,
+    pb::registry::{
+        self as pb,
+        registry_service_server::{RegistryService, RegistryServiceServer},
+        watch_groups_response::Event,
+    },
+    signing,
+};
+use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
+use tokio_stream::{
+    Stream, StreamExt as _,
+    wrappers::{BroadcastStream, TcpListenerStream},
+};
+use tonic::{Request, Response, Status, transport::Server};
+
+/// What kind of group to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupKind {
+    Proto,
+    Text,
+    Private,
+}
+
+/// A registry double; it can go away and come back.
+pub(crate) struct RegistryDouble {
+    state: Arc<State>,
+    addr: SocketAddr,
+    server: Option<JoinHandle<()>>,
+}
+
+struct State {
+    key: SigningKey,
+    inner: Mutex<Inner>,
+    changes: broadcast::Sender<pb::WatchGroupsResponse>,
+}
+
+#[derive(Default)]
+struct Inner {
+    relay: Option<(Bytes, bool)>,
+    groups: HashMap<GroupId, pb::Group>,
+    heads: HashMap<GroupId, (u64, u64)>,
+    revision: u64,
+}
+
+impl RegistryDouble {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            key: SigningKey::from_bytes(&[9; 32]),
+            inner: Mutex::default(),
+            changes: broadcast::channel(1024).0,
+        });
+        let server = Some(serve(Arc::clone(&state), listener));
+        Self { state, addr, server }
+    }
+
+    pub(crate) fn target(&self) -> String {
+        self.addr.to_string()
+    }
+
+    pub(crate) fn go_away(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+    }
+
+    pub(crate) async fn come_back(&mut self) {
+        self.go_away();
+        let listener = loop {
+            match TcpListener::bind(self.addr).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        self.server = Some(serve(Arc::clone(&self.state), listener));
+    }
+
+    pub(crate) async fn registered(&self) {
+        super::eventually("the relay registers", async || self.state.lock().relay.is_some()).await;
+    }
+
+    /// Makes a group for the relay that registered, and tells it.
+    pub(crate) async fn create(&self, name: &str, kind: GroupKind) -> (GroupId, SocketAddrV4) {
+        self.registered().await;
+        let id = GroupId(rand::random());
+        let addr = free_group_addr();
+        let mut inner = self.state.lock();
+        let relay_id = inner.relay.as_ref().unwrap().0.clone();
+        let group = pb::Group {
+            id: id.into(),
+            name: name.to_owned(),
+            scope: pb::Scope::Site.into(),
+            format: if kind == GroupKind::Text { pb::Format::Text } else { pb::Format::Proto }.into(),
+            private: kind == GroupKind::Private,
+            address: addr.ip().to_string(),
+            port: addr.port().into(),
+            generation: 1,
+            log_id: rand::random(),
+            relay_id,
+            ttl: 1,
+            ..pb::Group::default()
+        };
+        inner.groups.insert(id, group.clone());
+        self.state.tell(&mut inner, Event::Upsert(group));
+        (id, addr)
+    }
+
+    pub(crate) fn reset(&self, group: GroupId) -> u64 {
+        let mut inner = self.state.lock();
+        let changed = inner.groups.get_mut(&group).unwrap();
+        changed.log_id = rand::random();
+        let changed = changed.clone();
+        inner.heads.remove(&group);
+        let log_id = changed.log_id;
+        self.state.tell(&mut inner, Event::Upsert(changed));
+        log_id
+    }
+
+    pub(crate) fn delete(&self, group: GroupId) {
+        let mut inner = self.state.lock();
+        inner.groups.remove(&group);
+        self.state.tell(&mut inner, Event::Deleted(pb::GroupDeleted { id: group.into(), name: String::new() }));
+    }
+
+    /// As if another relay's log had been further.
+    pub(crate) fn remember_head(&self, group: GroupId, head: u64) {
+        let mut inner = self.state.lock();
+        let log_id = inner.groups[&group].log_id;
+        inner.heads.insert(group, (log_id, head));
+    }
+
+    pub(crate) fn head(&self, group: GroupId) -> Option<u64> {
+        self.state.lock().heads.get(&group).map(|(_, head)| *head)
+    }
+
+    pub(crate) fn log_id(&self, group: GroupId) -> u64 {
+        self.state.lock().groups[&group].log_id
+    }
+
+    pub(crate) fn ticket(&self, group: GroupId, device: DeviceId, expires_unix_ms: i64) -> Bytes {
+        signing::issue_ticket(&self.state.key, group, device, expires_unix_ms)
+    }
+}
+
+impl Drop for RegistryDouble {
+    fn drop(&mut self) {
+        self.go_away();
+    }
+}
+
+impl State {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    fn tell(&self, inner: &mut Inner, event: Event) {
+        inner.revision += 1;
+        let _ = self.changes.send(change(inner.revision, event));
+    }
+}
+
+fn change(revision: u64, event: Event) -> pb::WatchGroupsResponse {
+    pb::WatchGroupsResponse { revision, watch_id: Bytes::from_static(b"double"), event: Some(event) }
+}
+
+fn serve(state: Arc<State>, listener: TcpListener) -> JoinHandle<()> {
+    let service = RegistryServiceServer::new(Calls(state));
+    tokio::spawn(async move {
+        let _ = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)).await;
+    })
+}
+
+/// A site-local address and a port that nobody has.
+fn free_group_addr() -> SocketAddrV4 {
+    let [a, b] = rand::random::<[u8; 2]>();
+    let ip = Ipv4Addr::new(239, 255, a.clamp(1, 254), b);
+    let probe = UdpSocket::bind((ip, 0)).unwrap();
+    SocketAddrV4::new(ip, probe.local_addr().unwrap().port())
+}
+
+struct Calls(Arc<State>);
+
+fn absent<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("a double has no such call"))
+}
+
+#[tonic::async_trait]
+impl RegistryService for Calls {
+    type WatchGroupsStream = Pin<Box<dyn Stream<Item = Result<pb::WatchGroupsResponse, Status>> + Send>>;
+
+    async fn register_service(
+        &self,
+        request: Request<pb::RegisterServiceRequest>,
+    ) -> Result<Response<pb::RegisterServiceResponse>, Status> {
+        let request = request.into_inner();
+        self.0.lock().relay = Some((request.service_id, request.durable));
+        let registry_public_key = Bytes::copy_from_slice(self.0.key.verifying_key().as_bytes());
+        Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: 500 }))
+    }
+
+    async fn watch_groups(
+        &self,
+        request: Request<pb::WatchGroupsRequest>,
+    ) -> Result<Response<Self::WatchGroupsStream>, Status> {
+        let changes = BroadcastStream::new(self.0.changes.subscribe());
+        let inner = self.0.lock();
+        let mut first = vec![change(inner.revision, Event::SnapshotBegin(pb::SnapshotBegin {}))];
+        let of_relay = inner.groups.values().filter(|group| group.relay_id == request.get_ref().relay_id);
+        first.extend(of_relay.map(|group| change(inner.revision, Event::Upsert(group.clone()))));
+        first.push(change(inner.revision, Event::SnapshotEnd(pb::SnapshotEnd {})));
+        let seen = inner.revision;
+        let later = changes.filter_map(move |change| change.ok().filter(|change| change.revision > seen));
+        Ok(Response::new(Box::pin(tokio_stream::iter(first).chain(later).map(Ok))))
+    }
+
+    async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Result<Response<pb::GetGroupResponse>, Status> {
+        let Some(pb::get_group_request::By::Id(id)) = request.into_inner().by else {
+            return Err(Status::invalid_argument("by id only"));
+        };
+        let id = GroupId::try_from(&id[..]).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        match self.0.lock().groups.get(&id) {
+            Some(group) => Ok(Response::new(pb::GetGroupResponse { group: Some(group.clone()) })),
+            None => Err(Status::not_found("no such group")),
+        }
+    }
+
+    async fn report_groups(
+        &self,
+        request: Request<pb::ReportGroupsRequest>,
+    ) -> Result<Response<pb::ReportGroupsResponse>, Status> {
+        let mut inner = self.0.lock();
+        let durable = inner.relay.as_ref().is_none_or(|(_, durable)| *durable);
+        let mut refusals = Vec::new();
+        for report in request.into_inner().reports {
+            let id = GroupId::try_from(&report.group_id[..]).unwrap();
+            let Some(mut group) = inner.groups.get(&id).cloned() else { continue };
+            let known = inner.heads.get(&id).filter(|(log, _)| *log == group.log_id).map_or(0, |(_, head)| *head);
+            if report.log_id != group.log_id && !durable {
+                group.log_id = report.log_id;
+                inner.groups.insert(id, group.clone());
+                self.0.tell(&mut inner, Event::Upsert(group));
+            } else if report.log_id != group.log_id || (report.head_seq < known && durable) {
+                refusals.push(pb::GroupRefusal {
+                    group_id: id.into(),
+                    expected_log_id: group.log_id,
+                    expected_head_seq: known,
+                });
+                continue;
+            }
+            inner.heads.insert(id, (report.log_id, report.head_seq));
+        }
+        Ok(Response::new(pb::ReportGroupsResponse { refusals }))
+    }
+
+    async fn create_group(
+        &self,
+        _: Request<pb::CreateGroupRequest>,
+    ) -> Result<Response<pb::CreateGroupResponse>, Status> {
+        absent()
+    }
+    async fn list_groups(&self, _: Request<pb::ListGroupsRequest>) -> Result<Response<pb::ListGroupsResponse>, Status> {
+        absent()
+    }
+    async fn delete_group(
+        &self,
+        _: Request<pb::DeleteGroupRequest>,
+    ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
+        absent()
+    }
+    async fn reset_group(&self, _: Request<pb::ResetGroupRequest>) -> Result<Response<pb::ResetGroupResponse>, Status> {
+        absent()
+    }
+    async fn join_group(&self, _: Request<pb::JoinGroupRequest>) -> Result<Response<pb::JoinGroupResponse>, Status> {
+        absent()
+    }
+    async fn leave_group(&self, _: Request<pb::LeaveGroupRequest>) -> Result<Response<pb::LeaveGroupResponse>, Status> {
+        absent()
+    }
+    async fn list_members(
+        &self,
+        _: Request<pb::ListMembersRequest>,
+    ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        absent()
+    }
+    async fn create_invite(
+        &self,
+        _: Request<pb::CreateInviteRequest>,
+    ) -> Result<Response<pb::CreateInviteResponse>, Status> {
+        absent()
+    }
+    async fn revoke_invite(
+        &self,
+        _: Request<pb::RevokeInviteRequest>,
+    ) -> Result<Response<pb::RevokeInviteResponse>, Status> {
+        absent()
+    }
+    async fn redeem_invite(
+        &self,
+        _: Request<pb::RedeemInviteRequest>,
+    ) -> Result<Response<pb::RedeemInviteResponse>, Status> {
+        absent()
+    }
+    async fn get_challenge(
+        &self,
+        _: Request<pb::GetChallengeRequest>,
+    ) -> Result<Response<pb::GetChallengeResponse>, Status> {
+        absent()
+    }
+    async fn list_services(
+        &self,
+        _: Request<pb::ListServicesRequest>,
+    ) -> Result<Response<pb::ListServicesResponse>, Status> {
+        absent()
+    }
+}
