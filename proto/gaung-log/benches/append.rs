@@ -24,8 +24,8 @@ fn main() {
     let dir = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).map_or_else(default_dir, PathBuf::from);
     println!("payload {PAYLOAD} B, {EACH:?} each, disk at {}", dir.display());
     println!(
-        "{:>10} {:>8} {:>12} {:>12} {:>9} {:>12} {:>11}",
-        "appenders", "msg/run", "disk msg/s", "memory msg/s", "ratio", "runs/commit", "ms/commit"
+        "{:>10} {:>8} {:>12} {:>12} {:>9} {:>12} {:>11} {:>11}",
+        "appenders", "msg/run", "disk msg/s", "memory msg/s", "ratio", "runs/commit", "ms/commit", "ms to open"
     );
     for (appenders, messages) in [(1, 1), (1, 64), (1, 256), (16, 1), (16, 64), (64, 1), (64, 256)] {
         let folder = tempfile::tempdir_in(&dir).unwrap();
@@ -40,7 +40,7 @@ fn main() {
         let commits = (figures.transactions - 1).max(1) as f64;
         let (runs, ms) = (figures.runs as f64 / commits, figures.committing.as_secs_f64() * 1000.0 / commits);
         println!(
-            "{appenders:>10} {messages:>8} {on_disk:>12.0} {in_memory:>12.0} {:>9.4} {runs:>12.1} {ms:>11.2}",
+            "{appenders:>10} {messages:>8} {on_disk:>12.0} {in_memory:>12.0} {:>9.4} {runs:>12.1} {ms:>11.2} {reopened:>11.0}",
             on_disk / in_memory
         );
     }
