@@ -181,14 +181,15 @@ impl Room {
                     continue;
                 }
             };
-            match input {
-                Input::Line(line) => match Typed::of(line) {
-                    Typed::Quit => return self.last_words(stop).await,
-                    other => self.obey(other, stop).await?,
-                },
+            let typed = match input {
+                Input::Line(line) => Typed::of(line),
                 Input::Interrupted => return Ok(()),
-                Input::End => return self.last_words(stop).await,
+                Input::End => Typed::Quit,
+            };
+            if typed == Typed::Quit {
+                return self.last_words(stop).await;
             }
+            self.obey(typed, stop).await?;
             self.console.prompt(&self.current);
         }
     }

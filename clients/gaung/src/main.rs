@@ -43,19 +43,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
-        Command::Completions(args) => shell::completions(&args),
-        Command::Man(args) => shell::man(&args),
-        command => {
-            let context = Context::new(cli.common)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            let runtime = runtime.context("cannot start the runtime")?;
-            let outcome = runtime.block_on(dispatch(&context, command));
-            runtime.shutdown_background();
-            outcome
-        }
+fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
+    // These need neither a network nor a place for data.
+    if let Command::Completions(args) = &command {
+        return shell::completions(args);
     }
+    if let Command::Man(args) = &command {
+        return shell::man(args);
+    }
+    let context = Context::new(common)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
+    let outcome = runtime.block_on(dispatch(&context, command));
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {

@@ -243,8 +243,10 @@ impl Failed {
             .iter()
             .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") });
         let list = ranges.collect::<Vec<_>>().join(", ");
+        let lines =
+            if self.ranges.len() == 1 && self.ranges[0].0 == self.ranges[0].1 && !unread { "line" } else { "lines" };
         let rest = if unread { " and all that follow" } else { "" };
-        say(&format!("not acknowledged: lines {list}{rest}"));
+        say(&format!("not acknowledged: {lines} {list}{rest}"));
         Err(Failure::new(kind, reason)).context("not every line was acknowledged")
     }
 }

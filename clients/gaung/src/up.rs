@@ -3,7 +3,7 @@
 mod addresses;
 mod services;
 
-use std::{future::Future, io::IsTerminal as _, pin::pin, time::Duration};
+use std::{io::IsTerminal as _, pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use service_kit::{readiness::Readiness, telemetry};
@@ -17,6 +17,7 @@ use crate::{
     output::{Output, on_terminal, say},
     stop,
 };
+use addresses::Addresses;
 use services::Services;
 
 /// After this the person is told what is still waited for.
@@ -40,9 +41,13 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     let stop_services = CancellationToken::new();
     let mut serving = pin!(services.run(stop_services.clone(), args.drain));
 
-    let ready = async {
-        all_ready(readiness).await;
-        announce(&addresses.lines(), &addresses.json(), args.json)?;
+    let used = async {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            () = all_ready(readiness) => {}
+        }
+        announce(&addresses, args.json)?;
         if with_chat {
             let context = Context { server: Some(addresses.registry_target()), ..context.clone() };
             return Box::pin(chat::in_everyone(&context, &stop)).await.context("the chat");
@@ -52,23 +57,10 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     };
     let used = tokio::select! {
         ended = &mut serving => return ended,
-        used = until_stopped(ready, &stop) => used,
+        used = used => used,
     };
     stop_services.cancel();
     serving.await.and(used)
-}
-
-/// Runs `work` to its end; if `stop` comes while services are still starting, ends at once.
-async fn until_stopped(work: impl Future<Output = anyhow::Result<()>>, stop: &CancellationToken) -> anyhow::Result<()> {
-    let mut work = pin!(work);
-    tokio::select! {
-        biased;
-        outcome = &mut work => outcome,
-        () = stop.cancelled() => match time::timeout(PATIENCE, work).await {
-            Ok(outcome) => outcome,
-            Err(_) => Ok(()),
-        },
-    }
 }
 
 async fn all_ready(services: Vec<(&'static str, Readiness)>) {
@@ -81,12 +73,12 @@ async fn all_ready(services: Vec<(&'static str, Readiness)>) {
     }
 }
 
-fn announce(lines: &[String], json: &str, as_json: bool) -> anyhow::Result<()> {
+fn announce(addresses: &Addresses, as_json: bool) -> anyhow::Result<()> {
     let mut output = Output::new();
     if as_json {
-        output.line(json)?;
+        output.line(&addresses.json())?;
     } else {
-        lines.iter().try_for_each(|line| output.line(line))?;
+        addresses.lines().iter().try_for_each(|line| output.line(line))?;
     }
     output.flush()
 }

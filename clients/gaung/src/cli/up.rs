@@ -16,7 +16,8 @@ pub(crate) struct UpArgs {
     /// Address to listen on.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0")]
     pub(crate) listen: IpAddr,
-    /// Where messages are kept: on disk, safe against power loss, or in memory, gone when this ends.
+    /// Where messages are kept: on disk, safe against power loss, or in memory, gone when this ends. Memory has groups
+    /// of its own, apart from those on disk.
     #[arg(long, value_enum, default_value_t, value_name = "disk|memory")]
     pub(crate) log: LogKind,
     /// Serve only, also on a terminal.
@@ -28,7 +29,7 @@ pub(crate) struct UpArgs {
     /// Host name or address that other machines shall use [default: the one they reached this machine by].
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
-    /// What to log on stderr: error, warn, info, debug, trace [default: info; warn in the chat].
+    /// What to log on stderr: error, warn, info, debug, trace [default: info; error in the chat].
     #[arg(long, env = "GAUNG_LOG_LEVEL", value_name = "FILTER")]
     pub(crate) log_level: Option<String>,
     /// How log lines look.

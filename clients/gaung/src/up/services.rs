@@ -36,14 +36,18 @@ impl Services {
     /// # Errors
     /// What cannot be had, and which flag changes it.
     pub(crate) async fn bind(context: &Context, args: &UpArgs) -> anyhow::Result<Self> {
-        let data = &context.data_dir;
-        std::fs::create_dir_all(data)
+        let data = match args.log {
+            LogKind::Disk => context.data_dir.clone(),
+            // Apart, so that a try in memory does not make the registry take durable logs for lost.
+            LogKind::Memory => context.data_dir.join("memory"),
+        };
+        std::fs::create_dir_all(&data)
             .with_context(|| format!("cannot use the data folder {}; choose another with --data", data.display()))?;
         let broadcast_port = match args.ports.broadcast_port {
             0 => free_udp_port()?,
             port => port,
         };
-        let settings = Settings { context, args, data, broadcast_port };
+        let settings = Settings { context, args, data: &data, broadcast_port };
         let registry = group_registry::bind(settings.registry()).await.map_err(|e| explain(Service::Registry, e))?;
         let registry_addr = registry.grpc_addr()?;
         let target = local_target(registry_addr).to_string();
@@ -204,7 +208,8 @@ fn explain(service: Service, error: anyhow::Error) -> anyhow::Error {
     let error = match error.downcast::<BindError>() {
         Ok(bind) => {
             let flag = flag(service, bind.purpose, bind.source.kind());
-            return anyhow::Error::new(BindError { flag, ..bind }).context(name);
+            // As text: it tells its cause itself.
+            return anyhow::anyhow!("{name}: {}", BindError { flag, ..bind });
         }
         Err(error) => error,
     };
