@@ -1,6 +1,9 @@
 //! The relay's side of one group's multicast: packs, sends once, repairs, keeps the heartbeat (RFC 5740, RFC 5401).
 
+mod config;
+mod confirm;
 mod cookie;
+mod heartbeat;
 mod members;
 mod packing;
 mod repair;
@@ -14,50 +17,27 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
-    DecodeError, Epoch, Generation, GroupAddr, GroupId, GroupTag, LogId, Pkt, SenderId, Seq,
+    DecodeError, GroupTag, Pkt, SenderId, Seq,
     body::{Data, Heartbeat, Nak, NakRange, Ncf, Probe, Puback, Status},
     datagram::{Fragment, Header, PacketType, flags},
-    limits::MAX_NAK_RANGES,
     run::Run,
 };
 
 use crate::transmit::{Destination, Transmit};
 
 pub use self::{
+    config::{DEFAULT_REPAIR_BYTES, SenderConfig, SenderEvent, SenderStats, WakeReason},
     cookie::Cookies,
     members::{MemberState, PRESENCE, Receipt},
 };
 use self::{
+    confirm::{joined, repair_range},
+    heartbeat::HeartbeatSchedule,
     members::{Grtt, Heard, Members, round_trip},
     packing::{Packed, Packer},
     repair::{Asked, Asker, MAX_REPAIRS_PER_NAK, Peer, RepairTo, Repairs},
     window::{Key, RepairWindow, Sent},
 };
-
-/// What a sender is for.
-#[derive(Debug, Clone)]
-pub struct SenderConfig {
-    /// The group.
-    pub group: GroupId,
-    /// Its log.
-    pub log: LogId,
-    /// This opening of the log.
-    pub epoch: Epoch,
-    /// Of the address.
-    pub generation: Generation,
-    /// Where it sends.
-    pub addr: GroupAddr,
-    /// IP time to live.
-    pub ttl: u8,
-    /// Highest seq of the log at the opening.
-    pub head: Seq,
-    /// First seq that the log has; head + 1 if none.
-    pub oldest_logged: Seq,
-    /// Bytes kept for repairs; see [`DEFAULT_REPAIR_BYTES`].
-    pub repair_bytes: usize,
-    /// The process's cookies.
-    pub cookies: Cookies,
-}
 
 /// Multicasts one group in one epoch and repairs what members miss.
 ///
@@ -88,70 +68,8 @@ pub struct RelaySender {
     stats: SenderStats,
 }
 
-/// What a driver may want to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SenderEvent {
-    /// A member's first STATUS, or the first after an absence.
-    MemberJoined(SenderId),
-    /// No STATUS for [`PRESENCE`].
-    MemberLost(SenderId),
-    /// A member delivered further; see [`RelaySender::receipt`].
-    Delivered {
-        /// Who.
-        member: SenderId,
-        /// Up to where.
-        upto: Seq,
-    },
-    /// The epoch's pkt numbers are used up: open the log anew. Until then nothing is sent but heartbeats.
-    EpochExhausted,
-}
-
-/// Why [`RelaySender::handle_timeout`] wants to be called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WakeReason {
-    /// A half-full datagram has waited long enough.
-    Pack,
-    /// A repair has been gathered.
-    Repair,
-    /// A heartbeat is due.
-    Heartbeat,
-}
-
-/// Counts since the beginning of the epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SenderStats {
-    /// First-sent DATA.
-    pub data: u64,
-    /// Their bytes, UDP payload.
-    pub data_bytes: u64,
-    /// Repairs to the group.
-    pub repairs_multicast: u64,
-    /// Repairs to one member.
-    pub repairs_unicast: u64,
-    /// NAKs heard.
-    pub naks: u64,
-    /// Asks for what had just been repaired, or was being.
-    pub asks_suppressed: u64,
-    /// Asks over a limit.
-    pub asks_refused: u64,
-    /// NCFs sent.
-    pub ncfs: u64,
-    /// Heartbeats sent.
-    pub heartbeats: u64,
-    /// STATUS heard with a valid cookie.
-    pub statuses: u64,
-    /// Datagrams of an unproven address, another epoch, or a type that a relay does not take.
-    pub ignored: u64,
-}
-
-/// Bytes of one group's repair window: 32 ms at 1 Gbit/s, half a second at 64 Mbit/s. Above it members read the log.
-pub const DEFAULT_REPAIR_BYTES: usize = 4 * 1024 * 1024;
-
 /// A half-full datagram waits for more messages at most so long.
 const MAX_PACKING: Duration = Duration::from_micros(200);
-/// The first heartbeat after data; doubles to [`MAX_HEARTBEAT`]. Also the least time between heartbeats asked for.
-const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
-const MAX_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Asks for one datagram are gathered for one GRTT within these bounds.
 const MIN_GATHER: Duration = Duration::from_micros(500);
 const MAX_GATHER: Duration = Duration::from_millis(5);
@@ -180,7 +98,7 @@ impl RelaySender {
             repairs: Repairs::new(now),
             members: Members::default(),
             grtt: Grtt::new(now),
-            heartbeat: HeartbeatSchedule { next: now, interval: MIN_HEARTBEAT, last: None },
+            heartbeat: HeartbeatSchedule::new(now),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             stats: SenderStats::default(),
@@ -510,65 +428,6 @@ impl RelaySender {
         }
         self.events.push_back(event);
     }
-}
-
-/// Heartbeats thin out after the last data.
-#[derive(Debug)]
-struct HeartbeatSchedule {
-    next: Instant,
-    interval: Duration,
-    last: Option<Instant>,
-}
-
-impl HeartbeatSchedule {
-    fn restart(&mut self, now: Instant) {
-        self.interval = MIN_HEARTBEAT;
-        self.next = now + MIN_HEARTBEAT;
-    }
-
-    fn sent(&mut self, now: Instant) {
-        self.last = Some(now);
-        self.next = now + self.interval;
-        self.interval = (self.interval * 2).min(MAX_HEARTBEAT);
-    }
-
-    fn hasten(&mut self, now: Instant) {
-        let soonest = self.last.map_or(now, |last| (last + MIN_HEARTBEAT).max(now));
-        self.next = self.next.min(soonest);
-    }
-}
-
-/// What an NCF says of one datagram.
-fn repair_range(sent: &Sent) -> NakRange {
-    if sent.fragment.is_whole() {
-        return NakRange::messages(sent.first, sent.last);
-    }
-    let Fragment { index, count: _ } = sent.fragment;
-    NakRange { first_seq: sent.first, last_seq: sent.first, first_fragment: index, last_fragment: index }
-}
-
-/// Neighbours made one, at most [`MAX_NAK_RANGES`].
-fn joined(ranges: Vec<NakRange>) -> Vec<NakRange> {
-    let mut joined: Vec<NakRange> = Vec::new();
-    for next in ranges {
-        let whole = |range: &NakRange| range.last_fragment == u16::MAX;
-        match joined.last_mut() {
-            Some(last) if whole(last) && whole(&next) && last.last_seq.next() == next.first_seq => {
-                last.last_seq = next.last_seq;
-            }
-            Some(last)
-                if !whole(last)
-                    && !whole(&next)
-                    && last.last_seq == next.first_seq
-                    && u32::from(last.last_fragment) + 1 == u32::from(next.first_fragment) =>
-            {
-                last.last_fragment = next.last_fragment;
-            }
-            Some(_) | None => joined.push(next),
-        }
-    }
-    joined.truncate(MAX_NAK_RANGES);
-    joined
 }
 
 #[cfg(test)]

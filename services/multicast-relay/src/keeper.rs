@@ -36,7 +36,7 @@ pub(crate) enum Order {
     /// These are all groups of this relay.
     Snapshot(Vec<GroupConfig>),
     /// A new or changed group.
-    Upsert(GroupConfig),
+    Upsert(Box<GroupConfig>),
     /// A group is gone for ever.
     Delete(GroupId),
     /// The registry expects another log of the group.
@@ -151,7 +151,7 @@ impl Keeper {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Snapshot(configs) => self.snapshot(configs).await,
-            Order::Upsert(config) => self.upsert(config).await,
+            Order::Upsert(config) => self.upsert(*config).await,
             Order::Delete(group) => self.delete(group).await,
             Order::Refuse(refusal) => self.refuse(refusal).await,
             Order::Ask { group, done } => {

@@ -295,7 +295,7 @@ impl Place {
                         snapshot.push(config);
                         None
                     }
-                    None => Some(Order::Upsert(config)),
+                    None => Some(Order::Upsert(Box::new(config))),
                 }
             }
             Event::Deleted(deleted) => GroupId::try_from(&deleted.id[..]).ok().map(Order::Delete),

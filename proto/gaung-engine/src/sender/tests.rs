@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use gaung_proto::{
-    ClientId, ClientSeq, ContentType, DeviceId,
+    ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, LogId,
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
     body::Cookie,
     limits::{MAX_DATA_BODY, MAX_DATAGRAM, MAX_PAYLOAD},
@@ -8,7 +8,7 @@ use gaung_proto::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use super::*;
+use super::{heartbeat::MIN_HEARTBEAT, *};
 
 const GROUP: GroupId = GroupId([3; 16]);
 const EPOCH: Epoch = Epoch(4);

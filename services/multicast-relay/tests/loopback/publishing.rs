@@ -214,7 +214,7 @@ async fn a_log_that_the_registry_remembers_as_longer_is_refused_until_reset() {
     let (group, _) = registry.create("class", GroupKind::Proto).await;
     let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
-    registry.remember_head(group, 77);
+    registry.remember_head(group, 1_000_000);
     let mut next = 2;
     let mut refused = None;
     eventually("it is refused", async || {

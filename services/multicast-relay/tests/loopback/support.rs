@@ -140,11 +140,11 @@ pub(crate) fn ack(first_client_seq: u64, first_seq: u64, count: u32) -> AckRange
 
 /// Words of each message of a run, in order.
 pub(crate) fn words(run: &Run) -> Vec<String> {
-    let words =
-        |message: gaung_proto::block::Message| match Content::decode(message.content_type, &message.payload).kind {
-            gaung_proto::Kind::Text(body) => String::from_utf8(body.to_vec()).unwrap(),
-            other => panic!("{other:?}"),
-        };
+    let words = |message: gaung_proto::block::Message| {
+        let content = Content::decode(message.content_type, &message.payload);
+        let gaung_proto::Kind::Text(body) = content.kind else { panic!("{content:?}") };
+        String::from_utf8(body.to_vec()).unwrap()
+    };
     run.messages().map(words).collect()
 }
 
@@ -187,10 +187,9 @@ impl Following {
     }
 
     pub(crate) async fn next_run(&mut self) -> Run {
-        match self.next().await {
-            gaung_proto::pb::relay::follow_response::Event::Run(bytes) => Run::parse(bytes).unwrap(),
-            other => panic!("{other:?}"),
-        }
+        let event = self.next().await;
+        let gaung_proto::pb::relay::follow_response::Event::Run(bytes) = event else { panic!("{event:?}") };
+        Run::parse(bytes).unwrap()
     }
 }
 

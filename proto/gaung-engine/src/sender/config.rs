@@ -1,0 +1,89 @@
+//! What a sender is given, what it tells, and what it counts.
+
+use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, LogId, SenderId, Seq};
+
+use super::Cookies;
+
+/// Bytes of one group's repair window: 32 ms at 1 Gbit/s, half a second at 64 Mbit/s. Above it members read the log.
+pub const DEFAULT_REPAIR_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a sender is for.
+#[derive(Debug, Clone)]
+pub struct SenderConfig {
+    /// The group.
+    pub group: GroupId,
+    /// Its log.
+    pub log: LogId,
+    /// This opening of the log.
+    pub epoch: Epoch,
+    /// Of the address.
+    pub generation: Generation,
+    /// Where it sends.
+    pub addr: GroupAddr,
+    /// IP time to live.
+    pub ttl: u8,
+    /// Highest seq of the log at the opening.
+    pub head: Seq,
+    /// First seq that the log has; head + 1 if none.
+    pub oldest_logged: Seq,
+    /// Bytes kept for repairs; see [`DEFAULT_REPAIR_BYTES`].
+    pub repair_bytes: usize,
+    /// The process's cookies.
+    pub cookies: Cookies,
+}
+
+/// What a driver may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// A member's first STATUS, or the first after an absence.
+    MemberJoined(SenderId),
+    /// No STATUS for [`PRESENCE`].
+    MemberLost(SenderId),
+    /// A member delivered further; see [`RelaySender::receipt`].
+    Delivered {
+        /// Who.
+        member: SenderId,
+        /// Up to where.
+        upto: Seq,
+    },
+    /// The epoch's pkt numbers are used up: open the log anew. Until then nothing is sent but heartbeats.
+    EpochExhausted,
+}
+
+/// Why [`RelaySender::handle_timeout`] wants to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WakeReason {
+    /// A half-full datagram has waited long enough.
+    Pack,
+    /// A repair has been gathered.
+    Repair,
+    /// A heartbeat is due.
+    Heartbeat,
+}
+
+/// Counts since the beginning of the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SenderStats {
+    /// First-sent DATA.
+    pub data: u64,
+    /// Their bytes, UDP payload.
+    pub data_bytes: u64,
+    /// Repairs to the group.
+    pub repairs_multicast: u64,
+    /// Repairs to one member.
+    pub repairs_unicast: u64,
+    /// NAKs heard.
+    pub naks: u64,
+    /// Asks for what had just been repaired, or was being.
+    pub asks_suppressed: u64,
+    /// Asks over a limit.
+    pub asks_refused: u64,
+    /// NCFs sent.
+    pub ncfs: u64,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// STATUS heard with a valid cookie.
+    pub statuses: u64,
+    /// Datagrams of an unproven address, another epoch, or a type that a relay does not take.
+    pub ignored: u64,
+}

@@ -1,0 +1,38 @@
+//! What is about to be repaired, as an NCF says it.
+
+use gaung_proto::{body::NakRange, datagram::Fragment, limits::MAX_NAK_RANGES};
+
+use super::window::Sent;
+
+/// What an NCF says of one datagram.
+pub(super) fn repair_range(sent: &Sent) -> NakRange {
+    if sent.fragment.is_whole() {
+        return NakRange::messages(sent.first, sent.last);
+    }
+    let Fragment { index, count: _ } = sent.fragment;
+    NakRange { first_seq: sent.first, last_seq: sent.first, first_fragment: index, last_fragment: index }
+}
+
+/// Neighbours made one, at most [`MAX_NAK_RANGES`].
+pub(super) fn joined(ranges: Vec<NakRange>) -> Vec<NakRange> {
+    let mut joined: Vec<NakRange> = Vec::new();
+    for next in ranges {
+        let whole = |range: &NakRange| range.last_fragment == u16::MAX;
+        match joined.last_mut() {
+            Some(last) if whole(last) && whole(&next) && last.last_seq.next() == next.first_seq => {
+                last.last_seq = next.last_seq;
+            }
+            Some(last)
+                if !whole(last)
+                    && !whole(&next)
+                    && last.last_seq == next.first_seq
+                    && u32::from(last.last_fragment) + 1 == u32::from(next.first_fragment) =>
+            {
+                last.last_fragment = next.last_fragment;
+            }
+            Some(_) | None => joined.push(next),
+        }
+    }
+    joined.truncate(MAX_NAK_RANGES);
+    joined
+}
