@@ -89,6 +89,26 @@ impl Framed {
         read
     }
 
+    /// Whether a subscription to the group has come and is not handled yet.
+    fn asks_for(&self, info: &GroupInfo) -> bool {
+        let mut ahead = self.input.borrow().clone();
+        while let Ok(Some(Item::Control(body))) = decode(&mut ahead, Accept::Control) {
+            let asked = match pb::ClientFrame::decode(body).ok().and_then(|frame| frame.frame) {
+                Some(client_frame::Frame::Subscribe(wish)) => wish.by,
+                Some(_) | None => None,
+            };
+            let found = match asked {
+                Some(subscribe::By::Name(name)) => name == info.name,
+                Some(subscribe::By::GroupId(id)) => id == info.id.as_bytes()[..],
+                None => false,
+            };
+            if found {
+                return true;
+            }
+        }
+        false
+    }
+
     fn client(&self) -> Option<Client> {
         match *self.stage.borrow() {
             Stage::Silent => None,
@@ -141,8 +161,8 @@ impl Session {
             max_frame_bytes: MAX_FRAME as u32,
             everyone_group_id: everyone.id.into(),
         })));
-        // Unless the client has chosen a place in it already.
-        if !self.subscriptions.borrow().contains_key(&everyone.id) {
+        // Unless the client has chosen a place in it already, or does so with what came along.
+        if !self.subscriptions.borrow().contains_key(&everyone.id) && !framed.asks_for(&everyone) {
             self.subscribe_or_say(&everyone, Seq::ZERO, None, Bytes::new(), true);
         }
     }

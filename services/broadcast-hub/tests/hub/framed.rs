@@ -5,7 +5,8 @@ use std::time::Duration;
 use broadcast_hub::Limits;
 use gaung_proto::{
     DeviceId, GroupId, LogId, Seq,
-    pb::hub::{Ping, Subscribe, client_frame, server_frame::Frame, subscribe},
+    frame::encode_control,
+    pb::hub::{ClientFrame, Hello, Ping, Subscribe, client_frame, server_frame::Frame, subscribe},
     signing::issue_ticket,
 };
 use tonic::Code;
@@ -74,6 +75,25 @@ async fn everyone_reaches_each_session_from_its_start() {
     client.read_up_to(world.everyone, &mut next, Seq(4)).await;
     client.send(client_frame::Frame::Ping(Ping { nonce: 5 })).await;
     assert!(matches!(client.next_frame().await, Frame::Pong(pong) if pong.nonce == 5));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_in_everyone_that_comes_with_hello_is_the_only_one() {
+    use tokio::io::AsyncWriteExt as _;
+    let world = World::start(Limits::default()).await;
+    world.relay.append(world.everyone, 3, 10);
+    let mut client = Framed::raw(world.hub.tcp).await;
+    let hello = Hello { version: 1, client_id: client.id.into(), ..Hello::default() };
+    let subscribe = Subscribe { by: Some(subscribe::By::Name("everyone".into())), from_seq: 2, ..Subscribe::default() };
+    let frames = [client_frame::Frame::Hello(hello), client_frame::Frame::Subscribe(subscribe)];
+    let bytes = frames.map(|frame| encode_control(&ClientFrame { frame: Some(frame) })).concat();
+    client.stream.write_all(&bytes).await.unwrap();
+    assert!(matches!(client.next_frame().await, Frame::Welcome(_)));
+    let Frame::Subscribed(subscribed) = client.next_frame().await else { panic!() };
+    assert_eq!((&subscribed.group_id[..], subscribed.next_seq), (&world.everyone.0[..], 2));
+    let mut next = Seq(2);
+    client.read_up_to(world.everyone, &mut next, Seq(3)).await;
     world.stop().await;
 }
 
