@@ -1,8 +1,20 @@
 //! Hearing `everyone` by UDP broadcast: no repair, no receipts, nothing but what arrives.
 
-use gaung_proto::{Content, GroupTag, SenderId, Seq, block::Message, ports};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::error::ClientError;
+use gaung_engine::{BroadcastHeard, BroadcastReceiver};
+use gaung_proto::{Content, GroupTag, SenderId, block::Message, name::EVERYONE, ports};
+use tokio::net::UdpSocket;
+
+use crate::{
+    client::{Client, Inner},
+    error::ClientError,
+    group::ServiceKind,
+    registry::By,
+};
 
 /// What to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +46,19 @@ pub struct BroadcastMessage {
 
 /// Hears broadcasts; each message once, in the order of arrival.
 #[derive(Debug)]
-pub struct BroadcastListener {}
+pub struct BroadcastListener {
+    socket: UdpSocket,
+    receiver: BroadcastReceiver,
+    /// Asked when the group's log seems to be another one.
+    registry: Option<Arc<Inner>>,
+    strangers: u64,
+    asked: Instant,
+}
+
+/// Longer datagrams are cut: none of the protocol's is longer than 1400 bytes.
+const RECEIVE_BYTES: usize = 2048;
+/// Between two questions to the registry because of strange datagrams.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
 
 impl BroadcastListener {
     /// Begins to hear; several listeners may share a port.
@@ -42,8 +66,17 @@ impl BroadcastListener {
     /// # Errors
     /// [`ClientError::Failed`] if the port cannot be had.
     pub async fn open(options: BroadcastOptions) -> Result<Self, ClientError> {
-        let _ = options;
-        Ok(Self {})
+        let failed = |error: &dyn std::fmt::Display| ClientError::Failed(format!("cannot hear broadcasts: {error}"));
+        let socket = gaung_net::broadcast::open_listener(options.port).map_err(|error| failed(&error))?;
+        let socket = UdpSocket::from_std(socket).map_err(|error| failed(&error))?;
+        let receiver = BroadcastReceiver::new(options.tag);
+        Ok(Self { socket, receiver, registry: None, strangers: 0, asked: Instant::now() })
+    }
+
+    /// The UDP port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().map_or(0, |address| address.port())
     }
 
     /// The next message. Cancel safe.
@@ -51,14 +84,53 @@ impl BroadcastListener {
     /// # Errors
     /// [`ClientError::Failed`] once the socket is unusable.
     pub async fn next(&mut self) -> Result<BroadcastMessage, ClientError> {
-        let _ = Seq::ZERO;
-        Err(ClientError::Failed("the socket was closed".to_owned()))
+        let mut buffer = [0; RECEIVE_BYTES];
+        loop {
+            if let Some(BroadcastHeard { sender, message, missed }) = self.receiver.poll_message() {
+                let content = Content::decode(message.content_type, &message.payload);
+                return Ok(BroadcastMessage { hub: sender, message, content, missed });
+            }
+            self.follow_the_log().await;
+            self.socket.readable().await.map_err(|error| unusable(&error))?;
+            while let Ok(len) = self.socket.try_recv(&mut buffer) {
+                // What cannot be read is not ours, or forged.
+                let _ = self.receiver.handle_datagram(Instant::now(), &buffer[..len]);
+            }
+        }
+    }
+
+    /// Strange datagrams may be those of the group's new log.
+    async fn follow_the_log(&mut self) {
+        let strange = self.receiver.strangers() != self.strangers;
+        let Some(inner) = self.registry.as_ref().filter(|_| strange && self.asked.elapsed() >= ASK_INTERVAL) else {
+            return;
+        };
+        self.asked = Instant::now();
+        self.strangers = self.receiver.strangers();
+        if let Ok(group) = inner.get_group(&everyone()).await {
+            self.receiver.handle_change(group.tag());
+        }
     }
 }
-pub(crate) async fn of_client(
-    client: &crate::Client,
-    port: Option<u16>,
-) -> Result<BroadcastListener, crate::ClientError> {
-    let _ = (client, port);
-    Err(crate::ClientError::Failed(String::new()))
+
+pub(crate) async fn of_client(client: &Client, port: Option<u16>) -> Result<BroadcastListener, ClientError> {
+    let group = client.inner.get_group(&everyone()).await?;
+    let port = match port {
+        Some(port) => port,
+        None => {
+            let services = client.inner.status().await?.services;
+            let hub = services.iter().find(|s| s.kind == ServiceKind::Hub && s.alive && s.udp_port != 0);
+            hub.map_or(ports::BROADCAST, |hub| hub.udp_port)
+        }
+    };
+    let listener = BroadcastListener::open(BroadcastOptions { port, tag: Some(group.tag()) }).await?;
+    Ok(BroadcastListener { registry: Some(Arc::clone(&client.inner)), ..listener })
+}
+
+fn everyone() -> By {
+    By::Name(EVERYONE.parse().expect("the reserved name is valid"))
+}
+
+fn unusable(error: &std::io::Error) -> ClientError {
+    ClientError::Failed(format!("the broadcast socket is unusable: {error}"))
 }

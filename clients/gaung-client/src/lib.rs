@@ -27,6 +27,7 @@ mod endpoint;
 mod error;
 mod group;
 mod history;
+mod interfaces;
 mod listen;
 mod publish;
 mod registry;

@@ -1,10 +1,43 @@
 //! Listening: one ordered stream of events for several groups.
 
-use std::sync::Arc;
+mod drive;
+mod hub;
+mod member;
+mod reading;
+mod sink;
 
+use std::{
+    net::SocketAddrV4,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use gaung_engine::{LanePolicy, ReceiverConfig};
+use gaung_net::{
+    driver::{Driver, DriverHandle, DriverSockets, SocketUse},
+    interface::Link,
+    multicast::DataSocket,
+};
 use gaung_proto::{Content, GroupName, LogId, Seq, SeqRange, block::Message, net::Lane};
+use rand::Rng as _;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::group::GroupInfo;
+use self::{
+    drive::{Command, Input, Members, NewEngine, OWN_SOCKET},
+    member::{Member, State, log_status, relay_address},
+    sink::{Queued, Sink},
+};
+use crate::{
+    client::{Client, Inner},
+    error::ClientError,
+    group::{Format, GroupInfo},
+    interfaces,
+    registry::{By, Joined},
+};
 
 /// Which lane may bring the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -125,19 +158,192 @@ pub enum Event {
 /// The stream of events. Dropping it leaves the groups.
 #[derive(Debug)]
 pub struct Listener {
-    events: tokio::sync::mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Queued>,
+    members: TaskTracker,
+    stop: CancellationToken,
+    /// Drives the engines for as long as the listener is.
+    _driver: DriverHandle<Command>,
 }
 
 impl Listener {
     /// The next event; `None` once every group is gone. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        self.events.recv().await.map(|queued| queued.event)
     }
 
     /// Leaves the groups and waits until the registry knows, at most 2 s.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.members.close();
+        // Whoever does not answer must not hold a person up.
+        let _ = timeout(CLOSING, self.members.wait()).await;
+    }
 }
-pub(crate) async fn start(client: &crate::Client, options: ListenOptions) -> Result<Listener, crate::ClientError> {
-    let _ = (client, options);
-    Err(crate::ClientError::Failed(String::new()))
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+const CLOSING: Duration = Duration::from_secs(2);
+/// More are not useful to one person, and each costs a membership.
+const MAX_GROUPS: usize = 256;
+
+pub(crate) async fn start(client: &Client, options: ListenOptions) -> Result<Listener, ClientError> {
+    if options.groups.is_empty() || options.groups.len() > MAX_GROUPS {
+        return Err(ClientError::Usage(format!("give 1 to {MAX_GROUPS} groups to listen to")));
+    }
+    let own = DataSocket::open_unicast(0).map_err(|error| ClientError::Failed(error.to_string()))?;
+    let sockets = DriverSockets::new().data(OWN_SOCKET, own, SocketUse { receive: true, multicast: false });
+    let driver = Driver::spawn("gaung-listen", sockets, Members::default())
+        .map_err(|error| ClientError::Failed(format!("cannot start the receiving thread: {error}")))?;
+    let stop = CancellationToken::new();
+    let (sink, events) = sink::channel(stop.clone());
+    let members = TaskTracker::new();
+    let listener = Listener { events, members, stop, _driver: driver };
+    for (slot, name) in (0..).zip(&options.groups) {
+        let door = Door { inner: &client.inner, sink: &sink, listener: &listener, slot };
+        // Whoever stands inside already leaves when the listener is dropped.
+        door.enter(name, options.lane, options.from).await?;
+    }
+    Ok(listener)
+}
+
+/// What a group needs to enter a listener.
+struct Door<'a> {
+    inner: &'a Arc<Inner>,
+    sink: &'a Sink,
+    listener: &'a Listener,
+    slot: u32,
+}
+
+impl Door<'_> {
+    async fn enter(&self, name: &GroupName, lane: LaneChoice, from: From) -> Result<(), ClientError> {
+        let joined = self.inner.join(&By::Name(name.clone()), Some(lane_name(lane))).await?;
+        match (lane, joined.group.private, joined.group.format) {
+            (LaneChoice::Multicast, true, _) => Err(ClientError::Usage(format!(
+                "{name} is private and carried by TCP alone; leave --lane out or use --lane tcp"
+            ))),
+            (LaneChoice::Multicast, false, Format::Text) => self.by_text(joined).await,
+            (LaneChoice::Auto | LaneChoice::Tcp, _, Format::Text) | (LaneChoice::Auto | LaneChoice::Tcp, true, _) => {
+                self.by_hub(joined, from).await
+            }
+            (LaneChoice::Tcp, false, Format::Proto) => self.by_hub(joined, from).await,
+            (LaneChoice::Auto | LaneChoice::Multicast, false, Format::Proto) => {
+                self.by_multicast(joined, lane, from).await
+            }
+        }
+    }
+
+    async fn by_multicast(&self, joined: Joined, lane: LaneChoice, from: From) -> Result<(), ClientError> {
+        let iface = self.inner.settings.iface.as_deref();
+        let links = match interfaces::choose(iface) {
+            Ok(links) => links,
+            Err(ClientError::Failed(_)) if lane == LaneChoice::Auto => return self.by_hub(joined, from).await,
+            Err(error) => return Err(error),
+        };
+        let status = match log_status(&joined).await {
+            Ok(status) => status,
+            Err(ClientError::Unreachable(_)) if lane == LaneChoice::Auto => return self.by_hub(joined, from).await,
+            Err(error) => return Err(error),
+        };
+        let mut joined = joined;
+        joined.group.log = status.log;
+        let next = match from {
+            From::Start => status.oldest.max(Seq::FIRST),
+            From::Now => status.head.next(),
+            From::Seq(seq) => seq.max(status.oldest).max(Seq::FIRST),
+        };
+        let policy = if lane == LaneChoice::Auto { LanePolicy::Auto } else { LanePolicy::MulticastOnly };
+        let relay = relay_address(&joined).await;
+        let engine = NewEngine::Proto(Box::new(self.config(&joined, next, relay, policy)));
+        let hear = Some((joined.group.addr.socket_addr(), links.clone()));
+        let member = self.member(joined, lane, relay, next, State::new(Lane::Multicast, links), engine, hear).await?;
+        if next <= status.head {
+            member.port.input(Input::Head { head: status.head }).await;
+        }
+        self.listener.members.spawn(member.run(None));
+        Ok(())
+    }
+
+    async fn by_hub(&self, mut joined: Joined, from: From) -> Result<(), ClientError> {
+        let from = match from {
+            From::Start => Seq::FIRST,
+            From::Now => Seq::ZERO,
+            From::Seq(seq) => seq.max(Seq::FIRST),
+        };
+        let session = hub::open(self.inner, &joined, from).await?;
+        joined.group.log = session.log;
+        let next = session.next;
+        let engine = NewEngine::Proto(Box::new(self.config(&joined, next, None, LanePolicy::TcpOnly)));
+        let state = State::new(Lane::Tcp, Vec::new());
+        let member = self.member(joined, LaneChoice::Tcp, None, next, state, engine, None).await?;
+        self.listener.members.spawn(member.run(Some(session)));
+        Ok(())
+    }
+
+    /// A text group by multicast: no seq, no repair, nothing but what arrives.
+    async fn by_text(&self, joined: Joined) -> Result<(), ClientError> {
+        let links = interfaces::choose(self.inner.settings.iface.as_deref())?;
+        let hear = Some((joined.group.addr.socket_addr(), links.clone()));
+        let state = State::new(Lane::Multicast, links);
+        let choice = LaneChoice::Multicast;
+        let member = self.member(joined, choice, None, Seq::ZERO, state, NewEngine::Text, hear).await?;
+        self.listener.members.spawn(member.run_ready());
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing, and there are three callers")]
+    async fn member(
+        &self,
+        joined: Joined,
+        choice: LaneChoice,
+        relay: Option<SocketAddrV4>,
+        next: Seq,
+        state: State,
+        engine: NewEngine,
+        hear: Option<(SocketAddrV4, Vec<Link>)>,
+    ) -> Result<Member, ClientError> {
+        let (out, inlet, port) = drive::connect(self.slot, self.listener._driver.sender());
+        if !port.command(Command::Add { slot: port.slot(), engine, hear, out }).await {
+            return Err(ClientError::Failed("the receiving thread has ended".to_owned()));
+        }
+        let group = Arc::new(joined.group.clone());
+        Ok(Member {
+            inner: Arc::clone(self.inner),
+            sink: self.sink.clone(),
+            stop: self.listener.stop.clone(),
+            choice,
+            joined: watch::Sender::new(joined),
+            group,
+            relay,
+            inlet,
+            port,
+            cursor: Arc::new(AtomicU64::new(next.0)),
+            state,
+        })
+    }
+
+    fn config(&self, joined: &Joined, next: Seq, relay: Option<SocketAddrV4>, policy: LanePolicy) -> ReceiverConfig {
+        ReceiverConfig {
+            group: joined.group.id,
+            log: joined.group.log,
+            tag: joined.group.tag(),
+            next,
+            sender: self.inner.client_id.into(),
+            device: self.inner.device.id(),
+            relay,
+            policy,
+            history: true,
+            rng_seed: rand::rng().random(),
+        }
+    }
+}
+
+const fn lane_name(lane: LaneChoice) -> &'static str {
+    match lane {
+        LaneChoice::Auto | LaneChoice::Multicast => "multicast",
+        LaneChoice::Tcp => "tcp",
+    }
 }

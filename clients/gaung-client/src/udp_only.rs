@@ -1,11 +1,32 @@
 //! A member that speaks datagrams alone: no registry, no log. It knows a group's address and learns the rest from the
 //! relay's heartbeats. Public groups of format `proto` only; a gap that repair cannot fill is lost.
 
-use gaung_proto::{
-    Content, DeviceId, DisplayName, GroupAddr, GroupId, LogId, Seq, SeqRange, block::Message, net::Lane,
+mod drive;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use crate::{error::ClientError, publish::PublishError};
+use gaung_engine::{DatagramOutcome, DatagramPublisher, ReceiverEvent};
+use gaung_net::{
+    driver::{CommandSender, Driver, DriverHandle, DriverSockets, SocketUse},
+    multicast::{DataSocket, GroupSocket},
+};
+use gaung_proto::{
+    Content, DeviceId, DisplayName, GroupAddr, GroupId, LogId, Seq, SeqRange, block::Message, body::PublishOutcome,
+    net::Lane,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+
+use self::drive::{Command, GROUP_SOCKET, Heard, OWN_SOCKET, SessionDrive, Wish};
+use crate::{error::ClientError, interfaces, publish::PublishError};
 
 /// How to join.
 #[derive(Debug, Clone)]
@@ -19,7 +40,7 @@ pub struct UdpOnlyOptions {
     /// The device that publishes; [`DeviceId::NONE`] for none.
     pub device: DeviceId,
     /// How long to wait for the group's first heartbeat; 5 s is good, they come once a second.
-    pub patience: std::time::Duration,
+    pub patience: Duration,
 }
 
 /// What happens in a session.
@@ -54,7 +75,19 @@ pub struct UdpOnlySession {
     group: GroupId,
     log: LogId,
     next_seq: Seq,
+    events: mpsc::Receiver<Heard>,
+    stalled: Arc<AtomicBool>,
+    publisher: UdpOnlyPublisher,
+    begun: bool,
+    driver: DriverHandle<Command>,
 }
+
+/// Events between the thread and the session's reader.
+const EVENTS: usize = 256;
+/// Messages that wait to be published.
+const WISHES: usize = 64;
+/// The relay remembers for 24 h what it has logged; after this nothing is sent again.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3600);
 
 impl UdpOnlySession {
     /// Joins, and waits for the first heartbeat.
@@ -62,8 +95,27 @@ impl UdpOnlySession {
     /// # Errors
     /// [`ClientError::Unreachable`] if none is heard in time, [`ClientError::Usage`] for a bad interface.
     pub async fn join(options: UdpOnlyOptions) -> Result<Self, ClientError> {
-        let _ = options;
-        Err(ClientError::Unreachable("nothing heard".to_owned()))
+        let failed = |error: &dyn std::fmt::Display| ClientError::Failed(error.to_string());
+        let links = interfaces::choose(options.iface.as_deref())?;
+        let own = DataSocket::open_unicast(0).map_err(|error| failed(&error))?;
+        let group = GroupSocket::open(options.group.socket_addr(), &links).map_err(|error| failed(&error))?;
+        let usage = SocketUse { receive: true, multicast: false };
+        let sockets = DriverSockets::new().data(OWN_SOCKET, own, usage).group(GROUP_SOCKET, group);
+        let (out, mut events) = mpsc::channel(EVENTS);
+        let stalled = Arc::new(AtomicBool::new(false));
+        let drive = SessionDrive::new(options.device, GIVE_UP_AFTER, out, Arc::clone(&stalled));
+        let driver = Driver::spawn("gaung-udp-only", sockets, drive).map_err(|error| failed(&error))?;
+        let Ok(Some(Heard::Group { group, log, next })) = timeout(options.patience, events.recv()).await else {
+            return Err(ClientError::Unreachable(format!(
+                "nothing is heard from a relay at {}; check the address and the interface, or join by the server: \
+                 private groups and groups of format text cannot be joined by datagrams alone",
+                options.group
+            )));
+        };
+        let author_name = options.name.as_ref().map_or("anonymous", DisplayName::as_str).into();
+        let publisher =
+            UdpOnlyPublisher { commands: driver.sender(), room: Arc::new(Semaphore::new(WISHES)), author_name };
+        Ok(Self { group, log, next_seq: next, events, stalled, publisher, begun: false, driver })
     }
 
     /// The group's id, as its heartbeat says.
@@ -86,27 +138,100 @@ impl UdpOnlySession {
 
     /// The next event; `None` once the sockets are unusable. Cancel safe.
     pub async fn next(&mut self) -> Option<UdpOnlyEvent> {
-        None
+        loop {
+            let heard = self.events.recv().await?;
+            if self.events.len() < EVENTS / 2 && self.stalled.swap(false, Ordering::AcqRel) {
+                // A full queue means that the thread is about to run anyway.
+                let _ = self.driver.send(Command::Drain);
+            }
+            if let Some(event) = self.event(heard) {
+                return Some(event);
+            }
+        }
     }
 
     /// For publishing from elsewhere while this one is read.
     #[must_use]
     pub fn publisher(&self) -> UdpOnlyPublisher {
-        UdpOnlyPublisher {}
+        self.publisher.clone()
+    }
+
+    fn event(&mut self, heard: Heard) -> Option<UdpOnlyEvent> {
+        let event = match heard {
+            Heard::Group { .. } => return None,
+            Heard::Changed { log } => {
+                self.log = log;
+                return Some(UdpOnlyEvent::HistoryLost(log));
+            }
+            Heard::Event(event) => event,
+        };
+        Some(match event {
+            ReceiverEvent::Message { message, lane } => {
+                let content = Content::decode(message.content_type, &message.payload);
+                UdpOnlyEvent::Message { message, content, lane }
+            }
+            ReceiverEvent::Gap(range) => UdpOnlyEvent::Gap(range),
+            ReceiverEvent::GapFilled(range) => UdpOnlyEvent::GapFilled(range),
+            ReceiverEvent::Lost(range) => UdpOnlyEvent::Lost(range),
+            ReceiverEvent::LaneDown(_) => UdpOnlyEvent::Silent,
+            // The first one is the heartbeat that the session began with.
+            ReceiverEvent::LaneUp if !std::mem::replace(&mut self.begun, true) => return None,
+            ReceiverEvent::LaneUp => UdpOnlyEvent::Heard,
+            ReceiverEvent::NeedHistory(_) | ReceiverEvent::Stale => return None,
+        })
     }
 }
 
 /// Publishes one message after the other, each in one datagram.
 #[derive(Debug, Clone)]
-pub struct UdpOnlyPublisher {}
+pub struct UdpOnlyPublisher {
+    commands: CommandSender<Command>,
+    room: Arc<Semaphore>,
+    author_name: Arc<str>,
+}
 
 impl UdpOnlyPublisher {
+    /// Largest encoded message: what one datagram holds beside its author.
+    pub const MAX_PAYLOAD: usize = DatagramPublisher::MAX_PAYLOAD;
+
     /// Sends until the relay acknowledges; gives the seq. An empty author name is replaced by the session's.
     ///
     /// # Errors
-    /// [`PublishError`]; a message over 1192 encoded bytes is [`PublishError::TooLarge`].
-    pub async fn publish(&self, content: Content) -> Result<Seq, PublishError> {
-        let _ = content;
-        Err(PublishError::Closed)
+    /// [`PublishError`]; a message over [`Self::MAX_PAYLOAD`] encoded bytes is [`PublishError::TooLarge`].
+    pub async fn publish(&self, mut content: Content) -> Result<Seq, PublishError> {
+        if content.author_name.is_empty() {
+            self.author_name.as_ref().clone_into(&mut content.author_name);
+        }
+        let (content_type, payload) = content.encode();
+        if payload.len() > Self::MAX_PAYLOAD {
+            return Err(PublishError::TooLarge { len: payload.len(), max: Self::MAX_PAYLOAD });
+        }
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| PublishError::Closed)?;
+        let (reply, outcome) = oneshot::channel();
+        let wish = Wish { content_type, payload, reply, _room: room };
+        self.commands.send_wait(Command::Publish(wish)).await.map_err(|_| PublishError::Closed)?;
+        match outcome.await.map_err(|_| PublishError::Closed)? {
+            DatagramOutcome::Logged(seq) => Ok(seq),
+            DatagramOutcome::GaveUp => Err(PublishError::GaveUp {
+                after: GIVE_UP_AFTER,
+                reason: "the relay does not acknowledge datagrams".to_owned(),
+            }),
+            DatagramOutcome::Refused(why) => Err(refused(why)),
+        }
+    }
+}
+
+fn refused(why: PublishOutcome) -> PublishError {
+    match why {
+        PublishOutcome::NotFound => PublishError::NotFound("the group is no more".to_owned()),
+        PublishOutcome::Refused => PublishError::NotAllowed(
+            "the relay refuses the group's datagrams: it is private, or its log has to be reset".to_owned(),
+        ),
+        PublishOutcome::OutOfWindow => {
+            PublishError::Refused("the relay has heard later messages of this session; start it again".to_owned())
+        }
+        PublishOutcome::Logged | PublishOutcome::NeedsCookie | PublishOutcome::Unavailable => {
+            PublishError::Refused("the relay did not take the message".to_owned())
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod broadcast;
 mod fanout;
 mod publisher;
+mod publisher_udp;
 mod receiver;
 mod ring;
 mod sender;
@@ -15,9 +16,10 @@ mod windows;
 pub use broadcast::BroadcastPacker;
 pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Taken};
 pub use publisher::{MAX_KEPT_BYTES, MAX_KEPT_MESSAGES, MAX_REQUESTS, Outcome, Publisher};
+pub use publisher_udp::{DatagramOutcome, DatagramPublisher};
 pub use receiver::{
-    HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MemberReceiver, OtherLog, ReceiverConfig, ReceiverEvent,
-    ReceiverStats, Via,
+    BroadcastHeard, BroadcastReceiver, HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MemberReceiver, OtherLog,
+    ReceiverConfig, ReceiverEvent, ReceiverStats, Via,
 };
 pub use ring::{HotRing, Pushed, Read};
 pub use sender::{

@@ -2,6 +2,7 @@
 //! (RFC 5740, RFC 5401).
 
 mod backoff;
+mod broadcast;
 mod gaps;
 mod lane;
 mod reassembly;
@@ -27,6 +28,7 @@ use gaung_proto::{
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 pub use self::{
+    broadcast::{BroadcastHeard, BroadcastReceiver},
     gaps::MAX_NAK_GAP,
     lane::{LanePolicy, LaneTrouble},
 };

@@ -1,0 +1,377 @@
+//! The engines of a listener's groups on their one thread, between the sockets and the groups' tasks.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddrV4,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use gaung_engine::{HistoryEnd, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit, Via};
+use gaung_net::{
+    SenderAddr, SocketError,
+    driver::{CommandSender, Drive, SocketChange, SocketId},
+    interface::Link,
+};
+use gaung_proto::{GroupTag, LogId, Seq, datagram::Header, limits::MAX_TEXT_DATAGRAM, net::Lane, run::Run};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tracing::{debug, trace};
+
+/// The socket of NAK, STATUS and PROBE; group sockets follow by slot.
+pub(super) const OWN_SOCKET: SocketId = SocketId(0);
+/// Events on their way to a group's task.
+const EVENTS: usize = 256;
+/// Runs on their way to a group's engine.
+const RUNS: usize = 4;
+
+/// What a group's task hears from its engine.
+#[derive(Debug)]
+pub(super) enum FromEngine {
+    Event(ReceiverEvent),
+    /// A datagram of a text group.
+    Text {
+        from: SocketAddrV4,
+        text: Bytes,
+    },
+    /// The log was changed as asked; what follows is of the new one.
+    Changed {
+        old_log: LogId,
+    },
+    /// Multicast cannot be joined here.
+    NoSocket(String),
+}
+
+/// What a group's task asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Add {
+        slot: u32,
+        engine: NewEngine,
+        hear: Option<(SocketAddrV4, Vec<Link>)>,
+        out: Outlet,
+    },
+    Remove {
+        slot: u32,
+    },
+    Input {
+        slot: u32,
+        input: Input,
+    },
+    /// There is room for events again.
+    Drain {
+        slot: u32,
+    },
+}
+
+#[derive(Debug)]
+pub(super) enum NewEngine {
+    Proto(Box<ReceiverConfig>),
+    Text,
+}
+
+/// What goes into an engine, in order.
+#[derive(Debug)]
+pub(super) enum Input {
+    Run {
+        run: Run,
+        lane: Lane,
+        _room: OwnedSemaphorePermit,
+    },
+    End(HistoryEnd),
+    Trimmed {
+        oldest: Seq,
+    },
+    Head {
+        head: Seq,
+    },
+    Change {
+        log: LogId,
+        tag: GroupTag,
+        relay: Option<SocketAddrV4>,
+        next: Seq,
+        hear: Option<(SocketAddrV4, Vec<Link>)>,
+    },
+}
+
+/// The engine's end of the way to its task.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    events: mpsc::Sender<FromEngine>,
+    stalled: Arc<AtomicBool>,
+}
+
+/// The task's end: what it hears.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    events: mpsc::Receiver<FromEngine>,
+    stalled: Arc<AtomicBool>,
+    port: Port,
+}
+
+/// The task's end: what it asks for. Clones share the room for runs.
+#[derive(Debug, Clone)]
+pub(super) struct Port {
+    slot: u32,
+    commands: CommandSender<Command>,
+    room: Arc<Semaphore>,
+}
+
+/// Both ends for one slot.
+pub(super) fn connect(slot: u32, commands: CommandSender<Command>) -> (Outlet, Inlet, Port) {
+    let (sender, receiver) = mpsc::channel(EVENTS);
+    let stalled = Arc::new(AtomicBool::new(false));
+    let port = Port { slot, commands, room: Arc::new(Semaphore::new(RUNS)) };
+    let outlet = Outlet { events: sender, stalled: Arc::clone(&stalled) };
+    (outlet, Inlet { events: receiver, stalled, port: port.clone() }, port)
+}
+
+impl Inlet {
+    /// The next event; `None` once the driver has stopped. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<FromEngine> {
+        let event = self.events.recv().await;
+        if self.events.len() < EVENTS / 2 && self.stalled.swap(false, Ordering::AcqRel) {
+            // A full queue means that the engine is about to run anyway; it finds the room by itself.
+            let _ = self.port.commands.send(Command::Drain { slot: self.port.slot });
+        }
+        event
+    }
+}
+
+impl Port {
+    pub(super) const fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Hands a run over; waits while the engine has no place for it. False once the driver has stopped.
+    pub(super) async fn run(&self, run: Run, lane: Lane) -> bool {
+        let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { return false };
+        self.input(Input::Run { run, lane, _room: room }).await
+    }
+
+    pub(super) async fn input(&self, input: Input) -> bool {
+        self.command(Command::Input { slot: self.slot, input }).await
+    }
+
+    pub(super) async fn command(&self, command: Command) -> bool {
+        self.commands.send_wait(command).await.is_ok()
+    }
+
+    /// Without waiting, for those that are being dropped.
+    pub(super) fn remove(&self) {
+        let _ = self.commands.send(Command::Remove { slot: self.slot });
+    }
+}
+
+/// Drives the groups of one listener.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    slots: BTreeMap<u32, Slot>,
+    changes: VecDeque<SocketChange>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    engine: Engine,
+    tag: Option<GroupTag>,
+    /// In order; runs wait here until the engine takes them.
+    inputs: VecDeque<Input>,
+    /// Go out before the engine's events.
+    marks: VecDeque<FromEngine>,
+    out: Outlet,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Proto(Box<MemberReceiver>),
+    Text,
+}
+
+impl Drive for Members {
+    type Command = Command;
+
+    fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Add { slot, engine, hear, out } => self.add(now, slot, engine, hear, out),
+            Command::Remove { slot } => {
+                self.slots.remove(&slot);
+                self.changes.push_back(SocketChange::Close(socket_of(slot)));
+            }
+            Command::Input { slot, input } => {
+                if let Input::Change { hear: Some((group, links)), .. } = &input {
+                    let (group, links) = (*group, links.clone());
+                    self.changes.push_back(SocketChange::OpenGroup { id: socket_of(slot), group, links });
+                }
+                if let Some(slot) = self.slots.get_mut(&slot) {
+                    slot.inputs.push_back(input);
+                    slot.pump(now);
+                }
+            }
+            Command::Drain { slot } => {
+                if let Some(slot) = self.slots.get_mut(&slot) {
+                    slot.pump(now);
+                }
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
+        if socket != OWN_SOCKET {
+            if let Some(slot) = socket.0.checked_sub(1).and_then(|slot| self.slots.get_mut(&slot)) {
+                slot.handle_datagram(now, Via::Group, from, bytes);
+            }
+            return;
+        }
+        let Ok((header, _)) = Header::decode(bytes) else { return };
+        if let Some(slot) = self.slots.values_mut().find(|slot| slot.tag == Some(header.tag)) {
+            slot.handle_datagram(now, Via::Unicast, from, bytes);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        for slot in self.slots.values_mut() {
+            if let Engine::Proto(receiver) = &mut slot.engine
+                && receiver.poll_timeout().is_some_and(|due| due <= now)
+            {
+                receiver.handle_timeout(now);
+                slot.pump(now);
+            }
+        }
+    }
+
+    fn handle_socket(&mut self, now: Instant, socket: SocketId, outcome: Result<Vec<Link>, SocketError>) {
+        let Some(slot) = socket.0.checked_sub(1).and_then(|slot| self.slots.get_mut(&slot)) else { return };
+        match outcome {
+            Ok(failed) => failed.iter().for_each(|link| debug!(interface = link.name, "group not joined")),
+            Err(error) => {
+                slot.marks.push_back(FromEngine::NoSocket(error.to_string()));
+                slot.pump(now);
+            }
+        }
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.slots.values_mut().find_map(|slot| match &mut slot.engine {
+            Engine::Proto(receiver) => receiver.poll_transmit(),
+            Engine::Text => None,
+        })
+    }
+
+    fn poll_socket_change(&mut self) -> Option<SocketChange> {
+        self.changes.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let due = self.slots.values().filter_map(|slot| match &slot.engine {
+            Engine::Proto(receiver) => receiver.poll_timeout(),
+            Engine::Text => None,
+        });
+        due.min()
+    }
+}
+
+impl Members {
+    fn add(&mut self, now: Instant, id: u32, engine: NewEngine, hear: Option<(SocketAddrV4, Vec<Link>)>, out: Outlet) {
+        let (engine, tag) = match engine {
+            NewEngine::Text => (Engine::Text, None),
+            NewEngine::Proto(config) => {
+                let tag = config.tag;
+                (Engine::Proto(Box::new(MemberReceiver::new(*config, now))), Some(tag))
+            }
+        };
+        if let Some((group, links)) = hear {
+            self.changes.push_back(SocketChange::OpenGroup { id: socket_of(id), group, links });
+        }
+        self.slots.insert(id, Slot { engine, tag, inputs: VecDeque::new(), marks: VecDeque::new(), out });
+    }
+}
+
+impl Slot {
+    fn handle_datagram(&mut self, now: Instant, via: Via, from: SenderAddr, bytes: &[u8]) {
+        match &mut self.engine {
+            Engine::Proto(receiver) => {
+                let Ok((header, body)) = Header::decode(bytes) else { return };
+                if let Err(error) = receiver.handle_datagram(now, via, &header, body) {
+                    trace!(%from, %error, "datagram dropped");
+                }
+                self.pump(now);
+            }
+            Engine::Text if bytes.len() <= MAX_TEXT_DATAGRAM && !bytes.is_empty() => {
+                // There is no repair in a text group: what finds no room is lost like on the wire.
+                let text = FromEngine::Text { from: from.0, text: Bytes::copy_from_slice(bytes) };
+                let _ = self.out.events.try_send(text);
+            }
+            Engine::Text => {}
+        }
+    }
+
+    /// Moves inputs in and events out as far as there is room.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            let took = self.take_inputs(now);
+            if !self.give_events() || !took {
+                return;
+            }
+        }
+    }
+
+    /// True if an input was taken.
+    fn take_inputs(&mut self, now: Instant) -> bool {
+        let Engine::Proto(receiver) = &mut self.engine else {
+            self.inputs.clear();
+            return false;
+        };
+        let mut took = false;
+        while let Some(input) = self.inputs.front() {
+            if matches!(input, Input::Run { .. }) && !receiver.can_take_run() {
+                break;
+            }
+            took = true;
+            match self.inputs.pop_front() {
+                None => {}
+                // A run of a log that was replaced meanwhile is of no use.
+                Some(Input::Run { run, lane, _room }) => drop(receiver.handle_run(now, &run, lane)),
+                Some(Input::End(end)) => receiver.handle_history(now, end),
+                Some(Input::Trimmed { oldest }) => receiver.handle_trimmed(now, oldest),
+                Some(Input::Head { head }) => receiver.handle_head(now, head),
+                Some(Input::Change { log, tag, relay, next, hear: _ }) => {
+                    let old_log = receiver.log();
+                    receiver.handle_change(now, log, tag, relay, next);
+                    self.tag = Some(tag);
+                    if old_log != log {
+                        self.marks.push_back(FromEngine::Changed { old_log });
+                    }
+                }
+            }
+        }
+        took
+    }
+
+    /// False if there is no room for all.
+    fn give_events(&mut self) -> bool {
+        loop {
+            let Ok(permit) = self.out.events.try_reserve() else {
+                // Set before looking again, so that whoever made room meanwhile is not missed.
+                if self.out.stalled.swap(true, Ordering::AcqRel) || self.out.events.capacity() == 0 {
+                    return false;
+                }
+                continue;
+            };
+            let event = self.marks.pop_front().or_else(|| match &mut self.engine {
+                Engine::Proto(receiver) => receiver.poll_event().map(FromEngine::Event),
+                Engine::Text => None,
+            });
+            match event {
+                Some(event) => permit.send(event),
+                None => return true,
+            }
+        }
+    }
+}
+
+const fn socket_of(slot: u32) -> SocketId {
+    SocketId(slot + 1)
+}

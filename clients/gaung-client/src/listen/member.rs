@@ -1,0 +1,433 @@
+//! One group of a listener: its engine's events become the listener's, its lane follows what is heard.
+
+use std::{
+    net::{SocketAddr, SocketAddrV4},
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use gaung_engine::{LaneTrouble, ReceiverEvent};
+use gaung_net::interface::Link;
+use gaung_proto::{
+    ClientId, ClientSeq, Content, ContentType, DeviceId, GroupTag, Kind, LogId, Seq,
+    block::{Author, Message, SentAt},
+    net::Lane,
+    pb::relay::relay_service_client::RelayServiceClient,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Event, LaneChoice,
+    drive::{FromEngine, Inlet, Input, Port},
+    hub::{self, HubNote, Session},
+    reading::{self, ReadNote},
+    sink::Sink,
+};
+use crate::{
+    client::Inner,
+    error::ClientError,
+    group::{GroupInfo, LogStatus, ServiceKind},
+    registry::{By, Joined, get_log, relay_of},
+};
+
+/// How long leaving may take.
+const LEAVING: Duration = Duration::from_secs(2);
+/// Until the registry is asked again after it did not answer.
+const REGISTRY_RETRY: Duration = Duration::from_secs(3);
+/// Between two questions to the registry because of a hint from the network.
+const HINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a group's other tasks tell it.
+#[derive(Debug)]
+pub(super) enum Note {
+    Hub(HubNote),
+    Read(ReadNote),
+    Joined(Result<Box<Joined>, ClientError>),
+}
+
+/// A group being listened to.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) inner: Arc<Inner>,
+    pub(super) sink: Sink,
+    pub(super) stop: CancellationToken,
+    pub(super) choice: LaneChoice,
+    pub(super) joined: watch::Sender<Joined>,
+    pub(super) group: Arc<GroupInfo>,
+    pub(super) relay: Option<SocketAddrV4>,
+    pub(super) inlet: Inlet,
+    pub(super) port: Port,
+    /// The next seq that the listener has not been given.
+    pub(super) cursor: Arc<AtomicU64>,
+    pub(super) state: State,
+}
+
+/// What changes while it runs.
+#[derive(Debug)]
+pub(super) struct State {
+    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    tasks: JoinSet<()>,
+    hub: Option<AbortHandle>,
+    lane: watch::Sender<Lane>,
+    ready: bool,
+    away: bool,
+    /// Why the lane changes, until the new one stands.
+    moving: Option<String>,
+    hinted: Option<tokio::time::Instant>,
+    links: Vec<Link>,
+}
+
+impl State {
+    pub(super) fn new(lane: Lane, links: Vec<Link>) -> Self {
+        Self {
+            notes: mpsc::channel(16),
+            tasks: JoinSet::new(),
+            hub: None,
+            lane: watch::Sender::new(lane),
+            ready: false,
+            away: false,
+            moving: None,
+            hinted: None,
+            links,
+        }
+    }
+}
+
+impl Member {
+    /// Runs until the listener stops or the group is gone, then leaves. `session`: open already, for the TCP lane.
+    pub(super) async fn run(mut self, session: Option<Session>) {
+        let presence = keep_present(
+            Arc::clone(&self.inner),
+            self.joined.subscribe(),
+            self.state.lane.subscribe(),
+            self.state.notes.0.clone(),
+        );
+        self.state.tasks.spawn(presence);
+        if session.is_some() {
+            self.start_hub(session);
+        }
+        while self.turn().await.is_continue() {}
+        self.state.tasks.abort_all();
+        self.port.remove();
+        let _ = timeout(LEAVING, self.inner.leave(self.group.id, true)).await;
+    }
+
+    /// The same for a group that is ready at once.
+    pub(super) async fn run_ready(mut self) {
+        if self.say_ready(Lane::Multicast).await.is_continue() {
+            self.run(None).await;
+        }
+    }
+
+    async fn turn(&mut self) -> ControlFlow<()> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => ControlFlow::Break(()),
+            Some(note) = self.state.notes.1.recv() => self.handle_note(note).await,
+            heard = self.inlet.next() => match heard {
+                Some(heard) => self.handle_heard(heard).await,
+                None => self.gone("its receiving thread has ended".to_owned()).await,
+            },
+            // Whatever has ended has told why before.
+            Some(_) = self.state.tasks.join_next() => ControlFlow::Continue(()),
+        }
+    }
+
+    async fn handle_heard(&mut self, heard: FromEngine) -> ControlFlow<()> {
+        let group = Arc::clone(&self.group);
+        match heard {
+            FromEngine::Event(ReceiverEvent::Message { message, lane }) => {
+                let carrying = *self.state.lane.borrow();
+                self.say_ready(carrying).await?;
+                let next = message.seq.next();
+                let content = Content::decode(message.content_type, &message.payload);
+                self.say(Event::Message { group, message, content, lane }).await?;
+                self.cursor.store(next.0, Ordering::Relaxed);
+                ControlFlow::Continue(())
+            }
+            FromEngine::Event(ReceiverEvent::Gap(range)) => self.say(Event::Gap { group, range }).await,
+            FromEngine::Event(ReceiverEvent::GapFilled(range)) => self.say(Event::GapFilled { group, range }).await,
+            FromEngine::Event(ReceiverEvent::Lost(range)) => {
+                self.cursor.fetch_max(range.last.next().0, Ordering::Relaxed);
+                self.say(Event::Lost { group, range }).await
+            }
+            FromEngine::Event(ReceiverEvent::NeedHistory(range)) => {
+                let (joined, port, notes) =
+                    (self.joined.borrow().clone(), self.port.clone(), self.state.notes.0.clone());
+                let log = group.log;
+                self.state.tasks.spawn(async move {
+                    let note = reading::read(joined, log, range, port).await;
+                    // Nobody asks any more once the listener has stopped.
+                    let _ = notes.send(Note::Read(note)).await;
+                });
+                ControlFlow::Continue(())
+            }
+            FromEngine::Event(ReceiverEvent::LaneUp) => self.handle_lane_up().await,
+            FromEngine::Event(ReceiverEvent::LaneDown(why)) => self.handle_lane_down(trouble(why)).await,
+            FromEngine::Event(ReceiverEvent::Stale) => {
+                self.ask_registry();
+                ControlFlow::Continue(())
+            }
+            FromEngine::NoSocket(why) => self.handle_lane_down(why).await,
+            FromEngine::Changed { old_log } => self.say(Event::HistoryLost { group, old_log }).await,
+            FromEngine::Text { from, text } => {
+                let (message, content) = text_message(from, text);
+                self.say(Event::Message { group, message, content, lane: Lane::Multicast }).await
+            }
+        }
+    }
+
+    async fn handle_note(&mut self, note: Note) -> ControlFlow<()> {
+        match note {
+            Note::Joined(Ok(joined)) => self.handle_joined(*joined).await,
+            Note::Joined(Err(error @ (ClientError::NotFound(_) | ClientError::NotAllowed(_)))) => {
+                self.gone(error.to_string()).await
+            }
+            // Groups talk on without the registry.
+            Note::Joined(Err(_)) => ControlFlow::Continue(()),
+            Note::Read(ReadNote::Done) => self.back().await,
+            Note::Read(ReadNote::Failed { why }) => {
+                self.ask_registry();
+                self.away(why).await
+            }
+            Note::Read(ReadNote::Stale) => {
+                self.ask_registry();
+                ControlFlow::Continue(())
+            }
+            Note::Hub(HubNote::Up { log }) => self.handle_hub_up(log).await,
+            Note::Hub(HubNote::Down { why }) => {
+                self.ask_registry();
+                self.away(why).await
+            }
+            Note::Hub(HubNote::Refused { why }) => {
+                self.ask_registry();
+                self.away(why).await
+            }
+        }
+    }
+
+    /// Multicast is heard: it carries from here on.
+    async fn handle_lane_up(&mut self) -> ControlFlow<()> {
+        if let Some(hub) = self.state.hub.take() {
+            hub.abort();
+        }
+        self.state.moving = None;
+        let was = self.state.lane.send_replace(Lane::Multicast);
+        self.say_ready(Lane::Multicast).await?;
+        if was != Lane::Multicast {
+            let (group, why) = (Arc::clone(&self.group), "multicast is heard".to_owned());
+            self.say(Event::LaneChanged { group, lane: Lane::Multicast, why }).await?;
+        }
+        self.back().await
+    }
+
+    /// Multicast is no good: the hub carries, where that is allowed.
+    async fn handle_lane_down(&mut self, why: String) -> ControlFlow<()> {
+        match self.choice {
+            LaneChoice::Auto => {
+                if self.state.hub.is_none() {
+                    self.state.moving = Some(why);
+                    self.start_hub(None);
+                }
+                ControlFlow::Continue(())
+            }
+            LaneChoice::Multicast => {
+                self.say_ready(Lane::Multicast).await?;
+                self.ask_registry();
+                self.away(why).await
+            }
+            LaneChoice::Tcp => ControlFlow::Continue(()),
+        }
+    }
+
+    async fn handle_hub_up(&mut self, log: LogId) -> ControlFlow<()> {
+        if self.state.hub.is_none() {
+            return ControlFlow::Continue(());
+        }
+        if log != self.group.log {
+            let group = GroupInfo { log, ..(*self.group).clone() };
+            self.change(group, self.relay).await;
+            self.ask_registry();
+        }
+        let was = self.state.lane.send_replace(Lane::Tcp);
+        self.say_ready(Lane::Tcp).await?;
+        let why = self.state.moving.take();
+        if was != Lane::Tcp
+            && let Some(why) = why
+        {
+            let group = Arc::clone(&self.group);
+            self.say(Event::LaneChanged { group, lane: Lane::Tcp, why }).await?;
+        }
+        self.back().await
+    }
+
+    async fn handle_joined(&mut self, joined: Joined) -> ControlFlow<()> {
+        let relay = relay_address(&joined).await;
+        let group = joined.group.clone();
+        self.joined.send_replace(joined);
+        // A relay that is not listed just now is most likely where it was.
+        let relay = relay.or(self.relay);
+        if group.log != self.group.log || group.tag() != self.group.tag() || relay != self.relay {
+            self.change(group, relay).await;
+        } else if group != *self.group {
+            self.group = Arc::new(group);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The group's log, address or relay is another one.
+    async fn change(&mut self, group: GroupInfo, relay: Option<SocketAddrV4>) {
+        let new_log = group.log != self.group.log;
+        let moved = group.addr != self.group.addr && !self.state.links.is_empty();
+        let hear = moved.then(|| (group.addr.socket_addr(), self.state.links.clone()));
+        let (log, tag): (LogId, GroupTag) = (group.log, group.tag());
+        self.joined.send_modify(|joined| joined.group = group.clone());
+        self.group = Arc::new(group);
+        self.relay = relay;
+        self.port.input(Input::Change { log, tag, relay, next: Seq::FIRST, hear }).await;
+        if !new_log {
+            return;
+        }
+        self.cursor.store(Seq::FIRST.0, Ordering::Relaxed);
+        if let Some(hub) = self.state.hub.take() {
+            hub.abort();
+            self.start_hub(None);
+            return;
+        }
+        let joined = self.joined.borrow().clone();
+        if let Ok(status) = log_status(&joined).await
+            && status.log == log
+        {
+            self.port.input(Input::Head { head: status.head }).await;
+        }
+    }
+
+    fn start_hub(&mut self, session: Option<Session>) {
+        let task = hub::run(
+            session,
+            Arc::clone(&self.inner),
+            self.joined.subscribe(),
+            Arc::clone(&self.cursor),
+            self.port.clone(),
+            self.state.notes.0.clone(),
+        );
+        self.state.hub = Some(self.state.tasks.spawn(task));
+    }
+
+    /// Something in the network says that the registry knows more.
+    fn ask_registry(&mut self) {
+        let now = tokio::time::Instant::now();
+        if self.state.hinted.is_some_and(|hinted| now.duration_since(hinted) < HINT_INTERVAL) {
+            return;
+        }
+        self.state.hinted = Some(now);
+        let (inner, id, notes) = (Arc::clone(&self.inner), self.group.id, self.state.notes.0.clone());
+        let lane = self.state.lane.borrow().to_string();
+        self.state.tasks.spawn(async move {
+            let joined = inner.join(&By::Id(id), Some(&lane)).await;
+            // Nobody asks any more once the listener has stopped.
+            let _ = notes.send(Note::Joined(joined.map(Box::new))).await;
+        });
+    }
+
+    async fn say_ready(&mut self, lane: Lane) -> ControlFlow<()> {
+        if std::mem::replace(&mut self.state.ready, true) {
+            return ControlFlow::Continue(());
+        }
+        let next_seq = Seq(self.cursor.load(Ordering::Relaxed));
+        self.say(Event::Ready { group: Arc::clone(&self.group), next_seq, lane }).await
+    }
+
+    async fn away(&mut self, why: String) -> ControlFlow<()> {
+        if std::mem::replace(&mut self.state.away, true) {
+            return ControlFlow::Continue(());
+        }
+        self.say(Event::Reconnecting { group: Arc::clone(&self.group), why }).await
+    }
+
+    async fn back(&mut self) -> ControlFlow<()> {
+        if !std::mem::replace(&mut self.state.away, false) {
+            return ControlFlow::Continue(());
+        }
+        self.say(Event::Reconnected { group: Arc::clone(&self.group) }).await
+    }
+
+    async fn gone(&mut self, why: String) -> ControlFlow<()> {
+        let _ = self.say(Event::GroupGone { group: Arc::clone(&self.group), why }).await;
+        ControlFlow::Break(())
+    }
+
+    async fn say(&self, event: Event) -> ControlFlow<()> {
+        if self.sink.send(event).await { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// Renews presence and ticket at a third of the lease, and at once when the lane changes.
+async fn keep_present(
+    inner: Arc<Inner>,
+    place: watch::Receiver<Joined>,
+    mut lane: watch::Receiver<Lane>,
+    notes: mpsc::Sender<Note>,
+) {
+    let (id, mut wait) = (place.borrow().group.id, place.borrow().lease / 3);
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            changed = lane.changed() => if changed.is_err() { return },
+        }
+        let name = lane.borrow_and_update().to_string();
+        let joined = inner.join(&By::Id(id), Some(&name)).await;
+        wait = joined.as_ref().map_or(REGISTRY_RETRY, |joined| joined.lease / 3);
+        if notes.send(Note::Joined(joined.map(Box::new))).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where the relay of a group takes NAK, STATUS and PROBE.
+pub(super) async fn relay_address(joined: &Joined) -> Option<SocketAddrV4> {
+    let is_ours = |s: &&crate::group::ServiceInfo| s.kind == ServiceKind::Relay && s.id == joined.group.relay;
+    let relay = joined.services.iter().find(is_ours).filter(|relay| relay.udp_port != 0)?;
+    let mut found = tokio::net::lookup_host((relay.host.as_str(), relay.udp_port)).await.ok()?;
+    found.find_map(|address| match address {
+        SocketAddr::V4(address) => Some(address),
+        SocketAddr::V6(_) => None,
+    })
+}
+
+pub(super) async fn log_status(joined: &Joined) -> Result<LogStatus, ClientError> {
+    let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
+    get_log(RelayServiceClient::new(channel), joined.group.id).await
+}
+
+/// A bare text heard by multicast: its place and its author are unknown.
+fn text_message(from: SocketAddrV4, text: Bytes) -> (Message, Content) {
+    let content = Content { author_name: format!("udp:{from}"), kind: Kind::Text(text.clone()) };
+    let message = Message {
+        seq: Seq::ZERO,
+        author: Author { device: DeviceId::NONE, client: ClientId::NONE },
+        client_seq: ClientSeq(0),
+        content_type: ContentType::Text,
+        sent_at: SentAt(0),
+        payload: text,
+    };
+    (message, content)
+}
+
+fn trouble(why: LaneTrouble) -> String {
+    match why {
+        LaneTrouble::NotHeard => "multicast is not heard here".to_owned(),
+        LaneTrouble::HeartbeatLost => "multicast is not heard any more".to_owned(),
+        LaneTrouble::Loss { percent } => format!("{percent} % of the multicast datagrams are lost"),
+    }
+}

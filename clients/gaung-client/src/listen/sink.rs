@@ -1,0 +1,59 @@
+//! The one bounded way from all groups' tasks to the listener: in events and in bytes.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::Event;
+
+const EVENTS: usize = 256;
+/// Payload bytes on their way; a single message always passes.
+const BYTES: usize = 4 * 1024 * 1024;
+
+#[derive(Debug, Clone)]
+pub(super) struct Sink {
+    events: mpsc::Sender<Queued>,
+    bytes: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+/// An event with its share of the bytes.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) event: Event,
+    _bytes: OwnedSemaphorePermit,
+}
+
+pub(super) fn channel(stop: CancellationToken) -> (Sink, mpsc::Receiver<Queued>) {
+    let (events, receiver) = mpsc::channel(EVENTS);
+    (Sink { events, bytes: Arc::new(Semaphore::new(BYTES)), stop }, receiver)
+}
+
+impl Sink {
+    /// Waits for room. False once nobody listens any more.
+    pub(super) async fn send(&self, event: Event) -> bool {
+        let len = match &event {
+            Event::Message { message, .. } => message.payload.len(),
+            Event::Ready { .. }
+            | Event::Gap { .. }
+            | Event::GapFilled { .. }
+            | Event::Lost { .. }
+            | Event::LaneChanged { .. }
+            | Event::HistoryLost { .. }
+            | Event::Reconnecting { .. }
+            | Event::Reconnected { .. }
+            | Event::GroupGone { .. } => 0,
+        };
+        let share = u32::try_from(len.min(BYTES)).expect("the limit fits");
+        let sending = async {
+            let Ok(bytes) = Arc::clone(&self.bytes).acquire_many_owned(share).await else { return false };
+            self.events.send(Queued { event, _bytes: bytes }).await.is_ok()
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            sent = sending => sent,
+        }
+    }
+}
