@@ -93,7 +93,7 @@ type Reply = oneshot::Sender<Result<Seq, PublishError>>;
 const QUEUE: usize = 256;
 
 impl Publisher {
-    /// Takes one message; waits only while the window (8192 messages, 4 MiB) is full. An empty author name is
+    /// Takes one message; waits only while the window (1024 messages, 4 MiB) is full. An empty author name is
     /// replaced by the client's.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use gaung_proto::{
     ClientSeq, ContentType, Seq,
-    limits::{MAX_PUBLISH_BYTES, MAX_PUBLISH_MESSAGES},
+    limits::{CLIENT_WINDOW, MAX_PUBLISH_BYTES, MAX_PUBLISH_MESSAGES},
 };
 
 use crate::{AckRange, PublishEntry};
@@ -43,8 +43,9 @@ pub enum Outcome {
     Failed,
 }
 
-/// Messages that wait for their acknowledgement; more are not taken.
-pub const MAX_KEPT_MESSAGES: usize = 8192;
+/// Messages that wait for their acknowledgement; more are not taken. As many as a relay remembers of a client: one
+/// that were sent further ahead could not be told from a repetition after a reconnect.
+pub const MAX_KEPT_MESSAGES: usize = CLIENT_WINDOW as usize;
 /// Payload bytes that wait for their acknowledgement; more are not taken, but for a single message.
 pub const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Requests in flight on one connection.
