@@ -7,3 +7,4 @@ pub mod deployment;
 pub mod process;
 pub mod programs;
 pub mod requires;
+pub mod services;

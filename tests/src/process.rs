@@ -66,10 +66,9 @@ impl Process {
     /// If it was closed.
     pub fn write(&mut self, text: impl AsRef<[u8]>) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
-        stdin
-            .write_all(text.as_ref())
-            .and_then(|()| stdin.flush())
-            .unwrap_or_else(|e| panic!("{}: stdin: {e}", self.name));
+        if let Err(error) = stdin.write_all(text.as_ref()).and_then(|()| stdin.flush()) {
+            panic!("{}: stdin: {error}\n{}", self.name, self.transcript());
+        }
     }
 
     /// Ends its stdin.

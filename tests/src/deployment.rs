@@ -1,0 +1,185 @@
+//! Running services, and the commands of people who use them.
+
+use std::{net::SocketAddr, process::Command};
+
+use tempfile::TempDir;
+
+use crate::{
+    process::{Ended, Process},
+    programs::program,
+};
+
+/// `gaung up --headless` on free ports of this machine, multicast over loopback, its data in a folder of its own.
+#[derive(Debug)]
+pub struct Up {
+    process: Process,
+    ready: serde_json::Value,
+    data: TempDir,
+}
+
+impl Up {
+    /// Starts with more flags and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn start(flags: &[&str]) -> Self {
+        Self::start_in(TempDir::new().expect("a temporary folder"), flags)
+    }
+
+    /// The same over a data folder that may have been used before.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn start_in(data: TempDir, flags: &[&str]) -> Self {
+        let mut command = Command::new(program("gaung"));
+        command.args(["up", "--json", "--listen", "127.0.0.1", "--iface", "lo", "--log-level", "info"]);
+        for port in PORT_FLAGS {
+            if !flags.contains(&port) {
+                command.args([port, "0"]);
+            }
+        }
+        command.arg("--data").arg(data.path()).args(flags);
+        let process = Process::spawn(command);
+        let line = process.stdout_line("ready line", |line| line.starts_with('{'));
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("ready line {line}: {error}"));
+        Self { process, ready, data }
+    }
+
+    /// The registry as `HOST:PORT`, good for `--server`.
+    ///
+    /// # Panics
+    /// If the ready line has none.
+    #[must_use]
+    pub fn server(&self) -> String {
+        self.address("registry").to_string()
+    }
+
+    /// A bound address of the ready line, such as `text`.
+    ///
+    /// # Panics
+    /// If the ready line has none of that name.
+    #[must_use]
+    pub fn address(&self, name: &str) -> SocketAddr {
+        let text = self.ready[name].as_str().unwrap_or_else(|| panic!("no address {name} in {}", self.ready));
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// A person at a terminal of this machine.
+    ///
+    /// # Panics
+    /// If no folder can be made for it.
+    #[must_use]
+    pub fn person(&self, name: &str) -> Person {
+        Person::at(&self.server(), name)
+    }
+
+    /// The running process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Asks it to end, and gives how it ended and its data folder.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    #[must_use]
+    pub fn stop(self) -> (Ended, TempDir) {
+        self.process.signal(nix::sys::signal::Signal::SIGTERM);
+        (self.process.end(), self.data)
+    }
+
+    /// Ends it without warning, and gives its data folder.
+    #[must_use]
+    pub fn kill(mut self) -> TempDir {
+        self.process.kill();
+        self.data
+    }
+}
+
+const PORT_FLAGS: [&str; 11] = [
+    "--registry-port",
+    "--relay-port",
+    "--relay-udp-port",
+    "--hub-port",
+    "--hub-tcp-port",
+    "--text-port",
+    "--broadcast-port",
+    "--discovery-port",
+    "--registry-metrics-port",
+    "--relay-metrics-port",
+    "--hub-metrics-port",
+];
+
+/// Somebody with a device of their own who types `gaung` commands.
+#[derive(Debug)]
+pub struct Person {
+    server: String,
+    name: String,
+    home: TempDir,
+}
+
+impl Person {
+    /// `server` as `--server` takes it.
+    ///
+    /// # Panics
+    /// If no folder can be made.
+    #[must_use]
+    pub fn at(server: &str, name: &str) -> Self {
+        Self { server: server.to_owned(), name: name.to_owned(), home: TempDir::new().expect("a temporary folder") }
+    }
+
+    /// Starts `gaung ARGS`.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(&self, args: &[&str]) -> Process {
+        let mut command = Command::new(program("gaung"));
+        command.args(args).env("GAUNG_SERVER", &self.server).env("GAUNG_NAME", &self.name);
+        command.env("GAUNG_DATA", self.home.path()).env("GAUNG_IFACE", "lo").env("NO_COLOR", "1");
+        Process::spawn(command)
+    }
+
+    /// Runs `gaung ARGS` to its end.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Ended {
+        self.start(args).end()
+    }
+
+    /// Runs `gaung ARGS`, which must end with 0; gives its stdout lines.
+    ///
+    /// # Panics
+    /// If it ends otherwise.
+    #[must_use]
+    pub fn out(&self, args: &[&str]) -> Vec<String> {
+        self.run(args).expect_code(0).stdout
+    }
+
+    /// Runs `gaung ARGS` with `input` as its stdin.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    #[must_use]
+    pub fn feed(&self, args: &[&str], input: &[u8]) -> Ended {
+        let mut process = self.start(args);
+        process.write(input);
+        process.end()
+    }
+
+    /// Starts a listener and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn listen(&self, args: &[&str]) -> Process {
+        let process = self.start(&[&["listen"], args].concat());
+        let _ = process.stderr_line("ready line", |line| line.contains("listening to"));
+        process
+    }
+}
