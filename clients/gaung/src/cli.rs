@@ -15,7 +15,7 @@ use gaung_proto::DisplayName;
 
 /// Group chat and one-to-many messaging for local networks: sent once, heard by all.
 #[derive(Debug, Parser)]
-#[command(name = "gaung", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "gaung", version, max_term_width = 100, arg_required_else_help = true, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Where the services are and who is talking.
     #[command(flatten)]

@@ -63,6 +63,16 @@ fn common_flags_go_before_or_after() {
 }
 
 #[test]
+fn the_last_of_a_repeated_flag_wins() {
+    let cli = parse("gaung up --registry-port 1 --log memory --registry-port 2").unwrap();
+    let Command::Up(up) = cli.command else { panic!("{cli:?}") };
+    assert_eq!(up.ports.registry_port, 2);
+    let cli = parse("gaung listen a b --count 1 --count 2").unwrap();
+    let Command::Listen(listen) = cli.command else { panic!("{cli:?}") };
+    assert_eq!((listen.groups.len(), listen.count), (2, Some(2)));
+}
+
+#[test]
 fn servers_are_checked() {
     for good in ["h", "h:7400", "192.168.1.10", "192.168.1.10:1", "::1", "[::1]:7400", "lab.local"] {
         server(good).unwrap();
