@@ -31,7 +31,13 @@ pub struct RelayArgs {
     #[arg(long, env = "GAUNG_ADVERTISE", default_value = "", value_name = "HOST")]
     pub advertise: String,
     /// Address of the gRPC server.
-    #[arg(long, env = "GAUNG_RELAY_GRPC_LISTEN", default_value = "0.0.0.0:7401", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "GAUNG_RELAY_GRPC_LISTEN",
+        default_value = "0.0.0.0:7401",
+        value_name = "ADDR:PORT",
+        global = true
+    )]
     pub grpc_listen: SocketAddr,
     /// UDP port of the data plane, on every chosen interface and on 127.0.0.1; 0 for a free one.
     #[arg(long, env = "GAUNG_RELAY_UDP_PORT", default_value_t = ports::RELAY_UDP, value_name = "PORT")]

@@ -20,8 +20,8 @@ pub(crate) struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     /// No permission, no space, no such folder.
-    #[error("data folder {path} cannot be used: {source}; mend it, or choose another one with --data")]
-    Io { path: PathBuf, source: io::Error },
+    #[error("data folder {path} cannot be used: {error}; mend it, or choose another one with --data")]
+    Io { path: PathBuf, error: io::Error },
     /// Somebody wrote something else there.
     #[error("{path} does not hold a relay's id; put the file back from a copy, or choose another folder with --data")]
     Damaged { path: PathBuf },
@@ -36,7 +36,7 @@ impl Identity {
         let Some(folder) = folder else { return Ok(Self { folder: None, relay: random_id() }) };
         let failed = |path: &Path| {
             let path = path.to_owned();
-            move |source| IdentityError::Io { path, source }
+            move |error| IdentityError::Io { path, error }
         };
         fs::create_dir_all(folder).map_err(failed(folder))?;
         let path = folder.join(ID_FILE);
