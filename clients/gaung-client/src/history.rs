@@ -74,8 +74,7 @@ pub(crate) async fn start(
     from: Seq,
     limit: Option<u64>,
 ) -> Result<History, ClientError> {
-    // Joining as a reader gives the ticket that a private group's log is read with.
-    let joined = client.inner.join(&By::Name(group.clone()), Some("")).await?;
+    let joined = client.inner.visit(&By::Name(group.clone())).await?;
     let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
     let request = ReadRequest {
         group_id: joined.group.id.into(),

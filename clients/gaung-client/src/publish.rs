@@ -128,7 +128,7 @@ impl Future for PendingAck {
 
 /// One publisher per client and group, for client_seq counts within them; later calls share the first one's.
 pub(crate) async fn start(client: &Client, group: &GroupName) -> Result<Publisher, ClientError> {
-    let joined = client.inner.join(&By::Name(group.clone()), Some("")).await?;
+    let joined = client.inner.visit(&By::Name(group.clone())).await?;
     let mut publishers = client.inner.publishers.lock().await;
     if let Some(publisher) = publishers.get(&joined.group.id).filter(|publisher| !publisher.messages.is_closed()) {
         return Ok(publisher.clone());

@@ -22,6 +22,8 @@ use crate::{
 };
 
 const PAGE: u32 = 500;
+/// What was told to a visitor may have changed after this.
+const VISIT: Duration = Duration::from_secs(60);
 /// Beyond this many groups a listing ends; no server gives out so many addresses.
 const MAX_GROUPS: usize = 1 << 20;
 
@@ -308,6 +310,17 @@ impl Inner {
                 .collect::<Result<_, _>>()?,
             lease: Duration::from_millis(answer.lease_ms.clamp(1_000, 3_600_000)),
         })
+    }
+
+    /// What reading or publishing needs, without being shown as present: a private group's ticket, and where its
+    /// services are.
+    pub(crate) async fn visit(&self, by: &By) -> Result<Joined, ClientError> {
+        let group = self.get_group(by).await?;
+        if group.private {
+            return self.join(&By::Id(group.id), None).await;
+        }
+        let services = self.status().await?.services;
+        Ok(Joined { group, ticket: Bytes::new(), services, lease: VISIT })
     }
 
     /// `process`: only this process's presence ends.

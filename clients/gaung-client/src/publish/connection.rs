@@ -59,7 +59,7 @@ impl Place {
     /// What the registry says for good: the group is gone, or this device may not use it.
     pub(super) async fn refresh(&mut self) -> Result<(), ClientError> {
         let Some(inner) = self.inner.upgrade() else { return Ok(()) };
-        match inner.join(&By::Id(self.group), Some("")).await {
+        match inner.visit(&By::Id(self.group)).await {
             Ok(joined) => {
                 if let Ok(relay) = relay_of(&joined.group, &joined.services) {
                     self.relay = relay;
