@@ -66,6 +66,22 @@ impl Up {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
+    /// A bound port of the ready line, such as `discovery_port`.
+    ///
+    /// # Panics
+    /// If the ready line has none of that name.
+    #[must_use]
+    pub fn port(&self, name: &str) -> u16 {
+        let port = self.ready[name].as_u64().unwrap_or_else(|| panic!("no port {name} in {}", self.ready));
+        u16::try_from(port).expect("a port")
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
     /// A person at a terminal of this machine.
     ///
     /// # Panics

@@ -2,8 +2,8 @@
 //! tests that need more than a user's machine may have.
 
 pub mod capture;
-pub mod lab;
 pub mod deployment;
+pub mod lab;
 pub mod process;
 pub mod programs;
 pub mod requires;
