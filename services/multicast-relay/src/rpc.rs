@@ -59,11 +59,12 @@ impl Relay {
         Self(Arc::new(parts))
     }
 
-    /// The group's opening; asks the registry once for a group that is not known.
+    /// The group's opening; asks the registry once for a group that is not known, and waits out an opening under way.
     async fn serving(&self, group: GroupId) -> Result<Arc<Serving>, CallError> {
         let phase = match self.0.directory.phase(group) {
+            // The keeper answers when it is done with what it does now, so a group that was just made is taken at once.
+            None | Some(Phase::Unavailable) => self.ask(group).await?,
             Some(phase) => phase,
-            None => self.ask(group).await?,
         };
         match phase {
             Phase::Serving(serving) => Ok(serving),
