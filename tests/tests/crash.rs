@@ -109,8 +109,7 @@ fn sessions_of_a_killed_hub_come_back_and_miss_nothing() {
     }
     let _ = send.end().expect_code(0);
     let heard = messages(&listener.end().expect_code(0).stdout);
-    let wanted: Vec<(u64, String)> =
-        (0..600).map(|i| (i + 1, format!("{}/{}", i / 200, i % 200))).collect();
+    let wanted: Vec<(u64, String)> = (0..600).map(|i| (i + 1, format!("{}/{}", i / 200, i % 200))).collect();
     assert_eq!(heard, wanted);
 }
 

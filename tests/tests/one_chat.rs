@@ -29,11 +29,11 @@ fn four_kinds_of_members_read_the_same_thousand_messages_in_the_same_order() {
     let udp_only = citra.listen(&["--udp-only", &address, "--json", "--count", &count]);
     let text = text_session_in(&up, "lobby");
 
-    let shares = [(&ani, vec!["send", "lobby", "-"], 334), (&budi, vec!["send", "lobby", "-"], 333), (
-        &citra,
-        vec!["send", "--udp-only", &address, "-"],
-        333,
-    )];
+    let shares = [
+        (&ani, vec!["send", "lobby", "-"], 334),
+        (&budi, vec!["send", "lobby", "-"], 333),
+        (&citra, vec!["send", "--udp-only", &address, "-"], 333),
+    ];
     thread::scope(|scope| {
         for (who, (person, args, lines)) in shares.iter().enumerate() {
             scope.spawn(move || {
