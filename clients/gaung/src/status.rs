@@ -6,6 +6,7 @@ use gaung_client::{
     Client, ClientError, GroupInfo, HubStatus, LogStatus, Member, ServerStatus, ServiceInfo, ServiceKind,
 };
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use crate::{
     cli::StatusArgs,
@@ -14,6 +15,9 @@ use crate::{
     output::Output,
     render::{sanitise::one_line, table::table},
 };
+
+/// Most groups asked about at a time.
+const AT_ONCE: usize = 16;
 
 /// Shows what there is; a relay or hub that does not answer is shown as such and is no error.
 ///
@@ -136,11 +140,19 @@ impl Service {
 }
 
 async fn groups(client: &Client) -> Result<Vec<Group>, ClientError> {
-    let mut groups = Vec::new();
-    for info in client.groups().await? {
-        let log = client.log_status(&info.name).await;
-        let members = client.members(&info.name).await.unwrap_or_default();
-        groups.push(Group::of(&info, log, &members));
+    let all = client.groups().await?;
+    let mut groups: Vec<Group> = Vec::with_capacity(all.len());
+    for some in all.chunks(AT_ONCE) {
+        let mut asked = JoinSet::new();
+        for info in some.iter().cloned() {
+            let client = client.clone();
+            asked.spawn(async move {
+                let log = client.log_status(&info.name).await;
+                let members = client.members(&info.name).await.unwrap_or_default();
+                Group::of(&info, log, &members)
+            });
+        }
+        groups.extend(asked.join_all().await);
     }
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(groups)
