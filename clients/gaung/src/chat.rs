@@ -246,7 +246,7 @@ impl Room {
         match heard {
             Heard::Message(received) => self.show_message(&received),
             Heard::Ready { group, from, lane } => self.console.tell(&ready((&group, from, lane))),
-            Heard::Told(text) => self.console.tell(&text),
+            Heard::Told(text) | Heard::Repair(text) => self.console.tell(&text),
             Heard::Gone(why) => {
                 self.console.tell(&why)?;
                 if self.outboxes.len() <= 1 { Err(ended(Some(why))) } else { Ok(()) }

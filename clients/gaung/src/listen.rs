@@ -134,6 +134,8 @@ impl Printer {
                 Some(Heard::Message(received)) => self.message(&received)?,
                 Some(Heard::Ready { group, from, lane }) => say(&ready((&group, from, lane))),
                 Some(Heard::Told(text)) => say(&text),
+                // The messages come in order all the same; only what is lost is worth a line.
+                Some(Heard::Repair(_)) => {}
                 Some(Heard::Gone(why)) => {
                     say(&why);
                     gone = Some(why);

@@ -36,6 +36,8 @@ pub(crate) enum Heard {
     Message(Box<Received>),
     /// Something to tell the person.
     Told(String),
+    /// Messages are missing and asked for, or have come: of interest to who watches.
+    Repair(String),
     /// A group is no more; why stands in it.
     Gone(String),
 }
@@ -144,8 +146,8 @@ impl Member {
             Event::GroupGone { group, why } => {
                 return Some(Heard::Gone(format!("{} is gone: {}", group.name, one_line(&why))));
             }
-            Event::Gap { group, range } => gap(group.name.as_str(), range),
-            Event::GapFilled { group, range } => filled(group.name.as_str(), range),
+            Event::Gap { group, range } => return Some(Heard::Repair(gap(group.name.as_str(), range))),
+            Event::GapFilled { group, range } => return Some(Heard::Repair(filled(group.name.as_str(), range))),
             Event::Lost { group, range } => lost(group.name.as_str(), range),
             Event::LaneChanged { group, lane, why } => {
                 format!("{} now comes by {lane}: {}", group.name, one_line(&why))
@@ -207,8 +209,8 @@ impl UdpOnly {
                 let (group, group_id) = (self.label.clone(), Some(self.session.group()));
                 return Some(Heard::Message(Box::new(Received { group, group_id, message, content, lane })));
             }
-            UdpOnlyEvent::Gap(range) => gap(&self.label, range),
-            UdpOnlyEvent::GapFilled(range) => filled(&self.label, range),
+            UdpOnlyEvent::Gap(range) => return Some(Heard::Repair(gap(&self.label, range))),
+            UdpOnlyEvent::GapFilled(range) => return Some(Heard::Repair(filled(&self.label, range))),
             UdpOnlyEvent::Lost(range) => lost(&self.label, range),
             UdpOnlyEvent::HistoryLost(_) => history_lost(&self.label),
             UdpOnlyEvent::Silent => format!("nothing is heard from {}'s relay any more, waiting", self.label),

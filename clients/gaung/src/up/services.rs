@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gaung_net::SocketError;
+use gaung_net::{SocketError, interface::ChooseError};
 use service_kit::{bind::BindError, health_client::local_target, readiness::Readiness, supervise::Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ use super::addresses::Addresses;
 use crate::{
     cli::up::{LogKind, UpArgs},
     context::Context,
+    failure::Failure,
     output::say,
 };
 
@@ -213,6 +214,9 @@ fn explain(service: Service, error: anyhow::Error) -> anyhow::Error {
         }
         Err(error) => error,
     };
+    if error.chain().any(|cause| cause.is::<ChooseError>()) {
+        return Failure::usage(format!("{name}: {error:#}")).into();
+    }
     let is_of_port = |e: &&SocketError| matches!(e, SocketError::PortInUse(_) | SocketError::NotAllowed(_));
     let Some(udp) = error.chain().find_map(|cause| cause.downcast_ref::<SocketError>().filter(is_of_port)) else {
         return error.context(name);
@@ -263,5 +267,13 @@ mod tests {
         assert!(taken(Service::Hub, "text", io::ErrorKind::AddrNotAvailable).contains("--listen"));
         let udp = anyhow::Error::new(SocketError::PortInUse("127.0.0.1:7402".parse().unwrap())).context("x");
         assert!(format!("{:#}", explain(Service::Relay, udp)).contains("--relay-udp-port"));
+    }
+
+    #[test]
+    fn a_wrong_interface_is_wrong_usage() {
+        let wrong = anyhow::Error::new(ChooseError::Down("eth0".to_owned())).context("--iface");
+        let error = explain(Service::Relay, wrong);
+        assert_eq!(crate::failure::exit_code(&error), 2);
+        assert!(error.to_string().contains("--iface") && error.to_string().contains("eth0"), "{error}");
     }
 }
