@@ -5,6 +5,8 @@ mod hub;
 mod member;
 mod reading;
 mod sink;
+#[cfg(test)]
+mod test_doubles;
 
 use std::{
     net::SocketAddrV4,
@@ -16,7 +18,7 @@ use gaung_engine::{LanePolicy, ReceiverConfig};
 use gaung_net::{
     driver::{Driver, DriverHandle, DriverSockets, SocketUse},
     interface::Link,
-    multicast::DataSocket,
+    multicast::{DataSocket, GroupSocket},
 };
 use gaung_proto::{Content, GroupName, LogId, Seq, SeqRange, block::Message, net::Lane};
 use rand::Rng as _;
@@ -25,6 +27,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
 
 use self::{
     drive::{Command, Input, Members, NewEngine, OWN_SOCKET},
@@ -162,7 +165,7 @@ pub struct Listener {
     members: TaskTracker,
     stop: CancellationToken,
     /// Drives the engines for as long as the listener is.
-    _driver: DriverHandle<Command>,
+    driver: DriverHandle<Command>,
 }
 
 impl Listener {
@@ -201,7 +204,7 @@ pub(crate) async fn start(client: &Client, options: ListenOptions) -> Result<Lis
     let stop = CancellationToken::new();
     let (sink, events) = sink::channel(stop.clone());
     let members = TaskTracker::new();
-    let listener = Listener { events, members, stop, _driver: driver };
+    let listener = Listener { events, members, stop, driver };
     for (slot, name) in (0..).zip(&options.groups) {
         let door = Door { inner: &client.inner, sink: &sink, listener: &listener, slot };
         // Whoever stands inside already leaves when the listener is dropped.
@@ -220,46 +223,47 @@ struct Door<'a> {
 
 impl Door<'_> {
     async fn enter(&self, name: &GroupName, lane: LaneChoice, from: From) -> Result<(), ClientError> {
-        let joined = self.inner.join(&By::Name(name.clone()), Some(lane_name(lane))).await?;
+        let joined = self.inner.join(&By::Name(name.clone()), Some(&Lane::Tcp.to_string())).await?;
         match (lane, joined.group.private, joined.group.format) {
             (LaneChoice::Multicast, true, _) => Err(ClientError::Usage(format!(
                 "{name} is private and carried by TCP alone; leave --lane out or use --lane tcp"
             ))),
             (LaneChoice::Multicast, false, Format::Text) => self.by_text(joined).await,
-            (LaneChoice::Auto | LaneChoice::Tcp, _, Format::Text) | (LaneChoice::Auto | LaneChoice::Tcp, true, _) => {
-                self.by_hub(joined, from).await
-            }
-            (LaneChoice::Tcp, false, Format::Proto) => self.by_hub(joined, from).await,
+            (LaneChoice::Auto | LaneChoice::Tcp, _, Format::Text)
+            | (LaneChoice::Auto | LaneChoice::Tcp, true, Format::Proto)
+            | (LaneChoice::Tcp, false, Format::Proto) => self.by_hub(joined, from, Vec::new()).await,
             (LaneChoice::Auto | LaneChoice::Multicast, false, Format::Proto) => {
                 self.by_multicast(joined, lane, from).await
             }
         }
     }
 
-    async fn by_multicast(&self, joined: Joined, lane: LaneChoice, from: From) -> Result<(), ClientError> {
-        let iface = self.inner.settings.iface.as_deref();
-        let links = match interfaces::choose(iface) {
+    async fn by_multicast(&self, mut joined: Joined, lane: LaneChoice, from: From) -> Result<(), ClientError> {
+        let auto = lane == LaneChoice::Auto;
+        let links = match self.links(&joined) {
             Ok(links) => links,
-            Err(ClientError::Failed(_)) if lane == LaneChoice::Auto => return self.by_hub(joined, from).await,
+            Err(ClientError::Failed(why)) if auto => {
+                debug!(why, "no multicast here");
+                return self.by_hub(joined, from, Vec::new()).await;
+            }
             Err(error) => return Err(error),
         };
         let status = match log_status(&joined).await {
             Ok(status) => status,
-            Err(ClientError::Unreachable(_)) if lane == LaneChoice::Auto => return self.by_hub(joined, from).await,
+            Err(ClientError::Unreachable(_)) if auto => return self.by_hub(joined, from, links).await,
             Err(error) => return Err(error),
         };
-        let mut joined = joined;
         joined.group.log = status.log;
         let next = match from {
             From::Start => status.oldest.max(Seq::FIRST),
             From::Now => status.head.next(),
             From::Seq(seq) => seq.max(status.oldest).max(Seq::FIRST),
         };
-        let policy = if lane == LaneChoice::Auto { LanePolicy::Auto } else { LanePolicy::MulticastOnly };
+        let policy = if auto { LanePolicy::Auto } else { LanePolicy::MulticastOnly };
         let relay = relay_address(&joined).await;
         let engine = NewEngine::Proto(Box::new(self.config(&joined, next, relay, policy)));
-        let hear = Some((joined.group.addr.socket_addr(), links.clone()));
-        let member = self.member(joined, lane, relay, next, State::new(Lane::Multicast, links), engine, hear).await?;
+        let state = State::new(Lane::Multicast, links);
+        let member = self.member(joined, lane, relay, next, state, engine).await?;
         if next <= status.head {
             member.port.input(Input::Head { head: status.head }).await;
         }
@@ -267,34 +271,45 @@ impl Door<'_> {
         Ok(())
     }
 
-    async fn by_hub(&self, mut joined: Joined, from: From) -> Result<(), ClientError> {
-        let from = match from {
+    /// `links`: where to hear multicast all the same, to move there when it comes; none for groups that have none.
+    async fn by_hub(&self, mut joined: Joined, from: From, links: Vec<Link>) -> Result<(), ClientError> {
+        let wanted = match from {
             From::Start => Seq::FIRST,
             From::Now => Seq::ZERO,
             From::Seq(seq) => seq.max(Seq::FIRST),
         };
-        let session = hub::open(self.inner, &joined, from).await?;
+        let session = hub::open(self.inner, &joined, wanted).await?;
         joined.group.log = session.log;
-        let next = session.next;
-        let engine = NewEngine::Proto(Box::new(self.config(&joined, next, None, LanePolicy::TcpOnly)));
-        let state = State::new(Lane::Tcp, Vec::new());
-        let member = self.member(joined, LaneChoice::Tcp, None, next, state, engine, None).await?;
+        let next = session.next.max(wanted);
+        let (choice, policy) = match links.is_empty() {
+            true => (LaneChoice::Tcp, LanePolicy::TcpOnly),
+            false => (LaneChoice::Auto, LanePolicy::Auto),
+        };
+        let relay = if links.is_empty() { None } else { relay_address(&joined).await };
+        let engine = NewEngine::Proto(Box::new(self.config(&joined, next, relay, policy)));
+        let state = State::new(Lane::Tcp, links);
+        let member = self.member(joined, choice, relay, next, state, engine).await?;
         self.listener.members.spawn(member.run(Some(session)));
         Ok(())
     }
 
     /// A text group by multicast: no seq, no repair, nothing but what arrives.
     async fn by_text(&self, joined: Joined) -> Result<(), ClientError> {
-        let links = interfaces::choose(self.inner.settings.iface.as_deref())?;
-        let hear = Some((joined.group.addr.socket_addr(), links.clone()));
-        let state = State::new(Lane::Multicast, links);
-        let choice = LaneChoice::Multicast;
-        let member = self.member(joined, choice, None, Seq::ZERO, state, NewEngine::Text, hear).await?;
+        let state = State::new(Lane::Multicast, self.links(&joined)?);
+        let member = self.member(joined, LaneChoice::Multicast, None, Seq::ZERO, state, NewEngine::Text).await?;
         self.listener.members.spawn(member.run_ready());
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing, and there are three callers")]
+    /// Where to hear the group; that it can be joined there is tried, so that whoever asks learns at once.
+    fn links(&self, joined: &Joined) -> Result<Vec<Link>, ClientError> {
+        let links = interfaces::choose(self.inner.settings.iface.as_deref())?;
+        match GroupSocket::open(joined.group.addr.socket_addr(), &links) {
+            Ok(_) => Ok(links),
+            Err(error) => Err(ClientError::Failed(format!("cannot hear {}: {error}", joined.group.name))),
+        }
+    }
+
     async fn member(
         &self,
         joined: Joined,
@@ -303,9 +318,10 @@ impl Door<'_> {
         next: Seq,
         state: State,
         engine: NewEngine,
-        hear: Option<(SocketAddrV4, Vec<Link>)>,
     ) -> Result<Member, ClientError> {
-        let (out, inlet, port) = drive::connect(self.slot, self.listener._driver.sender());
+        let links = state.links();
+        let hear = (!links.is_empty()).then(|| (joined.group.addr.socket_addr(), links.to_vec()));
+        let (out, inlet, port) = drive::connect(self.slot, self.listener.driver.sender());
         if !port.command(Command::Add { slot: port.slot(), engine, hear, out }).await {
             return Err(ClientError::Failed("the receiving thread has ended".to_owned()));
         }
@@ -338,12 +354,5 @@ impl Door<'_> {
             history: true,
             rng_seed: rand::rng().random(),
         }
-    }
-}
-
-const fn lane_name(lane: LaneChoice) -> &'static str {
-    match lane {
-        LaneChoice::Auto | LaneChoice::Multicast => "multicast",
-        LaneChoice::Tcp => "tcp",
     }
 }

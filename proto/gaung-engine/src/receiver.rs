@@ -3,11 +3,13 @@
 
 mod backoff;
 mod broadcast;
+mod data;
 mod gaps;
 mod lane;
 mod reassembly;
 mod reception;
 mod report;
+mod types;
 mod window;
 
 use std::{
@@ -16,11 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use gaung_proto::{
-    DecodeError, DeviceId, GroupId, GroupTag, LogId, SenderId, Seq, SeqRange,
-    block::{Block, Message},
-    body::{Data, Heartbeat, Ncf, Probe},
+    DecodeError, GroupTag, LogId, Seq, SeqRange,
+    body::{Heartbeat, Ncf, Probe},
     datagram::{Header, PacketType, flags},
     net::Lane,
     run::Run,
@@ -31,113 +31,17 @@ pub use self::{
     broadcast::{BroadcastHeard, BroadcastReceiver},
     gaps::MAX_NAK_GAP,
     lane::{LanePolicy, LaneTrouble},
+    types::{HistoryEnd, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats, Via},
 };
 use self::{
     gaps::{Announced, Gaps},
     lane::{LaneHealth, LaneMove},
-    reassembly::{Inserted, Reassembly},
+    reassembly::Reassembly,
     reception::Reception,
     report::Reporter,
     window::{Held, MAX_HELD_BYTES, PLACES, Window},
 };
 use crate::transmit::Transmit;
-
-/// What a receiver is for.
-#[derive(Debug, Clone)]
-pub struct ReceiverConfig {
-    /// The group.
-    pub group: GroupId,
-    /// Its log.
-    pub log: LogId,
-    /// What its datagrams are marked with.
-    pub tag: GroupTag,
-    /// The first message to deliver.
-    pub next: Seq,
-    /// This process.
-    pub sender: SenderId,
-    /// Its device.
-    pub device: DeviceId,
-    /// Where the relay takes NAK, STATUS and PROBE; without it nothing is sent.
-    pub relay: Option<SocketAddrV4>,
-    /// Which lane may be used.
-    pub policy: LanePolicy,
-    /// Whether the log can be read. Without it, what repair cannot bring back is lost.
-    pub history: bool,
-    /// Of the random waits.
-    pub rng_seed: u64,
-}
-
-/// On which socket a datagram came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Via {
-    /// The one that joined the group.
-    Group,
-    /// The member's own: answers and repairs.
-    Unicast,
-}
-
-/// What a member's program has to know or do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReceiverEvent {
-    /// The next message.
-    Message {
-        /// With its place.
-        message: Message,
-        /// How it came; a repaired one came by multicast.
-        lane: Lane,
-    },
-    /// Messages are missing and have been asked for.
-    Gap(SeqRange),
-    /// They have been delivered.
-    GapFilled(SeqRange),
-    /// They cannot be had, and were skipped.
-    Lost(SeqRange),
-    /// Read these from the log, hand over its runs, then call [`MemberReceiver::handle_history`]. The end of the range
-    /// is what datagrams claimed: the log may end before.
-    NeedHistory(SeqRange),
-    /// Multicast is heard: at the start, or again.
-    LaneUp,
-    /// Multicast is not good enough.
-    LaneDown(LaneTrouble),
-    /// The group has another log or another address now: ask the registry.
-    Stale,
-}
-
-/// How reading the log ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HistoryEnd {
-    /// Everything asked for that the log has was handed over; it ended at `head` when it was read.
-    Reached {
-        /// Last seq of the log, or the end of the range asked for.
-        head: Seq,
-    },
-    /// The log could not be read; it is asked for again.
-    Failed,
-}
-
-/// A run of another group or log than the receiver's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the run is of another group or log")]
-pub struct OtherLog;
-
-/// Counts since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReceiverStats {
-    /// DATA taken.
-    pub data: u64,
-    /// DATA whose messages were all there already.
-    pub duplicates: u64,
-    /// DATA that had no place: the reader is slow, or the seq is far ahead.
-    pub refused: u64,
-    /// NAKs sent.
-    pub naks: u64,
-    /// NCFs heeded.
-    pub ncfs: u64,
-    /// Times that the log was asked for.
-    pub history: u64,
-    /// Datagrams of other groups, logs or types.
-    pub ignored: u64,
-}
 
 /// The shortest wait for datagrams that overtook each other.
 const MIN_REORDER: Duration = Duration::from_micros(500);
@@ -411,78 +315,6 @@ impl MemberReceiver {
         self.reception.loss_percent()
     }
 
-    fn handle_data(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
-        let repair = header.has(flags::REPAIR);
-        let data = Data::decode(body, repair)?;
-        self.stats.data += 1;
-        if !repair && via == Via::Group {
-            self.reception.handle_data(now, header.epoch, header.pkt);
-        }
-        if via == Via::Group {
-            self.heard(now, header);
-        }
-        let fresh = if header.fragment.is_whole() {
-            let block = Bytes::copy_from_slice(data.bytes);
-            self.hold_block(now, header.seq, &block)?
-        } else {
-            self.handle_fragment(now, header, data.bytes)?
-        };
-        if fresh && repair {
-            self.reception.handle_repair();
-        }
-        self.stats.duplicates += u64::from(!fresh);
-        Ok(())
-    }
-
-    /// Gives whether anything was new.
-    fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes) -> Result<bool, DecodeError> {
-        let block = Block::parse(bytes)?;
-        let last = first.plus(u64::from(block.count()) - 1);
-        let mut fresh = false;
-        for (seq, message) in (first.0..).map(Seq).zip(block.messages()) {
-            if seq.0 >= self.window.first().0.saturating_add(PLACES)
-                || (self.window.held_bytes() >= MAX_HELD_BYTES && seq != self.window.first())
-            {
-                self.refuse(seq);
-                break;
-            }
-            fresh |= self.hold(now, message.to_message(seq, bytes), Lane::Multicast);
-        }
-        self.gaps.handle_sent(last);
-        self.claim(now, last);
-        Ok(fresh)
-    }
-
-    fn handle_fragment(&mut self, now: Instant, header: &Header, bytes: &[u8]) -> Result<bool, DecodeError> {
-        let seq = header.seq;
-        if seq < self.window.first() || self.window.is_held(seq) {
-            return Ok(false);
-        }
-        if seq.0 >= self.window.first().0.saturating_add(PLACES) || self.window.held_bytes() >= MAX_HELD_BYTES {
-            self.refuse(seq);
-            self.claim(now, seq);
-            return Ok(false);
-        }
-        self.claim(now, seq);
-        if header.fragment.index + 1 == header.fragment.count {
-            self.gaps.handle_sent(seq);
-        }
-        match self.reassembly.insert(seq, header.fragment, bytes) {
-            Inserted::Stored => {
-                let due = now + self.reorder_wait();
-                self.gaps.handle_progress(now, due, seq, &mut self.window);
-                Ok(true)
-            }
-            Inserted::Duplicate => Ok(false),
-            Inserted::Refused => {
-                self.stats.refused += 1;
-                Ok(false)
-            }
-            Inserted::Whole(block) if Block::parse(&block)?.count() == 1 => self.hold_block(now, seq, &block),
-            Inserted::Whole(_) => Err(DecodeError::Field("message count")),
-        }
-    }
-
     fn handle_heartbeat(&mut self, now: Instant, header: &Header, heartbeat: &Heartbeat) -> Result<(), DecodeError> {
         if heartbeat.group != self.config.group || heartbeat.log != self.config.log {
             self.stats.ignored += 1;
@@ -544,20 +376,6 @@ impl MemberReceiver {
         }
     }
 
-    /// Gives whether it was new.
-    fn hold(&mut self, now: Instant, message: Message, lane: Lane) -> bool {
-        let seq = message.seq;
-        if seq < self.window.first() {
-            return false;
-        }
-        if self.window.end() < seq {
-            let wait = self.gap_wait();
-            self.gaps.extend(now, wait, seq, &mut self.window);
-        }
-        self.reassembly.forget(seq);
-        self.window.hold(Held { message, lane, arrived: now })
-    }
-
     /// The log may reach to `head`; nothing is believed beyond making room for it.
     fn claim(&mut self, now: Instant, head: Seq) {
         self.gaps.claim(head);
@@ -565,14 +383,6 @@ impl MemberReceiver {
         if self.window.end() < end {
             let wait = self.gap_wait();
             self.gaps.extend(now, wait, end, &mut self.window);
-        }
-    }
-
-    /// No place for `seq`. If that is because nobody takes messages, repair would not help: it comes from the log.
-    fn refuse(&mut self, seq: Seq) {
-        self.stats.refused += 1;
-        if self.window.is_held(self.window.first()) {
-            self.gaps.handle_overrun(seq);
         }
     }
 

@@ -375,3 +375,6 @@ impl Slot {
 const fn socket_of(slot: u32) -> SocketId {
     SocketId(slot + 1)
 }
+
+#[cfg(test)]
+mod tests;

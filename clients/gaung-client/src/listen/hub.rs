@@ -305,3 +305,6 @@ async fn subscribed(reader: &mut FrameReader<OwnedReadHalf>, group: GroupId) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

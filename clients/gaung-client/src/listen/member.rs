@@ -101,6 +101,11 @@ impl State {
             links,
         }
     }
+
+    /// Where multicast is heard; none if it is not.
+    pub(super) fn links(&self) -> &[Link] {
+        &self.links
+    }
 }
 
 impl Member {
@@ -379,7 +384,9 @@ async fn keep_present(
     mut lane: watch::Receiver<Lane>,
     notes: mpsc::Sender<Note>,
 ) {
-    let (id, mut wait) = (place.borrow().group.id, place.borrow().lease / 3);
+    let id = place.borrow().group.id;
+    // At the door it was not known yet which lane it would be.
+    let mut wait = if *lane.borrow_and_update() == Lane::Tcp { place.borrow().lease / 3 } else { Duration::ZERO };
     loop {
         tokio::select! {
             () = sleep(wait) => {}

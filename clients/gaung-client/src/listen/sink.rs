@@ -57,3 +57,41 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::listen::test_doubles::{group, message};
+
+    fn event(len: usize) -> Event {
+        let (message, content) = message(1, Bytes::from(vec![0; len]));
+        Event::Message { group: group(), message, content, lane: gaung_proto::net::Lane::Tcp }
+    }
+
+    #[tokio::test]
+    async fn unread_bytes_are_bounded_and_a_single_message_always_passes() {
+        let (sink, mut events) = channel(CancellationToken::new());
+        assert!(sink.send(event(BYTES + 1)).await);
+        let mut waiting = Box::pin(sink.send(event(1)));
+        assert!(timeout(Duration::from_millis(50), &mut waiting).await.is_err());
+        drop(events.recv().await.unwrap());
+        assert!(timeout(Duration::from_secs(5), waiting).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_let_go_when_the_listener_stops() {
+        let stop = CancellationToken::new();
+        let (sink, _events) = channel(stop.clone());
+        assert!(sink.send(event(BYTES)).await);
+        let waiting = sink.send(event(1));
+        stop.cancel();
+        assert!(!timeout(Duration::from_secs(5), waiting).await.unwrap());
+    }
+}

@@ -1,0 +1,127 @@
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use gaung_engine::ReceiverEvent;
+use gaung_net::driver::{Driver, DriverSockets};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::listen::{
+    drive::{self, Command, FromEngine, Inlet, Members, NewEngine},
+    test_doubles::{LOG, config, group, inner, joined, run as messages},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The hub's side of one session, after its greeting.
+struct Double {
+    _reader: FrameReader<OwnedReadHalf>,
+    stream: OwnedWriteHalf,
+    subscribe: pb::Subscribe,
+}
+
+impl Double {
+    async fn accept(listener: &TcpListener) -> Self {
+        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        let (reader, stream) = stream.into_split();
+        let mut reader = FrameReader::new(reader, Accept::Control);
+        let mut frames = Vec::new();
+        while frames.len() < 2 {
+            let Item::Control(bytes) = timeout(PATIENCE, reader.next()).await.unwrap().unwrap().unwrap() else {
+                panic!()
+            };
+            frames.push(pb::ClientFrame::decode(bytes).unwrap().frame.unwrap());
+        }
+        let pb::client_frame::Frame::Subscribe(subscribe) = frames.pop().unwrap() else { panic!("{frames:?}") };
+        assert!(matches!(frames[0], pb::client_frame::Frame::Hello(pb::Hello { version: 1, .. })));
+        let mut double = Self { _reader: reader, stream, subscribe };
+        double.tell(pb::server_frame::Frame::Welcome(pb::Welcome::default())).await;
+        double
+    }
+
+    async fn subscribed(&mut self, log: LogId, next_seq: u64, head_seq: u64) {
+        self.tell(pb::server_frame::Frame::Subscribed(pb::Subscribed {
+            group_id: group().id.into(),
+            name: "lab".to_owned(),
+            log_id: log.0,
+            next_seq,
+            head_seq,
+            history_lost: false,
+        }))
+        .await;
+    }
+
+    async fn tell(&mut self, frame: pb::server_frame::Frame) {
+        self.write(encode_control(&pb::ServerFrame { frame: Some(frame) })).await;
+    }
+
+    async fn write(&mut self, bytes: Bytes) {
+        timeout(PATIENCE, self.stream.write_all(&bytes)).await.unwrap().unwrap();
+    }
+}
+
+async fn next(inlet: &mut Inlet) -> (u64, Lane) {
+    let heard = timeout(PATIENCE, inlet.next()).await.unwrap();
+    let Some(FromEngine::Event(ReceiverEvent::Message { message, lane })) = heard else { panic!("{heard:?}") };
+    (message.seq.0, lane)
+}
+
+#[tokio::test]
+async fn a_lost_session_goes_on_where_the_listener_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let driver = Driver::spawn("test", DriverSockets::new(), Members::default()).unwrap();
+    let (out, mut inlet, port) = drive::connect(0, driver.sender());
+    port.command(Command::Add { slot: 0, engine: NewEngine::Proto(config()), hear: None, out }).await;
+    let (notes, mut noted) = mpsc::channel(16);
+    let (_place, places) = watch::channel(joined(listener.local_addr().unwrap().port()));
+    let cursor = Arc::new(AtomicU64::new(1));
+    let task = tokio::spawn(run(None, inner(dir.path()), places, Arc::clone(&cursor), port, notes));
+
+    let mut hub = Double::accept(&listener).await;
+    assert_eq!((hub.subscribe.from_seq, hub.subscribe.log_id), (1, LOG.0));
+    hub.subscribed(LOG, 1, 2).await;
+    hub.write(messages(LOG, 1, 2, 10).as_bytes().clone()).await;
+    hub.write(messages(LOG, 3, 1, 10).as_bytes().clone()).await;
+    assert_eq!(next(&mut inlet).await, (1, Lane::History));
+    assert_eq!(next(&mut inlet).await, (2, Lane::History));
+    assert_eq!(next(&mut inlet).await, (3, Lane::Tcp));
+    assert!(matches!(noted.recv().await, Some(Note::Hub(HubNote::Up { log: LOG }))));
+    cursor.store(3, Ordering::Relaxed);
+    drop(hub);
+    assert!(matches!(noted.recv().await, Some(Note::Hub(HubNote::Down { .. }))));
+
+    let mut hub = Double::accept(&listener).await;
+    assert_eq!(hub.subscribe.from_seq, 3, "what the listener was not given is asked for again");
+    hub.subscribed(LOG, 3, 5).await;
+    hub.write(messages(LOG, 3, 3, 10).as_bytes().clone()).await;
+    assert_eq!(next(&mut inlet).await, (4, Lane::History));
+    assert_eq!(next(&mut inlet).await, (5, Lane::History));
+
+    let gap = pb::Gap { group_id: group().id.into(), first_seq: 6, last_seq: 9 };
+    hub.tell(pb::server_frame::Frame::Gap(gap)).await;
+    hub.write(messages(LOG, 10, 1, 10).as_bytes().clone()).await;
+    let lost = timeout(PATIENCE, inlet.next()).await.unwrap();
+    let Some(FromEngine::Event(ReceiverEvent::Lost(range))) = lost else { panic!("{lost:?}") };
+    assert_eq!((range.first, range.last), (Seq(6), Seq(9)));
+    assert_eq!(next(&mut inlet).await, (10, Lane::Tcp));
+    task.abort();
+}
+
+#[tokio::test]
+async fn what_the_hub_refuses_is_told_in_its_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = joined(listener.local_addr().unwrap().port());
+    let inner = inner(dir.path());
+    let refusing = async {
+        let mut hub = Double::accept(&listener).await;
+        let error = pb::Error { tag: 0, code: 7, message: "no ticket".to_owned(), group_id: group().id.into() };
+        hub.tell(pb::server_frame::Frame::Error(error)).await;
+    };
+    let (opened, ()) = tokio::join!(open(&inner, &place, Seq::FIRST), refusing);
+    assert!(matches!(opened, Err(ClientError::NotAllowed(ref why)) if why == "no ticket"), "{opened:?}");
+    drop(listener);
+    let opened = open(&inner, &place, Seq::FIRST).await;
+    assert!(matches!(opened, Err(ClientError::Unreachable(_))), "{opened:?}");
+}

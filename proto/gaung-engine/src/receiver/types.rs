@@ -1,0 +1,104 @@
+//! What goes into a receiver and comes out of it.
+
+use std::net::SocketAddrV4;
+
+use gaung_proto::{DeviceId, GroupId, GroupTag, LogId, SenderId, Seq, SeqRange, block::Message, net::Lane};
+
+use super::lane::{LanePolicy, LaneTrouble};
+
+/// What a receiver is for.
+#[derive(Debug, Clone)]
+pub struct ReceiverConfig {
+    /// The group.
+    pub group: GroupId,
+    /// Its log.
+    pub log: LogId,
+    /// What its datagrams are marked with.
+    pub tag: GroupTag,
+    /// The first message to deliver.
+    pub next: Seq,
+    /// This process.
+    pub sender: SenderId,
+    /// Its device.
+    pub device: DeviceId,
+    /// Where the relay takes NAK, STATUS and PROBE; without it nothing is sent.
+    pub relay: Option<SocketAddrV4>,
+    /// Which lane may be used.
+    pub policy: LanePolicy,
+    /// Whether the log can be read. Without it, what repair cannot bring back is lost.
+    pub history: bool,
+    /// Of the random waits.
+    pub rng_seed: u64,
+}
+
+/// On which socket a datagram came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The one that joined the group.
+    Group,
+    /// The member's own: answers and repairs.
+    Unicast,
+}
+
+/// What a member's program has to know or do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverEvent {
+    /// The next message.
+    Message {
+        /// With its place.
+        message: Message,
+        /// How it came; a repaired one came by multicast.
+        lane: Lane,
+    },
+    /// Messages are missing and have been asked for.
+    Gap(SeqRange),
+    /// They have been delivered.
+    GapFilled(SeqRange),
+    /// They cannot be had, and were skipped.
+    Lost(SeqRange),
+    /// Read these from the log, hand over its runs, then call [`MemberReceiver::handle_history`]. The end of the range
+    /// is what datagrams claimed: the log may end before.
+    NeedHistory(SeqRange),
+    /// Multicast is heard: at the start, or again.
+    LaneUp,
+    /// Multicast is not good enough.
+    LaneDown(LaneTrouble),
+    /// The group has another log or another address now: ask the registry.
+    Stale,
+}
+
+/// How reading the log ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryEnd {
+    /// Everything asked for that the log has was handed over; it ended at `head` when it was read.
+    Reached {
+        /// Last seq of the log, or the end of the range asked for.
+        head: Seq,
+    },
+    /// The log could not be read; it is asked for again.
+    Failed,
+}
+
+/// A run of another group or log than the receiver's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the run is of another group or log")]
+pub struct OtherLog;
+
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReceiverStats {
+    /// DATA taken.
+    pub data: u64,
+    /// DATA whose messages were all there already.
+    pub duplicates: u64,
+    /// DATA that had no place: the reader is slow, or the seq is far ahead.
+    pub refused: u64,
+    /// NAKs sent.
+    pub naks: u64,
+    /// NCFs heeded.
+    pub ncfs: u64,
+    /// Times that the log was asked for.
+    pub history: u64,
+    /// Datagrams of other groups, logs or types.
+    pub ignored: u64,
+}
