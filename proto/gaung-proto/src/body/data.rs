@@ -1,0 +1,124 @@
+//! What carries messages: DATA, BROADCAST, and the parity of DATA.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::{
+    id::{Pkt, SenderId},
+    limits::MAX_DATA_BODY,
+    wire::{DecodeError, Reader},
+};
+
+/// DATA. Its header's fragment tells whether `bytes` are a whole [`Block`] or a part of one.
+///
+/// `[original pkt u32, only with the REPAIR flag] | block or fragment of one, 1 to 1256 B`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// The pkt of the first sending, for a repair.
+    pub original: Option<Pkt>,
+    /// A block, or a fragment of one with a single message.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Data<'a> {
+    /// `repair`: the header's flag.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is empty or over [`MAX_DATA_BODY`].
+    pub fn decode(body: &'a [u8], repair: bool) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let original = if repair { Some(Pkt(reader.u32()?)) } else { None };
+        let bytes = reader.rest();
+        match bytes.len() {
+            0 => Err(DecodeError::Truncated),
+            1..=MAX_DATA_BODY => Ok(Self { original, bytes }),
+            _ => Err(DecodeError::TooLong { limit: MAX_DATA_BODY }),
+        }
+    }
+
+    /// Writes the body.
+    pub fn write(&self, out: &mut BytesMut) {
+        if let Some(original) = self.original {
+            out.put_u32(original.0);
+        }
+        out.put_slice(self.bytes);
+    }
+}
+
+/// BROADCAST. `sender_id 16 (the hub's) | block or fragment of one, 1 to 1256 B`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broadcast<'a> {
+    /// The hub that sends.
+    pub sender: SenderId,
+    /// As in [`Data`].
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Broadcast<'a> {
+    /// # Errors
+    /// [`DecodeError`] if it is empty or too long.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let sender = SenderId(reader.array()?);
+        let Data { bytes, .. } = Data::decode(reader.rest(), false)?;
+        Ok(Self { sender, bytes })
+    }
+
+    /// Writes the body.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.put_slice(self.sender.as_bytes());
+        out.put_slice(self.bytes);
+    }
+}
+
+/// PARITY: one shard over the `k` first-sent DATA datagrams from `first_pkt` on (Reed–Solomon, `r` shards a block).
+///
+/// `first_pkt u32 | k u8 | r u8 | index u8 | reserved u8 = 0 | shard, 16 to 1272 B and even`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parity<'a> {
+    /// Pkt of the block's first datagram; at least 1.
+    pub first_pkt: Pkt,
+    /// Datagrams of the block, 1 to [`Parity::MAX_BLOCK`].
+    pub k: u8,
+    /// Parity shards made for the block; `k + r` is at most 255.
+    pub r: u8,
+    /// Which of them, below `r`.
+    pub index: u8,
+    /// The shard; what it is computed over is drawn in `WIRE.md`.
+    pub shard: &'a [u8],
+}
+
+impl<'a> Parity<'a> {
+    /// Most datagrams of one block.
+    pub const MAX_BLOCK: u8 = 64;
+    /// Bytes of a lost datagram's fields at the front of each shard.
+    pub const SHARD_FIELDS: usize = 16;
+
+    /// # Errors
+    /// [`DecodeError`] if any field is wrong.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let first_pkt = Pkt(reader.u32()?);
+        let [k, r, index, reserved] = reader.array()?;
+        let shard = reader.rest();
+        if first_pkt.0 == 0 || first_pkt >= Pkt::FIRST_OTHER {
+            return Err(DecodeError::Field("first pkt"));
+        }
+        if k == 0 || k > Self::MAX_BLOCK || k.checked_add(r).is_none() || index >= r || reserved != 0 {
+            return Err(DecodeError::Field("block"));
+        }
+        if shard.len() > Self::SHARD_FIELDS + MAX_DATA_BODY {
+            return Err(DecodeError::TooLong { limit: Self::SHARD_FIELDS + MAX_DATA_BODY });
+        }
+        if shard.len() < Self::SHARD_FIELDS || !shard.len().is_multiple_of(2) {
+            return Err(DecodeError::Field("shard length"));
+        }
+        Ok(Self { first_pkt, k, r, index, shard })
+    }
+
+    /// Writes the body.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.put_u32(self.first_pkt.0);
+        out.put_slice(&[self.k, self.r, self.index, 0]);
+        out.put_slice(self.shard);
+    }
+}

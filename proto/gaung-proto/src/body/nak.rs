@@ -1,0 +1,118 @@
+//! What is missing, and what is about to be repaired.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::{
+    body::Cookie,
+    id::{SenderId, Seq},
+    limits::MAX_NAK_RANGES,
+    wire::{DecodeError, Reader},
+};
+
+/// Missing parts of the log: fragments `first_fragment..=last_fragment` of `first_seq` when both seqs are one, else whole messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NakRange {
+    /// First message.
+    pub first_seq: Seq,
+    /// Last message; `first_seq <= last_seq`.
+    pub last_seq: Seq,
+    /// First fragment; 0 for whole messages.
+    pub first_fragment: u16,
+    /// Last fragment; [`u16::MAX`] for whole messages.
+    pub last_fragment: u16,
+}
+
+impl NakRange {
+    /// Whole messages.
+    #[must_use]
+    pub const fn messages(first_seq: Seq, last_seq: Seq) -> Self {
+        Self { first_seq, last_seq, first_fragment: 0, last_fragment: u16::MAX }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let range = Self {
+            first_seq: Seq(reader.u64()?),
+            last_seq: Seq(reader.u64()?),
+            first_fragment: reader.u16()?,
+            last_fragment: reader.u16()?,
+        };
+        let whole = range.first_fragment == 0 && range.last_fragment == u16::MAX;
+        let ordered = range.first_seq <= range.last_seq && range.first_fragment <= range.last_fragment;
+        if range.first_seq == Seq::ZERO || !ordered || !(whole || range.first_seq == range.last_seq) {
+            return Err(DecodeError::Field("range"));
+        }
+        Ok(range)
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u64(self.first_seq.0);
+        out.put_u64(self.last_seq.0);
+        out.put_u16(self.first_fragment);
+        out.put_u16(self.last_fragment);
+    }
+}
+
+fn read_ranges(mut reader: Reader<'_>) -> Result<Vec<NakRange>, DecodeError> {
+    let count = usize::from(reader.u16()?);
+    if count == 0 || count > MAX_NAK_RANGES {
+        return Err(DecodeError::Field("range count"));
+    }
+    let ranges = (0..count).map(|_| NakRange::read(&mut reader)).collect::<Result<_, _>>()?;
+    reader.end()?;
+    Ok(ranges)
+}
+
+fn write_ranges(ranges: &[NakRange], out: &mut BytesMut) {
+    assert!(ranges.len() <= MAX_NAK_RANGES, "senders ask for at most this many at once");
+    out.put_u16(ranges.len() as u16);
+    ranges.iter().for_each(|range| range.write(out));
+}
+
+/// NAK. `sender_id 16 | cookie u64 | count u16 | count × (first_seq u64 | last_seq u64 | first_fragment u16 | last_fragment u16)`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nak {
+    /// Who asks.
+    pub sender: SenderId,
+    /// Proof of address; repairs are unicast only with it.
+    pub cookie: Cookie,
+    /// 1 to [`MAX_NAK_RANGES`].
+    pub ranges: Vec<NakRange>,
+}
+
+impl Nak {
+    /// # Errors
+    /// [`DecodeError`] if any field is wrong.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let sender = SenderId(reader.array()?);
+        let cookie = Cookie(reader.u64()?);
+        Ok(Self { sender, cookie, ranges: read_ranges(reader)? })
+    }
+
+    /// Writes the body.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.put_slice(self.sender.as_bytes());
+        out.put_u64(self.cookie.0);
+        write_ranges(&self.ranges, out);
+    }
+}
+
+/// NCF. `count u16 | ranges` as in a NAK.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ncf {
+    /// 1 to [`MAX_NAK_RANGES`].
+    pub ranges: Vec<NakRange>,
+}
+
+impl Ncf {
+    /// # Errors
+    /// [`DecodeError`] if any field is wrong.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self { ranges: read_ranges(Reader::new(body))? })
+    }
+
+    /// Writes the body.
+    pub fn write(&self, out: &mut BytesMut) {
+        write_ranges(&self.ranges, out);
+    }
+}
