@@ -20,7 +20,7 @@ use gaung_proto::{
     pb::relay::relay_service_client::RelayServiceClient,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -84,6 +84,7 @@ pub(super) struct State {
     /// Why the lane changes, until the new one stands.
     moving: Option<String>,
     hinted: Option<tokio::time::Instant>,
+    hints: Arc<Notify>,
     links: Vec<Link>,
 }
 
@@ -98,6 +99,7 @@ impl State {
             away: false,
             moving: None,
             hinted: None,
+            hints: Arc::default(),
             links,
         }
     }
@@ -111,20 +113,25 @@ impl State {
 impl Member {
     /// Runs until the listener stops or the group is gone, then leaves. `session`: open already, for the TCP lane.
     pub(super) async fn run(mut self, session: Option<Session>) {
-        let presence = keep_present(
-            Arc::clone(&self.inner),
-            self.joined.subscribe(),
-            self.state.lane.subscribe(),
-            self.state.notes.0.clone(),
-        );
-        self.state.tasks.spawn(presence);
+        let ended = self.stop.child_token();
+        let presence = Presence {
+            inner: Arc::clone(&self.inner),
+            place: self.joined.subscribe(),
+            lane: self.state.lane.subscribe(),
+            hints: Arc::clone(&self.state.hints),
+            notes: self.state.notes.0.clone(),
+            ended: ended.clone(),
+        };
+        let presence = tokio::spawn(presence.keep());
         if session.is_some() {
             self.start_hub(session);
         }
         while self.turn().await.is_continue() {}
         self.state.tasks.abort_all();
         self.port.remove();
-        let _ = timeout(LEAVING, self.inner.leave(self.group.id, true)).await;
+        ended.cancel();
+        // A panic there has been told by the runtime.
+        let _ = presence.await;
     }
 
     /// The same for a group that is ready at once.
@@ -336,13 +343,7 @@ impl Member {
             return;
         }
         self.state.hinted = Some(now);
-        let (inner, id, notes) = (Arc::clone(&self.inner), self.group.id, self.state.notes.0.clone());
-        let lane = self.state.lane.borrow().to_string();
-        self.state.tasks.spawn(async move {
-            let joined = inner.join(&By::Id(id), Some(&lane)).await;
-            // Nobody asks any more once the listener has stopped.
-            let _ = notes.send(Note::Joined(joined.map(Box::new))).await;
-        });
+        self.state.hints.notify_one();
     }
 
     async fn say_ready(&mut self, lane: Lane) -> ControlFlow<()> {
@@ -377,27 +378,45 @@ impl Member {
     }
 }
 
-/// Renews presence and ticket at a third of the lease, and at once when the lane changes.
-async fn keep_present(
+/// Speaks to the registry for one group, one call at a time, so that leaving comes last.
+struct Presence {
     inner: Arc<Inner>,
     place: watch::Receiver<Joined>,
-    mut lane: watch::Receiver<Lane>,
+    lane: watch::Receiver<Lane>,
+    hints: Arc<Notify>,
     notes: mpsc::Sender<Note>,
-) {
-    let id = place.borrow().group.id;
-    // At the door it was not known yet which lane it would be.
-    let mut wait = if *lane.borrow_and_update() == Lane::Tcp { place.borrow().lease / 3 } else { Duration::ZERO };
-    loop {
-        tokio::select! {
-            () = sleep(wait) => {}
-            changed = lane.changed() => if changed.is_err() { return },
+    ended: CancellationToken,
+}
+
+impl Presence {
+    /// Renews presence and ticket at a third of the lease, and at once when the lane changes or a hint comes; leaves at
+    /// the end.
+    async fn keep(mut self) {
+        let id = self.place.borrow().group.id;
+        let mut wait = match *self.lane.borrow_and_update() {
+            // What was said at the door, before it was known which lane it would be.
+            Lane::Tcp => self.place.borrow().lease / 3,
+            Lane::Multicast | Lane::Broadcast | Lane::History => Duration::ZERO,
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = self.ended.cancelled() => break,
+                () = self.hints.notified() => {}
+                () = sleep(wait) => {}
+                Ok(()) = self.lane.changed() => {}
+            }
+            let name = self.lane.borrow_and_update().to_string();
+            let joined = self.inner.join(&By::Id(id), Some(&name)).await;
+            wait = joined.as_ref().map_or(REGISTRY_RETRY, |joined| joined.lease / 3);
+            tokio::select! {
+                biased;
+                () = self.ended.cancelled() => break,
+                sent = self.notes.send(Note::Joined(joined.map(Box::new))) => if sent.is_err() { break },
+            }
         }
-        let name = lane.borrow_and_update().to_string();
-        let joined = inner.join(&By::Id(id), Some(&name)).await;
-        wait = joined.as_ref().map_or(REGISTRY_RETRY, |joined| joined.lease / 3);
-        if notes.send(Note::Joined(joined.map(Box::new))).await.is_err() {
-            return;
-        }
+        // A registry that does not answer forgets by itself when the lease ends.
+        let _ = timeout(LEAVING, self.inner.leave(id, true)).await;
     }
 }
 
