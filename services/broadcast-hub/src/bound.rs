@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     num::NonZero,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize},
@@ -138,7 +139,12 @@ impl Bound {
     ///
     /// # Errors
     /// If a part of the hub fails for good.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, stop: CancellationToken) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
+        // Boxed so that this crate compiles what it runs, and not every program that runs it.
+        Box::pin(self.run_until(stop))
+    }
+
+    async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, grpc, framed, text, metrics, broadcast, id, readiness, addresses } = self;
         let (to_broadcast, runs) = match &broadcast {
             Some(_) => {

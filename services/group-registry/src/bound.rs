@@ -1,6 +1,6 @@
 //! Start, run and stop: everything is bound before anything is said to be ready.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use gaung_log::{MemoryKv, RedbKv, kv::Kv};
@@ -114,7 +114,12 @@ impl Bound {
     ///
     /// # Errors
     /// If a part of the registry fails.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, stop: CancellationToken) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
+        // Boxed so that this crate compiles what it runs, and not every program that runs it.
+        Box::pin(self.run_until(stop))
+    }
+
+    async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, registry, links, grpc, metrics_listener, responder, readiness, metrics } = self;
         let figures = Figures::new(&metrics);
         let standby = Arc::new(Standby::new(Arc::clone(&registry), links, config.quiet_time));

@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, SocketAddrV4},
     num::NonZeroUsize,
+    pin::Pin,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -170,7 +171,12 @@ impl Bound {
     ///
     /// # Errors
     /// If a part that is needed ends early.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, stop: CancellationToken) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
+        // Boxed so that this crate compiles what it runs, and not every program that runs it.
+        Box::pin(self.run_until(stop))
+    }
+
+    async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
         let figures = Figures::new(&self.metrics);
         let threads = Threads::start(&self, &figures)?;
         let outcome = self.serve(&threads, figures, stop).await;
@@ -329,7 +335,7 @@ impl Threads {
     }
 }
 
-fn boxed(future: impl Future<Output = ()> + Send + 'static) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+fn boxed(future: impl Future<Output = ()> + Send + 'static) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(future)
 }
 
