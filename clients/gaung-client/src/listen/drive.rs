@@ -205,7 +205,9 @@ impl Drive for Members {
                     let (group, links) = (*group, links.clone());
                     self.changes.push_back(SocketChange::OpenGroup { id: socket_of(slot), group, links });
                 }
-                if let Some(slot) = self.slots.get_mut(&slot) {
+                if let Some(slot) = self.slots.get_mut(&slot)
+                    && matches!(slot.engine, Engine::Proto(_))
+                {
                     slot.inputs.push_back(input);
                     slot.pump(now);
                 }
@@ -308,36 +310,37 @@ impl Slot {
         }
     }
 
-    /// Moves inputs in and events out as far as there is room.
+    /// Moves inputs in and events out as far as there is room. Events that went out can make room for a run.
     fn pump(&mut self, now: Instant) {
         loop {
-            let took = self.take_inputs(now);
-            if !self.give_events() || !took {
+            self.take_inputs(now);
+            if !self.give_events() || !self.can_take_input() {
                 return;
             }
         }
     }
 
-    /// True if an input was taken.
-    fn take_inputs(&mut self, now: Instant) -> bool {
-        let Engine::Proto(receiver) = &mut self.engine else {
-            self.inputs.clear();
-            return false;
-        };
-        let mut took = false;
-        while let Some(input) = self.inputs.front() {
-            if matches!(input, Input::Run { .. }) && !receiver.can_take_run() {
-                break;
-            }
-            took = true;
-            match self.inputs.pop_front() {
-                None => {}
+    fn can_take_input(&self) -> bool {
+        match (&self.engine, self.inputs.front()) {
+            (Engine::Text, _) | (_, None) => false,
+            (Engine::Proto(receiver), Some(Input::Run { .. })) => receiver.can_take_run(),
+            (
+                Engine::Proto(_),
+                Some(Input::End(_) | Input::Trimmed { .. } | Input::Head { .. } | Input::Change { .. }),
+            ) => true,
+        }
+    }
+
+    fn take_inputs(&mut self, now: Instant) {
+        while self.can_take_input() {
+            let (Engine::Proto(receiver), Some(input)) = (&mut self.engine, self.inputs.pop_front()) else { return };
+            match input {
                 // A run of a log that was replaced meanwhile is of no use.
-                Some(Input::Run { run, lane, _room }) => drop(receiver.handle_run(now, &run, lane)),
-                Some(Input::End(end)) => receiver.handle_history(now, end),
-                Some(Input::Trimmed { oldest }) => receiver.handle_trimmed(now, oldest),
-                Some(Input::Head { head }) => receiver.handle_head(now, head),
-                Some(Input::Change { log, tag, relay, next, hear: _ }) => {
+                Input::Run { run, lane, _room } => drop(receiver.handle_run(now, &run, lane)),
+                Input::End(end) => receiver.handle_history(now, end),
+                Input::Trimmed { oldest } => receiver.handle_trimmed(now, oldest),
+                Input::Head { head } => receiver.handle_head(now, head),
+                Input::Change { log, tag, relay, next, hear: _ } => {
                     let old_log = receiver.log();
                     receiver.handle_change(now, log, tag, relay, next);
                     self.tag = Some(tag);
@@ -347,7 +350,6 @@ impl Slot {
                 }
             }
         }
-        took
     }
 
     /// False if there is no room for all.
