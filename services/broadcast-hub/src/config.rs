@@ -10,6 +10,7 @@ use clap::Args;
 use gaung_proto::ports;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, Listen, parse_bytes, parse_duration, parse_listen},
+    program::ServiceArgs,
     rpc,
 };
 
@@ -184,12 +185,14 @@ impl Default for Config {
     }
 }
 
-impl HubArgs {
-    /// Checks everything and notes every fault.
-    ///
-    /// # Errors
-    /// [`ConfigErrors`] with all faults.
-    pub fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
+impl ServiceArgs for HubArgs {
+    type Config = Config;
+
+    fn grpc_listen(&self) -> SocketAddr {
+        self.grpc_listen
+    }
+
+    fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         common.check(&mut errors);
         errors.check("--registry", rpc::endpoint(&self.registry));
@@ -260,21 +263,12 @@ fn size(errors: &mut ConfigErrors, flag: &str, bytes: u64) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use clap::Parser;
+    use service_kit::program;
 
     use super::*;
 
-    #[derive(Parser)]
-    struct Program {
-        #[command(flatten)]
-        common: CommonArgs,
-        #[command(flatten)]
-        hub: HubArgs,
-    }
-
     fn check(flags: &[&str]) -> Result<Config, String> {
-        let program = Program::try_parse_from([&["broadcast-hub"], flags].concat()).map_err(|e| e.to_string())?;
-        program.hub.check(&program.common).map_err(|e| e.to_string())
+        program::configuration::<HubArgs>(flags)
     }
 
     #[test]
@@ -296,23 +290,8 @@ mod tests {
     #[test]
     fn shipped_example_parses() {
         let example = include_str!("../../../deploy/env/broadcast-hub.env");
-        let command = <Program as clap::CommandFactory>::command();
-        let flags: Vec<String> = example
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .filter_map(|line| {
-                let (name, value) = line.split_once('=').unwrap();
-                let arg = command.get_arguments().find(|arg| arg.get_env() == Some(name.as_ref())).expect(name);
-                let flag = arg.get_long().unwrap();
-                match (flag, value) {
-                    ("no-broadcast", "false") => None,
-                    ("no-broadcast", _) => Some("--no-broadcast".to_owned()),
-                    (flag, value) => Some(format!("--{flag}={value}")),
-                }
-            })
-            .collect();
-        assert!(flags.len() >= 10, "the example shows the settings");
-        check(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let flags = program::flags_of_env_file::<HubArgs>(example).unwrap();
+        assert!(flags.len() >= 20, "the example shows the settings: {flags:?}");
+        program::configuration::<HubArgs>(&flags).unwrap();
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use clap::Args;
 use gaung_proto::ports;
 use ipnet::Ipv4Net;
-use service_kit::config::{CommonArgs, ConfigErrors, parse_duration};
+use service_kit::{
+    config::{CommonArgs, ConfigErrors, parse_duration},
+    program::ServiceArgs,
+};
 
 use crate::{address::Pool, book::Pools};
 
@@ -87,12 +90,14 @@ impl Default for Config {
     }
 }
 
-impl RegistryArgs {
-    /// Checks everything and notes every fault.
-    ///
-    /// # Errors
-    /// [`ConfigErrors`] with all faults.
-    pub fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
+impl ServiceArgs for RegistryArgs {
+    type Config = Config;
+
+    fn grpc_listen(&self) -> SocketAddr {
+        self.grpc_listen
+    }
+
+    fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         common.check(&mut errors);
         let mut pool = |flag, net: Option<Ipv4Net>, default| match net {
@@ -130,21 +135,12 @@ impl RegistryArgs {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use clap::{CommandFactory as _, Parser};
+    use service_kit::program;
 
     use super::*;
 
-    #[derive(Parser)]
-    struct Program {
-        #[command(flatten)]
-        common: CommonArgs,
-        #[command(flatten)]
-        registry: RegistryArgs,
-    }
-
     fn check(flags: &[&str]) -> Result<Config, String> {
-        let program = Program::try_parse_from([&["group-registry"], flags].concat()).map_err(|e| e.to_string())?;
-        program.registry.check(&program.common).map_err(|e| e.to_string())
+        program::configuration::<RegistryArgs>(flags)
     }
 
     #[test]
@@ -178,20 +174,8 @@ mod tests {
     #[test]
     fn shipped_example_parses() {
         let example = include_str!("../../../deploy/env/group-registry.env");
-        let command = Program::command();
-        let settings = example.lines().map(|line| line.trim_start_matches('#')).filter_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            name.starts_with("GAUNG_").then_some((name, value))
-        });
-        let flags: Vec<String> = settings
-            .flat_map(|(name, value)| {
-                let of_name = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == name);
-                let arg = command.get_arguments().find(of_name).unwrap_or_else(|| panic!("{name} is no setting"));
-                let flag = format!("--{}", arg.get_long().unwrap());
-                if arg.get_action().takes_values() { vec![flag, value.to_owned()] } else { Vec::new() }
-            })
-            .collect();
-        assert!(flags.len() > 20);
-        check(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let flags = program::flags_of_env_file::<RegistryArgs>(example).unwrap();
+        assert!(flags.len() >= 20, "the example shows the settings: {flags:?}");
+        program::configuration::<RegistryArgs>(&flags).unwrap();
     }
 }

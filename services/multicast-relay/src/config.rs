@@ -12,6 +12,7 @@ use gaung_log::Retention;
 use gaung_proto::ports;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_bytes, parse_duration},
+    program::ServiceArgs,
     rpc,
 };
 
@@ -131,12 +132,14 @@ impl Default for Config {
     }
 }
 
-impl RelayArgs {
-    /// Checks everything and notes every fault.
-    ///
-    /// # Errors
-    /// [`ConfigErrors`] with all faults.
-    pub fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
+impl ServiceArgs for RelayArgs {
+    type Config = Config;
+
+    fn grpc_listen(&self) -> SocketAddr {
+        self.grpc_listen
+    }
+
+    fn check(self, common: &CommonArgs) -> Result<Config, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         common.check(&mut errors);
         errors.check("--registry", rpc::endpoint(&self.registry));
@@ -191,21 +194,12 @@ fn size(errors: &mut ConfigErrors, flag: &str, bytes: u64) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use clap::{CommandFactory as _, Parser};
+    use service_kit::program;
 
     use super::*;
 
-    #[derive(Parser)]
-    struct Program {
-        #[command(flatten)]
-        common: CommonArgs,
-        #[command(flatten)]
-        relay: RelayArgs,
-    }
-
     fn check(flags: &[&str]) -> Result<Config, String> {
-        let program = Program::try_parse_from([&["multicast-relay"], flags].concat()).map_err(|e| e.to_string())?;
-        program.relay.check(&program.common).map_err(|e| e.to_string())
+        program::configuration::<RelayArgs>(flags)
     }
 
     #[test]
@@ -231,19 +225,8 @@ mod tests {
     #[test]
     fn shipped_example_parses() {
         let example = include_str!("../../../deploy/env/multicast-relay.env");
-        let command = Program::command();
-        let settings = example.lines().map(|line| line.trim_start_matches('#')).filter_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            name.starts_with("GAUNG_").then_some((name, value))
-        });
-        let flags: Vec<String> = settings
-            .flat_map(|(name, value)| {
-                let of_name = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == name);
-                let arg = command.get_arguments().find(of_name).unwrap_or_else(|| panic!("{name} is no setting"));
-                [format!("--{}", arg.get_long().unwrap()), value.to_owned()]
-            })
-            .collect();
-        assert!(flags.len() > 20);
-        check(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let flags = program::flags_of_env_file::<RelayArgs>(example).unwrap();
+        assert!(flags.len() >= 20, "the example shows the settings: {flags:?}");
+        program::configuration::<RelayArgs>(&flags).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Start-up, supervision and shutdown as the three services and `gaung up` share them. Knows nothing of Gaung's protocol.
 //!
-//! The order of a service's life is: parse [`config::CommonArgs`] and its own flags, collect every fault in
+//! The order of a service's life ([`program::main`] for a program of its own) is: parse [`config::CommonArgs`] and its own flags, collect every fault in
 //! [`config::ConfigErrors`], start [`telemetry`], [`bind`] everything, build [`rpc::RpcServer`], put its parts into
 //! [`supervise::Tasks`], call [`readiness::Readiness::ready`], and [`supervise::Tasks::run`] until a signal.
 
@@ -9,6 +9,7 @@ pub mod bind;
 pub mod config;
 pub mod health_client;
 pub mod metrics;
+pub mod program;
 pub mod readiness;
 pub mod rpc;
 pub mod supervise;
