@@ -11,8 +11,8 @@ use std::{
 use bytes::BytesMut;
 use gaung_proto::{
     ClientId, DeviceId, Epoch, Generation, GroupId, GroupTag, LogId, Pkt, SenderId, Seq,
-    body::{Cookie, Nak, NakRange, Probe, Publish, Status},
-    datagram::{Fragment, Header, PacketType},
+    body::{Cookie, Heartbeat, Nak, NakRange, Ncf, Probe, Publish, Status},
+    datagram::{DATAGRAM_HEADER, Fragment, Header, PacketType},
     frame::encode_control,
     pb::hub as pb,
 };
@@ -43,9 +43,7 @@ fn ten_thousand_bad_datagrams_of_each_kind_change_nothing() {
     let samples = sample_datagrams(&group);
     for i in 0..PIECES {
         let random: Vec<u8> = (0..rng.random_range(0..1500)).map(|_| rng.random()).collect();
-        let mut mutated = samples[i % samples.len()].clone();
-        let at = rng.random_range(0..mutated.len());
-        mutated[at] = rng.random();
+        let mutated = with_one_field_changed(&mut rng, &samples[i % samples.len()]);
         for door in doors {
             // A full receive buffer is the receiver's affair; the test sends as a stranger would.
             let _ = socket.send_to(&random, door);
@@ -262,6 +260,8 @@ struct Group {
     address: SocketAddr,
     tag: GroupTag,
     id: GroupId,
+    log: LogId,
+    generation: Generation,
 }
 
 fn group(person: &Person, name: &str) -> Group {
@@ -278,7 +278,7 @@ fn group(person: &Person, name: &str) -> Group {
     let generation = Generation(shown["generation"].as_u64().unwrap() as u32);
     let ip: Ipv4Addr = shown["address"].as_str().unwrap().parse().unwrap();
     let port = shown["port"].as_u64().unwrap() as u16;
-    Group { address: SocketAddr::from((ip, port)), tag: GroupTag::of(id, generation, log), id }
+    Group { address: SocketAddr::from((ip, port)), tag: GroupTag::of(id, generation, log), id, log, generation }
 }
 
 fn discovery(up: &Up) -> SocketAddr {
@@ -317,6 +317,21 @@ fn sample_datagrams(group: &Group) -> Vec<Vec<u8>> {
     add(PacketType::Publish, &|out| {
         Publish { sender, cookie: Cookie(1), device: DeviceId::NONE, content_type: 1, payload: b"x" }.write(out);
     });
+    add(PacketType::Heartbeat, &|out| {
+        Heartbeat {
+            group: group.id,
+            log: group.log,
+            oldest_repairable: Seq(1),
+            oldest_logged: Seq(1),
+            epoch_start: Seq(1),
+            last_pkt: Pkt(1),
+            grtt_us: 500,
+            group_size: 1,
+            generation: group.generation,
+        }
+        .write(out);
+    });
+    add(PacketType::Ncf, &|out| Ncf { ranges: vec![NakRange::messages(Seq(1), Seq(2))] }.write(out));
     add(PacketType::Data, &|out| {
         let mut block = gaung_proto::block::BlockBuilder::new();
         block.push(&gaung_proto::block::MessageRef {
@@ -329,6 +344,28 @@ fn sample_datagrams(group: &Group) -> Vec<Vec<u8>> {
         block.write(out);
     });
     samples
+}
+
+/// Offset and width of every field of the header but magic and group tag (WIRE.md, Datagrams).
+const HEADER_FIELDS: [(usize, usize); 11] =
+    [(2, 1), (3, 1), (4, 1), (5, 1), (6, 2), (16, 4), (20, 4), (24, 8), (32, 2), (34, 2), (36, 4)];
+
+/// One field of the header, or one number of the body, is another: at its limits, a little off, or anything.
+fn with_one_field_changed(rng: &mut StdRng, datagram: &[u8]) -> Vec<u8> {
+    let mut changed = datagram.to_vec();
+    let body = changed.len() - DATAGRAM_HEADER;
+    let (at, width) = if rng.random_bool(0.7) {
+        HEADER_FIELDS[rng.random_range(0..HEADER_FIELDS.len())]
+    } else {
+        let width = [1, 2, 4, 8][rng.random_range(0..4)].min(body);
+        (DATAGRAM_HEADER + rng.random_range(0..=body - width), width)
+    };
+    let field = &mut changed[at..at + width];
+    let was = field.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let far_ahead = rng.random_range(1_000..u64::MAX);
+    let value = [0, u64::MAX, was.wrapping_sub(1), was | 1 << (width * 8 - 1), far_ahead][rng.random_range(0..5)];
+    field.copy_from_slice(&value.to_be_bytes()[8 - width..]);
+    changed
 }
 
 fn client_frame(frame: pb::client_frame::Frame) -> pb::ClientFrame {
