@@ -13,6 +13,26 @@ use gaung_tests::{
 };
 use serde_json::Value;
 
+#[test]
+fn who_speaks_datagrams_alone_goes_on_after_the_relay_was_killed() {
+    let mut services = Services::start();
+    let (ani, budi) = (services.person("ani"), services.person("budi"));
+    let _ = ani.out(&["group", "create", "lobby"]);
+    let shown: Value = serde_json::from_str(&ani.out(&["group", "show", "lobby", "--json"])[0]).unwrap();
+    let address = format!("{}:{}", shown["address"].as_str().unwrap(), shown["port"]);
+    let listener = budi.listen(&["--udp-only", &address, "--json", "--count", "4"]);
+    let mut send = budi.start(&["send", "--udp-only", &address, "-"]);
+    send.write("satu\ndua\n");
+    let _ = send.stdout_lines(2);
+    let _ = listener.stdout_lines(2);
+    services.kill(Service::Relay);
+    send.write("tiga\nempat\n");
+    services.start_again(Service::Relay);
+    assert_eq!(send.end().expect_code(0).stdout, ["1", "2", "3", "4"]);
+    let texts: Vec<String> = messages(&listener.end().expect_code(0).stdout).into_iter().map(|m| m.1).collect();
+    assert_eq!(texts, ["satu", "dua", "tiga", "empat"]);
+}
+
 /// How long the registry is away.
 const REGISTRY_AWAY: Duration = Duration::from_secs(60);
 

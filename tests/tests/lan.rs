@@ -50,6 +50,23 @@ fn a_second_machine_needs_no_address() {
     assert_eq!((&heard["text"], &heard["lane"]), (&"halo semua".into(), &"multicast".into()));
 }
 
+#[test]
+fn of_two_servers_a_person_chooses_and_a_script_has_to_say() {
+    if !requires::has("of_two_servers_a_person_chooses_and_a_script_has_to_say", &[Need::Namespaces]) {
+        return;
+    }
+    let data = TempDir::new().expect("a temporary folder");
+    let lab = Lab::new(3);
+    let _servers = [0, 1].map(|host| up(lab.host(host), &data.path().join(host.to_string())));
+    let there = |args: &[&str]| gaung(lab.host(2), &data.path().join("third"), args).end();
+    let unsure = there(&["group", "list"]).expect_code(2);
+    for host in [0, 1] {
+        let server = format!("{}:7400", lab.host(host).ip());
+        assert!(unsure.stderr.iter().any(|line| line.contains(&server)), "{server}: {:?}", unsure.stderr);
+        let _ = there(&["--server", &server, "group", "list"]).expect_code(0);
+    }
+}
+
 /// 1 000 messages of 1 KiB, each after the one before is acknowledged, to `members` machines.
 fn leaves_once(members: u8) {
     let data = TempDir::new().expect("a temporary folder");
