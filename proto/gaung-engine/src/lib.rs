@@ -6,6 +6,7 @@ mod publisher;
 mod publisher_udp;
 mod receiver;
 mod ring;
+mod sabotage;
 mod sender;
 mod sequencer;
 mod text_line;
@@ -18,10 +19,12 @@ pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Ta
 pub use publisher::{MAX_KEPT_BYTES, MAX_KEPT_MESSAGES, MAX_REQUESTS, Outcome, Publisher};
 pub use publisher_udp::{DatagramOutcome, DatagramPublisher};
 pub use receiver::{
-    BroadcastHeard, BroadcastReceiver, HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MemberReceiver, OtherLog,
-    ReceiverConfig, ReceiverEvent, ReceiverStats, Via,
+    BroadcastHeard, BroadcastReceiver, HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MAX_RECEIVER_BYTES,
+    MemberReceiver, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats, Via,
 };
 pub use ring::{HotRing, Pushed, Read};
+#[cfg(feature = "sabotage")]
+pub use sabotage::Sabotage;
 pub use sender::{
     Cookies, DEFAULT_REPAIR_BYTES, MemberState, PRESENCE, Receipt, RelaySender, SenderConfig, SenderEvent, SenderStats,
     WakeReason,

@@ -41,7 +41,7 @@ use self::{
     report::Reporter,
     window::{Held, MAX_HELD_BYTES, PLACES, Window},
 };
-use crate::transmit::Transmit;
+use crate::{sabotage::Sabotage, transmit::Transmit};
 
 /// The shortest wait for datagrams that overtook each other.
 const MIN_REORDER: Duration = Duration::from_micros(500);
@@ -53,6 +53,8 @@ const FIRST_GRTT: Duration = Duration::from_millis(5);
 const MAX_GROUP_SIZE: u32 = 1_000_000;
 /// Held bytes up to which runs are taken.
 const RUNS_BELOW: usize = 512 * 1024;
+/// What one receiver holds at most, bytes: the window, a run or message that just found its place, and fragments.
+pub const MAX_RECEIVER_BYTES: usize = MAX_HELD_BYTES + reassembly::MAX_BYTES + 1024 * 1024;
 const MAX_EVENTS: usize = 256;
 const MAX_TRANSMITS: usize = 64;
 /// Between two hints that the group has changed.
@@ -83,6 +85,7 @@ pub struct MemberReceiver {
     transmits: VecDeque<Transmit>,
     events: VecDeque<ReceiverEvent>,
     stats: ReceiverStats,
+    sabotage: Sabotage,
 }
 
 impl MemberReceiver {
@@ -105,6 +108,7 @@ impl MemberReceiver {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             stats: ReceiverStats::default(),
+            sabotage: Sabotage::default(),
             config,
         }
     }
@@ -315,6 +319,18 @@ impl MemberReceiver {
         self.reception.loss_percent()
     }
 
+    /// Bytes of messages that wait for those before them and of fragments; at most [`MAX_RECEIVER_BYTES`].
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.window.held_bytes() + self.reassembly.bytes()
+    }
+
+    /// Takes mechanisms out.
+    #[cfg(feature = "sabotage")]
+    pub const fn sabotage(&mut self, sabotage: Sabotage) {
+        self.sabotage = sabotage;
+    }
+
     fn handle_heartbeat(&mut self, now: Instant, header: &Header, heartbeat: &Heartbeat) -> Result<(), DecodeError> {
         if heartbeat.group != self.config.group || heartbeat.log != self.config.log {
             self.stats.ignored += 1;
@@ -391,6 +407,9 @@ impl MemberReceiver {
     }
 
     fn gap_wait(&mut self) -> Duration {
+        if self.sabotage.asks_at_once() {
+            return self.reorder_wait();
+        }
         self.reorder_wait() + backoff::nak_backoff(&mut self.rng, self.grtt, self.group_size)
     }
 

@@ -23,7 +23,10 @@ use gaung_proto::{
     run::Run,
 };
 
-use crate::transmit::{Destination, Transmit};
+use crate::{
+    sabotage::Sabotage,
+    transmit::{Destination, Transmit},
+};
 
 pub use self::{
     config::{DEFAULT_REPAIR_BYTES, SenderConfig, SenderEvent, SenderStats, WakeReason},
@@ -66,6 +69,7 @@ pub struct RelaySender {
     transmits: VecDeque<Transmit>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
+    sabotage: Sabotage,
 }
 
 /// A half-full datagram waits for more messages at most so long.
@@ -102,6 +106,7 @@ impl RelaySender {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             stats: SenderStats::default(),
+            sabotage: Sabotage::default(),
             config,
         }
     }
@@ -239,6 +244,12 @@ impl RelaySender {
         self.window.bytes()
     }
 
+    /// Takes mechanisms out.
+    #[cfg(feature = "sabotage")]
+    pub const fn sabotage(&mut self, sabotage: Sabotage) {
+        self.sabotage = sabotage;
+    }
+
     fn handle_nak(&mut self, now: Instant, peer: Peer, header: &Header, nak: &Nak) {
         if header.epoch != self.config.epoch {
             self.stats.ignored += 1;
@@ -250,7 +261,7 @@ impl RelaySender {
         let wanted: Vec<Key> =
             nak.ranges.iter().flat_map(|range| self.window.covering(range)).take(MAX_REPAIRS_PER_NAK).collect();
         let linger = MIN_LINGER.max(self.grtt.current() * 2);
-        let gather = self.grtt.current().clamp(MIN_GATHER, MAX_GATHER);
+        let gather = self.gather_wait();
         let mut scheduled = Vec::new();
         for key in wanted {
             let Some(sent) = self.window.get_mut(key) else { continue };
@@ -267,6 +278,13 @@ impl RelaySender {
         if self.members.present().nth(NCF_ABOVE).is_some() {
             self.send_ncf(now, scheduled);
         }
+    }
+
+    fn gather_wait(&self) -> Duration {
+        if self.sabotage.repairs_at_once() {
+            return Duration::ZERO;
+        }
+        self.grtt.current().clamp(MIN_GATHER, MAX_GATHER)
     }
 
     fn handle_status(&mut self, now: Instant, peer: Peer, header: &Header, status: &Status) {

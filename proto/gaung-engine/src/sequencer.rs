@@ -10,7 +10,10 @@ use gaung_proto::{
     run::{RUN_HEADER, Run, RunHeader},
 };
 
-use crate::windows::{ClientWindows, Verdict};
+use crate::{
+    sabotage::Sabotage,
+    windows::{ClientWindows, Verdict},
+};
 
 /// The sequencer of one group and one epoch.
 ///
@@ -38,6 +41,7 @@ pub struct Sequencer {
     events: VecDeque<SequencerEvent>,
     runs_since_snapshot: u32,
     failed: bool,
+    sabotage: Sabotage,
 }
 
 /// Which log a sequencer appends to.
@@ -216,6 +220,7 @@ impl Sequencer {
             events: VecDeque::new(),
             runs_since_snapshot: 0,
             failed: false,
+            sabotage: Sabotage::default(),
         }
     }
 
@@ -230,8 +235,10 @@ impl Sequencer {
         let mut acks = Acks::default();
         for entry in &batch.entries {
             let seq = match self.windows.check(batch.author.client, entry.client_seq) {
-                Verdict::Duplicate(seq) => seq,
-                Verdict::New | Verdict::Full | Verdict::OutOfWindow => self.assign(now, batch.author, entry),
+                Verdict::Duplicate(seq) if !self.sabotage.keeps_duplicates() => seq,
+                Verdict::Duplicate(_) | Verdict::New | Verdict::Full | Verdict::OutOfWindow => {
+                    self.assign(now, batch.author, entry)
+                }
             };
             acks.push(entry.client_seq, seq);
         }
@@ -296,6 +303,18 @@ impl Sequencer {
     #[must_use]
     pub const fn head(&self) -> Seq {
         self.durable
+    }
+
+    /// Bytes of runs that wait for the log or are being written; at most [`MAX_QUEUED_BYTES`] and one request.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes + self.gathering.encoded_len()
+    }
+
+    /// Takes mechanisms out.
+    #[cfg(feature = "sabotage")]
+    pub const fn sabotage(&mut self, sabotage: Sabotage) {
+        self.sabotage = sabotage;
     }
 
     /// Which log this is.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use gaung_proto::{Seq, datagram::Fragment, limits::MAX_RUN};
 
 /// Bytes of fragments kept of one group.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Messages of which fragments are kept.
 const MAX_PARTIALS: usize = 64;
 
@@ -76,6 +76,10 @@ impl Reassembly {
             }
         }
         Some(ranges)
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Drops what is below `first`.

@@ -1,0 +1,49 @@
+//! Switches that take a safety mechanism out of an engine, so that the simulation can show that it would be missed.
+//!
+//! Without the feature `sabotage` there is nothing to switch: every question below is answered "no" at compile time.
+
+/// Which mechanisms are missing; none by default.
+#[cfg(feature = "sabotage")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sabotage {
+    /// [`Sequencer`](crate::Sequencer) takes repetitions for new.
+    pub keep_duplicates: bool,
+    /// [`RelaySender`](crate::RelaySender) repairs at the first ask and gathers no others.
+    pub repair_at_once: bool,
+    /// [`MemberReceiver`](crate::MemberReceiver) asks without a random wait.
+    pub ask_at_once: bool,
+}
+
+#[cfg(not(feature = "sabotage"))]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sabotage;
+
+#[cfg(feature = "sabotage")]
+impl Sabotage {
+    pub(crate) const fn keeps_duplicates(self) -> bool {
+        self.keep_duplicates
+    }
+
+    pub(crate) const fn repairs_at_once(self) -> bool {
+        self.repair_at_once
+    }
+
+    pub(crate) const fn asks_at_once(self) -> bool {
+        self.ask_at_once
+    }
+}
+
+#[cfg(not(feature = "sabotage"))]
+impl Sabotage {
+    pub(crate) const fn keeps_duplicates(self) -> bool {
+        false
+    }
+
+    pub(crate) const fn repairs_at_once(self) -> bool {
+        false
+    }
+
+    pub(crate) const fn asks_at_once(self) -> bool {
+        false
+    }
+}
