@@ -352,7 +352,9 @@ impl MemberReceiver {
 
     fn handle_ncf(&mut self, now: Instant, ncf: &Ncf) {
         self.stats.ncfs += 1;
-        self.gaps.handle_ncf(now, &ncf.ranges, self.grtt, &mut self.window);
+        // Whoever still lacks it then asks at a random time again, or all that this silenced ask at once.
+        let backoff = self.nak_backoff();
+        self.gaps.handle_ncf(now, &ncf.ranges, self.grtt, backoff, &mut self.window);
     }
 
     /// A datagram with another tag; a heartbeat of this group tells that the registry knows more.
@@ -407,10 +409,14 @@ impl MemberReceiver {
     }
 
     fn gap_wait(&mut self) -> Duration {
+        self.reorder_wait() + self.nak_backoff()
+    }
+
+    fn nak_backoff(&mut self) -> Duration {
         if self.sabotage.asks_at_once() {
-            return self.reorder_wait();
+            return Duration::ZERO;
         }
-        self.reorder_wait() + backoff::nak_backoff(&mut self.rng, self.grtt, self.group_size)
+        backoff::nak_backoff(&mut self.rng, self.grtt, self.group_size)
     }
 
     fn work_gaps(&mut self, now: Instant) {

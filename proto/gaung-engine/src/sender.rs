@@ -270,13 +270,13 @@ impl RelaySender {
                 continue;
             }
             match self.repairs.ask(now, key, asker, gather) {
-                Asked::Scheduled => scheduled.push(repair_range(sent)),
+                Asked::Scheduled => scheduled.push((key, repair_range(sent))),
                 Asked::Joined => self.stats.asks_suppressed += 1,
                 Asked::Refused => self.stats.asks_refused += 1,
             }
         }
         if self.members.present().nth(NCF_ABOVE).is_some() {
-            self.send_ncf(now, scheduled);
+            self.confirm(now, scheduled);
         }
     }
 
@@ -357,8 +357,10 @@ impl RelaySender {
         }
     }
 
-    fn send_ncf(&mut self, now: Instant, keys: Vec<NakRange>) {
-        let ranges = joined(keys);
+    /// Silences others who lack the same, so that what it names goes to all of them.
+    fn confirm(&mut self, now: Instant, scheduled: Vec<(Key, NakRange)>) {
+        scheduled.iter().for_each(|(key, _)| self.repairs.handle_confirmed(*key));
+        let ranges = joined(scheduled.into_iter().map(|(_, range)| range).collect());
         if ranges.is_empty() {
             return;
         }

@@ -144,8 +144,15 @@ impl Gaps {
     }
 
     /// Another asked already: wait for the repair as if the NAK had been one's own.
-    pub(super) fn handle_ncf(&mut self, now: Instant, ranges: &[NakRange], grtt: Duration, window: &mut Window) {
-        let due = now + retry(grtt, 1);
+    pub(super) fn handle_ncf(
+        &mut self,
+        now: Instant,
+        ranges: &[NakRange],
+        grtt: Duration,
+        backoff: Duration,
+        window: &mut Window,
+    ) {
+        let due = now + retry(grtt, 1) + backoff;
         for (seq, missing) in window.missing() {
             let named = ranges.iter().any(|range| range.first_seq <= seq && seq <= range.last_seq);
             if named && missing.silenced < MAX_SILENCED {

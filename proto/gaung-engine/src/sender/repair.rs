@@ -90,6 +90,13 @@ impl Repairs {
         Asked::Scheduled
     }
 
+    /// A confirmation names it: those whom that silences lack it too, for all the relay knows.
+    pub(super) fn handle_confirmed(&mut self, key: Key) {
+        if let Some(pending) = self.pending.get_mut(&key) {
+            pending.to = RepairTo::Group;
+        }
+    }
+
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Key, RepairTo)> {
         let &(at, key) = self.due.first()?;
         if at > now {

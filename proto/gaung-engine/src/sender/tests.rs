@@ -356,6 +356,18 @@ fn ncf_silences_a_large_group() {
 }
 
 #[test]
+fn what_a_confirmation_named_goes_to_all_that_it_silenced() {
+    let mut bench = Bench::new();
+    bench.send(1, &[900; 6]);
+    (1..=9).for_each(|member| drop(bench.status(member, 1)));
+    let confirmed = bench.nak(2, vec![NakRange::messages(Seq(2), Seq(3))]);
+    assert_eq!(header(&confirmed[0]).packet_type, PacketType::Ncf);
+    let repairs: Vec<_> = bench.advance(MAX_GATHER).into_iter().filter(|sent| data_seq(sent).is_some()).collect();
+    assert_eq!(repairs.len(), 2);
+    assert!(repairs.iter().all(is_multicast), "one asked, and nobody knows how many were silenced");
+}
+
+#[test]
 fn a_probe_is_answered_with_a_cookie_and_a_heartbeat_soon() {
     let mut bench = Bench::new();
     bench.advance(3 * Duration::from_secs(1));

@@ -260,3 +260,26 @@ fn forged_and_mutated_datagrams_never_panic_and_do_no_lasting_harm() {
         lan.members[id].check(&lan.log, Seq::FIRST, &format!("seed {seed}"));
     }
 }
+
+#[test]
+fn what_all_lose_few_ask_for() {
+    for seed in seeds(2) {
+        let mut lan = Lan::new(seed, Weather { loss: 0.0, double: 0.0, delay_us: (50, 150) });
+        for _ in 0..60 {
+            lan.join(Seq(1), LanePolicy::MulticastOnly, true);
+        }
+        lan.run_for(3000 * MS);
+        for _ in 0..10 {
+            lan.members.iter_mut().for_each(|member| member.hears = false);
+            lan.publish(&[500]);
+            lan.run_for(MS);
+            lan.members.iter_mut().for_each(|member| member.hears = true);
+            lan.run_for(300 * MS);
+        }
+        let naks: u64 = lan.members.iter().map(|member| member.receiver.stats().naks).sum();
+        assert!((10..=50).contains(&naks), "seed {seed}: {naks} NAKs for 10 datagrams");
+        let repairs = lan.relay.stats().repairs_multicast + lan.relay.stats().repairs_unicast;
+        assert!((10..=15).contains(&repairs), "seed {seed}: {repairs} repairs of 10 datagrams");
+        lan.members.iter().for_each(|member| member.check(&lan.log, Seq(1), &format!("seed {seed}")));
+    }
+}
