@@ -16,7 +16,7 @@ pub struct Sabotage {
 
 #[cfg(not(feature = "sabotage"))]
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sabotage;
+pub(crate) struct Sabotage(());
 
 #[cfg(feature = "sabotage")]
 impl Sabotage {
