@@ -1,0 +1,62 @@
+//! Everything that is decoded from the network: no panic, and what was understood is written back as the same bytes.
+
+use bytes::{Bytes, BytesMut};
+use gaung_proto::{
+    DecodeError,
+    block::Block,
+    body::{Broadcast, Data, Heartbeat, Migrate, Nak, Ncf, Parity, Probe, Puback, Publish, Status},
+    datagram::{Header, PacketType, flags},
+    frame::{self, Accept},
+    run::Run,
+};
+
+/// The first byte says what the rest is taken for.
+pub fn run(input: &[u8]) {
+    let Some((kind, bytes)) = input.split_first() else { return };
+    match kind % 4 {
+        0 => datagram(bytes),
+        1 => {
+            if let Ok(run) = Run::parse(Bytes::copy_from_slice(bytes)) {
+                assert_eq!(&run.as_bytes()[..], bytes);
+                assert_eq!(run.messages().count(), usize::from(run.count()));
+            }
+        }
+        2 => {
+            if let Ok(block) = Block::parse(bytes) {
+                assert_eq!(block.messages().count(), usize::from(block.count()));
+            }
+        }
+        _ => {
+            let mut buffer = BytesMut::from(bytes);
+            let reserved = buffer.capacity();
+            while let Ok(Some(_)) = frame::decode(&mut buffer, Accept::ControlAndRuns) {}
+            assert!(buffer.capacity() <= reserved.max(2 << 20), "no more is reserved than one frame");
+        }
+    }
+}
+
+fn datagram(bytes: &[u8]) {
+    let Ok((header, body)) = Header::decode(bytes) else { return };
+    assert_eq!(header.encode(body), bytes);
+    let mut again = BytesMut::new();
+    if write_again(&header, body, &mut again).is_ok() {
+        assert_eq!(again, body, "{:?}", header.packet_type);
+    }
+}
+
+fn write_again(header: &Header, body: &[u8], out: &mut BytesMut) -> Result<(), DecodeError> {
+    match header.packet_type {
+        PacketType::Data => Data::decode(body, header.has(flags::REPAIR))?.write(out),
+        PacketType::Heartbeat => Heartbeat::decode(body)?.write(out),
+        PacketType::Nak => Nak::decode(body)?.write(out),
+        PacketType::Ncf => Ncf::decode(body)?.write(out),
+        PacketType::Status => Status::decode(body)?.write(out),
+        PacketType::Parity => Parity::decode(body)?.write(out),
+        PacketType::Probe => Probe::decode(body)?.write(out),
+        PacketType::Migrate => Migrate::decode(body)?.write(out),
+        PacketType::Publish => Publish::decode(body)?.write(out),
+        PacketType::Puback => Puback::decode(body)?.write(out),
+        PacketType::Broadcast => Broadcast::decode(body)?.write(out),
+    }
+    Ok(())
+}
