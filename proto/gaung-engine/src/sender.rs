@@ -6,6 +6,7 @@ mod cookie;
 mod heartbeat;
 mod members;
 mod packing;
+mod receipts;
 mod repair;
 mod window;
 
@@ -31,12 +32,13 @@ use crate::{
 pub use self::{
     config::{DEFAULT_REPAIR_BYTES, SenderConfig, SenderEvent, SenderStats, WakeReason},
     cookie::Cookies,
-    members::{MemberState, PRESENCE, Receipt},
+    members::{Heard, MemberLane, MemberState, Members, PRESENCE, Reporter, SessionReport, StatusSample},
+    receipts::Receipt,
 };
 use self::{
     confirm::{joined, repair_range},
     heartbeat::HeartbeatSchedule,
-    members::{Grtt, Heard, Members, round_trip},
+    members::{Grtt, round_trip},
     packing::{Packed, Packer},
     repair::{Asked, Asker, MAX_REPAIRS_PER_NAK, Peer, RepairTo, Repairs},
     window::{Key, RepairWindow, Sent},
@@ -117,6 +119,7 @@ impl RelaySender {
     /// If the run does not follow the last one.
     pub fn handle_run(&mut self, now: Instant, run: &Run) {
         assert_eq!(run.first_seq(), self.head.next(), "runs come dense and in order");
+        self.expire_members(now);
         let mut packer = std::mem::take(&mut self.packer);
         for (seq, message) in (run.first_seq().0..).map(Seq).zip(run.block().messages()) {
             packer.push(seq, &message, &mut |packed| self.send_data(now, packed));
@@ -184,9 +187,7 @@ impl RelaySender {
         }
         if self.heartbeat.next <= now {
             self.send_heartbeat(now);
-            for gone in self.members.expire(now, self.head) {
-                self.emit(SenderEvent::MemberLost(gone));
-            }
+            self.expire_members(now);
         }
     }
 
@@ -221,7 +222,7 @@ impl RelaySender {
         self.tag
     }
 
-    /// Members heard within [`PRESENCE`].
+    /// Members heard by multicast within [`PRESENCE`].
     pub fn members(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
         self.members.present()
     }

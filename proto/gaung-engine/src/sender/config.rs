@@ -35,9 +35,9 @@ pub struct SenderConfig {
 /// What a driver may want to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SenderEvent {
-    /// A member's first STATUS, or the first after an absence.
+    /// A member's first STATUS or session, or the first after an absence.
     MemberJoined(SenderId),
-    /// No STATUS for [`PRESENCE`].
+    /// No STATUS and no session for [`PRESENCE`].
     MemberLost(SenderId),
     /// A member delivered further; see [`RelaySender::receipt`].
     Delivered {

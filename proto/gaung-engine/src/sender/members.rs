@@ -1,4 +1,4 @@
-//! Who listens: members by their STATUS, the group's size and round trip (RFC 5401), receipts.
+//! Who listens, by multicast and at hubs: who is present, how far each got, the group's size and round trip (RFC 5401).
 
 use std::{
     collections::BTreeMap,
@@ -8,24 +8,43 @@ use std::{
 
 use gaung_proto::{DeviceId, SenderId, Seq, body::Status};
 
-/// A member is present for this long after its last STATUS.
+/// A member is present for this long after its last STATUS, or after its session was last known to be there.
 pub const PRESENCE: Duration = Duration::from_secs(5);
 
 /// Members kept of one group, present or not; more are heard by nobody and still served.
 const MAX_MEMBERS: usize = 4096;
 /// An absent member's place is kept for so long, for the receipts of what it missed.
 const ABSENCE_KEPT: Duration = Duration::from_secs(60);
+/// Times of presence kept of one member; the oldest go first.
+const MAX_STAYS: usize = 4;
+/// Samples kept for a driver that does not drain them; older ones are dropped.
+const MAX_SAMPLES: usize = 256;
 /// Longest round trip that is believed; more is a wrong or foreign echo.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
-/// One member as its STATUS tells.
+/// How a member hears the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MemberLane {
+    /// Multicast; it sends STATUS.
+    Multicast,
+    /// A framed session at a hub, which acknowledges.
+    Tcp,
+    /// A bare text session at a hub, which cannot say how far it read.
+    Text,
+}
+
+/// One member as its STATUS or its hub tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberState {
-    /// Its device, as it says.
+    /// Its device, as it says; none for a text session.
     pub device: DeviceId,
-    /// Where it writes from.
-    pub addr: SocketAddrV4,
-    /// Last message delivered in order.
+    /// How it hears now.
+    pub lane: MemberLane,
+    /// What a text session calls itself; for display only, else empty.
+    pub name: String,
+    /// Where it writes STATUS from.
+    pub addr: Option<SocketAddrV4>,
+    /// Last message delivered in order; does not fall.
     pub delivered: Seq,
     /// First-sent datagrams received in this epoch.
     pub received: u32,
@@ -36,34 +55,67 @@ pub struct MemberState {
     /// Last round trip.
     pub round_trip: Option<Duration>,
     last_heard: Instant,
+    /// Whose word its session's life is.
+    reporter: Option<Reporter>,
     /// The head when it came: messages above were sent to it.
     since: Seq,
     /// The head when it went.
     until: Option<Seq>,
+    /// Times of presence before, as heads when it came and went.
+    earlier: Vec<(Seq, Seq)>,
 }
 
-/// Who has delivered a message, of those who were present when it was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Receipt {
-    /// Present then, and delivered.
-    pub heard: u32,
-    /// Present then.
-    pub present: u32,
-    /// Known, but absent then.
-    pub absent: u32,
+/// One stream of a hub's reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reporter(pub u64);
+
+/// What a hub says of one session in the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionReport {
+    /// The client's id, which is its sender id by multicast too.
+    pub member: SenderId,
+    /// Its device, as it says.
+    pub device: DeviceId,
+    /// What a text session calls itself; else empty.
+    pub name: String,
+    /// Last message that it acknowledged; `None` for a text session.
+    pub delivered: Option<Seq>,
+    /// It has ended; its member is present for [`PRESENCE`] more.
+    pub gone: bool,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Members {
-    by_id: BTreeMap<SenderId, MemberState>,
-}
-
-/// What a STATUS changed.
+/// What one STATUS tells of the way to its member since the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
+pub struct StatusSample {
+    /// First-sent datagrams received.
+    pub received: u32,
+    /// First-sent datagrams that did not come.
+    pub lost: u32,
+    /// There and back.
+    pub round_trip: Option<Duration>,
+}
+
+/// The members of one group in one epoch: one entry each, by whichever lane it hears.
+#[derive(Debug, Default)]
+pub struct Members {
+    pub(super) by_id: BTreeMap<SenderId, MemberState>,
+    pub(super) completed: Seq,
+    changes: u64,
+    /// Nobody falls silent or is forgotten before.
+    next_expiry: Option<Instant>,
+    samples: Vec<StatusSample>,
+}
+
+/// What a STATUS or a hub's report changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It was not present.
     Joined,
+    /// It delivered further.
     Progressed,
+    /// It is still there.
     Unchanged,
+    /// There is no place for it.
     NoRoom,
 }
 
@@ -78,63 +130,185 @@ impl Members {
         status: &Status,
         round_trip: Option<Duration>,
     ) -> Heard {
-        let delivered = delivered.min(head);
-        let full = self.by_id.len() >= MAX_MEMBERS;
-        let known = self.by_id.get(&status.sender);
-        if known.is_none() && full {
-            return Heard::NoRoom;
+        let Some((member, heard)) = self.hear(now, head, status.sender, Some(delivered)) else { return Heard::NoRoom };
+        let since = |now: u32, before: u32| Some(now.wrapping_sub(before)).filter(|&more| more <= u32::MAX / 2);
+        let counted = since(status.received, member.received).zip(since(status.lost, member.lost));
+        let (received, lost) = counted.unwrap_or((status.received, status.lost));
+        let sample = StatusSample { received, lost, round_trip };
+        member.lane = MemberLane::Multicast;
+        member.reporter = None;
+        member.device = status.device;
+        member.addr = Some(from);
+        member.received = status.received;
+        member.lost = status.lost;
+        member.repaired = status.repaired;
+        member.round_trip = round_trip.or(member.round_trip);
+        if self.samples.len() < MAX_SAMPLES {
+            self.samples.push(sample);
         }
-        let heard = match known {
-            Some(member) if member.until.is_none() && member.delivered == delivered => Heard::Unchanged,
-            Some(member) if member.until.is_none() => Heard::Progressed,
-            Some(_) | None => Heard::Joined,
-        };
-        let since = known.filter(|member| member.until.is_none()).map_or(head, |member| member.since);
-        let member = MemberState {
-            device: status.device,
-            addr: from,
-            delivered,
-            received: status.received,
-            lost: status.lost,
-            repaired: status.repaired,
-            round_trip: round_trip.or_else(|| known.and_then(|member| member.round_trip)),
-            last_heard: now,
-            since,
-            until: None,
-        };
-        self.by_id.insert(status.sender, member);
         heard
     }
 
+    /// Takes what a hub says of one session. `head`: the highest seq logged; what was delivered is believed up to it.
+    pub fn handle_session(&mut self, now: Instant, head: Seq, reporter: Reporter, report: &SessionReport) -> Heard {
+        if report.gone {
+            return self.handle_gone(now, reporter, report.member);
+        }
+        let Some((member, heard)) = self.hear(now, head, report.member, report.delivered) else { return Heard::NoRoom };
+        member.lane = if report.delivered.is_some() { MemberLane::Tcp } else { MemberLane::Text };
+        member.reporter = Some(reporter);
+        member.device = report.device;
+        member.name.clone_from(&report.name);
+        member.addr = None;
+        member.round_trip = None;
+        heard
+    }
+
+    /// The hub lives: all sessions that it reported on this stream, and did not call gone, are still there.
+    pub fn renew(&mut self, now: Instant, head: Seq, reporter: Reporter) {
+        let of_it = self.by_id.values_mut().filter(|member| member.reporter == Some(reporter));
+        let joined = of_it.filter_map(|member| member.hear(now, head).then_some(())).count();
+        if joined > 0 {
+            self.changes += 1;
+            self.next_expiry = self.next_expiry.min(Some(now + PRESENCE));
+        }
+    }
+
     /// Marks those absent that were silent for [`PRESENCE`]; gives them. Forgets those long gone.
-    pub(super) fn expire(&mut self, now: Instant, head: Seq) -> Vec<SenderId> {
+    pub fn expire(&mut self, now: Instant, head: Seq) -> Vec<SenderId> {
+        if self.next_expiry.is_none_or(|next| now < next) {
+            return Vec::new();
+        }
         let mut gone = Vec::new();
         self.by_id.retain(|&id, member| {
-            let silent = now.saturating_duration_since(member.last_heard);
-            if silent >= PRESENCE && member.until.is_none() {
+            if member.expiry() <= now && member.until.is_none() {
                 member.until = Some(head);
                 gone.push(id);
             }
-            silent < PRESENCE + ABSENCE_KEPT
+            member.expiry() > now
         });
+        self.next_expiry = self.by_id.values().map(MemberState::expiry).min();
+        self.changes += u64::from(!gone.is_empty());
         gone
     }
 
-    pub(super) fn present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
+    /// When to call [`Self::expire`]; early calls do nothing and cost nothing.
+    #[must_use]
+    pub const fn next_expiry(&self) -> Option<Instant> {
+        self.next_expiry
+    }
+
+    /// Members heard by multicast within [`PRESENCE`].
+    pub fn present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
+        self.all_present().filter(|(_, member)| member.lane == MemberLane::Multicast)
+    }
+
+    /// Members present, by whichever lane.
+    pub fn all_present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
         self.by_id.iter().filter(|(_, member)| member.until.is_none()).map(|(&id, member)| (id, member))
     }
 
-    pub(super) fn receipt(&self, seq: Seq) -> Receipt {
-        let mut receipt = Receipt::default();
-        for member in self.by_id.values() {
-            if member.since < seq && member.until.is_none_or(|until| seq <= until) {
-                receipt.present += 1;
-                receipt.heard += u32::from(member.delivered >= seq);
-            } else {
-                receipt.absent += 1;
-            }
+    /// Rises with everything that can change a receipt.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// What STATUS told since the last call, at most 256 of them.
+    pub fn take_samples(&mut self) -> Vec<StatusSample> {
+        std::mem::take(&mut self.samples)
+    }
+
+    /// A member whose session ended is present for a while yet, for it may be on its way to the other lane.
+    fn handle_gone(&mut self, now: Instant, reporter: Reporter, member: SenderId) -> Heard {
+        if let Some(member) = self.by_id.get_mut(&member).filter(|member| member.reporter == Some(reporter)) {
+            member.reporter = None;
+            member.last_heard = now;
         }
-        receipt
+        Heard::Unchanged
+    }
+
+    fn hear(
+        &mut self,
+        now: Instant,
+        head: Seq,
+        id: SenderId,
+        delivered: Option<Seq>,
+    ) -> Option<(&mut MemberState, Heard)> {
+        let full = self.by_id.len() >= MAX_MEMBERS;
+        let is_new = !self.by_id.contains_key(&id);
+        if is_new && full {
+            return None;
+        }
+        let member = self.by_id.entry(id).or_insert_with(|| MemberState::new(now, head));
+        let joined = member.hear(now, head) || is_new;
+        let delivered = delivered.unwrap_or_default().min(head).max(member.delivered);
+        let progressed = delivered != std::mem::replace(&mut member.delivered, delivered);
+        let heard = match (joined, progressed) {
+            (true, _) => Heard::Joined,
+            (false, true) => Heard::Progressed,
+            (false, false) => Heard::Unchanged,
+        };
+        self.changes += u64::from(heard != Heard::Unchanged);
+        let soonest = now + PRESENCE;
+        self.next_expiry = Some(self.next_expiry.map_or(soonest, |next| next.min(soonest)));
+        Some((member, heard))
+    }
+}
+
+impl MemberState {
+    /// Not heard of before.
+    const fn new(now: Instant, head: Seq) -> Self {
+        Self {
+            device: DeviceId::NONE,
+            lane: MemberLane::Multicast,
+            name: String::new(),
+            addr: None,
+            delivered: Seq::ZERO,
+            received: 0,
+            lost: 0,
+            repaired: 0,
+            round_trip: None,
+            last_heard: now,
+            reporter: None,
+            since: head,
+            until: None,
+            earlier: Vec::new(),
+        }
+    }
+
+    /// True if it was absent.
+    fn hear(&mut self, now: Instant, head: Seq) -> bool {
+        self.last_heard = now;
+        let Some(until) = self.until.take() else { return false };
+        if self.earlier.len() >= MAX_STAYS {
+            self.earlier.remove(0);
+        }
+        self.earlier.push((self.since, until));
+        self.since = head;
+        true
+    }
+
+    /// When it is absent, or forgotten, if it stays silent.
+    fn expiry(&self) -> Instant {
+        let kept = if self.until.is_some() { PRESENCE + ABSENCE_KEPT } else { PRESENCE };
+        self.last_heard + kept
+    }
+
+    /// The times of its presence, as (head when it came, head when it went).
+    pub(super) fn stays(&self) -> impl Iterator<Item = (Seq, Option<Seq>)> {
+        let earlier = self.earlier.iter().map(|&(since, until)| (since, Some(until)));
+        earlier.chain([(self.since, self.until)])
+    }
+
+    /// Whether it can say how far it got.
+    pub(super) fn can_tell(&self) -> bool {
+        self.lane != MemberLane::Text
+    }
+
+    /// Up to where it lacks nothing of what was sent to it since it came; `None` if it is absent or cannot tell.
+    pub(super) fn position(&self) -> Option<Seq> {
+        (self.until.is_none() && self.can_tell()).then(|| self.delivered.max(self.since))
     }
 }
 

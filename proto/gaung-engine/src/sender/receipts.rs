@@ -1,0 +1,138 @@
+//! Receipts: who has delivered a message, of those who were present when it was logged, by both lanes.
+
+use std::time::Instant;
+
+use gaung_proto::{SenderId, Seq};
+
+use super::{
+    RelaySender, SenderEvent,
+    members::{Heard, MemberState, Members, Reporter, SessionReport},
+};
+
+/// Who has delivered a message, of those who were present when it was logged.
+///
+/// Known of members that are present, or have not been absent for more than a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// Present then, and delivered.
+    pub heard: u32,
+    /// Present then.
+    pub present: u32,
+    /// Of those, text sessions, which cannot say.
+    pub silent: u32,
+    /// Known, but absent then.
+    pub absent: u32,
+}
+
+impl Receipt {
+    /// Nothing more can be learnt: all who can say have heard.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.heard + self.silent >= self.present
+    }
+}
+
+impl Members {
+    /// Who has delivered `seq`.
+    #[must_use]
+    pub fn receipt(&self, seq: Seq) -> Receipt {
+        let mut receipt = Receipt::default();
+        for member in self.by_id.values() {
+            if !member.was_present(seq) {
+                receipt.absent += 1;
+                continue;
+            }
+            receipt.present += 1;
+            if member.delivered >= seq {
+                receipt.heard += 1;
+            } else if !member.can_tell() {
+                receipt.silent += 1;
+            }
+        }
+        receipt
+    }
+
+    /// Those who were present at `seq` and have not delivered it, text sessions included.
+    pub fn missing(&self, seq: Seq) -> impl Iterator<Item = (SenderId, &MemberState)> {
+        let missing = self.by_id.iter().filter(move |(_, member)| member.was_present(seq) && member.delivered < seq);
+        missing.map(|(&id, member)| (id, member))
+    }
+
+    /// How many messages, since the last call, were found to be lacked by nobody who was present and can tell. Begins
+    /// with the first member.
+    pub fn take_completed(&mut self) -> u64 {
+        let positions = || self.by_id.values().filter_map(|member| Some((member.position()?, member)));
+        let Some(upto) = positions().map(|(position, _)| position).min() else { return 0 };
+        let first = positions().map(|(_, member)| member.first_sent()).min().unwrap_or(upto);
+        let from = self.completed.max(first);
+        if upto <= from {
+            return 0;
+        }
+        let complete = upto.0 - from.0 - self.lacking(from, upto);
+        self.completed = upto;
+        complete
+    }
+
+    /// How many messages in (`from`, `upto`] somebody lacks who was present then and has gone.
+    fn lacking(&self, from: Seq, upto: Seq) -> u64 {
+        let mut lacks: Vec<(u64, u64)> = Vec::new();
+        for member in self.by_id.values().filter(|member| member.can_tell()) {
+            let ended = member.stays().filter_map(|(since, until)| Some((since, until?)));
+            let lacked = ended.map(|(since, until)| (since.max(member.delivered).max(from).0, until.min(upto).0));
+            lacks.extend(lacked.filter(|(after, last)| after < last));
+        }
+        lacks.sort_unstable();
+        let mut counted = from.0;
+        lacks.into_iter().fold(0, |sum, (after, last)| {
+            let after = after.max(counted);
+            counted = counted.max(last);
+            sum + last.saturating_sub(after)
+        })
+    }
+}
+
+impl MemberState {
+    fn was_present(&self, seq: Seq) -> bool {
+        self.stays().any(|(since, until)| since < seq && until.is_none_or(|until| seq <= until))
+    }
+
+    fn first_sent(&self) -> Seq {
+        self.stays().map(|(since, _)| since).min().unwrap_or_default()
+    }
+}
+
+impl RelaySender {
+    /// Takes what a hub says of its sessions in the group, on one stream of reports. An empty report renews all that
+    /// was reported on the stream before.
+    pub fn handle_sessions(&mut self, now: Instant, reporter: Reporter, sessions: &[SessionReport]) {
+        self.members.renew(now, self.head, reporter);
+        for session in sessions {
+            match self.members.handle_session(now, self.head, reporter, session) {
+                Heard::Joined => self.emit(SenderEvent::MemberJoined(session.member)),
+                Heard::NoRoom => self.stats.ignored += 1,
+                Heard::Progressed | Heard::Unchanged => {}
+            }
+        }
+    }
+
+    /// Who listens, by both lanes.
+    #[must_use]
+    pub const fn audience(&self) -> &Members {
+        &self.members
+    }
+
+    /// The same, to take its counts.
+    pub const fn audience_mut(&mut self) -> &mut Members {
+        &mut self.members
+    }
+
+    /// Tells of those who fell silent; before anything is sent, so that they do not count as its hearers.
+    pub(super) fn expire_members(&mut self, now: Instant) {
+        for gone in self.members.expire(now, self.head) {
+            self.emit(SenderEvent::MemberLost(gone));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

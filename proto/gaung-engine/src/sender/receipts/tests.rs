@@ -1,0 +1,222 @@
+#![allow(clippy::unwrap_used)]
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
+
+use gaung_proto::{DeviceId, Pkt, body::Status};
+
+use super::{super::members::PRESENCE, *};
+use crate::MemberLane;
+
+const HUB: Reporter = Reporter(7);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Members of a group whose head and clock are set by hand.
+struct Room {
+    members: Members,
+    now: Instant,
+    head: Seq,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { members: Members::default(), now: Instant::now(), head: Seq::ZERO }
+    }
+
+    fn after(&mut self, time: Duration) {
+        self.now += time;
+        self.members.expire(self.now, self.head);
+    }
+
+    fn log(&mut self, count: u64) {
+        self.members.expire(self.now, self.head);
+        self.head = Seq(self.head.0 + count);
+    }
+
+    fn status(&mut self, member: u8, delivered: u64) -> Heard {
+        let from = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5000);
+        let status = Status {
+            sender: SenderId([member; 16]),
+            cookie: gaung_proto::body::Cookie(0),
+            device: DeviceId([member; 16]),
+            highest_pkt: Pkt(0),
+            received: delivered as u32,
+            lost: 0,
+            repaired: 0,
+            echo_ts_us: 0,
+            echo_delay_us: 0,
+        };
+        self.members.handle_status(self.now, self.head, from, Seq(delivered), &status, Some(SECOND / 100))
+    }
+
+    fn session(&mut self, member: u8, delivered: impl Into<Option<u64>>) -> Heard {
+        let report = SessionReport { delivered: delivered.into().map(Seq), ..session(member) };
+        self.members.handle_session(self.now, self.head, HUB, &report)
+    }
+
+    fn gone(&mut self, member: u8) {
+        let report = SessionReport { gone: true, ..session(member) };
+        self.members.handle_session(self.now, self.head, HUB, &report);
+    }
+
+    fn receipt(&self, seq: u64) -> (u32, u32, u32, u32) {
+        let Receipt { heard, present, silent, absent } = self.members.receipt(Seq(seq));
+        (heard, present, silent, absent)
+    }
+
+    fn missing(&self, seq: u64) -> Vec<u8> {
+        self.members.missing(Seq(seq)).map(|(id, _)| id.as_bytes()[0]).collect()
+    }
+
+    fn lane(&self, member: u8) -> MemberLane {
+        self.members.all_present().find(|(id, _)| id.as_bytes()[0] == member).unwrap().1.lane
+    }
+}
+
+fn session(member: u8) -> SessionReport {
+    SessionReport {
+        member: SenderId([member; 16]),
+        device: DeviceId([member; 16]),
+        name: String::new(),
+        delivered: None,
+        gone: false,
+    }
+}
+
+#[test]
+fn both_lanes_count_in_one_receipt_and_text_sessions_are_silent() {
+    let mut room = Room::new();
+    room.status(1, 0);
+    room.session(2, 0);
+    room.session(3, None);
+    room.log(2);
+    assert_eq!((room.receipt(1), room.missing(1)), ((0, 3, 1, 0), vec![1, 2, 3]));
+    room.status(1, 2);
+    assert_eq!(room.session(2, 1), Heard::Progressed);
+    assert_eq!((room.receipt(2), room.missing(2)), ((1, 3, 1, 0), vec![2, 3]));
+    assert!(room.members.receipt(Seq(1)).is_complete() && !room.members.receipt(Seq(2)).is_complete());
+    assert_eq!(room.members.present().count(), 1, "only who hears multicast counts for it");
+    assert_eq!(room.members.all_present().count(), 3);
+    assert_eq!(room.session(2, 9), Heard::Progressed);
+    assert_eq!(room.members.all_present().map(|(_, m)| m.delivered).max(), Some(Seq(2)), "believed up to the head");
+}
+
+#[test]
+fn a_member_that_changes_its_lane_stays_one_and_keeps_its_place() {
+    let mut room = Room::new();
+    room.status(1, 0);
+    room.log(3);
+    room.status(1, 3);
+    assert_eq!(room.session(1, 2), Heard::Unchanged, "an older place changes nothing");
+    assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Tcp, 1));
+    assert_eq!(room.receipt(3), (1, 1, 0, 0));
+    room.after(2 * SECOND);
+    room.status(1, 3);
+    room.gone(1);
+    assert_eq!(room.lane(1), MemberLane::Multicast);
+    room.after(4 * SECOND);
+    assert_eq!(room.members.all_present().count(), 1, "its hub's farewell is not its own");
+}
+
+#[test]
+fn a_hub_that_lives_keeps_its_idle_sessions_present() {
+    let mut room = Room::new();
+    room.session(1, 0);
+    room.session(2, None);
+    room.members.handle_session(room.now, room.head, Reporter(8), &session(3));
+    for _ in 0..5 {
+        room.after(2 * SECOND);
+        room.members.renew(room.now, room.head, HUB);
+    }
+    assert_eq!(room.members.all_present().count(), 2, "of another stream nothing was heard");
+    room.gone(2);
+    room.log(1);
+    assert_eq!(room.receipt(1), (0, 2, 1, 1), "a session within 5 s");
+    room.after(PRESENCE);
+    room.members.renew(room.now, room.head, HUB);
+    room.log(1);
+    assert_eq!(room.receipt(2), (0, 1, 0, 2));
+}
+
+#[test]
+fn who_was_absent_between_is_not_expected_to_have_heard() {
+    let mut room = Room::new();
+    room.status(1, 0);
+    room.session(2, 0);
+    room.log(1);
+    room.status(1, 1);
+    room.session(2, 1);
+    for _ in 0..3 {
+        room.after(2 * SECOND);
+        room.status(1, 1);
+    }
+    room.log(1);
+    assert_eq!(room.receipt(2), (0, 1, 0, 1));
+    assert_eq!(room.session(2, 1), Heard::Joined);
+    room.log(1);
+    room.status(1, 3);
+    let all = [room.receipt(1), room.receipt(2), room.receipt(3)];
+    assert_eq!(all, [(2, 2, 0, 0), (1, 1, 0, 1), (1, 2, 0, 0)]);
+    room.session(2, 3);
+    assert_eq!([room.receipt(2), room.receipt(3)], [(1, 1, 0, 1), (2, 2, 0, 0)]);
+}
+
+#[test]
+fn the_absent_are_forgotten_after_a_minute() {
+    let mut room = Room::new();
+    room.status(1, 0);
+    room.log(1);
+    let before = room.members.changes();
+    room.after(PRESENCE);
+    assert!(room.members.changes() > before);
+    assert_eq!((room.receipt(1), room.members.next_expiry()), ((0, 1, 0, 0), Some(room.now + 60 * SECOND)));
+    room.after(60 * SECOND);
+    assert_eq!((room.receipt(1), room.members.next_expiry()), ((0, 0, 0, 0), None));
+}
+
+#[test]
+fn complete_receipts_leave_out_what_somebody_lacked() {
+    let mut room = Room::new();
+    room.log(10);
+    assert_eq!(room.members.take_completed(), 0, "nobody there");
+    room.status(1, 10);
+    room.session(2, 10);
+    room.session(3, None);
+    room.log(4);
+    room.status(1, 14);
+    room.session(2, 12);
+    assert_eq!(room.members.take_completed(), 2, "11 and 12");
+    assert_eq!(room.members.take_completed(), 0);
+    for _ in 0..3 {
+        room.after(2 * SECOND);
+        room.status(1, 14);
+    }
+    room.log(1);
+    room.status(1, 15);
+    assert_eq!(room.members.take_completed(), 1, "15; who left lacks 13 and 14");
+}
+
+#[test]
+fn samples_tell_what_happened_between_two_status() {
+    let mut room = Room::new();
+    room.log(9);
+    room.status(1, 4);
+    room.status(1, 9);
+    room.status(1, 2);
+    let received: Vec<u32> = room.members.take_samples().iter().map(|sample| sample.received).collect();
+    assert_eq!(received, [4, 5, 2], "a counter that fell began anew");
+    assert_eq!(room.members.take_samples(), []);
+}
+
+#[test]
+fn the_table_is_bounded() {
+    let mut room = Room::new();
+    for number in 0..5000_u32 {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let report = SessionReport { member: SenderId(id), delivered: Some(Seq(0)), ..session(0) };
+        let heard = room.members.handle_session(room.now, room.head, HUB, &report);
+        assert_eq!(heard == Heard::NoRoom, number >= 4096);
+    }
+}
