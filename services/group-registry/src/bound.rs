@@ -26,7 +26,8 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config, everyone, figures::Figures, maker::Maker, now::Now, registry::Registry, rpc::Rpc, standby::Standby,
+    config::Config, everyone, figures::Figures, maker::Maker, now::Now, regain, registry::Registry, rpc::Rpc,
+    standby::Standby,
 };
 
 const STORE_FILE: &str = "registry.redb";
@@ -132,6 +133,7 @@ impl Bound {
         let mut tasks = Tasks::new();
         tasks.spawn("gRPC", server.serve(stop.clone()));
         tasks.spawn("upkeep", upkeep);
+        tasks.spawn("lapsed addresses", regain::keep(Arc::clone(&registry), maker.clone(), stop.clone()));
         tasks.spawn("everyone", everyone::keep(registry, maker, stop.clone()));
         let listening = stop.clone();
         tasks.spawn("stand-by addresses", async move {
@@ -212,7 +214,7 @@ fn announcement(registry: &Registry, grpc: SocketAddr, config: &Config) -> Annou
     }
 }
 
-/// Lets leases run out, takes back what creates left, and keeps the gauges.
+/// Lets leases run out, takes back what was left in the middle, and keeps the gauges.
 async fn upkeep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(EXPIRE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -232,6 +234,7 @@ async fn upkeep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: Cancellatio
             warn!(%error, "upkeep is tried again");
         }
         rpc.figures.groups.set(i64::try_from(rpc.registry.group_count()).unwrap_or(i64::MAX));
+        rpc.figures.lapsed.set(i64::try_from(rpc.registry.lapsed_count()).unwrap_or(i64::MAX));
         rpc.figures.pairs_ready.set(i64::try_from(standby.ready()).unwrap_or(i64::MAX));
         rpc.figures.watchers.set(i64::try_from(rpc.open_watchers()).unwrap_or(i64::MAX));
     }

@@ -1,4 +1,11 @@
-//! Taking claims back: of creates that were given up, and of groups that were deleted.
+//! Taking claims back: of creates that were given up, of groups that were deleted, and of groups whose lease lapsed.
+//!
+//! A lapsed group exists, so that a claim of its own may be one that is about to be used: another registry may be giving
+//! it an address again. That ends with a change of the group's record from the version that was read before the claims
+//! were made. So whoever takes such a claim back reads it, then writes the record over as it is (`fence`), then changes
+//! the claim from the version that was read. Either the record has the address by then, or the other's change of the
+//! record fails and it starts again; and it writes claims that it finds to be its own over, so that one which is about
+//! to be taken back is not relied upon.
 
 use std::{
     collections::HashMap,
@@ -6,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_log::kv::Write;
+use gaung_log::kv::{Entry, Version, Write};
 use gaung_proto::GroupId;
 use tracing::info;
 
@@ -28,6 +35,13 @@ const PENDING_GRACE: Duration = Duration::from_secs(5);
 const MAX_PENDING: usize = 16 * 1024;
 /// How long the request of a deleted group is still known.
 const REQUEST_KEPT_MS: i64 = 24 * 3600 * 1000;
+
+/// Claims of one group, as they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    address: Option<Entry>,
+    port: Option<Entry>,
+}
 
 impl Registry {
     /// Makes sure that `id` never begins to exist, if it has not yet; what became of it.
@@ -78,34 +92,94 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes back an address that `holder` claimed and does not have; it was never used, so it need not rest.
+    /// Takes back an address that `holder` claimed and does not have. It rests if it was used.
     pub(crate) fn release_unused_address(&self, now: Now, address: Low23, holder: GroupId) -> Result<(), StoreError> {
         let key = records::address_key(address);
         let Some(entry) = self.store.get(&key)? else { return Ok(()) };
         let claim = AddressClaim::decode(&key, &entry.value)?;
-        let is_used = match self.fate(holder)? {
-            Some((_, Fate::Live(group) | Fate::Deleted { group, .. })) => group.addr.ip() == claim.ip,
-            Some((_, Fate::Aborted)) => false,
-            None => true,
-        };
-        if claim.holder != Holder::Group(holder) || is_used {
+        if claim.holder != Holder::Group(holder) {
             return Ok(());
         }
-        let free = AddressClaim { holder: Holder::Nobody, ..claim };
-        if self.store.set(&key, entry.version, &free.encode())?.is_ok() {
-            self.note_address(address, Holder::Nobody, now);
-        }
-        Ok(())
+        let left = match self.fate(holder)? {
+            None => return Ok(()),
+            Some((_, Fate::Live(group))) if group.holds(claim.ip) => return Ok(()),
+            Some((_, Fate::Deleted { group, .. })) if group.addr.ip() == claim.ip => return Ok(()),
+            Some((version, Fate::Live(group))) if group.lapsed => {
+                if !self.fence(&group, version)? {
+                    return Ok(());
+                }
+                if group.addr.ip() == claim.ip { Holder::Resting } else { Holder::Nobody }
+            }
+            Some((_, Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted)) => Holder::Nobody,
+        };
+        self.leave_address(now, address, &entry, left)
     }
 
     /// Takes back a port that `holder` claimed and does not have.
     pub(crate) fn release_unused_port(&self, port: u16, holder: GroupId) -> Result<(), StoreError> {
-        let is_used = match self.fate(holder)? {
-            Some((_, Fate::Live(group))) => group.addr.port() == port && group.port_claimed,
-            Some((_, Fate::Deleted { .. } | Fate::Aborted)) => false,
-            None => true,
-        };
-        if !is_used && self.release_key(&records::port_key(port), holder)? {
+        let key = records::port_key(port);
+        let Some(entry) = self.store.get(&key)? else { return Ok(()) };
+        if records::claimant(&key, &entry.value)? != holder {
+            return Ok(());
+        }
+        match self.fate(holder)? {
+            None => return Ok(()),
+            Some((_, Fate::Live(group))) if group.holds_port(port) => return Ok(()),
+            Some((version, Fate::Live(group))) if group.lapsed && !self.fence(&group, version)? => return Ok(()),
+            Some((_, Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted)) => {}
+        }
+        self.leave_port(port, &entry)
+    }
+
+    /// Makes whoever is changing the record of a lapsed group start again; false if it was changed meanwhile.
+    fn fence(&self, group: &Group, version: Version) -> Result<bool, StoreError> {
+        let key = records::group_key(group.id);
+        let Ok(version) = self.store.set(&key, version, &Fate::Live(group.clone()).encode())? else { return Ok(false) };
+        self.view.apply(group.id, version, Some(group.clone()));
+        Ok(true)
+    }
+
+    /// The claims that a group has on its address and port, to be taken back once its record has lapsed.
+    pub(crate) fn claims_of(&self, group: &Group) -> Result<Claims, StoreError> {
+        let mut claims = Claims::default();
+        let key = records::address_key(group.address());
+        if let Some(entry) = self.store.get(&key)?
+            && AddressClaim::decode(&key, &entry.value)?.holder == Holder::Group(group.id)
+        {
+            claims.address = Some(entry);
+        }
+        let key = records::port_key(group.addr.port());
+        if let Some(entry) = self.store.get(&key)?
+            && records::claimant(&key, &entry.value)? == group.id
+        {
+            claims.port = Some(entry);
+        }
+        Ok(claims)
+    }
+
+    /// Takes back what a group had until it lapsed. `claims` were read before its record was changed.
+    pub(crate) fn release_lapsed(&self, now: Now, group: &Group, claims: Claims) -> Result<(), StoreError> {
+        if let Some(entry) = claims.address {
+            self.leave_address(now, group.address(), &entry, Holder::Resting)?;
+        }
+        if let Some(entry) = claims.port {
+            return self.leave_port(group.addr.port(), &entry);
+        }
+        self.book.note_port_free(group.addr.port());
+        Ok(())
+    }
+
+    fn leave_address(&self, now: Now, address: Low23, entry: &Entry, holder: Holder) -> Result<(), StoreError> {
+        let key = records::address_key(address);
+        let left = AddressClaim { holder, ..AddressClaim::decode(&key, &entry.value)? };
+        if self.store.set(&key, entry.version, &left.encode())?.is_ok() {
+            self.note_address(address, holder, now);
+        }
+        Ok(())
+    }
+
+    fn leave_port(&self, port: u16, entry: &Entry) -> Result<(), StoreError> {
+        if self.store.delete(&records::port_key(port), entry.version)?.is_ok() {
             self.book.note_port_free(port);
         }
         Ok(())
@@ -115,15 +189,10 @@ impl Registry {
     pub(crate) fn rest_address(&self, now: Now, group: &Group) -> Result<(), StoreError> {
         let key = records::address_key(group.address());
         let Some(entry) = self.store.get(&key)? else { return Ok(()) };
-        let claim = AddressClaim::decode(&key, &entry.value)?;
-        if claim.holder != Holder::Group(group.id) {
+        if AddressClaim::decode(&key, &entry.value)?.holder != Holder::Group(group.id) {
             return Ok(());
         }
-        let resting = AddressClaim { holder: Holder::Resting, ..claim };
-        if self.store.set(&key, entry.version, &resting.encode())?.is_ok() {
-            self.note_address(group.address(), Holder::Resting, now);
-        }
-        Ok(())
+        self.leave_address(now, group.address(), &entry, Holder::Resting)
     }
 
     /// Takes back all claims of a deleted group, and its members. Its request stays known for a day.
@@ -213,6 +282,7 @@ impl Registry {
             self.release_unused_port(records::port_of_key(&item.key)?, holder)
         })?;
         self.forget_people_of_deleted(now)?;
+        self.read_groups()?;
         if released > 0 {
             info!(released, "claims of unfinished creates taken back");
         }

@@ -10,7 +10,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
-use gaung_log::kv::Version;
+use gaung_log::kv::{Entry, Version};
 use gaung_proto::{DeviceId, Generation, GroupAddr, GroupId, GroupName, LogId, RelayId, Scope, pb::registry as pb};
 use sha2::{Digest as _, Sha256};
 use tracing::debug;
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How often a create whose claims were taken back starts again.
-const RESTARTS: usize = 16;
+pub(crate) const RESTARTS: usize = 16;
 /// How often one key is tried that others keep changing.
 const TRIES: usize = 16;
 
@@ -112,10 +112,26 @@ pub enum CreateError {
 }
 
 /// Why one attempt ended.
-enum Stop {
+pub(crate) enum Stop {
     /// Others took the claims back: start again with a new id.
     Fenced,
     Refused(CreateError),
+}
+
+/// An address for a group.
+pub(crate) struct Wanted<'a> {
+    pub(crate) ip: Ipv4Addr,
+    /// The operator's, so that errors say what is the matter with it.
+    pub(crate) is_own: bool,
+    /// The group, if it exists already and its lease has lapsed.
+    pub(crate) former: Option<&'a Group>,
+}
+
+impl Wanted<'_> {
+    /// The one that rests was this group's and nobody's since: what switches still forward is for its own members.
+    fn was_last(&self, claim: &AddressClaim) -> bool {
+        claim.ip == self.ip && self.former.is_some_and(|g| g.addr.ip() == claim.ip && g.generation == claim.generation)
+    }
 }
 
 impl<E: Into<CreateError>> From<E> for Stop {
@@ -189,10 +205,11 @@ impl Registry {
     fn make(&self, now: Now, spec: &CreateSpec, pair: Pair, id: GroupId) -> Result<Group, Stop> {
         let relay = self.relay_for_new_group(now)?;
         self.claim_name(now, spec, id)?;
-        let generation = self.claim_address(now, spec, pair, id)?;
+        let wanted = Wanted { ip: pair.ip, is_own: spec.address.is_some(), former: None };
+        let generation = self.claim_address(now, &wanted, id)?;
         let port_claimed = spec.port.is_none();
         if port_claimed {
-            self.claim_port(now, pair.port, id)?;
+            self.claim_port(now, pair.port, id, None)?;
         }
         let group = Group {
             id,
@@ -202,6 +219,8 @@ impl Registry {
             private: spec.private,
             addr: GroupAddr::new(pair.ip, pair.port).expect("address and port were checked"),
             generation,
+            lapsed: false,
+            own_address: spec.address,
             log: LogId(rand::random()),
             relay,
             owner: spec.owner,
@@ -232,7 +251,7 @@ impl Registry {
         }
     }
 
-    fn note_live(&self, group: &Group, version: Version) {
+    pub(crate) fn note_live(&self, group: &Group, version: Version) {
         self.book.note_held(group.address());
         self.book.note_port(group.addr.port());
         self.view.apply(group.id, version, Some(group.clone()));
@@ -291,65 +310,97 @@ impl Registry {
         Err(CreateError::Busy.into())
     }
 
-    fn claim_address(&self, now: Now, spec: &CreateSpec, pair: Pair, id: GroupId) -> Result<Generation, Stop> {
-        let address = Low23::of(pair.ip);
+    /// The generation under which `id` has the address from now on, once its record says so.
+    pub(crate) fn claim_address(&self, now: Now, wanted: &Wanted<'_>, id: GroupId) -> Result<Generation, Stop> {
+        let &Wanted { ip, is_own, former } = wanted;
+        let address = Low23::of(ip);
         let key = records::address_key(address);
-        let is_own = spec.address.is_some();
         let or_pair = |error: CreateError| if is_own { error } else { CreateError::PairTaken };
-        let first = AddressClaim { ip: pair.ip, generation: Generation(1), holder: Holder::Group(id) };
+        let above = former.map_or(0, |group| group.generation.0);
+        let next = |known: Generation| Generation(known.0.max(above).saturating_add(1));
+        let first = AddressClaim { ip, generation: next(Generation(0)), holder: Holder::Group(id) };
         for _ in 0..TRIES {
-            let Err(Exists(entry)) = self.store.create(&key, &first.encode())? else { return Ok(first.generation) };
+            let entry = match self.claimed_before(&key, former)? {
+                Some(entry) => entry,
+                None => match self.store.create(&key, &first.encode())? {
+                    Ok(_) => return Ok(first.generation),
+                    Err(Exists(entry)) => entry,
+                },
+            };
             let claim = AddressClaim::decode(&key, &entry.value)?;
             self.note_address(address, claim.holder, now);
-            match claim.holder {
-                Holder::Group(holder) if holder == id && claim.ip == pair.ip => return Ok(claim.generation),
+            let generation = match claim.holder {
+                Holder::Group(holder) if holder == id && claim.ip == ip => match former {
+                    None => return Ok(claim.generation),
+                    Some(group) if claim.generation > group.generation => claim.generation,
+                    Some(_) => next(claim.generation),
+                },
                 Holder::Group(holder) if holder == id => {
                     self.release_unused_address(now, address, id)?;
+                    continue;
                 }
                 Holder::Group(holder) => match self.settled(now, holder)? {
-                    Some(Fate::Live(group)) if group.addr.ip() == claim.ip => {
-                        let taken = CreateError::AddressTaken { ip: pair.ip, taken: claim.ip, by: group.name };
+                    Some(Fate::Live(group)) if group.holds(claim.ip) => {
+                        let taken = CreateError::AddressTaken { ip, taken: claim.ip, by: group.name };
                         return Err(or_pair(taken).into());
                     }
                     Some(Fate::Deleted { group, .. }) if group.addr.ip() == claim.ip => {
                         self.rest_address(now, &group)?;
+                        continue;
                     }
                     Some(Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted) => {
                         self.release_unused_address(now, address, holder)?;
+                        continue;
                     }
                     None => return Err(or_pair(CreateError::Busy).into()),
                 },
                 Holder::Resting | Holder::Nobody => {
-                    let resting = claim.holder == Holder::Resting;
+                    let resting = claim.holder == Holder::Resting && !wanted.was_last(&claim);
                     if resting && let Some(left) = self.book.quarantine_left(address, now.mono) {
-                        return Err(or_pair(CreateError::AddressResting { ip: pair.ip, left }).into());
+                        return Err(or_pair(CreateError::AddressResting { ip, left }).into());
                     }
-                    let generation = Generation(claim.generation.0.saturating_add(1));
-                    let next = AddressClaim { generation, ..first };
-                    if self.store.set(&key, entry.version, &next.encode())?.is_ok() {
-                        return Ok(generation);
-                    }
+                    next(claim.generation)
                 }
+            };
+            if self.store.set(&key, entry.version, &AddressClaim { generation, ..first }.encode())?.is_ok() {
+                return Ok(generation);
             }
         }
         Err(or_pair(CreateError::Busy).into())
     }
 
-    fn claim_port(&self, now: Now, port: u16, id: GroupId) -> Result<(), Stop> {
+    pub(crate) fn claim_port(&self, now: Now, port: u16, id: GroupId, former: Option<&Group>) -> Result<(), Stop> {
         let key = records::port_key(port);
+        let value = Bytes::from(id);
         for _ in 0..TRIES {
-            let Err(Exists(entry)) = self.store.create(&key, &Bytes::from(id))? else { return Ok(()) };
+            let entry = match self.claimed_before(&key, former)? {
+                Some(entry) => entry,
+                None => match self.store.create(&key, &value)? {
+                    Ok(_) => return Ok(()),
+                    Err(Exists(entry)) => entry,
+                },
+            };
             self.book.note_port(port);
             let holder = records::claimant(&key, &entry.value)?;
-            match self.settled(now, holder)? {
-                Some(Fate::Live(group)) if group.addr.port() == port && group.port_claimed => {
-                    return Err(CreateError::PairTaken.into());
+            if former.is_some() && holder == id {
+                if self.store.set(&key, entry.version, &value)?.is_ok() {
+                    return Ok(());
                 }
+                continue;
+            }
+            match self.settled(now, holder)? {
+                Some(Fate::Live(group)) if group.holds_port(port) => return Err(CreateError::PairTaken.into()),
                 Some(Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted) => self.release_unused_port(port, holder)?,
                 None => return Err(CreateError::PairTaken.into()),
             }
         }
         Err(CreateError::PairTaken.into())
+    }
+
+    /// What stands at a key that a group which exists already wants. Its own claim of an earlier attempt has to be
+    /// written again (see `claims.rs`), and a creation would take that for done.
+    fn claimed_before(&self, key: &[u8], former: Option<&Group>) -> Result<Option<Entry>, StoreError> {
+        if former.is_some() { self.store.get(key) } else { Ok(None) }
     }
 
     fn relay_for_new_group(&self, now: Now) -> Result<RelayId, CreateError> {

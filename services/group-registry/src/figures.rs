@@ -12,6 +12,7 @@ use tonic::Code;
 pub(crate) struct Figures {
     pub(crate) creates: Counter,
     pub(crate) groups: Gauge,
+    pub(crate) lapsed: Gauge,
     pub(crate) pairs_ready: Gauge,
     pub(crate) watchers: Gauge,
     refusals: Family<Reason, Counter>,
@@ -30,6 +31,7 @@ impl Figures {
             all.register("creates", "Groups made, repeats included", figures.creates.clone());
             all.register("refusals", "Calls that ended with an error", figures.refusals.clone());
             all.register("groups", "Groups that exist", figures.groups.clone());
+            all.register("groups_without_address", "Groups whose address lapsed", figures.lapsed.clone());
             all.register("pairs_ready", "Addresses listened to and ready to be given out", figures.pairs_ready.clone());
             all.register("watchers", "Open watch streams", figures.watchers.clone());
         });

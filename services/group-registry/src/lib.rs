@@ -2,7 +2,7 @@
 //!
 //! [`bind`] opens the store and binds the ports, [`Bound::run`] serves. The rules stand in [`registry::Registry`] and
 //! the modules around it, apart from sockets and gRPC; [`create`] says how a group is made so that a stop at any
-//! moment does no harm.
+//! moment does no harm, [`lease`] and [`regain`] how it loses its address and gets another.
 
 pub mod address;
 pub mod book;
@@ -15,6 +15,7 @@ pub mod create;
 mod everyone;
 mod figures;
 pub mod invites;
+pub mod lease;
 mod locks;
 mod maker;
 pub mod members;
@@ -22,6 +23,7 @@ pub mod now;
 pub mod owner;
 pub mod presence;
 pub mod records;
+pub mod regain;
 pub mod registry;
 pub mod reports;
 mod rpc;

@@ -20,7 +20,8 @@ pub(crate) struct KeyGuard<'a> {
 }
 
 impl KeyLocks {
-    /// Waits until nobody holds `key`. Whoever takes several takes them in the order request, name, address.
+    /// Waits until nobody holds `key`. Whoever takes several takes them in the order request, name, group,
+    /// address.
     pub(crate) fn lock(&self, key: Vec<u8>) -> KeyGuard<'_> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self.freed.wait_while(held, |held| held.contains(&key)).unwrap_or_else(PoisonError::into_inner);

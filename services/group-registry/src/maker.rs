@@ -13,14 +13,16 @@ use crate::{
     create::{CreateError, CreateSpec},
     now::Now,
     records::Group,
-    registry::Registry,
+    regain::RegainError,
+    registry::{LookupError, Registry},
     standby::Standby,
     status::ToStatus as _,
+    store::StoreError,
 };
 
 /// Calls at work; more wait. Each of them waits for the disk most of the time and shares its syncs with the others.
 const AT_WORK: usize = 64;
-/// Pairs that one create tries.
+/// Pairs that one create or regain tries.
 const PAIRS: usize = 32;
 
 #[derive(Clone)]
@@ -28,7 +30,7 @@ pub(crate) struct Maker {
     registry: Arc<Registry>,
     standby: Arc<Standby>,
     slots: Arc<Semaphore>,
-    /// A create ended in the middle: look for what it left.
+    /// A create or regain ended in the middle: look for what it left.
     left_over: Arc<AtomicBool>,
 }
 
@@ -96,7 +98,40 @@ impl Maker {
         Err(CreateError::PairTaken.to_status())
     }
 
-    /// True once after a create ended in the middle.
+    /// Gives a lapsed group the operator's address again, or a pair of the pool if `from_pool`. `None`: it has none still.
+    pub(crate) async fn regain(&self, group: &Group, from_pool: bool) -> Result<Option<Group>, RegainError> {
+        let id = group.id;
+        if let Some(group) = self.regain_by(move |registry, now| registry.regain_own(now, id)).await? {
+            return Ok(Some(group));
+        }
+        for _ in 0..if from_pool { PAIRS } else { 0 } {
+            let lent = self.standby.take(group.scope).await?;
+            let loan = Loan { registry: Arc::clone(&self.registry), lent };
+            let regained = self.regain_by(move |registry, now| {
+                let _loan = loan;
+                registry.regain(now, id, lent)
+            });
+            match regained.await {
+                Ok(group) => return Ok(Some(group)),
+                Err(RegainError::PairTaken) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn regain_by<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Registry, Now) -> Result<T, RegainError> + Send + 'static,
+    ) -> Result<T, RegainError> {
+        let done = self.run(call).await.map_err(|status| StoreError::Unavailable(status.message().to_owned()))?;
+        if matches!(done, Err(RegainError::Lookup(LookupError::Store(_)))) {
+            self.left_over.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// True once after a create or regain ended in the middle.
     pub(crate) fn take_left_over(&self) -> bool {
         self.left_over.swap(false, Ordering::Relaxed)
     }

@@ -11,9 +11,11 @@
 //! | `i/` SHA-256 of the code | `StoredInvite` | an invite |
 //! | `h/` group id | `StoredHead` | the highest seq that the relay reported |
 //! | `s/` service id | `ServiceInfo` | a relay or hub |
+//! | `l/` service id | 16 random bytes | changes while the service renews, for other registries on the store |
 //! | `k/signing` | 32 bytes | the Ed25519 seed that signs tickets |
 //!
-//! A claim is good only while the group it names exists and has what is claimed.
+//! A claim is good only while the group it names exists and has what is claimed; a group whose lease lapsed has no
+//! address and no port of the registry's choice.
 
 use bytes::Bytes;
 use gaung_proto::{DeviceId, Generation, GroupAddr, GroupId, GroupName, LogId, RelayId, Scope, pb::registry as pb};
@@ -31,6 +33,7 @@ pub(crate) const PORTS: &[u8] = b"p/";
 pub(crate) const MEMBERS: &[u8] = b"m/";
 pub(crate) const INVITES: &[u8] = b"i/";
 pub(crate) const SERVICES: &[u8] = b"s/";
+pub(crate) const MARKS: &[u8] = b"l/";
 
 pub(crate) fn group_key(id: GroupId) -> Vec<u8> {
     [GROUPS, id.as_bytes()].concat()
@@ -62,6 +65,21 @@ pub(crate) fn head_key(group: GroupId) -> Vec<u8> {
 pub(crate) fn service_key(id: RelayId) -> Vec<u8> {
     [SERVICES, id.as_bytes()].concat()
 }
+pub(crate) fn mark_key(id: RelayId) -> Vec<u8> {
+    [MARKS, id.as_bytes()].concat()
+}
+
+/// The group in a key of [`GROUPS`].
+pub(crate) fn group_of_key(key: &[u8]) -> Result<GroupId, StoreError> {
+    let id = key.strip_prefix(GROUPS).and_then(|id| GroupId::try_from(id).ok());
+    id.ok_or_else(|| damaged(key))
+}
+
+/// The service in a key of [`MARKS`].
+pub(crate) fn service_of_key(key: &[u8]) -> Result<RelayId, StoreError> {
+    let id = key.strip_prefix(MARKS).and_then(|id| RelayId::try_from(id).ok());
+    id.ok_or_else(|| damaged(key))
+}
 
 /// The low 23 bits in a key of [`ADDRESSES`].
 pub(crate) fn address_of_key(key: &[u8]) -> Result<Low23, StoreError> {
@@ -92,10 +110,14 @@ pub struct Group {
     pub format: pb::Format,
     /// TCP only, by invite.
     pub private: bool,
-    /// Unique in the low 23 bits while the group exists.
+    /// Unique in the low 23 bits while the group has it: the last one it had, once [`Self::lapsed`].
     pub addr: GroupAddr,
-    /// Of the address.
+    /// Rises each time the group gets an address, and each time the address is given out.
     pub generation: Generation,
+    /// Its relay was silent for so long that the address was taken back.
+    pub lapsed: bool,
+    /// The address that the operator asked for.
+    pub own_address: Option<Ipv4Addr>,
     /// The current log.
     pub log: LogId,
     /// The relay that it is bound to.
@@ -135,7 +157,20 @@ impl Group {
             ttl: self.scope.ttl().into(),
             reserved: self.reserved,
             created_unix_ms: self.created_unix_ms,
+            address_lapsed: self.lapsed,
         }
+    }
+
+    /// Whether the address is this group's now.
+    #[must_use]
+    pub fn holds(&self, ip: Ipv4Addr) -> bool {
+        !self.lapsed && self.addr.ip() == ip
+    }
+
+    /// Whether the port is this group's now, by the registry's choice.
+    #[must_use]
+    pub fn holds_port(&self, port: u16) -> bool {
+        !self.lapsed && self.port_claimed && self.addr.port() == port
     }
 
     /// The key of its address.
@@ -171,6 +206,7 @@ impl Fate {
             owner_name: group.map(|g| g.owner_name.clone()).unwrap_or_default(),
             port_claimed: group.is_some_and(|g| g.port_claimed),
             owner_left: group.is_some_and(|g| g.owner_left),
+            own_address: group.and_then(|g| g.own_address).map_or(0, u32::from),
         };
         stored.encode_to_vec().into()
     }
@@ -213,6 +249,9 @@ struct StoredGroup {
     owner_left: bool,
     #[prost(int64, tag = "7")]
     ended_unix_ms: i64,
+    /// 0: the registry chose.
+    #[prost(fixed32, tag = "8")]
+    own_address: u32,
 }
 
 impl StoredGroup {
@@ -231,6 +270,8 @@ impl StoredGroup {
             private: group.private,
             addr: GroupAddr::new(group.address.parse().ok()?, group.port.try_into().ok()?).ok()?,
             generation: Generation(group.generation),
+            lapsed: group.address_lapsed,
+            own_address: Some(self.own_address).filter(|ip| *ip != 0).map(Ipv4Addr::from),
             log: LogId(group.log_id),
             relay: RelayId::try_from(&group.relay_id[..]).ok()?,
             owner: if owner.is_empty() { DeviceId::NONE } else { DeviceId::try_from(&owner[..]).ok()? },

@@ -16,6 +16,7 @@ use crate::{
     address::Low23,
     book::{AddressBook, Pools},
     challenge::Challenges,
+    lease::Leases,
     locks::KeyLocks,
     now::Now,
     presence::Presences,
@@ -34,6 +35,7 @@ pub struct Registry {
     pub(crate) book: AddressBook,
     pub(crate) view: View,
     pub(crate) services: Services,
+    pub(crate) leases: Leases,
     pub(crate) presences: Presences,
     pub(crate) challenges: Challenges,
     pub(crate) locks: KeyLocks,
@@ -80,6 +82,7 @@ impl Registry {
         let signing = signing_key(&store)?;
         let registry = Self {
             services: Services::load(&store, now)?,
+            leases: Leases::load(&store, now)?,
             book: AddressBook::new(pools),
             view: View::new(),
             presences: Presences::default(),
@@ -91,7 +94,7 @@ impl Registry {
             store,
         };
         registry.reconcile(now, true)?;
-        registry.load(now)?;
+        registry.load_claims(now)?;
         info!(groups = registry.view.len(), "registry opened");
         Ok(registry)
     }
@@ -166,15 +169,26 @@ impl Registry {
         entry.map(|entry| Ok((entry.version, Fate::decode(&key, &entry.value)?))).transpose()
     }
 
-    /// Remembers what is in the store, for watchers and for choosing addresses.
-    fn load(&self, now: Now) -> Result<(), StoreError> {
+    /// Learns all groups from the store: at the start, and what other registries changed since.
+    pub(crate) fn read_groups(&self) -> Result<(), StoreError> {
         self.store.each(GROUPS, |item| {
-            if let Fate::Live(group) = Fate::decode(&item.key, &item.entry.value)? {
-                self.book.note_port(group.addr.port());
-                self.view.apply(group.id, item.entry.version, Some(group));
+            let id = records::group_of_key(&item.key)?;
+            match Fate::decode(&item.key, &item.entry.value)? {
+                Fate::Live(group) => {
+                    if !group.lapsed {
+                        self.book.note_port(group.addr.port());
+                    }
+                    self.view.apply(id, item.entry.version, Some(group));
+                }
+                Fate::Deleted { .. } if self.view.has(id) => self.view.apply(id, item.entry.version, None),
+                Fate::Deleted { .. } | Fate::Aborted => {}
             }
             Ok::<_, StoreError>(())
-        })?;
+        })
+    }
+
+    /// Learns which addresses and ports are taken, for choosing others.
+    fn load_claims(&self, now: Now) -> Result<(), StoreError> {
         self.store.each(ADDRESSES, |item| {
             let address = records::address_of_key(&item.key)?;
             self.note_address(address, AddressClaim::decode(&item.key, &item.entry.value)?.holder, now);

@@ -106,7 +106,8 @@ impl Services {
 }
 
 impl Registry {
-    /// Registers a service or renews its lease. Only what changed is written.
+    /// Registers a service or renews its lease, and with it those of its groups' addresses. Only what changed is
+    /// written, and a mark now and then.
     ///
     /// # Errors
     /// [`RegisterError`], each case.
@@ -122,7 +123,14 @@ impl Registry {
             self.store_service(id, &info)?;
             info!(service = %id, kind = info.kind().as_str_name(), "service registered");
         }
+        let is_relay = info.kind() == pb::ServiceKind::Relay;
+        let came_back = !self.leases.registers_here(id, now.mono);
         self.services.known().insert(id, Service { info, renewed: now.mono });
+        self.renew_lease(now, id);
+        if is_relay && came_back {
+            // Another registry may have made groups of it meanwhile, or let leases lapse.
+            self.read_groups()?;
+        }
         self.services.registered.send_replace(());
         Ok(())
     }
@@ -139,24 +147,27 @@ impl Registry {
         self.signing.verifying_key().to_bytes()
     }
 
-    /// Forgets services that have been silent for a day and presences that ran out.
+    /// Lets leases of addresses lapse, and forgets services that have been silent for a day and presences that ran out.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn expire(&self, now: Now) -> Result<(), StoreError> {
         self.presences.expire(now.mono);
+        self.lapse_silent(now)?;
         let load = self.view.load();
-        let silent = |s: &Service| now.mono.saturating_duration_since(s.renewed) > FORGOTTEN;
         let gone: Vec<RelayId> = {
             let known = self.services.known();
-            known.iter().filter(|(id, s)| silent(s) && !load.contains_key(id)).map(|(id, _)| *id).collect()
+            let silent = |id: &RelayId| self.leases.silence(*id, now.mono).is_some_and(|time| time > FORGOTTEN);
+            known.keys().filter(|id| silent(id) && !load.contains_key(id)).copied().collect()
         };
         for id in gone {
-            let key = records::service_key(id);
-            if let Some(entry) = self.store.get(&key)? {
-                let _changed_by_its_return = self.store.delete(&key, entry.version)?;
+            for key in [records::service_key(id), records::mark_key(id)] {
+                if let Some(entry) = self.store.get(&key)? {
+                    let _changed_by_its_return = self.store.delete(&key, entry.version)?;
+                }
             }
             self.services.known().remove(&id);
+            self.leases.forget(id);
         }
         Ok(())
     }

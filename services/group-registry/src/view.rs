@@ -121,6 +121,17 @@ impl View {
         self.state().live
     }
 
+    /// Whether the group exists as far as is known.
+    pub(crate) fn has(&self, id: GroupId) -> bool {
+        self.state().groups.get(&id).is_some_and(|(_, group)| group.is_some())
+    }
+
+    /// The groups that exist and are `wanted`.
+    pub(crate) fn those(&self, wanted: impl Fn(&Group) -> bool) -> Vec<Arc<Group>> {
+        let state = self.state();
+        state.groups.values().filter_map(|(_, group)| group.clone()).filter(|group| wanted(group)).collect()
+    }
+
     /// How many groups each relay has.
     pub(crate) fn load(&self) -> HashMap<RelayId, usize> {
         let mut load = HashMap::new();
@@ -152,6 +163,8 @@ mod tests {
             private: false,
             addr: GroupAddr::new(std::net::Ipv4Addr::new(239, 255, 1, n), 20000).expect("an address"),
             generation: Generation(1),
+            lapsed: false,
+            own_address: None,
             log: LogId(log),
             relay: RelayId([7; 16]),
             owner: DeviceId::NONE,

@@ -2,15 +2,15 @@
 //! nothing is given twice, and what was left half done is taken back.
 #![allow(clippy::unwrap_used)]
 
+mod leases;
+mod shaky_kv;
+
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use gaung_log::{
-    MemoryKv,
-    kv::{Change, Entry, Item, Kv, ReadError, Version, Write, WriteError},
-};
+use gaung_log::{MemoryKv, kv::Kv};
 use gaung_proto::{DeviceId, GroupId, GroupName, RelayId, Scope, pb::registry as pb};
 use group_registry::{
     address::{self, Low23, Pool},
@@ -22,77 +22,11 @@ use group_registry::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
+use shaky_kv::ShakyKv;
+
 const SEEDS: u64 = 120;
 const THREADS_EACH: u64 = 2;
 const CREATES_EACH: u64 = 5;
-
-/// One process's way to the store.
-struct ShakyKv {
-    inner: Arc<MemoryKv>,
-    state: Mutex<State>,
-}
-
-struct State {
-    rng: SmallRng,
-    /// Writes that were answered as ambiguous and arrive later.
-    delayed: Vec<Write>,
-    /// Writes until this process dies.
-    life: Option<u32>,
-}
-
-impl ShakyKv {
-    fn new(inner: Arc<MemoryKv>, seed: u64, life: Option<u32>) -> Arc<Self> {
-        Arc::new(Self {
-            inner,
-            state: Mutex::new(State { rng: SmallRng::seed_from_u64(seed), delayed: Vec::new(), life }),
-        })
-    }
-
-    fn one(&self, write: Write) -> Result<Version, WriteError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.delayed.is_empty() && state.rng.random_bool(0.3) {
-            let late = state.delayed.remove(0);
-            let _ = self.inner.write_one(late);
-        }
-        let ambiguous = || Err(WriteError::Ambiguous("injected".to_owned()));
-        match &mut state.life {
-            Some(0) => return Err(WriteError::Failed("the process is dead".to_owned())),
-            Some(life) => *life -= 1,
-            None => {}
-        }
-        match state.rng.random_range(0..100) {
-            0..8 => {
-                let _ = self.inner.write_one(write);
-                ambiguous()
-            }
-            8..16 => ambiguous(),
-            16..22 if matches!(write.change, Change::Create(_)) => {
-                state.delayed.push(write);
-                ambiguous()
-            }
-            22..26 => Err(WriteError::Failed("injected".to_owned())),
-            _ => self.inner.write_one(write),
-        }
-    }
-
-    fn deliver_late_writes(&self) {
-        for late in self.state.lock().unwrap().delayed.drain(..) {
-            let _ = self.inner.write_one(late);
-        }
-    }
-}
-
-impl Kv for ShakyKv {
-    fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
-        self.inner.get(key)
-    }
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Item>, ReadError> {
-        self.inner.scan(prefix, after, limit)
-    }
-    fn write(&self, writes: Vec<Write>) -> Vec<Result<Version, WriteError>> {
-        writes.into_iter().map(|write| self.one(write)).collect()
-    }
-}
 
 fn pools() -> Pools {
     // Small, so that creates meet on addresses.

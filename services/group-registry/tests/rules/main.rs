@@ -1,152 +1,31 @@
 //! The registry's rules, without gRPC: what each call answers, what a restart keeps, and that time is monotonic.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    collections::HashSet,
-    net::Ipv4Addr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod leases;
+mod world;
+
+use std::{collections::HashSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use ed25519_dalek::SigningKey;
-use gaung_log::{MemoryKv, RedbKv, kv::Kv};
+use gaung_log::{RedbKv, kv::Kv};
 use gaung_proto::{
-    ClientId, DeviceId, GroupId, LogId, RelayId, Scope, Seq,
-    pb::registry as pb,
+    ClientId, DeviceId, GroupId, LogId, RelayId, Scope,
     signing::{Method, sign_call, verify_ticket},
 };
 use group_registry::{
-    address::Pool,
-    book::{Exhausted, Pair, Pools, QUARANTINE},
+    book::{Exhausted, QUARANTINE},
     challenge::{CallError, LIFETIME, SignedCall},
     create::{CreateError, CreateSpec},
     invites::InviteError,
-    members::{Join, JoinError},
-    now::Now,
+    members::JoinError,
     owner::OwnerError,
     presence::PRESENCE_LEASE,
-    records::{Group, RequestId},
-    registry::{GroupBy, LookupError, Registry},
-    reports::{Report, ReportError},
+    registry::{GroupBy, LookupError},
+    reports::ReportError,
     services::SERVICE_LEASE,
 };
 
-const RELAY: RelayId = RelayId([7; 16]);
-const DAY_MS: u64 = 24 * 3600 * 1000;
-
-struct World {
-    registry: Registry,
-    kv: Arc<dyn Kv>,
-    now: Now,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::on(Arc::new(MemoryKv::new()))
-    }
-
-    fn on(kv: Arc<dyn Kv>) -> Self {
-        let now = Now { mono: Instant::now() + Duration::from_secs(1000), unix_ms: 1_800_000_000_000 };
-        let world = Self { registry: open(&kv, now), kv, now };
-        world.register(RELAY, true);
-        world
-    }
-
-    fn restart(&mut self) {
-        self.registry = open(&self.kv, self.now);
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now = Now { mono: self.now.mono + time, unix_ms: self.now.unix_ms + time.as_millis() as i64 };
-    }
-
-    fn register(&self, relay: RelayId, durable: bool) {
-        let kind = pb::ServiceKind::Relay.into();
-        let info = pb::ServiceInfo { kind, service_id: relay.into(), grpc_port: 1, durable, ..Default::default() };
-        self.registry.register_service(self.now, relay, info).unwrap();
-    }
-
-    fn create(&self, spec: &CreateSpec) -> Result<Group, CreateError> {
-        if let Some(group) = self.registry.precheck(self.now, spec)? {
-            return Ok(group);
-        }
-        loop {
-            let lent = match spec.address {
-                Some(ip) => self.registry.book().pick_port(ip)?,
-                None => self.registry.book().pick(spec.scope, self.now.mono)?,
-            };
-            let made = self.registry.create(self.now, spec, Pair { port: spec.port.unwrap_or(lent.port), ..lent });
-            self.registry.book().give_back(lent);
-            if made != Err(CreateError::PairTaken) {
-                return made;
-            }
-        }
-    }
-
-    fn group(&self, name: &str) -> Group {
-        self.create(&spec(name)).unwrap()
-    }
-
-    fn call(&self, key: &SigningKey, method: Method, group: GroupId, subject: &str) -> SignedCall {
-        let nonce = self.registry.challenge(self.now.mono);
-        SignedCall {
-            method,
-            group,
-            subject: subject.to_owned(),
-            signature: sign_call(key, method, group, &nonce, subject),
-        }
-    }
-
-    fn delete(&self, group: &Group) -> Result<(), OwnerError> {
-        self.registry.delete_group(self.now, &self.call(&ann(), Method::Delete, group.id, ""))
-    }
-
-    fn join(&self, group: &Group, key: &SigningKey, client: Option<ClientId>) -> Result<bytes::Bytes, JoinError> {
-        let join = Join { by: GroupBy::Id(group.id), device: device(key), name: None, client, lane: "tcp".to_owned() };
-        self.registry.join(self.now, &join).map(|joined| joined.ticket)
-    }
-
-    fn redeem(&self, key: &SigningKey, code: &str) -> Result<Group, InviteError> {
-        let name = "Budi".parse().unwrap();
-        self.registry.redeem_invite(self.now, &self.call(key, Method::Redeem, GroupId::NONE, code), Some(&name))
-    }
-
-    fn report(&self, group: &Group, log: LogId, head: u64) -> Vec<pb::GroupRefusal> {
-        self.registry.report(self.now, group.relay, &[Report { group: group.id, log, head: Seq(head) }]).unwrap()
-    }
-}
-
-fn open(kv: &Arc<dyn Kv>, now: Now) -> Registry {
-    let site = Pool::new("239.255.10.0/28".parse().unwrap()).unwrap();
-    Registry::open(Arc::clone(kv), Pools { site, organization: Pool::organization() }, now).unwrap()
-}
-
-fn ann() -> SigningKey {
-    SigningKey::from_bytes(&[1; 32])
-}
-
-fn bob() -> SigningKey {
-    SigningKey::from_bytes(&[2; 32])
-}
-
-fn device(key: &SigningKey) -> DeviceId {
-    DeviceId::of_public_key(key.verifying_key().as_bytes())
-}
-
-fn spec(name: &str) -> CreateSpec {
-    CreateSpec {
-        request: RequestId(rand::random()),
-        name: name.parse().unwrap(),
-        scope: Scope::Site,
-        format: pb::Format::Proto,
-        private: false,
-        address: None,
-        port: None,
-        owner: device(&ann()),
-        owner_name: "Ann".to_owned(),
-        reserved: false,
-    }
-}
+use world::{DAY_MS, RELAY, World, ann, bob, device, open, spec};
 
 #[test]
 fn a_pool_of_16_gives_16_groups_and_then_says_what_to_do() {

@@ -1,0 +1,244 @@
+//! How a group loses its address and gets one again.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use gaung_proto::RelayId;
+use group_registry::{
+    book::{Exhausted, QUARANTINE},
+    create::{CreateError, CreateSpec},
+    lease::ADDRESS_LEASE,
+    records::Group,
+    regain::RegainError,
+};
+
+use super::world::{RELAY, World, bob, open, spec};
+
+const OTHER: RelayId = RelayId([8; 16]);
+const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+impl World {
+    /// Time goes by with nobody heard.
+    fn silence(&mut self, time: Duration) {
+        self.pass(time);
+        self.registry.expire(self.now).unwrap();
+    }
+
+    fn lapsed(&mut self, spec: &CreateSpec) -> Group {
+        let group = self.create(spec).unwrap();
+        self.silence(ADDRESS_LEASE);
+        let lapsed = self.stored(&group);
+        assert!(lapsed.lapsed);
+        lapsed
+    }
+
+    /// The relay registers, and every group that has no address gets one.
+    fn come_back(&self) -> Vec<Group> {
+        self.register(RELAY, true);
+        self.regain().into_iter().map(Result::unwrap).collect()
+    }
+
+    fn keys(&self, prefix: &[u8]) -> usize {
+        self.kv.scan(prefix, None, 10_000).unwrap().len()
+    }
+}
+
+fn at(name: &str, ip: [u8; 4], port: Option<u16>) -> CreateSpec {
+    CreateSpec { address: Some(Ipv4Addr::from(ip)), port, ..spec(name) }
+}
+
+#[test]
+fn an_address_lapses_after_a_day_of_silence_and_the_group_lives_on() {
+    let mut world = World::new();
+    let group = world.group("room");
+    world.join(&group, &bob(), None).unwrap();
+    world.silence(ADDRESS_LEASE - SECOND);
+    assert_eq!(world.stored(&group), group);
+    world.silence(SECOND);
+    let lapsed = world.stored(&group);
+    assert_eq!(lapsed, Group { lapsed: true, ..group.clone() }, "all else is as it was");
+    assert!(lapsed.to_pb().address_lapsed);
+    assert_eq!(world.registry.members(world.now, group.id).unwrap().len(), 2);
+    assert_eq!(world.keys(b"p/"), 0, "the port is free at once");
+    world.silence(HOUR);
+    assert_eq!(world.stored(&group), lapsed);
+    assert!(world.regain().is_empty(), "nobody is back");
+}
+
+#[test]
+fn whoever_renews_keeps_the_address() {
+    let mut world = World::new();
+    let group = world.group("room");
+    for _ in 0..20 {
+        world.silence(ADDRESS_LEASE - SECOND);
+        world.register(RELAY, true);
+    }
+    assert_eq!(world.stored(&group), group);
+    assert!(world.regain().is_empty());
+}
+
+#[test]
+fn a_restart_starts_leases_in_full() {
+    let mut world = World::new();
+    let group = world.group("room");
+    world.silence(ADDRESS_LEASE - SECOND);
+    world.restart();
+    world.silence(ADDRESS_LEASE - SECOND);
+    assert_eq!(world.stored(&group), group);
+    world.silence(SECOND);
+    assert!(world.stored(&group).lapsed);
+    world.restart();
+    assert!(world.stored(&group).lapsed, "what lapsed stays so");
+    assert!(world.regain().is_empty(), "a relay that is only remembered is not back");
+    assert_eq!(world.come_back().len(), 1);
+}
+
+#[test]
+fn a_lapsed_address_rests_before_another_group_has_it() {
+    let mut world = World::new();
+    let group = world.lapsed(&at("handout", [224, 1, 1, 1], Some(5004)));
+    world.register(OTHER, true);
+    let resting = world.create(&at("other", [224, 1, 1, 1], None)).unwrap_err();
+    assert!(matches!(resting, CreateError::AddressResting { .. }), "{resting}");
+    world.pass(QUARANTINE - SECOND);
+    world.restart();
+    world.register(OTHER, true);
+    assert!(world.create(&at("other", [224, 1, 1, 1], None)).is_err(), "in full after a restart");
+    world.pass(QUARANTINE);
+    world.register(OTHER, true);
+    let other = world.create(&at("other", [224, 1, 1, 1], None)).unwrap();
+    assert_eq!(other.generation.0, group.generation.0 + 1);
+    world.delete(&group).unwrap();
+    assert_eq!(world.stored(&other), other, "a lapsed group takes nothing with it");
+}
+
+#[test]
+fn a_relay_that_returns_gets_addresses_again_with_a_higher_generation() {
+    let mut world = World::new();
+    let group = world.lapsed(&spec("room"));
+    let back = world.come_back();
+    let fresh = back[0].clone();
+    assert_ne!(fresh.addr, group.addr, "a fresh pair, for its own rests");
+    assert_eq!(fresh.generation.0, group.generation.0 + 1);
+    assert_eq!(fresh, Group { addr: fresh.addr, generation: fresh.generation, lapsed: false, ..group.clone() });
+    assert_eq!(world.stored(&group), fresh);
+    assert_eq!(world.keys(b"p/"), 1);
+    assert!(world.regain().is_empty(), "once");
+    world.restart();
+    assert_eq!(world.stored(&group), fresh);
+    world.silence(ADDRESS_LEASE);
+    assert_eq!(world.come_back()[0].generation.0, group.generation.0 + 2, "and so on");
+}
+
+#[test]
+fn an_operators_address_comes_back_unless_another_group_has_it() {
+    let mut world = World::new();
+    let group = world.lapsed(&at("handout", [224, 1, 1, 1], Some(5004)));
+    let back = world.come_back();
+    assert_eq!(back[0].addr, group.addr, "nobody had it since, so it need not rest");
+    assert_eq!(back[0].generation.0, group.generation.0 + 1);
+
+    world.silence(ADDRESS_LEASE);
+    world.pass(QUARANTINE);
+    world.register(OTHER, true);
+    let squatter = world.create(&at("squatter", [239, 1, 1, 1], None)).unwrap();
+    let elsewhere = world.come_back();
+    assert_eq!(elsewhere[0].addr.ip().octets()[..3], [239, 255, 10], "from the pool");
+    assert_eq!(elsewhere[0].addr.port(), 5004, "the port is the operator's still");
+    assert!(elsewhere[0].generation > back[0].generation);
+    assert_eq!(world.stored(&squatter), squatter);
+
+    world.delete(&squatter).unwrap();
+    world.silence(ADDRESS_LEASE);
+    let home = world.come_back();
+    assert_eq!(home[0].addr, group.addr, "asked for once, asked for always");
+    assert!(home[0].generation > elsewhere[0].generation);
+}
+
+#[test]
+fn an_operators_address_with_a_port_from_the_pool_gets_another_port() {
+    let mut world = World::new();
+    let group = world.lapsed(&at("room", [239, 1, 2, 3], None));
+    let back = world.come_back();
+    assert_eq!(back[0].addr.ip(), group.addr.ip());
+    assert_eq!(world.keys(b"p/"), 1);
+}
+
+#[test]
+fn without_a_free_address_the_group_waits() {
+    let mut world = World::new();
+    let group = world.lapsed(&spec("room"));
+    world.pass(QUARANTINE);
+    world.register(OTHER, true);
+    let others: Vec<_> = (0..16).map(|n| world.group(&format!("g{n}"))).collect();
+    world.register(RELAY, true);
+    assert!(matches!(world.regain()[..], [Err(RegainError::Exhausted(Exhausted::Addresses { held: 16, .. }))]));
+    assert_eq!(world.stored(&group), group);
+    world.delete(&others[5]).unwrap();
+    assert!(world.regain()[0].is_err(), "it rests");
+    world.pass(QUARANTINE);
+    let back = world.come_back();
+    assert_eq!(back[0].addr.ip(), others[5].addr.ip());
+    assert_eq!(back[0].generation.0, 2);
+}
+
+#[test]
+fn registries_on_one_store_know_by_its_mark_that_a_relay_renews_elsewhere() {
+    let mut world = World::new();
+    let group = world.group("room");
+    let other = open(&world.kv, world.now);
+    for _ in 0..60 {
+        world.silence(HOUR);
+        world.register(RELAY, true);
+        other.expire(world.now).unwrap();
+    }
+    assert_eq!(world.stored(&group), group);
+
+    // It falls silent everywhere; whoever is first takes the address, and the second finds it taken.
+    for _ in 0..26 {
+        world.pass(HOUR);
+        other.expire(world.now).unwrap();
+    }
+    assert!(world.stored(&group).lapsed);
+    world.registry.expire(world.now).unwrap();
+    let back = world.come_back();
+    assert!(!back[0].lapsed);
+    other.expire(world.now).unwrap();
+    assert!(other.lapsed_and_back(world.now).is_empty());
+    assert_eq!(other.regain_own(world.now, group.id), Ok(None));
+    assert_eq!(world.stored(&group), back[0]);
+}
+
+#[test]
+fn a_relay_that_changes_the_registry_finds_its_lapsed_groups_there() {
+    let mut world = World::new();
+    let other = open(&world.kv, world.now);
+    let group = world.lapsed(&spec("room"));
+    let first = std::mem::replace(&mut world.registry, other);
+    assert_eq!(world.come_back().len(), 1, "the second registry had never heard of the group");
+    assert_eq!(first.lapsed_count(), 1);
+    first.reconcile(world.now, false).unwrap();
+    assert_eq!(first.lapsed_count(), 0, "and the first learns of it");
+    assert!(!world.stored(&group).lapsed);
+}
+
+#[test]
+fn what_a_stop_leaves_in_the_middle_is_taken_back() {
+    let mut world = World::new();
+    let group = world.group("room");
+    // The record lapsed and the claims did not follow.
+    let claims: Vec<_> = [&b"a/"[..], b"p/"].iter().flat_map(|p| world.kv.scan(p, None, 10).unwrap()).collect();
+    world.silence(ADDRESS_LEASE);
+    for item in claims {
+        let now = world.kv.get(&item.key).unwrap();
+        let write = match now {
+            Some(entry) => gaung_log::kv::Write::set(item.key, entry.version, item.entry.value),
+            None => gaung_log::kv::Write::create(item.key, item.entry.value),
+        };
+        world.kv.write_one(write).unwrap();
+    }
+    let world = World { registry: open(&Arc::clone(&world.kv), world.now), ..world };
+    assert_eq!(world.keys(b"p/"), 0);
+    let free = std::iter::from_fn(|| world.registry.book().pick(group.scope, world.now.mono).ok()).count();
+    assert_eq!(free, 15, "its own rests");
+}

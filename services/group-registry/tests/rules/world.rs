@@ -1,0 +1,174 @@
+//! One registry with clocks handed in, and one relay.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ed25519_dalek::SigningKey;
+use gaung_log::{MemoryKv, kv::Kv};
+use gaung_proto::{
+    ClientId, DeviceId, GroupId, LogId, RelayId, Scope, Seq,
+    pb::registry as pb,
+    signing::{Method, sign_call},
+};
+use group_registry::{
+    address::Pool,
+    book::{Pair, Pools},
+    challenge::SignedCall,
+    create::{CreateError, CreateSpec},
+    invites::InviteError,
+    members::{Join, JoinError},
+    now::Now,
+    owner::OwnerError,
+    records::{Group, RequestId},
+    regain::RegainError,
+    registry::{GroupBy, Registry},
+    reports::Report,
+};
+
+pub(crate) const RELAY: RelayId = RelayId([7; 16]);
+pub(crate) const DAY_MS: u64 = 24 * 3600 * 1000;
+
+pub(crate) struct World {
+    pub(crate) registry: Registry,
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) now: Now,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::on(Arc::new(MemoryKv::new()))
+    }
+
+    pub(crate) fn on(kv: Arc<dyn Kv>) -> Self {
+        let now = Now { mono: Instant::now() + Duration::from_secs(1000), unix_ms: 1_800_000_000_000 };
+        let world = Self { registry: open(&kv, now), kv, now };
+        world.register(RELAY, true);
+        world
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.registry = open(&self.kv, self.now);
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = Now { mono: self.now.mono + time, unix_ms: self.now.unix_ms + time.as_millis() as i64 };
+    }
+
+    pub(crate) fn register(&self, relay: RelayId, durable: bool) {
+        let kind = pb::ServiceKind::Relay.into();
+        let info = pb::ServiceInfo { kind, service_id: relay.into(), grpc_port: 1, durable, ..Default::default() };
+        self.registry.register_service(self.now, relay, info).unwrap();
+    }
+
+    pub(crate) fn create(&self, spec: &CreateSpec) -> Result<Group, CreateError> {
+        if let Some(group) = self.registry.precheck(self.now, spec)? {
+            return Ok(group);
+        }
+        loop {
+            let lent = match spec.address {
+                Some(ip) => self.registry.book().pick_port(ip)?,
+                None => self.registry.book().pick(spec.scope, self.now.mono)?,
+            };
+            let made = self.registry.create(self.now, spec, Pair { port: spec.port.unwrap_or(lent.port), ..lent });
+            self.registry.book().give_back(lent);
+            if made != Err(CreateError::PairTaken) {
+                return made;
+            }
+        }
+    }
+
+    /// What the service does whenever a relay registers: an address for each lapsed group, as far as there are any.
+    pub(crate) fn regain(&self) -> Vec<Result<Group, RegainError>> {
+        self.registry.lapsed_and_back(self.now).iter().map(|group| self.regain_one(group)).collect()
+    }
+
+    fn regain_one(&self, group: &Group) -> Result<Group, RegainError> {
+        if let Some(group) = self.registry.regain_own(self.now, group.id)? {
+            return Ok(group);
+        }
+        loop {
+            let lent = self.registry.book().pick(group.scope, self.now.mono)?;
+            let regained = self.registry.regain(self.now, group.id, lent);
+            self.registry.book().give_back(lent);
+            if regained != Err(RegainError::PairTaken) {
+                return regained;
+            }
+        }
+    }
+
+    /// A group as the store has it.
+    pub(crate) fn stored(&self, group: &Group) -> Group {
+        self.registry.group(&GroupBy::Id(group.id)).unwrap()
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Group {
+        self.create(&spec(name)).unwrap()
+    }
+
+    pub(crate) fn call(&self, key: &SigningKey, method: Method, group: GroupId, subject: &str) -> SignedCall {
+        let nonce = self.registry.challenge(self.now.mono);
+        SignedCall {
+            method,
+            group,
+            subject: subject.to_owned(),
+            signature: sign_call(key, method, group, &nonce, subject),
+        }
+    }
+
+    pub(crate) fn delete(&self, group: &Group) -> Result<(), OwnerError> {
+        self.registry.delete_group(self.now, &self.call(&ann(), Method::Delete, group.id, ""))
+    }
+
+    pub(crate) fn join(
+        &self,
+        group: &Group,
+        key: &SigningKey,
+        client: Option<ClientId>,
+    ) -> Result<bytes::Bytes, JoinError> {
+        let join = Join { by: GroupBy::Id(group.id), device: device(key), name: None, client, lane: "tcp".to_owned() };
+        self.registry.join(self.now, &join).map(|joined| joined.ticket)
+    }
+
+    pub(crate) fn redeem(&self, key: &SigningKey, code: &str) -> Result<Group, InviteError> {
+        let name = "Budi".parse().unwrap();
+        self.registry.redeem_invite(self.now, &self.call(key, Method::Redeem, GroupId::NONE, code), Some(&name))
+    }
+
+    pub(crate) fn report(&self, group: &Group, log: LogId, head: u64) -> Vec<pb::GroupRefusal> {
+        self.registry.report(self.now, group.relay, &[Report { group: group.id, log, head: Seq(head) }]).unwrap()
+    }
+}
+
+pub(crate) fn open(kv: &Arc<dyn Kv>, now: Now) -> Registry {
+    let site = Pool::new("239.255.10.0/28".parse().unwrap()).unwrap();
+    Registry::open(Arc::clone(kv), Pools { site, organization: Pool::organization() }, now).unwrap()
+}
+
+pub(crate) fn ann() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+pub(crate) fn bob() -> SigningKey {
+    SigningKey::from_bytes(&[2; 32])
+}
+
+pub(crate) fn device(key: &SigningKey) -> DeviceId {
+    DeviceId::of_public_key(key.verifying_key().as_bytes())
+}
+
+pub(crate) fn spec(name: &str) -> CreateSpec {
+    CreateSpec {
+        request: RequestId(rand::random()),
+        name: name.parse().unwrap(),
+        scope: Scope::Site,
+        format: pb::Format::Proto,
+        private: false,
+        address: None,
+        port: None,
+        owner: device(&ann()),
+        owner_name: "Ann".to_owned(),
+        reserved: false,
+    }
+}
