@@ -17,6 +17,8 @@ pub(crate) struct GroupConfig {
     pub(crate) name: String,
     pub(crate) lane: GroupLane,
     pub(crate) private: bool,
+    /// The registry took the address back, and may have given it to another group; it will give this one another.
+    pub(crate) lapsed: bool,
     pub(crate) addr: GroupAddr,
     pub(crate) generation: Generation,
     pub(crate) log: LogId,
@@ -32,7 +34,7 @@ pub(crate) enum GroupLane {
     Proto,
     /// The bare text.
     Text,
-    /// Not at all: a private group before datagrams are encrypted.
+    /// Not at all: a private group before datagrams are encrypted, or one whose lease of an address has lapsed.
     Closed,
 }
 
@@ -79,12 +81,13 @@ impl TryFrom<pb::Group> for GroupConfig {
         Ok(Self {
             id: GroupId::try_from(&group.id[..]).map_err(|_| bad("id"))?,
             name: group.name.clone(),
-            lane: match (group.private, text) {
+            lane: match (group.private || group.address_lapsed, text) {
                 (true, _) => GroupLane::Closed,
                 (false, true) => GroupLane::Text,
                 (false, false) => GroupLane::Proto,
             },
             private: group.private,
+            lapsed: group.address_lapsed,
             addr: GroupAddr::new(ip, port).map_err(|_| bad("address"))?,
             generation: Generation(group.generation),
             log: LogId(group.log_id),

@@ -147,8 +147,11 @@ impl WorkerGroup {
             let puback = Puback { client, client_seq, cookie, outcome };
             self.outlet.send_puback(now, peer, own, Seq::ZERO, &puback);
         };
-        if self.serving.config.lane != GroupLane::Proto {
-            return answer(PublishOutcome::Refused);
+        let config = &self.serving.config;
+        if config.lane != GroupLane::Proto {
+            // A group without an address will have one again.
+            let passes = config.lapsed && !config.private;
+            return answer(if passes { PublishOutcome::Unavailable } else { PublishOutcome::Refused });
         }
         if !context.cookies.proves(peer, publish.cookie) {
             return answer(PublishOutcome::NeedsCookie);

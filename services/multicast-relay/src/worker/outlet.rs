@@ -28,7 +28,7 @@ pub(super) enum Outlet {
     Bare(Bare),
 }
 
-/// A text group, or a private one, which has no datagrams but answers.
+/// A text group, or one without multicast, which has no datagrams but answers.
 #[derive(Debug)]
 pub(super) struct Bare {
     lane: GroupLane,

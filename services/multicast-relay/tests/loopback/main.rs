@@ -4,5 +4,6 @@
 mod datagrams;
 mod errors;
 mod failing;
+mod moving;
 mod publishing;
 mod support;

@@ -129,6 +129,29 @@ impl RegistryDouble {
         log_id
     }
 
+    /// The lease of the group's address lapsed.
+    pub(crate) fn lapse(&self, group: GroupId) {
+        self.change(group, |group| group.address_lapsed = true);
+    }
+
+    /// The group has an address again, this one or another.
+    pub(crate) fn regain(&self, group: GroupId, addr: Option<SocketAddrV4>) -> SocketAddrV4 {
+        let at = addr.unwrap_or_else(free_group_addr);
+        self.change(group, |group| {
+            (group.address, group.port) = (at.ip().to_string(), at.port().into());
+            (group.generation, group.address_lapsed) = (group.generation + 1, false);
+        });
+        at
+    }
+
+    fn change(&self, group: GroupId, change: impl FnOnce(&mut pb::Group)) {
+        let mut inner = self.state.lock();
+        let changed = inner.groups.get_mut(&group).unwrap();
+        change(changed);
+        let changed = changed.clone();
+        self.state.tell(&mut inner, Event::Upsert(changed));
+    }
+
     pub(crate) fn delete(&self, group: GroupId) {
         let mut inner = self.state.lock();
         inner.groups.remove(&group);

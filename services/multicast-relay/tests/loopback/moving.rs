@@ -1,0 +1,103 @@
+//! Groups whose address lapses and which get another: the relay leaves the one and goes on at the other.
+
+use gaung_proto::{
+    Generation, GroupId, GroupTag, LogId,
+    datagram::{Header, PacketType},
+    pb::relay::{GetLogRequest, relay_service_client::RelayServiceClient},
+};
+use tonic::transport::Channel;
+
+use crate::support::{
+    Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive,
+    receive_type, request, unicast, words,
+};
+
+async fn epoch(client: &mut RelayServiceClient<Channel>, group: GroupId) -> u32 {
+    let log = client.get_log(GetLogRequest { group_id: group.into() }).await;
+    log.map_or(0, |log| log.into_inner().epoch)
+}
+
+#[tokio::test]
+async fn without_a_lease_nothing_is_multicast_and_with_a_new_one_under_the_new_tag() {
+    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let relay = TestRelay::disk(data.path(), &registry).await;
+    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let member = join(addr);
+    let mut client = relay.client().await;
+    publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
+    receive_type(&member, PacketType::Data).await;
+    let mut follower = Following::open(&mut client).await;
+    follower.add(group, 0, 1).await;
+    let _started = follower.next().await;
+    assert_eq!(words(&follower.next_run().await), ["one"]);
+
+    registry.lapse(group);
+    eventually("the group is opened anew", async || epoch(&mut client, group).await == 2).await;
+    let mut buffer = [0; 2048];
+    while member.try_recv(&mut buffer).is_ok() {}
+    let repeated = publish(&mut client, request(group, 1, vec![entry(1, "one"), entry(2, "two")])).await;
+    assert_eq!(repeated.acks, [ack(1, 1, 2)]);
+    assert_eq!(words(&follower.next_run().await), ["two"], "followers go on by TCP");
+
+    registry.regain(group, Some(addr));
+    let tag = GroupTag::of(group, Generation(2), LogId(registry.log_id(group)));
+    let (datagram, _) = receive(&member).await;
+    assert_eq!(Header::decode(&datagram).unwrap().0.tag, tag, "nothing left in between");
+
+    let elsewhere = registry.regain(group, None);
+    let moved = join(elsewhere);
+    receive_type(&moved, PacketType::Heartbeat).await;
+    publish(&mut client, request(group, 1, vec![entry(3, "three")])).await;
+    let (header, ..) = receive_type(&moved, PacketType::Data).await;
+    assert_eq!(header.tag, GroupTag::of(group, Generation(3), LogId(registry.log_id(group))));
+    assert_eq!((header.seq.0, header.epoch.0), (3, 4));
+    assert_eq!(words(&follower.next_run().await), ["three"]);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_text_group_is_heard_at_its_new_address() {
+    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let relay = TestRelay::disk(data.path(), &registry).await;
+    let (group, _) = registry.create("bare", GroupKind::Text).await;
+    let mut client = relay.client().await;
+    publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
+    registry.lapse(group);
+    eventually("the group is opened anew", async || epoch(&mut client, group).await == 2).await;
+    let addr = registry.regain(group, None);
+    eventually("the group is opened anew", async || epoch(&mut client, group).await == 3).await;
+    let (member, stranger) = (join(addr), unicast());
+    publish(&mut client, request(group, 1, vec![entry(2, "two")])).await;
+    assert_eq!(receive(&member).await.0, b"two");
+    // Joining takes a moment after the opening.
+    eventually("a stranger is logged", async || {
+        stranger.send_to(b"strange", addr).await.unwrap();
+        read(&mut client, group, 3, 1).await.is_ok_and(|runs| !runs.is_empty())
+    })
+    .await;
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_starts_without_a_registry_keeps_to_what_it_was_told() {
+    let (data, mut registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let relay = TestRelay::disk(data.path(), &registry).await;
+    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let mut client = relay.client().await;
+    publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
+    registry.lapse(group);
+    eventually("the group is opened anew", async || epoch(&mut client, group).await == 2).await;
+    relay.stop().await;
+    registry.go_away();
+
+    let member = join(addr);
+    let relay = TestRelay::disk(data.path(), &registry).await;
+    let mut client = relay.client().await;
+    publish(&mut client, request(group, 1, vec![entry(2, "two")])).await;
+    registry.come_back().await;
+    registry.regain(group, Some(addr));
+    let (datagram, _) = receive(&member).await;
+    let tag = GroupTag::of(group, Generation(2), LogId(registry.log_id(group)));
+    assert_eq!(Header::decode(&datagram).unwrap().0.tag, tag);
+    relay.stop().await;
+}
