@@ -31,10 +31,13 @@ pub struct GroupInfo {
     pub format: Format,
     /// Entered by invite only, carried by TCP only.
     pub private: bool,
-    /// Where its datagrams go.
+    /// Where its datagrams go; where they went, once the address has [lapsed](Self::lapsed).
     pub addr: GroupAddr,
-    /// How often that address was given out.
+    /// Rises each time the group gets an address, and each time the address is given out.
     pub generation: Generation,
+    /// Its relay was away for so long that the address was taken back: TCP alone carries the group until the relay
+    /// returns.
+    pub lapsed: bool,
     /// The current log.
     pub log: LogId,
     /// The relay that orders it.
@@ -54,6 +57,12 @@ impl GroupInfo {
     #[must_use]
     pub fn tag(&self) -> GroupTag {
         GroupTag::of(self.id, self.generation, self.log)
+    }
+
+    /// Where its datagrams go; `None` while it has no address.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<GroupAddr> {
+        (!self.lapsed).then_some(self.addr)
     }
 }
 
@@ -82,6 +91,7 @@ impl TryFrom<pb::Group> for GroupInfo {
             private: group.private,
             addr: GroupAddr::new(ip, port).map_err(bad)?,
             generation: Generation(group.generation),
+            lapsed: group.address_lapsed,
             log: LogId(group.log_id),
             relay: RelayId::try_from(&group.relay_id[..]).map_err(bad)?,
             owner,

@@ -224,7 +224,17 @@ struct Door<'a> {
 impl Door<'_> {
     async fn enter(&self, name: &GroupName, lane: LaneChoice, from: From) -> Result<(), ClientError> {
         let joined = self.inner.join(&By::Name(name.clone()), Some(&Lane::Tcp.to_string())).await?;
+        let without_address = joined.group.lapsed && !joined.group.private;
         match (lane, joined.group.private, joined.group.format) {
+            (LaneChoice::Multicast, false, _) if without_address => Err(ClientError::Unreachable(format!(
+                "{name} has no multicast address: its relay was away for a day, and gets one when it is back; wait, or \
+                 use --lane tcp"
+            ))),
+            (LaneChoice::Auto, false, Format::Proto) if without_address => {
+                // It may get one while it is listened to.
+                let links = interfaces::choose(self.inner.settings.iface.as_deref()).unwrap_or_default();
+                self.by_hub(joined, from, links).await
+            }
             (LaneChoice::Multicast, true, _) => Err(ClientError::Usage(format!(
                 "{name} is private and carried by TCP alone; leave --lane out or use --lane tcp"
             ))),
@@ -320,7 +330,8 @@ impl Door<'_> {
         engine: NewEngine,
     ) -> Result<Member, ClientError> {
         let links = state.links();
-        let hear = (!links.is_empty()).then(|| (joined.group.addr.socket_addr(), links.to_vec()));
+        let heard_at = joined.group.heard_at().filter(|_| !links.is_empty());
+        let hear = heard_at.map(|addr| (addr.socket_addr(), links.to_vec()));
         let (out, inlet, port) = drive::connect(self.slot, self.listener.driver.sender());
         if !port.command(Command::Add { slot: port.slot(), engine, hear, out }).await {
             return Err(ClientError::Failed("the receiving thread has ended".to_owned()));

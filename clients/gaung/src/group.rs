@@ -97,9 +97,7 @@ fn list(groups: &[GroupInfo], json: bool, output: &mut Output) -> anyhow::Result
     }
     let rows: Vec<_> = groups
         .iter()
-        .map(|g| {
-            [g.name.to_string(), g.addr.to_string(), scope(g).to_owned(), format(g).to_owned(), access(g).to_owned()]
-        })
+        .map(|g| [g.name.to_string(), address(g), scope(g).to_owned(), format(g).to_owned(), access(g).to_owned()])
         .collect();
     table(["GROUP", "ADDRESS", "SCOPE", "FORMAT", "ACCESS"], &rows).iter().try_for_each(|line| output.line(line))
 }
@@ -112,7 +110,7 @@ fn show(group: &GroupInfo, json: bool, output: &mut Output) -> anyhow::Result<()
     let lines = [
         ("name", group.name.to_string()),
         ("id", group.id.to_string()),
-        ("address", group.addr.to_string()),
+        ("address", if group.lapsed { without_address(group) } else { address(group) }),
         ("scope", format!("{} (TTL {})", scope(group), group.ttl)),
         ("format", format(group).to_owned()),
         ("access", access(group).to_owned()),
@@ -147,6 +145,18 @@ pub(crate) fn member_lines(members: &[Member]) -> Vec<String> {
     table(["NAME", "NOW", "LANE", "DEVICE", "JOINED"], &members.iter().map(row).collect::<Vec<_>>())
 }
 
+/// Where its datagrams go, for a table.
+pub(crate) fn address(group: &GroupInfo) -> String {
+    group.heard_at().map_or_else(|| "lapsed".to_owned(), |addr| addr.to_string())
+}
+
+fn without_address(group: &GroupInfo) -> String {
+    format!(
+        "lapsed (was {}): the relay was away for a day; TCP carries the group, and it gets an address when the relay is back",
+        group.addr
+    )
+}
+
 const fn scope(group: &GroupInfo) -> &'static str {
     match group.scope {
         Scope::Site => "site",
@@ -170,8 +180,10 @@ const fn access(group: &GroupInfo) -> &'static str {
 pub(crate) struct GroupObject {
     name: String,
     id: String,
-    address: String,
-    port: u16,
+    /// Null, and the port too, while the group has none.
+    address: Option<String>,
+    port: Option<u16>,
+    address_lapsed: bool,
     scope: &'static str,
     ttl: u8,
     format: &'static str,
@@ -189,8 +201,9 @@ impl GroupObject {
         Self {
             name: group.name.to_string(),
             id: group.id.to_string(),
-            address: group.addr.ip().to_string(),
-            port: group.addr.port(),
+            address: group.heard_at().map(|addr| addr.ip().to_string()),
+            port: group.heard_at().map(|addr| addr.port()),
+            address_lapsed: group.lapsed,
             scope: scope(group),
             ttl: group.ttl,
             format: format(group),

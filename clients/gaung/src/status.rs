@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::{
     cli::StatusArgs,
     context::Context,
-    group::to_json,
+    group::{address, to_json},
     output::Output,
     render::{sanitise::one_line, table::table},
 };
@@ -173,7 +173,7 @@ impl Group {
         Self {
             name: info.name.to_string(),
             id: info.id.to_string(),
-            address: info.addr.to_string(),
+            address: address(info),
             private: info.private,
             head: log.map(|log| log.head.0),
             oldest: log.map(|log| log.oldest.0),

@@ -76,25 +76,30 @@ pub(super) enum NewEngine {
 /// What goes into an engine, in order.
 #[derive(Debug)]
 pub(super) enum Input {
-    Run {
-        run: Run,
-        lane: Lane,
-        _room: OwnedSemaphorePermit,
-    },
+    Run { run: Run, lane: Lane, _room: OwnedSemaphorePermit },
     End(HistoryEnd),
-    Trimmed {
-        oldest: Seq,
-    },
-    Head {
-        head: Seq,
-    },
-    Change {
-        log: LogId,
-        tag: GroupTag,
-        relay: Option<SocketAddrV4>,
-        next: Seq,
-        hear: Option<(SocketAddrV4, Vec<Link>)>,
-    },
+    Trimmed { oldest: Seq },
+    Head { head: Seq },
+    Change { log: LogId, tag: GroupTag, relay: Option<SocketAddrV4>, next: Seq, hear: Hear },
+}
+
+/// What becomes of a group's own socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hear {
+    AsBefore,
+    At(SocketAddrV4, Vec<Link>),
+    /// The address is the group's no longer.
+    Nowhere,
+}
+
+impl Hear {
+    fn change(&self, id: SocketId) -> Option<SocketChange> {
+        match self {
+            Self::AsBefore => None,
+            Self::At(group, links) => Some(SocketChange::OpenGroup { id, group: *group, links: links.clone() }),
+            Self::Nowhere => Some(SocketChange::Close(id)),
+        }
+    }
 }
 
 /// The engine's end of the way to its task.
@@ -201,9 +206,8 @@ impl Drive for Members {
                 self.changes.push_back(SocketChange::Close(socket_of(slot)));
             }
             Command::Input { slot, input } => {
-                if let Input::Change { hear: Some((group, links)), .. } = &input {
-                    let (group, links) = (*group, links.clone());
-                    self.changes.push_back(SocketChange::OpenGroup { id: socket_of(slot), group, links });
+                if let Input::Change { hear, .. } = &input {
+                    self.changes.extend(hear.change(socket_of(slot)));
                 }
                 if let Some(slot) = self.slots.get_mut(&slot)
                     && matches!(slot.engine, Engine::Proto(_))

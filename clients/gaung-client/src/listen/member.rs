@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, LaneChoice,
-    drive::{FromEngine, Inlet, Input, Port},
+    drive::{FromEngine, Hear, Inlet, Input, Port},
     hub::{self, HubNote, Session},
     reading::{self, ReadNote},
     sink::Sink,
@@ -247,6 +247,8 @@ impl Member {
     async fn handle_lane_down(&mut self, why: String) -> ControlFlow<()> {
         match self.choice {
             LaneChoice::Auto => {
+                // The group may have moved to another address.
+                self.ask_registry();
                 if self.state.hub.is_none() {
                     self.state.moving = Some(why);
                     self.start_hub(None);
@@ -289,7 +291,8 @@ impl Member {
         self.joined.send_replace(joined);
         // A relay that is not listed just now is most likely where it was.
         let relay = relay.or(self.relay);
-        if group.log != self.group.log || group.tag() != self.group.tag() || relay != self.relay {
+        let moved = group.tag() != self.group.tag() || group.heard_at() != self.group.heard_at();
+        if group.log != self.group.log || moved || relay != self.relay {
             self.change(group, relay).await;
         } else if group != *self.group {
             self.group = Arc::new(group);
@@ -300,8 +303,11 @@ impl Member {
     /// The group's log, address or relay is another one.
     async fn change(&mut self, group: GroupInfo, relay: Option<SocketAddrV4>) {
         let new_log = group.log != self.group.log;
-        let moved = group.addr != self.group.addr && !self.state.links.is_empty();
-        let hear = moved.then(|| (group.addr.socket_addr(), self.state.links.clone()));
+        let hear = match group.heard_at() {
+            _ if self.state.links.is_empty() || group.heard_at() == self.group.heard_at() => Hear::AsBefore,
+            Some(addr) => Hear::At(addr.socket_addr(), self.state.links.clone()),
+            None => Hear::Nowhere,
+        };
         let (log, tag): (LogId, GroupTag) = (group.log, group.tag());
         self.joined.send_modify(|joined| joined.group = group.clone());
         self.group = Arc::new(group);

@@ -34,6 +34,7 @@ pub(super) fn group() -> Arc<GroupInfo> {
         private: false,
         addr: GroupAddr::new(Ipv4Addr::new(239, 255, 1, 1), 20000).unwrap(),
         generation: Generation(1),
+        lapsed: false,
         log: LOG,
         relay: RelayId([2; 16]),
         owner: None,

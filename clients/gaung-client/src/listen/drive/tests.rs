@@ -49,7 +49,7 @@ async fn another_log_is_told_before_its_messages() {
     assert_eq!(next_seq(&mut inlet).await, Seq(2));
     let log = LogId(8);
     let changed = GroupTag::of(group().id, group().generation, log);
-    port.input(Input::Change { log, tag: changed, relay: None, next: Seq::FIRST, hear: None }).await;
+    port.input(Input::Change { log, tag: changed, relay: None, next: Seq::FIRST, hear: Hear::AsBefore }).await;
     port.run(run(LOG, 3, 2, 1), Lane::Tcp).await;
     port.run(run(log, 1, 2, 1), Lane::Tcp).await;
     let told = timeout(PATIENCE, inlet.next()).await.unwrap();
