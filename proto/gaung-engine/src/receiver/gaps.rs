@@ -22,6 +22,9 @@ const MAX_SILENCED: u8 = 4;
 /// The first wait for a repair is 6 round trips, at least this; it doubles.
 const MIN_RETRY: Duration = Duration::from_millis(4);
 const RETRY_ROUND_TRIPS: u32 = 6;
+/// The longest wait for a repair: a relay that stood still for a moment makes round trips look long for many seconds, and
+/// who has no log to read waits for eight repairs in turn.
+const MAX_RETRY: Duration = Duration::from_millis(500);
 /// A message missing for so long is read from the log.
 const MAX_AGE: Duration = Duration::from_millis(250);
 /// Until a reading that cannot be asked for now is thought of again.
@@ -346,7 +349,7 @@ fn ask(
 
 /// The wait after the n-th NAK.
 fn retry(grtt: Duration, n: u8) -> Duration {
-    MIN_RETRY.max(grtt * RETRY_ROUND_TRIPS) * (1 << u32::from(n - 1).min(6))
+    (MIN_RETRY.max(grtt * RETRY_ROUND_TRIPS) * (1 << u32::from(n - 1).min(6))).min(MAX_RETRY)
 }
 
 /// The gaps that people were told of, in order, apart.
@@ -435,5 +438,10 @@ mod tests {
         let grtt = Duration::from_millis(1);
         assert_eq!(retry(Duration::ZERO, 1), MIN_RETRY);
         assert_eq!([1, 2, 3].map(|n| retry(grtt, n).as_millis()), [6, 12, 24]);
+        assert_eq!(
+            retry(grtt * 250, 8),
+            MAX_RETRY,
+            "a message that cannot be had holds the others up for seconds, not minutes"
+        );
     }
 }
