@@ -243,7 +243,7 @@ impl Gaps {
                 missing.due = now + RECHECK;
             } else {
                 lost_so_far = false;
-                let (asked, wait) = ask(&mut asks.naks, seq, reassembly, seq < self.sent, missing, grtt);
+                let (asked, wait) = ask(&mut asks.naks, seq, reassembly, seq <= self.sent, missing, grtt);
                 missing.naks += u8::from(asked);
                 missing.due = now + wait;
             }

@@ -283,3 +283,17 @@ fn what_all_lose_few_ask_for() {
         lan.members.iter().for_each(|member| member.check(&lan.log, Seq(1), &format!("seed {seed}")));
     }
 }
+
+#[test]
+fn the_end_of_a_long_last_message_is_asked_for_without_a_log() {
+    for seed in seeds(20) {
+        let mut lan = Lan::new(seed, CALM);
+        lan.join(Seq(1), LanePolicy::MulticastOnly, false);
+        lan.run_for(1000 * MS);
+        lan.weather.loss = 0.4;
+        lan.publish(&[10_000]);
+        lan.weather.loss = 0.0;
+        lan.run_for(4000 * MS);
+        lan.members[0].check(&lan.log, Seq(1), &format!("seed {seed}"));
+    }
+}
