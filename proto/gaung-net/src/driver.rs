@@ -1,12 +1,15 @@
 //! The thread that owns sockets and one engine.
 //!
-//! A [`Driver`] holds no protocol decision: it hands in commands, datagrams and the passing of time, and after each of
+//! A [`Driver`] holds no protocol decision: it hands in commands, datagrams and the passing of time, and after a batch of
 //! them sends what the engine wants sent and opens and closes the sockets it wants. A failed send is counted, never
-//! the end of the loop.
+//! the end of the loop. Datagrams leave and come several in a system call where the system can ([`Batching`]); one alone
+//! waits for no other.
 
+mod batch;
 mod counters;
 mod handle;
 mod outbox;
+mod receive;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -27,11 +30,12 @@ use crate::{
     socket::{SenderAddr, SocketError},
 };
 
+pub use batch::Batching;
 pub use counters::{Counters, SendFailure};
 pub use handle::{CommandSender, DriverHandle, DriverPanicked, SendCommandError};
 pub use sockets::{DriverSockets, SocketUse};
 
-use self::{handle::Shared, outbox::Outbox, sockets::SocketTable};
+use self::{handle::Shared, outbox::Outbox, receive::Received, sockets::SocketTable};
 
 /// A socket of one driver; whoever opens it chooses the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,9 +66,10 @@ pub enum SocketChange {
 
 /// What a driver drives: an engine, or several behind one front that routes between them.
 ///
-/// After each `handle_*` the driver calls `poll_transmit` and `poll_socket_change` until both are empty, then
-/// `poll_timeout`. While a socket is full (`EAGAIN`) it keeps one transmit and asks for no more until it has left;
-/// inputs still arrive meanwhile, so what waits inside must be bounded there.
+/// After one or several inputs (`handle_*`), at most 64, the driver calls `poll_transmit` and `poll_socket_change` until
+/// both are empty, before it waits also `poll_timeout`. Of a socket that was asked to be closed, datagrams may still come
+/// until then. While a socket is full (`EAGAIN`) the driver keeps up to 65 transmits and asks for no more until they have
+/// left; inputs still arrive meanwhile, so what waits inside must be bounded there.
 pub trait Drive: Send + 'static {
     /// What other threads may ask for.
     type Command: Send + 'static;
@@ -109,7 +114,7 @@ impl Driver {
             shared: Arc::clone(&shared),
             outbox: Outbox::new(Arc::clone(&counters)),
             sockets: SocketTable::new(sockets, Arc::clone(&counters)),
-            buffer: vec![0; sockets::RECEIVE_BYTES],
+            received: Received::new(),
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let _alive = alive;
@@ -121,8 +126,10 @@ impl Driver {
 
 /// Most commands of one turn, so that sockets and timers get theirs.
 const COMMANDS_PER_TURN: usize = 256;
-/// Most datagrams of one socket in one turn.
+/// Datagrams of one socket in one turn; more only if they came in one system call.
 const DATAGRAMS_PER_TURN: usize = 64;
+/// Most inputs after which outputs are taken: what they cause leaves together, and little of it waits.
+const INPUTS_PER_DRAIN: usize = 64;
 
 struct Loop<D: Drive> {
     drive: D,
@@ -130,7 +137,7 @@ struct Loop<D: Drive> {
     shared: Arc<Shared>,
     outbox: Outbox,
     sockets: SocketTable,
-    buffer: Vec<u8>,
+    received: Received,
 }
 
 impl<D: Drive> Loop<D> {
@@ -157,10 +164,15 @@ impl<D: Drive> Loop<D> {
     /// Returns true if there may be more.
     fn take_commands(&mut self) -> bool {
         self.shared.rearm();
-        for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else { return false };
+        for taken in 1..=COMMANDS_PER_TURN {
+            let Ok(command) = self.commands.try_recv() else {
+                self.drain_outputs();
+                return false;
+            };
             self.drive.handle_command(Instant::now(), command);
-            self.drain_outputs();
+            if taken % INPUTS_PER_DRAIN == 0 {
+                self.drain_outputs();
+            }
         }
         true
     }
@@ -168,20 +180,31 @@ impl<D: Drive> Loop<D> {
     /// Returns true if there may be more.
     fn take_datagrams(&mut self) -> bool {
         let mut more = false;
-        let mut buffer = std::mem::take(&mut self.buffer);
         for id in self.sockets.readable() {
             let mut budget = DATAGRAMS_PER_TURN;
-            while budget > 0 {
-                // The drive may have closed it meanwhile.
-                let Some((length, from)) = self.sockets.receive(id, &mut buffer) else { break };
-                self.drive.handle_datagram(Instant::now(), id, from, &buffer[..length]);
-                self.drain_outputs();
-                budget -= 1;
+            // The drive may close it meanwhile.
+            while budget > 0 && self.sockets.is_readable(id) {
+                budget = budget.saturating_sub(self.take_batch(id, budget).max(1));
             }
-            more |= budget == 0;
+            more |= self.sockets.is_readable(id);
         }
-        self.buffer = buffer;
         more
+    }
+
+    /// Hands in what one system call receives; returns how many datagrams that are.
+    fn take_batch(&mut self, id: SocketId, budget: usize) -> usize {
+        let count = self.sockets.receive(id, budget, &mut self.received);
+        let received = std::mem::take(&mut self.received);
+        let mut now = Instant::now();
+        for (taken, (from, bytes)) in (1..=count).zip(received.datagrams()) {
+            self.drive.handle_datagram(now, id, from, bytes);
+            if taken % INPUTS_PER_DRAIN == 0 || taken == count {
+                self.drain_outputs();
+                now = Instant::now();
+            }
+        }
+        self.received = received;
+        count
     }
 
     fn take_timeout(&mut self) {
@@ -194,7 +217,7 @@ impl<D: Drive> Loop<D> {
 
     fn drain_outputs(&mut self) {
         loop {
-            self.outbox.send(Instant::now(), &self.sockets, || self.drive.poll_transmit());
+            self.outbox.send(Instant::now(), &mut self.sockets, || self.drive.poll_transmit());
             let Some(change) = self.drive.poll_socket_change() else { return };
             if let Some((id, outcome)) = self.sockets.change(change) {
                 self.drive.handle_socket(Instant::now(), id, outcome);

@@ -1,17 +1,17 @@
-//! The one datagram that is on its way out: through which sockets it still has to go, and what to do when one is full.
+//! The datagrams that are on their way out together: through which sockets they still have to go, and what to do when one
+//! is full.
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use gaung_engine::{Destination, Transmit};
 use nix::errno::Errno;
 
-use super::{Counters, SendFailure, SocketId};
+use super::{Counters, SendFailure, SocketId, batch::Datagram};
 
 /// The sockets as an outbox sees them.
 pub(super) trait Exits {
@@ -19,93 +19,150 @@ pub(super) trait Exits {
     fn multicast_from(&self, first: SocketId) -> Option<SocketId>;
     /// The socket for unicast to `peer`, by preference the one with the own address `from`.
     fn unicast_to(&self, peer: Ipv4Addr, from: Option<Ipv4Addr>) -> Option<SocketId>;
-    /// Sends without blocking.
-    fn send(&self, id: SocketId, payload: &[u8], to: SocketAddrV4, ttl: u8) -> Result<(), Errno>;
+    /// Sends one or more of `datagrams`, from the first on, without blocking. Returns how many left, or why the first
+    /// one did not.
+    fn send(&mut self, id: SocketId, datagrams: &[Datagram]) -> Result<usize, Errno>;
 }
 
-/// How long a datagram waits for a full socket. Then it is given up, and further ones do not wait for that socket until
+/// How long datagrams wait for a full socket. Then they are given up, and further ones do not wait for that socket until
 /// it has taken one: a dead interface must not silence the others. Repair brings back what was lost.
 const HOLD: Duration = Duration::from_millis(100);
 
 pub(super) struct Outbox {
-    held: Option<Held>,
+    /// Leave through the same sockets, in this order.
+    batch: Vec<Datagram>,
+    /// The batch's way, while a socket on it is full.
+    held: Option<Way>,
+    /// The first transmit of the next batch.
+    ahead: Option<Transmit>,
     /// Sockets that were full for [`HOLD`].
     clogged: BTreeSet<SocketId>,
     counters: Arc<Counters>,
 }
 
-/// A datagram that waits for a full socket.
-struct Held {
-    payload: Bytes,
-    to: SocketAddrV4,
-    ttl: u8,
-    /// The socket that was full.
+/// The sockets that a batch still has to go through.
+#[derive(Debug, Clone, Copy)]
+struct Way {
     at: SocketId,
-    /// Whether it goes on to the sockets after `at`.
+    /// Datagrams of the batch that `at` is done with.
+    done: usize,
+    /// Whether the batch goes on to the sockets after `at`.
     multicast: bool,
     until: Instant,
 }
 
 impl Outbox {
+    /// Datagrams of one batch.
+    pub(super) const BATCH: usize = 64;
+
     pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { held: None, clogged: BTreeSet::new(), counters }
+        let batch = Vec::with_capacity(Self::BATCH);
+        Self { batch, held: None, ahead: None, clogged: BTreeSet::new(), counters }
     }
 
     /// Sends what is held and then all that `next` gives, until a socket is full.
-    pub(super) fn send(&mut self, now: Instant, exits: &impl Exits, mut next: impl FnMut() -> Option<Transmit>) {
-        if let Some(held) = self.held.take() {
-            if held.until <= now {
-                self.clogged.insert(held.at);
+    pub(super) fn send(&mut self, now: Instant, exits: &mut impl Exits, mut next: impl FnMut() -> Option<Transmit>) {
+        if let Some(way) = self.held.take() {
+            if way.until <= now {
+                self.clogged.insert(way.at);
             }
-            self.go(now, exits, held);
+            self.go(now, exits, way);
         }
         while self.held.is_none() {
-            let Some(transmit) = next() else { return };
-            self.start(now, exits, transmit);
+            let Some((at, multicast)) = self.fill(exits, &mut next) else { return };
+            self.go(now, exits, Way { at, done: 0, multicast, until: now + HOLD });
         }
     }
 
     /// The socket that must become writable first.
     pub(super) fn blocked_on(&self) -> Option<SocketId> {
-        self.held.as_ref().map(|held| held.at)
+        self.held.map(|way| way.at)
     }
 
     /// When what is held is given up.
     pub(super) fn expires(&self) -> Option<Instant> {
-        self.held.as_ref().map(|held| held.until)
+        self.held.map(|way| way.until)
     }
 
-    fn start(&mut self, now: Instant, exits: &impl Exits, transmit: Transmit) {
-        let Transmit { destination, payload, ttl } = transmit;
-        let (to, first, multicast) = match destination {
-            Destination::Multicast(group) => (group, exits.multicast_from(SocketId(0)), true),
-            Destination::Unicast { peer, from } => (peer, exits.unicast_to(*peer.ip(), from), false),
-        };
-        match first {
-            Some(at) => self.go(now, exits, Held { payload, to, ttl, at, multicast, until: now + HOLD }),
-            None => self.counters.send_failed(SendFailure::NoSocket),
-        }
-    }
-
-    /// Sends through `held.at` and, if multicast, those after it; holds it at the first one that is full.
-    fn go(&mut self, now: Instant, exits: &impl Exits, mut held: Held) {
-        loop {
-            match exits.send(held.at, &held.payload, held.to, held.ttl) {
-                Ok(()) => {
-                    self.clogged.remove(&held.at);
-                }
-                Err(Errno::EAGAIN) if !self.clogged.contains(&held.at) => {
-                    self.counters.send_blocked();
-                    self.held = Some(held);
-                    return;
-                }
-                Err(Errno::EAGAIN) => self.counters.send_failed(SendFailure::Expired),
-                Err(errno) => self.counters.send_failed(SendFailure::of(errno)),
+    /// Makes a batch of the next transmits that leave through the same sockets. Returns the first of these sockets, and
+    /// whether there are more; `None` if there is nothing to send.
+    fn fill(&mut self, exits: &impl Exits, mut next: impl FnMut() -> Option<Transmit>) -> Option<(SocketId, bool)> {
+        let mut way = None;
+        while self.batch.len() < Self::BATCH {
+            let Some(transmit) = self.ahead.take().or_else(&mut next) else { break };
+            let Some(first) = first_exit(exits, &transmit.destination) else {
+                self.counters.send_failed(SendFailure::NoSocket);
+                continue;
+            };
+            if way.is_some_and(|way| way != first) {
+                self.ahead = Some(transmit);
+                break;
             }
-            let next = if held.multicast { after(held.at).and_then(|next| exits.multicast_from(next)) } else { None };
-            let Some(next) = next else { return };
-            held.at = next;
-            held.until = now + HOLD;
+            way = Some(first);
+            self.batch.push(Datagram::from(transmit));
+        }
+        way
+    }
+
+    /// Sends the batch through `way.at` and, if multicast, those after it; holds it at the first one that is full.
+    fn go(&mut self, now: Instant, exits: &mut impl Exits, mut way: Way) {
+        loop {
+            if !self.pass(now, exits, &mut way) {
+                self.held = Some(way);
+                return;
+            }
+            let next = if way.multicast { after(way.at).and_then(|next| exits.multicast_from(next)) } else { None };
+            let Some(next) = next else { break };
+            way = Way { at: next, done: 0, until: now + HOLD, ..way };
+        }
+        self.batch.clear();
+    }
+
+    /// Sends the rest of the batch through one socket; false if it is full and to be waited for.
+    fn pass(&mut self, now: Instant, exits: &mut impl Exits, way: &mut Way) -> bool {
+        while way.done < self.batch.len() {
+            let rest = &self.batch[way.done..];
+            match exits.send(way.at, rest) {
+                Ok(sent) => {
+                    way.done += sent;
+                    way.until = now + HOLD;
+                    self.clogged.remove(&way.at);
+                }
+                Err(Errno::EAGAIN) if !self.clogged.contains(&way.at) => {
+                    self.counters.send_blocked();
+                    return false;
+                }
+                Err(Errno::EAGAIN) => {
+                    rest.iter().for_each(|_| self.counters.send_failed(SendFailure::Expired));
+                    return true;
+                }
+                Err(errno) => {
+                    self.counters.send_failed(SendFailure::of(errno));
+                    way.done += 1;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The first socket that a datagram leaves through, and whether it goes on to others.
+fn first_exit(exits: &impl Exits, destination: &Destination) -> Option<(SocketId, bool)> {
+    match *destination {
+        Destination::Multicast(_) => exits.multicast_from(SocketId(0)).map(|id| (id, true)),
+        Destination::Unicast { peer, from } => exits.unicast_to(*peer.ip(), from).map(|id| (id, false)),
+    }
+}
+
+/// What the system gives multicast unless told otherwise.
+const DEFAULT_TTL: u8 = 1;
+
+impl From<Transmit> for Datagram {
+    fn from(transmit: Transmit) -> Self {
+        let Transmit { destination, payload, ttl } = transmit;
+        match destination {
+            Destination::Multicast(to) => Self { payload, to, ttl: (ttl != DEFAULT_TTL).then_some(ttl) },
+            Destination::Unicast { peer, .. } => Self { payload, to: peer, ttl: None },
         }
     }
 }
@@ -115,86 +172,4 @@ fn after(id: SocketId) -> Option<SocketId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use super::*;
-
-    /// Three multicast exits, some of them full, and what left through each.
-    #[derive(Default)]
-    struct Fake {
-        full: RefCell<BTreeSet<u32>>,
-        left: RefCell<Vec<(u32, u8)>>,
-    }
-
-    impl Exits for Fake {
-        fn multicast_from(&self, first: SocketId) -> Option<SocketId> {
-            (first.0 < 3).then_some(first)
-        }
-
-        fn unicast_to(&self, _peer: Ipv4Addr, _from: Option<Ipv4Addr>) -> Option<SocketId> {
-            Some(SocketId(1))
-        }
-
-        fn send(&self, id: SocketId, payload: &[u8], _to: SocketAddrV4, _ttl: u8) -> Result<(), Errno> {
-            if self.full.borrow().contains(&id.0) {
-                return Err(Errno::EAGAIN);
-            }
-            self.left.borrow_mut().push((id.0, payload[0]));
-            Ok(())
-        }
-    }
-
-    impl Fake {
-        fn take(&self) -> Vec<(u32, u8)> {
-            self.left.take()
-        }
-    }
-
-    fn waiting(names: &'static [u8]) -> impl FnMut() -> Option<Transmit> {
-        let mut rest = names.chunks(1);
-        move || {
-            let destination = Destination::Multicast(SocketAddrV4::new(Ipv4Addr::new(239, 255, 0, 1), 1));
-            rest.next().map(|name| Transmit { destination, payload: Bytes::from_static(name), ttl: 1 })
-        }
-    }
-
-    #[test]
-    fn a_full_socket_holds_the_datagram_and_loses_nothing() {
-        let (exits, counters, now) = (Fake::default(), Arc::new(Counters::default()), Instant::now());
-        let mut outbox = Outbox::new(Arc::clone(&counters));
-        let mut next = waiting(b"ab");
-        exits.full.borrow_mut().insert(1);
-        outbox.send(now, &exits, &mut next);
-        assert_eq!((outbox.blocked_on(), exits.take()), (Some(SocketId(1)), vec![(0, b'a')]));
-        outbox.send(now, &exits, &mut next);
-        assert_eq!((outbox.blocked_on(), exits.take()), (Some(SocketId(1)), vec![]));
-        exits.full.borrow_mut().clear();
-        outbox.send(now, &exits, &mut next);
-        assert_eq!(outbox.blocked_on(), None);
-        assert_eq!(exits.take(), [(1, b'a'), (2, b'a'), (0, b'b'), (1, b'b'), (2, b'b')], "each once, in order");
-        assert_eq!(counters.send_failures(SendFailure::Expired), 0);
-    }
-
-    #[test]
-    fn a_dead_socket_delays_the_others_once() {
-        let (exits, counters, start) = (Fake::default(), Arc::new(Counters::default()), Instant::now());
-        let mut outbox = Outbox::new(Arc::clone(&counters));
-        let mut next = waiting(b"abc");
-        exits.full.borrow_mut().insert(1);
-        outbox.send(start, &exits, &mut next);
-        assert_eq!(outbox.expires(), Some(start + HOLD));
-        outbox.send(start + HOLD, &exits, &mut next);
-        assert_eq!((outbox.blocked_on(), outbox.expires()), (None, None));
-        assert_eq!(exits.take(), [(0, b'a'), (2, b'a'), (0, b'b'), (2, b'b'), (0, b'c'), (2, b'c')]);
-        assert_eq!(counters.send_failures(SendFailure::Expired), 3);
-
-        // Alive again, it is waited for again.
-        exits.full.borrow_mut().clear();
-        outbox.send(start + HOLD, &exits, waiting(b"d"));
-        assert_eq!(exits.take().len(), 3);
-        exits.full.borrow_mut().insert(1);
-        outbox.send(start + HOLD, &exits, waiting(b"e"));
-        assert_eq!(outbox.blocked_on(), Some(SocketId(1)));
-    }
-}
+mod tests;

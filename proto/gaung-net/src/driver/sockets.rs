@@ -2,28 +2,28 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
-    os::fd::{AsFd as _, AsRawFd as _},
+    net::{Ipv4Addr, UdpSocket},
+    os::fd::AsFd as _,
     sync::Arc,
 };
 
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags},
-    sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg},
 };
 
-use super::{Counters, SocketChange, SocketId, outbox::Exits};
+use super::{
+    Batching, Counters, SocketChange, SocketId,
+    batch::{BatchSender, Datagram},
+    outbox::Exits,
+    receive::{BatchReceiver, Received},
+};
 use crate::{
     broadcast,
     interface::{Link, Role},
     multicast::{DataSocket, GroupSocket},
-    socket::{self, SenderAddr, SocketError},
+    socket::SocketError,
 };
-
-/// Longer datagrams are cut: none of the protocol's is longer than 1400 bytes.
-pub(super) const RECEIVE_BYTES: usize = 2048;
 
 /// What a driver does with a [`DataSocket`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub struct SocketUse {
 pub struct DriverSockets {
     data: BTreeMap<SocketId, (DataSocket, SocketUse)>,
     receivers: BTreeMap<SocketId, UdpSocket>,
+    batching: Batching,
 }
 
 impl DriverSockets {
@@ -68,27 +69,53 @@ impl DriverSockets {
         self.receivers.insert(id, socket);
         self
     }
+
+    /// How much a system call may take or give, with these sockets and those that are opened later; as much as the system
+    /// can, unless told otherwise.
+    #[must_use]
+    pub const fn batching(mut self, batching: Batching) -> Self {
+        self.batching = batching;
+        self
+    }
 }
 
 pub(super) struct SocketTable {
-    data: BTreeMap<SocketId, (DataSocket, SocketUse)>,
+    data: BTreeMap<SocketId, Exit>,
     /// Sockets that are read, sharing the file description with `data` where they are in both.
     readers: BTreeMap<SocketId, Reader>,
+    batching: Batching,
     counters: Arc<Counters>,
+}
+
+/// A socket to send from.
+struct Exit {
+    data: DataSocket,
+    usage: SocketUse,
+    sender: BatchSender,
 }
 
 struct Reader {
     /// `None`: the socket in `data` of the same number.
     socket: Option<UdpSocket>,
+    receiver: BatchReceiver,
     readable: bool,
 }
 
 impl SocketTable {
     pub(super) fn new(sockets: DriverSockets, counters: Arc<Counters>) -> Self {
-        let read_data = sockets.data.iter().filter(|(_, (_, usage))| usage.receive).map(|(id, _)| (*id, None));
-        let receivers = sockets.receivers.into_iter().map(|(id, socket)| (id, Some(socket)));
-        let readers = read_data.chain(receivers).map(|(id, socket)| (id, Reader { socket, readable: true })).collect();
-        Self { data: sockets.data, readers, counters }
+        let DriverSockets { data, receivers, batching } = sockets;
+        let reader = |socket: &UdpSocket| BatchReceiver::new(socket, batching);
+        let mut readers = BTreeMap::new();
+        for (id, (data, _)) in data.iter().filter(|(_, (_, usage))| usage.receive) {
+            readers.insert(*id, Reader { socket: None, receiver: reader(&data.socket), readable: true });
+        }
+        for (id, socket) in receivers {
+            readers.insert(id, Reader { receiver: reader(&socket), socket: Some(socket), readable: true });
+        }
+        let exit = |(id, (data, usage)): (_, (DataSocket, _))| {
+            (id, Exit { sender: BatchSender::new(&data.socket, batching), data, usage })
+        };
+        Self { data: data.into_iter().map(exit).collect(), readers, batching, counters }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,7 +144,8 @@ impl SocketTable {
         self.data.remove(&id);
         self.readers.remove(&id);
         let outcome = opened.map(|(socket, failed)| {
-            self.readers.insert(id, Reader { socket: Some(socket), readable: true });
+            let receiver = BatchReceiver::new(&socket, self.batching);
+            self.readers.insert(id, Reader { socket: Some(socket), receiver, readable: true });
             failed
         });
         if outcome.is_err() {
@@ -137,30 +165,38 @@ impl SocketTable {
         }
     }
 
-    /// The next datagram of a socket; `None` once there is none, or no such socket.
-    pub(super) fn receive(&mut self, id: SocketId, buffer: &mut [u8]) -> Option<(usize, SenderAddr)> {
-        let reader = self.readers.get_mut(&id)?;
-        let socket = match &reader.socket {
-            Some(socket) => socket,
-            None => &self.data.get(&id)?.0.socket,
+    /// Receives from a socket, about `budget` datagrams at most. Returns how many; none if there are none, or no such
+    /// socket.
+    pub(super) fn receive(&mut self, id: SocketId, budget: usize, received: &mut Received) -> usize {
+        let Some(reader) = self.readers.get_mut(&id) else { return 0 };
+        let Some(socket) = reader.socket.as_ref().or_else(|| self.data.get(&id).map(|exit| &exit.data.socket)) else {
+            return 0;
         };
         loop {
-            match socket.recv_from(buffer) {
-                Ok((length, SocketAddr::V4(from))) => {
-                    self.counters.received(length);
-                    return Some((length, SenderAddr(from)));
+            match reader.receiver.receive(socket, budget, received) {
+                Ok(more) => {
+                    reader.readable = more;
+                    let bytes = received.datagrams().map(|(_, bytes)| bytes.len());
+                    let (count, bytes) = bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+                    self.counters.received(count, bytes);
+                    (0..received.unreadable()).for_each(|_| self.counters.receive_failed());
+                    return count;
                 }
-                Ok((_, SocketAddr::V6(_))) => unreachable!("all sockets here are opened for IPv4"),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    if error.kind() != io::ErrorKind::WouldBlock {
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    if errno != Errno::EAGAIN {
                         self.counters.receive_failed();
                     }
                     reader.readable = false;
-                    return None;
+                    return 0;
                 }
             }
         }
+    }
+
+    /// Whether a socket may hold datagrams.
+    pub(super) fn is_readable(&self, id: SocketId) -> bool {
+        self.readers.get(&id).is_some_and(|reader| reader.readable)
     }
 
     /// Appends one entry for each socket that is read, and returns their numbers in the same order; then one for
@@ -168,14 +204,14 @@ impl SocketTable {
     pub(super) fn poll_fds<'a>(&'a self, blocked: Option<SocketId>, fds: &mut Vec<PollFd<'a>>) -> Vec<SocketId> {
         let mut ids = Vec::with_capacity(self.len());
         for (id, reader) in &self.readers {
-            let socket = reader.socket.as_ref().or_else(|| self.data.get(id).map(|(data, _)| &data.socket));
+            let socket = reader.socket.as_ref().or_else(|| self.data.get(id).map(|exit| &exit.data.socket));
             if let Some(socket) = socket {
                 fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
                 ids.push(*id);
             }
         }
-        if let Some((data, _)) = blocked.and_then(|id| self.data.get(&id)) {
-            fds.push(PollFd::new(data.socket.as_fd(), PollFlags::POLLOUT));
+        if let Some(exit) = blocked.and_then(|id| self.data.get(&id)) {
+            fds.push(PollFd::new(exit.data.socket.as_fd(), PollFlags::POLLOUT));
         }
         ids
     }
@@ -183,15 +219,14 @@ impl SocketTable {
 
 impl Exits for SocketTable {
     fn multicast_from(&self, first: SocketId) -> Option<SocketId> {
-        self.data.range(first..).find(|(_, (_, usage))| usage.multicast).map(|(id, _)| *id)
+        self.data.range(first..).find(|(_, exit)| exit.usage.multicast).map(|(id, _)| *id)
     }
 
     /// Without a wish or a socket that fits it: the one whose network the peer is in, else one bound to all addresses,
     /// else any that can reach another machine.
     fn unicast_to(&self, peer: Ipv4Addr, from: Option<Ipv4Addr>) -> Option<SocketId> {
-        let find = |fits: &dyn Fn(&DataSocket) -> bool| {
-            self.data.iter().find(|(_, (socket, _))| fits(socket)).map(|(id, _)| *id)
-        };
+        let find =
+            |fits: &dyn Fn(&DataSocket) -> bool| self.data.iter().find(|(_, exit)| fits(&exit.data)).map(|(id, _)| *id);
         let own = |ip: Ipv4Addr| find(&|socket| *socket.local_addr().ip() == ip);
         let near = || find(&|socket| socket.link().is_some_and(|link| link.contains(peer)));
         let any = || find(&|socket| socket.link().is_none());
@@ -200,23 +235,11 @@ impl Exits for SocketTable {
         from.and_then(own).or_else(near).or_else(any).or_else(far)
     }
 
-    fn send(&self, id: SocketId, payload: &[u8], to: SocketAddrV4, ttl: u8) -> Result<(), Errno> {
-        let Some((data, _)) = self.data.get(&id) else { return Ok(()) };
-        let sent = if to.ip().is_multicast() && ttl != DEFAULT_TTL {
-            send_with_ttl(&data.socket, payload, to, ttl)
-        } else {
-            data.socket.send_to(payload, to).map_err(|e| socket::errno(&e))
-        };
-        sent.map(|bytes| self.counters.sent(bytes))
+    /// Of a socket that was closed meanwhile nothing is expected.
+    fn send(&mut self, id: SocketId, datagrams: &[Datagram]) -> Result<usize, Errno> {
+        let Some(exit) = self.data.get_mut(&id) else { return Ok(datagrams.len()) };
+        let sent = exit.sender.send(&exit.data.socket, datagrams)?;
+        self.counters.sent(sent, datagrams[..sent].iter().map(|datagram| datagram.payload.len()).sum());
+        Ok(sent)
     }
-}
-
-/// What the system gives multicast unless told otherwise.
-const DEFAULT_TTL: u8 = 1;
-
-/// The time to live travels with the datagram: as an option of the socket it would be shared by all its clones.
-fn send_with_ttl(socket: &UdpSocket, payload: &[u8], to: SocketAddrV4, ttl: u8) -> Result<usize, Errno> {
-    let (slices, ttl) = ([io::IoSlice::new(payload)], i32::from(ttl));
-    let control = [ControlMessage::Ipv4Ttl(&ttl)];
-    sendmsg(socket.as_raw_fd(), &slices, &control, MsgFlags::empty(), Some(&SockaddrIn::from(to)))
 }

@@ -16,6 +16,8 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setso
 use super::*;
 use crate::multicast::{DataSocket, GroupSocket};
 
+mod batches;
+
 const LONG: Duration = Duration::from_secs(20);
 const BOTH: SocketUse = SocketUse { receive: true, multicast: true };
 const SEND: SocketUse = SocketUse { receive: false, multicast: true };
@@ -26,6 +28,7 @@ struct Puppet {
     transmits: VecDeque<Transmit>,
     changes: VecDeque<SocketChange>,
     due: Option<Instant>,
+    notes: usize,
 }
 
 #[derive(Debug)]
@@ -35,6 +38,7 @@ enum Order {
     Timer(Instant),
     Panic,
     Block(mpsc::Receiver<()>),
+    /// Report once what was ordered before is done.
     Note,
 }
 
@@ -56,7 +60,7 @@ impl Drive for Puppet {
             Order::Timer(due) => self.due = Some(due),
             Order::Panic => panic!("on purpose"),
             Order::Block(until) => until.recv().unwrap(),
-            Order::Note => self.report.send(Report::Noted).unwrap(),
+            Order::Note => self.notes += 1,
         }
     }
 
@@ -79,7 +83,11 @@ impl Drive for Puppet {
     }
 
     fn poll_socket_change(&mut self) -> Option<SocketChange> {
-        self.changes.pop_front()
+        let change = self.changes.pop_front();
+        if change.is_none() {
+            (0..std::mem::take(&mut self.notes)).for_each(|_| self.report.send(Report::Noted).unwrap());
+        }
+        change
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -89,7 +97,7 @@ impl Drive for Puppet {
 
 fn puppet(sockets: DriverSockets) -> (DriverHandle<Order>, mpsc::Receiver<Report>) {
     let (report, reports) = mpsc::channel();
-    let puppet = Puppet { report, transmits: VecDeque::new(), changes: VecDeque::new(), due: None };
+    let puppet = Puppet { report, transmits: VecDeque::new(), changes: VecDeque::new(), due: None, notes: 0 };
     (Driver::spawn("puppet", sockets, puppet).unwrap(), reports)
 }
 
