@@ -9,6 +9,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use gaung_engine::DEFAULT_REPAIR_BYTES;
 use gaung_log::Retention;
+use gaung_net::driver::Batching;
 use gaung_proto::ports;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_bytes, parse_duration},
@@ -46,6 +47,10 @@ pub struct RelayArgs {
     /// Interface (name or address) for multicast; may be given several times. Without it every one that fits.
     #[arg(long, env = "GAUNG_IFACE", value_name = "IF", value_delimiter = ',')]
     pub iface: Vec<String>,
+    /// Let the kernel or the network card cut and join datagrams (UDP GSO and GRO), many in one pass; off where a capture or a
+    /// device wants them one by one.
+    #[arg(long, env = "GAUNG_RELAY_SEGMENTATION", value_enum, default_value_t, value_name = "on|off")]
+    pub segmentation: Segmentation,
     /// Worker threads, each with its own groups; 0 for one a core.
     #[arg(long, env = "GAUNG_RELAY_WORKERS", default_value_t = 0, value_name = "N")]
     pub workers: usize,
@@ -76,6 +81,25 @@ pub enum LogKind {
     Memory,
 }
 
+/// Whether the kernel or the network card cuts and joins datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Segmentation {
+    /// Where they can.
+    #[default]
+    On,
+    /// Each datagram passes the network stack by itself.
+    Off,
+}
+
+impl Segmentation {
+    pub(crate) const fn batching(self) -> Batching {
+        match self {
+            Self::On => Batching::Segments,
+            Self::Off => Batching::Messages,
+        }
+    }
+}
+
 /// The relay's checked settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -94,6 +118,8 @@ pub struct Config {
     pub udp_port: u16,
     /// Interfaces' names or addresses; empty (default) for every one that fits.
     pub iface: Vec<String>,
+    /// Default on.
+    pub segmentation: Segmentation,
     /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7491.
     pub metrics_listen: Option<SocketAddr>,
     /// Worker threads; 0 (default) for one a core.
@@ -121,6 +147,7 @@ impl Default for Config {
             grpc_listen: all(ports::RELAY),
             udp_port: ports::RELAY_UDP,
             iface: Vec::new(),
+            segmentation: Segmentation::On,
             metrics_listen: Some(all(ports::RELAY_METRICS)),
             workers: 0,
             ring_bytes: 2 << 20,
@@ -168,6 +195,7 @@ impl ServiceArgs for RelayArgs {
             grpc_listen: self.grpc_listen,
             udp_port: self.udp_port,
             iface: self.iface,
+            segmentation: self.segmentation,
             metrics_listen: common.metrics_addr(metrics),
             workers: self.workers,
             ring_bytes,
@@ -220,6 +248,13 @@ mod tests {
     fn interfaces_may_be_several() {
         assert_eq!(check(&["--iface", "lo", "--iface", "eth0"]).unwrap().iface, ["lo", "eth0"]);
         assert_eq!(check(&["--iface", "lo,eth0"]).unwrap().iface, ["lo", "eth0"]);
+    }
+
+    #[test]
+    fn segmentation_can_be_turned_off() {
+        assert_eq!(check(&[]).unwrap().segmentation.batching(), Batching::Segments);
+        assert_eq!(check(&["--segmentation", "off"]).unwrap().segmentation.batching(), Batching::Messages);
+        assert!(check(&["--segmentation", "no"]).unwrap_err().contains("--segmentation"));
     }
 
     #[test]

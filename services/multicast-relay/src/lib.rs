@@ -21,5 +21,5 @@ mod start;
 mod trouble;
 mod worker;
 
-pub use config::{Config, LogKind, RelayArgs};
+pub use config::{Config, LogKind, RelayArgs, Segmentation};
 pub use start::{Bound, bind, bind_on};

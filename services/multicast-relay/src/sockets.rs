@@ -4,7 +4,7 @@ use std::{io, net::SocketAddrV4};
 
 use anyhow::Context as _;
 use gaung_net::{
-    driver::{DriverSockets, SocketId, SocketUse},
+    driver::{Batching, DriverSockets, SocketId, SocketUse},
     interface::{self, Chosen, Fallback, Link, Role},
     multicast::DataSocket,
 };
@@ -17,6 +17,7 @@ pub(crate) struct DataSockets {
     /// How many of `sockets`, from the first on, multicast leaves through.
     multicast: usize,
     links: Vec<Link>,
+    batching: Batching,
 }
 
 /// Tries at finding a port that is free on every interface.
@@ -24,7 +25,7 @@ const PORT_TRIES: usize = 16;
 
 impl DataSockets {
     /// Opens the sockets. `wanted`: names or addresses of interfaces, none for all that fit; `port`: 0 for a free one.
-    pub(crate) fn open(wanted: &[String], port: u16) -> anyhow::Result<Self> {
+    pub(crate) fn open(wanted: &[String], port: u16, batching: Batching) -> anyhow::Result<Self> {
         let links = choose(wanted)?;
         let mut all = links.clone();
         if !all.iter().any(|link| link.role == Role::Loopback) {
@@ -38,7 +39,7 @@ impl DataSockets {
                 Err(error) => return Err(error).context("cannot open the relay's UDP port (--udp-port, --iface)"),
             }
         };
-        Ok(Self { sockets, multicast: links.len(), links })
+        Ok(Self { sockets, multicast: links.len(), links, batching })
     }
 
     /// Interfaces that multicast leaves through and is joined on.
@@ -67,7 +68,7 @@ impl DataSockets {
     }
 
     fn shared(&self, usage: impl Fn(usize) -> SocketUse) -> io::Result<DriverSockets> {
-        let mut shared = DriverSockets::new();
+        let mut shared = DriverSockets::new().batching(self.batching);
         for (at, socket) in self.sockets.iter().enumerate() {
             shared = shared.data(Self::number(at), socket.try_clone()?, usage(at));
         }

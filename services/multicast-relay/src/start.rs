@@ -90,7 +90,7 @@ async fn bind_with(
     config: Config,
     open: impl FnOnce() -> anyhow::Result<(Identity, Arc<dyn Log>)> + Send + 'static,
 ) -> anyhow::Result<Bound> {
-    let sockets = DataSockets::open(&config.iface, config.udp_port)?;
+    let sockets = DataSockets::open(&config.iface, config.udp_port, config.segmentation.batching())?;
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),

@@ -35,6 +35,9 @@ pub(crate) struct UpArgs {
     /// How log lines look.
     #[arg(long, env = "GAUNG_LOG_FORMAT", value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
+    /// Let the kernel or the network card cut and join multicast datagrams (UDP GSO and GRO).
+    #[arg(long, env = "GAUNG_RELAY_SEGMENTATION", value_enum, default_value_t, value_name = "on|off")]
+    pub(crate) segmentation: multicast_relay::Segmentation,
     /// How long open requests may take to end.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) drain: Duration,

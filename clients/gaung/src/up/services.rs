@@ -159,6 +159,7 @@ impl Settings<'_> {
             grpc_listen: self.at(ports.relay_port),
             udp_port: ports.relay_udp_port,
             iface: self.ifaces(),
+            segmentation: self.args.segmentation,
             metrics_listen: Some(self.at(ports.relay_metrics_port)),
             drain: self.args.drain,
             ..multicast_relay::Config::default()
