@@ -12,6 +12,7 @@ mod group;
 mod identity;
 mod ingress;
 mod keeper;
+mod local;
 mod metrics;
 mod opening;
 mod registry;
@@ -22,4 +23,5 @@ mod trouble;
 mod worker;
 
 pub use config::{Config, LogKind, RelayArgs, Segmentation};
+pub use local::{LocalAck, LocalGroup, LocalPublishError, LocalPublisher};
 pub use start::{Bound, bind, bind_on};

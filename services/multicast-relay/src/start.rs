@@ -42,6 +42,7 @@ use crate::{
     identity::Identity,
     ingress::{Ingress, RouteChange},
     keeper::{Keeper, KeeperParts},
+    local::LocalPublisher,
     metrics::{DriverFigures, Figures},
     registry::{self, Listing, RegistryLink},
     rpc::{MAX_READS, PUBLISH_BUDGET_KIB, Relay, RelayParts},
@@ -56,6 +57,7 @@ pub struct Bound {
     config: Config,
     identity: Identity,
     log: Arc<dyn Log>,
+    directory: Arc<Directory>,
     sockets: DataSockets,
     grpc: TcpListener,
     metrics_listener: Option<TcpListener>,
@@ -101,6 +103,7 @@ async fn bind_with(
         config,
         identity,
         log,
+        directory: Arc::default(),
         sockets,
         grpc,
         metrics_listener,
@@ -166,6 +169,12 @@ impl Bound {
         self.metrics.clone()
     }
 
+    /// Publishes from this process, without gRPC; groups are found in it once the relay runs and serves them.
+    #[must_use]
+    pub fn local_publisher(&self) -> LocalPublisher {
+        LocalPublisher::new(Arc::clone(&self.directory))
+    }
+
     /// Serves until `stop` is cancelled, then drains: streams end, requests under way are answered, threads stop, the
     /// log closes.
     ///
@@ -185,7 +194,7 @@ impl Bound {
     }
 
     async fn serve(self, threads: &Threads, figures: Figures, stop: CancellationToken) -> anyhow::Result<()> {
-        let directory = Arc::new(Directory::default());
+        let directory = Arc::clone(&self.directory);
         let access = Arc::new(Access::new(self.identity.registry_key()));
         let (orders, order_queue) = mpsc::channel(ORDERS);
         let registry = Arc::new(RegistryLink::new(&self.config.registry, self.listing()?)?);

@@ -4,6 +4,7 @@
 mod datagrams;
 mod errors;
 mod failing;
+mod local;
 mod moving;
 mod publishing;
 mod support;

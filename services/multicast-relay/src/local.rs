@@ -1,0 +1,114 @@
+//! Publishing from within the relay's own process: the way of a gRPC request, without gRPC.
+
+use std::sync::Arc;
+
+use gaung_engine::{AckRange, PublishBatch, RefuseReason};
+use gaung_net::driver::SendCommandError;
+use gaung_proto::{GroupId, LogId};
+use tokio::sync::oneshot;
+
+use crate::{
+    directory::{Directory, Phase, Serving},
+    group::GroupLane,
+    worker::{Command, Publish},
+};
+
+/// Publishes to the groups of the relay that gave it ([`Bound::local_publisher`](crate::Bound::local_publisher)).
+///
+/// Whoever holds it is trusted as the relay is. Messages take the same way as any: sequenced by the group's worker,
+/// appended, then sent.
+#[derive(Debug, Clone)]
+pub struct LocalPublisher {
+    directory: Arc<Directory>,
+}
+
+impl LocalPublisher {
+    pub(crate) const fn new(directory: Arc<Directory>) -> Self {
+        Self { directory }
+    }
+
+    /// The group's log as it is open now; `None` while it is not served, and for groups whose datagrams are not the
+    /// protocol's (private ones and those of format `text`).
+    #[must_use]
+    pub fn group(&self, group: GroupId) -> Option<LocalGroup> {
+        match self.directory.phase(group)? {
+            Phase::Serving(serving) if serving.config.lane == GroupLane::Proto => Some(LocalGroup { serving }),
+            Phase::Serving(_) | Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => None,
+        }
+    }
+}
+
+/// One opening of a group's log. Ask for it again once a request was refused as [`RefuseReason::Unavailable`].
+#[derive(Debug, Clone)]
+pub struct LocalGroup {
+    serving: Arc<Serving>,
+}
+
+impl LocalGroup {
+    /// Which log.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.serving.identity.log
+    }
+
+    /// Hands a request to the group's worker without waiting; requests of one thread keep their order.
+    ///
+    /// # Errors
+    /// [`LocalPublishError`]: nothing of it was taken.
+    pub fn publish(&self, batch: PublishBatch) -> Result<LocalAck, LocalPublishError> {
+        let (reply, answer) = oneshot::channel();
+        let (group, log) = (self.serving.identity.group, self.log());
+        match self.serving.worker.send(Command::Publish(Publish { group, log, batch, reply })) {
+            Ok(()) => Ok(LocalAck { answer }),
+            Err(SendCommandError::Full(Command::Publish(publish))) => Err(LocalPublishError::Full(publish.batch)),
+            Err(SendCommandError::Full(_) | SendCommandError::Stopped(_)) => Err(LocalPublishError::Stopped),
+        }
+    }
+}
+
+/// A request that was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalPublishError {
+    /// The worker is behind; the request is given back, to be tried again.
+    #[error("the relay's worker has no room for another request")]
+    Full(PublishBatch),
+    /// The relay has stopped.
+    #[error("the relay has stopped")]
+    Stopped,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct LocalAck {
+    answer: oneshot::Receiver<Result<Vec<AckRange>, RefuseReason>>,
+}
+
+impl LocalAck {
+    /// The outcome if it is known: acknowledged means durable, as the log understands it.
+    pub fn try_outcome(&mut self) -> Option<Result<Vec<AckRange>, RefuseReason>> {
+        match self.answer.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(RefuseReason::Unavailable)),
+        }
+    }
+
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    /// Why nothing of it was logged; [`RefuseReason::Unavailable`] also if the relay stopped.
+    pub async fn outcome(self) -> Result<Vec<AckRange>, RefuseReason> {
+        self.answer.await.unwrap_or(Err(RefuseReason::Unavailable))
+    }
+
+    /// The same on a thread without a runtime.
+    ///
+    /// # Errors
+    /// As [`Self::outcome`].
+    ///
+    /// # Panics
+    /// Within an async runtime.
+    pub fn wait(self) -> Result<Vec<AckRange>, RefuseReason> {
+        self.answer.blocking_recv().unwrap_or(Err(RefuseReason::Unavailable))
+    }
+}
