@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod deployment;
 pub mod lab;
+pub mod multicast_peer;
 pub mod process;
 pub mod programs;
 pub mod requires;
