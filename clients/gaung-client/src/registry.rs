@@ -247,7 +247,7 @@ impl Client {
         let services = self.inner.status().await?.services;
         let relay = relay_of(&group, &services)?;
         let channel = relay.connect("relay").await?;
-        get_log(RelayServiceClient::new(channel), group.id).await
+        get_log(RelayServiceClient::new(channel), group.id, Bytes::new()).await
     }
 
     /// What a hub is doing.
@@ -402,8 +402,9 @@ pub(crate) fn relay_of(group: &GroupInfo, services: &[ServiceInfo]) -> Result<Ho
 pub(crate) async fn get_log(
     mut relay: RelayServiceClient<tonic::transport::Channel>,
     group: GroupId,
+    ticket: Bytes,
 ) -> Result<LogStatus, ClientError> {
-    let answer = relay.get_log(call(pb_relay::GetLogRequest { group_id: group.into() })).await;
+    let answer = relay.get_log(call(pb_relay::GetLogRequest { group_id: group.into(), ticket })).await;
     let log = answer.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
     Ok(LogStatus {
         log: LogId(log.log_id),

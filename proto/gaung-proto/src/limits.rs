@@ -31,3 +31,9 @@ pub const MAX_NAK_RANGES: usize = 32;
 pub const CLIENT_WINDOW: u64 = 1024;
 /// Most groups of one hub session.
 pub const MAX_SESSION_GROUPS: usize = 64;
+/// Messages of one WatchReceipts call.
+pub const MAX_RECEIPT_MESSAGES: u64 = 1024;
+/// Sessions of one report of a hub.
+pub const MAX_SESSION_REPORTS: usize = 1024;
+/// Members named as missing in one receipt.
+pub const MAX_MISSING_MEMBERS: usize = 16;

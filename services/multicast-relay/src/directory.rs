@@ -40,11 +40,13 @@ pub(crate) struct Serving {
     pub(crate) feed: Feed,
 }
 
-/// The newest runs of one opening, and a bell for those who wait for more.
+/// The newest runs of one opening, and bells for those who wait for more, or for receipts.
 #[derive(Debug)]
 pub(crate) struct Feed {
+    first: Seq,
     ring: Mutex<HotRing>,
     head: watch::Sender<Seq>,
+    audience: watch::Sender<u64>,
 }
 
 impl Directory {
@@ -95,7 +97,13 @@ impl Feed {
     pub(crate) fn new(head: Seq, budget_bytes: usize) -> Self {
         let mut ring = HotRing::new(budget_bytes);
         ring.clear_to(head.next());
-        Self { ring: Mutex::new(ring), head: watch::Sender::new(head) }
+        let first = head.next();
+        Self { first, ring: Mutex::new(ring), head: watch::Sender::new(head), audience: watch::Sender::new(0) }
+    }
+
+    /// The first seq of this opening.
+    pub(crate) const fn first(&self) -> Seq {
+        self.first
     }
 
     /// Adds a run that is in the log, and rings.
@@ -111,6 +119,16 @@ impl Feed {
 
     pub(crate) fn head(&self) -> Seq {
         *self.head.borrow()
+    }
+
+    /// Rings for those who wait for receipts, if they may have changed. `changes`: as [`gaung_engine::Members`] counts.
+    pub(crate) fn set_audience(&self, changes: u64) {
+        self.audience.send_if_modified(|known| std::mem::replace(known, changes) != changes);
+    }
+
+    /// Changes with everything that can change a receipt.
+    pub(crate) fn audience(&self) -> watch::Receiver<u64> {
+        self.audience.subscribe()
     }
 
     /// Changes with every run.

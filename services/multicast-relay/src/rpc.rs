@@ -4,15 +4,19 @@ mod error;
 mod follow;
 mod publish;
 mod read;
+mod receipts;
+mod sessions;
 
 use std::sync::Arc;
 
+use gaung_engine::Members;
 use gaung_log::Log;
 use gaung_proto::{
     GroupId,
     pb::relay::{
-        FollowRequest, FollowResponse, GetLogRequest, GetLogResponse, MemberStatus, PublishRequest, PublishResponse,
-        PublishStreamRequest, PublishStreamResponse, ReadRequest, ReadResponse, relay_service_server::RelayService,
+        FollowRequest, FollowResponse, GetLogRequest, GetLogResponse, PublishRequest, PublishResponse,
+        PublishStreamRequest, PublishStreamResponse, ReadRequest, ReadResponse, WatchReceiptsRequest,
+        WatchReceiptsResponse, relay_service_server::RelayService,
     },
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -20,7 +24,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::error::CallError;
+pub(crate) use self::sessions::Reporters;
+use self::{error::CallError, receipts::member_status};
 use crate::{
     access::Access,
     directory::{Directory, Phase, Serving},
@@ -47,12 +52,17 @@ pub(crate) struct RelayParts {
     pub(crate) publish_budget: Arc<Semaphore>,
     /// Reads of the log under way, each of which may keep a thread waiting for the disk.
     pub(crate) reads: Arc<Semaphore>,
+    pub(crate) reporters: Reporters,
+    /// Calls of WatchReceipts under way; further ones are refused.
+    pub(crate) watches: Arc<Semaphore>,
 }
 
 /// KiB of publish requests under way in all calls; further ones wait.
 pub(crate) const PUBLISH_BUDGET_KIB: usize = 64 * 1024;
 /// Reads of the log at a time; further ones wait.
 pub(crate) const MAX_READS: usize = 64;
+/// Calls of WatchReceipts at a time.
+pub(crate) const MAX_WATCHES: usize = 1024;
 
 impl Relay {
     pub(crate) fn new(parts: RelayParts) -> Self {
@@ -87,27 +97,24 @@ impl Relay {
         let group = group_id(&request.group_id)?;
         let serving = self.serving(group).await?;
         let position = self.0.log.position(group).ok_or(CallError::NotReady)?;
-        let (reply, members) = oneshot::channel();
-        let asked = serving.worker.send_wait(Command::Members { group, reply }).await;
-        asked.map_err(|_| CallError::Stopping)?;
-        let members = members.await.map_err(|_| CallError::Stopping)?;
-        let member = |member: crate::worker::MemberReport| MemberStatus {
-            device_id: member.device.into(),
-            client_id: member.sender.into(),
-            delivered_seq: member.delivered.0,
-            received_datagrams: member.received.into(),
-            lost_datagrams: member.lost.into(),
-            repaired_datagrams: member.repaired.into(),
-            round_trip_us: member.round_trip.map_or(0, |round_trip| round_trip.as_micros() as u32),
-        };
+        let shown = self.0.access.check_bearer(&serving.config, &request.ticket).is_ok();
+        let members = if shown { self.members(&serving).await? } else { Members::default() };
         Ok(GetLogResponse {
             log_id: position.log.0,
             epoch: position.epoch.0,
             oldest_seq: position.oldest.0,
             head_seq: position.head.0,
             durable: self.0.log.durable(),
-            members: members.into_iter().map(member).collect(),
+            members: members.all_present().map(|(id, member)| member_status(id, member)).collect(),
         })
+    }
+
+    /// Who listens to this opening, as of now.
+    async fn members(&self, serving: &Serving) -> Result<Members, CallError> {
+        let (reply, members) = oneshot::channel();
+        let asked = serving.worker.send_wait(Command::Members { group: serving.identity.group, reply }).await;
+        asked.map_err(|_| CallError::Stopping)?;
+        members.await.map_err(|_| CallError::NotReady)
     }
 }
 
@@ -120,6 +127,7 @@ impl RelayService for Relay {
     type PublishStreamStream = ReceiverStream<Result<PublishStreamResponse, Status>>;
     type ReadStream = ReceiverStream<Result<ReadResponse, Status>>;
     type FollowStream = ReceiverStream<Result<FollowResponse, Status>>;
+    type WatchReceiptsStream = ReceiverStream<Result<WatchReceiptsResponse, Status>>;
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         Ok(Response::new(publish::publish(self, request.into_inner()).await?))
@@ -142,5 +150,12 @@ impl RelayService for Relay {
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<GetLogResponse>, Status> {
         Ok(Response::new(self.get_log_of(request.into_inner()).await?))
+    }
+
+    async fn watch_receipts(
+        &self,
+        request: Request<WatchReceiptsRequest>,
+    ) -> Result<Response<Self::WatchReceiptsStream>, Status> {
+        Ok(Response::new(receipts::watch(self.clone(), request.into_inner()).await?))
     }
 }

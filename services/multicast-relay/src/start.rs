@@ -45,7 +45,7 @@ use crate::{
     local::LocalPublisher,
     metrics::{DriverFigures, Figures},
     registry::{self, Listing, RegistryLink},
-    rpc::{MAX_READS, PUBLISH_BUDGET_KIB, Relay, RelayParts},
+    rpc::{MAX_READS, MAX_WATCHES, PUBLISH_BUDGET_KIB, Relay, RelayParts, Reporters},
     sockets::DataSockets,
     trouble::Trouble,
     worker::{Command, Completions, Worker, WorkerContext},
@@ -220,6 +220,8 @@ impl Bound {
             tasks: calls.clone(),
             publish_budget: Arc::new(Semaphore::new(PUBLISH_BUDGET_KIB)),
             reads: Arc::new(Semaphore::new(MAX_READS)),
+            reporters: Reporters::default(),
+            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
         });
         let server = grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?;
         // The keeper and its workers go on while calls drain, which they are needed for.

@@ -1,5 +1,6 @@
 //! One worker: a thread's engine that owns a disjoint set of groups. Sequences, hands to the log, sends what is durable.
 
+mod audience;
 mod completions;
 mod group;
 mod outlet;
@@ -13,14 +14,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_engine::{AckRange, ClientWindows, Cookies, PublishBatch, RefuseReason, RequestId, Transmit};
+use gaung_engine::{
+    AckRange, ClientWindows, Cookies, Members, PublishBatch, RefuseReason, Reporter, RequestId, SessionReport, Transmit,
+};
 use gaung_log::{Append, Log, Opened};
 use gaung_net::{
     SenderAddr, SocketError,
     driver::{Drive, SocketChange, SocketId},
     interface::Link,
 };
-use gaung_proto::{DeviceId, Epoch, GroupId, LogId, SenderId, Seq, datagram::Header};
+use gaung_proto::{Epoch, GroupId, LogId, Seq, datagram::Header};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -42,8 +45,10 @@ pub(crate) enum Command {
     Datagram(Datagram),
     /// An append has ended; see [`Completions`].
     Completed,
+    /// What a hub says of its sessions.
+    Sessions(Sessions),
     /// Who listens.
-    Members { group: GroupId, reply: oneshot::Sender<Vec<MemberReport>> },
+    Members { group: GroupId, reply: oneshot::Sender<Members> },
     /// The log dropped its oldest messages.
     Oldest { group: GroupId, oldest: Seq },
 }
@@ -76,16 +81,14 @@ pub(crate) struct Datagram {
     pub(crate) body: Bytes,
 }
 
-/// A member as its STATUS tells.
-#[derive(Debug, Clone)]
-pub(crate) struct MemberReport {
-    pub(crate) sender: SenderId,
-    pub(crate) device: DeviceId,
-    pub(crate) delivered: Seq,
-    pub(crate) received: u32,
-    pub(crate) lost: u32,
-    pub(crate) repaired: u32,
-    pub(crate) round_trip: Option<Duration>,
+/// A hub's report of one group.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) group: GroupId,
+    /// The log that its seqs are of.
+    pub(crate) log: LogId,
+    pub(crate) reporter: Reporter,
+    pub(crate) sessions: Vec<SessionReport>,
 }
 
 /// What all workers share.
@@ -159,7 +162,7 @@ impl Worker {
 
     fn detach(&mut self, id: GroupId) {
         let Some(mut group) = self.groups.remove(&id) else { return };
-        group.abandon();
+        group.abandon(&self.context.figures);
         if let Some(at) = group.timer {
             self.timers.remove(&(at, id));
         }
@@ -272,9 +275,16 @@ impl Drive for Worker {
                 }
             }
             Command::Completed => {}
+            Command::Sessions(Sessions { group: id, log, reporter, sessions }) => {
+                if let Some(group) = self.groups.get_mut(&id).filter(|group| group.serving.identity.log == log) {
+                    group.outlet.handle_sessions(now, reporter, &sessions);
+                    self.touched.insert(id);
+                }
+            }
             Command::Members { group, reply } => {
-                let members = self.groups.get(&group).map(|group| group.outlet.members()).unwrap_or_default();
-                let _ = reply.send(members);
+                // A group that ends meanwhile has no members.
+                let members = self.groups.get(&group).map(|group| group.outlet.audience().clone());
+                drop(members.map(|members| reply.send(members)));
             }
             Command::Oldest { group, oldest } => {
                 if let Some(group) = self.groups.get_mut(&group) {

@@ -439,7 +439,7 @@ pub(super) async fn relay_address(joined: &Joined) -> Option<SocketAddrV4> {
 
 pub(super) async fn log_status(joined: &Joined) -> Result<LogStatus, ClientError> {
     let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
-    get_log(RelayServiceClient::new(channel), joined.group.id).await
+    get_log(RelayServiceClient::new(channel), joined.group.id, joined.ticket.clone()).await
 }
 
 /// A bare text heard by multicast: its place and its author are unknown.

@@ -33,6 +33,18 @@ pub enum MemberLane {
     Text,
 }
 
+impl MemberLane {
+    /// As it is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Multicast => "multicast",
+            Self::Tcp => "tcp",
+            Self::Text => "text",
+        }
+    }
+}
+
 /// One member as its STATUS or its hub tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberState {
@@ -96,7 +108,7 @@ pub struct StatusSample {
 }
 
 /// The members of one group in one epoch: one entry each, by whichever lane it hears.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Members {
     pub(super) by_id: BTreeMap<SenderId, MemberState>,
     pub(super) completed: Seq,

@@ -29,6 +29,7 @@ use crate::server::KillableServer;
 pub struct Relay {
     logs: Arc<Mutex<HashMap<GroupId, Log>>>,
     changes: watch::Sender<u64>,
+    reports: Arc<Mutex<Vec<SessionReports>>>,
 }
 
 struct Log {
@@ -41,7 +42,7 @@ struct Log {
 
 impl Relay {
     pub fn new() -> Self {
-        Self { logs: Arc::default(), changes: watch::Sender::new(0) }
+        Self { logs: Arc::default(), changes: watch::Sender::new(0), reports: Arc::default() }
     }
 
     pub fn serve(&self, addr: SocketAddr) -> KillableServer {
@@ -56,6 +57,12 @@ impl Relay {
         let log = Log { id, runs: Vec::new(), head: Seq::ZERO, oldest: Seq::FIRST, known: HashMap::new() };
         self.logs.lock().unwrap().insert(group, log);
         self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// What hubs reported of the group so far.
+    pub fn reports(&self, group: GroupId) -> Vec<SessionReports> {
+        let reports = self.reports.lock().unwrap();
+        reports.iter().filter(|report| report.group_id == group.as_bytes()[..]).cloned().collect()
     }
 
     pub fn drop_before(&self, group: GroupId, oldest: Seq) {
@@ -173,6 +180,7 @@ impl Relay {
                         groups.insert(id, Followed { log, next: Seq(add.from_seq) });
                         self.start(&mut groups, id, &to).await?;
                     }
+                    Change::Sessions(report) => self.reports.lock().unwrap().push(report),
                     Change::Remove(remove) => {
                         groups.remove(&GroupId::try_from(&remove.group_id[..]).unwrap());
                     }
@@ -249,6 +257,7 @@ type Answer<T> = Result<Response<T>, Status>;
 impl RelayService for Relay {
     type PublishStreamStream = ReceiverStream<Result<PublishStreamResponse, Status>>;
     type ReadStream = ReceiverStream<Result<ReadResponse, Status>>;
+    type WatchReceiptsStream = ReceiverStream<Result<WatchReceiptsResponse, Status>>;
     type FollowStream = ReceiverStream<Result<FollowResponse, Status>>;
 
     async fn publish(&self, request: Request<PublishRequest>) -> Answer<PublishResponse> {
@@ -311,6 +320,10 @@ impl RelayService for Relay {
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(self.clone().follow_loop(request.into_inner(), sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn watch_receipts(&self, _: Request<WatchReceiptsRequest>) -> Answer<Self::WatchReceiptsStream> {
+        Err(Status::unimplemented("a hub asks for no receipts"))
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Answer<GetLogResponse> {

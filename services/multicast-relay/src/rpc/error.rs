@@ -30,6 +30,12 @@ pub(crate) enum CallError {
     OtherLog { current: LogId },
     #[error("messages before {oldest} are no longer kept; read from {oldest}")]
     Trimmed { oldest: Seq },
+    #[error("message {0} is not logged yet; watch it once it is acknowledged")]
+    NotLoggedYet(Seq),
+    #[error("who was present when message {0} was logged is not known any more: the relay opened its log after it")]
+    BeforeOpening(Seq),
+    #[error("too many receipts are watched at the moment; try again")]
+    TooManyWatches,
     #[error("messages {missing} lie in a damaged file; read on from {next}", next = missing.last.next())]
     Damaged { missing: SeqRange },
     #[error("the log cannot be read at the moment; try again")]
@@ -56,7 +62,8 @@ impl CallError {
             Self::NoSuchGroup => Code::NotFound,
             Self::RegistryAway | Self::NotReady | Self::Stopping | Self::Unreadable => Code::Unavailable,
             Self::Refused { .. } | Self::OtherLog { .. } => Code::FailedPrecondition,
-            Self::Trimmed { .. } => Code::OutOfRange,
+            Self::Trimmed { .. } | Self::NotLoggedYet(_) | Self::BeforeOpening(_) => Code::OutOfRange,
+            Self::TooManyWatches => Code::ResourceExhausted,
             Self::Damaged { .. } => Code::DataLoss,
             Self::BadId(_) | Self::BadField(_) | Self::Batch(_) | Self::TextTooLong(_) => Code::InvalidArgument,
             Self::Access(AccessError::NoKey) => Code::Unavailable,
@@ -85,6 +92,9 @@ impl CallError {
             Self::Refused { name } => Some(info("REFUSED_UNTIL_RESET", "group", name.clone())),
             Self::Batch(error) => Some(ErrorDetails::with_bad_request_violation("entries", error.to_string())),
             Self::NoSuchGroup
+            | Self::NotLoggedYet(_)
+            | Self::BeforeOpening(_)
+            | Self::TooManyWatches
             | Self::RegistryAway
             | Self::NotReady
             | Self::Stopping

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use gaung_engine::Read;
+use gaung_engine::{Read, Reporter};
 use gaung_proto::{
     GroupId, LogId, Seq,
     pb::relay::{
-        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, follow_request::Change,
+        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, SessionReports, follow_request::Change,
         follow_response::Event,
     },
 };
@@ -20,6 +20,7 @@ use tonic::{Status, Streaming};
 use super::{
     CallError, Relay, group_id,
     read::{READ_BYTES, read_log},
+    sessions,
 };
 use crate::directory::{Phase, Serving};
 
@@ -40,7 +41,7 @@ pub(super) fn follow(
     let (sender, receiver) = mpsc::channel(WINDOW);
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
-        let mut cursors = Cursors::default();
+        let mut cursors = Cursors::new(relay.0.reporters.next());
         loop {
             let request = tokio::select! {
                 request = requests.message() => request,
@@ -59,38 +60,56 @@ pub(super) fn follow(
 }
 
 /// The groups of one stream.
-#[derive(Default)]
 struct Cursors {
     tasks: JoinSet<()>,
     by_group: HashMap<GroupId, AbortHandle>,
+    reporter: Reporter,
 }
 
 impl Cursors {
+    fn new(reporter: Reporter) -> Self {
+        Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter }
+    }
+
     async fn change(&mut self, relay: &Relay, change: Change, sender: &Sender) {
-        let id = match &change {
-            Change::Add(add) => group_id(&add.group_id),
-            Change::Remove(remove) => group_id(&remove.group_id),
+        let changed = match change {
+            Change::Add(add) => self.add(relay, add, sender).await,
+            Change::Remove(remove) => group_id(&remove.group_id).map(|group| self.remove(group)),
+            Change::Sessions(reports) => self.report(relay, reports).await,
         };
-        let group = match id {
-            Ok(group) => group,
-            Err(error) => {
-                let _ = sender.send(Err(error.into())).await;
-                return;
-            }
-        };
+        if let Err(error) = changed {
+            // Nobody may read the stream any more.
+            let _ = sender.send(Err(error.into())).await;
+        }
+    }
+
+    async fn report(&self, relay: &Relay, reports: SessionReports) -> Result<(), CallError> {
+        let group = group_id(&reports.group_id)?;
+        if !self.by_group.contains_key(&group) {
+            return Ok(());
+        }
+        sessions::report(relay, group, self.reporter, reports).await
+    }
+
+    fn remove(&mut self, group: GroupId) {
         if let Some(task) = self.by_group.remove(&group) {
             task.abort();
         }
-        let Change::Add(add) = change else { return };
+    }
+
+    async fn add(&mut self, relay: &Relay, add: FollowGroup, sender: &Sender) -> Result<(), CallError> {
+        let group = group_id(&add.group_id)?;
+        self.remove(group);
         self.by_group.retain(|_, task| !task.is_finished());
         if self.by_group.len() >= MAX_FOLLOWED {
             let message = format!("a stream follows at most {MAX_FOLLOWED} groups; open another");
             let ended = FollowEnded { group_id: group.into(), code: tonic::Code::ResourceExhausted.into(), message };
             let _ = sender.send(Ok(FollowResponse { event: Some(Event::Ended(ended)) })).await;
-            return;
+            return Ok(());
         }
         let cursor = Cursor { relay: relay.clone(), group, sender: sender.clone(), at: None };
         self.by_group.insert(group, self.tasks.spawn(cursor.run(add)));
+        Ok(())
     }
 }
 
@@ -151,13 +170,13 @@ impl Cursor {
         }
     }
 
-    /// Sets the cursor and says so, unless it goes on in the same log.
+    /// Sets the cursor, unless it goes on in the same log, and says where it is.
     async fn start(&mut self, serving: &Serving, add: &FollowGroup) -> Result<(), CallError> {
         let log = serving.identity.log;
         let position = self.relay.0.log.position(self.group).ok_or(CallError::NotReady)?;
         let head = serving.feed.head();
         let wanted = match self.at {
-            Some((at, _)) if at == log => return Ok(()),
+            Some((at, next)) if at == log => next,
             Some(_) => Seq::FIRST,
             None if add.log_id != 0 && add.log_id != log.0 => Seq::FIRST,
             None if add.from_seq == 0 => head.next(),

@@ -23,7 +23,7 @@ use rand::Rng as _;
 use tokio::sync::oneshot;
 use tracing::trace;
 
-use super::{Attach, Datagram, WorkerContext, outlet::Outlet};
+use super::{Attach, Datagram, WorkerContext, audience::Counted, outlet::Outlet};
 use crate::{directory::Serving, group::GroupLane, metrics::Figures};
 
 /// A group that takes messages.
@@ -40,6 +40,7 @@ pub(super) struct WorkerGroup {
     strangers: ClientId,
     next_stranger_seq: u64,
     exhausted: bool,
+    counted: Counted,
 }
 
 /// Who waits for the outcome of a request.
@@ -80,6 +81,7 @@ impl WorkerGroup {
             strangers,
             next_stranger_seq: 1,
             exhausted: false,
+            counted: Counted::default(),
         }
     }
 
@@ -210,6 +212,9 @@ impl WorkerGroup {
     /// Gives all datagrams that are to be sent.
     pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) {
         self.exhausted |= self.outlet.flush(now, figures, send);
+        let audience = self.outlet.audience_mut();
+        self.serving.feed.set_audience(audience.changes());
+        self.counted.count(now, audience, figures);
     }
 
     /// The group must be opened anew.
@@ -222,7 +227,8 @@ impl WorkerGroup {
     }
 
     /// Refuses all that waits.
-    pub(super) fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self, figures: &Figures) {
+        self.counted.leave(figures);
         for (_, reply) in self.replies.drain() {
             match reply {
                 Reply::Grpc(reply) => drop(reply.send(Err(RefuseReason::Unavailable))),

@@ -6,7 +6,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use gaung_engine::{Destination, RelaySender, SenderConfig, SenderEvent, SenderStats, Transmit};
+use gaung_engine::{
+    Destination, Members, RelaySender, Reporter, SenderConfig, SenderEvent, SenderStats, SessionReport, Transmit,
+};
 use gaung_proto::{
     ClientId, Content, Epoch, GroupTag, Kind, Pkt, Seq,
     body::Puback,
@@ -15,7 +17,6 @@ use gaung_proto::{
     run::Run,
 };
 
-use super::MemberReport;
 use crate::{
     group::{GroupConfig, GroupLane},
     metrics::Figures,
@@ -40,6 +41,9 @@ pub(super) struct Bare {
     strangers: ClientId,
     next_pkt: u32,
     waiting: Vec<Transmit>,
+    head: Seq,
+    /// Those at hubs; nobody else can tell.
+    members: Members,
 }
 
 impl Outlet {
@@ -57,6 +61,8 @@ impl Outlet {
                 strangers,
                 next_pkt: Pkt::FIRST_OTHER.0,
                 waiting: Vec::new(),
+                head: sender.head,
+                members: Members::default(),
             }),
         }
     }
@@ -64,21 +70,21 @@ impl Outlet {
     pub(super) fn handle_run(&mut self, now: Instant, run: &Run) {
         match self {
             Self::Proto { sender, .. } => sender.handle_run(now, run),
-            Self::Bare(bare) => bare.handle_run(run),
+            Self::Bare(bare) => bare.handle_run(now, run),
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match self {
             Self::Proto { sender, .. } => sender.handle_timeout(now),
-            Self::Bare(_) => {}
+            Self::Bare(bare) => drop(bare.members.expire(now, bare.head)),
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Proto { sender, .. } => Some(sender.poll_timeout().0),
-            Self::Bare(_) => None,
+            Self::Bare(bare) => bare.members.next_expiry(),
         }
     }
 
@@ -89,18 +95,31 @@ impl Outlet {
         }
     }
 
-    pub(super) fn members(&self) -> Vec<MemberReport> {
-        let Self::Proto { sender, .. } = self else { return Vec::new() };
-        let report = |(sender, member): (_, &gaung_engine::MemberState)| MemberReport {
-            sender,
-            device: member.device,
-            delivered: member.delivered,
-            received: member.received,
-            lost: member.lost,
-            repaired: member.repaired,
-            round_trip: member.round_trip,
-        };
-        sender.members().map(report).collect()
+    /// What a hub says of its sessions; an empty report says that all it told of are still there.
+    pub(super) fn handle_sessions(&mut self, now: Instant, reporter: Reporter, sessions: &[SessionReport]) {
+        match self {
+            Self::Proto { sender, .. } => sender.handle_sessions(now, reporter, sessions),
+            Self::Bare(Bare { members, head, .. }) => {
+                members.renew(now, *head, reporter);
+                for session in sessions {
+                    members.handle_session(now, *head, reporter, session);
+                }
+            }
+        }
+    }
+
+    pub(super) const fn audience(&self) -> &Members {
+        match self {
+            Self::Proto { sender, .. } => sender.audience(),
+            Self::Bare(bare) => &bare.members,
+        }
+    }
+
+    pub(super) const fn audience_mut(&mut self) -> &mut Members {
+        match self {
+            Self::Proto { sender, .. } => sender.audience_mut(),
+            Self::Bare(bare) => &mut bare.members,
+        }
     }
 
     pub(super) fn send_puback(
@@ -140,7 +159,9 @@ impl Outlet {
 }
 
 impl Bare {
-    fn handle_run(&mut self, run: &Run) {
+    fn handle_run(&mut self, now: Instant, run: &Run) {
+        self.members.expire(now, self.head);
+        self.head = run.last_seq();
         if self.lane != GroupLane::Text {
             return;
         }

@@ -14,7 +14,7 @@ use gaung_proto::{
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use tokio::net::UdpSocket;
 
-fn datagram(
+pub(crate) fn datagram(
     packet_type: PacketType,
     tag: GroupTag,
     epoch: Epoch,
@@ -29,7 +29,7 @@ fn datagram(
 }
 
 /// Probes until the cookie comes.
-async fn cookie(socket: &UdpSocket, relay: &TestRelay, tag: GroupTag, sender: SenderId) -> Cookie {
+pub(crate) async fn cookie(socket: &UdpSocket, relay: &TestRelay, tag: GroupTag, sender: SenderId) -> Cookie {
     let probe = Probe { sender, nonce: 7, cookie: Cookie(0) };
     socket.send_to(&datagram(PacketType::Probe, tag, Epoch(0), 0, |out| probe.write(out)), relay.udp).await.unwrap();
     let (header, body, _) = receive_type(socket, PacketType::Probe).await;
@@ -77,7 +77,8 @@ async fn a_member_that_missed_a_datagram_gets_it_again_and_is_counted() {
     let status = datagram(PacketType::Status, header.tag, header.epoch, 1, |out| status.write(out));
     own.send_to(&status, relay.udp).await.unwrap();
     eventually("the member is known", async || {
-        let log = client.get_log(GetLogRequest { group_id: group.into() }).await.unwrap().into_inner();
+        let log =
+            client.get_log(GetLogRequest { group_id: group.into(), ..Default::default() }).await.unwrap().into_inner();
         log.members.first().is_some_and(|member| member.delivered_seq == 1 && member.lost_datagrams == 1)
     })
     .await;
@@ -159,7 +160,12 @@ async fn a_text_group_carries_bare_text_both_ways() {
             break;
         }
     }
-    let head = client.get_log(GetLogRequest { group_id: group.into() }).await.unwrap().into_inner().head_seq;
+    let head = client
+        .get_log(GetLogRequest { group_id: group.into(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner()
+        .head_seq;
     let own: usize = read(&mut client, group, 1, 0)
         .await
         .unwrap()

@@ -7,10 +7,6 @@ use gaung_proto::{
     pb::relay::{Entry, PublishRequest},
 };
 use multicast_relay::{Config, bind};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
 use tonic::Code;
 
 #[tokio::test]
@@ -98,10 +94,7 @@ async fn metrics_have_no_group_in_a_label() {
     publish(&mut relay.client().await, request(group, 1, vec![entry(1, "x")])).await;
     let mut text = String::new();
     eventually("everything is counted", async || {
-        let mut page = TcpStream::connect(relay.metrics).await.unwrap();
-        page.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-        text.clear();
-        page.read_to_string(&mut text).await.unwrap();
+        text = relay.metrics_page().await;
         text.contains("gaung_relay_datagrams_sent_total{kind=\"data\"} 1")
     })
     .await;

@@ -7,4 +7,5 @@ mod failing;
 mod local;
 mod moving;
 mod publishing;
+mod receipts;
 mod support;

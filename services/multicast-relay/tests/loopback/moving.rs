@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 async fn epoch(client: &mut RelayServiceClient<Channel>, group: GroupId) -> u32 {
-    let log = client.get_log(GetLogRequest { group_id: group.into() }).await;
+    let log = client.get_log(GetLogRequest { group_id: group.into(), ..Default::default() }).await;
     log.map_or(0, |log| log.into_inner().epoch)
 }
 

@@ -107,8 +107,11 @@ async fn history_is_read_from_a_seq_to_a_limit() {
     assert_eq!(seqs(read(&mut client, group, 11, 5).await.unwrap()), (11..=15).collect::<Vec<_>>());
     assert_eq!(seqs(read(&mut client, group, 29, 100).await.unwrap()), [29, 30]);
     assert_eq!(seqs(read(&mut client, group, 31, 0).await.unwrap()), Vec::<u64>::new());
-    let log =
-        client.get_log(gaung_proto::pb::relay::GetLogRequest { group_id: group.into() }).await.unwrap().into_inner();
+    let log = client
+        .get_log(gaung_proto::pb::relay::GetLogRequest { group_id: group.into(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((log.head_seq, log.oldest_seq, log.durable, log.log_id), (30, 1, true, registry.log_id(group)));
     relay.stop().await;
 }

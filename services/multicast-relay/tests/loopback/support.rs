@@ -14,13 +14,20 @@ use gaung_proto::{
     datagram::{Header, PacketType},
     pb::relay::{
         AckRange, Entry, FollowGroup, FollowRequest, FollowResponse, PublishRequest, PublishResponse, ReadRequest,
-        follow_request::Change, relay_service_client::RelayServiceClient,
+        SessionReport, SessionReports, follow_request::Change, follow_response::Event,
+        relay_service_client::RelayServiceClient,
     },
     run::Run,
 };
 use multicast_relay::{Bound, Config, LogKind, bind};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
-use tokio::{net::UdpSocket, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UdpSocket},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming, transport::Channel};
@@ -34,7 +41,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) struct TestRelay {
     pub(crate) grpc: SocketAddr,
     pub(crate) udp: SocketAddrV4,
-    pub(crate) metrics: SocketAddr,
+    metrics: SocketAddr,
     stop: CancellationToken,
     run: JoinHandle<anyhow::Result<()>>,
 }
@@ -82,6 +89,15 @@ impl TestRelay {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         timeout(LONG, self.run).await.expect("the relay drains").unwrap().unwrap();
+    }
+
+    /// What a scrape gives.
+    pub(crate) async fn metrics_page(&self) -> String {
+        let mut page = TcpStream::connect(self.metrics).await.unwrap();
+        page.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        page.read_to_string(&mut text).await.unwrap();
+        text
     }
 
     pub(crate) async fn client(&self) -> RelayServiceClient<Channel> {
@@ -181,14 +197,25 @@ impl Following {
         self.requests.send(FollowRequest { change: Some(Change::Add(add)) }).await.unwrap();
     }
 
-    pub(crate) async fn next(&mut self) -> gaung_proto::pb::relay::follow_response::Event {
+    pub(crate) async fn report(&self, group: GroupId, log_id: u64, sessions: Vec<SessionReport>) {
+        let reports = SessionReports { group_id: group.into(), log_id, sessions };
+        self.requests.send(FollowRequest { change: Some(Change::Sessions(reports)) }).await.unwrap();
+    }
+
+    pub(crate) async fn next(&mut self) -> Event {
         let message = timeout(LONG, self.responses.message()).await.expect("an event comes");
         message.unwrap().expect("the stream is open").event.unwrap()
     }
 
+    /// The next run; where a new opening goes on is of no interest.
     pub(crate) async fn next_run(&mut self) -> Run {
-        let event = self.next().await;
-        let gaung_proto::pb::relay::follow_response::Event::Run(bytes) = event else { panic!("{event:?}") };
+        let bytes = loop {
+            match self.next().await {
+                Event::Started(_) => {}
+                Event::Run(bytes) => break bytes,
+                Event::Ended(ended) => panic!("{ended:?}"),
+            }
+        };
         Run::parse(bytes).unwrap()
     }
 }

@@ -1,0 +1,54 @@
+//! What a group's members add to the relay's figures.
+
+use std::time::{Duration, Instant};
+
+use gaung_engine::{MemberLane, Members};
+
+use crate::metrics::Figures;
+
+/// What of a group's members is in the figures already.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// By [`LANES`].
+    members: [i64; 3],
+    changes: u64,
+    next: Option<Instant>,
+}
+
+const LANES: [MemberLane; 3] = [MemberLane::Multicast, MemberLane::Tcp, MemberLane::Text];
+/// All members are looked at no more often: many of them report many times a second.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+impl Counted {
+    /// Adds what is new.
+    pub(super) fn count(&mut self, now: Instant, members: &mut Members, figures: &Figures) {
+        for sample in members.take_samples() {
+            figures.observe_status(&sample);
+        }
+        if self.changes == members.changes() || self.next.is_some_and(|next| now < next) {
+            return;
+        }
+        self.changes = members.changes();
+        self.next = Some(now + INTERVAL);
+        let mut present = [0; 3];
+        for (_, member) in members.all_present() {
+            present[LANES.iter().position(|&lane| lane == member.lane).expect("all lanes are there")] += 1;
+        }
+        self.set(present, figures);
+        figures.receipts_complete.inc_by(members.take_completed());
+    }
+
+    /// The group is not served any more.
+    pub(super) fn leave(&mut self, figures: &Figures) {
+        self.set([0; 3], figures);
+    }
+
+    fn set(&mut self, present: [i64; 3], figures: &Figures) {
+        for ((lane, now), before) in LANES.into_iter().zip(present).zip(self.members) {
+            if now != before {
+                figures.members_of(lane).inc_by(now - before);
+            }
+        }
+        self.members = present;
+    }
+}
