@@ -8,15 +8,18 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{
-    GroupId,
+    GroupId, LogId,
     pb::relay::{
-        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, UnfollowGroup, follow_request::Change,
-        follow_response::Event,
+        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, SessionReport, SessionReports,
+        UnfollowGroup, follow_request::Change, follow_response::Event,
     },
     run::Run,
 };
 use service_kit::backoff::Backoff;
-use tokio::{sync::mpsc, time::interval};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval, sleep_until},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 use tracing::{debug, info, warn};
@@ -31,6 +34,14 @@ use crate::{
 const REQUEST_QUEUE: usize = 256;
 /// How often groups that the relay could not serve are asked for again.
 const RETRY_ENDED: Duration = Duration::from_secs(1);
+/// Between two reports of what sessions delivered.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// After a pause, the acknowledgements of one message are waited for so long.
+const REPORT_GATHER: Duration = Duration::from_millis(20);
+/// How often the relay is told that sessions without news are still there; it believes so for 5 s.
+const RENEW_INTERVAL: Duration = Duration::from_secs(2);
+/// Reports wait in the sessions' groups while more requests than this wait for the relay.
+const MAX_WAITING_REQUESTS: usize = 1024;
 
 /// Follows for as long as the hub's links live; comes back with back-off.
 pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
@@ -58,6 +69,7 @@ async fn follow(hub: &Arc<Hub>, link: &Arc<RelayLink>, backoff: &mut Backoff) ->
     let mut stream = Following::new(hub, link);
     for group in hub.groups.all() {
         if group.info().relay == link.relay {
+            group.audience.forget_reported();
             stream.wish(group.id);
         }
     }
@@ -102,6 +114,9 @@ impl<'a> Following<'a> {
         mut responses: Streaming<FollowResponse>,
     ) -> String {
         let mut retry = interval(RETRY_ENDED);
+        let mut renew = interval(RENEW_INTERVAL);
+        let mut reported = Instant::now();
+        let mut report_due: Option<Instant> = None;
         loop {
             tokio::select! {
                 message = responses.message() => match message {
@@ -118,6 +133,14 @@ impl<'a> Following<'a> {
                     (Ok(permit), Some(request)) => permit.send(request),
                     (_, _) => return "the request stream ended".to_owned(),
                 },
+                () = self.link.audience_changes(), if report_due.is_none() => {
+                    report_due = Some((reported + REPORT_INTERVAL).max(Instant::now() + REPORT_GATHER));
+                }
+                () = sleep_until(report_due.unwrap_or(reported)), if report_due.is_some() => {
+                    reported = Instant::now();
+                    report_due = self.report().then_some(reported + REPORT_INTERVAL);
+                }
+                _ = renew.tick() => self.renew(),
                 _ = retry.tick() => {
                     for id in std::mem::take(&mut self.again) {
                         self.wish(id);
@@ -146,6 +169,41 @@ impl<'a> Following<'a> {
                 }
             }
         }
+    }
+
+    /// Reports what sessions delivered since the last time; true if there is more.
+    fn report(&mut self) -> bool {
+        let mut left = false;
+        for id in self.link.take_heard() {
+            let Some(group) = self.hub.groups.get(id).filter(|group| self.asked.contains(&group.id)) else { continue };
+            // What is not told now is told when the group begins.
+            let Some(log) = group.log() else { continue };
+            let full = self.requests.len() >= MAX_WAITING_REQUESTS;
+            let (sessions, more) = if full { (Vec::new(), true) } else { group.audience.take_reports() };
+            if !sessions.is_empty() {
+                self.push_report(id, log, sessions);
+            }
+            if more {
+                self.link.audience_changed(id);
+                left = true;
+            }
+        }
+        left
+    }
+
+    /// Says of every group with sessions that they are still there.
+    fn renew(&mut self) {
+        let groups: Vec<GroupId> = self.asked.iter().copied().collect();
+        for group in groups.into_iter().filter_map(|id| self.hub.groups.get(id)) {
+            if let Some(log) = group.log().filter(|_| !group.audience.is_empty()) {
+                self.push_report(group.id, log, Vec::new());
+            }
+        }
+    }
+
+    fn push_report(&mut self, group: GroupId, log: LogId, sessions: Vec<SessionReport>) {
+        let reports = SessionReports { group_id: group.into(), log_id: log.0, sessions };
+        self.requests.push_back(FollowRequest { change: Some(Change::Sessions(reports)) });
     }
 
     fn handle(&mut self, response: FollowResponse) {
@@ -188,6 +246,8 @@ impl<'a> Following<'a> {
         let Some(group) = group_id(&started.group_id).and_then(|id| self.hub.groups.get(id)) else { return };
         debug!(group = %group.id, log = started.log_id, next = started.next_seq, "group follows");
         group.start(started);
+        group.audience.forget_reported();
+        self.link.audience_changed(group.id);
         self.hub.wake(&group);
     }
 

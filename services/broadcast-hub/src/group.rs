@@ -13,12 +13,13 @@ use gaung_engine::{HotRing, Piece, Pushed, Read, Taken, text_lines};
 use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run};
 use tonic::Code;
 
-use crate::{directory::GroupInfo, inbox::Failure};
+use crate::{audience::Audience, directory::GroupInfo, inbox::Failure};
 
 /// A group that is followed for at least one session, or for the hub itself.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) id: GroupId,
+    pub(crate) audience: Audience,
     info: RwLock<Arc<GroupInfo>>,
     shared: RwLock<Shared>,
     /// The current log id as in `shared`, for a look without the lock; 0 before the first.
@@ -66,6 +67,7 @@ impl Group {
         let shared = Shared { log: None, ring: HotRing::new(ring_bytes), phase: Phase::Starting, trouble: None };
         Self {
             id: info.id,
+            audience: Audience::default(),
             info: RwLock::new(info),
             shared: RwLock::new(shared),
             log: AtomicU64::new(0),

@@ -92,6 +92,11 @@ impl Hub {
         }
     }
 
+    /// Has the group's audience reported to its relay.
+    pub(crate) fn audience_changed(self: &Arc<Self>, group: &Group) {
+        self.relays.link(self, group.info().relay).audience_changed(group.id);
+    }
+
     /// A group is no more: its sessions are told and nothing of it is followed.
     pub(crate) fn end_group(self: &Arc<Self>, id: GroupId, code: tonic::Code, message: &str) {
         if let Some(group) = self.groups.forget(id) {

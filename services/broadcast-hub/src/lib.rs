@@ -7,6 +7,7 @@
 
 mod accept;
 mod admission;
+mod audience;
 mod bound;
 mod broadcast;
 mod config;

@@ -27,6 +27,9 @@ pub(crate) struct RelayLink {
     pub(crate) publish: PublishQueue,
     changed: Mutex<HashSet<GroupId>>,
     notify: Notify,
+    /// Groups whose audience has something to report.
+    heard: Mutex<HashSet<GroupId>>,
+    heard_notify: Notify,
     history: Mutex<Option<(String, Channel)>>,
 }
 
@@ -46,6 +49,8 @@ impl Relays {
             publish: PublishQueue::new(hub.config.limits.publish_bytes),
             changed: Mutex::default(),
             notify: Notify::new(),
+            heard: Mutex::default(),
+            heard_notify: Notify::new(),
             history: Mutex::default(),
         });
         links.insert(relay, link.clone());
@@ -68,6 +73,20 @@ impl RelayLink {
 
     pub(crate) fn take_changed(&self) -> HashSet<GroupId> {
         std::mem::take(&mut self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The group's audience has something to report.
+    pub(crate) fn audience_changed(&self, group: GroupId) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+        self.heard_notify.notify_one();
+    }
+
+    pub(crate) async fn audience_changes(&self) {
+        self.heard_notify.notified().await;
+    }
+
+    pub(crate) fn take_heard(&self) -> HashSet<GroupId> {
+        std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A client for reading the log, on a connection of its own; `None` while nobody knows where the relay is.

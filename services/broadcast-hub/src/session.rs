@@ -1,6 +1,7 @@
 //! One TCP session: it reads requests, and is written to from its cursors. Lives on one shard's thread.
 
 mod framed;
+mod hearing;
 mod input;
 mod output;
 mod publish;

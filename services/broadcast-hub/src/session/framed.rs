@@ -60,9 +60,9 @@ enum Stage {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Client {
-    id: ClientId,
-    device: DeviceId,
+pub(super) struct Client {
+    pub(super) id: ClientId,
+    pub(super) device: DeviceId,
 }
 
 /// The session cannot go on: the reason for the peer.
@@ -109,7 +109,7 @@ impl Framed {
         false
     }
 
-    fn client(&self) -> Option<Client> {
+    pub(super) fn client(&self) -> Option<Client> {
         match *self.stage.borrow() {
             Stage::Silent => None,
             Stage::Greeted(client) | Stage::Open(client) => Some(client),
@@ -267,9 +267,7 @@ impl Session {
             client_frame::Frame::Subscribe(wish) => self.subscribe_frame(wish),
             client_frame::Frame::Unsubscribe(wish) => self.unsubscribe_frame(&wish),
             client_frame::Frame::Publish(publish) => self.publish_frame(client, publish),
-            client_frame::Frame::Ack(_) => {
-                self.hub().figures.acks.inc();
-            }
+            client_frame::Frame::Ack(ack) => self.ack_frame(&ack),
             client_frame::Frame::Ping(ping) => {
                 self.control(encode(server_frame::Frame::Pong(pb::Pong { nonce: ping.nonce })));
             }

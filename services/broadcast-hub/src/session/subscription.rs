@@ -23,6 +23,10 @@ pub(super) struct Subscription {
     group: Arc<Group>,
     ticket: Bytes,
     state: State,
+    /// The session asked for it, or is a text session: it is a member from the beginning.
+    wanted: bool,
+    /// It stands in the group's audience.
+    hears: Cell<bool>,
 }
 
 enum State {
@@ -80,6 +84,20 @@ const CATCH_UP_READS: u32 = 16;
 impl Subscription {
     pub(super) fn group(&self) -> &Arc<Group> {
         &self.group
+    }
+
+    /// It stands in the group's audience.
+    pub(super) fn hears(&self) -> bool {
+        self.hears.get()
+    }
+
+    pub(super) fn set_hears(&self) {
+        self.hears.set(true);
+    }
+
+    /// The session asked for it.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.wanted
     }
 
     pub(super) fn live(&self) -> Option<(&Arc<Group>, &Live)> {
@@ -154,12 +172,14 @@ impl Session {
             return Ok(());
         }
         let state = State::Waiting { from, log, since: Instant::now(), patient };
+        let wanted = !patient || matches!(self.dialect, Dialect::Text(_));
         let known = self.subscriptions.borrow().contains_key(&info.id);
         if known {
             let mut subscriptions = self.subscriptions.borrow_mut();
             let subscription = subscriptions.get_mut(&info.id).expect("it was just seen");
             subscription.ticket = ticket;
             subscription.state = state;
+            subscription.wanted |= wanted;
             self.fan.borrow_mut().remove(info.id);
         } else {
             if self.subscriptions.borrow().len() >= MAX_SESSION_GROUPS {
@@ -167,7 +187,9 @@ impl Session {
             }
             let group = self.hub().watch(info, self.shard.index);
             let group = group.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))?;
-            self.subscriptions.borrow_mut().insert(info.id, Subscription { group, ticket, state });
+            self.subscriptions
+                .borrow_mut()
+                .insert(info.id, Subscription { group, ticket, state, wanted, hears: Cell::new(false) });
             self.shard.enter(info.id, self);
         }
         self.start(info.id);
@@ -177,6 +199,7 @@ impl Session {
     /// Leaves a group; false if the session was not in it.
     pub(super) fn unsubscribe(&self, group: GroupId) -> bool {
         let Some(subscription) = self.subscriptions.borrow_mut().remove(&group) else { return false };
+        self.hear_no_more(&subscription);
         subscription.group.unwatch(self.shard.index);
         self.fan.borrow_mut().remove(group);
         self.shard.leave(group, self.id);
@@ -316,6 +339,7 @@ impl Session {
             let live =
                 Live { log, catching_up: Cell::new(true), reads: 0, led_back: None, read: None, last_read_from: None };
             subscription.state = State::Live(live);
+            self.hear_from(subscription, next);
         }
         self.fan.borrow_mut().place(id, next);
         match &self.dialect {

@@ -24,7 +24,7 @@ use super::{Dialect, Session, publish::Wish, subscription::Ask};
 /// What a text session has besides.
 pub(super) struct Text {
     pub(super) client: ClientId,
-    name: RefCell<String>,
+    pub(super) name: RefCell<String>,
     lines: RefCell<LineSplitter>,
     /// Where its lines go; `None` until `everyone` is known.
     current: RefCell<Option<Arc<GroupInfo>>>,
@@ -243,6 +243,7 @@ impl Session {
                 Ok(name) => {
                     self.control(told(&format!("Nama Anda {0}. | Your name is {0}.", name.as_str())));
                     *text.name.borrow_mut() = name.as_str().to_owned();
+                    self.renamed(text);
                 }
                 Err(error) => self.control(told(&error.to_string())),
             },
