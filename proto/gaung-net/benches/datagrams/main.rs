@@ -30,7 +30,7 @@ use path::Path;
 
 const ROUNDS: usize = 5;
 const EACH: Duration = Duration::from_millis(200);
-/// Datagrams on their way at most, fewer than a socket holds.
+/// Datagrams on their way at most, fewer than a socket holds; of those that go alone one.
 const WINDOW: u64 = 512;
 const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 250, 99), 29_017);
 
@@ -42,7 +42,7 @@ struct Way {
     receiving: Batching,
 }
 
-const WAYS: [Way; 8] = {
+const WAYS: [Way; 11] = {
     use Batching::{Messages, Segments, Single};
     const fn way(lengths: &'static str, sending: Batching, receiving: Batching) -> Way {
         Way { lengths, sending, receiving }
@@ -56,8 +56,17 @@ const WAYS: [Way; 8] = {
         way("mixed", Single, Single),
         way("mixed", Messages, Messages),
         way("mixed", Segments, Segments),
+        way("alone", Single, Single),
+        way("alone", Messages, Messages),
+        way("alone", Segments, Segments),
     ]
 };
+
+impl Way {
+    fn window(self) -> u64 {
+        if self.lengths == "alone" { 1 } else { WINDOW }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Measured {
@@ -142,13 +151,13 @@ fn measure(path: &Path, way: Way) -> Measured {
     let sender = path.sender.run(move |link| {
         let data = DataSocket::open(link, 0).unwrap();
         let sockets = DriverSockets::new().data(SocketId(0), data, SocketUse { receive: false, multicast: true });
-        Driver::spawn("talk", sockets.batching(way.sending), Talk::new(way.lengths == "equal")).unwrap()
+        Driver::spawn("talk", sockets.batching(way.sending), Talk::new(way)).unwrap()
     });
     let acks = sender.sender();
     let receiver = path.receiver.run(move |link| {
         let group = GroupSocket::open(GROUP, std::slice::from_ref(link)).unwrap();
         let sockets = DriverSockets::new().group(SocketId(0), group).batching(way.receiving);
-        Driver::spawn("hear", sockets, Hear { acks, next: 0, acked: 0 }).unwrap()
+        Driver::spawn("hear", sockets, Hear { acks, ack_after: way.window().div_ceil(4), heard: 0, acked: 0 }).unwrap()
     });
     let cpu = || [sender_cpu(&sender), receiver_cpu(&receiver)];
     let (before, started) = (cpu(), Instant::now());
@@ -190,6 +199,7 @@ fn own_cpu() -> Duration {
 struct Talk {
     /// Of each length that is used.
     payloads: Vec<Bytes>,
+    window: u64,
     going: bool,
     sent: u64,
     acked: u64,
@@ -204,11 +214,11 @@ enum ToTalk {
 }
 
 impl Talk {
-    fn new(equal: bool) -> Self {
+    fn new(way: Way) -> Self {
         let mut rng = SmallRng::seed_from_u64(17);
-        let length = |_| if equal { 1392 } else { rng.random_range(200..=1392) };
+        let length = |_| if way.lengths == "mixed" { rng.random_range(200..=1392) } else { 1392 };
         let payloads = (0..WINDOW).map(length).map(|length| Bytes::from(vec![0; length])).collect();
-        Self { payloads, going: false, sent: 0, acked: 0 }
+        Self { payloads, window: way.window(), going: false, sent: 0, acked: 0 }
     }
 }
 
@@ -234,7 +244,7 @@ impl Drive for Talk {
     fn handle_socket(&mut self, _now: Instant, _socket: SocketId, _outcome: Result<Vec<Link>, SocketError>) {}
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        if !self.going || self.sent - self.acked >= WINDOW {
+        if !self.going || self.sent - self.acked >= self.window {
             return None;
         }
         let payload = self.payloads[(self.sent % WINDOW) as usize].clone();
@@ -254,7 +264,8 @@ impl Drive for Talk {
 /// Counts what it hears, and says so now and then.
 struct Hear {
     acks: CommandSender<ToTalk>,
-    next: u64,
+    ack_after: u64,
+    heard: u64,
     acked: u64,
 }
 
@@ -266,9 +277,9 @@ impl Drive for Hear {
     }
 
     fn handle_datagram(&mut self, _now: Instant, _socket: SocketId, _from: SenderAddr, _bytes: &[u8]) {
-        self.next += 1;
-        if self.next - self.acked >= WINDOW / 4 {
-            self.acked = self.next;
+        self.heard += 1;
+        if self.heard - self.acked >= self.ack_after {
+            self.acked = self.heard;
             let _ = self.acks.send(ToTalk::Acked(self.acked));
         }
     }
