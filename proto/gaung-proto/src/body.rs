@@ -6,7 +6,7 @@ mod member;
 mod nak;
 mod publish;
 
-pub use data::{Broadcast, Data, Parity};
+pub use data::{Broadcast, Data, Parity, ShardFields};
 pub use log_state::{Heartbeat, Migrate};
 pub use member::{Probe, Status};
 pub use nak::{Nak, NakRange, Ncf};

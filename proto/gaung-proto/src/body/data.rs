@@ -3,8 +3,9 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    id::{Pkt, SenderId},
-    limits::MAX_DATA_BODY,
+    datagram::Fragment,
+    id::{Pkt, SenderId, Seq},
+    limits::{MAX_DATA_BODY, MAX_FRAGMENTS},
     wire::{DecodeError, Reader},
 };
 
@@ -120,5 +121,58 @@ impl<'a> Parity<'a> {
         out.put_u32(self.first_pkt.0);
         out.put_slice(&[self.k, self.r, self.index, 0]);
         out.put_slice(self.shard);
+    }
+}
+
+/// What a shard says of the datagram whose body follows: with it a recovered one is as good as one received.
+///
+/// `seq u64 | frag_idx u16 | frag_cnt u16 | length u16 | flags u8 = 0 | 0`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardFields {
+    /// First message.
+    pub seq: Seq,
+    /// Which part.
+    pub fragment: Fragment,
+    /// Bytes of the body, 1 to [`MAX_DATA_BODY`].
+    pub length: u16,
+}
+
+impl ShardFields {
+    /// Reads a data shard: gives the fields, and the body without its padding.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if a field cannot be one of a first-sent DATA, or the padding is not zero.
+    pub fn decode(shard: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
+        let mut reader = Reader::new(shard);
+        let seq = Seq(reader.u64()?);
+        let fragment = Fragment { index: reader.u16()?, count: reader.u16()? };
+        let length = reader.u16()?;
+        let [flags, reserved] = reader.array()?;
+        if seq == Seq::ZERO || seq.0 > u64::MAX / 2 {
+            return Err(DecodeError::Field("seq"));
+        }
+        if fragment.index >= fragment.count || usize::from(fragment.count) > MAX_FRAGMENTS {
+            return Err(DecodeError::Field("fragment"));
+        }
+        if flags != 0 || reserved != 0 {
+            return Err(DecodeError::Field("flags"));
+        }
+        if length == 0 || usize::from(length) > MAX_DATA_BODY {
+            return Err(DecodeError::Field("length"));
+        }
+        let body = reader.take(usize::from(length))?;
+        if reader.rest().iter().any(|&byte| byte != 0) {
+            return Err(DecodeError::Field("padding"));
+        }
+        Ok((Self { seq, fragment, length }, body))
+    }
+
+    /// Writes the fields; the body and the padding follow.
+    pub fn write(&self, out: &mut impl BufMut) {
+        out.put_u64(self.seq.0);
+        out.put_u16(self.fragment.index);
+        out.put_u16(self.fragment.count);
+        out.put_u16(self.length);
+        out.put_u16(0);
     }
 }

@@ -3,7 +3,7 @@ use gaung_proto::{
     ClientId, ClientSeq, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupTag, LogId, Pkt, SenderId, Seq,
     body::{
         Broadcast, Cookie, Data, Heartbeat, Migrate, Nak, NakRange, Ncf, Parity, Probe, Puback, Publish,
-        PublishOutcome, Status,
+        PublishOutcome, ShardFields, Status,
     },
     datagram::{Fragment, Header, PacketType, flags},
     limits::{MAX_BODY, MAX_DATA_BODY, MAX_FRAGMENTS, MAX_NAK_RANGES},
@@ -32,6 +32,7 @@ pub(super) fn subjects() -> Vec<Subject> {
         Subject { name: "data", sample: |rng| data(rng, false), decode: |bytes| decode_data(bytes, false) },
         Subject { name: "data repair", sample: |rng| data(rng, true), decode: |bytes| decode_data(bytes, true) },
         Subject { name: "parity", sample: parity, decode: decode_parity },
+        Subject { name: "data shard", sample: data_shard, decode: decode_data_shard },
         Subject { name: "publish", sample: publish, decode: decode_publish },
         Subject { name: "broadcast", sample: broadcast, decode: decode_broadcast },
         body!("heartbeat", heartbeat, Heartbeat::decode),
@@ -110,6 +111,28 @@ fn parity(rng: &mut StdRng) -> Vec<u8> {
 fn decode_parity(bytes: &[u8]) -> Option<Decoded> {
     let parity = Parity::decode(bytes).ok()?;
     Decoded::canonical(written(|out| parity.write(out)))
+}
+
+fn data_shard(rng: &mut StdRng) -> Vec<u8> {
+    let count = rng.random_range(1..=MAX_FRAGMENTS as u16);
+    let fragment = Fragment { index: rng.random_range(0..count), count };
+    let length = length(rng, MAX_DATA_BODY).max(1);
+    let fields = ShardFields { seq: Seq(rng.random_range(1..=u64::MAX / 2)), fragment, length: length as u16 };
+    let body = random_bytes(rng, length);
+    written(|out| {
+        fields.write(out);
+        out.extend_from_slice(&body);
+        out.resize(out.len() + rng.random_range(0..9), 0);
+    })
+}
+
+fn decode_data_shard(bytes: &[u8]) -> Option<Decoded> {
+    let (fields, body) = ShardFields::decode(bytes).ok()?;
+    Decoded::canonical(written(|out| {
+        fields.write(out);
+        out.extend_from_slice(body);
+        out.resize(bytes.len(), 0);
+    }))
 }
 
 fn publish(rng: &mut StdRng) -> Vec<u8> {
