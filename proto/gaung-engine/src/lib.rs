@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod fanout;
+mod parity;
 mod publisher;
 mod publisher_udp;
 mod receiver;
@@ -11,6 +12,7 @@ mod sender;
 mod sequencer;
 mod text_line;
 mod text_output;
+mod timing;
 mod transmit;
 mod windows;
 

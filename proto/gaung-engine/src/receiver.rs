@@ -1,7 +1,10 @@
 //! The member's side of one group: orders what comes by any lane, asks for what is missing, delivers each message once
 //! (RFC 5740, RFC 5401).
 
+mod announced;
+mod asks;
 mod backoff;
+mod blocks;
 mod broadcast;
 mod data;
 mod gaps;
@@ -9,6 +12,7 @@ mod lane;
 mod reassembly;
 mod reception;
 mod report;
+mod spans;
 mod types;
 mod window;
 
@@ -19,32 +23,34 @@ use std::{
 };
 
 use gaung_proto::{
-    DecodeError, GroupTag, LogId, Seq, SeqRange,
-    body::{Heartbeat, Ncf, Probe},
+    DecodeError, GroupTag, LogId, Pkt, Seq, SeqRange,
+    body::{Heartbeat, Ncf, Parity, Probe},
     datagram::{Header, PacketType, flags},
     net::Lane,
     run::Run,
 };
 use rand::{SeedableRng as _, rngs::SmallRng};
 
+use self::{
+    announced::Announced,
+    blocks::Blocks,
+    data::Carried,
+    gaps::{Gaps, Ways},
+    lane::{LaneHealth, LaneMove},
+    reassembly::Reassembly,
+    reception::Reception,
+    report::Reporter,
+    spans::Pkts,
+    window::{Held, MAX_HELD_BYTES, PLACES, Window},
+};
 pub use self::{
     broadcast::{BroadcastHeard, BroadcastReceiver},
     gaps::MAX_NAK_GAP,
     lane::{LanePolicy, LaneTrouble},
     types::{HistoryEnd, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats, Via},
 };
-use self::{
-    gaps::{Announced, Gaps},
-    lane::{LaneHealth, LaneMove},
-    reassembly::Reassembly,
-    reception::Reception,
-    report::Reporter,
-    window::{Held, MAX_HELD_BYTES, PLACES, Window},
-};
-use crate::{sabotage::Sabotage, transmit::Transmit};
+use crate::{sabotage::Sabotage, timing, transmit::Transmit};
 
-/// The shortest wait for datagrams that overtook each other.
-const MIN_REORDER: Duration = Duration::from_micros(500);
 /// Round trips that heartbeats may claim.
 const GRTT: std::ops::RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(250);
 /// Before the first heartbeat.
@@ -53,8 +59,9 @@ const FIRST_GRTT: Duration = Duration::from_millis(5);
 const MAX_GROUP_SIZE: u32 = 1_000_000;
 /// Held bytes up to which runs are taken.
 const RUNS_BELOW: usize = 512 * 1024;
-/// What one receiver holds at most, bytes: the window, a run or message that just found its place, and fragments.
-pub const MAX_RECEIVER_BYTES: usize = MAX_HELD_BYTES + reassembly::MAX_BYTES + 1024 * 1024;
+/// What one receiver holds at most, bytes: the window, a run or message that just found its place, fragments, and blocks
+/// that parity may complete, whose bodies share the memory of the others as long as those are held.
+pub const MAX_RECEIVER_BYTES: usize = MAX_HELD_BYTES + reassembly::MAX_BYTES + blocks::MAX_BYTES + 1024 * 1024;
 const MAX_EVENTS: usize = 256;
 const MAX_TRANSMITS: usize = 64;
 /// Between two hints that the group has changed.
@@ -74,6 +81,7 @@ pub struct MemberReceiver {
     rng: SmallRng,
     window: Window,
     reassembly: Reassembly,
+    blocks: Blocks,
     gaps: Gaps,
     announced: Announced,
     reception: Reception,
@@ -97,6 +105,7 @@ impl MemberReceiver {
             rng: SmallRng::seed_from_u64(config.rng_seed),
             window: Window::new(config.next),
             reassembly: Reassembly::default(),
+            blocks: Blocks::default(),
             gaps: Gaps::new(config.next, now),
             announced: Announced::default(),
             reception: Reception::new(),
@@ -128,6 +137,10 @@ impl MemberReceiver {
             PacketType::Heartbeat if via == Via::Group => self.handle_heartbeat(now, header, &Heartbeat::decode(body)?),
             PacketType::Ncf => {
                 self.handle_ncf(now, &Ncf::decode(body)?);
+                Ok(())
+            }
+            PacketType::Parity if via == Via::Group => {
+                self.handle_parity(now, header, &Parity::decode(body)?);
                 Ok(())
             }
             PacketType::Probe if header.has(flags::RESPONSE) => {
@@ -173,7 +186,7 @@ impl MemberReceiver {
             self.stats.refused += 1;
         } else {
             for message in run.messages() {
-                self.hold(now, message, lane);
+                self.hold(now, message, lane, Carried::default());
             }
         }
         self.claim(now, run.last_seq());
@@ -223,6 +236,7 @@ impl MemberReceiver {
         }
         if tag != self.config.tag {
             self.reception = Reception::new();
+            self.blocks.clear();
         }
         if tag != self.config.tag || relay != self.reporter.relay() {
             self.reporter.restart(now, relay, tag);
@@ -319,10 +333,10 @@ impl MemberReceiver {
         self.reception.loss_percent()
     }
 
-    /// Bytes of messages that wait for those before them and of fragments; at most [`MAX_RECEIVER_BYTES`].
+    /// Bytes of messages that wait for those before them, of fragments and of blocks; at most [`MAX_RECEIVER_BYTES`].
     #[must_use]
-    pub const fn held_bytes(&self) -> usize {
-        self.window.held_bytes() + self.reassembly.bytes()
+    pub fn held_bytes(&self) -> usize {
+        self.window.held_bytes() + self.reassembly.bytes() + self.blocks.bytes()
     }
 
     /// Takes mechanisms out.
@@ -338,15 +352,19 @@ impl MemberReceiver {
         }
         if self.reception.handle_epoch(now, header.epoch) {
             self.reporter.forget_cookie(now);
+            self.blocks.clear();
         }
+        let mut missed = None;
         if self.reception.epoch() == Some(header.epoch) {
+            let before = self.reception.highest();
             self.reception.handle_last_pkt(heartbeat.last_pkt);
+            missed = Pkts::between(before, Pkt(self.reception.highest().0.saturating_add(1)));
         }
         self.grtt = Duration::from_micros(heartbeat.grtt_us.into()).clamp(*GRTT.start(), *GRTT.end());
         self.group_size = heartbeat.group_size.clamp(1, MAX_GROUP_SIZE);
         self.heard(now, header);
         self.gaps.handle_heartbeat(header.seq, heartbeat.oldest_repairable);
-        self.claim(now, header.seq);
+        self.claim_carried(now, header.seq, missed);
         Ok(())
     }
 
@@ -396,20 +414,21 @@ impl MemberReceiver {
 
     /// The log may reach to `head`; nothing is believed beyond making room for it.
     fn claim(&mut self, now: Instant, head: Seq) {
+        self.claim_carried(now, head, None);
+    }
+
+    /// `pkts`: the datagrams that carried what is new up to `head`.
+    fn claim_carried(&mut self, now: Instant, head: Seq, pkts: Option<Pkts>) {
         self.gaps.claim(head);
         let end = self.gaps.claimed().next().min(self.window.first().plus(PLACES));
         if self.window.end() < end {
             let wait = self.gap_wait();
-            self.gaps.extend(now, wait, end, &mut self.window);
+            self.gaps.extend(now, wait, end, pkts, &mut self.window);
         }
     }
 
-    fn reorder_wait(&self) -> Duration {
-        MIN_REORDER.max(self.grtt / 2)
-    }
-
     fn gap_wait(&mut self) -> Duration {
-        self.reorder_wait() + self.nak_backoff()
+        timing::reorder(self.grtt) + self.nak_backoff()
     }
 
     fn nak_backoff(&mut self) -> Duration {
@@ -420,8 +439,9 @@ impl MemberReceiver {
     }
 
     fn work_gaps(&mut self, now: Instant) {
-        let active = self.lane.is_active() || (self.config.history && self.gaps.is_catching_up(&self.window));
-        let asks = self.gaps.work(now, active, self.config.history, self.grtt, &mut self.window, &self.reassembly);
+        let repair = self.lane.is_active() || (self.config.history && self.gaps.is_catching_up(&self.window));
+        let ways = Ways { repair, history: self.config.history, grtt: self.grtt };
+        let asks = self.gaps.work(now, ways, &mut self.window, &self.reassembly, &self.blocks);
         if let Some(range) = asks.history {
             self.stats.history += 1;
             // What is claimed beyond the window is not believed enough to be told.

@@ -4,10 +4,12 @@ mod config;
 mod confirm;
 mod cookie;
 mod heartbeat;
+mod limits;
 mod members;
 mod packing;
 mod receipts;
 mod repair;
+mod serving;
 mod window;
 
 use std::{
@@ -19,12 +21,13 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
     DecodeError, GroupTag, Pkt, SenderId, Seq,
-    body::{Data, Heartbeat, Nak, NakRange, Ncf, Probe, Puback, Status},
+    body::{Heartbeat, Nak, Probe, Puback, Status},
     datagram::{Fragment, Header, PacketType, flags},
     run::Run,
 };
 
 use crate::{
+    parity::{BLOCK, bit_of, block_of},
     sabotage::Sabotage,
     transmit::{Destination, Transmit},
 };
@@ -36,12 +39,13 @@ pub use self::{
     receipts::Receipt,
 };
 use self::{
-    confirm::{joined, repair_range},
     heartbeat::HeartbeatSchedule,
-    members::{Grtt, round_trip},
+    limits::Limits,
+    members::round_trip,
     packing::{Packed, Packer},
-    repair::{Asked, Asker, MAX_REPAIRS_PER_NAK, Peer, RepairTo, Repairs},
-    window::{Key, RepairWindow, Sent},
+    repair::{Peer, Plan, Repairs},
+    serving::ParityCache,
+    window::{RepairWindow, Sent},
 };
 
 /// Multicasts one group in one epoch and repairs what members miss.
@@ -65,8 +69,15 @@ pub struct RelaySender {
     packing_since: Option<Instant>,
     window: RepairWindow,
     repairs: Repairs,
+    /// Answers that are about to be sent.
+    due: Vec<Plan>,
+    parity: ParityCache,
+    limits: Limits,
     members: Members,
-    grtt: Grtt,
+    /// The greatest round trip of those present.
+    grtt: Duration,
+    /// The one that members were told last.
+    told_grtt: Duration,
     heartbeat: HeartbeatSchedule,
     transmits: VecDeque<Transmit>,
     events: VecDeque<SenderEvent>,
@@ -76,13 +87,6 @@ pub struct RelaySender {
 
 /// A half-full datagram waits for more messages at most so long.
 const MAX_PACKING: Duration = Duration::from_micros(200);
-/// Asks for one datagram are gathered for one GRTT within these bounds.
-const MIN_GATHER: Duration = Duration::from_micros(500);
-const MAX_GATHER: Duration = Duration::from_millis(5);
-/// Asks for what was repaired less than this, or two GRTT, ago crossed the repair on its way.
-const MIN_LINGER: Duration = Duration::from_millis(2);
-/// Above this size a NAK confirmation spares more NAKs than it costs.
-const NCF_ABOVE: usize = 8;
 /// Events kept for a driver that does not drain them; older ones are dropped.
 const MAX_EVENTS: usize = 1024;
 
@@ -101,9 +105,13 @@ impl RelaySender {
             packer: Packer::default(),
             packing_since: None,
             window: RepairWindow::new(config.repair_bytes),
-            repairs: Repairs::new(now),
+            repairs: Repairs::default(),
+            due: Vec::new(),
+            parity: ParityCache::default(),
+            limits: Limits::new(now),
             members: Members::default(),
-            grtt: Grtt::new(now),
+            grtt: members::FIRST_GRTT,
+            told_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -182,12 +190,11 @@ impl RelaySender {
         if self.packing_since.is_some_and(|since| since + MAX_PACKING <= now) {
             self.flush(now);
         }
-        while let Some((key, to)) = self.repairs.pop_due(now) {
-            self.send_repair(now, key, to);
-        }
-        if self.heartbeat.next <= now {
+        self.serve_due(now);
+        if self.heartbeat.next() <= now {
             self.send_heartbeat(now);
             self.expire_members(now);
+            self.grtt = self.members.grtt();
         }
     }
 
@@ -207,7 +214,7 @@ impl RelaySender {
         let pack = self.packing_since.map(|since| (since + MAX_PACKING, WakeReason::Pack));
         let repair = self.repairs.next_due().map(|at| (at, WakeReason::Repair));
         let first = [pack, repair].into_iter().flatten().min_by_key(|&(at, _)| at);
-        let heartbeat = (self.heartbeat.next, WakeReason::Heartbeat);
+        let heartbeat = (self.heartbeat.next(), WakeReason::Heartbeat);
         first.filter(|&(at, _)| at <= heartbeat.0).unwrap_or(heartbeat)
     }
 
@@ -251,43 +258,6 @@ impl RelaySender {
         self.sabotage = sabotage;
     }
 
-    fn handle_nak(&mut self, now: Instant, peer: Peer, header: &Header, nak: &Nak) {
-        if header.epoch != self.config.epoch {
-            self.stats.ignored += 1;
-            return;
-        }
-        self.stats.naks += 1;
-        let proven = self.config.cookies.proves(peer.addr, nak.cookie).then_some(peer);
-        let asker = Asker { sender: nak.sender, proven };
-        let wanted: Vec<Key> =
-            nak.ranges.iter().flat_map(|range| self.window.covering(range)).take(MAX_REPAIRS_PER_NAK).collect();
-        let linger = MIN_LINGER.max(self.grtt.current() * 2);
-        let gather = self.gather_wait();
-        let mut scheduled = Vec::new();
-        for key in wanted {
-            let Some(sent) = self.window.get_mut(key) else { continue };
-            if sent.repaired_at.is_some_and(|at| now.saturating_duration_since(at) < linger) {
-                self.stats.asks_suppressed += 1;
-                continue;
-            }
-            match self.repairs.ask(now, key, asker, gather) {
-                Asked::Scheduled => scheduled.push((key, repair_range(sent))),
-                Asked::Joined => self.stats.asks_suppressed += 1,
-                Asked::Refused => self.stats.asks_refused += 1,
-            }
-        }
-        if self.members.present().nth(NCF_ABOVE).is_some() {
-            self.confirm(now, scheduled);
-        }
-    }
-
-    fn gather_wait(&self) -> Duration {
-        if self.sabotage.repairs_at_once() {
-            return Duration::ZERO;
-        }
-        self.grtt.current().clamp(MIN_GATHER, MAX_GATHER)
-    }
-
     fn handle_status(&mut self, now: Instant, peer: Peer, header: &Header, status: &Status) {
         let proven = self.config.cookies.proves(peer.addr, status.cookie);
         if header.epoch != self.config.epoch || !proven {
@@ -296,10 +266,11 @@ impl RelaySender {
         }
         self.stats.statuses += 1;
         let round_trip = round_trip(self.ts_us(now), status);
-        if let Some(round_trip) = round_trip {
-            self.grtt.handle_sample(now, round_trip);
-        }
         let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
+        self.grtt = self.members.grtt();
+        if self.grtt * 2 < self.told_grtt || self.told_grtt * 2 < self.grtt {
+            self.heartbeat.hasten(now);
+        }
         let delivered = SenderEvent::Delivered { member: status.sender, upto: header.seq.min(self.head) };
         match heard {
             Heard::Joined => {
@@ -332,48 +303,17 @@ impl RelaySender {
         self.stats.data_bytes += datagram.len() as u64;
         self.multicast(datagram.clone());
         let Packed { first, last, fragment, bytes: _ } = packed;
-        self.window.push(Sent { first, last, fragment, pkt, datagram, repaired_at: None });
+        self.window.push(Sent { first, last, fragment, pkt, datagram, sent_at: now, repaired: None });
+        self.limits.count_data(now);
+        if bit_of(pkt) == 1 << (BLOCK - 1) {
+            self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
+        }
         self.heartbeat.restart(now);
-    }
-
-    fn send_repair(&mut self, now: Instant, key: Key, to: RepairTo) {
-        let Some(pkt) = self.other_pkt() else { return };
-        let header = self.header(now, PacketType::Data, pkt, key.0);
-        // Trimmed meanwhile: the member learns from the heartbeat that it has to read the log.
-        let Some(sent) = self.window.get_mut(key) else { return };
-        sent.repaired_at = Some(now);
-        let mut body = BytesMut::with_capacity(4 + sent.body().len());
-        Data { original: Some(sent.pkt), bytes: sent.body() }.write(&mut body);
-        let payload = Header { flags: flags::REPAIR, fragment: sent.fragment, ..header }.encode(&body);
-        match to {
-            RepairTo::Group => {
-                self.stats.repairs_multicast += 1;
-                self.multicast(payload);
-            }
-            RepairTo::Peer(Peer { addr, own }) => {
-                self.stats.repairs_unicast += 1;
-                let destination = Destination::Unicast { peer: addr, from: own };
-                self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
-            }
-        }
-    }
-
-    /// Silences others who lack the same, so that what it names goes to all of them.
-    fn confirm(&mut self, now: Instant, scheduled: Vec<(Key, NakRange)>) {
-        scheduled.iter().for_each(|(key, _)| self.repairs.handle_confirmed(*key));
-        let ranges = joined(scheduled.into_iter().map(|(_, range)| range).collect());
-        if ranges.is_empty() {
-            return;
-        }
-        let Some(pkt) = self.other_pkt() else { return };
-        let mut body = BytesMut::new();
-        Ncf { ranges }.write(&mut body);
-        self.stats.ncfs += 1;
-        self.multicast(self.header(now, PacketType::Ncf, pkt, self.head).encode(&body));
     }
 
     fn send_heartbeat(&mut self, now: Instant) {
         self.heartbeat.sent(now);
+        self.told_grtt = self.grtt;
         let Some(pkt) = self.other_pkt() else { return };
         let none = self.head.next();
         let heartbeat = Heartbeat {
@@ -383,7 +323,7 @@ impl RelaySender {
             oldest_logged: self.config.oldest_logged.min(none),
             epoch_start: self.epoch_start,
             last_pkt: Pkt(self.next_data - 1),
-            grtt_us: self.grtt.current().as_micros() as u32,
+            grtt_us: self.told_grtt.as_micros() as u32,
             group_size: self.members.present().count() as u32,
             generation: self.config.generation,
         };

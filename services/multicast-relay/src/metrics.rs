@@ -171,11 +171,13 @@ impl Figures {
         sent("data", before.data, after.data);
         sent("repair_multicast", before.repairs_multicast, after.repairs_multicast);
         sent("repair_unicast", before.repairs_unicast, after.repairs_unicast);
+        sent("parity", before.parity, after.parity);
         sent("ncf", before.ncfs, after.ncfs);
         sent("heartbeat", before.heartbeats, after.heartbeats);
         self.naks.inc_by(after.naks - before.naks);
         self.asks_suppressed.inc_by(after.asks_suppressed - before.asks_suppressed);
-        self.asks_refused.inc_by(after.asks_refused - before.asks_refused);
+        let refused = |stats: &SenderStats| stats.asks_refused + stats.repairs_withheld;
+        self.asks_refused.inc_by(refused(after) - refused(before));
         self.data_bytes.inc_by(after.data_bytes - before.data_bytes);
         self.statuses.inc_by(after.statuses - before.statuses);
         self.datagrams_ignored.inc_by(after.ignored - before.ignored);

@@ -99,7 +99,8 @@ impl BroadcastReceiver {
         if !self.is_wanted(now, header.tag) || self.seen.contains(&header.seq) {
             return Ok(());
         }
-        if let Inserted::Whole(block) = self.reassembly.insert(header.seq, header.fragment, bytes) {
+        let part = Bytes::copy_from_slice(bytes);
+        if let Inserted::Whole(block) = self.reassembly.insert(header.seq, header.fragment, None, &part) {
             let parsed = Block::parse(&block)?;
             if parsed.count() != 1 {
                 return Err(DecodeError::Field("message count"));

@@ -1,21 +1,32 @@
-//! Taking DATA: whole messages and fragments, into their places.
+//! Taking DATA and its parity: whole messages and fragments, into their places.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use gaung_proto::{
-    DecodeError, Seq,
+    DecodeError, Pkt, Seq,
     block::{Block, Message},
-    body::Data,
-    datagram::{Header, flags},
+    body::{Data, Parity},
+    datagram::{Fragment, Header, flags},
     net::Lane,
 };
 
 use super::{
     MemberReceiver, Via,
     reassembly::Inserted,
+    spans::Pkts,
     window::{Held, MAX_HELD_BYTES, PLACES},
 };
+use crate::{parity::Original, timing};
+
+/// How a message came.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Carried {
+    /// In which first-sent datagram, if it is known to be one of this epoch.
+    pkt: Option<Pkt>,
+    /// The datagrams before it that did not come.
+    missed: Option<Pkts>,
+}
 
 impl MemberReceiver {
     pub(super) fn handle_data(
@@ -28,27 +39,63 @@ impl MemberReceiver {
         let repair = header.has(flags::REPAIR);
         let data = Data::decode(body, repair)?;
         self.stats.data += 1;
+        let before = self.reception.highest();
         if !repair && via == Via::Group {
             self.reception.handle_data(now, header.epoch, header.pkt);
         }
         if via == Via::Group {
             self.heard(now, header);
         }
-        let fresh = if header.fragment.is_whole() {
-            let block = Bytes::copy_from_slice(data.bytes);
-            self.hold_block(now, header.seq, &block)?
-        } else {
-            self.handle_fragment(now, header, data.bytes)?
-        };
+        let original =
+            Original { seq: header.seq, fragment: header.fragment, bytes: Bytes::copy_from_slice(data.bytes) };
+        let pkt = data.original.unwrap_or(header.pkt);
+        let pkt = Some(pkt).filter(|pkt| *pkt < Pkt::FIRST_OTHER && self.reception.epoch() == Some(header.epoch));
+        let missed = pkt.filter(|_| !repair).and_then(|pkt| Pkts::between(before, pkt));
+        let fresh = self.take(now, &original, Carried { pkt, missed })?;
         if fresh && repair {
             self.reception.handle_repair();
         }
         self.stats.duplicates += u64::from(!fresh);
+        if let Some(pkt) = pkt {
+            let recovered = self.blocks.handle_data(self.reception.highest(), pkt, original);
+            self.take_recovered(now, &recovered);
+        }
         Ok(())
     }
 
+    pub(super) fn handle_parity(&mut self, now: Instant, header: &Header, parity: &Parity<'_>) {
+        self.stats.parity += 1;
+        self.heard(now, header);
+        if self.reception.epoch() != Some(header.epoch) {
+            return;
+        }
+        let recovered = self.blocks.handle_parity(now, self.reception.highest(), parity);
+        self.take_recovered(now, &recovered);
+        self.gaps.handle_parity(now, self.grtt);
+    }
+
+    /// What parity brought back is checked as what was received; rubbish is asked for like anything missing.
+    fn take_recovered(&mut self, now: Instant, recovered: &[(Pkt, Original)]) {
+        for (pkt, original) in recovered {
+            let fresh = self.take(now, original, Carried { pkt: Some(*pkt), missed: None });
+            if fresh == Ok(true) {
+                self.stats.recovered += 1;
+                self.reception.handle_repair();
+            }
+        }
+    }
+
     /// Gives whether anything was new.
-    fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes) -> Result<bool, DecodeError> {
+    fn take(&mut self, now: Instant, original: &Original, carried: Carried) -> Result<bool, DecodeError> {
+        let Original { seq, fragment, bytes } = original;
+        if fragment.is_whole() {
+            self.hold_block(now, *seq, bytes, carried)
+        } else {
+            self.handle_fragment(now, *seq, *fragment, bytes, carried)
+        }
+    }
+
+    fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes, carried: Carried) -> Result<bool, DecodeError> {
         let block = Block::parse(bytes)?;
         let last = first.plus(u64::from(block.count()) - 1);
         let mut fresh = false;
@@ -59,15 +106,21 @@ impl MemberReceiver {
                 self.refuse(seq);
                 break;
             }
-            fresh |= self.hold(now, message.to_message(seq, bytes), Lane::Multicast);
+            fresh |= self.hold(now, message.to_message(seq, bytes), Lane::Multicast, carried);
         }
         self.gaps.handle_sent(last);
         self.claim(now, last);
         Ok(fresh)
     }
 
-    fn handle_fragment(&mut self, now: Instant, header: &Header, bytes: &[u8]) -> Result<bool, DecodeError> {
-        let seq = header.seq;
+    fn handle_fragment(
+        &mut self,
+        now: Instant,
+        seq: Seq,
+        fragment: Fragment,
+        bytes: &Bytes,
+        carried: Carried,
+    ) -> Result<bool, DecodeError> {
         if seq < self.window.first() || self.window.is_held(seq) {
             return Ok(false);
         }
@@ -76,14 +129,22 @@ impl MemberReceiver {
             self.claim(now, seq);
             return Ok(false);
         }
+        if self.window.end() < seq {
+            let first_pkt = carried.pkt.map(|pkt| Pkt(pkt.0.saturating_sub(fragment.index.into())));
+            let before = carried.missed.zip(first_pkt).and_then(|(pkts, own)| Pkts::new(pkts.first, own.0.max(1) - 1));
+            self.claim_carried(now, Seq(seq.0 - 1), before);
+        }
         self.claim(now, seq);
-        if header.fragment.index + 1 == header.fragment.count {
+        if fragment.index + 1 == fragment.count {
             self.gaps.handle_sent(seq);
         }
-        match self.reassembly.insert(seq, header.fragment, bytes) {
+        match self.reassembly.insert(seq, fragment, carried.pkt, bytes) {
             Inserted::Stored => {
-                let due = now + self.reorder_wait();
-                self.gaps.handle_progress(now, due, seq, &mut self.window);
+                let due = now + timing::reorder(self.grtt);
+                let first = self.reassembly.first_pkt(seq);
+                let pkts =
+                    first.and_then(|Pkt(first)| Pkts::new(first, first.saturating_add(fragment.count.into()) - 1));
+                self.gaps.handle_progress(now, due, seq, pkts, &mut self.window);
                 Ok(true)
             }
             Inserted::Duplicate => Ok(false),
@@ -91,23 +152,23 @@ impl MemberReceiver {
                 self.stats.refused += 1;
                 Ok(false)
             }
-            Inserted::Whole(block) if Block::parse(&block)?.count() == 1 => self.hold_block(now, seq, &block),
+            Inserted::Whole(block) if Block::parse(&block)?.count() == 1 => self.hold_block(now, seq, &block, carried),
             Inserted::Whole(_) => Err(DecodeError::Field("message count")),
         }
     }
 
     /// Gives whether it was new.
-    pub(super) fn hold(&mut self, now: Instant, message: Message, lane: Lane) -> bool {
+    pub(super) fn hold(&mut self, now: Instant, message: Message, lane: Lane, carried: Carried) -> bool {
         let seq = message.seq;
         if seq < self.window.first() {
             return false;
         }
         if self.window.end() < seq {
             let wait = self.gap_wait();
-            self.gaps.extend(now, wait, seq, &mut self.window);
+            self.gaps.extend(now, wait, seq, carried.missed, &mut self.window);
         }
         self.reassembly.forget(seq);
-        self.window.hold(Held { message, lane, arrived: now })
+        self.window.hold(Held { message, lane, arrived: now }, carried.pkt)
     }
 
     /// No place for `seq`. If that is because nobody takes messages, repair would not help: it comes from the log.

@@ -2,29 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use gaung_proto::{Seq, SeqRange, body::NakRange, limits::MAX_NAK_RANGES};
+use gaung_proto::{Seq, SeqRange, body::NakRange};
 
 use super::{
     HistoryEnd,
+    asks::{Asker, Outcome},
+    blocks::Blocks,
     reassembly::Reassembly,
-    window::{Missing, Window},
+    spans::{Missing, Pkts},
+    window::{PLACES, Window},
 };
+use crate::timing;
 
-/// More messages than this missing at once are read from the log.
+/// More messages than this missing in a row are read from the log.
 pub const MAX_NAK_GAP: u64 = 1024;
+/// More messages than this missing in all are read from the log: repair does not keep up.
+const MAX_MISSING: u64 = PLACES / 2;
 
 /// NAKs for one message before the log is read.
-const MAX_NAKS: u8 = 4;
+const MAX_NAKS: u8 = 6;
 /// NAKs for one message where there is no log to read.
 const MAX_NAKS_ALONE: u8 = 8;
 /// NCFs heeded for one message: forged ones silence no longer.
 const MAX_SILENCED: u8 = 4;
-/// The first wait for a repair is 6 round trips, at least this; it doubles.
-const MIN_RETRY: Duration = Duration::from_millis(4);
-const RETRY_ROUND_TRIPS: u32 = 6;
-/// The longest wait for a repair: a relay that stood still for a moment makes round trips look long for many seconds, and
-/// who has no log to read waits for eight repairs in turn.
-const MAX_RETRY: Duration = Duration::from_millis(500);
+/// Between two NAKs: what is missed at full speed is asked for together.
+const NAK_SPACING: Duration = Duration::from_micros(500);
 /// A message missing for so long is read from the log.
 const MAX_AGE: Duration = Duration::from_millis(250);
 /// Until a reading that cannot be asked for now is thought of again.
@@ -50,6 +52,8 @@ pub(super) struct Gaps {
     /// As the last two heartbeats had it.
     oldest_repairable: [Seq; 2],
     due: Option<Instant>,
+    /// No NAK before.
+    nak_not_before: Instant,
     asked: Option<Asked>,
     ask_not_before: Instant,
     lies: u32,
@@ -62,10 +66,20 @@ struct Asked {
     since: Instant,
 }
 
+/// How the missing may be had.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    /// Repair may be asked for.
+    pub(super) repair: bool,
+    /// The log can be read.
+    pub(super) history: bool,
+    pub(super) grtt: Duration,
+}
+
 /// What to ask for now.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    /// At most [`MAX_NAK_RANGES`].
+    /// At most [`gaung_proto::limits::MAX_NAK_RANGES`].
     pub(super) naks: Vec<NakRange>,
     pub(super) history: Option<SeqRange>,
 }
@@ -81,6 +95,7 @@ impl Gaps {
             trim: Seq::ZERO,
             oldest_repairable: [Seq::ZERO; 2],
             due: None,
+            nak_not_before: now,
             asked: None,
             ask_not_before: now,
             lies: 0,
@@ -91,8 +106,8 @@ impl Gaps {
         self.claimed
     }
 
-    pub(super) const fn due(&self) -> Option<Instant> {
-        self.due
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due.map(|due| due.max(self.nak_not_before))
     }
 
     pub(super) fn is_catching_up(&self, window: &Window) -> bool {
@@ -130,20 +145,33 @@ impl Gaps {
         self.claim(Seq(oldest.0.saturating_sub(1)));
     }
 
-    /// Makes places up to before `end`; whoever is missing then is asked for after `wait`.
-    pub(super) fn extend(&mut self, now: Instant, wait: Duration, end: Seq, window: &mut Window) {
+    /// Makes places up to before `end`; whoever is missing then is asked for after `wait`. `pkts`: what carried them.
+    pub(super) fn extend(&mut self, now: Instant, wait: Duration, end: Seq, pkts: Option<Pkts>, window: &mut Window) {
         let due = now + wait;
-        window.extend(end, Missing { since: now, due, naks: 0, silenced: 0 });
+        window.extend(end, Missing::new(now, due, pkts));
         self.wake_at(due);
     }
 
-    /// A fragment of `seq` came: the others may be on their way.
-    pub(super) fn handle_progress(&mut self, now: Instant, due: Instant, seq: Seq, window: &mut Window) {
-        if let Some(missing) = window.missing_mut(seq) {
+    /// A fragment of `seq` came: the others may be on their way. `pkts`: all that carry it.
+    pub(super) fn handle_progress(
+        &mut self,
+        now: Instant,
+        due: Instant,
+        seq: Seq,
+        pkts: Option<Pkts>,
+        window: &mut Window,
+    ) {
+        for missing in window.missing_mut().within_mut(SeqRange { first: seq, last: seq }) {
             missing.since = now;
             missing.due = missing.due.max(due);
+            missing.pkts = pkts;
         }
         self.wake_at(due);
+    }
+
+    /// Parity came for something: what it does not heal is asked for once no more of it comes.
+    pub(super) fn handle_parity(&mut self, now: Instant, grtt: Duration) {
+        self.wake_at(now + timing::linger(grtt));
     }
 
     /// Another asked already: wait for the repair as if the NAK had been one's own.
@@ -155,28 +183,31 @@ impl Gaps {
         backoff: Duration,
         window: &mut Window,
     ) {
-        let due = now + retry(grtt, 1) + backoff;
-        for (seq, missing) in window.missing() {
-            let named = ranges.iter().any(|range| range.first_seq <= seq && seq <= range.last_seq);
-            if named && missing.silenced < MAX_SILENCED {
-                missing.silenced += 1;
-                missing.due = missing.due.max(due);
+        let due = now + timing::retry(grtt, 1) + backoff;
+        for range in ranges {
+            let range = SeqRange { first: range.first_seq, last: range.last_seq };
+            for missing in window.missing_mut().within_mut(range) {
+                if missing.silenced < MAX_SILENCED {
+                    missing.silenced += 1;
+                    missing.due = missing.due.max(due);
+                }
             }
         }
     }
 
     /// Repair is possible again: what is missing is counted from now.
     pub(super) fn begin_anew(&mut self, now: Instant, due: Instant, window: &mut Window) {
-        for (_, missing) in window.missing() {
-            *missing = Missing { since: now, due, naks: 0, silenced: 0 };
+        for (_, missing) in window.missing_mut().rows_mut() {
+            *missing = missing.anew(now, due);
             self.due = Some(due);
         }
     }
 
     /// What is to be read anyway is read now.
     pub(super) fn hasten(&mut self, now: Instant, window: &mut Window) {
-        let catch_up = self.catch_up;
-        window.missing().filter(|(seq, _)| *seq <= catch_up).for_each(|(_, missing)| missing.due = now);
+        if let Some(range) = SeqRange::new(window.first(), self.catch_up) {
+            window.missing_mut().within_mut(range).for_each(|missing| missing.due = now);
+        }
         self.wake_at(now);
     }
 
@@ -195,67 +226,94 @@ impl Gaps {
             }
             HistoryEnd::Reached { .. } => {
                 self.lies = 0;
-                let stuck = window.missing().next().is_some_and(|(seq, _)| seq <= asked.range.last);
+                let stuck = window.missing().rows().next().is_some_and(|row| row.first <= asked.range.last);
                 self.ask_not_before = if stuck { now + READ_AGAIN } else { now };
             }
         }
         let due = now + RECHECK;
-        for (_, missing) in window.missing().filter(|(seq, _)| *seq <= asked.range.last) {
-            *missing = Missing { since: now, due, naks: 0, silenced: 0 };
+        if let Some(range) = SeqRange::new(window.first(), asked.range.last) {
+            window.missing_mut().within_mut(range).for_each(|missing| *missing = missing.anew(now, due));
         }
         self.wake_at(due);
     }
 
-    /// Goes through what is due. `active`: repair may be asked for. `history`: the log can be read.
+    /// Goes through what is due.
     pub(super) fn work(
         &mut self,
         now: Instant,
-        active: bool,
-        history: bool,
-        grtt: Duration,
+        ways: Ways,
         window: &mut Window,
         reassembly: &Reassembly,
+        blocks: &Blocks,
     ) -> Asks {
         self.due = None;
         let mut asks = Asks::default();
-        if !active || window.missing_count() == 0 {
+        if !ways.repair || window.missing().messages() == 0 {
             return asks;
         }
         let (first, end) = (window.first(), window.end());
+        let far = self.far(window);
+        let mut asker = Asker::new(reassembly, blocks, ways.grtt, self.sent);
         let being_read = self.asked.map_or(Seq::ZERO, |asked| asked.range.last);
-        let far = self.claimed.0.saturating_sub(first.0) >= MAX_NAK_GAP;
         let mut read: Option<SeqRange> = None;
-        let mut lost_so_far = !history;
-        let mut next: Option<Instant> = None;
-        let mut wake = |at: Instant| next = Some(next.map_or(at, |next: Instant| next.min(at)));
-        for (seq, missing) in window.missing().filter(|(seq, _)| *seq > being_read) {
+        let mut lost_so_far = !ways.history;
+        for (row, missing) in window.missing_mut().rows_mut().filter(|(row, _)| row.last > being_read) {
+            heed_parity(missing, blocks, ways.grtt);
             if missing.due > now {
                 lost_so_far = false;
-                wake(missing.due);
-                continue;
-            }
-            if self.is_given_up(now, seq, missing, history, far) {
-                let range = read.get_or_insert(SeqRange { first: seq, last: seq });
-                range.last = seq;
+            } else if self.is_given_up(now, row, missing, ways.history, &far) {
+                read.get_or_insert(row).last = row.last;
                 if lost_so_far {
-                    self.trim = seq.next();
+                    self.trim = row.last.next();
                 }
                 missing.due = now + RECHECK;
             } else {
                 lost_so_far = false;
-                let (asked, wait) = ask(&mut asks.naks, seq, reassembly, seq <= self.sent, missing, grtt);
-                missing.naks += u8::from(asked);
+                let wait = match asker.ask(row, missing) {
+                    Outcome::Asked(wait) => {
+                        missing.naks += 1;
+                        wait
+                    }
+                    Outcome::NotNeeded(wait) => wait,
+                    Outcome::NoRoom => NAK_SPACING,
+                };
+                missing.touched = now;
                 missing.due = now + wait;
             }
-            wake(missing.due);
+            self.due = Some(self.due.map_or(missing.due, |due| due.min(missing.due)));
         }
-        self.due = next;
-        if !history {
+        asks.naks = asker.into_ranges();
+        if !asks.naks.is_empty() {
+            self.nak_not_before = now + NAK_SPACING;
+        }
+        if !ways.history {
             self.trim_unrepairable(first);
         } else if let Some(range) = read {
-            asks.history = self.ask_history(now, range, far, end);
+            let to_end = far.last().is_some_and(|far| far.last >= end);
+            asks.history = self.ask_history(now, range, to_end, end);
         }
         asks
+    }
+
+    /// What is missing in rows too long to be asked for; all, if too much is.
+    fn far(&self, window: &Window) -> Vec<SeqRange> {
+        if window.missing().messages() >= MAX_MISSING {
+            return vec![SeqRange { first: window.first(), last: self.claimed.max(window.end()) }];
+        }
+        let mut far: Vec<SeqRange> = Vec::new();
+        let mut joined: Option<SeqRange> = None;
+        let is_far = |row: &SeqRange| row.len() >= MAX_NAK_GAP;
+        for row in window.missing().rows() {
+            match &mut joined {
+                Some(before) if before.last.next() == row.first => before.last = row.last,
+                Some(_) | None => far.extend(joined.replace(row).filter(is_far)),
+            }
+        }
+        // The last row goes on to what is claimed beyond the window.
+        let to_end = joined.filter(|row| row.last.next() == window.end());
+        let joined = to_end.map(|row| SeqRange { last: row.last.max(self.claimed), ..row }).or(joined);
+        far.extend(joined.filter(is_far));
+        far
     }
 
     /// Skips what is lost at the front; gives it.
@@ -275,15 +333,17 @@ impl Gaps {
         SeqRange::new(first, Seq(to.0 - 1))
     }
 
-    fn is_given_up(&self, now: Instant, seq: Seq, missing: &Missing, history: bool, far: bool) -> bool {
+    fn is_given_up(&self, now: Instant, row: SeqRange, missing: &Missing, history: bool, far: &[SeqRange]) -> bool {
         if !history {
             return missing.naks >= MAX_NAKS_ALONE;
         }
-        far || seq <= self.catch_up
+        let seq = row.first;
+        seq <= self.catch_up
             || seq <= self.overrun
             || seq < self.oldest_repairable[0]
             || missing.naks >= MAX_NAKS
             || now.saturating_duration_since(missing.since) >= MAX_AGE
+            || far.iter().any(|far| far.contains(seq))
     }
 
     /// Without a log, what two heartbeats say cannot be repaired is not waited for.
@@ -294,12 +354,12 @@ impl Gaps {
         }
     }
 
-    fn ask_history(&mut self, now: Instant, mut range: SeqRange, far: bool, end: Seq) -> Option<SeqRange> {
+    fn ask_history(&mut self, now: Instant, mut range: SeqRange, to_end: bool, end: Seq) -> Option<SeqRange> {
         if self.asked.is_some() || now < self.ask_not_before {
             self.wake_at(self.ask_not_before.max(now + RECHECK));
             return None;
         }
-        if far {
+        if to_end {
             range.last = range.last.max(self.claimed);
         }
         if range.last.next() >= end {
@@ -314,134 +374,13 @@ impl Gaps {
     }
 }
 
-/// Adds `seq`, or the fragments of it that are missing, to the NAK. Gives whether it was added, and when to look again.
-fn ask(
-    naks: &mut Vec<NakRange>,
-    seq: Seq,
-    reassembly: &Reassembly,
-    all_sent: bool,
-    missing: &Missing,
-    grtt: Duration,
-) -> (bool, Duration) {
-    let wait = retry(grtt, missing.naks + 1);
-    let Some(fragments) = reassembly.missing(seq, all_sent) else {
-        let whole = |range: &&mut NakRange| range.last_fragment == u16::MAX && range.last_seq.next() == seq;
-        if let Some(range) = naks.last_mut().filter(whole) {
-            range.last_seq = seq;
-            return (true, wait);
-        }
-        if naks.len() == MAX_NAK_RANGES {
-            return (false, MIN_RETRY);
-        }
-        naks.push(NakRange::messages(seq, seq));
-        return (true, wait);
-    };
-    let room = MAX_NAK_RANGES - naks.len();
-    let asked = !fragments.is_empty() && room > 0;
-    naks.extend(fragments.into_iter().take(room).map(|(first_fragment, last_fragment)| NakRange {
-        first_seq: seq,
-        last_seq: seq,
-        first_fragment,
-        last_fragment,
-    }));
-    (asked, wait)
-}
-
-/// The wait after the n-th NAK.
-fn retry(grtt: Duration, n: u8) -> Duration {
-    (MIN_RETRY.max(grtt * RETRY_ROUND_TRIPS) * (1 << u32::from(n - 1).min(6))).min(MAX_RETRY)
-}
-
-/// The gaps that people were told of, in order, apart.
-#[derive(Debug, Default)]
-pub(super) struct Announced {
-    ranges: Vec<SeqRange>,
-}
-
-/// More are not told of.
-const MAX_ANNOUNCED: usize = 64;
-
-impl Announced {
-    /// Gives what of `range` is news.
-    pub(super) fn add(&mut self, range: SeqRange) -> Vec<SeqRange> {
-        let mut fresh = Vec::new();
-        let mut from = range.first;
-        for known in &self.ranges {
-            if known.last < from {
-                continue;
-            }
-            if known.first > range.last {
-                break;
-            }
-            fresh.extend(SeqRange::new(from, Seq(known.first.0 - 1)));
-            from = known.last.next();
-        }
-        fresh.extend(SeqRange::new(from, range.last));
-        fresh.truncate(MAX_ANNOUNCED.saturating_sub(self.ranges.len()));
-        self.ranges.extend(&fresh);
-        self.ranges.sort_by_key(|range| range.first);
-        fresh
-    }
-
-    /// Everything up to `seq` was delivered; gives a gap that is filled by it.
-    pub(super) fn handle_delivered(&mut self, seq: Seq) -> Option<SeqRange> {
-        (self.ranges.first()?.last <= seq).then(|| self.ranges.remove(0))
-    }
-
-    /// `lost` was skipped.
-    pub(super) fn handle_lost(&mut self, lost: SeqRange) {
-        self.ranges.retain_mut(|range| {
-            if range.first <= lost.last {
-                range.first = range.first.max(lost.last.next());
-            }
-            range.first <= range.last
-        });
-    }
-
-    /// Nothing after `head` exists.
-    pub(super) fn cut(&mut self, head: Seq) {
-        self.ranges.retain_mut(|range| {
-            range.last = range.last.min(head);
-            range.first <= range.last
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn range(first: u64, last: u64) -> SeqRange {
-        SeqRange { first: Seq(first), last: Seq(last) }
-    }
-
-    #[test]
-    fn a_gap_is_told_once() {
-        let mut announced = Announced::default();
-        assert_eq!(announced.add(range(5, 9)), [range(5, 9)]);
-        assert_eq!(announced.add(range(5, 9)), []);
-        assert_eq!(announced.add(range(3, 12)), [range(3, 4), range(10, 12)]);
-        assert_eq!(announced.handle_delivered(Seq(3)), None);
-        assert_eq!(announced.handle_delivered(Seq(4)), Some(range(3, 4)));
-        announced.handle_lost(range(5, 6));
-        assert_eq!(announced.handle_delivered(Seq(9)), Some(range(7, 9)));
-        announced.cut(Seq(11));
-        assert_eq!(announced.handle_delivered(Seq(11)), Some(range(10, 11)));
-        for seq in 0..1000 {
-            announced.add(range(100 + seq * 2, 100 + seq * 2));
-        }
-        assert_eq!(announced.ranges.len(), MAX_ANNOUNCED);
-    }
-
-    #[test]
-    fn waits_for_repair_double() {
-        let grtt = Duration::from_millis(1);
-        assert_eq!(retry(Duration::ZERO, 1), MIN_RETRY);
-        assert_eq!([1, 2, 3].map(|n| retry(grtt, n).as_millis()), [6, 12, 24]);
-        assert_eq!(
-            retry(grtt * 250, 8),
-            MAX_RETRY,
-            "a message that cannot be had holds the others up for seconds, not minutes"
-        );
+/// Parity that came since the last ask, or while waiting to ask, says that repair is under way: wait for the rest of it,
+/// and ask for what lacks then as if for the first time.
+fn heed_parity(missing: &mut Missing, blocks: &Blocks, grtt: Duration) {
+    let came = missing.pkts.and_then(|pkts| blocks.last_shard(pkts));
+    if let Some(came) = came.filter(|came| *came > missing.touched) {
+        missing.touched = came;
+        missing.due = came + timing::linger(grtt);
+        missing.naks = missing.naks.min(1);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use gaung_proto::{Seq, datagram::Fragment, limits::MAX_RUN};
+use gaung_proto::{Pkt, Seq, datagram::Fragment, limits::MAX_RUN};
 
 /// Bytes of fragments kept of one group.
 pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -32,7 +32,8 @@ pub(super) enum Inserted {
 
 impl Reassembly {
     /// A message has one fragment count: a fragment with another one begins it anew, for either may be the forged one.
-    pub(super) fn insert(&mut self, seq: Seq, fragment: Fragment, bytes: &[u8]) -> Inserted {
+    /// `pkt`: of its first sending.
+    pub(super) fn insert(&mut self, seq: Seq, fragment: Fragment, pkt: Option<Pkt>, bytes: &Bytes) -> Inserted {
         if self.partials.get(&seq).is_some_and(|partial| partial.parts.len() != usize::from(fragment.count)) {
             self.forget(seq);
         }
@@ -48,7 +49,8 @@ impl Reassembly {
             self.forget(seq);
             return Inserted::Refused;
         }
-        partial.parts[index] = Some(Bytes::copy_from_slice(bytes));
+        partial.parts[index] = Some(bytes.clone());
+        partial.first_pkt = pkt.and_then(|pkt| pkt.0.checked_sub(fragment.index.into())).map(Pkt).or(partial.first_pkt);
         partial.bytes += bytes.len();
         partial.received += 1;
         partial.highest = partial.highest.max(fragment.index);
@@ -80,6 +82,11 @@ impl Reassembly {
 
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Pkt of the message's first fragment; the others follow it.
+    pub(super) fn first_pkt(&self, seq: Seq) -> Option<Pkt> {
+        self.partials.get(&seq)?.first_pkt
     }
 
     /// Drops what is below `first`.
@@ -116,6 +123,7 @@ impl Reassembly {
 #[derive(Debug)]
 pub(super) struct Partial {
     parts: Vec<Option<Bytes>>,
+    first_pkt: Option<Pkt>,
     received: u16,
     highest: u16,
     bytes: usize,
@@ -123,7 +131,7 @@ pub(super) struct Partial {
 
 impl Partial {
     fn new(count: u16) -> Self {
-        Self { parts: vec![None; usize::from(count)], received: 0, highest: 0, bytes: 0 }
+        Self { parts: vec![None; usize::from(count)], first_pkt: None, received: 0, highest: 0, bytes: 0 }
     }
 }
 
@@ -139,11 +147,14 @@ mod tests {
     #[test]
     fn fragments_in_any_order_make_the_whole_once() {
         let mut reassembly = Reassembly::default();
-        assert_eq!(reassembly.insert(Seq(7), part(2, 3), b"c"), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(7), part(2, 3), None, &Bytes::from_static(b"c")), Inserted::Stored);
         assert_eq!(reassembly.missing(Seq(7), false), Some(vec![(0, 1)]));
-        assert_eq!(reassembly.insert(Seq(7), part(0, 3), b"a"), Inserted::Stored);
-        assert_eq!(reassembly.insert(Seq(7), part(0, 3), b"a"), Inserted::Duplicate);
-        assert_eq!(reassembly.insert(Seq(7), part(1, 3), b"b"), Inserted::Whole(Bytes::from_static(b"abc")));
+        assert_eq!(reassembly.insert(Seq(7), part(0, 3), None, &Bytes::from_static(b"a")), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(7), part(0, 3), None, &Bytes::from_static(b"a")), Inserted::Duplicate);
+        assert_eq!(
+            reassembly.insert(Seq(7), part(1, 3), None, &Bytes::from_static(b"b")),
+            Inserted::Whole(Bytes::from_static(b"abc"))
+        );
         assert_eq!(reassembly.bytes, 0);
         assert_eq!(reassembly.missing(Seq(7), true), None);
     }
@@ -151,26 +162,29 @@ mod tests {
     #[test]
     fn another_count_begins_anew() {
         let mut reassembly = Reassembly::default();
-        reassembly.insert(Seq(1), part(0, 9), b"forged");
-        assert_eq!(reassembly.insert(Seq(1), part(0, 2), b"a"), Inserted::Stored);
-        assert_eq!(reassembly.insert(Seq(1), part(1, 2), b"b"), Inserted::Whole(Bytes::from_static(b"ab")));
+        reassembly.insert(Seq(1), part(0, 9), None, &Bytes::from_static(b"forged"));
+        assert_eq!(reassembly.insert(Seq(1), part(0, 2), None, &Bytes::from_static(b"a")), Inserted::Stored);
+        assert_eq!(
+            reassembly.insert(Seq(1), part(1, 2), None, &Bytes::from_static(b"b")),
+            Inserted::Whole(Bytes::from_static(b"ab"))
+        );
     }
 
     #[test]
     fn the_furthest_ahead_gives_way_at_the_limit() {
         let mut reassembly = Reassembly::default();
-        let body = vec![0; 1256];
+        let body = Bytes::from_static(&[0; 1256]);
         for seq in (2..2000).rev() {
             for index in 0..208 {
-                reassembly.insert(Seq(seq), part(index, 209), &body);
+                reassembly.insert(Seq(seq), part(index, 209), None, &body);
             }
             assert!(reassembly.bytes <= MAX_BYTES && reassembly.partials.len() <= MAX_PARTIALS);
         }
-        assert_eq!(reassembly.insert(Seq(1), part(0, 2), &body), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(1), part(0, 2), None, &body), Inserted::Stored);
         for index in 0..208 {
-            reassembly.insert(Seq(5000), part(index, 209), &body);
+            reassembly.insert(Seq(5000), part(index, 209), None, &body);
         }
-        assert_eq!(reassembly.insert(Seq(5000), part(208, 209), &body), Inserted::Refused);
+        assert_eq!(reassembly.insert(Seq(5000), part(208, 209), None, &body), Inserted::Refused);
         assert_eq!(reassembly.missing(Seq(1), true), Some(vec![(1, 1)]));
         reassembly.forget_below(Seq(u64::MAX));
         assert_eq!((reassembly.bytes, reassembly.partials.len()), (0, 0));

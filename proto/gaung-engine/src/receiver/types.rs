@@ -93,6 +93,10 @@ pub struct ReceiverStats {
     pub duplicates: u64,
     /// DATA that had no place: the reader is slow, or the seq is far ahead.
     pub refused: u64,
+    /// PARITY of this group.
+    pub parity: u64,
+    /// DATA that parity brought back.
+    pub recovered: u64,
     /// NAKs sent.
     pub naks: u64,
     /// NCFs heeded.

@@ -2,10 +2,13 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use gaung_proto::{Seq, block::Message, net::Lane};
+use gaung_proto::{Pkt, Seq, SeqRange, block::Message, net::Lane};
 
-/// Places that datagrams can fill; what is further ahead comes from the log.
-pub(super) const PLACES: u64 = 2048;
+use super::spans::{Missing, Spans};
+
+/// Places that datagrams can fill; what is further ahead comes from the log. 109 ms at 300 000 messages a second: several
+/// rounds of repair. An empty place costs some 128 B, so at most 4 MiB besides [`MAX_HELD_BYTES`].
+pub(super) const PLACES: u64 = 32_768;
 /// Bytes that datagrams can fill; the place at the front is always free.
 pub(super) const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 /// What a held message costs besides its payload.
@@ -15,16 +18,12 @@ const OVERHEAD: usize = 160;
 #[derive(Debug)]
 pub(super) struct Window {
     first: Seq,
-    places: VecDeque<Place>,
+    /// From `first` to the last one held.
+    places: VecDeque<Option<Held>>,
+    /// After the last place, held or missing.
+    end: Seq,
+    missing: Spans,
     held_bytes: usize,
-    missing: usize,
-}
-
-/// One message's place.
-#[derive(Debug)]
-pub(super) enum Place {
-    Missing(Missing),
-    Held(Held),
 }
 
 /// A message that waits for those before it.
@@ -35,22 +34,9 @@ pub(super) struct Held {
     pub(super) arrived: Instant,
 }
 
-/// A message that has not come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Missing {
-    /// When it was missed.
-    pub(super) since: Instant,
-    /// When to do something about it.
-    pub(super) due: Instant,
-    /// NAKs sent for it.
-    pub(super) naks: u8,
-    /// NCFs heeded for it.
-    pub(super) silenced: u8,
-}
-
 impl Window {
-    pub(super) const fn new(first: Seq) -> Self {
-        Self { first, places: VecDeque::new(), held_bytes: 0, missing: 0 }
+    pub(super) fn new(first: Seq) -> Self {
+        Self { first, places: VecDeque::new(), end: first, missing: Spans::default(), held_bytes: 0 }
     }
 
     /// The next message to be delivered.
@@ -59,127 +45,100 @@ impl Window {
     }
 
     /// After the last place.
-    pub(super) fn end(&self) -> Seq {
-        self.first.plus(self.places.len() as u64)
+    pub(super) const fn end(&self) -> Seq {
+        self.end
     }
 
     pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    pub(super) const fn missing_count(&self) -> usize {
-        self.missing
+    pub(super) const fn missing(&self) -> &Spans {
+        &self.missing
+    }
+
+    pub(super) const fn missing_mut(&mut self) -> &mut Spans {
+        &mut self.missing
     }
 
     pub(super) fn is_held(&self, seq: Seq) -> bool {
-        matches!(self.place(seq), Some(Place::Held(_)))
-    }
-
-    pub(super) fn missing_mut(&mut self, seq: Seq) -> Option<&mut Missing> {
-        let index = seq.0.checked_sub(self.first.0)?;
-        match self.places.get_mut(usize::try_from(index).ok()?)? {
-            Place::Missing(missing) => Some(missing),
-            Place::Held(_) => None,
-        }
-    }
-
-    /// The missing ones in order.
-    pub(super) fn missing(&mut self) -> impl Iterator<Item = (Seq, &mut Missing)> {
-        let first = self.first;
-        self.places.iter_mut().enumerate().filter_map(move |(i, place)| match place {
-            Place::Missing(missing) => Some((first.plus(i as u64), missing)),
-            Place::Held(_) => None,
-        })
+        let index = seq.0.checked_sub(self.first.0).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.places.get(index)).is_some_and(Option::is_some)
     }
 
     /// Makes missing places up to before `end`.
     pub(super) fn extend(&mut self, end: Seq, missing: Missing) {
-        while self.end() < end {
-            self.places.push_back(Place::Missing(missing));
-            self.missing += 1;
+        if let Some(range) = SeqRange::new(self.end, Seq(end.0.saturating_sub(1))) {
+            self.missing.add(range, missing);
+            self.end = end;
         }
     }
 
-    /// Fills a place within the window; false if it was held already.
-    pub(super) fn hold(&mut self, held: Held) -> bool {
+    /// Fills a place from the first one to the one at the end; false if it was held already. `pkt`: the first-sent
+    /// datagram that it was in.
+    pub(super) fn hold(&mut self, held: Held, pkt: Option<Pkt>) -> bool {
         let seq = held.message.seq;
         let index = (seq.0 - self.first.0) as usize;
-        let cost = held.message.payload.len() + OVERHEAD;
-        if index == self.places.len() {
-            self.places.push_back(Place::Held(held));
-        } else {
-            match &mut self.places[index] {
-                Place::Held(_) => return false,
-                place @ Place::Missing(_) => *place = Place::Held(held),
-            }
-            self.missing -= 1;
+        if seq == self.end {
+            self.end = seq.next();
+        } else if !self.missing.fill(seq, pkt) {
+            return false;
         }
-        self.held_bytes += cost;
+        if self.places.len() <= index {
+            self.places.resize_with(index + 1, || None);
+        }
+        self.held_bytes += held.message.payload.len() + OVERHEAD;
+        self.places[index] = Some(held);
         true
     }
 
     /// Takes the front message if it has come.
     pub(super) fn pop(&mut self) -> Option<Held> {
-        if !matches!(self.places.front(), Some(Place::Held(_))) {
-            return None;
-        }
-        let place = self.places.pop_front();
+        let held = self.places.front_mut()?.take()?;
+        self.places.pop_front();
         self.first = self.first.next();
-        match place {
-            Some(Place::Held(held)) => {
-                self.held_bytes -= held.message.payload.len() + OVERHEAD;
-                Some(held)
-            }
-            Some(Place::Missing(_)) | None => None,
-        }
+        self.held_bytes -= held.message.payload.len() + OVERHEAD;
+        Some(held)
     }
 
-    /// Gives up the places before `seq`; the ones at the front must be missing. Held ones among them are dropped.
+    /// Gives up the places before `seq`. Held ones among them are dropped.
     pub(super) fn skip_to(&mut self, seq: Seq) {
         while self.first < seq {
-            let Some(place) = self.places.pop_front() else {
-                self.first = seq;
-                return;
-            };
-            self.first = self.first.next();
-            self.release(&place);
+            match self.places.pop_front() {
+                Some(place) => {
+                    self.first = self.first.next();
+                    self.release(place);
+                }
+                None => self.first = seq,
+            }
         }
+        self.end = self.end.max(self.first);
+        self.missing.forget_below(self.first);
     }
 
     /// Drops the places from `end` on that are missing, or held since before `since`.
     pub(super) fn cut(&mut self, end: Seq, since: Instant) {
-        for index in (0..self.places.len()).rev() {
-            if self.first.plus(index as u64) < end {
-                break;
+        let from = end.0.saturating_sub(self.first.0) as usize;
+        for index in from..self.places.len() {
+            let place = self.places[index].take_if(|held| held.arrived <= since);
+            self.release(place);
+        }
+        while self.places.len() > from && self.places.back().is_some_and(Option::is_none) {
+            self.places.pop_back();
+        }
+        self.end = self.end.min(end).max(self.first.plus(self.places.len() as u64));
+        self.missing.forget_from(end.max(self.first));
+        for index in from..self.places.len() {
+            if self.places[index].is_none() {
+                let seq = self.first.plus(index as u64);
+                self.missing.add(SeqRange { first: seq, last: seq }, Missing::new(since, since, None));
             }
-            let keep = match &self.places[index] {
-                Place::Held(held) => held.arrived > since,
-                Place::Missing(_) => index + 1 < self.places.len(),
-            };
-            if keep {
-                continue;
-            }
-            let gone = match self.places.len() == index + 1 {
-                true => self.places.pop_back(),
-                false => {
-                    let missing = Missing { since, due: since, naks: 0, silenced: 0 };
-                    self.missing += 1;
-                    Some(std::mem::replace(&mut self.places[index], Place::Missing(missing)))
-                }
-            };
-            gone.iter().for_each(|place| self.release(place));
         }
     }
 
-    fn release(&mut self, place: &Place) {
-        match place {
-            Place::Held(held) => self.held_bytes -= held.message.payload.len() + OVERHEAD,
-            Place::Missing(_) => self.missing -= 1,
+    fn release(&mut self, place: Option<Held>) {
+        if let Some(held) = place {
+            self.held_bytes -= held.message.payload.len() + OVERHEAD;
         }
-    }
-
-    fn place(&self, seq: Seq) -> Option<&Place> {
-        let index = seq.0.checked_sub(self.first.0)?;
-        self.places.get(usize::try_from(index).ok()?)
     }
 }

@@ -72,6 +72,10 @@ pub struct SenderStats {
     pub repairs_multicast: u64,
     /// Repairs to one member.
     pub repairs_unicast: u64,
+    /// Parity shards, to the group.
+    pub parity: u64,
+    /// Repairs and parity that were due and over the limit.
+    pub repairs_withheld: u64,
     /// NAKs heard.
     pub naks: u64,
     /// Asks for what had just been repaired, or was being.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 /// Heartbeats thin out after the last data.
 #[derive(Debug)]
 pub(super) struct HeartbeatSchedule {
-    pub(super) next: Instant,
+    after_data: Instant,
+    /// Somebody waits for one, data or not.
+    wanted: Option<Instant>,
     interval: Duration,
     last: Option<Instant>,
 }
@@ -13,29 +15,60 @@ pub(super) struct HeartbeatSchedule {
 impl HeartbeatSchedule {
     /// The first one is due at once.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { next: now, interval: MIN_HEARTBEAT, last: None }
+        Self { after_data: now, wanted: None, interval: MIN_HEARTBEAT, last: None }
     }
 
-    /// After data.
+    pub(super) fn next(&self) -> Instant {
+        self.wanted.map_or(self.after_data, |wanted| wanted.min(self.after_data))
+    }
+
+    /// After data. Data that never pauses has heartbeats too: they tell the round trip and the size of the group.
     pub(super) fn restart(&mut self, now: Instant) {
         self.interval = MIN_HEARTBEAT;
-        self.next = now + MIN_HEARTBEAT;
+        let latest = self.last.map_or(now, |last| last + MAX_HEARTBEAT);
+        self.after_data = (now + MIN_HEARTBEAT).min(latest);
     }
 
     /// After a heartbeat.
     pub(super) fn sent(&mut self, now: Instant) {
         self.last = Some(now);
-        self.next = now + self.interval;
+        self.wanted = None;
+        self.after_data = now + self.interval;
         self.interval = (self.interval * 2).min(MAX_HEARTBEAT);
     }
 
     /// Somebody waits for one.
     pub(super) fn hasten(&mut self, now: Instant) {
         let soonest = self.last.map_or(now, |last| (last + MIN_HEARTBEAT).max(now));
-        self.next = self.next.min(soonest);
+        self.wanted = Some(self.wanted.map_or(soonest, |wanted| wanted.min(soonest)));
     }
 }
 
 /// The first heartbeat after data; doubles to [`MAX_HEARTBEAT`]. Also the least time between heartbeats asked for.
 pub(super) const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 const MAX_HEARTBEAT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_without_a_pause_does_not_starve_who_waits_for_a_heartbeat() {
+        let began = Instant::now();
+        let mut schedule = HeartbeatSchedule::new(began);
+        schedule.sent(began);
+        let mut sent = Vec::new();
+        for ms in 1..2500 {
+            let now = began + Duration::from_millis(ms);
+            schedule.restart(now);
+            if ms == 1500 {
+                schedule.hasten(now);
+            }
+            if schedule.next() <= now {
+                schedule.sent(now);
+                sent.push(ms);
+            }
+        }
+        assert_eq!(sent, [1000, 1500]);
+    }
+}

@@ -66,6 +66,8 @@ pub struct MemberState {
     pub repaired: u32,
     /// Last round trip.
     pub round_trip: Option<Duration>,
+    /// Its mean of late.
+    smoothed: Option<Duration>,
     last_heard: Instant,
     /// Whose word its session's life is.
     reporter: Option<Reporter>,
@@ -155,6 +157,7 @@ impl Members {
         member.lost = status.lost;
         member.repaired = status.repaired;
         member.round_trip = round_trip.or(member.round_trip);
+        member.smoothed = round_trip.map(|sample| smoothed(member.smoothed, sample)).or(member.smoothed);
         if self.samples.len() < MAX_SAMPLES {
             self.samples.push(sample);
         }
@@ -173,6 +176,7 @@ impl Members {
         member.name.clone_from(&report.name);
         member.addr = None;
         member.round_trip = None;
+        member.smoothed = None;
         heard
     }
 
@@ -218,6 +222,14 @@ impl Members {
     /// Members present, by whichever lane.
     pub fn all_present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
         self.by_id.iter().filter(|(_, member)| member.until.is_none()).map(|(&id, member)| (id, member))
+    }
+
+    /// The greatest round trip of the group (RFC 5401 section 4), of those present. Each member's is smoothed apart, for
+    /// all of them are known here: a guess or a single late report then does not slow repairs for half a minute, as it
+    /// would by the slow fall of an estimate that is made of the group's reports together.
+    pub(super) fn grtt(&self) -> Duration {
+        let slowest = self.present().filter_map(|(_, member)| member.smoothed).max();
+        slowest.map_or(FIRST_GRTT, |slowest| slowest.clamp(MIN_GRTT, MAX_GRTT))
     }
 
     /// Rises with everything that can change a receipt.
@@ -281,6 +293,7 @@ impl MemberState {
             lost: 0,
             repaired: 0,
             round_trip: None,
+            smoothed: None,
             last_heard: now,
             reporter: None,
             since: head,
@@ -324,44 +337,17 @@ impl MemberState {
     }
 }
 
-/// The greatest round trip of the group (RFC 5401 section 4): up at once, down slowly.
-#[derive(Debug)]
-pub(super) struct Grtt {
-    current: Duration,
-    peak: Option<Duration>,
-    interval_began: Instant,
-}
-
 /// Before the first report: a LAN with a busy receiver.
-const FIRST_GRTT: Duration = Duration::from_millis(5);
+pub(super) const FIRST_GRTT: Duration = Duration::from_millis(5);
 /// Below this, scheduling is all that is measured.
 const MIN_GRTT: Duration = Duration::from_micros(100);
 /// One member that lies or sleeps must not slow every repair beyond this.
 const MAX_GRTT: Duration = Duration::from_millis(250);
-/// The estimate falls at most once in so long.
-const GRTT_INTERVAL: Duration = Duration::from_secs(1);
+/// Weight of the newest sample. A sleepy moment of one member is forgotten after a few STATUS.
+const SAMPLE_WEIGHT: u32 = 4;
 
-impl Grtt {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { current: FIRST_GRTT, peak: None, interval_began: now }
-    }
-
-    pub(super) const fn current(&self) -> Duration {
-        self.current
-    }
-
-    pub(super) fn handle_sample(&mut self, now: Instant, round_trip: Duration) {
-        let sample = round_trip.clamp(MIN_GRTT, MAX_GRTT);
-        self.current = self.current.max(sample);
-        self.peak = Some(self.peak.map_or(sample, |peak| peak.max(sample)));
-        if now.saturating_duration_since(self.interval_began) < GRTT_INTERVAL {
-            return;
-        }
-        self.interval_began = now;
-        if let Some(peak) = self.peak.take().filter(|&peak| peak < self.current) {
-            self.current = (self.current * 9 + peak) / 10;
-        }
-    }
+fn smoothed(before: Option<Duration>, sample: Duration) -> Duration {
+    before.map_or(sample, |before| (before * (SAMPLE_WEIGHT - 1) + sample) / SAMPLE_WEIGHT)
 }
 
 /// The round trip that a STATUS tells: now − echo − the member's own delay, all modulo 2³² µs.
@@ -369,4 +355,20 @@ pub(super) fn round_trip(now_us: u32, status: &Status) -> Option<Duration> {
     let elapsed = now_us.wrapping_sub(status.echo_ts_us);
     let round_trip = Duration::from_micros(elapsed.checked_sub(status.echo_delay_us)?.into());
     (round_trip <= MAX_ROUND_TRIP).then_some(round_trip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_late_report_is_forgotten_soon() {
+        let usual = Duration::from_micros(300);
+        let mut estimate = smoothed(None, usual);
+        assert_eq!(estimate, usual, "the first sample is all that is known");
+        estimate = smoothed(Some(estimate), Duration::from_millis(10));
+        assert!(estimate < Duration::from_millis(3));
+        (0..8).for_each(|_| estimate = smoothed(Some(estimate), usual));
+        assert!(estimate < usual * 2, "{estimate:?}");
+    }
 }

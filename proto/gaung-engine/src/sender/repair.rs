@@ -1,4 +1,5 @@
-//! Which repairs are about to be sent, to whom, and how many may be.
+//! Which repairs are about to be sent, and how: asks are gathered by block, and a block whose members miss different
+//! datagrams is repaired by parity.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,20 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_proto::SenderId;
+use gaung_proto::{Pkt, SenderId};
 
-use super::window::Key;
+use crate::parity::{BLOCK, SHARDS, bit_of, block_of, pkt_at};
 
-/// Repairs of one NAK; the rest is asked for again. Source: one NAK of 60 B must not draw more than 90 KB.
+/// Datagrams that one NAK can ask for; the rest is asked for again. Source: one NAK of 60 B must not draw more than 90 KB.
 pub(super) const MAX_REPAIRS_PER_NAK: usize = 64;
-/// Repairs asked for by one proven address in one second, some 5 Mbit/s.
-const MAX_REPAIRS_PER_MEMBER_SECOND: u32 = 512;
-/// Repairs asked for from all unproven addresses together in one second.
-const MAX_UNPROVEN_PER_SECOND: u32 = 128;
-/// Addresses that are counted apart in one second; more are refused.
-const MAX_COUNTED_ADDRESSES: usize = 8192;
-/// Repairs that are being gathered at once.
-const MAX_PENDING: usize = 8192;
+/// Members whose asks are kept, counted once for each block.
+const MAX_WANTS: usize = 8192;
 
 /// Who asks, and where a unicast repair may go.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +36,7 @@ pub(super) struct Peer {
 pub(super) enum Asked {
     /// Will be sent once gathered.
     Scheduled,
-    /// Another asked already.
+    /// Another asked already, or the member itself.
     Joined,
     /// Over a limit.
     Refused,
@@ -54,89 +49,210 @@ pub(super) enum RepairTo {
     Peer(Peer),
 }
 
-/// Gathers asks for one and the same datagram.
-#[derive(Debug)]
-pub(super) struct Repairs {
-    pending: BTreeMap<Key, Pending>,
-    due: BTreeSet<(Instant, Key)>,
-    second: Second,
+/// How the asks for one block are answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// These again.
+    Plain(Vec<(Pkt, RepairTo)>),
+    /// Parity shards of this block from one index to before another.
+    Parity { block: u32, from: u8, to: u8 },
 }
 
+/// Gathers asks by block.
+#[derive(Debug, Default)]
+pub(super) struct Repairs {
+    blocks: BTreeMap<u32, Block>,
+    due: BTreeSet<(Instant, u32)>,
+    wants: usize,
+}
+
+/// What is asked for of one block, and the parity it got.
+#[derive(Debug, Default)]
+struct Block {
+    due: Option<Instant>,
+    wants: BTreeMap<(SenderId, Option<SocketAddrV4>), Want>,
+    /// Datagrams that a confirmation named.
+    confirmed: u64,
+    /// Shards sent, and how many of them before the last burst.
+    sent: u8,
+    before_burst: u8,
+    last_burst: Option<Instant>,
+}
+
+/// What one member asked for.
 #[derive(Debug)]
-struct Pending {
-    asker: SenderId,
-    to: RepairTo,
+struct Want {
+    proven: Option<Peer>,
+    /// Datagrams, by place.
+    mask: u64,
+    /// Shards that it had no use of: sent before it counted what it misses.
+    base: u8,
+    /// Asked for more since the last answer.
+    is_open: bool,
+}
+
+impl Want {
+    /// So many shards of the block, from the first on, give it all it misses.
+    fn target(&self) -> u32 {
+        u32::from(self.base) + self.mask.count_ones()
+    }
 }
 
 impl Repairs {
-    pub(super) fn new(now: Instant) -> Self {
-        let second = Second { began: now, by_address: BTreeMap::new(), unproven: 0 };
-        Self { pending: BTreeMap::new(), due: BTreeSet::new(), second }
-    }
-
-    pub(super) fn ask(&mut self, now: Instant, key: Key, asker: Asker, gather: Duration) -> Asked {
-        if let Some(pending) = self.pending.get_mut(&key) {
-            if pending.asker != asker.sender {
-                pending.to = RepairTo::Group;
+    /// One datagram is asked for, to be answered at `due`, or when others' asks for its block are. `linger`: how long
+    /// after parity asks may have crossed it. `allow` is asked whether the limits let it through.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        pkt: Pkt,
+        asker: Asker,
+        due: Instant,
+        linger: Duration,
+        allow: impl FnOnce() -> bool,
+    ) -> Asked {
+        let (number, bit) = (block_of(pkt), bit_of(pkt));
+        let asked_already = self.blocks.get(&number).is_some_and(|block| block.is_asked_for(bit));
+        let wants = self.wants;
+        let block = self.blocks.entry(number).or_default();
+        let key = (asker.sender, asker.proven.map(|peer| peer.addr));
+        if let Some(want) = block.wants.get_mut(&key) {
+            // What it misses when parity no longer is on its way, it misses in spite of it.
+            if !want.is_open && block.last_burst.is_some_and(|at| now.saturating_duration_since(at) >= linger) {
+                (want.mask, want.base) = (0, block.sent);
             }
-            return Asked::Joined;
-        }
-        if self.pending.len() >= MAX_PENDING || !self.second.count(now, asker.proven) {
+            if want.mask & bit != 0 {
+                return Asked::Joined;
+            }
+        } else if wants >= MAX_WANTS {
             return Asked::Refused;
         }
-        let to = asker.proven.map_or(RepairTo::Group, RepairTo::Peer);
-        self.pending.insert(key, Pending { asker: asker.sender, to });
-        self.due.insert((now + gather, key));
-        Asked::Scheduled
+        if !allow() {
+            return Asked::Refused;
+        }
+        let base = block.base(now, linger);
+        let want = block.wants.entry(key).or_insert_with(|| {
+            self.wants += 1;
+            Want { proven: asker.proven, mask: 0, base, is_open: false }
+        });
+        want.mask |= bit;
+        want.is_open = true;
+        if block.due.is_none() {
+            block.due = Some(due);
+            self.due.insert((due, number));
+        }
+        if asked_already { Asked::Joined } else { Asked::Scheduled }
     }
 
     /// A confirmation names it: those whom that silences lack it too, for all the relay knows.
-    pub(super) fn handle_confirmed(&mut self, key: Key) {
-        if let Some(pending) = self.pending.get_mut(&key) {
-            pending.to = RepairTo::Group;
+    pub(super) fn handle_confirmed(&mut self, pkt: Pkt) {
+        if let Some(block) = self.blocks.get_mut(&block_of(pkt)) {
+            block.confirmed |= bit_of(pkt);
         }
     }
 
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Key, RepairTo)> {
-        let &(at, key) = self.due.first()?;
+    /// The block is complete: what is asked for of it need not wait for more.
+    pub(super) fn handle_closed(&mut self, number: u32, due: Instant) {
+        let Some(block) = self.blocks.get_mut(&number) else { return };
+        if let Some(later) = block.due.filter(|at| *at > due) {
+            block.due = Some(due);
+            self.due.remove(&(later, number));
+            self.due.insert((due, number));
+        }
+    }
+
+    /// The next answer that is due. `can_code`: whether parity can be made of a block. `to_all`: repairs are of use to
+    /// others than who asked.
+    pub(super) fn pop_due(&mut self, now: Instant, can_code: impl FnOnce(u32) -> bool, to_all: bool) -> Option<Plan> {
+        let &(at, number) = self.due.first()?;
         if at > now {
             return None;
         }
         self.due.pop_first();
-        let pending = self.pending.remove(&key).expect("every due repair is pending");
-        Some((key, pending.to))
+        let block = self.blocks.get_mut(&number).expect("every due block is kept");
+        block.due = None;
+        let plan = match block.shards_needed().filter(|_| can_code(number)) {
+            Some(to) => {
+                block.before_burst = block.sent;
+                block.last_burst = Some(now);
+                block.wants.values_mut().for_each(|want| want.is_open = false);
+                Plan::Parity { block: number, from: std::mem::replace(&mut block.sent, to), to }
+            }
+            None => Plan::Plain(block.take_plain(number, to_all)),
+        };
+        self.wants -= block.close_answered();
+        if block.wants.is_empty() && block.last_burst.is_none() {
+            self.blocks.remove(&number);
+        }
+        Some(plan)
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|&(at, _)| at)
     }
-}
 
-/// Counts of the current second, forgotten at its end.
-#[derive(Debug)]
-struct Second {
-    began: Instant,
-    by_address: BTreeMap<SocketAddrV4, u32>,
-    unproven: u32,
-}
-
-impl Second {
-    fn count(&mut self, now: Instant, proven: Option<Peer>) -> bool {
-        if now.saturating_duration_since(self.began) >= Duration::from_secs(1) {
-            self.began = now;
-            self.by_address.clear();
-            self.unproven = 0;
-        }
-        let (count, limit) = match proven {
-            None => (&mut self.unproven, MAX_UNPROVEN_PER_SECOND),
-            Some(peer) => {
-                if self.by_address.len() >= MAX_COUNTED_ADDRESSES && !self.by_address.contains_key(&peer.addr) {
-                    return false;
-                }
-                (self.by_address.entry(peer.addr).or_default(), MAX_REPAIRS_PER_MEMBER_SECOND)
+    /// Blocks before `number` cannot be repaired any more.
+    pub(super) fn forget_below(&mut self, number: u32) {
+        while let Some(entry) = self.blocks.first_entry().filter(|entry| *entry.key() < number) {
+            let (number, block) = entry.remove_entry();
+            self.wants -= block.wants.len();
+            if let Some(due) = block.due {
+                self.due.remove(&(due, number));
             }
-        };
-        *count += 1;
-        *count <= limit
+        }
     }
+}
+
+impl Block {
+    fn is_asked_for(&self, bit: u64) -> bool {
+        self.wants.values().any(|want| want.is_open && want.mask & bit != 0)
+    }
+
+    /// For a member that asks now for the first time: shards on their way to it count, earlier ones it had.
+    fn base(&self, now: Instant, linger: Duration) -> u8 {
+        let on_way = self.last_burst.is_some_and(|at| now.saturating_duration_since(at) < linger);
+        if on_way { self.before_burst } else { self.sent }
+    }
+
+    /// Up to which shard to send, if that is cheaper than each datagram again.
+    fn shards_needed(&self) -> Option<u8> {
+        let sent = u32::from(self.sent);
+        let open = self.wants.values().filter(|want| want.is_open && want.target() > sent);
+        let (distinct, target) =
+            open.fold((0, 0), |(mask, target), want| (mask | want.mask, want.target().max(target)));
+        let shards = spared(target.checked_sub(sent)?);
+        let to = u8::try_from(sent + shards).ok().filter(|to| *to <= SHARDS)?;
+        (shards > 0 && shards < distinct.count_ones()).then_some(to)
+    }
+
+    /// Each datagram asked for that parity on its way does not heal.
+    fn take_plain(&mut self, number: u32, to_all: bool) -> Vec<(Pkt, RepairTo)> {
+        let sent = u32::from(self.sent);
+        let mut plain: BTreeMap<u8, RepairTo> = BTreeMap::new();
+        for want in self.wants.values_mut().filter(|want| want.is_open && want.target() > sent) {
+            for place in (0..BLOCK).filter(|place| want.mask & (1 << place) != 0) {
+                let to_all = to_all || self.confirmed & (1 << place) != 0;
+                let to = want.proven.filter(|_| !to_all).map_or(RepairTo::Group, RepairTo::Peer);
+                plain.entry(place).and_modify(|to| *to = RepairTo::Group).or_insert(to);
+            }
+            want.mask = 0;
+        }
+        self.confirmed = 0;
+        plain.into_iter().map(|(place, to)| (pkt_at(number, place), to)).collect()
+    }
+
+    /// Forgets who was answered plainly; gives how many.
+    fn close_answered(&mut self) -> usize {
+        let before = self.wants.len();
+        self.wants.retain(|_, want| {
+            want.is_open = false;
+            want.mask != 0
+        });
+        before - self.wants.len()
+    }
+}
+
+/// Shards to send where `need` have to arrive. A block of which much is missing loses as much of its parity: what would
+/// be asked for in a second round is sent in the first.
+fn spared(need: u32) -> u32 {
+    need + need * need / (2 * u32::from(BLOCK)).saturating_sub(need).max(1)
 }

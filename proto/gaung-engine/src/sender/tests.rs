@@ -2,13 +2,16 @@
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, LogId,
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
-    body::Cookie,
+    body::{Cookie, Data, NakRange, Ncf},
     limits::{MAX_DATA_BODY, MAX_DATAGRAM, MAX_PAYLOAD},
     run::RunHeader,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use super::{heartbeat::MIN_HEARTBEAT, *};
+mod parity;
+
+use super::{heartbeat::MIN_HEARTBEAT, repair::MAX_REPAIRS_PER_NAK, *};
+use crate::timing::MAX_GATHER;
 
 const GROUP: GroupId = GroupId([3; 16]);
 const EPOCH: Epoch = Epoch(4);

@@ -1,6 +1,9 @@
 //! What was sent lately, kept for repairs, bounded in bytes.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use gaung_proto::{
@@ -9,8 +12,26 @@ use gaung_proto::{
     datagram::{DATAGRAM_HEADER, Fragment},
 };
 
-/// A datagram's place: its first message and fragment. Sent again it keeps this, and gets another pkt.
-pub(super) type Key = (Seq, u16);
+use super::repair::{Asker, RepairTo};
+use crate::parity::{BLOCK, Original, pkt_at};
+
+/// A block that is filled more slowly is repaired datagram by datagram: waiting for its end would cost more than parity
+/// saves.
+pub(super) const MAX_BLOCK_TIME: Duration = Duration::from_millis(10);
+
+/// Data at full speed comes in batches, so long apart.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How fast a block is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Too slowly for parity, or it is not kept whole.
+    Slow,
+    /// Probably complete before `until`.
+    Filling { until: Instant },
+    /// Complete.
+    Quick,
+}
 
 /// One first-sent DATA datagram.
 #[derive(Debug)]
@@ -20,16 +41,22 @@ pub(super) struct Sent {
     pub(super) fragment: Fragment,
     pub(super) pkt: Pkt,
     pub(super) datagram: Bytes,
-    pub(super) repaired_at: Option<Instant>,
+    pub(super) sent_at: Instant,
+    /// When it was sent again last, and to whom.
+    pub(super) repaired: Option<(Instant, RepairTo)>,
 }
 
 impl Sent {
-    pub(super) const fn key(&self) -> Key {
-        (self.first, self.fragment.index)
+    pub(super) fn body(&self) -> Bytes {
+        self.datagram.slice(DATAGRAM_HEADER..)
     }
 
-    pub(super) fn body(&self) -> &[u8] {
-        &self.datagram[DATAGRAM_HEADER..]
+    /// Whether a repair is on its way that will reach who asks. `since`: those sent before have arrived.
+    pub(super) fn is_on_way_to(&self, asker: &Asker, since: Instant) -> bool {
+        self.repaired.is_some_and(|(at, to)| match to {
+            RepairTo::Group => at > since,
+            RepairTo::Peer(peer) => at > since && asker.proven.is_some_and(|asker| asker.addr == peer.addr),
+        })
     }
 
     fn cost(&self) -> usize {
@@ -37,7 +64,7 @@ impl Sent {
     }
 }
 
-/// The newest datagrams in seq order; the oldest are dropped, whole messages at a time, above the budget.
+/// The newest datagrams in the order of seq and of pkt, whose count has no hole; the oldest are dropped, whole messages at a time, above the budget.
 #[derive(Debug)]
 pub(super) struct RepairWindow {
     sent: VecDeque<Sent>,
@@ -64,19 +91,53 @@ impl RepairWindow {
         if first.fragment.index == 0 { Some(first.first) } else { Some(first.first.next()) }
     }
 
-    /// Keys of the datagrams that hold any part of `range`, in order.
-    pub(super) fn covering(&self, range: &NakRange) -> impl Iterator<Item = Key> + '_ {
+    /// Oldest datagram kept.
+    pub(super) fn oldest_pkt(&self) -> Option<Pkt> {
+        self.sent.front().map(|sent| sent.pkt)
+    }
+
+    /// The datagrams that hold any part of `range`, in order.
+    pub(super) fn covering(&self, range: &NakRange) -> impl Iterator<Item = Pkt> + '_ {
         let range = *range;
         let start = self.sent.partition_point(|sent| sent.last < range.first_seq);
         let end = self.sent.partition_point(|sent| sent.first <= range.last_seq).max(start);
         let wanted = range.first_fragment..=range.last_fragment;
         let found = self.sent.range(start..end);
-        found.filter(move |sent| sent.fragment.is_whole() || wanted.contains(&sent.fragment.index)).map(Sent::key)
+        found.filter(move |sent| sent.fragment.is_whole() || wanted.contains(&sent.fragment.index)).map(|sent| sent.pkt)
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Sent> {
-        let at = self.sent.binary_search_by_key(&key, Sent::key).ok()?;
-        self.sent.get_mut(at)
+    pub(super) fn get(&self, pkt: Pkt) -> Option<&Sent> {
+        self.sent.get(self.index(pkt)?)
+    }
+
+    pub(super) fn get_mut(&mut self, pkt: Pkt) -> Option<&mut Sent> {
+        let index = self.index(pkt)?;
+        self.sent.get_mut(index)
+    }
+
+    /// How fast a block was, or is being, filled.
+    pub(super) fn pace(&self, now: Instant, block: u32) -> Pace {
+        let Some(first) = self.get(pkt_at(block, 0)) else { return Pace::Slow };
+        let quick_since = |since: Instant, at: Instant| at.saturating_duration_since(since) <= MAX_BLOCK_TIME;
+        match self.get(pkt_at(block, BLOCK - 1)) {
+            Some(last) if quick_since(first.sent_at, last.sent_at) => Pace::Quick,
+            Some(_) => Pace::Slow,
+            None if self.is_filling(now, block, first) => Pace::Filling { until: first.sent_at + MAX_BLOCK_TIME },
+            None => Pace::Slow,
+        }
+    }
+
+    /// Whether a block that begins with `first` comes as fast as one before that was quick.
+    fn is_filling(&self, now: Instant, block: u32, first: &Sent) -> bool {
+        let filled = self.sent.back().map_or(0, |newest| newest.pkt.0 - first.pkt.0 + 1);
+        let enough = MAX_BLOCK_TIME * filled / u32::from(BLOCK) + PAUSE;
+        block > 0 && now.saturating_duration_since(first.sent_at) <= enough && self.pace(now, block - 1) == Pace::Quick
+    }
+
+    /// All of a complete block, as it was first sent.
+    pub(super) fn block(&self, block: u32) -> Option<Vec<Original>> {
+        let original = |sent: &Sent| Original { seq: sent.first, fragment: sent.fragment, bytes: sent.body() };
+        (0..BLOCK).map(|place| self.get(pkt_at(block, place)).map(original)).collect()
     }
 
     pub(super) const fn bytes(&self) -> usize {
@@ -86,6 +147,10 @@ impl RepairWindow {
     pub(super) fn clear(&mut self) {
         self.sent.clear();
         self.bytes = 0;
+    }
+
+    fn index(&self, pkt: Pkt) -> Option<usize> {
+        Some(pkt.0.checked_sub(self.oldest_pkt()?.0)? as usize)
     }
 
     fn drop_oldest(&mut self) {

@@ -1,7 +1,9 @@
 //! Relay and members over a simulated network: each message once, in order, whatever the weather.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod hostile_parity;
 mod net;
+mod rates;
 
 use std::time::Duration;
 
@@ -16,8 +18,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use net::{GROUP, LOG, Lan, Weather};
 
-const CALM: Weather = Weather { loss: 0.0, double: 0.0, delay_us: (50, 60) };
-const STORM: Weather = Weather { loss: 0.1, double: 0.05, delay_us: (50, 4000) };
+const CALM: Weather = Weather { loss: 0.0, loss_up: 0.0, double: 0.0, delay_us: (50, 60) };
+const STORM: Weather = Weather { loss: 0.1, loss_up: 0.1, double: 0.05, delay_us: (50, 4000) };
 const MS: Duration = Duration::from_millis(1);
 
 /// Seeds of one test; `GAUNG_SEED` runs a single one again.
@@ -85,7 +87,7 @@ fn in_a_storm_every_message_comes_once_and_in_order() {
 #[test]
 fn a_late_joiner_reads_the_past_from_the_log() {
     for seed in seeds(10) {
-        let mut lan = Lan::new(seed, Weather { loss: 0.02, ..STORM });
+        let mut lan = Lan::new(seed, Weather { loss: 0.02, loss_up: 0.02, ..STORM });
         lan.join(Seq::FIRST, LanePolicy::MulticastOnly, true);
         lan.run_for(300 * MS);
         publish_randomly(&mut lan, 1000);
@@ -106,7 +108,7 @@ fn a_late_joiner_reads_the_past_from_the_log() {
 #[test]
 fn whoever_stops_reading_holds_nothing_up_and_catches_up() {
     for seed in seeds(5) {
-        let mut lan = Lan::new(seed, Weather { loss: 0.01, ..CALM });
+        let mut lan = Lan::new(seed, Weather { loss: 0.01, loss_up: 0.01, ..CALM });
         let (quick, slow) = (
             lan.join(Seq::FIRST, LanePolicy::MulticastOnly, true),
             lan.join(Seq::FIRST, LanePolicy::MulticastOnly, true),
@@ -128,7 +130,7 @@ fn whoever_stops_reading_holds_nothing_up_and_catches_up() {
 #[test]
 fn without_a_log_what_cannot_be_repaired_is_lost_and_told() {
     for seed in seeds(10) {
-        let mut lan = Lan::new(seed, Weather { loss: 0.05, ..CALM });
+        let mut lan = Lan::new(seed, Weather { loss: 0.05, loss_up: 0.05, ..CALM });
         let id = lan.join(Seq::FIRST, LanePolicy::MulticastOnly, false);
         lan.run_for(300 * MS);
         publish_randomly(&mut lan, 50);
@@ -203,7 +205,7 @@ fn forged(packet_type: PacketType, epoch: Epoch, seq: Seq, fragment: Fragment) -
 #[test]
 fn a_heartbeat_that_lies_costs_a_reading_and_skips_nothing() {
     for seed in seeds(10) {
-        let mut lan = Lan::new(seed, Weather { loss: 0.02, ..CALM });
+        let mut lan = Lan::new(seed, Weather { loss: 0.02, loss_up: 0.02, ..CALM });
         let id = lan.join(Seq::FIRST, LanePolicy::MulticastOnly, true);
         lan.run_for(300 * MS);
         for round in 0..200u64 {
@@ -264,7 +266,7 @@ fn forged_and_mutated_datagrams_never_panic_and_do_no_lasting_harm() {
 #[test]
 fn what_all_lose_few_ask_for() {
     for seed in seeds(2) {
-        let mut lan = Lan::new(seed, Weather { loss: 0.0, double: 0.0, delay_us: (50, 150) });
+        let mut lan = Lan::new(seed, Weather { loss: 0.0, loss_up: 0.0, double: 0.0, delay_us: (50, 150) });
         for _ in 0..60 {
             lan.join(Seq(1), LanePolicy::MulticastOnly, true);
         }

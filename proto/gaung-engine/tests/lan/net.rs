@@ -29,6 +29,8 @@ pub(crate) const RELAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0,
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
     pub(crate) loss: f64,
+    /// From members to the relay.
+    pub(crate) loss_up: f64,
     pub(crate) double: f64,
     pub(crate) delay_us: (u64, u64),
 }
@@ -40,6 +42,10 @@ pub(crate) struct Lan {
     pub(crate) relay: RelaySender,
     pub(crate) log: Vec<Run>,
     pub(crate) members: Vec<Member>,
+    /// UDP payload that the relay sent, bytes.
+    pub(crate) relay_bytes: u64,
+    /// When each run was published.
+    pub(crate) published: Vec<Instant>,
     queue: BinaryHeap<Reverse<(Instant, u64, usize)>>,
     flights: Vec<Option<Flight>>,
     count: u64,
@@ -49,6 +55,8 @@ pub(crate) struct Member {
     pub(crate) receiver: MemberReceiver,
     pub(crate) addr: SocketAddrV4,
     pub(crate) delivered: Vec<(Seq, Bytes, Lane)>,
+    /// When.
+    pub(crate) delivered_at: Vec<Instant>,
     pub(crate) lost: Vec<gaung_proto::SeqRange>,
     pub(crate) gaps: Vec<gaung_proto::SeqRange>,
     pub(crate) filled: Vec<gaung_proto::SeqRange>,
@@ -90,6 +98,8 @@ impl Lan {
             relay: RelaySender::new(config, now),
             log: Vec::new(),
             members: Vec::new(),
+            relay_bytes: 0,
+            published: Vec::new(),
             queue: BinaryHeap::new(),
             flights: Vec::new(),
             count: 0,
@@ -122,6 +132,7 @@ impl Lan {
             receiver: MemberReceiver::new(config, self.now),
             addr: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2 + id), 5000),
             delivered: Vec::new(),
+            delivered_at: Vec::new(),
             lost: Vec::new(),
             gaps: Vec::new(),
             filled: Vec::new(),
@@ -153,6 +164,7 @@ impl Lan {
         self.relay.handle_run(self.now, &run);
         self.relay.flush(self.now);
         self.log.push(run);
+        self.published.push(self.now);
         self.drain();
     }
 
@@ -189,7 +201,7 @@ impl Lan {
                 let from = self.members[id].addr;
                 let Destination::Unicast { peer, .. } = transmit.destination else { panic!("members never multicast") };
                 assert_eq!(peer, RELAY);
-                self.fly(|| Flight::ToRelay { from, payload: transmit.payload.clone() });
+                self.fly(self.weather.loss_up, || Flight::ToRelay { from, payload: transmit.payload.clone() });
             }
         }
     }
@@ -223,7 +235,10 @@ impl Lan {
             let Some(event) = self.members[id].receiver.poll_event() else { return };
             let member = &mut self.members[id];
             match event {
-                ReceiverEvent::Message { message, lane } => member.delivered.push((message.seq, message.payload, lane)),
+                ReceiverEvent::Message { message, lane } => {
+                    member.delivered.push((message.seq, message.payload, lane));
+                    member.delivered_at.push(self.now);
+                }
                 ReceiverEvent::Gap(range) => member.gaps.push(range),
                 ReceiverEvent::GapFilled(range) => member.filled.push(range),
                 ReceiverEvent::Lost(range) => member.lost.push(range),
@@ -249,7 +264,7 @@ impl Lan {
             return;
         }
         if member.receiver.can_take_run() {
-            let run = self.log.iter().find(|run| run.last_seq() >= from).unwrap();
+            let run = &self.log[self.log.partition_point(|run| run.last_seq() < from)];
             member.receiver.handle_run(self.now, run, Lane::History).unwrap();
             member.reading = Some((run.last_seq().next(), to, head));
         }
@@ -257,21 +272,22 @@ impl Lan {
     }
 
     fn carry_from_relay(&mut self, transmit: &Transmit) {
+        self.relay_bytes += transmit.payload.len() as u64;
         for id in 0..self.members.len() {
             let (via, mine) = match transmit.destination {
                 Destination::Multicast(_) => (Via::Group, true),
                 Destination::Unicast { peer, .. } => (Via::Unicast, self.members[id].addr == peer),
             };
             if mine {
-                self.fly(|| Flight::ToMember { member: id, via, payload: transmit.payload.clone() });
+                self.fly(self.weather.loss, || Flight::ToMember { member: id, via, payload: transmit.payload.clone() });
             }
         }
     }
 
-    fn fly(&mut self, flight: impl Fn() -> Flight) {
+    fn fly(&mut self, loss: f64, flight: impl Fn() -> Flight) {
         let copies = 1 + usize::from(self.rng.random_bool(self.weather.double));
         for _ in 0..copies {
-            if self.rng.random_bool(self.weather.loss) {
+            if self.rng.random_bool(loss) {
                 continue;
             }
             let (low, high) = self.weather.delay_us;

@@ -1,0 +1,199 @@
+//! Messages that are missing, in rows that share a fate: as many entries as datagrams were lost, not messages.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use gaung_proto::{Pkt, Seq, SeqRange};
+
+/// What is known of missing messages, and when to do something about them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing {
+    /// When they were missed.
+    pub(super) since: Instant,
+    /// When `due` was set last.
+    pub(super) touched: Instant,
+    /// When to do something about them.
+    pub(super) due: Instant,
+    /// NAKs sent for them.
+    pub(super) naks: u8,
+    /// NCFs heeded for them.
+    pub(super) silenced: u8,
+    /// The datagrams that carried them.
+    pub(super) pkts: Option<Pkts>,
+}
+
+impl Missing {
+    pub(super) const fn new(now: Instant, due: Instant, pkts: Option<Pkts>) -> Self {
+        Self { since: now, touched: now, due, naks: 0, silenced: 0, pkts }
+    }
+
+    /// As if missed now.
+    pub(super) const fn anew(&self, now: Instant, due: Instant) -> Self {
+        Self::new(now, due, self.pkts)
+    }
+}
+
+/// First-sent datagrams in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pkts {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+impl Pkts {
+    /// `None` if `last` is before `first`, which says that nothing is known.
+    pub(super) const fn new(first: u32, last: u32) -> Option<Self> {
+        if first <= last { Some(Self { first, last }) } else { None }
+    }
+
+    /// Those between two that are known to have been sent; nothing before the first.
+    pub(super) fn between(before: Pkt, after: Pkt) -> Option<Self> {
+        if before.0 == 0 { None } else { Self::new(before.0 + 1, after.0.saturating_sub(1)) }
+    }
+
+    pub(super) const fn len(self) -> u32 {
+        self.last - self.first + 1
+    }
+}
+
+/// Missing messages in seq order; rows do not overlap.
+#[derive(Debug, Default)]
+pub(super) struct Spans {
+    rows: BTreeMap<Seq, Row>,
+    messages: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    last: Seq,
+    missing: Missing,
+}
+
+impl Spans {
+    /// How many messages are missing.
+    pub(super) const fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = SeqRange> + '_ {
+        self.rows.iter().map(|(&first, row)| SeqRange { first, last: row.last })
+    }
+
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = (SeqRange, &mut Missing)> {
+        self.rows.iter_mut().map(|(&first, row)| (SeqRange { first, last: row.last }, &mut row.missing))
+    }
+
+    /// The rows within `range`; rows that it cuts are parted.
+    pub(super) fn within_mut(&mut self, range: SeqRange) -> impl Iterator<Item = &mut Missing> {
+        self.part_before(range.first);
+        self.part_before(range.last.next());
+        self.rows.range_mut(range.first..=range.last).map(|(_, row)| &mut row.missing)
+    }
+
+    /// Adds a row; nothing of it is in another one.
+    pub(super) fn add(&mut self, range: SeqRange, missing: Missing) {
+        self.messages += range.len();
+        self.rows.insert(range.first, Row { last: range.last, missing });
+    }
+
+    /// `seq` has come, in datagram `pkt` if that is known. Gives whether it was missing.
+    pub(super) fn fill(&mut self, seq: Seq, pkt: Option<Pkt>) -> bool {
+        let Some((&first, row)) = self.rows.range_mut(..=seq).next_back().filter(|(_, row)| seq <= row.last) else {
+            return false;
+        };
+        let Row { last, missing } = *row;
+        let parts = |pkts: Pkts| match pkt {
+            Some(Pkt(pkt)) => (
+                Pkts::new(pkts.first, pkts.last.min(pkt.saturating_sub(1))),
+                Pkts::new(pkts.first.max(pkt + 1), pkts.last),
+            ),
+            None => (Some(pkts), Some(pkts)),
+        };
+        let (before, after) = missing.pkts.map_or((None, None), parts);
+        if first < seq {
+            *row = Row { last: Seq(seq.0 - 1), missing: Missing { pkts: before, ..missing } };
+        } else {
+            self.rows.remove(&first);
+        }
+        if seq < last {
+            self.rows.insert(seq.next(), Row { last, missing: Missing { pkts: after, ..missing } });
+        }
+        self.messages -= 1;
+        true
+    }
+
+    /// Forgets what is missing below `seq`.
+    pub(super) fn forget_below(&mut self, seq: Seq) {
+        self.part_before(seq);
+        while let Some(entry) = self.rows.first_entry().filter(|entry| *entry.key() < seq) {
+            self.messages -= SeqRange { first: *entry.key(), last: entry.get().last }.len();
+            entry.remove();
+        }
+    }
+
+    /// Forgets what is missing from `seq` on.
+    pub(super) fn forget_from(&mut self, seq: Seq) {
+        self.part_before(seq);
+        while let Some(entry) = self.rows.last_entry().filter(|entry| *entry.key() >= seq) {
+            self.messages -= SeqRange { first: *entry.key(), last: entry.get().last }.len();
+            entry.remove();
+        }
+    }
+
+    fn part_before(&mut self, seq: Seq) {
+        let Some((&first, row)) = self.rows.range_mut(..seq).next_back().filter(|(_, row)| seq <= row.last) else {
+            return;
+        };
+        let rest = *row;
+        debug_assert!(first < seq, "the range ends before seq");
+        row.last = Seq(seq.0 - 1);
+        self.rows.insert(seq, rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, last: u64) -> SeqRange {
+        SeqRange { first: Seq(first), last: Seq(last) }
+    }
+
+    fn spans() -> Spans {
+        let now = Instant::now();
+        let mut spans = Spans::default();
+        spans.add(range(10, 49), Missing::new(now, now, Pkts::new(3, 6)));
+        spans.add(range(50, 59), Missing::new(now, now, None));
+        spans
+    }
+
+    fn rows(spans: &mut Spans) -> Vec<(SeqRange, Option<Pkts>)> {
+        spans.rows_mut().map(|(range, missing)| (range, missing.pkts)).collect()
+    }
+
+    #[test]
+    fn what_comes_parts_the_row_and_its_datagrams() {
+        let mut spans = spans();
+        for seq in 20..30 {
+            assert!(spans.fill(Seq(seq), Some(Pkt(4))));
+            assert!(!spans.fill(Seq(seq), Some(Pkt(4))));
+        }
+        let expected = [(range(10, 19), Pkts::new(3, 3)), (range(30, 49), Pkts::new(5, 6)), (range(50, 59), None)];
+        assert_eq!(rows(&mut spans), expected);
+        assert_eq!(spans.messages(), 40);
+        assert!((10..20).chain(30..60).all(|seq| spans.fill(Seq(seq), None)));
+        assert_eq!((spans.messages(), spans.rows().count()), (0, 0));
+        assert!(!spans.fill(Seq(0), None) && !spans.fill(Seq(u64::MAX / 2), None));
+    }
+
+    #[test]
+    fn a_range_can_be_taken_out_of_rows() {
+        let mut spans = spans();
+        assert_eq!(spans.within_mut(range(45, 52)).map(|missing| missing.naks = 7).count(), 2);
+        let naks: Vec<_> = spans.rows_mut().map(|(range, missing)| (range, missing.naks)).collect();
+        assert_eq!(naks, [(range(10, 44), 0), (range(45, 49), 7), (range(50, 52), 7), (range(53, 59), 0)]);
+        spans.forget_below(Seq(47));
+        spans.forget_from(Seq(52));
+        assert_eq!(spans.rows().collect::<Vec<_>>(), [range(47, 49), range(50, 51)]);
+        assert_eq!(spans.messages(), 5);
+    }
+}

@@ -1,0 +1,184 @@
+//! Serving NAKs: which repairs are due to whom, datagrams again and parity.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use gaung_proto::{
+    Pkt, Seq,
+    body::{Data, Nak, NakRange, Ncf, Parity},
+    datagram::{Header, PacketType, flags},
+};
+
+use super::{
+    RelaySender,
+    confirm::{joined, repair_range},
+    repair::{Asked, Asker, MAX_REPAIRS_PER_NAK, Peer, Plan, RepairTo},
+    window::Pace,
+};
+use crate::{
+    parity::{BLOCK, Encoder, SHARDS, block_of, pkt_at},
+    timing,
+    transmit::{Destination, Transmit},
+};
+
+/// Above this size a NAK confirmation spares more NAKs than it costs.
+const NCF_ABOVE: usize = 8;
+
+impl RelaySender {
+    pub(super) fn handle_nak(&mut self, now: Instant, peer: Peer, header: &Header, nak: &Nak) {
+        if header.epoch != self.config.epoch {
+            self.stats.ignored += 1;
+            return;
+        }
+        self.stats.naks += 1;
+        let proven = self.config.cookies.proves(peer.addr, nak.cookie).then_some(peer);
+        let asker = Asker { sender: nak.sender, proven };
+        let wanted: Vec<Pkt> =
+            nak.ranges.iter().flat_map(|range| self.window.covering(range)).take(MAX_REPAIRS_PER_NAK).collect();
+        let mut scheduled = Vec::new();
+        for pkt in wanted {
+            scheduled.extend(self.ask(now, pkt, asker));
+        }
+        if self.members.present().nth(NCF_ABOVE).is_some() {
+            self.confirm(now, scheduled);
+        }
+    }
+
+    /// Gives what an NCF may say of it.
+    fn ask(&mut self, now: Instant, pkt: Pkt, asker: Asker) -> Option<(Pkt, NakRange)> {
+        let linger = timing::linger(self.grtt);
+        let sent = self.window.get(pkt)?;
+        if now.checked_sub(linger).is_some_and(|since| sent.is_on_way_to(&asker, since)) {
+            self.stats.asks_suppressed += 1;
+            return None;
+        }
+        let pace = self.window.pace(now, block_of(pkt));
+        let gathered = now + self.gather_wait();
+        let due = if let Pace::Filling { until } = pace { until.max(gathered) } else { gathered };
+        let (limits, proven) = (&mut self.limits, asker.proven.map(|peer| peer.addr));
+        match self.repairs.ask(now, pkt, asker, due, linger, || limits.may_ask(now, proven)) {
+            // Who is silenced by a confirmation is not counted: parity is sent for those who miss most, and confirms itself.
+            Asked::Scheduled => (pace == Pace::Slow).then(|| (pkt, repair_range(sent))),
+            Asked::Joined => {
+                self.stats.asks_suppressed += 1;
+                None
+            }
+            Asked::Refused => {
+                self.stats.asks_refused += 1;
+                None
+            }
+        }
+    }
+
+    pub(super) fn serve_due(&mut self, now: Instant) {
+        if let Some(oldest) = self.window.oldest_pkt() {
+            self.repairs.forget_below(block_of(oldest));
+        }
+        let window = &self.window;
+        let to_all = self.limits.is_loss_common();
+        while let Some(plan) = self.repairs.pop_due(now, |block| window.pace(now, block) == Pace::Quick, to_all) {
+            self.due.push(plan);
+        }
+        for plan in std::mem::take(&mut self.due) {
+            match plan {
+                Plan::Plain(repairs) => repairs.into_iter().for_each(|(pkt, to)| self.send_repair(now, pkt, to)),
+                Plan::Parity { block, from, to } => self.send_parity(now, block, from, to),
+            }
+        }
+    }
+
+    fn send_repair(&mut self, now: Instant, pkt: Pkt, to: RepairTo) {
+        // Trimmed meanwhile: the member learns from the heartbeat that it has to read the log.
+        let Some(sent) = self.window.get_mut(pkt) else { return };
+        if !self.limits.may_send(now) {
+            self.stats.repairs_withheld += 1;
+            return;
+        }
+        sent.repaired = Some((now, to));
+        let (seq, fragment, bytes) = (sent.first, sent.fragment, sent.body());
+        let Some(own) = self.other_pkt() else { return };
+        let mut body = BytesMut::with_capacity(4 + bytes.len());
+        Data { original: Some(pkt), bytes: &bytes }.write(&mut body);
+        let header = self.header(now, PacketType::Data, own, seq);
+        let payload = Header { flags: flags::REPAIR, fragment, ..header }.encode(&body);
+        match to {
+            RepairTo::Group => {
+                self.stats.repairs_multicast += 1;
+                self.multicast(payload);
+            }
+            RepairTo::Peer(Peer { addr, own }) => {
+                self.stats.repairs_unicast += 1;
+                let destination = Destination::Unicast { peer: addr, from: own };
+                self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+            }
+        }
+    }
+
+    fn send_parity(&mut self, now: Instant, block: u32, from: u8, to: u8) {
+        let window = &self.window;
+        let Some(shards) = self.parity.shards(block, || window.block(block)) else { return };
+        for index in from..to {
+            let Some(shard) = shards.get(usize::from(index)) else { return };
+            if !self.limits.may_send(now) {
+                self.stats.repairs_withheld += u64::from(to - index);
+                return;
+            }
+            let Some(pkt) = self.other_pkt() else { return };
+            let mut body = BytesMut::with_capacity(8 + shard.len());
+            let parity = Parity { first_pkt: pkt_at(block, 0), k: BLOCK, r: SHARDS, index, shard };
+            parity.write(&mut body);
+            self.stats.parity += 1;
+            self.multicast(self.header(now, PacketType::Parity, pkt, Seq::ZERO).encode(&body));
+        }
+    }
+
+    pub(super) fn gather_wait(&self) -> Duration {
+        if self.sabotage.repairs_at_once() { Duration::ZERO } else { timing::gather(self.grtt) }
+    }
+
+    /// Silences others who lack the same, so that what it names goes to all of them.
+    fn confirm(&mut self, now: Instant, scheduled: Vec<(Pkt, NakRange)>) {
+        scheduled.iter().for_each(|(pkt, _)| self.repairs.handle_confirmed(*pkt));
+        let ranges = joined(scheduled.into_iter().map(|(_, range)| range).collect());
+        if ranges.is_empty() {
+            return;
+        }
+        let Some(pkt) = self.other_pkt() else { return };
+        let mut body = BytesMut::new();
+        Ncf { ranges }.write(&mut body);
+        self.stats.ncfs += 1;
+        self.multicast(self.header(now, PacketType::Ncf, pkt, self.head).encode(&body));
+    }
+}
+
+/// The shards of the blocks repaired last, made at the first need.
+#[derive(Debug, Default)]
+pub(super) struct ParityCache {
+    encoder: Encoder,
+    blocks: VecDeque<(u32, Vec<Bytes>)>,
+}
+
+/// Blocks whose shards are kept, 80 KiB each; of others they are made again.
+const MAX_CODED_BLOCKS: usize = 16;
+
+impl ParityCache {
+    /// `None` if the block is not kept whole any more.
+    fn shards(
+        &mut self,
+        number: u32,
+        block: impl FnOnce() -> Option<Vec<crate::parity::Original>>,
+    ) -> Option<Vec<Bytes>> {
+        if let Some((_, shards)) = self.blocks.iter().find(|(coded, _)| *coded == number) {
+            return Some(shards.clone());
+        }
+        let shards = self.encoder.encode(&block()?)?;
+        if self.blocks.len() == MAX_CODED_BLOCKS {
+            self.blocks.pop_front();
+        }
+        self.blocks.push_back((number, shards.clone()));
+        Some(shards)
+    }
+}
