@@ -122,17 +122,22 @@ impl LogFile {
     /// Opens the newest file for writing, repaired if it was not closed. `verify`: also compare every page with its
     /// checksum.
     pub(crate) fn open_writer(env: &Env, number: u64, verify: bool) -> Result<(Self, Contents), Fault> {
-        let file = Self::new(number, 0, None);
+        let file = Self::closed(number);
         let contents = file.reopen_writer(env, verify)?;
         Ok((Self { started_at_ms: contents.meta.started_at_ms, ..file }, contents))
     }
 
     /// Opens a file that is no longer written, reads what it says, and closes it.
     pub(crate) fn open_sealed(env: &Env, number: u64) -> Result<(Self, Contents), Fault> {
-        let file = Self::new(number, 0, None);
+        let file = Self::closed(number);
         let contents = file.read(env, |txn| load(txn, number))?;
         file.close();
         Ok((Self { started_at_ms: contents.meta.started_at_ms, ..file }, contents))
+    }
+
+    /// A file that opens when it is read.
+    pub(crate) fn closed(number: u64) -> Self {
+        Self::new(number, 0, None)
     }
 
     fn new(number: u64, started_at_ms: u64, handle: Option<Handle>) -> Self {
@@ -302,7 +307,7 @@ fn drop_handle(handle: Option<Handle>) {
 }
 
 /// Reads what the file `number` says of itself and its groups.
-fn load(txn: &ReadTransaction, number: u64) -> Result<Contents, Fault> {
+pub(crate) fn load(txn: &ReadTransaction, number: u64) -> Result<Contents, Fault> {
     let meta = txn.open_table(META)?;
     let format = meta.get(META_FORMAT)?.ok_or_else(|| Fault::damaged("it names no format"))?;
     let format: [u8; 4] = format.value().try_into().map_err(|_| Fault::damaged("its format cannot be read"))?;

@@ -16,6 +16,7 @@ mod overlay;
 mod queue;
 mod record;
 mod recover;
+mod salvage;
 mod shared;
 mod volume;
 
@@ -31,6 +32,7 @@ pub use log::{
 };
 pub use memory::MemoryLog;
 pub use record::RECORD_HEADER;
+pub use salvage::{Missing, SalvageError, Salvaged, SalvagedFile, SalvagedGroup, salvage};
 pub use shared::Damage;
 pub use volume::{Folder, FolderError, Volume};
 

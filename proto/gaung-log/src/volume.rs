@@ -136,7 +136,8 @@ impl Folder {
     }
 }
 
-fn holder(lock: &mut File) -> String {
+/// Who says in the lock file that it holds the folder.
+pub(crate) fn holder(lock: &mut File) -> String {
     let mut text = String::new();
     match lock.take(32).read_to_string(&mut text) {
         Ok(_) => text.trim().parse::<u32>().map_or_else(|_| String::new(), |pid| format!(" (pid {pid})")),

@@ -41,6 +41,19 @@ pub fn run(
     Run::encode(RunHeader { group, log, epoch, base_seq: base }, &block)
 }
 
+/// A run of one message with this payload.
+pub fn run_of(group: GroupId, log: LogId, epoch: Epoch, base: Seq, payload: &[u8]) -> Run {
+    let mut block = BlockBuilder::new();
+    block.push(&MessageRef {
+        author: Author { device: DeviceId::NONE, client: ClientId([7; 16]) },
+        client_seq: ClientSeq(1),
+        content_type: ContentType::from_byte(1),
+        sent_at: SentAt(1),
+        payload,
+    });
+    Run::encode(RunHeader { group, log, epoch, base_seq: base }, &block)
+}
+
 /// Appends and waits for the outcome.
 pub fn append(log: &dyn Log, appends: Vec<Append>) -> Result<Seq, AppendError> {
     let (to, from) = channel();

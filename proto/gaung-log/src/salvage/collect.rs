@@ -1,0 +1,173 @@
+//! What one file of the old log holds: what it says of its groups, and which of its records are whole.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
+
+use bytes::Bytes;
+use gaung_proto::{Epoch, GroupId, LogId, Seq};
+use redb::ReadableTable as _;
+
+use super::{SalvageError, SalvagedFile, damage, scan, source::Source};
+use crate::{
+    file::{LogFile, load, load_configs},
+    layout::{GroupState, RUNS, seq_key},
+    record::{Hash, Record},
+};
+
+/// What a file says of its groups.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    /// `None` if that cannot be read.
+    pub(super) states: Option<HashMap<GroupId, GroupState>>,
+    pub(super) configs: HashMap<GroupId, Bytes>,
+    /// The latest log of each group as its records tell, where the states cannot.
+    pub(super) heard: HashMap<GroupId, (Epoch, LogId)>,
+    pub(super) fault: Option<String>,
+}
+
+/// A whole record and where it lies.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) group: GroupId,
+    pub(super) log: LogId,
+    pub(super) epoch: Epoch,
+    pub(super) first: Seq,
+    pub(super) last: Seq,
+    pub(super) previous: Hash,
+    pub(super) hash: Hash,
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Under its key.
+    Table,
+    /// In the bare bytes.
+    At(u64),
+}
+
+/// The records of a file.
+#[derive(Debug)]
+pub(super) struct Runs {
+    pub(super) name: String,
+    pub(super) fault: Option<String>,
+    pub(super) whole: Vec<Found>,
+    /// Keys whose records are not, and why.
+    pub(super) bad: Vec<(GroupId, LogId, Seq, &'static str)>,
+}
+
+impl Runs {
+    pub(super) fn report(&self) -> SalvagedFile {
+        let read = self.whole.iter().filter(|found| found.place == Place::Table).count();
+        let found = self.whole.len() - read;
+        let fault = self.fault.clone().or_else(|| {
+            let (.., why) = self.bad.first()?;
+            Some(format!("{} of its records cannot be used: {why}", self.bad.len()))
+        });
+        SalvagedFile { name: self.name.clone(), fault, read: read as u64, found: found as u64 }
+    }
+}
+
+impl Found {
+    fn of(record: &Record, place: Place) -> Self {
+        let header = record.run.header();
+        Self {
+            group: header.group,
+            log: header.log,
+            epoch: header.epoch,
+            first: record.run.first_seq(),
+            last: record.run.last_seq(),
+            previous: record.previous,
+            hash: record.hash,
+            place,
+        }
+    }
+}
+
+/// Reads what every file says of its groups, in order of their numbers.
+pub(super) fn survey(source: &Source) -> Result<Vec<Survey>, SalvageError> {
+    source.files.iter().map(|(number, path)| survey_one(source, *number, path.clone())).collect()
+}
+
+fn survey_one(source: &Source, number: u64, path: PathBuf) -> Result<Survey, SalvageError> {
+    let file = LogFile::closed(number);
+    let mut survey = Survey { number, path, states: None, configs: HashMap::new(), heard: HashMap::new(), fault: None };
+    match file.read(&source.env, |txn| load(txn, number)) {
+        Ok(contents) => survey.states = Some(contents.groups),
+        Err(fault) => survey.fault = Some(damage(fault, &survey.path)?),
+    }
+    match file.read(&source.env, load_configs) {
+        Ok(configs) => survey.configs = configs,
+        Err(fault) => survey.fault = Some(survey.fault.take().unwrap_or(damage(fault, &survey.path)?)),
+    }
+    file.close();
+    if survey.states.is_none() {
+        for found in runs(source, &survey)?.whole {
+            let latest = survey.heard.entry(found.group).or_insert((found.epoch, found.log));
+            *latest = (*latest).max((found.epoch, found.log));
+        }
+    }
+    Ok(survey)
+}
+
+/// Finds the whole records of a file: through the store, and in its bare bytes if the store could not read all.
+pub(super) fn runs(source: &Source, survey: &Survey) -> Result<Runs, SalvageError> {
+    let name = survey.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut runs = Runs { name, fault: survey.fault.clone(), whole: Vec::new(), bad: Vec::new() };
+    let file = LogFile::closed(survey.number);
+    let read = file.read(&source.env, |txn| {
+        let mut last = None;
+        for entry in txn.open_table(RUNS)?.iter()? {
+            let (key, value) = entry?;
+            let key = *key.value();
+            // Damaged pages may lead in a circle.
+            if last.replace(key).is_some_and(|last| last >= key) {
+                return Err(crate::fault::Fault::damaged("its records are out of order"));
+            }
+            let (group, log, first) = place_of(&key);
+            match Record::check(Bytes::copy_from_slice(value.value()), group, log, first) {
+                Ok(record) => runs.whole.push(Found::of(&record, Place::Table)),
+                Err(why) => runs.bad.push((group, log, first, why)),
+            }
+        }
+        Ok(())
+    });
+    file.close();
+    if let Err(fault) = read {
+        let why = damage(fault, &survey.path)?;
+        runs.fault.get_or_insert(why);
+    }
+    if runs.fault.is_some() || !runs.bad.is_empty() {
+        runs.seek(survey)?;
+    }
+    Ok(runs)
+}
+
+impl Runs {
+    fn seek(&mut self, survey: &Survey) -> Result<(), SalvageError> {
+        let mut known: HashSet<Hash> = self.whole.iter().map(|found| found.hash).collect();
+        let sought = scan::records(&survey.path, |offset, record| {
+            if known.insert(record.hash) {
+                self.whole.push(Found::of(&record, Place::At(offset)));
+            }
+        });
+        sought.map_err(|source| SalvageError::Io { path: survey.path.clone(), source })
+    }
+}
+
+fn place_of(key: &[u8; 32]) -> (GroupId, LogId, Seq) {
+    let (group, rest) = key.split_first_chunk::<16>().expect("a key has 32 bytes");
+    let (log, seq) = rest.split_first_chunk::<8>().expect("a key has 32 bytes");
+    let seq = u64::from_be_bytes(*seq.first_chunk().expect("a key has 32 bytes"));
+    (GroupId(*group), LogId(u64::from_be_bytes(*log)), Seq(seq))
+}
+
+impl Found {
+    pub(super) fn key(&self) -> [u8; 32] {
+        seq_key(self.group, self.log, self.first)
+    }
+}
