@@ -4,6 +4,7 @@
 //! environment; there is no configuration file.
 
 pub(crate) mod group;
+pub(crate) mod log;
 pub(crate) mod talk;
 pub(crate) mod up;
 
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     History(talk::HistoryArgs),
     /// Show services, groups and members.
     Status(StatusArgs),
+    /// Mend the stored logs of a relay that does not run.
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Write the manual pages.

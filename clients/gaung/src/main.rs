@@ -7,6 +7,7 @@ mod failure;
 mod group;
 mod history;
 mod listen;
+mod log;
 mod output;
 mod render;
 mod send;
@@ -51,6 +52,9 @@ fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
     if let Command::Man(args) = &command {
         return shell::man(args);
     }
+    if let Command::Log(command) = command {
+        return log::run(command);
+    }
     let context = Context::new(common)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
@@ -70,6 +74,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Text(args) => text::run(args).await,
         Command::History(args) => history::run(context, args).await,
         Command::Status(args) => status::run(context, args).await,
+        Command::Log(command) => log::run(command),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     }

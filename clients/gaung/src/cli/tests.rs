@@ -28,7 +28,7 @@ fn every_help_has_an_example() {
     grammar.build();
     let mut seen = Vec::new();
     walk(&mut grammar, "gaung", &mut seen);
-    assert_eq!(seen.len(), 1 + 11 + 10, "{seen:?}");
+    assert_eq!(seen.len(), 1 + 12 + 11, "{seen:?}");
 }
 
 #[test]
