@@ -99,23 +99,30 @@ impl<'a> Block<'a> {
     /// # Errors
     /// [`DecodeError`] if a length, an author index or a flag is wrong, or the block has no message.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let base_time = reader.u64()?;
-        let count = reader.u16()?;
-        let author_count = reader.u16()?;
-        if count == 0 {
+        let block = Self::of_checked(bytes)?;
+        if block.count == 0 {
             return Err(DecodeError::Field("message count"));
         }
-        let authors = reader.take(usize::from(author_count) * AUTHOR)?;
-        let messages = reader.rest();
-        for _ in 0..count {
+        let author_count = block.authors.len() / AUTHOR;
+        let mut reader = Reader::new(block.messages);
+        for _ in 0..block.count {
             let (author, _) = read_message(&mut reader)?;
-            if author >= author_count {
+            if usize::from(author) >= author_count {
                 return Err(DecodeError::Field("author index"));
             }
         }
         reader.end()?;
-        Ok(Self { base_time, count, authors, messages })
+        Ok(block)
+    }
+
+    /// The same without going through the messages again, for bytes that [`Self::parse`] has taken before.
+    pub(crate) fn of_checked(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let base_time = reader.u64()?;
+        let count = reader.u16()?;
+        let author_count = reader.u16()?;
+        let authors = reader.take(usize::from(author_count) * AUTHOR)?;
+        Ok(Self { base_time, count, authors, messages: reader.rest() })
     }
 
     /// How many messages; at least 1.
@@ -140,6 +147,12 @@ impl<'a> Block<'a> {
         })
     }
 
+    /// Payload bytes of all messages.
+    #[must_use]
+    pub const fn payload_bytes(&self) -> usize {
+        self.messages.len() - self.count as usize * MESSAGE_HEADER
+    }
+
     /// The authors in table order.
     pub fn authors(&self) -> impl Iterator<Item = Author> + use<'a> {
         let block = *self;
@@ -159,6 +172,8 @@ pub struct BlockBuilder {
     base_time: u64,
     authors: Vec<Author>,
     index: HashMap<Author, u16>,
+    /// Who wrote the last message, and its index: messages of one author mostly follow each other.
+    last: Option<(Author, u16)>,
     count: u16,
     messages: BytesMut,
 }
@@ -182,11 +197,7 @@ impl BlockBuilder {
         if self.count == 0 {
             self.base_time = message.sent_at.0;
         }
-        let next = self.authors.len() as u16;
-        let author = *self.index.entry(message.author).or_insert(next);
-        if author == next {
-            self.authors.push(message.author);
-        }
+        let author = self.index_of(message.author);
         let delta = message.sent_at.0.saturating_sub(self.base_time);
         self.messages.reserve(MESSAGE_HEADER + message.payload.len());
         self.messages.put_u16(author);
@@ -208,7 +219,8 @@ impl BlockBuilder {
     /// Encoded length after such a message.
     #[must_use]
     pub fn encoded_len_with(&self, author: &Author, payload_len: usize) -> usize {
-        let author_len = if self.index.contains_key(author) { 0 } else { AUTHOR };
+        let is_last = self.last.is_some_and(|(last, _)| last == *author);
+        let author_len = if is_last || self.index.contains_key(author) { 0 } else { AUTHOR };
         self.encoded_len() + author_len + MESSAGE_HEADER + payload_len
     }
 
@@ -246,8 +258,22 @@ impl BlockBuilder {
     pub fn clear(&mut self) {
         self.authors.clear();
         self.index.clear();
+        self.last = None;
         self.messages.clear();
         self.count = 0;
+    }
+
+    fn index_of(&mut self, author: Author) -> u16 {
+        if let Some((_, index)) = self.last.filter(|(last, _)| *last == author) {
+            return index;
+        }
+        let next = self.authors.len() as u16;
+        let index = *self.index.entry(author).or_insert(next);
+        if index == next {
+            self.authors.push(author);
+        }
+        self.last = Some((author, index));
+        index
     }
 }
 
@@ -272,4 +298,36 @@ fn read_message<'a>(reader: &mut Reader<'a>) -> Result<(u16, RawMessage<'a>), De
     }
     let payload = reader.take(len)?;
     Ok((author, RawMessage { client_seq, content_type, sent_at_delta, payload }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(author: u8, payload: &[u8]) -> MessageRef<'_> {
+        let author = Author { device: DeviceId([author; 16]), client: ClientId([author; 16]) };
+        MessageRef { author, client_seq: ClientSeq(1), content_type: ContentType::Text, sent_at: SentAt(5), payload }
+    }
+
+    #[test]
+    fn each_author_stands_once_in_the_table_however_their_messages_alternate() {
+        let mut builder = BlockBuilder::new();
+        for round in 0..2 {
+            let wanted = [message(1, b"a"), message(1, b"bb"), message(2, b""), message(1, b"c"), message(2, b"dd")];
+            for next in &wanted {
+                let length = builder.encoded_len_with(&next.author, next.payload.len());
+                builder.push(next);
+                assert_eq!(builder.encoded_len(), length, "round {round}");
+            }
+            let mut bytes = BytesMut::new();
+            builder.write(&mut bytes);
+            assert_eq!(bytes.len(), builder.encoded_len());
+            let block = Block::parse(&bytes).expect("what a builder writes");
+            assert_eq!(block.messages().collect::<Vec<_>>(), wanted);
+            assert_eq!(block.authors().collect::<Vec<_>>(), [wanted[0].author, wanted[2].author]);
+            assert_eq!(block.payload_bytes(), 6);
+            // What was remembered of the last block must not name a place in the next one's table.
+            builder.clear();
+        }
+    }
 }

@@ -136,7 +136,7 @@ impl Run {
     /// The block within.
     #[must_use]
     pub fn block(&self) -> Block<'_> {
-        Block::parse(&self.bytes[RUN_HEADER..]).expect("checked when the run was made")
+        Block::of_checked(&self.bytes[RUN_HEADER..]).expect("checked when the run was made")
     }
 
     /// The messages in seq order; payloads share the run's bytes.

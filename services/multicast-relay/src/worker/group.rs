@@ -188,9 +188,7 @@ impl WorkerGroup {
                 SequencerEvent::Durable(run) => {
                     figures.runs.inc();
                     figures.messages.inc_by(run.count().into());
-                    figures
-                        .message_bytes
-                        .inc_by(run.block().messages().map(|message| message.payload.len() as u64).sum());
+                    figures.message_bytes.inc_by(run.block().payload_bytes() as u64);
                     self.outlet.handle_run(now, &run);
                     self.serving.feed.push(run);
                 }
