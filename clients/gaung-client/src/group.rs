@@ -7,6 +7,8 @@ use gaung_proto::{
     pb::registry as pb,
 };
 
+use gaung_engine::MemberLane;
+
 use crate::error::ClientError;
 
 /// What a group's datagrams are.
@@ -252,7 +254,8 @@ pub struct LogStatus {
     pub head: Seq,
     /// False for a log in memory.
     pub durable: bool,
-    /// Members heard by multicast within 5 s.
+    /// Members here now, each once: those that sent a STATUS, and the sessions at hubs. None of a private group unless
+    /// asked for by [`crate::Client::group_status`].
     pub members: Vec<MemberProgress>,
 }
 
@@ -271,8 +274,12 @@ pub struct MemberProgress {
     pub lost_datagrams: u64,
     /// Of those, made good by repair.
     pub repaired_datagrams: u64,
-    /// Round trip, µs.
+    /// Round trip, µs; 0 if unknown.
     pub round_trip_us: u32,
+    /// How it hears; `None` if the relay is older than this.
+    pub lane: Option<MemberLane>,
+    /// What a text session calls itself; else empty.
+    pub name: String,
 }
 
 /// What a hub is doing.

@@ -30,6 +30,7 @@ mod history;
 mod interfaces;
 mod listen;
 mod publish;
+mod receipts;
 mod registry;
 mod server;
 mod settings;
@@ -38,6 +39,7 @@ pub mod udp_only;
 pub use client::Client;
 pub use device::{Device, DeviceError};
 pub use error::{ClientError, ErrorKind};
+pub use gaung_engine::MemberLane;
 pub use gaung_proto::net::Lane;
 pub use group::{
     FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
@@ -46,5 +48,6 @@ pub use group::{
 pub use history::{History, HistoryMessage};
 pub use listen::{Event, From, LaneChoice, ListenOptions, Listener};
 pub use publish::{PendingAck, PublishError, Publisher};
+pub use receipts::{MissingMember, Receipt, Receipts};
 pub use server::FoundServer;
 pub use settings::Settings;

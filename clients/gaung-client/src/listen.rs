@@ -1,5 +1,6 @@
 //! Listening: one ordered stream of events for several groups.
 
+mod cursor;
 mod drive;
 mod hub;
 mod member;
@@ -8,11 +9,7 @@ mod sink;
 #[cfg(test)]
 mod test_doubles;
 
-use std::{
-    net::SocketAddrV4,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{net::SocketAddrV4, sync::Arc, time::Duration};
 
 use gaung_engine::{LanePolicy, ReceiverConfig};
 use gaung_net::{
@@ -30,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use self::{
+    cursor::Cursor,
     drive::{Command, Input, Members, NewEngine, OWN_SOCKET},
     member::{Member, State, log_status, relay_address},
     sink::{Queued, Sink},
@@ -347,7 +345,7 @@ impl Door<'_> {
             relay,
             inlet,
             port,
-            cursor: Arc::new(AtomicU64::new(next.0)),
+            cursor: Arc::new(Cursor::new(next)),
             state,
         })
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use gaung_engine::MemberLane;
 use gaung_proto::{
     GroupId, GroupName, LogId, Seq,
     pb::{hub as pb_hub, registry as pb, relay as pb_relay},
@@ -250,6 +251,17 @@ impl Client {
         get_log(RelayServiceClient::new(channel), group.id, Bytes::new()).await
     }
 
+    /// The same with the members of a private group, for who is one of them.
+    ///
+    /// # Errors
+    /// [`ClientError::NotAllowed`] for a private group to which this device was not invited, and as
+    /// [`Self::log_status`].
+    pub async fn group_status(&self, name: &GroupName) -> Result<LogStatus, ClientError> {
+        let joined = self.inner.visit(&By::Name(name.clone())).await?;
+        let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
+        get_log(RelayServiceClient::new(channel), joined.group.id, joined.ticket).await
+    }
+
     /// What a hub is doing.
     ///
     /// # Errors
@@ -429,7 +441,18 @@ fn progress_of(status: pb_relay::MemberStatus) -> Result<MemberProgress, ClientE
         lost_datagrams: status.lost_datagrams,
         repaired_datagrams: status.repaired_datagrams,
         round_trip_us: status.round_trip_us,
+        lane: lane_of(status.lane()),
+        name: status.name,
     })
+}
+
+pub(crate) const fn lane_of(lane: pb_relay::MemberLane) -> Option<MemberLane> {
+    match lane {
+        pb_relay::MemberLane::Unspecified => None,
+        pb_relay::MemberLane::Multicast => Some(MemberLane::Multicast),
+        pb_relay::MemberLane::Tcp => Some(MemberLane::Tcp),
+        pb_relay::MemberLane::Text => Some(MemberLane::Text),
+    }
 }
 
 fn followed_of(group: pb_hub::FollowedGroup) -> Result<FollowedGroup, ClientError> {

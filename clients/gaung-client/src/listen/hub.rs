@@ -1,12 +1,6 @@
 //! The TCP lane: a framed session with the hub, kept up for as long as it is wanted.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use gaung_net::frame_io::FrameReader;
 use gaung_proto::{
@@ -24,11 +18,12 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 use tonic::Code;
 
 use super::{
+    cursor::Cursor,
     drive::{Input, Port},
     member::Note,
 };
@@ -43,8 +38,8 @@ use crate::{
 
 /// Between two pings; a session from which nothing came for twice as long is over.
 const PING: Duration = Duration::from_secs(10);
-/// Between two reports of how far messages were delivered.
-const ACK: Duration = Duration::from_secs(1);
+/// Between two reports of how far messages were delivered, while more are.
+const ACK: Duration = Duration::from_millis(250);
 
 /// What a task tells of the hub.
 #[derive(Debug)]
@@ -106,7 +101,7 @@ pub(super) async fn run(
     first: Option<Session>,
     inner: Arc<Inner>,
     joined: watch::Receiver<Joined>,
-    cursor: Arc<AtomicU64>,
+    cursor: Arc<Cursor>,
     port: Port,
     notes: mpsc::Sender<Note>,
 ) {
@@ -117,7 +112,7 @@ pub(super) async fn run(
             Some(session) => Ok(session),
             None => {
                 let place = joined.borrow().clone();
-                open(&inner, &place, Seq(cursor.load(Ordering::Relaxed))).await
+                open(&inner, &place, cursor.next()).await
             }
         };
         let note = match opened {
@@ -146,12 +141,11 @@ pub(super) async fn run(
 
 impl Session {
     /// Reads until the session ends; gives why.
-    async fn serve(mut self, cursor: &AtomicU64, port: &Port, notes: &mpsc::Sender<Note>) -> HubNote {
+    async fn serve(mut self, cursor: &Cursor, port: &Port, notes: &mpsc::Sender<Note>) -> HubNote {
         let mut ping = interval(PING);
-        let mut ack = interval(ACK);
-        ack.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard, mut acked) = (Instant::now(), 0);
+        let mut heard = Instant::now();
+        let mut acks = Acks::new(self.log);
         let down =
             |why: &dyn std::fmt::Display| HubNote::Down { why: format!("the connection to the hub was lost: {why}") };
         loop {
@@ -173,15 +167,13 @@ impl Session {
                     }
                     self.write(pb::client_frame::Frame::Ping(pb::Ping { nonce: 0 })).await
                 }
-                _ = ack.tick() => {
-                    let delivered_seq = cursor.load(Ordering::Relaxed).saturating_sub(1);
-                    if delivered_seq == acked {
-                        continue;
+                () = acks.due(cursor) => match acks.take(self.log, cursor.next()) {
+                    Some(delivered_seq) => {
+                        let ack = pb::Ack { group_id: self.group.into(), log_id: self.log.0, delivered_seq };
+                        self.write(pb::client_frame::Frame::Ack(ack)).await
                     }
-                    acked = delivered_seq;
-                    let ack = pb::Ack { group_id: self.group.into(), log_id: self.log.0, delivered_seq };
-                    self.write(pb::client_frame::Frame::Ack(ack)).await
-                }
+                    None => Ok(()),
+                },
             };
             if let Err(error) = written {
                 return down(&error);
@@ -236,6 +228,41 @@ impl Session {
         let bytes = encode_control(&pb::ClientFrame { frame: Some(frame) });
         let written = self.writer.write_all(&bytes);
         timeout(PING, written).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// When to tell the hub how far messages were delivered: at once after a pause, then each [`ACK`].
+struct Acks {
+    /// The cursor is of this log; once the session's is another, the listener starts anew.
+    log: LogId,
+    acked: Option<u64>,
+    soonest: Instant,
+    moved: bool,
+}
+
+impl Acks {
+    fn new(log: LogId) -> Self {
+        Self { log, acked: None, soonest: Instant::now(), moved: true }
+    }
+
+    /// Cancel safe.
+    async fn due(&mut self, cursor: &Cursor) {
+        if !self.moved {
+            cursor.moved().await;
+            self.moved = true;
+        }
+        sleep_until(self.soonest).await;
+    }
+
+    /// The seq to tell, if it was not told.
+    fn take(&mut self, log: LogId, next: Seq) -> Option<u64> {
+        self.moved = false;
+        let delivered = next.0.saturating_sub(1);
+        if log != self.log || self.acked.replace(delivered) == Some(delivered) {
+            return None;
+        }
+        self.soonest = Instant::now() + ACK;
+        Some(delivered)
     }
 }
 

@@ -3,10 +3,7 @@
 use std::{
     net::{SocketAddr, SocketAddrV4},
     ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, LaneChoice,
+    cursor::Cursor,
     drive::{FromEngine, Hear, Inlet, Input, Port},
     hub::{self, HubNote, Session},
     reading::{self, ReadNote},
@@ -68,7 +66,7 @@ pub(super) struct Member {
     pub(super) inlet: Inlet,
     pub(super) port: Port,
     /// The next seq that the listener has not been given.
-    pub(super) cursor: Arc<AtomicU64>,
+    pub(super) cursor: Arc<Cursor>,
     pub(super) state: State,
 }
 
@@ -164,13 +162,13 @@ impl Member {
                 let next = message.seq.next();
                 let content = Content::decode(message.content_type, &message.payload);
                 self.say(Event::Message { group, message, content, lane }).await?;
-                self.cursor.store(next.0, Ordering::Relaxed);
+                self.cursor.set(next);
                 ControlFlow::Continue(())
             }
             FromEngine::Event(ReceiverEvent::Gap(range)) => self.say(Event::Gap { group, range }).await,
             FromEngine::Event(ReceiverEvent::GapFilled(range)) => self.say(Event::GapFilled { group, range }).await,
             FromEngine::Event(ReceiverEvent::Lost(range)) => {
-                self.cursor.fetch_max(range.last.next().0, Ordering::Relaxed);
+                self.cursor.advance(range.last.next());
                 self.say(Event::Lost { group, range }).await
             }
             FromEngine::Event(ReceiverEvent::NeedHistory(range)) => {
@@ -316,7 +314,7 @@ impl Member {
         if !new_log {
             return;
         }
-        self.cursor.store(Seq::FIRST.0, Ordering::Relaxed);
+        self.cursor.set(Seq::FIRST);
         if let Some(hub) = self.state.hub.take() {
             hub.abort();
             self.start_hub(None);
@@ -356,7 +354,7 @@ impl Member {
         if std::mem::replace(&mut self.state.ready, true) {
             return ControlFlow::Continue(());
         }
-        let next_seq = Seq(self.cursor.load(Ordering::Relaxed));
+        let next_seq = self.cursor.next();
         self.say(Event::Ready { group: Arc::clone(&self.group), next_seq, lane }).await
     }
 

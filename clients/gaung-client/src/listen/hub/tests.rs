@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The hub's side of one session, after its greeting.
 struct Double {
-    _reader: FrameReader<OwnedReadHalf>,
+    reader: FrameReader<OwnedReadHalf>,
     stream: OwnedWriteHalf,
     subscribe: pb::Subscribe,
 }
@@ -34,7 +34,7 @@ impl Double {
         }
         let pb::client_frame::Frame::Subscribe(subscribe) = frames.pop().unwrap() else { panic!("{frames:?}") };
         assert!(matches!(frames[0], pb::client_frame::Frame::Hello(pb::Hello { version: 1, .. })));
-        let mut double = Self { _reader: reader, stream, subscribe };
+        let mut double = Self { reader, stream, subscribe };
         double.tell(pb::server_frame::Frame::Welcome(pb::Welcome::default())).await;
         double
     }
@@ -49,6 +49,25 @@ impl Double {
             history_lost: false,
         }))
         .await;
+    }
+
+    /// What is acknowledged next.
+    async fn acked(&mut self) -> u64 {
+        loop {
+            let item = timeout(PATIENCE, self.reader.next()).await.unwrap().unwrap().unwrap();
+            let Item::Control(bytes) = item else { panic!("{item:?}") };
+            match pb::ClientFrame::decode(bytes).unwrap().frame.unwrap() {
+                pb::client_frame::Frame::Ack(ack) => {
+                    assert_eq!((&ack.group_id[..], ack.log_id), (&group().id.as_bytes()[..], LOG.0));
+                    return ack.delivered_seq;
+                }
+                pb::client_frame::Frame::Ping(_) => {}
+                other @ (pb::client_frame::Frame::Hello(_)
+                | pb::client_frame::Frame::Subscribe(_)
+                | pb::client_frame::Frame::Unsubscribe(_)
+                | pb::client_frame::Frame::Publish(_)) => panic!("{other:?}"),
+            }
+        }
     }
 
     async fn tell(&mut self, frame: pb::server_frame::Frame) {
@@ -75,7 +94,7 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
     port.command(Command::Add { slot: 0, engine: NewEngine::Proto(config()), hear: None, out }).await;
     let (notes, mut noted) = mpsc::channel(16);
     let (_place, places) = watch::channel(joined(listener.local_addr().unwrap().port()));
-    let cursor = Arc::new(AtomicU64::new(1));
+    let cursor = Arc::new(Cursor::new(Seq(1)));
     let task = tokio::spawn(run(None, inner(dir.path()), places, Arc::clone(&cursor), port, notes));
 
     let mut hub = Double::accept(&listener).await;
@@ -87,7 +106,19 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
     assert_eq!(next(&mut inlet).await, (2, Lane::History));
     assert_eq!(next(&mut inlet).await, (3, Lane::Tcp));
     assert!(matches!(noted.recv().await, Some(Note::Hub(HubNote::Up { log: LOG }))));
-    cursor.store(3, Ordering::Relaxed);
+    assert_eq!(hub.acked().await, 0);
+    let began = Instant::now();
+    for next in 1..=300 {
+        cursor.set(Seq(next % 100));
+        tokio::task::yield_now().await;
+    }
+    cursor.set(Seq(3));
+    let mut acks = 1;
+    while hub.acked().await != 2 {
+        acks += 1;
+    }
+    let allowed = 2 + began.elapsed().as_millis() / ACK.as_millis();
+    assert!(acks <= allowed, "{acks} acknowledgements, {allowed} allowed");
     drop(hub);
     assert!(matches!(noted.recv().await, Some(Note::Hub(HubNote::Down { .. }))));
 
