@@ -133,9 +133,7 @@ impl Printer {
             match heard {
                 Some(Heard::Message(received)) => self.message(&received)?,
                 Some(Heard::Ready { group, from, lane }) => say(&ready((&group, from, lane))),
-                Some(Heard::Told(text)) => say(&text),
-                // The messages come in order all the same; only what is lost is worth a line.
-                Some(Heard::Repair(_)) => {}
+                Some(Heard::Told(text) | Heard::Repair(text)) => say(&text),
                 Some(Heard::Gone(why)) => {
                     say(&why);
                     gone = Some(why);

@@ -1,6 +1,9 @@
 //! Where messages come from: a member's listener, a session over datagrams alone, or broadcasts; told alike.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use gaung_client::{
     Client, ClientError, Device, Event, From, Lane, LaneChoice, ListenOptions, Listener,
@@ -65,7 +68,7 @@ impl Source {
         from: From,
     ) -> Result<Self, ClientError> {
         let listener = client.listen(ListenOptions { groups, lane, from }).await?;
-        Ok(Self::Member(Member { listener, away: HashSet::new() }))
+        Ok(Self::Member(Member { listener, away: HashSet::new(), read: HashMap::new() }))
     }
 
     /// Joins the group at an address by datagrams alone.
@@ -122,6 +125,8 @@ impl Source {
 pub(crate) struct Member {
     listener: Listener,
     away: HashSet<GroupId>,
+    /// Groups that are not ready, or have been since: up to there the log is read as asked for, which is no gap.
+    read: HashMap<GroupId, (bool, Seq)>,
 }
 
 impl Member {
@@ -137,6 +142,7 @@ impl Member {
     fn heard(&mut self, event: Event) -> Option<Heard> {
         let told = match event {
             Event::Ready { group, next_seq, lane } => {
+                self.read.entry(group.id).or_default().0 = true;
                 return Some(Heard::Ready { group: group.name.to_string(), from: next_seq, lane });
             }
             Event::Message { group, message, content, lane } => {
@@ -146,9 +152,19 @@ impl Member {
             Event::GroupGone { group, why } => {
                 return Some(Heard::Gone(format!("{} is gone: {}", group.name, one_line(&why))));
             }
-            Event::Gap { group, range } => return Some(Heard::Repair(gap(group.name.as_str(), range))),
-            Event::GapFilled { group, range } => return Some(Heard::Repair(filled(group.name.as_str(), range))),
-            Event::Lost { group, range } => lost(group.name.as_str(), range),
+            Event::Gap { group, range } => {
+                let (ready, upto) = self.read.entry(group.id).or_default();
+                if !*ready {
+                    *upto = range.last.max(*upto);
+                    return None;
+                }
+                return Some(Heard::Repair(gap(group.name.as_str(), range)));
+            }
+            Event::GapFilled { group, range } => {
+                let (_, upto) = self.read.get(&group.id).copied().unwrap_or_default();
+                return (range.last > upto).then(|| Heard::Repair(filled(group.name.as_str(), range)));
+            }
+            Event::Lost { group, range } => lost(group.name.as_str(), range, "the log does not have them any more"),
             Event::LaneChanged { group, lane, why } => {
                 format!("{} now comes by {lane}: {}", group.name, one_line(&why))
             }
@@ -211,7 +227,9 @@ impl UdpOnly {
             }
             UdpOnlyEvent::Gap(range) => return Some(Heard::Repair(gap(&self.label, range))),
             UdpOnlyEvent::GapFilled(range) => return Some(Heard::Repair(filled(&self.label, range))),
-            UdpOnlyEvent::Lost(range) => lost(&self.label, range),
+            UdpOnlyEvent::Lost(range) => {
+                lost(&self.label, range, "not repaired in time, and datagrams alone read no log")
+            }
             UdpOnlyEvent::HistoryLost(_) => history_lost(&self.label),
             UdpOnlyEvent::Silent => format!("nothing is heard from {}'s relay any more, waiting", self.label),
             UdpOnlyEvent::Heard => format!("{}'s relay is heard again", self.label),
@@ -242,17 +260,30 @@ impl Broadcast {
 }
 
 fn gap(group: &str, range: SeqRange) -> String {
-    format!("{group}: {} missing, asked for", line::range(range))
+    format!("{group}: missing {}", line::range(range))
 }
 
 fn filled(group: &str, range: SeqRange) -> String {
-    format!("{group}: {} found", line::range(range))
+    format!("{group}: filled {}", line::range(range))
 }
 
-fn lost(group: &str, range: SeqRange) -> String {
-    format!("{group}: {} lost", line::range(range))
+fn lost(group: &str, range: SeqRange, why: &str) -> String {
+    format!("{group}: lost {}: {why}", line::range(range))
 }
 
 fn history_lost(group: &str) -> String {
     format!("{group}: its history is lost, the log starts again at 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_told_in_few_words() {
+        let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+        assert_eq!(gap("lobby", range(17, 19)), "lobby: missing 17–19");
+        assert_eq!(filled("lobby", range(17, 17)), "lobby: filled 17");
+        assert_eq!(lost("lobby", range(17, 19), "too old"), "lobby: lost 17–19: too old");
+    }
 }

@@ -74,13 +74,9 @@ impl Received {
     }
 }
 
-/// `3 messages (4-6)` or `1 message (4)`.
+/// `4–6`, or `4` alone.
 pub(crate) fn range(range: SeqRange) -> String {
-    if range.first == range.last {
-        format!("1 message ({})", range.first)
-    } else {
-        format!("{} messages ({}-{})", range.len(), range.first, range.last)
-    }
+    if range.first == range.last { range.first.to_string() } else { format!("{}–{}", range.first, range.last) }
 }
 
 /// A seq, or `?` where it is unknown.
