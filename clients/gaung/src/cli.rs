@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use gaung_proto::DisplayName;
+use gaung_proto::{DisplayName, GroupName};
 
 /// Group chat and one-to-many messaging for local networks: sent once, heard by all.
 #[derive(Debug, Parser)]
@@ -90,9 +90,14 @@ pub(crate) enum Command {
 
 /// `gaung status`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gaung status --server 192.168.1.10")]
+#[command(after_help = "Examples:\n  gaung status --server 192.168.1.10\n  gaung status lobby --json\n\n\
+    Of a group, one line a member: how it hears, datagrams lost, of those repaired by multicast, round trip, last \
+    message delivered, and how many it is behind. With --json one object each: name, device, client, lane, here, \
+    delivered, behind, received_datagrams, lost_datagrams, loss_percent, repairs, round_trip_us; null is unknown.")]
 pub(crate) struct StatusArgs {
-    /// One JSON object instead of tables.
+    /// Of this group alone, member by member.
+    pub(crate) group: Option<GroupName>,
+    /// One JSON object instead of tables; with GROUP one for each member.
     #[arg(long)]
     pub(crate) json: bool,
 }

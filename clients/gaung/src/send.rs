@@ -1,6 +1,8 @@
 //! `gaung send` and `gaung broadcast`: pipelined, and honest about what was not acknowledged.
 
-use std::collections::VecDeque;
+mod receipts;
+
+use std::{collections::VecDeque, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use crate::{
     stdin_lines::{self, LineBody, StdinLine},
     stop,
 };
+use receipts::{Told, Watching, Wish};
 
 /// Sends words or the lines of stdin to a group.
 ///
@@ -36,14 +39,15 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> anyhow::Result<()
             ))
             .into());
         }
-        return to_group(context, &group, &words).await;
+        let receipts = args.receipts.then_some(Receipts { wait: args.wait, json: args.json });
+        return to_group(context, &group, &words, receipts).await;
     };
     let text = Text::of(&words)?;
     let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
     let source = Source::udp_only(context, group).await?;
     let Source::UdpOnly(session) = &source else { unreachable!("asked for a session over datagrams alone") };
     let sink = Sink::UdpOnly(session.publisher());
-    let outcome = deliver(&sink, text).await;
+    let outcome = deliver(&sink, text, None).await;
     source.close().await;
     outcome
 }
@@ -54,14 +58,27 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> anyhow::Result<()
 /// As [`send`].
 pub(crate) async fn broadcast(context: &Context, args: BroadcastArgs) -> anyhow::Result<()> {
     let everyone = EVERYONE.parse().expect("a valid name");
-    to_group(context, &everyone, &args.words).await
+    to_group(context, &everyone, &args.words, None).await
 }
 
-async fn to_group(context: &Context, group: &GroupName, words: &[String]) -> anyhow::Result<()> {
+/// How receipts are wanted.
+struct Receipts {
+    wait: Duration,
+    json: bool,
+}
+
+async fn to_group(
+    context: &Context,
+    group: &GroupName,
+    words: &[String],
+    receipts: Option<Receipts>,
+) -> anyhow::Result<()> {
     let text = Text::of(words)?;
     let client = context.connect().await?;
     let sink = Sink::Relay(client.publisher(group).await?);
-    deliver(&sink, text).await
+    let single = matches!(text, Text::Words(_));
+    let wish = |Receipts { wait, json }| Wish { client, group: group.clone(), wait, json, single };
+    deliver(&sink, text, receipts.map(wish)).await
 }
 
 /// What to send.
@@ -83,16 +100,18 @@ impl Text {
     }
 }
 
-async fn deliver(sink: &Sink, text: Text) -> anyhow::Result<()> {
+async fn deliver(sink: &Sink, text: Text, receipts: Option<Wish>) -> anyhow::Result<()> {
+    let seqs = receipts.as_ref().is_none_or(|wish| wish.single && !wish.json);
+    let delivery = Delivery { seqs, receipts: receipts.map(Watching::start), ..Delivery::new(sink) };
     match text {
-        Text::Stdin => Delivery::new(sink).run(stdin_lines::read()).await,
+        Text::Stdin => delivery.run(stdin_lines::read()).await,
         Text::Words(body) => {
             let (sender, lines) = mpsc::channel(1);
             sender
                 .try_send(StdinLine { number: 1, body: LineBody::Bytes(body) })
                 .expect("the channel has room for one");
             drop(sender);
-            Delivery { single: true, ..Delivery::new(sink) }.run(lines).await
+            Delivery { single: true, ..delivery }.run(lines).await
         }
     }
 }
@@ -106,11 +125,25 @@ struct Delivery<'a> {
     failed: Failed,
     /// One message from the command line: there are no lines to speak of.
     single: bool,
+    /// The seq of each message is printed once it is durable.
+    seqs: bool,
+    receipts: Option<Watching>,
+    /// Why nobody knows who has heard some of the messages.
+    unknown: Option<(ErrorKind, String)>,
 }
 
 impl<'a> Delivery<'a> {
     fn new(sink: &'a Sink) -> Self {
-        Self { sink, output: Output::new(), pending: VecDeque::new(), failed: Failed::default(), single: false }
+        Self {
+            sink,
+            output: Output::new(),
+            pending: VecDeque::new(),
+            failed: Failed::default(),
+            single: false,
+            seqs: true,
+            receipts: None,
+            unknown: None,
+        }
     }
 
     async fn run(mut self, mut lines: mpsc::Receiver<StdinLine>) -> anyhow::Result<()> {
@@ -121,7 +154,16 @@ impl<'a> Delivery<'a> {
         for (number, _) in std::mem::take(&mut self.pending) {
             self.failed.add(number, ErrorKind::Failed, "interrupted before the acknowledgement came");
         }
-        self.failed.finish(self.single, unread && !lines.is_closed())
+        self.failed.finish(self.single, unread && !lines.is_closed())?;
+        if let Some((kind, why)) = self.unknown {
+            let error = Failure::new(kind, format!("every message is logged, but who has heard is not known: {why}"));
+            return Err(error.into());
+        }
+        if self.receipts.is_some_and(|receipts| !receipts.is_done()) {
+            let error = "every message is logged, but the wait for those who hear it was interrupted";
+            return Err(Failure::new(ErrorKind::Failed, error).into());
+        }
+        Ok(())
     }
 
     /// Feeds lines and prints answers until both have ended, the group refuses everything, or a signal comes.
@@ -129,7 +171,7 @@ impl<'a> Delivery<'a> {
         let sink = self.sink;
         let mut more = true;
         let mut taking = None;
-        while more || taking.is_some() || !self.pending.is_empty() {
+        while more || taking.is_some() || !self.pending.is_empty() || !all_told(self.receipts.as_ref()) {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -149,7 +191,8 @@ impl<'a> Delivery<'a> {
                         Err(error) => self.failed.publish(number, &error),
                     }
                 }
-                line = lines.recv(), if more && taking.is_none() => match line {
+                Some(told) = next_told(&mut self.receipts), if !all_told(self.receipts.as_ref()) => self.told(told)?,
+                line = lines.recv(), if more && taking.is_none() && has_room(self.receipts.as_ref()) => match line {
                     Some(StdinLine { number, body: LineBody::Bytes(body) }) if !body.is_empty() => {
                         let publish: Taking = Box::pin(async move { sink.publish(body).await });
                         taking = Some((number, publish));
@@ -173,10 +216,37 @@ impl<'a> Delivery<'a> {
 
     fn answered(&mut self, number: u64, answer: Result<gaung_proto::Seq, PublishError>) -> anyhow::Result<()> {
         match answer {
-            Ok(seq) => self.output.line(&seq.to_string())?,
+            Ok(seq) => {
+                if self.seqs {
+                    self.output.line(&seq.to_string())?;
+                }
+                if let Some(receipts) = &mut self.receipts {
+                    receipts.add(seq);
+                }
+            }
             Err(error) => self.failed.publish(number, &error),
         }
         Ok(())
+    }
+
+    fn told(&mut self, told: Told) -> anyhow::Result<()> {
+        self.unknown = self.unknown.take().or(told.trouble);
+        told.lines.iter().try_for_each(|line| self.output.line(line))
+    }
+}
+
+fn all_told(receipts: Option<&Watching>) -> bool {
+    receipts.is_none_or(Watching::is_done)
+}
+
+fn has_room(receipts: Option<&Watching>) -> bool {
+    receipts.is_none_or(Watching::has_room)
+}
+
+async fn next_told(receipts: &mut Option<Watching>) -> Option<Told> {
+    match receipts {
+        Some(receipts) => receipts.next().await,
+        None => std::future::pending().await,
     }
 }
 

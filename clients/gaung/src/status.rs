@@ -1,5 +1,7 @@
 //! `gaung status`: services, groups, members.
 
+mod members;
+
 use std::collections::BTreeMap;
 
 use gaung_client::{
@@ -25,6 +27,9 @@ const AT_ONCE: usize = 16;
 /// [`ClientError`] if the registry does not answer.
 pub(crate) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<()> {
     let client = context.connect().await?;
+    if let Some(group) = args.group {
+        return members::run(&client, &group, args.json).await;
+    }
     let server = client.status().await?;
     let services = services(&client, &server).await;
     let groups = groups(&client).await?;

@@ -1,19 +1,27 @@
 //! The commands that talk: send, broadcast, listen, chat, text, history.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use gaung_proto::{GroupName, Seq};
+use service_kit::config::parse_duration;
 
 /// `gaung send`.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "gaung send [OPTIONS] GROUP TEXT…\n       gaung send [OPTIONS] GROUP -\n       \
         gaung send --udp-only ADDR:PORT TEXT…|-",
-    after_help = "Examples:\n  gaung send lobby Halo semua\n  seq 1000 | gaung send lobby -\n  \
+    after_help = "Examples:\n  gaung send lobby Halo semua\n  gaung send lobby Halo --receipts --wait 2s\n  seq 1000 | gaung send lobby -\n  \
         gaung send lobby -- --text that begins with a dash\n\n\
         Prints one seq a line, in order, as each message becomes durable. From stdin every line that is not empty \
-        is one message; it need not be UTF-8. If some were not acknowledged, stderr says which lines."
+        is one message; it need not be UTF-8. If some were not acknowledged, stderr says which lines.\n\n\
+        With --receipts: who has heard, of the members who were present (heard of within 5 s) when the message was \
+        logged; one's own listeners count too, a text session cannot say. From stdin the line begins with the seq. \
+        With --json one object a message: seq, heard, present, silent, absent, missing (up to 16 names), and error \
+        with nulls before it where nobody knows."
 )]
 pub(crate) struct SendArgs {
     /// The group, then the words of the message; `-` alone reads lines from stdin. With --udp-only words only.
@@ -22,6 +30,15 @@ pub(crate) struct SendArgs {
     /// Speak datagrams alone to the group at this address; no registry is asked.
     #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
     pub(crate) udp_only: Option<SocketAddrV4>,
+    /// Say who has heard each message: once all present have, or when --wait is over.
+    #[arg(long, conflicts_with = "udp_only")]
+    pub(crate) receipts: bool,
+    /// How long to wait for those who have not heard.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, requires = "receipts")]
+    pub(crate) wait: Duration,
+    /// One JSON object for each message instead of text.
+    #[arg(long, requires = "receipts")]
+    pub(crate) json: bool,
 }
 
 /// `gaung broadcast`.

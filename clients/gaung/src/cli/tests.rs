@@ -105,6 +105,9 @@ fn shapes_of_the_commands() {
         "gaung text h:8081",
         "gaung history g --from 3 --limit 4",
         "gaung status --json",
+        "gaung status lobby --json",
+        "gaung send g hi --receipts --wait 500ms --json",
+        "gaung send g - --receipts",
         "gaung completions zsh",
         "gaung man d",
     ] {
@@ -138,6 +141,11 @@ fn wrong_usage_ends_with_2() {
         "gaung up --registry-port 70000",
         "gaung up --log paper",
         "gaung status --server a/b",
+        "gaung status a/b",
+        "gaung send g hi --json",
+        "gaung send g hi --wait 2s",
+        "gaung send g hi --receipts --wait soon",
+        "gaung send --udp-only 239.255.0.1:20000 hi --receipts",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");
