@@ -9,6 +9,7 @@ use std::{
 
 use gaung_proto::{Pkt, SenderId};
 
+use super::window::Pace;
 use crate::parity::{BLOCK, SHARDS, bit_of, block_of, pkt_at};
 
 /// Datagrams that one NAK can ask for; the rest is asked for again. Source: one NAK of 60 B must not draw more than 90 KB.
@@ -137,8 +138,7 @@ impl Repairs {
         want.mask |= bit;
         want.is_open = true;
         if block.due.is_none() {
-            block.due = Some(due);
-            self.due.insert((due, number));
+            self.set_due(number, due);
         }
         if asked_already { Asked::Joined } else { Asked::Scheduled }
     }
@@ -154,23 +154,31 @@ impl Repairs {
     pub(super) fn handle_closed(&mut self, number: u32, due: Instant) {
         let Some(block) = self.blocks.get_mut(&number) else { return };
         if let Some(later) = block.due.filter(|at| *at > due) {
-            block.due = Some(due);
             self.due.remove(&(later, number));
-            self.due.insert((due, number));
+            self.set_due(number, due);
         }
     }
 
-    /// The next answer that is due. `can_code`: whether parity can be made of a block. `to_all`: repairs are of use to
-    /// others than who asked.
-    pub(super) fn pop_due(&mut self, now: Instant, can_code: impl FnOnce(u32) -> bool, to_all: bool) -> Option<Plan> {
-        let &(at, number) = self.due.first()?;
-        if at > now {
-            return None;
-        }
-        self.due.pop_first();
+    /// The next answer that is due. `pace`: of a block; one in the making is put off by `gather`. `to_all`: repairs are of
+    /// use to others than who asked.
+    pub(super) fn pop_due(
+        &mut self,
+        now: Instant,
+        gather: Duration,
+        pace: impl Fn(u32) -> Pace,
+        to_all: bool,
+    ) -> Option<Plan> {
+        let (number, pace) = loop {
+            let number = self.due.first().filter(|(at, _)| *at <= now)?.1;
+            self.due.pop_first();
+            match pace(number) {
+                Pace::Filling if !gather.is_zero() => self.set_due(number, now + gather),
+                pace @ (Pace::Filling | Pace::Quick | Pace::Slow) => break (number, pace),
+            }
+        };
         let block = self.blocks.get_mut(&number).expect("every due block is kept");
         block.due = None;
-        let plan = match block.shards_needed().filter(|_| can_code(number)) {
+        let plan = match block.shards_needed().filter(|_| pace == Pace::Quick) {
             Some(to) => {
                 block.before_burst = block.sent;
                 block.last_burst = Some(now);
@@ -184,6 +192,13 @@ impl Repairs {
             self.blocks.remove(&number);
         }
         Some(plan)
+    }
+
+    fn set_due(&mut self, number: u32, due: Instant) {
+        if let Some(block) = self.blocks.get_mut(&number) {
+            block.due = Some(due);
+            self.due.insert((due, number));
+        }
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {

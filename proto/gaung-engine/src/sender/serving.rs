@@ -56,8 +56,7 @@ impl RelaySender {
             return None;
         }
         let pace = self.window.pace(now, block_of(pkt));
-        let gathered = now + self.gather_wait();
-        let due = if let Pace::Filling { until } = pace { until.max(gathered) } else { gathered };
+        let due = now + self.gather_wait();
         let (limits, proven) = (&mut self.limits, asker.proven.map(|peer| peer.addr));
         match self.repairs.ask(now, pkt, asker, due, linger, || limits.may_ask(now, proven)) {
             // Who is silenced by a confirmation is not counted: parity is sent for those who miss most, and confirms itself.
@@ -78,8 +77,8 @@ impl RelaySender {
             self.repairs.forget_below(block_of(oldest));
         }
         let window = &self.window;
-        let to_all = self.limits.is_loss_common();
-        while let Some(plan) = self.repairs.pop_due(now, |block| window.pace(now, block) == Pace::Quick, to_all) {
+        let (gather, to_all) = (self.gather_wait(), self.limits.is_loss_common());
+        while let Some(plan) = self.repairs.pop_due(now, gather, |block| window.pace(now, block), to_all) {
             self.due.push(plan);
         }
         for plan in std::mem::take(&mut self.due) {

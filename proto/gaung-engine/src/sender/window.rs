@@ -27,8 +27,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(super) enum Pace {
     /// Too slowly for parity, or it is not kept whole.
     Slow,
-    /// Probably complete before `until`.
-    Filling { until: Instant },
+    /// Probably complete soon.
+    Filling,
     /// Complete.
     Quick,
 }
@@ -122,16 +122,21 @@ impl RepairWindow {
         match self.get(pkt_at(block, BLOCK - 1)) {
             Some(last) if quick_since(first.sent_at, last.sent_at) => Pace::Quick,
             Some(_) => Pace::Slow,
-            None if self.is_filling(now, block, first) => Pace::Filling { until: first.sent_at + MAX_BLOCK_TIME },
+            None if self.is_filling(now, block, first) => Pace::Filling,
             None => Pace::Slow,
         }
     }
 
-    /// Whether a block that begins with `first` comes as fast as one before that was quick.
+    /// Whether a block that begins with `first` comes as fast as the one before, which was quick, and has not come to a
+    /// halt.
     fn is_filling(&self, now: Instant, block: u32, first: &Sent) -> bool {
-        let filled = self.sent.back().map_or(0, |newest| newest.pkt.0 - first.pkt.0 + 1);
-        let enough = MAX_BLOCK_TIME * filled / u32::from(BLOCK) + PAUSE;
-        block > 0 && now.saturating_duration_since(first.sent_at) <= enough && self.pace(now, block - 1) == Pace::Quick
+        let Some(newest) = self.sent.back() else { return false };
+        let filled = newest.pkt.0 - first.pkt.0 + 1;
+        let enough = (MAX_BLOCK_TIME * filled / u32::from(BLOCK) + PAUSE).min(MAX_BLOCK_TIME);
+        block > 0
+            && now.saturating_duration_since(first.sent_at) <= enough
+            && now.saturating_duration_since(newest.sent_at) <= PAUSE
+            && self.pace(now, block - 1) == Pace::Quick
     }
 
     /// All of a complete block, as it was first sent.
