@@ -27,6 +27,8 @@ const MAX_NAKS_ALONE: u8 = 8;
 const MAX_SILENCED: u8 = 4;
 /// Between two NAKs: what is missed at full speed is asked for together.
 const NAK_SPACING: Duration = Duration::from_micros(500);
+/// Rest after going through one row of missing messages, so that thousands of them cost a member a tenth of a core at most.
+const REST_FOR_A_ROW: Duration = Duration::from_nanos(500);
 /// A message missing for so long is read from the log.
 const MAX_AGE: Duration = Duration::from_millis(250);
 /// Until a reading that cannot be asked for now is thought of again.
@@ -257,7 +259,9 @@ impl Gaps {
         let being_read = self.asked.map_or(Seq::ZERO, |asked| asked.range.last);
         let mut read: Option<SeqRange> = None;
         let mut lost_so_far = !ways.history;
+        let mut rows = 0;
         for (row, missing) in window.missing_mut().rows_mut().filter(|(row, _)| row.last > being_read) {
+            rows += 1;
             heed_parity(missing, blocks, ways.grtt);
             if missing.due > now {
                 lost_so_far = false;
@@ -283,9 +287,8 @@ impl Gaps {
             self.due = Some(self.due.map_or(missing.due, |due| due.min(missing.due)));
         }
         asks.naks = asker.into_ranges();
-        if !asks.naks.is_empty() {
-            self.nak_not_before = now + NAK_SPACING;
-        }
+        let spacing = if asks.naks.is_empty() { Duration::ZERO } else { NAK_SPACING };
+        self.nak_not_before = now + spacing.max(REST_FOR_A_ROW * rows);
         if !ways.history {
             self.trim_unrepairable(first);
         } else if let Some(range) = read {
