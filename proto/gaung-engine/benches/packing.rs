@@ -34,8 +34,9 @@ fn pack(runs: &[Run]) -> Duration {
     let now = Instant::now();
     let mut sender = RelaySender::new(sender_config(), now);
     for run in runs {
-        sender.handle_run(now, run);
-        sender.flush(now);
+        let then = Instant::now();
+        sender.handle_run(then, run);
+        sender.flush(then);
         while let Some(transmit) = sender.poll_transmit() {
             black_box(&transmit);
         }

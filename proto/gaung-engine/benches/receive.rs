@@ -68,10 +68,11 @@ fn copy(datagrams: &[Bytes]) -> Duration {
 }
 
 fn datagrams(payload_bytes: usize) -> (GroupTag, Vec<Bytes>) {
-    let now = Instant::now();
+    let mut now = Instant::now();
     let mut sender = RelaySender::new(sender_config(), now);
     let mut datagrams = Vec::new();
     for run in runs_of(payload_bytes) {
+        now += Duration::from_micros(100);
         sender.handle_run(now, &run);
         sender.flush(now);
         let sent = std::iter::from_fn(|| sender.poll_transmit()).map(|transmit| transmit.payload);

@@ -6,7 +6,10 @@ mod cookie;
 mod heartbeat;
 mod limits;
 mod members;
+mod outgoing;
+mod pacing;
 mod packing;
+mod rate;
 mod receipts;
 mod repair;
 mod serving;
@@ -36,12 +39,14 @@ pub use self::{
     config::{DEFAULT_REPAIR_BYTES, SenderConfig, SenderEvent, SenderStats, WakeReason},
     cookie::Cookies,
     members::{Heard, MemberLane, MemberState, Members, PRESENCE, Reporter, SessionReport, StatusSample},
+    rate::Rate,
     receipts::Receipt,
 };
 use self::{
     heartbeat::HeartbeatSchedule,
     limits::Limits,
     members::round_trip,
+    outgoing::Outgoing,
     packing::{Packed, Packer},
     repair::{Peer, Plan, Repairs},
     serving::ParityCache,
@@ -79,7 +84,10 @@ pub struct RelaySender {
     /// The one that members were told last.
     told_grtt: Duration,
     heartbeat: HeartbeatSchedule,
-    transmits: VecDeque<Transmit>,
+    outgoing: Outgoing,
+    /// The last STATUS or PROBE, or the beginning.
+    last_heard: Instant,
+    skipped_at: Option<Instant>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
     sabotage: Sabotage,
@@ -113,7 +121,9 @@ impl RelaySender {
             grtt: members::FIRST_GRTT,
             told_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
-            transmits: VecDeque::new(),
+            outgoing: Outgoing::new(config.rate, config.head, now),
+            last_heard: now,
+            skipped_at: None,
             events: VecDeque::new(),
             stats: SenderStats::default(),
             sabotage: Sabotage::default(),
@@ -127,6 +137,7 @@ impl RelaySender {
     /// If the run does not follow the last one.
     pub fn handle_run(&mut self, now: Instant, run: &Run) {
         assert_eq!(run.first_seq(), self.head.next(), "runs come dense and in order");
+        self.outgoing.handle_time(now);
         self.expire_members(now);
         let mut packer = std::mem::take(&mut self.packer);
         for (seq, message) in (run.first_seq().0..).map(Seq).zip(run.block().messages()) {
@@ -139,6 +150,7 @@ impl RelaySender {
 
     /// Sends what waits for a datagram to fill.
     pub fn flush(&mut self, now: Instant) {
+        self.outgoing.handle_time(now);
         let mut packer = std::mem::take(&mut self.packer);
         packer.flush(&mut |packed| self.send_data(now, packed));
         self.packer = packer;
@@ -158,6 +170,7 @@ impl RelaySender {
         body: &[u8],
     ) -> Result<(), DecodeError> {
         let peer = Peer { addr: from, own };
+        self.outgoing.handle_time(now);
         match header.packet_type {
             PacketType::Nak => self.handle_nak(now, peer, header, &Nak::decode(body)?),
             PacketType::Status => self.handle_status(now, peer, header, &Status::decode(body)?),
@@ -177,16 +190,18 @@ impl RelaySender {
 
     /// Answers a PUBLISH, which is decided elsewhere. `seq`: the message's, [`Seq::ZERO`] unless logged.
     pub fn send_puback(&mut self, now: Instant, peer: SocketAddrV4, own: Option<Ipv4Addr>, seq: Seq, puback: &Puback) {
+        self.outgoing.handle_time(now);
         let Some(pkt) = self.other_pkt() else { return };
         let mut body = BytesMut::new();
         puback.write(&mut body);
         let payload = self.header(now, PacketType::Puback, pkt, seq).encode(&body);
-        let destination = Destination::Unicast { peer, from: own };
-        self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+        self.answer(Peer { addr: peer, own }, payload);
     }
 
     /// Does what is due; early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.outgoing.handle_time(now);
+        self.review_rate(now);
         if self.packing_since.is_some_and(|since| since + MAX_PACKING <= now) {
             self.flush(now);
         }
@@ -200,7 +215,7 @@ impl RelaySender {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        self.outgoing.poll()
     }
 
     /// The next event.
@@ -213,7 +228,8 @@ impl RelaySender {
     pub fn poll_timeout(&self) -> (Instant, WakeReason) {
         let pack = self.packing_since.map(|since| (since + MAX_PACKING, WakeReason::Pack));
         let repair = self.repairs.next_due().map(|at| (at, WakeReason::Repair));
-        let first = [pack, repair].into_iter().flatten().min_by_key(|&(at, _)| at);
+        let rate = self.outgoing.opens_at().map(|at| (at, WakeReason::Rate));
+        let first = [pack, repair, rate].into_iter().flatten().min_by_key(|&(at, _)| at);
         let heartbeat = (self.heartbeat.next(), WakeReason::Heartbeat);
         first.filter(|&(at, _)| at <= heartbeat.0).unwrap_or(heartbeat)
     }
@@ -238,6 +254,12 @@ impl RelaySender {
     #[must_use]
     pub fn receipt(&self, seq: Seq) -> Receipt {
         self.members.receipt(seq)
+    }
+
+    /// How fast datagrams may leave now.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        self.outgoing.rate()
     }
 
     /// Counts since the beginning of the epoch.
@@ -265,6 +287,7 @@ impl RelaySender {
             return;
         }
         self.stats.statuses += 1;
+        self.last_heard = now;
         let round_trip = round_trip(self.ts_us(now), status);
         let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
         self.grtt = self.members.grtt();
@@ -290,39 +313,54 @@ impl RelaySender {
         answer.write(&mut body);
         let header = Header { flags: flags::RESPONSE, ..self.header(now, PacketType::Probe, pkt, self.head) };
         let payload = header.encode(&body);
-        let destination = Destination::Unicast { peer: peer.addr, from: peer.own };
-        self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+        self.answer(peer, payload);
+        self.last_heard = now;
         self.heartbeat.hasten(now);
     }
 
     fn send_data(&mut self, now: Instant, packed: Packed<'_>) {
-        let Some(pkt) = self.data_pkt() else { return };
+        if !self.is_heard(now) {
+            self.stats.data_unheard += 1;
+            self.skip_to(now, packed.last, Pkt(self.next_data - 1));
+            return;
+        }
+        let Some(pkt) = self.data_pkt() else {
+            self.skip_to(now, packed.last, Pkt(self.next_data - 1));
+            return;
+        };
         let header = Header { fragment: packed.fragment, ..self.header(now, PacketType::Data, pkt, packed.first) };
         let datagram = header.encode(packed.bytes);
         self.stats.data += 1;
         self.stats.data_bytes += datagram.len() as u64;
-        self.multicast(datagram.clone());
         let Packed { first, last, fragment, bytes: _ } = packed;
+        let is_last = fragment.index + 1 == fragment.count;
+        let sent = outgoing::Sent { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
+        let transmit = self.to_group(datagram.clone());
+        let has_room = self.outgoing.push_data(transmit, sent);
         self.window.push(Sent { first, last, fragment, pkt, datagram, sent_at: now, repaired: None });
         self.limits.count_data(now);
         if bit_of(pkt) == 1 << (BLOCK - 1) {
             self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
         }
         self.heartbeat.restart(now);
+        if !has_room {
+            self.skip_to(now, last, pkt);
+        }
     }
 
     fn send_heartbeat(&mut self, now: Instant) {
         self.heartbeat.sent(now);
         self.told_grtt = self.grtt;
         let Some(pkt) = self.other_pkt() else { return };
-        let none = self.head.next();
+        let left = self.outgoing.left();
+        let none = left.seq.next();
         let heartbeat = Heartbeat {
             group: self.config.group,
             log: self.config.log,
-            oldest_repairable: self.window.oldest().unwrap_or(none),
+            oldest_repairable: self.window.oldest().unwrap_or(none).min(none),
             oldest_logged: self.config.oldest_logged.min(none),
             epoch_start: self.epoch_start,
-            last_pkt: Pkt(self.next_data - 1),
+            last_pkt: left.pkt,
             grtt_us: self.told_grtt.as_micros() as u32,
             group_size: self.members.present().count() as u32,
             generation: self.config.generation,
@@ -330,7 +368,8 @@ impl RelaySender {
         let mut body = BytesMut::new();
         heartbeat.write(&mut body);
         self.stats.heartbeats += 1;
-        self.multicast(self.header(now, PacketType::Heartbeat, pkt, self.head).encode(&body));
+        let heartbeat = self.to_group(self.header(now, PacketType::Heartbeat, pkt, left.seq).encode(&body));
+        self.outgoing.push_answer(heartbeat);
     }
 
     fn header(&self, now: Instant, packet_type: PacketType, pkt: Pkt, seq: Seq) -> Header {
@@ -350,9 +389,19 @@ impl RelaySender {
         now.saturating_duration_since(self.started).as_micros() as u32
     }
 
-    fn multicast(&mut self, payload: Bytes) {
+    fn to_group(&self, payload: Bytes) -> Transmit {
         let destination = Destination::Multicast(self.config.addr.socket_addr());
-        self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+        Transmit { destination, payload, ttl: self.config.ttl }
+    }
+
+    fn to_peer(&self, Peer { addr, own }: Peer, payload: Bytes) -> Transmit {
+        let destination = Destination::Unicast { peer: addr, from: own };
+        Transmit { destination, payload, ttl: self.config.ttl }
+    }
+
+    fn answer(&mut self, peer: Peer, payload: Bytes) {
+        let answer = self.to_peer(peer, payload);
+        self.outgoing.push_answer(answer);
     }
 
     fn data_pkt(&mut self) -> Option<Pkt> {

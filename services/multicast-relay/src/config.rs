@@ -2,12 +2,13 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
-use gaung_engine::DEFAULT_REPAIR_BYTES;
+use gaung_engine::{DEFAULT_REPAIR_BYTES, Rate};
 use gaung_log::Retention;
 use gaung_net::driver::Batching;
 use gaung_proto::ports;
@@ -51,6 +52,9 @@ pub struct RelayArgs {
     /// device wants them one by one.
     #[arg(long, env = "GAUNG_RELAY_SEGMENTATION", value_enum, default_value_t, value_name = "on|off")]
     pub segmentation: Segmentation,
+    /// The most that one group's datagrams may take of the network, repairs counted, in Mbit/s. It begins at a quarter.
+    #[arg(long, env = "GAUNG_RELAY_RATE", default_value_t = DEFAULT_RATE_MBIT, value_name = "MBIT")]
+    pub rate: u32,
     /// Worker threads, each with its own groups; 0 for one a core.
     #[arg(long, env = "GAUNG_RELAY_WORKERS", default_value_t = 0, value_name = "N")]
     pub workers: usize,
@@ -120,6 +124,8 @@ pub struct Config {
     pub iface: Vec<String>,
     /// Default on.
     pub segmentation: Segmentation,
+    /// Of one group. Default 200 Mbit/s.
+    pub rate: Rate,
     /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7491.
     pub metrics_listen: Option<SocketAddr>,
     /// Worker threads; 0 (default) for one a core.
@@ -148,6 +154,7 @@ impl Default for Config {
             udp_port: ports::RELAY_UDP,
             iface: Vec::new(),
             segmentation: Segmentation::On,
+            rate: Rate::from_mbit(DEFAULT_RATE_MBIT),
             metrics_listen: Some(all(ports::RELAY_METRICS)),
             workers: 0,
             ring_bytes: 2 << 20,
@@ -182,6 +189,9 @@ impl ServiceArgs for RelayArgs {
         if self.keep.is_some_and(|keep| keep < MIN_KEEP) {
             errors.add("--keep", "must be at least 1h, the time in which publishers repeat a message");
         }
+        if !RATES_MBIT.contains(&self.rate) {
+            errors.add("--rate", format!("must be from {} to {} Mbit/s", RATES_MBIT.start(), RATES_MBIT.end()));
+        }
         let ring_bytes = size(&mut errors, "--ring", self.ring);
         let repair_bytes = size(&mut errors, "--repair", self.repair);
         let memory_bytes = size(&mut errors, "--memory", self.memory);
@@ -196,6 +206,7 @@ impl ServiceArgs for RelayArgs {
             udp_port: self.udp_port,
             iface: self.iface,
             segmentation: self.segmentation,
+            rate: Rate::from_mbit(self.rate),
             metrics_listen: common.metrics_addr(metrics),
             workers: self.workers,
             ring_bytes,
@@ -207,6 +218,9 @@ impl ServiceArgs for RelayArgs {
     }
 }
 
+/// A fifth of what the common switch carries.
+pub const DEFAULT_RATE_MBIT: u32 = 200;
+const RATES_MBIT: RangeInclusive<u32> = 1..=1_000_000;
 const MAX_WORKERS: usize = 256;
 const MIN_KEEP: Duration = Duration::from_secs(3600);
 const MIN_SIZE: u64 = 64 * 1024;
@@ -237,9 +251,22 @@ mod tests {
 
     #[test]
     fn all_faults_are_told() {
-        let flags = ["--registry", "x", "--advertise", "a:1", "--ring", "1", "--keep", "1m", "--workers", "9999"];
+        let flags = [
+            "--registry",
+            "x",
+            "--advertise",
+            "a:1",
+            "--ring",
+            "1",
+            "--keep",
+            "1m",
+            "--workers",
+            "9999",
+            "--rate",
+            "0",
+        ];
         let text = check(&flags).unwrap_err();
-        for flag in ["--registry", "--advertise", "--ring", "--keep", "--workers"] {
+        for flag in ["--registry", "--advertise", "--ring", "--keep", "--workers", "--rate"] {
             assert!(text.contains(flag), "{text}");
         }
     }

@@ -22,6 +22,6 @@ mod start;
 mod trouble;
 mod worker;
 
-pub use config::{Config, LogKind, RelayArgs, Segmentation};
+pub use config::{Config, DEFAULT_RATE_MBIT, LogKind, RelayArgs, Segmentation};
 pub use local::{LocalAck, LocalGroup, LocalPublishError, LocalPublisher};
 pub use start::{Bound, bind, bind_on};

@@ -313,6 +313,7 @@ impl Threads {
                 figures: figures.clone(),
                 cookies: cookies.clone(),
                 repair_bytes: bound.config.repair_bytes,
+                rate: bound.config.rate,
                 own_addrs: own_addrs.clone(),
                 links: bound.sockets.links().to_vec(),
             };

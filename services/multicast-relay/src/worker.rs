@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, ClientWindows, Cookies, Members, PublishBatch, RefuseReason, Reporter, RequestId, SessionReport, Transmit,
+    AckRange, ClientWindows, Cookies, Members, PublishBatch, Rate, RefuseReason, Reporter, RequestId, SessionReport,
+    Transmit,
 };
 use gaung_log::{Append, Log, Opened};
 use gaung_net::{
@@ -100,6 +101,7 @@ pub(crate) struct WorkerContext {
     pub(crate) figures: Figures,
     pub(crate) cookies: Cookies,
     pub(crate) repair_bytes: usize,
+    pub(crate) rate: Rate,
     /// The relay's own sockets, whose datagrams in text groups are its own.
     pub(crate) own_addrs: Vec<SocketAddrV4>,
     /// Where text groups are joined.

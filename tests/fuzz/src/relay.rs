@@ -50,6 +50,7 @@ fn config() -> SenderConfig {
         head: Seq::ZERO,
         oldest_logged: Seq::FIRST,
         repair_bytes: REPAIR_BYTES,
+        rate: gaung_engine::Rate::from_mbit(8),
         cookies: Cookies::new(KEY),
     }
 }

@@ -30,6 +30,8 @@ pub struct Arguments {
     /// At full speed, messages ahead of the slowest receiver at most, as its STATUS tells each 100 ms; 0 (default): no
     /// limit.
     pub ahead: u64,
+    /// The relay's `--rate`, Mbit/s. Default 8000, of which it begins with a quarter: no limit here.
+    pub mbit: u32,
     /// Bytes of the memory log. Default 1 GiB.
     pub log_bytes: usize,
 }
@@ -63,6 +65,7 @@ impl Arguments {
             batch: number("batch", 64)? as usize,
             limit: number("limit", 0)?,
             ahead: number("ahead", 0)?,
+            mbit: number("mbit", 8000)? as u32,
             log_bytes: number("log_bytes", 1 << 30)? as usize,
         };
         ensure!(arguments.size >= 16, "size= is at least 16");

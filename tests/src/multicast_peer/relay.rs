@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use gaung_engine::Rate;
 use gaung_proto::ports;
 use multicast_relay::{LocalPublisher, LogKind};
 use tokio::task::JoinSet;
@@ -66,6 +67,7 @@ fn relay(arguments: &Arguments) -> multicast_relay::Config {
         iface: vec![arguments.ip.to_string()],
         metrics_listen: None,
         workers: 1,
+        rate: Rate::from_mbit(arguments.mbit),
         memory_bytes: arguments.log_bytes,
         ..multicast_relay::Config::default()
     }

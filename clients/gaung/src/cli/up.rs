@@ -38,6 +38,10 @@ pub(crate) struct UpArgs {
     /// Let the kernel or the network card cut and join multicast datagrams (UDP GSO and GRO).
     #[arg(long, env = "GAUNG_RELAY_SEGMENTATION", value_enum, default_value_t, value_name = "on|off")]
     pub(crate) segmentation: multicast_relay::Segmentation,
+    /// The most that one group's datagrams may take of the network, repairs counted, in Mbit/s. It begins at a quarter.
+    #[arg(long, env = "GAUNG_RELAY_RATE", value_name = "MBIT", default_value_t = multicast_relay::DEFAULT_RATE_MBIT,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
     /// How long open requests may take to end.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) drain: Duration,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use gaung_engine::Rate;
 use gaung_net::{SocketError, interface::ChooseError};
 use service_kit::{bind::BindError, health_client::local_target, readiness::Readiness, supervise::Tasks};
 use tokio_util::sync::CancellationToken;
@@ -160,6 +161,7 @@ impl Settings<'_> {
             udp_port: ports.relay_udp_port,
             iface: self.ifaces(),
             segmentation: self.args.segmentation,
+            rate: Rate::from_mbit(self.args.rate),
             metrics_listen: Some(self.at(ports.relay_metrics_port)),
             drain: self.args.drain,
             ..multicast_relay::Config::default()

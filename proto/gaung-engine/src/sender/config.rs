@@ -2,7 +2,7 @@
 
 use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, LogId, SenderId, Seq};
 
-use super::Cookies;
+use super::{Cookies, Rate};
 
 /// Bytes of one group's repair window: 32 ms at 1 Gbit/s, half a second at 64 Mbit/s. Above it members read the log.
 pub const DEFAULT_REPAIR_BYTES: usize = 4 * 1024 * 1024;
@@ -28,6 +28,8 @@ pub struct SenderConfig {
     pub oldest_logged: Seq,
     /// Bytes kept for repairs; see [`DEFAULT_REPAIR_BYTES`].
     pub repair_bytes: usize,
+    /// The highest rate, repairs and headers of UDP payload counted.
+    pub rate: Rate,
     /// The process's cookies.
     pub cookies: Cookies,
 }
@@ -57,6 +59,8 @@ pub enum WakeReason {
     Pack,
     /// A repair has been gathered.
     Repair,
+    /// The rate lets more leave.
+    Rate,
     /// A heartbeat is due.
     Heartbeat,
 }
@@ -64,8 +68,12 @@ pub enum WakeReason {
 /// Counts since the beginning of the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SenderStats {
-    /// First-sent DATA.
+    /// First-sent DATA, those skipped included.
     pub data: u64,
+    /// DATA that the rate would have delayed too long: members read it from the log.
+    pub data_skipped: u64,
+    /// DATA not sent because nobody listened by multicast.
+    pub data_unheard: u64,
     /// Their bytes, UDP payload.
     pub data_bytes: u64,
     /// Repairs to the group.

@@ -19,6 +19,8 @@ const ABSENCE_KEPT: Duration = Duration::from_secs(60);
 const MAX_STAYS: usize = 4;
 /// Samples kept for a driver that does not drain them; older ones are dropped.
 const MAX_SAMPLES: usize = 256;
+/// Datagrams below which a member's loss says nothing of the rate.
+const MIN_REVIEWED: f64 = 50.0;
 /// Longest round trip that is believed; more is a wrong or foreign echo.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
@@ -66,6 +68,8 @@ pub struct MemberState {
     pub repaired: u32,
     /// Last round trip.
     pub round_trip: Option<Duration>,
+    /// `received` and `lost` at the last review of the rate.
+    reviewed: (u32, u32),
     /// Its mean of late.
     smoothed: Option<Duration>,
     last_heard: Instant,
@@ -232,6 +236,15 @@ impl Members {
         slowest.map_or(FIRST_GRTT, |slowest| slowest.clamp(MIN_GRTT, MAX_GRTT))
     }
 
+    /// For each member by multicast that reported since the last call: which part of the first-sent datagrams it missed.
+    pub(super) fn losses(&mut self) -> Vec<f64> {
+        let present = self.by_id.values_mut().filter(|member| member.until.is_none());
+        present
+            .filter(|member| member.lane == MemberLane::Multicast)
+            .filter_map(MemberState::loss_since_review)
+            .collect()
+    }
+
     /// Rises with everything that can change a receipt.
     #[must_use]
     pub const fn changes(&self) -> u64 {
@@ -293,6 +306,7 @@ impl MemberState {
             lost: 0,
             repaired: 0,
             round_trip: None,
+            reviewed: (0, 0),
             smoothed: None,
             last_heard: now,
             reporter: None,
@@ -300,6 +314,15 @@ impl MemberState {
             until: None,
             earlier: Vec::new(),
         }
+    }
+
+    /// `None` if too little was sent to tell. Late datagrams make `lost` fall.
+    fn loss_since_review(&mut self) -> Option<f64> {
+        let now = (self.received, self.lost);
+        let before = std::mem::replace(&mut self.reviewed, now);
+        let [received, lost] = [now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1)]
+            .map(|count| f64::from(count.cast_signed().max(0)));
+        (received + lost >= MIN_REVIEWED).then(|| lost / (received + lost))
     }
 
     /// True if it was absent.

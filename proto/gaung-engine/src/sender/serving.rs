@@ -21,7 +21,7 @@ use super::{
 use crate::{
     parity::{BLOCK, Encoder, SHARDS, block_of, pkt_at},
     timing,
-    transmit::{Destination, Transmit},
+    transmit::Transmit,
 };
 
 /// Above this size a NAK confirmation spares more NAKs than it costs.
@@ -106,14 +106,17 @@ impl RelaySender {
         match to {
             RepairTo::Group => {
                 self.stats.repairs_multicast += 1;
-                self.multicast(payload);
+                self.push_repair(self.to_group(payload));
             }
-            RepairTo::Peer(Peer { addr, own }) => {
+            RepairTo::Peer(peer) => {
                 self.stats.repairs_unicast += 1;
-                let destination = Destination::Unicast { peer: addr, from: own };
-                self.transmits.push_back(Transmit { destination, payload, ttl: self.config.ttl });
+                self.push_repair(self.to_peer(peer, payload));
             }
         }
+    }
+
+    fn push_repair(&mut self, repair: Transmit) {
+        self.stats.repairs_withheld += u64::from(!self.outgoing.push_repair(repair));
     }
 
     fn send_parity(&mut self, now: Instant, block: u32, from: u8, to: u8) {
@@ -130,7 +133,7 @@ impl RelaySender {
             let parity = Parity { first_pkt: pkt_at(block, 0), k: BLOCK, r: SHARDS, index, shard };
             parity.write(&mut body);
             self.stats.parity += 1;
-            self.multicast(self.header(now, PacketType::Parity, pkt, Seq::ZERO).encode(&body));
+            self.push_repair(self.to_group(self.header(now, PacketType::Parity, pkt, Seq::ZERO).encode(&body)));
         }
     }
 
@@ -149,7 +152,9 @@ impl RelaySender {
         let mut body = BytesMut::new();
         Ncf { ranges }.write(&mut body);
         self.stats.ncfs += 1;
-        self.multicast(self.header(now, PacketType::Ncf, pkt, self.head).encode(&body));
+        let confirmation =
+            self.to_group(self.header(now, PacketType::Ncf, pkt, self.outgoing.left().seq).encode(&body));
+        self.outgoing.push_answer(confirmation);
     }
 }
 

@@ -28,6 +28,7 @@ fn config(head: u64) -> SenderConfig {
         head: Seq(head),
         oldest_logged: Seq::FIRST,
         repair_bytes: 64 * 1024,
+        rate: Rate::from_mbit(10_000),
         cookies: Cookies::new([6; 16]),
     }
 }

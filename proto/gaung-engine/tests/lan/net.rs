@@ -89,6 +89,7 @@ impl Lan {
             head: Seq::ZERO,
             oldest_logged: Seq::FIRST,
             repair_bytes: gaung_engine::DEFAULT_REPAIR_BYTES,
+            rate: gaung_engine::Rate::from_mbit(10_000),
             cookies: Cookies::new([seed as u8; 16]),
         };
         Self {

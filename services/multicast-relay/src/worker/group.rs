@@ -69,6 +69,7 @@ impl WorkerGroup {
             head: opened.head,
             oldest_logged: opened.oldest,
             repair_bytes: context.repair_bytes,
+            rate: context.rate,
             cookies: context.cookies.clone(),
         };
         Self {

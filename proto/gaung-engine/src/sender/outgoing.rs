@@ -1,0 +1,240 @@
+//! What waits to leave, in which order, and when: answers at once, then repairs, then data, at the group's rate.
+
+use std::{collections::VecDeque, time::Instant};
+
+use gaung_proto::{Pkt, Seq};
+
+use super::rate::{Bucket, Rate, RateControl};
+use crate::transmit::Transmit;
+
+/// First-sent data that waits at most. Beyond it the wait would be longer than reading the log takes, so the group skips
+/// to the head, and members read the log.
+const MAX_DATA_BYTES: usize = 4 * 1024 * 1024;
+/// Repairs and parity that wait at most; more are dropped, and asked for again.
+const MAX_REPAIR_BYTES: usize = 1024 * 1024;
+/// Repairs and parity have this part of the rate, so that bad receivers do not take the good ones' data.
+const REPAIR_SHARE: f64 = 0.5;
+
+/// Three queues behind one bucket. Inputs give the time; [`Self::poll`] gives what may leave at that time.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    answers: VecDeque<Transmit>,
+    repairs: Queue<Transmit>,
+    data: Queue<(Transmit, Sent)>,
+    left: Sent,
+    control: RateControl,
+    bucket: Bucket,
+    repair_bucket: Bucket,
+}
+
+/// How far first-sent data has left: heartbeats speak of nothing beyond it, or members would ask for what waits here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// The last whole message.
+    pub(super) seq: Seq,
+    pub(super) pkt: Pkt,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    waiting: VecDeque<T>,
+    bytes: usize,
+}
+
+impl<T> Queue<T> {
+    const fn new() -> Self {
+        Self { waiting: VecDeque::new(), bytes: 0 }
+    }
+
+    fn push(&mut self, item: T, bytes: usize) {
+        self.bytes += bytes;
+        self.waiting.push_back(item);
+    }
+}
+
+impl Outgoing {
+    /// `head`: of the log when the epoch begins.
+    pub(super) fn new(cap: Rate, head: Seq, now: Instant) -> Self {
+        let control = RateControl::new(cap, now);
+        Self {
+            answers: VecDeque::new(),
+            repairs: Queue::new(),
+            data: Queue::new(),
+            left: Sent { seq: head, pkt: Pkt(0) },
+            bucket: Bucket::new(now, control.rate()),
+            repair_bucket: Bucket::new(now, control.rate().times(REPAIR_SHARE)),
+            control,
+        }
+    }
+
+    /// Call before anything is pushed or polled.
+    pub(super) fn handle_time(&mut self, now: Instant) {
+        self.bucket.fill(now, self.control.rate());
+        self.repair_bucket.fill(now, self.repair_rate());
+    }
+
+    /// What cannot wait: heartbeats, confirmations, answers. It is small, and its tokens are taken all the same.
+    pub(super) fn push_answer(&mut self, transmit: Transmit) {
+        self.answers.push_back(transmit);
+    }
+
+    /// Gives whether there was room.
+    pub(super) fn push_repair(&mut self, transmit: Transmit) -> bool {
+        let fits = self.repairs.bytes + transmit.payload.len() <= MAX_REPAIR_BYTES;
+        if fits {
+            let bytes = transmit.payload.len();
+            self.repairs.push(transmit, bytes);
+        }
+        fits
+    }
+
+    /// `sent`: how far the group is once it has left. Gives whether there is room for more; if not, [`Self::skip_data`].
+    pub(super) fn push_data(&mut self, transmit: Transmit, sent: Sent) -> bool {
+        let bytes = transmit.payload.len();
+        self.data.push((transmit, sent), bytes);
+        self.data.bytes <= MAX_DATA_BYTES
+    }
+
+    /// Drops the data that waits, and goes on after `to`; gives how many datagrams.
+    pub(super) fn skip_data(&mut self, to: Sent) -> usize {
+        self.left = to;
+        std::mem::replace(&mut self.data, Queue::new()).waiting.len()
+    }
+
+    pub(super) const fn left(&self) -> Sent {
+        self.left
+    }
+
+    /// The next datagram that may leave.
+    pub(super) fn poll(&mut self) -> Option<Transmit> {
+        let answer = self.answers.pop_front();
+        let transmit = answer.or_else(|| self.pop_repair()).or_else(|| self.pop_data())?;
+        self.bucket.take(transmit.payload.len());
+        self.control.count(transmit.payload.len());
+        Some(transmit)
+    }
+
+    /// When more may leave, if anything waits.
+    pub(super) fn opens_at(&self) -> Option<Instant> {
+        let both = self.bucket.opens_at(self.control.rate());
+        let repairs = both.max(self.repair_bucket.opens_at(self.repair_rate()));
+        let data = (!self.data.waiting.is_empty()).then_some(both);
+        let repairs = (!self.repairs.waiting.is_empty()).then_some(repairs);
+        [data, repairs].into_iter().flatten().min()
+    }
+
+    /// The rate's next review.
+    pub(super) fn next_period(&self) -> Instant {
+        self.control.next_period()
+    }
+
+    /// See [`RateControl::end_period`].
+    pub(super) fn end_period(&mut self, now: Instant, losses: &mut [f64]) {
+        self.control.end_period(now, losses);
+    }
+
+    pub(super) const fn rate(&self) -> Rate {
+        self.control.rate()
+    }
+
+    fn pop_repair(&mut self) -> Option<Transmit> {
+        if !self.bucket.is_open() || !self.repair_bucket.is_open() {
+            return None;
+        }
+        let repair = self.repairs.waiting.pop_front()?;
+        self.repairs.bytes -= repair.payload.len();
+        self.repair_bucket.take(repair.payload.len());
+        Some(repair)
+    }
+
+    fn pop_data(&mut self) -> Option<Transmit> {
+        if !self.bucket.is_open() {
+            return None;
+        }
+        let (transmit, sent) = self.data.waiting.pop_front()?;
+        self.data.bytes -= transmit.payload.len();
+        self.left = sent;
+        Some(transmit)
+    }
+
+    fn repair_rate(&self) -> Rate {
+        self.control.rate().times(REPAIR_SHARE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddrV4, time::Duration};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::transmit::Destination;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    const AT: Sent = Sent { seq: Seq(7), pkt: Pkt(3) };
+
+    fn datagram(kind: u8, len: usize) -> Transmit {
+        let destination = Destination::Multicast(SocketAddrV4::new([239, 255, 0, 1].into(), 20_000));
+        Transmit { destination, payload: vec![kind; len].into(), ttl: 1 }
+    }
+
+    /// Bytes that leave within `time` by their first byte, driven as a driver would.
+    fn run(outgoing: &mut Outgoing, from: Instant, time: Duration) -> [usize; 3] {
+        let mut left = [0; 3];
+        let mut now = from;
+        while now <= from + time {
+            outgoing.handle_time(now);
+            while let Some(Transmit { payload, .. }) = outgoing.poll() {
+                left[usize::from(payload[0])] += payload.len();
+            }
+            let Some(next) = outgoing.opens_at() else { break };
+            now = next.max(now + Duration::from_micros(1));
+        }
+        left
+    }
+
+    #[test]
+    fn repairs_leave_first_and_get_half_of_the_rate_while_data_waits() {
+        let now = Instant::now();
+        let mut outgoing = Outgoing::new(Rate::from_mbit(32), Seq::ZERO, now);
+        for _ in 0..800 {
+            assert!(outgoing.push_data(datagram(0, 1300), AT));
+            let _fits = outgoing.push_repair(datagram(1, 1300));
+        }
+        outgoing.push_answer(datagram(2, 50));
+        outgoing.handle_time(now);
+        assert_eq!(outgoing.poll().map(|t| t.payload), Some(Bytes::from(vec![2; 50])));
+        assert_eq!(outgoing.poll().map(|t| t.payload[0]), Some(1));
+        // A quarter of 32 Mbit/s is 1 MB/s at the start.
+        let [data, repairs, _] = run(&mut outgoing, now, SECOND / 2);
+        assert!(repairs > data * 8 / 10 && repairs < data * 2, "{repairs} {data}");
+        assert!((500_000..650_000).contains(&(data + repairs)), "{data} {repairs}");
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_or_skipped() {
+        let now = Instant::now();
+        let mut outgoing = Outgoing::new(Rate::from_mbit(8), Seq::ZERO, now);
+        let repairs = (0..10_000).filter(|_| outgoing.push_repair(datagram(1, 1000))).count();
+        assert_eq!(repairs, MAX_REPAIR_BYTES / 1000);
+        let data = (1..).find(|_| !outgoing.push_data(datagram(0, 1000), AT));
+        assert_eq!(data, Some(MAX_DATA_BYTES / 1000 + 1));
+        assert_eq!(outgoing.skip_data(AT), MAX_DATA_BYTES / 1000 + 1);
+        assert!(outgoing.push_data(datagram(0, 1000), AT));
+    }
+
+    #[test]
+    fn nothing_waiting_wants_no_timer() {
+        let now = Instant::now();
+        let mut outgoing = Outgoing::new(Rate::from_mbit(200), Seq::ZERO, now);
+        assert_eq!(outgoing.opens_at(), None);
+        outgoing.push_data(datagram(0, 100), AT);
+        outgoing.handle_time(now);
+        assert_eq!(outgoing.left(), Sent { seq: Seq::ZERO, pkt: Pkt(0) });
+        assert!(outgoing.poll().is_some());
+        assert_eq!(outgoing.left(), AT);
+        assert_eq!((outgoing.poll(), outgoing.opens_at()), (None, None));
+    }
+}

@@ -1,0 +1,39 @@
+//! When data is not worth sending: too much of it waits, or nobody listens; and the review of the rate.
+
+use std::time::{Duration, Instant};
+
+use gaung_proto::{Pkt, Seq};
+
+use super::{RelaySender, outgoing::Sent};
+
+/// A group from which no STATUS and no PROBE came for so long gets heartbeats only.
+const UNHEARD: Duration = Duration::from_secs(10);
+/// Reports of members speak of what was skipped for so long.
+const SKIP_ECHO: Duration = Duration::from_secs(2);
+
+impl RelaySender {
+    /// What waits is not sent any more: members read the log up to `seq`.
+    pub(super) fn skip_to(&mut self, now: Instant, seq: Seq, pkt: Pkt) {
+        let skipped = self.outgoing.skip_data(Sent { seq, pkt });
+        self.stats.data_skipped += skipped as u64;
+        self.skipped_at = (skipped > 0).then_some(now).or(self.skipped_at);
+        self.window.clear();
+        self.heartbeat.hasten(now);
+    }
+
+    /// Whether anybody may hear: without a STATUS or PROBE for so long, heartbeats are enough.
+    pub(super) fn is_heard(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_heard) < UNHEARD
+    }
+
+    pub(super) fn review_rate(&mut self, now: Instant) {
+        if self.outgoing.next_period() <= now {
+            let mut losses = self.members.losses();
+            // Members cannot tell what was lost from what never left.
+            if self.skipped_at.is_some_and(|at| now.saturating_duration_since(at) < SKIP_ECHO) {
+                losses.clear();
+            }
+            self.outgoing.end_period(now, &mut losses);
+        }
+    }
+}
