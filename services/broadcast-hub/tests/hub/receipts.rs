@@ -2,7 +2,7 @@
 
 use broadcast_hub::Limits;
 use gaung_proto::{
-    GroupId,
+    GroupId, LogId,
     pb::{
         hub::{Ack, client_frame},
         relay::SessionReport,
@@ -106,6 +106,25 @@ async fn a_relay_that_comes_back_is_told_everything_anew() {
     let told_gone = reports[before..].iter().flat_map(|r| &r.sessions).any(|s| s.client_id == gone[..] && s.gone);
     let told_there = reports[before..].iter().flat_map(|r| &r.sessions).any(|s| s.client_id == gone[..] && !s.gone);
     assert!(!told_gone || told_there, "nobody is called gone who was not called there on the same stream");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_log_is_reported_from_its_beginning() {
+    let world = World::start(Limits::default()).await;
+    let group = world.group("lobby", 2);
+    world.relay.append(group, 2, 5);
+    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    client.subscribe("lobby", 1, 0).await;
+    ack(&mut client, group, 2).await;
+    until(&world, group, |told| told.iter().any(|s| s.delivered_seq == 2)).await;
+    world.relay.reset(group, LogId(55));
+    eventually("the session is told of in the new log", || {
+        let reports = world.relay.reports(group);
+        let of_new: Vec<_> = reports.iter().filter(|report| report.log_id == 55).flat_map(|r| &r.sessions).collect();
+        of_new.last().is_some_and(|s| s.client_id == client.id.as_bytes()[..] && s.delivered_seq == 0 && !s.gone)
+    })
+    .await;
     world.stop().await;
 }
 
