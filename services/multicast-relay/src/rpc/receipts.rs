@@ -128,8 +128,10 @@ impl Watch {
     /// What is to be told; messages that everyone has are not looked at again.
     fn changed(&mut self, members: &Members) -> Vec<pb::Receipt> {
         let mut changed = Vec::new();
+        let seqs: Vec<Seq> = self.open.keys().copied().collect();
+        let mut receipts = members.receipts(&seqs).into_iter();
         self.open.retain(|&seq, told| {
-            let receipt = members.receipt(seq);
+            let receipt = receipts.next().expect("one for each message that is open");
             if told.replace(receipt) != Some(receipt) {
                 changed.push(to_pb(seq, receipt, members));
             }

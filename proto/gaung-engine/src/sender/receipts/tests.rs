@@ -6,6 +6,8 @@ use std::{
 
 use gaung_proto::{DeviceId, Pkt, body::Status};
 
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+
 use super::{super::members::PRESENCE, *};
 use crate::MemberLane;
 
@@ -207,6 +209,39 @@ fn samples_tell_what_happened_between_two_status() {
     let received: Vec<u32> = room.members.take_samples().iter().map(|sample| sample.received).collect();
     assert_eq!(received, [4, 5, 2], "a counter that fell began anew");
     assert_eq!(room.members.take_samples(), []);
+}
+
+/// Against the plain rule, for a hundred members that came, went and delivered at random.
+#[test]
+fn many_receipts_at_once_are_those_of_each() {
+    let seed = std::env::var("GAUNG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    println!("GAUNG_SEED={seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut room = Room::new();
+    for _ in 0..2000 {
+        let (member, delivered) = (rng.random_range(0..100), rng.random_range(0..=room.head.0));
+        match rng.random_range(0..4) {
+            0 => drop(room.status(member, delivered)),
+            1 if member < 10 => drop(room.session(member, None)),
+            1 => drop(room.session(member, delivered)),
+            2 => room.log(rng.random_range(1..3)),
+            _ => room.after(Duration::from_millis(rng.random_range(0..400))),
+        }
+    }
+    let seqs: Vec<Seq> = (1..=room.head.0 + 3).filter(|_| rng.random_bool(0.7)).map(Seq).collect();
+    for (seq, receipt) in seqs.iter().zip(room.members.receipts(&seqs)) {
+        let mut plain = Receipt::default();
+        for member in room.members.by_id.values() {
+            let present = member.was_present(*seq);
+            let heard = present && member.delivered >= *seq;
+            plain.present += u32::from(present);
+            plain.absent += u32::from(!present);
+            plain.heard += u32::from(heard);
+            plain.silent += u32::from(present && !heard && !member.can_tell());
+        }
+        assert_eq!(receipt, plain, "{seq} GAUNG_SEED={seed}");
+    }
+    assert_eq!(room.members.receipts(&[]), []);
 }
 
 #[test]
