@@ -4,19 +4,18 @@ use std::time::Duration;
 
 /// The shortest wait for datagrams that overtook each other; else half a round trip.
 const MIN_REORDER: Duration = Duration::from_micros(500);
-/// Asks for the same repair are gathered for one round trip within these bounds. The random wait before a NAK (RFC 5401)
-/// spreads them over some round trips: a shorter gathering repairs the same datagram for each asker apart.
-pub(crate) const MIN_GATHER: Duration = Duration::from_millis(1);
+/// Asks for the same repair are gathered for one round trip within these bounds.
+pub(crate) const MIN_GATHER: Duration = Duration::from_micros(500);
 pub(crate) const MAX_GATHER: Duration = Duration::from_millis(5);
 /// An ask that comes less than this, or two round trips, after the repair crossed it on its way.
 const MIN_LINGER: Duration = Duration::from_millis(1);
-/// The shortest first wait for a repair; else six round trips. Longer than reordering, gathering and lingering together,
-/// or an ask sent again would be taken for one that crossed the repair.
+/// The shortest first wait for a repair; else four round trips. As long as gathering, lingering and the way there and back
+/// together, or an ask sent again would be taken for one that crossed the repair.
 pub(crate) const MIN_RETRY: Duration = Duration::from_micros(2500);
-const RETRY_ROUND_TRIPS: u32 = 6;
+const RETRY_ROUND_TRIPS: u32 = 4;
 /// So many NAKs follow each other evenly before the wait doubles: one repair in five is lost at 20 % loss, and the
 /// messages behind it wait too.
-const EVEN_RETRIES: u32 = 3;
+const EVEN_RETRIES: u32 = 4;
 /// The wait doubles at most so often.
 const MAX_DOUBLINGS: u32 = 5;
 /// The longest wait for a repair: a relay that stood still for a moment makes round trips look long for some seconds, and
@@ -46,13 +45,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_for_repair_double_after_the_third() {
+    fn waits_for_repair_double_after_the_fourth() {
         let grtt = Duration::from_millis(1);
         assert_eq!(retry(Duration::ZERO, 1), MIN_RETRY);
-        assert_eq!([1, 2, 3, 4, 5].map(|n| retry(grtt, n).as_millis()), [6, 6, 6, 12, 24]);
-        assert_eq!(retry(grtt, u8::MAX), retry(grtt, 8));
+        assert_eq!([1, 2, 3, 4, 5].map(|n| retry(grtt, n).as_millis()), [4, 4, 4, 4, 8]);
+        assert_eq!(retry(grtt, u8::MAX), retry(grtt, 9));
         assert_eq!(
-            retry(grtt * 250, 8),
+            retry(grtt * 250, 7),
             MAX_RETRY,
             "a message that cannot be had holds the others up for seconds, not minutes"
         );

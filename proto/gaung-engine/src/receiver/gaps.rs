@@ -20,7 +20,7 @@ pub const MAX_NAK_GAP: u64 = 1024;
 const MAX_MISSING: u64 = PLACES / 2;
 
 /// NAKs for one message before the log is read.
-const MAX_NAKS: u8 = 6;
+const MAX_NAKS: u8 = 7;
 /// NAKs for one message where there is no log to read.
 const MAX_NAKS_ALONE: u8 = 8;
 /// NCFs heeded for one message: forged ones silence no longer.

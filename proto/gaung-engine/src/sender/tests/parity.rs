@@ -45,7 +45,7 @@ fn members_that_miss_different_datagrams_get_parity_for_the_one_that_misses_most
     bench.nak(1, miss(&[3, 9]));
     bench.nak(2, miss(&[4, 30, 64]));
     bench.nak(3, miss(&[64, 65]));
-    let served = bench.advance(MIN_GATHER * 5);
+    let served = bench.advance(MAX_GATHER);
     let (shards, plain) = repairs(&served);
     assert_eq!(shards, [(1, 0), (1, 1), (1, 2)]);
     assert_eq!(plain, [(65, false)], "in the next block one member misses one");
@@ -108,7 +108,7 @@ fn a_block_in_the_making_is_waited_for() {
     bench.send(129, &[1100; 60]);
     bench.nak(1, miss(&[130]));
     bench.nak(2, miss(&[131]));
-    let halted: Vec<_> = (0..3).flat_map(|_| bench.advance(MIN_GATHER)).collect();
+    let halted: Vec<_> = (0..5).flat_map(|_| bench.advance(MIN_GATHER)).collect();
     assert_eq!(repairs(&halted).1, [(130, false), (131, false)], "nothing more of it came");
 }
 
