@@ -18,7 +18,7 @@ use gaung_engine::{
     AckRange, ClientWindows, Cookies, Members, PublishBatch, Rate, RefuseReason, Reporter, RequestId, SessionReport,
     Transmit,
 };
-use gaung_log::{Append, Log, Opened};
+use gaung_log::{Append, Done, Log, Opened};
 use gaung_net::{
     SenderAddr, SocketError,
     driver::{Drive, SocketChange, SocketId},
@@ -236,16 +236,15 @@ impl Worker {
         let completions = Arc::clone(&self.context.completions);
         let figures = self.context.figures.clone();
         let runs = appends.len();
-        self.context.log.append(
-            appends,
-            Box::new(move |outcome| {
-                if let Err(error) = &outcome {
-                    warn!(%group, %error, "append failed");
-                }
-                figures.observe_append(now.elapsed());
-                completions.add(Completion { group, epoch, runs, durable: outcome.is_ok() });
-            }),
-        );
+        let done: Done = Box::new(move |outcome| {
+            if let Err(error) = &outcome {
+                warn!(%group, %error, "append failed");
+            }
+            figures.observe_append(now.elapsed());
+            completions.add(Completion { group, epoch, runs, durable: outcome.is_ok() });
+        });
+        // `pump`, which this is a part of, goes on until there are no completions.
+        self.context.completions.before_looking(|| self.context.log.append(appends, done));
     }
 
     fn expire(&mut self, now: Instant) {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use gaung_net::driver::CommandSender;
@@ -26,6 +29,8 @@ pub(crate) struct Completion {
 pub(crate) struct Completions {
     ended: Mutex<VecDeque<Completion>>,
     worker: OnceLock<CommandSender<Command>>,
+    /// The worker will look here again without being woken.
+    will_look: AtomicBool,
 }
 
 impl Completions {
@@ -35,11 +40,25 @@ impl Completions {
     }
 
     pub(crate) fn add(&self, completion: Completion) {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back(completion);
-        if let Some(worker) = self.worker.get() {
+        let will_look = {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.push_back(completion);
+            // Within the lock: whoever finds it set has pushed before the worker looks.
+            self.will_look.load(Ordering::Relaxed)
+        };
+        if let Some(worker) = self.worker.get().filter(|_| !will_look) {
             // A full queue wakes the worker too, and a stopped worker has nothing to be told.
             let _ = worker.send(Command::Completed);
         }
+    }
+
+    /// Does the worker's own `work`, after which it looks here: a log in memory is done with an append at once, and need
+    /// not wake the worker that has just made it.
+    pub(crate) fn before_looking<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.will_look.store(true, Ordering::Relaxed);
+        let value = work();
+        self.will_look.store(false, Ordering::Relaxed);
+        value
     }
 
     pub(crate) fn take(&self) -> VecDeque<Completion> {
