@@ -32,6 +32,8 @@ pub struct Arguments {
     pub ahead: u64,
     /// The relay's `--rate`, Mbit/s. Default 8000, of which it begins with a quarter: no limit here.
     pub mbit: u32,
+    /// `segmentation=off`: datagrams leave the relay one by one, as a simulated loss wants them. Default on.
+    pub segmentation: bool,
     /// Bytes of the memory log. Default 1 GiB.
     pub log_bytes: usize,
 }
@@ -66,6 +68,7 @@ impl Arguments {
             limit: number("limit", 0)?,
             ahead: number("ahead", 0)?,
             mbit: number("mbit", 8000)? as u32,
+            segmentation: find("segmentation") != Some("off"),
             log_bytes: number("log_bytes", 1 << 30)? as usize,
         };
         ensure!(arguments.size >= 16, "size= is at least 16");

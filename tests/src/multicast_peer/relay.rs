@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use gaung_engine::Rate;
 use gaung_proto::ports;
-use multicast_relay::{LocalPublisher, LogKind};
+use multicast_relay::{LocalPublisher, LogKind, Segmentation};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +68,7 @@ fn relay(arguments: &Arguments) -> multicast_relay::Config {
         metrics_listen: None,
         workers: 1,
         rate: Rate::from_mbit(arguments.mbit),
+        segmentation: if arguments.segmentation { Segmentation::On } else { Segmentation::Off },
         memory_bytes: arguments.log_bytes,
         ..multicast_relay::Config::default()
     }
