@@ -58,6 +58,13 @@ impl Lab {
         &self.hosts[index]
     }
 
+    /// How many hosts it has.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a lab without hosts is of no use")]
+    pub const fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Makes the bridge prune: from its first query on, multicast reaches only ports that joined.
     ///
     /// # Panics

@@ -2,7 +2,9 @@
 //! tests that need more than a user's machine may have.
 
 pub mod capture;
+pub mod crowd;
 pub mod deployment;
+pub mod impair;
 pub mod lab;
 pub mod multicast_peer;
 pub mod process;

@@ -129,6 +129,12 @@ impl Process {
         self.stdout.snapshot()
     }
 
+    /// When each of its stdout lines was read, so far.
+    #[must_use]
+    pub fn stdout_times(&self) -> Vec<Instant> {
+        self.stdout.0.0.lock().expect("no holder panics").read_at.clone()
+    }
+
     /// What stderr has so far.
     #[must_use]
     pub fn stderr_so_far(&self) -> Vec<String> {
@@ -208,6 +214,7 @@ impl Ended {
 #[derive(Debug, Default)]
 struct Collected {
     lines: Vec<String>,
+    read_at: Vec<Instant>,
     ended: bool,
 }
 
@@ -224,7 +231,10 @@ impl Lines {
             while matches!(reader.read_until(b'\n', &mut bytes), Ok(1..)) {
                 let text = String::from_utf8_lossy(&bytes);
                 let line = text.strip_suffix('\n').unwrap_or(&text).to_owned();
-                writer.update(|collected| collected.lines.push(line));
+                writer.update(|collected| {
+                    collected.lines.push(line);
+                    collected.read_at.push(Instant::now());
+                });
                 bytes.clear();
             }
             writer.update(|collected| collected.ended = true);

@@ -9,6 +9,8 @@ pub enum Need {
     Namespaces,
     /// `tcpdump`.
     Tcpdump,
+    /// `nft` of nftables.
+    Nft,
     /// A Docker daemon and `docker-compose` or `docker compose`.
     Compose,
     /// The image `gaung:lab`, or the one named by `GAUNG_IMAGE`; `deploy/build-image.sh` makes it.
@@ -28,6 +30,7 @@ impl Need {
                 }
                 succeeds("ip", &["netns", "list"])
             }
+            Self::Nft => succeeds("nft", &["--version"]),
             Self::Tcpdump => succeeds("tcpdump", &["--version"]),
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
