@@ -109,7 +109,7 @@ impl LaneHealth {
     /// Call when [`Self::next_tick`] has come.
     pub(super) fn tick(&mut self, now: Instant, loss_percent: u32) -> Option<LaneMove> {
         self.next_tick = now + TICK;
-        let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > SILENCE);
+        let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= SILENCE);
         match self.state {
             State::Probing { since } if now.saturating_duration_since(since) >= PROBE_PATIENCE => {
                 self.go_down(LaneTrouble::NotHeard)
@@ -126,6 +126,8 @@ impl LaneHealth {
                 if now.saturating_duration_since(since) >= CALM {
                     self.hold = FIRST_HOLD;
                 }
+                // Silence is noticed when it is one, not up to a tick later.
+                self.next_tick = self.heard.map_or(self.next_tick, |heard| self.next_tick.min(heard + SILENCE));
                 None
             }
             State::Down { .. } if silent || loss_percent > GOOD_LOSS => {
@@ -201,6 +203,18 @@ mod tests {
         assert!(matches!(lossy[..], [(_, LaneMove::Down(LaneTrouble::Loss { percent: 40 }))]), "{lossy:?}");
         let back = run(&mut health, now + 30_000 * MS, 60_000, 1000, 0);
         assert!(matches!(back[..], [(10_000..=12_000, LaneMove::Up)]), "{back:?}");
+    }
+
+    #[test]
+    fn silence_is_noticed_as_soon_as_it_is_one() {
+        for heard_until in [10_000, 10_250, 10_900] {
+            let now = Instant::now();
+            let mut health = LaneHealth::new(LanePolicy::Auto, now);
+            // Heard each 50 ms, the last time 50 ms before.
+            assert_eq!(run(&mut health, now, heard_until, 50, 0), [(0, LaneMove::Up)]);
+            let lost = run(&mut health, now + heard_until * MS, 5000, 0, 0);
+            assert_eq!(lost, [(3250, LaneMove::Down(LaneTrouble::HeartbeatLost))], "heard for {heard_until} ms");
+        }
     }
 
     #[test]
