@@ -38,10 +38,16 @@ pub(crate) struct Figures {
     asks_suppressed: Counter,
     asks_refused: Counter,
     data_bytes: Counter,
+    data_unsent: Family<Reason, Counter>,
     statuses: Counter,
     members: Family<LaneLabel, Gauge>,
     round_trip_seconds: Histogram,
     loss_ratio: Histogram,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,6 +94,7 @@ impl Figures {
             asks_suppressed: Counter::default(),
             asks_refused: Counter::default(),
             data_bytes: Counter::default(),
+            data_unsent: Family::default(),
             statuses: Counter::default(),
             members: Family::default(),
             round_trip_seconds: Histogram::new(round_trip_buckets()),
@@ -123,6 +130,11 @@ impl Figures {
             r.register("repair_asks_suppressed", "Asks for what was being repaired", figures.asks_suppressed.clone());
             r.register("repair_asks_refused", "Asks over a limit", figures.asks_refused.clone());
             r.register("data_sent_bytes", "First-sent DATA, UDP payload", figures.data_bytes.clone());
+            r.register(
+                "data_unsent",
+                "DATA that was never multicast, because too much waited or nobody listens; members read the log",
+                figures.data_unsent.clone(),
+            );
             r.register("statuses_received", "STATUS of members", figures.statuses.clone());
             figures.register_members(r);
         });
@@ -179,6 +191,13 @@ impl Figures {
         let refused = |stats: &SenderStats| stats.asks_refused + stats.repairs_withheld;
         self.asks_refused.inc_by(refused(after) - refused(before));
         self.data_bytes.inc_by(after.data_bytes - before.data_bytes);
+        let unsent = |reason, more: u64| {
+            if more > 0 {
+                self.data_unsent.get_or_create(&Reason { reason }).inc_by(more);
+            }
+        };
+        unsent("skipped", after.data_skipped - before.data_skipped);
+        unsent("unheard", after.data_unheard - before.data_unheard);
         self.statuses.inc_by(after.statuses - before.statuses);
         self.datagrams_ignored.inc_by(after.ignored - before.ignored);
     }
