@@ -77,8 +77,11 @@ async fn to_group(
     let client = context.connect().await?;
     let sink = Sink::Relay(client.publisher(group).await?);
     let single = matches!(text, Text::Words(_));
-    let wish = |Receipts { wait, json }| Wish { client, group: group.clone(), wait, json, single };
-    deliver(&sink, text, receipts.map(wish)).await
+    let wish = |Receipts { wait, json }| Wish { client: client.clone(), group: group.clone(), wait, json, single };
+    let outcome = deliver(&sink, text, receipts.map(wish)).await;
+    // A publisher finds its relay again only for as long as its client is there.
+    drop(client);
+    outcome
 }
 
 /// What to send.
