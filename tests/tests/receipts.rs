@@ -10,6 +10,7 @@ use std::{
 use gaung_tests::{
     deployment::{Person, Up},
     process::PATIENCE,
+    services::{Service, Services},
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -93,6 +94,23 @@ fn a_listener_that_slept_tells_what_it_missed_and_that_it_came() {
     let seqs: Vec<u64> =
         listener.stdout_lines(MESSAGES).iter().map(|line| parse(line)["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=MESSAGES as u64).collect::<Vec<_>>(), "nothing but messages, in order; {missing}");
+}
+
+#[test]
+fn a_relay_that_was_killed_does_not_know_who_was_present() {
+    let mut services = Services::start();
+    let (ani, budi) = (services.person("ani"), services.person("budi"));
+    let _ = ani.out(&["group", "create", "lobby"]);
+    let sleeper = budi.listen(&["lobby", "--lane", "multicast"]);
+    until_status(&ani, "budi is a member", |rows| lanes(rows) == ["budi multicast"]);
+    sleeper.signal(Signal::SIGSTOP);
+    let send = ani.start(&["send", "lobby", "halo", "--receipts", "--wait", "10m"]);
+    let _ = send.stdout_line("that it is logged", |line| line == "1");
+    services.kill(Service::Relay);
+    services.start_again(Service::Relay);
+    let ended = send.end().expect_code(1);
+    assert!(ended.stderr.iter().any(|line| line.contains("opened its log after")), "{:?}", ended.stderr);
+    assert_eq!(ended.stdout.len(), 2, "{:?}", ended.stdout);
 }
 
 /// The receipt of one message.

@@ -9,12 +9,12 @@ use gaung_proto::{
     pb::relay::{self as pb, WatchReceiptsRequest, WatchReceiptsResponse, relay_service_client::RelayServiceClient},
 };
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Code, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::{
     backoff::Backoff,
     client::Client,
-    error::ClientError,
+    error::{ClientError, ErrorKind},
     group::bad,
     registry::{By, lane_of, relay_of},
 };
@@ -123,10 +123,7 @@ impl Receipts {
                 self.backoff.reset();
                 Ok(Some(receipts))
             }
-            Ok(Err(status)) if status.code() != Code::Unavailable && status.code() != Code::Unknown => {
-                Err(ClientError::of_status(&status, "the relay"))
-            }
-            Ok(Err(status)) => self.lost(ClientError::of_status(&status, "the relay")).await.map(|()| None),
+            Ok(Err(status)) => self.again(refused_or_lost(&status)).await.map(|()| None),
             Ok(Ok(None)) | Err(_) => {
                 self.open.clear();
                 Ok(None)
@@ -137,8 +134,7 @@ impl Receipts {
     async fn connect(&mut self) -> Result<(), ClientError> {
         match self.watch().await {
             Ok(stream) => self.stream = Some(stream),
-            Err(error @ ClientError::Unreachable(_)) => self.lost(error).await?,
-            Err(error) => return Err(error),
+            Err(error) => self.again(error).await?,
         }
         Ok(())
     }
@@ -156,18 +152,41 @@ impl Receipts {
         };
         let mut relay = RelayServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE);
         let answer = relay.watch_receipts(request).await;
-        Ok(answer.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner())
+        Ok(answer.map_err(|status| refused_or_lost(&status))?.into_inner())
     }
 
-    /// Waits a little before the next attempt, unless the time is over.
-    async fn lost(&mut self, error: ClientError) -> Result<(), ClientError> {
+    /// Waits a little before the next attempt, if one may help and the time is not over.
+    async fn again(&mut self, error: ClientError) -> Result<(), ClientError> {
         self.stream = None;
         let delay = self.backoff.next_delay();
-        if Instant::now() + delay >= self.deadline {
+        if error.kind() != ErrorKind::Unreachable || Instant::now() + delay >= self.deadline {
             return Err(error);
         }
         sleep(delay).await;
         Ok(())
+    }
+}
+
+/// What the relay says for good, or [`ClientError::Unreachable`]: a broken connection has codes of its own.
+fn refused_or_lost(status: &Status) -> ClientError {
+    match status.code() {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::Unauthenticated
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented => ClientError::of_status(status, "the relay"),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => ClientError::Unreachable(format!("the relay does not answer: {}", status.message())),
     }
 }
 

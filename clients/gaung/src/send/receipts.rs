@@ -34,7 +34,7 @@ pub(super) struct Wish {
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) lines: Vec<String>,
-    /// Why nobody knows of some of them.
+    /// Why nobody knows of some of them, or not to the end.
     pub(super) trouble: Option<(ErrorKind, String)>,
 }
 
@@ -128,8 +128,7 @@ async fn watch(wish: Arc<Wish>, seqs: Vec<Seq>) -> Told {
         (None, false) => prefixed(&wish, *seq, "nobody knows who has heard"),
     };
     let lines = known.iter().map(line).collect();
-    let trouble = unknown.filter(|_| known.values().any(Option::is_none));
-    Told { lines, trouble }
+    Told { lines, trouble: unknown }
 }
 
 async fn follow(wish: &Wish, seqs: Vec<Seq>, known: &mut BTreeMap<Seq, Option<Receipt>>) -> Result<(), ClientError> {
