@@ -90,6 +90,8 @@ pub struct RelaySender {
     skipped_at: Option<Instant>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
+    /// Asks for what others had asked for already, modulo 2³².
+    asks_joined: u32,
     sabotage: Sabotage,
 }
 
@@ -126,6 +128,7 @@ impl RelaySender {
             skipped_at: None,
             events: VecDeque::new(),
             stats: SenderStats::default(),
+            asks_joined: 0,
             sabotage: Sabotage::default(),
             config,
         }

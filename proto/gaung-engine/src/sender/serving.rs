@@ -26,6 +26,8 @@ use crate::{
 
 /// Above this size a NAK confirmation spares more NAKs than it costs.
 const NCF_ABOVE: usize = 8;
+/// So many asks for what was confirmed mean that the confirmation was lost on its way: it is sent again.
+const ASKS_UNTIL_CONFIRMED_AGAIN: u32 = 8;
 
 impl RelaySender {
     pub(super) fn handle_nak(&mut self, now: Instant, peer: Peer, header: &Header, nak: &Nak) {
@@ -63,7 +65,9 @@ impl RelaySender {
             Asked::Scheduled => (pace == Pace::Slow).then(|| (pkt, repair_range(sent))),
             Asked::Joined => {
                 self.stats.asks_suppressed += 1;
-                None
+                self.asks_joined = self.asks_joined.wrapping_add(1);
+                let is_unheard = pace == Pace::Slow && self.asks_joined.is_multiple_of(ASKS_UNTIL_CONFIRMED_AGAIN);
+                is_unheard.then(|| (pkt, repair_range(sent)))
             }
             Asked::Refused => {
                 self.stats.asks_refused += 1;

@@ -361,6 +361,16 @@ fn ncf_silences_a_large_group() {
 }
 
 #[test]
+fn a_confirmation_that_was_not_heard_is_sent_again() {
+    let mut bench = Bench::new();
+    bench.send(1, &[900; 6]);
+    (1..=40).for_each(|member| drop(bench.status(member, 1)));
+    let miss = vec![NakRange::messages(Seq(2), Seq(2))];
+    let confirmations: usize = (1..=33).map(|member| bench.nak(member, miss.clone()).len()).sum();
+    assert_eq!(confirmations, 1 + 32 / 8, "by the first who asks, and by each eighth who asks all the same");
+}
+
+#[test]
 fn what_a_confirmation_named_goes_to_all_that_it_silenced() {
     let mut bench = Bench::new();
     bench.send(1, &[900; 6]);
