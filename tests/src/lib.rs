@@ -1,5 +1,5 @@
 //! What black-box tests share: fresh programs, processes whose output is awaited, running deployments, and the gate of
-//! tests that need more than a user's machine may have.
+//! tests that need more than a user's machine may have; and the seeded simulation.
 
 pub mod capture;
 pub mod crowd;
@@ -11,3 +11,4 @@ pub mod process;
 pub mod programs;
 pub mod requires;
 pub mod services;
+pub mod simulation;

@@ -1,0 +1,156 @@
+//! Those who mean harm: floods of NAKs, and noise under the right group tag.
+
+use std::{net::SocketAddrV4, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use gaung_engine::{Destination, Transmit};
+use gaung_proto::{
+    Pkt, SenderId, Seq,
+    body::{Cookie, Nak, NakRange, Probe},
+    datagram::{Fragment, Header, PacketType, flags},
+    limits::MAX_NAK_RANGES,
+};
+use rand::{Rng as _, RngCore as _};
+
+use super::{
+    event::{Arrival, Event, Node},
+    network::{GROUP_ADDR, RELAY, address},
+    relay::tag,
+    settings::{Attack, AttackKind},
+    world::World,
+};
+
+/// Kinds of datagrams that noise pretends to be.
+const KINDS: [PacketType; 11] = [
+    PacketType::Data,
+    PacketType::Heartbeat,
+    PacketType::Nak,
+    PacketType::Ncf,
+    PacketType::Status,
+    PacketType::Parity,
+    PacketType::Probe,
+    PacketType::Migrate,
+    PacketType::Publish,
+    PacketType::Puback,
+    PacketType::Broadcast,
+];
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Attacker {
+    id: usize,
+    attack: Attack,
+    cookie: Option<Cookie>,
+    next_pkt: u32,
+}
+
+impl Attacker {
+    pub(super) const fn new(id: usize, attack: Attack) -> Self {
+        Self { id, attack, cookie: None, next_pkt: 1 }
+    }
+
+    pub(super) const fn begins_at(&self) -> Duration {
+        self.attack.from
+    }
+
+    /// Sends the next datagram.
+    pub(super) fn wake(&mut self, world: &mut World) {
+        if world.now >= self.attack.until {
+            return;
+        }
+        let gap = Duration::from_secs(1) / self.attack.per_second;
+        world.queue.put(world.now + gap, Event::Wake(Node::Attacker(self.id)));
+        let own = address(Node::Attacker(self.id));
+        match self.attack.kind {
+            AttackKind::NakFloodOfMember => match self.cookie {
+                Some(cookie) => self.ask(world, own, cookie),
+                None => self.probe(world, own),
+            },
+            AttackKind::NakFloodOfStranger => {
+                let cookie = Cookie(world.rng.random());
+                self.ask(world, own, cookie);
+            }
+            AttackKind::NakFloodSpoofed => {
+                let member = world.rng.random_range(0..world.settings.members);
+                self.ask(world, address(Node::Member(member)), Cookie(0));
+            }
+            AttackKind::Noise => self.make_noise(world, own),
+        }
+    }
+
+    /// An answer to its PROBE has its cookie.
+    pub(super) fn handle_datagram(&mut self, arrival: &Arrival) {
+        let Ok((header, body)) = Header::decode(&arrival.bytes) else { return };
+        if header.packet_type == PacketType::Probe && header.has(flags::RESPONSE) {
+            self.cookie = Probe::decode(body).ok().map(|probe| probe.cookie).or(self.cookie);
+        }
+    }
+
+    fn probe(&mut self, world: &mut World, own: SocketAddrV4) {
+        let mut body = BytesMut::new();
+        Probe { sender: self.sender(), nonce: world.rng.random(), cookie: Cookie(0) }.write(&mut body);
+        self.send(world, own, RELAY, PacketType::Probe, Seq::ZERO, &body);
+    }
+
+    /// Asks for as much as fits a NAK.
+    fn ask(&mut self, world: &mut World, source: SocketAddrV4, cookie: Cookie) {
+        let head = world.disk.head().0.max(1);
+        let ranges = (0..world.rng.random_range(1..=MAX_NAK_RANGES)).map(|_| {
+            let first = world.rng.random_range(1..=head);
+            NakRange::messages(Seq(first), Seq(world.rng.random_range(first..=head)))
+        });
+        let nak = Nak { sender: self.sender(), cookie, ranges: ranges.collect() };
+        let mut body = BytesMut::new();
+        nak.write(&mut body);
+        self.send(world, source, RELAY, PacketType::Nak, Seq::ZERO, &body);
+    }
+
+    fn make_noise(&mut self, world: &mut World, own: SocketAddrV4) {
+        let mut body = vec![0; world.rng.random_range(0..=1280)];
+        world.rng.fill_bytes(&mut body);
+        let kind = KINDS[world.rng.random_range(0..KINDS.len())];
+        let seq = Seq(world.rng.random_range(1..=world.disk.head().0 + 20));
+        let to = if world.rng.random() { RELAY } else { GROUP_ADDR };
+        self.send(world, own, to, kind, seq, &body);
+    }
+
+    fn send(
+        &mut self,
+        world: &mut World,
+        source: SocketAddrV4,
+        to: SocketAddrV4,
+        packet_type: PacketType,
+        seq: Seq,
+        body: &[u8],
+    ) {
+        let is_part = matches!(packet_type, PacketType::Data) && world.rng.random();
+        let fragment = match is_part {
+            true => Fragment { index: world.rng.random_range(0..3), count: 3 },
+            false => Fragment::WHOLE,
+        };
+        let header = Header {
+            packet_type,
+            flags: 0,
+            tag: tag(),
+            epoch: world.disk.epoch(),
+            pkt: Pkt(self.next_pkt),
+            seq,
+            fragment,
+            ts_us: world.rng.random(),
+        };
+        self.next_pkt += 1;
+        let destination = match to.ip().is_multicast() {
+            true => Destination::Multicast(to),
+            false => Destination::Unicast { peer: to, from: None },
+        };
+        let payload: Bytes = header.encode(body);
+        let transmit = Transmit { destination, payload, ttl: 1 };
+        // Only noise can be mistaken for what it is not; a NAK means what it says.
+        let genuine = self.attack.kind != AttackKind::Noise;
+        world.send_as(Node::Attacker(self.id), source, &transmit, genuine);
+    }
+
+    fn sender(&self) -> SenderId {
+        SenderId([0xee ^ self.id as u8; 16])
+    }
+}
