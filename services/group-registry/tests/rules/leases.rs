@@ -179,7 +179,8 @@ fn without_a_free_address_the_group_waits() {
     world.pass(QUARANTINE);
     let back = world.come_back();
     assert_eq!(back[0].addr.ip(), others[5].addr.ip());
-    assert_eq!(back[0].generation.0, 2);
+    // Chance may have given the other group the address that this one had.
+    assert_eq!(back[0].generation.0, group.generation.max(others[5].generation).0 + 1);
 }
 
 #[test]
