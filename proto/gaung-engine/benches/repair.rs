@@ -166,7 +166,7 @@ fn header(sender: &RelaySender, packet_type: PacketType, seq: Seq) -> Header {
         packet_type,
         flags: 0,
         tag: sender.tag(),
-        epoch: Epoch(1),
+        epoch: Epoch(2),
         pkt: Pkt::FIRST_OTHER,
         seq,
         fragment: Fragment::WHOLE,

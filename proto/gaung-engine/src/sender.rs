@@ -23,7 +23,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
-    DecodeError, GroupTag, Pkt, SenderId, Seq,
+    DecodeError, Epoch, GroupTag, Pkt, SenderId, Seq,
     body::{Heartbeat, Nak, Probe, Puback, Status},
     datagram::{Fragment, Header, PacketType, flags},
     run::Run,
@@ -85,8 +85,8 @@ pub struct RelaySender {
     told_grtt: Duration,
     heartbeat: HeartbeatSchedule,
     outgoing: Outgoing,
-    /// The last STATUS or PROBE, or the beginning.
-    last_heard: Instant,
+    /// The last STATUS or PROBE; the beginning, where somebody may have listened before it.
+    last_heard: Option<Instant>,
     skipped_at: Option<Instant>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
@@ -124,7 +124,8 @@ impl RelaySender {
             told_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
             outgoing: Outgoing::new(config.rate, config.head, now),
-            last_heard: now,
+            // Of a log's first epoch nobody knows yet; to a later one members come from the one before.
+            last_heard: (config.epoch > Epoch(1)).then_some(now),
             skipped_at: None,
             events: VecDeque::new(),
             stats: SenderStats::default(),
@@ -142,6 +143,9 @@ impl RelaySender {
         assert_eq!(run.first_seq(), self.head.next(), "runs come dense and in order");
         self.outgoing.handle_time(now);
         self.expire_members(now);
+        if self.packer.is_empty() && !self.is_heard(now) {
+            return self.pass_over(now, run);
+        }
         let mut packer = std::mem::take(&mut self.packer);
         for (seq, message) in (run.first_seq().0..).map(Seq).zip(run.block().messages()) {
             packer.push(seq, &message, &mut |packed| self.send_data(now, packed));
@@ -290,7 +294,7 @@ impl RelaySender {
             return;
         }
         self.stats.statuses += 1;
-        self.last_heard = now;
+        self.last_heard = Some(now);
         let round_trip = round_trip(self.ts_us(now), status);
         let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
         self.grtt = self.members.grtt();
@@ -317,16 +321,11 @@ impl RelaySender {
         let header = Header { flags: flags::RESPONSE, ..self.header(now, PacketType::Probe, pkt, self.head) };
         let payload = header.encode(&body);
         self.answer(peer, payload);
-        self.last_heard = now;
+        self.last_heard = Some(now);
         self.heartbeat.hasten(now);
     }
 
     fn send_data(&mut self, now: Instant, packed: Packed<'_>) {
-        if !self.is_heard(now) {
-            self.stats.data_unheard += 1;
-            self.skip_to(now, packed.last, Pkt(self.next_data - 1));
-            return;
-        }
         let Some(pkt) = self.data_pkt() else {
             self.skip_to(now, packed.last, Pkt(self.next_data - 1));
             return;

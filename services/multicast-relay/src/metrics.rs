@@ -132,7 +132,7 @@ impl Figures {
             r.register("data_sent_bytes", "First-sent DATA, UDP payload", figures.data_bytes.clone());
             r.register(
                 "data_unsent",
-                "DATA that was never multicast, because too much waited or nobody listens; members read the log",
+                "DATA that was never multicast because too much waited (skipped), and messages because nobody listens (unheard); members read the log",
                 figures.data_unsent.clone(),
             );
             r.register("statuses_received", "STATUS of members", figures.statuses.clone());
@@ -197,7 +197,7 @@ impl Figures {
             }
         };
         unsent("skipped", after.data_skipped - before.data_skipped);
-        unsent("unheard", after.data_unheard - before.data_unheard);
+        unsent("unheard", after.messages_unheard - before.messages_unheard);
         self.statuses.inc_by(after.statuses - before.statuses);
         self.datagrams_ignored.inc_by(after.ignored - before.ignored);
     }

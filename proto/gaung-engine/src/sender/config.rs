@@ -72,8 +72,8 @@ pub struct SenderStats {
     pub data: u64,
     /// DATA that the rate would have delayed too long: members read it from the log.
     pub data_skipped: u64,
-    /// DATA not sent because nobody listened by multicast.
-    pub data_unheard: u64,
+    /// Messages not packed into DATA because nobody listened by multicast.
+    pub messages_unheard: u64,
     /// Their bytes, UDP payload.
     pub data_bytes: u64,
     /// Repairs to the group.

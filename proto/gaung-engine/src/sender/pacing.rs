@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gaung_proto::{Pkt, Seq};
+use gaung_proto::{Pkt, Seq, run::Run};
 
 use super::{RelaySender, outgoing::Sent};
 
@@ -21,9 +21,19 @@ impl RelaySender {
         self.heartbeat.hasten(now);
     }
 
+    /// Nobody listens: the run is not even packed.
+    pub(super) fn pass_over(&mut self, now: Instant, run: &Run) {
+        self.stats.messages_unheard += u64::from(run.count());
+        self.head = run.last_seq();
+        let skipped = self.outgoing.skip_data(Sent { seq: self.head, pkt: Pkt(self.next_data - 1) });
+        self.stats.data_skipped += skipped as u64;
+        self.window.clear();
+        self.heartbeat.restart(now);
+    }
+
     /// Whether anybody may hear: without a STATUS or PROBE for so long, heartbeats are enough.
     pub(super) fn is_heard(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_heard) < UNHEARD
+        self.last_heard.is_some_and(|at| now.saturating_duration_since(at) < UNHEARD)
     }
 
     pub(super) fn review_rate(&mut self, now: Instant) {
