@@ -56,8 +56,7 @@ fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
         return log::run(command);
     }
     let context = Context::new(common)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the runtime")?;
+    let runtime = service_kit::runtime::build().context("cannot start the runtime")?;
     let outcome = runtime.block_on(dispatch(&context, command));
     runtime.shutdown_background();
     outcome

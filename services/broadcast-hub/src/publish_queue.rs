@@ -2,7 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -10,14 +12,22 @@ use gaung_proto::{
     GroupId,
     pb::relay::{PublishRequest, PublishStreamRequest},
 };
-use tokio::sync::Notify;
+use tokio_stream::Stream;
+
+use crate::relays::RelayLink;
 
 /// Requests in the order in which they were handed in, which is the order of their answers.
 #[derive(Debug)]
 pub(crate) struct PublishQueue {
     queue: Mutex<Queue>,
-    notify: Notify,
     limit_bytes: usize,
+}
+
+/// The requests that wait, for one gRPC stream: ends once another stream has begun.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    link: Arc<RelayLink>,
+    stream: u64,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +36,10 @@ struct Queue {
     bytes: usize,
     last_tag: u64,
     sent_tag: u64,
+    /// Counts the streams that were begun.
+    stream: u64,
+    /// Of the stream that has sent all there was.
+    waker: Option<Waker>,
 }
 
 /// One request and who asked.
@@ -61,7 +75,7 @@ const REQUEST_BYTES: usize = 256;
 
 impl PublishQueue {
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self { queue: Mutex::default(), notify: Notify::new(), limit_bytes }
+        Self { queue: Mutex::default(), limit_bytes }
     }
 
     /// Takes a request; its answer, or its expiry, goes to `route`.
@@ -75,34 +89,23 @@ impl PublishQueue {
         queue.last_tag += 1;
         let tag = queue.last_tag;
         queue.pending.push_back(Pending { tag, request, route, expires });
+        let waker = queue.waker.take();
         drop(queue);
-        self.notify.notify_one();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         Ok(())
     }
 
-    pub(crate) async fn filled(&self) {
-        self.notify.notified().await;
-    }
-
-    /// A new stream: everything unanswered is to be sent again.
-    pub(crate) fn rewind(&self) {
-        self.lock().sent_tag = 0;
-    }
-
-    /// Whether a request waits to be sent.
-    pub(crate) fn has_unsent(&self) -> bool {
-        let queue = self.lock();
-        queue.pending.back().is_some_and(|last| last.tag > queue.sent_tag)
-    }
-
-    /// The next request to send.
-    pub(crate) fn next_unsent(&self) -> Option<PublishStreamRequest> {
+    /// Begins a stream, over which everything unanswered is sent again; returns its number. The one before ends.
+    fn begin_stream(&self) -> u64 {
         let mut queue = self.lock();
-        let sent = queue.sent_tag;
-        let index = queue.pending.partition_point(|pending| pending.tag <= sent);
-        let (tag, publish) = queue.pending.get(index).map(|next| (next.tag, next.request.clone()))?;
-        queue.sent_tag = tag;
-        Some(PublishStreamRequest { tag, publish: Some(publish) })
+        queue.sent_tag = 0;
+        queue.stream += 1;
+        if let Some(waker) = queue.waker.take() {
+            waker.wake();
+        }
+        queue.stream
     }
 
     /// The request with this tag is answered; `None` if it expired before.
@@ -127,7 +130,37 @@ impl PublishQueue {
     }
 }
 
+impl Unsent {
+    /// A new stream over `link`, which begins with everything unanswered.
+    pub(crate) fn of(link: Arc<RelayLink>) -> Self {
+        let stream = link.publish.begin_stream();
+        Self { link, stream }
+    }
+}
+
+impl Stream for Unsent {
+    type Item = PublishStreamRequest;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PublishStreamRequest>> {
+        self.link.publish.lock().poll_unsent(self.stream, cx)
+    }
+}
+
 impl Queue {
+    fn poll_unsent(&mut self, stream: u64, cx: &mut Context<'_>) -> Poll<Option<PublishStreamRequest>> {
+        if stream != self.stream {
+            return Poll::Ready(None);
+        }
+        let sent = self.sent_tag;
+        let index = self.pending.partition_point(|pending| pending.tag <= sent);
+        let Some(next) = self.pending.get(index) else {
+            self.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        self.sent_tag = next.tag;
+        Poll::Ready(Some(PublishStreamRequest { tag: next.tag, publish: Some(next.request.clone()) }))
+    }
+
     fn remove(&mut self, index: usize) -> Option<Route> {
         let pending = self.pending.remove(index)?;
         self.bytes -= pending.route.bytes + REQUEST_BYTES;
@@ -146,6 +179,16 @@ mod tests {
         Route { shard: 0, session: 1, tag, group: GroupId([1; 16]), bytes, messages: 1 }
     }
 
+    /// The tags that a stream has to send now.
+    fn sent(queue: &PublishQueue, stream: u64) -> Vec<u64> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let next = || match queue.lock().poll_unsent(stream, &mut cx) {
+            Poll::Ready(request) => request.map(|request| request.tag),
+            Poll::Pending => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
     #[test]
     fn unanswered_requests_are_sent_again_in_order() {
         let now = Instant::now();
@@ -153,18 +196,18 @@ mod tests {
         for tag in 10..14 {
             queue.submit(PublishRequest::default(), route(tag, 1), now + Duration::from_secs(tag)).unwrap();
         }
-        let sent = || std::iter::from_fn(|| queue.next_unsent()).map(|request| request.tag).collect::<Vec<_>>();
-        assert_eq!(sent(), [1, 2, 3, 4]);
-        assert!(!queue.has_unsent());
+        let first = queue.begin_stream();
+        assert_eq!(sent(&queue, first), [1, 2, 3, 4]);
+        assert!(sent(&queue, first).is_empty());
         assert_eq!(queue.answered(2).unwrap().tag, 11);
         assert!(queue.answered(2).is_none());
-        queue.rewind();
-        assert!(queue.has_unsent());
-        assert_eq!(sent(), [1, 3, 4]);
+        let second = queue.begin_stream();
+        assert_eq!(queue.lock().poll_unsent(first, &mut Context::from_waker(Waker::noop())), Poll::Ready(None));
+        assert_eq!(sent(&queue, second), [1, 3, 4]);
         let expired: Vec<u64> = queue.expire(now + Duration::from_secs(12)).iter().map(|route| route.tag).collect();
         assert_eq!(expired, [10, 12]);
-        queue.rewind();
-        assert_eq!(sent(), [4]);
+        let third = queue.begin_stream();
+        assert_eq!(sent(&queue, third), [4]);
     }
 
     #[test]

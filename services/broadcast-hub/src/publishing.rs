@@ -7,22 +7,20 @@ use std::{
 
 use gaung_proto::{
     LogId,
-    pb::relay::{PublishStreamRequest, PublishStreamResponse, publish_stream_response::Outcome},
+    pb::relay::{PublishStreamResponse, publish_stream_response::Outcome},
 };
 use service_kit::backoff::Backoff;
-use tokio::{sync::mpsc, time::interval};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::interval;
 use tonic::{Code, Streaming};
 use tracing::debug;
 
 use crate::{
     hub::Hub,
     inbox::{AnswerBody, Failure, Published},
-    publish_queue::Route,
+    publish_queue::{Route, Unsent},
     relays::{self, RelayLink},
 };
 
-const REQUEST_QUEUE: usize = 64;
 const EXPIRY_CHECK: Duration = Duration::from_millis(250);
 
 /// Passes on for as long as the hub's links live; comes back with back-off and sends the unanswered again.
@@ -61,35 +59,17 @@ async fn stream(hub: &Arc<Hub>, link: &Arc<RelayLink>, backoff: &mut Backoff) ->
         Ok(client) => client,
         Err(why) => return why,
     };
-    link.publish.rewind();
-    let (requests, queue) = mpsc::channel::<PublishStreamRequest>(REQUEST_QUEUE);
-    while requests.capacity() > 0
-        && let Some(request) = link.publish.next_unsent()
-    {
-        if requests.try_send(request).is_err() {
-            break;
-        }
-    }
-    let mut responses: Streaming<PublishStreamResponse> = match client.publish_stream(ReceiverStream::new(queue)).await
-    {
+    let responses = client.publish_stream(Unsent::of(link.clone())).await;
+    let mut responses: Streaming<PublishStreamResponse> = match responses {
         Ok(response) => response.into_inner(),
         Err(status) => return status.message().to_owned(),
     };
     backoff.reset();
     loop {
-        tokio::select! {
-            message = responses.message() => match message {
-                Ok(Some(response)) => answer(hub, link, response),
-                Ok(None) => return "the relay ended the stream".to_owned(),
-                Err(status) => return status.message().to_owned(),
-            },
-            permit = requests.reserve(), if link.publish.has_unsent() => {
-                let Ok(permit) = permit else { return "the request stream ended".to_owned() };
-                if let Some(request) = link.publish.next_unsent() {
-                    permit.send(request);
-                }
-            }
-            () = link.publish.filled() => {}
+        match responses.message().await {
+            Ok(Some(response)) => answer(hub, link, response),
+            Ok(None) => return "the relay ended the stream".to_owned(),
+            Err(status) => return status.message().to_owned(),
         }
     }
 }

@@ -15,8 +15,8 @@ use gaung_proto::{
     GroupId,
     pb::relay::{
         FollowRequest, FollowResponse, GetLogRequest, GetLogResponse, PublishRequest, PublishResponse,
-        PublishStreamRequest, PublishStreamResponse, ReadRequest, ReadResponse, WatchReceiptsRequest,
-        WatchReceiptsResponse, relay_service_server::RelayService,
+        PublishStreamRequest, ReadRequest, ReadResponse, WatchReceiptsRequest, WatchReceiptsResponse,
+        relay_service_server::RelayService,
     },
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -124,7 +124,7 @@ fn group_id(bytes: &[u8]) -> Result<GroupId, CallError> {
 
 #[tonic::async_trait]
 impl RelayService for Relay {
-    type PublishStreamStream = ReceiverStream<Result<PublishStreamResponse, Status>>;
+    type PublishStreamStream = publish::Answers;
     type ReadStream = ReceiverStream<Result<ReadResponse, Status>>;
     type FollowStream = ReceiverStream<Result<FollowResponse, Status>>;
     type WatchReceiptsStream = ReceiverStream<Result<WatchReceiptsResponse, Status>>;

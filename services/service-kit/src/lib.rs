@@ -12,5 +12,6 @@ pub mod metrics;
 pub mod program;
 pub mod readiness;
 pub mod rpc;
+pub mod runtime;
 pub mod supervise;
 pub mod telemetry;

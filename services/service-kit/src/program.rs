@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{CommonArgs, ConfigErrors},
-    health_client, supervise, telemetry,
+    health_client, runtime, supervise, telemetry,
 };
 
 /// The flags of one service.
@@ -87,7 +87,7 @@ where
     A: ServiceArgs,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let runtime = runtime::build().context("starting the runtime")?;
     if let Some(Command::Health { at }) = program.command {
         let target = at.unwrap_or_else(|| health_client::local_target(program.service.grpc_listen()));
         let report = runtime.block_on(health_client::check(&target.to_string(), HEALTH_DEADLINE));

@@ -1,6 +1,6 @@
 //! Publish and PublishStream.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use gaung_engine::{AckRange, PublishBatch, PublishEntry, RefuseReason};
 use gaung_proto::{
@@ -12,7 +12,7 @@ use gaung_proto::{
     },
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
 use super::{CallError, Relay, group_id};
@@ -25,18 +25,17 @@ use crate::{
 /// Requests of one stream that wait for their answer; then no more are read from it.
 const STREAM_WINDOW: usize = 256;
 
+/// What PublishStream answers.
+pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
+
 /// One request, from its arrival to its durability.
 pub(super) async fn publish(relay: &Relay, request: PublishRequest) -> Result<PublishResponse, CallError> {
     hand_over(relay, request).await?.outcome().await
 }
 
 /// Requests go to the workers in the order they came, and answers back in the same order.
-pub(super) fn publish_stream(
-    relay: Relay,
-    mut requests: Streaming<PublishStreamRequest>,
-) -> ReceiverStream<Result<PublishStreamResponse, Status>> {
-    let (pending, mut waiting) = mpsc::channel::<(u64, Result<Pending, CallError>)>(STREAM_WINDOW);
-    let (answers, stream) = mpsc::channel(STREAM_WINDOW);
+pub(super) fn publish_stream(relay: Relay, mut requests: Streaming<PublishStreamRequest>) -> Answers {
+    let (pending, waiting) = mpsc::channel(STREAM_WINDOW);
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
         // A broken stream ends like one that the client finished: what was handed over is answered or dropped.
@@ -50,22 +49,19 @@ pub(super) fn publish_stream(
             }
         }
     });
-    tasks.spawn(async move {
-        while let Some((tag, handed_over)) = waiting.recv().await {
-            let outcome = match handed_over {
-                Ok(pending) => pending.outcome().await,
-                Err(error) => Err(error),
-            };
-            let outcome = match outcome {
-                Ok(published) => Outcome::Published(published),
-                Err(error) => Outcome::Refused(error.to_refused()),
-            };
-            if answers.send(Ok(PublishStreamResponse { tag, outcome: Some(outcome) })).await.is_err() {
-                return;
-            }
-        }
-    });
-    ReceiverStream::new(stream)
+    Box::pin(ReceiverStream::new(waiting).then(|(tag, handed_over)| answer(tag, handed_over)))
+}
+
+async fn answer(tag: u64, handed_over: Result<Pending, CallError>) -> Result<PublishStreamResponse, Status> {
+    let outcome = match handed_over {
+        Ok(pending) => pending.outcome().await,
+        Err(error) => Err(error),
+    };
+    let outcome = match outcome {
+        Ok(published) => Outcome::Published(published),
+        Err(error) => Outcome::Refused(error.to_refused()),
+    };
+    Ok(PublishStreamResponse { tag, outcome: Some(outcome) })
 }
 
 /// A request that its worker has.

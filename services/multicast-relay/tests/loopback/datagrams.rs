@@ -39,12 +39,20 @@ pub(crate) async fn cookie(socket: &UdpSocket, relay: &TestRelay, tag: GroupTag,
     answer.cookie
 }
 
+/// Lets the relay know that somebody listens to `member`'s group; returns the heartbeat that it was found by.
+pub(crate) async fn be_heard(member: &UdpSocket, relay: &TestRelay) -> Header {
+    let (heartbeat, ..) = receive_type(member, PacketType::Heartbeat).await;
+    cookie(&unicast(), relay, heartbeat.tag, SenderId([9; 16])).await;
+    heartbeat
+}
+
 #[tokio::test]
 async fn a_member_that_missed_a_datagram_gets_it_again_and_is_counted() {
     let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
     let relay = TestRelay::disk(data.path(), &registry).await;
     let (group, addr) = registry.create("class", GroupKind::Proto).await;
     let member = join(addr);
+    be_heard(&member, &relay).await;
     let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     let (header, first, _) = receive_type(&member, PacketType::Data).await;
@@ -232,6 +240,7 @@ async fn hostile_datagrams_stop_nothing() {
     let (group, addr) = registry.create("class", GroupKind::Proto).await;
     let member = join(addr);
     let mut client = relay.client().await;
+    be_heard(&member, &relay).await;
     publish(&mut client, request(group, 1, vec![entry(1, "before")])).await;
     let (header, _, _) = receive_type(&member, PacketType::Data).await;
     let own = unicast();

@@ -95,7 +95,7 @@ async fn metrics_have_no_group_in_a_label() {
     let mut text = String::new();
     eventually("everything is counted", async || {
         text = relay.metrics_page().await;
-        text.contains("gaung_relay_datagrams_sent_total{kind=\"data\"} 1")
+        text.contains("gaung_relay_data_unsent_total{reason=\"unheard\"} 1")
     })
     .await;
     assert!(text.contains("gaung_relay_messages_total 1"), "{text}");

@@ -14,6 +14,7 @@ use gaung_proto::{GroupId, LogId, Seq, datagram::PacketType, run::Run};
 use multicast_relay::bind_on;
 use tonic::Code;
 
+use crate::datagrams::be_heard;
 use crate::support::{
     self, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive_type, request,
     words,
@@ -95,6 +96,7 @@ async fn a_failed_append_loses_and_doubles_nothing(lying: bool) {
     let relay = TestRelay::run(bind_on(support::config(data.path(), &registry.target()), shared).await.unwrap()).await;
     let (group, addr) = registry.create("class", GroupKind::Proto).await;
     let member = join(addr);
+    be_heard(&member, &relay).await;
     let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     receive_type(&member, PacketType::Data).await;

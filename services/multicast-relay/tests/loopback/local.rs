@@ -4,6 +4,7 @@ use gaung_engine::{AckRange, PublishBatch, PublishEntry, RefuseReason};
 use gaung_proto::{ClientId, ClientSeq, ContentType, DeviceId, GroupId, Seq, datagram::PacketType};
 use multicast_relay::{LocalGroup, LocalPublisher, bind};
 
+use crate::datagrams::be_heard;
 use crate::support::{GroupKind, LONG, RegistryDouble, TestRelay, config, eventually, join, read, receive_type, text};
 
 fn batch(client: u8, first: u64, words: &[&str]) -> PublishBatch {
@@ -31,6 +32,7 @@ async fn what_is_published_within_the_process_is_logged_sent_and_acknowledged_li
     let (text_group, _) = registry.create("bare", GroupKind::Text).await;
     let member = join(addr);
     let group = served(&publisher, id).await;
+    be_heard(&member, &relay).await;
     assert_eq!(group.log().0, registry.log_id(id));
 
     let outcome = async |batch| group.publish(batch).unwrap().outcome().await;

@@ -7,6 +7,7 @@ use gaung_proto::{
 };
 use tonic::transport::Channel;
 
+use crate::datagrams::be_heard;
 use crate::support::{
     Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive,
     receive_type, request, unicast, words,
@@ -23,6 +24,7 @@ async fn without_a_lease_nothing_is_multicast_and_with_a_new_one_under_the_new_t
     let relay = TestRelay::disk(data.path(), &registry).await;
     let (group, addr) = registry.create("class", GroupKind::Proto).await;
     let member = join(addr);
+    be_heard(&member, &relay).await;
     let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     receive_type(&member, PacketType::Data).await;

@@ -1,5 +1,6 @@
 //! Publishing and reading over gRPC, and what is heard on the wire.
 
+use crate::datagrams::be_heard;
 use crate::support::{
     Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive_type,
     request, words,
@@ -21,6 +22,7 @@ async fn a_message_is_acknowledged_and_heard_once() {
     let relay = TestRelay::disk(data.path(), &registry).await;
     let (group, addr) = registry.create("class", GroupKind::Proto).await;
     let member = join(addr);
+    be_heard(&member, &relay).await;
     let mut client = relay.client().await;
     for n in 1..=20 {
         let published = publish(&mut client, request(group, 1, vec![entry(n, &format!("m{n}"))])).await;
