@@ -21,7 +21,7 @@ pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Ta
 pub use publisher::{MAX_KEPT_BYTES, MAX_KEPT_MESSAGES, MAX_REQUESTS, Outcome, Publisher};
 pub use publisher_udp::{DatagramOutcome, DatagramPublisher};
 pub use receiver::{
-    BroadcastHeard, BroadcastReceiver, HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MAX_RECEIVER_BYTES,
+    BroadcastHeard, BroadcastReceiver, Hearing, HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MAX_RECEIVER_BYTES,
     MemberReceiver, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats, Via,
 };
 pub use ring::{HotRing, Pushed, Read};

@@ -9,6 +9,7 @@ mod broadcast;
 mod data;
 mod gaps;
 mod lane;
+mod moving;
 mod reassembly;
 mod reception;
 mod report;
@@ -24,7 +25,7 @@ use std::{
 
 use gaung_proto::{
     DecodeError, GroupTag, LogId, Pkt, Seq, SeqRange,
-    body::{Heartbeat, Ncf, Parity, Probe},
+    body::{Heartbeat, Migrate, Ncf, Parity, Probe},
     datagram::{Header, PacketType, flags},
     net::Lane,
     run::Run,
@@ -37,6 +38,7 @@ use self::{
     data::Carried,
     gaps::{Gaps, Ways},
     lane::{LaneHealth, LaneMove},
+    moving::Moving,
     reassembly::Reassembly,
     reception::Reception,
     report::Reporter,
@@ -47,6 +49,7 @@ pub use self::{
     broadcast::{BroadcastHeard, BroadcastReceiver},
     gaps::MAX_NAK_GAP,
     lane::{LanePolicy, LaneTrouble},
+    moving::Hearing,
     types::{HistoryEnd, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats, Via},
 };
 use crate::{sabotage::Sabotage, timing, transmit::Transmit};
@@ -66,13 +69,15 @@ const MAX_EVENTS: usize = 256;
 const MAX_TRANSMITS: usize = 64;
 /// Between two hints that the group has changed.
 const STALE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two of them because nothing is heard.
+const SILENCE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Receives one group.
 ///
 /// Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_run`](Self::handle_run) (while
 /// [`can_take_run`](Self::can_take_run)), [`handle_head`](Self::handle_head), [`handle_history`](Self::handle_history),
 /// and [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). After each, drain
-/// [`poll_transmit`](Self::poll_transmit); take events by [`poll_event`](Self::poll_event) as fast as they are wanted:
+/// [`poll_transmit`](Self::poll_transmit) and [`poll_hearing`](Self::poll_hearing); take events by [`poll_event`](Self::poll_event) as fast as they are wanted:
 /// messages that nobody takes stay in a bounded window, and what finds no place in it is read from the log later.
 #[derive(Debug)]
 pub struct MemberReceiver {
@@ -86,6 +91,7 @@ pub struct MemberReceiver {
     announced: Announced,
     reception: Reception,
     lane: LaneHealth,
+    moving: Moving,
     reporter: Reporter,
     grtt: Duration,
     group_size: u32,
@@ -110,6 +116,7 @@ impl MemberReceiver {
             announced: Announced::default(),
             reception: Reception::new(),
             lane: LaneHealth::new(config.policy, now),
+            moving: Moving::default(),
             reporter: Reporter::new(config.sender, config.device, config.relay, config.tag, now),
             grtt: FIRST_GRTT,
             group_size: 1,
@@ -128,7 +135,7 @@ impl MemberReceiver {
     /// [`DecodeError`] if the body is not what the header says: drop it.
     pub fn handle_datagram(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
         self.now = now;
-        if header.tag != self.config.tag {
+        if header.tag != self.config.tag && !self.follow(now, via, header) {
             self.stats.ignored += 1;
             return self.handle_stranger(now, header, body);
         }
@@ -150,8 +157,8 @@ impl MemberReceiver {
                 }
                 Ok(())
             }
-            PacketType::Migrate if via == Via::Group => {
-                self.say_stale(now);
+            PacketType::Migrate => {
+                self.handle_migrate(now, &Migrate::decode(body)?);
                 Ok(())
             }
             PacketType::Heartbeat
@@ -159,7 +166,6 @@ impl MemberReceiver {
             | PacketType::Status
             | PacketType::Parity
             | PacketType::Probe
-            | PacketType::Migrate
             | PacketType::Publish
             | PacketType::Puback
             | PacketType::Broadcast => {
@@ -231,10 +237,11 @@ impl MemberReceiver {
             self.window = Window::new(next);
             self.gaps = Gaps::new(next, now);
             self.announced = Announced::default();
-            self.events.retain(|event| matches!(event, ReceiverEvent::LaneUp | ReceiverEvent::LaneDown(_)));
+            self.events.retain(ReceiverEvent::outlives_log);
             self.reassembly.clear();
         }
         if tag != self.config.tag {
+            self.moving.end();
             self.reception = Reception::new();
             self.blocks.clear();
         }
@@ -257,8 +264,10 @@ impl MemberReceiver {
             self.handle_move(now, moved);
             if self.lane.is_silent(now) {
                 self.reporter.probe_soon(now);
+                self.ask_after_silence(now);
             }
         }
+        self.work_moving(now);
         if self.config.policy != LanePolicy::TcpOnly {
             self.report(now);
         }
@@ -300,7 +309,7 @@ impl MemberReceiver {
                 self.reporter.next_due(reports, self.group_size)
             }
         };
-        [self.gaps.due(), self.lane.next_tick(), report].into_iter().flatten().min()
+        [self.gaps.due(), self.lane.next_tick(), self.moving.due(), report].into_iter().flatten().min()
     }
 
     /// The next message to be delivered.
@@ -313,6 +322,12 @@ impl MemberReceiver {
     #[must_use]
     pub const fn claimed_head(&self) -> Seq {
         self.gaps.claimed()
+    }
+
+    /// What the group's datagrams are marked with.
+    #[must_use]
+    pub const fn tag(&self) -> GroupTag {
+        self.config.tag
     }
 
     /// The log being received.
@@ -354,6 +369,9 @@ impl MemberReceiver {
             self.reporter.forget_cookie(now);
             self.blocks.clear();
         }
+        if GroupTag::of(heartbeat.group, heartbeat.generation, heartbeat.log) == self.config.tag {
+            self.moving.handle_generation(heartbeat.generation);
+        }
         let mut missed = None;
         if self.reception.epoch() == Some(header.epoch) {
             let before = self.reception.highest();
@@ -381,6 +399,14 @@ impl MemberReceiver {
             self.say_stale(now);
         }
         Ok(())
+    }
+
+    /// The group may be at another address; who may leave multicast has the hub meanwhile.
+    fn ask_after_silence(&mut self, now: Instant) {
+        let said = self.stale_said.map(|said| now.saturating_duration_since(said));
+        if self.config.policy == LanePolicy::MulticastOnly && said.is_none_or(|said| said >= SILENCE_INTERVAL) {
+            self.say_stale(now);
+        }
     }
 
     fn say_stale(&mut self, now: Instant) {

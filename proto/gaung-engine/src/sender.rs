@@ -6,6 +6,7 @@ mod cookie;
 mod heartbeat;
 mod limits;
 mod members;
+mod migration;
 mod outgoing;
 mod pacing;
 mod packing;
@@ -46,6 +47,7 @@ use self::{
     heartbeat::HeartbeatSchedule,
     limits::Limits,
     members::round_trip,
+    migration::{Departure, Place},
     outgoing::Outgoing,
     packing::{Packed, Packer},
     repair::{Peer, Plan, Repairs},
@@ -62,7 +64,12 @@ use self::{
 #[derive(Debug)]
 pub struct RelaySender {
     config: SenderConfig,
+    /// Where its datagrams go; `None` while it has no address.
+    place: Option<Place>,
+    departure: Option<Departure>,
     tag: GroupTag,
+    /// Of its former addresses.
+    former: Vec<GroupTag>,
     started: Instant,
     epoch_start: Seq,
     head: Seq,
@@ -104,8 +111,13 @@ impl RelaySender {
     /// Begins an epoch; a heartbeat is due at once.
     #[must_use]
     pub fn new(config: SenderConfig, now: Instant) -> Self {
+        let SenderConfig { group, log, generation, addr, ttl, .. } = config;
+        let tag = GroupTag::of(group, generation, log);
         Self {
-            tag: GroupTag::of(config.group, config.generation, config.log),
+            place: Some(Place { addr, ttl, generation, tag }),
+            departure: None,
+            tag,
+            former: GroupTag::former(group, generation, log).collect(),
             started: now,
             epoch_start: config.head.next(),
             head: config.head,
@@ -164,7 +176,7 @@ impl RelaySender {
         self.packing_since = None;
     }
 
-    /// Takes a datagram whose header has this sender's tag. `own`: the address that it was sent to, for the answer.
+    /// Takes a datagram that [`is_addressed`](Self::is_addressed) to this sender. `own`: the address that it was sent to, for the answer.
     ///
     /// # Errors
     /// [`DecodeError`] if the body is not what the header says: drop it.
@@ -178,6 +190,9 @@ impl RelaySender {
     ) -> Result<(), DecodeError> {
         let peer = Peer { addr: from, own };
         self.outgoing.handle_time(now);
+        if header.tag != self.tag {
+            return self.handle_former(now, peer, header, body);
+        }
         match header.packet_type {
             PacketType::Nak => self.handle_nak(now, peer, header, &Nak::decode(body)?),
             PacketType::Status => self.handle_status(now, peer, header, &Status::decode(body)?),
@@ -213,6 +228,7 @@ impl RelaySender {
             self.flush(now);
         }
         self.serve_due(now);
+        self.work_departure(now);
         if self.heartbeat.next() <= now {
             self.send_heartbeat(now);
             self.expire_members(now);
@@ -236,7 +252,8 @@ impl RelaySender {
         let pack = self.packing_since.map(|since| (since + MAX_PACKING, WakeReason::Pack));
         let repair = self.repairs.next_due().map(|at| (at, WakeReason::Repair));
         let rate = self.outgoing.opens_at().map(|at| (at, WakeReason::Rate));
-        let first = [pack, repair, rate].into_iter().flatten().min_by_key(|&(at, _)| at);
+        let departure = self.departure_due().map(|at| (at, WakeReason::Move));
+        let first = [pack, repair, rate, departure].into_iter().flatten().min_by_key(|&(at, _)| at);
         let heartbeat = (self.heartbeat.next(), WakeReason::Heartbeat);
         first.filter(|&(at, _)| at <= heartbeat.0).unwrap_or(heartbeat)
     }
@@ -314,15 +331,20 @@ impl RelaySender {
     }
 
     fn handle_probe(&mut self, now: Instant, peer: Peer, probe: &Probe) {
+        self.answer_probe(now, peer, self.tag, probe);
+        self.last_heard = Some(now);
+        self.heartbeat.hasten(now);
+    }
+
+    /// `tag`: that of the question.
+    fn answer_probe(&mut self, now: Instant, peer: Peer, tag: GroupTag, probe: &Probe) {
         let answer = Probe { cookie: self.config.cookies.of(peer.addr), ..*probe };
         let Some(pkt) = self.other_pkt() else { return };
         let mut body = BytesMut::new();
         answer.write(&mut body);
-        let header = Header { flags: flags::RESPONSE, ..self.header(now, PacketType::Probe, pkt, self.head) };
+        let header = Header { flags: flags::RESPONSE, tag, ..self.header(now, PacketType::Probe, pkt, self.head) };
         let payload = header.encode(&body);
         self.answer(peer, payload);
-        self.last_heard = Some(now);
-        self.heartbeat.hasten(now);
     }
 
     fn send_data(&mut self, now: Instant, packed: Packed<'_>) {
@@ -337,8 +359,13 @@ impl RelaySender {
         let Packed { first, last, fragment, bytes: _ } = packed;
         let is_last = fragment.index + 1 == fragment.count;
         let sent = outgoing::Sent { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
-        let transmit = self.to_group(datagram.clone());
-        let has_room = self.outgoing.push_data(transmit, sent);
+        let has_room = match self.to_group(datagram.clone()) {
+            Some(transmit) => self.outgoing.push_data(transmit, sent),
+            None => {
+                self.stats.data_skipped += 1;
+                self.outgoing.pass(sent)
+            }
+        };
         self.window.push(Sent { first, last, fragment, pkt, datagram, sent_at: now, repaired: None });
         self.limits.count_data(now);
         if bit_of(pkt) == 1 << (BLOCK - 1) {
@@ -353,6 +380,7 @@ impl RelaySender {
     fn send_heartbeat(&mut self, now: Instant) {
         self.heartbeat.sent(now);
         self.told_grtt = self.grtt;
+        let Some(Place { generation, .. }) = self.place else { return };
         let Some(pkt) = self.other_pkt() else { return };
         let left = self.outgoing.left();
         let none = left.seq.next();
@@ -365,13 +393,13 @@ impl RelaySender {
             last_pkt: left.pkt,
             grtt_us: self.told_grtt.as_micros() as u32,
             group_size: self.members.present().count() as u32,
-            generation: self.config.generation,
+            generation,
         };
         let mut body = BytesMut::new();
         heartbeat.write(&mut body);
         self.stats.heartbeats += 1;
-        let heartbeat = self.to_group(self.header(now, PacketType::Heartbeat, pkt, left.seq).encode(&body));
-        self.outgoing.push_answer(heartbeat);
+        let heartbeat = self.header(now, PacketType::Heartbeat, pkt, left.seq).encode(&body);
+        self.to_group(heartbeat).into_iter().for_each(|heartbeat| self.outgoing.push_answer(heartbeat));
     }
 
     fn header(&self, now: Instant, packet_type: PacketType, pkt: Pkt, seq: Seq) -> Header {
@@ -391,9 +419,10 @@ impl RelaySender {
         now.saturating_duration_since(self.started).as_micros() as u32
     }
 
-    fn to_group(&self, payload: Bytes) -> Transmit {
-        let destination = Destination::Multicast(self.config.addr.socket_addr());
-        Transmit { destination, payload, ttl: self.config.ttl }
+    /// `None` while the group has no address.
+    fn to_group(&self, payload: Bytes) -> Option<Transmit> {
+        let Place { addr, ttl, .. } = self.place?;
+        Some(Transmit { destination: Destination::Multicast(addr.socket_addr()), payload, ttl })
     }
 
     fn to_peer(&self, Peer { addr, own }: Peer, payload: Bytes) -> Transmit {

@@ -102,6 +102,19 @@ pub mod flags {
     pub const ALL: u8 = REPAIR | RESPONSE;
 }
 
+/// The same datagram under another tag; what is too short for one stays as it is.
+#[must_use]
+pub fn with_tag(datagram: &[u8], tag: GroupTag) -> Bytes {
+    let mut changed = BytesMut::from(datagram);
+    if let Some(field) = changed.get_mut(TAG_AT..TAG_AT + 8) {
+        field.copy_from_slice(&tag.0.to_be_bytes());
+    }
+    changed.freeze()
+}
+
+/// Where the tag stands in a header.
+const TAG_AT: usize = 8;
+
 /// One fragment's place in its message; `index < count`. A datagram with whole messages is `0 of 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fragment {

@@ -258,7 +258,16 @@ impl GroupTag {
         hash.update(log.0.to_be_bytes());
         Self(u64::from_be_bytes(first_bytes(&hash.finalize())))
     }
+
+    /// Those of the 4 generations before `generation`, the newest first: members that missed a move may still use them.
+    pub fn former(group: GroupId, generation: Generation, log: LogId) -> impl Iterator<Item = Self> {
+        let newest = (0..generation.0).rev().take(FORMER_GENERATIONS);
+        newest.map(move |former| Self::of(group, Generation(former), log))
+    }
 }
+
+/// Most groups have had no more.
+const FORMER_GENERATIONS: usize = 4;
 
 fn first_bytes<const N: usize>(digest: &[u8]) -> [u8; N] {
     *digest.first_chunk().expect("a SHA-256 digest has 32 bytes")

@@ -79,6 +79,11 @@ impl Reporter {
         self.forget_cookie(now);
     }
 
+    /// The same relay at another address of the group: what was proven stays so.
+    pub(super) const fn change_tag(&mut self, tag: GroupTag) {
+        self.tag = tag;
+    }
+
     pub(super) const fn relay(&self) -> Option<SocketAddrV4> {
         self.relay
     }

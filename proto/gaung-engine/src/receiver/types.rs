@@ -2,7 +2,9 @@
 
 use std::net::SocketAddrV4;
 
-use gaung_proto::{DeviceId, GroupId, GroupTag, LogId, SenderId, Seq, SeqRange, block::Message, net::Lane};
+use gaung_proto::{
+    DeviceId, Generation, GroupAddr, GroupId, GroupTag, LogId, SenderId, Seq, SeqRange, block::Message, net::Lane,
+};
 
 use super::lane::{LanePolicy, LaneTrouble};
 
@@ -65,6 +67,20 @@ pub enum ReceiverEvent {
     LaneDown(LaneTrouble),
     /// The group has another log or another address now: ask the registry.
     Stale,
+    /// The group is heard at another address now; see [`MemberReceiver::poll_hearing`].
+    Moved {
+        /// There.
+        to: GroupAddr,
+        /// Of that address.
+        generation: Generation,
+    },
+}
+
+impl ReceiverEvent {
+    /// Whether it is still true of another log.
+    pub(super) const fn outlives_log(&self) -> bool {
+        matches!(self, Self::LaneUp | Self::LaneDown(_) | Self::Moved { .. })
+    }
 }
 
 /// How reading the log ended.
@@ -103,6 +119,8 @@ pub struct ReceiverStats {
     pub ncfs: u64,
     /// Times that the log was asked for.
     pub history: u64,
+    /// Moves to another address.
+    pub moves: u64,
     /// Datagrams of other groups, logs or types.
     pub ignored: u64,
 }

@@ -61,6 +61,8 @@ pub enum WakeReason {
     Repair,
     /// The rate lets more leave.
     Rate,
+    /// The group goes on at another address, or its members are told so.
+    Move,
     /// A heartbeat is due.
     Heartbeat,
 }
@@ -70,7 +72,7 @@ pub enum WakeReason {
 pub struct SenderStats {
     /// First-sent DATA, those skipped included.
     pub data: u64,
-    /// DATA that the rate would have delayed too long: members read it from the log.
+    /// DATA that the rate would have delayed too long, or that had no address to go to: members read it from the log.
     pub data_skipped: u64,
     /// Messages not packed into DATA because nobody listened by multicast.
     pub messages_unheard: u64,
@@ -94,6 +96,8 @@ pub struct SenderStats {
     pub ncfs: u64,
     /// Heartbeats sent.
     pub heartbeats: u64,
+    /// MIGRATEs sent.
+    pub moves_told: u64,
     /// STATUS heard with a valid cookie.
     pub statuses: u64,
     /// Datagrams of an unproven address, another epoch, or a type that a relay does not take.

@@ -37,6 +37,12 @@ impl HeartbeatSchedule {
         self.interval = (self.interval * 2).min(MAX_HEARTBEAT);
     }
 
+    /// At another address: as at the beginning.
+    pub(super) const fn begin_anew(&mut self, now: Instant) {
+        self.interval = MIN_HEARTBEAT;
+        self.wanted = Some(now);
+    }
+
     /// Somebody waits for one.
     pub(super) fn hasten(&mut self, now: Instant) {
         let soonest = self.last.map_or(now, |last| (last + MIN_HEARTBEAT).max(now));

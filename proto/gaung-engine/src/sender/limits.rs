@@ -18,6 +18,8 @@ const REPAIRS_FOR_DATA: u32 = 1;
 /// Where several members ask, together for one datagram in so many, a repair for one of them heals others who have
 /// not asked yet.
 const DATA_FOR_A_COMMON_LOSS: u32 = 3;
+/// Members that are told in one second that the group has moved, each as often as it speaks; others a second later.
+const MAX_MOVES_TOLD: u32 = 256;
 /// Addresses that are counted apart in one second; more are refused.
 const MAX_COUNTED_ADDRESSES: usize = 8192;
 
@@ -29,11 +31,12 @@ pub(super) struct Limits {
     repairs: u32,
     by_address: BTreeMap<SocketAddrV4, u32>,
     unproven: u32,
+    moves_told: u32,
 }
 
 impl Limits {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { began: now, data: 0, repairs: 0, by_address: BTreeMap::new(), unproven: 0 }
+        Self { began: now, data: 0, repairs: 0, by_address: BTreeMap::new(), unproven: 0, moves_told: 0 }
     }
 
     /// A first-sent DATA left.
@@ -65,6 +68,14 @@ impl Limits {
         self.roll(now);
         let allowed = self.repairs < MAX_REPAIRS.max(self.data.saturating_mul(REPAIRS_FOR_DATA));
         self.repairs += u32::from(allowed);
+        allowed
+    }
+
+    /// Whether one more member may be told that the group has moved.
+    pub(super) fn may_tell_move(&mut self, now: Instant) -> bool {
+        self.roll(now);
+        let allowed = self.moves_told < MAX_MOVES_TOLD;
+        self.moves_told += u32::from(allowed);
         allowed
     }
 

@@ -1,11 +1,11 @@
 //! What waits to leave, in which order, and when: answers at once, then repairs, then data, at the group's rate.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, net::SocketAddrV4, time::Instant};
 
-use gaung_proto::{Pkt, Seq};
+use gaung_proto::{GroupTag, Pkt, Seq, datagram};
 
 use super::rate::{Bucket, Rate, RateControl};
-use crate::transmit::Transmit;
+use crate::transmit::{Destination, Transmit};
 
 /// First-sent data that waits at most. Beyond it the wait would be longer than reading the log takes, so the group skips
 /// to the head, and members read the log.
@@ -93,6 +93,33 @@ impl Outgoing {
         let bytes = transmit.payload.len();
         self.data.push((transmit, sent), bytes);
         self.data.bytes <= MAX_DATA_BYTES
+    }
+
+    /// Data that never leaves: the group has no address. Gives whether there is room for more.
+    pub(super) const fn pass(&mut self, sent: Sent) -> bool {
+        self.left = sent;
+        true
+    }
+
+    /// What waits for the group goes to `to` instead, under that address's tag.
+    pub(super) fn redirect(&mut self, to: SocketAddrV4, ttl: u8, tag: GroupTag) {
+        let data = self.data.waiting.iter_mut().map(|(transmit, _)| transmit);
+        for transmit in self.repairs.waiting.iter_mut().chain(data) {
+            if matches!(transmit.destination, Destination::Multicast(_)) {
+                let payload = datagram::with_tag(&transmit.payload, tag);
+                *transmit = Transmit { destination: Destination::Multicast(to), payload, ttl };
+            }
+        }
+    }
+
+    /// Drops what waits for the group; gives how many DATA, which heartbeats speak of as if they had left.
+    pub(super) fn drop_multicast(&mut self) -> usize {
+        let is_unicast = |transmit: &Transmit| matches!(transmit.destination, Destination::Unicast { .. });
+        self.answers.retain(is_unicast);
+        self.repairs.waiting.retain(is_unicast);
+        self.repairs.bytes = self.repairs.waiting.iter().map(|repair| repair.payload.len()).sum();
+        let last = self.data.waiting.back().map_or(self.left, |(_, sent)| *sent);
+        self.skip_data(last)
     }
 
     /// Drops the data that waits, and goes on after `to`; gives how many datagrams.

@@ -110,12 +110,19 @@ impl RelaySender {
         match to {
             RepairTo::Group => {
                 self.stats.repairs_multicast += 1;
-                self.push_repair(self.to_group(payload));
+                self.push_group_repair(payload);
             }
             RepairTo::Peer(peer) => {
                 self.stats.repairs_unicast += 1;
                 self.push_repair(self.to_peer(peer, payload));
             }
+        }
+    }
+
+    fn push_group_repair(&mut self, payload: Bytes) {
+        match self.to_group(payload) {
+            Some(repair) => self.push_repair(repair),
+            None => self.stats.repairs_withheld += 1,
         }
     }
 
@@ -137,7 +144,7 @@ impl RelaySender {
             let parity = Parity { first_pkt: pkt_at(block, 0), k: BLOCK, r: SHARDS, index, shard };
             parity.write(&mut body);
             self.stats.parity += 1;
-            self.push_repair(self.to_group(self.header(now, PacketType::Parity, pkt, Seq::ZERO).encode(&body)));
+            self.push_group_repair(self.header(now, PacketType::Parity, pkt, Seq::ZERO).encode(&body));
         }
     }
 
@@ -156,9 +163,8 @@ impl RelaySender {
         let mut body = BytesMut::new();
         Ncf { ranges }.write(&mut body);
         self.stats.ncfs += 1;
-        let confirmation =
-            self.to_group(self.header(now, PacketType::Ncf, pkt, self.outgoing.left().seq).encode(&body));
-        self.outgoing.push_answer(confirmation);
+        let confirmation = self.header(now, PacketType::Ncf, pkt, self.outgoing.left().seq).encode(&body);
+        self.to_group(confirmation).into_iter().for_each(|confirmation| self.outgoing.push_answer(confirmation));
     }
 }
 

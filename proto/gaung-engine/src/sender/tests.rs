@@ -9,6 +9,7 @@ use gaung_proto::{
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 mod hostile;
+mod moving;
 mod parity;
 
 use super::{heartbeat::MIN_HEARTBEAT, repair::MAX_REPAIRS_PER_NAK, *};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod hostile_parity;
+mod moving;
 mod net;
 mod rates;
 

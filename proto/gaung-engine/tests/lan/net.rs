@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    Cookies, Destination, HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, RelaySender,
+    Cookies, Destination, Hearing, HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, RelaySender,
     SenderConfig, Transmit, Via,
 };
 use gaung_proto::{
@@ -23,6 +23,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 pub(crate) const GROUP: GroupId = GroupId([7; 16]);
 pub(crate) const LOG: LogId = LogId(42);
+/// Of the group, at first.
+pub(crate) const HOME: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 1, 1), 20000);
 pub(crate) const RELAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 7402);
 
 /// How bad the network is.
@@ -65,6 +67,8 @@ pub(crate) struct Member {
     pub(crate) reads: bool,
     /// Hears the group.
     pub(crate) hears: bool,
+    /// Where it listens: the present address, and the one that the group may be going to.
+    pub(crate) ears: Vec<SocketAddrV4>,
     /// Histories read.
     pub(crate) readings: usize,
     reading: Option<(Seq, Seq, Seq)>,
@@ -76,6 +80,18 @@ enum Flight {
     Read { member: usize },
 }
 
+impl Member {
+    fn listen(&mut self) {
+        while let Some(hearing) = self.receiver.poll_hearing() {
+            match hearing {
+                Hearing::Also(addr) => self.ears.push(addr.socket_addr()),
+                Hearing::Moved => drop(self.ears.remove(0)),
+                Hearing::Stayed => drop(self.ears.pop()),
+            }
+        }
+    }
+}
+
 impl Lan {
     pub(crate) fn new(seed: u64, weather: Weather) -> Self {
         let now = Instant::now();
@@ -84,7 +100,7 @@ impl Lan {
             log: LOG,
             epoch: Epoch(1),
             generation: Generation(1),
-            addr: GroupAddr::new(Ipv4Addr::new(239, 255, 1, 1), 20000).unwrap(),
+            addr: GroupAddr::new(*HOME.ip(), HOME.port()).unwrap(),
             ttl: 1,
             head: Seq::ZERO,
             oldest_logged: Seq::FIRST,
@@ -140,6 +156,7 @@ impl Lan {
             lanes: Vec::new(),
             reads: true,
             hears: true,
+            ears: vec![HOME],
             readings: 0,
             reading: None,
         });
@@ -198,6 +215,7 @@ impl Lan {
         while self.relay.poll_event().is_some() {}
         for id in 0..self.members.len() {
             self.take_events(id);
+            self.members[id].listen();
             while let Some(transmit) = self.members[id].receiver.poll_transmit() {
                 let from = self.members[id].addr;
                 let Destination::Unicast { peer, .. } = transmit.destination else { panic!("members never multicast") };
@@ -249,7 +267,10 @@ impl Lan {
                     member.readings += 1;
                     self.put(self.now + Duration::from_millis(2), Flight::Read { member: id });
                 }
-                ReceiverEvent::LaneUp | ReceiverEvent::LaneDown(_) | ReceiverEvent::Stale => member.lanes.push(event),
+                ReceiverEvent::LaneUp
+                | ReceiverEvent::LaneDown(_)
+                | ReceiverEvent::Stale
+                | ReceiverEvent::Moved { .. } => member.lanes.push(event),
             }
         }
     }
@@ -276,7 +297,7 @@ impl Lan {
         self.relay_bytes += transmit.payload.len() as u64;
         for id in 0..self.members.len() {
             let (via, mine) = match transmit.destination {
-                Destination::Multicast(_) => (Via::Group, true),
+                Destination::Multicast(addr) => (Via::Group, self.members[id].ears.contains(&addr)),
                 Destination::Unicast { peer, .. } => (Via::Unicast, self.members[id].addr == peer),
             };
             if mine {

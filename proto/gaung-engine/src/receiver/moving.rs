@@ -1,0 +1,160 @@
+//! A group that goes on at another address: heard at both until it is known to be there, so that nothing is missed, and a
+//! notice that is not true costs nothing.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use gaung_proto::{
+    Generation, GroupAddr, GroupTag,
+    body::Migrate,
+    datagram::{Header, PacketType},
+};
+
+use super::{MemberReceiver, ReceiverEvent, Via};
+
+/// How long the group may take to be heard at the address that it is said to go to. Its relay leaves a tenth of a second
+/// after it said so first, and is heard there once a second at least.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What was sent to the former address may come so long after the first datagram from the new one.
+const LATE: Duration = Duration::from_millis(500);
+
+/// Where a member has to listen from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// Here too.
+    Also(GroupAddr),
+    /// Not at the first of the two addresses any more.
+    Moved,
+    /// Not at the second of the two addresses any more.
+    Stayed,
+}
+
+/// What is known of the way from one address to another.
+#[derive(Debug, Default)]
+pub(super) struct Moving {
+    state: State,
+    /// Of the present address, once a heartbeat told.
+    generation: Option<Generation>,
+    hearings: VecDeque<Hearing>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum State {
+    #[default]
+    Settled,
+    /// Heard at both, if it is there.
+    Trying { to: Target, until: Instant },
+    /// Heard at the new one; what was sent before it left still comes from the former one.
+    Arrived { former: GroupTag, until: Instant },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    addr: GroupAddr,
+    generation: Generation,
+    tag: GroupTag,
+}
+
+impl Moving {
+    pub(super) const fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Settled => None,
+            State::Trying { until, .. } | State::Arrived { until, .. } => Some(until),
+        }
+    }
+
+    pub(super) const fn handle_generation(&mut self, generation: Generation) {
+        self.generation = Some(generation);
+    }
+
+    /// Somebody who knows better says where the group is.
+    pub(super) fn end(&mut self) {
+        self.generation = None;
+        match std::mem::take(&mut self.state) {
+            State::Settled => {}
+            State::Trying { .. } => self.hearings.push_back(Hearing::Stayed),
+            State::Arrived { .. } => self.hearings.push_back(Hearing::Moved),
+        }
+    }
+
+    fn is_newer(&self, generation: Generation) -> bool {
+        self.generation.is_none_or(|own| generation.0 > own.0)
+    }
+}
+
+impl MemberReceiver {
+    /// Where to listen from now on; drain it after each input.
+    pub fn poll_hearing(&mut self) -> Option<Hearing> {
+        self.moving.hearings.pop_front()
+    }
+
+    /// Whether a datagram with this tag can be of the group: at its address, or at the one it comes from or goes to.
+    #[must_use]
+    pub fn is_addressed(&self, tag: GroupTag) -> bool {
+        tag == self.config.tag
+            || match self.moving.state {
+                State::Settled => false,
+                State::Trying { to, .. } => to.tag == tag,
+                State::Arrived { former, .. } => former == tag,
+            }
+    }
+
+    /// Notices are repeated and can be forged: one is tried at a time.
+    pub(super) fn handle_migrate(&mut self, now: Instant, migrate: &Migrate) {
+        let &Migrate { group, log, generation, to: addr } = migrate;
+        let is_ours = group == self.config.group && log == self.config.log;
+        let tag = GroupTag::of(self.config.group, generation, self.config.log);
+        let is_news = is_ours && tag != self.config.tag && self.moving.is_newer(generation);
+        match self.moving.state {
+            State::Settled if is_news => {
+                let to = Target { addr, generation, tag };
+                self.moving.state = State::Trying { to, until: now + PATIENCE };
+                self.moving.hearings.push_back(Hearing::Also(addr));
+            }
+            State::Settled | State::Trying { .. } | State::Arrived { .. } => self.stats.ignored += 1,
+        }
+    }
+
+    /// Whether a datagram with another tag than the group's counts all the same.
+    pub(super) fn follow(&mut self, now: Instant, via: Via, header: &Header) -> bool {
+        match self.moving.state {
+            State::Trying { to, .. } if to.tag == header.tag && via == Via::Group => {
+                self.arrive(now, to);
+                true
+            }
+            State::Arrived { former, .. } => {
+                former == header.tag && matches!(header.packet_type, PacketType::Data | PacketType::Parity)
+            }
+            State::Settled | State::Trying { .. } => false,
+        }
+    }
+
+    pub(super) fn work_moving(&mut self, now: Instant) {
+        if self.moving.due().is_none_or(|due| due > now) {
+            return;
+        }
+        match std::mem::take(&mut self.moving.state) {
+            State::Settled => {}
+            State::Trying { .. } => {
+                self.moving.hearings.push_back(Hearing::Stayed);
+                self.say_stale(now);
+            }
+            State::Arrived { .. } => self.moving.hearings.push_back(Hearing::Moved),
+        }
+    }
+
+    /// It is there: same log, and the epoch's count of datagrams goes on.
+    fn arrive(&mut self, now: Instant, to: Target) {
+        let Target { addr, generation, tag } = to;
+        let former = std::mem::replace(&mut self.config.tag, tag);
+        self.reporter.change_tag(tag);
+        self.moving.state = State::Arrived { former, until: now + LATE };
+        self.moving.generation = Some(generation);
+        self.stats.moves += 1;
+        // Whoever takes no events needs only the last one.
+        self.events.retain(|event| !matches!(event, ReceiverEvent::Moved { .. }));
+        self.events.push_back(ReceiverEvent::Moved { to: addr, generation });
+    }
+}

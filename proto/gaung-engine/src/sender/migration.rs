@@ -1,0 +1,172 @@
+//! A group that goes on at another address: its members are told where before it leaves and for a while after, and whoever
+//! missed all of that when it next speaks.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use gaung_proto::{
+    DecodeError, Generation, GroupAddr, GroupTag, Seq,
+    body::{Cookie, Migrate, Nak, Probe, Status},
+    datagram::{Header, PacketType, flags},
+};
+
+use super::{RelaySender, repair::Peer};
+use crate::transmit::{Destination, Transmit};
+
+/// From the first notice to the first datagram at the new address: members join it meanwhile.
+const LEAD: Duration = Duration::from_millis(100);
+/// From the first notice to the second; then doubling.
+const FIRST_NOTICE_GAP: Duration = Duration::from_millis(50);
+/// Notices at the old address, the last of them some 3 s after the first: long before anybody else is given it.
+const NOTICES: u32 = 7;
+
+/// Former addresses whose members are still told.
+const MAX_FORMER: usize = 8;
+
+/// Where a group's datagrams go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) addr: GroupAddr,
+    pub(super) ttl: u8,
+    pub(super) generation: Generation,
+    pub(super) tag: GroupTag,
+}
+
+/// On its way from one place to another.
+#[derive(Debug)]
+pub(super) struct Departure {
+    from: Place,
+    to: Place,
+    /// Until it has left.
+    leaves_at: Option<Instant>,
+    notices: u32,
+    next_notice: Instant,
+}
+
+impl Departure {
+    fn due(&self) -> Option<Instant> {
+        let notice = (self.notices < NOTICES).then_some(self.next_notice);
+        [notice, self.leaves_at].into_iter().flatten().min()
+    }
+}
+
+impl RelaySender {
+    /// The group goes on at another address, in the same log and epoch: repairs of what came before are still to be had.
+    /// It leaves after a tenth of a second, in which its members are told; at once if it has no address now.
+    pub fn handle_move(&mut self, now: Instant, addr: GroupAddr, ttl: u8, generation: Generation) {
+        self.outgoing.handle_time(now);
+        let tag = GroupTag::of(self.config.group, generation, self.config.log);
+        let to = Place { addr, ttl, generation, tag };
+        let target = self.departure.as_ref().map(|departure| departure.to).or(self.place);
+        match self.place {
+            _ if target == Some(to) => {}
+            None => self.arrive(now, to),
+            Some(from) => {
+                let leaves_at = Some(now + LEAD);
+                self.departure = Some(Departure { from, to, leaves_at, notices: 0, next_notice: now });
+                self.work_departure(now);
+            }
+        }
+    }
+
+    /// The address is the group's no longer, and there is no other yet: nothing is multicast. What is logged meanwhile is
+    /// kept for repairs, and members that ask are answered alone.
+    pub fn handle_lapse(&mut self, now: Instant) {
+        self.outgoing.handle_time(now);
+        self.departure = None;
+        self.place = None;
+        self.stats.data_skipped += self.outgoing.drop_multicast() as u64;
+    }
+
+    /// Whether a datagram with this tag is for this sender: the group's own, or one of its former addresses'.
+    #[must_use]
+    pub fn is_addressed(&self, tag: GroupTag) -> bool {
+        tag == self.tag || self.former.contains(&tag)
+    }
+
+    pub(super) fn departure_due(&self) -> Option<Instant> {
+        self.departure.as_ref().and_then(Departure::due)
+    }
+
+    pub(super) fn work_departure(&mut self, now: Instant) {
+        let Some(departure) = &mut self.departure else { return };
+        let (from, to) = (departure.from, departure.to);
+        let leaves = departure.leaves_at.take_if(|at| *at <= now).is_some();
+        let notifies = departure.notices < NOTICES && departure.next_notice <= now;
+        if notifies {
+            departure.next_notice = now + FIRST_NOTICE_GAP * (1 << departure.notices);
+            departure.notices += 1;
+        }
+        if departure.due().is_none() {
+            self.departure = None;
+        }
+        if leaves {
+            self.arrive(now, to);
+        }
+        if notifies && let Some(payload) = self.migrate(now, from.tag, to) {
+            let destination = Destination::Multicast(from.addr.socket_addr());
+            self.outgoing.push_answer(Transmit { destination, payload, ttl: from.ttl });
+        }
+    }
+
+    /// Takes what a member sends that does not know yet that the group has moved.
+    pub(super) fn handle_former(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        header: &Header,
+        body: &[u8],
+    ) -> Result<(), DecodeError> {
+        let cookie = match header.packet_type {
+            _ if !self.former.contains(&header.tag) => None,
+            PacketType::Probe if !header.has(flags::RESPONSE) => {
+                self.answer_probe(now, peer, header.tag, &Probe::decode(body)?);
+                return Ok(());
+            }
+            PacketType::Nak => Some(Nak::decode(body)?.cookie),
+            PacketType::Status => Some(Status::decode(body)?.cookie),
+            PacketType::Data
+            | PacketType::Heartbeat
+            | PacketType::Ncf
+            | PacketType::Parity
+            | PacketType::Probe
+            | PacketType::Migrate
+            | PacketType::Publish
+            | PacketType::Puback
+            | PacketType::Broadcast => None,
+        };
+        match cookie {
+            Some(cookie) if self.config.cookies.proves(peer.addr, cookie) => self.tell(now, peer, header.tag),
+            Some(Cookie(_)) | None => self.stats.ignored += 1,
+        }
+        Ok(())
+    }
+
+    /// It has proven its address, and the notice is shorter than what it sent.
+    fn tell(&mut self, now: Instant, peer: Peer, tag: GroupTag) {
+        self.last_heard = Some(now);
+        let Some(place) = self.place.filter(|_| self.limits.may_tell_move(now)) else { return };
+        if let Some(notice) = self.migrate(now, tag, place) {
+            self.answer(peer, notice);
+        }
+    }
+
+    /// From here on everything goes there; what waited too.
+    fn arrive(&mut self, now: Instant, to: Place) {
+        self.place = Some(to);
+        self.former.insert(0, self.tag);
+        self.former.truncate(MAX_FORMER);
+        self.tag = to.tag;
+        self.outgoing.redirect(to.addr.socket_addr(), to.ttl, to.tag);
+        self.heartbeat.begin_anew(now);
+    }
+
+    fn migrate(&mut self, now: Instant, tag: GroupTag, to: Place) -> Option<Bytes> {
+        let pkt = self.other_pkt()?;
+        let mut body = BytesMut::new();
+        let (group, log) = (self.config.group, self.config.log);
+        Migrate { group, log, generation: to.generation, to: to.addr }.write(&mut body);
+        self.stats.moves_told += 1;
+        Some(Header { tag, ..self.header(now, PacketType::Migrate, pkt, Seq::ZERO) }.encode(&body))
+    }
+}
