@@ -34,6 +34,7 @@ pub(crate) enum Phase {
 /// One opening of a group's log.
 #[derive(Debug)]
 pub(crate) struct Serving {
+    /// As it was at the opening; the group may be at another address since.
     pub(crate) config: GroupConfig,
     pub(crate) identity: Identity,
     pub(crate) worker: CommandSender<Command>,

@@ -1,6 +1,6 @@
 //! A group as the registry describes it, checked.
 
-use std::net::Ipv4Addr;
+use std::{iter, net::Ipv4Addr};
 
 use bytes::Bytes;
 use gaung_proto::{
@@ -30,11 +30,11 @@ pub(crate) struct GroupConfig {
 /// How a group's messages leave the relay by multicast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GroupLane {
-    /// Datagrams of the protocol, repaired.
+    /// Datagrams of the protocol, repaired; while the group has no address only to members that ask.
     Proto,
     /// The bare text.
     Text,
-    /// Not at all: a private group before datagrams are encrypted, or one whose lease of an address has lapsed.
+    /// Not at all: a private group before datagrams are encrypted, or one of bare text whose lease of an address has lapsed.
     Closed,
 }
 
@@ -64,6 +64,18 @@ impl GroupConfig {
     pub(crate) fn tag(&self) -> GroupTag {
         GroupTag::of(self.id, self.generation, self.log)
     }
+
+    /// All tags under which members may speak to the relay: at this address, and at former ones.
+    pub(crate) fn tags(&self) -> Vec<GroupTag> {
+        iter::once(self.tag()).chain(GroupTag::former(self.id, self.generation, self.log)).collect()
+    }
+
+    /// Whether `other` is this group with the same log at another address, or without one, so that its opening can go on.
+    pub(crate) fn moves_to(&self, other: &Self) -> bool {
+        let Self { id, name, lane, private, log, relay, lapsed: _, addr: _, generation: _, ttl: _, source: _ } = other;
+        let is_same = (&self.id, &self.name, self.private, self.log) == (id, name, *private, *log);
+        is_same && self.relay == *relay && self.lane == GroupLane::Proto && *lane == GroupLane::Proto
+    }
 }
 
 impl TryFrom<pb::Group> for GroupConfig {
@@ -81,10 +93,10 @@ impl TryFrom<pb::Group> for GroupConfig {
         Ok(Self {
             id: GroupId::try_from(&group.id[..]).map_err(|_| bad("id"))?,
             name: group.name.clone(),
-            lane: match (group.private || group.address_lapsed, text) {
-                (true, _) => GroupLane::Closed,
-                (false, true) => GroupLane::Text,
-                (false, false) => GroupLane::Proto,
+            lane: match (group.private, text, group.address_lapsed) {
+                (true, _, _) | (false, true, true) => GroupLane::Closed,
+                (false, true, false) => GroupLane::Text,
+                (false, false, _) => GroupLane::Proto,
             },
             private: group.private,
             lapsed: group.address_lapsed,

@@ -28,13 +28,13 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum RouteChange {
     Add {
-        tag: GroupTag,
+        tags: Vec<GroupTag>,
         group: GroupId,
         worker: CommandSender<Command>,
     },
-    /// Of `group` alone, should the tag have passed to another.
+    /// Of `group` alone, should a tag have passed to another.
     Remove {
-        tag: GroupTag,
+        tags: Vec<GroupTag>,
         group: GroupId,
     },
 }
@@ -99,12 +99,14 @@ impl Drive for Ingress {
 
     fn handle_command(&mut self, _now: Instant, command: RouteChange) {
         match command {
-            RouteChange::Add { tag, group, worker } => {
-                self.routes.insert(tag, (group, worker));
+            RouteChange::Add { tags, group, worker } => {
+                self.routes.extend(tags.into_iter().map(|tag| (tag, (group, worker.clone()))));
             }
-            RouteChange::Remove { tag, group } => {
-                if self.routes.get(&tag).is_some_and(|(known, _)| *known == group) {
-                    self.routes.remove(&tag);
+            RouteChange::Remove { tags, group } => {
+                for tag in tags {
+                    if self.routes.get(&tag).is_some_and(|(known, _)| *known == group) {
+                        self.routes.remove(&tag);
+                    }
                 }
             }
         }

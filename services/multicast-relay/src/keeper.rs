@@ -9,7 +9,7 @@ use std::{
 use gaung_engine::{DEFAULT_WINDOW_BYTES, Identity};
 use gaung_log::{Log, OpenError, Retention};
 use gaung_net::driver::CommandSender;
-use gaung_proto::{Epoch, GroupId, LogId, RelayId, Seq};
+use gaung_proto::{Epoch, GroupId, GroupTag, LogId, RelayId, Seq};
 use rand::Rng as _;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -83,6 +83,8 @@ pub(crate) struct Keeper {
 struct Known {
     config: GroupConfig,
     state: State,
+    /// Tags whose datagrams reach its worker, the newest last.
+    routes: Vec<GroupTag>,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,8 @@ enum State {
 const RETRY: Duration = Duration::from_millis(250);
 /// Log ids of one group that are remembered as past.
 const PAST_LOGS: usize = 16;
+/// Tags of one opening that lead to it: its own, and those of addresses that it left.
+const MAX_ROUTES: usize = 9;
 /// Deleted logs are dropped and retention kept so often.
 const UPKEEP: Duration = Duration::from_secs(60);
 
@@ -185,6 +189,10 @@ impl Keeper {
         };
         if known.config.log != config.log {
             self.change_log(config).await;
+        } else if known.config.moves_to(&config) && matches!(known.state, State::Serving(_)) {
+            if known.config != config {
+                self.move_to(config).await;
+            }
         } else if known.config != config {
             let refused = matches!(known.state, State::Refused);
             self.end(config.id).await;
@@ -193,6 +201,39 @@ impl Keeper {
             } else {
                 self.open(vec![config]).await;
             }
+        }
+    }
+
+    /// The group goes on at another address, or without one. Its opening does too.
+    async fn move_to(&mut self, config: GroupConfig) {
+        let group = config.id;
+        let Some(Known { config: known, state: State::Serving(serving), routes }) = self.known.get_mut(&group) else {
+            return;
+        };
+        let tag = config.tag();
+        if !routes.contains(&tag) {
+            routes.push(tag);
+            let forgotten = routes.drain(..routes.len().saturating_sub(MAX_ROUTES)).collect();
+            let changes = [
+                RouteChange::Add { tags: vec![tag], group, worker: serving.worker.clone() },
+                RouteChange::Remove { tags: forgotten, group },
+            ];
+            for change in changes {
+                // Fails only while stopping.
+                let _ = self.parts.ingress.send_wait(change).await;
+            }
+        }
+        let to = (!config.lapsed).then_some((config.addr, config.ttl, config.generation));
+        let _ = serving.worker.send_wait(Command::Move { group, to }).await;
+        match to {
+            Some((addr, ..)) => info!(%group, %addr, "the group is at this address now"),
+            None => info!(%group, "the group has no address now"),
+        }
+        *known = config.clone();
+        let log = Arc::clone(&self.parts.log);
+        let kept = spawn_blocking(move || log.put_config(group, config.to_stored())).await;
+        if let Err(error) = kept.expect("keeping a config does not panic") {
+            warn!(%group, %error, "where the group is could not be kept; the registry will tell again");
         }
     }
 
@@ -343,14 +384,15 @@ impl Keeper {
         });
         debug!(%group, epoch = %opened.epoch, head = %opened.head, "group opened");
         let attach = Attach { serving: Arc::clone(&serving), opened, windows };
-        let route = RouteChange::Add { tag: config.tag(), group, worker: worker.clone() };
+        let routes = config.tags();
+        let route = RouteChange::Add { tags: routes.clone(), group, worker: worker.clone() };
         let attached = worker.send_wait(Command::Attach(Box::new(attach))).await.is_ok();
         if !attached || self.parts.ingress.send_wait(route).await.is_err() {
             // Only while stopping.
             return;
         }
         self.parts.directory.set(group, Phase::Serving(Arc::clone(&serving)));
-        self.known.insert(group, Known { config, state: State::Serving(serving) });
+        self.known.insert(group, Known { config, state: State::Serving(serving), routes });
     }
 
     /// Takes no more messages of the group; what waits is refused.
@@ -358,7 +400,7 @@ impl Keeper {
         self.parts.directory.set(group, Phase::Unavailable);
         let Some(known) = self.known.get_mut(&group) else { return };
         let State::Serving(serving) = std::mem::replace(&mut known.state, State::Waiting) else { return };
-        let route = RouteChange::Remove { tag: serving.config.tag(), group };
+        let route = RouteChange::Remove { tags: std::mem::take(&mut known.routes), group };
         let _ = self.parts.ingress.send_wait(route).await;
         let (done, ended) = oneshot::channel();
         if serving.worker.send_wait(Command::Detach { group, done }).await.is_ok() {
@@ -452,12 +494,12 @@ impl Keeper {
 
     fn set_refused(&mut self, config: GroupConfig) {
         self.parts.directory.set(config.id, Phase::Refused { name: config.name.clone() });
-        self.known.insert(config.id, Known { config, state: State::Refused });
+        self.known.insert(config.id, Known { config, state: State::Refused, routes: Vec::new() });
     }
 
     fn set_waiting(&mut self, config: GroupConfig) {
         self.parts.directory.set(config.id, Phase::Unavailable);
-        self.known.insert(config.id, Known { config, state: State::Waiting });
+        self.known.insert(config.id, Known { config, state: State::Waiting, routes: Vec::new() });
     }
 }
 

@@ -186,6 +186,7 @@ impl Figures {
         sent("parity", before.parity, after.parity);
         sent("ncf", before.ncfs, after.ncfs);
         sent("heartbeat", before.heartbeats, after.heartbeats);
+        sent("migrate", before.moves_told, after.moves_told);
         self.naks.inc_by(after.naks - before.naks);
         self.asks_suppressed.inc_by(after.asks_suppressed - before.asks_suppressed);
         let refused = |stats: &SenderStats| stats.asks_refused + stats.repairs_withheld;

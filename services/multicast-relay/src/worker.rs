@@ -24,7 +24,7 @@ use gaung_net::{
     driver::{Drive, SocketChange, SocketId},
     interface::Link,
 };
-use gaung_proto::{Epoch, GroupId, LogId, Seq, datagram::Header};
+use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, LogId, Seq, datagram::Header};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -38,6 +38,8 @@ pub(crate) use self::{completions::Completions, outlet::text_of};
 pub(crate) enum Command {
     /// Take messages of a group from now on; an earlier opening of it ends.
     Attach(Box<Attach>),
+    /// The group is at another address from now on: its address, TTL and generation; or has none.
+    Move { group: GroupId, to: Option<(GroupAddr, u8, Generation)> },
     /// End a group's opening. What waits is refused.
     Detach { group: GroupId, done: oneshot::Sender<()> },
     /// Log messages.
@@ -262,6 +264,12 @@ impl Drive for Worker {
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Attach(attach) => self.attach(now, *attach),
+            Command::Move { group: id, to } => {
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.outlet.handle_move(now, to);
+                    self.touched.insert(id);
+                }
+            }
             Command::Detach { group, done } => {
                 self.detach(group);
                 let _ = done.send(());

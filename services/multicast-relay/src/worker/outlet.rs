@@ -10,7 +10,7 @@ use gaung_engine::{
     Destination, Members, RelaySender, Reporter, SenderConfig, SenderEvent, SenderStats, SessionReport, Transmit,
 };
 use gaung_proto::{
-    ClientId, Content, Epoch, GroupTag, Kind, Pkt, Seq,
+    ClientId, Content, Epoch, Generation, GroupAddr, GroupTag, Kind, Pkt, Seq,
     body::Puback,
     datagram::{Fragment, Header, PacketType},
     limits::MAX_TEXT_DATAGRAM,
@@ -50,7 +50,11 @@ impl Outlet {
     pub(super) fn new(config: &GroupConfig, sender: SenderConfig, strangers: ClientId, now: Instant) -> Self {
         match config.lane {
             GroupLane::Proto => {
-                Self::Proto { sender: Box::new(RelaySender::new(sender, now)), counted: SenderStats::default() }
+                let mut sender = Box::new(RelaySender::new(sender, now));
+                if config.lapsed {
+                    sender.handle_lapse(now);
+                }
+                Self::Proto { sender, counted: SenderStats::default() }
             }
             GroupLane::Text | GroupLane::Closed => Self::Bare(Bare {
                 lane: config.lane,
@@ -64,6 +68,18 @@ impl Outlet {
                 head: sender.head,
                 members: Members::default(),
             }),
+        }
+    }
+
+    /// The group goes on at another address, or without one.
+    pub(super) fn handle_move(&mut self, now: Instant, to: Option<(GroupAddr, u8, Generation)>) {
+        match (self, to) {
+            (Self::Proto { sender, .. }, Some((addr, ttl, generation))) => {
+                sender.handle_move(now, addr, ttl, generation)
+            }
+            (Self::Proto { sender, .. }, None) => sender.handle_lapse(now),
+            // It is opened anew instead.
+            (Self::Bare(_), _) => {}
         }
     }
 
