@@ -25,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::drive::{Command, GROUP_SOCKET, Heard, OWN_SOCKET, SessionDrive, Wish};
+use self::drive::{Command, GROUP_SOCKETS, Heard, OWN_SOCKET, SessionDrive, Wish};
 use crate::{error::ClientError, interfaces, publish::PublishError};
 
 /// How to join.
@@ -67,6 +67,8 @@ pub enum UdpOnlyEvent {
     Silent,
     /// It is heard again.
     Heard,
+    /// The group is at another address now.
+    Moved(GroupAddr),
 }
 
 /// A running session; dropping it leaves the group.
@@ -100,10 +102,10 @@ impl UdpOnlySession {
         let own = DataSocket::open_unicast(0).map_err(|error| failed(&error))?;
         let group = GroupSocket::open(options.group.socket_addr(), &links).map_err(|error| failed(&error))?;
         let usage = SocketUse { receive: true, multicast: false };
-        let sockets = DriverSockets::new().data(OWN_SOCKET, own, usage).group(GROUP_SOCKET, group);
+        let sockets = DriverSockets::new().data(OWN_SOCKET, own, usage).group(GROUP_SOCKETS[0], group);
         let (out, mut events) = mpsc::channel(EVENTS);
         let stalled = Arc::new(AtomicBool::new(false));
-        let drive = SessionDrive::new(options.device, GIVE_UP_AFTER, out, Arc::clone(&stalled));
+        let drive = SessionDrive::new(options.device, links, GIVE_UP_AFTER, out, Arc::clone(&stalled));
         let driver = Driver::spawn("gaung-udp-only", sockets, drive).map_err(|error| failed(&error))?;
         let Ok(Some(Heard::Group { group, log, next })) = timeout(options.patience, events.recv()).await else {
             return Err(ClientError::Unreachable(format!(
@@ -177,6 +179,7 @@ impl UdpOnlySession {
             // The first one is the heartbeat that the session began with.
             ReceiverEvent::LaneUp if !std::mem::replace(&mut self.begun, true) => return None,
             ReceiverEvent::LaneUp => UdpOnlyEvent::Heard,
+            ReceiverEvent::Moved { to, .. } => UdpOnlyEvent::Moved(to),
             ReceiverEvent::NeedHistory(_) | ReceiverEvent::Stale => return None,
         })
     }

@@ -232,6 +232,7 @@ impl UdpOnly {
             }
             UdpOnlyEvent::HistoryLost(_) => history_lost(&self.label),
             UdpOnlyEvent::Silent => format!("nothing is heard from {}'s relay any more, waiting", self.label),
+            UdpOnlyEvent::Moved(to) => format!("{} goes on at {to}", self.label),
             UdpOnlyEvent::Heard => format!("{}'s relay is heard again", self.label),
         };
         Some(Heard::Told(told))

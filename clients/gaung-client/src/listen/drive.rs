@@ -1,5 +1,7 @@
 //! The engines of a listener's groups on their one thread, between the sockets and the groups' tasks.
 
+mod ears;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddrV4,
@@ -10,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use self::ears::Ears;
 use bytes::Bytes;
 use gaung_engine::{HistoryEnd, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit, Via};
 use gaung_net::{
@@ -21,7 +24,7 @@ use gaung_proto::{GroupTag, LogId, Seq, datagram::Header, limits::MAX_TEXT_DATAG
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{debug, trace};
 
-/// The socket of NAK, STATUS and PROBE; group sockets follow by slot.
+/// The socket of NAK, STATUS and PROBE; group sockets follow by slot, see [`Ears`].
 pub(super) const OWN_SOCKET: SocketId = SocketId(0);
 /// Events on their way to a group's task.
 const EVENTS: usize = 256;
@@ -90,16 +93,6 @@ pub(super) enum Hear {
     At(SocketAddrV4, Vec<Link>),
     /// The address is the group's no longer.
     Nowhere,
-}
-
-impl Hear {
-    fn change(&self, id: SocketId) -> Option<SocketChange> {
-        match self {
-            Self::AsBefore => None,
-            Self::At(group, links) => Some(SocketChange::OpenGroup { id, group: *group, links: links.clone() }),
-            Self::Nowhere => Some(SocketChange::Close(id)),
-        }
-    }
 }
 
 /// The engine's end of the way to its task.
@@ -181,7 +174,7 @@ pub(super) struct Members {
 #[derive(Debug)]
 struct Slot {
     engine: Engine,
-    tag: Option<GroupTag>,
+    ears: Ears,
     /// In order; runs wait here until the engine takes them.
     inputs: VecDeque<Input>,
     /// Go out before the engine's events.
@@ -202,23 +195,23 @@ impl Drive for Members {
         match command {
             Command::Add { slot, engine, hear, out } => self.add(now, slot, engine, hear, out),
             Command::Remove { slot } => {
-                self.slots.remove(&slot);
-                self.changes.push_back(SocketChange::Close(socket_of(slot)));
+                if let Some(mut slot) = self.slots.remove(&slot) {
+                    self.changes.extend(slot.ears.handle_task(&Hear::Nowhere));
+                }
             }
             Command::Input { slot, input } => {
+                let Some(slot) = self.slots.get_mut(&slot) else { return };
                 if let Input::Change { hear, .. } = &input {
-                    self.changes.extend(hear.change(socket_of(slot)));
+                    self.changes.extend(slot.ears.handle_task(hear));
                 }
-                if let Some(slot) = self.slots.get_mut(&slot)
-                    && matches!(slot.engine, Engine::Proto(_))
-                {
+                if matches!(slot.engine, Engine::Proto(_)) {
                     slot.inputs.push_back(input);
-                    slot.pump(now);
+                    slot.pump(now, &mut self.changes);
                 }
             }
             Command::Drain { slot } => {
                 if let Some(slot) = self.slots.get_mut(&slot) {
-                    slot.pump(now);
+                    slot.pump(now, &mut self.changes);
                 }
             }
         }
@@ -226,14 +219,14 @@ impl Drive for Members {
 
     fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
         if socket != OWN_SOCKET {
-            if let Some(slot) = socket.0.checked_sub(1).and_then(|slot| self.slots.get_mut(&slot)) {
-                slot.handle_datagram(now, Via::Group, from, bytes);
+            if let Some(slot) = ears::slot_of(socket).and_then(|slot| self.slots.get_mut(&slot)) {
+                slot.handle_datagram(now, Via::Group, from, bytes, &mut self.changes);
             }
             return;
         }
         let Ok((header, _)) = Header::decode(bytes) else { return };
-        if let Some(slot) = self.slots.values_mut().find(|slot| slot.tag == Some(header.tag)) {
-            slot.handle_datagram(now, Via::Unicast, from, bytes);
+        if let Some(slot) = self.slots.values_mut().find(|slot| slot.is_addressed(header.tag)) {
+            slot.handle_datagram(now, Via::Unicast, from, bytes, &mut self.changes);
         }
     }
 
@@ -243,18 +236,20 @@ impl Drive for Members {
                 && receiver.poll_timeout().is_some_and(|due| due <= now)
             {
                 receiver.handle_timeout(now);
-                slot.pump(now);
+                slot.pump(now, &mut self.changes);
             }
         }
     }
 
     fn handle_socket(&mut self, now: Instant, socket: SocketId, outcome: Result<Vec<Link>, SocketError>) {
-        let Some(slot) = socket.0.checked_sub(1).and_then(|slot| self.slots.get_mut(&slot)) else { return };
+        let Some(slot) = ears::slot_of(socket).and_then(|slot| self.slots.get_mut(&slot)) else { return };
         match outcome {
             Ok(failed) => failed.iter().for_each(|link| debug!(interface = link.name, "group not joined")),
+            // Where the group only may be going the engine finds that it is not heard.
+            Err(error) if !slot.ears.is_main(socket) => debug!(%error, "new address not joined"),
             Err(error) => {
                 slot.marks.push_back(FromEngine::NoSocket(error.to_string()));
-                slot.pump(now);
+                slot.pump(now, &mut self.changes);
             }
         }
     }
@@ -281,29 +276,41 @@ impl Drive for Members {
 
 impl Members {
     fn add(&mut self, now: Instant, id: u32, engine: NewEngine, hear: Option<(SocketAddrV4, Vec<Link>)>, out: Outlet) {
-        let (engine, tag) = match engine {
-            NewEngine::Text => (Engine::Text, None),
-            NewEngine::Proto(config) => {
-                let tag = config.tag;
-                (Engine::Proto(Box::new(MemberReceiver::new(*config, now))), Some(tag))
-            }
+        let engine = match engine {
+            NewEngine::Text => Engine::Text,
+            NewEngine::Proto(config) => Engine::Proto(Box::new(MemberReceiver::new(*config, now))),
         };
+        let mut ears = Ears::new(id);
         if let Some((group, links)) = hear {
-            self.changes.push_back(SocketChange::OpenGroup { id: socket_of(id), group, links });
+            self.changes.extend(ears.handle_task(&Hear::At(group, links)));
         }
-        self.slots.insert(id, Slot { engine, tag, inputs: VecDeque::new(), marks: VecDeque::new(), out });
+        self.slots.insert(id, Slot { engine, ears, inputs: VecDeque::new(), marks: VecDeque::new(), out });
     }
 }
 
 impl Slot {
-    fn handle_datagram(&mut self, now: Instant, via: Via, from: SenderAddr, bytes: &[u8]) {
+    fn is_addressed(&self, tag: GroupTag) -> bool {
+        match &self.engine {
+            Engine::Proto(receiver) => receiver.is_addressed(tag),
+            Engine::Text => false,
+        }
+    }
+
+    fn handle_datagram(
+        &mut self,
+        now: Instant,
+        via: Via,
+        from: SenderAddr,
+        bytes: &[u8],
+        changes: &mut VecDeque<SocketChange>,
+    ) {
         match &mut self.engine {
             Engine::Proto(receiver) => {
                 let Ok((header, body)) = Header::decode(bytes) else { return };
                 if let Err(error) = receiver.handle_datagram(now, via, &header, body) {
                     trace!(%from, %error, "datagram dropped");
                 }
-                self.pump(now);
+                self.pump(now, changes);
             }
             Engine::Text if bytes.len() <= MAX_TEXT_DATAGRAM && !bytes.is_empty() => {
                 // There is no repair in a text group: what finds no room is lost like on the wire.
@@ -315,11 +322,16 @@ impl Slot {
     }
 
     /// Moves inputs in and events out as far as there is room. Events that went out can make room for a run.
-    fn pump(&mut self, now: Instant) {
+    fn pump(&mut self, now: Instant, changes: &mut VecDeque<SocketChange>) {
         loop {
             self.take_inputs(now);
             if !self.give_events() || !self.can_take_input() {
-                return;
+                break;
+            }
+        }
+        if let Engine::Proto(receiver) = &mut self.engine {
+            while let Some(hearing) = receiver.poll_hearing() {
+                changes.extend(self.ears.handle_engine(hearing));
             }
         }
     }
@@ -347,7 +359,6 @@ impl Slot {
                 Input::Change { log, tag, relay, next, hear: _ } => {
                     let old_log = receiver.log();
                     receiver.handle_change(now, log, tag, relay, next);
-                    self.tag = Some(tag);
                     if old_log != log {
                         self.marks.push_back(FromEngine::Changed { old_log });
                     }
@@ -376,10 +387,6 @@ impl Slot {
             }
         }
     }
-}
-
-const fn socket_of(slot: u32) -> SocketId {
-    SocketId(slot + 1)
 }
 
 #[cfg(test)]

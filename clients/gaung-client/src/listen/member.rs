@@ -188,6 +188,14 @@ impl Member {
                 self.ask_registry();
                 ControlFlow::Continue(())
             }
+            FromEngine::Event(ReceiverEvent::Moved { to, generation }) => {
+                let group = GroupInfo { addr: to, generation, lapsed: false, ..(*self.group).clone() };
+                self.joined.send_modify(|joined| joined.group = group.clone());
+                self.group = Arc::new(group);
+                // What it says counts: anybody can send a notice.
+                self.ask_registry();
+                ControlFlow::Continue(())
+            }
             FromEngine::NoSocket(why) => self.handle_lane_down(why).await,
             FromEngine::Changed { old_log } => self.say(Event::HistoryLost { group, old_log }).await,
             FromEngine::Text { from, text } => {

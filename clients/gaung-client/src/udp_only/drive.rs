@@ -12,7 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    DatagramOutcome, DatagramPublisher, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit, Via,
+    DatagramOutcome, DatagramPublisher, Hearing, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit,
+    Via,
 };
 use gaung_net::{
     SenderAddr, SocketError,
@@ -29,7 +30,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::{debug, trace};
 
 pub(super) const OWN_SOCKET: SocketId = SocketId(0);
-pub(super) const GROUP_SOCKET: SocketId = SocketId(1);
+/// They take turns when the group goes to another address.
+pub(super) const GROUP_SOCKETS: [SocketId; 2] = [SocketId(1), SocketId(2)];
 
 #[derive(Debug)]
 pub(super) enum Command {
@@ -66,6 +68,10 @@ pub(super) enum Heard {
 pub(super) struct SessionDrive {
     client: ClientId,
     device: DeviceId,
+    links: Vec<Link>,
+    /// Of [`GROUP_SOCKETS`]: the present one first.
+    ears: [SocketId; 2],
+    changes: VecDeque<SocketChange>,
     give_up_after: Duration,
     place: Option<Place>,
     receiver: Option<MemberReceiver>,
@@ -93,6 +99,7 @@ const RELAY_SILENCE: Duration = Duration::from_secs(4);
 impl SessionDrive {
     pub(super) fn new(
         device: DeviceId,
+        links: Vec<Link>,
         give_up_after: Duration,
         out: mpsc::Sender<Heard>,
         stalled: Arc<AtomicBool>,
@@ -100,6 +107,9 @@ impl SessionDrive {
         Self {
             client: ClientId(rand::rng().random()),
             device,
+            links,
+            ears: GROUP_SOCKETS,
+            changes: VecDeque::new(),
             give_up_after,
             place: None,
             receiver: None,
@@ -117,7 +127,10 @@ impl SessionDrive {
         if header.tag != GroupTag::of(told.group, heartbeat.generation, told.log) {
             return;
         }
+        // The engine follows a move by itself.
+        let follows = self.receiver.as_ref().is_some_and(|receiver| receiver.is_addressed(told.tag));
         match &mut self.place {
+            Some(place) if follows && place.relay == from => place.heard = now,
             None => self.begin(now, told, header.seq),
             Some(place) if place.relay.ip() == from.ip() && place.tag == told.tag => {
                 place.heard = now;
@@ -172,8 +185,34 @@ impl SessionDrive {
         self.place = Some(place);
     }
 
+    /// The sockets follow the engine, and place and publisher do.
+    fn follow(&mut self) {
+        let Some(receiver) = &mut self.receiver else { return };
+        while let Some(hearing) = receiver.poll_hearing() {
+            let change = match hearing {
+                Hearing::Also(addr) => {
+                    let (group, links) = (addr.socket_addr(), self.links.clone());
+                    SocketChange::OpenGroup { id: self.ears[1], group, links }
+                }
+                Hearing::Moved => {
+                    self.ears.swap(0, 1);
+                    SocketChange::Close(self.ears[1])
+                }
+                Hearing::Stayed => SocketChange::Close(self.ears[1]),
+            };
+            self.changes.push_back(change);
+        }
+        if let Some(place) = self.place.as_mut().filter(|place| place.tag != receiver.tag()) {
+            place.tag = receiver.tag();
+            if let Some(publisher) = &mut self.publisher {
+                publisher.handle_place(place.tag, place.relay);
+            }
+        }
+    }
+
     /// Answers wishes and gives events as far as there is room.
     fn pump(&mut self, now: Instant) {
+        self.follow();
         self.publish(now);
         loop {
             let Ok(permit) = self.out.try_reserve() else {
@@ -222,14 +261,14 @@ impl Drive for SessionDrive {
 
     fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
         let Ok((header, body)) = Header::decode(bytes) else { return };
-        if socket == GROUP_SOCKET && header.packet_type == PacketType::Heartbeat {
+        if socket != OWN_SOCKET && header.packet_type == PacketType::Heartbeat {
             self.handle_heartbeat(now, from.0, &header, body);
         }
         // Without a log to ask, nobody but the relay is believed.
         if self.place.is_none_or(|place| place.relay.ip() != from.0.ip()) {
             return;
         }
-        let via = if socket == GROUP_SOCKET { Via::Group } else { Via::Unicast };
+        let via = if socket == OWN_SOCKET { Via::Unicast } else { Via::Group };
         let taken = match (&mut self.publisher, &mut self.receiver) {
             (Some(publisher), _) if header.packet_type == PacketType::Puback => {
                 publisher.handle_puback(now, &header, body)
@@ -265,7 +304,7 @@ impl Drive for SessionDrive {
     }
 
     fn poll_socket_change(&mut self) -> Option<SocketChange> {
-        None
+        self.changes.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
