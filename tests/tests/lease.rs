@@ -16,12 +16,13 @@ use serde_json::Value;
 #[test]
 fn a_group_that_gets_another_address_goes_on_for_relay_and_members() {
     let mut services = Services::start();
-    let (ani, budi, citra, dewi) =
-        (services.person("ani"), services.person("budi"), services.person("citra"), services.person("dewi"));
+    let [ani, budi, citra, dewi, eka] = ["ani", "budi", "citra", "dewi", "eka"].map(|name| services.person(name));
     let _ = ani.out(&["group", "create", "kelas"]);
     let before = shown(&ani);
     let multicast = budi.listen(&["kelas", "--lane", "multicast", "--json"]);
     let auto = citra.listen(&["kelas", "--json"]);
+    let at = format!("{}:{}", before["address"].as_str().unwrap(), before["port"]);
+    let udp_only = eka.listen(&["--udp-only", &at, "--json"]);
     let tcp = dewi.listen(&["kelas", "--lane", "tcp", "--json"]);
     let mut publisher = Publisher { send: ani.start(&["send", "kelas", "-"]), lines: 0 };
     publisher.publish(20);
@@ -31,6 +32,7 @@ fn a_group_that_gets_another_address_goes_on_for_relay_and_members() {
     publisher.publish(20);
     let _ = multicast.stdout_lines(40);
     let _ = auto.stdout_lines(40);
+    let _ = udp_only.stdout_lines(40);
     a_day_goes_by(&services.data(Service::Registry));
     services.start_again(Service::Registry);
 
@@ -40,14 +42,14 @@ fn a_group_that_gets_another_address_goes_on_for_relay_and_members() {
     assert_eq!((&fresh["id"], &fresh["log_id"]), (&before["id"], &before["log_id"]));
     // Whatever comes by multicast from here on comes to the new address.
     let moved = publisher.lines + 1;
-    for listener in [&multicast, &auto] {
+    for listener in [&multicast, &auto, &udp_only] {
         wait_for(|| {
             publisher.publish(5);
             let heard = listener.stdout_so_far();
             heard.iter().map(|line| parse(line)).find(|m| m["seq"].as_u64() >= Some(moved) && m["lane"] == "multicast")
         });
     }
-    for listener in [multicast, auto, tcp] {
+    for listener in [multicast, auto, udp_only, tcp] {
         let heard = listener.stdout_lines(publisher.lines as usize);
         let seqs: Vec<u64> = heard.iter().map(|line| parse(line)["seq"].as_u64().unwrap()).collect();
         assert_eq!(seqs, (1..=publisher.lines).collect::<Vec<_>>(), "each once, in order");

@@ -6,8 +6,8 @@
 use std::{env, fmt::Write as _, process::Command, time::Duration};
 
 use gaung_tests::simulation::{
-    Breakage, Failure, Fault, Loss, PayloadSizes, Report, Settings, Tally, Target, TimedFault, Traffic, Weather, run,
-    run_seeds, seeds_of,
+    Breakage, Failure, Fault, Loss, Mix, PayloadSizes, Report, Settings, Tally, Target, TimedFault, Traffic, Weather,
+    run, run_seeds, seeds_of,
 };
 
 /// Seeds in which something did not hold once: `SEED  what it was`.
@@ -130,6 +130,28 @@ fn who_hears_no_multicast_has_all_by_the_hub() {
     assert_eq!(report.failure, None);
     assert_eq!(report.counts.moves, 6);
     assert_eq!(report.counts.delivered, 6 * report.counts.logged);
+}
+
+#[test]
+fn a_group_that_goes_to_another_address_is_followed_by_all() {
+    let moves = [(500, 0), (1000, 2000), (3500, 0)].map(|(at, lasts)| fault(at, Fault::Move, lasts));
+    let mut followed = 0;
+    for (seed, udp_only) in (1..=20).zip([0.0, 0.5, 1.0].into_iter().cycle()) {
+        let settings = Settings {
+            members: 6,
+            mix: Mix { udp_only, multicast_only: 1.0 - udp_only, ..Settings::calm(seed).mix },
+            weather: Weather { down: Loss::Independent(0.05), up: Loss::Independent(0.05), ..Weather::FAIR },
+            faults: moves.to_vec(),
+            heals_at: Duration::from_secs(5),
+            ..Settings::calm(seed)
+        };
+        let report = run(&settings);
+        assert_eq!(report.failure, None, "seed {seed}");
+        assert_eq!(report.counts.lost, 0, "seed {seed}: also without a log to read");
+        followed += report.counts.followed;
+    }
+    // What a member is told by the registry first it does not follow by itself.
+    assert!(followed > 20 * 6, "{followed} times");
 }
 
 /// Whole, the mechanism holds for some seeds; without it the judge says `what` for one of them at least.

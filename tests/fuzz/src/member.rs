@@ -116,7 +116,8 @@ impl Fuzzed {
                 | ReceiverEvent::GapFilled(_)
                 | ReceiverEvent::LaneUp
                 | ReceiverEvent::LaneDown(_)
-                | ReceiverEvent::Stale => {}
+                | ReceiverEvent::Stale
+                | ReceiverEvent::Moved { .. } => {}
             }
         }
     }

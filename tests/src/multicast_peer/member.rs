@@ -95,7 +95,8 @@ impl Member {
                 ReceiverEvent::GapFilled(_)
                 | ReceiverEvent::LaneUp
                 | ReceiverEvent::LaneDown(_)
-                | ReceiverEvent::Stale => {}
+                | ReceiverEvent::Stale
+                | ReceiverEvent::Moved { .. } => {}
             }
         }
         if self.total.is_some_and(|total| self.tally.unique() >= total) {

@@ -14,8 +14,7 @@ use rand::{Rng as _, RngCore as _};
 
 use super::{
     event::{Arrival, Event, Node},
-    network::{GROUP_ADDR, RELAY, address},
-    relay::tag,
+    network::{RELAY, address},
     settings::{Attack, AttackKind},
     world::World,
 };
@@ -110,7 +109,7 @@ impl Attacker {
         world.rng.fill_bytes(&mut body);
         let kind = KINDS[world.rng.random_range(0..KINDS.len())];
         let seq = Seq(world.rng.random_range(1..=world.disk.head().0 + 20));
-        let to = if world.rng.random() { RELAY } else { GROUP_ADDR };
+        let to = if world.rng.random() { RELAY } else { world.place.addr().socket_addr() };
         self.send(world, own, to, kind, seq, &body);
     }
 
@@ -131,7 +130,7 @@ impl Attacker {
         let header = Header {
             packet_type,
             flags: 0,
-            tag: tag(),
+            tag: world.place.tag(),
             epoch: world.disk.epoch(),
             pkt: Pkt(self.next_pkt),
             seq,

@@ -82,7 +82,7 @@ impl Draw {
         let weather = self.weather();
         let faults = self.faults(members, heals_at);
         let attacks = self.attacks(heals_at);
-        Settings {
+        let mut settings = Settings {
             seed,
             members,
             mix: self.mix(),
@@ -96,7 +96,21 @@ impl Draw {
             attacks,
             heals_at,
             breakage: Breakage::default(),
-        }
+        };
+        // Last, so that the rest of a seed's settings is what it was before there were moves.
+        settings.faults.extend(self.moves(heals_at));
+        settings.faults.sort_by_key(|fault| fault.at);
+        settings
+    }
+
+    fn moves(&mut self, heals_at: Duration) -> Vec<TimedFault> {
+        let count = *self.one_of(&[0, 0, 0, 1, 1, 3]);
+        let moves = (0..count).map(|_| TimedFault {
+            at: heals_at.mul_f64(self.0.random_range(0.02..0.98)),
+            fault: Fault::Move,
+            lasts: Duration::from_millis(*self.one_of(&[0, 0, 0, 50, 1000, 6000])),
+        });
+        moves.collect()
     }
 
     fn mix(&mut self) -> Mix {

@@ -80,6 +80,15 @@ pub(super) enum Event {
         session: u64,
         step: HubStep,
     },
+    /// A publisher by datagrams learns where the group is.
+    PlaceTold {
+        publisher: usize,
+    },
+    /// The registry answers a member's question where the group is.
+    PlaceAnswered {
+        member: usize,
+        life: u64,
+    },
     Fault(TimedFault),
     /// The end of a fault that lasts.
     FaultOver(TimedFault),

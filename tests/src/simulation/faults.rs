@@ -1,10 +1,19 @@
 //! What goes wrong, and how it ends.
 
+use std::time::Duration;
+
+use gaung_proto::Generation;
+use rand::Rng as _;
+
 use super::{
     event::Event,
+    network::Place,
     settings::{Fault, Target, TimedFault},
     world::Simulation,
 };
+
+/// A publisher by datagrams has a listener beside it, which is told.
+const LEARNS_WITHIN_US: u64 = 2_000_000;
 
 impl Simulation {
     pub(super) fn begin_fault(&mut self, timed: TimedFault) {
@@ -37,6 +46,11 @@ impl Simulation {
                 self.relay.clock.monotonic.jump(world.now, timed.lasts);
                 self.relay.rewind(world);
             }
+            Fault::Move if timed.lasts.is_zero() => self.move_group(),
+            Fault::Move => {
+                world.place.is_lapsed = true;
+                self.relay.handle_place(world);
+            }
             Fault::WallClockBack => self.relay.clock.set_back += timed.lasts,
             Fault::Join(target) => self.each(target, |member, world| member.join(world)),
             Fault::Leave(target) => self.each(target, |member, world| member.leave(world)),
@@ -53,6 +67,7 @@ impl Simulation {
             }
             Fault::RelayPause => self.relay.pause(world, false),
             Fault::RelayTakeover => self.relay.take_over(world),
+            Fault::Move if !timed.lasts.is_zero() => self.move_group(),
             Fault::HubDown => world.hub.down -= 1,
             Fault::MemberPause(target) => self.each(target, |member, world| member.pause(world, false)),
             Fault::MemberBusy(target) => self.each(target, |member, world| member.be_busy(world, false)),
@@ -65,8 +80,21 @@ impl Simulation {
             | Fault::ClockJump(_)
             | Fault::RelayClockJump
             | Fault::WallClockBack
+            | Fault::Move
             | Fault::Join(_)
             | Fault::Leave(_) => {}
+        }
+    }
+
+    fn move_group(&mut self) {
+        let publishers = self.publishers();
+        let world = &mut self.world;
+        let Generation(generation) = world.place.generation;
+        world.place = Place { generation: Generation(generation + 1), is_lapsed: false };
+        self.relay.handle_place(world);
+        for publisher in 0..publishers {
+            let after = Duration::from_micros(world.rng.random_range(0..LEARNS_WITHIN_US));
+            world.queue.put(world.now + after, Event::PlaceTold { publisher });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use gaung_engine::{LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Via};
+use gaung_engine::{Hearing, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Via};
 use gaung_proto::{
     DeviceId, GroupTag, SenderId, Seq, SeqRange,
     block::Block,
@@ -16,7 +16,7 @@ use super::{
     event::{Arrival, Event, HubStep, Node, ReadStep},
     lanes::{Input, Lanes},
     network::RELAY,
-    relay::{GENERATION, GROUP, LOG, sabotage, tag},
+    relay::{GROUP, LOG, sabotage},
     settings::Mix,
     world::World,
 };
@@ -42,6 +42,8 @@ pub(super) struct Member {
     inbox: VecDeque<Arrival>,
     inbox_bytes: usize,
     wake_at: Option<Duration>,
+    /// The registry has not answered yet.
+    is_asking: bool,
     /// Times that it came; each has an identity of its own.
     lives: u64,
 }
@@ -85,6 +87,7 @@ impl Member {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             wake_at: None,
+            is_asking: false,
             lives: 0,
         }
     }
@@ -100,13 +103,15 @@ impl Member {
             return;
         }
         link.is_present = true;
+        link.ears = [Some(world.place.addr().socket_addr()), None];
         self.lives += 1;
+        self.is_asking = false;
         if self.kind.is_udp_only {
             return;
         }
         let (oldest, head) = (world.disk.oldest(), world.hub.head);
         let next = if self.kind.from_start { oldest.min(head.next()) } else { head.next() };
-        self.begin(world, next, tag(), true);
+        self.begin(world, next, world.place.tag(), true);
         if self.kind.policy == LanePolicy::TcpOnly {
             self.lanes.seek_hub(self.id, world);
         } else if next <= head {
@@ -196,6 +201,30 @@ impl Member {
         self.settle(world);
     }
 
+    /// The registry has said where the group is.
+    pub(super) fn handle_place(&mut self, world: &mut World, life: u64) {
+        if life != self.lives || self.engine.is_none() {
+            return;
+        }
+        self.is_asking = false;
+        let (place, now) = (world.place, self.clock.read(world.now));
+        let heard_at = (!place.is_lapsed).then(|| place.addr().socket_addr());
+        let [first, second] = &mut world.network.links[self.id].ears;
+        if *first != heard_at {
+            (*first, *second) = (heard_at, None);
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.handle_change(now, LOG, place.tag(), Some(RELAY), Seq::FIRST);
+        }
+        self.settle(world);
+    }
+
+    fn ask_registry(&mut self, world: &mut World) {
+        if !self.kind.is_udp_only && !std::mem::replace(&mut self.is_asking, true) {
+            world.after_tcp(2, Event::PlaceAnswered { member: self.id, life: self.lives });
+        }
+    }
+
     /// Moves inputs in and events out as far as there is room; then all outputs go their way.
     pub(super) fn settle(&mut self, world: &mut World) {
         if self.stopped > 0 {
@@ -209,6 +238,14 @@ impl Member {
             }
         }
         let Some(engine) = &mut self.engine else { return };
+        while let Some(hearing) = engine.poll_hearing() {
+            let [first, second] = &mut world.network.links[self.id].ears;
+            match hearing {
+                Hearing::Also(addr) => *second = Some(addr.socket_addr()),
+                Hearing::Moved => *first = second.take().or(*first),
+                Hearing::Stayed => *second = None,
+            }
+        }
         while let Some(transmit) = engine.poll_transmit() {
             world.send(Node::Member(self.id), &transmit);
         }
@@ -250,8 +287,8 @@ impl Member {
             return;
         }
         let Ok(heartbeat) = Heartbeat::decode(body) else { return };
-        let is_ours = heartbeat.group == GROUP && heartbeat.log == LOG && header.tag == tag();
-        if is_ours && heartbeat.generation == GENERATION {
+        let is_ours = heartbeat.group == GROUP && heartbeat.log == LOG;
+        if is_ours && header.tag == GroupTag::of(GROUP, heartbeat.generation, LOG) {
             self.begin(world, header.seq.next(), header.tag, arrival.genuine);
         }
     }
@@ -311,12 +348,21 @@ impl Member {
                     if self.kind.policy == LanePolicy::Auto {
                         self.lanes.seek_hub(self.id, world);
                     }
+                    self.ask_registry(world);
                 }
                 ReceiverEvent::LaneUp => {
                     world.trace.note(world.now, [9, self.id as u64, 0], || format!("member {} lane up", self.id));
                     self.lanes.leave_hub();
                 }
-                ReceiverEvent::Gap(_) | ReceiverEvent::GapFilled(_) | ReceiverEvent::Stale => {}
+                ReceiverEvent::Moved { to, generation } => {
+                    world.counts.followed += 1;
+                    world.trace.note(world.now, [13, self.id as u64, generation.0.into()], || {
+                        format!("member {} follows to {to}", self.id)
+                    });
+                    self.ask_registry(world);
+                }
+                ReceiverEvent::Stale => self.ask_registry(world),
+                ReceiverEvent::Gap(_) | ReceiverEvent::GapFilled(_) => {}
             }
         }
     }

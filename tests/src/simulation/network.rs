@@ -7,12 +7,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gaung_engine::{Destination, Transmit, Via};
-use gaung_proto::datagram::Header;
+use gaung_proto::{Generation, GroupAddr, GroupTag, datagram::Header};
 use rand::{Rng as _, rngs::SmallRng};
 
 use super::{
     event::{Arrival, Event, Node},
     figures::Sending,
+    relay::{GROUP, LOG},
     settings::Target,
     trace::digest,
     weather::Channel,
@@ -20,13 +21,34 @@ use super::{
 };
 
 pub(super) const RELAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 7402);
-/// Of the group.
-pub(super) const GROUP_ADDR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 1, 1), 20000);
+const GROUP_PORT: u16 = 20_000;
 /// Where the datagram's type stands, and what a NAK's is.
 const TYPE_AT: usize = 3;
 const NAK: u8 = 3;
 /// The longest that a datagram is held back.
 const LATE_US: u64 = 20_000;
+
+/// Where the group is, as the registry knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) generation: Generation,
+    /// It has no address now.
+    pub(super) is_lapsed: bool,
+}
+
+impl Place {
+    pub(super) const FIRST: Self = Self { generation: Generation(1), is_lapsed: false };
+
+    /// The address of this generation, even once it has lapsed.
+    pub(super) fn addr(self) -> GroupAddr {
+        let Generation(generation) = self.generation;
+        GroupAddr::new(Ipv4Addr::new(239, 255, 1, generation as u8), GROUP_PORT).expect("it is a multicast address")
+    }
+
+    pub(super) fn tag(self) -> GroupTag {
+        GroupTag::of(GROUP, self.generation, LOG)
+    }
+}
 
 /// Links of members; publishers and attackers share one each way.
 #[derive(Debug, Default)]
@@ -40,6 +62,8 @@ pub(super) struct Network {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Link {
     pub(super) is_present: bool,
+    /// Where it listens; the second while the group may be going there.
+    pub(super) ears: [Option<SocketAddrV4>; 2],
     pub(super) deaf: u32,
     pub(super) mute: u32,
     pub(super) naks_lost: u32,
@@ -98,7 +122,7 @@ impl World {
             format!("{from:?} sends {:?} {}", transmit.destination, what.map_or("noise".to_owned(), |h| brief(&h)))
         });
         match transmit.destination {
-            Destination::Multicast(_) => self.send_to_group(from, source, bytes, genuine),
+            Destination::Multicast(group) => self.send_to_group(from, source, group, bytes, genuine),
             Destination::Unicast { peer, .. } => {
                 let Some(to) = node_at(peer) else { return };
                 self.send_to_one(from, source, to, bytes, genuine);
@@ -106,12 +130,12 @@ impl World {
         }
     }
 
-    fn send_to_group(&mut self, from: Node, source: SocketAddrV4, bytes: &Bytes, genuine: bool) {
+    fn send_to_group(&mut self, from: Node, source: SocketAddrV4, group: SocketAddrV4, bytes: &Bytes, genuine: bool) {
         let mut sending = if from == Node::Relay { self.figures.begin(bytes) } else { Sending::default() };
         let is_lost = self.network.egress.loses(self.weather.egress, &mut self.rng);
         for member in 0..self.network.links.len() {
             let link = &mut self.network.links[member];
-            if !link.is_present || link.deaf > 0 {
+            if !link.is_present || link.deaf > 0 || !link.ears.contains(&Some(group)) {
                 continue;
             }
             let is_lost = link.down.loses(self.weather.down, &mut self.rng) || is_lost;

@@ -13,8 +13,8 @@ use rand::{Rng as _, rngs::SmallRng};
 use super::{
     clock::NodeClock,
     event::{Answer, Arrival, Event, Node},
-    network::RELAY,
-    relay::{Relay, tag},
+    network::{Place, RELAY},
+    relay::Relay,
     settings::PayloadSizes,
     world::World,
 };
@@ -58,7 +58,8 @@ impl Publisher {
 
     pub(super) fn by_datagrams(id: usize, clock: NodeClock, seed: u64, now: Duration) -> Self {
         let client = stream_client(id);
-        let engine = DatagramPublisher::new(client, DeviceId::NONE, tag(), RELAY, PATIENCE, seed, clock.read(now));
+        let tag = Place::FIRST.tag();
+        let engine = DatagramPublisher::new(client, DeviceId::NONE, tag, RELAY, PATIENCE, seed, clock.read(now));
         Self::new(id, clock, Way::Datagram { engine: Box::new(engine), waiting: VecDeque::new() })
     }
 
@@ -155,6 +156,13 @@ impl Publisher {
             self.is_misled |= !arrival.genuine;
             let _ = engine.handle_puback(self.clock.read(world.now), &header, body);
             self.settle(world);
+        }
+    }
+
+    /// Learns where the group is.
+    pub(super) fn handle_place(&mut self, world: &World) {
+        if let Way::Datagram { engine, .. } = &mut self.way {
+            engine.handle_place(world.place.tag(), RELAY);
         }
     }
 

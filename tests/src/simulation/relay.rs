@@ -16,7 +16,7 @@ use super::{
     event::{Answer, Arrival, Event},
     world::World,
 };
-pub(super) use process::{GENERATION, GROUP, LOG, sabotage, tag};
+pub(super) use process::{GROUP, LOG, sabotage};
 use process::{Input, Process};
 
 /// From a crash of the process to the death of its connections at the other side.
@@ -97,6 +97,12 @@ impl Relay {
         let Some(process) = self.processes.iter_mut().find(|process| Some(process.id) == self.serving) else { return };
         process.pause(world, &self.clock, stops);
         self.settle(world);
+    }
+
+    /// The registry has told where the group is now.
+    pub(super) fn handle_place(&mut self, world: &mut World) {
+        let processes: Vec<u64> = self.processes.iter().map(|process| process.id).collect();
+        processes.into_iter().for_each(|process| self.input(world, process, Input::Place));
     }
 
     /// Another process takes the place of one that is stopped; that one goes on for a while.

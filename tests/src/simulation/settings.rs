@@ -135,6 +135,8 @@ pub enum Fault {
     RelayClockJump,
     /// The relay's wall clock is set back by `lasts`.
     WallClockBack,
+    /// The group's address is taken from it, and after the time it has another; at once if that is none.
+    Move,
     /// It comes back if it is not there.
     Join(Target),
     /// It goes.

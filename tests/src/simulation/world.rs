@@ -13,7 +13,7 @@ use super::{
     lanes::Hub,
     member::Member,
     model::Judge,
-    network::Network,
+    network::{Network, Place},
     publisher::Publisher,
     relay::Relay,
     settings::{Fault, Settings, Target},
@@ -67,6 +67,8 @@ pub struct Counts {
     pub readings: u64,
     /// Members that found multicast no good.
     pub moves: u64,
+    /// Members that followed the group to another address.
+    pub followed: u64,
     /// Openings of the log.
     pub epochs: u64,
 }
@@ -90,6 +92,7 @@ pub(super) struct World {
     pub(super) rng: SmallRng,
     pub(super) queue: Queue,
     pub(super) network: Network,
+    pub(super) place: Place,
     pub(super) disk: Disk,
     pub(super) hub: Hub,
     pub(super) judge: Judge,
@@ -159,6 +162,7 @@ impl Simulation {
             rng,
             queue: Queue::default(),
             network: Network::new(settings.members),
+            place: Place::FIRST,
             disk: Disk::new(settings.breakage.takes_old_epochs),
             hub: Hub::default(),
             judge: Judge::new(settings.members, settings.may_be_forged()),
@@ -252,6 +256,8 @@ impl Simulation {
                 members[member].handle_read(world, reading, step, is_served);
             }
             Event::Hub { member, session, step } => members[member].handle_hub(world, session, step),
+            Event::PlaceTold { publisher } => publishers[publisher].handle_place(world),
+            Event::PlaceAnswered { member, life } => members[member].handle_place(world, life),
             Event::Fault(fault) => {
                 world.trace.note(world.now, [11, 0, 0], || format!("{fault:?}"));
                 self.begin_fault(fault);
@@ -266,6 +272,10 @@ impl Simulation {
             }
             Event::Check => self.check(),
         }
+    }
+
+    pub(super) const fn publishers(&self) -> usize {
+        self.publishers.len()
     }
 
     fn handle_synced(&mut self) {

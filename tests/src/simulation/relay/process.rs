@@ -12,7 +12,7 @@ use gaung_engine::{
     Sabotage, SenderConfig, Sequencer, SequencerEvent,
 };
 use gaung_proto::{
-    ClientId, ClientSeq, ContentType, DeviceId, Generation, GroupAddr, GroupId, GroupTag, LogId, Seq,
+    ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId, Seq,
     body::{Puback, Publish, PublishOutcome},
     datagram::{Header, PacketType},
 };
@@ -21,28 +21,34 @@ use super::super::{
     disk::Opened,
     event::{Answer, Event, Node},
     limits::Limits,
-    network::{GROUP_ADDR, RELAY},
+    network::{Place, RELAY},
     world::World,
 };
 use super::RelayClock;
 
 pub(in super::super) const GROUP: GroupId = GroupId([7; 16]);
 pub(in super::super) const LOG: LogId = LogId(42);
-pub(in super::super) const GENERATION: Generation = Generation(1);
 /// Bytes of datagrams that wait in the socket of a stopped process.
 const SOCKET_BYTES: usize = 208 * 1024;
-
-/// Of the group's datagrams.
-pub(in super::super) fn tag() -> GroupTag {
-    GroupTag::of(GROUP, GENERATION, LOG)
-}
 
 /// What comes in.
 #[derive(Debug)]
 pub(super) enum Input {
-    Datagram { from: SocketAddrV4, bytes: Bytes },
-    Request { connection: u64, publisher: usize, entries: Vec<PublishEntry> },
-    Appended { runs: usize, durable: bool },
+    Datagram {
+        from: SocketAddrV4,
+        bytes: Bytes,
+    },
+    Request {
+        connection: u64,
+        publisher: usize,
+        entries: Vec<PublishEntry>,
+    },
+    Appended {
+        runs: usize,
+        durable: bool,
+    },
+    /// The group is elsewhere.
+    Place,
 }
 
 /// A process that runs or is stopped.
@@ -108,13 +114,14 @@ impl Process {
     }
 
     pub(super) fn open(&mut self, world: &mut World, clock: &RelayClock) {
+        let place = world.place;
         let Opened { epoch, head, oldest, windows } = world.disk.open();
         let config = SenderConfig {
             group: GROUP,
             log: LOG,
             epoch,
-            generation: GENERATION,
-            addr: GroupAddr::new(*GROUP_ADDR.ip(), GROUP_ADDR.port()).expect("it is a multicast address"),
+            generation: place.generation,
+            addr: place.addr(),
             ttl: 1,
             head,
             oldest_logged: oldest,
@@ -127,6 +134,9 @@ impl Process {
         let sabotage = sabotage(world);
         sequencer.sabotage(sabotage);
         sender.sabotage(sabotage);
+        if place.is_lapsed {
+            sender.handle_lapse(clock.read(world.now));
+        }
         let (replies, next_request) = (BTreeMap::new(), 0);
         self.opening = Some(Opening { sequencer, sender, replies, next_request, handed: 0, answered: 0 });
         world.trace.note(world.now, [2, self.id, u64::from(epoch.0)], || {
@@ -173,6 +183,14 @@ impl Process {
                     (0..times).for_each(|_| opening.sequencer.handle_appended(durable));
                 }
             }
+            Input::Place => {
+                let now = clock.read(world.now);
+                match (&mut self.opening, world.place) {
+                    (Some(Opening { sender, .. }), Place { is_lapsed: true, .. }) => sender.handle_lapse(now),
+                    (Some(Opening { sender, .. }), place) => sender.handle_move(now, place.addr(), 1, place.generation),
+                    (None, _) => {}
+                }
+            }
         }
         self.settle(world, clock);
     }
@@ -196,7 +214,7 @@ impl Process {
     fn handle_datagram(&mut self, world: &mut World, clock: &RelayClock, from: SocketAddrV4, bytes: &[u8]) {
         let Some(opening) = &mut self.opening else { return };
         let Ok((header, body)) = Header::decode(bytes) else { return };
-        if header.tag != opening.sender.tag() {
+        if !opening.sender.is_addressed(header.tag) {
             return;
         }
         match header.packet_type {
