@@ -122,13 +122,35 @@ impl Speaker {
     /// # Panics
     /// If the command has ended.
     pub fn say_upto(&mut self, count: usize) {
+        self.say_upto_at(count, self.rate);
+    }
+
+    /// Goes on for so many seconds; gives how many messages have been said in all.
+    ///
+    /// # Panics
+    /// If the command has ended.
+    pub fn say_for(&mut self, seconds: usize) -> usize {
+        self.say(seconds * self.rate as usize);
+        self.said.len()
+    }
+
+    /// Says `count` more messages as fast as the command takes them.
+    ///
+    /// # Panics
+    /// If the command has ended.
+    pub fn say_at_once(&mut self, count: usize) {
+        self.write_upto(self.said.len() + count);
+    }
+
+    /// [`Self::say_upto`] at another rate.
+    ///
+    /// # Panics
+    /// If the command has ended.
+    pub fn say_upto_at(&mut self, count: usize, rate: u32) {
         let (began, first) = (Instant::now(), self.said.len());
         while self.said.len() < count {
-            let due = (began.elapsed().as_secs_f64() * f64::from(self.rate)) as usize + 1;
-            let upto = count.min(first + due);
-            let lines: String = (self.said.len() + 1..=upto).map(|number| self.line(number)).collect();
-            self.process.write(lines);
-            self.said.resize(upto, Instant::now());
+            let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as usize + 1;
+            self.write_upto(count.min(first + due));
             // The rate is what is being made here; there is nothing to wait for.
             thread::sleep(BURST);
         }
@@ -149,6 +171,12 @@ impl Speaker {
         let expected: Vec<_> = (1..=self.said.len()).map(|seq| seq.to_string()).collect();
         assert_eq!(stdout, expected, "each message is acknowledged with the next seq");
         self.said
+    }
+
+    fn write_upto(&mut self, count: usize) {
+        let lines: String = (self.said.len() + 1..=count).map(|number| self.line(number)).collect();
+        self.process.write(lines);
+        self.said.resize(count, Instant::now());
     }
 
     fn line(&self, number: usize) -> String {

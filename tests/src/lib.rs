@@ -9,6 +9,7 @@ pub mod lab;
 pub mod multicast_peer;
 pub mod process;
 pub mod programs;
+pub mod reorder;
 pub mod requires;
 pub mod services;
 pub mod simulation;

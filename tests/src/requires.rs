@@ -11,6 +11,8 @@ pub enum Need {
     Tcpdump,
     /// `nft` of nftables.
     Nft,
+    /// `iptables`, whose NFQUEUE hands packets to a program.
+    Iptables,
     /// A Docker daemon and `docker-compose` or `docker compose`.
     Compose,
     /// The image `gaung:lab`, or the one named by `GAUNG_IMAGE`; `deploy/build-image.sh` makes it.
@@ -31,6 +33,7 @@ impl Need {
                 succeeds("ip", &["netns", "list"])
             }
             Self::Nft => succeeds("nft", &["--version"]),
+            Self::Iptables => succeeds("iptables", &["--version"]),
             Self::Tcpdump => succeeds("tcpdump", &["--version"]),
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
