@@ -54,10 +54,6 @@ pub use self::{
 };
 use crate::{sabotage::Sabotage, timing, transmit::Transmit};
 
-/// Round trips that heartbeats may claim.
-const GRTT: std::ops::RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(250);
-/// Before the first heartbeat.
-const FIRST_GRTT: Duration = Duration::from_millis(5);
 /// More members than this change no wait any more.
 const MAX_GROUP_SIZE: u32 = 1_000_000;
 /// Held bytes up to which runs are taken.
@@ -118,7 +114,7 @@ impl MemberReceiver {
             lane: LaneHealth::new(config.policy, now),
             moving: Moving::default(),
             reporter: Reporter::new(config.sender, config.device, config.relay, config.tag, now),
-            grtt: FIRST_GRTT,
+            grtt: timing::FIRST_GRTT,
             group_size: 1,
             stale_said: None,
             transmits: VecDeque::new(),
@@ -378,7 +374,7 @@ impl MemberReceiver {
             self.reception.handle_last_pkt(heartbeat.last_pkt);
             missed = Pkts::between(before, Pkt(self.reception.highest().0.saturating_add(1)));
         }
-        self.grtt = Duration::from_micros(heartbeat.grtt_us.into()).clamp(*GRTT.start(), *GRTT.end());
+        self.grtt = Duration::from_micros(heartbeat.grtt_us.into()).clamp(*timing::GRTT.start(), *timing::GRTT.end());
         self.group_size = heartbeat.group_size.clamp(1, MAX_GROUP_SIZE);
         self.heard(now, header);
         self.gaps.handle_heartbeat(header.seq, heartbeat.oldest_repairable);

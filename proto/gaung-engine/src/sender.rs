@@ -33,6 +33,7 @@ use gaung_proto::{
 use crate::{
     parity::{BLOCK, bit_of, block_of},
     sabotage::Sabotage,
+    timing,
     transmit::{Destination, Transmit},
 };
 
@@ -132,7 +133,7 @@ impl RelaySender {
             parity: ParityCache::default(),
             limits: Limits::new(now),
             members: Members::default(),
-            grtt: members::FIRST_GRTT,
+            grtt: timing::FIRST_GRTT,
             told_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
             outgoing: Outgoing::new(config.rate, config.head, now),

@@ -1,7 +1,12 @@
 //! Waits that relay and member must agree on, each once. `grtt`: the group's round trip (RFC 5401 section 4).
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
+/// Before the first report: a LAN with a busy receiver. RFC 5740 begins with 0.5 s, which is the Internet.
+pub(crate) const FIRST_GRTT: Duration = Duration::from_millis(5);
+/// Below, scheduling is all that is measured; above, one member that lies or sleeps, or one heartbeat that lies, would slow
+/// every repair.
+pub(crate) const GRTT: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_millis(250);
 /// The shortest wait for datagrams that overtook each other; else half a round trip.
 const MIN_REORDER: Duration = Duration::from_micros(500);
 /// Asks for the same repair are gathered for one round trip within these bounds.

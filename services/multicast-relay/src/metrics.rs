@@ -33,6 +33,10 @@ pub(crate) struct Figures {
     pub(crate) text_datagrams: Counter,
     pub(crate) receipts_complete: Counter,
     pub(crate) receipt_watches: Gauge,
+    pub(crate) delivered: Counter,
+    lost: Counter,
+    repaired: Counter,
+    behind: Histogram,
     sent: Family<Kind, Counter>,
     naks: Counter,
     asks_suppressed: Counter,
@@ -70,6 +74,11 @@ fn round_trip_buckets() -> impl Iterator<Item = f64> {
     (0..16).map(|n| 0.000_05 * f64::from(1u32 << n))
 }
 
+/// From none to more than the ring of a busy group holds.
+fn behind_buckets() -> impl Iterator<Item = f64> {
+    std::iter::once(0.0).chain((0..9).map(|n| f64::from(1u32 << (2 * n))))
+}
+
 /// None, a lost datagram now and then, and where members move to the hub.
 const LOSS_BUCKETS: [f64; 8] = [0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5];
 
@@ -89,6 +98,10 @@ impl Figures {
             text_datagrams: Counter::default(),
             receipts_complete: Counter::default(),
             receipt_watches: Gauge::default(),
+            delivered: Counter::default(),
+            lost: Counter::default(),
+            repaired: Counter::default(),
+            behind: Histogram::new(behind_buckets()),
             sent: Family::default(),
             naks: Counter::default(),
             asks_suppressed: Counter::default(),
@@ -149,6 +162,14 @@ impl Figures {
             self.receipts_complete.clone(),
         );
         r.register("receipt_watches", "Receipts being watched over gRPC", self.receipt_watches.clone());
+        r.register("member_delivered", "Messages that members delivered, once for each member", self.delivered.clone());
+        r.register("member_lost_datagrams", "First-sent datagrams that did not reach a member", self.lost.clone());
+        r.register("member_repaired_datagrams", "Datagrams that reached a member by repair", self.repaired.clone());
+        r.register(
+            "member_behind_messages",
+            "Messages that a member had not delivered, one for each STATUS",
+            self.behind.clone(),
+        );
         r.register("round_trip_seconds", "To a member and back, one for each STATUS", self.round_trip_seconds.clone());
         r.register(
             "member_loss_ratio",
@@ -167,6 +188,9 @@ impl Figures {
         if let Some(round_trip) = sample.round_trip {
             self.round_trip_seconds.observe(round_trip.as_secs_f64());
         }
+        self.lost.inc_by(sample.lost.into());
+        self.repaired.inc_by(sample.repaired.into());
+        self.behind.observe(sample.behind as f64);
         let sent = f64::from(sample.received) + f64::from(sample.lost);
         if sent > 0.0 {
             self.loss_ratio.observe(f64::from(sample.lost) / sent);

@@ -8,6 +8,8 @@ use std::{
 
 use gaung_proto::{DeviceId, SenderId, Seq, body::Status};
 
+use crate::timing;
+
 /// A member is present for this long after its last STATUS, or after its session was last known to be there.
 pub const PRESENCE: Duration = Duration::from_secs(5);
 
@@ -109,6 +111,10 @@ pub struct StatusSample {
     pub received: u32,
     /// First-sent datagrams that did not come.
     pub lost: u32,
+    /// Datagrams that came by repair.
+    pub repaired: u32,
+    /// Messages that it has not delivered yet.
+    pub behind: u64,
     /// There and back.
     pub round_trip: Option<Duration>,
 }
@@ -122,6 +128,8 @@ pub struct Members {
     /// Nobody falls silent or is forgotten before.
     next_expiry: Option<Instant>,
     samples: Vec<StatusSample>,
+    /// Messages that members say to have delivered since they came.
+    delivered: u64,
 }
 
 /// What a STATUS or a hub's report changed.
@@ -152,7 +160,9 @@ impl Members {
         let since = |now: u32, before: u32| Some(now.wrapping_sub(before)).filter(|&more| more <= u32::MAX / 2);
         let counted = since(status.received, member.received).zip(since(status.lost, member.lost));
         let (received, lost) = counted.unwrap_or((status.received, status.lost));
-        let sample = StatusSample { received, lost, round_trip };
+        let repaired = since(status.repaired, member.repaired).unwrap_or(status.repaired);
+        let behind = head.0 - member.delivered.0;
+        let sample = StatusSample { received, lost, repaired, behind, round_trip };
         member.lane = MemberLane::Multicast;
         member.reporter = None;
         member.device = status.device;
@@ -233,7 +243,7 @@ impl Members {
     /// would by the slow fall of an estimate that is made of the group's reports together.
     pub(super) fn grtt(&self) -> Duration {
         let slowest = self.present().filter_map(|(_, member)| member.smoothed).max();
-        slowest.map_or(FIRST_GRTT, |slowest| slowest.clamp(MIN_GRTT, MAX_GRTT))
+        slowest.map_or(timing::FIRST_GRTT, |slowest| slowest.clamp(*timing::GRTT.start(), *timing::GRTT.end()))
     }
 
     /// For each member by multicast that reported since the last call: which part of the first-sent datagrams it missed.
@@ -243,6 +253,11 @@ impl Members {
             .filter(|member| member.lane == MemberLane::Multicast)
             .filter_map(MemberState::loss_since_review)
             .collect()
+    }
+
+    /// Messages that members say to have delivered since they came, once for each member; and since the last call.
+    pub const fn take_delivered(&mut self) -> u64 {
+        std::mem::replace(&mut self.delivered, 0)
     }
 
     /// Rises with everything that can change a receipt.
@@ -280,7 +295,9 @@ impl Members {
         let member = self.by_id.entry(id).or_insert_with(|| MemberState::new(now, head));
         let joined = member.hear(now, head) || is_new;
         let delivered = delivered.unwrap_or_default().min(head).max(member.delivered);
-        let progressed = delivered != std::mem::replace(&mut member.delivered, delivered);
+        let before = std::mem::replace(&mut member.delivered, delivered);
+        let progressed = delivered != before;
+        self.delivered += delivered.0.saturating_sub(before.max(member.since).0);
         let heard = match (joined, progressed) {
             (true, _) => Heard::Joined,
             (false, true) => Heard::Progressed,
@@ -360,12 +377,6 @@ impl MemberState {
     }
 }
 
-/// Before the first report: a LAN with a busy receiver.
-pub(super) const FIRST_GRTT: Duration = Duration::from_millis(5);
-/// Below this, scheduling is all that is measured.
-const MIN_GRTT: Duration = Duration::from_micros(100);
-/// One member that lies or sleeps must not slow every repair beyond this.
-const MAX_GRTT: Duration = Duration::from_millis(250);
 /// Weight of the newest sample. A sleepy moment of one member is forgotten after a few STATUS.
 const SAMPLE_WEIGHT: u32 = 4;
 

@@ -73,6 +73,10 @@ async fn both_lanes_are_in_one_receipt_which_is_told_as_it_changes() {
         "members{lane=\"tcp\"} 2",
         "round_trip_seconds_count ",
         "member_loss_ratio_count ",
+        "member_delivered_total ",
+        "member_lost_datagrams_total ",
+        "member_repaired_datagrams_total ",
+        "member_behind_messages_count ",
     ] {
         assert!(page.contains(&format!("gaung_relay_{line}")), "{line}: {page}");
     }
