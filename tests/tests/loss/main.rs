@@ -5,7 +5,7 @@
 //! release build, on a machine with nothing else to do:
 //!
 //! ```sh
-//! GAUNG_LOSS_PERCENT=0,1,5,20,40 GAUNG_LOSS_MESSAGES=20000 GAUNG_LOSS_RATE=2000 GAUNG_LOSS_BURSTS=200 \
+//! GAUNG_LOSS_PERCENT=0,1,5,20,40 GAUNG_LOSS_MESSAGES=20000 GAUNG_LOSS_RATE=2000 GAUNG_LOSS_BURSTS=40 \
 //!     GAUNG_LOSS_TAILS=300 GAUNG_LOSS_SILENCE=30 GAUNG_LOSS_STOP=30 GAUNG_LOSS_FLOOD=15 \
 //!     cargo test --release -p gaung-tests --test loss -- --nocapture --test-threads 1
 //! ```
@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | `GAUNG_LOSS_PERCENT` | loss at each member, percent | 0,5,20 |
 //! | `GAUNG_LOSS_MESSAGES`, `GAUNG_LOSS_RATE` | messages of 1 KiB in a run, and in a second | 3000, 1000 |
-//! | `GAUNG_LOSS_BURSTS` | bursts that parity repairs | 40 |
+//! | `GAUNG_LOSS_BURSTS` | bursts of 512 messages that parity repairs | 10 |
 //! | `GAUNG_LOSS_TAILS` | messages each followed by a pause | 50 |
 //! | `GAUNG_LOSS_SILENCE` | seconds for which one member is deaf | 8 |
 //! | `GAUNG_LOSS_STOP` | seconds for which the relay stands still | 4 |
