@@ -185,7 +185,7 @@ impl Outgoing {
     }
 
     fn repair_rate(&self) -> Rate {
-        self.control.rate().times(REPAIR_SHARE)
+        self.control.repair_base().times(REPAIR_SHARE)
     }
 }
 

@@ -95,6 +95,12 @@ impl RateControl {
         self.rate
     }
 
+    /// The rate that repairs have their share of. Not of a cut that is on trial: where loss is not congestion, as much has to
+    /// be repaired as before, and what waits for a quarter of a second is read from the log by everybody.
+    pub(super) fn repair_base(&self) -> Rate {
+        self.trial.map_or(self.rate, |trial| trial.rate)
+    }
+
     pub(super) fn count(&mut self, bytes: usize) {
         self.period_bytes += bytes as f64;
     }

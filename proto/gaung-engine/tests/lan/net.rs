@@ -94,6 +94,11 @@ impl Member {
 
 impl Lan {
     pub(crate) fn new(seed: u64, weather: Weather) -> Self {
+        Self::at_rate(seed, weather, 10_000)
+    }
+
+    /// `mbit`: the most that the relay may send.
+    pub(crate) fn at_rate(seed: u64, weather: Weather, mbit: u32) -> Self {
         let now = Instant::now();
         let config = SenderConfig {
             group: GROUP,
@@ -105,7 +110,7 @@ impl Lan {
             head: Seq::ZERO,
             oldest_logged: Seq::FIRST,
             repair_bytes: gaung_engine::DEFAULT_REPAIR_BYTES,
-            rate: gaung_engine::Rate::from_mbit(10_000),
+            rate: gaung_engine::Rate::from_mbit(mbit),
             cookies: Cookies::new([seed as u8; 16]),
         };
         Self {

@@ -149,3 +149,27 @@ fn a_short_silence_at_full_speed_is_repaired_and_a_long_one_read() {
         }
     }
 }
+
+#[test]
+fn loss_that_is_no_congestion_is_repaired_while_the_rate_finds_that_out() {
+    for seed in seeds(3) {
+        // It begins at 50 Mbit/s, of which data and repairs of 2000 messages of 1 KiB a second take four fifths.
+        let mut lan = Lan::at_rate(seed, Weather { loss: 0.2, ..CLEAR }, 200);
+        for _ in 0..8 {
+            lan.join(Seq::FIRST, LanePolicy::MulticastOnly, true);
+        }
+        lan.run_for(1000 * MS);
+        for _ in 0..8000 {
+            lan.publish(&[1024]);
+            lan.run_for(MS / 2);
+        }
+        lan.run_for(1000 * MS);
+        for member in &lan.members {
+            member.check(&lan.log, Seq::FIRST, &format!("seed {seed}"));
+            let by_datagram = member.delivered.iter().filter(|(.., lane)| *lane == Lane::Multicast).count();
+            let share = by_datagram as f64 / member.delivered.len() as f64;
+            println!("seed {seed}: {share:.4} by datagram, {} readings, {:?}", member.readings, lan.relay.rate());
+            assert!(share >= 0.99, "seed {seed}: {share:.4} by datagram, {} readings", member.readings);
+        }
+    }
+}
