@@ -61,12 +61,10 @@ const RUNS_BELOW: usize = 512 * 1024;
 /// What one receiver holds at most, bytes: the window, a run or message that just found its place, fragments, and blocks
 /// that parity may complete, whose bodies share the memory of the others as long as those are held.
 pub const MAX_RECEIVER_BYTES: usize = MAX_HELD_BYTES + reassembly::MAX_BYTES + blocks::MAX_BYTES + 1024 * 1024;
+/// Events kept for a driver that does not drain them; later ones are dropped, but for those that ask for something.
 const MAX_EVENTS: usize = 256;
+/// Datagrams kept for a driver that does not drain them; later ones are dropped, and sent again by their timers.
 const MAX_TRANSMITS: usize = 64;
-/// Between two hints that the group has changed.
-const STALE_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two of them because nothing is heard.
-const SILENCE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Receives one group.
 ///
@@ -387,29 +385,6 @@ impl MemberReceiver {
         // Whoever still lacks it then asks at a random time again, or all that this silenced ask at once.
         let backoff = self.nak_backoff();
         self.gaps.handle_ncf(now, &ncf.ranges, self.grtt, backoff, &mut self.window);
-    }
-
-    /// A datagram with another tag; a heartbeat of this group tells that the registry knows more.
-    fn handle_stranger(&mut self, now: Instant, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
-        if header.packet_type == PacketType::Heartbeat && Heartbeat::decode(body)?.group == self.config.group {
-            self.say_stale(now);
-        }
-        Ok(())
-    }
-
-    /// The group may be at another address; who may leave multicast has the hub meanwhile.
-    fn ask_after_silence(&mut self, now: Instant) {
-        let said = self.stale_said.map(|said| now.saturating_duration_since(said));
-        if self.config.policy == LanePolicy::MulticastOnly && said.is_none_or(|said| said >= SILENCE_INTERVAL) {
-            self.say_stale(now);
-        }
-    }
-
-    fn say_stale(&mut self, now: Instant) {
-        if self.stale_said.is_none_or(|said| now.saturating_duration_since(said) >= STALE_INTERVAL) {
-            self.stale_said = Some(now);
-            self.emit(ReceiverEvent::Stale);
-        }
     }
 
     fn heard(&mut self, now: Instant, header: &Header) {

@@ -1,5 +1,7 @@
 //! The keeper: opens, ends and reopens groups as the registry, the log and the disk demand; one change at a time.
 
+mod moving;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -100,8 +102,6 @@ enum State {
 const RETRY: Duration = Duration::from_millis(250);
 /// Log ids of one group that are remembered as past.
 const PAST_LOGS: usize = 16;
-/// Tags of one opening that lead to it: its own, and those of addresses that it left.
-const MAX_ROUTES: usize = 9;
 /// Deleted logs are dropped and retention kept so often.
 const UPKEEP: Duration = Duration::from_secs(60);
 
@@ -201,39 +201,6 @@ impl Keeper {
             } else {
                 self.open(vec![config]).await;
             }
-        }
-    }
-
-    /// The group goes on at another address, or without one. Its opening does too.
-    async fn move_to(&mut self, config: GroupConfig) {
-        let group = config.id;
-        let Some(Known { config: known, state: State::Serving(serving), routes }) = self.known.get_mut(&group) else {
-            return;
-        };
-        let tag = config.tag();
-        if !routes.contains(&tag) {
-            routes.push(tag);
-            let forgotten = routes.drain(..routes.len().saturating_sub(MAX_ROUTES)).collect();
-            let changes = [
-                RouteChange::Add { tags: vec![tag], group, worker: serving.worker.clone() },
-                RouteChange::Remove { tags: forgotten, group },
-            ];
-            for change in changes {
-                // Fails only while stopping.
-                let _ = self.parts.ingress.send_wait(change).await;
-            }
-        }
-        let to = (!config.lapsed).then_some((config.addr, config.ttl, config.generation));
-        let _ = serving.worker.send_wait(Command::Move { group, to }).await;
-        match to {
-            Some((addr, ..)) => info!(%group, %addr, "the group is at this address now"),
-            None => info!(%group, "the group has no address now"),
-        }
-        *known = config.clone();
-        let log = Arc::clone(&self.parts.log);
-        let kept = spawn_blocking(move || log.put_config(group, config.to_stored())).await;
-        if let Err(error) = kept.expect("keeping a config does not panic") {
-            warn!(%group, %error, "where the group is could not be kept; the registry will tell again");
         }
     }
 

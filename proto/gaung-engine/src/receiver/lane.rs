@@ -12,9 +12,11 @@ const BAD_LOSS: u32 = 25;
 const GOOD_LOSS: u32 = 5;
 /// How long multicast is heard without a break before the member returns; doubles with each move away.
 const FIRST_HOLD: Duration = Duration::from_secs(5);
+/// But no longer than this: a network that is mended is used again within a minute.
 const LAST_HOLD: Duration = Duration::from_secs(60);
 /// After so long without a move the hold is short again.
 const CALM: Duration = Duration::from_secs(120);
+/// Loss and silence are looked at so often, about as often as heartbeats come.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Which lane a member may use.

@@ -7,18 +7,22 @@ use std::{
 };
 
 use gaung_proto::{
-    Generation, GroupAddr, GroupTag,
-    body::Migrate,
+    DecodeError, Generation, GroupAddr, GroupTag,
+    body::{Heartbeat, Migrate},
     datagram::{Header, PacketType},
 };
 
-use super::{MemberReceiver, ReceiverEvent, Via};
+use super::{LanePolicy, MemberReceiver, ReceiverEvent, Via};
 
 /// How long the group may take to be heard at the address that it is said to go to. Its relay leaves a tenth of a second
 /// after it said so first, and is heard there once a second at least.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What was sent to the former address may come so long after the first datagram from the new one.
 const LATE: Duration = Duration::from_millis(500);
+/// Between two hints that the group has changed.
+const STALE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two of them because nothing is heard.
+const SILENCE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Where a member has to listen from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +146,29 @@ impl MemberReceiver {
                 self.say_stale(now);
             }
             State::Arrived { .. } => self.moving.hearings.push_back(Hearing::Moved),
+        }
+    }
+
+    /// A datagram with another tag; a heartbeat of this group tells that the registry knows more.
+    pub(super) fn handle_stranger(&mut self, now: Instant, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
+        if header.packet_type == PacketType::Heartbeat && Heartbeat::decode(body)?.group == self.config.group {
+            self.say_stale(now);
+        }
+        Ok(())
+    }
+
+    /// The group may be at another address; who may leave multicast has the hub meanwhile.
+    pub(super) fn ask_after_silence(&mut self, now: Instant) {
+        let said = self.stale_said.map(|said| now.saturating_duration_since(said));
+        if self.config.policy == LanePolicy::MulticastOnly && said.is_none_or(|said| said >= SILENCE_INTERVAL) {
+            self.say_stale(now);
+        }
+    }
+
+    pub(super) fn say_stale(&mut self, now: Instant) {
+        if self.stale_said.is_none_or(|said| now.saturating_duration_since(said) >= STALE_INTERVAL) {
+            self.stale_said = Some(now);
+            self.emit(ReceiverEvent::Stale);
         }
     }
 

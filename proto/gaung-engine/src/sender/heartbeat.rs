@@ -52,6 +52,7 @@ impl HeartbeatSchedule {
 
 /// The first heartbeat after data; doubles to [`MAX_HEARTBEAT`]. Also the least time between heartbeats asked for.
 pub(super) const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
+/// Between heartbeats of a silent group; members take three missed ones for silence.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

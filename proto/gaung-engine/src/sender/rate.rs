@@ -43,6 +43,7 @@ const FIRST: f64 = 0.25;
 const DOUBLING: f64 = 2.0;
 /// Each period after it.
 const GROWTH: f64 = 1.05;
+/// A cut leaves this part: enough for congestion to show, and little enough to be borne for a period where there is none.
 const CUT: f64 = 0.7;
 /// Below this, members lose nothing worth a thought.
 const TOLERATED_LOSS: f64 = 0.01;

@@ -1,0 +1,47 @@
+//! Groups whose address changes while they are served.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+use super::{Keeper, Known, State};
+use crate::{group::GroupConfig, ingress::RouteChange, worker::Command};
+
+/// Tags of one opening that lead to it: its own, and those of addresses that it left.
+const MAX_ROUTES: usize = 9;
+
+impl Keeper {
+    /// The group goes on at another address, or without one. Its opening does too.
+    pub(super) async fn move_to(&mut self, config: GroupConfig) {
+        let group = config.id;
+        let Some(Known { config: known, state: State::Serving(serving), routes }) = self.known.get_mut(&group) else {
+            return;
+        };
+        let tag = config.tag();
+        if !routes.contains(&tag) {
+            routes.push(tag);
+            let forgotten = routes.drain(..routes.len().saturating_sub(MAX_ROUTES)).collect();
+            let changes = [
+                RouteChange::Add { tags: vec![tag], group, worker: serving.worker.clone() },
+                RouteChange::Remove { tags: forgotten, group },
+            ];
+            for change in changes {
+                // Fails only while stopping.
+                let _ = self.parts.ingress.send_wait(change).await;
+            }
+        }
+        let to = (!config.lapsed).then_some((config.addr, config.ttl, config.generation));
+        let _ = serving.worker.send_wait(Command::Move { group, to }).await;
+        match to {
+            Some((addr, ..)) => info!(%group, %addr, "the group is at this address now"),
+            None => info!(%group, "the group has no address now"),
+        }
+        *known = config.clone();
+        let log = Arc::clone(&self.parts.log);
+        let kept = spawn_blocking(move || log.put_config(group, config.to_stored())).await;
+        if let Err(error) = kept.expect("keeping a config does not panic") {
+            warn!(%group, %error, "where the group is could not be kept; the registry will tell again");
+        }
+    }
+}
