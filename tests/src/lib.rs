@@ -1,9 +1,12 @@
 //! What black-box tests share: fresh programs, processes whose output is awaited, running deployments, and the gate of
 //! tests that need more than a user's machine may have; and the seeded simulation.
 
+pub mod bench;
 pub mod capture;
+mod clock;
 pub mod crowd;
 pub mod deployment;
+mod histogram;
 pub mod impair;
 pub mod lab;
 pub mod multicast_peer;

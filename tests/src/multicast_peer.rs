@@ -11,7 +11,7 @@
 //! | rx | `RX {json}` | |
 //!
 //! `SENT`: n messages, t0 and t1 (ns, CLOCK_MONOTONIC), cpu (s), refused (times that the publisher had to wait).
-//! `RX`: uniq, dup, ooo, last (ns), max (ns), cpu (s), hist (latencies in ns, see [`tally::Histogram`]), history and
+//! `RX`: uniq, dup, ooo, last (ns), max (ns), cpu (s), hist (latencies in ns, see [`crate::histogram`]), history and
 //! history_share (messages that came from the log), and the engine's counters.
 //!
 //! The publisher stands in the relay's process, and each message takes the way of any: client window and seq by the
@@ -19,7 +19,6 @@
 //! delivery. What repair does not bring back is read from the relay's log over gRPC.
 
 pub mod arguments;
-mod clock;
 mod group;
 mod log_reader;
 mod member;

@@ -25,6 +25,7 @@ pub enum Service {
 pub struct Services {
     data: TempDir,
     registry_port: u16,
+    more: Vec<(Service, Vec<String>)>,
     registry: Option<Process>,
     relay: Option<Process>,
     hub: Option<Process>,
@@ -37,8 +38,19 @@ impl Services {
     /// If one does not come up.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more flags, which each of them keeps when it is started again.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    #[must_use]
+    pub fn start_with(flags: &[(Service, &[&str])]) -> Self {
         let data = TempDir::new().expect("a temporary folder");
-        let mut services = Self { data, registry_port: free_port(), registry: None, relay: None, hub: None };
+        let more = flags.iter().map(|(service, flags)| (*service, flags.iter().map(ToString::to_string).collect()));
+        let more = more.collect();
+        let mut services = Self { data, registry_port: free_port(), more, registry: None, relay: None, hub: None };
         for service in [Service::Registry, Service::Relay, Service::Hub] {
             services.start_again(service);
         }
@@ -112,6 +124,9 @@ impl Services {
                 command.args(["--registry", &self.server(), "--grpc-listen", "127.0.0.1:0"]);
                 command.args(["--tcp-listen", "127.0.0.1:0", "--text-listen", "127.0.0.1:0", "--no-broadcast"]);
             }
+        }
+        for (_, flags) in self.more.iter().filter(|(flagged, _)| *flagged == service) {
+            command.args(flags);
         }
         command
     }

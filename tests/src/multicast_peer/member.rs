@@ -13,7 +13,9 @@ use gaung_proto::{DeviceId, SenderId, Seq, SeqRange, datagram::Header, net::Lane
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{arguments::Arguments, clock, group::Place, tally::Tally};
+use crate::clock;
+
+use super::{arguments::Arguments, group::Place, tally::Tally};
 
 /// NAK, STATUS and PROBE leave from it; unicast repairs come to it.
 const OWN: SocketId = SocketId(0);

@@ -17,9 +17,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
 
+use crate::clock;
+
 use super::{
     arguments::Arguments,
-    clock,
     group::{self, Place},
     relay::Services,
     tally::{WARM_UP, stamp},

@@ -3,7 +3,7 @@
 use gaung_proto::net::Lane;
 use serde_json::{Value, json};
 
-use super::clock;
+use crate::{clock, histogram::Histogram};
 
 /// The number of messages that only warm up.
 pub(super) const WARM_UP: u64 = u64::MAX;
@@ -75,42 +75,9 @@ impl Tally {
         let share = if self.unique == 0 { 0.0 } else { self.history as f64 / self.unique as f64 };
         json!({
             "uniq": self.unique, "dup": self.duplicates, "ooo": self.out_of_order, "last": self.last_ns,
-            "max": self.latencies.max, "hist": self.latencies.sparse(), "cpu": clock::cpu_seconds(),
+            "max": self.latencies.max(), "hist": self.latencies.sparse(), "cpu": clock::cpu_seconds(),
             "history": self.history, "history_share": share, "lost": self.lost,
         })
-    }
-}
-
-/// Log-linear: 64 parts in each power of two, so that no value is off by more than 1.6 %.
-#[derive(Debug)]
-pub(super) struct Histogram {
-    counts: Vec<u64>,
-    max: u64,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { counts: vec![0; 64 * 64], max: 0 }
-    }
-}
-
-impl Histogram {
-    fn add(&mut self, value: u64) {
-        self.counts[part(value)] += 1;
-        self.max = self.max.max(value);
-    }
-
-    /// `part:count` of all that are not empty, with commas between.
-    fn sparse(&self) -> String {
-        let filled = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        filled.map(|(part, count)| format!("{part}:{count}")).collect::<Vec<_>>().join(",")
-    }
-}
-
-fn part(value: u64) -> usize {
-    match value.checked_ilog2() {
-        None | Some(0..6) => value as usize,
-        Some(power) => (power as usize - 5) * 64 + ((value >> (power - 6)) & 63) as usize,
     }
 }
 
@@ -137,12 +104,5 @@ mod tests {
             (Some(5), Some(1), Some(2), Some(1))
         );
         assert_eq!((json["hist"].as_str(), figure("max")), (Some("70:6"), Some(70)));
-    }
-
-    #[test]
-    fn parts_rise_without_a_hole() {
-        let parts: Vec<usize> = (0..4096).map(part).collect();
-        assert!(parts.is_sorted() && parts[64] == 64 && parts[4095] == part(4096) - 1, "{parts:?}");
-        assert!(part(u64::MAX) < 64 * 64);
     }
 }

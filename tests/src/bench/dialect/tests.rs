@@ -1,0 +1,117 @@
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use gaung_proto::{
+    ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
+    block::{Author, BlockBuilder, MessageRef, SentAt},
+    frame::encode_control,
+    pb::hub::{Bye, Resume, ServerFrame, Subscribed, server_frame::Frame},
+    run::{Run, RunHeader},
+};
+
+use super::*;
+
+const LISTENER: Role = Role::Listener { group: 0, from_seq: 0 };
+
+fn payload(number: u64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    Stamp { number, due_ns: 7 }.write(40, &mut payload);
+    payload
+}
+
+fn message(number: u64, seq: u64) -> Heard {
+    Heard::Message { stamp: Stamp { number, due_ns: 7 }, seq }
+}
+
+/// What is heard if the bytes come whole, and the same if they come one by one.
+fn heard(dialect: &Dialect, role: Role, bytes: &[u8]) -> Vec<Heard> {
+    let mut whole = Vec::new();
+    assert_eq!(dialect.scan(role, bytes, &mut |heard| whole.push(heard)).unwrap(), bytes.len());
+    let (mut pieces, mut from) = (Vec::new(), 0);
+    for upto in 0..=bytes.len() {
+        from += dialect.scan(role, &bytes[from..upto], &mut |heard| pieces.push(heard)).unwrap();
+    }
+    assert_eq!((&pieces, from), (&whole, bytes.len()));
+    whole
+}
+
+#[test]
+fn nats() {
+    let dialect = Dialect::Nats { acknowledged: true };
+    let mut bytes = b"INFO {\"version\":\"2\"}\r\nPONG\r\nPING\r\n".to_vec();
+    for number in [1, 300] {
+        bytes.extend_from_slice(&[b"MSG g12 1 40\r\n", &payload(number)[..], b"\r\n"].concat());
+    }
+    bytes.extend_from_slice(b"MSG a3 2 27\r\n{\"stream\":\"d\", \"seq\":14400}\r\n");
+    let expected = [Heard::Ready, Heard::Ask(b"PONG\r\n"), message(1, 0), message(300, 0), Heard::Taken(1)];
+    assert_eq!(heard(&dialect, LISTENER, &bytes), expected);
+    let refusal = b"MSG a3 2 29\r\n{\"error\":{\"code\":503}, \"x\":1}\r\n";
+    assert!(dialect.scan(Role::Speaker, refusal, &mut |_| ()).unwrap_err().to_string().contains("503"));
+}
+
+#[test]
+fn redis() {
+    let dialect = Dialect::Redis { kept: true };
+    let mut bytes = b"*3\r\n$9\r\nsubscribe\r\n$2\r\ng0\r\n:1\r\n".to_vec();
+    bytes.extend_from_slice(&[b"*3\r\n$7\r\nmessage\r\n$2\r\ng0\r\n$40\r\n", &payload(5)[..], b"\r\n"].concat());
+    assert_eq!(heard(&dialect, LISTENER, &bytes), [Heard::Ready, message(5, 0)]);
+    let answers = b"+PONG\r\n:64\r\n$15\r\n1792400000000-0\r\n";
+    assert_eq!(heard(&dialect, Role::Speaker, answers), [Heard::Ready, Heard::Taken(1), Heard::Taken(1)]);
+    assert!(dialect.scan(Role::Speaker, b"-ERR no\r\n", &mut |_| ()).unwrap_err().to_string().contains("-ERR no"));
+}
+
+#[test]
+fn mqtt() {
+    let mut bytes = vec![0x20, 2, 0, 0, 0x90, 3, 0, 1, 0];
+    let speaker = Speaker { index: 0, group: 0, said: 0, size: 200 };
+    // A server passes a publish on as it came.
+    Dialect::Mqtt.publish(speaker, [Stamp { number: 9, due_ns: 7 }].into_iter(), &mut bytes);
+    assert_eq!(heard(&Dialect::Mqtt, LISTENER, &bytes), [Heard::Ready, message(9, 0)]);
+    assert_eq!(heard(&Dialect::Mqtt, Role::Speaker, &bytes[..4]), [Heard::Ready]);
+}
+
+#[test]
+fn gaung() {
+    let group = GroupId([3; 16]);
+    let dialect = Dialect::Gaung(Gaung::new(vec![group]));
+    let mut block = BlockBuilder::new();
+    let payloads = [payload(20), payload(21)];
+    for (author, payload) in [1, 2].into_iter().zip(&payloads) {
+        block.push(&MessageRef {
+            author: Author { device: DeviceId::NONE, client: ClientId([author; 16]) },
+            client_seq: ClientSeq(1),
+            content_type: ContentType::Text,
+            sent_at: SentAt(7),
+            payload,
+        });
+    }
+    let run = Run::encode(RunHeader { group, log: LogId(3), epoch: Epoch(1), base_seq: Seq(4) }, &block);
+    let frame = |frame| encode_control(&ServerFrame { frame: Some(frame) });
+    let subscribed =
+        |group: GroupId| frame(Frame::Subscribed(Subscribed { group_id: group.into(), ..Default::default() }));
+    let resume = |group: GroupId, from_seq| Resume { group_id: group.into(), log_id: 3, from_seq };
+    let other = GroupId([4; 16]);
+    let bye = Bye { reason: "slow".into(), resume: vec![resume(other, 9), resume(group, 6)], r#final: false };
+    let bytes = [subscribed(other), subscribed(group), run.as_bytes().clone(), frame(Frame::Bye(bye))].concat();
+    let bye = Heard::Bye { reason: "slow".to_owned(), resume: Some(6) };
+    assert_eq!(heard(&dialect, LISTENER, &bytes), [Heard::Ready, message(20, 4), message(21, 5), bye]);
+}
+
+#[test]
+fn gaung_refuses_a_run_whose_lengths_are_wrong() {
+    let dialect = Dialect::Gaung(Gaung::new(Vec::new()));
+    let mut block = BlockBuilder::new();
+    block.push(&MessageRef {
+        author: Author { device: DeviceId::NONE, client: ClientId([1; 16]) },
+        client_seq: ClientSeq(1),
+        content_type: ContentType::Text,
+        sent_at: SentAt(7),
+        payload: &payload(1),
+    });
+    let header = RunHeader { group: GroupId([3; 16]), log: LogId(3), epoch: Epoch(1), base_seq: Seq(4) };
+    let mut bytes = Run::encode(header, &block).as_bytes().to_vec();
+    let last_of_length = bytes.len() - 41;
+    bytes[last_of_length] += 1;
+    assert!(Run::parse(Bytes::from(bytes.clone())).is_err(), "the length of the message was changed");
+    assert!(dialect.scan(LISTENER, &bytes, &mut |_| ()).is_err());
+}
