@@ -1,0 +1,28 @@
+//! Listeners that read slowly or not at all: the others go on, and the slow miss nothing in the end.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::time::Duration;
+
+use gaung_tests::bench::fairness::Fairness;
+
+/// In flight is half of what the hub holds of a group in memory, so that a keen listener is never behind that.
+const LOAD: Fairness = Fairness { keen: 20, sipping: 3, stopped: 3, window: 32, size: 1024 };
+const SLOW: usize = LOAD.sipping + LOAD.stopped;
+/// Eight times as much as the systems at both ends of a connection hold of it.
+const MESSAGES: u64 = 6000;
+const NEVER_STALLS: u64 = 600;
+
+#[test]
+fn the_keen_go_on_and_the_slow_are_led_back_through_the_log() {
+    let verdict = LOAD.over_a_small_ring(MESSAGES, Duration::ZERO, NEVER_STALLS).unwrap();
+    assert!(verdict.faults.is_empty(), "{verdict:?}");
+    assert_eq!((verdict.caught_up, verdict.came_back), (SLOW, 0), "nobody is sent away for having been slow once");
+}
+
+#[test]
+fn who_takes_nothing_is_sent_away_and_resumes_without_a_loss() {
+    let verdict = LOAD.over_a_small_ring(MESSAGES, Duration::from_secs(4), 1).unwrap();
+    assert!(verdict.faults.is_empty(), "{verdict:?}");
+    assert!(verdict.came_back >= LOAD.stopped, "who reads nothing for a second has to come back: {verdict:?}");
+    assert!(verdict.caught_up <= LOAD.sipping, "{verdict:?}");
+}
