@@ -17,6 +17,7 @@ mod figure;
 pub mod idle;
 mod latency;
 mod ledger;
+mod multicast;
 mod program;
 mod report;
 mod slow;

@@ -9,6 +9,7 @@ use super::{
     figure::{Figure, Outcome},
     idle::Idle,
     latency::Latency,
+    multicast::Multicast,
     target::Target,
 };
 
@@ -38,6 +39,8 @@ pub(super) enum Load {
     Durable(Durable),
     Fairness(Fairness),
     Idle(Idle),
+    /// The target is `multicast_peer`, whatever is said.
+    Multicast(Multicast),
 }
 
 /// A figure of one entry against the best of others', or by itself.
@@ -71,6 +74,7 @@ impl Load {
             Self::Durable(load) => load.run(target, length),
             Self::Fairness(load) => load.run(target, length),
             Self::Idle(load) => load.run(target, length),
+            Self::Multicast(load) => load.run(length),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
     figure::Figure,
     idle::Idle,
     latency::Latency,
+    multicast::Multicast,
     target::Target,
 };
 
@@ -49,6 +50,8 @@ pub(super) fn all() -> Vec<Contest> {
         fairness(),
         idle("idle-1000", 1000),
         idle("idle-10000", 10_000),
+        multicast("multicast-64", 64),
+        multicast("multicast-1k", 1024),
     ]
 }
 
@@ -127,6 +130,16 @@ fn idle(name: &'static str, listeners: usize) -> Contest {
     let bar = |figure, most| Bar { figure, of: GAUNG, against: &[], bound: Bound::AtMost(most) };
     let bars = vec![bar(Figure::SessionKib, 4.0), bar(Figure::Cpu, listeners as f64 / 1e5)];
     Contest { name, entries: against_peers(Load::Idle(Idle { listeners })), bars }
+}
+
+fn multicast(name: &'static str, size: usize) -> Contest {
+    let entry = |label, segmentation| Entry {
+        label,
+        target: MEMORY,
+        load: Load::Multicast(Multicast { receivers: 4, size, segmentation }),
+    };
+    let bar = Bar { figure: Figure::Messages, of: "segments", against: &["datagrams"], bound: Bound::Told };
+    Contest { name, entries: vec![entry("segments", true), entry("datagrams", false)], bars: vec![bar] }
 }
 
 #[cfg(test)]

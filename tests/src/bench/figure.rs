@@ -15,6 +15,8 @@ pub(super) enum Figure {
     Messages,
     /// Datagrams that one of several receivers got, the slowest, 1/s.
     Datagrams,
+    /// Of the messages that a receiver got, the share that it read from the log; above 0 receivers were overrun.
+    FromLog,
     /// From when a message was due to when the last listener had it, ms.
     LastP50,
     /// The same.
@@ -41,11 +43,12 @@ pub(super) enum Figure {
     ToldWhere,
 }
 
-const ALL: [(Figure, &str, &str); 16] = [
+const ALL: [(Figure, &str, &str); 17] = [
     (Figure::Deliveries, "deliveries_per_s", "deliveries/s"),
     (Figure::Acknowledged, "acknowledged_per_s", "acknowledged/s"),
     (Figure::Messages, "messages_per_s", "messages/s"),
     (Figure::Datagrams, "datagrams_per_s", "datagrams/s"),
+    (Figure::FromLog, "share_from_log", "from the log"),
     (Figure::LastP50, "last_p50_ms", "last p50 ms"),
     (Figure::LastP99, "last_p99_ms", "last p99 ms"),
     (Figure::AckP50, "acknowledgement_p50_ms", "ack p50 ms"),
