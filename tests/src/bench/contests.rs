@@ -48,8 +48,8 @@ pub(super) fn all() -> Vec<Contest> {
         groups(),
         shards(),
         fairness(),
-        idle("idle-1000", 1000),
-        idle("idle-10000", 10_000),
+        idle("idle-1000", 1000, alone(Figure::Cpu, 0.01)),
+        idle("idle-10000", 10_000, alone(Figure::SessionKib, 4.0)),
         multicast("multicast-64", 64),
         multicast("multicast-1k", 1024),
     ]
@@ -66,6 +66,11 @@ fn against_peers(load: Load) -> Vec<Entry> {
 
 const fn deliveries(of: &'static str, against: &'static [&'static str], bound: Bound) -> Bar {
     Bar { figure: Figure::Deliveries, of, against, bound }
+}
+
+/// A figure of Gaung's that counts by itself.
+const fn alone(figure: Figure, most: f64) -> Bar {
+    Bar { figure, of: GAUNG, against: &[], bound: Bound::AtMost(most) }
 }
 
 fn latency() -> Contest {
@@ -126,10 +131,8 @@ fn fairness() -> Contest {
     Contest { name: "fairness", entries, bars: vec![deliveries("20 slow", &["keen alone"], Bound::AtLeast(0.8))] }
 }
 
-fn idle(name: &'static str, listeners: usize) -> Contest {
-    let bar = |figure, most| Bar { figure, of: GAUNG, against: &[], bound: Bound::AtMost(most) };
-    let bars = vec![bar(Figure::SessionKib, 4.0), bar(Figure::Cpu, listeners as f64 / 1e5)];
-    Contest { name, entries: against_peers(Load::Idle(Idle { listeners })), bars }
+fn idle(name: &'static str, listeners: usize, bar: Bar) -> Contest {
+    Contest { name, entries: against_peers(Load::Idle(Idle { listeners })), bars: vec![bar] }
 }
 
 fn multicast(name: &'static str, size: usize) -> Contest {

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{clock::now_ns, histogram::Histogram};
 
+/// A server that syncs for each message may take seconds for what is in flight.
+const AT_LEAST: Duration = Duration::from_secs(4);
+
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Durable {
@@ -31,6 +34,7 @@ impl Durable {
     /// The server cannot be started, refuses a message, or stands still.
     pub(super) fn run(&self, target: Target, length: Duration) -> anyhow::Result<Outcome> {
         let server = target.start(1)?;
+        let length = length.max(AT_LEAST);
         let mut choir = Choir::gather(self, &server.dialect, server.address)?;
         let begun = now_ns();
         let since = || Duration::from_nanos(now_ns() - begun);

@@ -11,8 +11,10 @@ use super::{
     target::{Server, Target},
 };
 
-/// Shorter runs do not leave the slow behind what a hub holds in memory.
+/// Those who read 1 KiB/s are measured for so long.
 const AT_LEAST: Duration = Duration::from_secs(10);
+/// Payload that leaves the slow behind what hub and system hold in memory, several times.
+const ENOUGH_BYTES: u64 = 64 << 20;
 /// From the oldest message under way to the newest; there is one group.
 const UNDER_WAY: usize = 1 << 12;
 
@@ -52,8 +54,9 @@ impl Fairness {
     pub(super) fn run(&self, target: Target, length: Duration) -> anyhow::Result<Outcome> {
         let server = target.start(1)?;
         let mut stretch = None;
-        let (mut outcome, published, mut slow) = self.drive(&server, |audience, _| {
-            stretch.get_or_insert_with(|| Stretch::new(length.max(AT_LEAST))).look(&server, audience)
+        let (mut outcome, published, mut slow) = self.drive(&server, |audience, published| {
+            let stretch = stretch.get_or_insert_with(|| Stretch::new(length.max(AT_LEAST)));
+            Ok(stretch.look(&server, audience)? && published * self.size as u64 >= ENOUGH_BYTES)
         })?;
         if let Some(stretch) = stretch {
             outcome = stretch.outcome().and(outcome);

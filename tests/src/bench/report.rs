@@ -85,9 +85,10 @@ impl Contest {
 
     /// The figure of the bar's entry by the best of the others that were there, and which that was; or by itself.
     fn ratio(&self, bar: &Bar, medians: &[Outcome]) -> Option<(f64, Option<&'static str>)> {
+        // Nothing can be held against nothing.
         let value = |label: &str| {
             let place = self.entries.iter().position(|entry| entry.label == label)?;
-            medians[place].figures.get(&bar.figure).copied()
+            medians[place].figures.get(&bar.figure).copied().filter(|value| *value > 0.0)
         };
         if bar.against.is_empty() {
             return Some((value(bar.of)?, None));
