@@ -51,6 +51,8 @@ pub struct InterfaceAddr {
     pub ip: Ipv4Addr,
     /// The network's mask.
     pub netmask: Ipv4Addr,
+    /// The broadcast address that the system has for it, right or wrong; `None` where it has none.
+    pub broadcast: Option<Ipv4Addr>,
 }
 
 /// One interface as the system describes it.

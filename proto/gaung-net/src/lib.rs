@@ -10,6 +10,7 @@ pub mod driver;
 pub mod frame_io;
 pub mod interface;
 pub mod multicast;
+pub mod probe;
 mod socket;
 
 pub use socket::{SenderAddr, SocketError};

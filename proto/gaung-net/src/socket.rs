@@ -99,7 +99,7 @@ pub(crate) enum Sharing {
 
 /// Socket buffers that hold what arrives while the thread does something else: about 10 ms at 1 Gbit/s, doubled by the
 /// kernel for its own bookkeeping.
-const BUFFER_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
 /// A non-blocking UDP socket with large buffers and without fragmentation.
 pub(crate) fn open(addr: SocketAddrV4, sharing: Sharing) -> Result<Socket, SocketError> {

@@ -42,7 +42,11 @@ fn describe(entry: &InterfaceAddress, index: u32) -> Interface {
 
 fn address(entry: &InterfaceAddress) -> Option<InterfaceAddr> {
     let ip = |a: &Option<SockaddrStorage>| a.as_ref().and_then(|a| a.as_sockaddr_in().map(|a| a.ip()));
-    Some(InterfaceAddr { ip: ip(&entry.address)?, netmask: ip(&entry.netmask).unwrap_or(Ipv4Addr::BROADCAST) })
+    Some(InterfaceAddr {
+        ip: ip(&entry.address)?,
+        netmask: ip(&entry.netmask).unwrap_or(Ipv4Addr::BROADCAST),
+        broadcast: ip(&entry.broadcast),
+    })
 }
 
 /// What `/sys/class/net/NAME` tells; all false where it cannot be read.

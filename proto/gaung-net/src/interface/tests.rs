@@ -12,7 +12,7 @@ fn interface(name: &str, index: u32, address: &str, role: Role) -> Interface {
         Some((ip, bits)) => {
             let bits: u32 = bits.parse().unwrap();
             let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            vec![InterfaceAddr { ip: ip.parse().unwrap(), netmask: Ipv4Addr::from_bits(mask) }]
+            vec![InterfaceAddr { ip: ip.parse().unwrap(), netmask: Ipv4Addr::from_bits(mask), broadcast: None }]
         }
         None => Vec::new(),
     };

@@ -1,0 +1,163 @@
+//! Is there a querier? Queries come every 125 s (RFC 3376, 8.2), too seldom to wait for. But a querier asks at once when
+//! a member leaves (6.4.2), so this joins a group, leaves it, and listens.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::{Duration, Instant},
+};
+
+use rand::Rng as _;
+
+use super::{IgmpMessage, IgmpVersion, Packet, Seen, Tap};
+use crate::{interface::Link, multicast::GroupSocket};
+
+/// What the search found on one interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// The querier's address and version; `None` if no query came.
+    pub querier: Option<(Ipv4Addr, IgmpVersion)>,
+    /// Its general queries came in by the interface and the system took in none: a filter eats them.
+    pub queries_eaten: bool,
+    /// The report of a joined group left. If not, a filter eats it, and no switch learns of memberships.
+    pub reports_leave: bool,
+}
+
+/// How long to search.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// For the reports of a group that was just joined; they leave within 1 s (RFC 3376, 8.11), each twice.
+    pub reports: Duration,
+    /// For the query that answers a leave.
+    pub answer: Duration,
+    /// For a general query, if no answer came; counted from the start.
+    pub general: Duration,
+}
+
+impl Search {
+    /// 1.5 s for reports, 2.5 s for an answer, no waiting for a general query.
+    pub const QUICK: Self =
+        Self { reports: Duration::from_millis(1500), answer: Duration::from_millis(2500), general: Duration::ZERO };
+    /// Like [`Self::QUICK`], and then the query interval of RFC 3376 for a general query.
+    pub const WHOLE: Self = Self { general: Duration::from_secs(125), ..Self::QUICK };
+}
+
+/// Between looks at `stopped`.
+const LOOK: Duration = Duration::from_millis(100);
+/// Between a query's way past the interface and the system's taking it in.
+const TAKEN_IN: Duration = Duration::from_millis(200);
+
+/// Searches on each of `links`; gives what was found by the interface's number. Ends early once every link has a
+/// querier, or when `stopped` says so.
+///
+/// # Errors
+/// If the tap fails.
+pub fn search(
+    tap: &mut Tap,
+    links: &[Link],
+    search: Search,
+    mut stopped: impl FnMut() -> bool,
+) -> io::Result<BTreeMap<u32, Heard>> {
+    let start = Instant::now();
+    let (group, alias) = group_and_alias();
+    let mut notes = Notes::new(links, group);
+    // The alias shares the group's Ethernet address, so that the network card still lets its queries in after the leave.
+    let _stays = join(alias, links);
+    let leaves = join(group, links);
+    notes.listen(tap, start + search.reports, &mut stopped, Notes::all_reported)?;
+    drop(leaves);
+    notes.listen(tap, Instant::now() + search.answer, &mut stopped, Notes::all_have_queriers)?;
+    notes.listen(tap, start + search.general, &mut stopped, Notes::all_have_queriers)?;
+    notes.listen(tap, Instant::now() + TAKEN_IN, &mut stopped, |_| false)?;
+    Ok(notes.finish())
+}
+
+fn group_and_alias() -> (Ipv4Addr, Ipv4Addr) {
+    let mut rng = rand::rng();
+    let (high, low) = (rng.random_range(1..=254), rng.random_range(1..=254));
+    (Ipv4Addr::new(239, 255, high, low), Ipv4Addr::new(239, 127, high, low))
+}
+
+/// A link that cannot join reports nothing, which is what the search then says.
+fn join(group: Ipv4Addr, links: &[Link]) -> Vec<GroupSocket> {
+    let one = |link: &Link| GroupSocket::open(SocketAddrV4::new(group, 0), std::slice::from_ref(link)).ok();
+    links.iter().filter_map(one).collect()
+}
+
+struct Notes {
+    group: Ipv4Addr,
+    by_interface: BTreeMap<u32, Note>,
+}
+
+#[derive(Default)]
+struct Note {
+    heard: Heard,
+    general_arrived: bool,
+    general_accepted: bool,
+}
+
+impl Notes {
+    fn new(links: &[Link], group: Ipv4Addr) -> Self {
+        Self { group, by_interface: links.iter().map(|link| (link.index, Note::default())).collect() }
+    }
+
+    fn listen(
+        &mut self,
+        tap: &mut Tap,
+        until: Instant,
+        stopped: &mut impl FnMut() -> bool,
+        done: impl Fn(&Self) -> bool,
+    ) -> io::Result<()> {
+        while !done(self) && !stopped() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            if let Some(seen) = tap.next(left.min(LOOK))? {
+                self.note(&seen);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, seen: &Seen) {
+        match seen {
+            Seen::Arrived { interface, packet } => {
+                let Some(note) = self.by_interface.get_mut(interface) else { return };
+                let IgmpMessage::Query { version, .. } = packet.message else { return };
+                note.heard.querier = Some((packet.from, version));
+                note.general_arrived |= packet.is_general_query();
+            }
+            Seen::Left { interface, packet } => {
+                let Some(note) = self.by_interface.get_mut(interface) else { return };
+                note.heard.reports_leave |=
+                    matches!(&packet.message, IgmpMessage::Report { groups } if groups.contains(&self.group));
+            }
+            Seen::Accepted(packet) => self.accept(packet),
+        }
+    }
+
+    /// Raw sockets do not say by which interface; the querier's address does.
+    fn accept(&mut self, packet: &Packet) {
+        if !packet.is_general_query() {
+            return;
+        }
+        for note in self.by_interface.values_mut() {
+            note.general_accepted |= note.heard.querier.is_some_and(|(from, _)| from == packet.from);
+        }
+    }
+
+    fn all_reported(&self) -> bool {
+        self.by_interface.values().all(|note| note.heard.reports_leave)
+    }
+
+    fn all_have_queriers(&self) -> bool {
+        self.by_interface.values().all(|note| note.heard.querier.is_some())
+    }
+
+    fn finish(self) -> BTreeMap<u32, Heard> {
+        let finish = |note: Note| Heard { queries_eaten: note.general_arrived && !note.general_accepted, ..note.heard };
+        self.by_interface.into_iter().map(|(interface, note)| (interface, finish(note))).collect()
+    }
+}
