@@ -1,9 +1,11 @@
 //! Looks at a network by sockets, as `gaung doctor` needs it: is one's own multicast and broadcast heard ([`echo`]), who
-//! speaks IGMP ([`igmp`]), which way the system would take ([`source_towards`]), who else sends to a group ([`overhear`]).
+//! speaks IGMP ([`igmp`]), which way the system would take ([`source_towards`]), who else sends to a group ([`overhear`]),
+//! what passes between this machine and another ([`exchange`]).
 //!
 //! Everything here blocks, for as long as the caller says.
 
 pub mod echo;
+pub mod exchange;
 pub mod igmp;
 mod overhear;
 

@@ -14,6 +14,8 @@ pub const HUB_TCP: u16 = 7404;
 pub const BROADCAST: u16 = 7405;
 /// Discovery, UDP.
 pub const DISCOVERY: u16 = 7406;
+/// Two doctors that test with each other, TCP.
+pub const DOCTOR: u16 = 7407;
 /// Page and WebSocket.
 pub const WEB: u16 = 7480;
 /// Registry's metrics, HTTP.
