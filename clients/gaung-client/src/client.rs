@@ -50,6 +50,18 @@ impl Client {
             .await
             .map_err(|error| ClientError::Failed(error.to_string()))?
             .map_err(|error| ClientError::Failed(error.to_string()))?;
+        Self::connect_as(device, settings).await
+    }
+
+    /// Connects to look at what is public, as a device that is not known: the data folder is not touched.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn look(settings: Settings) -> Result<Self, ClientError> {
+        Self::connect_as(Device::passing(), settings).await
+    }
+
+    async fn connect_as(device: Device, settings: Settings) -> Result<Self, ClientError> {
         let server = server::choose(settings.server.as_deref(), settings.iface.as_deref()).await?;
         let channel = server.connect("server").await?;
         let registry = RegistryServiceClient::new(channel);

@@ -54,6 +54,11 @@ impl Device {
         Self::parse(&text).ok_or(DeviceError::Malformed(path))
     }
 
+    /// A key that is kept nowhere: of somebody who only looks.
+    pub(crate) fn passing() -> Self {
+        Self { key: SigningKey::from_bytes(&rand::rng().random()) }
+    }
+
     /// Its id: what identifies the person to others.
     #[must_use]
     pub fn id(&self) -> DeviceId {
