@@ -3,6 +3,7 @@
 //! Every command's help ends in an example; a test walks all of them. A value is looked for in the flag, then in the
 //! environment; there is no configuration file.
 
+pub(crate) mod doctor;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod talk;
@@ -33,8 +34,10 @@ Examples:
   gaung group create lobby      make a group
   gaung send lobby Halo semua   send one message
   gaung listen lobby --json     read as one JSON object a line
+  gaung doctor                  why does it not arrive?
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable; of doctor
+also 6 warnings, 7 problems.
 Results go to stdout, everything else to stderr. NO_COLOR turns colours off.";
 
 /// Flags that every command takes, before or after its name. Their variables are read by [`crate::context`], where an
@@ -79,6 +82,8 @@ pub(crate) enum Command {
     History(talk::HistoryArgs),
     /// Show services, groups and members.
     Status(StatusArgs),
+    /// Say why multicast or broadcast fails here, and what mends it.
+    Doctor(doctor::DoctorArgs),
     /// Mend the stored logs of a relay that does not run.
     #[command(subcommand)]
     Log(log::LogCommand),

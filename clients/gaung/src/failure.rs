@@ -43,9 +43,33 @@ impl fmt::Display for StdoutClosed {
 
 impl std::error::Error for StdoutClosed {}
 
+/// The command has done its work and told of faults that it was asked for: only the exit code is left to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwell {
+    /// It works, and may fail or does fail for some.
+    Warnings,
+    /// Something does not work.
+    Problems,
+}
+
+impl fmt::Display for Unwell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warnings => "there are warnings",
+            Self::Problems => "there are problems",
+        })
+    }
+}
+
+impl std::error::Error for Unwell {}
+
 /// The exit code of an error: that of the first cause in its chain that has a case, else 1.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(kind).map_or(1, code)
+    match error.downcast_ref::<Unwell>() {
+        Some(Unwell::Warnings) => 6,
+        Some(Unwell::Problems) => 7,
+        None => error.chain().find_map(kind).map_or(1, code),
+    }
 }
 
 /// The code that stands for a case.
@@ -99,5 +123,6 @@ mod tests {
         }
         assert_eq!(exit_code(&Failure::usage("x").into()), 2);
         assert_eq!(exit_code(&anyhow::anyhow!("x")), 1);
+        assert_eq!((exit_code(&Unwell::Warnings.into()), exit_code(&Unwell::Problems.into())), (6, 7));
     }
 }

@@ -3,6 +3,7 @@
 mod chat;
 mod cli;
 mod context;
+mod doctor;
 mod failure;
 mod group;
 mod history;
@@ -28,7 +29,7 @@ use clap::Parser as _;
 use crate::{
     cli::{Cli, Command},
     context::Context,
-    failure::{StdoutClosed, exit_code},
+    failure::{StdoutClosed, Unwell, exit_code},
     output::say,
 };
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
+        Err(error) if error.is::<Unwell>() => ExitCode::from(exit_code(&error)),
         Err(error) => {
             say(&format!("gaung: {error:#}"));
             ExitCode::from(exit_code(&error))
@@ -73,6 +75,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Text(args) => text::run(args).await,
         Command::History(args) => history::run(context, args).await,
         Command::Status(args) => status::run(context, args).await,
+        Command::Doctor(args) => doctor::run(context, args).await,
         Command::Log(command) => log::run(command),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -28,7 +28,7 @@ fn every_help_has_an_example() {
     grammar.build();
     let mut seen = Vec::new();
     walk(&mut grammar, "gaung", &mut seen);
-    assert_eq!(seen.len(), 1 + 12 + 11, "{seen:?}");
+    assert_eq!(seen.len(), 1 + 13 + 11, "{seen:?}");
 }
 
 #[test]
@@ -110,6 +110,9 @@ fn shapes_of_the_commands() {
         "gaung send g - --receipts",
         "gaung completions zsh",
         "gaung man d",
+        "gaung doctor --quick --json --iface eth0",
+        "gaung doctor --peer --quick",
+        "gaung doctor --peer 192.168.1.10 --peer-port 7408",
     ] {
         parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     }

@@ -1,0 +1,92 @@
+//! `gaung doctor`: what this machine's network does to multicast and broadcast, and what mends it.
+//!
+//! [`gather`] looks and makes [`facts`] of what it sees; [`rules`] make [`finding`]s of facts and do no I/O; [`words`]
+//! say them; [`report`] lays them out. [`peer`] tests with another
+//! machine's doctor.
+
+mod facts;
+mod finding;
+mod firewall;
+mod gather;
+mod peer;
+mod report;
+mod rules;
+mod words;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gaung_client::{Client, Format, GroupInfo};
+use tokio::time::timeout;
+
+use self::{
+    facts::Facts,
+    finding::Severity,
+    gather::{KnownGroup, Look},
+    report::Report,
+};
+use crate::{
+    cli::doctor::DoctorArgs,
+    context::Context,
+    failure::Unwell,
+    output::{Output, on_terminal},
+    render::style::Style,
+    stop,
+};
+
+/// For asking a server, if there is one, which groups there are.
+const ASKING: Duration = Duration::from_secs(4);
+
+/// Looks, judges, tells.
+///
+/// # Errors
+/// [`Unwell`] if something is not as it should be; what the system says if it cannot even be looked at.
+pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<()> {
+    let stop = stop::on_signals()?;
+    let groups = known_groups(context).await;
+    let (wanted, quick) = (context.iface.clone(), args.quick);
+    let (peer, peer_port) = (args.peer, args.peer_port);
+    let looking = tokio::task::spawn_blocking(move || {
+        let stopped = || stop.is_cancelled();
+        let peer = match peer {
+            None => None,
+            Some(Some(host)) => Some(peer::call(&host, peer_port)),
+            Some(None) => peer::wait(peer_port, &stopped)?,
+        };
+        let facts = gather::gather(Look { wanted, quick, groups, stopped: &stopped })?;
+        anyhow::Ok(Facts { peer, ..facts })
+    });
+    let facts = looking.await.context("the doctor failed")??;
+    let report = Report::new(&facts, rules::judge(&facts));
+    let mut output = Output::new();
+    if args.json {
+        output.line(&report.json())?;
+    } else {
+        let style = Style::for_terminal(on_terminal());
+        report.lines(style).iter().try_for_each(|line| output.line(line))?;
+    }
+    output.flush()?;
+    match report.worst() {
+        None | Some(Severity::Note) => Ok(()),
+        Some(Severity::Warning) => Err(Unwell::Warnings.into()),
+        Some(Severity::Problem) => Err(Unwell::Problems.into()),
+    }
+}
+
+/// The groups whose datagrams can be told from others' by their header; why they are not known, if they are not.
+async fn known_groups(context: &Context) -> Result<Vec<KnownGroup>, String> {
+    let asking = async {
+        let client = Client::look(context.settings()).await?;
+        client.groups().await
+    };
+    let groups = match timeout(ASKING, asking).await {
+        Ok(groups) => groups.map_err(|error| error.to_string())?,
+        Err(_) => return Err("the server did not answer in time".to_owned()),
+    };
+    let ours = groups.iter().filter(|group| group.format == Format::Proto && !group.private);
+    let known = |group: &GroupInfo| {
+        let address = group.heard_at()?.socket_addr();
+        Some(KnownGroup { name: group.name.to_string(), address, tag: group.tag() })
+    };
+    Ok(ours.filter_map(known).collect())
+}

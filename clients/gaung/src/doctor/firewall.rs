@@ -1,0 +1,143 @@
+//! What nftables' rules do with a packet: the rules as `nft -j list ruleset` writes them, and a walk through them.
+//!
+//! Only what is certain is said: where a rule asks for something that cannot be known beforehand (a mark, a counter, an
+//! extension of iptables), a packet's fate is unclear, and trying it out is what tells.
+
+mod matching;
+mod packet;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub(crate) use packet::{Cast, Direction, Packet, Transport};
+pub(crate) use walk::Fate;
+
+/// All tables, read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(from = "Value")]
+pub(crate) struct Ruleset {
+    chains: Vec<Chain>,
+    /// Elements of named sets, by family, table and name.
+    sets: HashMap<(String, String, String), Vec<Value>>,
+}
+
+/// A rule, or a chain's policy, by which a packet is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Culprit {
+    /// `inet`, `ip` or `netdev`.
+    pub(crate) family: String,
+    /// The table.
+    pub(crate) table: String,
+    /// The chain.
+    pub(crate) chain: String,
+    /// The rule's number; `None`: the chain's policy.
+    pub(crate) handle: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Chain {
+    family: String,
+    table: String,
+    name: String,
+    /// Where it is attached; `None`: it is only called.
+    base: Option<Base>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Base {
+    hook: String,
+    priority: i64,
+    /// For hooks of an interface.
+    devices: Vec<String>,
+    drops: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    handle: Option<u64>,
+    statements: Vec<Value>,
+}
+
+impl From<Value> for Ruleset {
+    /// Reads `{"nftables": [...]}`; what is not understood is passed over.
+    fn from(listing: Value) -> Self {
+        let mut ruleset = Self::default();
+        for object in listing["nftables"].as_array().into_iter().flatten() {
+            if let Some(chain) = object.get("chain") {
+                ruleset.chains.extend(Chain::read(chain));
+            } else if let Some(rule) = object.get("rule") {
+                ruleset.add_rule(rule);
+            } else if let Some(set) = object.get("set") {
+                let key = (text(set, "family"), text(set, "table"), text(set, "name"));
+                ruleset.sets.insert(key, set["elem"].as_array().cloned().unwrap_or_default());
+            }
+        }
+        ruleset
+    }
+}
+
+impl Ruleset {
+    /// What becomes of a packet of this machine.
+    pub(crate) fn fate(&self, packet: &Packet<'_>) -> Fate {
+        walk::fate(self, packet)
+    }
+
+    fn add_rule(&mut self, rule: &Value) {
+        let (family, table, chain) = (text(rule, "family"), text(rule, "table"), text(rule, "chain"));
+        let statements = rule["expr"].as_array().cloned().unwrap_or_default();
+        if let Some(chain) = self.chain_mut(&family, &table, &chain) {
+            chain.rules.push(Rule { handle: rule["handle"].as_u64(), statements });
+        }
+    }
+
+    fn chain_mut(&mut self, family: &str, table: &str, name: &str) -> Option<&mut Chain> {
+        self.chains.iter_mut().find(|chain| chain.is(family, table, name))
+    }
+
+    /// The chain that a chain of the same table calls.
+    fn called(&self, by: &Chain, name: &str) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.is(&by.family, &by.table, name))
+    }
+
+    fn set(&self, chain: &Chain, name: &str) -> Option<&[Value]> {
+        self.sets.get(&(chain.family.clone(), chain.table.clone(), name.to_owned())).map(Vec::as_slice)
+    }
+}
+
+impl Chain {
+    fn read(chain: &Value) -> Option<Self> {
+        // Address translation drops nothing by its policy, and its rules see only a flow's first packet.
+        if chain["type"] == "nat" {
+            return None;
+        }
+        let base = chain["hook"].as_str().map(|hook| Base {
+            hook: hook.to_owned(),
+            priority: chain["prio"].as_i64().unwrap_or(0),
+            devices: match chain["dev"].as_array() {
+                Some(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+                None => chain["dev"].as_str().map(str::to_owned).into_iter().collect(),
+            },
+            drops: chain["policy"] == "drop",
+        });
+        let (family, table, name) = (text(chain, "family"), text(chain, "table"), text(chain, "name"));
+        Some(Self { family, table, name, base, rules: Vec::new() })
+    }
+
+    fn is(&self, family: &str, table: &str, name: &str) -> bool {
+        self.family == family && self.table == table && self.name == name
+    }
+
+    fn culprit(&self, handle: Option<u64>) -> Culprit {
+        Culprit { family: self.family.clone(), table: self.table.clone(), chain: self.name.clone(), handle }
+    }
+}
+
+fn text(object: &Value, field: &str) -> String {
+    object[field].as_str().unwrap_or_default().to_owned()
+}

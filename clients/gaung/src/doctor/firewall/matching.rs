@@ -1,0 +1,137 @@
+//! Whether a value that a rule names is the packet's.
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
+
+use super::{
+    Chain, Ruleset,
+    packet::{Field, Packet},
+};
+
+/// Whether `{"match": {op, left, right}}` holds; `None`: not known beforehand.
+pub(super) fn holds(ruleset: &Ruleset, chain: &Chain, packet: &Packet<'_>, statement: &Value) -> Option<bool> {
+    let field = packet.field(&statement["left"]);
+    if field == Field::Absent {
+        return Some(false);
+    }
+    let among = || is_among(ruleset, chain, field, &statement["right"]);
+    match statement["op"].as_str()? {
+        "==" | "in" => among(),
+        "!=" => among().map(|is| !is),
+        "<" => Some(number(field)? < statement["right"].as_u64()?),
+        ">" => Some(number(field)? > statement["right"].as_u64()?),
+        "<=" => Some(number(field)? <= statement["right"].as_u64()?),
+        ">=" => Some(number(field)? >= statement["right"].as_u64()?),
+        _ => None,
+    }
+}
+
+/// The verdict that a `vmap` gives the packet: `Some(None)` if it has none for it, `None` if it is not known.
+pub(super) fn mapped<'v>(
+    ruleset: &Ruleset,
+    chain: &Chain,
+    packet: &Packet<'_>,
+    vmap: &'v Value,
+) -> Option<Option<&'v Value>> {
+    let field = packet.field(&vmap["key"]);
+    if field == Field::Absent {
+        return Some(None);
+    }
+    for pair in vmap["data"]["set"].as_array()? {
+        if is_among(ruleset, chain, field, pair.get(0)?)? {
+            return Some(Some(pair.get(1)?));
+        }
+    }
+    Some(None)
+}
+
+fn is_among(ruleset: &Ruleset, chain: &Chain, field: Field<'_>, right: &Value) -> Option<bool> {
+    let any = |values: &[Value]| -> Option<bool> {
+        let mut known = Some(false);
+        for value in values {
+            match is_among(ruleset, chain, field, value) {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => known = None,
+            }
+        }
+        known
+    };
+    if field == Field::Unknown {
+        return None;
+    }
+    if let Value::Array(values) = right {
+        return any(values);
+    }
+    if let Some(name) = right.as_str().and_then(|text| text.strip_prefix('@')) {
+        return any(ruleset.set(chain, name)?);
+    }
+    if let Some(values) = right.get("set") {
+        return values.as_array().map_or_else(|| is_among(ruleset, chain, field, values), |values| any(values));
+    }
+    if let Some(element) = right.get("elem") {
+        return is_among(ruleset, chain, field, &element["val"]);
+    }
+    if let Some(prefix) = right.get("prefix") {
+        return within_prefix(field, prefix);
+    }
+    if let Some(range) = right.get("range") {
+        return within_range(field, range.get(0)?, range.get(1)?);
+    }
+    equals(field, right)
+}
+
+fn within_prefix(field: Field<'_>, prefix: &Value) -> Option<bool> {
+    let Field::Address(ip) = field else { return None };
+    let Ok(network) = prefix["addr"].as_str()?.parse::<Ipv4Addr>() else { return Some(false) };
+    let host_bits = 32_u32.checked_sub(u32::try_from(prefix["len"].as_u64()?).ok()?)?;
+    let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+    Some((ip.to_bits() ^ network.to_bits()) & mask == 0)
+}
+
+fn within_range(field: Field<'_>, first: &Value, last: &Value) -> Option<bool> {
+    match field {
+        Field::Address(ip) => {
+            let bound = |value: &Value| value.as_str()?.parse::<Ipv4Addr>().ok();
+            Some((bound(first)?..=bound(last)?).contains(&ip))
+        }
+        Field::Number(_) | Field::Protocol(_) => Some((first.as_u64()?..=last.as_u64()?).contains(&number(field)?)),
+        Field::Name(_) | Field::Absent | Field::Unknown => None,
+    }
+}
+
+fn equals(field: Field<'_>, right: &Value) -> Option<bool> {
+    match field {
+        Field::Number(number) => Some(right.as_u64()? == number),
+        Field::Address(ip) => Some(right.as_str()?.parse::<Ipv4Addr>().is_ok_and(|other| other == ip)),
+        Field::Protocol(protocol) => match right.as_str() {
+            // Without /etc/protocols nft writes numbers.
+            None => Some(right.as_u64()? == u64::from(protocol)),
+            Some(name) => Some(protocol_named(name) == Some(protocol)),
+        },
+        Field::Name(name) => {
+            let pattern = right.as_str()?;
+            Some(pattern.strip_suffix('*').map_or(name == pattern, |start| name.starts_with(start)))
+        }
+        Field::Absent | Field::Unknown => None,
+    }
+}
+
+/// Those that matter here; any other name is another protocol.
+fn protocol_named(name: &str) -> Option<u8> {
+    match name {
+        "igmp" => Some(2),
+        "tcp" => Some(6),
+        "udp" => Some(17),
+        _ => name.parse().ok(),
+    }
+}
+
+const fn number(field: Field<'_>) -> Option<u64> {
+    match field {
+        Field::Number(number) => Some(number),
+        Field::Protocol(number) => Some(number as u64),
+        Field::Address(_) | Field::Name(_) | Field::Absent | Field::Unknown => None,
+    }
+}

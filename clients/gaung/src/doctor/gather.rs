@@ -1,0 +1,156 @@
+//! Looks at this machine and makes [`Facts`] of it. Nothing here judges, and nothing that cannot be looked at is an error.
+
+mod bridge;
+mod filter;
+mod foreign;
+mod probes;
+mod proc;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use gaung_net::{
+    discovery::DISCOVERY_GROUP,
+    interface::{Interface, InterfaceAddr, interfaces},
+    probe,
+};
+
+pub(super) use foreign::KnownGroup;
+
+use super::facts::{AddressFacts, BufferFacts, Facts, InterfaceFacts, NotLookedAt, Unseen};
+
+/// How to look.
+pub(super) struct Look<'a> {
+    /// The interface that was asked for.
+    pub(super) wanted: Option<String>,
+    /// Do not wait a query interval for a querier.
+    pub(super) quick: bool,
+    /// The groups of a server, or why they are not known.
+    pub(super) groups: Result<Vec<KnownGroup>, String>,
+    /// True once the person does not want to wait any longer.
+    pub(super) stopped: &'a dyn Fn() -> bool,
+}
+
+/// Looks, for a few seconds, or a query interval where no querier answers.
+///
+/// # Errors
+/// If the system does not list its interfaces.
+pub(super) fn gather(look: Look<'_>) -> anyhow::Result<Facts> {
+    let system = System::default();
+    let mut facts = Facts {
+        wanted: look.wanted,
+        interfaces: system.interfaces().context("cannot list this machine's interfaces")?,
+        multicast_source: probe::source_towards(SocketAddrV4::new(DISCOVERY_GROUP, gaung_proto::ports::DISCOVERY)).ok(),
+        receive_buffer: None,
+        max_memberships: system.setting("igmp_max_memberships"),
+        firewall: None,
+        foreign: Vec::new(),
+        peer: None,
+        not_looked_at: Vec::new(),
+    };
+    match probe::receive_buffer() {
+        Ok(buffer) => {
+            facts.receive_buffer = Some(BufferFacts { wanted_bytes: buffer.wanted_bytes, got_bytes: buffer.got_bytes });
+        }
+        Err(error) => facts.could_not_look(Unseen::ReceiveBuffer, error),
+    }
+    filter::read(&mut facts);
+    // Without an interface there is nothing to try out; the rules say so.
+    if let Ok(chosen) = facts.chosen() {
+        probes::try_out(&mut facts, &chosen.links, look.quick, look.stopped);
+        foreign::listen(&mut facts, &chosen.links, look.groups);
+    }
+    Ok(facts)
+}
+
+impl Facts {
+    fn could_not_look(&mut self, what: Unseen, why: impl ToString) {
+        self.not_looked_at.push(NotLookedAt { what, why: why.to_string() });
+    }
+}
+
+/// Where the system tells about itself.
+#[derive(Debug)]
+struct System {
+    sys_class_net: PathBuf,
+    proc_net_igmp: PathBuf,
+    proc_sys_ipv4: PathBuf,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self {
+            sys_class_net: "/sys/class/net".into(),
+            proc_net_igmp: "/proc/net/igmp".into(),
+            proc_sys_ipv4: "/proc/sys/net/ipv4".into(),
+        }
+    }
+}
+
+impl System {
+    fn interfaces(&self) -> io::Result<Vec<InterfaceFacts>> {
+        let igmp = proc::igmp(&fs::read_to_string(&self.proc_net_igmp).unwrap_or_default());
+        Ok(interfaces()?.into_iter().map(|interface| self.describe(interface, &igmp)).collect())
+    }
+
+    fn describe(&self, interface: Interface, igmp: &[proc::IgmpInterface]) -> InterfaceFacts {
+        let Interface { name, index, addresses, up, running, multicast, broadcast, role } = interface;
+        let folder = self.sys_class_net.join(&name);
+        let igmp = igmp.iter().find(|igmp| igmp.index == index);
+        let master = fs::read_link(folder.join("master")).ok();
+        InterfaceFacts {
+            kind: role.into(),
+            up,
+            running,
+            multicast,
+            can_broadcast: broadcast,
+            hardware: folder.join("device").exists(),
+            part_of: master.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())),
+            mtu: number(&folder.join("mtu")),
+            addresses: addresses.into_iter().map(AddressFacts::from).collect(),
+            igmp_version: igmp.map(|igmp| igmp.version),
+            forced_igmp_version: self.of_interface(&name, "force_igmp_version").map(|version| version as u8),
+            memberships: igmp.map(|igmp| igmp.groups.clone()).unwrap_or_default(),
+            rp_filter: self.of_interface(&name, "rp_filter").map(|filter| filter as u8),
+            bridge: bridge::read(&folder),
+            probe: None,
+            name,
+            index,
+        }
+    }
+
+    fn setting(&self, name: &str) -> Option<u32> {
+        number(&self.proc_sys_ipv4.join(name))
+    }
+
+    /// A setting that is the greater of the interface's own and that of all.
+    fn of_interface(&self, interface: &str, name: &str) -> Option<u32> {
+        let of = |whose: &str| self.setting(&format!("conf/{whose}/{name}"));
+        Some(of(interface)?.max(of("all").unwrap_or(0)))
+    }
+}
+
+impl From<InterfaceAddr> for AddressFacts {
+    fn from(address: InterfaceAddr) -> Self {
+        Self { ip: address.ip, netmask: address.netmask, broadcast: address.broadcast }
+    }
+}
+
+fn number(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// An address that a neighbour on the same network may have: another one than one's own.
+pub(super) fn neighbour(ip: Ipv4Addr, netmask: Ipv4Addr) -> Option<Ipv4Addr> {
+    let network = ip.to_bits() & netmask.to_bits();
+    let hosts = !netmask.to_bits();
+    let first = |offset: u32| Ipv4Addr::from_bits(network | offset);
+    // The network's own address and its broadcast address are nobody's.
+    (hosts > 2).then(|| if first(1) == ip { first(2) } else { first(1) })
+}

@@ -1,0 +1,124 @@
+//! What is tried out on each interface that Gaung uses.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::{Duration, Instant},
+};
+
+use gaung_net::{
+    SocketError,
+    discovery::DISCOVERY_GROUP,
+    interface::{Link, Role},
+    probe::{
+        echo::{self, Echo},
+        igmp::{Heard, IgmpVersion, Search, Tap, search},
+        source_towards,
+    },
+};
+use gaung_proto::ports;
+use rand::Rng as _;
+
+use super::{
+    super::facts::{EchoFacts, EchoOutcome, Facts, IgmpFacts, ProbeFacts, QuerierFacts, Unseen, Way},
+    neighbour,
+};
+use crate::output::say;
+
+/// For a datagram that never leaves the machine.
+const ECHO: Duration = Duration::from_millis(500);
+/// After this a person is told that the search lasts.
+const PATIENT: Duration = Duration::from_secs(5);
+
+/// Tries out each link and notes the outcome at its interface.
+pub(super) fn try_out(facts: &mut Facts, links: &[Link], quick: bool, stopped: &dyn Fn() -> bool) {
+    let mut igmp = match listen_to_igmp(links, quick, stopped) {
+        Ok(heard) => heard,
+        Err(error) => {
+            facts.could_not_look(Unseen::Igmp, error);
+            BTreeMap::new()
+        }
+    };
+    for link in links {
+        let probe = ProbeFacts {
+            ip: link.ip,
+            echoes: echoes(link),
+            source_to_neighbour: neighbour(link.ip, link.netmask)
+                .and_then(|ip| source_towards(SocketAddrV4::new(ip, ports::RELAY_UDP)).ok()),
+            igmp: igmp.remove(&link.index),
+        };
+        if let Some(interface) = facts.interfaces.iter_mut().find(|interface| interface.index == link.index) {
+            interface.probe = Some(probe);
+        }
+    }
+}
+
+fn echoes(link: &Link) -> Vec<EchoFacts> {
+    let group = SocketAddrV4::new(some_group(), ports::FIRST_GROUP);
+    let discovery = SocketAddrV4::new(DISCOVERY_GROUP, ports::DISCOVERY);
+    let mut echoes: Vec<_> = [(Way::Multicast, group), (Way::Discovery, discovery)]
+        .map(|(way, to)| EchoFacts { way, to, outcome: outcome(echo::multicast(link, to, ECHO)) })
+        .into();
+    if let Some(ip) = link.broadcast() {
+        let outcome = match echo::broadcast(link, ports::BROADCAST, ECHO) {
+            Ok(Some(echo)) => outcome(Ok(echo)),
+            Ok(None) => return echoes,
+            Err(error) => outcome(Err(error)),
+        };
+        echoes.push(EchoFacts { way: Way::Broadcast, to: SocketAddrV4::new(ip, ports::BROADCAST), outcome });
+    }
+    echoes
+}
+
+/// One of the many that a group may have; a member of it would drop what is not its group's.
+fn some_group() -> Ipv4Addr {
+    let mut rng = rand::rng();
+    Ipv4Addr::new(239, 255, rng.random_range(1..=254), rng.random_range(1..=254))
+}
+
+fn outcome(echo: Result<Echo, SocketError>) -> EchoOutcome {
+    match echo {
+        Ok(Echo::Heard) => EchoOutcome::Heard,
+        Ok(Echo::Silent) => EchoOutcome::Silent,
+        Ok(Echo::NotSent(error)) => EchoOutcome::NotSent(error.to_string()),
+        Err(SocketError::TooManyMemberships { .. }) => EchoOutcome::TooManyMemberships,
+        Err(error) => EchoOutcome::NoSocket(error.to_string()),
+    }
+}
+
+/// Queries and reports by interface; nothing of loopback, which has neither.
+fn listen_to_igmp(links: &[Link], quick: bool, stopped: &dyn Fn() -> bool) -> io::Result<BTreeMap<u32, IgmpFacts>> {
+    let outside: Vec<_> = links.iter().filter(|link| link.role != Role::Loopback).cloned().collect();
+    if outside.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let how = if quick { Search::QUICK } else { Search::WHOLE };
+    let start = Instant::now();
+    let mut told = quick;
+    let heard = search(&mut Tap::open()?, &outside, how, || {
+        if !told && start.elapsed() > PATIENT {
+            told = true;
+            say("no IGMP querier has answered; listening for one up to 125 s (--quick does not, Ctrl-C ends it)");
+        }
+        stopped()
+    })?;
+    let whole_interval = start.elapsed() >= Search::WHOLE.general;
+    Ok(heard.into_iter().map(|(index, heard)| (index, IgmpFacts::of(&heard, whole_interval))).collect())
+}
+
+impl IgmpFacts {
+    fn of(heard: &Heard, whole_interval: bool) -> Self {
+        let version = |version| match version {
+            IgmpVersion::V1 => 1,
+            IgmpVersion::V2 => 2,
+            IgmpVersion::V3 => 3,
+        };
+        Self {
+            reports_leave: heard.reports_leave,
+            queries_eaten: heard.queries_eaten,
+            querier: heard.querier.map(|(from, v)| QuerierFacts { from, version: version(v) }),
+            whole_interval,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Limits of the machine, and strangers on the network.
+
+use gaung_net::interface::Chosen;
+
+use super::{
+    super::{
+        facts::{EchoOutcome, Facts},
+        finding::Trouble,
+    },
+    Findings,
+};
+
+/// `net.core.rmem_max` as Linux has had it for long.
+const USUAL_BYTES: usize = 212_992;
+
+pub(super) fn judge(facts: &Facts, chosen: &Chosen, findings: &mut Findings) {
+    // A group's socket joins on each interface.
+    let needed = chosen.links.len() as u32;
+    let limit = facts.max_memberships.unwrap_or(0);
+    let too_low = facts.max_memberships.is_some_and(|limit| limit < needed);
+    if too_low || refused_a_membership(facts) {
+        findings.of_machine(Trouble::FewMemberships { limit, needed });
+    }
+    if let Some(buffer) = facts.receive_buffer.filter(|buffer| buffer.got_bytes < buffer.wanted_bytes) {
+        findings.of_machine(Trouble::SmallBuffer {
+            got_bytes: buffer.got_bytes,
+            wanted_bytes: buffer.wanted_bytes,
+            lowered: buffer.got_bytes < USUAL_BYTES,
+        });
+    }
+    for foreign in facts.foreign.clone() {
+        findings.of_machine(Trouble::Foreign {
+            group: foreign.group,
+            address: foreign.address,
+            from: foreign.from,
+            datagrams: foreign.datagrams,
+            gaung: foreign.gaung,
+        });
+    }
+}
+
+fn refused_a_membership(facts: &Facts) -> bool {
+    let mut echoes =
+        facts.interfaces.iter().filter_map(|interface| interface.probe.as_ref()).flat_map(|probe| &probe.echoes);
+    echoes.any(|echo| echo.outcome == EchoOutcome::TooManyMemberships)
+}

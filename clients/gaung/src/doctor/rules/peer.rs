@@ -1,0 +1,52 @@
+//! What passed between this machine and another.
+
+use gaung_proto::{
+    datagram::DATAGRAM_HEADER,
+    limits::{MAX_BODY, MAX_DATAGRAM},
+};
+
+use super::{
+    super::{
+        facts::{Facts, Passage, PeerFacts},
+        finding::{Direction, PassageName, PeerTrouble, Trouble},
+    },
+    Findings,
+};
+
+/// More than chance loses of 200 on a cable.
+const MUCH_LOST_PERMILLE: u32 = 10;
+/// Repair waits for reordering and is not troubled by less.
+const MUCH_REORDERED_PERMILLE: u32 = 10;
+/// A group's largest datagram.
+const NEEDED: u32 = (DATAGRAM_HEADER + MAX_BODY) as u32;
+/// A text group's.
+const WANTED: u32 = MAX_DATAGRAM as u32;
+
+pub(super) fn judge(facts: &Facts, findings: &mut Findings) {
+    let Some(peer) = &facts.peer else { return };
+    let mut say = |trouble| findings.of_machine(Trouble::Peer { host: peer.host.clone(), trouble });
+    if let Some(why) = peer.failed.clone() {
+        say(PeerTrouble::Unreached(why));
+    }
+    for (direction, passages) in [(Direction::To, &peer.to_peer), (Direction::From, &peer.from_peer)] {
+        passages.iter().filter_map(|passage| trouble(peer, direction, passage)).for_each(&mut say);
+    }
+}
+
+/// The worst of what can be said of one way.
+fn trouble(peer: &PeerFacts, direction: Direction, came: &Passage) -> Option<PeerTrouble> {
+    let passage = PassageName { cast: came.cast, direction };
+    let lost = came.lost_permille();
+    let overtaken = came.reordered * 1000 / came.received.max(1);
+    let largest = came.largest_bytes;
+    if came.received == 0 {
+        return Some(PeerTrouble::Silent { passage, same_network: peer.same_network });
+    }
+    if largest < WANTED {
+        return Some(PeerTrouble::Cuts { passage, largest, wanted: WANTED, text_only: largest >= NEEDED });
+    }
+    if lost > MUCH_LOST_PERMILLE {
+        return Some(PeerTrouble::Loses { passage, permille: lost });
+    }
+    (overtaken > MUCH_REORDERED_PERMILLE).then_some(PeerTrouble::Reorders { passage, permille: overtaken })
+}

@@ -1,0 +1,118 @@
+//! Everything can be said, and what a program holds on to is told apart.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use super::{
+    super::{
+        facts::CastName,
+        finding::{Direction, Needed, PassageName, PeerTrouble},
+        firewall::Culprit,
+    },
+    *,
+};
+
+const IP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+fn culprit() -> Culprit {
+    let [family, table, chain] = ["inet", "filter", "input"].map(str::to_owned);
+    Culprit { family, table, chain, handle: Some(7) }
+}
+
+fn not_heard(way: Way, outcome: EchoOutcome) -> Trouble {
+    Trouble::NotHeard { way, to: "239.255.3.7:20000".parse().unwrap(), outcome }
+}
+
+/// One of each kind.
+fn all() -> Vec<Trouble> {
+    let ours = || "eth0".to_owned();
+    let filtered = |what| Trouble::Filtered { what, culprit: culprit() };
+    let ways = [Way::Multicast, Way::Discovery, Way::Broadcast];
+    let mut all = vec![
+        Trouble::CannotChoose("there is no interface \"eth7\"".to_owned()),
+        Trouble::OnlyLoopback,
+        Trouble::OnlyContainerOrVpn(Kind::Vpn),
+        Trouble::Down,
+        Trouble::NoCarrier,
+        Trouble::CannotMulticast,
+        Trouble::NoAddress,
+        Trouble::Wifi,
+        Trouble::SoftwareOnly,
+        Trouble::RouteElsewhere { to: "wg0".to_owned(), kind: Kind::Vpn, ours: ours() },
+        Trouble::NoRoute { ours: ours() },
+        Trouble::SmallMtu { mtu: 1300, wanted: 1428, text_only: false },
+        Trouble::WrongBroadcast { address: (IP, 24), has: IP, should: IP },
+        Trouble::NoBroadcast { prefix: 32 },
+        Trouble::ReversePath { back: Some("eth1".to_owned()) },
+        Trouble::OldIgmp { forced: true },
+        Trouble::FewMemberships { limit: 1, needed: 2 },
+        Trouble::SmallBuffer { got_bytes: 1 << 16, wanted_bytes: 1 << 21, lowered: true },
+        Trouble::ReportsEaten,
+        Trouble::QueriesEaten { querier: IP },
+        Trouble::NoQuerier { bridge: false },
+        Trouble::BridgeFloods { snooping: true },
+        Trouble::PortDoesNotFlood { port: "p1".to_owned(), multicast: true, broadcast: false },
+        filtered(Needed::IgmpIn),
+        filtered(Needed::IgmpOut),
+        filtered(Needed::Relay),
+        filtered(Needed::Tcp(vec![7400, 8080])),
+        Trouble::Foreign {
+            group: "lobby".to_owned(),
+            address: "239.255.3.7:20000".parse().unwrap(),
+            from: "10.77.0.2:5000".parse().unwrap(),
+            datagrams: 3,
+            gaung: false,
+        },
+    ];
+    let passage = PassageName { cast: CastName::Multicast, direction: Direction::To };
+    let peers = [
+        PeerTrouble::Unreached("no doctor waits".to_owned()),
+        PeerTrouble::Silent { passage, same_network: true },
+        PeerTrouble::Loses { passage, permille: 125 },
+        PeerTrouble::Cuts { passage, largest: 1320, wanted: 1400, text_only: true },
+        PeerTrouble::Reorders { passage, permille: 20 },
+    ];
+    all.extend(peers.map(|trouble| Trouble::Peer { host: "10.77.0.2".to_owned(), trouble }));
+    all.extend(ways.map(|way| not_heard(way, EchoOutcome::Silent)));
+    all.extend(ways.map(|way| filtered(Needed::In(way))));
+    all.extend(ways.map(|way| filtered(Needed::Out(way))));
+    all
+}
+
+fn spoken(trouble: Trouble) -> Words {
+    words(&Finding { interface: Some("eth0".to_owned()), trouble })
+}
+
+#[test]
+fn each_has_a_code_of_its_own_and_says_what_and_why_and_what_to_do() {
+    let mut codes = BTreeSet::new();
+    for trouble in all() {
+        assert!(codes.insert(trouble.code()), "{} twice", trouble.code());
+        let words = spoken(trouble.clone());
+        assert!(!words.seen.is_empty() && !words.means.is_empty(), "{trouble:?}");
+        let (Some(Mend::Command(text)) | Some(Mend::Advice(text))) = words.mend else { panic!("{trouble:?}") };
+        assert!(!text.is_empty());
+    }
+}
+
+#[test]
+fn commands_name_the_rule_and_the_interface() {
+    let mend = |trouble| match spoken(trouble).mend {
+        Some(Mend::Command(line)) => line,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(mend(Trouble::Down), "ip link set eth0 up");
+    let igmp = Trouble::Filtered { what: Needed::IgmpIn, culprit: culprit() };
+    assert_eq!(mend(igmp), "nft insert rule inet filter input ip protocol igmp accept");
+    let tcp = Trouble::Filtered { what: Needed::Tcp(vec![7400, 8080]), culprit: culprit() };
+    assert_eq!(mend(tcp), "nft insert rule inet filter input tcp dport '{ 7400, 8080 }' accept");
+}
+
+#[test]
+fn each_outcome_of_an_echo_is_said() {
+    let refused = spoken(not_heard(Way::Multicast, EchoOutcome::NotSent("Operation not permitted".to_owned())));
+    assert!(refused.seen.contains("could not be sent"), "{}", refused.seen);
+    let taken = spoken(not_heard(Way::Broadcast, EchoOutcome::NoSocket("UDP port 7405 is in use".to_owned())));
+    assert!(taken.seen.contains("in use"), "{}", taken.seen);
+}
