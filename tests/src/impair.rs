@@ -98,7 +98,11 @@ impl Host {
         self.nft(&format!("{HEAL} table inet impaired {{ chain in {{ {chain} {rule} }}; }}"));
     }
 
-    fn nft(&self, script: &str) {
+    /// Adds filter rules, in the words of nftables, with `;` before every `}`.
+    ///
+    /// # Panics
+    /// If `nft` fails.
+    pub fn nft(&self, script: &str) {
         let mut nft = self.command("nft");
         nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = nft.spawn().expect("`nft` is installed");

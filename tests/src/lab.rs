@@ -77,6 +77,14 @@ impl Lab {
         self.switch.ip("link set br0 type bridge mcast_querier 1");
     }
 
+    /// Changes the bridge's machine: the arguments of one `ip` command. The bridge is `br0`, its ports `p1` and up.
+    ///
+    /// # Panics
+    /// If `ip` fails.
+    pub fn switch_command(&self, args: &str) {
+        self.switch.ip(args);
+    }
+
     fn add_host(&mut self, number: u8) {
         let host = Host { ip: Ipv4Addr::new(10, 77, 0, number), namespace: Namespace::new() };
         let name = &host.namespace.name;
@@ -102,6 +110,14 @@ impl Host {
     /// If `ip` fails.
     pub fn add_default_route(&self) {
         self.namespace.ip(&format!("route add default dev {INTERFACE}"));
+    }
+
+    /// Changes its network: the arguments of one `ip` command.
+    ///
+    /// # Panics
+    /// If `ip` fails.
+    pub fn ip_command(&self, args: &str) {
+        self.namespace.ip(args);
     }
 
     /// A command that runs `program` on this host.

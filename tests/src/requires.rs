@@ -13,6 +13,8 @@ pub enum Need {
     Nft,
     /// `iptables`, whose NFQUEUE hands packets to a program.
     Iptables,
+    /// `sysctl` of procps.
+    Sysctl,
     /// A Docker daemon and `docker-compose` or `docker compose`.
     Compose,
     /// The image `gaung:lab`, or the one named by `GAUNG_IMAGE`; `deploy/build-image.sh` makes it.
@@ -34,6 +36,7 @@ impl Need {
             }
             Self::Nft => succeeds("nft", &["--version"]),
             Self::Iptables => succeeds("iptables", &["--version"]),
+            Self::Sysctl => succeeds("sysctl", &["--version"]),
             Self::Tcpdump => succeeds("tcpdump", &["--version"]),
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
