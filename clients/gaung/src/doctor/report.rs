@@ -1,5 +1,8 @@
 //! Findings and facts laid out: lines for people, one object for programs.
 
+#[cfg(test)]
+mod tests;
+
 use serde::Serialize;
 
 use super::{

@@ -52,12 +52,6 @@ impl Packet {
         let body = packet.get(header_len..).filter(|_| is_igmp)?;
         Some(Self { from: ip(packet, 12)?, to: ip(packet, 16)?, message: IgmpMessage::decode(body)? })
     }
-
-    /// A query to all hosts, which every host must take in, members of groups or not.
-    #[must_use]
-    pub const fn is_general_query(&self) -> bool {
-        matches!(self.message, IgmpMessage::Query { group: None, .. })
-    }
 }
 
 impl IgmpMessage {
@@ -126,7 +120,6 @@ mod tests {
         let group = Some(Ipv4Addr::new(239, 255, 3, 7));
         assert_eq!(message(&[0x11, 10, 0, 0, 239, 255, 3, 7]), IgmpMessage::Query { group, version: IgmpVersion::V2 });
         let query = Packet::decode(&packet([224, 0, 0, 1], &[0x11, 100, 0, 0, 0, 0, 0, 0])).unwrap();
-        assert!(query.is_general_query());
         assert_eq!((query.from, query.to), (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(224, 0, 0, 1)));
     }
 

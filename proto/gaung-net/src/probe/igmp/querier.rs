@@ -1,5 +1,6 @@
 //! Is there a querier? Queries come every 125 s (RFC 3376, 8.2), too seldom to wait for. But a querier asks at once when
-//! a member leaves (6.4.2), so this joins a group, leaves it, and listens.
+//! a member leaves (6.4.2), so this joins a group, leaves it, and listens. It joins again as soon as the leave has been
+//! sent: the system takes in only queries for groups that it is in, and so shows whether a filter lets them pass.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use crate::{interface::Link, multicast::GroupSocket};
 pub struct Heard {
     /// The querier's address and version; `None` if no query came.
     pub querier: Option<(Ipv4Addr, IgmpVersion)>,
-    /// Its general queries came in by the interface and the system took in none: a filter eats them.
+    /// Queries that the system should have taken in came by the interface, and it took in none: a filter eats them.
     pub queries_eaten: bool,
     /// The report of a joined group left. If not, a filter eats it, and no switch learns of memberships.
     pub reports_leave: bool,
@@ -45,6 +46,10 @@ impl Search {
 
 /// Between looks at `stopped`.
 const LOOK: Duration = Duration::from_millis(100);
+/// A leave is sent within 1 s (RFC 3376, 8.11).
+const LEAVE: Duration = Duration::from_millis(1200);
+/// More packets do not wait in a socket, unless somebody floods the network with IGMP.
+const MOST_WAITING: usize = 4096;
 /// Between a query's way past the interface and the system's taking it in.
 const TAKEN_IN: Duration = Duration::from_millis(200);
 
@@ -67,7 +72,11 @@ pub fn search(
     let leaves = join(group, links);
     notes.listen(tap, start + search.reports, &mut stopped, Notes::all_reported)?;
     drop(leaves);
-    notes.listen(tap, Instant::now() + search.answer, &mut stopped, Notes::all_have_queriers)?;
+    notes.forget_reports();
+    notes.listen(tap, Instant::now() + LEAVE, &mut stopped, Notes::all_reported)?;
+    let _again = join(group, links);
+    notes.skip_what_waits(tap)?;
+    notes.listen(tap, Instant::now() + search.answer, &mut stopped, Notes::all_are_clear)?;
     notes.listen(tap, start + search.general, &mut stopped, Notes::all_have_queriers)?;
     notes.listen(tap, Instant::now() + TAKEN_IN, &mut stopped, |_| false)?;
     Ok(notes.finish())
@@ -87,19 +96,25 @@ fn join(group: Ipv4Addr, links: &[Link]) -> Vec<GroupSocket> {
 
 struct Notes {
     group: Ipv4Addr,
+    /// The system is in the group, and has been since before whatever is read now.
+    member_again: bool,
     by_interface: BTreeMap<u32, Note>,
 }
 
 #[derive(Default)]
 struct Note {
     heard: Heard,
-    general_arrived: bool,
-    general_accepted: bool,
+    /// The last leave or join was reported.
+    reported: bool,
+    /// A query that the system should take in.
+    arrived: bool,
+    accepted: bool,
 }
 
 impl Notes {
     fn new(links: &[Link], group: Ipv4Addr) -> Self {
-        Self { group, by_interface: links.iter().map(|link| (link.index, Note::default())).collect() }
+        let by_interface = links.iter().map(|link| (link.index, Note::default())).collect();
+        Self { group, member_again: false, by_interface }
     }
 
     fn listen(
@@ -125,14 +140,16 @@ impl Notes {
         match seen {
             Seen::Arrived { interface, packet } => {
                 let Some(note) = self.by_interface.get_mut(interface) else { return };
-                let IgmpMessage::Query { version, .. } = packet.message else { return };
+                let IgmpMessage::Query { version, group } = packet.message else { return };
                 note.heard.querier = Some((packet.from, version));
-                note.general_arrived |= packet.is_general_query();
+                note.arrived |= group.is_none() || (self.member_again && group == Some(self.group));
             }
             Seen::Left { interface, packet } => {
                 let Some(note) = self.by_interface.get_mut(interface) else { return };
-                note.heard.reports_leave |=
+                let of_group =
                     matches!(&packet.message, IgmpMessage::Report { groups } if groups.contains(&self.group));
+                note.reported |= of_group;
+                note.heard.reports_leave |= of_group;
             }
             Seen::Accepted(packet) => self.accept(packet),
         }
@@ -140,16 +157,35 @@ impl Notes {
 
     /// Raw sockets do not say by which interface; the querier's address does.
     fn accept(&mut self, packet: &Packet) {
-        if !packet.is_general_query() {
+        if !matches!(packet.message, IgmpMessage::Query { .. }) {
             return;
         }
         for note in self.by_interface.values_mut() {
-            note.general_accepted |= note.heard.querier.is_some_and(|(from, _)| from == packet.from);
+            note.accepted |= note.heard.querier.is_some_and(|(from, _)| from == packet.from);
         }
     }
 
     fn all_reported(&self) -> bool {
-        self.by_interface.values().all(|note| note.heard.reports_leave)
+        self.by_interface.values().all(|note| note.reported)
+    }
+
+    fn forget_reports(&mut self) {
+        self.by_interface.values_mut().for_each(|note| note.reported = false);
+    }
+
+    /// What has come until now came perhaps before the system was in the group again.
+    fn skip_what_waits(&mut self, tap: &mut Tap) -> io::Result<()> {
+        for _ in 0..MOST_WAITING {
+            let Some(seen) = tap.next(Duration::ZERO)? else { break };
+            self.note(&seen);
+        }
+        self.member_again = true;
+        Ok(())
+    }
+
+    /// There is a querier, and it is known whether its queries are taken in.
+    fn all_are_clear(&self) -> bool {
+        self.by_interface.values().all(|note| note.heard.querier.is_some() && (note.arrived || note.accepted))
     }
 
     fn all_have_queriers(&self) -> bool {
@@ -157,7 +193,7 @@ impl Notes {
     }
 
     fn finish(self) -> BTreeMap<u32, Heard> {
-        let finish = |note: Note| Heard { queries_eaten: note.general_arrived && !note.general_accepted, ..note.heard };
+        let finish = |note: Note| Heard { queries_eaten: note.arrived && !note.accepted, ..note.heard };
         self.by_interface.into_iter().map(|(interface, note)| (interface, finish(note))).collect()
     }
 }
