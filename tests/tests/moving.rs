@@ -33,6 +33,7 @@ const LONG: Duration = Duration::from_secs(20);
 async fn a_member_of_datagrams_alone_follows_and_misses_nothing() {
     let mut relay = Relay::start();
     let mut member = Member::join(relay.addr).await;
+    relay.until_heard().await;
     relay.say(50);
     member.hear_upto(50).await;
     for generation in 2..5 {
@@ -53,10 +54,9 @@ async fn a_member_of_datagrams_alone_follows_and_misses_nothing() {
 async fn through_a_time_without_an_address_too() {
     let mut relay = Relay::start();
     let mut member = Member::join(relay.addr).await;
+    relay.until_heard().await;
     relay.say(5);
     member.hear_upto(5).await;
-    // It has told the relay who it is, and so can be told where the group has gone.
-    relay.until_heard().await;
     relay.command(Command::Lapse);
     relay.say(100);
     let to = relay.go(2);
@@ -154,6 +154,7 @@ impl Relay {
         self.addr
     }
 
+    /// Waits until the member has told who it is: from then on it is spoken to, and can be told where the group has gone.
     async fn until_heard(&self) {
         let heard = async {
             loop {
