@@ -45,7 +45,8 @@ pub(super) fn all() -> Vec<Contest> {
         durable("durable-1", 1, 1.5),
         durable("durable-64", 64, 1.0),
         sessions(),
-        groups(),
+        groups("groups", 256),
+        groups("groups-25600-in-flight", 25_600),
         shards(),
         fairness(),
         idle("idle-1000", 1000, alone(Figure::Cpu, 0.01)),
@@ -109,11 +110,29 @@ fn sessions() -> Contest {
     Contest { name: "sessions", entries: vec![entry("64", 64), entry("1000", 1000), entry("4000", 4000)], bars }
 }
 
-fn groups() -> Contest {
-    let entry =
-        |label, groups| Entry { label, target: MEMORY, load: Load::FanOut(FanOut { groups, listeners: 10, ..MANY }) };
-    let bars = vec![deliveries("100 groups", &["1 group"], Bound::AtLeast(0.8))];
-    Contest { name: "groups", entries: vec![entry("1 group", 1), entry("100 groups", 100)], bars }
+/// The peers show what many groups cost anyone: what is in flight is spread over all sessions.
+fn groups(name: &'static str, window: usize) -> Contest {
+    let entry = |label, target, groups| Entry {
+        label,
+        target,
+        load: Load::FanOut(FanOut { groups, listeners: 10, window, ..MANY }),
+    };
+    let (nats, redis) = (Target::Nats { durable: false }, Target::Redis { durable: false });
+    let entries = vec![
+        entry("1 group", MEMORY, 1),
+        entry("100 groups", MEMORY, 100),
+        entry("nats 1", nats, 1),
+        entry("nats 100", nats, 100),
+        entry("redis 1", redis, 1),
+        entry("redis 100", redis, 100),
+    ];
+    let bars = vec![
+        deliveries("100 groups", &["1 group"], Bound::AtLeast(0.8)),
+        deliveries("100 groups", &["nats 100", "redis 100"], Bound::Told),
+        deliveries("nats 100", &["nats 1"], Bound::Told),
+        deliveries("redis 100", &["redis 1"], Bound::Told),
+    ];
+    Contest { name, entries, bars }
 }
 
 fn shards() -> Contest {

@@ -41,7 +41,7 @@ impl FanOut {
             listeners: self.listeners,
             speakers: self.speakers,
             size: self.size,
-            under_way: self.window.max(UNDER_WAY),
+            under_way: (self.window * 8).max(UNDER_WAY),
         };
         let mut audience = Audience::gather(&server, shape)?;
         thread::sleep(SETTLE);

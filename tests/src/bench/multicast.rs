@@ -8,6 +8,15 @@ use serde_json::Value;
 use super::figure::{Figure, Outcome};
 use crate::{process::Process, programs::program};
 
+/// More than receivers that share two cores with the sender take.
+const FIRST_BYTES_PER_S: f64 = 100e6;
+/// Of a message in a datagram, besides its payload.
+const OVERHEAD: usize = 20;
+/// From one rate to the next.
+const STEP: f64 = 0.75;
+/// The last rate is a fiftieth of the first.
+const STEPS: usize = 14;
+
 /// Who receives, and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Multicast {
@@ -19,11 +28,24 @@ pub(super) struct Multicast {
 }
 
 impl Multicast {
-    /// Publishes for `length`, waits until all receivers have everything.
+    /// Publishes at falling rates until no receiver has to read from the log; gives what that rate found.
     ///
     /// # Errors
     /// A process does not do its part; the registry's and the relay's usual ports must be free.
     pub(super) fn run(&self, length: Duration) -> anyhow::Result<Outcome> {
+        let mut limit = FIRST_BYTES_PER_S / (self.size + OVERHEAD) as f64;
+        for _ in 1..STEPS {
+            let outcome = self.run_at(limit as u64, length)?;
+            if outcome.figures.get(&Figure::FromLog).is_some_and(|share| *share == 0.0) {
+                return Ok(outcome);
+            }
+            limit *= STEP;
+        }
+        self.run_at(limit as u64, length)
+    }
+
+    /// Publishes for `length`, so many messages a second at most, and waits until all receivers have everything.
+    fn run_at(&self, limit: u64, length: Duration) -> anyhow::Result<Outcome> {
         let peer = program("multicast_peer");
         let start = || Process::start(&peer, ["rx", "ip=127.0.0.1", "server=127.0.0.1"]);
         let mut receivers: Vec<_> = (0..self.receivers).map(|_| start()).collect();
@@ -34,6 +56,7 @@ impl Multicast {
             format!("r={}", self.receivers),
             format!("size={}", self.size),
             format!("secs={}", length.as_secs_f64()),
+            format!("limit={limit}"),
             format!("segmentation={segmentation}"),
         ];
         let mut sender = Process::start(&peer, arguments);

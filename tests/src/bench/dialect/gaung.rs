@@ -5,6 +5,7 @@ use gaung_proto::{
     ClientId, ContentType, DeviceId, GroupId,
     block::{AUTHOR, BLOCK_HEADER, MESSAGE_HEADER},
     frame::{FRAME_HEADER, FRAME_MAGIC, encode_control},
+    limits::{MAX_PUBLISH_BYTES, MAX_PUBLISH_MESSAGES},
     pb::hub::{self as pb, client_frame, server_frame, subscribe},
     run::{RUN_HEADER, RUN_MAGIC},
 };
@@ -49,20 +50,38 @@ impl Gaung {
     }
 
     pub(super) fn publish(&self, speaker: Speaker, stamps: impl Iterator<Item = Stamp>, out: &mut Vec<u8>) {
-        let Speaker { index, group, said, size } = speaker;
+        let Speaker { said, size, .. } = speaker;
         let mut payloads = Vec::new();
         stamps.for_each(|stamp| stamp.write(size, &mut payloads));
         let payloads = Bytes::from(payloads);
+        let at_once = MAX_PUBLISH_MESSAGES.min(MAX_PUBLISH_BYTES / size) * size;
+        let mut first = said + 1;
+        for start in (0..payloads.len()).step_by(at_once) {
+            let part = payloads.slice(start..payloads.len().min(start + at_once));
+            let count = (part.len() / size) as u64;
+            out.extend_from_slice(&self.publish_frame(speaker, first, &part));
+            first += count;
+        }
+    }
+
+    /// `payloads`: of `speaker.size` bytes each, within the limits of a request.
+    fn publish_frame(&self, speaker: Speaker, first_client_seq: u64, payloads: &Bytes) -> Bytes {
+        let Speaker { index, group, size, .. } = speaker;
         let content_type = ContentType::Text.to_byte().into();
         let entry = |(client_seq, start)| pb::PublishEntry {
             client_seq,
             content_type,
             payload: payloads.slice(start..start + size),
         };
-        let entries = (said + 1..).zip((0..payloads.len()).step_by(size)).map(entry).collect();
+        let entries = (first_client_seq..).zip((0..payloads.len()).step_by(size)).map(entry).collect();
         let group_id = self.groups[group].into();
-        let publish = pb::Publish { tag: index as u64, group_id, entries, ticket: Bytes::new(), log_id: 0 };
-        out.extend_from_slice(&encode(client_frame::Frame::Publish(publish)));
+        encode(client_frame::Frame::Publish(pb::Publish {
+            tag: index as u64,
+            group_id,
+            entries,
+            ticket: Bytes::new(),
+            log_id: 0,
+        }))
     }
 
     pub(super) fn scan(&self, role: Role, bytes: &[u8], hear: &mut impl FnMut(Heard)) -> anyhow::Result<usize> {

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
     block::{Author, BlockBuilder, MessageRef, SentAt},
-    frame::encode_control,
-    pb::hub::{Bye, Resume, ServerFrame, Subscribed, server_frame::Frame},
+    frame::{Accept, Item, decode, encode_control},
+    pb::hub::{Bye, ClientFrame, Resume, ServerFrame, Subscribed, client_frame, server_frame::Frame},
     run::{Run, RunHeader},
 };
+
+use prost::Message as _;
 
 use super::*;
 
@@ -95,6 +97,27 @@ fn gaung() {
     let bytes = [subscribed(other), subscribed(group), run.as_bytes().clone(), frame(Frame::Bye(bye))].concat();
     let bye = Heard::Bye { reason: "slow".to_owned(), resume: Some(6) };
     assert_eq!(heard(&dialect, LISTENER, &bytes), [Heard::Ready, message(20, 4), message(21, 5), bye]);
+}
+
+#[test]
+fn gaung_takes_requests_within_their_limits() {
+    let dialect = Dialect::Gaung(Gaung::new(vec![GroupId([3; 16])]));
+    for (count, size, frames) in [(1, 64, 1), (1024, 64, 1), (2500, 64, 3), (20, 256 * 1024, 5)] {
+        let speaker = Speaker { index: 0, group: 0, said: 7, size };
+        let mut bytes = Vec::new();
+        dialect.publish(speaker, (0..count).map(|number| Stamp { number, due_ns: 7 }), &mut bytes);
+        let mut bytes = bytes::BytesMut::from(&bytes[..]);
+        let (mut client_seqs, mut seen) = (Vec::new(), 0);
+        while let Some(Item::Control(body)) = decode(&mut bytes, Accept::Control).unwrap() {
+            let Some(client_frame::Frame::Publish(publish)) = ClientFrame::decode(body).unwrap().frame else {
+                panic!("no publish")
+            };
+            client_seqs.extend(publish.entries.iter().map(|entry| entry.client_seq));
+            seen += 1;
+        }
+        assert!(client_seqs.into_iter().eq(8..8 + count), "{count} of {size}");
+        assert_eq!((seen, bytes.len()), (frames, 0));
+    }
 }
 
 #[test]
