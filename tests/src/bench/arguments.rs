@@ -8,9 +8,9 @@ use clap::Parser;
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "bench",
-    after_help = "Examples:\n  bench                          all contests, some 25 minutes\n  bench --list\n  \
+    after_help = "Examples:\n  bench                          all contests, some 45 minutes\n  bench --list\n  \
         bench fan-out-64 latency-1000  these alone\n  bench --rounds 1 --secs 1 fan-out\n\n\
-        A name chooses all contests that begin with it. Exits with 1 if anything was lost, repeated or out of order."
+        What is no whole name chooses all contests that begin so. Exits with 1 if anything was lost, repeated or out of order."
 )]
 pub struct Arguments {
     /// Contests; without any, all.

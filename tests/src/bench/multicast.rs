@@ -9,13 +9,13 @@ use super::figure::{Figure, Outcome};
 use crate::{process::Process, programs::program};
 
 /// More than receivers that share two cores with the sender take.
-const FIRST_BYTES_PER_S: f64 = 100e6;
+const FIRST_BYTES_PER_S: f64 = 300e6;
 /// Of a message in a datagram, besides its payload.
 const OVERHEAD: usize = 20;
 /// From one rate to the next.
 const STEP: f64 = 0.75;
-/// The last rate is a fiftieth of the first.
-const STEPS: usize = 14;
+/// The last rate is a hundredth of the first.
+const STEPS: usize = 17;
 
 /// Who receives, and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,12 @@ fn choose(names: &[String]) -> anyhow::Result<Vec<Contest>> {
     for name in names {
         ensure!(all.iter().any(|contest| contest.name.starts_with(name)), "no contest {name}; --list tells all");
     }
-    let is_chosen = |contest: &Contest| names.is_empty() || names.iter().any(|name| contest.name.starts_with(name));
+    let is_whole = |name: &str| all.iter().any(|contest| contest.name == name);
+    let whole: Vec<_> = names.iter().filter(|name| is_whole(name)).cloned().collect();
+    let is_chosen = |contest: &Contest| {
+        let chooses = |name: &String| contest.name == name || !whole.contains(name) && contest.name.starts_with(name);
+        names.is_empty() || names.iter().any(chooses)
+    };
     Ok(all.into_iter().filter(is_chosen).collect())
 }
 
@@ -63,4 +68,22 @@ fn rounds(contest: &Contest, arguments: &Arguments, report: &Report) -> anyhow::
         }
     }
     Ok(runs.iter().map(|runs| Outcome::median(runs)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(names: &[&str]) -> Vec<&'static str> {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        choose(&names).map(|chosen| chosen.iter().map(|contest| contest.name).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_whole_name_chooses_one_and_a_beginning_all() {
+        assert_eq!(chosen(&["fan-out-64"]), ["fan-out-64"]);
+        assert_eq!(chosen(&["durable", "groups"]), ["durable-1", "durable-64", "groups"]);
+        assert_eq!(chosen(&[]).len(), contests::all().len());
+        assert!(choose(&["nothing".to_owned()]).is_err());
+    }
 }
