@@ -124,6 +124,25 @@ fn everything_is_still_there_after_a_stop_and_a_start() {
     assert_eq!(texts, ["sebelum", "sesudah"]);
 }
 
+#[test]
+fn history_is_read_in_pages_from_the_end() {
+    let up = Up::start(&[]);
+    let ani = up.person("ani");
+    let _ = ani.out(&["group", "create", "lobby"]);
+    let lines: String = (1..=50).map(|i| format!("baris {i}\n")).collect();
+    let _ = ani.feed(&["send", "lobby", "-"], lines.as_bytes()).expect_code(0);
+    let seqs = |args: &[&str]| -> Vec<u64> {
+        let all = [&["history", "lobby", "--json"], args].concat();
+        ani.out(&all).iter().map(|line| parse(line).0).collect()
+    };
+    assert_eq!(seqs(&["--limit", "3"]), [48, 49, 50]);
+    assert_eq!(seqs(&["--limit", "3", "--before", "48"]), [45, 46, 47]);
+    assert_eq!(seqs(&["--limit", "3", "--before", "2"]), [1]);
+    assert_eq!(seqs(&["--before", "4"]), [1, 2, 3]);
+    assert_eq!(seqs(&["--before", "1"]), [0; 0]);
+    assert_eq!(seqs(&["--before", "900", "--limit", "60"]), (1..=50).collect::<Vec<_>>());
+}
+
 fn group_address(person: &Person, group: &str) -> String {
     let shown: Value = serde_json::from_str(&person.out(&["group", "show", group, "--json"])[0]).unwrap();
     format!("{}:{}", shown["address"].as_str().unwrap(), shown["port"])

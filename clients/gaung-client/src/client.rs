@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use gaung_proto::{
-    ClientId, DeviceId, GroupId, GroupName, Seq, pb::registry::registry_service_client::RegistryServiceClient,
+    ClientId, DeviceId, GroupId, GroupName, pb::registry::registry_service_client::RegistryServiceClient,
 };
 use rand::Rng as _;
 use tokio::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::{
     device::Device,
     endpoint::HostPort,
     error::ClientError,
-    history::{self, History},
+    history::{self, History, HistoryPage},
     listen::{self, ListenOptions, Listener},
     publish::{self, Publisher},
     server,
@@ -120,12 +120,17 @@ impl Client {
         publish::start(self, group).await
     }
 
-    /// Reads the log. `from` 0: from the oldest kept. `limit`: at most so many messages.
+    /// Reads a page of the log, oldest message first. `limit`: at most so many messages.
     ///
     /// # Errors
     /// [`ClientError::NotFound`], [`ClientError::NotAllowed`], [`ClientError::Unreachable`].
-    pub async fn history(&self, group: &GroupName, from: Seq, limit: Option<u64>) -> Result<History, ClientError> {
-        history::start(self, group, from, limit).await
+    pub async fn history(
+        &self,
+        group: &GroupName,
+        page: HistoryPage,
+        limit: Option<u64>,
+    ) -> Result<History, ClientError> {
+        history::start(self, group, page, limit).await
     }
 
     /// Hears `everyone` by broadcast. `port`: `None` for the hub's, else 7405.

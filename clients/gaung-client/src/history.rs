@@ -25,13 +25,30 @@ pub struct HistoryMessage {
     pub content: Content,
 }
 
-/// The messages of a log in order, from where they were asked for to the head as it was then.
+/// Which end of a log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryPage {
+    /// From this message on; [`Seq::ZERO`] means from the oldest kept.
+    From(Seq),
+    /// The newest before this message; above the head it means the newest of all. The page before this one ends before
+    /// its first message; an empty page says that nothing older is kept.
+    Before(Seq),
+}
+
+impl HistoryPage {
+    /// The newest messages.
+    pub const NEWEST: Self = Self::Before(Seq(u64::MAX));
+}
+
+/// A page of a log, oldest message first, of the log as it was when asked for.
 #[derive(Debug)]
 pub struct History {
     runs: Streaming<ReadResponse>,
     /// Of the run that came last, still to be given.
     waiting: VecDeque<Message>,
-    next: Seq,
+    /// `None` before the relay said where a page begins that was asked for by its end.
+    next: Option<Seq>,
+    before: Option<Seq>,
     left: Option<u64>,
     ended: bool,
 }
@@ -44,13 +61,13 @@ impl History {
     pub async fn next(&mut self) -> Option<Result<HistoryMessage, ClientError>> {
         while !self.ended && self.left != Some(0) {
             if let Some(message) = self.waiting.pop_front() {
-                self.next = message.seq.next();
+                self.next = Some(message.seq.next());
                 self.left = self.left.map(|left| left - 1);
                 let content = Content::decode(message.content_type, &message.payload);
                 return Some(Ok(HistoryMessage { message, content }));
             }
             match self.next_run().await {
-                Ok(Some(run)) => self.waiting.extend(run.messages().filter(|message| message.seq >= self.next)),
+                Ok(Some(run)) => self.take(&run),
                 Ok(None) => self.ended = true,
                 Err(error) => {
                     self.ended = true;
@@ -63,29 +80,52 @@ impl History {
 
     async fn next_run(&mut self) -> Result<Option<Run>, ClientError> {
         let answer = self.runs.message().await.map_err(|status| ClientError::of_status(&status, "the relay"))?;
-        let run = answer.map(|response| Run::parse(response.run)).transpose();
-        run.map_err(|error| ClientError::Failed(format!("the relay sent a run that {error}")))
+        let Some(ReadResponse { run, first_seq }) = answer else { return Ok(None) };
+        if self.next.is_none() {
+            if first_seq == 0 {
+                return Err(ClientError::Failed(
+                    "the relay is older and reads from a first message on only".to_owned(),
+                ));
+            }
+            self.next = Some(Seq(first_seq));
+        }
+        let run = Run::parse(run).map_err(|error| ClientError::Failed(format!("the relay sent a run that {error}")))?;
+        Ok(Some(run))
+    }
+
+    /// A run may begin before the page and end after it.
+    fn take(&mut self, run: &Run) {
+        let wanted = |message: &Message| {
+            self.next.is_none_or(|next| message.seq >= next) && self.before.is_none_or(|before| message.seq < before)
+        };
+        self.waiting.extend(run.messages().filter(wanted));
     }
 }
 
 pub(crate) async fn start(
     client: &Client,
     group: &GroupName,
-    from: Seq,
+    page: HistoryPage,
     limit: Option<u64>,
 ) -> Result<History, ClientError> {
+    let (next, before) = match page {
+        HistoryPage::From(from) => (Some(from), None),
+        // Nothing is before the first message, and 0 would ask for the other direction.
+        HistoryPage::Before(before) => (None, Some(before.max(Seq::FIRST))),
+    };
     let joined = client.inner.visit(&By::Name(group.clone())).await?;
     let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
     let request = ReadRequest {
         group_id: joined.group.id.into(),
         log_id: 0,
-        from_seq: from.0,
+        from_seq: next.map_or(0, |next| next.0),
         limit_messages: limit.unwrap_or(0),
         ticket: joined.ticket,
+        before_seq: before.map_or(0, |before| before.0),
     };
     let mut relay = RelayServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let runs = relay.read(request).await.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
-    Ok(History { runs, waiting: VecDeque::new(), next: from, left: limit, ended: false })
+    Ok(History { runs, waiting: VecDeque::new(), next, before, left: limit, ended: false })
 }
 
 /// A run of one message of the largest size, with its framing.

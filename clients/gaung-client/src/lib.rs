@@ -45,7 +45,7 @@ pub use group::{
     FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
     ServiceInfo, ServiceKind,
 };
-pub use history::{History, HistoryMessage};
+pub use history::{History, HistoryMessage, HistoryPage};
 pub use listen::{Event, From, LaneChoice, ListenOptions, Listener};
 pub use publish::{PendingAck, PublishError, Publisher};
 pub use receipts::{MissingMember, Receipt, Receipts};

@@ -1,6 +1,6 @@
 //! `gaung history`: messages from a group's log.
 
-use gaung_client::Lane;
+use gaung_client::{HistoryPage, Lane};
 use gaung_proto::Seq;
 
 use crate::{
@@ -16,16 +16,14 @@ use crate::{
 /// [`gaung_client::ClientError`].
 pub(crate) async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<()> {
     let client = context.connect().await?;
-    let from = match (args.from, args.limit) {
-        (Some(from), _) => from,
-        (None, None) => Seq::ZERO,
-        (None, Some(limit)) => {
-            let log = client.log_status(&args.group).await?;
-            log.oldest.max(Seq((log.head.0 + 1).saturating_sub(limit)))
-        }
+    let page = match (args.from, args.before) {
+        (Some(from), _) => HistoryPage::From(from),
+        (None, Some(before)) => HistoryPage::Before(before),
+        (None, None) if args.limit.is_some() => HistoryPage::NEWEST,
+        (None, None) => HistoryPage::From(Seq::ZERO),
     };
     let group = client.group(&args.group).await?;
-    let mut history = client.history(&args.group, from, args.limit).await?;
+    let mut history = client.history(&args.group, page, args.limit).await?;
     let mut output = Output::new();
     while let Some(next) = history.next().await {
         let next = match next {

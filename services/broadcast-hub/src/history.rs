@@ -80,6 +80,7 @@ impl HistoryRead {
             from_seq: self.next.0,
             limit_messages: 0,
             ticket: self.ticket.clone(),
+            before_seq: 0,
         };
         let ended = match client.read(request).await {
             Ok(response) => self.forward(response.into_inner(), backoff).await?,

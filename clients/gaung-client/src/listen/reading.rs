@@ -83,6 +83,7 @@ async fn pass(joined: &Joined, log: LogId, range: SeqRange, next: &mut Seq, port
         from_seq: next.0,
         limit_messages: range.last.0.saturating_sub(next.0).saturating_add(1),
         ticket: joined.ticket.clone(),
+        before_seq: 0,
     };
     let mut runs = relay.read(request).await?.into_inner();
     while let Some(response) = runs.message().await? {

@@ -114,14 +114,21 @@ pub(crate) struct TextArgs {
 
 /// `gaung history`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  gaung history lobby --limit 20\n  gaung history lobby --from 1 --json")]
+#[command(
+    after_help = "Examples:\n  gaung history lobby --limit 20\n  gaung history lobby --limit 20 --before 481\n  \
+    gaung history lobby --from 1 --json\n\n\
+    Always oldest first. For the page before, give --before the first SEQ of the last one."
+)]
 pub(crate) struct HistoryArgs {
     /// The group.
     pub(crate) group: GroupName,
     /// First message [default: the oldest kept, or with --limit so many before the end].
     #[arg(long, value_name = "SEQ", value_parser = seq)]
     pub(crate) from: Option<Seq>,
-    /// At most so many messages.
+    /// Only messages before this one; with --limit the newest of them.
+    #[arg(long, value_name = "SEQ", value_parser = seq, conflicts_with = "from")]
+    pub(crate) before: Option<Seq>,
+    /// At most so many messages: the newest, unless --from says where to begin.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// One JSON object a line, as `gaung listen --json` has it.

@@ -307,7 +307,7 @@ impl RelayService for Relay {
                 let Some((_, _, _, runs)) = relay.runs_from(group, next) else { return };
                 for run in runs {
                     next = run.last_seq().next();
-                    if sender.send(Ok(ReadResponse { run: run.as_bytes().clone() })).await.is_err() {
+                    if sender.send(Ok(ReadResponse { run: run.as_bytes().clone(), first_seq: 0 })).await.is_err() {
                         return;
                     }
                 }

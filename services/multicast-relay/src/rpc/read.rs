@@ -1,8 +1,8 @@
-//! Read: history from the log.
+//! Read: history from the log, in pages of either direction.
 
 use std::sync::Arc;
 
-use gaung_log::Log;
+use gaung_log::{Log, Position};
 use gaung_proto::{
     GroupId, LogId, Seq,
     pb::relay::{ReadRequest, ReadResponse},
@@ -19,7 +19,7 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 /// Runs that wait for a slow reader.
 const READ_AHEAD: usize = 4;
 
-/// Runs from the one that holds the seq asked for to the head as it is now, or to the limit.
+/// The runs that hold the messages asked for, of the log as it is now.
 pub(super) async fn read(
     relay: Relay,
     request: ReadRequest,
@@ -32,44 +32,67 @@ pub(super) async fn read(
         return Err(CallError::OtherLog { current: log });
     }
     let position = relay.0.log.position(group).ok_or(CallError::NotReady)?;
-    let from = if request.from_seq == 0 { position.oldest } else { Seq(request.from_seq) };
-    if from < position.oldest {
-        return Err(CallError::Trimmed { oldest: position.oldest });
-    }
-    let last = match request.limit_messages {
-        0 => position.head,
-        limit => position.head.min(from.plus(limit - 1)),
-    };
+    let page = Page::of(&request, position)?;
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
-        if let Err(error) = send_runs(&relay, group, log, from, last, &sender).await {
+        if let Err(error) = send_runs(&relay, group, log, page, &sender).await {
             let _ = sender.send(Err(error.into())).await;
         }
     });
     Ok(ReceiverStream::new(receiver))
 }
 
+/// Messages `first` to `last`; none if `last` is lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Page {
+    first: Seq,
+    last: Seq,
+    /// The reader does not know where it begins.
+    backwards: bool,
+}
+
+impl Page {
+    fn of(request: &ReadRequest, position: Position) -> Result<Self, CallError> {
+        let Position { oldest, head, .. } = position;
+        let limit = if request.limit_messages == 0 { u64::MAX } else { request.limit_messages };
+        if request.before_seq == 0 {
+            let first = if request.from_seq == 0 { oldest } else { Seq(request.from_seq) };
+            if first < oldest {
+                return Err(CallError::Trimmed { oldest });
+            }
+            return Ok(Self { first, last: head.min(Seq(first.0.saturating_add(limit - 1))), backwards: false });
+        }
+        if request.from_seq != 0 {
+            return Err(CallError::BadField("from_seq and before_seq: a page has one end only"));
+        }
+        let last = head.min(Seq(request.before_seq - 1));
+        let first = oldest.max(Seq(last.0.saturating_sub(limit - 1)));
+        Ok(Self { first, last, backwards: true })
+    }
+}
+
 async fn send_runs(
     relay: &Relay,
     group: GroupId,
     log: LogId,
-    from: Seq,
-    last: Seq,
+    page: Page,
     sender: &mpsc::Sender<Result<ReadResponse, Status>>,
 ) -> Result<(), CallError> {
-    let mut next = from;
-    while next <= last {
+    let mut first_seq = if page.backwards { page.first.0 } else { 0 };
+    let mut next = page.first;
+    while next <= page.last {
         let runs = read_log(relay, group, log, next).await?;
         if runs.is_empty() {
             return Ok(());
         }
         for run in runs {
-            if run.first_seq() > last {
+            if run.first_seq() > page.last {
                 return Ok(());
             }
             next = run.last_seq().next();
-            if sender.send(Ok(ReadResponse { run: run.as_bytes().clone() })).await.is_err() {
+            let response = ReadResponse { run: run.as_bytes().clone(), first_seq: std::mem::take(&mut first_seq) };
+            if sender.send(Ok(response)).await.is_err() {
                 return Ok(());
             }
         }
@@ -86,4 +109,44 @@ pub(super) async fn read_log(relay: &Relay, group: GroupId, log: LogId, from: Se
         store.read(group, log, from, READ_BYTES)
     });
     Ok(read.await.map_err(|_| CallError::Unreadable)??)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use gaung_proto::Epoch;
+
+    use super::*;
+
+    /// The first and last message of the page that `request` means, of a log that has 11 to 20.
+    fn page(from_seq: u64, before_seq: u64, limit_messages: u64) -> Option<(u64, u64)> {
+        let position = Position { log: LogId(1), epoch: Epoch(1), head: Seq(20), oldest: Seq(11) };
+        let request = ReadRequest { from_seq, before_seq, limit_messages, ..ReadRequest::default() };
+        Page::of(&request, position).ok().map(|page| (page.first.0, page.last.0))
+    }
+
+    #[test]
+    fn forwards_from_a_message_or_the_oldest_to_the_limit_or_the_head() {
+        assert_eq!(page(0, 0, 0), Some((11, 20)));
+        assert_eq!(page(0, 0, 3), Some((11, 13)));
+        assert_eq!(page(19, 0, 3), Some((19, 20)));
+        assert_eq!(page(19, 0, u64::MAX), Some((19, 20)));
+        assert_eq!(page(21, 0, 3), Some((21, 20)), "nothing above the head");
+        assert_eq!(page(u64::MAX, 0, u64::MAX), Some((u64::MAX, 20)));
+        assert_eq!(page(10, 0, 3), None, "no longer kept");
+    }
+
+    #[test]
+    fn backwards_the_newest_before_a_message_until_nothing_older_is_kept() {
+        assert_eq!(page(0, u64::MAX, 3), Some((18, 20)));
+        assert_eq!(page(0, 21, 3), Some((18, 20)));
+        assert_eq!(page(0, 18, 3), Some((15, 17)));
+        assert_eq!(page(0, 13, 3), Some((11, 12)));
+        assert_eq!(page(0, 13, 0), Some((11, 12)));
+        for before in [11, 5, 1] {
+            let (first, last) = page(0, before, 3).unwrap();
+            assert!(first > last, "nothing is kept before {before}");
+        }
+        assert_eq!(page(12, 13, 1), None, "both ends");
+    }
 }

@@ -2,15 +2,15 @@
 
 use crate::datagrams::be_heard;
 use crate::support::{
-    Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive_type,
-    request, words,
+    Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, page_before, publish, read,
+    receive_type, request, words,
 };
 use gaung_proto::{
     Seq,
     block::Block,
     body::Data,
     datagram::{PacketType, flags},
-    pb::relay::{PublishStreamRequest, follow_response::Event, publish_stream_response::Outcome},
+    pb::relay::{PublishStreamRequest, ReadRequest, follow_response::Event, publish_stream_response::Outcome},
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -119,6 +119,32 @@ async fn history_is_read_from_a_seq_to_a_limit() {
 }
 
 #[tokio::test]
+async fn history_is_read_backwards_page_by_page_while_it_grows() {
+    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let relay = TestRelay::disk(data.path(), &registry).await;
+    let (group, _) = registry.create("class", GroupKind::Proto).await;
+    let mut client = relay.client().await;
+    for run in 0..6 {
+        let entries = (1..=5).map(|n| entry(run * 5 + n, &(run * 5 + n).to_string())).collect();
+        publish(&mut client, request(group, 1, entries)).await;
+    }
+    assert_eq!(page_before(&mut client, group, u64::MAX, 4).await.unwrap(), ["27", "28", "29", "30"]);
+    let (mut before, mut backwards) = (31, Vec::new());
+    loop {
+        publish(&mut client, request(group, 1, vec![entry(100 + before, "meanwhile")])).await;
+        let page = page_before(&mut client, group, before, 7).await.unwrap();
+        let Some(first) = page.first() else { break };
+        assert!(page.len() == 7 || first == "1", "{page:?}");
+        before = first.parse().unwrap();
+        backwards.splice(0..0, page);
+    }
+    assert_eq!(backwards, (1..=30).map(|n| n.to_string()).collect::<Vec<_>>());
+    let both = ReadRequest { group_id: group.into(), from_seq: 1, before_seq: 9, ..ReadRequest::default() };
+    assert_eq!(client.read(both).await.unwrap_err().code(), Code::InvalidArgument);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_memory_log_dropped_is_out_of_range() {
     let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
     let config = multicast_relay::Config {
@@ -139,6 +165,8 @@ async fn what_a_memory_log_dropped_is_out_of_range() {
     let oldest: u64 = details.error_info().unwrap().metadata["oldest_seq"].parse().unwrap();
     assert!((10..=20).contains(&oldest));
     assert_eq!(read(&mut client, group, oldest, 0).await.unwrap()[0].first_seq(), Seq(oldest));
+    assert_eq!(page_before(&mut client, group, oldest, 5).await.unwrap(), [""; 0], "nothing older is kept");
+    assert_eq!(page_before(&mut client, group, oldest + 1, 5).await.unwrap().len(), 1);
     relay.stop().await;
 }
 

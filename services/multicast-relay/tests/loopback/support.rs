@@ -179,6 +179,25 @@ pub(crate) async fn read(
     Ok(runs)
 }
 
+/// The texts of the page of `limit` messages before `before_seq`.
+pub(crate) async fn page_before(
+    client: &mut RelayServiceClient<Channel>,
+    group: GroupId,
+    before_seq: u64,
+    limit: u64,
+) -> Result<Vec<String>, Status> {
+    let request = ReadRequest { group_id: group.into(), before_seq, limit_messages: limit, ..ReadRequest::default() };
+    let mut stream = client.read(request).await?.into_inner();
+    let (mut page, mut first) = (Vec::new(), 0);
+    while let Some(response) = stream.message().await? {
+        first = first.max(response.first_seq);
+        let run = Run::parse(response.run).unwrap();
+        let seqs = run.first_seq().0..;
+        page.extend(seqs.zip(words(&run)).filter(|(seq, _)| (first..before_seq).contains(seq)).map(|(_, text)| text));
+    }
+    Ok(page)
+}
+
 /// A Follow stream.
 pub(crate) struct Following {
     pub(crate) requests: mpsc::Sender<FollowRequest>,
