@@ -1,49 +1,86 @@
-//! Appends a second, on disk and in memory, by messages a run and by appenders; at most 10 s.
+//! Appends a second, by messages a run and by appenders, beside a bare write and sync of as many bytes; some 10 s.
 //!
-//! `cargo bench -p gaung-log [-- DIR]`: DIR lies on the disk to measure, by default the target folder.
+//! `cargo bench -p gaung-log --bench append [-- DIR]`: DIR lies on the disk to measure, by default the target folder.
+//! *bare* appends the runs of one commit to a plain file and syncs it, over and over; *unsynced* is the same log on a disk
+//! whose syncs do nothing, so what the log itself costs.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod load;
+
 use std::{
-    path::PathBuf,
-    sync::mpsc::sync_channel,
+    fs::File,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc::sync_channel},
     time::{Duration, Instant},
 };
 
-use gaung_log::{Append, DiskLog, DiskOptions, Log, MemoryLog};
-use gaung_proto::{
-    ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
-    block::{Author, BlockBuilder, MessageRef, SentAt},
-    run::{Run, RunHeader},
-};
+use gaung_log::{Append, DiskLog, DiskOptions, Folder, Log, MemoryLog, Volume};
+use gaung_proto::{GroupId, Seq};
+use redb::StorageBackend;
 
-const LOG: LogId = LogId(1);
-const PAYLOAD: usize = 200;
-const EACH: Duration = Duration::from_millis(600);
+use load::{LOG, PAYLOAD, run};
+
+const EACH: Duration = Duration::from_millis(400);
+/// Appenders, each of a group of its own, and messages a run.
+const ROWS: [(u8, u64); 8] = [(1, 1), (1, 16), (1, 64), (1, 256), (1, 512), (16, 1), (16, 64), (64, 1)];
 
 fn main() {
     let dir = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).map_or_else(default_dir, PathBuf::from);
-    println!("payload {PAYLOAD} B, {EACH:?} each, disk at {}", dir.display());
+    println!("payload {PAYLOAD} B, {EACH:?} each, disk at {}; messages a second", dir.display());
     println!(
-        "{:>10} {:>8} {:>12} {:>12} {:>9} {:>12} {:>11} {:>11}",
-        "appenders", "msg/run", "disk msg/s", "memory msg/s", "ratio", "runs/commit", "ms/commit", "ms to open"
+        "{:>10} {:>8} {:>10} {:>10} {:>9} {:>10} {:>10} {:>12} {:>10} {:>15}",
+        "appenders",
+        "msg/run",
+        "disk",
+        "bare",
+        "disk/bare",
+        "unsynced",
+        "memory",
+        "runs/commit",
+        "us/commit",
+        "syncs/commit"
     );
-    for (appenders, messages) in [(1, 1), (1, 64), (1, 256), (16, 1), (16, 64), (64, 1), (64, 256)] {
-        let folder = tempfile::tempdir_in(&dir).unwrap();
-        let disk = DiskLog::open(folder.path(), DiskOptions::default()).unwrap();
-        let on_disk = measure(&disk, appenders, messages);
-        let figures = disk.figures();
-        drop(disk);
-        let started = Instant::now();
-        drop(DiskLog::open(folder.path(), DiskOptions::default()).unwrap());
-        let reopened = started.elapsed().as_secs_f64() * 1000.0;
-        let in_memory = measure(&MemoryLog::new(64 << 20), appenders, messages);
-        let commits = (figures.transactions - 1).max(1) as f64;
-        let (runs, ms) = (figures.runs as f64 / commits, figures.committing.as_secs_f64() * 1000.0 / commits);
-        println!(
-            "{appenders:>10} {messages:>8} {on_disk:>12.0} {in_memory:>12.0} {:>9.4} {runs:>12.1} {ms:>11.2} {reopened:>11.0}",
-            on_disk / in_memory
-        );
+    for (appenders, messages) in ROWS {
+        row(&dir, appenders, messages);
     }
+}
+
+fn row(dir: &Path, appenders: u8, messages: u64) {
+    let folder = tempfile::tempdir_in(dir).unwrap();
+    let disk = DiskLog::open(folder.path(), DiskOptions::default()).unwrap();
+    let before = disk.figures();
+    let on_disk = measure(&disk, appenders, messages);
+    let after = disk.figures();
+    drop(disk);
+    let commits = (after.transactions - before.transactions) as f64;
+    let runs = (after.runs - before.runs) as f64 / commits;
+    let bare = bare(folder.path(), messages, runs.round() as usize);
+    let unsynced = tempfile::tempdir_in(dir).unwrap();
+    let volume = Unsynced(Folder::hold(unsynced.path()).unwrap());
+    let unsynced = measure(&DiskLog::on(Arc::new(volume), DiskOptions::default()).unwrap(), appenders, messages);
+    let in_memory = measure(&MemoryLog::new(64 << 20), appenders, messages);
+    println!(
+        "{appenders:>10} {messages:>8} {on_disk:>10.0} {bare:>10.0} {:>9.2} {unsynced:>10.0} {in_memory:>10.0} {runs:>12.1} \
+         {:>10.0} {:>15.2}",
+        on_disk / bare,
+        (after.committing - before.committing).as_secs_f64() * 1e6 / commits,
+        (after.syncs - before.syncs) as f64 / commits,
+    );
+}
+
+/// Messages a second of one writer that appends `runs` runs to a file and syncs it.
+fn bare(dir: &Path, messages: u64, runs: usize) -> f64 {
+    let mut file = File::create(dir.join("bare")).unwrap();
+    let bytes = run(GroupId([1; 16]), Seq::FIRST, messages).as_bytes().repeat(runs);
+    let started = Instant::now();
+    let mut total = 0;
+    while started.elapsed() < EACH {
+        file.write_all(&bytes).unwrap();
+        file.sync_data().unwrap();
+        total += messages * runs as u64;
+    }
+    total as f64 / started.elapsed().as_secs_f64()
 }
 
 fn default_dir() -> PathBuf {
@@ -77,16 +114,65 @@ fn append_for(log: &dyn Log, group: GroupId, messages: u64, until: Instant) -> u
     head.0
 }
 
-fn run(group: GroupId, base_seq: Seq, messages: u64) -> Run {
-    let mut block = BlockBuilder::new();
-    for i in 0..messages {
-        block.push(&MessageRef {
-            author: Author { device: DeviceId::NONE, client: ClientId([1; 16]) },
-            client_seq: ClientSeq(base_seq.0 + i),
-            content_type: ContentType::from_byte(1),
-            sent_at: SentAt(0),
-            payload: &[7; PAYLOAD],
-        });
+/// A folder that syncs nothing.
+#[derive(Debug)]
+struct Unsynced(Folder);
+
+impl Volume for Unsynced {
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.0.names()
     }
-    Run::encode(RunHeader { group, log: LOG, epoch: Epoch(1), base_seq }, &block)
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(Box::new(UnsyncedFile(self.0.create(name)?)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(Box::new(UnsyncedFile(self.0.open(name)?)))
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        self.0.len(name)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct UnsyncedFile(Box<dyn StorageBackend>);
+
+impl StorageBackend for UnsyncedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
 }

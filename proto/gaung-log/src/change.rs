@@ -197,9 +197,10 @@ impl<'t> Work<'t> {
 
     /// Ends the work: what has changed, empty if nothing.
     pub(crate) fn finish(self, txn: &WriteTransaction, meta: FileMeta) -> Result<HashMap<GroupId, Update>, Fault> {
-        if !self.updates.is_empty() {
-            let meta = FileMeta { groups: self.groups.len()?, ..meta };
-            txn.open_table(META)?.insert(META_FILE, meta.encode().as_slice())?;
+        // Each table that is written costs a commit a page.
+        let groups = self.groups.len()?;
+        if groups != meta.groups {
+            txn.open_table(META)?.insert(META_FILE, FileMeta { groups, ..meta }.encode().as_slice())?;
         }
         Ok(self.updates)
     }

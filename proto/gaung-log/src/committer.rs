@@ -98,7 +98,10 @@ impl Committer {
         let result = self.write(changes);
         match result {
             Ok(updates) => {
-                self.shared.index_mut().apply(updates, self.meta.number);
+                let mut index = self.shared.index_mut();
+                index.apply(updates, self.meta.number);
+                self.meta.groups = index.groups.len() as u64;
+                drop(index);
                 self.used_bytes += changes.iter().map(Change::file_bytes).sum::<u64>();
                 let runs = changes.iter().map(Change::runs).sum();
                 self.shared.stats.committed(changes.len(), runs, started.elapsed());
