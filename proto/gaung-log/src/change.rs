@@ -9,9 +9,13 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransacti
 use crate::{
     fault::Fault,
     index::{Index, Update},
-    layout::{CONFIGS, FileMeta, GROUPS, GroupState, META, META_FILE, RUNS, SNAPSHOTS, protect, seq_key, unprotect},
+    layout::{
+        CONFIGS, FileMeta, GROUPS, GroupState, META, META_FILE, RUNS, SNAPSHOTS, TRIMS, Trim, protect, seq_key,
+        unprotect,
+    },
     log::{Append, AppendError, DELETED_KEPT_MS, Done, OpenError, Opened, Retention, Snapshot, StoreError, WriteError},
     record::NewRecord,
+    retain::Kept,
 };
 
 /// One request to the committer.
@@ -31,6 +35,7 @@ pub(crate) enum Change {
     Reset { group: GroupId, log: LogId, answer: Answer<Result<Opened, WriteError>> },
     Delete { group: GroupId, now_ms: u64, answer: Answer<Result<(), WriteError>> },
     Purge { now_ms: u64, answer: Answer<Result<Vec<GroupId>, WriteError>> },
+    Trim { group: GroupId, log: LogId, kept: Kept, answer: Answer<Result<(), WriteError>> },
 }
 
 /// A change of the row of files.
@@ -107,7 +112,7 @@ impl Change {
     pub(crate) fn file_bytes(&self) -> u64 {
         match self {
             Self::Append { appends, .. } => appends.iter().map(|append| page_bytes(append_bytes(append))).sum(),
-            Self::Open { .. } | Self::Reset { .. } | Self::Delete { .. } | Self::Purge { .. } => 0,
+            Self::Open { .. } | Self::Reset { .. } | Self::Delete { .. } | Self::Purge { .. } | Self::Trim { .. } => 0,
             Self::Config { config, .. } => page_bytes(config.len()),
         }
     }
@@ -115,9 +120,12 @@ impl Change {
     pub(crate) fn runs(&self) -> usize {
         match self {
             Self::Append { appends, .. } => appends.len(),
-            Self::Open { .. } | Self::Reset { .. } | Self::Delete { .. } | Self::Purge { .. } | Self::Config { .. } => {
-                0
-            }
+            Self::Open { .. }
+            | Self::Reset { .. }
+            | Self::Delete { .. }
+            | Self::Purge { .. }
+            | Self::Trim { .. }
+            | Self::Config { .. } => 0,
         }
     }
 
@@ -129,6 +137,7 @@ impl Change {
             Self::Config { group, config, answer } => answer.outcome = Some(work.config(*group, config)?),
             Self::Reset { group, log, answer } => answer.outcome = Some(work.reset(*group, *log)?),
             Self::Delete { group, now_ms, answer } => answer.outcome = Some(work.delete(*group, *now_ms)?),
+            Self::Trim { group, log, kept, answer } => answer.outcome = Some(work.trim(*group, *log, *kept)?),
             Self::Purge { now_ms, answer } => answer.outcome = Some(Ok(work.purge(*now_ms)?)),
         }
         Ok(())
@@ -140,7 +149,9 @@ impl Change {
             Self::Append { answer, .. } => answer.settle(failure),
             Self::Open { answer, .. } => answer.settle(failure),
             Self::Reset { answer, .. } => answer.settle(failure),
-            Self::Config { answer, .. } | Self::Delete { answer, .. } => answer.settle(failure),
+            Self::Config { answer, .. } | Self::Delete { answer, .. } | Self::Trim { answer, .. } => {
+                answer.settle(failure);
+            }
             Self::Purge { answer, .. } => answer.settle(failure),
         }
     }
@@ -153,6 +164,7 @@ fn page_bytes(len: usize) -> u64 {
 
 /// The tables of one transaction, and what it has changed so far.
 pub(crate) struct Work<'t> {
+    txn: &'t WriteTransaction,
     groups: Table<'t, &'static [u8; 16], &'static [u8]>,
     configs: Table<'t, &'static [u8; 16], &'static [u8]>,
     snapshots: Table<'t, &'static [u8; 32], &'static [u8]>,
@@ -165,6 +177,7 @@ pub(crate) struct Work<'t> {
 impl<'t> Work<'t> {
     pub(crate) fn new(txn: &'t WriteTransaction, index: &'t Index) -> Result<Self, Fault> {
         Ok(Self {
+            txn,
             groups: txn.open_table(GROUPS)?,
             configs: txn.open_table(CONFIGS)?,
             snapshots: txn.open_table(SNAPSHOTS)?,
@@ -189,6 +202,9 @@ impl<'t> Work<'t> {
             }
             if !entry.config.is_empty() {
                 self.configs.insert(&group.0, protect(&group.0, &entry.config).as_slice())?;
+            }
+            if let Some(trim) = entry.trimmed() {
+                self.txn.open_table(TRIMS)?.insert(&group.0, trim.encode(*group).as_slice())?;
             }
             self.groups.insert(&group.0, state.encode(*group).as_slice())?;
         }
@@ -225,7 +241,8 @@ impl<'t> Work<'t> {
             }
         }
         let head = state.head;
-        self.put(group, state)?;
+        let bytes: usize = appends.iter().map(|append| append.run.as_bytes().len()).sum();
+        self.put(group, state)?.appended_bytes += bytes as u64;
         Ok(Ok(head))
     }
 
@@ -280,8 +297,16 @@ impl<'t> Work<'t> {
             return Ok(Err(WriteError::NoSuchLog));
         };
         self.configs.insert(&group.0, protect(&group.0, config).as_slice())?;
-        self.put(group, state)?;
-        self.updates.entry(group).and_modify(|update| update.config = Some(config.clone()));
+        self.put(group, state)?.config = Some(config.clone());
+        Ok(Ok(()))
+    }
+
+    fn trim(&mut self, group: GroupId, log: LogId, kept: Kept) -> Result<Result<(), WriteError>, Fault> {
+        let state = self.state(group)?.filter(|state| state.log == log && state.deleted_at_ms.is_none());
+        let Some(state) = state else { return Ok(Err(WriteError::NoSuchLog)) };
+        let trim = Trim { log, first: kept.first };
+        self.txn.open_table(TRIMS)?.insert(&group.0, trim.encode(group).as_slice())?;
+        self.put(group, state)?.kept = Some(kept);
         Ok(Ok(()))
     }
 
@@ -313,7 +338,7 @@ impl<'t> Work<'t> {
             self.drop_messages(*group)?;
             self.groups.remove(&group.0)?;
             self.configs.remove(&group.0)?;
-            self.updates.insert(*group, Update { state: None, config: None });
+            self.updates.insert(*group, Update::default());
         }
         Ok(groups)
     }
@@ -332,11 +357,11 @@ impl<'t> Work<'t> {
         state.map(Some).ok_or_else(|| Fault::damaged("a group's CRC does not hold"))
     }
 
-    fn put(&mut self, group: GroupId, state: GroupState) -> Result<(), Fault> {
+    fn put(&mut self, group: GroupId, state: GroupState) -> Result<&mut Update, Fault> {
         self.groups.insert(&group.0, state.encode(group).as_slice())?;
-        let config = self.updates.remove(&group).and_then(|update| update.config);
-        self.updates.insert(group, Update { state: Some(state), config });
-        Ok(())
+        let update = self.updates.entry(group).or_default();
+        update.state = Some(state);
+        Ok(update)
     }
 }
 
@@ -368,6 +393,7 @@ impl fmt::Debug for Change {
             Self::Reset { .. } => "Reset",
             Self::Delete { .. } => "Delete",
             Self::Purge { .. } => "Purge",
+            Self::Trim { .. } => "Trim",
         })
     }
 }

@@ -86,11 +86,15 @@ impl Committer {
             changes.into_iter().for_each(|change| change.settle(Some(&error)));
             return;
         }
-        let purged = changes.iter().any(|change| matches!(change, Change::Purge { .. } | Change::Reset { .. }));
-        changes.into_iter().for_each(|change| change.settle(None));
-        if purged {
+        let drops =
+            |change: &Change| matches!(change, Change::Purge { .. } | Change::Reset { .. } | Change::Trim { .. });
+        let (dropping, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(drops);
+        rest.into_iter().for_each(|change| change.settle(None));
+        if !dropping.is_empty() {
+            self.end_outdated();
             self.drop_unused();
         }
+        dropping.into_iter().for_each(|change| change.settle(None));
     }
 
     fn transact(&mut self, changes: &mut [Change]) -> Result<(), StoreError> {
@@ -248,6 +252,15 @@ impl Committer {
         Ok(())
     }
 
+    /// Ends the active file if it is a day old and holds what is no longer kept, so that this leaves the disk some day.
+    fn end_outdated(&mut self) {
+        let age_ms = (self.shared.env.options.clock)().saturating_sub(self.meta.started_at_ms);
+        let outdated = age_ms >= ACTIVE_KEPT_MS && self.shared.index().drops_within_active();
+        if outdated && let Err(fault) = self.roll() {
+            self.failed(fault);
+        }
+    }
+
     /// Removes every closed file in which no group has a message any more.
     fn drop_unused(&self) {
         let unused: Vec<_> = {
@@ -300,6 +313,9 @@ impl Committer {
     }
 }
 
+/// A file with dropped messages is written for so long: shorter, and many small files would pile up that other groups
+/// share.
+const ACTIVE_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// Snapshots found damaged before the rest is given up.
 const MOST_TRIES: usize = 32;
 

@@ -22,11 +22,12 @@ use crate::{
     file::{Env, Stretch},
     index::Extent,
     log::{
-        Append, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, StoreError, StoredGroup,
-        WriteError,
+        Append, Done, GroupRetention, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, StoreError,
+        StoredGroup, WriteError,
     },
     queue::Refused,
     recover::recover,
+    retain,
     shared::{Damage, Shared},
     volume::{Folder, FolderError, Volume},
 };
@@ -208,6 +209,18 @@ impl DiskLog {
         }
     }
 
+    /// Bytes of all runs of a group that are kept; read to be counted, the first time.
+    fn kept_bytes(&self, group: GroupId) -> Result<u64, ReadError> {
+        let seen = self.shared.index().groups.get(&group).map(|entry| (entry.position(), entry.bytes()));
+        let (position, (kept, appended)) = seen.ok_or(ReadError::NoSuchLog)?;
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let counted = retain::kept_bytes(self, group, position)?;
+        self.shared.index_mut().count(group, position.log, counted, appended);
+        Ok(counted)
+    }
+
     /// Reads from the extents in turn; stops without an error once something was read.
     fn read_extents(
         &self,
@@ -330,6 +343,16 @@ impl Log for DiskLog {
 
     fn retain(&self, keep: Retention, now_ms: u64) -> Result<(), WriteError> {
         self.ask(|answer| Job::Upkeep(Upkeep::Retain { keep, now_ms, answer }))
+    }
+
+    fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
+        let position = self.position(group).ok_or(WriteError::NoSuchLog)?;
+        let bytes = keep.max_bytes.map_or(Ok(0), |_| self.kept_bytes(group))?;
+        let kept = retain::first_kept(self, group, position, keep, bytes, now_ms)?;
+        if kept.first <= position.oldest {
+            return Ok(());
+        }
+        self.ask(|answer| Job::Change(Change::Trim { group, log: position.log, kept, answer }))
     }
 }
 

@@ -13,15 +13,15 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq, run::Run};
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
-    WriteTransaction,
+    TableError, WriteTransaction,
 };
 
 use crate::{
     disk::DiskOptions,
     fault::{Fault, guarded},
     layout::{
-        CONFIGS, FORMAT, FileMeta, GROUPS, GroupState, META, META_FILE, META_FORMAT, RUNS, SNAPSHOTS, file_name,
-        seq_key, seq_of, unfinished_name, unprotect,
+        CONFIGS, FORMAT, FileMeta, GROUPS, GroupState, META, META_FILE, META_FORMAT, RUNS, SNAPSHOTS, TRIMS, Trim,
+        file_name, seq_key, seq_of, unfinished_name, unprotect,
     },
     overlay::Overlay,
     record::Record,
@@ -333,6 +333,23 @@ pub(crate) fn load(txn: &ReadTransaction, number: u64) -> Result<Contents, Fault
         return Err(Fault::damaged("groups are missing"));
     }
     Ok(Contents { meta, groups })
+}
+
+/// Reads from where on the logs of groups are kept.
+pub(crate) fn load_trims(txn: &ReadTransaction) -> Result<Vec<(GroupId, Trim)>, Fault> {
+    let table = match txn.open_table(TRIMS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut trims = Vec::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let group = GroupId(*key.value());
+        let trim = Trim::decode(group, value.value()).ok_or_else(|| Fault::damaged("a trim's CRC does not hold"))?;
+        trims.push((group, trim));
+    }
+    Ok(trims)
 }
 
 /// Reads the configs of all groups.

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq, SeqRange};
 
 use crate::{
-    layout::GroupState,
+    layout::{GroupState, Trim},
     log::{Position, ReadError, StoredGroup},
+    retain::Kept,
 };
 
 /// Most files that one read looks into.
@@ -25,6 +26,12 @@ pub(crate) struct Entry {
     pub(crate) config: Bytes,
     /// In order; a hole between two lay in a file that was set aside.
     extents: Vec<Extent>,
+    /// Messages before it are no longer kept.
+    first_kept: Seq,
+    /// Bytes of runs since the opening.
+    appended_bytes: u64,
+    /// Bytes of all runs that are kept, once they were counted.
+    kept_bytes: Option<u64>,
 }
 
 /// Messages `first` to `last`, of which there is at least one, in a file.
@@ -36,36 +43,42 @@ pub(crate) struct Extent {
 }
 
 /// What a transaction changed about one group; `state: None` means that it is gone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Update {
     pub(crate) state: Option<GroupState>,
     pub(crate) config: Option<Bytes>,
+    pub(crate) appended_bytes: u64,
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Index {
     /// Takes over what the file `active` has made durable.
     pub(crate) fn apply(&mut self, updates: HashMap<GroupId, Update>, active: u64) {
-        for (group, Update { state, config }) in updates {
+        for (group, Update { state, config, appended_bytes, kept }) in updates {
             let Some(state) = state else {
                 self.groups.remove(&group);
                 continue;
             };
-            let fresh = || Entry { state: state.clone(), config: Bytes::new(), extents: Vec::new() };
-            let entry = self.groups.entry(group).or_insert_with(fresh);
+            let entry = self.groups.entry(group).or_insert_with(|| Entry::new(state.clone(), Bytes::new()));
             if entry.state.log != state.log {
-                entry.extents.clear();
+                *entry = Entry::new(state.clone(), std::mem::take(&mut entry.config));
             }
             entry.state = state;
+            entry.appended_bytes += appended_bytes;
+            entry.kept_bytes = entry.kept_bytes.map(|bytes| bytes + appended_bytes);
             if let Some(config) = config {
                 entry.config = config;
             }
             entry.grow(active);
+            if let Some(kept) = kept {
+                entry.trim(kept);
+            }
         }
     }
 
     /// Adds a group of the newest file, at opening.
     pub(crate) fn insert(&mut self, group: GroupId, state: GroupState, config: Bytes, active: u64) {
-        let mut entry = Entry { state, config, extents: Vec::new() };
+        let mut entry = Entry::new(state, config);
         entry.grow(active);
         self.groups.insert(group, entry);
     }
@@ -89,6 +102,25 @@ impl Index {
         ends.insert(group, earlier.base.min(end));
     }
 
+    /// Says from where on a group's log is kept, once all files are in.
+    pub(crate) fn trim(&mut self, group: GroupId, trim: Trim) {
+        if let Some(entry) = self.groups.get_mut(&group).filter(|entry| entry.state.log == trim.log) {
+            entry.trim(Kept { first: trim.first, dropped_bytes: None });
+        }
+    }
+
+    /// Takes over that the kept runs of a group have `bytes` bytes, as counted when it had appended `appended_bytes`.
+    pub(crate) fn count(&mut self, group: GroupId, log: LogId, bytes: u64, appended_bytes: u64) {
+        if let Some(entry) = self.groups.get_mut(&group).filter(|entry| entry.state.log == log) {
+            entry.kept_bytes = Some(bytes + entry.appended_bytes - appended_bytes);
+        }
+    }
+
+    /// Whether dropped messages lie in the active file.
+    pub(crate) fn drops_within_active(&self) -> bool {
+        self.groups.values().any(|entry| entry.first_kept > entry.state.base.next())
+    }
+
     /// Every group as it stands at the beginning of the next file.
     pub(crate) fn carry(&mut self) {
         for entry in self.groups.values_mut() {
@@ -99,7 +131,11 @@ impl Index {
     /// Forgets a file.
     pub(crate) fn remove_file(&mut self, file: u64) {
         for entry in self.groups.values_mut() {
+            let before = entry.extents.len();
             entry.extents.retain(|extent| extent.file != file);
+            if entry.extents.len() < before {
+                entry.kept_bytes = None;
+            }
         }
     }
 
@@ -152,11 +188,33 @@ impl Index {
 }
 
 impl Entry {
-    pub(crate) fn oldest(&self) -> Seq {
-        self.extents.first().map_or(self.state.head.next(), |extent| extent.first)
+    fn new(state: GroupState, config: Bytes) -> Self {
+        let (extents, first_kept) = (Vec::new(), Seq::FIRST);
+        Self { state, config, extents, first_kept, appended_bytes: 0, kept_bytes: None }
     }
 
-    fn position(&self) -> Position {
+    pub(crate) fn oldest(&self) -> Seq {
+        self.extents.first().map_or(self.state.head.next(), |extent| extent.first.max(self.first_kept))
+    }
+
+    /// From where on it is kept, if that is not simply what the files have.
+    pub(crate) fn trimmed(&self) -> Option<Trim> {
+        (self.first_kept > Seq::FIRST).then_some(Trim { log: self.state.log, first: self.first_kept })
+    }
+
+    /// Bytes of the runs that are kept, if they were counted, and of those that were appended since the opening.
+    pub(crate) const fn bytes(&self) -> (Option<u64>, u64) {
+        (self.kept_bytes, self.appended_bytes)
+    }
+
+    fn trim(&mut self, kept: Kept) {
+        self.first_kept = kept.first.max(self.first_kept);
+        self.extents.retain(|extent| extent.last >= self.first_kept);
+        let dropped = kept.dropped_bytes;
+        self.kept_bytes = self.kept_bytes.and_then(|bytes| Some(bytes.saturating_sub(dropped?)));
+    }
+
+    pub(crate) fn position(&self) -> Position {
         Position { log: self.state.log, epoch: self.state.epoch, head: self.state.head, oldest: self.oldest() }
     }
 

@@ -10,6 +10,8 @@
 //! ├─ groups     group 16                 → crc | state (below)
 //! ├─ configs    group 16                 → crc | bytes of the caller
 //! ├─ snapshots  group 16, log 8, at 8    → crc | bytes of the caller, as of message `at`; the latest and the one before
+//! ├─ trims      group 16                 → crc | log u64 | first u64; messages of that log before `first` are no longer
+//! │                                        kept, whichever file still has them. Made with the first entry
 //! └─ runs       group 16, log 8, base 8  → record (see `record.rs`)
 //!
 //! state:  log u64 | epoch u32 | flags u32 | head u64 | base u64 | snapshot_at u64 | deleted_at u64 | last_hash 32
@@ -34,6 +36,7 @@ pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::
 pub(crate) const GROUPS: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("groups");
 pub(crate) const CONFIGS: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("configs");
 pub(crate) const SNAPSHOTS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("snapshots");
+pub(crate) const TRIMS: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("trims");
 pub(crate) const RUNS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("runs");
 
 pub(crate) const META_FORMAT: &str = "format";
@@ -133,6 +136,24 @@ pub(crate) struct GroupState {
     pub(crate) deleted_at_ms: Option<u64>,
     pub(crate) tail_lost: bool,
     pub(crate) last_hash: Hash,
+}
+
+/// From where on a log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trim {
+    pub(crate) log: LogId,
+    pub(crate) first: Seq,
+}
+
+impl Trim {
+    pub(crate) fn encode(self, group: GroupId) -> Vec<u8> {
+        protect(group.as_bytes(), &[self.log.0, self.first.0].map(u64::to_be_bytes).concat())
+    }
+
+    pub(crate) fn decode(group: GroupId, stored: &[u8]) -> Option<Self> {
+        let value: &[u8; 16] = unprotect(group.as_bytes(), stored)?.try_into().ok()?;
+        Some(Self { log: LogId(word(value, 0)), first: Seq(word(value, 8)) })
+    }
 }
 
 const STATE_LEN: usize = 80;

@@ -16,6 +16,7 @@ mod overlay;
 mod queue;
 mod record;
 mod recover;
+mod retain;
 mod salvage;
 mod shared;
 mod volume;
@@ -27,8 +28,8 @@ mod kv_redb;
 pub use disk::{DiskFigures, DiskLog, DiskOptions, OpenLogError};
 pub use layout::FORMAT;
 pub use log::{
-    Append, AppendError, DELETED_KEPT_MS, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention,
-    Runs, Snapshot, StoreError, StoredGroup, WriteError,
+    Append, AppendError, DELETED_KEPT_MS, Done, GroupRetention, Log, MAX_CONFIG, OpenError, Opened, Position,
+    ReadError, Retention, Runs, Snapshot, StoreError, StoredGroup, WriteError,
 };
 pub use memory::MemoryLog;
 pub use record::RECORD_HEADER;

@@ -78,6 +78,14 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`WriteError`].
     fn retain(&self, keep: Retention, now_ms: u64) -> Result<(), WriteError>;
+
+    /// Drops what one group has more than `keep` allows: its oldest message moves up, and what lies before is not read any
+    /// more. It leaves the disk with the last file that holds any of it, which other groups may share. What is dropped is
+    /// read once, on the caller's thread; so is all that is kept, once an opening, where bytes are limited.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError>;
 }
 
 /// Called once with the outcome of an append.
@@ -154,6 +162,17 @@ pub struct Retention {
     pub max_age_ms: Option<u64>,
     /// Drop the oldest above this many bytes in all.
     pub max_bytes: Option<u64>,
+}
+
+/// How much of one group is kept. Snapshots survive, as with [`Retention`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GroupRetention {
+    /// Drop runs whose messages are all older, by their `sent_at`.
+    pub max_age_ms: Option<u64>,
+    /// Drop the oldest runs above so many bytes of runs; the newest run stays.
+    pub max_bytes: Option<u64>,
+    /// Drop the oldest messages above so many.
+    pub max_messages: Option<u64>,
 }
 
 /// Storing failed: EIO, a full disk, a log that is closing. What was asked for has not happened; it may succeed later.
@@ -248,6 +267,19 @@ pub enum WriteError {
     /// The store failed.
     #[error(transparent)]
     Io(#[from] StoreError),
+}
+
+impl From<ReadError> for WriteError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoSuchLog => Self::NoSuchLog,
+            ReadError::Io(error) => Self::Io(error),
+            // Whoever reads for the sake of a change passes over both.
+            ReadError::Trimmed { .. } | ReadError::Damaged { .. } => {
+                Self::Io(io::Error::other(error.to_string()).into())
+            }
+        }
+    }
 }
 
 /// Most bytes of a config.

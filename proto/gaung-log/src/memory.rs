@@ -9,9 +9,10 @@ use bytes::Bytes;
 use gaung_proto::{Epoch, GroupId, LogId, Seq, run::Run};
 
 use crate::log::{
-    Append, AppendError, DELETED_KEPT_MS, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention,
-    Snapshot, StoredGroup, WriteError,
+    Append, AppendError, DELETED_KEPT_MS, Done, GroupRetention, Log, MAX_CONFIG, OpenError, Opened, Position,
+    ReadError, Retention, Snapshot, StoredGroup, WriteError,
 };
+use crate::retain;
 
 /// Keeps the newest runs of all groups; at the budget the oldest runs go, whichever group they belong to.
 #[derive(Debug)]
@@ -150,6 +151,14 @@ impl Log for MemoryLog {
         }
         Ok(())
     }
+
+    fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
+        let position = self.position(group).ok_or(WriteError::NoSuchLog)?;
+        let bytes = retain::kept_bytes(self, group, position)?;
+        let kept = retain::first_kept(self, group, position, keep, bytes, now_ms)?;
+        self.lock().trim_group(group, position.log, kept.first);
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -203,6 +212,23 @@ impl State {
         }
     }
 
+    fn trim_group(&mut self, group: GroupId, log: LogId, first: Seq) {
+        let Some(stored) = self.groups.get_mut(&group).filter(|stored| stored.log == log) else { return };
+        stored.first_kept = stored.first_kept.max(first);
+        let mut dropped = 0;
+        while let Some(run) = stored.runs.front().filter(|run| run.last_seq() < first) {
+            self.used_bytes -= run.as_bytes().len();
+            stored.runs.pop_front();
+            dropped += 1;
+        }
+        // Its entries before those of the runs that stay.
+        self.order.retain(|entry| {
+            let goes = dropped > 0 && *entry == (group, log);
+            dropped -= usize::from(goes);
+            !goes
+        });
+    }
+
     fn drop_runs(&mut self, group: GroupId) {
         let Some(stored) = self.groups.get_mut(&group) else { return };
         let log = stored.log;
@@ -217,6 +243,8 @@ struct Stored {
     epoch: Epoch,
     head: Seq,
     runs: VecDeque<Run>,
+    /// Messages before it are no longer kept.
+    first_kept: Seq,
     snapshot: Option<Snapshot>,
     config: Bytes,
     deleted_at_ms: Option<u64>,
@@ -229,6 +257,7 @@ impl Stored {
             epoch: Epoch(0),
             head: Seq::ZERO,
             runs: VecDeque::new(),
+            first_kept: Seq::FIRST,
             snapshot: None,
             config: Bytes::new(),
             deleted_at_ms: None,
@@ -236,7 +265,7 @@ impl Stored {
     }
 
     fn oldest(&self) -> Seq {
-        self.runs.front().map_or(self.head.next(), Run::first_seq)
+        self.runs.front().map_or(self.head.next(), |run| run.first_seq().max(self.first_kept))
     }
 
     fn position(&self) -> Position {

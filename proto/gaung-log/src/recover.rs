@@ -8,7 +8,7 @@ use crate::{
     committer::begin_file,
     disk::OpenLogError,
     fault::Fault,
-    file::{Contents, LogFile, load_configs},
+    file::{Contents, LogFile, load_configs, load_trims},
     layout::{FORMAT, FileMeta, Name, damaged_name, file_name},
     shared::{Damage, Shared},
 };
@@ -90,10 +90,10 @@ fn open_newest(shared: &Shared, number: u64, ends: &mut HashMap<GroupId, Seq>) -
         Err(fault) => (Err(fault), false),
     };
     let opened = opened.and_then(|(file, contents)| {
-        let configs = file.read(env, load_configs)?;
-        Ok((file, contents, configs))
+        let (configs, trims) = file.read(env, |txn| Ok((load_configs(txn)?, load_trims(txn)?)))?;
+        Ok((file, contents, configs, trims))
     });
-    let (file, contents, mut configs) = match opened {
+    let (file, contents, mut configs, trims) = match opened {
         Ok(opened) => opened,
         Err(Fault::Damaged(why)) => {
             if sound {
@@ -112,6 +112,9 @@ fn open_newest(shared: &Shared, number: u64, ends: &mut HashMap<GroupId, Seq>) -
         let config = configs.remove(&group).unwrap_or_default();
         ends.insert(group, state.base);
         index.insert(group, state, config, number);
+    }
+    for (group, trim) in trims {
+        index.trim(group, trim);
     }
     Ok(Some(Newest { file: Arc::new(file), meta: contents.meta, sound }))
 }

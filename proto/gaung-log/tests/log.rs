@@ -14,8 +14,8 @@ use fault::{
     model::{LOG, append, client_seqs, group, one, run},
 };
 use gaung_log::{
-    Append, AppendError, DELETED_KEPT_MS, DiskLog, DiskOptions, Log, MemoryLog, OpenError, ReadError, Retention,
-    WriteError,
+    Append, AppendError, DELETED_KEPT_MS, DiskLog, DiskOptions, GroupRetention, Log, MemoryLog, OpenError, ReadError,
+    Retention, WriteError,
 };
 use gaung_proto::{Epoch, LogId, Seq};
 
@@ -178,6 +178,110 @@ fn retention_drops_whole_files_and_keeps_snapshots_and_heads() {
     append(&log, one(run(group(1), LOG, log.open_group(group(1), LOG, false).unwrap().epoch, Seq(41), 1, 41, 9), None))
         .unwrap();
     assert_eq!(client_seqs(&log, group(1), LOG, Seq(41)), [41]);
+}
+
+/// A log of 10 runs of 3 messages in group 1, sent from 1 000 ms on, and of one message in group 2.
+fn thirty(log: &dyn Log) -> u64 {
+    for n in 1..=2 {
+        log.open_group(group(n), LOG, true).unwrap();
+    }
+    append(log, one(run(group(2), LOG, Epoch(1), Seq(1), 1, 1, 10), None)).unwrap();
+    let runs: Vec<_> = (0..10).map(|n| run(group(1), LOG, Epoch(1), Seq(1 + 3 * n), 3, 1 + 3 * n, 100)).collect();
+    let bytes = runs[0].as_bytes().len() as u64;
+    for run in runs {
+        append(log, one(run, None)).unwrap();
+    }
+    bytes
+}
+
+#[test]
+fn a_groups_limits_move_up_its_oldest_message_and_no_others() {
+    for log in logs() {
+        let log = &*log;
+        let run_bytes = thirty(log);
+        let oldest = |keep| {
+            log.retain_group(group(1), keep, 1500).unwrap();
+            log.position(group(1)).unwrap().oldest.0
+        };
+        let keep = GroupRetention::default();
+        assert_eq!(oldest(keep), 1, "no limit");
+        assert_eq!(oldest(GroupRetention { max_messages: Some(30), ..keep }), 1);
+        assert_eq!(oldest(GroupRetention { max_bytes: Some(10 * run_bytes), ..keep }), 1);
+        assert_eq!(oldest(GroupRetention { max_age_ms: Some(500), ..keep }), 1);
+        assert_eq!(oldest(GroupRetention { max_messages: Some(28), ..keep }), 3, "to the message");
+        assert_eq!(oldest(GroupRetention { max_bytes: Some(8 * run_bytes + 1), ..keep }), 7, "to the run");
+        assert_eq!(oldest(GroupRetention { max_messages: Some(29), ..keep }), 7, "what is gone stays gone");
+        let read = |from| log.read(group(1), LOG, Seq(from), 1);
+        assert!(matches!(read(6), Err(ReadError::Trimmed { oldest: Seq(7) })));
+        assert_eq!(client_seqs(log, group(1), LOG, Seq(7)), (7..=30).collect::<Vec<_>>());
+        append(log, one(run(group(1), LOG, Epoch(1), Seq(31), 3, 31, 100), None)).unwrap();
+        assert_eq!(oldest(GroupRetention { max_bytes: Some(8 * run_bytes), ..keep }), 10, "what came since counts");
+        assert_eq!(oldest(GroupRetention { max_bytes: Some(1), ..keep }), 31, "the newest run stays");
+        assert_eq!(oldest(GroupRetention { max_age_ms: Some(499), ..keep }), 34, "unless it is too old");
+        append(log, one(run(group(1), LOG, Epoch(1), Seq(34), 1, 34, 100), None)).unwrap();
+        assert_eq!(client_seqs(log, group(1), LOG, Seq(34)), [34]);
+        assert_eq!(client_seqs(log, group(2), LOG, Seq(1)), [1], "the other group keeps all");
+        let unknown = log.retain_group(group(3), keep, 0);
+        assert!(matches!(unknown, Err(WriteError::NoSuchLog)));
+    }
+}
+
+#[test]
+fn what_a_group_dropped_stays_dropped_over_files_and_openings_and_a_reset_begins_anew() {
+    let disk = FaultyDisk::default();
+    let options = DiskOptions { file_bytes: 512 << 10, ..DiskOptions::default() };
+    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let _ = thirty(&log);
+    let keep = GroupRetention { max_messages: Some(6), ..GroupRetention::default() };
+    log.retain_group(group(1), keep, 0).unwrap();
+    for seq in 2..=30 {
+        append(&log, one(run(group(2), LOG, Epoch(1), Seq(seq), 1, seq, 50_000), None)).unwrap();
+    }
+    assert!(log.figures().files > 3, "the group's messages lie in the first one");
+    drop(log);
+    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    assert_eq!(log.position(group(1)).unwrap().oldest, Seq(25));
+    assert_eq!(log.open_group(group(1), LOG, false).unwrap().oldest, Seq(25));
+    assert_eq!(client_seqs(&log, group(1), LOG, Seq(25)), (25..=30).collect::<Vec<_>>());
+    // The files that only the other group needs go with its messages, and the first with the last of both.
+    let files = disk.file_names().len();
+    log.retain_group(group(2), keep, 0).unwrap();
+    assert!((2..files).contains(&disk.file_names().len()));
+    let all = GroupRetention { max_age_ms: Some(0), ..keep };
+    log.retain_group(group(1), all, u64::MAX).unwrap();
+    assert_eq!(log.position(group(1)).unwrap().oldest, Seq(31));
+    log.retain_group(group(2), all, u64::MAX).unwrap();
+    assert_eq!(disk.file_names().len(), 1);
+    let fresh = log.reset(group(1), OTHER).unwrap();
+    append(&log, one(run(group(1), OTHER, fresh.epoch, Seq(1), 2, 1, 10), None)).unwrap();
+    drop(log);
+    let log = DiskLog::on(Arc::new(disk), options).unwrap();
+    assert_eq!(client_seqs(&log, group(1), OTHER, Seq(1)), [1, 2]);
+    assert_eq!(log.position(group(2)).unwrap().oldest, Seq(31));
+}
+
+static DAY: AtomicU64 = AtomicU64::new(0);
+
+#[test]
+fn the_newest_file_ends_when_it_is_a_day_old_and_holds_what_was_dropped() {
+    let disk = FaultyDisk::default();
+    let options = DiskOptions { clock: || DAY.load(Ordering::Relaxed) * DELETED_KEPT_MS, ..DiskOptions::default() };
+    let log = DiskLog::on(Arc::new(disk.clone()), options).unwrap();
+    let _ = thirty(&log);
+    let newest = |log: &DiskLog, max| {
+        let keep = GroupRetention { max_messages: Some(max), ..GroupRetention::default() };
+        log.retain_group(group(1), keep, 0).unwrap();
+        (log.retain_group(group(2), keep, 0).unwrap(), disk.file_names()).1
+    };
+    assert_eq!(newest(&log, 20), ["log-0000000001.redb"]);
+    DAY.store(1, Ordering::Relaxed);
+    assert_eq!(newest(&log, 20), ["log-0000000001.redb"], "nothing more was dropped");
+    assert_eq!(newest(&log, 10), ["log-0000000001.redb", "log-0000000002.redb"]);
+    assert_eq!(
+        (log.position(group(1)).unwrap().oldest, newest(&log, 0), log.position(group(2))).1,
+        ["log-0000000002.redb"]
+    );
+    assert_eq!(log.position(group(1)).unwrap().oldest, Seq(31));
 }
 
 #[test]
