@@ -7,8 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use gaung_log::{
-    Append, AppendError, DiskLog, DiskOptions, Done, Log, OpenError, Opened, Position, ReadError, Retention,
-    StoredGroup, WriteError,
+    Append, AppendError, DiskLog, DiskOptions, Done, GroupRetention, Log, OpenError, Opened, Position, ReadError,
+    Retention, StoredGroup, WriteError,
 };
 use gaung_proto::{GroupId, LogId, Seq, datagram::PacketType, run::Run};
 use multicast_relay::bind_on;
@@ -68,6 +68,9 @@ impl Log for Failing {
     }
     fn put_config(&self, group: GroupId, config: Bytes) -> Result<(), WriteError> {
         self.log.put_config(group, config)
+    }
+    fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
+        self.log.retain_group(group, keep, now_ms)
     }
     fn reset(&self, group: GroupId, log: LogId) -> Result<Opened, WriteError> {
         self.log.reset(group, log)
