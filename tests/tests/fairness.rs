@@ -24,5 +24,6 @@ fn who_takes_nothing_is_sent_away_and_resumes_without_a_loss() {
     let verdict = LOAD.over_a_small_ring(MESSAGES, Duration::from_secs(4), 1).unwrap();
     assert!(verdict.faults.is_empty(), "{verdict:?}");
     assert!(verdict.came_back >= LOAD.stopped, "who reads nothing for a second has to come back: {verdict:?}");
+    assert_eq!(verdict.told_where, verdict.came_back, "each was told where to resume: {verdict:?}");
     assert!(verdict.caught_up <= LOAD.sipping, "{verdict:?}");
 }

@@ -10,7 +10,7 @@ use std::{
 
 use gaung_proto::{
     GroupId,
-    pb::relay::{PublishRequest, PublishStreamRequest},
+    pb::relay::{PublishRequest, PublishStreamRequest, StreamedPublish},
 };
 use tokio_stream::Stream;
 
@@ -72,6 +72,10 @@ pub(crate) struct QueueFull {
 
 /// Counted for each request besides its payload.
 const REQUEST_BYTES: usize = 256;
+/// Requests that go to the relay in one message.
+const MAX_TOGETHER: usize = 256;
+/// Their bytes, unless the first alone has more.
+const MAX_TOGETHER_BYTES: usize = 256 * 1024;
 
 impl PublishQueue {
     pub(crate) fn new(limit_bytes: usize) -> Self {
@@ -152,13 +156,21 @@ impl Queue {
             return Poll::Ready(None);
         }
         let sent = self.sent_tag;
-        let index = self.pending.partition_point(|pending| pending.tag <= sent);
-        let Some(next) = self.pending.get(index) else {
+        let from = self.pending.partition_point(|pending| pending.tag <= sent);
+        let (mut publishes, mut bytes) = (Vec::new(), 0);
+        for next in self.pending.range(from..).take(MAX_TOGETHER) {
+            bytes += next.route.bytes + REQUEST_BYTES;
+            if bytes > MAX_TOGETHER_BYTES && !publishes.is_empty() {
+                break;
+            }
+            publishes.push(StreamedPublish { tag: next.tag, publish: Some(next.request.clone()) });
+        }
+        let Some(last) = publishes.last() else {
             self.waker = Some(cx.waker().clone());
             return Poll::Pending;
         };
-        self.sent_tag = next.tag;
-        Poll::Ready(Some(PublishStreamRequest { tag: next.tag, publish: Some(next.request.clone()) }))
+        self.sent_tag = last.tag;
+        Poll::Ready(Some(PublishStreamRequest { publishes }))
     }
 
     fn remove(&mut self, index: usize) -> Option<Route> {
@@ -179,14 +191,18 @@ mod tests {
         Route { shard: 0, session: 1, tag, group: GroupId([1; 16]), bytes, messages: 1 }
     }
 
-    /// The tags that a stream has to send now.
-    fn sent(queue: &PublishQueue, stream: u64) -> Vec<u64> {
+    /// The tags that a stream has to send now, message by message.
+    fn messages(queue: &PublishQueue, stream: u64) -> Vec<Vec<u64>> {
         let mut cx = Context::from_waker(Waker::noop());
         let next = || match queue.lock().poll_unsent(stream, &mut cx) {
-            Poll::Ready(request) => request.map(|request| request.tag),
+            Poll::Ready(request) => request.map(|request| request.publishes.iter().map(|one| one.tag).collect()),
             Poll::Pending => None,
         };
         std::iter::from_fn(next).collect()
+    }
+
+    fn sent(queue: &PublishQueue, stream: u64) -> Vec<u64> {
+        messages(queue, stream).concat()
     }
 
     #[test]
@@ -219,5 +235,18 @@ mod tests {
         assert!(queue.submit(PublishRequest::default(), route(3, 100), now).is_err());
         queue.answered(1).unwrap();
         queue.submit(PublishRequest::default(), route(3, 100), now).unwrap();
+    }
+    #[test]
+    fn what_waits_goes_together_up_to_a_limit() {
+        let now = Instant::now();
+        let queue = PublishQueue::new(10 * MAX_TOGETHER_BYTES);
+        let submit = |bytes| queue.submit(PublishRequest::default(), route(0, bytes), now).unwrap();
+        let stream = queue.begin_stream();
+        (0..MAX_TOGETHER + 1).for_each(|_| submit(1));
+        let lengths: Vec<usize> = messages(&queue, stream).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [MAX_TOGETHER, 1]);
+        [MAX_TOGETHER_BYTES, 1, MAX_TOGETHER_BYTES / 2, MAX_TOGETHER_BYTES / 2].into_iter().for_each(submit);
+        let lengths: Vec<usize> = messages(&queue, stream).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 2, 1], "a large one goes alone");
     }
 }

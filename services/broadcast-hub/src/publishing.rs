@@ -7,7 +7,7 @@ use std::{
 
 use gaung_proto::{
     LogId,
-    pb::relay::{PublishStreamResponse, publish_stream_response::Outcome},
+    pb::relay::{PublishStreamResponse, StreamedOutcome, streamed_outcome::Outcome},
 };
 use service_kit::backoff::Backoff;
 use tokio::time::interval;
@@ -67,16 +67,16 @@ async fn stream(hub: &Arc<Hub>, link: &Arc<RelayLink>, backoff: &mut Backoff) ->
     backoff.reset();
     loop {
         match responses.message().await {
-            Ok(Some(response)) => answer(hub, link, response),
+            Ok(Some(response)) => response.outcomes.into_iter().for_each(|outcome| answer(hub, link, outcome)),
             Ok(None) => return "the relay ended the stream".to_owned(),
             Err(status) => return status.message().to_owned(),
         }
     }
 }
 
-fn answer(hub: &Hub, link: &RelayLink, response: PublishStreamResponse) {
-    let Some(route) = link.publish.answered(response.tag) else { return };
-    match response.outcome {
+fn answer(hub: &Hub, link: &RelayLink, outcome: StreamedOutcome) {
+    let Some(route) = link.publish.answered(outcome.tag) else { return };
+    match outcome.outcome {
         Some(Outcome::Published(done)) => {
             hub.figures.published_messages.inc_by(route.messages as u64);
             deliver(hub, route, Ok((LogId(done.log_id), done.acks)));

@@ -206,6 +206,7 @@ impl Session {
         fan.remove_all();
         fan.push_last(last);
         drop(fan);
+        self.make_room();
         self.wake.notify_one();
     }
 

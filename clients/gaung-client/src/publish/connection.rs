@@ -1,14 +1,17 @@
 //! Where a group's relay is, and a stream of publish requests to it.
 
-use std::sync::{Arc, Weak};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 use gaung_engine::{AckRange, MAX_REQUESTS, PublishEntry};
 use gaung_proto::{
     ClientId, ClientSeq, DeviceId, GroupId, Seq,
     pb::relay::{
-        Entry, PublishRequest, PublishStreamRequest, PublishStreamResponse, publish_stream_response::Outcome,
-        relay_service_client::RelayServiceClient,
+        Entry, PublishRequest, PublishStreamRequest, PublishStreamResponse, StreamedOutcome, StreamedPublish,
+        relay_service_client::RelayServiceClient, streamed_outcome::Outcome,
     },
 };
 use tokio::sync::mpsc;
@@ -78,7 +81,7 @@ impl Place {
         let (requests, stream) = mpsc::channel(MAX_REQUESTS);
         let answers = relay.publish_stream(ReceiverStream::new(stream)).await;
         let answers = answers.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
-        Ok(Connection { requests, answers })
+        Ok(Connection { requests, answers, known: VecDeque::new() })
     }
 
     pub(super) fn request(&self, entries: Vec<PublishEntry>) -> PublishStreamRequest {
@@ -87,17 +90,15 @@ impl Place {
             content_type: entry.content_type.to_byte().into(),
             payload: entry.payload,
         });
-        PublishStreamRequest {
-            tag: 0,
-            publish: Some(PublishRequest {
-                group_id: self.group.into(),
-                client_id: self.client.into(),
-                device_id: self.device.into(),
-                entries: entries.collect(),
-                ticket: self.ticket.clone(),
-                log_id: 0,
-            }),
-        }
+        let publish = PublishRequest {
+            group_id: self.group.into(),
+            client_id: self.client.into(),
+            device_id: self.device.into(),
+            entries: entries.collect(),
+            ticket: self.ticket.clone(),
+            log_id: 0,
+        };
+        PublishStreamRequest { publishes: vec![StreamedPublish { tag: 0, publish: Some(publish) }] }
     }
 }
 
@@ -109,6 +110,8 @@ const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 pub(super) struct Connection {
     requests: mpsc::Sender<PublishStreamRequest>,
     answers: Streaming<PublishStreamResponse>,
+    /// Came with others, and were not taken yet.
+    known: VecDeque<StreamedOutcome>,
 }
 
 impl Connection {
@@ -123,9 +126,14 @@ impl Connection {
     /// # Errors
     /// The stream has ended.
     pub(super) async fn answer(&mut self) -> Result<Answer, Status> {
-        let response =
-            self.answers.message().await?.ok_or_else(|| Status::unavailable("the relay ended the stream"))?;
-        match response.outcome {
+        let outcome = loop {
+            if let Some(outcome) = self.known.pop_front() {
+                break outcome;
+            }
+            let response: Option<PublishStreamResponse> = self.answers.message().await?;
+            self.known.extend(response.ok_or_else(|| Status::unavailable("the relay ended the stream"))?.outcomes);
+        };
+        match outcome.outcome {
             Some(Outcome::Published(published)) => Ok(Answer::Acked(published.acks.into_iter().map(ack_of).collect())),
             Some(Outcome::Refused(refused)) => Ok(Answer::Refused(Code::from(refused.code), refused.message)),
             None => Err(Status::unavailable("the relay sent an answer without an outcome")),

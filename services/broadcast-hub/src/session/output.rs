@@ -77,6 +77,14 @@ impl Session {
         Flow::More
     }
 
+    /// Lets a few more bytes into the system's buffer although its reader is slow: the last word, with where to resume,
+    /// has to lie there before the connection is given up.
+    pub(super) fn make_room(&self) {
+        // A socket that refuses it has had its say.
+        let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(u32::MAX);
+        self.blocked.set(false);
+    }
+
     /// Ends the connection so that what was written last arrives: half-closes, then reads the peer out.
     pub(super) async fn close(&self) {
         if self.dead.get() {

@@ -13,8 +13,8 @@ use gaung_proto::{
     pb::relay::{
         follow_request::Change,
         follow_response,
-        publish_stream_response::Outcome,
         relay_service_server::{RelayService, RelayServiceServer},
+        streamed_outcome::Outcome,
         *,
     },
     run::{Run, RunHeader},
@@ -273,14 +273,17 @@ impl RelayService for Relay {
         let mut requests = request.into_inner();
         tokio::spawn(async move {
             while let Some(Ok(request)) = requests.next().await {
-                let outcome = match relay.publish_one(&request.publish.unwrap()) {
-                    Ok(response) => Outcome::Published(response),
-                    Err(status) => Outcome::Refused(PublishRefused {
-                        code: status.code() as i32,
-                        message: status.message().to_owned(),
-                    }),
+                let outcome = |publish: StreamedPublish| {
+                    let outcome = match relay.publish_one(&publish.publish.unwrap()) {
+                        Ok(response) => Outcome::Published(response),
+                        Err(status) => Outcome::Refused(PublishRefused {
+                            code: status.code() as i32,
+                            message: status.message().to_owned(),
+                        }),
+                    };
+                    StreamedOutcome { tag: publish.tag, outcome: Some(outcome) }
                 };
-                let response = PublishStreamResponse { tag: request.tag, outcome: Some(outcome) };
+                let response = PublishStreamResponse { outcomes: request.publishes.into_iter().map(outcome).collect() };
                 if sender.send(Ok(response)).await.is_err() {
                     return;
                 }

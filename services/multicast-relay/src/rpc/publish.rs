@@ -1,18 +1,23 @@
 //! Publish and PublishStream.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use gaung_engine::{AckRange, PublishBatch, PublishEntry, RefuseReason};
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, LogId,
     limits::{MAX_PUBLISH_MESSAGES, MAX_TEXT_DATAGRAM},
     pb::relay::{
-        self as pb, PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse,
-        publish_stream_response::Outcome,
+        self as pb, PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse, StreamedOutcome,
+        StreamedPublish, streamed_outcome::Outcome,
     },
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use super::{CallError, Relay, group_id};
@@ -24,13 +29,15 @@ use crate::{
 
 /// Requests of one stream that wait for their answer; then no more are read from it.
 const STREAM_WINDOW: usize = 256;
-
-/// What PublishStream answers.
-pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
+/// Requests of one message of a stream.
+const MAX_TOGETHER: usize = 256;
+/// Answers of one message of a stream.
+const ANSWERS_TOGETHER: usize = 256;
 
 /// One request, from its arrival to its durability.
 pub(super) async fn publish(relay: &Relay, request: PublishRequest) -> Result<PublishResponse, CallError> {
-    hand_over(relay, request).await?.outcome().await
+    let mut pending = hand_over(relay, request).await?;
+    poll_fn(|cx| pending.poll_outcome(cx)).await
 }
 
 /// Requests go to the workers in the order they came, and answers back in the same order.
@@ -40,32 +47,67 @@ pub(super) fn publish_stream(relay: Relay, mut requests: Streaming<PublishStream
     tasks.spawn(async move {
         // A broken stream ends like one that the client finished: what was handed over is answered or dropped.
         while let Ok(Some(request)) = requests.message().await {
-            let handed_over = match request.publish {
-                Some(publish) => hand_over(&relay, publish).await,
-                None => Err(CallError::BadField("a request of the stream has no publish")),
-            };
-            if pending.send((request.tag, handed_over)).await.is_err() {
-                return;
+            for (index, StreamedPublish { tag, publish }) in request.publishes.into_iter().enumerate() {
+                let handed_over = match publish {
+                    _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 256 requests go together")),
+                    Some(publish) => hand_over(&relay, publish).await,
+                    None => Err(CallError::BadField("a request of the stream has no publish")),
+                };
+                if pending.send((tag, handed_over)).await.is_err() {
+                    return;
+                }
             }
         }
     });
-    Box::pin(ReceiverStream::new(waiting).then(|(tag, handed_over)| answer(tag, handed_over)))
+    Answers { waiting, next: None }
 }
 
-async fn answer(tag: u64, handed_over: Result<Pending, CallError>) -> Result<PublishStreamResponse, Status> {
-    let outcome = match handed_over {
-        Ok(pending) => pending.outcome().await,
-        Err(error) => Err(error),
-    };
-    let outcome = match outcome {
-        Ok(published) => Outcome::Published(published),
-        Err(error) => Outcome::Refused(error.to_refused()),
-    };
-    Ok(PublishStreamResponse { tag, outcome: Some(outcome) })
+/// What PublishStream answers: as much as is known at a time, in one message.
+pub(crate) struct Answers {
+    waiting: mpsc::Receiver<(u64, Result<Pending, CallError>)>,
+    /// The one that is to be answered first.
+    next: Option<(u64, Result<Pending, CallError>)>,
+}
+
+impl Answers {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<StreamedOutcome>> {
+        if self.next.is_none() {
+            self.next = ready!(self.waiting.poll_recv(cx));
+        }
+        let Some((tag, handed_over)) = &mut self.next else { return Poll::Ready(None) };
+        let outcome = match handed_over {
+            Ok(pending) => match ready!(pending.poll_outcome(cx)) {
+                Ok(published) => Outcome::Published(published),
+                Err(error) => Outcome::Refused(error.to_refused()),
+            },
+            Err(error) => Outcome::Refused(error.to_refused()),
+        };
+        let tag = *tag;
+        self.next = None;
+        Poll::Ready(Some(StreamedOutcome { tag, outcome: Some(outcome) }))
+    }
+}
+
+impl Stream for Answers {
+    type Item = Result<PublishStreamResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut outcomes = Vec::new();
+        while outcomes.len() < ANSWERS_TOGETHER
+            && let Poll::Ready(outcome) = self.poll_outcome(cx)
+        {
+            match outcome {
+                Some(outcome) => outcomes.push(outcome),
+                None if outcomes.is_empty() => return Poll::Ready(None),
+                None => break,
+            }
+        }
+        if outcomes.is_empty() { Poll::Pending } else { Poll::Ready(Some(Ok(PublishStreamResponse { outcomes }))) }
+    }
 }
 
 /// A request that its worker has.
-struct Pending {
+pub(crate) struct Pending {
     log: LogId,
     answer: oneshot::Receiver<Result<Vec<AckRange>, RefuseReason>>,
     /// Its share of the memory for requests.
@@ -73,14 +115,17 @@ struct Pending {
 }
 
 impl Pending {
-    async fn outcome(self) -> Result<PublishResponse, CallError> {
-        let acks = self.answer.await.map_err(|_| CallError::Stopping)??;
-        let acks = acks.into_iter().map(|ack| pb::AckRange {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<PublishResponse, CallError>> {
+        let answer = match ready!(Pin::new(&mut self.answer).poll(cx)) {
+            Ok(answer) => answer,
+            Err(_) => return Poll::Ready(Err(CallError::Stopping)),
+        };
+        let acks = answer?.into_iter().map(|ack| pb::AckRange {
             first_client_seq: ack.first_client_seq.0,
             first_seq: ack.first_seq.0,
             count: ack.count,
         });
-        Ok(PublishResponse { log_id: self.log.0, acks: acks.collect() })
+        Poll::Ready(Ok(PublishResponse { log_id: self.log.0, acks: acks.collect() }))
     }
 }
 

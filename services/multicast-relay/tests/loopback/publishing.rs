@@ -10,7 +10,9 @@ use gaung_proto::{
     block::Block,
     body::Data,
     datagram::{PacketType, flags},
-    pb::relay::{PublishStreamRequest, ReadRequest, follow_response::Event, publish_stream_response::Outcome},
+    pb::relay::{
+        PublishStreamRequest, ReadRequest, StreamedPublish, follow_response::Event, streamed_outcome::Outcome,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,27 +49,35 @@ async fn a_stream_answers_in_order_and_a_refused_request_ends_nothing() {
     publish(&mut client, request(group, 9, vec![entry(1, "first")])).await;
     let (sender, queue) = mpsc::channel(300);
     let mut answers = client.publish_stream(ReceiverStream::new(queue)).await.unwrap().into_inner();
-    for tag in 1..=200 {
+    let publish_of = |tag| {
         let entries = if tag == 100 { vec![] } else { vec![entry(tag * 2, "a"), entry(tag * 2 + 1, "b")] };
-        sender.send(PublishStreamRequest { tag, publish: Some(request(group, 1, entries)) }).await.unwrap();
+        StreamedPublish { tag, publish: Some(request(group, 1, entries)) }
+    };
+    // 1, 2, 3, .. of them together.
+    let mut tags = 1..=200;
+    for together in 1..=20 {
+        let publishes = tags.by_ref().take(together).map(publish_of).collect();
+        sender.send(PublishStreamRequest { publishes }).await.unwrap();
     }
     drop(sender);
-    let mut next_seq = 2;
-    for tag in 1..=200 {
-        let answer = answers.message().await.unwrap().unwrap();
-        assert_eq!(answer.tag, tag);
-        match answer.outcome.unwrap() {
-            Outcome::Published(published) => {
-                assert_eq!(published.acks, [ack(tag * 2, next_seq, 2)]);
-                next_seq += 2;
-            }
-            Outcome::Refused(refused) => {
-                assert_eq!((tag, refused.code), (100, i32::from(Code::InvalidArgument)));
-                assert!(refused.message.contains("1 to 1024"), "{}", refused.message);
+    let (mut next_seq, mut tag) = (2, 0);
+    while let Some(answer) = answers.message().await.unwrap() {
+        for outcome in answer.outcomes {
+            tag += 1;
+            assert_eq!(outcome.tag, tag);
+            match outcome.outcome.unwrap() {
+                Outcome::Published(published) => {
+                    assert_eq!(published.acks, [ack(tag * 2, next_seq, 2)]);
+                    next_seq += 2;
+                }
+                Outcome::Refused(refused) => {
+                    assert_eq!((tag, refused.code), (100, i32::from(Code::InvalidArgument)));
+                    assert!(refused.message.contains("1 to 1024"), "{}", refused.message);
+                }
             }
         }
     }
-    assert!(answers.message().await.unwrap().is_none());
+    assert_eq!(tag, 200);
     relay.stop().await;
 }
 
