@@ -115,8 +115,13 @@ impl Inbox {
         });
     }
 
-    pub(crate) fn answer(&self, session: u64, body: AnswerBody) {
-        self.put(|waiting| waiting.answers.push(Answer { session, body }));
+    pub(crate) fn answer(&self, answer: Answer) {
+        self.put(|waiting| waiting.answers.push(answer));
+    }
+
+    /// Empties `answers`.
+    pub(crate) fn answers(&self, answers: &mut Vec<Answer>) {
+        self.put(|waiting| waiting.answers.append(answers));
     }
 
     pub(crate) fn everyone_known(&self) {

@@ -9,12 +9,15 @@ use std::{
 };
 
 use gaung_proto::{
-    GroupId,
-    pb::relay::{PublishRequest, PublishStreamRequest, StreamedPublish},
+    GroupId, LogId,
+    pb::relay::{AckRange, PublishRequest, PublishStreamRequest, StreamedPublish},
 };
 use tokio_stream::Stream;
 
-use crate::relays::RelayLink;
+use crate::{
+    inbox::{Answer, AnswerBody, Failure, Published},
+    relays::RelayLink,
+};
 
 /// Requests in the order in which they were handed in, which is the order of their answers.
 #[derive(Debug)]
@@ -63,6 +66,14 @@ pub(crate) struct Route {
     pub(crate) messages: usize,
 }
 
+impl Route {
+    /// The answer that goes along it.
+    pub(crate) fn answer(&self, outcome: Result<(LogId, Vec<AckRange>), Failure>) -> Answer {
+        let published = Published { tag: self.tag, group: self.group, bytes: self.bytes, outcome };
+        Answer { session: self.session, body: AnswerBody::Published(published) }
+    }
+}
+
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the relay cannot be reached and {limit_bytes} bytes wait for it already; send again later")]
@@ -82,7 +93,7 @@ impl PublishQueue {
         Self { queue: Mutex::default(), limit_bytes }
     }
 
-    /// Takes a request; its answer, or its expiry, goes to `route`.
+    /// Takes a request; its answer, or its expiry, goes to `route`. It goes on at the next [`Self::wake`].
     pub(crate) fn submit(&self, request: PublishRequest, route: Route, expires: Instant) -> Result<(), QueueFull> {
         let mut queue = self.lock();
         let cost = route.bytes + REQUEST_BYTES;
@@ -93,12 +104,15 @@ impl PublishQueue {
         queue.last_tag += 1;
         let tag = queue.last_tag;
         queue.pending.push_back(Pending { tag, request, route, expires });
-        let waker = queue.waker.take();
-        drop(queue);
+        Ok(())
+    }
+
+    /// After requests were submitted.
+    pub(crate) fn wake(&self) {
+        let waker = self.lock().waker.take();
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(())
     }
 
     /// Begins a stream, over which everything unanswered is sent again; returns its number. The one before ends.

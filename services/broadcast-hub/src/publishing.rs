@@ -7,7 +7,7 @@ use std::{
 
 use gaung_proto::{
     LogId,
-    pb::relay::{PublishStreamResponse, StreamedOutcome, streamed_outcome::Outcome},
+    pb::relay::{PublishStreamResponse, streamed_outcome::Outcome},
 };
 use service_kit::backoff::Backoff;
 use tokio::time::interval;
@@ -16,7 +16,7 @@ use tracing::debug;
 
 use crate::{
     hub::Hub,
-    inbox::{AnswerBody, Failure, Published},
+    inbox::{Answer, Failure},
     publish_queue::{Route, Unsent},
     relays::{self, RelayLink},
 };
@@ -31,7 +31,8 @@ pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
             expiry.tick().await;
             for route in link.publish.expire(Instant::now()) {
                 let message = "the relay did not answer in time; the message may not have been sent";
-                fail(&hub, route, Failure::new(Code::Unavailable, message));
+                let answer = fail(&hub, route, Failure::new(Code::Unavailable, message));
+                hub.shards[route.shard].answer(answer);
             }
         }
     };
@@ -65,35 +66,36 @@ async fn stream(hub: &Arc<Hub>, link: &Arc<RelayLink>, backoff: &mut Backoff) ->
         Err(status) => return status.message().to_owned(),
     };
     backoff.reset();
+    let mut answers: Vec<Vec<Answer>> = hub.shards.iter().map(|_| Vec::new()).collect();
     loop {
         match responses.message().await {
-            Ok(Some(response)) => response.outcomes.into_iter().for_each(|outcome| answer(hub, link, outcome)),
+            Ok(Some(response)) => {
+                for outcome in response.outcomes {
+                    let Some(route) = link.publish.answered(outcome.tag) else { continue };
+                    answers[route.shard].push(answer(hub, route, outcome.outcome));
+                }
+                let to_shards = hub.shards.iter().zip(&mut answers).filter(|(_, answers)| !answers.is_empty());
+                to_shards.for_each(|(shard, answers)| shard.answers(answers));
+            }
             Ok(None) => return "the relay ended the stream".to_owned(),
             Err(status) => return status.message().to_owned(),
         }
     }
 }
 
-fn answer(hub: &Hub, link: &RelayLink, outcome: StreamedOutcome) {
-    let Some(route) = link.publish.answered(outcome.tag) else { return };
-    match outcome.outcome {
+fn answer(hub: &Hub, route: Route, outcome: Option<Outcome>) -> Answer {
+    let failure = match outcome {
         Some(Outcome::Published(done)) => {
             hub.figures.published_messages.inc_by(route.messages as u64);
-            deliver(hub, route, Ok((LogId(done.log_id), done.acks)));
+            return route.answer(Ok((LogId(done.log_id), done.acks)));
         }
-        Some(Outcome::Refused(refused)) => {
-            fail(hub, route, Failure::new(Code::from_i32(refused.code), refused.message))
-        }
-        None => fail(hub, route, Failure::new(Code::Internal, "the relay gave no answer")),
-    }
+        Some(Outcome::Refused(refused)) => Failure::new(Code::from_i32(refused.code), refused.message),
+        None => Failure::new(Code::Internal, "the relay gave no answer"),
+    };
+    fail(hub, route, failure)
 }
 
-fn fail(hub: &Hub, route: Route, failure: Failure) {
+fn fail(hub: &Hub, route: Route, failure: Failure) -> Answer {
     hub.figures.publish_refused.inc();
-    deliver(hub, route, Err(failure));
-}
-
-fn deliver(hub: &Hub, route: Route, outcome: Result<(LogId, Vec<gaung_proto::pb::relay::AckRange>), Failure>) {
-    let published = Published { tag: route.tag, group: route.group, bytes: route.bytes, outcome };
-    hub.shards[route.shard].answer(route.session, AnswerBody::Published(published));
+    route.answer(Err(failure))
 }

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use crate::{
     directory::GroupInfo,
     hub::Hub,
-    inbox::{AnswerBody, Failure, Found, GroupKey},
+    inbox::{Answer, AnswerBody, Failure, Found, GroupKey},
 };
 
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -235,7 +235,7 @@ pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64,
             }
             Err(_) => Err(Failure::new(Code::Unavailable, "the registry cannot be reached; try again")),
         };
-        hub.shards[shard].answer(session, AnswerBody::Found(Found { ask, outcome }));
+        hub.shards[shard].answer(Answer { session, body: AnswerBody::Found(Found { ask, outcome }) });
     });
 }
 

@@ -24,6 +24,7 @@ use tracing::debug;
 use crate::{
     hub::Hub,
     inbox::{Arrival, Inbox, Waiting},
+    relays::RelayLink,
     session::Session,
 };
 
@@ -36,9 +37,12 @@ pub(crate) struct Shard {
     sessions: RefCell<HashMap<u64, Rc<Session>>>,
     members: RefCell<HashMap<GroupId, HashMap<u64, Rc<Session>>>>,
     emptied: Notify,
+    /// Relays whose queues were given something that they were not told of yet.
+    submitted: RefCell<Vec<Arc<RelayLink>>>,
+    submits: Notify,
 }
 
-const SCRATCH: usize = 16 * 1024;
+const SCRATCH: usize = 64 * 1024;
 const SWEEP: Duration = Duration::from_millis(500);
 /// Sessions written to before the others' tasks get a turn.
 const BETWEEN_YIELDS: usize = 256;
@@ -55,6 +59,8 @@ pub(crate) fn spawn(hub: Arc<Hub>, index: usize, stop: CancellationToken) -> any
             sessions: RefCell::default(),
             members: RefCell::default(),
             emptied: Notify::new(),
+            submitted: RefCell::default(),
+            submits: Notify::new(),
         });
         LocalSet::new().block_on(&runtime, shard.serve(stop));
         // Nobody may wait for the end any more.
@@ -71,6 +77,7 @@ impl Shard {
         loop {
             tokio::select! {
                 () = self.inbox().filled() => self.handle(self.inbox().take()).await,
+                () = self.submits.notified() => self.submitted.take().iter().for_each(|link| link.publish.wake()),
                 _ = sweep.tick() => self.each_session(|session| session.sweep(Instant::now())),
                 () = stop.cancelled(), if deadline.is_none() => {
                     deadline = Some(tokio::time::Instant::now() + self.hub.config.drain);
@@ -99,6 +106,15 @@ impl Shard {
                 members.remove(&group);
             }
         }
+    }
+
+    /// Something waits for the relay: it is woken once for what all sessions submit in a turn of the runtime.
+    pub(crate) fn submitted(&self, link: Arc<RelayLink>) {
+        let mut submitted = self.submitted.borrow_mut();
+        if !submitted.iter().any(|known| Arc::ptr_eq(known, &link)) {
+            submitted.push(link);
+        }
+        self.submits.notify_one();
     }
 
     /// The session has ended.

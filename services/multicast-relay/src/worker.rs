@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Detach { group: GroupId, done: oneshot::Sender<()> },
     /// Log messages.
     Publish(Publish),
+    /// Log messages of several requests, in this order and as far as it goes in one run.
+    PublishAll(Vec<Publish>),
     /// A datagram to the relay's own address, its header read and its group known.
     Datagram(Datagram),
     /// An append has ended; see [`Completions`].
@@ -275,6 +277,7 @@ impl Drive for Worker {
                 let _ = done.send(());
             }
             Command::Publish(publish) => self.publish(publish),
+            Command::PublishAll(all) => all.into_iter().for_each(|publish| self.publish(publish)),
             Command::Datagram(datagram) => {
                 let request = RequestId(self.next_request);
                 self.next_request += 1;

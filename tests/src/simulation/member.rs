@@ -377,7 +377,7 @@ impl Member {
         let count = Block::parse(body.get(skip..).unwrap_or_default()).map_or(1, |block| block.count());
         let claimed = SeqRange::new(header.seq, header.seq.plus(u64::from(count.max(1)) - 1));
         let next = self.engine.as_ref().map_or(Seq::FIRST, MemberReceiver::next_seq);
-        let near = SeqRange::new(next, world.judge.head().plus(NEAR));
+        let near = SeqRange::new(next, world.judge.head().max(next).plus(NEAR));
         for range in claimed.into_iter().chain(near) {
             world.judge.misinformed(self.id, range);
         }

@@ -63,6 +63,7 @@ impl RelaySender {
             None => self.arrive(now, to),
             Some(from) => {
                 let leaves_at = Some(now + LEAD);
+                self.give_departure_up();
                 self.departure = Some(Departure { from, to, leaves_at, notices: 0, next_notice: now });
                 self.work_departure(now);
             }
@@ -73,7 +74,7 @@ impl RelaySender {
     /// kept for repairs, and members that ask are answered alone.
     pub fn handle_lapse(&mut self, now: Instant) {
         self.outgoing.handle_time(now);
-        self.departure = None;
+        self.give_departure_up();
         self.place = None;
         self.stats.data_skipped += self.outgoing.drop_multicast() as u64;
     }
@@ -151,11 +152,22 @@ impl RelaySender {
         }
     }
 
+    /// Members were told of a place to which the group never came: a forger can make them believe that it is there.
+    fn give_departure_up(&mut self) {
+        if let Some(departure) = self.departure.take().filter(|departure| departure.leaves_at.is_some()) {
+            self.remember(departure.to.tag);
+        }
+    }
+
+    fn remember(&mut self, former: GroupTag) {
+        self.former.insert(0, former);
+        self.former.truncate(MAX_FORMER);
+    }
+
     /// From here on everything goes there; what waited too.
     fn arrive(&mut self, now: Instant, to: Place) {
         self.place = Some(to);
-        self.former.insert(0, self.tag);
-        self.former.truncate(MAX_FORMER);
+        self.remember(self.tag);
         self.tag = to.tag;
         self.outgoing.redirect(to.addr.socket_addr(), to.ttl, to.tag);
         self.heartbeat.begin_anew(now);

@@ -62,6 +62,12 @@ impl<C> CommandSender<C> {
         }
     }
 
+    /// Whether both lead to the same driver.
+    #[must_use]
+    pub fn same_driver(&self, other: &Self) -> bool {
+        self.queue.same_channel(&other.queue)
+    }
+
     /// Hands a command over, waiting for a place in the queue. Cancelled before that, the command is dropped.
     ///
     /// # Errors

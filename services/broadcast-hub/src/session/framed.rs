@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    io,
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -20,7 +19,6 @@ use gaung_proto::{
     signing,
 };
 use prost::Message as _;
-use tokio::net::TcpStream;
 use tonic::Code;
 use tracing::debug;
 
@@ -33,8 +31,6 @@ use crate::{
 use super::{Session, publish::Wish, subscription::Ask};
 
 const VERSION: u32 = 1;
-/// Room made for a read.
-const READ_BYTES: usize = 16 * 1024;
 /// Largest first frame.
 const MAX_HELLO: usize = 4096;
 const FRAME_HEADER: usize = 8;
@@ -78,15 +74,9 @@ impl Framed {
         }
     }
 
-    pub(super) fn read(&self, stream: &TcpStream) -> io::Result<usize> {
-        let mut input = self.input.borrow_mut();
-        input.reserve(READ_BYTES);
-        let read = stream.try_read_buf(&mut *input);
-        if input.is_empty() {
-            // An idle session holds no buffer.
-            *input = BytesMut::new();
-        }
-        read
+    /// What was read, until whole frames of it are handled.
+    pub(super) fn take_in(&self, bytes: &[u8]) {
+        self.input.borrow_mut().extend_from_slice(bytes);
     }
 
     /// Whether a subscription to the group has come and is not handled yet.
@@ -118,6 +108,11 @@ impl Framed {
 
     fn next_item(&self) -> Result<Option<Bytes>, Broken> {
         let mut input = self.input.borrow_mut();
+        if input.is_empty() {
+            // An idle session holds no buffer.
+            *input = BytesMut::new();
+            return Ok(None);
+        }
         if self.client().is_none()
             && let Some(length) = input.get(4..FRAME_HEADER)
             && length.iter().fold(0, |n, &byte| n << 8 | usize::from(byte)) > MAX_HELLO

@@ -1,8 +1,18 @@
 //! Reading: bytes from the socket to the session's dialect, a bounded piece at a time.
 
-use std::{io::ErrorKind, rc::Rc, time::Instant};
+use std::{
+    io::{self, ErrorKind},
+    rc::Rc,
+    time::Instant,
+};
+
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
 
 use super::{Dialect, Session};
+
+/// What one read brings of lines; they go to the relay together.
+const TEXT_READ_BYTES: usize = 16 * 1024;
 
 /// What a look at the socket brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,28 +26,31 @@ pub(super) enum Heard {
 impl Session {
     /// Reads once and handles what came.
     pub(super) fn hear(self: &Rc<Self>) -> Heard {
-        let read = match &self.dialect {
-            Dialect::Framed(framed) => framed.read(&self.stream),
-            Dialect::Text(text) => {
-                let mut scratch = self.shard.scratch.borrow_mut();
-                let read = self.stream.try_read(&mut scratch);
-                if let Ok(n) = read {
-                    self.text_bytes(text, &scratch[..n]);
-                }
-                read
-            }
+        let mut scratch = self.shard.scratch.borrow_mut();
+        let room = match &self.dialect {
+            Dialect::Framed(_) => &mut scratch[..],
+            Dialect::Text(_) => &mut scratch[..TEXT_READ_BYTES],
         };
+        let limit = room.len();
+        let read = self.read(room);
+        if let Ok(n) = read {
+            match &self.dialect {
+                Dialect::Framed(framed) => framed.take_in(&scratch[..n]),
+                Dialect::Text(text) => self.text_bytes(text, &scratch[..n]),
+            }
+        }
+        drop(scratch);
         match read {
             Ok(0) => {
                 self.ended();
                 Heard::Drained
             }
-            Ok(_) => {
+            Ok(n) => {
                 self.heard.set(Instant::now());
                 if let Dialect::Framed(framed) = &self.dialect {
                     self.frames(framed);
                 }
-                Heard::More
+                if n < limit { Heard::Drained } else { Heard::More }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Heard::Drained,
             Err(_) => {
@@ -45,6 +58,21 @@ impl Session {
                 Heard::Drained
             }
         }
+    }
+
+    /// A short read has emptied the socket. It is told to the runtime at once, as epoll reports changes only: else another
+    /// read would have to find that out.
+    fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+        let mut short = None;
+        let full = self.stream.try_io(Interest::READABLE, || {
+            let (n, _) = rustix::net::recv(&self.stream, &mut *room, RecvFlags::empty())?;
+            if n == 0 || n == room.len() {
+                return Ok(n);
+            }
+            short = Some(n);
+            Err(ErrorKind::WouldBlock.into())
+        });
+        short.map_or(full, Ok)
     }
 
     /// The peer sends no more.

@@ -84,10 +84,13 @@ impl Session {
         self.in_flight_bytes.set(self.in_flight_bytes.get() + bytes);
         self.in_flight_requests.set(self.in_flight_requests.get() + 1);
         let link = self.hub().relays.link(self.hub(), info.relay);
-        if let Err(full) = link.publish.submit(request, route, Instant::now() + patience) {
-            self.hub().figures.publish_full.inc();
-            let failure = Failure::new(Code::Unavailable, full.to_string());
-            self.published(Published::failed(wish.tag, info.id, bytes, failure));
+        match link.publish.submit(request, route, Instant::now() + patience) {
+            Ok(()) => self.shard.submitted(link),
+            Err(full) => {
+                self.hub().figures.publish_full.inc();
+                let failure = Failure::new(Code::Unavailable, full.to_string());
+                self.published(Published::failed(wish.tag, info.id, bytes, failure));
+            }
         }
     }
 

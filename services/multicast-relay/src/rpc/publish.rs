@@ -1,13 +1,14 @@
 //! Publish and PublishStream.
 
 use std::{
-    future::poll_fn,
-    pin::Pin,
+    future::{poll_fn, ready},
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
 };
 
 use gaung_engine::{AckRange, PublishBatch, PublishEntry, RefuseReason};
+use gaung_net::driver::CommandSender;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, LogId,
     limits::{MAX_PUBLISH_MESSAGES, MAX_TEXT_DATAGRAM},
@@ -36,7 +37,8 @@ const ANSWERS_TOGETHER: usize = 256;
 
 /// One request, from its arrival to its durability.
 pub(super) async fn publish(relay: &Relay, request: PublishRequest) -> Result<PublishResponse, CallError> {
-    let mut pending = hand_over(relay, request).await?;
+    let Checked { worker, publish, mut pending } = check(relay, request).await?;
+    worker.send_wait(Command::Publish(publish)).await.map_err(|_| CallError::Stopping)?;
     poll_fn(|cx| pending.poll_outcome(cx)).await
 }
 
@@ -45,21 +47,73 @@ pub(super) fn publish_stream(relay: Relay, mut requests: Streaming<PublishStream
     let (pending, waiting) = mpsc::channel(STREAM_WINDOW);
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
+        let mut crowd = Crowd { relay, pending, by_worker: Vec::new(), checked: Vec::new() };
         // A broken stream ends like one that the client finished: what was handed over is answered or dropped.
         while let Ok(Some(request)) = requests.message().await {
-            for (index, StreamedPublish { tag, publish }) in request.publishes.into_iter().enumerate() {
-                let handed_over = match publish {
-                    _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 256 requests go together")),
-                    Some(publish) => hand_over(&relay, publish).await,
-                    None => Err(CallError::BadField("a request of the stream has no publish")),
-                };
-                if pending.send((tag, handed_over)).await.is_err() {
+            for (index, one) in request.publishes.into_iter().enumerate() {
+                if crowd.add(one, index).await.is_err() {
                     return;
                 }
+            }
+            if crowd.hand_over().await.is_err() {
+                return;
             }
         }
     });
     Answers { waiting, next: None }
+}
+
+/// Requests that came together: a worker gets its part of them at once, and logs it in one go.
+struct Crowd {
+    relay: Relay,
+    pending: mpsc::Sender<(u64, Result<Pending, CallError>)>,
+    by_worker: Vec<(CommandSender<Command>, Vec<Publish>)>,
+    checked: Vec<(u64, Result<Pending, CallError>)>,
+}
+
+/// Nobody reads the answers any more.
+struct Unread;
+
+impl Crowd {
+    async fn add(&mut self, one: StreamedPublish, index: usize) -> Result<(), Unread> {
+        let checked = match one.publish {
+            _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 256 requests go together")),
+            Some(request) => {
+                let relay = self.relay.clone();
+                let mut checking = pin!(check(&relay, request));
+                tokio::select! {
+                    biased;
+                    checked = &mut checking => checked,
+                    // It has to wait: those before it do not.
+                    () = ready(()) => {
+                        self.hand_over().await?;
+                        checking.await
+                    }
+                }
+            }
+            None => Err(CallError::BadField("a request of the stream has no publish")),
+        };
+        let pending = checked.map(|Checked { worker, publish, pending }| {
+            match self.by_worker.iter_mut().find(|(known, _)| known.same_driver(&worker)) {
+                Some((_, publishes)) => publishes.push(publish),
+                None => self.by_worker.push((worker, vec![publish])),
+            }
+            pending
+        });
+        self.checked.push((one.tag, pending));
+        Ok(())
+    }
+
+    async fn hand_over(&mut self) -> Result<(), Unread> {
+        for (worker, publishes) in self.by_worker.drain(..) {
+            // A stopped worker drops them, and so answers.
+            let _ = worker.send_wait(Command::PublishAll(publishes)).await;
+        }
+        for checked in self.checked.drain(..) {
+            self.pending.send(checked).await.map_err(|_| Unread)?;
+        }
+        Ok(())
+    }
 }
 
 /// What PublishStream answers: as much as is known at a time, in one message.
@@ -72,11 +126,11 @@ pub(crate) struct Answers {
 impl Answers {
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<StreamedOutcome>> {
         if self.next.is_none() {
-            self.next = ready!(self.waiting.poll_recv(cx));
+            self.next = task::ready!(self.waiting.poll_recv(cx));
         }
         let Some((tag, handed_over)) = &mut self.next else { return Poll::Ready(None) };
         let outcome = match handed_over {
-            Ok(pending) => match ready!(pending.poll_outcome(cx)) {
+            Ok(pending) => match task::ready!(pending.poll_outcome(cx)) {
                 Ok(published) => Outcome::Published(published),
                 Err(error) => Outcome::Refused(error.to_refused()),
             },
@@ -116,7 +170,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<PublishResponse, CallError>> {
-        let answer = match ready!(Pin::new(&mut self.answer).poll(cx)) {
+        let answer = match task::ready!(Pin::new(&mut self.answer).poll(cx)) {
             Ok(answer) => answer,
             Err(_) => return Poll::Ready(Err(CallError::Stopping)),
         };
@@ -129,15 +183,22 @@ impl Pending {
     }
 }
 
-async fn hand_over(relay: &Relay, request: PublishRequest) -> Result<Pending, CallError> {
-    let outcome = check_and_send(relay, request).await;
+/// A request that may go to its worker.
+struct Checked {
+    worker: CommandSender<Command>,
+    publish: Publish,
+    pending: Pending,
+}
+
+async fn check(relay: &Relay, request: PublishRequest) -> Result<Checked, CallError> {
+    let outcome = check_fields(relay, request).await;
     if outcome.is_err() {
         relay.0.figures.requests_refused.inc();
     }
     outcome
 }
 
-async fn check_and_send(relay: &Relay, request: PublishRequest) -> Result<Pending, CallError> {
+async fn check_fields(relay: &Relay, request: PublishRequest) -> Result<Checked, CallError> {
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
     let log = serving.identity.log;
@@ -149,9 +210,8 @@ async fn check_and_send(relay: &Relay, request: PublishRequest) -> Result<Pendin
     let batch = batch(&serving, device, request)?;
     let share = share_of(relay, &batch).await?;
     let (reply, answer) = oneshot::channel();
-    let command = Command::Publish(Publish { group, log, batch, reply });
-    serving.worker.send_wait(command).await.map_err(|_| CallError::Stopping)?;
-    Ok(Pending { log, answer, _share: share })
+    let publish = Publish { group, log, batch, reply };
+    Ok(Checked { worker: serving.worker.clone(), publish, pending: Pending { log, answer, _share: share } })
 }
 
 async fn share_of(relay: &Relay, batch: &PublishBatch) -> Result<OwnedSemaphorePermit, CallError> {

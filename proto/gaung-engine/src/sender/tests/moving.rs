@@ -170,6 +170,18 @@ fn a_question_under_a_former_tag_is_answered_under_it() {
 }
 
 #[test]
+fn an_address_that_was_announced_and_never_reached_is_a_former_one() {
+    let mut bench = Bench::new();
+    move_to(&mut bench, 2);
+    bench.advance(10 * MS);
+    move_to(&mut bench, 3);
+    bench.advance(10 * MS);
+    bench.sender.handle_lapse(bench.now);
+    let known: Vec<u32> = (1..9).filter(|&generation| bench.sender.is_addressed(tag(generation))).collect();
+    assert_eq!(known, [1, 2, 3]);
+}
+
+#[test]
 fn a_relay_that_starts_at_the_new_address_knows_who_comes_from_the_old_one() {
     let now = Instant::now();
     let there = SenderConfig { generation: Generation(6), addr: new_addr(), ..config(0) };
