@@ -21,8 +21,8 @@ use super::{
     world::World,
 };
 
-/// Messages ahead that a block may hold.
-const NEAR: u64 = 4096;
+/// Messages ahead for which a member has places: damaged parity makes any of them up.
+const NEAR: u64 = 32_768;
 /// Bytes of datagrams that wait in the sockets of a stopped process.
 const SOCKET_BYTES: usize = 208 * 1024;
 /// Held messages, fragments, and one datagram or run over the limits.
