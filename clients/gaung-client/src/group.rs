@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use gaung_proto::{
-    ClientId, DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupTag, LogId, RelayId, Scope, Seq,
-    pb::registry as pb,
+    ClientId, DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupRetention, GroupTag, LogId, RelayId, Scope,
+    Seq, pb::registry as pb,
 };
 
 use gaung_engine::MemberLane;
@@ -52,6 +52,8 @@ pub struct GroupInfo {
     pub reserved: bool,
     /// When it was made, ms since 1970.
     pub created_unix_ms: i64,
+    /// How much of its log is kept.
+    pub keep: GroupRetention,
 }
 
 impl GroupInfo {
@@ -100,6 +102,7 @@ impl TryFrom<pb::Group> for GroupInfo {
             ttl: u8::try_from(group.ttl).unwrap_or(scope.ttl()).max(1),
             reserved: group.reserved,
             created_unix_ms: group.created_unix_ms,
+            keep: group.keep.into(),
         })
     }
 }
@@ -119,13 +122,16 @@ pub struct NewGroup {
     pub address: Option<Ipv4Addr>,
     /// `None`: the registry chooses.
     pub port: Option<u16>,
+    /// How much of its log is kept.
+    pub keep: GroupRetention,
 }
 
 impl NewGroup {
-    /// A public group of site scope with an address from the pool.
+    /// A public group of site scope with an address from the pool, of which everything is kept.
     #[must_use]
     pub const fn named(name: GroupName) -> Self {
-        Self { name, scope: Scope::Site, format: Format::Proto, private: false, address: None, port: None }
+        let keep = GroupRetention { max_age_ms: None, max_bytes: None, max_messages: None };
+        Self { name, scope: Scope::Site, format: Format::Proto, private: false, address: None, port: None, keep }
     }
 }
 

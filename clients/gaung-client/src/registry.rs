@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gaung_engine::MemberLane;
 use gaung_proto::{
-    GroupId, GroupName, LogId, Seq,
+    GroupId, GroupName, GroupRetention, LogId, Seq,
     pb::{hub as pb_hub, registry as pb, relay as pb_relay},
     pb::{hub::hub_service_client::HubServiceClient, relay::relay_service_client::RelayServiceClient},
     signing::{self, Method},
@@ -60,6 +60,7 @@ impl Client {
             port: new.port.map(u32::from),
             owner_public_key: self.inner.public_key(),
             owner_name: self.name().to_owned(),
+            keep: new.keep.to_pb(),
         };
         let answer = self
             .inner
@@ -135,6 +136,25 @@ impl Client {
             .retried(|mut registry| {
                 let request = call(request.clone());
                 async move { registry.reset_group(request).await }
+            })
+            .await?;
+        group_of(answer.group)
+    }
+
+    /// Sets how much of the log is kept of a group that this device owns, all limits at once. What goes beyond them is
+    /// dropped within a minute, and does not come back.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::NotAllowed`] and others.
+    pub async fn set_retention(&self, name: &GroupName, keep: GroupRetention) -> Result<GroupInfo, ClientError> {
+        let group = self.group(name).await?;
+        let signature = Some(self.inner.sign(Method::Keep, group.id, &keep.subject()).await?);
+        let request = pb::SetRetentionRequest { group_id: group.id.into(), signature, keep: keep.to_pb() };
+        let answer = self
+            .inner
+            .retried(|mut registry| {
+                let request = call(request.clone());
+                async move { registry.set_retention(request).await }
             })
             .await?;
         group_of(answer.group)

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_proto::{GroupId, LogId, Seq, SeqRange, run::Run};
+use gaung_proto::{GroupId, GroupRetention, LogId, Seq, SeqRange, run::Run};
 
 use crate::{
     change::{Answer, Change, Job, Upkeep},
@@ -22,8 +22,8 @@ use crate::{
     file::{Env, Stretch},
     index::Extent,
     log::{
-        Append, Done, GroupRetention, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, StoreError,
-        StoredGroup, WriteError,
+        Append, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, StoreError, StoredGroup,
+        WriteError,
     },
     queue::Refused,
     recover::recover,

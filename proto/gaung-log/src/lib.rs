@@ -26,10 +26,11 @@ mod kv_memory;
 mod kv_redb;
 
 pub use disk::{DiskFigures, DiskLog, DiskOptions, OpenLogError};
+pub use gaung_proto::GroupRetention;
 pub use layout::FORMAT;
 pub use log::{
-    Append, AppendError, DELETED_KEPT_MS, Done, GroupRetention, Log, MAX_CONFIG, OpenError, Opened, Position,
-    ReadError, Retention, Runs, Snapshot, StoreError, StoredGroup, WriteError,
+    Append, AppendError, DELETED_KEPT_MS, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention,
+    Runs, Snapshot, StoreError, StoredGroup, WriteError,
 };
 pub use memory::MemoryLog;
 pub use record::RECORD_HEADER;

@@ -3,7 +3,7 @@
 use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
-use gaung_proto::{Epoch, GroupId, LogId, Seq, SeqRange, run::Run};
+use gaung_proto::{Epoch, GroupId, GroupRetention, LogId, Seq, SeqRange, run::Run};
 
 /// How long the log of a deleted group is kept, ms.
 pub const DELETED_KEPT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -81,7 +81,8 @@ pub trait Log: fmt::Debug + Send + Sync {
 
     /// Drops what one group has more than `keep` allows: its oldest message moves up, and what lies before is not read any
     /// more. It leaves the disk with the last file that holds any of it, which other groups may share. What is dropped is
-    /// read once, on the caller's thread; so is all that is kept, once an opening, where bytes are limited.
+    /// read once, on the caller's thread; so is all that is kept, once an opening, where bytes are limited. Snapshots survive,
+    /// as with [`Retention`].
     ///
     /// # Errors
     /// [`WriteError`].
@@ -162,17 +163,6 @@ pub struct Retention {
     pub max_age_ms: Option<u64>,
     /// Drop the oldest above this many bytes in all.
     pub max_bytes: Option<u64>,
-}
-
-/// How much of one group is kept. Snapshots survive, as with [`Retention`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct GroupRetention {
-    /// Drop runs whose messages are all older, by their `sent_at`.
-    pub max_age_ms: Option<u64>,
-    /// Drop the oldest runs above so many bytes of runs; the newest run stays.
-    pub max_bytes: Option<u64>,
-    /// Drop the oldest messages above so many.
-    pub max_messages: Option<u64>,
 }
 
 /// Storing failed: EIO, a full disk, a log that is closing. What was asked for has not happened; it may succeed later.

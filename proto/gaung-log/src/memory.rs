@@ -6,11 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_proto::{Epoch, GroupId, LogId, Seq, run::Run};
+use gaung_proto::{Epoch, GroupId, GroupRetention, LogId, Seq, run::Run};
 
 use crate::log::{
-    Append, AppendError, DELETED_KEPT_MS, Done, GroupRetention, Log, MAX_CONFIG, OpenError, Opened, Position,
-    ReadError, Retention, Snapshot, StoredGroup, WriteError,
+    Append, AppendError, DELETED_KEPT_MS, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention,
+    Snapshot, StoredGroup, WriteError,
 };
 use crate::retain;
 

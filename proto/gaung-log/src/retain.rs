@@ -1,8 +1,8 @@
 //! Which message of a group is the first to be kept.
 
-use gaung_proto::{GroupId, Seq, run::Run};
+use gaung_proto::{GroupId, GroupRetention, Seq, run::Run};
 
-use crate::log::{GroupRetention, Log, Position, ReadError, Runs};
+use crate::log::{Log, Position, ReadError};
 
 /// Bytes of runs in memory at a time.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -57,15 +57,30 @@ pub(crate) fn kept_bytes(log: &dyn Log, group: GroupId, position: Position) -> R
 /// What lies in a damaged file is passed.
 fn walk(log: &dyn Log, group: GroupId, position: Position, mut on: impl FnMut(&Run) -> bool) -> Result<Seq, ReadError> {
     let mut next = position.oldest;
+    // Where nothing is to go, the oldest run tells.
+    let mut piece_bytes = 1;
     while next <= position.head {
-        for run in Runs::new(log, group, position.log, next, PIECE_BYTES) {
-            match run {
-                Ok(run) if next > position.head || !on(&run) => return Ok(next),
-                Ok(run) => next = run.last_seq().next(),
-                Err(ReadError::Damaged { missing }) => next = missing.last.next(),
-                Err(ReadError::Trimmed { oldest }) if oldest > next => next = oldest,
-                Err(error) => return Err(error),
+        let runs = match log.read(group, position.log, next, piece_bytes) {
+            Ok(runs) => runs,
+            Err(ReadError::Damaged { missing }) => {
+                next = missing.last.next();
+                continue;
             }
+            Err(ReadError::Trimmed { oldest }) if oldest > next => {
+                next = oldest;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if runs.is_empty() {
+            return Ok(next);
+        }
+        piece_bytes = PIECE_BYTES;
+        for run in runs {
+            if next > position.head || !on(&run) {
+                return Ok(next);
+            }
+            next = run.last_seq().next();
         }
     }
     Ok(next)

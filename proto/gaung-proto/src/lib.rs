@@ -17,6 +17,7 @@ pub mod name;
 pub mod net;
 pub mod pb;
 pub mod ports;
+pub mod retention;
 pub mod run;
 pub mod signing;
 mod wire;
@@ -27,4 +28,5 @@ pub use id::{
 };
 pub use name::{DisplayName, GroupName};
 pub use net::{GroupAddr, Scope};
+pub use retention::GroupRetention;
 pub use wire::DecodeError;

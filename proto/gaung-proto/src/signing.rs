@@ -33,6 +33,8 @@ pub enum Method {
     Delete,
     /// ResetGroup.
     Reset,
+    /// SetRetention; the subject is [`GroupRetention::subject`](crate::GroupRetention::subject).
+    Keep,
     /// RevokeInvite; the subject is the code, the group id is zero.
     Revoke,
     /// RedeemInvite; the subject is the code, the group id is zero.
@@ -44,6 +46,7 @@ impl Method {
         match self {
             Self::Delete => "delete",
             Self::Reset => "reset",
+            Self::Keep => "keep",
             Self::Revoke => "revoke",
             Self::Redeem => "redeem",
         }

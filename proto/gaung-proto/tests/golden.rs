@@ -6,8 +6,8 @@ mod vectors;
 use bytes::{Bytes, BytesMut};
 use ed25519_dalek::SigningKey;
 use gaung_proto::{
-    ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupTag, Kind, LogId,
-    Pkt, SenderId, Seq,
+    ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupRetention,
+    GroupTag, Kind, LogId, Pkt, SenderId, Seq,
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
     body::{
         Broadcast, Cookie, Data, Heartbeat, Migrate, Nak, NakRange, Ncf, Parity, Probe, Puback, Publish,
@@ -179,6 +179,13 @@ fn signed_calls() {
     let vector = Vector::read("signing-redeem");
     let code = std::str::from_utf8(vector.part("subject: the code")).unwrap();
     let signed = signing::sign_call(&key, Method::Redeem, GroupId::NONE, &nonce, code);
+    assert_eq!(signed.signature, vector.part("signature"));
+
+    let vector = Vector::read("signing-keep");
+    let month = 30 * 86_400_000;
+    let keep = GroupRetention { max_age_ms: Some(month), max_bytes: None, max_messages: Some(500) };
+    assert_eq!(keep.subject().as_bytes(), vector.part("subject: 30 days, any bytes, 500 messages"));
+    let signed = signing::sign_call(&key, Method::Keep, GROUP, &nonce, &keep.subject());
     assert_eq!(signed.signature, vector.part("signature"));
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use gaung_proto::{
-    ClientId, DeviceId, DisplayName, GroupId, LogId, RelayId, Scope, Seq,
+    ClientId, DeviceId, DisplayName, GroupId, GroupRetention, LogId, RelayId, Scope, Seq,
     pb::registry::{self as pb, get_group_request, join_group_request},
     signing::Method,
 };
@@ -22,6 +22,8 @@ use crate::{
     status::invalid,
 };
 
+/// Relays look once a minute at what is too old.
+const MIN_KEPT_MS: u64 = 60_000;
 const MAX_REPORTS: usize = 1000;
 const MAX_HOST_CHARS: usize = 253;
 const MAX_VERSION_CHARS: usize = 64;
@@ -57,6 +59,7 @@ pub(crate) fn create(request: pb::CreateGroupRequest) -> Result<CreateSpec, Stat
         owner: device("owner_public_key", &request.owner_public_key)?,
         owner_name: display_name("owner_name", &request.owner_name)?.map(|name| name.to_string()).unwrap_or_default(),
         reserved: false,
+        keep: retention(request.keep)?,
     })
 }
 
@@ -93,7 +96,7 @@ pub(crate) fn signed(
     signature: Option<pb::DeviceSignature>,
 ) -> Result<SignedCall, Status> {
     let group = match method {
-        Method::Delete | Method::Reset => group_id("group_id", group)?,
+        Method::Delete | Method::Reset | Method::Keep => group_id("group_id", group)?,
         Method::Revoke | Method::Redeem => GroupId::NONE,
     };
     if subject.chars().count() > MAX_CODE_CHARS {
@@ -101,6 +104,15 @@ pub(crate) fn signed(
     }
     let signature = signature.ok_or_else(|| invalid("signature", "the call must be signed by the device's key"))?;
     Ok(SignedCall { method, group, subject, signature })
+}
+
+/// How much of a log is to be kept.
+pub(crate) fn retention(keep: Option<pb::Retention>) -> Result<GroupRetention, Status> {
+    let keep = GroupRetention::from(keep);
+    if keep.max_age_ms.is_some_and(|age| age < MIN_KEPT_MS) {
+        return Err(invalid("keep.max_age_ms", "messages are kept for a minute at least, or 0 for no limit"));
+    }
+    Ok(keep)
 }
 
 /// Uses and time to live in ms.

@@ -11,7 +11,9 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use gaung_log::kv::{Entry, Version};
-use gaung_proto::{DeviceId, Generation, GroupAddr, GroupId, GroupName, LogId, RelayId, Scope, pb::registry as pb};
+use gaung_proto::{
+    DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, pb::registry as pb,
+};
 use sha2::{Digest as _, Sha256};
 use tracing::debug;
 
@@ -52,6 +54,8 @@ pub struct CreateSpec {
     pub owner_name: String,
     /// `everyone`.
     pub reserved: bool,
+    /// How much of its log is kept.
+    pub keep: GroupRetention,
 }
 
 /// Why a group was not made.
@@ -230,6 +234,7 @@ impl Registry {
             request: spec.request,
             port_claimed,
             owner_left: false,
+            keep: spec.keep,
         };
         let key = records::group_key(id);
         match self.store.create(&key, &Fate::Live(group.clone()).encode())? {
@@ -420,5 +425,9 @@ fn fingerprint(spec: &CreateSpec) -> [u8; 32] {
     hash.update(spec.address.map_or([0; 4], |ip| ip.octets()));
     hash.update(spec.port.unwrap_or(0).to_be_bytes());
     hash.update(spec.owner.as_bytes());
+    // Only where it is said, so that requests of programs that do not know of it keep their fingerprints.
+    if spec.keep.is_limited() {
+        hash.update(spec.keep.subject());
+    }
     hash.finalize().into()
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gaung_proto::{DeviceId, Scope, name::EVERYONE, pb::registry as pb};
+use gaung_proto::{DeviceId, GroupRetention, Scope, name::EVERYONE, pb::registry as pb};
 use service_kit::backoff::Backoff;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -56,5 +56,6 @@ fn spec() -> CreateSpec {
         owner: DeviceId::NONE,
         owner_name: String::new(),
         reserved: true,
+        keep: GroupRetention::default(),
     }
 }

@@ -1,8 +1,8 @@
-//! What a group's owner may do: delete it, and start its log anew.
+//! What a group's owner may do: delete it, start its log anew, and say how much of it is kept.
 
 use std::sync::PoisonError;
 
-use gaung_proto::{DeviceId, GroupName, LogId};
+use gaung_proto::{DeviceId, GroupName, GroupRetention, LogId};
 use tracing::{info, warn};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Why a group was not deleted or reset.
+/// Why a group was not deleted, reset or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OwnerError {
     /// See [`CallError`].
@@ -26,7 +26,9 @@ pub enum OwnerError {
     #[error("the group {0} belongs to another device; only the device that made it may do this")]
     NotOwner(GroupName),
     /// It is `everyone`.
-    #[error("the group {0} is reserved and cannot be deleted, and be reset only after its relay lost its log")]
+    #[error(
+        "the group {0} is reserved: it cannot be deleted, is reset only after its relay lost its log, and keeps what the relay keeps (--keep)"
+    )]
     Reserved(GroupName),
 }
 
@@ -51,6 +53,17 @@ impl Registry {
     /// [`OwnerError`], each case.
     pub fn reset_group(&self, now: Now, call: &SignedCall) -> Result<Group, OwnerError> {
         match self.signed(now.mono, call, |device| self.reset_as(call, device))? {
+            Outcome::Group(group) => Ok(*group),
+            Outcome::Done => Ok(self.group_row(call.group)?.0),
+        }
+    }
+
+    /// Sets how much of the log is kept.
+    ///
+    /// # Errors
+    /// [`OwnerError`], each case.
+    pub fn set_retention(&self, now: Now, call: &SignedCall, keep: GroupRetention) -> Result<Group, OwnerError> {
+        match self.signed(now.mono, call, |device| self.keep_as(call, device, keep))? {
             Outcome::Group(group) => Ok(*group),
             Outcome::Done => Ok(self.group_row(call.group)?.0),
         }
@@ -96,6 +109,23 @@ impl Registry {
             self.view.apply(reset.id, version, Some(reset.clone()));
             info!(group = %reset.id, log = %reset.log, "log started anew");
             return Ok(Outcome::Group(Box::new(reset)));
+        }
+    }
+    fn keep_as(&self, call: &SignedCall, device: DeviceId, keep: GroupRetention) -> Result<Outcome, OwnerError> {
+        let key = records::group_key(call.group);
+        loop {
+            let (group, version) = self.group_row(call.group)?;
+            if group.reserved {
+                return Err(OwnerError::Reserved(group.name));
+            }
+            if group.owner != device {
+                return Err(OwnerError::NotOwner(group.name));
+            }
+            let kept = Group { keep, ..group };
+            let Ok(version) = self.store.set(&key, version, &Fate::Live(kept.clone()).encode())? else { continue };
+            self.view.apply(kept.id, version, Some(kept.clone()));
+            info!(group = %kept.id, ?keep, "other limits of a group's log");
+            return Ok(Outcome::Group(Box::new(kept)));
         }
     }
 }

@@ -18,7 +18,9 @@
 //! address and no port of the registry's choice.
 
 use bytes::Bytes;
-use gaung_proto::{DeviceId, Generation, GroupAddr, GroupId, GroupName, LogId, RelayId, Scope, pb::registry as pb};
+use gaung_proto::{
+    DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, pb::registry as pb,
+};
 use prost::Message as _;
 use std::net::Ipv4Addr;
 
@@ -136,6 +138,8 @@ pub struct Group {
     pub port_claimed: bool,
     /// The owner no longer is a member.
     pub owner_left: bool,
+    /// How much of its log is kept.
+    pub keep: GroupRetention,
 }
 
 impl Group {
@@ -158,6 +162,7 @@ impl Group {
             reserved: self.reserved,
             created_unix_ms: self.created_unix_ms,
             address_lapsed: self.lapsed,
+            keep: self.keep.to_pb(),
         }
     }
 
@@ -281,6 +286,7 @@ impl StoredGroup {
             request: RequestId(self.request_id[..].try_into().ok()?),
             port_claimed: self.port_claimed,
             owner_left: self.owner_left,
+            keep: group.keep.into(),
         })
     }
 }

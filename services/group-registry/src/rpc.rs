@@ -144,6 +144,17 @@ impl RegistryService for Rpc {
         Ok(Response::new(pb::ResetGroupResponse { group: Some(group.to_pb()) }))
     }
 
+    async fn set_retention(
+        &self,
+        request: Request<pb::SetRetentionRequest>,
+    ) -> Result<Response<pb::SetRetentionResponse>, Status> {
+        let request = request.into_inner();
+        let keep = checked::retention(request.keep)?;
+        let call = checked::signed(Method::Keep, &request.group_id, keep.subject(), request.signature)?;
+        let group = self.run(move |registry, now| registry.set_retention(now, &call, keep)).await?;
+        Ok(Response::new(pb::SetRetentionResponse { group: Some(group.to_pb()) }))
+    }
+
     async fn join_group(
         &self,
         request: Request<pb::JoinGroupRequest>,

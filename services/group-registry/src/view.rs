@@ -148,7 +148,7 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use gaung_proto::{DeviceId, Generation, GroupAddr, LogId, Scope, pb::registry::Format};
+    use gaung_proto::{DeviceId, Generation, GroupAddr, GroupRetention, LogId, Scope, pb::registry::Format};
 
     use crate::records::RequestId;
 
@@ -174,6 +174,7 @@ mod tests {
             request: RequestId([n; 16]),
             port_claimed: true,
             owner_left: false,
+            keep: GroupRetention::default(),
         }
     }
 

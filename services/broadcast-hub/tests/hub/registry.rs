@@ -180,6 +180,7 @@ impl RegistryService for Registry {
         list_groups: ListGroupsRequest => ListGroupsResponse,
         delete_group: DeleteGroupRequest => DeleteGroupResponse,
         reset_group: ResetGroupRequest => ResetGroupResponse,
+        set_retention: SetRetentionRequest => SetRetentionResponse,
         join_group: JoinGroupRequest => JoinGroupResponse,
         leave_group: LeaveGroupRequest => LeaveGroupResponse,
         list_members: ListMembersRequest => ListMembersResponse,

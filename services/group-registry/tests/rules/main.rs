@@ -9,7 +9,7 @@ use std::{collections::HashSet, net::Ipv4Addr, sync::Arc, time::Duration};
 use ed25519_dalek::SigningKey;
 use gaung_log::{RedbKv, kv::Kv};
 use gaung_proto::{
-    ClientId, DeviceId, GroupId, LogId, RelayId, Scope,
+    ClientId, DeviceId, GroupId, GroupRetention, LogId, RelayId, Scope,
     signing::{Method, sign_call, verify_ticket},
 };
 use group_registry::{
@@ -20,6 +20,7 @@ use group_registry::{
     members::JoinError,
     owner::OwnerError,
     presence::PRESENCE_LEASE,
+    records::Group,
     registry::{GroupBy, LookupError},
     reports::ReportError,
     services::SERVICE_LEASE,
@@ -136,6 +137,33 @@ fn only_the_owner_deletes_and_resets() {
     assert_eq!(world.registry.reset_group(world.now, &reset).unwrap(), fresh, "a repeat gets the first outcome");
     world.delete(&group).unwrap();
     assert!(matches!(world.delete(&group), Err(OwnerError::Lookup(LookupError::NotFound(_)))));
+}
+
+#[test]
+fn the_owner_says_how_much_is_kept_and_it_stays_said() {
+    let mut world = World::new();
+    let month = GroupRetention { max_age_ms: Some(30 * 86_400_000), ..GroupRetention::default() };
+    let group = world.create(&CreateSpec { keep: month, ..spec("room") }).unwrap();
+    assert_eq!(group.keep, month);
+
+    let little = GroupRetention { max_bytes: Some(1 << 20), max_messages: Some(100), ..month };
+    let set = |key: &SigningKey, signed: GroupRetention, keep: GroupRetention| {
+        let call = world.call(key, Method::Keep, group.id, &signed.subject());
+        let call = SignedCall { subject: keep.subject(), ..call };
+        world.registry.set_retention(world.now, &call, keep)
+    };
+    assert!(matches!(set(&bob(), little, little), Err(OwnerError::NotOwner(_))));
+    let forged = set(&ann(), month, little);
+    assert!(matches!(forged, Err(OwnerError::Call(CallError::Signature(_)))), "signed for other limits");
+    assert_eq!(set(&ann(), little, little).unwrap().keep, little);
+    world.restart();
+    let stored = world.registry.group(&GroupBy::Id(group.id)).unwrap();
+    assert_eq!(stored, Group { keep: little, ..group });
+
+    let everyone = CreateSpec { reserved: true, owner: DeviceId::NONE, ..spec("everyone") };
+    let everyone = world.create(&everyone).unwrap();
+    let call = world.call(&ann(), Method::Keep, everyone.id, &little.subject());
+    assert!(matches!(world.registry.set_retention(world.now, &call, little), Err(OwnerError::Reserved(_))));
 }
 
 #[test]

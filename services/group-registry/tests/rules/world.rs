@@ -8,7 +8,7 @@ use std::{
 use ed25519_dalek::SigningKey;
 use gaung_log::{MemoryKv, kv::Kv};
 use gaung_proto::{
-    ClientId, DeviceId, GroupId, LogId, RelayId, Scope, Seq,
+    ClientId, DeviceId, GroupId, GroupRetention, LogId, RelayId, Scope, Seq,
     pb::registry as pb,
     signing::{Method, sign_call},
 };
@@ -170,5 +170,6 @@ pub(crate) fn spec(name: &str) -> CreateSpec {
         owner: device(&ann()),
         owner_name: "Ann".to_owned(),
         reserved: false,
+        keep: GroupRetention::default(),
     }
 }

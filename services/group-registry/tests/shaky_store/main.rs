@@ -11,7 +11,7 @@ use std::{
 };
 
 use gaung_log::{MemoryKv, kv::Kv};
-use gaung_proto::{DeviceId, GroupId, GroupName, RelayId, Scope, pb::registry as pb};
+use gaung_proto::{DeviceId, GroupId, GroupName, GroupRetention, RelayId, Scope, pb::registry as pb};
 use group_registry::{
     address::{self, Low23, Pool},
     book::Pools,
@@ -67,6 +67,7 @@ fn spec(request: [u8; 16], name: &str) -> CreateSpec {
         owner: DeviceId([1; 16]),
         owner_name: "ann".to_owned(),
         reserved: false,
+        keep: GroupRetention::default(),
     }
 }
 

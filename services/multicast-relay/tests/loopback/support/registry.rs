@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use gaung_proto::{
-    DeviceId, GroupId,
+    DeviceId, GroupId, GroupRetention,
     pb::registry::{
         self as pb,
         registry_service_server::{RegistryService, RegistryServiceServer},
@@ -142,6 +142,11 @@ impl RegistryDouble {
             (group.generation, group.address_lapsed) = (group.generation + 1, false);
         });
         at
+    }
+
+    /// The group's owner says how much of its log is kept.
+    pub(crate) fn keep(&self, group: GroupId, keep: GroupRetention) {
+        self.change(group, |group| group.keep = keep.to_pb());
     }
 
     fn change(&self, group: GroupId, change: impl FnOnce(&mut pb::Group)) {
@@ -304,6 +309,12 @@ impl RegistryService for Calls {
         absent()
     }
     async fn reset_group(&self, _: Request<pb::ResetGroupRequest>) -> Result<Response<pb::ResetGroupResponse>, Status> {
+        absent()
+    }
+    async fn set_retention(
+        &self,
+        _: Request<pb::SetRetentionRequest>,
+    ) -> Result<Response<pb::SetRetentionResponse>, Status> {
         absent()
     }
     async fn join_group(&self, _: Request<pb::JoinGroupRequest>) -> Result<Response<pb::JoinGroupResponse>, Status> {
