@@ -4,7 +4,7 @@ use std::{iter, net::Ipv4Addr};
 
 use bytes::Bytes;
 use gaung_proto::{
-    Generation, GroupAddr, GroupId, GroupTag, LogId, RelayId,
+    Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, RelayId,
     pb::registry::{self as pb, Format},
 };
 use prost::Message as _;
@@ -24,6 +24,8 @@ pub(crate) struct GroupConfig {
     pub(crate) log: LogId,
     pub(crate) relay: RelayId,
     pub(crate) ttl: u8,
+    /// How much of its log is kept.
+    pub(crate) keep: GroupRetention,
     source: pb::Group,
 }
 
@@ -61,6 +63,12 @@ impl GroupConfig {
         Self { log, source, ..self.clone() }
     }
 
+    /// The same group with other limits of its log.
+    pub(crate) fn with_keep(&self, keep: GroupRetention) -> Self {
+        let source = pb::Group { keep: keep.to_pb(), ..self.source.clone() };
+        Self { keep, source, ..self.clone() }
+    }
+
     pub(crate) fn tag(&self) -> GroupTag {
         GroupTag::of(self.id, self.generation, self.log)
     }
@@ -71,8 +79,10 @@ impl GroupConfig {
     }
 
     /// Whether `other` is this group with the same log at another address, or without one, so that its opening can go on.
+    /// Other limits of the log are no hindrance.
     pub(crate) fn moves_to(&self, other: &Self) -> bool {
-        let Self { id, name, lane, private, log, relay, lapsed: _, addr: _, generation: _, ttl: _, source: _ } = other;
+        let Self { id, name, lane, private, log, relay, lapsed: _, addr: _, generation: _, ttl: _, keep: _, source: _ } =
+            other;
         let is_same = (&self.id, &self.name, self.private, self.log) == (id, name, *private, *log);
         is_same && self.relay == *relay && self.lane == GroupLane::Proto && *lane == GroupLane::Proto
     }
@@ -105,6 +115,7 @@ impl TryFrom<pb::Group> for GroupConfig {
             log: LogId(group.log_id),
             relay: RelayId::try_from(&group.relay_id[..]).map_err(|_| bad("relay id"))?,
             ttl: u8::try_from(group.ttl).ok().filter(|&ttl| ttl > 0).ok_or(bad("ttl"))?,
+            keep: group.keep.into(),
             source: group,
         })
     }

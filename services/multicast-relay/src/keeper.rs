@@ -1,6 +1,7 @@
 //! The keeper: opens, ends and reopens groups as the registry, the log and the disk demand; one change at a time.
 
 mod moving;
+mod upkeep;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::upkeep::Upkeep;
 use crate::{
     clock,
     directory::{Directory, Feed, Phase, Serving},
@@ -79,6 +81,7 @@ pub(crate) struct Keeper {
     synced: bool,
     /// Log ids that a memory log had, or did not take over: the registry may still name them.
     past: HashMap<GroupId, Vec<LogId>>,
+    upkeep: Upkeep,
 }
 
 #[derive(Debug)]
@@ -107,7 +110,7 @@ const UPKEEP: Duration = Duration::from_secs(60);
 
 impl Keeper {
     pub(crate) fn new(parts: KeeperParts) -> Self {
-        Self { parts, known: HashMap::new(), synced: false, past: HashMap::new() }
+        Self { parts, known: HashMap::new(), synced: false, past: HashMap::new(), upkeep: Upkeep::default() }
     }
 
     /// Opens what the store holds, so that groups are served without the registry.
@@ -139,7 +142,7 @@ impl Keeper {
         let mut upkeep = interval(UPKEEP);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => break,
                 Some(order) = orders.recv() => self.obey(order).await,
                 ended = trouble.next() => {
                     for (group, epoch) in ended {
@@ -147,9 +150,12 @@ impl Keeper {
                     }
                 }
                 _ = retry.tick() => self.retry().await,
-                _ = upkeep.tick() => self.upkeep().await,
+                _ = upkeep.tick() => self.begin_upkeep(),
+                () = self.upkeep.ended() => self.upkeep_ended(),
             }
         }
+        self.upkeep.stop().await;
+        Ok(())
     }
 
     async fn obey(&mut self, order: Order) {
@@ -187,6 +193,10 @@ impl Keeper {
             self.open(vec![config]).await;
             return;
         };
+        if known.config.log == config.log && known.config.keep != config.keep {
+            self.limit(config.id, config.keep).await;
+        }
+        let Some(known) = self.known.get(&config.id) else { return };
         if known.config.log != config.log {
             self.change_log(config).await;
         } else if known.config.moves_to(&config) && matches!(known.state, State::Serving(_)) {
@@ -441,22 +451,6 @@ impl Keeper {
         let waiting = self.known.values().filter(|known| matches!(known.state, State::Waiting));
         let configs: Vec<_> = waiting.map(|known| known.config.clone()).collect();
         self.open(configs).await;
-    }
-
-    async fn upkeep(&mut self) {
-        let log = Arc::clone(&self.parts.log);
-        let keep = self.parts.retention;
-        let now_ms = clock::unix_ms() as u64;
-        let outcome = spawn_blocking(move || log.purge(now_ms).and_then(|_| log.retain(keep, now_ms))).await;
-        if let Err(error) = outcome.expect("upkeep does not panic") {
-            warn!(%error, "old messages could not be dropped");
-        }
-        for serving in self.parts.directory.serving() {
-            let group = serving.identity.group;
-            if let Some(position) = self.parts.log.position(group) {
-                let _ = serving.worker.send(Command::Oldest { group, oldest: position.oldest });
-            }
-        }
     }
 
     fn set_refused(&mut self, config: GroupConfig) {

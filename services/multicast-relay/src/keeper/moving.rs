@@ -1,9 +1,6 @@
 //! Groups whose address changes while they are served.
 
-use std::sync::Arc;
-
-use tokio::task::spawn_blocking;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{Keeper, Known, State};
 use crate::{group::GroupConfig, ingress::RouteChange, worker::Command};
@@ -38,10 +35,6 @@ impl Keeper {
             None => info!(%group, "the group has no address now"),
         }
         *known = config.clone();
-        let log = Arc::clone(&self.parts.log);
-        let kept = spawn_blocking(move || log.put_config(group, config.to_stored())).await;
-        if let Err(error) = kept.expect("keeping a config does not panic") {
-            warn!(%group, %error, "where the group is could not be kept; the registry will tell again");
-        }
+        self.keep_config(config).await;
     }
 }

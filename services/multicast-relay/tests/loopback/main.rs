@@ -8,4 +8,5 @@ mod local;
 mod moving;
 mod publishing;
 mod receipts;
+mod retention;
 mod support;
