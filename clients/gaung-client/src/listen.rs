@@ -60,7 +60,7 @@ pub enum From {
     /// At the next one to be logged.
     #[default]
     Now,
-    /// At this one, or the oldest kept after it.
+    /// At this one; from there on, what is no longer kept is told as [lost](Event::Lost).
     Seq(Seq),
 }
 
@@ -265,13 +265,16 @@ impl Door<'_> {
         let next = match from {
             From::Start => status.oldest.max(Seq::FIRST),
             From::Now => status.head.next(),
-            From::Seq(seq) => seq.max(status.oldest).max(Seq::FIRST),
+            From::Seq(seq) => seq.max(Seq::FIRST),
         };
         let policy = if auto { LanePolicy::Auto } else { LanePolicy::MulticastOnly };
         let relay = relay_address(&joined).await;
         let engine = NewEngine::Proto(Box::new(self.config(&joined, next, relay, policy)));
         let state = State::new(Lane::Multicast, links);
         let member = self.member(joined, lane, relay, next, state, engine).await?;
+        if next < status.oldest {
+            member.port.input(Input::Trimmed { oldest: status.oldest }).await;
+        }
         if next <= status.head {
             member.port.input(Input::Head { head: status.head }).await;
         }

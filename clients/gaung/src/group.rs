@@ -1,14 +1,14 @@
 //! `gaung group …`: results on stdout, what was done on stderr.
 
 use gaung_client::{Client, Format, GroupInfo, Member, NewGroup};
-use gaung_proto::{GroupName, Scope};
+use gaung_proto::{GroupName, GroupRetention, Scope};
 use serde::Serialize;
 
 use crate::{
-    cli::group::{CreateArgs, FormatArg, GroupCommand, InviteArgs, JoinArgs, ScopeArg},
+    cli::group::{CreateArgs, FormatArg, GroupCommand, InviteArgs, JoinArgs, KeepArgs, ScopeArg},
     context::Context,
     output::{Output, say},
-    render::{sanitise::one_line, table::table, time::rfc3339_s},
+    render::{amount, sanitise::one_line, table::table, time::rfc3339_s},
 };
 
 /// Does one thing with groups.
@@ -36,6 +36,7 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> anyhow::Res
             let group = client.reset_group(&args.group).await?;
             say(&format!("{} starts again at seq 1 with log {}", group.name, group.log));
         }
+        GroupCommand::Keep(args) => keep(&client, args).await?,
         GroupCommand::Invite(args) => invite(&client, args, &mut output).await?,
         GroupCommand::Revoke(args) => {
             client.revoke(&args.code).await?;
@@ -47,6 +48,7 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> anyhow::Res
 
 async fn create(client: &Client, args: CreateArgs, output: &mut Output) -> anyhow::Result<()> {
     let new = NewGroup {
+        keep: args.keep(),
         name: args.group,
         scope: match args.scope {
             ScopeArg::Site => Scope::Site,
@@ -67,6 +69,13 @@ async fn create(client: &Client, args: CreateArgs, output: &mut Output) -> anyho
         );
     }
     show(&group, args.json, output)
+}
+
+async fn keep(client: &Client, args: KeepArgs) -> anyhow::Result<()> {
+    let before = client.group(&args.group).await?.keep;
+    let group = client.set_retention(&args.group, args.keep(before)).await?;
+    say(&format!("{} keeps {}", group.name, kept(group.keep)));
+    Ok(())
 }
 
 async fn join(client: &Client, args: JoinArgs) -> anyhow::Result<()> {
@@ -116,6 +125,7 @@ fn show(group: &GroupInfo, json: bool, output: &mut Output) -> anyhow::Result<()
         ("access", access(group).to_owned()),
         ("log", group.log.to_string()),
         ("relay", group.relay.to_string()),
+        ("keeps", kept(group.keep)),
         ("owner", owner),
         ("created", rfc3339_s(group.created_unix_ms)),
     ];
@@ -157,6 +167,17 @@ fn without_address(group: &GroupInfo) -> String {
     )
 }
 
+/// How much of a log is kept, for people.
+fn kept(keep: GroupRetention) -> String {
+    let limits = [
+        keep.max_age_ms.map(amount::duration_ms),
+        keep.max_bytes.map(amount::bytes),
+        keep.max_messages.map(|n| format!("{n} message{}", if n == 1 { "" } else { "s" })),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    if limits.is_empty() { "what the relay keeps; no limit of its own".to_owned() } else { limits.join(", ") }
+}
+
 const fn scope(group: &GroupInfo) -> &'static str {
     match group.scope {
         Scope::Site => "site",
@@ -194,10 +215,20 @@ pub(crate) struct GroupObject {
     relay_id: String,
     owner: Option<String>,
     created_at: String,
+    keep: KeepObject,
+}
+
+/// Limits of a log; null for none.
+#[derive(Serialize)]
+struct KeepObject {
+    max_age_ms: Option<u64>,
+    max_bytes: Option<u64>,
+    max_messages: Option<u64>,
 }
 
 impl GroupObject {
     fn of(group: &GroupInfo) -> Self {
+        let GroupRetention { max_age_ms, max_bytes, max_messages } = group.keep;
         Self {
             name: group.name.to_string(),
             id: group.id.to_string(),
@@ -214,6 +245,7 @@ impl GroupObject {
             relay_id: group.relay.to_string(),
             owner: group.owner.map(|owner| owner.to_string()),
             created_at: rfc3339_s(group.created_unix_ms),
+            keep: KeepObject { max_age_ms, max_bytes, max_messages },
         }
     }
 }

@@ -6,8 +6,8 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use gaung_engine::{LanePolicy, ReceiverConfig};
 use gaung_proto::{
-    ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, LogId, RelayId, Scope,
-    Seq,
+    ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupRetention, LogId,
+    RelayId, Scope, Seq,
     block::{Author, BlockBuilder, Message, MessageRef, SentAt},
     pb::registry::registry_service_client::RegistryServiceClient,
     run::{Run, RunHeader},
@@ -41,6 +41,7 @@ pub(super) fn group() -> Arc<GroupInfo> {
         ttl: 1,
         reserved: false,
         created_unix_ms: 0,
+        keep: GroupRetention::default(),
     })
 }
 

@@ -2,9 +2,12 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use clap::{Args, Subcommand, ValueEnum};
-use gaung_proto::GroupName;
-use service_kit::config::parse_duration;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use gaung_proto::{GroupName, GroupRetention};
+use service_kit::config::{parse_bytes, parse_duration};
+
+/// As the registry has it.
+const MIN_AGE_MS: u64 = 60_000;
 
 /// What can be done with groups.
 #[derive(Debug, Subcommand)]
@@ -26,6 +29,8 @@ pub(crate) enum GroupCommand {
     Delete(DeleteArgs),
     /// Start a group's log anew at seq 1; its history is lost. Only the device that made it may.
     Reset(ResetArgs),
+    /// Say how much of a group's log is kept. Only the device that made it may.
+    Keep(KeepArgs),
     /// Make an invite code that lets others in.
     Invite(InviteArgs),
     /// Make an invite code worthless.
@@ -35,7 +40,8 @@ pub(crate) enum GroupCommand {
 /// `gaung group create`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung group create lobby\n  \
-    gaung group create praktikum --address 224.1.1.1 --port 5004 --format text")]
+    gaung group create praktikum --address 224.1.1.1 --port 5004 --format text\n  \
+    gaung group create kelas --keep-for 30d --keep-bytes 1GiB")]
 pub(crate) struct CreateArgs {
     /// Letters, digits, '-', '_' and '.', at most 64.
     #[arg(value_name = "NAME")]
@@ -55,9 +61,25 @@ pub(crate) struct CreateArgs {
     /// Only for those with an invite; carried by TCP only until datagrams are encrypted.
     #[arg(long)]
     pub(crate) private: bool,
+    /// Drop messages that are older, such as 30d; at least a minute. Without it none for their age.
+    #[arg(long, value_name = "DURATION", value_parser = age)]
+    pub(crate) keep_for: Option<u64>,
+    /// Drop the oldest messages above so many bytes.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) keep_bytes: Option<u64>,
+    /// Drop the oldest messages above so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_messages: Option<u64>,
     /// One JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl CreateArgs {
+    /// How much of the new group's log is to be kept.
+    pub(crate) fn keep(&self) -> GroupRetention {
+        limits([self.keep_for, self.keep_bytes, self.keep_messages], GroupRetention::default())
+    }
 }
 
 /// How far a group reaches.
@@ -152,6 +174,34 @@ pub(crate) struct ResetArgs {
     pub(crate) group: GroupName,
 }
 
+/// `gaung group keep`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  gaung group keep lobby --for 30d --messages 100000\n  gaung group keep lobby --for 0"
+)]
+#[command(group = ArgGroup::new("limits").args(["age", "bytes", "messages"]).required(true).multiple(true))]
+pub(crate) struct KeepArgs {
+    /// The group.
+    #[arg(value_name = "NAME")]
+    pub(crate) group: GroupName,
+    /// Drop messages that are older, such as 30d; at least a minute. 0: none for their age. Without it as before.
+    #[arg(long = "for", id = "age", value_name = "DURATION", value_parser = age)]
+    pub(crate) age_ms: Option<u64>,
+    /// Drop the oldest messages above so many bytes. 0: no limit. Without it as before.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) bytes: Option<u64>,
+    /// Drop the oldest messages above so many. 0: no limit. Without it as before.
+    #[arg(long, value_name = "N")]
+    pub(crate) messages: Option<u64>,
+}
+
+impl KeepArgs {
+    /// What is to be kept from now on, where `before` is until now.
+    pub(crate) fn keep(&self, before: GroupRetention) -> GroupRetention {
+        limits([self.age_ms, self.bytes, self.messages], before)
+    }
+}
+
 /// `gaung group invite`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gaung group invite rapat --uses 5 --expires 24h")]
@@ -182,6 +232,26 @@ fn code(text: &str) -> Result<String, String> {
         return Err("is no invite code; it has 26 letters and digits".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Milliseconds for which messages are kept; 0 for ever.
+fn age(text: &str) -> Result<u64, String> {
+    let ms = u64::try_from(parse_duration(text)?.as_millis()).unwrap_or(u64::MAX);
+    if (1..MIN_AGE_MS).contains(&ms) {
+        return Err("messages are kept for a minute at least; 0 is for ever".to_owned());
+    }
+    Ok(ms)
+}
+
+/// Age, bytes and messages as typed, where 0 is no limit; what was not typed is as `before`.
+fn limits(typed: [Option<u64>; 3], before: GroupRetention) -> GroupRetention {
+    let limit = |typed: Option<u64>, before| typed.map_or(before, |limit| Some(limit).filter(|limit| *limit > 0));
+    let [age, bytes, messages] = typed;
+    GroupRetention {
+        max_age_ms: limit(age, before.max_age_ms),
+        max_bytes: limit(bytes, before.max_bytes),
+        max_messages: limit(messages, before.max_messages),
+    }
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {

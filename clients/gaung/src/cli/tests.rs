@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::{Parser as _, error::ErrorKind};
+use gaung_proto::GroupRetention;
 
 use super::*;
 
@@ -28,7 +29,7 @@ fn every_help_has_an_example() {
     grammar.build();
     let mut seen = Vec::new();
     walk(&mut grammar, "gaung", &mut seen);
-    assert_eq!(seen.len(), 1 + 13 + 11, "{seen:?}");
+    assert_eq!(seen.len(), 1 + 13 + 12, "{seen:?}");
 }
 
 #[test]
@@ -101,6 +102,8 @@ fn shapes_of_the_commands() {
         "gaung chat",
         "gaung chat a b --lane tcp",
         "gaung chat --udp-only 239.255.0.1:20000",
+        "gaung group create g --keep-for 1h30m --keep-bytes 1GiB --keep-messages 1",
+        "gaung group keep g --for 0 --bytes 0 --messages 0",
         "gaung text h",
         "gaung text h:8081",
         "gaung history g --from 3 --limit 4",
@@ -141,6 +144,11 @@ fn wrong_usage_ends_with_2() {
         "gaung group invite g --expires 0",
         "gaung group invite g --uses 0",
         "gaung group revoke a-b",
+        "gaung group keep g",
+        "gaung group keep g --for 59s",
+        "gaung group keep g --for soon",
+        "gaung group keep g --bytes many",
+        "gaung group create g --keep-for 1",
         "gaung history g --limit 0",
         "gaung history g --before 0",
         "gaung history g --from 1 --before 3",
@@ -160,4 +168,13 @@ fn wrong_usage_ends_with_2() {
     assert_eq!(name.kind(), ErrorKind::ValueValidation);
     assert!(name.to_string().contains("empty"), "{name}");
     assert_eq!(parse("gaung --help").unwrap_err().exit_code(), 0);
+}
+
+#[test]
+fn a_limit_that_is_not_named_stays_and_nought_lifts_one() {
+    let before = GroupRetention { max_age_ms: Some(60_000), max_bytes: Some(7), max_messages: None };
+    let typed = parse("gaung group keep g --messages 9 --bytes 0").unwrap().command;
+    let Command::Group(group::GroupCommand::Keep(args)) = typed else { panic!("{typed:?}") };
+    let kept = args.keep(before);
+    assert_eq!(kept, GroupRetention { max_age_ms: Some(60_000), max_bytes: None, max_messages: Some(9) });
 }
