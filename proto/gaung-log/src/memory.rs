@@ -154,7 +154,7 @@ impl Log for MemoryLog {
 
     fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
         let position = self.position(group).ok_or(WriteError::NoSuchLog)?;
-        let bytes = retain::kept_bytes(self, group, position)?;
+        let bytes = keep.max_bytes.map_or(Ok(0), |_| retain::kept_bytes(self, group, position))?;
         let kept = retain::first_kept(self, group, position, keep, bytes, now_ms)?;
         self.lock().trim_group(group, position.log, kept.first);
         Ok(())

@@ -22,8 +22,8 @@ use crate::{
     status::invalid,
 };
 
-/// Relays look once a minute at what is too old.
-const MIN_KEPT_MS: u64 = 60_000;
+/// Publishers repeat a message for so long, and what they repeat is known by what is kept.
+const MIN_KEPT_MS: u64 = 3_600_000;
 const MAX_REPORTS: usize = 1000;
 const MAX_HOST_CHARS: usize = 253;
 const MAX_VERSION_CHARS: usize = 64;
@@ -110,7 +110,10 @@ pub(crate) fn signed(
 pub(crate) fn retention(keep: Option<pb::Retention>) -> Result<GroupRetention, Status> {
     let keep = GroupRetention::from(keep);
     if keep.max_age_ms.is_some_and(|age| age < MIN_KEPT_MS) {
-        return Err(invalid("keep.max_age_ms", "messages are kept for a minute at least, or 0 for no limit"));
+        return Err(invalid(
+            "keep.max_age_ms",
+            "messages are kept for an hour at least, the time in which publishers repeat them; 0 is no limit",
+        ));
     }
     Ok(keep)
 }

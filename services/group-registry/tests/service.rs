@@ -252,9 +252,9 @@ async fn each_bad_input_has_its_own_clear_error() {
         (with(|r| r.port = Some(70_000)), Code::InvalidArgument, "1 to 65535"),
         (with(|r| (r.private, r.format) = (true, pb::Format::Text.into())), Code::InvalidArgument, "--private"),
         (
-            with(|r| r.keep = Some(pb::Retention { max_age_ms: 59_999, ..Default::default() })),
+            with(|r| r.keep = Some(pb::Retention { max_age_ms: 3_599_999, ..Default::default() })),
             Code::InvalidArgument,
-            "a minute",
+            "an hour",
         ),
         (with(|r| r.owner_name = "a\nb".to_owned()), Code::InvalidArgument, "control character"),
         (own("hello"), Code::InvalidArgument, "not an IPv4 address"),

@@ -7,7 +7,7 @@ use gaung_proto::{GroupName, GroupRetention};
 use service_kit::config::{parse_bytes, parse_duration};
 
 /// As the registry has it.
-const MIN_AGE_MS: u64 = 60_000;
+const MIN_AGE_MS: u64 = 3_600_000;
 
 /// What can be done with groups.
 #[derive(Debug, Subcommand)]
@@ -61,7 +61,7 @@ pub(crate) struct CreateArgs {
     /// Only for those with an invite; carried by TCP only until datagrams are encrypted.
     #[arg(long)]
     pub(crate) private: bool,
-    /// Drop messages that are older, such as 30d; at least a minute. Without it none for their age.
+    /// Drop messages that are older, such as 30d; at least an hour. Without it none for their age.
     #[arg(long, value_name = "DURATION", value_parser = age)]
     pub(crate) keep_for: Option<u64>,
     /// Drop the oldest messages above so many bytes.
@@ -184,7 +184,7 @@ pub(crate) struct KeepArgs {
     /// The group.
     #[arg(value_name = "NAME")]
     pub(crate) group: GroupName,
-    /// Drop messages that are older, such as 30d; at least a minute. 0: none for their age. Without it as before.
+    /// Drop messages that are older, such as 30d; at least an hour. 0: none for their age. Without it as before.
     #[arg(long = "for", id = "age", value_name = "DURATION", value_parser = age)]
     pub(crate) age_ms: Option<u64>,
     /// Drop the oldest messages above so many bytes. 0: no limit. Without it as before.
@@ -238,7 +238,8 @@ fn code(text: &str) -> Result<String, String> {
 fn age(text: &str) -> Result<u64, String> {
     let ms = u64::try_from(parse_duration(text)?.as_millis()).unwrap_or(u64::MAX);
     if (1..MIN_AGE_MS).contains(&ms) {
-        return Err("messages are kept for a minute at least; 0 is for ever".to_owned());
+        return Err("messages are kept for an hour at least, the time in which publishers repeat them; 0 is for ever"
+            .to_owned());
     }
     Ok(ms)
 }

@@ -145,7 +145,7 @@ fn wrong_usage_ends_with_2() {
         "gaung group invite g --uses 0",
         "gaung group revoke a-b",
         "gaung group keep g",
-        "gaung group keep g --for 59s",
+        "gaung group keep g --for 59m",
         "gaung group keep g --for soon",
         "gaung group keep g --bytes many",
         "gaung group create g --keep-for 1",
