@@ -24,7 +24,7 @@ pub use receiver::{
     BroadcastHeard, BroadcastReceiver, Hearing, HistoryEnd, LanePolicy, LaneTrouble, MAX_NAK_GAP, MAX_RECEIVER_BYTES,
     MemberReceiver, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats, Via,
 };
-pub use ring::{HotRing, Pushed, Read};
+pub use ring::{HotRing, Pushed, Read, RingBudget, RingOwner, Segment};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use sender::{

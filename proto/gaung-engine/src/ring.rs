@@ -1,19 +1,34 @@
 //! The hot ring: a group's newest runs in memory, bounded in bytes, read by any number of cursors.
 
-use std::collections::VecDeque;
+mod budget;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+};
 
 use gaung_proto::{Seq, run::Run};
 
+use budget::Share;
+pub use budget::{RingBudget, RingOwner, Segment};
+
 /// The newest runs of one log, without a hole, at most a budget of bytes.
 ///
-/// The oldest runs are dropped above the budget; the newest one always stays, however long it is. The ring compares
-/// seqs only: at another log id its owner calls [`HotRing::clear_to`] first.
+/// The oldest runs are dropped above the budget; the newest one always stays, however long it is, unless a budget of all
+/// rings takes it. The ring compares seqs only: at another log id its owner calls [`HotRing::clear_to`] first.
 #[derive(Debug)]
 pub struct HotRing {
-    runs: VecDeque<Run>,
+    runs: VecDeque<Held>,
     head: Seq,
     bytes: usize,
     budget_bytes: usize,
+    share: Option<Share>,
+}
+
+#[derive(Debug)]
+struct Held {
+    run: Run,
+    segment: Segment,
 }
 
 /// What a push did.
@@ -45,7 +60,14 @@ impl HotRing {
     /// An empty ring before seq 1 that holds at most `budget_bytes` (or one run).
     #[must_use]
     pub const fn new(budget_bytes: usize) -> Self {
-        Self { runs: VecDeque::new(), head: Seq::ZERO, bytes: 0, budget_bytes }
+        Self { runs: VecDeque::new(), head: Seq::ZERO, bytes: 0, budget_bytes, share: None }
+    }
+
+    /// The same, held to `shared` with other rings; `owner` is told when this one has to let runs go.
+    #[must_use]
+    pub fn within(shared: Arc<RingBudget>, owner: Weak<dyn RingOwner>, budget_bytes: usize) -> Self {
+        let share = Some(Share::new(shared, owner));
+        Self { runs: VecDeque::new(), head: Seq::ZERO, bytes: 0, budget_bytes, share }
     }
 
     /// Adds a run at the head and drops the oldest runs above the budget.
@@ -60,24 +82,28 @@ impl HotRing {
             self.clear_to(run.first_seq());
         }
         self.head = run.last_seq();
-        self.bytes += cost(&run);
-        self.runs.push_back(run);
-        while self.bytes > self.budget_bytes && self.runs.len() > 1 {
-            self.drop_oldest();
-        }
+        let bytes = cost(&run);
+        self.bytes += bytes;
+        let budget_bytes = self.budget_bytes;
+        self.drop_while(|_, bytes| bytes > budget_bytes);
+        let segment = self.share.as_mut().map_or(Segment::NONE, |share| share.add(bytes));
+        self.runs.push_back(Held { run, segment });
         pushed
     }
 
     /// Empties the ring; `next` (from 1) is the seq that will come next.
     pub fn clear_to(&mut self, next: Seq) {
-        self.runs.clear();
-        self.bytes = 0;
+        self.drop_while(|_, _| true);
         self.head = Seq(next.0.saturating_sub(1));
     }
 
-    /// Changes the budget; takes effect at the next push.
-    pub const fn set_budget(&mut self, budget_bytes: usize) {
-        self.budget_bytes = budget_bytes;
+    /// Lets go of the runs of `segment` and older ones; see [`RingOwner::give_way`].
+    pub fn drop_through(&mut self, segment: Segment) {
+        self.drop_while(|oldest, _| oldest.segment <= segment);
+        // A ring that was busy and is silent keeps no room for what it held.
+        if self.runs.len() < self.runs.capacity() / 4 {
+            self.runs.shrink_to(2 * self.runs.len());
+        }
     }
 
     /// The newest seq, [`Seq::ZERO`] before the first.
@@ -89,7 +115,7 @@ impl HotRing {
     /// The first seq held; `None` if the ring is empty.
     #[must_use]
     pub fn oldest(&self) -> Option<Seq> {
-        self.runs.front().map(Run::first_seq)
+        self.runs.front().map(|oldest| oldest.run.first_seq())
     }
 
     /// Bytes held, with the ring's own bookkeeping.
@@ -110,7 +136,7 @@ impl HotRing {
         };
         let mut left = budget_bytes;
         let mut runs = Vec::new();
-        for run in self.runs.range(first..) {
+        for Held { run, .. } in self.runs.range(first..) {
             let len = run.as_bytes().len();
             if !runs.is_empty() && len > left {
                 break;
@@ -124,23 +150,36 @@ impl HotRing {
     /// The run that holds `seq`; `None` if it is older than the ring or was not logged yet.
     #[must_use]
     pub fn run_holding(&self, seq: Seq) -> Option<&Run> {
-        self.index_holding(seq).and_then(|index| self.runs.get(index))
+        self.index_holding(seq).and_then(|index| self.runs.get(index)).map(|held| &held.run)
     }
 
     fn index_holding(&self, seq: Seq) -> Option<usize> {
-        let index = self.runs.partition_point(|run| run.last_seq() < seq);
-        self.runs.get(index).filter(|run| run.first_seq() <= seq).map(|_| index)
+        let index = self.runs.partition_point(|held| held.run.last_seq() < seq);
+        self.runs.get(index).filter(|held| held.run.first_seq() <= seq).map(|_| index)
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(run) = self.runs.pop_front() {
-            self.bytes -= cost(&run);
+    /// Lets the oldest runs go for as long as `goes` says so of the oldest and of the bytes held.
+    fn drop_while(&mut self, goes: impl Fn(&Held, usize) -> bool) {
+        let mut ledger = None;
+        while let Some(oldest) = self.runs.front().filter(|oldest| goes(oldest, self.bytes)) {
+            let (segment, bytes) = (oldest.segment, cost(&oldest.run));
+            self.runs.pop_front();
+            self.bytes -= bytes;
+            if let Some(share) = &self.share {
+                ledger.get_or_insert_with(|| share.ledger()).remove(segment, bytes);
+            }
         }
     }
 }
 
+impl Drop for HotRing {
+    fn drop(&mut self) {
+        self.drop_while(|_, _| true);
+    }
+}
+
 const fn cost(run: &Run) -> usize {
-    run.as_bytes().len() + size_of::<Run>()
+    run.as_bytes().len() + size_of::<Held>()
 }
 
 #[cfg(test)]

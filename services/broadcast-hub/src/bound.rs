@@ -247,9 +247,10 @@ async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) -> anyhow::Result<()
         for group in hub.groups.sweep(Instant::now()) {
             hub.relays.link(&hub, group.info().relay).wanted_changed(group.id);
         }
-        let groups = hub.groups.all();
-        hub.figures.groups.set(i64::try_from(groups.len()).unwrap_or(i64::MAX));
-        let bytes: usize = groups.iter().map(|group| group.ring_bytes()).sum();
-        hub.figures.ring_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        hub.figures.groups.set(gauge(hub.groups.all().len()));
+        let rings = hub.groups.rings();
+        hub.figures.ring_bytes.set(gauge(rings.held_bytes()));
+        hub.figures.ring_limit_bytes.set(gauge(rings.limit_bytes()));
     }
 }

@@ -50,7 +50,7 @@ pub struct HubArgs {
     /// Newest messages of one group that are kept in memory.
     #[arg(long, env = "GAUNG_HUB_RING", default_value = "8MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub ring: u64,
-    /// Newest messages of all groups together.
+    /// Newest messages of all groups together; the oldest go first, whichever group has them.
     #[arg(long, env = "GAUNG_HUB_RINGS", default_value = "512MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub rings: u64,
     /// Most sessions at a time.
@@ -110,7 +110,7 @@ pub struct BroadcastConfig {
 pub struct Limits {
     /// Bytes of one group's hot ring; the oldest runs go, readers behind them read the log. Default 8 MiB.
     pub ring_bytes: usize,
-    /// Bytes of all hot rings; each group's share shrinks to fit. Default 512 MiB.
+    /// Bytes of all hot rings; the oldest runs go, whichever group has them. Default 512 MiB.
     pub rings_bytes: usize,
     /// Groups followed at a time; further subscriptions get RESOURCE_EXHAUSTED. Default 10 000.
     pub groups: usize,

@@ -3,13 +3,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
-use gaung_engine::{HotRing, Piece, Pushed, Read, Taken, text_lines};
+use gaung_engine::{HotRing, Piece, Pushed, Read, RingBudget, RingOwner, Segment, Taken, text_lines};
 use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run};
 use tonic::Code;
 
@@ -22,6 +22,8 @@ pub(crate) struct Group {
     pub(crate) audience: Audience,
     info: RwLock<Arc<GroupInfo>>,
     shared: RwLock<Shared>,
+    /// Of all rings.
+    rings: Arc<RingBudget>,
     /// The current log id as in `shared`, for a look without the lock; 0 before the first.
     log: AtomicU64,
     ended: AtomicBool,
@@ -63,18 +65,23 @@ pub(crate) enum Place {
 }
 
 impl Group {
-    pub(crate) fn new(info: Arc<GroupInfo>, ring_bytes: usize, shards: usize) -> Self {
-        let shared = Shared { log: None, ring: HotRing::new(ring_bytes), phase: Phase::Starting, trouble: None };
-        Self {
-            id: info.id,
-            audience: Audience::default(),
-            info: RwLock::new(info),
-            shared: RwLock::new(shared),
-            log: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-            text: Mutex::default(),
-            watchers: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-        }
+    /// `ring_bytes`: the most of `rings` that it may have.
+    pub(crate) fn new(info: Arc<GroupInfo>, rings: &Arc<RingBudget>, ring_bytes: usize, shards: usize) -> Arc<Self> {
+        Arc::new_cyclic(|group: &Weak<Self>| {
+            let ring = HotRing::within(Arc::clone(rings), group.clone(), ring_bytes);
+            let shared = Shared { log: None, ring, phase: Phase::Starting, trouble: None };
+            Self {
+                id: info.id,
+                audience: Audience::default(),
+                info: RwLock::new(info),
+                shared: RwLock::new(shared),
+                rings: Arc::clone(rings),
+                log: AtomicU64::new(0),
+                ended: AtomicBool::new(false),
+                text: Mutex::default(),
+                watchers: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            }
+        })
     }
 
     pub(crate) fn info(&self) -> Arc<GroupInfo> {
@@ -125,14 +132,6 @@ impl Group {
         self.shared().phase == Phase::Live
     }
 
-    pub(crate) fn ring_bytes(&self) -> usize {
-        self.shared().ring.bytes()
-    }
-
-    pub(crate) fn set_ring_budget(&self, bytes: usize) {
-        self.shared_mut().ring.set_budget(bytes);
-    }
-
     /// What to ask the relay for: log id (0: the current) and seq (0: the next).
     pub(crate) fn resume_point(&self) -> (u64, u64) {
         let shared = self.shared();
@@ -166,7 +165,10 @@ impl Group {
         }
         let next = shared.ring.head().next();
         let first = run.first_seq();
-        match shared.ring.push(run) {
+        let pushed = shared.ring.push(run);
+        drop(shared);
+        self.rings.enforce();
+        match pushed {
             Pushed::Appended => Some(next.max(first)),
             Pushed::Reset => Some(first),
             Pushed::Known => None,
@@ -261,6 +263,12 @@ impl Group {
 
     fn shared_mut(&self) -> RwLockWriteGuard<'_, Shared> {
         self.shared.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RingOwner for Group {
+    fn give_way(&self, segment: Segment) {
+        self.shared_mut().ring.drop_through(segment);
     }
 }
 

@@ -25,6 +25,7 @@ figures! {
     text_sessions: Gauge = "Text sessions open now",
     groups: Gauge = "Groups followed now",
     ring_bytes: Gauge = "Bytes in all hot rings",
+    ring_limit_bytes: Gauge = "The most bytes that all hot rings may have",
     sessions_opened: Counter = "Sessions accepted",
     sessions_refused: Counter = "Sessions refused because of a limit",
     runs_received: Counter = "Runs received from relays",

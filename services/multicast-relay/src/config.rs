@@ -61,6 +61,9 @@ pub struct RelayArgs {
     /// Newest messages of one group that are kept in memory for those who follow it.
     #[arg(long, env = "GAUNG_RELAY_RING", default_value = "2MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub ring: u64,
+    /// Newest messages of all groups together that are kept so; the oldest go first, whichever group has them.
+    #[arg(long, env = "GAUNG_RELAY_RINGS", default_value = "256MiB", value_name = "BYTES", value_parser = parse_bytes)]
+    pub rings: u64,
     /// Newest datagrams of one group that are kept for repairs.
     #[arg(long, env = "GAUNG_RELAY_REPAIR", default_value = "4MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub repair: u64,
@@ -132,6 +135,8 @@ pub struct Config {
     pub workers: usize,
     /// Bytes of one group's hot ring; older runs are read from the log. Default 2 MiB.
     pub ring_bytes: usize,
+    /// Bytes of all hot rings; the oldest runs go, whichever group has them. Default 256 MiB.
+    pub rings_bytes: usize,
     /// Bytes of one group's repair window; what is older is read from the log. Default 4 MiB.
     pub repair_bytes: usize,
     /// Bytes of a memory log; the oldest runs go. Default 256 MiB.
@@ -158,6 +163,7 @@ impl Default for Config {
             metrics_listen: Some(all(ports::RELAY_METRICS)),
             workers: 0,
             ring_bytes: 2 << 20,
+            rings_bytes: 256 << 20,
             repair_bytes: DEFAULT_REPAIR_BYTES,
             memory_bytes: 256 << 20,
             retention: Retention::default(),
@@ -193,6 +199,7 @@ impl ServiceArgs for RelayArgs {
             errors.add("--rate", format!("must be from {} to {} Mbit/s", RATES_MBIT.start(), RATES_MBIT.end()));
         }
         let ring_bytes = size(&mut errors, "--ring", self.ring);
+        let rings_bytes = size(&mut errors, "--rings", self.rings);
         let repair_bytes = size(&mut errors, "--repair", self.repair);
         let memory_bytes = size(&mut errors, "--memory", self.memory);
         let max_age_ms = self.keep.map(|keep| keep.as_millis() as u64);
@@ -210,6 +217,7 @@ impl ServiceArgs for RelayArgs {
             metrics_listen: common.metrics_addr(metrics),
             workers: self.workers,
             ring_bytes,
+            rings_bytes,
             repair_bytes,
             memory_bytes,
             retention: Retention { max_age_ms, max_bytes: self.keep_bytes },

@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
 };
 
-use gaung_engine::{HotRing, Identity, Read};
+use gaung_engine::{HotRing, Identity, Read, RingBudget, RingOwner, Segment};
 use gaung_net::driver::CommandSender;
 use gaung_proto::{GroupId, Seq, run::Run};
 use tokio::sync::watch;
@@ -45,10 +45,15 @@ pub(crate) struct Serving {
 #[derive(Debug)]
 pub(crate) struct Feed {
     first: Seq,
-    ring: Mutex<HotRing>,
+    ring: Arc<Ring>,
+    /// Of all rings.
+    rings: Arc<RingBudget>,
     head: watch::Sender<Seq>,
     audience: watch::Sender<u64>,
 }
+
+#[derive(Debug)]
+struct Ring(Mutex<HotRing>);
 
 impl Directory {
     /// Where the group is now; `None` if it is not known.
@@ -94,12 +99,16 @@ impl Directory {
 }
 
 impl Feed {
-    /// Empty, behind `head`.
-    pub(crate) fn new(head: Seq, budget_bytes: usize) -> Self {
-        let mut ring = HotRing::new(budget_bytes);
-        ring.clear_to(head.next());
+    /// Empty, behind `head`. `ring_bytes`: the most of `rings` that it may have.
+    pub(crate) fn new(head: Seq, rings: &Arc<RingBudget>, ring_bytes: usize) -> Self {
         let first = head.next();
-        Self { first, ring: Mutex::new(ring), head: watch::Sender::new(head), audience: watch::Sender::new(0) }
+        let ring = Arc::new_cyclic(|owner: &Weak<Ring>| {
+            let mut ring = HotRing::within(Arc::clone(rings), owner.clone(), ring_bytes);
+            ring.clear_to(first);
+            Ring(Mutex::new(ring))
+        });
+        let (head, audience) = (watch::Sender::new(head), watch::Sender::new(0));
+        Self { first, ring, rings: Arc::clone(rings), head, audience }
     }
 
     /// The first seq of this opening.
@@ -110,12 +119,13 @@ impl Feed {
     /// Adds a run that is in the log, and rings.
     pub(crate) fn push(&self, run: Run) {
         let head = run.last_seq();
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+        self.ring.lock().push(run);
+        self.rings.enforce();
         self.head.send_replace(head);
     }
 
     pub(crate) fn read_from(&self, seq: Seq, budget_bytes: usize) -> Read {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).read_from(seq, budget_bytes)
+        self.ring.lock().read_from(seq, budget_bytes)
     }
 
     pub(crate) fn head(&self) -> Seq {
@@ -135,5 +145,17 @@ impl Feed {
     /// Changes with every run.
     pub(crate) fn heads(&self) -> watch::Receiver<Seq> {
         self.head.subscribe()
+    }
+}
+
+impl Ring {
+    fn lock(&self) -> MutexGuard<'_, HotRing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RingOwner for Ring {
+    fn give_way(&self, segment: Segment) {
+        self.lock().drop_through(segment);
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gaung_engine::{DEFAULT_WINDOW_BYTES, Identity};
+use gaung_engine::{DEFAULT_WINDOW_BYTES, Identity, RingBudget};
 use gaung_log::{Log, OpenError, Retention};
 use gaung_net::driver::CommandSender;
 use gaung_proto::{Epoch, GroupId, GroupTag, LogId, RelayId, Seq};
@@ -68,6 +68,7 @@ pub(crate) struct KeeperParts {
     pub(crate) ingress: CommandSender<RouteChange>,
     pub(crate) registry: Arc<RegistryLink>,
     pub(crate) trouble: Arc<Trouble>,
+    pub(crate) rings: Arc<RingBudget>,
     pub(crate) ring_bytes: usize,
     pub(crate) retention: Retention,
 }
@@ -356,7 +357,7 @@ impl Keeper {
         let serving = Arc::new(Serving {
             identity: Identity { group, log: opened.log, epoch: opened.epoch },
             worker: worker.clone(),
-            feed: Feed::new(opened.head, self.parts.ring_bytes),
+            feed: Feed::new(opened.head, &self.parts.rings, self.parts.ring_bytes),
             config: config.clone(),
         });
         debug!(%group, epoch = %opened.epoch, head = %opened.head, "group opened");

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gaung_engine::{MemberLane, SenderStats, StatusSample};
+use gaung_engine::{MemberLane, RingBudget, SenderStats, StatusSample};
 use gaung_net::driver::{Counters, SendFailure};
 use prometheus_client::{
     collector::Collector,
@@ -10,7 +10,7 @@ use prometheus_client::{
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
-        gauge::Gauge,
+        gauge::{ConstGauge, Gauge},
         histogram::Histogram,
     },
     registry::Registry,
@@ -259,5 +259,23 @@ impl Collector for DriverFigures {
             None,
             counter.metric_type(),
         )?)
+    }
+}
+
+/// The memory of all hot rings, read when asked for.
+#[derive(Debug)]
+pub(crate) struct RingFigures(pub(crate) Arc<RingBudget>);
+
+impl Collector for RingFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let sizes = [
+            ("relay_ring_bytes", "Bytes in all hot rings", self.0.held_bytes()),
+            ("relay_ring_limit_bytes", "The most bytes that all hot rings may have", self.0.limit_bytes()),
+        ];
+        for (name, help, bytes) in sizes {
+            let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 }

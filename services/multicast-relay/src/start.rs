@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gaung_engine::Cookies;
+use gaung_engine::{Cookies, RingBudget};
 use gaung_log::{DiskLog, DiskOptions, Log, MemoryLog};
 use gaung_net::driver::{Driver, DriverHandle};
 use gaung_proto::pb::{
@@ -43,7 +43,7 @@ use crate::{
     ingress::{Ingress, RouteChange},
     keeper::{Keeper, KeeperParts},
     local::LocalPublisher,
-    metrics::{DriverFigures, Figures},
+    metrics::{DriverFigures, Figures, RingFigures},
     registry::{self, Listing, RegistryLink},
     rpc::{MAX_READS, MAX_WATCHES, PUBLISH_BUDGET_KIB, Relay, RelayParts, Reporters},
     sockets::DataSockets,
@@ -195,6 +195,9 @@ impl Bound {
 
     async fn serve(self, threads: &Threads, figures: Figures, stop: CancellationToken) -> anyhow::Result<()> {
         let directory = Arc::clone(&self.directory);
+        let rings = Arc::new(RingBudget::new(self.config.rings_bytes));
+        let figures_of_rings = RingFigures(Arc::clone(&rings));
+        self.metrics.register(|registry| registry.register_collector(Box::new(figures_of_rings)));
         let access = Arc::new(Access::new(self.identity.registry_key()));
         let (orders, order_queue) = mpsc::channel(ORDERS);
         let registry = Arc::new(RegistryLink::new(&self.config.registry, self.listing()?)?);
@@ -206,6 +209,7 @@ impl Bound {
             ingress: threads.ingress.sender(),
             registry: Arc::clone(&registry),
             trouble: Arc::clone(&threads.trouble),
+            rings,
             ring_bytes: self.config.ring_bytes,
             retention: self.config.retention,
         });

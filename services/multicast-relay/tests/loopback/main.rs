@@ -5,6 +5,7 @@ mod datagrams;
 mod errors;
 mod failing;
 mod local;
+mod memory;
 mod moving;
 mod publishing;
 mod receipts;

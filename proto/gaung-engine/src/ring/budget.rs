@@ -1,0 +1,217 @@
+//! One budget of bytes for all hot rings of a process.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+/// Holds the rings of a process, together, to a number of bytes: above it the oldest runs go, whichever ring has them.
+///
+/// Runs are counted in segments, in the order in which they came; the oldest segment goes whole. So memory holds what was
+/// said lately: a busy group has more of it than a quiet one, and who has long been silent gives way to those who speak.
+/// Threads share it. After [`HotRing::push`](super::HotRing::push), and with no ring locked, a ring's owner calls
+/// [`Self::enforce`].
+#[derive(Debug)]
+pub struct RingBudget {
+    limit_bytes: usize,
+    segment_bytes: usize,
+    /// Changed under the lock of `state` only.
+    held_bytes: AtomicUsize,
+    is_due: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// The runs that came at about one time, in all rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment(u64);
+
+/// Who owns a ring.
+pub trait RingOwner: Debug + Send + Sync {
+    /// Calls [`HotRing::drop_through`](super::HotRing::drop_through) with `segment`. It may lock the ring, and nothing that
+    /// a caller of [`RingBudget::enforce`] holds.
+    fn give_way(&self, segment: Segment);
+}
+
+/// One ring's part of a budget.
+#[derive(Debug)]
+pub(super) struct Share {
+    budget: Arc<RingBudget>,
+    ring: u64,
+    /// The newest segment that the ring is in.
+    newest: Segment,
+}
+
+/// Changes of what one ring holds.
+pub(super) struct Ledger<'a> {
+    budget: &'a RingBudget,
+    state: MutexGuard<'a, State>,
+    held_bytes: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    owners: HashMap<u64, Weak<dyn RingOwner>>,
+    next_ring: u64,
+    /// By age. All but the newest have bytes.
+    segments: BTreeMap<Segment, Contents>,
+    newest: Segment,
+    /// Bytes that ever came into the newest segment.
+    newest_bytes: usize,
+    /// Segments that are no longer counted, and who has to let go of them.
+    due: Vec<(Weak<dyn RingOwner>, Segment)>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    bytes: usize,
+    rings: Vec<u64>,
+}
+
+/// A full budget falls into so many segments: one of them goes at a time.
+const SEGMENTS: usize = 64;
+
+impl Segment {
+    /// Before all segments: of runs that are not counted.
+    pub(super) const NONE: Self = Self(0);
+}
+
+impl RingBudget {
+    /// At most `limit_bytes` for all rings, or one run.
+    #[must_use]
+    pub fn new(limit_bytes: usize) -> Self {
+        let newest = Segment(1);
+        let state = State {
+            owners: HashMap::new(),
+            next_ring: 0,
+            segments: BTreeMap::from([(newest, Contents::default())]),
+            newest,
+            newest_bytes: 0,
+            due: Vec::new(),
+        };
+        Self {
+            limit_bytes,
+            segment_bytes: limit_bytes / SEGMENTS,
+            held_bytes: AtomicUsize::new(0),
+            is_due: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The most that all rings may hold.
+    #[must_use]
+    pub const fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// What they may go on holding, with their bookkeeping: never above the limit, unless one run is.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Makes rings let go of what they may not go on holding. The caller has locked none of them.
+    pub fn enforce(&self) {
+        if !self.is_due.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let due = std::mem::take(&mut self.state().due);
+        for (owner, segment) in due {
+            if let Some(owner) = owner.upgrade() {
+                owner.give_way(segment);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share {
+    pub(super) fn new(budget: Arc<RingBudget>, owner: Weak<dyn RingOwner>) -> Self {
+        let mut state = budget.state();
+        let ring = state.next_ring;
+        state.next_ring += 1;
+        state.owners.insert(ring, owner);
+        drop(state);
+        Self { budget, ring, newest: Segment::NONE }
+    }
+
+    pub(super) fn ledger(&self) -> Ledger<'_> {
+        let state = self.budget.state();
+        Ledger { budget: &self.budget, state, held_bytes: self.budget.held_bytes.load(Ordering::Relaxed) }
+    }
+
+    /// Counts a run in that has just come; returns the segment that it is in.
+    pub(super) fn add(&mut self, bytes: usize) -> Segment {
+        let mut ledger = self.ledger();
+        let segment = ledger.state.segment_for(bytes, ledger.budget.segment_bytes);
+        ledger.held_bytes += bytes;
+        let contents = ledger.state.segments.entry(segment).or_default();
+        contents.bytes += bytes;
+        if segment != self.newest {
+            contents.rings.push(self.ring);
+        }
+        ledger.give_up_oldest();
+        drop(ledger);
+        self.newest = segment;
+        segment
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.state().owners.remove(&self.ring);
+    }
+}
+
+impl Ledger<'_> {
+    /// Counts a run out that its ring lets go of. What was given up is no longer counted.
+    pub(super) fn remove(&mut self, segment: Segment, bytes: usize) {
+        let Some(contents) = self.state.segments.get_mut(&segment) else { return };
+        contents.bytes -= bytes;
+        self.held_bytes -= bytes;
+        if contents.bytes == 0 && segment != self.state.newest {
+            self.state.segments.remove(&segment);
+        }
+    }
+
+    fn give_up_oldest(&mut self) {
+        while self.held_bytes > self.budget.limit_bytes {
+            let State { owners, segments, newest, due, .. } = &mut *self.state;
+            let Some(oldest) = segments.first_entry().filter(|oldest| oldest.key() < newest) else { return };
+            let (segment, Contents { bytes, rings }) = oldest.remove_entry();
+            self.held_bytes -= bytes;
+            due.extend(rings.iter().filter_map(|ring| Some((Weak::clone(owners.get(ring)?), segment))));
+            self.budget.is_due.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Ledger<'_> {
+    fn drop(&mut self) {
+        self.budget.held_bytes.store(self.held_bytes, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// The segment that a run of `bytes` comes into: the newest, until that is full.
+    fn segment_for(&mut self, bytes: usize, segment_bytes: usize) -> Segment {
+        if self.newest_bytes > 0 && self.newest_bytes + bytes > segment_bytes {
+            if self.segments.get(&self.newest).is_some_and(|contents| contents.bytes == 0) {
+                self.segments.remove(&self.newest);
+            }
+            self.newest = Segment(self.newest.0 + 1);
+            self.newest_bytes = 0;
+        }
+        self.newest_bytes += bytes;
+        self.newest
+    }
+}
+
+#[cfg(test)]
+mod tests;
