@@ -33,7 +33,21 @@ impl Up {
     /// If it does not become ready.
     #[must_use]
     pub fn start_in(data: TempDir, flags: &[&str]) -> Self {
-        let mut command = Command::new(program("gaung"));
+        Self::start_by(Command::new(program("gaung")), data, flags)
+    }
+
+    /// The same as a shell starts it in which `ulimit -Sn` says `open_files`.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn start_with_few_files(open_files: u64, flags: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -Sn {open_files} && exec \"$0\" \"$@\"")]).arg(program("gaung"));
+        Self::start_by(command, TempDir::new().expect("a temporary folder"), flags)
+    }
+
+    fn start_by(mut command: Command, data: TempDir, flags: &[&str]) -> Self {
         command.args(["up", "--json", "--listen", "127.0.0.1", "--iface", "lo", "--log-level", "info"]);
         for port in PORT_FLAGS {
             if !flags.contains(&port) {

@@ -6,7 +6,7 @@ mod services;
 use std::{io::IsTerminal as _, pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use service_kit::{readiness::Readiness, telemetry};
+use service_kit::{open_files, readiness::Readiness, telemetry};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     let with_chat = !args.headless && !args.json && on_terminal() && std::io::stdin().is_terminal();
     let level = args.log_level.as_deref().unwrap_or(if with_chat { "error" } else { "info" });
     telemetry::init(args.log_format, level)?;
+    open_files::raise_limit().context("raising the limit of open files")?;
     let stop = stop::on_signals()?;
     if args.log == LogKind::Memory {
         say("messages are kept in memory only: they are not durable, and gone when this ends");

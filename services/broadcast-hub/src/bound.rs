@@ -17,6 +17,7 @@ use gaung_proto::pb::{self, hub::hub_service_server::HubServiceServer};
 use service_kit::{
     bind::listen,
     metrics::{self, Metrics},
+    open_files,
     readiness::Readiness,
     rpc::{self, RpcLimits, RpcServer},
     supervise::Tasks,
@@ -75,6 +76,7 @@ struct Addresses {
 /// What could not be opened, and what to do about it.
 pub async fn bind(config: Config) -> anyhow::Result<Bound> {
     let id = id::load(config.data.as_deref())?;
+    warn_of_few_files(config.limits.sessions);
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
     let framed = listen("framed TCP", config.tcp_listen, "--tcp-listen").await?;
     let text = bind_text(&config).await?;
@@ -90,6 +92,19 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         metrics: metrics.as_ref().map(TcpListener::local_addr).transpose()?,
     };
     Ok(Bound { config, grpc, framed, text, metrics, broadcast, id, readiness: Readiness::new(), addresses })
+}
+
+/// Each session is an open file.
+fn warn_of_few_files(sessions: usize) {
+    let Ok(open_files) = open_files::limit() else { return };
+    if open_files < sessions as u64 {
+        warn!(
+            open_files,
+            sessions,
+            "fewer files may be open than sessions are allowed: raise the limit (ulimit -Hn, LimitNOFILE=), or give fewer \
+             --sessions"
+        );
+    }
 }
 
 async fn bind_text(config: &Config) -> anyhow::Result<Option<TcpListener>> {

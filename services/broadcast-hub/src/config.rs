@@ -53,18 +53,36 @@ pub struct HubArgs {
     /// Newest messages of all groups together; the oldest go first, whichever group has them.
     #[arg(long, env = "GAUNG_HUB_RINGS", default_value = "512MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub rings: u64,
-    /// Most sessions at a time.
-    #[arg(long, env = "GAUNG_HUB_SESSIONS", default_value_t = 20_000, value_name = "N")]
-    pub sessions: usize,
-    /// Most sessions at a time from one address.
-    #[arg(long, env = "GAUNG_HUB_SESSIONS_PER_ADDRESS", default_value_t = 4096, value_name = "N")]
-    pub sessions_per_address: usize,
+    /// How many may connect.
+    #[command(flatten)]
+    pub sessions: SessionArgs,
     /// A framed session that was silent for so long is ended; clients ping.
     #[arg(long, env = "GAUNG_HUB_IDLE", default_value = "5m", value_name = "DURATION", value_parser = parse_duration)]
     pub idle: Duration,
     /// A session that has taken nothing for so long, though something waits for it, is ended.
     #[arg(long, env = "GAUNG_HUB_STALL", default_value = "30s", value_name = "DURATION", value_parser = parse_duration)]
     pub stall: Duration,
+}
+
+/// How many sessions a hub takes; `gaung up` has the same flags.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct SessionArgs {
+    /// Most sessions of the hub (TCP, text) at a time; further ones are told and closed.
+    #[arg(long, env = "GAUNG_HUB_SESSIONS", default_value_t = 20_000, value_name = "N", value_parser = parse_count)]
+    pub sessions: usize,
+    /// Most sessions at a time from one address.
+    #[arg(
+        long,
+        env = "GAUNG_HUB_SESSIONS_PER_ADDRESS",
+        default_value_t = 4096,
+        value_name = "N",
+        value_parser = parse_count
+    )]
+    pub sessions_per_address: usize,
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be a number from 1".to_owned())
 }
 
 /// The hub's checked settings.
@@ -207,11 +225,6 @@ impl ServiceArgs for HubArgs {
         }
         let ring_bytes = size(&mut errors, "--ring", self.ring);
         let rings_bytes = size(&mut errors, "--rings", self.rings);
-        for (flag, value) in [("--sessions", self.sessions), ("--sessions-per-address", self.sessions_per_address)] {
-            if value == 0 {
-                errors.add(flag, "must be at least 1");
-            }
-        }
         for (flag, value) in [("--idle", self.idle), ("--stall", self.stall)] {
             if value < Duration::from_secs(1) {
                 errors.add(flag, "must be at least 1s");
@@ -221,8 +234,8 @@ impl ServiceArgs for HubArgs {
         let limits = Limits {
             ring_bytes,
             rings_bytes,
-            sessions: self.sessions,
-            sessions_per_address: self.sessions_per_address,
+            sessions: self.sessions.sessions,
+            sessions_per_address: self.sessions.sessions_per_address,
             idle: self.idle,
             stall: self.stall,
             ..Limits::default()

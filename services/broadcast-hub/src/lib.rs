@@ -29,4 +29,4 @@ mod session;
 mod shard;
 
 pub use bound::{Bound, bind};
-pub use config::{BroadcastConfig, Config, HubArgs, Limits};
+pub use config::{BroadcastConfig, Config, HubArgs, Limits, SessionArgs};

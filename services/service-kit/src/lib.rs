@@ -9,6 +9,7 @@ pub mod bind;
 pub mod config;
 pub mod health_client;
 pub mod metrics;
+pub mod open_files;
 pub mod program;
 pub mod readiness;
 pub mod rpc;

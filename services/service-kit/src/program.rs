@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{CommonArgs, ConfigErrors},
-    health_client, runtime, supervise, telemetry,
+    health_client, open_files, runtime, supervise, telemetry,
 };
 
 /// The flags of one service.
@@ -100,6 +100,7 @@ where
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::init(program.common.log_format, &program.common.log_level)?;
+    open_files::raise_limit().context("raising the limit of open files")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         supervise::stop_on_signals(stop.clone())?;

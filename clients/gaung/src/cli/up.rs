@@ -42,6 +42,9 @@ pub(crate) struct UpArgs {
     #[arg(long, env = "GAUNG_RELAY_RATE", value_name = "MBIT", default_value_t = multicast_relay::DEFAULT_RATE_MBIT,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
+    /// How many may connect.
+    #[command(flatten)]
+    pub(crate) sessions: broadcast_hub::SessionArgs,
     /// How long open requests may take to end.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) drain: Duration,

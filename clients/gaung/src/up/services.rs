@@ -183,6 +183,11 @@ impl Settings<'_> {
                 port: self.broadcast_port,
                 iface: self.context.iface.clone(),
             }),
+            limits: broadcast_hub::Limits {
+                sessions: self.args.sessions.sessions,
+                sessions_per_address: self.args.sessions.sessions_per_address,
+                ..broadcast_hub::Limits::default()
+            },
             drain: self.args.drain,
             ..broadcast_hub::Config::default()
         }
