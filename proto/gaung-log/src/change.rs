@@ -40,8 +40,20 @@ pub(crate) enum Change {
 
 /// A change of the row of files.
 pub(crate) enum Upkeep {
-    Retain { keep: Retention, now_ms: u64, answer: Answer<Result<(), WriteError>> },
-    SetAside { file: u64, why: String },
+    Retain {
+        keep: Retention,
+        now_ms: u64,
+        answer: Answer<Result<(), WriteError>>,
+    },
+    SetAside {
+        file: u64,
+        why: String,
+    },
+    /// A read of the file failed; if it is the active one, it must be opened again.
+    Reopen {
+        file: u64,
+        error: StoreError,
+    },
 }
 
 /// Where an outcome goes, and the outcome while the commit is pending.
@@ -91,7 +103,7 @@ impl Job {
         match self {
             Self::Change(change) => change.settle(Some(failure)),
             Self::Upkeep(Upkeep::Retain { answer, .. }) => answer.settle(Some(failure)),
-            Self::Upkeep(Upkeep::SetAside { .. }) => {}
+            Self::Upkeep(Upkeep::SetAside { .. } | Upkeep::Reopen { .. }) => {}
         }
     }
 
@@ -403,6 +415,7 @@ impl fmt::Debug for Upkeep {
         f.write_str(match self {
             Self::Retain { .. } => "Retain",
             Self::SetAside { .. } => "SetAside",
+            Self::Reopen { .. } => "Reopen",
         })
     }
 }

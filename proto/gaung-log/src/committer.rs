@@ -226,6 +226,7 @@ impl Committer {
         match upkeep {
             Upkeep::Retain { keep, now_ms, answer } => answer.settle_with(self.retain(keep, now_ms)),
             Upkeep::SetAside { file, why } => self.set_aside(file, why),
+            Upkeep::Reopen { file, error } => self.reopen_after_read(file, &error),
         }
     }
 
@@ -294,10 +295,22 @@ impl Committer {
             self.rename_damaged(&file, why);
             return;
         }
-        // The groups go on in a new file; if it cannot be made now, the next transaction tries again.
-        let failed = self.failed(Fault::Damaged(why));
+        self.failed(Fault::Damaged(why));
+        self.recover_now();
+    }
+
+    /// After one failed read the store reads and writes nothing more of a file until it is opened again.
+    fn reopen_after_read(&mut self, number: u64, error: &StoreError) {
+        if number == self.meta.number && matches!(self.health, Health::Good) {
+            self.failed(Fault::Io(io::Error::new(error.kind(), error.to_string())));
+            self.recover_now();
+        }
+    }
+
+    /// The groups go on at once; if that cannot be, the next transaction tries again.
+    fn recover_now(&mut self) {
         if let Err(error) = self.recover() {
-            tracing::warn!(%failed, %error, "no new log file can be begun");
+            tracing::warn!(%error, "the log cannot go on yet");
         }
     }
 

@@ -244,7 +244,11 @@ impl DiskLog {
                     let missing = SeqRange::new(next, extent.last).expect("an extent from next on is not empty");
                     Some(Stopped::Error(ReadError::Damaged { missing }))
                 }
-                Err(fault) => Some(Stopped::Error(StoreError::from(fault.into_io()).into())),
+                Err(fault) => {
+                    let error = StoreError::from(fault.into_io());
+                    self.post(Job::Upkeep(Upkeep::Reopen { file: extent.file, error: error.clone() }));
+                    Some(Stopped::Error(error.into()))
+                }
             };
             next = runs.last().map_or(next, |run| run.last_seq().next());
             match stopped {

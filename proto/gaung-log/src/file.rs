@@ -170,7 +170,7 @@ impl LogFile {
         loop {
             let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(handle) = &*slot {
-                return guarded(|| {
+                let result = guarded(|| {
                     let txn = match handle {
                         Handle::Writer(db, _) => db.begin_read()?,
                         Handle::Reader(db) => db.begin_read()?,
@@ -178,6 +178,13 @@ impl LogFile {
                     };
                     work(&txn)
                 });
+                let is_writer = matches!(handle, Handle::Writer(..));
+                drop(slot);
+                if matches!(result, Err(Fault::Io(_))) && !is_writer {
+                    // After one failed read the store refuses all others until it is opened again.
+                    self.try_close();
+                }
+                return result;
             }
             drop(slot);
             let mut slot = self.exclusive();

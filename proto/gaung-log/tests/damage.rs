@@ -3,7 +3,11 @@
 
 mod fault;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    thread,
+};
 
 use bytes::Bytes;
 use fault::{
@@ -22,13 +26,15 @@ fn options() -> DiskOptions {
 struct Filled {
     disk: FaultyDisk,
     runs: HashMap<(GroupId, Seq), Run>,
+    /// In which file the run that begins with this message lies.
+    lies_in: BTreeMap<(GroupId, Seq), String>,
     positions: HashMap<GroupId, Position>,
 }
 
 fn filled(close: bool) -> Filled {
     let disk = FaultyDisk::default();
     let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
-    let mut runs = HashMap::new();
+    let (mut runs, mut lies_in) = (HashMap::new(), BTreeMap::new());
     for n in 1..=2 {
         log.open_group(group(n), LOG, true).unwrap();
     }
@@ -48,6 +54,7 @@ fn filled(close: bool) -> Filled {
             runs.insert((group(n), head.next()), sent.clone());
             let snapshot = (round == 7).then(|| Bytes::from_static(b"snapshot"));
             append(&log, one(sent, snapshot)).unwrap();
+            lies_in.insert((group(n), head.next()), disk.file_names().pop().unwrap());
         }
     }
     let positions = (1..=2).map(|n| (group(n), log.position(group(n)).unwrap())).collect();
@@ -58,11 +65,12 @@ fn filled(close: bool) -> Filled {
     } else {
         disk.after_kill()
     };
-    Filled { disk, runs, positions }
+    Filled { disk, runs, lies_in, positions }
 }
 
-/// Reads past everything damaged; what comes is what was appended. Returns how many messages are missing.
-fn read_around(log: &DiskLog, filled: &Filled, group: GroupId) -> u64 {
+/// Reads past everything damaged; what comes is what was appended, and all of it that lies in files other than `damaged`.
+/// Returns how many messages are missing.
+fn read_around(log: &DiskLog, filled: &Filled, group: GroupId, damaged: &[&str]) -> u64 {
     let head = log.position(group).map_or(Seq::ZERO, |position| position.head);
     let mut next = Seq::FIRST;
     let mut missing = 0;
@@ -81,6 +89,10 @@ fn read_around(log: &DiskLog, filled: &Filled, group: GroupId) -> u64 {
             Err(ReadError::Trimmed { oldest }) => oldest,
             Err(error) => panic!("{error}"),
         };
+        for seq in (next.0..skip_to.0).map(Seq) {
+            let (_, file) = filled.lies_in.range((group, Seq::FIRST)..=(group, seq)).next_back().unwrap();
+            assert!(damaged.contains(&file.as_str()), "{seq} lies in {file}, which is whole");
+        }
         missing += skip_to.0 - next.0;
         next = skip_to;
     }
@@ -102,7 +114,7 @@ fn a_flipped_bit_anywhere_is_never_served_as_good() {
         eprintln!("seed {seed}, {name}");
         let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
         for n in 1..=2 {
-            let missing = read_around(&log, &filled, group(n));
+            let missing = read_around(&log, &filled, group(n), &[name.as_str()]);
             let Ok(opened) = log.open_group(group(n), LOG, false) else {
                 assert!(newest, "seed {seed}: an older file takes no group away");
                 continue;
@@ -142,7 +154,7 @@ fn a_flipped_bit_after_a_crash_is_never_served_as_good() {
         eprintln!("seed {seed}, {name}");
         let log = DiskLog::on(Arc::new(disk), options()).unwrap();
         for n in 1..=2 {
-            read_around(&log, &filled, group(n));
+            read_around(&log, &filled, group(n), &[name.as_str()]);
         }
     }
 }
@@ -190,4 +202,61 @@ fn a_group_whose_newest_file_is_gone_is_read_but_not_appended_to_until_it_is_res
     let opened = log.reset(group(1), other).unwrap();
     assert_eq!((opened.head, opened.tail_lost), (Seq::ZERO, false));
     append(&log, one(run(group(1), other, opened.epoch, Seq(1), 1, 1, 10), None)).unwrap();
+}
+
+#[test]
+fn a_file_cut_short_anywhere_loses_at_most_what_it_held_and_is_named() {
+    [true, false].map(filled).iter().for_each(cut_each_file);
+}
+
+fn cut_each_file(filled: &Filled) {
+    let names = filled.disk.file_names();
+    let newest = names.last().unwrap();
+    for name in &names {
+        let len = filled.disk.bytes_of(name).len();
+        let cuts = [0, 1, 511, 4096, len / 3, len / 2 + 7, len - 4096, len - 1];
+        for cut in cuts {
+            let disk = filled.disk.after_kill();
+            disk.truncate(name, cut);
+            eprintln!("{name} cut to {cut} of {len}");
+            let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
+            for n in 1..=2 {
+                read_around(&log, filled, group(n), &[name.as_str()]);
+                match log.open_group(group(n), LOG, false) {
+                    Ok(opened) => assert_eq!(opened.tail_lost, name == newest, "{opened:?}"),
+                    Err(error) => assert!(name == newest, "an older file takes no group away: {error}"),
+                }
+            }
+            let damages = log.damages();
+            assert!(damages.iter().all(|damage| damage.file == format!("{name}.damaged")), "{damages:?}");
+            assert!(!damages.is_empty(), "a file that was cut is noticed");
+        }
+    }
+}
+
+#[test]
+fn old_files_go_bad_while_others_are_read_and_appended_to() {
+    let filled = filled(true);
+    let names = filled.disk.file_names();
+    let bad: Vec<_> = names[..2].iter().map(String::as_str).collect();
+    let log = DiskLog::on(Arc::new(filled.disk.clone()), options()).unwrap();
+    let opened = log.open_group(group(3), LOG, true).unwrap();
+    for name in &bad {
+        let bits = filled.disk.bytes_of(name).len() * 8;
+        (0..bits).step_by(8 * 1000).for_each(|bit| filled.disk.flip_bit(name, bit));
+    }
+    let missing: u64 = thread::scope(|scope| {
+        let reader = |n: u8| (0..20).map(|_| read_around(&log, &filled, group(n), &bad)).max().unwrap();
+        let readers: Vec<_> = [1, 2, 1, 2].into_iter().map(|n| scope.spawn(move || reader(n))).collect();
+        let mut head = opened.head;
+        for client_seq in 1..=50 {
+            let sent = run(group(3), LOG, opened.epoch, head.next(), 1, client_seq, 3);
+            head = append(&log, one(sent, None)).expect("appends go on");
+        }
+        readers.into_iter().map(|reader| reader.join().expect("no reader fails")).max().unwrap()
+    });
+    assert!(missing > 0);
+    let mut aside: Vec<_> = log.damages().into_iter().map(|damage| damage.file).collect();
+    aside.sort();
+    assert_eq!(aside, bad.iter().map(|name| format!("{name}.damaged")).collect::<Vec<_>>());
 }

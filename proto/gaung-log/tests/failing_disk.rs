@@ -10,8 +10,11 @@ use fault::{
     FaultyDisk, Plan,
     model::{LOG, append, client_seqs, group, one, run},
 };
-use gaung_log::{AppendError, DiskLog, DiskOptions, Log};
+use gaung_log::{AppendError, DiskLog, DiskOptions, Log, OpenLogError, ReadError};
 use gaung_proto::{Epoch, Seq};
+
+/// What a dying disk says has no kind of its own.
+const EIO: io::ErrorKind = io::ErrorKind::Other;
 
 fn options() -> DiskOptions {
     DiskOptions {
@@ -106,6 +109,64 @@ fn a_full_disk_at_any_write_loses_nothing() {
         failed += outage(plan, n);
     }
     assert!(failed >= last - first, "only {failed} appends failed");
+}
+
+#[test]
+fn a_write_that_fails_or_stops_half_way_at_any_place_loses_nothing() {
+    let (first, last, ..) = writes_of_the_workload();
+    let mut failed = 0;
+    for n in first..last {
+        let (short_writes, error) = [(true, io::ErrorKind::StorageFull), (true, EIO), (false, EIO)][n as usize % 3];
+        let plan = Plan {
+            fail_writes_from: Some(n),
+            fail_writes_until: Some(n + 1 + n % 4),
+            short_writes,
+            error: Some(error),
+            ..Plan::default()
+        };
+        failed += outage(plan, n);
+    }
+    assert!(failed >= last - first, "only {failed} appends failed");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_for_a_while_is_not_taken_for_damaged() {
+    // Nothing stays in memory, whether files are opened for each read or stay open.
+    for open_files in [0, 16] {
+        failing_reads(&DiskOptions { open_files, read_cache_bytes: 0, write_cache_bytes: 0, ..options() });
+    }
+}
+
+fn failing_reads(options: &DiskOptions) {
+    let disk = FaultyDisk::default();
+    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    (1..=2).for_each(|n| drop(log.open_group(group(n), LOG, true).unwrap()));
+    publish_all(&log, &disk, 10).unwrap();
+    let names = disk.file_names();
+    for name in &names {
+        disk.plan(Plan { fail_reads_of: Some(name.clone()), error: Some(EIO), ..Plan::default() });
+        let reads = (1..=2).flat_map(|n| (1..=10).map(move |seq| (group(n), Seq(seq))));
+        let (good, bad): (Vec<_>, Vec<_>) =
+            reads.map(|(group, seq)| log.read(group, LOG, seq, 1).map(|runs| runs.len())).partition(Result::is_ok);
+        assert!(!bad.is_empty() && bad.iter().all(|bad| matches!(bad, Err(ReadError::Io(_)))), "{name}: {bad:?}");
+        assert!(good.len() >= 10, "the other files are read: {name}, {bad:?}");
+        // The newest file is left behind for a new one, if it is that.
+        log.put_config(group(1), name.clone().into()).unwrap();
+        disk.plan(Plan::default());
+        assert_eq!(client_seqs(&log, group(1), LOG, Seq::FIRST), (1..=10).collect::<Vec<_>>(), "{name}");
+    }
+    assert_eq!(log.damages(), []);
+    drop(log);
+    for name in disk.file_names() {
+        disk.plan(Plan { fail_reads_of: Some(name.clone()), error: Some(EIO), ..Plan::default() });
+        let error = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap_err();
+        assert!(matches!(&error, OpenLogError::File { file, .. } if *file == name), "{error}");
+    }
+    disk.plan(Plan::default());
+    let left = disk.file_names();
+    assert!(names.iter().all(|name| left.contains(name)), "nothing was set aside: {left:?}");
+    let log = DiskLog::on(Arc::new(disk), options.clone()).unwrap();
+    assert_eq!(client_seqs(&log, group(2), LOG, Seq::FIRST), (1..=10).collect::<Vec<_>>());
 }
 
 #[test]

@@ -69,6 +69,10 @@ pub struct Plan {
     pub fail_writes_from: Option<u64>,
     /// Writes before this one succeed again.
     pub fail_writes_until: Option<u64>,
+    /// What fails to be written is written in part, as far as a few bytes before its middle.
+    pub short_writes: bool,
+    /// Reads of this file fail.
+    pub fail_reads_of: Option<String>,
     /// Syncs from here on fail, without syncing.
     pub fail_syncs_from: Option<u64>,
     /// Syncs from this one on succeed again.
@@ -152,6 +156,16 @@ impl FaultyDisk {
         let file = disk.names[name];
         let file = &mut disk.files[file];
         file.now[bit / 8] ^= 1 << (bit % 8);
+        file.synced = file.now.clone();
+        file.pending.clear();
+    }
+
+    /// Cuts a file to `len` bytes.
+    pub fn truncate(&self, name: &str, len: usize) {
+        let mut disk = self.lock();
+        let file = disk.names[name];
+        let file = &mut disk.files[file];
+        file.now.truncate(len);
         file.synced = file.now.clone();
         file.pending.clear();
     }
@@ -320,6 +334,11 @@ impl StorageBackend for FaultyFile {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let disk = self.disk.lock();
+        if let Some(failing) = &disk.plan.fail_reads_of
+            && disk.names.get(failing) == Some(&self.file)
+        {
+            return Err(disk.planned_error());
+        }
         let range = offset as usize..offset as usize + out.len();
         let found = disk.files[self.file].now.get(range).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(found);
@@ -343,7 +362,13 @@ impl StorageBackend for FaultyFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        disk.count_write()?;
+        if let Err(error) = disk.count_write() {
+            if disk.plan.short_writes {
+                let part = data.len() / 2 - data.len().min(16) / 8;
+                disk.apply(Op::Write(self.file, offset, data[..part].to_vec()));
+            }
+            return Err(error);
+        }
         disk.apply(Op::Write(self.file, offset, data.to_vec()));
         Ok(())
     }
