@@ -99,7 +99,11 @@ impl HotRing {
 
     /// Lets go of the runs of `segment` and older ones; see [`RingOwner::give_way`].
     pub fn drop_through(&mut self, segment: Segment) {
-        self.drop_while(|oldest, _| oldest.segment <= segment);
+        // They are no longer counted.
+        while let Some(oldest) = self.runs.front().filter(|oldest| oldest.segment <= segment) {
+            self.bytes -= cost(&oldest.run);
+            self.runs.pop_front();
+        }
         // A ring that was busy and is silent keeps no room for what it held.
         if self.runs.len() < self.runs.capacity() / 4 {
             self.runs.shrink_to(2 * self.runs.len());
