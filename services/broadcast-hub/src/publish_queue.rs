@@ -84,9 +84,9 @@ pub(crate) struct QueueFull {
 /// Counted for each request besides its payload.
 const REQUEST_BYTES: usize = 256;
 /// Requests that go to the relay in one message.
-const MAX_TOGETHER: usize = 256;
+const MAX_TOGETHER: usize = 1024;
 /// Their bytes, unless the first alone has more.
-const MAX_TOGETHER_BYTES: usize = 256 * 1024;
+const MAX_TOGETHER_BYTES: usize = 1024 * 1024;
 
 impl PublishQueue {
     pub(crate) fn new(limit_bytes: usize) -> Self {

@@ -89,7 +89,7 @@ const FEED_BYTES: usize = 256 * 1024;
 const CONTROL_PAUSE_BYTES: usize = 256 * 1024;
 /// Publish requests in flight before no more requests are read.
 const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
-const IN_FLIGHT_REQUESTS: usize = 1024;
+const IN_FLIGHT_REQUESTS: usize = 16 * 1024;
 /// A closed session's peer may go on sending for so long; its last words are not lost to a reset.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 

@@ -29,11 +29,11 @@ use crate::{
 };
 
 /// Requests of one stream that wait for their answer; then no more are read from it.
-const STREAM_WINDOW: usize = 256;
+const STREAM_WINDOW: usize = 4096;
 /// Requests of one message of a stream.
-const MAX_TOGETHER: usize = 256;
+const MAX_TOGETHER: usize = 1024;
 /// Answers of one message of a stream.
-const ANSWERS_TOGETHER: usize = 256;
+const ANSWERS_TOGETHER: usize = 1024;
 
 /// One request, from its arrival to its durability.
 pub(super) async fn publish(relay: &Relay, request: PublishRequest) -> Result<PublishResponse, CallError> {
@@ -77,7 +77,7 @@ struct Unread;
 impl Crowd {
     async fn add(&mut self, one: StreamedPublish, index: usize) -> Result<(), Unread> {
         let checked = match one.publish {
-            _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 256 requests go together")),
+            _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 1024 requests go together")),
             Some(request) => {
                 let relay = self.relay.clone();
                 let mut checking = pin!(check(&relay, request));
