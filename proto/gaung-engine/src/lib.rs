@@ -33,7 +33,7 @@ pub use sender::{
 };
 pub use sequencer::{
     AckRange, BatchError, Identity, MAX_QUEUED_BYTES, MAX_WAITING_REQUESTS, NewRun, PublishBatch, PublishEntry,
-    RefuseReason, RequestId, SNAPSHOT_RUNS, Sequencer, SequencerEvent,
+    RefuseReason, RequestId, SNAPSHOT_BYTES, SNAPSHOT_RUNS, Sequencer, SequencerEvent,
 };
 pub use text_line::{DISCARD_SILENCE, LINE_SILENCE, Line, LineSplitter, MAX_LINE};
 pub use text_output::{has_author, text_lines, write_harmless};

@@ -40,6 +40,7 @@ pub struct Sequencer {
     waiting: VecDeque<Waiting>,
     events: VecDeque<SequencerEvent>,
     runs_since_snapshot: u32,
+    bytes_since_snapshot: usize,
     failed: bool,
     sabotage: Sabotage,
 }
@@ -162,7 +163,7 @@ pub struct AckRange {
 pub struct NewRun {
     /// To be appended.
     pub run: Run,
-    /// The client windows as they are after it, with every [`SNAPSHOT_RUNS`]th run.
+    /// The client windows as they are after it, with every [`SNAPSHOT_RUNS`]th run, and each [`SNAPSHOT_BYTES`].
     pub snapshot: Option<Bytes>,
 }
 
@@ -189,6 +190,8 @@ pub enum SequencerEvent {
 
 /// A snapshot of the windows goes with every so many runs, so that at most as many are replayed at an opening.
 pub const SNAPSHOT_RUNS: u32 = 4096;
+/// The same for bytes of runs: large ones would make an opening as slow as many.
+pub const SNAPSHOT_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of runs that wait for the log or are being written; more is refused as [`RefuseReason::Busy`].
 pub const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Requests that wait for their acknowledgement; more are refused as [`RefuseReason::Busy`].
@@ -219,6 +222,7 @@ impl Sequencer {
             waiting: VecDeque::new(),
             events: VecDeque::new(),
             runs_since_snapshot: 0,
+            bytes_since_snapshot: 0,
             failed: false,
             sabotage: Sabotage::default(),
         }
@@ -258,8 +262,10 @@ impl Sequencer {
         let run = self.closed.pop_front()?;
         self.in_flight.push_back(run.clone());
         self.runs_since_snapshot += 1;
-        let snapshot = (self.runs_since_snapshot >= SNAPSHOT_RUNS).then(|| {
-            self.runs_since_snapshot = 0;
+        self.bytes_since_snapshot += run.as_bytes().len();
+        let much = self.runs_since_snapshot >= SNAPSHOT_RUNS || self.bytes_since_snapshot >= SNAPSHOT_BYTES;
+        let snapshot = much.then(|| {
+            (self.runs_since_snapshot, self.bytes_since_snapshot) = (0, 0);
             self.windows.snapshot(run.last_seq())
         });
         Some(NewRun { run, snapshot })

@@ -152,6 +152,28 @@ fn requests_are_checked_whole() {
 }
 
 #[test]
+fn large_runs_have_a_snapshot_sooner() {
+    let mut s = sequencer();
+    let (mut bytes, mut n) = (0, 0);
+    for _ in 0..2 {
+        loop {
+            n += 1;
+            publish(&mut s, n, &batch_of(ANN, [n], 100_000));
+            let NewRun { run, snapshot } = s.poll_append().unwrap();
+            bytes += run.as_bytes().len();
+            s.handle_appended(true);
+            while s.poll_event().is_some() {}
+            assert_eq!(snapshot.is_some(), bytes >= SNAPSHOT_BYTES);
+            if snapshot.is_some() {
+                bytes = 0;
+                break;
+            }
+        }
+    }
+    assert!(n < u64::from(SNAPSHOT_RUNS), "{n}");
+}
+
+#[test]
 fn a_snapshot_holds_what_the_log_holds_up_to_its_run() {
     let mut s = sequencer();
     let mut replayed = ClientWindows::new(DEFAULT_WINDOW_BYTES);
