@@ -7,6 +7,8 @@ use std::{env, process::Command};
 pub enum Need {
     /// Root, and `ip netns`.
     Namespaces,
+    /// Namespaces for a user who is not root, and root to become such a user.
+    UserNamespaces,
     /// `tcpdump`.
     Tcpdump,
     /// `nft` of nftables.
@@ -33,6 +35,10 @@ impl Need {
                     return Err("it needs root".to_owned());
                 }
                 succeeds("ip", &["netns", "list"])
+            }
+            Self::UserNamespaces => {
+                let as_nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+                succeeds("setpriv", &[&as_nobody[..], &["unshare", "--user", "--map-root-user", "true"]].concat())
             }
             Self::Nft => succeeds("nft", &["--version"]),
             Self::Iptables => succeeds("iptables", &["--version"]),

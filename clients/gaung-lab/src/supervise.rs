@@ -1,0 +1,224 @@
+//! The first process of a lab that stays: builds it, starts what runs in it, and holds it until it is told to end.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context as _, bail};
+use gaung_client::ErrorKind;
+use nix::{
+    errno::Errno,
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+
+use crate::{
+    error::Refusal,
+    isolation::Rights,
+    mounts,
+    network::{Host, Network},
+    running::{Running, RunningHost, StateFile, inner_folder},
+    up::{Answer, Plan},
+};
+
+/// The group in which the members of a lab are.
+const GROUP: &str = "lobby";
+
+/// Builds, says so on stdout, and stays.
+///
+/// # Errors
+/// What the system says; why the lab could not be built stands on stdout.
+pub(crate) fn run(plan: Plan, rights: Rights) -> anyhow::Result<()> {
+    // Until the lab is up it ends with the command that asked for it.
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the lab to its command")?;
+    let mut signals = SigSet::empty();
+    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().for_each(|signal| signals.add(signal));
+    signals.thread_block().context("cannot hold signals back")?;
+    let mut lab = match Lab::build(&plan, rights) {
+        Ok(lab) => lab,
+        Err(error) => {
+            let refused = error.downcast_ref::<Refusal>().map(|refusal| refusal.kind);
+            return answer(&Answer::Failed { why: format!("{error:#}"), is_usage: refused == Some(ErrorKind::Usage) });
+        }
+    };
+    prctl::set_pdeathsig(None).context("cannot leave the lab by itself")?;
+    answer(&Answer::Ready(Box::new(lab.running.clone())))?;
+    while signals.wait().context("cannot wait for signals")? == Signal::SIGCHLD {
+        lab.note_the_ended()?;
+    }
+    Ok(())
+}
+
+fn answer(answer: &Answer) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{}", serde_json::to_string(answer)?).context("nobody waits for the lab")
+}
+
+/// A lab with what runs in it.
+#[derive(Debug)]
+struct Lab {
+    running: Running,
+    state: StateFile,
+    /// Which host's program each process is.
+    processes: Vec<(Pid, usize)>,
+    /// Holds the hosts.
+    _network: Network,
+}
+
+impl Lab {
+    fn build(plan: &Plan, rights: Rights) -> anyhow::Result<Self> {
+        let mut state = StateFile::take(&plan.name)?;
+        let folder = inner_folder()?;
+        let pid = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
+        let pid = pid.context("cannot read /proc/self")?;
+        mounts::make_private()?;
+        mounts::memory_folder(&folder)?;
+        let network = Network::build(plan.members, &folder)?;
+        mounts::show_own(&folder.join("hosts"));
+        if plan.delay.0.as_micros() > 0 {
+            network.set_delay(plan.delay)?;
+        }
+        network.set_querier(plan.querier)?;
+        let mut programs = start_programs(&network, &folder)?;
+        if plan.loss.permille > 0 {
+            network.set_loss(plan.loss)?;
+        }
+        let hosts = network.hosts().zip(&mut programs).map(|(host, program)| RunningHost {
+            name: host.machine.name().to_owned(),
+            ip: host.ip,
+            runs: program.as_ref().map_or_else(String::new, |program| program.line.clone()),
+            alive: true,
+            task: host.machine.seen_from_outside().to_owned(),
+        });
+        let running = Running {
+            name: plan.name.clone(),
+            pid,
+            rights,
+            loss: plan.loss,
+            delay: plan.delay,
+            querier: plan.querier,
+            group: GROUP.to_owned(),
+            hosts: hosts.collect(),
+            folder,
+        };
+        state.write(&running)?;
+        let started = programs.iter().enumerate().filter_map(|(host, program)| Some((program.as_ref()?.pid(), host)));
+        Ok(Self { processes: started.collect(), running, state, _network: network })
+    }
+
+    /// Takes note of every process that has ended: as the first one, this one is the parent of all orphans too.
+    fn note_the_ended(&mut self) -> anyhow::Result<()> {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(status) => {
+                    let ended = self.processes.iter().find(|(pid, _)| Some(*pid) == status.pid());
+                    if let Some(&(_, host)) = ended {
+                        self.running.hosts[host].alive = false;
+                        self.state.write(&self.running)?;
+                    }
+                }
+                Err(error) => return Err(error).context("cannot wait for the lab's processes"),
+            }
+        }
+    }
+}
+
+/// A command that runs on a host.
+#[derive(Debug)]
+struct Program {
+    line: String,
+    child: Child,
+}
+
+impl Program {
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+}
+
+/// The services, a listener on each member, and nothing on the witness; in the order of the hosts.
+fn start_programs(network: &Network, folder: &Path) -> anyhow::Result<Vec<Option<Program>>> {
+    let server = &network.server;
+    let mut programs =
+        vec![Some(start(server, folder, &["up", "--headless", "--log", "memory"], Ready::Stdout("registry"))?)];
+    let made = server.machine.spawn(gaung(server, folder, &["group", "create", GROUP])?);
+    if !made.and_then(|child| child.wait_with_output()).is_ok_and(|made| made.status.success()) {
+        bail!("the group {GROUP} cannot be made");
+    }
+    for member in &network.members {
+        programs.push(Some(start(
+            member,
+            folder,
+            &["listen", GROUP, "everyone"],
+            Ready::Stderr("listening to everyone"),
+        )?));
+    }
+    programs.push(None);
+    Ok(programs)
+}
+
+/// Where a program says that it is ready, and how the line begins.
+enum Ready {
+    Stdout(&'static str),
+    Stderr(&'static str),
+}
+
+fn start(host: &Host, folder: &Path, args: &[&str], ready: Ready) -> anyhow::Result<Program> {
+    let name = host.machine.name();
+    let mut command = gaung(host, folder, args)?;
+    let log = folder.join(format!("{name}.log"));
+    let open = || {
+        File::options().create(true).append(true).open(&log).with_context(|| format!("cannot write {}", log.display()))
+    };
+    command.stdout(open()?).stderr(open()?);
+    match ready {
+        Ready::Stdout(_) => command.stdout(Stdio::piped()),
+        Ready::Stderr(_) => command.stderr(Stdio::piped()),
+    };
+    let mut child = host.machine.spawn(command).with_context(|| format!("cannot start gaung on {name}"))?;
+    let (begins, told): (_, Box<dyn std::io::Read + Send>) = match ready {
+        Ready::Stdout(begins) => (begins, Box::new(child.stdout.take().context("its stdout is piped")?)),
+        Ready::Stderr(begins) => (begins, Box::new(child.stderr.take().context("its stderr is piped")?)),
+    };
+    let mut told = BufReader::new(told);
+    let mut log_file = open()?;
+    let mut line = String::new();
+    while !line.starts_with(begins) {
+        line.clear();
+        if told.read_line(&mut line).unwrap_or(0) == 0 {
+            bail!("gaung on {name} ended before it was ready: {}", fs::read_to_string(&log).unwrap_or_default().trim());
+        }
+        let _ = log_file.write_all(line.as_bytes());
+    }
+    // For as long as it says something.
+    thread::spawn(move || std::io::copy(&mut told, &mut log_file));
+    Ok(Program { line: format!("gaung {}", args.join(" ")), child })
+}
+
+/// This program as a person on a host would start it.
+fn gaung(host: &Host, folder: &Path, args: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(env::current_exe().context("cannot find this program's own file")?);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.envs(surroundings(host.machine.name(), folder));
+    Ok(command)
+}
+
+/// The variables of a person on a host.
+pub(crate) fn surroundings(host: &str, folder: &Path) -> [(&'static str, PathBuf); 4] {
+    [
+        ("GAUNG_SERVER", PathBuf::from("server")),
+        ("GAUNG_NAME", PathBuf::from(host)),
+        ("GAUNG_DATA", folder.join(host)),
+        ("GAUNG_LAB_HOST", PathBuf::from(host)),
+    ]
+}
