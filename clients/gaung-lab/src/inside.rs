@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{isolation::Rights, supervise, up::Plan};
+use crate::{
+    agent::{self, Role},
+    isolation::Rights,
+    measure::{self, Order},
+    supervise,
+    up::Plan,
+};
 
 /// What to do there; an argument of the hidden command `gaung lab inside`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -10,6 +16,10 @@ use crate::{isolation::Rights, supervise, up::Plan};
 pub(crate) enum Task {
     /// Build a lab and hold it.
     Supervise(Plan, Rights),
+    /// Build a network, measure in it, and tell.
+    Measure(Order, Rights),
+    /// Take part in an experiment.
+    Agent(Role),
 }
 
 /// Does a task of the lab's own.
@@ -19,5 +29,7 @@ pub(crate) enum Task {
 pub fn run(task: &str) -> anyhow::Result<()> {
     match serde_json::from_str(task)? {
         Task::Supervise(plan, rights) => supervise::run(plan, rights),
+        Task::Measure(order, rights) => measure::measure(&order, rights),
+        Task::Agent(role) => agent::run(role),
     }
 }

@@ -6,12 +6,18 @@
 //! process: whatever ends the first process, SIGKILL too, nothing is left. On the machine itself nothing is made but a
 //! file that says which labs run ([`running`]).
 
+mod agent;
+mod clock;
 mod error;
+mod experiment;
 mod inside;
 mod isolation;
+pub mod measure;
 mod mounts;
 pub mod network;
 mod running;
+pub mod samples;
+mod services;
 pub mod shell;
 pub mod status;
 mod supervise;

@@ -20,7 +20,7 @@ use nix::{
 use crate::{
     error::Refusal,
     running::{Running, RunningHost},
-    supervise::surroundings,
+    services::surroundings,
 };
 
 /// Runs `words`, or the user's shell, on a host; gives the exit code. The calling process must have one thread, and stays

@@ -1,13 +1,6 @@
 //! The first process of a lab that stays: builds it, starts what runs in it, and holds it until it is told to end.
 
-use std::{
-    env,
-    fs::{self, File},
-    io::{BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-};
+use std::{fs, io::Write as _, path::Path};
 
 use anyhow::{Context as _, bail};
 use gaung_client::ErrorKind;
@@ -25,8 +18,9 @@ use crate::{
     error::Refusal,
     isolation::Rights,
     mounts,
-    network::{Host, Network},
+    network::Network,
     running::{Running, RunningHost, StateFile, inner_folder},
+    services::{Program, Ready, gaung, start},
     up::{Answer, Plan},
 };
 
@@ -133,19 +127,6 @@ impl Lab {
     }
 }
 
-/// A command that runs on a host.
-#[derive(Debug)]
-struct Program {
-    line: String,
-    child: Child,
-}
-
-impl Program {
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
-}
-
 /// The services, a listener on each member, and nothing on the witness; in the order of the hosts.
 fn start_programs(network: &Network, folder: &Path) -> anyhow::Result<Vec<Option<Program>>> {
     let server = &network.server;
@@ -165,60 +146,4 @@ fn start_programs(network: &Network, folder: &Path) -> anyhow::Result<Vec<Option
     }
     programs.push(None);
     Ok(programs)
-}
-
-/// Where a program says that it is ready, and how the line begins.
-enum Ready {
-    Stdout(&'static str),
-    Stderr(&'static str),
-}
-
-fn start(host: &Host, folder: &Path, args: &[&str], ready: Ready) -> anyhow::Result<Program> {
-    let name = host.machine.name();
-    let mut command = gaung(host, folder, args)?;
-    let log = folder.join(format!("{name}.log"));
-    let open = || {
-        File::options().create(true).append(true).open(&log).with_context(|| format!("cannot write {}", log.display()))
-    };
-    command.stdout(open()?).stderr(open()?);
-    match ready {
-        Ready::Stdout(_) => command.stdout(Stdio::piped()),
-        Ready::Stderr(_) => command.stderr(Stdio::piped()),
-    };
-    let mut child = host.machine.spawn(command).with_context(|| format!("cannot start gaung on {name}"))?;
-    let (begins, told): (_, Box<dyn std::io::Read + Send>) = match ready {
-        Ready::Stdout(begins) => (begins, Box::new(child.stdout.take().context("its stdout is piped")?)),
-        Ready::Stderr(begins) => (begins, Box::new(child.stderr.take().context("its stderr is piped")?)),
-    };
-    let mut told = BufReader::new(told);
-    let mut log_file = open()?;
-    let mut line = String::new();
-    while !line.starts_with(begins) {
-        line.clear();
-        if told.read_line(&mut line).unwrap_or(0) == 0 {
-            bail!("gaung on {name} ended before it was ready: {}", fs::read_to_string(&log).unwrap_or_default().trim());
-        }
-        let _ = log_file.write_all(line.as_bytes());
-    }
-    // For as long as it says something.
-    thread::spawn(move || std::io::copy(&mut told, &mut log_file));
-    Ok(Program { line: format!("gaung {}", args.join(" ")), child })
-}
-
-/// This program as a person on a host would start it.
-fn gaung(host: &Host, folder: &Path, args: &[&str]) -> anyhow::Result<Command> {
-    let mut command = Command::new(env::current_exe().context("cannot find this program's own file")?);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.envs(surroundings(host.machine.name(), folder));
-    Ok(command)
-}
-
-/// The variables of a person on a host.
-pub(crate) fn surroundings(host: &str, folder: &Path) -> [(&'static str, PathBuf); 4] {
-    [
-        ("GAUNG_SERVER", PathBuf::from("server")),
-        ("GAUNG_NAME", PathBuf::from(host)),
-        ("GAUNG_DATA", folder.join(host)),
-        ("GAUNG_LAB_HOST", PathBuf::from(host)),
-    ]
 }

@@ -2,13 +2,15 @@
 
 use gaung_lab::{
     Running, RunningHost,
+    measure::{self, Order},
     network::Delay,
+    samples::Experiment,
     shell, status,
     up::{self, Plan},
 };
 
 use crate::{
-    cli::lab::{LabCommand, LabNameArgs, LabShellArgs, LabStatusArgs, LabUpArgs},
+    cli::lab::{Chosen, LabCommand, LabExperimentArgs, LabNameArgs, LabShellArgs, LabStatusArgs, LabUpArgs},
     failure::ExitWith,
     group::to_json,
     output::{Output, say},
@@ -25,6 +27,7 @@ pub(crate) fn run(command: LabCommand) -> anyhow::Result<()> {
         LabCommand::Down(args) => down(&args),
         LabCommand::Status(args) => show(&args),
         LabCommand::Shell(args) => enter(&args),
+        LabCommand::Experiment(args) => experiment(args),
         LabCommand::Inside(args) => gaung_lab::inside(&args.task),
     }
 }
@@ -104,8 +107,18 @@ fn runs(host: &RunningHost) -> String {
 
 fn enter(args: &LabShellArgs) -> anyhow::Result<()> {
     let running = Running::find(&args.which.lab)?;
-    match shell::run(&running, &args.host, &args.words)? {
-        0 => Ok(()),
-        code => Err(ExitWith(code).into()),
-    }
+    ended(shell::run(&running, &args.host, &args.words)?)
+}
+
+fn experiment(args: LabExperimentArgs) -> anyhow::Result<()> {
+    let chosen = match args.experiment {
+        Chosen::All => Experiment::ALL.to_vec(),
+        Chosen::One(experiment) => vec![experiment],
+    };
+    let experiments = chosen.iter().map(|experiment| experiment.name().to_owned()).collect();
+    ended(measure::run(Order { experiments, quick: args.quick, csv: args.csv })?)
+}
+
+fn ended(code: u8) -> anyhow::Result<()> {
+    if code == 0 { Ok(()) } else { Err(ExitWith(code).into()) }
 }

@@ -1,9 +1,9 @@
 //! `gaung lab …`.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Subcommand, builder::BoolishValueParser};
-use gaung_lab::{LabName, network::Loss};
+use gaung_lab::{LabName, network::Loss, samples::Experiment};
 use service_kit::config::parse_duration;
 
 /// What can be done with a lab.
@@ -21,6 +21,8 @@ pub(crate) enum LabCommand {
     Status(LabStatusArgs),
     /// Be on a host of a lab: a shell, or one command.
     Shell(LabShellArgs),
+    /// Measure multicast, broadcast, TCP and unicast on real sockets, in a network made for it.
+    Experiment(LabExperimentArgs),
     /// What a lab starts of itself.
     #[command(hide = true)]
     Inside(LabInsideArgs),
@@ -88,6 +90,42 @@ pub(crate) struct LabShellArgs {
     /// A command instead of your shell.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) words: Vec<OsString>,
+}
+
+/// `gaung lab experiment`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sudo gaung lab experiment one-to-many\n  \
+    sudo gaung lab experiment all --csv samples.csv\n\n\
+    one-to-many: the same burst to 1, 2, 4, 8, 16 receivers by unicast, TCP, broadcast, multicast. who-hears: frames that reach a host that \
+    did not ask for them. threads: services with 1, 2, 4 workers. loss: receivers that lose up to 20 %, with repair and without. receipts: \
+    what the sender learns. late-joiner: somebody comes after the messages.\n\n\
+    Prints medians and quarters. Ctrl-C keeps what was measured.")]
+pub(crate) struct LabExperimentArgs {
+    /// Which experiment.
+    #[arg(value_name = "NAME|all", default_value = "all", value_parser = experiment)]
+    pub(crate) experiment: Chosen,
+    /// As little as says something: less than a minute instead of some.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Write every sample to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+}
+
+/// One experiment, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// All of them.
+    All,
+    /// This one.
+    One(Experiment),
+}
+
+fn experiment(text: &str) -> Result<Chosen, String> {
+    match text {
+        "all" => Ok(Chosen::All),
+        name => name.parse().map(Chosen::One).map_err(|error: String| format!("write all, or {error}")),
+    }
 }
 
 /// `gaung lab inside`.
