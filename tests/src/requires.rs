@@ -11,6 +11,8 @@ pub enum Need {
     UserNamespaces,
     /// `tcpdump`.
     Tcpdump,
+    /// `tshark` of Wireshark, with Lua.
+    Tshark,
     /// `nft` of nftables.
     Nft,
     /// `iptables`, whose NFQUEUE hands packets to a program.
@@ -44,6 +46,7 @@ impl Need {
             Self::Iptables => succeeds("iptables", &["--version"]),
             Self::Sysctl => succeeds("sysctl", &["--version"]),
             Self::Tcpdump => succeeds("tcpdump", &["--version"]),
+            Self::Tshark => succeeds("tshark", &["--version"]),
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
             }),
