@@ -7,6 +7,7 @@ mod one_to_many;
 mod progress;
 mod receipts;
 mod server;
+pub(crate) mod showcase;
 mod size;
 mod threads;
 mod who_hears;

@@ -7,14 +7,18 @@
 //! file that says which labs run ([`running`]).
 
 mod agent;
+mod capture;
+pub mod claims;
 mod clock;
 mod error;
 mod experiment;
 mod inside;
 mod isolation;
+mod machine;
 pub mod measure;
 mod mounts;
 pub mod network;
+pub mod report;
 mod running;
 pub mod samples;
 mod services;
@@ -22,6 +26,7 @@ pub mod shell;
 pub mod status;
 mod supervise;
 pub mod up;
+pub mod words;
 
 pub use error::Refusal;
 pub use inside::run as inside;

@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::{
         Arc,
@@ -25,13 +25,17 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    capture::{self, Kinds},
     experiment::{self, Bench, Size, Stopped},
     inside::Task,
     isolation::{self, Rights},
+    machine::Machine,
     mounts,
     network::Network,
+    report::{self, Run},
     running::{inner_folder, remove_empty_folders},
     samples::{Experiment, Metric, Samples, Series},
+    words::Language,
 };
 
 /// What to measure.
@@ -41,8 +45,25 @@ pub struct Order {
     pub experiments: Vec<String>,
     /// As little as says something.
     pub quick: bool,
-    /// Where every sample goes.
-    pub csv: Option<PathBuf>,
+    /// What is made of it.
+    pub wanted: Wanted,
+}
+
+/// What is made of samples.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Wanted {
+    /// Medians on stdout.
+    Table {
+        /// Where every sample goes.
+        csv: Option<PathBuf>,
+    },
+    /// A report.
+    Report {
+        /// Its folder, which is there.
+        folder: PathBuf,
+        /// In which language.
+        language: Language,
+    },
 }
 
 impl Order {
@@ -110,7 +131,43 @@ pub(crate) fn measure(order: &Order, rights: Rights) -> anyhow::Result<()> {
     let steps = experiments.iter().map(|experiment| experiment::steps(*experiment, &size)).sum();
     let mut bench = Bench::new(network, folder, size, steps, stop);
     let outcome = all(&mut bench, &experiments);
-    tell(order, &outcome)
+    match &order.wanted {
+        Wanted::Table { csv } => tell(csv.as_deref(), &outcome)?,
+        Wanted::Report { folder, language } => report(&mut bench, order.quick, rights, &outcome, (folder, *language))?,
+    }
+    if outcome.stopped {
+        eprintln!("{Stopped}");
+    }
+    for (experiment, why) in &outcome.failures {
+        eprintln!("{} failed: {why}", experiment.name());
+    }
+    anyhow::ensure!(outcome.failures.is_empty(), "not all experiments could be made");
+    Ok(())
+}
+
+/// With a capture, unless a person wants to go.
+fn report(
+    bench: &mut Bench,
+    quick: bool,
+    rights: Rights,
+    outcome: &Outcome,
+    (folder, language): (&Path, Language),
+) -> anyhow::Result<()> {
+    let frames = if outcome.stopped { None } else { Some(experiment::showcase::run(bench)?) };
+    if let Some(frames) = &frames {
+        report::write_capture(folder, &capture::to_pcap(frames))?;
+    }
+    let failures = outcome.failures.iter().map(|(experiment, why)| (experiment.name().to_owned(), why.clone()));
+    let run = Run {
+        machine: Machine::look(rights),
+        quick,
+        stopped: outcome.stopped,
+        failures: failures.collect(),
+        capture: frames.as_deref().map(Kinds::of),
+    };
+    let page = report::write(folder, &run, &outcome.samples, language)?;
+    println!("{}", page.display());
+    Ok(())
 }
 
 /// Each after the other, until one is stopped.
@@ -131,18 +188,11 @@ fn all(bench: &mut Bench, experiments: &[Experiment]) -> Outcome {
     outcome
 }
 
-fn tell(order: &Order, outcome: &Outcome) -> anyhow::Result<()> {
+fn tell(csv: Option<&Path>, outcome: &Outcome) -> anyhow::Result<()> {
     print!("{}", table(&outcome.samples));
-    if let Some(path) = &order.csv {
+    if let Some(path) = csv {
         fs::write(path, outcome.samples.to_csv()).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if outcome.stopped {
-        eprintln!("{Stopped}");
-    }
-    for (experiment, why) in &outcome.failures {
-        eprintln!("{} failed: {why}", experiment.name());
-    }
-    anyhow::ensure!(outcome.failures.is_empty(), "not all experiments could be made");
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! `gaung lab …`: asks the lab's crate, and tells of it.
 
+use anyhow::Context as _;
 use gaung_lab::{
     Running, RunningHost,
-    measure::{self, Order},
+    measure::{self, Order, Wanted},
     network::Delay,
     samples::Experiment,
     shell, status,
@@ -10,7 +11,9 @@ use gaung_lab::{
 };
 
 use crate::{
-    cli::lab::{Chosen, LabCommand, LabExperimentArgs, LabNameArgs, LabShellArgs, LabStatusArgs, LabUpArgs},
+    cli::lab::{
+        Chosen, LabCommand, LabExperimentArgs, LabNameArgs, LabReportArgs, LabShellArgs, LabStatusArgs, LabUpArgs,
+    },
     failure::ExitWith,
     group::to_json,
     output::{Output, say},
@@ -28,6 +31,7 @@ pub(crate) fn run(command: LabCommand) -> anyhow::Result<()> {
         LabCommand::Status(args) => show(&args),
         LabCommand::Shell(args) => enter(&args),
         LabCommand::Experiment(args) => experiment(args),
+        LabCommand::Report(args) => report(args),
         LabCommand::Inside(args) => gaung_lab::inside(&args.task),
     }
 }
@@ -115,8 +119,25 @@ fn experiment(args: LabExperimentArgs) -> anyhow::Result<()> {
         Chosen::All => Experiment::ALL.to_vec(),
         Chosen::One(experiment) => vec![experiment],
     };
-    let experiments = chosen.iter().map(|experiment| experiment.name().to_owned()).collect();
-    ended(measure::run(Order { experiments, quick: args.quick, csv: args.csv })?)
+    let wanted = Wanted::Table { csv: args.csv };
+    ended(measure::run(Order { experiments: names(&chosen), quick: args.quick, wanted })?)
+}
+
+fn report(args: LabReportArgs) -> anyhow::Result<()> {
+    if let Some(from) = args.from {
+        let page = gaung_lab::report::rewrite(&from, &args.out, args.lang)?;
+        let mut output = Output::new();
+        output.line(&page.display().to_string())?;
+        return output.flush();
+    }
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}; choose another with --out", args.out.display()))?;
+    let wanted = Wanted::Report { folder: args.out, language: args.lang };
+    ended(measure::run(Order { experiments: names(Experiment::ALL), quick: args.quick, wanted })?)
+}
+
+fn names(experiments: &[Experiment]) -> Vec<String> {
+    experiments.iter().map(|experiment| experiment.name().to_owned()).collect()
 }
 
 fn ended(code: u8) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Subcommand, builder::BoolishValueParser};
-use gaung_lab::{LabName, network::Loss, samples::Experiment};
+use gaung_lab::{LabName, network::Loss, samples::Experiment, words::Language};
 use service_kit::config::parse_duration;
 
 /// What can be done with a lab.
@@ -23,6 +23,8 @@ pub(crate) enum LabCommand {
     Shell(LabShellArgs),
     /// Measure multicast, broadcast, TCP and unicast on real sockets, in a network made for it.
     Experiment(LabExperimentArgs),
+    /// Measure everything, and write a report that can be handed in.
+    Report(LabReportArgs),
     /// What a lab starts of itself.
     #[command(hide = true)]
     Inside(LabInsideArgs),
@@ -110,6 +112,29 @@ pub(crate) struct LabExperimentArgs {
     /// Write every sample to a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+}
+
+/// `gaung lab report`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  sudo gaung lab report --lang id\n  gaung lab report --from gaung-report --lang en --out english\n\n\
+    The folder has report.html, which stands alone, report.md with its figures, samples.csv, and capture.pcap. Every sentence of the \
+    analysis is bound to what was measured, and says so where it is not supported. Takes some minutes; Ctrl-C writes \
+    the report of what was measured."
+)]
+pub(crate) struct LabReportArgs {
+    /// Language: en or id.
+    #[arg(long, value_name = "en|id", default_value = "en")]
+    pub(crate) lang: Language,
+    /// Folder to write to; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "gaung-report")]
+    pub(crate) out: PathBuf,
+    /// As little as says something: less than a minute instead of some.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Measure nothing: write the report of this folder's run anew.
+    #[arg(long, value_name = "DIR", conflicts_with = "quick")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 /// One experiment, or all.
