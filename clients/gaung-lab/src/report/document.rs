@@ -33,6 +33,8 @@ pub(super) enum Block {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Table {
+    /// Empty for none.
+    pub(super) caption: String,
     pub(super) head: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
     /// From this column on there are numbers.
@@ -45,6 +47,13 @@ pub(super) struct Figure {
     pub(super) name: String,
     pub(super) svg: String,
     pub(super) caption: String,
+}
+
+impl Table {
+    /// Without a caption.
+    pub(super) const fn plain(head: Vec<String>, rows: Vec<Vec<String>>, numbers_from: usize) -> Self {
+        Self { caption: String::new(), head, rows, numbers_from }
+    }
 }
 
 impl Document {

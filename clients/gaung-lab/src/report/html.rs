@@ -63,7 +63,11 @@ fn render_table(table: &Table) -> String {
     };
     let rows: String = table.rows.iter().map(|cells| row("td", cells)).collect();
     let head = row("th", &table.head);
-    format!("<div class=\"wide\"><table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>")
+    let caption = match table.caption.as_str() {
+        "" => String::new(),
+        caption => format!("<caption>{}</caption>\n", escape(caption)),
+    };
+    format!("<div class=\"wide\"><table>\n{caption}<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>")
 }
 
 /// Text with `code` between backticks.

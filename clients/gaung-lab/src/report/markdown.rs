@@ -32,5 +32,9 @@ fn render_table(table: &Table) -> String {
     let rule = (0..table.head.len()).map(|column| if column >= table.numbers_from { "---:" } else { "---" });
     let rule = format!("| {} |\n", rule.collect::<Vec<_>>().join(" | "));
     let rows: String = table.rows.iter().map(|cells| row(cells)).collect();
-    row(&table.head) + &rule + &rows
+    let caption = match table.caption.as_str() {
+        "" => String::new(),
+        caption => format!("*{caption}*\n\n"),
+    };
+    caption + &row(&table.head) + &rule + &rows
 }

@@ -122,7 +122,7 @@ impl Author<'_> {
             (Label::Taken, machine.taken_at.clone()),
         ];
         let rows = rows.into_iter().map(|(label, value)| vec![self.label(label), value]).collect();
-        Table { head: vec![self.label(Label::Item), self.label(Label::Value)], rows, numbers_from: 2 }
+        Table::plain(vec![self.label(Label::Item), self.label(Label::Value)], rows, 2)
     }
 
     fn results(&self) -> anyhow::Result<Vec<Block>> {
@@ -132,7 +132,7 @@ impl Author<'_> {
                 blocks.push(Block::Subheading(self.label(Label::experiment(experiment))));
                 blocks.push(self.prose(Prose::about(experiment)));
                 blocks.extend(results::figures(self, experiment)?);
-                blocks.push(Block::Table(results::table(self, experiment)));
+                blocks.extend(results::tables(self, experiment));
             }
         }
         if !self.run.failures.is_empty() {
@@ -141,7 +141,7 @@ impl Author<'_> {
             let rows = self.run.failures.iter().map(|(name, why)| vec![named(name), why.clone()]).collect();
             let head = vec![self.label(Label::ExperimentHead), self.label(Label::FailureHead)];
             blocks.push(self.prose(Prose::Failed));
-            blocks.push(Block::Table(Table { head, rows, numbers_from: 2 }));
+            blocks.push(Block::Table(Table::plain(head, rows, 2)));
         }
         blocks.extend(self.capture());
         Ok(blocks)
@@ -161,7 +161,7 @@ impl Author<'_> {
         ];
         let rows = rows.into_iter().map(|(kind, count)| vec![kind, self.number(count.into(), 0)]).collect();
         let head_row = vec![self.label(Label::FrameKind), self.label(Label::Frames)];
-        vec![head, self.prose(Prose::Capture), Block::Table(Table { head: head_row, rows, numbers_from: 1 })]
+        vec![head, self.prose(Prose::Capture), Block::Table(Table::plain(head_row, rows, 1))]
     }
 
     fn analysis(&self, claims: &[Claim]) -> Vec<Block> {

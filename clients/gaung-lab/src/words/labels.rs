@@ -49,10 +49,6 @@ catalogue! {
         QuerierOn { "querier on", "querier aktif" }
         QuerierOff { "querier off", "querier mati" }
         SeriesHead { "way of sending", "cara pengiriman" }
-        MetricHead { "measured", "yang diukur" }
-        MedianHead { "median", "median" }
-        QuartersHead { "quarter – three quarters", "kuartil 1 – kuartil 3" }
-        CountHead { "n", "n" }
         ExperimentHead { "experiment", "percobaan" }
         FailureHead { "why it failed", "sebab gagal" }
         Item { "what", "hal" }

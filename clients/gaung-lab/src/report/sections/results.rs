@@ -134,31 +134,68 @@ fn place(author: &Author<'_>, experiment: Experiment, x: u32) -> String {
     }
 }
 
-/// Everything that was measured in it.
-pub(super) fn table(author: &Author<'_>, experiment: Experiment) -> Table {
-    let head = [
-        axis(experiment),
-        Label::SeriesHead,
-        Label::MetricHead,
-        Label::MedianHead,
-        Label::QuartersHead,
-        Label::CountHead,
-    ];
-    let mut rows = Vec::new();
-    for &metric in Metric::ALL {
-        for (series, points) in measured(author, experiment, metric) {
-            for (x, spread) in points {
-                let places = if spread.median >= 1000.0 { 0 } else { 2 };
-                rows.push(vec![
-                    place(author, experiment, x),
-                    author.label(Label::series(series)),
-                    author.label(Label::metric(metric)),
-                    author.number(spread.median, places),
-                    format!("{} – {}", author.number(spread.lower, places), author.number(spread.upper, places)),
-                    author.number(spread.count as f64, 0),
-                ]);
-            }
-        }
+/// Everything that was measured in it: a table for each quantity, or one where there is only one place.
+pub(super) fn tables(author: &Author<'_>, experiment: Experiment) -> Vec<Block> {
+    let all: Vec<_> = Metric::ALL.iter().map(|&metric| (metric, measured(author, experiment, metric))).collect();
+    let all: Vec<_> = all.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
+    let one_place = all.iter().flat_map(|(_, rows)| rows).all(|(_, points)| points.len() == 1);
+    if one_place {
+        return vec![Block::Table(by_series(author, &all))];
     }
-    Table { head: head.map(|label| author.label(label)).to_vec(), rows, numbers_from: 3 }
+    let table = |(metric, rows): &(Metric, Rows)| Block::Table(by_place(author, experiment, *metric, rows));
+    all.iter().map(table).collect()
+}
+
+type Rows = Vec<(Series, Vec<(u32, Spread)>)>;
+
+/// A row for each place, a column for each series.
+fn by_place(author: &Author<'_>, experiment: Experiment, metric: Metric, measured: &Rows) -> Table {
+    let mut xs: Vec<u32> = measured.iter().flat_map(|(_, points)| points).map(|(x, _)| *x).collect();
+    xs.sort_unstable();
+    xs.dedup();
+    let series = measured.iter().map(|(series, _)| author.label(Label::series(*series)));
+    let row = |x: &u32| {
+        let cell = |(_, points): &(Series, Vec<(u32, Spread)>)| {
+            let here = points.iter().find(|(at, _)| at == x);
+            here.map_or_else(String::new, |(_, spread)| value(author, metric, *spread))
+        };
+        [place(author, experiment, *x)].into_iter().chain(measured.iter().map(cell)).collect()
+    };
+    Table {
+        caption: author.label(Label::metric(metric)),
+        head: [author.label(axis(experiment))].into_iter().chain(series).collect(),
+        rows: xs.iter().map(row).collect(),
+        numbers_from: 1,
+    }
+}
+
+/// A row for each series, a column for each quantity.
+fn by_series(author: &Author<'_>, all: &[(Metric, Rows)]) -> Table {
+    let row = |series: Series| {
+        let cell = |(metric, rows): &(Metric, Rows)| {
+            let here = rows.iter().find(|(of, _)| *of == series).and_then(|(_, points)| points.first());
+            here.map_or_else(|| "–".to_owned(), |(_, spread)| value(author, *metric, *spread))
+        };
+        [author.label(Label::series(series))].into_iter().chain(all.iter().map(cell)).collect()
+    };
+    let has = |series: &Series| all.iter().flat_map(|(_, rows)| rows).any(|(of, _)| of == series);
+    let metrics = all.iter().map(|(metric, _)| author.label(Label::metric(*metric)));
+    Table {
+        caption: String::new(),
+        head: [author.label(Label::SeriesHead)].into_iter().chain(metrics).collect(),
+        rows: Series::ALL.iter().copied().filter(has).map(row).collect(),
+        numbers_from: 1,
+    }
+}
+
+/// The median, and the middle half where it is not a point.
+fn value(author: &Author<'_>, metric: Metric, Spread { median, lower, upper, .. }: Spread) -> String {
+    let places = match metric {
+        Metric::SenderFrames | Metric::Throughput => 0,
+        Metric::SenderBytes | Metric::Heard | Metric::KnownHeard | Metric::KnownPresent | Metric::CaughtUp => 1,
+        Metric::LastReceiver | Metric::SenderCpu | Metric::WitnessFrames | Metric::MemberFrames => 2,
+    };
+    let [median, lower, upper] = [median, lower, upper].map(|value| author.number(value, places));
+    // Broken before the parenthesis, if anywhere.
+    if lower == upper { median } else { format!("{median} ({lower}\u{a0}–\u{a0}{upper})") }
 }
