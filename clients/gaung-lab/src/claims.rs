@@ -135,7 +135,7 @@ impl Claim {
                 format!("Not supported by this run was the expectation: “{}” Measured was: {measured}", words.expected)
             }
             (Verdict::NotSupported, Language::Id) => {
-                format!("Tidak didukung oleh percobaan ini, dugaan: “{}” Yang terukur: {measured}", words.expected)
+                format!("Tidak didukung oleh data percobaan ini: “{}” Yang terukur: {measured}", words.expected)
             }
             (Verdict::NotMeasured, Language::En) => {
                 format!("Not measured in this run, so nothing is said about: “{}”", words.expected)

@@ -68,7 +68,7 @@ fn show(args: &LabStatusArgs) -> anyhow::Result<()> {
     let all = Running::all()?;
     let mut output = Output::new();
     if all.is_empty() && !args.json {
-        say("no lab is up; `gaung lab up` makes one");
+        say("no lab of this user is up; `gaung lab up` makes one");
     }
     for running in &all {
         if args.json {

@@ -59,25 +59,16 @@ impl Party {
     pub(super) fn of(bench: &mut Bench, series: Series, receivers: u32) -> anyhow::Result<Self> {
         let role = if series == Series::Unicast { Role::Datagrams } else { Role::Publisher };
         let mut speaker = bench.speaker(role)?;
-        let mut group = EVERYONE.to_owned();
-        let from_start = false;
-        let source = match series {
-            Series::Unicast => Source::Datagrams { port: PORT },
-            Series::Broadcast => Source::Broadcast,
+        let group = match series {
+            Series::Unicast | Series::Broadcast => EVERYONE.to_owned(),
             Series::Tcp | Series::Multicast | Series::Unrepaired | Series::OneAsleep => {
-                group = bench.new_group();
+                let group = bench.new_group();
                 let text = series == Series::Unrepaired;
                 let _ = speaker.ask(&Ask::Make { group: group.clone(), text })?;
-                match series {
-                    Series::Tcp => Source::Tcp { group: group.clone(), from_start },
-                    Series::Unicast
-                    | Series::Broadcast
-                    | Series::Multicast
-                    | Series::Unrepaired
-                    | Series::OneAsleep => Source::Multicast { group: group.clone(), from_start },
-                }
+                group
             }
         };
+        let source = source(series, &group);
         let listeners = bench.listeners(receivers, &source)?;
         if matches!(series, Series::Tcp | Series::Multicast | Series::OneAsleep) {
             let _ = speaker.ask(&Ask::UntilPresent { group: group.clone(), count: listeners.len() })?;
@@ -131,5 +122,16 @@ impl Party {
             (Metric::Heard, Some(heard_percent(burst.count, &tallies))),
         ];
         Ok(measured.into_iter().filter_map(|(metric, value)| Some((metric, value?))).collect())
+    }
+}
+
+/// Where a receiver of this series hears.
+fn source(series: Series, group: &str) -> Source {
+    let (group, from_start) = (group.to_owned(), false);
+    match series {
+        Series::Unicast => Source::Datagrams { port: PORT },
+        Series::Broadcast => Source::Broadcast,
+        Series::Tcp => Source::Tcp { group, from_start },
+        Series::Multicast | Series::Unrepaired | Series::OneAsleep => Source::Multicast { group, from_start },
     }
 }

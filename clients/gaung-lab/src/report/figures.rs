@@ -59,7 +59,7 @@ pub(super) fn lines(rows: &[Row], axes: &Axes<'_>) -> anyhow::Result<String> {
     let top = highest(rows) * 1.1;
     plot(|area| {
         let mut chart = chart(area, left - margin..right + margin, top)?;
-        mesh(&mut chart, axes, top, 10, &|x| tick(*x, right, axes.language))?;
+        mesh(&mut chart, axes, top, 10, &|x| number(*x, 0, axes.language))?;
         for (number, row) in rows.iter().enumerate() {
             // Earlier ones are wider, so that one that lies below another is seen.
             let behind = u32::try_from(rows.len() - number - 1).unwrap_or(0);
@@ -161,7 +161,7 @@ fn mesh(
     x_words: &dyn Fn(&f64) -> String,
 ) -> anyhow::Result<()> {
     let mut mesh = chart.configure_mesh();
-    mesh.disable_x_mesh().x_labels(x_labels).y_labels(6).x_desc(axes.x).y_desc(axes.y);
+    mesh.disable_x_mesh().x_labels(x_labels).y_labels(8).x_desc(axes.x).y_desc(axes.y);
     mesh.axis_desc_style((FONT, 15).into_font()).label_style((FONT, 13).into_font());
     mesh.light_line_style(WHITE).bold_line_style(BLACK.mix(0.1));
     mesh.x_label_formatter(&x_words).y_label_formatter(&|y| tick(*y, top, axes.language)).draw().map_err(failed)
@@ -185,7 +185,7 @@ fn highest(rows: &[Row]) -> f64 {
 
 /// Few places where numbers are great.
 fn tick(value: f64, top: f64, language: Language) -> String {
-    let places = if top > 20.0 { 0 } else { 1 };
+    let places = if top > 8.0 { 0 } else { 1 };
     number(value, places, language)
 }
 

@@ -29,7 +29,7 @@ impl Unit {
             Self::Count => number(value, places_of(value), language),
             Self::Times => number(value, 2, language),
             Self::Frames => number(value, 2, language),
-            Self::Percent => format!("{} %", number(value, 1, language)),
+            Self::Percent => format!("{} %", number(value, places_of(value), language)),
             Self::Bytes => format!("{} kB", number(value / 1000.0, 1, language)),
             Self::Millis => format!("{} ms", number(value, 2, language)),
             Self::PerSecond => {
@@ -40,8 +40,9 @@ impl Unit {
     }
 }
 
+/// None for what is whole.
 fn places_of(value: f64) -> usize {
-    if value.fract().abs() < 1e-9 { 0 } else { 1 }
+    if (value - value.round()).abs() < 1e-9 { 0 } else { 1 }
 }
 
 /// With so many places, thousands apart: 1,234.5 or 1.234,5.
@@ -81,5 +82,6 @@ mod tests {
         assert_eq!(number(-1234.0, 0, Language::En), "−1,234");
         assert_eq!(Unit::Bytes.show(66_688.0, Language::Id), "66,7 kB");
         assert_eq!(Unit::Count.show(4.0, Language::En), "4");
+        assert_eq!([20.0, 79.84].map(|part| Unit::Percent.show(part, Language::Id)), ["20 %", "79,8 %"]);
     }
 }
