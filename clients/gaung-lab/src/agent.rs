@@ -60,13 +60,13 @@ pub(crate) enum Source {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ask {
-    /// How much of a burst was heard; answered once all of it was, or after the time.
+    /// How much of a burst was heard; answered once all of it was, or after a time of silence.
     Tally {
         /// Which burst.
         burst: u32,
         /// How many messages it has.
         count: u32,
-        /// How long to wait, ms.
+        /// How long nothing may come, ms.
         wait_ms: u64,
     },
     /// Make a group.

@@ -27,20 +27,21 @@ pub(super) async fn run(source: Source, mut asks: UnboundedReceiver<Ask>) -> any
     let started_ns = now_ns();
     let mut ears = Ears::open(source).await?;
     tell(&Told::Done)?;
-    let mut heard = Heard { started_ns, bursts: HashMap::new() };
+    let mut heard = Heard { started_ns, bursts: HashMap::new(), last_at: Instant::now() };
     let mut waiting: Option<Waiting> = None;
     loop {
         if let Some(tally) = waiting.as_ref().and_then(|waiting| heard.answer(waiting)) {
             tell(&Told::Tally(tally))?;
             waiting = None;
         }
-        let until = waiting.as_ref().map_or_else(|| Instant::now() + A_WHILE, |waiting| waiting.until);
+        let until = waiting.as_ref().map_or_else(|| Instant::now() + A_WHILE, |waiting| heard.silent_at(waiting));
         tokio::select! {
             text = ears.next() => heard.note(&text?),
             () = sleep_until(until) => {}
             ask = asks.recv(), if waiting.is_none() => match ask {
                 Some(Ask::Tally { burst, count, wait_ms }) => {
-                    waiting = Some(Waiting { burst, count, until: Instant::now() + Duration::from_millis(wait_ms) });
+                    let silence = Duration::from_millis(wait_ms);
+                    waiting = Some(Waiting { burst, count, silence, asked_at: Instant::now() });
                 }
                 Some(other) => bail!("a listener cannot do {other:?}"),
                 None => return Ok(()),
@@ -55,12 +56,15 @@ const A_WHILE: Duration = Duration::from_secs(3600);
 struct Waiting {
     burst: u32,
     count: u32,
-    until: Instant,
+    /// After which nothing more will come.
+    silence: Duration,
+    asked_at: Instant,
 }
 
 struct Heard {
     started_ns: u64,
     bursts: HashMap<u32, Burst>,
+    last_at: Instant,
 }
 
 #[derive(Default)]
@@ -75,14 +79,20 @@ impl Heard {
         let burst = self.bursts.entry(burst).or_default();
         if burst.indices.insert(index) {
             burst.last_ns = now_ns();
+            self.last_at = Instant::now();
         }
+    }
+
+    /// When it has been silent for long enough.
+    fn silent_at(&self, waiting: &Waiting) -> Instant {
+        waiting.asked_at.max(self.last_at) + waiting.silence
     }
 
     fn answer(&self, waiting: &Waiting) -> Option<Tally> {
         let none = Burst::default();
         let burst = self.bursts.get(&waiting.burst).unwrap_or(&none);
         let heard = u32::try_from(burst.indices.len()).unwrap_or(u32::MAX);
-        let over = heard >= waiting.count || Instant::now() >= waiting.until;
+        let over = heard >= waiting.count || Instant::now() >= self.silent_at(waiting);
         over.then_some(Tally { heard, last_ns: burst.last_ns, started_ns: self.started_ns })
     }
 }

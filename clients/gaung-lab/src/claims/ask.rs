@@ -49,6 +49,11 @@ impl Ends {
         self.last / self.first
     }
 
+    /// How much the value grows with each further place.
+    pub(super) fn slope(&self) -> f64 {
+        (self.last - self.first) / f64::from(self.most - self.least)
+    }
+
     /// How many times the least place the greatest is.
     pub(super) fn span(&self) -> f64 {
         f64::from(self.most) / f64::from(self.least.max(1))

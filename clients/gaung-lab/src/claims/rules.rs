@@ -91,13 +91,12 @@ fn sooner(of: &Of<'_>) -> Judged {
 fn cpu_flat(of: &Of<'_>) -> Judged {
     let (multicast, unicast) =
         (of.ends(Series::Multicast, Metric::SenderCpu)?, of.ends(Series::Unicast, Metric::SenderCpu)?);
-    let holds = multicast.growth() * 2.0 <= unicast.growth();
     let figures = vec![
         (f64::from(multicast.most), Unit::Count),
-        (multicast.growth(), Unit::Times),
-        (unicast.growth(), Unit::Times),
+        (multicast.slope(), Unit::Millis),
+        (unicast.slope(), Unit::Millis),
     ];
-    Some((holds, figures))
+    Some((multicast.slope() * 2.0 <= unicast.slope(), figures))
 }
 
 const OFF: u32 = 0;

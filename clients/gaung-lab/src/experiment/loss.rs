@@ -51,7 +51,7 @@ fn burst(bench: &mut Bench, place: Place, party: &mut Party) -> anyhow::Result<(
     let ask = party.ask(burst);
     let sent = party.speaker().ask(&ask)?.sent()?;
     // What nobody repairs has come, or will not.
-    let wait_ms = if place.series == Series::Unrepaired { 100 } else { 20_000 };
+    let wait_ms = if place.series == Series::Unrepaired { 200 } else { 20_000 };
     let tallies = ask_all(party.listeners(), &tally_of(burst, wait_ms))?;
     let passed = bench.network.server.machine.counters()? - before;
     bench.note(place, Metric::SenderBytes, passed.sent_bytes as f64);

@@ -52,7 +52,7 @@ const fn english(claim: ClaimId) -> (&'static str, &'static str) {
         ),
         ClaimId::MulticastCpuFlat => (
             "Multicast leaves the copying to the network: the sender's processor time grows far less than with unicast.",
-            "From 1 to {0} receivers it grew {1} times with multicast and {2} times with unicast.",
+            "From 1 to {0} receivers, each further one took {1} with multicast and {2} with unicast.",
         ),
         ClaimId::WitnessHearsBroadcast => (
             "A broadcast reaches every host of the network, also one that did not ask for it.",
@@ -141,7 +141,7 @@ const fn indonesian(claim: ClaimId) -> (&'static str, &'static str) {
         ),
         ClaimId::MulticastCpuFlat => (
             "Multicast menyerahkan penggandaan kepada jaringan: waktu CPU pengirim tumbuh jauh lebih sedikit daripada pada unicast.",
-            "Dari 1 ke {0} penerima, waktu CPU menjadi {1} kali lipat pada multicast dan {2} kali lipat pada unicast.",
+            "Dari 1 ke {0} penerima, setiap penerima tambahan memerlukan {1} pada multicast dan {2} pada unicast.",
         ),
         ClaimId::WitnessHearsBroadcast => (
             "Broadcast sampai ke setiap host di jaringan, termasuk host yang tidak memintanya.",
