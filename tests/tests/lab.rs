@@ -117,11 +117,17 @@ fn until_gone(namespaces: &BTreeSet<String>) {
     }
 }
 
-/// What the machine itself has: links, named namespaces, filter rules.
-fn of_the_machine() -> Vec<String> {
-    let shown = [("ip", &["-o", "link"][..]), ("ip", &["netns", "list"]), ("nft", &["list", "ruleset"])];
-    let outputs = shown.map(|(name, args)| Command::new(name).args(args).output().expect("it is installed").stdout);
-    outputs.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+/// What the machine itself has of what a lab makes: links, and a filter table. Others may make theirs meanwhile.
+fn of_the_machine() -> BTreeSet<String> {
+    const OURS: [&str; 6] = ["br0", "server", "m1", "m2", "witness", "inet lab"];
+    let output = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).output().expect("it is installed").stdout;
+        String::from_utf8_lossy(&output).into_owned()
+    };
+    let (links, tables) = (output("ip", &["-o", "link"]), output("nft", &["list", "tables"]));
+    let links = links.lines().filter_map(|line| line.split([':', '@']).nth(1).map(str::trim));
+    let tables = tables.lines().filter_map(|line| line.strip_prefix("table "));
+    links.chain(tables).filter(|name| OURS.contains(name)).map(str::to_owned).collect()
 }
 
 #[test]

@@ -1,6 +1,13 @@
 //! The first process of a lab that stays: builds it, starts what runs in it, and holds it until it is told to end.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use gaung_client::ErrorKind;
@@ -13,12 +20,13 @@ use nix::{
     },
     unistd::Pid,
 };
+use serde_json::Value;
 
 use crate::{
     error::Refusal,
     isolation::Rights,
     mounts,
-    network::Network,
+    network::{Host, Network},
     running::{Running, RunningHost, StateFile, inner_folder},
     services::{Program, Ready, gaung, start},
     up::{Answer, Plan},
@@ -145,5 +153,31 @@ fn start_programs(network: &Network, folder: &Path) -> anyhow::Result<Vec<Option
         )?));
     }
     programs.push(None);
+    until_known(server, network.members.len(), folder)?;
     Ok(programs)
 }
+
+/// Waits until the relay has heard of every member, so that the first message's receipt counts all.
+fn until_known(server: &Host, members: usize, folder: &Path) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let mut status = gaung(server, folder, &["status", GROUP, "--json"])?;
+        status.stdout(Stdio::piped());
+        let told = server.machine.spawn(status).and_then(|child| child.wait_with_output());
+        let told = told.context("cannot ask for the members")?;
+        // One line a member; of those that the relay has not heard of, no process is known.
+        let rows =
+            told.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let known = rows.filter(|row| !row["client"].is_null()).count();
+        if known >= members {
+            return Ok(());
+        }
+        if began.elapsed() > PATIENCE {
+            bail!("the relay has heard of {known} of {members} members");
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
