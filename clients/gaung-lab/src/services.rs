@@ -40,19 +40,24 @@ pub(crate) enum Ready {
     Stderr(&'static str),
 }
 
-/// Starts `gaung` with `args`, and waits until it is ready.
+/// A program that may not be ready yet.
+pub(crate) struct Starting {
+    program: Program,
+    host: String,
+    log: PathBuf,
+    begins: &'static str,
+    told: BufReader<Box<dyn Read + Send>>,
+}
+
+/// Starts `gaung` with `args`.
 ///
 /// # Errors
-/// If it cannot be started, or ends before; with what it said.
-pub(crate) fn start(host: &Host, folder: &Path, args: &[&str], ready: Ready) -> anyhow::Result<Program> {
+/// If it cannot be started.
+pub(crate) fn start(host: &Host, folder: &Path, args: &[&str], ready: Ready) -> anyhow::Result<Starting> {
     let name = host.machine.name();
     let mut command = gaung(host, folder, args)?;
     let log = folder.join(format!("{name}.log"));
-    let open = || {
-        let mut options = File::options();
-        options.create(true).append(true).open(&log).with_context(|| format!("cannot write {}", log.display()))
-    };
-    command.stdout(open()?).stderr(open()?);
+    command.stdout(open(&log)?).stderr(open(&log)?);
     match ready {
         Ready::Stdout(_) => command.stdout(Stdio::piped()),
         Ready::Stderr(_) => command.stderr(Stdio::piped()),
@@ -62,19 +67,35 @@ pub(crate) fn start(host: &Host, folder: &Path, args: &[&str], ready: Ready) -> 
         Ready::Stdout(begins) => (begins, Box::new(child.stdout.take().context("its stdout is piped")?)),
         Ready::Stderr(begins) => (begins, Box::new(child.stderr.take().context("its stderr is piped")?)),
     };
-    let mut told = BufReader::new(told);
-    let mut log_file = open()?;
-    let mut line = String::new();
-    while !line.starts_with(begins) {
-        line.clear();
-        if told.read_line(&mut line).unwrap_or(0) == 0 {
-            bail!("gaung on {name} ended before it was ready: {}", fs::read_to_string(&log).unwrap_or_default().trim());
+    let program = Program { line: format!("gaung {}", args.join(" ")), child };
+    Ok(Starting { program, host: name.to_owned(), log, begins, told: BufReader::new(told) })
+}
+
+impl Starting {
+    /// Waits until it says that it is ready. What it says goes to its log, for as long as it says something.
+    ///
+    /// # Errors
+    /// If it ends before; with what it said.
+    pub(crate) fn until_ready(self) -> anyhow::Result<Program> {
+        let Self { program, host, log, begins, mut told } = self;
+        let mut log_file = open(&log)?;
+        let mut line = String::new();
+        while !line.starts_with(begins) {
+            line.clear();
+            if told.read_line(&mut line).unwrap_or(0) == 0 {
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                bail!("gaung on {host} ended before it was ready: {}", said.trim());
+            }
+            let _ = log_file.write_all(line.as_bytes());
         }
-        let _ = log_file.write_all(line.as_bytes());
+        thread::spawn(move || std::io::copy(&mut told, &mut log_file));
+        Ok(program)
     }
-    // For as long as it says something.
-    thread::spawn(move || std::io::copy(&mut told, &mut log_file));
-    Ok(Program { line: format!("gaung {}", args.join(" ")), child })
+}
+
+fn open(log: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))
 }
 
 /// This program as a person on a host would start it, silent.

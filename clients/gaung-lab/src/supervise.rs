@@ -28,7 +28,7 @@ use crate::{
     mounts,
     network::{Host, Network},
     running::{Running, RunningHost, StateFile, inner_folder},
-    services::{Program, Ready, gaung, start},
+    services::{Program, Ready, Starting, gaung, start},
     up::{Answer, Plan},
 };
 
@@ -138,23 +138,19 @@ impl Lab {
 /// The services, a listener on each member, and nothing on the witness; in the order of the hosts.
 fn start_programs(network: &Network, folder: &Path) -> anyhow::Result<Vec<Option<Program>>> {
     let server = &network.server;
-    let mut programs =
-        vec![Some(start(server, folder, &["up", "--headless", "--log", "memory"], Ready::Stdout("registry"))?)];
+    let args = ["up", "--headless", "--log", "memory"];
+    let services = start(server, folder, &args, Ready::Stdout("registry"))?.until_ready()?;
     let made = server.machine.spawn(gaung(server, folder, &["group", "create", GROUP])?);
     if !made.and_then(|child| child.wait_with_output()).is_ok_and(|made| made.status.success()) {
         bail!("the group {GROUP} cannot be made");
     }
-    for member in &network.members {
-        programs.push(Some(start(
-            member,
-            folder,
-            &["listen", GROUP, "everyone"],
-            Ready::Stderr("listening to everyone"),
-        )?));
-    }
-    programs.push(None);
+    let listen = ["listen", GROUP, "everyone"];
+    let ready = || Ready::Stderr("listening to everyone");
+    let members = network.members.iter().map(|member| start(member, folder, &listen, ready()));
+    let members = members.collect::<Result<Vec<_>, _>>()?;
+    let members = members.into_iter().map(Starting::until_ready).collect::<Result<Vec<_>, _>>()?;
     until_known(server, network.members.len(), folder)?;
-    Ok(programs)
+    Ok([services].into_iter().chain(members).map(Some).chain([None]).collect())
 }
 
 /// Waits until the relay has heard of every member, so that the first message's receipt counts all.

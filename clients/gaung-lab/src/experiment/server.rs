@@ -24,7 +24,7 @@ impl Server {
         let (data, workers) = (data.display().to_string(), workers.to_string());
         // The rate begins at a quarter and is found by trial, which is not what is measured here.
         let args = ["up", "--headless", "--log", "memory", "--rate", "10000", "--data", &data, "--workers", &workers];
-        let program = start(&bench.network.server, &bench.folder, &args, Ready::Stdout("registry"))?;
+        let program = start(&bench.network.server, &bench.folder, &args, Ready::Stdout("registry"))?.until_ready()?;
         Ok(Self(Some(program)))
     }
 
