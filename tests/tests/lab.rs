@@ -166,6 +166,27 @@ fn members_hear_and_the_witness_does_not() {
 }
 
 #[test]
+fn two_labs_of_one_user_do_not_disturb_each_other() {
+    if !requires::has("two_labs_of_one_user_do_not_disturb_each_other", &[Need::Namespaces]) {
+        return;
+    }
+    let maker = Maker::root();
+    for name in ["first", "second"] {
+        let _ = maker.run(&["up", "--lab", name, "--members", "1", "--querier", "off"]).expect_code(0);
+    }
+    let labs = maker.status();
+    assert_eq!(labs.iter().map(|lab| &lab["name"]).collect::<Vec<_>>(), ["first", "second"]);
+    assert!(namespaces(&labs[0]).is_disjoint(&namespaces(&labs[1])));
+    let _ = maker.run(&["down", "--lab", "first"]).expect_code(0);
+    let folder = labs[1]["folder"].as_str().expect("a folder");
+    let files = maker.run(&["shell", "--lab", "second", "m1", "ls", folder]).expect_code(0);
+    assert!(files.stdout.contains(&"m1.log".to_owned()), "its files are still there: {:?}", files.stdout);
+    let _ = maker.run(&["shell", "--lab", "second", "m1", "gaung", "send", "lobby", "Halo"]).expect_code(0);
+    let _ = maker.run(&["down", "--lab", "second"]).expect_code(0);
+    assert!(!maker.runtime.path().join("gaung-lab").exists(), "the last one takes the folders away");
+}
+
+#[test]
 fn a_loss_can_be_had_and_what_cannot_is_said() {
     if !requires::has("a_loss_can_be_had_and_what_cannot_is_said", &[Need::Namespaces, Need::Nft]) {
         return;

@@ -33,7 +33,7 @@ use crate::{
     mounts,
     network::Network,
     report::{self, Run},
-    running::{inner_folder, remove_empty_folders},
+    running::{InnerFolder, remove_empty_folders},
     samples::{Experiment, Metric, Samples, Series},
     words::Language,
 };
@@ -81,7 +81,7 @@ impl Order {
 /// # Errors
 /// [`crate::Refusal`] where the system gives no namespaces.
 pub fn run(order: Order) -> anyhow::Result<u8> {
-    let folder = inner_folder()?;
+    let folder = InnerFolder::hold()?;
     let rights = isolation::isolate()?;
     let mut signals = SigSet::empty();
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().for_each(|signal| signals.add(signal));
@@ -97,7 +97,8 @@ pub fn run(order: Order) -> anyhow::Result<u8> {
             let _ = kill(pid, Signal::SIGTERM);
         }
     };
-    mounts::remove_memory_folder(&folder);
+    mounts::remove_memory_folder(&folder.path);
+    drop(folder);
     remove_empty_folders();
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
@@ -105,13 +106,13 @@ pub fn run(order: Order) -> anyhow::Result<u8> {
 
 /// What was measured, and what came between.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The table.
-    pub samples: Samples,
+    samples: Samples,
     /// A person stopped it.
-    pub stopped: bool,
+    stopped: bool,
     /// Experiments that failed, and why.
-    pub failures: Vec<(Experiment, String)>,
+    failures: Vec<(Experiment, String)>,
 }
 
 /// The first process of the namespaces: measures, and tells on stdout.
@@ -122,7 +123,8 @@ pub(crate) fn measure(order: &Order, rights: Rights) -> anyhow::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the lab to its command")?;
     let stop = stop_on_signals()?;
     rights.missing().into_iter().for_each(|missing| eprintln!("{missing}"));
-    let folder = inner_folder()?;
+    let inner = InnerFolder::hold()?;
+    let folder = inner.path.clone();
     mounts::make_private()?;
     mounts::memory_folder(&folder)?;
     let (size, experiments) = (order.size(), order.experiments()?);

@@ -50,7 +50,10 @@ impl Network {
     /// `folder`: for `/etc/hosts` of its machines.
     /// # Errors
     /// [`crate::Refusal`] without `ip`; what `ip` says.
+    /// # Panics
+    /// For more than [`MAX_MEMBERS`].
     pub fn build(members: usize, folder: &Path) -> anyhow::Result<Self> {
+        assert!(members <= MAX_MEMBERS, "a network has at most {MAX_MEMBERS} members");
         let hosts_file = folder.join("hosts");
         fs::write(&hosts_file, hosts_text(members)).context("cannot write the lab's host names")?;
         let switch = Machine::start("switch", &hosts_file)?;
@@ -69,12 +72,6 @@ impl Network {
     /// All hosts, the server first and the witness last.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         std::iter::once(&self.server).chain(&self.members).chain(std::iter::once(&self.witness))
-    }
-
-    /// The switch.
-    #[must_use]
-    pub const fn switch(&self) -> &Machine {
-        &self.switch
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::Ipv4Addr,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -136,17 +137,17 @@ impl StateFile {
     /// [`Refusal`] if a lab of that name is up.
     pub(crate) fn take(name: &LabName) -> anyhow::Result<Self> {
         let path = folder().join(format!("{name}.json"));
-        let mut options = File::options();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).open(&path).with_context(|| in_vain(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { file, path }),
-            Err(TryLockError::WouldBlock) => Err(Refusal::new(
-                ErrorKind::Usage,
-                format!("lab {name} is up already: end it with `gaung lab down`, or name another with --lab"),
-            )
-            .into()),
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| in_vain(&path)),
+        loop {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = options.open(&path).with_context(|| in_vain(&path))?;
+            match file.try_lock() {
+                // Whoever looks for labs may have taken it for a stale one before it was locked.
+                Ok(()) if is_at(&file, &path) => return Ok(Self { file, path }),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(is_up_already(name).into()),
+                Err(TryLockError::Error(error)) => return Err(error).with_context(|| in_vain(&path)),
+            }
         }
     }
 
@@ -181,18 +182,49 @@ impl Drop for StateFile {
 }
 
 /// A folder that is empty on the machine; every lab has its files there, in memory and for itself.
-///
-/// # Errors
-/// If it cannot be made.
-pub(crate) fn inner_folder() -> anyhow::Result<PathBuf> {
-    let inside = folder().join("inside");
-    fs::create_dir_all(&inside).with_context(|| in_vain(&inside))?;
-    Ok(inside)
+#[derive(Debug)]
+pub(crate) struct InnerFolder {
+    pub(crate) path: PathBuf,
+    /// Shared by all labs and those who build them: taking the folder away would take the others' files from them.
+    _lock: File,
 }
 
-/// Takes away the folders once no lab of this user is left.
+impl InnerFolder {
+    /// Makes it, if it is not there, and keeps it for as long as this lives.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn hold() -> anyhow::Result<Self> {
+        let path = folder().join("inside");
+        loop {
+            fs::create_dir_all(&path).with_context(|| in_vain(&path))?;
+            let Ok(lock) = File::open(&path) else { continue };
+            lock.lock_shared().with_context(|| in_vain(&path))?;
+            // Another one may have taken it away before it was locked.
+            if is_at(&lock, &path) {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+    }
+}
+
+/// True if it is this file that lies there.
+fn is_at(file: &File, path: &Path) -> bool {
+    let here = fs::metadata(path).map(|here| here.ino());
+    here.is_ok_and(|here| file.metadata().is_ok_and(|file| file.ino() == here))
+}
+
+fn is_up_already(name: &LabName) -> Refusal {
+    Refusal::usage(format!("lab {name} is up already: end it with `gaung lab down`, or name another with --lab"))
+}
+
+/// Takes the folders away once no lab of this user is left.
 pub(crate) fn remove_empty_folders() {
-    let _ = fs::remove_dir(folder().join("inside")).and_then(|()| fs::remove_dir(folder()));
+    let path = folder().join("inside");
+    let Ok(inner) = File::open(&path) else { return };
+    if inner.try_lock().is_ok() {
+        let _ = fs::remove_dir(path).and_then(|()| fs::remove_dir(folder()));
+    }
 }
 
 /// Of this user's labs: `$XDG_RUNTIME_DIR/gaung-lab`; without that `/run/gaung-lab` for root, else in the temporary folder.

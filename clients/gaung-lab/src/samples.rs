@@ -50,14 +50,9 @@ impl Samples {
         self.0.iter()
     }
 
-    /// True if nothing was measured.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Puts every value of a metric through `change`: for trials of what is made of samples.
-    pub fn alter(&mut self, which: impl Fn(&Sample) -> bool, change: impl Fn(f64) -> f64) {
+    /// Puts some values through `change`.
+    #[cfg(test)]
+    pub(crate) fn alter(&mut self, which: impl Fn(&Sample) -> bool, change: impl Fn(f64) -> f64) {
         for sample in self.0.iter_mut().filter(|sample| which(sample)) {
             sample.value = change(sample.value);
         }

@@ -27,7 +27,7 @@ use crate::{
     isolation::Rights,
     mounts,
     network::{Host, Network},
-    running::{Running, RunningHost, StateFile, inner_folder},
+    running::{InnerFolder, Running, RunningHost, StateFile},
     services::{Program, Ready, Starting, gaung, start},
     up::{Answer, Plan},
 };
@@ -74,12 +74,14 @@ struct Lab {
     processes: Vec<(Pid, usize)>,
     /// Holds the hosts.
     _network: Network,
+    _inner: InnerFolder,
 }
 
 impl Lab {
     fn build(plan: &Plan, rights: Rights) -> anyhow::Result<Self> {
         let mut state = StateFile::take(&plan.name)?;
-        let folder = inner_folder()?;
+        let inner = InnerFolder::hold()?;
+        let folder = inner.path.clone();
         let pid = fs::read_link("/proc/self").ok().and_then(|link| link.to_str()?.parse().ok());
         let pid = pid.context("cannot read /proc/self")?;
         mounts::make_private()?;
@@ -114,7 +116,7 @@ impl Lab {
         };
         state.write(&running)?;
         let started = programs.iter().enumerate().filter_map(|(host, program)| Some((program.as_ref()?.pid(), host)));
-        Ok(Self { processes: started.collect(), running, state, _network: network })
+        Ok(Self { processes: started.collect(), running, state, _network: network, _inner: inner })
     }
 
     /// Takes note of every process that has ended: as the first one, this one is the parent of all orphans too.

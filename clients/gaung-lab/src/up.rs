@@ -23,7 +23,7 @@ use crate::{
     inside::Task,
     isolation, mounts,
     network::{Delay, Loss, MAX_MEMBERS},
-    running::{LabName, Running, inner_folder, remove_empty_folders},
+    running::{InnerFolder, LabName, Running, remove_empty_folders},
 };
 
 /// What a lab shall be like.
@@ -64,7 +64,7 @@ pub fn up(plan: Plan) -> anyhow::Result<Running> {
     if !(1..=MAX_MEMBERS).contains(&plan.members) {
         return Err(Refusal::usage(format!("a lab has 1 to {MAX_MEMBERS} members")).into());
     }
-    let folder = inner_folder()?;
+    let folder = InnerFolder::hold()?;
     let rights = isolation::isolate()?;
     let mut command = isolation::command(&Task::Supervise(plan, rights))?;
     command.stdout(Stdio::piped()).stderr(Stdio::null());
@@ -77,7 +77,8 @@ pub fn up(plan: Plan) -> anyhow::Result<Running> {
     }
     let ended = first.wait().context("cannot wait for the lab's first process")?;
     // Until this ends it sees the lab's mounts, which keep the folder.
-    mounts::remove_memory_folder(&folder);
+    mounts::remove_memory_folder(&folder.path);
+    drop(folder);
     remove_empty_folders();
     match serde_json::from_str(&line) {
         Ok(Answer::Failed { why, is_usage }) => {
