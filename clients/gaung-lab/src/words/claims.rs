@@ -103,7 +103,7 @@ const fn english(claim: ClaimId) -> (&'static str, &'static str) {
             "With one of {1} members asleep the receipt counted {0} that had heard.",
         ),
         ClaimId::LogServesLate => (
-            "A durable, ordered log lets a receiver that comes late read what was sent before.",
+            "An ordered log lets a receiver that comes late read what was sent before.",
             "Of what had been sent before it came it got {0} by multicast and {1} by TCP, within {2} and {3}.",
         ),
         ClaimId::NoLogNothing => (
@@ -192,7 +192,7 @@ const fn indonesian(claim: ClaimId) -> (&'static str, &'static str) {
             "Ketika satu dari {1} anggota tertidur, tanda terima mencatat {0} anggota yang sudah mendengar.",
         ),
         ClaimId::LogServesLate => (
-            "Log yang awet dan berurutan memungkinkan penerima yang terlambat membaca pesan yang dikirim sebelumnya.",
+            "Log yang berurutan memungkinkan penerima yang terlambat membaca pesan yang dikirim sebelumnya.",
             "Dari pesan sebelum kedatangannya, ia memperoleh {0} lewat multicast dan {1} lewat TCP, dalam {2} dan {3}.",
         ),
         ClaimId::NoLogNothing => (

@@ -55,8 +55,8 @@ catalogue! {
             "Unicast adalah program UDP sederhana yang mengirim setiap datagram kepada penerima satu per satu. TCP adalah penyebaran oleh hub, broadcast adalah broadcast UDP oleh hub, dan multicast adalah grup milik relay, semuanya dari layanan yang sama (log di memori). Penerima adalah proses dengan pustaka client Gaung, sedangkan untuk unicast soket UDP biasa.",
         }
         MethodMeasure {
-            "Bytes and frames are the server interface's counters before and after a burst, Ethernet headers included. Time runs from before the first message until the last receiver has its last one. Processor time is that of the process that sends (the services; for unicast the plain sender). A burst has {0} messages of {1} bytes, the one with losses {2}; everything is measured {3} times after one run that is not counted. Shown are medians, and in parentheses or as thin lines the middle half.",
-            "Byte dan frame adalah selisih pencacah antarmuka server sebelum dan sesudah satu rentetan pesan, termasuk header Ethernet. Waktu dihitung dari sebelum pesan pertama sampai penerima terakhir mendapat pesan terakhirnya. Waktu CPU adalah milik proses yang mengirim (layanan; pada unicast program pengirimnya). Satu rentetan berisi {0} pesan berukuran {1} byte, pada percobaan kehilangan {2} pesan; semuanya diukur {3} kali setelah satu putaran yang tidak dihitung. Yang ditampilkan adalah median; separuh data yang di tengah ditunjukkan dalam tanda kurung atau sebagai garis tipis.",
+            "Bytes and frames are the server interface's counters before and after a burst, Ethernet headers included. Time runs from before the first message until the last receiver has its last one. Processor time is that of the process that sends (the services; for unicast the plain sender). A burst has {0} messages of {1} bytes, the one with losses {2}; everything is measured {3} times. Before the bursts to one and to many, and before the streams of the workers, there is a run that is not counted. Shown are medians, and in parentheses or as thin lines the middle half.",
+            "Byte dan frame adalah selisih pencacah antarmuka server sebelum dan sesudah satu rentetan pesan, termasuk header Ethernet. Waktu dihitung dari sebelum pesan pertama sampai penerima terakhir mendapat pesan terakhirnya. Waktu CPU adalah milik proses yang mengirim (layanan; pada unicast program pengirimnya). Satu rentetan berisi {0} pesan berukuran {1} byte, pada percobaan kehilangan {2} pesan; semuanya diukur {3} kali. Sebelum rentetan ke satu dan banyak penerima, serta sebelum percobaan jumlah thread, ada satu putaran yang tidak dihitung. Yang ditampilkan adalah median; separuh data yang di tengah ditunjukkan dalam tanda kurung atau sebagai garis tipis.",
         }
         MethodLoss {
             "Losses are made by nftables at each receiver, independent of the others. Frames are not joined by offloads (gso_max_segs 1), so that one frame is one datagram or segment.",
@@ -95,7 +95,7 @@ catalogue! {
             "Percobaan dengan empat client tidak dilakukan kali ini. Untuk mencobanya sendiri:",
         }
         Conclusion {
-            "Of {0} expectations {1} were supported by what was measured, {2} were not, and {3} were not measured.",
+            "Of {0} expectations: {1} supported by what was measured, {2} not supported, {3} not measured.",
             "Dari {0} dugaan, {1} didukung oleh hasil pengukuran, {2} tidak didukung, dan {3} tidak terukur.",
         }
         ConclusionNot {
