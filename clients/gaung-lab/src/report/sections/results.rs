@@ -196,6 +196,6 @@ fn value(author: &Author<'_>, metric: Metric, Spread { median, lower, upper, .. 
         Metric::LastReceiver | Metric::SenderCpu | Metric::WitnessFrames | Metric::MemberFrames => 2,
     };
     let [median, lower, upper] = [median, lower, upper].map(|value| author.number(value, places));
-    // Broken before the parenthesis, if anywhere.
-    if lower == upper { median } else { format!("{median} ({lower}\u{a0}–\u{a0}{upper})") }
+    // Broken before the parenthesis, if anywhere: a line may end behind a dash unless a word joiner follows it.
+    if lower == upper { median } else { format!("{median} ({lower}\u{a0}–\u{2060}\u{a0}{upper})") }
 }
