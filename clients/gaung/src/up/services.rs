@@ -191,7 +191,6 @@ impl Settings<'_> {
                 ..broadcast_hub::Limits::default()
             },
             drain: self.args.drain,
-            ..broadcast_hub::Config::default()
         }
     }
 }
