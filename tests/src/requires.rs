@@ -7,8 +7,12 @@ use std::{env, process::Command};
 pub enum Need {
     /// Root, and `ip netns`.
     Namespaces,
+    /// Namespaces for a user who is not root, and root to become such a user.
+    UserNamespaces,
     /// `tcpdump`.
     Tcpdump,
+    /// `tshark` of Wireshark, with Lua.
+    Tshark,
     /// `nft` of nftables.
     Nft,
     /// `iptables`, whose NFQUEUE hands packets to a program.
@@ -34,10 +38,15 @@ impl Need {
                 }
                 succeeds("ip", &["netns", "list"])
             }
+            Self::UserNamespaces => {
+                let as_nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+                succeeds("setpriv", &[&as_nobody[..], &["unshare", "--user", "--map-root-user", "true"]].concat())
+            }
             Self::Nft => succeeds("nft", &["--version"]),
             Self::Iptables => succeeds("iptables", &["--version"]),
             Self::Sysctl => succeeds("sysctl", &["--version"]),
             Self::Tcpdump => succeeds("tcpdump", &["--version"]),
+            Self::Tshark => succeeds("tshark", &["--version"]),
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
             }),

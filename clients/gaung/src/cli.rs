@@ -5,6 +5,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod group;
+pub(crate) mod lab;
 pub(crate) mod log;
 pub(crate) mod talk;
 pub(crate) mod up;
@@ -35,6 +36,7 @@ Examples:
   gaung send lobby Halo semua   send one message
   gaung listen lobby --json     read as one JSON object a line
   gaung doctor                  why does it not arrive?
+  gaung lab up                  a network of its own on this machine, to try it
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable; of doctor
 also 6 warnings, 7 problems.
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// Mend the stored logs of a relay that does not run.
     #[command(subcommand)]
     Log(log::LogCommand),
+    /// A network on this machine, in namespaces: to try multicast, broadcast and unicast, and to measure them.
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Write the manual pages.

@@ -63,8 +63,23 @@ impl fmt::Display for Unwell {
 
 impl std::error::Error for Unwell {}
 
+/// A command that was run for the person has ended, with this code, which is this one's too; it has said why itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExitWith(pub(crate) u8);
+
+impl fmt::Display for ExitWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the command ended with {}", self.0)
+    }
+}
+
+impl std::error::Error for ExitWith {}
+
 /// The exit code of an error: that of the first cause in its chain that has a case, else 1.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(ExitWith(code)) = error.downcast_ref() {
+        return *code;
+    }
     match error.downcast_ref::<Unwell>() {
         Some(Unwell::Warnings) => 6,
         Some(Unwell::Problems) => 7,
@@ -86,6 +101,9 @@ pub(crate) const fn code(kind: ErrorKind) -> u8 {
 fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
         return Some(failure.kind);
+    }
+    if let Some(refusal) = cause.downcast_ref::<gaung_lab::Refusal>() {
+        return Some(refusal.kind);
     }
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(error.kind());

@@ -7,6 +7,7 @@ mod doctor;
 mod failure;
 mod group;
 mod history;
+mod lab;
 mod listen;
 mod log;
 mod output;
@@ -29,7 +30,7 @@ use clap::Parser as _;
 use crate::{
     cli::{Cli, Command},
     context::Context,
-    failure::{StdoutClosed, Unwell, exit_code},
+    failure::{ExitWith, StdoutClosed, Unwell, exit_code},
     output::say,
 };
 
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
-        Err(error) if error.is::<Unwell>() => ExitCode::from(exit_code(&error)),
+        Err(error) if error.is::<Unwell>() || error.is::<ExitWith>() => ExitCode::from(exit_code(&error)),
         Err(error) => {
             say(&format!("gaung: {error:#}"));
             ExitCode::from(exit_code(&error))
@@ -56,6 +57,10 @@ fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
     }
     if let Command::Log(command) = command {
         return log::run(command);
+    }
+    // It moves to other namespaces, which a process with one thread alone may do.
+    if let Command::Lab(command) = command {
+        return lab::run(command);
     }
     let context = Context::new(common)?;
     let runtime = service_kit::runtime::build().context("cannot start the runtime")?;
@@ -77,6 +82,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Status(args) => status::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Log(command) => log::run(command),
+        Command::Lab(command) => lab::run(command),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     }

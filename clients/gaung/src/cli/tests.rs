@@ -29,7 +29,7 @@ fn every_help_has_an_example() {
     grammar.build();
     let mut seen = Vec::new();
     walk(&mut grammar, "gaung", &mut seen);
-    assert_eq!(seen.len(), 1 + 13 + 12, "{seen:?}");
+    assert_eq!(seen.len(), 1 + 14 + 19, "{seen:?}");
 }
 
 #[test]
@@ -86,6 +86,8 @@ fn servers_are_checked() {
 #[test]
 fn shapes_of_the_commands() {
     for line in [
+        "gaung lab up --members 3 --loss 5% --delay 20ms --querier off --lab a",
+        "gaung lab shell m1 gaung listen lobby --json",
         "gaung up --data d --iface lo --listen 127.0.0.1 --log memory --headless",
         "gaung group create g --scope organization --address 239.192.1.1 --port 5000 --format text --private",
         "gaung group join g",

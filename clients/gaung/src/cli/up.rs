@@ -42,6 +42,10 @@ pub(crate) struct UpArgs {
     #[arg(long, env = "GAUNG_RELAY_RATE", value_name = "MBIT", default_value_t = multicast_relay::DEFAULT_RATE_MBIT,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
+    /// Threads of the relay, each with its own groups, and of the hub, each with its own sessions; 0 for one a core.
+    #[arg(long, env = "GAUNG_WORKERS", value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub(crate) workers: u16,
     /// How many may connect.
     #[command(flatten)]
     pub(crate) sessions: broadcast_hub::SessionArgs,

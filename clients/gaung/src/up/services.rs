@@ -162,6 +162,7 @@ impl Settings<'_> {
             iface: self.ifaces(),
             segmentation: self.args.segmentation,
             rate: Rate::from_mbit(self.args.rate),
+            workers: usize::from(self.args.workers),
             metrics_listen: Some(self.at(ports.relay_metrics_port)),
             drain: self.args.drain,
             ..multicast_relay::Config::default()
@@ -178,6 +179,7 @@ impl Settings<'_> {
             tcp_listen: self.at(ports.hub_tcp_port),
             text_listen: Some(self.at(ports.text_port)),
             text_port_optional: true,
+            shards: usize::from(self.args.workers),
             metrics_listen: Some(self.at(ports.hub_metrics_port)),
             broadcast: Some(broadcast_hub::BroadcastConfig {
                 port: self.broadcast_port,
@@ -189,7 +191,6 @@ impl Settings<'_> {
                 ..broadcast_hub::Limits::default()
             },
             drain: self.args.drain,
-            ..broadcast_hub::Config::default()
         }
     }
 }

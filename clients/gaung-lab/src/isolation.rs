@@ -1,0 +1,82 @@
+//! Namespaces of a lab's own, and the process that is the first in them.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use anyhow::Context as _;
+use gaung_client::ErrorKind;
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+    unistd::{getgid, getuid},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{error::Refusal, inside::Task};
+
+/// By what right a lab has its namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rights {
+    /// The machine's administrator's.
+    Root,
+    /// A user namespace's, in which a user is root over what was made there.
+    UserNamespace,
+}
+
+impl Rights {
+    /// What cannot be had, if something cannot.
+    #[must_use]
+    pub const fn missing(self) -> Option<&'static str> {
+        match self {
+            Self::Root => None,
+            Self::UserNamespace => Some("without root, sockets have no larger buffers than net.core.rmem_max allows"),
+        }
+    }
+}
+
+const OWN: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWPID);
+
+/// Makes the namespaces. The calling process, which must have one thread, does not become a process of them: its children
+/// do, and the first of them is the one with which all end.
+///
+/// # Errors
+/// [`Refusal`] where the system allows it neither as root nor in a user namespace.
+pub(crate) fn isolate() -> anyhow::Result<Rights> {
+    match unshare(OWN) {
+        Ok(()) => return Ok(Rights::Root),
+        Err(Errno::EPERM) => {}
+        Err(error) => return Err(error).context("cannot make namespaces"),
+    }
+    let (uid, gid) = (getuid(), getgid());
+    unshare(CloneFlags::CLONE_NEWUSER | OWN).map_err(|error| not_allowed(&error.to_string()))?;
+    let maps = [("setgroups", "deny".to_owned()), ("uid_map", format!("0 {uid} 1")), ("gid_map", format!("0 {gid} 1"))];
+    for (file, line) in maps {
+        fs::write(format!("/proc/self/{file}"), line).map_err(|error| not_allowed(&format!("{file}: {error}")))?;
+    }
+    Ok(Rights::UserNamespace)
+}
+
+fn not_allowed(why: &str) -> Refusal {
+    Refusal::new(
+        ErrorKind::NotAllowed,
+        format!(
+            "a lab needs network namespaces, and this system gives them to root alone ({why}). Use `sudo gaung lab …`; or let users \
+             make namespaces: `sudo sysctl kernel.unprivileged_userns_clone=1`, on Ubuntu `sudo sysctl \
+             kernel.apparmor_restrict_unprivileged_userns=0`; a container needs CAP_SYS_ADMIN"
+        ),
+    )
+}
+
+/// This program once more, to do `task` as the first process of the namespaces, or in one of their hosts.
+///
+/// # Errors
+/// If it cannot be found any more.
+pub(crate) fn command(task: &Task) -> anyhow::Result<Command> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = Command::new(program);
+    command.args(["lab", "inside"]).arg(serde_json::to_string(task)?).stdin(Stdio::null());
+    Ok(command)
+}
