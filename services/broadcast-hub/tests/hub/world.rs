@@ -24,6 +24,7 @@ pub struct Hub {
     pub tcp: SocketAddr,
     pub text: SocketAddr,
     pub grpc: SocketAddr,
+    pub page: SocketAddr,
     pub ready: service_kit::readiness::Readiness,
     pub stop: CancellationToken,
     run: JoinHandle<anyhow::Result<()>>,
@@ -82,6 +83,7 @@ impl Hub {
             grpc_listen: any(),
             tcp_listen: any(),
             text_listen: Some(any()),
+            page_listen: Some(any()),
             metrics_listen: None,
             broadcast: None,
             shards: 2,
@@ -91,9 +93,10 @@ impl Hub {
         let bound = broadcast_hub::bind(config).await.unwrap();
         let stop = CancellationToken::new();
         let (tcp, text, grpc) = (bound.tcp_addr(), bound.text_addr().unwrap(), bound.grpc_addr());
+        let page = bound.page_addr().unwrap();
         let ready = bound.ready();
         let run = tokio::spawn(bound.run(stop.clone()));
-        Self { tcp, text, grpc, ready, stop, run }
+        Self { tcp, text, grpc, page, ready, stop, run }
     }
 
     pub async fn until_ready(&self) {
