@@ -1,5 +1,6 @@
 // The whole chat without a screen: rooms over one session. Views listen to its signals.
 
+import { concat } from "../wire/bytes.js";
 import * as frames from "../wire/frames.js";
 import { encodeContent } from "../wire/content.js";
 import { Items } from "../wire/items.js";
@@ -13,6 +14,7 @@ import { Session } from "./session.js";
 import { Signal } from "./signal.js";
 import { load, save } from "./store.js";
 
+const NOTHING = new Uint8Array(0);
 /** Messages of a page of history. */
 const PAGE = 60;
 /** As google.rpc.Code: what waiting mends. */
@@ -129,15 +131,17 @@ export class Chat {
 
   // What the session calls.
 
+  /** The first message: the place in `everyone` comes along, or the hub would begin it at its head. */
   hello() {
     const { clientId, device, name } = this.identity;
-    return { clientId, device, name };
+    const everyone = this.rooms.get(this.#everyone);
+    return concat([frames.hello({ clientId, device, name }), everyone ? this.#subscription(everyone) : NOTHING]);
   }
 
   welcome() {
     this.#sent.clear();
     for (const room of this.rooms.values()) {
-      this.#subscribe(room);
+      if (room.id !== this.#everyone) this.#subscribe(room);
       for (const batch of room.outbox.batches()) this.#publish(room, batch);
     }
   }
@@ -211,10 +215,13 @@ export class Chat {
   }
 
   #subscribe(room) {
-    if (room.isPrivate && !room.ticket) return;
+    if (!room.isPrivate || room.ticket) this.#session?.send(this.#subscription(room));
+  }
+
+  #subscription(room) {
     const { id, next } = room.log;
     const place = next > 0 ? { log: id, from: next } : {};
-    this.#session?.send(frames.subscribe({ group: room.id, ticket: room.ticket, ...place }));
+    return frames.subscribe({ group: room.id, ticket: room.ticket, ...place });
   }
 
   #begun(room, { log, next, head, historyLost }) {

@@ -11,7 +11,7 @@ const PING_MS = 20000;
 const DEAD_MS = 10000;
 
 /**
- * `handler` has `hello()`, which gives `{ clientId, device, name }`; `welcome(frame)` at each opening; `run(run)`,
+ * `handler` has `hello()`, which gives the frames of the first message; `welcome(frame)` at each opening; `run(run)`,
  * `frame(frame)`, and `onState(state, detail)` with `open`, `connecting`, `waiting` or `ended`.
  */
 export class Session {
@@ -50,7 +50,7 @@ export class Session {
     const socket = new WebSocket(this.#url);
     const items = new Items();
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.send(frames.hello(this.#handler.hello()));
+    socket.onopen = () => socket.send(this.#handler.hello());
     socket.onmessage = (event) => this.#take(items, new Uint8Array(event.data));
     socket.onclose = () => this.#closed(socket);
     this.#socket = socket;
