@@ -1,6 +1,6 @@
 // Starts the chat: identity, name, page, session; tries again while the hub or the registry is away.
 
-import { Chat } from "./chat/chat.js";
+import { Chat, NoRegistry } from "./chat/chat.js";
 import { Identity } from "./chat/identity.js";
 import { byId } from "./view/dom.js";
 import { askName } from "./view/dialogs.js";
@@ -19,7 +19,8 @@ async function insist(act) {
       banner.hidden = true;
       return done;
     } catch (error) {
-      banner.textContent = t("start_failed", { why: error.message });
+      const why = error instanceof NoRegistry ? t("no_registry") : error.message;
+      banner.textContent = t("start_failed", { why });
       banner.hidden = false;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }

@@ -19,9 +19,13 @@ const NOTHING = new Uint8Array(0);
 const PAGE = 60;
 /** As google.rpc.Code: what waiting mends. */
 const PASSING = new Set([4, 8, 10, 14]);
+const DENIED = 7;
 const RETRY_MS = 1000;
 /** A hub's session has at most 64 groups. */
 const MAX_ROOMS = 64;
+
+/** The hub knows no group yet. */
+export class NoRegistry extends Error {}
 
 export class Chat {
   /** `state(state, detail)`: of the session. */
@@ -32,6 +36,8 @@ export class Chat {
   appended = new Signal();
   /** `changed(room)`: anything else of a room. */
   changed = new Signal();
+  /** `historyLost(room)`: its log was begun anew. */
+  historyLost = new Signal();
   /** `loaded(room)`: the newest page is there, and what of it is unread. */
   loaded = new Signal();
   /** `counts()`: what is unread. */
@@ -56,8 +62,9 @@ export class Chat {
 
   /** Joins `everyone` and the groups of last time, and opens the session. */
   async start() {
-    const about = await api.about();
-    this.#everyone = about.everyone;
+    const { everyone } = await api.about();
+    if (!everyone) throw new NoRegistry();
+    this.#everyone = everyone;
     const known = await api.groups();
     const wanted = new Set([this.#everyone, ...load("rooms", [])]);
     for (const group of known) if (wanted.has(group.id) && this.rooms.size < MAX_ROOMS) this.#add(group);
@@ -229,7 +236,7 @@ export class Chat {
     const isFirst = room.log.next === 0;
     if (log !== room.log.id) room.replaceLog(log);
     room.log.begin(next, head);
-    if (historyLost && !isFirst) this.notice.emit(room, "history_lost");
+    if (historyLost && !isFirst) this.historyLost.emit(room);
     // Who tells how far it is, is counted as a member from then on.
     this.#acks.delivered(room.id, log, room.log.head);
     if (isFirst) this.#firstPage(room);
@@ -284,10 +291,18 @@ export class Chat {
       if (body && !sent.room.draft) sent.room.keepDraft(body);
       this.changed.emit(sent.room);
     } else if (room) {
-      room.trouble = message;
-      this.changed.emit(room);
-      if (PASSING.has(code)) setTimeout(() => this.rooms.has(room.id) && this.#subscribe(room), RETRY_MS);
+      this.#notHeard(room, code, message);
     }
+  }
+
+  /** A subscription failed. */
+  #notHeard(room, code, message) {
+    room.trouble = message;
+    this.changed.emit(room);
+    const again = () => this.rooms.has(room.id) && this.#subscribe(room);
+    if (PASSING.has(code)) setTimeout(again, RETRY_MS);
+    // A ticket that ran out while the machine slept.
+    else if (code === DENIED && room.isPrivate) this.#renew(room).then(again, (error) => this.#ended(room, error.message));
   }
 
   #again({ room, clientSeqs }) {

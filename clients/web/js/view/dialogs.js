@@ -31,7 +31,7 @@ function ask({ title, words, fields = [], button, must = false }) {
 }
 
 function open(content, closed) {
-  const dialog = el("dialog", { on: { close: () => (closed?.(), dialog.remove()) } }, content);
+  const dialog = el("dialog", { "aria-label": content.querySelector("h2").textContent, on: { close: () => (closed?.(), dialog.remove()) } }, content);
   document.body.append(dialog);
   dialog.showModal();
   return dialog;

@@ -35,6 +35,7 @@ export class Page {
       redraw: () => this.timeline.redraw(),
     });
     this.timeline = new Timeline(chat, this.messages);
+    this.timeline.atEnd = () => this.#read(chat.current);
     this.composer = new Composer(chat, this.messages);
     this.composer.sent = () => this.timeline.toEnd();
     this.rooms = new RoomList(chat, (promise) => this.#act(promise));
@@ -44,8 +45,9 @@ export class Page {
     this.speech = new Speech(chat, this.messages);
     chat.roomsChanged.on(() => this.#selected());
     chat.state.on((state) => this.#connection(state));
-    chat.notice.on((room, words) => this.say(`${line(room.name)}: ${words === "history_lost" ? t(words) : words}`));
+    chat.notice.on((room, words) => this.say(`${line(room.name)}: ${words}`));
     chat.appended.on((room) => this.#read(room));
+    chat.historyLost.on((room) => this.say(`${line(room.name)}: ${t("history_lost")}`));
     chat.loaded.on((room) => this.#loaded(room));
     chat.changed.on((room) => room === this.#shown && this.#about());
     this.#buttons();
@@ -94,7 +96,7 @@ export class Page {
   #connection(state) {
     document.body.dataset.state = state;
     if (state === "open") {
-      if (this.#wasOpen) this.say(t("state_caught_up"));
+      if (this.#wasOpen) this.say(t("state_again"));
       this.#wasOpen = true;
     } else if (this.#wasOpen) {
       this.say(t("state_waiting"), 0);

@@ -62,6 +62,7 @@ export class Timeline {
     this.#fresh = 0;
     this.redraw();
     this.#stick();
+    this.atEnd?.();
   }
 
   /** Brings a message into view, reading older pages as needed. */

@@ -111,8 +111,8 @@ impl MemberJson {
     }
 
     fn known(member: &Member) -> Self {
-        // By these lanes the relay hears of those who are here; the registry's lease outlasts a browser by minutes.
-        let here = member.present && !matches!(member.lane.as_str(), "" | "tcp" | "multicast");
+        // By the other lanes the relay hears of those who are here; the registry's lease outlasts a browser by minutes.
+        let here = member.present && member.lane == "broadcast";
         Self {
             name: member.name.clone(),
             device: to_hex(&member.device_id),

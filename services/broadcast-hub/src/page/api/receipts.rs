@@ -71,9 +71,7 @@ pub(super) async fn receipts(
         ticket: ticket(query.ticket),
     };
     let changes = relay.watch_receipts(Request::new(request)).await?.into_inner();
-    let stop = hub.links_stop.clone();
-    let lines = changes.map(|change| change.map(|change| lines(&change)));
-    let body = Body::from_stream(tokio_stream::StreamExt::take_while(lines, move |_| !stop.is_cancelled()));
+    let body = Body::from_stream(changes.map(|change| change.map(|change| lines(&change))));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
