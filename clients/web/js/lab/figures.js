@@ -3,13 +3,17 @@
 /** Seconds that plots show. */
 export const SECONDS = 120;
 
+/** Snapshots that one figure of loss looks back: a group that says little sends few datagrams a second. */
+const LOSS_SPAN = 5;
+
 /** What a counter rose by; it begins anew with its service. */
 const rise = (before, after) => Math.max(0, after - before);
 
 const LANES = ["multicast", "tcp", "text"];
 
 export class Figures {
-  #last = null;
+  /** The newest snapshots, the last one last. */
+  #past = [];
   /** One entry a snapshot, the newest last. */
   points = [];
 
@@ -17,7 +21,7 @@ export class Figures {
   take(snapshot, group) {
     const groups = snapshot.groups.filter((one) => !group || one.id === group);
     const point = { at: snapshot.unix_ms, ...this.#rates(snapshot, groups), lanes: byLane(groups) };
-    this.#last = snapshot;
+    this.#past = [...this.#past, snapshot].slice(-LOSS_SPAN);
     this.points.push(point);
     this.points = this.points.filter((one) => one.at > point.at - SECONDS * 1000);
     return point;
@@ -25,13 +29,13 @@ export class Figures {
 
   /** Another group is looked at. */
   forget() {
-    this.#last = null;
+    this.#past = [];
     this.points = [];
   }
 
   #rates(snapshot, groups) {
     const rates = { messages: 0, multicastBytes: 0, hubBytes: 0, repairs: 0, loss: new Map() };
-    const last = this.#last;
+    const last = this.#past.at(-1);
     const seconds = last ? (snapshot.unix_ms - last.unix_ms) / 1000 : 0;
     if (!(seconds > 0)) return rates;
     rates.hubBytes = rise(last.hub.written_bytes, snapshot.hub.written_bytes) / seconds;
@@ -41,7 +45,8 @@ export class Figures {
       rates.messages += rise(before.head, group.head) / seconds;
       rates.multicastBytes += rise(before.sent.data_bytes, group.sent.data_bytes) / seconds;
       rates.repairs += rise(before.sent.repairs + before.sent.parity, group.sent.repairs + group.sent.parity) / seconds;
-      for (const member of group.members) addLoss(rates.loss, before, member);
+      const earlier = this.#past[0].groups.find((one) => one.id === group.id) ?? before;
+      for (const member of group.members) addLoss(rates.loss, earlier, member);
     }
     return rates;
   }

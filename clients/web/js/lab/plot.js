@@ -15,10 +15,10 @@ export function short(value) {
   return value >= 10 || Number.isInteger(value) ? value.toFixed(0) : value.toFixed(1);
 }
 
-/** The next 1, 2 or 5 times a power of ten: where an axis ends. */
+/** The next 1, 2, 3 or 5 times a power of ten: where an axis ends. */
 function ceiling(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
+  return [1, 2, 3, 5, 10].map((step) => step * power).find((step) => step >= value);
 }
 
 /**

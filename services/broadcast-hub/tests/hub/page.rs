@@ -353,3 +353,22 @@ async fn browsers_have_places_like_other_sessions() {
     assert_eq!(freed, 200, "a place that was given back");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn groups_that_are_known_are_told_without_a_registry() {
+    let mut world = World::start(Limits::default()).await;
+    world.group("lobby", 2);
+    let mut browser = Browser::open(world.hub.page).await;
+    // The hub knows it once somebody was in it.
+    browser.subscribe("lobby", 0).await;
+    while !matches!(browser.next().await, Some(Got::Frame(server_frame::Frame::Subscribed(of))) if of.name == "lobby") {
+    }
+    world.kill_registry();
+    let (status, answer) = get(world.hub.page, "/api/groups").await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("everyone") && answer.contains("lobby"), "{answer}");
+    let (status, answer) = get(world.hub.page, "/api/lab").await;
+    assert_eq!(status, 503);
+    assert!(answer.contains("try again"), "{answer}");
+    world.stop().await;
+}

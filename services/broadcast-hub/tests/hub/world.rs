@@ -14,7 +14,7 @@ pub const LONG: Duration = Duration::from_secs(60);
 pub struct World {
     pub registry: Registry,
     pub relay: Relay,
-    _registry_server: KillableServer,
+    registry_server: Option<KillableServer>,
     pub relay_server: Option<KillableServer>,
     pub everyone: GroupId,
     pub hub: Hub,
@@ -46,7 +46,7 @@ impl World {
         let world = Self {
             registry,
             relay,
-            _registry_server: registry_server,
+            registry_server: Some(registry_server),
             relay_server: Some(relay_server),
             everyone,
             hub,
@@ -65,6 +65,11 @@ impl World {
     pub fn kill_relay(&mut self) -> SocketAddr {
         let server = self.relay_server.take().unwrap();
         server.addr
+    }
+
+    /// Ends the registry as a kill would.
+    pub fn kill_registry(&mut self) {
+        self.registry_server = None;
     }
 
     pub fn restart_relay(&mut self, addr: SocketAddr) {

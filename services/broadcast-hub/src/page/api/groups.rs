@@ -17,7 +17,7 @@ use gaung_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{hub::Hub, registry};
+use crate::{directory::GroupInfo, hub::Hub, registry};
 
 use super::{
     device::{Hex, to_hex},
@@ -36,11 +36,7 @@ pub(super) struct GroupJson {
     pub(super) private: bool,
     /// `everyone`.
     pub(super) reserved: bool,
-    /// `proto` or `text`.
-    format: &'static str,
-    /// `site` or `organization`.
-    scope: &'static str,
-    /// Multicast address and port; `None` while it has none.
+    /// Multicast address and port; `None` while it has none, or nobody can say.
     pub(super) address: Option<String>,
     /// 16 hexadecimal digits.
     log: String,
@@ -54,24 +50,34 @@ impl GroupJson {
             name: group.name.clone(),
             private: group.private,
             reserved: group.reserved,
-            format: match group.format() {
-                Format::Text => "text",
-                Format::Proto | Format::Unspecified => "proto",
-            },
-            scope: match group.scope() {
-                Scope::Organization => "organization",
-                Scope::Site | Scope::Unspecified => "site",
-            },
             address: (!group.address_lapsed).then(|| format!("{}:{}", group.address, group.port)),
             log: LogId(group.log_id).to_string(),
         })
     }
+
+    fn of_known(info: &GroupInfo) -> Self {
+        Self {
+            id: info.id.to_string(),
+            name: info.name.clone(),
+            private: info.private,
+            reserved: info.reserved,
+            address: None,
+            log: info.log.to_string(),
+        }
+    }
 }
 
-/// All groups, by name.
+/// All groups, by name; while the registry is away, those that the hub knows, for they talk on.
 pub(super) async fn list(State(hub): State<Arc<Hub>>) -> Result<Json<Vec<GroupJson>>, ApiError> {
-    let groups = all(&hub).await?;
-    Ok(Json(groups.iter().filter_map(GroupJson::from_pb).collect()))
+    match all(&hub).await {
+        Ok(groups) => Ok(Json(groups.iter().filter_map(GroupJson::from_pb).collect())),
+        Err(error) => {
+            let mut known = hub.directory.all();
+            known.sort_by(|a, b| a.name.cmp(&b.name));
+            let known: Vec<_> = known.iter().map(|info| GroupJson::of_known(info)).collect();
+            if known.is_empty() { Err(error) } else { Ok(Json(known)) }
+        }
+    }
 }
 
 /// The first [`MAX_GROUPS`] groups, by name.
