@@ -102,7 +102,7 @@ impl Driver {
     fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let url = format!("{}{path}", self.base);
         let answer = match method {
-            "POST" => self.agent.post(&url).send_json(body),
+            "POST" => self.agent.post(&url).content_type("application/json").send(body.to_string()),
             "DELETE" => self.agent.delete(&url).call(),
             _ => self.agent.get(&url).call(),
         };

@@ -436,6 +436,28 @@ fn the_pages_decoders_agree_with_the_golden_vectors() {
 }
 
 #[test]
+fn a_name_is_found_as_a_whole_word() {
+    if !has("a_name_is_found_as_a_whole_word", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    for (text, name, places) in [
+        ("halo @Sari, sari. Sarita", "Sari", json!([[5, 10], [12, 16]])),
+        ("Sarita, kasari", "Sari", json!([])),
+        ("日本 さん", "日本", json!([[0, 2]])),
+        ("hai Budi-S (a.b(c)", "Budi-S", json!([[4, 10]])),
+        ("hai a.b(c", "a.b(c", json!([[4, 9]])),
+        ("hai axb(c", "a.b(c", json!([])),
+        ("siapa?", "", json!([])),
+    ] {
+        let body = "const { mentions } = await import('/js/chat/mention.js'); return mentions(...arguments)";
+        assert_eq!(browser.run(body, &[json!(text), json!(name)]), places, "{name} in {text}");
+    }
+}
+
+#[test]
 fn no_text_is_missing_in_either_language() {
     if !has("no_text_is_missing_in_either_language", &[Need::Chromium]) {
         return;
