@@ -68,13 +68,16 @@ fn two_browsers_and_a_terminal_chat() {
 
     // Budi replies and reacts to what Sari said; she edits it, and deletes another one.
     budi.run(
-        "const one = document.querySelector('article[data-seq]'); one.querySelector('[aria-label=\"Balas\"]').click();",
+        "const one = document.querySelector('article[data-seq]'); one.focus(); one.querySelector('[aria-label=\"Balas\"]').click();",
         &[],
     );
     say(&budi, "Siap");
     hears(&sari, "Siap");
     sari.wait("the reply quotes", "return document.querySelector('.quote')?.textContent === 'Sari: Halo semua'");
-    budi.run("document.querySelector('article[data-seq] .tools button').click();", &[]);
+    budi.run(
+        "const one = document.querySelector('article[data-seq]'); one.focus(); one.querySelector('.tools button').click();",
+        &[],
+    );
     sari.wait("the reaction", "return document.querySelector('.reactions button')?.textContent.endsWith(' 1')");
     sari.keys("#input", "\u{e013}");
     sari.wait("her message is in the box", "return document.querySelector('#input').value === 'Halo semua'");
@@ -86,7 +89,9 @@ fn two_browsers_and_a_terminal_chat() {
     say(&sari, "salah kamar");
     hears(&budi, "salah kamar");
     sari.run(
-        "[...document.querySelectorAll('article[data-seq]')].at(-1).querySelector('[aria-label=Delete]').click();",
+        "const last = [...document.querySelectorAll('article[data-seq]')].at(-1);
+         last.focus();
+         last.querySelector('[aria-label=Delete]').click();",
         &[],
     );
     sari.click("dialog button.main");
@@ -198,6 +203,10 @@ fn everything_is_within_reach_on_a_phone_and_on_a_desktop() {
             wanted.extend(["#me", "#new-group", "#use-invite", "#share", "#room-list button", "#member-list li"]);
         }
         reached(&browser, &wanted);
+        browser.click("#search");
+        browser.keys("#search-text", "xxx");
+        reached(&browser, &["#search-text", "#search-found button"]);
+        browser.click("#search");
         if look.phone {
             browser.click("#menu");
             reached(&browser, &["#me", "#new-group", "#use-invite", "#share", "#room-list button", "#rooms a.button"]);

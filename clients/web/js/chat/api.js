@@ -50,9 +50,13 @@ export const lab = () => read("/lab");
 export const qrCode = (text) => `/api/qr${asQuery({ text })}`;
 export const members = (group, ticket) => read(`/groups/${group}/members`, { ticket });
 export const join = (group, member) => post(`/groups/${group}/join`, member);
+/** A member for good, whether a page is open or not. */
+export const enroll = (group, member) => join(group, { ...member, client: "" });
+
+/** The end of that. */
 export const leave = (group, member) => post(`/groups/${group}/leave`, { ...member, client: "" });
 
-/** Says that this page is here no more, while it is being closed. */
+/** Says that this page is in the group no more, also while it is being closed. */
 export const gone = (group, member) =>
   fetch(`/api/groups/${group}/leave`, { ...jsonPost(member), keepalive: true }).catch(() => {});
 

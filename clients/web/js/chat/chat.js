@@ -84,6 +84,7 @@ export class Chat {
   async join(group) {
     if (this.rooms.size >= MAX_ROOMS) throw new Error("leave a group first: a session has at most 64");
     const room = this.rooms.get(group.id) ?? this.#add(group);
+    await api.enroll(room.id, this.identity.member);
     await this.#renew(room);
     this.#subscribe(room);
     this.#remember();
@@ -98,6 +99,7 @@ export class Chat {
     this.#remember();
     if (this.current === room) this.select(this.#everyone);
     await api.leave(room.id, this.identity.member);
+    await api.gone(room.id, this.identity.member);
   }
 
   select(id) {

@@ -58,7 +58,9 @@ export class Room {
     this.receipts.clear();
   }
 
+  /** As the registry has it, else as it stood beside what was said last; empty if nobody knows. */
   nameOf(device) {
-    return this.members.find((member) => member.device === device)?.name ?? "";
+    const member = this.members.find((one) => one.device === device && one.name);
+    return member?.name ?? this.log.rows.findLast((row) => row.device === device)?.content.author ?? "";
   }
 }

@@ -3,6 +3,7 @@
 import * as api from "../chat/api.js";
 import { byId, el } from "../view/dom.js";
 import { line } from "../view/harmless.js";
+import { shortId } from "../view/nick.js";
 import { t, translate } from "../view/words.js";
 import { Figures } from "./figures.js";
 import { plot, short } from "./plot.js";
@@ -43,7 +44,7 @@ function draw(snapshot) {
   options(snapshot.groups);
   const point = figures.take(snapshot, select.value);
   const groups = snapshot.groups.filter((group) => !select.value || group.id === select.value);
-  const names = new Map(groups.flatMap((group) => group.members.map((member) => [member.client, line(member.name)])));
+  const names = new Map(groups.flatMap((group) => group.members.map((member) => [member.client, nameOf(member)])));
   topology(byId("topology"), groups, point.messages > 0);
   plots(point.at, names);
   table(groups);
@@ -91,7 +92,10 @@ function table(groups) {
   );
 }
 
-function row(group, { name, lane, lost, received, repaired, round_trip_us: roundTrip, delivered }) {
+/** A name fit to be shown. */
+const nameOf = ({ name, client }) => line(name || shortId(client));
+
+function row(group, { name, client, lane, lost, received, repaired, round_trip_us: roundTrip, delivered }) {
   const sent = lost + received;
   const heard = lane === "text" ? "–" : String(Math.max(0, group.head - delivered));
   const badge = el("span", { class: `lane lane-${line(lane ?? "")}`, text: line(lane ?? "?") });
@@ -102,7 +106,7 @@ function row(group, { name, lane, lost, received, repaired, round_trip_us: round
     heard,
   ];
   const where = select.value ? "" : ` · ${line(group.name)}`;
-  return el("tr", {}, el("td", { text: line(name) + where }), el("td", {}, badge), ...cells.map((text) => el("td", { text })));
+  return el("tr", {}, el("td", { text: nameOf({ name, client }) + where }), el("td", {}, badge), ...cells.map((text) => el("td", { text })));
 }
 
 function totals(snapshot, groups) {

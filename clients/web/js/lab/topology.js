@@ -2,11 +2,14 @@
 
 import { el, svg } from "../view/dom.js";
 import { line } from "../view/harmless.js";
+import { shortId } from "../view/nick.js";
 import { t } from "../view/words.js";
 
 const WIDTH = 960;
 const ROW = 34;
 const TOP = 30;
+/** Smaller, names could not be read; larger, there is nothing more to see. */
+const [LEAST_SCALE, MOST_SCALE] = [0.75, 1.4];
 /** Members that are drawn in one column; the rest is a number. */
 const MOST = 16;
 const X = { multicast: 150, relay: 400, hub: 600, sessions: 810 };
@@ -19,10 +22,15 @@ export function topology(box, groups, flows) {
   const rows = Math.max(4, Math.min(MOST + 1, left.length), Math.min(MOST + 1, right.length));
   const height = TOP * 2 + rows * ROW;
   const middle = height / 2;
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": summary(left, right) });
+  // A side where nobody is takes no room.
+  const start = left.length ? 0 : X.relay - 80;
+  const width = (right.length ? WIDTH : X.hub + 80) - start;
+  const drawing = svg("svg", { viewBox: `${start} 0 ${width} ${height}`, role: "img", "aria-label": summary(left, right) });
   drawing.append(edge("tcp", X.relay, middle, X.hub, middle, flows));
   drawing.append(...column(left, X.multicast, X.relay, height, flows), ...column(right, X.sessions, X.hub, height, flows));
   drawing.append(service(X.relay, middle, "relay"), service(X.hub, middle, "hub"));
+  drawing.style.minWidth = `${LEAST_SCALE * width}px`;
+  drawing.style.maxWidth = `${MOST_SCALE * width}px`;
   box.replaceChildren(members.length ? drawing : el("p", { class: "quiet", text: t("lab_nobody") }));
 }
 
@@ -56,8 +64,8 @@ function edge(lane, x1, y1, x2, y2, flows) {
   return svg("path", { class: `edge lane-${lane} ${flows ? "flows" : ""}`, d });
 }
 
-function node({ name, lane }, x, y) {
-  const words = line(name);
+function node({ name, client, lane }, x, y) {
+  const words = line(name || shortId(client));
   const text = words.length > 20 ? `${words.slice(0, 19)}…` : words;
   return svg(
     "g",

@@ -3,7 +3,7 @@
 import * as api from "../chat/api.js";
 import { byId, el } from "./dom.js";
 import { line } from "./harmless.js";
-import { colourClass } from "./nick.js";
+import { colourClass, shortId } from "./nick.js";
 import { t } from "./words.js";
 
 const EVERY_MS = 4000;
@@ -52,10 +52,11 @@ export class MemberList {
     const own = client === this.#chat.identity.clientId;
     const words = lane && LANE_WORDS[lane] ? t(LANE_WORDS[lane]) : "";
     const badge = lane ? el("span", { class: `lane lane-${line(lane)}`, title: words, text: line(lane) }) : null;
+    const shown = line(name || (device && this.#room.nameOf(device)) || shortId(client));
     return el(
       "li",
       { class: here ? "here" : "away", title: here ? null : t("away") },
-      el("span", { class: `name ${colourClass(device || client)}`, text: line(name) + (own ? ` (${t("you")})` : "") }),
+      el("span", { class: `name ${colourClass(device || client)}`, text: shown + (own ? ` (${t("you")})` : "") }),
       here ? badge : el("span", { class: "quiet", text: t("away") }),
     );
   }

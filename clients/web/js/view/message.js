@@ -40,7 +40,7 @@ export class MessageView {
     const own = row.device === this.#identity.device;
     const name = this.nameOf(room, row);
     const head = el("header", {}, el("b", { class: colourClass(row.device), text: name }), this.#time(row), this.#lane(row));
-    return el(
+    const article = el(
       "article",
       {
         class: ["message", own && "own", follows && "follows", now.deleted && "deleted"].filter(Boolean).join(" "),
@@ -53,8 +53,9 @@ export class MessageView {
       this.#body(row, now),
       this.#reactions(row, now),
       own ? this.#receipt(room, row) : null,
-      now.deleted ? null : this.#tools(row, own),
     );
+    if (!now.deleted) this.#offerTools(article, row, own);
+    return article;
   }
 
   /** What is said but not logged yet. */
@@ -117,6 +118,13 @@ export class MessageView {
     const detail = [names.length && t("not_yet", { names: names.join(", ") }), receipt.silent && t("silent", { count: receipt.silent })];
     const title = detail.filter(Boolean).join("; ");
     return el("details", { class: `receipt ${receipt.complete ? "complete" : ""}` }, el("summary", { text: heardWords(receipt) }), title);
+  }
+
+  /** Buttons come when a message is pointed at or focused: most never are. */
+  #offerTools(article, row, own) {
+    const offer = () => article.querySelector(".tools") ?? article.append(this.#tools(row, own));
+    article.addEventListener("pointerenter", offer);
+    article.addEventListener("focusin", offer);
   }
 
   #tools(row, own) {

@@ -2,6 +2,9 @@
 
 const COLOURS = 10;
 
+/** What stands for somebody whose name nobody knows; `identity` in hexadecimal. */
+export const shortId = (identity) => identity.slice(0, 8);
+
 /** The class of a device's colour; `identity` in hexadecimal. */
 export function colourClass(identity) {
   let hash = 0;

@@ -2,7 +2,7 @@
 
 import { byId, el } from "./dom.js";
 import { line } from "./harmless.js";
-import { wholeOf } from "./time.js";
+import { momentOf } from "./time.js";
 import { t } from "./words.js";
 
 /** Results that are shown, the newest. */
@@ -61,6 +61,6 @@ export class Search {
   #result(room, row) {
     const words = `${this.#messages.nameOf(room, row)}: ${line(room.log.current(row).body).slice(0, 160)}`;
     const jump = () => this.#timeline.jump(row.seq);
-    return el("li", {}, el("button", { type: "button", on: { click: jump } }, el("small", { text: wholeOf(row.sentAt) }), ` ${words}`));
+    return el("li", {}, el("button", { type: "button", on: { click: jump } }, el("small", { text: momentOf(row.sentAt) }), ` ${words}`));
   }
 }

@@ -77,7 +77,7 @@ export class Items {
 
   #message(room, row, before) {
     const follows =
-      Boolean(before) && !isNoise(before) && before.device === row.device && before.client === row.client &&
+      Boolean(before) && !isNoise(before) && before.device === row.device &&
       before.content.author === row.content.author && row.sentAt - before.sentAt < FOLLOWS_MS && row.content.kind !== "reply";
     const now = room.log.current(row);
     const signature = this.#messages.signature(room, row, now, follows);

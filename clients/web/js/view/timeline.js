@@ -122,7 +122,7 @@ export class Timeline {
     for (const { key, signature, make } of items) {
       const old = this.#drawn.get(key);
       const drawn = old?.signature === signature ? old : { signature, element: make() };
-      if (old && old !== drawn) old.element.replaceWith(drawn.element);
+      if (old && old !== drawn) replace(old.element, drawn.element);
       const place = before ? before.nextSibling : this.#box.firstChild;
       if (drawn.element !== place) this.#box.insertBefore(drawn.element, place);
       before = drawn.element;
@@ -205,3 +205,9 @@ export class Timeline {
   }
 }
 
+/** Puts an element in another's place, and the focus with it. */
+function replace(old, element) {
+  const focused = old.contains(document.activeElement);
+  old.replaceWith(element);
+  if (focused) element.focus({ preventScroll: true });
+}

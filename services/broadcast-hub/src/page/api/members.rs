@@ -32,6 +32,7 @@ use super::{
 /// A member as the page is told of it.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct MemberJson {
+    /// Empty if nobody knows it.
     pub(super) name: String,
     /// Empty for a text session.
     pub(super) device: String,
@@ -97,7 +98,7 @@ impl MemberJson {
         let has_device = member.device_id.iter().any(|byte| *byte != 0);
         let name = names.get(&member.device_id[..]).copied().unwrap_or(&member.name);
         Self {
-            name: if name.is_empty() { client.chars().take(8).collect() } else { name.to_owned() },
+            name: name.to_owned(),
             device: if has_device { to_hex(&member.device_id) } else { String::new() },
             client,
             lane: lane_word(member.lane()).map(str::to_owned),
