@@ -66,6 +66,16 @@ fn two_browsers_and_a_terminal_chat() {
     sari.wait("all three heard", "return document.querySelector('.receipt')?.textContent.includes('heard by all 3')");
     sari.wait("lanes of members", "return document.querySelector('#member-list .lane-multicast') && document.querySelector('#member-list .lane-tcp')");
 
+    sari.wait("it is read out", "return document.querySelector('#spoken').textContent.includes('Dewi: Halo Sari!')");
+    // By keys alone: from message to message, past who has heard it, to its buttons.
+    sari.keys("#timeline", "\u{e013}\u{e013}\u{e004}\u{e004}");
+    let focused = sari.run(
+        "const focused = document.activeElement;
+         return [focused.ariaLabel, focused.closest('article')?.querySelector('.body').textContent]",
+        &[],
+    );
+    assert_eq!(focused, json!(["React 👍", "Halo semua"]));
+
     // Budi replies and reacts to what Sari said; she edits it, and deletes another one.
     budi.run(
         "const one = document.querySelector('article[data-seq]'); one.focus(); one.querySelector('[aria-label=\"Balas\"]').click();",
@@ -442,6 +452,71 @@ fn the_pages_decoders_agree_with_the_golden_vectors() {
     assert_eq!(got["messages"][0]["clientSeq"], json!(7));
     assert_eq!(got["messages"][0]["device"], json!("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"));
     assert_eq!(got["cutShort"].as_u64().unwrap(), golden("run").len() as u64 / 2, "no part of a run is taken for one");
+}
+
+#[test]
+fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
+    if !has("the_pages_log_keeps_order_gaps_and_whose_words_they_are", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    let got = browser.run(
+        "const { Log } = await import('/js/chat/log.js');
+         const { encodeContent } = await import('/js/wire/content.js');
+         const say = (seq, device, content) => {
+           const [type, payload] = encodeContent('x', content);
+           return { seq, device, client: device, clientSeq: seq, sentAt: 0, type, payload };
+         };
+         const text = (seq, device = 'a') => say(seq, device, { kind: 'text', body: `m${seq}` });
+         const seqs = (log) => log.rows.map((row) => row.seq);
+         const gaps = (log) => log.gaps.map(({ first, last, lost }) => [first, last, lost]);
+         const log = new Log('one');
+         log.begin(11, 10);
+         // A run may begin before what was asked for, and history may overlap.
+         log.append([text(10), text(11)], 'tcp');
+         log.prepend([text(8), text(9), text(10), text(11)], 9);
+         const before = [seqs(log), log.complete, log.find(9).lane, log.find(11).lane];
+         // Back after a pause: what was said meanwhile is missing until it comes.
+         log.begin(12, 20);
+         const missing = gaps(log);
+         log.append([12, 13, 14].map((seq) => text(seq)), 'tcp');
+         const filling = gaps(log);
+         log.append([15, 16, 17, 18, 19, 20].map((seq) => text(seq)), 'tcp');
+         const filled = gaps(log);
+         log.lose(21, 22);
+         log.append([text(23)], 'tcp');
+         const lost = [gaps(log), seqs(log).at(-1)];
+         // Only the author's device changes its words, and the last change wins, whichever came first here.
+         log.append([
+           say(24, 'b', { kind: 'edit', seq: 23, body: 'forged' }),
+           say(25, 'a', { kind: 'edit', seq: 8, body: 'second' }),
+           say(26, 'b', { kind: 'delete', seq: 23 }),
+           say(27, 'b', { kind: 'react', seq: 23, emoji: '!', remove: false }),
+           say(28, 'c', { kind: 'react', seq: 23, emoji: '!', remove: false }),
+           say(29, 'b', { kind: 'react', seq: 23, emoji: '!', remove: true }),
+         ], 'tcp');
+         log.prepend([text(7), text(8), say(9, 'a', { kind: 'edit', seq: 8, body: 'first' })], 1);
+         const now = log.current(log.find(23));
+         const edited = log.current(log.find(8));
+         // The oldest go, and come back with their changes.
+         log.append(Array.from({ length: 5000 }, (_, at) => text(30 + at)), 'tcp');
+         log.trim();
+         const trimmed = [log.rows.length, log.oldest, log.complete];
+         return { before, missing, filling, filled, lost, trimmed, head: log.head,
+           now: [now.body, now.edited, now.deleted, [...now.reactions.get('!')]], edited: [edited.body, edited.edited] };",
+        &[],
+    );
+    assert_eq!(got["before"], json!([[9, 10, 11], false, "history", "tcp"]));
+    assert_eq!(got["missing"], json!([[12, 20, false]]));
+    assert_eq!(got["filling"], json!([[15, 20, false]]));
+    assert_eq!(got["filled"], json!([]));
+    assert_eq!(got["lost"], json!([[[21, 22, true]], 23]));
+    assert_eq!(got["now"], json!(["m23", false, false, ["c"]]));
+    assert_eq!(got["edited"], json!(["second", true]));
+    assert_eq!(got["trimmed"], json!([2000, 3030, false]));
+    assert_eq!(got["head"], json!(5029));
 }
 
 #[test]
