@@ -129,13 +129,14 @@ impl Up {
     }
 }
 
-const PORT_FLAGS: [&str; 11] = [
+const PORT_FLAGS: [&str; 12] = [
     "--registry-port",
     "--relay-port",
     "--relay-udp-port",
     "--hub-port",
     "--hub-tcp-port",
     "--text-port",
+    "--page-port",
     "--broadcast-port",
     "--discovery-port",
     "--registry-metrics-port",

@@ -2,6 +2,7 @@
 //! tests that need more than a user's machine may have; and the seeded simulation.
 
 pub mod bench;
+pub mod browser;
 pub mod capture;
 mod clock;
 pub mod crowd;

@@ -23,6 +23,8 @@ pub enum Need {
     Compose,
     /// The image `gaung:lab`, or the one named by `GAUNG_IMAGE`; `deploy/build-image.sh` makes it.
     Image,
+    /// `chromium` and its `chromedriver`.
+    Chromium,
     /// `python3`.
     Python,
     /// `python3` with grpcio and grpcio-reflection.
@@ -52,6 +54,9 @@ impl Need {
             }),
             Self::Image => succeeds("docker", &["image", "inspect", &image()])
                 .map_err(|why| format!("{why}; `deploy/build-image.sh` makes it")),
+            Self::Chromium => {
+                succeeds("chromium", &["--version"]).and_then(|()| succeeds("chromedriver", &["--version"]))
+            }
             Self::Python => succeeds("python3", &["--version"]),
             Self::PythonGrpc => succeeds(&python(), &["-c", "import grpc, grpc_reflection"]),
         }

@@ -123,12 +123,19 @@ impl Services {
             Service::Hub => {
                 command.args(["--registry", &self.server(), "--grpc-listen", "127.0.0.1:0"]);
                 command.args(["--tcp-listen", "127.0.0.1:0", "--text-listen", "127.0.0.1:0", "--no-broadcast"]);
+                if !self.has_flag(Service::Hub, "--page-listen") {
+                    command.args(["--page-listen", "127.0.0.1:0"]);
+                }
             }
         }
         for (_, flags) in self.more.iter().filter(|(flagged, _)| *flagged == service) {
             command.args(flags);
         }
         command
+    }
+
+    fn has_flag(&self, service: Service, flag: &str) -> bool {
+        self.more.iter().any(|(flagged, flags)| *flagged == service && flags.iter().any(|given| given == flag))
     }
 
     fn slot(&mut self, service: Service) -> &mut Option<Process> {

@@ -195,6 +195,7 @@ fn up_says_which_setting_mends_a_bad_start() {
     let good = data.path().join("good").display().to_string();
     let cases = [
         (vec!["--data", &good, "--registry-port", &port], "--registry-port"),
+        (vec!["--data", &good, "--page-port", &port], "--page-port"),
         (vec!["--data", &good, "--iface", "tiada0"], "tiada0"),
         (vec!["--data", file.to_str().unwrap()], "file"),
     ];
@@ -207,12 +208,15 @@ fn up_says_which_setting_mends_a_bad_start() {
             "hub",
             "hub-tcp",
             "text",
+            "page",
             "discovery",
             "registry-metrics",
             "relay-metrics",
             "hub-metrics",
         ];
-        let ports: Vec<String> = free.iter().map(|name| format!("--{name}-port=0")).collect();
+        let given = |name: &&&str| flags.contains(&format!("--{name}-port").as_str());
+        let ports: Vec<String> =
+            free.iter().filter(|name| !given(name)).map(|name| format!("--{name}-port=0")).collect();
         let registry = if flags.contains(&"--registry-port") { vec![] } else { vec!["--registry-port", "0"] };
         let args =
             base.iter().chain(iface).chain(&flags).chain(&registry).copied().chain(ports.iter().map(String::as_str));
@@ -242,6 +246,7 @@ fn a_data_folder_is_held_by_one_process_and_a_taken_text_port_is_a_warning() {
         "hub",
         "hub-tcp",
         "text",
+        "page",
         "discovery",
         "registry-metrics",
         "relay-metrics",

@@ -293,6 +293,8 @@ pub struct MemberProgress {
 pub struct HubStatus {
     /// Framed sessions.
     pub framed_sessions: u64,
+    /// Browsers.
+    pub web_sessions: u64,
     /// Text sessions.
     pub text_sessions: u64,
     /// The groups that it follows.

@@ -294,7 +294,12 @@ impl Client {
         let answer = HubServiceClient::new(channel).get_status(call(pb_hub::GetStatusRequest {})).await;
         let status = answer.map_err(|status| ClientError::of_status(&status, "the hub"))?.into_inner();
         let groups = status.groups.into_iter().map(followed_of).collect::<Result<_, _>>()?;
-        Ok(HubStatus { framed_sessions: status.framed_sessions, text_sessions: status.text_sessions, groups })
+        Ok(HubStatus {
+            framed_sessions: status.framed_sessions,
+            web_sessions: status.web_sessions,
+            text_sessions: status.text_sessions,
+            groups,
+        })
     }
 }
 

@@ -62,10 +62,12 @@ struct Service {
     udp_port: u16,
     tcp_port: u16,
     text_port: u16,
+    web_port: u16,
     /// Relays only.
     durable: Option<bool>,
     /// Hubs only, and only if it answers.
     sessions: Option<u64>,
+    web_sessions: Option<u64>,
     text_sessions: Option<u64>,
     version: String,
 }
@@ -115,8 +117,10 @@ impl Service {
             udp_port: info.udp_port,
             tcp_port: info.tcp_port,
             text_port: info.text_port,
+            web_port: info.web_port,
             durable,
             sessions: hub.as_ref().map(|hub| hub.framed_sessions),
+            web_sessions: hub.as_ref().map(|hub| hub.web_sessions),
             text_sessions: hub.as_ref().map(|hub| hub.text_sessions),
             version: info.version.clone(),
         }
@@ -126,18 +130,21 @@ impl Service {
         let host = one_line(&self.host);
         let ports = match self.kind {
             "hub" => format!(
-                "{host} grpc {} tcp {} text {} broadcast {}",
+                "{host} grpc {} tcp {} page {} text {} broadcast {}",
                 self.grpc_port,
                 self.tcp_port,
+                port(self.web_port),
                 port(self.text_port),
                 self.udp_port
             ),
             _ => format!("{host} grpc {} udp {}", self.grpc_port, self.udp_port),
         };
-        let note = match (self.durable, self.sessions, self.text_sessions) {
-            (Some(durable), _, _) => kept(durable).to_owned(),
-            (None, Some(sessions), Some(text)) => format!("{sessions} sessions, {text} text"),
-            (None, _, _) => String::new(),
+        let note = match (self.durable, self.sessions, self.web_sessions, self.text_sessions) {
+            (Some(durable), ..) => kept(durable).to_owned(),
+            (None, Some(sessions), Some(browsers), Some(text)) => {
+                format!("{sessions} sessions, {browsers} browsers, {text} text")
+            }
+            (None, ..) => String::new(),
         };
         let up = if self.up { "up" } else { "down" };
         [self.kind.to_owned(), up.to_owned(), ports, note, one_line(&self.version).into_owned()]

@@ -251,6 +251,11 @@ impl Fanout {
         self.batch.iter().map(|slot| &slot.bytes[..])
     }
 
+    /// The same, shared.
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> + '_ {
+        self.batch.iter().map(|slot| &slot.bytes)
+    }
+
     /// `written` bytes of the slices went out, from the front; the rest is gathered again.
     pub fn wrote(&mut self, written: usize) {
         let mut left = written;

@@ -43,6 +43,7 @@ use crate::{
     id,
     inbox::Inbox,
     metrics::Figures,
+    page,
     registry::{self, Ports},
     relays::Relays,
     rpc::HubRpc,
@@ -55,6 +56,7 @@ pub struct Bound {
     grpc: TcpListener,
     framed: TcpListener,
     text: Option<TcpListener>,
+    page: Option<TcpListener>,
     metrics: Option<TcpListener>,
     broadcast: Option<BroadcastLane>,
     id: gaung_proto::RelayId,
@@ -67,6 +69,7 @@ struct Addresses {
     grpc: SocketAddr,
     framed: SocketAddr,
     text: Option<SocketAddr>,
+    page: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
 }
 
@@ -80,6 +83,10 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
     let framed = listen("framed TCP", config.tcp_listen, "--tcp-listen").await?;
     let text = bind_text(&config).await?;
+    let page = match config.page_listen {
+        Some(addr) => Some(listen("the page", addr, "--page-listen").await?),
+        None => None,
+    };
     let metrics = match config.metrics_listen {
         Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
         None => None,
@@ -89,9 +96,10 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         grpc: grpc.local_addr()?,
         framed: framed.local_addr()?,
         text: text.as_ref().map(TcpListener::local_addr).transpose()?,
+        page: page.as_ref().map(TcpListener::local_addr).transpose()?,
         metrics: metrics.as_ref().map(TcpListener::local_addr).transpose()?,
     };
-    Ok(Bound { config, grpc, framed, text, metrics, broadcast, id, readiness: Readiness::new(), addresses })
+    Ok(Bound { config, grpc, framed, text, page, metrics, broadcast, id, readiness: Readiness::new(), addresses })
 }
 
 /// Each session is an open file.
@@ -138,6 +146,12 @@ impl Bound {
         self.addresses.text
     }
 
+    /// The page and its WebSocket; `None` if off.
+    #[must_use]
+    pub const fn page_addr(&self) -> Option<SocketAddr> {
+        self.addresses.page
+    }
+
     /// Metrics; `None` if off.
     #[must_use]
     pub const fn metrics_addr(&self) -> Option<SocketAddr> {
@@ -160,7 +174,7 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, grpc, framed, text, metrics, broadcast, id, readiness, addresses } = self;
+        let Self { config, grpc, framed, text, page, metrics, broadcast, id, readiness, addresses } = self;
         let (to_broadcast, runs) = match &broadcast {
             Some(_) => {
                 let (sender, receiver) = mpsc::channel(broadcast::WAITING_RUNS);
@@ -172,6 +186,7 @@ impl Bound {
             grpc: addresses.grpc.port(),
             tcp: addresses.framed.port(),
             text: addresses.text.map_or(0, |addr| addr.port()),
+            page: addresses.page.map_or(0, |addr| addr.port()),
             broadcast: config.broadcast.as_ref().map_or(0, |broadcast| broadcast.port),
         };
         let drain = config.drain;
@@ -193,6 +208,9 @@ impl Bound {
         if let Some(listener) = text {
             tasks.spawn("text port", accept::run(hub.clone(), listener, Kind::Text, stop.clone()));
         }
+        if let Some(listener) = page {
+            tasks.spawn("page", page::run(hub.clone(), listener, stop.clone()));
+        }
         if let (Some(lane), Some(runs)) = (broadcast, runs) {
             tasks.spawn("broadcast", broadcast::run(hub.clone(), lane, runs, stop.clone()));
         }
@@ -200,7 +218,7 @@ impl Bound {
         tasks.spawn("group watch", registry::watch_groups(hub.clone(), stop.clone()));
         tasks.spawn("everyone", registry::keep_everyone(hub.clone(), readiness, stop.clone()));
         tasks.spawn("housekeeping", keep_house(hub.clone(), stop.clone()));
-        info!(framed = %addresses.framed, text = ?addresses.text, grpc = %addresses.grpc, "hub serves");
+        info!(framed = %addresses.framed, text = ?addresses.text, page = ?addresses.page, grpc = %addresses.grpc, "hub serves");
         // A little longer than the shards' own limit, so that they cut their sessions themselves.
         tasks.run(stop, drain + Duration::from_secs(2)).await
     }

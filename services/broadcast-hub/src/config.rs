@@ -35,6 +35,9 @@ pub struct HubArgs {
     /// Address for text sessions (netcat and the like); `off` for none.
     #[arg(long, env = "GAUNG_HUB_TEXT_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDR:PORT|off", value_parser = parse_listen)]
     pub text_listen: Listen,
+    /// Address for the page and its WebSocket; `off` for none.
+    #[arg(long, env = "GAUNG_HUB_PAGE_LISTEN", default_value = "0.0.0.0:7480", value_name = "ADDR:PORT|off", value_parser = parse_listen)]
+    pub page_listen: Listen,
     /// Do not send the messages of `everyone` as UDP broadcasts.
     #[arg(long, env = "GAUNG_HUB_NO_BROADCAST")]
     pub no_broadcast: bool,
@@ -102,6 +105,8 @@ pub struct Config {
     pub text_listen: Option<SocketAddr>,
     /// A taken text port is a warning, not an error. Default false.
     pub text_port_optional: bool,
+    /// The page and its WebSocket; `None` for none. Default 0.0.0.0:7480.
+    pub page_listen: Option<SocketAddr>,
     /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7492.
     pub metrics_listen: Option<SocketAddr>,
     /// Whether and where to broadcast `everyone`; `None` for not. Default port 7405 on every interface that fits.
@@ -194,6 +199,7 @@ impl Default for Config {
             tcp_listen: all(ports::HUB_TCP),
             text_listen: Some(all(ports::TEXT)),
             text_port_optional: false,
+            page_listen: Some(all(ports::WEB)),
             metrics_listen: Some(all(ports::HUB_METRICS)),
             broadcast: Some(BroadcastConfig { port: ports::BROADCAST, iface: None }),
             shards: 0,
@@ -248,10 +254,8 @@ impl ServiceArgs for HubArgs {
             advertise: self.advertise,
             grpc_listen: self.grpc_listen,
             tcp_listen: self.tcp_listen,
-            text_listen: match self.text_listen {
-                Listen::On(addr) => Some(addr),
-                Listen::Off => None,
-            },
+            text_listen: address(self.text_listen),
+            page_listen: address(self.page_listen),
             metrics_listen: common.metrics_addr(metrics),
             broadcast: (!self.no_broadcast).then_some(broadcast),
             shards: self.shards,
@@ -259,6 +263,13 @@ impl ServiceArgs for HubArgs {
             drain: common.drain,
             ..default
         }))
+    }
+}
+
+fn address(listen: Listen) -> Option<SocketAddr> {
+    match listen {
+        Listen::On(addr) => Some(addr),
+        Listen::Off => None,
     }
 }
 
@@ -296,8 +307,14 @@ mod tests {
         for flag in ["--registry", "--advertise", "--ring", "--idle"] {
             assert!(text.contains(flag), "{text}");
         }
-        let off = check(&["--text-listen", "off", "--no-broadcast", "--metrics-listen", "off"]).unwrap();
-        assert!(off.text_listen.is_none() && off.broadcast.is_none() && off.metrics_listen.is_none());
+        let off = check(&["--text-listen", "off", "--page-listen", "off", "--no-broadcast", "--metrics-listen", "off"])
+            .unwrap();
+        assert!(
+            off.text_listen.is_none()
+                && off.page_listen.is_none()
+                && off.broadcast.is_none()
+                && off.metrics_listen.is_none()
+        );
     }
 
     #[test]

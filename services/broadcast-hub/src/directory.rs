@@ -72,6 +72,11 @@ impl Directory {
         inner.by_name.get(name).and_then(|id| inner.by_id.get(id)).cloned()
     }
 
+    /// Every group that is known, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<GroupInfo>> {
+        self.read().by_id.values().cloned().collect()
+    }
+
     pub(crate) fn everyone(&self) -> Option<Arc<GroupInfo>> {
         self.read().everyone.clone()
     }

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, pb::relay::AckRange};
 use tokio::sync::Notify;
 use tonic::Code;
@@ -45,6 +46,11 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) enum Port {
     Framed(Handshake),
+    /// A browser's WebSocket, and what it sent behind the request to upgrade.
+    Web {
+        handshake: Handshake,
+        early: Bytes,
+    },
     Text,
 }
 

@@ -1,4 +1,5 @@
-//! The hub: fans every group's messages out to TCP and text sessions, and those of `everyone` to the broadcast lane.
+//! The hub: fans every group's messages out to TCP, browser and text sessions, and those of `everyone` to the broadcast
+//! lane.
 //!
 //! [`bind`] opens the sockets, [`Bound::run`] serves until stopped. It follows each group's log at its relay as one
 //! stream of runs into a hot ring; a session owns no copies, only a cursor into the ring for each of its groups and
@@ -20,6 +21,7 @@ mod hub;
 mod id;
 mod inbox;
 mod metrics;
+mod page;
 mod publish_queue;
 mod publishing;
 mod registry;

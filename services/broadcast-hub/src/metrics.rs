@@ -22,6 +22,7 @@ macro_rules! figures {
 
 figures! {
     framed_sessions: Gauge = "Framed sessions open now",
+    web_sessions: Gauge = "Sessions of browsers open now",
     text_sessions: Gauge = "Text sessions open now",
     groups: Gauge = "Groups followed now",
     ring_bytes: Gauge = "Bytes in all hot rings",

@@ -35,6 +35,7 @@ pub(crate) struct Ports {
     pub(crate) tcp: u16,
     pub(crate) text: u16,
     pub(crate) broadcast: u16,
+    pub(crate) page: u16,
 }
 
 /// Keeps the hub listed and the list of relays fresh.
@@ -83,7 +84,7 @@ async fn register(hub: &Hub, ports: Ports) -> Result<Instant, Status> {
         udp_port: ports.broadcast.into(),
         tcp_port: ports.tcp.into(),
         text_port: ports.text.into(),
-        web_port: 0,
+        web_port: ports.page.into(),
         durable: false,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -267,7 +268,8 @@ async fn within<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>
     }
 }
 
-fn client(hub: &Hub) -> RegistryServiceClient<Channel> {
+/// A client of the registry.
+pub(crate) fn client(hub: &Hub) -> RegistryServiceClient<Channel> {
     RegistryServiceClient::new(hub.registry.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)

@@ -23,6 +23,7 @@ impl HubService for HubRpc {
         };
         Ok(Response::new(GetStatusResponse {
             framed_sessions: u64::try_from(hub.figures.framed_sessions.get()).unwrap_or(0),
+            web_sessions: u64::try_from(hub.figures.web_sessions.get()).unwrap_or(0),
             text_sessions: u64::try_from(hub.figures.text_sessions.get()).unwrap_or(0),
             groups: groups.iter().map(describe).collect(),
         }))

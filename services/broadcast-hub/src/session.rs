@@ -7,6 +7,7 @@ mod output;
 mod publish;
 mod subscription;
 mod text;
+mod web;
 
 use std::{
     cell::{Cell, RefCell},
@@ -41,6 +42,7 @@ use self::{
     output::Flow,
     subscription::{Ask, Subscription},
     text::Text,
+    web::Web,
 };
 
 /// A session. Its own task reads and waits; the shard writes to it directly when a group has something new.
@@ -103,9 +105,14 @@ impl Session {
         now: Instant,
     ) -> Rc<Self> {
         let hub = &shard.hub;
-        let dialect = match port {
-            Port::Framed(handshake) => Dialect::Framed(Framed::new(handshake, now)),
-            Port::Text => Dialect::Text(Text::new(hub.client_number())),
+        let (dialect, is_dead) = match port {
+            Port::Framed(handshake) => (Dialect::Framed(Framed::new(handshake, now, None)), false),
+            Port::Web { handshake, early } => {
+                let framed = Framed::new(handshake, now, Some(Web::new()));
+                let is_dead = !framed.take_in(&early);
+                (Dialect::Framed(framed), is_dead)
+            }
+            Port::Text => (Dialect::Text(Text::new(hub.client_number())), false),
         };
         Rc::new(Self {
             id: hub.session_id(),
@@ -120,7 +127,7 @@ impl Session {
             in_flight_bytes: Cell::new(0),
             in_flight_requests: Cell::new(0),
             blocked: Cell::new(false),
-            dead: Cell::new(false),
+            dead: Cell::new(is_dead),
             ending: Cell::new(None),
             progress: Cell::new(now),
             heard: Cell::new(now),
@@ -133,6 +140,7 @@ impl Session {
     /// The session from its first word to its end.
     pub(crate) async fn run(self: Rc<Self>) {
         let gauge = match &self.dialect {
+            Dialect::Framed(framed) if framed.web.is_some() => &self.hub().figures.web_sessions,
             Dialect::Framed(_) => &self.hub().figures.framed_sessions,
             Dialect::Text(_) => &self.hub().figures.text_sessions,
         };
@@ -187,7 +195,7 @@ impl Session {
             self.sweep_framed(framed, now);
         }
         self.sweep_subscriptions(now);
-        if !self.blocked.get() && !self.fan.borrow().is_flushed() {
+        if !self.blocked.get() && !self.is_flushed() {
             self.wake.notify_one();
         }
     }
@@ -215,9 +223,12 @@ impl Session {
     }
 
     fn begin(self: &Rc<Self>) {
-        if let Dialect::Text(text) = &self.dialect {
-            self.control(text::welcome(text));
-            self.join_everyone();
+        match &self.dialect {
+            Dialect::Framed(framed) => self.frames(framed),
+            Dialect::Text(text) => {
+                self.control(text::welcome(text));
+                self.join_everyone();
+            }
         }
     }
 
@@ -259,7 +270,19 @@ impl Session {
 
     fn is_over(&self, now: Instant) -> bool {
         let Some(deadline) = self.ending.get() else { return self.dead.get() };
-        self.dead.get() || self.fan.borrow().is_flushed() || deadline <= now
+        self.dead.get() || self.is_flushed() || deadline <= now
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.fan.borrow().is_flushed() && self.web().is_none_or(Web::is_flushed)
+    }
+
+    /// What lies between the frames and a browser.
+    fn web(&self) -> Option<&Web> {
+        match &self.dialect {
+            Dialect::Framed(framed) => framed.web.as_ref(),
+            Dialect::Text(_) => None,
+        }
     }
 
     /// Its last words are said, or cannot be.

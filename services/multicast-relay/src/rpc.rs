@@ -9,13 +9,13 @@ mod sessions;
 
 use std::sync::Arc;
 
-use gaung_engine::Members;
+use gaung_engine::{Members, SenderStats};
 use gaung_log::Log;
 use gaung_proto::{
     GroupId,
     pb::relay::{
         FollowRequest, FollowResponse, GetLogRequest, GetLogResponse, PublishRequest, PublishResponse,
-        PublishStreamRequest, ReadRequest, ReadResponse, WatchReceiptsRequest, WatchReceiptsResponse,
+        PublishStreamRequest, ReadRequest, ReadResponse, SentDatagrams, WatchReceiptsRequest, WatchReceiptsResponse,
         relay_service_server::RelayService,
     },
 };
@@ -98,7 +98,7 @@ impl Relay {
         let serving = self.serving(group).await?;
         let position = self.0.log.position(group).ok_or(CallError::NotReady)?;
         let shown = self.0.access.check_bearer(&serving.config, &request.ticket).is_ok();
-        let members = if shown { self.members(&serving).await? } else { Members::default() };
+        let (members, sent) = if shown { self.members(&serving).await? } else { Default::default() };
         Ok(GetLogResponse {
             log_id: position.log.0,
             epoch: position.epoch.0,
@@ -106,11 +106,17 @@ impl Relay {
             head_seq: position.head.0,
             durable: self.0.log.durable(),
             members: members.all_present().map(|(id, member)| member_status(id, member)).collect(),
+            sent: Some(SentDatagrams {
+                data: sent.data,
+                data_bytes: sent.data_bytes,
+                repairs: sent.repairs_multicast + sent.repairs_unicast,
+                parity: sent.parity,
+            }),
         })
     }
 
-    /// Who listens to this opening, as of now.
-    async fn members(&self, serving: &Serving) -> Result<Members, CallError> {
+    /// Who listens to this opening, as of now, and what was sent to them.
+    async fn members(&self, serving: &Serving) -> Result<(Members, SenderStats), CallError> {
         let (reply, members) = oneshot::channel();
         let asked = serving.worker.send_wait(Command::Members { group: serving.identity.group, reply }).await;
         asked.map_err(|_| CallError::Stopping)?;

@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, ClientWindows, Cookies, Members, PublishBatch, Rate, RefuseReason, Reporter, RequestId, SessionReport,
-    Transmit,
+    AckRange, ClientWindows, Cookies, Members, PublishBatch, Rate, RefuseReason, Reporter, RequestId, SenderStats,
+    SessionReport, Transmit,
 };
 use gaung_log::{Append, Done, Log, Opened};
 use gaung_net::{
@@ -52,8 +52,8 @@ pub(crate) enum Command {
     Completed,
     /// What a hub says of its sessions.
     Sessions(Sessions),
-    /// Who listens.
-    Members { group: GroupId, reply: oneshot::Sender<Members> },
+    /// Who listens, and what was sent to them.
+    Members { group: GroupId, reply: oneshot::Sender<(Members, SenderStats)> },
     /// The log dropped its oldest messages.
     Oldest { group: GroupId, oldest: Seq },
 }
@@ -295,8 +295,11 @@ impl Drive for Worker {
             }
             Command::Members { group, reply } => {
                 // A group that ends meanwhile has no members.
-                let members = self.groups.get(&group).map(|group| group.outlet.audience().clone());
-                drop(members.map(|members| reply.send(members)));
+                let outlet = self.groups.get(&group).map(|group| &group.outlet);
+                if let Some(outlet) = outlet {
+                    // Whoever asked may be gone.
+                    let _ = reply.send((outlet.audience().clone(), outlet.sent()));
+                }
             }
             Command::Oldest { group, oldest } => {
                 if let Some(group) = self.groups.get_mut(&group) {

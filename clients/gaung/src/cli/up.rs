@@ -89,6 +89,9 @@ pub(crate) struct PortArgs {
     /// Hub, text for bare sockets.
     #[arg(long, value_name = "P", default_value_t = ports::TEXT)]
     pub(crate) text_port: u16,
+    /// Page for browsers, HTTP.
+    #[arg(long, value_name = "P", default_value_t = ports::WEB)]
+    pub(crate) page_port: u16,
     /// UDP broadcast is sent to this port.
     #[arg(long, value_name = "P", default_value_t = ports::BROADCAST)]
     pub(crate) broadcast_port: u16,

@@ -25,6 +25,8 @@ pub(crate) struct Addresses {
     pub(crate) tcp: SocketAddr,
     /// Hub, text; `None` if its port was taken.
     pub(crate) text: Option<SocketAddr>,
+    /// Hub, page and WebSocket; `None` if it is off.
+    pub(crate) page: Option<SocketAddr>,
     /// Where broadcasts go.
     pub(crate) broadcast: SocketAddr,
     /// Discovery, UDP; `None` if it does not answer.
@@ -66,6 +68,9 @@ impl Addresses {
         if let Some(text) = self.text {
             lines.push(format!("text       {text}"));
         }
+        if let Some(page) = self.page {
+            lines.push(format!("page       http://{}/", local_target(page)));
+        }
         let metrics: Vec<_> = [self.registry_metrics, self.relay_metrics, self.hub_metrics]
             .into_iter()
             .flatten()
@@ -91,6 +96,9 @@ impl Addresses {
             port => format!("{}:{port}", bracketed(host)),
         };
         let mut lines = vec![format!("  gaung chat --server {server}")];
+        if let Some(page) = self.page {
+            lines.push(format!("  http://{}:{}/   (a browser, on a phone too)", bracketed(host), page.port()));
+        }
         if let Some(text) = self.text {
             lines.push(format!("  nc {host} {}   (text, without gaung)", text.port()));
         }
@@ -137,6 +145,7 @@ mod tests {
             hub: at(7403),
             tcp: at(7404),
             text: Some(at(8080)),
+            page: Some(at(7480)),
             broadcast: at(7405),
             discovery_port: Some(7406),
             registry_metrics: Some(at(7490)),
@@ -151,7 +160,10 @@ mod tests {
     #[test]
     fn people_are_told_how_to_join() {
         let lines = addresses("192.168.1.10").lines();
-        for line in ["registry   192.168.1.10:7400", "  gaung chat", "  gaung chat --server 192.168.1.10"] {
+        for line in ["registry   192.168.1.10:7400", "  gaung chat", "  gaung chat --server 192.168.1.10"]
+            .into_iter()
+            .chain(["  http://192.168.1.10:7480/   (a browser, on a phone too)"])
+        {
             assert!(lines.iter().any(|l| l == line), "{line}: {lines:#?}");
         }
         let other_port = Addresses { registry: "[fd00::1]:7500".parse().unwrap(), text: None, ..addresses("fd00::1") };

@@ -71,6 +71,7 @@ impl Services {
             hub: hub.grpc_addr(),
             tcp: hub.tcp_addr(),
             text,
+            page: hub.page_addr(),
             broadcast: SocketAddr::new(Ipv4Addr::BROADCAST.into(), broadcast_port),
             discovery_port: registry.discovery_port()?,
             registry_metrics: registry.metrics_addr()?,
@@ -180,6 +181,7 @@ impl Settings<'_> {
             text_listen: Some(self.at(ports.text_port)),
             text_port_optional: true,
             shards: usize::from(self.args.workers),
+            page_listen: Some(self.at(ports.page_port)),
             metrics_listen: Some(self.at(ports.hub_metrics_port)),
             broadcast: Some(broadcast_hub::BroadcastConfig {
                 port: self.broadcast_port,
@@ -250,6 +252,7 @@ fn flag(service: Service, purpose: &str, kind: io::ErrorKind) -> &'static str {
         (Service::Hub, "metrics") => "--hub-metrics-port",
         (Service::Hub, "framed TCP") => "--hub-tcp-port",
         (Service::Hub, "text") => "--text-port",
+        (Service::Hub, "the page") => "--page-port",
         (Service::Hub, _) => "--hub-port",
     }
 }
@@ -272,6 +275,7 @@ mod tests {
             "{text}"
         );
         assert!(taken(Service::Hub, "framed TCP", io::ErrorKind::AddrInUse).contains("--hub-tcp-port"));
+        assert!(taken(Service::Hub, "the page", io::ErrorKind::AddrInUse).contains("--page-port"));
         assert!(taken(Service::Relay, "metrics", io::ErrorKind::AddrInUse).contains("--relay-metrics-port"));
         assert!(taken(Service::Hub, "text", io::ErrorKind::AddrNotAvailable).contains("--listen"));
         let udp = anyhow::Error::new(SocketError::PortInUse("127.0.0.1:7402".parse().unwrap())).context("x");

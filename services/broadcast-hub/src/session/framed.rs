@@ -28,7 +28,7 @@ use crate::{
     inbox::{Failure, GroupKey, Published},
 };
 
-use super::{Session, publish::Wish, subscription::Ask};
+use super::{Session, publish::Wish, subscription::Ask, web::Web};
 
 const VERSION: u32 = 1;
 /// Largest first frame.
@@ -43,6 +43,8 @@ pub(super) struct Framed {
     handshake: RefCell<Option<Handshake>>,
     opened: Instant,
     stage: RefCell<Stage>,
+    /// Between the frames and a browser's socket.
+    pub(super) web: Option<Web>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,18 +67,26 @@ pub(super) struct Client {
 struct Broken(String);
 
 impl Framed {
-    pub(super) fn new(handshake: Handshake, opened: Instant) -> Self {
+    pub(super) fn new(handshake: Handshake, opened: Instant, web: Option<Web>) -> Self {
         Self {
             input: RefCell::default(),
             handshake: RefCell::new(Some(handshake)),
             opened,
             stage: RefCell::new(Stage::Silent),
+            web,
         }
     }
 
-    /// What was read, until whole frames of it are handled.
-    pub(super) fn take_in(&self, bytes: &[u8]) {
-        self.input.borrow_mut().extend_from_slice(bytes);
+    /// What was read, until whole frames of it are handled; false if no more can come after it.
+    pub(super) fn take_in(&self, bytes: &[u8]) -> bool {
+        let mut input = self.input.borrow_mut();
+        match &self.web {
+            Some(web) => web.take_in(bytes, &mut input),
+            None => {
+                input.extend_from_slice(bytes);
+                true
+            }
+        }
     }
 
     /// Whether a subscription to the group has come and is not handled yet.
@@ -282,6 +292,9 @@ impl Session {
                 .map_err(|_| Broken("the device id must be 16 bytes".to_owned()))?,
         };
         framed.handshake.borrow_mut().take();
+        if let Some(web) = &framed.web {
+            web.open();
+        }
         *framed.stage.borrow_mut() = Stage::Greeted(Client { id, device });
         self.welcome(framed);
         Ok(())

@@ -33,9 +33,10 @@ impl Session {
         };
         let limit = room.len();
         let read = self.read(room);
+        let mut goes_on = true;
         if let Ok(n) = read {
             match &self.dialect {
-                Dialect::Framed(framed) => framed.take_in(&scratch[..n]),
+                Dialect::Framed(framed) => goes_on = framed.take_in(&scratch[..n]),
                 Dialect::Text(text) => self.text_bytes(text, &scratch[..n]),
             }
         }
@@ -49,6 +50,9 @@ impl Session {
                 self.heard.set(Instant::now());
                 if let Dialect::Framed(framed) = &self.dialect {
                     self.frames(framed);
+                }
+                if !goes_on {
+                    self.dead.set(true);
                 }
                 if n < limit { Heard::Drained } else { Heard::More }
             }

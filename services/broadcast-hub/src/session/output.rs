@@ -41,6 +41,9 @@ impl Session {
             return Flow::Blocked;
         }
         for _ in 0..WRITES {
+            if let Some(flow) = self.flush_web() {
+                return flow;
+            }
             let mut fan = self.fan.borrow_mut();
             let gathered = fan.gather(|group, next, budget, out| self.take(group, next, budget, out));
             if gathered.slices == 0 {
@@ -48,7 +51,10 @@ impl Session {
                 return if fan.is_stalled() { Flow::Settle } else { Flow::Idle };
             }
             let mut written = 0;
-            if gathered.bytes > 0 {
+            if let Some(web) = self.web() {
+                web.queue(fan.pieces(), gathered.bytes);
+                written = gathered.bytes;
+            } else if gathered.bytes > 0 {
                 let mut slices: [IoSlice<'_>; SLICES] = std::array::from_fn(|_| IoSlice::new(&[]));
                 let mut used = 0;
                 for (slot, bytes) in slices.iter_mut().zip(fan.slices()) {
@@ -85,10 +91,29 @@ impl Session {
         self.blocked.set(false);
     }
 
+    /// Writes what a browser's message still lacks; how the turn ends if that is not possible.
+    fn flush_web(&self) -> Option<Flow> {
+        match self.web()?.flush(&self.stream) {
+            Ok(true) => None,
+            Ok(false) => {
+                self.hub().figures.blocked.inc();
+                self.blocked.set(true);
+                Some(Flow::Blocked)
+            }
+            Err(_) => {
+                self.dead.set(true);
+                Some(Flow::Idle)
+            }
+        }
+    }
+
     /// Ends the connection so that what was written last arrives: half-closes, then reads the peer out.
     pub(super) async fn close(&self) {
         if self.dead.get() {
             return;
+        }
+        if let Some(web) = self.web() {
+            web.close(&self.stream);
         }
         let socket = SockRef::from(&self.stream);
         if socket.shutdown(Shutdown::Write).is_err() || self.input_ended() {

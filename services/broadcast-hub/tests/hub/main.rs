@@ -5,6 +5,7 @@ mod bad_input;
 mod broadcast;
 mod client;
 mod framed;
+mod page;
 mod receipts;
 mod registry;
 mod relay;

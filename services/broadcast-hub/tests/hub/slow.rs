@@ -49,7 +49,7 @@ async fn a_slow_reader_slows_nobody_and_is_sent_away_with_its_place() {
 }
 
 /// Appends more than sockets and ring can hold while `fast` reads it.
-async fn flood(world: &World, fast: &mut Framed, fast_next: &mut Seq) {
+pub async fn flood(world: &World, fast: &mut Framed, fast_next: &mut Seq) {
     let group = gaung_proto::GroupId([2; 16]);
     let last = Seq(world.relay.head(group).0 + RUNS);
     for _ in 0..RUNS {

@@ -14,7 +14,7 @@ pub const LONG: Duration = Duration::from_secs(60);
 pub struct World {
     pub registry: Registry,
     pub relay: Relay,
-    _registry_server: KillableServer,
+    registry_server: Option<KillableServer>,
     pub relay_server: Option<KillableServer>,
     pub everyone: GroupId,
     pub hub: Hub,
@@ -24,6 +24,7 @@ pub struct Hub {
     pub tcp: SocketAddr,
     pub text: SocketAddr,
     pub grpc: SocketAddr,
+    pub page: SocketAddr,
     pub ready: service_kit::readiness::Readiness,
     pub stop: CancellationToken,
     run: JoinHandle<anyhow::Result<()>>,
@@ -45,7 +46,7 @@ impl World {
         let world = Self {
             registry,
             relay,
-            _registry_server: registry_server,
+            registry_server: Some(registry_server),
             relay_server: Some(relay_server),
             everyone,
             hub,
@@ -66,6 +67,11 @@ impl World {
         server.addr
     }
 
+    /// Ends the registry as a kill would.
+    pub fn kill_registry(&mut self) {
+        self.registry_server = None;
+    }
+
     pub fn restart_relay(&mut self, addr: SocketAddr) {
         self.relay_server = Some(self.relay.serve(addr));
     }
@@ -82,6 +88,7 @@ impl Hub {
             grpc_listen: any(),
             tcp_listen: any(),
             text_listen: Some(any()),
+            page_listen: Some(any()),
             metrics_listen: None,
             broadcast: None,
             shards: 2,
@@ -91,9 +98,10 @@ impl Hub {
         let bound = broadcast_hub::bind(config).await.unwrap();
         let stop = CancellationToken::new();
         let (tcp, text, grpc) = (bound.tcp_addr(), bound.text_addr().unwrap(), bound.grpc_addr());
+        let page = bound.page_addr().unwrap();
         let ready = bound.ready();
         let run = tokio::spawn(bound.run(stop.clone()));
-        Self { tcp, text, grpc, ready, stop, run }
+        Self { tcp, text, grpc, page, ready, stop, run }
     }
 
     pub async fn until_ready(&self) {

@@ -97,7 +97,7 @@ impl Watch {
         loop {
             bell.borrow_and_update();
             let last = Instant::now() >= self.deadline;
-            let members = self.relay.members(&self.serving).await?;
+            let (members, _) = self.relay.members(&self.serving).await?;
             let receipts = self.changed(&members);
             if !receipts.is_empty() && sender.send(Ok(WatchReceiptsResponse { receipts })).await.is_err() {
                 return Ok(());

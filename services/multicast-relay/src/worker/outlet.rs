@@ -152,6 +152,14 @@ impl Outlet {
         }
     }
 
+    /// What was sent, as of the last flush.
+    pub(super) fn sent(&self) -> SenderStats {
+        match self {
+            Self::Proto { counted, .. } => *counted,
+            Self::Bare(_) => SenderStats::default(),
+        }
+    }
+
     /// Gives what is to be sent; returns true if the epoch's numbers are used up.
     pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) -> bool {
         match self {

@@ -90,6 +90,10 @@ async fn a_member_that_missed_a_datagram_gets_it_again_and_is_counted() {
         log.members.first().is_some_and(|member| member.delivered_seq == 1 && member.lost_datagrams == 1)
     })
     .await;
+    let asked = client.get_log(GetLogRequest { group_id: group.into(), ..Default::default() }).await.unwrap();
+    let sent = asked.into_inner().sent.unwrap();
+    assert_eq!((sent.data, sent.repairs, sent.parity), (1, 1, 0));
+    assert!(sent.data_bytes > first.len() as u64, "with the header: {sent:?}");
     relay.stop().await;
 }
 

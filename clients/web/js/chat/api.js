@@ -1,0 +1,94 @@
+// The hub's JSON API. Every failure is an ApiError whose message says what to do.
+
+import { random, toHex } from "../wire/bytes.js";
+
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function call(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(`/api${path}`, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "the hub cannot be reached");
+  }
+  if (answer.ok) return answer;
+  const body = await answer.json().catch(() => ({}));
+  throw new ApiError(answer.status, body.error ?? `the hub answered ${answer.status}`);
+}
+
+async function read(path, query = {}) {
+  const answer = await call(path + asQuery(query));
+  return answer.json();
+}
+
+const jsonPost = (body) => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(body),
+});
+
+async function post(path, body) {
+  const answer = await call(path, jsonPost(body));
+  return answer.status === 204 ? null : answer.json();
+}
+
+function asQuery(query) {
+  const set = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined);
+  return set.length ? `?${new URLSearchParams(set)}` : "";
+}
+
+export const about = () => read("/about");
+export const device = (seed) => post("/device", { seed });
+export const groups = () => read("/groups");
+export const lab = () => read("/lab");
+export const qrCode = (text) => `/api/qr${asQuery({ text })}`;
+export const members = (group, ticket) => read(`/groups/${group}/members`, { ticket });
+export const join = (group, member) => post(`/groups/${group}/join`, member);
+/** A member for good, whether a page is open or not. */
+export const enroll = (group, member) => join(group, { ...member, client: "" });
+
+/** The end of that. */
+export const leave = (group, member) => post(`/groups/${group}/leave`, { ...member, client: "" });
+
+/** Says that this page is in the group no more, also while it is being closed. */
+export const gone = (group, member) =>
+  fetch(`/api/groups/${group}/leave`, { ...jsonPost(member), keepalive: true }).catch(() => {});
+
+export const invite = (group, publicKey) => post(`/groups/${group}/invites`, { public_key: publicKey });
+export const redeem = (code, seed, name) => post("/invites/redeem", { code, seed, member_name: name });
+
+export const create = ({ name, isPrivate, member }) =>
+  post("/groups", {
+    request_id: toHex(random(16)),
+    name,
+    private: isPrivate,
+    public_key: member.public_key,
+    member_name: member.member_name,
+  });
+
+/** The newest `limit` messages before `before`: `{ first, runs }`, the runs' bytes one behind the other. */
+export async function history(group, { before, limit, log, ticket }) {
+  const answer = await call(`/groups/${group}/history${asQuery({ before, limit, log, ticket })}`);
+  const first = Number(answer.headers.get("gaung-first-seq") ?? 0);
+  return { first, runs: new Uint8Array(await answer.arrayBuffer()) };
+}
+
+/** Calls `take` with each receipt as it changes, until all is heard, a minute is over, or `signal` aborts. */
+export async function receipts(group, { first, last, log, ticket, signal }, take) {
+  const answer = await call(`/groups/${group}/receipts${asQuery({ first, last, log, ticket })}`, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (waiting + value).split("\n");
+    waiting = lines.pop();
+    for (const line of lines) take(JSON.parse(line));
+  }
+}

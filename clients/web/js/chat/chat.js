@@ -1,0 +1,320 @@
+// The whole chat without a screen: rooms over one session. Views listen to its signals.
+
+import { concat } from "../wire/bytes.js";
+import * as frames from "../wire/frames.js";
+import { encodeContent } from "../wire/content.js";
+import { Items } from "../wire/items.js";
+import { decodeRun } from "../wire/run.js";
+import { Acks } from "./acks.js";
+import * as api from "./api.js";
+import { isMention } from "./mention.js";
+import { ReceiptWatch } from "./receipts.js";
+import { Room } from "./room.js";
+import { Session } from "./session.js";
+import { Signal } from "./signal.js";
+import { load, save } from "./store.js";
+
+const NOTHING = new Uint8Array(0);
+/** Messages of a page of history. */
+const PAGE = 60;
+/** As google.rpc.Code: what waiting mends. */
+const PASSING = new Set([4, 8, 10, 14]);
+const DENIED = 7;
+const RETRY_MS = 1000;
+/** A hub's session has at most 64 groups. */
+const MAX_ROOMS = 64;
+
+/** The hub knows no group yet. */
+export class NoRegistry extends Error {}
+
+export class Chat {
+  /** `state(state, detail)`: of the session. */
+  state = new Signal();
+  /** `rooms()`: which rooms there are, or their counts. */
+  roomsChanged = new Signal();
+  /** `appended(room, rows, fresh)`: rows at the end; `fresh` if they were said just now. */
+  appended = new Signal();
+  /** `changed(room)`: anything else of a room. */
+  changed = new Signal();
+  /** `historyLost(room)`: its log was begun anew. */
+  historyLost = new Signal();
+  /** `loaded(room)`: the newest page is there, and what of it is unread. */
+  loaded = new Signal();
+  /** `counts()`: what is unread. */
+  counts = new Signal();
+  /** `notice(room, words)`: something that the person should know. */
+  notice = new Signal();
+
+  rooms = new Map();
+  current = null;
+  #session = null;
+  #everyone = "";
+  #tag = 1;
+  #sent = new Map();
+  #acks;
+  #renewals = new Map();
+
+  constructor(identity) {
+    this.identity = identity;
+    this.#acks = new Acks((frame) => this.#session.send(frame));
+    this.receipts = new ReceiptWatch(this);
+  }
+
+  /** Joins `everyone` and the groups of last time, and opens the session. */
+  async start() {
+    const { everyone } = await api.about();
+    if (!everyone) throw new NoRegistry();
+    this.#everyone = everyone;
+    const known = await api.groups();
+    const wanted = new Set([this.#everyone, ...load("rooms", [])]);
+    for (const group of known) if (wanted.has(group.id) && this.rooms.size < MAX_ROOMS) this.#add(group);
+    const last = load("current");
+    this.select(this.rooms.has(last) ? last : this.#everyone);
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    this.#session = new Session(`${scheme}://${location.host}/ws`, this);
+    for (const room of this.rooms.values()) this.#stayPresent(room);
+  }
+
+  /** The page is being closed: nobody shall take it for present. */
+  end() {
+    for (const room of this.rooms.values()) api.gone(room.id, this.identity.member);
+  }
+
+  /** Becomes a member of a group and hears it. */
+  async join(group) {
+    if (this.rooms.size >= MAX_ROOMS) throw new Error("leave a group first: a session has at most 64");
+    const room = this.rooms.get(group.id) ?? this.#add(group);
+    await api.enroll(room.id, this.identity.member);
+    await this.#renew(room);
+    this.#subscribe(room);
+    this.#remember();
+    this.select(room.id);
+    return room;
+  }
+
+  async leave(room) {
+    this.#session.send(frames.unsubscribe(room.id));
+    clearTimeout(this.#renewals.get(room.id));
+    this.rooms.delete(room.id);
+    this.#remember();
+    if (this.current === room) this.select(this.#everyone);
+    await api.leave(room.id, this.identity.member);
+    await api.gone(room.id, this.identity.member);
+  }
+
+  select(id) {
+    this.current = this.rooms.get(id) ?? this.rooms.values().next().value ?? null;
+    save("current", this.current?.id ?? "");
+    this.roomsChanged.emit();
+    if (this.current) this.receipts.follow(this.current);
+  }
+
+  rename(name) {
+    this.identity.rename(name);
+    for (const room of this.rooms.values()) this.#stayPresent(room);
+  }
+
+  /** Says something; it is shown at once and sent until the hub has it. */
+  say(room, content) {
+    const [type, payload] = encodeContent(this.identity.name, content);
+    const entry = room.outbox.add({ type, payload, content: { author: this.identity.name, ...content } });
+    this.#publish(room, [entry]);
+    this.changed.emit(room);
+    return entry;
+  }
+
+  /** Loads what is before the oldest row, once at a time; true if there was something. */
+  async loadOlder(room, limit = PAGE) {
+    if (room.log.complete || room.log.next === 0) return false;
+    room.loading ??= this.#page(room, limit).finally(() => (room.loading = null));
+    return room.loading;
+  }
+
+  /** Something was read. */
+  countsChanged() {
+    this.counts.emit();
+  }
+
+  isMine = (row) => row.device === this.identity.device;
+  mentionsMe = (row) => isMention(row.content.body ?? "", this.identity.name);
+
+  // What the session calls.
+
+  /** The first message: the place in `everyone` comes along, or the hub would begin it at its head. */
+  hello() {
+    const { clientId, device, name } = this.identity;
+    const everyone = this.rooms.get(this.#everyone);
+    return concat([frames.hello({ clientId, device, name }), everyone ? this.#subscription(everyone) : NOTHING]);
+  }
+
+  welcome() {
+    this.#sent.clear();
+    for (const room of this.rooms.values()) {
+      if (room.id !== this.#everyone) this.#subscribe(room);
+      for (const batch of room.outbox.batches()) this.#publish(room, batch);
+    }
+  }
+
+  onState(state, detail) {
+    this.state.emit(state, detail);
+  }
+
+  run(run) {
+    const room = this.rooms.get(run.group);
+    if (!room || run.log !== room.log.id) return;
+    for (const message of run.messages) if (message.client === this.identity.clientId) room.outbox.done(message.clientSeq);
+    const rows = room.log.append(run.messages, "tcp");
+    this.#acks.delivered(room.id, room.log.id, room.log.head);
+    room.count(rows, this.isMine, this.mentionsMe);
+    this.appended.emit(room, rows, true);
+    if (rows.some(this.isMine) && room === this.current) this.receipts.follow(room);
+  }
+
+  frame(frame) {
+    const room = this.rooms.get(frame.group);
+    switch (frame.kind) {
+      case "subscribed":
+        if (room) this.#begun(room, frame);
+        break;
+      case "published":
+        this.#published(frame);
+        break;
+      case "gap":
+        room?.log.lose(frame.first, frame.last);
+        if (room) this.changed.emit(room);
+        break;
+      case "error":
+        this.#failed(frame, room);
+        break;
+      case "unsubscribed":
+        if (room && frame.code !== 0) this.#ended(room, frame.message);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #add(group) {
+    const room = new Room(group);
+    this.rooms.set(room.id, room);
+    this.roomsChanged.emit();
+    return room;
+  }
+
+  #remember() {
+    save("rooms", [...this.rooms.keys()].filter((id) => id !== this.#everyone));
+    this.roomsChanged.emit();
+  }
+
+  /** Tells the registry that this browser is here, and again before that runs out. */
+  async #renew(room) {
+    clearTimeout(this.#renewals.get(room.id));
+    const joined = await api.join(room.id, this.identity.member);
+    room.ticket = joined.ticket;
+    this.#renewals.set(room.id, setTimeout(() => this.#stayPresent(room), joined.lease_ms / 2));
+  }
+
+  #stayPresent(room) {
+    this.#renew(room)
+      .then(() => room.isPrivate && room.log.next === 0 && this.#subscribe(room))
+      .catch((error) => {
+        if (error.status === 403 || error.status === 404) return this.#ended(room, error.message);
+        this.#renewals.set(room.id, setTimeout(() => this.rooms.has(room.id) && this.#stayPresent(room), 5000));
+      });
+  }
+
+  #subscribe(room) {
+    if (!room.isPrivate || room.ticket) this.#session?.send(this.#subscription(room));
+  }
+
+  #subscription(room) {
+    const { id, next } = room.log;
+    const place = next > 0 ? { log: id, from: next } : {};
+    return frames.subscribe({ group: room.id, ticket: room.ticket, ...place });
+  }
+
+  #begun(room, { log, next, head, historyLost }) {
+    room.trouble = "";
+    const isFirst = room.log.next === 0;
+    if (log !== room.log.id) room.replaceLog(log);
+    room.log.begin(next, head);
+    if (historyLost && !isFirst) this.historyLost.emit(room);
+    // Who tells how far it is, is counted as a member from then on.
+    this.#acks.delivered(room.id, log, room.log.head);
+    if (isFirst) this.#firstPage(room);
+    this.changed.emit(room);
+  }
+
+  /** The newest page of history, which says what is unread. */
+  async #firstPage(room) {
+    if (room.lastRead === null && room.log.next > 0) room.markRead();
+    await this.loadOlder(room).catch((error) => this.notice.emit(room, error.message));
+    this.loaded.emit(room);
+  }
+
+  async #page(room, limit) {
+    const { log } = room;
+    const wanted = { before: log.oldest, limit, log: log.id, ticket: room.ticket };
+    const { first, runs } = await api.history(room.id, wanted);
+    if (room.log !== log) return false;
+    const messages = [];
+    for (const item of new Items().push(runs)) messages.push(...decodeRun(item.run).messages);
+    const rows = log.prepend(messages, first);
+    room.count(rows, this.isMine, this.mentionsMe);
+    this.changed.emit(room);
+    this.roomsChanged.emit();
+    return rows.length > 0 || !log.complete;
+  }
+
+  #publish(room, entries) {
+    if (!this.#session?.isOpen) return;
+    const tag = this.#tag++;
+    this.#sent.set(tag, { room, clientSeqs: entries.map((entry) => entry.clientSeq) });
+    this.#session.send(frames.publish({ tag, group: room.id, entries, ticket: room.ticket }));
+  }
+
+  #published({ tag, acks }) {
+    const sent = this.#sent.get(tag);
+    this.#sent.delete(tag);
+    for (const range of acks) sent?.room.outbox.acknowledged(range);
+    if (sent) this.changed.emit(sent.room);
+  }
+
+  #failed({ tag, code, message }, room) {
+    const sent = this.#sent.get(tag);
+    this.#sent.delete(tag);
+    if (sent && PASSING.has(code)) {
+      setTimeout(() => this.#again(sent), RETRY_MS);
+    } else if (sent) {
+      const refused = sent.room.outbox.refuse(sent.clientSeqs);
+      this.notice.emit(sent.room, message);
+      // Nothing that was typed is lost.
+      const body = refused.map((entry) => entry.content.body ?? "").filter(Boolean).join("\n");
+      if (body && !sent.room.draft) sent.room.keepDraft(body);
+      this.changed.emit(sent.room);
+    } else if (room) {
+      this.#notHeard(room, code, message);
+    }
+  }
+
+  /** A subscription failed. */
+  #notHeard(room, code, message) {
+    room.trouble = message;
+    this.changed.emit(room);
+    const again = () => this.rooms.has(room.id) && this.#subscribe(room);
+    if (PASSING.has(code)) setTimeout(again, RETRY_MS);
+    // A ticket that ran out while the machine slept.
+    else if (code === DENIED && room.isPrivate) this.#renew(room).then(again, (error) => this.#ended(room, error.message));
+  }
+
+  #again({ room, clientSeqs }) {
+    const waiting = room.outbox.waiting.filter((entry) => clientSeqs.includes(entry.clientSeq));
+    if (waiting.length) this.#publish(room, waiting);
+  }
+
+  #ended(room, words) {
+    room.trouble = words;
+    this.notice.emit(room, words);
+    this.changed.emit(room);
+  }
+}

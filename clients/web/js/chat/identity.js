@@ -1,0 +1,40 @@
+// Who speaks: the device, kept by this browser; the client, new with each page; the name, for display.
+
+import { random, toHex } from "../wire/bytes.js";
+import * as api from "./api.js";
+import { load, save } from "./store.js";
+
+/** As the registry takes names of members. */
+export const MAX_NAME = 64;
+
+export class Identity {
+  constructor(seed, publicKey, device, name) {
+    this.seed = seed;
+    this.publicKey = publicKey;
+    this.device = device;
+    this.name = name;
+    this.clientId = toHex(random(16));
+  }
+
+  /** Reads this browser's identity, or makes one. */
+  static async load() {
+    const seed = load("seed") ?? toHex(random(32));
+    save("seed", seed);
+    let known = load("device");
+    if (known?.seed !== seed) {
+      known = { seed, ...(await api.device(seed)) };
+      save("device", known);
+    }
+    return new Identity(seed, known.public_key, known.device, load("name", ""));
+  }
+
+  rename(name) {
+    this.name = name.trim().slice(0, MAX_NAME);
+    save("name", this.name);
+  }
+
+  /** As the registry is told. */
+  get member() {
+    return { public_key: this.publicKey, client: this.clientId, member_name: this.name };
+  }
+}

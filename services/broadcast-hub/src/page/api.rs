@@ -1,0 +1,69 @@
+//! The JSON API: what a browser needs besides the messages. It asks registry and relay, and keeps nothing.
+
+mod about;
+mod device;
+mod error;
+mod groups;
+mod history;
+mod invites;
+mod lab;
+mod members;
+mod receipts;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
+use tonic::{Request, transport::Channel};
+
+use crate::{directory::GroupInfo, hub::Hub};
+
+use self::error::ApiError;
+
+/// How long registry and relay may take to answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What has been built of the network's figures, for all that look at them.
+pub(super) fn router() -> Router<Arc<Hub>> {
+    let lab = Arc::<lab::Snapshot>::default();
+    Router::new()
+        .route("/about", get(about::about))
+        .route("/qr", get(about::qr_code))
+        .route("/device", post(device::device))
+        .route("/groups", get(groups::list).post(groups::create))
+        .route("/groups/{group}/join", post(groups::join))
+        .route("/groups/{group}/leave", post(groups::leave))
+        .route("/groups/{group}/members", get(members::members))
+        .route("/groups/{group}/history", get(history::history))
+        .route("/groups/{group}/receipts", get(receipts::receipts))
+        .route("/groups/{group}/invites", post(invites::create))
+        .route("/invites/redeem", post(invites::redeem))
+        .route("/lab", get(move |hub| lab::lab(hub, lab)))
+        .fallback(|| async { ApiError::unknown_path() })
+}
+
+/// A request with the deadline of all calls to other services.
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(DEADLINE);
+    request
+}
+
+fn group_id(text: &str) -> Result<GroupId, ApiError> {
+    text.parse().map_err(|error: gaung_proto::id::IdError| ApiError::invalid(error.to_string()))
+}
+
+/// The group as the hub knows it, and its relay's client.
+fn relay_of(hub: &Arc<Hub>, group: GroupId) -> Result<(Arc<GroupInfo>, RelayServiceClient<Channel>), ApiError> {
+    let info = hub.directory.by_id(group).ok_or_else(|| ApiError::not_found("there is no such group"))?;
+    let client = relay_client(hub, info.relay)?;
+    Ok((info, client))
+}
+
+fn relay_client(hub: &Arc<Hub>, relay: RelayId) -> Result<RelayServiceClient<Channel>, ApiError> {
+    let link = hub.relays.link(hub, relay);
+    link.history_client(hub).ok_or_else(|| ApiError::unavailable("the group's relay cannot be reached; try again"))
+}

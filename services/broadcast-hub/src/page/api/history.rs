@@ -1,0 +1,68 @@
+//! A page of a group's log: the very runs, one behind the other, as on the WebSocket.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{HeaderName, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use gaung_proto::{LogId, pb::relay::ReadRequest};
+use serde::Deserialize;
+use tokio_stream::StreamExt as _;
+
+use crate::hub::Hub;
+
+use super::{device::Hex, error::ApiError, group_id, relay_of, timed};
+
+/// Most messages of a page.
+const MAX_MESSAGES: u64 = 1000;
+/// The first message of the page, where its run may begin earlier; absent if the page is empty.
+const FIRST_SEQ: HeaderName = HeaderName::from_static("gaung-first-seq");
+
+#[derive(Deserialize)]
+pub(super) struct HistoryQuery {
+    /// The newest messages before this one.
+    before: u64,
+    limit: u64,
+    /// 16 hexadecimal digits; another log than the current is refused.
+    log: Option<String>,
+    ticket: Option<Hex>,
+}
+
+/// Answers with runs, oldest first.
+pub(super) async fn history(
+    State(hub): State<Arc<Hub>>,
+    Path(group): Path<String>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query?;
+    let (info, mut relay) = relay_of(&hub, group_id(&group)?)?;
+    let request = ReadRequest {
+        group_id: info.id.into(),
+        log_id: log_id(query.log.as_deref())?.0,
+        from_seq: 0,
+        limit_messages: query.limit.clamp(1, MAX_MESSAGES),
+        ticket: ticket(query.ticket),
+        before_seq: query.before.max(1),
+    };
+    let mut pages = relay.read(timed(request)).await?.into_inner();
+    let runs = [(CONTENT_TYPE, "application/octet-stream")];
+    let Some(first) = pages.message().await? else { return Ok(runs.into_response()) };
+    let first_seq = [(FIRST_SEQ, first.first_seq.to_string())];
+    let rest = pages.map(|page| page.map(|page| page.run));
+    let body = Body::from_stream(tokio_stream::once(Ok(first.run)).chain(rest));
+    Ok((runs, first_seq, body).into_response())
+}
+
+/// A log of a request; 0 for whichever is current.
+pub(super) fn log_id(text: Option<&str>) -> Result<LogId, ApiError> {
+    let Some(text) = text else { return Ok(LogId(0)) };
+    u64::from_str_radix(text, 16).map(LogId).map_err(|_| ApiError::invalid("a log id has 16 hexadecimal digits"))
+}
+
+pub(super) fn ticket(hex: Option<Hex>) -> Bytes {
+    hex.map(|hex| hex.0.into()).unwrap_or_default()
+}

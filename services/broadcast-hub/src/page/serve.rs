@@ -1,0 +1,145 @@
+//! The page's connections: each has a place among the sessions, which a WebSocket keeps.
+
+use std::{
+    net::IpAddr,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::{
+    admission::{Admitted, Refused},
+    hub::Hub,
+};
+
+use super::router;
+
+/// Until a request's head is whole; also how long a connection may be idle between two requests.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// A connection for requests is closed after this; browsers open another.
+const LIFE_LIMIT: Duration = Duration::from_secs(600);
+/// How long answers may take to end at a stop.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Until accepting is tried again after the system refused, such as without free file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections at a time that are told why they are refused; further ones are closed without a word.
+const REFUSALS: usize = 64;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// A connection's place among the sessions; an upgrade takes it over.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) address: IpAddr,
+    admitted: Arc<Mutex<Option<Admitted>>>,
+}
+
+impl Place {
+    fn new(address: IpAddr, admitted: Admitted) -> Self {
+        Self { address, admitted: Arc::new(Mutex::new(Some(admitted))) }
+    }
+
+    /// `None` if an upgrade has it already.
+    pub(super) fn take(&self) -> Option<Admitted> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Serves the page until stopped.
+pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    let app = router(hub.clone());
+    let connections = TaskTracker::new();
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match hub.admission.admit(peer.ip()) {
+                Ok(admitted) => {
+                    let place = Place::new(peer.ip(), admitted);
+                    connections.spawn(serve(stream, place, app.clone(), stop.clone()));
+                }
+                Err(refused) => {
+                    hub.figures.sessions_refused.inc();
+                    if let Ok(permit) = refusals.clone().try_acquire_owned() {
+                        connections.spawn(refuse(stream, refused, permit));
+                    }
+                }
+            },
+            Err(error) => {
+                warn!(%error, "a connection to the page cannot be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    connections.close();
+    // Each has its own limit.
+    connections.wait().await;
+    Ok(())
+}
+
+/// Says why there is no place, and waits a moment for the peer to have read it: closed earlier, the words would be lost.
+async fn refuse(mut stream: TcpStream, refused: Refused, _permit: OwnedSemaphorePermit) {
+    let words = format!("{refused}\n");
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 5\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{words}",
+        words.len()
+    );
+    let saying = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut scratch = [0; 1024];
+        while stream.read(&mut scratch).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // A peer that is gone, or does not close, has heard it or never will.
+    let _ = timeout(DRAIN, saying).await;
+}
+
+async fn serve(stream: TcpStream, place: Place, app: Router, stop: CancellationToken) {
+    // A socket that refuses it still works.
+    let _ = stream.set_nodelay(true);
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(place.clone());
+        app.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let over = tokio::select! {
+        ended = &mut connection => ended.err().inspect(|error| debug!(%error, "a connection to the page ended")).is_none(),
+        () = sleep(LIFE_LIMIT) => false,
+        () = stop.cancelled() => false,
+    };
+    if !over {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(DRAIN, connection).await;
+    }
+}

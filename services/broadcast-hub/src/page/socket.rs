@@ -1,0 +1,87 @@
+//! Opening a WebSocket: the request's checks, then the bare socket goes to a shard as a session.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Extension, Request, State},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    },
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tracing::debug;
+use tungstenite::handshake::derive_accept_key;
+
+use crate::{
+    admission::{Admitted, Handshake},
+    hub::Hub,
+    inbox::{Arrival, Port},
+};
+
+use super::{guard::is_same_origin, serve::Place};
+
+/// Answers a request to open a WebSocket.
+pub(super) async fn open(
+    State(hub): State<Arc<Hub>>,
+    Extension(place): Extension<Place>,
+    mut request: Request,
+) -> Response {
+    let accept = match accept_key(request.headers()) {
+        Ok(accept) => accept,
+        Err(refused) => return refused.into_response(),
+    };
+    let handshake = match hub.admission.begin_handshake() {
+        Ok(handshake) => handshake,
+        Err(refused) => {
+            hub.figures.sessions_refused.inc();
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("{refused}\n")).into_response();
+        }
+    };
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let (Some(upgrade), Some(admitted)) = (upgrade, place.take()) else {
+        return (StatusCode::UPGRADE_REQUIRED, "this connection cannot become a WebSocket\n").into_response();
+    };
+    hub.runtime.clone().spawn(hand_over(hub, upgrade, place, admitted, handshake));
+    let headers = [(UPGRADE, HeaderValue::from_static("websocket")), (CONNECTION, HeaderValue::from_static("upgrade"))];
+    (StatusCode::SWITCHING_PROTOCOLS, headers, [(SEC_WEBSOCKET_ACCEPT, accept)]).into_response()
+}
+
+type Refused = (StatusCode, &'static str);
+
+fn accept_key(headers: &HeaderMap) -> Result<String, Refused> {
+    let is = |name, word: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+    };
+    if !is(UPGRADE, "websocket") || !is(CONNECTION, "upgrade") || !is(SEC_WEBSOCKET_VERSION, "13") {
+        return Err((StatusCode::UPGRADE_REQUIRED, "this address is for WebSockets, version 13\n"));
+    }
+    if !is_same_origin(headers.get(ORIGIN), headers.get(HOST)) {
+        return Err((StatusCode::FORBIDDEN, "only the hub's own page may open a session\n"));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or((StatusCode::BAD_REQUEST, "the key is missing\n"))?;
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+async fn hand_over(hub: Arc<Hub>, upgrade: OnUpgrade, place: Place, admitted: Admitted, handshake: Handshake) {
+    let (stream, early) = match bare(upgrade).await {
+        Ok(bare) => bare,
+        Err(error) => return debug!(%error, "a WebSocket was not opened"),
+    };
+    let port = Port::Web { handshake, early };
+    hub.next_shard().arrive(Arrival { stream, address: place.address, port, admitted });
+}
+
+/// The socket without hyper around it, and what it had read ahead.
+async fn bare(upgrade: OnUpgrade) -> anyhow::Result<(std::net::TcpStream, Bytes)> {
+    let parts = upgrade.await?.downcast::<TokioIo<TcpStream>>();
+    let parts = parts.map_err(|_| anyhow::anyhow!("the connection is of another kind"))?;
+    Ok((parts.io.into_inner().into_std()?, parts.read_buf))
+}

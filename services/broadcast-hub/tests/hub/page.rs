@@ -1,0 +1,374 @@
+//! The page's port: files, headers, the API's errors, and WebSocket sessions beside framed ones.
+
+use std::net::SocketAddr;
+
+use broadcast_hub::Limits;
+use bytes::BytesMut;
+use gaung_proto::{
+    ClientId, Seq,
+    frame::{Accept, Item, decode, encode_control},
+    pb::hub::{ClientFrame, Hello, ServerFrame, Subscribe, client_frame, server_frame, subscribe},
+    run::Run,
+};
+use prost::Message as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tungstenite::{
+    Bytes, Message,
+    protocol::{Role, WebSocketContext, frame::coding::CloseCode},
+};
+
+use crate::{
+    client::{Framed, Got, take},
+    slow::flood,
+    world::{LONG, World},
+};
+
+/// One request by hand; gives status and everything that came.
+async fn ask(addr: SocketAddr, head: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(LONG, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    (answer[9..12].parse().unwrap(), answer)
+}
+
+async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    ask(addr, &format!("GET {path} HTTP/1.1\r\nhost: {addr}")).await
+}
+
+fn opening(addr: SocketAddr, origin: &str) -> String {
+    format!(
+        "GET /ws HTTP/1.1\r\nhost: {addr}\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\norigin: {origin}"
+    )
+}
+
+/// A browser's side of a session.
+struct Browser {
+    stream: TcpStream,
+    context: WebSocketContext,
+    wire: Wire,
+    frames: BytesMut,
+}
+
+#[derive(Default)]
+struct Wire {
+    input: BytesMut,
+    output: Vec<u8>,
+}
+
+impl Browser {
+    async fn connect(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        // Small, so that a reader that stops is felt soon.
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        let mut stream = socket.connect(addr).await.unwrap();
+        let head = opening(addr, &format!("http://{addr}"));
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(timeout(LONG, stream.read_u8()).await.unwrap().unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+        // The example of RFC 6455, 1.3.
+        assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+        let context = WebSocketContext::new(Role::Client, None);
+        Self { stream, context, wire: Wire::default(), frames: BytesMut::new() }
+    }
+
+    async fn open(addr: SocketAddr) -> Self {
+        let mut browser = Self::connect(addr).await;
+        browser.hello().await;
+        let Some(Got::Frame(server_frame::Frame::Welcome(_))) = browser.next().await else { panic!("no welcome") };
+        browser
+    }
+
+    async fn hello(&mut self) {
+        let hello = Hello { version: 1, client_id: ClientId(rand::random()).into(), ..Hello::default() };
+        self.send(client_frame::Frame::Hello(hello)).await;
+    }
+
+    async fn send(&mut self, frame: client_frame::Frame) {
+        self.say(Message::Binary(encode_control(&ClientFrame { frame: Some(frame) }))).await;
+    }
+
+    async fn say(&mut self, message: Message) {
+        self.context.write(&mut self.wire, message).unwrap();
+        self.context.flush(&mut self.wire).unwrap();
+        let bytes = std::mem::take(&mut self.wire.output);
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    /// The next WebSocket message; `None` at the end.
+    async fn message(&mut self) -> Option<Message> {
+        loop {
+            match self.context.read(&mut self.wire) {
+                Ok(message) => return Some(message),
+                Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+            let read = timeout(LONG, self.stream.read_buf(&mut self.wire.input)).await.expect("something comes");
+            if !matches!(read, Ok(1..)) {
+                return None;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Got> {
+        loop {
+            match decode(&mut self.frames, Accept::ControlAndRuns).unwrap() {
+                Some(Item::Run(run)) => return Some(Got::Run(run)),
+                Some(Item::Control(body)) => {
+                    return Some(Got::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
+                }
+                None => {}
+            }
+            match self.message().await? {
+                Message::Binary(bytes) => self.frames.extend_from_slice(&bytes),
+                Message::Close(_) => return None,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, name: &str, from_seq: u64) {
+        let by = Some(subscribe::By::Name(name.to_owned()));
+        self.send(client_frame::Frame::Subscribe(Subscribe { by, from_seq, ..Subscribe::default() })).await;
+    }
+}
+
+impl std::io::Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
+        let length = buffer.len().min(self.input.len());
+        buffer[..length].copy_from_slice(&self.input.split_to(length));
+        Ok(length)
+    }
+}
+
+impl std::io::Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.output.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_browser_and_a_framed_client_get_the_same_runs() {
+    let world = World::start(Limits::default()).await;
+    let group = world.group("lobby", 2);
+    world.relay.append(group, 500, 100);
+    let mut browser = Browser::open(world.hub.page).await;
+    let (mut framed, _) = Framed::open(world.hub.tcp).await;
+    browser.subscribe("lobby", 1).await;
+    framed.subscribe("lobby", 1, 0).await;
+
+    let (mut next, mut bytes) = (Seq::FIRST, Vec::new());
+    let mut from = |run: &Run, next: &mut Seq| {
+        take(group, next, run);
+        bytes.push(run.as_bytes().clone());
+    };
+    while next <= Seq(500) {
+        if let Got::Run(run) = browser.next().await.unwrap() {
+            from(&run, &mut next);
+        }
+    }
+    let (mut next, mut index) = (Seq::FIRST, 0);
+    while next <= Seq(500) {
+        if let Got::Run(run) = framed.next().await {
+            take(group, &mut next, &run);
+            assert_eq!(run.as_bytes(), &bytes[index]);
+            index += 1;
+        }
+    }
+    world.relay.append(group, 1, 100);
+    let Got::Run(run) = browser.next().await.unwrap() else { panic!("no run") };
+    assert_eq!(run.last_seq(), Seq(501));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopping_hub_says_bye_and_closes_the_websocket() {
+    let world = World::start(Limits::default()).await;
+    let mut browser = Browser::open(world.hub.page).await;
+    let stop = tokio::spawn(world.stop());
+    let reason = loop {
+        if let Got::Frame(server_frame::Frame::Bye(bye)) = browser.next().await.unwrap() {
+            break bye.reason;
+        }
+    };
+    assert!(reason.contains("stopping"), "{reason}");
+    let Some(Message::Close(Some(close))) = browser.message().await else { panic!("no close") };
+    assert_eq!(close.code, CloseCode::Away);
+    drop(browser);
+    stop.await.unwrap();
+}
+
+#[tokio::test]
+async fn pings_are_answered_and_texts_are_not_taken() {
+    let world = World::start(Limits::default()).await;
+    let mut browser = Browser::connect(world.hub.page).await;
+    browser.say(Message::Ping(Bytes::from_static(b"here?"))).await;
+    assert_eq!(browser.message().await, Some(Message::Pong(Bytes::from_static(b"here?"))));
+    browser.say(Message::text("hello")).await;
+    assert_eq!(browser.message().await, None);
+    // The first message may be as long as a hello, and no longer.
+    let mut browser = Browser::connect(world.hub.page).await;
+    browser.say(Message::Binary(vec![0; 5000].into())).await;
+    assert_eq!(browser.message().await, None);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_browser_slows_nobody_and_is_sent_away_with_its_place() {
+    let world = World::start(Limits { ring_bytes: 512 * 1024, ..Limits::default() }).await;
+    let group = world.group("g", 2);
+    let mut slow = Browser::open(world.hub.page).await;
+    slow.subscribe("g", 1).await;
+    let (mut fast, _) = Framed::open(world.hub.tcp).await;
+    fast.subscribe("g", 1, 0).await;
+    let (mut slow_next, mut fast_next) = (Seq::FIRST, Seq::FIRST);
+    flood(&world, &mut fast, &mut fast_next).await;
+    let led_back = world.relay.head(group);
+    while slow_next <= led_back {
+        match slow.next().await.unwrap() {
+            Got::Run(run) => take(group, &mut slow_next, &run),
+            Got::Frame(frame) => assert!(!matches!(frame, server_frame::Frame::Bye(_)), "{frame:?}"),
+        }
+    }
+    flood(&world, &mut fast, &mut fast_next).await;
+    let bye = loop {
+        match slow.next().await.unwrap() {
+            Got::Run(run) => take(group, &mut slow_next, &run),
+            Got::Frame(server_frame::Frame::Bye(bye)) => break bye,
+            Got::Frame(_) => {}
+        }
+    };
+    assert!(bye.reason.contains("slow") && !bye.r#final, "{bye:?}");
+    let resume = bye.resume.iter().find(|resume| resume.group_id == group.as_bytes()[..]).unwrap();
+    assert_eq!(Seq(resume.from_seq), slow_next);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_hubs_own_page_opens_a_session() {
+    let world = World::start(Limits::default()).await;
+    let page = world.hub.page;
+    let (status, answer) = ask(page, &opening(page, "http://evil.example")).await;
+    assert_eq!(status, 403, "{answer}");
+    let (status, _) = ask(page, &opening(page, "null")).await;
+    assert_eq!(status, 403);
+    let (status, _) = get(page, "/ws").await;
+    assert_eq!(status, 426);
+    // A name of the internet that points here.
+    let (status, answer) = ask(page, "GET / HTTP/1.1\r\nhost: evil.example").await;
+    assert_eq!(status, 421);
+    assert!(answer.contains("--advertise"), "{answer}");
+    let post = format!("POST /api/device HTTP/1.1\r\nhost: {page}\r\norigin: http://evil.example\r\ncontent-length: 0");
+    assert_eq!(ask(page, &post).await.0, 403);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn files_come_with_a_strict_policy_and_once() {
+    let world = World::start(Limits::default()).await;
+    let page = world.hub.page;
+    for path in ["/", "/lab", "/js/main.js", "/css/base.css", "/nowhere"] {
+        let (status, answer) = get(page, path).await;
+        assert_eq!(status, if path == "/nowhere" { 404 } else { 200 });
+        let head = answer.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self';"), "{head}");
+        assert!(!head.contains("unsafe"), "{head}");
+        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+    }
+    let (_, answer) = get(page, "/").await;
+    let tag = answer.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let (status, again) = ask(page, &format!("GET / HTTP/1.1\r\nhost: {page}\r\nif-none-match: {tag}")).await;
+    assert_eq!(status, 304, "{again}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_api_says_what_is_wrong() {
+    let world = World::start(Limits::default()).await;
+    let page = world.hub.page;
+    let post = |path: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {page}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+             connection: close\r\n\r\n{body}"
+        )
+    };
+    for (head, status, words) in [
+        (post("/api/device", r#"{"seed":"00"}"#), 400, "32 bytes"),
+        (post("/api/device", "{"), 400, "error"),
+        (post("/api/device", &format!(r#"{{"seed":"{}"}}"#, "0".repeat(20_000))), 413, "error"),
+        (format!("GET /api/groups/x/members HTTP/1.1\r\nhost: {page}"), 400, "must be a UUID"),
+        (format!("GET /api/qr?text={} HTTP/1.1\r\nhost: {page}", "a".repeat(257)), 400, "256"),
+        (format!("GET /api/nothing HTTP/1.1\r\nhost: {page}"), 404, "no such path"),
+    ] {
+        let (got, answer) = ask(page, &head).await;
+        assert_eq!(got, status, "{answer}");
+        assert!(answer.contains(words), "{answer}");
+    }
+    let (status, answer) = ask(page, &post("/api/device", &format!(r#"{{"seed":"{}"}}"#, "07".repeat(32)))).await;
+    assert_eq!(status, 200);
+    assert!(
+        answer.contains("ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c"),
+        "RFC 8032's key: {answer}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn browsers_have_places_like_other_sessions() {
+    let limits = Limits { sessions_per_address: 2, ..Limits::default() };
+    let world = World::start(limits).await;
+    let first = Browser::open(world.hub.page).await;
+    let _second = Browser::open(world.hub.page).await;
+    let (status, answer) = get(world.hub.page, "/").await;
+    assert_eq!(status, 503, "{answer}");
+    assert!(answer.contains("too many sessions"), "{answer}");
+    drop(first);
+    let mut freed = 503;
+    for _ in 0..1000 {
+        freed = get(world.hub.page, "/").await.0;
+        if freed == 200 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(freed, 200, "a place that was given back");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn groups_that_are_known_are_told_without_a_registry() {
+    let mut world = World::start(Limits::default()).await;
+    world.group("lobby", 2);
+    let mut browser = Browser::open(world.hub.page).await;
+    // The hub knows it once somebody was in it.
+    browser.subscribe("lobby", 0).await;
+    while !matches!(browser.next().await, Some(Got::Frame(server_frame::Frame::Subscribed(of))) if of.name == "lobby") {
+    }
+    world.kill_registry();
+    let (status, answer) = get(world.hub.page, "/api/groups").await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("everyone") && answer.contains("lobby"), "{answer}");
+    let (status, answer) = get(world.hub.page, "/api/lab").await;
+    assert_eq!(status, 503);
+    assert!(answer.contains("try again"), "{answer}");
+    world.stop().await;
+}

@@ -1,0 +1,208 @@
+//! The page's modules by themselves: decoders, the log, names, texts.
+
+use std::{fs, path::Path};
+
+use gaung_tests::{
+    browser::{DESKTOP, Driver, Look, page_url},
+    deployment::Up,
+    requires::{Need, has},
+};
+use serde_json::{Value, json};
+
+/// Golden vectors as the page's own decoders see them.
+#[test]
+fn the_pages_decoders_agree_with_the_golden_vectors() {
+    if !has("the_pages_decoders_agree_with_the_golden_vectors", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    let contents = ["text", "reply", "edit", "delete", "react", "join", "leave"];
+    let vectors: Vec<Value> = contents.iter().map(|kind| json!([kind, golden(&format!("content-{kind}"))])).collect();
+    let got = browser.run(
+        "const { fromHex, toHex } = await import('/js/wire/bytes.js');
+         const { Items } = await import('/js/wire/items.js');
+         const { decodeRun } = await import('/js/wire/run.js');
+         const { Type, decodeContent, encodeContent } = await import('/js/wire/content.js');
+         const frames = await import('/js/wire/frames.js');
+         const [run, hello, published, contents] = arguments;
+         const decoded = decodeRun(fromHex(run));
+         const messages = decoded.messages.map(({ payload, ...head }) => ({ ...head, kind: decodeContent(head.type, payload).kind }));
+         // Byte by byte, and two items at once.
+         const items = new Items();
+         const cut = [...fromHex(published)].flatMap((byte) => [...items.push(Uint8Array.of(byte))]);
+         const both = [...new Items().push(fromHex(published + run))];
+         const device = 'a0a1a2a3a4a5a6a7a8a9aaabacadaeaf';
+         const clientId = 'b0b1b2b3b4b5b6b7b8b9babbbcbdbebf';
+         const wrong = [];
+         for (const [kind, hex] of contents) {
+           const content = decodeContent(Type[kind], fromHex(hex));
+           if (content.kind !== kind) wrong.push(kind);
+           // A leave's reason is not written by the page.
+           if (kind !== 'leave' && toHex(encodeContent(content.author, content)[1]) !== hex) wrong.push(kind);
+         }
+         let cutShort = 0;
+         for (let end = 0; end < run.length / 2; end += 1) {
+           try { decodeRun(fromHex(run).subarray(0, end)); } catch (error) { cutShort += error instanceof RangeError ? 1 : 0; }
+         }
+         return { group: decoded.group, log: decoded.log, epoch: decoded.epoch, messages, wrong, cutShort,
+           published: frames.decodeServerFrame(cut[0].control), both: both.map((item) => Object.keys(item)[0]),
+           hello: toHex(frames.hello({ clientId, device, name: 'Sari' })) };",
+        &[json!(golden("run")), json!(golden("frame-hello")), json!(golden("frame-published")), json!(vectors)],
+    );
+    assert_eq!(got["wrong"], json!([]));
+    assert_eq!(got["hello"], json!(golden("frame-hello")));
+    assert_eq!(got["both"], json!(["control", "run"]));
+    let acks = json!([{ "firstClientSeq": 7, "firstSeq": 41, "count": 1 }]);
+    assert_eq!(got["published"], json!({ "kind": "published", "tag": 9, "log": "0123456789abcdef", "acks": acks }));
+    assert_eq!(got["group"], json!("0192f0c1-7a2b-7c3d-8e4f-5061728394a5"));
+    assert_eq!((&got["log"], &got["epoch"]), (&json!("0123456789abcdef"), &json!(3)));
+    let kinds: Vec<_> = got["messages"].as_array().unwrap().iter().map(|one| (&one["seq"], &one["kind"])).collect();
+    let expected = [(json!(41), json!("text")), (json!(42), json!("react")), (json!(43), json!("unknown"))];
+    assert_eq!(kinds, expected.iter().map(|(seq, kind)| (seq, kind)).collect::<Vec<_>>());
+    assert_eq!(got["messages"][0]["clientSeq"], json!(7));
+    assert_eq!(got["messages"][0]["device"], json!("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"));
+    assert_eq!(got["cutShort"].as_u64().unwrap(), golden("run").len() as u64 / 2, "no part of a run is taken for one");
+}
+
+#[test]
+fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
+    if !has("the_pages_log_keeps_order_gaps_and_whose_words_they_are", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    let got = browser.run(
+        "const { Log } = await import('/js/chat/log.js');
+         const { encodeContent } = await import('/js/wire/content.js');
+         const say = (seq, device, content) => {
+           const [type, payload] = encodeContent('x', content);
+           return { seq, device, client: device, clientSeq: seq, sentAt: 0, type, payload };
+         };
+         const text = (seq, device = 'a') => say(seq, device, { kind: 'text', body: `m${seq}` });
+         const seqs = (log) => log.rows.map((row) => row.seq);
+         const gaps = (log) => log.gaps.map(({ first, last, lost }) => [first, last, lost]);
+         const log = new Log('one');
+         log.begin(11, 10);
+         // A run may begin before what was asked for, and history may overlap.
+         log.append([text(10), text(11)], 'tcp');
+         log.prepend([text(8), text(9), text(10), text(11)], 9);
+         const before = [seqs(log), log.complete, log.find(9).lane, log.find(11).lane];
+         // Back after a pause: what was said meanwhile is missing until it comes.
+         log.begin(12, 20);
+         const missing = gaps(log);
+         log.append([12, 13, 14].map((seq) => text(seq)), 'tcp');
+         const filling = gaps(log);
+         log.append([15, 16, 17, 18, 19, 20].map((seq) => text(seq)), 'tcp');
+         const filled = gaps(log);
+         log.lose(21, 22);
+         log.append([text(23)], 'tcp');
+         const lost = [gaps(log), seqs(log).at(-1)];
+         // Only the author's device changes its words, and the last change wins, whichever came first here.
+         log.append([
+           say(24, 'b', { kind: 'edit', seq: 23, body: 'forged' }),
+           say(25, 'a', { kind: 'edit', seq: 8, body: 'second' }),
+           say(26, 'b', { kind: 'delete', seq: 23 }),
+           say(27, 'b', { kind: 'react', seq: 23, emoji: '!', remove: false }),
+           say(28, 'c', { kind: 'react', seq: 23, emoji: '!', remove: false }),
+           say(29, 'b', { kind: 'react', seq: 23, emoji: '!', remove: true }),
+         ], 'tcp');
+         log.prepend([text(7), text(8), say(9, 'a', { kind: 'edit', seq: 8, body: 'first' })], 1);
+         const now = log.current(log.find(23));
+         const edited = log.current(log.find(8));
+         // The oldest go, and come back with their changes.
+         log.append(Array.from({ length: 5000 }, (_, at) => text(30 + at)), 'tcp');
+         log.trim();
+         const trimmed = [log.rows.length, log.oldest, log.complete];
+         return { before, missing, filling, filled, lost, trimmed, head: log.head,
+           now: [now.body, now.edited, now.deleted, [...now.reactions.get('!')]], edited: [edited.body, edited.edited] };",
+        &[],
+    );
+    assert_eq!(got["before"], json!([[9, 10, 11], false, "history", "tcp"]));
+    assert_eq!(got["missing"], json!([[12, 20, false]]));
+    assert_eq!(got["filling"], json!([[15, 20, false]]));
+    assert_eq!(got["filled"], json!([]));
+    assert_eq!(got["lost"], json!([[[21, 22, true]], 23]));
+    assert_eq!(got["now"], json!(["m23", false, false, ["c"]]));
+    assert_eq!(got["edited"], json!(["second", true]));
+    assert_eq!(got["trimmed"], json!([2000, 3030, false]));
+    assert_eq!(got["head"], json!(5029));
+}
+
+#[test]
+fn a_name_is_found_as_a_whole_word() {
+    if !has("a_name_is_found_as_a_whole_word", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    for (text, name, places) in [
+        ("halo @Sari, sari. Sarita", "Sari", json!([[5, 10], [12, 16]])),
+        ("Sarita, kasari", "Sari", json!([])),
+        ("日本 さん", "日本", json!([[0, 2]])),
+        ("hai Budi-S (a.b(c)", "Budi-S", json!([[4, 10]])),
+        ("hai a.b(c", "a.b(c", json!([[4, 9]])),
+        ("hai axb(c", "a.b(c", json!([])),
+        ("siapa?", "", json!([])),
+    ] {
+        let body = "const { mentions } = await import('/js/chat/mention.js'); return mentions(...arguments)";
+        assert_eq!(browser.run(body, &[json!(text), json!(name)]), places, "{name} in {text}");
+    }
+}
+
+#[test]
+fn no_text_is_missing_in_either_language() {
+    if !has("no_text_is_missing_in_either_language", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(Look { language: "id", ..DESKTOP }, &page_url(up.address("page")));
+    let catalogue = browser.run(
+        "const { CATALOGUE, LANGUAGE } = await import('/js/view/words.js');
+         const holes = (text) => [...text.matchAll(/\\{\\w+\\}/g)].map(([hole]) => hole).sort().join();
+         const shape = (words) => Object.fromEntries(Object.entries(words).map(([key, text]) => [key, holes(text)]));
+         return { language: LANGUAGE, en: shape(CATALOGUE.en), id: shape(CATALOGUE.id) };",
+        &[],
+    );
+    assert_eq!(catalogue["language"], json!("id"));
+    assert_eq!(catalogue["en"], catalogue["id"], "the same texts with the same values");
+    let known = catalogue["en"].as_object().unwrap();
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/web");
+    let mut used = Vec::new();
+    each_file(&web, &mut |text| {
+        for (before, after) in
+            [(" t(\"", '"'), ("(t(\"", '"'), ("{t(\"", '"'), ("data-t=\"", '"'), ("data-t-label=\"", '"')]
+        {
+            used.extend(text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).map(str::to_owned));
+        }
+    });
+    assert!(used.len() > 60, "the texts are found: {}", used.len());
+    for key in used {
+        assert!(known.contains_key(&key), "no text for {key}");
+    }
+}
+
+fn each_file(folder: &Path, act: &mut impl FnMut(&str)) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.path().is_dir() {
+            each_file(&entry.path(), act);
+        } else if let Ok(text) = fs::read_to_string(entry.path()) {
+            act(&text);
+        }
+    }
+}
+
+/// A vector as hexadecimal digits.
+fn golden(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../proto/gaung-proto/tests/golden/{name}.hex"));
+    let text = fs::read_to_string(path).unwrap();
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split('#').next())
+        .map(str::trim)
+        .collect()
+}
