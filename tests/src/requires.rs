@@ -15,6 +15,8 @@ pub enum Need {
     Iptables,
     /// `sysctl` of procps.
     Sysctl,
+    /// `tmux`.
+    Tmux,
     /// A Docker daemon and `docker-compose` or `docker compose`.
     Compose,
     /// The image `gaung:lab`, or the one named by `GAUNG_IMAGE`; `deploy/build-image.sh` makes it.
@@ -38,6 +40,7 @@ impl Need {
             Self::Iptables => succeeds("iptables", &["--version"]),
             Self::Sysctl => succeeds("sysctl", &["--version"]),
             Self::Tcpdump => succeeds("tcpdump", &["--version"]),
+            Self::Tmux => succeeds("tmux", &["-V"]),
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
             }),

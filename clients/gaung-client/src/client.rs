@@ -33,7 +33,7 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
-    name: RwLock<String>,
+    pub(crate) name: RwLock<String>,
     pub(crate) server: HostPort,
     pub(crate) device: Device,
     pub(crate) client_id: ClientId,

@@ -56,7 +56,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Wishes {
     /// Groups to open besides those that were open; the first is looked at.
     pub(crate) groups: Vec<GroupName>,
-    /// How their messages shall come.
+    /// How their messages shall come; those of all groups if none is named.
     pub(crate) lane: LaneChoice,
     /// The language; the environment's if `None`.
     pub(crate) lang: Option<Lang>,
@@ -107,7 +107,8 @@ fn begin(client: &Client, wishes: Wishes, stored: &Stored) -> Model {
     }
     for name in names {
         if model.index_of(&name).is_none() {
-            let choice = if wishes.groups.contains(&name) { wishes.lane } else { LaneChoice::Auto };
+            let asked = wishes.groups.is_empty() || wishes.groups.contains(&name);
+            let choice = if asked { wishes.lane } else { LaneChoice::Auto };
             let index = model.open(name.clone(), choice);
             if let Some(place) = stored.place(&server, name.as_str()) {
                 model.restore(index, place);
@@ -198,7 +199,19 @@ impl Screen {
                 Effect::Mouse(on) => self.terminal.hear_mouse(on)?,
                 Effect::Redraw => self.terminal.forget()?,
                 Effect::Save => self.save_soon(),
-                other => self.net.carry(other),
+                asked @ (Effect::Enter { .. }
+                | Effect::Leave { .. }
+                | Effect::Publish { .. }
+                | Effect::Read { .. }
+                | Effect::Search { .. }
+                | Effect::Members(_)
+                | Effect::Receipts { .. }
+                | Effect::Create { .. }
+                | Effect::Invite { .. }
+                | Effect::Redeem(_)
+                | Effect::Groups
+                | Effect::Status { .. }
+                | Effect::Rename(_)) => self.net.carry(asked),
             }
         }
         Ok(())

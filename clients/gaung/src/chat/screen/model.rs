@@ -17,10 +17,12 @@ use super::{
     effect::Effect,
     settings::Settings,
     update::completion::Completion,
+    view::wrap::columns,
     words::{Lang, Word, Zone},
 };
 use overlay::Overlay;
 use room::Room;
+use timeline::{Notice, What};
 
 /// How long a line at the bottom stays, µs.
 const FLASH_US: u64 = 8_000_000;
@@ -154,8 +156,15 @@ impl Model {
         self.numbers
     }
 
-    /// Shows a line at the bottom for a while.
+    /// Shows a line at the bottom for a while; one that has no room there stands in the conversation.
     pub(crate) fn flash(&mut self, text: String, trouble: bool) {
+        let now_us = self.now_us;
+        if columns(&text) + 2 > usize::from(self.size.0)
+            && let Some(room) = self.room_mut().filter(|room| room.at_end())
+        {
+            room.timeline.note(What::Notice(Notice { text, trouble }), now_us);
+            return self.touch();
+        }
         self.flash = Some(Flash { text, trouble, until_us: self.now_us + FLASH_US });
         self.touch();
     }

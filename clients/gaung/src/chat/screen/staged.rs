@@ -116,9 +116,9 @@ impl Stage {
 
     /// What was published, in order.
     pub(super) fn published(&self) -> Vec<Kind> {
-        let kind = |effect: &Effect| match effect {
-            Effect::Publish { kind, .. } => Some(kind.clone()),
-            _ => None,
+        let kind = |effect: &Effect| {
+            let Effect::Publish { kind, .. } = effect else { return None };
+            Some(kind.clone())
         };
         self.effects.iter().filter_map(kind).collect()
     }

@@ -32,7 +32,8 @@ impl Model {
             Err(why) => return self.warn(Word::CannotRead, &[("why", &why)]),
         };
         match (page, jump) {
-            (_, Some(seq)) => self.landed(index, seq, messages),
+            (HistoryPage::From(Seq::ZERO), Some(_)) => self.landed(index, None, messages),
+            (_, Some(seq)) => self.landed(index, Some(seq), messages),
             (HistoryPage::Before(_), None) => self.rooms[index].timeline.prepend(messages),
             (HistoryPage::From(from), None) => self.extended(index, from, messages),
         }
@@ -40,16 +41,18 @@ impl Model {
         self.look();
     }
 
-    /// Another part of the log, to show one message of it.
-    fn landed(&mut self, index: usize, seq: Seq, messages: Vec<Incoming>) {
+    /// Another part of the log, to show one message of it, or its beginning.
+    fn landed(&mut self, index: usize, seq: Option<Seq>, messages: Vec<Incoming>) {
         let Some(first) = messages.first().map(|incoming| incoming.seq) else {
-            return self.warn(Word::NoSuchMessage, &[("seq", &seq.to_string())]);
+            return self.warn(Word::NoSuchMessage, &[("seq", &seq.unwrap_or(Seq::FIRST).to_string())]);
         };
         let room = &mut self.rooms[index];
         room.timeline.clear(Some(first));
         room.timeline.extend(messages);
-        if index == self.current {
-            self.show(seq.max(first));
+        match seq {
+            Some(seq) if index == self.current => self.show(seq.max(first)),
+            None if index == self.current => self.show_oldest(),
+            Some(_) | None => {}
         }
     }
 

@@ -15,6 +15,7 @@ use crate::chat::screen::{
 
 impl Model {
     /// A key was pressed.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than mean anything")]
     pub(super) fn key(&mut self, key: KeyEvent) {
         if key.kind == KeyEventKind::Release {
             return;
@@ -69,6 +70,10 @@ impl Model {
 
     pub(super) fn type_text(&mut self, text: &str) {
         self.unflash();
+        if text == "/" && self.line_is_empty() {
+            // For Tab: groups that others made meanwhile.
+            self.effect(Effect::Groups);
+        }
         let Some(room) = self.room_mut() else { return };
         room.selected = None;
         if !room.editor.insert(text) {
@@ -110,7 +115,7 @@ impl Model {
             return;
         }
         if room.scroll != Scroll::Latest || !room.timeline.is_live() {
-            self.to_latest();
+            self.go_to_latest();
         }
     }
 
@@ -140,6 +145,7 @@ impl Model {
     }
 
     /// Keys that act on the selected message; true if it was one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than mean anything")]
     fn selection_key(&mut self, code: KeyCode) -> bool {
         let Some(seq) = self.room().and_then(|room| room.selected) else { return false };
         if !self.line_is_empty() {

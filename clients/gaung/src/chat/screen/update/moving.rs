@@ -29,8 +29,8 @@ impl Model {
             (KeyCode::Down, true, false) => self.scroll(1),
             (KeyCode::Up, false, _) if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.select(true),
             (KeyCode::Down, false, _) if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.select(false),
-            (KeyCode::Home, true, _) => self.to_oldest(),
-            (KeyCode::End, true, _) => self.to_latest(),
+            (KeyCode::Home, true, _) => self.go_to_oldest(),
+            (KeyCode::End, true, _) => self.go_to_latest(),
             (KeyCode::Char('n'), true, _) | (KeyCode::PageDown, true, _) => self.step(1),
             (KeyCode::Char('p'), true, _) | (KeyCode::PageUp, true, _) => self.step(self.rooms.len().saturating_sub(1)),
             (KeyCode::Char('a'), false, true) => self.next_activity(),
@@ -78,7 +78,7 @@ impl Model {
         let new = || (0..count).map(after).find(|index| self.rooms[*index].unread > 0);
         match named.or_else(new) {
             Some(index) if index != self.current => self.go(index),
-            Some(_) => self.to_latest(),
+            Some(_) => self.go_to_latest(),
             None => self.tell(Word::NothingNew, &[]),
         }
     }
@@ -134,7 +134,7 @@ impl Model {
     }
 
     /// To the newest message, which may have to be read again.
-    pub(crate) fn to_latest(&mut self) {
+    pub(crate) fn go_to_latest(&mut self) {
         let Some(room) = self.room_mut() else { return };
         room.scroll = Scroll::Latest;
         room.selected = None;
@@ -147,12 +147,17 @@ impl Model {
     }
 
     /// To the oldest message that the log keeps.
-    pub(super) fn to_oldest(&mut self) {
+    pub(super) fn go_to_oldest(&mut self) {
         let Some(room) = self.room_mut() else { return };
         if room.timeline.before().is_some() {
             self.read(HistoryPage::From(Seq::ZERO), Some(Seq::FIRST));
             return;
         }
+        self.show_oldest();
+    }
+
+    /// The upper end of the window.
+    pub(super) fn show_oldest(&mut self) {
         let height = self.talk_height();
         let Some(look) = view::look(self, Theme::plain()) else { return };
         let scroll = view::talk::topmost(&look, height);
@@ -211,7 +216,7 @@ impl Model {
                 if let Some(room) = self.room_mut() {
                     room.selected = None;
                 }
-                self.to_latest();
+                self.go_to_latest();
             }
         }
     }

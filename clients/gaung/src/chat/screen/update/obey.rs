@@ -35,7 +35,7 @@ impl Model {
             Command::React { to, emoji, remove } => self.react(to, emoji, remove),
             Command::Search(words) => self.search(words),
             Command::History(Some(seq)) => self.jump(seq),
-            Command::History(None) => self.to_oldest(),
+            Command::History(None) => self.go_to_oldest(),
             Command::Heard(seq) => self.who_heard(seq),
             Command::Lane(choice) => self.lane(choice),
             Command::Status => self.ask_status(),

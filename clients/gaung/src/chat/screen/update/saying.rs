@@ -62,7 +62,7 @@ impl Model {
             room.new_from = None;
         }
         self.unflash();
-        self.to_latest();
+        self.go_to_latest();
         true
     }
 

@@ -243,10 +243,7 @@ fn an_older_page_is_asked_for_once() {
     let asked: Vec<_> = stage
         .effects
         .iter()
-        .filter_map(|effect| match effect {
-            Effect::Read { page, .. } => Some(*page),
-            _ => None,
-        })
+        .filter_map(|effect| if let Effect::Read { page, .. } = effect { Some(*page) } else { None })
         .collect();
     assert_eq!(asked, [HistoryPage::NEWEST, HistoryPage::Before(Seq(801))]);
     stage.give(answer(HistoryPage::Before(Seq(801)), page(601, 801)));
@@ -284,10 +281,7 @@ fn trouble_is_told_once_and_its_end_too() {
         .timeline
         .items()
         .iter()
-        .filter_map(|item| match &item.what {
-            What::Notice(notice) => Some(notice.text.as_str()),
-            _ => None,
-        })
+        .filter_map(|item| if let What::Notice(notice) = &item.what { Some(notice.text.as_str()) } else { None })
         .collect();
     assert_eq!(notices, ["cannot be reached, trying again: gone␛[2J", "reached again, nothing is missing"]);
 }

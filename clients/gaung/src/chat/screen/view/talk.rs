@@ -55,10 +55,10 @@ pub(crate) fn centred(look: &Look<'_>, place: Place, height: usize) -> Option<Sc
     let items = look.room.timeline.items();
     let found = look.room.timeline.find(place).unwrap_or_else(|index| index.min(items.len().saturating_sub(1)));
     let mut rows = 0;
-    for index in found..items.len() {
+    for (index, item) in items.iter().enumerate().skip(found) {
         rows += of(look, index).len();
         if rows >= height / 2 {
-            return Some(Scroll::At { place: items[index].place, below: 0 });
+            return Some(Scroll::At { place: item.place, below: 0 });
         }
     }
     (!items.is_empty()).then_some(Scroll::Latest)
