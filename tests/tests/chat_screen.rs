@@ -119,7 +119,9 @@ fn old_pages_are_read_and_searched_and_a_paste_is_one_message() {
     screen.keys(&["Enter"]);
     let seen = screen.shows("#77: r reply");
     assert!(seen.contains("baris nomor 78.") && seen.contains("baris nomor 76."), "{seen}");
-    screen.keys(&["Escape", "Escape"]);
+    screen.keys(&["Escape"]);
+    screen.until("no selection", |seen| !seen.contains("#77: r reply"));
+    screen.keys(&["Escape"]);
     screen.shows("baris nomor 900.");
 
     screen.paste("satu\n  dua\ntiga");

@@ -76,6 +76,7 @@ pub(crate) struct Model {
     /// Said in the first group once it is open.
     pub(crate) greeting: Option<String>,
     flash: Option<Flash>,
+    notified_us: Option<u64>,
     effects: VecDeque<Effect>,
     changed: bool,
     sessions: u32,
@@ -114,6 +115,7 @@ impl Model {
             quit: false,
             greeting: None,
             flash: None,
+            notified_us: None,
             effects: VecDeque::new(),
             changed: true,
             sessions: 0,
@@ -217,6 +219,13 @@ impl Model {
     /// True once after each change.
     pub(crate) const fn take_changed(&mut self) -> bool {
         std::mem::replace(&mut self.changed, false)
+    }
+
+    /// Tells the person, at most once a second: ten thousand bells say no more than one.
+    pub(crate) fn notify_person(&mut self, title: String, body: String) {
+        if self.notified_us.replace(self.now_us) != Some(self.now_us) {
+            self.effect(Effect::Notify { title, body });
+        }
     }
 
     /// The newest message of a group is looked at.

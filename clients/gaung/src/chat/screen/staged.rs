@@ -66,6 +66,11 @@ impl Stage {
         }
     }
 
+    /// A second passes.
+    pub(super) fn later(&mut self) {
+        self.give(Input::Tick(self.model.now_us + 1_000_000));
+    }
+
     /// A group's listener tells.
     pub(super) fn hear(&mut self, index: usize, event: Event) {
         let session = self.model.rooms[index].session;

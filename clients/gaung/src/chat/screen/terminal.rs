@@ -3,7 +3,11 @@
 use std::{
     io::{self, Stdout, Write as _},
     panic,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, ThreadId},
 };
 
 use anyhow::Context as _;
@@ -22,6 +26,8 @@ use super::{model::Model, stderr, view, view::theme::Theme};
 
 /// The terminal is ours.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// The thread that draws.
+static DRAWING: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 /// The screen; the terminal is given back when this is dropped, and when anything panics.
 pub(crate) struct Terminal {
@@ -121,13 +127,16 @@ fn give_back() {
     }
 }
 
-/// A panic's message is to be read, so the terminal goes back first.
+/// A panic of the screen ends it, and its message is to be read, so the terminal goes back first. Another thread's is told
+/// on the screen as everything on stderr is.
 fn give_back_at_panic() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
+    static ONCE: Once = Once::new();
+    *DRAWING.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if TAKEN.load(Ordering::SeqCst) {
+            let drawing = *DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+            if TAKEN.load(Ordering::SeqCst) && drawing == Some(thread::current().id()) {
                 give_back();
                 stderr::give_back();
             }

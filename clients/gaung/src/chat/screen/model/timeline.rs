@@ -18,6 +18,9 @@ const MAX_ITEMS: usize = 3_000;
 /// Most bytes of words that are kept of one group.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// After so many messages that went, changes are looked through for those that went with them.
+const FORGET_EVERY: u64 = 512;
+
 /// Which end of the window stays when it is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -257,17 +260,20 @@ impl Timeline {
             let Some(gone) = gone else { return };
             self.bytes = self.bytes.saturating_sub(gone.bytes());
             match keep {
-                Keep::Newest => {
-                    self.at_oldest = false;
-                    self.first = Some(self.items.front().map_or(self.next, |item| item.place.seq));
-                }
+                Keep::Newest => self.begin_at(self.items.front().map_or(self.next, |item| item.place.seq)),
                 Keep::Oldest if gone.entry().is_some() => self.next = gone.place.seq,
                 Keep::Oldest => {}
             }
-            if keep == Keep::Newest {
-                self.changes.forget_before(self.first.unwrap_or_default());
-            }
         }
+    }
+
+    fn begin_at(&mut self, first: Seq) {
+        self.at_oldest = false;
+        // Now and then, for all of them are looked through.
+        if self.first.is_none_or(|before| before.0 / FORGET_EVERY != first.0 / FORGET_EVERY) {
+            self.changes.forget_before(first);
+        }
+        self.first = Some(first);
     }
 }
 

@@ -143,7 +143,7 @@ impl Model {
         };
         // Whoever looks at it needs no bell; where the terminal does not say so, it may be behind another window.
         if wanted && !(seen && self.focused == Some(true)) {
-            self.effect(Effect::Notify { title, body });
+            self.notify_person(title, body);
         }
     }
 

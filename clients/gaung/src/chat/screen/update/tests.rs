@@ -55,8 +55,12 @@ fn mentions_and_answers_notify_as_wished() {
     stage.words(1, BUDI, "nobody is named");
     assert_eq!(notified(&stage), 0);
     stage.words(1, BUDI, "ani: I do");
+    stage.words(1, BUDI, "ani: and again at once");
+    assert_eq!(notified(&stage), 1, "once a second");
+    stage.later();
     stage.say(1, CITRA, Kind::Reply { to: own, body: Bytes::from_static(b"me too") });
-    assert_eq!((notified(&stage), stage.model.rooms[1].mentions), (2, 2));
+    assert_eq!((notified(&stage), stage.model.rooms[1].mentions), (2, 3));
+    stage.later();
     stage.type_keys("/notify all\n");
     stage.words(0, BUDI, "anything");
     assert_eq!(notified(&stage), 3);

@@ -36,8 +36,8 @@ catalogue! {
     LaneBroadcast: "broadcast", "broadcast";
     LaneText: "text", "teks";
     LaneHistory: "history", "riwayat";
-    LaneMulticastShort: "mcast", "mcst";
-    LaneBroadcastShort: "bcast", "bcst";
+    LaneMulticastShort: "mcast", "mcast";
+    LaneBroadcastShort: "bcast", "bcast";
     ByLane: "by {lane}", "lewat {lane}";
     LaneChanged: "now comes by {lane}: {why}", "sekarang lewat {lane}: {why}";
 

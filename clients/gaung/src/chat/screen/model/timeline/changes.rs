@@ -8,8 +8,8 @@ use super::entry::Incoming;
 
 /// Most changes that are kept of one message; further ones are not heeded.
 const MAX_OF_ONE: usize = 512;
-/// Most messages whose changes are kept.
-const MAX_TARGETS: usize = 4_096;
+/// Most bytes of all changes of one group; beyond, those of the oldest messages go.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// A message that changes another one.
 #[derive(Debug, Clone)]
@@ -35,20 +35,38 @@ impl Change {
     }
 }
 
+impl Change {
+    /// What it takes of the memory, about.
+    fn bytes(&self) -> usize {
+        let words = match &self.kind {
+            Kind::Edit { body, .. } => body.len(),
+            Kind::React { emoji, .. } => emoji.len(),
+            Kind::Delete { .. } => 0,
+            Kind::Text(_) | Kind::Reply { .. } | Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => 0,
+        };
+        words + self.name.len() + 200
+    }
+}
+
 /// All changes of a window, each once, in order of their seq.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     by_target: BTreeMap<Seq, BTreeMap<Seq, Change>>,
+    bytes: usize,
 }
 
 impl Changes {
     pub(super) fn add(&mut self, seq: Seq, change: Change) {
         let changes = self.by_target.entry(change.target).or_default();
-        if changes.len() < MAX_OF_ONE {
-            changes.insert(seq, change);
+        if changes.len() >= MAX_OF_ONE || changes.contains_key(&seq) {
+            return;
         }
-        if self.by_target.len() > MAX_TARGETS {
-            self.by_target.pop_first();
+        self.bytes += change.bytes();
+        changes.insert(seq, change);
+        while self.bytes > MAX_BYTES
+            && let Some((_, gone)) = self.by_target.pop_first()
+        {
+            self.bytes -= gone.values().map(Change::bytes).sum::<usize>();
         }
     }
 
@@ -65,6 +83,7 @@ impl Changes {
                 }
                 !changes.is_empty()
             });
+            self.bytes = self.by_target.values().flat_map(BTreeMap::values).map(Change::bytes).sum();
         }
     }
 }
