@@ -17,7 +17,10 @@ use ratatui::{
     text::Line,
 };
 
-use super::model::Model;
+use super::{
+    model::{Model, room::State},
+    words::Word,
+};
 use layout::Layout;
 use rows::Look;
 use theme::Theme;
@@ -39,6 +42,10 @@ pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<P
         let empty = usize::from(layout.talk.height).saturating_sub(rows.len());
         for (index, row) in rows.iter().enumerate() {
             put(buffer, layout.talk, empty + index, row);
+        }
+        if rows.is_empty() && look.room.state == State::Open && !look.room.loading {
+            let hint = Line::styled(format!(" {}", model.lang.say(Word::Empty)), theme.quiet());
+            put(buffer, layout.talk, usize::from(layout.talk.height).saturating_sub(1), &hint);
         }
     }
     bars::status(model, theme, layout.status, buffer);

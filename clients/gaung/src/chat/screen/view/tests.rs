@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyModifiers};
 use gaung_client::{Event, LaneChoice};
 use gaung_proto::{Kind, Seq, SeqRange};
-use ratatui::{Terminal, backend::TestBackend};
+use ratatui::{Terminal, backend::TestBackend, style::Modifier};
 
 use super::*;
 use crate::chat::screen::{
@@ -79,6 +79,9 @@ fn drawn(stage: &mut Stage, size: (u16, u16)) -> String {
         }
         writeln!(picture, "{}", row.trim_end()).unwrap();
     }
+    // Of the colours one matters so much that it is part of the picture.
+    let reversed = |y: &u16| (0..size.0).any(|x| buffer[(x, *y)].modifier.contains(Modifier::REVERSED));
+    writeln!(picture, "reversed rows {:?}", (0..size.1).filter(reversed).collect::<Vec<_>>()).unwrap();
     if let Some(position) = cursor {
         writeln!(picture, "cursor {},{}", position.x, position.y).unwrap();
     }
@@ -183,7 +186,7 @@ fn who_has_heard() {
             lane: None,
             name: name.to_owned(),
         };
-        let mut known = receipt(Seq(11), 2, 4);
+        let mut known = receipt(Seq(12), 2, 4);
         (known.silent, known.absent) = (1, 1);
         known.missing = vec![missing(BUDI, ""), missing(0, "client-4")];
         stage.give(Input::Receipts { group, receipts: vec![known] });

@@ -58,6 +58,7 @@ catalogue! {
     Loading: "reading…", "membaca…";
     MoreBelow: "↓ Esc: to the newest", "↓ Esc: ke yang terbaru";
     NewBelow: "↓ {count} new · Esc", "↓ {count} baru · Esc";
+    Empty: "nothing was said here yet; type and press Enter", "belum ada pesan; ketik lalu tekan Enter";
     NewFromHere: "new", "baru";
     NothingNew: "nothing new in any group", "tidak ada yang baru di grup mana pun";
     OnceMoreToQuit: "Ctrl-C once more leaves the chat", "Ctrl-C sekali lagi untuk keluar";
@@ -76,7 +77,7 @@ catalogue! {
     Heard: "heard by {heard} of {present}", "didengar {heard} dari {present}";
     CannotSay: "{count} cannot say", "{count} tidak dapat memberi tahu";
     NotYet: "not yet: {names}", "belum: {names}";
-    WereAway: "{count} were away when it was said", "{count} tidak hadir saat pesan dikirim";
+    WereAway: "away when it was said: {count}", "tidak hadir saat pesan dikirim: {count}";
     WaitingForRelay: "waiting for the relay to take it", "menunggu relay menerimanya";
     NotSent: "not sent: {why}", "tidak terkirim: {why}";
     CameBy: "came by {lane} · device {device}", "tiba lewat {lane} · perangkat {device}";
