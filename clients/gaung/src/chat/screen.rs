@@ -56,7 +56,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Wishes {
     /// Groups to open besides those that were open; the first is looked at.
     pub(crate) groups: Vec<GroupName>,
-    /// How their messages shall come; those of all groups if none is named.
+    /// How messages shall come.
     pub(crate) lane: LaneChoice,
     /// The language; the environment's if `None`.
     pub(crate) lang: Option<Lang>,
@@ -97,7 +97,7 @@ fn begin(client: &Client, wishes: Wishes, stored: &Stored) -> Model {
     let lang = wishes.lang.unwrap_or_else(|| Lang::of_environment(|name| env::var(name).ok()));
     let me = Me { device: client.device_id(), client: client.client_id(), name: client.name() };
     let server = client.server();
-    let mut model = Model::new(lang, Zone::Local, me, server.clone(), stored.settings);
+    let mut model = Model::new(lang, Zone::Local, me, server.clone(), wishes.lane, stored.settings);
     model.tick(now_us());
     let before = stored.open.get(&server).into_iter().flatten().filter_map(|name| name.parse().ok());
     let mut names: Vec<GroupName> = before.collect();
@@ -107,9 +107,7 @@ fn begin(client: &Client, wishes: Wishes, stored: &Stored) -> Model {
     }
     for name in names {
         if model.index_of(&name).is_none() {
-            let asked = wishes.groups.is_empty() || wishes.groups.contains(&name);
-            let choice = if asked { wishes.lane } else { LaneChoice::Auto };
-            let index = model.open(name.clone(), choice);
+            let index = model.open(name.clone());
             if let Some(place) = stored.place(&server, name.as_str()) {
                 model.restore(index, place);
             }

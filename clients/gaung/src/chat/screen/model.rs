@@ -49,6 +49,8 @@ pub(crate) struct Model {
     pub(crate) me: Me,
     /// The registry.
     pub(crate) server: String,
+    /// How messages of groups shall come that are opened.
+    pub(crate) choice: LaneChoice,
     /// Open groups, as the side lists them.
     pub(crate) rooms: Vec<Room>,
     /// Which is looked at.
@@ -95,12 +97,13 @@ pub(crate) struct Flash {
 
 impl Model {
     /// No group yet.
-    pub(crate) fn new(lang: Lang, zone: Zone, me: Me, server: String, settings: Settings) -> Self {
+    pub(crate) fn new(lang: Lang, zone: Zone, me: Me, server: String, choice: LaneChoice, settings: Settings) -> Self {
         Self {
             lang,
             zone,
             me,
             server,
+            choice,
             rooms: Vec::new(),
             current: 0,
             former: 0,
@@ -139,9 +142,9 @@ impl Model {
     }
 
     /// Adds a group that is being entered; gives its index.
-    pub(crate) fn open(&mut self, name: GroupName, choice: LaneChoice) -> usize {
+    pub(crate) fn open(&mut self, name: GroupName) -> usize {
         let session = self.session();
-        self.rooms.push(Room::entering(name, session, choice));
+        self.rooms.push(Room::entering(name, session, self.choice));
         self.touch();
         self.rooms.len() - 1
     }

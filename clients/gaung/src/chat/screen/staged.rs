@@ -44,11 +44,12 @@ impl Stage {
     pub(super) fn with(groups: &[&str]) -> Self {
         let jakarta = Zone::Fixed(FixedOffset::east_opt(7 * 3600).unwrap());
         let me = Me { device: device(ANI), client: ClientId([ANI; 16]), name: name(ANI).to_owned() };
-        let mut model = Model::new(Lang::En, jakarta, me, "192.168.1.10:7400".to_owned(), Settings::default());
+        let mut model =
+            Model::new(Lang::En, jakarta, me, "192.168.1.10:7400".to_owned(), LaneChoice::Auto, Settings::default());
         model.tick(NOW_US);
         let mut stage = Self { model, effects: Vec::new(), seqs: vec![0; groups.len()] };
         for group in groups {
-            let index = stage.model.open(group.parse().unwrap(), LaneChoice::Auto);
+            let index = stage.model.open(group.parse().unwrap());
             stage.model.enter_room(index);
             let session = stage.model.rooms[index].session;
             stage.give(Input::Entered { session, group: Box::new(info(group)) });

@@ -28,7 +28,7 @@ impl Model {
                 index
             }
             None => {
-                let index = self.open(name, LaneChoice::Auto);
+                let index = self.open(name);
                 self.enter_room(index);
                 index
             }

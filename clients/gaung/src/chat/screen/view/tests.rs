@@ -6,7 +6,7 @@ use std::{env, fmt::Write as _, fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyModifiers};
-use gaung_client::{Event, LaneChoice};
+use gaung_client::Event;
 use gaung_proto::{Kind, Seq, SeqRange};
 use ratatui::{Terminal, backend::TestBackend, style::Modifier};
 
@@ -127,7 +127,7 @@ fn the_keys_in_both_languages() {
 fn a_first_start() {
     check("first-start", || {
         let mut stage = Stage::with(&["everyone"]);
-        let index = stage.model.open("lobby".parse().unwrap(), LaneChoice::Auto);
+        let index = stage.model.open("lobby".parse().unwrap());
         stage.model.enter_room(index);
         stage
     });
