@@ -145,7 +145,7 @@ pub(crate) enum Input {
         /// Which.
         session: u32,
         /// Why.
-        why: String,
+        why: Refusal,
     },
     /// A page of the log, oldest first.
     Page {
@@ -220,6 +220,17 @@ pub(crate) enum Input {
     Failed(String),
     /// A line that a service logged.
     Logged(String),
+}
+
+/// Why a group cannot be entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It does not exist.
+    NoSuchGroup,
+    /// It is private.
+    NotInvited,
+    /// Something else, harmless.
+    Other(String),
 }
 
 /// How far words are.

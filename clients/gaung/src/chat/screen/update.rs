@@ -38,7 +38,7 @@ impl Model {
             Input::Tick(now_us) => self.pass(now_us),
             Input::Heard { session, event } => self.heard(session, *event),
             Input::Entered { session, group } => self.entered(session, &group),
-            Input::NotEntered { session, why } => self.not_entered(session, &why),
+            Input::NotEntered { session, why } => self.not_entered(session, why),
             Input::Page { group, page, session, jump, answer } => self.page(&group, page, session, jump, answer),
             Input::Said { group, number, outcome } => self.said(&group, number, outcome),
             Input::Found { number, messages, end } => self.found(number, messages, end),

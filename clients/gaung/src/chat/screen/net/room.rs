@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gaung_client::{Client, ClientError, From, LaneChoice, ListenOptions, PublishError, Publisher};
+use gaung_client::{Client, ClientError, ErrorKind, From, LaneChoice, ListenOptions, PublishError, Publisher};
 use gaung_proto::{Content, GroupName, Kind, Seq};
 use tokio::{
     sync::mpsc,
@@ -18,7 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{super::effect::Input, super::effect::Said, told};
+use super::{
+    super::effect::{Input, Refusal, Said},
+    told,
+};
 use crate::render::sanitise::one_line;
 
 /// A message that is not acknowledged after this is told of.
@@ -129,7 +132,12 @@ async fn enter(
                 pause = (2 * pause).min(AGAIN.1);
             }
             Err(error) => {
-                let _ = inputs.send(Input::NotEntered { session, why: told(&error) }).await;
+                let why = match error.kind() {
+                    ErrorKind::NotFound => Refusal::NoSuchGroup,
+                    ErrorKind::NotAllowed => Refusal::NotInvited,
+                    ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Unreachable => Refusal::Other(told(&error)),
+                };
+                let _ = inputs.send(Input::NotEntered { session, why }).await;
                 return None;
             }
         }

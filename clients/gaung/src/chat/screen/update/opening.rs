@@ -3,18 +3,15 @@
 use gaung_client::{GroupInfo, LaneChoice};
 use gaung_proto::{GroupName, Seq, name::EVERYONE};
 
-use crate::{
-    chat::screen::{
-        effect::Effect,
-        model::{
-            Model,
-            editor::Editor,
-            room::{Scroll, State},
-        },
-        stored::Place,
-        words::Word,
+use crate::chat::screen::{
+    effect::{Effect, Refusal},
+    model::{
+        Model,
+        editor::Editor,
+        room::{Scroll, State},
     },
-    render::sanitise::one_line,
+    stored::Place,
+    words::Word,
 };
 
 impl Model {
@@ -60,10 +57,14 @@ impl Model {
     }
 
     /// It cannot be entered: it is closed again, unless something was said there before.
-    pub(super) fn not_entered(&mut self, session: u32, why: &str) {
+    pub(super) fn not_entered(&mut self, session: u32, why: Refusal) {
         let Some(index) = self.rooms.iter().position(|room| room.session == session) else { return };
         let name = self.rooms[index].name.to_string();
-        let text = self.lang.fill(Word::CannotEnter, &[("group", &name), ("why", &one_line(why))]);
+        let text = match why {
+            Refusal::NoSuchGroup => self.lang.fill(Word::NoSuchGroup, &[("group", &name)]),
+            Refusal::NotInvited => self.lang.fill(Word::NotInvited, &[("group", &name)]),
+            Refusal::Other(why) => self.lang.fill(Word::CannotEnter, &[("group", &name), ("why", &why)]),
+        };
         if self.rooms[index].id.is_none() && self.rooms.len() > 1 {
             self.close(index);
         } else {

@@ -8,7 +8,7 @@ use gaung_proto::{Kind, Seq, SeqRange};
 
 use super::*;
 use crate::chat::screen::{
-    effect::Said,
+    effect::{Refusal, Said},
     model::{
         overlay::Overlay,
         room::{Intent, Scroll, Stage as Sent, State},
@@ -313,7 +313,7 @@ fn groups_are_joined_left_and_never_all_closed() {
     );
     assert_eq!((stage.model.rooms.len(), stage.model.current), (2, 1));
     let session = stage.model.rooms[1].session;
-    stage.give(Input::NotEntered { session, why: "no such group".to_owned() });
+    stage.give(Input::NotEntered { session, why: Refusal::NoSuchGroup });
     assert_eq!((stage.model.rooms.len(), stage.model.current), (1, 0), "what cannot be entered is closed again");
     stage.type_keys("/leave\n");
     assert_eq!(stage.model.rooms.len(), 1);

@@ -89,6 +89,9 @@ catalogue! {
     HistoryLost: "its history is lost, the log starts again at 1", "riwayatnya hilang, catatan mulai lagi dari 1";
     IsGone: "this group is gone: {why}", "grup ini sudah tidak ada: {why}";
     CannotEnter: "cannot enter {group}: {why}", "tidak dapat masuk {group}: {why}";
+    NoSuchGroup: "there is no group {group}; /create {group} makes it", "tidak ada grup {group}; /create {group} membuatnya";
+    NotInvited: "{group} is private: ask a member for an invite, then /join CODE",
+        "{group} bersifat pribadi: mintalah undangan kepada anggota, lalu /join KODE";
     CannotRead: "cannot read the log: {why}", "tidak dapat membaca catatan: {why}";
     NothingCanBeSent: "nothing can be done in this group now", "sekarang tidak ada yang dapat dilakukan di grup ini";
     TooMuchUnderWay: "the relay has not taken the last messages yet; what you typed is still here",
