@@ -20,8 +20,10 @@ use super::{
     model::{Model, timeline::Incoming},
 };
 
-/// How often the members of the group looked at are asked for, µs.
+/// How often the members of the group looked at are asked for, µs; more seldom where they are many, for each of them asks.
 const MEMBERS_US: u64 = 5_000_000;
+/// Members that may ask so often.
+const FEW: u64 = 50;
 
 impl Model {
     /// Takes one input.
@@ -61,12 +63,11 @@ impl Model {
 
     /// Time passes.
     fn pass(&mut self, now_us: u64) {
-        let before = self.now_us / MEMBERS_US;
+        let before = self.now_us;
         self.tick(now_us);
-        if now_us / MEMBERS_US != before
-            && let Some(room) = self.room()
-            && room.id.is_some()
-        {
+        let Some(room) = self.room() else { return };
+        let period = MEMBERS_US * (1 + room.members.len() as u64 / FEW);
+        if now_us / period != before / period && room.id.is_some() {
             self.effect(Effect::Members(room.name.clone()));
         }
     }
