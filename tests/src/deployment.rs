@@ -187,6 +187,15 @@ impl Person {
     /// If it cannot be started.
     #[must_use]
     pub fn on_terminal(&self, args: &[&str], size: (u16, u16)) -> Terminal {
+        self.on_terminal_with(args, size, &[])
+    }
+
+    /// The same with more variables.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn on_terminal_with(&self, args: &[&str], size: (u16, u16), more: &[(&str, &str)]) -> Terminal {
         let home = self.home.path().to_str().expect("temporary folders have plain names");
         let vars = [
             ("GAUNG_SERVER", self.server.as_str()),
@@ -196,7 +205,7 @@ impl Person {
             ("GAUNG_IFACE", "lo"),
             ("LC_ALL", "C.UTF-8"),
         ];
-        Terminal::start(&program("gaung"), args, &vars, size)
+        Terminal::start(&program("gaung"), args, &[&vars, more].concat(), size)
     }
 
     /// Runs `gaung ARGS` to its end.

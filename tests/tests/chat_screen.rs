@@ -237,6 +237,32 @@ fn up_opens_the_chat_says_how_others_join_and_keeps_its_log_off_the_screen() {
 }
 
 #[test]
+fn colours_are_used_unless_they_are_not_wished_and_lines_where_they_are() {
+    if !has("chat_screen", &[Need::Tmux]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let (ani, budi, citra) = (up.person("ani"), up.person("budi"), up.person("citra"));
+    let coloured = chat(&ani, &["--theme", "dark"]);
+    let plain = budi.on_terminal_with(&["chat"], SIZE, &[("NO_COLOR", "1")]);
+    plain.shows(READY);
+    let lines = citra.on_terminal(&["chat", "--plain"], SIZE);
+    lines.shows("listening to everyone");
+    lines.enter("halo");
+    for screen in [&coloured, &plain] {
+        screen.shows("citra halo");
+    }
+    lines.shows("] citra: halo");
+    // Colours of the palette are told by number (ECMA-48, 8.3.117).
+    let has_colour =
+        |terminal: &Terminal| terminal.coloured().contains("\x1b[38;5;") || terminal.coloured().contains("[1;38;5;");
+    assert!(has_colour(&coloured), "{:?}", coloured.coloured());
+    assert!(!has_colour(&plain), "{:?}", plain.coloured());
+    lines.enter("/quit");
+    assert_eq!(lines.ended(), (0, true));
+}
+
+#[test]
 fn a_group_that_does_not_exist_is_told_before_the_screen_is_taken() {
     if !has("chat_screen", &[Need::Tmux]) {
         return;

@@ -1,6 +1,7 @@
 //! The chat on a whole screen: the loop between keys, services and picture. What anything means is the model's.
 
 mod effect;
+mod keeper;
 mod model;
 mod net;
 mod notify;
@@ -16,7 +17,6 @@ mod words;
 
 use std::{
     env,
-    path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -31,6 +31,7 @@ use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use effect::{Effect, Input};
+use keeper::Keeper;
 use model::{Me, Model};
 use net::Net;
 use stderr::Stderr;
@@ -48,8 +49,10 @@ const FRAME: Duration = Duration::from_micros(16_667);
 const AHEAD: usize = 256;
 /// How long the end waits for acknowledgements of what was said.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Drafts and places are written at most so often.
-const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// Drafts are written at most so often.
+const DRAFTS_EVERY: Duration = Duration::from_secs(2);
+/// Places in groups that are read without typing are written so often.
+const PLACES_EVERY: Duration = Duration::from_secs(30);
 
 /// How the screen is to be.
 #[derive(Debug, Clone, Default)]
@@ -79,15 +82,15 @@ pub(crate) async fn run(client: Client, wishes: Wishes, stop: &CancellationToken
     let stderr = Stderr::catch(sender.clone())?;
     let terminal = Terminal::take(theme, model.settings.mouse)?;
     let notifier = notify::Terminal::of_environment(|name| env::var(name).ok());
-    let mut screen =
-        Screen { model, terminal, net: Net::new(client, sender), inputs, file, stored, notifier, save_at: None };
+    let keeper = Keeper::of(&model, file);
+    let mut screen = Screen { model, terminal, net: Net::new(client, sender), inputs, notifier, keeper };
     let outcome = screen.pass(stop).await;
-    screen.save();
-    let Screen { terminal, net, inputs, .. } = screen;
+    let Screen { model, terminal, net, inputs, keeper, .. } = screen;
     // The person has the terminal back while the last things are done; tasks find nobody to answer.
     drop(terminal);
     drop(stderr);
     drop(inputs);
+    keeper.close(&model).await;
     net.close().await;
     outcome
 }
@@ -128,10 +131,8 @@ struct Screen {
     terminal: Terminal,
     net: Net,
     inputs: mpsc::Receiver<Input>,
-    file: Option<PathBuf>,
-    stored: Stored,
     notifier: notify::Terminal,
-    save_at: Option<Instant>,
+    keeper: Keeper,
 }
 
 impl Screen {
@@ -167,8 +168,15 @@ impl Screen {
                 _ = self.inputs.recv_many(&mut batch, AHEAD) => {
                     batch.drain(..).for_each(|input| self.model.handle(input));
                 }
-                _ = seconds.tick() => self.model.handle(Input::Tick(now_us())),
-                () = sleep_until(self.save_at.unwrap_or(frame_at)), if self.save_at.is_some() => self.save(),
+                _ = seconds.tick() => {
+                    self.keeper.by(PLACES_EVERY);
+                    self.model.handle(Input::Tick(now_us()));
+                }
+                failed = self.keeper.turn(&self.model) => {
+                    if let Some(why) = failed {
+                        self.model.flash(why, true);
+                    }
+                }
                 () = sleep_until(leaving_at.unwrap_or(frame_at)), if leaving_at.is_some() => {}
             }
         }
@@ -184,7 +192,7 @@ impl Screen {
             Typed::FocusLost => Input::Focus(false),
         };
         // What is typed may change the draft.
-        self.save_soon();
+        self.keeper.by(DRAFTS_EVERY);
         self.model.handle(input);
     }
 
@@ -196,7 +204,7 @@ impl Screen {
                 }
                 Effect::Mouse(on) => self.terminal.hear_mouse(on)?,
                 Effect::Redraw => self.terminal.forget()?,
-                Effect::Save => self.save_soon(),
+                Effect::Save => self.keeper.by(DRAFTS_EVERY),
                 asked @ (Effect::Enter { .. }
                 | Effect::Leave { .. }
                 | Effect::Publish { .. }
@@ -213,24 +221,6 @@ impl Screen {
             }
         }
         Ok(())
-    }
-
-    fn save_soon(&mut self) {
-        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
-    }
-
-    /// Keeps drafts and places; where that fails the person is told and chats on.
-    fn save(&mut self) {
-        self.save_at = None;
-        let Some(file) = &self.file else { return };
-        let stored = self.stored.of(&self.model);
-        if stored == self.stored {
-            return;
-        }
-        match stored.write(file) {
-            Ok(()) => self.stored = stored,
-            Err(error) => self.model.flash(format!("{}: {error}", file.display()), true),
-        }
     }
 }
 

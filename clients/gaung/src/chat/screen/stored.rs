@@ -56,10 +56,9 @@ impl Place {
 }
 
 impl Stored {
-    /// What is to be kept of a model, beside what was kept of other servers.
-    pub(crate) fn of(&self, model: &Model) -> Self {
-        let mut kept = self.clone();
-        kept.settings = model.settings;
+    /// What is to be kept of a model.
+    pub(crate) fn of(model: &Model) -> Self {
+        let mut kept = Self { settings: model.settings, ..Self::default() };
         let names = model.rooms.iter().map(|room| room.name.to_string()).collect();
         kept.open.insert(model.server.clone(), names);
         for room in &model.rooms {
@@ -78,6 +77,27 @@ impl Stored {
         kept
     }
 
+    /// With what another chat has to keep; of a group that both had open, the farther place and the other's draft.
+    fn with(mut self, other: Self) -> Self {
+        self.settings = other.settings;
+        self.open.extend(other.open);
+        for (id, mut place) in other.places {
+            if let Some(before) = self.places.get(&id).filter(|before| before.log == place.log) {
+                place.read = place.read.max(before.read);
+            }
+            self.places.insert(id, place);
+        }
+        self
+    }
+
+    /// Puts this into the file, beside what is there of other servers and other chats.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn keep(self, path: &Path) -> io::Result<()> {
+        Self::read(path).with(self).write(path)
+    }
+
     /// What was kept of a group of this server.
     pub(crate) fn place(&self, server: &str, name: &str) -> Option<&Place> {
         self.places.values().find(|place| place.server == server && place.name == name)
@@ -92,7 +112,7 @@ impl Stored {
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+    fn write(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let draft = folder.join(format!(".chat.{}", std::process::id()));
@@ -142,6 +162,24 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(stored.places[id].log(), Some(LogId(255)));
         assert_eq!(format!("{:032x}", u128::from_be_bytes(stored.places[id].id().unwrap().0)), id);
+    }
+
+    #[test]
+    fn two_chats_keep_beside_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.json");
+        let chat = |server: &str, read, draft: &str| {
+            let place = Place { log: "1".to_owned(), read, draft: draft.to_owned(), ..Place::default() };
+            let mut stored = Stored::default();
+            stored.open.insert(server.to_owned(), vec!["lobby".to_owned()]);
+            stored.places.insert("a".to_owned(), place);
+            stored
+        };
+        chat("here:1", 9, "first").keep(&path).unwrap();
+        chat("there:1", 4, "second").keep(&path).unwrap();
+        let kept = Stored::read(&path);
+        assert_eq!(kept.open.len(), 2);
+        assert_eq!((kept.places["a"].read, kept.places["a"].draft.as_str()), (9, "second"));
     }
 
     #[test]

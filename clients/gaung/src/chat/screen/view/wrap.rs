@@ -5,7 +5,12 @@ use unicode_width::UnicodeWidthStr as _;
 
 /// Columns that a text takes.
 pub(crate) fn columns(text: &str) -> usize {
-    text.graphemes(true).map(|grapheme| grapheme.width().min(2)).sum()
+    text.graphemes(true).map(wide).sum()
+}
+
+/// Columns of one visible character. A control character is shown as a picture of itself.
+fn wide(grapheme: &str) -> usize {
+    if grapheme.chars().all(char::is_control) { 1 } else { grapheme.width().min(2) }
 }
 
 /// The beginning of a text that fits into so many columns, with `…` if it is not all of it.
@@ -16,7 +21,7 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     let mut short = String::new();
     let mut used = 0;
     for grapheme in text.graphemes(true) {
-        let wide = grapheme.width().min(2);
+        let wide = wide(grapheme);
         if used + wide + 1 > width {
             break;
         }
@@ -63,7 +68,7 @@ pub(crate) fn rows(text: &str, first: usize, rest: usize) -> Vec<std::ops::Range
 fn fitting(line: &str, width: usize) -> usize {
     let (mut used, mut after_space) = (0, None);
     for (index, grapheme) in line.grapheme_indices(true) {
-        let wide = grapheme.width().min(2);
+        let wide = wide(grapheme);
         // A space at the edge is not seen and needs no place.
         if used + wide > width && grapheme != " " {
             return after_space.unwrap_or(if index == 0 { grapheme.len() } else { index });
@@ -101,6 +106,7 @@ mod tests {
         assert_eq!(fitted("日本語", 4), "日… ");
         assert_eq!(fitted("é", 3), "é  ");
         assert_eq!(shortened("abc", 0), "");
+        assert_eq!(columns("a\tb\x1b"), 4);
     }
 
     #[test]
