@@ -11,7 +11,7 @@ pub(crate) mod theme;
 pub(crate) mod wrap;
 
 use ratatui::{
-    buffer::Buffer,
+    buffer::{Buffer, CellDiffOption},
     layout::{Position, Rect},
     style::Style,
     text::Line,
@@ -50,12 +50,27 @@ pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<P
     }
     bars::status(model, theme, layout.status, buffer);
     let cursor = input::draw(model, theme, layout.input, buffer);
-    match &model.overlay {
-        Some(shown) => {
-            overlay::draw(model, theme, shown, Rect::new(0, 0, model.size.0, layout.status.y), buffer);
-            None
+    if let Some(shown) = &model.overlay {
+        overlay::draw(model, theme, shown, Rect::new(0, 0, model.size.0, layout.status.y), buffer);
+    }
+    steady(buffer);
+    cursor.filter(|_| model.overlay.is_none())
+}
+
+/// Terminals do not agree on the columns of an emoji that consists of several characters (flags, families, skin tones):
+/// what stands behind one is written anew each time, also when it has gone, so that nothing of it stays behind.
+fn steady(buffer: &mut Buffer) {
+    let area = buffer.area;
+    for y in area.top()..area.bottom() {
+        let disputed = |x: &u16| {
+            let symbol = buffer[(*x, y)].symbol();
+            symbol.chars().nth(1).is_some() && wrap::columns(symbol) > 1
+        };
+        if let Some(first) = (area.left()..area.right()).find(disputed) {
+            (first..area.right()).for_each(|x| {
+                buffer[(x, y)].set_diff_option(CellDiffOption::AlwaysUpdate);
+            });
         }
-        None => cursor,
     }
 }
 

@@ -11,7 +11,12 @@ pub(crate) enum Overlay {
         top: usize,
     },
     /// A message, and who has heard it.
-    Info(Seq),
+    Info {
+        /// Which.
+        seq: Seq,
+        /// First row shown.
+        top: usize,
+    },
     /// Rows to read, or to choose a message from.
     List(List),
 }

@@ -98,7 +98,7 @@ impl Model {
         if author == own {
             self.effect(Effect::Receipts { group, seq });
         }
-        self.overlay = Some(Overlay::Info(seq));
+        self.overlay = Some(Overlay::Info { seq, top: 0 });
         self.touch();
     }
 

@@ -10,7 +10,7 @@ use crate::{
             overlay::{List, ListRow, Overlay},
             timeline::Incoming,
         },
-        view::overlay::help_rows,
+        view::overlay::rows_of,
         words::{Word, day_name},
     },
     render::sanitise::one_line,
@@ -23,16 +23,19 @@ impl Model {
         let page = self.talk_height().saturating_sub(2).max(1);
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let rows = match &self.overlay {
-            Some(Overlay::Help { .. }) => help_rows(self),
             Some(Overlay::List(list)) => list.rows.len(),
-            Some(Overlay::Info(_)) | None => 0,
+            Some(shown) => rows_of(self, shown),
+            None => 0,
         };
+        let choice = matches!(&self.overlay, Some(Overlay::List(list)) if list.is_choice());
+        // Its frame takes two of the rows above the status line.
+        let seen = usize::from(crate::chat::screen::view::arranged(self).status.y).saturating_sub(2);
         let chosen = match &mut self.overlay {
-            Some(Overlay::Help { top }) => Some(top),
+            Some(Overlay::Help { top } | Overlay::Info { top, .. }) => Some(top),
             Some(Overlay::List(list)) => Some(&mut list.at),
-            Some(Overlay::Info(_)) | None => None,
+            None => None,
         };
-        let last = rows.saturating_sub(1);
+        let last = if choice { rows.saturating_sub(1) } else { rows.saturating_sub(seen) };
         match (key.code, chosen) {
             (KeyCode::Up, Some(at)) => *at = at.saturating_sub(1),
             (KeyCode::Char('p'), Some(at)) if control => *at = at.saturating_sub(1),
@@ -68,7 +71,7 @@ impl Model {
     fn list(&mut self, number: u64) -> Option<&mut List> {
         match &mut self.overlay {
             Some(Overlay::List(list)) if list.number == number => Some(list),
-            Some(Overlay::Help { .. } | Overlay::Info(_) | Overlay::List(_)) | None => None,
+            Some(Overlay::Help { .. } | Overlay::Info { .. } | Overlay::List(_)) | None => None,
         }
     }
 

@@ -341,7 +341,7 @@ fn alt_h_asks_who_has_heard_the_last_own_words() {
     let own = stage.words(0, ANI, "penting");
     stage.words(0, BUDI, "ya");
     stage.press(KeyCode::Char('h'), KeyModifiers::ALT);
-    assert_eq!(stage.model.overlay, Some(Overlay::Info(own)));
+    assert_eq!(stage.model.overlay, Some(Overlay::Info { seq: own, top: 0 }));
     assert!(matches!(stage.effects.last(), Some(Effect::Receipts { seq, .. }) if *seq == own));
     let group = stage.model.rooms[0].name.clone();
     stage.give(Input::Receipts { group, receipts: vec![receipt(own, 3, 4)] });

@@ -6,7 +6,7 @@ use super::{
     fill,
     panes::{lane_word, member_name},
     put,
-    rows::marks::heard,
+    rows::{SHOWN, marks::heard},
     theme::Theme,
     wrap::{fitted, rows, shortened},
 };
@@ -30,7 +30,7 @@ pub(super) fn draw(model: &Model, theme: Theme, overlay: &Overlay, area: Rect, b
     let inner = usize::from(width.saturating_sub(4));
     let (title, lines, top, chosen) = match overlay {
         Overlay::Help { top } => (model.lang.say(Word::HelpTitle).to_owned(), help(model, inner), *top, None),
-        Overlay::Info(seq) => (format!("#{seq}"), info(model, *seq, inner), 0, None),
+        Overlay::Info { seq, top } => (format!("#{seq}"), info(model, *seq, inner), *top, None),
         Overlay::List(list) => {
             let chosen = list.is_choice().then_some(list.at);
             (list.title.clone(), listed(model, list, inner), list.at, chosen)
@@ -63,9 +63,14 @@ fn border(theme: Theme, title: &str, more: &str, frame: Rect, buffer: &mut Buffe
     put(buffer, frame, usize::from(frame.height.saturating_sub(1)), &Line::styled(foot, theme.fresh()));
 }
 
-/// How many rows the help has at most on this screen, for scrolling.
-pub(crate) fn help_rows(model: &Model) -> usize {
-    help(model, usize::from(model.size.0.min(WIDEST).saturating_sub(4))).len()
+/// How many rows it has on this screen, for scrolling.
+pub(crate) fn rows_of(model: &Model, overlay: &Overlay) -> usize {
+    let width = usize::from(model.size.0.min(WIDEST).saturating_sub(4));
+    match overlay {
+        Overlay::Help { .. } => help(model, width).len(),
+        Overlay::Info { seq, .. } => info(model, *seq, width).len(),
+        Overlay::List(list) => list.rows.len(),
+    }
 }
 
 fn help(model: &Model, width: usize) -> Vec<String> {
@@ -109,6 +114,9 @@ fn info(model: &Model, seq: Seq, width: usize) -> Vec<String> {
         if receipt.absent > 0 {
             lines.push(lang.fill(Word::WereAway, &[("count", &receipt.absent.to_string())]));
         }
+    }
+    if let Some(words) = entry.words().filter(|words| words.len() > SHOWN) {
+        lines.extend([String::new(), words.to_owned()]);
     }
     lines.iter().flat_map(|line| wrapped(line, width)).collect()
 }

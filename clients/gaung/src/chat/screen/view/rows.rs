@@ -28,6 +28,8 @@ const WITH_COLUMN: usize = 64;
 const NAME: usize = 12;
 /// `14:05 `.
 const CLOCK: usize = 6;
+/// Bytes of one message that the conversation shows, about a hundred rows; all of it is a key away.
+pub(crate) const SHOWN: usize = 8 * 1024;
 
 /// What rows depend on besides their item.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +114,12 @@ impl Look<'_> {
             Body::Words(words) => {
                 let named = !own && names(words, &self.me.name);
                 let style = if named { self.theme.mention() } else { Style::new() };
-                self.said(rows, head, words, style);
+                let shown = beginning(words);
+                self.said(rows, head, shown, style);
+                if shown.len() < words.len() {
+                    let more = (words.len() - shown.len()).to_string();
+                    self.under(rows, &self.lang.fill(Word::MoreWords, &[("count", &more)]), self.theme.quiet());
+                }
                 if entry.edited {
                     self.append(rows, self.lang.say(Word::Edited));
                 }
@@ -264,6 +271,12 @@ impl Look<'_> {
             vec![Span::raw(fitted("", CLOCK))]
         }
     }
+}
+
+/// At most [`SHOWN`] bytes, whole characters.
+fn beginning(words: &str) -> &str {
+    let end = words.char_indices().map(|(index, _)| index).take_while(|index| *index <= SHOWN).last();
+    if words.len() <= SHOWN { words } else { &words[..end.unwrap_or(0)] }
 }
 
 /// What stands before the words.

@@ -211,6 +211,19 @@ fn what_was_looked_for() {
 }
 
 #[test]
+fn a_very_long_message_is_cut_and_shown_whole_on_a_key() {
+    check("long", || {
+        let mut stage = Stage::with(&["everyone"]);
+        let long: String = (0..3000).map(|n| format!("kata{n} ")).collect();
+        stage.words(0, BUDI, &long);
+        stage.press(KeyCode::Up, KeyModifiers::ALT);
+        stage.type_keys("i");
+        stage.press(KeyCode::End, KeyModifiers::NONE);
+        stage
+    });
+}
+
+#[test]
 fn nothing_breaks_at_any_size() {
     let mut stage = conversation(Lang::En);
     for columns in (1..=200).step_by(7) {

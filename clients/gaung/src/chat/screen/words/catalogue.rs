@@ -63,6 +63,7 @@ catalogue! {
     NothingNew: "nothing new in any group", "tidak ada yang baru di grup mana pun";
     OnceMoreToQuit: "Ctrl-C once more leaves the chat", "Ctrl-C sekali lagi untuk keluar";
 
+    MoreWords: "… {count} more bytes; Alt-Up, then i shows all", "… {count} bita lagi; Alt-Atas, lalu i memperlihatkan semua";
     Edited: "(edited)", "(diubah)";
     TakenBack: "(taken back)", "(dihapus)";
     UnknownKind: "(a message of unknown kind {kind}: this program is older)",
