@@ -138,9 +138,6 @@ impl Process {
     }
 
     /// How many lines stdout has so far.
-    ///
-    /// # Panics
-    /// Never.
     #[must_use]
     pub fn stdout_count(&self) -> usize {
         self.stdout.0.0.lock().expect("no holder panics").lines.len()

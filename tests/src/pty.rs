@@ -57,9 +57,6 @@ impl Pty {
     }
 
     /// How much was written so far.
-    ///
-    /// # Panics
-    /// Never.
     #[must_use]
     pub fn written(&self) -> usize {
         self.written.0.lock().expect("no holder panics").text.len()

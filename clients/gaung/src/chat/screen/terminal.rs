@@ -1,7 +1,7 @@
 //! The person's terminal: taken over, and given back whichever way the program goes.
 
 use std::{
-    io::{self, Stdout, Write as _},
+    io::{self, BufWriter, Stdout, Write as _},
     panic,
     sync::{
         Mutex, Once, PoisonError,
@@ -26,12 +26,14 @@ use super::{model::Model, stderr, view, view::theme::Theme};
 
 /// The terminal is ours.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// A whole frame leaves as one, so that no half of it is seen.
+const FRAME_BYTES: usize = 64 * 1024;
 /// The thread that draws.
 static DRAWING: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 /// The screen; the terminal is given back when this is dropped, and when anything panics.
 pub(crate) struct Terminal {
-    screen: Screen<CrosstermBackend<Stdout>>,
+    screen: Screen<CrosstermBackend<BufWriter<Stdout>>>,
     theme: Theme,
 }
 
@@ -45,7 +47,7 @@ impl Terminal {
         terminal::enable_raw_mode().context("this terminal cannot be steered; `--plain` chats line by line")?;
         TAKEN.store(true, Ordering::SeqCst);
         // From here on a drop gives it back.
-        let screen = Screen::new(CrosstermBackend::new(io::stdout()));
+        let screen = Screen::new(CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, io::stdout())));
         let screen = screen.inspect_err(|_| give_back()).context("cannot use the terminal")?;
         let taken = Self { screen, theme };
         execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
@@ -63,8 +65,7 @@ impl Terminal {
     /// # Errors
     /// If it has gone.
     pub(crate) fn draw(&mut self, model: &Model) -> io::Result<()> {
-        let mut out = io::stdout();
-        queue!(out, terminal::BeginSynchronizedUpdate)?;
+        queue!(self.screen.backend_mut(), terminal::BeginSynchronizedUpdate)?;
         let theme = self.theme;
         self.screen.draw(|frame| {
             if frame.area().as_size() != model.size.into() {
@@ -75,7 +76,7 @@ impl Terminal {
                 frame.set_cursor_position(position);
             }
         })?;
-        execute!(out, terminal::EndSynchronizedUpdate)
+        execute!(self.screen.backend_mut(), terminal::EndSynchronizedUpdate)
     }
 
     /// All of it is drawn the next time.

@@ -1,6 +1,6 @@
 //! What a listener tells.
 
-use gaung_client::{Event, GroupInfo, Lane};
+use gaung_client::{Event, GroupInfo, HistoryPage, Lane};
 use gaung_proto::{Content, Kind, Seq, SeqRange, block::Message};
 
 use super::{incoming, mention::names};
@@ -18,7 +18,6 @@ use crate::{
     },
     render::sanitise::{lines_of_bytes, one_line},
 };
-use gaung_client::HistoryPage;
 
 /// Characters of a message that a notification shows.
 const NOTIFIED: usize = 120;
@@ -31,6 +30,8 @@ impl Model {
         match event {
             Event::Message { message, content, lane, .. } => self.message(index, message, content, lane),
             Event::Ready { next_seq, lane, .. } => self.ready(index, next_seq, lane),
+            // What was asked for at the door is read, not missing.
+            Event::Gap { .. } if self.rooms[index].state == State::Entering => {}
             Event::Gap { range, .. } => self.gap(index, range, |room, range, now| room.timeline.missing(range, now)),
             Event::GapFilled { range, .. } => self.gap(index, range, |room, range, _| room.timeline.filled(range)),
             Event::Lost { range, .. } => self.gap(index, range, |room, range, now| room.timeline.lost(range, now)),
