@@ -148,7 +148,12 @@ impl Terminal {
     fn tmux(&self, args: &[&str]) -> Output {
         let mut command = Command::new("tmux");
         command.args(["-L", &self.socket]).args(args);
-        command.env_remove("TMUX").env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+        // The socket's file stays when a server ends; there it goes with the folder.
+        command
+            .env_remove("TMUX")
+            .env("TMUX_TMPDIR", self.folder.path())
+            .env("TERM", "xterm-256color")
+            .env("LC_ALL", "C.UTF-8");
         let output = command.output().expect("tmux can be started");
         assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         output
@@ -157,7 +162,10 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+        let _ = Command::new("tmux")
+            .env("TMUX_TMPDIR", self.folder.path())
+            .args(["-L", &self.socket, "kill-server"])
+            .output();
     }
 }
 
