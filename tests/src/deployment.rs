@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use crate::{
     process::{Ended, Process},
     programs::program,
+    terminal::Terminal,
 };
 
 /// `gaung up --headless` on free ports of this machine, multicast over loopback, its data in a folder of its own.
@@ -168,10 +169,44 @@ impl Person {
     /// If it cannot be started.
     #[must_use]
     pub fn start(&self, args: &[&str]) -> Process {
+        Process::spawn(self.command(args))
+    }
+
+    /// `gaung ARGS`, not started yet.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("gaung"));
         command.args(args).env("GAUNG_SERVER", &self.server).env("GAUNG_NAME", &self.name);
-        command.env("GAUNG_DATA", self.home.path()).env("GAUNG_IFACE", "lo").env("NO_COLOR", "1");
-        Process::spawn(command)
+        command.env("GAUNG_DATA", self.home.path()).env("XDG_STATE_HOME", self.home.path());
+        command.env("GAUNG_IFACE", "lo").env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Starts `gaung ARGS` on a terminal of so many columns and rows, and keeps what it remembers in this person's folder.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn on_terminal(&self, args: &[&str], size: (u16, u16)) -> Terminal {
+        self.on_terminal_with(args, size, &[])
+    }
+
+    /// The same with more variables.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn on_terminal_with(&self, args: &[&str], size: (u16, u16), more: &[(&str, &str)]) -> Terminal {
+        let home = self.home.path().to_str().expect("temporary folders have plain names");
+        let vars = [
+            ("GAUNG_SERVER", self.server.as_str()),
+            ("GAUNG_NAME", &self.name),
+            ("GAUNG_DATA", home),
+            ("XDG_STATE_HOME", home),
+            ("GAUNG_IFACE", "lo"),
+            ("LC_ALL", "C.UTF-8"),
+        ];
+        Terminal::start(&program("gaung"), args, &[&vars, more].concat(), size)
     }
 
     /// Runs `gaung ARGS` to its end.

@@ -71,6 +71,14 @@ impl Process {
         }
     }
 
+    /// Its stdin, to be written by somebody else.
+    ///
+    /// # Panics
+    /// If it was closed or taken.
+    pub fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().expect("stdin is open")
+    }
+
     /// Ends its stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
@@ -127,6 +135,12 @@ impl Process {
     #[must_use]
     pub fn stdout_so_far(&self) -> Vec<String> {
         self.stdout.snapshot()
+    }
+
+    /// How many lines stdout has so far.
+    #[must_use]
+    pub fn stdout_count(&self) -> usize {
+        self.stdout.0.0.lock().expect("no holder panics").lines.len()
     }
 
     /// When each of its stdout lines was read, so far.

@@ -19,6 +19,8 @@ pub enum Need {
     Iptables,
     /// `sysctl` of procps.
     Sysctl,
+    /// `tmux`.
+    Tmux,
     /// A Docker daemon and `docker-compose` or `docker compose`.
     Compose,
     /// The image `gaung:lab`, or the one named by `GAUNG_IMAGE`; `deploy/build-image.sh` makes it.
@@ -49,6 +51,7 @@ impl Need {
             Self::Sysctl => succeeds("sysctl", &["--version"]),
             Self::Tcpdump => succeeds("tcpdump", &["--version"]),
             Self::Tshark => succeeds("tshark", &["--version"]),
+            Self::Tmux => succeeds("tmux", &["-V"]),
             Self::Compose => succeeds("docker", &["info"]).and_then(|()| {
                 succeeds("docker-compose", &["version"]).or_else(|_| succeeds("docker", &["compose", "version"]))
             }),

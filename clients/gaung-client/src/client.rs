@@ -1,9 +1,12 @@
 //! The client: one server, one device, one process.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use gaung_proto::{
-    ClientId, DeviceId, GroupId, GroupName, pb::registry::registry_service_client::RegistryServiceClient,
+    ClientId, DeviceId, DisplayName, GroupId, GroupName, pb::registry::registry_service_client::RegistryServiceClient,
 };
 use rand::Rng as _;
 use tokio::sync::Mutex;
@@ -30,6 +33,7 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
+    pub(crate) name: RwLock<String>,
     pub(crate) server: HostPort,
     pub(crate) device: Device,
     pub(crate) client_id: ClientId,
@@ -66,9 +70,9 @@ impl Client {
         let channel = server.connect("server").await?;
         let registry = RegistryServiceClient::new(channel);
         let client_id = ClientId(rand::rng().random());
-        Ok(Self {
-            inner: Arc::new(Inner { settings, server, device, client_id, registry, publishers: Mutex::default() }),
-        })
+        let name = settings.name.as_ref().map_or("anonymous", DisplayName::as_str).to_owned().into();
+        let publishers = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { settings, name, server, device, client_id, registry, publishers }) })
     }
 
     /// The registry in use as `HOST:PORT`.
@@ -91,14 +95,19 @@ impl Client {
 
     /// The display name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> String {
         self.inner.name()
+    }
+
+    /// Is called otherwise from now on: in groups within a lease, and by publishers that begin later.
+    pub fn rename(&self, name: DisplayName) {
+        name.as_str().clone_into(&mut self.inner.name.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 impl Inner {
-    pub(crate) fn name(&self) -> &str {
-        self.settings.name.as_ref().map_or("anonymous", gaung_proto::DisplayName::as_str)
+    pub(crate) fn name(&self) -> String {
+        self.name.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

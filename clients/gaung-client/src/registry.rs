@@ -59,7 +59,7 @@ impl Client {
             address: new.address.map(|address| address.to_string()),
             port: new.port.map(u32::from),
             owner_public_key: self.inner.public_key(),
-            owner_name: self.name().to_owned(),
+            owner_name: self.name(),
             keep: new.keep.to_pb(),
         };
         let answer = self
@@ -239,7 +239,7 @@ impl Client {
     /// [`ClientError::NotFound`] if the code is unknown, used up or expired, and others.
     pub async fn redeem(&self, code: &str) -> Result<GroupInfo, ClientError> {
         let signature = Some(self.inner.sign(Method::Redeem, GroupId::NONE, code).await?);
-        let member_name = self.name().to_owned();
+        let member_name = self.name();
         let request = pb::RedeemInviteRequest { code: code.to_owned(), signature, member_name };
         let answer = self
             .inner
@@ -328,7 +328,7 @@ impl Inner {
         let request = pb::JoinGroupRequest {
             by: Some(by),
             public_key: self.public_key(),
-            member_name: self.name().to_owned(),
+            member_name: self.name(),
             client_id: lane.map_or_else(Bytes::new, |_| self.client_id.into()),
             lane: lane.unwrap_or_default().to_owned(),
         };

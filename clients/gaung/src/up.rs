@@ -51,7 +51,9 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
         announce(&addresses, args.json)?;
         if with_chat {
             let context = Context { server: Some(addresses.registry_target()), ..context.clone() };
-            return Box::pin(chat::in_everyone(&context, &stop)).await.context("the chat");
+            return Box::pin(chat::in_everyone(&context, args.look, addresses.join_commands(), &stop))
+                .await
+                .context("the chat");
         }
         stop.cancelled().await;
         Ok(())

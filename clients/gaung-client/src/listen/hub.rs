@@ -278,7 +278,7 @@ fn hello(inner: &Inner) -> Vec<u8> {
         version: 1,
         client_id: inner.client_id.into(),
         device_id: inner.device.id().into(),
-        name: inner.name().to_owned(),
+        name: inner.name(),
     };
     encode_control(&pb::ClientFrame { frame: Some(pb::client_frame::Frame::Hello(hello)) }).into()
 }

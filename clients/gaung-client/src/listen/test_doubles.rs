@@ -110,6 +110,7 @@ pub(super) fn joined(hub_port: u16) -> Joined {
 pub(super) fn inner(dir: &std::path::Path) -> Arc<Inner> {
     let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
     Arc::new(Inner {
+        name: std::sync::RwLock::default(),
         settings: Settings::new(dir),
         server: HostPort::new("127.0.0.1", 1),
         device: Device::load_or_create(dir).unwrap(),

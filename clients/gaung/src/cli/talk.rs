@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 use gaung_proto::{GroupName, Seq};
 use service_kit::config::parse_duration;
 
+use crate::chat::screen::{Lang, Shade};
+
 /// `gaung send`.
 #[derive(Debug, Args)]
 #[command(
@@ -87,8 +89,9 @@ pub(crate) struct ListenArgs {
 /// `gaung chat`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung chat\n  gaung chat lobby rapat --name Lina\n  \
-    gaung chat lobby --server 192.168.1.10\n\n\
-    Type /help inside. Without GROUP: the group everyone.")]
+    gaung chat lobby --server 192.168.1.10\n  gaung chat --lang id\n\n\
+    On a terminal a full screen, else lines; ? lists the keys, /help too. Without GROUP: the groups that were open the \
+    last time, or everyone. What is open, drafts and how far you read are kept in $XDG_STATE_HOME/gaung.")]
 pub(crate) struct ChatArgs {
     /// The groups; what is typed goes to the first until /join says otherwise.
     #[arg(value_name = "GROUP", conflicts_with = "udp_only")]
@@ -96,9 +99,26 @@ pub(crate) struct ChatArgs {
     /// How messages shall come: auto takes multicast while it works.
     #[arg(long, value_enum, default_value_t, value_name = "LANE")]
     pub(crate) lane: LaneArg,
-    /// Speak datagrams alone to the group at this address; no registry is asked.
+    /// Speak datagrams alone to the group at this address, line by line; no registry is asked.
     #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
     pub(crate) udp_only: Option<SocketAddrV4>,
+    /// How it looks.
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+}
+
+/// How the chat looks.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct LookArgs {
+    /// Line by line, also on a terminal.
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Language of the screen: English or Indonesian [default: LC_ALL, LC_MESSAGES or LANG].
+    #[arg(long, value_enum, value_name = "en|id")]
+    pub(crate) lang: Option<Lang>,
+    /// What lies behind the letters [default: as COLORFGBG says, else colours that read on both].
+    #[arg(long, value_enum, default_value_t, value_name = "auto|dark|light", hide_default_value = true)]
+    pub(crate) theme: Shade,
 }
 
 /// `gaung text`.

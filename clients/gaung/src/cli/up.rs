@@ -52,6 +52,9 @@ pub(crate) struct UpArgs {
     /// How long open requests may take to end.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) drain: Duration,
+    /// How the chat looks.
+    #[command(flatten)]
+    pub(crate) look: super::talk::LookArgs,
     /// Where each service listens.
     #[command(flatten)]
     pub(crate) ports: PortArgs,

@@ -37,14 +37,9 @@ impl Received {
         format!("{} {name}: {}", style.dim(&badge), self.words())
     }
 
-    /// The author's name made harmless; where there is none, the beginning of the device's id, or `?`.
+    /// The author's name made harmless.
     pub(crate) fn author(&self) -> String {
-        let device = self.message.author.device;
-        match self.content.author_name.as_str() {
-            "" if device.is_none() => "?".to_owned(),
-            "" => device.to_string()[..8].to_owned(),
-            name => one_line(name).into_owned(),
-        }
+        author_name(&self.content.author_name, self.message.author.device)
     }
 
     /// What names get their colour from: the device, or where there is none the name.
@@ -71,6 +66,15 @@ impl Received {
                 format!("(a message of unknown kind {}, {} bytes)", content_type.to_byte(), payload.len())
             }
         }
+    }
+}
+
+/// A name made harmless; where there is none, the beginning of the device's id, or `?`.
+pub(crate) fn author_name(name: &str, device: DeviceId) -> String {
+    match name {
+        "" if device.is_none() => "?".to_owned(),
+        "" => device.to_string()[..8].to_owned(),
+        name => one_line(name).into_owned(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use unicode_segmentation::UnicodeSegmentation as _;
+
 /// The text on one line with every control character shown as a symbol and every bidirectional control replaced.
 ///
 /// C0 becomes its picture (U+2400 …), so that a newline is seen as ␊ and an escape as ␛; DEL becomes ␡; a tab a
@@ -18,6 +20,22 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
 /// The same of bytes that need not be UTF-8; each wrong sequence becomes U+FFFD.
 pub(crate) fn one_line_bytes(bytes: &[u8]) -> String {
     one_line(&String::from_utf8_lossy(bytes)).into_owned()
+}
+
+/// The same with the text's own lines kept: they are parted by newlines, of which trailing ones are dropped, and no
+/// visible character carries more marks than a script needs, for they would be drawn over other lines.
+pub(crate) fn lines_of_bytes(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.replace("\r\n", "\n");
+    let lines: Vec<_> = text.trim_end_matches('\n').split('\n').map(|line| few_marks(&one_line(line))).collect();
+    lines.join("\n")
+}
+
+/// Code points of one visible character; the longest emoji in use have 11.
+const MAX_OF_ONE: usize = 16;
+
+fn few_marks(line: &str) -> String {
+    line.graphemes(true).flat_map(|grapheme| grapheme.chars().take(MAX_OF_ONE)).collect()
 }
 
 fn harmless(c: char) -> char {
@@ -50,6 +68,15 @@ mod tests {
         assert_eq!(one_line("a\x1b[2Jb\r\n\x07c\x7f\td"), "a␛[2Jb␍␊␇c␡ d");
         assert_eq!(one_line("user\u{202e}txt.exe\u{9b}31m\u{2029}"), "user\u{fffd}txt.exe\u{fffd}31m\u{fffd}");
         assert_eq!(one_line_bytes(b"\xff\xfe ok\x00"), "\u{fffd}\u{fffd} ok␀");
+    }
+
+    #[test]
+    fn lines_are_kept_and_marks_are_few() {
+        assert_eq!(lines_of_bytes(b"a\r\nb\x1b\n\nc\n\n"), "a\nb␛\n\nc");
+        let towering = format!("e{}x", "\u{301}".repeat(500));
+        assert_eq!(lines_of_bytes(towering.as_bytes()).chars().count(), MAX_OF_ONE + 1);
+        let family = "👩\u{200d}👩\u{200d}👧\u{200d}👦";
+        assert_eq!(lines_of_bytes(family.as_bytes()), family);
     }
 
     #[test]

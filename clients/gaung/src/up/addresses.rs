@@ -90,6 +90,12 @@ impl Addresses {
         lines
     }
 
+    /// How others join, in as few words as there are.
+    pub(crate) fn join_commands(&self) -> Vec<String> {
+        let lines = self.hosts().into_iter().take(1).flat_map(|host| self.join_lines(&host));
+        lines.map(|line| line.split("  (").next().unwrap_or_default().trim().to_owned()).collect()
+    }
+
     fn join_lines(&self, host: &str) -> Vec<String> {
         let server = match self.registry.port() {
             gaung_proto::ports::REGISTRY => host.to_owned(),
@@ -170,6 +176,8 @@ mod tests {
         let lines = other_port.lines();
         assert!(lines.iter().any(|l| l == "  gaung chat --server [fd00::1]:7500"), "{lines:#?}");
         assert!(!lines.iter().any(|l| l.contains("nc ") || l.starts_with("text")), "{lines:#?}");
+        let commands = addresses("192.168.1.10").join_commands();
+        assert_eq!(commands, ["gaung chat --server 192.168.1.10", "nc 192.168.1.10 8080"]);
         let loopback = addresses("127.0.0.1").lines();
         assert!(!loopback.iter().any(|l| l == "  gaung chat"), "nobody outside reaches it: {loopback:#?}");
     }

@@ -1,0 +1,230 @@
+//! The chat on a whole screen: the loop between keys, services and picture. What anything means is the model's.
+
+mod effect;
+mod keeper;
+mod model;
+mod net;
+mod notify;
+mod settings;
+#[cfg(test)]
+mod staged;
+mod stderr;
+mod stored;
+mod terminal;
+mod update;
+mod view;
+mod words;
+
+use std::{
+    env,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crossterm::event::{Event as Typed, EventStream};
+use gaung_client::{Client, LaneChoice};
+use gaung_proto::{GroupName, name::EVERYONE};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use effect::{Effect, Input};
+use keeper::Keeper;
+use model::{Me, Model};
+use net::Net;
+use stderr::Stderr;
+use stored::Stored;
+use terminal::Terminal;
+use view::theme::Theme;
+use words::{Word, Zone};
+
+pub(crate) use view::theme::Shade;
+pub(crate) use words::Lang;
+
+/// At most so often is the screen drawn: 60 times a second.
+const FRAME: Duration = Duration::from_micros(16_667);
+/// Inputs read ahead of the screen.
+const AHEAD: usize = 256;
+/// How long the end waits for acknowledgements of what was said.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Drafts are written at most so often.
+const DRAFTS_EVERY: Duration = Duration::from_secs(2);
+/// Places in groups that are read without typing are written so often.
+const PLACES_EVERY: Duration = Duration::from_secs(30);
+
+/// How the screen is to be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    /// Groups to open besides those that were open; the first is looked at.
+    pub(crate) groups: Vec<GroupName>,
+    /// How messages shall come.
+    pub(crate) lane: LaneChoice,
+    /// The language; the environment's if `None`.
+    pub(crate) lang: Option<Lang>,
+    /// What lies behind the letters.
+    pub(crate) shade: Shade,
+    /// How others join, where this program serves them.
+    pub(crate) join_commands: Vec<String>,
+}
+
+/// Chats until `stop`, or until the person leaves.
+///
+/// # Errors
+/// If the terminal cannot be used, or has gone.
+pub(crate) async fn run(client: Client, wishes: Wishes, stop: &CancellationToken) -> anyhow::Result<()> {
+    let (sender, inputs) = mpsc::channel(AHEAD);
+    let file = stored::path(client.device_id());
+    let stored = file.as_deref().map(Stored::read).unwrap_or_default();
+    let model = begin(&client, wishes.clone(), &stored);
+    let theme = Theme::of(wishes.shade, |name| env::var(name).ok());
+    let stderr = Stderr::catch(sender.clone())?;
+    let terminal = Terminal::take(theme, model.settings.mouse)?;
+    let notifier = notify::Terminal::of_environment(|name| env::var(name).ok());
+    let keeper = Keeper::of(&model, file);
+    let mut screen = Screen { model, terminal, net: Net::new(client, sender), inputs, notifier, keeper };
+    let outcome = screen.pass(stop).await;
+    let Screen { model, terminal, net, inputs, keeper, .. } = screen;
+    // The person has the terminal back while the last things are done; tasks find nobody to answer.
+    drop(terminal);
+    drop(stderr);
+    drop(inputs);
+    keeper.close(&model).await;
+    net.close().await;
+    outcome
+}
+
+/// The model at the beginning: the groups that were open the last time, and those asked for.
+fn begin(client: &Client, wishes: Wishes, stored: &Stored) -> Model {
+    let lang = wishes.lang.unwrap_or_else(|| Lang::of_environment(|name| env::var(name).ok()));
+    let me = Me { device: client.device_id(), client: client.client_id(), name: client.name() };
+    let server = client.server();
+    let mut model = Model::new(lang, Zone::Local, me, server.clone(), wishes.lane, stored.settings);
+    model.tick(now_us());
+    let before = stored.open.get(&server).into_iter().flatten().filter_map(|name| name.parse().ok());
+    let mut names: Vec<GroupName> = before.collect();
+    names.extend(wishes.groups.iter().cloned());
+    if names.is_empty() {
+        names.push(EVERYONE.parse().expect("a valid name"));
+    }
+    for name in names {
+        if model.index_of(&name).is_none() {
+            let index = model.open(name.clone());
+            if let Some(place) = stored.place(&server, name.as_str()) {
+                model.restore(index, place);
+            }
+            model.enter_room(index);
+        }
+    }
+    model.current = wishes.groups.first().and_then(|name| model.index_of(name)).unwrap_or(0);
+    model.effect(Effect::Groups);
+    if !wishes.join_commands.is_empty() {
+        model.greeting = Some(lang.fill(Word::Joining, &[("commands", &wishes.join_commands.join(" · "))]));
+    }
+    model
+}
+
+/// The loop's belongings.
+struct Screen {
+    model: Model,
+    terminal: Terminal,
+    net: Net,
+    inputs: mpsc::Receiver<Input>,
+    notifier: notify::Terminal,
+    keeper: Keeper,
+}
+
+impl Screen {
+    async fn pass(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut typed = EventStream::new();
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut batch, mut frame_at) = (Vec::with_capacity(AHEAD), Instant::now());
+        let (mut dirty, mut leaving_at) = (true, None);
+        self.model.size = self.terminal.size();
+        loop {
+            self.carry_out()?;
+            dirty |= self.model.take_changed();
+            if self.model.quit && leaving_at.is_none() {
+                leaving_at = Some(Instant::now() + LAST_WORDS);
+            }
+            if leaving_at.is_some_and(|at| !self.net.under_way() || at <= Instant::now()) {
+                return Ok(());
+            }
+            tokio::select! {
+                // Keys first, then the picture, and only then what comes, of which there may be no end.
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                event = typed.next() => match event {
+                    Some(event) => self.typed(event?),
+                    None => return Ok(()),
+                },
+                () = sleep_until(frame_at), if dirty => {
+                    self.terminal.draw(&self.model)?;
+                    dirty = false;
+                    frame_at = Instant::now() + FRAME;
+                }
+                _ = self.inputs.recv_many(&mut batch, AHEAD) => {
+                    batch.drain(..).for_each(|input| self.model.handle(input));
+                }
+                _ = seconds.tick() => {
+                    self.keeper.by(PLACES_EVERY);
+                    self.model.handle(Input::Tick(now_us()));
+                }
+                failed = self.keeper.turn(&self.model) => {
+                    if let Some(why) = failed {
+                        self.model.flash(why, true);
+                    }
+                }
+                () = sleep_until(leaving_at.unwrap_or(frame_at)), if leaving_at.is_some() => {}
+            }
+        }
+    }
+
+    fn typed(&mut self, event: Typed) {
+        let input = match event {
+            Typed::Key(key) => Input::Key(key),
+            Typed::Paste(text) => Input::Paste(text),
+            Typed::Mouse(event) => Input::Mouse(event),
+            Typed::Resize(columns, rows) => Input::Resize(columns, rows),
+            Typed::FocusGained => Input::Focus(true),
+            Typed::FocusLost => Input::Focus(false),
+        };
+        // What is typed may change the draft.
+        self.keeper.by(DRAFTS_EVERY);
+        self.model.handle(input);
+    }
+
+    fn carry_out(&mut self) -> anyhow::Result<()> {
+        while let Some(effect) = self.model.next_effect() {
+            match effect {
+                Effect::Notify { title, body } => {
+                    self.terminal.send(&self.notifier.bytes(self.model.settings, &title, &body))?;
+                }
+                Effect::Mouse(on) => self.terminal.hear_mouse(on)?,
+                Effect::Redraw => self.terminal.forget()?,
+                Effect::Save => self.keeper.by(DRAFTS_EVERY),
+                asked @ (Effect::Enter { .. }
+                | Effect::Leave { .. }
+                | Effect::Publish { .. }
+                | Effect::Read { .. }
+                | Effect::Search { .. }
+                | Effect::Members(_)
+                | Effect::Receipts { .. }
+                | Effect::Create { .. }
+                | Effect::Invite { .. }
+                | Effect::Redeem(_)
+                | Effect::Groups
+                | Effect::Status { .. }
+                | Effect::Rename(_)) => self.net.carry(asked),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,191 @@
+//! One group as a person has it open.
+
+use std::collections::BTreeMap;
+
+use gaung_client::{Lane, LaneChoice, Member, Receipt};
+use gaung_proto::{GroupId, GroupName, LogId, Seq};
+
+use super::{
+    editor::Editor,
+    timeline::{Keep, Place, Timeline},
+};
+
+/// A group that is open.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// What it is called.
+    pub(crate) name: GroupName,
+    /// What it is, once known.
+    pub(crate) id: Option<GroupId>,
+    /// Its log, once known.
+    pub(crate) log: Option<LogId>,
+    /// Entered by invite only.
+    pub(crate) private: bool,
+    /// Its address, for the title.
+    pub(crate) address: String,
+    /// Which listener tells of it; others' events are of the past.
+    pub(crate) session: u32,
+    /// How it is going.
+    pub(crate) state: State,
+    /// How messages shall come.
+    pub(crate) choice: LaneChoice,
+    /// How they come.
+    pub(crate) lane: Option<Lane>,
+    /// What was said.
+    pub(crate) timeline: Timeline,
+    /// What is being typed.
+    pub(crate) editor: Editor,
+    /// What the typed words are for.
+    pub(crate) intent: Intent,
+    /// Which part of the timeline is looked at.
+    pub(crate) scroll: Scroll,
+    /// The message that keys act on.
+    pub(crate) selected: Option<Seq>,
+    /// Everything up to here was seen.
+    pub(crate) read: Seq,
+    /// Before this message stands the line of what is new.
+    pub(crate) new_from: Option<Seq>,
+    /// Messages that were not seen.
+    pub(crate) unread: u64,
+    /// Those among them that name the person.
+    pub(crate) mentions: u64,
+    /// A page is under way.
+    pub(crate) loading: bool,
+    /// What was typed and did not come back yet.
+    pub(crate) pending: Vec<Pending>,
+    /// Who has heard what, of own messages.
+    pub(crate) receipts: BTreeMap<Seq, Receipt>,
+    /// Who is in the group.
+    pub(crate) members: Vec<Member>,
+    /// Bare text sessions in it, by what they call themselves.
+    pub(crate) text_sessions: Vec<String>,
+    /// The members were told at least once.
+    pub(crate) members_known: bool,
+}
+
+/// How a room is going.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is being entered.
+    Entering,
+    /// Everything comes.
+    Open,
+    /// A server is sought.
+    Away,
+    /// It is no more.
+    Gone,
+}
+
+/// What typed words are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Intent {
+    /// To be said.
+    #[default]
+    Say,
+    /// To answer a message.
+    Reply(Seq),
+    /// To replace one's own.
+    Edit(Seq),
+}
+
+/// Which part is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Scroll {
+    /// The end, and what comes.
+    #[default]
+    Latest,
+    /// `place` is the lowest item seen; so many of its rows are below the edge.
+    At {
+        /// Which item.
+        place: Place,
+        /// Rows below the edge.
+        below: usize,
+    },
+}
+
+/// Words on their way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// Counts this program's messages.
+    pub(crate) number: u64,
+    /// What is shown, harmless.
+    pub(crate) words: String,
+    /// What was published.
+    pub(crate) kind: gaung_proto::Kind,
+    /// How far it is.
+    pub(crate) stage: Stage,
+}
+
+/// How far words are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Under way.
+    Sending,
+    /// For longer than usual.
+    Late,
+    /// Durable, and not heard back yet.
+    Logged(Seq),
+    /// Not logged; says why.
+    Failed(String),
+}
+
+/// Receipts kept of one group.
+const RECEIPTS: usize = 128;
+
+impl Room {
+    /// A room that is being entered.
+    pub(crate) fn entering(name: GroupName, session: u32, choice: LaneChoice) -> Self {
+        Self {
+            name,
+            id: None,
+            log: None,
+            private: false,
+            address: String::new(),
+            session,
+            state: State::Entering,
+            choice,
+            lane: None,
+            timeline: Timeline::default(),
+            editor: Editor::default(),
+            intent: Intent::Say,
+            scroll: Scroll::Latest,
+            selected: None,
+            read: Seq::ZERO,
+            new_from: None,
+            unread: 0,
+            mentions: 0,
+            loading: false,
+            pending: Vec::new(),
+            receipts: BTreeMap::new(),
+            members: Vec::new(),
+            text_sessions: Vec::new(),
+            members_known: false,
+        }
+    }
+
+    /// Which end of the window must stay.
+    pub(crate) fn keep(&self) -> Keep {
+        if self.scroll == Scroll::Latest { Keep::Newest } else { Keep::Oldest }
+    }
+
+    /// The person sees the newest message.
+    pub(crate) fn at_end(&self) -> bool {
+        self.scroll == Scroll::Latest && self.timeline.is_live()
+    }
+
+    /// Everything has been seen.
+    pub(crate) fn seen(&mut self) -> bool {
+        let changed = self.unread > 0 || self.mentions > 0 || self.read < self.timeline.head();
+        (self.unread, self.mentions) = (0, 0);
+        self.read = self.read.max(self.timeline.head());
+        changed
+    }
+
+    /// Remembers the newest receipts.
+    pub(crate) fn receipt(&mut self, receipt: Receipt) {
+        self.receipts.insert(receipt.seq, receipt);
+        while self.receipts.len() > RECEIPTS {
+            self.receipts.pop_first();
+        }
+    }
+}

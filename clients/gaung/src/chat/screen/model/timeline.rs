@@ -1,0 +1,281 @@
+//! A window over one group's log: what is shown of it, with later changes applied. Bounded; older pages are read again.
+
+mod changes;
+mod entry;
+mod item;
+
+use std::collections::VecDeque;
+
+use gaung_proto::{Kind, Seq, SeqRange};
+
+pub(crate) use entry::{Body, Entry, Incoming};
+pub(crate) use item::{Item, Notice, Place, Presence, What};
+
+use changes::{Change, Changes};
+
+/// Most items of one group that are kept; about forty screens.
+const MAX_ITEMS: usize = 3_000;
+/// Most bytes of words that are kept of one group.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// After so many messages that went, changes are looked through for those that went with them.
+const FORGET_EVERY: u64 = 512;
+
+/// Which end of the window stays when it is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The person reads what comes.
+    Newest,
+    /// The person reads further up.
+    Oldest,
+}
+
+/// Part of a group's log, dense, in order of seq.
+///
+/// `first..next` are the seqs that the window covers; edits and the like take a seq and no line. It is *live* while it
+/// reaches the head: what comes is then appended, else only counted.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    items: VecDeque<Item>,
+    changes: Changes,
+    first: Option<Seq>,
+    next: Seq,
+    head: Seq,
+    /// The log has nothing before the window.
+    at_oldest: bool,
+    bytes: usize,
+}
+
+impl Timeline {
+    /// Everything that is shown, oldest first.
+    pub(crate) const fn items(&self) -> &VecDeque<Item> {
+        &self.items
+    }
+
+    /// The message of `seq`, if it is in the window and has a line.
+    pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
+        self.items.get(self.find(Place::of(seq)).ok()?)?.entry()
+    }
+
+    /// Index of the item at `place`, or where it would be.
+    pub(crate) fn find(&self, place: Place) -> Result<usize, usize> {
+        self.items.binary_search_by(|item| item.place.cmp(&place))
+    }
+
+    /// The messages, newest first.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &Entry> {
+        self.items.iter().rev().filter_map(Item::entry)
+    }
+
+    /// Nothing of the log was read yet.
+    pub(crate) const fn is_unread(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The highest seq known.
+    pub(crate) const fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// What is said next is appended.
+    pub(crate) fn is_live(&self) -> bool {
+        self.first.is_none() || self.next > self.head
+    }
+
+    /// Where the page before the window ends; `None` if the log has none.
+    pub(crate) fn before(&self) -> Option<Seq> {
+        let first = self.first.unwrap_or(Seq(u64::MAX));
+        (!self.at_oldest && first > Seq::FIRST).then_some(first)
+    }
+
+    /// First seq of the page after the window.
+    pub(crate) const fn after(&self) -> Seq {
+        self.next
+    }
+
+    /// A message that was said just now, or missed and told now.
+    pub(crate) fn append(&mut self, incoming: Incoming, keep: Keep) {
+        let live = self.is_live();
+        self.head = self.head.max(incoming.seq);
+        if !live || (self.first.is_some() && incoming.seq < self.next) {
+            return;
+        }
+        self.fill_gap(incoming.seq);
+        self.first.get_or_insert(incoming.seq);
+        self.next = incoming.seq.next();
+        self.push_back(incoming);
+        self.trim(keep);
+    }
+
+    /// A page that ends where the window begins, oldest first; an empty one says that nothing older is kept.
+    pub(crate) fn prepend(&mut self, page: Vec<Incoming>) {
+        let before = self.first.unwrap_or(Seq(u64::MAX));
+        let page: Vec<_> = page.into_iter().filter(|incoming| incoming.seq < before).collect();
+        let Some(oldest) = page.first().map(|incoming| incoming.seq) else {
+            self.at_oldest = true;
+            return;
+        };
+        let newest = page.last().map_or(oldest, |incoming| incoming.seq);
+        self.at_oldest = oldest <= Seq::FIRST;
+        if self.first.is_none() {
+            self.next = newest.next();
+            self.head = self.head.max(newest);
+        }
+        self.first = Some(oldest);
+        // A change stands behind what it changes, and both may be in this page.
+        page.iter().filter_map(Change::of).for_each(|(seq, change)| self.changes.add(seq, change));
+        let mut shown: Vec<Item> = Vec::new();
+        for incoming in page {
+            self.admit(incoming, |item| {
+                if !shown.last_mut().is_some_and(|last| last.absorb(&item)) {
+                    shown.push(item);
+                }
+            });
+        }
+        self.bytes += shown.iter().map(Item::bytes).sum::<usize>();
+        for item in shown.into_iter().rev() {
+            self.items.push_front(item);
+        }
+        self.trim(Keep::Oldest);
+    }
+
+    /// A page that begins where the window ends; true if the window is live now.
+    pub(crate) fn extend(&mut self, page: Vec<Incoming>) -> bool {
+        for incoming in page {
+            if incoming.seq >= self.next {
+                self.next = incoming.seq.next();
+                self.head = self.head.max(incoming.seq);
+                self.push_back(incoming);
+            }
+        }
+        self.trim(Keep::Newest);
+        self.is_live()
+    }
+
+    /// Forgets the window, to begin another one at `next`, or with what comes if `None`.
+    pub(crate) fn clear(&mut self, next: Option<Seq>) {
+        let head = self.head;
+        *self = Self { head, next: next.unwrap_or_default(), first: next, ..Self::default() };
+    }
+
+    /// Another log: nothing of the former counts.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { at_oldest: true, ..Self::default() };
+    }
+
+    /// The head as it was told, without a message.
+    pub(crate) fn set_head(&mut self, head: Seq) {
+        self.head = self.head.max(head);
+    }
+
+    /// Something that is not in the log, at the end of the window while it is live.
+    pub(crate) fn note(&mut self, what: What, at_us: u64) {
+        // Before anything was read nobody knows where it stands.
+        if !self.is_live() || (self.is_unread() && self.head > Seq::ZERO) {
+            return;
+        }
+        let place = self.items.back().map_or(Place::of(self.head), |last| last.place.following());
+        let item = Item { place, at_us, what };
+        self.bytes += item.bytes();
+        if !self.items.back_mut().is_some_and(|last| last.absorb(&item)) {
+            self.items.push_back(item);
+        }
+    }
+
+    /// Messages are missing and asked for.
+    pub(crate) fn missing(&mut self, range: SeqRange, at_us: u64) {
+        let known = |item: &Item| matches!(item.what, What::Gap { range: shown, .. } if shown == range);
+        if !self.items.iter().rev().take(64).any(known) {
+            self.note(What::Gap { range, lost: false }, at_us);
+        }
+    }
+
+    /// They have come.
+    pub(crate) fn filled(&mut self, range: SeqRange) {
+        self.items.retain(|item| !matches!(item.what, What::Gap { range: shown, lost: false } if shown == range));
+    }
+
+    /// They will not come.
+    pub(crate) fn lost(&mut self, range: SeqRange, at_us: u64) {
+        self.filled(range);
+        self.note(What::Gap { range, lost: true }, at_us);
+        if self.is_live() && self.first.is_some() {
+            self.next = self.next.max(range.last.next());
+        }
+        self.head = self.head.max(range.last);
+    }
+
+    /// A gap's line goes as the last message before which it stands comes.
+    fn fill_gap(&mut self, seq: Seq) {
+        if let Some(Item { what: What::Gap { range, lost: false }, .. }) = self.items.back()
+            && seq >= range.last
+        {
+            self.items.pop_back();
+        }
+    }
+
+    fn push_back(&mut self, incoming: Incoming) {
+        let mut shown = None;
+        self.admit(incoming, |item| shown = Some(item));
+        let Some(item) = shown else { return };
+        self.bytes += item.bytes();
+        if !self.items.back_mut().is_some_and(|last| last.absorb(&item)) {
+            self.items.push_back(item);
+        }
+    }
+
+    /// Makes a line of a message, or changes another one's.
+    fn admit(&mut self, incoming: Incoming, show: impl FnOnce(Item)) {
+        let (place, at_us) = (Place::of(incoming.seq), incoming.at_us);
+        match incoming.kind {
+            Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => self.change(Change::of(&incoming)),
+            Kind::Join => show(Item { place, at_us, what: What::Presence(Presence::came(incoming.name)) }),
+            Kind::Leave { .. } => show(Item { place, at_us, what: What::Presence(Presence::left(incoming.name)) }),
+            Kind::Text(_) | Kind::Reply { .. } | Kind::Unknown { .. } => {
+                let mut entry = Entry::of(incoming);
+                self.changes.of(entry.seq).for_each(|change| entry.apply(change));
+                show(Item { place, at_us, what: What::Message(Box::new(entry)) });
+            }
+        }
+    }
+
+    fn change(&mut self, change: Option<(Seq, Change)>) {
+        let Some((seq, change)) = change else { return };
+        let target = change.target;
+        self.changes.add(seq, change);
+        if let Ok(index) = self.find(Place::of(target))
+            && let Some(entry) = self.items[index].entry_mut()
+        {
+            entry.reset();
+            self.changes.of(target).for_each(|change| entry.apply(change));
+        }
+    }
+
+    fn trim(&mut self, keep: Keep) {
+        while self.items.len() > MAX_ITEMS || self.bytes > MAX_BYTES {
+            let gone = match keep {
+                Keep::Newest => self.items.pop_front(),
+                Keep::Oldest => self.items.pop_back(),
+            };
+            let Some(gone) = gone else { return };
+            self.bytes = self.bytes.saturating_sub(gone.bytes());
+            match keep {
+                Keep::Newest => self.begin_at(self.items.front().map_or(self.next, |item| item.place.seq)),
+                Keep::Oldest if gone.entry().is_some() => self.next = gone.place.seq,
+                Keep::Oldest => {}
+            }
+        }
+    }
+
+    fn begin_at(&mut self, first: Seq) {
+        self.at_oldest = false;
+        // Now and then, for all of them are looked through.
+        if self.first.is_none_or(|before| before.0 / FORGET_EVERY != first.0 / FORGET_EVERY) {
+            self.changes.forget_before(first);
+        }
+        self.first = Some(first);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! One line of a conversation: a message, or something that happened between messages.
+
+use gaung_proto::{Seq, SeqRange};
+
+use super::entry::Entry;
+
+/// Where an item stands: after which message, and the how many-th there; a message itself has count 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Place {
+    /// The message's seq, or of the one before.
+    pub(crate) seq: Seq,
+    count: u32,
+}
+
+impl Place {
+    /// A message's place.
+    pub(crate) const fn of(seq: Seq) -> Self {
+        Self { seq, count: 0 }
+    }
+
+    /// The next place that is no message's.
+    pub(crate) const fn following(self) -> Self {
+        Self { seq: self.seq, count: self.count.saturating_add(1) }
+    }
+}
+
+/// Something shown, and where and when.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// Where.
+    pub(crate) place: Place,
+    /// When, µs since 1970.
+    pub(crate) at_us: u64,
+    /// What.
+    pub(crate) what: What,
+}
+
+/// What is shown.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    /// Somebody's words.
+    Message(Box<Entry>),
+    /// People came and went.
+    Presence(Presence),
+    /// Messages are missing here.
+    Gap {
+        /// Which.
+        range: SeqRange,
+        /// They will not come.
+        lost: bool,
+    },
+    /// The program says something.
+    Notice(Notice),
+    /// Words of a group that has no seqs.
+    Loose {
+        /// Whose, harmless.
+        name: String,
+        /// The words, harmless, lines parted by newlines.
+        words: String,
+    },
+}
+
+/// One quiet line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    /// Harmless; lines parted by newlines.
+    pub(crate) text: String,
+    /// Something failed.
+    pub(crate) trouble: bool,
+}
+
+/// Who came and went, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Presence {
+    /// Came, and did not go since.
+    pub(crate) came: Vec<String>,
+    /// Went, and did not come since.
+    pub(crate) left: Vec<String>,
+}
+
+/// Names that one line of presence remembers.
+const NAMES: usize = 64;
+
+impl Presence {
+    /// One came.
+    pub(crate) fn came(name: String) -> Self {
+        Self { came: vec![name], left: Vec::new() }
+    }
+
+    /// One left.
+    pub(crate) fn left(name: String) -> Self {
+        Self { came: Vec::new(), left: vec![name] }
+    }
+
+    /// Takes in what happened next; who comes and goes again leaves no trace.
+    fn follow(&mut self, next: &Self) {
+        for name in &next.came {
+            if !take(&mut self.left, name) && self.came.len() < NAMES && !self.came.contains(name) {
+                self.came.push(name.clone());
+            }
+        }
+        for name in &next.left {
+            if !take(&mut self.came, name) && self.left.len() < NAMES && !self.left.contains(name) {
+                self.left.push(name.clone());
+            }
+        }
+    }
+}
+
+fn take(names: &mut Vec<String>, name: &str) -> bool {
+    let found = names.iter().position(|known| known == name);
+    found.map(|index| names.remove(index)).is_some()
+}
+
+impl Item {
+    /// The message, if it is one.
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        match &self.what {
+            What::Message(entry) => Some(entry),
+            What::Presence(_) | What::Gap { .. } | What::Notice(_) | What::Loose { .. } => None,
+        }
+    }
+
+    pub(super) fn entry_mut(&mut self) -> Option<&mut Entry> {
+        match &mut self.what {
+            What::Message(entry) => Some(entry),
+            What::Presence(_) | What::Gap { .. } | What::Notice(_) | What::Loose { .. } => None,
+        }
+    }
+
+    /// Folds `next` into this item if both are comings and goings.
+    pub(super) fn absorb(&mut self, next: &Self) -> bool {
+        match (&mut self.what, &next.what) {
+            (What::Presence(presence), What::Presence(more)) => {
+                presence.follow(more);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What it takes of the memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let words = match &self.what {
+            What::Message(entry) => entry.bytes(),
+            What::Notice(notice) => notice.text.len(),
+            What::Loose { words, .. } => words.len(),
+            What::Presence(_) | What::Gap { .. } => 0,
+        };
+        words + 200
+    }
+}

@@ -1,0 +1,147 @@
+#![allow(clippy::unwrap_used)]
+use bytes::Bytes;
+use gaung_client::Lane;
+use gaung_proto::{ClientId, DeviceId};
+
+use super::*;
+
+const ANI: DeviceId = DeviceId([1; 16]);
+const BUDI: DeviceId = DeviceId([2; 16]);
+
+fn said(seq: u64, device: DeviceId, kind: Kind) -> Incoming {
+    let name = if device == ANI { "Ani" } else { "Budi" }.to_owned();
+    Incoming { seq: Seq(seq), device, client: ClientId([9; 16]), name, at_us: seq, lane: Lane::Tcp, kind }
+}
+
+fn text(seq: u64, words: &str) -> Incoming {
+    said(seq, ANI, Kind::Text(Bytes::copy_from_slice(words.as_bytes())))
+}
+
+fn edit(of: u64, words: &'static str) -> Kind {
+    Kind::Edit { seq: Seq(of), body: Bytes::from_static(words.as_bytes()) }
+}
+
+fn react(to: u64, remove: bool) -> Kind {
+    Kind::React { seq: Seq(to), emoji: "👍".to_owned(), remove }
+}
+
+fn words(timeline: &Timeline) -> Vec<&str> {
+    timeline.items().iter().filter_map(|item| item.entry()?.words()).collect()
+}
+
+fn live(count: u64) -> Timeline {
+    let mut timeline = Timeline::default();
+    for seq in 1..=count {
+        timeline.append(text(seq, &format!("m{seq}")), Keep::Newest);
+    }
+    timeline
+}
+
+#[test]
+fn only_the_author_edits_and_deletes() {
+    let mut timeline = live(2);
+    timeline.append(said(3, BUDI, edit(1, "forged")), Keep::Newest);
+    timeline.append(said(4, BUDI, Kind::Delete { seq: Seq(2) }), Keep::Newest);
+    assert_eq!(words(&timeline), ["m1", "m2"]);
+    timeline.append(said(5, ANI, edit(1, "better")), Keep::Newest);
+    timeline.append(said(6, ANI, Kind::Delete { seq: Seq(2) }), Keep::Newest);
+    timeline.append(said(7, ANI, edit(2, "back")), Keep::Newest);
+    assert_eq!(words(&timeline), ["better"]);
+    assert!(timeline.entry(Seq(1)).unwrap().edited);
+    assert_eq!(timeline.entry(Seq(2)).unwrap().body, Body::Deleted, "what was taken back stays so");
+}
+
+#[test]
+fn nobody_edits_what_no_device_wrote() {
+    let mut timeline = Timeline::default();
+    timeline.append(said(1, DeviceId::NONE, Kind::Text(Bytes::from_static(b"netcat"))), Keep::Newest);
+    timeline.append(said(2, DeviceId::NONE, edit(1, "other netcat")), Keep::Newest);
+    assert_eq!(words(&timeline), ["netcat"]);
+}
+
+#[test]
+fn reacting_twice_is_once_and_can_be_taken_back() {
+    let mut timeline = live(1);
+    for seq in 2..4 {
+        timeline.append(said(seq, BUDI, react(1, false)), Keep::Newest);
+    }
+    timeline.append(said(4, ANI, react(1, false)), Keep::Newest);
+    let by = |timeline: &Timeline| timeline.entry(Seq(1)).unwrap().reactions.first().map_or(0, |r| r.by.len());
+    assert_eq!(by(&timeline), 2);
+    timeline.append(said(5, BUDI, react(1, true)), Keep::Newest);
+    timeline.append(said(6, ANI, react(1, true)), Keep::Newest);
+    assert_eq!(by(&timeline), 0);
+}
+
+#[test]
+fn a_change_finds_a_message_that_is_read_later() {
+    let mut timeline = Timeline::default();
+    timeline.append(said(11, ANI, edit(10, "later words")), Keep::Newest);
+    timeline.prepend(vec![text(9, "m9"), text(10, "first words"), said(10, ANI, edit(9, "x"))]);
+    assert_eq!(words(&timeline), ["x", "later words"]);
+}
+
+#[test]
+fn pages_meet_without_doubles_and_the_oldest_is_known() {
+    let mut timeline = Timeline::default();
+    timeline.append(text(5, "m5"), Keep::Newest);
+    timeline.prepend((3..=6).map(|seq| text(seq, &format!("m{seq}"))).collect());
+    assert_eq!(words(&timeline), ["m3", "m4", "m5"]);
+    assert_eq!(timeline.before(), Some(Seq(3)));
+    timeline.prepend(Vec::new());
+    assert_eq!(timeline.before(), None);
+}
+
+#[test]
+fn the_window_is_bounded_and_moves_with_the_reader() {
+    let count = MAX_ITEMS as u64 + 500;
+    let mut timeline = live(count);
+    assert_eq!(timeline.items().len(), MAX_ITEMS);
+    assert!(timeline.is_live());
+    let before = timeline.before().unwrap();
+    assert_eq!(before, Seq(501));
+    timeline.prepend((301..=500).map(|seq| text(seq, "older")).collect());
+    assert_eq!(timeline.items().len(), MAX_ITEMS);
+    assert!(!timeline.is_live(), "the newest had to go");
+    timeline.append(text(count + 1, "new"), Keep::Newest);
+    assert_eq!(timeline.head(), Seq(count + 1));
+    assert_ne!(words(&timeline).last(), Some(&"new"));
+    let from = timeline.after().0;
+    assert!(timeline.extend((from..=count + 1).map(|seq| text(seq, "again")).collect()));
+    assert!(timeline.is_live());
+}
+
+#[test]
+fn a_gap_stands_where_it_is_and_goes_when_filled() {
+    let mut timeline = live(2);
+    let range = SeqRange { first: Seq(3), last: Seq(4) };
+    timeline.missing(range, 0);
+    timeline.missing(range, 0);
+    let gaps =
+        |timeline: &Timeline| timeline.items().iter().filter(|item| matches!(item.what, What::Gap { .. })).count();
+    assert_eq!(gaps(&timeline), 1);
+    timeline.append(text(3, "m3"), Keep::Newest);
+    timeline.filled(range);
+    timeline.append(text(4, "m4"), Keep::Newest);
+    assert_eq!(gaps(&timeline), 0);
+    timeline.lost(SeqRange { first: Seq(5), last: Seq(6) }, 0);
+    timeline.append(text(7, "m7"), Keep::Newest);
+    assert_eq!((gaps(&timeline), words(&timeline).len()), (1, 5));
+    assert!(matches!(timeline.items()[4].what, What::Gap { lost: true, .. }), "before the message that follows");
+}
+
+#[test]
+fn comings_and_goings_are_folded() {
+    let mut timeline = live(1);
+    for presence in [
+        Presence::came("Budi".to_owned()),
+        Presence::came("Citra".to_owned()),
+        Presence::left("Budi".to_owned()),
+        Presence::left("Ani".to_owned()),
+    ] {
+        timeline.note(What::Presence(presence), 0);
+    }
+    let expected = Presence { came: vec!["Citra".to_owned()], left: vec!["Ani".to_owned()] };
+    assert_eq!(timeline.items().len(), 2);
+    assert!(matches!(&timeline.items()[1].what, What::Presence(presence) if *presence == expected));
+}

@@ -1,0 +1,242 @@
+//! From group to group, and through what was said.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use gaung_client::HistoryPage;
+use gaung_proto::Seq;
+
+use crate::chat::screen::{
+    effect::Effect,
+    model::{
+        Model,
+        room::{Scroll, State},
+        timeline::{Entry, Place},
+    },
+    view::{self, talk::Edge, theme::Theme},
+    words::Word,
+};
+
+/// Messages of one page.
+pub(crate) const PAGE: u64 = 200;
+
+impl Model {
+    /// Keys that move; true if it was one.
+    pub(super) fn move_key(&mut self, key: KeyEvent, control: bool, alt: bool) -> bool {
+        let page = isize::try_from(self.talk_height().saturating_sub(2).max(1)).unwrap_or(1);
+        match (key.code, control, alt) {
+            (KeyCode::PageUp, false, false) => self.scroll(-page),
+            (KeyCode::PageDown, false, false) => self.scroll(page),
+            (KeyCode::Up, true, false) => self.scroll(-1),
+            (KeyCode::Down, true, false) => self.scroll(1),
+            (KeyCode::Up, false, _) if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.select(true),
+            (KeyCode::Down, false, _) if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.select(false),
+            (KeyCode::Home, true, _) => self.go_to_oldest(),
+            (KeyCode::End, true, _) => self.go_to_latest(),
+            (KeyCode::Char('n'), true, _) | (KeyCode::PageDown, true, _) => self.step(1),
+            (KeyCode::Char('p'), true, _) | (KeyCode::PageUp, true, _) => self.step(self.rooms.len().saturating_sub(1)),
+            (KeyCode::Char('a'), false, true) => self.next_activity(),
+            (KeyCode::Char('/'), false, true) => self.go(self.former),
+            (KeyCode::Char(digit @ '1'..='9'), false, true) => self.go(digit as usize - '1' as usize),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Goes to a group by its index.
+    pub(crate) fn go(&mut self, index: usize) {
+        if index >= self.rooms.len() || index == self.current {
+            return;
+        }
+        if let Some(room) = self.room_mut() {
+            // What was new has been seen; the line would mean nothing the next time.
+            if room.unread == 0 {
+                room.new_from = None;
+            }
+            room.selected = None;
+        }
+        self.former = std::mem::replace(&mut self.current, index);
+        self.completion = None;
+        self.look();
+        let room = &self.rooms[index];
+        if room.id.is_some() {
+            self.effect(Effect::Members(room.name.clone()));
+        }
+        self.effect(Effect::Save);
+        self.touch();
+    }
+
+    fn step(&mut self, by: usize) {
+        if !self.rooms.is_empty() {
+            self.go((self.current + by) % self.rooms.len());
+        }
+    }
+
+    /// The next group in which the person is named, else in which something is new, else the former one.
+    fn next_activity(&mut self) {
+        let count = self.rooms.len();
+        let after = |n: usize| (self.current + 1 + n) % count;
+        let named = (0..count).map(after).find(|index| self.rooms[*index].mentions > 0);
+        let new = || (0..count).map(after).find(|index| self.rooms[*index].unread > 0);
+        match named.or_else(new) {
+            Some(index) if index != self.current => self.go(index),
+            Some(_) => self.go_to_latest(),
+            None => self.tell(Word::NothingNew, &[]),
+        }
+    }
+
+    /// Rows of the conversation seen at once.
+    pub(crate) fn talk_height(&self) -> usize {
+        usize::from(view::arranged(self).talk.height)
+    }
+
+    /// Moves through the conversation; asks for the next page where it is near.
+    pub(super) fn scroll(&mut self, rows: isize) {
+        let height = self.talk_height();
+        // Colours take no room.
+        let Some(look) = view::look(self, Theme::plain()) else { return };
+        let (scroll, edge) = view::talk::moved(&look, rows, height);
+        self.scrolled(scroll, edge);
+    }
+
+    fn scrolled(&mut self, scroll: Scroll, edge: Edge) {
+        if let Some(room) = self.room_mut() {
+            room.scroll = scroll;
+        }
+        match edge {
+            Edge::Top => self.load_older(),
+            Edge::Bottom => self.load_newer(),
+            Edge::Neither => {}
+        }
+        self.look();
+        self.touch();
+    }
+
+    pub(super) fn load_older(&mut self) {
+        let Some(room) = self.room_mut() else { return };
+        let Some(before) = room.timeline.before().filter(|_| !room.loading && room.state != State::Gone) else {
+            return;
+        };
+        self.read(HistoryPage::Before(before), None);
+    }
+
+    fn load_newer(&mut self) {
+        let Some(room) = self.room_mut() else { return };
+        if !room.timeline.is_live() && !room.loading {
+            let after = room.timeline.after();
+            self.read(HistoryPage::From(after), None);
+        }
+    }
+
+    fn read(&mut self, page: HistoryPage, jump: Option<Seq>) {
+        let Some(room) = self.room_mut() else { return };
+        room.loading = true;
+        let (group, session) = (room.name.clone(), room.session);
+        self.effect(Effect::Read { group, page, session, jump });
+    }
+
+    /// To the newest message, which may have to be read again.
+    pub(crate) fn go_to_latest(&mut self) {
+        let Some(room) = self.room_mut() else { return };
+        room.scroll = Scroll::Latest;
+        room.selected = None;
+        if !room.timeline.is_live() {
+            room.timeline.clear(None);
+            self.read(HistoryPage::NEWEST, None);
+        }
+        self.look();
+        self.touch();
+    }
+
+    /// To the oldest message that the log keeps.
+    pub(super) fn go_to_oldest(&mut self) {
+        let Some(room) = self.room_mut() else { return };
+        if room.timeline.before().is_some() {
+            self.read(HistoryPage::From(Seq::ZERO), Some(Seq::FIRST));
+            return;
+        }
+        self.show_oldest();
+    }
+
+    /// The upper end of the window.
+    pub(super) fn show_oldest(&mut self) {
+        let height = self.talk_height();
+        let Some(look) = view::look(self, Theme::plain()) else { return };
+        let scroll = view::talk::topmost(&look, height);
+        self.scrolled(scroll, Edge::Neither);
+    }
+
+    /// To a message, wherever in the log it is.
+    pub(crate) fn jump(&mut self, seq: Seq) {
+        let Some(room) = self.room() else { return };
+        if room.timeline.entry(seq).is_some() {
+            self.show(seq);
+            return;
+        }
+        // Half a page before it, so that it is not at the edge.
+        let from = Seq(seq.0.saturating_sub(PAGE / 2).max(1));
+        self.read(HistoryPage::From(from), Some(seq));
+    }
+
+    /// A message of the window, in the middle and selected.
+    pub(crate) fn show(&mut self, seq: Seq) {
+        let height = self.talk_height();
+        let place = Place::of(seq);
+        let Some(look) = view::look(self, Theme::plain()) else { return };
+        let scroll = view::talk::centred(&look, place, height);
+        let Some(room) = self.room_mut() else { return };
+        if let Some(scroll) = scroll {
+            room.scroll = scroll;
+        }
+        room.selected = room.timeline.entry(seq).map(|entry| entry.seq);
+        self.touch();
+    }
+
+    /// Selects the message above or below the selected one; the newest first.
+    pub(super) fn select(&mut self, above: bool) {
+        let Some(room) = self.room() else { return };
+        let items = room.timeline.items();
+        let seqs = |range: std::ops::Range<usize>| {
+            items.range(range).filter_map(|item| item.entry()).map(|entry: &Entry| entry.seq)
+        };
+        let at = room.selected.map(|seq| room.timeline.find(Place::of(seq)).unwrap_or_else(|index| index));
+        let next = match (at, above) {
+            (None, true) => seqs(0..self.lowest()).next_back(),
+            (None, false) => None,
+            (Some(index), true) => seqs(0..index).next_back(),
+            (Some(index), false) => seqs((index + 1).min(items.len())..items.len()).next(),
+        };
+        match (next, above) {
+            (Some(seq), _) => {
+                if let Some(room) = self.room_mut() {
+                    room.selected = Some(seq);
+                }
+                self.keep_in_sight(seq);
+            }
+            (None, true) => self.load_older(),
+            (None, false) => {
+                if let Some(room) = self.room_mut() {
+                    room.selected = None;
+                }
+                self.go_to_latest();
+            }
+        }
+    }
+
+    /// Index after the lowest item seen.
+    fn lowest(&self) -> usize {
+        let Some(room) = self.room() else { return 0 };
+        match room.scroll {
+            Scroll::Latest => room.timeline.items().len(),
+            Scroll::At { place, .. } => room.timeline.find(place).map_or_else(|index| index, |index| index + 1),
+        }
+    }
+
+    fn keep_in_sight(&mut self, seq: Seq) {
+        let height = self.talk_height();
+        let Some(look) = view::look(self, Theme::plain()) else { return };
+        if !view::talk::is_visible(&look, Place::of(seq), height) {
+            let scroll = view::talk::centred(&look, Place::of(seq), height).unwrap_or_default();
+            let near_top = look.room.timeline.find(Place::of(seq)).is_ok_and(|index| index < 60);
+            self.scrolled(scroll, if near_top { Edge::Top } else { Edge::Neither });
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Entering groups and leaving them.
+
+use gaung_client::{GroupInfo, LaneChoice};
+use gaung_proto::{GroupName, Seq, name::EVERYONE};
+
+use crate::chat::screen::{
+    effect::{Effect, Refusal},
+    model::{
+        Model,
+        editor::Editor,
+        room::{Scroll, State},
+    },
+    stored::Place,
+    words::Word,
+};
+
+impl Model {
+    /// Goes to a group, which is entered if it is not open.
+    pub(crate) fn join(&mut self, name: GroupName) {
+        let index = match self.index_of(&name) {
+            Some(index) => {
+                if self.rooms[index].state == State::Gone {
+                    self.enter_room(index);
+                }
+                index
+            }
+            None => {
+                let index = self.open(name);
+                self.enter_room(index);
+                index
+            }
+        };
+        self.go(index);
+        self.effect(Effect::Save);
+    }
+
+    /// Begins to listen.
+    pub(crate) fn enter_room(&mut self, index: usize) {
+        let session = self.session();
+        let room = &mut self.rooms[index];
+        room.session = session;
+        room.state = State::Entering;
+        let (group, choice) = (room.name.clone(), room.choice);
+        self.effect(Effect::Enter { group, session, choice, after: None });
+    }
+
+    /// The group is entered; whether what is known of it is of the same log.
+    pub(super) fn entered(&mut self, session: u32, group: &GroupInfo) {
+        let Some(room) = self.rooms.iter_mut().find(|room| room.session == session) else { return };
+        if room.log.is_some_and(|log| log != group.log) || room.id.is_some_and(|id| id != group.id) {
+            room.read = Seq::ZERO;
+        }
+        (room.id, room.log, room.private) = (Some(group.id), Some(group.log), group.private);
+        room.address = group.heard_at().filter(|_| !group.private).map_or_else(String::new, |addr| addr.to_string());
+        self.effect(Effect::Save);
+        self.touch();
+    }
+
+    /// It cannot be entered: it is closed again, unless something was said there before.
+    pub(super) fn not_entered(&mut self, session: u32, why: Refusal) {
+        let Some(index) = self.rooms.iter().position(|room| room.session == session) else { return };
+        let name = self.rooms[index].name.to_string();
+        let text = match why {
+            Refusal::NoSuchGroup => self.lang.fill(Word::NoSuchGroup, &[("group", &name)]),
+            Refusal::NotInvited => self.lang.fill(Word::NotInvited, &[("group", &name)]),
+            Refusal::Other(why) => self.lang.fill(Word::CannotEnter, &[("group", &name), ("why", &why)]),
+        };
+        if self.rooms[index].id.is_none() && self.rooms.len() > 1 {
+            self.close(index);
+        } else {
+            self.rooms[index].state = State::Gone;
+        }
+        self.flash(text, true);
+    }
+
+    /// Leaves a group for good.
+    pub(super) fn leave(&mut self, name: Option<GroupName>) {
+        let index = match name {
+            Some(name) => self.index_of(&name),
+            None => Some(self.current).filter(|index| *index < self.rooms.len()),
+        };
+        let Some(index) = index else { return self.warn(Word::NotOpen, &[]) };
+        if self.rooms.len() == 1 {
+            return self.warn(Word::LastGroup, &[]);
+        }
+        let group = self.rooms[index].name.clone();
+        // `everyone` has no members who could cease to be.
+        let lasting = group.as_str() != EVERYONE;
+        self.effect(Effect::Leave { group, lasting });
+        self.close(index);
+        self.effect(Effect::Save);
+    }
+
+    fn close(&mut self, index: usize) {
+        self.rooms.remove(index);
+        if self.current > index || self.current >= self.rooms.len() {
+            self.current = self.current.saturating_sub(1);
+        }
+        if self.former > index || self.former >= self.rooms.len() {
+            self.former = self.former.saturating_sub(1);
+        }
+        self.look();
+        self.touch();
+    }
+
+    /// Listens by another lane, and loses nothing.
+    pub(super) fn change_lane(&mut self, choice: LaneChoice) {
+        let session = self.session();
+        let Some(room) = self.room_mut() else { return };
+        if matches!(room.state, State::Entering | State::Gone) {
+            return self.warn(Word::NothingCanBeSent, &[]);
+        }
+        (room.choice, room.session) = (choice, session);
+        room.loading = false;
+        let (group, after) = (room.name.clone(), Some(room.timeline.head()));
+        self.effect(Effect::Enter { group, session, choice, after });
+    }
+
+    /// What was kept of a group when this ended the last time.
+    pub(crate) fn restore(&mut self, index: usize, place: &Place) {
+        let room = &mut self.rooms[index];
+        room.log = place.log();
+        room.id = place.id();
+        room.read = Seq(place.read);
+        room.editor = Editor::with(&place.draft);
+        room.scroll = Scroll::Latest;
+    }
+}

@@ -1,0 +1,120 @@
+//! The model as a picture. Nothing here changes anything.
+
+mod bars;
+pub(crate) mod input;
+pub(crate) mod layout;
+pub(crate) mod overlay;
+pub(crate) mod panes;
+pub(crate) mod rows;
+pub(crate) mod talk;
+pub(crate) mod theme;
+pub(crate) mod wrap;
+
+use ratatui::{
+    buffer::{Buffer, CellDiffOption},
+    layout::{Position, Rect},
+    style::Style,
+    text::Line,
+};
+
+use super::{
+    model::{Model, room::State},
+    words::Word,
+};
+use layout::Layout;
+use rows::Look;
+use theme::Theme;
+
+/// Draws everything; gives where the cursor stands, if it does.
+pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<Position> {
+    let layout = arranged(model);
+    bars::title(model, theme, layout.title, buffer);
+    if let Some(area) = layout.groups {
+        panes::groups(model, theme, area, buffer);
+        upright(theme, area.right(), area, buffer);
+    }
+    if let Some(area) = layout.members {
+        panes::members(model, theme, area, buffer);
+        upright(theme, area.x.saturating_sub(1), area, buffer);
+    }
+    if let Some(look) = look(model, theme) {
+        let rows = talk::visible(&look, usize::from(layout.talk.height));
+        let empty = usize::from(layout.talk.height).saturating_sub(rows.len());
+        for (index, row) in rows.iter().enumerate() {
+            put(buffer, layout.talk, empty + index, row);
+        }
+        if rows.is_empty() && look.room.state == State::Open && !look.room.loading {
+            let hint = Line::styled(format!(" {}", model.lang.say(Word::Empty)), theme.quiet());
+            put(buffer, layout.talk, usize::from(layout.talk.height).saturating_sub(1), &hint);
+        }
+    }
+    bars::status(model, theme, layout.status, buffer);
+    let cursor = input::draw(model, theme, layout.input, buffer);
+    if let Some(shown) = &model.overlay {
+        overlay::draw(model, theme, shown, Rect::new(0, 0, model.size.0, layout.status.y), buffer);
+    }
+    steady(buffer);
+    cursor.filter(|_| model.overlay.is_none())
+}
+
+/// Terminals do not agree on the columns of an emoji that consists of several characters (flags, families, skin tones):
+/// what stands behind one is written anew each time, also when it has gone, so that nothing of it stays behind.
+fn steady(buffer: &mut Buffer) {
+    let area = buffer.area;
+    for y in area.top()..area.bottom() {
+        let disputed = |x: &u16| {
+            let symbol = buffer[(*x, y)].symbol();
+            symbol.chars().nth(1).is_some() && wrap::columns(symbol) > 1
+        };
+        if let Some(first) = (area.left()..area.right()).find(disputed) {
+            (first..area.right()).for_each(|x| {
+                buffer[(x, y)].set_diff_option(CellDiffOption::AlwaysUpdate);
+            });
+        }
+    }
+}
+
+/// Where everything is now.
+pub(crate) fn arranged(model: &Model) -> Layout {
+    let rows = input::wanted_rows(model, usize::from(model.size.0));
+    Layout::of(model.size, u16::try_from(rows).unwrap_or(u16::MAX))
+}
+
+/// How the current group's items look.
+pub(crate) fn look(model: &Model, theme: Theme) -> Option<Look<'_>> {
+    let room = model.room()?;
+    let width = usize::from(arranged(model).talk.width);
+    Some(Look { lang: model.lang, zone: model.zone, theme, me: &model.me, room, width })
+}
+
+/// One row of an area; what is too long is not seen.
+fn put(buffer: &mut Buffer, area: Rect, row: usize, line: &Line<'_>) {
+    let Ok(row) = u16::try_from(row) else { return };
+    if row < area.height {
+        let place = Rect::new(area.x, area.y + row, area.width, 1);
+        buffer.set_style(place, line.style);
+        buffer.set_line(place.x, place.y, line, place.width);
+    }
+}
+
+fn upright(theme: Theme, x: u16, beside: Rect, buffer: &mut Buffer) {
+    for y in beside.top()..beside.bottom() {
+        if let Some(cell) = buffer.cell_mut((x, y)) {
+            cell.set_symbol("│").set_style(theme.quiet());
+        }
+    }
+}
+
+fn fill(buffer: &mut Buffer, area: Rect, style: Style) {
+    for y in area.top()..area.bottom() {
+        for x in area.left()..area.right() {
+            if let Some(cell) = buffer.cell_mut((x, y)) {
+                cell.reset();
+                cell.set_style(style);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Which part of the screen is for what.
+
+use ratatui::layout::Rect;
+
+/// Below so many columns the members have no place.
+const WITH_MEMBERS: u16 = 72;
+/// Below so many columns the groups have none either.
+const WITH_GROUPS: u16 = 48;
+/// From so many columns on both are wide.
+const WIDE: u16 = 110;
+
+/// The parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// One row: the group.
+    pub(crate) title: Rect,
+    /// Open groups.
+    pub(crate) groups: Option<Rect>,
+    /// What is said.
+    pub(crate) talk: Rect,
+    /// Who is there.
+    pub(crate) members: Option<Rect>,
+    /// One row: what happens, and how to learn more.
+    pub(crate) status: Rect,
+    /// What is typed.
+    pub(crate) input: Rect,
+}
+
+impl Layout {
+    /// For a screen of so many columns and rows, of which the input wants some.
+    pub(crate) fn of((columns, rows): (u16, u16), input_rows: u16) -> Self {
+        let input_rows = input_rows.clamp(1, Self::input_limit(rows)).min(rows);
+        let input = Rect::new(0, rows - input_rows, columns, input_rows);
+        let status = Rect::new(0, input.y.saturating_sub(1), columns, u16::from(input.y > 0));
+        let title = Rect::new(0, 0, columns, u16::from(status.y > 0));
+        let (y, height) = (title.height, status.y.saturating_sub(title.height));
+        let side = if columns >= WIDE { 24 } else { 16 };
+        let groups = (columns >= WITH_GROUPS).then(|| Rect::new(0, y, side, height));
+        let members = (columns >= WITH_MEMBERS).then(|| Rect::new(columns - side, y, side, height));
+        // One column on each side is the line between.
+        let left = groups.map_or(0, |groups| groups.width + 1);
+        let right = members.map_or(columns, |members| members.x.saturating_sub(1));
+        let talk = Rect::new(left, y, right.saturating_sub(left), height);
+        Self { title, groups, talk, members, status, input }
+    }
+
+    /// Most rows that the input may take.
+    pub(crate) fn input_limit(rows: u16) -> u16 {
+        (rows / 3).clamp(1, 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_has_room_for_something_and_nothing_overlaps() {
+        for columns in 1..200 {
+            for rows in 1..60 {
+                for input_rows in [1, 3, 40] {
+                    let layout = Layout::of((columns, rows), input_rows);
+                    let screen = Rect::new(0, 0, columns, rows);
+                    let parts = [Some(layout.title), layout.groups, Some(layout.talk), layout.members];
+                    let parts: Vec<_> =
+                        parts.into_iter().chain([Some(layout.status), Some(layout.input)]).flatten().collect();
+                    for (i, part) in parts.iter().enumerate() {
+                        assert!(part.is_empty() || screen.union(*part) == screen, "{columns}×{rows}: {layout:?}");
+                        assert!(parts[i + 1..].iter().all(|other| !part.intersects(*other)), "{layout:?}");
+                    }
+                    assert!(layout.input.height > 0);
+                }
+            }
+        }
+    }
+}
