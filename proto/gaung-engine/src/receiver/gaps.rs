@@ -35,8 +35,10 @@ const MAX_AGE: Duration = Duration::from_millis(250);
 const RECHECK: Duration = Duration::from_millis(20);
 /// After a reading that failed or brought nothing.
 const READ_AGAIN: Duration = Duration::from_millis(500);
-/// After a reading that showed that a datagram had lied; doubles up to 8 s.
+/// After a reading that showed that a datagram had lied; doubles.
 const AFTER_LIE: Duration = Duration::from_millis(250);
+/// So many times: after a liar has gone, what is really missing is read within 2 s.
+const MAX_DOUBLINGS: u32 = 3;
 
 /// Decides for the missing places of a window.
 #[derive(Debug)]
@@ -223,7 +225,7 @@ impl Gaps {
                 self.overrun = self.overrun.min(self.claimed);
                 self.sent = self.sent.min(self.claimed);
                 self.catch_up = self.catch_up.min(self.claimed);
-                self.ask_not_before = now + AFTER_LIE * (1 << self.lies.min(5));
+                self.ask_not_before = now + AFTER_LIE * (1 << self.lies.min(MAX_DOUBLINGS));
                 self.lies += 1;
             }
             HistoryEnd::Reached { .. } => {
