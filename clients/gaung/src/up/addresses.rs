@@ -177,7 +177,7 @@ mod tests {
         assert!(lines.iter().any(|l| l == "  gaung chat --server [fd00::1]:7500"), "{lines:#?}");
         assert!(!lines.iter().any(|l| l.contains("nc ") || l.starts_with("text")), "{lines:#?}");
         let commands = addresses("192.168.1.10").join_commands();
-        assert_eq!(commands, ["gaung chat --server 192.168.1.10", "nc 192.168.1.10 8080"]);
+        assert_eq!(commands, ["gaung chat --server 192.168.1.10", "http://192.168.1.10:7480/", "nc 192.168.1.10 8080"]);
         let loopback = addresses("127.0.0.1").lines();
         assert!(!loopback.iter().any(|l| l == "  gaung chat"), "nobody outside reaches it: {loopback:#?}");
     }
