@@ -317,7 +317,7 @@ impl RelaySender {
         let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
         self.grtt = self.members.grtt();
         if self.grtt * 2 < self.told_grtt || self.told_grtt * 2 < self.grtt {
-            self.heartbeat.insist(now);
+            self.heartbeat.hasten(now);
         }
         let delivered = SenderEvent::Delivered { member: status.sender, upto: header.seq.min(self.head) };
         match heard {

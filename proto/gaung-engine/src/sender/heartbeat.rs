@@ -8,8 +8,6 @@ pub(super) struct HeartbeatSchedule {
     after_data: Instant,
     /// Somebody waits for one, data or not.
     wanted: Option<Instant>,
-    /// So many more are wanted after it.
-    repeats: u32,
     interval: Duration,
     last: Option<Instant>,
 }
@@ -17,7 +15,7 @@ pub(super) struct HeartbeatSchedule {
 impl HeartbeatSchedule {
     /// The first one is due at once.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { after_data: now, wanted: None, repeats: 0, interval: MIN_HEARTBEAT, last: None }
+        Self { after_data: now, wanted: None, interval: MIN_HEARTBEAT, last: None }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -34,8 +32,7 @@ impl HeartbeatSchedule {
     /// After a heartbeat.
     pub(super) fn sent(&mut self, now: Instant) {
         self.last = Some(now);
-        self.wanted = (self.repeats > 0).then(|| now + MIN_HEARTBEAT);
-        self.repeats = self.repeats.saturating_sub(1);
+        self.wanted = None;
         self.after_data = now + self.interval;
         self.interval = (self.interval * 2).min(MAX_HEARTBEAT);
     }
@@ -51,18 +48,10 @@ impl HeartbeatSchedule {
         let soonest = self.last.map_or(now, |last| (last + MIN_HEARTBEAT).max(now));
         self.wanted = Some(self.wanted.map_or(soonest, |wanted| wanted.min(soonest)));
     }
-
-    /// Everybody should know what the next one says, and one may be lost.
-    pub(super) fn insist(&mut self, now: Instant) {
-        self.repeats = REPEATS;
-        self.hasten(now);
-    }
 }
 
 /// The first heartbeat after data; doubles to [`MAX_HEARTBEAT`]. Also the least time between heartbeats asked for.
 pub(super) const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
-/// At 20 % loss one member in a hundred misses three heartbeats in a row.
-const REPEATS: u32 = 2;
 /// Between heartbeats of a silent group; members take three missed ones for silence.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -88,25 +77,5 @@ mod tests {
             }
         }
         assert_eq!(sent, [1000, 1500]);
-    }
-
-    #[test]
-    fn what_everybody_should_know_is_said_three_times() {
-        let began = Instant::now();
-        let mut schedule = HeartbeatSchedule::new(began);
-        schedule.sent(began);
-        let mut sent = Vec::new();
-        for ms in 1..1500 {
-            let now = began + Duration::from_millis(ms);
-            schedule.restart(now);
-            if ms == 500 {
-                schedule.insist(now);
-            }
-            if schedule.next() <= now {
-                schedule.sent(now);
-                sent.push(ms);
-            }
-        }
-        assert_eq!(sent, [500, 510, 520]);
     }
 }
