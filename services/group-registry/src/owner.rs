@@ -2,7 +2,8 @@
 
 use std::sync::PoisonError;
 
-use gaung_proto::{DeviceId, GroupName, GroupRetention, LogId};
+use gaung_log::kv::Version;
+use gaung_proto::{DeviceId, GroupId, GroupName, GroupRetention, LogId};
 use tracing::{info, warn};
 
 use crate::{
@@ -69,16 +70,22 @@ impl Registry {
         }
     }
 
+    /// A group that `device` may change: it made it, and it is not reserved.
+    fn owned_row(&self, id: GroupId, device: DeviceId) -> Result<(Group, Version), OwnerError> {
+        let (group, version) = self.group_row(id)?;
+        if group.reserved {
+            return Err(OwnerError::Reserved(group.name));
+        }
+        if group.owner != device {
+            return Err(OwnerError::NotOwner(group.name));
+        }
+        Ok((group, version))
+    }
+
     fn delete_as(&self, now: Now, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
         let key = records::group_key(call.group);
         loop {
-            let (group, version) = self.group_row(call.group)?;
-            if group.reserved {
-                return Err(OwnerError::Reserved(group.name));
-            }
-            if group.owner != device {
-                return Err(OwnerError::NotOwner(group.name));
-            }
+            let (group, version) = self.owned_row(call.group, device)?;
             let deleted = Fate::Deleted { group: group.clone(), at_unix_ms: now.unix_ms };
             let Ok(version) = self.store.set(&key, version, &deleted.encode())? else { continue };
             self.view.apply(group.id, version, None);
@@ -111,16 +118,11 @@ impl Registry {
             return Ok(Outcome::Group(Box::new(reset)));
         }
     }
+
     fn keep_as(&self, call: &SignedCall, device: DeviceId, keep: GroupRetention) -> Result<Outcome, OwnerError> {
         let key = records::group_key(call.group);
         loop {
-            let (group, version) = self.group_row(call.group)?;
-            if group.reserved {
-                return Err(OwnerError::Reserved(group.name));
-            }
-            if group.owner != device {
-                return Err(OwnerError::NotOwner(group.name));
-            }
+            let (group, version) = self.owned_row(call.group, device)?;
             let kept = Group { keep, ..group };
             let Ok(version) = self.store.set(&key, version, &Fate::Live(kept.clone()).encode())? else { continue };
             self.view.apply(kept.id, version, Some(kept.clone()));
