@@ -1,14 +1,22 @@
 //! What waits to leave, in which order, and when: answers at once, then repairs, then data, at the group's rate.
 
-use std::{collections::VecDeque, net::SocketAddrV4, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::SocketAddrV4,
+    time::{Duration, Instant},
+};
 
 use gaung_proto::{GroupTag, Pkt, Seq, datagram};
 
 use super::rate::{Bucket, Rate, RateControl};
 use crate::transmit::{Destination, Transmit};
 
-/// First-sent data that waits at most. Beyond it the wait would be longer than reading the log takes, so the group skips
+/// First-sent data waits no longer than this at the present rate: beyond it reading the log is faster, so the group skips
 /// to the head, and members read the log.
+const MAX_DATA_WAIT: Duration = Duration::from_secs(2);
+/// First-sent data that may wait at any rate: a burst of a few long messages at a rate that was cut.
+const MIN_DATA_BYTES: usize = 512 * 1024;
+/// First-sent data that waits at most, for the sake of memory.
 const MAX_DATA_BYTES: usize = 4 * 1024 * 1024;
 /// Repairs and parity that wait at most; more are dropped, and asked for again.
 const MAX_REPAIR_BYTES: usize = 1024 * 1024;
@@ -92,7 +100,7 @@ impl Outgoing {
     pub(super) fn push_data(&mut self, transmit: Transmit, sent: Sent) -> bool {
         let bytes = transmit.payload.len();
         self.data.push((transmit, sent), bytes);
-        self.data.bytes <= MAX_DATA_BYTES
+        self.data.bytes <= self.data_room()
     }
 
     /// Data that never leaves: the group has no address. Gives whether there is room for more.
@@ -184,6 +192,12 @@ impl Outgoing {
         Some(transmit)
     }
 
+    /// Bytes of first-sent data that may wait at the present rate.
+    fn data_room(&self) -> usize {
+        let in_time = self.control.rate().bytes_per_second() * MAX_DATA_WAIT.as_secs_f64();
+        (in_time as usize).clamp(MIN_DATA_BYTES, MAX_DATA_BYTES)
+    }
+
     fn repair_rate(&self) -> Rate {
         self.control.repair_base().times(REPAIR_SHARE)
     }
@@ -243,13 +257,25 @@ mod tests {
     #[test]
     fn what_is_too_much_is_refused_or_skipped() {
         let now = Instant::now();
-        let mut outgoing = Outgoing::new(Rate::from_mbit(8), Seq::ZERO, now);
+        let mut outgoing = Outgoing::new(Rate::from_mbit(200), Seq::ZERO, now);
         let repairs = (0..10_000).filter(|_| outgoing.push_repair(datagram(1, 1000))).count();
         assert_eq!(repairs, MAX_REPAIR_BYTES / 1000);
         let data = (1..).find(|_| !outgoing.push_data(datagram(0, 1000), AT));
         assert_eq!(data, Some(MAX_DATA_BYTES / 1000 + 1));
         assert_eq!(outgoing.skip_data(AT), MAX_DATA_BYTES / 1000 + 1);
         assert!(outgoing.push_data(datagram(0, 1000), AT));
+    }
+
+    #[test]
+    fn at_a_low_rate_less_may_wait() {
+        let now = Instant::now();
+        // A quarter of it at the start: 375 kB/s.
+        let mut outgoing = Outgoing::new(Rate::from_mbit(12), Seq::ZERO, now);
+        let data = (1..).find(|_| !outgoing.push_data(datagram(0, 1000), AT));
+        assert_eq!(data, Some(751));
+        let mut outgoing = Outgoing::new(Rate::from_mbit(1), Seq::ZERO, now);
+        let data = (1..).find(|_| !outgoing.push_data(datagram(0, 1000), AT));
+        assert_eq!(data, Some(MIN_DATA_BYTES / 1000 + 1));
     }
 
     #[test]
