@@ -26,7 +26,6 @@ const UP_TO_LOSS_PERCENT: u32 = 20;
 /// members needs 1.36, parity 1.05 and what is lost of it.
 const MOST_SENT_AT_5_PERCENT: f64 = 1.45;
 const MOST_SENT_AT_5_PERCENT_BY_PARITY: f64 = 1.25;
-const MOST_SENT_BY_A_SLOW_RELAY: f64 = 2.5;
 
 #[test]
 fn what_each_member_loses_by_itself_is_repaired_by_datagram() {
@@ -106,9 +105,8 @@ fn what_several_lose_of_a_burst_is_repaired_by_parity() {
         assert_eq!(outcome.figures.contains("parity"), percent > 0, "{}", outcome.figures);
     }
     let growth = sent[1] / sent[0];
-    // Without optimisation not every block is sent within the 10 ms that it takes for parity, and on a busy machine members
-    // ask again before the answer has had its turn.
-    let most = if cfg!(debug_assertions) { MOST_SENT_BY_A_SLOW_RELAY } else { MOST_SENT_AT_5_PERCENT_BY_PARITY };
+    // Without optimisation not every block is sent within the 10 ms that it takes for parity.
+    let most = if cfg!(debug_assertions) { MOST_SENT_AT_5_PERCENT } else { MOST_SENT_AT_5_PERCENT_BY_PARITY };
     assert!(growth <= most, "{growth:.2} times as much was sent at 5 % loss as without");
 }
 
