@@ -13,13 +13,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gaung_proto::pb::{self, hub::hub_service_server::HubServiceServer};
+use gaung_proto::{
+    RelayId,
+    pb::{self, hub::hub_service_server::HubServiceServer},
+};
 use service_kit::{
     bind::listen,
     metrics::{self, Metrics},
     open_files,
     readiness::Readiness,
-    rpc::{self, RpcLimits, RpcServer},
+    rpc::{self, LocalDialer, RpcLimits, RpcServer},
     supervise::Tasks,
 };
 use tokio::{
@@ -59,7 +62,8 @@ pub struct Bound {
     page: Option<TcpListener>,
     metrics: Option<TcpListener>,
     broadcast: Option<BroadcastLane>,
-    id: gaung_proto::RelayId,
+    local_relay: Option<(RelayId, LocalDialer)>,
+    id: RelayId,
     readiness: Readiness,
     addresses: Addresses,
 }
@@ -99,7 +103,19 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         page: page.as_ref().map(TcpListener::local_addr).transpose()?,
         metrics: metrics.as_ref().map(TcpListener::local_addr).transpose()?,
     };
-    Ok(Bound { config, grpc, framed, text, page, metrics, broadcast, id, readiness: Readiness::new(), addresses })
+    Ok(Bound {
+        config,
+        grpc,
+        framed,
+        text,
+        page,
+        metrics,
+        broadcast,
+        local_relay: None,
+        id,
+        readiness: Readiness::new(),
+        addresses,
+    })
 }
 
 /// Each session is an open file.
@@ -128,6 +144,13 @@ async fn bind_text(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 impl Bound {
+    /// Reaches this relay within the process, wherever else it listens.
+    #[must_use]
+    pub fn beside(mut self, relay: RelayId, way: LocalDialer) -> Self {
+        self.local_relay = Some((relay, way));
+        self
+    }
+
     /// gRPC.
     #[must_use]
     pub const fn grpc_addr(&self) -> SocketAddr {
@@ -174,7 +197,7 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, grpc, framed, text, page, metrics, broadcast, id, readiness, addresses } = self;
+        let Self { config, grpc, framed, text, page, metrics, broadcast, local_relay, id, readiness, addresses } = self;
         let (to_broadcast, runs) = match &broadcast {
             Some(_) => {
                 let (sender, receiver) = mpsc::channel(broadcast::WAITING_RUNS);
@@ -190,7 +213,7 @@ impl Bound {
             broadcast: config.broadcast.as_ref().map_or(0, |broadcast| broadcast.port),
         };
         let drain = config.drain;
-        let hub = Arc::new(build(config, id, to_broadcast)?);
+        let hub = Arc::new(build(config, id, local_relay, to_broadcast)?);
         let registered = Metrics::new();
         registered.register(|registry| hub.figures.register(registry));
 
@@ -226,7 +249,8 @@ impl Bound {
 
 fn build(
     config: Config,
-    id: gaung_proto::RelayId,
+    id: RelayId,
+    local_relay: Option<(RelayId, LocalDialer)>,
     to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
 ) -> anyhow::Result<Hub> {
     let shards = match config.shards {
@@ -239,7 +263,7 @@ fn build(
         figures: Figures::default(),
         directory: Directory::new(),
         groups: Groups::new(&config.limits, shards),
-        relays: Relays::default(),
+        relays: Relays::new(local_relay),
         shards: (0..shards).map(|_| Inbox::default()).collect(),
         admission: Arc::new(Admission::new(&config.limits)),
         runtime: Handle::current(),

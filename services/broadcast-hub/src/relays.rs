@@ -9,7 +9,7 @@ use std::{
 use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
 use service_kit::{
     backoff::Backoff,
-    rpc::{self, MAX_MESSAGE_BYTES},
+    rpc::{self, LocalDialer, MAX_MESSAGE_BYTES},
 };
 use tokio::sync::Notify;
 use tonic::transport::Channel;
@@ -17,8 +17,12 @@ use tonic::transport::Channel;
 use crate::{follow, hub::Hub, publish_queue::PublishQueue, publishing};
 
 /// The links made so far, each at the first need.
-#[derive(Debug, Default)]
-pub(crate) struct Relays(Mutex<HashMap<RelayId, Arc<RelayLink>>>);
+#[derive(Debug)]
+pub(crate) struct Relays {
+    links: Mutex<HashMap<RelayId, Arc<RelayLink>>>,
+    /// The relay of this process, if there is one.
+    local: Option<(RelayId, LocalDialer)>,
+}
 
 /// The hub's side of one relay.
 #[derive(Debug)]
@@ -38,9 +42,18 @@ const HISTORY_STREAM_WINDOW: u32 = 128 * 1024;
 const HISTORY_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 impl Relays {
+    /// `local`: the relay of this process and the way to it.
+    pub(crate) fn new(local: Option<(RelayId, LocalDialer)>) -> Self {
+        Self { links: Mutex::default(), local }
+    }
+
+    fn local(&self, relay: RelayId) -> Option<&LocalDialer> {
+        self.local.as_ref().filter(|(id, _)| *id == relay).map(|(_, way)| way)
+    }
+
     /// The relay's link; its tasks start with it.
     pub(crate) fn link(&self, hub: &Arc<Hub>, relay: RelayId) -> Arc<RelayLink> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = links.get(&relay) {
             return link.clone();
         }
@@ -97,11 +110,14 @@ impl RelayLink {
         let channel = match same {
             Some(channel) => channel,
             None => {
-                let endpoint = rpc::endpoint(&target).ok()?;
-                let channel = endpoint
+                let endpoint = rpc::endpoint(&target)
+                    .ok()?
                     .initial_stream_window_size(HISTORY_STREAM_WINDOW)
-                    .initial_connection_window_size(HISTORY_CONNECTION_WINDOW)
-                    .connect_lazy();
+                    .initial_connection_window_size(HISTORY_CONNECTION_WINDOW);
+                let channel = match hub.relays.local(self.relay) {
+                    Some(way) => way.connect_lazy(&endpoint),
+                    None => endpoint.connect_lazy(),
+                };
                 *history = Some((target, channel.clone()));
                 channel
             }
@@ -127,7 +143,11 @@ pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceCli
         }
     };
     let endpoint = rpc::endpoint(&target).map_err(|e| e.to_string())?;
-    endpoint.connect().await.map(client).map_err(|e| format!("cannot connect to {target}: {e}"))
+    let channel = match hub.relays.local(relay) {
+        Some(way) => way.connect(&endpoint).await,
+        None => endpoint.connect().await,
+    };
+    channel.map(client).map_err(|e| format!("cannot connect to {target}: {e}"))
 }
 
 fn client(channel: Channel) -> RelayServiceClient<Channel> {

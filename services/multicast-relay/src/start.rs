@@ -13,16 +13,19 @@ use anyhow::Context as _;
 use gaung_engine::{Cookies, RingBudget};
 use gaung_log::{DiskLog, DiskOptions, Log, MemoryLog};
 use gaung_net::driver::{Driver, DriverHandle};
-use gaung_proto::pb::{
-    self,
-    relay::relay_service_server::{self, RelayServiceServer},
+use gaung_proto::{
+    RelayId,
+    pb::{
+        self,
+        relay::relay_service_server::{self, RelayServiceServer},
+    },
 };
 use rand::Rng as _;
 use service_kit::{
     bind::listen,
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
-    rpc::{MAX_MESSAGE_BYTES, RpcLimits, RpcServer},
+    rpc::{LocalDialer, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, local},
     supervise::Tasks,
 };
 use tokio::{
@@ -60,6 +63,7 @@ pub struct Bound {
     directory: Arc<Directory>,
     sockets: DataSockets,
     grpc: TcpListener,
+    local: (LocalDialer, LocalListener),
     metrics_listener: Option<TcpListener>,
     readiness: Readiness,
     metrics: Metrics,
@@ -106,6 +110,7 @@ async fn bind_with(
         directory: Arc::default(),
         sockets,
         grpc,
+        local: local(),
         metrics_listener,
         readiness: Readiness::new(),
         metrics: Metrics::new(),
@@ -135,6 +140,12 @@ impl Bound {
     /// If the system does not say.
     pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
         self.grpc.local_addr()
+    }
+
+    /// The relay's id, and the way to it within this process.
+    #[must_use]
+    pub fn local(&self) -> (RelayId, LocalDialer) {
+        (self.identity.relay, self.local.0.clone())
     }
 
     /// Where members send NAK, STATUS, PROBE and PUBLISH: one address for each interface, all with one port.
@@ -227,7 +238,8 @@ impl Bound {
             reporters: Reporters::default(),
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
         });
-        let server = grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?;
+        let server =
+            grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?.also_locally(self.local.1);
         // The keeper and its workers go on while calls drain, which they are needed for.
         let drained = CancellationToken::new();
         let mut tasks = Tasks::new();
@@ -296,7 +308,7 @@ fn grpc_server(
 
 /// The relay's own threads.
 struct Threads {
-    relay: gaung_proto::RelayId,
+    relay: RelayId,
     workers: Vec<DriverHandle<Command>>,
     ingress: DriverHandle<RouteChange>,
     trouble: Arc<Trouble>,

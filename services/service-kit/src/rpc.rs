@@ -2,6 +2,7 @@
 
 mod connections;
 mod ending;
+mod local;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 use crate::readiness::Readiness;
 
 use self::connections::Connections;
+pub use self::local::{LocalDialer, LocalListener, local};
 
 /// Largest gRPC message read or written: a publish request of 1 MiB or a run, with room. Set it on every generated
 /// server and client with `max_decoding_message_size` and `max_encoding_message_size`.
@@ -35,6 +37,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Enough for one full run in flight on each stream of a fast LAN.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// HTTP/2 cuts messages in frames of at most this.
+const FRAME_BYTES: u32 = 1024 * 1024;
 
 /// Limits of one server.
 #[derive(Debug, Clone)]
@@ -62,6 +66,7 @@ impl Default for RpcLimits {
 /// end with UNAVAILABLE, and what is open after the drain time is cut.
 pub struct RpcServer {
     listener: TcpListener,
+    local: Option<LocalListener>,
     routes: Routes,
     limits: RpcLimits,
     readiness: Readiness,
@@ -93,13 +98,20 @@ impl RpcServer {
             .add_service(reflection().build_v1().context("the descriptors for reflection are damaged")?)
             .add_service(reflection().build_v1alpha().context("the descriptors for reflection are damaged")?);
         let services = services.iter().map(|&s| s.to_owned()).chain([String::new()]).collect();
-        Ok(Self { listener, routes, limits: RpcLimits::default(), readiness, health, services })
+        Ok(Self { listener, local: None, routes, limits: RpcLimits::default(), readiness, health, services })
     }
 
     /// Replaces the limits.
     #[must_use]
     pub fn limits(mut self, limits: RpcLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Serves connections of this process too; they count against the same limits.
+    #[must_use]
+    pub fn also_locally(mut self, listener: LocalListener) -> Self {
+        self.local = Some(listener);
         self
     }
 
@@ -116,12 +128,12 @@ impl RpcServer {
     /// # Errors
     /// If the listener becomes unusable; one connection's failure never ends it.
     pub async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, routes, limits, readiness, health, services } = self;
+        let Self { listener, local, routes, limits, readiness, health, services } = self;
         report(&health, &services, readiness.is_ready()).await;
         let reporting = follow_readiness(&health, &services, &readiness, &stop);
 
         let cut = CancellationToken::new();
-        let connections = Connections::new(listener, limits.connections, cut.clone());
+        let connections = Connections::new(listener, local, limits.connections, cut.clone());
         let routes = ending::end_streams(routes, stop.clone(), grace(limits.drain));
         let serving = builder(&limits)
             .add_routes(routes)
@@ -179,7 +191,8 @@ pub fn endpoint(target: &str) -> Result<Endpoint, TargetError> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES))
 }
 
 fn builder(limits: &RpcLimits) -> Server {
@@ -187,6 +200,7 @@ fn builder(limits: &RpcLimits) -> Server {
         .max_concurrent_streams(limits.streams_per_connection)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     match limits.call_timeout {

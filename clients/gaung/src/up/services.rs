@@ -55,6 +55,8 @@ impl Services {
         let target = local_target(registry_addr).to_string();
         let relay = multicast_relay::bind(settings.relay(&target)).await.map_err(|e| explain(Service::Relay, e))?;
         let hub = broadcast_hub::bind(settings.hub(&target)).await.map_err(|e| explain(Service::Hub, e))?;
+        let (relay_id, way) = relay.local();
+        let hub = hub.beside(relay_id, way);
         let text = hub.text_addr();
         if text.is_none() {
             say(&format!(

@@ -123,3 +123,28 @@ fn targets_are_host_and_port() {
         assert!(endpoint(bad).is_err(), "{bad}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_within_the_process_is_served_limited_and_drained_like_any_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (dialer, local_listener) = local();
+    let (readiness, stop) = (Readiness::new(), CancellationToken::new());
+    let server = RpcServer::new(listener, Routes::default(), &[], &[], readiness.clone()).unwrap();
+    let limits = RpcLimits { connections: 1, ..RpcLimits::default() };
+    let server = tokio::spawn(server.limits(limits).also_locally(local_listener).serve(stop.clone()));
+    readiness.ready();
+
+    // Nobody listens there: the address is of no account.
+    let anywhere = endpoint("127.0.0.1:1").unwrap();
+    let mut client = HealthClient::new(dialer.connect(&anywhere).await.unwrap());
+    client.check(HealthCheckRequest::default()).await.unwrap();
+    let mut second = HealthClient::new(dialer.connect_lazy(&anywhere));
+    let waits = timeout(Duration::from_millis(100), second.check(HealthCheckRequest::default())).await;
+    assert!(waits.is_err(), "there is no place for a second one");
+    drop(client);
+    timeout(LONG, second.check(HealthCheckRequest::default())).await.unwrap().unwrap();
+
+    stop.cancel();
+    timeout(LONG, server).await.unwrap().unwrap().unwrap();
+    assert!(dialer.connect(&anywhere).await.is_err(), "the server has ended");
+}
