@@ -45,7 +45,7 @@ pub(crate) struct Shard {
 const SCRATCH: usize = 64 * 1024;
 const SWEEP: Duration = Duration::from_millis(500);
 /// Sessions written to before the others' tasks get a turn.
-const BETWEEN_YIELDS: usize = 256;
+const BETWEEN_YIELDS: usize = 64;
 
 /// Starts the shard's thread. The receiver gets its end; an error means that it panicked.
 pub(crate) fn spawn(hub: Arc<Hub>, index: usize, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
@@ -153,6 +153,7 @@ impl Shard {
                     session.marked(group);
                 }
                 if members.len() > BETWEEN_YIELDS {
+                    thread::yield_now();
                     yield_now().await;
                 }
             }

@@ -251,6 +251,9 @@ impl Session {
     }
 
     fn frame(self: &Rc<Self>, framed: &Framed, body: Bytes) -> Result<(), Broken> {
+        // A copy that does not keep the read buffer alive; what is in the frame shares it.
+        let body = Bytes::copy_from_slice(&body);
+        let bytes = body.len();
         let frame = pb::ClientFrame::decode(body).map_err(|_| Broken("a frame is no ClientFrame".to_owned()))?;
         let Some(frame) = frame.frame else {
             let failure = Failure::new(Code::Unimplemented, "this hub does not know such a frame");
@@ -271,7 +274,7 @@ impl Session {
             client_frame::Frame::Hello(_) => return Err(Broken("a second hello came".to_owned())),
             client_frame::Frame::Subscribe(wish) => self.subscribe_frame(wish),
             client_frame::Frame::Unsubscribe(wish) => self.unsubscribe_frame(&wish),
-            client_frame::Frame::Publish(publish) => self.publish_frame(client, publish),
+            client_frame::Frame::Publish(publish) => self.publish_frame(client, publish, bytes),
             client_frame::Frame::Ack(ack) => self.ack_frame(&ack),
             client_frame::Frame::Ping(ping) => {
                 self.control(encode(server_frame::Frame::Pong(pb::Pong { nonce: ping.nonce })));
@@ -311,7 +314,9 @@ impl Session {
             return self.control(error(0, &failure, None));
         };
         let log = (wish.log_id != 0).then_some(LogId(wish.log_id));
-        self.find(key, Ask::Subscribe { from: Seq(wish.from_seq), log, ticket: owned(&wish.ticket) });
+        // A copy: it is kept for long, and the rest of the frame need not be.
+        let ticket = Bytes::copy_from_slice(&wish.ticket);
+        self.find(key, Ask::Subscribe { from: Seq(wish.from_seq), log, ticket });
     }
 
     fn unsubscribe_frame(&self, wish: &pb::Unsubscribe) {
@@ -326,18 +331,20 @@ impl Session {
         }
     }
 
-    fn publish_frame(self: &Rc<Self>, client: Client, publish: pb::Publish) {
-        let entry = |entry: &pb::PublishEntry| Entry {
+    /// `bytes`: of the frame.
+    fn publish_frame(self: &Rc<Self>, client: Client, publish: pb::Publish, bytes: usize) {
+        let entry = |entry: pb::PublishEntry| Entry {
             client_seq: entry.client_seq,
             content_type: entry.content_type,
-            payload: owned(&entry.payload),
+            payload: entry.payload,
         };
         let wish = Wish {
             tag: publish.tag,
             client: client.id,
             device: client.device,
-            entries: publish.entries.iter().map(entry).collect(),
-            ticket: owned(&publish.ticket),
+            entries: publish.entries.into_iter().map(entry).collect(),
+            bytes,
+            ticket: publish.ticket,
             log_id: publish.log_id,
         };
         let group = GroupId::try_from(&publish.group_id[..])
@@ -347,11 +354,6 @@ impl Session {
             Err(failure) => self.control(error(wish.tag, &failure, None)),
         }
     }
-}
-
-/// A copy that does not keep the read buffer alive.
-fn owned(bytes: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(bytes)
 }
 
 fn encode(frame: server_frame::Frame) -> Bytes {

@@ -1,7 +1,7 @@
 //! Writing: vectored slices of shared bytes, as much as the socket takes.
 
 use std::{
-    io::{ErrorKind, IoSlice},
+    io::{self, ErrorKind, IoSlice},
     net::Shutdown,
     time::Instant,
 };
@@ -55,13 +55,7 @@ impl Session {
                 web.queue(fan.pieces(), gathered.bytes);
                 written = gathered.bytes;
             } else if gathered.bytes > 0 {
-                let mut slices: [IoSlice<'_>; SLICES] = std::array::from_fn(|_| IoSlice::new(&[]));
-                let mut used = 0;
-                for (slot, bytes) in slices.iter_mut().zip(fan.slices()) {
-                    *slot = IoSlice::new(bytes);
-                    used += 1;
-                }
-                match self.stream.try_write_vectored(&slices[..used]) {
+                match self.write(fan.slices()) {
                     Ok(n) => written = n,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         fan.wrote(0);
@@ -81,6 +75,19 @@ impl Session {
             self.progress.set(Instant::now());
         }
         Flow::More
+    }
+
+    fn write<'a>(&self, mut slices: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
+        let (first, second) = (slices.next().unwrap_or_default(), slices.next());
+        // A plain send costs the system a twentieth less.
+        let Some(second) = second else { return self.stream.try_write(first) };
+        let mut vector: [IoSlice<'_>; SLICES] = std::array::from_fn(|_| IoSlice::new(&[]));
+        let mut used = 0;
+        for (slot, bytes) in vector.iter_mut().zip([first, second].into_iter().chain(slices)) {
+            *slot = IoSlice::new(bytes);
+            used += 1;
+        }
+        self.stream.try_write_vectored(&vector[..used])
     }
 
     /// Lets a few more bytes into the system's buffer although its reader is slow: the last word, with where to resume,

@@ -29,6 +29,8 @@ pub(super) struct Wish {
     pub(super) client: ClientId,
     pub(super) device: DeviceId,
     pub(super) entries: Vec<Entry>,
+    /// Of memory that it holds: payloads lie within the frame that they came in.
+    pub(super) bytes: usize,
     pub(super) ticket: Bytes,
     pub(super) log_id: u64,
 }
@@ -64,7 +66,7 @@ impl Wish {
 impl Session {
     /// Hands a checked wish to the group's relay. Every way it can end comes to [`Session::published`].
     pub(super) fn pass_on(self: &Rc<Self>, info: &GroupInfo, wish: Wish, patience: Duration) {
-        let bytes = wish.payload_bytes();
+        let bytes = wish.bytes;
         let route = Route {
             shard: self.shard.index,
             session: self.id,

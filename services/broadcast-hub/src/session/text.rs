@@ -226,11 +226,13 @@ impl Session {
             let (content_type, payload) = Content::text(name.clone(), line.clone()).encode();
             Entry { client_seq: *count, content_type: content_type.to_byte().into(), payload }
         });
-        let entries = entries.collect();
+        let entries: Vec<_> = entries.collect();
         drop(counts);
+        let bytes = entries.iter().map(|entry| entry.payload.len()).sum();
         let tag = self.number();
         text.sent.borrow_mut().insert(tag, lines.iter().map(beginning).collect());
-        let wish = Wish { tag, client: text.client, device: DeviceId::NONE, entries, ticket: Bytes::new(), log_id: 0 };
+        let wish =
+            Wish { tag, client: text.client, device: DeviceId::NONE, entries, bytes, ticket: Bytes::new(), log_id: 0 };
         self.pass_on(&current, wish, self.hub().config.limits.text_publish);
     }
 
