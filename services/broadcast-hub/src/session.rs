@@ -53,7 +53,8 @@ pub(crate) struct Session {
     address: IpAddr,
     dialect: Dialect,
     fan: RefCell<Fanout>,
-    subscriptions: RefCell<HashMap<GroupId, Subscription>>,
+    /// Boxed, for a table has room for four where most sessions have one.
+    subscriptions: RefCell<HashMap<GroupId, Box<Subscription>>>,
     asks: RefCell<HashMap<u64, Ask>>,
     history: RefCell<Option<HistoryChannel>>,
     next_number: Cell<u64>,

@@ -38,7 +38,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// HTTP/2 cuts messages in frames of at most this.
-const FRAME_BYTES: u32 = 1024 * 1024;
+const FRAME_BYTES: u32 = 128 * 1024;
 
 /// Limits of one server.
 #[derive(Debug, Clone)]

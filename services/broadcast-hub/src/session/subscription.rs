@@ -187,9 +187,8 @@ impl Session {
             }
             let group = self.hub().watch(info, self.shard.index);
             let group = group.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))?;
-            self.subscriptions
-                .borrow_mut()
-                .insert(info.id, Subscription { group, ticket, state, wanted, hears: Cell::new(false) });
+            let subscription = Subscription { group, ticket, state, wanted, hears: Cell::new(false) };
+            self.subscriptions.borrow_mut().insert(info.id, Box::new(subscription));
             self.shard.enter(info.id, self);
         }
         self.start(info.id);
@@ -217,7 +216,7 @@ impl Session {
     pub(super) fn resumes(&self) -> Vec<pb::hub::Resume> {
         let fan = self.fan.borrow();
         let subscriptions = self.subscriptions.borrow();
-        let resume = |(id, subscription): (&GroupId, &Subscription)| match &subscription.state {
+        let resume = |id: &GroupId, subscription: &Subscription| match &subscription.state {
             State::Live(live) => {
                 let from_seq = fan.next(*id)?.0;
                 Some(pb::hub::Resume { group_id: (*id).into(), log_id: live.log.0, from_seq })
@@ -227,7 +226,7 @@ impl Session {
                 Some(pb::hub::Resume { group_id: (*id).into(), log_id, from_seq: from.0 })
             }
         };
-        subscriptions.iter().filter_map(resume).collect()
+        subscriptions.iter().filter_map(|(id, subscription)| resume(id, subscription)).collect()
     }
 
     /// The group has something new, has begun, changed its log or ended.
@@ -265,7 +264,7 @@ impl Session {
     pub(super) fn history_came(self: &Rc<Self>, part: HistoryPart) {
         let current = {
             let subscriptions = self.subscriptions.borrow();
-            let live = subscriptions.get(&part.group).and_then(Subscription::live);
+            let live = subscriptions.get(&part.group).and_then(|subscription| subscription.live());
             live.and_then(|(_, live)| live.read.as_ref()).filter(|read| read.number == part.read).map(|read| read.from)
         };
         let Some(from) = current else { return };
@@ -276,8 +275,11 @@ impl Session {
             }
             HistoryItem::Gap(range) => self.gap(part.group, range),
             HistoryItem::End => {
-                if let Some(live) =
-                    self.subscriptions.borrow_mut().get_mut(&part.group).and_then(Subscription::live_mut)
+                if let Some(live) = self
+                    .subscriptions
+                    .borrow_mut()
+                    .get_mut(&part.group)
+                    .and_then(|subscription| subscription.live_mut())
                 {
                     live.read = None;
                 }
@@ -418,7 +420,9 @@ impl Session {
 
     fn history_failed(&self, id: GroupId, failure: &Failure) {
         let log_changes = matches!(failure.code, Code::FailedPrecondition | Code::NotFound);
-        if let Some(live) = self.subscriptions.borrow_mut().get_mut(&id).and_then(Subscription::live_mut) {
+        if let Some(live) =
+            self.subscriptions.borrow_mut().get_mut(&id).and_then(|subscription| subscription.live_mut())
+        {
             live.read = None;
         }
         // A new log or the group's end is told by the stream of runs; until then the cursor is held.

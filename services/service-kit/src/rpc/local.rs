@@ -17,7 +17,7 @@ use tonic::{
 };
 
 /// Bytes under way in each direction: those of a busy turn, so that seldom one side waits for the other.
-const UNDER_WAY_BYTES: usize = 256 * 1024;
+const UNDER_WAY_BYTES: usize = 128 * 1024;
 /// Connections that the server has not taken yet.
 const WAITING_CONNECTIONS: usize = 16;
 
