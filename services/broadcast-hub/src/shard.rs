@@ -1,7 +1,7 @@
 //! One worker thread with its own connections. A publish wakes it once, however many of its sessions want it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::Arc,
@@ -40,12 +40,16 @@ pub(crate) struct Shard {
     /// Relays whose queues were given something that they were not told of yet.
     submitted: RefCell<Vec<Arc<RelayLink>>>,
     submits: Notify,
+    /// Of [`TURN_BYTES`].
+    spent: Cell<usize>,
 }
 
 const SCRATCH: usize = 64 * 1024;
 const SWEEP: Duration = Duration::from_millis(500);
-/// Sessions written to before the others' tasks get a turn.
-const BETWEEN_YIELDS: usize = 64;
+/// Bytes written before other tasks and threads get a turn: some hundred microseconds.
+const TURN_BYTES: usize = 1024 * 1024;
+/// A write costs as much as to copy so many bytes more.
+const WRITE_BYTES: usize = 16 * 1024;
 
 /// Starts the shard's thread. The receiver gets its end; an error means that it panicked.
 pub(crate) fn spawn(hub: Arc<Hub>, index: usize, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
@@ -61,6 +65,7 @@ pub(crate) fn spawn(hub: Arc<Hub>, index: usize, stop: CancellationToken) -> any
             emptied: Notify::new(),
             submitted: RefCell::default(),
             submits: Notify::new(),
+            spent: Cell::new(0),
         });
         LocalSet::new().block_on(&runtime, shard.serve(stop));
         // Nobody may wait for the end any more.
@@ -126,6 +131,19 @@ impl Shard {
         }
     }
 
+    /// A session has written so many bytes.
+    pub(crate) fn spend(&self, bytes: usize) {
+        self.spent.set(self.spent.get() + bytes);
+    }
+
+    /// Whether others are due after one more session.
+    fn ends_turn(&self) -> bool {
+        let spent = self.spent.get() + WRITE_BYTES;
+        let is_over = spent >= TURN_BYTES;
+        self.spent.set(if is_over { 0 } else { spent });
+        is_over
+    }
+
     fn inbox(&self) -> &Inbox {
         &self.hub.shards[self.index]
     }
@@ -148,11 +166,9 @@ impl Shard {
                 Some(members) => members.values().cloned().collect(),
                 None => continue,
             };
-            for some in members.chunks(BETWEEN_YIELDS) {
-                for session in some {
-                    session.marked(group);
-                }
-                if members.len() > BETWEEN_YIELDS {
+            for session in members {
+                session.marked(group);
+                if self.ends_turn() {
                     thread::yield_now();
                     yield_now().await;
                 }

@@ -70,6 +70,7 @@ impl Session {
                 }
             }
             fan.wrote(written);
+            self.shard.spend(written);
             self.hub().figures.writes.inc();
             self.hub().figures.written_bytes.inc_by(written as u64);
             self.progress.set(Instant::now());
