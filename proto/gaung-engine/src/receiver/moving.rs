@@ -41,6 +41,8 @@ pub(super) struct Moving {
     state: State,
     /// Of the present address, once a heartbeat told.
     generation: Option<Generation>,
+    /// The newest that was said meanwhile, tried after the present one.
+    next: Option<Target>,
     hearings: VecDeque<Hearing>,
 }
 
@@ -76,6 +78,7 @@ impl Moving {
     /// Somebody who knows better says where the group is.
     pub(super) fn end(&mut self) {
         self.generation = None;
+        self.next = None;
         match std::mem::take(&mut self.state) {
             State::Settled => {}
             State::Trying { .. } => self.hearings.push_back(Hearing::Stayed),
@@ -85,6 +88,20 @@ impl Moving {
 
     fn is_newer(&self, generation: Generation) -> bool {
         self.generation.is_none_or(|own| generation.0 > own.0)
+    }
+
+    /// Whether nothing that was said so far is as new.
+    fn is_latest(&self, generation: Generation) -> bool {
+        let tried = match self.state {
+            State::Trying { to, .. } => Some(to),
+            State::Settled | State::Arrived { .. } => None,
+        };
+        tried.into_iter().chain(self.next).all(|known| generation.0 > known.generation.0)
+    }
+
+    fn attempt(&mut self, now: Instant, to: Target) {
+        self.state = State::Trying { to, until: now + PATIENCE };
+        self.hearings.push_back(Hearing::Also(to.addr));
     }
 }
 
@@ -105,17 +122,17 @@ impl MemberReceiver {
             }
     }
 
-    /// Notices are repeated and can be forged: one is tried at a time.
+    /// Notices are repeated and can be forged: one is tried at a time, and the newest other one after it.
     pub(super) fn handle_migrate(&mut self, now: Instant, migrate: &Migrate) {
         let &Migrate { group, log, generation, to: addr } = migrate;
         let is_ours = group == self.config.group && log == self.config.log;
         let tag = GroupTag::of(self.config.group, generation, self.config.log);
         let is_news = is_ours && tag != self.config.tag && self.moving.is_newer(generation);
+        let said = Target { addr, generation, tag };
         match self.moving.state {
-            State::Settled if is_news => {
-                let to = Target { addr, generation, tag };
-                self.moving.state = State::Trying { to, until: now + PATIENCE };
-                self.moving.hearings.push_back(Hearing::Also(addr));
+            State::Settled if is_news => self.moving.attempt(now, said),
+            State::Trying { .. } | State::Arrived { .. } if is_news && self.moving.is_latest(generation) => {
+                self.moving.next = Some(said);
             }
             State::Settled | State::Trying { .. } | State::Arrived { .. } => self.stats.ignored += 1,
         }
@@ -139,13 +156,19 @@ impl MemberReceiver {
         if self.moving.due().is_none_or(|due| due > now) {
             return;
         }
+        let next = self.moving.next.take().filter(|next| self.moving.is_newer(next.generation));
         match std::mem::take(&mut self.moving.state) {
             State::Settled => {}
             State::Trying { .. } => {
                 self.moving.hearings.push_back(Hearing::Stayed);
-                self.say_stale(now);
+                if next.is_none() {
+                    self.say_stale(now);
+                }
             }
             State::Arrived { .. } => self.moving.hearings.push_back(Hearing::Moved),
+        }
+        if let Some(next) = next {
+            self.moving.attempt(now, next);
         }
     }
 

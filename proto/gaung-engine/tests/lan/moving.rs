@@ -144,11 +144,11 @@ fn a_notice_that_is_not_true_costs_nothing() {
             lan.inject(member, Via::Group, &notice(GROUP, LOG, generation + round));
             assert_eq!(ears(&lan, member).len(), 2, "one is tried at a time");
         }
-        for _ in 0..60 {
+        for _ in 0..110 {
             lan.publish(&[50]);
             lan.run_for(100 * MS);
         }
-        assert_eq!(ears(&lan, member), [HOME], "given up after five seconds");
+        assert_eq!(ears(&lan, member), [HOME], "given up after five seconds, the latest one after five more");
     }
     assert_eq!(lan.relay.stats().naks, 0);
     assert!(lan.members[member].lanes.contains(&ReceiverEvent::Stale), "the registry is asked");
@@ -157,4 +157,21 @@ fn a_notice_that_is_not_true_costs_nothing() {
     lan.run_for(Duration::from_secs(1));
     assert_eq!(ears(&lan, member), [addr(60).socket_addr()]);
     lan.members[member].check(&lan.log, Seq::FIRST, "lied to");
+}
+
+#[test]
+fn what_is_said_while_another_address_is_tried_is_tried_next() {
+    let mut lan = Lan::new(6, CALM);
+    let member = lan.join(Seq::FIRST, LanePolicy::MulticastOnly, false);
+    lan.run_for(1200 * MS);
+    lan.inject(member, Via::Group, &notice(GROUP, LOG, 2));
+    lan.run_for(100 * MS);
+    for generation in [4, 3] {
+        lan.inject(member, Via::Group, &notice(GROUP, LOG, generation));
+    }
+    assert_eq!(ears(&lan, member), [HOME, addr(2).socket_addr()]);
+    lan.run_for(5000 * MS);
+    assert_eq!(ears(&lan, member), [HOME, addr(4).socket_addr()], "the newest of those that were said");
+    lan.run_for(5000 * MS);
+    assert_eq!(ears(&lan, member), [HOME]);
 }
