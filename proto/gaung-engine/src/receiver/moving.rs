@@ -161,9 +161,7 @@ impl MemberReceiver {
             State::Settled => {}
             State::Trying { .. } => {
                 self.moving.hearings.push_back(Hearing::Stayed);
-                if next.is_none() {
-                    self.say_stale(now);
-                }
+                self.say_stale(now);
             }
             State::Arrived { .. } => self.moving.hearings.push_back(Hearing::Moved),
         }
