@@ -361,14 +361,16 @@ impl RelaySender {
         let is_last = fragment.index + 1 == fragment.count;
         let sent = outgoing::Sent { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
         let has_room = match self.to_group(datagram.clone()) {
-            Some(transmit) => self.outgoing.push_data(transmit, sent),
+            Some(transmit) => {
+                self.limits.count_data(now);
+                self.outgoing.push_data(transmit, sent)
+            }
             None => {
                 self.stats.data_skipped += 1;
                 self.outgoing.pass(sent)
             }
         };
         self.window.push(Sent { first, last, fragment, pkt, datagram, sent_at: now, repaired: None });
-        self.limits.count_data(now);
         if bit_of(pkt) == 1 << (BLOCK - 1) {
             self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
         }

@@ -39,7 +39,7 @@ impl Limits {
         Self { began: now, data: 0, repairs: 0, by_address: BTreeMap::new(), unproven: 0, moves_told: 0 }
     }
 
-    /// A first-sent DATA left.
+    /// A first-sent DATA left for the group's address.
     pub(super) fn count_data(&mut self, now: Instant) {
         self.roll(now);
         self.data += 1;
