@@ -43,7 +43,7 @@ use self::{
     reception::Reception,
     report::Reporter,
     spans::Pkts,
-    window::{Held, MAX_HELD_BYTES, PLACES, Window},
+    window::{MAX_HELD_BYTES, PLACES, Window},
 };
 pub use self::{
     broadcast::{BroadcastHeard, BroadcastReceiver},
@@ -185,9 +185,7 @@ impl MemberReceiver {
         {
             self.stats.refused += 1;
         } else {
-            for message in run.messages() {
-                self.hold(now, message, lane, Carried::default());
-            }
+            self.hold(now, run.messages(), lane, Carried::default());
         }
         self.claim(now, run.last_seq());
         Ok(())
@@ -196,7 +194,7 @@ impl MemberReceiver {
     /// Whether a run would find its place. While not, take events first.
     #[must_use]
     pub fn can_take_run(&self) -> bool {
-        self.window.held_bytes() < RUNS_BELOW || !self.window.is_held(self.window.first())
+        self.window.held_bytes() < RUNS_BELOW || self.window.first_held() != Some(self.window.first())
     }
 
     /// A source that can be trusted says that the log reaches to `head`: what is missing up to there is read from it.
@@ -278,7 +276,7 @@ impl MemberReceiver {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if let Some(Held { message, lane, arrived: _ }) = self.window.pop() {
+            if let Some((message, lane)) = self.window.pop() {
                 self.reporter.handle_delivered();
                 let filled = self.announced.handle_delivered(message.seq);
                 self.events.extend(filled.map(ReceiverEvent::GapFilled));

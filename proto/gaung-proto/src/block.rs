@@ -131,6 +131,15 @@ impl<'a> Block<'a> {
         self.count
     }
 
+    pub(crate) const fn base_time(&self) -> u64 {
+        self.base_time
+    }
+
+    /// Where the messages begin in the block's bytes.
+    pub(crate) const fn messages_at(&self) -> usize {
+        BLOCK_HEADER + self.authors.len()
+    }
+
     /// The messages in seq order.
     pub fn messages(&self) -> impl Iterator<Item = MessageRef<'a>> + use<'a> {
         let block = *self;
@@ -160,7 +169,16 @@ impl<'a> Block<'a> {
     }
 
     fn author(&self, index: u16) -> Author {
-        let mut reader = Reader::new(&self.authors[usize::from(index) * AUTHOR..]);
+        Self::author_at(self.authors, index)
+    }
+
+    /// An author of a block that was checked, of which `bytes` are all.
+    pub(crate) fn author_of(bytes: &[u8], index: u16) -> Author {
+        Self::author_at(&bytes[BLOCK_HEADER..], index)
+    }
+
+    fn author_at(authors: &[u8], index: u16) -> Author {
+        let mut reader = Reader::new(&authors[usize::from(index) * AUTHOR..]);
         let mut next = || reader.array().expect("parse has compared the index with the table");
         Author { device: DeviceId(next()), client: ClientId(next()) }
     }
@@ -277,22 +295,27 @@ impl BlockBuilder {
     }
 }
 
-struct RawMessage<'a> {
-    client_seq: ClientSeq,
-    content_type: ContentType,
-    sent_at_delta: u32,
-    payload: &'a [u8],
+pub(crate) struct RawMessage<'a> {
+    pub(crate) client_seq: ClientSeq,
+    pub(crate) content_type: ContentType,
+    pub(crate) sent_at_delta: u32,
+    pub(crate) payload: &'a [u8],
 }
 
-fn read_message<'a>(reader: &mut Reader<'a>) -> Result<(u16, RawMessage<'a>), DecodeError> {
-    let author = reader.u16()?;
-    let content_type = ContentType::from_byte(reader.u8()?);
-    if reader.u8()? != 0 {
+/// A message, and its author's place in the table.
+#[inline]
+pub(crate) fn read_message<'a>(reader: &mut Reader<'a>) -> Result<(u16, RawMessage<'a>), DecodeError> {
+    // One comparison with the end for all fields.
+    let header: [u8; MESSAGE_HEADER] = reader.array()?;
+    let mut fields = Reader::new(&header);
+    let author = fields.u16()?;
+    let content_type = ContentType::from_byte(fields.u8()?);
+    if fields.u8()? != 0 {
         return Err(DecodeError::Field("message flags"));
     }
-    let client_seq = ClientSeq(reader.u64()?);
-    let sent_at_delta = reader.u32()?;
-    let len = reader.u32()? as usize;
+    let client_seq = ClientSeq(fields.u64()?);
+    let sent_at_delta = fields.u32()?;
+    let len = fields.u32()? as usize;
     if len > MAX_PAYLOAD {
         return Err(DecodeError::TooLong { limit: MAX_PAYLOAD });
     }

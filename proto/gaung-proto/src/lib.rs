@@ -13,6 +13,7 @@ pub mod datagram;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod messages;
 pub mod name;
 pub mod net;
 pub mod pb;

@@ -8,9 +8,10 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    block::{Block, BlockBuilder, Message},
+    block::{Block, BlockBuilder},
     id::{Epoch, GroupId, LogId, Seq},
     limits::MAX_RUN,
+    messages::Messages,
     wire::{DecodeError, Reader},
 };
 
@@ -140,9 +141,8 @@ impl Run {
     }
 
     /// The messages in seq order; payloads share the run's bytes.
-    pub fn messages(&self) -> impl Iterator<Item = Message> + '_ {
-        let first = self.first_seq();
-        let numbered = self.block().messages().enumerate();
-        numbered.map(move |(i, message)| message.to_message(first.plus(i as u64), &self.bytes))
+    #[must_use]
+    pub fn messages(&self) -> Messages {
+        Messages::of_checked(self.bytes.slice(RUN_HEADER..), self.first_seq())
     }
 }

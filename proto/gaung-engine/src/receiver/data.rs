@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gaung_proto::{
-    DecodeError, Pkt, Seq,
-    block::{Block, Message},
+    DecodeError, Pkt, Seq, SeqRange,
+    block::Block,
     body::{Data, Parity},
     datagram::{Fragment, Header, flags},
+    messages::Messages,
     net::Lane,
 };
 
@@ -96,17 +97,21 @@ impl MemberReceiver {
     }
 
     fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes, carried: Carried) -> Result<bool, DecodeError> {
-        let block = Block::parse(bytes)?;
-        let last = first.plus(u64::from(block.count()) - 1);
+        let mut messages = Messages::parse(bytes.clone(), first)?;
+        let last = Seq(messages.end().0 - 1);
+        let next = self.window.first();
+        let limit = Seq(next.0.saturating_add(PLACES));
+        let is_next = first <= next && next <= last;
+        let is_full = self.window.held_bytes() >= MAX_HELD_BYTES && !is_next;
         let mut fresh = false;
-        for (seq, message) in (first.0..).map(Seq).zip(block.messages()) {
-            if seq.0 >= self.window.first().0.saturating_add(PLACES)
-                || (self.window.held_bytes() >= MAX_HELD_BYTES && seq != self.window.first())
-            {
-                self.refuse(seq);
-                break;
+        if is_full || first >= limit {
+            self.refuse(first);
+        } else {
+            if last >= limit {
+                messages.cut(limit);
+                self.refuse(limit);
             }
-            fresh |= self.hold(now, message.to_message(seq, bytes), Lane::Multicast, carried);
+            fresh = self.hold(now, messages, Lane::Multicast, carried);
         }
         self.gaps.handle_sent(last);
         self.claim(now, last);
@@ -157,18 +162,17 @@ impl MemberReceiver {
         }
     }
 
-    /// Gives whether it was new.
-    pub(super) fn hold(&mut self, now: Instant, message: Message, lane: Lane, carried: Carried) -> bool {
-        let seq = message.seq;
-        if seq < self.window.first() {
-            return false;
-        }
-        if self.window.end() < seq {
+    /// Gives whether anything was new.
+    pub(super) fn hold(&mut self, now: Instant, messages: Messages, lane: Lane, carried: Carried) -> bool {
+        let first = messages.next_seq();
+        if self.window.end() < first {
             let wait = self.gap_wait();
-            self.gaps.extend(now, wait, seq, carried.missed, &mut self.window);
+            self.gaps.extend(now, wait, first, carried.missed, &mut self.window);
         }
-        self.reassembly.forget(seq);
-        self.window.hold(Held { message, lane, arrived: now }, carried.pkt)
+        if let Some(range) = SeqRange::new(first, Seq(messages.end().0 - 1)) {
+            self.reassembly.forget_within(range);
+        }
+        self.window.hold(Held { messages, lane, arrived: now }, carried.pkt)
     }
 
     /// No place for `seq`. If that is because nobody takes messages, repair would not help: it comes from the log.

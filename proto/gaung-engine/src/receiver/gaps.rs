@@ -324,10 +324,8 @@ impl Gaps {
     /// Skips what is lost at the front; gives it.
     pub(super) fn settle(&self, window: &mut Window) -> Option<SeqRange> {
         let first = window.first();
-        let mut to = first;
-        while to < self.trim && to < window.end() && !window.is_held(to) {
-            to = to.next();
-        }
+        let held = window.first_held().unwrap_or(window.end());
+        let mut to = self.trim.min(window.end()).min(held).max(first);
         if to == window.end() {
             to = to.max(self.trim);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use gaung_proto::{Pkt, Seq, datagram::Fragment, limits::MAX_RUN};
+use gaung_proto::{Pkt, Seq, SeqRange, datagram::Fragment, limits::MAX_RUN};
 
 /// Bytes of fragments kept of one group.
 pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -96,7 +96,13 @@ impl Reassembly {
         }
     }
 
-    pub(super) fn forget(&mut self, seq: Seq) -> Option<Partial> {
+    pub(super) fn forget_within(&mut self, range: SeqRange) {
+        while let Some((&seq, _)) = self.partials.range(range.first..=range.last).next() {
+            self.forget(seq);
+        }
+    }
+
+    fn forget(&mut self, seq: Seq) -> Option<Partial> {
         let partial = self.partials.remove(&seq)?;
         self.bytes -= partial.bytes;
         Some(partial)

@@ -95,12 +95,17 @@ impl Spans {
         self.rows.insert(range.first, Row { last: range.last, missing });
     }
 
-    /// `seq` has come, in datagram `pkt` if that is known. Gives whether it was missing.
-    pub(super) fn fill(&mut self, seq: Seq, pkt: Option<Pkt>) -> bool {
-        let Some((&first, row)) = self.rows.range_mut(..=seq).next_back().filter(|(_, row)| seq <= row.last) else {
-            return false;
-        };
-        let Row { last, missing } = *row;
+    /// What is in `range` has come, in datagram `pkt` if that is known. Gives what of it was missing, in order.
+    pub(super) fn fill(&mut self, range: SeqRange, pkt: Option<Pkt>) -> Vec<SeqRange> {
+        let touched = self.rows.range(..=range.last).rev().take_while(|(_, row)| range.first <= row.last);
+        let touched: Vec<(Seq, Row)> = touched.map(|(&first, &row)| (first, row)).collect();
+        let fill = |(first, row)| self.fill_row(first, row, range, pkt);
+        touched.into_iter().rev().map(fill).collect()
+    }
+
+    /// Leaves of a row what is before and after `range`; gives what is within.
+    fn fill_row(&mut self, first: Seq, row: Row, range: SeqRange, pkt: Option<Pkt>) -> SeqRange {
+        let Row { last, missing } = row;
         let parts = |pkts: Pkts| match pkt {
             Some(Pkt(pkt)) => (
                 Pkts::new(pkts.first, pkts.last.min(pkt.saturating_sub(1))),
@@ -109,16 +114,17 @@ impl Spans {
             None => (Some(pkts), Some(pkts)),
         };
         let (before, after) = missing.pkts.map_or((None, None), parts);
-        if first < seq {
-            *row = Row { last: Seq(seq.0 - 1), missing: Missing { pkts: before, ..missing } };
-        } else {
-            self.rows.remove(&first);
+        self.rows.remove(&first);
+        if first < range.first {
+            let row = Row { last: Seq(range.first.0 - 1), missing: Missing { pkts: before, ..missing } };
+            self.rows.insert(first, row);
         }
-        if seq < last {
-            self.rows.insert(seq.next(), Row { last, missing: Missing { pkts: after, ..missing } });
+        if range.last < last {
+            self.rows.insert(range.last.next(), Row { last, missing: Missing { pkts: after, ..missing } });
         }
-        self.messages -= 1;
-        true
+        let filled = SeqRange { first: first.max(range.first), last: last.min(range.last) };
+        self.messages -= filled.len();
+        filled
     }
 
     /// Forgets what is missing below `seq`.
@@ -173,16 +179,15 @@ mod tests {
     #[test]
     fn what_comes_parts_the_row_and_its_datagrams() {
         let mut spans = spans();
-        for seq in 20..30 {
-            assert!(spans.fill(Seq(seq), Some(Pkt(4))));
-            assert!(!spans.fill(Seq(seq), Some(Pkt(4))));
-        }
+        assert_eq!(spans.fill(range(20, 29), Some(Pkt(4))), [range(20, 29)]);
+        assert_eq!(spans.fill(range(20, 29), Some(Pkt(4))), []);
         let expected = [(range(10, 19), Pkts::new(3, 3)), (range(30, 49), Pkts::new(5, 6)), (range(50, 59), None)];
         assert_eq!(rows(&mut spans), expected);
         assert_eq!(spans.messages(), 40);
-        assert!((10..20).chain(30..60).all(|seq| spans.fill(Seq(seq), None)));
+        assert_eq!(spans.fill(range(1, 15), None), [range(10, 15)]);
+        assert_eq!(spans.fill(range(15, u64::MAX / 2), None), [range(16, 19), range(30, 49), range(50, 59)]);
         assert_eq!((spans.messages(), spans.rows().count()), (0, 0));
-        assert!(!spans.fill(Seq(0), None) && !spans.fill(Seq(u64::MAX / 2), None));
+        assert_eq!(spans.fill(range(1, u64::MAX / 2), None), []);
     }
 
     #[test]

@@ -2,41 +2,55 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use gaung_proto::{Pkt, Seq, SeqRange, block::Message, net::Lane};
+use gaung_proto::{Pkt, Seq, SeqRange, block::Message, messages::Messages, net::Lane};
 
 use super::spans::{Missing, Spans};
 
 /// Places that datagrams can fill; what is further ahead comes from the log. 109 ms at 300 000 messages a second: several
-/// rounds of repair. An empty place costs some 128 B, so at most 4 MiB besides [`MAX_HELD_BYTES`].
+/// rounds of repair.
 pub(super) const PLACES: u64 = 32_768;
 /// Bytes that datagrams can fill; the place at the front is always free.
 pub(super) const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
-/// What a held message costs besides its payload.
-const OVERHEAD: usize = 160;
+/// What held messages of one block cost besides its bytes.
+const OVERHEAD: usize = 192;
 
 /// Dense places from `first` on.
 #[derive(Debug)]
 pub(super) struct Window {
     first: Seq,
-    /// From `first` to the last one held.
-    places: VecDeque<Option<Held>>,
+    /// In seq order, apart, none of them empty.
+    held: VecDeque<Held>,
     /// After the last place, held or missing.
     end: Seq,
     missing: Spans,
     held_bytes: usize,
 }
 
-/// A message that waits for those before it.
-#[derive(Debug)]
+/// Messages in a row that came together and wait for those before them.
+#[derive(Debug, Clone)]
 pub(super) struct Held {
-    pub(super) message: Message,
+    pub(super) messages: Messages,
     pub(super) lane: Lane,
     pub(super) arrived: Instant,
 }
 
+impl Held {
+    /// All of a block is counted, however many of its messages are held.
+    fn cost(&self) -> usize {
+        self.messages.block_bytes() + OVERHEAD
+    }
+
+    fn part(&self, range: SeqRange) -> Self {
+        let mut part = self.clone();
+        part.messages.skip_to(range.first);
+        part.messages.cut(range.last.next());
+        part
+    }
+}
+
 impl Window {
     pub(super) fn new(first: Seq) -> Self {
-        Self { first, places: VecDeque::new(), end: first, missing: Spans::default(), held_bytes: 0 }
+        Self { first, held: VecDeque::new(), end: first, missing: Spans::default(), held_bytes: 0 }
     }
 
     /// The next message to be delivered.
@@ -61,9 +75,14 @@ impl Window {
         &mut self.missing
     }
 
+    /// The first one that is held.
+    pub(super) fn first_held(&self) -> Option<Seq> {
+        self.held.front().map(|held| held.messages.next_seq())
+    }
+
     pub(super) fn is_held(&self, seq: Seq) -> bool {
-        let index = seq.0.checked_sub(self.first.0).and_then(|index| usize::try_from(index).ok());
-        index.and_then(|index| self.places.get(index)).is_some_and(Option::is_some)
+        let index = self.held.partition_point(|held| held.messages.end() <= seq);
+        self.held.get(index).is_some_and(|held| held.messages.next_seq() <= seq)
     }
 
     /// Makes missing places up to before `end`.
@@ -74,71 +93,82 @@ impl Window {
         }
     }
 
-    /// Fills a place from the first one to the one at the end; false if it was held already. `pkt`: the first-sent
-    /// datagram that it was in.
-    pub(super) fn hold(&mut self, held: Held, pkt: Option<Pkt>) -> bool {
-        let seq = held.message.seq;
-        let index = (seq.0 - self.first.0) as usize;
-        if seq == self.end {
-            self.end = seq.next();
-        } else if !self.missing.fill(seq, pkt) {
-            return false;
+    /// Fills places from the first one on, of which those before `held` were made; false if it has nothing that is new.
+    /// `pkt`: the first-sent datagram that it was in.
+    pub(super) fn hold(&mut self, mut held: Held, pkt: Option<Pkt>) -> bool {
+        held.messages.skip_to(self.first);
+        let mut is_new = false;
+        let last = Seq(self.end.min(held.messages.end()).0.saturating_sub(1));
+        if let Some(range) = SeqRange::new(held.messages.next_seq(), last) {
+            for filled in self.missing.fill(range, pkt) {
+                self.insert(held.part(filled));
+                is_new = true;
+            }
+            held.messages.skip_to(self.end);
         }
-        if self.places.len() <= index {
-            self.places.resize_with(index + 1, || None);
+        if !held.messages.is_empty() {
+            self.end = held.messages.end();
+            self.insert(held);
+            is_new = true;
         }
-        self.held_bytes += held.message.payload.len() + OVERHEAD;
-        self.places[index] = Some(held);
-        true
+        is_new
+    }
+
+    fn insert(&mut self, held: Held) {
+        self.held_bytes += held.cost();
+        let index = self.held.partition_point(|other| other.messages.next_seq() < held.messages.next_seq());
+        self.held.insert(index, held);
     }
 
     /// Takes the front message if it has come.
-    pub(super) fn pop(&mut self) -> Option<Held> {
-        let held = self.places.front_mut()?.take()?;
-        self.places.pop_front();
+    pub(super) fn pop(&mut self) -> Option<(Message, Lane)> {
+        let front = self.held.front_mut().filter(|front| front.messages.next_seq() == self.first)?;
+        let (message, lane) = (front.messages.next()?, front.lane);
         self.first = self.first.next();
-        self.held_bytes -= held.message.payload.len() + OVERHEAD;
-        Some(held)
+        self.release_front();
+        Some((message, lane))
     }
 
     /// Gives up the places before `seq`. Held ones among them are dropped.
     pub(super) fn skip_to(&mut self, seq: Seq) {
-        while self.first < seq {
-            match self.places.pop_front() {
-                Some(place) => {
-                    self.first = self.first.next();
-                    self.release(place);
-                }
-                None => self.first = seq,
-            }
+        while let Some(front) = self.held.front_mut().filter(|front| front.messages.next_seq() < seq) {
+            front.messages.skip_to(seq);
+            self.release_front();
         }
+        self.first = self.first.max(seq);
         self.end = self.end.max(self.first);
         self.missing.forget_below(self.first);
     }
 
-    /// Drops the places from `end` on that are missing, or held since before `since`.
-    pub(super) fn cut(&mut self, end: Seq, since: Instant) {
-        let from = end.0.saturating_sub(self.first.0) as usize;
-        for index in from..self.places.len() {
-            let place = self.places[index].take_if(|held| held.arrived <= since);
-            self.release(place);
-        }
-        while self.places.len() > from && self.places.back().is_some_and(Option::is_none) {
-            self.places.pop_back();
-        }
-        self.end = self.end.min(end).max(self.first.plus(self.places.len() as u64));
-        self.missing.forget_from(end.max(self.first));
-        for index in from..self.places.len() {
-            if self.places[index].is_none() {
-                let seq = self.first.plus(index as u64);
-                self.missing.add(SeqRange { first: seq, last: seq }, Missing::new(since, since, None));
-            }
+    /// Drops what is at the front, if nothing of it is left.
+    fn release_front(&mut self) {
+        if self.held.front().is_some_and(|front| front.messages.is_empty())
+            && let Some(front) = self.held.pop_front()
+        {
+            self.held_bytes -= front.cost();
         }
     }
 
-    fn release(&mut self, place: Option<Held>) {
-        if let Some(held) = place {
-            self.held_bytes -= held.message.payload.len() + OVERHEAD;
+    /// Drops the places from `end` on that are missing, or held since before `since`.
+    pub(super) fn cut(&mut self, end: Seq, since: Instant) {
+        let held_bytes = &mut self.held_bytes;
+        self.held.retain_mut(|held| {
+            if held.arrived <= since {
+                held.messages.cut(end);
+            }
+            let is_kept = !held.messages.is_empty();
+            *held_bytes -= if is_kept { 0 } else { held.cost() };
+            is_kept
+        });
+        let held_end = self.held.back().map_or(self.first, |held| held.messages.end());
+        self.end = self.end.min(end).max(held_end).max(self.first);
+        let mut from = end.max(self.first);
+        self.missing.forget_from(from);
+        for held in self.held.iter().filter(|held| held.messages.end() > end) {
+            if let Some(range) = SeqRange::new(from, Seq(held.messages.next_seq().0 - 1)) {
+                self.missing.add(range, Missing::new(since, since, None));
+            }
+            from = held.messages.end();
         }
     }
 }
