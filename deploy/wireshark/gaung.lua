@@ -38,6 +38,7 @@ local f = {
     response = ProtoField.bool("gaung.response", "Answer", 8, nil, 0x02),
     suite = ProtoField.uint8("gaung.suite", "Suite"),
     length = ProtoField.uint16("gaung.length", "Length of the body"),
+    padding = ProtoField.bytes("gaung.padding", "Padding"),
     tag = ProtoField.uint64("gaung.tag", "Group tag", base.HEX),
     epoch = ProtoField.uint32("gaung.epoch", "Epoch"),
     pkt = ProtoField.uint32("gaung.pkt", "Packet number"),
@@ -408,18 +409,28 @@ local function show_header(r)
     r:field(f.ts, 4)
 end
 
+-- How many bytes of zero follow a datagram, which makes several equally long.
+local function padding_at(tvb, at)
+    local length = 0
+    while at + length < tvb:len() and tvb(at + length, 1):uint() == 0 do length = length + 1 end
+    return length
+end
+
 -- A send that the kernel cuts (UDP GSO) is captured as one packet of several datagrams.
 function gaung.dissector(tvb, pinfo, root)
     local at, told = 0, {}
     while at < tvb:len() do
         local header = header_of(tvb, at)
         if not header then break end
-        local range = tvb(at, HEADER + header.length)
+        local length = HEADER + header.length
+        local padding = padding_at(tvb, at + length)
+        local range = tvb(at, length + padding)
         local name = (header.repair and "repair of " or "") .. TYPES[header.type]
         local tree = root:add(gaung, range)
-        local r = reader(range, tree)
+        local r = reader(tvb(at, length), tree)
         show_header(r)
         local more = BODIES[header.type](r, header)
+        if padding > 0 then tree:add(f.padding, tvb(at + length, padding)) end
         local line = name .. (header.seq == UInt64(0) and "" or " " .. tostring(header.seq)) .. more
         tree:set_text("Gaung " .. line)
         table.insert(told, line)

@@ -122,11 +122,12 @@ fn udp_to_many(packet: &[u8], from: Ipv4Addr) -> Vec<Sent> {
     segments(&udp[8..]).map(|payload| Sent { to, payload: payload.to_vec() }).collect()
 }
 
-/// Splits what a GSO send holds: each of our datagrams tells its own length.
+/// Splits what a GSO send holds: each of our datagrams tells its own length, and what follows of zeros pads it.
 fn segments(mut payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let ours = payload.starts_with(b"GA") && payload.len() >= 40;
-        let len = if ours { 40 + usize::from(u16::from_be_bytes([payload[6], payload[7]])) } else { payload.len() };
+        let own = if ours { 40 + usize::from(u16::from_be_bytes([payload[6], payload[7]])) } else { payload.len() };
+        let len = own + payload.get(own..)?.iter().take_while(|byte| **byte == 0).count();
         let (first, rest) = payload.split_at_checked(len)?;
         payload = rest;
         (!first.is_empty()).then_some(first)

@@ -127,6 +127,7 @@ impl Relay {
             oldest_logged: Seq::FIRST,
             repair_bytes: DEFAULT_REPAIR_BYTES,
             rate: Rate::from_mbit(100),
+            pads: true,
             cookies: Cookies::new([1; 16]),
         };
         let socket = DataSocket::open(&Link::loopback(), 0).unwrap();

@@ -69,6 +69,7 @@ fn a_conversation_is_read_to_the_last_byte() {
 fn golden_values(talk: &Shark) {
     for (kind, field, value) in [
         (1, "gaung.epoch", "3"),
+        (1, "gaung.padding", "000000000000"),
         (3, "gaung.range.first_seq", "38"),
         (4, "gaung.range.last_seq", "40"),
         (6, "gaung.parity.first_pkt", "17"),

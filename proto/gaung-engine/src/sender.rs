@@ -26,7 +26,8 @@ use bytes::{Bytes, BytesMut};
 use gaung_proto::{
     DecodeError, Epoch, GroupTag, Pkt, SenderId, Seq,
     body::{Heartbeat, Nak, Probe, Puback, Status},
-    datagram::{Fragment, Header, PacketType, flags},
+    datagram::{DATAGRAM_HEADER, Fragment, Header, MAX_PADDING, PacketType, flags},
+    limits::MAX_DATA_BODY,
     run::Run,
 };
 
@@ -354,10 +355,11 @@ impl RelaySender {
             return;
         };
         let header = Header { fragment: packed.fragment, ..self.header(now, PacketType::Data, pkt, packed.first) };
-        let datagram = header.encode(packed.bytes);
+        let datagram = header.encode_padded(packed.bytes, self.padding(&packed));
         self.stats.data += 1;
         self.stats.data_bytes += datagram.len() as u64;
-        let Packed { first, last, fragment, bytes: _ } = packed;
+        let Packed { first, last, fragment, bytes, .. } = packed;
+        let length = DATAGRAM_HEADER + bytes.len();
         let is_last = fragment.index + 1 == fragment.count;
         let sent = outgoing::Sent { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
         let has_room = match self.to_group(datagram.clone()) {
@@ -370,6 +372,7 @@ impl RelaySender {
                 self.outgoing.pass(sent)
             }
         };
+        let datagram = datagram.slice(..length);
         self.window.push(Sent { first, last, fragment, pkt, datagram, sent_at: now, repaired: None });
         if bit_of(pkt) == 1 << (BLOCK - 1) {
             self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
@@ -378,6 +381,12 @@ impl RelaySender {
         if !has_room {
             self.skip_to(now, last, pkt);
         }
+    }
+
+    /// What makes a full datagram as long as a datagram can be, if that is little.
+    fn padding(&self, packed: &Packed<'_>) -> usize {
+        let lacking = MAX_DATA_BODY - packed.bytes.len();
+        if self.config.pads && packed.is_full && lacking <= MAX_PADDING { lacking } else { 0 }
     }
 
     fn send_heartbeat(&mut self, now: Instant) {

@@ -7,6 +7,9 @@
 //! 24 seq u64
 //! 32 frag_idx u16 | frag_cnt u16 | ts_us u32
 //! ```
+//!
+//! DATA may be longer than its body, by up to [`MAX_PADDING`] bytes of zero: datagrams of one length are what a kernel
+//! takes as one packet (UDP GSO).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -20,6 +23,8 @@ use crate::{
 pub const DATAGRAM_MAGIC: u16 = 0x4741;
 /// Bytes before the body.
 pub const DATAGRAM_HEADER: usize = 40;
+/// Bytes behind the body of a DATA datagram at most: a tenth of a full one.
+pub const MAX_PADDING: usize = 128;
 
 const VERSION: u8 = 1;
 /// No tag, no signature.
@@ -191,12 +196,13 @@ impl Header {
             ts_us: reader.u32()?,
         };
         header.check()?;
-        let body = reader.rest();
         if length > MAX_BODY {
             return Err(DecodeError::TooLong { limit: MAX_BODY });
         }
-        if body.len() != length {
-            return Err(if body.len() < length { DecodeError::Truncated } else { DecodeError::Trailing });
+        let body = reader.take(length)?;
+        let (padding, most) = (reader.rest(), if packet_type == PacketType::Data { MAX_PADDING } else { 0 });
+        if padding.len() > most || padding.iter().any(|&byte| byte != 0) {
+            return Err(DecodeError::Trailing);
         }
         Ok((header, body))
     }
@@ -207,8 +213,17 @@ impl Header {
     /// If the body is longer than [`MAX_BODY`].
     #[must_use]
     pub fn encode(&self, body: &[u8]) -> Bytes {
+        self.encode_padded(body, 0)
+    }
+
+    /// The whole datagram, and as many bytes of zero behind it.
+    ///
+    /// # Panics
+    /// If the body is longer than [`MAX_BODY`].
+    #[must_use]
+    pub fn encode_padded(&self, body: &[u8], padding: usize) -> Bytes {
         assert!(body.len() <= MAX_BODY, "senders pack to the limit");
-        let mut out = BytesMut::with_capacity(DATAGRAM_HEADER + body.len());
+        let mut out = BytesMut::with_capacity(DATAGRAM_HEADER + body.len() + padding);
         out.put_u16(DATAGRAM_MAGIC);
         out.put_u8(VERSION);
         out.put_u8(self.packet_type.to_byte());
@@ -223,6 +238,7 @@ impl Header {
         out.put_u16(self.fragment.count);
         out.put_u32(self.ts_us);
         out.put_slice(body);
+        out.put_bytes(0, padding);
         out.freeze()
     }
 

@@ -90,6 +90,12 @@ fn frames() {
 fn datagrams_with_messages() {
     let whole = one_message();
     datagram("data", header(PacketType::Data, 17, 41), |out| Data { original: None, bytes: &whole }.write(out));
+    let padded = header(PacketType::Data, 17, 41);
+    let golden = Vector::read("datagram-data-padded").whole();
+    let mut body = BytesMut::new();
+    Data { original: None, bytes: &whole }.write(&mut body);
+    assert_eq!(padded.encode_padded(&body, 6), golden);
+    assert_eq!(Header::decode(&golden), Ok((padded, &body[..])));
     let repair = Header { flags: flags::REPAIR, ..header(PacketType::Data, other(5), 41) };
     datagram("data-repair", repair, |out| Data { original: Some(Pkt(17)), bytes: &whole }.write(out));
     let part = Header { fragment: Fragment { index: 1, count: 3 }, ..header(PacketType::Data, 19, 42) };

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use gaung_engine::{Cookies, RingBudget};
 use gaung_log::{DiskLog, DiskOptions, Log, MemoryLog};
-use gaung_net::driver::{Driver, DriverHandle};
+use gaung_net::driver::{Batching, Driver, DriverHandle};
 use gaung_proto::{
     RelayId,
     pb::{
@@ -330,6 +330,7 @@ impl Threads {
                 cookies: cookies.clone(),
                 repair_bytes: bound.config.repair_bytes,
                 rate: bound.config.rate,
+                pads: bound.config.segmentation.batching() == Batching::Segments,
                 own_addrs: own_addrs.clone(),
                 links: bound.sockets.links().to_vec(),
             };

@@ -106,6 +106,8 @@ pub(crate) struct WorkerContext {
     pub(crate) cookies: Cookies,
     pub(crate) repair_bytes: usize,
     pub(crate) rate: Rate,
+    /// See [`gaung_engine::SenderConfig::pads`].
+    pub(crate) pads: bool,
     /// The relay's own sockets, whose datagrams in text groups are its own.
     pub(crate) own_addrs: Vec<SocketAddrV4>,
     /// Where text groups are joined.

@@ -51,6 +51,7 @@ fn config() -> SenderConfig {
         oldest_logged: Seq::FIRST,
         repair_bytes: REPAIR_BYTES,
         rate: gaung_engine::Rate::from_mbit(8),
+        pads: true,
         cookies: Cookies::new(KEY),
     }
 }

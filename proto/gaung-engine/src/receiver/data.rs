@@ -16,7 +16,7 @@ use super::{
     MemberReceiver, Via,
     reassembly::Inserted,
     spans::Pkts,
-    window::{Held, MAX_HELD_BYTES, PLACES},
+    window::{MAX_HELD_BYTES, PLACES},
 };
 use crate::{parity::Original, timing};
 
@@ -172,7 +172,7 @@ impl MemberReceiver {
         if let Some(range) = SeqRange::new(first, Seq(messages.end().0 - 1)) {
             self.reassembly.forget_within(range);
         }
-        self.window.hold(Held { messages, lane, arrived: now }, carried.pkt)
+        self.window.hold(messages, lane, now, carried.pkt)
     }
 
     /// No place for `seq`. If that is because nobody takes messages, repair would not help: it comes from the log.

@@ -11,7 +11,7 @@ use super::spans::{Missing, Spans};
 pub(super) const PLACES: u64 = 32_768;
 /// Bytes that datagrams can fill; the place at the front is always free.
 pub(super) const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
-/// What held messages of one block cost besides its bytes.
+/// What held messages in a row cost besides their block.
 const OVERHEAD: usize = 192;
 
 /// Dense places from `first` on.
@@ -28,24 +28,12 @@ pub(super) struct Window {
 
 /// Messages in a row that came together and wait for those before them.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
-    pub(super) messages: Messages,
-    pub(super) lane: Lane,
-    pub(super) arrived: Instant,
-}
-
-impl Held {
-    /// All of a block is counted, however many of its messages are held.
-    fn cost(&self) -> usize {
-        self.messages.block_bytes() + OVERHEAD
-    }
-
-    fn part(&self, range: SeqRange) -> Self {
-        let mut part = self.clone();
-        part.messages.skip_to(range.first);
-        part.messages.cut(range.last.next());
-        part
-    }
+struct Held {
+    messages: Messages,
+    lane: Lane,
+    arrived: Instant,
+    /// Bytes counted for them: of several pieces of one block the last, which goes last, has all of the block's.
+    bytes: usize,
 }
 
 impl Window {
@@ -93,29 +81,27 @@ impl Window {
         }
     }
 
-    /// Fills places from the first one on, of which those before `held` were made; false if it has nothing that is new.
-    /// `pkt`: the first-sent datagram that it was in.
-    pub(super) fn hold(&mut self, mut held: Held, pkt: Option<Pkt>) -> bool {
-        held.messages.skip_to(self.first);
-        let mut is_new = false;
-        let last = Seq(self.end.min(held.messages.end()).0.saturating_sub(1));
-        if let Some(range) = SeqRange::new(held.messages.next_seq(), last) {
-            for filled in self.missing.fill(range, pkt) {
-                self.insert(held.part(filled));
-                is_new = true;
-            }
-            held.messages.skip_to(self.end);
+    /// Fills places from the first one on, of which those before `messages` were made; false if nothing is new.
+    /// `pkt`: the first-sent datagram that they were in.
+    pub(super) fn hold(&mut self, mut messages: Messages, lane: Lane, arrived: Instant, pkt: Option<Pkt>) -> bool {
+        messages.skip_to(self.first);
+        let (first, end) = (messages.next_seq(), messages.end());
+        let before_end = SeqRange::new(first, Seq(self.end.min(end).0.saturating_sub(1)));
+        let mut ranges = before_end.map_or_else(Vec::new, |range| self.missing.fill(range, pkt));
+        ranges.extend(SeqRange::new(first.max(self.end), Seq(end.0.saturating_sub(1))));
+        self.end = self.end.max(end);
+        for (index, range) in ranges.iter().enumerate() {
+            messages.skip_to(range.first);
+            let mut piece = messages.clone();
+            piece.cut(range.last.next());
+            let block_bytes = if index + 1 == ranges.len() { piece.block_bytes() } else { 0 };
+            self.insert(Held { messages: piece, lane, arrived, bytes: block_bytes + OVERHEAD });
         }
-        if !held.messages.is_empty() {
-            self.end = held.messages.end();
-            self.insert(held);
-            is_new = true;
-        }
-        is_new
+        !ranges.is_empty()
     }
 
     fn insert(&mut self, held: Held) {
-        self.held_bytes += held.cost();
+        self.held_bytes += held.bytes;
         let index = self.held.partition_point(|other| other.messages.next_seq() < held.messages.next_seq());
         self.held.insert(index, held);
     }
@@ -145,7 +131,7 @@ impl Window {
         if self.held.front().is_some_and(|front| front.messages.is_empty())
             && let Some(front) = self.held.pop_front()
         {
-            self.held_bytes -= front.cost();
+            self.held_bytes -= front.bytes;
         }
     }
 
@@ -157,7 +143,7 @@ impl Window {
                 held.messages.cut(end);
             }
             let is_kept = !held.messages.is_empty();
-            *held_bytes -= if is_kept { 0 } else { held.cost() };
+            *held_bytes -= if is_kept { 0 } else { held.bytes };
             is_kept
         });
         let held_end = self.held.back().map_or(self.first, |held| held.messages.end());

@@ -30,6 +30,9 @@ pub struct SenderConfig {
     pub repair_bytes: usize,
     /// The highest rate, repairs and headers of UDP payload counted.
     pub rate: Rate,
+    /// Whether full DATA is made equally long, by at most [`gaung_proto::datagram::MAX_PADDING`] bytes: for a driver that
+    /// sends datagrams of one length as one packet.
+    pub pads: bool,
     /// The process's cookies.
     pub cookies: Cookies,
 }

@@ -15,6 +15,8 @@ pub(super) struct Packed<'a> {
     pub(super) last: Seq,
     pub(super) fragment: Fragment,
     pub(super) bytes: &'a [u8],
+    /// What comes next found no room in it.
+    pub(super) is_full: bool,
 }
 
 /// Gathers messages until the next one does not fit.
@@ -29,7 +31,7 @@ impl Packer {
     /// Adds one message; gives every body that became ready.
     pub(super) fn push(&mut self, seq: Seq, message: &MessageRef<'_>, ready: &mut impl FnMut(Packed<'_>)) {
         if self.block.encoded_len_with(&message.author, message.payload.len()) > MAX_DATA_BODY {
-            self.flush(ready);
+            self.close(true, ready);
         }
         if self.block.is_empty() {
             self.first = seq;
@@ -42,12 +44,16 @@ impl Packer {
 
     /// Gives what has gathered.
     pub(super) fn flush(&mut self, ready: &mut impl FnMut(Packed<'_>)) {
+        self.close(false, ready);
+    }
+
+    fn close(&mut self, is_full: bool, ready: &mut impl FnMut(Packed<'_>)) {
         if self.block.is_empty() {
             return;
         }
         let last = self.first.plus(u64::from(self.block.count()) - 1);
         self.take_block();
-        ready(Packed { first: self.first, last, fragment: Fragment::WHOLE, bytes: &self.scratch });
+        ready(Packed { first: self.first, last, fragment: Fragment::WHOLE, bytes: &self.scratch, is_full });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -59,7 +65,8 @@ impl Packer {
         let parts = self.scratch.chunks(MAX_DATA_BODY);
         let count = parts.len() as u16;
         for (index, bytes) in parts.enumerate() {
-            ready(Packed { first: seq, last: seq, fragment: Fragment { index: index as u16, count }, bytes });
+            let fragment = Fragment { index: index as u16, count };
+            ready(Packed { first: seq, last: seq, fragment, bytes, is_full: false });
         }
     }
 

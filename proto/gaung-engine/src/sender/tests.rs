@@ -31,6 +31,7 @@ fn config(head: u64) -> SenderConfig {
         oldest_logged: Seq::FIRST,
         repair_bytes: 64 * 1024,
         rate: Rate::from_mbit(10_000),
+        pads: false,
         cookies: Cookies::new([6; 16]),
     }
 }
@@ -154,6 +155,29 @@ fn heartbeat(transmit: &Transmit) -> (Header, Heartbeat) {
     let (header, body) = Header::decode(&transmit.payload).unwrap();
     assert_eq!(header.packet_type, PacketType::Heartbeat);
     (header, Heartbeat::decode(body).unwrap())
+}
+
+#[test]
+fn full_datagrams_are_equally_long_where_little_is_lacking() {
+    let lengths = |pads, payload_bytes: usize, count: usize| {
+        let now = Instant::now();
+        let mut sender = RelaySender::new(SenderConfig { pads, ..config(0) }, now);
+        sender.handle_run(now, &run(1, &vec![payload_bytes; count]));
+        sender.flush(now);
+        let sent: Vec<Bytes> = std::iter::from_fn(|| sender.poll_transmit()).map(|sent| sent.payload).collect();
+        let bodies: usize = sent.iter().map(|sent| Header::decode(sent).unwrap().1.len()).sum();
+        let repairable: usize = sender.window.covering(&NakRange::messages(Seq(1), Seq(count as u64))).count();
+        assert_eq!(repairable, sent.len());
+        assert_eq!(sender.repair_bytes(), bodies + sent.len() * (DATAGRAM_HEADER + size_of::<Sent>()));
+        sent.iter().map(Bytes::len).collect::<Vec<_>>()
+    };
+    let full = DATAGRAM_HEADER + MAX_DATA_BODY;
+    let packed = |count: usize, payload_bytes: usize| DATAGRAM_HEADER + 44 + count * (20 + payload_bytes);
+    assert_eq!(lengths(true, 64, 30), [full, full, packed(2, 64)]);
+    assert_eq!(lengths(false, 64, 30), [packed(14, 64), packed(14, 64), packed(2, 64)]);
+    assert_eq!(lengths(true, 1000, 2), [packed(1, 1000), packed(1, 1000)], "too much is lacking");
+    assert_eq!(lengths(true, 1100, 2), [full, packed(1, 1100)]);
+    assert_eq!(lengths(true, 3000, 1), [full, full, 44 + 20 + 3000 + 3 * DATAGRAM_HEADER - 2 * full], "cut up");
 }
 
 #[test]

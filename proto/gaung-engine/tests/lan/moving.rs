@@ -151,7 +151,11 @@ fn a_notice_that_is_not_true_costs_nothing() {
             assert_eq!(ears(&lan, member).len(), 2, "one is tried at a time");
         }
         talk(&mut lan, 51);
-        assert_eq!(ears(&lan, member), [HOME, addr(39 + round).socket_addr()], "the first is given up, the newest tried");
+        assert_eq!(
+            ears(&lan, member),
+            [HOME, addr(39 + round).socket_addr()],
+            "the first is given up, the newest tried"
+        );
         talk(&mut lan, 51);
         assert_eq!(ears(&lan, member), [HOME], "given up too");
     }

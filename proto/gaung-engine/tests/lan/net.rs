@@ -111,6 +111,7 @@ impl Lan {
             oldest_logged: Seq::FIRST,
             repair_bytes: gaung_engine::DEFAULT_REPAIR_BYTES,
             rate: gaung_engine::Rate::from_mbit(mbit),
+            pads: true,
             cookies: Cookies::new([seed as u8; 16]),
         };
         Self {

@@ -5,7 +5,7 @@ use gaung_proto::{
         Broadcast, Cookie, Data, Heartbeat, Migrate, Nak, NakRange, Ncf, Parity, Probe, Puback, Publish,
         PublishOutcome, ShardFields, Status,
     },
-    datagram::{Fragment, Header, PacketType, flags},
+    datagram::{DATAGRAM_HEADER, Fragment, Header, MAX_PADDING, PacketType, flags},
     limits::{MAX_BODY, MAX_DATA_BODY, MAX_FRAGMENTS, MAX_NAK_RANGES},
 };
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -79,12 +79,15 @@ fn datagram(rng: &mut StdRng) -> Vec<u8> {
         ts_us: rng.random(),
     };
     let len = length(rng, MAX_BODY);
-    header.encode(&random_bytes(rng, len)).to_vec()
+    let padding = if packet_type == PacketType::Data { rng.random_range(0..=MAX_PADDING) } else { 0 };
+    header.encode_padded(&random_bytes(rng, len), padding).to_vec()
 }
 
 fn decode_datagram(bytes: &[u8]) -> Option<Decoded> {
     let (header, body) = Header::decode(bytes).ok()?;
-    Decoded::canonical(header.encode(body))
+    let padding = bytes.len() - DATAGRAM_HEADER - body.len();
+    assert!(padding <= if header.packet_type == PacketType::Data { MAX_PADDING } else { 0 });
+    Decoded::canonical(header.encode_padded(body, padding))
 }
 
 fn data(rng: &mut StdRng, repair: bool) -> Vec<u8> {

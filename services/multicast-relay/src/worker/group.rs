@@ -70,6 +70,7 @@ impl WorkerGroup {
             oldest_logged: opened.oldest,
             repair_bytes: context.repair_bytes,
             rate: context.rate,
+            pads: context.pads,
             cookies: context.cookies.clone(),
         };
         Self {

@@ -127,6 +127,7 @@ impl Process {
             oldest_logged: oldest,
             repair_bytes: world.settings.repair_bytes,
             rate: Rate::from_mbit(world.settings.rate_mbit),
+            pads: true,
             cookies: self.cookies.clone(),
         };
         let mut sequencer = Sequencer::new(Identity { group: GROUP, log: LOG, epoch }, head, windows);
