@@ -236,17 +236,10 @@ impl Sequencer {
             self.events.push_back(SequencerEvent::Refused { request, reason });
             return;
         }
-        let mut acks = Acks::default();
-        for entry in &batch.entries {
-            let seq = match self.windows.check(batch.author.client, entry.client_seq) {
-                Verdict::Duplicate(seq) if !self.sabotage.keeps_duplicates() => seq,
-                Verdict::Duplicate(_) | Verdict::New | Verdict::Full | Verdict::OutOfWindow => {
-                    self.assign(now, batch.author, entry)
-                }
-            };
-            acks.push(entry.client_seq, seq);
-        }
-        let Acks { ranges: acks, highest: needs } = acks;
+        let Acks { ranges: acks, highest: needs } = match self.next_row(batch) {
+            Some(first) => self.assign_row(now, batch, first),
+            None => self.assign_new(now, batch),
+        };
         if needs <= self.durable {
             self.events.push_back(SequencerEvent::Acked { request, acks });
         } else {
@@ -350,6 +343,9 @@ impl Sequencer {
         {
             return Err(RefuseReason::Busy);
         }
+        if self.next_row(batch).is_some() {
+            return Ok(());
+        }
         for entry in &batch.entries {
             match self.windows.check(batch.author.client, entry.client_seq) {
                 Verdict::New | Verdict::Duplicate(_) => {}
@@ -358,6 +354,42 @@ impl Sequencer {
             }
         }
         Ok(())
+    }
+
+    /// The first client_seq of a batch that only goes on where its client stopped, as most do.
+    fn next_row(&self, batch: &PublishBatch) -> Option<ClientSeq> {
+        let [first, last] = [batch.entries.first()?.client_seq, batch.entries.last()?.client_seq];
+        let is_dense = last.0.checked_sub(first.0)? + 1 == batch.entries.len() as u64;
+        (is_dense && self.windows.are_next(batch.author.client, first, last)).then_some(first)
+    }
+
+    /// All of it is new: the client is looked up once.
+    fn assign_row(&mut self, now: SentAt, batch: &PublishBatch, first: ClientSeq) -> Acks {
+        let first_seq = self.assigned.next();
+        for entry in &batch.entries {
+            self.assign(now, batch.author, entry);
+        }
+        let count = batch.entries.len();
+        self.windows.record_row(batch.author.client, first, first_seq, count as u64, unix_ms(now));
+        let range = AckRange { first_client_seq: first, first_seq, count: count as u32 };
+        Acks { ranges: vec![range], highest: self.assigned }
+    }
+
+    /// What is new of it.
+    fn assign_new(&mut self, now: SentAt, batch: &PublishBatch) -> Acks {
+        let mut acks = Acks::default();
+        for entry in &batch.entries {
+            let seq = match self.windows.check(batch.author.client, entry.client_seq) {
+                Verdict::Duplicate(seq) if !self.sabotage.keeps_duplicates() => seq,
+                Verdict::Duplicate(_) | Verdict::New | Verdict::Full | Verdict::OutOfWindow => {
+                    let seq = self.assign(now, batch.author, entry);
+                    self.windows.record(batch.author.client, entry.client_seq, seq, unix_ms(now));
+                    seq
+                }
+            };
+            acks.push(entry.client_seq, seq);
+        }
+        acks
     }
 
     fn assign(&mut self, now: SentAt, author: Author, entry: &PublishEntry) -> Seq {
@@ -373,7 +405,6 @@ impl Sequencer {
             sent_at: now,
             payload: &entry.payload,
         });
-        self.windows.record(author.client, entry.client_seq, self.assigned, (now.0 / 1000) as i64);
         self.assigned
     }
 
@@ -402,6 +433,10 @@ impl Sequencer {
             self.events.push_back(SequencerEvent::Refused { request, reason: RefuseReason::Unavailable });
         }
     }
+}
+
+const fn unix_ms(at: SentAt) -> i64 {
+    (at.0 / 1000) as i64
 }
 
 #[derive(Default)]

@@ -64,15 +64,27 @@ impl ClientWindows {
         }
     }
 
+    /// Whether each message from `first` to `last` is [`Verdict::New`] for having a higher client_seq than any before.
+    #[must_use]
+    pub fn are_next(&self, client: ClientId, first: ClientSeq, last: ClientSeq) -> bool {
+        let is_after = |window: &Window| first.0 >= window.end().max(window.floor) && last.0 <= u64::MAX / 2;
+        self.clients.get(&client).is_some_and(is_after)
+    }
+
     /// Notes that the message has `seq`. `at_unix_ms`: the relay's clock at the append.
     pub fn record(&mut self, client: ClientId, client_seq: ClientSeq, seq: Seq, at_unix_ms: i64) {
+        self.record_row(client, client_seq, seq, 1, at_unix_ms);
+    }
+
+    /// Notes that `count` messages of consecutive client_seqs have consecutive seqs.
+    pub fn record_row(&mut self, client: ClientId, first: ClientSeq, seq: Seq, count: u64, at_unix_ms: i64) {
         let mut added = 0;
         let window = self.clients.entry(client).or_insert_with(|| {
             added = CLIENT_BYTES;
-            Window::starting_at(client_seq.0)
+            Window::starting_at(first.0)
         });
         let before = window.bytes();
-        window.record(client_seq.0, seq.0);
+        (0..count).for_each(|index| window.record(first.0 + index, seq.0 + index));
         window.at_unix_ms = window.at_unix_ms.max(at_unix_ms);
         self.bytes = self.bytes + added + window.bytes() - before;
     }
@@ -277,6 +289,22 @@ mod tests {
         assert_eq!(windows.check(ANN, ClientSeq(4)), Verdict::New);
         assert_eq!(windows.check(ANN, ClientSeq(0)), Verdict::OutOfWindow);
         assert_eq!(windows.check(ANN, ClientSeq(u64::MAX)), Verdict::OutOfWindow);
+    }
+
+    #[test]
+    fn a_row_is_recorded_as_its_messages_are() {
+        let (mut rows, mut singles) = (windows(), windows());
+        assert!(!rows.are_next(ANN, ClientSeq(1), ClientSeq(1)), "an unknown client has to be looked at");
+        for (first, count) in [(1, 1), (2, 700), (702, 2000), (5000, 3), (9000, 40)] {
+            let last = ClientSeq(first + count - 1);
+            assert!(first == 1 || rows.are_next(ANN, ClientSeq(first), last));
+            rows.record_row(ANN, ClientSeq(first), Seq(first + 100), count, first as i64);
+            (first..first + count).for_each(|n| singles.record(ANN, ClientSeq(n), Seq(n + 100), first as i64));
+            assert_eq!(rows.snapshot(Seq(20_000)), singles.snapshot(Seq(20_000)));
+            assert_eq!(rows.bytes(), singles.bytes());
+            assert!(!rows.are_next(ANN, last, last), "it was seen");
+        }
+        assert!(!rows.are_next(ANN, ClientSeq(9040), ClientSeq(u64::MAX)));
     }
 
     #[test]
