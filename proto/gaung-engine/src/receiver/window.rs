@@ -158,3 +158,110 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use bytes::BytesMut;
+    use gaung_proto::{
+        ClientId, ClientSeq, ContentType, DeviceId,
+        block::{Author, BlockBuilder, MessageRef, SentAt},
+    };
+    use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+
+    use super::*;
+
+    /// The same by single messages: which are held, and since when.
+    struct Model {
+        first: u64,
+        end: u64,
+        held: BTreeMap<u64, Instant>,
+    }
+
+    impl Model {
+        fn hold(&mut self, first: u64, count: u64, now: Instant) -> bool {
+            let before = self.held.len();
+            for seq in (first..first + count).filter(|seq| *seq >= self.first) {
+                self.held.entry(seq).or_insert(now);
+            }
+            self.end = self.end.max(first + count);
+            self.held.len() > before
+        }
+
+        fn skip_to(&mut self, seq: u64) {
+            self.first = self.first.max(seq);
+            self.end = self.end.max(self.first);
+            self.held = self.held.split_off(&self.first);
+        }
+
+        fn cut(&mut self, end: u64, since: Instant) {
+            self.held.retain(|seq, arrived| *seq < end || *arrived > since);
+            let held_end = self.held.last_key_value().map_or(0, |(seq, _)| seq + 1);
+            self.end = self.end.min(end).max(held_end).max(self.first);
+        }
+
+        fn compare(&self, window: &Window, context: &str) {
+            assert_eq!((window.first(), window.end()), (Seq(self.first), Seq(self.end)), "{context}");
+            let missing: Vec<u64> = window.missing().rows().flat_map(|row| row.first.0..=row.last.0).collect();
+            let expected: Vec<u64> = (self.first..self.end).filter(|seq| !self.held.contains_key(seq)).collect();
+            assert_eq!(missing, expected, "{context}");
+            assert_eq!(window.missing().messages(), missing.len() as u64, "{context}");
+            assert_eq!(window.first_held(), self.held.first_key_value().map(|(seq, _)| Seq(*seq)), "{context}");
+            let around = self.first.saturating_sub(2)..self.end + 2;
+            assert!(around.clone().all(|seq| window.is_held(Seq(seq)) == self.held.contains_key(&seq)), "{context}");
+            assert_eq!(window.held_bytes() == 0, self.held.is_empty(), "{context}");
+        }
+    }
+
+    /// A message says its seq in its client_seq.
+    fn messages(first: u64, count: u64) -> Messages {
+        let author = Author { device: DeviceId::NONE, client: ClientId([1; 16]) };
+        let (content_type, sent_at) = (ContentType::Text, SentAt(0));
+        let mut builder = BlockBuilder::new();
+        for seq in first..first + count {
+            builder.push(&MessageRef { author, client_seq: ClientSeq(seq), content_type, sent_at, payload: b"halo" });
+        }
+        let mut block = BytesMut::new();
+        builder.write(&mut block);
+        Messages::parse(block.freeze(), Seq(first)).expect("what a builder writes")
+    }
+
+    #[test]
+    fn pieces_behave_as_single_messages_would() {
+        for seed in 0..300 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let began = Instant::now();
+            let mut window = Window::new(Seq(10));
+            let mut model = Model { first: 10, end: 10, held: BTreeMap::new() };
+            for step in 0..120_u64 {
+                let (now, context) = (began + Duration::from_millis(step), format!("seed {seed}, step {step}"));
+                let near = rng.random_range(model.first.saturating_sub(4)..model.end + 5).max(1);
+                match rng.random_range(0..20) {
+                    0 => {
+                        window.skip_to(Seq(near));
+                        model.skip_to(near);
+                    }
+                    1 => {
+                        let since = began + Duration::from_millis(rng.random_range(0..=step));
+                        window.cut(Seq(near), since);
+                        model.cut(near, since);
+                    }
+                    2..8 => {
+                        let popped = window.pop().map(|(message, _)| (message.seq.0, message.client_seq.0));
+                        let expected = model.held.remove(&model.first).map(|_| (model.first, model.first));
+                        model.first += u64::from(expected.is_some());
+                        assert_eq!(popped, expected, "{context}");
+                    }
+                    _ => {
+                        let count = rng.random_range(1..8);
+                        window.extend(Seq(near), Missing::new(now, now, None));
+                        let is_new = window.hold(messages(near, count), Lane::Multicast, now, None);
+                        assert_eq!(is_new, model.hold(near, count, now), "{context}");
+                    }
+                }
+                model.compare(&window, &context);
+            }
+        }
+    }
+}
