@@ -41,7 +41,8 @@ pub(super) struct Moving {
     state: State,
     /// Of the present address, once a heartbeat told.
     generation: Option<Generation>,
-    /// The newest that was said meanwhile, tried after the present one.
+    /// The last that was said meanwhile, tried after the present one. Not the newest: a notice that is damaged or not true
+    /// may bear any generation, and the relay says the true one again.
     next: Option<Target>,
     hearings: VecDeque<Hearing>,
 }
@@ -90,15 +91,6 @@ impl Moving {
         self.generation.is_none_or(|own| generation.0 > own.0)
     }
 
-    /// Whether nothing that was said so far is as new.
-    fn is_latest(&self, generation: Generation) -> bool {
-        let tried = match self.state {
-            State::Trying { to, .. } => Some(to),
-            State::Settled | State::Arrived { .. } => None,
-        };
-        tried.into_iter().chain(self.next).all(|known| generation.0 > known.generation.0)
-    }
-
     fn attempt(&mut self, now: Instant, to: Target) {
         self.state = State::Trying { to, until: now + PATIENCE };
         self.hearings.push_back(Hearing::Also(to.addr));
@@ -122,7 +114,7 @@ impl MemberReceiver {
             }
     }
 
-    /// Notices are repeated and can be forged: one is tried at a time, and the newest other one after it.
+    /// Notices are repeated and can be forged: one is tried at a time, and the last other one after it.
     pub(super) fn handle_migrate(&mut self, now: Instant, migrate: &Migrate) {
         let &Migrate { group, log, generation, to: addr } = migrate;
         let is_ours = group == self.config.group && log == self.config.log;
@@ -131,9 +123,8 @@ impl MemberReceiver {
         let said = Target { addr, generation, tag };
         match self.moving.state {
             State::Settled if is_news => self.moving.attempt(now, said),
-            State::Trying { .. } | State::Arrived { .. } if is_news && self.moving.is_latest(generation) => {
-                self.moving.next = Some(said);
-            }
+            State::Trying { to, .. } if is_news && to.tag != tag => self.moving.next = Some(said),
+            State::Arrived { .. } if is_news => self.moving.next = Some(said),
             State::Settled | State::Trying { .. } | State::Arrived { .. } => self.stats.ignored += 1,
         }
     }
