@@ -26,7 +26,7 @@ use bytes::{Bytes, BytesMut};
 use gaung_proto::{
     DecodeError, Epoch, GroupTag, Pkt, SenderId, Seq,
     body::{Heartbeat, Nak, Probe, Puback, Status},
-    datagram::{DATAGRAM_HEADER, Fragment, Header, MAX_PADDING, PacketType, flags},
+    datagram::{Fragment, Header, MAX_PADDING, PacketType, flags},
     limits::MAX_DATA_BODY,
     run::Run,
 };
@@ -359,7 +359,6 @@ impl RelaySender {
         self.stats.data += 1;
         self.stats.data_bytes += datagram.len() as u64;
         let Packed { first, last, fragment, bytes, .. } = packed;
-        let length = DATAGRAM_HEADER + bytes.len();
         let is_last = fragment.index + 1 == fragment.count;
         let sent = outgoing::Sent { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
         let has_room = match self.to_group(datagram.clone()) {
@@ -372,8 +371,8 @@ impl RelaySender {
                 self.outgoing.pass(sent)
             }
         };
-        let datagram = datagram.slice(..length);
-        self.window.push(Sent { first, last, fragment, pkt, datagram, sent_at: now, repaired: None });
+        let body_bytes = bytes.len();
+        self.window.push(Sent { first, last, fragment, pkt, datagram, body_bytes, sent_at: now, repaired: None });
         if bit_of(pkt) == 1 << (BLOCK - 1) {
             self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
         }

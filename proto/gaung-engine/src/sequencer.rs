@@ -232,11 +232,12 @@ impl Sequencer {
     ///
     /// `now`: the wall clock, which becomes the messages' sent_at.
     pub fn handle_publish(&mut self, now: SentAt, request: RequestId, batch: &PublishBatch) {
-        if let Err(reason) = self.admit(batch) {
+        let row = self.next_row(batch);
+        if let Err(reason) = self.admit(batch, row.is_some()) {
             self.events.push_back(SequencerEvent::Refused { request, reason });
             return;
         }
-        let Acks { ranges: acks, highest: needs } = match self.next_row(batch) {
+        let Acks { ranges: acks, highest: needs } = match row {
             Some(first) => self.assign_row(now, batch, first),
             None => self.assign_new(now, batch),
         };
@@ -334,7 +335,8 @@ impl Sequencer {
         self.waiting.is_empty() && self.in_flight.is_empty() && self.closed.is_empty() && self.gathering.is_empty()
     }
 
-    fn admit(&self, batch: &PublishBatch) -> Result<(), RefuseReason> {
+    /// `is_next`: it goes on where its client stopped, so that each of its messages is new.
+    fn admit(&self, batch: &PublishBatch, is_next: bool) -> Result<(), RefuseReason> {
         if self.failed {
             return Err(RefuseReason::Unavailable);
         }
@@ -343,7 +345,7 @@ impl Sequencer {
         {
             return Err(RefuseReason::Busy);
         }
-        if self.next_row(batch).is_some() {
+        if is_next {
             return Ok(());
         }
         for entry in &batch.entries {
@@ -363,7 +365,7 @@ impl Sequencer {
         (is_dense && self.windows.are_next(batch.author.client, first, last)).then_some(first)
     }
 
-    /// All of it is new: the client is looked up once.
+    /// All of it is new, and is recorded at once.
     fn assign_row(&mut self, now: SentAt, batch: &PublishBatch, first: ClientSeq) -> Acks {
         let first_seq = self.assigned.next();
         for entry in &batch.entries {

@@ -3,6 +3,7 @@ use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, LogId,
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
     body::{Cookie, Data, NakRange, Ncf},
+    datagram::DATAGRAM_HEADER,
     limits::{MAX_DATA_BODY, MAX_DATAGRAM, MAX_PAYLOAD},
     run::RunHeader,
 };
@@ -165,10 +166,14 @@ fn full_datagrams_are_equally_long_where_little_is_lacking() {
         sender.handle_run(now, &run(1, &vec![payload_bytes; count]));
         sender.flush(now);
         let sent: Vec<Bytes> = std::iter::from_fn(|| sender.poll_transmit()).map(|sent| sent.payload).collect();
-        let bodies: usize = sent.iter().map(|sent| Header::decode(sent).unwrap().1.len()).sum();
+        for datagram in &sent {
+            let (header, body) = Header::decode(datagram).unwrap();
+            assert_eq!(sender.window.get(header.pkt).unwrap().body(), body, "what is sent again is not padded");
+        }
+        let left: usize = sent.iter().map(Bytes::len).sum();
         let repairable: usize = sender.window.covering(&NakRange::messages(Seq(1), Seq(count as u64))).count();
         assert_eq!(repairable, sent.len());
-        assert_eq!(sender.repair_bytes(), bodies + sent.len() * (DATAGRAM_HEADER + size_of::<Sent>()));
+        assert_eq!(sender.repair_bytes(), left + sent.len() * size_of::<Sent>());
         sent.iter().map(Bytes::len).collect::<Vec<_>>()
     };
     let full = DATAGRAM_HEADER + MAX_DATA_BODY;

@@ -40,7 +40,9 @@ pub(super) struct Sent {
     pub(super) last: Seq,
     pub(super) fragment: Fragment,
     pub(super) pkt: Pkt,
+    /// As it left, padding included.
     pub(super) datagram: Bytes,
+    pub(super) body_bytes: usize,
     pub(super) sent_at: Instant,
     /// When it was sent again last, and to whom.
     pub(super) repaired: Option<(Instant, RepairTo)>,
@@ -48,7 +50,7 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn body(&self) -> Bytes {
-        self.datagram.slice(DATAGRAM_HEADER..)
+        self.datagram.slice(DATAGRAM_HEADER..DATAGRAM_HEADER + self.body_bytes)
     }
 
     /// Whether a repair is on its way that will reach who asks. `since`: those sent before have arrived.
