@@ -9,12 +9,14 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransacti
 use crate::{
     fault::Fault,
     index::{Index, Update},
+    journal::{Item, item_len},
     layout::{
-        CONFIGS, FileMeta, GROUPS, GroupState, META, META_FILE, RUNS, SNAPSHOTS, TRIMS, Trim, protect, seq_key,
-        unprotect,
+        CONFIGS, FORMAT, FileMeta, GROUPS, GroupState, META, META_FILE, META_FORMAT, RUNS, Round, SNAPSHOTS, TRIMS,
+        Trim, protect, seq_key, unprotect,
     },
     log::{Append, AppendError, DELETED_KEPT_MS, Done, OpenError, Opened, Retention, Snapshot, StoreError, WriteError},
-    record::NewRecord,
+    pending::{Pending, Staged},
+    record::{NewRecord, RECORD_HEADER},
     retain::Kept,
 };
 
@@ -48,6 +50,10 @@ pub(crate) enum Upkeep {
     SetAside {
         file: u64,
         why: String,
+    },
+    /// What is in the journal alone goes into the active file.
+    Checkpoint {
+        answer: Answer<Result<(), WriteError>>,
     },
     /// A read of the file failed; if it is the active one, it must be opened again.
     Reopen {
@@ -102,7 +108,7 @@ impl Job {
     pub(crate) fn fail(self, failure: &StoreError) {
         match self {
             Self::Change(change) => change.settle(Some(failure)),
-            Self::Upkeep(Upkeep::Retain { answer, .. }) => answer.settle(Some(failure)),
+            Self::Upkeep(Upkeep::Retain { answer, .. } | Upkeep::Checkpoint { answer }) => answer.settle(Some(failure)),
             Self::Upkeep(Upkeep::SetAside { .. } | Upkeep::Reopen { .. }) => {}
         }
     }
@@ -126,6 +132,20 @@ impl Change {
             Self::Append { appends, .. } => appends.iter().map(|append| page_bytes(append_bytes(append))).sum(),
             Self::Open { .. } | Self::Reset { .. } | Self::Delete { .. } | Self::Purge { .. } | Self::Trim { .. } => 0,
             Self::Config { config, .. } => page_bytes(config.len()),
+        }
+    }
+
+    /// Bytes in the journal; `None` if it does not go there.
+    pub(crate) fn journal_bytes(&self) -> Option<usize> {
+        let Self::Append { appends, .. } = self else { return None };
+        let bytes = |append: &Append| item_len(RECORD_HEADER + append.run.as_bytes().len(), append.snapshot.as_ref());
+        Some(appends.iter().map(bytes).sum())
+    }
+
+    /// Takes part in an entry of the journal, and keeps the outcome until [`Self::settle`].
+    pub(crate) fn stage(&mut self, staged: &mut Staged, index: &Index, pending: &Pending) {
+        if let Self::Append { appends, answer } = self {
+            answer.outcome = Some(staged.append(index, pending, appends));
         }
     }
 
@@ -170,7 +190,7 @@ impl Change {
 }
 
 /// redb gives a large value pages of a power of two; small ones share pages that are half full at worst.
-fn page_bytes(len: usize) -> u64 {
+pub(crate) fn page_bytes(len: usize) -> u64 {
     if len > 2048 { len.next_power_of_two() as u64 } else { 2 * len as u64 }
 }
 
@@ -223,14 +243,49 @@ impl<'t> Work<'t> {
         Ok(())
     }
 
-    /// Ends the work: what has changed, empty if nothing.
-    pub(crate) fn finish(self, txn: &WriteTransaction, meta: FileMeta) -> Result<HashMap<GroupId, Update>, Fault> {
+    /// Ends the work, with what the file says of itself; returns what has changed, empty if nothing.
+    ///
+    /// `round`: that begins with it.
+    pub(crate) fn finish(self, meta: FileMeta, round: Round) -> Result<(HashMap<GroupId, Update>, FileMeta), Fault> {
         // Each table that is written costs a commit a page.
-        let groups = self.groups.len()?;
-        if groups != meta.groups {
-            txn.open_table(META)?.insert(META_FILE, FileMeta { groups, ..meta }.encode().as_slice())?;
+        let new = FileMeta { groups: self.groups.len()?, round, ..meta };
+        if new != meta {
+            let mut table = self.txn.open_table(META)?;
+            table.insert(META_FILE, new.encode().as_slice())?;
+            if new.round != meta.round {
+                // A program that knows nothing of the journal must not go on from here.
+                table.insert(META_FORMAT, FORMAT.to_be_bytes().as_slice())?;
+            }
         }
-        Ok(self.updates)
+        Ok((self.updates, new))
+    }
+
+    /// Puts what the journal has into the file.
+    pub(crate) fn checkpoint(&mut self, pending: &Pending) -> Result<(), Fault> {
+        for (group, held) in pending.groups() {
+            let state = self.state(group)?.filter(|state| state.log == held.state.log);
+            let mut state = state.ok_or_else(|| Fault::damaged("a group of the journal is not stored"))?;
+            let mut bytes = 0;
+            for Item { record, snapshot } in &held.items {
+                let key = seq_key(group, state.log, record.run().first_seq());
+                record.write(self.runs.insert_reserve(&key, record.len())?.as_mut());
+                state.head = record.run().last_seq();
+                bytes += record.run().as_bytes().len() as u64;
+                if let Some(snapshot) = snapshot {
+                    self.put_snapshot(group, &mut state, snapshot)?;
+                }
+            }
+            state.last_hash = held.state.last_hash;
+            self.put(group, state)?.appended_bytes += bytes;
+        }
+        if pending.tail_lost {
+            for group in self.index.groups.keys() {
+                if let Some(state) = self.state(*group)? {
+                    self.put(*group, GroupState { tail_lost: true, ..state })?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn append(&mut self, appends: &[Append]) -> Result<Result<Seq, AppendError>, Fault> {
@@ -243,7 +298,7 @@ impl<'t> Work<'t> {
             return Ok(Err(refused));
         }
         for Append { run, snapshot } in appends {
-            let record = NewRecord::new(run, &state.last_hash);
+            let record = NewRecord::new(run.clone(), &state.last_hash);
             let key = seq_key(group, state.log, run.first_seq());
             record.write(self.runs.insert_reserve(&key, record.len())?.as_mut());
             state.last_hash = record.hash();
@@ -378,7 +433,7 @@ impl<'t> Work<'t> {
 }
 
 /// Fencing and order: whether all of `appends` follow `state`.
-fn admit(group: GroupId, state: &GroupState, appends: &[Append]) -> Result<(), AppendError> {
+pub(crate) fn admit(group: GroupId, state: &GroupState, appends: &[Append]) -> Result<(), AppendError> {
     if state.tail_lost {
         return Err(AppendError::TailLost { head: state.head });
     }
@@ -414,6 +469,7 @@ impl fmt::Debug for Upkeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Retain { .. } => "Retain",
+            Self::Checkpoint { .. } => "Checkpoint",
             Self::SetAside { .. } => "SetAside",
             Self::Reopen { .. } => "Reopen",
         })

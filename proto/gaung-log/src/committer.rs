@@ -1,9 +1,12 @@
-//! The one thread that writes: everything that waits goes into one transaction with one sync.
+//! The one thread that writes: everything that waits goes into one transaction with one sync; or, if it is little, into
+//! one entry of the journal.
 //!
 //! A failed transaction leaves the index as it was, and the active file is closed. Before the next transaction it is
 //! opened again and must hold exactly what the index says. It is left behind, and a new file begun from the index, if it
 //! does not, or if it was a sync that failed: the system may then have dropped pages that it goes on showing as
 //! written, so nothing may be built upon them.
+
+mod journaling;
 
 use std::{
     collections::HashMap,
@@ -19,10 +22,14 @@ use crate::{
     fault::Fault,
     file::{Contents, LogFile},
     index::{Index, Update},
+    journal::Journal,
     layout::{FileMeta, GroupState, damaged_name, file_name},
     log::{Retention, StoreError, WriteError},
+    recover::Active,
     shared::{Damage, Shared, Stats},
 };
+
+pub(crate) use journaling::set_aside_journal;
 
 /// Owns the active file.
 pub(crate) struct Committer {
@@ -33,6 +40,10 @@ pub(crate) struct Committer {
     used_bytes: u64,
     /// Number of the next file.
     next_number: u64,
+    /// `None` until it is needed, and after a failure.
+    journal: Option<Journal>,
+    /// When one may be made again.
+    journal_at: Instant,
     health: Health,
 }
 
@@ -49,9 +60,11 @@ enum Cause {
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, active: Arc<LogFile>, meta: FileMeta, next_number: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, active: Active) -> Self {
+        let Active { file, meta, next_number, journal } = active;
         let used_bytes = shared.env.volume.len(&file_name(meta.number)).unwrap_or(0);
-        Self { shared, active, meta, used_bytes, next_number, health: Health::Good }
+        let (journal_at, health) = (Instant::now(), Health::Good);
+        Self { shared, active: file, meta, used_bytes, next_number, journal, journal_at, health }
     }
 
     /// Works until the queue is closed and empty.
@@ -73,6 +86,8 @@ impl Committer {
             }
             self.commit(changes);
         }
+        // Otherwise it is found in the journal at the next opening.
+        self.checkpoint().ok();
         self.active.close();
     }
 
@@ -80,9 +95,11 @@ impl Committer {
         if changes.is_empty() {
             return;
         }
-        if let Err(error) =
-            self.recover().and_then(|()| self.make_room(&changes)).and_then(|()| self.transact(&mut changes))
-        {
+        if self.append_to_journal(&mut changes) {
+            changes.into_iter().for_each(|change| change.settle(None));
+            return;
+        }
+        if let Err(error) = self.store(&mut changes) {
             changes.into_iter().for_each(|change| change.settle(Some(&error)));
             return;
         }
@@ -97,16 +114,24 @@ impl Committer {
         dropping.into_iter().for_each(|change| change.settle(None));
     }
 
+    /// Puts what the journal has, and `changes`, into the active file.
+    fn store(&mut self, changes: &mut [Change]) -> Result<(), StoreError> {
+        self.recover()?;
+        self.make_room(changes)?;
+        self.make_journal(changes);
+        self.transact(changes)
+    }
+
     fn transact(&mut self, changes: &mut [Change]) -> Result<(), StoreError> {
         let started = Instant::now();
         let result = self.write(changes);
         match result {
-            Ok(updates) => {
-                let mut index = self.shared.index_mut();
-                index.apply(updates, self.meta.number);
-                self.meta.groups = index.groups.len() as u64;
-                drop(index);
+            Ok((updates, meta)) => {
                 self.used_bytes += changes.iter().map(Change::file_bytes).sum::<u64>();
+                self.used_bytes += self.shared.pending().file_bytes();
+                self.shared.index_mut().apply(updates, self.meta.number);
+                let lost = std::mem::take(&mut *self.shared.pending_mut()).tail_lost;
+                self.begin(meta, lost);
                 let runs = changes.iter().map(Change::runs).sum();
                 self.shared.stats.committed(changes.len(), runs, started.elapsed());
                 Ok(())
@@ -115,16 +140,18 @@ impl Committer {
         }
     }
 
-    fn write(&self, changes: &mut [Change]) -> Result<HashMap<GroupId, Update>, Fault> {
-        let index = self.shared.index();
+    fn write(&self, changes: &mut [Change]) -> Result<(HashMap<GroupId, Update>, FileMeta), Fault> {
+        let round = self.next_round();
+        let (index, pending) = (self.shared.index(), self.shared.pending());
         self.active.write(|txn| {
             let mut work = Work::new(txn, &index)?;
+            work.checkpoint(&pending)?;
             for change in changes {
                 change.apply(&mut work)?;
             }
-            let updates = work.finish(txn, self.meta)?;
-            let dirty = !updates.is_empty();
-            Ok((updates, dirty))
+            let (updates, meta) = work.finish(self.meta, round)?;
+            let dirty = !updates.is_empty() || meta != self.meta;
+            Ok(((updates, meta), dirty))
         })
     }
 
@@ -184,7 +211,7 @@ impl Committer {
     fn make_room(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let limit = self.shared.env.options.file_bytes;
         let file_bytes = self.shared.env.volume.len(&file_name(self.meta.number)).unwrap_or(0);
-        let coming: u64 = changes.iter().map(Change::file_bytes).sum();
+        let coming: u64 = changes.iter().map(Change::file_bytes).sum::<u64>() + self.shared.pending().file_bytes();
         let fills = self.used_bytes + coming > file_bytes / 10 * 8;
         let full = file_bytes > limit || (2 * file_bytes > limit && fills);
         if coming > 0 && full && self.shared.index().needs_file(self.meta.number) {
@@ -200,6 +227,7 @@ impl Committer {
             number: self.next_number,
             started_at_ms: (shared.env.options.clock)(),
             groups: shared.index().groups.len() as u64,
+            round: self.meta.round,
         };
         let (file, dropped) = begin_file(&shared, meta, Some(&self.active))?;
         let before = std::mem::replace(&mut self.active, Arc::new(file));
@@ -225,12 +253,14 @@ impl Committer {
     fn upkeep(&mut self, upkeep: Upkeep) {
         match upkeep {
             Upkeep::Retain { keep, now_ms, answer } => answer.settle_with(self.retain(keep, now_ms)),
+            Upkeep::Checkpoint { answer } => answer.settle_with(self.checkpoint().map_err(WriteError::from)),
             Upkeep::SetAside { file, why } => self.set_aside(file, why),
             Upkeep::Reopen { file, error } => self.reopen_after_read(file, &error),
         }
     }
 
     fn retain(&mut self, keep: Retention, now_ms: u64) -> Result<(), WriteError> {
+        self.checkpoint()?;
         if let Some(max_age_ms) = keep.max_age_ms {
             let aged = now_ms.saturating_sub(self.meta.started_at_ms) > max_age_ms / 8;
             if aged && self.shared.index().needs_file(self.meta.number) {

@@ -41,6 +41,9 @@ pub struct DiskOptions {
     pub queue_bytes: usize,
     /// Most bytes of one transaction; 8 MiB. It bounds how long an append waits behind others.
     pub transaction_bytes: usize,
+    /// Length of the journal, in which small appends are synced before they go into the newest file together; 1 MiB. 0:
+    /// they go there at once.
+    pub journal_bytes: usize,
     /// Memory for pages of the newest file; 32 MiB.
     pub write_cache_bytes: usize,
     /// Memory for pages of each other open file; 4 MiB.
@@ -64,6 +67,7 @@ impl Default for DiskOptions {
             file_bytes: 256 << 20,
             queue_bytes: 64 << 20,
             transaction_bytes: 8 << 20,
+            journal_bytes: 1 << 20,
             write_cache_bytes: 32 << 20,
             read_cache_bytes: 4 << 20,
             open_files: 16,
@@ -122,7 +126,7 @@ pub struct DiskLog {
 /// Figures since the log was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskFigures {
-    /// Transactions committed; several appends share one.
+    /// Transactions committed and entries of the journal; several appends share one.
     pub transactions: u64,
     /// Requests in them.
     pub changes: u64,
@@ -164,7 +168,7 @@ impl DiskLog {
         };
         let shared = Arc::new(Shared::new(env));
         let active = recover(&shared)?;
-        let committer = Committer::new(Arc::clone(&shared), active.file, active.meta, active.next_number);
+        let committer = Committer::new(Arc::clone(&shared), active);
         let thread = std::thread::Builder::new().name("log-committer".into()).spawn(move || committer.run());
         Ok(Self { shared, committer: Some(thread.map_err(OpenLogError::Io)?) })
     }
@@ -307,6 +311,9 @@ impl Log for DiskLog {
         let from = from.max(Seq::FIRST);
         let stretch = |from, last| Stretch { group, log, from, last };
         loop {
+            if let Some(runs) = self.shared.pending().read(group, log, from, max_bytes) {
+                return Ok(runs);
+            }
             let extents = self.shared.index().locate(group, log, from)?;
             let outcome = self.read_extents(stretch, &extents, from, max_bytes);
             self.shared.close_surplus();
@@ -319,11 +326,18 @@ impl Log for DiskLog {
     }
 
     fn position(&self, group: GroupId) -> Option<Position> {
-        self.shared.index().position(group)
+        let pending = self.shared.pending().head(group);
+        let position = self.shared.index().position(group)?;
+        Some(position.reaching(pending))
     }
 
     fn groups(&self) -> Vec<StoredGroup> {
-        self.shared.index().stored()
+        let pending = self.shared.pending();
+        let mut groups = self.shared.index().stored();
+        for group in &mut groups {
+            group.position = group.position.reaching(pending.head(group.group));
+        }
+        groups
     }
 
     fn put_config(&self, group: GroupId, config: Bytes) -> Result<(), WriteError> {
@@ -350,6 +364,7 @@ impl Log for DiskLog {
     }
 
     fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
+        self.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
         let position = self.position(group).ok_or(WriteError::NoSuchLog)?;
         let bytes = keep.max_bytes.map_or(Ok(0), |_| self.kept_bytes(group))?;
         let kept = retain::first_kept(self, group, position, keep, bytes, now_ms)?;

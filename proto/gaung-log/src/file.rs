@@ -319,7 +319,7 @@ pub(crate) fn load(txn: &ReadTransaction, number: u64) -> Result<Contents, Fault
     let format = meta.get(META_FORMAT)?.ok_or_else(|| Fault::damaged("it names no format"))?;
     let format: [u8; 4] = format.value().try_into().map_err(|_| Fault::damaged("its format cannot be read"))?;
     match u32::from_be_bytes(format) {
-        FORMAT => {}
+        1..=FORMAT => {}
         found if found > FORMAT => return Err(Fault::Newer { found }),
         _ => return Err(Fault::damaged("it names no known format")),
     }

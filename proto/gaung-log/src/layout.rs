@@ -7,6 +7,7 @@
 //! log-0000000007.redb
 //! ├─ meta       "format"                 → u32, this layout's version
 //! │             "file"                   → crc | number u64 | started_at u64 (ms since 1970) | groups u64 (how many)
+//! │                                        | round u64 | journal_bytes u64 (see `journal.rs`); format 1 ends before them
 //! ├─ groups     group 16                 → crc | state (below)
 //! ├─ configs    group 16                 → crc | bytes of the caller
 //! ├─ snapshots  group 16, log 8, at 8    → crc | bytes of the caller, as of message `at`; the latest and the one before
@@ -27,10 +28,13 @@
 use gaung_proto::{Epoch, GroupId, LogId, Seq};
 use redb::TableDefinition;
 
-use crate::record::{Hash, NO_HASH};
+use crate::{
+    journal::{JOURNAL, JOURNAL_DAMAGED, JOURNAL_UNFINISHED},
+    record::{Hash, NO_HASH},
+};
 
 /// Version of the layout of a file; a file of a higher one is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 pub(crate) const GROUPS: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("groups");
@@ -52,10 +56,18 @@ pub(crate) enum Name {
     Log(u64),
     Damaged(u64),
     Unfinished,
+    Journal,
+    JournalDamaged,
 }
 
 impl Name {
     pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            JOURNAL => return Some(Self::Journal),
+            JOURNAL_DAMAGED => return Some(Self::JournalDamaged),
+            JOURNAL_UNFINISHED => return Some(Self::Unfinished),
+            _ => {}
+        }
         let rest = name.strip_prefix("log-")?;
         if rest.ends_with(NEW) {
             return Some(Self::Unfinished);
@@ -111,17 +123,32 @@ pub(crate) struct FileMeta {
     pub(crate) number: u64,
     pub(crate) started_at_ms: u64,
     pub(crate) groups: u64,
+    pub(crate) round: Round,
+}
+
+/// Which entries of the journal are not in the file yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Round {
+    pub(crate) number: u64,
+    /// Length of the journal; 0 while there is none.
+    pub(crate) journal_bytes: u64,
 }
 
 impl FileMeta {
     pub(crate) fn encode(self) -> Vec<u8> {
-        let words = [self.number, self.started_at_ms, self.groups];
+        let Round { number: round, journal_bytes } = self.round;
+        let words = [self.number, self.started_at_ms, self.groups, round, journal_bytes];
         protect(META_FILE.as_bytes(), &words.map(u64::to_be_bytes).concat())
     }
 
     pub(crate) fn decode(stored: &[u8]) -> Option<Self> {
-        let value: &[u8; 24] = unprotect(META_FILE.as_bytes(), stored)?.try_into().ok()?;
-        Some(Self { number: word(value, 0), started_at_ms: word(value, 8), groups: word(value, 16) })
+        let value = unprotect(META_FILE.as_bytes(), stored)?;
+        let round = match value.len() {
+            24 => Round::default(),
+            40 => Round { number: word(value, 24), journal_bytes: word(value, 32) },
+            _ => return None,
+        };
+        Some(Self { number: word(value, 0), started_at_ms: word(value, 8), groups: word(value, 16), round })
     }
 }
 

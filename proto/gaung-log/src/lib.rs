@@ -1,7 +1,7 @@
 //! What a service stores: the logs of groups ([`Log`], on disk or in memory), and small versioned values ([`kv`]).
 //!
 //! Both disk stores are redb files, embedded and with nothing to install; both answer only after a sync. The layout of
-//! the log's files is drawn in `layout.rs` and `record.rs`.
+//! the log's files is drawn in `layout.rs`, `record.rs` and `journal.rs`.
 
 mod change;
 mod committer;
@@ -9,10 +9,12 @@ mod disk;
 mod fault;
 mod file;
 mod index;
+mod journal;
 mod layout;
 mod log;
 mod memory;
 mod overlay;
+mod pending;
 mod queue;
 mod record;
 mod recover;

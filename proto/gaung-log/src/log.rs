@@ -142,6 +142,14 @@ pub struct Position {
     pub oldest: Seq,
 }
 
+impl Position {
+    /// The same, up to a head of some log that is known besides.
+    pub(crate) fn reaching(self, known: Option<(LogId, Seq)>) -> Self {
+        let head = known.filter(|(log, _)| *log == self.log).map_or(self.head, |(_, head)| head.max(self.head));
+        Self { head, ..self }
+    }
+}
+
 /// A group that the store knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredGroup {

@@ -23,13 +23,14 @@ pub(crate) type Hash = [u8; 32];
 pub(crate) const NO_HASH: Hash = [0; 32];
 
 /// A record about to be written.
-pub(crate) struct NewRecord<'a> {
+#[derive(Debug)]
+pub(crate) struct NewRecord {
     head: [u8; RECORD_HEADER],
-    run: &'a Run,
+    run: Run,
 }
 
-impl<'a> NewRecord<'a> {
-    pub(crate) fn new(run: &'a Run, previous: &Hash) -> Self {
+impl NewRecord {
+    pub(crate) fn new(run: Run, previous: &Hash) -> Self {
         let mut head = [0; RECORD_HEADER];
         head[4] = VERSION;
         head[8..12].copy_from_slice(&run.header().epoch.0.to_be_bytes());
@@ -38,6 +39,10 @@ impl<'a> NewRecord<'a> {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&head[4..]), run.as_bytes());
         head[..4].copy_from_slice(&crc.to_be_bytes());
         Self { head, run }
+    }
+
+    pub(crate) const fn run(&self) -> &Run {
+        &self.run
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -5,11 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use gaung_proto::{GroupId, Seq};
 
 use crate::{
-    committer::begin_file,
+    committer::{begin_file, set_aside_journal},
     disk::OpenLogError,
     fault::Fault,
     file::{Contents, LogFile, load_configs, load_trims},
-    layout::{FORMAT, FileMeta, Name, damaged_name, file_name},
+    journal::{Entries, JOURNAL, JOURNAL_DAMAGED, Journal, Kept, Left},
+    layout::{FORMAT, FileMeta, Name, Round, damaged_name, file_name},
+    pending::Staged,
     shared::{Damage, Shared},
 };
 
@@ -19,11 +21,15 @@ pub(crate) struct Active {
     pub(crate) meta: FileMeta,
     /// Number of the next one; no file, damaged ones included, has it or a higher one.
     pub(crate) next_number: u64,
+    /// The one that the last process left, if it can be written on.
+    pub(crate) journal: Option<Journal>,
 }
 
-/// Fills the index and the row of files; sets damaged files aside.
+/// Fills the index, the row of files, and what the journal alone has; sets damaged files aside.
 pub(crate) fn recover(shared: &Shared) -> Result<Active, OpenLogError> {
     let found = find(shared)?;
+    let left = Left::read(&shared.env);
+    let left = left.map_err(|source| OpenLogError::File { file: JOURNAL.into(), source })?;
     let highest = found.files.iter().chain(&found.damaged).max().copied().unwrap_or(0);
     let mut rest = found.files;
     let mut ends = HashMap::new();
@@ -36,16 +42,64 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active, OpenLogError> {
         }
     };
     let newest_number = newest.as_ref().map_or(0, |newest| newest.meta.number);
-    let active = match newest {
+    let tail_lost = lost_after > newest_number;
+    let mut active = match newest {
         Some(newest) if newest.sound && lost_after < newest_number => {
             let Newest { file, meta, .. } = newest;
             shared.files_mut().insert(meta.number, Arc::clone(&file));
-            Active { file, meta, next_number: highest + 1 }
+            Active { file, meta, next_number: highest + 1, journal: None }
         }
-        newest => replace(shared, newest, lost_after > newest_number, highest + 1)?,
+        newest => {
+            let last_round = left.as_ref().and_then(|left| left.content.highest_round()).unwrap_or(0);
+            replace(shared, newest, tail_lost, last_round, highest + 1)?
+        }
     };
     insert_earlier(shared, rest, ends)?;
+    active.journal = replay(shared, left, active.meta.round, tail_lost)?;
     Ok(active)
+}
+
+/// Takes from the journal what the active file has not. After a loss it is not known what that would follow.
+fn replay(shared: &Shared, left: Option<Left>, round: Round, tail_lost: bool) -> Result<Option<Journal>, OpenLogError> {
+    let Some(left) = left else {
+        if round.journal_bytes > 0 {
+            shared.pending_mut().tail_lost = true;
+            shared.report(Damage { file: JOURNAL.into(), why: "it is gone".into() });
+        }
+        return Ok(None);
+    };
+    if tail_lost {
+        if left.content.highest_round().is_some() {
+            let why = "the file that it belongs to is lost";
+            set_aside_journal(shared);
+            shared.report(Damage { file: JOURNAL_DAMAGED.into(), why: why.into() });
+            return Ok(None);
+        }
+        return Ok(reused(shared, left));
+    }
+    let Entries { items, mut fault } = left.content.entries(round.number, round.journal_bytes as usize);
+    let mut staged = Staged::default();
+    {
+        let index = shared.index();
+        for Kept { record, snapshot, .. } in items {
+            if let Err(why) = staged.replay(&index, record, snapshot) {
+                fault.get_or_insert(why);
+            }
+        }
+    }
+    let mut pending = shared.pending_mut();
+    pending.add(staged);
+    let Some(why) = fault else { return Ok(reused(shared, left)) };
+    pending.tail_lost = true;
+    drop(pending);
+    shared.report(Damage { file: JOURNAL_DAMAGED.into(), why });
+    Ok(None)
+}
+
+/// The journal, if it is as long as one that would be made.
+fn reused(shared: &Shared, left: Left) -> Option<Journal> {
+    let bytes = shared.env.options.journal_bytes;
+    Some(left.into_journal()).filter(|journal| bytes > 0 && journal.bytes() >= bytes)
 }
 
 struct Found {
@@ -61,7 +115,7 @@ fn find(shared: &Shared) -> Result<Found, OpenLogError> {
             Some(Name::Damaged(number)) => found.damaged.push(number),
             // It was being made when the power went, and nothing was ever acknowledged from it.
             Some(Name::Unfinished) => shared.env.volume.remove(&name).map_err(OpenLogError::Io)?,
-            None => {}
+            Some(Name::Journal | Name::JournalDamaged) | None => {}
         }
     }
     found.files.sort_unstable();
@@ -126,14 +180,26 @@ fn set_aside(shared: &Shared, number: u64) -> Result<(), OpenLogError> {
 }
 
 /// Begins a new file from the index, because there is no file, or the newest one cannot be built upon.
-fn replace(shared: &Shared, newest: Option<Newest>, tail_lost: bool, number: u64) -> Result<Active, OpenLogError> {
+///
+/// `last_round`: that the journal has entries of.
+fn replace(
+    shared: &Shared,
+    newest: Option<Newest>,
+    tail_lost: bool,
+    last_round: u64,
+    number: u64,
+) -> Result<Active, OpenLogError> {
     if tail_lost {
         for entry in shared.index_mut().groups.values_mut() {
             entry.state.tail_lost = true;
         }
     }
     let groups = shared.index().groups.len() as u64;
-    let meta = FileMeta { number, started_at_ms: (shared.env.options.clock)(), groups };
+    let round = match &newest {
+        Some(newest) if !tail_lost => newest.meta.round,
+        _ => Round { number: last_round + 1, journal_bytes: 0 },
+    };
+    let meta = FileMeta { number, started_at_ms: (shared.env.options.clock)(), groups, round };
     let before = newest.as_ref().map(|newest| &*newest.file);
     let begun = begin_file(shared, meta, before);
     let (file, dropped) =
@@ -154,7 +220,7 @@ fn replace(shared: &Shared, newest: Option<Newest>, tail_lost: bool, number: u64
             set_aside(shared, newest.meta.number)?;
         }
     }
-    Ok(Active { file, meta, next_number: number + 1 })
+    Ok(Active { file, meta, next_number: number + 1, journal: None })
 }
 
 /// Adds the files before the newest, from new to old. `ends`: the last message of each group that they may hold.

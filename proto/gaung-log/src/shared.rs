@@ -12,6 +12,7 @@ use std::{
 use crate::{
     file::{Env, LogFile},
     index::Index,
+    pending::Pending,
     queue::Queue,
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) stats: Stats,
     index: RwLock<Index>,
+    pending: RwLock<Pending>,
     files: RwLock<BTreeMap<u64, Arc<LogFile>>>,
     damages: Mutex<Vec<Damage>>,
 }
@@ -64,6 +66,7 @@ impl Shared {
             env,
             stats: Stats::default(),
             index: RwLock::default(),
+            pending: RwLock::default(),
             files: RwLock::default(),
             damages: Mutex::default(),
         }
@@ -75,6 +78,15 @@ impl Shared {
 
     pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Readers look here before they look into the index: what leaves is in the index already.
+    pub(crate) fn pending(&self) -> RwLockReadGuard<'_, Pending> {
+        self.pending.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn pending_mut(&self) -> RwLockWriteGuard<'_, Pending> {
+        self.pending.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn files(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Arc<LogFile>>> {

@@ -70,11 +70,11 @@ fn a_newer_format_is_refused_with_both_versions_and_nothing_is_changed() {
         let db = redb::Database::open(&path).unwrap();
         let txn = db.begin_write().unwrap();
         let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
-        txn.open_table(meta).unwrap().insert("format", 2u32.to_be_bytes().as_slice()).unwrap();
+        txn.open_table(meta).unwrap().insert("format", 3u32.to_be_bytes().as_slice()).unwrap();
         txn.commit().unwrap();
     }
     let error = open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenLogError::NewerFormat { found: 2, supported: 1, .. }), "{error}");
-    assert!(error.to_string().contains("format 2") && error.to_string().contains("up to 1"), "{error}");
+    assert!(matches!(error, OpenLogError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    assert!(error.to_string().contains("format 3") && error.to_string().contains("up to 2"), "{error}");
     assert!(path.exists());
 }

@@ -149,6 +149,7 @@ fn retention_drops_whole_files_and_keeps_snapshots_and_heads() {
     let disk = FaultyDisk::default();
     let options = DiskOptions {
         file_bytes: 512 << 10,
+        journal_bytes: 16 << 10,
         clock: || NOW.fetch_add(1000, Ordering::Relaxed),
         ..DiskOptions::default()
     };
@@ -159,11 +160,11 @@ fn retention_drops_whole_files_and_keeps_snapshots_and_heads() {
     for seq in 1..=40 {
         append(&log, one(run(group(1), LOG, Epoch(1), Seq(seq), 1, seq, 50_000), None)).unwrap();
     }
-    let files = disk.file_names().len();
+    let files = disk.log_names().len();
     assert!(files > 4);
     log.retain(Retention { max_bytes: Some(1_200_000), max_age_ms: None }, 0).unwrap();
-    let kept: usize = disk.file_names().iter().map(|name| disk.bytes_of(name).len()).sum();
-    assert!(kept <= 1_200_000 && disk.file_names().len() < files);
+    let kept: usize = disk.log_names().iter().map(|name| disk.bytes_of(name).len()).sum();
+    assert!(kept <= 1_200_000 && disk.log_names().len() < files);
     let oldest = log.position(group(1)).unwrap().oldest;
     assert!(oldest > Seq(1));
     assert_eq!(client_seqs(&log, group(1), LOG, oldest).last(), Some(&40));
@@ -229,7 +230,7 @@ fn a_groups_limits_move_up_its_oldest_message_and_no_others() {
 #[test]
 fn what_a_group_dropped_stays_dropped_over_files_and_openings_and_a_reset_begins_anew() {
     let disk = FaultyDisk::default();
-    let options = DiskOptions { file_bytes: 512 << 10, ..DiskOptions::default() };
+    let options = DiskOptions { file_bytes: 512 << 10, journal_bytes: 16 << 10, ..DiskOptions::default() };
     let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
     let _ = thirty(&log);
     let keep = GroupRetention { max_messages: Some(6), ..GroupRetention::default() };
@@ -244,14 +245,14 @@ fn what_a_group_dropped_stays_dropped_over_files_and_openings_and_a_reset_begins
     assert_eq!(log.open_group(group(1), LOG, false).unwrap().oldest, Seq(25));
     assert_eq!(client_seqs(&log, group(1), LOG, Seq(25)), (25..=30).collect::<Vec<_>>());
     // The files that only the other group needs go with its messages, and the first with the last of both.
-    let files = disk.file_names().len();
+    let files = disk.log_names().len();
     log.retain_group(group(2), keep, 0).unwrap();
-    assert!((2..files).contains(&disk.file_names().len()));
+    assert!((2..files).contains(&disk.log_names().len()));
     let all = GroupRetention { max_age_ms: Some(0), ..keep };
     log.retain_group(group(1), all, u64::MAX).unwrap();
     assert_eq!(log.position(group(1)).unwrap().oldest, Seq(31));
     log.retain_group(group(2), all, u64::MAX).unwrap();
-    assert_eq!(disk.file_names().len(), 1);
+    assert_eq!(disk.log_names().len(), 1);
     let fresh = log.reset(group(1), OTHER).unwrap();
     append(&log, one(run(group(1), OTHER, fresh.epoch, Seq(1), 2, 1, 10), None)).unwrap();
     drop(log);
@@ -271,7 +272,7 @@ fn the_newest_file_ends_when_it_is_a_day_old_and_holds_what_was_dropped() {
     let newest = |log: &DiskLog, max| {
         let keep = GroupRetention { max_messages: Some(max), ..GroupRetention::default() };
         log.retain_group(group(1), keep, 0).unwrap();
-        (log.retain_group(group(2), keep, 0).unwrap(), disk.file_names()).1
+        (log.retain_group(group(2), keep, 0).unwrap(), disk.log_names()).1
     };
     assert_eq!(newest(&log, 20), ["log-0000000001.redb"]);
     DAY.store(1, Ordering::Relaxed);
@@ -287,7 +288,7 @@ fn the_newest_file_ends_when_it_is_a_day_old_and_holds_what_was_dropped() {
 #[test]
 fn readers_are_not_held_up_by_appends_and_see_only_what_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let options = DiskOptions { file_bytes: 1 << 20, open_files: 1, ..DiskOptions::default() };
+    let options = DiskOptions { file_bytes: 1 << 20, journal_bytes: 16 << 10, open_files: 1, ..DiskOptions::default() };
     let log = DiskLog::open(dir.path(), options).unwrap();
     log.open_group(group(1), LOG, true).unwrap();
     let acked = AtomicU64::new(0);

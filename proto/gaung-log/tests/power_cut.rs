@@ -8,15 +8,16 @@ use std::{collections::BTreeMap, panic, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fault::{
-    FaultyDisk, Op,
+    FaultyDisk, Op, Plan,
     model::{LOG, append, client_seqs, group, run},
 };
 use gaung_log::{Append, DiskLog, DiskOptions, Log, Opened};
 use gaung_proto::{Epoch, GroupId, Seq};
 
-fn options() -> DiskOptions {
+fn options(journal_bytes: usize) -> DiskOptions {
     DiskOptions {
         file_bytes: 512 << 10,
+        journal_bytes,
         transaction_bytes: 128 << 10,
         retry_after: Duration::ZERO,
         retry_at_most: Duration::ZERO,
@@ -25,6 +26,9 @@ fn options() -> DiskOptions {
         ..DiskOptions::default()
     }
 }
+
+/// So short that its rounds follow each other quickly; or none.
+const JOURNALS: [usize; 2] = [16 << 10, 0];
 
 /// What publishers know: the client seqs acknowledged and those without an answer, per group.
 #[derive(Debug, Default, Clone)]
@@ -44,11 +48,11 @@ struct Moment {
 }
 
 /// Opens the log twice and appends to three groups, rolling files.
-fn workload(disk: &FaultyDisk) -> Vec<Moment> {
+fn workload(disk: &FaultyDisk, journal_bytes: usize) -> Vec<Moment> {
     let mut known = BTreeMap::new();
     let mut moments = vec![Moment { after: 0, known: known.clone() }];
     for _ in 0..2 {
-        let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
+        let log = DiskLog::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
         for n in 1..=3 {
             let opened = log.open_group(group(n), LOG, true).unwrap();
             check(&log, group(n), &opened, known.entry(group(n)).or_default());
@@ -120,10 +124,10 @@ fn check(log: &DiskLog, group: GroupId, opened: &Opened, known: &mut Known) {
 }
 
 /// After the cut: opens, checks, publishes again, closes, opens and checks.
-fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>) {
+fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>, journal_bytes: usize) {
     let mut known = known.clone();
     for _ in 0..2 {
-        let log = DiskLog::on(Arc::new(disk.clone()), options()).expect("the log opens after a power cut");
+        let log = DiskLog::on(Arc::new(disk.clone()), options(journal_bytes)).expect("the log opens after a power cut");
         assert_eq!(log.damages(), [], "a power cut is no damage");
         for n in 1..=3 {
             let known = known.entry(group(n)).or_default();
@@ -137,10 +141,14 @@ fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>) {
 /// Cuts the power before every operation that `choose` takes, and lets `seeds` tear what was not synced.
 /// `GAUNG_SEEDS=N` tears each N times as often.
 fn cut_everywhere(choose: impl Fn(&Op) -> bool, seeds: u64) -> usize {
+    JOURNALS.iter().map(|journal_bytes| cut_with(&choose, seeds, *journal_bytes)).sum()
+}
+
+fn cut_with(choose: impl Fn(&Op) -> bool, seeds: u64, journal_bytes: usize) -> usize {
     let more = std::env::var("GAUNG_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let disk = FaultyDisk::default();
     disk.record();
-    let moments = workload(&disk);
+    let moments = workload(&disk, journal_bytes);
     let replayed = FaultyDisk::default();
     let mut cuts = 0;
     for (n, op) in disk.journal().iter().enumerate() {
@@ -149,9 +157,9 @@ fn cut_everywhere(choose: impl Fn(&Op) -> bool, seeds: u64) -> usize {
             let known = &moments.iter().rev().find(|moment| moment.after <= n).unwrap().known;
             for seed in n as u64..n as u64 + seeds * more {
                 let torn = replayed.after_power_cut(seed);
-                let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| reopen(&torn, known)));
+                let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| reopen(&torn, known, journal_bytes)));
                 if let Err(panic) = outcome {
-                    eprintln!("cut before operation {n}, seed {seed}");
+                    eprintln!("cut before operation {n}, seed {seed}, journal {journal_bytes}");
                     panic::resume_unwind(panic);
                 }
             }
@@ -176,9 +184,46 @@ fn every_acknowledged_message_survives_a_power_cut_at_each_sync() {
 #[test]
 fn the_workload_rolls_files_and_none_is_over_the_limit() {
     let disk = FaultyDisk::default();
-    workload(&disk);
+    workload(&disk, JOURNALS[0]);
     let names = disk.file_names();
     assert!(names.len() >= 4, "{names:?}");
     let lens: Vec<_> = names.iter().map(|name| disk.bytes_of(name).len()).collect();
     assert!(lens.iter().all(|len| *len <= 512 << 10), "{lens:?}");
+}
+
+/// The journal fails once, with messages in it that are nowhere else: until the file has them it must stay as it is.
+#[test]
+fn a_power_cut_while_the_file_takes_the_place_of_a_journal_that_failed_loses_nothing() {
+    for failing in 0..3 {
+        let disk = FaultyDisk::default();
+        disk.record();
+        let log = DiskLog::on(Arc::new(disk.clone()), options(JOURNALS[0])).unwrap();
+        let epoch = log.open_group(group(1), LOG, true).unwrap().epoch;
+        let append_one = |seq: u64| {
+            append(&log, vec![Append { run: run(group(1), LOG, epoch, Seq(seq), 1, seq, 100), snapshot: None }])
+        };
+        for seq in 1..=3 {
+            append_one(seq).unwrap();
+        }
+        let (writes, before) = (disk.counts().writes, disk.recorded());
+        // The entry, and what is tried instead of it.
+        let until = Some(writes + 1 + failing);
+        disk.plan(Plan { fail_writes_from: Some(writes), fail_writes_until: until, ..Plan::default() });
+        let acked = if append_one(4).is_ok() { 4 } else { 3 };
+        append_one(acked + 1).unwrap();
+        let ops = disk.journal();
+        let replayed = FaultyDisk::default();
+        ops[..before].iter().for_each(|op| replayed.replay(op));
+        for (n, op) in ops[before..].iter().enumerate() {
+            for seed in 0..6 {
+                let log = DiskLog::on(Arc::new(replayed.after_power_cut(seed)), options(JOURNALS[0])).unwrap();
+                let found = client_seqs(&log, group(1), LOG, Seq::FIRST);
+                assert!(found.starts_with(&[1, 2, 3]), "{failing} failing, operation {n}, seed {seed}: {found:?}");
+            }
+            replayed.replay(op);
+        }
+        let found =
+            client_seqs(&DiskLog::on(Arc::new(replayed), options(JOURNALS[0])).unwrap(), group(1), LOG, Seq::FIRST);
+        assert_eq!(found, (1..=acked + 1).collect::<Vec<_>>());
+    }
 }

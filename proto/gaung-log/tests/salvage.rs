@@ -28,7 +28,7 @@ struct Filled {
 }
 
 fn open(path: &Path) -> DiskLog {
-    let options = DiskOptions { file_bytes: 512 << 10, clock: || 1, ..DiskOptions::default() };
+    let options = DiskOptions { file_bytes: 512 << 10, journal_bytes: 16 << 10, clock: || 1, ..DiskOptions::default() };
     DiskLog::open(path, options).unwrap()
 }
 
@@ -292,11 +292,11 @@ fn each_refusal_says_what_to_do() {
         let db = redb::Database::open(&newest).unwrap();
         let txn = db.begin_write().unwrap();
         let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
-        txn.open_table(meta).unwrap().insert("format", 2u32.to_be_bytes().as_slice()).unwrap();
+        txn.open_table(meta).unwrap().insert("format", 3u32.to_be_bytes().as_slice()).unwrap();
         txn.commit().unwrap();
     }
     let newer = error(filled.dir.path(), &new);
-    assert!(matches!(newer, SalvageError::NewerFormat { found: 2, supported: 1, .. }), "{newer}");
+    assert!(matches!(newer, SalvageError::NewerFormat { found: 3, supported: 2, .. }), "{newer}");
     assert!(!new.exists(), "a refusal leaves nothing behind");
 }
 

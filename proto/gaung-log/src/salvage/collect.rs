@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     path::PathBuf,
 };
 
@@ -12,7 +13,8 @@ use redb::ReadableTable as _;
 use super::{SalvageError, SalvagedFile, damage, scan, source::Source};
 use crate::{
     file::{LogFile, load, load_configs},
-    layout::{GroupState, RUNS, seq_key},
+    journal::{Content, Entries, JOURNAL_DAMAGED, Kept},
+    layout::{GroupState, RUNS, Round, seq_key},
     record::{Hash, Record},
 };
 
@@ -26,7 +28,25 @@ pub(super) struct Survey {
     pub(super) configs: HashMap<GroupId, Bytes>,
     /// The latest log of each group as its records tell, where the states cannot.
     pub(super) heard: HashMap<GroupId, (Epoch, LogId)>,
+    /// Its records, if it is a journal.
+    journal: Option<Vec<Found>>,
+    /// There may have been more in it than is found, and no file says so.
+    pub(super) is_unread: bool,
     pub(super) fault: Option<String>,
+}
+
+impl Survey {
+    fn new(number: u64, path: PathBuf) -> Self {
+        let (configs, heard) = (HashMap::new(), HashMap::new());
+        Self { number, path, states: None, configs, heard, journal: None, is_unread: true, fault: None }
+    }
+
+    fn hear(&mut self, records: &[Found]) {
+        for found in records {
+            let latest = self.heard.entry(found.group).or_insert((found.epoch, found.log));
+            *latest = (*latest).max((found.epoch, found.log));
+        }
+    }
 }
 
 /// A whole record and where it lies.
@@ -54,6 +74,7 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Runs {
     pub(super) name: String,
+    is_journal: bool,
     pub(super) fault: Option<String>,
     pub(super) whole: Vec<Found>,
     /// Keys whose records are not, and why.
@@ -62,7 +83,7 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn report(&self) -> SalvagedFile {
-        let read = self.whole.iter().filter(|found| found.place == Place::Table).count();
+        let read = self.whole.iter().filter(|found| self.is_journal || found.place == Place::Table).count();
         let found = self.whole.len() - read;
         let fault = self.fault.clone().or_else(|| {
             let (.., why) = self.bad.first()?;
@@ -88,16 +109,52 @@ impl Found {
     }
 }
 
-/// Reads what every file says of its groups, in order of their numbers.
+/// Reads what every file says of its groups, in order of their numbers, and what the journal has besides.
 pub(super) fn survey(source: &Source) -> Result<Vec<Survey>, SalvageError> {
-    source.files.iter().map(|(number, path)| survey_one(source, *number, path.clone())).collect()
+    let mut round = None;
+    let mut surveys = Vec::new();
+    for (number, path) in &source.files {
+        surveys.push(survey_one(source, *number, path.clone(), &mut round)?);
+    }
+    for (number, path) in &source.journals {
+        surveys.push(survey_journal(*number, path.clone(), round)?);
+    }
+    Ok(surveys)
 }
 
-fn survey_one(source: &Source, number: u64, path: PathBuf) -> Result<Survey, SalvageError> {
+/// `round`: that the newest file names. If it cannot be read, or the journal was set aside, the journal's last one counts:
+/// what the file has too is found there first.
+fn survey_journal(number: u64, path: PathBuf, round: Option<Round>) -> Result<Survey, SalvageError> {
+    let set_aside = path.ends_with(JOURNAL_DAMAGED);
+    let round = round.filter(|_| !set_aside);
+    let bytes = fs::read(&path).map_err(|source| SalvageError::Io { path: path.clone(), source })?;
+    let content = Content::new(bytes.into());
+    let Round { number: round, journal_bytes } =
+        round.unwrap_or_else(|| Round { number: content.highest_round().unwrap_or(0), journal_bytes: 0 });
+    let Entries { items, mut fault } = content.entries(round, journal_bytes as usize);
+    let mut records = Vec::new();
+    for Kept { at, record, .. } in items {
+        match Record::parse(record) {
+            Ok(record) => records.push(Found::of(&record, Place::At(at as u64))),
+            Err(why) => drop(fault.get_or_insert_with(|| why.to_owned())),
+        }
+    }
+    let mut survey = Survey::new(number, path);
+    survey.hear(&records);
+    let is_unread = fault.is_some() && !set_aside;
+    Ok(Survey { journal: Some(records), is_unread, fault, ..survey })
+}
+
+fn survey_one(source: &Source, number: u64, path: PathBuf, round: &mut Option<Round>) -> Result<Survey, SalvageError> {
     let file = LogFile::closed(number);
-    let mut survey = Survey { number, path, states: None, configs: HashMap::new(), heard: HashMap::new(), fault: None };
+    let mut survey = Survey::new(number, path);
+    *round = None;
     match file.read(&source.env, |txn| load(txn, number)) {
-        Ok(contents) => survey.states = Some(contents.groups),
+        Ok(contents) => {
+            *round = Some(contents.meta.round);
+            survey.states = Some(contents.groups);
+            survey.is_unread = false;
+        }
         Err(fault) => survey.fault = Some(damage(fault, &survey.path)?),
     }
     match file.read(&source.env, load_configs) {
@@ -106,10 +163,7 @@ fn survey_one(source: &Source, number: u64, path: PathBuf) -> Result<Survey, Sal
     }
     file.close();
     if survey.states.is_none() {
-        for found in runs(source, &survey)?.whole {
-            let latest = survey.heard.entry(found.group).or_insert((found.epoch, found.log));
-            *latest = (*latest).max((found.epoch, found.log));
-        }
+        survey.hear(&runs(source, &survey)?.whole);
     }
     Ok(survey)
 }
@@ -117,7 +171,12 @@ fn survey_one(source: &Source, number: u64, path: PathBuf) -> Result<Survey, Sal
 /// Finds the whole records of a file: through the store, and in its bare bytes if the store could not read all.
 pub(super) fn runs(source: &Source, survey: &Survey) -> Result<Runs, SalvageError> {
     let name = survey.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut runs = Runs { name, fault: survey.fault.clone(), whole: Vec::new(), bad: Vec::new() };
+    let is_journal = survey.journal.is_some();
+    let whole = survey.journal.clone().unwrap_or_default();
+    let mut runs = Runs { name, is_journal, fault: survey.fault.clone(), whole, bad: Vec::new() };
+    if is_journal {
+        return Ok(runs);
+    }
     let file = LogFile::closed(survey.number);
     let read = file.read(&source.env, |txn| {
         let mut last = None;

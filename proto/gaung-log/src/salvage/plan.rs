@@ -146,7 +146,7 @@ impl Growing {
             .filter_map(|s| Some((s.number, s.states.as_ref()?.get(&group)?)))
             .filter(|(_, state)| state.log == log)
             .collect();
-        let unread = surveys.iter().filter(|s| s.states.is_none()).map(|s| s.number);
+        let unread = surveys.iter().filter(|s| s.is_unread).map(|s| s.number);
         let last_unread = unread.clone().max().unwrap_or(0);
         let first_unread = unread.min().unwrap_or(u64::MAX);
         // A tail that was lost with one of these files may be found in it, so that only other accounts count.
@@ -236,7 +236,8 @@ impl Growing {
     }
 
     fn is_whole_to_end(&self) -> bool {
-        self.is_last_word && self.head == self.known_head
+        // The journal goes on after what the files say.
+        self.is_last_word && self.head >= self.known_head
     }
 
     fn state(&self) -> GroupState {

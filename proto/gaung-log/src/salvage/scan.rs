@@ -106,7 +106,7 @@ mod tests {
         });
         let header = RunHeader { group: GroupId([1; 16]), log: LogId(2), epoch: Epoch(1), base_seq: Seq(seq) };
         let run = Run::encode(header, &block);
-        let record = NewRecord::new(&run, &NO_HASH);
+        let record = NewRecord::new(run, &NO_HASH);
         let mut bytes = vec![0; record.len()];
         record.write(&mut bytes);
         bytes

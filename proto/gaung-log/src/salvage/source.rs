@@ -18,6 +18,7 @@ use super::SalvageError;
 use crate::{
     disk::DiskOptions,
     file::Env,
+    journal::{JOURNAL, JOURNAL_DAMAGED},
     layout::Name,
     volume::{FolderError, Volume, holder},
 };
@@ -27,6 +28,8 @@ use crate::{
 pub(super) struct Source {
     pub(super) env: Env,
     pub(super) files: BTreeMap<u64, PathBuf>,
+    /// The journal, and one that was set aside; numbered as if they came after the files.
+    pub(super) journals: BTreeMap<u64, PathBuf>,
     /// Kept while the folder is read, so that no service begins to write in it.
     _lock: Option<File>,
 }
@@ -51,7 +54,7 @@ impl Source {
             match name {
                 Some(Name::Log(number)) => ([(number, path.to_owned())].into(), lock(parent)?),
                 Some(Name::Damaged(number)) => ([(number, path.to_owned())].into(), None),
-                Some(Name::Unfinished) | None => (BTreeMap::new(), None),
+                Some(Name::Unfinished | Name::Journal | Name::JournalDamaged) | None => (BTreeMap::new(), None),
             }
         };
         if files.is_empty() {
@@ -64,7 +67,15 @@ impl Source {
             uses: AtomicU64::new(0),
             opened: AtomicBool::new(false),
         };
-        Ok(Self { env, files, _lock: lock })
+        let after = files.keys().max().map_or(1, |highest| highest + 1);
+        let journals = [JOURNAL_DAMAGED, JOURNAL].map(|name| path.join(name));
+        let journals = (after..).zip(journals.into_iter().filter(|path| path.is_file())).collect();
+        Ok(Self { env, files, journals, _lock: lock })
+    }
+
+    /// Where a file lies, or a journal.
+    pub(super) fn path(&self, number: u64) -> &Path {
+        self.files.get(&number).unwrap_or_else(|| &self.journals[&number])
     }
 }
 
@@ -94,7 +105,7 @@ fn numbered(folder: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
             Some(Name::Log(number)) => drop(files.insert(number, entry.path())),
             // Numbers are not given twice; should somebody have copied a file, the one in use counts.
             Some(Name::Damaged(number)) => drop(files.entry(number).or_insert_with(|| entry.path())),
-            Some(Name::Unfinished) | None => {}
+            Some(Name::Unfinished | Name::Journal | Name::JournalDamaged) | None => {}
         }
     }
     Ok(files)
@@ -149,7 +160,7 @@ impl Files {
     fn path(&self, name: &str) -> io::Result<&Path> {
         let number = match Name::parse(name) {
             Some(Name::Log(number)) => Some(number),
-            Some(Name::Damaged(_) | Name::Unfinished) | None => None,
+            Some(Name::Damaged(_) | Name::Unfinished | Name::Journal | Name::JournalDamaged) | None => None,
         };
         let path = number.and_then(|number| self.0.get(&number));
         path.map(PathBuf::as_path).ok_or_else(|| io::ErrorKind::NotFound.into())

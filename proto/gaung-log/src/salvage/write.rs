@@ -26,7 +26,7 @@ use crate::{
     disk::DiskOptions,
     fault::Fault,
     file::{Env, LogFile},
-    layout::{CONFIGS, FileMeta, GROUPS, GroupState, RUNS, SNAPSHOTS, file_name, protect},
+    layout::{CONFIGS, FileMeta, GROUPS, GroupState, RUNS, Round, SNAPSHOTS, file_name, protect},
     record::{Hash, Record},
     volume::Folder,
 };
@@ -72,7 +72,7 @@ impl Writer {
             self.states.insert(first.group, state);
         }
         let states: Vec<_> = self.states.iter().map(|(group, state)| (*group, state.clone())).collect();
-        let path = source.files[&number].clone();
+        let path = source.path(number).to_owned();
         let mut failed = None;
         let made = self.make(states, |txn| {
             let copied = copy(source, number, batch, txn);
@@ -127,7 +127,8 @@ impl Writer {
             none => none.insert(env(&self.to)?),
         };
         self.made += 1;
-        let meta = FileMeta { number: self.made, started_at_ms: (env.options.clock)(), groups: states.len() as u64 };
+        let (groups, round) = (states.len() as u64, Round::default());
+        let meta = FileMeta { number: self.made, started_at_ms: (env.options.clock)(), groups, round };
         let file = LogFile::create(env, meta, |txn| {
             txn.open_table(SNAPSHOTS)?;
             txn.open_table(CONFIGS)?;
@@ -183,7 +184,7 @@ struct Old<'a> {
 
 impl<'a> Old<'a> {
     fn open(source: &'a Source, number: u64) -> io::Result<Self> {
-        let path = &source.files[&number];
+        let path = source.path(number);
         Ok(Self { source, file: LogFile::closed(number), path, bare: File::open(path)?, places: None })
     }
 

@@ -146,6 +146,11 @@ impl FaultyDisk {
         self.lock().names.keys().cloned().collect()
     }
 
+    /// The files that are no journal.
+    pub fn log_names(&self) -> Vec<String> {
+        self.file_names().into_iter().filter(|name| name.starts_with("log-")).collect()
+    }
+
     pub fn bytes_of(&self, name: &str) -> Vec<u8> {
         let disk = self.lock();
         disk.files[disk.names[name]].now.clone()
