@@ -24,7 +24,7 @@ use gaung_tests::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{BYTES, NEEDS, is_unharmed, latency, members, setting, up};
+use crate::{BYTES, NEEDS, alone, is_unharmed, latency, members, setting, up};
 
 const RATE: u32 = 200;
 const NAKS_A_SECOND: u32 = 2000;
@@ -40,6 +40,7 @@ fn a_flood_of_naks_draws_little_and_harms_nobody() {
     if !requires::has("a_flood_of_naks_draws_little_and_harms_nobody", &NEEDS) {
         return;
     }
+    let _alone = alone();
     let seconds = setting("GAUNG_LOSS_FLOOD", 4);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(6);

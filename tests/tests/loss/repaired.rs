@@ -1,6 +1,12 @@
 //! Loss, repetitions and other orders: what it takes to repair them.
 
-use std::{collections::BTreeMap, env, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use gaung_proto::ports;
 use gaung_tests::{
@@ -11,7 +17,7 @@ use gaung_tests::{
 };
 use tempfile::TempDir;
 
-use crate::{BYTES, MEMBERS, NEEDS, finish, latencies, members, percentile, setting, up};
+use crate::{BYTES, MEMBERS, NEEDS, alone, finish, latencies, members, percentile, setting, up};
 
 const RELAY_METRICS: u16 = ports::RELAY_METRICS;
 /// What a member may read from the log while loss is at most this, in percent of the messages and of the datagrams.
@@ -30,6 +36,7 @@ fn what_each_member_loses_by_itself_is_repaired_by_datagram() {
     if !requires::has("what_each_member_loses_by_itself_is_repaired_by_datagram", &NEEDS) {
         return;
     }
+    let _alone = alone();
     let messages = setting("GAUNG_LOSS_MESSAGES", 3000);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(1 + MEMBERS as u8);
@@ -70,9 +77,11 @@ fn what_each_member_loses_by_itself_is_repaired_by_datagram() {
 fn what_several_lose_of_a_burst_is_repaired_by_parity() {
     /// Some blocks of 64 datagrams; what is at the edges belongs to none, and is repaired datagram by datagram.
     const BURST: usize = 512;
+    const PAUSE: Duration = Duration::from_millis(480);
     if !requires::has("what_several_lose_of_a_burst_is_repaired_by_parity", &NEEDS) {
         return;
     }
+    let _alone = alone();
     let bursts = setting("GAUNG_LOSS_BURSTS", 10);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(1 + MEMBERS as u8);
@@ -85,8 +94,11 @@ fn what_several_lose_of_a_burst_is_repaired_by_parity() {
         members(&lab).iter().for_each(|host| host.lose(percent * 10));
         // None begins in what is left to repair of the one before: members without optimisation would never get out of it.
         let burst = |speaker: &mut Speaker, listeners: &[Process]| {
+            let began = Instant::now();
             speaker.say_at_once(BURST);
             listeners.iter().for_each(|member| drop(member.stdout_lines(speaker.said().len())));
+            // The rate is what is being made here; there is nothing to wait for.
+            thread::sleep(PAUSE.saturating_sub(began.elapsed()));
         };
         // The first parity of a process makes tables, in all members at once.
         let outcome = one_loss_after(&lab, data.path(), &group, burst, |speaker, listeners| {
@@ -116,6 +128,7 @@ fn what_is_lost_at_the_tail_is_found_by_heartbeat() {
     if !requires::has("what_is_lost_at_the_tail_is_found_by_heartbeat", &NEEDS) {
         return;
     }
+    let _alone = alone();
     let tails = setting("GAUNG_LOSS_TAILS", 50);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(1 + MEMBERS as u8);
@@ -158,6 +171,7 @@ fn what_the_network_repeats_is_heard_once() {
     if !requires::has("what_the_network_repeats_is_heard_once", &NEEDS) {
         return;
     }
+    let _alone = alone();
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(3);
     let relay = lab.host(0);
@@ -182,6 +196,7 @@ fn what_comes_in_another_order_is_heard_in_order() {
     if !requires::has("what_comes_in_another_order_is_heard_in_order", &needs) {
         return;
     }
+    let _alone = alone();
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(4);
     let relay = lab.host(0);

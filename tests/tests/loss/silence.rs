@@ -9,7 +9,7 @@ use gaung_tests::{
 };
 use tempfile::TempDir;
 
-use crate::{BYTES, MEMBERS, NEEDS, is_unharmed, latency, members, setting, up};
+use crate::{BYTES, MEMBERS, NEEDS, alone, is_unharmed, latency, members, setting, up};
 
 #[test]
 fn who_hears_no_multicast_any_more_goes_to_the_hub_and_returns() {
@@ -17,6 +17,7 @@ fn who_hears_no_multicast_any_more_goes_to_the_hub_and_returns() {
     if !requires::has("who_hears_no_multicast_any_more_goes_to_the_hub_and_returns", &NEEDS) {
         return;
     }
+    let _alone = alone();
     let silence = Duration::from_secs(setting("GAUNG_LOSS_SILENCE", 8) as u64);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(1 + MEMBERS as u8);

@@ -15,7 +15,7 @@ use gaung_tests::{
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{BYTES, NEEDS, finish, members, setting};
+use crate::{BYTES, NEEDS, alone, finish, members, setting};
 
 /// A second of talk.
 const RATE: u32 = 200;
@@ -29,6 +29,7 @@ fn a_relay_that_stands_still_and_dies_loses_and_repeats_nothing() {
     if !requires::has("a_relay_that_stands_still_and_dies_loses_and_repeats_nothing", &NEEDS) {
         return;
     }
+    let _alone = alone();
     let stop = setting("GAUNG_LOSS_STOP", 4) as u32;
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(4);
