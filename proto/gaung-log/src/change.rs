@@ -16,7 +16,7 @@ use crate::{
     },
     log::{Append, AppendError, DELETED_KEPT_MS, Done, OpenError, Opened, Retention, Snapshot, StoreError, WriteError},
     pending::{Pending, Staged},
-    record::{NewRecord, RECORD_HEADER},
+    record::RECORD_HEADER,
     retain::Kept,
 };
 
@@ -298,11 +298,9 @@ impl<'t> Work<'t> {
             return Ok(Err(refused));
         }
         for Append { run, snapshot } in appends {
-            let record = NewRecord::new(run.clone(), &state.last_hash);
+            let record = state.follow(run.clone());
             let key = seq_key(group, state.log, run.first_seq());
             record.write(self.runs.insert_reserve(&key, record.len())?.as_mut());
-            state.last_hash = record.hash();
-            state.head = run.last_seq();
             if let Some(bytes) = snapshot {
                 self.put_snapshot(group, &mut state, bytes)?;
             }

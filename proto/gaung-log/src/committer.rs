@@ -86,8 +86,7 @@ impl Committer {
             }
             self.commit(changes);
         }
-        // Otherwise it is found in the journal at the next opening.
-        self.checkpoint().ok();
+        self.leave_journal();
         self.active.close();
     }
 

@@ -364,7 +364,10 @@ impl Log for DiskLog {
     }
 
     fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
-        self.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
+        let in_journal = self.shared.pending().head(group).is_some();
+        if in_journal {
+            self.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
+        }
         let position = self.position(group).ok_or(WriteError::NoSuchLog)?;
         let bytes = keep.max_bytes.map_or(Ok(0), |_| self.kept_bytes(group))?;
         let kept = retain::first_kept(self, group, position, keep, bytes, now_ms)?;

@@ -25,12 +25,12 @@
 //! later file's `base` ends the range of an earlier one: what an earlier file holds above it was never acknowledged.
 //! `….redb.damaged` was set aside.
 
-use gaung_proto::{Epoch, GroupId, LogId, Seq};
+use gaung_proto::{Epoch, GroupId, LogId, Seq, run::Run};
 use redb::TableDefinition;
 
 use crate::{
     journal::{JOURNAL, JOURNAL_DAMAGED, JOURNAL_UNFINISHED},
-    record::{Hash, NO_HASH},
+    record::{Hash, NO_HASH, NewRecord},
 };
 
 /// Version of the layout of a file; a file of a higher one is refused.
@@ -188,6 +188,14 @@ const FLAG_DELETED: u32 = 1;
 const FLAG_TAIL_LOST: u32 = 2;
 
 impl GroupState {
+    /// Goes on by a run, whose record this is.
+    pub(crate) fn follow(&mut self, run: Run) -> NewRecord {
+        self.head = run.last_seq();
+        let record = NewRecord::new(run, &self.last_hash);
+        self.last_hash = record.hash();
+        record
+    }
+
     pub(crate) fn new(log: LogId, epoch: Epoch) -> Self {
         Self {
             log,

@@ -11,7 +11,7 @@ use crate::{
     journal::Item,
     layout::GroupState,
     log::{Append, AppendError},
-    record::{NewRecord, Record},
+    record::Record,
 };
 
 /// All of it; at most what the journal holds.
@@ -48,10 +48,7 @@ impl Staged {
         admit(group, state, appends)?;
         let mut state = state.clone();
         for Append { run, snapshot } in appends {
-            let record = NewRecord::new(run.clone(), &state.last_hash);
-            state.last_hash = record.hash();
-            state.head = run.last_seq();
-            self.items.push(Item { record, snapshot: snapshot.clone() });
+            self.items.push(Item { record: state.follow(run.clone()), snapshot: snapshot.clone() });
         }
         let head = state.head;
         self.states.insert(group, state);

@@ -273,6 +273,28 @@ fn salvage_copies_what_only_the_journal_has() {
 }
 
 #[test]
+fn a_log_that_was_closed_needs_no_journal_and_one_that_was_not_is_missed() {
+    let crashed = killed(12);
+    let closed = crashed.after_kill();
+    drop(open(&closed));
+    for (disk, last, whole) in [(closed, 12, true), (crashed, 1, false)] {
+        gaung_log::Volume::remove(&disk, JOURNAL).unwrap();
+        let to = tempfile::tempdir().unwrap();
+        let told = salvage(in_folder(&disk).path(), &to.path().join("new")).unwrap();
+        assert_eq!((told.groups[0].head, told.groups[0].whole_to_end), (Seq(last), whole));
+        assert_eq!(told.files.iter().any(|file| file.name == JOURNAL), !whole, "{:?}", told.files);
+        let log = open(&disk);
+        let opened = log.open_group(group(1), LOG, false).unwrap();
+        assert_eq!((opened.head, opened.tail_lost), (Seq(last), !whole));
+        assert_eq!(log.damages().is_empty(), whole);
+        if whole {
+            append_each(&log, 1, opened.epoch, 13, 15);
+            assert_eq!(client_seqs(&open(&disk.after_kill()), group(1), LOG, Seq(1)), (1..=15).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
 fn salvage_tells_what_a_damaged_journal_lost() {
     let disk = killed(12);
     disk.flip_bit(JOURNAL, (4 * ENTRY + 100) * 8);

@@ -47,6 +47,15 @@ impl Committer {
         if nothing { Ok(()) } else { self.store(&mut []) }
     }
 
+    /// At the end the files alone have everything, and say so, so that they can be taken elsewhere without the journal.
+    pub(super) fn leave_journal(&mut self) {
+        self.journal = None;
+        let left = self.next_round() != self.meta.round;
+        if left && let Err(error) = self.store(&mut []) {
+            tracing::warn!(%error, "the end of the log lies in the journal until the next opening");
+        }
+    }
+
     /// Makes a journal for the appends to come, unless what the one before has is still needed.
     pub(super) fn make_journal(&mut self, changes: &[Change]) {
         let bytes = self.shared.env.options.journal_bytes;

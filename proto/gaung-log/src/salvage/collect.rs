@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
+    fs, io,
     path::PathBuf,
 };
 
@@ -117,17 +117,29 @@ pub(super) fn survey(source: &Source) -> Result<Vec<Survey>, SalvageError> {
         surveys.push(survey_one(source, *number, path.clone(), &mut round)?);
     }
     for (number, path) in &source.journals {
-        surveys.push(survey_journal(*number, path.clone(), round)?);
+        surveys.extend(survey_journal(*number, path.clone(), round)?);
     }
     Ok(surveys)
 }
 
 /// `round`: that the newest file names. If it cannot be read, or the journal was set aside, the journal's last one counts:
 /// what the file has too is found there first.
-fn survey_journal(number: u64, path: PathBuf, round: Option<Round>) -> Result<Survey, SalvageError> {
+fn survey_journal(number: u64, path: PathBuf, round: Option<Round>) -> Result<Option<Survey>, SalvageError> {
     let set_aside = path.ends_with(JOURNAL_DAMAGED);
     let round = round.filter(|_| !set_aside);
-    let bytes = fs::read(&path).map_err(|source| SalvageError::Io { path: path.clone(), source })?;
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let missed = round.is_some_and(|round| round.journal_bytes > 0);
+            let gone = || Survey {
+                journal: Some(Vec::new()),
+                fault: Some("it is gone".to_owned()),
+                ..Survey::new(number, path)
+            };
+            return Ok(missed.then(gone));
+        }
+        Err(source) => return Err(SalvageError::Io { path, source }),
+    };
     let content = Content::new(bytes.into());
     let Round { number: round, journal_bytes } =
         round.unwrap_or_else(|| Round { number: content.highest_round().unwrap_or(0), journal_bytes: 0 });
@@ -142,7 +154,7 @@ fn survey_journal(number: u64, path: PathBuf, round: Option<Round>) -> Result<Su
     let mut survey = Survey::new(number, path);
     survey.hear(&records);
     let is_unread = fault.is_some() && !set_aside;
-    Ok(Survey { journal: Some(records), is_unread, fault, ..survey })
+    Ok(Some(Survey { journal: Some(records), is_unread, fault, ..survey }))
 }
 
 fn survey_one(source: &Source, number: u64, path: PathBuf, round: &mut Option<Round>) -> Result<Survey, SalvageError> {

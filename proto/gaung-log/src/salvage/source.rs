@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Source {
     pub(super) env: Env,
     pub(super) files: BTreeMap<u64, PathBuf>,
-    /// The journal, and one that was set aside; numbered as if they came after the files.
+    /// The journal, and one that was set aside, there or not; numbered as if they came after the files.
     pub(super) journals: BTreeMap<u64, PathBuf>,
     /// Kept while the folder is read, so that no service begins to write in it.
     _lock: Option<File>,
@@ -68,8 +68,9 @@ impl Source {
             opened: AtomicBool::new(false),
         };
         let after = files.keys().max().map_or(1, |highest| highest + 1);
-        let journals = [JOURNAL_DAMAGED, JOURNAL].map(|name| path.join(name));
-        let journals = (after..).zip(journals.into_iter().filter(|path| path.is_file())).collect();
+        // A file alone says nothing of a journal.
+        let names: &[&str] = if meta.is_dir() { &[JOURNAL_DAMAGED, JOURNAL] } else { &[] };
+        let journals = (after..).zip(names.iter().map(|name| path.join(name))).collect();
         Ok(Self { env, files, journals, _lock: lock })
     }
 
