@@ -22,7 +22,7 @@ use service_kit::{
     metrics::{self, Metrics},
     open_files,
     readiness::Readiness,
-    rpc::{self, LocalDialer, RpcLimits, RpcServer},
+    rpc::{self, LocalChannel, RpcLimits, RpcServer},
     supervise::Tasks,
 };
 use tokio::{
@@ -62,7 +62,7 @@ pub struct Bound {
     page: Option<TcpListener>,
     metrics: Option<TcpListener>,
     broadcast: Option<BroadcastLane>,
-    local_relay: Option<(RelayId, LocalDialer)>,
+    local_relay: Option<(RelayId, LocalChannel)>,
     id: RelayId,
     readiness: Readiness,
     addresses: Addresses,
@@ -146,7 +146,7 @@ async fn bind_text(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 impl Bound {
     /// Reaches this relay within the process, wherever else it listens.
     #[must_use]
-    pub fn beside(mut self, relay: RelayId, way: LocalDialer) -> Self {
+    pub fn beside(mut self, relay: RelayId, way: LocalChannel) -> Self {
         self.local_relay = Some((relay, way));
         self
     }
@@ -250,7 +250,7 @@ impl Bound {
 fn build(
     config: Config,
     id: RelayId,
-    local_relay: Option<(RelayId, LocalDialer)>,
+    local_relay: Option<(RelayId, LocalChannel)>,
     to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
 ) -> anyhow::Result<Hub> {
     let shards = match config.shards {

@@ -9,10 +9,9 @@ use std::{
 use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
 use service_kit::{
     backoff::Backoff,
-    rpc::{self, LocalDialer, MAX_MESSAGE_BYTES},
+    rpc::{self, LocalChannel, MAX_MESSAGE_BYTES, Way},
 };
 use tokio::sync::Notify;
-use tonic::transport::Channel;
 
 use crate::{follow, hub::Hub, publish_queue::PublishQueue, publishing};
 
@@ -21,7 +20,7 @@ use crate::{follow, hub::Hub, publish_queue::PublishQueue, publishing};
 pub(crate) struct Relays {
     links: Mutex<HashMap<RelayId, Arc<RelayLink>>>,
     /// The relay of this process, if there is one.
-    local: Option<(RelayId, LocalDialer)>,
+    local: Option<(RelayId, LocalChannel)>,
 }
 
 /// The hub's side of one relay.
@@ -34,7 +33,7 @@ pub(crate) struct RelayLink {
     /// Groups whose audience has something to report.
     heard: Mutex<HashSet<GroupId>>,
     heard_notify: Notify,
-    history: Mutex<Option<(String, Channel)>>,
+    history: Mutex<Option<(String, Way)>>,
 }
 
 /// So that many slow readers of history leave room in the connection's window for each other.
@@ -43,12 +42,12 @@ const HISTORY_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 impl Relays {
     /// `local`: the relay of this process and the way to it.
-    pub(crate) fn new(local: Option<(RelayId, LocalDialer)>) -> Self {
+    pub(crate) fn new(local: Option<(RelayId, LocalChannel)>) -> Self {
         Self { links: Mutex::default(), local }
     }
 
-    fn local(&self, relay: RelayId) -> Option<&LocalDialer> {
-        self.local.as_ref().filter(|(id, _)| *id == relay).map(|(_, way)| way)
+    fn local(&self, relay: RelayId) -> Option<Way> {
+        self.local.as_ref().filter(|(id, _)| *id == relay).map(|(_, channel)| Way::Local(channel.clone()))
     }
 
     /// The relay's link; its tasks start with it.
@@ -103,26 +102,26 @@ impl RelayLink {
     }
 
     /// A client for reading the log, on a connection of its own; `None` while nobody knows where the relay is.
-    pub(crate) fn history_client(&self, hub: &Hub) -> Option<RelayServiceClient<Channel>> {
+    pub(crate) fn history_client(&self, hub: &Hub) -> Option<RelayServiceClient<Way>> {
+        if let Some(way) = hub.relays.local(self.relay) {
+            return Some(client(way));
+        }
         let target = hub.directory.relay_target(self.relay)?;
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = history.as_ref().filter(|(known, _)| *known == target).map(|(_, channel)| channel.clone());
-        let channel = match same {
-            Some(channel) => channel,
+        let same = history.as_ref().filter(|(known, _)| *known == target).map(|(_, way)| way.clone());
+        let way = match same {
+            Some(way) => way,
             None => {
                 let endpoint = rpc::endpoint(&target)
                     .ok()?
                     .initial_stream_window_size(HISTORY_STREAM_WINDOW)
                     .initial_connection_window_size(HISTORY_CONNECTION_WINDOW);
-                let channel = match hub.relays.local(self.relay) {
-                    Some(way) => way.connect_lazy(&endpoint),
-                    None => endpoint.connect_lazy(),
-                };
-                *history = Some((target, channel.clone()));
-                channel
+                let way = Way::Network(endpoint.connect_lazy());
+                *history = Some((target, way.clone()));
+                way
             }
         };
-        Some(client(channel))
+        Some(client(way))
     }
 }
 
@@ -132,7 +131,10 @@ pub(crate) fn backoff() -> Backoff {
 }
 
 /// Waits until the registry tells where the relay is, and connects; `Err` says why not.
-pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceClient<Channel>, String> {
+pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceClient<Way>, String> {
+    if let Some(way) = hub.relays.local(relay) {
+        return Ok(client(way));
+    }
     let mut changes = hub.directory.changes();
     let target = loop {
         if let Some(target) = hub.directory.relay_target(relay) {
@@ -143,15 +145,12 @@ pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceCli
         }
     };
     let endpoint = rpc::endpoint(&target).map_err(|e| e.to_string())?;
-    let channel = match hub.relays.local(relay) {
-        Some(way) => way.connect(&endpoint).await,
-        None => endpoint.connect().await,
-    };
-    channel.map(client).map_err(|e| format!("cannot connect to {target}: {e}"))
+    let channel = endpoint.connect().await.map_err(|e| format!("cannot connect to {target}: {e}"))?;
+    Ok(client(Way::Network(channel)))
 }
 
-fn client(channel: Channel) -> RelayServiceClient<Channel> {
-    RelayServiceClient::new(channel)
+fn client(way: Way) -> RelayServiceClient<Way> {
+    RelayServiceClient::new(way)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }

@@ -25,7 +25,7 @@ use service_kit::{
     bind::listen,
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
-    rpc::{LocalDialer, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, local},
+    rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, local},
     supervise::Tasks,
 };
 use tokio::{
@@ -63,7 +63,7 @@ pub struct Bound {
     directory: Arc<Directory>,
     sockets: DataSockets,
     grpc: TcpListener,
-    local: (LocalDialer, LocalListener),
+    local: (LocalChannel, LocalListener),
     metrics_listener: Option<TcpListener>,
     readiness: Readiness,
     metrics: Metrics,
@@ -144,7 +144,7 @@ impl Bound {
 
     /// The relay's id, and the way to it within this process.
     #[must_use]
-    pub fn local(&self) -> (RelayId, LocalDialer) {
+    pub fn local(&self) -> (RelayId, LocalChannel) {
         (self.identity.relay, self.local.0.clone())
     }
 

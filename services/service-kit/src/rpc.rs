@@ -5,6 +5,7 @@ mod ending;
 mod local;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -25,7 +26,10 @@ use tracing::{info, warn};
 use crate::readiness::Readiness;
 
 use self::connections::Connections;
-pub use self::local::{LocalDialer, LocalListener, local};
+pub use self::{
+    local::{LocalChannel, LocalListener, local},
+    way::Way,
+};
 
 /// Largest gRPC message read or written: a publish request of 1 MiB or a run, with room. Set it on every generated
 /// server and client with `max_decoding_message_size` and `max_encoding_message_size`.
@@ -108,7 +112,7 @@ impl RpcServer {
         self
     }
 
-    /// Serves connections of this process too; they count against the same limits.
+    /// Serves calls of this process too. They are drained and cut like others; limits on connections are not for them.
     #[must_use]
     pub fn also_locally(mut self, listener: LocalListener) -> Self {
         self.local = Some(listener);
@@ -133,10 +137,15 @@ impl RpcServer {
         let reporting = follow_readiness(&health, &services, &readiness, &stop);
 
         let cut = CancellationToken::new();
-        let connections = Connections::new(listener, local, limits.connections, cut.clone());
+        let connections = Connections::new(listener, limits.connections, cut.clone());
         let routes = ending::end_streams(routes, stop.clone(), grace(limits.drain));
+        let local = async {
+            if let Some(local) = local {
+                local.serve(routes.clone(), stop.clone(), limits.drain).await;
+            }
+        };
         let serving = builder(&limits)
-            .add_routes(routes)
+            .add_routes(routes.clone())
             .serve_with_incoming_shutdown(connections.into_stream(), stop.clone().cancelled_owned());
         let serving = async {
             tokio::pin!(serving);
@@ -153,7 +162,7 @@ impl RpcServer {
                 }
             }
         };
-        let ((), served) = tokio::join!(reporting, serving);
+        let ((), (), served) = tokio::join!(reporting, local, serving);
         served.context("gRPC server")
     }
 }

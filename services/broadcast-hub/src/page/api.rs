@@ -17,7 +17,8 @@ use axum::{
     routing::{get, post},
 };
 use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
-use tonic::{Request, transport::Channel};
+use service_kit::rpc::Way;
+use tonic::Request;
 
 use crate::{directory::GroupInfo, hub::Hub};
 
@@ -57,13 +58,13 @@ fn group_id(text: &str) -> Result<GroupId, ApiError> {
 }
 
 /// The group as the hub knows it, and its relay's client.
-fn relay_of(hub: &Arc<Hub>, group: GroupId) -> Result<(Arc<GroupInfo>, RelayServiceClient<Channel>), ApiError> {
+fn relay_of(hub: &Arc<Hub>, group: GroupId) -> Result<(Arc<GroupInfo>, RelayServiceClient<Way>), ApiError> {
     let info = hub.directory.by_id(group).ok_or_else(|| ApiError::not_found("there is no such group"))?;
     let client = relay_client(hub, info.relay)?;
     Ok((info, client))
 }
 
-fn relay_client(hub: &Arc<Hub>, relay: RelayId) -> Result<RelayServiceClient<Channel>, ApiError> {
+fn relay_client(hub: &Arc<Hub>, relay: RelayId) -> Result<RelayServiceClient<Way>, ApiError> {
     let link = hub.relays.link(hub, relay);
     link.history_client(hub).ok_or_else(|| ApiError::unavailable("the group's relay cannot be reached; try again"))
 }

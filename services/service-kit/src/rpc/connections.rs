@@ -9,41 +9,30 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 use tokio_stream::Stream;
-use tokio_util::{
-    either::Either,
-    sync::{CancellationToken, WaitForCancellationFutureOwned},
-};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::warn;
-
-use super::local::LocalListener;
 
 /// Where new connections come from.
 pub(super) struct Connections {
     listener: TcpListener,
-    local: Option<LocalListener>,
     free: Arc<Semaphore>,
     cut: CancellationToken,
 }
 
 impl Connections {
-    pub(super) fn new(
-        listener: TcpListener,
-        local: Option<LocalListener>,
-        limit: usize,
-        cut: CancellationToken,
-    ) -> Self {
-        Self { listener, local, free: Arc::new(Semaphore::new(limit)), cut }
+    pub(super) fn new(listener: TcpListener, limit: usize, cut: CancellationToken) -> Self {
+        Self { listener, free: Arc::new(Semaphore::new(limit)), cut }
     }
 
     /// Accepts for ever; never yields an error.
-    pub(super) fn into_stream(mut self) -> impl Stream<Item = io::Result<Connection>> {
+    pub(super) fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             tokio::select! {
@@ -54,10 +43,10 @@ impl Connections {
         tokio_stream::wrappers::ReceiverStream::new(receiver)
     }
 
-    async fn accept_into(&mut self, accepted: &tokio::sync::mpsc::Sender<io::Result<Connection>>) {
+    async fn accept_into(&self, accepted: &tokio::sync::mpsc::Sender<io::Result<Connection>>) {
         loop {
             let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else { return };
-            let stream = self.next().await;
+            let stream = self.accept().await;
             let connection = Connection { stream, cut: Box::pin(self.cut.clone().cancelled_owned()), _permit: permit };
             if accepted.send(Ok(connection)).await.is_err() {
                 return;
@@ -65,33 +54,20 @@ impl Connections {
         }
     }
 
-    async fn next(&mut self) -> Either<TcpStream, DuplexStream> {
-        let local = async {
-            match &mut self.local {
-                Some(local) => local.opened.recv().await,
-                None => None,
-            }
-        };
-        tokio::select! {
-            Some(stream) = local => Either::Right(stream),
-            stream = accept(&self.listener) => Either::Left(stream),
-        }
-    }
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    // Out of file descriptors, accept fails at once for as long as that lasts, and nothing tells when it is over.
-    const RETRY: Duration = Duration::from_millis(100);
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Fails only where the peer is gone already, which the first read will show.
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
-            Err(error) => {
-                warn!(%error, "connection not accepted");
-                sleep(RETRY).await;
+    async fn accept(&self) -> TcpStream {
+        // Out of file descriptors, accept fails at once for as long as that lasts, and nothing tells when it is over.
+        const RETRY: Duration = Duration::from_millis(100);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    // Fails only where the peer is gone already, which the first read will show.
+                    let _ = stream.set_nodelay(true);
+                    return stream;
+                }
+                Err(error) => {
+                    warn!(%error, "connection not accepted");
+                    sleep(RETRY).await;
+                }
             }
         }
     }
@@ -99,7 +75,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 /// One connection; reads and writes fail once it is cut.
 pub(super) struct Connection {
-    stream: Either<TcpStream, DuplexStream>,
+    stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -157,9 +133,6 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        match &self.stream {
-            Either::Left(tcp) => tcp.connect_info(),
-            Either::Right(_) => TcpConnectInfo { local_addr: None, remote_addr: None },
-        }
+        self.stream.connect_info()
     }
 }

@@ -1,77 +1,171 @@
-//! Connections within one process: gRPC as ever, over memory instead of a socket, so that no message passes the system.
+//! Calls within one process: gRPC as ever, but a call is handed to the server's services as it is. No HTTP/2 lies between,
+//! so that a message passes neither the system nor the tasks that cut it into frames and put it together again.
 
 use std::{
-    io,
+    convert::Infallible,
+    fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{DuplexStream, duplex},
-    sync::mpsc,
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 use tonic::{
-    codegen::{Service, http::Uri},
-    transport::{Channel, Endpoint},
+    Status,
+    body::Body,
+    codegen::{
+        Service,
+        http::{HeaderMap, Request, Response},
+    },
+    service::Routes,
 };
+use tracing::warn;
 
-/// Bytes under way in each direction: those of a busy turn, so that seldom one side waits for the other.
-const UNDER_WAY_BYTES: usize = 128 * 1024;
-/// Connections that the server has not taken yet.
-const WAITING_CONNECTIONS: usize = 16;
-
-/// Where a server takes connections of its own process; see [`super::RpcServer::also_locally`].
+/// Where a server takes calls of its own process; see [`super::RpcServer::also_locally`].
 #[derive(Debug)]
 pub struct LocalListener {
-    pub(super) opened: mpsc::Receiver<DuplexStream>,
+    serving: watch::Sender<Option<Serving>>,
 }
 
-/// Opens connections to a server of its own process.
+/// Calls a server of its own process. A call waits until the server serves, and fails with UNAVAILABLE once it has ended.
 #[derive(Debug, Clone)]
-pub struct LocalDialer {
-    opened: mpsc::Sender<DuplexStream>,
+pub struct LocalChannel {
+    serving: watch::Receiver<Option<Serving>>,
 }
 
 /// The two ends of the way to a server.
 #[must_use]
-pub fn local() -> (LocalDialer, LocalListener) {
-    let (sender, receiver) = mpsc::channel(WAITING_CONNECTIONS);
-    (LocalDialer { opened: sender }, LocalListener { opened: receiver })
+pub fn local() -> (LocalChannel, LocalListener) {
+    let (sender, receiver) = watch::channel(None);
+    (LocalChannel { serving: receiver }, LocalListener { serving: sender })
 }
 
-impl LocalDialer {
-    /// As [`Endpoint::connect`], whatever address the endpoint has.
-    ///
-    /// # Errors
-    /// The server has ended.
-    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
-        endpoint.connect_with_connector(self.clone()).await
-    }
-
-    /// As [`Endpoint::connect_lazy`], whatever address the endpoint has.
-    #[must_use]
-    pub fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
-        endpoint.connect_with_connector_lazy(self.clone())
+impl LocalListener {
+    /// Takes calls until `stop`, lets those that are open end within `drain`, and cuts the rest.
+    pub(super) async fn serve(self, routes: Routes, stop: CancellationToken, drain: Duration) {
+        let (open, cut) = (TaskTracker::new(), CancellationToken::new());
+        self.serving.send_replace(Some(Serving { routes, open: open.clone(), cut: cut.clone() }));
+        stop.cancelled().await;
+        self.serving.send_replace(None);
+        open.close();
+        if timeout(drain, open.wait()).await.is_err() {
+            warn!(calls = open.len(), "cutting the calls within the process that did not drain");
+            cut.cancel();
+        }
     }
 }
 
-impl Service<Uri> for LocalDialer {
-    type Response = TokioIo<DuplexStream>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+/// A server as its calls need it.
+#[derive(Clone)]
+struct Serving {
+    routes: Routes,
+    /// Counts the calls.
+    open: TaskTracker,
+    cut: CancellationToken,
+}
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl Serving {
+    async fn call(mut self, request: Request<Body>) -> Response<Body> {
+        let counted = self.open.token();
+        let deadline = deadline(request.headers()).unwrap_or(Duration::MAX);
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => ended().into_http(),
+            answered = timeout(deadline, self.routes.call(request)) => match answered {
+                Ok(Ok(response)) => response.map(|body| {
+                    let cut = Box::pin(self.cut.clone().cancelled_owned());
+                    Body::new(Answers { body, cut, counted: Some(counted) })
+                }),
+                Err(_) => Status::deadline_exceeded("the call took too long").into_http(),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").field("open", &self.open.len()).finish_non_exhaustive()
+    }
+}
+
+impl Service<Request<Body>> for LocalChannel {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _whatever: Uri) -> Self::Future {
-        let opened = self.opened.clone();
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut serving = self.serving.clone();
         Box::pin(async move {
-            let (near, far) = duplex(UNDER_WAY_BYTES);
-            let ended = |_| io::Error::new(io::ErrorKind::ConnectionRefused, "the server has ended");
-            opened.send(far).await.map_err(ended)?;
-            Ok(TokioIo::new(near))
+            let serving = match serving.wait_for(Option::is_some).await {
+                Ok(serving) => serving.clone(),
+                Err(_) => None,
+            };
+            Ok(match serving {
+                Some(serving) => serving.call(request).await,
+                None => ended().into_http(),
+            })
         })
     }
+}
+
+/// The answers of a call, which is open until the last of them or until it is cut.
+struct Answers {
+    body: Body,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    counted: Option<TaskTrackerToken>,
+}
+
+impl HttpBody for Answers {
+    type Data = <Body as HttpBody>::Data;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        let frame = match self.cut.as_mut().poll(cx) {
+            Poll::Ready(()) => Some(Err(ended())),
+            Poll::Pending => ready!(Pin::new(&mut self.body).poll_frame(cx)),
+        };
+        let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data());
+        if !goes_on {
+            self.counted = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn ended() -> Status {
+    Status::unavailable("the server has ended")
+}
+
+/// How long a call may take until it is answered: `grpc-timeout`, a number and its unit (gRPC over HTTP/2, Requests).
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let number: u32 = number.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_secs(60 * 60),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Some(unit.saturating_mul(number))
 }

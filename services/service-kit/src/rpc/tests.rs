@@ -1,7 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
 use tokio_stream::StreamExt as _;
-use tonic::{Code, transport::Channel};
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::{Service as _, http::Request},
+    transport::Channel,
+};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -21,12 +26,17 @@ struct Running {
 }
 
 async fn start(limits: RpcLimits) -> Running {
+    start_locally(Routes::default(), limits).await.1
+}
+
+async fn start_locally(routes: Routes, limits: RpcLimits) -> (LocalChannel, Running) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap().to_string();
+    let (channel, local_listener) = local();
     let (readiness, stop) = (Readiness::new(), CancellationToken::new());
-    let server = RpcServer::new(listener, Routes::default(), &["test.v1.Service"], &[], readiness.clone()).unwrap();
-    let server = tokio::spawn(server.limits(limits).serve(stop.clone()));
-    Running { addr, readiness, stop, server }
+    let server = RpcServer::new(listener, routes, &["test.v1.Service"], &[], readiness.clone()).unwrap();
+    let server = tokio::spawn(server.limits(limits).also_locally(local_listener).serve(stop.clone()));
+    (channel, Running { addr, readiness, stop, server })
 }
 
 impl Running {
@@ -125,26 +135,53 @@ fn targets_are_host_and_port() {
 }
 
 #[tokio::test]
-async fn a_connection_within_the_process_is_served_limited_and_drained_like_any_other() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (dialer, local_listener) = local();
-    let (readiness, stop) = (Readiness::new(), CancellationToken::new());
-    let server = RpcServer::new(listener, Routes::default(), &[], &[], readiness.clone()).unwrap();
-    let limits = RpcLimits { connections: 1, ..RpcLimits::default() };
-    let server = tokio::spawn(server.limits(limits).also_locally(local_listener).serve(stop.clone()));
-    readiness.ready();
-
-    // Nobody listens there: the address is of no account.
-    let anywhere = endpoint("127.0.0.1:1").unwrap();
-    let mut client = HealthClient::new(dialer.connect(&anywhere).await.unwrap());
+async fn calls_within_the_process_are_served_and_drained_like_others() {
+    let (channel, running) = start_locally(Routes::default(), RpcLimits::default()).await;
+    running.readiness.ready();
+    let mut client = HealthClient::new(Way::Local(channel.clone()));
     client.check(HealthCheckRequest::default()).await.unwrap();
-    let mut second = HealthClient::new(dialer.connect_lazy(&anywhere));
-    let waits = timeout(Duration::from_millis(100), second.check(HealthCheckRequest::default())).await;
-    assert!(waits.is_err(), "there is no place for a second one");
-    drop(client);
-    timeout(LONG, second.check(HealthCheckRequest::default())).await.unwrap().unwrap();
+    let mut watch = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status, 1, "serving");
 
-    stop.cancel();
-    timeout(LONG, server).await.unwrap().unwrap().unwrap();
-    assert!(dialer.connect(&anywhere).await.is_err(), "the server has ended");
+    running.stop.cancel();
+    assert_eq!(watch.next().await.unwrap().unwrap().status, 2, "not serving any more");
+    assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::Unavailable, "the open stream is ended");
+    running.ends().await;
+    let refused = client.check(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "the server has ended");
+}
+
+#[tokio::test]
+async fn a_call_within_the_process_waits_for_its_server() {
+    let (channel, listener) = local();
+    let mut client = HealthClient::new(Way::Local(channel.clone()));
+    assert!(timeout(Duration::from_millis(50), client.check(HealthCheckRequest::default())).await.is_err());
+    drop(listener);
+    assert_eq!(client.check(HealthCheckRequest::default()).await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_call_within_the_process_has_a_deadline_and_is_cut_after_the_drain_time() {
+    let never = axum::Router::new().route("/test/Never", axum::routing::any(std::future::pending::<()>));
+    let limits = RpcLimits { drain: Duration::from_millis(100), ..RpcLimits::default() };
+    let (channel, running) = start_locally(Routes::from(never), limits).await;
+    let call = |deadline: Option<&str>| {
+        let mut request = Request::builder().uri("/test/Never");
+        if let Some(deadline) = deadline {
+            request = request.header("grpc-timeout", deadline);
+        }
+        let answered = channel.clone().call(request.body(Body::empty()).unwrap());
+        async move { Status::from_header_map(answered.await.unwrap().headers()).unwrap().code() }
+    };
+    for deadline in ["20m", "20000u", "0S", "0M", "0H", "20000000n"] {
+        assert_eq!(timeout(LONG, call(Some(deadline))).await.unwrap(), Code::DeadlineExceeded, "{deadline}");
+    }
+    for none in [None, Some(""), Some("m"), Some("1x"), Some("-1S"), Some("99999999H")] {
+        assert!(timeout(Duration::from_millis(20), call(none)).await.is_err(), "{none:?}");
+    }
+    let mut open = std::pin::pin!(call(None));
+    assert!(timeout(Duration::from_millis(20), &mut open).await.is_err());
+    running.stop.cancel();
+    assert_eq!(timeout(LONG, open).await.unwrap(), Code::Unavailable);
+    running.ends().await;
 }

@@ -1,0 +1,49 @@
+//! How a server is reached.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tonic::{
+    body::Body,
+    codegen::{
+        Service,
+        http::{Request, Response},
+    },
+    transport::{self, Channel},
+};
+
+use super::local::LocalChannel;
+
+/// The way to a server, for the generated clients.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// Over the network.
+    Network(Channel),
+    /// Within this process.
+    Local(LocalChannel),
+}
+
+impl Service<Request<Body>> for Way {
+    type Response = Response<Body>;
+    type Error = transport::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        match self {
+            Self::Network(channel) => channel.poll_ready(cx),
+            Self::Local(channel) => channel.poll_ready(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        match self {
+            Self::Network(channel) => Box::pin(channel.call(request)),
+            Self::Local(channel) => {
+                let answered = channel.call(request);
+                Box::pin(async { answered.await.map_err(|never| match never {}) })
+            }
+        }
+    }
+}
