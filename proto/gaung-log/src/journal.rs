@@ -28,8 +28,6 @@ use crate::{
 pub(crate) const JOURNAL: &str = "journal";
 /// While it is being made.
 pub(crate) const JOURNAL_UNFINISHED: &str = "journal.new";
-/// Its name once it was set aside.
-pub(crate) const JOURNAL_DAMAGED: &str = "journal.damaged";
 
 /// What a disk writes in one piece at best; no two entries share it, so that none is written again.
 const ALIGNMENT: usize = 4096;

@@ -23,13 +23,13 @@
 //! Numbers in network order, so that keys sort by seq; every `crc` is the CRC32C of key and value. A file is made under
 //! the name `….redb.new`, synced, and then renamed, so that a name without a suffix always stands for a whole file. A
 //! later file's `base` ends the range of an earlier one: what an earlier file holds above it was never acknowledged.
-//! `….redb.damaged` was set aside.
+//! `….redb.damaged` was set aside, and so was `journal-ROUND.damaged` (`journal.rs`).
 
 use gaung_proto::{Epoch, GroupId, LogId, Seq, run::Run};
 use redb::TableDefinition;
 
 use crate::{
-    journal::{JOURNAL, JOURNAL_DAMAGED, JOURNAL_UNFINISHED},
+    journal::{JOURNAL, JOURNAL_UNFINISHED},
     record::{Hash, NO_HASH, NewRecord},
 };
 
@@ -57,16 +57,22 @@ pub(crate) enum Name {
     Damaged(u64),
     Unfinished,
     Journal,
-    JournalDamaged,
+    /// By its last round.
+    JournalDamaged(u64),
 }
 
 impl Name {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             JOURNAL => return Some(Self::Journal),
-            JOURNAL_DAMAGED => return Some(Self::JournalDamaged),
             JOURNAL_UNFINISHED => return Some(Self::Unfinished),
             _ => {}
+        }
+        if let Some(rest) = name.strip_prefix(JOURNAL) {
+            let round = rest.strip_suffix(DAMAGED)?;
+            // Without a number before there could be more than one.
+            let round = round.strip_prefix('-').unwrap_or("0");
+            return Some(Self::JournalDamaged(round.parse().ok()?));
         }
         let rest = name.strip_prefix("log-")?;
         if rest.ends_with(NEW) {
@@ -88,6 +94,11 @@ pub(crate) fn unfinished_name(number: u64) -> String {
 
 pub(crate) fn damaged_name(number: u64) -> String {
     format!("{}{DAMAGED}", file_name(number))
+}
+
+/// Rounds only rise, so that no journal takes the place of another.
+pub(crate) fn damaged_journal_name(round: u64) -> String {
+    format!("{JOURNAL}-{round:010}{DAMAGED}")
 }
 
 /// Key of a run by its first message, and of a snapshot by the message it stands at.

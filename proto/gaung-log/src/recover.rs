@@ -9,8 +9,8 @@ use crate::{
     disk::OpenLogError,
     fault::Fault,
     file::{Contents, LogFile, load_configs, load_trims},
-    journal::{Entries, JOURNAL, JOURNAL_DAMAGED, Journal, Kept, Left},
-    layout::{FORMAT, FileMeta, Name, Round, damaged_name, file_name},
+    journal::{Entries, JOURNAL, Journal, Kept, Left},
+    layout::{FORMAT, FileMeta, Name, Round, damaged_journal_name, damaged_name, file_name},
     pending::Staged,
     shared::{Damage, Shared},
 };
@@ -69,10 +69,10 @@ fn replay(shared: &Shared, left: Option<Left>, round: Round, tail_lost: bool) ->
         return Ok(None);
     };
     if tail_lost {
-        if left.content.highest_round().is_some() {
+        if let Some(last) = left.content.highest_round() {
             let why = "the file that it belongs to is lost";
-            set_aside_journal(shared);
-            shared.report(Damage { file: JOURNAL_DAMAGED.into(), why: why.into() });
+            set_aside_journal(shared, last);
+            shared.report(Damage { file: damaged_journal_name(last), why: why.into() });
             return Ok(None);
         }
         return Ok(reused(shared, left));
@@ -92,7 +92,7 @@ fn replay(shared: &Shared, left: Option<Left>, round: Round, tail_lost: bool) ->
     let Some(why) = fault else { return Ok(reused(shared, left)) };
     pending.tail_lost = true;
     drop(pending);
-    shared.report(Damage { file: JOURNAL_DAMAGED.into(), why });
+    shared.report(Damage { file: damaged_journal_name(round.number), why });
     Ok(None)
 }
 
@@ -115,7 +115,7 @@ fn find(shared: &Shared) -> Result<Found, OpenLogError> {
             Some(Name::Damaged(number)) => found.damaged.push(number),
             // It was being made when the power went, and nothing was ever acknowledged from it.
             Some(Name::Unfinished) => shared.env.volume.remove(&name).map_err(OpenLogError::Io)?,
-            Some(Name::Journal | Name::JournalDamaged) | None => {}
+            Some(Name::Journal | Name::JournalDamaged(_)) | None => {}
         }
     }
     found.files.sort_unstable();

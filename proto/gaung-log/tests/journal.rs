@@ -17,7 +17,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use redb::ReadableTable as _;
 
 const JOURNAL: &str = "journal";
-const DAMAGED: &str = "journal.damaged";
+/// That of [`killed`] once it was set aside: the first round is the one before there was a journal.
+const FIRST_DAMAGED: &str = "journal-0000000002.damaged";
 /// An entry takes so much at least.
 const ENTRY: usize = 4096;
 
@@ -155,8 +156,8 @@ fn a_flipped_bit_in_the_journal_is_never_served_as_good() {
             head => {
                 assert_eq!(head, 1 + entry as u64, "seed {seed}: all before it is served");
                 assert!(opened.tail_lost, "seed {seed}");
-                assert_eq!(damages, [DAMAGED], "seed {seed}");
-                assert!(disk.file_names().contains(&DAMAGED.to_owned()), "seed {seed}");
+                assert_eq!(damages, [FIRST_DAMAGED], "seed {seed}");
+                assert!(disk.file_names().contains(&FIRST_DAMAGED.to_owned()), "seed {seed}");
                 lost += 1;
             }
         }
@@ -195,7 +196,7 @@ fn without_its_file_the_journal_is_set_aside() {
     let log = open(&disk);
     let mut damages: Vec<_> = log.damages().into_iter().map(|damage| damage.file).collect();
     damages.sort();
-    assert_eq!(damages, [DAMAGED.to_owned(), format!("{name}.damaged")]);
+    assert_eq!(damages, [FIRST_DAMAGED.to_owned(), format!("{name}.damaged")]);
     let opened = log.open_group(group(2), LOG, true).unwrap();
     append_each(&log, 2, opened.epoch, 1, 7);
     assert_eq!(client_seqs(&open(&disk.after_kill()), group(2), LOG, Seq(1)), (1..=7).collect::<Vec<_>>());
@@ -231,7 +232,7 @@ fn another_logs_journal_is_not_believed() {
     let opened = log.open_group(group(1), LOG, false).unwrap();
     assert_eq!((opened.head, opened.tail_lost), (Seq(1), true));
     let damages = log.damages();
-    assert!(damages[0].file == DAMAGED && damages[0].why.contains("does not follow"), "{damages:?}");
+    assert!(damages[0].file == FIRST_DAMAGED && damages[0].why.contains("does not follow"), "{damages:?}");
 }
 
 /// Says of a file what the program before the journal said.
@@ -292,6 +293,25 @@ fn a_log_that_was_closed_needs_no_journal_and_one_that_was_not_is_missed() {
             assert_eq!(client_seqs(&open(&disk.after_kill()), group(1), LOG, Seq(1)), (1..=15).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn a_journal_that_is_set_aside_takes_the_place_of_no_other() {
+    let disk = killed(12);
+    disk.flip_bit(JOURNAL, (4 * ENTRY + 100) * 8);
+    let log = open(&disk);
+    let epoch = log.open_group(group(2), LOG, true).unwrap().epoch;
+    append_each(&log, 2, epoch, 1, 12);
+    let disk = disk.after_kill();
+    disk.flip_bit(JOURNAL, (6 * ENTRY + 100) * 8);
+    open(&disk).open_group(group(3), LOG, true).unwrap();
+    let set_aside: Vec<_> = disk.file_names().into_iter().filter(|name| name.ends_with(".damaged")).collect();
+    assert_eq!(set_aside.len(), 2, "{set_aside:?}");
+    let to = tempfile::tempdir().unwrap();
+    let told = salvage(in_folder(&disk).path(), &to.path().join("new")).unwrap();
+    assert!(set_aside.iter().all(|name| told.files.iter().any(|file| file.name == *name)), "{:?}", told.files);
+    let heads: Vec<_> = told.groups.iter().map(|found| (found.group, found.head)).collect();
+    assert!(heads.contains(&(group(1), Seq(5))) && heads.contains(&(group(2), Seq(7))), "{heads:?}");
 }
 
 #[test]

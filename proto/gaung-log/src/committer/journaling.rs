@@ -5,8 +5,8 @@ use std::time::Instant;
 use super::{Committer, Health};
 use crate::{
     change::Change,
-    journal::{JOURNAL, JOURNAL_DAMAGED, Journal},
-    layout::{FileMeta, Round},
+    journal::{JOURNAL, Journal},
+    layout::{FileMeta, Round, damaged_journal_name},
     log::StoreError,
     pending::Staged,
     shared::{Shared, Stats},
@@ -86,21 +86,21 @@ impl Committer {
 
     /// Goes on with what the active file says now. `lost`: entries of the journal are damaged; it is left to be looked at.
     pub(super) fn begin(&mut self, meta: FileMeta, lost: bool) {
-        self.meta = meta;
         if lost {
             self.journal = None;
-            set_aside_journal(&self.shared);
+            set_aside_journal(&self.shared, self.meta.round.number);
         }
+        self.meta = meta;
         if let Some(journal) = &mut self.journal {
             journal.begin(meta.round.number);
         }
     }
 }
 
-/// Gives a journal of which entries are lost another name, so that it can be salvaged.
-pub(crate) fn set_aside_journal(shared: &Shared) {
+/// Gives a journal of which entries are lost the name of its last round, so that it can be salvaged.
+pub(crate) fn set_aside_journal(shared: &Shared, round: u64) {
     let volume = &shared.env.volume;
-    if let Err(error) = volume.rename(JOURNAL, JOURNAL_DAMAGED).and_then(|()| volume.sync_names()) {
+    if let Err(error) = volume.rename(JOURNAL, &damaged_journal_name(round)).and_then(|()| volume.sync_names()) {
         tracing::warn!(%error, "a damaged journal cannot be renamed");
     }
 }

@@ -13,7 +13,7 @@ use redb::ReadableTable as _;
 use super::{SalvageError, SalvagedFile, damage, scan, source::Source};
 use crate::{
     file::{LogFile, load, load_configs},
-    journal::{Content, Entries, JOURNAL_DAMAGED, Kept},
+    journal::{Content, Entries, JOURNAL, Kept},
     layout::{GroupState, RUNS, Round, seq_key},
     record::{Hash, Record},
 };
@@ -125,7 +125,7 @@ pub(super) fn survey(source: &Source) -> Result<Vec<Survey>, SalvageError> {
 /// `round`: that the newest file names. If it cannot be read, or the journal was set aside, the journal's last one counts:
 /// what the file has too is found there first.
 fn survey_journal(number: u64, path: PathBuf, round: Option<Round>) -> Result<Option<Survey>, SalvageError> {
-    let set_aside = path.ends_with(JOURNAL_DAMAGED);
+    let set_aside = !path.ends_with(JOURNAL);
     let round = round.filter(|_| !set_aside);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,

@@ -18,7 +18,7 @@ use super::SalvageError;
 use crate::{
     disk::DiskOptions,
     file::Env,
-    journal::{JOURNAL, JOURNAL_DAMAGED},
+    journal::JOURNAL,
     layout::Name,
     volume::{FolderError, Volume, holder},
 };
@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Source {
     pub(super) env: Env,
     pub(super) files: BTreeMap<u64, PathBuf>,
-    /// The journal, and one that was set aside, there or not; numbered as if they came after the files.
+    /// Those that were set aside, and the journal, there or not; numbered as if they came after the files.
     pub(super) journals: BTreeMap<u64, PathBuf>,
     /// Kept while the folder is read, so that no service begins to write in it.
     _lock: Option<File>,
@@ -45,16 +45,16 @@ impl Source {
             }
             Err(error) => return Err(failed(error)),
         };
-        let (files, lock) = if meta.is_dir() {
+        let (Named { files, journals }, lock) = if meta.is_dir() {
             let lock = lock(path)?;
-            (numbered(path).map_err(failed)?, lock)
+            (Named::read(path).map_err(failed)?, lock)
         } else {
             let name = path.file_name().and_then(|name| Name::parse(&name.to_string_lossy()));
             let parent = path.parent().unwrap_or(Path::new("."));
             match name {
-                Some(Name::Log(number)) => ([(number, path.to_owned())].into(), lock(parent)?),
-                Some(Name::Damaged(number)) => ([(number, path.to_owned())].into(), None),
-                Some(Name::Unfinished | Name::Journal | Name::JournalDamaged) | None => (BTreeMap::new(), None),
+                Some(Name::Log(number)) => (Named::one(number, path), lock(parent)?),
+                Some(Name::Damaged(number)) => (Named::one(number, path), None),
+                Some(Name::Unfinished | Name::Journal | Name::JournalDamaged(_)) | None => (Named::default(), None),
             }
         };
         if files.is_empty() {
@@ -69,8 +69,8 @@ impl Source {
         };
         let after = files.keys().max().map_or(1, |highest| highest + 1);
         // A file alone says nothing of a journal.
-        let names: &[&str] = if meta.is_dir() { &[JOURNAL_DAMAGED, JOURNAL] } else { &[] };
-        let journals = (after..).zip(names.iter().map(|name| path.join(name))).collect();
+        let journal = meta.is_dir().then(|| path.join(JOURNAL));
+        let journals = (after..).zip(journals.into_values().chain(journal)).collect();
         Ok(Self { env, files, journals, _lock: lock })
     }
 
@@ -98,24 +98,39 @@ fn lock(folder: &Path) -> Result<Option<File>, SalvageError> {
     }
 }
 
-fn numbered(folder: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        match Name::parse(&entry.file_name().to_string_lossy()) {
-            Some(Name::Log(number)) => drop(files.insert(number, entry.path())),
-            // Numbers are not given twice; should somebody have copied a file, the one in use counts.
-            Some(Name::Damaged(number)) => drop(files.entry(number).or_insert_with(|| entry.path())),
-            Some(Name::Unfinished | Name::Journal | Name::JournalDamaged) | None => {}
-        }
+/// What lies in a folder.
+#[derive(Debug, Default)]
+struct Named {
+    files: BTreeMap<u64, PathBuf>,
+    /// Set aside, by their last round.
+    journals: BTreeMap<u64, PathBuf>,
+}
+
+impl Named {
+    fn one(number: u64, path: &Path) -> Self {
+        Self { files: [(number, path.to_owned())].into(), journals: BTreeMap::new() }
     }
-    Ok(files)
+
+    fn read(folder: &Path) -> io::Result<Self> {
+        let Self { mut files, mut journals } = Self::default();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            match Name::parse(&entry.file_name().to_string_lossy()) {
+                Some(Name::Log(number)) => drop(files.insert(number, entry.path())),
+                // Numbers are not given twice; should somebody have copied a file, the one in use counts.
+                Some(Name::Damaged(number)) => drop(files.entry(number).or_insert_with(|| entry.path())),
+                Some(Name::JournalDamaged(round)) => drop(journals.insert(round, entry.path())),
+                Some(Name::Unfinished | Name::Journal) | None => {}
+            }
+        }
+        Ok(Self { files, journals })
+    }
 }
 
 /// The log of a relay, or of `gaung up`, lies below the data folder that people know.
 fn hint(path: &Path) -> String {
     let below = ["log", "relay/log"].map(|below| path.join(below));
-    let found = below.iter().find(|below| numbered(below).is_ok_and(|files| !files.is_empty()));
+    let found = below.iter().find(|below| Named::read(below).is_ok_and(|named| !named.files.is_empty()));
     found.map_or_else(String::new, |found| format!("; there are some in {}", found.display()))
 }
 
@@ -161,7 +176,7 @@ impl Files {
     fn path(&self, name: &str) -> io::Result<&Path> {
         let number = match Name::parse(name) {
             Some(Name::Log(number)) => Some(number),
-            Some(Name::Damaged(_) | Name::Unfinished | Name::Journal | Name::JournalDamaged) | None => None,
+            Some(Name::Damaged(_) | Name::Unfinished | Name::Journal | Name::JournalDamaged(_)) | None => None,
         };
         let path = number.and_then(|number| self.0.get(&number));
         path.map(PathBuf::as_path).ok_or_else(|| io::ErrorKind::NotFound.into())
