@@ -1,6 +1,6 @@
 //! Headless Chromium, driven by chromedriver through the W3C WebDriver protocol.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -45,6 +45,8 @@ const TAKEN: &str = "port not available";
 
 /// WebDriver's name of an element in JSON (W3C WebDriver, 12).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// What chromedriver says of an element that is not in the page any more (W3C WebDriver, 6.6).
+const STALE: &str = "stale element";
 /// The Enter key (W3C WebDriver, 17.4.2).
 pub const ENTER: &str = "\u{e007}";
 
@@ -158,8 +160,7 @@ impl Browser<'_> {
     /// # Panics
     /// If there is none that can be clicked.
     pub fn click(&self, selector: &str) {
-        let element = self.find(selector);
-        self.call("POST", &format!("/element/{element}/click"), &json!({}));
+        self.act(selector, "click", &json!({}));
     }
 
     /// Types into the first element that fits.
@@ -167,8 +168,7 @@ impl Browser<'_> {
     /// # Panics
     /// If there is none that takes keys.
     pub fn keys(&self, selector: &str, text: &str) {
-        let element = self.find(selector);
-        self.call("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
+        self.act(selector, "value", &json!({ "text": text }));
     }
 
     /// What the first element that fits shows as text.
@@ -190,6 +190,19 @@ impl Browser<'_> {
         let entries = self.call("POST", "/se/log", &json!({ "type": "browser" }));
         let message = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
         entries.as_array().map(|entries| entries.iter().map(message).collect()).unwrap_or_default()
+    }
+
+    /// The page may draw an element anew between finding it and what is done to it; then nothing was done.
+    fn act(&self, selector: &str, action: &str, body: &Value) {
+        let begun = Instant::now();
+        loop {
+            let element = self.find(selector);
+            match self.try_call("POST", &format!("/element/{element}/{action}"), body) {
+                Ok(_) => return,
+                Err(error) if error.contains(STALE) && begun.elapsed() < PATIENCE => {}
+                Err(error) => panic!("{action} {selector}: {error}"),
+            }
+        }
     }
 
     fn find(&self, selector: &str) -> String {
