@@ -72,8 +72,14 @@ impl Fairness {
     ///
     /// # Errors
     /// The services do not start, or a slow listener does not get on.
-    pub fn over_a_small_ring(&self, messages: u64, length: Duration, stall_secs: u64) -> anyhow::Result<Verdict> {
-        let server = Target::SmallRing { stall_secs }.start(1)?;
+    pub fn over_a_small_ring(
+        &self,
+        ring: &'static str,
+        messages: u64,
+        length: Duration,
+        stall_secs: u64,
+    ) -> anyhow::Result<Verdict> {
+        let server = Target::SmallRing { ring, stall_secs }.start(1)?;
         let begun = Instant::now();
         let has_ended = |published| published >= messages && begun.elapsed() >= length;
         let (mut outcome, published, mut slow) = self.drive(&server, |_, published| Ok(has_ended(published)))?;

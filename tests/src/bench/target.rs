@@ -21,7 +21,7 @@ pub(super) enum Target {
     Apart { shards: usize },
     /// Programs of their own, too; the hub holds the least of each group in memory that it can, and ends a session that
     /// takes nothing for so many seconds.
-    SmallRing { stall_secs: u64 },
+    SmallRing { ring: &'static str, stall_secs: u64 },
     /// `nats-server`; durable: JetStream, a file stream that is synced before each acknowledgement.
     Nats { durable: bool },
     /// `redis-server`; durable: streams, with `appendfsync always`.
@@ -75,8 +75,8 @@ impl Target {
         match self {
             Self::Gaung { durable } => ours::up(durable, groups),
             Self::Apart { shards } => ours::apart(&["--shards", &shards.to_string()], groups),
-            Self::SmallRing { stall_secs } => {
-                ours::apart(&["--ring", "64KiB", "--stall", &format!("{stall_secs}s")], groups)
+            Self::SmallRing { ring, stall_secs } => {
+                ours::apart(&["--ring", ring, "--stall", &format!("{stall_secs}s")], groups)
             }
             Self::Nats { durable } => peers::nats(durable),
             Self::Redis { durable } => peers::redis(durable),
