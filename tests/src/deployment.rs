@@ -34,7 +34,17 @@ impl Up {
     /// If it does not become ready.
     #[must_use]
     pub fn start_in(data: TempDir, flags: &[&str]) -> Self {
-        Self::start_by(Command::new(program("gaung")), data, flags)
+        Self::start_by(Command::new(program("gaung")), data, flags, Process::spawn)
+    }
+
+    /// The same with a stderr that nobody reads any more.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn start_unheard(flags: &[&str]) -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        Self::start_by(Command::new(program("gaung")), data, flags, Process::spawn_unheard)
     }
 
     /// The same as a shell starts it in which `ulimit -Sn` says `open_files`.
@@ -45,10 +55,15 @@ impl Up {
     pub fn start_with_few_files(open_files: u64, flags: &[&str]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -Sn {open_files} && exec \"$0\" \"$@\"")]).arg(program("gaung"));
-        Self::start_by(command, TempDir::new().expect("a temporary folder"), flags)
+        Self::start_by(command, TempDir::new().expect("a temporary folder"), flags, Process::spawn)
     }
 
-    fn start_by(mut command: Command, data: TempDir, flags: &[&str]) -> Self {
+    fn start_by(
+        mut command: Command,
+        data: TempDir,
+        flags: &[&str],
+        spawn: impl FnOnce(Command) -> Process,
+    ) -> Self {
         command.args(["up", "--json", "--listen", "127.0.0.1", "--iface", "lo", "--log-level", "info"]);
         for port in PORT_FLAGS {
             if !flags.contains(&port) {
@@ -56,7 +71,7 @@ impl Up {
             }
         }
         command.arg("--data").arg(data.path()).args(flags);
-        let process = Process::spawn(command);
+        let process = spawn(command);
         let line = process.stdout_line("ready line", |line| line.starts_with('{'));
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("ready line {line}: {error}"));
         Self { process, ready, data }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -44,18 +44,32 @@ impl Process {
     /// # Panics
     /// If it cannot be started.
     #[must_use]
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::piped())
+    }
+
+    /// The same with a stderr whose reader has gone.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn_unheard(command: Command) -> Self {
+        let (_, nobody) = io::pipe().expect("a pipe");
+        Self::spawn_with(command, nobody.into())
+    }
+
+    fn spawn_with(mut command: Command, stderr: Stdio) -> Self {
         let args = command.get_args().take(4).map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
         let file = Path::new(command.get_program()).file_name().map(|f| f.to_string_lossy().into_owned());
         let name = format!("{} {args}", file.unwrap_or_default());
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let stdout = Lines::read(child.stdout.take().expect("stdout is piped"));
-        let stderr = Lines::read(child.stderr.take().expect("stderr is piped"));
+        let stderr = child.stderr.take().map_or_else(|| Lines::read(io::empty()), Lines::read);
         let stdin = child.stdin.take();
         Self { name, child, stdin, stdout, stderr }
     }

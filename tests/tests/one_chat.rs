@@ -125,6 +125,13 @@ fn everything_is_still_there_after_a_stop_and_a_start() {
 }
 
 #[test]
+fn up_ends_when_told_to_though_nobody_reads_its_log_any_more() {
+    let up = Up::start_unheard(&["--log", "memory"]);
+    let (ended, _) = up.stop();
+    let _ = ended.expect_code(0);
+}
+
+#[test]
 fn history_is_read_in_pages_from_the_end() {
     let up = Up::start(&[]);
     let ani = up.person("ani");

@@ -35,7 +35,8 @@ pub struct FilterError {
 /// [`FilterError`] if `filter` cannot be read.
 pub fn init(format: LogFormat, filter: &str) -> Result<bool, FilterError> {
     let filter = parse_filter(filter)?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Whoever read stderr may have gone; to complain of that to stderr panics, in a task that has something else to do.
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = match format {
         LogFormat::Text => builder.with_ansi(colour_wanted()).finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
