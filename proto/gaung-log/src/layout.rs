@@ -69,9 +69,11 @@ impl Name {
             _ => {}
         }
         if let Some(rest) = name.strip_prefix(JOURNAL) {
-            let round = rest.strip_suffix(DAMAGED)?;
-            // Without a number before there could be more than one.
-            let round = round.strip_prefix('-').unwrap_or("0");
+            let round = match rest.strip_suffix(DAMAGED)? {
+                // The name before they were numbered.
+                "" => "0",
+                rest => rest.strip_prefix('-')?,
+            };
             return Some(Self::JournalDamaged(round.parse().ok()?));
         }
         let rest = name.strip_prefix("log-")?;

@@ -50,8 +50,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<Active, OpenLogError> {
             Active { file, meta, next_number: highest + 1, journal: None }
         }
         newest => {
-            let last_round = left.as_ref().and_then(|left| left.content.highest_round()).unwrap_or(0);
-            replace(shared, newest, tail_lost, last_round, highest + 1)?
+            let in_journal = left.as_ref().and_then(|left| left.content.highest_round()).unwrap_or(0);
+            replace(shared, newest, tail_lost, in_journal.max(found.last_set_aside), highest + 1)?
         }
     };
     insert_earlier(shared, rest, ends)?;
@@ -105,17 +105,20 @@ fn reused(shared: &Shared, left: Left) -> Option<Journal> {
 struct Found {
     files: Vec<u64>,
     damaged: Vec<u64>,
+    /// Highest round of a journal that was set aside.
+    last_set_aside: u64,
 }
 
 fn find(shared: &Shared) -> Result<Found, OpenLogError> {
-    let mut found = Found { files: Vec::new(), damaged: Vec::new() };
+    let mut found = Found { files: Vec::new(), damaged: Vec::new(), last_set_aside: 0 };
     for name in shared.env.volume.names().map_err(OpenLogError::Io)? {
         match Name::parse(&name) {
             Some(Name::Log(number)) => found.files.push(number),
             Some(Name::Damaged(number)) => found.damaged.push(number),
             // It was being made when the power went, and nothing was ever acknowledged from it.
             Some(Name::Unfinished) => shared.env.volume.remove(&name).map_err(OpenLogError::Io)?,
-            Some(Name::Journal | Name::JournalDamaged(_)) | None => {}
+            Some(Name::JournalDamaged(round)) => found.last_set_aside = found.last_set_aside.max(round),
+            Some(Name::Journal) | None => {}
         }
     }
     found.files.sort_unstable();
@@ -181,7 +184,7 @@ fn set_aside(shared: &Shared, number: u64) -> Result<(), OpenLogError> {
 
 /// Begins a new file from the index, because there is no file, or the newest one cannot be built upon.
 ///
-/// `last_round`: that the journal has entries of.
+/// `last_round`: the highest that any journal has entries of.
 fn replace(
     shared: &Shared,
     newest: Option<Newest>,
@@ -197,7 +200,10 @@ fn replace(
     let groups = shared.index().groups.len() as u64;
     let round = match &newest {
         Some(newest) if !tail_lost => newest.meta.round,
-        _ => Round { number: last_round + 1, journal_bytes: 0 },
+        newest => {
+            let named = newest.as_ref().map_or(0, |newest| newest.meta.round.number);
+            Round { number: last_round.max(named) + 1, journal_bytes: 0 }
+        }
     };
     let meta = FileMeta { number, started_at_ms: (shared.env.options.clock)(), groups, round };
     let before = newest.as_ref().map(|newest| &*newest.file);

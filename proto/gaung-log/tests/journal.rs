@@ -315,6 +315,26 @@ fn a_journal_that_is_set_aside_takes_the_place_of_no_other() {
 }
 
 #[test]
+fn rounds_rise_though_the_file_that_counted_them_is_lost() {
+    let disk = killed(12);
+    disk.flip_bit(JOURNAL, (4 * ENTRY + 100) * 8);
+    open(&disk).open_group(group(2), LOG, true).unwrap();
+    let disk = disk.after_kill();
+    let first = disk.bytes_of(FIRST_DAMAGED);
+    let _ = gaung_log::Volume::remove(&disk, JOURNAL);
+    disk.truncate(disk.log_names().last().unwrap(), 100);
+    let log = open(&disk);
+    let epoch = log.open_group(group(4), LOG, true).unwrap().epoch;
+    append_each(&log, 4, epoch, 1, 12);
+    let disk = disk.after_kill();
+    disk.flip_bit(JOURNAL, (4 * ENTRY + 100) * 8);
+    open(&disk).open_group(group(5), LOG, true).unwrap();
+    let journals = disk.file_names().into_iter().filter(|name| name.starts_with("journal-"));
+    assert_eq!(journals.count(), 2);
+    assert_eq!(disk.bytes_of(FIRST_DAMAGED), first);
+}
+
+#[test]
 fn salvage_tells_what_a_damaged_journal_lost() {
     let disk = killed(12);
     disk.flip_bit(JOURNAL, (4 * ENTRY + 100) * 8);

@@ -109,7 +109,7 @@ impl Found {
     }
 }
 
-/// Reads what every file says of its groups, in order of their numbers, and what the journal has besides.
+/// Reads what every file says of its groups, in order of their numbers, and what the journals have besides.
 pub(super) fn survey(source: &Source) -> Result<Vec<Survey>, SalvageError> {
     let mut round = None;
     let mut surveys = Vec::new();

@@ -112,18 +112,18 @@ impl Named {
     }
 
     fn read(folder: &Path) -> io::Result<Self> {
-        let Self { mut files, mut journals } = Self::default();
+        let mut named = Self::default();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             match Name::parse(&entry.file_name().to_string_lossy()) {
-                Some(Name::Log(number)) => drop(files.insert(number, entry.path())),
+                Some(Name::Log(number)) => drop(named.files.insert(number, entry.path())),
                 // Numbers are not given twice; should somebody have copied a file, the one in use counts.
-                Some(Name::Damaged(number)) => drop(files.entry(number).or_insert_with(|| entry.path())),
-                Some(Name::JournalDamaged(round)) => drop(journals.insert(round, entry.path())),
+                Some(Name::Damaged(number)) => drop(named.files.entry(number).or_insert_with(|| entry.path())),
+                Some(Name::JournalDamaged(round)) => drop(named.journals.insert(round, entry.path())),
                 Some(Name::Unfinished | Name::Journal) | None => {}
             }
         }
-        Ok(Self { files, journals })
+        Ok(named)
     }
 }
 
