@@ -58,12 +58,7 @@ impl Up {
         Self::start_by(command, TempDir::new().expect("a temporary folder"), flags, Process::spawn)
     }
 
-    fn start_by(
-        mut command: Command,
-        data: TempDir,
-        flags: &[&str],
-        spawn: impl FnOnce(Command) -> Process,
-    ) -> Self {
+    fn start_by(mut command: Command, data: TempDir, flags: &[&str], spawn: impl FnOnce(Command) -> Process) -> Self {
         command.args(["up", "--json", "--listen", "127.0.0.1", "--iface", "lo", "--log-level", "info"]);
         for port in PORT_FLAGS {
             if !flags.contains(&port) {
