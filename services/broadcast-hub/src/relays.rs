@@ -12,6 +12,7 @@ use service_kit::{
     rpc::{self, LocalChannel, MAX_MESSAGE_BYTES, Way},
 };
 use tokio::sync::Notify;
+use tonic::transport::Channel;
 
 use crate::{follow, hub::Hub, publish_queue::PublishQueue, publishing};
 
@@ -33,7 +34,7 @@ pub(crate) struct RelayLink {
     /// Groups whose audience has something to report.
     heard: Mutex<HashSet<GroupId>>,
     heard_notify: Notify,
-    history: Mutex<Option<(String, Way)>>,
+    history: Mutex<Option<(String, Channel)>>,
 }
 
 /// So that many slow readers of history leave room in the connection's window for each other.
@@ -101,27 +102,27 @@ impl RelayLink {
         std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A client for reading the log, on a connection of its own; `None` while nobody knows where the relay is.
+    /// A client for reading the log, over the network on a connection of its own; `None` while nobody knows where the relay is.
     pub(crate) fn history_client(&self, hub: &Hub) -> Option<RelayServiceClient<Way>> {
         if let Some(way) = hub.relays.local(self.relay) {
             return Some(client(way));
         }
         let target = hub.directory.relay_target(self.relay)?;
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = history.as_ref().filter(|(known, _)| *known == target).map(|(_, way)| way.clone());
-        let way = match same {
-            Some(way) => way,
+        let same = history.as_ref().filter(|(known, _)| *known == target).map(|(_, channel)| channel.clone());
+        let channel = match same {
+            Some(channel) => channel,
             None => {
                 let endpoint = rpc::endpoint(&target)
                     .ok()?
                     .initial_stream_window_size(HISTORY_STREAM_WINDOW)
                     .initial_connection_window_size(HISTORY_CONNECTION_WINDOW);
-                let way = Way::Network(endpoint.connect_lazy());
-                *history = Some((target, way.clone()));
-                way
+                let channel = endpoint.connect_lazy();
+                *history = Some((target, channel.clone()));
+                channel
             }
         };
-        Some(client(way))
+        Some(client(Way::Network(channel)))
     }
 }
 

@@ -51,15 +51,13 @@ pub struct RpcLimits {
     pub connections: usize,
     /// Open calls of one connection. Default 1024.
     pub streams_per_connection: u32,
-    /// Bound on unary calls and on the time until a stream begins; `None` (the default) leaves it to the caller's deadline.
-    pub call_timeout: Option<Duration>,
     /// How long calls may take to end once the server stops, then connections are cut. Default 5 s.
     pub drain: Duration,
 }
 
 impl Default for RpcLimits {
     fn default() -> Self {
-        Self { connections: 1024, streams_per_connection: 1024, call_timeout: None, drain: Duration::from_secs(5) }
+        Self { connections: 1024, streams_per_connection: 1024, drain: Duration::from_secs(5) }
     }
 }
 
@@ -205,17 +203,13 @@ pub fn endpoint(target: &str) -> Result<Endpoint, TargetError> {
 }
 
 fn builder(limits: &RpcLimits) -> Server {
-    let server = Server::builder()
+    Server::builder()
         .max_concurrent_streams(limits.streams_per_connection)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
-    match limits.call_timeout {
-        Some(limit) => server.timeout(limit),
-        None => server,
-    }
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
 /// How long a response stream may go on after its requests were ended: a small part of the drain time.

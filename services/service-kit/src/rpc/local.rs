@@ -2,9 +2,10 @@
 //! so that a message passes neither the system nor the tasks that cut it into frames and put it together again.
 
 use std::{
-    convert::Infallible,
     fmt,
-    pin::Pin,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -52,11 +53,29 @@ impl LocalListener {
         self.serving.send_replace(Some(Serving { routes, open: open.clone(), cut: cut.clone() }));
         stop.cancelled().await;
         self.serving.send_replace(None);
+        // Further calls fail at once.
+        drop(self.serving);
         open.close();
         if timeout(drain, open.wait()).await.is_err() {
             warn!(calls = open.len(), "cutting the calls within the process that did not drain");
             cut.cancel();
         }
+    }
+}
+
+impl LocalChannel {
+    pub(super) async fn call(mut self, request: Request<Body>) -> Response<Body> {
+        let deadline = deadline(request.headers()).unwrap_or(Duration::MAX);
+        let answered = async {
+            let (serving, counted) = match self.serving.wait_for(Option::is_some).await.as_deref() {
+                // Counted before the server could end.
+                Ok(Some(serving)) => (serving.clone(), serving.open.token()),
+                Ok(None) | Err(_) => return ended().into_http(),
+            };
+            serving.call(request, counted).await
+        };
+        let too_late = |_| Status::deadline_exceeded("the call took too long").into_http();
+        timeout(deadline, answered).await.unwrap_or_else(too_late)
     }
 }
 
@@ -70,19 +89,19 @@ struct Serving {
 }
 
 impl Serving {
-    async fn call(mut self, request: Request<Body>) -> Response<Body> {
-        let counted = self.open.token();
-        let deadline = deadline(request.headers()).unwrap_or(Duration::MAX);
-        tokio::select! {
+    async fn call(mut self, request: Request<Body>, counted: TaskTrackerToken) -> Response<Body> {
+        let mut handling = pin!(self.routes.call(request));
+        let response = tokio::select! {
             biased;
-            () = self.cut.cancelled() => ended().into_http(),
-            answered = timeout(deadline, self.routes.call(request)) => match answered {
-                Ok(Ok(response)) => response.map(|body| {
-                    let cut = Box::pin(self.cut.clone().cancelled_owned());
-                    Body::new(Answers { body, cut, counted: Some(counted) })
-                }),
-                Err(_) => Status::deadline_exceeded("the call took too long").into_http(),
-            },
+            () = self.cut.cancelled() => return ended().into_http(),
+            response = poll_fn(|cx| caught(|| handling.as_mut().poll(cx).map(Ok))) => response,
+        };
+        match response {
+            Ok(Ok(response)) => response.map(|body| {
+                let cut = Box::pin(self.cut.cancelled_owned());
+                Body::new(Answers { body, cut, counted: Some(counted) })
+            }),
+            Err(failed) => failed.into_http(),
         }
     }
 }
@@ -93,34 +112,11 @@ impl fmt::Debug for Serving {
     }
 }
 
-impl Service<Request<Body>> for LocalChannel {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut serving = self.serving.clone();
-        Box::pin(async move {
-            let serving = match serving.wait_for(Option::is_some).await {
-                Ok(serving) => serving.clone(),
-                Err(_) => None,
-            };
-            Ok(match serving {
-                Some(serving) => serving.call(request).await,
-                None => ended().into_http(),
-            })
-        })
-    }
-}
-
 /// The answers of a call, which is open until the last of them or until it is cut.
 struct Answers {
     body: Body,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// `None` once it has ended.
     counted: Option<TaskTrackerToken>,
 }
 
@@ -129,9 +125,15 @@ impl HttpBody for Answers {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        if self.counted.is_none() {
+            return Poll::Ready(None);
+        }
         let frame = match self.cut.as_mut().poll(cx) {
             Poll::Ready(()) => Some(Err(ended())),
-            Poll::Pending => ready!(Pin::new(&mut self.body).poll_frame(cx)),
+            Poll::Pending => match ready!(caught(|| Pin::new(&mut self.body).poll_frame(cx).map(Ok))) {
+                Ok(frame) => frame,
+                Err(failed) => Some(Err(failed)),
+            },
         };
         let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data());
         if !goes_on {
@@ -147,6 +149,12 @@ impl HttpBody for Answers {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// A panic of the server ends the call, as over the network, and not the task that called.
+fn caught<T>(poll: impl FnOnce() -> Poll<Result<T, Status>>) -> Poll<Result<T, Status>> {
+    let panicked = |_| Poll::Ready(Err(Status::internal("the server failed; its log says how")));
+    catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(panicked)
 }
 
 fn ended() -> Status {

@@ -1,12 +1,17 @@
 #![allow(clippy::unwrap_used)]
 
-use tokio_stream::StreamExt as _;
-use tonic::{
-    Code, Status,
-    body::Body,
-    codegen::{Service as _, http::Request},
-    transport::Channel,
+use std::{
+    future::{pending, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Instant,
 };
+
+use axum::routing::any;
+use http_body::Body as _;
+use tokio::task::yield_now;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Code, Status, body::Body, codegen::http::Request, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -152,36 +157,105 @@ async fn calls_within_the_process_are_served_and_drained_like_others() {
 }
 
 #[tokio::test]
-async fn a_call_within_the_process_waits_for_its_server() {
+async fn a_call_within_the_process_waits_for_its_server_as_long_as_it_may() {
     let (channel, listener) = local();
-    let mut client = HealthClient::new(Way::Local(channel.clone()));
-    assert!(timeout(Duration::from_millis(50), client.check(HealthCheckRequest::default())).await.is_err());
+    let call = |deadline| code_of(&channel, "/test/Any", deadline);
+    assert!(timeout(Duration::from_millis(20), call(None)).await.is_err());
+    assert_eq!(timeout(LONG, call(Some("20m"))).await.unwrap(), Code::DeadlineExceeded);
+    let waiting = tokio::spawn(call(None));
     drop(listener);
-    assert_eq!(client.check(HealthCheckRequest::default()).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(timeout(LONG, waiting).await.unwrap().unwrap(), Code::Unavailable);
 }
 
 #[tokio::test]
 async fn a_call_within_the_process_has_a_deadline_and_is_cut_after_the_drain_time() {
-    let never = axum::Router::new().route("/test/Never", axum::routing::any(std::future::pending::<()>));
-    let limits = RpcLimits { drain: Duration::from_millis(100), ..RpcLimits::default() };
-    let (channel, running) = start_locally(Routes::from(never), limits).await;
-    let call = |deadline: Option<&str>| {
-        let mut request = Request::builder().uri("/test/Never");
-        if let Some(deadline) = deadline {
-            request = request.header("grpc-timeout", deadline);
-        }
-        let answered = channel.clone().call(request.body(Body::empty()).unwrap());
-        async move { Status::from_header_map(answered.await.unwrap().headers()).unwrap().code() }
-    };
+    let (channel, running) = start_locally(misbehaving(), SHORT_DRAIN).await;
+    let call = |deadline| code_of(&channel, "/test/Never", deadline);
     for deadline in ["20m", "20000u", "0S", "0M", "0H", "20000000n"] {
         assert_eq!(timeout(LONG, call(Some(deadline))).await.unwrap(), Code::DeadlineExceeded, "{deadline}");
     }
     for none in [None, Some(""), Some("m"), Some("1x"), Some("-1S"), Some("99999999H")] {
         assert!(timeout(Duration::from_millis(20), call(none)).await.is_err(), "{none:?}");
     }
-    let mut open = std::pin::pin!(call(None));
+    let mut open = pin!(call(None));
     assert!(timeout(Duration::from_millis(20), &mut open).await.is_err());
     running.stop.cancel();
     assert_eq!(timeout(LONG, open).await.unwrap(), Code::Unavailable);
     running.ends().await;
+}
+
+#[tokio::test]
+async fn answers_within_the_process_are_cut_after_the_drain_time_and_counted_until_nobody_wants_them() {
+    for wanted in [true, false] {
+        let (channel, running) = start_locally(misbehaving(), SHORT_DRAIN).await;
+        let mut answers = channel.clone().call(request("/test/Endless", None)).await.into_body();
+        assert!(next_of(&mut answers).await.unwrap().is_ok());
+        let asked = Instant::now();
+        running.stop.cancel();
+        if wanted {
+            let last = loop {
+                yield_now().await;
+                if let Err(last) = next_of(&mut answers).await.unwrap() {
+                    break last;
+                }
+            };
+            assert_eq!(last.code(), Code::Unavailable);
+            assert!(next_of(&mut answers).await.is_none());
+            assert!(asked.elapsed() >= SHORT_DRAIN.drain);
+        }
+        drop(answers);
+        running.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_within_the_process_ends_the_call_and_not_the_caller() {
+    let (channel, running) = start_locally(misbehaving(), SHORT_DRAIN).await;
+    assert_eq!(code_of(&channel, "/test/Panic", None).await, Code::Internal);
+    let mut answers = channel.clone().call(request("/test/PanicLater", None)).await.into_body();
+    assert_eq!(next_of(&mut answers).await.unwrap().unwrap_err().code(), Code::Internal);
+    assert!(next_of(&mut answers).await.is_none());
+    running.stop.cancel();
+    running.ends().await;
+}
+
+const SHORT_DRAIN: RpcLimits =
+    RpcLimits { connections: 8, streams_per_connection: 8, drain: Duration::from_millis(100) };
+
+/// Has always more, without a pause.
+struct Endless;
+
+impl Stream for Endless {
+    type Item = Result<&'static str, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(Some(Ok("more")))
+    }
+}
+
+fn misbehaving() -> Routes {
+    let panics = || std::iter::from_fn(|| -> Option<Result<&str, Status>> { panic!("the test's own") });
+    let router = axum::Router::new()
+        .route("/test/Never", any(pending::<()>))
+        .route("/test/Endless", any(async move || axum::body::Body::from_stream(Endless)))
+        .route("/test/Panic", any(async || -> () { panic!("the test's own") }))
+        .route("/test/PanicLater", any(async move || axum::body::Body::from_stream(tokio_stream::iter(panics()))));
+    Routes::from(router)
+}
+
+fn request(path: &str, deadline: Option<&str>) -> Request<Body> {
+    let request = Request::builder().uri(path);
+    let request = deadline.into_iter().fold(request, |request, deadline| request.header("grpc-timeout", deadline));
+    request.body(Body::empty()).unwrap()
+}
+
+/// How a call without an answer ends.
+fn code_of(channel: &LocalChannel, path: &str, deadline: Option<&str>) -> impl Future<Output = Code> + Send + use<> {
+    let answered = channel.clone().call(request(path, deadline));
+    async { Status::from_header_map(answered.await.headers()).unwrap().code() }
+}
+
+async fn next_of(answers: &mut Body) -> Option<Result<(), Status>> {
+    let frame = timeout(LONG, poll_fn(|cx| Pin::new(&mut *answers).poll_frame(cx))).await.unwrap();
+    frame.map(|frame| frame.map(drop))
 }
