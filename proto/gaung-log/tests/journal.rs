@@ -54,6 +54,16 @@ fn killed(last: u64) -> FaultyDisk {
     disk.after_kill()
 }
 
+/// Opens the log, adds a group with messages 1 to 12, and leaves it as a kill does, with a bit of an entry flipped.
+fn used_and_damaged(disk: &FaultyDisk, n: u8, entry: usize) -> FaultyDisk {
+    let log = open(disk);
+    let epoch = log.open_group(group(n), LOG, true).unwrap().epoch;
+    append_each(&log, n, epoch, 1, 12);
+    let disk = disk.after_kill();
+    disk.flip_bit(JOURNAL, (entry * ENTRY + 100) * 8);
+    disk
+}
+
 #[test]
 fn a_small_append_costs_one_sync_and_no_change_of_the_file() {
     let disk = FaultyDisk::default();
@@ -299,11 +309,7 @@ fn a_log_that_was_closed_needs_no_journal_and_one_that_was_not_is_missed() {
 fn a_journal_that_is_set_aside_takes_the_place_of_no_other() {
     let disk = killed(12);
     disk.flip_bit(JOURNAL, (4 * ENTRY + 100) * 8);
-    let log = open(&disk);
-    let epoch = log.open_group(group(2), LOG, true).unwrap().epoch;
-    append_each(&log, 2, epoch, 1, 12);
-    let disk = disk.after_kill();
-    disk.flip_bit(JOURNAL, (6 * ENTRY + 100) * 8);
+    let disk = used_and_damaged(&disk, 2, 6);
     open(&disk).open_group(group(3), LOG, true).unwrap();
     let set_aside: Vec<_> = disk.file_names().into_iter().filter(|name| name.ends_with(".damaged")).collect();
     assert_eq!(set_aside.len(), 2, "{set_aside:?}");
@@ -323,11 +329,7 @@ fn rounds_rise_though_the_file_that_counted_them_is_lost() {
     let first = disk.bytes_of(FIRST_DAMAGED);
     let _ = gaung_log::Volume::remove(&disk, JOURNAL);
     disk.truncate(disk.log_names().last().unwrap(), 100);
-    let log = open(&disk);
-    let epoch = log.open_group(group(4), LOG, true).unwrap().epoch;
-    append_each(&log, 4, epoch, 1, 12);
-    let disk = disk.after_kill();
-    disk.flip_bit(JOURNAL, (4 * ENTRY + 100) * 8);
+    let disk = used_and_damaged(&disk, 4, 4);
     open(&disk).open_group(group(5), LOG, true).unwrap();
     let journals = disk.file_names().into_iter().filter(|name| name.starts_with("journal-"));
     assert_eq!(journals.count(), 2);

@@ -102,7 +102,8 @@ impl RelayLink {
         std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A client for reading the log, over the network on a connection of its own; `None` while nobody knows where the relay is.
+    /// A client for reading the log, over the network on a connection of its own; `None` while nobody knows where the
+    /// relay is.
     pub(crate) fn history_client(&self, hub: &Hub) -> Option<RelayServiceClient<Way>> {
         if let Some(way) = hub.relays.local(self.relay) {
             return Some(client(way));

@@ -19,8 +19,8 @@ pub(super) enum Target {
     /// Registry, relay and hub as programs of their own, log in memory; `shards`: the hub's worker threads, 0 for one a
     /// core.
     Apart { shards: usize },
-    /// Programs of their own, too; the hub holds the least of each group in memory that it can, and ends a session that
-    /// takes nothing for so many seconds.
+    /// Programs of their own, too; the hub holds `ring` of each group in memory, as its flag takes it, and ends a session
+    /// that takes nothing for so many seconds.
     SmallRing { ring: &'static str, stall_secs: u64 },
     /// `nats-server`; durable: JetStream, a file stream that is synced before each acknowledgement.
     Nats { durable: bool },

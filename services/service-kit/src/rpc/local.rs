@@ -1,5 +1,5 @@
-//! Calls within one process: gRPC as ever, but a call is handed to the server's services as it is. No HTTP/2 lies between,
-//! so that a message passes neither the system nor the tasks that cut it into frames and put it together again.
+//! Calls within one process: gRPC as ever, but a call is handed to the server's services as it is. No HTTP/2 lies
+//! between, so that a message passes neither the system nor the tasks that cut it into frames and put it together again.
 
 use std::{
     fmt,
@@ -33,7 +33,8 @@ pub struct LocalListener {
     serving: watch::Sender<Option<Serving>>,
 }
 
-/// Calls a server of its own process. A call waits until the server serves, and fails with UNAVAILABLE once it has ended.
+/// Calls a server of its own process. A call waits until the server serves, and fails with UNAVAILABLE once it has
+/// ended.
 #[derive(Debug, Clone)]
 pub struct LocalChannel {
     serving: watch::Receiver<Option<Serving>>,
