@@ -173,6 +173,8 @@ fn a_restart_of_the_services_is_told_in_one_line_and_loses_nothing() {
     let screen = chat(&ani, &["--lane", "tcp"]);
     screen.shows("by tcp");
     screen.enter("sebelum");
+    // Shown at once, and logged a moment later; what is not logged when the services die comes back to be sent again.
+    screen.shows("heard by");
     screen.shows("ani sebelum");
     let data = up.kill();
     screen.shows("reconnecting…");
