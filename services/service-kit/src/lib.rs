@@ -14,5 +14,6 @@ pub mod program;
 pub mod readiness;
 pub mod rpc;
 pub mod runtime;
+pub mod share;
 pub mod supervise;
 pub mod telemetry;

@@ -1,0 +1,282 @@
+//! A pool that nobody can fill alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Debug,
+    hash::Hash,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+/// A limited amount (places, bytes) of which each holder `K`, an [`Origin`](super::Origin) or a device, may have a part.
+/// Clones share it.
+#[derive(Debug)]
+pub struct SharePool<K>(Arc<Inner<K>>);
+
+/// What one holder took; dropping it gives it back.
+#[derive(Debug)]
+pub struct Share<K: Copy + Ord + Hash> {
+    pool: Arc<Inner<K>>,
+    holder: K,
+    id: u64,
+    eviction: Arc<Eviction>,
+}
+
+/// Why a share was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The holder has as much as one may have.
+    #[error("too much is in use from your address; close some of it first")]
+    OwnShare,
+    /// The pool is full, and nobody holds more than the caller would.
+    #[error("too much is in use by all together; try again later")]
+    Pool,
+}
+
+#[derive(Debug)]
+struct Inner<K> {
+    capacity: u64,
+    per_holder: u64,
+    state: Mutex<State<K>>,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    used: u64,
+    next_id: u64,
+    holders: HashMap<K, Holdings>,
+    /// Holders by what they hold, so that the one who holds most is found at once.
+    by_amount: BTreeSet<(u64, K)>,
+}
+
+/// What one holder has, its shares from the oldest.
+#[derive(Debug, Default)]
+struct Holdings {
+    total: u64,
+    shares: BTreeMap<u64, (u64, Arc<Eviction>)>,
+}
+
+/// Tells a share's owner that it was evicted.
+#[derive(Debug, Default)]
+struct Eviction {
+    done: AtomicBool,
+    notify: Notify,
+}
+
+impl<K: Copy + Ord + Hash> SharePool<K> {
+    /// `capacity` for all together, at most `per_holder` of it for one.
+    #[must_use]
+    pub fn new(capacity: u64, per_holder: u64) -> Self {
+        let state = State { used: 0, next_id: 0, holders: HashMap::new(), by_amount: BTreeSet::new() };
+        Self(Arc::new(Inner { capacity, per_holder, state: Mutex::new(state) }))
+    }
+
+    /// Takes `amount` for `holder`. Where the pool is full, the oldest shares of whoever holds most are evicted, as long
+    /// as that holder has more than the caller would have. Their amount counts as free at once, so owners have to end
+    /// promptly when [`Share::evicted`] completes.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing is evicted then.
+    pub fn take(&self, holder: K, amount: u64) -> Result<Share<K>, Full> {
+        let mut state = self.0.lock();
+        let held = state.held(holder);
+        self.0.make_room(&mut state, holder, held, amount)?;
+        let id = state.next_id;
+        state.next_id += 1;
+        let eviction = Arc::new(Eviction::default());
+        state.add(holder, id, amount, Arc::clone(&eviction));
+        Ok(Share { pool: Arc::clone(&self.0), holder, id, eviction })
+    }
+
+    /// What all hold together.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.0.lock().used
+    }
+}
+
+impl<K> Clone for SharePool<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Copy + Ord + Hash> Share<K> {
+    /// Changes the amount, with room made as by [`SharePool::take`].
+    ///
+    /// # Errors
+    /// [`Full`], and the amount is as before; an evicted share stays evicted ([`Full::Pool`]).
+    pub fn resize(&mut self, amount: u64) -> Result<(), Full> {
+        let mut state = self.pool.lock();
+        let Some(before) = state.amount(self.holder, self.id) else { return Err(Full::Pool) };
+        let others = state.held(self.holder) - before;
+        if let Some(more) = amount.checked_sub(before) {
+            self.pool.make_room(&mut state, self.holder, others + before, more)?;
+        }
+        // Room is never made by evicting the caller's own shares, so this one is still there.
+        state.remove(self.holder, self.id);
+        state.add(self.holder, self.id, amount, Arc::clone(&self.eviction));
+        Ok(())
+    }
+
+    /// Completes once the share was evicted.
+    pub async fn evicted(&self) {
+        loop {
+            let notified = self.eviction.notify.notified();
+            if self.is_evicted() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Whether the share was evicted.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.eviction.done.load(Ordering::Acquire)
+    }
+}
+
+impl<K: Copy + Ord + Hash> Drop for Share<K> {
+    fn drop(&mut self) {
+        self.pool.lock().remove(self.holder, self.id);
+    }
+}
+
+impl<K: Copy + Ord + Hash> Inner<K> {
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Evicts until `amount` more fits for `holder`, who has `held`.
+    fn make_room(&self, state: &mut State<K>, holder: K, held: u64, amount: u64) -> Result<(), Full> {
+        let wanted = held.saturating_add(amount);
+        if wanted > self.per_holder {
+            return Err(Full::OwnShare);
+        }
+        if wanted > self.capacity {
+            return Err(Full::Pool);
+        }
+        if self.capacity - state.used >= amount {
+            return Ok(());
+        }
+        // What those who hold more could give up before they hold no more than the caller would.
+        let missing = amount - (self.capacity - state.used);
+        let larger = state.by_amount.range((wanted, holder)..).rev().filter(|&&(_, other)| other != holder);
+        let mut spare = 0;
+        for &(total, _) in larger {
+            spare += total.saturating_sub(wanted);
+            if spare >= missing {
+                break;
+            }
+        }
+        if spare < missing {
+            return Err(Full::Pool);
+        }
+        while self.capacity - state.used < amount {
+            if !state.evict_from_largest(holder) {
+                return Err(Full::Pool);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<K: Copy + Ord + Hash> State<K> {
+    fn held(&self, holder: K) -> u64 {
+        self.holders.get(&holder).map_or(0, |holdings| holdings.total)
+    }
+
+    fn amount(&self, holder: K, id: u64) -> Option<u64> {
+        self.holders.get(&holder)?.shares.get(&id).map(|&(amount, _)| amount)
+    }
+
+    fn add(&mut self, holder: K, id: u64, amount: u64, eviction: Arc<Eviction>) {
+        let holdings = self.holders.entry(holder).or_default();
+        self.by_amount.remove(&(holdings.total, holder));
+        holdings.total += amount;
+        holdings.shares.insert(id, (amount, eviction));
+        self.by_amount.insert((holdings.total, holder));
+        self.used += amount;
+    }
+
+    /// Forgets a share, if it is still there.
+    fn remove(&mut self, holder: K, id: u64) {
+        let Some(holdings) = self.holders.get_mut(&holder) else { return };
+        let Some((amount, _)) = holdings.shares.remove(&id) else { return };
+        self.by_amount.remove(&(holdings.total, holder));
+        holdings.total -= amount;
+        self.used -= amount;
+        if holdings.shares.is_empty() {
+            self.holders.remove(&holder);
+        } else {
+            self.by_amount.insert((holdings.total, holder));
+        }
+    }
+
+    /// Evicts the oldest share of whoever holds most, but for `newcomer`.
+    fn evict_from_largest(&mut self, newcomer: K) -> bool {
+        let largest = self.by_amount.iter().rev().find(|&&(_, other)| other != newcomer);
+        let Some(&(_, holder)) = largest else { return false };
+        let oldest = self.holders.get(&holder).and_then(|holdings| holdings.shares.first_key_value());
+        let Some((&id, (_, eviction))) = oldest else { return false };
+        eviction.done.store(true, Ordering::Release);
+        eviction.notify.notify_waiters();
+        self.remove(holder, id);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_newcomer_gets_room_from_who_holds_most() {
+        let pool = SharePool::new(4, 4);
+        let mut flood: Vec<_> = (0..4).map(|_| pool.take("eve", 1).unwrap()).collect();
+        assert_eq!(pool.take("eve", 1).unwrap_err(), Full::OwnShare);
+        let ani = pool.take("ani", 1).unwrap();
+        assert!(flood[0].is_evicted() && !flood[1].is_evicted(), "the oldest of the largest goes");
+        let _budi = pool.take("budi", 1).unwrap();
+        assert!(flood[1].is_evicted() && !ani.is_evicted());
+        let citra = pool.take("citra", 1).unwrap();
+        assert_eq!(pool.take("dewi", 1).unwrap_err(), Full::Pool, "nobody has more than the newcomer would");
+        drop(citra);
+        flood.clear();
+        assert_eq!(pool.used(), 2, "an evicted share is given back once");
+    }
+
+    #[test]
+    fn a_pool_of_bytes_evicts_only_for_who_would_hold_less() {
+        let pool = SharePool::new(100, 80);
+        let big = pool.take(1, 60).unwrap();
+        let mut small = pool.take(2, 20).unwrap();
+        assert_eq!(small.resize(70).unwrap_err(), Full::Pool);
+        assert_eq!(small.resize(81).unwrap_err(), Full::OwnShare);
+        assert!(!big.is_evicted(), "who would hold more evicts nobody");
+        small.resize(45).unwrap();
+        assert!(big.is_evicted());
+        assert_eq!(pool.used(), 45);
+        small.resize(5).unwrap();
+        assert_eq!(pool.used(), 5);
+        drop((big, small));
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_eviction_wakes_its_owner() {
+        let pool = SharePool::new(2, 2);
+        let (first, _second) = (pool.take(1, 1).unwrap(), pool.take(1, 1).unwrap());
+        let taken = async {
+            tokio::task::yield_now().await;
+            pool.take(2, 1).unwrap()
+        };
+        let ((), _newcomer) = tokio::join!(first.evicted(), taken);
+    }
+}

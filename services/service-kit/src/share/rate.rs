@@ -1,0 +1,124 @@
+//! Token buckets, one for each caller.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Callers remembered at a time. More than a LAN has; the others share one bucket.
+const MAX_CALLERS: usize = 16 * 1024;
+
+/// So many calls a second for each caller `K`, an [`Origin`](super::Origin) or a device, and `burst` at once.
+#[derive(Debug)]
+pub struct RateLimit<K> {
+    per_second: f64,
+    burst: f64,
+    state: Mutex<State<K>>,
+}
+
+/// The caller has used up its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many calls from your address; try again in {} s", retry_after.as_secs() + 1)]
+pub struct TooSoon {
+    /// When the next call will be taken.
+    pub retry_after: Duration,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    buckets: HashMap<K, Bucket>,
+    /// For callers that are not remembered, because too many are.
+    others: Option<Bucket>,
+    cleared: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl<K: Copy + Eq + Hash> RateLimit<K> {
+    /// `per_second` > 0 calls in the long run, `burst` ≥ 1 of them at once.
+    #[must_use]
+    pub fn new(per_second: f64, burst: f64) -> Self {
+        let state = State { buckets: HashMap::new(), others: None, cleared: None };
+        Self { per_second, burst: burst.max(1.0), state: Mutex::new(state) }
+    }
+
+    /// Counts one call of `caller` at `now`, which must not go back.
+    ///
+    /// # Errors
+    /// [`TooSoon`], and the call is not counted.
+    pub fn take(&self, caller: K, now: Instant) -> Result<(), TooSoon> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.buckets.len() >= MAX_CALLERS && !state.buckets.contains_key(&caller) {
+            self.forget_idle(&mut state, now);
+        }
+        let full = Bucket { tokens: self.burst, filled: now };
+        let bucket = if state.buckets.len() < MAX_CALLERS || state.buckets.contains_key(&caller) {
+            state.buckets.entry(caller).or_insert(full)
+        } else {
+            state.others.get_or_insert(full)
+        };
+        bucket.tokens = self.tokens(bucket, now);
+        bucket.filled = now;
+        if bucket.tokens < 1.0 {
+            let retry_after = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
+            return Err(TooSoon { retry_after });
+        }
+        bucket.tokens -= 1.0;
+        Ok(())
+    }
+
+    fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
+        let since = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        (bucket.tokens + since * self.per_second).min(self.burst)
+    }
+
+    /// Forgets callers whose buckets are full again: they are as new. At most once a second, for it reads all.
+    fn forget_idle(&self, state: &mut State<K>, now: Instant) {
+        let soon = state.cleared.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1));
+        if soon {
+            return;
+        }
+        state.cleared = Some(now);
+        state.buckets.retain(|_, bucket| self.tokens(bucket, now) < self.burst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_caller_has_a_bucket() {
+        let limit = RateLimit::new(2.0, 3.0);
+        let start = Instant::now();
+        for _ in 0..3 {
+            limit.take("eve", start).unwrap();
+        }
+        let refused = limit.take("eve", start).unwrap_err();
+        assert_eq!(refused.retry_after, Duration::from_millis(500));
+        limit.take("ani", start).unwrap();
+        limit.take("eve", start + refused.retry_after).unwrap();
+        limit.take("eve", start + refused.retry_after).unwrap_err();
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_idle() {
+        let limit = RateLimit::new(1.0, 1.0);
+        let start = Instant::now();
+        for caller in 0..MAX_CALLERS {
+            limit.take(caller, start).unwrap();
+        }
+        limit.take(MAX_CALLERS, start).unwrap();
+        limit.take(MAX_CALLERS + 1, start).unwrap_err();
+        let later = start + Duration::from_secs(2);
+        limit.take(MAX_CALLERS + 1, later).unwrap();
+        assert_eq!(limit.state.lock().unwrap().buckets.len(), 1);
+    }
+}
