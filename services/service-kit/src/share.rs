@@ -1,8 +1,8 @@
 //! Fair shares of what all callers use together: connections, sessions, streams, bytes under way, calls a second.
 //!
 //! One address or device fills only its own share. A [`SharePool`] counts what each holds; when the pool is full, a
-//! newcomer that holds less gets room by evicting the oldest share of whoever holds most (max-min fairness). A
-//! [`RateLimit`] is a token bucket for each.
+//! newcomer that holds less gets room by evicting the share of whoever holds most that was not touched for longest (max-min
+//! fairness). A [`RateLimit`] is a token bucket for each.
 
 mod pool;
 mod rate;
@@ -10,7 +10,7 @@ mod rate;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub use self::{
-    pool::{Full, Share, SharePool},
+    pool::{EvictionNotice, Full, Share, SharePool},
     rate::{RateLimit, TooSoon},
 };
 

@@ -26,6 +26,10 @@ pub struct Share<K: Copy + Ord + Hash> {
     eviction: Arc<Eviction>,
 }
 
+/// Tells that a share was evicted, without holding it.
+#[derive(Debug, Clone)]
+pub struct EvictionNotice(Arc<Eviction>);
+
 /// Why a share was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
@@ -53,7 +57,7 @@ struct State<K> {
     by_amount: BTreeSet<(u64, K)>,
 }
 
-/// What one holder has, its shares from the oldest.
+/// What one holder has, its shares from the oldest or longest untouched.
 #[derive(Debug, Default)]
 struct Holdings {
     total: u64,
@@ -123,21 +127,55 @@ impl<K: Copy + Ord + Hash> Share<K> {
         Ok(())
     }
 
+    /// Makes it the holder's newest share, so that those that were not touched for longer are evicted before it.
+    pub fn touch(&mut self) {
+        let mut state = self.pool.lock();
+        let id = state.next_id;
+        let Some(holdings) = state.holders.get_mut(&self.holder) else { return };
+        let Some(share) = holdings.shares.remove(&self.id) else { return };
+        holdings.shares.insert(id, share);
+        state.next_id += 1;
+        self.id = id;
+    }
+
     /// Completes once the share was evicted.
     pub async fn evicted(&self) {
-        loop {
-            let notified = self.eviction.notify.notified();
-            if self.is_evicted() {
-                return;
-            }
-            notified.await;
-        }
+        self.eviction.evicted().await;
     }
 
     /// Whether the share was evicted.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
-        self.eviction.done.load(Ordering::Acquire)
+        self.eviction.is_done()
+    }
+
+    /// For a task that does not hold the share itself.
+    #[must_use]
+    pub fn notice(&self) -> EvictionNotice {
+        EvictionNotice(Arc::clone(&self.eviction))
+    }
+}
+
+impl EvictionNotice {
+    /// Completes once the share was evicted; never if it was given back.
+    pub async fn evicted(&self) {
+        self.0.evicted().await;
+    }
+}
+
+impl Eviction {
+    fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    async fn evicted(&self) {
+        loop {
+            let notified = self.notify.notified();
+            if self.is_done() {
+                return;
+            }
+            notified.await;
+        }
     }
 }
 
@@ -267,6 +305,17 @@ mod tests {
         assert_eq!(pool.used(), 5);
         drop((big, small));
         assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn what_was_touched_is_evicted_last() {
+        let pool = SharePool::new(2, 2);
+        let (mut first, second) = (pool.take("eve", 1).unwrap(), pool.take("eve", 1).unwrap());
+        first.touch();
+        let _ani = pool.take("ani", 1).unwrap();
+        assert!(second.is_evicted() && !first.is_evicted());
+        drop((first, second));
+        assert_eq!(pool.used(), 1);
     }
 
     #[tokio::test]
