@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod fanout;
+mod foreign_protocol;
 mod parity;
 mod publisher;
 mod publisher_udp;
@@ -10,6 +11,7 @@ mod ring;
 mod sabotage;
 mod sender;
 mod sequencer;
+mod terminal_input;
 mod text_line;
 mod text_output;
 mod timing;
@@ -18,6 +20,7 @@ mod windows;
 
 pub use broadcast::BroadcastPacker;
 pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Taken};
+pub use foreign_protocol::ForeignProtocol;
 pub use publisher::{MAX_KEPT_BYTES, MAX_KEPT_MESSAGES, MAX_REQUESTS, Outcome, Publisher};
 pub use publisher_udp::{DatagramOutcome, DatagramPublisher};
 pub use receiver::{

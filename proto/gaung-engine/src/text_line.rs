@@ -7,12 +7,25 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
+use crate::{
+    foreign_protocol::{ForeignProtocol, is_binary, judge_first_line, judge_later_line, may_begin_foreign},
+    terminal_input::{Key, TerminalInput},
+};
+
 /// Longest line in bytes, its newline not counted.
 pub const MAX_LINE: usize = 64 * 1024;
-/// Silence that ends a line.
+/// Silence that ends a line of a client that sends whole messages without a newline.
 pub const LINE_SILENCE: Duration = Duration::from_millis(100);
 /// Silence that ends a line that is too long, so that a client that sends no newlines can go on.
 pub const DISCARD_SILENCE: Duration = Duration::from_secs(1);
+/// Silence that ends a line which came key by key, of a client that has sent no newline yet: long enough to think of the
+/// next word, short enough for a message of one letter from a client that sends no newlines.
+const KEY_SILENCE: Duration = Duration::from_secs(10);
+/// Silence that ends a line which came key by key, of a client that is known to send newlines.
+const TYPING_SILENCE: Duration = Duration::from_secs(300);
+/// Silence that ends what came without a newline of a client that is known to send them, or what may be the beginning of
+/// another protocol's first line: long enough for a segment to be sent again (RFC 6298).
+const SEGMENT_SILENCE: Duration = Duration::from_secs(2);
 
 /// One line as it came, never empty, without its newline and carriage return.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +34,49 @@ pub enum Line {
     Text(Bytes),
     /// A line longer than [`MAX_LINE`]; it is dropped up to its end.
     TooLong,
+    /// The peer speaks another protocol. Nothing comes after it, and nothing that came with it is a line.
+    Foreign(ForeignProtocol),
 }
 
 /// Cuts a byte stream into lines.
 ///
 /// After [`LineSplitter::handle_bytes`] or [`LineSplitter::handle_timeout`] take [`LineSplitter::poll_line`] until it
 /// is empty; it holds no more than what was handed in and one unfinished line. Lines of blanks alone are left out.
+///
+/// Three kinds of clients are told apart by what they send. *Lines with newlines*, as netcat does. *Whole messages without a
+/// newline*, as clients do that were written for an exercise: a silence of 100 ms ends them. *Keys* as they are pressed, as
+/// telnet does: a line that began with a single character waits for its newline, and is edited by backspace.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
+    input: TerminalInput,
     partial: BytesMut,
+    arrival: Arrival,
     discarding: bool,
+    /// A carriage return has ended the line; the newline after it ends none.
+    returned: bool,
     silent_since: Option<Instant>,
     lines: VecDeque<Line>,
+    habits: Habits,
+    is_foreign: bool,
+}
+
+/// How the unfinished line has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Arrival {
+    /// In pieces of more than one character.
+    #[default]
+    Pieces,
+    /// Its first piece was a single character.
+    Keys,
+}
+
+/// What the client is known to do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Habits {
+    sends_newlines: bool,
+    sends_whole_messages: bool,
+    /// A line was judged and is no other protocol's.
+    speaks_text: bool,
 }
 
 impl LineSplitter {
@@ -44,16 +88,54 @@ impl LineSplitter {
 
     /// Takes what was read at `now`.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.silent_since = Some(now);
+        if self.is_foreign || bytes.is_empty() {
+            return;
         }
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            self.add(&rest[..end]);
-            self.end_line();
-            rest = &rest[end + 1..];
+        self.silent_since = Some(now);
+        let mut text = BytesMut::with_capacity(bytes.len());
+        let began_empty = self.partial.is_empty();
+        let mut characters = 0;
+        let mut is_data = false;
+        let mut input = std::mem::take(&mut self.input);
+        for &byte in bytes {
+            input.take(byte, |key| match key {
+                Key::Byte(byte) if is_binary(byte) => is_data = true,
+                Key::Byte(b'\n') if std::mem::take(&mut self.returned) => {}
+                Key::Byte(b'\n') => {
+                    self.add(&text.split());
+                    self.end_line(LineEnd::Newline);
+                }
+                Key::Byte(byte) => {
+                    self.returned = false;
+                    // Not the later bytes of one character of UTF-8.
+                    characters += usize::from(byte & 0xc0 != 0x80);
+                    text.extend_from_slice(&[byte]);
+                }
+                Key::EraseCharacter => {
+                    self.add(&text.split());
+                    self.erase_character();
+                }
+                Key::EraseLine => {
+                    text.clear();
+                    self.partial.clear();
+                }
+            });
         }
-        self.add(rest);
+        self.input = input;
+        if self.is_foreign {
+            return;
+        }
+        if is_data {
+            return self.foreign(ForeignProtocol::Binary);
+        }
+        if began_empty && !text.is_empty() {
+            self.arrival = if characters == 1 { Arrival::Keys } else { Arrival::Pieces };
+        }
+        self.add(&text);
+        if self.arrival == Arrival::Keys && self.partial.last() == Some(&b'\r') {
+            self.end_line(LineEnd::Newline);
+            self.returned = true;
+        }
         if self.partial.is_empty() && !self.discarding {
             self.silent_since = None;
         }
@@ -62,13 +144,14 @@ impl LineSplitter {
     /// Ends the unfinished line if it has been silent for long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| due <= now) {
-            self.end_line();
+            self.habits.sends_whole_messages |= self.arrival == Arrival::Pieces && !self.habits.sends_newlines;
+            self.end_line(LineEnd::Silence);
         }
     }
 
     /// The stream has ended, and with it the unfinished line.
     pub fn handle_end(&mut self) {
-        self.end_line();
+        self.end_line(LineEnd::Silence);
     }
 
     /// The next whole line.
@@ -79,8 +162,21 @@ impl LineSplitter {
     /// When [`LineSplitter::handle_timeout`] is due; `None` while no line is unfinished.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let silence = if self.discarding { DISCARD_SILENCE } else { LINE_SILENCE };
-        self.silent_since.map(|since| since + silence)
+        self.silent_since.map(|since| since + self.silence())
+    }
+
+    fn silence(&self) -> Duration {
+        let habits = self.habits;
+        match self.arrival {
+            _ if self.discarding => DISCARD_SILENCE,
+            Arrival::Keys if habits.sends_newlines => TYPING_SILENCE,
+            Arrival::Keys if !habits.sends_whole_messages => KEY_SILENCE,
+            Arrival::Keys | Arrival::Pieces if habits.sends_newlines => SEGMENT_SILENCE,
+            Arrival::Keys | Arrival::Pieces if !habits.speaks_text && may_begin_foreign(&self.partial) => {
+                SEGMENT_SILENCE
+            }
+            Arrival::Keys | Arrival::Pieces => LINE_SILENCE,
+        }
     }
 
     fn add(&mut self, bytes: &[u8]) {
@@ -88,29 +184,74 @@ impl LineSplitter {
             return;
         }
         // One more byte for the carriage return before the newline.
-        if self.partial.len() + bytes.len() > MAX_LINE + 1 {
-            self.partial = BytesMut::new();
-            self.discarding = true;
-            self.lines.push_back(Line::TooLong);
-        } else {
-            self.partial.extend_from_slice(bytes);
+        if self.partial.len() + bytes.len() <= MAX_LINE + 1 {
+            return self.partial.extend_from_slice(bytes);
+        }
+        let mut beginning = std::mem::take(&mut self.partial);
+        beginning.extend_from_slice(&bytes[..bytes.len().min(FIRST_WORDS)]);
+        self.discarding = true;
+        match self.judge(&beginning, LineEnd::Silence) {
+            Some(protocol) => self.foreign(protocol),
+            None => self.lines.push_back(Line::TooLong),
         }
     }
 
-    fn end_line(&mut self) {
+    fn erase_character(&mut self) {
+        while let Some(byte) = self.partial.last().copied() {
+            self.partial.truncate(self.partial.len() - 1);
+            if byte & 0xc0 != 0x80 {
+                break;
+            }
+        }
+    }
+
+    fn end_line(&mut self, end: LineEnd) {
+        self.habits.sends_newlines |= end == LineEnd::Newline;
         self.silent_since = None;
         self.discarding = false;
         let mut line = std::mem::take(&mut self.partial);
         if line.last() == Some(&b'\r') {
             line.truncate(line.len() - 1);
         }
-        if line.len() > MAX_LINE {
-            self.lines.push_back(Line::TooLong);
-        } else if !line.trim_ascii().is_empty() {
-            self.lines.push_back(Line::Text(line.freeze()));
+        if self.is_foreign || line.trim_ascii().is_empty() {
+            return;
+        }
+        match self.judge(&line, end) {
+            Some(protocol) => self.foreign(protocol),
+            None if line.len() > MAX_LINE => self.lines.push_back(Line::TooLong),
+            None => self.lines.push_back(Line::Text(line.freeze())),
         }
     }
+
+    fn judge(&mut self, line: &[u8], end: LineEnd) -> Option<ForeignProtocol> {
+        let protocol = match self.habits.speaks_text {
+            true => judge_later_line(line),
+            false => judge_first_line(line, end == LineEnd::Newline),
+        };
+        self.habits.speaks_text |= protocol.is_none();
+        protocol
+    }
+
+    /// What came in the same piece is not said either.
+    fn foreign(&mut self, protocol: ForeignProtocol) {
+        self.is_foreign = true;
+        self.partial = BytesMut::new();
+        self.silent_since = None;
+        self.lines.clear();
+        self.lines.push_back(Line::Foreign(protocol));
+    }
 }
+
+/// What ended a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    Newline,
+    /// Or the end of the stream, or the longest line: it may have been cut.
+    Silence,
+}
+
+/// Bytes of a line that is too long by which its protocol is judged.
+const FIRST_WORDS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +314,88 @@ mod tests {
         splitter.handle_timeout(now + LINE_SILENCE + DISCARD_SILENCE);
         splitter.handle_bytes(now + LINE_SILENCE + DISCARD_SILENCE, b"ok\n");
         assert_eq!(drain(&mut splitter), [Line::TooLong, text("ok")]);
+    }
+
+    #[test]
+    fn keys_make_one_line_and_can_be_taken_back() {
+        let start = Instant::now();
+        let mut splitter = LineSplitter::new();
+        for (i, byte) in "halp\u{7f}o é\u{8}😀x\u{8}semua\r\0".bytes().enumerate() {
+            let now = start + Duration::from_millis(300 * i as u64);
+            splitter.handle_timeout(now);
+            splitter.handle_bytes(now, &[byte]);
+        }
+        assert_eq!((drain(&mut splitter), splitter.poll_timeout()), (vec![text("halo 😀semua")], None));
+        for byte in b"salah\x15ya\r\n" {
+            splitter.handle_bytes(start, &[*byte]);
+        }
+        assert_eq!((drain(&mut splitter), splitter.poll_timeout()), (vec![text("ya")], None), "a return ends it, once");
+        splitter.handle_bytes(start, b"l");
+        assert_eq!(splitter.poll_timeout(), Some(start + TYPING_SILENCE));
+    }
+
+    #[test]
+    fn a_key_waits_unless_the_client_sends_whole_messages() {
+        let start = Instant::now();
+        let mut splitter = LineSplitter::new();
+        splitter.handle_bytes(start, b"y");
+        assert_eq!(splitter.poll_timeout(), Some(start + KEY_SILENCE));
+        splitter.handle_timeout(start + KEY_SILENCE);
+        assert_eq!(drain(&mut splitter), [text("y")]);
+        splitter.handle_bytes(start, b"halo");
+        splitter.handle_timeout(start + LINE_SILENCE);
+        splitter.handle_bytes(start, b"y");
+        splitter.handle_timeout(start + LINE_SILENCE);
+        assert_eq!(drain(&mut splitter), [text("halo"), text("y")]);
+    }
+
+    #[test]
+    fn who_sends_newlines_is_waited_for() {
+        let start = Instant::now();
+        let mut splitter = LineSplitter::new();
+        splitter.handle_bytes(start, b"satu\ndu");
+        splitter.handle_timeout(start + LINE_SILENCE);
+        assert_eq!(drain(&mut splitter), [text("satu")]);
+        splitter.handle_bytes(start + LINE_SILENCE, b"a\n");
+        assert_eq!(drain(&mut splitter), [text("dua")]);
+    }
+
+    #[test]
+    fn nothing_of_another_protocol_is_a_line() {
+        let post: &[u8] = b"POST / HTTP/1.1\r\nHost: 10.0.0.1:8080\r\n\r\n/name Pak Guru\nUjian dibatalkan!\n";
+        let tls = [&b"\x16\x03\x01\0\xa5\x01\0\0\xa1\x03\x03"[..], &[b'a'; 90], b"\nhalo\n"].concat();
+        let long = [&b"GET /"[..], &[b'a'; 2 * MAX_LINE], b" HTTP/1.1\r\nHost: x\r\n"].concat();
+        let binary_later: &[u8] = b"hello\n\0\0\x01\n";
+        for (bytes, protocol) in [
+            (post, ForeignProtocol::Http),
+            (&tls, ForeignProtocol::Binary),
+            (&long, ForeignProtocol::Http),
+            (binary_later, ForeignProtocol::Binary),
+            (b"SSH-2.0-x\r\n", ForeignProtocol::Lines),
+        ] {
+            for piece in [bytes.len(), 7, 1] {
+                let start = Instant::now();
+                let mut splitter = LineSplitter::new();
+                let mut lines = Vec::new();
+                for (i, piece) in bytes.chunks(piece).enumerate() {
+                    let now = start + Duration::from_millis(150) * i as u32;
+                    splitter.handle_timeout(now);
+                    splitter.handle_bytes(now, piece);
+                    lines.extend(drain(&mut splitter));
+                }
+                splitter.handle_end();
+                lines.extend(drain(&mut splitter));
+                if bytes == binary_later {
+                    lines.retain(|line| *line != text("hello"));
+                }
+                assert_eq!(
+                    lines,
+                    [Line::Foreign(protocol)],
+                    "in pieces of {piece}: {:?}",
+                    bytes.escape_ascii().to_string()
+                );
+            }
+        }
     }
 
     #[test]

@@ -213,7 +213,8 @@ impl Bound {
             broadcast: config.broadcast.as_ref().map_or(0, |broadcast| broadcast.port),
         };
         let drain = config.drain;
-        let hub = Arc::new(build(config, id, local_relay, to_broadcast)?);
+        let page_port = addresses.page.map(|addr| addr.port());
+        let hub = Arc::new(build(config, id, local_relay, to_broadcast, page_port)?);
         let registered = Metrics::new();
         registered.register(|registry| hub.figures.register(registry));
 
@@ -248,6 +249,7 @@ impl Bound {
 }
 
 fn build(
+    page_port: Option<u16>,
     config: Config,
     id: RelayId,
     local_relay: Option<(RelayId, LocalChannel)>,
@@ -267,6 +269,7 @@ fn build(
         shards: (0..shards).map(|_| Inbox::default()).collect(),
         admission: Arc::new(Admission::new(&config.limits)),
         runtime: Handle::current(),
+        page_port,
         links_stop: CancellationToken::new(),
         history_reads: Arc::new(Semaphore::new(config.limits.history_reads)),
         to_broadcast,

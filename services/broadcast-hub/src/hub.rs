@@ -38,6 +38,8 @@ pub(crate) struct Hub {
     /// Ends links and log reads, after the sessions.
     pub(crate) links_stop: CancellationToken,
     pub(crate) history_reads: Arc<Semaphore>,
+    /// Of the page, if there is one.
+    pub(crate) page_port: Option<u16>,
     pub(crate) to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
     pub(crate) registry: tonic::transport::Channel,
     pub(crate) next_session: AtomicU64,

@@ -40,6 +40,7 @@ figures! {
     idle: Counter = "Sessions ended because they were silent for too long or never said hello",
     protocol_errors: Counter = "Sessions ended because of bytes that could not be read",
     control_full: Counter = "Sessions ended because too many answers waited for them",
+    foreign_protocols: Counter = "Text sessions ended because they spoke HTTP, TLS or another protocol",
     history_reads: Counter = "Reads of a relay's log for a session",
     gaps: Counter = "Ranges that no log has any more, told to a session",
     published_messages: Counter = "Messages passed on to relays and acknowledged",

@@ -3,15 +3,17 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::Instant,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use gaung_engine::{Line, LineSplitter, write_harmless};
+use gaung_engine::{ForeignProtocol, Line, LineSplitter, write_harmless};
 use gaung_proto::{ClientId, Content, DeviceId, DisplayName, GroupId, GroupName, Seq, SeqRange, pb::relay::Entry};
 use tonic::Code;
+use tracing::debug;
 
 use crate::{
     directory::GroupInfo,
@@ -209,6 +211,11 @@ impl Session {
     /// Publishes lines to the current group.
     fn say(self: &Rc<Self>, text: &Text, lines: Vec<Bytes>) {
         if lines.is_empty() {
+                Some(Line::Foreign(protocol)) => {
+                    self.hub().figures.foreign_protocols.inc();
+                    debug!(session = self.id, address = %self.address, %protocol, "not the text port's protocol");
+                    self.end(&self.foreign_reason(protocol), true);
+                }
             return;
         }
         let Some(current) = text.current.borrow().clone() else {
@@ -265,6 +272,21 @@ impl Session {
         }
     }
 }
+
+    /// One line that helps a person who looks at the answer; a browser shows none of it, for it is no HTTP.
+    fn foreign_reason(&self, protocol: ForeignProtocol) -> String {
+        let (instead, english) = match protocol {
+            ForeignProtocol::Http => ("HTTP", "HTTP"),
+            ForeignProtocol::Binary => ("data biner", "binary data"),
+            ForeignProtocol::Lines => ("protokol lain", "another protocol"),
+        };
+        let mut reason = format!("port ini untuk teks, bukan {instead} | this port is for text, not {english}");
+        if let (Some(port), Ok(local)) = (self.hub().page_port, self.stream.local_addr()) {
+            let page = SocketAddr::new(local.ip().to_canonical(), port);
+            reason.push_str(&format!("; peramban | browsers: http://{page}/"));
+        }
+        reason
+    }
 
 pub(super) fn welcome(text: &Text) -> Bytes {
     let name = text.name.borrow();

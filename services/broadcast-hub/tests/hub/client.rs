@@ -177,6 +177,12 @@ impl Bare {
                     return line;
                 }
                 let n = self.stream.read_buf(&mut self.buffer).await.unwrap();
+    /// Reads on until the hub closes.
+    pub async fn has_ended(&mut self) -> bool {
+        let reading = async { while self.stream.read_buf(&mut self.buffer).await.is_ok_and(|n| n > 0) {} };
+        timeout(LONG, reading).await.is_ok()
+    }
+
                 assert!(n > 0, "the hub closed the session");
             }
         };

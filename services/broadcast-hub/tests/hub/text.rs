@@ -127,3 +127,40 @@ async fn the_last_line_before_the_end_is_sent() {
     eventually("logged", || world.relay.head(world.everyone).0 == 1).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_protocols_are_ended_and_nothing_of_them_is_logged() {
+    let world = World::start(Limits::default()).await;
+    let body = "/name Pak Guru\nUjian dibatalkan!\n";
+    let post = format!(
+        "POST / HTTP/1.1\r\nHost: x:8080\r\ncontent-type: text/plain\r\nOrigin: http://situs.example\r\n\r\n{body}"
+    );
+    let tls = [&b"\x16\x03\x01\0\xa5\x01\0\0\xa1\x03\x03"[..], &[0xb0; 160], b"\nhalo\n"].concat();
+    let pieces: [&[u8]; 4] = [post.as_bytes(), &tls, b"SSH-2.0-OpenSSH_9.6\r\nhalo\r\n", b"EHLO pc\r\nhalo\r\n"];
+    for bytes in pieces {
+        let (mut session, _) = Bare::open(world.hub.text).await;
+        session.say(bytes).await;
+        let told = session.line().await;
+        assert!(told.starts_with("* ") && told.contains(&format!(":{}/", world.hub.page.port())), "{told}");
+        assert!(session.has_ended().await);
+    }
+    let (mut ann, _) = Bare::open(world.hub.text).await;
+    ann.say(b"/name Siti\nhalo dari nc\n").await;
+    eventually("logged", || world.relay.head(world.everyone).0 == 1).await;
+    assert_eq!(world.relay.texts(world.everyone), [("Siti".to_owned(), b"halo dari nc".to_vec())]);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_gathered_into_lines() {
+    let world = World::start(Limits::default()).await;
+    let (mut ann, _) = Bare::open(world.hub.text).await;
+    for byte in b"halu\x7fo semua\r\0" {
+        ann.say(&[*byte]).await;
+        // What a typist leaves between two keys is what is tested.
+        tokio::time::sleep(Duration::from_millis(130)).await;
+    }
+    eventually("logged", || world.relay.head(world.everyone).0 == 1).await;
+    assert_eq!(world.relay.texts(world.everyone), [("client-1".to_owned(), b"halo semua".to_vec())]);
+    world.stop().await;
+}
