@@ -12,6 +12,7 @@ use gaung_proto::{
     GroupId, LogId,
     pb::relay::{AckRange, PublishRequest, PublishStreamRequest, StreamedPublish},
 };
+use service_kit::share::{Origin, Share, SharePool};
 use tokio_stream::Stream;
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct PublishQueue {
     queue: Mutex<Queue>,
+    shares: SharePool<Origin>,
     limit_bytes: usize,
 }
 
@@ -36,7 +38,6 @@ pub(crate) struct Unsent {
 #[derive(Debug, Default)]
 struct Queue {
     pending: VecDeque<Pending>,
-    bytes: usize,
     last_tag: u64,
     sent_tag: u64,
     /// Counts the streams that were begun.
@@ -50,8 +51,9 @@ struct Queue {
 pub(crate) struct Pending {
     tag: u64,
     request: PublishRequest,
-    pub(crate) route: Route,
+    route: Route,
     expires: Instant,
+    share: Share<Origin>,
 }
 
 /// Where the answer goes.
@@ -74,6 +76,21 @@ impl Route {
     }
 }
 
+/// A request that was taken out unanswered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dropped {
+    pub(crate) route: Route,
+    pub(crate) why: DropReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DropReason {
+    #[error("the relay did not answer in time; the message may not have been sent")]
+    Expired,
+    #[error("too much from your address waits for the relay; send again later")]
+    Evicted,
+}
+
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the relay cannot be reached and {limit_bytes} bytes wait for it already; send again later")]
@@ -90,20 +107,26 @@ const MAX_TOGETHER_BYTES: usize = 1024 * 1024;
 
 impl PublishQueue {
     pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self { queue: Mutex::default(), limit_bytes }
+        let limit = limit_bytes as u64;
+        // One address may have it all while nobody else wants some.
+        Self { queue: Mutex::default(), shares: SharePool::new(limit, limit), limit_bytes }
     }
 
-    /// Takes a request; its answer, or its expiry, goes to `route`. It goes on at the next [`Self::wake`].
-    pub(crate) fn submit(&self, request: PublishRequest, route: Route, expires: Instant) -> Result<(), QueueFull> {
+    /// Takes a request of `origin`; its answer, or its expiry, goes to `route`. It goes on at the next [`Self::wake`].
+    /// Where the queue is full, the oldest requests of the address with most bytes make room.
+    pub(crate) fn submit(
+        &self,
+        request: PublishRequest,
+        route: Route,
+        origin: Origin,
+        expires: Instant,
+    ) -> Result<(), QueueFull> {
+        let cost = (route.bytes + REQUEST_BYTES) as u64;
+        let share = self.shares.take(origin, cost).map_err(|_| QueueFull { limit_bytes: self.limit_bytes })?;
         let mut queue = self.lock();
-        let cost = route.bytes + REQUEST_BYTES;
-        if queue.bytes + cost > self.limit_bytes {
-            return Err(QueueFull { limit_bytes: self.limit_bytes });
-        }
-        queue.bytes += cost;
         queue.last_tag += 1;
         let tag = queue.last_tag;
-        queue.pending.push_back(Pending { tag, request, route, expires });
+        queue.pending.push_back(Pending { tag, request, route, expires, share });
         Ok(())
     }
 
@@ -130,17 +153,22 @@ impl PublishQueue {
     pub(crate) fn answered(&self, tag: u64) -> Option<Route> {
         let mut queue = self.lock();
         let index = queue.pending.binary_search_by_key(&tag, |pending| pending.tag).ok()?;
-        queue.remove(index)
+        queue.pending.remove(index).map(|pending| pending.route)
     }
 
-    /// Takes out what waited too long; it is not sent (again).
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Route> {
-        let mut queue = self.lock();
-        let mut routes = Vec::new();
-        while let Some(index) = queue.pending.iter().position(|pending| pending.expires <= now) {
-            routes.extend(queue.remove(index));
-        }
-        routes
+    /// Takes out what waited too long or made room for others; it is not sent (again).
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Dropped> {
+        let mut dropped = Vec::new();
+        self.lock().pending.retain(|pending| {
+            let why = match () {
+                () if pending.share.is_evicted() => DropReason::Evicted,
+                () if pending.expires <= now => DropReason::Expired,
+                () => return true,
+            };
+            dropped.push(Dropped { route: pending.route, why });
+            false
+        });
+        dropped
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -186,12 +214,6 @@ impl Queue {
         self.sent_tag = last.tag;
         Poll::Ready(Some(PublishStreamRequest { publishes }))
     }
-
-    fn remove(&mut self, index: usize) -> Option<Route> {
-        let pending = self.pending.remove(index)?;
-        self.bytes -= pending.route.bytes + REQUEST_BYTES;
-        Some(pending.route)
-    }
 }
 
 #[cfg(test)]
@@ -200,6 +222,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn origin(last: u8) -> Origin {
+        std::net::IpAddr::from([10, 0, 0, last]).into()
+    }
 
     fn route(tag: u64, bytes: usize) -> Route {
         Route { shard: 0, session: 1, tag, group: GroupId([1; 16]), bytes, messages: 1 }
@@ -224,7 +250,7 @@ mod tests {
         let now = Instant::now();
         let queue = PublishQueue::new(10_000);
         for tag in 10..14 {
-            queue.submit(PublishRequest::default(), route(tag, 1), now + Duration::from_secs(tag)).unwrap();
+            queue.submit(PublishRequest::default(), route(tag, 1), origin(1), now + Duration::from_secs(tag)).unwrap();
         }
         let first = queue.begin_stream();
         assert_eq!(sent(&queue, first), [1, 2, 3, 4]);
@@ -234,7 +260,8 @@ mod tests {
         let second = queue.begin_stream();
         assert_eq!(queue.lock().poll_unsent(first, &mut Context::from_waker(Waker::noop())), Poll::Ready(None));
         assert_eq!(sent(&queue, second), [1, 3, 4]);
-        let expired: Vec<u64> = queue.expire(now + Duration::from_secs(12)).iter().map(|route| route.tag).collect();
+        let expired = queue.expire(now + Duration::from_secs(12));
+        let expired: Vec<u64> = expired.iter().map(|dropped| dropped.route.tag).collect();
         assert_eq!(expired, [10, 12]);
         let third = queue.begin_stream();
         assert_eq!(sent(&queue, third), [4]);
@@ -244,17 +271,32 @@ mod tests {
     fn full_means_full_until_something_is_answered() {
         let now = Instant::now();
         let queue = PublishQueue::new(2 * (REQUEST_BYTES + 100));
-        queue.submit(PublishRequest::default(), route(1, 100), now).unwrap();
-        queue.submit(PublishRequest::default(), route(2, 100), now).unwrap();
-        assert!(queue.submit(PublishRequest::default(), route(3, 100), now).is_err());
+        let submit = |tag, from| queue.submit(PublishRequest::default(), route(tag, 100), origin(from), now);
+        submit(1, 1).unwrap();
+        submit(2, 1).unwrap();
+        assert!(submit(3, 1).is_err());
         queue.answered(1).unwrap();
-        queue.submit(PublishRequest::default(), route(3, 100), now).unwrap();
+        submit(3, 1).unwrap();
     }
+
+    #[test]
+    fn a_full_queue_has_room_for_another_address() {
+        let now = Instant::now();
+        let queue = PublishQueue::new(3 * (REQUEST_BYTES + 100));
+        let submit = |tag, from| queue.submit(PublishRequest::default(), route(tag, 100), origin(from), now);
+        (1..=3).for_each(|tag| submit(tag, 66).unwrap());
+        submit(4, 1).unwrap();
+        let dropped = queue.expire(now - Duration::from_secs(1));
+        assert_eq!(dropped.len(), 1);
+        assert_eq!((dropped[0].route.tag, dropped[0].why), (1, DropReason::Evicted));
+        assert!(submit(5, 66).is_err(), "who holds most evicts nobody");
+    }
+
     #[test]
     fn what_waits_goes_together_up_to_a_limit() {
         let now = Instant::now();
         let queue = PublishQueue::new(10 * MAX_TOGETHER_BYTES);
-        let submit = |bytes| queue.submit(PublishRequest::default(), route(0, bytes), now).unwrap();
+        let submit = |bytes| queue.submit(PublishRequest::default(), route(0, bytes), origin(1), now).unwrap();
         let stream = queue.begin_stream();
         (0..MAX_TOGETHER + 1).for_each(|_| submit(1));
         let lengths: Vec<usize> = messages(&queue, stream).iter().map(Vec::len).collect();

@@ -29,10 +29,9 @@ pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
     let expiring = async {
         loop {
             expiry.tick().await;
-            for route in link.publish.expire(Instant::now()) {
-                let message = "the relay did not answer in time; the message may not have been sent";
-                let answer = fail(&hub, route, Failure::new(Code::Unavailable, message));
-                hub.shards[route.shard].answer(answer);
+            for dropped in link.publish.expire(Instant::now()) {
+                let answer = fail(&hub, dropped.route, Failure::new(Code::Unavailable, dropped.why.to_string()));
+                hub.shards[dropped.route.shard].answer(answer);
             }
         }
     };

@@ -86,7 +86,7 @@ impl Session {
         self.in_flight_bytes.set(self.in_flight_bytes.get() + bytes);
         self.in_flight_requests.set(self.in_flight_requests.get() + 1);
         let link = self.hub().relays.link(self.hub(), info.relay);
-        match link.publish.submit(request, route, Instant::now() + patience) {
+        match link.publish.submit(request, route, self.address.into(), Instant::now() + patience) {
             Ok(()) => self.shard.submitted(link),
             Err(full) => {
                 self.hub().figures.publish_full.inc();
