@@ -76,7 +76,7 @@ fn hand_over(hub: &Hub, stream: TcpStream, peer: SocketAddr, kind: Kind) -> io::
 fn admit(hub: &Hub, peer: SocketAddr, kind: Kind) -> Result<(Admitted, Port), Refused> {
     let admitted = hub.admission.admit(peer.ip())?;
     let port = match kind {
-        Kind::Framed => Port::Framed(hub.admission.begin_handshake()?),
+        Kind::Framed => Port::Framed(hub.admission.begin_handshake(peer.ip())?),
         Kind::Text => Port::Text,
     };
     Ok((admitted, port))

@@ -1,25 +1,18 @@
-//! Who may open a session: limits on all, by address, and on those that have not said hello.
+//! Who may open a session: shares by address of all sessions, and of those that have not said hello.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{net::IpAddr, time::Instant};
+
+use service_kit::share::{EvictionNotice, Full, Origin, Share, SharePool};
 
 use crate::config::Limits;
 
-/// Counts of open sessions.
+/// Places for sessions. Once all are taken, whoever holds most of them gives one up to a newcomer that holds less.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-    total: AtomicUsize,
-    handshakes: AtomicUsize,
-    max_total: usize,
-    max_by_address: usize,
-    max_handshakes: usize,
+    sessions: SharePool<Origin>,
+    handshakes: SharePool<Origin>,
+    /// See [`Admission::is_nearly_full`].
+    nearly_full: u64,
 }
 
 /// Why a session is not let in.
@@ -36,89 +29,116 @@ pub(crate) enum Refused {
 /// A session's place; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    admission: Arc<Admission>,
-    address: IpAddr,
+    share: Share<Origin>,
+    touched: Option<Instant>,
 }
 
 /// A place among those that have not said hello.
 #[derive(Debug)]
-pub(crate) struct Handshake(Arc<Admission>);
+pub(crate) struct Handshake(Share<Origin>);
+
+/// A session that speaks is touched so often at most: which one was silent for longest need not be known better.
+const TOUCH_SECONDS: u64 = 10;
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
+        let (sessions, handshakes) = (limits.sessions as u64, limits.handshakes as u64);
         Self {
-            by_address: Mutex::default(),
-            total: AtomicUsize::new(0),
-            handshakes: AtomicUsize::new(0),
-            max_total: limits.sessions,
-            max_by_address: limits.sessions_per_address,
-            max_handshakes: limits.handshakes,
+            sessions: SharePool::new(sessions, limits.sessions_per_address as u64),
+            // One address may have them all while nobody else wants one.
+            handshakes: SharePool::new(handshakes, handshakes),
+            nearly_full: sessions - sessions / 10,
         }
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admitted, Refused> {
-        let address = address.to_canonical();
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.total.load(Ordering::Relaxed) >= self.max_total {
-            return Err(Refused::Full);
+    pub(crate) fn admit(&self, address: IpAddr) -> Result<Admitted, Refused> {
+        match self.sessions.take(address.into(), 1) {
+            Ok(share) => Ok(Admitted { share, touched: None }),
+            Err(Full::OwnShare) => Err(Refused::Address),
+            Err(Full::Pool) => Err(Refused::Full),
         }
-        let count = by_address.entry(address).or_default();
-        if *count >= self.max_by_address {
-            return Err(Refused::Address);
-        }
-        *count += 1;
-        self.total.fetch_add(1, Ordering::Relaxed);
-        Ok(Admitted { admission: self.clone(), address })
     }
 
-    pub(crate) fn begin_handshake(self: &Arc<Self>) -> Result<Handshake, Refused> {
-        let place = Handshake(self.clone());
-        if self.handshakes.fetch_add(1, Ordering::Relaxed) >= self.max_handshakes {
-            return Err(Refused::Handshakes);
-        }
-        Ok(place)
+    pub(crate) fn begin_handshake(&self, address: IpAddr) -> Result<Handshake, Refused> {
+        self.handshakes.take(address.into(), 1).map(Handshake).map_err(|_| Refused::Handshakes)
+    }
+
+    /// Whether nine in ten places are taken: silent sessions that need not say anything otherwise have to go.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.sessions.used() >= self.nearly_full
     }
 }
 
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut by_address = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
+impl Admitted {
+    /// The session spoke: of its address's sessions it is evicted last.
+    pub(crate) fn touch(&mut self, now: Instant) {
+        if self.touched.is_none_or(|at| now.saturating_duration_since(at).as_secs() >= TOUCH_SECONDS) {
+            self.touched = Some(now);
+            self.share.touch();
         }
-        self.admission.total.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.share.is_evicted()
+    }
+
+    /// For the connection's task while the place may go on to a session.
+    pub(crate) fn notice(&self) -> EvictionNotice {
+        self.share.notice()
     }
 }
 
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+impl Handshake {
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.0.is_evicted()
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
 
     #[test]
     fn places_are_counted_and_given_back() {
         let limits = Limits { sessions: 3, sessions_per_address: 2, handshakes: 1, ..Limits::default() };
-        let admission = Arc::new(Admission::new(&limits));
-        let (a, b): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "::ffff:10.0.0.1".parse().unwrap());
+        let admission = Admission::new(&limits);
+        let (a, b) = (address("10.0.0.1"), address("::ffff:10.0.0.1"));
         let first = admission.admit(a).unwrap();
         let _second = admission.admit(b).unwrap();
         assert_eq!(admission.admit(a).unwrap_err(), Refused::Address, "a mapped address is the same address");
-        let _third = admission.admit("10.0.0.2".parse().unwrap()).unwrap();
-        assert_eq!(admission.admit("10.0.0.3".parse().unwrap()).unwrap_err(), Refused::Full);
+        let _third = admission.admit(address("10.0.0.2")).unwrap();
         drop(first);
         admission.admit(a).unwrap();
-        let place = admission.begin_handshake().unwrap();
-        assert_eq!(admission.begin_handshake().unwrap_err(), Refused::Handshakes);
+        let place = admission.begin_handshake(a).unwrap();
+        assert_eq!(admission.begin_handshake(address("10.0.0.2")).unwrap_err(), Refused::Handshakes);
         drop(place);
-        admission.begin_handshake().unwrap();
+        admission.begin_handshake(a).unwrap();
+    }
+
+    #[test]
+    fn silent_sessions_of_the_largest_holder_make_room() {
+        let limits = Limits { sessions: 5, sessions_per_address: 4, handshakes: 4, ..Limits::default() };
+        let admission = Admission::new(&limits);
+        let eve = address("10.0.0.66");
+        let mut flood: Vec<Admitted> = (0..4).map(|_| admission.admit(eve).unwrap()).collect();
+        let ani = admission.admit(address("10.0.0.1")).unwrap();
+        assert!(admission.is_nearly_full());
+        let now = Instant::now();
+        flood[0].touch(now);
+        flood[0].touch(now + Duration::from_secs(1));
+        let budi = admission.admit(address("10.0.0.2")).unwrap();
+        assert!(flood[1].is_evicted() && !flood[0].is_evicted(), "who spoke stays");
+        assert!(!ani.is_evicted() && !budi.is_evicted());
+        let starting: Vec<Handshake> = (0..4).map(|_| admission.begin_handshake(eve).unwrap()).collect();
+        assert_eq!(admission.begin_handshake(eve).unwrap_err(), Refused::Handshakes);
+        admission.begin_handshake(address("10.0.0.1")).unwrap();
+        assert!(starting[0].is_evicted());
     }
 }

@@ -25,12 +25,7 @@ use service_kit::{
     rpc::{self, LocalChannel, RpcLimits, RpcServer},
     supervise::Tasks,
 };
-use tokio::{
-    net::TcpListener,
-    runtime::Handle,
-    sync::{Semaphore, mpsc},
-    time::interval,
-};
+use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, time::interval};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
@@ -42,6 +37,7 @@ use crate::{
     config::Config,
     directory::Directory,
     groups::Groups,
+    history::HistoryPlaces,
     hub::{Hub, ToBroadcast},
     id,
     inbox::Inbox,
@@ -249,11 +245,11 @@ impl Bound {
 }
 
 fn build(
-    page_port: Option<u16>,
     config: Config,
     id: RelayId,
     local_relay: Option<(RelayId, LocalChannel)>,
     to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
+    page_port: Option<u16>,
 ) -> anyhow::Result<Hub> {
     let shards = match config.shards {
         0 => available_parallelism().map_or(1, NonZero::get),
@@ -267,13 +263,13 @@ fn build(
         groups: Groups::new(&config.limits, shards),
         relays: Relays::new(local_relay),
         shards: (0..shards).map(|_| Inbox::default()).collect(),
-        admission: Arc::new(Admission::new(&config.limits)),
+        admission: Admission::new(&config.limits),
         runtime: Handle::current(),
-        page_port,
         links_stop: CancellationToken::new(),
-        history_reads: Arc::new(Semaphore::new(config.limits.history_reads)),
+        history_places: HistoryPlaces::new(config.limits.history_reads),
         to_broadcast,
         registry,
+        page_port,
         next_session: AtomicU64::new(1),
         next_client: AtomicU64::new(1),
         next_shard: AtomicUsize::new(0),

@@ -159,7 +159,8 @@ pub struct Limits {
     pub publish: Duration,
     /// Until a text line is acknowledged; then its author is told. Default 5 s.
     pub text_publish: Duration,
-    /// Log reads at a time; further ones wait. Default 64.
+    /// Log reads at a time, about 1 MiB each; further ones wait, or take the place of one of the address that has most.
+    /// Default 64.
     pub history_reads: usize,
     /// How long an ended session may take to read its last words. Default 2 s.
     pub linger: Duration,

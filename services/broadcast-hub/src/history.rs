@@ -1,6 +1,9 @@
 //! Reading a relay's log for one session, within the session's pace.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use gaung_proto::{
@@ -8,7 +11,10 @@ use gaung_proto::{
     pb::relay::{GetLogRequest, ReadRequest, ReadResponse},
     run::Run,
 };
-use service_kit::backoff::Backoff;
+use service_kit::{
+    backoff::Backoff,
+    share::{Origin, Share, SharePool},
+};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use tracing::debug;
@@ -18,6 +24,8 @@ use crate::{group::Group, hub::Hub, inbox::Failure, relays};
 /// What is read, in order.
 #[derive(Debug)]
 pub(crate) enum HistoryItem {
+    /// The read has its place, which the session keeps until it has written what it was given.
+    Begun(Arc<HistoryPlace>),
     Run(Run),
     /// No log has these any more.
     Gap(SeqRange),
@@ -35,6 +43,49 @@ pub(crate) struct HistoryPart {
     pub(crate) item: HistoryItem,
 }
 
+/// Places for reads of the log. A read and what its session has not written of it are about 1 MiB, so the place is held
+/// until both are gone, and an address has no more than its share while others wait.
+#[derive(Debug)]
+pub(crate) struct HistoryPlaces(SharePool<Origin>);
+
+/// One place of [`HistoryPlaces`].
+#[derive(Debug)]
+pub(crate) struct HistoryPlace(Mutex<Share<Origin>>);
+
+impl HistoryPlaces {
+    pub(crate) fn new(reads: usize) -> Self {
+        // One address may have them all while nobody else wants one.
+        Self(SharePool::new(reads as u64, reads as u64))
+    }
+
+    /// Waits for a place. The one whose session took nothing for longest goes first when another address needs it.
+    async fn take(&self, origin: Origin) -> Arc<HistoryPlace> {
+        let mut backoff = Backoff::between(PLACE_RETRY, MAX_PLACE_RETRY);
+        loop {
+            match self.0.take(origin, 1) {
+                Ok(share) => return Arc::new(HistoryPlace(Mutex::new(share))),
+                Err(_full) => tokio::time::sleep(backoff.next_delay()).await,
+            }
+        }
+    }
+}
+
+impl HistoryPlace {
+    /// Another address needed it more.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_evicted()
+    }
+
+    /// The session took something.
+    fn touch(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).touch();
+    }
+}
+
+/// Delays between tries for a place while all of the address's own are taken.
+const PLACE_RETRY: Duration = Duration::from_millis(20);
+const MAX_PLACE_RETRY: Duration = Duration::from_millis(250);
+
 /// One read: from `next` of `log` to its head.
 pub(crate) struct HistoryRead {
     pub(crate) hub: Arc<Hub>,
@@ -42,6 +93,8 @@ pub(crate) struct HistoryRead {
     pub(crate) log: LogId,
     pub(crate) next: Seq,
     pub(crate) ticket: Bytes,
+    /// Of the session.
+    pub(crate) origin: Origin,
     pub(crate) number: u64,
     pub(crate) to: mpsc::Sender<HistoryPart>,
 }
@@ -54,10 +107,13 @@ impl HistoryRead {
     pub(crate) async fn run(mut self) {
         let hub = self.hub.clone();
         let reading = async {
-            let Ok(_permit) = hub.history_reads.acquire().await else { return };
+            let place = hub.history_places.take(self.origin).await;
+            if self.send(HistoryItem::Begun(place.clone())).await.is_err() {
+                return;
+            }
             hub.figures.history_reads.inc();
             let mut backoff = relays::backoff();
-            while let Ok(false) = self.attempt(&mut backoff).await {
+            while let Ok(false) = self.attempt(&mut backoff, &place).await {
                 if !backoff.wait(&hub.links_stop).await {
                     return;
                 }
@@ -71,7 +127,7 @@ impl HistoryRead {
     }
 
     /// True once the read is over, false to try again.
-    async fn attempt(&mut self, backoff: &mut Backoff) -> Result<bool, Gone> {
+    async fn attempt(&mut self, backoff: &mut Backoff, place: &HistoryPlace) -> Result<bool, Gone> {
         let link = self.hub.relays.link(&self.hub, self.group.info().relay);
         let Some(mut client) = link.history_client(&self.hub) else { return Ok(false) };
         let request = ReadRequest {
@@ -83,7 +139,7 @@ impl HistoryRead {
             before_seq: 0,
         };
         let ended = match client.read(request).await {
-            Ok(response) => self.forward(response.into_inner(), backoff).await?,
+            Ok(response) => self.forward(response.into_inner(), backoff, place).await?,
             Err(status) => Err(status),
         };
         let Err(status) = ended else {
@@ -123,6 +179,7 @@ impl HistoryRead {
         &mut self,
         mut runs: Streaming<ReadResponse>,
         backoff: &mut Backoff,
+        place: &HistoryPlace,
     ) -> Result<Result<(), Status>, Gone> {
         loop {
             let bytes = match runs.message().await {
@@ -144,6 +201,7 @@ impl HistoryRead {
             }
             self.next = run.last_seq().next();
             self.send(HistoryItem::Run(run)).await?;
+            place.touch();
         }
     }
 

@@ -6,10 +6,7 @@ use std::sync::{
 };
 
 use gaung_proto::{GroupId, RelayId, Seq, run::Run};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, mpsc},
-};
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,6 +15,7 @@ use crate::{
     directory::{Directory, GroupInfo},
     group::Group,
     groups::{Groups, TooManyGroups},
+    history::HistoryPlaces,
     inbox::Inbox,
     metrics::Figures,
     relays::Relays,
@@ -32,16 +30,16 @@ pub(crate) struct Hub {
     pub(crate) groups: Groups,
     pub(crate) relays: Relays,
     pub(crate) shards: Vec<Inbox>,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) admission: Admission,
     /// Where links and log reads run.
     pub(crate) runtime: Handle,
     /// Ends links and log reads, after the sessions.
     pub(crate) links_stop: CancellationToken,
-    pub(crate) history_reads: Arc<Semaphore>,
-    /// Of the page, if there is one.
-    pub(crate) page_port: Option<u16>,
+    pub(crate) history_places: HistoryPlaces,
     pub(crate) to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
     pub(crate) registry: tonic::transport::Channel,
+    /// Of the page, if there is one.
+    pub(crate) page_port: Option<u16>,
     pub(crate) next_session: AtomicU64,
     pub(crate) next_client: AtomicU64,
     pub(crate) next_shard: AtomicUsize,

@@ -15,6 +15,7 @@ use std::{
     future::poll_fn,
     net::IpAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,7 +31,7 @@ use tokio::{
 
 use crate::{
     admission::Admitted,
-    history::HistoryPart,
+    history::{HistoryPart, HistoryPlace},
     hub::Hub,
     inbox::{AnswerBody, Port},
     shard::Shard,
@@ -57,6 +58,8 @@ pub(crate) struct Session {
     subscriptions: RefCell<HashMap<GroupId, Box<Subscription>>>,
     asks: RefCell<HashMap<u64, Ask>>,
     history: RefCell<Option<HistoryChannel>>,
+    /// Until what was read from the log is written.
+    history_places: RefCell<Vec<Arc<HistoryPlace>>>,
     next_number: Cell<u64>,
     in_flight_bytes: Cell<usize>,
     in_flight_requests: Cell<usize>,
@@ -70,7 +73,7 @@ pub(crate) struct Session {
     progress: Cell<Instant>,
     heard: Cell<Instant>,
     wake: Notify,
-    _admitted: Admitted,
+    admitted: RefCell<Admitted>,
 }
 
 /// What is spoken on the session's port.
@@ -124,6 +127,7 @@ impl Session {
             subscriptions: RefCell::default(),
             asks: RefCell::default(),
             history: RefCell::default(),
+            history_places: RefCell::default(),
             next_number: Cell::new(1),
             in_flight_bytes: Cell::new(0),
             in_flight_requests: Cell::new(0),
@@ -133,7 +137,7 @@ impl Session {
             progress: Cell::new(now),
             heard: Cell::new(now),
             wake: Notify::new(),
-            _admitted: admitted,
+            admitted: RefCell::new(admitted),
             shard,
         })
     }
@@ -192,12 +196,25 @@ impl Session {
             self.hub().figures.stalled.inc();
             self.end("nothing was read for too long", false);
         }
-        if let Dialect::Framed(framed) = &self.dialect {
-            self.sweep_framed(framed, now);
+        if self.admitted.borrow().is_evicted() {
+            self.evict();
+        }
+        self.sweep_history(now);
+        match &self.dialect {
+            Dialect::Framed(framed) => self.sweep_framed(framed, now),
+            Dialect::Text(_) => self.sweep_text(now),
         }
         self.sweep_subscriptions(now);
         if !self.blocked.get() && !self.is_flushed() {
             self.wake.notify_one();
+        }
+    }
+
+    /// Its place went to an address that holds fewer.
+    fn evict(&self) {
+        if self.ending.get().is_none() {
+            self.hub().figures.evicted.inc();
+            self.end("the hub is full and your address has the most sessions; try again later", false);
         }
     }
 
@@ -219,7 +236,7 @@ impl Session {
         self.wake.notify_one();
     }
 
-    fn hub(&self) -> &std::sync::Arc<Hub> {
+    fn hub(&self) -> &Arc<Hub> {
         &self.shard.hub
     }
 
@@ -237,6 +254,7 @@ impl Session {
     async fn turn(self: &Rc<Self>) {
         let flow = self.pump();
         self.settle();
+        self.leave_history();
         if flow == Flow::More {
             if self.may_read() {
                 self.hear();

@@ -18,6 +18,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use service_kit::share::EvictionNotice;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -51,11 +52,12 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub(super) struct Place {
     pub(super) address: IpAddr,
     admitted: Arc<Mutex<Option<Admitted>>>,
+    notice: EvictionNotice,
 }
 
 impl Place {
     fn new(address: IpAddr, admitted: Admitted) -> Self {
-        Self { address, admitted: Arc::new(Mutex::new(Some(admitted))) }
+        Self { address, notice: admitted.notice(), admitted: Arc::new(Mutex::new(Some(admitted))) }
     }
 
     /// `None` if an upgrade has it already.
@@ -122,6 +124,7 @@ async fn serve(stream: TcpStream, place: Place, app: Router, stop: CancellationT
     // A socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let app = TowerToHyperService::new(app);
+    let notice = place.notice.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(place.clone());
         app.call(request)
@@ -137,6 +140,8 @@ async fn serve(stream: TcpStream, place: Place, app: Router, stop: CancellationT
         ended = &mut connection => ended.err().inspect(|error| debug!(%error, "a connection to the page ended")).is_none(),
         () = sleep(LIFE_LIMIT) => false,
         () = stop.cancelled() => false,
+        // The place went to an address that holds fewer; a session that has taken it over ends itself.
+        () = notice.evicted() => false,
     };
     if !over {
         connection.as_mut().graceful_shutdown();

@@ -35,7 +35,7 @@ pub(super) async fn open(
         Ok(accept) => accept,
         Err(refused) => return refused.into_response(),
     };
-    let handshake = match hub.admission.begin_handshake() {
+    let handshake = match hub.admission.begin_handshake(place.address) {
         Ok(handshake) => handshake,
         Err(refused) => {
             hub.figures.sessions_refused.inc();

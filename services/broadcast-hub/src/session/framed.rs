@@ -177,6 +177,10 @@ impl Session {
         let since_open = now.saturating_duration_since(framed.opened);
         let stage = *framed.stage.borrow();
         match stage {
+            Stage::Silent if framed.handshake.borrow().as_ref().is_some_and(Handshake::is_evicted) => {
+                self.hub().figures.evicted.inc();
+                self.end("too many sessions of your address are starting; try again", false);
+            }
             Stage::Silent if since_open >= limits.hello => {
                 self.hub().figures.idle.inc();
                 self.end("no hello came in time", true);

@@ -47,7 +47,9 @@ impl Session {
                 Heard::Drained
             }
             Ok(n) => {
-                self.heard.set(Instant::now());
+                let now = Instant::now();
+                self.heard.set(now);
+                self.admitted.borrow_mut().touch(now);
                 if let Dialect::Framed(framed) = &self.dialect {
                     self.frames(framed);
                 }

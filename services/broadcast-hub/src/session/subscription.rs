@@ -1,6 +1,11 @@
 //! A session's groups: from the wish to a running cursor, back through the log when it falls behind, to the end.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use gaung_engine::Stalled;
@@ -80,6 +85,8 @@ pub(super) enum Ask {
 
 /// Reads of the log in a row that a newcomer may need to catch up with a busy group.
 const CATCH_UP_READS: u32 = 16;
+/// A session that took nothing for so long loses what was read from the log for it, if another address needs the place.
+const EVICTED_STALL: Duration = Duration::from_secs(1);
 
 impl Subscription {
     pub(super) fn group(&self) -> &Arc<Group> {
@@ -269,6 +276,7 @@ impl Session {
         };
         let Some(from) = current else { return };
         match part.item {
+            HistoryItem::Begun(place) => self.history_places.borrow_mut().push(place),
             HistoryItem::Run(run) => {
                 let piece = self.piece_of(part.group, &run, from);
                 self.fan.borrow_mut().feed(part.group, piece);
@@ -286,6 +294,29 @@ impl Session {
                 self.fan.borrow_mut().release(part.group);
             }
             HistoryItem::Failed(failure) => self.history_failed(part.group, &failure),
+        }
+    }
+
+    /// Gives the places back once what was read from the log is written.
+    pub(super) fn leave_history(&self) {
+        if self.history_places.borrow().is_empty() || self.fan.borrow().feed_bytes() > 0 {
+            return;
+        }
+        let is_reading = |subscription: &Subscription| subscription.live().is_some_and(|(_, live)| live.read.is_some());
+        if !self.subscriptions.borrow().values().any(|subscription| is_reading(subscription)) {
+            self.history_places.take();
+        }
+    }
+
+    /// Ends a session whose place for history another address needs, if it takes nothing; one that does may finish.
+    pub(super) fn sweep_history(&self, now: Instant) {
+        let is_evicted = self.history_places.borrow().iter().any(|place| place.is_evicted());
+        if is_evicted
+            && now.saturating_duration_since(self.progress.get()) >= EVICTED_STALL
+            && self.ending.get().is_none()
+        {
+            self.hub().figures.evicted.inc();
+            self.end("nothing was read while others wait for history", false);
         }
     }
 
@@ -412,7 +443,16 @@ impl Session {
         let number = self.number();
         let to = self.history_sender();
         let hub = self.hub().clone();
-        let read = HistoryRead { hub: hub.clone(), group, log: live.log, next, ticket, number, to };
+        let read = HistoryRead {
+            hub: hub.clone(),
+            group,
+            log: live.log,
+            next,
+            ticket,
+            origin: self.address.into(),
+            number,
+            to,
+        };
         let task = hub.runtime.spawn(read.run()).abort_handle();
         live.last_read_from = Some(next);
         live.read = Some(Reading { number, from: next, task });

@@ -102,6 +102,15 @@ impl Session {
         }
     }
 
+    /// A text session may listen and say nothing for as long as there is room.
+    pub(super) fn sweep_text(&self, now: Instant) {
+        let is_silent = now.saturating_duration_since(self.heard.get()) >= self.hub().config.limits.idle;
+        if is_silent && self.ending.get().is_none() && self.hub().admission.is_nearly_full() {
+            self.hub().figures.idle.inc();
+            self.end("silent for too long while the hub is nearly full; type something now and then", false);
+        }
+    }
+
     pub(super) fn input_ended(&self) -> bool {
         match &self.dialect {
             Dialect::Text(text) => text.input_ended.get(),
@@ -202,6 +211,11 @@ impl Session {
                         "Baris lebih dari 64 KiB, tidak dikirim. | The line is longer than 64 KiB and was not sent.",
                     ));
                 }
+                Some(Line::Foreign(protocol)) => {
+                    self.hub().figures.foreign_protocols.inc();
+                    debug!(session = self.id, address = %self.address, %protocol, "not the text port's protocol");
+                    self.end(&self.foreign_reason(protocol), true);
+                }
                 None => break,
             }
         }
@@ -211,11 +225,6 @@ impl Session {
     /// Publishes lines to the current group.
     fn say(self: &Rc<Self>, text: &Text, lines: Vec<Bytes>) {
         if lines.is_empty() {
-                Some(Line::Foreign(protocol)) => {
-                    self.hub().figures.foreign_protocols.inc();
-                    debug!(session = self.id, address = %self.address, %protocol, "not the text port's protocol");
-                    self.end(&self.foreign_reason(protocol), true);
-                }
             return;
         }
         let Some(current) = text.current.borrow().clone() else {
@@ -264,15 +273,6 @@ impl Session {
         }
     }
 
-    fn end_if_said(&self, text: &Text) {
-        if text.input_ended.get() && text.sent.borrow().is_empty() && self.ending.get().is_none() {
-            self.ending.set(Some(Instant::now() + self.hub().config.limits.linger));
-            self.fan.borrow_mut().remove_all();
-            self.wake.notify_one();
-        }
-    }
-}
-
     /// One line that helps a person who looks at the answer; a browser shows none of it, for it is no HTTP.
     fn foreign_reason(&self, protocol: ForeignProtocol) -> String {
         let (instead, english) = match protocol {
@@ -287,6 +287,15 @@ impl Session {
         }
         reason
     }
+
+    fn end_if_said(&self, text: &Text) {
+        if text.input_ended.get() && text.sent.borrow().is_empty() && self.ending.get().is_none() {
+            self.ending.set(Some(Instant::now() + self.hub().config.limits.linger));
+            self.fan.borrow_mut().remove_all();
+            self.wake.notify_one();
+        }
+    }
+}
 
 pub(super) fn welcome(text: &Text) -> Bytes {
     let name = text.name.borrow();

@@ -35,7 +35,13 @@ pub enum Got {
 
 impl Framed {
     pub async fn raw(addr: SocketAddr) -> Self {
+        Self::raw_from([127, 0, 0, 1], addr).await
+    }
+
+    /// From another address of this host.
+    pub async fn raw_from(source: [u8; 4], addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
         // Small, so that a reader that stops is felt soon.
         socket.set_recv_buffer_size(64 * 1024).unwrap();
         let stream = socket.connect(addr).await.unwrap();
@@ -155,13 +161,26 @@ pub struct Bare {
 
 impl Bare {
     pub async fn open(addr: SocketAddr) -> (Self, String) {
-        let mut bare = Self { stream: TcpStream::connect(addr).await.unwrap(), buffer: Vec::new() };
+        Self::open_from([127, 0, 0, 1], addr).await
+    }
+
+    /// From another address of this host.
+    pub async fn open_from(source: [u8; 4], addr: SocketAddr) -> (Self, String) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let mut bare = Self { stream: socket.connect(addr).await.unwrap(), buffer: Vec::new() };
         let welcome = bare.line().await;
         (bare, welcome)
     }
 
     pub async fn say(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Reads on until the hub closes.
+    pub async fn has_ended(&mut self) -> bool {
+        let reading = async { while self.stream.read_buf(&mut self.buffer).await.is_ok_and(|n| n > 0) {} };
+        timeout(LONG, reading).await.is_ok()
     }
 
     pub async fn line(&mut self) -> String {
@@ -177,12 +196,6 @@ impl Bare {
                     return line;
                 }
                 let n = self.stream.read_buf(&mut self.buffer).await.unwrap();
-    /// Reads on until the hub closes.
-    pub async fn has_ended(&mut self) -> bool {
-        let reading = async { while self.stream.read_buf(&mut self.buffer).await.is_ok_and(|n| n > 0) {} };
-        timeout(LONG, reading).await.is_ok()
-    }
-
                 assert!(n > 0, "the hub closed the session");
             }
         };

@@ -10,6 +10,7 @@ mod receipts;
 mod registry;
 mod relay;
 mod server;
+mod shares;
 mod slow;
 mod text;
 mod world;

@@ -1,0 +1,83 @@
+//! One address that takes all it can get keeps nobody else out.
+
+use std::time::Duration;
+
+use broadcast_hub::Limits;
+use gaung_proto::{
+    Seq,
+    pb::hub::{Subscribe, client_frame, server_frame::Frame, subscribe},
+};
+
+use crate::{
+    client::{Bare, Framed},
+    world::World,
+};
+
+const EVE: [u8; 4] = [127, 0, 0, 66];
+const RUNS: u64 = 400;
+const RUN_BYTES: usize = 32 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_sessions_of_one_address_make_room_for_another() {
+    let world = World::start(Limits { sessions: 4, ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(Bare::open_from(EVE, world.hub.text).await.0);
+    }
+    let (mut speaks, _) = Bare::open_from(EVE, world.hub.text).await;
+    speaks.say(b"masih di sini\n").await;
+    for who in &mut silent {
+        assert!(who.line().await.ends_with("masih di sini"));
+    }
+    assert!(Bare::open_from(EVE, world.hub.text).await.1.contains("full"), "Eve's own next one is refused");
+
+    let (mut ann, welcome) = Bare::open(world.hub.text).await;
+    assert!(welcome.contains("Welcome"), "{welcome}");
+    let told = silent[0].line().await;
+    assert!(told.starts_with("* ") && told.contains("your address has the most"), "{told}");
+    assert!(silent[0].has_ended().await);
+    let (budi, _) = Framed::open(world.hub.tcp).await;
+    assert!(silent[1].has_ended().await);
+    speaks.say(b"halo ann\n").await;
+    assert!(ann.line().await.ends_with("halo ann"), "who spoke was not evicted");
+    drop(budi);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_of_one_address_make_room_for_another() {
+    let world = World::start(Limits { handshakes: 3, hello: Duration::from_secs(600), ..Limits::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(Framed::raw_from(EVE, world.hub.tcp).await);
+    }
+    let mut refused = Framed::raw_from(EVE, world.hub.tcp).await;
+    assert!(matches!(refused.next().await, crate::client::Got::Frame(Frame::Bye(_))));
+    let (_ann, _) = Framed::open(world.hub.tcp).await;
+    let Frame::Bye(bye) = silent[0].next_frame().await else { panic!("no goodbye") };
+    assert!(bye.reason.contains("starting") && !bye.r#final, "{bye:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_take_nothing_keep_no_late_joiner_from_its_history() {
+    let limits =
+        Limits { ring_bytes: 64 * 1024, history_reads: 2, stall: Duration::from_secs(600), ..Limits::default() };
+    let world = World::start(limits).await;
+    let group = world.group("g", 2);
+    for _ in 0..RUNS {
+        world.relay.append(group, 1, RUN_BYTES);
+    }
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let mut eve = Framed::raw_from(EVE, world.hub.tcp).await;
+        eve.hello().await;
+        let by = Some(subscribe::By::Name("g".to_owned()));
+        eve.send(client_frame::Frame::Subscribe(Subscribe { by, from_seq: 1, ..Subscribe::default() })).await;
+        readers.push(eve);
+    }
+    let (mut ann, _) = Framed::open(world.hub.tcp).await;
+    ann.subscribe("g", 1, 0).await;
+    ann.read_up_to(group, &mut Seq::FIRST.clone(), Seq(RUNS)).await;
+    world.stop().await;
+}
