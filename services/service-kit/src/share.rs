@@ -19,6 +19,22 @@ pub use self::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(IpAddr);
 
+/// Who makes a gRPC call, as budgets of a service count them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Caller {
+    /// A part of this process, over [`rpc::local`](crate::rpc::local): in `gaung up` the hub at its relay.
+    Local,
+    /// Somebody on the network.
+    Remote(Origin),
+}
+
+impl Caller {
+    /// Tells who makes the call.
+    pub fn of<T>(request: &tonic::Request<T>) -> Self {
+        request.remote_addr().map_or(Self::Local, |addr| Self::Remote(addr.into()))
+    }
+}
+
 impl From<IpAddr> for Origin {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {

@@ -4,13 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Debug,
     hash::Hash,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// A limited amount (places, bytes) of which each holder `K`, an [`Origin`](super::Origin) or a device, may have a part.
 /// Clones share it.
@@ -23,12 +22,12 @@ pub struct Share<K: Copy + Ord + Hash> {
     pool: Arc<Inner<K>>,
     holder: K,
     id: u64,
-    eviction: Arc<Eviction>,
+    evicted: CancellationToken,
 }
 
 /// Tells that a share was evicted, without holding it.
 #[derive(Debug, Clone)]
-pub struct EvictionNotice(Arc<Eviction>);
+pub struct EvictionNotice(CancellationToken);
 
 /// Why a share was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +45,8 @@ struct Inner<K> {
     capacity: u64,
     per_holder: u64,
     state: Mutex<State<K>>,
+    /// Wakes those who wait in [`SharePool::acquire`].
+    freed: Notify,
 }
 
 #[derive(Debug)]
@@ -61,14 +62,7 @@ struct State<K> {
 #[derive(Debug, Default)]
 struct Holdings {
     total: u64,
-    shares: BTreeMap<u64, (u64, Arc<Eviction>)>,
-}
-
-/// Tells a share's owner that it was evicted.
-#[derive(Debug, Default)]
-struct Eviction {
-    done: AtomicBool,
-    notify: Notify,
+    shares: BTreeMap<u64, (u64, CancellationToken)>,
 }
 
 impl<K: Copy + Ord + Hash> SharePool<K> {
@@ -76,7 +70,7 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     #[must_use]
     pub fn new(capacity: u64, per_holder: u64) -> Self {
         let state = State { used: 0, next_id: 0, holders: HashMap::new(), by_amount: BTreeSet::new() };
-        Self(Arc::new(Inner { capacity, per_holder, state: Mutex::new(state) }))
+        Self(Arc::new(Inner { capacity, per_holder, state: Mutex::new(state), freed: Notify::new() }))
     }
 
     /// Takes `amount` for `holder`. Where the pool is full, the oldest shares of whoever holds most are evicted, as long
@@ -86,14 +80,46 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     /// # Errors
     /// [`Full`]; nothing is evicted then.
     pub fn take(&self, holder: K, amount: u64) -> Result<Share<K>, Full> {
+        self.take_with(holder, amount, CancellationToken::new())
+    }
+
+    /// The same with a token of the caller's that an eviction cancels.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing is evicted then.
+    pub fn take_with(&self, holder: K, amount: u64, evicted: CancellationToken) -> Result<Share<K>, Full> {
         let mut state = self.0.lock();
         let held = state.held(holder);
         self.0.make_room(&mut state, holder, held, amount)?;
+        Ok(self.add(&mut state, holder, amount, evicted))
+    }
+
+    /// Waits until `amount`, or the most that one may have, is free for `holder`; evicts nobody. For what is held
+    /// for a short while, such as memory of requests until they are logged.
+    pub async fn acquire(&self, holder: K, amount: u64) -> Share<K> {
+        let amount = amount.min(self.0.per_holder).min(self.0.capacity);
+        loop {
+            let mut freed = pin!(self.0.freed.notified());
+            // Registered before looking, so that nothing freed in between is missed.
+            freed.as_mut().enable();
+            if let Some(share) = self.take_free(holder, amount) {
+                return share;
+            }
+            freed.await;
+        }
+    }
+
+    fn take_free(&self, holder: K, amount: u64) -> Option<Share<K>> {
+        let mut state = self.0.lock();
+        let is_free = state.held(holder) + amount <= self.0.per_holder && state.used + amount <= self.0.capacity;
+        is_free.then(|| self.add(&mut state, holder, amount, CancellationToken::new()))
+    }
+
+    fn add(&self, state: &mut State<K>, holder: K, amount: u64, evicted: CancellationToken) -> Share<K> {
         let id = state.next_id;
         state.next_id += 1;
-        let eviction = Arc::new(Eviction::default());
-        state.add(holder, id, amount, Arc::clone(&eviction));
-        Ok(Share { pool: Arc::clone(&self.0), holder, id, eviction })
+        state.add(holder, id, amount, evicted.clone());
+        Share { pool: Arc::clone(&self.0), holder, id, evicted }
     }
 
     /// What all hold together.
@@ -123,7 +149,11 @@ impl<K: Copy + Ord + Hash> Share<K> {
         }
         // Room is never made by evicting the caller's own shares, so this one is still there.
         state.remove(self.holder, self.id);
-        state.add(self.holder, self.id, amount, Arc::clone(&self.eviction));
+        state.add(self.holder, self.id, amount, self.evicted.clone());
+        drop(state);
+        if amount < before {
+            self.pool.freed.notify_waiters();
+        }
         Ok(())
     }
 
@@ -140,48 +170,33 @@ impl<K: Copy + Ord + Hash> Share<K> {
 
     /// Completes once the share was evicted.
     pub async fn evicted(&self) {
-        self.eviction.evicted().await;
+        self.evicted.cancelled().await;
     }
 
     /// Whether the share was evicted.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
-        self.eviction.is_done()
+        self.evicted.is_cancelled()
     }
 
     /// For a task that does not hold the share itself.
     #[must_use]
     pub fn notice(&self) -> EvictionNotice {
-        EvictionNotice(Arc::clone(&self.eviction))
+        EvictionNotice(self.evicted.clone())
     }
 }
 
 impl EvictionNotice {
     /// Completes once the share was evicted; never if it was given back.
     pub async fn evicted(&self) {
-        self.0.evicted().await;
-    }
-}
-
-impl Eviction {
-    fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
-
-    async fn evicted(&self) {
-        loop {
-            let notified = self.notify.notified();
-            if self.is_done() {
-                return;
-            }
-            notified.await;
-        }
+        self.0.cancelled().await;
     }
 }
 
 impl<K: Copy + Ord + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         self.pool.lock().remove(self.holder, self.id);
+        self.pool.freed.notify_waiters();
     }
 }
 
@@ -233,11 +248,11 @@ impl<K: Copy + Ord + Hash> State<K> {
         self.holders.get(&holder)?.shares.get(&id).map(|&(amount, _)| amount)
     }
 
-    fn add(&mut self, holder: K, id: u64, amount: u64, eviction: Arc<Eviction>) {
+    fn add(&mut self, holder: K, id: u64, amount: u64, evicted: CancellationToken) {
         let holdings = self.holders.entry(holder).or_default();
         self.by_amount.remove(&(holdings.total, holder));
         holdings.total += amount;
-        holdings.shares.insert(id, (amount, eviction));
+        holdings.shares.insert(id, (amount, evicted));
         self.by_amount.insert((holdings.total, holder));
         self.used += amount;
     }
@@ -261,9 +276,8 @@ impl<K: Copy + Ord + Hash> State<K> {
         let largest = self.by_amount.iter().rev().find(|&&(_, other)| other != newcomer);
         let Some(&(_, holder)) = largest else { return false };
         let oldest = self.holders.get(&holder).and_then(|holdings| holdings.shares.first_key_value());
-        let Some((&id, (_, eviction))) = oldest else { return false };
-        eviction.done.store(true, Ordering::Release);
-        eviction.notify.notify_waiters();
+        let Some((&id, (_, evicted))) = oldest else { return false };
+        evicted.cancel();
         self.remove(holder, id);
         true
     }
@@ -327,5 +341,23 @@ mod tests {
             pool.take(2, 1).unwrap()
         };
         let ((), _newcomer) = tokio::join!(first.evicted(), taken);
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_what_others_give_back_and_evicts_nobody() {
+        let pool = SharePool::new(4, 3);
+        let first = pool.acquire(1, 100).await;
+        let mut second = pool.acquire(2, 1).await;
+        let mut waiting = Box::pin(pool.acquire(3, 2));
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), &mut waiting).await.is_err());
+        assert!(!first.is_evicted() && !second.is_evicted());
+        drop(first);
+        let third = waiting.await;
+        assert_eq!(pool.used(), 3, "the amount is at most one holder's share");
+        let mut more = Box::pin(pool.acquire(2, 2));
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), &mut more).await.is_err());
+        second.resize(0).unwrap();
+        more.await;
+        drop(third);
     }
 }
