@@ -10,6 +10,7 @@ pub mod config;
 pub mod health_client;
 pub mod metrics;
 pub mod open_files;
+pub mod places;
 pub mod program;
 pub mod readiness;
 pub mod rpc;

@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -12,11 +14,33 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use prometheus_client::{encoding::text::encode, registry::Registry};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use prometheus_client::{encoding::text::encode, metrics::counter::Counter, registry::Registry};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
 
-use crate::readiness::Readiness;
+use crate::{
+    places::Places,
+    readiness::Readiness,
+    share::{Origin, Share},
+};
+
+/// Connections at a time, shared by address: those who scrape are few.
+const CONNECTIONS: usize = 64;
+/// From accepting a connection to the last byte of its one answer; a scrape takes milliseconds.
+const LIFE_LIMIT: Duration = Duration::from_secs(5);
+/// Of a request's head; hyper's least.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
+/// Until accepting is tried again after the system refused, such as without free file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The process's metrics. Clones share one registry; register at start, count on the handles.
 #[derive(Debug, Clone, Default)]
@@ -45,22 +69,63 @@ impl Metrics {
     }
 }
 
-/// Serves `/metrics` and `/healthz` (200 when ready, else 503) on a bound listener until `stop`.
+/// Serves `/metrics` and `/healthz` (200 when ready, else 503) on a bound listener until `stop`: one request a
+/// connection, within 5 s.
 ///
 /// # Errors
-/// If the listener fails for good.
+/// None so far: one connection's failure never ends it.
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let refused = Counter::<u64>::default();
+    metrics.register(|registry| {
+        let help = "Connections to the metrics port closed at once: no place left";
+        registry.register("metrics_connections_refused", help, refused.clone());
+    });
     let app = Router::new()
         .route("/metrics", get(metrics_page))
         .with_state(metrics)
         .merge(Router::new().route("/healthz", get(health_page)).with_state(readiness));
-    axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    let (places, open) = (Places::new(CONNECTIONS), TaskTracker::new());
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match places.of(&stream, peer) {
+                Ok(place) => drop(open.spawn(serve_one(stream, place, app.clone()))),
+                Err(_) => drop(refused.inc()),
+            },
+            Err(error) => {
+                warn!(%error, "a connection to the metrics cannot be accepted");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    drop(listener);
+    open.close();
+    // Each has its own limit.
+    open.wait().await;
     Ok(())
+}
+
+async fn serve_one(stream: TcpStream, place: Share<Origin>, app: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(LIFE_LIMIT)
+        .keep_alive(false)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let connection = pin!(connection);
+    tokio::select! {
+        ended = connection => if let Err(error) = ended { debug!(%error, "a connection to the metrics ended") },
+        () = place.evicted() => {}
+        () = sleep(LIFE_LIMIT) => {}
+    }
 }
 
 async fn metrics_page(State(metrics): State<Metrics>) -> Response {
@@ -125,5 +190,29 @@ mod tests {
 
         stop.cancel();
         tokio::time::timeout(Duration::from_secs(10), server).await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_is_closed_and_keeps_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, Metrics::new(), Readiness::new(), stop.clone()));
+        let mut silent = Vec::new();
+        for _ in 0..2 * CONNECTIONS {
+            silent.push(TcpStream::connect(addr).await.unwrap());
+        }
+        let closed = async {
+            let mut closed = 0;
+            for stream in &mut silent {
+                closed += usize::from(stream.read(&mut [0]).await.is_ok_and(|count| count == 0));
+            }
+            closed
+        };
+        let closed = tokio::time::timeout(4 * LIFE_LIMIT, closed).await.unwrap();
+        assert_eq!(closed, 2 * CONNECTIONS);
+        assert!(fetch(addr, "/metrics").await.contains("gaung_metrics_connections_refused_total"));
+        stop.cancel();
+        tokio::time::timeout(4 * LIFE_LIMIT, server).await.unwrap().unwrap().unwrap();
     }
 }

@@ -1,8 +1,48 @@
-//! How many files and sockets this process may open.
+//! How many files and sockets this process may open, and who may have how many of them.
+//!
+//! Listeners reserve the files of their connections here, so that all of them together leave some for logs and stores:
+//! out of files, a service can neither accept a connection nor write.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Files that no listener gets: logs, stores, UDP sockets of every network and thread, connections to other services.
+const OWN_FILES: u64 = 256;
+/// What reservations of this process hold.
+static RESERVED: AtomicU64 = AtomicU64::new(0);
+
+/// Files of one listener; dropping it gives them back.
+#[derive(Debug)]
+pub struct ReservedFiles(u64);
+
+impl ReservedFiles {
+    /// Reserves `wanted` files, or what is left of the limit, but at least `least`.
+    #[must_use]
+    pub fn reserve(wanted: u64, least: u64) -> Self {
+        // Where the system does not tell its limit, the customary one is assumed.
+        let limit = limit().unwrap_or(1024);
+        let granted = |reserved: u64| wanted.min(limit.saturating_sub(OWN_FILES + reserved)).max(least);
+        let reserve = |reserved| Some(reserved + granted(reserved));
+        let before = RESERVED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).unwrap_or_else(|same| same);
+        Self(granted(before))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Drop for ReservedFiles {
+    fn drop(&mut self) {
+        RESERVED.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
 
 /// Raises the limit to what the system allows; gives it.
 ///
@@ -38,5 +78,17 @@ mod tests {
         setrlimit(Resource::RLIMIT_NOFILE, hard - 1, hard).unwrap();
         assert_eq!(raise_limit().unwrap(), hard);
         assert_eq!(limit().unwrap(), hard);
+    }
+
+    #[test]
+    fn listeners_together_leave_files_for_the_rest() {
+        let limit = raise_limit().unwrap();
+        let first = ReservedFiles::reserve(limit / 2, 1);
+        assert_eq!(first.count(), limit / 2);
+        let second = ReservedFiles::reserve(limit, 1);
+        assert!(first.count() + second.count() <= limit - OWN_FILES);
+        assert_eq!(ReservedFiles::reserve(10, 7).count(), 7, "a listener without any place would be of no use");
+        drop(first);
+        assert_eq!(ReservedFiles::reserve(10, 1).count(), 10);
     }
 }

@@ -1,0 +1,105 @@
+//! Places of a listener's connections: limited, shared by address, with some kept for this machine itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::{
+    open_files::{self, ReservedFiles},
+    share::{Full, Origin, Share, SharePool},
+};
+
+/// Places that only connections of this machine get, so that other programs and services on it come through whatever the
+/// network does: more than the services of one machine open to each other.
+const OWN_PLACES: u64 = 32;
+/// A listener works with few files too, if badly.
+const FEWEST: u64 = 8;
+/// One listener has at most this part of the files, so that those that are bound after it have some as well.
+const PART_OF_FILES: u64 = 10;
+
+/// The places of one listener. Clones share them.
+///
+/// A newcomer always gets one while somebody else has more places than it would have: the oldest connection of the
+/// address with most of them is evicted.
+#[derive(Debug, Clone)]
+pub struct Places {
+    everyone: SharePool<Origin>,
+    own_host: SharePool<Origin>,
+    capacity: u64,
+    _files: std::sync::Arc<ReservedFiles>,
+}
+
+impl Places {
+    /// `wanted` places, fewer where the process may not open so many files.
+    #[must_use]
+    pub fn new(wanted: usize) -> Self {
+        let most = open_files::limit().map_or(wanted as u64, |limit| (limit / PART_OF_FILES).max(FEWEST));
+        let files = ReservedFiles::reserve((wanted as u64).min(most) + OWN_PLACES, FEWEST + OWN_PLACES);
+        let capacity = files.count() - OWN_PLACES;
+        // One address alone never fills it: a newcomer then needs no eviction.
+        let per_address = capacity - capacity / 8;
+        Self {
+            everyone: SharePool::new(capacity, per_address.max(1)),
+            own_host: SharePool::new(OWN_PLACES, OWN_PLACES),
+            capacity,
+            _files: std::sync::Arc::new(files),
+        }
+    }
+
+    /// A place for a connection of `peer` to `local`. Its owner closes the connection once [`Share::evicted`] completes.
+    ///
+    /// # Errors
+    /// [`Full`]; the connection is closed.
+    pub fn take(&self, peer: IpAddr, local: Option<IpAddr>) -> Result<Share<Origin>, Full> {
+        let (peer, local) = (peer.to_canonical(), local.map(|local| local.to_canonical()));
+        if (peer.is_loopback() || Some(peer) == local)
+            && let Ok(place) = self.own_host.take(peer.into(), 1)
+        {
+            return Ok(place);
+        }
+        self.everyone.take(peer.into(), 1)
+    }
+
+    /// The same for an accepted connection.
+    ///
+    /// # Errors
+    /// [`Full`]; the connection is closed.
+    pub fn of(&self, stream: &tokio::net::TcpStream, peer: SocketAddr) -> Result<Share<Origin>, Full> {
+        self.take(peer.ip(), stream.local_addr().ok().map(|local| local.ip()))
+    }
+
+    /// How many places there are, those of this machine not counted.
+    #[must_use]
+    pub const fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// How many are taken.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.everyone.used() + self.own_host.used()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn others_and_this_machine_come_in_whatever_one_address_takes() {
+        let places = Places::new(16);
+        let eve = ip("10.0.0.66");
+        let held: Vec<_> = (0..100).map_while(|_| places.take(eve, None).ok()).collect();
+        assert!(held.len() < 16 && places.capacity() == 16);
+        let others: Vec<_> = (1..8).map(|n| places.take(ip(&format!("10.0.0.{n}")), None).unwrap()).collect();
+        assert!(others.iter().all(|place| !place.is_evicted()));
+        assert!(held.iter().any(Share::is_evicted), "the oldest of who holds most");
+        let own: Vec<_> = (0..OWN_PLACES).map(|_| places.take(ip("127.0.0.1"), None).unwrap()).collect();
+        places.take(ip("10.0.0.1"), Some(ip("10.0.0.1"))).unwrap();
+        drop((held, others, own));
+        assert_eq!(places.used(), 0);
+    }
+}
