@@ -219,6 +219,7 @@ impl Bound {
         let service = HubServiceServer::new(HubRpc(hub.clone()));
         let names = ["gaung.hub.v1.HubService"];
         let server = RpcServer::new(grpc, Routes::new(service), &names, &[pb::DESCRIPTORS], readiness.clone())?
+            .count_in(&registered)
             .limits(RpcLimits { drain, ..RpcLimits::default() });
         tasks.spawn("gRPC", server.serve(stop.clone()));
         if let Some(listener) = metrics {

@@ -128,7 +128,7 @@ impl Bound {
         let rpc = Rpc::new(Arc::clone(&registry), maker.clone(), figures.clone(), stop.clone());
         info!(grpc = %grpc.local_addr()?, groups = registry.group_count(), "registry serves");
         let upkeep = upkeep(maker.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
-        let server = server(grpc, rpc, readiness.clone(), config.drain)?;
+        let server = server(grpc, rpc, readiness.clone(), config.drain)?.count_in(&metrics);
 
         let mut tasks = Tasks::new();
         tasks.spawn("gRPC", server.serve(stop.clone()));

@@ -1,8 +1,15 @@
 //! The gRPC server of a service: health, reflection, limits, and a shutdown that ends.
 
+mod body;
+mod bytes;
+mod call;
 mod connections;
 mod ending;
+mod figures;
+#[cfg(test)]
+mod limit_tests;
 mod local;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod way;
@@ -10,26 +17,25 @@ mod way;
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Endpoint, Server},
-};
+use tonic::{service::Routes, transport::Endpoint};
 use tonic_health::{
     ServingStatus,
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::readiness::Readiness;
+use crate::{metrics::Metrics, readiness::Readiness};
 
-use self::connections::Connections;
 pub use self::{
+    bytes::{CallBytes, HeldBytes},
     local::{LocalChannel, LocalListener, local},
+    queue::{AnswerSender, AnswerStream, CallEnded, answer_queue},
     way::Way,
 };
+use self::{connections::Connections, figures::RpcFigures};
 
 /// Largest gRPC message read or written: a publish request of 1 MiB or a run, with room. Set it on every generated
 /// server and client with `max_decoding_message_size` and `max_encoding_message_size`.
@@ -44,20 +50,52 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// HTTP/2 cuts messages in frames of at most this.
 const FRAME_BYTES: u32 = 128 * 1024;
 
-/// Limits of one server.
+/// Limits of one server. Places, calls and bytes are shared by address (max-min): who comes with less gets room from who
+/// has most. Calls within the process are not limited.
 #[derive(Debug, Clone)]
 pub struct RpcLimits {
-    /// Open connections; more wait in the listen queue. Default 1024.
+    /// Open connections; fewer where the process may open few files. Default 1024.
     pub connections: usize,
-    /// Open calls of one connection. Default 1024.
+    /// Open calls of one connection. Default 512.
     pub streams_per_connection: u32,
+    /// Open calls of all together. Default 16 384.
+    pub calls: u64,
+    /// Open calls of one address; further ones are refused with RESOURCE_EXHAUSTED. Default 2048.
+    pub calls_per_address: u64,
+    /// Bytes of requests under way and of answers not taken, of all calls together. Default 256 MiB.
+    pub bytes: u64,
+    /// The same of one address; its calls wait while it has more. Default 64 MiB.
+    pub bytes_per_address: u64,
+    /// Until a new connection has sent its HTTP/2 preface and settings; then it is closed. Default 10 s.
+    pub preface: Duration,
+    /// Until a new connection makes its first call; then it is closed. Default 30 s.
+    pub first_call: Duration,
+    /// A connection without a call for so long is closed. Default 5 min.
+    pub idle: Duration,
+    /// A message must be whole so long after its first byte; then the call fails. Default 30 s.
+    pub message: Duration,
+    /// A call whose answers wait, and of which nothing is taken for so long, is ended. Default 30 s.
+    pub stall: Duration,
     /// How long calls may take to end once the server stops, then connections are cut. Default 5 s.
     pub drain: Duration,
 }
 
 impl Default for RpcLimits {
     fn default() -> Self {
-        Self { connections: 1024, streams_per_connection: 1024, drain: Duration::from_secs(5) }
+        Self {
+            connections: 1024,
+            streams_per_connection: 512,
+            calls: 16 * 1024,
+            calls_per_address: 2048,
+            bytes: 256 << 20,
+            bytes_per_address: 64 << 20,
+            preface: Duration::from_secs(10),
+            first_call: Duration::from_secs(30),
+            idle: Duration::from_secs(300),
+            message: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+        }
     }
 }
 
@@ -74,6 +112,7 @@ pub struct RpcServer {
     readiness: Readiness,
     health: HealthReporter,
     services: Vec<String>,
+    figures: RpcFigures,
 }
 
 impl RpcServer {
@@ -100,13 +139,21 @@ impl RpcServer {
             .add_service(reflection().build_v1().context("the descriptors for reflection are damaged")?)
             .add_service(reflection().build_v1alpha().context("the descriptors for reflection are damaged")?);
         let services = services.iter().map(|&s| s.to_owned()).chain([String::new()]).collect();
-        Ok(Self { listener, local: None, routes, limits: RpcLimits::default(), readiness, health, services })
+        let (limits, figures) = (RpcLimits::default(), RpcFigures::default());
+        Ok(Self { listener, local: None, routes, limits, readiness, health, services, figures })
     }
 
     /// Replaces the limits.
     #[must_use]
     pub fn limits(mut self, limits: RpcLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Registers what the server counts.
+    #[must_use]
+    pub fn count_in(self, metrics: &Metrics) -> Self {
+        self.figures.register(metrics);
         self
     }
 
@@ -128,40 +175,22 @@ impl RpcServer {
     /// Serves until `stop` is cancelled and everything is drained or cut.
     ///
     /// # Errors
-    /// If the listener becomes unusable; one connection's failure never ends it.
+    /// None so far: one connection's failure never ends it.
     pub async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, local, routes, limits, readiness, health, services } = self;
+        let Self { listener, local, routes, limits, readiness, health, services, figures } = self;
         report(&health, &services, readiness.is_ready()).await;
         let reporting = follow_readiness(&health, &services, &readiness, &stop);
 
-        let cut = CancellationToken::new();
-        let connections = Connections::new(listener, limits.connections, cut.clone());
-        let routes = ending::end_streams(routes, stop.clone(), grace(limits.drain));
+        let drain = limits.drain;
+        let routes = ending::end_streams(routes, stop.clone(), grace(drain)).prepare();
         let local = async {
             if let Some(local) = local {
-                local.serve(routes.clone(), stop.clone(), limits.drain).await;
+                local.serve(routes.clone(), stop.clone(), drain).await;
             }
         };
-        let serving = builder(&limits)
-            .add_routes(routes.clone())
-            .serve_with_incoming_shutdown(connections.into_stream(), stop.clone().cancelled_owned());
-        let serving = async {
-            tokio::pin!(serving);
-            tokio::select! {
-                end = &mut serving => return end,
-                () = stop.cancelled() => {}
-            }
-            match timeout(limits.drain, &mut serving).await {
-                Ok(end) => end,
-                Err(_) => {
-                    warn!(limit_ms = limits.drain.as_millis(), "cutting the connections that did not drain");
-                    cut.cancel();
-                    serving.await
-                }
-            }
-        };
-        let ((), (), served) = tokio::join!(reporting, local, serving);
-        served.context("gRPC server")
+        let serving = Connections::new(routes.clone(), limits, figures).serve(listener, stop.clone());
+        let ((), (), ()) = tokio::join!(reporting, local, serving);
+        Ok(())
     }
 }
 
@@ -200,16 +229,6 @@ pub fn endpoint(target: &str) -> Result<Endpoint, TargetError> {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES))
-}
-
-fn builder(limits: &RpcLimits) -> Server {
-    Server::builder()
-        .max_concurrent_streams(limits.streams_per_connection)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
 /// How long a response stream may go on after its requests were ended: a small part of the drain time.

@@ -1,105 +1,240 @@
-//! Accepted connections: counted against a limit, without delay, and cut when the drain time is over.
+//! Connections of the network: each has a place among all, is ended when it is idle, stalled or makes room, and is cut
+//! when the drain time is over.
 
 use std::{
+    convert::Infallible,
     io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use tokio_stream::Stream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
-use tracing::warn;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{
+        Service as _,
+        http::{Request, Response},
+    },
+    service::Routes,
+    transport::server::{Connected as _, TcpConnectInfo},
+};
+use tracing::{debug, warn};
 
-/// Where new connections come from.
+use super::{
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, RpcLimits, STREAM_WINDOW_BYTES,
+    body::{AnswerBody, RequestBody},
+    call::{Call, CallExecutor, Calls, Verdict},
+    figures::RpcFigures,
+    local::deadline,
+};
+use crate::{
+    places::Places,
+    share::{Caller, Origin, Share, SharePool},
+};
+
+/// Answers of one call that HTTP/2 holds before the call makes more: a message that is begun is always taken whole.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// What a client sends before anything else: 24 bytes of preface and the head of a SETTINGS frame (RFC 9113, section 3.4).
+const PREFACE_BYTES: u64 = 24 + 9;
+/// Between two looks at a connection's limits.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Out of file descriptors, accept fails at once for as long as that lasts, and nothing tells when it is over.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// A connection that is asked to end, because nothing is called on it, is cut after this.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// What serves the connections of one listener.
+#[derive(Clone)]
 pub(super) struct Connections {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
+    routes: Routes,
+    limits: Arc<RpcLimits>,
+    places: Places,
+    calls: SharePool<Caller>,
+    bytes: SharePool<Caller>,
+    figures: RpcFigures,
     cut: CancellationToken,
 }
 
 impl Connections {
-    pub(super) fn new(listener: TcpListener, limit: usize, cut: CancellationToken) -> Self {
-        Self { listener, free: Arc::new(Semaphore::new(limit)), cut }
-    }
-
-    /// Accepts for ever; never yields an error.
-    pub(super) fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
-        tokio::spawn(async move {
-            tokio::select! {
-                () = self.accept_into(&sender) => {}
-                () = sender.closed() => {}
-            }
-        });
-        tokio_stream::wrappers::ReceiverStream::new(receiver)
-    }
-
-    async fn accept_into(&self, accepted: &tokio::sync::mpsc::Sender<io::Result<Connection>>) {
-        loop {
-            let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else { return };
-            let stream = self.accept().await;
-            let connection = Connection { stream, cut: Box::pin(self.cut.clone().cancelled_owned()), _permit: permit };
-            if accepted.send(Ok(connection)).await.is_err() {
-                return;
-            }
+    pub(super) fn new(routes: Routes, limits: RpcLimits, figures: RpcFigures) -> Self {
+        Self {
+            routes,
+            places: Places::new(limits.connections),
+            calls: SharePool::new(limits.calls, limits.calls_per_address),
+            bytes: SharePool::new(limits.bytes, limits.bytes_per_address),
+            limits: Arc::new(limits),
+            figures,
+            cut: CancellationToken::new(),
         }
     }
 
-    async fn accept(&self) -> TcpStream {
-        // Out of file descriptors, accept fails at once for as long as that lasts, and nothing tells when it is over.
-        const RETRY: Duration = Duration::from_millis(100);
+    /// Accepts until `stop`, then lets what is open end within the drain time, and cuts the rest.
+    pub(super) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let open = TaskTracker::new();
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    // Fails only where the peer is gone already, which the first read will show.
-                    let _ = stream.set_nodelay(true);
-                    return stream;
-                }
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => match self.places.of(&stream, peer) {
+                    Ok(place) => drop(open.spawn(self.clone().serve_one(stream, place, peer.into(), stop.clone()))),
+                    Err(full) => {
+                        self.figures.connections_refused.inc();
+                        debug!(%peer, %full, "connection refused");
+                    }
+                },
                 Err(error) => {
                     warn!(%error, "connection not accepted");
-                    sleep(RETRY).await;
+                    sleep(ACCEPT_RETRY).await;
                 }
             }
         }
-    }
-}
-
-/// One connection; reads and writes fail once it is cut.
-pub(super) struct Connection {
-    stream: TcpStream,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    /// Ready with an error once cut; else wakes the task when it is.
-    fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.cut.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "drain time is over")),
-            Poll::Pending => Ok(()),
+        // Nobody waits for a server that is stopping.
+        drop(listener);
+        open.close();
+        if timeout(self.limits.drain, open.wait()).await.is_err() {
+            warn!(limit_ms = self.limits.drain.as_millis(), "cutting the connections that did not drain");
+            self.cut.cancel();
+            open.wait().await;
         }
     }
-}
 
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll_cut(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+    async fn serve_one(self, stream: TcpStream, place: Share<Origin>, origin: Origin, stop: CancellationToken) {
+        // Fails only where the peer is gone already, which the first read will show.
+        let _ = stream.set_nodelay(true);
+        self.figures.connections.inc();
+        let came = Arc::new(AtomicU64::new(0));
+        let info = stream.connect_info();
+        let calls = Arc::new(Calls::new(Caller::Remote(origin), self.bytes.clone(), self.figures.clone()));
+        let answering = (self.routes.clone(), self.calls.clone(), self.figures.clone(), self.limits.message);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (routes, calls, figures, limit) = answering.clone();
+            answer(routes, calls, figures, limit, info.clone(), request)
+        });
+        let mut builder = http2::Builder::new(CallExecutor(Arc::clone(&calls)));
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams_per_connection)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        let stream = TokioIo::new(CountedStream { stream, came: Arc::clone(&came) });
+        let mut connection = pin!(builder.serve_connection(stream, service));
+        let mut sweeps = interval(SWEEP);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (begun, mut stopping) = (Instant::now(), false);
+        let idle = loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        debug!(%error, "connection ended");
+                    }
+                    break false;
+                }
+                () = self.cut.cancelled() => break false,
+                () = place.evicted() => {
+                    self.figures.connections_evicted.inc();
+                    break false;
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ = sweeps.tick() => match calls.sweep(Instant::now(), self.limits.stall) {
+                    Verdict::Stalled => {
+                        self.figures.connections_stalled.inc();
+                        break false;
+                    }
+                    Verdict::Idle(_) if came.load(Ordering::Relaxed) < PREFACE_BYTES => {
+                        if begun.elapsed() > self.limits.preface {
+                            self.figures.connections_idle.inc();
+                            break false;
+                        }
+                    }
+                    Verdict::Idle(since) => {
+                        let limit = if calls.any() { self.limits.idle } else { self.limits.first_call };
+                        if since > limit {
+                            self.figures.connections_idle.inc();
+                            break true;
+                        }
+                    }
+                    Verdict::Keep => {}
+                }
+            }
+        };
+        if idle {
+            connection.as_mut().graceful_shutdown();
+            let _ = timeout(GOODBYE, connection).await;
+        }
+        self.figures.connections.dec();
     }
 }
 
-impl AsyncWrite for Connection {
+/// Answers one call, within its own deadline and its caller's shares.
+async fn answer(
+    mut routes: Routes,
+    places: SharePool<Caller>,
+    figures: RpcFigures,
+    limit: Duration,
+    info: TcpConnectInfo,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let call = Call::current().expect("the executor runs every call as one");
+    if let Err(full) = call.begin(&places) {
+        figures.calls_refused.inc();
+        let refused = Status::resource_exhausted(full.to_string()).into_http();
+        return Ok(refused.map(|body| AnswerBody::new(body, call)));
+    }
+    let deadline = deadline(request.headers()).unwrap_or(Duration::MAX);
+    let mut request = request.map(|body| Body::new(RequestBody::new(Body::new(body), Arc::clone(call.bytes()), limit)));
+    request.extensions_mut().insert(info);
+    request.extensions_mut().insert(Arc::clone(call.bytes()));
+    let answered = tokio::select! {
+        biased;
+        () = call.end().cancelled() => call.why_ended().into_http(),
+        answered = timeout(deadline, routes.call(request)) => match answered {
+            Ok(Ok(answered)) => answered,
+            Err(_) => Status::deadline_exceeded("the call took too long").into_http(),
+        },
+    };
+    Ok(answered.map(|body| AnswerBody::new(body, call)))
+}
+
+/// A socket that counts what came.
+struct CountedStream {
+    stream: TcpStream,
+    came: Arc<AtomicU64>,
+}
+
+impl AsyncRead for CountedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.came.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_cut(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -108,7 +243,6 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_cut(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -121,18 +255,6 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.poll_cut(cx).is_err() {
-            return Poll::Ready(Ok(()));
-        }
-        let done = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
-        Poll::Ready(done)
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -163,7 +163,7 @@ fn ended() -> Status {
 }
 
 /// How long a call may take until it is answered: `grpc-timeout`, a number and its unit (gRPC over HTTP/2, Requests).
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn deadline(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     let number: u32 = number.parse().ok()?;

@@ -9,7 +9,7 @@ use std::{
 
 use axum::routing::any;
 use http_body::Body as _;
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Status, body::Body, codegen::http::Request, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -116,19 +116,6 @@ async fn a_client_that_never_ends_is_cut_after_the_drain_time() {
     running.ends().await;
 }
 
-#[tokio::test]
-async fn connections_above_the_limit_wait_for_a_place() {
-    let running = start(RpcLimits { connections: 1, ..RpcLimits::default() }).await;
-    running.readiness.ready();
-    let first = running.channel().await;
-    HealthClient::new(first.clone()).check(HealthCheckRequest::default()).await.unwrap();
-    assert!(health_client::check(&running.addr, Duration::from_millis(100)).await.line.contains("no answer"));
-    drop(first);
-    assert!(health_client::check(&running.addr, LONG).await.serving);
-    running.stop.cancel();
-    running.ends().await;
-}
-
 #[test]
 fn targets_are_host_and_port() {
     for good in ["127.0.0.1:7400", "registry:7400", "[::1]:7400"] {
@@ -169,7 +156,7 @@ async fn a_call_within_the_process_waits_for_its_server_as_long_as_it_may() {
 
 #[tokio::test]
 async fn a_call_within_the_process_has_a_deadline_and_is_cut_after_the_drain_time() {
-    let (channel, running) = start_locally(misbehaving(), SHORT_DRAIN).await;
+    let (channel, running) = start_locally(misbehaving(), short_drain()).await;
     let call = |deadline| code_of(&channel, "/test/Never", deadline);
     for deadline in ["20m", "20000u", "0S", "0M", "0H", "20000000n"] {
         assert_eq!(timeout(LONG, call(Some(deadline))).await.unwrap(), Code::DeadlineExceeded, "{deadline}");
@@ -187,7 +174,7 @@ async fn a_call_within_the_process_has_a_deadline_and_is_cut_after_the_drain_tim
 #[tokio::test]
 async fn answers_within_the_process_are_cut_after_the_drain_time_and_counted_until_nobody_wants_them() {
     for wanted in [true, false] {
-        let (channel, running) = start_locally(misbehaving(), SHORT_DRAIN).await;
+        let (channel, running) = start_locally(misbehaving(), short_drain()).await;
         let mut answers = channel.clone().call(request("/test/Endless", None)).await.into_body();
         assert!(next_of(&mut answers).await.unwrap().is_ok());
         let asked = Instant::now();
@@ -201,7 +188,7 @@ async fn answers_within_the_process_are_cut_after_the_drain_time_and_counted_unt
             };
             assert_eq!(last.code(), Code::Unavailable);
             assert!(next_of(&mut answers).await.is_none());
-            assert!(asked.elapsed() >= SHORT_DRAIN.drain);
+            assert!(asked.elapsed() >= short_drain().drain);
         }
         drop(answers);
         running.ends().await;
@@ -210,7 +197,7 @@ async fn answers_within_the_process_are_cut_after_the_drain_time_and_counted_unt
 
 #[tokio::test]
 async fn a_panic_within_the_process_ends_the_call_and_not_the_caller() {
-    let (channel, running) = start_locally(misbehaving(), SHORT_DRAIN).await;
+    let (channel, running) = start_locally(misbehaving(), short_drain()).await;
     assert_eq!(code_of(&channel, "/test/Panic", None).await, Code::Internal);
     let mut answers = channel.clone().call(request("/test/PanicLater", None)).await.into_body();
     assert_eq!(next_of(&mut answers).await.unwrap().unwrap_err().code(), Code::Internal);
@@ -219,8 +206,9 @@ async fn a_panic_within_the_process_ends_the_call_and_not_the_caller() {
     running.ends().await;
 }
 
-const SHORT_DRAIN: RpcLimits =
-    RpcLimits { connections: 8, streams_per_connection: 8, drain: Duration::from_millis(100) };
+fn short_drain() -> RpcLimits {
+    RpcLimits { connections: 8, streams_per_connection: 8, drain: Duration::from_millis(100), ..RpcLimits::default() }
+}
 
 /// Has always more, without a pause.
 struct Endless;

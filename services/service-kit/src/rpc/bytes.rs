@@ -1,0 +1,272 @@
+//! Bytes of a call that are under way, charged to its caller.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use crate::share::{Caller, Share, SharePool};
+
+/// A call has so much without a charge, so that short messages pass no lock that others use too; charges are multiples
+/// of it.
+const FREE_BYTES: u64 = 64 * 1024;
+/// Until a caller who has used up its share is looked at again; only its own calls wait.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Bytes of one call that the server holds: requests that are not dealt with yet, and answers that the caller has not
+/// taken. They are charged to the caller's share of all such bytes; a call that would go beyond it waits.
+#[derive(Debug)]
+pub struct CallBytes {
+    caller: Caller,
+    pool: SharePool<Caller>,
+    /// Ends the call; cancelled by an eviction.
+    end: CancellationToken,
+    state: Mutex<BytesState>,
+}
+
+/// A part of a call's bytes; dropping it gives it back.
+#[derive(Debug)]
+pub struct HeldBytes {
+    bytes: Arc<CallBytes>,
+    kind: BytesKind,
+    amount: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum BytesKind {
+    /// The caller is to take them.
+    Answer,
+    /// The server is at work on them.
+    Work,
+}
+
+#[derive(Debug)]
+struct BytesState {
+    requests: u64,
+    work: u64,
+    answers: u64,
+    /// When the caller last took a part of an answer, or had taken all before the first that waits.
+    taken: Instant,
+    charge: Option<Share<Caller>>,
+    charged: u64,
+}
+
+impl CallBytes {
+    pub(super) fn new(caller: Caller, pool: SharePool<Caller>, end: CancellationToken) -> Arc<Self> {
+        let state = BytesState { requests: 0, work: 0, answers: 0, taken: Instant::now(), charge: None, charged: 0 };
+        Arc::new(Self { caller, pool, end, state: Mutex::new(state) })
+    }
+
+    /// The bytes of the call that `request` began; those of a call within the process are charged to nobody.
+    pub fn of<T>(request: &Request<T>) -> Arc<Self> {
+        request.extensions().get::<Arc<Self>>().cloned().unwrap_or_else(|| {
+            let nobodys = SharePool::new(u64::MAX, u64::MAX);
+            Self::new(Caller::Local, nobodys, CancellationToken::new())
+        })
+    }
+
+    /// Who is charged.
+    #[must_use]
+    pub const fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// Takes `amount` for answers, waiting while the caller's share is used up.
+    pub async fn reserve(self: &Arc<Self>, amount: u64) -> HeldBytes {
+        self.reserve_for(BytesKind::Answer, amount).await
+    }
+
+    /// The same for what the server is at work on: that the caller takes nothing of it is no fault of the caller's.
+    pub async fn reserve_work(self: &Arc<Self>, amount: u64) -> HeldBytes {
+        self.reserve_for(BytesKind::Work, amount).await
+    }
+
+    async fn reserve_for(self: &Arc<Self>, kind: BytesKind, amount: u64) -> HeldBytes {
+        while !self.try_add(kind, amount) {
+            tokio::time::sleep(RETRY).await;
+        }
+        HeldBytes { bytes: Arc::clone(self), kind, amount }
+    }
+
+    fn try_add(&self, kind: BytesKind, amount: u64) -> bool {
+        if self.end.is_cancelled() {
+            return false;
+        }
+        let mut state = self.lock();
+        match kind {
+            BytesKind::Answer => state.add_answers(amount),
+            BytesKind::Work => state.work += amount,
+        }
+        let fits = self.charge(&mut state);
+        if !fits {
+            match kind {
+                BytesKind::Answer => state.answers -= amount,
+                BytesKind::Work => state.work -= amount,
+            }
+        }
+        fits
+    }
+
+    fn give_back(&self, kind: BytesKind, amount: u64) {
+        match kind {
+            BytesKind::Answer => self.take_answers(amount),
+            BytesKind::Work => {
+                let mut state = self.lock();
+                state.work -= amount;
+                self.charge(&mut state);
+            }
+        }
+    }
+
+    /// Counts answers that there are already.
+    pub(super) fn add_answers(&self, amount: u64) {
+        let mut state = self.lock();
+        state.add_answers(amount);
+        self.charge(&mut state);
+    }
+
+    pub(super) fn take_answers(&self, amount: u64) {
+        let mut state = self.lock();
+        state.answers -= amount;
+        state.taken = Instant::now();
+        self.charge(&mut state);
+    }
+
+    pub(super) fn set_requests(&self, amount: u64) {
+        let mut state = self.lock();
+        state.requests = amount;
+        self.charge(&mut state);
+    }
+
+    /// Whether the caller's share has room for what the call holds; else it should take no more.
+    pub(super) fn fits(&self) -> bool {
+        !self.end.is_cancelled() && self.charge(&mut self.lock())
+    }
+
+    /// Waits for [`Self::fits`].
+    pub(super) async fn until_fits(self: Arc<Self>) {
+        while !self.fits() {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Whether answers wait of which the caller has taken nothing for `limit`.
+    pub(super) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
+        let state = self.lock();
+        state.answers > 0 && now.saturating_duration_since(state.taken) > limit
+    }
+
+    pub(super) fn has_answers(&self) -> bool {
+        self.lock().answers > 0
+    }
+
+    fn charge(&self, state: &mut BytesState) -> bool {
+        let held = state.requests + state.work + state.answers;
+        let wanted = if held <= FREE_BYTES { 0 } else { held.next_multiple_of(FREE_BYTES) };
+        if wanted == state.charged {
+            return true;
+        }
+        let charged = match (&mut state.charge, wanted) {
+            (charge, 0) => {
+                *charge = None;
+                true
+            }
+            (Some(charge), _) => charge.resize(wanted).is_ok(),
+            (charge @ None, _) => {
+                *charge = self.pool.take_with(self.caller, wanted, self.end.clone()).ok();
+                charge.is_some()
+            }
+        };
+        if charged {
+            state.charged = wanted;
+        }
+        charged
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BytesState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BytesState {
+    fn add_answers(&mut self, amount: u64) {
+        if self.answers == 0 {
+            self.taken = Instant::now();
+        }
+        self.answers += amount;
+    }
+}
+
+impl HeldBytes {
+    /// Gives a part back.
+    pub fn shrink(&mut self, by: u64) {
+        let by = by.min(self.amount);
+        self.amount -= by;
+        self.bytes.give_back(self.kind, by);
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        if self.amount > 0 {
+            self.bytes.give_back(self.kind, self.amount);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn caller(last: u8) -> Caller {
+        Caller::Remote(IpAddr::from([10, 0, 0, last]).into())
+    }
+
+    #[tokio::test]
+    async fn a_caller_waits_for_its_own_share_and_nobody_elses() {
+        let pool = SharePool::new(4 * FREE_BYTES, 2 * FREE_BYTES);
+        let call = |last| CallBytes::new(caller(last), pool.clone(), CancellationToken::new());
+        let (first, second, other) = (call(1), call(1), call(2));
+        let held = first.reserve(2 * FREE_BYTES).await;
+        assert!(tokio::time::timeout(RETRY / 10, second.reserve(FREE_BYTES + 1)).await.is_err());
+        drop(second.reserve(FREE_BYTES).await);
+        assert_eq!(pool.used(), 2 * FREE_BYTES, "a little is free");
+        let others = other.reserve(2 * FREE_BYTES).await;
+        drop(held);
+        let mut held = second.reserve(2 * FREE_BYTES).await;
+        held.shrink(FREE_BYTES);
+        assert_eq!(pool.used(), 2 * FREE_BYTES);
+        drop((held, others));
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_pool_ends_a_call_of_who_holds_most() {
+        let pool = SharePool::new(4 * FREE_BYTES, 4 * FREE_BYTES);
+        let big = CallBytes::new(caller(1), pool.clone(), CancellationToken::new());
+        let _held = big.reserve(4 * FREE_BYTES).await;
+        let other = CallBytes::new(caller(2), pool.clone(), CancellationToken::new());
+        let _other = other.reserve(2 * FREE_BYTES).await;
+        assert!(big.end.is_cancelled() && !other.end.is_cancelled());
+        assert!(!big.fits(), "an ended call gets nothing more");
+    }
+
+    #[test]
+    fn answers_of_which_nothing_is_taken_are_stalled() {
+        let bytes = CallBytes::new(caller(1), SharePool::new(1, 1), CancellationToken::new());
+        let limit = Duration::from_secs(30);
+        let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert!(!bytes.is_stalled(later(60), limit), "nothing waits");
+        bytes.add_answers(10);
+        assert!(!bytes.is_stalled(later(29), limit));
+        assert!(bytes.is_stalled(later(31), limit));
+        bytes.take_answers(10);
+        assert!(!bytes.is_stalled(later(60), limit) && !bytes.has_answers());
+    }
+}
