@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     directory::{Directory, Phase, Serving},
     group::GroupLane,
-    worker::{Command, Publish},
+    worker::{Command, Publish, PublishReply},
 };
 
 /// Publishes to the groups of the relay that gave it ([`Bound::local_publisher`](crate::Bound::local_publisher)).
@@ -56,7 +56,7 @@ impl LocalGroup {
     /// # Errors
     /// [`LocalPublishError`]: nothing of it was taken.
     pub fn publish(&self, batch: PublishBatch) -> Result<LocalAck, LocalPublishError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = PublishReply::new(None);
         let (group, log) = (self.serving.identity.group, self.log());
         match self.serving.worker.send(Command::Publish(Publish { group, log, batch, reply })) {
             Ok(()) => Ok(LocalAck { answer }),

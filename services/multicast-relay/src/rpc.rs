@@ -19,6 +19,10 @@ use gaung_proto::{
         relay_service_server::RelayService,
     },
 };
+use service_kit::{
+    rpc::AnswerStream,
+    share::{Caller, SharePool},
+};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -48,19 +52,23 @@ pub(crate) struct RelayParts {
     pub(crate) figures: Figures,
     /// What calls leave running beside their answer.
     pub(crate) tasks: TaskTracker,
-    /// KiB of requests that are under way.
-    pub(crate) publish_budget: Arc<Semaphore>,
+    /// Bytes of requests that are not logged yet.
+    pub(crate) publish_budget: SharePool<Caller>,
     /// Reads of the log under way, each of which may keep a thread waiting for the disk.
-    pub(crate) reads: Arc<Semaphore>,
+    pub(crate) reads: SharePool<Caller>,
     pub(crate) reporters: Reporters,
     /// Calls of WatchReceipts under way; further ones are refused.
     pub(crate) watches: Arc<Semaphore>,
 }
 
-/// KiB of publish requests under way in all calls; further ones wait.
-pub(crate) const PUBLISH_BUDGET_KIB: usize = 64 * 1024;
+/// Bytes of publish requests that are not logged yet, of all calls; further ones wait.
+pub(crate) const PUBLISH_BUDGET: u64 = 64 << 20;
+/// The same of one caller; the hub in this process is one. What the disk takes within some 100 ms.
+pub(crate) const PUBLISH_BUDGET_EACH: u64 = 24 << 20;
 /// Reads of the log at a time; further ones wait.
-pub(crate) const MAX_READS: usize = 64;
+pub(crate) const MAX_READS: u64 = 64;
+/// The same of one caller.
+pub(crate) const MAX_READS_EACH: u64 = 24;
 /// Calls of WatchReceipts at a time.
 pub(crate) const MAX_WATCHES: usize = 1024;
 
@@ -131,27 +139,27 @@ fn group_id(bytes: &[u8]) -> Result<GroupId, CallError> {
 #[tonic::async_trait]
 impl RelayService for Relay {
     type PublishStreamStream = publish::Answers;
-    type ReadStream = ReceiverStream<Result<ReadResponse, Status>>;
-    type FollowStream = ReceiverStream<Result<FollowResponse, Status>>;
+    type ReadStream = AnswerStream<ReadResponse>;
+    type FollowStream = AnswerStream<FollowResponse>;
     type WatchReceiptsStream = ReceiverStream<Result<WatchReceiptsResponse, Status>>;
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
-        Ok(Response::new(publish::publish(self, request.into_inner()).await?))
+        Ok(Response::new(publish::publish(self, Caller::of(&request), request.into_inner()).await?))
     }
 
     async fn publish_stream(
         &self,
         request: Request<Streaming<PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        Ok(Response::new(publish::publish_stream(self.clone(), request.into_inner())))
+        Ok(Response::new(publish::publish_stream(self.clone(), request)))
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        Ok(Response::new(read::read(self.clone(), request.into_inner()).await?))
+        Ok(Response::new(read::read(self.clone(), request).await?))
     }
 
     async fn follow(&self, request: Request<Streaming<FollowRequest>>) -> Result<Response<Self::FollowStream>, Status> {
-        Ok(Response::new(follow::follow(self.clone(), request.into_inner())))
+        Ok(Response::new(follow::follow(self.clone(), request)))
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<GetLogResponse>, Status> {

@@ -26,6 +26,7 @@ use service_kit::{
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
     rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, local},
+    share::SharePool,
     supervise::Tasks,
 };
 use tokio::{
@@ -48,7 +49,7 @@ use crate::{
     local::LocalPublisher,
     metrics::{DriverFigures, Figures, RingFigures},
     registry::{self, Listing, RegistryLink},
-    rpc::{MAX_READS, MAX_WATCHES, PUBLISH_BUDGET_KIB, Relay, RelayParts, Reporters},
+    rpc::{MAX_READS, MAX_READS_EACH, MAX_WATCHES, PUBLISH_BUDGET, PUBLISH_BUDGET_EACH, Relay, RelayParts, Reporters},
     sockets::DataSockets,
     trouble::Trouble,
     worker::{Command, Completions, Worker, WorkerContext},
@@ -233,13 +234,14 @@ impl Bound {
             orders: orders.clone(),
             figures,
             tasks: calls.clone(),
-            publish_budget: Arc::new(Semaphore::new(PUBLISH_BUDGET_KIB)),
-            reads: Arc::new(Semaphore::new(MAX_READS)),
+            publish_budget: SharePool::new(PUBLISH_BUDGET, PUBLISH_BUDGET_EACH),
+            reads: SharePool::new(MAX_READS, MAX_READS_EACH),
             reporters: Reporters::default(),
             watches: Arc::new(Semaphore::new(MAX_WATCHES)),
         });
-        let server =
-            grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?.also_locally(self.local.1);
+        let server = grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?
+            .count_in(&self.metrics)
+            .also_locally(self.local.1);
         // The keeper and its workers go on while calls drain, which they are needed for.
         let drained = CancellationToken::new();
         let mut tasks = Tasks::new();

@@ -4,6 +4,7 @@ mod audience;
 mod completions;
 mod group;
 mod outlet;
+mod reply;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -15,8 +16,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, ClientWindows, Cookies, Members, PublishBatch, Rate, RefuseReason, Reporter, RequestId, SenderStats,
-    SessionReport, Transmit,
+    ClientWindows, Cookies, Members, PublishBatch, Rate, RefuseReason, Reporter, RequestId, SenderStats, SessionReport,
+    Transmit,
 };
 use gaung_log::{Append, Done, Log, Opened};
 use gaung_net::{
@@ -31,7 +32,11 @@ use tracing::{info, warn};
 use crate::{clock, directory::Serving, metrics::Figures, trouble::Trouble};
 
 use self::{completions::Completion, group::WorkerGroup};
-pub(crate) use self::{completions::Completions, outlet::text_of};
+pub(crate) use self::{
+    completions::Completions,
+    outlet::text_of,
+    reply::{PublishOutcome, PublishReply},
+};
 
 /// What a worker is asked for.
 #[derive(Debug)]
@@ -73,7 +78,7 @@ pub(crate) struct Publish {
     /// The log that the caller has in mind.
     pub(crate) log: LogId,
     pub(crate) batch: PublishBatch,
-    pub(crate) reply: oneshot::Sender<Result<Vec<AckRange>, RefuseReason>>,
+    pub(crate) reply: PublishReply,
 }
 
 /// A datagram for one group.
@@ -183,7 +188,7 @@ impl Worker {
     fn publish(&mut self, publish: Publish) {
         let Publish { group, log, batch, reply } = publish;
         let Some(group) = self.groups.get_mut(&group).filter(|group| group.serving.identity.log == log) else {
-            let _ = reply.send(Err(RefuseReason::Unavailable));
+            reply.send(Err(RefuseReason::Unavailable));
             return;
         };
         let request = RequestId(self.next_request);

@@ -10,12 +10,12 @@ use gaung_proto::{
         follow_response::Event,
     },
 };
+use service_kit::rpc::{AnswerSender, AnswerStream, CallBytes, CallEnded, answer_queue};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, watch},
     task::{AbortHandle, JoinSet},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Streaming};
 
 use super::{
     CallError, Relay, group_id,
@@ -26,19 +26,19 @@ use crate::directory::{Phase, Serving};
 
 /// Groups of one stream; more are answered with RESOURCE_EXHAUSTED.
 const MAX_FOLLOWED: usize = 16_384;
-/// Events that wait for a slow follower; then its cursors stand still.
-const WINDOW: usize = 64;
+/// Bytes of events that wait for a slow follower; then its cursors stand still.
+const WINDOW: usize = 256 * 1024;
+/// Groups of one stream whose runs are read at a time; the others wait for their turn with nothing in memory.
+const READING: usize = 2;
 /// A group whose log is being opened anew is waited for so long before its follower is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Sender = mpsc::Sender<Result<FollowResponse, Status>>;
+type Sender = AnswerSender<FollowResponse>;
 
 /// One task for each group of the stream, each a cursor; they share the stream's window.
-pub(super) fn follow(
-    relay: Relay,
-    mut requests: Streaming<FollowRequest>,
-) -> ReceiverStream<Result<FollowResponse, Status>> {
-    let (sender, receiver) = mpsc::channel(WINDOW);
+pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) -> AnswerStream<FollowResponse> {
+    let (sender, answers) = answer_queue(CallBytes::of(&requests), WINDOW);
+    let mut requests = requests.into_inner();
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
         let mut cursors = Cursors::new(relay.0.reporters.next());
@@ -56,7 +56,7 @@ pub(super) fn follow(
             }
         }
     });
-    ReceiverStream::new(receiver)
+    answers
 }
 
 /// The groups of one stream.
@@ -64,11 +64,14 @@ struct Cursors {
     tasks: JoinSet<()>,
     by_group: HashMap<GroupId, AbortHandle>,
     reporter: Reporter,
+    /// Of [`READING`].
+    turns: Arc<Semaphore>,
 }
 
 impl Cursors {
     fn new(reporter: Reporter) -> Self {
-        Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter }
+        let turns = Arc::new(Semaphore::new(READING));
+        Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter, turns }
     }
 
     async fn change(&mut self, relay: &Relay, change: Change, sender: &Sender) {
@@ -79,7 +82,7 @@ impl Cursors {
         };
         if let Err(error) = changed {
             // Nobody may read the stream any more.
-            let _ = sender.send(Err(error.into())).await;
+            let _ = sender.send(Err(error.into()), 0).await;
         }
     }
 
@@ -104,10 +107,11 @@ impl Cursors {
         if self.by_group.len() >= MAX_FOLLOWED {
             let message = format!("a stream follows at most {MAX_FOLLOWED} groups; open another");
             let ended = FollowEnded { group_id: group.into(), code: tonic::Code::ResourceExhausted.into(), message };
-            let _ = sender.send(Ok(FollowResponse { event: Some(Event::Ended(ended)) })).await;
+            let _ = sender.send(Ok(FollowResponse { event: Some(Event::Ended(ended)) }), 0).await;
             return Ok(());
         }
-        let cursor = Cursor { relay: relay.clone(), group, sender: sender.clone(), at: None };
+        let turns = Arc::clone(&self.turns);
+        let cursor = Cursor { relay: relay.clone(), group, sender: sender.clone(), turns, at: None };
         self.by_group.insert(group, self.tasks.spawn(cursor.run(add)));
         Ok(())
     }
@@ -118,6 +122,7 @@ struct Cursor {
     relay: Relay,
     group: GroupId,
     sender: Sender,
+    turns: Arc<Semaphore>,
     at: Option<(LogId, Seq)>,
 }
 
@@ -206,15 +211,28 @@ impl Cursor {
         loop {
             heads.borrow_and_update();
             let next = self.at.map_or(Seq::FIRST, |(_, next)| next);
+            let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return Ok(Pause::Gone) };
+            let mut held = None;
             let runs = match serving.feed.read_from(next, READ_BYTES) {
+                // Slices of what all followers share.
                 Read::Runs(runs) => runs,
-                Read::Trimmed { .. } => match read_log(&self.relay, self.group, log, next).await {
-                    Ok(runs) => runs,
-                    // Reset or closed meanwhile: the phase tells which.
-                    Err(CallError::NotReady) => return Ok(self.next_phase(phases).await),
-                    Err(error) => return Err(error),
-                },
+                Read::Trimmed { .. } => {
+                    match self.sender.reserve(READ_BYTES as u64).await {
+                        Ok(bytes) => held = Some(bytes),
+                        Err(CallEnded) => return Ok(Pause::Gone),
+                    }
+                    match read_log(&self.relay, self.sender.caller(), self.group, log, next).await {
+                        Ok(runs) => runs,
+                        // Reset or closed meanwhile: the phase tells which.
+                        Err(CallError::NotReady) => {
+                            drop((turn, held));
+                            return Ok(self.next_phase(phases).await);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
                 Read::AtHead => {
+                    drop(turn);
                     let pause = tokio::select! {
                         _ = heads.changed() => None,
                         pause = self.next_phase(phases) => Some(pause),
@@ -227,6 +245,9 @@ impl Cursor {
             };
             for run in runs {
                 self.at = Some((log, run.last_seq().next()));
+                if let Some(held) = &mut held {
+                    held.shrink(run.as_bytes().len() as u64);
+                }
                 if !self.send(Event::Run(run.as_bytes().clone())).await {
                     return Ok(Pause::Gone);
                 }
@@ -243,6 +264,10 @@ impl Cursor {
 
     /// False if nobody reads the stream.
     async fn send(&self, event: Event) -> bool {
-        self.sender.send(Ok(FollowResponse { event: Some(event) })).await.is_ok()
+        let size = match &event {
+            Event::Run(run) => run.len(),
+            Event::Started(_) | Event::Ended(_) => 0,
+        };
+        self.sender.send(Ok(FollowResponse { event: Some(event) }), size).await.is_ok()
     }
 }

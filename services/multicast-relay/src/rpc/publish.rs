@@ -7,7 +7,7 @@ use std::{
     task::{self, Context, Poll},
 };
 
-use gaung_engine::{AckRange, PublishBatch, PublishEntry, RefuseReason};
+use gaung_engine::{AckRange, PublishBatch, PublishEntry};
 use gaung_net::driver::CommandSender;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, LogId,
@@ -17,37 +17,53 @@ use gaung_proto::{
         StreamedPublish, streamed_outcome::Outcome,
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use service_kit::{
+    rpc::{CallBytes, HeldBytes},
+    share::Caller,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::Stream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use super::{CallError, Relay, group_id};
 use crate::{
     directory::Serving,
     group::GroupLane,
-    worker::{Command, Publish, text_of},
+    worker::{Command, Publish, PublishOutcome, PublishReply, text_of},
 };
 
-/// Requests of one stream that wait for their answer; then no more are read from it.
+/// Requests of one stream that wait for their answer, or whose answer waits to be read; then no more are read from it.
 const STREAM_WINDOW: usize = 4096;
+/// Messages of such requests: each may be a range of the answer.
+const STREAM_MESSAGES: usize = 64 * 1024;
+/// Memory of an answer and of each of its ranges, at most.
+const ANSWER_BYTES: u64 = 256;
+const RANGE_BYTES: u64 = size_of::<AckRange>() as u64;
 /// Requests of one message of a stream.
 const MAX_TOGETHER: usize = 1024;
 /// Answers of one message of a stream.
 const ANSWERS_TOGETHER: usize = 1024;
 
 /// One request, from its arrival to its durability.
-pub(super) async fn publish(relay: &Relay, request: PublishRequest) -> Result<PublishResponse, CallError> {
-    let Checked { worker, publish, mut pending } = check(relay, request).await?;
+pub(super) async fn publish(
+    relay: &Relay,
+    caller: Caller,
+    request: PublishRequest,
+) -> Result<PublishResponse, CallError> {
+    let Checked { worker, publish, mut pending } = check(relay, caller, request).await?;
     worker.send_wait(Command::Publish(publish)).await.map_err(|_| CallError::Stopping)?;
     poll_fn(|cx| pending.poll_outcome(cx)).await
 }
 
 /// Requests go to the workers in the order they came, and answers back in the same order.
-pub(super) fn publish_stream(relay: Relay, mut requests: Streaming<PublishStreamRequest>) -> Answers {
+pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishStreamRequest>>) -> Answers {
+    let bytes = CallBytes::of(&requests);
+    let mut requests = requests.into_inner();
     let (pending, waiting) = mpsc::channel(STREAM_WINDOW);
+    let room = Arc::new(Semaphore::new(STREAM_MESSAGES));
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
-        let mut crowd = Crowd { relay, pending, by_worker: Vec::new(), checked: Vec::new() };
+        let mut crowd = Crowd { relay, bytes, room, pending, by_worker: Vec::new(), checked: Vec::new() };
         // A broken stream ends like one that the client finished: what was handed over is answered or dropped.
         while let Ok(Some(request)) = requests.message().await {
             for (index, one) in request.publishes.into_iter().enumerate() {
@@ -66,9 +82,20 @@ pub(super) fn publish_stream(relay: Relay, mut requests: Streaming<PublishStream
 /// Requests that came together: a worker gets its part of them at once, and logs it in one go.
 struct Crowd {
     relay: Relay,
-    pending: mpsc::Sender<(u64, Result<Pending, CallError>)>,
+    bytes: Arc<CallBytes>,
+    /// Of [`STREAM_MESSAGES`].
+    room: Arc<Semaphore>,
+    pending: mpsc::Sender<StreamedAnswer>,
     by_worker: Vec<(CommandSender<Command>, Vec<Publish>)>,
-    checked: Vec<(u64, Result<Pending, CallError>)>,
+    checked: Vec<StreamedAnswer>,
+}
+
+/// A request of a stream that is answered in its turn.
+struct StreamedAnswer {
+    tag: u64,
+    handed_over: Result<Pending, CallError>,
+    /// What the answer may take until it is read.
+    _held: Option<(OwnedSemaphorePermit, HeldBytes)>,
 }
 
 /// Nobody reads the answers any more.
@@ -76,20 +103,33 @@ struct Unread;
 
 impl Crowd {
     async fn add(&mut self, one: StreamedPublish, index: usize) -> Result<(), Unread> {
+        let mut held = None;
         let checked = match one.publish {
             _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 1024 requests go together")),
             Some(request) => {
-                let relay = self.relay.clone();
-                let mut checking = pin!(check(&relay, request));
-                tokio::select! {
+                let (relay, bytes, room) = (self.relay.clone(), Arc::clone(&self.bytes), Arc::clone(&self.room));
+                let unread = self.pending.clone();
+                let mut checking = pin!(async move {
+                    let messages = request.entries.len();
+                    let room = room.acquire_many_owned(messages.min(STREAM_MESSAGES) as u32).await.ok()?;
+                    let held = bytes.reserve_work(ANSWER_BYTES + messages as u64 * RANGE_BYTES).await;
+                    Some((check(&relay, bytes.caller(), request).await, (room, held)))
+                });
+                let checked = tokio::select! {
                     biased;
                     checked = &mut checking => checked,
                     // It has to wait: those before it do not.
                     () = ready(()) => {
                         self.hand_over().await?;
-                        checking.await
+                        tokio::select! {
+                            checked = &mut checking => checked,
+                            () = unread.closed() => return Err(Unread),
+                        }
                     }
-                }
+                };
+                let (checked, holds) = checked.ok_or(Unread)?;
+                held = Some(holds);
+                checked
             }
             None => Err(CallError::BadField("a request of the stream has no publish")),
         };
@@ -100,7 +140,7 @@ impl Crowd {
             }
             pending
         });
-        self.checked.push((one.tag, pending));
+        self.checked.push(StreamedAnswer { tag: one.tag, handed_over: pending, _held: held });
         Ok(())
     }
 
@@ -118,9 +158,9 @@ impl Crowd {
 
 /// What PublishStream answers: as much as is known at a time, in one message.
 pub(crate) struct Answers {
-    waiting: mpsc::Receiver<(u64, Result<Pending, CallError>)>,
+    waiting: mpsc::Receiver<StreamedAnswer>,
     /// The one that is to be answered first.
-    next: Option<(u64, Result<Pending, CallError>)>,
+    next: Option<StreamedAnswer>,
 }
 
 impl Answers {
@@ -128,7 +168,7 @@ impl Answers {
         if self.next.is_none() {
             self.next = task::ready!(self.waiting.poll_recv(cx));
         }
-        let Some((tag, handed_over)) = &mut self.next else { return Poll::Ready(None) };
+        let Some(StreamedAnswer { tag, handed_over, .. }) = &mut self.next else { return Poll::Ready(None) };
         let outcome = match handed_over {
             Ok(pending) => match task::ready!(pending.poll_outcome(cx)) {
                 Ok(published) => Outcome::Published(published),
@@ -163,9 +203,7 @@ impl Stream for Answers {
 /// A request that its worker has.
 pub(crate) struct Pending {
     log: LogId,
-    answer: oneshot::Receiver<Result<Vec<AckRange>, RefuseReason>>,
-    /// Its share of the memory for requests.
-    _share: OwnedSemaphorePermit,
+    answer: oneshot::Receiver<PublishOutcome>,
 }
 
 impl Pending {
@@ -190,15 +228,15 @@ struct Checked {
     pending: Pending,
 }
 
-async fn check(relay: &Relay, request: PublishRequest) -> Result<Checked, CallError> {
-    let outcome = check_fields(relay, request).await;
+async fn check(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<Checked, CallError> {
+    let outcome = check_fields(relay, caller, request).await;
     if outcome.is_err() {
         relay.0.figures.requests_refused.inc();
     }
     outcome
 }
 
-async fn check_fields(relay: &Relay, request: PublishRequest) -> Result<Checked, CallError> {
+async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<Checked, CallError> {
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
     let log = serving.identity.log;
@@ -208,16 +246,17 @@ async fn check_fields(relay: &Relay, request: PublishRequest) -> Result<Checked,
     let device = device_id(&request.device_id)?;
     relay.0.access.check(&serving.config, device, &request.ticket)?;
     let batch = batch(&serving, device, request)?;
-    let share = share_of(relay, &batch).await?;
-    let (reply, answer) = oneshot::channel();
+    let share = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;
+    let (reply, answer) = PublishReply::new(Some(share));
     let publish = Publish { group, log, batch, reply };
-    Ok(Checked { worker: serving.worker.clone(), publish, pending: Pending { log, answer, _share: share } })
+    Ok(Checked { worker: serving.worker.clone(), publish, pending: Pending { log, answer } })
 }
 
-async fn share_of(relay: &Relay, batch: &PublishBatch) -> Result<OwnedSemaphorePermit, CallError> {
-    let kib = 1 + batch.bytes().div_ceil(1024) + batch.entries.len() / 16;
-    let budget = Arc::clone(&relay.0.publish_budget);
-    budget.acquire_many_owned(kib as u32).await.map_err(|_| CallError::Stopping)
+/// What a request takes of the memory for requests.
+fn memory_of(batch: &PublishBatch) -> u64 {
+    const REQUEST_BYTES: usize = 1024;
+    const MESSAGE_BYTES: usize = 64;
+    (REQUEST_BYTES + batch.bytes() + batch.entries.len() * MESSAGE_BYTES) as u64
 }
 
 fn device_id(bytes: &[u8]) -> Result<DeviceId, CallError> {

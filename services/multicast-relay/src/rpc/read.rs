@@ -8,22 +8,24 @@ use gaung_proto::{
     pb::relay::{ReadRequest, ReadResponse},
     run::Run,
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use service_kit::{
+    rpc::{AnswerSender, AnswerStream, CallBytes, answer_queue},
+    share::Caller,
+};
+use tokio::task::spawn_blocking;
+use tonic::Request;
 
 use super::{CallError, Relay, group_id};
 
 /// Bytes of runs that one read of the log brings.
 pub(super) const READ_BYTES: usize = 256 * 1024;
-/// Runs that wait for a slow reader.
-const READ_AHEAD: usize = 4;
+/// Bytes of runs that wait for a slow reader.
+const READ_AHEAD: usize = 256 * 1024;
 
 /// The runs that hold the messages asked for, of the log as it is now.
-pub(super) async fn read(
-    relay: Relay,
-    request: ReadRequest,
-) -> Result<ReceiverStream<Result<ReadResponse, Status>>, CallError> {
+pub(super) async fn read(relay: Relay, request: Request<ReadRequest>) -> Result<AnswerStream<ReadResponse>, CallError> {
+    let bytes = CallBytes::of(&request);
+    let request = request.into_inner();
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
     relay.0.access.check_bearer(&serving.config, &request.ticket)?;
@@ -33,14 +35,14 @@ pub(super) async fn read(
     }
     let position = relay.0.log.position(group).ok_or(CallError::NotReady)?;
     let page = Page::of(&request, position)?;
-    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    let (sender, answers) = answer_queue(bytes, READ_AHEAD);
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
         if let Err(error) = send_runs(&relay, group, log, page, &sender).await {
-            let _ = sender.send(Err(error.into())).await;
+            let _ = sender.send(Err(error.into()), 0).await;
         }
     });
-    Ok(ReceiverStream::new(receiver))
+    Ok(answers)
 }
 
 /// Messages `first` to `last`; none if `last` is lower.
@@ -77,12 +79,14 @@ async fn send_runs(
     group: GroupId,
     log: LogId,
     page: Page,
-    sender: &mpsc::Sender<Result<ReadResponse, Status>>,
+    sender: &AnswerSender<ReadResponse>,
 ) -> Result<(), CallError> {
     let mut first_seq = if page.backwards { page.first.0 } else { 0 };
     let mut next = page.first;
     while next <= page.last {
-        let runs = read_log(relay, group, log, next).await?;
+        // Nobody reads them any more where this fails.
+        let Ok(mut held) = sender.reserve(READ_BYTES as u64).await else { return Ok(()) };
+        let runs = read_log(relay, sender.caller(), group, log, next).await?;
         if runs.is_empty() {
             return Ok(());
         }
@@ -92,7 +96,9 @@ async fn send_runs(
             }
             next = run.last_seq().next();
             let response = ReadResponse { run: run.as_bytes().clone(), first_seq: std::mem::take(&mut first_seq) };
-            if sender.send(Ok(response)).await.is_err() {
+            let size = response.run.len();
+            held.shrink(size as u64);
+            if sender.send(Ok(response), size).await.is_err() {
                 return Ok(());
             }
         }
@@ -101,8 +107,14 @@ async fn send_runs(
 }
 
 /// Reads from the store without keeping a runtime's thread from its work.
-pub(super) async fn read_log(relay: &Relay, group: GroupId, log: LogId, from: Seq) -> Result<Vec<Run>, CallError> {
-    let permit = Arc::clone(&relay.0.reads).acquire_owned().await.map_err(|_| CallError::Stopping)?;
+pub(super) async fn read_log(
+    relay: &Relay,
+    caller: Caller,
+    group: GroupId,
+    log: LogId,
+    from: Seq,
+) -> Result<Vec<Run>, CallError> {
+    let permit = relay.0.reads.acquire(caller, 1).await;
     let store: Arc<dyn Log> = Arc::clone(&relay.0.log);
     let read = spawn_blocking(move || {
         let _permit = permit;

@@ -20,10 +20,9 @@ use gaung_proto::{
     datagram::PacketType,
 };
 use rand::Rng as _;
-use tokio::sync::oneshot;
 use tracing::trace;
 
-use super::{Attach, Datagram, WorkerContext, audience::Counted, outlet::Outlet};
+use super::{Attach, Datagram, WorkerContext, audience::Counted, outlet::Outlet, reply::PublishReply};
 use crate::{directory::Serving, group::GroupLane, metrics::Figures};
 
 /// A group that takes messages.
@@ -46,7 +45,7 @@ pub(super) struct WorkerGroup {
 /// Who waits for the outcome of a request.
 #[derive(Debug)]
 enum Reply {
-    Grpc(oneshot::Sender<Result<Vec<AckRange>, RefuseReason>>),
+    Grpc(PublishReply),
     Udp { peer: SocketAddrV4, own: Option<Ipv4Addr>, puback: Puback },
 }
 
@@ -87,13 +86,7 @@ impl WorkerGroup {
         }
     }
 
-    pub(super) fn publish(
-        &mut self,
-        now: SentAt,
-        request: RequestId,
-        batch: &PublishBatch,
-        reply: oneshot::Sender<Result<Vec<AckRange>, RefuseReason>>,
-    ) {
+    pub(super) fn publish(&mut self, now: SentAt, request: RequestId, batch: &PublishBatch, reply: PublishReply) {
         self.replies.insert(request, Reply::Grpc(reply));
         self.sequencer.handle_publish(now, request, batch);
     }
@@ -231,7 +224,7 @@ impl WorkerGroup {
         self.counted.leave(figures);
         for (_, reply) in self.replies.drain() {
             match reply {
-                Reply::Grpc(reply) => drop(reply.send(Err(RefuseReason::Unavailable))),
+                Reply::Grpc(reply) => reply.send(Err(RefuseReason::Unavailable)),
                 // Sends again by itself, and finds the next opening.
                 Reply::Udp { .. } => {}
             }
@@ -240,8 +233,7 @@ impl WorkerGroup {
 
     fn answer(&mut self, now: Instant, request: RequestId, outcome: Result<Vec<AckRange>, RefuseReason>) {
         match self.replies.remove(&request) {
-            // The caller may have gone away.
-            Some(Reply::Grpc(reply)) => drop(reply.send(outcome)),
+            Some(Reply::Grpc(reply)) => reply.send(outcome),
             Some(Reply::Udp { peer, own, puback }) => {
                 let seq = outcome.as_ref().ok().and_then(|acks| acks.first()).map_or(Seq::ZERO, |ack| ack.first_seq);
                 let puback = Puback { outcome: outcome_of(&outcome), ..puback };
