@@ -5,20 +5,34 @@ use std::{
     io::{Read as _, Write as _},
     os::fd::{AsFd as _, OwnedFd},
     process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use nix::pty::{Winsize, openpty};
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    pty::{Winsize, openpty},
+};
 
 use crate::process::PATIENCE;
+
+/// Pause between two looks at whether it is over.
+const LOOK_MS: u8 = 20;
+const LOOK: Duration = Duration::from_millis(LOOK_MS as u64);
 
 /// A running program and what it wrote. Killed when dropped.
 #[derive(Debug)]
 pub struct Pty {
     child: Child,
-    keyboard: File,
+    /// `None` once hung up.
+    keyboard: Option<File>,
+    reader: Option<thread::JoinHandle<()>>,
+    hanging_up: Arc<AtomicBool>,
     written: Arc<(Mutex<Written>, Condvar)>,
 }
 
@@ -38,14 +52,39 @@ impl Pty {
     pub fn start(mut command: Command, (columns, rows): (u16, u16)) -> Self {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).expect("a terminal");
+        // A program that held its terminal's other end itself would never see it hang up.
+        fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a descriptor");
         let end = || Stdio::from(pty.slave.as_fd().try_clone_to_owned().expect("a descriptor"));
         command.stdin(end()).stdout(end()).stderr(Stdio::null()).env("TERM", "xterm-256color");
         let child = command.spawn().expect("the program can be started");
         drop((command, pty.slave));
         let written = Arc::<(Mutex<Written>, Condvar)>::default();
-        let (reader, kept) = (pty.master.try_clone().expect("a descriptor"), Arc::clone(&written));
-        thread::spawn(move || read(reader, &kept));
-        Self { child, keyboard: File::from(pty.master), written }
+        let (from, kept) = (pty.master.try_clone().expect("a descriptor"), Arc::clone(&written));
+        let hanging_up = Arc::new(AtomicBool::new(false));
+        let ending = Arc::clone(&hanging_up);
+        let reader = Some(thread::spawn(move || read(from, &kept, &ending)));
+        Self { child, keyboard: Some(File::from(pty.master)), reader, hanging_up, written }
+    }
+
+    /// Closes the terminal's other end, and waits for the program's end; gives its exit code, `None` if a signal ended it.
+    /// The program has no controlling terminal, so that no SIGHUP comes.
+    ///
+    /// # Panics
+    /// If the program runs on for [`PATIENCE`].
+    pub fn hang_up(&mut self) -> Option<i32> {
+        self.hanging_up.store(true, Ordering::Release);
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
+        self.keyboard = None;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is this process's child") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it runs on without a terminal");
+            thread::sleep(LOOK);
+        }
     }
 
     /// Types bytes.
@@ -53,7 +92,8 @@ impl Pty {
     /// # Panics
     /// If the program is gone.
     pub fn write(&mut self, bytes: &[u8]) {
-        self.keyboard.write_all(bytes).expect("the program reads");
+        let keyboard = self.keyboard.as_mut().expect("the terminal is there");
+        keyboard.write_all(bytes).expect("the program reads");
     }
 
     /// How much was written so far.
@@ -92,12 +132,21 @@ fn tail(text: &str) -> String {
     text.chars().skip(count.saturating_sub(400)).collect()
 }
 
-fn read(from: OwnedFd, kept: &(Mutex<Written>, Condvar)) {
+fn read(from: OwnedFd, kept: &(Mutex<Written>, Condvar), hanging_up: &AtomicBool) {
     let mut from = File::from(from);
     let mut bytes = [0; 64 * 1024];
     let mut plain = Plain::default();
-    // The terminal's end is an error there.
-    while let Ok(count @ 1..) = from.read(&mut bytes) {
+    loop {
+        let mut watched = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+        let ready = poll(&mut watched, PollTimeout::from(LOOK_MS)).unwrap_or(0);
+        if hanging_up.load(Ordering::Acquire) {
+            return;
+        }
+        if ready == 0 {
+            continue;
+        }
+        // The terminal's end is an error there.
+        let Ok(count @ 1..) = from.read(&mut bytes) else { break };
         let mut written = kept.0.lock().expect("no holder panics");
         written.text.extend(bytes[..count].iter().filter_map(|byte| plain.byte(*byte)));
         kept.1.notify_all();

@@ -21,6 +21,7 @@ use screen::Wishes;
 /// [`gaung_client::ClientError`] if the first connection fails; if the terminal cannot be used.
 pub(crate) async fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
+    stop::on_hangup(&stop, stop::Serves::Keyboard)?;
     if args.look.plain || args.udp_only.is_some() || !is_on_terminal() {
         return plain::run(context, args, &stop).await;
     }

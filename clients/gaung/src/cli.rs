@@ -39,7 +39,7 @@ Examples:
   gaung lab up                  a network of its own on this machine, to try it
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable; of doctor
-also 6 warnings, 7 problems.
+also 6 warnings, 7 problems; 129 the terminal hung up.
 Results go to stdout, everything else to stderr. NO_COLOR turns colours off.";
 
 /// Flags that every command takes, before or after its name. Their variables are read by [`crate::context`], where an

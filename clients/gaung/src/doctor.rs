@@ -43,6 +43,7 @@ const ASKING: Duration = Duration::from_secs(4);
 /// [`Unwell`] if something is not as it should be; what the system says if it cannot even be looked at.
 pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
+    stop::on_hangup(&stop, stop::Serves::Screen)?;
     let groups = known_groups(context).await;
     let (wanted, quick) = (context.iface.clone(), args.quick);
     let (peer, peer_port) = (args.peer, args.peer_port);

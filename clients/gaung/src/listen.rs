@@ -23,6 +23,7 @@ use crate::{
 /// [`gaung_client::ClientError`] if the first connection fails; not found once every group is gone.
 pub(crate) async fn run(context: &Context, args: ListenArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
+    stop::on_hangup(&stop, stop::Serves::Screen)?;
     let source = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),

@@ -36,6 +36,10 @@ use crate::{
 
 fn main() -> ExitCode {
     let outcome = run(Cli::parse());
+    // What could not be written to it any more is no failure of its own, and nobody is there to read of it.
+    if stop::terminal_is_gone() {
+        return ExitCode::from(stop::HUNG_UP);
+    }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,

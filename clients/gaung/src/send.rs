@@ -19,7 +19,7 @@ use crate::{
     sink::{Ack, Sink},
     source::Source,
     stdin_lines::{self, LineBody, StdinLine},
-    stop,
+    stop::{self, Serves},
 };
 use receipts::{Told, Watching, Wish};
 
@@ -151,6 +151,7 @@ impl<'a> Delivery<'a> {
 
     async fn run(mut self, mut lines: mpsc::Receiver<StdinLine>) -> anyhow::Result<()> {
         let stop = stop::on_signals()?;
+        stop::on_hangup(&stop, Serves::Keyboard)?;
         self.pass(&mut lines, &stop).await?;
         self.output.flush()?;
         let unread = stop.is_cancelled() || self.failed.fatal;

@@ -29,6 +29,7 @@ const MAX_SHOWN: usize = 64 * 1024;
 /// Unreachable if nobody listens there; failed if the session breaks.
 pub(crate) async fn run(args: TextArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
+    stop::on_hangup(&stop, stop::Serves::Keyboard)?;
     let target = target(&args.host);
     let unreachable = |e: std::io::Error| {
         Failure::new(

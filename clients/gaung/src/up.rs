@@ -33,6 +33,9 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     telemetry::init(args.log_format, level)?;
     open_files::raise_limit().context("raising the limit of open files")?;
     let stop = stop::on_signals()?;
+    if with_chat {
+        stop::on_hangup(&stop, stop::Serves::Keyboard)?;
+    }
     if args.log == LogKind::Memory {
         say("messages are kept in memory only: they are not durable, and gone when this ends");
     }
