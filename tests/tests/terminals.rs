@@ -33,3 +33,12 @@ fn whatever_reads_or_draws_on_a_terminal_ends_with_it_and_without_a_signal() {
         assert_eq!(pty.hang_up(), Some(HUNG_UP), "{args:?}");
     }
 }
+
+#[test]
+fn a_terminal_without_a_size_shows_the_chat_and_says_what_it_assumes() {
+    let up = Up::start(&[]);
+    let pty = on_terminal(&up.person("ani"), &["chat", "everyone"], (0, 0));
+    let _ = pty.wait(0, "80");
+    let _ = pty.wait(0, "is assumed");
+    let _ = pty.wait(0, "everyone");
+}

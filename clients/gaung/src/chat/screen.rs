@@ -36,7 +36,7 @@ use model::{Me, Model};
 use net::Net;
 use stderr::Stderr;
 use stored::Stored;
-use terminal::Terminal;
+use terminal::{ScreenSize, Terminal};
 use view::theme::Theme;
 use words::{Word, Zone};
 
@@ -142,7 +142,7 @@ impl Screen {
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut batch, mut frame_at) = (Vec::with_capacity(AHEAD), Instant::now());
         let (mut dirty, mut leaving_at) = (true, None);
-        self.model.size = self.terminal.size();
+        self.resized(self.terminal.size());
         loop {
             self.carry_out()?;
             dirty |= self.model.take_changed();
@@ -187,13 +187,22 @@ impl Screen {
             Typed::Key(key) => Input::Key(key),
             Typed::Paste(text) => Input::Paste(text),
             Typed::Mouse(event) => Input::Mouse(event),
-            Typed::Resize(columns, rows) => Input::Resize(columns, rows),
+            Typed::Resize(columns, rows) => return self.resized(ScreenSize::told((columns, rows))),
             Typed::FocusGained => Input::Focus(true),
             Typed::FocusLost => Input::Focus(false),
         };
         // What is typed may change the draft.
         self.keeper.by(DRAFTS_EVERY);
         self.model.handle(input);
+    }
+
+    fn resized(&mut self, size: ScreenSize) {
+        self.model.handle(Input::Resize(size.columns, size.rows));
+        if size.is_assumed {
+            let (columns, rows) = (size.columns.to_string(), size.rows.to_string());
+            let text = self.model.lang.fill(Word::SizeAssumed, &[("columns", &columns), ("rows", &rows)]);
+            self.model.flash(text, true);
+        }
     }
 
     fn carry_out(&mut self) -> anyhow::Result<()> {

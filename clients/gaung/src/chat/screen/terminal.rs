@@ -1,6 +1,7 @@
 //! The person's terminal: taken over, and given back whichever way the program goes.
 
 use std::{
+    env,
     io::{self, BufWriter, Stdout, Write as _},
     panic,
     sync::{
@@ -20,7 +21,7 @@ use crossterm::{
     execute, queue,
     terminal::{self, EnterAlternateScreen, LeaveAlternateScreen},
 };
-use ratatui::{Terminal as Screen, backend::CrosstermBackend};
+use ratatui::{Terminal as Screen, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 
 use super::{model::Model, stderr, view, view::theme::Theme};
 
@@ -31,9 +32,48 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// The thread that draws.
 static DRAWING: Mutex<Option<ThreadId>> = Mutex::new(None);
 
+/// Columns and rows of a screen, neither of them 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScreenSize {
+    /// Columns.
+    pub(crate) columns: u16,
+    /// Rows.
+    pub(crate) rows: u16,
+    /// True if the terminal did not tell both of them.
+    pub(crate) is_assumed: bool,
+}
+
+impl ScreenSize {
+    /// A serial console, and a pseudo-terminal whose owner set no size, tell 0 for both, by `ioctl` as in every event: then
+    /// COLUMNS and LINES are believed, else 80 and 24, which the VT100 had.
+    pub(crate) fn of((columns, rows): (u16, u16), variable: impl Fn(&str) -> Option<String>) -> Self {
+        let assumed = |name: &str, otherwise: u16| {
+            let set = variable(name).and_then(|value| value.trim().parse().ok());
+            set.filter(|number| *number > 0).unwrap_or(otherwise)
+        };
+        Self {
+            columns: if columns > 0 { columns } else { assumed("COLUMNS", 80) },
+            rows: if rows > 0 { rows } else { assumed("LINES", 24) },
+            is_assumed: columns == 0 || rows == 0,
+        }
+    }
+
+    /// The size that the terminal tells, in an event or when asked.
+    pub(crate) fn told(told: (u16, u16)) -> Self {
+        Self::of(told, |name| env::var(name).ok())
+    }
+
+    /// As the model keeps it.
+    pub(crate) const fn pair(self) -> (u16, u16) {
+        (self.columns, self.rows)
+    }
+}
+
 /// The screen; the terminal is given back when this is dropped, and when anything panics.
 pub(crate) struct Terminal {
     screen: Screen<CrosstermBackend<BufWriter<Stdout>>>,
+    /// What the screen's buffers are made for.
+    drawn: (u16, u16),
     theme: Theme,
 }
 
@@ -47,17 +87,21 @@ impl Terminal {
         terminal::enable_raw_mode().context("this terminal cannot be steered; `--plain` chats line by line")?;
         TAKEN.store(true, Ordering::SeqCst);
         // From here on a drop gives it back.
-        let screen = Screen::new(CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, io::stdout())));
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, io::stdout()));
+        let drawn = ScreenSize::told(terminal::size().unwrap_or_default()).pair();
+        // Not what the backend tells, which may be 0×0.
+        let viewport = Viewport::Fixed(area(drawn));
+        let screen = Screen::with_options(backend, TerminalOptions { viewport });
         let screen = screen.inspect_err(|_| give_back()).context("cannot use the terminal")?;
-        let taken = Self { screen, theme };
+        let taken = Self { screen, drawn, theme };
         execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
         taken.hear_mouse(mouse)?;
         Ok(taken)
     }
 
     /// Columns and rows.
-    pub(crate) fn size(&self) -> (u16, u16) {
-        terminal::size().unwrap_or((80, 24))
+    pub(crate) fn size(&self) -> ScreenSize {
+        ScreenSize::told(terminal::size().unwrap_or_default())
     }
 
     /// Draws what has changed, as one update where the terminal knows such.
@@ -65,13 +109,17 @@ impl Terminal {
     /// # Errors
     /// If it has gone.
     pub(crate) fn draw(&mut self, model: &Model) -> io::Result<()> {
+        if self.size().pair() != model.size {
+            // The size that the model knows is about to be told anew.
+            return Ok(());
+        }
         queue!(self.screen.backend_mut(), terminal::BeginSynchronizedUpdate)?;
+        if self.drawn != model.size {
+            self.screen.resize(area(model.size))?;
+            self.drawn = model.size;
+        }
         let theme = self.theme;
         self.screen.draw(|frame| {
-            if frame.area().as_size() != model.size.into() {
-                // The size that the model knows is about to be told anew.
-                return;
-            }
             if let Some(position) = view::draw(model, theme, frame.buffer_mut()) {
                 frame.set_cursor_position(position);
             }
@@ -104,6 +152,10 @@ impl Terminal {
         out.write_all(sequence.as_bytes())?;
         out.flush()
     }
+}
+
+fn area((columns, rows): (u16, u16)) -> Rect {
+    Rect::new(0, 0, columns, rows)
 }
 
 impl Drop for Terminal {
@@ -144,4 +196,20 @@ fn give_back_at_panic() {
             before(info);
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_without_a_size_has_that_of_the_environment_or_a_vt100() {
+        let unset = |_: &str| None;
+        let set = |name: &str| (name == "COLUMNS").then(|| "132".to_owned());
+        let nonsense = |_: &str| Some("0".to_owned());
+        assert_eq!(ScreenSize::of((100, 40), set), ScreenSize { columns: 100, rows: 40, is_assumed: false });
+        assert_eq!(ScreenSize::of((0, 0), unset), ScreenSize { columns: 80, rows: 24, is_assumed: true });
+        assert_eq!(ScreenSize::of((0, 40), set), ScreenSize { columns: 132, rows: 40, is_assumed: true });
+        assert_eq!(ScreenSize::of((100, 0), nonsense), ScreenSize { columns: 100, rows: 24, is_assumed: true });
+    }
 }

@@ -41,6 +41,8 @@ catalogue! {
     ByLane: "by {lane}", "lewat {lane}";
     LaneChanged: "now comes by {lane}: {why}", "sekarang lewat {lane}: {why}";
 
+    SizeAssumed: "the terminal tells no size; {columns}×{rows} is assumed; stty cols C rows R sets another",
+        "terminal tidak memberi tahu ukurannya; dianggap {columns}×{rows}; ubah dengan stty cols C rows R";
     Entering: "entering…", "sedang masuk…";
     Reconnecting: "reconnecting…", "menyambung kembali…";
     GroupGone: "gone", "sudah tidak ada";
