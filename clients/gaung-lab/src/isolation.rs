@@ -14,7 +14,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Refusal, inside::Task};
+use crate::{error::Refusal, inside::Task, runtime_folder};
 
 /// By what right a lab has its namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ const OWN: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).
 /// # Errors
 /// [`Refusal`] where the system allows it neither as root nor in a user namespace.
 pub(crate) fn isolate() -> anyhow::Result<Rights> {
+    // As the user who asks: in a user namespace this process is another one.
+    runtime_folder::made()?;
     match unshare(OWN) {
         Ok(()) => return Ok(Rights::Root),
         Err(Errno::EPERM) => {}
@@ -77,6 +79,7 @@ fn not_allowed(why: &str) -> Refusal {
 pub(crate) fn command(task: &Task) -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
+    command.env(runtime_folder::VARIABLE, runtime_folder::made()?);
     command.args(["lab", "inside"]).arg(serde_json::to_string(task)?).stdin(Stdio::null());
     Ok(command)
 }

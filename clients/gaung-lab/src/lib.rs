@@ -20,6 +20,7 @@ mod mounts;
 pub mod network;
 pub mod report;
 mod running;
+mod runtime_folder;
 pub mod samples;
 mod services;
 pub mod shell;

@@ -1,8 +1,9 @@
 //! Measuring: a network that is there for the experiments alone, and what is made of their samples.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     fs,
+    io::{self, Write as _},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process,
@@ -122,7 +123,7 @@ pub(crate) struct Outcome {
 pub(crate) fn measure(order: &Order, rights: Rights) -> anyhow::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the lab to its command")?;
     let stop = stop_on_signals()?;
-    rights.missing().into_iter().for_each(|missing| eprintln!("{missing}"));
+    rights.missing().into_iter().for_each(tell_person);
     let inner = InnerFolder::hold()?;
     let folder = inner.path.clone();
     mounts::make_private()?;
@@ -138,10 +139,10 @@ pub(crate) fn measure(order: &Order, rights: Rights) -> anyhow::Result<()> {
         Wanted::Report { folder, language } => report(&mut bench, order.quick, rights, &outcome, (folder, *language))?,
     }
     if outcome.stopped {
-        eprintln!("{Stopped}");
+        tell_person(Stopped);
     }
     for (experiment, why) in &outcome.failures {
-        eprintln!("{} failed: {why}", experiment.name());
+        tell_person(format_args!("{} failed: {why}", experiment.name()));
     }
     anyhow::ensure!(outcome.failures.is_empty(), "not all experiments could be made");
     Ok(())
@@ -168,8 +169,7 @@ fn report(
         capture: frames.as_deref().map(Kinds::of),
     };
     let page = report::write(folder, &run, &outcome.samples, language)?;
-    println!("{}", page.display());
-    Ok(())
+    writeln!(io::stdout(), "{}", page.display()).context("cannot write to stdout")
 }
 
 /// Each after the other, until one is stopped.
@@ -235,9 +235,14 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
             if raised.swap(true, Ordering::AcqRel) {
                 process::exit(130);
             }
-            eprintln!("\nstopping after this measurement; once more ends at once");
+            tell_person("\nstopping after this measurement; once more ends at once");
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(watch).context("cannot start a thread")?;
     Ok(stop)
+}
+
+/// Says something on stderr. A report is worth writing also where the terminal hung up meanwhile, so a failure is of no matter.
+fn tell_person(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -2,7 +2,7 @@
 //! it ends, the file is known to be stale.
 
 use std::{
-    env, fmt,
+    fmt,
     fs::{self, File, TryLockError},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::Ipv4Addr,
@@ -13,13 +13,13 @@ use std::{
 
 use anyhow::Context as _;
 use gaung_client::ErrorKind;
-use nix::unistd::getuid;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Refusal,
     isolation::Rights,
     network::{Delay, Loss},
+    runtime_folder,
 };
 
 /// What a lab is called: letters, digits and `-`, at most 32.
@@ -93,7 +93,12 @@ impl Running {
                 format!("no lab {name} is up; `gaung lab up` makes one, `gaung lab status` shows which there are");
             Refusal::new(ErrorKind::NotFound, message)
         };
-        Ok(StateFile::read(&folder().join(format!("{name}.json")))?.ok_or_else(missing)?)
+        for folder in runtime_folder::existing() {
+            if let Some(running) = StateFile::read(&folder.join(format!("{name}.json")))? {
+                return Ok(running);
+            }
+        }
+        Err(missing().into())
     }
 
     /// All labs of this user that are up, by name. Files of labs that ended without saying so are deleted.
@@ -101,7 +106,8 @@ impl Running {
     /// # Errors
     /// What the system says.
     pub fn all() -> anyhow::Result<Vec<Self>> {
-        let Ok(entries) = fs::read_dir(folder()) else { return Ok(Vec::new()) };
+        let folders = runtime_folder::existing();
+        let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
         let paths = entries.flatten().map(|entry| entry.path());
         let files = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
         let read: Vec<_> = files.map(|path| StateFile::read(&path)).collect::<Result<_, _>>()?;
@@ -136,7 +142,7 @@ impl StateFile {
     /// # Errors
     /// [`Refusal`] if a lab of that name is up.
     pub(crate) fn take(name: &LabName) -> anyhow::Result<Self> {
-        let path = folder().join(format!("{name}.json"));
+        let path = runtime_folder::made()?.join(format!("{name}.json"));
         loop {
             let mut options = File::options();
             options.read(true).write(true).create(true).truncate(false);
@@ -195,7 +201,7 @@ impl InnerFolder {
     /// # Errors
     /// If it cannot be made.
     pub(crate) fn hold() -> anyhow::Result<Self> {
-        let path = folder().join("inside");
+        let path = runtime_folder::made()?.join("inside");
         loop {
             fs::create_dir_all(&path).with_context(|| in_vain(&path))?;
             let Ok(lock) = File::open(&path) else { continue };
@@ -220,20 +226,13 @@ fn is_up_already(name: &LabName) -> Refusal {
 
 /// Takes the folders away once no lab of this user is left.
 pub(crate) fn remove_empty_folders() {
-    let path = folder().join("inside");
-    let Ok(inner) = File::open(&path) else { return };
-    if inner.try_lock().is_ok() {
-        let _ = fs::remove_dir(path).and_then(|()| fs::remove_dir(folder()));
+    for folder in runtime_folder::existing() {
+        let path = folder.join("inside");
+        let Ok(inner) = File::open(&path) else { continue };
+        if inner.try_lock().is_ok() {
+            let _ = fs::remove_dir(path).and_then(|()| fs::remove_dir(folder));
+        }
     }
-}
-
-/// Of this user's labs: `$XDG_RUNTIME_DIR/gaung-lab`; without that `/run/gaung-lab` for root, else in the temporary folder.
-fn folder() -> PathBuf {
-    let named = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    named.map(|path| path.join("gaung-lab")).unwrap_or_else(|| match getuid().is_root() {
-        true => PathBuf::from("/run/gaung-lab"),
-        false => env::temp_dir().join(format!("gaung-lab-{}", getuid())),
-    })
 }
 
 fn in_vain(path: &Path) -> String {
