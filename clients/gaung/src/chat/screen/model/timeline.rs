@@ -123,7 +123,11 @@ impl Timeline {
         }
         self.first = Some(oldest);
         // A change stands behind what it changes, and both may be in this page.
-        page.iter().filter_map(Change::of).for_each(|(seq, change)| self.changes.add(seq, change));
+        for (seq, change) in page.iter().filter_map(Change::of) {
+            let in_page = page.iter().find(|incoming| incoming.seq == change.target).map(|incoming| incoming.device);
+            let author = in_page.or_else(|| self.entry(change.target).map(|entry| entry.device));
+            self.changes.add(seq, change, author);
+        }
         let mut shown: Vec<Item> = Vec::new();
         for incoming in page {
             self.admit(incoming, |item| {
@@ -242,7 +246,8 @@ impl Timeline {
     fn change(&mut self, change: Option<(Seq, Change)>) {
         let Some((seq, change)) = change else { return };
         let target = change.target;
-        self.changes.add(seq, change);
+        let author = self.entry(target).map(|entry| entry.device);
+        self.changes.add(seq, change, author);
         if let Ok(index) = self.find(Place::of(target))
             && let Some(entry) = self.items[index].entry_mut()
         {

@@ -6,7 +6,8 @@ use gaung_proto::{DeviceId, Kind, Seq};
 
 use super::entry::Incoming;
 
-/// Most changes that are kept of one message; further ones are not heeded.
+/// Most reactions that are kept of one message, and most edits and deletions while nobody knows whose message it is.
+/// Neither takes the other's room.
 const MAX_OF_ONE: usize = 512;
 /// Most bytes of all changes of one group; beyond, those of the oldest messages go.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -36,6 +37,10 @@ impl Change {
 }
 
 impl Change {
+    const fn is_reaction(&self) -> bool {
+        matches!(self.kind, Kind::React { .. })
+    }
+
     /// What it takes of the memory, about.
     fn bytes(&self) -> usize {
         let words = match &self.kind {
@@ -56,10 +61,30 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn add(&mut self, seq: Seq, change: Change) {
-        let changes = self.by_target.entry(change.target).or_default();
-        if changes.len() >= MAX_OF_ONE || changes.contains_key(&seq) {
+    /// Keeps a change; `author` is whose message it changes, if that is known: edits and deletions by anybody else will never
+    /// be honoured. Where there is no room, the device that has most of it gives way.
+    pub(super) fn add(&mut self, seq: Seq, change: Change, author: Option<DeviceId>) {
+        if !change.is_reaction() && author.is_some_and(|author| author != change.device) {
             return;
+        }
+        let changes = self.by_target.entry(change.target).or_default();
+        if changes.contains_key(&seq) {
+            return;
+        }
+        let same_kind = |other: &&Change| other.is_reaction() == change.is_reaction();
+        if changes.values().filter(same_kind).count() >= MAX_OF_ONE {
+            let mut counts: BTreeMap<DeviceId, usize> = BTreeMap::new();
+            changes.values().filter(same_kind).for_each(|other| *counts.entry(other.device).or_default() += 1);
+            let own = counts.get(&change.device).copied().unwrap_or(0);
+            let Some((&greedy, _)) = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > own)
+            else {
+                return;
+            };
+            let oldest =
+                changes.iter().find(|(_, other)| same_kind(other) && other.device == greedy).map(|(seq, _)| *seq);
+            if let Some(gone) = oldest.and_then(|oldest| changes.remove(&oldest)) {
+                self.bytes -= gone.bytes();
+            }
         }
         self.bytes += change.bytes();
         changes.insert(seq, change);

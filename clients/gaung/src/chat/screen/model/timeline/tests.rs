@@ -52,6 +52,21 @@ fn only_the_author_edits_and_deletes() {
 }
 
 #[test]
+fn a_flood_of_reactions_and_forged_edits_takes_nothing_from_the_author() {
+    let mut timeline = live(2);
+    for seq in 0..2_000_u64 {
+        let stranger = DeviceId(((seq % 700) as u128 + 10).to_be_bytes());
+        let kind = if seq % 2 == 0 { react(1, false) } else { edit(1, "forged") };
+        timeline.append(said(3 + seq, if seq < 600 { BUDI } else { stranger }, kind), Keep::Newest);
+    }
+    timeline.append(said(2_003, ANI, edit(1, "better")), Keep::Newest);
+    assert_eq!(words(&timeline), ["better", "m2"]);
+    timeline.append(said(2_004, ANI, react(1, false)), Keep::Newest);
+    timeline.append(said(2_005, ANI, Kind::Delete { seq: Seq(1) }), Keep::Newest);
+    assert_eq!(timeline.entry(Seq(1)).unwrap().body, Body::Deleted);
+}
+
+#[test]
 fn nobody_edits_what_no_device_wrote() {
     let mut timeline = Timeline::default();
     timeline.append(said(1, DeviceId::NONE, Kind::Text(Bytes::from_static(b"netcat"))), Keep::Newest);
