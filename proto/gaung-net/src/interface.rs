@@ -22,7 +22,7 @@ pub enum Role {
     Wifi,
     /// A bridge with an address that a person made, such as `br0`.
     Bridge,
-    /// A bridge that container or machine software made (`docker0`, `br-*`, `virbr*`), or a port of any bridge, such
+    /// A bridge that container or machine software made (`docker0`, `br-` and an id, `virbr*`), or a port of any bridge, such
     /// as the host's end of a veth.
     Container,
     /// A tunnel: tun, tap, `WireGuard`, PPP.

@@ -76,7 +76,7 @@ pub(super) fn role(name: &str, flags: InterfaceFlags, facts: &Facts) -> Role {
     let named = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if flags.contains(InterfaceFlags::IFF_LOOPBACK) {
         Role::Loopback
-    } else if facts.bridge_port || named(&["docker", "br-", "virbr", "podman", "cni", "lxcbr", "lxdbr"]) {
+    } else if facts.bridge_port || named(CONTAINERS) || is_docker_network(name) {
         Role::Container
     } else if facts.tunnel || flags.contains(InterfaceFlags::IFF_POINTOPOINT) || named(&["tun", "tap", "wg", "ppp"]) {
         Role::Vpn
@@ -87,4 +87,28 @@ pub(super) fn role(name: &str, flags: InterfaceFlags, facts: &Facts) -> Role {
     } else {
         Role::Wired
     }
+}
+
+/// Bridges and inner ends of container and machine software, and the addresses that Kubernetes keeps on interfaces which
+/// lead nowhere.
+const CONTAINERS: &[&str] = &[
+    "docker",
+    "virbr",
+    "podman",
+    "cni",
+    "lxcbr",
+    "lxdbr",
+    "flannel",
+    "cali",
+    "cilium",
+    "kube-",
+    "nodelocaldns",
+    "dummy",
+];
+
+/// Docker calls its networks' bridges `br-` and the first 12 hexadecimal digits of their id; a person's bridge, such as
+/// OpenWrt's `br-lan` or OpenStack's `br-ex`, may begin so too.
+fn is_docker_network(name: &str) -> bool {
+    let id = name.strip_prefix("br-").unwrap_or_default();
+    id.len() == 12 && id.chars().all(|c| c.is_ascii_hexdigit())
 }

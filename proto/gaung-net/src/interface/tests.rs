@@ -116,6 +116,12 @@ fn roles_come_from_flags_sysfs_and_names() {
     assert_eq!(role("eth0", up, &Facts { bridge_port: true, ..none }), Role::Container);
     assert_eq!(role("br0", up, &Facts { bridge: true, ..none }), Role::Bridge);
     assert_eq!(role("br-0123456789ab", up, &Facts { bridge: true, ..none }), Role::Container);
+    for person in ["br-lan", "br-ex", "br-dead", "br-0123456789abc"] {
+        assert_eq!(role(person, up, &Facts { bridge: true, ..none }), Role::Bridge, "{person}");
+    }
+    for inner in ["flannel.1", "kube-ipvs0", "dummy0", "cali0123"] {
+        assert_eq!(role(inner, up, &none), Role::Container, "{inner}");
+    }
     assert_eq!(role("wlan0", up, &Facts { wireless: true, ..none }), Role::Wifi);
     assert_eq!(role("office", up, &Facts { tunnel: true, ..none }), Role::Vpn);
     assert_eq!(role("tailscale0", up | InterfaceFlags::IFF_POINTOPOINT, &none), Role::Vpn);
