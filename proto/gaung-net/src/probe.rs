@@ -4,6 +4,7 @@
 //!
 //! Everything here blocks, for as long as the caller says.
 
+mod answers;
 pub mod echo;
 pub mod exchange;
 pub mod igmp;
@@ -14,6 +15,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
 };
 
+pub use answers::AnswerTap;
 pub use overhear::overhear;
 use socket2::SockRef;
 
