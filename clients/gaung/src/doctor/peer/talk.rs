@@ -1,9 +1,9 @@
 //! What two doctors tell each other over TCP: one JSON object a line.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     net::{SocketAddrV4, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -15,7 +15,7 @@ use super::super::facts::CastName;
 /// Rises when the two sides would misunderstand each other.
 pub(super) const VERSION: u32 = 1;
 /// Longest line.
-const MAX_LINE: u64 = 4096;
+const MAX_LINE: usize = 4096;
 /// The peer is never silent for longer, for a whole burst takes less.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -39,14 +39,20 @@ pub(super) enum Say {
 #[derive(Debug)]
 pub(super) struct Talk {
     reader: BufReader<TcpStream>,
+    /// How long a line may take.
+    patience: Duration,
 }
 
 impl Talk {
     pub(super) fn new(stream: TcpStream) -> anyhow::Result<Self> {
+        Self::with_patience(stream, PATIENCE)
+    }
+
+    /// The same with another limit for each line.
+    pub(super) fn with_patience(stream: TcpStream, patience: Duration) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { reader: BufReader::new(stream) })
+        stream.set_write_timeout(Some(patience))?;
+        Ok(Self { reader: BufReader::new(stream), patience })
     }
 
     pub(super) fn say(&mut self, what: &Say) -> anyhow::Result<()> {
@@ -54,12 +60,31 @@ impl Talk {
         self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).context("the peer's doctor has gone")
     }
 
+    /// Reads a line that is whole in time, however its bytes are spread over that time.
     pub(super) fn hear(&mut self) -> anyhow::Result<Say> {
-        let mut line = Vec::new();
-        let read = self.reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-        read.context("the peer's doctor does not answer")?;
+        let line = self.line(Instant::now() + self.patience).context("the peer's doctor does not answer")?;
         anyhow::ensure!(!line.is_empty(), "the peer's doctor has gone");
         serde_json::from_slice(&line).context("what answers there is no doctor of this version")
+    }
+
+    fn line(&mut self, deadline: Instant) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.reader.get_ref().set_read_timeout(Some(left))?;
+            let chunk = self.reader.fill_buf()?;
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let part = &chunk[..end.map_or(chunk.len(), |end| end + 1)];
+            line.extend_from_slice(part);
+            let (read, over) = (part.len(), end.is_some() || part.is_empty() || line.len() > MAX_LINE);
+            self.reader.consume(read);
+            if over {
+                return Ok(line);
+            }
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{io::Write as _, net::UdpSocket, thread};
+use std::{io::Write as _, net::UdpSocket, thread, time::Duration};
 
 use gaung_net::probe::exchange::Cast;
 
 use super::{
     super::facts::Passage,
     burst::{COUNT, Sent, Tally, WHOLE},
+    talk::Talk,
     *,
 };
 
@@ -62,6 +63,25 @@ fn a_peer_that_talks_nonsense_or_goes_away_is_an_error() {
     stranger.write_all(format!("{other_group}\n").as_bytes()).unwrap();
     let outcome = session::run(called, Side::Called, &sockets(free_port(), free_port()), Ipv4Addr::LOCALHOST);
     assert!(outcome.unwrap_err().to_string().contains("no group of a local network"));
+}
+
+#[test]
+fn a_peer_that_drips_its_line_is_given_up() {
+    let (mut stranger, called) = connected();
+    let mut talk = Talk::with_patience(called, Duration::from_millis(300)).unwrap();
+    let dripping = thread::spawn(move || {
+        // Until the other side has gone, or for far longer than it may wait.
+        for _ in 0..1000 {
+            if stranger.write_all(b" ").is_err() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
+    });
+    assert!(talk.hear().is_err());
+    drop(talk);
+    assert!(dripping.join().unwrap(), "it was listened to until its end");
 }
 
 #[test]

@@ -37,7 +37,9 @@ pub(super) fn judge(facts: &Facts, findings: &mut Findings) {
 fn trouble(peer: &PeerFacts, direction: Direction, came: &Passage) -> Option<PeerTrouble> {
     let passage = PassageName { cast: came.cast, direction };
     let lost = came.lost_permille();
-    let overtaken = came.reordered * 1000 / came.received.max(1);
+    // What a peer says of itself may be any number; more cannot have been overtaken than came.
+    let overtaken = u64::from(came.reordered.min(came.received)) * 1000 / u64::from(came.received.max(1));
+    let overtaken = u32::try_from(overtaken).unwrap_or(u32::MAX);
     let largest = came.largest_bytes;
     if came.received == 0 {
         return Some(PeerTrouble::Silent { passage, same_network: peer.same_network });
