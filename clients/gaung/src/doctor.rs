@@ -17,10 +17,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gaung_client::{Client, Format, GroupInfo};
+use gaung_net::{
+    discovery::{Discovery, Found, discover},
+    interface::{choose, interfaces},
+    probe::AnswerTap,
+};
+use gaung_proto::ports;
 use tokio::time::timeout;
 
 use self::{
-    facts::Facts,
+    facts::{DiscoveryFacts, Facts},
     finding::Severity,
     gather::{KnownGroup, Look},
     report::Report,
@@ -44,7 +50,7 @@ const ASKING: Duration = Duration::from_secs(4);
 pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
     stop::on_hangup(&stop, stop::Serves::Screen)?;
-    let groups = known_groups(context).await;
+    let (groups, discovery) = tokio::join!(known_groups(context), search(context.iface.as_deref()));
     let (wanted, quick) = (context.iface.clone(), args.quick);
     let (peer, peer_port) = (args.peer, args.peer_port);
     let looking = tokio::task::spawn_blocking(move || {
@@ -54,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<(
             Some(Some(host)) => Some(peer::call(&host, peer_port)),
             Some(None) => peer::wait(peer_port, &stopped)?,
         };
-        let facts = gather::gather(Look { wanted, quick, groups, stopped: &stopped })?;
+        let facts = gather::gather(Look { wanted, quick, groups, discovery, stopped: &stopped })?;
         anyhow::Ok(Facts { peer, ..facts })
     });
     let facts = looking.await.context("the doctor failed")??;
@@ -72,6 +78,20 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<(
         Some(Severity::Warning) => Err(Unwell::Warnings.into()),
         Some(Severity::Problem) => Err(Unwell::Problems.into()),
     }
+}
+
+/// Searches for servers, and sees which answers come in; `None` where packets cannot be seen before the filter.
+async fn search(wanted: Option<&str>) -> Option<DiscoveryFacts> {
+    let links = choose(&interfaces().ok()?, wanted).ok()?.links;
+    let mut tap = AnswerTap::open(ports::DISCOVERY).ok()?;
+    let found = discover(&Discovery::registries(links.clone())).await.ok()?;
+    let own: Vec<_> = links.iter().map(|link| link.ip).collect();
+    // Loopback is asked too, and answers however the network is.
+    let elsewhere = |found: &Found| {
+        found.addresses.iter().any(|address| !own.contains(address.ip()) && !address.ip().is_loopback())
+    };
+    let found = found.iter().filter(|found| elsewhere(found)).count();
+    Some(DiscoveryFacts { arrived: tap.count(&own), found: u32::try_from(found).unwrap_or(u32::MAX) })
 }
 
 /// The groups whose datagrams can be told from others' by their header; why they are not known, if they are not.

@@ -25,6 +25,15 @@ pub(crate) struct Facts {
     pub(crate) receive_buffer: Option<BufferFacts>,
     /// `igmp_max_memberships`: most groups of one socket.
     pub(crate) max_memberships: Option<u32>,
+    /// The system's way to a place outside all own networks; `None`: it has no default route.
+    #[serde(default)]
+    pub(crate) default_source: Option<Ipv4Addr>,
+    /// Groups of a server that was asked.
+    #[serde(default)]
+    pub(crate) groups: Vec<GroupFacts>,
+    /// Answers to a search for servers; `None` where packets cannot be seen before the filter.
+    #[serde(default)]
+    pub(crate) discovery: Option<DiscoveryFacts>,
     /// The filter rules, if they could be read.
     pub(crate) firewall: Option<Ruleset>,
     /// Datagrams on groups' addresses that are no group's.
@@ -69,6 +78,9 @@ pub(crate) struct InterfaceFacts {
     pub(crate) memberships: Vec<Ipv4Addr>,
     /// Reverse path filter in force: 0 off, 1 strict, 2 loose.
     pub(crate) rp_filter: Option<u8>,
+    /// Its Ethernet address.
+    #[serde(default)]
+    pub(crate) mac: Option<[u8; 6]>,
     /// If it is a bridge.
     pub(crate) bridge: Option<BridgeFacts>,
     /// Of an interface that Gaung uses.
@@ -135,6 +147,15 @@ pub(crate) struct ProbeFacts {
     pub(crate) echoes: Vec<EchoFacts>,
     /// From which own address the system would send to a neighbour in this network; `None`: not at all.
     pub(crate) source_to_neighbour: Option<Ipv4Addr>,
+    /// The way to a group, as for a socket that names this interface; `None` where it could not be asked for.
+    #[serde(default)]
+    pub(crate) multicast_route: Option<RouteFacts>,
+    /// The ways to addresses spread over the own network.
+    #[serde(default)]
+    pub(crate) neighbour_routes: Vec<RouteFacts>,
+    /// From which own address the system would send to the querier; `None`: there is no querier, or no way to it.
+    #[serde(default)]
+    pub(crate) source_to_querier: Option<Ipv4Addr>,
     /// IGMP as it passes; `None` where raw sockets are not permitted.
     pub(crate) igmp: Option<IgmpFacts>,
 }
@@ -189,6 +210,9 @@ pub(crate) struct IgmpFacts {
     pub(crate) querier: Option<QuerierFacts>,
     /// Whether the search lasted a whole query interval.
     pub(crate) whole_interval: bool,
+    /// A person ended the search, so that what was not seen may have come later.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
 }
 
 /// A querier.
@@ -207,6 +231,39 @@ pub(crate) struct BufferFacts {
     pub(crate) wanted_bytes: usize,
     /// What it gets.
     pub(crate) got_bytes: usize,
+}
+
+/// A server's group with datagrams of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupFacts {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its address.
+    pub(crate) address: SocketAddrV4,
+    /// Why this machine cannot listen to it, if it cannot.
+    pub(crate) refused: Option<String>,
+}
+
+/// A search for servers, as it passed this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DiscoveryFacts {
+    /// Answers that came in by an interface.
+    pub(crate) arrived: u32,
+    /// Services that were found by them.
+    pub(crate) found: u32,
+}
+
+/// Where the system's routing leads a packet of Gaung's own address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RouteFacts {
+    /// Where to.
+    pub(crate) to: Ipv4Addr,
+    /// By which interface; `None`: nowhere.
+    pub(crate) device: Option<String>,
+    /// To whom on that network, if not to the destination itself.
+    pub(crate) gateway: Option<Ipv4Addr>,
+    /// What the system says if it leads nowhere.
+    pub(crate) refused: Option<String>,
 }
 
 /// Somebody else on a group's address.
@@ -247,6 +304,18 @@ pub(crate) enum Unseen {
     Groups,
     /// The socket's receive buffer.
     ReceiveBuffer,
+    /// The routing table and its rules.
+    Routes,
+}
+
+impl Unseen {
+    /// True if multicast or broadcast may fail for what stayed unseen.
+    pub(crate) const fn may_hide_a_fault(self) -> bool {
+        match self {
+            Self::Igmp | Self::Firewall | Self::LegacyFirewall | Self::Routes => true,
+            Self::Groups | Self::ReceiveBuffer => false,
+        }
+    }
 }
 
 impl Facts {

@@ -1,20 +1,27 @@
 //! What nftables' rules do with a packet: the rules as `nft -j list ruleset` writes them, and a walk through them.
 //!
-//! Only what is certain is said: where a rule asks for something that cannot be known beforehand (a mark, a counter, an
-//! extension of iptables), a packet's fate is unclear, and trying it out is what tells.
+//! Only what is certain is said: where a rule asks for something that cannot be known beforehand (a mark, a used-up quota, an
+//! unknown extension of iptables), a packet's fate is unclear, and trying it out is what tells. Of iptables' rules nft lists
+//! the extensions by name alone; what they ask for comes from `iptables-save`.
 
+mod iptables;
 mod matching;
 mod packet;
+mod points;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+    ops::RangeInclusive,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(crate) use packet::{Cast, Direction, Packet, Transport};
+pub(crate) use packet::{Cast, Direction, Packet, Tracking, Transport};
 pub(crate) use walk::Fate;
 
 /// All tables, read.
@@ -22,20 +29,23 @@ pub(crate) use walk::Fate;
 #[serde(from = "Value")]
 pub(crate) struct Ruleset {
     chains: Vec<Chain>,
-    /// Elements of named sets, by family, table and name.
+    /// Elements of named sets and of named maps (as pairs), by family, table and name.
     sets: HashMap<(String, String, String), Vec<Value>>,
 }
+
+/// The family under which the rules of the older iptables stand here; nft knows none of it.
+pub(crate) const LEGACY: &str = "iptables-legacy";
 
 /// A rule, or a chain's policy, by which a packet is dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Culprit {
-    /// `inet`, `ip` or `netdev`.
+    /// `inet`, `ip` or `netdev`, or [`LEGACY`].
     pub(crate) family: String,
     /// The table.
     pub(crate) table: String,
     /// The chain.
     pub(crate) chain: String,
-    /// The rule's number; `None`: the chain's policy.
+    /// The rule's number, in legacy chains its place from 1; `None`: the chain's policy.
     pub(crate) handle: Option<u64>,
 }
 
@@ -68,24 +78,86 @@ impl From<Value> for Ruleset {
     /// Reads `{"nftables": [...]}`; what is not understood is passed over.
     fn from(listing: Value) -> Self {
         let mut ruleset = Self::default();
+        let mut dormant = Vec::new();
         for object in listing["nftables"].as_array().into_iter().flatten() {
             if let Some(chain) = object.get("chain") {
                 ruleset.chains.extend(Chain::read(chain));
             } else if let Some(rule) = object.get("rule") {
                 ruleset.add_rule(rule);
-            } else if let Some(set) = object.get("set") {
+            } else if let Some(set) = object.get("set").or_else(|| object.get("map")) {
                 let key = (text(set, "family"), text(set, "table"), text(set, "name"));
                 ruleset.sets.insert(key, set["elem"].as_array().cloned().unwrap_or_default());
+            } else if let Some(table) = object.get("table").filter(|table| is_dormant(&table["flags"])) {
+                dormant.push((text(table, "family"), text(table, "name")));
             }
         }
+        dormant.iter().for_each(|(family, table)| ruleset.forget_table(family, table));
         ruleset
     }
+}
+
+fn is_dormant(flags: &Value) -> bool {
+    let named = |flag: &Value| flag == "dormant";
+    named(flags) || flags.as_array().is_some_and(|flags| flags.iter().any(named))
 }
 
 impl Ruleset {
     /// What becomes of a packet of this machine.
     pub(crate) fn fate(&self, packet: &Packet<'_>) -> Fate {
         walk::fate(self, packet)
+    }
+
+    /// Leaves a table out, such as one that is switched off.
+    pub(crate) fn forget_table(&mut self, family: &str, table: &str) {
+        self.chains.retain(|chain| chain.family != family || chain.table != table);
+    }
+
+    /// True if some rule has an extension of iptables, of which nft tells the name alone.
+    pub(crate) fn has_extensions(&self) -> bool {
+        let mut statements = self.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.statements);
+        statements.any(|statement| statement.get("xt").is_some())
+    }
+
+    /// Fills in what the extensions ask for, from `iptables-save`'s text: chain by chain, where both list as many rules.
+    pub(crate) fn explain_extensions(&mut self, saved: &str) {
+        for chain in iptables::read(saved) {
+            let Some(own) = self.chain_mut("ip", &chain.table, &chain.name) else { continue };
+            if own.rules.len() == chain.rules.len() {
+                own.rules.iter_mut().zip(chain.rules).for_each(|(rule, saved)| rule.statements = saved);
+            }
+        }
+    }
+
+    /// Adds the rules of the older iptables, from `iptables-legacy-save`'s text.
+    pub(crate) fn add_legacy(&mut self, saved: &str) {
+        for chain in iptables::read(saved) {
+            let base = chain.hook().map(|(hook, priority)| Base {
+                hook: hook.to_owned(),
+                priority,
+                devices: Vec::new(),
+                drops: chain.policy == "DROP",
+            });
+            let numbered = (1..).zip(chain.rules);
+            let rules = numbered.map(|(place, statements)| Rule { handle: Some(place), statements }).collect();
+            self.chains.push(Chain { family: LEGACY.to_owned(), table: chain.table, name: chain.name, base, rules });
+        }
+    }
+
+    /// The values that occur in rules and sets, for [`points`].
+    fn values(&self) -> impl Iterator<Item = &Value> {
+        let rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        rules.flat_map(|rule| &rule.statements).chain(self.sets.values().flatten())
+    }
+
+    /// Ports of which at least one is treated as any other one of `range`: rules tell ports apart only by the numbers that
+    /// occur in them.
+    pub(crate) fn ports_told_apart(&self, range: RangeInclusive<u16>) -> BTreeSet<u16> {
+        points::ports(self.values(), range)
+    }
+
+    /// The same for addresses.
+    pub(crate) fn addresses_told_apart(&self, range: RangeInclusive<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
+        points::addresses(self.values(), range)
     }
 
     fn add_rule(&mut self, rule: &Value) {

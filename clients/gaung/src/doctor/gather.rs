@@ -5,6 +5,7 @@ mod filter;
 mod foreign;
 mod probes;
 mod proc;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +21,14 @@ use gaung_net::{
     interface::{Interface, InterfaceAddr, interfaces},
     probe,
 };
+use gaung_proto::ports;
 
 pub(super) use foreign::KnownGroup;
 
-use super::facts::{AddressFacts, BufferFacts, Facts, InterfaceFacts, NotLookedAt, Unseen};
+use super::facts::{AddressFacts, BufferFacts, DiscoveryFacts, Facts, InterfaceFacts, NotLookedAt, Unseen};
+
+/// An address that nobody has (RFC 5737): only a default route leads there.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// How to look.
 pub(super) struct Look<'a> {
@@ -33,6 +38,8 @@ pub(super) struct Look<'a> {
     pub(super) quick: bool,
     /// The groups of a server, or why they are not known.
     pub(super) groups: Result<Vec<KnownGroup>, String>,
+    /// What came of a search for servers.
+    pub(super) discovery: Option<DiscoveryFacts>,
     /// True once the person does not want to wait any longer.
     pub(super) stopped: &'a dyn Fn() -> bool,
 }
@@ -46,9 +53,12 @@ pub(super) fn gather(look: Look<'_>) -> anyhow::Result<Facts> {
     let mut facts = Facts {
         wanted: look.wanted,
         interfaces: system.interfaces().context("cannot list this machine's interfaces")?,
-        multicast_source: probe::source_towards(SocketAddrV4::new(DISCOVERY_GROUP, gaung_proto::ports::DISCOVERY)).ok(),
+        multicast_source: probe::source_towards(SocketAddrV4::new(DISCOVERY_GROUP, ports::DISCOVERY)).ok(),
         receive_buffer: None,
         max_memberships: system.setting("igmp_max_memberships"),
+        default_source: probe::source_towards(SocketAddrV4::new(ELSEWHERE, ports::REGISTRY)).ok(),
+        groups: Vec::new(),
+        discovery: look.discovery,
         firewall: None,
         foreign: Vec::new(),
         peer: None,
@@ -64,7 +74,9 @@ pub(super) fn gather(look: Look<'_>) -> anyhow::Result<Facts> {
     // Without an interface there is nothing to try out; the rules say so.
     if let Ok(chosen) = facts.chosen() {
         probes::try_out(&mut facts, &chosen.links, look.quick, look.stopped);
-        foreign::listen(&mut facts, &chosen.links, look.groups);
+        if !(look.stopped)() {
+            foreign::listen(&mut facts, &chosen.links, look.groups);
+        }
     }
     Ok(facts)
 }
@@ -118,6 +130,7 @@ impl System {
             forced_igmp_version: self.of_interface(&name, "force_igmp_version").map(|version| version as u8),
             memberships: igmp.map(|igmp| igmp.groups.clone()).unwrap_or_default(),
             rp_filter: self.of_interface(&name, "rp_filter").map(|filter| filter as u8),
+            mac: mac(&folder.join("address")),
             bridge: bridge::read(&folder),
             probe: None,
             name,
@@ -146,11 +159,30 @@ fn number(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// An address that a neighbour on the same network may have: another one than one's own.
-pub(super) fn neighbour(ip: Ipv4Addr, netmask: Ipv4Addr) -> Option<Ipv4Addr> {
-    let network = ip.to_bits() & netmask.to_bits();
-    let hosts = !netmask.to_bits();
-    let first = |offset: u32| Ipv4Addr::from_bits(network | offset);
-    // The network's own address and its broadcast address are nobody's.
-    (hosts > 2).then(|| if first(1) == ip { first(2) } else { first(1) })
+/// `AA:BB:CC:DD:EE:FF`; `None` for what is no Ethernet.
+fn mac(path: &Path) -> Option<[u8; 6]> {
+    let text = fs::read_to_string(path).ok()?;
+    let bytes: Vec<_> =
+        text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>().ok()?;
+    <[u8; 6]>::try_from(bytes).ok()
+}
+
+/// Parts of the own network of which one neighbour each is thought of.
+const PARTS: u32 = 8;
+
+/// Addresses that neighbours on the same network may have, spread over it and never one's own: no single one stands for
+/// all, for a rule or a route may be about it alone.
+pub(super) fn neighbours(ip: Ipv4Addr, netmask: Ipv4Addr) -> Vec<Ipv4Addr> {
+    let (network, hosts) = (ip.to_bits() & netmask.to_bits(), !netmask.to_bits());
+    // The network's own address and its broadcast address are nobody's; /31 and /32 have neither.
+    if hosts < 3 {
+        return Vec::new();
+    }
+    let spread = (1..PARTS).map(|part| u32::try_from(u64::from(hosts) * u64::from(part) / u64::from(PARTS)));
+    let offsets = [1, 2, hosts - 1].into_iter().chain(spread.flatten().filter(|offset| *offset > 0));
+    let mut all: Vec<_> =
+        offsets.map(|offset| Ipv4Addr::from_bits(network | offset)).filter(|other| *other != ip).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     group::to_json,
-    render::{style::Style, table::table},
+    render::{sanitise::one_line, style::Style, table::table},
 };
 
 /// All that is told.
@@ -27,6 +27,9 @@ pub(crate) struct Report<'a> {
     findings: Vec<Told>,
     peer: Option<&'a PeerFacts>,
     not_looked_at: Vec<String>,
+    /// Something stayed unseen for which multicast or broadcast may fail.
+    #[serde(skip)]
+    incomplete: bool,
 }
 
 /// The exit code as a word.
@@ -62,7 +65,10 @@ impl<'a> Report<'a> {
             Some(Severity::Problem) => Health::Problems,
         };
         let not_looked_at = facts.not_looked_at.iter().map(words::not_looked_at).collect();
-        Self { health, interfaces: &facts.interfaces, findings, peer: facts.peer.as_ref(), not_looked_at }
+        let hidden = facts.not_looked_at.iter().any(|unseen| unseen.what.may_hide_a_fault());
+        let unclear = findings.iter().any(|told| told.code == "filter-unclear");
+        let (interfaces, peer) = (facts.interfaces.as_slice(), facts.peer.as_ref());
+        Self { health, interfaces, findings, peer, not_looked_at, incomplete: hidden || unclear }
     }
 
     /// The worst there is.
@@ -108,6 +114,10 @@ impl<'a> Report<'a> {
         let all = [Severity::Problem, Severity::Warning, Severity::Note].into_iter().filter_map(some);
         let all = all.collect::<Vec<_>>().join(", ");
         match self.health {
+            Health::Well if self.incomplete => {
+                let all = if all.is_empty() { String::new() } else { format!(" ({all})") };
+                format!("Own multicast and broadcast come back here{all}. Not everything was looked at: see above.")
+            }
             Health::Well if all.is_empty() => "Multicast and broadcast work here.".to_owned(),
             Health::Well => format!("Multicast and broadcast work here ({all})."),
             Health::Warnings | Health::Problems => format!("{all}."),
@@ -173,7 +183,7 @@ fn row(interface: &InterfaceFacts) -> [String; 8] {
         (false, _) => "off",
     };
     [
-        interface.name.clone(),
+        one_line(&interface.name).into_owned(),
         kind_name(interface.kind).to_owned(),
         state.to_owned(),
         addresses.collect::<Vec<_>>().join(" "),

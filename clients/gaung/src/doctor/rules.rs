@@ -3,6 +3,7 @@
 mod addressing;
 mod choice;
 mod filter;
+mod groups;
 mod host;
 mod membership;
 mod peer;
@@ -24,7 +25,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
         for used in used(facts, &chosen) {
             addressing::judge(facts, &used, &mut findings);
             filter::judge(facts, &used, &mut findings);
-            membership::judge(&used, &mut findings);
+            membership::judge(facts, &used, &mut findings);
         }
         host::judge(facts, &chosen, &mut findings);
     }

@@ -7,7 +7,8 @@ mod tests;
 
 use super::{
     facts::{EchoOutcome, Kind, NotLookedAt, Unseen, Way},
-    finding::{Finding, Severity, Trouble},
+    finding::{Finding, Remedy, Severity, Trouble},
+    firewall::Culprit,
 };
 use crate::render::sanitise::one_line;
 
@@ -31,8 +32,9 @@ pub(crate) enum Mend {
     Advice(String),
 }
 
-fn command(line: impl Into<String>) -> Option<Mend> {
-    Some(Mend::Command(line.into()))
+/// What would steer a terminal is shown in its place; such a command mends nothing, and harms nobody.
+fn command(line: impl AsRef<str>) -> Option<Mend> {
+    Some(Mend::Command(one_line(line.as_ref()).into_owned()))
 }
 
 fn advice(text: impl Into<String>) -> Option<Mend> {
@@ -48,17 +50,23 @@ pub(crate) fn words(finding: &Finding) -> Words {
 type Said = (String, String, Option<Mend>);
 
 fn said(finding: &Finding) -> Said {
-    let name = finding.interface.as_deref().unwrap_or("this machine");
+    let raw = finding.interface.as_deref().unwrap_or("this machine");
+    // As people read it, and as a shell does.
+    let (name, arg) = (&*one_line(raw), &*quoted(raw));
     match &finding.trouble {
         Trouble::CannotChoose(why) => (
             one_line(why).into_owned(),
             "Gaung cannot start with this choice".to_owned(),
             advice("choose another interface with --iface, or set this one right"),
         ),
-        Trouble::OnlyLoopback => (
+        Trouble::OnlyLoopback { remedy } => (
             "no interface is up with an IPv4 address but loopback".to_owned(),
             "nobody outside this machine hears it".to_owned(),
-            command("ip -brief address; ip link set INTERFACE up"),
+            match remedy {
+                Remedy::Up(interface) => command(format!("ip link set {} up", quoted(interface))),
+                Remedy::Address { name, mac } => command(link_local(&quoted(name), *mac)),
+                Remedy::Cable => advice("connect a network card: plug in its cable, or connect to an access point"),
+            },
         ),
         Trouble::OnlyContainerOrVpn(kind) => (
             format!("{name} ({}) is all that is left to use", kind_name(*kind)),
@@ -74,7 +82,7 @@ fn said(finding: &Finding) -> Said {
         Trouble::Down => (
             format!("{name} has an IPv4 address and is down"),
             "Gaung does not use it".to_owned(),
-            command(format!("ip link set {name} up")),
+            command(format!("ip link set {arg} up")),
         ),
         Trouble::NoCarrier => (
             format!("{name} has an IPv4 address and no carrier"),
@@ -84,12 +92,12 @@ fn said(finding: &Finding) -> Said {
         Trouble::CannotMulticast => (
             format!("{name} is up, and its multicast flag is off"),
             "Gaung does not use it: nothing is sent once to all through it, and broadcasts are not sent either".to_owned(),
-            command(format!("ip link set {name} multicast on")),
+            command(format!("ip link set {arg} multicast on")),
         ),
-        Trouble::NoAddress => (
+        Trouble::NoAddress { mac } => (
             format!("{name} is up and has no IPv4 address"),
             "Gaung does not use it; it speaks IPv4 only".to_owned(),
-            command(format!("ip address add 192.168.77.1/24 broadcast + dev {name}")),
+            command(link_local(arg, *mac)),
         ),
         Trouble::Wifi => (
             format!("{name} is Wi-Fi"),
@@ -103,17 +111,27 @@ fn said(finding: &Finding) -> Said {
             advice("name the card: --iface, or GAUNG_IFACE in the environment"),
         ),
         Trouble::RouteElsewhere { to, kind, ours } => (
-            format!("the system would send multicast through {to} ({})", kind_name(*kind)),
+            format!("the system would send multicast through {} ({})", one_line(to), kind_name(*kind)),
             format!(
-                "Gaung names its interface, {ours}, and is not misled; programs that leave it to the system, such as \
-                 simple receivers, join and send there"
+                "Gaung names its interface, {}, and is not misled; programs that leave it to the system, such as \
+                 simple receivers, join and send there",
+                one_line(ours)
             ),
-            command(format!("ip route replace 224.0.0.0/4 dev {ours}")),
+            command(format!("ip route replace 224.0.0.0/4 dev {}", quoted(ours))),
         ),
-        Trouble::NoRoute { ours } => (
-            "there is no route for 224.0.0.0/4, and no default route".to_owned(),
+        Trouble::NoRoute { ours, has_default } => (
+            match has_default {
+                true => "the system has no way for 224.0.0.0/4, though it has a default route".to_owned(),
+                false => "there is no route for 224.0.0.0/4, and no default route".to_owned(),
+            },
             "Gaung names its interface and needs none; programs that do not fail to join and to send".to_owned(),
-            command(format!("ip route add 224.0.0.0/4 dev {ours}")),
+            match has_default {
+                true => advice(
+                    "a route such as `blackhole`, a rule of routing or of IPsec keeps it: look at ip route show table all; ip rule; \
+                     ip xfrm policy",
+                ),
+                false => command(format!("ip route add 224.0.0.0/4 dev {}", quoted(ours))),
+            },
         ),
         Trouble::SmallMtu { mtu, wanted, text_only } => (
             format!("{name} has an MTU of {mtu} B; the largest datagrams need {wanted} B"),
@@ -122,14 +140,16 @@ fn said(finding: &Finding) -> Said {
             } else {
                 "datagrams are never fragmented: those that do not fit are not sent".to_owned()
             },
-            command(format!("ip link set {name} mtu 1500")),
+            command(format!("ip link set {arg} mtu 1500")),
         ),
         Trouble::WrongBroadcast { address: (ip, prefix), has, should } => (
             format!("{name} has the broadcast address {has}; the mask of {ip}/{prefix} makes it {should}"),
             format!("Gaung broadcasts to {should}; programs that ask the system use {has}; or else the mask is wrong")
                 ,
             command(format!(
-                "ip address del {ip}/{prefix} dev {name}; ip address add {ip}/{prefix} broadcast + dev {name}"
+                // The routes that lead through it, the default one too, go with the address.
+                "routes=$(mktemp) && ip -4 route save dev {arg} >\"$routes\" && ip address del {ip}/{prefix} dev {arg} && \
+                 ip address add {ip}/{prefix} broadcast + dev {arg}; ip -4 route restore <\"$routes\"; rm \"$routes\""
             )),
         ),
         Trouble::NoBroadcast { prefix } => (
@@ -137,13 +157,40 @@ fn said(finding: &Finding) -> Said {
             "such a network has no broadcast address: discovery goes by multicast alone, broadcasts do not arrive".to_owned(),
             advice("give it an address with the network's mask, such as /24"),
         ),
-        Trouble::ReversePath { back } => (
+        Trouble::ReversePath { back, network: (network, prefix), strict } => (
             format!(
-                "rp_filter is strict on {name}, and the way back to its network leads {}",
-                back.as_ref().map_or_else(|| "nowhere".to_owned(), |other| format!("through {other}"))
+                "rp_filter is {} on {name}, and the way back to its network leads {}",
+                if *strict { "strict" } else { "loose" },
+                back.as_ref().map_or_else(|| "nowhere".to_owned(), |other| format!("through {}", one_line(other)))
             ),
             "the system drops what comes in by it without a word, multicast and broadcast too".to_owned(),
-            command(format!("sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.{}.rp_filter=2", dotted(name))),
+            match back {
+                // A loose filter drops what it has no way back to as well.
+                None => command(format!("ip route add {network}/{prefix} dev {arg}")),
+                Some(_) => command(format!(
+                    "sysctl -w net.ipv4.conf.all.rp_filter=2 {}",
+                    quoted(&format!("net.ipv4.conf.{}.rp_filter=2", dotted(raw)))
+                )),
+            },
+        ),
+        Trouble::MulticastGateway { gateway } => (
+            format!("a route hands multicast through {name} to the gateway {gateway}"),
+            "groups' datagrams go to that machine alone, and nobody else on the network hears them".to_owned(),
+            command(format!("ip route replace 239.0.0.0/8 dev {arg}")),
+        ),
+        Trouble::LanElsewhere { to, instead } => (
+            format!("packets from {name} to its own network, such as to {to}, go elsewhere: {}", one_line(instead)),
+            "others here cannot be reached by TCP, and repairs and answers do not arrive".to_owned(),
+            advice("another route or rule has precedence, such as a VPN's or a container network's: look at ip rule; ip route"),
+        ),
+        Trouble::FilterUnclear { what, suspect } => filter::unclear(name, what, suspect.as_ref()),
+        Trouble::GroupRefused { group, address, why } => (
+            format!("the group {} at {address} cannot be listened to: {}", one_line(group), one_line(why)),
+            "it is heard by TCP alone on this machine".to_owned(),
+            advice(format!(
+                "end the program that has the port (ss -ulpn sport = :{}), or give the group another one",
+                address.port()
+            )),
         ),
         Trouble::OldIgmp { forced } => (
             format!(
@@ -153,33 +200,44 @@ fn said(finding: &Finding) -> Said {
             "nobody says that he leaves, so that switches send on for minutes what nobody wants".to_owned(),
             if *forced {
                 command(format!(
-                    "sysctl -w net.ipv4.conf.all.force_igmp_version=0 net.ipv4.conf.{}.force_igmp_version=0",
-                    dotted(name)
+                    "sysctl -w net.ipv4.conf.all.force_igmp_version=0 {}",
+                    quoted(&format!("net.ipv4.conf.{}.force_igmp_version=0", dotted(raw)))
                 ))
             } else {
                 advice("set the router's or switch's querier to IGMPv2 or IGMPv3")
             },
         ),
-        Trouble::NotHeard { way, to, outcome } => not_heard(name, *way, to.to_string(), outcome),
+        Trouble::NotHeard { way, to, outcome, suspect } => {
+            not_heard(name, *way, to.to_string(), outcome, suspect.as_ref())
+        }
+        Trouble::FewMemberships { limit, needed } if limit >= needed => (
+            format!("a group cannot be joined, though igmp_max_memberships is {limit} and {needed} would do"),
+            "groups are not heard on some interfaces, or not at all".to_owned(),
+            command(format!("sysctl -w net.core.optmem_max={USUAL_OPTMEM}")),
+        ),
         Trouble::FewMemberships { limit, needed } => (
             format!("igmp_max_memberships is {limit}; a group's socket needs {needed}, one for each interface"),
             "groups are not heard on some interfaces, or not at all".to_owned(),
-            command("sysctl -w net.ipv4.igmp_max_memberships=20"),
+            command(format!("sysctl -w net.ipv4.igmp_max_memberships={}", (*needed).max(USUAL_MEMBERSHIPS))),
         ),
         Trouble::SmallBuffer { got_bytes, wanted_bytes, .. } => (
             format!("a socket gets a receive buffer of {} KiB; Gaung asks for {}", got_bytes / 1024, wanted_bytes / 1024),
             "at full speed, bursts are lost in the socket and repaired from others; slow talk is not touched".to_owned(),
             command(format!("sysctl -w net.core.rmem_max={wanted_bytes}")),
         ),
-        Trouble::ReportsEaten => (
+        Trouble::ReportsEaten { culprit } => (
             format!("a group was joined on {name}, and no IGMP report left within 1.5 s"),
             "a switch that snoops never learns of this member, and sends it nothing".to_owned(),
-            command("nft insert rule inet filter output ip protocol igmp accept"),
+            filter::igmp_mend(raw, culprit.as_ref(), "output"),
         ),
-        Trouble::QueriesEaten { querier } => (
+        Trouble::QueriesEaten { querier, culprit, no_way_back } => (
             format!("IGMP queries of {querier} come in by {name}, and the system takes none in"),
             "memberships are not renewed: a switch that snoops forgets this member after some minutes".to_owned(),
-            command("nft insert rule inet filter input ip protocol igmp accept"),
+            match no_way_back {
+                // rp_filter drops what it knows no way back to by this interface.
+                true => command(format!("ip route add {querier}/32 dev {arg}")),
+                false => filter::igmp_mend(raw, culprit.as_ref(), "input"),
+            },
         ),
         Trouble::NoQuerier { bridge } => (
             format!("no IGMP query came in by {name} within 125 s"),
@@ -187,7 +245,7 @@ fn said(finding: &Finding) -> Said {
              multicast stops"
                 .to_owned(),
             if *bridge {
-                command(format!("ip link set {name} type bridge mcast_querier 1"))
+                command(format!("ip link set {arg} type bridge mcast_querier 1"))
             } else {
                 advice("turn on the IGMP querier of a switch or router, or turn IGMP snooping off")
             },
@@ -198,12 +256,12 @@ fn said(finding: &Finding) -> Said {
                 if *snooping { "snoops and knows no querier, so that it floods" } else { "does not snoop: it floods" }
             ),
             "multicast reaches every port, like broadcast; nothing is lost".to_owned(),
-            command(format!("ip link set {name} type bridge mcast_snooping 1; ip link set {name} type bridge mcast_querier 1")),
+            command(format!("ip link set {arg} type bridge mcast_snooping 1; ip link set {arg} type bridge mcast_querier 1")),
         ),
         Trouble::PortDoesNotFlood { port, multicast, broadcast } => (
-            format!("the bridge {name} does not flood {} to its port {port}", many(*multicast, *broadcast)),
-            "who is behind that port does not hear it".to_owned(),
-            command(format!("bridge link set dev {port} mcast_flood on bcast_flood on")),
+            format!("the bridge {name} does not flood {} to its port {}", many(*multicast, *broadcast), one_line(port)),
+            "who is behind that port does not hear who is behind another one; this machine itself is heard".to_owned(),
+            command(format!("bridge link set dev {} mcast_flood on bcast_flood on", quoted(port))),
         ),
         Trouble::Filtered { what, culprit } => filter::words(name, what, culprit),
         Trouble::Foreign { group, address, from, datagrams, gaung } => (
@@ -219,21 +277,27 @@ fn said(finding: &Finding) -> Said {
     }
 }
 
-fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome) -> Said {
+fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: Option<&Culprit>) -> Said {
     let what = way_name(way);
+    let rule = suspect.map(|culprit| format!("perhaps by the {}; ", filter::rule(culprit))).unwrap_or_default();
     let (seen, mend) = match outcome {
         EchoOutcome::NotSent(why) => (
             format!("a datagram to {to} could not be sent through {name}: {why}"),
-            advice(
-                "\"Operation not permitted\" is the packet filter: look at its output rules (sudo nft list ruleset)",
-            ),
+            advice(format!(
+                "\"Operation not permitted\" is the packet filter ({rule}look at its output rules: sudo nft list ruleset) or \
+                 IPsec (ip xfrm policy)"
+            )),
         ),
-        EchoOutcome::NoSocket(why) => (format!("{name} cannot listen to {to}: {why}"), None),
+        EchoOutcome::NoSocket(why) => (
+            format!("{name} cannot listen to {to}: {why}"),
+            advice("end the program that has the port, or the limit that is named: ss -ulpn shows who listens"),
+        ),
         EchoOutcome::Heard | EchoOutcome::Silent | EchoOutcome::TooManyMemberships => (
             format!("a datagram to {to} through {name} did not come back to this machine"),
-            advice(
-                "the packet filter eats it: look at its input rules (sudo nft list ruleset; sudo iptables-legacy -S)",
-            ),
+            advice(format!(
+                "something on this machine drops it, {rule}look at the packet filter, at traffic control and at IPsec: sudo nft \
+                 list ruleset; sudo iptables-legacy -S; tc filter show dev NAME ingress; ip xfrm policy"
+            )),
         ),
     };
     (seen, format!("{what} does not work here"), mend)
@@ -251,6 +315,7 @@ pub(crate) fn not_looked_at(unseen: &NotLookedAt) -> String {
         }
         Unseen::Groups => ("traffic on groups' addresses was not looked at", "; name a server with --server"),
         Unseen::ReceiveBuffer => ("the receive buffer was not looked at", ""),
+        Unseen::Routes => ("the routes of this interface's own addresses were not looked at", ""),
     };
     format!("{what} ({}){how}", one_line(&unseen.why))
 }
@@ -290,6 +355,28 @@ const fn many(multicast: bool, broadcast: bool) -> &'static str {
         (true, false) => "multicast",
         (false, _) => "broadcast",
     }
+}
+
+/// `net.ipv4.igmp_max_memberships` as Linux has it.
+const USUAL_MEMBERSHIPS: u32 = 20;
+/// `net.core.optmem_max` as Linux has had it since 6.7.
+const USUAL_OPTMEM: u32 = 131_072;
+
+/// An argument as a shell takes it for one word. Names of interfaces may hold anything but `/` and spaces.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '@' | '-' | '=' | '/');
+    if !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', r"'\''"))
+}
+
+/// Gives the interface an address of the network that needs no server (RFC 3927), made of its Ethernet address, so that
+/// machines get different ones.
+fn link_local(interface: &str, mac: Option<[u8; 6]>) -> String {
+    let [.., high, low] = mac.unwrap_or([0, 0, 0, 0, 77, 1]);
+    let third = 1 + high % 254;
+    format!("ip address add 169.254.{third}.{low}/16 broadcast + dev {interface}")
 }
 
 /// Between the parts of a setting's name stand dots, and an interface's own dots are slashes.

@@ -9,48 +9,88 @@ use super::{
     packet::{Field, Packet},
 };
 
+/// What stands on the left of a match or of a map.
+#[derive(Debug, Clone)]
+enum Left<'a> {
+    One(Field<'a>),
+    /// A concatenation: each part is compared with its part of an element.
+    Several(Vec<Field<'a>>),
+}
+
+impl<'a> Left<'a> {
+    fn of(packet: &Packet<'a>, left: &Value) -> Self {
+        match left["concat"].as_array() {
+            Some(parts) => Self::Several(parts.iter().map(|part| packet.field(part)).collect()),
+            None => Self::One(packet.field(left)),
+        }
+    }
+
+    fn is_absent(&self) -> bool {
+        match self {
+            Self::One(field) => *field == Field::Absent,
+            Self::Several(fields) => fields.contains(&Field::Absent),
+        }
+    }
+
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::One(field) => number(*field),
+            Self::Several(_) => None,
+        }
+    }
+}
+
 /// Whether `{"match": {op, left, right}}` holds; `None`: not known beforehand.
 pub(super) fn holds(ruleset: &Ruleset, chain: &Chain, packet: &Packet<'_>, statement: &Value) -> Option<bool> {
-    let field = packet.field(&statement["left"]);
-    if field == Field::Absent {
+    let left = Left::of(packet, &statement["left"]);
+    if left.is_absent() {
         return Some(false);
     }
-    let among = || is_among(ruleset, chain, field, &statement["right"]);
+    let among = || is_among(ruleset, chain, &left, &statement["right"]);
     match statement["op"].as_str()? {
         "==" | "in" => among(),
         "!=" => among().map(|is| !is),
-        "<" => Some(number(field)? < statement["right"].as_u64()?),
-        ">" => Some(number(field)? > statement["right"].as_u64()?),
-        "<=" => Some(number(field)? <= statement["right"].as_u64()?),
-        ">=" => Some(number(field)? >= statement["right"].as_u64()?),
+        "<" => Some(left.number()? < statement["right"].as_u64()?),
+        ">" => Some(left.number()? > statement["right"].as_u64()?),
+        "<=" => Some(left.number()? <= statement["right"].as_u64()?),
+        ">=" => Some(left.number()? >= statement["right"].as_u64()?),
         _ => None,
     }
 }
 
-/// The verdict that a `vmap` gives the packet: `Some(None)` if it has none for it, `None` if it is not known.
+/// The pairs of a `vmap`, whether they stand in it or in a named map; `None` if there is no such map.
+pub(super) fn pairs<'v>(ruleset: &'v Ruleset, chain: &Chain, vmap: &'v Value) -> Option<&'v [Value]> {
+    match vmap["data"].as_str().and_then(|text| text.strip_prefix('@')) {
+        Some(name) => ruleset.set(chain, name),
+        None => vmap["data"]["set"].as_array().map(Vec::as_slice),
+    }
+}
+
+/// The verdict that the `pairs` of a `vmap` give the packet: `Some(None)` if they have none for it, `None` if it is not known.
 pub(super) fn mapped<'v>(
     ruleset: &Ruleset,
     chain: &Chain,
     packet: &Packet<'_>,
-    vmap: &'v Value,
+    key: &Value,
+    pairs: &'v [Value],
 ) -> Option<Option<&'v Value>> {
-    let field = packet.field(&vmap["key"]);
-    if field == Field::Absent {
+    let left = Left::of(packet, key);
+    if left.is_absent() {
         return Some(None);
     }
-    for pair in vmap["data"]["set"].as_array()? {
-        if is_among(ruleset, chain, field, pair.get(0)?)? {
+    for pair in pairs {
+        if is_among(ruleset, chain, &left, pair.get(0)?)? {
             return Some(Some(pair.get(1)?));
         }
     }
     Some(None)
 }
 
-fn is_among(ruleset: &Ruleset, chain: &Chain, field: Field<'_>, right: &Value) -> Option<bool> {
+fn is_among(ruleset: &Ruleset, chain: &Chain, left: &Left<'_>, right: &Value) -> Option<bool> {
     let any = |values: &[Value]| -> Option<bool> {
         let mut known = Some(false);
         for value in values {
-            match is_among(ruleset, chain, field, value) {
+            match is_among(ruleset, chain, left, value) {
                 Some(true) => return Some(true),
                 Some(false) => {}
                 None => known = None,
@@ -58,9 +98,6 @@ fn is_among(ruleset: &Ruleset, chain: &Chain, field: Field<'_>, right: &Value) -
         }
         known
     };
-    if field == Field::Unknown {
-        return None;
-    }
     if let Value::Array(values) = right {
         return any(values);
     }
@@ -68,10 +105,36 @@ fn is_among(ruleset: &Ruleset, chain: &Chain, field: Field<'_>, right: &Value) -
         return any(ruleset.set(chain, name)?);
     }
     if let Some(values) = right.get("set") {
-        return values.as_array().map_or_else(|| is_among(ruleset, chain, field, values), |values| any(values));
+        return values.as_array().map_or_else(|| is_among(ruleset, chain, left, values), |values| any(values));
     }
     if let Some(element) = right.get("elem") {
-        return is_among(ruleset, chain, field, &element["val"]);
+        return is_among(ruleset, chain, left, &element["val"]);
+    }
+    match left {
+        Left::One(field) => is_one(*field, right),
+        Left::Several(fields) => are_all(fields, right["concat"].as_array()?),
+    }
+}
+
+/// False as soon as one part differs, though others are not known.
+fn are_all(fields: &[Field<'_>], parts: &[Value]) -> Option<bool> {
+    if fields.len() != parts.len() {
+        return None;
+    }
+    let mut known = Some(true);
+    for (field, part) in fields.iter().zip(parts) {
+        match is_one(*field, part) {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => known = None,
+        }
+    }
+    known
+}
+
+fn is_one(field: Field<'_>, right: &Value) -> Option<bool> {
+    if field == Field::Unknown {
+        return None;
     }
     if let Some(prefix) = right.get("prefix") {
         return within_prefix(field, prefix);

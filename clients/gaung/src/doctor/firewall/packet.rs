@@ -19,6 +19,24 @@ pub(crate) struct Packet<'a> {
     pub(crate) to: Ipv4Addr,
     /// To one or to many.
     pub(crate) cast: Cast,
+    /// The port that it comes from, where Gaung always uses one.
+    pub(crate) from_port: Option<u16>,
+    /// How the system keeps track of its flow.
+    pub(crate) tracking: Tracking,
+    /// It is the copy of an own packet that the system loops back: it has no Ethernet header, and keeps the connection that
+    /// it was sent in, so that nothing on its way in makes it untracked.
+    pub(crate) looped: bool,
+}
+
+/// What connection tracking knows of the first packet of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracking {
+    /// A new connection, as without any rule about it.
+    New,
+    /// A rule has it not tracked.
+    Untracked,
+    /// A rule that may or may not match has it not tracked.
+    Unknown,
 }
 
 /// Which way it goes.
@@ -76,16 +94,40 @@ impl<'a> Packet<'a> {
             return self.payload(part("protocol"), part("field"));
         }
         if let Some(ct) = left.get("ct") {
-            return match ct["key"].as_str() {
-                Some("state") => Field::Name("new"),
-                Some("direction") => Field::Name("original"),
-                _ => Field::Unknown,
-            };
+            return self.connection(ct["key"].as_str().unwrap_or_default());
+        }
+        if let Some(masked) = left.get("&") {
+            return self.tcp_flags(masked);
         }
         if let Some(fib) = left.get("fib") {
             return self.fib(fib);
         }
         Field::Unknown
+    }
+
+    fn connection(&self, key: &str) -> Field<'a> {
+        match (key, self.tracking) {
+            (_, Tracking::Unknown) => Field::Unknown,
+            ("state", Tracking::New) => Field::Name("new"),
+            ("state", Tracking::Untracked) => Field::Name("untracked"),
+            (_, Tracking::Untracked) => Field::Absent,
+            ("direction", Tracking::New) => Field::Name("original"),
+            // What is translated to another destination does not come to Gaung, whatever lets it pass.
+            ("status", Tracking::New) => Field::Name("confirmed"),
+            (_, Tracking::New) => Field::Unknown,
+        }
+    }
+
+    /// `tcp flags & (fin | syn | rst | ack)`, as for a connection's first segment.
+    fn tcp_flags(&self, masked: &Value) -> Field<'a> {
+        let payload = &masked[0]["payload"];
+        if payload["protocol"] != "tcp" || payload["field"] != "flags" {
+            return Field::Unknown;
+        }
+        match self.transport {
+            Transport::Igmp | Transport::Udp(_) => Field::Absent,
+            Transport::Tcp(_) => Field::Name("syn"),
+        }
     }
 
     fn meta(&self, key: &str) -> Field<'a> {
@@ -115,6 +157,8 @@ impl<'a> Packet<'a> {
             ("ip", "version") => Field::Number(4),
             ("ip", _) => Field::Unknown,
             ("ip6" | "icmp" | "icmpv6" | "arp", _) => Field::Absent,
+            ("ether", _) if self.looped => Field::Absent,
+            ("ether", "type") if self.direction == Direction::In => Field::Name("ip"),
             ("igmp", "type") if self.transport == Transport::Igmp => Field::Name(match self.direction {
                 Direction::In => "membership-query",
                 Direction::Out => "membership-report-v3",
@@ -127,14 +171,28 @@ impl<'a> Packet<'a> {
         let port = match (self.transport, protocol) {
             (Transport::Udp(port), "udp" | "th") | (Transport::Tcp(port), "tcp" | "th") => port,
             (Transport::Igmp, "igmp") => return Field::Unknown,
-            (Transport::Udp(_) | Transport::Tcp(_) | Transport::Igmp, _) => return Field::Absent,
+            (_, "udp" | "tcp" | "th" | "igmp" | "sctp" | "dccp" | "udplite" | "esp" | "ah" | "comp") => {
+                return Field::Absent;
+            }
+            // Ethernet addresses, raw bytes, and whatever later versions of nft have.
+            (Transport::Udp(_) | Transport::Tcp(_) | Transport::Igmp, _) => return Field::Unknown,
         };
-        if field == "dport" { Field::Number(port.into()) } else { Field::Unknown }
+        match field {
+            "dport" => Field::Number(port.into()),
+            "sport" => self.from_port.map_or(Field::Unknown, |port| Field::Number(port.into())),
+            _ => Field::Unknown,
+        }
     }
 
     fn fib(&self, fib: &Value) -> Field<'a> {
-        let of_destination = fib["flags"].as_array().is_some_and(|flags| flags.iter().any(|flag| flag == "daddr"));
-        if self.direction == Direction::Out || fib["result"] != "type" || !of_destination {
+        let has = |name: &str| fib["flags"].as_array().is_some_and(|flags| flags.iter().any(|flag| flag == name));
+        if self.direction == Direction::Out || fib["result"] != "type" {
+            return Field::Unknown;
+        }
+        if has("saddr") {
+            return Field::Name(if self.looped { "local" } else { "unicast" });
+        }
+        if !has("daddr") {
             return Field::Unknown;
         }
         Field::Name(match self.cast {

@@ -1,4 +1,5 @@
-//! The system's packet filter. The kernel tells its rules by netlink alone, so this asks `nft`.
+//! The system's packet filter. The kernel tells its rules by netlink alone, so this asks `nft`, and for what iptables'
+//! extensions mean `iptables-save`.
 
 use std::{fs, process::Command};
 
@@ -15,22 +16,89 @@ pub(super) fn read(facts: &mut Facts) {
         Ok(ruleset) => facts.firewall = Some(ruleset),
         Err(why) => facts.could_not_look(Unseen::Firewall, why),
     }
-    if let Some(tables) = legacy_tables() {
-        facts.could_not_look(Unseen::LegacyFirewall, format!("tables {tables}"));
+    let Some(tables) = legacy_tables() else { return };
+    match (output("iptables-legacy-save", &[]), &mut facts.firewall) {
+        (Ok(saved), Some(ruleset)) => ruleset.add_legacy(&saved),
+        (Ok(saved), none) => {
+            let mut ruleset = Ruleset::default();
+            ruleset.add_legacy(&saved);
+            *none = Some(ruleset);
+        }
+        (Err(why), _) => facts.could_not_look(Unseen::LegacyFirewall, format!("tables {tables}: {why}")),
     }
 }
 
 fn ruleset() -> Result<Ruleset, String> {
+    let listing = output("nft", &["-j", "list", "ruleset"])?;
+    let parsed = serde_json::from_str::<Value>(&listing);
+    let mut ruleset = match &parsed {
+        Ok(listing) => Ruleset::from(listing.clone()),
+        Err(_) => Ruleset::default(),
+    };
+    // nft 1.0.6 writes a random word for a table's flags, or stops there: its plain text is right.
+    let has_flags = parsed.as_ref().is_ok_and(|listing| {
+        let objects = listing["nftables"].as_array().into_iter().flatten();
+        objects.filter_map(|object| object.get("table")).any(|table| !table["flags"].is_null())
+    });
+    if has_flags || parsed.is_err() {
+        let dormant = dormant_tables(&output("nft", &["list", "ruleset"])?);
+        if let Err(error) = parsed {
+            ruleset = by_table(&dormant).map_err(|why| format!("nft's listing: {error}; {why}"))?;
+        }
+        dormant.iter().for_each(|(family, table)| ruleset.forget_table(family, table));
+    }
+    if ruleset.has_extensions()
+        && let Ok(saved) = output("iptables-nft-save", &[]).or_else(|_| output("iptables-save", &[]))
+    {
+        ruleset.explain_extensions(&saved);
+    }
+    Ok(ruleset)
+}
+
+/// Those that are switched off, of `nft list ruleset`: `table FAMILY NAME {` and below it `flags dormant`.
+fn dormant_tables(text: &str) -> Vec<(String, String)> {
+    let mut table = None;
+    let mut dormant = Vec::new();
+    for line in text.lines() {
+        let words: Vec<_> = line.split([' ', '\t', ',', ';']).filter(|word| !word.is_empty()).collect();
+        match words[..] {
+            ["table", family, name, "{"] => table = Some((family.to_owned(), name.to_owned())),
+            ["flags", ..] if words.contains(&"dormant") => dormant.extend(table.take()),
+            [] => {}
+            // Flags stand before everything else.
+            _ => table = None,
+        }
+    }
+    dormant
+}
+
+/// All tables but the dormant ones, each listed by itself.
+fn by_table(dormant: &[(String, String)]) -> Result<Ruleset, String> {
+    let tables = output("nft", &["list", "tables"])?;
+    let mut objects = Vec::new();
+    for line in tables.lines() {
+        let ["table", family, name] = line.split_whitespace().collect::<Vec<_>>()[..] else { continue };
+        if dormant.contains(&(family.to_owned(), name.to_owned())) {
+            continue;
+        }
+        let listing = output("nft", &["-j", "list", "table", family, name])?;
+        let mut listing: Value = serde_json::from_str(&listing).map_err(|error| format!("table {name}: {error}"))?;
+        objects.extend(listing["nftables"].as_array_mut().map(std::mem::take).unwrap_or_default());
+    }
+    Ok(Ruleset::from(serde_json::json!({ "nftables": objects })))
+}
+
+/// What a program writes, or why there is nothing.
+fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
     // Where a user's PATH leaves out the folders of administration, it is there all the same.
-    let nft = ["nft", "/usr/sbin/nft", "/sbin/nft"];
-    let run = |program: &&str| Command::new(program).args(["-j", "list", "ruleset"]).output().ok();
-    let output = nft.iter().find_map(run).ok_or("`nft` of nftables is not installed")?;
+    let folders = ["", "/usr/sbin/", "/sbin/"];
+    let run = |folder: &&str| Command::new(format!("{folder}{program}")).args(arguments).output().ok();
+    let output = folders.iter().find_map(run).ok_or_else(|| format!("`{program}` is not installed"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("nft: {}", said.lines().next().unwrap_or("failed").trim()));
+        return Err(format!("{program}: {}", said.lines().next().unwrap_or("failed").trim()));
     }
-    let listing: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("nft's listing: {error}"))?;
-    Ok(Ruleset::from(listing))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The tables of the older iptables, which are there besides nftables' and which only root may see.
@@ -38,4 +106,17 @@ fn legacy_tables() -> Option<String> {
     let names = fs::read_to_string("/proc/net/ip_tables_names").ok()?;
     let names: Vec<_> = names.split_whitespace().collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dormant_tables_are_told_from_the_text() {
+        let text = "table inet off {\n\tflags dormant\n\n\tchain i {\n\t}\n}\ntable ip on {\n\tset s {\n\t\tflags \
+                    interval\n\t}\n}\ntable ip both {\n\tflags dormant,owner\n}\n";
+        let names: Vec<_> = dormant_tables(text).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["off", "both"]);
+    }
 }

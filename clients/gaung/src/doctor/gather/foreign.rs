@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
 use gaung_net::{discovery::DISCOVERY_GROUP, interface::Link, probe::overhear};
 use gaung_proto::{GroupTag, datagram::Header, ports};
 
-use super::super::facts::{Facts, ForeignFacts, Unseen};
+use super::super::facts::{Facts, ForeignFacts, GroupFacts, Unseen};
 
 /// A group that a server knows.
 #[derive(Debug, Clone)]
@@ -37,8 +37,9 @@ pub(super) fn listen(facts: &mut Facts, links: &[Link], groups: Result<Vec<Known
     }
     let discovery = SocketAddrV4::new(DISCOVERY_GROUP, ports::DISCOVERY);
     let addresses: Vec<_> = groups.iter().map(|group| group.address).chain([discovery]).collect();
+    facts.groups = groups.iter().map(|group| known(group, None)).collect();
     let mut senders: BTreeMap<(SocketAddrV4, SocketAddrV4), ForeignFacts> = BTreeMap::new();
-    overhear(&addresses, links, TIME, |address, from, datagram| {
+    let refused = overhear(&addresses, links, TIME, |address, from, datagram| {
         let group = groups.iter().find(|group| group.address == address);
         let name = group.map_or("discovery", |group| &group.name);
         let Some(gaung) = stranger(group, datagram) else { return };
@@ -52,7 +53,16 @@ pub(super) fn listen(facts: &mut Facts, links: &[Link], groups: Result<Vec<Known
             None => {}
         }
     });
+    for (address, error) in refused {
+        if let Some(group) = facts.groups.iter_mut().find(|group| group.address == address) {
+            group.refused = Some(error.to_string());
+        }
+    }
     facts.foreign = senders.into_values().collect();
+}
+
+fn known(group: &KnownGroup, refused: Option<String>) -> GroupFacts {
+    GroupFacts { name: group.name.clone(), address: group.address, refused }
 }
 
 /// `None` if the datagram belongs here; else whether it is some Gaung's.

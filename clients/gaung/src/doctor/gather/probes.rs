@@ -22,7 +22,7 @@ use rand::Rng as _;
 
 use super::{
     super::facts::{EchoFacts, EchoOutcome, Facts, IgmpFacts, ProbeFacts, QuerierFacts, Unseen, Way},
-    neighbour,
+    neighbours, routes,
 };
 use crate::output::say;
 
@@ -40,14 +40,29 @@ pub(super) fn try_out(facts: &mut Facts, links: &[Link], quick: bool, stopped: &
             BTreeMap::new()
         }
     };
+    let cut_short = igmp.values().any(|igmp| igmp.interrupted);
+    if cut_short {
+        facts.could_not_look(Unseen::Igmp, "interrupted before reports had time to leave");
+    }
     for link in links {
-        let probe = ProbeFacts {
+        let igmp = igmp.remove(&link.index);
+        let source = |ip| source_towards(SocketAddrV4::new(ip, ports::RELAY_UDP)).ok();
+        let querier = igmp.as_ref().and_then(|igmp| igmp.querier).filter(|querier| !querier.from.is_unspecified());
+        let mut probe = ProbeFacts {
             ip: link.ip,
             echoes: echoes(link),
-            source_to_neighbour: neighbour(link.ip, link.netmask)
-                .and_then(|ip| source_towards(SocketAddrV4::new(ip, ports::RELAY_UDP)).ok()),
-            igmp: igmp.remove(&link.index),
+            source_to_neighbour: neighbours(link.ip, link.netmask).first().copied().and_then(source),
+            multicast_route: None,
+            neighbour_routes: Vec::new(),
+            source_to_querier: querier.and_then(|querier| source(querier.from)),
+            igmp,
         };
+        if link.role != Role::Loopback
+            && let Err(why) = routes::read(&mut probe, link)
+            && !facts.not_looked_at.iter().any(|unseen| unseen.what == Unseen::Routes)
+        {
+            facts.could_not_look(Unseen::Routes, why);
+        }
         if let Some(interface) = facts.interfaces.iter_mut().find(|interface| interface.index == link.index) {
             interface.probe = Some(probe);
         }
@@ -104,11 +119,13 @@ fn listen_to_igmp(links: &[Link], quick: bool, stopped: &dyn Fn() -> bool) -> io
         stopped()
     })?;
     let whole_interval = start.elapsed() >= Search::WHOLE.general;
-    Ok(heard.into_iter().map(|(index, heard)| (index, IgmpFacts::of(&heard, whole_interval))).collect())
+    // The wait for a general query may be ended at any time: reports had theirs then.
+    let interrupted = stopped() && start.elapsed() < Search::QUICK.reports;
+    Ok(heard.into_iter().map(|(index, heard)| (index, IgmpFacts::of(&heard, whole_interval, interrupted))).collect())
 }
 
 impl IgmpFacts {
-    fn of(heard: &Heard, whole_interval: bool) -> Self {
+    fn of(heard: &Heard, whole_interval: bool, interrupted: bool) -> Self {
         let version = |version| match version {
             IgmpVersion::V1 => 1,
             IgmpVersion::V2 => 2,
@@ -119,6 +136,7 @@ impl IgmpFacts {
             queries_eaten: heard.queries_eaten,
             querier: heard.querier.map(|(from, v)| QuerierFacts { from, version: version(v) }),
             whole_interval,
+            interrupted,
         }
     }
 }

@@ -74,19 +74,15 @@ fn the_greater_setting_is_in_force() {
 }
 
 #[test]
-fn a_neighbour_is_somebody_else_on_the_same_network() {
-    let mask = |bits: u32| Ipv4Addr::from_bits(u32::MAX << (32 - bits));
-    let of = |ip: [u8; 4], bits| neighbour(ip.into(), mask(bits)).map(|ip| ip.octets());
-    assert_eq!(of([10, 77, 0, 2], 24), Some([10, 77, 0, 1]));
-    assert_eq!(of([10, 77, 0, 1], 24), Some([10, 77, 0, 2]));
-    assert_eq!(of([192, 168, 43, 17], 23), Some([192, 168, 42, 1]));
-    assert_eq!(of([10, 0, 0, 1], 30), Some([10, 0, 0, 2]));
-    assert_eq!((of([10, 0, 0, 1], 31), of([10, 0, 0, 1], 32)), (None, None));
-}
-
-#[test]
-fn this_machine_can_be_looked_at() {
-    let facts = System::default().interfaces().unwrap();
-    let loopback = facts.iter().find(|interface| interface.addresses.iter().any(|a| a.ip.is_loopback())).unwrap();
-    assert_eq!((loopback.kind, loopback.hardware), (crate::doctor::facts::Kind::Loopback, false));
+fn neighbours_are_others_all_over_the_same_network() {
+    let mask = |bits: u32| Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - bits).unwrap_or(0));
+    let of = |ip: [u8; 4], bits| neighbours(ip.into(), mask(bits));
+    let lan = of([10, 77, 0, 2], 24);
+    assert!(lan.len() >= 8 && !lan.contains(&Ipv4Addr::new(10, 77, 0, 2)), "{lan:?}");
+    assert!(lan.iter().any(|ip| ip.octets()[3] < 128) && lan.iter().any(|ip| ip.octets()[3] > 128), "{lan:?}");
+    assert!(lan.iter().all(|ip| ip.octets()[..3] == [10, 77, 0] && !matches!(ip.octets()[3], 0 | 255)), "{lan:?}");
+    assert_eq!(of([10, 0, 0, 1], 30), [Ipv4Addr::new(10, 0, 0, 2)]);
+    for bits in [31, 32] {
+        assert!(of([10, 77, 0, 1], bits).is_empty());
+    }
 }

@@ -9,8 +9,8 @@ use gaung_proto::{
 
 use super::{
     super::{
-        facts::{AddressFacts, EchoOutcome, Facts, InterfaceFacts, Kind, Way},
-        finding::{Finding, Needed, Trouble},
+        facts::{AddressFacts, Facts, InterfaceFacts, Kind, RouteFacts},
+        finding::Trouble,
     },
     Findings, Used,
 };
@@ -23,6 +23,7 @@ const NEEDED_MTU: u32 = (HEADERS + DATAGRAM_HEADER + MAX_BODY) as u32;
 const WANTED_MTU: u32 = (HEADERS + MAX_DATAGRAM) as u32;
 
 const STRICT: u8 = 1;
+const LOOSE: u8 = 2;
 
 pub(super) fn judge(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     let interface = used.interface;
@@ -33,60 +34,72 @@ pub(super) fn judge(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     if interface.kind != Kind::Loopback {
         judge_broadcast(interface, findings);
         judge_way_back(facts, used, findings);
+        judge_routes(used, findings);
     }
 }
 
 fn judge_broadcast(interface: &InterfaceFacts, findings: &mut Findings) {
-    for address in interface.addresses.iter().filter(|_| interface.can_broadcast) {
-        let prefix = address.netmask.to_bits().count_ones();
-        if prefix >= 31 {
-            findings.at(interface, Trouble::NoBroadcast { prefix });
-            continue;
-        }
+    let mut broadcasting = interface.addresses.iter().filter(|address| prefix(address) < 31).peekable();
+    // An address of its own beside that of the network, such as keepalived's, takes nothing from it; and a network card
+    // whose only address is a machine's within containers is not what broadcasts go through.
+    if broadcasting.peek().is_none()
+        && interface.can_broadcast
+        && let Some(first) = interface.addresses.first()
+    {
+        findings.at(interface, Trouble::NoBroadcast { prefix: prefix(first) });
+    }
+    for address in broadcasting.filter(|_| interface.can_broadcast) {
         let should = last_address(address);
-        // Some have 255.255.255.255, or none: Gaung computes its own, and others take the limited one.
-        if let Some(has) = address.broadcast.filter(|has| *has != should && *has != Ipv4Addr::BROADCAST) {
-            findings.at(interface, Trouble::WrongBroadcast { address: (address.ip, prefix), has, should });
+        // Some have 255.255.255.255, or none, for which the system shows the own address: Gaung computes its own, and others
+        // take the limited one.
+        let harmless = [should, Ipv4Addr::BROADCAST, address.ip, Ipv4Addr::UNSPECIFIED];
+        if let Some(has) = address.broadcast.filter(|has| !harmless.contains(has)) {
+            findings.at(interface, Trouble::WrongBroadcast { address: (address.ip, prefix(address)), has, should });
         }
     }
+}
+
+fn prefix(address: &AddressFacts) -> u32 {
+    address.netmask.to_bits().count_ones()
 }
 
 fn last_address(address: &AddressFacts) -> Ipv4Addr {
     Ipv4Addr::from_bits(address.ip.to_bits() | !address.netmask.to_bits())
 }
 
-/// Strict filtering (RFC 3704) drops what comes from a network to which the way leads through another interface.
+/// Filtering by the way back (RFC 3704) drops, if strict, what comes from a network to which the way leads through another
+/// interface, and always what comes from one to which there is no way.
 fn judge_way_back(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     let interface = used.interface;
-    let (Some(probe), Some(STRICT)) = (used.probe, interface.rp_filter) else { return };
+    let (Some(probe), Some(filter @ (STRICT | LOOSE))) = (used.probe, interface.rp_filter) else { return };
     let own = interface.addresses.iter().find(|address| address.ip == probe.ip);
-    if own.is_none_or(|address| address.netmask.to_bits().count_ones() >= 31) {
-        return;
-    }
+    let Some(own) = own.filter(|address| prefix(address) < 31) else { return };
     let back = match probe.source_to_neighbour {
+        Some(_) if filter == LOOSE => return,
         Some(source) if interface.addresses.iter().any(|address| address.ip == source) => return,
         Some(source) => facts.with_address(source).map(|other| other.name.clone()),
         None => None,
     };
-    findings.at(interface, Trouble::ReversePath { back });
+    let network = (Ipv4Addr::from_bits(own.ip.to_bits() & own.netmask.to_bits()), prefix(own));
+    findings.at(interface, Trouble::ReversePath { back, network, strict: filter == STRICT });
 }
 
-/// What an echo that did not come back means, unless a better explanation stands already.
-pub(super) fn judge_echoes(used: &Used<'_>, findings: &mut Findings) {
-    for echo in used.probe.iter().flat_map(|probe| &probe.echoes) {
-        let heard = echo.outcome == EchoOutcome::Heard;
-        let limited = echo.outcome == EchoOutcome::TooManyMemberships;
-        if !heard && !limited && !explained(&findings.all, used.interface, echo.way) {
-            let (way, to, outcome) = (echo.way, echo.to, echo.outcome.clone());
-            findings.at(used.interface, Trouble::NotHeard { way, to, outcome });
-        }
+/// Where the routing of packets from the own address leads, which the choice of an interface does not change.
+fn judge_routes(used: &Used<'_>, findings: &mut Findings) {
+    let (interface, Some(probe)) = (used.interface, used.probe) else { return };
+    if let Some(gateway) = probe.multicast_route.as_ref().and_then(|route| route.gateway) {
+        findings.at(interface, Trouble::MulticastGateway { gateway });
     }
-}
-
-fn explained(findings: &[Finding], interface: &InterfaceFacts, way: Way) -> bool {
-    let mut here = findings.iter().filter(|finding| finding.interface.as_deref() == Some(&interface.name));
-    here.any(|finding| {
-        let Trouble::Filtered { what: Needed::In(of) | Needed::Out(of), .. } = &finding.trouble else { return false };
-        *of == way
-    })
+    let astray = |route: &&RouteFacts| route.gateway.is_some() || route.device.as_ref() != Some(&interface.name);
+    let elsewhere: Vec<_> = probe.neighbour_routes.iter().filter(astray).collect();
+    // One route may be to one machine, on purpose.
+    if let Some(route) = elsewhere.first().filter(|_| elsewhere.len() * 4 > probe.neighbour_routes.len()) {
+        let device = route.device.clone().unwrap_or_default();
+        let instead = match (&route.refused, route.gateway) {
+            (Some(why), _) => why.clone(),
+            (None, Some(gateway)) => format!("to the gateway {gateway} through {device}"),
+            (None, None) => format!("through {device}"),
+        };
+        findings.at(interface, Trouble::LanElsewhere { to: route.to, instead });
+    }
 }

@@ -5,7 +5,7 @@ use gaung_net::interface::Fallback;
 use super::{
     super::{
         facts::{Facts, InterfaceFacts, Kind},
-        finding::Trouble,
+        finding::{Remedy, Trouble},
     },
     Findings,
 };
@@ -15,7 +15,9 @@ pub(super) fn judge(facts: &Facts, findings: &mut Findings) {
         Err(error) => findings.of_machine(Trouble::CannotChoose(error.to_string())),
         Ok(chosen) => {
             match chosen.fallback {
-                Some(Fallback::Loopback) => findings.of_machine(Trouble::OnlyLoopback),
+                Some(Fallback::Loopback) => {
+                    findings.of_machine(Trouble::OnlyLoopback { remedy: remedy(facts) });
+                }
                 Some(Fallback::ContainerOrVpn) => {
                     for interface in chosen.links.iter().filter_map(|link| facts.of_link(link)) {
                         findings.at(interface, Trouble::OnlyContainerOrVpn(interface.kind));
@@ -28,9 +30,22 @@ pub(super) fn judge(facts: &Facts, findings: &mut Findings) {
             judge_route(facts, &used, findings);
         }
     }
-    for interface in facts.interfaces.iter().filter(|interface| interface.is_lan()) {
-        judge_unused(interface, findings);
+    let lans = facts.interfaces.iter().filter(|interface| interface.is_lan() && !is_host_only(interface));
+    lans.for_each(|interface| judge_unused(interface, findings));
+}
+
+/// What would give this machine an interface to use.
+fn remedy(facts: &Facts) -> Remedy {
+    let lans = || facts.interfaces.iter().filter(|interface| interface.is_lan() && interface.part_of.is_none());
+    let (mut down, mut bare) = (
+        lans().filter(|interface| !interface.up && !interface.addresses.is_empty()),
+        lans().filter(|interface| interface.up && interface.running && interface.addresses.is_empty()),
+    );
+    if let Some(interface) = down.next() {
+        return Remedy::Up(interface.name.clone());
     }
+    let bare = bare.next().map(|interface| (interface.name.clone(), interface.mac));
+    bare.map_or(Remedy::Cable, |(name, mac)| Remedy::Address { name, mac })
 }
 
 /// Interfaces of a LAN that are not used although somebody may have meant them to be.
@@ -39,7 +54,9 @@ fn judge_unused(interface: &InterfaceFacts, findings: &mut Findings) {
     match (interface.up, interface.running) {
         (false, _) if has_address => findings.at(interface, Trouble::Down),
         (true, false) if has_address => findings.at(interface, Trouble::NoCarrier),
-        (true, true) if !has_address && interface.part_of.is_none() => findings.at(interface, Trouble::NoAddress),
+        (true, true) if !has_address && interface.part_of.is_none() => {
+            findings.at(interface, Trouble::NoAddress { mac: interface.mac });
+        }
         (true, true) if has_address && !interface.multicast => findings.at(interface, Trouble::CannotMulticast),
         _ => {}
     }
@@ -60,7 +77,8 @@ fn judge_used(used: &[&InterfaceFacts], findings: &mut Findings) {
 /// A network of virtual machines or containers that looks like a card. Bonds and VLANs are software too, and lead out;
 /// so this goes by the names that such software gives.
 fn is_host_only(interface: &InterfaceFacts) -> bool {
-    const NAMES: [&str; 9] = ["vboxnet", "vmnet", "dummy", "veth", "ifb", "cali", "cilium", "flannel", "lxc"];
+    const NAMES: [&str; 11] =
+        ["vboxnet", "vmnet", "dummy", "veth", "ifb", "cali", "cilium", "flannel", "lxc", "kube-ipvs", "nodelocaldns"];
     !interface.hardware && NAMES.iter().any(|name| interface.name.starts_with(name))
 }
 
@@ -69,7 +87,7 @@ fn judge_route(facts: &Facts, used: &[&InterfaceFacts], findings: &mut Findings)
     let Some(first) = used.iter().find(|interface| interface.kind != Kind::Loopback) else { return };
     let ours = first.name.clone();
     let Some(source) = facts.multicast_source else {
-        findings.of_machine(Trouble::NoRoute { ours });
+        findings.of_machine(Trouble::NoRoute { ours, has_default: facts.default_source.is_some() });
         return;
     };
     match facts.with_address(source) {

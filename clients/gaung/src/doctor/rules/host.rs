@@ -28,6 +28,12 @@ pub(super) fn judge(facts: &Facts, chosen: &Chosen, findings: &mut Findings) {
             lowered: buffer.got_bytes < USUAL_BYTES,
         });
     }
+    for group in &facts.groups {
+        if let Some(why) = group.refused.clone() {
+            let (group, address) = (group.name.clone(), group.address);
+            findings.of_machine(Trouble::GroupRefused { group, address, why });
+        }
+    }
     for foreign in facts.foreign.clone() {
         findings.of_machine(Trouble::Foreign {
             group: foreign.group,

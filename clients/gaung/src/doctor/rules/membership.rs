@@ -2,15 +2,15 @@
 
 use super::{
     super::{
-        facts::{BridgeFacts, InterfaceFacts, Kind},
-        finding::{Needed, Trouble},
+        facts::{BridgeFacts, Facts, InterfaceFacts, Kind, QuerierFacts},
+        finding::Trouble,
     },
-    Findings, Used,
+    Findings, Used, filter,
 };
 
 const V1: u8 = 1;
 
-pub(super) fn judge(used: &Used<'_>, findings: &mut Findings) {
+pub(super) fn judge(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     let interface = used.interface;
     if interface.kind == Kind::Loopback {
         return;
@@ -18,21 +18,24 @@ pub(super) fn judge(used: &Used<'_>, findings: &mut Findings) {
     if interface.igmp_version == Some(V1) {
         findings.at(interface, Trouble::OldIgmp { forced: interface.forced_igmp_version == Some(V1) });
     }
-    judge_igmp(used, findings);
+    judge_igmp(facts, used, findings);
     if let Some(bridge) = &interface.bridge {
         judge_bridge(interface, bridge, has_querier(used), findings);
     }
 }
 
-fn judge_igmp(used: &Used<'_>, findings: &mut Findings) {
+fn judge_igmp(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     let interface = used.interface;
     let Some(igmp) = used.probe.and_then(|probe| probe.igmp.as_ref()) else { return };
-    if !igmp.reports_leave && !filtered(interface, &Needed::IgmpOut, findings) {
-        findings.at(interface, Trouble::ReportsEaten);
+    // Where the rule that drops them is certain it is named beside this.
+    if !igmp.reports_leave && !igmp.interrupted {
+        findings.at(interface, Trouble::ReportsEaten { culprit: filter::igmp_culprit(facts, used, false) });
     }
     match igmp.querier {
-        Some(querier) if igmp.queries_eaten && !filtered(interface, &Needed::IgmpIn, findings) => {
-            findings.at(interface, Trouble::QueriesEaten { querier: querier.from });
+        Some(querier) if igmp.queries_eaten => {
+            let culprit = filter::igmp_culprit(facts, used, true);
+            let no_way_back = culprit.is_none() && has_no_way_back(used, querier);
+            findings.at(interface, Trouble::QueriesEaten { querier: querier.from, culprit, no_way_back });
         }
         Some(_) => {}
         // A querier that answers no leave is known only by its general queries.
@@ -43,11 +46,17 @@ fn judge_igmp(used: &Used<'_>, findings: &mut Findings) {
     }
 }
 
-fn filtered(interface: &InterfaceFacts, needed: &Needed, findings: &Findings) -> bool {
-    findings.all.iter().any(|finding| {
-        finding.interface.as_deref() == Some(&interface.name)
-            && matches!(&finding.trouble, Trouble::Filtered { what, .. } if what == needed)
-    })
+/// The reverse path filter asks for a way to the querier: a strict one for a way by this interface.
+fn has_no_way_back(used: &Used<'_>, querier: QuerierFacts) -> bool {
+    if querier.from.is_unspecified() {
+        return false;
+    }
+    let own = |source| used.interface.addresses.iter().any(|address| address.ip == source);
+    match (used.interface.rp_filter, used.probe.and_then(|probe| probe.source_to_querier)) {
+        (Some(1), Some(source)) => !own(source),
+        (Some(1 | 2), None) => true,
+        (_, _) => false,
+    }
 }
 
 fn has_querier(used: &Used<'_>) -> bool {
@@ -60,6 +69,10 @@ fn judge_bridge(interface: &InterfaceFacts, bridge: &BridgeFacts, querier: bool,
     let prunes = bridge.snooping && querier;
     if !prunes {
         findings.at(interface, Trouble::BridgeFloods { snooping: bridge.snooping });
+    }
+    // What this machine sends itself passes these settings; what comes from behind another port does not.
+    if bridge.ports.len() < 2 {
+        return;
     }
     for port in &bridge.ports {
         let multicast = !port.multicast_flood && !prunes;

@@ -245,10 +245,59 @@ fn between_two_machines_the_worst_of_each_way_is_said() {
     assert_eq!(of(Passage { largest_bytes: 1320, ..multicast }), Some(("peer-cuts", Severity::Warning)));
     assert_eq!(of(Passage { largest_bytes: 1000, ..multicast }), Some(("peer-cuts", Severity::Problem)));
     assert_eq!(of(Passage { reordered: 10, ..multicast }), Some(("peer-reorders", Severity::Note)));
+    assert_eq!(of(Passage { reordered: u32::MAX, ..multicast }), Some(("peer-reorders", Severity::Note)), "a lie");
 }
 
 #[test]
 fn in_another_network_a_silent_multicast_is_explained() {
     let means = |same_network| words::words(&with_peer(Passage::none(CastName::Multicast), same_network)[0]).means;
     assert!(means(false).contains("different networks") && !means(true).contains("different networks"));
+}
+
+/// Whose whole network a filter or a route is about, and whose only a machine of it.
+#[test]
+fn a_rule_about_one_neighbour_is_not_about_all() {
+    let with_rule = |source: serde_json::Value| {
+        let expr = serde_json::json!([
+            {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": source}}, {"drop": null}]);
+        let listing = serde_json::json!({"nftables": [
+            {"chain": {"family": "inet", "table": "t", "name": "c", "handle": 1, "type": "filter", "hook": "input", "prio": 0,
+                "policy": "accept"}},
+            {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 2, "expr": expr}}]});
+        changed(move |facts| facts.firewall = Some(crate::doctor::firewall::Ruleset::from(listing)))
+    };
+    let banned = with_rule(serde_json::json!({"set": ["192.168.42.1", "192.168.42.2"]}));
+    assert_eq!(codes(&banned), ["wifi", "small-buffer"]);
+    // What came back proves nothing of others if the rule is about them all.
+    let lan = with_rule(serde_json::json!({"prefix": {"addr": "192.168.42.0", "len": 23}}));
+    assert!(codes(&lan).contains(&"filter-eats-tcp-ports"), "{lan:?}");
+}
+
+#[test]
+fn what_is_not_clear_is_a_note_and_the_network_is_not_called_whole() {
+    let unknown = serde_json::json!({"nftables": [
+        {"chain": {"family": "inet", "table": "t", "name": "c", "handle": 1, "type": "filter", "hook": "input", "prio": 0,
+            "policy": "drop"}},
+        {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 2, "expr": [{"unheard of": {}}, {"accept": null}]}}]});
+    let mut facts = laptop();
+    facts.firewall = Some(crate::doctor::firewall::Ruleset::from(unknown));
+    let findings = judge(&facts);
+    assert!(codes(&findings).contains(&"filter-unclear"), "{findings:?}");
+    let report = Report::new(&facts, findings);
+    assert_eq!(report.worst(), Some(Severity::Note));
+    let last = report.lines(crate::render::style::Style::of(false)).pop().unwrap();
+    assert!(last.contains("Not everything was looked at"), "{last}");
+}
+
+#[test]
+fn an_interrupted_look_at_igmp_and_an_idle_address_are_no_finding() {
+    let findings = changed(|facts| {
+        let wifi = interface(facts, "wlp2s0");
+        let igmp = wifi.probe.as_mut().unwrap().igmp.as_mut().unwrap();
+        (igmp.reports_leave, igmp.interrupted) = (false, true);
+        let vip = AddressFacts { netmask: Ipv4Addr::BROADCAST, broadcast: None, ..wifi.addresses[0] };
+        wifi.addresses.push(AddressFacts { ip: Ipv4Addr::new(192, 168, 43, 100), ..vip });
+        wifi.addresses[0].broadcast = Some(wifi.addresses[0].ip);
+    });
+    assert_eq!(codes(&findings), ["wifi", "small-buffer"]);
 }
