@@ -12,6 +12,7 @@ use gaung_net::{
     interface::{Chosen, Fallback, Link, choose, interfaces},
 };
 use gaung_proto::{GroupTag, SenderId};
+use service_kit::share::RateLimit;
 use tokio::{
     sync::mpsc,
     task::yield_now,
@@ -27,6 +28,8 @@ use crate::{
 
 /// Runs that wait to be broadcast; further ones are left out and counted, for the lane promises nothing.
 pub(crate) const WAITING_RUNS: usize = 256;
+/// Datagrams that may leave at once after a pause: as many as one second's.
+const BURST_SECONDS: f64 = 1.0;
 /// How often the interfaces are looked at again: laptops change networks.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -85,6 +88,9 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let mut packer = BroadcastPacker::new(SenderId(hub.id.0));
     let start = Instant::now();
+    // One bucket: each datagram leaves by every interface.
+    let rate = f64::from(lane.config.datagrams_per_second);
+    let limit = RateLimit::new(rate, rate * BURST_SECONDS);
     let mut look = interval(LOOK_AGAIN);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -104,6 +110,11 @@ pub(crate) async fn run(
         let tag = GroupTag::of(everyone.id, everyone.generation, run.header().log);
         packer.handle_run(tag, &run, from, start.elapsed().as_micros() as u32);
         while let Some(datagram) = packer.poll_datagram() {
+            // The lane has no repair and every host of the network hears it: what is too much is left out of it alone.
+            if limit.take((), Instant::now()).is_err() {
+                hub.figures.broadcast_limited.inc();
+                continue;
+            }
             let failed = |_: &Link, _| {
                 hub.figures.broadcast_failures.inc();
             };

@@ -31,4 +31,4 @@ mod session;
 mod shard;
 
 pub use bound::{Bound, bind};
-pub use config::{BroadcastConfig, Config, HubArgs, Limits, SessionArgs};
+pub use config::{BROADCAST_RATE, BroadcastConfig, Config, HubArgs, Limits, SessionArgs};

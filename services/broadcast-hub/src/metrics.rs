@@ -51,6 +51,7 @@ figures! {
     long_lines: Counter = "Text lines dropped because they were too long",
     broadcast_datagrams: Counter = "Broadcast datagrams sent, counted once an interface",
     broadcast_failures: Counter = "Broadcast datagrams that an interface did not take",
+    broadcast_limited: Counter = "Broadcast datagrams left out because of --broadcast-rate",
     broadcast_dropped: Counter = "Runs not broadcast because too many waited",
     relay_connects: Counter = "Follow streams opened",
 }

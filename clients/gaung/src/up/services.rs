@@ -186,6 +186,7 @@ impl Settings<'_> {
             page_listen: Some(self.at(ports.page_port)),
             metrics_listen: Some(self.at(ports.hub_metrics_port)),
             broadcast: Some(broadcast_hub::BroadcastConfig {
+                datagrams_per_second: broadcast_hub::BROADCAST_RATE,
                 port: self.broadcast_port,
                 iface: self.context.iface.clone(),
             }),

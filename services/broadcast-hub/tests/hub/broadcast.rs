@@ -21,7 +21,7 @@ async fn messages_of_everyone_are_broadcast_after_the_append() {
     let listener = tokio::net::UdpSocket::from_std(listener).unwrap();
     let world = World::with(|config| {
         config.limits = Limits::default();
-        config.broadcast = Some(BroadcastConfig { port, iface: Some("lo".to_owned()) });
+        config.broadcast = Some(BroadcastConfig { port, datagrams_per_second: 1000, iface: Some("lo".to_owned()) });
     })
     .await;
     let other = world.group("g", 2);
