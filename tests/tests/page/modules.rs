@@ -131,6 +131,67 @@ fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
     assert_eq!(got["head"], json!(5029));
 }
 
+/// Whoever floods a group costs a browser no more than the messages' own bytes, and only for as long as they are shown.
+#[test]
+fn the_pages_log_is_bounded_whatever_changes_come() {
+    if !has("the_pages_log_is_bounded_whatever_changes_come", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    let got = browser.run(
+        "const { Log } = await import('/js/chat/log.js');
+         const { encodeContent } = await import('/js/wire/content.js');
+         const say = (seq, device, content) => {
+           const [type, payload] = encodeContent('x', content);
+           return { seq, device, client: device, clientSeq: seq, sentAt: 0, type, payload };
+         };
+         const text = (seq, device) => say(seq, device, { kind: 'text', body: `m${seq}` });
+         const times = (count, each) => { for (let at = 0; at < count; at += 1) each(at); };
+         // As many reactions to one message as come cost each the same.
+         const react = (count) => {
+           const log = new Log('one');
+           log.begin(1, 0);
+           log.append([text(1, 'a')], 'tcp');
+           const messages = Array.from({ length: count }, (_, at) => say(2 + at, `d${at}`, { kind: 'react', seq: 1, emoji: '!' }));
+           const begun = performance.now();
+           for (const message of messages) log.append([message], 'tcp');
+           return [performance.now() - begun, log.current(log.find(1)).reactions.get('!').size];
+         };
+         react(4000);
+         const [few, many] = [react(4000), react(32000)];
+         const most = react(120000)[1];
+         // Edits of what is not here: the one who sends most loses them.
+         const old = new Log('old');
+         old.begin(100001, 100000);
+         old.append([say(100001, 'ani', { kind: 'edit', seq: 50, body: 'benar' })], 'tcp');
+         times(100, (at) => old.append([say(100002 + at, 'eve', { kind: 'edit', seq: 60 + at, body: 'z'.repeat(100000) })], 'tcp'));
+         old.prepend([text(50, 'ani'), text(61, 'eve')], 1);
+         const pending = [old.current(old.find(50)).body, old.current(old.find(61)).body.length];
+         // What no row can be is not kept; the texts of rows and of their edits have a bound together.
+         const wide = new Log('wide');
+         wide.begin(1, 0);
+         times(400, (at) => wide.append([text(1 + at, 'eve')], 'tcp'));
+         times(400, (at) => wide.append([say(401 + at, 'eve', { kind: 'edit', seq: 1 + at, body: 'y'.repeat(100000) })], 'tcp'));
+         wide.trim();
+         const edited = wide.rows.length;
+         const long = new Log('long');
+         long.begin(1, 0);
+         times(900, (at) => long.append([say(1 + at, 'eve', { kind: 'text', body: 'y'.repeat(100000) })], 'tcp'));
+         return { few, many, most, pending, edited, long: long.rows.length, next: long.next };",
+        &[],
+    );
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert_eq!((&got["few"][1], &got["many"][1]), (&json!(4000), &json!(32000)));
+    let (few, many) = (number(&got["few"][0]), number(&got["many"][0]));
+    assert!(many < 30.0 * few.max(5.0), "8 times as many take {few} and {many} ms");
+    assert!(number(&got["most"]) <= 50_000.0, "{got}");
+    assert_eq!(got["pending"], json!(["benar", 3]), "an honest edit outlasts a flood of others");
+    assert!(number(&got["edited"]) < 200.0 && number(&got["long"]) < 700.0, "{got}");
+    assert_eq!(got["next"], json!(901));
+}
+
 #[test]
 fn a_name_is_found_as_a_whole_word() {
     if !has("a_name_is_found_as_a_whole_word", &[Need::Chromium]) {

@@ -45,7 +45,14 @@ function asQuery(query) {
 
 export const about = () => read("/about");
 export const device = (seed) => post("/device", { seed });
-export const groups = () => read("/groups");
+/** Those of these groups that there are. */
+export const groupsById = (ids) => read("/groups", { ids: ids.join() });
+
+/** A page of the groups that anybody may join, by name: `{ groups, next }`; `next` is what the next page begins after, if any. */
+export async function groups({ search, after } = {}) {
+  const answer = await call(`/groups${asQuery({ search, after })}`);
+  return { groups: await answer.json(), next: decodeURIComponent(answer.headers.get("gaung-next") ?? "") };
+}
 export const lab = () => read("/lab");
 export const qrCode = (text) => `/api/qr${asQuery({ text })}`;
 export const members = (group, ticket) => read(`/groups/${group}/members`, { ticket });

@@ -12,7 +12,7 @@ import { ReceiptWatch } from "./receipts.js";
 import { Room } from "./room.js";
 import { Session } from "./session.js";
 import { Signal } from "./signal.js";
-import { load, save } from "./store.js";
+import { forget, load, loadAll, loadTab, save, saveTab, watch } from "./store.js";
 
 const NOTHING = new Uint8Array(0);
 /** Messages of a page of history. */
@@ -23,6 +23,16 @@ const DENIED = 7;
 const RETRY_MS = 1000;
 /** A hub's session has at most 64 groups. */
 const MAX_ROOMS = 64;
+/** Another tab reads on while messages come. */
+const RECOUNT_MS = 100;
+
+/** The groups that this browser is in, besides `everyone`. */
+function joined() {
+  // As they were kept before each had its own key.
+  for (const id of load("rooms", [])) save(`joined.${id}`, true);
+  forget("rooms");
+  return loadAll("joined.").filter(([, is]) => is).map(([id]) => id);
+}
 
 /** The hub knows no group yet. */
 export class NoRegistry extends Error {}
@@ -65,14 +75,46 @@ export class Chat {
     const { everyone } = await api.about();
     if (!everyone) throw new NoRegistry();
     this.#everyone = everyone;
-    const known = await api.groups();
-    const wanted = new Set([this.#everyone, ...load("rooms", [])]);
-    for (const group of known) if (wanted.has(group.id) && this.rooms.size < MAX_ROOMS) this.#add(group);
-    const last = load("current");
+    for (const group of await api.groupsById([this.#everyone, ...joined()])) {
+      if (this.rooms.size < MAX_ROOMS) this.#add(group);
+    }
+    const last = loadTab("current") ?? load("current");
     this.select(this.rooms.has(last) ? last : this.#everyone);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.#session = new Session(`${scheme}://${location.host}/ws`, this);
     for (const room of this.rooms.values()) this.#stayPresent(room);
+    this.#followTabs();
+  }
+
+  /** What another tab of this browser does is true here too. */
+  #followTabs() {
+    this.identity.follow(() => this.#renamed());
+    const recount = new Map();
+    watch("read.", (id) => {
+      const room = this.rooms.get(id);
+      if (!room || recount.has(id)) return;
+      // Once for all that the other tab reads meanwhile.
+      const count = () => {
+        recount.delete(id);
+        room.recount(this.isMine, this.mentionsMe);
+        this.roomsChanged.emit();
+        this.counts.emit();
+      };
+      recount.set(id, setTimeout(count, RECOUNT_MS));
+    });
+    watch("joined.", (id, is) => {
+      const room = this.rooms.get(id);
+      if (is && !room) this.#joinedElsewhere(id);
+      else if (!is && room) this.#forgetRoom(room);
+    });
+  }
+
+  async #joinedElsewhere(id) {
+    const [group] = await api.groupsById([id]).catch(() => []);
+    if (!group || this.rooms.has(id) || this.rooms.size >= MAX_ROOMS) return;
+    const room = this.#add(group);
+    this.#subscribe(room);
+    this.#stayPresent(room);
   }
 
   /** The page is being closed: nobody shall take it for present. */
@@ -87,30 +129,42 @@ export class Chat {
     await api.enroll(room.id, this.identity.member);
     await this.#renew(room);
     this.#subscribe(room);
-    this.#remember();
+    if (room.id !== this.#everyone) save(`joined.${room.id}`, true);
     this.select(room.id);
     return room;
   }
 
   async leave(room) {
-    this.#session.send(frames.unsubscribe(room.id));
-    clearTimeout(this.#renewals.get(room.id));
-    this.rooms.delete(room.id);
-    this.#remember();
-    if (this.current === room) this.select(this.#everyone);
+    forget(`joined.${room.id}`);
+    this.#forgetRoom(room);
     await api.leave(room.id, this.identity.member);
     await api.gone(room.id, this.identity.member);
   }
 
+  #forgetRoom(room) {
+    this.#session.send(frames.unsubscribe(room.id));
+    clearTimeout(this.#renewals.get(room.id));
+    this.rooms.delete(room.id);
+    this.roomsChanged.emit();
+    if (this.current === room) this.select(this.#everyone);
+  }
+
   select(id) {
     this.current = this.rooms.get(id) ?? this.rooms.values().next().value ?? null;
-    save("current", this.current?.id ?? "");
+    const current = this.current?.id ?? "";
+    saveTab("current", current);
+    save("current", current);
     this.roomsChanged.emit();
     if (this.current) this.receipts.follow(this.current);
   }
 
   rename(name) {
     this.identity.rename(name);
+    this.#renamed();
+  }
+
+  #renamed() {
+    this.roomsChanged.emit();
     for (const room of this.rooms.values()) this.#stayPresent(room);
   }
 
@@ -166,6 +220,8 @@ export class Chat {
     const rows = room.log.append(run.messages, "tcp");
     this.#acks.delivered(room.id, room.log.id, room.log.head);
     room.count(rows, this.isMine, this.mentionsMe);
+    // The room that is shown gives back what its reader does not need.
+    if (room !== this.current) room.log.trim();
     this.appended.emit(room, rows, true);
     if (rows.some(this.isMine) && room === this.current) this.receipts.follow(room);
   }
@@ -199,11 +255,6 @@ export class Chat {
     this.rooms.set(room.id, room);
     this.roomsChanged.emit();
     return room;
-  }
-
-  #remember() {
-    save("rooms", [...this.rooms.keys()].filter((id) => id !== this.#everyone));
-    this.roomsChanged.emit();
   }
 
   /** Tells the registry that this browser is here, and again before that runs out. */

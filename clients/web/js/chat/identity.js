@@ -2,7 +2,7 @@
 
 import { random, toHex } from "../wire/bytes.js";
 import * as api from "./api.js";
-import { load, save } from "./store.js";
+import { load, save, watch } from "./store.js";
 
 /** As the registry takes names of members. */
 export const MAX_NAME = 64;
@@ -20,6 +20,8 @@ export class Identity {
   static async load() {
     const seed = load("seed") ?? toHex(random(32));
     save("seed", seed);
+    // Two tabs that began at the same moment made two: the one that was kept is this browser's.
+    watch("seed", (_, kept) => kept !== seed && location.reload());
     let known = load("device");
     if (known?.seed !== seed) {
       known = { seed, ...(await api.device(seed)) };
@@ -31,6 +33,15 @@ export class Identity {
   rename(name) {
     this.name = name.trim().slice(0, MAX_NAME);
     save("name", this.name);
+  }
+
+  /** Calls `renamed()` when another tab has changed the name. */
+  follow(renamed) {
+    watch("name", (rest, name) => {
+      if (rest || typeof name !== "string" || name === this.name) return;
+      this.name = name;
+      renamed();
+    });
   }
 
   /** As the registry is told. */

@@ -2,8 +2,25 @@
 
 import { decodeContent } from "../wire/content.js";
 
-/** Shown messages that are held; the oldest go when there are more, and come back by scrolling up. */
+/** Shown messages that are held, and the characters of their texts; the oldest go when there are more, and come back by scrolling up. */
 const MOST_SHOWN = 4000;
+const MOST_CHARACTERS = 16 * 1024 * 1024;
+/** So many times as much is held for somebody who reads further up. */
+const READING = 4;
+/** Authors whose last name is remembered. */
+const MOST_AUTHORS = 10_000;
+/** Gaps that are shown; the oldest go. */
+const MOST_GAPS = 200;
+
+/** Edits and deletions of rows that are not here, and the bytes of their texts: enough for what people change. */
+const MOST_PENDING = 2000;
+const PENDING_CHARACTERS = 2 * 1024 * 1024;
+/** Reactions of all rows. */
+const MOST_REACTIONS = 50_000;
+/** Different emoji of one row. */
+const MOST_EMOJI = 64;
+/** Longer ones are no emoji. */
+const LONGEST_EMOJI = 64;
 
 /** Kinds that are rows of their own. The others change a row. */
 const ROWS = new Set(["text", "reply", "join", "leave", "unknown"]);
@@ -21,10 +38,11 @@ export class Log {
     this.rows = [];
     /** `{ first, last, lost }`: known to exist and not here. */
     this.gaps = [];
-    this.#changes = new Map();
   }
 
-  #changes;
+  #changes = new Changes();
+  #characters = 0;
+  #authors = new Map();
 
   get head() {
     return this.next - 1;
@@ -45,7 +63,10 @@ export class Log {
 
   /** Those seqs cannot be had any more. */
   lose(first, last) {
-    this.gaps.push({ first, last, lost: true });
+    const before = this.gaps.at(-1);
+    if (before?.lost && before.last + 1 === first) before.last = last;
+    else this.gaps.push({ first, last, lost: true });
+    if (this.gaps.length > MOST_GAPS) this.gaps.shift();
     this.next = Math.max(this.next, last + 1);
   }
 
@@ -56,7 +77,8 @@ export class Log {
     this.next = fresh.at(-1).seq + 1;
     this.#fill(this.next);
     const rows = this.#take(fresh, lane);
-    this.rows.push(...rows);
+    for (const row of rows) this.rows.push(row);
+    this.trim(READING);
     return rows;
   }
 
@@ -67,21 +89,29 @@ export class Log {
     if (!older.length) return [];
     this.oldest = older[0].seq;
     const rows = this.#take(older, "history");
-    this.rows.unshift(...rows);
+    this.rows = rows.concat(this.rows);
     return rows;
   }
 
-  /** Gives back the memory of the oldest rows. */
-  trim() {
-    if (this.rows.length <= MOST_SHOWN) return;
-    this.rows.splice(0, this.rows.length - MOST_SHOWN / 2);
+  /** Gives back the memory of the oldest rows, once there are `times` as many as are held usually. */
+  trim(times = 1) {
+    const held = () => this.#characters + this.#changes.characters;
+    if (this.rows.length <= times * MOST_SHOWN && held() <= times * MOST_CHARACTERS) return;
+    let [gone, characters] = [0, held()];
+    while (
+      gone < this.rows.length - 1 &&
+      (this.rows.length - gone > (times * MOST_SHOWN) / 2 || characters > (times * MOST_CHARACTERS) / 2)
+    ) {
+      const row = this.rows[gone];
+      this.#characters -= size(row);
+      characters -= size(row) + this.#changes.sizeOf(row);
+      gone += 1;
+    }
+    if (gone === 0) return;
+    const rows = this.rows.splice(0, gone);
     this.oldest = this.rows[0].seq;
     this.complete = false;
-    for (const [seq, changes] of this.#changes) {
-      const kept = changes.filter((change) => change.seq >= this.oldest);
-      if (kept.length) this.#changes.set(seq, kept);
-      else this.#changes.delete(seq);
-    }
+    this.#changes.gone(rows, this.oldest);
   }
 
   find(seq) {
@@ -102,36 +132,50 @@ export class Log {
 
   /** What a row says now: `{ body, edited, deleted, reactions }`, reactions as emoji to devices. */
   current(row) {
-    const changes = this.#changes.get(row.seq) ?? [];
-    const now = { body: row.content.body ?? "", edited: false, deleted: false, reactions: new Map() };
-    for (const { device, content } of changes) {
-      const own = device === row.device;
-      if (content.kind === "edit" && own) [now.body, now.edited] = [content.body, true];
-      else if (content.kind === "delete" && own) now.deleted = true;
-      else if (content.kind === "react") react(now.reactions, device, content);
-    }
-    return now;
+    return this.#changes.current(row);
+  }
+
+  /** The name that stood beside what the device said last; empty if nobody knows. */
+  authorOf(device) {
+    return this.#authors.get(device)?.name ?? "";
   }
 
   #take(messages, lane) {
     const rows = [];
+    const fresh = new Map();
+    const changes = [];
     for (const message of messages) {
       const { payload, ...head } = message;
       const entry = { ...head, lane, content: decodeContent(message.type, payload) };
-      if (ROWS.has(entry.content.kind)) rows.push(entry);
-      else this.#change(entry);
+      if (!ROWS.has(entry.content.kind)) {
+        changes.push(entry);
+        continue;
+      }
+      rows.push(entry);
+      fresh.set(entry.seq, entry);
+      this.#characters += size(entry);
+      this.#named(entry);
+      this.#changes.arrived(entry);
+    }
+    for (const entry of changes) {
+      const target = entry.content.seq;
+      const row = fresh.get(target) ?? this.find(target);
+      // What is no row, though all around it is here, will never be one.
+      if (row || !this.#holds(target)) this.#changes.take(entry, row);
     }
     return rows;
   }
 
-  /** Changes of one row stay in the order of their seqs, whichever way they came. */
-  #change(entry) {
-    const { seq } = entry.content;
-    const changes = this.#changes.get(seq) ?? [];
-    changes.push(entry);
-    changes.sort((a, b) => a.seq - b.seq);
-    this.#changes.set(seq, changes);
-    this.changed?.(seq);
+  #holds(seq) {
+    return seq >= this.oldest && seq < this.next && !this.gaps.some((gap) => gap.first <= seq && seq <= gap.last);
+  }
+
+  #named({ seq, device, content }) {
+    const known = this.#authors.get(device);
+    if (!content.author || (known && known.seq > seq)) return;
+    this.#authors.delete(device);
+    this.#authors.set(device, { seq, name: content.author });
+    if (this.#authors.size > MOST_AUTHORS) this.#authors.delete(this.#authors.keys().next().value);
   }
 
   #fill(next) {
@@ -140,10 +184,186 @@ export class Log {
   }
 }
 
-function react(reactions, device, { emoji, remove }) {
-  const devices = reactions.get(emoji) ?? new Set();
-  if (remove) devices.delete(device);
-  else devices.add(device);
-  if (devices.size) reactions.set(emoji, devices);
-  else reactions.delete(emoji);
+const size = (row) => (row.content.body?.length ?? 0) + (row.content.author?.length ?? 0);
+
+const NONE = { edited: false, deleted: false, reactions: new Map() };
+
+/**
+ * What later messages did to earlier ones. Kept by what they change, so that taking one costs the same however many there are,
+ * and bounded, so that nobody fills a browser.
+ */
+class Changes {
+  /** By seq of the row: `{ reactions, marks, edit, deleted }`. */
+  #rows = new Map();
+  #reactionCount = 0;
+  /** Of the texts of edits of rows that are here. */
+  characters = 0;
+  /** For rows that are not here: by seq of the row, then by device, `{ edit, deleted, characters }`. */
+  #pending = new Map();
+  #pendingCount = 0;
+  #pendingCharacters = 0;
+
+  /** What the row says now: `{ body, edited, deleted, reactions }`, reactions as emoji to devices. */
+  current(row) {
+    const { edit, deleted, reactions } = this.#rows.get(row.seq) ?? NONE;
+    return { body: edit?.body ?? row.content.body ?? "", edited: Boolean(edit), deleted: Boolean(deleted), reactions };
+  }
+
+  /** Takes an edit, deletion or reaction. `row`: what it changes, if that is here. */
+  take({ seq, device, content }, row) {
+    // Nobody changes what was said later.
+    if (content.seq >= seq) return;
+    if (content.kind === "react") this.#react(seq, device, content);
+    else if (!row) this.#wait(seq, device, content);
+    // Only the author's device changes its words.
+    else if (row.device === device) this.#apply(row.seq, seq, content);
+  }
+
+  /** A row came: what waited for it counts now, if it is its author's. */
+  arrived(row) {
+    const waiting = this.#pending.get(row.seq);
+    if (!waiting) return;
+    const own = waiting.get(row.device);
+    if (own?.edit) this.#apply(row.seq, own.edit.seq, { kind: "edit", body: own.edit.body });
+    if (own?.deleted) this.#apply(row.seq, own.deleted, { kind: "delete" });
+    for (const device of [...waiting.keys()]) this.#drop(row.seq, device);
+  }
+
+  /** Characters of the row's edit. */
+  sizeOf(row) {
+    return this.#rows.get(row.seq)?.edit?.body.length ?? 0;
+  }
+
+  /** These rows went, all before `oldest`; what is read again with them goes too. */
+  gone(rows, oldest) {
+    for (const row of rows) {
+      const state = this.#rows.get(row.seq);
+      if (!state) continue;
+      const { edit, deleted } = state;
+      this.characters -= edit?.body.length ?? 0;
+      [state.edit, state.deleted] = [null, 0];
+      if (edit && edit.seq >= oldest) this.#wait(edit.seq, row.device, { kind: "edit", seq: row.seq, body: edit.body });
+      if (deleted >= oldest) this.#wait(deleted, row.device, { kind: "delete", seq: row.seq });
+    }
+    for (const [target, state] of this.#rows) {
+      if (target >= oldest) continue;
+      for (const [emoji, marks] of state.marks) {
+        for (const [device, mark] of marks) if (mark.seq < oldest) this.#unmark(state, emoji, device);
+      }
+      if (!state.edit && !state.deleted && !state.marks.size) this.#rows.delete(target);
+    }
+  }
+
+  #apply(target, seq, content) {
+    const state = this.#of(target);
+    const before = state.edit?.body.length ?? 0;
+    apply(state, seq, content);
+    this.characters += (state.edit?.body.length ?? 0) - before;
+  }
+
+  #of(target) {
+    let state = this.#rows.get(target);
+    if (!state) this.#rows.set(target, (state = { reactions: new Map(), marks: new Map(), edit: null, deleted: 0 }));
+    return state;
+  }
+
+  /** The newest mark of a device counts, whichever way it came; one that was taken back stays for an older one that comes later. */
+  #react(seq, device, { seq: target, emoji, remove }) {
+    if (!emoji || emoji.length > LONGEST_EMOJI) return;
+    const state = this.#of(target);
+    let marks = state.marks.get(emoji);
+    if (!marks) {
+      if (state.marks.size >= MOST_EMOJI) return;
+      state.marks.set(emoji, (marks = new Map()));
+    }
+    const before = marks.get(device);
+    if (before && before.seq > seq) return;
+    if (!before) this.#reactionCount += 1;
+    marks.set(device, { seq, remove });
+    show(state, emoji, device, !remove);
+    if (this.#reactionCount > MOST_REACTIONS) this.#forgetReactions();
+  }
+
+  #unmark(state, emoji, device) {
+    const marks = state.marks.get(emoji);
+    if (!marks.delete(device)) return;
+    this.#reactionCount -= 1;
+    if (!marks.size) state.marks.delete(emoji);
+    show(state, emoji, device, false);
+  }
+
+  /** Forgets half of the marks of the emoji that have most, the oldest first, down to three quarters of the bound: seldom. */
+  #forgetReactions() {
+    while (this.#reactionCount > MOST_REACTIONS * 0.75) {
+      const all = [...this.#rows.values()].flatMap((state) => [...state.marks].map(([emoji, marks]) => ({ state, emoji, marks })));
+      all.sort((a, b) => b.marks.size - a.marks.size);
+      for (const { state, emoji, marks } of all) {
+        if (this.#reactionCount <= MOST_REACTIONS * 0.75) return;
+        let left = Math.ceil(marks.size / 2);
+        for (const device of marks.keys()) {
+          if (left === 0) break;
+          left -= 1;
+          this.#unmark(state, emoji, device);
+        }
+      }
+    }
+  }
+
+  #wait(seq, device, content) {
+    let waiting = this.#pending.get(content.seq);
+    if (!waiting) this.#pending.set(content.seq, (waiting = new Map()));
+    let own = waiting.get(device);
+    if (!own) {
+      waiting.set(device, (own = { edit: null, deleted: 0, characters: 0 }));
+      this.#pendingCount += 1;
+    }
+    apply(own, seq, content);
+    const characters = own.edit?.body.length ?? 0;
+    this.#pendingCharacters += characters - own.characters;
+    own.characters = characters;
+    if (this.#pendingCount > MOST_PENDING || this.#pendingCharacters > PENDING_CHARACTERS) this.#forgetPending();
+  }
+
+  #drop(target, device) {
+    const waiting = this.#pending.get(target);
+    const own = waiting?.get(device);
+    if (!own) return;
+    this.#pendingCount -= 1;
+    this.#pendingCharacters -= own.characters;
+    waiting.delete(device);
+    if (!waiting.size) this.#pending.delete(target);
+  }
+
+  /** Forgets of the device that has most, down to three quarters of the bound: seldom, so that each costs little. */
+  #forgetPending() {
+    const shares = new Map();
+    for (const [target, waiting] of this.#pending) {
+      for (const [device, { characters }] of waiting) {
+        const share = shares.get(device) ?? { cost: 0, targets: [] };
+        share.cost += characters + PENDING_CHARACTERS / MOST_PENDING;
+        share.targets.push(target);
+        shares.set(device, share);
+      }
+    }
+    const largest = [...shares].sort(([, a], [, b]) => b.cost - a.cost);
+    for (const [device, { targets }] of largest) {
+      for (const target of targets) {
+        if (this.#pendingCount <= MOST_PENDING * 0.75 && this.#pendingCharacters <= PENDING_CHARACTERS * 0.75) return;
+        this.#drop(target, device);
+      }
+    }
+  }
+}
+
+/** The last edit counts, in whichever order they came; a deletion is for good. */
+function apply(state, seq, { kind, body }) {
+  if (kind === "delete") state.deleted = Math.max(state.deleted, seq);
+  else if (kind === "edit" && (!state.edit || state.edit.seq < seq)) state.edit = { seq, body };
+}
+
+function show({ reactions }, emoji, device, shown) {
+  const devices = reactions.get(emoji);
+  if (shown && devices) devices.add(device);
+  else if (shown) reactions.set(emoji, new Set([device]));
+  else if (devices?.delete(device) && !devices.size) reactions.delete(emoji);
 }

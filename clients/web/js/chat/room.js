@@ -1,10 +1,14 @@
 // One group that this browser is in: its log, what waits to be sent, what was read, who has heard.
 
+import { keepDraft, loadDraft } from "./draft.js";
 import { Log } from "./log.js";
 import { Outbox } from "./outbox.js";
 import { load, save } from "./store.js";
 
 export class Room {
+  #members = [];
+  #names = new Map();
+
   constructor(group) {
     this.id = group.id;
     this.name = group.name;
@@ -13,15 +17,23 @@ export class Room {
     this.log = new Log("");
     this.outbox = new Outbox();
     this.ticket = "";
-    this.members = [];
     /** Receipts of own messages, by seq. */
     this.receipts = new Map();
     /** Why the group cannot be heard at the moment; empty if it can. */
     this.trouble = "";
-    this.draft = load(`draft.${group.id}`, "");
+    this.draft = loadDraft(group.id);
     this.unread = 0;
     this.mentions = 0;
     this.loading = null;
+  }
+
+  get members() {
+    return this.#members;
+  }
+
+  set members(members) {
+    this.#members = members;
+    this.#names = new Map(members.filter((one) => one.device && one.name).map((one) => [one.device, one.name]));
   }
 
   get lastRead() {
@@ -33,7 +45,9 @@ export class Room {
   markRead() {
     this.unread = 0;
     this.mentions = 0;
-    if (this.log.next > 0) save(`read.${this.id}`, { log: this.log.id, seq: this.log.head });
+    // Another tab may have read further.
+    const isFurther = this.lastRead === null || this.log.head > this.lastRead;
+    if (this.log.next > 0 && isFurther) save(`read.${this.id}`, { log: this.log.id, seq: this.log.head });
   }
 
   /** Counts rows that were not seen. `isMine` and `isMention` say of a row what it is. */
@@ -47,9 +61,16 @@ export class Room {
     }
   }
 
+  /** Counts anew: another tab has read. */
+  recount(isMine, isMention) {
+    this.unread = 0;
+    this.mentions = 0;
+    this.count(this.log.rows, isMine, isMention);
+  }
+
   keepDraft(text) {
     this.draft = text;
-    save(`draft.${this.id}`, text);
+    keepDraft(this.id, text);
   }
 
   /** A new log, or the first: what was held of another one is forgotten. */
@@ -60,7 +81,6 @@ export class Room {
 
   /** As the registry has it, else as it stood beside what was said last; empty if nobody knows. */
   nameOf(device) {
-    const member = this.members.find((one) => one.device === device && one.name);
-    return member?.name ?? this.log.rows.findLast((row) => row.device === device)?.content.author ?? "";
+    return this.#names.get(device) ?? this.log.authorOf(device);
   }
 }

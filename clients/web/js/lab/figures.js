@@ -46,15 +46,15 @@ export class Figures {
       rates.multicastBytes += rise(before.sent.data_bytes, group.sent.data_bytes) / seconds;
       rates.repairs += rise(before.sent.repairs + before.sent.parity, group.sent.repairs + group.sent.parity) / seconds;
       const earlier = this.#past[0].groups.find((one) => one.id === group.id) ?? before;
-      for (const member of group.members) addLoss(rates.loss, earlier, member);
+      const then = new Map(earlier.members.map((one) => [one.client, one]));
+      for (const member of group.members) addLoss(rates.loss, then.get(member.client), member);
     }
     return rates;
   }
 }
 
 /** Percent of the datagrams sent meanwhile that did not reach the member; nothing where none were sent. */
-function addLoss(losses, before, member) {
-  const then = before.members.find((one) => one.client === member.client);
+function addLoss(losses, then, member) {
   if (!then || member.lane !== "multicast") return;
   const [lost, received] = [rise(then.lost, member.lost), rise(then.received, member.received)];
   if (lost + received > 0) losses.set(member.client, (100 * lost) / (lost + received));

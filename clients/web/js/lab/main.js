@@ -13,6 +13,8 @@ const EVERY_MS = 1000;
 /** Members whose loss is a curve, those that lose most. */
 const CURVES = 6;
 
+/** Members in the table. */
+const MOST_ROWS = 300;
 const figures = new Figures();
 const select = byId("group");
 
@@ -85,7 +87,9 @@ function losses(points, names) {
 
 function table(groups) {
   const head = ["lab_name", "lab_lane", "lab_lost", "lab_repaired", "lab_round_trip", "lab_behind"];
-  const rows = groups.flatMap((group) => group.members.filter((member) => member.here).map((member) => row(group, member)));
+  const here = groups.flatMap((group) => group.members.filter((member) => member.here).map((member) => [group, member]));
+  const rows = here.slice(0, MOST_ROWS).map(([group, member]) => row(group, member));
+  if (here.length > MOST_ROWS) rows.push(el("tr", {}, el("td", { text: t("more_members", { count: here.length - MOST_ROWS }) })));
   byId("members").replaceChildren(
     el("thead", {}, el("tr", {}, ...head.map((key) => el("th", { scope: "col", text: t(key) })))),
     el("tbody", {}, ...rows),

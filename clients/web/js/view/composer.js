@@ -95,7 +95,8 @@ export class Composer {
 
   #key(event) {
     // A key that ends the writing of a Japanese or Chinese word sends nothing.
-    if (event.isComposing) return;
+    // Safari says so by the key's code alone: the key that ends the word comes after the end of composing.
+    if (event.isComposing || event.keyCode === 229) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       this.#send();

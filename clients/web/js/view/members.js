@@ -7,6 +7,8 @@ import { colourClass, shortId } from "./nick.js";
 import { t } from "./words.js";
 
 const EVERY_MS = 4000;
+/** Members that are listed by name; who is here comes first. */
+const MOST_SHOWN = 300;
 const LANE_WORDS = { multicast: "lane_multicast", tcp: "lane_member_tcp", text: "lane_text", broadcast: "lane_broadcast" };
 
 export class MemberList {
@@ -43,7 +45,10 @@ export class MemberList {
   #draw() {
     const { members } = this.#room;
     byId("members-here").textContent = t("here", { count: members.filter((member) => member.here).length });
-    byId("member-list").replaceChildren(...members.map((member) => this.#entry(member)));
+    const shown = members.slice(0, MOST_SHOWN).map((member) => this.#entry(member));
+    const rest = members.length - shown.length;
+    if (rest > 0) shown.push(el("li", { class: "quiet", text: t("more_members", { count: rest }) }));
+    byId("member-list").replaceChildren(...shown);
     byId("invite").hidden = !this.#room.isPrivate;
     byId("leave").hidden = this.#room.reserved;
   }

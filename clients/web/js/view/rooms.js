@@ -12,6 +12,10 @@ export class RoomList {
   #chat;
   #list = byId("room-list");
   #others = byId("other-list");
+  #search = byId("other-search");
+  #more = byId("other-more");
+  #next = "";
+  #look = 0;
   #frame = 0;
 
   /** `act(promise)` tells the person when something fails. */
@@ -21,6 +25,9 @@ export class RoomList {
     chat.roomsChanged.on(() => this.draw());
     chat.counts.on(() => this.#soon());
     byId("others").addEventListener("toggle", (event) => event.target.open && act(this.loadOthers()));
+    this.#search.placeholder = t("find_group");
+    this.#search.addEventListener("input", () => act(this.loadOthers()));
+    this.#more.addEventListener("click", () => act(this.#loadMore()));
   }
 
   /** Before the next frame, however many messages come. */
@@ -38,12 +45,30 @@ export class RoomList {
   }
 
   async loadOthers() {
-    const groups = (await api.groups()).filter((group) => !this.#chat.rooms.has(group.id) && !group.private);
-    const entries = groups.map((group) =>
-      el("li", {}, el("button", { type: "button", text: `# ${line(group.name)}`, on: { click: () => this.act(this.#join(group)) } })),
-    );
+    this.#next = "";
+    this.#others.scrollTop = 0;
+    const entries = await this.#page();
+    if (!entries) return;
     const none = el("li", { class: "quiet", text: t("no_other_groups") });
     this.#others.replaceChildren(...(entries.length ? entries : [none]));
+  }
+
+  async #loadMore() {
+    const entries = await this.#page();
+    if (entries) this.#others.append(...entries);
+  }
+
+  /** The next page of the groups one could join; `null` if something else was looked for meanwhile. */
+  async #page() {
+    const look = (this.#look += 1);
+    const { groups, next } = await api.groups({ search: this.#search.value.trim(), after: this.#next });
+    if (look !== this.#look) return null;
+    this.#next = next;
+    this.#more.hidden = !next;
+    const others = groups.filter((group) => !this.#chat.rooms.has(group.id) && !group.private);
+    return others.map((group) =>
+      el("li", {}, el("button", { type: "button", text: `# ${line(group.name)}`, on: { click: () => this.act(this.#join(group)) } })),
+    );
   }
 
   async #join(group) {

@@ -37,6 +37,7 @@ files! {
     "js/chat/acks.js"
     "js/chat/api.js"
     "js/chat/chat.js"
+    "js/chat/draft.js"
     "js/chat/identity.js"
     "js/chat/log.js"
     "js/chat/mention.js"

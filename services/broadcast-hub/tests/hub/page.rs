@@ -367,6 +367,10 @@ async fn groups_that_are_known_are_told_without_a_registry() {
     let (status, answer) = get(world.hub.page, "/api/groups").await;
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("everyone") && answer.contains("lobby"), "{answer}");
+    let (_, answer) = get(world.hub.page, "/api/groups?search=LOB").await;
+    assert!(!answer.contains("everyone") && answer.contains("lobby"), "{answer}");
+    let (_, answer) = get(world.hub.page, &format!("/api/groups?ids=x,{}", world.everyone)).await;
+    assert!(answer.contains("everyone") && !answer.contains("lobby"), "{answer}");
     let (status, answer) = get(world.hub.page, "/api/lab").await;
     assert_eq!(status, 503);
     assert!(answer.contains("try again"), "{answer}");

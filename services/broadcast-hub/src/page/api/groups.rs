@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::JsonRejection},
-    http::StatusCode,
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{HeaderValue, StatusCode},
+    response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
 use gaung_proto::{
     GroupId, LogId,
+    limits::MAX_SESSION_GROUPS,
     pb::registry::{
-        CreateGroupRequest, Format, Group, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, Scope,
-        join_group_request::By,
+        CreateGroupRequest, Format, GetGroupRequest, Group, JoinGroupRequest, LeaveGroupRequest, Scope,
+        get_group_request, join_group_request::By,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -25,8 +30,10 @@ use super::{
     group_id, timed,
 };
 
-/// Most groups that the page shows.
-const MAX_GROUPS: u32 = 1000;
+/// Groups of one page of the list.
+const PAGE_GROUPS: usize = 200;
+/// Groups that are asked for by id at a time: as many as a session may be in, and `everyone`.
+const MAX_IDS: usize = MAX_SESSION_GROUPS + 1;
 
 /// A group as the page is told of it.
 #[derive(Debug, Serialize)]
@@ -67,23 +74,80 @@ impl GroupJson {
     }
 }
 
-/// All groups, by name; while the registry is away, those that the hub knows, for they talk on.
-pub(super) async fn list(State(hub): State<Arc<Hub>>) -> Result<Json<Vec<GroupJson>>, ApiError> {
-    match all(&hub).await {
-        Ok(groups) => Ok(Json(groups.iter().filter_map(GroupJson::from_pb).collect())),
-        Err(error) => {
-            let mut known = hub.directory.all();
-            known.sort_by(|a, b| a.name.cmp(&b.name));
-            let known: Vec<_> = known.iter().map(|info| GroupJson::of_known(info)).collect();
-            if known.is_empty() { Err(error) } else { Ok(Json(known)) }
-        }
-    }
+#[derive(Default, Deserialize)]
+pub(super) struct ListQuery {
+    /// These alone, with commas between them; those that do not exist are left out.
+    ids: Option<String>,
+    /// What their names contain, in any case.
+    #[serde(default)]
+    search: String,
+    /// The name that the page before ended with.
+    #[serde(default)]
+    after: String,
 }
 
-/// The first [`MAX_GROUPS`] groups, by name.
-pub(super) async fn all(hub: &Hub) -> Result<Vec<Group>, ApiError> {
-    let request = ListGroupsRequest { page_size: MAX_GROUPS, page_token: String::new() };
-    Ok(registry::client(hub).list_groups(timed(request)).await?.into_inner().groups)
+/// The groups asked for by id; else a page of those that the hub knows, `everyone` first and the others by name, so that
+/// however many there are, each can be found. The header `gaung-next` is what the next page begins after, percent-encoded.
+pub(super) async fn list(
+    State(hub): State<Arc<Hub>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query?;
+    if let Some(ids) = &query.ids {
+        return Ok(Json(by_ids(&hub, ids).await).into_response());
+    }
+    let (page, next) = page_of(hub.directory.all(), &query.search, &query.after);
+    if page.is_empty() && hub.directory.everyone().is_none() {
+        return Err(ApiError::unavailable("the hub has not reached the registry yet; try again"));
+    }
+    let page: Vec<_> = page.iter().map(|info| GroupJson::of_known(info)).collect();
+    let mut response = Json(page).into_response();
+    if let Some(next) = next.and_then(|name| HeaderValue::from_str(&percent_encoded(&name)).ok()) {
+        response.headers_mut().insert("gaung-next", next);
+    }
+    Ok(response)
+}
+
+/// One page, and the name after which the next one begins.
+fn page_of(groups: Vec<Arc<GroupInfo>>, search: &str, after: &str) -> (Vec<Arc<GroupInfo>>, Option<String>) {
+    let wanted = search.trim().to_lowercase();
+    let is_wanted = |info: &GroupInfo| wanted.is_empty() || info.name.to_lowercase().contains(&wanted);
+    let is_later = |info: &GroupInfo| after.is_empty() || (!info.is_everyone() && info.name.as_str() > after);
+    let mut found: Vec<_> = groups.into_iter().filter(|info| is_later(info) && is_wanted(info)).collect();
+    found.sort_by(|a, b| (!a.is_everyone(), &a.name).cmp(&(!b.is_everyone(), &b.name)));
+    let goes_on = found.len() > PAGE_GROUPS;
+    found.truncate(PAGE_GROUPS);
+    let next = found.last().filter(|_| goes_on).map(|info| info.name.clone());
+    (found, next)
+}
+
+/// As `encodeURIComponent` does: headers carry ASCII alone.
+fn percent_encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// What exists of these, in their order. The registry is asked for those that the hub has not heard of yet.
+async fn by_ids(hub: &Hub, ids: &str) -> Vec<GroupJson> {
+    let mut found = Vec::new();
+    for id in ids.split(',').filter_map(|id| id.parse::<GroupId>().ok()).take(MAX_IDS) {
+        let group = match hub.directory.by_id(id) {
+            Some(info) => Some(GroupJson::of_known(&info)),
+            None => described_by_id(hub, id).await.ok(),
+        };
+        found.extend(group);
+    }
+    found
+}
+
+/// The group as the registry describes it.
+pub(super) async fn described_by_id(hub: &Hub, id: GroupId) -> Result<GroupJson, ApiError> {
+    let request = GetGroupRequest { by: Some(get_group_request::By::Id(id.into())) };
+    let answer = registry::client(hub).get_group(timed(request)).await?.into_inner();
+    described(answer.group.as_ref())
 }
 
 #[derive(Deserialize)]
@@ -176,4 +240,42 @@ pub(super) async fn leave(
     };
     registry::client(&hub).leave_group(timed(request)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use gaung_proto::{Generation, RelayId};
+
+    use super::*;
+
+    fn group(number: u8, name: &str, reserved: bool) -> Arc<GroupInfo> {
+        Arc::new(GroupInfo {
+            id: GroupId([number; 16]),
+            name: name.to_owned(),
+            private: false,
+            relay: RelayId([1; 16]),
+            generation: Generation(1),
+            log: LogId(1),
+            reserved,
+        })
+    }
+
+    #[test]
+    fn every_group_is_on_some_page_and_everyone_on_the_first() {
+        let mut groups: Vec<_> = (0..3 * PAGE_GROUPS).map(|i| group(2, &format!("-{i:06}"), false)).collect();
+        groups.push(group(1, "everyone", true));
+        groups.push(group(3, "Kelas é", false));
+        let (first, mut next) = page_of(groups.clone(), "", "");
+        assert_eq!((first[0].name.as_str(), first.len()), ("everyone", PAGE_GROUPS));
+        let mut seen = first.len();
+        while let Some(after) = next {
+            let page;
+            (page, next) = page_of(groups.clone(), "", &after);
+            seen += page.len();
+        }
+        assert_eq!(seen, groups.len());
+        let (found, next) = page_of(groups, " kELAS", "");
+        assert_eq!((found[0].name.as_str(), found.len(), next), ("Kelas é", 1, None));
+        assert_eq!(percent_encoded("Kelas é"), "Kelas%20%C3%A9");
+    }
 }

@@ -12,17 +12,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use gaung_proto::{
-    GroupId,
-    pb::{
-        registry::{Group, ListServicesRequest, ServiceInfo, ServiceKind},
-        relay::SentDatagrams,
-    },
+use gaung_proto::pb::{
+    registry::{ListServicesRequest, ServiceInfo, ServiceKind},
+    relay::SentDatagrams,
 };
 use serde::Serialize;
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
-use crate::{hub::Hub, registry};
+use crate::{directory::GroupInfo, hub::Hub, registry};
 
 use super::{
     error::ApiError,
@@ -108,7 +105,7 @@ pub(super) async fn lab(State(hub): State<Arc<Hub>>, snapshot: Arc<Snapshot>) ->
 
 async fn gather(hub: &Arc<Hub>) -> Result<Lab, ApiError> {
     let listed = registry::client(hub).list_services(timed(ListServicesRequest {})).await?.into_inner();
-    let groups = groups::all(hub).await?;
+    let groups = by_interest(hub);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Lab {
         unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
@@ -119,7 +116,15 @@ async fn gather(hub: &Arc<Hub>) -> Result<Lab, ApiError> {
     })
 }
 
-async fn looked_into(hub: &Arc<Hub>, groups: Vec<Group>) -> Vec<LabGroup> {
+/// `everyone`, then the groups that somebody follows here, then the others, each by name: made-up groups hide none that is used.
+fn by_interest(hub: &Hub) -> Vec<Arc<GroupInfo>> {
+    let mut groups = hub.directory.all();
+    let key = |info: &GroupInfo| (!info.is_everyone(), hub.groups.get(info.id).is_none(), info.name.clone());
+    groups.sort_by_cached_key(|info| key(info));
+    groups
+}
+
+async fn looked_into(hub: &Arc<Hub>, groups: Vec<Arc<GroupInfo>>) -> Vec<LabGroup> {
     let mut looking = JoinSet::new();
     for group in groups.into_iter().take(MAX_GROUPS) {
         looking.spawn(LabGroup::look(hub.clone(), group));
@@ -130,9 +135,9 @@ async fn looked_into(hub: &Arc<Hub>, groups: Vec<Group>) -> Vec<LabGroup> {
 }
 
 impl LabGroup {
-    async fn look(hub: Arc<Hub>, group: Group) -> Option<Self> {
-        let told = groups::GroupJson::from_pb(&group)?;
-        let id = GroupId::try_from(&group.id[..]).ok()?;
+    async fn look(hub: Arc<Hub>, group: Arc<GroupInfo>) -> Option<Self> {
+        let id = group.id;
+        let told = groups::described_by_id(&hub, id).await.ok()?;
         let log = log_of(&hub, id, None).await;
         let looked = Self {
             id: told.id,
