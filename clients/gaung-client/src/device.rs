@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -48,7 +48,7 @@ impl Device {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io(error)),
         }
-        fs::create_dir_all(dir).map_err(io)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
         create(dir, &path).map_err(io)?;
         let text = fs::read(&path).map_err(io)?;
         Self::parse(&text).ok_or(DeviceError::Malformed(path))

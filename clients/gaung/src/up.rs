@@ -6,7 +6,7 @@ mod services;
 use std::{io::IsTerminal as _, pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use service_kit::{open_files, readiness::Readiness, telemetry};
+use service_kit::{data_folder, open_files, readiness::Readiness, telemetry};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     let level = args.log_level.as_deref().unwrap_or(if with_chat { "error" } else { "info" });
     telemetry::init(args.log_format, level)?;
     open_files::raise_limit().context("raising the limit of open files")?;
+    data_folder::keep_to_owner();
     let stop = stop::on_signals()?;
     if with_chat {
         stop::on_hangup(&stop, stop::Serves::Keyboard)?;

@@ -4,6 +4,7 @@ use std::{fs, io, path::Path};
 
 use anyhow::{Context as _, bail};
 use gaung_proto::RelayId;
+use service_kit::data_folder;
 
 const FILE: &str = "hub-id";
 
@@ -14,6 +15,8 @@ const FILE: &str = "hub-id";
 pub(crate) fn load(folder: Option<&Path>) -> anyhow::Result<RelayId> {
     let Some(folder) = folder else { return Ok(RelayId(rand::random())) };
     let path = folder.join(FILE);
+    let cannot = || format!("cannot write {}; give another folder with --data", path.display());
+    data_folder::prepare(folder).with_context(cannot)?;
     match fs::read_to_string(&path) {
         Ok(text) => match text.trim().parse() {
             Ok(id) => Ok(id),
@@ -21,8 +24,6 @@ pub(crate) fn load(folder: Option<&Path>) -> anyhow::Result<RelayId> {
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = RelayId(rand::random());
-            let cannot = || format!("cannot write {}; give another folder with --data", path.display());
-            fs::create_dir_all(folder).with_context(cannot)?;
             fs::write(&path, format!("{id}\n")).with_context(cannot)?;
             Ok(id)
         }

@@ -14,6 +14,7 @@ use gaung_proto::{
 };
 use service_kit::{
     bind::listen,
+    data_folder,
     metrics::{self, Metrics},
     readiness::Readiness,
     rpc::{MAX_MESSAGE_BYTES, RpcLimits, RpcServer},
@@ -159,7 +160,11 @@ impl Bound {
 
 fn open(config: &Config) -> anyhow::Result<Registry> {
     let kv: Arc<dyn Kv> = match &config.data {
-        Some(dir) => Arc::new(RedbKv::open(dir, STORE_FILE)?),
+        Some(dir) => {
+            let cannot = || format!("cannot use {}; give another folder with --data", dir.display());
+            data_folder::prepare(dir).with_context(cannot)?;
+            Arc::new(RedbKv::open(dir, STORE_FILE)?)
+        }
         None => Arc::new(MemoryKv::new()),
     };
     Ok(Registry::open(kv, config.pools, Now::read())?)

@@ -8,6 +8,7 @@ use std::{
 
 use gaung_proto::RelayId;
 use rand::Rng as _;
+use service_kit::data_folder;
 
 /// The small files of the data folder; without a folder nothing is kept.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Identity {
             let path = path.to_owned();
             move |error| IdentityError::Io { path, error }
         };
-        fs::create_dir_all(folder).map_err(failed(folder))?;
+        data_folder::prepare(folder).map_err(failed(folder))?;
         let path = folder.join(ID_FILE);
         let relay = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map_err(|_| IdentityError::Damaged { path })?,

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod bind;
 pub mod config;
+pub mod data_folder;
 pub mod health_client;
 pub mod metrics;
 pub mod open_files;

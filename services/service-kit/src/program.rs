@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{CommonArgs, ConfigErrors},
-    health_client, open_files, runtime, supervise, telemetry,
+    data_folder, health_client, open_files, runtime, supervise, telemetry,
 };
 
 /// The flags of one service.
@@ -101,6 +101,7 @@ where
     }
     telemetry::init(program.common.log_format, &program.common.log_level)?;
     open_files::raise_limit().context("raising the limit of open files")?;
+    data_folder::keep_to_owner();
     runtime.block_on(async {
         let stop = CancellationToken::new();
         supervise::stop_on_signals(stop.clone())?;

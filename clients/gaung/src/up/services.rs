@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use gaung_engine::Rate;
 use gaung_net::{SocketError, interface::ChooseError};
-use service_kit::{bind::BindError, health_client::local_target, readiness::Readiness, supervise::Tasks};
+use service_kit::{bind::BindError, data_folder, health_client::local_target, readiness::Readiness, supervise::Tasks};
 use tokio_util::sync::CancellationToken;
 
 use super::addresses::Addresses;
@@ -43,7 +43,7 @@ impl Services {
             // Apart, so that a try in memory does not make the registry take durable logs for lost.
             LogKind::Memory => context.data_dir.join("memory"),
         };
-        std::fs::create_dir_all(&data)
+        data_folder::prepare(&data)
             .with_context(|| format!("cannot use the data folder {}; choose another with --data", data.display()))?;
         let broadcast_port = match args.ports.broadcast_port {
             0 => free_udp_port()?,

@@ -114,7 +114,7 @@ impl Stored {
     /// What the system says.
     fn write(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
+        std::os::unix::fs::DirBuilderExt::mode(fs::DirBuilder::new().recursive(true), 0o700).create(folder)?;
         let draft = folder.join(format!(".chat.{}", std::process::id()));
         let mut options = fs::OpenOptions::new();
         std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create(true).truncate(true), 0o600);
