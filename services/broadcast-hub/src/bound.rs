@@ -20,7 +20,7 @@ use gaung_proto::{
 use service_kit::{
     bind::listen,
     metrics::{self, Metrics},
-    open_files,
+    open_files::{self, ReservedFiles},
     readiness::Readiness,
     rpc::{self, LocalChannel, RpcLimits, RpcServer},
     supervise::Tasks,
@@ -34,7 +34,7 @@ use crate::{
     accept::{self, Kind},
     admission::Admission,
     broadcast::{self, BroadcastLane},
-    config::Config,
+    config::{Config, Limits},
     directory::Directory,
     groups::Groups,
     history::HistoryPlaces,
@@ -62,7 +62,11 @@ pub struct Bound {
     id: RelayId,
     readiness: Readiness,
     addresses: Addresses,
+    session_files: ReservedFiles,
 }
+
+/// A hub works with few files too, if badly.
+const FEWEST_SESSIONS: u64 = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Addresses {
@@ -77,9 +81,9 @@ struct Addresses {
 ///
 /// # Errors
 /// What could not be opened, and what to do about it.
-pub async fn bind(config: Config) -> anyhow::Result<Bound> {
+pub async fn bind(mut config: Config) -> anyhow::Result<Bound> {
     let id = id::load(config.data.as_deref())?;
-    warn_of_few_files(config.limits.sessions);
+    let session_files = reserve_files(&mut config.limits);
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
     let framed = listen("framed TCP", config.tcp_listen, "--tcp-listen").await?;
     let text = bind_text(&config).await?;
@@ -111,20 +115,29 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         id,
         readiness: Readiness::new(),
         addresses,
+        session_files,
     })
 }
 
-/// Each session is an open file.
-fn warn_of_few_files(sessions: usize) {
-    let Ok(open_files) = open_files::limit() else { return };
-    if open_files < sessions as u64 {
+/// Each session is an open file. They get what the other ports, which want some 4000 together, and stores leave of the
+/// process's, and at least two of five.
+fn reserve_files(limits: &mut Limits) -> ReservedFiles {
+    const OTHER_PORTS: u64 = 4096;
+    let open_files = open_files::limit().unwrap_or(u64::MAX);
+    let most = open_files.saturating_sub(OTHER_PORTS).max(open_files / 5 * 2);
+    let files = ReservedFiles::reserve((limits.sessions as u64).min(most), FEWEST_SESSIONS);
+    let sessions = (files.count() as usize).min(limits.sessions);
+    if sessions < limits.sessions {
         warn!(
             open_files,
+            wanted = limits.sessions,
             sessions,
-            "fewer files may be open than sessions are allowed: raise the limit (ulimit -Hn, LimitNOFILE=), or give fewer \
-             --sessions"
+            "fewer files may be open than the sessions allowed need: raise the limit (ulimit -Hn, LimitNOFILE=), or give \
+             fewer --sessions"
         );
+        limits.sessions = sessions;
     }
+    files
 }
 
 async fn bind_text(config: &Config) -> anyhow::Result<Option<TcpListener>> {
@@ -193,7 +206,10 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, grpc, framed, text, page, metrics, broadcast, local_relay, id, readiness, addresses } = self;
+        let Self {
+            config, grpc, framed, text, page, metrics, broadcast, local_relay, id, readiness, addresses, ..
+        } = self;
+        let _session_files = self.session_files;
         let (to_broadcast, runs) = match &broadcast {
             Some(_) => {
                 let (sender, receiver) = mpsc::channel(broadcast::WAITING_RUNS);

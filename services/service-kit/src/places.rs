@@ -8,12 +8,14 @@ use crate::{
 };
 
 /// Places that only connections of this machine get, so that other programs and services on it come through whatever the
-/// network does: more than the services of one machine open to each other.
+/// network does: more than the services of one machine open to each other. A small listener has fewer.
 const OWN_PLACES: u64 = 32;
+const FEWEST_OWN: u64 = 8;
 /// A listener works with few files too, if badly.
 const FEWEST: u64 = 8;
-/// One listener has at most this part of the files, so that those that are bound after it have some as well.
-const PART_OF_FILES: u64 = 10;
+/// A listener that wants 1024 places gets at most this part of the process's files, others in proportion, so that those
+/// that are bound after it have some as well.
+const PART_OF_FILES: u64 = 12;
 
 /// The places of one listener. Clones share them.
 ///
@@ -31,14 +33,17 @@ impl Places {
     /// `wanted` places, fewer where the process may not open so many files.
     #[must_use]
     pub fn new(wanted: usize) -> Self {
-        let most = open_files::limit().map_or(wanted as u64, |limit| (limit / PART_OF_FILES).max(FEWEST));
-        let files = ReservedFiles::reserve((wanted as u64).min(most) + OWN_PLACES, FEWEST + OWN_PLACES);
-        let capacity = files.count() - OWN_PLACES;
+        let wanted = wanted as u64;
+        let part = |limit: u64| limit.saturating_mul(wanted) / (PART_OF_FILES * 1024);
+        let most = open_files::limit().map_or(wanted, |limit| part(limit).max(FEWEST));
+        let own = (wanted / 8).clamp(FEWEST_OWN, OWN_PLACES);
+        let files = ReservedFiles::reserve(wanted.min(most) + own, FEWEST + own);
+        let capacity = files.count() - own;
         // One address alone never fills it: a newcomer then needs no eviction.
         let per_address = capacity - capacity / 8;
         Self {
             everyone: SharePool::new(capacity, per_address.max(1)),
-            own_host: SharePool::new(OWN_PLACES, OWN_PLACES),
+            own_host: SharePool::new(own, own),
             capacity,
             _files: std::sync::Arc::new(files),
         }
@@ -97,7 +102,7 @@ mod tests {
         let others: Vec<_> = (1..8).map(|n| places.take(ip(&format!("10.0.0.{n}")), None).unwrap()).collect();
         assert!(others.iter().all(|place| !place.is_evicted()));
         assert!(held.iter().any(Share::is_evicted), "the oldest of who holds most");
-        let own: Vec<_> = (0..OWN_PLACES).map(|_| places.take(ip("127.0.0.1"), None).unwrap()).collect();
+        let own: Vec<_> = (0..FEWEST_OWN).map(|_| places.take(ip("127.0.0.1"), None).unwrap()).collect();
         places.take(ip("10.0.0.1"), Some(ip("10.0.0.1"))).unwrap();
         drop((held, others, own));
         assert_eq!(places.used(), 0);
