@@ -13,7 +13,7 @@ use gaung_proto::{
 };
 use service_kit::{
     backoff::Backoff,
-    share::{Origin, Share, SharePool},
+    share::{EvictionNotice, Origin, Share, SharePool},
 };
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
@@ -59,7 +59,7 @@ impl HistoryPlaces {
     }
 
     /// Waits for a place. The one whose session took nothing for longest goes first when another address needs it.
-    async fn take(&self, origin: Origin) -> Arc<HistoryPlace> {
+    pub(crate) async fn take(&self, origin: Origin) -> Arc<HistoryPlace> {
         let mut backoff = Backoff::between(PLACE_RETRY, MAX_PLACE_RETRY);
         loop {
             match self.0.take(origin, 1) {
@@ -76,8 +76,13 @@ impl HistoryPlace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_evicted()
     }
 
+    /// For an answer that holds the place until it is out.
+    pub(crate) fn notice(&self) -> EvictionNotice {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).notice()
+    }
+
     /// The session took something.
-    fn touch(&self) {
+    pub(crate) fn touch(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).touch();
     }
 }

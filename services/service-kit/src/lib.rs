@@ -19,3 +19,4 @@ pub mod runtime;
 pub mod share;
 pub mod supervise;
 pub mod telemetry;
+pub mod watched;

@@ -2,15 +2,17 @@
 
 use std::{
     net::IpAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::Router;
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use hyper::{
     Request,
-    body::Incoming,
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::{Service as _, service_fn},
 };
@@ -18,12 +20,15 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use service_kit::share::EvictionNotice;
+use service_kit::{
+    share::EvictionNotice,
+    watched::{Traffic, WatchedStream},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
@@ -36,7 +41,13 @@ use crate::{
 use super::router;
 
 /// Until a request's head is whole; also how long a connection may be idle between two requests.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// From there until its body is whole: some hundred bytes.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+/// Until a connection is closed whose peer takes nothing of an answer.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// Between two looks for that.
+const LOOK: Duration = Duration::from_secs(1);
 /// A connection for requests is closed after this; browsers open another.
 const LIFE_LIMIT: Duration = Duration::from_secs(600);
 /// How long answers may take to end at a stop.
@@ -125,10 +136,13 @@ async fn serve(stream: TcpStream, place: Place, app: Router, stop: CancellationT
     let _ = stream.set_nodelay(true);
     let app = TowerToHyperService::new(app);
     let notice = place.notice.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(TimedBody::new);
         request.extensions_mut().insert(place.clone());
         app.call(request)
     });
+    let stream = WatchedStream::new(stream);
+    let traffic = stream.traffic();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
@@ -139,6 +153,7 @@ async fn serve(stream: TcpStream, place: Place, app: Router, stop: CancellationT
     let over = tokio::select! {
         ended = &mut connection => ended.err().inspect(|error| debug!(%error, "a connection to the page ended")).is_none(),
         () = sleep(LIFE_LIMIT) => false,
+        () = stalled(&traffic) => return,
         () = stop.cancelled() => false,
         // The place went to an address that holds fewer; a session that has taken it over ends itself.
         () = notice.evicted() => false,
@@ -146,5 +161,46 @@ async fn serve(stream: TcpStream, place: Place, app: Router, stop: CancellationT
     if !over {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(DRAIN, connection).await;
+    }
+}
+
+async fn stalled(traffic: &Traffic) {
+    while traffic.blocked() < STALL_LIMIT {
+        sleep(LOOK).await;
+    }
+}
+
+/// A request's body, which has to be whole within [`BODY_LIMIT`].
+struct TimedBody {
+    body: Incoming,
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl TimedBody {
+    fn new(body: Incoming) -> Self {
+        let late = (!body.is_end_stream()).then(|| Box::pin(sleep(BODY_LIMIT)));
+        Self { body, late }
+    }
+}
+
+impl HttpBody for TimedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(late) = &mut self.late
+            && late.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err("the request took too long to arrive".into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -13,7 +13,7 @@ use axum::{
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use service_kit::watched::WatchedStream;
 use tracing::debug;
 use tungstenite::handshake::derive_accept_key;
 
@@ -81,7 +81,7 @@ async fn hand_over(hub: Arc<Hub>, upgrade: OnUpgrade, place: Place, admitted: Ad
 
 /// The socket without hyper around it, and what it had read ahead.
 async fn bare(upgrade: OnUpgrade) -> anyhow::Result<(std::net::TcpStream, Bytes)> {
-    let parts = upgrade.await?.downcast::<TokioIo<TcpStream>>();
+    let parts = upgrade.await?.downcast::<TokioIo<WatchedStream>>();
     let parts = parts.map_err(|_| anyhow::anyhow!("the connection is of another kind"))?;
-    Ok((parts.io.into_inner().into_std()?, parts.read_buf))
+    Ok((parts.io.into_inner().into_inner().into_std()?, parts.read_buf))
 }

@@ -376,3 +376,19 @@ async fn groups_that_are_known_are_told_without_a_registry() {
     assert!(answer.contains("try again"), "{answer}");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_request_whose_body_does_not_come_is_cut() {
+    let world = World::start(Limits::default()).await;
+    let addr = world.hub.page;
+    let mut slow = TcpStream::connect(addr).await.unwrap();
+    let head = format!(
+        "POST /api/groups HTTP/1.1\r\nhost: {addr}\r\norigin: http://{addr}\r\ncontent-type: application/json\r\n\
+         content-length: 1000\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(LONG, slow.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    world.stop().await;
+}

@@ -153,6 +153,14 @@ impl CallBytes {
         }
     }
 
+    /// Waits until a new call may be answered: while the caller's others hold nearly all that it may have, its answers
+    /// would wait too, each made already.
+    pub(super) async fn until_room(&self) {
+        while self.pool.is_nearly_used_up(self.caller) {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
     /// Whether answers wait of which the caller has taken nothing for `limit`.
     pub(super) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
         let state = self.lock();

@@ -3,20 +3,14 @@
 
 use std::{
     convert::Infallible,
-    io,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
+    pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
@@ -43,6 +37,7 @@ use super::{
 use crate::{
     places::Places,
     share::{Caller, Origin, Share, SharePool},
+    watched::WatchedStream,
 };
 
 /// Answers of one call that HTTP/2 holds before the call makes more: a message that is begun is always taken whole.
@@ -118,8 +113,9 @@ impl Connections {
         // Fails only where the peer is gone already, which the first read will show.
         let _ = stream.set_nodelay(true);
         self.figures.connections.inc();
-        let came = Arc::new(AtomicU64::new(0));
         let info = stream.connect_info();
+        let stream = WatchedStream::new(stream);
+        let traffic = stream.traffic();
         let calls = Arc::new(Calls::new(Caller::Remote(origin), self.bytes.clone(), self.figures.clone()));
         let answering = (self.routes.clone(), self.calls.clone(), self.figures.clone(), self.limits.message);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -136,12 +132,12 @@ impl Connections {
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-        let stream = TokioIo::new(CountedStream { stream, came: Arc::clone(&came) });
-        let mut connection = pin!(builder.serve_connection(stream, service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut sweeps = interval(SWEEP);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (begun, mut stopping) = (Instant::now(), false);
         let idle = loop {
+            self.figures.held_bytes.set(self.bytes.used() as i64);
             tokio::select! {
                 ended = &mut connection => {
                     if let Err(error) = ended {
@@ -159,11 +155,16 @@ impl Connections {
                     connection.as_mut().graceful_shutdown();
                 }
                 _ = sweeps.tick() => match calls.sweep(Instant::now(), self.limits.stall) {
+                    // A peer that does not even take small answers, or those to its PINGs.
+                    _ if traffic.blocked() > self.limits.stall => {
+                        self.figures.connections_stalled.inc();
+                        break false;
+                    }
                     Verdict::Stalled => {
                         self.figures.connections_stalled.inc();
                         break false;
                     }
-                    Verdict::Idle(_) if came.load(Ordering::Relaxed) < PREFACE_BYTES => {
+                    Verdict::Idle(_) if traffic.came() < PREFACE_BYTES => {
                         if begun.elapsed() > self.limits.preface {
                             self.figures.connections_idle.inc();
                             break false;
@@ -185,6 +186,7 @@ impl Connections {
             let _ = timeout(GOODBYE, connection).await;
         }
         self.figures.connections.dec();
+        self.figures.held_bytes.set(self.bytes.used() as i64);
     }
 }
 
@@ -207,54 +209,17 @@ async fn answer(
     let mut request = request.map(|body| Body::new(RequestBody::new(Body::new(body), Arc::clone(call.bytes()), limit)));
     request.extensions_mut().insert(info);
     request.extensions_mut().insert(Arc::clone(call.bytes()));
+    let handled = async {
+        call.bytes().until_room().await;
+        routes.call(request).await
+    };
     let answered = tokio::select! {
         biased;
         () = call.end().cancelled() => call.why_ended().into_http(),
-        answered = timeout(deadline, routes.call(request)) => match answered {
+        answered = timeout(deadline, handled) => match answered {
             Ok(Ok(answered)) => answered,
             Err(_) => Status::deadline_exceeded("the call took too long").into_http(),
         },
     };
     Ok(answered.map(|body| AnswerBody::new(body, call)))
-}
-
-/// A socket that counts what came.
-struct CountedStream {
-    stream: TcpStream,
-    came: Arc<AtomicU64>,
-}
-
-impl AsyncRead for CountedStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.came.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
-        read
-    }
-}
-
-impl AsyncWrite for CountedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

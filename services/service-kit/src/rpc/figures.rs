@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Clone, Default)]
 pub(super) struct RpcFigures {
     pub(super) connections: Gauge,
+    pub(super) held_bytes: Gauge,
     pub(super) connections_refused: Counter,
     pub(super) connections_evicted: Counter,
     pub(super) connections_idle: Counter,
@@ -21,6 +22,8 @@ impl RpcFigures {
         metrics.register(|registry| {
             let registry = registry.sub_registry_with_prefix("rpc");
             registry.register("connections", "Open gRPC connections", self.connections.clone());
+            let help = "Bytes of requests under way and of answers not taken, as charged to callers";
+            registry.register("held_bytes", help, self.held_bytes.clone());
             let counters = [
                 ("connections_refused", "gRPC connections closed at once: no place left", &self.connections_refused),
                 ("connections_evicted", "gRPC connections closed for those of others", &self.connections_evicted),

@@ -173,16 +173,25 @@ async fn answers_that_nobody_takes_are_bounded_and_ended() {
 async fn unread_answers_of_one_address_are_bounded_together() {
     let limits = RpcLimits { bytes_per_address: 512 * 1024, ..RpcLimits::default() };
     let running = start(chatty(), limits).await;
-    let mut channel = running.channel().await;
-    let mut unread = Vec::new();
+    let channel = running.channel().await;
+    let mut unread = tokio::task::JoinSet::new();
     for _ in 0..64 {
-        unread.push(call(&mut channel, "/test/Endless").await);
+        let mut channel = channel.clone();
+        unread.spawn(async move {
+            let _answer = call(&mut channel, "/test/Endless").await;
+            std::future::pending::<()>().await;
+        });
     }
-    assert_eq!(running.count("calls_refused_total"), 0);
-    // Short answers need no share.
+    // The address's own calls wait once its share is used up.
     let mut health = HealthClient::new(channel);
+    let blocked = async {
+        while timeout(Duration::from_millis(200), health.check(HealthCheckRequest::default())).await.is_ok() {}
+    };
+    timeout(LONG, blocked).await.unwrap();
+    assert_eq!(running.count("calls_refused_total"), 0);
+    assert!(running.metrics.encode().unwrap().contains("gaung_rpc_held_bytes"));
+    unread.shutdown().await;
     timeout(LONG, health.check(HealthCheckRequest::default())).await.unwrap().unwrap();
-    drop(unread);
     running.ends().await;
 }
 

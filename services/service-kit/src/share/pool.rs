@@ -122,6 +122,12 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
         Share { pool: Arc::clone(&self.0), holder, id, evicted }
     }
 
+    /// Whether `holder` has seven eighths or more of what one may have.
+    #[must_use]
+    pub fn is_nearly_used_up(&self, holder: K) -> bool {
+        self.0.lock().held(holder) >= self.0.per_holder - self.0.per_holder / 8
+    }
+
     /// What all hold together.
     #[must_use]
     pub fn used(&self) -> u64 {
@@ -293,6 +299,7 @@ mod tests {
         let pool = SharePool::new(4, 4);
         let mut flood: Vec<_> = (0..4).map(|_| pool.take("eve", 1).unwrap()).collect();
         assert_eq!(pool.take("eve", 1).unwrap_err(), Full::OwnShare);
+        assert!(pool.is_nearly_used_up("eve") && !pool.is_nearly_used_up("ani"));
         let ani = pool.take("ani", 1).unwrap();
         assert!(flood[0].is_evicted() && !flood[1].is_evicted(), "the oldest of the largest goes");
         let _budi = pool.take("budi", 1).unwrap();

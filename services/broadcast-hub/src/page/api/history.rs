@@ -1,21 +1,29 @@
 //! A page of a group's log: the very runs, one behind the other, as on the WebSocket.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     body::Body,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Extension, Path, Query, State, rejection::QueryRejection},
     http::{HeaderName, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use gaung_proto::{LogId, pb::relay::ReadRequest};
+use gaung_proto::{
+    LogId,
+    pb::relay::{ReadRequest, ReadResponse},
+};
 use serde::Deserialize;
-use tokio_stream::StreamExt as _;
+use tokio_stream::Stream;
+use tonic::{Status, Streaming};
 
-use crate::hub::Hub;
+use crate::{history::HistoryPlace, hub::Hub};
 
-use super::{device::Hex, error::ApiError, group_id, relay_of, timed};
+use super::{super::serve::Place, device::Hex, error::ApiError, group_id, relay_of, timed};
 
 /// Most messages of a page.
 const MAX_MESSAGES: u64 = 1000;
@@ -35,6 +43,7 @@ pub(super) struct HistoryQuery {
 /// Answers with runs, oldest first.
 pub(super) async fn history(
     State(hub): State<Arc<Hub>>,
+    Extension(connection): Extension<Place>,
     Path(group): Path<String>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
@@ -48,13 +57,45 @@ pub(super) async fn history(
         ticket: ticket(query.ticket),
         before_seq: query.before.max(1),
     };
+    // What is read and not taken by the browser is a read's as long as it lasts.
+    let place = hub.history_places.take(connection.address.into()).await;
     let mut pages = relay.read(timed(request)).await?.into_inner();
     let runs = [(CONTENT_TYPE, "application/octet-stream")];
     let Some(first) = pages.message().await? else { return Ok(runs.into_response()) };
     let first_seq = [(FIRST_SEQ, first.first_seq.to_string())];
-    let rest = pages.map(|page| page.map(|page| page.run));
-    let body = Body::from_stream(tokio_stream::once(Ok(first.run)).chain(rest));
+    let body = Body::from_stream(HistoryBody::new(first.run, pages, place));
     Ok((runs, first_seq, body).into_response())
+}
+
+/// The runs of a page. It breaks off if its place goes to somebody else.
+struct HistoryBody {
+    first: Option<Bytes>,
+    pages: Streaming<ReadResponse>,
+    place: Arc<HistoryPlace>,
+    evicted: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl HistoryBody {
+    fn new(first: Bytes, pages: Streaming<ReadResponse>, place: Arc<HistoryPlace>) -> Self {
+        let notice = place.notice();
+        let evicted = Box::pin(async move { notice.evicted().await });
+        Self { first: Some(first), pages, place, evicted }
+    }
+}
+
+impl Stream for HistoryBody {
+    type Item = Result<Bytes, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.evicted.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(Status::resource_exhausted("others needed the place of this read"))));
+        }
+        self.place.touch();
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        Pin::new(&mut self.pages).poll_next(cx).map_ok(|page| page.run)
+    }
 }
 
 /// A log of a request; 0 for whichever is current.
