@@ -23,7 +23,7 @@ use service_kit::{
     rpc::AnswerStream,
     share::{Caller, SharePool},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -57,8 +57,10 @@ pub(crate) struct RelayParts {
     /// Reads of the log under way, each of which may keep a thread waiting for the disk.
     pub(crate) reads: SharePool<Caller>,
     pub(crate) reporters: Reporters,
-    /// Calls of WatchReceipts under way; further ones are refused.
-    pub(crate) watches: Arc<Semaphore>,
+    /// Groups that streams follow, each a task of about 2 KiB; whoever has most makes room for who has fewer.
+    pub(crate) follows: SharePool<Caller>,
+    /// Calls of WatchReceipts under way; whoever has most makes room for who has fewer.
+    pub(crate) watches: SharePool<Caller>,
 }
 
 /// Bytes of publish requests that are not logged yet, of all calls; further ones wait.
@@ -69,8 +71,14 @@ pub(crate) const PUBLISH_BUDGET_EACH: u64 = 24 << 20;
 pub(crate) const MAX_READS: u64 = 64;
 /// The same of one caller.
 pub(crate) const MAX_READS_EACH: u64 = 24;
+/// Groups followed at a time, each stream counted.
+pub(crate) const MAX_FOLLOWS: u64 = 64 * 1024;
+/// The same of one caller: twice what a hub follows.
+pub(crate) const MAX_FOLLOWS_EACH: u64 = 20_000;
 /// Calls of WatchReceipts at a time.
-pub(crate) const MAX_WATCHES: usize = 1024;
+pub(crate) const MAX_WATCHES: u64 = 1024;
+/// The same of one caller; the hub in this process has those of all browsers.
+pub(crate) const MAX_WATCHES_EACH: u64 = 512;
 
 impl Relay {
     pub(crate) fn new(parts: RelayParts) -> Self {
@@ -170,6 +178,6 @@ impl RelayService for Relay {
         &self,
         request: Request<WatchReceiptsRequest>,
     ) -> Result<Response<Self::WatchReceiptsStream>, Status> {
-        Ok(Response::new(receipts::watch(self.clone(), request.into_inner()).await?))
+        Ok(Response::new(receipts::watch(self.clone(), Caller::of(&request), request.into_inner()).await?))
     }
 }

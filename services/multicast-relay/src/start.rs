@@ -29,12 +29,7 @@ use service_kit::{
     share::SharePool,
     supervise::Tasks,
 };
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, mpsc},
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tracing::{info, warn};
@@ -49,7 +44,10 @@ use crate::{
     local::LocalPublisher,
     metrics::{DriverFigures, Figures, RingFigures},
     registry::{self, Listing, RegistryLink},
-    rpc::{MAX_READS, MAX_READS_EACH, MAX_WATCHES, PUBLISH_BUDGET, PUBLISH_BUDGET_EACH, Relay, RelayParts, Reporters},
+    rpc::{
+        MAX_FOLLOWS, MAX_FOLLOWS_EACH, MAX_READS, MAX_READS_EACH, MAX_WATCHES, MAX_WATCHES_EACH, PUBLISH_BUDGET,
+        PUBLISH_BUDGET_EACH, Relay, RelayParts, Reporters,
+    },
     sockets::DataSockets,
     trouble::Trouble,
     worker::{Command, Completions, Worker, WorkerContext},
@@ -237,7 +235,8 @@ impl Bound {
             publish_budget: SharePool::new(PUBLISH_BUDGET, PUBLISH_BUDGET_EACH),
             reads: SharePool::new(MAX_READS, MAX_READS_EACH),
             reporters: Reporters::default(),
-            watches: Arc::new(Semaphore::new(MAX_WATCHES)),
+            follows: SharePool::new(MAX_FOLLOWS, MAX_FOLLOWS_EACH),
+            watches: SharePool::new(MAX_WATCHES, MAX_WATCHES_EACH),
         });
         let server = grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?
             .count_in(&self.metrics)

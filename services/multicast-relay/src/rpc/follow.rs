@@ -10,7 +10,10 @@ use gaung_proto::{
         follow_response::Event,
     },
 };
-use service_kit::rpc::{AnswerSender, AnswerStream, CallBytes, CallEnded, answer_queue};
+use service_kit::{
+    rpc::{AnswerSender, AnswerStream, CallBytes, CallEnded, answer_queue},
+    share::{Caller, Share},
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::{AbortHandle, JoinSet},
@@ -104,17 +107,28 @@ impl Cursors {
         let group = group_id(&add.group_id)?;
         self.remove(group);
         self.by_group.retain(|_, task| !task.is_finished());
-        if self.by_group.len() >= MAX_FOLLOWED {
-            let message = format!("a stream follows at most {MAX_FOLLOWED} groups; open another");
-            let ended = FollowEnded { group_id: group.into(), code: tonic::Code::ResourceExhausted.into(), message };
-            let _ = sender.send(Ok(FollowResponse { event: Some(Event::Ended(ended)) }), 0).await;
-            return Ok(());
-        }
+        let place = if self.by_group.len() >= MAX_FOLLOWED {
+            Err(format!("a stream follows at most {MAX_FOLLOWED} groups; open another"))
+        } else {
+            relay.0.follows.take(sender.caller(), 1).map_err(|full| full.to_string())
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(message) => {
+                let _ = sender.send(Ok(exhausted(group, message)), 0).await;
+                return Ok(());
+            }
+        };
         let turns = Arc::clone(&self.turns);
-        let cursor = Cursor { relay: relay.clone(), group, sender: sender.clone(), turns, at: None };
+        let cursor = Cursor { relay: relay.clone(), group, sender: sender.clone(), turns, at: None, place };
         self.by_group.insert(group, self.tasks.spawn(cursor.run(add)));
         Ok(())
     }
+}
+
+fn exhausted(group: GroupId, message: String) -> FollowResponse {
+    let ended = FollowEnded { group_id: group.into(), code: tonic::Code::ResourceExhausted.into(), message };
+    FollowResponse { event: Some(Event::Ended(ended)) }
 }
 
 /// One group of one stream.
@@ -124,6 +138,8 @@ struct Cursor {
     sender: Sender,
     turns: Arc<Semaphore>,
     at: Option<(LogId, Seq)>,
+    /// Among all groups that are followed.
+    place: Share<Caller>,
 }
 
 /// Why a cursor stands still.
@@ -137,8 +153,19 @@ enum Pause {
 impl Cursor {
     async fn run(mut self, add: FollowGroup) {
         self.relay.0.figures.follows.inc();
-        let outcome = self.follow(&add).await;
+        let evicted = self.place.notice();
+        let outcome = tokio::select! {
+            biased;
+            () = evicted.evicted() => None,
+            outcome = self.follow(&add) => Some(outcome),
+        };
         self.relay.0.figures.follows.dec();
+        let Some(outcome) = outcome else {
+            let message = "others needed the place of this group; follow it again".to_owned();
+            // Nobody may read the stream any more.
+            let _ = self.sender.send(Ok(exhausted(self.group, message)), 0).await;
+            return;
+        };
         if let Err(error) = outcome {
             let refused = error.to_refused();
             let ended = FollowEnded { group_id: self.group.into(), code: refused.code, message: refused.message };

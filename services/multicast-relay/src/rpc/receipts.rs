@@ -8,8 +8,9 @@ use gaung_proto::{
     limits::{MAX_MISSING_MEMBERS, MAX_RECEIPT_MESSAGES},
     pb::relay::{self as pb, WatchReceiptsRequest, WatchReceiptsResponse},
 };
+use service_kit::share::{Caller, Share};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,6 +27,7 @@ type Sender = mpsc::Sender<Result<WatchReceiptsResponse, Status>>;
 
 pub(super) async fn watch(
     relay: Relay,
+    caller: Caller,
     request: WatchReceiptsRequest,
 ) -> Result<ReceiverStream<Result<WatchReceiptsResponse, Status>>, CallError> {
     let group = group_id(&request.group_id)?;
@@ -37,12 +39,12 @@ pub(super) async fn watch(
     }
     let seqs = seqs(&request.ranges)?;
     check_known(&serving, &seqs)?;
-    let permit = Arc::clone(&relay.0.watches).try_acquire_owned().map_err(|_| CallError::TooManyWatches)?;
+    let place = relay.0.watches.take(caller, 1).map_err(|_| CallError::TooManyWatches)?;
     let wait = Duration::from_millis(request.wait_ms.into()).min(MAX_WAIT);
     let open = seqs.into_iter().map(|seq| (seq, None)).collect();
     let (sender, receiver) = mpsc::channel(1);
     let tasks = relay.0.tasks.clone();
-    let watch = Watch { relay, serving, open, deadline: Instant::now() + wait, _permit: permit };
+    let watch = Watch { relay, serving, open, deadline: Instant::now() + wait, place };
     tasks.spawn(async move {
         watch.relay.0.figures.receipt_watches.inc();
         let figures = watch.relay.0.figures.clone();
@@ -86,7 +88,7 @@ struct Watch {
     /// Messages whose receipt can change, as they were told last.
     open: BTreeMap<Seq, Option<Receipt>>,
     deadline: Instant,
-    _permit: OwnedSemaphorePermit,
+    place: Share<Caller>,
 }
 
 impl Watch {
@@ -110,6 +112,7 @@ impl Watch {
                 _ = bell.changed() => sleep_until(soonest.min(self.deadline)).await,
                 () = sleep_until(self.deadline) => {}
                 () = self.over(&mut phases) => return Err(CallError::NotReady),
+                () = self.place.evicted() => return Err(CallError::TooManyWatches),
                 () = sender.closed() => return Ok(()),
             }
         }

@@ -11,3 +11,4 @@ mod publishing;
 mod receipts;
 mod retention;
 mod support;
+mod unread;
