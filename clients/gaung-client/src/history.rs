@@ -8,7 +8,7 @@ use gaung_proto::{
     pb::relay::{ReadRequest, ReadResponse, relay_service_client::RelayServiceClient},
     run::Run,
 };
-use tonic::Streaming;
+use tonic::{Code, Streaming, transport::Channel};
 
 use crate::{
     client::Client,
@@ -43,7 +43,11 @@ impl HistoryPage {
 /// A page of a log, oldest message first, of the log as it was when asked for.
 #[derive(Debug)]
 pub struct History {
+    relay: RelayServiceClient<Channel>,
+    request: ReadRequest,
     runs: Streaming<ReadResponse>,
+    /// Whether something came since the relay was last asked.
+    came: bool,
     /// Of the run that came last, still to be given.
     waiting: VecDeque<Message>,
     /// `None` before the relay said where a page begins that was asked for by its end.
@@ -79,7 +83,15 @@ impl History {
     }
 
     async fn next_run(&mut self) -> Result<Option<Run>, ClientError> {
-        let answer = self.runs.message().await.map_err(|status| ClientError::of_status(&status, "the relay"))?;
+        let answer = match self.runs.message().await {
+            Err(status) if self.came && self.next.is_some() && was_cut(status.code()) => {
+                self.read_on().await?;
+                self.runs.message().await
+            }
+            answer => answer,
+        };
+        let answer = answer.map_err(|status| ClientError::of_status(&status, "the relay"))?;
+        self.came = true;
         let Some(ReadResponse { run, first_seq }) = answer else { return Ok(None) };
         if self.next.is_none() {
             if first_seq == 0 {
@@ -91,6 +103,18 @@ impl History {
         }
         let run = Run::parse(run).map_err(|error| ClientError::Failed(format!("the relay sent a run that {error}")))?;
         Ok(Some(run))
+    }
+
+    /// Asks for what is left: a relay ends a read of which nothing is taken for half a minute, such as behind a pager.
+    async fn read_on(&mut self) -> Result<(), ClientError> {
+        let next = self.next.unwrap_or(Seq::FIRST);
+        let to_end = self.before.map(|before| before.0.saturating_sub(next.0));
+        self.request.limit_messages = self.left.into_iter().chain(to_end).min().unwrap_or(0);
+        (self.request.from_seq, self.request.before_seq) = (next.0, 0);
+        let read = self.relay.read(self.request.clone()).await;
+        self.runs = read.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
+        self.came = false;
+        Ok(())
     }
 
     /// A run may begin before the page and end after it.
@@ -124,8 +148,15 @@ pub(crate) async fn start(
         before_seq: before.map_or(0, |before| before.0),
     };
     let mut relay = RelayServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let runs = relay.read(request).await.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
-    Ok(History { runs, waiting: VecDeque::new(), next, before, left: limit, ended: false })
+    let runs =
+        relay.read(request.clone()).await.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
+    let waiting = VecDeque::new();
+    Ok(History { relay, request, runs, came: false, waiting, next, before, left: limit, ended: false })
+}
+
+/// Whether a read ended like this may go on where it was.
+const fn was_cut(code: Code) -> bool {
+    matches!(code, Code::Cancelled | Code::ResourceExhausted | Code::Unavailable | Code::Unknown)
 }
 
 /// A run of one message of the largest size, with its framing.
