@@ -1,15 +1,22 @@
 //! `gaung group …`: results on stdout, what was done on stderr.
 
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+
+use anyhow::Context as _;
 use gaung_client::{Client, Format, GroupInfo, Member, NewGroup};
 use gaung_proto::{GroupName, GroupRetention, Scope};
 use serde::Serialize;
 
 use crate::{
-    cli::group::{CreateArgs, FormatArg, GroupCommand, InviteArgs, JoinArgs, KeepArgs, ScopeArg},
+    cli::group::{CreateArgs, FormatArg, GroupCommand, InviteArgs, InviteCode, JoinArgs, KeepArgs, ScopeArg, code},
     context::Context,
+    failure::Failure,
     output::{Output, say},
     render::{amount, sanitise::one_line, table::table, time::rfc3339_s},
 };
+
+/// Longest line that is read for a code.
+const MAX_CODE_LINE: u64 = 256;
 
 /// Does one thing with groups.
 ///
@@ -80,12 +87,22 @@ async fn keep(client: &Client, args: KeepArgs) -> anyhow::Result<()> {
 
 async fn join(client: &Client, args: JoinArgs) -> anyhow::Result<()> {
     let group = match (args.group, args.invite) {
-        (_, Some(code)) => client.redeem(&code).await?,
+        (_, Some(InviteCode::Given(code))) => client.redeem(&code).await?,
+        (_, Some(InviteCode::Stdin)) => client.redeem(&code_from_stdin()?).await?,
         (Some(name), None) => client.join(&name).await?,
         (None, None) => unreachable!("clap asks for one of them"),
     };
     say(&format!("joined {}", group.name));
     Ok(())
+}
+
+fn code_from_stdin() -> anyhow::Result<String> {
+    if io::stdin().is_terminal() {
+        say("the invite's code:");
+    }
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_CODE_LINE).read_line(&mut line).context("reading the code from stdin")?;
+    code(&line).map_err(|wrong| Failure::usage(format!("what came by stdin {wrong}")).into())
 }
 
 async fn invite(client: &Client, args: InviteArgs, output: &mut Output) -> anyhow::Result<()> {

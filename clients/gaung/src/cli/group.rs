@@ -137,14 +137,17 @@ pub(crate) struct MembersArgs {
 
 /// `gaung group join`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  gaung group join lobby\n  gaung group join --invite 7KQ2M4VXW3E5T6Y7U2I3O4P5AA")]
+#[command(
+    after_help = "Examples:\n  gaung group join lobby\n  gaung group join --invite -\n  gaung group join --invite 7KQ2M4VXW3E5T6Y7U2I3O4P5AA"
+)]
 pub(crate) struct JoinArgs {
     /// The group.
     #[arg(value_name = "NAME", required_unless_present = "invite", conflicts_with = "invite")]
     pub(crate) group: Option<GroupName>,
-    /// A code made by `gaung group invite`.
-    #[arg(long, value_name = "CODE", value_parser = code)]
-    pub(crate) invite: Option<String>,
+    /// A code made by `gaung group invite`. Others on this machine can see it in the list of processes; with `-` it is read from
+    /// stdin instead, after a question if that is a terminal.
+    #[arg(long, value_name = "CODE|-", value_parser = invite_code, allow_hyphen_values = true)]
+    pub(crate) invite: Option<InviteCode>,
 }
 
 /// `gaung group leave`.
@@ -226,7 +229,18 @@ pub(crate) struct RevokeArgs {
     pub(crate) code: String,
 }
 
-fn code(text: &str) -> Result<String, String> {
+/// Where an invite's code comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum InviteCode {
+    Given(String),
+    Stdin,
+}
+
+fn invite_code(text: &str) -> Result<InviteCode, String> {
+    if text == "-" { Ok(InviteCode::Stdin) } else { code(text).map(InviteCode::Given) }
+}
+
+pub(crate) fn code(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err("is no invite code; it has 26 letters and digits".to_owned());

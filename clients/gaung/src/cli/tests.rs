@@ -92,6 +92,7 @@ fn shapes_of_the_commands() {
         "gaung group create g --scope organization --address 239.192.1.1 --port 5000 --format text --private",
         "gaung group join g",
         "gaung group join --invite ABC",
+        "gaung group join --invite -",
         "gaung group invite g --uses 3 --expires 24h",
         "gaung send g a b c",
         "gaung send g -",
