@@ -1,5 +1,7 @@
 //! What the committer is asked to do, and how each request changes the active file within a transaction.
 
+mod superseded;
+
 use std::{collections::HashMap, fmt};
 
 use bytes::Bytes;
@@ -379,7 +381,10 @@ impl<'t> Work<'t> {
         let Some(old) = self.state(group)?.filter(|state| state.deleted_at_ms.is_none()) else {
             return Ok(Err(WriteError::NoSuchLog));
         };
-        self.drop_messages(group)?;
+        // A reset may be a mistake: the runs stay where they are until a purge, and nothing leads to them any more.
+        self.supersede(group, &old)?;
+        self.drop_snapshots(group)?;
+        self.drop_superseded(superseded::key(group, log))?;
         let state = GroupState::new(log, Epoch(old.epoch.0 + 1));
         let opened = self.opened(group, &state)?;
         self.put(group, state)?;
@@ -405,6 +410,7 @@ impl<'t> Work<'t> {
             self.configs.remove(&group.0)?;
             self.updates.insert(*group, Update::default());
         }
+        self.purge_superseded(now_ms)?;
         Ok(groups)
     }
 
@@ -412,6 +418,11 @@ impl<'t> Work<'t> {
     fn drop_messages(&mut self, group: GroupId) -> Result<(), Fault> {
         let all = seq_key(group, LogId(0), Seq::ZERO)..=seq_key(group, LogId(u64::MAX), Seq(u64::MAX));
         self.runs.retain_in::<&[u8; 32], _>(all.start()..=all.end(), |_, _| false)?;
+        self.drop_snapshots(group)
+    }
+
+    fn drop_snapshots(&mut self, group: GroupId) -> Result<(), Fault> {
+        let all = seq_key(group, LogId(0), Seq::ZERO)..=seq_key(group, LogId(u64::MAX), Seq(u64::MAX));
         self.snapshots.retain_in::<&[u8; 32], _>(all.start()..=all.end(), |_, _| false)?;
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(crate) const GROUPS: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefin
 pub(crate) const CONFIGS: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("configs");
 pub(crate) const SNAPSHOTS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("snapshots");
 pub(crate) const TRIMS: TableDefinition<'static, &[u8; 16], &[u8]> = TableDefinition::new("trims");
+/// Logs that a reset replaced, whose runs are still there: since when, 0 until it is first seen.
+pub(crate) const SUPERSEDED: TableDefinition<'static, &[u8; 24], u64> = TableDefinition::new("superseded");
 pub(crate) const RUNS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("runs");
 
 pub(crate) const META_FORMAT: &str = "format";

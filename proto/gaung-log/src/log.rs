@@ -53,8 +53,9 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// [`WriteError`].
     fn put_config(&self, group: GroupId, config: Bytes) -> Result<(), WriteError>;
 
-    /// Drops a group's log and begins another one, open for appending; the epoch goes on rising. Snapshots go too, the
-    /// config stays.
+    /// Sets a group's log aside and begins another one, open for appending; the epoch goes on rising. Snapshots go, the
+    /// config stays. What was set aside stays on disk, for `gaung log` and a backup, until a [`Log::purge`] more than
+    /// [`DELETED_KEPT_MS`] later, or until retention drops its file.
     ///
     /// # Errors
     /// [`WriteError`].
