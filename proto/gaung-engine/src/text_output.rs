@@ -4,6 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use gaung_proto::{
     ClientId, Content, Kind, Seq,
     block::{Author, Message},
+    name::is_invisible,
     run::Run,
 };
 
@@ -53,7 +54,7 @@ const fn replacement(c: char) -> Option<&'static str> {
     match c {
         '\n' | '\r' | '\t' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(" "),
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => Some("\u{fffd}"),
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some("\u{fffd}"),
+        _ if is_invisible(c) => Some("\u{fffd}"),
         _ => None,
     }
 }

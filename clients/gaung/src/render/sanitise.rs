@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use gaung_proto::name::is_invisible;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// The text on one line with every control character shown as a symbol and every bidirectional control replaced.
@@ -44,10 +45,7 @@ fn harmless(c: char) -> char {
         '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
         '\u{7f}' => '\u{2421}',
         '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            char::REPLACEMENT_CHARACTER
-        }
-        '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}' => char::REPLACEMENT_CHARACTER,
+        _ if is_invisible(c) => char::REPLACEMENT_CHARACTER,
         _ => c,
     }
 }

@@ -1,7 +1,7 @@
 // Others' words made harmless: control and bidirectional characters are seen, not obeyed.
 
 // Explicit bidirectional controls, invisible format characters that disguise a name, separators, C1. As the terminal.
-const HIDDEN = /[\u0080-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\u{e0001}]/gu;
+const HIDDEN = /[\u0080-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u206f\ufeff\ufff0-\ufffb\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u2800\u3164\uffa0\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e001f}\u{e0080}-\u{e00ff}\u{e01f0}-\u{e0fff}]/gu;
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f]/g;
 const PICTURES = 0x2400;
 const DELETE_PICTURE = "\u2421";
