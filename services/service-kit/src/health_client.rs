@@ -41,6 +41,43 @@ pub async fn check(target: &str, deadline: Duration) -> HealthReport {
     HealthReport { serving, line: format!("{target}: {text}") }
 }
 
+/// The name under which an instance of `service` tells its health, so that whoever asks knows which one has answered.
+#[must_use]
+pub fn instance_name(service: &str, id: impl std::fmt::Display) -> String {
+    format!("{service}/{id}")
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answerer {
+    /// A server that serves under the instance's own name.
+    Instance,
+    /// A server that serves and does not know the name.
+    Another,
+    /// Nobody who serves, or not in time.
+    Nobody,
+}
+
+/// Asks at `target` (`HOST:PORT`) for the instance of that name ([`instance_name`]), within `deadline`.
+pub async fn ask(target: &str, instance: &str, deadline: Duration) -> Answerer {
+    let asked = async {
+        let mut client = HealthClient::new(rpc::endpoint(target).ok()?.connect().await.ok()?);
+        let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
+        match client.check(request(instance)).await {
+            Ok(answer) => Some(answer.into_inner().status()).map(|status| (status, Answerer::Instance)),
+            Err(status) if status.code() == tonic::Code::NotFound => {
+                let answer = client.check(request("")).await.ok()?;
+                Some((answer.into_inner().status(), Answerer::Another))
+            }
+            Err(_) => None,
+        }
+    };
+    match timeout(deadline, asked).await {
+        Ok(Some((ServingStatus::Serving, answerer))) => answerer,
+        Ok(Some(_) | None) | Err(_) => Answerer::Nobody,
+    }
+}
+
 /// The address at which a server that listens on `listen` is reached from the same machine: an unspecified address
 /// becomes the loopback one.
 #[must_use]
