@@ -40,7 +40,11 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     if args.log == LogKind::Memory {
         say("messages are kept in memory only: they are not durable, and gone when this ends");
     }
-    let services = Services::bind(context, &args).await?;
+    let services = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        bound = Services::bind(context, &args) => bound?,
+    };
     let addresses = services.addresses().clone();
     let readiness = services.readiness();
     let stop_services = CancellationToken::new();

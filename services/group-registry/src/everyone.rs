@@ -16,10 +16,14 @@ const RETRY_TO: Duration = Duration::from_secs(10);
 
 /// Makes `everyone` once a relay is registered; ends with `stop`.
 pub(crate) async fn keep(registry: Arc<Registry>, maker: Maker, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut registrations = registry.services.registrations();
+    let mut registrations = registry.services.changes();
     let mut backoff = Backoff::between(RETRY_FROM, RETRY_TO);
     loop {
-        match maker.create(spec()).await {
+        let made = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            made = maker.create(spec()) => made,
+        };
+        match made {
             Ok(group) => {
                 info!(address = %group.addr, relay = %group.relay, "everyone is there");
                 stop.cancelled().await;
@@ -57,5 +61,6 @@ fn spec() -> CreateSpec {
         owner_name: String::new(),
         reserved: true,
         keep: GroupRetention::default(),
+        made_from: None,
     }
 }
