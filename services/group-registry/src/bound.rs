@@ -27,8 +27,8 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config, everyone, figures::Figures, maker::Maker, now::Now, regain, registry::Registry, rpc::Rpc,
-    standby::Standby,
+    config::Config, everyone, figures::Figures, limits::Limits, maker::Maker, now::Now, probe, regain,
+    registry::Registry, rpc::Rpc, standby::Standby,
 };
 
 const STORE_FILE: &str = "registry.redb";
@@ -131,9 +131,11 @@ impl Bound {
         let upkeep = upkeep(maker.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
         let server = server(grpc, rpc, readiness.clone(), config.drain)?.count_in(&metrics);
 
+        let at_work = maker.clone();
         let mut tasks = Tasks::new();
         tasks.spawn("gRPC", server.serve(stop.clone()));
         tasks.spawn("upkeep", upkeep);
+        tasks.spawn("probes", probe::keep(Arc::clone(&registry), stop.clone()));
         tasks.spawn("lapsed addresses", regain::keep(Arc::clone(&registry), maker.clone(), stop.clone()));
         tasks.spawn("everyone", everyone::keep(registry, maker, stop.clone()));
         let listening = stop.clone();
@@ -153,6 +155,7 @@ impl Bound {
         }
         readiness.ready();
         let outcome = tasks.run(stop, config.drain + Duration::from_secs(1)).await;
+        at_work.settled().await;
         readiness.not_ready();
         outcome
     }
@@ -167,7 +170,8 @@ fn open(config: &Config) -> anyhow::Result<Registry> {
         }
         None => Arc::new(MemoryKv::new()),
     };
-    Ok(Registry::open(kv, config.pools, Now::read())?)
+    let limits = Limits::groups_per_address(config.groups_per_address);
+    Ok(Registry::open(kv, config.pools, Now::read())?.with_limits(limits))
 }
 
 fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) -> anyhow::Result<RpcServer> {

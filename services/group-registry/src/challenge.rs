@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,7 +15,9 @@ use gaung_proto::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{records::Group, registry::Registry};
+use service_kit::share::TooSoon;
+
+use crate::{limits, records::Group, registry::Registry};
 
 /// How long a nonce is good for.
 pub const LIFETIME: Duration = Duration::from_secs(60);
@@ -38,6 +41,9 @@ pub enum CallError {
     /// No room to remember one more.
     #[error("too many signed calls in the last minute; try again in a moment")]
     Full,
+    /// See [`TooSoon`].
+    #[error(transparent)]
+    TooSoon(#[from] TooSoon),
 }
 
 /// A call with its signature, as it came in.
@@ -51,6 +57,8 @@ pub struct SignedCall {
     pub subject: String,
     /// Unchecked.
     pub signature: pb::DeviceSignature,
+    /// The address that it came from; `None`: this process.
+    pub from: Option<IpAddr>,
 }
 
 /// What a signed call did.
@@ -77,7 +85,7 @@ struct Used {
 #[derive(Debug)]
 struct Call {
     digest: [u8; 32],
-    outcome: Option<Outcome>,
+    outcome: Outcome,
 }
 
 impl Registry {
@@ -95,6 +103,8 @@ impl Registry {
         call: &SignedCall,
         run: impl FnOnce(DeviceId) -> Result<Outcome, E>,
     ) -> Result<Outcome, E> {
+        // Before the signature, which takes longer to check than to make up.
+        limits::take(&self.limits.signed, call.from, now).map_err(CallError::TooSoon)?;
         let device =
             verify_call(&call.signature, call.method, call.group, &call.subject).map_err(CallError::Signature)?;
         let nonce: Nonce = call.signature.nonce[..].try_into().map_err(|_| CallError::NonceExpired)?;
@@ -102,8 +112,9 @@ impl Registry {
         if let Some(outcome) = self.challenges.begin(now, nonce, &call.signature.signature)? {
             return Ok(outcome);
         }
+        // What fails is not remembered: it changed nothing, so that running it again is no harm.
         let outcome = run(device)?;
-        self.challenges.finish(&nonce, &outcome);
+        self.challenges.finish(now, nonce, &call.signature.signature, &outcome);
         Ok(outcome)
     }
 }
@@ -130,7 +141,7 @@ impl Challenges {
             }
         }
         if let Some(call) = used.calls.get(&nonce) {
-            return if call.digest == digest { Ok(call.outcome.clone()) } else { Err(CallError::NonceUsed) };
+            return if call.digest == digest { Ok(Some(call.outcome.clone())) } else { Err(CallError::NonceUsed) };
         }
         if expires < now {
             return Err(CallError::NonceExpired);
@@ -138,16 +149,14 @@ impl Challenges {
         if used.calls.len() >= MAX_USED {
             return Err(CallError::Full);
         }
-        used.calls.insert(nonce, Call { digest, outcome: None });
-        // Longer than the nonce itself, so that a repeat finds the outcome; and in the order of use.
-        used.order.push_back((now + 2 * LIFETIME, nonce));
         Ok(None)
     }
 
-    fn finish(&self, nonce: &Nonce, outcome: &Outcome) {
-        if let Some(call) = self.used().calls.get_mut(nonce) {
-            call.outcome = Some(outcome.clone());
-        }
+    fn finish(&self, now: Instant, nonce: Nonce, signature: &[u8], outcome: &Outcome) {
+        let mut used = self.used();
+        used.calls.insert(nonce, Call { digest: Sha256::digest(signature).into(), outcome: outcome.clone() });
+        // Longer than the nonce itself, so that a repeat finds the outcome; and in the order of use.
+        used.order.push_back((now + 2 * LIFETIME, nonce));
     }
 
     fn expiry(&self, nonce: &Nonce) -> Option<Instant> {
@@ -183,7 +192,7 @@ mod tests {
         let nonce: Nonce = challenges.issue(now)[..].try_into().unwrap();
         assert!(challenges.begin(now, nonce, b"one").unwrap().is_none());
         assert!(challenges.begin(now, nonce, b"one").unwrap().is_none(), "it had not finished");
-        challenges.finish(&nonce, &Outcome::Done);
+        challenges.finish(now, nonce, b"one", &Outcome::Done);
         assert!(matches!(challenges.begin(now, nonce, b"one"), Ok(Some(Outcome::Done))));
         assert_eq!(challenges.begin(now, nonce, b"two").unwrap_err(), CallError::NonceUsed);
 

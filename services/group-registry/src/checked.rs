@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use gaung_proto::{
-    ClientId, DeviceId, DisplayName, GroupId, GroupRetention, LogId, RelayId, Scope, Seq,
+    ClientId, DeviceId, DisplayName, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, Seq,
     pb::registry::{self as pb, get_group_request, join_group_request},
     signing::Method,
 };
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use tonic::Status;
 
 use crate::{
@@ -25,11 +25,13 @@ use crate::{
 /// Publishers repeat a message for so long, and what they repeat is known by what is kept.
 const MIN_KEPT_MS: u64 = 3_600_000;
 const MAX_REPORTS: usize = 1000;
+/// Of what a relay knows its own reports by.
+const MAX_PROOF: usize = 64;
 const MAX_HOST_CHARS: usize = 253;
 const MAX_VERSION_CHARS: usize = 64;
 const MAX_CODE_CHARS: usize = 64;
 
-pub(crate) fn create(request: pb::CreateGroupRequest) -> Result<CreateSpec, Status> {
+pub(crate) fn create(request: pb::CreateGroupRequest, from: Option<IpAddr>) -> Result<CreateSpec, Status> {
     let request_id: [u8; 16] =
         request.request_id[..].try_into().map_err(|_| invalid("request_id", "request_id must be 16 random bytes"))?;
     let scope = match request.scope() {
@@ -48,9 +50,11 @@ pub(crate) fn create(request: pb::CreateGroupRequest) -> Result<CreateSpec, Stat
             "a group of format text is readable by everyone in the network; leave out --private or --format text",
         ));
     }
+    let name: GroupName = request.name.parse().map_err(|e| invalid("name", e))?;
+    name.check_new().map_err(|e| invalid("name", e))?;
     Ok(CreateSpec {
         request: RequestId(request_id),
-        name: request.name.parse().map_err(|e| invalid("name", e))?,
+        name,
         scope,
         format,
         private: request.private,
@@ -60,6 +64,7 @@ pub(crate) fn create(request: pb::CreateGroupRequest) -> Result<CreateSpec, Stat
         owner_name: display_name("owner_name", &request.owner_name)?.map(|name| name.to_string()).unwrap_or_default(),
         reserved: false,
         keep: retention(request.keep)?,
+        made_from: from,
     })
 }
 
@@ -71,7 +76,7 @@ pub(crate) fn group_by(by: Option<get_group_request::By>) -> Result<GroupBy, Sta
     }
 }
 
-pub(crate) fn join(request: pb::JoinGroupRequest) -> Result<Join, Status> {
+pub(crate) fn join(request: pb::JoinGroupRequest, from: Option<IpAddr>) -> Result<Join, Status> {
     let by = match &request.by {
         Some(join_group_request::By::Name(name)) => by_name(name)?,
         Some(join_group_request::By::Id(id)) => GroupBy::Id(group_id("id", id)?),
@@ -86,6 +91,7 @@ pub(crate) fn join(request: pb::JoinGroupRequest) -> Result<Join, Status> {
         name: display_name("member_name", &request.member_name)?,
         client: client_id(&request.client_id)?,
         lane: request.lane,
+        from,
     })
 }
 
@@ -94,6 +100,7 @@ pub(crate) fn signed(
     group: &Bytes,
     subject: String,
     signature: Option<pb::DeviceSignature>,
+    from: Option<IpAddr>,
 ) -> Result<SignedCall, Status> {
     let group = match method {
         Method::Delete | Method::Reset | Method::Keep => group_id("group_id", group)?,
@@ -103,7 +110,7 @@ pub(crate) fn signed(
         return Err(invalid("code", "an invite code has 26 characters"));
     }
     let signature = signature.ok_or_else(|| invalid("signature", "the call must be signed by the device's key"))?;
-    Ok(SignedCall { method, group, subject, signature })
+    Ok(SignedCall { method, group, subject, signature, from })
 }
 
 /// How much of a log is to be kept.
@@ -169,7 +176,17 @@ pub(crate) fn reports(request: pb::ReportGroupsRequest) -> Result<(RelayId, Vec<
     }
     let one = |report: &pb::GroupReport| {
         let group = group_id("reports.group_id", &report.group_id)?;
-        Ok(Report { group, log: LogId(report.log_id), head: Seq(report.head_seq) })
+        if report.proof.len() > MAX_PROOF {
+            return Err(invalid("reports.proof", format!("a proof has at most {MAX_PROOF} bytes")));
+        }
+        Ok(Report {
+            group,
+            log: LogId(report.log_id),
+            head: Seq(report.head_seq),
+            proof: report.proof.clone(),
+            lost: report.lost,
+            insists: report.insists,
+        })
     };
     let reports: Result<_, Status> = request.reports.iter().map(one).collect();
     Ok((service_id("relay_id", &request.relay_id)?, reports?))

@@ -14,7 +14,7 @@ use service_kit::{
     program::ServiceArgs,
 };
 
-use crate::{address::Pool, book::Pools};
+use crate::{address::Pool, book::Pools, limits};
 
 const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
 
@@ -45,6 +45,9 @@ pub struct RegistryArgs {
     /// How long an address is listened to before a group gets it; 0 for not at all.
     #[arg(long, env = "GAUNG_REGISTRY_QUIET_TIME", default_value = "1s", value_name = "DURATION", value_parser = parse_duration)]
     pub quiet_time: Duration,
+    /// Groups that one address may have made at a time; groups made on this machine are not counted.
+    #[arg(long, env = "GAUNG_REGISTRY_GROUPS_PER_ADDRESS", default_value_t = limits::GROUPS_PER_ADDRESS, value_name = "N")]
+    pub groups_per_address: usize,
     /// Interface (name or address) to listen on and be found on; may be given several times. Without it every one that fits.
     #[arg(long, env = "GAUNG_IFACE", value_name = "IF", value_delimiter = ',')]
     pub iface: Vec<String>,
@@ -67,6 +70,8 @@ pub struct Config {
     pub pools: Pools,
     /// How long an address is listened to before it is given out, up to a minute; 0 for not at all. Default 1 s.
     pub quiet_time: Duration,
+    /// Groups that one address may have made at a time. Default 512.
+    pub groups_per_address: usize,
     /// Interfaces' names or addresses; empty (default) for every one that fits.
     pub iface: Vec<String>,
     /// How long calls may take to end at a stop. Default 5 s.
@@ -84,6 +89,7 @@ impl Default for Config {
             discovery_port: Some(ports::DISCOVERY),
             pools: Pools { site: Pool::site(), organization: Pool::organization() },
             quiet_time: Duration::from_secs(1),
+            groups_per_address: limits::GROUPS_PER_ADDRESS,
             iface: Vec::new(),
             drain: Duration::from_secs(5),
         }
@@ -125,6 +131,7 @@ impl ServiceArgs for RegistryArgs {
             discovery_port: (!self.no_discovery).then_some(self.discovery_port),
             pools: Pools { site, organization },
             quiet_time: self.quiet_time,
+            groups_per_address: self.groups_per_address,
             iface: self.iface,
             drain: common.drain,
         });

@@ -7,7 +7,10 @@
 //! slow creator's own creation of the record fails, and it starts again. Thus a stop at any moment leaves claims only,
 //! which can be taken back at any time, and no clock is needed to be right.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use gaung_log::kv::{Entry, Version};
@@ -20,6 +23,7 @@ use tracing::debug;
 use crate::{
     address::{AddressRefusal, Low23},
     book::{Exhausted, Pair},
+    limits,
     now::Now,
     records::{self, AddressClaim, Fate, Group, Holder, RequestClaim, RequestId},
     registry::Registry,
@@ -56,6 +60,8 @@ pub struct CreateSpec {
     pub reserved: bool,
     /// How much of its log is kept.
     pub keep: GroupRetention,
+    /// The address that the request came from; `None`: this process.
+    pub made_from: Option<IpAddr>,
 }
 
 /// Why a group was not made.
@@ -102,9 +108,17 @@ pub enum CreateError {
     /// The request made a group that was deleted since.
     #[error("the group that this request made was deleted; make a new one with a new request")]
     Deleted,
+    /// The address made as many as one may have.
+    #[error(
+        "your address has made {made} groups, as many as one address may have here; delete some with `gaung group delete`, or raise the registry's --groups-per-address"
+    )]
+    TooMany {
+        /// How many.
+        made: usize,
+    },
     /// There is no relay to bind it to.
     #[error(
-        "no relay is registered, so the group would have nobody to order its messages; start multicast-relay with this registry's address and try again"
+        "no relay that answers is registered, so the group would have nobody to order its messages; start multicast-relay with this registry's address and try again"
     )]
     NoRelay,
     /// See [`Exhausted`].
@@ -168,8 +182,15 @@ impl Registry {
             Err(crate::registry::LookupError::NotFound(_)) => {}
             Err(crate::registry::LookupError::Store(e)) => return Err(e.into()),
         }
+        self.check_share(spec)?;
         self.relay_for_new_group(now)?;
         Ok(None)
+    }
+
+    fn check_share(&self, spec: &CreateSpec) -> Result<(), CreateError> {
+        let Some(origin) = limits::origin(spec.made_from) else { return Ok(()) };
+        let made = self.view.count(|group| limits::origin(group.made_from) == Some(origin));
+        if made < self.limits.groups_per_address { Ok(()) } else { Err(CreateError::TooMany { made }) }
     }
 
     /// Makes the group at `pair`, or gives the one that the same request made before.
@@ -235,6 +256,8 @@ impl Registry {
             port_claimed,
             owner_left: false,
             keep: spec.keep,
+            reset: Bytes::new(),
+            made_from: spec.made_from,
         };
         let key = records::group_key(id);
         match self.store.create(&key, &Fate::Live(group.clone()).encode())? {

@@ -77,7 +77,7 @@ impl Registry {
         expires_ms: u64,
     ) -> Result<(String, i64), InviteError> {
         let (group, _) = self.group_row(group)?;
-        let is_present = || self.presences.of(group.id, now.mono).iter().any(|(device, _)| *device == maker);
+        let is_present = || self.presences.of(group.id, now.mono).iter().any(|(device, ..)| *device == maker);
         if !self.is_member(&group, maker)? && !is_present() {
             return Err(InviteError::NotMember(group.name));
         }
@@ -166,7 +166,7 @@ impl Registry {
                     continue;
                 }
             }
-            self.enrol(now, &group, device, name)?;
+            self.enrol(now, &group, device, name, call.from)?;
             return Ok(Outcome::Group(Box::new(group)));
         }
     }

@@ -1,12 +1,20 @@
 //! Calls of the registry from asynchronous code: on blocking threads, a bounded number at a time.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 use tonic::Status;
+use tracing::warn;
 
 use crate::{
     book::Pair,
@@ -22,6 +30,10 @@ use crate::{
 
 /// Calls at work; more wait. Each of them waits for the disk most of the time and shares its syncs with the others.
 const AT_WORK: usize = 64;
+/// What callers left at work waits for the disk alone.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+/// How long a create waits for a relay that has just registered to answer.
+const RELAY_ASKED: Duration = Duration::from_secs(3);
 /// Pairs that one create or regain tries.
 const PAIRS: usize = 32;
 
@@ -60,17 +72,28 @@ impl Maker {
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(stopping)?;
         let registry = Arc::clone(&self.registry);
         let done = spawn_blocking(move || {
-            let _slot = slot;
-            call(&registry, Now::read())
+            let outcome = call(&registry, Now::read());
+            drop(registry);
+            drop(slot);
+            outcome
         });
         done.await.map_err(|_| Status::internal("the call ended in a defect of the registry; its log says more"))
     }
 
     /// Makes a group, waiting for a pair that was listened to where it needs one.
     pub(crate) async fn create(&self, spec: CreateSpec) -> Result<Group, Status> {
-        let checked = {
-            let spec = spec.clone();
-            self.run(move |registry, now| registry.precheck(now, &spec)).await?
+        let mut services = self.registry.services.changes();
+        let deadline = Instant::now() + RELAY_ASKED;
+        let checked = loop {
+            let checked = {
+                let spec = spec.clone();
+                self.run(move |registry, now| registry.precheck(now, &spec)).await?
+            };
+            let is_asked =
+                checked == Err(CreateError::NoRelay) && self.registry.services.has_unproven_relay(Now::read());
+            if !is_asked || timeout_at(deadline, services.changed()).await.is_err() {
+                break checked;
+            }
         };
         if let Some(group) = checked.map_err(|e| e.to_status())? {
             return Ok(group);
@@ -129,6 +152,14 @@ impl Maker {
             self.left_over.store(true, Ordering::Relaxed);
         }
         done
+    }
+
+    /// Waits until no call is at work any more, so that the store can be closed; callers that went away leave theirs.
+    pub(crate) async fn settled(&self) {
+        let all = self.slots.acquire_many(u32::try_from(AT_WORK).unwrap_or(u32::MAX));
+        if timeout_at(Instant::now() + LAST_CALLS, all).await.is_err() {
+            warn!("calls did not end in time; the store closes when they do");
+        }
     }
 
     /// True once after a create or regain ended in the middle.

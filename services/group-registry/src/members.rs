@@ -1,12 +1,14 @@
 //! Joining and leaving.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use bytes::Bytes;
 use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, GroupName, pb::registry as pb, signing::issue_ticket};
 use prost::Message as _;
+use service_kit::share::{Origin, TooSoon};
 
 use crate::{
+    limits,
     now::Now,
     presence::{PRESENCE_LEASE, Presence},
     records::{self, Fate, Group, StoredMember},
@@ -14,8 +16,8 @@ use crate::{
     store::StoreError,
 };
 
-/// Lasting members of one group.
-const MAX_MEMBERS: usize = 10_000;
+/// Bytes of one answer that lists members, below the largest gRPC message with room.
+const MAX_TOLD_BYTES: usize = 3 * 1024 * 1024;
 /// Tickets outlast the presence by this much, since clocks within a LAN without internet differ.
 const TICKET_SLACK_MS: i64 = 5 * 60 * 1000;
 
@@ -29,8 +31,11 @@ pub enum JoinError {
     #[error("the group {0} is private; ask a member for an invite and redeem it with `gaung group join --invite CODE`")]
     Private(GroupName),
     /// No room.
-    #[error("the registry is full: {0}; let others leave first")]
+    #[error("the registry is full: {0}")]
     Full(&'static str),
+    /// See [`TooSoon`].
+    #[error(transparent)]
+    TooSoon(#[from] TooSoon),
 }
 
 impl From<StoreError> for JoinError {
@@ -52,6 +57,8 @@ pub struct Join {
     pub client: Option<ClientId>,
     /// How messages reach it; `multicast`, `tcp`, `broadcast` or empty.
     pub lane: String,
+    /// The address that it came from; `None`: this process.
+    pub from: Option<IpAddr>,
 }
 
 /// What is needed to talk.
@@ -78,24 +85,24 @@ impl Registry {
             return Err(JoinError::Private(group.name));
         }
         match join.client {
-            None => self.enrol(now, &group, join.device, join.name.as_ref())?,
+            None => self.enrol(now, &group, join.device, join.name.as_ref(), join.from)?,
             Some(client) => {
                 let name = join.name.as_ref().map_or_else(|| fallback_name(join.device), ToString::to_string);
                 let presence =
                     Presence { name, lane: join.lane.clone(), since_unix_ms: now.unix_ms, renewed: now.mono };
-                if !self.presences.renew(group.id, join.device, client, presence) {
-                    return Err(JoinError::Full("too many clients are present"));
+                let key = (group.id, join.device, client);
+                if !self.presences.renew(key, &presence) {
+                    limits::take(&self.limits.joins, join.from, now.mono)?;
+                    let begun = self.presences.begin(key, presence, limits::origin(join.from));
+                    begun.map_err(|_| JoinError::Full("too many clients are present; try again in a moment"))?;
                 }
             }
         }
-        let services = self.services.list(now);
-        let relay = Bytes::from(group.relay);
-        let (relays, hubs): (Vec<_>, Vec<_>) = services.into_iter().partition(|s| s.kind() == pb::ServiceKind::Relay);
         let lease_ms = i64::try_from(PRESENCE_LEASE.as_millis()).unwrap_or(i64::MAX);
         Ok(Joined {
             ticket: issue_ticket(&self.signing, group.id, join.device, now.unix_ms + lease_ms + TICKET_SLACK_MS),
-            relays: relays.into_iter().filter(|s| s.service_id == relay).collect(),
-            hubs: hubs.into_iter().filter(|s| s.alive).collect(),
+            relays: self.services.relay(group.relay, now).into_iter().collect(),
+            hubs: self.services.hubs(now),
             group,
         })
     }
@@ -116,33 +123,53 @@ impl Registry {
         let key = records::member_key(id, device);
         if let Some(entry) = self.store.get(&key)? {
             let _changed_by_a_join = self.store.delete(&key, entry.version)?;
+            self.member_index.remove(id, device);
         }
         Ok(())
     }
 
-    /// Lasting members and those present, in order of name.
+    /// Lasting members and those present, in order of name. Where an answer cannot take all, each address's first ones come
+    /// before anybody's many.
     ///
     /// # Errors
     /// [`LookupError`], each case.
     pub fn members(&self, now: Now, id: GroupId) -> Result<Vec<pb::Member>, LookupError> {
         let (group, _) = self.group_row(id)?;
         let mut members: HashMap<DeviceId, pb::Member> = HashMap::new();
+        let mut ranks: HashMap<DeviceId, usize> = HashMap::new();
+        let mut of_each: HashMap<Option<Origin>, usize> = HashMap::new();
         if !group.owner.is_none() && !group.owner_left {
             members.insert(group.owner, member(group.owner, &group.owner_name, group.created_unix_ms));
         }
         self.store.each(&records::members_prefix(id), |item| {
             let device = item.key.last_chunk().map(|id| DeviceId(*id)).ok_or_else(|| records::damaged(&item.key))?;
             let stored: StoredMember = records::decode(&item.key, &item.entry.value)?;
+            let rank = of_each.entry(limits::origin(stored.joined_from.parse().ok())).or_insert(0);
+            ranks.insert(device, *rank);
+            *rank += 1;
             members.insert(device, member(device, &stored.name, stored.joined_unix_ms));
             Ok::<_, StoreError>(())
         })?;
-        for (device, presence) in self.presences.of(id, now.mono) {
+        for (device, presence, origin) in self.presences.of(id, now.mono) {
+            let rank = of_each.entry(origin).or_insert(0);
+            ranks.entry(device).or_insert(*rank);
+            *rank += 1;
             let known = members.entry(device).or_insert_with(|| member(device, &presence.name, presence.since_unix_ms));
             known.present = true;
             known.lane = presence.lane;
             known.name = presence.name;
         }
-        let mut members: Vec<_> = members.into_values().collect();
+        let mut members: Vec<_> = members.into_iter().collect();
+        if members.iter().map(|(_, member)| member.encoded_len() + 4).sum::<usize>() > MAX_TOLD_BYTES {
+            members.sort_by_key(|(device, _)| ranks.get(device).copied().unwrap_or(0));
+            let mut left = MAX_TOLD_BYTES;
+            members.retain(|(_, member)| {
+                let fits = left.checked_sub(member.encoded_len() + 4);
+                left = fits.unwrap_or(0);
+                fits.is_some()
+            });
+        }
+        let mut members: Vec<_> = members.into_iter().map(|(_, member)| member).collect();
         members.sort_by(|a, b| (&a.name, &a.device_id).cmp(&(&b.name, &b.device_id)));
         Ok(members)
     }
@@ -160,6 +187,7 @@ impl Registry {
         group: &Group,
         device: DeviceId,
         name: Option<&DisplayName>,
+        from: Option<IpAddr>,
     ) -> Result<(), JoinError> {
         if group.owner == device {
             let (group, version) = self.group_row(group.id)?;
@@ -168,13 +196,18 @@ impl Registry {
         let key = records::member_key(group.id, device);
         loop {
             let Some(entry) = self.store.get(&key)? else {
-                if self.store.page(&records::members_prefix(group.id), None, MAX_MEMBERS)?.len() >= MAX_MEMBERS {
-                    return Err(JoinError::Full("the group has too many members"));
+                limits::take(&self.limits.joins, from, now.mono)?;
+                if let Some(leaves) = self.member_index.room_for(&self.store, group, limits::origin(from))? {
+                    self.leave(group.id, leaves, None)?;
                 }
                 let name = name.map_or_else(|| fallback_name(device), ToString::to_string);
-                let stored = StoredMember { name, joined_unix_ms: now.unix_ms };
+                let joined_from = from.map(|ip| ip.to_string()).unwrap_or_default();
+                let stored = StoredMember { name, joined_unix_ms: now.unix_ms, joined_from };
                 match self.store.create(&key, &stored.encode_to_vec().into())? {
-                    Ok(_) => return Ok(()),
+                    Ok(_) => {
+                        self.member_index.add(group.id, device, limits::origin(from), now.unix_ms);
+                        return Ok(());
+                    }
                     Err(_) => continue,
                 }
             };

@@ -1,9 +1,8 @@
 //! What a group's owner may do: delete it, start its log anew, and say how much of it is kept.
 
-use std::sync::PoisonError;
-
 use gaung_log::kv::Version;
 use gaung_proto::{DeviceId, GroupId, GroupName, GroupRetention, LogId};
+use prost::Message as _;
 use tracing::{info, warn};
 
 use crate::{
@@ -53,7 +52,7 @@ impl Registry {
     /// # Errors
     /// [`OwnerError`], each case.
     pub fn reset_group(&self, now: Now, call: &SignedCall) -> Result<Group, OwnerError> {
-        match self.signed(now.mono, call, |device| self.reset_as(call, device))? {
+        match self.signed(now.mono, call, |device| self.reset_as(now, call, device))? {
             Outcome::Group(group) => Ok(*group),
             Outcome::Done => Ok(self.group_row(call.group)?.0),
         }
@@ -90,6 +89,7 @@ impl Registry {
             let Ok(version) = self.store.set(&key, version, &deleted.encode())? else { continue };
             self.view.apply(group.id, version, None);
             self.presences.forget_group(group.id);
+            self.member_index.forget_group(group.id);
             info!(group = %group.id, "group deleted");
             if let Err(error) = self.release_deleted(now, &group) {
                 warn!(group = %group.id, %error, "claims of a deleted group are taken back later");
@@ -98,21 +98,22 @@ impl Registry {
         }
     }
 
-    fn reset_as(&self, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
+    fn reset_as(&self, now: Now, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
         let key = records::group_key(call.group);
         loop {
             let (group, version) = self.group_row(call.group)?;
             // Nobody owns `everyone`; whoever finds its log lost may start it anew, and else nobody may.
-            let is_lost = self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&group.id);
+            let is_lost = self.is_lost(group.id, now.mono);
             if group.reserved && !is_lost {
                 return Err(OwnerError::Reserved(group.name));
             }
             if !group.reserved && group.owner != device {
                 return Err(OwnerError::NotOwner(group.name));
             }
-            let reset = Group { log: LogId(rand::random()), ..group };
+            let signed = call.signature.encode_to_vec().into();
+            let reset = Group { log: LogId(rand::random()), reset: signed, ..group };
             let Ok(version) = self.store.set(&key, version, &Fate::Live(reset.clone()).encode())? else { continue };
-            self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&reset.id);
+            self.lost_groups().remove(&reset.id);
             self.view.apply(reset.id, version, Some(reset.clone()));
             info!(group = %reset.id, log = %reset.log, "log started anew");
             return Ok(Outcome::Group(Box::new(reset)));

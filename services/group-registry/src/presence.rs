@@ -7,11 +7,12 @@ use std::{
 };
 
 use gaung_proto::{ClientId, DeviceId, GroupId};
+use service_kit::share::{Full, Origin, Share, SharePool};
 
 /// How long a presence lasts without being renewed.
 pub const PRESENCE_LEASE: Duration = Duration::from_secs(30);
-/// Presences of all groups together; each takes about 200 bytes.
-const MAX_PRESENCES: usize = 100_000;
+/// Presences of all groups together; each takes about 300 bytes.
+const MAX_PRESENCES: u64 = 100_000;
 
 /// A process in a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,74 +23,120 @@ pub(crate) struct Presence {
     pub(crate) renewed: Instant,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Presences(Mutex<State>);
+/// Which process in which group.
+pub(crate) type Key = (GroupId, DeviceId, ClientId);
 
-#[derive(Debug, Default)]
-struct State {
-    groups: HashMap<GroupId, HashMap<(DeviceId, ClientId), Presence>>,
-    count: usize,
+#[derive(Debug)]
+pub(crate) struct Presences {
+    groups: Mutex<HashMap<GroupId, HashMap<(DeviceId, ClientId), Held>>>,
+    /// When all places are taken, the oldest of the address that has most of them is given to a newcomer.
+    places: SharePool<Option<Origin>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    presence: Presence,
+    origin: Option<Origin>,
+    place: Share<Option<Origin>>,
+}
+
+impl Held {
+    fn is_alive(&self, now: Instant) -> bool {
+        !self.place.is_evicted() && now.saturating_duration_since(self.presence.renewed) < PRESENCE_LEASE
+    }
+}
+
+impl Default for Presences {
+    fn default() -> Self {
+        Self { groups: Mutex::default(), places: SharePool::new(MAX_PRESENCES, MAX_PRESENCES) }
+    }
 }
 
 impl Presences {
-    /// Begins or renews; false if there is no room for a new one.
-    pub(crate) fn renew(&self, group: GroupId, device: DeviceId, client: ClientId, presence: Presence) -> bool {
-        let mut state = self.state();
-        if state.count >= MAX_PRESENCES {
-            state.expire(presence.renewed);
-        }
-        let has_room = state.count < MAX_PRESENCES;
-        let members = state.groups.entry(group).or_default();
-        match members.get_mut(&(device, client)) {
-            Some(known) => *known = Presence { since_unix_ms: known.since_unix_ms, ..presence },
-            None if has_room => {
-                members.insert((device, client), presence);
-                state.count += 1;
-            }
-            None => return false,
-        }
+    /// Renews; false if there is no such presence.
+    pub(crate) fn renew(&self, (group, device, client): Key, presence: &Presence) -> bool {
+        let mut groups = self.groups();
+        let held = groups.get_mut(&group).and_then(|members| members.get_mut(&(device, client)));
+        let Some(held) = held.filter(|held| held.is_alive(presence.renewed)) else { return false };
+        held.presence = Presence { since_unix_ms: held.presence.since_unix_ms, ..presence.clone() };
         true
     }
 
+    /// Begins a presence of somebody at `origin`.
+    ///
+    /// # Errors
+    /// [`Full`], where nobody has more than the caller would.
+    pub(crate) fn begin(
+        &self,
+        (group, device, client): Key,
+        presence: Presence,
+        origin: Option<Origin>,
+    ) -> Result<(), Full> {
+        if self.places.used() >= MAX_PRESENCES {
+            self.expire(presence.renewed);
+        }
+        let place = self.places.take(origin, 1)?;
+        let mut groups = self.groups();
+        let held = Held { presence, origin, place };
+        let _before = groups.entry(group).or_default().insert((device, client), held);
+        Ok(())
+    }
+
     pub(crate) fn end(&self, group: GroupId, device: DeviceId, client: ClientId) {
-        let mut state = self.state();
-        let ended = state.groups.get_mut(&group).and_then(|members| members.remove(&(device, client)));
-        state.count -= usize::from(ended.is_some());
+        if let Some(members) = self.groups().get_mut(&group) {
+            members.remove(&(device, client));
+        }
     }
 
     pub(crate) fn forget_group(&self, group: GroupId) {
-        let mut state = self.state();
-        let gone = state.groups.remove(&group).map_or(0, |members| members.len());
-        state.count -= gone;
+        self.groups().remove(&group);
     }
 
-    /// Those who are in `group` now.
-    pub(crate) fn of(&self, group: GroupId, now: Instant) -> Vec<(DeviceId, Presence)> {
-        let state = self.state();
-        let members = state.groups.get(&group).into_iter().flatten();
-        members.filter(|(_, p)| is_alive(p, now)).map(|((device, _), p)| (*device, p.clone())).collect()
+    /// Those who are in `group` now, and where.
+    pub(crate) fn of(&self, group: GroupId, now: Instant) -> Vec<(DeviceId, Presence, Option<Origin>)> {
+        let groups = self.groups();
+        let members = groups.get(&group).into_iter().flatten().filter(|(_, held)| held.is_alive(now));
+        members.map(|((device, _), held)| (*device, held.presence.clone(), held.origin)).collect()
     }
 
     /// Forgets those whose lease ran out.
     pub(crate) fn expire(&self, now: Instant) {
-        self.state().expire(now);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn expire(&mut self, now: Instant) {
-        self.groups.retain(|_, members| {
-            members.retain(|_, presence| is_alive(presence, now));
+        self.groups().retain(|_, members| {
+            members.retain(|_, held| held.is_alive(now));
             !members.is_empty()
         });
-        self.count = self.groups.values().map(HashMap::len).sum();
+    }
+
+    fn groups(&self) -> MutexGuard<'_, HashMap<GroupId, HashMap<(DeviceId, ClientId), Held>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_alive(presence: &Presence, now: Instant) -> bool {
-    now.saturating_duration_since(presence.renewed) < PRESENCE_LEASE
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    #[test]
+    fn who_fills_the_table_makes_room_for_others() {
+        let presences = Presences { places: SharePool::new(10, 10), ..Presences::default() };
+        let (now, group) = (Instant::now(), GroupId([1; 16]));
+        let origin = |n| Some(Origin::from(IpAddr::from(Ipv4Addr::new(10, 0, 0, n))));
+        let key = |n| (group, DeviceId([n; 16]), ClientId([n; 16]));
+        let presence = Presence { name: "Eve".into(), lane: String::new(), since_unix_ms: 0, renewed: now };
+        for n in 0..10 {
+            presences.begin(key(n), presence.clone(), origin(1)).unwrap();
+        }
+        presences.begin(key(10), presence.clone(), origin(1)).unwrap_err();
+        presences.begin(key(100), presence.clone(), origin(2)).unwrap();
+        assert!(!presences.renew(key(0), &presence), "the oldest gave way");
+        assert!(presences.renew(key(100), &presence));
+        assert_eq!(presences.of(group, now).len(), 10);
+        presences.end(group, DeviceId([100; 16]), ClientId([100; 16]));
+        assert_eq!(presences.places.used(), 9);
+        presences.expire(now + PRESENCE_LEASE);
+        assert_eq!(presences.places.used(), 0);
+    }
 }

@@ -22,7 +22,7 @@ use gaung_proto::{
     DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, pb::registry as pb,
 };
 use prost::Message as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::{address::Low23, store::StoreError};
 
@@ -140,6 +140,11 @@ pub struct Group {
     pub owner_left: bool,
     /// How much of its log is kept.
     pub keep: GroupRetention,
+    /// The signed call that began the current log, encoded; empty if no reset did. It has the owner's public key, so only
+    /// the group's relay is shown it.
+    pub reset: Bytes,
+    /// The address that it was made from; `None` if that is not known, or was this process.
+    pub made_from: Option<IpAddr>,
 }
 
 impl Group {
@@ -212,6 +217,8 @@ impl Fate {
             port_claimed: group.is_some_and(|g| g.port_claimed),
             owner_left: group.is_some_and(|g| g.owner_left),
             own_address: group.and_then(|g| g.own_address).map_or(0, u32::from),
+            reset: group.map(|g| g.reset.clone()).unwrap_or_default(),
+            made_from: group.and_then(|g| g.made_from).map(|ip| ip.to_string()).unwrap_or_default(),
         };
         stored.encode_to_vec().into()
     }
@@ -257,6 +264,10 @@ struct StoredGroup {
     /// 0: the registry chose.
     #[prost(fixed32, tag = "8")]
     own_address: u32,
+    #[prost(bytes = "bytes", tag = "9")]
+    reset: Bytes,
+    #[prost(string, tag = "10")]
+    made_from: String,
 }
 
 impl StoredGroup {
@@ -287,6 +298,8 @@ impl StoredGroup {
             port_claimed: self.port_claimed,
             owner_left: self.owner_left,
             keep: group.keep.into(),
+            reset: self.reset.clone(),
+            made_from: self.made_from.parse().ok(),
         })
     }
 }
@@ -374,6 +387,9 @@ pub(crate) struct StoredMember {
     pub(crate) name: String,
     #[prost(int64, tag = "2")]
     pub(crate) joined_unix_ms: i64,
+    /// The address that it was written from; empty if that is not known.
+    #[prost(string, tag = "3")]
+    pub(crate) joined_from: String,
 }
 
 /// An invite; the code itself is nowhere.
@@ -402,6 +418,16 @@ pub(crate) struct StoredHead {
     pub(crate) log_id: u64,
     #[prost(uint64, tag = "2")]
     pub(crate) head_seq: u64,
+    /// As the relay sent it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) proof: Bytes,
+}
+
+/// Where a service registered from, stored behind its `ServiceInfo`: readers of the one skip the other.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StoredOrigin {
+    #[prost(string, tag = "1000")]
+    pub(crate) address: String,
 }
 
 /// Reads a value made by prost.

@@ -149,7 +149,7 @@ fn free(outcome: Result<Group, RegainError>) -> Result<Option<Group>, RegainErro
 
 /// Gives lapsed groups an address whenever a relay registers or renews; ends with `stop`.
 pub(crate) async fn keep(registry: Arc<Registry>, maker: Maker, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut registrations = registry.services.registrations();
+    let mut registrations = registry.services.changes();
     let mut told = false;
     loop {
         tokio::select! {

@@ -17,7 +17,9 @@ use crate::{
     book::{AddressBook, Pools},
     challenge::Challenges,
     lease::Leases,
+    limits::Limits,
     locks::KeyLocks,
+    member_index::MemberIndex,
     now::Now,
     presence::Presences,
     records::{self, ADDRESSES, AddressClaim, Fate, GROUPS, Group, Holder, PORTS},
@@ -37,12 +39,14 @@ pub struct Registry {
     pub(crate) services: Services,
     pub(crate) leases: Leases,
     pub(crate) presences: Presences,
+    pub(crate) member_index: MemberIndex,
     pub(crate) challenges: Challenges,
     pub(crate) locks: KeyLocks,
+    pub(crate) limits: Limits,
     /// Group ids with claims and without a record, and when they were first seen so.
     pub(crate) pending: Mutex<HashMap<GroupId, Instant>>,
-    /// Groups that their relay was told to refuse.
-    pub(crate) refused: Mutex<HashMap<GroupId, Instant>>,
+    /// Groups whose relay says that it lost their log, and when it last said so.
+    pub(crate) lost: Mutex<HashMap<GroupId, Instant>>,
     pub(crate) signing: SigningKey,
 }
 
@@ -86,10 +90,12 @@ impl Registry {
             book: AddressBook::new(pools),
             view: View::new(),
             presences: Presences::default(),
+            member_index: MemberIndex::default(),
             challenges: Challenges::new(now.mono),
             locks: KeyLocks::default(),
+            limits: Limits::default(),
             pending: Mutex::default(),
-            refused: Mutex::default(),
+            lost: Mutex::default(),
             signing,
             store,
         };
@@ -97,6 +103,12 @@ impl Registry {
         registry.load_claims(now)?;
         info!(groups = registry.view.len(), "registry opened");
         Ok(registry)
+    }
+
+    /// With other limits than the defaults.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The group.
@@ -118,13 +130,20 @@ impl Registry {
         }
     }
 
-    /// Groups in order of name after `after`, at most `limit`, and whether there may be more.
+    /// `everyone`, where it begins, then the others in order of name after `after`, at most `limit`; and whether there may
+    /// be more.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn groups(&self, after: Option<&str>, limit: usize) -> Result<(Vec<Group>, bool), StoreError> {
         let mut groups = Vec::new();
+        if after.is_none() {
+            groups.extend(self.view.those(|group| group.reserved).first().map(|group| Group::clone(group)));
+        }
         let mut after = after.map(|name| [records::NAMES, name.as_bytes()].concat());
+        if groups.len() >= limit {
+            return Ok((groups, true));
+        }
         loop {
             let wanted = limit - groups.len();
             let items = self.store.page(records::NAMES, after.as_deref(), wanted)?;
@@ -134,6 +153,7 @@ impl Registry {
                 // Claims of creates that are under way or were given up are no groups.
                 if let Some((_, Fate::Live(group))) = self.fate(records::claimant(&item.key, &item.entry.value)?)?
                     && records::name_key(&group.name) == item.key
+                    && !group.reserved
                 {
                     groups.push(group);
                 }

@@ -1,13 +1,16 @@
 //! `gaung.registry.v1` over gRPC: checks what comes in, runs it, and turns the outcome into messages.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use gaung_proto::{
     pb::registry::{self as pb, registry_service_server::RegistryService},
     signing::Method,
 };
-use tokio::sync::Semaphore;
+use service_kit::share::{Origin, RateLimit, SharePool};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
@@ -15,6 +18,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::{
     checked,
     figures::Figures,
+    limits,
     maker::Maker,
     now::Now,
     registry::Registry,
@@ -25,8 +29,12 @@ use crate::{
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
+/// A page token before all names.
+const FIRST: &str = "\u{1}";
 /// Open watch streams; each takes a task and a small buffer.
-const MAX_WATCHERS: usize = 4096;
+const MAX_WATCHERS: u64 = 4096;
+/// Those of one address: a machine that runs a lab of relays and hubs has dozens.
+const MAX_WATCHERS_OF_ONE: u64 = 256;
 
 /// The service. Clones share everything.
 #[derive(Clone)]
@@ -34,7 +42,7 @@ pub(crate) struct Rpc {
     pub(crate) registry: Arc<Registry>,
     pub(crate) maker: Maker,
     pub(crate) figures: Figures,
-    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) watchers: SharePool<Origin>,
     /// Tells this process's revisions from another's.
     pub(crate) watch_id: Bytes,
     pub(crate) stop: CancellationToken,
@@ -43,12 +51,20 @@ pub(crate) struct Rpc {
 impl Rpc {
     pub(crate) fn new(registry: Arc<Registry>, maker: Maker, figures: Figures, stop: CancellationToken) -> Self {
         let watch_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
-        Self { registry, maker, figures, watchers: Arc::new(Semaphore::new(MAX_WATCHERS)), watch_id, stop }
+        Self { registry, maker, figures, watchers: SharePool::new(MAX_WATCHERS, MAX_WATCHERS_OF_ONE), watch_id, stop }
     }
 
     /// How many watch streams are open.
-    pub(crate) fn open_watchers(&self) -> usize {
-        MAX_WATCHERS - self.watchers.available_permits()
+    pub(crate) fn open_watchers(&self) -> u64 {
+        self.watchers.used()
+    }
+
+    /// Counts one call of `from`.
+    fn take(&self, rate: &RateLimit<Origin>, from: Option<IpAddr>) -> Result<(), Status> {
+        limits::take(rate, from, Now::read().mono).map_err(|error| {
+            self.figures.refused(Code::ResourceExhausted);
+            error.to_status()
+        })
     }
 
     async fn run<T, E>(&self, call: impl FnOnce(&Registry, Now) -> Result<T, E> + Send + 'static) -> Result<T, Status>
@@ -70,7 +86,9 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateGroupRequest>,
     ) -> Result<Response<pb::CreateGroupResponse>, Status> {
-        let spec = checked::create(request.into_inner())?;
+        let from = caller(&request);
+        let spec = checked::create(request.into_inner(), from)?;
+        self.take(&self.registry.limits.creates, from)?;
         let made = self.maker.create(spec).await;
         match &made {
             Ok(_) => drop(self.figures.creates.inc()),
@@ -97,7 +115,8 @@ impl RegistryService for Rpc {
         };
         let after = Some(request.page_token).filter(|token| !token.is_empty());
         let (groups, more) = self.run(move |registry, _| registry.groups(after.as_deref(), limit)).await?;
-        let last = groups.last().map(|group| group.name.to_string());
+        // `everyone` comes before all names, so what follows it begins at the least of them.
+        let last = groups.last().map(|group| if group.reserved { FIRST.to_owned() } else { group.name.to_string() });
         let next_page_token = last.filter(|_| more).unwrap_or_default();
         let groups = groups.iter().map(|group| group.to_pb()).collect();
         Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
@@ -109,8 +128,11 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::WatchGroupsRequest>,
     ) -> Result<Response<Self::WatchGroupsStream>, Status> {
-        let slot = Arc::clone(&self.watchers).try_acquire_owned();
-        let slot = slot.map_err(|_| Status::new(Code::ResourceExhausted, "too many watchers; close some of them"))?;
+        let from = Origin::from(caller(&request).unwrap_or(Ipv4Addr::LOCALHOST.into()));
+        let slot = self.watchers.take(from, 1).map_err(|full| {
+            self.figures.refused(Code::ResourceExhausted);
+            Status::new(Code::ResourceExhausted, format!("too many watchers: {full}"))
+        })?;
         let request = request.into_inner();
         let relay =
             if request.relay_id.is_empty() { None } else { Some(checked::service_id("relay_id", &request.relay_id)?) };
@@ -128,8 +150,9 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::DeleteGroupRequest>,
     ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
+        let from = caller(&request);
         let request = request.into_inner();
-        let call = checked::signed(Method::Delete, &request.group_id, String::new(), request.signature)?;
+        let call = checked::signed(Method::Delete, &request.group_id, String::new(), request.signature, from)?;
         self.run(move |registry, now| registry.delete_group(now, &call)).await?;
         Ok(Response::new(pb::DeleteGroupResponse {}))
     }
@@ -138,8 +161,9 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::ResetGroupRequest>,
     ) -> Result<Response<pb::ResetGroupResponse>, Status> {
+        let from = caller(&request);
         let request = request.into_inner();
-        let call = checked::signed(Method::Reset, &request.group_id, String::new(), request.signature)?;
+        let call = checked::signed(Method::Reset, &request.group_id, String::new(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.reset_group(now, &call)).await?;
         Ok(Response::new(pb::ResetGroupResponse { group: Some(group.to_pb()) }))
     }
@@ -148,9 +172,10 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::SetRetentionRequest>,
     ) -> Result<Response<pb::SetRetentionResponse>, Status> {
+        let from = caller(&request);
         let request = request.into_inner();
         let keep = checked::retention(request.keep)?;
-        let call = checked::signed(Method::Keep, &request.group_id, keep.subject(), request.signature)?;
+        let call = checked::signed(Method::Keep, &request.group_id, keep.subject(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.set_retention(now, &call, keep)).await?;
         Ok(Response::new(pb::SetRetentionResponse { group: Some(group.to_pb()) }))
     }
@@ -159,7 +184,8 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::JoinGroupRequest>,
     ) -> Result<Response<pb::JoinGroupResponse>, Status> {
-        let join = checked::join(request.into_inner())?;
+        let from = caller(&request);
+        let join = checked::join(request.into_inner(), from)?;
         let joined = self.run(move |registry, now| registry.join(now, &join)).await?;
         Ok(Response::new(pb::JoinGroupResponse {
             group: Some(joined.group.to_pb()),
@@ -195,6 +221,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateInviteRequest>,
     ) -> Result<Response<pb::CreateInviteResponse>, Status> {
+        self.take(&self.registry.limits.invites, caller(&request))?;
         let request = request.into_inner();
         let group = checked::group_id("group_id", &request.group_id)?;
         let maker = checked::device("public_key", &request.public_key)?;
@@ -208,8 +235,9 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::RevokeInviteRequest>,
     ) -> Result<Response<pb::RevokeInviteResponse>, Status> {
+        let from = caller(&request);
         let request = request.into_inner();
-        let call = checked::signed(Method::Revoke, &Bytes::new(), request.code, request.signature)?;
+        let call = checked::signed(Method::Revoke, &Bytes::new(), request.code, request.signature, from)?;
         self.run(move |registry, now| registry.revoke_invite(now, &call)).await?;
         Ok(Response::new(pb::RevokeInviteResponse {}))
     }
@@ -218,9 +246,10 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::RedeemInviteRequest>,
     ) -> Result<Response<pb::RedeemInviteResponse>, Status> {
+        let from = caller(&request);
         let request = request.into_inner();
         let name = checked::display_name("member_name", &request.member_name)?;
-        let call = checked::signed(Method::Redeem, &Bytes::new(), request.code, request.signature)?;
+        let call = checked::signed(Method::Redeem, &Bytes::new(), request.code, request.signature, from)?;
         let group = self.run(move |registry, now| registry.redeem_invite(now, &call, name.as_ref())).await?;
         Ok(Response::new(pb::RedeemInviteResponse { group: Some(group.to_pb()) }))
     }
@@ -236,8 +265,9 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::RegisterServiceRequest>,
     ) -> Result<Response<pb::RegisterServiceResponse>, Status> {
+        let from = caller(&request);
         let (id, info) = checked::service(request.into_inner())?;
-        self.run(move |registry, now| registry.register_service(now, id, info)).await?;
+        self.run(move |registry, now| registry.register_service(now, id, info, from)).await?;
         let registry_public_key = Bytes::copy_from_slice(&self.registry.public_key());
         Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: millis(SERVICE_RENEW) }))
     }
@@ -257,10 +287,16 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::ReportGroupsRequest>,
     ) -> Result<Response<pb::ReportGroupsResponse>, Status> {
+        let from = caller(&request);
         let (relay, reports) = checked::reports(request.into_inner())?;
-        let refusals = self.run(move |registry, now| registry.report(now, relay, &reports)).await?;
+        let refusals = self.run(move |registry, now| registry.report(now, relay, &reports, from)).await?;
         Ok(Response::new(pb::ReportGroupsResponse { refusals }))
     }
+}
+
+/// The address that a call came from; `None`: this process.
+fn caller<T>(request: &Request<T>) -> Option<IpAddr> {
+    request.remote_addr().map(|addr| addr.ip().to_canonical())
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

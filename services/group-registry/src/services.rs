@@ -1,7 +1,12 @@
-//! Where relays and hubs are.
+//! Where relays and hubs are, and which of them have shown that they are there.
+//!
+//! A registration is a claim too. It is good for the address it came from: while a service renews, nobody else writes
+//! over its record. Groups are bound to relays that answered a health check, and joins are told of hubs that did.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,13 +14,15 @@ use std::{
 use bytes::Bytes;
 use gaung_proto::{RelayId, pb::registry as pb};
 use prost::Message as _;
-use tokio::sync::watch;
+use service_kit::share::{Origin, RateLimit, TooSoon};
+use tokio::sync::{Notify, watch};
 use tracing::info;
 
 use crate::{
     now::Now,
-    records::{self, SERVICES},
+    records::{self, SERVICES, StoredOrigin},
     registry::Registry,
+    reports::ReportError,
     store::{Store, StoreError},
 };
 
@@ -23,55 +30,176 @@ use crate::{
 pub const SERVICE_LEASE: Duration = Duration::from_secs(15);
 /// How often a service says that it is there.
 pub const SERVICE_RENEW: Duration = Duration::from_secs(5);
+/// Far more than a LAN has; each takes about 500 bytes, and some 300 in an answer that lists it.
 const MAX_SERVICES: usize = 1024;
+/// Services of one address. A machine that runs a lab of relays has dozens.
+const MAX_SERVICES_OF_ONE: usize = 64;
+/// Hubs that one join is told of: a client tries them in order, and more would only make the answer long.
+const MAX_HUBS_TOLD: usize = 16;
 /// A service that was silent for this long is forgotten, unless groups are bound to it.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+/// Registrations of one address: one each 5 s for each of its services, with room for restarts.
+const CALLS: (f64, f64) = (40.0, 400.0);
+/// Registrations of one address that change a record, and so cost a write and a line in the log.
+const CHANGES: (f64, f64) = (0.5, 96.0);
+/// How often a service that answers is asked again.
+const PROBE_EVERY: Duration = Duration::from_secs(20);
+/// The same while it does not answer, at first and at most.
+const PROBE_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How long an answer counts.
+const PROVEN_FOR: Duration = Duration::from_secs(60);
+/// A service that renews is not given up, however slowly it answers.
+const SILENCE: Duration = Duration::from_secs(6);
+/// Probes that go unanswered before a service whose place another address wants is given up.
+const SILENT_PROBES: u32 = 2;
 
 /// Why a service was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
-    /// Too many.
+    /// Too many of that address.
+    #[error(
+        "{MAX_SERVICES_OF_ONE} services of your address are registered; stop some, or wait until they are forgotten"
+    )]
+    OwnShare,
+    /// Too many, and nobody has more than the caller.
     #[error("{MAX_SERVICES} services are registered already; forgotten ones leave after a day of silence")]
     Full,
+    /// Another address has the id and is alive.
+    #[error(
+        "a service with this id is alive at another address; stop that one (or its copy of the data folder), or try again when it is silent"
+    )]
+    Elsewhere,
+    /// See [`TooSoon`].
+    #[error(transparent)]
+    TooSoon(#[from] TooSoon),
     /// See [`StoreError`].
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+/// How well a service has shown that it is where it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Proof {
+    /// Not at all.
+    None,
+    /// A gRPC server there says that it serves.
+    Answers,
+    /// It says so under the service's own id, or the registration came from this machine.
+    Itself,
+}
+
+/// A service to be asked whether it is there.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) id: RelayId,
+    pub(crate) kind: pb::ServiceKind,
+    /// `HOST:PORT`, the one that it advertises first.
+    pub(crate) targets: Vec<String>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Services {
     known: Mutex<HashMap<RelayId, Service>>,
-    registered: watch::Sender<()>,
+    changed: watch::Sender<()>,
+    /// Somebody is to be asked at once.
+    pub(crate) to_probe: Notify,
+    calls: RateLimit<Origin>,
+    changes: RateLimit<Origin>,
 }
 
 #[derive(Debug, Clone)]
 struct Service {
     /// `alive` is not kept up to date in here.
     info: pb::ServiceInfo,
+    /// `None`: this process, or not known.
+    from: Option<IpAddr>,
+    /// Registered by this process or from this machine.
+    is_local: bool,
     renewed: Instant,
+    /// It did not answer when another address wanted its place.
+    given_up: bool,
+    /// Another address wants its place.
+    contested: bool,
+    proof: Proof,
+    proven: Option<Instant>,
+    next_probe: Instant,
+    probed: Option<Instant>,
+    unanswered: u32,
 }
 
 impl Service {
+    fn new(info: pb::ServiceInfo, from: Option<IpAddr>, is_local: bool, now: Now) -> Self {
+        Self {
+            info,
+            from,
+            is_local,
+            renewed: now.mono,
+            given_up: false,
+            contested: false,
+            proof: Proof::None,
+            proven: None,
+            next_probe: now.mono,
+            probed: None,
+            unanswered: 0,
+        }
+    }
+
     fn is_alive(&self, now: Now) -> bool {
-        now.mono.saturating_duration_since(self.renewed) < SERVICE_LEASE
+        !self.given_up && now.mono.saturating_duration_since(self.renewed) < SERVICE_LEASE
     }
 
     fn is_relay(&self) -> bool {
         self.info.kind() == pb::ServiceKind::Relay
     }
+
+    fn proof(&self, now: Now) -> Proof {
+        if self.is_local {
+            return Proof::Itself;
+        }
+        let is_fresh = self.proven.is_some_and(|at| now.mono.saturating_duration_since(at) < PROVEN_FOR);
+        if is_fresh { self.proof } else { Proof::None }
+    }
+
+    fn probe(&self, id: RelayId) -> Probe {
+        let hosts = [Some(self.info.advertise.clone()), self.from.map(|ip| ip.to_string())];
+        let hosts = hosts.into_iter().flatten().filter(|host| !host.is_empty());
+        let at = |host: String| {
+            if host.contains(':') {
+                format!("[{host}]:{}", self.info.grpc_port)
+            } else {
+                format!("{host}:{}", self.info.grpc_port)
+            }
+        };
+        Probe { id, kind: self.info.kind(), targets: hosts.map(at).collect() }
+    }
+}
+
+/// Whether two calls came from different machines, as far as is known.
+fn is_elsewhere(known: Option<IpAddr>, from: Option<IpAddr>) -> bool {
+    let (Some(known), Some(from)) = (known, from) else { return false };
+    known != from && !(known.is_loopback() && from.is_loopback())
 }
 
 impl Services {
-    /// Those of the store, each with a full lease.
+    /// Those of the store, each with a full lease at the address it last registered from.
     pub(crate) fn load(store: &Store, now: Now) -> Result<Self, StoreError> {
         let mut known = HashMap::new();
         store.each(SERVICES, |item| {
             let info: pb::ServiceInfo = records::decode(&item.key, &item.entry.value)?;
+            let origin: StoredOrigin = records::decode(&item.key, &item.entry.value)?;
             let id = RelayId::try_from(&info.service_id[..]).map_err(|_| records::damaged(&item.key))?;
-            known.insert(id, Service { info, renewed: now.mono });
+            let from: Option<IpAddr> = origin.address.parse().ok();
+            let is_local = from.is_none_or(|ip| ip.is_loopback());
+            known.insert(id, Service::new(info, from, is_local, now));
             Ok::<_, StoreError>(())
         })?;
-        Ok(Self { known: Mutex::new(known), registered: watch::Sender::new(()) })
+        Ok(Self {
+            known: Mutex::new(known),
+            changed: watch::Sender::new(()),
+            to_probe: Notify::new(),
+            calls: RateLimit::new(CALLS.0, CALLS.1),
+            changes: RateLimit::new(CHANGES.0, CHANGES.1),
+        })
     }
 
     /// All that are known, those alive marked, in order of kind and id.
@@ -83,21 +211,137 @@ impl Services {
         list
     }
 
-    /// The living relay with the fewest groups.
+    /// The group's relay, if it was ever registered.
+    pub(crate) fn relay(&self, id: RelayId, now: Now) -> Option<pb::ServiceInfo> {
+        let known = self.known();
+        let relay = known.get(&id).filter(|service| service.is_relay())?;
+        Some(pb::ServiceInfo { alive: relay.is_alive(now), ..relay.info.clone() })
+    }
+
+    /// Living hubs for a client to try, those that have shown that they are there before others, then in order of id.
+    pub(crate) fn hubs(&self, now: Now) -> Vec<pb::ServiceInfo> {
+        let known = self.known();
+        let hubs = known.iter().filter(|(_, s)| !s.is_relay() && s.is_alive(now));
+        let mut hubs: Vec<_> = hubs.map(|(id, s)| (Reverse(s.proof(now)), *id, s)).collect();
+        hubs.sort_by_key(|(proof, id, _)| (*proof, *id));
+        // Where some have shown it, those that have not are not worth a client's time.
+        let shown = hubs.iter().take_while(|(Reverse(proof), ..)| *proof > Proof::None).count();
+        let told = if shown > 0 { shown } else { hubs.len() };
+        let told = hubs.into_iter().take(told.min(MAX_HUBS_TOLD));
+        told.map(|(_, _, s)| pb::ServiceInfo { alive: true, ..s.info.clone() }).collect()
+    }
+
+    /// The living relay with the fewest groups, of those that have shown best that they are there; none that has not.
     pub(crate) fn least_loaded_relay(&self, now: Now, load: &HashMap<RelayId, usize>) -> Option<RelayId> {
         let known = self.known();
-        let relays = known.iter().filter(|(_, s)| s.is_relay() && s.is_alive(now)).map(|(id, _)| *id);
-        relays.min_by_key(|id| (load.get(id).copied().unwrap_or(0), *id))
+        let relays = known.iter().filter(|(_, s)| s.is_relay() && s.is_alive(now) && s.proof(now) > Proof::None);
+        let rank = |(id, s): &(&RelayId, &Service)| (Reverse(s.proof(now)), load.get(id).copied().unwrap_or(0), **id);
+        relays.min_by_key(rank).map(|(id, _)| *id)
     }
 
-    /// Whether the relay's log survives; `None` if it is not a registered relay.
-    pub(crate) fn is_durable_relay(&self, id: RelayId) -> Option<bool> {
-        self.known().get(&id).filter(|s| s.is_relay()).map(|s| s.info.durable)
+    /// Whether a living relay has not been asked yet, so that waiting a moment may help.
+    pub(crate) fn has_unproven_relay(&self, now: Now) -> bool {
+        self.known().values().any(|s| s.is_relay() && s.is_alive(now) && s.proof(now) == Proof::None)
     }
 
-    /// Tells of every registration.
-    pub(crate) fn registrations(&self) -> watch::Receiver<()> {
-        self.registered.subscribe()
+    /// Whether the relay's log survives, if it is the relay that speaks.
+    pub(crate) fn reporting_relay(&self, id: RelayId, from: Option<IpAddr>) -> Result<bool, ReportError> {
+        let known = self.known();
+        let relay = known.get(&id).filter(|s| s.is_relay()).ok_or(ReportError::NotRegistered(id))?;
+        if is_elsewhere(relay.from, from) { Err(ReportError::Elsewhere(id)) } else { Ok(relay.info.durable) }
+    }
+
+    /// Tells of every registration, and of every service that begins to show that it is there.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Those to be asked now whether they are there; each is not due again until [`Self::probed`] or for a while.
+    pub(crate) fn due_probes(&self, now: Now) -> Vec<Probe> {
+        let mut known = self.known();
+        let due = known
+            .iter_mut()
+            .filter(|(_, s)| s.next_probe <= now.mono && s.is_alive(now) && (!s.is_local || s.contested));
+        let mut probes: Vec<_> = due
+            .map(|(id, s)| {
+                (s.next_probe, s.probed) = (now.mono + PROBE_EVERY, Some(now.mono));
+                (s.unanswered, s.probe(*id))
+            })
+            .collect();
+        // Whoever fills the table with services that are nowhere makes others wait for nothing.
+        probes.sort_by_key(|(unanswered, _)| *unanswered);
+        probes.into_iter().map(|(_, probe)| probe).collect()
+    }
+
+    /// What a probe found.
+    pub(crate) fn probed(&self, id: RelayId, proof: Proof, now: Now) {
+        let mut known = self.known();
+        let Some(service) = known.get_mut(&id) else { return };
+        if proof > Proof::None {
+            let begins = service.proof(now) < proof;
+            (service.proof, service.proven) = (proof, Some(now.mono));
+            (service.unanswered, service.contested) = (0, false);
+            drop(known);
+            if begins {
+                self.changed.send_replace(());
+            }
+            return;
+        }
+        service.unanswered += 1;
+        let longer = PROBE_AGAIN.0 * 2_u32.saturating_pow(service.unanswered.min(8));
+        service.next_probe = now.mono + longer.min(PROBE_AGAIN.1);
+        if service.contested {
+            service.next_probe = now.mono + PROBE_AGAIN.0;
+            let silence = now.mono.saturating_duration_since(service.renewed);
+            service.given_up = service.unanswered >= SILENT_PROBES && silence > SILENCE;
+        }
+    }
+
+    /// Whether a registration from `from` may take the place of what is known.
+    fn admit(&self, now: Now, id: RelayId, from: Option<IpAddr>) -> Result<(), RegisterError> {
+        let mut known = self.known();
+        let Some(service) = known.get_mut(&id) else { return Ok(()) };
+        if !is_elsewhere(service.from, from) || !service.is_alive(now) {
+            return Ok(());
+        }
+        let was_asked = service.probed.is_some_and(|at| now.mono.saturating_duration_since(at) < PROBE_AGAIN.0);
+        if !service.contested && !was_asked {
+            (service.contested, service.unanswered) = (true, 0);
+            service.next_probe = service.next_probe.min(now.mono);
+            self.to_probe.notify_one();
+        }
+        Err(RegisterError::Elsewhere)
+    }
+
+    /// Who has to leave so that one more of `from` fits: nobody, or a service of whoever has most that is silent, else
+    /// has no groups.
+    fn victim(
+        &self,
+        now: Now,
+        from: Option<IpAddr>,
+        busy: &HashMap<RelayId, usize>,
+    ) -> Result<Option<RelayId>, RegisterError> {
+        let known = self.known();
+        let mut of_each: HashMap<Option<Origin>, usize> = HashMap::new();
+        for service in known.values() {
+            *of_each.entry(service.from.map(Origin::from)).or_insert(0) += 1;
+        }
+        let from = from.map(Origin::from);
+        let own = of_each.get(&from).copied().unwrap_or(0);
+        let goes = |whose: Option<Origin>, may_live: bool| {
+            let of_whom = known.iter().filter(|(id, s)| s.from.map(Origin::from) == whose && !busy.contains_key(id));
+            let free = of_whom.filter(|(_, s)| may_live || !s.is_alive(now));
+            free.min_by_key(|(_, s)| s.renewed).map(|(id, _)| *id)
+        };
+        if own >= MAX_SERVICES_OF_ONE && from.is_some() {
+            return goes(from, false).map(Some).ok_or(RegisterError::OwnShare);
+        }
+        if known.len() < MAX_SERVICES {
+            return Ok(None);
+        }
+        let largest = of_each.iter().filter(|(_, count)| **count > own).max_by_key(|(_, count)| **count);
+        let Some((whose, _)) = largest else { return Err(RegisterError::Full) };
+        goes(*whose, false).or_else(|| goes(*whose, true)).map(Some).ok_or(RegisterError::Full)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<RelayId, Service>> {
@@ -107,31 +351,54 @@ impl Services {
 
 impl Registry {
     /// Registers a service or renews its lease, and with it those of its groups' addresses. Only what changed is
-    /// written, and a mark now and then.
+    /// written, and a mark now and then. `from`: where the call came from; `None`: this process.
     ///
     /// # Errors
     /// [`RegisterError`], each case.
-    pub fn register_service(&self, now: Now, id: RelayId, info: pb::ServiceInfo) -> Result<(), RegisterError> {
-        let before = {
-            let known = self.services.known();
-            if known.len() >= MAX_SERVICES && !known.contains_key(&id) {
-                return Err(RegisterError::Full);
+    pub fn register_service(
+        &self,
+        now: Now,
+        id: RelayId,
+        info: pb::ServiceInfo,
+        from: Option<IpAddr>,
+    ) -> Result<(), RegisterError> {
+        if let Some(from) = from {
+            self.services.calls.take(from.into(), now.mono)?;
+        }
+        self.services.admit(now, id, from)?;
+        let before = self.services.known().get(&id).cloned();
+        if before.is_none()
+            && let Some(victim) = self.services.victim(now, from, &self.view.load())?
+        {
+            self.forget_service(victim)?;
+        }
+        let is_same = before.as_ref().is_some_and(|before| before.info == info && before.from == from);
+        if !is_same {
+            if let Some(from) = from {
+                self.services.changes.take(from.into(), now.mono)?;
             }
-            known.get(&id).map(|service| service.info.clone())
-        };
-        if before.as_ref() != Some(&info) {
-            self.store_service(id, &info)?;
+            self.store_service(id, &info, from)?;
             info!(service = %id, kind = info.kind().as_str_name(), "service registered");
         }
         let is_relay = info.kind() == pb::ServiceKind::Relay;
         let came_back = !self.leases.registers_here(id, now.mono);
-        self.services.known().insert(id, Service { info, renewed: now.mono });
+        let is_local = from.is_none_or(|ip| ip.is_loopback());
+        let service = match before {
+            Some(before) if is_same => {
+                Service { renewed: now.mono, given_up: false, contested: false, is_local, ..before }
+            }
+            Some(_) | None => Service::new(info, from, is_local, now),
+        };
+        self.services.known().insert(id, service);
         self.renew_lease(now, id);
         if is_relay && came_back {
             // Another registry may have made groups of it meanwhile, or let leases lapse.
             self.read_groups()?;
         }
-        self.services.registered.send_replace(());
+        if !is_same {
+            self.services.to_probe.notify_one();
+        }
+        self.services.changed.send_replace(());
         Ok(())
     }
 
@@ -160,21 +427,24 @@ impl Registry {
             let silent = |id: &RelayId| self.leases.silence(*id, now.mono).is_some_and(|time| time > FORGOTTEN);
             known.keys().filter(|id| silent(id) && !load.contains_key(id)).copied().collect()
         };
-        for id in gone {
-            for key in [records::service_key(id), records::mark_key(id)] {
-                if let Some(entry) = self.store.get(&key)? {
-                    let _changed_by_its_return = self.store.delete(&key, entry.version)?;
-                }
+        gone.into_iter().try_for_each(|id| self.forget_service(id))
+    }
+
+    fn forget_service(&self, id: RelayId) -> Result<(), StoreError> {
+        for key in [records::service_key(id), records::mark_key(id)] {
+            if let Some(entry) = self.store.get(&key)? {
+                let _changed_by_its_return = self.store.delete(&key, entry.version)?;
             }
-            self.services.known().remove(&id);
-            self.leases.forget(id);
         }
+        self.services.known().remove(&id);
+        self.leases.forget(id);
         Ok(())
     }
 
-    fn store_service(&self, id: RelayId, info: &pb::ServiceInfo) -> Result<(), StoreError> {
+    fn store_service(&self, id: RelayId, info: &pb::ServiceInfo, from: Option<IpAddr>) -> Result<(), StoreError> {
         let key = records::service_key(id);
-        let value: Bytes = info.encode_to_vec().into();
+        let origin = StoredOrigin { address: from.map(|ip| ip.to_string()).unwrap_or_default() };
+        let value: Bytes = [info.encode_to_vec(), origin.encode_to_vec()].concat().into();
         loop {
             let done = match self.store.get(&key)? {
                 None => self.store.create(&key, &value)?.is_ok(),

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, fmt::Display};
 
+use service_kit::share::TooSoon;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -39,6 +40,12 @@ impl ToStatus for StoreError {
     }
 }
 
+impl ToStatus for TooSoon {
+    fn to_status(&self) -> Status {
+        status(Code::ResourceExhausted, "TOO_MANY_CALLS", self)
+    }
+}
+
 impl ToStatus for LookupError {
     fn to_status(&self) -> Status {
         match self {
@@ -60,6 +67,7 @@ impl ToStatus for CreateError {
             Self::OtherRequest => invalid("request_id", self),
             Self::Deleted => status(Code::NotFound, "GROUP_DELETED", self),
             Self::NoRelay => status(Code::Unavailable, "NO_RELAY", self),
+            Self::TooMany { .. } => status(Code::ResourceExhausted, "TOO_MANY_GROUPS", self),
             Self::Exhausted(exhausted) => status(Code::ResourceExhausted, "POOL_EXHAUSTED", exhausted),
             Self::Store(error) => error.to_status(),
         }
@@ -73,6 +81,7 @@ impl ToStatus for CallError {
             Self::NonceExpired => status(Code::Unauthenticated, "NONCE_EXPIRED", self),
             Self::NonceUsed => status(Code::Unauthenticated, "NONCE_USED", self),
             Self::Full => status(Code::ResourceExhausted, "TOO_MANY_CALLS", self),
+            Self::TooSoon(error) => error.to_status(),
         }
     }
 }
@@ -94,6 +103,7 @@ impl ToStatus for JoinError {
             Self::Lookup(error) => error.to_status(),
             Self::Private(_) => status(Code::PermissionDenied, "GROUP_PRIVATE", self),
             Self::Full(_) => status(Code::ResourceExhausted, "TOO_MANY_MEMBERS", self),
+            Self::TooSoon(error) => error.to_status(),
         }
     }
 }
@@ -117,7 +127,9 @@ impl ToStatus for InviteError {
 impl ToStatus for RegisterError {
     fn to_status(&self) -> Status {
         match self {
-            Self::Full => status(Code::ResourceExhausted, "TOO_MANY_SERVICES", self),
+            Self::Full | Self::OwnShare => status(Code::ResourceExhausted, "TOO_MANY_SERVICES", self),
+            Self::Elsewhere => status(Code::AlreadyExists, "SERVICE_ELSEWHERE", self),
+            Self::TooSoon(error) => error.to_status(),
             Self::Store(error) => error.to_status(),
         }
     }
@@ -127,6 +139,7 @@ impl ToStatus for ReportError {
     fn to_status(&self) -> Status {
         match self {
             Self::NotRegistered(_) => status(Code::FailedPrecondition, "NOT_REGISTERED", self),
+            Self::Elsewhere(_) => status(Code::PermissionDenied, "SERVICE_ELSEWHERE", self),
             Self::Store(error) => error.to_status(),
         }
     }

@@ -132,6 +132,11 @@ impl View {
         state.groups.values().filter_map(|(_, group)| group.clone()).filter(|group| wanted(group)).collect()
     }
 
+    /// How many groups exist that are `wanted`.
+    pub(crate) fn count(&self, wanted: impl Fn(&Group) -> bool) -> usize {
+        self.state().groups.values().filter_map(|(_, group)| group.as_ref()).filter(|group| wanted(group)).count()
+    }
+
     /// How many groups each relay has.
     pub(crate) fn load(&self) -> HashMap<RelayId, usize> {
         let mut load = HashMap::new();
@@ -175,6 +180,8 @@ mod tests {
             port_claimed: true,
             owner_left: false,
             keep: GroupRetention::default(),
+            reset: bytes::Bytes::new(),
+            made_from: None,
         }
     }
 

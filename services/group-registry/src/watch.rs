@@ -8,7 +8,8 @@ use gaung_proto::{
     RelayId,
     pb::registry::{self as pb, watch_groups_response::Event},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use service_kit::share::{Origin, Share};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -37,18 +38,23 @@ struct Gone;
 
 impl Watcher {
     /// Sends until the client goes or `stop` is cancelled; `slot` is kept meanwhile.
-    pub(crate) fn start(mut self, slot: OwnedSemaphorePermit, stop: CancellationToken) -> ReceiverStream<Answer> {
+    pub(crate) fn start(mut self, slot: Share<Origin>, stop: CancellationToken) -> ReceiverStream<Answer> {
         let (answers, stream) = mpsc::channel(IN_FLIGHT);
         tokio::spawn(async move {
-            let _slot = slot;
             let mut revisions = self.registry.view.changes();
             loop {
                 revisions.borrow_and_update();
-                if self.send_news(&answers).await.is_err() {
+                let sent = tokio::select! {
+                    sent = self.send_news(&answers) => sent,
+                    // A watcher that does not read keeps its place no longer than others let it.
+                    () = slot.evicted() => Err(Gone),
+                };
+                if sent.is_err() {
                     return;
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
+                    () = slot.evicted() => return,
                     () = answers.closed() => return,
                     changed = revisions.changed() => if changed.is_err() { return },
                 }

@@ -7,15 +7,21 @@ use std::{
 
 use gaung_engine::{HotRing, Identity, Read, RingBudget, RingOwner, Segment};
 use gaung_net::driver::CommandSender;
-use gaung_proto::{GroupId, Seq, run::Run};
-use tokio::sync::watch;
+use gaung_proto::{GroupId, LogId, Seq, run::Run};
+use tokio::sync::{Notify, watch};
 
-use crate::{group::GroupConfig, worker::Command};
+use crate::{
+    group::GroupConfig,
+    reports::{Claim, Report},
+    worker::Command,
+};
 
 /// All groups of this relay.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     groups: RwLock<HashMap<GroupId, watch::Sender<Phase>>>,
+    /// Rings whenever a group is new here.
+    added: Notify,
 }
 
 /// Where a group is in its life.
@@ -25,8 +31,8 @@ pub(crate) enum Phase {
     Unavailable,
     /// Its messages are taken.
     Serving(Arc<Serving>),
-    /// Its log is not the one that the registry knows; the name is for the message that says what to do.
-    Refused { name: String },
+    /// Messages of its log were lost; the name is for the message that says what to do.
+    Refused { name: String, log: LogId, head: Seq },
     /// Gone for ever.
     Deleted,
 }
@@ -73,6 +79,19 @@ impl Directory {
         }
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         groups.entry(group).or_insert_with(|| watch::Sender::new(Phase::Unavailable)).send_replace(phase);
+        drop(groups);
+        self.added.notify_waiters();
+    }
+
+    /// Returns once the group is known here.
+    pub(crate) async fn known(&self, group: GroupId) {
+        loop {
+            let added = self.added.notified();
+            if self.read().contains_key(&group) {
+                return;
+            }
+            added.await;
+        }
     }
 
     /// Tells those who watch that it is gone, and forgets it.
@@ -91,6 +110,18 @@ impl Directory {
             Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => None,
         });
         serving.collect()
+    }
+
+    /// Reports of the groups whose logs lost messages.
+    pub(crate) fn refused(&self) -> Vec<Report> {
+        let groups = self.read();
+        let refused = groups.iter().filter_map(|(group, phase)| match &*phase.borrow() {
+            Phase::Refused { log, head, .. } => {
+                Some(Report { group: *group, log: *log, head: *head, claim: Claim::Lost })
+            }
+            Phase::Unavailable | Phase::Serving(_) | Phase::Deleted => None,
+        });
+        refused.collect()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<GroupId, watch::Sender<Phase>>> {

@@ -4,7 +4,7 @@ use std::{iter, net::Ipv4Addr};
 
 use bytes::Bytes;
 use gaung_proto::{
-    Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, RelayId,
+    DeviceId, Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, RelayId,
     pb::registry::{self as pb, Format},
 };
 use prost::Message as _;
@@ -26,7 +26,19 @@ pub(crate) struct GroupConfig {
     pub(crate) ttl: u8,
     /// How much of its log is kept.
     pub(crate) keep: GroupRetention,
+    /// Logs that were the group's and gave way to this one, the newest last. Only this relay knows them.
+    pub(crate) former: Vec<LogId>,
     source: pb::Group,
+}
+
+/// Former logs of one group that are remembered.
+const FORMER_LOGS: usize = 16;
+
+/// Stored behind the registry's `Group`: readers of the one skip the other.
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredFormer {
+    #[prost(fixed64, repeated, tag = "1000")]
+    logs: Vec<u64>,
 }
 
 /// How a group's messages leave the relay by multicast.
@@ -49,12 +61,42 @@ impl GroupConfig {
     /// The config that was kept beside a log.
     pub(crate) fn from_stored(bytes: &Bytes) -> Result<Self, GroupConfigError> {
         let group = pb::Group::decode(bytes.clone()).map_err(|_| GroupConfigError("encoding"))?;
-        Self::try_from(group)
+        let former = StoredFormer::decode(bytes.clone()).map_err(|_| GroupConfigError("encoding"))?;
+        Ok(Self { former: former.logs.into_iter().map(LogId).collect(), ..Self::try_from(group)? })
     }
 
     /// To be kept beside the log.
     pub(crate) fn to_stored(&self) -> Bytes {
-        self.source.encode_to_vec().into()
+        let former = StoredFormer { logs: self.former.iter().map(|log| log.0).collect() };
+        [self.source.encode_to_vec(), former.encode_to_vec()].concat().into()
+    }
+
+    /// Who made the group; `None` for a reserved one.
+    pub(crate) fn owner(&self) -> Option<DeviceId> {
+        DeviceId::try_from(&self.source.owner_device_id[..]).ok()
+    }
+
+    /// Nobody owns it.
+    pub(crate) const fn is_reserved(&self) -> bool {
+        self.source.reserved
+    }
+
+    /// The registry's news of a group of which this relay has kept `known`: who made it never changes, and what the
+    /// relay alone knows stays.
+    pub(crate) fn after(mut self, known: &Self) -> Self {
+        self.source.owner_device_id.clone_from(&known.source.owner_device_id);
+        self.source.reserved = known.source.reserved;
+        self.former.clone_from(&known.former);
+        self
+    }
+
+    /// The same group with another log in place of `log`.
+    pub(crate) fn superseding(&self, log: LogId) -> Self {
+        let mut former = self.former.clone();
+        former.retain(|known| *known != log);
+        former.push(log);
+        former.drain(..former.len().saturating_sub(FORMER_LOGS));
+        Self { former, ..self.clone() }
     }
 
     /// The same group with another log.
@@ -81,8 +123,21 @@ impl GroupConfig {
     /// Whether `other` is this group with the same log at another address, or without one, so that its opening can go on.
     /// Other limits of the log are no hindrance.
     pub(crate) fn moves_to(&self, other: &Self) -> bool {
-        let Self { id, name, lane, private, log, relay, lapsed: _, addr: _, generation: _, ttl: _, keep: _, source: _ } =
-            other;
+        let Self {
+            id,
+            name,
+            lane,
+            private,
+            log,
+            relay,
+            lapsed: _,
+            addr: _,
+            generation: _,
+            ttl: _,
+            keep: _,
+            former: _,
+            source: _,
+        } = other;
         let is_same = (&self.id, &self.name, self.private, self.log) == (id, name, *private, *log);
         is_same && self.relay == *relay && self.lane == GroupLane::Proto && *lane == GroupLane::Proto
     }
@@ -116,6 +171,7 @@ impl TryFrom<pb::Group> for GroupConfig {
             relay: RelayId::try_from(&group.relay_id[..]).map_err(|_| bad("relay id"))?,
             ttl: u8::try_from(group.ttl).ok().filter(|&ttl| ttl > 0).ok_or(bad("ttl"))?,
             keep: group.keep.into(),
+            former: Vec::new(),
             source: group,
         })
     }

@@ -10,11 +10,15 @@ use gaung_proto::RelayId;
 use rand::Rng as _;
 use service_kit::data_folder;
 
+use crate::reports::ReportKey;
+
 /// The small files of the data folder; without a folder nothing is kept.
 #[derive(Debug)]
 pub(crate) struct Identity {
     folder: Option<PathBuf>,
     pub(crate) relay: RelayId,
+    /// What the relay knows its own reports by; nobody else has it.
+    pub(crate) report_key: ReportKey,
 }
 
 /// The folder cannot hold the relay's id.
@@ -24,17 +28,22 @@ pub(crate) enum IdentityError {
     #[error("data folder {path} cannot be used: {error}; mend it, or choose another one with --data")]
     Io { path: PathBuf, error: io::Error },
     /// Somebody wrote something else there.
-    #[error("{path} does not hold a relay's id; put the file back from a copy, or choose another folder with --data")]
+    #[error(
+        "{path} does not hold what this relay once wrote there; put the file back from a copy, or choose another folder with --data"
+    )]
     Damaged { path: PathBuf },
 }
 
 const ID_FILE: &str = "relay-id";
 const KEY_FILE: &str = "registry-key";
+const REPORT_KEY_FILE: &str = "report-key";
 
 impl Identity {
     /// The id in `folder`, made at the first start; a random one for this process without a folder.
     pub(crate) fn load(folder: Option<&Path>) -> Result<Self, IdentityError> {
-        let Some(folder) = folder else { return Ok(Self { folder: None, relay: random_id() }) };
+        let Some(folder) = folder else {
+            return Ok(Self { folder: None, relay: random_id(), report_key: ReportKey::random() });
+        };
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |error| IdentityError::Io { path, error }
@@ -50,7 +59,17 @@ impl Identity {
             }
             Err(error) => return Err(failed(&path)(error)),
         };
-        Ok(Self { folder: Some(folder.to_owned()), relay })
+        let path = folder.join(REPORT_KEY_FILE);
+        let report_key = match fs::read(&path) {
+            Ok(bytes) => ReportKey::try_from(&bytes[..]).map_err(|_| IdentityError::Damaged { path })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = ReportKey::random();
+                write(folder, REPORT_KEY_FILE, key.as_bytes()).map_err(failed(folder))?;
+                key
+            }
+            Err(error) => return Err(failed(&path)(error)),
+        };
+        Ok(Self { folder: Some(folder.to_owned()), relay, report_key })
     }
 
     /// The key that tickets were signed with when a registry was last heard.

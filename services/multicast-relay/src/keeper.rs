@@ -1,5 +1,6 @@
 //! The keeper: opens, ends and reopens groups as the registry, the log and the disk demand; one change at a time.
 
+mod logs;
 mod moving;
 mod upkeep;
 
@@ -13,7 +14,6 @@ use gaung_engine::{DEFAULT_WINDOW_BYTES, Identity, RingBudget};
 use gaung_log::{Log, OpenError, Retention};
 use gaung_net::driver::CommandSender;
 use gaung_proto::{Epoch, GroupId, GroupTag, LogId, RelayId, Seq};
-use rand::Rng as _;
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
@@ -29,7 +29,8 @@ use crate::{
     group::GroupConfig,
     ingress::RouteChange,
     opening::{self, NotReady, Ready},
-    registry::{Refusal, RegistryLink, Report},
+    registry::RegistryLink,
+    reports::{Refusal, Verdict},
     trouble::Trouble,
     worker::{Attach, Command, worker_of},
 };
@@ -45,17 +46,8 @@ pub(crate) enum Order {
     Delete(GroupId),
     /// The registry expects another log of the group.
     Refuse(Refusal),
-    /// A caller asked for a group that is not known; the answer means that everything was tried.
-    Ask { group: GroupId, done: oneshot::Sender<Asked> },
-}
-
-/// What asking the registry brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// The registry answered; what it knows of the group has been applied.
-    Answered,
-    /// It could not be asked.
-    Unreachable,
+    /// Answers once everything that came before is done.
+    Settle(oneshot::Sender<()>),
 }
 
 /// What the keeper works with.
@@ -98,7 +90,10 @@ enum State {
     Serving(Arc<Serving>),
     /// To be opened at the next tick.
     Waiting,
-    Refused,
+    /// Messages were lost: with a damaged file, or this relay had reported another or a longer log.
+    Refused {
+        is_damaged: bool,
+    },
 }
 
 /// Groups that could not be opened are tried again so often; also the least time between two openings after a failed
@@ -165,10 +160,7 @@ impl Keeper {
             Order::Upsert(config) => self.upsert(*config).await,
             Order::Delete(group) => self.delete(group).await,
             Order::Refuse(refusal) => self.refuse(refusal).await,
-            Order::Ask { group, done } => {
-                let asked = self.ask(group).await;
-                let _ = done.send(asked);
-            }
+            Order::Settle(done) => drop(done.send(())),
         }
     }
 
@@ -194,6 +186,7 @@ impl Keeper {
             self.open(vec![config]).await;
             return;
         };
+        let config = config.after(&known.config);
         if known.config.log == config.log && known.config.keep != config.keep {
             self.limit(config.id, config.keep).await;
         }
@@ -205,89 +198,12 @@ impl Keeper {
                 self.move_to(config).await;
             }
         } else if known.config != config {
-            let refused = matches!(known.state, State::Refused);
+            let refused = if let State::Refused { is_damaged } = known.state { Some(is_damaged) } else { None };
             self.end(config.id).await;
-            if refused {
-                self.set_refused(config);
-            } else {
-                self.open(vec![config]).await;
+            match refused {
+                Some(is_damaged) => self.set_refused(config, is_damaged),
+                None => self.open(vec![config]).await,
             }
-        }
-    }
-
-    /// The registry names another log than ours: it was reset, or it does not know ours yet, or ours is not the one
-    /// that it remembers.
-    async fn change_log(&mut self, config: GroupConfig) {
-        let id = config.id;
-        if !self.parts.log.durable() {
-            return self.change_memory_log(config).await;
-        }
-        let Some(position) = self.parts.log.position(id) else {
-            self.end(id).await;
-            self.open(vec![config]).await;
-            return;
-        };
-        match self.verdict(&config, position.log, position.head).await {
-            LogVerdict::Keep => debug!(group = %id, "the registry took over this relay's log id"),
-            LogVerdict::Unknown => {}
-            LogVerdict::Begin => {
-                self.end(id).await;
-                self.begin_anew(config).await;
-            }
-            LogVerdict::Refuse => {
-                self.end(id).await;
-                self.set_refused(config);
-            }
-        }
-    }
-
-    /// The registry takes over whatever log a memory relay reports; one that was never ours means a reset.
-    async fn change_memory_log(&mut self, config: GroupConfig) {
-        let id = config.id;
-        if self.past.get(&id).is_some_and(|past| past.contains(&config.log)) {
-            return;
-        }
-        if let Some(current) = self.known.get(&id).map(|known| known.config.log) {
-            self.forget_log(id, current);
-        }
-        self.end(id).await;
-        self.begin_anew(config).await;
-    }
-
-    async fn verdict(&self, wanted: &GroupConfig, log: LogId, head: Seq) -> LogVerdict {
-        if wanted.log == log {
-            return LogVerdict::Keep;
-        }
-        let report = Report { group: wanted.id, log, head };
-        match self.parts.registry.report(&[report]).await {
-            Err(status) => {
-                debug!(group = %wanted.id, reason = status.message(), "cannot ask about a group's log");
-                LogVerdict::Unknown
-            }
-            Ok(refusals) => match refusals.first() {
-                None => LogVerdict::Keep,
-                Some(refusal) if refusal.expected_log == wanted.log && refusal.expected_head == Seq::ZERO => {
-                    LogVerdict::Begin
-                }
-                Some(_) => LogVerdict::Refuse,
-            },
-        }
-    }
-
-    /// A memory log that finds a group at its start has lost what was in it, and must not go on under the old log id.
-    fn first_log(&mut self, config: GroupConfig) -> GroupConfig {
-        if self.parts.log.durable() || self.synced {
-            return config;
-        }
-        self.forget_log(config.id, config.log);
-        config.with_log(LogId(rand::rng().random()))
-    }
-
-    fn forget_log(&mut self, group: GroupId, log: LogId) {
-        let past = self.past.entry(group).or_default();
-        past.push(log);
-        if past.len() > PAST_LOGS {
-            past.remove(0);
         }
     }
 
@@ -312,15 +228,14 @@ impl Keeper {
             Err(NotReady::Open(OpenError::OtherLog { stored })) => {
                 let head = self.parts.log.position(group).map_or(Seq::ZERO, |position| position.head);
                 match self.verdict(&config, stored, head).await {
-                    LogVerdict::Keep => Box::pin(self.open(vec![config.with_log(stored)])).await,
-                    LogVerdict::Begin => self.begin_anew(config).await,
-                    LogVerdict::Refuse => self.set_refused(config),
-                    LogVerdict::Unknown => self.set_waiting(config),
+                    Verdict::Keep | Verdict::Insist => Box::pin(self.open(vec![config.with_log(stored)])).await,
+                    Verdict::Begin => self.begin_anew(config).await,
+                    Verdict::Lost => self.set_refused(config.with_log(stored), false),
                 }
             }
             Err(NotReady::TailLost { head }) => {
                 error!(%group, %head, "acknowledged messages were lost with a damaged file; `gaung group reset` starts anew");
-                self.set_refused(config);
+                self.set_refused(config, true);
             }
             Err(NotReady::Open(OpenError::Deleted)) => self.parts.directory.remove(group),
             Err(
@@ -329,22 +244,6 @@ impl Keeper {
                 | NotReady::Write(_)),
             ) => {
                 debug!(%group, %error, "group cannot be opened; will be tried again");
-                self.set_waiting(config);
-            }
-        }
-    }
-
-    async fn begin_anew(&mut self, config: GroupConfig) {
-        let log = Arc::clone(&self.parts.log);
-        let wanted = config.clone();
-        let outcome = spawn_blocking(move || opening::reset(&*log, &wanted, DEFAULT_WINDOW_BYTES)).await;
-        match outcome.expect("a reset does not panic") {
-            Ok(ready) => {
-                info!(group = %config.id, "log begun anew");
-                self.serve(ready).await;
-            }
-            Err(error) => {
-                warn!(group = %config.id, %error, "reset failed; will be tried again");
                 self.set_waiting(config);
             }
         }
@@ -390,7 +289,7 @@ impl Keeper {
     async fn ended(&mut self, group: GroupId, epoch: Epoch) {
         let current = self.known.get(&group).is_some_and(|known| match &known.state {
             State::Serving(serving) => serving.identity.epoch == epoch,
-            State::Waiting | State::Refused => false,
+            State::Waiting | State::Refused { .. } => false,
         });
         if current {
             warn!(%group, "group is not available and will be opened anew");
@@ -413,66 +312,14 @@ impl Keeper {
         }
     }
 
-    async fn refuse(&mut self, refusal: Refusal) {
-        let Some(known) = self.known.get(&refusal.group) else { return };
-        let State::Serving(serving) = &known.state else { return };
-        if refusal.expected_log != serving.identity.log && refusal.expected_head == Seq::ZERO {
-            let config = known.config.with_log(refusal.expected_log);
-            self.change_log(config).await;
-            return;
-        }
-        if refusal.expected_log == serving.identity.log && refusal.expected_head <= serving.feed.head() {
-            return;
-        }
-        let config = known.config.clone();
-        error!(
-            group = %refusal.group,
-            expected_head = %refusal.expected_head,
-            "the registry remembers another or a longer log of this group; refused until `gaung group reset`"
-        );
-        self.end(refusal.group).await;
-        self.set_refused(config);
-    }
-
-    async fn ask(&mut self, group: GroupId) -> Asked {
-        if self.known.contains_key(&group) {
-            return Asked::Answered;
-        }
-        match self.parts.registry.group(group).await {
-            Ok(Some(config)) => {
-                self.upsert(config).await;
-                Asked::Answered
-            }
-            Ok(None) => Asked::Answered,
-            Err(_) => Asked::Unreachable,
-        }
-    }
-
     async fn retry(&mut self) {
         let waiting = self.known.values().filter(|known| matches!(known.state, State::Waiting));
         let configs: Vec<_> = waiting.map(|known| known.config.clone()).collect();
         self.open(configs).await;
     }
 
-    fn set_refused(&mut self, config: GroupConfig) {
-        self.parts.directory.set(config.id, Phase::Refused { name: config.name.clone() });
-        self.known.insert(config.id, Known { config, state: State::Refused, routes: Vec::new() });
-    }
-
     fn set_waiting(&mut self, config: GroupConfig) {
         self.parts.directory.set(config.id, Phase::Unavailable);
         self.known.insert(config.id, Known { config, state: State::Waiting, routes: Vec::new() });
     }
-}
-
-/// What the registry thinks of the stored log where it names another.
-enum LogVerdict {
-    /// Go on with the stored one.
-    Keep,
-    /// Begin the one that the registry names.
-    Begin,
-    /// Messages would be lost without a word.
-    Refuse,
-    /// The registry could not be asked.
-    Unknown,
 }

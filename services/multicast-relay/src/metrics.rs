@@ -27,6 +27,7 @@ pub(crate) struct Figures {
     pub(crate) append_seconds: Histogram,
     pub(crate) append_failures: Counter,
     pub(crate) groups: Gauge,
+    pub(crate) disputed: Gauge,
     pub(crate) follows: Gauge,
     pub(crate) datagrams_ignored: Counter,
     pub(crate) datagrams_dropped: Counter,
@@ -92,6 +93,7 @@ impl Figures {
             append_seconds: Histogram::new(append_buckets()),
             append_failures: Counter::default(),
             groups: Gauge::default(),
+            disputed: Gauge::default(),
             follows: Gauge::default(),
             datagrams_ignored: Counter::default(),
             datagrams_dropped: Counter::default(),
@@ -126,6 +128,11 @@ impl Figures {
             );
             r.register("append_failures", "Appends that failed", figures.append_failures.clone());
             r.register("groups", "Groups that take messages", figures.groups.clone());
+            r.register(
+                "groups_disputed",
+                "Groups of which the registry has another or a longer log on record, served on",
+                figures.disputed.clone(),
+            );
             r.register("follows", "Groups followed over gRPC", figures.follows.clone());
             r.register(
                 "datagrams_ignored",

@@ -1,6 +1,10 @@
 //! The relay's side of the registry: being listed, learning groups, reporting heads. Everything is tried for ever.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex as StdMutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use gaung_proto::{
@@ -23,7 +27,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, transport::Channel};
 use tracing::{debug, info, warn};
 
-use crate::{access::Access, directory::Directory, group::GroupConfig, identity::Identity, keeper::Order};
+use crate::{
+    access::Access,
+    directory::{Directory, Serving},
+    group::GroupConfig,
+    identity::Identity,
+    keeper::Order,
+    metrics::Figures,
+    reports::{Claim, Refusal, Report, ReportKey, Verdict},
+};
 
 /// What the relay says of itself at registration.
 #[derive(Debug, Clone)]
@@ -43,28 +55,18 @@ pub(crate) struct RegistryLink {
     /// One report at a time, so that an older head never overtakes a newer one.
     reporting: Mutex<()>,
     registered: watch::Sender<bool>,
-}
-
-/// A group whose log is not the one that the registry expects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) group: GroupId,
-    pub(crate) expected_log: LogId,
-    pub(crate) expected_head: Seq,
-}
-
-/// One group's state for the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Report {
-    pub(crate) group: GroupId,
-    pub(crate) log: LogId,
-    pub(crate) head: Seq,
+    key: ReportKey,
+    /// Groups of which the registry has another log or a longer head on record, which is not this relay's word.
+    disputed: StdMutex<HashSet<GroupId>>,
+    figures: Figures,
 }
 
 /// Until an answer to one call; then the registry counts as away.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// Heads are reported so often, where they moved.
+/// Heads are reported so often, where they moved or something else is on record.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// All of them are reported so often, so that a false record lapses.
+const REPORT_ALL_INTERVAL: Duration = Duration::from_secs(30);
 /// Groups of one ReportGroups call, as the schema limits it.
 const MAX_REPORTS: usize = 1000;
 /// Bounds on what the registry may ask for as the time between registrations.
@@ -72,12 +74,20 @@ const RENEW: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=D
 
 impl RegistryLink {
     /// Connects at the first call. Must be called within a runtime.
-    pub(crate) fn new(target: &str, listing: Listing) -> anyhow::Result<Self> {
+    pub(crate) fn new(target: &str, listing: Listing, key: ReportKey, figures: Figures) -> anyhow::Result<Self> {
         let endpoint = rpc::endpoint(target).context("--registry")?;
         let client = RegistryServiceClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { client, listing, reporting: Mutex::new(()), registered: watch::Sender::new(false) })
+        Ok(Self {
+            client,
+            listing,
+            reporting: Mutex::new(()),
+            registered: watch::Sender::new(false),
+            key,
+            disputed: StdMutex::default(),
+            figures,
+        })
     }
 
     /// The group, if the registry has it and it is this relay's.
@@ -90,7 +100,25 @@ impl RegistryLink {
         }
     }
 
-    /// Tells the registry how far groups go; gives those that it wants refused.
+    /// Notes whether the registry has something else on record than this relay, for people who look.
+    pub(crate) fn note_disputed(&self, group: GroupId, dispute: Option<&Refusal>) {
+        let mut disputed = self.disputed.lock().unwrap_or_else(PoisonError::into_inner);
+        match dispute {
+            Some(refusal) if disputed.insert(group) => warn!(
+                %group,
+                expected_log = %refusal.expected_log,
+                expected_head = %refusal.expected_head,
+                "the registry has another or a longer log of this group on record, which this relay never reported; \
+                 its own log is served on, and the registry is asked again"
+            ),
+            Some(_) => {}
+            None if disputed.remove(&group) => info!(%group, "the registry agrees on the group's log again"),
+            None => {}
+        }
+        self.figures.disputed.set(i64::try_from(disputed.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Tells the registry how far groups go; gives those of which it has something else on record.
     pub(crate) async fn report(&self, reports: &[Report]) -> Result<Vec<Refusal>, Status> {
         let _one_at_a_time = self.reporting.lock().await;
         self.report_now(reports).await
@@ -103,11 +131,14 @@ impl RegistryLink {
                 group_id: report.group.into(),
                 log_id: report.log.0,
                 head_seq: report.head.0,
+                proof: self.key.proof(report.group, report.log, report.head),
+                lost: report.claim == Claim::Lost,
+                insists: report.claim == Claim::Insists,
             };
             let reports = chunk.iter().map(to_pb).collect();
             let request = ReportGroupsRequest { relay_id: self.listing.relay.into(), reports };
             let answer = within(self.client.clone().report_groups(request)).await?;
-            refusals.extend(answer.refusals.iter().filter_map(Refusal::checked));
+            refusals.extend(answer.refusals.iter().filter_map(|refusal| Refusal::checked(refusal, &self.key)));
         }
         Ok(refusals)
     }
@@ -140,16 +171,6 @@ impl RegistryLink {
     }
 }
 
-impl Refusal {
-    fn checked(refusal: &pb::GroupRefusal) -> Option<Self> {
-        Some(Self {
-            group: GroupId::try_from(&refusal.group_id[..]).ok()?,
-            expected_log: LogId(refusal.expected_log_id),
-            expected_head: Seq(refusal.expected_head_seq),
-        })
-    }
-}
-
 async fn within<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Status> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(answer) => answer.map(tonic::Response::into_inner),
@@ -167,7 +188,11 @@ pub(crate) async fn keep_registered(
     let mut backoff = Backoff::new();
     let mut told = false;
     loop {
-        let renew = match link.register().await {
+        let registered = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            registered = link.register() => registered,
+        };
+        let renew = match registered {
             Ok(answer) => {
                 backoff.reset();
                 welcome(&link, &identity, &access, &answer);
@@ -303,7 +328,7 @@ impl Place {
     }
 }
 
-/// Reports heads that moved, and all of them after the registry was away.
+/// Reports heads that moved, what is refused or disputed, and all of them now and then and after the registry was away.
 pub(crate) async fn report_heads(
     link: Arc<RegistryLink>,
     directory: Arc<Directory>,
@@ -311,6 +336,7 @@ pub(crate) async fn report_heads(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut told: HashMap<GroupId, (LogId, Seq)> = HashMap::new();
+    let mut all_told = Instant::now();
     let mut ticks = tokio::time::interval(REPORT_INTERVAL);
     loop {
         tokio::select! {
@@ -320,13 +346,23 @@ pub(crate) async fn report_heads(
         if !*link.registered.borrow() {
             continue;
         }
+        if all_told.elapsed() >= REPORT_ALL_INTERVAL {
+            all_told = Instant::now();
+            told.clear();
+        }
         let one_at_a_time = link.reporting.lock().await;
-        let moved = moved_heads(&directory, &told);
-        let outcome = link.report_now(&moved).await;
+        let serving: HashMap<_, _> = directory.serving().into_iter().map(|s| (s.identity.group, s)).collect();
+        let mut reports: Vec<_> = serving.values().map(|serving| Report::of(serving)).collect();
+        reports.retain(|report| told.get(&report.group) != Some(&(report.log, report.head)));
+        reports.extend(directory.refused());
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            outcome = report_and_insist(&link, &serving, &reports) => outcome,
+        };
         drop(one_at_a_time);
         match outcome {
             Ok(refusals) => {
-                told.extend(moved.iter().map(|report| (report.group, (report.log, report.head))));
+                told.extend(reports.iter().map(|report| (report.group, (report.log, report.head))));
                 for refusal in refusals {
                     told.remove(&refusal.group);
                     if orders.send(Order::Refuse(refusal)).await.is_err() {
@@ -340,12 +376,34 @@ pub(crate) async fn report_heads(
     }
 }
 
-fn moved_heads(directory: &Directory, told: &HashMap<GroupId, (LogId, Seq)>) -> Vec<Report> {
-    let serving = directory.serving();
-    let reports = serving.iter().map(|serving| Report {
-        group: serving.identity.group,
-        log: serving.identity.log,
-        head: serving.feed.head(),
-    });
-    reports.filter(|report| told.get(&report.group) != Some(&(report.log, report.head))).collect()
+/// Reports, insists where the registry is wrong, and gives the refusals that the keeper has to look at.
+async fn report_and_insist(
+    link: &RegistryLink,
+    serving: &HashMap<GroupId, Arc<Serving>>,
+    reports: &[Report],
+) -> Result<Vec<Refusal>, Status> {
+    let refusals = link.report_now(reports).await?;
+    let mut insisted = Vec::new();
+    for refusal in &refusals {
+        if let Some(serving) = serving.get(&refusal.group)
+            && link.listing.durable
+            && refusal.verdict(&serving.config, serving.identity.log, serving.feed.head()) == Verdict::Insist
+        {
+            insisted.push(Report { claim: Claim::Insists, ..Report::of(serving) });
+        }
+    }
+    for report in reports {
+        if !refusals.iter().any(|refusal| refusal.group == report.group) {
+            link.note_disputed(report.group, None);
+        }
+    }
+    let still = if insisted.is_empty() { Vec::new() } else { link.report_now(&insisted).await? };
+    for report in &insisted {
+        link.note_disputed(report.group, still.iter().find(|refusal| refusal.group == report.group));
+    }
+    let settled = |refusal: &Refusal| insisted.iter().any(|report| report.group == refusal.group);
+    let (asked_again, mut for_the_keeper): (Vec<_>, Vec<_>) = refusals.into_iter().partition(settled);
+    drop(asked_again);
+    for_the_keeper.extend(still);
+    Ok(for_the_keeper)
 }

@@ -33,7 +33,8 @@ use self::{error::CallError, receipts::member_status};
 use crate::{
     access::Access,
     directory::{Directory, Phase, Serving},
-    keeper::{Asked, Order},
+    keeper::Order,
+    lookup::{GroupLookup, LookupError},
     metrics::Figures,
     worker::Command,
 };
@@ -49,6 +50,7 @@ pub(crate) struct RelayParts {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) access: Arc<Access>,
     pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) lookup: GroupLookup,
     pub(crate) figures: Figures,
     /// What calls leave running beside their answer.
     pub(crate) tasks: TaskTracker,
@@ -95,18 +97,21 @@ impl Relay {
         match phase {
             Phase::Serving(serving) => Ok(serving),
             Phase::Unavailable => Err(CallError::NotReady),
-            Phase::Refused { name } => Err(CallError::Refused { name }),
+            Phase::Refused { name, .. } => Err(CallError::Refused { name }),
             Phase::Deleted => Err(CallError::NoSuchGroup),
         }
     }
 
     async fn ask(&self, group: GroupId) -> Result<Phase, CallError> {
-        let (done, asked) = oneshot::channel();
-        self.0.orders.send(Order::Ask { group, done }).await.map_err(|_| CallError::Stopping)?;
-        match asked.await.map_err(|_| CallError::Stopping)? {
-            Asked::Unreachable => Err(CallError::RegistryAway),
-            Asked::Answered => self.0.directory.phase(group).ok_or(CallError::NoSuchGroup),
+        if self.0.directory.phase(group).is_none()
+            && let Some(config) = self.0.lookup.group(&self.0.directory, group).await?
+        {
+            self.0.orders.send(Order::Upsert(Box::new(config))).await.map_err(|_| CallError::Stopping)?;
         }
+        let (done, settled) = oneshot::channel();
+        self.0.orders.send(Order::Settle(done)).await.map_err(|_| CallError::Stopping)?;
+        settled.await.map_err(|_| CallError::Stopping)?;
+        self.0.directory.phase(group).ok_or(CallError::NoSuchGroup)
     }
 
     async fn get_log_of(&self, request: GetLogRequest) -> Result<GetLogResponse, CallError> {
@@ -137,6 +142,16 @@ impl Relay {
         let asked = serving.worker.send_wait(Command::Members { group: serving.identity.group, reply }).await;
         asked.map_err(|_| CallError::Stopping)?;
         members.await.map_err(|_| CallError::NotReady)
+    }
+}
+
+impl From<LookupError> for CallError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::NoSuchGroup => Self::NoSuchGroup,
+            LookupError::Busy => Self::NotReady,
+            LookupError::Unreachable => Self::RegistryAway,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use gaung_proto::{
 use rand::Rng as _;
 use service_kit::{
     bind::listen,
+    health_client::instance_name,
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
     rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, local},
@@ -42,6 +43,7 @@ use crate::{
     ingress::{Ingress, RouteChange},
     keeper::{Keeper, KeeperParts},
     local::LocalPublisher,
+    lookup::GroupLookup,
     metrics::{DriverFigures, Figures, RingFigures},
     registry::{self, Listing, RegistryLink},
     rpc::{
@@ -210,7 +212,12 @@ impl Bound {
         self.metrics.register(|registry| registry.register_collector(Box::new(figures_of_rings)));
         let access = Arc::new(Access::new(self.identity.registry_key()));
         let (orders, order_queue) = mpsc::channel(ORDERS);
-        let registry = Arc::new(RegistryLink::new(&self.config.registry, self.listing()?)?);
+        let registry = Arc::new(RegistryLink::new(
+            &self.config.registry,
+            self.listing()?,
+            self.identity.report_key.clone(),
+            figures.clone(),
+        )?);
         let mut keeper = Keeper::new(KeeperParts {
             relay: self.identity.relay,
             log: Arc::clone(&self.log),
@@ -223,13 +230,17 @@ impl Bound {
             ring_bytes: self.config.ring_bytes,
             retention: self.config.retention,
         });
-        keeper.open_stored().await;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = keeper.open_stored() => {}
+        }
         let calls = TaskTracker::new();
         let relay = Relay::new(RelayParts {
             directory: Arc::clone(&directory),
             log: Arc::clone(&self.log),
             access: Arc::clone(&access),
             orders: orders.clone(),
+            lookup: GroupLookup::new(Arc::clone(&registry)),
             figures,
             tasks: calls.clone(),
             publish_budget: SharePool::new(PUBLISH_BUDGET, PUBLISH_BUDGET_EACH),
@@ -238,7 +249,8 @@ impl Bound {
             follows: SharePool::new(MAX_FOLLOWS, MAX_FOLLOWS_EACH),
             watches: SharePool::new(MAX_WATCHES, MAX_WATCHES_EACH),
         });
-        let server = grpc_server(self.grpc, relay, self.readiness.clone(), self.config.drain)?
+        let instance = instance_name(relay_service_server::SERVICE_NAME, self.identity.relay);
+        let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), self.config.drain)?
             .count_in(&self.metrics)
             .also_locally(self.local.1);
         // The keeper and its workers go on while calls drain, which they are needed for.
@@ -295,6 +307,7 @@ impl Bound {
 fn grpc_server(
     listener: TcpListener,
     relay: Relay,
+    instance: &str,
     readiness: Readiness,
     drain: Duration,
 ) -> anyhow::Result<RpcServer> {
@@ -302,7 +315,7 @@ fn grpc_server(
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let routes = Routes::new(service);
-    let names = [relay_service_server::SERVICE_NAME];
+    let names = [relay_service_server::SERVICE_NAME, instance];
     let server = RpcServer::new(listener, routes, &names, &[pb::DESCRIPTORS], readiness)?;
     Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
 }

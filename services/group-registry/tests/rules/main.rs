@@ -1,6 +1,7 @@
 //! The registry's rules, without gRPC: what each call answers, what a restart keeps, and that time is monotonic.
 #![allow(clippy::unwrap_used)]
 
+mod claims;
 mod leases;
 mod world;
 
@@ -256,7 +257,7 @@ fn a_relay_with_another_or_a_shorter_log_is_refused_until_a_reset() {
     assert_eq!(world.report(&group, group.log, 9)[0].expected_head_seq, 10);
     assert_eq!(world.report(&group, LogId(1), 50)[0].expected_log_id, group.log.0);
     assert!(world.report(&group, group.log, 11).is_empty(), "the right log came back");
-    let other = world.registry.report(world.now, RelayId([9; 16]), &[]);
+    let other = world.registry.report(world.now, RelayId([9; 16]), &[], None);
     assert!(matches!(other, Err(ReportError::NotRegistered(_))));
     let reset = world.call(&ann(), Method::Reset, group.id, "");
     let fresh = world.registry.reset_group(world.now, &reset).unwrap();
@@ -286,6 +287,8 @@ fn everyone_is_reset_only_when_its_log_is_lost_and_never_deleted() {
     let reset = |world: &World| world.registry.reset_group(world.now, &world.call(&bob(), Method::Reset, group.id, ""));
     assert!(matches!(reset(&world), Err(OwnerError::Reserved(_))));
     assert_eq!(world.report(&group, LogId(5), 0).len(), 1);
+    assert!(matches!(reset(&world), Err(OwnerError::Reserved(_))), "another log id is a claim, and no loss");
+    assert_eq!(world.report_as(&group, group.log, 0, |report| report.lost = true).len(), 1);
     assert_ne!(reset(&world).unwrap().log, group.log);
     assert!(matches!(reset(&world), Err(OwnerError::Reserved(_))), "mended");
 }

@@ -1,6 +1,7 @@
 //! One registry with clocks handed in, and one relay.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ use group_registry::{
     regain::RegainError,
     registry::{GroupBy, Registry},
     reports::Report,
+    services::RegisterError,
 };
 
 pub(crate) const RELAY: RelayId = RelayId([7; 16]);
@@ -57,9 +59,24 @@ impl World {
     }
 
     pub(crate) fn register(&self, relay: RelayId, durable: bool) {
-        let kind = pb::ServiceKind::Relay.into();
-        let info = pb::ServiceInfo { kind, service_id: relay.into(), grpc_port: 1, durable, ..Default::default() };
-        self.registry.register_service(self.now, relay, info).unwrap();
+        self.register_from(relay, pb::ServiceKind::Relay, durable, None).unwrap();
+    }
+
+    pub(crate) fn register_from(
+        &self,
+        service: RelayId,
+        kind: pb::ServiceKind,
+        durable: bool,
+        from: Option<IpAddr>,
+    ) -> Result<(), RegisterError> {
+        let info = pb::ServiceInfo {
+            kind: kind.into(),
+            service_id: service.into(),
+            grpc_port: 1,
+            durable,
+            ..Default::default()
+        };
+        self.registry.register_service(self.now, service, info, from)
     }
 
     pub(crate) fn create(&self, spec: &CreateSpec) -> Result<Group, CreateError> {
@@ -103,6 +120,10 @@ impl World {
         self.registry.group(&GroupBy::Id(group.id)).unwrap()
     }
 
+    pub(crate) fn group_named(&self, name: &str) -> Group {
+        self.registry.group(&GroupBy::Name(name.parse().unwrap())).unwrap()
+    }
+
     pub(crate) fn group(&self, name: &str) -> Group {
         self.create(&spec(name)).unwrap()
     }
@@ -114,6 +135,7 @@ impl World {
             group,
             subject: subject.to_owned(),
             signature: sign_call(key, method, group, &nonce, subject),
+            from: None,
         }
     }
 
@@ -127,7 +149,14 @@ impl World {
         key: &SigningKey,
         client: Option<ClientId>,
     ) -> Result<bytes::Bytes, JoinError> {
-        let join = Join { by: GroupBy::Id(group.id), device: device(key), name: None, client, lane: "tcp".to_owned() };
+        let join = Join {
+            by: GroupBy::Id(group.id),
+            device: device(key),
+            name: None,
+            client,
+            lane: "tcp".to_owned(),
+            from: None,
+        };
         self.registry.join(self.now, &join).map(|joined| joined.ticket)
     }
 
@@ -137,7 +166,20 @@ impl World {
     }
 
     pub(crate) fn report(&self, group: &Group, log: LogId, head: u64) -> Vec<pb::GroupRefusal> {
-        self.registry.report(self.now, group.relay, &[Report { group: group.id, log, head: Seq(head) }]).unwrap()
+        self.report_as(group, log, head, |_| ())
+    }
+
+    pub(crate) fn report_as(
+        &self,
+        group: &Group,
+        log: LogId,
+        head: u64,
+        change: impl FnOnce(&mut Report),
+    ) -> Vec<pb::GroupRefusal> {
+        let proof = bytes::Bytes::from(format!("{log} {head}"));
+        let mut report = Report { group: group.id, log, head: Seq(head), proof, lost: false, insists: false };
+        change(&mut report);
+        self.registry.report(self.now, group.relay, &[report], None).unwrap()
     }
 }
 
@@ -171,5 +213,6 @@ pub(crate) fn spec(name: &str) -> CreateSpec {
         owner_name: "Ann".to_owned(),
         reserved: false,
         keep: GroupRetention::default(),
+        made_from: None,
     }
 }

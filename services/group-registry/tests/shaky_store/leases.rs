@@ -116,7 +116,7 @@ fn pools() -> Pools {
 fn register(registry: &Registry, now: Now, relay: RelayId) -> bool {
     let kind = pb::ServiceKind::Relay.into();
     let info = pb::ServiceInfo { kind, service_id: relay.into(), durable: true, ..Default::default() };
-    registry.register_service(now, relay, info).is_ok()
+    registry.register_service(now, relay, info, None).is_ok()
 }
 
 fn run(seed: u64) -> usize {

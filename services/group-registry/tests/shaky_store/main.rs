@@ -41,7 +41,7 @@ fn open(kv: &Arc<ShakyKv>) -> Option<Registry> {
         durable: true,
         ..Default::default()
     };
-    registry.register_service(Now::read(), RelayId([7; 16]), info).ok()?;
+    registry.register_service(Now::read(), RelayId([7; 16]), info, None).ok()?;
     Some(registry)
 }
 
@@ -68,6 +68,7 @@ fn spec(request: [u8; 16], name: &str) -> CreateSpec {
         owner_name: "ann".to_owned(),
         reserved: false,
         keep: GroupRetention::default(),
+        made_from: None,
     }
 }
 

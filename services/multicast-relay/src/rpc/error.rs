@@ -22,7 +22,7 @@ pub(crate) enum CallError {
     #[error("the relay is stopping; try again")]
     Stopping,
     #[error(
-        "this relay's log of the group is not the one that the registry remembers, so messages may be lost; \
+        "messages of this group that were acknowledged are lost: this relay had reported another or a longer log of it; \
          `gaung group reset {name}` starts a new log"
     )]
     Refused { name: String },

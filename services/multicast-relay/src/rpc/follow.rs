@@ -196,7 +196,7 @@ impl Cursor {
         };
         match phase {
             Phase::Serving(serving) => Ok(serving),
-            Phase::Refused { name } => Err(CallError::Refused { name }),
+            Phase::Refused { name, .. } => Err(CallError::Refused { name }),
             Phase::Deleted => Err(CallError::NoSuchGroup),
             Phase::Unavailable => Err(CallError::NotReady),
         }

@@ -251,40 +251,6 @@ async fn a_follower_far_behind_reads_the_log_and_catches_up() {
 }
 
 #[tokio::test]
-async fn a_log_that_the_registry_remembers_as_longer_is_refused_until_reset() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
-    publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
-    registry.remember_head(group, 1_000_000);
-    let mut next = 2;
-    let mut refused = None;
-    eventually("it is refused", async || {
-        let outcome = client.publish(request(group, 1, vec![entry(next, "more")])).await;
-        next += 1;
-        refused = outcome.err().filter(|status| status.code() == Code::FailedPrecondition);
-        refused.is_some()
-    })
-    .await;
-    assert!(refused.unwrap().message().contains("gaung group reset class"));
-    let mut following = Following::open(&mut client).await;
-    following.add(group, 0, 1).await;
-    let Event::Ended(ended) = following.next().await else { panic!("it ends") };
-    assert_eq!(ended.code, i32::from(Code::FailedPrecondition));
-
-    registry.reset(group);
-    let mut anew = None;
-    eventually("it is served again", async || {
-        anew = client.publish(request(group, 1, vec![entry(next, "anew")])).await.ok();
-        anew.is_some()
-    })
-    .await;
-    assert_eq!(anew.unwrap().into_inner().acks, [ack(next, 1, 1)]);
-    relay.stop().await;
-}
-
-#[tokio::test]
 async fn a_memory_log_starts_under_a_new_id_that_the_registry_takes_over() {
     let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
     let relay = TestRelay::memory(data.path(), &registry).await;

@@ -1,7 +1,7 @@
 //! As much of a registry as a relay speaks to, with the real one's rules for reported logs.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     pin::Pin,
     sync::{Arc, Mutex},
@@ -16,7 +16,7 @@ use gaung_proto::{
         registry_service_server::{RegistryService, RegistryServiceServer},
         watch_groups_response::Event,
     },
-    signing,
+    signing::{self, Method},
 };
 use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
 use tokio_stream::{
@@ -50,7 +50,11 @@ struct State {
 struct Inner {
     relay: Option<(Bytes, bool)>,
     groups: HashMap<GroupId, pb::Group>,
-    heads: HashMap<GroupId, (u64, u64)>,
+    heads: HashMap<GroupId, (u64, u64, Bytes)>,
+    /// Signed by the owner.
+    resets: HashMap<GroupId, pb::DeviceSignature>,
+    /// Groups that the relay says it lost.
+    lost: HashSet<GroupId>,
     revision: u64,
 }
 
@@ -109,6 +113,7 @@ impl RegistryDouble {
             port: addr.port().into(),
             generation: 1,
             log_id: rand::random(),
+            owner_device_id: DeviceId::of_public_key(owner().verifying_key().as_bytes()).into(),
             relay_id,
             ttl: 1,
             ..pb::Group::default()
@@ -118,7 +123,15 @@ impl RegistryDouble {
         (id, addr)
     }
 
+    /// The owner resets the group.
     pub(crate) fn reset(&self, group: GroupId) -> u64 {
+        let reset = signing::sign_call(&owner(), Method::Reset, group, &Bytes::from_static(b"nonce"), "");
+        self.state.lock().resets.insert(group, reset);
+        self.mislead(group)
+    }
+
+    /// As if somebody who is not the owner had begun a new log.
+    pub(crate) fn mislead(&self, group: GroupId) -> u64 {
         let mut inner = self.state.lock();
         let changed = inner.groups.get_mut(&group).unwrap();
         changed.log_id = rand::random();
@@ -167,11 +180,15 @@ impl RegistryDouble {
     pub(crate) fn remember_head(&self, group: GroupId, head: u64) {
         let mut inner = self.state.lock();
         let log_id = inner.groups[&group].log_id;
-        inner.heads.insert(group, (log_id, head));
+        inner.heads.insert(group, (log_id, head, Bytes::new()));
     }
 
     pub(crate) fn head(&self, group: GroupId) -> Option<u64> {
-        self.state.lock().heads.get(&group).map(|(_, head)| *head)
+        self.state.lock().heads.get(&group).map(|(_, head, _)| *head)
+    }
+
+    pub(crate) fn is_lost(&self, group: GroupId) -> bool {
+        self.state.lock().lost.contains(&group)
     }
 
     pub(crate) fn log_id(&self, group: GroupId) -> u64 {
@@ -209,6 +226,11 @@ fn serve(state: Arc<State>, listener: TcpListener) -> JoinHandle<()> {
     tokio::spawn(async move {
         let _ = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)).await;
     })
+}
+
+/// Who makes all groups.
+fn owner() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
 }
 
 /// A site-local address and a port that nobody has.
@@ -275,20 +297,28 @@ impl RegistryService for Calls {
         for report in request.into_inner().reports {
             let id = GroupId::try_from(&report.group_id[..]).unwrap();
             let Some(mut group) = inner.groups.get(&id).cloned() else { continue };
-            let known = inner.heads.get(&id).filter(|(log, _)| *log == group.log_id).map_or(0, |(_, head)| *head);
-            if report.log_id != group.log_id && !durable {
+            let known = inner.heads.get(&id).filter(|(log, ..)| *log == group.log_id).cloned().unwrap_or_default();
+            let is_other = report.log_id != group.log_id;
+            if report.lost {
+                inner.lost.insert(id);
+            } else {
+                inner.lost.remove(&id);
+            }
+            if is_other && !report.lost && (!durable || (report.insists && !inner.resets.contains_key(&id))) {
                 group.log_id = report.log_id;
                 inner.groups.insert(id, group.clone());
                 self.0.tell(&mut inner, Event::Upsert(group));
-            } else if report.log_id != group.log_id || (report.head_seq < known && durable) {
+            } else if is_other || report.lost || (report.head_seq < known.1 && durable && !report.insists) {
                 refusals.push(pb::GroupRefusal {
                     group_id: id.into(),
                     expected_log_id: group.log_id,
-                    expected_head_seq: known,
+                    expected_head_seq: known.1,
+                    proof: known.2,
+                    reset: inner.resets.get(&id).cloned(),
                 });
                 continue;
             }
-            inner.heads.insert(id, (report.log_id, report.head_seq));
+            inner.heads.insert(id, (report.log_id, report.head_seq, report.proof));
         }
         Ok(Response::new(pb::ReportGroupsResponse { refusals }))
     }

@@ -1,0 +1,63 @@
+//! Asking services whether they are where they say they are.
+
+use std::{sync::Arc, time::Duration};
+
+use gaung_proto::pb::registry as pb;
+use service_kit::health_client::{Answerer, ask, instance_name};
+use tokio::{task::JoinSet, time::interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    now::Now,
+    registry::Registry,
+    services::{Probe, Proof},
+};
+
+/// Between two looks for services that are due.
+const LOOK: Duration = Duration::from_millis(250);
+/// Until an answer.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// Services asked at a time.
+const AT_ONCE: usize = 64;
+
+/// Asks until `stop`.
+pub(crate) async fn keep(registry: Arc<Registry>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut looks = interval(LOOK);
+    let mut asked = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = registry.services.to_probe.notified() => {}
+            _ = looks.tick() => {}
+        }
+        for probe in registry.services.due_probes(Now::read()) {
+            while asked.len() >= AT_ONCE {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    _ = asked.join_next() => {}
+                }
+            }
+            let registry = Arc::clone(&registry);
+            asked.spawn(async move { registry.services.probed(probe.id, found(&probe).await, Now::read()) });
+        }
+        while asked.try_join_next().is_some() {}
+    }
+}
+
+async fn found(probe: &Probe) -> Proof {
+    let service = match probe.kind {
+        pb::ServiceKind::Relay => gaung_proto::pb::relay::relay_service_server::SERVICE_NAME,
+        pb::ServiceKind::Hub | pb::ServiceKind::Unspecified => gaung_proto::pb::hub::hub_service_server::SERVICE_NAME,
+    };
+    let name = instance_name(service, probe.id);
+    let mut best = Proof::None;
+    for target in &probe.targets {
+        let proof = match ask(target, &name, DEADLINE).await {
+            Answerer::Instance => return Proof::Itself,
+            Answerer::Another => Proof::Answers,
+            Answerer::Nobody => Proof::None,
+        };
+        best = best.max(proof);
+    }
+    best
+}
