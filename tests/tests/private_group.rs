@@ -25,6 +25,28 @@ fn a_private_group_is_for_those_who_redeemed_an_invite() {
 }
 
 #[test]
+fn a_private_group_is_shown_to_its_members_alone() {
+    let up = Up::start(&[]);
+    let (ani, budi) = (up.person("ani"), up.person("budi"));
+    let _ = ani.out(&["group", "create", "rapat", "--private"]);
+    let _ = ani.out(&["send", "rapat", "rahasia"]);
+    let sees = |person: &Person, args: &[&str]| person.out(args).iter().any(|line| line.contains("rapat"));
+    assert!(sees(&ani, &["group", "list"]) && sees(&ani, &["status"]) && sees(&ani, &["group", "show", "rapat"]));
+    assert!(!sees(&budi, &["group", "list"]) && !sees(&budi, &["status"]));
+    for args in [["group", "show", "rapat"], ["group", "members", "rapat"]] {
+        refused(&budi, &args, 4, "invite");
+    }
+    refused(&budi, &["group", "create", "rapat"], 1, "taken");
+
+    let invite = ani.out(&["group", "invite", "rapat"]).remove(0);
+    let _ = budi.out(&["group", "join", "--invite", &invite]);
+    assert!(sees(&budi, &["group", "list"]) && sees(&budi, &["status"]));
+    assert_eq!(budi.out(&["group", "members", "rapat", "--json"]).len(), 2);
+    let _ = budi.out(&["group", "leave", "rapat"]);
+    assert!(!sees(&budi, &["group", "list"]));
+}
+
+#[test]
 fn only_the_owner_revokes_resets_and_deletes() {
     let up = Up::start(&[]);
     let (ani, budi) = (up.person("ani"), up.person("budi"));

@@ -22,6 +22,7 @@ use crate::{
     publish::{self, Publisher},
     server,
     settings::Settings,
+    tickets::Tickets,
 };
 
 /// A connection to one server; cloning shares it. Later losses are mended by whoever notices them.
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) registry: RegistryServiceClient<Channel>,
     /// Kept for as long as the client, so that no client_seq is given twice.
     pub(crate) publishers: Mutex<HashMap<GroupId, Publisher>>,
+    pub(crate) tickets: Arc<Tickets>,
 }
 
 impl Client {
@@ -72,7 +74,8 @@ impl Client {
         let client_id = ClientId(rand::rng().random());
         let name = settings.name.as_ref().map_or("anonymous", DisplayName::as_str).to_owned().into();
         let publishers = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { settings, name, server, device, client_id, registry, publishers }) })
+        let tickets = Arc::default();
+        Ok(Self { inner: Arc::new(Inner { settings, name, server, device, client_id, registry, publishers, tickets }) })
     }
 
     /// The registry in use as `HOST:PORT`.

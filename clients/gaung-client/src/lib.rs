@@ -34,6 +34,7 @@ mod receipts;
 mod registry;
 mod server;
 mod settings;
+mod tickets;
 pub mod udp_only;
 
 pub use client::Client;

@@ -7,7 +7,7 @@ mod member;
 mod reading;
 mod sink;
 #[cfg(test)]
-mod test_doubles;
+pub(crate) mod test_doubles;
 
 use std::{net::SocketAddrV4, sync::Arc, time::Duration};
 

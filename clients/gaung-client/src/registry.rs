@@ -80,15 +80,16 @@ impl Client {
         self.inner.get_group(&By::Name(name.clone())).await
     }
 
-    /// All groups in order of name.
+    /// All groups in order of name: public ones, and the private ones that this device is a member of.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn groups(&self) -> Result<Vec<GroupInfo>, ClientError> {
         let mut groups = Vec::new();
+        let viewer = self.inner.viewer();
         let mut page_token = String::new();
         loop {
-            let request = pb::ListGroupsRequest { page_size: PAGE, page_token };
+            let request = pb::ListGroupsRequest { page_size: PAGE, page_token, viewer: viewer.clone() };
             let page = self
                 .inner
                 .retried(|mut registry| {
@@ -166,7 +167,7 @@ impl Client {
     /// [`ClientError::NotFound`] and others.
     pub async fn members(&self, name: &GroupName) -> Result<Vec<Member>, ClientError> {
         let group = self.group(name).await?;
-        let request = pb::ListMembersRequest { group_id: group.id.into() };
+        let request = pb::ListMembersRequest { group_id: group.id.into(), viewer: self.inner.viewer() };
         let answer = self
             .inner
             .retried(|mut registry| {
@@ -259,23 +260,11 @@ impl Client {
         self.inner.status().await
     }
 
-    /// A group's log as its relay has it.
+    /// A group's log as its relay has it, with the members who are here.
     ///
     /// # Errors
+    /// [`ClientError::NotAllowed`] for a private group to which this device was not invited,
     /// [`ClientError::Unreachable`] if the relay does not answer, and others.
-    pub async fn log_status(&self, name: &GroupName) -> Result<LogStatus, ClientError> {
-        let group = self.group(name).await?;
-        let services = self.inner.status().await?.services;
-        let relay = relay_of(&group, &services)?;
-        let channel = relay.connect("relay").await?;
-        get_log(RelayServiceClient::new(channel), group.id, Bytes::new()).await
-    }
-
-    /// The same with the members of a private group, for who is one of them.
-    ///
-    /// # Errors
-    /// [`ClientError::NotAllowed`] for a private group to which this device was not invited, and as
-    /// [`Self::log_status`].
     pub async fn group_status(&self, name: &GroupName) -> Result<LogStatus, ClientError> {
         let joined = self.inner.visit(&By::Name(name.clone())).await?;
         let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
@@ -309,7 +298,7 @@ impl Inner {
             By::Name(name) => pb::get_group_request::By::Name(name.as_str().to_owned()),
             By::Id(id) => pb::get_group_request::By::Id((*id).into()),
         };
-        let request = pb::GetGroupRequest { by: Some(by) };
+        let request = pb::GetGroupRequest { by: Some(by), viewer: self.viewer() };
         let answer = self
             .retried(|mut registry| {
                 let request = call(request.clone());
@@ -339,14 +328,16 @@ impl Inner {
             })
             .await?;
         let services = answer.relays.into_iter().chain(answer.hubs);
-        Ok(Joined {
+        let joined = Joined {
             group: group_of(answer.group)?,
             ticket: answer.ticket,
             services: services
                 .map(|service| ServiceInfo::checked(service, &self.server.host))
                 .collect::<Result<_, _>>()?,
             lease: Duration::from_millis(answer.lease_ms.clamp(1_000, 3_600_000)),
-        })
+        };
+        self.tickets.keep(&joined);
+        Ok(joined)
     }
 
     /// What reading or publishing needs, without being shown as present: a private group's ticket, and where its
@@ -389,6 +380,11 @@ impl Inner {
             group_count: answer.group_count,
             services: services.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Shows the registry who asks, so that it tells of this device's private groups.
+    fn viewer(&self) -> Option<pb::Viewer> {
+        Some(pb::Viewer { device_key: self.public_key(), ..pb::Viewer::default() })
     }
 
     fn public_key(&self) -> Bytes {

@@ -159,7 +159,7 @@ async fn groups(client: &Client) -> Result<Vec<Group>, ClientError> {
         for info in some.iter().cloned() {
             let client = client.clone();
             asked.spawn(async move {
-                let log = client.log_status(&info.name).await;
+                let log = client.group_status(&info.name).await;
                 let members = client.members(&info.name).await.unwrap_or_default();
                 Group::of(&info, log, &members)
             });

@@ -105,16 +105,46 @@ pub fn verify_ticket(
     device: DeviceId,
     now_unix_ms: i64,
 ) -> Result<(), SigningError> {
+    let ticket = checked_ticket(registry_key, ticket, group, now_unix_ms)?;
+    if ticket.device_id == device.as_bytes()[..] { Ok(()) } else { Err(SigningError::Other) }
+}
+
+/// Checks that `ticket` lets whoever holds it use `group` at `now_unix_ms`; gives when it expires (Unix time in ms).
+///
+/// # Errors
+/// [`SigningError`], each case.
+pub fn verify_bearer(
+    registry_key: &[u8],
+    ticket: &[u8],
+    group: GroupId,
+    now_unix_ms: i64,
+) -> Result<i64, SigningError> {
+    checked_ticket(registry_key, ticket, group, now_unix_ms).map(|ticket| ticket.expires_unix_ms)
+}
+
+/// Reads when a ticket expires (Unix time in ms), without checking it; `None` if it is no ticket.
+#[must_use]
+pub fn ticket_expiry(ticket: &[u8]) -> Option<i64> {
+    let signed = pb::SignedTicket::decode(ticket).ok()?;
+    pb::Ticket::decode(signed.ticket).ok().map(|ticket| ticket.expires_unix_ms)
+}
+
+fn checked_ticket(
+    registry_key: &[u8],
+    ticket: &[u8],
+    group: GroupId,
+    now_unix_ms: i64,
+) -> Result<pb::Ticket, SigningError> {
     let signed = pb::SignedTicket::decode(ticket).map_err(|_| SigningError::Malformed)?;
     verify(registry_key, &signed.signature, &ticket_bytes(&signed.ticket))?;
     let ticket = pb::Ticket::decode(signed.ticket).map_err(|_| SigningError::Malformed)?;
-    if ticket.group_id != group.as_bytes()[..] || ticket.device_id != device.as_bytes()[..] {
+    if ticket.group_id != group.as_bytes()[..] {
         return Err(SigningError::Other);
     }
     if ticket.expires_unix_ms < now_unix_ms {
         return Err(SigningError::Expired);
     }
-    Ok(())
+    Ok(ticket)
 }
 
 fn call_bytes(method: Method, group: GroupId, nonce: &[u8], subject: &str) -> Vec<u8> {

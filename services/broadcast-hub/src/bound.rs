@@ -319,6 +319,10 @@ async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) -> anyhow::Result<()
         }
         for group in hub.groups.sweep(Instant::now()) {
             hub.relays.link(&hub, group.info().relay).wanted_changed(group.id);
+            if group.info().private {
+                // The watch does not tell of it, so nobody else would forget it.
+                hub.directory.remove(group.id);
+            }
         }
         let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         hub.figures.groups.set(gauge(hub.groups.all().len()));

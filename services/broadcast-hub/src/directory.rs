@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -45,7 +46,12 @@ impl GroupInfo {
 pub(crate) struct Directory {
     inner: RwLock<Inner>,
     changes: watch::Sender<u64>,
+    /// When the registry was heard last.
+    heard: RwLock<Option<Instant>>,
 }
+
+/// A registry that was silent for so long is away; it is heard every second.
+const AWAY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -60,7 +66,7 @@ struct Inner {
 
 impl Directory {
     pub(crate) fn new() -> Self {
-        Self { inner: RwLock::default(), changes: watch::Sender::new(0) }
+        Self { inner: RwLock::default(), changes: watch::Sender::new(0), heard: RwLock::default() }
     }
 
     pub(crate) fn by_id(&self, id: GroupId) -> Option<Arc<GroupInfo>> {
@@ -72,9 +78,9 @@ impl Directory {
         inner.by_name.get(name).and_then(|id| inner.by_id.get(id)).cloned()
     }
 
-    /// Every group that is known, in no order.
-    pub(crate) fn all(&self) -> Vec<Arc<GroupInfo>> {
-        self.read().by_id.values().cloned().collect()
+    /// Every public group that is known, in no order.
+    pub(crate) fn public(&self) -> Vec<Arc<GroupInfo>> {
+        self.read().by_id.values().filter(|info| !info.private).cloned().collect()
     }
 
     pub(crate) fn everyone(&self) -> Option<Arc<GroupInfo>> {
@@ -136,8 +142,15 @@ impl Directory {
         gone
     }
 
+    /// Whether the registry has not been heard for a while.
+    pub(crate) fn is_registry_away(&self, now: Instant) -> bool {
+        let heard = *self.heard.read().unwrap_or_else(PoisonError::into_inner);
+        heard.is_none_or(|heard| now.saturating_duration_since(heard) > AWAY)
+    }
+
     /// Relays that are listed, and the registry's own host for those that advertise none.
     pub(crate) fn set_services(&self, services: &[pb::registry::ServiceInfo], registry_host: &str) {
+        *self.heard.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let relays: HashMap<RelayId, String> = services
             .iter()
             .filter(|service| service.kind() == pb::registry::ServiceKind::Relay)

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use gaung_proto::{
     GroupId, LogId,
     pb::relay::{
-        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, SessionReport, SessionReports,
-        UnfollowGroup, follow_request::Change, follow_response::Event,
+        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, FollowTicket, SessionReport,
+        SessionReports, UnfollowGroup, follow_request::Change, follow_response::Event,
     },
     run::Run,
 };
@@ -150,15 +150,19 @@ impl<'a> Following<'a> {
         }
     }
 
-    /// Asks for the group if it is wanted and not asked for, takes it back if it is asked for and not wanted.
+    /// Asks for the group if it is wanted and not asked for, takes it back if it is asked for and not wanted; shows the
+    /// relay a newer ticket, if there is one.
     fn wish(&mut self, id: GroupId) {
         let wanted = self.hub.groups.get(id).filter(|group| group.info().relay == self.link.relay);
         match wanted {
             Some(group) => {
                 if self.asked.insert(id) {
                     let (log_id, from_seq) = group.resume_point();
-                    let add = FollowGroup { group_id: id.into(), log_id, from_seq };
+                    let add = FollowGroup { group_id: id.into(), log_id, from_seq, ticket: group.show_ticket() };
                     self.requests.push_back(FollowRequest { change: Some(Change::Add(add)) });
+                } else if let Some(ticket) = group.newer_ticket() {
+                    let newer = FollowTicket { group_id: id.into(), ticket };
+                    self.requests.push_back(FollowRequest { change: Some(Change::Ticket(newer)) });
                 }
             }
             None => {

@@ -3,14 +3,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
 use gaung_engine::{HotRing, Piece, Pushed, Read, RingBudget, RingOwner, Segment, Taken, text_lines};
-use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run};
+use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run, signing::ticket_expiry};
 use tonic::Code;
 
 use crate::{audience::Audience, directory::GroupInfo, inbox::Failure};
@@ -30,7 +30,21 @@ pub(crate) struct Group {
     text: Mutex<TextCache>,
     /// How many sessions of each shard want to be woken.
     watchers: Box<[AtomicU32]>,
+    pass: Mutex<Pass>,
 }
+
+/// What a private group is read by: the ticket of its sessions that lasts longest.
+#[derive(Debug, Default)]
+struct Pass {
+    ticket: Bytes,
+    /// In ms since 1970.
+    expires: i64,
+    /// When the one expires that the relay was shown last.
+    shown: i64,
+}
+
+/// The relay is shown a newer ticket when it lasts longer by this much: sessions renew theirs every few seconds, each.
+const PASS_STEP_MS: i64 = 60_000;
 
 #[derive(Debug)]
 struct Shared {
@@ -80,6 +94,7 @@ impl Group {
                 ended: AtomicBool::new(false),
                 text: Mutex::default(),
                 watchers: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+                pass: Mutex::default(),
             }
         })
     }
@@ -90,6 +105,42 @@ impl Group {
 
     pub(crate) fn set_info(&self, info: Arc<GroupInfo>) {
         *self.info.write().unwrap_or_else(PoisonError::into_inner) = info;
+    }
+
+    /// A session showed a ticket, which was checked; true if the relay should be shown it.
+    pub(crate) fn keep_ticket(&self, ticket: &Bytes) -> bool {
+        let Some(expires) = ticket_expiry(ticket) else { return false };
+        let mut pass = self.pass();
+        if expires > pass.expires {
+            pass.expires = expires;
+            pass.ticket = ticket.clone();
+        }
+        pass.expires.saturating_sub(pass.shown) >= PASS_STEP_MS
+    }
+
+    /// The ticket to follow the group by; empty for a group that needs none.
+    pub(crate) fn ticket(&self) -> Bytes {
+        self.pass().ticket.clone()
+    }
+
+    /// The same, to be shown to the relay now.
+    pub(crate) fn show_ticket(&self) -> Bytes {
+        let mut pass = self.pass();
+        pass.shown = pass.expires;
+        pass.ticket.clone()
+    }
+
+    /// A ticket that the relay should be shown, if there is a newer one.
+    pub(crate) fn newer_ticket(&self) -> Option<Bytes> {
+        let mut pass = self.pass();
+        (pass.expires.saturating_sub(pass.shown) >= PASS_STEP_MS).then(|| {
+            pass.shown = pass.expires;
+            pass.ticket.clone()
+        })
+    }
+
+    fn pass(&self) -> MutexGuard<'_, Pass> {
+        self.pass.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn watch(&self, shard: usize) {

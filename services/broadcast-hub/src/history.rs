@@ -154,7 +154,7 @@ impl HistoryRead {
         debug!(group = %self.group.id, code = ?status.code(), why = status.message(), "log not read");
         match status.code() {
             Code::OutOfRange => {
-                let request = GetLogRequest { group_id: self.group.id.into(), ticket: Bytes::new() };
+                let request = GetLogRequest { group_id: self.group.id.into(), ticket: self.ticket.clone() };
                 let Ok(log) = client.get_log(request).await else { return Ok(false) };
                 self.skip_to(Seq(log.into_inner().oldest_seq)).await
             }

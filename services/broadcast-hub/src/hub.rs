@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use bytes::Bytes;
 use gaung_proto::{GroupId, RelayId, Seq, run::Run};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -67,13 +68,26 @@ impl Hub {
         &self.shards[self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()]
     }
 
-    /// Counts a session of `shard` in and has the group followed.
-    pub(crate) fn watch(self: &Arc<Self>, info: &Arc<GroupInfo>, shard: usize) -> Result<Arc<Group>, TooManyGroups> {
+    /// Counts a session of `shard` in and has the group followed; `ticket` is the session's, checked, for a private group.
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        info: &Arc<GroupInfo>,
+        shard: usize,
+        ticket: &Bytes,
+    ) -> Result<Arc<Group>, TooManyGroups> {
         let (group, new) = self.groups.watch(info, shard)?;
-        if new {
+        let newer = group.keep_ticket(ticket);
+        if new || newer {
             self.relays.link(self, info.relay).wanted_changed(group.id);
         }
         Ok(group)
+    }
+
+    /// A session of the group renewed its ticket.
+    pub(crate) fn keep_ticket(self: &Arc<Self>, group: &Group, ticket: &Bytes) {
+        if group.keep_ticket(ticket) {
+            self.relays.link(self, group.info().relay).wanted_changed(group.id);
+        }
     }
 
     /// Follows `everyone` for as long as the hub runs.

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use gaung_proto::GroupId;
 use gaung_proto::pb::registry::{
-    GetGroupRequest, ListServicesRequest, RegisterServiceRequest, ServiceKind, WatchGroupsRequest, WatchGroupsResponse,
-    get_group_request::By, registry_service_client::RegistryServiceClient, watch_groups_response::Event,
+    GetGroupRequest, ListServicesRequest, RegisterServiceRequest, ServiceKind, Viewer, WatchGroupsRequest,
+    WatchGroupsResponse, get_group_request::By, registry_service_client::RegistryServiceClient,
+    watch_groups_response::Event,
 };
 use service_kit::{backoff::Backoff, readiness::Readiness, rpc::MAX_MESSAGE_BYTES};
 use tokio::time::{Instant, sleep, timeout};
@@ -87,6 +88,7 @@ async fn register(hub: &Hub, ports: Ports) -> Result<Instant, Status> {
         web_port: ports.page.into(),
         durable: false,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        service_secret: Bytes::new(),
     };
     let answer = within(client(hub).register_service(request)).await?;
     hub.directory.set_ticket_key(answer.registry_public_key);
@@ -139,6 +141,7 @@ impl View {
             relay_id: Bytes::new(),
             after_revision: self.revision,
             watch_id: self.watch_id.clone(),
+            viewer: None,
         };
         let mut events = client(hub).watch_groups(request).await?.into_inner();
         while let Some(event) = events.message().await? {
@@ -215,14 +218,16 @@ pub(crate) async fn keep_everyone(hub: Arc<Hub>, readiness: Readiness, stop: Can
 const LIVE_CHECK: Duration = Duration::from_millis(20);
 
 /// Asks for a group that the directory does not have; the answer goes to the session.
-pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64, ask: u64) {
+///
+/// `ticket`: what the session showed; a private group is found by it alone.
+pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, ticket: Bytes, shard: usize, session: u64, ask: u64) {
     let hub = hub.clone();
     hub.runtime.clone().spawn(async move {
         let by = match &key {
             GroupKey::Name(name) => By::Name(name.clone()),
             GroupKey::Id(id) => By::Id((*id).into()),
         };
-        let answer = within(client(&hub).get_group(GetGroupRequest { by: Some(by) })).await;
+        let answer = within(client(&hub).get_group(GetGroupRequest { by: Some(by), viewer: holder(ticket) })).await;
         let outcome = match answer {
             Ok(found) => found
                 .group
@@ -231,6 +236,7 @@ pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64,
                 .map(|info| hub.directory.looked_up(info))
                 .ok_or_else(|| Failure::new(Code::Internal, "the registry's answer has no group")),
             Err(status) if status.code() == Code::NotFound => Err(not_found(&key)),
+            Err(status) if status.code() == Code::PermissionDenied => Err(private(&key)),
             Err(status) if status.code() == Code::InvalidArgument => {
                 Err(Failure::new(Code::InvalidArgument, status.message()))
             }
@@ -244,13 +250,29 @@ pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, shard: usize, session: u64,
 pub(crate) fn verify(hub: &Arc<Hub>, id: GroupId) {
     let hub = hub.clone();
     hub.runtime.clone().spawn(async move {
-        let request = GetGroupRequest { by: Some(By::Id(id.into())) };
+        let ticket = hub.groups.get(id).map(|group| group.ticket()).unwrap_or_default();
+        let request = GetGroupRequest { by: Some(By::Id(id.into())), viewer: holder(ticket) };
         let answer = within(client(&hub).get_group(request)).await;
         if answer.is_err_and(|status| status.code() == Code::NotFound) {
             hub.directory.remove(id);
             hub.end_group(id, Code::NotFound, "the group was deleted");
         }
     });
+}
+
+/// Whoever holds a ticket may see the group that it is for.
+pub(crate) fn holder(ticket: Bytes) -> Option<Viewer> {
+    (!ticket.is_empty()).then(|| Viewer { ticket, ..Viewer::default() })
+}
+
+/// Says no more of the group than whoever asks said.
+fn private(key: &GroupKey) -> Failure {
+    let group = match key {
+        GroupKey::Name(name) => name.clone(),
+        GroupKey::Id(id) => id.to_string(),
+    };
+    let message = format!("{group} is private; use `gaung chat` with an invite, or join it and send the ticket");
+    Failure::new(Code::PermissionDenied, message)
 }
 
 fn not_found(key: &GroupKey) -> Failure {

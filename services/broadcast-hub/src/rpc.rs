@@ -25,7 +25,8 @@ impl HubService for HubRpc {
             framed_sessions: u64::try_from(hub.figures.framed_sessions.get()).unwrap_or(0),
             web_sessions: u64::try_from(hub.figures.web_sessions.get()).unwrap_or(0),
             text_sessions: u64::try_from(hub.figures.text_sessions.get()).unwrap_or(0),
-            groups: groups.iter().map(describe).collect(),
+            groups: groups.iter().filter(|group| !group.info().private).map(describe).collect(),
+            private_groups: groups.iter().filter(|group| group.info().private).count() as u64,
         }))
     }
 }

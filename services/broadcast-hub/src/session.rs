@@ -7,6 +7,7 @@ mod output;
 mod publish;
 mod subscription;
 mod text;
+mod tickets;
 mod web;
 
 use std::{

@@ -20,6 +20,7 @@ use crate::{
     registry::GroupBy,
     reports::Report,
     status::invalid,
+    viewer::Claim,
 };
 
 /// Publishers repeat a message for so long, and what they repeat is known by what is kept.
@@ -30,6 +31,9 @@ const MAX_PROOF: usize = 64;
 const MAX_HOST_CHARS: usize = 253;
 const MAX_VERSION_CHARS: usize = 64;
 const MAX_CODE_CHARS: usize = 64;
+/// An encoded SignedTicket has some 120 bytes.
+const MAX_TICKET: usize = 512;
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
 pub(crate) fn create(request: pb::CreateGroupRequest, from: Option<IpAddr>) -> Result<CreateSpec, Status> {
     let request_id: [u8; 16] =
@@ -74,6 +78,32 @@ pub(crate) fn group_by(by: Option<get_group_request::By>) -> Result<GroupBy, Sta
         Some(get_group_request::By::Id(id)) => group_id("id", &id).map(GroupBy::Id),
         None => Err(invalid("by", "give the group's name or id")),
     }
+}
+
+/// Who asks; nothing stands for a stranger.
+pub(crate) fn viewer(viewer: Option<pb::Viewer>) -> Result<Claim, Status> {
+    let Some(viewer) = viewer else { return Ok(Claim::default()) };
+    let is_given = |bytes: &Bytes| !bytes.is_empty();
+    let key = Some(&viewer.device_key).filter(|key| is_given(key));
+    let service = Some(&viewer.service_id).filter(|id| is_given(id));
+    if viewer.ticket.len() > MAX_TICKET {
+        return Err(invalid("viewer.ticket", "this is no ticket"));
+    }
+    Ok(Claim {
+        device: key.map(|key| device("viewer.device_key", key)).transpose()?,
+        relay: service
+            .map(|id| Ok::<_, Status>((service_id("viewer.service_id", id)?, secret(&viewer.service_secret)?)))
+            .transpose()?,
+        ticket: viewer.ticket,
+    })
+}
+
+/// A service's secret, or nothing.
+pub(crate) fn secret(secret: &Bytes) -> Result<Bytes, Status> {
+    if secret.is_empty() || SECRET_BYTES.contains(&secret.len()) {
+        return Ok(secret.clone());
+    }
+    Err(invalid("service_secret", "service_secret must be 16 to 64 random bytes, or empty"))
 }
 
 pub(crate) fn join(request: pb::JoinGroupRequest, from: Option<IpAddr>) -> Result<Join, Status> {

@@ -10,7 +10,7 @@ use crate::{
     members::JoinError,
     now::Now,
     records::{self, Group, StoredInvite},
-    registry::{LookupError, Registry},
+    registry::{GroupBy, LookupError, Registry},
     store::StoreError,
 };
 
@@ -79,7 +79,10 @@ impl Registry {
         let (group, _) = self.group_row(group)?;
         let is_present = || self.presences.of(group.id, now.mono).iter().any(|(device, ..)| *device == maker);
         if !self.is_member(&group, maker)? && !is_present() {
-            return Err(InviteError::NotMember(group.name));
+            return Err(match group.private {
+                true => JoinError::private(&GroupBy::Id(group.id)).into(),
+                false => InviteError::NotMember(group.name),
+            });
         }
         let expires_unix_ms = now.unix_ms.saturating_add(i64::try_from(expires_ms).unwrap_or(i64::MAX));
         let invite = StoredInvite {

@@ -35,6 +35,7 @@ mod standby;
 mod status;
 pub mod store;
 mod view;
+pub mod viewer;
 mod watch;
 
 pub use bound::{Bound, bind};

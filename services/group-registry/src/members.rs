@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use bytes::Bytes;
-use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, GroupName, pb::registry as pb, signing::issue_ticket};
+use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, pb::registry as pb, signing::issue_ticket};
 use prost::Message as _;
 use service_kit::share::{Origin, TooSoon};
 
@@ -29,13 +29,23 @@ pub enum JoinError {
     Lookup(#[from] LookupError),
     /// A private group without an invite.
     #[error("the group {0} is private; ask a member for an invite and redeem it with `gaung group join --invite CODE`")]
-    Private(GroupName),
+    Private(String),
     /// No room.
     #[error("the registry is full: {0}")]
     Full(&'static str),
     /// See [`TooSoon`].
     #[error(transparent)]
     TooSoon(#[from] TooSoon),
+}
+
+impl JoinError {
+    /// Says no more of the group than the caller said: who knows the id need not know the name.
+    pub(crate) fn private(by: &GroupBy) -> Self {
+        match by {
+            GroupBy::Name(name) => Self::Private(name.to_string()),
+            GroupBy::Id(id) => Self::Private(id.to_string()),
+        }
+    }
 }
 
 impl From<StoreError> for JoinError {
@@ -82,7 +92,7 @@ impl Registry {
     pub fn join(&self, now: Now, join: &Join) -> Result<Joined, JoinError> {
         let group = self.group(&join.by)?;
         if group.private && !self.is_member(&group, join.device)? {
-            return Err(JoinError::Private(group.name));
+            return Err(JoinError::private(&join.by));
         }
         match join.client {
             None => self.enrol(now, &group, join.device, join.name.as_ref(), join.from)?,

@@ -24,7 +24,7 @@ pub enum OwnerError {
     Lookup(#[from] LookupError),
     /// Somebody else made it.
     #[error("the group {0} belongs to another device; only the device that made it may do this")]
-    NotOwner(GroupName),
+    NotOwner(String),
     /// It is `everyone`.
     #[error(
         "the group {0} is reserved: it cannot be deleted, is reset only after its relay lost its log, and keeps what the relay keeps (--keep)"
@@ -76,9 +76,15 @@ impl Registry {
             return Err(OwnerError::Reserved(group.name));
         }
         if group.owner != device {
-            return Err(OwnerError::NotOwner(group.name));
+            return Err(self.not_owner(&group, device)?);
         }
         Ok((group, version))
+    }
+
+    /// Names a private group to its members alone.
+    fn not_owner(&self, group: &Group, device: DeviceId) -> Result<OwnerError, StoreError> {
+        let named = !group.private || self.is_member(group, device)?;
+        Ok(OwnerError::NotOwner(if named { group.name.to_string() } else { group.id.to_string() }))
     }
 
     fn delete_as(&self, now: Now, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
@@ -108,7 +114,7 @@ impl Registry {
                 return Err(OwnerError::Reserved(group.name));
             }
             if !group.reserved && group.owner != device {
-                return Err(OwnerError::NotOwner(group.name));
+                return Err(self.not_owner(&group, device)?);
             }
             let signed = call.signature.encode_to_vec().into();
             let reset = Group { log: LogId(rand::random()), reset: signed, ..group };

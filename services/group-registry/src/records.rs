@@ -36,6 +36,8 @@ pub(crate) const MEMBERS: &[u8] = b"m/";
 pub(crate) const INVITES: &[u8] = b"i/";
 pub(crate) const SERVICES: &[u8] = b"s/";
 pub(crate) const MARKS: &[u8] = b"l/";
+/// Hashes of the secrets that prove services.
+pub(crate) const SECRETS: &[u8] = b"x/";
 
 pub(crate) fn group_key(id: GroupId) -> Vec<u8> {
     [GROUPS, id.as_bytes()].concat()
@@ -69,6 +71,9 @@ pub(crate) fn service_key(id: RelayId) -> Vec<u8> {
 }
 pub(crate) fn mark_key(id: RelayId) -> Vec<u8> {
     [MARKS, id.as_bytes()].concat()
+}
+pub(crate) fn secret_key(id: RelayId) -> Vec<u8> {
+    [SECRETS, id.as_bytes()].concat()
 }
 
 /// The group in a key of [`GROUPS`].

@@ -242,3 +242,8 @@ fn signing_key(store: &Store) -> Result<SigningKey, StoreError> {
     let seed: [u8; 32] = seed[..].try_into().map_err(|_| records::damaged(records::SIGNING_KEY))?;
     Ok(SigningKey::from_bytes(&seed))
 }
+
+/// Where the page after this group begins: `everyone` comes before all names.
+pub(crate) fn page_token(group: &Group) -> String {
+    if group.reserved { "\u{1}".to_owned() } else { group.name.to_string() }
+}

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{
+    GroupId,
     pb::registry::{self as pb, registry_service_server::RegistryService},
     signing::Method,
 };
@@ -21,16 +22,15 @@ use crate::{
     limits,
     maker::Maker,
     now::Now,
-    registry::Registry,
-    services::SERVICE_RENEW,
+    registry::{Registry, page_token},
+    reports::ReportError,
+    services::{RegisterError, SERVICE_RENEW},
     status::{ToStatus, invalid},
     watch,
 };
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
-/// A page token before all names.
-const FIRST: &str = "\u{1}";
 /// Open watch streams; each takes a task and a small buffer.
 const MAX_WATCHERS: u64 = 4096;
 /// Those of one address: a machine that runs a lab of relays and hubs has dozens.
@@ -98,8 +98,10 @@ impl RegistryService for Rpc {
     }
 
     async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Result<Response<pb::GetGroupResponse>, Status> {
-        let by = checked::group_by(request.into_inner().by)?;
-        let group = self.run(move |registry, _| registry.group(&by)).await?;
+        let request = request.into_inner();
+        let by = checked::group_by(request.by)?;
+        let claim = checked::viewer(request.viewer)?;
+        let group = self.run(move |registry, now| registry.group_for(now, &by, claim)).await?;
         Ok(Response::new(pb::GetGroupResponse { group: Some(group.to_pb()) }))
     }
 
@@ -114,9 +116,10 @@ impl RegistryService for Rpc {
             _ => return Err(invalid("page_size", "page_size goes from 1 to 1000")),
         };
         let after = Some(request.page_token).filter(|token| !token.is_empty());
-        let (groups, more) = self.run(move |registry, _| registry.groups(after.as_deref(), limit)).await?;
-        // `everyone` comes before all names, so what follows it begins at the least of them.
-        let last = groups.last().map(|group| if group.reserved { FIRST.to_owned() } else { group.name.to_string() });
+        let claim = checked::viewer(request.viewer)?;
+        let listed = self.run(move |registry, now| registry.groups_for(now, after.as_deref(), limit, claim)).await;
+        let (groups, more) = listed?;
+        let last = groups.last().map(page_token);
         let next_page_token = last.filter(|_| more).unwrap_or_default();
         let groups = groups.iter().map(|group| group.to_pb()).collect();
         Ok(Response::new(pb::ListGroupsResponse { groups, next_page_token }))
@@ -136,11 +139,14 @@ impl RegistryService for Rpc {
         let request = request.into_inner();
         let relay =
             if request.relay_id.is_empty() { None } else { Some(checked::service_id("relay_id", &request.relay_id)?) };
+        let claim = checked::viewer(request.viewer)?;
+        let viewer = self.run(move |registry, _| registry.viewer(claim)).await?;
         let resumes = request.watch_id == self.watch_id && request.after_revision > 0;
         let watcher = watch::Watcher {
             registry: Arc::clone(&self.registry),
             watch_id: self.watch_id.clone(),
             relay,
+            proven: viewer.relay,
             after: resumes.then_some(request.after_revision),
         };
         Ok(Response::new(watcher.start(slot, self.stop.clone())))
@@ -212,8 +218,10 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::ListMembersRequest>,
     ) -> Result<Response<pb::ListMembersResponse>, Status> {
-        let group = checked::group_id("group_id", &request.into_inner().group_id)?;
-        let members = self.run(move |registry, now| registry.members(now, group)).await?;
+        let request = request.into_inner();
+        let group = checked::group_id("group_id", &request.group_id)?;
+        let claim = checked::viewer(request.viewer)?;
+        let members = self.run(move |registry, now| registry.members_for(now, group, claim)).await?;
         Ok(Response::new(pb::ListMembersResponse { members }))
     }
 
@@ -266,8 +274,14 @@ impl RegistryService for Rpc {
         request: Request<pb::RegisterServiceRequest>,
     ) -> Result<Response<pb::RegisterServiceResponse>, Status> {
         let from = caller(&request);
-        let (id, info) = checked::service(request.into_inner())?;
-        self.run(move |registry, now| registry.register_service(now, id, info, from)).await?;
+        let request = request.into_inner();
+        let secret = checked::secret(&request.service_secret)?;
+        let (id, info) = checked::service(request)?;
+        self.run(move |registry, now| {
+            registry.register_service(now, id, info, from)?;
+            Ok::<_, RegisterError>(registry.remember_secret(id, &secret)?)
+        })
+        .await?;
         let registry_public_key = Bytes::copy_from_slice(&self.registry.public_key());
         Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: millis(SERVICE_RENEW) }))
     }
@@ -288,8 +302,16 @@ impl RegistryService for Rpc {
         request: Request<pb::ReportGroupsRequest>,
     ) -> Result<Response<pb::ReportGroupsResponse>, Status> {
         let from = caller(&request);
-        let (relay, reports) = checked::reports(request.into_inner())?;
-        let refusals = self.run(move |registry, now| registry.report(now, relay, &reports, from)).await?;
+        let request = request.into_inner();
+        let secret = checked::secret(&request.service_secret)?;
+        let (relay, reports) = checked::reports(request)?;
+        let told = self.run(move |registry, now| {
+            let mut refusals = registry.report(now, relay, &reports, from)?;
+            let proven = registry.is_proven(relay, &secret)?;
+            refusals.retain(|refusal| proven || !is_private(registry, &refusal.group_id));
+            Ok::<_, ReportError>(refusals)
+        });
+        let refusals = told.await?;
         Ok(Response::new(pb::ReportGroupsResponse { refusals }))
     }
 }
@@ -297,6 +319,10 @@ impl RegistryService for Rpc {
 /// The address that a call came from; `None`: this process.
 fn caller<T>(request: &Request<T>) -> Option<IpAddr> {
     request.remote_addr().map(|addr| addr.ip().to_canonical())
+}
+
+fn is_private(registry: &Registry, group: &[u8]) -> bool {
+    GroupId::try_from(group).is_ok_and(|group| registry.view.is_private(group))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

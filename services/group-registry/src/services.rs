@@ -431,7 +431,7 @@ impl Registry {
     }
 
     fn forget_service(&self, id: RelayId) -> Result<(), StoreError> {
-        for key in [records::service_key(id), records::mark_key(id)] {
+        for key in [records::service_key(id), records::mark_key(id), records::secret_key(id)] {
             if let Some(entry) = self.store.get(&key)? {
                 let _changed_by_its_return = self.store.delete(&key, entry.version)?;
             }

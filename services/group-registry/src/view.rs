@@ -19,7 +19,7 @@ const HISTORY: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Upsert(Arc<Group>),
-    Deleted { id: GroupId, name: GroupName, relay: RelayId },
+    Deleted { id: GroupId, name: GroupName, relay: RelayId, private: bool },
 }
 
 impl Change {
@@ -27,6 +27,13 @@ impl Change {
         match self {
             Self::Upsert(group) => group.relay,
             Self::Deleted { relay, .. } => *relay,
+        }
+    }
+
+    pub(crate) fn is_private(&self) -> bool {
+        match self {
+            Self::Upsert(group) => group.private,
+            Self::Deleted { private, .. } => *private,
         }
     }
 }
@@ -78,7 +85,9 @@ impl View {
         }
         let change = match (&before, &after) {
             (_, Some(group)) => Some(Change::Upsert(Arc::clone(group))),
-            (Some(group), None) => Some(Change::Deleted { id, name: group.name.clone(), relay: group.relay }),
+            (Some(group), None) => {
+                Some(Change::Deleted { id, name: group.name.clone(), relay: group.relay, private: group.private })
+            }
             (None, None) => None,
         };
         state.live = state.live + usize::from(after.is_some()) - usize::from(before.is_some());
@@ -119,6 +128,11 @@ impl View {
     /// How many groups there are.
     pub(crate) fn len(&self) -> usize {
         self.state().live
+    }
+
+    /// Whether the group is known to be private.
+    pub(crate) fn is_private(&self, id: GroupId) -> bool {
+        self.state().groups.get(&id).is_some_and(|(_, group)| group.as_ref().is_some_and(|group| group.private))
     }
 
     /// Whether the group exists as far as is known.

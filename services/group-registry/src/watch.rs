@@ -27,6 +27,8 @@ pub(crate) struct Watcher {
     pub(crate) watch_id: Bytes,
     /// Only the groups of this relay.
     pub(crate) relay: Option<RelayId>,
+    /// The caller is this relay, and is shown the private groups that are bound to it.
+    pub(crate) proven: Option<RelayId>,
     /// The last revision that the client has; `None` for a snapshot first.
     pub(crate) after: Option<u64>,
 }
@@ -69,16 +71,17 @@ impl Watcher {
                 Next::UpToDate => return Ok(()),
                 Next::Changes(changes) => {
                     for (revision, change) in changes {
-                        if self.relay.is_none_or(|relay| relay == change.relay()) {
+                        if self.shows(change.relay(), change.is_private()) {
                             self.send(answers, revision, event(&change)).await?;
                         }
                         self.after = Some(revision);
                     }
                 }
                 Next::Snapshot { revision, groups } => {
-                    self.send(answers, revision, Event::SnapshotBegin(pb::SnapshotBegin {})).await?;
+                    let begin = Event::SnapshotBegin(pb::SnapshotBegin { with_private: self.proven.is_some() });
+                    self.send(answers, revision, begin).await?;
                     for group in groups {
-                        if self.relay.is_none_or(|relay| relay == group.relay) {
+                        if self.shows(group.relay, group.private) {
                             self.send(answers, revision, Event::Upsert(group.to_pb())).await?;
                         }
                     }
@@ -87,6 +90,10 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    fn shows(&self, relay: RelayId, private: bool) -> bool {
+        self.relay.is_none_or(|wanted| wanted == relay) && (!private || self.proven == Some(relay))
     }
 
     async fn send(&self, answers: &mpsc::Sender<Answer>, revision: u64, event: Event) -> Result<(), Gone> {

@@ -79,7 +79,7 @@ async fn killed_while_groups_are_made() {
     }
     let program = Program::start(dir.path());
     let mut client = program.connect().await;
-    let request = pb::ListGroupsRequest { page_size: 1000, page_token: String::new() };
+    let request = pb::ListGroupsRequest { page_size: 1000, page_token: String::new(), viewer: None };
     let listed = timeout(Duration::from_secs(30), client.list_groups(request)).await.unwrap().unwrap().into_inner();
     assert_eq!(listed.next_page_token, "");
     let groups: HashMap<_, _> = listed.groups.iter().map(|group| (group.name.clone(), group.clone())).collect();

@@ -104,7 +104,7 @@ async fn create(client: &mut Client, name: &str) -> Result<pb::Group, Status> {
 async fn all_groups(client: &mut Client) -> Vec<pb::Group> {
     let (mut groups, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = pb::ListGroupsRequest { page_size: 10, page_token };
+        let request = pb::ListGroupsRequest { page_size: 10, page_token, viewer: None };
         let page = within(client.list_groups(request)).await.unwrap().into_inner();
         groups.extend(page.groups);
         page_token = page.next_page_token;
@@ -126,7 +126,7 @@ struct Watched {
 
 impl Watched {
     async fn open(client: &mut Client, after_revision: u64, watch_id: bytes::Bytes) -> Self {
-        let request = pb::WatchGroupsRequest { relay_id: bytes::Bytes::new(), after_revision, watch_id };
+        let request = pb::WatchGroupsRequest { relay_id: bytes::Bytes::new(), after_revision, watch_id, viewer: None };
         let stream = within(client.watch_groups(request)).await.unwrap().into_inner();
         let (groups, watch_id) = (HashMap::new(), bytes::Bytes::new());
         Self { stream, groups, revision: after_revision, watch_id, snapshots: 0, in_snapshot: false }
@@ -273,16 +273,20 @@ async fn each_bad_input_has_its_own_clear_error() {
     }
 
     let unknown = pb::get_group_request::By::Name("nowhere".to_owned());
-    let unknown = within(client.get_group(pb::GetGroupRequest { by: Some(unknown) })).await.unwrap_err();
+    let unknown = within(client.get_group(pb::GetGroupRequest { by: Some(unknown), viewer: None })).await.unwrap_err();
     assert!(unknown.code() == Code::NotFound && unknown.message().contains("nowhere"), "{unknown}");
-    let neither = within(client.get_group(pb::GetGroupRequest { by: None })).await.unwrap_err();
+    let neither = within(client.get_group(pb::GetGroupRequest { by: None, viewer: None })).await.unwrap_err();
     assert_eq!(neither.code(), Code::InvalidArgument);
     let unsigned = pb::DeleteGroupRequest { group_id: bytes::Bytes::from_static(&[1; 16]), signature: None };
     assert_eq!(within(client.delete_group(unsigned)).await.unwrap_err().code(), Code::InvalidArgument);
     let forged = pb::DeviceSignature { public_key: public_key(), ..Default::default() };
     let forged = pb::DeleteGroupRequest { group_id: bytes::Bytes::from_static(&[1; 16]), signature: Some(forged) };
     assert_eq!(within(client.delete_group(forged)).await.unwrap_err().code(), Code::Unauthenticated);
-    let unregistered = pb::ReportGroupsRequest { relay_id: bytes::Bytes::from_static(&[3; 16]), reports: Vec::new() };
+    let unregistered = pb::ReportGroupsRequest {
+        relay_id: bytes::Bytes::from_static(&[3; 16]),
+        reports: Vec::new(),
+        service_secret: bytes::Bytes::new(),
+    };
     assert_eq!(within(client.report_groups(unregistered)).await.unwrap_err().code(), Code::FailedPrecondition);
     create(&mut client, "still-works").await.unwrap();
     service.end().await;
@@ -306,7 +310,8 @@ async fn a_restart_keeps_the_groups_and_the_folder_has_one_owner() {
     let service = Service::start(dir.path()).await;
     let mut client = service.client().await;
     let by = pb::get_group_request::By::Id(made.id.clone());
-    let found = within(client.get_group(pb::GetGroupRequest { by: Some(by) })).await.unwrap().into_inner().group;
+    let found =
+        within(client.get_group(pb::GetGroupRequest { by: Some(by), viewer: None })).await.unwrap().into_inner().group;
     assert_eq!(found.as_ref(), Some(&made));
     assert!(all_groups(&mut client).await.iter().any(|group| group.reserved && group.name == "everyone"));
     let services = within(client.list_services(pb::ListServicesRequest {})).await.unwrap().into_inner();
@@ -334,7 +339,7 @@ async fn joining_gives_what_is_needed_to_talk() {
     assert_eq!((joined.relays.len(), joined.hubs.len(), joined.lease_ms), (1, 0, 30_000));
     let bad = within(client.join_group(join("pigeon"))).await.unwrap_err();
     assert_eq!(bad.code(), Code::InvalidArgument);
-    let members = pb::ListMembersRequest { group_id: group.id.clone() };
+    let members = pb::ListMembersRequest { group_id: group.id.clone(), viewer: None };
     let members = within(client.list_members(members)).await.unwrap().into_inner().members;
     assert_eq!(members.len(), 1);
     assert!(members[0].present && members[0].lane == "multicast");

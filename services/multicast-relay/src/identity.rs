@@ -1,8 +1,9 @@
 //! What the relay remembers of itself: its id, and the registry's public key.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -37,6 +38,7 @@ pub(crate) enum IdentityError {
 const ID_FILE: &str = "relay-id";
 const KEY_FILE: &str = "registry-key";
 const REPORT_KEY_FILE: &str = "report-key";
+const SECRET_FILE: &str = "service-secret";
 
 impl Identity {
     /// The id in `folder`, made at the first start; a random one for this process without a folder.
@@ -72,6 +74,23 @@ impl Identity {
         Ok(Self { folder: Some(folder.to_owned()), relay, report_key })
     }
 
+    /// The secret that proves this relay to the registry, made at the first start; a random one for this process without a
+    /// folder, as the id is.
+    pub(crate) fn service_secret(&self) -> io::Result<[u8; 32]> {
+        let Some(folder) = &self.folder else { return Ok(rand::rng().random()) };
+        match fs::read(folder.join(SECRET_FILE)).map(|bytes| bytes.try_into()) {
+            Ok(Ok(secret)) => Ok(secret),
+            // A file that was cut short proves nothing any more.
+            Ok(Err(_)) => Err(io::Error::other(format!("{SECRET_FILE} is damaged; put it back from a copy"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let secret: [u8; 32] = rand::rng().random();
+                write(folder, SECRET_FILE, &secret)?;
+                Ok(secret)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The key that tickets were signed with when a registry was last heard.
     pub(crate) fn registry_key(&self) -> Option<[u8; 32]> {
         let bytes = fs::read(self.folder.as_ref()?.join(KEY_FILE)).ok()?;
@@ -94,7 +113,8 @@ fn random_id() -> RelayId {
 /// Whole or not at all, also after a power cut.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let draft = folder.join(format!("{name}.new"));
-    let mut file = File::create(&draft)?;
+    // For its owner alone: one of them is a secret.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&draft, folder.join(name))?;
@@ -114,6 +134,7 @@ mod tests {
         assert_eq!(first.registry_key(), None);
         first.keep_registry_key([7; 32]).unwrap();
         let second = Identity::load(Some(&path)).unwrap();
+        assert_eq!(second.service_secret().unwrap(), first.service_secret().unwrap());
         assert_eq!((second.relay, second.registry_key()), (first.relay, Some([7; 32])));
         assert_ne!(Identity::load(None).unwrap().relay, Identity::load(None).unwrap().relay);
     }

@@ -29,7 +29,7 @@ use crate::{
     group::GroupConfig,
     ingress::RouteChange,
     opening::{self, NotReady, Ready},
-    registry::RegistryLink,
+    registry::{RegistryLink, Snapshot},
     reports::{Refusal, Verdict},
     trouble::Trouble,
     worker::{Attach, Command, worker_of},
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Order {
     /// These are all groups of this relay.
-    Snapshot(Vec<GroupConfig>),
+    Snapshot(Snapshot),
     /// A new or changed group.
     Upsert(Box<GroupConfig>),
     /// A group is gone for ever.
@@ -156,7 +156,7 @@ impl Keeper {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Snapshot(configs) => self.snapshot(configs).await,
+            Order::Snapshot(snapshot) => self.snapshot(snapshot).await,
             Order::Upsert(config) => self.upsert(*config).await,
             Order::Delete(group) => self.delete(group).await,
             Order::Refuse(refusal) => self.refuse(refusal).await,
@@ -164,9 +164,13 @@ impl Keeper {
         }
     }
 
-    async fn snapshot(&mut self, configs: Vec<GroupConfig>) {
+    async fn snapshot(&mut self, snapshot: Snapshot) {
+        let Snapshot { groups: configs, with_private } = snapshot;
         let there: HashSet<GroupId> = configs.iter().map(|config| config.id).collect();
-        let gone: Vec<GroupId> = self.known.keys().filter(|id| !there.contains(id)).copied().collect();
+        // A registry that does not show private groups has not deleted them.
+        let is_told_of = |known: &Known| with_private || !known.config.private;
+        let gone = self.known.iter().filter(|(id, known)| !there.contains(*id) && is_told_of(known));
+        let gone: Vec<GroupId> = gone.map(|(id, _)| *id).collect();
         for group in gone {
             self.delete(group).await;
         }

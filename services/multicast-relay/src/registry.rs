@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use gaung_proto::{
     GroupId, LogId, RelayId, Seq,
     pb::registry::{
@@ -45,6 +46,8 @@ pub(crate) struct Listing {
     pub(crate) grpc_port: u16,
     pub(crate) udp_port: u16,
     pub(crate) durable: bool,
+    /// Proves the relay to the registry, which then tells it of its private groups.
+    pub(crate) secret: Bytes,
 }
 
 /// Calls to the registry, which may be away at any time.
@@ -92,7 +95,7 @@ impl RegistryLink {
 
     /// The group, if the registry has it and it is this relay's.
     pub(crate) async fn group(&self, id: GroupId) -> Result<Option<GroupConfig>, Status> {
-        let request = GetGroupRequest { by: Some(By::Id(id.into())) };
+        let request = GetGroupRequest { by: Some(By::Id(id.into())), viewer: self.viewer() };
         match within(self.client.clone().get_group(request)).await {
             Ok(response) => Ok(response.group.and_then(|group| self.checked(group))),
             Err(status) if status.code() == Code::NotFound => Ok(None),
@@ -136,7 +139,11 @@ impl RegistryLink {
                 insists: report.claim == Claim::Insists,
             };
             let reports = chunk.iter().map(to_pb).collect();
-            let request = ReportGroupsRequest { relay_id: self.listing.relay.into(), reports };
+            let request = ReportGroupsRequest {
+                relay_id: self.listing.relay.into(),
+                reports,
+                service_secret: self.listing.secret.clone(),
+            };
             let answer = within(self.client.clone().report_groups(request)).await?;
             refusals.extend(answer.refusals.iter().filter_map(|refusal| Refusal::checked(refusal, &self.key)));
         }
@@ -144,7 +151,7 @@ impl RegistryLink {
     }
 
     async fn register(&self) -> Result<pb::RegisterServiceResponse, Status> {
-        let Listing { relay, advertise, grpc_port, udp_port, durable } = self.listing.clone();
+        let Listing { relay, advertise, grpc_port, udp_port, durable, secret } = self.listing.clone();
         let request = RegisterServiceRequest {
             kind: ServiceKind::Relay.into(),
             service_id: relay.into(),
@@ -153,9 +160,15 @@ impl RegistryLink {
             udp_port: udp_port.into(),
             durable,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            service_secret: secret,
             ..RegisterServiceRequest::default()
         };
         within(self.client.clone().register_service(request)).await
+    }
+
+    fn viewer(&self) -> Option<pb::Viewer> {
+        let (service_id, service_secret) = (self.listing.relay.into(), self.listing.secret.clone());
+        Some(pb::Viewer { service_id, service_secret, ..pb::Viewer::default() })
     }
 
     /// `None`, and a word in the log, where the group cannot be served here.
@@ -265,8 +278,16 @@ pub(crate) async fn watch(
 #[derive(Debug, Default)]
 struct Place {
     revision: u64,
-    watch_id: bytes::Bytes,
-    snapshot: Option<Vec<GroupConfig>>,
+    watch_id: Bytes,
+    snapshot: Option<Snapshot>,
+}
+
+/// All groups of this relay that the registry tells of.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) groups: Vec<GroupConfig>,
+    /// The private ones are among them; otherwise nothing is said of these.
+    pub(crate) with_private: bool,
 }
 
 async fn watch_once(
@@ -280,6 +301,7 @@ async fn watch_once(
         relay_id: link.listing.relay.into(),
         after_revision: place.revision,
         watch_id: place.watch_id.clone(),
+        viewer: link.viewer(),
     };
     let mut stream = match link.client.clone().watch_groups(request).await {
         Ok(response) => response.into_inner(),
@@ -308,8 +330,13 @@ async fn watch_once(
 impl Place {
     fn handle(&mut self, link: &RegistryLink, event: Event) -> Option<Order> {
         match event {
-            Event::SnapshotBegin(_) => {
-                self.snapshot = Some(Vec::new());
+            Event::SnapshotBegin(begin) => {
+                if !begin.with_private {
+                    warn!(
+                        "the registry does not know this relay by its secret: of private groups it tells nothing new"
+                    );
+                }
+                self.snapshot = Some(Snapshot { groups: Vec::new(), with_private: begin.with_private });
                 None
             }
             Event::SnapshotEnd(_) => self.snapshot.take().map(Order::Snapshot),
@@ -317,7 +344,7 @@ impl Place {
                 let config = link.checked(group)?;
                 match &mut self.snapshot {
                     Some(snapshot) => {
-                        snapshot.push(config);
+                        snapshot.groups.push(config);
                         None
                     }
                     None => Some(Order::Upsert(Box::new(config))),

@@ -4,6 +4,7 @@ mod error;
 mod follow;
 mod publish;
 mod read;
+mod reading_right;
 mod receipts;
 mod sessions;
 
@@ -117,9 +118,9 @@ impl Relay {
     async fn get_log_of(&self, request: GetLogRequest) -> Result<GetLogResponse, CallError> {
         let group = group_id(&request.group_id)?;
         let serving = self.serving(group).await?;
+        self.0.access.check_bearer(&serving.config, &request.ticket)?;
         let position = self.0.log.position(group).ok_or(CallError::NotReady)?;
-        let shown = self.0.access.check_bearer(&serving.config, &request.ticket).is_ok();
-        let (members, sent) = if shown { self.members(&serving).await? } else { Default::default() };
+        let (members, sent) = self.members(&serving).await?;
         Ok(GetLogResponse {
             log_id: position.log.0,
             epoch: position.epoch.0,

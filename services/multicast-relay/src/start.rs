@@ -300,6 +300,7 @@ impl Bound {
             grpc_port: self.grpc_addr()?.port(),
             udp_port,
             durable: self.log.durable(),
+            secret: self.identity.service_secret().context("the relay's secret cannot be kept")?.to_vec().into(),
         })
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn find(server: Ipv4Addr, data: &Path) -> anyhow::Result<Place>
 /// Waits until `count` members have said how far they are.
 pub(super) async fn members(place: &Place, count: usize) -> anyhow::Result<()> {
     let look = async || {
-        let there = place.client.log_status(&name()).await?.members.len();
+        let there = place.client.group_status(&name()).await?.members.len();
         anyhow::ensure!(there >= count, "{there} of {count} members are there");
         Ok(())
     };
@@ -62,7 +62,7 @@ async fn connect(server: Ipv4Addr, data: &Path) -> anyhow::Result<Client> {
 
 async fn find_with(client: Client, server: Ipv4Addr) -> anyhow::Result<Place> {
     let look = async || {
-        let log = client.log_status(&name()).await?;
+        let log = client.group_status(&name()).await?;
         let group = GroupInfo { log: log.log, ..client.group(&name()).await? };
         let services = client.status().await?.services;
         let relay = services.iter().find(|service| service.kind == ServiceKind::Relay).context("no relay")?;

@@ -189,7 +189,7 @@ impl Pace {
 /// Keeps `delivered` at the slowest receiver's progress.
 async fn follow(place: Place, receivers: usize, delivered: Arc<AtomicU64>) {
     loop {
-        if let Ok(log) = place.client.log_status(&place.group.name).await
+        if let Ok(log) = place.client.group_status(&place.group.name).await
             && log.members.len() >= receivers
         {
             let slowest = log.members.iter().map(|member| member.delivered).min().unwrap_or(Seq::ZERO);

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use gaung_net::frame_io::FrameReader;
 use gaung_proto::{
     GroupId, LogId, Seq,
@@ -58,6 +59,8 @@ pub(super) struct Session {
     reader: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     group: GroupId,
+    /// The newest that the hub was sent.
+    ticket: Bytes,
     pub(super) log: LogId,
     pub(super) next: Seq,
     pub(super) head: Seq,
@@ -90,6 +93,7 @@ pub(super) async fn open(inner: &Inner, joined: &Joined, from: Seq) -> Result<Se
         reader,
         writer,
         group: joined.group.id,
+        ticket: joined.ticket.clone(),
         log: LogId(subscribed.log_id),
         next: Seq(subscribed.next_seq),
         head: Seq(subscribed.head_seq),
@@ -123,7 +127,7 @@ pub(super) async fn run(
                 }
                 // The hub may have nothing from the cursor on any more.
                 port.input(Input::Trimmed { oldest: session.next }).await;
-                session.serve(&cursor, &port, &notes).await
+                session.serve(&cursor, &port, &notes, joined.clone()).await
             }
             Err(error) => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotAllowed => HubNote::Refused { why: error.to_string() },
@@ -141,7 +145,13 @@ pub(super) async fn run(
 
 impl Session {
     /// Reads until the session ends; gives why.
-    async fn serve(mut self, cursor: &Cursor, port: &Port, notes: &mpsc::Sender<Note>) -> HubNote {
+    async fn serve(
+        mut self,
+        cursor: &Cursor,
+        port: &Port,
+        notes: &mpsc::Sender<Note>,
+        mut joined: watch::Receiver<Joined>,
+    ) -> HubNote {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
@@ -166,6 +176,13 @@ impl Session {
                         return down(&"nothing was heard from it");
                     }
                     self.write(pb::client_frame::Frame::Ping(pb::Ping { nonce: 0 })).await
+                }
+                Ok(()) = joined.changed() => {
+                    let renew = self.newer_ticket(&joined.borrow_and_update());
+                    match renew {
+                        Some(renew) => self.write(renew).await,
+                        None => Ok(()),
+                    }
                 }
                 () = acks.due(cursor) => match acks.take(self.log, cursor.next()) {
                     Some(delivered_seq) => {
@@ -222,6 +239,16 @@ impl Session {
             let lane = if run.last_seq() <= self.head { Lane::History } else { Lane::Tcp };
             port.run(run, lane).await;
         }
+    }
+
+    /// The hub reads a private group from the relay by its sessions' tickets, and ends a session whose ticket has expired.
+    fn newer_ticket(&mut self, joined: &Joined) -> Option<pb::client_frame::Frame> {
+        if !joined.group.private || joined.ticket == self.ticket {
+            return None;
+        }
+        self.ticket = joined.ticket.clone();
+        let renew = pb::Renew { group_id: self.group.into(), ticket: self.ticket.clone() };
+        Some(pb::client_frame::Frame::Renew(renew))
     }
 
     async fn write(&mut self, frame: pb::client_frame::Frame) -> std::io::Result<()> {

@@ -174,9 +174,9 @@ impl Member {
             FromEngine::Event(ReceiverEvent::NeedHistory(range)) => {
                 let (joined, port, notes) =
                     (self.joined.borrow().clone(), self.port.clone(), self.state.notes.0.clone());
-                let log = group.log;
+                let (inner, log) = (Arc::clone(&self.inner), group.log);
                 self.state.tasks.spawn(async move {
-                    let note = reading::read(joined, log, range, port).await;
+                    let note = reading::read(inner, joined, log, range, port).await;
                     // Nobody asks any more once the listener has stopped.
                     let _ = notes.send(Note::Read(note)).await;
                 });

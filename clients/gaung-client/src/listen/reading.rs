@@ -1,5 +1,7 @@
 //! Reading what is missing from the relay's log, into the engine.
 
+use std::sync::Arc;
+
 use gaung_engine::HistoryEnd;
 use gaung_proto::{
     LogId, Seq, SeqRange,
@@ -12,6 +14,7 @@ use tonic_types::StatusExt as _;
 
 use super::drive::{Input, Port};
 use crate::{
+    client::Inner,
     error::ClientError,
     registry::{Joined, relay_of},
 };
@@ -31,10 +34,11 @@ pub(super) enum ReadNote {
 }
 
 /// Reads `range` of `log`, whose end may lie beyond the log's.
-pub(super) async fn read(joined: Joined, log: LogId, range: SeqRange, port: Port) -> ReadNote {
+pub(super) async fn read(inner: Arc<Inner>, mut joined: Joined, log: LogId, range: SeqRange, port: Port) -> ReadNote {
     let mut next = range.first;
-    // Twice: once more from the oldest that is kept.
-    for _ in 0..2 {
+    let mut renewed = false;
+    // Once more from the oldest that is kept, and once more with another ticket.
+    for _ in 0..3 {
         match pass(&joined, log, range, &mut next, &port).await {
             Ok(()) => {
                 let head = if next > range.last { range.last } else { Seq(next.0.saturating_sub(1)) };
@@ -53,6 +57,16 @@ pub(super) async fn read(joined: Joined, log: LogId, range: SeqRange, port: Port
             Err(ReadError::Status(status)) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => {
                 port.input(Input::End(HistoryEnd::Failed)).await;
                 return ReadNote::Stale;
+            }
+            Err(ReadError::Status(status)) if is_denied(&status) && joined.group.private && !renewed => {
+                renewed = true;
+                match inner.other_ticket(joined.group.id, &joined.ticket).await {
+                    Ok(ticket) => joined.ticket = ticket,
+                    Err(error) => {
+                        port.input(Input::End(HistoryEnd::Failed)).await;
+                        return ReadNote::Failed { why: error.to_string() };
+                    }
+                }
             }
             Err(error) => {
                 port.input(Input::End(HistoryEnd::Failed)).await;
@@ -94,6 +108,11 @@ async fn pass(joined: &Joined, log: LogId, range: SeqRange, next: &mut Seq, port
         }
     }
     Ok(())
+}
+
+/// The relay did not take the ticket: it has expired, while the machine slept or by the relay's clock.
+fn is_denied(status: &Status) -> bool {
+    matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated)
 }
 
 fn oldest(status: &Status) -> Option<Seq> {

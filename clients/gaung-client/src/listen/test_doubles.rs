@@ -23,9 +23,9 @@ use crate::{
     settings::Settings,
 };
 
-pub(super) const LOG: LogId = LogId(7);
+pub(crate) const LOG: LogId = LogId(7);
 
-pub(super) fn group() -> Arc<GroupInfo> {
+pub(crate) fn group() -> Arc<GroupInfo> {
     Arc::new(GroupInfo {
         id: GroupId([1; 16]),
         name: "lab".parse().unwrap(),
@@ -45,7 +45,7 @@ pub(super) fn group() -> Arc<GroupInfo> {
     })
 }
 
-pub(super) fn message(seq: u64, payload: Bytes) -> (Message, Content) {
+pub(crate) fn message(seq: u64, payload: Bytes) -> (Message, Content) {
     let message = Message {
         seq: Seq(seq),
         author: Author { device: DeviceId::NONE, client: ClientId::NONE },
@@ -59,7 +59,7 @@ pub(super) fn message(seq: u64, payload: Bytes) -> (Message, Content) {
 }
 
 /// `count` messages of `len` bytes from `first` on.
-pub(super) fn run(log: LogId, first: u64, count: u64, len: usize) -> Run {
+pub(crate) fn run(log: LogId, first: u64, count: u64, len: usize) -> Run {
     let mut block = BlockBuilder::new();
     for seq in first..first + count {
         block.push(&MessageRef {
@@ -73,7 +73,7 @@ pub(super) fn run(log: LogId, first: u64, count: u64, len: usize) -> Run {
     Run::encode(RunHeader { group: group().id, log, epoch: Epoch(1), base_seq: Seq(first) }, &block)
 }
 
-pub(super) fn config() -> Box<ReceiverConfig> {
+pub(crate) fn config() -> Box<ReceiverConfig> {
     Box::new(ReceiverConfig {
         group: group().id,
         log: LOG,
@@ -89,7 +89,7 @@ pub(super) fn config() -> Box<ReceiverConfig> {
 }
 
 /// Joined, with one hub at this port of this machine.
-pub(super) fn joined(hub_port: u16) -> Joined {
+pub(crate) fn joined(hub_port: u16) -> Joined {
     let hub = ServiceInfo {
         kind: ServiceKind::Hub,
         id: RelayId([3; 16]),
@@ -107,7 +107,7 @@ pub(super) fn joined(hub_port: u16) -> Joined {
 }
 
 /// A client whose registry is never called.
-pub(super) fn inner(dir: &std::path::Path) -> Arc<Inner> {
+pub(crate) fn inner(dir: &std::path::Path) -> Arc<Inner> {
     let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
     Arc::new(Inner {
         name: std::sync::RwLock::default(),
@@ -117,5 +117,6 @@ pub(super) fn inner(dir: &std::path::Path) -> Arc<Inner> {
         client_id: ClientId([9; 16]),
         registry: RegistryServiceClient::new(channel),
         publishers: tokio::sync::Mutex::default(),
+        tickets: Arc::default(),
     })
 }

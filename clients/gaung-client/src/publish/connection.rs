@@ -23,6 +23,7 @@ use crate::{
     endpoint::HostPort,
     error::ClientError,
     registry::{By, Joined, relay_of},
+    tickets::Tickets,
 };
 
 /// The relay of one group as it was known last.
@@ -33,7 +34,9 @@ pub(super) struct Place {
     client: ClientId,
     device: DeviceId,
     relay: HostPort,
-    ticket: Bytes,
+    private: bool,
+    /// Outlives the client, for what still waits then.
+    tickets: Arc<Tickets>,
 }
 
 /// A request's answer.
@@ -52,7 +55,8 @@ impl Place {
             client: client.client_id(),
             device: client.device_id(),
             relay: relay_of(&joined.group, &joined.services)?,
-            ticket: joined.ticket,
+            private: joined.group.private,
+            tickets: Arc::clone(&client.inner.tickets),
         })
     }
 
@@ -67,7 +71,6 @@ impl Place {
                 if let Ok(relay) = relay_of(&joined.group, &joined.services) {
                     self.relay = relay;
                 }
-                self.ticket = joined.ticket;
                 Ok(())
             }
             Err(error @ (ClientError::NotFound(_) | ClientError::NotAllowed(_))) => Err(error),
@@ -84,6 +87,19 @@ impl Place {
         Ok(Connection { requests, answers, known: VecDeque::new() })
     }
 
+    /// A relay that nobody talks to.
+    #[cfg(test)]
+    pub(super) fn nowhere(private: bool) -> Self {
+        let (group, relay) = (GroupId([1; 16]), HostPort::new("127.0.0.1", 1));
+        let (client, device) = (ClientId([2; 16]), DeviceId::NONE);
+        Self { inner: Weak::new(), group, client, device, relay, private, tickets: Arc::default() }
+    }
+
+    /// True if a new ticket may help where the relay refuses this one.
+    pub(super) const fn needs_ticket(&self) -> bool {
+        self.private
+    }
+
     pub(super) fn request(&self, entries: Vec<PublishEntry>) -> PublishStreamRequest {
         let entries = entries.into_iter().map(|entry| Entry {
             client_seq: entry.client_seq.0,
@@ -95,10 +111,17 @@ impl Place {
             client_id: self.client.into(),
             device_id: self.device.into(),
             entries: entries.collect(),
-            ticket: self.ticket.clone(),
+            ticket: self.ticket(),
             log_id: 0,
         };
         PublishStreamRequest { publishes: vec![StreamedPublish { tag: 0, publish: Some(publish) }] }
+    }
+
+    fn ticket(&self) -> Bytes {
+        match self.inner.upgrade().filter(|_| self.private) {
+            Some(inner) => inner.ticket(self.group),
+            None => self.tickets.newest(self.group),
+        }
     }
 }
 

@@ -130,6 +130,11 @@ impl Task {
 
     /// What cannot be helped fails the request; what may pass, or needs a new ticket, is tried on a new connection.
     fn handle_refused(&mut self, code: Code, message: String) -> Result<(), ()> {
+        if code == Code::PermissionDenied && self.place.needs_ticket() {
+            // An expired ticket, or one by another clock: coming back asks the registry, which says if it is for good.
+            self.note(&message);
+            return Err(());
+        }
         self.trouble = match code {
             Code::NotFound => PublishError::NotFound(message),
             Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::AlreadyExists => {
@@ -213,5 +218,27 @@ fn publish_error(error: ClientError) -> PublishError {
             PublishError::Refused(text)
         }
         several @ ClientError::SeveralServers(_) => PublishError::Refused(several.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_that_the_relay_does_not_take_fails_nothing_before_the_registry_was_asked() {
+        for (private, is_final) in [(true, false), (false, true)] {
+            let mut task = Task::new(Place::nowhere(private), Duration::from_secs(30));
+            task.engine.handle_message(Instant::now(), gaung_proto::ContentType::Text, bytes::Bytes::new());
+            let (reply, mut outcome) = tokio::sync::oneshot::channel();
+            task.replies.push_back(reply);
+            assert!(task.engine.poll_request().is_some());
+            let handled = task.handle_refused(Code::PermissionDenied, "the ticket has expired".to_owned());
+            task.reply();
+            assert_eq!(handled.is_ok(), is_final, "private {private}");
+            assert_eq!(outcome.try_recv().is_ok(), is_final, "private {private}");
+            task.engine.handle_disconnected();
+            assert_eq!(task.engine.poll_request().is_some(), !is_final, "it is sent again");
+        }
     }
 }

@@ -88,7 +88,7 @@ async fn publish(client: &Client, group: &str, burst: Burst) -> anyhow::Result<T
 
 async fn receipts(client: &Client, group: &str, count: u32, wait_ms: u64) -> anyhow::Result<Told> {
     let group: GroupName = group.parse()?;
-    let head = client.log_status(&group).await?.head.0;
+    let head = client.group_status(&group).await?.head.0;
     let seqs: Vec<Seq> = (head + 1 - u64::from(count)..=head).map(Seq).collect();
     let mut watch = client.receipts(&group, seqs.iter().copied(), Duration::from_millis(wait_ms)).await?;
     let mut known = vec![Known { heard: 0, present: 0 }; seqs.len()];

@@ -22,8 +22,8 @@ async function call(path, options = {}) {
   throw new ApiError(answer.status, body.error ?? `the hub answered ${answer.status}`);
 }
 
-async function read(path, query = {}) {
-  const answer = await call(path + asQuery(query));
+async function read(path, query = {}, headers = {}) {
+  const answer = await call(path + asQuery(query), { headers });
   return answer.json();
 }
 
@@ -45,8 +45,9 @@ function asQuery(query) {
 
 export const about = () => read("/about");
 export const device = (seed) => post("/device", { seed });
-/** Those of these groups that there are. */
-export const groupsById = (ids) => read("/groups", { ids: ids.join() });
+/** Those of these groups that there are and that this device may see. */
+export const groupsById = (ids, { public_key }) =>
+  read("/groups", { ids: ids.join() }, { "gaung-device-key": public_key });
 
 /** A page of the groups that anybody may join, by name: `{ groups, next }`; `next` is what the next page begins after, if any. */
 export async function groups({ search, after } = {}) {

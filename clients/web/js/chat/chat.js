@@ -19,7 +19,8 @@ const NOTHING = new Uint8Array(0);
 const PAGE = 60;
 /** As google.rpc.Code: what waiting mends. */
 const PASSING = new Set([4, 8, 10, 14]);
-const DENIED = 7;
+/** A ticket that ran out, while the machine slept or by another clock: a new one mends it, if anything does. */
+const DENIED = new Set([7, 16]);
 const RETRY_MS = 1000;
 /** A hub's session has at most 64 groups. */
 const MAX_ROOMS = 64;
@@ -33,6 +34,9 @@ function joined() {
   forget("rooms");
   return loadAll("joined.").filter(([, is]) => is).map(([id]) => id);
 }
+
+/** Whether the registry said so for good: the group is gone, or closed to this browser. */
+const isFinal = (error) => error.status === 403 || error.status === 404;
 
 /** The hub knows no group yet. */
 export class NoRegistry extends Error {}
@@ -75,7 +79,7 @@ export class Chat {
     const { everyone } = await api.about();
     if (!everyone) throw new NoRegistry();
     this.#everyone = everyone;
-    for (const group of await api.groupsById([this.#everyone, ...joined()])) {
+    for (const group of await api.groupsById([this.#everyone, ...joined()], this.identity.member)) {
       if (this.rooms.size < MAX_ROOMS) this.#add(group);
     }
     const last = loadTab("current") ?? load("current");
@@ -110,7 +114,7 @@ export class Chat {
   }
 
   async #joinedElsewhere(id) {
-    const [group] = await api.groupsById([id]).catch(() => []);
+    const [group] = await api.groupsById([id], this.identity.member).catch(() => []);
     if (!group || this.rooms.has(id) || this.rooms.size >= MAX_ROOMS) return;
     const room = this.#add(group);
     this.#subscribe(room);
@@ -243,7 +247,8 @@ export class Chat {
         this.#failed(frame, room);
         break;
       case "unsubscribed":
-        if (room && frame.code !== 0) this.#ended(room, frame.message);
+        if (room && DENIED.has(frame.code)) this.#notHeard(room, frame.code, frame.message);
+        else if (room && frame.code !== 0) this.#ended(room, frame.message);
         break;
       default:
         break;
@@ -262,14 +267,26 @@ export class Chat {
     clearTimeout(this.#renewals.get(room.id));
     const joined = await api.join(room.id, this.identity.member);
     room.ticket = joined.ticket;
+    if (room.isPrivate && room.log.next > 0) this.#session?.send(frames.renew({ group: room.id, ticket: room.ticket }));
     this.#renewals.set(room.id, setTimeout(() => this.#stayPresent(room), joined.lease_ms / 2));
+  }
+
+  /** Asks with the room's ticket, and once more with a new one where that one has run out. */
+  async withTicket(room, ask) {
+    try {
+      return await ask(room.ticket);
+    } catch (error) {
+      if (!room.isPrivate || (error.status !== 401 && error.status !== 403)) throw error;
+      await this.#renew(room);
+      return ask(room.ticket);
+    }
   }
 
   #stayPresent(room) {
     this.#renew(room)
       .then(() => room.isPrivate && room.log.next === 0 && this.#subscribe(room))
       .catch((error) => {
-        if (error.status === 403 || error.status === 404) return this.#ended(room, error.message);
+        if (isFinal(error)) return this.#ended(room, error.message);
         this.#renewals.set(room.id, setTimeout(() => this.rooms.has(room.id) && this.#stayPresent(room), 5000));
       });
   }
@@ -305,8 +322,8 @@ export class Chat {
 
   async #page(room, limit) {
     const { log } = room;
-    const wanted = { before: log.oldest, limit, log: log.id, ticket: room.ticket };
-    const { first, runs } = await api.history(room.id, wanted);
+    const wanted = { before: log.oldest, limit, log: log.id };
+    const { first, runs } = await this.withTicket(room, (ticket) => api.history(room.id, { ...wanted, ticket }));
     if (room.log !== log) return false;
     const messages = [];
     for (const item of new Items().push(runs)) messages.push(...decodeRun(item.run).messages);
@@ -317,10 +334,10 @@ export class Chat {
     return rows.length > 0 || !log.complete;
   }
 
-  #publish(room, entries) {
+  #publish(room, entries, renewed = false) {
     if (!this.#session?.isOpen) return;
     const tag = this.#tag++;
-    this.#sent.set(tag, { room, clientSeqs: entries.map((entry) => entry.clientSeq) });
+    this.#sent.set(tag, { room, clientSeqs: entries.map((entry) => entry.clientSeq), renewed });
     this.#session.send(frames.publish({ tag, group: room.id, entries, ticket: room.ticket }));
   }
 
@@ -336,16 +353,25 @@ export class Chat {
     this.#sent.delete(tag);
     if (sent && PASSING.has(code)) {
       setTimeout(() => this.#again(sent), RETRY_MS);
+    } else if (sent?.room.isPrivate && DENIED.has(code) && !sent.renewed) {
+      this.#renew(sent.room).then(
+        () => this.#again({ ...sent, renewed: true }),
+        (error) => (isFinal(error) ? this.#refused(sent, message) : setTimeout(() => this.#again(sent), RETRY_MS)),
+      );
     } else if (sent) {
-      const refused = sent.room.outbox.refuse(sent.clientSeqs);
-      this.notice.emit(sent.room, message);
-      // Nothing that was typed is lost.
-      const body = refused.map((entry) => entry.content.body ?? "").filter(Boolean).join("\n");
-      if (body && !sent.room.draft) sent.room.keepDraft(body);
-      this.changed.emit(sent.room);
+      this.#refused(sent, message);
     } else if (room) {
       this.#notHeard(room, code, message);
     }
+  }
+
+  #refused(sent, message) {
+    const refused = sent.room.outbox.refuse(sent.clientSeqs);
+    this.notice.emit(sent.room, message);
+    // Nothing that was typed is lost.
+    const body = refused.map((entry) => entry.content.body ?? "").filter(Boolean).join("\n");
+    if (body && !sent.room.draft) sent.room.keepDraft(body);
+    this.changed.emit(sent.room);
   }
 
   /** A subscription failed. */
@@ -354,13 +380,16 @@ export class Chat {
     this.changed.emit(room);
     const again = () => this.rooms.has(room.id) && this.#subscribe(room);
     if (PASSING.has(code)) setTimeout(again, RETRY_MS);
-    // A ticket that ran out while the machine slept.
-    else if (code === DENIED && room.isPrivate) this.#renew(room).then(again, (error) => this.#ended(room, error.message));
+    else if (DENIED.has(code) && room.isPrivate) {
+      this.#renew(room).then(again, (error) =>
+        isFinal(error) ? this.#ended(room, error.message) : setTimeout(again, RETRY_MS),
+      );
+    }
   }
 
-  #again({ room, clientSeqs }) {
+  #again({ room, clientSeqs, renewed }) {
     const waiting = room.outbox.waiting.filter((entry) => clientSeqs.includes(entry.clientSeq));
-    if (waiting.length) this.#publish(room, waiting);
+    if (waiting.length) this.#publish(room, waiting, renewed);
   }
 
   #ended(room, words) {

@@ -27,13 +27,15 @@ export class ReceiptWatch {
   }
 
   async #watch(room, first, last, signal) {
-    const { log, ticket } = room;
+    const { log } = room;
     try {
-      await api.receipts(room.id, { first: Math.max(first, last - 1000), last, log: log.id, ticket, signal }, (receipt) => {
+      const wanted = { first: Math.max(first, last - 1000), last, log: log.id, signal };
+      const take = (receipt) => {
         if (room.log !== log) return;
         room.receipts.set(receipt.seq, receipt);
         this.#chat.changed.emit(room);
-      });
+      };
+      await this.#chat.withTicket(room, (ticket) => api.receipts(room.id, { ...wanted, ticket }, take));
     } catch (error) {
       // Of messages before the relay's last start nobody knows who heard them.
       if (signal.aborted || error.status === 400) return;

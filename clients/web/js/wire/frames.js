@@ -28,6 +28,9 @@ export function publish({ tag, group, entries, ticket = "" }) {
 export const ack = ({ group, log, seq }) =>
   client(5, new Writer().bytes(1, fromUuid(group)).fixed64(2, log).number(3, seq));
 
+/** A newer ticket for a private group that the session is in. */
+export const renew = ({ group, ticket }) => client(7, new Writer().bytes(1, fromUuid(group)).bytes(2, fromHex(ticket)));
+
 export const ping = (nonce) => client(6, new Writer().number(1, nonce));
 
 const uuid = (bytes) => (bytes?.length === 16 ? toUuid(bytes) : "");

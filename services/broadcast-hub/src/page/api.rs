@@ -16,11 +16,18 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
+use bytes::Bytes;
+use gaung_proto::{
+    GroupId, RelayId,
+    pb::{
+        registry::{GetGroupRequest, get_group_request::By},
+        relay::relay_service_client::RelayServiceClient,
+    },
+};
 use service_kit::rpc::Way;
 use tonic::Request;
 
-use crate::{directory::GroupInfo, hub::Hub};
+use crate::{directory::GroupInfo, hub::Hub, registry};
 
 use self::error::ApiError;
 
@@ -57,9 +64,21 @@ fn group_id(text: &str) -> Result<GroupId, ApiError> {
     text.parse().map_err(|error: gaung_proto::id::IdError| ApiError::invalid(error.to_string()))
 }
 
-/// The group as the hub knows it, and its relay's client.
-fn relay_of(hub: &Arc<Hub>, group: GroupId) -> Result<(Arc<GroupInfo>, RelayServiceClient<Way>), ApiError> {
-    let info = hub.directory.by_id(group).ok_or_else(|| ApiError::not_found("there is no such group"))?;
+/// The group as the hub knows it, or as the registry tells of it to whoever holds the ticket, and its relay's client.
+async fn relay_of(
+    hub: &Arc<Hub>,
+    group: GroupId,
+    ticket: &Bytes,
+) -> Result<(Arc<GroupInfo>, RelayServiceClient<Way>), ApiError> {
+    let info = match hub.directory.by_id(group) {
+        Some(info) => info,
+        None => {
+            let request = GetGroupRequest { by: Some(By::Id(group.into())), viewer: registry::holder(ticket.clone()) };
+            let found = registry::client(hub).get_group(timed(request)).await?.into_inner().group;
+            let info = found.as_ref().and_then(GroupInfo::from_pb);
+            Arc::new(info.ok_or_else(|| ApiError::unavailable("the registry's answer has no group"))?)
+        }
+    };
     let client = relay_client(hub, info.relay)?;
     Ok((info, client))
 }

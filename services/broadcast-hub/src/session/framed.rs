@@ -241,16 +241,15 @@ impl Session {
             return Ok(());
         }
         if ticket.is_empty() {
-            let message = format!("{} is private: join it and send the ticket", info.name);
+            // Without the name: whoever asks by the id need not know it.
+            let message = "this group is private: join it and send the ticket";
             return Err(Failure::new(Code::PermissionDenied, message));
         }
         let key = self.hub().directory.ticket_key();
         if key.is_empty() {
             return Err(Failure::new(Code::Unavailable, "the hub has not reached the registry yet; try again"));
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        signing::verify_ticket(&key, ticket, info.id, device, now_ms)
+        signing::verify_ticket(&key, ticket, info.id, device, unix_ms())
             .map_err(|error| Failure::new(Code::PermissionDenied, error.to_string()))
     }
 
@@ -271,7 +270,8 @@ impl Session {
                 | client_frame::Frame::Unsubscribe(_)
                 | client_frame::Frame::Publish(_)
                 | client_frame::Frame::Ack(_)
-                | client_frame::Frame::Ping(_) => Err(Broken("the first frame must be a hello".to_owned())),
+                | client_frame::Frame::Ping(_)
+                | client_frame::Frame::Renew(_) => Err(Broken("the first frame must be a hello".to_owned())),
             };
         };
         match frame {
@@ -280,6 +280,7 @@ impl Session {
             client_frame::Frame::Unsubscribe(wish) => self.unsubscribe_frame(&wish),
             client_frame::Frame::Publish(publish) => self.publish_frame(client, publish, bytes),
             client_frame::Frame::Ack(ack) => self.ack_frame(&ack),
+            client_frame::Frame::Renew(renew) => self.renew_frame(client, &renew),
             client_frame::Frame::Ping(ping) => {
                 self.control(encode(server_frame::Frame::Pong(pb::Pong { nonce: ping.nonce })));
             }
@@ -323,6 +324,17 @@ impl Session {
         self.find(key, Ask::Subscribe { from: Seq(wish.from_seq), log, ticket });
     }
 
+    /// Keeps a newer ticket for a group that the session is in; for another it means nothing.
+    fn renew_frame(&self, client: Client, renew: &pb::Renew) {
+        let Ok(id) = GroupId::try_from(&renew.group_id[..]) else { return };
+        let info = self.subscriptions.borrow().get(&id).map(|subscription| subscription.group().info());
+        let Some(info) = info.filter(|info| info.private) else { return };
+        match self.check_ticket(&info, &renew.ticket, client.device) {
+            Ok(()) => self.keep_ticket(id, Bytes::copy_from_slice(&renew.ticket)),
+            Err(failure) => self.control(error(0, &failure, Some(id))),
+        }
+    }
+
     fn unsubscribe_frame(&self, wish: &pb::Unsubscribe) {
         match GroupId::try_from(&wish.group_id[..]) {
             Ok(id) => {
@@ -358,6 +370,12 @@ impl Session {
             Err(failure) => self.control(error(wish.tag, &failure, None)),
         }
     }
+}
+
+/// The wall clock, in ms since 1970.
+pub(super) fn unix_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn encode(frame: server_frame::Frame) -> Bytes {

@@ -25,8 +25,10 @@ use super::{Dialect, Session, framed, publish::Wish};
 
 /// One group of a session.
 pub(super) struct Subscription {
-    group: Arc<Group>,
-    ticket: Bytes,
+    pub(super) group: Arc<Group>,
+    pub(super) ticket: Bytes,
+    /// Since when its ticket is known to have expired.
+    pub(super) expired_since: Cell<Option<Instant>>,
     state: State,
     /// The session asked for it, or is a text session: it is a member from the beginning.
     wanted: bool,
@@ -81,6 +83,17 @@ pub(super) enum Ask {
     Publish(Wish),
     /// `/join` of a text session.
     Join,
+}
+
+impl Ask {
+    /// What the session showed with it.
+    fn ticket(&self) -> Bytes {
+        match self {
+            Self::Subscribe { ticket, .. } => ticket.clone(),
+            Self::Publish(wish) => wish.ticket.clone(),
+            Self::Join => Bytes::new(),
+        }
+    }
 }
 
 /// Reads of the log in a row that a newcomer may need to catch up with a busy group.
@@ -143,8 +156,9 @@ impl Session {
             return self.go_on(ask, Err(failure));
         }
         let number = self.number();
+        let ticket = ask.ticket();
         self.asks.borrow_mut().insert(number, ask);
-        registry::look_up(self.hub(), key, self.shard.index, self.id, number);
+        registry::look_up(self.hub(), key, ticket, self.shard.index, self.id, number);
     }
 
     /// The registry has answered.
@@ -178,12 +192,15 @@ impl Session {
         if self.is_closing() {
             return Ok(());
         }
+        // A client may send one for a public group too, where it means nothing and was not checked.
+        let ticket = if info.private { ticket } else { Bytes::new() };
         let state = State::Waiting { from, log, since: Instant::now(), patient };
         let wanted = !patient || matches!(self.dialect, Dialect::Text(_));
         let known = self.subscriptions.borrow().contains_key(&info.id);
         if known {
             let mut subscriptions = self.subscriptions.borrow_mut();
             let subscription = subscriptions.get_mut(&info.id).expect("it was just seen");
+            self.hub().keep_ticket(&subscription.group, &ticket);
             subscription.ticket = ticket;
             subscription.state = state;
             subscription.wanted |= wanted;
@@ -192,9 +209,10 @@ impl Session {
             if self.subscriptions.borrow().len() >= MAX_SESSION_GROUPS {
                 return Err(Failure::new(Code::ResourceExhausted, "a session can be in 64 groups"));
             }
-            let group = self.hub().watch(info, self.shard.index);
+            let group = self.hub().watch(info, self.shard.index, &ticket);
             let group = group.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))?;
-            let subscription = Subscription { group, ticket, state, wanted, hears: Cell::new(false) };
+            let (hears, expired_since) = (Cell::new(false), Cell::new(None));
+            let subscription = Subscription { group, ticket, expired_since, state, wanted, hears };
             self.subscriptions.borrow_mut().insert(info.id, Box::new(subscription));
             self.shard.enter(info.id, self);
         }
@@ -332,6 +350,7 @@ impl Session {
             let late = subscriptions.iter().filter(|(_, subscription)| is_late(subscription));
             late.map(|(id, subscription)| (*id, subscription.group.trouble())).collect()
         };
+        self.sweep_expired(now);
         for (id, trouble) in late {
             self.unsubscribe(id);
             let away =

@@ -6,7 +6,7 @@ use broadcast_hub::Limits;
 use gaung_proto::{
     DeviceId, GroupId, LogId, Seq,
     frame::encode_control,
-    pb::hub::{ClientFrame, Hello, Ping, Subscribe, client_frame, server_frame::Frame, subscribe},
+    pb::hub::{ClientFrame, Hello, Ping, Renew, Subscribe, client_frame, server_frame::Frame, subscribe},
     signing::issue_ticket,
 };
 use tonic::Code;
@@ -235,6 +235,30 @@ async fn a_private_group_needs_a_ticket_for_this_device() {
     }
     client.send(client_frame::Frame::Subscribe(by_id(group, good))).await;
     assert!(matches!(client.next_frame().await, Frame::Subscribed(_)));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_group_is_followed_by_its_sessions_newest_ticket() {
+    let world = World::start(Limits::default()).await;
+    let group = world.registry.add("secret", 3, true);
+    world.relay.open(group);
+    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let Frame::Subscribed(_) = client.next_frame().await else { panic!("everyone") };
+    let ticket = |expires| issue_ticket(&world.registry.key, group, DeviceId([9; 16]), expires);
+    let [first, soon_after, second] = [1 << 50, (1 << 50) + 1000, 1 << 51].map(ticket);
+    client.send(client_frame::Frame::Subscribe(by_id(group, first.clone()))).await;
+    assert!(matches!(client.next_frame().await, Frame::Subscribed(_)));
+    let renew = |ticket| client_frame::Frame::Renew(Renew { group_id: group.into(), ticket });
+    client.send(renew(soon_after)).await;
+    client.send(renew(second.clone())).await;
+    eventually("the relay is shown the newer one", || world.relay.tickets() == [first.clone(), second.clone()]).await;
+    world.relay.append_text(group, "ani", b"halo");
+    let mut next = Seq::FIRST;
+    client.read_up_to(group, &mut next, Seq(1)).await;
+    client.send(renew(issue_ticket(&world.registry.key, group, DeviceId([8; 16]), 1 << 52))).await;
+    let Frame::Error(error) = client.next_frame().await else { panic!() };
+    assert_eq!(Code::from_i32(error.code), Code::PermissionDenied, "another device's");
     world.stop().await;
 }
 

@@ -90,7 +90,7 @@ impl Registry {
     fn snapshot(&self) -> Vec<WatchGroupsResponse> {
         let state = self.state.lock().unwrap();
         let shown = state.groups.iter().filter(|group| !state.hidden_from_watch.contains(&group.name));
-        let events = [Event::SnapshotBegin(SnapshotBegin {})]
+        let events = [Event::SnapshotBegin(SnapshotBegin { with_private: true })]
             .into_iter()
             .chain(shown.cloned().map(Event::Upsert))
             .chain([Event::SnapshotEnd(SnapshotEnd {})]);

@@ -30,6 +30,8 @@ pub struct Relay {
     logs: Arc<Mutex<HashMap<GroupId, Log>>>,
     changes: watch::Sender<u64>,
     reports: Arc<Mutex<Vec<SessionReports>>>,
+    /// By which groups were followed.
+    tickets: Arc<Mutex<Vec<Bytes>>>,
 }
 
 struct Log {
@@ -42,7 +44,8 @@ struct Log {
 
 impl Relay {
     pub fn new() -> Self {
-        Self { logs: Arc::default(), changes: watch::Sender::new(0), reports: Arc::default() }
+        let (reports, tickets) = (Arc::default(), Arc::default());
+        Self { logs: Arc::default(), changes: watch::Sender::new(0), reports, tickets }
     }
 
     pub fn serve(&self, addr: SocketAddr) -> KillableServer {
@@ -60,6 +63,11 @@ impl Relay {
     }
 
     /// What hubs reported of the group so far.
+    /// The tickets that the hub showed, without those of groups that need none.
+    pub fn tickets(&self) -> Vec<Bytes> {
+        self.tickets.lock().unwrap().iter().filter(|ticket| !ticket.is_empty()).cloned().collect()
+    }
+
     pub fn reports(&self, group: GroupId) -> Vec<SessionReports> {
         let reports = self.reports.lock().unwrap();
         reports.iter().filter(|report| report.group_id == group.as_bytes()[..]).cloned().collect()
@@ -178,9 +186,11 @@ impl Relay {
                         let id = GroupId::try_from(&add.group_id[..]).unwrap();
                         let log = (add.log_id != 0).then_some(LogId(add.log_id));
                         groups.insert(id, Followed { log, next: Seq(add.from_seq) });
+                        self.tickets.lock().unwrap().push(add.ticket);
                         self.start(&mut groups, id, &to).await?;
                     }
                     Change::Sessions(report) => self.reports.lock().unwrap().push(report),
+                    Change::Ticket(newer) => self.tickets.lock().unwrap().push(newer.ticket),
                     Change::Remove(remove) => {
                         groups.remove(&GroupId::try_from(&remove.group_id[..]).unwrap());
                     }

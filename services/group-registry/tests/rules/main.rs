@@ -3,6 +3,7 @@
 
 mod claims;
 mod leases;
+mod viewers;
 mod world;
 
 use std::{collections::HashSet, net::Ipv4Addr, sync::Arc, time::Duration};
@@ -197,7 +198,7 @@ fn invites_are_counted_expire_and_can_be_revoked() {
         world.registry.create_invite(world.now, group.id, device(&ann()), uses, ms).unwrap().0
     };
     let not_member = world.registry.create_invite(world.now, group.id, device(&bob()), 1, DAY_MS);
-    assert!(matches!(not_member, Err(InviteError::NotMember(_))));
+    assert!(matches!(not_member, Err(InviteError::Join(JoinError::Private(_)))));
 
     let code = invite(&world, 1, DAY_MS);
     assert_eq!(world.redeem(&bob(), &code.to_lowercase()).unwrap().id, group.id);

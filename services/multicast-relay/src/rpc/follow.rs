@@ -6,8 +6,8 @@ use gaung_engine::{Read, Reporter};
 use gaung_proto::{
     GroupId, LogId, Seq,
     pb::relay::{
-        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, SessionReports, follow_request::Change,
-        follow_response::Event,
+        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, FollowTicket, SessionReports,
+        follow_request::Change, follow_response::Event,
     },
 };
 use service_kit::{
@@ -23,6 +23,7 @@ use tonic::{Request, Streaming};
 use super::{
     CallError, Relay, group_id,
     read::{READ_BYTES, read_log},
+    reading_right::ReadingRight,
     sessions,
 };
 use crate::directory::{Phase, Serving};
@@ -65,7 +66,7 @@ pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) 
 /// The groups of one stream.
 struct Cursors {
     tasks: JoinSet<()>,
-    by_group: HashMap<GroupId, AbortHandle>,
+    by_group: HashMap<GroupId, (AbortHandle, ReadingRight)>,
     reporter: Reporter,
     /// Of [`READING`].
     turns: Arc<Semaphore>,
@@ -82,6 +83,7 @@ impl Cursors {
             Change::Add(add) => self.add(relay, add, sender).await,
             Change::Remove(remove) => group_id(&remove.group_id).map(|group| self.remove(group)),
             Change::Sessions(reports) => self.report(relay, reports).await,
+            Change::Ticket(newer) => self.renew(relay, &newer),
         };
         if let Err(error) = changed {
             // Nobody may read the stream any more.
@@ -91,14 +93,25 @@ impl Cursors {
 
     async fn report(&self, relay: &Relay, reports: SessionReports) -> Result<(), CallError> {
         let group = group_id(&reports.group_id)?;
-        if !self.by_group.contains_key(&group) {
+        let Some((_, right)) = self.by_group.get(&group) else { return Ok(()) };
+        let is_private = match relay.0.directory.phase(group) {
+            Some(Phase::Serving(serving)) => serving.config.private,
+            Some(Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted) | None => return Ok(()),
+        };
+        // A stranger's sessions would make receipts of a group that it may not even know.
+        if is_private && !right.is_proven() {
             return Ok(());
         }
         sessions::report(relay, group, self.reporter, reports).await
     }
 
+    fn renew(&self, relay: &Relay, newer: &FollowTicket) -> Result<(), CallError> {
+        let Some((_, right)) = self.by_group.get(&group_id(&newer.group_id)?) else { return Ok(()) };
+        right.renew(relay, &newer.group_id, &newer.ticket)
+    }
+
     fn remove(&mut self, group: GroupId) {
-        if let Some(task) = self.by_group.remove(&group) {
+        if let Some((task, _)) = self.by_group.remove(&group) {
             task.abort();
         }
     }
@@ -106,7 +119,7 @@ impl Cursors {
     async fn add(&mut self, relay: &Relay, add: FollowGroup, sender: &Sender) -> Result<(), CallError> {
         let group = group_id(&add.group_id)?;
         self.remove(group);
-        self.by_group.retain(|_, task| !task.is_finished());
+        self.by_group.retain(|_, (task, _)| !task.is_finished());
         let place = if self.by_group.len() >= MAX_FOLLOWED {
             Err(format!("a stream follows at most {MAX_FOLLOWED} groups; open another"))
         } else {
@@ -119,9 +132,10 @@ impl Cursors {
                 return Ok(());
             }
         };
-        let turns = Arc::clone(&self.turns);
-        let cursor = Cursor { relay: relay.clone(), group, sender: sender.clone(), turns, at: None, place };
-        self.by_group.insert(group, self.tasks.spawn(cursor.run(add)));
+        let (right, turns) = (ReadingRight::new(), Arc::clone(&self.turns));
+        let (relay, sender) = (relay.clone(), sender.clone());
+        let cursor = Cursor { relay, group, sender, turns, right: right.clone(), at: None, place };
+        self.by_group.insert(group, (self.tasks.spawn(cursor.run(add)), right));
         Ok(())
     }
 }
@@ -137,6 +151,7 @@ struct Cursor {
     group: GroupId,
     sender: Sender,
     turns: Arc<Semaphore>,
+    right: ReadingRight,
     at: Option<(LogId, Seq)>,
     /// Among all groups that are followed.
     place: Share<Caller>,
@@ -154,9 +169,11 @@ impl Cursor {
     async fn run(mut self, add: FollowGroup) {
         self.relay.0.figures.follows.inc();
         let evicted = self.place.notice();
+        let (right, relay) = (self.right.clone(), self.relay.clone());
         let outcome = tokio::select! {
             biased;
             () = evicted.evicted() => None,
+            error = right.ended(&relay.0.access) => Some(Err(error)),
             outcome = self.follow(&add) => Some(outcome),
         };
         self.relay.0.figures.follows.dec();
@@ -175,7 +192,9 @@ impl Cursor {
 
     /// Ends with `Ok` only when nobody reads the stream.
     async fn follow(&mut self, add: &FollowGroup) -> Result<(), CallError> {
-        self.relay.serving(self.group).await?;
+        let serving = self.relay.serving(self.group).await?;
+        self.right.show(&self.relay.0.access, &serving.config, &add.ticket)?;
+        drop(serving);
         let mut phases = self.relay.0.directory.watch(self.group).ok_or(CallError::NoSuchGroup)?;
         loop {
             let serving = self.until_serving(&mut phases).await?;

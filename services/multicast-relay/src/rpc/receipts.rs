@@ -16,7 +16,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{CallError, Relay, group_id};
+use super::{CallError, Relay, group_id, reading_right::ReadingRight};
 use crate::directory::{Phase, Serving};
 
 /// Between two answers of one call.
@@ -32,7 +32,8 @@ pub(super) async fn watch(
 ) -> Result<ReceiverStream<Result<WatchReceiptsResponse, Status>>, CallError> {
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
-    relay.0.access.check_bearer(&serving.config, &request.ticket)?;
+    let right = ReadingRight::new();
+    right.show(&relay.0.access, &serving.config, &request.ticket)?;
     let log = serving.identity.log;
     if request.log_id != 0 && request.log_id != log.0 {
         return Err(CallError::OtherLog { current: log });
@@ -44,7 +45,7 @@ pub(super) async fn watch(
     let open = seqs.into_iter().map(|seq| (seq, None)).collect();
     let (sender, receiver) = mpsc::channel(1);
     let tasks = relay.0.tasks.clone();
-    let watch = Watch { relay, serving, open, deadline: Instant::now() + wait, place };
+    let watch = Watch { relay, serving, right, open, deadline: Instant::now() + wait, place };
     tasks.spawn(async move {
         watch.relay.0.figures.receipt_watches.inc();
         let figures = watch.relay.0.figures.clone();
@@ -85,6 +86,7 @@ fn check_known(serving: &Serving, seqs: &[Seq]) -> Result<(), CallError> {
 struct Watch {
     relay: Relay,
     serving: Arc<Serving>,
+    right: ReadingRight,
     /// Messages whose receipt can change, as they were told last.
     open: BTreeMap<Seq, Option<Receipt>>,
     deadline: Instant,
@@ -96,6 +98,8 @@ impl Watch {
         let mut bell = self.serving.feed.audience();
         let group = self.serving.identity.group;
         let mut phases = self.relay.0.directory.watch(group).ok_or(CallError::NoSuchGroup)?;
+        let (right, relay) = (self.right.clone(), self.relay.clone());
+        let mut expired = std::pin::pin!(right.ended(&relay.0.access));
         loop {
             bell.borrow_and_update();
             let last = Instant::now() >= self.deadline;
@@ -113,6 +117,8 @@ impl Watch {
                 () = sleep_until(self.deadline) => {}
                 () = self.over(&mut phases) => return Err(CallError::NotReady),
                 () = self.place.evicted() => return Err(CallError::TooManyWatches),
+                // Whoever is a member still asks again with a newer ticket.
+                _ = &mut expired => return Err(CallError::NotReady),
                 () = sender.closed() => return Ok(()),
             }
         }

@@ -8,6 +8,7 @@ mod failing;
 mod local;
 mod memory;
 mod moving;
+mod private_groups;
 mod publishing;
 mod receipts;
 mod retention;

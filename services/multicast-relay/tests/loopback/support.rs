@@ -212,7 +212,12 @@ impl Following {
     }
 
     pub(crate) async fn add(&self, group: GroupId, log_id: u64, from_seq: u64) {
-        let add = FollowGroup { group_id: group.into(), log_id, from_seq };
+        self.add_by(group, log_id, from_seq, Bytes::new()).await;
+    }
+
+    /// The same for a private group.
+    pub(crate) async fn add_by(&self, group: GroupId, log_id: u64, from_seq: u64, ticket: Bytes) {
+        let add = FollowGroup { group_id: group.into(), log_id, from_seq, ticket };
         self.requests.send(FollowRequest { change: Some(Change::Add(add)) }).await.unwrap();
     }
 

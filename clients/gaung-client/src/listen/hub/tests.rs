@@ -65,7 +65,8 @@ impl Double {
                 other @ (pb::client_frame::Frame::Hello(_)
                 | pb::client_frame::Frame::Subscribe(_)
                 | pb::client_frame::Frame::Unsubscribe(_)
-                | pb::client_frame::Frame::Publish(_)) => panic!("{other:?}"),
+                | pb::client_frame::Frame::Publish(_)
+                | pb::client_frame::Frame::Renew(_)) => panic!("{other:?}"),
             }
         }
     }

@@ -8,7 +8,7 @@ use axum::{
         Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use gaung_proto::{
     GroupId, LogId,
     limits::MAX_SESSION_GROUPS,
     pb::registry::{
-        CreateGroupRequest, Format, GetGroupRequest, Group, JoinGroupRequest, LeaveGroupRequest, Scope,
+        CreateGroupRequest, Format, GetGroupRequest, Group, JoinGroupRequest, LeaveGroupRequest, Scope, Viewer,
         get_group_request, join_group_request::By,
     },
 };
@@ -86,17 +86,18 @@ pub(super) struct ListQuery {
     after: String,
 }
 
-/// The groups asked for by id; else a page of those that the hub knows, `everyone` first and the others by name, so that
+/// The groups asked for by id; else a page of the public ones that the hub knows, `everyone` first and the others by name, so that
 /// however many there are, each can be found. The header `gaung-next` is what the next page begins after, percent-encoded.
 pub(super) async fn list(
     State(hub): State<Arc<Hub>>,
+    headers: HeaderMap,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     if let Some(ids) = &query.ids {
-        return Ok(Json(by_ids(&hub, ids).await).into_response());
+        return Ok(Json(by_ids(&hub, ids, viewer(&headers)).await).into_response());
     }
-    let (page, next) = page_of(hub.directory.all(), &query.search, &query.after);
+    let (page, next) = page_of(hub.directory.public(), &query.search, &query.after);
     if page.is_empty() && hub.directory.everyone().is_none() {
         return Err(ApiError::unavailable("the hub has not reached the registry yet; try again"));
     }
@@ -106,6 +107,14 @@ pub(super) async fn list(
         response.headers_mut().insert("gaung-next", next);
     }
     Ok(response)
+}
+
+/// Names the browser's device, which sees the private groups that it is a member of.
+const DEVICE_KEY: &str = "gaung-device-key";
+
+fn viewer(headers: &HeaderMap) -> Option<Viewer> {
+    let key = Hex::try_from(headers.get(DEVICE_KEY)?.to_str().ok()?.to_owned()).ok()?;
+    Some(Viewer { device_key: key.0.into(), ..Viewer::default() })
 }
 
 /// One page, and the name after which the next one begins.
@@ -131,12 +140,13 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// What exists of these, in their order. The registry is asked for those that the hub has not heard of yet.
-async fn by_ids(hub: &Hub, ids: &str) -> Vec<GroupJson> {
+async fn by_ids(hub: &Hub, ids: &str, viewer: Option<Viewer>) -> Vec<GroupJson> {
     let mut found = Vec::new();
     for id in ids.split(',').filter_map(|id| id.parse::<GroupId>().ok()).take(MAX_IDS) {
-        let group = match hub.directory.by_id(id) {
+        // Whether this browser may see a private one is for the registry to say.
+        let group = match hub.directory.by_id(id).filter(|info| !info.private) {
             Some(info) => Some(GroupJson::of_known(&info)),
-            None => described_by_id(hub, id).await.ok(),
+            None => described_by_id(hub, id, viewer.clone()).await.ok(),
         };
         found.extend(group);
     }
@@ -144,8 +154,8 @@ async fn by_ids(hub: &Hub, ids: &str) -> Vec<GroupJson> {
 }
 
 /// The group as the registry describes it.
-pub(super) async fn described_by_id(hub: &Hub, id: GroupId) -> Result<GroupJson, ApiError> {
-    let request = GetGroupRequest { by: Some(get_group_request::By::Id(id.into())) };
+pub(super) async fn described_by_id(hub: &Hub, id: GroupId, viewer: Option<Viewer>) -> Result<GroupJson, ApiError> {
+    let request = GetGroupRequest { by: Some(get_group_request::By::Id(id.into())), viewer };
     let answer = registry::client(hub).get_group(timed(request)).await?.into_inner();
     described(answer.group.as_ref())
 }

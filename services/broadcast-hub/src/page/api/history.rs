@@ -48,13 +48,14 @@ pub(super) async fn history(
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let (info, mut relay) = relay_of(&hub, group_id(&group)?)?;
+    let ticket = ticket(query.ticket);
+    let (info, mut relay) = relay_of(&hub, group_id(&group)?, &ticket).await?;
     let request = ReadRequest {
         group_id: info.id.into(),
         log_id: log_id(query.log.as_deref())?.0,
         from_seq: 0,
         limit_messages: query.limit.clamp(1, MAX_MESSAGES),
-        ticket: ticket(query.ticket),
+        ticket,
         before_seq: query.before.max(1),
     };
     // What is read and not taken by the browser is a read's as long as it lasts.

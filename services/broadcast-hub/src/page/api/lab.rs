@@ -118,7 +118,7 @@ async fn gather(hub: &Arc<Hub>) -> Result<Lab, ApiError> {
 
 /// `everyone`, then the groups that somebody follows here, then the others, each by name: made-up groups hide none that is used.
 fn by_interest(hub: &Hub) -> Vec<Arc<GroupInfo>> {
-    let mut groups = hub.directory.all();
+    let mut groups = hub.directory.public();
     let key = |info: &GroupInfo| (!info.is_everyone(), hub.groups.get(info.id).is_none(), info.name.clone());
     groups.sort_by_cached_key(|info| key(info));
     groups
@@ -137,8 +137,9 @@ async fn looked_into(hub: &Arc<Hub>, groups: Vec<Arc<GroupInfo>>) -> Vec<LabGrou
 impl LabGroup {
     async fn look(hub: Arc<Hub>, group: Arc<GroupInfo>) -> Option<Self> {
         let id = group.id;
-        let told = groups::described_by_id(&hub, id).await.ok()?;
-        let log = log_of(&hub, id, None).await;
+        // None is private: those are told to their members alone.
+        let told = groups::described_by_id(&hub, id, None).await.ok()?;
+        let log = log_of(&hub, id, &Bytes::new()).await;
         let looked = Self {
             id: told.id,
             name: told.name,
@@ -150,8 +151,7 @@ impl LabGroup {
         };
         Some(match log {
             Ok(log) => {
-                // Who is in a private group is told to its members alone.
-                let known = if group.private { Vec::new() } else { known(&hub, id).await };
+                let known = known(&hub, id, Bytes::new()).await;
                 let sent = log.sent.unwrap_or_default();
                 Self {
                     head: log.head_seq,

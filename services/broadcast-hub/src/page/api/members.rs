@@ -9,6 +9,7 @@ use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
 };
+use bytes::Bytes;
 use gaung_proto::{
     GroupId,
     pb::{
@@ -63,20 +64,21 @@ pub(super) async fn members(
 ) -> Result<Json<Vec<MemberJson>>, ApiError> {
     let Query(query) = query?;
     let group = group_id(&group)?;
-    let log = log_of(&hub, group, query.ticket).await?;
-    Ok(Json(joined(&log.members, &known(&hub, group).await)))
+    let ticket = ticket(query.ticket);
+    let log = log_of(&hub, group, &ticket).await?;
+    Ok(Json(joined(&log.members, &known(&hub, group, ticket).await)))
 }
 
 /// The group's log as its relay describes it.
-pub(super) async fn log_of(hub: &Arc<Hub>, group: GroupId, hex: Option<Hex>) -> Result<GetLogResponse, ApiError> {
-    let (info, mut relay) = relay_of(hub, group)?;
-    let request = GetLogRequest { group_id: info.id.into(), ticket: ticket(hex) };
+pub(super) async fn log_of(hub: &Arc<Hub>, group: GroupId, ticket: &Bytes) -> Result<GetLogResponse, ApiError> {
+    let (info, mut relay) = relay_of(hub, group, ticket).await?;
+    let request = GetLogRequest { group_id: info.id.into(), ticket: ticket.clone() };
     Ok(relay.get_log(timed(request)).await?.into_inner())
 }
 
 /// Whom the registry knows; nobody while it is away, for the relay's list is worth showing without names.
-pub(super) async fn known(hub: &Hub, group: GroupId) -> Vec<Member> {
-    let request = ListMembersRequest { group_id: group.into() };
+pub(super) async fn known(hub: &Hub, group: GroupId, ticket: Bytes) -> Vec<Member> {
+    let request = ListMembersRequest { group_id: group.into(), viewer: registry::holder(ticket) };
     let listed = registry::client(hub).list_members(timed(request)).await;
     listed.map(|listed| listed.into_inner().members).unwrap_or_default()
 }

@@ -62,13 +62,14 @@ pub(super) async fn receipts(
     query: Result<Query<ReceiptsQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let (info, mut relay) = relay_of(&hub, group_id(&group)?)?;
+    let ticket = ticket(query.ticket);
+    let (info, mut relay) = relay_of(&hub, group_id(&group)?, &ticket).await?;
     let request = WatchReceiptsRequest {
         group_id: info.id.into(),
         log_id: log_id(query.log.as_deref())?.0,
         ranges: vec![SeqRange { first_seq: query.first, last_seq: query.last }],
         wait_ms: WATCH_MS,
-        ticket: ticket(query.ticket),
+        ticket,
     };
     let changes = relay.watch_receipts(Request::new(request)).await?.into_inner();
     let body = Body::from_stream(changes.map(|change| change.map(|change| lines(&change))));

@@ -56,6 +56,8 @@ struct Inner {
     /// Groups that the relay says it lost.
     lost: HashSet<GroupId>,
     revision: u64,
+    /// Watchers are shown no group, as a relay that is not proven is shown no private one.
+    shows_nothing: bool,
 }
 
 impl RegistryDouble {
@@ -79,6 +81,11 @@ impl RegistryDouble {
         if let Some(server) = self.server.take() {
             server.abort();
         }
+    }
+
+    /// Tells of no group from now on.
+    pub(crate) fn show_nothing(&self) {
+        self.state.lock().shows_nothing = true;
     }
 
     pub(crate) async fn come_back(&mut self) {
@@ -267,8 +274,12 @@ impl RegistryService for Calls {
     ) -> Result<Response<Self::WatchGroupsStream>, Status> {
         let changes = BroadcastStream::new(self.0.changes.subscribe());
         let inner = self.0.lock();
-        let mut first = vec![change(inner.revision, Event::SnapshotBegin(pb::SnapshotBegin {}))];
-        let of_relay = inner.groups.values().filter(|group| group.relay_id == request.get_ref().relay_id);
+        let mut first = vec![change(
+            inner.revision,
+            Event::SnapshotBegin(pb::SnapshotBegin { with_private: !inner.shows_nothing }),
+        )];
+        let shown = inner.groups.values().filter(|_| !inner.shows_nothing);
+        let of_relay = shown.filter(|group| group.relay_id == request.get_ref().relay_id);
         first.extend(of_relay.map(|group| change(inner.revision, Event::Upsert(group.clone()))));
         first.push(change(inner.revision, Event::SnapshotEnd(pb::SnapshotEnd {})));
         let seen = inner.revision;
@@ -281,7 +292,8 @@ impl RegistryService for Calls {
             return Err(Status::invalid_argument("by id only"));
         };
         let id = GroupId::try_from(&id[..]).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        match self.0.lock().groups.get(&id) {
+        let inner = self.0.lock();
+        match inner.groups.get(&id).filter(|_| !inner.shows_nothing) {
             Some(group) => Ok(Response::new(pb::GetGroupResponse { group: Some(group.clone()) })),
             None => Err(Status::not_found("no such group")),
         }
