@@ -18,7 +18,7 @@ use crate::{
     endpoint::HostPort,
     error::ClientError,
     history::{self, History, HistoryPage},
-    listen::{self, ListenOptions, Listener},
+    listen::{self, ListenOptions, Listener, hub_choice::HubChoice},
     publish::{self, Publisher},
     server,
     settings::Settings,
@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     /// Kept for as long as the client, so that no client_seq is given twice.
     pub(crate) publishers: Mutex<HashMap<GroupId, Publisher>>,
     pub(crate) tickets: Arc<Tickets>,
+    pub(crate) hubs: HubChoice,
 }
 
 impl Client {
@@ -74,8 +75,9 @@ impl Client {
         let client_id = ClientId(rand::rng().random());
         let name = settings.name.as_ref().map_or("anonymous", DisplayName::as_str).to_owned().into();
         let publishers = Mutex::default();
-        let tickets = Arc::default();
-        Ok(Self { inner: Arc::new(Inner { settings, name, server, device, client_id, registry, publishers, tickets }) })
+        let (tickets, hubs) = (Arc::default(), HubChoice::default());
+        let inner = Inner { settings, name, server, device, client_id, registry, publishers, tickets, hubs };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The registry in use as `HOST:PORT`.

@@ -3,6 +3,7 @@
 mod cursor;
 mod drive;
 mod hub;
+pub(crate) mod hub_choice;
 mod member;
 mod reading;
 mod sink;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use gaung_net::frame_io::FrameReader;
 use gaung_proto::{
-    GroupId, LogId, Seq,
+    GroupId, LogId, RelayId, Seq,
     frame::{Accept, Item, encode_control},
     net::Lane,
     pb::hub as pb,
@@ -22,6 +22,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 use tonic::Code;
+use tracing::debug;
 
 use super::{
     cursor::Cursor,
@@ -33,12 +34,14 @@ use crate::{
     client::Inner,
     endpoint::{CALL, CONNECT, HostPort},
     error::{ClientError, ErrorKind, kind_of_code},
-    group::ServiceKind,
+    group::ServiceInfo,
     registry::Joined,
 };
 
 /// Between two pings; a session from which nothing came for twice as long is over.
 const PING: Duration = Duration::from_secs(10);
+/// A hub whose session lasted no longer is asked after others the next time.
+const SHORT: Duration = Duration::from_secs(5);
 /// Between two reports of how far messages were delivered, while more are.
 const ACK: Duration = Duration::from_millis(250);
 
@@ -56,6 +59,7 @@ pub(super) enum HubNote {
 /// A session in which one group was subscribed to.
 #[derive(Debug)]
 pub(super) struct Session {
+    hub: RelayId,
     reader: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     group: GroupId,
@@ -66,18 +70,37 @@ pub(super) struct Session {
     pub(super) head: Seq,
 }
 
-/// Opens a session and subscribes. `from` 0: the next message to be logged.
+/// Opens a session with the first hub that lets this client in, and subscribes. `from` 0: the next message to be logged.
 ///
 /// # Errors
-/// [`ClientError::Unreachable`] if no hub answers; what the hub says to the subscription.
+/// [`ClientError::Unreachable`] if no hub answers; what the hubs say to the subscription, if all of them do.
 pub(super) async fn open(inner: &Inner, joined: &Joined, from: Seq) -> Result<Session, ClientError> {
-    let mut hubs: Vec<_> = joined.services.iter().filter(|s| s.kind == ServiceKind::Hub && s.tcp_port != 0).collect();
-    hubs.sort_by_key(|hub| !hub.alive);
-    let Some(hub) = hubs.first() else {
-        return Err(ClientError::Unreachable(
-            "no hub is running; start broadcast-hub, or use --lane multicast".to_owned(),
-        ));
-    };
+    let mut failure: Option<ClientError> = None;
+    for hub in inner.hubs.order(&joined.services, std::time::Instant::now()).into_iter().take(MAX_TRIED) {
+        match open_at(hub, inner, joined, from).await {
+            Ok(session) => {
+                inner.hubs.served(hub.id);
+                return Ok(session);
+            }
+            Err(error) => {
+                debug!(hub = %hub.id, %error, "this hub does not let us in");
+                inner.hubs.failed(hub.id, std::time::Instant::now());
+                // One hub's refusal is not final while another does not answer.
+                if failure.as_ref().is_none_or(|failure| failure.kind() != ErrorKind::Unreachable) {
+                    failure = Some(error);
+                }
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| {
+        ClientError::Unreachable("no hub is running; start broadcast-hub, or use --lane multicast".to_owned())
+    }))
+}
+
+/// Hubs that are tried in one attempt; the next attempt begins with those that did not fail.
+const MAX_TRIED: usize = 4;
+
+async fn open_at(hub: &ServiceInfo, inner: &Inner, joined: &Joined, from: Seq) -> Result<Session, ClientError> {
     let address = HostPort::new(&hub.host, hub.tcp_port);
     let unreachable = |why: String| ClientError::Unreachable(format!("cannot reach the hub at {address}: {why}"));
     let stream = timeout(CONNECT, TcpStream::connect((hub.host.as_str(), hub.tcp_port))).await;
@@ -92,6 +115,7 @@ pub(super) async fn open(inner: &Inner, joined: &Joined, from: Seq) -> Result<Se
     Ok(Session {
         reader,
         writer,
+        hub: hub.id,
         group: joined.group.id,
         ticket: joined.ticket.clone(),
         log: LogId(subscribed.log_id),
@@ -127,7 +151,12 @@ pub(super) async fn run(
                 }
                 // The hub may have nothing from the cursor on any more.
                 port.input(Input::Trimmed { oldest: session.next }).await;
-                session.serve(&cursor, &port, &notes, joined.clone()).await
+                let (hub, since) = (session.hub, Instant::now());
+                let ended = session.serve(&cursor, &port, &notes, joined.clone()).await;
+                if since.elapsed() < SHORT {
+                    inner.hubs.failed(hub, std::time::Instant::now());
+                }
+                ended
             }
             Err(error) => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotAllowed => HubNote::Refused { why: error.to_string() },

@@ -118,5 +118,6 @@ pub(crate) fn inner(dir: &std::path::Path) -> Arc<Inner> {
         registry: RegistryServiceClient::new(channel),
         publishers: tokio::sync::Mutex::default(),
         tickets: Arc::default(),
+        hubs: super::hub_choice::HubChoice::default(),
     })
 }

@@ -141,6 +141,32 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
 }
 
 #[tokio::test]
+async fn a_hub_that_refuses_is_passed_over_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let [rogue, honest] =
+        [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let mut place = joined(rogue.local_addr().unwrap().port());
+    let second = joined(honest.local_addr().unwrap().port()).services[0].clone();
+    place.services.push(ServiceInfo { id: RelayId([4; 16]), ..second });
+    let inner = inner(dir.path());
+    let refusing = async {
+        let mut hub = Double::accept(&rogue).await;
+        let error = pb::Error { tag: 0, code: 5, message: "no such group".to_owned(), group_id: group().id.into() };
+        hub.tell(pb::server_frame::Frame::Error(error)).await;
+    };
+    let (opened, (), _hub) = tokio::join!(open(&inner, &place, Seq::FIRST), refusing, serving(&honest));
+    assert_eq!(opened.unwrap().hub, RelayId([4; 16]));
+    let (again, _hub) = tokio::join!(open(&inner, &place, Seq::FIRST), serving(&honest));
+    assert_eq!(again.unwrap().hub, RelayId([4; 16]), "the one that served is asked first");
+}
+
+async fn serving(honest: &TcpListener) -> Double {
+    let mut hub = Double::accept(honest).await;
+    hub.subscribed(LOG, 1, 0).await;
+    hub
+}
+
+#[tokio::test]
 async fn what_the_hub_refuses_is_told_in_its_kind() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
