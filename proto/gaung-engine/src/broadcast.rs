@@ -8,7 +8,7 @@ use gaung_proto::{
     block::{BlockBuilder, MessageRef},
     body::Broadcast,
     datagram::{Fragment, Header, PacketType},
-    limits::MAX_DATA_BODY,
+    limits::{MAX_DATA_BODY, MAX_FRAGMENTS},
     run::Run,
 };
 
@@ -22,13 +22,20 @@ pub struct BroadcastPacker {
     block: BlockBuilder,
     block_seq: Seq,
     ready: VecDeque<Bytes>,
+    limit: usize,
 }
 
 impl BroadcastPacker {
     /// `sender`: the hub's id, in clear in every datagram.
     #[must_use]
     pub fn new(sender: SenderId) -> Self {
-        Self { sender, pkt: Pkt(0), block: BlockBuilder::new(), block_seq: Seq::ZERO, ready: VecDeque::new() }
+        let (block, ready) = (BlockBuilder::new(), VecDeque::new());
+        Self { sender, pkt: Pkt(0), block, block_seq: Seq::ZERO, ready, limit: MAX_DATA_BODY }
+    }
+
+    /// Makes bodies at most so long from now on, where an interface cannot carry longer datagrams.
+    pub fn set_body(&mut self, bytes: usize) {
+        self.limit = bytes.clamp(1, MAX_DATA_BODY);
     }
 
     /// Packs the messages of `run` from seq `from` on.
@@ -41,12 +48,12 @@ impl BroadcastPacker {
                 continue;
             }
             if !self.block.is_empty()
-                && self.block.encoded_len_with(&message.author, message.payload.len()) > MAX_DATA_BODY
+                && self.block.encoded_len_with(&message.author, message.payload.len()) > self.limit
             {
                 self.flush(tag, ts_us);
             }
             self.add(seq, &message);
-            if self.block.encoded_len() > MAX_DATA_BODY {
+            if self.block.encoded_len() > self.limit {
                 self.flush(tag, ts_us);
             }
         }
@@ -72,8 +79,10 @@ impl BroadcastPacker {
         let mut encoded = BytesMut::with_capacity(self.block.encoded_len());
         self.block.write(&mut encoded);
         self.block.clear();
-        let count = encoded.len().div_ceil(MAX_DATA_BODY) as u16;
-        for (index, bytes) in encoded.chunks(MAX_DATA_BODY).enumerate() {
+        // Receivers take no more fragments than this makes.
+        let limit = self.limit.max(encoded.len().div_ceil(MAX_FRAGMENTS));
+        let count = encoded.len().div_ceil(limit) as u16;
+        for (index, bytes) in encoded.chunks(limit).enumerate() {
             self.pkt = Pkt(self.pkt.0.wrapping_add(1).max(1));
             let header = Header {
                 packet_type: PacketType::Broadcast,

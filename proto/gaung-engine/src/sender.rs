@@ -79,6 +79,8 @@ pub struct RelaySender {
     next_other: u32,
     exhausted: bool,
     packer: Packer,
+    /// Longest DATA body, bytes.
+    data_body: usize,
     /// The oldest message waits in the packer since then.
     packing_since: Option<Instant>,
     window: RepairWindow,
@@ -127,6 +129,7 @@ impl RelaySender {
             next_other: Pkt::FIRST_OTHER.0,
             exhausted: false,
             packer: Packer::default(),
+            data_body: MAX_DATA_BODY,
             packing_since: None,
             window: RepairWindow::new(config.repair_bytes),
             repairs: Repairs::default(),
@@ -384,7 +387,7 @@ impl RelaySender {
 
     /// What makes a full datagram as long as a datagram can be, if that is little.
     fn padding(&self, packed: &Packed<'_>) -> usize {
-        let lacking = MAX_DATA_BODY - packed.bytes.len();
+        let lacking = self.data_body.saturating_sub(packed.bytes.len());
         if self.config.pads && packed.is_full && lacking <= MAX_PADDING { lacking } else { 0 }
     }
 

@@ -108,6 +108,11 @@ impl LaneHealth {
         }
     }
 
+    /// This machine's network is another one: what was learnt of the former one counts no more.
+    pub(super) const fn handle_network(&mut self) {
+        self.hold = FIRST_HOLD;
+    }
+
     /// Call when [`Self::next_tick`] has come.
     pub(super) fn tick(&mut self, now: Instant, loss_percent: u32) -> Option<LaneMove> {
         self.next_tick = now + TICK;
@@ -205,6 +210,22 @@ mod tests {
         assert!(matches!(lossy[..], [(_, LaneMove::Down(LaneTrouble::Loss { percent: 40 }))]), "{lossy:?}");
         let back = run(&mut health, now + 30_000 * MS, 60_000, 1000, 0);
         assert!(matches!(back[..], [(10_000..=12_000, LaneMove::Up)]), "{back:?}");
+    }
+
+    #[test]
+    fn in_another_network_the_hold_is_short_again() {
+        let (start, mut health) = (Instant::now(), LaneHealth::new(LanePolicy::Auto, Instant::now()));
+        let mut now = start;
+        for hold in [5000, 10_000, 5000] {
+            let _ = run(&mut health, now, 5000, 0, 0);
+            if hold == 5000 {
+                health.handle_network();
+            }
+            now += 5000 * MS;
+            let back = run(&mut health, now, 15_000, 1000, 0);
+            assert!(matches!(back[..], [(at, LaneMove::Up)] if (hold..=hold + 1100).contains(&at)), "{hold}: {back:?}");
+            now += 15_000 * MS;
+        }
     }
 
     #[test]

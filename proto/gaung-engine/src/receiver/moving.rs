@@ -98,6 +98,12 @@ impl Moving {
 }
 
 impl MemberReceiver {
+    /// This machine's interfaces or addresses are others: how long multicast must be heard before the member returns to it is short
+    /// again.
+    pub const fn handle_network(&mut self) {
+        self.lane.handle_network();
+    }
+
     /// Where to listen from now on; drain it after each input.
     pub fn poll_hearing(&mut self) -> Option<Hearing> {
         self.moving.hearings.pop_front()

@@ -8,6 +8,7 @@ use gaung_proto::{
     DecodeError, Generation, GroupAddr, GroupTag, Seq,
     body::{Cookie, Migrate, Nak, Probe, Status},
     datagram::{Header, PacketType, flags},
+    limits::MAX_DATA_BODY,
 };
 
 use super::{RelaySender, repair::Peer};
@@ -51,6 +52,13 @@ impl Departure {
 }
 
 impl RelaySender {
+    /// Makes DATA bodies at most so long from the next message on, where an interface cannot carry longer datagrams; `bytes` above
+    /// [`MAX_DATA_BODY`] is that. What was sent before is repaired as it was, or read from the log.
+    pub fn set_data_body(&mut self, bytes: usize) {
+        self.data_body = bytes.clamp(1, MAX_DATA_BODY);
+        self.packer.set_limit(self.data_body);
+    }
+
     /// The group goes on at another address, in the same log and epoch: repairs of what came before are still to be had.
     /// It leaves after a tenth of a second, in which its members are told; at once if it has no address now.
     pub fn handle_move(&mut self, now: Instant, addr: GroupAddr, ttl: u8, generation: Generation) {

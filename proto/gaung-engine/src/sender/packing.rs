@@ -5,7 +5,7 @@ use gaung_proto::{
     Seq,
     block::{BlockBuilder, MessageRef},
     datagram::Fragment,
-    limits::MAX_DATA_BODY,
+    limits::{MAX_DATA_BODY, MAX_FRAGMENTS},
 };
 
 /// One body that is ready to be sent, borrowed from the packer.
@@ -20,24 +20,37 @@ pub(super) struct Packed<'a> {
 }
 
 /// Gathers messages until the next one does not fit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Packer {
     block: BlockBuilder,
     first: Seq,
     scratch: BytesMut,
+    /// Longest body, bytes.
+    limit: usize,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        Self { block: BlockBuilder::default(), first: Seq::ZERO, scratch: BytesMut::new(), limit: MAX_DATA_BODY }
+    }
 }
 
 impl Packer {
+    /// Makes bodies shorter from now on, or as long as they may be.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.clamp(1, MAX_DATA_BODY);
+    }
+
     /// Adds one message; gives every body that became ready.
     pub(super) fn push(&mut self, seq: Seq, message: &MessageRef<'_>, ready: &mut impl FnMut(Packed<'_>)) {
-        if self.block.encoded_len_with(&message.author, message.payload.len()) > MAX_DATA_BODY {
+        if self.block.encoded_len_with(&message.author, message.payload.len()) > self.limit {
             self.close(true, ready);
         }
         if self.block.is_empty() {
             self.first = seq;
         }
         self.block.push(message);
-        if self.block.encoded_len() > MAX_DATA_BODY {
+        if self.block.encoded_len() > self.limit {
             self.fragment(seq, ready);
         }
     }
@@ -62,7 +75,8 @@ impl Packer {
 
     fn fragment(&mut self, seq: Seq, ready: &mut impl FnMut(Packed<'_>)) {
         self.take_block();
-        let parts = self.scratch.chunks(MAX_DATA_BODY);
+        // More fragments than receivers take would be worse than longer ones: those are repaired from the log at least.
+        let parts = self.scratch.chunks(self.limit.max(self.scratch.len().div_ceil(MAX_FRAGMENTS)));
         let count = parts.len() as u16;
         for (index, bytes) in parts.enumerate() {
             let fragment = Fragment { index: index as u16, count };
@@ -74,5 +88,50 @@ impl Packer {
         self.scratch.clear();
         self.block.write(&mut self.scratch);
         self.block.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use gaung_proto::{
+        ClientId, ClientSeq, ContentType, DeviceId,
+        block::{Author, SentAt},
+    };
+
+    use super::*;
+
+    /// Lengths and fragments of what a packer makes of messages of these lengths.
+    fn packed(limit: usize, lengths: &[usize]) -> Vec<(usize, u16)> {
+        let (mut packer, mut made) = (Packer::default(), Vec::new());
+        packer.set_limit(limit);
+        let payloads: Vec<_> = lengths.iter().map(|length| Bytes::from(vec![b'x'; *length])).collect();
+        for (seq, payload) in (1..).zip(&payloads) {
+            let message = MessageRef {
+                author: Author { device: DeviceId::NONE, client: ClientId::NONE },
+                client_seq: ClientSeq(seq),
+                content_type: ContentType::Text,
+                sent_at: SentAt(0),
+                payload,
+            };
+            packer.push(Seq(seq), &message, &mut |p| made.push((p.bytes.len(), p.fragment.count)));
+        }
+        packer.flush(&mut |p| made.push((p.bytes.len(), p.fragment.count)));
+        made
+    }
+
+    #[test]
+    fn a_low_limit_makes_more_and_shorter_bodies() {
+        let lengths = [100; 30];
+        let (long, short) = (packed(MAX_DATA_BODY, &lengths), packed(600, &lengths));
+        assert!(
+            short.len() > long.len() && short.iter().all(|(bytes, count)| *bytes <= 600 && *count == 1),
+            "{short:?}"
+        );
+        let cut = packed(600, &[2000]);
+        assert!(cut.len() == 4 && cut.iter().all(|(bytes, count)| *bytes <= 600 && *count == 4), "{cut:?}");
+        let longest = packed(256, &[256 * 1024]);
+        assert!(longest.len() <= MAX_FRAGMENTS, "receivers take no more: {}", longest.len());
+        assert_eq!(packed(usize::MAX, &lengths), long);
     }
 }
