@@ -140,7 +140,7 @@ fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// Checks `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`; resolving it is left to the connection.
+/// Checks `HOST`, `HOST:PORT`, `IPV6`, `[IPV6]` or `[IPV6]:PORT`; resolving it is left to the connection.
 pub(crate) fn server(text: &str) -> Result<String, String> {
     let wrong = || Err("write it like 192.168.1.10, lab.local or lab.local:7400".to_owned());
     if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
@@ -148,6 +148,11 @@ pub(crate) fn server(text: &str) -> Result<String, String> {
     }
     if text.parse::<std::net::IpAddr>().is_ok() {
         return Ok(text.to_owned());
+    }
+    if let Some((host, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let is_port = |text: &str| text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+        let fits = host.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
+        return if fits { Ok(text.to_owned()) } else { wrong() };
     }
     match text.rsplit_once(':') {
         None => Ok(text.to_owned()),

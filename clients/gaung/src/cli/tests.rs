@@ -75,10 +75,10 @@ fn the_last_of_a_repeated_flag_wins() {
 
 #[test]
 fn servers_are_checked() {
-    for good in ["h", "h:7400", "192.168.1.10", "192.168.1.10:1", "::1", "[::1]:7400", "lab.local"] {
+    for good in ["h", "h:7400", "192.168.1.10", "192.168.1.10:1", "::1", "[::1]:7400", "[fd00::1]", "lab.local"] {
         server(good).unwrap();
     }
-    for bad in ["", "h:", ":7400", "h:70000", "h:x", "http://h", "a b"] {
+    for bad in ["", "h:", ":7400", "h:70000", "h:x", "http://h", "a b", "[fd00::1", "[fd00::1]x", "[h]:1"] {
         assert!(server(bad).unwrap_err().contains("lab.local:7400"), "{bad}");
     }
 }
