@@ -5,22 +5,18 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use gaung_proto::{
-    ClientId, DeviceId, DisplayName, GroupId, GroupName, pb::registry::registry_service_client::RegistryServiceClient,
-};
+use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, GroupName};
 use rand::Rng as _;
 use tokio::sync::Mutex;
-use tonic::transport::Channel;
 
 use crate::{
     broadcast::{self, BroadcastListener},
     device::Device,
-    endpoint::HostPort,
     error::ClientError,
     history::{self, History, HistoryPage},
     listen::{self, ListenOptions, Listener, hub_choice::HubChoice},
     publish::{self, Publisher},
-    server,
+    server::Server,
     settings::Settings,
     tickets::Tickets,
 };
@@ -35,10 +31,9 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) name: RwLock<String>,
-    pub(crate) server: HostPort,
+    pub(crate) server: Server,
     pub(crate) device: Device,
     pub(crate) client_id: ClientId,
-    pub(crate) registry: RegistryServiceClient<Channel>,
     /// Kept for as long as the client, so that no client_seq is given twice.
     pub(crate) publishers: Mutex<HashMap<GroupId, Publisher>>,
     pub(crate) tickets: Arc<Tickets>,
@@ -69,18 +64,16 @@ impl Client {
     }
 
     async fn connect_as(device: Device, settings: Settings) -> Result<Self, ClientError> {
-        let server = server::choose(settings.server.as_deref(), settings.iface.as_deref()).await?;
-        let channel = server.connect("server").await?;
-        let registry = RegistryServiceClient::new(channel);
+        let server = Server::find(settings.server.as_deref(), settings.iface.as_deref()).await?;
         let client_id = ClientId(rand::rng().random());
         let name = settings.name.as_ref().map_or("anonymous", DisplayName::as_str).to_owned().into();
         let publishers = Mutex::default();
         let (tickets, hubs) = (Arc::default(), HubChoice::default());
-        let inner = Inner { settings, name, server, device, client_id, registry, publishers, tickets, hubs };
+        let inner = Inner { settings, name, server, device, client_id, publishers, tickets, hubs };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The registry in use as `HOST:PORT`.
+    /// The registry in use as `HOST:PORT`; one that was discovered may get another address.
     #[must_use]
     pub fn server(&self) -> String {
         self.inner.server.to_string()

@@ -135,6 +135,15 @@ impl NewGroup {
     }
 }
 
+impl std::convert::From<Format> for pb::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Proto => Self::Proto,
+            Format::Text => Self::Text,
+        }
+    }
+}
+
 /// A device that is a member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -245,6 +254,9 @@ pub struct ServerStatus {
     pub group_count: u64,
     /// Relays and hubs.
     pub services: Vec<ServiceInfo>,
+    /// Where other servers answer that have this one's identity, as `HOST:PORT`: one of them runs on a copy of the other's data
+    /// folder. None in a sound network.
+    pub twins: Vec<String>,
 }
 
 /// A group's log as its relay has it.

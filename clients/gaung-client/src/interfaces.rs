@@ -1,19 +1,25 @@
 //! Which interfaces multicast is heard on.
 
-use gaung_net::interface::{self, Link};
+use gaung_net::interface::{ChooseError, LinkWatch};
 
 use crate::error::ClientError;
 
-/// `iface`: a name or an IPv4 address.
+/// Watches the interfaces. `iface`: a name or an IPv4 address; one that is down or has no address yet is waited for.
 ///
 /// # Errors
-/// [`ClientError::Usage`] for one that cannot be used, [`ClientError::Failed`] where there is none.
-pub(crate) fn choose(iface: Option<&str>) -> Result<Vec<Link>, ClientError> {
-    let all = interface::interfaces()
+/// [`ClientError::Usage`] for one that is not there or cannot multicast: whoever asks is there to mend a slip.
+pub(crate) fn watch(iface: Option<&str>) -> Result<LinkWatch, ClientError> {
+    let watch = LinkWatch::begin(iface.map(str::to_owned).into_iter().collect())
         .map_err(|error| ClientError::Failed(format!("cannot list this machine's interfaces: {error}")))?;
-    let chosen = interface::choose(&all, iface).map_err(|error| match iface {
-        Some(_) => ClientError::Usage(error.to_string()),
-        None => ClientError::Failed(error.to_string()),
-    })?;
-    Ok(chosen.links)
+    let wrong = |error: &&ChooseError| matches!(error, ChooseError::NoSuch { .. } | ChooseError::CannotMulticast(_));
+    match watch.now().missing.iter().find(wrong) {
+        Some(error) => Err(ClientError::Usage(error.to_string())),
+        None => Ok(watch),
+    }
+}
+
+/// Why nothing can be heard now.
+pub(crate) fn why_none(watch: &LinkWatch) -> String {
+    let missing: Vec<_> = watch.now().missing.iter().map(ToString::to_string).collect();
+    if missing.is_empty() { "no interface can multicast".to_owned() } else { missing.join("; ") }
 }

@@ -14,8 +14,9 @@ use std::{net::SocketAddrV4, sync::Arc, time::Duration};
 
 use gaung_engine::{LanePolicy, ReceiverConfig};
 use gaung_net::{
+    SocketError,
     driver::{Driver, DriverHandle, DriverSockets, SocketUse},
-    interface::Link,
+    interface::LinkWatch,
     multicast::{DataSocket, GroupSocket},
 };
 use gaung_proto::{Content, GroupName, LogId, Seq, SeqRange, block::Message, net::Lane};
@@ -203,9 +204,10 @@ pub(crate) async fn start(client: &Client, options: ListenOptions) -> Result<Lis
     let stop = CancellationToken::new();
     let (sink, events) = sink::channel(stop.clone());
     let members = TaskTracker::new();
+    let watch = interfaces::watch(client.inner.settings.iface.as_deref())?;
     let listener = Listener { events, members, stop, driver };
     for (slot, name) in (0..).zip(&options.groups) {
-        let door = Door { inner: &client.inner, sink: &sink, listener: &listener, slot };
+        let door = Door { inner: &client.inner, sink: &sink, listener: &listener, watch: &watch, slot };
         // Whoever stands inside already leaves when the listener is dropped.
         door.enter(name, options.lane, options.from).await?;
     }
@@ -217,6 +219,7 @@ struct Door<'a> {
     inner: &'a Arc<Inner>,
     sink: &'a Sink,
     listener: &'a Listener,
+    watch: &'a LinkWatch,
     slot: u32,
 }
 
@@ -231,8 +234,7 @@ impl Door<'_> {
             ))),
             (LaneChoice::Auto, false, Format::Proto) if without_address => {
                 // It may get one while it is listened to.
-                let links = interfaces::choose(self.inner.settings.iface.as_deref()).unwrap_or_default();
-                self.by_hub(joined, from, links).await
+                self.by_hub(joined, from, true).await
             }
             (LaneChoice::Multicast, true, _) => Err(ClientError::Usage(format!(
                 "{name} is private and carried by TCP alone; leave --lane out or use --lane tcp"
@@ -240,7 +242,7 @@ impl Door<'_> {
             (LaneChoice::Multicast, false, Format::Text) => self.by_text(joined).await,
             (LaneChoice::Auto | LaneChoice::Tcp, _, Format::Text)
             | (LaneChoice::Auto | LaneChoice::Tcp, true, Format::Proto)
-            | (LaneChoice::Tcp, false, Format::Proto) => self.by_hub(joined, from, Vec::new()).await,
+            | (LaneChoice::Tcp, false, Format::Proto) => self.by_hub(joined, from, false).await,
             (LaneChoice::Auto | LaneChoice::Multicast, false, Format::Proto) => {
                 self.by_multicast(joined, lane, from).await
             }
@@ -249,17 +251,17 @@ impl Door<'_> {
 
     async fn by_multicast(&self, mut joined: Joined, lane: LaneChoice, from: From) -> Result<(), ClientError> {
         let auto = lane == LaneChoice::Auto;
-        let links = match self.links(&joined) {
-            Ok(links) => links,
+        match self.try_joining(&joined) {
+            Ok(()) => {}
             Err(ClientError::Failed(why)) if auto => {
-                debug!(why, "no multicast here");
-                return self.by_hub(joined, from, Vec::new()).await;
+                debug!(why, "no multicast here for now");
+                return self.by_hub(joined, from, true).await;
             }
             Err(error) => return Err(error),
-        };
+        }
         let status = match log_status(&joined).await {
             Ok(status) => status,
-            Err(ClientError::Unreachable(_)) if auto => return self.by_hub(joined, from, links).await,
+            Err(ClientError::Unreachable(_)) if auto => return self.by_hub(joined, from, true).await,
             Err(error) => return Err(error),
         };
         joined.group.log = status.log;
@@ -271,7 +273,7 @@ impl Door<'_> {
         let policy = if auto { LanePolicy::Auto } else { LanePolicy::MulticastOnly };
         let relay = relay_address(&joined).await;
         let engine = NewEngine::Proto(Box::new(self.config(&joined, next, relay, policy)));
-        let state = State::new(Lane::Multicast, links);
+        let state = State::new(Lane::Multicast, self.watch.clone(), true);
         let member = self.member(joined, lane, relay, next, state, engine).await?;
         if next < status.oldest {
             member.port.input(Input::Trimmed { oldest: status.oldest }).await;
@@ -283,8 +285,8 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// `links`: where to hear multicast all the same, to move there when it comes; none for groups that have none.
-    async fn by_hub(&self, mut joined: Joined, from: From, links: Vec<Link>) -> Result<(), ClientError> {
+    /// `listens`: whether to hear multicast all the same, to move there when it comes; not for groups that have none.
+    async fn by_hub(&self, mut joined: Joined, from: From, listens: bool) -> Result<(), ClientError> {
         let wanted = match from {
             From::Start => Seq::FIRST,
             From::Now => Seq::ZERO,
@@ -293,13 +295,13 @@ impl Door<'_> {
         let session = hub::open(self.inner, &joined, wanted).await?;
         joined.group.log = session.log;
         let next = session.next.max(wanted);
-        let (choice, policy) = match links.is_empty() {
-            true => (LaneChoice::Tcp, LanePolicy::TcpOnly),
-            false => (LaneChoice::Auto, LanePolicy::Auto),
+        let (choice, policy) = match listens {
+            true => (LaneChoice::Auto, LanePolicy::Auto),
+            false => (LaneChoice::Tcp, LanePolicy::TcpOnly),
         };
-        let relay = if links.is_empty() { None } else { relay_address(&joined).await };
+        let relay = if listens { relay_address(&joined).await } else { None };
         let engine = NewEngine::Proto(Box::new(self.config(&joined, next, relay, policy)));
-        let state = State::new(Lane::Tcp, links);
+        let state = State::new(Lane::Tcp, self.watch.clone(), listens);
         let member = self.member(joined, choice, relay, next, state, engine).await?;
         self.listener.members.spawn(member.run(Some(session)));
         Ok(())
@@ -307,17 +309,22 @@ impl Door<'_> {
 
     /// A text group by multicast: no seq, no repair, nothing but what arrives.
     async fn by_text(&self, joined: Joined) -> Result<(), ClientError> {
-        let state = State::new(Lane::Multicast, self.links(&joined)?);
+        self.try_joining(&joined)?;
+        let state = State::new(Lane::Multicast, self.watch.clone(), true);
         let member = self.member(joined, LaneChoice::Multicast, None, Seq::ZERO, state, NewEngine::Text).await?;
         self.listener.members.spawn(member.run_ready());
         Ok(())
     }
 
-    /// Where to hear the group; that it can be joined there is tried, so that whoever asks learns at once.
-    fn links(&self, joined: &Joined) -> Result<Vec<Link>, ClientError> {
-        let links = interfaces::choose(self.inner.settings.iface.as_deref())?;
-        match GroupSocket::open(joined.group.addr.socket_addr(), &links) {
-            Ok(_) => Ok(links),
+    /// That the group can be heard now is tried, so that whoever asks learns at once.
+    fn try_joining(&self, joined: &Joined) -> Result<(), ClientError> {
+        match GroupSocket::open(joined.group.addr.socket_addr(), &self.watch.now().links) {
+            Ok(_) => Ok(()),
+            Err(SocketError::NoInterface) => Err(ClientError::Failed(format!(
+                "cannot hear {}: {}",
+                joined.group.name,
+                interfaces::why_none(self.watch)
+            ))),
             Err(error) => Err(ClientError::Failed(format!("cannot hear {}: {error}", joined.group.name))),
         }
     }
@@ -331,9 +338,8 @@ impl Door<'_> {
         state: State,
         engine: NewEngine,
     ) -> Result<Member, ClientError> {
-        let links = state.links();
-        let heard_at = joined.group.heard_at().filter(|_| !links.is_empty());
-        let hear = heard_at.map(|addr| (addr.socket_addr(), links.to_vec()));
+        let heard_at = joined.group.heard_at().filter(|_| state.listens());
+        let hear = heard_at.map(|addr| (addr.socket_addr(), state.links()));
         let (out, inlet, port) = drive::connect(self.slot, self.listener.driver.sender());
         if !port.command(Command::Add { slot: port.slot(), engine, hear, out }).await {
             return Err(ClientError::Failed("the receiving thread has ended".to_owned()));

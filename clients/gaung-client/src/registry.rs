@@ -17,9 +17,10 @@ use crate::{
     endpoint::{HostPort, call},
     error::ClientError,
     group::{
-        FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
+        FollowedGroup, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
         ServiceInfo, ServiceKind, bad,
     },
+    server,
 };
 
 const PAGE: u32 = 500;
@@ -212,7 +213,7 @@ impl Client {
             uses: uses.unwrap_or(0),
             expires_ms: expires.map_or(0, |expires| u64::try_from(expires.as_millis()).unwrap_or(u64::MAX).max(1)),
         };
-        let mut registry = self.inner.registry.clone();
+        let mut registry = self.inner.server.registry();
         let answer = registry.create_invite(call(request)).await.map_err(|status| self.inner.error(&status))?;
         let pb::CreateInviteResponse { code, expires_unix_ms } = answer.into_inner();
         Ok(Invite { code, expires_unix_ms })
@@ -327,13 +328,11 @@ impl Inner {
                 async move { registry.join_group(request).await }
             })
             .await?;
-        let services = answer.relays.into_iter().chain(answer.hubs);
+        let (services, host) = (answer.relays.into_iter().chain(answer.hubs), self.server.host());
         let joined = Joined {
             group: group_of(answer.group)?,
             ticket: answer.ticket,
-            services: services
-                .map(|service| ServiceInfo::checked(service, &self.server.host))
-                .collect::<Result<_, _>>()?,
+            services: services.map(|service| ServiceInfo::checked(service, &host)).collect::<Result<_, _>>()?,
             lease: Duration::from_millis(answer.lease_ms.clamp(1_000, 3_600_000)),
         };
         self.tickets.keep(&joined);
@@ -373,11 +372,13 @@ impl Inner {
                 async move { registry.list_services(request).await }
             })
             .await?;
-        let services = answer.services.into_iter().map(|service| ServiceInfo::checked(service, &self.server.host));
+        let host = self.server.host();
+        let services = answer.services.into_iter().map(|service| ServiceInfo::checked(service, &host));
         Ok(ServerStatus {
             server: self.server.to_string(),
             version: answer.registry_version,
             group_count: answer.group_count,
+            twins: answer.twins,
             services: services.collect::<Result<_, _>>()?,
         })
     }
@@ -405,16 +406,19 @@ impl Inner {
         ClientError::of_status(status, &format!("the server {}", self.server))
     }
 
-    /// Calls, and calls once more if the connection was lost meanwhile: every call may be repeated.
+    /// Calls, and calls once more if the connection was lost meanwhile, or the server has another address: every call may
+    /// be repeated.
     async fn retried<T, F>(&self, attempt: impl Fn(Registry) -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        let first = attempt(self.registry.clone()).await;
-        let answer = match first {
-            Err(status) if status.code() == tonic::Code::Unavailable => attempt(self.registry.clone()).await,
-            first => first,
-        };
+        let mut answer = attempt(self.server.registry()).await;
+        if answer.as_ref().is_err_and(|status| status.code() == tonic::Code::Unavailable) {
+            answer = attempt(self.server.registry()).await;
+        }
+        if answer.as_ref().is_err_and(server::is_silence) && self.server.search_again().await {
+            answer = attempt(self.server.registry()).await;
+        }
         answer.map(tonic::Response::into_inner).map_err(|status| self.error(&status))
     }
 }
@@ -483,13 +487,4 @@ fn followed_of(group: pb_hub::FollowedGroup) -> Result<FollowedGroup, ClientErro
         head: Seq(group.head_seq),
         sessions: group.sessions,
     })
-}
-
-impl std::convert::From<Format> for pb::Format {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Proto => Self::Proto,
-            Format::Text => Self::Text,
-        }
-    }
 }

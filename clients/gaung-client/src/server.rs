@@ -1,13 +1,19 @@
 //! Which server: the one named, one discovered, or this machine.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 
 use gaung_net::{
     discovery::{Discovery, Found, discover},
     interface,
 };
-use gaung_proto::ports;
-use tracing::debug;
+use gaung_proto::{RelayId, pb::registry::registry_service_client::RegistryServiceClient, ports};
+use tokio::{sync::Mutex, time::Instant};
+use tonic::transport::Channel;
+use tracing::{debug, info, warn};
 
 use crate::{endpoint::HostPort, error::ClientError};
 
@@ -18,29 +24,134 @@ pub struct FoundServer {
     pub server: String,
     /// What it calls itself.
     pub name: String,
+    /// Another one that answered has the same identity: one of them runs on a copy of the other's data folder.
+    pub is_copy: bool,
 }
 
 impl fmt::Display for FoundServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.is_empty() { f.write_str(&self.server) } else { write!(f, "{} ({})", self.server, self.name) }
+        f.write_str(&self.server)?;
+        if !self.name.is_empty() {
+            write!(f, " ({})", self.name)?;
+        }
+        if self.is_copy {
+            f.write_str(" [another has the same identity: a data folder was copied]")?;
+        }
+        Ok(())
     }
 }
 
-/// The one named, else the one discovered, else this machine.
-pub(crate) async fn choose(named: Option<&str>, iface: Option<&str>) -> Result<HostPort, ClientError> {
-    if let Some(text) = named {
-        return HostPort::parse(text, ports::REGISTRY);
+/// The server in use: as it was named, or as discovery finds it, again when it is silent.
+#[derive(Debug)]
+pub(crate) struct Server {
+    place: RwLock<Place>,
+    /// The identity of one that was discovered: it may get another address.
+    found: Option<RelayId>,
+    iface: Option<String>,
+    /// When it was sought last, by one at a time.
+    sought: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    address: HostPort,
+    registry: RegistryServiceClient<Channel>,
+}
+
+/// Between two searches for a server that is silent.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(3);
+
+impl Server {
+    /// Connects to the one named, else the one discovered, else this machine.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`], [`ClientError::SeveralServers`], [`ClientError::Usage`].
+    pub(crate) async fn find(named: Option<&str>, iface: Option<&str>) -> Result<Self, ClientError> {
+        let (address, found) = match named {
+            Some(text) => (HostPort::parse(text, ports::REGISTRY)?, None),
+            None => {
+                let mut found = search(iface).await?;
+                match found.len() {
+                    0 => (HostPort::new("127.0.0.1", ports::REGISTRY), None),
+                    1 => {
+                        let found = found.remove(0);
+                        (address_of(&found), Some(found.id))
+                    }
+                    _ => return Err(ClientError::SeveralServers(servers(&found))),
+                }
+            }
+        };
+        let channel = address.connect("server").await?;
+        Ok(Self { found, iface: iface.map(str::to_owned), ..Self::at(address, channel) })
     }
-    let mut servers = search(iface).await?;
-    match servers.len() {
-        0 => Ok(HostPort::new("127.0.0.1", ports::REGISTRY)),
-        1 => HostPort::parse(&servers.remove(0).server, ports::REGISTRY),
-        _ => Err(ClientError::SeveralServers(servers)),
+
+    /// One that is named.
+    pub(crate) fn at(address: HostPort, channel: Channel) -> Self {
+        let place = Place { address, registry: RegistryServiceClient::new(channel) };
+        Self { place: RwLock::new(place), found: None, iface: None, sought: Mutex::default() }
     }
+
+    /// Calls to its registry.
+    pub(crate) fn registry(&self) -> RegistryServiceClient<Channel> {
+        self.place().registry
+    }
+
+    /// The host that services stand for that advertise none.
+    pub(crate) fn host(&self) -> String {
+        self.place().address.host
+    }
+
+    /// Looks whether a server that was discovered has another address now; true if so, and it is used from now on.
+    pub(crate) async fn search_again(&self) -> bool {
+        let Some(id) = self.found else { return false };
+        let before = self.place().address;
+        let mut sought = self.sought.lock().await;
+        if self.place().address != before {
+            // Somebody found it meanwhile.
+            return true;
+        }
+        if sought.is_some_and(|at| at.elapsed() < SEARCH_INTERVAL) {
+            return false;
+        }
+        *sought = Some(Instant::now());
+        let answers = search(self.iface.as_deref()).await.unwrap_or_default();
+        let same: Vec<_> = answers.iter().filter(|found| found.id == id).collect();
+        let [found] = same[..] else {
+            if same.len() > 1 {
+                warn!("several servers have the identity of the one in use: a data folder was copied; name one");
+            }
+            return false;
+        };
+        let address = address_of(found);
+        let known = |address: &HostPort| found.addresses.iter().any(|a| a.to_string() == address.to_string());
+        if address == before || known(&before) {
+            return false;
+        }
+        let Ok(channel) = address.connect("server").await else { return false };
+        info!(%before, now = %address, "the server has another address");
+        let place = Place { address, registry: RegistryServiceClient::new(channel) };
+        *self.place.write().unwrap_or_else(PoisonError::into_inner) = place;
+        true
+    }
+
+    fn place(&self) -> Place {
+        self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place().address.fmt(f)
+    }
+}
+
+/// Whether nothing came back, which is what a server with another address looks like.
+pub(crate) fn is_silence(status: &tonic::Status) -> bool {
+    matches!(status.code(), tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled)
 }
 
 /// A network that cannot be asked has no servers: this machine may still be one.
-async fn search(iface: Option<&str>) -> Result<Vec<FoundServer>, ClientError> {
+async fn search(iface: Option<&str>) -> Result<Vec<Found>, ClientError> {
     let links = match interface::interfaces().map(|all| interface::choose(&all, iface)) {
         Ok(Ok(chosen)) => chosen.links,
         Ok(Err(error)) if iface.is_some() => return Err(ClientError::Usage(error.to_string())),
@@ -54,7 +165,7 @@ async fn search(iface: Option<&str>) -> Result<Vec<FoundServer>, ClientError> {
         }
     };
     match discover(&Discovery::registries(links)).await {
-        Ok(found) => Ok(found.into_iter().map(of_found).collect()),
+        Ok(found) => Ok(found),
         Err(error) => {
             debug!(%error, "discovery failed");
             Ok(Vec::new())
@@ -62,7 +173,44 @@ async fn search(iface: Option<&str>) -> Result<Vec<FoundServer>, ClientError> {
     }
 }
 
-fn of_found(found: Found) -> FoundServer {
+fn address_of(found: &Found) -> HostPort {
     let address = found.addresses.first().expect("an answer has an address");
-    FoundServer { server: address.to_string(), name: found.name }
+    HostPort::new(address.ip().to_string(), address.port())
+}
+
+fn servers(found: &[Found]) -> Vec<FoundServer> {
+    let is_copy = |one: &Found| found.iter().filter(|other| other.id == one.id).count() > 1;
+    let server = |one: &Found| FoundServer {
+        server: address_of(one).to_string(),
+        name: one.name.clone(),
+        is_copy: is_copy(one),
+    };
+    found.iter().map(server).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use gaung_net::discovery::ServiceKind;
+
+    use super::*;
+
+    fn found(id: u8, last: u8) -> Found {
+        Found {
+            kind: ServiceKind::Registry,
+            id: RelayId([id; 16]),
+            instance: Some(u64::from(last)),
+            name: String::new(),
+            addresses: vec![SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 7400)],
+        }
+    }
+
+    #[test]
+    fn copies_of_one_data_folder_are_told() {
+        let list = servers(&[found(1, 1), found(2, 2), found(1, 3)]);
+        assert_eq!(list.iter().map(|server| server.is_copy).collect::<Vec<_>>(), [true, false, true]);
+        assert!(list[0].to_string().contains("copied"), "{}", list[0]);
+        assert_eq!(list[1].to_string(), "10.0.0.2:7400");
+    }
 }

@@ -4,6 +4,7 @@
 mod drive;
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,6 +15,7 @@ use std::{
 use gaung_engine::{DatagramOutcome, DatagramPublisher, ReceiverEvent};
 use gaung_net::{
     driver::{CommandSender, Driver, DriverHandle, DriverSockets, SocketUse},
+    interface::LinkWatch,
     multicast::{DataSocket, GroupSocket},
 };
 use gaung_proto::{
@@ -98,15 +100,24 @@ impl UdpOnlySession {
     /// [`ClientError::Unreachable`] if none is heard in time, [`ClientError::Usage`] for a bad interface.
     pub async fn join(options: UdpOnlyOptions) -> Result<Self, ClientError> {
         let failed = |error: &dyn std::fmt::Display| ClientError::Failed(error.to_string());
-        let links = interfaces::choose(options.iface.as_deref())?;
+        let watch = interfaces::watch(options.iface.as_deref())?;
+        let links = watch.now().links;
         let own = DataSocket::open_unicast(0).map_err(|error| failed(&error))?;
         let group = GroupSocket::open(options.group.socket_addr(), &links).map_err(|error| failed(&error))?;
         let usage = SocketUse { receive: true, multicast: false };
         let sockets = DriverSockets::new().data(OWN_SOCKET, own, usage).group(GROUP_SOCKETS[0], group);
         let (out, mut events) = mpsc::channel(EVENTS);
         let stalled = Arc::new(AtomicBool::new(false));
-        let drive = SessionDrive::new(options.device, links, GIVE_UP_AFTER, out, Arc::clone(&stalled));
+        let drive = SessionDrive::new(
+            options.device,
+            options.group.socket_addr(),
+            links,
+            GIVE_UP_AFTER,
+            out,
+            Arc::clone(&stalled),
+        );
         let driver = Driver::spawn("gaung-udp-only", sockets, drive).map_err(|error| failed(&error))?;
+        tokio::spawn(follow(watch, driver.sender(), driver.ended()));
         let Ok(Some(Heard::Group { group, log, next })) = timeout(options.patience, events.recv()).await else {
             return Err(ClientError::Unreachable(format!(
                 "nothing is heard from a relay at {}; check the address and the interface, or join by the server: \
@@ -182,6 +193,20 @@ impl UdpOnlySession {
             ReceiverEvent::Moved { to, .. } => UdpOnlyEvent::Moved(to),
             ReceiverEvent::NeedHistory(_) | ReceiverEvent::Stale => return None,
         })
+    }
+}
+
+/// Hands the interfaces to the session as they change, until it ends.
+async fn follow(mut watch: LinkWatch, commands: CommandSender<Command>, ended: impl Future<Output = ()>) {
+    let mut ended = pin!(ended);
+    loop {
+        let selection = tokio::select! {
+            () = &mut ended => return,
+            selection = watch.changed() => selection,
+        };
+        if commands.send_wait(Command::Links(selection.links)).await.is_err() {
+            return;
+        }
     }
 }
 

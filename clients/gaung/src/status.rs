@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<(
     let mut output = Output::new();
     if args.json {
         let version = server.version.clone();
-        output.line(&to_json(&Status { server: server.server, version, services, groups }))?;
+        output.line(&to_json(&Status { server: server.server, version, twins: server.twins, services, groups }))?;
     } else {
         lines(&server, &services, &groups).iter().try_for_each(|line| output.line(line))?;
     }
@@ -47,6 +47,8 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<(
 struct Status {
     server: String,
     version: String,
+    /// Other servers that run on a copy of this one's data folder, or the other way round.
+    twins: Vec<String>,
     services: Vec<Service>,
     groups: Vec<Group>,
 }
@@ -221,6 +223,13 @@ fn lines(server: &ServerStatus, services: &[Service], groups: &[Group]) -> Vec<S
     ];
     let rows: Vec<_> = std::iter::once(registry).chain(services.iter().map(Service::row)).collect();
     let mut lines = table(["SERVICE", "STATE", "ADDRESS", "", "VERSION"], &rows);
+    for twin in &server.twins {
+        lines.push(format!(
+            "warning: {} has the same identity: a data folder was copied, and members of both hear each other; stop one and \
+             give it an empty folder",
+            one_line(twin)
+        ));
+    }
     lines.push(String::new());
     lines.extend(table(
         ["GROUP", "ADDRESS", "HEAD", "LOG", "MEMBERS"],

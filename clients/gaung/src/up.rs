@@ -45,6 +45,10 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
         bound = Services::bind(context, &args) => bound?,
     };
+    if with_chat {
+        // The log is not shown there, and a slip of the pen must be.
+        services.missing_interfaces().iter().for_each(|missing| say(&format!("{missing}; it is waited for")));
+    }
     let addresses = services.addresses().clone();
     let readiness = services.readiness();
     let stop_services = CancellationToken::new();

@@ -10,11 +10,12 @@ use crate::{
     socket::{self, Sharing, SocketError},
 };
 
-/// Sends to the broadcast address of each of its interfaces, never to 255.255.255.255, which needs a default route and
+/// Sends to the broadcast address of each network of its interfaces, never to 255.255.255.255, which needs a default route and
 /// leaves through one interface only.
 #[derive(Debug)]
 pub struct BroadcastSender {
     ways: Vec<Way>,
+    failed: Vec<(Link, SocketError)>,
 }
 
 /// One interface's socket and broadcast address.
@@ -26,15 +27,35 @@ struct Way {
 }
 
 impl BroadcastSender {
-    /// Opens one socket for each link that has a broadcast address; datagrams go to `port`.
+    /// Opens one socket for each network of the links that has a broadcast address; datagrams go to `port`; [`Self::failed`]
+    /// tells those that cannot be opened.
     ///
     /// # Errors
-    /// [`SocketError`], such as an address that vanished.
+    /// [`SocketError`] if there are such networks and none can be opened.
     pub fn open(links: &[Link], port: u16) -> Result<Self, SocketError> {
-        let with_address = links.iter().filter_map(|link| Some((link, link.broadcast()?)));
-        let ways =
-            with_address.map(|(link, ip)| Way::open(link, SocketAddrV4::new(ip, port))).collect::<Result<_, _>>()?;
-        Ok(Self { ways })
+        let mut ways: Vec<Way> = Vec::new();
+        let mut failed = Vec::new();
+        for link in links.iter().flat_map(Link::each_address) {
+            let Some(to) = link.broadcast().map(|ip| SocketAddrV4::new(ip, port)) else { continue };
+            // Two addresses of one network reach the same machines.
+            if ways.iter().any(|way| way.to == to && way.link.index == link.index) {
+                continue;
+            }
+            match Way::open(&link, to) {
+                Ok(way) => ways.push(way),
+                Err(error) => failed.push((link, error)),
+            }
+        }
+        if ways.is_empty() && !failed.is_empty() {
+            return Err(failed.swap_remove(0).1);
+        }
+        Ok(Self { ways, failed })
+    }
+
+    /// The networks that it cannot send to, and why.
+    #[must_use]
+    pub fn failed(&self) -> &[(Link, SocketError)] {
+        &self.failed
     }
 
     /// The interfaces that it sends through, each with the address it sends to; may be none.

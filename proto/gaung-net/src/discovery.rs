@@ -5,6 +5,8 @@
 
 mod client;
 mod datagram;
+mod ears;
+mod found;
 mod responder;
 #[cfg(test)]
 mod tests;
@@ -13,8 +15,9 @@ use std::net::Ipv4Addr;
 
 use gaung_proto::RelayId;
 
-pub use client::{Discovery, Found, discover};
+pub use client::{Discovery, discover};
 pub use datagram::MAX_NAME_BYTES;
+pub use found::Found;
 pub use responder::{Responder, ResponderCounters};
 
 /// Where requests go, beside the broadcast addresses; site-local scope (RFC 2365), TTL 1. No group may be given this
@@ -39,8 +42,10 @@ pub struct Announcement {
     pub kind: ServiceKind,
     /// Its gRPC port, not 0.
     pub port: u16,
-    /// Its identity, kept in its data folder: several answers with one id are one service.
+    /// Its identity, kept in its data folder: several answers with one id and one instance are one service.
     pub id: RelayId,
+    /// Random at each start, not 0: two processes of one id at a time have copies of one data folder.
+    pub instance: u64,
     /// The address that others should use; `None`: the one that the answer comes from. A service that listens on
     /// loopback alone says so here, and then only this machine is answered.
     pub advertised: Option<Ipv4Addr>,

@@ -27,6 +27,7 @@ use tracing::{debug, error};
 
 use crate::{
     interface::Link,
+    multicast::DataSocket,
     socket::{SenderAddr, SocketError},
 };
 
@@ -35,7 +36,12 @@ pub use counters::{Counters, SendFailure};
 pub use handle::{CommandSender, DriverHandle, DriverPanicked, SendCommandError};
 pub use sockets::{DriverSockets, SocketUse};
 
-use self::{handle::Shared, outbox::Outbox, receive::Received, sockets::SocketTable};
+use self::{
+    handle::Shared,
+    outbox::Outbox,
+    receive::Received,
+    sockets::{ReaderId, SocketTable},
+};
 
 /// A socket of one driver; whoever opens it chooses the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,13 +50,23 @@ pub struct SocketId(pub u32);
 /// A socket to open or close while the driver runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SocketChange {
+    /// Send from a socket that was opened elsewhere, and perhaps receive from it.
+    Adopt {
+        /// The socket's number from now on; one that is open under it is closed first.
+        id: SocketId,
+        /// The socket.
+        socket: DataSocket,
+        /// What to do with it.
+        usage: SocketUse,
+    },
     /// Join a multicast group and receive from it.
     OpenGroup {
-        /// The socket's number from now on; one that is open under it is closed first.
+        /// The socket's number from now on. One that is open under it for the same group stays so and is joined on these
+        /// links instead; another one is closed first.
         id: SocketId,
         /// The group's address and port.
         group: SocketAddrV4,
-        /// Where to join, at least one.
+        /// Where to join; at least one, unless the group is open under this number.
         links: Vec<Link>,
     },
     /// Receive broadcasts to a port, on all interfaces.
@@ -192,12 +208,12 @@ impl<D: Drive> Loop<D> {
     }
 
     /// Hands in what one system call receives; returns how many datagrams that are.
-    fn take_batch(&mut self, id: SocketId, budget: usize) -> usize {
+    fn take_batch(&mut self, id: ReaderId, budget: usize) -> usize {
         let count = self.sockets.receive(id, budget, &mut self.received);
         let received = std::mem::take(&mut self.received);
         let mut now = Instant::now();
         for (taken, (from, bytes)) in (1..=count).zip(received.datagrams()) {
-            self.drive.handle_datagram(now, id, from, bytes);
+            self.drive.handle_datagram(now, id.socket, from, bytes);
             if taken % INPUTS_PER_DRAIN == 0 || taken == count {
                 self.drain_outputs();
                 now = Instant::now();

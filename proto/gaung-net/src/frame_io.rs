@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -10,10 +11,23 @@ use gaung_proto::{
     DecodeError,
     frame::{Accept, Item, decode},
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
+
+/// Makes a connection fail within some 10 s of silence where the peer's machine has gone or has another address, though nothing
+/// is sent; without it that takes TCP a quarter of an hour. A dead peer's answers are the kernel's, so that an idle connection
+/// costs two small packets each 5 s.
+pub fn notice_silence(stream: &TcpStream) {
+    let (idle, interval, tries) = (Duration::from_secs(5), Duration::from_secs(2), 2);
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(tries);
+    let socket = SockRef::from(stream);
+    // Where it is refused the loss is noticed later.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(idle + tries * interval));
+}
 
 /// The stream cannot be read any further.
 #[derive(Debug, thiserror::Error)]

@@ -1,23 +1,16 @@
 //! The broadcast lane: every message of `everyone`, after the append, to each interface's own network.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use gaung_engine::BroadcastPacker;
 use gaung_net::{
     broadcast::BroadcastSender,
-    interface::{Chosen, Fallback, Link, choose, interfaces},
+    interface::{Fallback, Link, LinkWatch, Selection, data_body},
 };
 use gaung_proto::{GroupTag, SenderId};
 use service_kit::share::RateLimit;
-use tokio::{
-    sync::mpsc,
-    task::yield_now,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{sync::mpsc, task::yield_now};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -30,52 +23,54 @@ use crate::{
 pub(crate) const WAITING_RUNS: usize = 256;
 /// Datagrams that may leave at once after a pause: as many as one second's.
 const BURST_SECONDS: f64 = 1.0;
-/// How often the interfaces are looked at again: laptops change networks.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The sockets, opened again when the machine's interfaces change.
 pub(crate) struct BroadcastLane {
-    config: BroadcastConfig,
-    links: Vec<Link>,
+    port: u16,
+    datagrams_per_second: u32,
+    watch: LinkWatch,
     sender: Option<BroadcastSender>,
 }
 
 impl BroadcastLane {
-    /// Opens the sockets. Without a wish for an interface, having none is a warning.
+    /// Opens the sockets, as far as there are interfaces; others are waited for. Must be called within a runtime.
     ///
     /// # Errors
-    /// If the interface asked for cannot be used.
+    /// If the system does not list its interfaces.
     pub(crate) fn open(config: BroadcastConfig) -> anyhow::Result<Self> {
-        let mut lane = Self { config, links: Vec::new(), sender: None };
-        match lane.renew() {
-            Ok(()) => {}
-            Err(error) if lane.config.iface.is_none() => {
-                warn!(error = format!("{error:#}"), "nothing is broadcast for now");
-            }
-            Err(error) => return Err(error),
-        }
+        let BroadcastConfig { port, iface, datagrams_per_second } = config;
+        let wanted = iface.into_iter().collect();
+        let watch = LinkWatch::begin(wanted).context("listing the network interfaces")?;
+        let mut lane = Self { port, datagrams_per_second, watch, sender: None };
+        let selection = lane.watch.now();
+        lane.renew(&selection);
         Ok(lane)
     }
 
-    /// Opens the sockets anew if other interfaces are to be used than before.
-    fn renew(&mut self) -> anyhow::Result<()> {
-        let interfaces = interfaces().context("listing the network interfaces")?;
-        let Chosen { links, fallback } = choose(&interfaces, self.config.iface.as_deref())?;
-        if links == self.links {
-            return Ok(());
-        }
-        let sender = BroadcastSender::open(&links, self.config.port)?;
+    /// Opens the sockets anew.
+    fn renew(&mut self, selection: &Selection) {
+        self.sender = match BroadcastSender::open(&selection.links, self.port) {
+            Ok(sender) => Some(sender),
+            Err(error) => {
+                warn!(%error, "nothing is broadcast for now");
+                None
+            }
+        };
+        let Some(sender) = &self.sender else { return };
         for (link, to) in sender.ways() {
             info!(%link, %to, "broadcasting");
         }
-        match fallback {
+        for (link, error) in sender.failed() {
+            warn!(%link, %error, "not broadcasting here");
+        }
+        for missing in &selection.missing {
+            warn!("{missing}; nothing is broadcast there until it is");
+        }
+        match selection.fallback {
             Some(Fallback::Loopback) => warn!("only this machine hears broadcasts: no other interface is up"),
             Some(Fallback::ContainerOrVpn) => warn!("broadcasting to containers or tunnels: nothing else is up"),
             None => {}
         }
-        self.links = links;
-        self.sender = Some(sender);
-        Ok(())
     }
 }
 
@@ -87,12 +82,11 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut packer = BroadcastPacker::new(SenderId(hub.id.0));
+    packer.set_body(data_body(&lane.watch.now().links));
     let start = Instant::now();
     // One bucket: each datagram leaves by every interface.
-    let rate = f64::from(lane.config.datagrams_per_second);
+    let rate = f64::from(lane.datagrams_per_second);
     let limit = RateLimit::new(rate, rate * BURST_SECONDS);
-    let mut look = interval(LOOK_AGAIN);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let ToBroadcast { run, from } = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -100,9 +94,9 @@ pub(crate) async fn run(
                 Some(next) => next,
                 None => return Ok(()),
             },
-            _ = look.tick() => {
-                // What is open goes on; the next look may find more.
-                let _ = lane.renew();
+            selection = lane.watch.changed() => {
+                lane.renew(&selection);
+                packer.set_body(data_body(&selection.links));
                 continue;
             }
         };

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use gaung_log::{MemoryKv, RedbKv, kv::Kv};
 use gaung_net::{
     discovery::{Announcement, Responder, ServiceKind},
-    interface::{self, Fallback, Link},
+    interface::{LinkWatch, Selection},
 };
 use gaung_proto::{
     RelayId,
@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config, everyone, figures::Figures, limits::Limits, maker::Maker, now::Now, probe, regain,
-    registry::Registry, rpc::Rpc, standby::Standby,
+    registry::Registry, rpc::Rpc, standby::Standby, twins,
 };
 
 const STORE_FILE: &str = "registry.redb";
@@ -41,7 +41,7 @@ const RECONCILE_TICKS: u32 = 120;
 pub struct Bound {
     config: Config,
     registry: Arc<Registry>,
-    links: Vec<Link>,
+    watch: LinkWatch,
     grpc: TcpListener,
     metrics_listener: Option<TcpListener>,
     responder: Option<Responder>,
@@ -54,7 +54,8 @@ pub struct Bound {
 /// # Errors
 /// What cannot be had, and which setting changes it: data folder, interface, port.
 pub async fn bind(config: Config) -> anyhow::Result<Bound> {
-    let links = links(&config.iface)?;
+    let watch = LinkWatch::begin(config.iface.clone()).context("listing the network interfaces")?;
+    tell(&watch.now());
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
@@ -67,12 +68,12 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         None => None,
         Some(port) => {
             let announcement = announcement(&registry, grpc.local_addr()?, &config);
-            let opened = Responder::open(port, &links, announcement);
+            let opened = Responder::open(port, watch.clone(), announcement);
             Some(opened.context("discovery; choose another port with --discovery-port, or none with --no-discovery")?)
         }
     };
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
-    Ok(Bound { config, registry, links, grpc, metrics_listener, responder, readiness, metrics })
+    Ok(Bound { config, registry, watch, grpc, metrics_listener, responder, readiness, metrics })
 }
 
 impl Bound {
@@ -122,12 +123,13 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, registry, links, grpc, metrics_listener, responder, readiness, metrics } = self;
+        let Self { config, registry, watch, grpc, metrics_listener, responder, readiness, metrics } = self;
         let figures = Figures::new(&metrics);
-        let standby = Arc::new(Standby::new(Arc::clone(&registry), links, config.quiet_time));
+        let standby = Arc::new(Standby::new(Arc::clone(&registry), watch.clone(), config.quiet_time));
         let maker = Maker::new(Arc::clone(&registry), Arc::clone(&standby));
         let rpc = Rpc::new(Arc::clone(&registry), maker.clone(), figures.clone(), stop.clone());
         info!(grpc = %grpc.local_addr()?, groups = registry.group_count(), "registry serves");
+        let twins = Arc::clone(&rpc.twins);
         let upkeep = upkeep(maker.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
         let server = server(grpc, rpc, readiness.clone(), config.drain)?.count_in(&metrics);
 
@@ -147,6 +149,12 @@ impl Bound {
             tasks.spawn("metrics", metrics::serve(listener, metrics, readiness.clone(), stop.clone()));
         }
         if let Some(responder) = responder {
+            let (own, port) = (responder.identity(), responder.port()?);
+            let (looking, watch) = (stop.clone(), watch.clone());
+            tasks.spawn("copies of the data folder", async move {
+                twins::keep(&twins, own, port, watch, looking).await;
+                Ok(())
+            });
             let answering = stop.clone();
             tasks.spawn("discovery", async move {
                 responder.run(answering.cancelled()).await;
@@ -183,27 +191,10 @@ fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) ->
     Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
 }
 
-/// The interfaces asked for, or those that fit. Having none is no error: the registry itself needs no multicast.
-fn links(wanted: &[String]) -> anyhow::Result<Vec<Link>> {
-    let interfaces = interface::interfaces().context("listing the network interfaces")?;
-    if !wanted.is_empty() {
-        let mut links = Vec::new();
-        for wanted in wanted {
-            links.extend(interface::choose(&interfaces, Some(wanted)).context("--iface")?.links);
-        }
-        return Ok(links);
-    }
-    match interface::choose(&interfaces, None) {
-        Ok(chosen) => {
-            if chosen.fallback == Some(Fallback::Loopback) {
-                warn!("no interface but loopback can multicast; addresses are listened to on this machine alone");
-            }
-            Ok(chosen.links)
-        }
-        Err(error) => {
-            warn!(%error, "no interface can multicast; addresses are given out without having been listened to");
-            Ok(Vec::new())
-        }
+/// Having no interface is no error: the registry itself needs no multicast.
+fn tell(selection: &Selection) {
+    for missing in &selection.missing {
+        warn!("{missing}; it is waited for, and addresses are given out without having been listened to there");
     }
 }
 
@@ -217,6 +208,7 @@ fn announcement(registry: &Registry, grpc: SocketAddr, config: &Config) -> Annou
     Announcement {
         kind: ServiceKind::Registry,
         port: grpc.port(),
+        instance: rand::random::<u64>().max(1),
         id: RelayId(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes")),
         advertised: config.advertise.or(listening),
         name: name.trim().to_owned(),

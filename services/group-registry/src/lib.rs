@@ -34,6 +34,7 @@ pub mod services;
 mod standby;
 mod status;
 pub mod store;
+mod twins;
 mod view;
 pub mod viewer;
 mod watch;

@@ -26,6 +26,7 @@ use crate::{
     reports::ReportError,
     services::{RegisterError, SERVICE_RENEW},
     status::{ToStatus, invalid},
+    twins::Twins,
     watch,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Rpc {
     pub(crate) maker: Maker,
     pub(crate) figures: Figures,
     pub(crate) watchers: SharePool<Origin>,
+    pub(crate) twins: Arc<Twins>,
     /// Tells this process's revisions from another's.
     pub(crate) watch_id: Bytes,
     pub(crate) stop: CancellationToken,
@@ -51,7 +53,8 @@ pub(crate) struct Rpc {
 impl Rpc {
     pub(crate) fn new(registry: Arc<Registry>, maker: Maker, figures: Figures, stop: CancellationToken) -> Self {
         let watch_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
-        Self { registry, maker, figures, watchers: SharePool::new(MAX_WATCHERS, MAX_WATCHERS_OF_ONE), watch_id, stop }
+        let watchers = SharePool::new(MAX_WATCHERS, MAX_WATCHERS_OF_ONE);
+        Self { registry, maker, figures, watchers, twins: Arc::default(), watch_id, stop }
     }
 
     /// How many watch streams are open.
@@ -294,6 +297,7 @@ impl RegistryService for Rpc {
             services: self.registry.services(Now::read()),
             registry_version: env!("CARGO_PKG_VERSION").to_owned(),
             group_count: self.registry.group_count().try_into().unwrap_or(u64::MAX),
+            twins: self.twins.list().iter().map(ToString::to_string).collect(),
         }))
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_net::{interface::Link, multicast::GroupSocket};
+use gaung_net::{interface::LinkWatch, multicast::GroupSocket};
 use gaung_proto::Scope;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,8 @@ const CALM: Duration = Duration::from_secs(60);
 /// See the module.
 pub(crate) struct Standby {
     registry: Arc<Registry>,
-    /// Where to listen; empty: nowhere, and pairs are given out unheard.
-    links: Vec<Link>,
+    /// Where to listen; nowhere while there are none, and pairs are given out unheard.
+    watch: LinkWatch,
     quiet: Duration,
     shelves: Mutex<Shelves>,
     /// A round of listening is over.
@@ -72,10 +72,10 @@ impl Shelves {
 }
 
 impl Standby {
-    /// `quiet`: how long each pair is listened to, on each of `links`; 0 for not at all.
-    pub(crate) fn new(registry: Arc<Registry>, links: Vec<Link>, quiet: Duration) -> Self {
+    /// `quiet`: how long each pair is listened to, on each link of `watch`; 0 for not at all.
+    pub(crate) fn new(registry: Arc<Registry>, watch: LinkWatch, quiet: Duration) -> Self {
         let shelves = Shelves { site: Shelf::new(MIN_READY), organization: Shelf::new(MIN_READY_ORGANIZATION) };
-        Self { registry, links, quiet, shelves: Mutex::new(shelves), filled: Notify::new(), wanted: Notify::new() }
+        Self { registry, watch, quiet, shelves: Mutex::new(shelves), filled: Notify::new(), wanted: Notify::new() }
     }
 
     /// A pair on which nobody was heard, lent by the book. Waits for one where none is ready.
@@ -104,10 +104,17 @@ impl Standby {
 
     /// Listens, in rounds, until `stop`.
     pub(crate) async fn run(&self, stop: CancellationToken) {
-        if !self.listens() {
+        if self.quiet.is_zero() {
             return stop.cancelled().await;
         }
+        let mut watch = self.watch.clone();
         loop {
+            if !self.listens() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = watch.changed() => continue,
+                }
+            }
             let round = self.next_round();
             let is_idle = round.is_empty();
             let pause = async {
@@ -127,7 +134,7 @@ impl Standby {
     }
 
     fn listens(&self) -> bool {
-        !self.links.is_empty() && !self.quiet.is_zero()
+        !self.watch.now().links.is_empty() && !self.quiet.is_zero()
     }
 
     fn take_ready(&self, scope: Scope, is_first: bool) -> Result<Option<Pair>, Exhausted> {
@@ -176,7 +183,8 @@ impl Standby {
     }
 
     async fn listen(&self, round: Vec<(Scope, Pair)>) {
-        let open = |pair: &Pair| GroupSocket::open(SocketAddrV4::new(pair.ip, pair.port), &self.links);
+        let links = self.watch.now().links;
+        let open = |pair: &Pair| GroupSocket::open(SocketAddrV4::new(pair.ip, pair.port), &links);
         let sockets: Vec<_> = round.iter().map(|(_, pair)| open(pair)).collect();
         let nowhere = sockets.iter().all(Result::is_err);
         if nowhere && let Some(Err(error)) = sockets.first() {
@@ -223,6 +231,7 @@ mod tests {
     use std::collections::HashSet;
 
     use gaung_log::MemoryKv;
+    use gaung_net::interface::Link;
 
     use crate::{address::Pool, book::Pools, now::Now};
 
@@ -231,7 +240,7 @@ mod tests {
     fn standby(net: &str, quiet: Duration) -> Arc<Standby> {
         let pools = Pools { site: Pool::new(net.parse().unwrap()).unwrap(), organization: Pool::organization() };
         let registry = Registry::open(Arc::new(MemoryKv::new()), pools, Now::read()).unwrap();
-        Arc::new(Standby::new(Arc::new(registry), vec![Link::loopback()], quiet))
+        Arc::new(Standby::new(Arc::new(registry), LinkWatch::fixed(vec![Link::loopback()]), quiet))
     }
 
     #[tokio::test]

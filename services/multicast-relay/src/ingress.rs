@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
     time::Instant,
 };
 
@@ -21,6 +22,7 @@ use gaung_proto::{
 
 use crate::{
     metrics::Figures,
+    sockets::{DataPlane, Usage},
     worker::{Command, Datagram},
 };
 
@@ -37,13 +39,17 @@ pub(crate) enum RouteChange {
         tags: Vec<GroupTag>,
         group: GroupId,
     },
+    /// Receive from these sockets from now on.
+    Sockets(Arc<DataPlane>),
 }
 
 /// Reads headers, and nothing more of what it hands on.
 #[derive(Debug)]
 pub(crate) struct Ingress {
     routes: HashMap<GroupTag, (GroupId, CommandSender<Command>)>,
-    own: Vec<SocketAddrV4>,
+    plane: Arc<DataPlane>,
+    own: HashMap<SocketId, Ipv4Addr>,
+    changes: VecDeque<SocketChange>,
     cookies: Cookies,
     figures: Figures,
     answers: VecDeque<Transmit>,
@@ -54,10 +60,25 @@ pub(crate) struct Ingress {
 const MAX_ANSWERS: usize = 256;
 
 impl Ingress {
-    /// `own`: the addresses of the sockets by their number.
-    pub(crate) fn new(own: Vec<SocketAddrV4>, cookies: Cookies, figures: Figures) -> Self {
-        let next_pkt = Pkt::FIRST_OTHER.0;
-        Self { routes: HashMap::new(), own, cookies, figures, answers: VecDeque::new(), next_pkt }
+    pub(crate) fn new(plane: Arc<DataPlane>, cookies: Cookies, figures: Figures) -> Self {
+        let mut ingress = Self {
+            routes: HashMap::new(),
+            plane: Arc::default(),
+            own: HashMap::new(),
+            changes: VecDeque::new(),
+            cookies,
+            figures,
+            answers: VecDeque::new(),
+            next_pkt: Pkt::FIRST_OTHER.0,
+        };
+        ingress.handle_sockets(plane);
+        ingress
+    }
+
+    fn handle_sockets(&mut self, plane: Arc<DataPlane>) {
+        self.changes.extend(plane.changes(&self.plane, Usage::Receive));
+        self.own = plane.addrs().map(|(id, addr)| (id, *addr.ip())).collect();
+        self.plane = plane;
     }
 
     fn hand_on(&mut self, from: SocketAddrV4, own: Option<Ipv4Addr>, header: Header, body: &[u8]) {
@@ -109,11 +130,12 @@ impl Drive for Ingress {
                     }
                 }
             }
+            RouteChange::Sockets(plane) => self.handle_sockets(plane),
         }
     }
 
     fn handle_datagram(&mut self, _now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
-        let own = self.own.get(socket.0 as usize).map(|addr| *addr.ip());
+        let own = self.own.get(&socket).copied();
         let Ok((header, body)) = Header::decode(bytes) else {
             self.figures.datagrams_ignored.inc();
             return;
@@ -143,7 +165,7 @@ impl Drive for Ingress {
     }
 
     fn poll_socket_change(&mut self) -> Option<SocketChange> {
-        None
+        self.changes.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

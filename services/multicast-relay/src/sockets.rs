@@ -1,110 +1,337 @@
-//! The relay's UDP sockets: one on each chosen interface, and one on 127.0.0.1, all on one port.
+//! The relay's UDP sockets: one on each address of the chosen interfaces, and one on 127.0.0.1, all on one port. They follow
+//! the interfaces: cables are plugged in later, DHCP gives another address, cards are made anew.
 
-use std::{io, net::SocketAddrV4};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use gaung_net::{
-    driver::{Batching, DriverSockets, SocketId, SocketUse},
-    interface::{self, Chosen, Fallback, Link, Role},
+    SocketError,
+    driver::{Batching, DriverSockets, SocketChange, SocketId, SocketUse},
+    interface::{Fallback, Link, LinkWatch, Selection, data_body},
     multicast::DataSocket,
 };
-use tracing::warn;
+use tokio::{sync::watch, time::sleep};
+use tracing::{info, warn};
 
-/// The sockets of the data plane.
+/// The sockets of the data plane, kept in step with the interfaces.
 #[derive(Debug)]
 pub(crate) struct DataSockets {
-    sockets: Vec<DataSocket>,
-    /// How many of `sockets`, from the first on, multicast leaves through.
-    multicast: usize,
-    links: Vec<Link>,
+    watch: LinkWatch,
+    selection: Selection,
+    /// 0 until the first socket has taken a free one.
+    port: u16,
+    open: BTreeMap<SocketId, Exit>,
+    /// What could not be opened and was told.
+    failed: BTreeSet<Ipv4Addr>,
     batching: Batching,
+    plane: watch::Sender<Arc<DataPlane>>,
+}
+
+/// All sockets as they are at one time.
+#[derive(Debug, Default)]
+pub(crate) struct DataPlane {
+    exits: BTreeMap<SocketId, Exit>,
+    links: Vec<Link>,
+}
+
+/// A socket, and whether multicast leaves through it: of the addresses of an interface, through the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Exit {
+    socket: DataSocket,
+    multicast: bool,
+}
+
+/// What a driver uses the sockets for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// A worker sends and does not receive.
+    Send,
+    /// One thread receives, and answers by unicast.
+    Receive,
 }
 
 /// Tries at finding a port that is free on every interface.
 const PORT_TRIES: usize = 16;
+/// A socket that could not be opened is tried again after this: an address may be in use by its former socket.
+const RETRY: Duration = Duration::from_millis(500);
 
 impl DataSockets {
     /// Opens the sockets. `wanted`: names or addresses of interfaces, none for all that fit; `port`: 0 for a free one.
+    /// Must be called within a runtime.
+    ///
+    /// # Errors
+    /// If another program has the port. Interfaces that cannot be used are waited for.
     pub(crate) fn open(wanted: &[String], port: u16, batching: Batching) -> anyhow::Result<Self> {
-        let links = choose(wanted)?;
-        let mut all = links.clone();
-        if !all.iter().any(|link| link.role == Role::Loopback) {
-            all.push(Link::loopback());
-        }
+        let watch = LinkWatch::begin(wanted.to_vec()).context("cannot list the network interfaces")?;
+        let (selection, plane) = (watch.now(), watch::Sender::default());
+        tell(&Selection::default(), &selection);
         let mut tries = 1;
-        let sockets = loop {
-            match open_all(&all, port) {
-                Ok(sockets) => break sockets,
-                Err(_) if port == 0 && tries < PORT_TRIES => tries += 1,
-                Err(error) => return Err(error).context("cannot open the relay's UDP port (--udp-port, --iface)"),
+        loop {
+            let mut sockets = Self {
+                watch: watch.clone(),
+                selection: selection.clone(),
+                port,
+                open: BTreeMap::new(),
+                failed: BTreeSet::new(),
+                batching,
+                plane: plane.clone(),
+            };
+            match sockets.renew() {
+                Err(SocketError::PortInUse(_)) if port == 0 && tries < PORT_TRIES => tries += 1,
+                Err(error @ (SocketError::PortInUse(_) | SocketError::NotAllowed(_))) => {
+                    return Err(error).context("cannot open the relay's UDP port (--udp-port, --iface)");
+                }
+                // Others are tried again.
+                Ok(()) | Err(_) => return Ok(sockets),
             }
-        };
-        Ok(Self { sockets, multicast: links.len(), links, batching })
+        }
     }
 
+    /// Interfaces that multicast leaves through and is joined on.
+    pub(crate) fn links(&self) -> &[Link] {
+        &self.selection.links
+    }
+
+    /// The own addresses, one for each socket; all have one port.
+    pub(crate) fn addrs(&self) -> Vec<SocketAddrV4> {
+        self.open.values().map(|exit| exit.socket.local_addr()).collect()
+    }
+
+    /// The sockets now and as they change.
+    pub(crate) fn plane(&self) -> watch::Receiver<Arc<DataPlane>> {
+        self.plane.subscribe()
+    }
+
+    /// What a driver that is given [`DataPlane::changes`] starts with.
+    pub(crate) fn none(&self) -> DriverSockets {
+        DriverSockets::new().batching(self.batching)
+    }
+
+    /// Follows the interfaces until dropped.
+    pub(crate) async fn keep(mut self) -> anyhow::Result<()> {
+        loop {
+            let waits = !self.failed.is_empty();
+            tokio::select! {
+                selection = self.watch.changed() => {
+                    tell(&self.selection, &selection);
+                    self.selection = selection;
+                }
+                () = sleep(RETRY), if waits => {}
+            }
+            // Told where it was found, and tried again.
+            let _ = self.renew();
+        }
+    }
+
+    /// Closes what is of no use any more, and opens what is missing. Gives the first failure, if any.
+    fn renew(&mut self) -> Result<(), SocketError> {
+        let places = places(&self.selection.links);
+        let before = self.open.clone();
+        self.open.retain(|_, exit| places.iter().any(|place| place.link.ip == *exit.socket.local_addr().ip()));
+        let mut failure = None;
+        let mut failed = BTreeSet::new();
+        for place in &places {
+            match self.settle(place) {
+                Ok(()) => {}
+                Err(error) => {
+                    if !self.failed.contains(&place.link.ip) {
+                        warn!(interface = %place.link, %error, "no UDP socket on this address yet");
+                    }
+                    failed.insert(place.link.ip);
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        self.failed = failed;
+        if self.open != before || self.plane.borrow().links != self.selection.links {
+            let plane = DataPlane { exits: self.open.clone(), links: self.selection.links.clone() };
+            self.plane.send_replace(Arc::new(plane));
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Sees to it that an address has its socket.
+    fn settle(&mut self, place: &Place) -> Result<(), SocketError> {
+        let Place { link, multicast } = place;
+        let known = self.open.iter().find(|(_, exit)| *exit.socket.local_addr().ip() == link.ip);
+        let (id, socket) = match known {
+            Some((_, exit)) if exit.socket.link() == Some(link) && exit.multicast == *multicast => return Ok(()),
+            Some((id, exit)) => (*id, exit.socket.on(link)?),
+            None => (self.free_number(), DataSocket::open(link, self.port)?),
+        };
+        self.port = socket.local_addr().port();
+        self.open.insert(id, Exit { socket, multicast: *multicast });
+        Ok(())
+    }
+
+    fn free_number(&self) -> SocketId {
+        let mut numbers = (0..).map(SocketId);
+        numbers.find(|id| !self.open.contains_key(id)).expect("there are fewer sockets than numbers")
+    }
+}
+
+impl DataPlane {
     /// Interfaces that multicast leaves through and is joined on.
     pub(crate) fn links(&self) -> &[Link] {
         &self.links
     }
 
-    /// The own addresses, one for each socket; all have one port.
-    pub(crate) fn addrs(&self) -> Vec<SocketAddrV4> {
-        self.sockets.iter().map(DataSocket::local_addr).collect()
+    /// Longest DATA body that every link carries, bytes.
+    pub(crate) fn data_body(&self) -> usize {
+        data_body(&self.links)
     }
 
-    /// Clones for a worker, which sends and does not receive.
-    pub(crate) fn for_sending(&self) -> io::Result<DriverSockets> {
-        self.shared(|at| SocketUse { receive: false, multicast: at < self.multicast })
+    /// The own address of each socket.
+    pub(crate) fn addrs(&self) -> impl Iterator<Item = (SocketId, SocketAddrV4)> {
+        self.exits.iter().map(|(id, exit)| (*id, exit.socket.local_addr()))
     }
 
-    /// Clones for the one thread that receives.
-    pub(crate) fn for_receiving(&self) -> io::Result<DriverSockets> {
-        self.shared(|_| SocketUse { receive: true, multicast: false })
-    }
-
-    /// The own address of a socket by its number in [`Self::for_receiving`].
-    pub(crate) fn number(at: usize) -> SocketId {
-        SocketId(at as u32)
-    }
-
-    fn shared(&self, usage: impl Fn(usize) -> SocketUse) -> io::Result<DriverSockets> {
-        let mut shared = DriverSockets::new().batching(self.batching);
-        for (at, socket) in self.sockets.iter().enumerate() {
-            shared = shared.data(Self::number(at), socket.try_clone()?, usage(at));
-        }
-        Ok(shared)
+    /// What a driver has to do that used the sockets of `before`.
+    pub(crate) fn changes(&self, before: &Self, usage: Usage) -> Vec<SocketChange> {
+        let gone = before.exits.keys().filter(|id| !self.exits.contains_key(id)).map(|id| SocketChange::Close(*id));
+        let new = self.exits.iter().filter(|(id, exit)| before.exits.get(id) != Some(exit));
+        let adopt = |(id, exit): (&SocketId, &Exit)| {
+            let usage = match usage {
+                Usage::Send => SocketUse { receive: false, multicast: exit.multicast },
+                Usage::Receive => SocketUse { receive: true, multicast: false },
+            };
+            SocketChange::Adopt { id: *id, socket: exit.socket.clone(), usage }
+        };
+        gone.chain(new.map(adopt)).collect()
     }
 }
 
-fn choose(wanted: &[String]) -> anyhow::Result<Vec<Link>> {
-    let interfaces = interface::interfaces().context("cannot list the network interfaces")?;
-    if wanted.is_empty() {
-        let Chosen { links, fallback } = interface::choose(&interfaces, None)?;
-        match fallback {
-            None => {}
-            Some(Fallback::Loopback) => warn!("only loopback is left: nobody outside this machine will hear multicast"),
-            Some(Fallback::ContainerOrVpn) => warn!("only container bridges or tunnels are left for multicast"),
-        }
-        return Ok(links);
-    }
-    let mut links: Vec<Link> = Vec::new();
-    for name in wanted {
-        for link in interface::choose(&interfaces, Some(name)).context("--iface")?.links {
-            if !links.contains(&link) {
-                links.push(link);
-            }
-        }
-    }
-    Ok(links)
+/// An address that should have a socket.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    link: Link,
+    multicast: bool,
 }
 
-fn open_all(links: &[Link], port: u16) -> Result<Vec<DataSocket>, gaung_net::SocketError> {
-    let mut port = port;
-    let mut sockets = Vec::new();
-    for link in links {
-        let socket = DataSocket::open(link, port)?;
-        port = socket.local_addr().port();
-        sockets.push(socket);
+/// NAK and STATUS may come to any address of an interface, whichever of them a member knows; multicast leaves once.
+fn places(links: &[Link]) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    let each =
+        links.iter().flat_map(|link| link.each_address().zip([true].into_iter().chain(std::iter::repeat(false))));
+    for (link, multicast) in each.chain([(Link::loopback(), false)]) {
+        // Two interfaces may have the same address; a socket can be bound to it once.
+        if places.iter().all(|place| place.link.ip != link.ip) {
+            places.push(Place { link, multicast });
+        }
     }
-    Ok(sockets)
+    places
+}
+
+/// Says what changed for people.
+fn tell(before: &Selection, after: &Selection) {
+    for missing in after.missing.iter().filter(|missing| !before.missing.contains(missing)) {
+        warn!("{missing}; it is waited for, and TCP and this machine are served meanwhile");
+    }
+    if before.links == after.links {
+        return;
+    }
+    match after.fallback {
+        None if after.links.is_empty() => warn!("multicast leaves through no interface for now"),
+        None => {}
+        Some(Fallback::Loopback) => warn!("only loopback is left: nobody outside this machine will hear multicast"),
+        Some(Fallback::ContainerOrVpn) => warn!("only container bridges or tunnels are left for multicast"),
+    }
+    let list = |links: &[Link]| links.iter().map(Link::to_string).collect::<Vec<_>>().join(", ");
+    info!(interfaces = list(&after.links), "multicast leaves here");
+    let (long, now) = (data_body(&[]), data_body(&after.links));
+    if now < long && now != data_body(&before.links) {
+        let narrow = after.links.iter().min_by_key(|link| link.mtu).map(|link| (link.to_string(), link.mtu));
+        warn!(
+            ?narrow,
+            bytes = now,
+            "an interface's MTU is low, so that datagrams hold less; large messages take more of them"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use gaung_net::interface::InterfaceAddr;
+
+    use super::*;
+
+    fn link(last: u8) -> Link {
+        Link { ip: Ipv4Addr::new(127, 0, 7, last), ..Link::loopback() }
+    }
+
+    fn sockets(links: Vec<Link>) -> DataSockets {
+        DataSockets {
+            watch: LinkWatch::fixed(Vec::new()),
+            selection: Selection { links, ..Selection::default() },
+            port: 0,
+            open: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            batching: Batching::Single,
+            plane: watch::Sender::default(),
+        }
+    }
+
+    fn kinds(changes: &[SocketChange]) -> Vec<(&'static str, u32)> {
+        let kind = |change: &SocketChange| match change {
+            SocketChange::Close(id) => ("close", id.0),
+            SocketChange::Adopt { id, .. } => ("adopt", id.0),
+            SocketChange::OpenGroup { id, .. } | SocketChange::OpenBroadcast { id, .. } => ("other", id.0),
+        };
+        changes.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn every_address_is_heard_and_multicast_leaves_once() {
+        let address = |last| InterfaceAddr { ip: link(last).ip, netmask: Ipv4Addr::BROADCAST, broadcast: None };
+        let eth0 = Link { others: vec![address(2), address(3)], ..link(1) };
+        let places = places(&[eth0, link(3)]);
+        let ips: Vec<_> = places.iter().map(|p| (p.link.ip.octets()[3], p.multicast)).collect();
+        assert_eq!(ips, [(1, true), (2, false), (3, false), (1, false)], "the last one is 127.0.0.1");
+    }
+
+    #[test]
+    fn sockets_come_go_and_move_to_a_card_that_was_made_anew() {
+        let mut sockets = sockets(vec![link(1), link(2)]);
+        let mut before = sockets.plane();
+        sockets.renew().unwrap();
+        let first = Arc::clone(&before.borrow_and_update());
+        let port = sockets.port;
+        assert!(port != 0 && sockets.addrs().iter().all(|addr| addr.port() == port), "{:?}", sockets.addrs());
+        assert_eq!(first.changes(&DataPlane::default(), Usage::Send).len(), 3);
+        sockets.renew().unwrap();
+        assert!(!before.has_changed().unwrap(), "nothing is told of that did not change");
+
+        // The second address goes, the first one's card was made anew, and a third address comes.
+        sockets.selection.links = vec![Link { renewals: 1, ..link(1) }, link(3)];
+        sockets.renew().unwrap();
+        let second = Arc::clone(&before.borrow_and_update());
+        assert_eq!(
+            kinds(&second.changes(&first, Usage::Receive)),
+            [("adopt", 0), ("adopt", 1)],
+            "in place of the former"
+        );
+        let kept = |plane: &DataPlane| plane.exits[&SocketId(0)].socket.local_addr();
+        assert_eq!(kept(&first), kept(&second));
+        sockets.selection.links.pop();
+        sockets.renew().unwrap();
+        let third = Arc::clone(&before.borrow_and_update());
+        assert_eq!(kinds(&third.changes(&second, Usage::Send)), [("close", 1)]);
+    }
+
+    #[test]
+    fn an_address_that_is_not_here_yet_is_tried_again() {
+        let foreign = Link { ip: Ipv4Addr::new(192, 0, 2, 77), ..Link::loopback() };
+        let mut sockets = sockets(vec![foreign, link(4)]);
+        assert!(matches!(sockets.renew(), Err(SocketError::NoSuchAddress(_))));
+        assert_eq!((sockets.failed.len(), sockets.open.len()), (1, 2), "the others are served");
+        sockets.selection.links.remove(0);
+        sockets.renew().unwrap();
+        assert!(sockets.failed.is_empty());
+    }
 }

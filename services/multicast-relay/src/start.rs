@@ -30,7 +30,12 @@ use service_kit::{
     share::SharePool,
     supervise::Tasks,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tracing::{info, warn};
@@ -50,7 +55,7 @@ use crate::{
         MAX_FOLLOWS, MAX_FOLLOWS_EACH, MAX_READS, MAX_READS_EACH, MAX_WATCHES, MAX_WATCHES_EACH, PUBLISH_BUDGET,
         PUBLISH_BUDGET_EACH, Relay, RelayParts, Reporters,
     },
-    sockets::DataSockets,
+    sockets::{DataPlane, DataSockets},
     trouble::Trouble,
     worker::{Command, Completions, Worker, WorkerContext},
 };
@@ -264,6 +269,15 @@ impl Bound {
             outcome
         });
         tasks.spawn("keeper", keeper.run(order_queue, drained));
+        tasks.spawn("data plane", threads.follow(self.sockets.plane(), stop.clone()));
+        let following = stop.clone();
+        let sockets = self.sockets;
+        tasks.spawn("interfaces", async move {
+            tokio::select! {
+                () = following.cancelled() => Ok(()),
+                ended = sockets.keep() => ended,
+            }
+        });
         tasks.spawn(
             "registration",
             registry::keep_registered(Arc::clone(&registry), self.identity, access, stop.clone()),
@@ -333,7 +347,7 @@ impl Threads {
     fn start(bound: &Bound, figures: &Figures) -> anyhow::Result<Self> {
         let cookies = Cookies::new(rand::rng().random());
         let trouble = Arc::new(Trouble::default());
-        let own_addrs = bound.sockets.addrs();
+        let plane = Arc::clone(&bound.sockets.plane().borrow());
         let mut workers = Vec::new();
         for number in 0..worker_count(bound.config.workers) {
             let completions = Arc::new(Completions::default());
@@ -346,18 +360,16 @@ impl Threads {
                 repair_bytes: bound.config.repair_bytes,
                 rate: bound.config.rate,
                 pads: bound.config.segmentation.batching() == Batching::Segments,
-                own_addrs: own_addrs.clone(),
-                links: bound.sockets.links().to_vec(),
             };
-            let sockets = bound.sockets.for_sending().context("sockets of a worker")?;
-            let worker = Driver::spawn(&format!("relay-{number}"), sockets, Worker::new(context, Instant::now()))
+            let worker = Worker::new(context, Arc::clone(&plane), Instant::now());
+            let worker = Driver::spawn(&format!("relay-{number}"), bound.sockets.none(), worker)
                 .context("starting a worker thread")?;
             completions.wake(worker.sender());
             workers.push(worker);
         }
-        let receiving = bound.sockets.for_receiving().context("sockets of the ingress")?;
-        let ingress = Driver::spawn("relay-ingress", receiving, Ingress::new(own_addrs, cookies, figures.clone()))
-            .context("starting the ingress thread")?;
+        let ingress = Ingress::new(plane, cookies, figures.clone());
+        let ingress =
+            Driver::spawn("relay-ingress", bound.sockets.none(), ingress).context("starting the ingress thread")?;
         let counters = workers.iter().map(DriverHandle::counters).chain([ingress.counters()]).collect();
         bound.metrics.register(|registry| registry.register_collector(Box::new(DriverFigures(counters))));
         Ok(Self { relay: bound.identity.relay, workers, ingress, trouble })
@@ -367,6 +379,30 @@ impl Threads {
         let numbered = self.workers.iter().enumerate();
         let workers = numbered.map(|(number, worker)| (format!("worker {number}"), boxed(worker.ended())));
         workers.chain([("ingress".to_owned(), boxed(self.ingress.ended()))]).collect()
+    }
+
+    /// Hands the sockets to the threads as they change.
+    fn follow(
+        &self,
+        mut plane: watch::Receiver<Arc<DataPlane>>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
+        let workers: Vec<_> = self.workers.iter().map(DriverHandle::sender).collect();
+        let ingress = self.ingress.sender();
+        async move {
+            loop {
+                let now = Arc::clone(&plane.borrow_and_update());
+                // A thread that has ended ends the relay elsewhere.
+                let _ = ingress.send_wait(RouteChange::Sockets(Arc::clone(&now))).await;
+                for worker in &workers {
+                    let _ = worker.send_wait(Command::Sockets(Arc::clone(&now))).await;
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    changed = plane.changed() => if changed.is_err() { return Ok(stop.cancelled().await) },
+                }
+            }
+        }
     }
 
     /// Waits for the threads' ends.

@@ -29,7 +29,13 @@ use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, LogId, Seq, datagram::H
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::{clock, directory::Serving, metrics::Figures, trouble::Trouble};
+use crate::{
+    clock,
+    directory::Serving,
+    metrics::Figures,
+    sockets::{DataPlane, Usage},
+    trouble::Trouble,
+};
 
 use self::{completions::Completion, group::WorkerGroup};
 pub(crate) use self::{
@@ -61,6 +67,8 @@ pub(crate) enum Command {
     Members { group: GroupId, reply: oneshot::Sender<(Members, SenderStats)> },
     /// The log dropped its oldest messages.
     Oldest { group: GroupId, oldest: Seq },
+    /// Send through these sockets from now on.
+    Sockets(Arc<DataPlane>),
 }
 
 /// A group's opening.
@@ -113,16 +121,15 @@ pub(crate) struct WorkerContext {
     pub(crate) rate: Rate,
     /// See [`gaung_engine::SenderConfig::pads`].
     pub(crate) pads: bool,
-    /// The relay's own sockets, whose datagrams in text groups are its own.
-    pub(crate) own_addrs: Vec<SocketAddrV4>,
-    /// Where text groups are joined.
-    pub(crate) links: Vec<Link>,
 }
 
 /// The engine of one worker thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
     context: WorkerContext,
+    plane: Arc<DataPlane>,
+    /// The relay's own sockets, whose datagrams in text groups are its own.
+    own_addrs: BTreeSet<SocketAddrV4>,
     groups: HashMap<GroupId, WorkerGroup>,
     /// Groups that something happened to in this turn.
     touched: BTreeSet<GroupId>,
@@ -146,9 +153,11 @@ pub(crate) fn worker_of(group: GroupId, workers: usize) -> usize {
 const EXPIRY: Duration = Duration::from_secs(60);
 
 impl Worker {
-    pub(crate) fn new(context: WorkerContext, now: Instant) -> Self {
-        Self {
+    pub(crate) fn new(context: WorkerContext, plane: Arc<DataPlane>, now: Instant) -> Self {
+        let mut worker = Self {
             context,
+            plane: Arc::default(),
+            own_addrs: BTreeSet::new(),
             groups: HashMap::new(),
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -157,17 +166,35 @@ impl Worker {
             next_request: 0,
             next_expiry: now + EXPIRY,
             began: now,
+        };
+        worker.handle_sockets(plane);
+        worker
+    }
+
+    /// Groups go on where they were: what is sent next leaves through other sockets, and text is heard on other links.
+    fn handle_sockets(&mut self, plane: Arc<DataPlane>) {
+        self.sockets.changes.extend(plane.changes(&self.plane, Usage::Send));
+        self.own_addrs = plane.addrs().map(|(_, addr)| addr).collect();
+        if plane.links() != self.plane.links() {
+            let hearing = self.groups.values().filter_map(|group| Some((group.socket?, group.serving.config.addr)));
+            for (id, addr) in hearing {
+                self.sockets.relink(id, addr.socket_addr(), plane.links());
+            }
         }
+        self.plane = plane;
+        let bytes = self.plane.data_body();
+        self.groups.values_mut().for_each(|group| group.outlet.set_data_body(bytes));
     }
 
     fn attach(&mut self, now: Instant, attach: Attach) {
         let id = attach.serving.identity.group;
         self.detach(id);
         let socket = match WorkerGroup::hears_text(&attach.serving) {
-            true => Some(self.sockets.open(id, attach.serving.config.addr.socket_addr(), &self.context.links)),
+            true => Some(self.sockets.open(id, attach.serving.config.addr.socket_addr(), self.plane.links())),
             false => None,
         };
-        let group = WorkerGroup::new(attach, socket, &self.context, now);
+        let mut group = WorkerGroup::new(attach, socket, &self.context, now);
+        group.outlet.set_data_body(self.plane.data_body());
         self.groups.insert(id, group);
         self.touched.insert(id);
         self.context.figures.groups.inc();
@@ -313,11 +340,12 @@ impl Drive for Worker {
                     group.outlet.set_oldest_logged(oldest);
                 }
             }
+            Command::Sockets(plane) => self.handle_sockets(plane),
         }
     }
 
     fn handle_datagram(&mut self, _now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
-        if self.context.own_addrs.contains(&from.0) || bytes.is_empty() {
+        if self.own_addrs.contains(&from.0) || bytes.is_empty() {
             return;
         }
         let Some(id) = self.sockets.group_of(socket) else { return };
@@ -420,8 +448,12 @@ impl TextSockets {
         let id = SocketId(FIRST_TEXT_SOCKET + self.next);
         self.next += 1;
         self.groups.insert(id, group);
-        self.changes.push_back(SocketChange::OpenGroup { id, group: addr, links: links.to_vec() });
+        self.relink(id, addr, links);
         id
+    }
+
+    fn relink(&mut self, id: SocketId, addr: SocketAddrV4, links: &[Link]) {
+        self.changes.push_back(SocketChange::OpenGroup { id, group: addr, links: links.to_vec() });
     }
 
     fn close(&mut self, id: SocketId) {

@@ -22,7 +22,7 @@ use gaung_net::{
 };
 use gaung_proto::{GroupTag, LogId, Seq, datagram::Header, limits::MAX_TEXT_DATAGRAM, net::Lane, run::Run};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tracing::{debug, trace};
+use tracing::{debug, trace, warn};
 
 /// The socket of NAK, STATUS and PROBE; group sockets follow by slot, see [`Ears`].
 pub(super) const OWN_SOCKET: SocketId = SocketId(0);
@@ -67,6 +67,11 @@ pub(super) enum Command {
     /// There is room for events again.
     Drain {
         slot: u32,
+    },
+    /// Hear the group there from now on.
+    Links {
+        slot: u32,
+        links: Vec<Link>,
     },
 }
 
@@ -209,6 +214,14 @@ impl Drive for Members {
                     slot.pump(now, &mut self.changes);
                 }
             }
+            Command::Links { slot, links } => {
+                if let Some(slot) = self.slots.get_mut(&slot) {
+                    self.changes.extend(slot.ears.handle_links(&links));
+                    if let Engine::Proto(receiver) = &mut slot.engine {
+                        receiver.handle_network();
+                    }
+                }
+            }
             Command::Drain { slot } => {
                 if let Some(slot) = self.slots.get_mut(&slot) {
                     slot.pump(now, &mut self.changes);
@@ -244,7 +257,9 @@ impl Drive for Members {
     fn handle_socket(&mut self, now: Instant, socket: SocketId, outcome: Result<Vec<Link>, SocketError>) {
         let Some(slot) = ears::slot_of(socket).and_then(|slot| self.slots.get_mut(&slot)) else { return };
         match outcome {
-            Ok(failed) => failed.iter().for_each(|link| debug!(interface = link.name, "group not joined")),
+            Ok(failed) => {
+                failed.iter().for_each(|link| warn!(interface = link.name, "group not joined on this interface"))
+            }
             // Where the group only may be going the engine finds that it is not heard.
             Err(error) if !slot.ears.is_main(socket) => debug!(%error, "new address not joined"),
             Err(error) => {

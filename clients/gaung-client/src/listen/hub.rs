@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use gaung_net::frame_io::FrameReader;
+use gaung_net::frame_io::{FrameReader, notice_silence};
 use gaung_proto::{
     GroupId, LogId, RelayId, Seq,
     frame::{Accept, Item, encode_control},
@@ -106,6 +106,7 @@ async fn open_at(hub: &ServiceInfo, inner: &Inner, joined: &Joined, from: Seq) -
     let stream = timeout(CONNECT, TcpStream::connect((hub.host.as_str(), hub.tcp_port))).await;
     let stream = stream.map_err(|_| unreachable("no answer".to_owned()))?.map_err(|e| unreachable(e.to_string()))?;
     let _ = stream.set_nodelay(true);
+    notice_silence(&stream);
     let (reader, mut writer) = stream.into_split();
     let mut reader = FrameReader::new(reader, Accept::ControlAndRuns);
     let greeting = [hello(inner), subscribe(joined, from)].concat();

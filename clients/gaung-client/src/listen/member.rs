@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{LaneTrouble, ReceiverEvent};
-use gaung_net::interface::Link;
+use gaung_net::interface::{Link, LinkWatch};
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, GroupTag, Kind, LogId, Seq,
     block::{Author, Message, SentAt},
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Event, LaneChoice,
     cursor::Cursor,
-    drive::{FromEngine, Hear, Inlet, Input, Port},
+    drive::{Command, FromEngine, Hear, Inlet, Input, Port},
     hub::{self, HubNote, Session},
     reading::{self, ReadNote},
     sink::Sink,
@@ -83,11 +83,13 @@ pub(super) struct State {
     moving: Option<String>,
     hinted: Option<tokio::time::Instant>,
     hints: Arc<Notify>,
-    links: Vec<Link>,
+    watch: LinkWatch,
+    /// Whether multicast is heard where there is any.
+    listens: bool,
 }
 
 impl State {
-    pub(super) fn new(lane: Lane, links: Vec<Link>) -> Self {
+    pub(super) fn new(lane: Lane, watch: LinkWatch, listens: bool) -> Self {
         Self {
             notes: mpsc::channel(16),
             tasks: JoinSet::new(),
@@ -98,13 +100,18 @@ impl State {
             moving: None,
             hinted: None,
             hints: Arc::default(),
-            links,
+            watch,
+            listens,
         }
     }
 
-    /// Where multicast is heard; none if it is not.
-    pub(super) fn links(&self) -> &[Link] {
-        &self.links
+    pub(super) const fn listens(&self) -> bool {
+        self.listens
+    }
+
+    /// Where multicast can be heard now.
+    pub(super) fn links(&self) -> Vec<Link> {
+        self.watch.now().links
     }
 }
 
@@ -148,6 +155,7 @@ impl Member {
                 Some(heard) => self.handle_heard(heard).await,
                 None => self.gone("its receiving thread has ended".to_owned()).await,
             },
+            selection = self.state.watch.changed() => self.handle_links(selection.links).await,
             // Whatever has ended has told why before.
             Some(_) = self.state.tasks.join_next() => ControlFlow::Continue(()),
         }
@@ -306,12 +314,26 @@ impl Member {
         ControlFlow::Continue(())
     }
 
+    /// This machine's interfaces or addresses are others.
+    async fn handle_links(&mut self, links: Vec<Link>) -> ControlFlow<()> {
+        if self.state.listens {
+            self.port.command(Command::Links { slot: self.port.slot(), links }).await;
+        }
+        let inner = Arc::clone(&self.inner);
+        self.state.tasks.spawn(async move {
+            // It may be another network, where the server has another address.
+            let _ = inner.server.search_again().await;
+        });
+        self.ask_registry();
+        ControlFlow::Continue(())
+    }
+
     /// The group's log, address or relay is another one.
     async fn change(&mut self, group: GroupInfo, relay: Option<SocketAddrV4>) {
         let new_log = group.log != self.group.log;
         let hear = match group.heard_at() {
-            _ if self.state.links.is_empty() || group.heard_at() == self.group.heard_at() => Hear::AsBefore,
-            Some(addr) => Hear::At(addr.socket_addr(), self.state.links.clone()),
+            _ if !self.state.listens || group.heard_at() == self.group.heard_at() => Hear::AsBefore,
+            Some(addr) => Hear::At(addr.socket_addr(), self.state.links()),
             None => Hear::Nowhere,
         };
         let (log, tag): (LogId, GroupTag) = (group.log, group.tag());

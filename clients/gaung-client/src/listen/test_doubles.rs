@@ -9,7 +9,6 @@ use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupRetention, LogId,
     RelayId, Scope, Seq,
     block::{Author, BlockBuilder, Message, MessageRef, SentAt},
-    pb::registry::registry_service_client::RegistryServiceClient,
     run::{Run, RunHeader},
 };
 use tonic::transport::Endpoint;
@@ -20,6 +19,7 @@ use crate::{
     endpoint::HostPort,
     group::{Format, GroupInfo, ServiceInfo, ServiceKind},
     registry::Joined,
+    server::Server,
     settings::Settings,
 };
 
@@ -112,10 +112,9 @@ pub(crate) fn inner(dir: &std::path::Path) -> Arc<Inner> {
     Arc::new(Inner {
         name: std::sync::RwLock::default(),
         settings: Settings::new(dir),
-        server: HostPort::new("127.0.0.1", 1),
+        server: Server::at(HostPort::new("127.0.0.1", 1), channel),
         device: Device::load_or_create(dir).unwrap(),
         client_id: ClientId([9; 16]),
-        registry: RegistryServiceClient::new(channel),
         publishers: tokio::sync::Mutex::default(),
         tickets: Arc::default(),
         hubs: super::hub_choice::HubChoice::default(),

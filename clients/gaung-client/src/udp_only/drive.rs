@@ -38,6 +38,8 @@ pub(super) enum Command {
     Publish(Wish),
     /// There is room for events again.
     Drain,
+    /// Hear the group there from now on.
+    Links(Vec<Link>),
 }
 
 /// A message to be published.
@@ -71,6 +73,9 @@ pub(super) struct SessionDrive {
     links: Vec<Link>,
     /// Of [`GROUP_SOCKETS`]: the present one first.
     ears: [SocketId; 2],
+    /// The group of the present one, and of the other one while it is open too.
+    at: SocketAddrV4,
+    trying: Option<SocketAddrV4>,
     changes: VecDeque<SocketChange>,
     give_up_after: Duration,
     place: Option<Place>,
@@ -99,6 +104,7 @@ const RELAY_SILENCE: Duration = Duration::from_secs(4);
 impl SessionDrive {
     pub(super) fn new(
         device: DeviceId,
+        at: SocketAddrV4,
         links: Vec<Link>,
         give_up_after: Duration,
         out: mpsc::Sender<Heard>,
@@ -109,6 +115,8 @@ impl SessionDrive {
             device,
             links,
             ears: GROUP_SOCKETS,
+            at,
+            trying: None,
             changes: VecDeque::new(),
             give_up_after,
             place: None,
@@ -192,13 +200,18 @@ impl SessionDrive {
             let change = match hearing {
                 Hearing::Also(addr) => {
                     let (group, links) = (addr.socket_addr(), self.links.clone());
+                    self.trying = Some(group);
                     SocketChange::OpenGroup { id: self.ears[1], group, links }
                 }
                 Hearing::Moved => {
                     self.ears.swap(0, 1);
+                    self.at = self.trying.take().unwrap_or(self.at);
                     SocketChange::Close(self.ears[1])
                 }
-                Hearing::Stayed => SocketChange::Close(self.ears[1]),
+                Hearing::Stayed => {
+                    self.trying = None;
+                    SocketChange::Close(self.ears[1])
+                }
             };
             self.changes.push_back(change);
         }
@@ -255,6 +268,13 @@ impl Drive for SessionDrive {
         match command {
             Command::Publish(wish) => self.wishes.push_back(wish),
             Command::Drain => {}
+            Command::Links(links) => {
+                self.links.clone_from(&links);
+                let open = [(self.ears[0], Some(self.at)), (self.ears[1], self.trying)];
+                for (id, group) in open.into_iter().filter_map(|(id, group)| Some((id, group?))) {
+                    self.changes.push_back(SocketChange::OpenGroup { id, group, links: links.clone() });
+                }
+            }
         }
         self.pump(now);
     }

@@ -352,6 +352,8 @@ impl InterfaceFacts {
             multicast: self.multicast,
             broadcast: self.can_broadcast,
             role: self.kind.into(),
+            mtu: self.mtu.unwrap_or(1500),
+            renewals: 0,
         }
     }
 

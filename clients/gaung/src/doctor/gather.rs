@@ -112,7 +112,7 @@ impl System {
     }
 
     fn describe(&self, interface: Interface, igmp: &[proc::IgmpInterface]) -> InterfaceFacts {
-        let Interface { name, index, addresses, up, running, multicast, broadcast, role } = interface;
+        let Interface { name, index, addresses, up, running, multicast, broadcast, role, .. } = interface;
         let folder = self.sys_class_net.join(&name);
         let igmp = igmp.iter().find(|igmp| igmp.index == index);
         let master = fs::read_link(folder.join("master")).ok();

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::Context as _;
 use gaung_engine::Rate;
-use gaung_net::{SocketError, interface::ChooseError};
+use gaung_net::{
+    SocketError,
+    interface::{ChooseError, interfaces, select},
+};
 use service_kit::{bind::BindError, data_folder, health_client::local_target, readiness::Readiness, supervise::Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +87,12 @@ impl Services {
             iface: context.iface.clone(),
         };
         Ok(Self { registry, relay, hub, addresses })
+    }
+
+    /// What is wrong with the interface that was named, if anything is.
+    pub(crate) fn missing_interfaces(&self) -> Vec<ChooseError> {
+        let wanted: Vec<_> = self.addresses.iface.iter().cloned().collect();
+        interfaces().map(|all| select(&all, &wanted).missing).unwrap_or_default()
     }
 
     /// Where everything listens.

@@ -13,8 +13,10 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    DISCOVERY_GROUP, RelayId, ServiceKind,
+    DISCOVERY_GROUP, Found, ServiceKind,
     datagram::{Answer, LENGTH, Request},
+    ears::GroupEars,
+    found::note,
 };
 use crate::{
     interface::{Link, Role},
@@ -50,22 +52,6 @@ impl Discovery {
     }
 }
 
-/// A service that answered, however many answers it gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// What it is.
-    pub kind: ServiceKind,
-    /// Its identity.
-    pub id: RelayId,
-    /// The machine's name as it says; not trusted, without control characters.
-    pub name: String,
-    /// Where its gRPC is, each once, at least one, the first that answered first.
-    pub addresses: Vec<SocketAddrV4>,
-}
-
-/// Most services and addresses of one that are kept, so that a flood of answers fills no memory.
-const MAX_FOUND: usize = 64;
-const MAX_ADDRESSES: usize = 8;
 /// Requests may be lost: they are sent again after this.
 const REPEAT: Duration = Duration::from_millis(150);
 
@@ -75,20 +61,29 @@ const REPEAT: Duration = Duration::from_millis(150);
 /// [`SocketError`] if no socket can be opened. Interfaces that cannot send are passed over.
 pub async fn discover(discovery: &Discovery) -> Result<Vec<Found>, SocketError> {
     let socket = open()?;
-    let request = Request { nonce: rand::random(), wanted: discovery.wanted };
+    // Beside the answers by unicast: a stateful packet filter knows nothing of a question that went to a group.
+    let mut ears = GroupEars::new(discovery.port);
+    ears.relink(&discovery.links, false);
+    let request = Request { nonce: rand::random(), wanted: discovery.wanted, instance: true, multicast: false };
     let mut found = Vec::new();
     let mut buffer = [0; LENGTH + 1];
     let mut end = Instant::now() + discovery.timeout;
     let mut ask_at = Instant::now();
+    let mut asked = false;
     loop {
         tokio::select! {
             biased;
             () = sleep_until(end) => return Ok(found),
             () = sleep_until(ask_at) => {
-                ask(&socket, request, discovery);
+                ask(&socket, Request { multicast: asked && found.is_empty(), ..request }, discovery);
+                if asked && found.is_empty() {
+                    // Those that know no flags answer this one.
+                    ask(&socket, Request { instance: false, ..request }, discovery);
+                }
+                asked = true;
                 ask_at += REPEAT;
             }
-            received = socket.recv_from(&mut buffer) => {
+            received = ears.receive(&socket, &mut buffer) => {
                 // ICMP errors of earlier sends come out here and mean nothing.
                 let Ok((length, SocketAddr::V4(from))) = received else { continue };
                 let Some(answer) = Answer::decode(&buffer[..length]).filter(|a| a.nonce == request.nonce) else { continue };
@@ -114,8 +109,9 @@ fn ask(socket: &UdpSocket, request: Request, discovery: &Discovery) {
     for link in others.chain([&loopback]) {
         let group = SocketAddrV4::new(DISCOVERY_GROUP, discovery.port);
         let multicast = SockRef::from(socket).set_multicast_if_v4(&link.ip).and_then(|()| send(socket, &bytes, group));
-        let broadcast = link.broadcast().map(|ip| send(socket, &bytes, SocketAddrV4::new(ip, discovery.port)));
-        for error in [Some(multicast), broadcast].into_iter().flatten().filter_map(Result::err) {
+        let networks = link.each_address().filter_map(|address| address.broadcast());
+        let broadcast = networks.map(|ip| send(socket, &bytes, SocketAddrV4::new(ip, discovery.port)));
+        for error in [multicast].into_iter().chain(broadcast).filter_map(Result::err) {
             debug!(interface = link.name, %error, "discovery request not sent");
         }
     }
@@ -123,18 +119,4 @@ fn ask(socket: &UdpSocket, request: Request, discovery: &Discovery) {
 
 fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddrV4) -> std::io::Result<()> {
     socket.try_send_to(bytes, to.into()).map(|_| ())
-}
-
-fn note(found: &mut Vec<Found>, answer: Answer, from: Ipv4Addr) {
-    let a = answer.announcement;
-    let address = SocketAddrV4::new(a.advertised.unwrap_or(from), a.port);
-    let Some(known) = found.iter_mut().find(|f| f.kind == a.kind && f.id == a.id) else {
-        if found.len() < MAX_FOUND {
-            found.push(Found { kind: a.kind, id: a.id, name: a.name, addresses: vec![address] });
-        }
-        return;
-    };
-    if !known.addresses.contains(&address) && known.addresses.len() < MAX_ADDRESSES {
-        known.addresses.push(address);
-    }
 }

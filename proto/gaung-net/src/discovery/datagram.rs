@@ -7,9 +7,11 @@
 //! 13  name length u8 | gRPC port u16 | advertised IPv4 address, 0.0.0.0: the answer's source
 //! 20  service id, 16 bytes
 //! 36  name, UTF-8, up to 64 bytes, then zeros
-//! 100 zeros
+//! 100 instance u64: random at each start of the service; 0 where it was not asked for
+//! 108 zeros
 //! ```
-//! In a request everything after the service is zero.
+//! In a request, byte 13 has flags (1: the answer should tell the instance, 2: it should also come by multicast) and
+//! everything after is zero. Who knows no flags answers requests without flags alone.
 
 use std::net::Ipv4Addr;
 
@@ -26,37 +28,51 @@ const VERSION: u8 = 1;
 const REQUEST: u8 = 1;
 const ANSWER: u8 = 2;
 const NAME: usize = 36;
+const INSTANCE: usize = 100;
+const FLAGS: usize = 13;
+const INSTANCE_FLAG: u8 = 1;
+const MULTICAST_FLAG: u8 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) nonce: u64,
     /// `None`: every service should answer.
     pub(super) wanted: Option<ServiceKind>,
+    /// The answer should tell which process answers.
+    pub(super) instance: bool,
+    /// The answer should also go to the discovery group, where a packet filter lets it in that drops unicast.
+    pub(super) multicast: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) nonce: u64,
     pub(super) announcement: Announcement,
+    /// Whether the instance is told.
+    pub(super) with_instance: bool,
 }
 
 impl Request {
     pub(super) fn encode(self) -> [u8; LENGTH] {
         let mut bytes = head(REQUEST, self.nonce);
         bytes[12] = self.wanted.map_or(0, code);
+        bytes[FLAGS] = u8::from(self.instance) * INSTANCE_FLAG + u8::from(self.multicast) * MULTICAST_FLAG;
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (bytes, nonce) = check_head(bytes, REQUEST)?;
         let wanted = if bytes[12] == 0 { None } else { Some(kind(bytes[12])?) };
-        bytes[13..].iter().all(|&b| b == 0).then_some(Self { nonce, wanted })
+        let flags = bytes[FLAGS];
+        let known = flags & !(INSTANCE_FLAG | MULTICAST_FLAG) == 0 && bytes[FLAGS + 1..].iter().all(|&b| b == 0);
+        let (instance, multicast) = (flags & INSTANCE_FLAG != 0, flags & MULTICAST_FLAG != 0);
+        known.then_some(Self { nonce, wanted, instance, multicast })
     }
 }
 
 impl Answer {
     pub(super) fn encode(&self) -> [u8; LENGTH] {
-        let Announcement { kind, port, id, advertised, name } = &self.announcement;
+        let Announcement { kind, port, id, advertised, name, instance } = &self.announcement;
         let name = sendable(name);
         let mut bytes = head(ANSWER, self.nonce);
         bytes[12] = code(*kind);
@@ -65,6 +81,9 @@ impl Answer {
         bytes[16..20].copy_from_slice(&advertised.unwrap_or(Ipv4Addr::UNSPECIFIED).octets());
         bytes[20..36].copy_from_slice(id.as_bytes());
         bytes[NAME..NAME + name.len()].copy_from_slice(name.as_bytes());
+        if self.with_instance {
+            bytes[INSTANCE..INSTANCE + 8].copy_from_slice(&instance.to_be_bytes());
+        }
         bytes
     }
 
@@ -75,17 +94,21 @@ impl Answer {
         let usable = !(advertised.is_multicast() || advertised.is_broadcast());
         let id = RelayId::try_from(&bytes[20..36]).ok()?;
         let name_end = NAME + usize::from(bytes[13]).min(MAX_NAME_BYTES + 1);
-        let (name, padding) = (&bytes[NAME..name_end], &bytes[name_end..]);
+        let (name, padding) = (&bytes[NAME..name_end], &bytes[name_end..INSTANCE.max(name_end)]);
+        let rest = &bytes[INSTANCE + 8..];
+        let instance = u64::from_be_bytes(bytes[INSTANCE..INSTANCE + 8].try_into().ok()?);
         let name = std::str::from_utf8(name).ok()?;
-        let clean = name.len() <= MAX_NAME_BYTES && sendable(name) == name && padding.iter().all(|&b| b == 0);
+        let zeros = padding.iter().chain(rest).all(|&b| b == 0);
+        let clean = name.len() <= MAX_NAME_BYTES && sendable(name) == name && zeros;
         let announcement = Announcement {
             kind: kind(bytes[12])?,
             port,
             id,
             advertised: (!advertised.is_unspecified()).then_some(advertised),
             name: name.to_owned(),
+            instance,
         };
-        (clean && usable && port != 0).then_some(Self { nonce, announcement })
+        (clean && usable && port != 0).then_some(Self { nonce, announcement, with_instance: instance != 0 })
     }
 }
 

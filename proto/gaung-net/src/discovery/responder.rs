@@ -11,16 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::InterfaceIndexOrAddress;
+use gaung_proto::RelayId;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tracing::{debug, trace};
 
 use super::{
     Announcement, DISCOVERY_GROUP,
     datagram::{Answer, LENGTH, Request},
+    ears::GroupEars,
 };
 use crate::{
-    interface::{Link, Role},
+    interface::{Link, LinkWatch},
     socket::{self, Sharing, SocketError},
 };
 
@@ -30,6 +32,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Responder {
     socket: UdpSocket,
+    ears: GroupEars,
+    watch: LinkWatch,
     announcement: Announcement,
     counters: Arc<ResponderCounters>,
 }
@@ -63,24 +67,26 @@ impl ResponderCounters {
 }
 
 impl Responder {
-    /// Listens on `port` for multicast on each of `links` and on loopback, and for broadcast; port 0 takes a free one,
-    /// for tests. Must be called within a tokio runtime.
+    /// Listens on `port` for multicast on each link of `watch` as they change and on loopback, and for broadcast; port 0
+    /// takes a free one, for tests. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`SocketError`] if a program that does not share the port has it.
-    pub fn open(port: u16, links: &[Link], announcement: Announcement) -> Result<Self, SocketError> {
+    pub fn open(port: u16, watch: LinkWatch, announcement: Announcement) -> Result<Self, SocketError> {
+        // For broadcast and unicast; it joins nothing, and so hears no multicast a second time.
         let socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), Sharing::Shared)?;
-        let loopback = Link::loopback();
-        let others = links.iter().filter(|link| link.role != Role::Loopback);
-        for link in others.chain([&loopback]) {
-            let joined = socket.join_multicast_v4_n(&DISCOVERY_GROUP, &InterfaceIndexOrAddress::Index(link.index));
-            if let Err(error) = joined {
-                // Broadcast still finds this service there.
-                debug!(interface = link.name, %error, "discovery group not joined");
-            }
-        }
+        let port =
+            socket::local_addr(&socket.try_clone().map_err(SocketError::system("copy a socket"))?.into())?.port();
         let socket = UdpSocket::from_std(socket.into()).map_err(SocketError::system("watch the discovery socket"))?;
-        Ok(Self { socket, announcement, counters: Arc::default() })
+        let mut ears = GroupEars::new(port);
+        ears.relink(&watch.now().links, true);
+        Ok(Self { socket, ears, watch, announcement, counters: Arc::default() })
+    }
+
+    /// The identity that is told, and which process of it this is.
+    #[must_use]
+    pub const fn identity(&self) -> (RelayId, u64) {
+        (self.announcement.id, self.announcement.instance)
     }
 
     /// The port that is listened on.
@@ -98,14 +104,18 @@ impl Responder {
     }
 
     /// Answers until `stop` is ready. No datagram and no failed send ends it earlier.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut budget = Budget::new(Instant::now());
         let mut buffer = [0; LENGTH + 1];
         tokio::pin!(stop);
         loop {
             let received = tokio::select! {
                 () = &mut stop => return,
-                received = self.socket.recv_from(&mut buffer) => received,
+                selection = self.watch.changed() => {
+                    self.ears.relink(&selection.links, true);
+                    continue;
+                }
+                received = self.ears.receive(&self.socket, &mut buffer) => received,
             };
             match received {
                 Ok((length, SocketAddr::V4(from))) => self.handle(&buffer[..length], from, &mut budget).await,
@@ -126,12 +136,29 @@ impl Responder {
             count(&self.counters.refused);
             return;
         }
-        let answer = Answer { nonce: request.nonce, announcement: self.announcement.clone() };
-        match self.socket.send_to(&answer.encode(), from).await {
+        let announcement = self.announcement.clone();
+        let answer = Answer { nonce: request.nonce, announcement, with_instance: request.instance }.encode();
+        if request.multicast {
+            self.answer_group(&answer, *from.ip());
+        }
+        match self.socket.send_to(&answer, from).await {
             Ok(_) => {
                 count(&self.counters.answered);
             }
             Err(error) => trace!(%from, %error, "discovery answer not sent"),
+        }
+    }
+
+    /// To the discovery group in the asker's network, once.
+    fn answer_group(&self, answer: &[u8], asker: Ipv4Addr) {
+        let selection = self.watch.now();
+        let near = selection.links.iter().flat_map(Link::each_address).find(|link| link.contains(asker));
+        let (Some(link), Ok(port)) = (near, self.port()) else { return };
+        let group = SocketAddrV4::new(DISCOVERY_GROUP, port);
+        let chosen = SockRef::from(&self.socket).set_multicast_if_v4(&link.ip);
+        let sent = chosen.and_then(|()| self.socket.try_send_to(answer, group.into()));
+        if let Err(error) = sent {
+            trace!(interface = link.name, %error, "discovery answer not multicast");
         }
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::{net::UdpSocket, sync::oneshot, time::timeout};
 
+use crate::interface::{Link, LinkWatch};
+
 use super::{
     datagram::{Answer, LENGTH, Request},
     *,
@@ -12,7 +14,14 @@ use super::{
 const LONG: Duration = Duration::from_secs(20);
 
 fn announcement(kind: ServiceKind, id: u8) -> Announcement {
-    Announcement { kind, port: 7400, id: RelayId([id; 16]), advertised: None, name: "kelas-5".to_owned() }
+    Announcement {
+        kind,
+        port: 7400,
+        id: RelayId([id; 16]),
+        instance: u64::from(id),
+        advertised: None,
+        name: "kelas-5".to_owned(),
+    }
 }
 
 fn ask(port: u16, wanted: Option<ServiceKind>) -> Discovery {
@@ -29,9 +38,9 @@ fn run(responder: Responder) -> oneshot::Sender<()> {
 
 #[tokio::test]
 async fn services_on_this_machine_are_found_each_once() {
-    let first = Responder::open(0, &[], announcement(ServiceKind::Registry, 1)).unwrap();
+    let first = Responder::open(0, LinkWatch::fixed(Vec::new()), announcement(ServiceKind::Registry, 1)).unwrap();
     let port = first.port().unwrap();
-    let second = Responder::open(port, &[], announcement(ServiceKind::Hub, 2)).unwrap();
+    let second = Responder::open(port, LinkWatch::fixed(Vec::new()), announcement(ServiceKind::Hub, 2)).unwrap();
     let _running = (run(first), run(second));
 
     // One request goes out by multicast and again by broadcast, and is repeated.
@@ -49,7 +58,7 @@ async fn services_on_this_machine_are_found_each_once() {
 async fn an_advertised_address_wins_over_the_source() {
     let advertised = Some(Ipv4Addr::new(10, 1, 2, 3));
     let service = Announcement { advertised, ..announcement(ServiceKind::Relay, 3) };
-    let responder = Responder::open(0, &[], service).unwrap();
+    let responder = Responder::open(0, LinkWatch::fixed(Vec::new()), service).unwrap();
     let port = responder.port().unwrap();
     let _running = run(responder);
     let found = discover(&ask(port, None)).await.unwrap();
@@ -65,14 +74,14 @@ async fn nobody_there_is_an_empty_list() {
 
 #[tokio::test]
 async fn a_flood_gets_few_answers_and_rubbish_none() {
-    let responder = Responder::open(0, &[], announcement(ServiceKind::Registry, 4)).unwrap();
+    let responder = Responder::open(0, LinkWatch::fixed(Vec::new()), announcement(ServiceKind::Registry, 4)).unwrap();
     let (port, counters) = (responder.port().unwrap(), responder.counters());
     let stop = run(responder);
     let flood = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     flood.connect(("127.0.0.1", port)).await.unwrap();
     flood.send(b"rubbish").await.unwrap();
     flood.send(&[0; 4000]).await.unwrap();
-    let request = Request { nonce: 1, wanted: None }.encode();
+    let request = Request { nonce: 1, wanted: None, instance: false, multicast: false }.encode();
     for _ in 0..200 {
         flood.send(&request).await.unwrap();
     }
@@ -91,10 +100,13 @@ async fn a_flood_gets_few_answers_and_rubbish_none() {
 
 #[test]
 fn an_answer_is_no_longer_than_a_request() {
-    let answer = Answer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9) };
-    assert_eq!(answer.encode().len(), Request { nonce: 7, wanted: None }.encode().len());
+    let answer = Answer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9), with_instance: true };
+    assert_eq!(
+        answer.encode().len(),
+        Request { nonce: 7, wanted: None, instance: true, multicast: true }.encode().len()
+    );
     assert_eq!(Answer::decode(&answer.encode()), Some(answer));
-    let request = Request { nonce: u64::MAX, wanted: Some(ServiceKind::Hub) };
+    let request = Request { nonce: u64::MAX, wanted: Some(ServiceKind::Hub), instance: true, multicast: true };
     assert_eq!(Request::decode(&request.encode()), Some(request));
 }
 
@@ -102,14 +114,14 @@ fn an_answer_is_no_longer_than_a_request() {
 fn names_lose_control_characters_and_are_cut_at_a_character() {
     let long = "\u{1b}[2J".to_owned() + &"é".repeat(60);
     let service = Announcement { name: long, ..announcement(ServiceKind::Hub, 1) };
-    let answer = Answer { nonce: 0, announcement: service };
+    let answer = Answer { nonce: 0, announcement: service, with_instance: false };
     let name = Answer::decode(&answer.encode()).unwrap().announcement.name;
     assert_eq!(name, "[2J".to_owned() + &"é".repeat(30));
 }
 
 #[test]
 fn every_damaged_byte_is_refused_or_harmless() {
-    let good = Answer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9) }.encode();
+    let good = Answer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9), with_instance: true }.encode();
     for at in 0..LENGTH {
         for value in [0, 1, 0x1b, 65, 0x80, 0xff] {
             let mut bytes = good;
@@ -123,4 +135,34 @@ fn every_damaged_byte_is_refused_or_harmless() {
     for length in 0..LENGTH {
         assert_eq!(Answer::decode(&good[..length]), None);
     }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_data_folder_is_not_taken_for_the_same_server() {
+    let first = Responder::open(0, LinkWatch::fixed(Vec::new()), announcement(ServiceKind::Registry, 1)).unwrap();
+    let port = first.port().unwrap();
+    let copy = Announcement { instance: 99, port: 7500, ..announcement(ServiceKind::Registry, 1) };
+    let second = Responder::open(port, LinkWatch::fixed(Vec::new()), copy).unwrap();
+    let _running = (run(first), run(second));
+    let mut found = discover(&ask(port, None)).await.unwrap();
+    found.sort_by_key(|f| f.instance);
+    assert_eq!(found.iter().map(|f| f.instance).collect::<Vec<_>>(), [Some(1), Some(99)], "{found:?}");
+}
+
+#[tokio::test]
+async fn an_answer_comes_by_multicast_too_where_it_is_asked_for() {
+    let watch = LinkWatch::fixed(vec![Link::loopback()]);
+    let responder = Responder::open(0, watch, announcement(ServiceKind::Registry, 5)).unwrap();
+    let port = responder.port().unwrap();
+    let _running = run(responder);
+    let asker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut ears = ears::GroupEars::new(port);
+    ears.relink(&[], true);
+    let request = Request { nonce: 3, wanted: None, instance: true, multicast: true };
+    asker.send_to(&request.encode(), ("127.0.0.1", port)).await.unwrap();
+    let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buffer = [0; LENGTH];
+    let received = timeout(LONG, ears.receive(&deaf, &mut buffer)).await.unwrap().unwrap();
+    let answer = Answer::decode(&buffer[..received.0]).unwrap();
+    assert_eq!((answer.nonce, answer.announcement.instance), (3, 5));
 }

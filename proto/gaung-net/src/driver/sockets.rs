@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     os::fd::AsFd as _,
     sync::Arc,
 };
@@ -38,7 +38,8 @@ pub struct SocketUse {
 #[derive(Debug, Default)]
 pub struct DriverSockets {
     data: BTreeMap<SocketId, (DataSocket, SocketUse)>,
-    receivers: BTreeMap<SocketId, UdpSocket>,
+    groups: BTreeMap<SocketId, GroupSocket>,
+    listeners: BTreeMap<SocketId, UdpSocket>,
     batching: Batching,
 }
 
@@ -59,14 +60,14 @@ impl DriverSockets {
     /// Adds a group to hear.
     #[must_use]
     pub fn group(mut self, id: SocketId, socket: GroupSocket) -> Self {
-        self.receivers.insert(id, socket.socket);
+        self.groups.insert(id, socket);
         self
     }
 
     /// Adds a listener to hear, such as [`broadcast::open_listener`]'s.
     #[must_use]
     pub fn listener(mut self, id: SocketId, socket: UdpSocket) -> Self {
-        self.receivers.insert(id, socket);
+        self.listeners.insert(id, socket);
         self
     }
 
@@ -81,10 +82,18 @@ impl DriverSockets {
 
 pub(super) struct SocketTable {
     data: BTreeMap<SocketId, Exit>,
-    /// Sockets that are read, sharing the file description with `data` where they are in both.
-    readers: BTreeMap<SocketId, Reader>,
+    groups: BTreeMap<SocketId, GroupSocket>,
+    /// Sockets that are read, sharing the file description with `data` and `groups`.
+    readers: BTreeMap<ReaderId, Reader>,
     batching: Batching,
     counters: Arc<Counters>,
+}
+
+/// A socket that is read: several are one to the drive where a group has more memberships than one socket can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReaderId {
+    pub(super) socket: SocketId,
+    part: usize,
 }
 
 /// A socket to send from.
@@ -95,27 +104,27 @@ struct Exit {
 }
 
 struct Reader {
-    /// `None`: the socket in `data` of the same number.
-    socket: Option<UdpSocket>,
+    socket: Arc<UdpSocket>,
     receiver: BatchReceiver,
     readable: bool,
 }
 
 impl SocketTable {
     pub(super) fn new(sockets: DriverSockets, counters: Arc<Counters>) -> Self {
-        let DriverSockets { data, receivers, batching } = sockets;
-        let reader = |socket: &UdpSocket| BatchReceiver::new(socket, batching);
-        let mut readers = BTreeMap::new();
-        for (id, (data, _)) in data.iter().filter(|(_, (_, usage))| usage.receive) {
-            readers.insert(*id, Reader { socket: None, receiver: reader(&data.socket), readable: true });
+        let DriverSockets { data, groups, listeners, batching } = sockets;
+        let (readers, none) = (BTreeMap::new(), BTreeMap::new());
+        let mut table = Self { data: BTreeMap::new(), groups: none, readers, batching, counters };
+        for (id, (data, usage)) in data {
+            table.adopt(id, data, usage);
         }
-        for (id, socket) in receivers {
-            readers.insert(id, Reader { receiver: reader(&socket), socket: Some(socket), readable: true });
+        for (id, socket) in listeners {
+            table.read(id, [Arc::new(socket)]);
         }
-        let exit = |(id, (data, usage)): (_, (DataSocket, _))| {
-            (id, Exit { sender: BatchSender::new(&data.socket, batching), data, usage })
-        };
-        Self { data: data.into_iter().map(exit).collect(), readers, batching, counters }
+        for (id, group) in groups {
+            table.read(id, group.sockets().map(Arc::clone));
+            table.groups.insert(id, group);
+        }
+        table
     }
 
     pub(super) fn len(&self) -> usize {
@@ -124,42 +133,80 @@ impl SocketTable {
 
     /// Applies a change; returns what to tell the drive about a socket that was to be opened.
     pub(super) fn change(&mut self, change: SocketChange) -> Option<(SocketId, Result<Vec<Link>, SocketError>)> {
-        let (id, opened) = match change {
+        let (id, outcome) = match change {
             SocketChange::Close(id) => {
-                self.data.remove(&id);
-                self.readers.remove(&id);
+                self.close(id);
                 return None;
             }
-            SocketChange::OpenGroup { id, group, links } => {
-                let opened = GroupSocket::open(group, &links).map(|socket| {
-                    let failed = socket.failed().iter().map(|(link, _)| link.clone()).collect();
-                    (socket.socket, failed)
-                });
-                (id, opened)
+            SocketChange::Adopt { id, socket, usage } => {
+                self.close(id);
+                self.adopt(id, socket, usage);
+                return None;
             }
+            SocketChange::OpenGroup { id, group, links } => (id, self.open_group(id, group, &links)),
             SocketChange::OpenBroadcast { id, port } => {
-                (id, broadcast::open_listener(port).map(|socket| (socket, Vec::new())))
+                self.close(id);
+                let opened = broadcast::open_listener(port);
+                (id, opened.map(|socket| self.read(id, [Arc::new(socket)])).map(|()| Vec::new()))
             }
         };
-        self.data.remove(&id);
-        self.readers.remove(&id);
-        let outcome = opened.map(|(socket, failed)| {
-            let receiver = BatchReceiver::new(&socket, self.batching);
-            self.readers.insert(id, Reader { socket: Some(socket), receiver, readable: true });
-            failed
-        });
         if outcome.is_err() {
             self.counters.socket_failed();
         }
         Some((id, outcome))
     }
 
+    fn close(&mut self, id: SocketId) {
+        self.data.remove(&id);
+        self.groups.remove(&id);
+        self.readers.retain(|reader, _| reader.socket != id);
+    }
+
+    fn adopt(&mut self, id: SocketId, data: DataSocket, usage: SocketUse) {
+        if usage.receive {
+            self.read(id, [Arc::clone(&data.socket)]);
+        }
+        let sender = BatchSender::new(&*data.socket, self.batching);
+        self.data.insert(id, Exit { data, usage, sender });
+    }
+
+    /// One that is open for the same group stays so, with what waits in it.
+    fn open_group(&mut self, id: SocketId, group: SocketAddrV4, links: &[Link]) -> Result<Vec<Link>, SocketError> {
+        let socket = match self.groups.remove(&id).filter(|open| open.group() == group) {
+            Some(mut socket) => {
+                socket.relink(links);
+                socket
+            }
+            None => {
+                self.close(id);
+                GroupSocket::open(group, links)?
+            }
+        };
+        let failed = socket.failed().iter().map(|(link, _)| link.clone()).collect();
+        self.read(id, socket.sockets().map(Arc::clone));
+        self.groups.insert(id, socket);
+        Ok(failed)
+    }
+
+    /// Reads from these sockets under a number, and from no others.
+    fn read(&mut self, id: SocketId, sockets: impl IntoIterator<Item = Arc<UdpSocket>>) {
+        let sockets: Vec<_> = sockets.into_iter().collect();
+        self.readers.retain(|reader, _| reader.socket != id || reader.part < sockets.len());
+        for (part, socket) in sockets.into_iter().enumerate() {
+            let id = ReaderId { socket: id, part };
+            if self.readers.get(&id).is_none_or(|known| !Arc::ptr_eq(&known.socket, &socket)) {
+                let receiver = BatchReceiver::new(&socket, self.batching);
+                self.readers.insert(id, Reader { socket, receiver, readable: true });
+            }
+        }
+    }
+
     /// The sockets that may hold datagrams.
-    pub(super) fn readable(&self) -> Vec<SocketId> {
+    pub(super) fn readable(&self) -> Vec<ReaderId> {
         self.readers.iter().filter(|(_, reader)| reader.readable).map(|(id, _)| *id).collect()
     }
 
-    pub(super) fn mark(&mut self, id: SocketId, readable: bool) {
+    pub(super) fn mark(&mut self, id: ReaderId, readable: bool) {
         if let Some(reader) = self.readers.get_mut(&id) {
             reader.readable = readable;
         }
@@ -167,13 +214,10 @@ impl SocketTable {
 
     /// Receives from a socket, about `budget` datagrams at most. Returns how many; none if there are none, or no such
     /// socket.
-    pub(super) fn receive(&mut self, id: SocketId, budget: usize, received: &mut Received) -> usize {
+    pub(super) fn receive(&mut self, id: ReaderId, budget: usize, received: &mut Received) -> usize {
         let Some(reader) = self.readers.get_mut(&id) else { return 0 };
-        let Some(socket) = reader.socket.as_ref().or_else(|| self.data.get(&id).map(|exit| &exit.data.socket)) else {
-            return 0;
-        };
         loop {
-            match reader.receiver.receive(socket, budget, received) {
+            match reader.receiver.receive(&reader.socket, budget, received) {
                 Ok(more) => {
                     reader.readable = more;
                     let bytes = received.datagrams().map(|(_, bytes)| bytes.len());
@@ -195,21 +239,15 @@ impl SocketTable {
     }
 
     /// Whether a socket may hold datagrams.
-    pub(super) fn is_readable(&self, id: SocketId) -> bool {
+    pub(super) fn is_readable(&self, id: ReaderId) -> bool {
         self.readers.get(&id).is_some_and(|reader| reader.readable)
     }
 
     /// Appends one entry for each socket that is read, and returns their numbers in the same order; then one for
     /// `blocked`, the socket that must become writable.
-    pub(super) fn poll_fds<'a>(&'a self, blocked: Option<SocketId>, fds: &mut Vec<PollFd<'a>>) -> Vec<SocketId> {
-        let mut ids = Vec::with_capacity(self.len());
-        for (id, reader) in &self.readers {
-            let socket = reader.socket.as_ref().or_else(|| self.data.get(id).map(|exit| &exit.data.socket));
-            if let Some(socket) = socket {
-                fds.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
-                ids.push(*id);
-            }
-        }
+    pub(super) fn poll_fds<'a>(&'a self, blocked: Option<SocketId>, fds: &mut Vec<PollFd<'a>>) -> Vec<ReaderId> {
+        fds.extend(self.readers.values().map(|reader| PollFd::new(reader.socket.as_fd(), PollFlags::POLLIN)));
+        let ids = self.readers.keys().copied().collect();
         if let Some(exit) = blocked.and_then(|id| self.data.get(&id)) {
             fds.push(PollFd::new(exit.data.socket.as_fd(), PollFlags::POLLOUT));
         }
@@ -238,7 +276,19 @@ impl Exits for SocketTable {
     /// Of a socket that was closed meanwhile nothing is expected.
     fn send(&mut self, id: SocketId, datagrams: &[Datagram]) -> Result<usize, Errno> {
         let Some(exit) = self.data.get_mut(&id) else { return Ok(datagrams.len()) };
-        let sent = exit.sender.send(&exit.data.socket, datagrams)?;
+        let multicast = || datagrams.first().is_some_and(|datagram| datagram.to.ip().is_multicast());
+        let sent = match exit.sender.send(&*exit.data.socket, datagrams) {
+            Ok(sent) => sent,
+            Err(errno) => {
+                if errno != Errno::EAGAIN && multicast() {
+                    exit.data.note_failed(errno);
+                }
+                return Err(errno);
+            }
+        };
+        if multicast() {
+            exit.data.note_sent();
+        }
         self.counters.sent(sent, datagrams[..sent].iter().map(|datagram| datagram.payload.len()).sum());
         Ok(sent)
     }

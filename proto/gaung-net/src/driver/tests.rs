@@ -156,10 +156,11 @@ fn multicast_reaches_a_group_opened_while_running() {
 #[test]
 fn the_time_to_live_travels_with_the_datagram() {
     let group = some_group(6);
-    let socket = GroupSocket::open(group, &[Link::loopback()]).unwrap().socket;
+    let socket = GroupSocket::open(group, &[Link::loopback()]).unwrap();
+    let socket = socket.socket();
     socket.set_nonblocking(false).unwrap();
     socket.set_read_timeout(Some(LONG)).unwrap();
-    setsockopt(&socket, sockopt::Ipv4RecvTtl, &true).unwrap();
+    setsockopt(socket, sockopt::Ipv4RecvTtl, &true).unwrap();
     let (sender, _) = puppet(DriverSockets::new().data(SocketId(0), loopback_socket(), SEND));
     for ttl in [16, 1, 255, 2] {
         sender.send(multicast(group, ttl, "x")).unwrap();
@@ -191,8 +192,7 @@ fn several_members_on_one_host_each_get_their_copy() {
 fn one_driver_reads_what_several_send_from() {
     let socket = loopback_socket();
     let shared = socket.local_addr();
-    let worker =
-        |socket: &DataSocket| puppet(DriverSockets::new().data(SocketId(0), socket.try_clone().unwrap(), SEND));
+    let worker = |socket: &DataSocket| puppet(DriverSockets::new().data(SocketId(0), socket.clone(), SEND));
     let (first, second) = (worker(&socket), worker(&socket));
     let (_ingress, reports) = puppet(DriverSockets::new().data(SocketId(3), socket, BOTH));
 

@@ -7,7 +7,7 @@ use super::{Interface, Link, Role};
 /// The interfaces to use, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
-    /// Each by the address that is used on it.
+    /// Each once.
     pub links: Vec<Link>,
     /// Why a second choice was taken, if one was; tell the user.
     pub fallback: Option<Fallback>,
@@ -49,6 +49,44 @@ pub enum ChooseError {
     Nothing,
 }
 
+/// The interfaces that can be used now, perhaps none, for those who go on as more come.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Each once.
+    pub links: Vec<Link>,
+    /// Why a second choice was taken, if one was.
+    pub fallback: Option<Fallback>,
+    /// What is wished for and cannot be used now; tell the user.
+    pub missing: Vec<ChooseError>,
+}
+
+/// Chooses as [`choose`] does, for several wishes or none, and waits for what is not there.
+#[must_use]
+pub fn select(interfaces: &[Interface], wanted: &[String]) -> Selection {
+    let mut selection = Selection::default();
+    let wishes: Vec<_> = if wanted.is_empty() { vec![None] } else { wanted.iter().map(|w| Some(w.as_str())).collect() };
+    for wish in wishes {
+        match choose(interfaces, wish) {
+            Ok(chosen) => {
+                selection.fallback = selection.fallback.or(chosen.fallback);
+                chosen.links.into_iter().for_each(|link| add(&mut selection.links, link));
+            }
+            Err(error) => selection.missing.push(error),
+        }
+    }
+    selection
+}
+
+/// An interface that is wished for twice, such as by two of its addresses, is one link.
+fn add(links: &mut Vec<Link>, link: Link) {
+    let Some(known) = links.iter_mut().find(|known| known.index == link.index) else { return links.push(link) };
+    for address in link.addresses() {
+        if known.addresses().all(|other| other.ip != address.ip) {
+            known.others.push(address);
+        }
+    }
+}
+
 /// Chooses where multicast and broadcast go.
 ///
 /// `wanted`: an interface's name or one of its IPv4 addresses, used whatever its role (`lo` too). Without it, every
@@ -67,19 +105,19 @@ pub fn choose(interfaces: &[Interface], wanted: Option<&str>) -> Result<Chosen, 
 fn choose_wanted(interfaces: &[Interface], wanted: &str) -> Result<Chosen, ChooseError> {
     let ip: Option<Ipv4Addr> = wanted.parse().ok();
     let by_ip = || interfaces.iter().find_map(|i| Some((i, *i.addresses.iter().find(|a| Some(a.ip) == ip)?)));
-    let (interface, address) = match interfaces.iter().find(|i| i.name == wanted) {
-        Some(interface) => (interface, interface.addresses.first().copied()),
-        None => by_ip().map(|(i, a)| (i, Some(a))).ok_or_else(|| no_such(interfaces, wanted))?,
+    let (interface, link) = match interfaces.iter().find(|i| i.name == wanted) {
+        Some(interface) => (interface, interface.whole()),
+        None => by_ip().map(|(i, a)| (i, Some(i.link(a)))).ok_or_else(|| no_such(interfaces, wanted))?,
     };
     let name = || interface.name.clone();
     if !interface.up {
         return Err(ChooseError::Down(name()));
     }
-    let address = address.ok_or_else(|| ChooseError::NoAddress(name()))?;
+    let link = link.ok_or_else(|| ChooseError::NoAddress(name()))?;
     if !interface.can_multicast() {
         return Err(ChooseError::CannotMulticast(name()));
     }
-    Ok(Chosen { links: vec![interface.link(address)], fallback: None })
+    Ok(Chosen { links: vec![link], fallback: None })
 }
 
 fn no_such(interfaces: &[Interface], wanted: &str) -> ChooseError {
@@ -93,7 +131,7 @@ fn no_such(interfaces: &[Interface], wanted: &str) -> ChooseError {
 fn choose_by_role(interfaces: &[Interface]) -> Result<Chosen, ChooseError> {
     let usable = |rank: Rank| -> Vec<Link> {
         let fit = interfaces.iter().filter(|i| i.up && i.running && i.can_multicast() && rank_of(i.role) == rank);
-        fit.filter_map(|i| Some(i.link(*i.addresses.first()?))).collect()
+        fit.filter_map(Interface::whole).collect()
     };
     let choices =
         [(Rank::First, None), (Rank::Second, Some(Fallback::ContainerOrVpn)), (Rank::Last, Some(Fallback::Loopback))];

@@ -16,11 +16,17 @@ use super::{Interface, InterfaceAddr, Role};
 /// If the system does not list them.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
     let mut by_index = BTreeMap::new();
+    let gateways = gateways(&fs::read_to_string("/proc/net/route").unwrap_or_default());
     for entry in getifaddrs()? {
         // One that vanished since the list was made has no number any more.
         let Ok(index) = if_nametoindex(entry.interface_name.as_str()) else { continue };
         let interface = by_index.entry(index).or_insert_with(|| describe(&entry, index));
         interface.addresses.extend(address(&entry));
+    }
+    for interface in by_index.values_mut() {
+        let gateway = gateways.get(&interface.name);
+        // The order of the others stays.
+        interface.addresses.sort_by_key(|address| !gateway.is_some_and(|gateway| address.contains(*gateway)));
     }
     Ok(by_index.into_values().collect())
 }
@@ -37,7 +43,29 @@ fn describe(entry: &InterfaceAddress, index: u32) -> Interface {
         running: flags.contains(InterfaceFlags::IFF_RUNNING),
         multicast: flags.contains(InterfaceFlags::IFF_MULTICAST),
         broadcast: flags.contains(InterfaceFlags::IFF_BROADCAST),
+        mtu: facts.mtu.unwrap_or(ETHERNET_MTU),
+        renewals: 0,
     }
+}
+
+/// What is assumed where the system does not tell.
+const ETHERNET_MTU: u32 = 1500;
+
+/// The default gateway of each interface that has one, the most preferred if several, from the table of routes as
+/// `/proc/net/route` shows it: addresses are hexadecimal, in the machine's own order of bytes.
+pub(super) fn gateways(table: &str) -> BTreeMap<String, Ipv4Addr> {
+    let mut best: BTreeMap<String, (u32, Ipv4Addr)> = BTreeMap::new();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [name, "00000000", gateway, _, _, _, metric, "00000000", ..] = fields[..] else { continue };
+        let (Ok(gateway), Ok(metric)) = (u32::from_str_radix(gateway, 16), metric.parse()) else { continue };
+        let gateway = Ipv4Addr::from(gateway.to_ne_bytes());
+        let better = best.get(name).is_none_or(|(known, _)| metric < *known);
+        if better && !gateway.is_unspecified() {
+            best.insert(name.to_owned(), (metric, gateway));
+        }
+    }
+    best.into_iter().map(|(name, (_, gateway))| (name, gateway)).collect()
 }
 
 fn address(entry: &InterfaceAddress) -> Option<InterfaceAddr> {
@@ -49,13 +77,14 @@ fn address(entry: &InterfaceAddress) -> Option<InterfaceAddr> {
     })
 }
 
-/// What `/sys/class/net/NAME` tells; all false where it cannot be read.
+/// What `/sys/class/net/NAME` tells; all false or unknown where it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Facts {
     pub(super) wireless: bool,
     pub(super) bridge: bool,
     pub(super) bridge_port: bool,
     pub(super) tunnel: bool,
+    pub(super) mtu: Option<u32>,
 }
 
 impl Facts {
@@ -68,6 +97,7 @@ impl Facts {
             bridge: has("bridge"),
             bridge_port: has("brport"),
             tunnel: has("tun_flags") || uevent.lines().any(|line| line == "DEVTYPE=wireguard"),
+            mtu: fs::read_to_string(dir.join("mtu")).ok().and_then(|text| text.trim().parse().ok()),
         }
     }
 }

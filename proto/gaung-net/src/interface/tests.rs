@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-fn interface(name: &str, index: u32, address: &str, role: Role) -> Interface {
+pub(super) fn interface(name: &str, index: u32, address: &str, role: Role) -> Interface {
     let addresses = match address.split_once('/') {
         Some((ip, bits)) => {
             let bits: u32 = bits.parse().unwrap();
@@ -26,6 +26,8 @@ fn interface(name: &str, index: u32, address: &str, role: Role) -> Interface {
         multicast: role != Role::Loopback,
         broadcast: many,
         role,
+        mtu: if role == Role::Loopback { 65_536 } else { 1500 },
+        renewals: 0,
     }
 }
 
@@ -152,4 +154,47 @@ fn this_machine_has_loopback() {
         chosen.links[0],
         Link { name: chosen.links[0].name.clone(), index: chosen.links[0].index, ..Link::loopback() }
     );
+}
+
+#[test]
+fn all_addresses_of_an_interface_are_used() {
+    let mut eth0 = interface("eth0", 2, "10.50.0.1/24", Role::Wired);
+    eth0.addresses.push(interface("", 0, "10.77.0.1/24", Role::Wired).addresses[0]);
+    let ips = |chosen: &Chosen| chosen.links[0].addresses().map(|a| a.ip.to_string()).collect::<Vec<_>>();
+    let by_name = |eth0: &Interface| choose(std::slice::from_ref(eth0), None).unwrap();
+    assert_eq!(ips(&by_name(&eth0)), ["10.50.0.1", "10.77.0.1"]);
+    eth0.addresses.reverse();
+    let chosen = by_name(&eth0);
+    assert_eq!((ips(&chosen), chosen.links.len()), (vec!["10.77.0.1".to_owned(), "10.50.0.1".to_owned()], 1));
+    assert!(chosen.links[0].contains(Ipv4Addr::new(10, 50, 0, 9)));
+    let each: Vec<_> = chosen.links[0].each_address().map(|link| link.broadcast().unwrap().to_string()).collect();
+    assert_eq!(each, ["10.77.0.255", "10.50.0.255"]);
+    let one = choose(&[eth0.clone()], Some("10.50.0.1")).unwrap();
+    assert_eq!(ips(&one), ["10.50.0.1"], "who asks for one address gets it alone");
+    let wishes = ["10.50.0.1", "eth0", "eth9"].map(str::to_owned);
+    let selection = select(&[eth0], &wishes);
+    assert_eq!((selection.links.len(), selection.links[0].others.len(), selection.missing.len()), (1, 1, 1));
+}
+
+#[test]
+fn gateways_are_read_from_the_table_of_routes() {
+    let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                 eth0\t00000000\t0100A8C0\t0003\t0\t0\t200\t00000000\t0\t0\t0\n\
+                 eth0\t00000000\tFE00A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+                 eth0\t0000A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n\
+                 tun0\t00000000\t00000000\t0001\t0\t0\t50\t00000000\t0\t0\t0\nrubbish\n";
+    let gateways = list::gateways(table);
+    if cfg!(target_endian = "little") {
+        assert_eq!(gateways.into_iter().collect::<Vec<_>>(), [("eth0".to_owned(), Ipv4Addr::new(192, 168, 0, 254))]);
+    }
+}
+
+#[test]
+fn datagrams_are_as_long_as_the_narrowest_link_carries() {
+    let link = |mtu| Link { mtu, ..Link::loopback() };
+    assert_eq!(data_body(&[]), 1256);
+    assert_eq!(data_body(&[link(65_536), link(1500)]), 1256);
+    assert_eq!(data_body(&[link(1348)]), 1256);
+    assert_eq!(data_body(&[link(1500), link(1280)]), 1188);
+    assert_eq!(data_body(&[link(68)]), MIN_DATA_BODY);
 }

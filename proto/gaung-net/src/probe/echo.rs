@@ -39,7 +39,7 @@ pub fn multicast(link: &Link, group: SocketAddrV4, wait: Duration) -> Result<Ech
     let sender = DataSocket::open(link, 0)?;
     let payload = payload();
     Ok(match sender.socket.send_to(&payload, group) {
-        Ok(_) => heard(&listener.socket, &payload, wait),
+        Ok(_) => heard(listener.socket(), &payload, wait),
         Err(error) => Echo::NotSent(error),
     })
 }

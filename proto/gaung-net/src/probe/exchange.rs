@@ -87,7 +87,7 @@ impl Exchange {
     /// The next datagram from `peer`, by whichever way, into `buffer`; `None` if none came within `wait`.
     pub fn receive(&self, peer: Ipv4Addr, buffer: &mut [u8], wait: Duration) -> Option<(Cast, usize)> {
         let deadline = Instant::now() + wait;
-        let sockets = [&self.unicast.socket, &self.group.socket, &self.broadcast];
+        let sockets = [&*self.unicast.socket, self.group.socket(), &self.broadcast];
         loop {
             for (socket, cast) in sockets.into_iter().zip(Cast::ALL) {
                 while let Ok((length, SocketAddr::V4(from))) = socket.recv_from(buffer) {

@@ -33,18 +33,18 @@ pub fn overhear(
     let deadline = Instant::now() + time;
     let mut buffer = vec![0; 1 << 16];
     loop {
-        for socket in &sockets {
+        for (group, socket) in sockets.iter().flat_map(|group| group.sockets().map(|socket| (group.group(), socket))) {
             for _ in 0..AT_ONCE {
-                let Ok((length, SocketAddr::V4(from))) = socket.socket.recv_from(&mut buffer) else { break };
-                show(socket.group(), SenderAddr(from), &buffer[..length]);
+                let Ok((length, SocketAddr::V4(from))) = socket.recv_from(&mut buffer) else { break };
+                show(group, SenderAddr(from), &buffer[..length]);
             }
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return failed;
         }
-        let mut waiting: Vec<_> =
-            sockets.iter().map(|socket| PollFd::new(socket.socket.as_fd(), PollFlags::POLLIN)).collect();
+        let all = sockets.iter().flat_map(GroupSocket::sockets);
+        let mut waiting: Vec<_> = all.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
         let _ = poll(&mut waiting, PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX));
     }
 }

@@ -71,6 +71,14 @@ impl Outlet {
         }
     }
 
+    /// See [`RelaySender::set_data_body`]; a bare text is one datagram whatever its length.
+    pub(super) fn set_data_body(&mut self, bytes: usize) {
+        match self {
+            Self::Proto { sender, .. } => sender.set_data_body(bytes),
+            Self::Bare(_) => {}
+        }
+    }
+
     /// The group goes on at another address, or without one.
     pub(super) fn handle_move(&mut self, now: Instant, to: Option<(GroupAddr, u8, Generation)>) {
         match (self, to) {

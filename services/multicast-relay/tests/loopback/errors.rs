@@ -72,7 +72,6 @@ async fn bad_settings_say_what_to_do() {
     let other = tempfile::tempdir().unwrap();
     let elsewhere = Config { data: Some(other.path().to_owned()), ..good.clone() };
     let cases: Vec<(Config, &str)> = vec![
-        (Config { iface: vec!["nowhere0".into()], ..elsewhere.clone() }, "no interface \"nowhere0\""),
         (Config { grpc_listen: running.grpc, ..elsewhere.clone() }, "--grpc-listen"),
         (Config { udp_port: running.udp.port(), ..elsewhere.clone() }, "is in use"),
         (Config { data: Some(file.join("sub")), ..good.clone() }, "--data"),
@@ -84,6 +83,15 @@ async fn bad_settings_say_what_to_do() {
         assert!(error.contains(words), "{words}: {error}");
     }
     running.stop().await;
+}
+
+#[tokio::test]
+async fn an_interface_that_is_not_there_is_waited_for() {
+    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let config = Config { iface: vec!["nowhere0".into()], ..crate::support::config(data.path(), &registry.target()) };
+    let relay = bind(config).await.unwrap();
+    assert!(relay.interfaces().is_empty(), "TCP and this machine are served meanwhile");
+    assert!(relay.udp_addrs().iter().all(|addr| addr.ip().is_loopback()) && !relay.udp_addrs().is_empty());
 }
 
 #[tokio::test]

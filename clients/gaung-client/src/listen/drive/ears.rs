@@ -1,5 +1,7 @@
 //! The sockets by which one group is heard: one, and a second while it may be going to another address.
 
+use std::net::SocketAddrV4;
+
 use gaung_engine::Hearing;
 use gaung_net::{
     driver::{SocketChange, SocketId},
@@ -13,8 +15,10 @@ use super::Hear;
 pub(super) struct Ears {
     main: SocketId,
     other: SocketId,
-    /// Whether the other one is open too.
-    is_trying: bool,
+    /// The group of the main one.
+    at: Option<SocketAddrV4>,
+    /// The group of the other one, while it is open too.
+    trying: Option<SocketAddrV4>,
     links: Vec<Link>,
 }
 
@@ -26,7 +30,8 @@ pub(super) fn slot_of(socket: SocketId) -> Option<u32> {
 impl Ears {
     /// Deaf.
     pub(super) const fn new(slot: u32) -> Self {
-        Self { main: SocketId(2 * slot + 1), other: SocketId(2 * slot + 2), is_trying: false, links: Vec::new() }
+        let (main, other) = (SocketId(2 * slot + 1), SocketId(2 * slot + 2));
+        Self { main, other, at: None, trying: None, links: Vec::new() }
     }
 
     pub(super) fn is_main(&self, socket: SocketId) -> bool {
@@ -39,28 +44,40 @@ impl Ears {
             Hear::AsBefore => return Vec::new(),
             Hear::At(group, links) => {
                 self.links.clone_from(links);
+                self.at = Some(*group);
                 SocketChange::OpenGroup { id: self.main, group: *group, links: links.clone() }
             }
-            Hear::Nowhere => SocketChange::Close(self.main),
+            Hear::Nowhere => {
+                self.at = None;
+                SocketChange::Close(self.main)
+            }
         };
         self.handle_engine(Hearing::Stayed).into_iter().chain([change]).collect()
+    }
+
+    /// The machine's interfaces are others.
+    pub(super) fn handle_links(&mut self, links: &[Link]) -> Vec<SocketChange> {
+        self.links = links.to_vec();
+        let open = [(self.main, self.at), (self.other, self.trying)];
+        let open = open.into_iter().filter_map(|(id, group)| Some((id, group?)));
+        open.map(|(id, group)| SocketChange::OpenGroup { id, group, links: links.to_vec() }).collect()
     }
 
     /// The engine was told where it goes.
     pub(super) fn handle_engine(&mut self, hearing: Hearing) -> Option<SocketChange> {
         match hearing {
             Hearing::Also(group) => {
-                self.is_trying = true;
+                self.trying = Some(group.socket_addr());
                 let links = self.links.clone();
                 Some(SocketChange::OpenGroup { id: self.other, group: group.socket_addr(), links })
             }
-            Hearing::Moved if self.is_trying => {
-                self.is_trying = false;
+            Hearing::Moved if self.trying.is_some() => {
+                self.at = self.trying.take();
                 std::mem::swap(&mut self.main, &mut self.other);
                 Some(SocketChange::Close(self.other))
             }
-            Hearing::Stayed if self.is_trying => {
-                self.is_trying = false;
+            Hearing::Stayed if self.trying.is_some() => {
+                self.trying = None;
                 Some(SocketChange::Close(self.other))
             }
             Hearing::Moved | Hearing::Stayed => None,
@@ -83,7 +100,7 @@ mod tests {
     fn opened(changes: &[SocketChange]) -> Vec<(SocketId, SocketAddrV4)> {
         let open = |change: &SocketChange| match change {
             SocketChange::OpenGroup { id, group, .. } => Some((*id, *group)),
-            SocketChange::Close(_) | SocketChange::OpenBroadcast { .. } => None,
+            SocketChange::Close(_) | SocketChange::OpenBroadcast { .. } | SocketChange::Adopt { .. } => None,
         };
         changes.iter().filter_map(open).collect()
     }
@@ -91,7 +108,8 @@ mod tests {
     fn closed(change: Option<SocketChange>) -> Option<SocketId> {
         match change {
             Some(SocketChange::Close(id)) => Some(id),
-            Some(SocketChange::OpenGroup { .. } | SocketChange::OpenBroadcast { .. }) | None => None,
+            Some(SocketChange::OpenGroup { .. } | SocketChange::OpenBroadcast { .. } | SocketChange::Adopt { .. })
+            | None => None,
         }
     }
 
@@ -109,6 +127,19 @@ mod tests {
             assert!(ears.is_main(to));
             assert_eq!(closed(ears.handle_engine(Hearing::Moved)), None);
         }
+    }
+
+    #[test]
+    fn both_follow_the_interfaces() {
+        let mut ears = Ears::new(0);
+        assert!(ears.handle_links(&[Link::loopback()]).is_empty(), "deaf");
+        let _ = ears.handle_task(&Hear::At(addr(1).socket_addr(), Vec::new()));
+        let _ = ears.handle_engine(Hearing::Also(addr(2)));
+        let changes = ears.handle_links(&[Link::loopback()]);
+        let (first, second) = ((SocketId(1), addr(1).socket_addr()), (SocketId(2), addr(2).socket_addr()));
+        assert_eq!(opened(&changes), [first, second]);
+        let _ = ears.handle_engine(Hearing::Moved);
+        assert_eq!(opened(&ears.handle_links(&[])), [second]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,7 +21,7 @@ const ALL: [Batching; 3] = [Batching::Single, Batching::Messages, Batching::Segm
 const LONG: Duration = Duration::from_secs(20);
 
 fn socket() -> UdpSocket {
-    DataSocket::open(&Link::loopback(), 0).unwrap().socket
+    Arc::into_inner(DataSocket::open(&Link::loopback(), 0).unwrap().socket).unwrap()
 }
 
 fn address(socket: &UdpSocket) -> SocketAddrV4 {

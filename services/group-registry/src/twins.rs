@@ -1,0 +1,151 @@
+//! Other registries of one's own identity: their data folder is a copy of this one's, such as a cloned memory card. They give
+//! out the same groups at the same addresses, and their members hear each other's relays.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddrV4,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use gaung_net::{
+    discovery::{Discovery, Found, ServiceKind, discover},
+    interface::LinkWatch,
+};
+use gaung_proto::RelayId;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+/// Between two looks. A claim that another registry has this identity costs nobody anything but a line.
+const LOOK: Duration = Duration::from_secs(20);
+/// The first look comes soon, for a copy is most likely started while the other one runs.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// A copy that was not heard in so many looks is gone; a question may be lost.
+const MISSED: u32 = 3;
+
+/// The copies that answer.
+#[derive(Debug, Default)]
+pub(crate) struct Twins {
+    heard: Mutex<Heard>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    at: BTreeSet<SocketAddrV4>,
+    missed: u32,
+}
+
+/// What changed.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    None,
+    /// These were not known.
+    Found(Vec<SocketAddrV4>),
+    /// None of those known is heard any more.
+    Gone,
+}
+
+impl Twins {
+    /// Where they are; none in a sound network.
+    pub(crate) fn list(&self) -> Vec<SocketAddrV4> {
+        self.heard().at.iter().copied().collect()
+    }
+
+    /// Takes what one look found of this identity, without this process itself.
+    fn handle_look(&self, now: BTreeSet<SocketAddrV4>) -> News {
+        let mut heard = self.heard();
+        if now.is_empty() {
+            heard.missed += 1;
+            if heard.at.is_empty() || heard.missed < MISSED {
+                return News::None;
+            }
+            heard.at.clear();
+            return News::Gone;
+        }
+        heard.missed = 0;
+        let new: Vec<_> = now.difference(&heard.at).copied().collect();
+        heard.at = now;
+        if new.is_empty() { News::None } else { News::Found(new) }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks for copies until `stop`, and tells of them.
+pub(crate) async fn keep(
+    twins: &Twins,
+    (id, instance): (RelayId, u64),
+    port: u16,
+    watch: LinkWatch,
+    stop: CancellationToken,
+) {
+    let mut wait = FIRST_LOOK;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(wait) => {}
+        }
+        wait = LOOK;
+        let question = Discovery { port, ..Discovery::registries(watch.now().links) };
+        let found = match discover(&question).await {
+            Ok(found) => found,
+            Err(error) => {
+                debug!(%error, "not looking for copies of the data folder");
+                continue;
+            }
+        };
+        match twins.handle_look(others(&found, id, instance)) {
+            News::None => {}
+            News::Found(at) => error!(
+                ?at,
+                "another server has this one's identity: one of them runs on a copy of the other's data folder, and their \
+                 members hear each other. Stop one, and give it an empty folder"
+            ),
+            News::Gone => info!("no other server with this one's identity is heard any more"),
+        }
+    }
+}
+
+/// The addresses of other processes of this identity.
+fn others(found: &[Found], id: RelayId, instance: u64) -> BTreeSet<SocketAddrV4> {
+    let is_twin = |f: &&Found| {
+        f.kind == ServiceKind::Registry && f.id == id && f.instance.is_some_and(|theirs| theirs != instance)
+    };
+    found.iter().filter(is_twin).flat_map(|f| f.addresses.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn at(last: u8) -> SocketAddrV4 {
+        SocketAddrV4::new([10, 0, 0, last].into(), 7400)
+    }
+
+    fn found(id: u8, instance: Option<u64>, last: u8) -> Found {
+        let (kind, id) = (ServiceKind::Registry, RelayId([id; 16]));
+        Found { kind, id, instance, name: String::new(), addresses: vec![at(last)] }
+    }
+
+    #[test]
+    fn a_copy_is_told_once_and_when_it_is_gone() {
+        let twins = Twins::default();
+        let look = |lasts: &[u8]| twins.handle_look(lasts.iter().map(|last| at(*last)).collect());
+        assert_eq!(look(&[]), News::None);
+        assert_eq!(look(&[2]), News::Found(vec![at(2)]));
+        assert_eq!((look(&[2]), look(&[]), twins.list()), (News::None, News::None, vec![at(2)]));
+        assert_eq!(look(&[2, 3]), News::Found(vec![at(3)]));
+        assert_eq!((look(&[]), look(&[]), look(&[])), (News::None, News::None, News::Gone));
+        assert!(twins.list().is_empty());
+    }
+
+    #[test]
+    fn neither_oneself_nor_other_servers_are_copies() {
+        let answers = [found(1, Some(7), 1), found(2, Some(9), 2), found(1, None, 3), found(1, Some(8), 4)];
+        assert_eq!(others(&answers, RelayId([1; 16]), 7), BTreeSet::from([at(4)]));
+    }
+}
