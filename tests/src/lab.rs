@@ -87,13 +87,28 @@ impl Lab {
 
     fn add_host(&mut self, number: u8) {
         let host = Host { ip: Ipv4Addr::new(10, 77, 0, number), namespace: Namespace::new() };
-        let name = &host.namespace.name;
-        self.switch.ip(&format!("link add p{number} type veth peer name {INTERFACE} netns {name}"));
-        self.switch.ip(&format!("link set p{number} master br0 up"));
+        self.plug(number, &host);
         host.namespace.ip("link set lo up");
         host.namespace.ip(&format!("addr add {}/24 broadcast + dev {INTERFACE}", host.ip));
         host.namespace.ip(&format!("link set {INTERFACE} up"));
         self.hosts.push(host);
+    }
+
+    fn plug(&self, number: u8, host: &Host) {
+        let name = &host.namespace.name;
+        self.switch.ip(&format!("link add p{number} type veth peer name {INTERFACE} netns {name}"));
+        self.switch.ip(&format!("link set p{number} master br0 up"));
+    }
+
+    /// Pulls a host's card and plugs in another one: it is up, has another number, and no address.
+    ///
+    /// # Panics
+    /// If `ip` fails.
+    pub fn replug(&self, index: usize) {
+        let number = u8::try_from(index + 1).expect("a lab has few hosts");
+        self.switch.ip(&format!("link del p{number}"));
+        self.plug(number, self.host(index));
+        self.host(index).ip_command(&format!("link set {INTERFACE} up"));
     }
 }
 

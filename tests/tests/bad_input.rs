@@ -196,7 +196,6 @@ fn up_says_which_setting_mends_a_bad_start() {
     let cases = [
         (vec!["--data", &good, "--registry-port", &port], "--registry-port"),
         (vec!["--data", &good, "--page-port", &port], "--page-port"),
-        (vec!["--data", &good, "--iface", "tiada0"], "tiada0"),
         (vec!["--data", file.to_str().unwrap()], "file"),
     ];
     for (flags, word) in cases {
