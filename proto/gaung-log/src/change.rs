@@ -14,7 +14,7 @@ use crate::{
     journal::{Item, item_len},
     layout::{
         CONFIGS, FORMAT, FileMeta, GROUPS, GroupState, META, META_FILE, META_FORMAT, RUNS, Round, SNAPSHOTS, TRIMS,
-        Trim, protect, seq_key, unprotect,
+        Trim, page_bytes, protect, seq_key, unprotect,
     },
     log::{Append, AppendError, DELETED_KEPT_MS, Done, OpenError, Opened, Retention, Snapshot, StoreError, WriteError},
     pending::{Pending, Staged},
@@ -55,6 +55,15 @@ pub(crate) enum Upkeep {
     },
     /// What is in the journal alone goes into the active file.
     Checkpoint {
+        answer: Answer<Result<(), WriteError>>,
+    },
+    /// The newest file ends if it holds what was dropped.
+    EndOutdated {
+        answer: Answer<Result<(), WriteError>>,
+    },
+    /// A closed file was made again without what nobody needs, under its unfinished name, and takes its own place.
+    Replace {
+        file: u64,
         answer: Answer<Result<(), WriteError>>,
     },
     /// A read of the file failed; if it is the active one, it must be opened again.
@@ -110,7 +119,12 @@ impl Job {
     pub(crate) fn fail(self, failure: &StoreError) {
         match self {
             Self::Change(change) => change.settle(Some(failure)),
-            Self::Upkeep(Upkeep::Retain { answer, .. } | Upkeep::Checkpoint { answer }) => answer.settle(Some(failure)),
+            Self::Upkeep(
+                Upkeep::Retain { answer, .. }
+                | Upkeep::Checkpoint { answer }
+                | Upkeep::EndOutdated { answer }
+                | Upkeep::Replace { answer, .. },
+            ) => answer.settle(Some(failure)),
             Self::Upkeep(Upkeep::SetAside { .. } | Upkeep::Reopen { .. }) => {}
         }
     }
@@ -189,11 +203,6 @@ impl Change {
             Self::Purge { answer, .. } => answer.settle(failure),
         }
     }
-}
-
-/// redb gives a large value pages of a power of two; small ones share pages that are half full at worst.
-pub(crate) fn page_bytes(len: usize) -> u64 {
-    if len > 2048 { len.next_power_of_two() as u64 } else { 2 * len as u64 }
 }
 
 /// The tables of one transaction, and what it has changed so far.
@@ -401,6 +410,7 @@ impl<'t> Work<'t> {
     }
 
     fn purge(&mut self, now_ms: u64) -> Result<Vec<GroupId>, Fault> {
+        self.redate_deletions(now_ms)?;
         let due =
             |state: &GroupState| state.deleted_at_ms.is_some_and(|at| now_ms.saturating_sub(at) >= DELETED_KEPT_MS);
         let groups: Vec<_> = self.index.groups.iter().filter(|(_, e)| due(&e.state)).map(|(group, _)| *group).collect();
@@ -412,6 +422,18 @@ impl<'t> Work<'t> {
         }
         self.purge_superseded(now_ms)?;
         Ok(groups)
+    }
+
+    /// A group that was deleted when the clock was ahead is kept from now on as long as others.
+    fn redate_deletions(&mut self, now_ms: u64) -> Result<(), Fault> {
+        let is_ahead = |state: &GroupState| state.deleted_at_ms.is_some_and(|at| at > now_ms);
+        let index = self.index;
+        for group in index.groups.iter().filter(|(_, entry)| is_ahead(&entry.state)).map(|(group, _)| *group) {
+            if let Some(state) = self.state(group)?.filter(is_ahead) {
+                self.put(group, GroupState { deleted_at_ms: Some(now_ms), ..state })?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a group's runs and snapshots from the active file.
@@ -479,6 +501,8 @@ impl fmt::Debug for Upkeep {
         f.write_str(match self {
             Self::Retain { .. } => "Retain",
             Self::Checkpoint { .. } => "Checkpoint",
+            Self::EndOutdated { .. } => "EndOutdated",
+            Self::Replace { .. } => "Replace",
             Self::SetAside { .. } => "SetAside",
             Self::Reopen { .. } => "Reopen",
         })

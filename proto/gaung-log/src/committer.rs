@@ -23,7 +23,7 @@ use crate::{
     file::{Contents, LogFile},
     index::{Index, Update},
     journal::Journal,
-    layout::{FileMeta, GroupState, damaged_name, file_name},
+    layout::{FileMeta, GroupState, damaged_name, file_name, unfinished_name},
     log::{Retention, StoreError, WriteError},
     recover::Active,
     shared::{Damage, Shared, Stats},
@@ -38,6 +38,8 @@ pub(crate) struct Committer {
     meta: FileMeta,
     /// About how many bytes of the active file are in use.
     used_bytes: u64,
+    /// Bytes that it had when it was begun: what is known of all groups.
+    begun_bytes: u64,
     /// Number of the next file.
     next_number: u64,
     /// `None` until it is needed, and after a failure.
@@ -64,7 +66,8 @@ impl Committer {
         let Active { file, meta, next_number, journal } = active;
         let used_bytes = shared.env.volume.len(&file_name(meta.number)).unwrap_or(0);
         let (journal_at, health) = (Instant::now(), Health::Good);
-        Self { shared, active: file, meta, used_bytes, next_number, journal, journal_at, health }
+        let begun_bytes = 0;
+        Self { shared, active: file, meta, used_bytes, begun_bytes, next_number, journal, journal_at, health }
     }
 
     /// Works until the queue is closed and empty.
@@ -213,6 +216,8 @@ impl Committer {
         let coming: u64 = changes.iter().map(Change::file_bytes).sum::<u64>() + self.shared.pending().file_bytes();
         let fills = self.used_bytes + coming > file_bytes / 10 * 8;
         let full = file_bytes > limit || (2 * file_bytes > limit && fills);
+        // A file that begins with much shall hold as much again, or all writing would be beginnings.
+        let full = full && self.used_bytes + coming >= 2 * self.begun_bytes;
         if coming > 0 && full && self.shared.index().needs_file(self.meta.number) {
             return self.roll().map_err(|fault| self.failed(fault));
         }
@@ -241,6 +246,7 @@ impl Committer {
         self.meta = meta;
         self.next_number = meta.number + 1;
         self.used_bytes = shared.env.volume.len(&file_name(meta.number)).unwrap_or(0);
+        self.begun_bytes = self.used_bytes;
         if let Health::Failed { cause: Cause::Damage(why), .. } = &self.health {
             let why = why.clone();
             self.rename_damaged(&before, why);
@@ -253,6 +259,8 @@ impl Committer {
         match upkeep {
             Upkeep::Retain { keep, now_ms, answer } => answer.settle_with(self.retain(keep, now_ms)),
             Upkeep::Checkpoint { answer } => answer.settle_with(self.checkpoint().map_err(WriteError::from)),
+            Upkeep::EndOutdated { answer } => answer.settle_with(self.end_now().map_err(WriteError::from)),
+            Upkeep::Replace { file, answer } => answer.settle_with(self.replace(file)),
             Upkeep::SetAside { file, why } => self.set_aside(file, why),
             Upkeep::Reopen { file, error } => self.reopen_after_read(file, &error),
         }
@@ -261,7 +269,8 @@ impl Committer {
     fn retain(&mut self, keep: Retention, now_ms: u64) -> Result<(), WriteError> {
         self.checkpoint()?;
         if let Some(max_age_ms) = keep.max_age_ms {
-            let aged = now_ms.saturating_sub(self.meta.started_at_ms) > max_age_ms / 8;
+            // One that was begun when the clock was ahead tells no time, and is ended.
+            let aged = now_ms.abs_diff(self.meta.started_at_ms) > max_age_ms / 8;
             if aged && self.shared.index().needs_file(self.meta.number) {
                 self.recover()?;
                 self.roll().map_err(|fault| self.failed(fault))?;
@@ -271,8 +280,10 @@ impl Committer {
         let lens: Vec<_> =
             files.iter().map(|f| self.shared.env.volume.len(&file_name(f.number)).unwrap_or(0)).collect();
         let mut total: u64 = lens.iter().sum();
-        for (pair, len) in files.windows(2).zip(lens) {
-            let old = keep.max_age_ms.is_some_and(|age| now_ms.saturating_sub(pair[1].started_at_ms) > age);
+        for (index, (pair, len)) in files.windows(2).zip(lens).enumerate() {
+            // All that it has was logged before the next file was begun; one begun in the future says nothing.
+            let ended = files[index + 1..].iter().map(|file| file.started_at_ms).find(|&at| at <= now_ms);
+            let old = keep.max_age_ms.zip(ended).is_some_and(|(age, ended)| now_ms - ended > age);
             if !old && keep.max_bytes.is_none_or(|most| total <= most) {
                 break;
             }
@@ -284,11 +295,36 @@ impl Committer {
 
     /// Ends the active file if it is a day old and holds what is no longer kept, so that this leaves the disk some day.
     fn end_outdated(&mut self) {
-        let age_ms = (self.shared.env.options.clock)().saturating_sub(self.meta.started_at_ms);
+        let age_ms = (self.shared.env.options.clock)().abs_diff(self.meta.started_at_ms);
         let outdated = age_ms >= ACTIVE_KEPT_MS && self.shared.index().drops_within_active();
         if outdated && let Err(fault) = self.roll() {
             self.failed(fault);
         }
+    }
+
+    /// Ends the active file if it holds what is no longer kept.
+    fn end_now(&mut self) -> Result<(), StoreError> {
+        let outdated = self.shared.index().drops_within_active() && self.shared.index().needs_file(self.meta.number);
+        if outdated {
+            self.recover()?;
+            self.roll().map_err(|fault| self.failed(fault))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a closed file that was made again in its place. Who reads the former one looks again.
+    fn replace(&self, number: u64) -> Result<(), WriteError> {
+        let volume = &self.shared.env.volume;
+        let before = self.shared.files().get(&number).filter(|_| number != self.meta.number).cloned();
+        // It was removed, or set aside, meanwhile.
+        let Some(before) = before else { return Err(WriteError::NoSuchLog) };
+        volume.rename(&unfinished_name(number), &file_name(number)).map_err(StoreError::from)?;
+        volume.sync_names().map_err(StoreError::from)?;
+        let after = Arc::new(LogFile::closed_at(number, before.started_at_ms));
+        self.shared.files_mut().insert(number, after);
+        before.set_gone();
+        before.close();
+        Ok(())
     }
 
     /// Removes every closed file in which no group has a message any more.

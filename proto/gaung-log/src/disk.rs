@@ -1,5 +1,7 @@
 //! A log on disk: what callers see.
 
+mod shrink;
+
 use std::{
     io,
     path::Path,
@@ -375,6 +377,14 @@ impl Log for DiskLog {
             return Ok(());
         }
         self.ask(|answer| Job::Change(Change::Trim { group, log: position.log, kept, answer }))
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.file_bytes()
+    }
+
+    fn shrink(&self, max_bytes: u64) -> Result<(), WriteError> {
+        self.make_room(max_bytes)
     }
 }
 

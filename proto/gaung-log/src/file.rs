@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq, run::Run};
 use redb::{
-    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
-    TableError, WriteTransaction,
+    Builder, Database, DatabaseError, Key, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _,
+    ReadableTable as _, TableDefinition, TableError, Value, WriteTransaction,
 };
 
 use crate::{
@@ -140,6 +140,11 @@ impl LogFile {
         Self::new(number, 0, None)
     }
 
+    /// The same, begun at `started_at_ms`.
+    pub(crate) fn closed_at(number: u64, started_at_ms: u64) -> Self {
+        Self::new(number, started_at_ms, None)
+    }
+
     fn new(number: u64, started_at_ms: u64, handle: Option<Handle>) -> Self {
         let slot = RwLock::new(handle);
         Self { number, started_at_ms, slot, used_at: AtomicU64::new(0), gone: AtomicBool::new(false) }
@@ -233,6 +238,38 @@ impl LogFile {
         })
     }
 
+    /// Makes the file again under its unfinished name, durable, with the runs of `live` alone; false if all of its messages
+    /// are live. What it says of itself and its groups stays, so that it takes its own place at the next opening.
+    pub(crate) fn rewrite(&self, env: &Env, live: &[Stretch]) -> Result<bool, Fault> {
+        let unfinished = unfinished_name(self.number);
+        let made = self.read(env, |from| {
+            let groups = load(from, self.number)?.groups;
+            let stored: u64 = groups.values().map(|state| state.head.0.saturating_sub(state.base.0)).sum();
+            let kept: u64 =
+                live.iter().map(|stretch| stretch.last.0 + 1 - stretch.from.0.min(stretch.last.0 + 1)).sum();
+            if kept >= stored {
+                return Ok(false);
+            }
+            let backend = Watched::new(env.volume.create(&unfinished)?, Watch::new(Arc::clone(&env.syncs)));
+            let mut db = env.builder(env.options.write_cache_bytes).create_with_backend(backend)?;
+            let txn = db.begin_write()?;
+            copy_table(from, &txn, META)?;
+            copy_table(from, &txn, GROUPS)?;
+            copy_table(from, &txn, CONFIGS)?;
+            copy_table(from, &txn, SNAPSHOTS)?;
+            copy_runs(from, &txn, live)?;
+            txn.commit()?;
+            // It has grown in steps that double.
+            db.compact().map_err(|error| Fault::Io(std::io::Error::other(error)))?;
+            db.close()?;
+            Ok(true)
+        });
+        if made.is_err() {
+            env.volume.remove(&unfinished).ok();
+        }
+        made
+    }
+
     /// Closes the file when its readers are done; it opens again by itself. Returns whether a sync had failed on it.
     pub(crate) fn close(&self) -> bool {
         let handle = self.exclusive().take();
@@ -311,6 +348,35 @@ fn drop_handle(handle: Option<Handle>) {
     if let Err(fault) = closed {
         tracing::debug!(%fault, "a log file was not closed in order");
     }
+}
+
+fn copy_table<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    definition: TableDefinition<'static, K, V>,
+) -> Result<(), Fault> {
+    let mut copy = to.open_table(definition)?;
+    for entry in from.open_table(definition)?.iter()? {
+        let (key, value) = entry?;
+        copy.insert(key.value(), value.value())?;
+    }
+    Ok(())
+}
+
+/// Copies the runs that hold messages of `live`.
+fn copy_runs(from: &ReadTransaction, to: &WriteTransaction, live: &[Stretch]) -> Result<(), Fault> {
+    let table = from.open_table(RUNS)?;
+    let mut copy = to.open_table(RUNS)?;
+    for &Stretch { group, log, from, last } in live.iter().filter(|stretch| stretch.from <= stretch.last) {
+        let before =
+            table.range::<&[u8; 32]>(&seq_key(group, log, Seq::FIRST)..=&seq_key(group, log, from))?.next_back();
+        let first = before.transpose()?.map_or(seq_key(group, log, from), |(key, _)| *key.value());
+        for entry in table.range::<&[u8; 32]>(&first..=&seq_key(group, log, last))? {
+            let (key, value) = entry?;
+            copy.insert(key.value(), value.value())?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads what the file `number` says of itself and its groups.

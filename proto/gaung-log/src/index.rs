@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq, SeqRange};
 
 use crate::{
+    file::Stretch,
     layout::{GroupState, Trim},
     log::{Position, ReadError, StoredGroup},
     retain::Kept,
@@ -137,6 +138,16 @@ impl Index {
                 entry.kept_bytes = None;
             }
         }
+    }
+
+    /// What groups have in the file and keep.
+    pub(crate) fn stretches_in(&self, file: u64) -> Vec<Stretch> {
+        let of_group = |(group, entry): (&GroupId, &Entry)| {
+            let extent = entry.extents.iter().find(|extent| extent.file == file)?;
+            let from = extent.first.max(entry.first_kept);
+            Some(Stretch { group: *group, log: entry.state.log, from, last: extent.last })
+        };
+        self.groups.iter().filter_map(of_group).collect()
     }
 
     /// Whether a group has messages in the file.

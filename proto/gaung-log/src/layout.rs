@@ -105,6 +105,11 @@ pub(crate) fn damaged_journal_name(round: u64) -> String {
     format!("{JOURNAL}-{round:010}{DAMAGED}")
 }
 
+/// redb gives a large value pages of a power of two; small ones share pages that are half full at worst.
+pub(crate) fn page_bytes(len: usize) -> u64 {
+    if len > 2048 { len.next_power_of_two() as u64 } else { 2 * len as u64 }
+}
+
 /// Key of a run by its first message, and of a snapshot by the message it stands at.
 pub(crate) fn seq_key(group: GroupId, log: LogId, seq: Seq) -> [u8; 32] {
     let mut key = [0; 32];

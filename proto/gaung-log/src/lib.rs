@@ -21,6 +21,7 @@ mod recover;
 mod retain;
 mod salvage;
 mod shared;
+mod space;
 mod volume;
 
 pub mod kv;
@@ -38,6 +39,7 @@ pub use memory::MemoryLog;
 pub use record::RECORD_HEADER;
 pub use salvage::{Missing, SalvageError, Salvaged, SalvagedFile, SalvagedGroup, salvage};
 pub use shared::Damage;
+pub use space::DiskSpace;
 pub use volume::{Folder, FolderError, Volume};
 
 pub use kv_memory::MemoryKv;

@@ -88,6 +88,22 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`WriteError`].
     fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError>;
+
+    /// Bytes that the log takes of the disk; 0 where it takes none.
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Makes the log take at most `max_bytes` of the disk: what deleted groups left goes, then the oldest messages of the
+    /// groups that have most bytes, to the level of those that have less. Groups below it keep everything. A log that is
+    /// small enough is not changed. Reads all that is kept, once an opening.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    fn shrink(&self, max_bytes: u64) -> Result<(), WriteError> {
+        let _ = max_bytes;
+        Ok(())
+    }
 }
 
 /// Called once with the outcome of an append.

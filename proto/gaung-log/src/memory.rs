@@ -1,7 +1,7 @@
 //! A log in memory, with one byte budget for all groups; nothing survives the process.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,7 +14,7 @@ use crate::log::{
 };
 use crate::retain;
 
-/// Keeps the newest runs of all groups; at the budget the oldest runs go, whichever group they belong to.
+/// Keeps the newest runs of all groups; at the budget the oldest runs of the group that has most go.
 #[derive(Debug)]
 pub struct MemoryLog {
     budget_bytes: usize,
@@ -135,6 +135,10 @@ impl Log for MemoryLog {
 
     fn purge(&self, now_ms: u64) -> Result<Vec<GroupId>, WriteError> {
         let mut state = self.lock();
+        // Deleted when the clock was ahead: kept from now on.
+        for stored in state.groups.values_mut() {
+            stored.deleted_at_ms = stored.deleted_at_ms.map(|at| at.min(now_ms));
+        }
         let due = |stored: &Stored| stored.deleted_at_ms.is_some_and(|at| now_ms.saturating_sub(at) >= DELETED_KEPT_MS);
         let gone: Vec<_> = state.groups.iter().filter(|(_, stored)| due(stored)).map(|(group, _)| *group).collect();
         for group in &gone {
@@ -147,7 +151,7 @@ impl Log for MemoryLog {
     /// The age of runs is not kept, so that only `max_bytes` counts.
     fn retain(&self, keep: Retention, _now_ms: u64) -> Result<(), WriteError> {
         if let Some(max_bytes) = keep.max_bytes {
-            self.lock().trim(usize::try_from(max_bytes).unwrap_or(usize::MAX));
+            self.lock().trim(usize::try_from(max_bytes).unwrap_or(usize::MAX), None);
         }
         Ok(())
     }
@@ -164,8 +168,8 @@ impl Log for MemoryLog {
 #[derive(Debug, Default)]
 struct State {
     groups: HashMap<GroupId, Stored>,
-    /// Runs of all groups, oldest first; an entry whose group or log is gone is passed over.
-    order: VecDeque<(GroupId, LogId)>,
+    /// Groups that have runs, by the bytes of these.
+    sizes: BTreeSet<(usize, GroupId)>,
     used_bytes: usize,
 }
 
@@ -189,51 +193,57 @@ impl State {
             }
             head = append.run.last_seq();
         }
+        let mut added = 0;
         for Append { run, snapshot } in appends {
             if let Some(bytes) = snapshot {
                 stored.snapshot = Some(Snapshot { at: run.last_seq(), bytes });
             }
-            self.used_bytes += run.as_bytes().len();
-            self.order.push_back((group, stored.log));
+            added += run.as_bytes().len();
             stored.runs.push_back(run);
         }
         stored.head = head;
-        self.trim(budget_bytes);
+        let bytes = stored.bytes + added;
+        self.resize(group, bytes);
+        self.trim(budget_bytes, Some(group));
         Ok(head)
     }
 
-    fn trim(&mut self, budget_bytes: usize) {
-        while self.used_bytes > budget_bytes && self.order.len() > 1 {
-            let Some((group, log)) = self.order.pop_front() else { return };
-            let stored = self.groups.get_mut(&group).filter(|stored| stored.log == log);
-            if let Some(run) = stored.and_then(|stored| stored.runs.pop_front()) {
-                self.used_bytes -= run.as_bytes().len();
-            }
+    /// The group's runs have `bytes` bytes now.
+    fn resize(&mut self, group: GroupId, bytes: usize) {
+        let Some(stored) = self.groups.get_mut(&group) else { return };
+        let before = std::mem::replace(&mut stored.bytes, bytes);
+        self.sizes.remove(&(before, group));
+        if bytes > 0 {
+            self.sizes.insert((bytes, group));
+        }
+        self.used_bytes = self.used_bytes + bytes - before;
+    }
+
+    /// Drops the oldest runs of whoever has most, but not the newest of `newest`.
+    fn trim(&mut self, budget_bytes: usize, newest: Option<GroupId>) {
+        while self.used_bytes > budget_bytes {
+            let may_give = |group: &GroupId| newest != Some(*group) || self.groups[group].runs.len() > 1;
+            let Some(&(bytes, group)) = self.sizes.iter().rev().find(|(_, group)| may_give(group)) else { return };
+            let run = self.groups.get_mut(&group).and_then(|stored| stored.runs.pop_front());
+            self.resize(group, bytes - run.map_or(bytes, |run| run.as_bytes().len()));
         }
     }
 
     fn trim_group(&mut self, group: GroupId, log: LogId, first: Seq) {
         let Some(stored) = self.groups.get_mut(&group).filter(|stored| stored.log == log) else { return };
         stored.first_kept = stored.first_kept.max(first);
-        let mut dropped = 0;
+        let mut bytes = stored.bytes;
         while let Some(run) = stored.runs.front().filter(|run| run.last_seq() < first) {
-            self.used_bytes -= run.as_bytes().len();
+            bytes -= run.as_bytes().len();
             stored.runs.pop_front();
-            dropped += 1;
         }
-        // Its entries before those of the runs that stay.
-        self.order.retain(|entry| {
-            let goes = dropped > 0 && *entry == (group, log);
-            dropped -= usize::from(goes);
-            !goes
-        });
+        self.resize(group, bytes);
     }
 
     fn drop_runs(&mut self, group: GroupId) {
         let Some(stored) = self.groups.get_mut(&group) else { return };
-        let log = stored.log;
-        self.used_bytes -= stored.runs.drain(..).map(|run| run.as_bytes().len()).sum::<usize>();
-        self.order.retain(|entry| *entry != (group, log));
+        stored.runs.clear();
+        self.resize(group, 0);
     }
 }
 
@@ -243,6 +253,8 @@ struct Stored {
     epoch: Epoch,
     head: Seq,
     runs: VecDeque<Run>,
+    /// Of the runs.
+    bytes: usize,
     /// Messages before it are no longer kept.
     first_kept: Seq,
     snapshot: Option<Snapshot>,
@@ -257,6 +269,7 @@ impl Stored {
             epoch: Epoch(0),
             head: Seq::ZERO,
             runs: VecDeque::new(),
+            bytes: 0,
             first_kept: Seq::FIRST,
             snapshot: None,
             config: Bytes::new(),

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq, run::Run};
 
 use crate::{
-    change::{admit, page_bytes},
+    change::admit,
     index::Index,
     journal::Item,
-    layout::GroupState,
+    layout::{GroupState, page_bytes},
     log::{Append, AppendError},
     record::Record,
 };

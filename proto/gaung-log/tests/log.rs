@@ -17,7 +17,11 @@ use gaung_log::{
     Append, AppendError, DELETED_KEPT_MS, DiskLog, DiskOptions, GroupRetention, Log, MemoryLog, OpenError, ReadError,
     Retention, WriteError,
 };
-use gaung_proto::{Epoch, LogId, Seq};
+use gaung_proto::{
+    ClientId, ClientSeq, ContentType, DeviceId, Epoch, LogId, Seq,
+    block::{Author, BlockBuilder, MessageRef, SentAt},
+    run::{Run, RunHeader},
+};
 
 const OTHER: LogId = LogId(42);
 
@@ -118,6 +122,23 @@ fn a_deleted_group_goes_after_a_day() {
         assert_eq!(log.groups(), []);
         assert!(matches!(log.read(group(1), LOG, Seq(1), 1000), Err(ReadError::NoSuchLog)));
     }
+}
+
+#[test]
+fn a_memory_log_drops_of_who_has_most() {
+    let log = MemoryLog::new(50_000);
+    (1..=2).for_each(|n| drop(log.open_group(group(n), LOG, true).unwrap()));
+    append(&log, one(run(group(2), LOG, Epoch(1), Seq(1), 3, 1, 1000), None)).unwrap();
+    for seq in 1..=100 {
+        append(&log, one(run(group(1), LOG, Epoch(1), Seq(seq), 1, seq, 5000), None)).unwrap();
+    }
+    assert!(log.used_bytes() <= 50_000);
+    assert_eq!(client_seqs(&log, group(2), LOG, Seq(1)), [1, 2, 3], "the oldest of all, and of a small group");
+    let larger_than_all = run(group(2), LOG, Epoch(1), Seq(4), 1, 4, 60_000);
+    append(&log, one(larger_than_all, None)).unwrap();
+    assert_eq!(client_seqs(&log, group(2), LOG, Seq(4)), [4], "the newest run stays");
+    log.reset(group(2), OTHER).unwrap();
+    assert_eq!(log.used_bytes(), 0);
 }
 
 #[test]
@@ -309,4 +330,59 @@ fn readers_are_not_held_up_by_appends_and_see_only_what_is_acknowledged() {
         }
     });
     assert!(log.figures().files > 2);
+}
+
+/// A run of one message that was sent at `ms`.
+fn sent(seq: u64, ms: u64) -> Run {
+    let mut block = BlockBuilder::new();
+    block.push(&MessageRef {
+        author: Author { device: DeviceId::NONE, client: ClientId([7; 16]) },
+        client_seq: ClientSeq(seq),
+        content_type: ContentType::Text,
+        sent_at: SentAt(ms * 1000),
+        payload: b"x",
+    });
+    Run::encode(RunHeader { group: group(1), log: LOG, epoch: Epoch(1), base_seq: Seq(seq) }, &block)
+}
+
+#[test]
+fn a_stamp_from_the_future_keeps_nothing_behind_it_and_goes_with_its_neighbours() {
+    const AHEAD: u64 = 300 * DELETED_KEPT_MS;
+    for log in logs() {
+        let log = &*log;
+        log.open_group(group(1), LOG, true).unwrap();
+        let mut seq = 0;
+        let mut say = |ms| {
+            seq += 1;
+            append(log, one(sent(seq, ms), None)).unwrap();
+        };
+        let oldest = |now| {
+            let keep = GroupRetention { max_age_ms: Some(500), ..GroupRetention::default() };
+            log.retain_group(group(1), keep, now).unwrap();
+            log.position(group(1)).unwrap().oldest.0
+        };
+        [1000, AHEAD, 1000, 1000, 1900].into_iter().for_each(&mut say);
+        assert_eq!(oldest(1400), 1);
+        assert_eq!(oldest(2000), 5, "what is behind the stamp is too old");
+        say(AHEAD);
+        assert_eq!(oldest(3000), 6, "the newest message may be new");
+        say(2900);
+        assert_eq!(oldest(3000), 6, "as new as the one behind it");
+        assert_eq!(oldest(4000), 8);
+        (0..100).for_each(|n| say(AHEAD + n));
+        (0..7).for_each(|_| say(3000));
+        say(3900);
+        assert_eq!(oldest(4000), 115, "a long time with a clock that was ahead");
+    }
+}
+
+#[test]
+fn a_group_that_was_deleted_by_a_clock_ahead_goes_a_day_after_that_was_seen() {
+    for log in logs() {
+        let _ = thirty(&*log);
+        log.delete_group(group(1), 300 * DELETED_KEPT_MS).unwrap();
+        assert_eq!(log.purge(1000).unwrap(), []);
+        assert_eq!(log.purge(999 + DELETED_KEPT_MS).unwrap(), []);
+        assert_eq!(log.purge(1000 + DELETED_KEPT_MS).unwrap(), [group(1)]);
+    }
 }
