@@ -74,6 +74,7 @@ fn ten_thousand_bad_pieces_of_each_kind_on_every_tcp_port_change_nothing() {
         client_id: vec![1; 16].into(),
         device_id: vec![0; 16].into(),
         name: "tamu".to_owned(),
+        ..Default::default()
     })));
     let subscribe = encode_control(&client_frame(pb::client_frame::Frame::Subscribe(pb::Subscribe {
         by: Some(pb::subscribe::By::Name("lobby".to_owned())),

@@ -1,10 +1,11 @@
 //! A disk that fills up and is emptied again: publishers wait, nothing that was acknowledged is lost.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 use gaung_tests::{
     deployment::Up,
+    process::PATIENCE,
     requires::{Need, has},
 };
 use serde_json::Value;
@@ -46,6 +47,38 @@ fn a_full_disk_makes_publishers_wait_and_loses_nothing() {
     let (ended, _data) = up.stop();
     assert_eq!(ended.code(), 0);
 }
+
+#[test]
+fn who_writes_much_drops_his_own_oldest_and_nobody_elses() {
+    const BUDGET: u64 = 8 << 20;
+    let up = Up::start(&["--log-bytes", "8MiB"]);
+    let (ani, eve) = (up.person("ani"), up.person("eve"));
+    for (person, group) in [(&ani, "lobby"), (&eve, "penuh")] {
+        let _ = person.out(&["group", "create", group]);
+    }
+    assert_eq!(ani.out(&["send", "lobby", "sebelum"]), ["1"]);
+    let mut send = eve.start(&["send", "penuh", "-"]);
+    let big = "x".repeat(200 * 1024);
+    for i in 0..100 {
+        send.write(format!("{i} {big}\n"));
+    }
+    assert_eq!(send.end().expect_code(0).stdout.len(), 100);
+    let log = up.data().join("relay/log");
+    let used =
+        || fs::read_dir(&log).unwrap().map(|file| file.unwrap().metadata().map_or(0, |data| data.len())).sum::<u64>();
+    let begun = Instant::now();
+    while used() > BUDGET + JOURNAL {
+        assert!(begun.elapsed() < PATIENCE, "{} bytes", used());
+    }
+    assert_eq!(ani.out(&["send", "lobby", "sesudah"]), ["2"]);
+    assert_eq!(ani.out(&["history", "lobby", "--from", "1", "--json"]).len(), 2, "all of the small group is there");
+    let kept = eve.out(&["history", "penuh", "--limit", "1000", "--json"]);
+    assert!((1..100).contains(&kept.len()), "{}", kept.len());
+    assert!(kept.last().unwrap().contains("99 xxx"));
+}
+
+/// Beside the files of the log.
+const JOURNAL: u64 = 1 << 20;
 
 /// Takes all that is left.
 fn fill(path: &Path) {

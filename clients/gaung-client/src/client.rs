@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     pub(crate) device: Device,
     pub(crate) client_id: ClientId,
+    /// Proves to relays that what is published under the client id comes from this process. Told to nobody else.
+    pub(crate) stream_key: [u8; 16],
     /// Kept for as long as the client, so that no client_seq is given twice.
     pub(crate) publishers: Mutex<HashMap<GroupId, Publisher>>,
     pub(crate) tickets: Arc<Tickets>,
@@ -65,11 +67,11 @@ impl Client {
 
     async fn connect_as(device: Device, settings: Settings) -> Result<Self, ClientError> {
         let server = Server::find(settings.server.as_deref(), settings.iface.as_deref()).await?;
-        let client_id = ClientId(rand::rng().random());
+        let (client_id, stream_key) = (ClientId(rand::rng().random()), rand::rng().random());
         let name = settings.name.as_ref().map_or("anonymous", DisplayName::as_str).to_owned().into();
         let publishers = Mutex::default();
         let (tickets, hubs) = (Arc::default(), HubChoice::default());
-        let inner = Inner { settings, name, server, device, client_id, publishers, tickets, hubs };
+        let inner = Inner { settings, name, server, device, client_id, stream_key, publishers, tickets, hubs };
         Ok(Self { inner: Arc::new(inner) })
     }
 

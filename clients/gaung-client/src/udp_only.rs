@@ -258,8 +258,9 @@ fn refused(why: PublishOutcome) -> PublishError {
         PublishOutcome::OutOfWindow => {
             PublishError::Refused("the relay has heard later messages of this session; start it again".to_owned())
         }
-        PublishOutcome::Logged | PublishOutcome::NeedsCookie | PublishOutcome::Unavailable => {
-            PublishError::Refused("the relay did not take the message".to_owned())
-        }
+        PublishOutcome::Logged
+        | PublishOutcome::NeedsCookie
+        | PublishOutcome::Unavailable
+        | PublishOutcome::OtherPublisher => PublishError::Refused("the relay did not take the message".to_owned()),
     }
 }

@@ -1,6 +1,7 @@
 //! Sans-IO engines.
 
 mod broadcast;
+mod claim;
 mod fanout;
 mod foreign_protocol;
 mod parity;
@@ -19,6 +20,7 @@ mod transmit;
 mod windows;
 
 pub use broadcast::BroadcastPacker;
+pub use claim::{ClaimHasher, Claimant, RequestOrigin, StreamKey};
 pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Taken};
 pub use foreign_protocol::ForeignProtocol;
 pub use publisher::{MAX_KEPT_BYTES, MAX_KEPT_MESSAGES, MAX_REQUESTS, Outcome, Publisher};
@@ -36,7 +38,7 @@ pub use sender::{
 };
 pub use sequencer::{
     AckRange, BatchError, Identity, MAX_QUEUED_BYTES, MAX_WAITING_REQUESTS, NewRun, PublishBatch, PublishEntry,
-    RefuseReason, RequestId, SNAPSHOT_BYTES, SNAPSHOT_RUNS, Sequencer, SequencerEvent,
+    RefuseReason, RequestId, SNAPSHOT_BYTES, SNAPSHOT_RUNS, SNAPSHOT_SHARE, Sequencer, SequencerEvent,
 };
 pub use text_line::{DISCARD_SILENCE, LINE_SILENCE, Line, LineSplitter, MAX_LINE};
 pub use text_output::{has_author, text_lines, write_harmless};

@@ -149,6 +149,13 @@ impl DatagramPublisher {
                 return Ok(());
             }
             PublishOutcome::Unavailable => return Ok(()),
+            PublishOutcome::OtherPublisher => {
+                // Others may have published under this id, which stands in the log, or the own address has changed.
+                self.client = ClientId(self.rng.random());
+                current.due = now;
+                self.handle_timeout(now);
+                return Ok(());
+            }
             refused @ (PublishOutcome::NotFound | PublishOutcome::Refused | PublishOutcome::OutOfWindow) => {
                 DatagramOutcome::Refused(refused)
             }
@@ -274,6 +281,22 @@ mod tests {
         assert_eq!(sent(&mut publisher), Some((2, Cookie(77))));
         answer(&mut publisher, now, 2, 0, PublishOutcome::Refused);
         assert_eq!(publisher.poll_outcome(), Some(DatagramOutcome::Refused(PublishOutcome::Refused)));
+    }
+
+    #[test]
+    fn whose_client_id_is_anothers_takes_a_new_one() {
+        let now = Instant::now();
+        let mut publisher = publisher(now);
+        publisher.handle_message(now, ContentType::Text, Bytes::from_static(b"a"));
+        let _ = sent(&mut publisher);
+        answer(&mut publisher, now, 1, 0, PublishOutcome::OtherPublisher);
+        let transmit = publisher.poll_transmit().unwrap();
+        let (header, body) = Header::decode(&transmit.payload).unwrap();
+        let publish = Publish::decode(body).unwrap();
+        assert_ne!(ClientId::from(publish.sender), CLIENT);
+        assert_eq!((header.seq.0, publish.payload), (1, &b"a"[..]));
+        answer(&mut publisher, now, 1, 7, PublishOutcome::Logged);
+        assert_eq!(publisher.poll_outcome(), None, "that is of the former id");
     }
 
     #[test]

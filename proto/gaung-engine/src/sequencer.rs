@@ -11,6 +11,7 @@ use gaung_proto::{
 };
 
 use crate::{
+    claim::Claimant,
     sabotage::Sabotage,
     windows::{ClientWindows, Verdict},
 };
@@ -63,8 +64,10 @@ pub struct RequestId(pub u64);
 /// One publish request: messages of one client, client_seq rising.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishBatch {
-    /// Who publishes.
+    /// Under whose name.
     pub author: Author,
+    /// Who publishes; see [`Self::claimed_by`].
+    pub claimant: Claimant,
     /// 1 to [`MAX_PUBLISH_MESSAGES`], at most [`MAX_PUBLISH_BYTES`] together.
     pub entries: Vec<PublishEntry>,
 }
@@ -81,7 +84,7 @@ pub struct PublishEntry {
 }
 
 impl PublishBatch {
-    /// Checks the limits of one request.
+    /// Checks the limits of one request. Its claimant is the relay itself.
     ///
     /// # Errors
     /// [`BatchError`], each case.
@@ -100,7 +103,14 @@ impl PublishBatch {
             return Err(BatchError::TooMany(bytes));
         }
         let rising = entries[0].client_seq.0 > 0 && entries.is_sorted_by(|a, b| a.client_seq < b.client_seq);
-        if rising { Ok(Self { author: Author { device, client }, entries }) } else { Err(BatchError::Order) }
+        let author = Author { device, client };
+        if rising { Ok(Self { author, claimant: Claimant::LOCAL, entries }) } else { Err(BatchError::Order) }
+    }
+
+    /// The same from another claimant.
+    #[must_use]
+    pub fn claimed_by(self, claimant: Claimant) -> Self {
+        Self { claimant, ..self }
     }
 
     /// Payload bytes.
@@ -136,9 +146,9 @@ pub enum RefuseReason {
     /// A message is older than the client's window.
     #[error("client_seq {0} is older than the last 1024 of this client; whether it was logged is no longer known")]
     OutOfWindow(u64),
-    /// No room for another client's window.
-    #[error("too many clients published lately; try again later or from a client that already did")]
-    ClientsFull,
+    /// Somebody else published under this client id before. With a new one the same messages are taken.
+    #[error("this client id belongs to another publisher; take a new one")]
+    OtherPublisher,
     /// More is waiting for the disk than may.
     #[error("too much is waiting to be written; send it again in a moment")]
     Busy,
@@ -163,7 +173,8 @@ pub struct AckRange {
 pub struct NewRun {
     /// To be appended.
     pub run: Run,
-    /// The client windows as they are after it, with every [`SNAPSHOT_RUNS`]th run, and each [`SNAPSHOT_BYTES`].
+    /// The client windows as they are after it, with every [`SNAPSHOT_RUNS`]th run, and each [`SNAPSHOT_BYTES`], once the
+    /// runs since the last one have [`SNAPSHOT_SHARE`] times its bytes.
     pub snapshot: Option<Bytes>,
 }
 
@@ -192,6 +203,8 @@ pub enum SequencerEvent {
 pub const SNAPSHOT_RUNS: u32 = 4096;
 /// The same for bytes of runs: large ones would make an opening as slow as many.
 pub const SNAPSHOT_BYTES: usize = 8 * 1024 * 1024;
+/// A snapshot has at most this part of the bytes of the runs before it: writing it must cost little beside them.
+pub const SNAPSHOT_SHARE: usize = 8;
 /// Bytes of runs that wait for the log or are being written; more is refused as [`RefuseReason::Busy`].
 pub const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Requests that wait for their acknowledgement; more are refused as [`RefuseReason::Busy`].
@@ -258,7 +271,8 @@ impl Sequencer {
         self.runs_since_snapshot += 1;
         self.bytes_since_snapshot += run.as_bytes().len();
         let much = self.runs_since_snapshot >= SNAPSHOT_RUNS || self.bytes_since_snapshot >= SNAPSHOT_BYTES;
-        let snapshot = much.then(|| {
+        let is_cheap = self.bytes_since_snapshot / SNAPSHOT_SHARE >= self.windows.snapshot_bytes();
+        let snapshot = (much && is_cheap).then(|| {
             (self.runs_since_snapshot, self.bytes_since_snapshot) = (0, 0);
             self.windows.snapshot(run.last_seq())
         });
@@ -292,6 +306,17 @@ impl Sequencer {
     /// Forgets clients that have been silent for a day.
     pub fn expire_clients(&mut self, now_unix_ms: i64) {
         self.windows.expire(now_unix_ms);
+    }
+
+    /// Bytes that the client windows may have from now on; see [`ClientWindows::set_limit`].
+    pub fn limit_windows(&mut self, limit_bytes: usize) {
+        self.windows.set_limit(limit_bytes);
+    }
+
+    /// What is known of the clients.
+    #[must_use]
+    pub const fn windows(&self) -> &ClientWindows {
+        &self.windows
     }
 
     /// Refuses everything that waits; for the end of a group. What is in flight may still become durable.
@@ -349,10 +374,10 @@ impl Sequencer {
             return Ok(());
         }
         for entry in &batch.entries {
-            match self.windows.check(batch.author.client, entry.client_seq) {
+            match self.windows.check(batch.author, &batch.claimant, entry.client_seq) {
                 Verdict::New | Verdict::Duplicate(_) => {}
                 Verdict::OutOfWindow => return Err(RefuseReason::OutOfWindow(entry.client_seq.0)),
-                Verdict::Full => return Err(RefuseReason::ClientsFull),
+                Verdict::OtherPublisher => return Err(RefuseReason::OtherPublisher),
             }
         }
         Ok(())
@@ -362,7 +387,7 @@ impl Sequencer {
     fn next_row(&self, batch: &PublishBatch) -> Option<ClientSeq> {
         let [first, last] = [batch.entries.first()?.client_seq, batch.entries.last()?.client_seq];
         let is_dense = last.0.checked_sub(first.0)? + 1 == batch.entries.len() as u64;
-        (is_dense && self.windows.are_next(batch.author.client, first, last)).then_some(first)
+        (is_dense && self.windows.are_next(batch.author, &batch.claimant, first, last)).then_some(first)
     }
 
     /// All of it is new, and is recorded at once.
@@ -372,7 +397,7 @@ impl Sequencer {
             self.assign(now, batch.author, entry);
         }
         let count = batch.entries.len();
-        self.windows.record_row(batch.author.client, first, first_seq, count as u64, unix_ms(now));
+        self.windows.record_row(batch.author, &batch.claimant, first, first_seq, count as u64, unix_ms(now));
         let range = AckRange { first_client_seq: first, first_seq, count: count as u32 };
         Acks { ranges: vec![range], highest: self.assigned }
     }
@@ -380,12 +405,13 @@ impl Sequencer {
     /// What is new of it.
     fn assign_new(&mut self, now: SentAt, batch: &PublishBatch) -> Acks {
         let mut acks = Acks::default();
+        self.windows.claim(batch.author, &batch.claimant);
         for entry in &batch.entries {
-            let seq = match self.windows.check(batch.author.client, entry.client_seq) {
+            let seq = match self.windows.check(batch.author, &batch.claimant, entry.client_seq) {
                 Verdict::Duplicate(seq) if !self.sabotage.keeps_duplicates() => seq,
-                Verdict::Duplicate(_) | Verdict::New | Verdict::Full | Verdict::OutOfWindow => {
+                Verdict::Duplicate(_) | Verdict::New | Verdict::OtherPublisher | Verdict::OutOfWindow => {
                     let seq = self.assign(now, batch.author, entry);
-                    self.windows.record(batch.author.client, entry.client_seq, seq, unix_ms(now));
+                    self.windows.record(batch.author, &batch.claimant, entry.client_seq, seq, unix_ms(now));
                     seq
                 }
             };

@@ -77,6 +77,7 @@ fn frames() {
         client_id: client(0xb0).into(),
         device_id: device(0xa0).into(),
         name: "Sari".to_owned(),
+        stream_key: bytes::Bytes::new(),
     };
     let hello = pb::hub::ClientFrame { frame: Some(pb::hub::client_frame::Frame::Hello(hello)) };
     control("frame-hello", &hello);

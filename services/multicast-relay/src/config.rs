@@ -18,6 +18,8 @@ use service_kit::{
     rpc,
 };
 
+use crate::budget::LogBudget;
+
 /// Flags of `multicast-relay`; each can be given as an environment variable too.
 #[derive(Debug, Clone, Args)]
 pub struct RelayArgs {
@@ -70,6 +72,10 @@ pub struct RelayArgs {
     /// Messages of a memory log, all groups together.
     #[arg(long, env = "GAUNG_RELAY_MEMORY", default_value = "256MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub memory: u64,
+    /// Bytes of the disk for the log; above it the largest groups' oldest messages are dropped. `none` for no limit
+    /// [default: what is free at the start and what the log has, less a fifth of it or 10 GiB].
+    #[arg(long, env = "GAUNG_RELAY_LOG_BYTES", value_name = "BYTES|none")]
+    pub log_bytes: Option<LogBudget>,
     /// Drop messages older than this; without it none for their age.
     #[arg(long, env = "GAUNG_RELAY_KEEP", value_name = "DURATION", value_parser = parse_duration)]
     pub keep: Option<Duration>,
@@ -143,6 +149,8 @@ pub struct Config {
     pub memory_bytes: usize,
     /// How much a log keeps. Default everything.
     pub retention: Retention,
+    /// How much of the disk a log may take. Default a share of what is free.
+    pub log_bytes: LogBudget,
     /// How long calls may take to end at a stop. Default 5 s.
     pub drain: Duration,
 }
@@ -167,6 +175,7 @@ impl Default for Config {
             repair_bytes: DEFAULT_REPAIR_BYTES,
             memory_bytes: 256 << 20,
             retention: Retention::default(),
+            log_bytes: LogBudget::default(),
             drain: Duration::from_secs(5),
         }
     }
@@ -221,6 +230,7 @@ impl ServiceArgs for RelayArgs {
             repair_bytes,
             memory_bytes,
             retention: Retention { max_age_ms, max_bytes: self.keep_bytes },
+            log_bytes: self.log_bytes.unwrap_or_default(),
             drain: common.drain,
         }))
     }

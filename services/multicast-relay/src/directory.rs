@@ -22,6 +22,9 @@ pub(crate) struct Directory {
     groups: RwLock<HashMap<GroupId, watch::Sender<Phase>>>,
     /// Rings whenever a group is new here.
     added: Notify,
+    /// Openings that ended because the log could not be written, until the group is opened again: what is in the log is
+    /// still read.
+    readable: RwLock<HashMap<GroupId, Arc<Serving>>>,
 }
 
 /// Where a group is in its life.
@@ -73,6 +76,9 @@ impl Directory {
     }
 
     pub(crate) fn set(&self, group: GroupId, phase: Phase) {
+        if !matches!(phase, Phase::Unavailable) {
+            self.readable.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
+        }
         if let Some(known) = self.read().get(&group) {
             known.send_replace(phase);
             return;
@@ -94,8 +100,19 @@ impl Directory {
         }
     }
 
+    /// Lets a group's log be read while it cannot be opened for writing. `serving`: its last opening.
+    pub(crate) fn keep_readable(&self, group: GroupId, serving: Arc<Serving>) {
+        self.readable.write().unwrap_or_else(PoisonError::into_inner).insert(group, serving);
+    }
+
+    /// The last opening of a group whose log can be read, but not be written at the moment.
+    pub(crate) fn readable(&self, group: GroupId) -> Option<Arc<Serving>> {
+        self.readable.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
+    }
+
     /// Tells those who watch that it is gone, and forgets it.
     pub(crate) fn remove(&self, group: GroupId) {
+        self.readable.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(phase) = groups.remove(&group) {
             phase.send_replace(Phase::Deleted);

@@ -39,6 +39,7 @@ const ID_FILE: &str = "relay-id";
 const KEY_FILE: &str = "registry-key";
 const REPORT_KEY_FILE: &str = "report-key";
 const SECRET_FILE: &str = "service-secret";
+const CLAIMS_FILE: &str = "claims-secret";
 
 impl Identity {
     /// The id in `folder`, made at the first start; a random one for this process without a folder.
@@ -97,6 +98,21 @@ impl Identity {
         bytes.try_into().ok()
     }
 
+    /// What publishers' proofs are hashed with: made at the first start, for windows in snapshots know their owners by it. A
+    /// lost or damaged one is made anew, and publishers that come back take other client ids.
+    pub(crate) fn claims_secret(&self) -> io::Result<[u8; 16]> {
+        let Some(folder) = &self.folder else { return Ok(rand::rng().random()) };
+        let known = fs::read(folder.join(CLAIMS_FILE)).ok().and_then(|bytes| bytes.try_into().ok());
+        match known {
+            Some(secret) => Ok(secret),
+            None => {
+                let secret: [u8; 16] = rand::rng().random();
+                write(folder, CLAIMS_FILE, &secret)?;
+                Ok(secret)
+            }
+        }
+    }
+
     /// Keeps the key for a start without the registry.
     pub(crate) fn keep_registry_key(&self, key: [u8; 32]) -> io::Result<()> {
         match &self.folder {
@@ -136,6 +152,7 @@ mod tests {
         let second = Identity::load(Some(&path)).unwrap();
         assert_eq!(second.service_secret().unwrap(), first.service_secret().unwrap());
         assert_eq!((second.relay, second.registry_key()), (first.relay, Some([7; 32])));
+        assert_eq!(second.claims_secret().unwrap(), first.claims_secret().unwrap());
         assert_ne!(Identity::load(None).unwrap().relay, Identity::load(None).unwrap().relay);
     }
 

@@ -291,13 +291,14 @@ impl Keeper {
 
     /// A worker gave up an opening.
     async fn ended(&mut self, group: GroupId, epoch: Epoch) {
-        let current = self.known.get(&group).is_some_and(|known| match &known.state {
-            State::Serving(serving) => serving.identity.epoch == epoch,
-            State::Waiting | State::Refused { .. } => false,
+        let current = self.known.get(&group).and_then(|known| match &known.state {
+            State::Serving(serving) => Some(Arc::clone(serving)).filter(|serving| serving.identity.epoch == epoch),
+            State::Waiting | State::Refused { .. } => None,
         });
-        if current {
+        if let Some(serving) = current {
             warn!(%group, "group is not available and will be opened anew");
             self.end(group).await;
+            self.parts.directory.keep_readable(group, serving);
         }
     }
 

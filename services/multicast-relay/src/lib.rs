@@ -5,6 +5,7 @@
 //! answers. The keeper (`keeper`) opens, ends and reopens groups as the registry (`registry`) and the disk demand.
 
 mod access;
+mod budget;
 mod clock;
 pub mod config;
 mod directory;
@@ -24,6 +25,7 @@ mod start;
 mod trouble;
 mod worker;
 
+pub use budget::LogBudget;
 pub use config::{Config, DEFAULT_RATE_MBIT, LogKind, RelayArgs, Segmentation};
 pub use local::{LocalAck, LocalGroup, LocalPublishError, LocalPublisher};
 pub use start::{Bound, bind, bind_on};

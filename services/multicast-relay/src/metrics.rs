@@ -26,8 +26,13 @@ pub(crate) struct Figures {
     pub(crate) runs: Counter,
     pub(crate) append_seconds: Histogram,
     pub(crate) append_failures: Counter,
+    pub(crate) log_bytes: Gauge,
+    pub(crate) log_limit_bytes: Gauge,
+    pub(crate) log_shrunk: Counter,
     pub(crate) groups: Gauge,
     pub(crate) disputed: Gauge,
+    pub(crate) window_bytes: Gauge,
+    pub(crate) clients_forgotten: Counter,
     pub(crate) follows: Gauge,
     pub(crate) datagrams_ignored: Counter,
     pub(crate) datagrams_dropped: Counter,
@@ -92,8 +97,13 @@ impl Figures {
             runs: Counter::default(),
             append_seconds: Histogram::new(append_buckets()),
             append_failures: Counter::default(),
+            log_bytes: Gauge::default(),
+            log_limit_bytes: Gauge::default(),
+            log_shrunk: Counter::default(),
             groups: Gauge::default(),
             disputed: Gauge::default(),
+            window_bytes: Gauge::default(),
+            clients_forgotten: Counter::default(),
             follows: Gauge::default(),
             datagrams_ignored: Counter::default(),
             datagrams_dropped: Counter::default(),
@@ -132,6 +142,23 @@ impl Figures {
                 "groups_disputed",
                 "Groups of which the registry has another or a longer log on record, served on",
                 figures.disputed.clone(),
+            );
+            r.register(
+                "client_window_bytes",
+                "Memory for what was published by whom, so that repetitions are known",
+                figures.window_bytes.clone(),
+            );
+            r.register(
+                "clients_forgotten",
+                "Publishing clients forgotten early, of the address that had most",
+                figures.clients_forgotten.clone(),
+            );
+            r.register("log_bytes", "Bytes of the disk that the log takes", figures.log_bytes.clone());
+            r.register("log_limit_bytes", "The most that it may take; 0: no limit", figures.log_limit_bytes.clone());
+            r.register(
+                "log_shrunk",
+                "Times that the largest groups' oldest messages were dropped for room",
+                figures.log_shrunk.clone(),
             );
             r.register("follows", "Groups followed over gRPC", figures.follows.clone());
             r.register(

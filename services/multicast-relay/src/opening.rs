@@ -1,6 +1,6 @@
 //! Opening a group's log and finding out whose messages it holds. Waits for the disk: not for a runtime's threads.
 
-use gaung_engine::ClientWindows;
+use gaung_engine::{Claimant, ClientWindows};
 use gaung_log::{Log, OpenError, Opened, ReadError, Runs, WriteError};
 use gaung_proto::{GroupId, Seq, run::Run};
 use tracing::warn;
@@ -109,6 +109,6 @@ fn replay(
 fn record(run: &Run, windows: &mut ClientWindows) {
     for (seq, message) in (run.first_seq().0..).map(Seq).zip(run.block().messages()) {
         let at_unix_ms = (message.sent_at.0 / 1000) as i64;
-        windows.record(message.author.client, message.client_seq, seq, at_unix_ms);
+        windows.record(message.author, &Claimant::UNKNOWN, message.client_seq, seq, at_unix_ms);
     }
 }

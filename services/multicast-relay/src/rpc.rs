@@ -10,7 +10,7 @@ mod sessions;
 
 use std::sync::Arc;
 
-use gaung_engine::{Members, SenderStats};
+use gaung_engine::{ClaimHasher, Members, SenderStats};
 use gaung_log::Log;
 use gaung_proto::{
     GroupId,
@@ -64,6 +64,8 @@ pub(crate) struct RelayParts {
     pub(crate) follows: SharePool<Caller>,
     /// Calls of WatchReceipts under way; whoever has most makes room for who has fewer.
     pub(crate) watches: SharePool<Caller>,
+    /// Tells publishers apart.
+    pub(crate) claims: ClaimHasher,
 }
 
 /// Bytes of publish requests that are not logged yet, of all calls; further ones wait.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gaung_engine::{Cookies, RingBudget};
+use gaung_engine::{ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, RingBudget};
 use gaung_log::{DiskLog, DiskOptions, Log, MemoryLog};
 use gaung_net::driver::{Batching, Driver, DriverHandle};
 use gaung_proto::{
@@ -42,6 +42,7 @@ use tracing::{info, warn};
 
 use crate::{
     access::Access,
+    budget,
     config::{Config, LogKind},
     directory::Directory,
     identity::Identity,
@@ -73,8 +74,12 @@ pub struct Bound {
     metrics_listener: Option<TcpListener>,
     readiness: Readiness,
     metrics: Metrics,
+    /// Most bytes of the log on its disk.
+    log_bytes: Option<u64>,
 }
 
+/// Bytes of the client windows of all groups: 16 may be as full as one can be.
+const WINDOWS_BYTES: usize = 16 * DEFAULT_WINDOW_BYTES;
 /// Orders that wait for the keeper.
 const ORDERS: usize = 1024;
 /// What calls left running has lost its streams by now and ends by itself.
@@ -95,12 +100,12 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
 /// As [`bind`].
 pub async fn bind_on(config: Config, log: Arc<dyn Log>) -> anyhow::Result<Bound> {
     let data = config.data.clone();
-    bind_with(config, move || Ok((Identity::load(data.as_deref())?, log))).await
+    bind_with(config, move || Ok((Identity::load(data.as_deref())?, log, None))).await
 }
 
 async fn bind_with(
     config: Config,
-    open: impl FnOnce() -> anyhow::Result<(Identity, Arc<dyn Log>)> + Send + 'static,
+    open: impl FnOnce() -> anyhow::Result<(Identity, Arc<dyn Log>, Option<u64>)> + Send + 'static,
 ) -> anyhow::Result<Bound> {
     let sockets = DataSockets::open(&config.iface, config.udp_port, config.segmentation.batching())?;
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
@@ -108,7 +113,7 @@ async fn bind_with(
         Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
         None => None,
     };
-    let (identity, log) = spawn_blocking(open).await.context("opening the log")??;
+    let (identity, log, log_bytes) = spawn_blocking(open).await.context("opening the log")??;
     Ok(Bound {
         config,
         identity,
@@ -120,24 +125,43 @@ async fn bind_with(
         metrics_listener,
         readiness: Readiness::new(),
         metrics: Metrics::new(),
+        log_bytes,
     })
 }
 
-fn open_log(config: &Config) -> anyhow::Result<(Identity, Arc<dyn Log>)> {
+/// The log, and how many bytes of the disk it may take.
+fn open_log(config: &Config) -> anyhow::Result<(Identity, Arc<dyn Log>, Option<u64>)> {
     let identity = Identity::load(config.data.as_deref())?;
-    let log: Arc<dyn Log> = match (config.log, &config.data) {
-        (LogKind::Memory, _) => Arc::new(MemoryLog::new(config.memory_bytes)),
+    match (config.log, &config.data) {
+        (LogKind::Memory, _) => Ok((identity, Arc::new(MemoryLog::new(config.memory_bytes)), None)),
         (LogKind::Disk, None) => anyhow::bail!("a log on disk needs a folder; give --data, or --log memory"),
         (LogKind::Disk, Some(data)) => {
-            let log = DiskLog::open(&data.join("log"), DiskOptions::default()).context("--data")?;
+            let folder = data.join("log");
+            let limit = config.log_bytes.bytes(&folder).context("--data")?;
+            let log = DiskLog::open(&folder, disk_options(limit)).context("--data")?;
             for damage in log.damages() {
                 warn!(?damage, "a damaged log file was set aside; the others are served");
             }
-            Arc::new(log)
+            match limit {
+                Some(limit_bytes) => {
+                    info!(limit_bytes, used_bytes = log.stored_bytes(), "budget of the log (--log-bytes)")
+                }
+                None => info!(used_bytes = log.stored_bytes(), "the log has no budget (--log-bytes none)"),
+            }
+            Ok((identity, Arc::new(log), limit))
         }
-    };
-    Ok((identity, log))
+    }
 }
+
+/// A log drops and gathers files, so a small one has small files.
+fn disk_options(limit: Option<u64>) -> DiskOptions {
+    let default = DiskOptions::default();
+    let file_bytes = limit.map_or(default.file_bytes, |limit| (limit / LOG_FILES).min(default.file_bytes));
+    DiskOptions { file_bytes, ..default }
+}
+
+/// Files of a log that has what it may have, at least.
+const LOG_FILES: u64 = 16;
 
 impl Bound {
     /// Where gRPC is served.
@@ -253,6 +277,7 @@ impl Bound {
             reporters: Reporters::default(),
             follows: SharePool::new(MAX_FOLLOWS, MAX_FOLLOWS_EACH),
             watches: SharePool::new(MAX_WATCHES, MAX_WATCHES_EACH),
+            claims: threads.claims.clone(),
         });
         let instance = instance_name(relay_service_server::SERVICE_NAME, self.identity.relay);
         let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), self.config.drain)?
@@ -282,6 +307,14 @@ impl Bound {
             "registration",
             registry::keep_registered(Arc::clone(&registry), self.identity, access, stop.clone()),
         );
+        let budget = budget::keep(
+            Arc::clone(&self.log),
+            Arc::clone(&directory),
+            self.log_bytes,
+            threads.figures.clone(),
+            stop.clone(),
+        );
+        tasks.spawn("log budget", budget);
         tasks.spawn("registry watch", registry::watch(Arc::clone(&registry), orders.clone(), stop.clone()));
         tasks.spawn("registry reports", registry::report_heads(registry, directory, orders, stop.clone()));
         if let Some(listener) = self.metrics_listener {
@@ -341,15 +374,19 @@ struct Threads {
     workers: Vec<DriverHandle<Command>>,
     ingress: DriverHandle<RouteChange>,
     trouble: Arc<Trouble>,
+    claims: ClaimHasher,
+    figures: Figures,
 }
 
 impl Threads {
     fn start(bound: &Bound, figures: &Figures) -> anyhow::Result<Self> {
         let cookies = Cookies::new(rand::rng().random());
+        let claims = ClaimHasher::new(bound.identity.claims_secret().context("--data")?);
         let trouble = Arc::new(Trouble::default());
         let plane = Arc::clone(&bound.sockets.plane().borrow());
         let mut workers = Vec::new();
-        for number in 0..worker_count(bound.config.workers) {
+        let count = worker_count(bound.config.workers);
+        for number in 0..count {
             let completions = Arc::new(Completions::default());
             let context = WorkerContext {
                 log: Arc::clone(&bound.log),
@@ -357,6 +394,8 @@ impl Threads {
                 trouble: Arc::clone(&trouble),
                 figures: figures.clone(),
                 cookies: cookies.clone(),
+                claims: claims.clone(),
+                window_bytes: WINDOWS_BYTES / count,
                 repair_bytes: bound.config.repair_bytes,
                 rate: bound.config.rate,
                 pads: bound.config.segmentation.batching() == Batching::Segments,
@@ -372,7 +411,7 @@ impl Threads {
             Driver::spawn("relay-ingress", bound.sockets.none(), ingress).context("starting the ingress thread")?;
         let counters = workers.iter().map(DriverHandle::counters).chain([ingress.counters()]).collect();
         bound.metrics.register(|registry| registry.register_collector(Box::new(DriverFigures(counters))));
-        Ok(Self { relay: bound.identity.relay, workers, ingress, trouble })
+        Ok(Self { relay: bound.identity.relay, workers, ingress, trouble, claims, figures: figures.clone() })
     }
 
     fn ends(&self) -> Vec<(String, impl Future<Output = ()> + Send + use<>)> {

@@ -16,8 +16,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    ClientWindows, Cookies, Members, PublishBatch, Rate, RefuseReason, Reporter, RequestId, SenderStats, SessionReport,
-    Transmit,
+    ClaimHasher, ClientWindows, Cookies, DEFAULT_WINDOW_BYTES, Members, PublishBatch, Rate, RefuseReason, Reporter,
+    RequestId, SenderStats, SessionReport, Transmit,
 };
 use gaung_log::{Append, Done, Log, Opened};
 use gaung_net::{
@@ -117,6 +117,10 @@ pub(crate) struct WorkerContext {
     pub(crate) trouble: Arc<Trouble>,
     pub(crate) figures: Figures,
     pub(crate) cookies: Cookies,
+    /// Tells publishers apart.
+    pub(crate) claims: ClaimHasher,
+    /// For the client windows of all of a worker's groups.
+    pub(crate) window_bytes: usize,
     pub(crate) repair_bytes: usize,
     pub(crate) rate: Rate,
     /// See [`gaung_engine::SenderConfig::pads`].
@@ -138,6 +142,9 @@ pub(crate) struct Worker {
     sockets: TextSockets,
     next_request: u64,
     next_expiry: Instant,
+    next_window_check: Instant,
+    /// Bytes of all groups' client windows that are in the figures.
+    window_bytes: usize,
     /// A time that has passed.
     began: Instant,
 }
@@ -151,6 +158,8 @@ pub(crate) fn worker_of(group: GroupId, workers: usize) -> usize {
 
 /// Clients that were silent for a day are looked for so often.
 const EXPIRY: Duration = Duration::from_secs(60);
+/// The client windows of all groups together are looked at so often.
+const WINDOW_CHECK: Duration = Duration::from_secs(1);
 
 impl Worker {
     pub(crate) fn new(context: WorkerContext, plane: Arc<DataPlane>, now: Instant) -> Self {
@@ -165,6 +174,8 @@ impl Worker {
             sockets: TextSockets::default(),
             next_request: 0,
             next_expiry: now + EXPIRY,
+            next_window_check: now + WINDOW_CHECK,
+            window_bytes: 0,
             began: now,
         };
         worker.handle_sockets(plane);
@@ -291,6 +302,23 @@ impl Worker {
             let now_unix_ms = clock::unix_ms();
             self.groups.values_mut().for_each(|group| group.expire_clients(now_unix_ms));
         }
+        if now >= self.next_window_check {
+            self.next_window_check = now + WINDOW_CHECK;
+            self.share_windows();
+        }
+    }
+
+    /// Groups that have more than their share of the memory for client windows forget some, if all have more than it.
+    fn share_windows(&mut self) {
+        let mut sizes: Vec<usize> = self.groups.values().map(WorkerGroup::window_bytes).collect();
+        let limit = fair_limit(&mut sizes, self.context.window_bytes).min(DEFAULT_WINDOW_BYTES);
+        let mut bytes = 0;
+        for group in self.groups.values_mut() {
+            group.limit_windows(limit, &self.context.figures);
+            bytes += group.window_bytes();
+        }
+        let before = std::mem::replace(&mut self.window_bytes, bytes);
+        self.context.figures.window_bytes.inc_by(bytes as i64 - before as i64);
     }
 }
 
@@ -401,8 +429,23 @@ impl Drive for Worker {
             return Some(self.began);
         }
         let first = self.timers.first().map(|&(at, _)| at);
-        Some(first.map_or(self.next_expiry, |at| at.min(self.next_expiry)))
+        let next = self.next_expiry.min(self.next_window_check);
+        Some(first.map_or(next, |at| at.min(next)))
     }
+}
+
+/// The most that each of `sizes` may have, so that they fit `budget`: what small ones leave is the large ones'.
+fn fair_limit(sizes: &mut [usize], budget: usize) -> usize {
+    sizes.sort_unstable();
+    let mut left = budget;
+    for (index, &size) in sizes.iter().enumerate() {
+        let share = left / (sizes.len() - index);
+        if size > share {
+            return share;
+        }
+        left -= size;
+    }
+    usize::MAX
 }
 
 /// Datagrams that wait for the sockets, bounded: the oldest stay, for what is dropped is repaired or read from the log.
@@ -463,5 +506,18 @@ impl TextSockets {
 
     fn group_of(&self, id: SocketId) -> Option<GroupId> {
         self.groups.get(&id).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_groups_keep_all_and_large_ones_share_the_rest() {
+        assert_eq!(fair_limit(&mut [], 10), usize::MAX);
+        assert_eq!(fair_limit(&mut [4, 3, 3], 10), usize::MAX);
+        assert_eq!(fair_limit(&mut [100, 1, 50, 2], 13), 5);
+        assert_eq!(fair_limit(&mut [9, 9, 9], 10), 3);
     }
 }

@@ -35,6 +35,14 @@ impl Caller {
     }
 }
 
+impl Origin {
+    /// The address; of an IPv6 network the lowest.
+    #[must_use]
+    pub const fn address(self) -> IpAddr {
+        self.0
+    }
+}
+
 impl From<IpAddr> for Origin {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {

@@ -1,12 +1,12 @@
-//! Those who mean harm: floods of NAKs, and noise under the right group tag.
+//! Those who mean harm: floods of NAKs, words under others' client ids, and noise under the right group tag.
 
 use std::{net::SocketAddrV4, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use gaung_engine::{Destination, Transmit};
 use gaung_proto::{
-    Pkt, SenderId, Seq,
-    body::{Cookie, Nak, NakRange, Probe},
+    Epoch, Pkt, SenderId, Seq,
+    body::{Cookie, Nak, NakRange, Probe, Publish},
     datagram::{Fragment, Header, PacketType, flags},
     limits::MAX_NAK_RANGES,
 };
@@ -62,6 +62,7 @@ impl Attacker {
         let own = address(Node::Attacker(self.id));
         match self.attack.kind {
             AttackKind::NakFloodOfMember => match self.cookie {
+                Some(cookie) if self.next_pkt.is_multiple_of(8) => self.copy_client(world, own, cookie),
                 Some(cookie) => self.ask(world, own, cookie),
                 None => self.probe(world, own),
             },
@@ -102,6 +103,25 @@ impl Attacker {
         let mut body = BytesMut::new();
         nak.write(&mut body);
         self.send(world, source, RELAY, PacketType::Nak, Seq::ZERO, &body);
+    }
+
+    /// Publishes under the newest message's client id, with the next number of it. Only while the relay has never lost its
+    /// memory: afterwards a client belongs to who comes first.
+    fn copy_client(&mut self, world: &mut World, own: SocketAddrV4, cookie: Cookie) {
+        let newest = world.disk.run_at(world.disk.head()).and_then(|run| run.messages().last());
+        let Some(message) = newest.filter(|_| world.disk.epoch() == Epoch(1)) else {
+            return self.ask(world, own, cookie);
+        };
+        let mut body = BytesMut::new();
+        Publish {
+            sender: message.author.client.into(),
+            cookie,
+            device: message.author.device,
+            content_type: message.content_type.to_byte(),
+            payload: b"words that nobody said",
+        }
+        .write(&mut body);
+        self.send(world, own, RELAY, PacketType::Publish, Seq(message.client_seq.0 + 1), &body);
     }
 
     fn make_noise(&mut self, world: &mut World, own: SocketAddrV4) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use gaung_engine::{ClientWindows, DEFAULT_WINDOW_BYTES, NewRun};
+use gaung_engine::{Claimant, ClientWindows, DEFAULT_WINDOW_BYTES, NewRun};
 use gaung_proto::{Epoch, Seq, block::Message, run::Run};
 use rand::{Rng as _, rngs::SmallRng};
 
@@ -74,7 +74,7 @@ impl Disk {
         };
         for message in self.runs.iter().flat_map(Run::messages).filter(|message| message.seq > since) {
             let Message { author, client_seq, seq, sent_at, .. } = message;
-            windows.record(author.client, client_seq, seq, (sent_at.0 / 1000) as i64);
+            windows.record(author, &Claimant::UNKNOWN, client_seq, seq, (sent_at.0 / 1000) as i64);
         }
         Opened { epoch: self.epoch, head: self.head(), oldest: self.oldest, windows }
     }

@@ -336,6 +336,7 @@ fn hello(inner: &Inner) -> Vec<u8> {
         client_id: inner.client_id.into(),
         device_id: inner.device.id().into(),
         name: inner.name(),
+        stream_key: inner.stream_key.to_vec().into(),
     };
     encode_control(&pb::ClientFrame { frame: Some(pb::client_frame::Frame::Hello(hello)) }).into()
 }

@@ -115,6 +115,7 @@ pub(crate) fn inner(dir: &std::path::Path) -> Arc<Inner> {
         server: Server::at(HostPort::new("127.0.0.1", 1), channel),
         device: Device::load_or_create(dir).unwrap(),
         client_id: ClientId([9; 16]),
+        stream_key: [2; 16],
         publishers: tokio::sync::Mutex::default(),
         tickets: Arc::default(),
         hubs: super::hub_choice::HubChoice::default(),

@@ -14,6 +14,7 @@ use gaung_proto::{
         relay_service_client::RelayServiceClient, streamed_outcome::Outcome,
     },
 };
+use rand::Rng as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -32,6 +33,7 @@ pub(super) struct Place {
     inner: Weak<Inner>,
     group: GroupId,
     client: ClientId,
+    stream_key: Bytes,
     device: DeviceId,
     relay: HostPort,
     private: bool,
@@ -53,6 +55,7 @@ impl Place {
             inner: Arc::downgrade(&client.inner),
             group: joined.group.id,
             client: client.client_id(),
+            stream_key: Bytes::copy_from_slice(&client.inner.stream_key),
             device: client.device_id(),
             relay: relay_of(&joined.group, &joined.services)?,
             private: joined.group.private,
@@ -76,6 +79,11 @@ impl Place {
             Err(error @ (ClientError::NotFound(_) | ClientError::NotAllowed(_))) => Err(error),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Publishes under another client id from now on: somebody else has published under this one, which stands in the log.
+    pub(super) fn take_new_client(&mut self) {
+        self.client = ClientId(rand::rng().random());
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, ClientError> {
@@ -113,6 +121,8 @@ impl Place {
             entries: entries.collect(),
             ticket: self.ticket(),
             log_id: 0,
+            stream_key: self.stream_key.clone(),
+            origin: Bytes::new(),
         };
         PublishStreamRequest { publishes: vec![StreamedPublish { tag: 0, publish: Some(publish) }] }
     }

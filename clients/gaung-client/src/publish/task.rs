@@ -137,8 +137,12 @@ impl Task {
         }
         self.trouble = match code {
             Code::NotFound => PublishError::NotFound(message),
-            Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::AlreadyExists => {
-                PublishError::Refused(message)
+            Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => PublishError::Refused(message),
+            // The client id belongs to another publisher: all that is not acknowledged goes under a new one.
+            Code::AlreadyExists => {
+                self.place.take_new_client();
+                self.note(&message);
+                return Err(());
             }
             Code::PermissionDenied => PublishError::NotAllowed(message),
             Code::Ok

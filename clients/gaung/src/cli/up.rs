@@ -20,6 +20,10 @@ pub(crate) struct UpArgs {
     /// of its own, apart from those on disk.
     #[arg(long, value_enum, default_value_t, value_name = "disk|memory")]
     pub(crate) log: LogKind,
+    /// Bytes of the disk for messages; above it the largest groups' oldest are dropped. `none` for no limit [default: what
+    /// is free at the start and what messages have, less a fifth of it or 10 GiB].
+    #[arg(long, env = "GAUNG_RELAY_LOG_BYTES", value_name = "BYTES|none")]
+    pub(crate) log_bytes: Option<multicast_relay::LogBudget>,
     /// Serve only, also on a terminal.
     #[arg(long)]
     pub(crate) headless: bool,

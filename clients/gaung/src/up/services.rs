@@ -177,6 +177,7 @@ impl Settings<'_> {
             workers: usize::from(self.args.workers),
             metrics_listen: Some(self.at(ports.relay_metrics_port)),
             drain: self.args.drain,
+            log_bytes: self.args.log_bytes.unwrap_or_default(),
             ..multicast_relay::Config::default()
         }
     }

@@ -19,6 +19,8 @@ const NOTHING = new Uint8Array(0);
 const PAGE = 60;
 /** As google.rpc.Code: what waiting mends. */
 const PASSING = new Set([4, 8, 10, 14]);
+/** The client id belongs to another publisher. */
+const OTHER_PUBLISHER = 6;
 /** A ticket that ran out, while the machine slept or by another clock: a new one mends it, if anything does. */
 const DENIED = new Set([7, 16]);
 const RETRY_MS = 1000;
@@ -200,9 +202,9 @@ export class Chat {
 
   /** The first message: the place in `everyone` comes along, or the hub would begin it at its head. */
   hello() {
-    const { clientId, device, name } = this.identity;
+    const { clientId, device, name, streamKey } = this.identity;
     const everyone = this.rooms.get(this.#everyone);
-    return concat([frames.hello({ clientId, device, name }), everyone ? this.#subscription(everyone) : NOTHING]);
+    return concat([frames.hello({ clientId, device, name, streamKey }), everyone ? this.#subscription(everyone) : NOTHING]);
   }
 
   welcome() {
@@ -220,7 +222,9 @@ export class Chat {
   run(run) {
     const room = this.rooms.get(run.group);
     if (!room || run.log !== room.log.id) return;
-    for (const message of run.messages) if (message.client === this.identity.clientId) room.outbox.done(message.clientSeq);
+    for (const message of run.messages.filter((message) => this.identity.published(message))) {
+      room.outbox.done(message.clientSeq, message.client !== this.identity.clientId);
+    }
     const rows = room.log.append(run.messages, "tcp");
     this.#acks.delivered(room.id, room.log.id, room.log.head);
     room.count(rows, this.isMine, this.mentionsMe);
@@ -337,7 +341,8 @@ export class Chat {
   #publish(room, entries, renewed = false) {
     if (!this.#session?.isOpen) return;
     const tag = this.#tag++;
-    this.#sent.set(tag, { room, clientSeqs: entries.map((entry) => entry.clientSeq), renewed });
+    const clientSeqs = entries.map((entry) => entry.clientSeq);
+    this.#sent.set(tag, { room, client: this.identity.clientId, clientSeqs, renewed });
     this.#session.send(frames.publish({ tag, group: room.id, entries, ticket: room.ticket }));
   }
 
@@ -351,7 +356,9 @@ export class Chat {
   #failed({ tag, code, message }, room) {
     const sent = this.#sent.get(tag);
     this.#sent.delete(tag);
-    if (sent && PASSING.has(code)) {
+    if (sent && code === OTHER_PUBLISHER) {
+      this.#goOnAsAnother(sent);
+    } else if (sent && PASSING.has(code)) {
       setTimeout(() => this.#again(sent), RETRY_MS);
     } else if (sent?.room.isPrivate && DENIED.has(code) && !sent.renewed) {
       this.#renew(sent.room).then(
@@ -372,6 +379,18 @@ export class Chat {
     const body = refused.map((entry) => entry.content.body ?? "").filter(Boolean).join("\n");
     if (body && !sent.room.draft) sent.room.keepDraft(body);
     this.changed.emit(sent.room);
+  }
+
+  /** A new session under a new client id sends again what is not acknowledged. */
+  #goOnAsAnother({ client }) {
+    if (client !== this.identity.clientId) return;
+    const former = this.identity.member;
+    this.identity.takeNewClient();
+    this.#session.reopen();
+    for (const room of this.rooms.values()) {
+      api.gone(room.id, former);
+      this.#stayPresent(room);
+    }
   }
 
   /** A subscription failed. */

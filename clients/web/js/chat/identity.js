@@ -8,12 +8,29 @@ import { load, save, watch } from "./store.js";
 export const MAX_NAME = 64;
 
 export class Identity {
+  #formerClients;
+
   constructor(seed, publicKey, device, name) {
     this.seed = seed;
     this.publicKey = publicKey;
     this.device = device;
     this.name = name;
     this.clientId = toHex(random(16));
+    /** Proves to the relay that what is published under the client id comes from this page. */
+    this.streamKey = toHex(random(16));
+    this.#formerClients = new Set();
+  }
+
+  /** Publishes under another client id from now on: somebody else has published under this one, which stands in the log. */
+  takeNewClient() {
+    this.#formerClients.add(this.clientId);
+    this.clientId = toHex(random(16));
+  }
+
+  /** Whether this page published the message, now or under a former client id. */
+  published(message) {
+    const isClient = message.client === this.clientId || this.#formerClients.has(message.client);
+    return isClient && message.device === this.device;
   }
 
   /** Reads this browser's identity, or makes one. */

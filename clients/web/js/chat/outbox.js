@@ -35,9 +35,9 @@ export class Outbox {
     if (batch.length) yield batch;
   }
 
-  /** Seen in the log. */
-  done(clientSeq) {
-    this.#waiting = this.#waiting.filter((entry) => entry.clientSeq !== clientSeq);
+  /** Seen in the log; `isDurable`: that says nothing of messages that were not acknowledged. */
+  done(clientSeq, isDurable = false) {
+    this.#waiting = this.#waiting.filter((entry) => entry.clientSeq !== clientSeq || (isDurable && !entry.durable));
   }
 
   /** Durable: not sent again, and here until the log brings it. */

@@ -45,6 +45,15 @@ export class Session {
     if (this.#open) this.#socket.send(frame);
   }
 
+  /** Begins a new session at once. */
+  reopen() {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#closed(socket);
+    socket.close();
+    this.#hurry();
+  }
+
   #connect() {
     this.#handler.onState("connecting");
     const socket = new WebSocket(this.#url);

@@ -7,8 +7,11 @@ import { Writer, fields } from "./protobuf.js";
 const NO_LOG = "0".repeat(16);
 const client = (field, body) => frame(new Writer().message(field, body).finish());
 
-export const hello = ({ clientId, device, name }) =>
-  client(1, new Writer().number(1, 1).bytes(2, fromHex(clientId)).bytes(3, fromHex(device)).text(4, name));
+export const hello = ({ clientId, device, name, streamKey = "" }) =>
+  client(
+    1,
+    new Writer().number(1, 1).bytes(2, fromHex(clientId)).bytes(3, fromHex(device)).text(4, name).bytes(5, fromHex(streamKey)),
+  );
 
 /** `from` 0: what is logged next. */
 export const subscribe = ({ group, log = NO_LOG, from = 0, ticket = "" }) =>

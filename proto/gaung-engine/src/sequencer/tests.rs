@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::windows::DEFAULT_WINDOW_BYTES;
+use crate::{ClaimHasher, RequestOrigin, StreamKey, windows::DEFAULT_WINDOW_BYTES};
 
 const ANN: ClientId = ClientId([1; 16]);
 const BOB: ClientId = ClientId([2; 16]);
@@ -184,11 +184,69 @@ fn a_snapshot_holds_what_the_log_holds_up_to_its_run() {
         }
         let NewRun { run, snapshot } = s.poll_append().unwrap();
         assert_eq!(snapshot, None);
-        run.messages().for_each(|m| replayed.record(m.author.client, m.client_seq, m.seq, (m.sent_at.0 / 1000) as i64));
+        run.messages().for_each(|m| {
+            replayed.record(m.author, &Claimant::UNKNOWN, m.client_seq, m.seq, (m.sent_at.0 / 1000) as i64)
+        });
         s.handle_appended(true);
         while s.poll_event().is_some() {}
     }
     let NewRun { run, snapshot } = s.poll_append().unwrap();
-    run.messages().for_each(|m| replayed.record(m.author.client, m.client_seq, m.seq, (m.sent_at.0 / 1000) as i64));
+    run.messages()
+        .for_each(|m| replayed.record(m.author, &Claimant::UNKNOWN, m.client_seq, m.seq, (m.sent_at.0 / 1000) as i64));
+    replayed.claim(Author { device: DeviceId::NONE, client: ANN }, &Claimant::LOCAL);
     assert_eq!(snapshot, Some(replayed.snapshot(run.last_seq())));
+}
+
+#[test]
+fn another_claimant_of_a_client_is_refused_and_changes_nothing() {
+    let hasher = ClaimHasher::new([3; 16]);
+    let eve = hasher.claimant(None, RequestOrigin { peer: "10.0.0.9".parse().ok(), session: None });
+    let mut s = sequencer();
+    publish(&mut s, 1, &batch_of(ANN, [1, 2], 1));
+    let _ = s.poll_append().unwrap();
+    s.handle_appended(true);
+    publish(&mut s, 2, &batch_of(ANN, [3], 1).claimed_by(eve));
+    publish(&mut s, 3, &batch_of(ANN, [1], 1).claimed_by(eve));
+    publish(&mut s, 4, &batch_of(ANN, [1 << 40], 1).claimed_by(eve));
+    let refusals = [2, 3, 4].map(|n| refused(n, RefuseReason::OtherPublisher));
+    assert_eq!(events(&mut s), [vec![acked(1, 1, 1, 2)], refusals.to_vec()].concat());
+    publish(&mut s, 5, &batch_of(ANN, [3], 1));
+    assert_eq!(s.poll_append().unwrap().run.count(), 1, "what Eve sent is not logged, and the owner goes on");
+    s.handle_appended(true);
+    assert_eq!(events(&mut s), [acked(5, 3, 3, 1)]);
+}
+
+#[test]
+fn a_client_whose_windows_came_from_runs_belongs_to_the_first_who_comes() {
+    let hasher = ClaimHasher::new([3; 16]);
+    let claimant = |byte| hasher.claimant(Some(StreamKey([byte; 16])), RequestOrigin { peer: None, session: None });
+    let author = Author { device: DeviceId::NONE, client: ANN };
+    let mut windows = ClientWindows::new(DEFAULT_WINDOW_BYTES);
+    windows.record_row(author, &Claimant::UNKNOWN, ClientSeq(1), Seq(1), 5, 0);
+    let identity = Identity { group: GroupId([7; 16]), log: LogId(9), epoch: Epoch(1) };
+    let mut s = Sequencer::new(identity, Seq(5), windows);
+    publish(&mut s, 1, &batch_of(ANN, [5], 1).claimed_by(claimant(1)));
+    publish(&mut s, 2, &batch_of(ANN, [6], 1).claimed_by(claimant(2)));
+    assert_eq!(events(&mut s), [acked(1, 5, 5, 1), refused(2, RefuseReason::OtherPublisher)]);
+}
+
+#[test]
+fn snapshots_are_a_small_part_of_what_is_written() {
+    const LIMIT: usize = 1024 * 1024;
+    let mut s = sequencer();
+    s.limit_windows(LIMIT);
+    let (mut runs, mut snapshots) = (0, Vec::new());
+    for n in 1..=40_000u64 {
+        let mut client = [9; 16];
+        client[..8].copy_from_slice(&n.to_be_bytes());
+        publish(&mut s, n, &batch_of(ClientId(client), [1, 1024], 1));
+        let NewRun { run, snapshot } = s.poll_append().unwrap();
+        runs += run.as_bytes().len();
+        snapshots.extend(snapshot.map(|bytes| bytes.len()));
+        s.handle_appended(true);
+        while s.poll_event().is_some() {}
+        assert!(s.windows().bytes() <= LIMIT);
+    }
+    assert!(!snapshots.is_empty());
+    assert!(snapshots.iter().sum::<usize>() <= runs / SNAPSHOT_SHARE * 5 / 4, "{snapshots:?} of {runs}");
 }

@@ -79,6 +79,8 @@ pub enum PublishOutcome {
     Unavailable,
     /// The client_seq is older than the window that is remembered.
     OutOfWindow,
+    /// The client id belongs to another publisher: send the message again under a new one.
+    OtherPublisher,
 }
 
 impl PublishOutcome {
@@ -90,6 +92,7 @@ impl PublishOutcome {
             Self::Refused => 3,
             Self::Unavailable => 4,
             Self::OutOfWindow => 5,
+            Self::OtherPublisher => 6,
         }
     }
 
@@ -101,6 +104,7 @@ impl PublishOutcome {
             3 => Self::Refused,
             4 => Self::Unavailable,
             5 => Self::OutOfWindow,
+            6 => Self::OtherPublisher,
             _ => return Err(DecodeError::Field("outcome")),
         })
     }

@@ -61,6 +61,8 @@ enum Stage {
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) device: DeviceId,
+    /// What proves to the relay that the id is its own; without it its address does.
+    pub(super) stream_key: Option<[u8; 16]>,
 }
 
 /// The session cannot go on: the reason for the peer.
@@ -299,11 +301,17 @@ impl Session {
             _ => DeviceId::try_from(&hello.device_id[..])
                 .map_err(|_| Broken("the device id must be 16 bytes".to_owned()))?,
         };
+        let stream_key = match hello.stream_key.len() {
+            0 => None,
+            _ => Some(<[u8; 16]>::try_from(&hello.stream_key[..]))
+                .transpose()
+                .map_err(|_| Broken("the stream key must be 16 random bytes".to_owned()))?,
+        };
         framed.handshake.borrow_mut().take();
         if let Some(web) = &framed.web {
             web.open();
         }
-        *framed.stage.borrow_mut() = Stage::Greeted(Client { id, device });
+        *framed.stage.borrow_mut() = Stage::Greeted(Client { id, device, stream_key });
         self.welcome(framed);
         Ok(())
     }
@@ -358,6 +366,7 @@ impl Session {
             tag: publish.tag,
             client: client.id,
             device: client.device,
+            stream_key: client.stream_key.map_or_else(Bytes::new, |key| Bytes::copy_from_slice(&key)),
             entries: publish.entries.into_iter().map(entry).collect(),
             bytes,
             ticket: publish.ticket,

@@ -153,11 +153,11 @@ impl Session {
                 let prefix = text.prefix_of(followed);
                 followed.take(live.log, next, budget_bytes, out, |run| {
                     if run.first_seq() < next {
-                        return text_lines(run, next, prefix, Some(text.client));
+                        return text_lines(run, next, prefix, Some(text.author.get()));
                     }
                     let form = followed.text_of(run, prefix);
-                    if form.clients.contains(&text.client) {
-                        return text_lines(run, next, prefix, Some(text.client));
+                    if form.clients.contains(&text.author.get()) {
+                        return text_lines(run, next, prefix, Some(text.author.get()));
                     }
                     form.lines
                 })
@@ -176,7 +176,7 @@ impl Session {
             Dialect::Text(text) => {
                 let subscriptions = self.subscriptions.borrow();
                 let prefix = subscriptions.get(&group).map_or("", |subscription| text.prefix_of(subscription.group()));
-                let own = has_author(run, text.client).then_some(text.client);
+                let own = has_author(run, text.author.get()).then_some(text.author.get());
                 text_lines(run, next, prefix, own)
             }
         };

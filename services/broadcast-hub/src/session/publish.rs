@@ -1,7 +1,7 @@
 //! Publishing for a session: to the relay's queue, and the answer back.
 
 use std::{
-    rc::Rc,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Wish {
     pub(super) tag: u64,
     pub(super) client: ClientId,
     pub(super) device: DeviceId,
+    /// The client's secret, or empty.
+    pub(super) stream_key: Bytes,
     pub(super) entries: Vec<Entry>,
     /// Of memory that it holds: payloads lie within the frame that they came in.
     pub(super) bytes: usize,
@@ -65,7 +67,7 @@ impl Wish {
 
 impl Session {
     /// Hands a checked wish to the group's relay. Every way it can end comes to [`Session::published`].
-    pub(super) fn pass_on(self: &Rc<Self>, info: &GroupInfo, wish: Wish, patience: Duration) {
+    pub(super) fn pass_on(&self, info: &GroupInfo, wish: Wish, patience: Duration) {
         let bytes = wish.bytes;
         let route = Route {
             shard: self.shard.index,
@@ -82,6 +84,8 @@ impl Session {
             entries: wish.entries,
             ticket: wish.ticket,
             log_id: wish.log_id,
+            stream_key: wish.stream_key,
+            origin: octets(self.address),
         };
         self.in_flight_bytes.set(self.in_flight_bytes.get() + bytes);
         self.in_flight_requests.set(self.in_flight_requests.get() + 1);
@@ -104,5 +108,13 @@ impl Session {
             Dialect::Framed(_) => self.control(super::framed::published(published)),
             Dialect::Text(text) => self.text_published(text, published),
         }
+    }
+}
+
+/// As a relay is told where a session is.
+fn octets(address: IpAddr) -> Bytes {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => Bytes::copy_from_slice(&v4.octets()),
+        IpAddr::V6(v6) => Bytes::copy_from_slice(&v6.octets()),
     }
 }

@@ -26,6 +26,10 @@ use super::{Dialect, Session, publish::Wish, subscription::Ask};
 /// What a text session has besides.
 pub(super) struct Text {
     pub(super) client: ClientId,
+    /// Under which it publishes: the same, until somebody else has published under that.
+    pub(super) author: Cell<ClientId>,
+    /// Proves to the relay that the author is this session.
+    stream_key: Bytes,
     pub(super) name: RefCell<String>,
     lines: RefCell<LineSplitter>,
     /// Where its lines go; `None` until `everyone` is known.
@@ -35,10 +39,23 @@ pub(super) struct Text {
     /// The last client_seq of each group.
     counts: RefCell<HashMap<GroupId, u64>>,
     /// Lines on their way, by tag.
-    sent: RefCell<HashMap<u64, Vec<Bytes>>>,
+    sent: RefCell<HashMap<u64, SentLines>>,
     input_ended: Cell<bool>,
 }
 
+/// A request of lines that is not answered yet.
+struct SentLines {
+    group: Arc<GroupInfo>,
+    author: ClientId,
+    /// They share their payload with the request.
+    entries: Vec<Entry>,
+    /// What the author is told of lines that were not sent.
+    beginnings: Vec<Bytes>,
+    tries: u32,
+}
+
+/// A request is sent under so many authors; each of them was random.
+const MAX_TRIES: u32 = 3;
 /// Lines of one request; what one read brings is at most a little more.
 const LINES_PER_REQUEST: usize = 256;
 const REQUEST_BYTES: usize = 512 * 1024;
@@ -47,8 +64,11 @@ const REPEATED_BYTES: usize = 80;
 
 impl Text {
     pub(super) fn new(number: u64) -> Self {
+        let client = ClientId(rand::random());
         Self {
-            client: ClientId(rand::random()),
+            client,
+            author: Cell::new(client),
+            stream_key: Bytes::copy_from_slice(&rand::random::<[u8; 16]>()),
             name: RefCell::new(format!("client-{number}")),
             lines: RefCell::default(),
             current: RefCell::default(),
@@ -127,9 +147,12 @@ impl Session {
     }
 
     pub(super) fn text_published(&self, text: &Text, published: Published) {
-        let lines = text.sent.borrow_mut().remove(&published.tag).unwrap_or_default();
-        if let Err(failure) = published.outcome {
-            for line in &lines {
+        let sent = text.sent.borrow_mut().remove(&published.tag);
+        if let (Some(sent), Err(failure)) = (sent, published.outcome) {
+            if failure.code == Code::AlreadyExists && sent.tries < MAX_TRIES {
+                return self.say_as_another(text, sent);
+            }
+            for line in &sent.beginnings {
                 self.control(not_sent(line, &failure));
             }
         }
@@ -244,12 +267,33 @@ impl Session {
         });
         let entries: Vec<_> = entries.collect();
         drop(counts);
-        let bytes = entries.iter().map(|entry| entry.payload.len()).sum();
+        let beginnings = lines.iter().map(beginning).collect();
+        self.send_lines(text, SentLines { group: current, author: text.author.get(), entries, beginnings, tries: 1 });
+    }
+
+    /// Somebody else has published under the author's id, which stands in the log: the lines go under a new one.
+    fn say_as_another(&self, text: &Text, refused: SentLines) {
+        if text.author.get() == refused.author {
+            text.author.set(ClientId(rand::random()));
+        }
+        self.send_lines(text, SentLines { author: text.author.get(), tries: refused.tries + 1, ..refused });
+    }
+
+    fn send_lines(&self, text: &Text, lines: SentLines) {
         let tag = self.number();
-        text.sent.borrow_mut().insert(tag, lines.iter().map(beginning).collect());
-        let wish =
-            Wish { tag, client: text.client, device: DeviceId::NONE, entries, bytes, ticket: Bytes::new(), log_id: 0 };
-        self.pass_on(&current, wish, self.hub().config.limits.text_publish);
+        let wish = Wish {
+            tag,
+            client: lines.author,
+            device: DeviceId::NONE,
+            stream_key: text.stream_key.clone(),
+            entries: lines.entries.clone(),
+            bytes: lines.entries.iter().map(|entry| entry.payload.len()).sum(),
+            ticket: Bytes::new(),
+            log_id: 0,
+        };
+        let group = Arc::clone(&lines.group);
+        text.sent.borrow_mut().insert(tag, lines);
+        self.pass_on(&group, wish, self.hub().config.limits.text_publish);
     }
 
     fn command(self: &Rc<Self>, text: &Text, line: &Bytes) {

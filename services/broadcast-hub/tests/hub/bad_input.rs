@@ -91,7 +91,13 @@ fn frames() -> Vec<bytes::Bytes> {
     let group: bytes::Bytes = vec![2; 16].into();
     let entry = |client_seq| PublishEntry { client_seq, content_type: 1, payload: b"abc".to_vec().into() };
     let frames = [
-        client_frame::Frame::Hello(Hello { version: 1, client_id: id.clone(), device_id: id, name: "x".into() }),
+        client_frame::Frame::Hello(Hello {
+            version: 1,
+            client_id: id.clone(),
+            device_id: id,
+            name: "x".into(),
+            ..Hello::default()
+        }),
         client_frame::Frame::Subscribe(Subscribe {
             by: Some(subscribe::By::Name("g".into())),
             from_seq: 3,

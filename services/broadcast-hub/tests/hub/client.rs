@@ -57,8 +57,13 @@ impl Framed {
     }
 
     pub async fn hello(&mut self) {
-        let hello =
-            Hello { version: 1, client_id: self.id.into(), device_id: [9; 16].to_vec().into(), name: "t".into() };
+        let hello = Hello {
+            version: 1,
+            client_id: self.id.into(),
+            device_id: [9; 16].to_vec().into(),
+            name: "t".into(),
+            ..Hello::default()
+        };
         self.send(client_frame::Frame::Hello(hello)).await;
     }
 

@@ -40,6 +40,8 @@ struct Log {
     head: Seq,
     oldest: Seq,
     known: HashMap<(ClientId, u64), Seq>,
+    /// Stream key and origin of the first who published under a client id.
+    owners: HashMap<ClientId, (Bytes, Bytes)>,
 }
 
 impl Relay {
@@ -57,7 +59,14 @@ impl Relay {
     }
 
     pub fn reset(&self, group: GroupId, id: LogId) {
-        let log = Log { id, runs: Vec::new(), head: Seq::ZERO, oldest: Seq::FIRST, known: HashMap::new() };
+        let log = Log {
+            id,
+            runs: Vec::new(),
+            head: Seq::ZERO,
+            oldest: Seq::FIRST,
+            known: HashMap::new(),
+            owners: HashMap::new(),
+        };
         self.logs.lock().unwrap().insert(group, log);
         self.changes.send_modify(|n| *n += 1);
     }
@@ -94,6 +103,17 @@ impl Relay {
 
     pub fn head(&self, group: GroupId) -> Seq {
         self.logs.lock().unwrap()[&group].head
+    }
+
+    /// All client ids that were published under belong to somebody else from now on, as far as the relay knows.
+    pub fn give_clients_away(&self, group: GroupId) {
+        let mut logs = self.logs.lock().unwrap();
+        logs.get_mut(&group).unwrap().owners.values_mut().for_each(|owner| *owner = Default::default());
+    }
+
+    /// Stream key and origin by client id.
+    pub fn owners(&self, group: GroupId) -> HashMap<ClientId, (Bytes, Bytes)> {
+        self.logs.lock().unwrap()[&group].owners.clone()
     }
 
     /// Every logged message as name and text.
@@ -143,8 +163,13 @@ impl Relay {
         let client = ClientId::try_from(&request.client_id[..]).unwrap();
         let mut acks = Vec::new();
         let log_id = {
-            let logs = self.logs.lock().unwrap();
-            logs.get(&group).ok_or(Status::not_found("no such group"))?.id.0
+            let mut logs = self.logs.lock().unwrap();
+            let log = logs.get_mut(&group).ok_or(Status::not_found("no such group"))?;
+            let claimant = (request.stream_key.clone(), request.origin.clone());
+            if *log.owners.entry(client).or_insert_with(|| claimant.clone()) != claimant {
+                return Err(Status::already_exists("this client id belongs to another publisher; take a new one"));
+            }
+            log.id.0
         };
         for entry in &request.entries {
             let known = self.logs.lock().unwrap()[&group].known.get(&(client, entry.client_seq)).copied();

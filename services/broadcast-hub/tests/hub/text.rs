@@ -32,6 +32,30 @@ async fn lines_reach_the_others_and_are_not_echoed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_client_id_was_taken_goes_on_under_another_and_loses_nothing() {
+    let world = World::start(Limits::default()).await;
+    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let (mut budi, _) = Bare::open(world.hub.text).await;
+    ann.say(b"satu\n").await;
+    assert_eq!(budi.line().await, "client-1: satu");
+    let owners = world.relay.owners(world.everyone);
+    let (key, origin) = owners.values().next().unwrap();
+    assert_eq!((key.len(), &origin[..]), (16, &[127, 0, 0, 1][..]), "a secret of the session, and where it is");
+    world.relay.give_clients_away(world.everyone);
+    ann.say(b"dua\ntiga\n").await;
+    for word in ["dua", "tiga"] {
+        assert_eq!(budi.line().await, format!("client-1: {word}"));
+    }
+    ann.say(b"empat\n").await;
+    assert_eq!(budi.line().await, "client-1: empat");
+    assert_eq!(world.relay.head(world.everyone).0, 4);
+    assert_eq!(world.relay.owners(world.everyone).len(), 2);
+    world.relay.append_text(world.everyone, "guru", b"lima");
+    assert_eq!(ann.line().await, "guru: lima", "its own words are not echoed under the new id either");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_send_no_newline_are_understood() {
     let world = World::start(Limits::default()).await;
     let mut clients = Vec::new();

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Keeper, State};
-use crate::{clock, directory::Directory, group::GroupConfig, worker::Command};
+use crate::{budget::tell_oldest, clock, directory::Directory, group::GroupConfig};
 
 /// Passes over the log beside the keeper, one at a time.
 #[derive(Debug, Default)]
@@ -113,16 +113,6 @@ impl Pass {
                 }
             }
         }
-        self.tell();
-    }
-
-    /// Members learn from heartbeats what can still be read.
-    fn tell(&self) {
-        for serving in self.directory.serving() {
-            let group = serving.identity.group;
-            if let Some(position) = self.log.position(group) {
-                let _ = serving.worker.send(Command::Oldest { group, oldest: position.oldest });
-            }
-        }
+        tell_oldest(&*self.log, &self.directory);
     }
 }

@@ -70,7 +70,7 @@ impl CallError {
             Self::Access(AccessError::NoTicket) => Code::Unauthenticated,
             Self::Access(AccessError::Ticket(_)) => Code::PermissionDenied,
             Self::NotLogged(RefuseReason::OutOfWindow(_)) => Code::OutOfRange,
-            Self::NotLogged(RefuseReason::ClientsFull) => Code::ResourceExhausted,
+            Self::NotLogged(RefuseReason::OtherPublisher) => Code::AlreadyExists,
             Self::NotLogged(RefuseReason::Busy | RefuseReason::Unavailable) => Code::Unavailable,
         }
     }

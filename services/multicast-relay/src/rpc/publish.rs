@@ -2,12 +2,13 @@
 
 use std::{
     future::{poll_fn, ready},
+    net::IpAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{self, Context, Poll},
 };
 
-use gaung_engine::{AckRange, PublishBatch, PublishEntry};
+use gaung_engine::{AckRange, Claimant, PublishBatch, PublishEntry, RequestOrigin, StreamKey};
 use gaung_net::driver::CommandSender;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, LogId,
@@ -245,7 +246,8 @@ async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) ->
     }
     let device = device_id(&request.device_id)?;
     relay.0.access.check(&serving.config, device, &request.ticket)?;
-    let batch = batch(&serving, device, request)?;
+    let claimant = claimant(relay, caller, &request)?;
+    let batch = batch(&serving, device, request)?.claimed_by(claimant);
     let share = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;
     let (reply, answer) = PublishReply::new(Some(share));
     let publish = Publish { group, log, batch, reply };
@@ -258,6 +260,27 @@ fn memory_of(batch: &PublishBatch) -> u64 {
     const MESSAGE_BYTES: usize = 64;
     (REQUEST_BYTES + batch.bytes() + batch.entries.len() * MESSAGE_BYTES) as u64
 }
+
+fn claimant(relay: &Relay, caller: Caller, request: &PublishRequest) -> Result<Claimant, CallError> {
+    let peer = match caller {
+        Caller::Local => None,
+        Caller::Remote(origin) => Some(origin.address()),
+    };
+    let key = match request.stream_key.len() {
+        0 => None,
+        _ => Some(StreamKey(<[u8; 16]>::try_from(&request.stream_key[..]).map_err(|_| BAD_KEY)?)),
+    };
+    let session = match request.origin.len() {
+        0 => None,
+        4 => <[u8; 4]>::try_from(&request.origin[..]).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(&request.origin[..]).ok().map(IpAddr::from),
+        _ => return Err(BAD_ORIGIN),
+    };
+    Ok(relay.0.claims.claimant(key, RequestOrigin { peer, session }))
+}
+
+const BAD_KEY: CallError = CallError::BadField("stream_key must be empty or 16 random bytes");
+const BAD_ORIGIN: CallError = CallError::BadField("origin must be empty or an address of 4 or 16 bytes");
 
 fn device_id(bytes: &[u8]) -> Result<DeviceId, CallError> {
     if bytes.is_empty() { Ok(DeviceId::NONE) } else { Ok(DeviceId::try_from(bytes)?) }

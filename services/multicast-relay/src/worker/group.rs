@@ -9,7 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, PublishBatch, PublishEntry, RefuseReason, RequestId, SenderConfig, Sequencer, SequencerEvent, Transmit,
+    AckRange, PublishBatch, PublishEntry, RefuseReason, RequestId, RequestOrigin, SenderConfig, Sequencer,
+    SequencerEvent, Transmit,
 };
 use gaung_log::Append;
 use gaung_net::driver::SocketId;
@@ -40,6 +41,8 @@ pub(super) struct WorkerGroup {
     next_stranger_seq: u64,
     exhausted: bool,
     counted: Counted,
+    /// What of it is in the figures.
+    clients_forgotten: u64,
 }
 
 /// Who waits for the outcome of a request.
@@ -83,6 +86,7 @@ impl WorkerGroup {
             next_stranger_seq: 1,
             exhausted: false,
             counted: Counted::default(),
+            clients_forgotten: 0,
         }
     }
 
@@ -161,6 +165,9 @@ impl WorkerGroup {
         let Ok(batch) = PublishBatch::new(publish.device, client, vec![entry]) else {
             return answer(PublishOutcome::Refused);
         };
+        // The cookie has proven the address.
+        let origin = RequestOrigin { peer: Some((*peer.ip()).into()), session: None };
+        let batch = batch.claimed_by(context.claims.claimant(None, origin));
         let puback = Puback { client, client_seq, cookie, outcome: PublishOutcome::Logged };
         self.replies.insert(request, Reply::Udp { peer, own, puback });
         self.sequencer.handle_publish(crate::clock::sent_at(), request, &batch);
@@ -219,6 +226,18 @@ impl WorkerGroup {
         self.sequencer.expire_clients(now_unix_ms);
     }
 
+    pub(super) fn window_bytes(&self) -> usize {
+        self.sequencer.windows().bytes()
+    }
+
+    /// Bytes that the group's client windows may have from now on.
+    pub(super) fn limit_windows(&mut self, limit_bytes: usize, figures: &Figures) {
+        self.sequencer.limit_windows(limit_bytes);
+        let forgotten = self.sequencer.windows().forgotten();
+        let before = std::mem::replace(&mut self.clients_forgotten, forgotten);
+        figures.clients_forgotten.inc_by(forgotten - before);
+    }
+
     /// Refuses all that waits.
     pub(super) fn abandon(&mut self, figures: &Figures) {
         self.counted.leave(figures);
@@ -248,6 +267,7 @@ fn outcome_of(outcome: &Result<Vec<AckRange>, RefuseReason>) -> PublishOutcome {
     match outcome {
         Ok(_) => PublishOutcome::Logged,
         Err(RefuseReason::OutOfWindow(_)) => PublishOutcome::OutOfWindow,
-        Err(RefuseReason::ClientsFull | RefuseReason::Busy | RefuseReason::Unavailable) => PublishOutcome::Unavailable,
+        Err(RefuseReason::OtherPublisher) => PublishOutcome::OtherPublisher,
+        Err(RefuseReason::Busy | RefuseReason::Unavailable) => PublishOutcome::Unavailable,
     }
 }

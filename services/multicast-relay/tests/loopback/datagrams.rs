@@ -4,12 +4,12 @@ use crate::support::{
     GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive, receive_type, request,
     unicast, words,
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use gaung_proto::{
     ClientId, ClientSeq, DeviceId, Epoch, GroupTag, Pkt, SenderId, Seq,
     body::{Cookie, Data, Heartbeat, Nak, NakRange, Probe, Puback, Publish, PublishOutcome, Status},
     datagram::{Fragment, Header, PacketType, flags},
-    pb::relay::GetLogRequest,
+    pb::relay::{GetLogRequest, PublishRequest},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use tokio::net::UdpSocket;
@@ -132,6 +132,37 @@ async fn a_client_of_udp_alone_publishes_once_it_has_a_cookie() {
     own.send_to(&foreign, relay_addr).await.unwrap();
     let (_, body, _) = receive_type(&own, PacketType::Puback).await;
     assert_eq!(Puback::decode(&body).unwrap().outcome, PublishOutcome::NotFound);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_datagram_under_the_client_id_of_a_stream_is_refused() {
+    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let relay = TestRelay::disk(data.path(), &registry).await;
+    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let member = join(addr);
+    let (heartbeat, _, relay_addr) = receive_type(&member, PacketType::Heartbeat).await;
+    let mut client = relay.client().await;
+    let of_ann = |n| PublishRequest {
+        stream_key: Bytes::from_static(&[1; 16]),
+        ..request(group, 1, vec![entry(n, "by stream")])
+    };
+    publish(&mut client, of_ann(1)).await;
+    let own = unicast();
+    let payload = crate::support::text("by datagram");
+    let ask = async |client: u8, cookie| {
+        let sender = ClientId([client; 16]).into();
+        let publish = Publish { sender, cookie, device: DeviceId([1; 16]), content_type: 1, payload: &payload };
+        let datagram = datagram(PacketType::Publish, heartbeat.tag, Epoch(0), 2, |out| publish.write(out));
+        own.send_to(&datagram, relay_addr).await.unwrap();
+        Puback::decode(&receive_type(&own, PacketType::Puback).await.1).unwrap()
+    };
+    let cookie = ask(1, Cookie(0)).await.cookie;
+    assert_eq!(ask(1, cookie).await.outcome, PublishOutcome::OtherPublisher);
+    assert_eq!(ask(3, cookie).await.outcome, PublishOutcome::Logged);
+    publish(&mut client, of_ann(2)).await;
+    let runs = read(&mut client, group, 1, 0).await.unwrap();
+    assert_eq!(runs.iter().flat_map(words).collect::<Vec<_>>(), ["by stream", "by datagram", "by stream"]);
     relay.stop().await;
 }
 

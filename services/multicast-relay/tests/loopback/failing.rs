@@ -20,7 +20,7 @@ use crate::support::{
     words,
 };
 
-/// A log whose appends fail while it is told so.
+/// A log whose appends and openings fail while it is told so.
 #[derive(Debug)]
 struct Failing {
     log: DiskLog,
@@ -32,8 +32,12 @@ struct Failing {
 
 impl Failing {
     fn error() -> AppendError {
-        AppendError::Io(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+        AppendError::Io(full().into())
     }
+}
+
+fn full() -> std::io::Error {
+    std::io::ErrorKind::StorageFull.into()
 }
 
 impl Log for Failing {
@@ -44,7 +48,10 @@ impl Log for Failing {
         self.log.open_group(group, log, make_new)
     }
     fn open_groups(&self, groups: &[(GroupId, LogId, bool)]) -> Vec<Result<Opened, OpenError>> {
-        self.log.open_groups(groups)
+        match self.broken.load(Ordering::SeqCst) {
+            true => groups.iter().map(|_| Err(OpenError::Io(full().into()))).collect(),
+            false => self.log.open_groups(groups),
+        }
     }
     fn append(&self, appends: Vec<Append>, done: Done) {
         if !self.broken.load(Ordering::SeqCst) {
@@ -108,6 +115,8 @@ async fn a_failed_append_loses_and_doubles_nothing(lying: bool) {
     let status = client.publish(request(group, 1, vec![entry(2, "two")])).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(log.failed.load(Ordering::SeqCst), 1);
+    let meanwhile: Vec<String> = read(&mut client, group, 1, 1).await.unwrap().iter().flat_map(words).collect();
+    assert_eq!(meanwhile, ["one"], "what is in the log is read while it cannot be written");
     log.broken.store(false, Ordering::SeqCst);
     let again = publish(&mut client, request(group, 1, vec![entry(2, "two"), entry(3, "three")])).await;
     assert_eq!(again.acks, [ack(2, 2, 2)]);

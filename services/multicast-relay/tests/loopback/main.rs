@@ -1,6 +1,7 @@
 //! A whole relay over loopback: gRPC, plain sockets, and a registry double.
 #![allow(clippy::unwrap_used)]
 
+mod claimants;
 mod claims;
 mod datagrams;
 mod errors;

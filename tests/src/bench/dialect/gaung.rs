@@ -38,7 +38,7 @@ impl Gaung {
             version: 1,
             client_id: self.client(index, role).into(),
             device_id: DeviceId::NONE.into(),
-            name: String::new(),
+            ..pb::Hello::default()
         });
         let mut out = encode(hello).to_vec();
         if let Role::Listener { group, from_seq } = role {

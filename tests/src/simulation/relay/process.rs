@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    Cookies, Destination, Identity, NewRun, PublishBatch, PublishEntry, Rate, RefuseReason, RelaySender, RequestId,
-    Sabotage, SenderConfig, Sequencer, SequencerEvent,
+    ClaimHasher, Cookies, Destination, Identity, NewRun, PublishBatch, PublishEntry, Rate, RefuseReason, RelaySender,
+    RequestId, RequestOrigin, Sabotage, SenderConfig, Sequencer, SequencerEvent, StreamKey,
 };
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId, Seq,
@@ -172,6 +172,9 @@ impl Process {
             Input::Request { connection, entries, publisher } => {
                 let author = super::super::publisher::stream_client(publisher);
                 let batch = PublishBatch::new(DeviceId::NONE, author, entries).expect("publishers keep the limits");
+                let key = StreamKey([publisher as u8; 16]);
+                let claimant = claims().claimant(Some(key), RequestOrigin { peer: None, session: None });
+                let batch = batch.claimed_by(claimant);
                 self.publish(world, clock, Reply::Stream { connection }, &batch);
             }
             Input::Appended { runs, durable } => {
@@ -253,7 +256,9 @@ impl Process {
             content_type: ContentType::from_byte(publish.content_type),
             payload: Bytes::copy_from_slice(publish.payload),
         };
-        let batch = PublishBatch::new(publish.device, client, vec![entry]);
+        let origin = RequestOrigin { peer: Some((*peer.ip()).into()), session: None };
+        let batch = PublishBatch::new(publish.device, client, vec![entry])
+            .map(|batch| batch.claimed_by(claims().claimant(None, origin)));
         let refusal = match &batch {
             _ if !self.cookies.proves(peer, publish.cookie) => Some(PublishOutcome::NeedsCookie),
             Err(_) => Some(PublishOutcome::Refused),
@@ -319,6 +324,11 @@ impl Process {
     }
 }
 
+/// The relay's secret outlives its processes.
+const fn claims() -> ClaimHasher {
+    ClaimHasher::new([5; 16])
+}
+
 impl Opening {
     fn take_events(&mut self, now: std::time::Instant, world: &mut World, answers: &mut Vec<(u64, Answer)>) {
         while let Some(event) = self.sequencer.poll_event() {
@@ -351,6 +361,7 @@ impl Opening {
                 let outcome = match answer {
                     Ok(_) => PublishOutcome::Logged,
                     Err(RefuseReason::OutOfWindow(_)) => PublishOutcome::OutOfWindow,
+                    Err(RefuseReason::OtherPublisher) => PublishOutcome::OtherPublisher,
                     Err(_) => PublishOutcome::Unavailable,
                 };
                 self.sender.send_puback(now, peer, own(), seq, &Puback { outcome, ..puback });

@@ -110,7 +110,8 @@ impl Model {
             return self.loose(index, incoming);
         }
         let news = self.news(index, &incoming);
-        let own = incoming.client == self.me.client;
+        // A publisher whose client id was taken goes on under another one, and the device says nothing where there is none.
+        let own = incoming.device == self.me.device && (incoming.client == self.me.client || !self.me.device.is_none());
         let room = &mut self.rooms[index];
         room.lane = Some(lane).filter(|lane| *lane != Lane::History).or(room.lane);
         let seq = incoming.seq;

@@ -1,0 +1,196 @@
+//! What is remembered of one client's messages.
+
+use std::collections::VecDeque;
+
+use gaung_proto::{Seq, limits::CLIENT_WINDOW};
+
+use crate::claim::Charged;
+
+use super::Verdict;
+
+/// Consecutive client_seqs that have consecutive seqs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) first: u64,
+    pub(super) seq: u64,
+    /// At least 1.
+    pub(super) count: u64,
+}
+
+impl Row {
+    pub(super) const BYTES: usize = size_of::<Self>();
+
+    /// The client_seq behind its last.
+    const fn end(&self) -> u64 {
+        self.first + self.count
+    }
+
+    /// The part that has seqs up to `head`.
+    pub(super) fn up_to(self, head: u64) -> Option<Self> {
+        let count = self.count.min(head.checked_sub(self.seq)?.saturating_add(1));
+        Some(Self { count, ..self })
+    }
+
+    fn continues(&self, next: &Self) -> bool {
+        self.end() == next.first && self.seq + self.count == next.seq
+    }
+}
+
+/// The [`CLIENT_WINDOW`] messages of a client that have the highest client_seqs, as rows. A message far ahead pushes out
+/// one older message and no more, so that whoever counts wrongly once can go on where it was.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// The hash of its owner, or [`UNCLAIMED`](crate::claim::UNCLAIMED).
+    pub(super) owner: u64,
+    pub(super) charged: Charged,
+    /// Names its entry in the order of eviction.
+    pub(super) ticket: u64,
+    /// When it last published, ms since 1970 by the relay's clock.
+    pub(super) at_unix_ms: i64,
+    /// Of lower client_seqs it is not known any more which were logged; survives a roll-back.
+    floor: u64,
+    /// By client_seq, disjoint; all before `last`.
+    older: VecDeque<Row>,
+    /// The row with the highest client_seq. Apart, for most clients have no other.
+    last: Row,
+    /// Of all rows.
+    messages: u64,
+}
+
+impl Window {
+    /// Of a client that was not known: what it said long before its first message cannot be told.
+    pub(super) fn starting_with(row: Row) -> Self {
+        let mut window = Self {
+            owner: crate::claim::UNCLAIMED,
+            charged: crate::Claimant::UNKNOWN.charged,
+            ticket: 0,
+            at_unix_ms: 0,
+            floor: row.first.saturating_sub(CLIENT_WINDOW - 1).max(1),
+            older: VecDeque::new(),
+            last: row,
+            messages: row.count,
+        };
+        window.trim();
+        window
+    }
+
+    /// From a snapshot: `rows` by client_seq, disjoint, at least one and at most [`CLIENT_WINDOW`] messages together.
+    pub(super) fn from_rows(floor: u64, mut rows: VecDeque<Row>) -> Option<Self> {
+        let messages = rows.iter().map(|row| row.count).sum();
+        let last = rows.pop_back()?;
+        Some(Self { floor, older: rows, messages, ..Self::starting_with(last) })
+    }
+
+    pub(super) const fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// By client_seq.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.older.iter().copied().chain([self.last])
+    }
+
+    /// Of its rows, besides the one that each client has.
+    pub(super) fn bytes(&self) -> usize {
+        self.older.len() * Row::BYTES
+    }
+
+    pub(super) fn check(&self, client_seq: u64) -> Verdict {
+        if client_seq < self.floor {
+            return Verdict::OutOfWindow;
+        }
+        self.find(client_seq).map_or(Verdict::New, |seq| Verdict::Duplicate(Seq(seq)))
+    }
+
+    /// Whether all client_seqs from `first` on are higher than any that was seen.
+    pub(super) fn is_after(&self, first: u64) -> bool {
+        first >= self.last.end().max(self.floor)
+    }
+
+    /// Remembers a row. Of what is remembered already the first seq stays.
+    pub(super) fn record(&mut self, row: Row) {
+        if self.is_after(row.first) {
+            self.push(row);
+        } else {
+            for index in 0..row.count {
+                let single = Row { first: row.first + index, seq: row.seq + index, count: 1 };
+                if self.is_after(single.first) { self.push(single) } else { self.insert(single) }
+            }
+        }
+        self.trim();
+    }
+
+    /// Forgets seqs above `head`; false if nothing is left.
+    pub(super) fn forget_after(&mut self, head: u64) -> bool {
+        let rows: VecDeque<Row> = self.rows().filter_map(|row| row.up_to(head)).collect();
+        self.messages = rows.iter().map(|row| row.count).sum();
+        self.older = rows;
+        let last = self.older.pop_back();
+        self.last = last.unwrap_or(self.last);
+        last.is_some()
+    }
+
+    fn find(&self, client_seq: u64) -> Option<u64> {
+        let row = if client_seq >= self.last.first {
+            &self.last
+        } else {
+            let behind = self.older.partition_point(|row| row.first <= client_seq);
+            self.older.get(behind.checked_sub(1)?)?
+        };
+        (client_seq < row.end()).then(|| row.seq + (client_seq - row.first))
+    }
+
+    /// A row above the highest.
+    fn push(&mut self, row: Row) {
+        if self.last.continues(&row) {
+            self.last.count += row.count;
+        } else {
+            let before = std::mem::replace(&mut self.last, row);
+            self.older.push_back(before);
+        }
+        self.messages += row.count;
+    }
+
+    /// A single message below the highest.
+    fn insert(&mut self, row: Row) {
+        if row.first < self.floor || self.find(row.first).is_some() {
+            return;
+        }
+        self.messages += 1;
+        let at = self.older.partition_point(|other| other.first < row.first);
+        let before = at.checked_sub(1).and_then(|index| self.older.get_mut(index));
+        if let Some(before) = before.filter(|before| before.continues(&row)) {
+            before.count += 1;
+            let joined = *before;
+            if let Some(next) = self.older.get(at).copied().filter(|next| joined.continues(next)) {
+                self.older[at - 1].count += next.count;
+                self.older.remove(at);
+            } else if at == self.older.len() && joined.continues(&self.last) {
+                self.older.pop_back();
+                self.last = Row { count: joined.count + self.last.count, ..joined };
+            }
+            return;
+        }
+        let next = self.older.get_mut(at).unwrap_or(&mut self.last);
+        if row.continues(next) {
+            *next = Row { count: next.count + 1, ..row };
+        } else {
+            self.older.insert(at, row);
+        }
+    }
+
+    /// Drops what is more than a window from the lowest client_seqs, and knows from then on that it was dropped.
+    fn trim(&mut self) {
+        while self.messages > CLIENT_WINDOW {
+            let excess = self.messages - CLIENT_WINDOW;
+            let lowest = self.older.front_mut().unwrap_or(&mut self.last);
+            let dropped = excess.min(lowest.count);
+            *lowest = Row { first: lowest.first + dropped, seq: lowest.seq + dropped, count: lowest.count - dropped };
+            self.floor = self.floor.max(lowest.first);
+            self.messages -= dropped;
+            if self.older.front().is_some_and(|row| row.count == 0) {
+                self.older.pop_front();
+            }
+        }
+    }
+}
