@@ -8,6 +8,7 @@ mod clock;
 pub mod crowd;
 pub mod deployment;
 mod histogram;
+pub mod hostile;
 pub mod impair;
 pub mod lab;
 pub mod multicast_peer;

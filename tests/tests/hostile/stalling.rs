@@ -1,0 +1,136 @@
+//! Who opens something and then says nothing, or reads nothing.
+
+use std::{
+    collections::VecDeque,
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use gaung_proto::{
+    pb::relay::{
+        FollowGroup, FollowRequest, PublishStreamRequest, ReadRequest, StreamedPublish, follow_request::Change,
+    },
+    ports,
+};
+use gaung_tests::hostile::{Attacker, publish};
+use tokio_stream::StreamExt as _;
+use tonic::Request;
+
+use crate::suffer;
+
+/// More than any listener has places, and less than the files that a process may usually open.
+const CONNECTIONS: usize = 3000;
+/// Streams that are opened and not read.
+const STREAMS: usize = 200;
+
+#[test]
+fn connections_that_say_nothing_keep_nobody_out() {
+    suffer("connections_that_say_nothing_keep_nobody_out", |attacker| stall(&attacker, b""));
+}
+
+#[test]
+fn half_a_preface_keeps_nobody_out() {
+    suffer("half_a_preface_keeps_nobody_out", |attacker| stall(&attacker, b"PRI * HTTP/2.0\r\n"));
+}
+
+#[test]
+fn half_a_head_keeps_nobody_out() {
+    suffer("half_a_head_keeps_nobody_out", |attacker| stall(&attacker, b"GET / HTTP/1.1\r\nHost: x"));
+}
+
+#[test]
+fn answers_that_nobody_reads_stop_no_publisher() {
+    suffer("answers_that_nobody_reads_stop_no_publisher", |attacker| {
+        attacker.run(async || {
+            let group = attacker.group("everyone").await;
+            let client = rand::random();
+            let (sender, requests) = tokio::sync::mpsc::channel(16);
+            let stream = tokio_stream::wrappers::ReceiverStream::new(requests);
+            let answers = attacker.relay(1).publish_stream(Request::new(stream)).await;
+            let one = StreamedPublish { tag: 1, publish: Some(publish(&group, client, &[1])) };
+            let request = PublishStreamRequest { publishes: vec![one; 64] };
+            for _ in 0..2000 {
+                let sent = tokio::time::timeout(Duration::from_secs(1), sender.send(request.clone())).await;
+                if !attacker.goes_on() || !matches!(sent, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            attacker.hold().await;
+            drop(answers);
+        });
+    });
+}
+
+#[test]
+fn followed_and_read_by_nobody_costs_little_memory() {
+    suffer("followed_and_read_by_nobody_costs_little_memory", |attacker| {
+        attacker.run(async || {
+            let group = attacker.group("everyone").await;
+            let mut relay = attacker.relay(1);
+            let large = [publish(&group, rand::random(), &[1])].map(|mut request| {
+                let payload = vec![b'x'; 200 * 1024].into();
+                request.entries[0].payload = payload;
+                request.entries = (1..=4)
+                    .map(|seq| {
+                        let mut e = request.entries[0].clone();
+                        e.client_seq = seq;
+                        e
+                    })
+                    .collect();
+                request
+            });
+            for request in large {
+                let _ = relay.publish(request).await;
+            }
+            let mut held = Vec::new();
+            for _ in 0..STREAMS {
+                let add = FollowGroup { group_id: group.id.clone(), from_seq: 1, ..Default::default() };
+                let request = FollowRequest { change: Some(Change::Add(add)) };
+                let requests = tokio_stream::iter([request]).chain(tokio_stream::pending());
+                held.extend(relay.follow(requests).await.ok());
+                let read = ReadRequest { group_id: group.id.clone(), from_seq: 1, ..Default::default() };
+                let _ = relay.read(read).await.map(std::mem::forget);
+                if !attacker.goes_on() {
+                    return;
+                }
+            }
+            attacker.hold().await;
+        });
+    });
+}
+
+/// Keeps [`CONNECTIONS`] spread over all ports, each of which has said `beginning`, and opens a new one for the oldest.
+fn stall(attacker: &Attacker, beginning: &[u8]) {
+    let ports = [
+        ports::REGISTRY,
+        ports::RELAY,
+        ports::HUB,
+        ports::HUB_TCP,
+        ports::TEXT,
+        ports::WEB,
+        ports::REGISTRY_METRICS,
+        ports::RELAY_METRICS,
+        ports::HUB_METRICS,
+    ];
+    let mut held = VecDeque::new();
+    for port in ports.into_iter().cycle() {
+        if !attacker.goes_on() {
+            return;
+        }
+        if held.len() == CONNECTIONS {
+            held.pop_front();
+            // At most a thousand new ones a second: it is the places that are attacked.
+            thread::sleep(Duration::from_millis(1));
+        }
+        held.extend(open(attacker.at(port), beginning));
+    }
+}
+
+/// A connection that has said `beginning`; none if the server lets none in.
+fn open(at: SocketAddr, beginning: &[u8]) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&at, Duration::from_millis(100)).ok()?;
+    stream.write_all(beginning).ok()?;
+    Some(stream)
+}
