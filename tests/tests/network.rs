@@ -112,7 +112,7 @@ fn more_networks_than_memberships_of_one_socket() {
         let links = choose(&interfaces().expect("interfaces"), None).expect("links").links;
         assert_eq!(links.len(), 46);
         let group = SocketAddrV4::new(Ipv4Addr::new(239, 255, 71, 99), 20_199);
-        let mut socket = GroupSocket::open(group, &links).expect("joined");
+        let socket = GroupSocket::open(group, &links).expect("joined");
         assert!(socket.failed().is_empty(), "{:?}", socket.failed());
         // Looped back on the last one, for which two sockets have no room.
         let sender = UdpSocket::bind("10.100.45.1:0").expect("a socket");

@@ -15,7 +15,12 @@ fn a_made_up_head_closes_no_group() {
         attacker.run(async || {
             let group = attacker.group(GROUP).await;
             let mut registry = attacker.registry();
-            let report = GroupReport { group_id: group.id.clone(), log_id: group.log_id, head_seq: 1_000_000_000 };
+            let report = GroupReport {
+                group_id: group.id.clone(),
+                log_id: group.log_id,
+                head_seq: 1_000_000_000,
+                ..Default::default()
+            };
             let another = GroupReport { log_id: group.log_id ^ 1, ..report.clone() };
             while attacker.goes_on() {
                 for report in [&report, &another] {
