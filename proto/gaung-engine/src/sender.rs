@@ -5,6 +5,7 @@ mod confirm;
 mod cookie;
 mod heartbeat;
 mod limits;
+mod member;
 mod members;
 mod migration;
 mod outgoing;
@@ -41,7 +42,8 @@ use crate::{
 pub use self::{
     config::{DEFAULT_REPAIR_BYTES, SenderConfig, SenderEvent, SenderStats, WakeReason},
     cookie::Cookies,
-    members::{Heard, MemberLane, MemberState, Members, PRESENCE, Reporter, SessionReport, StatusSample},
+    member::{MemberLane, MemberState},
+    members::{Heard, Members, PRESENCE, Reporter, SessionReport, StatusSample},
     rate::Rate,
     receipts::Receipt,
 };
@@ -98,6 +100,8 @@ pub struct RelaySender {
     outgoing: Outgoing,
     /// The last STATUS or PROBE; the beginning, where somebody may have listened before it.
     last_heard: Option<Instant>,
+    /// The last run, STATUS, PROBE or move; the beginning.
+    roused: Instant,
     skipped_at: Option<Instant>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
@@ -143,6 +147,7 @@ impl RelaySender {
             outgoing: Outgoing::new(config.rate, config.head, now),
             // Of a log's first epoch nobody knows yet; to a later one members come from the one before.
             last_heard: (config.epoch > Epoch(1)).then_some(now),
+            roused: now,
             skipped_at: None,
             events: VecDeque::new(),
             stats: SenderStats::default(),
@@ -160,6 +165,7 @@ impl RelaySender {
         assert_eq!(run.first_seq(), self.head.next(), "runs come dense and in order");
         self.outgoing.handle_time(now);
         self.expire_members(now);
+        self.rouse(now);
         if self.packer.is_empty() && !self.is_heard(now) {
             return self.pass_over(now, run);
         }
@@ -235,8 +241,13 @@ impl RelaySender {
         self.serve_due(now);
         self.work_departure(now);
         if self.heartbeat.next() <= now {
-            self.send_heartbeat(now);
+            if self.is_awake(now) || self.heartbeat.has_rested(now) {
+                self.send_heartbeat(now);
+            }
             self.expire_members(now);
+            if !self.is_awake(now) {
+                self.heartbeat.rest(now, self.members.next_expiry());
+            }
             self.grtt = self.members.grtt();
         }
     }
@@ -316,7 +327,7 @@ impl RelaySender {
             return;
         }
         self.stats.statuses += 1;
-        self.last_heard = Some(now);
+        self.handle_listener(now);
         let round_trip = round_trip(self.ts_us(now), status);
         let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
         self.grtt = self.members.grtt();
@@ -337,7 +348,7 @@ impl RelaySender {
 
     fn handle_probe(&mut self, now: Instant, peer: Peer, probe: &Probe) {
         self.answer_probe(now, peer, self.tag, probe);
-        self.last_heard = Some(now);
+        self.handle_listener(now);
         self.heartbeat.hasten(now);
     }
 

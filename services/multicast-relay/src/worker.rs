@@ -257,7 +257,9 @@ impl Worker {
 
     /// Takes a group's outputs after it was touched.
     fn settle(&mut self, now: Instant, id: GroupId) {
+        let groups = self.groups.len();
         let Some(group) = self.groups.get_mut(&id) else { return };
+        group.outlet.set_groups(groups);
         group.handle_events(now, &self.context.figures);
         let epoch = group.serving.identity.epoch;
         if group.is_over() {

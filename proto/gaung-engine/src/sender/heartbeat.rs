@@ -10,12 +10,14 @@ pub(super) struct HeartbeatSchedule {
     wanted: Option<Instant>,
     interval: Duration,
     last: Option<Instant>,
+    /// Between heartbeats that nobody listens to.
+    resting: Duration,
 }
 
 impl HeartbeatSchedule {
     /// The first one is due at once.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { after_data: now, wanted: None, interval: MIN_HEARTBEAT, last: None }
+        Self { after_data: now, wanted: None, interval: MIN_HEARTBEAT, last: None, resting: MIN_RESTING }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -37,6 +39,27 @@ impl HeartbeatSchedule {
         self.interval = (self.interval * 2).min(MAX_HEARTBEAT);
     }
 
+    /// The relay has so many groups, of which any may rest.
+    pub(super) fn set_groups(&mut self, groups: usize) {
+        let groups = u32::try_from(groups).unwrap_or(u32::MAX);
+        self.resting = REST_FOR_A_GROUP.saturating_mul(groups).clamp(MIN_RESTING, MAX_RESTING);
+    }
+
+    /// Nobody listens: the next one is sent after a long while, unless something happens. Called again at `until` at the
+    /// latest.
+    pub(super) fn rest(&mut self, now: Instant, until: Option<Instant>) {
+        let rested = self.last.map_or(now, |last| last + self.resting);
+        let until = until.map_or(rested, |until| until.max(now + MIN_HEARTBEAT));
+        self.after_data = rested.min(until);
+        self.wanted = None;
+        self.interval = MIN_HEARTBEAT;
+    }
+
+    /// Whether a heartbeat is due although nobody listens.
+    pub(super) fn has_rested(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.resting)
+    }
+
     /// At another address: as at the beginning.
     pub(super) const fn begin_anew(&mut self, now: Instant) {
         self.interval = MIN_HEARTBEAT;
@@ -52,6 +75,13 @@ impl HeartbeatSchedule {
 
 /// The first heartbeat after data; doubles to [`MAX_HEARTBEAT`]. Also the least time between heartbeats asked for.
 pub(super) const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
+/// Between heartbeats of a group that nobody listens to, for each group of the relay: thousands of them must not fill
+/// everybody's network, so all that rest together send some 20 a second.
+const REST_FOR_A_GROUP: Duration = Duration::from_millis(50);
+/// Who knows nothing but a group's address waits 5 s for a heartbeat, and one may be lost.
+const MIN_RESTING: Duration = Duration::from_secs(2);
+/// However many groups there are, who knows nothing but an address hears of it in the end.
+const MAX_RESTING: Duration = Duration::from_secs(60);
 /// Between heartbeats of a silent group; members take three missed ones for silence.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(1);
 

@@ -3,12 +3,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddrV4,
+    net::{Ipv4Addr, SocketAddrV4},
     time::{Duration, Instant},
 };
 
-/// Datagrams asked for by one proven address that are served in one second in any case: some 5 Mbit/s.
-pub(super) const MAX_ASKED_PER_MEMBER: u32 = 512;
+/// Datagrams asked for by one host, from proven addresses, that are served in one second in any case: some 5 Mbit/s. A host
+/// has as many ports as it likes, so they share this.
+pub(super) const MAX_ASKED_PER_HOST: u32 = 512;
 /// Datagrams asked for from all unproven addresses together in one second.
 pub(super) const MAX_ASKED_UNPROVEN: u32 = 128;
 /// Repairs and parity sent in one second in any case: some 45 Mbit/s, 1000 messages a second lost by somebody each time.
@@ -20,8 +21,8 @@ const REPAIRS_FOR_DATA: u32 = 1;
 const DATA_FOR_A_COMMON_LOSS: u32 = 3;
 /// Members that are told in one second that the group has moved, each as often as it speaks; others a second later.
 const MAX_MOVES_TOLD: u32 = 256;
-/// Addresses that are counted apart in one second; more are refused.
-const MAX_COUNTED_ADDRESSES: usize = 8192;
+/// Hosts that are counted apart in one second; more are refused.
+const MAX_COUNTED_HOSTS: usize = 8192;
 
 /// Counts of the current second, forgotten at its end.
 #[derive(Debug)]
@@ -29,14 +30,14 @@ pub(super) struct Limits {
     began: Instant,
     data: u32,
     repairs: u32,
-    by_address: BTreeMap<SocketAddrV4, u32>,
+    by_host: BTreeMap<Ipv4Addr, u32>,
     unproven: u32,
     moves_told: u32,
 }
 
 impl Limits {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { began: now, data: 0, repairs: 0, by_address: BTreeMap::new(), unproven: 0, moves_told: 0 }
+        Self { began: now, data: 0, repairs: 0, by_host: BTreeMap::new(), unproven: 0, moves_told: 0 }
     }
 
     /// A first-sent DATA left for the group's address.
@@ -51,11 +52,12 @@ impl Limits {
         let (count, limit) = match proven {
             None => (&mut self.unproven, MAX_ASKED_UNPROVEN),
             Some(addr) => {
-                if self.by_address.len() >= MAX_COUNTED_ADDRESSES && !self.by_address.contains_key(&addr) {
+                let host = *addr.ip();
+                if self.by_host.len() >= MAX_COUNTED_HOSTS && !self.by_host.contains_key(&host) {
                     return false;
                 }
-                let limit = MAX_ASKED_PER_MEMBER.max(self.data.saturating_mul(REPAIRS_FOR_DATA));
-                (self.by_address.entry(addr).or_default(), limit)
+                let limit = MAX_ASKED_PER_HOST.max(self.data.saturating_mul(REPAIRS_FOR_DATA));
+                (self.by_host.entry(host).or_default(), limit)
             }
         };
         let allowed = *count < limit;
@@ -81,8 +83,8 @@ impl Limits {
 
     /// Whether several members lose so much that a repair is of use to more than who asked.
     pub(super) fn is_loss_common(&self) -> bool {
-        let asked: u32 = self.by_address.values().sum();
-        self.by_address.len() > 1 && asked.saturating_mul(DATA_FOR_A_COMMON_LOSS) >= self.data
+        let asked: u32 = self.by_host.values().sum();
+        self.by_host.len() > 1 && asked.saturating_mul(DATA_FOR_A_COMMON_LOSS) >= self.data
     }
 
     fn roll(&mut self, now: Instant) {
@@ -94,12 +96,10 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
-    fn addr(port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    fn addr(host: u8, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, host), port)
     }
 
     #[test]
@@ -107,12 +107,13 @@ mod tests {
         let now = Instant::now();
         let mut limits = Limits::new(now);
         let asked = |limits: &mut Limits, who| (0..100_000).filter(|_| limits.may_ask(now, who)).count() as u32;
-        assert_eq!(asked(&mut limits, Some(addr(1))), MAX_ASKED_PER_MEMBER);
+        assert_eq!(asked(&mut limits, Some(addr(1, 1))), MAX_ASKED_PER_HOST);
+        assert_eq!(asked(&mut limits, Some(addr(1, 2))), 0, "all ports of a host have one share");
         assert_eq!(asked(&mut limits, None), MAX_ASKED_UNPROVEN);
         assert_eq!((0..100_000).filter(|_| limits.may_send(now)).count() as u32, MAX_REPAIRS);
         (0..20_000).for_each(|_| limits.count_data(now));
-        assert_eq!(asked(&mut limits, Some(addr(2))), 20_000);
-        assert_eq!(asked(&mut limits, Some(addr(1))), 20_000 - MAX_ASKED_PER_MEMBER);
+        assert_eq!(asked(&mut limits, Some(addr(2, 1))), 20_000);
+        assert_eq!(asked(&mut limits, Some(addr(1, 3))), 20_000 - MAX_ASKED_PER_HOST);
         assert_eq!(asked(&mut limits, None), 0, "strangers have no share");
         assert_eq!((0..100_000).filter(|_| limits.may_send(now)).count() as u32, 20_000 - MAX_REPAIRS);
         assert!(limits.is_loss_common());

@@ -8,82 +8,22 @@ use std::{
 
 use gaung_proto::{DeviceId, SenderId, Seq, body::Status};
 
+use super::member::{MemberLane, MemberState, Origin, smoothed};
+
 use crate::timing;
 
 /// A member is present for this long after its last STATUS, or after its session was last known to be there.
 pub const PRESENCE: Duration = Duration::from_secs(5);
 
-/// Members kept of one group, present or not; more are heard by nobody and still served.
+/// Members kept of one group, present or not. When there are more, whoever made the most of them has no share for one
+/// more, and gives up its oldest for a newcomer of another origin.
 const MAX_MEMBERS: usize = 4096;
-/// An absent member's place is kept for so long, for the receipts of what it missed.
-const ABSENCE_KEPT: Duration = Duration::from_secs(60);
-/// Times of presence kept of one member; the oldest go first.
-const MAX_STAYS: usize = 4;
+/// Members kept that send STATUS from one host: a process has one each.
+const MAX_MEMBERS_PER_HOST: usize = 64;
 /// Samples kept for a driver that does not drain them; older ones are dropped.
 const MAX_SAMPLES: usize = 256;
-/// Datagrams below which a member's loss says nothing of the rate.
-const MIN_REVIEWED: f64 = 50.0;
 /// Longest round trip that is believed; more is a wrong or foreign echo.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
-
-/// How a member hears the group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MemberLane {
-    /// Multicast; it sends STATUS.
-    Multicast,
-    /// A framed session at a hub, which acknowledges.
-    Tcp,
-    /// A bare text session at a hub, which cannot say how far it read.
-    Text,
-}
-
-impl MemberLane {
-    /// As it is shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Multicast => "multicast",
-            Self::Tcp => "tcp",
-            Self::Text => "text",
-        }
-    }
-}
-
-/// One member as its STATUS or its hub tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberState {
-    /// Its device, as it says; none for a text session.
-    pub device: DeviceId,
-    /// How it hears now.
-    pub lane: MemberLane,
-    /// What a text session calls itself; for display only, else empty.
-    pub name: String,
-    /// Where it writes STATUS from.
-    pub addr: Option<SocketAddrV4>,
-    /// Last message delivered in order; does not fall.
-    pub delivered: Seq,
-    /// First-sent datagrams received in this epoch.
-    pub received: u32,
-    /// First-sent datagrams that did not come.
-    pub lost: u32,
-    /// Of those, made good by multicast.
-    pub repaired: u32,
-    /// Last round trip.
-    pub round_trip: Option<Duration>,
-    /// `received` and `lost` at the last review of the rate.
-    reviewed: (u32, u32),
-    /// Its mean of late.
-    smoothed: Option<Duration>,
-    last_heard: Instant,
-    /// Whose word its session's life is.
-    reporter: Option<Reporter>,
-    /// The head when it came: messages above were sent to it.
-    since: Seq,
-    /// The head when it went.
-    until: Option<Seq>,
-    /// Times of presence before, as heads when it came and went.
-    earlier: Vec<(Seq, Seq)>,
-}
 
 /// One stream of a hub's reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,6 +63,10 @@ pub struct StatusSample {
 #[derive(Debug, Clone, Default)]
 pub struct Members {
     pub(super) by_id: BTreeMap<SenderId, MemberState>,
+    /// How many of them each origin has.
+    shares: BTreeMap<Origin, usize>,
+    /// For whom each address speaks: a process has one id.
+    speakers: BTreeMap<SocketAddrV4, SenderId>,
     pub(super) completed: Seq,
     changes: u64,
     /// Nobody falls silent or is forgotten before.
@@ -156,7 +100,13 @@ impl Members {
         status: &Status,
         round_trip: Option<Duration>,
     ) -> Heard {
-        let Some((member, heard)) = self.hear(now, head, status.sender, Some(delivered)) else { return Heard::NoRoom };
+        let id = status.sender;
+        if !self.may_speak(from, id) {
+            return Heard::NoRoom;
+        }
+        let origin = Origin::Host(*from.ip());
+        let Some((member, heard)) = self.hear(now, head, id, Some(delivered), origin) else { return Heard::NoRoom };
+        let former = member.addr.replace(from);
         let since = |now: u32, before: u32| Some(now.wrapping_sub(before)).filter(|&more| more <= u32::MAX / 2);
         let counted = since(status.received, member.received).zip(since(status.lost, member.lost));
         let (received, lost) = counted.unwrap_or((status.received, status.lost));
@@ -166,7 +116,6 @@ impl Members {
         member.lane = MemberLane::Multicast;
         member.reporter = None;
         member.device = status.device;
-        member.addr = Some(from);
         member.received = status.received;
         member.lost = status.lost;
         member.repaired = status.repaired;
@@ -174,6 +123,12 @@ impl Members {
         member.smoothed = round_trip.map(|sample| smoothed(member.smoothed, sample)).or(member.smoothed);
         if self.samples.len() < MAX_SAMPLES {
             self.samples.push(sample);
+        }
+        if former != Some(from) {
+            if let Some(former) = former {
+                self.speakers.remove(&former);
+            }
+            self.speakers.insert(from, id);
         }
         heard
     }
@@ -183,14 +138,20 @@ impl Members {
         if report.gone {
             return self.handle_gone(now, reporter, report.member);
         }
-        let Some((member, heard)) = self.hear(now, head, report.member, report.delivered) else { return Heard::NoRoom };
+        let origin = Origin::Stream(reporter);
+        let Some((member, heard)) = self.hear(now, head, report.member, report.delivered, origin) else {
+            return Heard::NoRoom;
+        };
+        let former = member.addr.take();
         member.lane = if report.delivered.is_some() { MemberLane::Tcp } else { MemberLane::Text };
         member.reporter = Some(reporter);
         member.device = report.device;
         member.name.clone_from(&report.name);
-        member.addr = None;
         member.round_trip = None;
         member.smoothed = None;
+        if let Some(former) = former {
+            self.speakers.remove(&former);
+        }
         heard
     }
 
@@ -209,14 +170,19 @@ impl Members {
         if self.next_expiry.is_none_or(|next| now < next) {
             return Vec::new();
         }
-        let mut gone = Vec::new();
-        self.by_id.retain(|&id, member| {
+        let (mut gone, mut forgotten) = (Vec::new(), Vec::new());
+        for (&id, member) in &mut self.by_id {
             if member.expiry() <= now && member.until.is_none() {
                 member.until = Some(head);
                 gone.push(id);
             }
-            member.expiry() > now
-        });
+            // Of an origin that had more than a person's machine has, nobody asks who was there.
+            let is_one_of_many = self.shares.get(&member.origin).is_some_and(|&share| share > MAX_MEMBERS_PER_HOST);
+            if member.expiry() <= now || (member.until.is_some() && is_one_of_many) {
+                forgotten.push(id);
+            }
+        }
+        forgotten.into_iter().for_each(|id| self.forget(id));
         self.next_expiry = self.by_id.values().map(MemberState::expiry).min();
         self.changes += u64::from(!gone.is_empty());
         gone
@@ -280,21 +246,92 @@ impl Members {
         Heard::Unchanged
     }
 
+    /// An address speaks for one member as long as that is present, and not for one that speaks elsewhere: by multicast
+    /// from another host, or at a hub.
+    fn may_speak(&self, from: SocketAddrV4, id: SenderId) -> bool {
+        let is_present = |id: &SenderId| self.by_id.get(id).is_some_and(|member| member.until.is_none());
+        let speaks_for_another = self.speakers.get(&from).is_some_and(|other| *other != id && is_present(other));
+        let speaks_elsewhere = self.by_id.get(&id).is_some_and(|member| {
+            let is_here = match member.origin {
+                Origin::Host(host) => host == *from.ip(),
+                // Its session has ended, or may have without a word.
+                Origin::Stream(_) => member.reporter.is_none(),
+            };
+            member.until.is_none() && !is_here
+        });
+        !(speaks_for_another || speaks_elsewhere)
+    }
+
+    /// Makes room for one more member of `origin`; false if it has its share.
+    fn make_room(&mut self, origin: Origin) -> bool {
+        let share = self.shares.get(&origin).copied().unwrap_or_default();
+        if matches!(origin, Origin::Host(_)) && share >= MAX_MEMBERS_PER_HOST {
+            let absent = self.by_id.iter().filter(|(_, member)| member.origin == origin && member.until.is_some());
+            let oldest = absent.min_by_key(|(_, member)| member.last_heard).map(|(&id, _)| id);
+            oldest.into_iter().for_each(|id| self.forget(id));
+            return oldest.is_some();
+        }
+        if self.by_id.len() < MAX_MEMBERS {
+            return true;
+        }
+        let Some((&largest, &most)) = self.shares.iter().max_by_key(|(_, share)| **share) else { return false };
+        if most <= share + 1 {
+            return false;
+        }
+        let of_it = self.by_id.iter().filter(|(_, member)| member.origin == largest);
+        let Some(oldest) = of_it.min_by_key(|(_, member)| member.last_heard).map(|(&id, _)| id) else { return false };
+        self.forget(oldest);
+        self.changes += 1;
+        true
+    }
+
+    fn forget(&mut self, id: SenderId) {
+        let Some(member) = self.by_id.remove(&id) else { return };
+        if let Some(addr) = member.addr {
+            self.speakers.remove(&addr);
+        }
+        self.give_back(member.origin);
+    }
+
+    fn give_back(&mut self, origin: Origin) {
+        if let Some(share) = self.shares.get_mut(&origin) {
+            *share -= 1;
+            if *share == 0 {
+                self.shares.remove(&origin);
+            }
+        }
+    }
+
     fn hear(
         &mut self,
         now: Instant,
         head: Seq,
         id: SenderId,
         delivered: Option<Seq>,
+        origin: Origin,
     ) -> Option<(&mut MemberState, Heard)> {
-        let full = self.by_id.len() >= MAX_MEMBERS;
+        let known = self.by_id.get(&id).map(|member| (member.origin, member.until.is_some()));
+        // What another host says cannot tell what was heard before it: it begins anew.
+        if let Some((Origin::Host(before), true)) = known
+            && matches!(origin, Origin::Host(host) if host != before)
+        {
+            self.forget(id);
+        }
         let is_new = !self.by_id.contains_key(&id);
-        if is_new && full {
+        if is_new && !self.make_room(origin) {
             return None;
         }
-        let member = self.by_id.entry(id).or_insert_with(|| MemberState::new(now, head));
+        let member = self.by_id.entry(id).or_insert_with(|| MemberState::new(now, head, origin));
+        let before = std::mem::replace(&mut member.origin, origin);
+        if is_new || before != origin {
+            *self.shares.entry(origin).or_default() += 1;
+        }
+        if !is_new && before != origin {
+            self.give_back(before);
+        }
+        let member = self.by_id.get_mut(&id)?;
         let joined = member.hear(now, head) || is_new;
-        let delivered = delivered.unwrap_or_default().min(head).max(member.delivered);
+        let delivered = member.believed(now, head, delivered.unwrap_or_default());
         let before = std::mem::replace(&mut member.delivered, delivered);
         let progressed = delivered != before;
         self.delivered += delivered.0.saturating_sub(before.max(member.since).0);
@@ -310,99 +347,9 @@ impl Members {
     }
 }
 
-impl MemberState {
-    /// Not heard of before.
-    const fn new(now: Instant, head: Seq) -> Self {
-        Self {
-            device: DeviceId::NONE,
-            lane: MemberLane::Multicast,
-            name: String::new(),
-            addr: None,
-            delivered: Seq::ZERO,
-            received: 0,
-            lost: 0,
-            repaired: 0,
-            round_trip: None,
-            reviewed: (0, 0),
-            smoothed: None,
-            last_heard: now,
-            reporter: None,
-            since: head,
-            until: None,
-            earlier: Vec::new(),
-        }
-    }
-
-    /// `None` if too little was sent to tell. Late datagrams make `lost` fall.
-    fn loss_since_review(&mut self) -> Option<f64> {
-        let now = (self.received, self.lost);
-        let before = std::mem::replace(&mut self.reviewed, now);
-        let [received, lost] = [now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1)]
-            .map(|count| f64::from(count.cast_signed().max(0)));
-        (received + lost >= MIN_REVIEWED).then(|| lost / (received + lost))
-    }
-
-    /// True if it was absent.
-    fn hear(&mut self, now: Instant, head: Seq) -> bool {
-        self.last_heard = now;
-        let Some(until) = self.until.take() else { return false };
-        if self.earlier.len() >= MAX_STAYS {
-            self.earlier.remove(0);
-        }
-        self.earlier.push((self.since, until));
-        self.since = head;
-        true
-    }
-
-    /// When it is absent, or forgotten, if it stays silent.
-    fn expiry(&self) -> Instant {
-        let kept = if self.until.is_some() { PRESENCE + ABSENCE_KEPT } else { PRESENCE };
-        self.last_heard + kept
-    }
-
-    /// The times of its presence, as (head when it came, head when it went).
-    pub(super) fn stays(&self) -> impl Iterator<Item = (Seq, Option<Seq>)> {
-        let earlier = self.earlier.iter().map(|&(since, until)| (since, Some(until)));
-        earlier.chain([(self.since, self.until)])
-    }
-
-    /// Whether it can say how far it got.
-    pub(super) fn can_tell(&self) -> bool {
-        self.lane != MemberLane::Text
-    }
-
-    /// Up to where it lacks nothing of what was sent to it since it came; `None` if it is absent or cannot tell.
-    pub(super) fn position(&self) -> Option<Seq> {
-        (self.until.is_none() && self.can_tell()).then(|| self.delivered.max(self.since))
-    }
-}
-
-/// Weight of the newest sample. A sleepy moment of one member is forgotten after a few STATUS.
-const SAMPLE_WEIGHT: u32 = 4;
-
-fn smoothed(before: Option<Duration>, sample: Duration) -> Duration {
-    before.map_or(sample, |before| (before * (SAMPLE_WEIGHT - 1) + sample) / SAMPLE_WEIGHT)
-}
-
 /// The round trip that a STATUS tells: now − echo − the member's own delay, all modulo 2³² µs.
 pub(super) fn round_trip(now_us: u32, status: &Status) -> Option<Duration> {
     let elapsed = now_us.wrapping_sub(status.echo_ts_us);
     let round_trip = Duration::from_micros(elapsed.checked_sub(status.echo_delay_us)?.into());
     (round_trip <= MAX_ROUND_TRIP).then_some(round_trip)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_late_report_is_forgotten_soon() {
-        let usual = Duration::from_micros(300);
-        let mut estimate = smoothed(None, usual);
-        assert_eq!(estimate, usual, "the first sample is all that is known");
-        estimate = smoothed(Some(estimate), Duration::from_millis(10));
-        assert!(estimate < Duration::from_millis(3));
-        (0..8).for_each(|_| estimate = smoothed(Some(estimate), usual));
-        assert!(estimate < usual * 2, "{estimate:?}");
-    }
 }

@@ -154,6 +154,7 @@ impl RelaySender {
     /// It has proven its address, and the notice is shorter than what it sent.
     fn tell(&mut self, now: Instant, peer: Peer, tag: GroupTag) {
         self.last_heard = Some(now);
+        self.roused = now;
         let Some(place) = self.place.filter(|_| self.limits.may_tell_move(now)) else { return };
         if let Some(notice) = self.migrate(now, tag, place) {
             self.answer(peer, notice);
@@ -176,6 +177,7 @@ impl RelaySender {
     fn arrive(&mut self, now: Instant, to: Place) {
         self.place = Some(to);
         self.remember(self.tag);
+        self.roused = now;
         self.tag = to.tag;
         self.outgoing.redirect(to.addr.socket_addr(), to.ttl, to.tag);
         self.heartbeat.begin_anew(now);

@@ -36,6 +36,30 @@ impl RelaySender {
         self.last_heard.is_some_and(|at| now.saturating_duration_since(at) < UNHEARD)
     }
 
+    /// Whether heartbeats are sent as often as members expect them.
+    pub(super) fn is_awake(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.roused) < UNHEARD || self.is_heard(now) || self.departure_due().is_some()
+    }
+
+    /// So many groups share the relay's heartbeats: the more there are, the longer those rest that nobody listens to, 2 to 60 s.
+    pub fn set_groups(&mut self, groups: usize) {
+        self.heartbeat.set_groups(groups);
+    }
+
+    /// Somebody who listens has spoken.
+    pub(super) fn handle_listener(&mut self, now: Instant) {
+        self.rouse(now);
+        self.last_heard = Some(now);
+    }
+
+    /// Something happens in the group: who listens may want to know, or begins to.
+    pub(super) fn rouse(&mut self, now: Instant) {
+        if !self.is_awake(now) {
+            self.heartbeat.hasten(now);
+        }
+        self.roused = now;
+    }
+
     pub(super) fn review_rate(&mut self, now: Instant) {
         if self.outgoing.next_period() <= now {
             let mut losses = self.members.losses();

@@ -6,7 +6,8 @@ use gaung_proto::{SenderId, Seq};
 
 use super::{
     RelaySender, SenderEvent,
-    members::{Heard, MemberState, Members, Reporter, SessionReport},
+    member::MemberState,
+    members::{Heard, Members, Reporter, SessionReport},
 };
 
 /// Who has delivered a message, of those who were present when it was logged.

@@ -112,6 +112,14 @@ impl Outlet {
         }
     }
 
+    /// The worker has so many groups.
+    pub(super) fn set_groups(&mut self, groups: usize) {
+        match self {
+            Self::Proto { sender, .. } => sender.set_groups(groups),
+            Self::Bare(_) => {}
+        }
+    }
+
     pub(super) fn set_oldest_logged(&mut self, oldest: Seq) {
         match self {
             Self::Proto { sender, .. } => sender.set_oldest_logged(oldest),

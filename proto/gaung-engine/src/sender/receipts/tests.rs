@@ -37,11 +37,19 @@ impl Room {
     }
 
     fn status(&mut self, member: u8, delivered: u64) -> Heard {
-        let from = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5000);
+        self.status_from(member, member, delivered)
+    }
+
+    fn status_from(&mut self, host: u8, member: u8, delivered: u64) -> Heard {
+        let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, host), 5000);
+        self.told(from, SenderId([member; 16]), delivered)
+    }
+
+    fn told(&mut self, from: SocketAddrV4, sender: SenderId, delivered: u64) -> Heard {
         let status = Status {
-            sender: SenderId([member; 16]),
+            sender,
             cookie: gaung_proto::body::Cookie(0),
-            device: DeviceId([member; 16]),
+            device: DeviceId(*sender.as_bytes()),
             highest_pkt: Pkt(0),
             received: delivered as u32,
             lost: 0,
@@ -100,8 +108,8 @@ fn both_lanes_count_in_one_receipt_and_text_sessions_are_silent() {
     assert!(room.members.receipt(Seq(1)).is_complete() && !room.members.receipt(Seq(2)).is_complete());
     assert_eq!(room.members.present().count(), 1, "only who hears multicast counts for it");
     assert_eq!(room.members.all_present().count(), 3);
-    assert_eq!(room.session(2, 9), Heard::Progressed);
-    assert_eq!(room.members.all_present().map(|(_, m)| m.delivered).max(), Some(Seq(2)), "believed up to the head");
+    assert_eq!(room.session(2, 9), Heard::Unchanged, "what was not logged was not delivered");
+    assert_eq!(room.missing(2), vec![2, 3]);
 }
 
 #[test]
@@ -114,8 +122,9 @@ fn a_member_that_changes_its_lane_stays_one_and_keeps_its_place() {
     assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Tcp, 1));
     assert_eq!(room.receipt(3), (1, 1, 0, 0));
     room.after(2 * SECOND);
-    room.status(1, 3);
+    assert_eq!(room.status_from(9, 1, 3), Heard::NoRoom, "its session speaks for it");
     room.gone(1);
+    assert_eq!(room.status(1, 3), Heard::Unchanged);
     assert_eq!(room.lane(1), MemberLane::Multicast);
     room.after(4 * SECOND);
     assert_eq!(room.members.all_present().count(), 1, "its hub's farewell is not its own");
@@ -254,4 +263,77 @@ fn the_table_is_bounded() {
         let heard = room.members.handle_session(room.now, room.head, HUB, &report);
         assert_eq!(heard == Heard::NoRoom, number >= 4096);
     }
+}
+
+#[test]
+fn who_is_ahead_of_the_log_has_not_heard_until_it_goes_back() {
+    let mut room = Room::new();
+    room.status(1, 0);
+    room.log(1);
+    room.status(1, 1);
+    assert_eq!(room.receipt(1), (1, 1, 0, 0));
+    // It was given 40 forged messages.
+    room.status(1, 41);
+    room.log(60);
+    room.after(SECOND);
+    room.status(1, 41);
+    assert_eq!(room.receipt(2), (0, 1, 0, 0), "what it delivered under seq 2 was something else");
+    room.status(1, 1);
+    room.status(1, 61);
+    assert_eq!(room.receipt(61), (1, 1, 0, 0), "it went back and delivered them");
+}
+
+#[test]
+fn nobody_speaks_for_a_member_of_another_host() {
+    let mut room = Room::new();
+    assert_eq!(room.status(1, 0), Heard::Joined);
+    room.log(1);
+    assert_eq!(room.status_from(9, 1, 1), Heard::NoRoom);
+    assert_eq!(room.receipt(1), (0, 1, 0, 0));
+    assert_eq!(room.status(1, 1), Heard::Progressed);
+    // Once it is absent it may have another address; what it heard before is not told from there.
+    room.log(1);
+    room.after(PRESENCE);
+    assert_eq!(room.status_from(9, 1, 2), Heard::Joined);
+    room.log(1);
+    assert_eq!(room.status_from(9, 1, 3), Heard::Progressed);
+    assert_eq!((room.receipt(2), room.receipt(3)), ((0, 0, 0, 1), (1, 1, 0, 0)));
+}
+
+#[test]
+fn an_address_is_one_member_and_a_host_fills_only_its_share() {
+    let mut room = Room::new();
+    assert_eq!(room.status(1, 0), Heard::Joined);
+    let from = |port| SocketAddrV4::new(Ipv4Addr::new(10, 0, 9, 9), port);
+    let id = |number: u16| SenderId([9, 9, (number >> 8) as u8, number as u8, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+    let joined = (0..5000).filter(|&number| room.told(from(5000), id(number), 0) == Heard::Joined).count();
+    assert_eq!(joined, 1, "all from one address");
+    let joined = (1..5000).filter(|&number| room.told(from(number), id(number), 0) == Heard::Joined).count();
+    assert!(joined < 64, "{joined}");
+    room.log(1);
+    assert!(room.receipt(1).1 <= 65);
+    assert_eq!(room.status(2, 1), Heard::Joined);
+    room.after(PRESENCE);
+    room.status(1, 1);
+    room.log(1);
+    assert_eq!(room.receipt(2).1, 1, "gone within seconds");
+}
+
+#[test]
+fn a_stream_that_filled_the_table_gives_room_to_others() {
+    let mut room = Room::new();
+    for number in 0..4096_u32 {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let report = SessionReport { member: SenderId(id), delivered: Some(Seq(0)), ..session(0) };
+        assert_eq!(room.members.handle_session(room.now, room.head, Reporter(8), &report), Heard::Joined);
+    }
+    assert_eq!(room.status(1, 0), Heard::Joined);
+    assert_eq!(room.session(2, 0), Heard::Joined);
+    room.log(1);
+    room.after(PRESENCE);
+    room.status(1, 1);
+    room.session(2, 1);
+    room.log(1);
+    assert_eq!((room.receipt(2).1, room.members.by_id.len()), (2, 2), "the stream is silent: nothing is kept of it");
 }

@@ -54,3 +54,64 @@ fn mutated(rng: &mut SmallRng, valid: &[Bytes]) -> Vec<u8> {
     datagram[at] = rng.random();
     datagram
 }
+
+/// A group without members, of which there are many, is heard of once a minute, one of few every 2 s, and each at once when somebody comes or something is said.
+#[test]
+fn a_group_that_nobody_listens_to_rests() {
+    let mut bench = Bench::new();
+    let beats = |bench: &mut Bench, seconds: u64| {
+        let end = bench.now + Duration::from_secs(seconds);
+        let mut beats = 0;
+        while bench.now < end {
+            let next = bench.sender.poll_timeout().0.clamp(bench.now + MS, end);
+            beats += bench.advance(next - bench.now).len();
+        }
+        beats
+    };
+    beats(&mut bench, 12);
+    let resting = beats(&mut bench, 60);
+    assert!((27..=31).contains(&resting), "{resting} in a minute");
+    bench.sender.set_groups(10_000);
+    let resting = beats(&mut bench, 600);
+    assert!((8..=11).contains(&resting), "{resting} in ten minutes");
+    bench.status(1, 0);
+    let listened_to = beats(&mut bench, 9);
+    assert!(listened_to >= 9, "{listened_to}");
+    beats(&mut bench, 12);
+    bench.send(1, &[5]);
+    let after_a_run = beats(&mut bench, 9);
+    assert!(after_a_run >= 9, "{after_a_run}");
+}
+
+/// All ports of one host have one share of the repairs of a silent group.
+#[test]
+fn a_host_with_many_ports_is_repaired_like_one() {
+    let now = Instant::now();
+    let config = SenderConfig { repair_bytes: 4 * 1024 * 1024, ..config(0) };
+    let mut bench = Bench { sender: RelaySender::new(config, now), now };
+    bench.advance(Duration::ZERO);
+    for first in 0..40 {
+        bench.send(1 + first * 50, &[1000; 50]);
+    }
+    bench.advance(Duration::from_secs(2));
+    let mut sent = Vec::new();
+    for port in 1..=16 {
+        let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 66), port);
+        let cookie = bench.sender.config.cookies.of(from);
+        for first in (1..2000).step_by(64) {
+            let ranges = vec![NakRange::messages(Seq(first), Seq(first + 63))];
+            let nak = Nak { sender: SenderId([port as u8; 16]), cookie, ranges };
+            sent.extend(bench.hear(from, PacketType::Nak, 0, &body(|out| nak.write(out))));
+        }
+    }
+    (0..40).for_each(|_| sent.extend(bench.advance(10 * MS)));
+    let is_repair = |sent: &&Transmit| {
+        let header = header(sent);
+        header.has(flags::REPAIR) || header.packet_type == PacketType::Parity
+    };
+    let repairs = sent.iter().filter(is_repair).count();
+    // Parity for whole blocks is sent twice over.
+    assert!((256..=1024).contains(&repairs), "{repairs} repairs for one host");
+    bench.nak(2, vec![NakRange::messages(Seq(3), Seq(3))]);
+    assert!(bench.advance(MAX_GATHER).iter().any(|sent| data_seq(sent) == Some(3)), "others find room");
+}

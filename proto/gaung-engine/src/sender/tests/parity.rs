@@ -160,7 +160,7 @@ fn parity_is_no_amplifier() {
         sent.extend(bench.advance(MS / 2));
     }
     let (shards, plain) = repairs(&sent);
-    let limit = 5 * limits::MAX_ASKED_PER_MEMBER + limits::MAX_ASKED_UNPROVEN;
+    let limit = 5 * limits::MAX_ASKED_PER_HOST + limits::MAX_ASKED_UNPROVEN;
     assert!(shards.len() + plain.len() <= limit as usize, "{} {}", shards.len(), plain.len());
     let stats = bench.sender.stats();
     assert!(stats.asks_refused > 1000 && shards.len() <= usize::from(SHARDS) * 2, "{stats:?}");

@@ -1,0 +1,196 @@
+//! One member of a group: how it hears, how far it got, when it was present.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::{Duration, Instant},
+};
+
+use gaung_proto::{DeviceId, Seq};
+
+use super::members::{PRESENCE, Reporter};
+
+/// Times of presence kept of one member; the oldest go first.
+const MAX_STAYS: usize = 4;
+/// An absent member's place is kept for so long, for the receipts of what it missed.
+const ABSENCE_KEPT: Duration = Duration::from_secs(60);
+/// Datagrams below which a member's loss says nothing of the rate.
+const MIN_REVIEWED: f64 = 50.0;
+/// A member that claimed to have delivered what was not logged is believed again after this, or once it has gone back.
+const DOUBTED_FOR: Duration = Duration::from_secs(10);
+
+/// How a member hears the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MemberLane {
+    /// Multicast; it sends STATUS.
+    Multicast,
+    /// A framed session at a hub, which acknowledges.
+    Tcp,
+    /// A bare text session at a hub, which cannot say how far it read.
+    Text,
+}
+
+impl MemberLane {
+    /// As it is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Multicast => "multicast",
+            Self::Tcp => "tcp",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// One member as its STATUS or its hub tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberState {
+    /// Its device, as it says; none for a text session.
+    pub device: DeviceId,
+    /// How it hears now.
+    pub lane: MemberLane,
+    /// What a text session calls itself; for display only, else empty.
+    pub name: String,
+    /// Where it writes STATUS from.
+    pub addr: Option<SocketAddrV4>,
+    /// Last message delivered in order; does not fall.
+    pub delivered: Seq,
+    /// First-sent datagrams received in this epoch.
+    pub received: u32,
+    /// First-sent datagrams that did not come.
+    pub lost: u32,
+    /// Of those, made good by multicast.
+    pub repaired: u32,
+    /// Last round trip.
+    pub round_trip: Option<Duration>,
+    /// `received` and `lost` at the last review of the rate.
+    pub(super) reviewed: (u32, u32),
+    /// Its mean of late.
+    pub(super) smoothed: Option<Duration>,
+    pub(super) last_heard: Instant,
+    /// Who speaks for it, or did last.
+    pub(super) origin: Origin,
+    /// Whose word its session's life is.
+    pub(super) reporter: Option<Reporter>,
+    /// What it claimed last to have delivered.
+    claimed: Seq,
+    /// When it claimed more than was logged: it was given forged messages, and knows it or not.
+    doubted: Option<Instant>,
+    /// The head when it came: messages above were sent to it.
+    pub(super) since: Seq,
+    /// The head when it went.
+    pub(super) until: Option<Seq>,
+    /// Times of presence before, as heads when it came and went.
+    earlier: Vec<(Seq, Seq)>,
+}
+
+/// Whose share of the table a member takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Origin {
+    Host(Ipv4Addr),
+    Stream(Reporter),
+}
+
+impl MemberState {
+    /// Not heard of before.
+    pub(super) const fn new(now: Instant, head: Seq, origin: Origin) -> Self {
+        Self {
+            device: DeviceId::NONE,
+            lane: MemberLane::Multicast,
+            name: String::new(),
+            addr: None,
+            delivered: Seq::ZERO,
+            received: 0,
+            lost: 0,
+            repaired: 0,
+            round_trip: None,
+            reviewed: (0, 0),
+            smoothed: None,
+            last_heard: now,
+            origin,
+            reporter: None,
+            claimed: Seq::ZERO,
+            doubted: None,
+            since: head,
+            until: None,
+            earlier: Vec::new(),
+        }
+    }
+
+    /// `None` if too little was sent to tell. Late datagrams make `lost` fall.
+    pub(super) fn loss_since_review(&mut self) -> Option<f64> {
+        let now = (self.received, self.lost);
+        let before = std::mem::replace(&mut self.reviewed, now);
+        let [received, lost] = [now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1)]
+            .map(|count| f64::from(count.cast_signed().max(0)));
+        (received + lost >= MIN_REVIEWED).then(|| lost / (received + lost))
+    }
+
+    /// Up to where it has delivered, as far as its claim is believed. One that claims more than was logged was given forged
+    /// messages in place of true ones to come: it is not believed until it has gone back to the log.
+    pub(super) fn believed(&mut self, now: Instant, head: Seq, claimed: Seq) -> Seq {
+        let before = std::mem::replace(&mut self.claimed, claimed);
+        if claimed > head {
+            self.doubted = Some(now);
+        } else if self.doubted.is_some_and(|since| claimed < before || now >= since + DOUBTED_FOR) {
+            self.doubted = None;
+        }
+        if self.doubted.is_some() { self.delivered } else { claimed.max(self.delivered) }
+    }
+
+    /// True if it was absent.
+    pub(super) fn hear(&mut self, now: Instant, head: Seq) -> bool {
+        self.last_heard = now;
+        let Some(until) = self.until.take() else { return false };
+        if self.earlier.len() >= MAX_STAYS {
+            self.earlier.remove(0);
+        }
+        self.earlier.push((self.since, until));
+        self.since = head;
+        true
+    }
+
+    /// When it is absent, or forgotten, if it stays silent.
+    pub(super) fn expiry(&self) -> Instant {
+        let kept = if self.until.is_some() { PRESENCE + ABSENCE_KEPT } else { PRESENCE };
+        self.last_heard + kept
+    }
+
+    /// The times of its presence, as (head when it came, head when it went).
+    pub(super) fn stays(&self) -> impl Iterator<Item = (Seq, Option<Seq>)> {
+        let earlier = self.earlier.iter().map(|&(since, until)| (since, Some(until)));
+        earlier.chain([(self.since, self.until)])
+    }
+
+    /// Whether it can say how far it got.
+    pub(super) fn can_tell(&self) -> bool {
+        self.lane != MemberLane::Text
+    }
+
+    /// Up to where it lacks nothing of what was sent to it since it came; `None` if it is absent or cannot tell.
+    pub(super) fn position(&self) -> Option<Seq> {
+        (self.until.is_none() && self.can_tell()).then(|| self.delivered.max(self.since))
+    }
+}
+
+/// Weight of the newest sample. A sleepy moment of one member is forgotten after a few STATUS.
+const SAMPLE_WEIGHT: u32 = 4;
+
+pub(super) fn smoothed(before: Option<Duration>, sample: Duration) -> Duration {
+    before.map_or(sample, |before| (before * (SAMPLE_WEIGHT - 1) + sample) / SAMPLE_WEIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_late_report_is_forgotten_soon() {
+        let usual = Duration::from_micros(300);
+        let mut estimate = smoothed(None, usual);
+        assert_eq!(estimate, usual, "the first sample is all that is known");
+        estimate = smoothed(Some(estimate), Duration::from_millis(10));
+        assert!(estimate < Duration::from_millis(3));
+        (0..8).for_each(|_| estimate = smoothed(Some(estimate), usual));
+        assert!(estimate < usual * 2, "{estimate:?}");
+    }
+}
