@@ -100,6 +100,7 @@ impl Member {
             }
             UdpOnlyEvent::Moved(to) => self.at = Some(to),
             UdpOnlyEvent::Lost(range) => self.lost += range.len(),
+            UdpOnlyEvent::Forged(range) => panic!("nothing is forged: {range:?}"),
             UdpOnlyEvent::HistoryLost(log) => panic!("another log: {log:?}"),
             UdpOnlyEvent::Gap(_) | UdpOnlyEvent::GapFilled(_) | UdpOnlyEvent::Silent | UdpOnlyEvent::Heard => {}
         }

@@ -6,8 +6,8 @@
 use std::{env, fmt::Write as _, process::Command, time::Duration};
 
 use gaung_tests::simulation::{
-    Breakage, Failure, Fault, Loss, Mix, PayloadSizes, Report, Settings, Tally, Target, TimedFault, Traffic, Weather,
-    run, run_seeds, seeds_of,
+    Attack, AttackKind, Breakage, Failure, Fault, Loss, Mix, PayloadSizes, Report, Settings, Tally, Target, TimedFault,
+    Traffic, Weather, run, run_seeds, seeds_of,
 };
 
 /// Seeds in which something did not hold once: `SEED  what it was`.
@@ -152,6 +152,49 @@ fn a_group_that_goes_to_another_address_is_followed_by_all() {
     }
     // What a member is told by the registry first it does not follow by itself.
     assert!(followed > 20 * 6, "{followed} times");
+}
+
+#[test]
+fn forged_messages_take_the_place_of_no_true_one() {
+    let mut corrected = 0;
+    for seed in 1..=24 {
+        let settings = Settings {
+            members: 6,
+            mix: Mix { multicast_only: 0.3, tcp_only: 0.1, deaf: 0.2, ..Settings::calm(seed).mix },
+            attacks: vec![attack(AttackKind::ForgedAhead, 20)],
+            ..Settings::calm(seed)
+        };
+        let report = run(&settings);
+        assert_eq!(report.failure, None, "seed {seed}");
+        corrected += report.counts.corrected;
+    }
+    assert!(corrected > 24, "members were misled and went back {corrected} times");
+}
+
+#[test]
+fn forged_heartbeats_move_nobody_to_another_lane() {
+    for seed in 1..=12 {
+        let attacks = vec![attack(AttackKind::ForgedHeartbeats, 20)];
+        let mix = Mix { multicast_only: 0.5, ..Settings::calm(seed).mix };
+        let report = run(&Settings { members: 6, mix, attacks, ..Settings::calm(seed) });
+        assert_eq!(report.failure, None, "seed {seed}");
+        assert_eq!((report.counts.moves, report.counts.lost), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_move_that_the_relay_does_not_confirm_is_not_made() {
+    for seed in 1..=12 {
+        let attacks = vec![attack(AttackKind::ForgedMoves, 20)];
+        let mix = Mix { multicast_only: 0.5, udp_only: 0.5, ..Settings::calm(seed).mix };
+        let report = run(&Settings { members: 6, mix, attacks, ..Settings::calm(seed) });
+        assert_eq!(report.failure, None, "seed {seed}");
+        assert_eq!((report.counts.followed, report.counts.lost), (0, 0), "seed {seed}");
+    }
+}
+
+fn attack(kind: AttackKind, per_second: u32) -> Attack {
+    Attack { kind, per_second, from: Duration::from_millis(400), until: Duration::from_millis(2800) }
 }
 
 /// Whole, the mechanism holds for some seeds; without it the judge says `what` for one of them at least.

@@ -121,6 +121,14 @@ pub enum Event {
         /// Which messages.
         range: SeqRange,
     },
+    /// These, which were delivered, were forged, or some of them: the log has other messages, or none yet. What it has from
+    /// the first of them on comes next, also what was true before.
+    Forged {
+        /// Which group.
+        group: Arc<GroupInfo>,
+        /// Which messages.
+        range: SeqRange,
+    },
     /// Messages come by another lane from here on.
     LaneChanged {
         /// Which group.

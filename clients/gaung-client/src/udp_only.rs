@@ -41,7 +41,7 @@ pub struct UdpOnlyOptions {
     pub name: Option<DisplayName>,
     /// The device that publishes; [`DeviceId::NONE`] for none.
     pub device: DeviceId,
-    /// How long to wait for the group's first heartbeat; 5 s is good, they come once a second.
+    /// How long to wait for the group's first heartbeat; 5 s is good, they come once a second, and every 2 s where nobody listens.
     pub patience: Duration,
 }
 
@@ -63,6 +63,9 @@ pub enum UdpOnlyEvent {
     GapFilled(SeqRange),
     /// They cannot be had, and were skipped.
     Lost(SeqRange),
+    /// These, which were delivered, were forged, or some of them: the log has other messages, or none yet. What it has from
+    /// the first of them on comes next.
+    Forged(SeqRange),
     /// The log was replaced; seqs start again at 1.
     HistoryLost(LogId),
     /// Nothing is heard from the relay any more.
@@ -186,6 +189,7 @@ impl UdpOnlySession {
             ReceiverEvent::Gap(range) => UdpOnlyEvent::Gap(range),
             ReceiverEvent::GapFilled(range) => UdpOnlyEvent::GapFilled(range),
             ReceiverEvent::Lost(range) => UdpOnlyEvent::Lost(range),
+            ReceiverEvent::Forged(range) => UdpOnlyEvent::Forged(range),
             ReceiverEvent::LaneDown(_) => UdpOnlyEvent::Silent,
             // The first one is the heartbeat that the session began with.
             ReceiverEvent::LaneUp if !std::mem::replace(&mut self.begun, true) => return None,

@@ -165,6 +165,7 @@ impl Member {
                 return (range.last > upto).then(|| Heard::Repair(filled(group.name.as_str(), range)));
             }
             Event::Lost { group, range } => lost(group.name.as_str(), range, "the log does not have them any more"),
+            Event::Forged { group, range } => forged(group.name.as_str(), range),
             Event::LaneChanged { group, lane, why } => {
                 format!("{} now comes by {lane}: {}", group.name, one_line(&why))
             }
@@ -230,6 +231,7 @@ impl UdpOnly {
             UdpOnlyEvent::Lost(range) => {
                 lost(&self.label, range, "not repaired in time, and datagrams alone read no log")
             }
+            UdpOnlyEvent::Forged(range) => forged(&self.label, range),
             UdpOnlyEvent::HistoryLost(_) => history_lost(&self.label),
             UdpOnlyEvent::Silent => format!("nothing is heard from {}'s relay any more, waiting", self.label),
             UdpOnlyEvent::Moved(to) => format!("{} goes on at {to}", self.label),
@@ -270,6 +272,13 @@ fn filled(group: &str, range: SeqRange) -> String {
 
 fn lost(group: &str, range: SeqRange, why: &str) -> String {
     format!("{group}: lost {}: {why}", line::range(range))
+}
+
+fn forged(group: &str, range: SeqRange) -> String {
+    format!(
+        "{group}: messages shown as {} were forged by somebody on this network; what was really said follows",
+        line::range(range)
+    )
 }
 
 fn history_lost(group: &str) -> String {

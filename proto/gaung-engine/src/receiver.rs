@@ -7,12 +7,16 @@ mod backoff;
 mod blocks;
 mod broadcast;
 mod data;
+mod doubts;
+mod fingerprints;
 mod gaps;
+mod heartbeats;
 mod lane;
 mod moving;
 mod reassembly;
 mod reception;
 mod report;
+mod sources;
 mod spans;
 mod types;
 mod window;
@@ -24,7 +28,7 @@ use std::{
 };
 
 use gaung_proto::{
-    DecodeError, GroupTag, LogId, Pkt, Seq, SeqRange,
+    DecodeError, GroupTag, LogId, Seq, SeqRange,
     body::{Heartbeat, Migrate, Ncf, Parity, Probe},
     datagram::{Header, PacketType, flags},
     net::Lane,
@@ -36,12 +40,15 @@ use self::{
     announced::Announced,
     blocks::Blocks,
     data::Carried,
+    doubts::Doubts,
+    fingerprints::Fingerprints,
     gaps::{Gaps, Ways},
-    lane::{LaneHealth, LaneMove},
+    lane::LaneHealth,
     moving::Moving,
     reassembly::Reassembly,
     reception::Reception,
     report::Reporter,
+    sources::{Admission, RelaySource},
     spans::Pkts,
     window::{MAX_HELD_BYTES, PLACES, Window},
 };
@@ -79,6 +86,9 @@ pub struct MemberReceiver {
     now: Instant,
     rng: SmallRng,
     window: Window,
+    fingerprints: Fingerprints,
+    doubts: Doubts,
+    source: RelaySource,
     reassembly: Reassembly,
     blocks: Blocks,
     gaps: Gaps,
@@ -104,6 +114,9 @@ impl MemberReceiver {
             now,
             rng: SmallRng::seed_from_u64(config.rng_seed),
             window: Window::new(config.next),
+            fingerprints: Fingerprints::new(config.rng_seed, config.next),
+            doubts: Doubts::new(now),
+            source: RelaySource::new(),
             reassembly: Reassembly::default(),
             blocks: Blocks::default(),
             gaps: Gaps::new(config.next, now),
@@ -123,13 +136,27 @@ impl MemberReceiver {
         }
     }
 
+    /// Whether a datagram from this address can be the relay's: ask before [`Self::handle_datagram`]. Sources can be forged,
+    /// so this only keeps those out who did not take that trouble.
+    pub fn admits(&mut self, now: Instant, from: SocketAddrV4) -> bool {
+        self.now = now;
+        let admission = self.source.judge(now, self.reporter.relay(), from);
+        match admission {
+            Admission::Admitted => return true,
+            Admission::Unexpected => self.say_stale(now),
+            Admission::Foreign => {}
+        }
+        self.stats.foreign += 1;
+        false
+    }
+
     /// Takes a datagram whose header was decoded.
     ///
     /// # Errors
     /// [`DecodeError`] if the body is not what the header says: drop it.
     pub fn handle_datagram(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
         self.now = now;
-        if header.tag != self.config.tag && !self.follow(now, via, header) {
+        if header.tag != self.config.tag && !self.follow(now, via, header, body)? {
             self.stats.ignored += 1;
             return self.handle_stranger(now, header, body);
         }
@@ -145,10 +172,7 @@ impl MemberReceiver {
                 Ok(())
             }
             PacketType::Probe if header.has(flags::RESPONSE) => {
-                let first = self.reporter.handle_answer(now, &Probe::decode(body)?);
-                if first {
-                    self.reporter.handle_heard(now, header.ts_us);
-                }
+                self.handle_answer(now, header, &Probe::decode(body)?);
                 Ok(())
             }
             PacketType::Migrate => {
@@ -185,7 +209,11 @@ impl MemberReceiver {
         {
             self.stats.refused += 1;
         } else {
-            self.hold(now, run.messages(), lane, Carried::default());
+            let was_missed = self.lane.is_active() && run.first_seq() >= self.gaps.unannounced_below();
+            let fresh = self.hold(now, run.messages(), lane, Carried::default());
+            if was_missed {
+                self.reception.count(fresh, false);
+            }
         }
         self.claim(now, run.last_seq());
         Ok(())
@@ -206,10 +234,23 @@ impl MemberReceiver {
         self.work_gaps(now);
     }
 
+    /// The hub says that the log reaches to `head`, as far as it knows: more may have been delivered, or forged.
+    pub fn handle_hub_head(&mut self, now: Instant, head: Seq) {
+        self.now = now;
+        self.doubt_head(now, head, Duration::ZERO);
+    }
+
     /// The reading that [`ReceiverEvent::NeedHistory`] asked for has ended.
     pub fn handle_history(&mut self, now: Instant, end: HistoryEnd) {
         self.now = now;
-        self.gaps.end_history(now, end, &mut self.window);
+        let asked = self.gaps.end_history(now, end, &mut self.window);
+        if let (HistoryEnd::Reached { head }, Some(asked)) = (end, asked)
+            && head < asked.last
+        {
+            let from = head.next().max(self.window.first());
+            self.fingerprints.forget(SeqRange { first: from, last: Seq(u64::MAX) });
+        }
+        self.handle_compared(now, end);
         self.announced.cut(self.gaps.claimed());
         self.claim(now, self.gaps.claimed());
         self.work_gaps(now);
@@ -227,6 +268,8 @@ impl MemberReceiver {
         self.now = now;
         if log != self.config.log {
             self.window = Window::new(next);
+            self.fingerprints = Fingerprints::new(self.config.rng_seed, next);
+            self.doubts = Doubts::new(now);
             self.gaps = Gaps::new(next, now);
             self.announced = Announced::default();
             self.events.retain(ReceiverEvent::outlives_log);
@@ -252,7 +295,8 @@ impl MemberReceiver {
         }
         if self.lane.next_tick().is_some_and(|due| due <= now) {
             self.reception.sample(now);
-            let moved = self.lane.tick(now, self.reception.loss_percent());
+            let loss = self.reception.lane_loss_percent(self.lane.is_active());
+            let moved = self.lane.tick(now, loss);
             self.handle_move(now, moved);
             if self.lane.is_silent(now) {
                 self.reporter.probe_soon(now);
@@ -260,6 +304,7 @@ impl MemberReceiver {
             }
         }
         self.work_moving(now);
+        self.compare_suspects(now);
         if self.config.policy != LanePolicy::TcpOnly {
             self.report(now);
         }
@@ -278,6 +323,7 @@ impl MemberReceiver {
             }
             if let Some((message, lane)) = self.window.pop() {
                 self.reporter.handle_delivered();
+                self.handle_taken(message.seq.next());
                 let filled = self.announced.handle_delivered(message.seq);
                 self.events.extend(filled.map(ReceiverEvent::GapFilled));
                 self.claim(self.now, self.gaps.claimed());
@@ -301,7 +347,8 @@ impl MemberReceiver {
                 self.reporter.next_due(reports, self.group_size)
             }
         };
-        [self.gaps.due(), self.lane.next_tick(), self.moving.due(), report].into_iter().flatten().min()
+        let doubt = self.doubts.due(&self.gaps);
+        [self.gaps.due(), self.lane.next_tick(), self.moving.due(), report, doubt].into_iter().flatten().min()
     }
 
     /// The next message to be delivered.
@@ -352,61 +399,6 @@ impl MemberReceiver {
         self.sabotage = sabotage;
     }
 
-    fn handle_heartbeat(&mut self, now: Instant, header: &Header, heartbeat: &Heartbeat) -> Result<(), DecodeError> {
-        if heartbeat.group != self.config.group || heartbeat.log != self.config.log {
-            self.stats.ignored += 1;
-            return Ok(());
-        }
-        if self.reception.handle_epoch(now, header.epoch) {
-            self.reporter.forget_cookie(now);
-            self.blocks.clear();
-        }
-        if GroupTag::of(heartbeat.group, heartbeat.generation, heartbeat.log) == self.config.tag {
-            self.moving.handle_generation(heartbeat.generation);
-        }
-        let mut missed = None;
-        if self.reception.epoch() == Some(header.epoch) {
-            let before = self.reception.highest();
-            self.reception.handle_last_pkt(heartbeat.last_pkt);
-            missed = Pkts::between(before, Pkt(self.reception.highest().0.saturating_add(1)));
-        }
-        self.grtt = Duration::from_micros(heartbeat.grtt_us.into()).clamp(*timing::GRTT.start(), *timing::GRTT.end());
-        self.group_size = heartbeat.group_size.clamp(1, MAX_GROUP_SIZE);
-        self.heard(now, header);
-        self.gaps.handle_heartbeat(header.seq, heartbeat.oldest_repairable);
-        self.claim_carried(now, header.seq, missed);
-        Ok(())
-    }
-
-    fn handle_ncf(&mut self, now: Instant, ncf: &Ncf) {
-        self.stats.ncfs += 1;
-        // Whoever still lacks it then asks at a random time again, or all that this silenced ask at once.
-        let backoff = self.nak_backoff();
-        self.gaps.handle_ncf(now, &ncf.ranges, self.grtt, backoff, &mut self.window);
-    }
-
-    fn heard(&mut self, now: Instant, header: &Header) {
-        self.reporter.handle_heard(now, header.ts_us);
-        let moved = self.lane.handle_heard(now);
-        self.handle_move(now, moved);
-    }
-
-    fn handle_move(&mut self, now: Instant, moved: Option<LaneMove>) {
-        match moved {
-            None => {}
-            Some(LaneMove::Up) => {
-                self.reception.forget_loss();
-                let due = now + self.gap_wait();
-                self.gaps.begin_anew(now, due, &mut self.window);
-                self.emit(ReceiverEvent::LaneUp);
-            }
-            Some(LaneMove::Down(why)) => {
-                self.reception.forget_loss();
-                self.emit(ReceiverEvent::LaneDown(why));
-            }
-        }
-    }
-
     /// The log may reach to `head`; nothing is believed beyond making room for it.
     fn claim(&mut self, now: Instant, head: Seq) {
         self.claim_carried(now, head, None);
@@ -439,8 +431,7 @@ impl MemberReceiver {
         let asks = self.gaps.work(now, ways, &mut self.window, &self.reassembly, &self.blocks);
         if let Some(range) = asks.history {
             self.stats.history += 1;
-            // What is claimed beyond the window is not believed enough to be told.
-            self.announce(SeqRange { last: range.last.min(Seq(self.window.end().0 - 1)), ..range });
+            self.announce(range);
             self.events.push_back(ReceiverEvent::NeedHistory(range));
         }
         if asks.naks.is_empty() || !self.lane.is_active() {
@@ -456,20 +447,25 @@ impl MemberReceiver {
         nak.into_iter().for_each(|nak| self.send(nak));
     }
 
-    /// Tells of a gap, unless it is only the past being read, or nobody took the messages.
+    /// Tells of a gap, unless it is only the past being read, or nobody took the messages. A gap is believed as far as
+    /// something came that lies behind it, and not if it is so long that the log is read at once: the log knows.
     fn announce(&mut self, range: SeqRange) {
         let known = self.gaps.unannounced_below();
-        let Some(range) = SeqRange::new(range.first.max(known), range.last) else { return };
+        let last = range.last.min(Seq(self.window.held_end().0.saturating_sub(1)));
+        let Some(range) = SeqRange::new(range.first.max(known), last) else { return };
+        if self.config.history && range.len() >= MAX_NAK_GAP {
+            return;
+        }
         for fresh in self.announced.add(range) {
             self.emit(ReceiverEvent::Gap(fresh));
         }
     }
 
     fn report(&mut self, now: Instant) {
-        let probe = self.reporter.probe(now, &mut self.rng);
+        let delivered = Seq(self.window.first().0.saturating_sub(1));
+        let probe = self.reporter.probe(now, delivered, &mut self.rng);
         probe.into_iter().for_each(|probe| self.send(probe));
         if self.lane.is_active() {
-            let delivered = Seq(self.window.first().0.saturating_sub(1));
             let status = self.reporter.status(now, &self.reception, delivered, self.group_size, &mut self.rng);
             status.into_iter().for_each(|status| self.send(status));
         }

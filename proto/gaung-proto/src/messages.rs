@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    block::{Block, Message, SentAt, read_message},
+    block::{Block, Message, MessageRef, SentAt, read_message},
     id::Seq,
     wire::{DecodeError, Reader},
 };
@@ -58,6 +58,23 @@ impl Messages {
     #[must_use]
     pub const fn block_bytes(&self) -> usize {
         self.block.len()
+    }
+
+    /// What is left, borrowed, each message with its seq.
+    pub fn refs(&self) -> impl Iterator<Item = (Seq, MessageRef<'_>)> {
+        let mut reader = Reader::new(&self.block[self.at..]);
+        let authors = &self.block;
+        (0..u64::from(self.left)).map(move |at| {
+            let (author, raw) = read_message(&mut reader).expect("all were read when it was checked");
+            let message = MessageRef {
+                author: Block::author_of(authors, author),
+                client_seq: raw.client_seq,
+                content_type: raw.content_type,
+                sent_at: SentAt(self.base_time.saturating_add(raw.sent_at_delta.into())),
+                payload: raw.payload,
+            };
+            (self.next.plus(at), message)
+        })
     }
 
     /// Leaves out what is before `seq`.
@@ -140,6 +157,8 @@ mod tests {
         let numbered = (100..).map(Seq).zip(block.messages());
         let expected: Vec<_> = numbered.map(|(seq, message)| message.to_message(seq, &all.block)).collect();
         assert_eq!((all.len(), all.end()), (20, Seq(120)));
+        let borrowed: Vec<_> = all.refs().map(|(seq, message)| message.to_message(seq, &all.block)).collect();
+        assert_eq!(borrowed, expected);
         assert_eq!(all.collect::<Vec<_>>(), expected);
     }
 

@@ -95,6 +95,7 @@ impl Member {
                 ReceiverEvent::Lost(range) => self.tally.lose(range.last.0 - range.first.0 + 1),
                 ReceiverEvent::Gap(_) => self.counted.gaps += 1,
                 ReceiverEvent::GapFilled(_)
+                | ReceiverEvent::Forged(_)
                 | ReceiverEvent::LaneUp
                 | ReceiverEvent::LaneDown(_)
                 | ReceiverEvent::Stale

@@ -1,12 +1,17 @@
-//! Those who mean harm: floods of NAKs, words under others' client ids, and noise under the right group tag.
+//! Those who mean harm: floods of NAKs, words under others' client ids, noise under the right group tag, and datagrams in
+//! the relay's name.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use gaung_engine::{Destination, Transmit};
 use gaung_proto::{
-    Epoch, Pkt, SenderId, Seq,
-    body::{Cookie, Nak, NakRange, Probe, Publish},
+    ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupTag, Pkt, SenderId, Seq,
+    block::{Author, BlockBuilder, MessageRef, SentAt},
+    body::{Cookie, Heartbeat, Migrate, Nak, NakRange, Probe, Publish},
     datagram::{Fragment, Header, PacketType, flags},
     limits::MAX_NAK_RANGES,
 };
@@ -15,6 +20,7 @@ use rand::{Rng as _, RngCore as _};
 use super::{
     event::{Arrival, Event, Node},
     network::{RELAY, address},
+    relay::{GROUP, LOG},
     settings::{Attack, AttackKind},
     world::World,
 };
@@ -75,6 +81,9 @@ impl Attacker {
                 self.ask(world, address(Node::Member(member)), Cookie(0));
             }
             AttackKind::Noise => self.make_noise(world, own),
+            AttackKind::ForgedAhead => self.forge_messages(world),
+            AttackKind::ForgedHeartbeats => self.forge_heartbeat(world),
+            AttackKind::ForgedMoves => self.forge_move(world),
         }
     }
 
@@ -131,6 +140,96 @@ impl Attacker {
         let seq = Seq(world.rng.random_range(1..=world.disk.head().0 + 20));
         let to = if world.rng.random() { RELAY } else { world.place.addr().socket_addr() };
         self.send(world, own, to, kind, seq, &body);
+    }
+
+    /// Up to 40 messages in one datagram, from the next seq or a little later on.
+    fn forge_messages(&mut self, world: &mut World) {
+        let ahead = if world.rng.random() { 1 } else { world.rng.random_range(1..=200) };
+        let mut block = BlockBuilder::new();
+        for at in 0..world.rng.random_range(1..=40) {
+            block.push(&MessageRef {
+                author: Author { device: DeviceId::NONE, client: ClientId([0xee; 16]) },
+                client_seq: ClientSeq(u64::from(self.next_pkt) * 64 + at),
+                content_type: ContentType::Text,
+                sent_at: SentAt(1),
+                payload: b"forged",
+            });
+        }
+        let mut body = BytesMut::new();
+        block.write(&mut body);
+        let header = self.forged(world, PacketType::Data, world.disk.head().plus(ahead));
+        self.cast(world, world.place.addr().socket_addr(), &header, &body);
+    }
+
+    fn forge_heartbeat(&mut self, world: &mut World) {
+        let seq = match world.rng.random_range(0..4) {
+            0 => Seq(1 << 62),
+            1 => Seq::ZERO,
+            _ => world.disk.head(),
+        };
+        let header = self.forged(world, PacketType::Heartbeat, seq);
+        let epoch = Epoch(header.epoch.0.wrapping_add(world.rng.random_range(0..3)));
+        let heartbeat = Heartbeat {
+            group: GROUP,
+            log: LOG,
+            oldest_repairable: Seq(world.rng.random_range(0..=header.seq.0)),
+            oldest_logged: Seq::FIRST,
+            epoch_start: Seq::FIRST,
+            last_pkt: Pkt(world.rng.random_range(0..120_000)),
+            grtt_us: 250_000,
+            group_size: 1_000_000,
+            generation: world.place.generation,
+        };
+        let mut body = BytesMut::new();
+        heartbeat.write(&mut body);
+        self.cast(world, world.place.addr().socket_addr(), &Header { epoch, ..header }, &body);
+    }
+
+    fn forge_move(&mut self, world: &mut World) {
+        let generation = Generation(world.place.generation.0 + 1);
+        let to = SocketAddrV4::new(Ipv4Addr::new(239, 255, 99, 99), 29_999);
+        let mut body = BytesMut::new();
+        let addr = GroupAddr::new(*to.ip(), to.port()).expect("it is a multicast address");
+        Migrate { group: GROUP, log: LOG, generation, to: addr }.write(&mut body);
+        let header = self.forged(world, PacketType::Migrate, Seq::ZERO);
+        self.cast(world, world.place.addr().socket_addr(), &header, &body);
+        let mut body = BytesMut::new();
+        Heartbeat {
+            group: GROUP,
+            log: LOG,
+            oldest_repairable: Seq::FIRST,
+            oldest_logged: Seq::FIRST,
+            epoch_start: Seq::FIRST,
+            last_pkt: Pkt(1),
+            grtt_us: 1000,
+            group_size: 1,
+            generation,
+        }
+        .write(&mut body);
+        let tag = GroupTag::of(GROUP, generation, LOG);
+        let header = Header { tag, ..self.forged(world, PacketType::Heartbeat, world.disk.head()) };
+        self.cast(world, to, &header, &body);
+    }
+
+    /// As the relay would write it.
+    fn forged(&mut self, world: &mut World, packet_type: PacketType, seq: Seq) -> Header {
+        self.next_pkt += 1;
+        Header {
+            packet_type,
+            flags: 0,
+            tag: world.place.tag(),
+            epoch: world.disk.epoch(),
+            pkt: Pkt(self.next_pkt),
+            seq,
+            fragment: Fragment::WHOLE,
+            ts_us: world.rng.random(),
+        }
+    }
+
+    /// In the relay's name.
+    fn cast(&self, world: &mut World, to: SocketAddrV4, header: &Header, body: &[u8]) {
+        let transmit = Transmit { destination: Destination::Multicast(to), payload: header.encode(body), ttl: 1 };
+        world.send_as(Node::Attacker(self.id), RELAY, &transmit, false);
     }
 
     fn send(

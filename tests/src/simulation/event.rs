@@ -120,6 +120,7 @@ pub(super) enum HubStep {
     Open,
     Run(Run),
     Trimmed(Seq),
+    Head(Seq),
 }
 
 /// Events to come.

@@ -32,10 +32,16 @@ pub(super) struct Hub {
 /// What goes into a member's engine, in order.
 #[derive(Debug)]
 pub(super) enum Input {
-    Run { run: Run, lane: Lane, source: Source },
+    Run {
+        run: Run,
+        lane: Lane,
+        source: Source,
+    },
     End(HistoryEnd),
     Trimmed(Seq),
     Head(Seq),
+    /// As far as the hub knows.
+    HubHead(Seq),
 }
 
 /// Where a run came from.
@@ -179,10 +185,15 @@ impl Lanes {
                 session.is_open = true;
                 session.next = cursor.max(world.disk.oldest());
                 session.head = world.hub.head;
-                let step = HubStep::Trimmed(session.next);
-                world.after_tcp(1, Event::Hub { member, session: number, step });
+                let head = session.head;
+                if session.next > cursor {
+                    let step = HubStep::Trimmed(session.next);
+                    world.after_tcp(1, Event::Hub { member, session: number, step });
+                }
+                world.after_tcp(1, Event::Hub { member, session: number, step: HubStep::Head(head) });
                 self.send_session(member, world);
             }
+            HubStep::Head(head) => self.inputs.push_back(Input::HubHead(head)),
             HubStep::Run(run) => {
                 let lane = if run.last_seq() <= session.head { Lane::History } else { Lane::Tcp };
                 self.inputs.push_back(Input::Run { run, lane, source: Source::Session(number) });

@@ -165,6 +165,9 @@ impl Member {
         }
         let now = self.clock.read(world.now);
         if let Some(engine) = &mut self.engine {
+            if !engine.admits(now, arrival.from) {
+                return;
+            }
             // What does not decode is dropped.
             let _ = engine.handle_datagram(now, arrival.via, &header, body);
             self.settle(world);
@@ -298,7 +301,7 @@ impl Member {
         match self.lanes.inputs.front() {
             None => false,
             Some(Input::Run { .. }) => engine.can_take_run(),
-            Some(Input::End(_) | Input::Trimmed(_) | Input::Head(_)) => true,
+            Some(Input::End(_) | Input::Trimmed(_) | Input::Head(_) | Input::HubHead(_)) => true,
         }
     }
 
@@ -314,6 +317,7 @@ impl Member {
                 Input::End(end) => engine.handle_history(now, end),
                 Input::Trimmed(oldest) => engine.handle_trimmed(now, oldest),
                 Input::Head(head) => engine.handle_head(now, head),
+                Input::HubHead(head) => engine.handle_hub_head(now, head),
             }
         }
     }
@@ -362,6 +366,13 @@ impl Member {
                     self.ask_registry(world);
                 }
                 ReceiverEvent::Stale => self.ask_registry(world),
+                ReceiverEvent::Forged(range) => {
+                    world.counts.corrected += 1;
+                    world.trace.note(world.now, [14, self.id as u64, range.first.0], || {
+                        format!("member {} goes back to {}", self.id, range.first)
+                    });
+                    world.judge.went_back(self.id, range);
+                }
                 ReceiverEvent::Gap(_) | ReceiverEvent::GapFilled(_) => {}
             }
         }

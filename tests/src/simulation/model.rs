@@ -12,6 +12,8 @@ pub(super) struct Judge {
     failure: Option<String>,
     /// Damaged and forged datagrams are about, which nothing tells from true ones yet.
     is_lenient: bool,
+    /// Datagrams are forged, but not damaged: in the end everybody who can read the log has what it has.
+    corrects: bool,
     /// What publishers were asked to say.
     said: BTreeMap<(ClientId, ClientSeq), u64>,
     /// The message with seq i + 1.
@@ -39,13 +41,16 @@ struct Listener {
     doubtful: Vec<SeqRange>,
     /// A forged heartbeat told it where to begin.
     is_misled: bool,
+    /// What it was given last under these seqs is not what the log has.
+    wrong: BTreeSet<Seq>,
 }
 
 impl Judge {
-    pub(super) fn new(members: usize, is_lenient: bool) -> Self {
+    pub(super) fn new(members: usize, is_lenient: bool, corrects: bool) -> Self {
         Self {
             failure: None,
             is_lenient,
+            corrects,
             said: BTreeMap::new(),
             log: Vec::new(),
             in_log: BTreeSet::new(),
@@ -131,7 +136,8 @@ impl Judge {
 
     /// A member is there and wants what comes from `next` on.
     pub(super) fn began(&mut self, member: usize, next: Seq, has_history: bool, genuine: bool) {
-        self.members[member] = Listener { next: Some(next), has_history, doubtful: Vec::new(), is_misled: !genuine };
+        let is_misled = !genuine;
+        self.members[member] = Listener { next: Some(next), has_history, is_misled, ..Listener::default() };
     }
 
     pub(super) fn left(&mut self, member: usize) {
@@ -158,6 +164,9 @@ impl Judge {
             self.fail(|| format!("member {member} was given {seq} where {expected:?} comes next"));
         }
         if self.members[member].doubtful.iter().any(|range| range.contains(seq)) {
+            let is_right = self.place(seq).is_some_and(|entry| entry == logged(message));
+            let wrong = &mut self.members[member].wrong;
+            let _changed = if is_right { wrong.remove(&seq) } else { wrong.insert(seq) };
             return;
         }
         match self.place(seq) {
@@ -166,6 +175,19 @@ impl Judge {
                 self.fail(|| format!("member {member} was given another message as {seq} than the log has"));
             }
             Some(_) => {}
+        }
+    }
+
+    /// A member found that it was given what is not in the log, and begins again at the first of it.
+    pub(super) fn went_back(&mut self, member: usize, range: SeqRange) {
+        let listener = &mut self.members[member];
+        let expected = listener.next.replace(range.first);
+        listener.wrong.split_off(&range.first);
+        if expected != Some(range.last.next()) {
+            self.fail(|| format!("member {member} goes back over {range:?} where {expected:?} comes next"));
+        }
+        if !self.is_lenient {
+            self.fail(|| format!("member {member} takes {range:?} for forged"));
         }
     }
 
@@ -188,6 +210,16 @@ impl Judge {
     /// All is well for 10 s: everybody has everything.
     pub(super) fn complete(&mut self) {
         let wanted = self.head().next();
+        let is_wrong = |listener: &Listener| {
+            let has_other = listener.has_history && !listener.wrong.is_empty();
+            listener.next.is_some_and(|next| next > wanted || has_other)
+        };
+        if let Some(member) = (0..self.members.len()).find(|&member| self.corrects && is_wrong(&self.members[member])) {
+            let Listener { next, wrong, .. } = self.members[member].clone();
+            self.fail(|| {
+                format!("10 s after healing member {member} waits for {next:?}, next to be logged is {wanted}; forged: {wrong:?}")
+            });
+        }
         let is_behind = |listener: &Listener| listener.next.is_some_and(|next| next < wanted) && !listener.is_misled;
         let behind: Vec<usize> = (0..self.members.len()).filter(|&member| is_behind(&self.members[member])).collect();
         if let Some(&member) = behind.first() {

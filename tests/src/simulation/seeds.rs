@@ -54,12 +54,12 @@ impl fmt::Display for Failure {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { runs, events, counts, failures } = self;
-        let Counts { logged, acked, delivered, lost, readings, moves, followed, epochs } = counts;
+        let Counts { logged, acked, delivered, lost, readings, moves, followed, corrected, epochs } = counts;
         write!(
             f,
             "{runs} seeds, {} failed; {events} events: {logged} messages logged, {acked} acknowledged, {delivered} \
              delivered, {lost} given up, {readings} readings of the log, {moves} moves to the hub, {followed} \
-             to another address, {epochs} epochs",
+             to another address, {corrected} times back to the log, {epochs} epochs",
             failures.len()
         )
     }
@@ -116,6 +116,7 @@ impl Tally {
         sum.readings += one.readings;
         sum.moves += one.moves;
         sum.followed += one.followed;
+        sum.corrected += one.corrected;
         sum.epochs += one.epochs;
         self.failures.extend(report.failure.map(|what| Failure { settings, what }));
     }

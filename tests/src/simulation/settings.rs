@@ -176,6 +176,22 @@ pub enum AttackKind {
     NakFloodSpoofed,
     /// Sends random bodies under the right group tag to relay and members.
     Noise,
+    /// Sends, with the relay's address as its own, messages that continue the log or lie a little ahead of it.
+    ForgedAhead,
+    /// Sends, with the relay's address as its own, heartbeats that tell of other epochs, heads and counts.
+    ForgedHeartbeats,
+    /// Says, with the relay's address as its own, that the group has moved, and speaks there.
+    ForgedMoves,
+}
+
+impl AttackKind {
+    /// Whether its datagrams can be taken for somebody else's.
+    pub(super) const fn forges(self) -> bool {
+        match self {
+            Self::NakFloodOfMember | Self::NakFloodOfStranger | Self::NakFloodSpoofed => false,
+            Self::Noise | Self::ForgedAhead | Self::ForgedHeartbeats | Self::ForgedMoves => true,
+        }
+    }
 }
 
 /// Safety mechanisms that are taken out.
@@ -224,7 +240,7 @@ impl Settings {
 
     /// Whether datagrams can say what nobody meant: nothing protects them until they carry a tag.
     pub(super) fn may_be_forged(&self) -> bool {
-        self.weather.corrupt > 0.0 || self.attacks.iter().any(|attack| attack.kind == AttackKind::Noise)
+        self.weather.corrupt > 0.0 || self.attacks.iter().any(|attack| attack.kind.forges())
     }
 
     /// Whether all hear multicast, lose no more than one in ten, and nothing is lost on the way back, so that the price

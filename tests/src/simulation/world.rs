@@ -69,6 +69,8 @@ pub struct Counts {
     pub moves: u64,
     /// Members that followed the group to another address.
     pub followed: u64,
+    /// Times that members found that they were given forged messages.
+    pub corrected: u64,
     /// Openings of the log.
     pub epochs: u64,
 }
@@ -165,7 +167,7 @@ impl Simulation {
             place: Place::FIRST,
             disk: Disk::new(settings.breakage.takes_old_epochs),
             hub: Hub::default(),
-            judge: Judge::new(settings.members, settings.may_be_forged()),
+            judge: Judge::new(settings.members, settings.may_be_forged(), settings.weather == Weather::FAIR),
             figures: Bookkeeping::new(settings.members),
             counts: Counts::default(),
             trace: Trace::new(std::env::var_os("GAUNG_TRACE").is_some()),

@@ -84,11 +84,29 @@ pub(super) enum NewEngine {
 /// What goes into an engine, in order.
 #[derive(Debug)]
 pub(super) enum Input {
-    Run { run: Run, lane: Lane, _room: OwnedSemaphorePermit },
+    Run {
+        run: Run,
+        lane: Lane,
+        _room: OwnedSemaphorePermit,
+    },
     End(HistoryEnd),
-    Trimmed { oldest: Seq },
-    Head { head: Seq },
-    Change { log: LogId, tag: GroupTag, relay: Option<SocketAddrV4>, next: Seq, hear: Hear },
+    Trimmed {
+        oldest: Seq,
+    },
+    Head {
+        head: Seq,
+    },
+    /// As far as the hub knows.
+    HubHead {
+        head: Seq,
+    },
+    Change {
+        log: LogId,
+        tag: GroupTag,
+        relay: Option<SocketAddrV4>,
+        next: Seq,
+        hear: Hear,
+    },
 }
 
 /// What becomes of a group's own socket.
@@ -322,7 +340,9 @@ impl Slot {
         match &mut self.engine {
             Engine::Proto(receiver) => {
                 let Ok((header, body)) = Header::decode(bytes) else { return };
-                if let Err(error) = receiver.handle_datagram(now, via, &header, body) {
+                if !receiver.admits(now, from.0) {
+                    trace!(%from, "datagram of another host than the relay's dropped");
+                } else if let Err(error) = receiver.handle_datagram(now, via, &header, body) {
                     trace!(%from, %error, "datagram dropped");
                 }
                 self.pump(now, changes);
@@ -357,7 +377,13 @@ impl Slot {
             (Engine::Proto(receiver), Some(Input::Run { .. })) => receiver.can_take_run(),
             (
                 Engine::Proto(_),
-                Some(Input::End(_) | Input::Trimmed { .. } | Input::Head { .. } | Input::Change { .. }),
+                Some(
+                    Input::End(_)
+                    | Input::Trimmed { .. }
+                    | Input::Head { .. }
+                    | Input::HubHead { .. }
+                    | Input::Change { .. },
+                ),
             ) => true,
         }
     }
@@ -371,6 +397,7 @@ impl Slot {
                 Input::End(end) => receiver.handle_history(now, end),
                 Input::Trimmed { oldest } => receiver.handle_trimmed(now, oldest),
                 Input::Head { head } => receiver.handle_head(now, head),
+                Input::HubHead { head } => receiver.handle_hub_head(now, head),
                 Input::Change { log, tag, relay, next, hear: _ } => {
                     let old_log = receiver.log();
                     receiver.handle_change(now, log, tag, relay, next);

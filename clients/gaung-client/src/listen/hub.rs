@@ -137,11 +137,12 @@ pub(super) async fn run(
     let mut backoff = Backoff::default();
     let mut session = first;
     loop {
+        let wanted = cursor.next();
         let opened = match session.take() {
             Some(session) => Ok(session),
             None => {
                 let place = joined.borrow().clone();
-                open(&inner, &place, cursor.next()).await
+                open(&inner, &place, wanted).await
             }
         };
         let note = match opened {
@@ -151,7 +152,10 @@ pub(super) async fn run(
                     return;
                 }
                 // The hub may have nothing from the cursor on any more.
-                port.input(Input::Trimmed { oldest: session.next }).await;
+                if session.next > wanted {
+                    port.input(Input::Trimmed { oldest: session.next }).await;
+                }
+                port.input(Input::HubHead { head: session.head }).await;
                 let (hub, since) = (session.hub, Instant::now());
                 let ended = session.serve(&cursor, &port, &notes, joined.clone()).await;
                 if since.elapsed() < SHORT {

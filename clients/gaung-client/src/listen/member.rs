@@ -179,6 +179,10 @@ impl Member {
                 self.cursor.advance(range.last.next());
                 self.say(Event::Lost { group, range }).await
             }
+            FromEngine::Event(ReceiverEvent::Forged(range)) => {
+                self.cursor.set(range.first);
+                self.say(Event::Forged { group, range }).await
+            }
             FromEngine::Event(ReceiverEvent::NeedHistory(range)) => {
                 let (joined, port, notes) =
                     (self.joined.borrow().clone(), self.port.clone(), self.state.notes.0.clone());

@@ -39,6 +39,7 @@ impl Sink {
             | Event::Gap { .. }
             | Event::GapFilled { .. }
             | Event::Lost { .. }
+            | Event::Forged { .. }
             | Event::LaneChanged { .. }
             | Event::HistoryLost { .. }
             | Event::Reconnecting { .. }

@@ -139,6 +139,7 @@ impl Ears {
                     | Event::Gap { .. }
                     | Event::GapFilled { .. }
                     | Event::Lost { .. }
+                    | Event::Forged { .. }
                     | Event::LaneChanged { .. }
                     | Event::HistoryLost { .. }
                     | Event::Reconnecting { .. }

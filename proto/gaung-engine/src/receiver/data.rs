@@ -13,7 +13,7 @@ use gaung_proto::{
 };
 
 use super::{
-    MemberReceiver, Via,
+    LanePolicy, MemberReceiver, Via,
     reassembly::Inserted,
     spans::Pkts,
     window::{MAX_HELD_BYTES, PLACES},
@@ -27,6 +27,8 @@ pub(super) struct Carried {
     pkt: Option<Pkt>,
     /// The datagrams before it that did not come.
     missed: Option<Pkts>,
+    /// In several datagrams.
+    is_parted: bool,
 }
 
 impl MemberReceiver {
@@ -52,11 +54,12 @@ impl MemberReceiver {
         let pkt = data.original.unwrap_or(header.pkt);
         let pkt = Some(pkt).filter(|pkt| *pkt < Pkt::FIRST_OTHER && self.reception.epoch() == Some(header.epoch));
         let missed = pkt.filter(|_| !repair).and_then(|pkt| Pkts::between(before, pkt));
-        let fresh = self.take(now, &original, Carried { pkt, missed })?;
-        if fresh && repair {
+        let fresh = self.take(now, &original, Carried { pkt, missed, is_parted: false })?;
+        if fresh > 0 && repair {
             self.reception.handle_repair();
         }
-        self.stats.duplicates += u64::from(!fresh);
+        self.reception.count(fresh, !repair);
+        self.stats.duplicates += u64::from(fresh == 0);
         if let Some(pkt) = pkt {
             let recovered = self.blocks.handle_data(self.reception.highest(), pkt, original);
             self.take_recovered(now, &recovered);
@@ -78,16 +81,17 @@ impl MemberReceiver {
     /// What parity brought back is checked as what was received; rubbish is asked for like anything missing.
     fn take_recovered(&mut self, now: Instant, recovered: &[(Pkt, Original)]) {
         for (pkt, original) in recovered {
-            let fresh = self.take(now, original, Carried { pkt: Some(*pkt), missed: None });
-            if fresh == Ok(true) {
+            let fresh = self.take(now, original, Carried { pkt: Some(*pkt), ..Carried::default() });
+            if let Ok(fresh @ 1..) = fresh {
                 self.stats.recovered += 1;
                 self.reception.handle_repair();
+                self.reception.count(fresh, false);
             }
         }
     }
 
-    /// Gives whether anything was new.
-    fn take(&mut self, now: Instant, original: &Original, carried: Carried) -> Result<bool, DecodeError> {
+    /// Gives how much was new.
+    fn take(&mut self, now: Instant, original: &Original, carried: Carried) -> Result<u64, DecodeError> {
         let Original { seq, fragment, bytes } = original;
         if fragment.is_whole() {
             self.hold_block(now, *seq, bytes, carried)
@@ -96,14 +100,14 @@ impl MemberReceiver {
         }
     }
 
-    fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes, carried: Carried) -> Result<bool, DecodeError> {
+    fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes, carried: Carried) -> Result<u64, DecodeError> {
         let mut messages = Messages::parse(bytes.clone(), first)?;
         let last = Seq(messages.end().0 - 1);
         let next = self.window.first();
         let limit = Seq(next.0.saturating_add(PLACES));
         let is_next = first <= next && next <= last;
         let is_full = self.window.held_bytes() >= MAX_HELD_BYTES && !is_next;
-        let mut fresh = false;
+        let mut fresh = 0;
         if is_full || first >= limit {
             self.refuse(first);
         } else {
@@ -125,14 +129,17 @@ impl MemberReceiver {
         fragment: Fragment,
         bytes: &Bytes,
         carried: Carried,
-    ) -> Result<bool, DecodeError> {
+    ) -> Result<u64, DecodeError> {
         if seq < self.window.first() || self.window.is_held(seq) {
-            return Ok(false);
+            if self.fingerprints.contradicts_part(seq) {
+                self.handle_conflict(now, SeqRange { first: seq, last: seq });
+            }
+            return Ok(0);
         }
         if seq.0 >= self.window.first().0.saturating_add(PLACES) || self.window.held_bytes() >= MAX_HELD_BYTES {
             self.refuse(seq);
             self.claim(now, seq);
-            return Ok(false);
+            return Ok(0);
         }
         if self.window.end() < seq {
             let first_pkt = carried.pkt.map(|pkt| Pkt(pkt.0.saturating_sub(fragment.index.into())));
@@ -150,20 +157,41 @@ impl MemberReceiver {
                 let pkts =
                     first.and_then(|Pkt(first)| Pkts::new(first, first.saturating_add(fragment.count.into()) - 1));
                 self.gaps.handle_progress(now, due, seq, pkts, &mut self.window);
-                Ok(true)
+                Ok(1)
             }
-            Inserted::Duplicate => Ok(false),
+            Inserted::Duplicate => Ok(0),
             Inserted::Refused => {
                 self.stats.refused += 1;
-                Ok(false)
+                Ok(0)
             }
-            Inserted::Whole(block) if Block::parse(&block)?.count() == 1 => self.hold_block(now, seq, &block, carried),
+            Inserted::Whole(block) if Block::parse(&block)?.count() == 1 => {
+                self.hold_block(now, seq, &block, Carried { is_parted: true, ..carried })
+            }
             Inserted::Whole(_) => Err(DecodeError::Field("message count")),
         }
     }
 
-    /// Gives whether anything was new.
-    pub(super) fn hold(&mut self, now: Instant, messages: Messages, lane: Lane, carried: Carried) -> bool {
+    /// Gives how many messages were new. What comes from the log, by the hub or by reading, is believed before datagrams.
+    pub(super) fn hold(&mut self, now: Instant, mut messages: Messages, lane: Lane, carried: Carried) -> u64 {
+        if self.config.policy != LanePolicy::TcpOnly {
+            while let Some(seq) = self.fingerprints.conflict(&messages, lane) {
+                if lane != Lane::Multicast {
+                    self.correct(now, seq, &messages);
+                    break;
+                }
+                let range = SeqRange { first: seq, last: Seq(messages.end().0 - 1) };
+                self.handle_conflict(now, range);
+                if seq < self.window.first() {
+                    messages.skip_to(self.window.first());
+                } else {
+                    messages.cut(seq);
+                }
+                if messages.is_empty() {
+                    return 0;
+                }
+            }
+            self.fingerprints.note(&messages, lane, carried.is_parted);
+        }
         let first = messages.next_seq();
         if self.window.end() < first {
             let wait = self.gap_wait();
@@ -173,6 +201,16 @@ impl MemberReceiver {
             self.reassembly.forget_within(range);
         }
         self.window.hold(messages, lane, now, carried.pkt)
+    }
+
+    /// Other messages came under `range` than were taken: those delivered are compared with the log, those that wait are
+    /// asked for again.
+    fn handle_conflict(&mut self, now: Instant, range: SeqRange) {
+        let next = self.window.first();
+        match SeqRange::new(range.first, range.last.min(Seq(next.0.saturating_sub(1)))) {
+            Some(delivered) => self.suspect(now, delivered),
+            None => self.release(now, range),
+        }
     }
 
     /// No place for `seq`. If that is because nobody takes messages, repair would not help: it comes from the log.

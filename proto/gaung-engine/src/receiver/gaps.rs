@@ -215,8 +215,9 @@ impl Gaps {
         self.wake_at(now);
     }
 
-    pub(super) fn end_history(&mut self, now: Instant, end: HistoryEnd, window: &mut Window) {
-        let Some(asked) = self.asked.take() else { return };
+    /// Gives what was asked for.
+    pub(super) fn end_history(&mut self, now: Instant, end: HistoryEnd, window: &mut Window) -> Option<SeqRange> {
+        let asked = self.asked.take()?;
         match end {
             HistoryEnd::Failed => self.ask_not_before = now + READ_AGAIN,
             HistoryEnd::Reached { head } if head < asked.range.last => {
@@ -239,6 +240,28 @@ impl Gaps {
             window.missing_mut().within_mut(range).for_each(|missing| *missing = missing.anew(now, due));
         }
         self.wake_at(due);
+        Some(asked.range)
+    }
+
+    /// Whether the log is being read.
+    pub(super) const fn is_reading(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The log is read for another reason than that something is missing.
+    pub(super) const fn begin_reading(&mut self, now: Instant, range: SeqRange) {
+        self.asked = Some(Asked { range, since: now });
+    }
+
+    /// What was heard of from `next` on is not believed any more; a reading under way goes on.
+    pub(super) fn go_back(&mut self, now: Instant, next: Seq) {
+        let head = Seq(next.0.saturating_sub(1));
+        *self = Self {
+            sent: self.sent.min(head),
+            oldest_repairable: self.oldest_repairable.map(|oldest| oldest.min(next)),
+            asked: self.asked,
+            ..Self::new(next, now)
+        };
     }
 
     /// Goes through what is due.
@@ -372,7 +395,7 @@ impl Gaps {
         Some(range)
     }
 
-    fn wake_at(&mut self, at: Instant) {
+    pub(super) fn wake_at(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 }

@@ -8,9 +8,10 @@ use std::{
 
 use gaung_proto::{
     DecodeError, Generation, GroupAddr, GroupTag,
-    body::{Heartbeat, Migrate},
-    datagram::{Header, PacketType},
+    body::{Heartbeat, Migrate, Probe},
+    datagram::{Header, PacketType, flags},
 };
+use rand::Rng as _;
 
 use super::{LanePolicy, MemberReceiver, ReceiverEvent, Via};
 
@@ -19,6 +20,11 @@ use super::{LanePolicy, MemberReceiver, ReceiverEvent, Via};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What was sent to the former address may come so long after the first datagram from the new one.
 const LATE: Duration = Duration::from_millis(500);
+/// Between the first two questions whether the relay is there; doubles. NAKs under the former tag are not served meanwhile.
+const FIRST_PROOF_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_PROOF_DOUBLINGS: u32 = 4;
+/// Generations that a group can have gone through while a member did not hear it.
+const MAX_MISSED_MOVES: u32 = 64;
 /// Between two hints that the group has changed.
 const STALE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two of them because nothing is heard.
@@ -52,9 +58,22 @@ enum State {
     #[default]
     Settled,
     /// Heard at both, if it is there.
-    Trying { to: Target, until: Instant },
+    Trying { to: Target, until: Instant, proof: Proof },
     /// Heard at the new one; what was sent before it left still comes from the former one.
     Arrived { former: GroupTag, until: Instant },
+}
+
+/// A notice and what comes from the address that it names can be forged; the relay's answer under the new tag cannot.
+#[derive(Debug, Clone, Copy, Default)]
+struct Proof {
+    /// Of the question, once something was heard there.
+    nonce: Option<u64>,
+    /// When to ask again.
+    next: Option<Instant>,
+    /// Questions asked.
+    asked: u32,
+    /// Something was heard at the former address.
+    stays: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,10 +84,11 @@ struct Target {
 }
 
 impl Moving {
-    pub(super) const fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
             State::Settled => None,
-            State::Trying { until, .. } | State::Arrived { until, .. } => Some(until),
+            State::Trying { until, proof, .. } => Some(proof.next.map_or(until, |next| next.min(until))),
+            State::Arrived { until, .. } => Some(until),
         }
     }
 
@@ -92,7 +112,7 @@ impl Moving {
     }
 
     fn attempt(&mut self, now: Instant, to: Target) {
-        self.state = State::Trying { to, until: now + PATIENCE };
+        self.state = State::Trying { to, until: now + PATIENCE, proof: Proof::default() };
         self.hearings.push_back(Hearing::Also(to.addr));
     }
 }
@@ -125,33 +145,84 @@ impl MemberReceiver {
         let &Migrate { group, log, generation, to: addr } = migrate;
         let is_ours = group == self.config.group && log == self.config.log;
         let tag = GroupTag::of(self.config.group, generation, self.config.log);
-        let is_news = is_ours && tag != self.config.tag && self.moving.is_newer(generation);
+        let is_news = is_ours && tag != self.config.tag && self.moving.is_newer(generation) && self.is_next(generation);
         let said = Target { addr, generation, tag };
         match self.moving.state {
             State::Settled if is_news => self.moving.attempt(now, said),
-            State::Trying { to, .. } if is_news && to.tag != tag => self.moving.next = Some(said),
+            State::Trying { to, .. } if is_news && (to.tag, to.addr) != (tag, addr) => self.moving.next = Some(said),
             State::Arrived { .. } if is_news => self.moving.next = Some(said),
             State::Settled | State::Trying { .. } | State::Arrived { .. } => self.stats.ignored += 1,
         }
     }
 
     /// Whether a datagram with another tag than the group's counts all the same.
-    pub(super) fn follow(&mut self, now: Instant, via: Via, header: &Header) -> bool {
-        match self.moving.state {
-            State::Trying { to, .. } if to.tag == header.tag && via == Via::Group => {
-                self.arrive(now, to);
-                true
+    ///
+    /// # Errors
+    /// [`DecodeError`] if an answer is none.
+    pub(super) fn follow(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<bool, DecodeError> {
+        let is_data = matches!(header.packet_type, PacketType::Data | PacketType::Parity);
+        match &mut self.moving.state {
+            State::Trying { to, proof, .. } if to.tag == header.tag => {
+                let to = *to;
+                if self.reporter.relay().is_none() && via == Via::Group {
+                    self.arrive(now, to);
+                    return Ok(true);
+                }
+                if header.packet_type == PacketType::Probe && header.has(flags::RESPONSE) {
+                    if proof.nonce.is_some_and(|nonce| Probe::decode(body).is_ok_and(|answer| answer.nonce == nonce)) {
+                        self.arrive(now, to);
+                    }
+                    return Ok(false);
+                }
+                if via == Via::Group && proof.nonce.is_none() {
+                    proof.nonce = Some(self.rng.random());
+                    proof.next = Some(now);
+                    self.ask_for_proof(now);
+                }
+                Ok(is_data)
             }
-            State::Arrived { former, .. } => {
-                former == header.tag && matches!(header.packet_type, PacketType::Data | PacketType::Parity)
-            }
-            State::Settled | State::Trying { .. } => false,
+            State::Arrived { former, .. } => Ok(*former == header.tag && is_data),
+            State::Settled | State::Trying { .. } => Ok(false),
         }
+    }
+
+    /// Asks whether the relay uses the new tag, again as long as nothing answers.
+    fn ask_for_proof(&mut self, now: Instant) {
+        let State::Trying { to, proof, .. } = &mut self.moving.state else { return };
+        let Some(nonce) = proof.nonce.filter(|_| proof.next.is_some_and(|next| next <= now)) else { return };
+        proof.next = Some(now + FIRST_PROOF_INTERVAL * (1 << proof.asked.min(MAX_PROOF_DOUBLINGS)));
+        proof.asked += 1;
+        let question = self.reporter.probe_of(now, to.tag, nonce);
+        question.into_iter().for_each(|question| self.send(question));
+    }
+
+    /// The group was heard at its present address: a notice that it has left is not believed without the relay's answer.
+    pub(super) const fn handle_heard_here(&mut self) {
+        if let State::Trying { proof, .. } = &mut self.moving.state {
+            proof.stays = true;
+        }
+    }
+
+    /// Whether the generation can follow that of the group's tag: an older one is known to the relay too.
+    fn is_next(&self, generation: Generation) -> bool {
+        let (group, log) = (self.config.group, self.config.log);
+        let earlier = generation.0.saturating_sub(MAX_MISSED_MOVES)..generation.0;
+        self.moving.generation.is_some()
+            || earlier.rev().any(|earlier| GroupTag::of(group, Generation(earlier), log) == self.config.tag)
     }
 
     pub(super) fn work_moving(&mut self, now: Instant) {
         if self.moving.due().is_none_or(|due| due > now) {
             return;
+        }
+        if let State::Trying { to, until, proof } = self.moving.state {
+            if until > now {
+                return self.ask_for_proof(now);
+            }
+            // Nobody answers, as where nothing that this member sends arrives: what is heard decides.
+            if proof.nonce.is_some() && !proof.stays && self.reporter.is_unanswered() {
+                return self.arrive(now, to);
+            }
         }
         let next = self.moving.next.take().filter(|next| self.moving.is_newer(next.generation));
         match std::mem::take(&mut self.moving.state) {

@@ -11,6 +11,8 @@ use gaung_proto::{Epoch, Pkt};
 const LATE: u32 = 128;
 /// A jump further ahead than this is not believed.
 const MAX_JUMP: u32 = 1 << 16;
+/// So many datagrams of which only heartbeats told are not believed in against a datagram that says otherwise.
+const INCREDIBLE: u32 = 512;
 /// Over how long loss is measured.
 const SPAN: Duration = Duration::from_secs(5);
 /// Fewer datagrams than this say nothing about loss.
@@ -30,7 +32,20 @@ pub(super) struct Reception {
     repaired: u32,
     /// Heartbeats in a row that contradict `highest`.
     contradicted: u8,
-    samples: VecDeque<(Instant, u32, u32)>,
+    /// Of `highest`, so much is what heartbeats said since the last DATA.
+    announced: u32,
+    /// New messages that came in first-sent DATA, and by repair or from the log.
+    fresh: (u32, u32),
+    samples: VecDeque<Sample>,
+}
+
+/// The counters at one time.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    received: u32,
+    lost: u32,
+    fresh: (u32, u32),
 }
 
 impl Reception {
@@ -43,6 +58,8 @@ impl Reception {
             lost: 0,
             repaired: 0,
             contradicted: 0,
+            announced: 0,
+            fresh: (0, 0),
             samples: VecDeque::new(),
         }
     }
@@ -75,6 +92,25 @@ impl Reception {
         }
     }
 
+    /// The relay itself says that `epoch` is the present one; true if another one was believed in.
+    pub(super) fn confirm_epoch(&mut self, now: Instant, epoch: Epoch) -> bool {
+        let is_wrong = self.epoch.is_some_and(|(current, _)| current != epoch);
+        if is_wrong {
+            *self = Self { epoch: Some((epoch, now)), ..Self::new() };
+        }
+        is_wrong
+    }
+
+    /// So many new messages came, `first_sent` or not.
+    pub(super) const fn count(&mut self, messages: u64, first_sent: bool) {
+        let (first, other) = self.fresh;
+        let messages = messages as u32;
+        self.fresh = match first_sent {
+            true => (first.wrapping_add(messages), other),
+            false => (first, other.wrapping_add(messages)),
+        };
+    }
+
     /// A first-sent DATA of `epoch` came by multicast.
     pub(super) fn handle_data(&mut self, now: Instant, epoch: Epoch, pkt: Pkt) {
         match self.epoch {
@@ -93,12 +129,18 @@ impl Reception {
                 return;
             }
             self.advance(ahead);
+            self.announced = 0;
             self.seen |= 1;
             self.received = self.received.wrapping_add(1);
             self.lost = self.lost.wrapping_sub(1);
             return;
         }
         let behind = highest - pkt.0;
+        if self.announced >= INCREDIBLE && behind >= LATE {
+            // What a heartbeat spoke of has not been sent.
+            self.retract();
+            return self.handle_data(now, epoch, pkt);
+        }
         if behind < LATE && self.seen & (1 << behind) == 0 {
             self.seen |= 1 << behind;
             self.received = self.received.wrapping_add(1);
@@ -117,8 +159,13 @@ impl Reception {
             self.contradicted = 0;
             if last.0 - highest <= MAX_JUMP {
                 self.advance(last.0 - highest);
+                self.announced += last.0 - highest;
             }
             return;
+        }
+        if self.announced >= INCREDIBLE {
+            self.retract();
+            return self.handle_last_pkt(last);
         }
         self.contradicted += 1;
         if self.contradicted >= 3 {
@@ -134,22 +181,42 @@ impl Reception {
 
     /// Call about once a second.
     pub(super) fn sample(&mut self, now: Instant) {
-        self.samples.push_back((now, self.received, self.lost));
-        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].0) >= SPAN {
+        let Self { received, lost, fresh, .. } = *self;
+        self.samples.push_back(Sample { at: now, received, lost, fresh });
+        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].at) >= SPAN {
             self.samples.pop_front();
         }
     }
 
     /// The share of first-sent datagrams that did not come in the last 5 s, percent; 0 where too few were sent.
     pub(super) fn loss_percent(&self) -> u32 {
-        let Some(&(_, received, lost)) = self.samples.front() else { return 0 };
-        let (received, lost) = (self.received.wrapping_sub(received), self.lost.saturating_sub(lost));
+        let Some(before) = self.samples.front() else { return 0 };
+        let (received, lost) = (self.received.wrapping_sub(before.received), self.lost.saturating_sub(before.lost));
         let sent = received.saturating_add(lost);
         if sent < MIN_SAMPLE { 0 } else { (u64::from(lost) * 100 / u64::from(sent)) as u32 }
     }
 
+    /// The loss by which a lane is chosen. Counts can be forged, so a lane that is in use is left only if as many messages
+    /// had to be repaired or read: those were really missed.
+    pub(super) fn lane_loss_percent(&self, in_use: bool) -> u32 {
+        let loss = self.loss_percent();
+        let Some(before) = self.samples.front().filter(|_| in_use) else { return loss };
+        let first = self.fresh.0.wrapping_sub(before.fresh.0);
+        let other = self.fresh.1.wrapping_sub(before.fresh.1);
+        let missed = u64::from(other) * 100 / (u64::from(first) + u64::from(other)).max(1);
+        loss.min(missed as u32)
+    }
+
     pub(super) fn forget_loss(&mut self) {
         self.samples.clear();
+    }
+
+    /// Takes back what heartbeats said since the last DATA.
+    fn retract(&mut self) {
+        let announced = std::mem::take(&mut self.announced);
+        self.highest = self.highest.map(|highest| highest.saturating_sub(announced));
+        self.lost = self.lost.saturating_sub(announced);
+        self.seen = u128::MAX;
     }
 
     fn advance(&mut self, ahead: u32) {

@@ -24,8 +24,19 @@ const STATUS_GAP: Duration = Duration::from_millis(100);
 const FIRST_PROBE: Duration = Duration::from_millis(50);
 /// Between PROBEs without an answer.
 const SLOW_PROBE: Duration = Duration::from_secs(2);
+/// After so many PROBEs without an answer the way to the relay or back is broken.
+const UNANSWERED: u32 = 3;
 /// A cookie is asked for again after this long: the address may have changed on the way.
 const COOKIE_AGE: Duration = Duration::from_secs(20);
+
+/// What an answer to a PROBE tells besides what stands in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// It gave a first cookie.
+    pub(super) is_first: bool,
+    /// What had been delivered when it was asked for.
+    pub(super) delivered: Seq,
+}
 
 /// A member's voice.
 #[derive(Debug)]
@@ -40,6 +51,8 @@ pub(super) struct Reporter {
     cookie: Option<Cookie>,
     probes: u32,
     next_probe: Instant,
+    /// What had been delivered when the question under way was first sent.
+    asked_after: Seq,
     last_status: Option<Instant>,
     status_interval: Duration,
     delivered: bool,
@@ -65,6 +78,7 @@ impl Reporter {
             cookie: None,
             probes: 0,
             next_probe: now,
+            asked_after: Seq::ZERO,
             last_status: None,
             status_interval: STATUS_INTERVAL,
             delivered: false,
@@ -94,8 +108,16 @@ impl Reporter {
         self.next_probe = now;
     }
 
+    /// Asks at once, unless an answer is being waited for.
     pub(super) fn probe_soon(&mut self, now: Instant) {
-        self.next_probe = self.next_probe.min(now);
+        if self.probes == 0 {
+            self.next_probe = self.next_probe.min(now);
+        }
+    }
+
+    /// Whether the relay leaves questions unanswered.
+    pub(super) const fn is_unanswered(&self) -> bool {
+        self.probes >= UNANSWERED || self.relay.is_none()
     }
 
     pub(super) const fn handle_heard(&mut self, now: Instant, ts_us: u32) {
@@ -106,16 +128,16 @@ impl Reporter {
         self.delivered = true;
     }
 
-    /// The relay's answer; true if it gave a first cookie.
-    pub(super) fn handle_answer(&mut self, now: Instant, answer: &Probe) -> bool {
+    /// The relay's answer, unless it is none.
+    pub(super) fn handle_answer(&mut self, now: Instant, answer: &Probe) -> Option<Answer> {
         if answer.sender != self.sender || answer.nonce != self.nonce || self.probes == 0 {
-            return false;
+            return None;
         }
-        let first = self.cookie.is_none();
+        let is_first = self.cookie.is_none();
         self.cookie = Some(answer.cookie);
         self.probes = 0;
         self.next_probe = now + COOKIE_AGE;
-        first
+        Some(Answer { is_first, delivered: self.asked_after })
     }
 
     pub(super) fn next_due(&self, reports: bool, group_size: u32) -> Option<Instant> {
@@ -124,18 +146,30 @@ impl Reporter {
         Some(status.map_or(self.next_probe, |status| status.min(self.next_probe)))
     }
 
-    pub(super) fn probe(&mut self, now: Instant, rng: &mut SmallRng) -> Option<Transmit> {
+    /// `delivered`: the last message that was.
+    pub(super) fn probe(&mut self, now: Instant, delivered: Seq, rng: &mut SmallRng) -> Option<Transmit> {
         if self.next_probe > now {
             return None;
         }
         if self.probes == 0 {
             self.nonce = rng.random();
+            self.asked_after = delivered;
         }
         self.next_probe = now + (FIRST_PROBE * (1 << self.probes.min(10))).min(SLOW_PROBE);
         self.probes = self.probes.saturating_add(1);
         let mut body = BytesMut::new();
         Probe { sender: self.sender, nonce: self.nonce, cookie: Cookie::default() }.write(&mut body);
         self.transmit(now, PacketType::Probe, Epoch(0), Seq::ZERO, &body)
+    }
+
+    /// A PROBE under another tag of the group: the relay answers it if that is the tag it uses, or used.
+    pub(super) fn probe_of(&mut self, now: Instant, tag: GroupTag, nonce: u64) -> Option<Transmit> {
+        let mut body = BytesMut::new();
+        Probe { sender: self.sender, nonce, cookie: Cookie::default() }.write(&mut body);
+        let own = std::mem::replace(&mut self.tag, tag);
+        let probe = self.transmit(now, PacketType::Probe, Epoch(0), Seq::ZERO, &body);
+        self.tag = own;
+        probe
     }
 
     pub(super) fn status(

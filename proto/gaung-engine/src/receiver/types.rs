@@ -61,6 +61,9 @@ pub enum ReceiverEvent {
     /// Read these from the log, hand over its runs, then call [`MemberReceiver::handle_history`]. The end of the range
     /// is what datagrams claimed: the log may end before.
     NeedHistory(SeqRange),
+    /// Of these, which were delivered, the log has other messages, or none yet: datagrams were forged. What the log has from
+    /// the first of them on is delivered next, also what was delivered truly before.
+    Forged(SeqRange),
     /// Multicast is heard: at the start, or again.
     LaneUp,
     /// Multicast is not good enough.
@@ -123,4 +126,8 @@ pub struct ReceiverStats {
     pub moves: u64,
     /// Datagrams of other groups, logs or types.
     pub ignored: u64,
+    /// Datagrams from another address than the relay's, while that was heard.
+    pub foreign: u64,
+    /// Messages delivered that turned out not to be in the log.
+    pub forged: u64,
 }

@@ -68,6 +68,11 @@ impl Window {
         self.held.front().map(|held| held.messages.next_seq())
     }
 
+    /// After the last one that is held; the first place if none is.
+    pub(super) fn held_end(&self) -> Seq {
+        self.held.back().map_or(self.first, |held| held.messages.end())
+    }
+
     pub(super) fn is_held(&self, seq: Seq) -> bool {
         let index = self.held.partition_point(|held| held.messages.end() <= seq);
         self.held.get(index).is_some_and(|held| held.messages.next_seq() <= seq)
@@ -81,9 +86,9 @@ impl Window {
         }
     }
 
-    /// Fills places from the first one on, of which those before `messages` were made; false if nothing is new.
+    /// Fills places from the first one on, of which those before `messages` were made; gives how many messages are new.
     /// `pkt`: the first-sent datagram that they were in.
-    pub(super) fn hold(&mut self, mut messages: Messages, lane: Lane, arrived: Instant, pkt: Option<Pkt>) -> bool {
+    pub(super) fn hold(&mut self, mut messages: Messages, lane: Lane, arrived: Instant, pkt: Option<Pkt>) -> u64 {
         messages.skip_to(self.first);
         let (first, end) = (messages.next_seq(), messages.end());
         let before_end = SeqRange::new(first, Seq(self.end.min(end).0.saturating_sub(1)));
@@ -97,13 +102,31 @@ impl Window {
             let block_bytes = if index + 1 == ranges.len() { piece.block_bytes() } else { 0 };
             self.insert(Held { messages: piece, lane, arrived, bytes: block_bytes + OVERHEAD });
         }
-        !ranges.is_empty()
+        ranges.iter().map(SeqRange::len).sum()
     }
 
     fn insert(&mut self, held: Held) {
         self.held_bytes += held.bytes;
         let index = self.held.partition_point(|other| other.messages.next_seq() < held.messages.next_seq());
         self.held.insert(index, held);
+    }
+
+    /// Drops what came by multicast and has a message in `range`: its places are missing again. Gives them.
+    pub(super) fn release(&mut self, range: SeqRange, missing: Missing) -> Vec<SeqRange> {
+        let mut released = Vec::new();
+        self.held.retain(|held| {
+            let (first, end) = (held.messages.next_seq(), held.messages.end());
+            let is_kept = held.lane != Lane::Multicast || end <= range.first || range.last < first;
+            if !is_kept {
+                released.extend(SeqRange::new(first, Seq(end.0 - 1)));
+                self.held_bytes -= held.bytes;
+            }
+            is_kept
+        });
+        for range in &released {
+            self.missing.add(*range, missing);
+        }
+        released
     }
 
     /// Takes the front message if it has come.
@@ -257,7 +280,7 @@ mod tests {
                         let count = rng.random_range(1..8);
                         window.extend(Seq(near), Missing::new(now, now, None));
                         let is_new = window.hold(messages(near, count), Lane::Multicast, now, None);
-                        assert_eq!(is_new, model.hold(near, count, now), "{context}");
+                        assert_eq!(is_new > 0, model.hold(near, count, now), "{context}");
                     }
                 }
                 model.compare(&window, &context);

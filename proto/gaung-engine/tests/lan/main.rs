@@ -1,6 +1,7 @@
 //! Relay and members over a simulated network: each message once, in order, whatever the weather.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod forged_data;
 mod hostile_parity;
 mod moving;
 mod net;

@@ -62,6 +62,7 @@ pub(crate) struct Member {
     pub(crate) lost: Vec<gaung_proto::SeqRange>,
     pub(crate) gaps: Vec<gaung_proto::SeqRange>,
     pub(crate) filled: Vec<gaung_proto::SeqRange>,
+    pub(crate) forged: Vec<gaung_proto::SeqRange>,
     pub(crate) lanes: Vec<ReceiverEvent>,
     /// Takes events at all.
     pub(crate) reads: bool,
@@ -159,6 +160,7 @@ impl Lan {
             lost: Vec::new(),
             gaps: Vec::new(),
             filled: Vec::new(),
+            forged: Vec::new(),
             lanes: Vec::new(),
             reads: true,
             hears: true,
@@ -266,6 +268,10 @@ impl Lan {
                 }
                 ReceiverEvent::Gap(range) => member.gaps.push(range),
                 ReceiverEvent::GapFilled(range) => member.filled.push(range),
+                ReceiverEvent::Forged(range) => {
+                    member.forged.push(range);
+                    member.delivered.retain(|(seq, ..)| *seq < range.first);
+                }
                 ReceiverEvent::Lost(range) => member.lost.push(range),
                 ReceiverEvent::NeedHistory(range) => {
                     assert!(member.reading.is_none(), "one reading at a time");

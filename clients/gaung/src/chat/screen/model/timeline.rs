@@ -162,6 +162,20 @@ impl Timeline {
         *self = Self { head, next: next.unwrap_or_default(), first: next, ..Self::default() };
     }
 
+    /// What was said from `next` on was not said: it comes as it was.
+    pub(crate) fn go_back(&mut self, next: Seq) {
+        if self.first.is_none_or(|first| first >= next) {
+            let first = self.first.map(|_| next);
+            *self = Self { head: self.head.min(Seq(next.0.saturating_sub(1))), next, first, ..Self::default() };
+            return;
+        }
+        let at = self.find(Place::of(next)).unwrap_or_else(|at| at);
+        let gone: usize = self.items.drain(at..).map(|item| item.bytes()).sum();
+        self.bytes = self.bytes.saturating_sub(gone);
+        self.next = self.next.min(next);
+        self.head = self.head.min(Seq(next.0.saturating_sub(1)));
+    }
+
     /// Another log: nothing of the former counts.
     pub(crate) fn restart(&mut self) {
         *self = Self { at_oldest: true, ..Self::default() };

@@ -35,6 +35,11 @@ impl Model {
             Event::Gap { range, .. } => self.gap(index, range, |room, range, now| room.timeline.missing(range, now)),
             Event::GapFilled { range, .. } => self.gap(index, range, |room, range, _| room.timeline.filled(range)),
             Event::Lost { range, .. } => self.gap(index, range, |room, range, now| room.timeline.lost(range, now)),
+            Event::Forged { range, .. } => {
+                self.rooms[index].timeline.go_back(range.first);
+                let (first, last) = (range.first.to_string(), range.last.to_string());
+                self.note(index, Word::WereForged, &[("first", &first), ("last", &last)], true);
+            }
             Event::LaneChanged { lane, why, .. } => {
                 self.rooms[index].lane = Some(lane);
                 let lane = self.lang.say(lane_word(lane));

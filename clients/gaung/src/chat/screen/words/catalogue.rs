@@ -90,6 +90,8 @@ catalogue! {
     CannotBeReached: "cannot be reached, trying again: {why}", "tidak dapat dihubungi, mencoba lagi: {why}";
     ReachedAgain: "reached again, nothing is missing", "terhubung lagi, tidak ada yang terlewat";
     HistoryLost: "its history is lost, the log starts again at 1", "riwayatnya hilang, catatan mulai lagi dari 1";
+    WereForged: "messages {first} to {last} were forged by somebody on this network; what was really said follows",
+        "pesan {first} sampai {last} dipalsukan seseorang di jaringan ini; yang sebenarnya menyusul";
     IsGone: "this group is gone: {why}", "grup ini sudah tidak ada: {why}";
     CannotEnter: "cannot enter {group}: {why}", "tidak dapat masuk {group}: {why}";
     NoSuchGroup: "there is no group {group}; /create {group} makes it", "tidak ada grup {group}; /create {group} membuatnya";

@@ -1,0 +1,178 @@
+//! Forged messages that were delivered: how they are noticed, and the way back to the log.
+//!
+//! Datagrams prove nothing of who sent them. What they made a member deliver cannot be taken back, but the true messages
+//! of those seqs are delivered all the same, and people are told. Three things tell that something is wrong: another
+//! message comes under a seq that was delivered; the log or the hub has another one there; the log ends before what was
+//! delivered. The first is only a hint, and a heartbeat's head too: the log, or the relay in its answer to a PROBE, which
+//! carries a number that nobody else knows, decides.
+
+use std::time::{Duration, Instant};
+
+use gaung_proto::{Seq, SeqRange, messages::Messages};
+
+use super::{HistoryEnd, LanePolicy, MemberReceiver, ReceiverEvent, gaps::Gaps, spans::Missing, window::Window};
+
+/// Messages that are read from the log to be compared, at most so many at a time.
+const MAX_COMPARED: u64 = 256;
+/// A heartbeat may be overtaken by data: what was delivered later than this before it says nothing.
+pub(super) const SETTLED: Duration = Duration::from_millis(100);
+/// Between two questions because of a doubt; doubles each time the answer finds nothing wrong, to eight times as long, so
+/// that who forges hints costs the relay little, and a true one is still followed within seconds.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const MAX_DOUBLINGS: u32 = 3;
+
+/// What may be forged of what was delivered.
+#[derive(Debug)]
+pub(super) struct Doubts {
+    /// To be compared with the log.
+    suspects: Option<SeqRange>,
+    /// What the reading under way compares.
+    compared: Option<SeqRange>,
+    /// The relay was asked for its head because of a doubt.
+    asked_head: bool,
+    not_before: Instant,
+    denied: u32,
+    last_delivered: Instant,
+}
+
+impl Doubts {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { suspects: None, compared: None, asked_head: false, not_before: now, denied: 0, last_delivered: now }
+    }
+
+    /// When something can be done about a doubt.
+    pub(super) fn due(&self, gaps: &Gaps) -> Option<Instant> {
+        self.suspects.filter(|_| !gaps.is_reading()).map(|_| self.not_before)
+    }
+
+    fn suspect(&mut self, range: SeqRange) {
+        let first = self.suspects.map_or(range.first, |known| known.first.min(range.first));
+        let last = self.suspects.map_or(range.last, |known| known.last.max(range.last));
+        self.suspects = Some(SeqRange { first, last: last.min(first.plus(MAX_COMPARED - 1)) });
+    }
+
+    /// A doubt is being followed: the next one has to wait.
+    fn wait(&mut self, now: Instant) {
+        self.not_before = now + FIRST_WAIT * (1 << self.denied.min(MAX_DOUBLINGS));
+    }
+}
+
+impl MemberReceiver {
+    /// The relay says, or somebody in its name, that its log ends at `head`. What was delivered less than `settled` ago may
+    /// have been logged since.
+    pub(super) fn doubt_head(&mut self, now: Instant, head: Seq, settled: Duration) {
+        let delivered = self.delivered();
+        let is_settled = now.saturating_duration_since(self.doubts.last_delivered) >= settled;
+        if head >= delivered || !is_settled || self.fingerprints.is_proven(delivered) || now < self.doubts.not_before {
+            return;
+        }
+        self.doubts.wait(now);
+        self.doubts.asked_head = true;
+        self.reporter.probe_soon(now);
+        if self.reporter.is_unanswered() {
+            let last = delivered.min(head.plus(MAX_COMPARED));
+            self.doubts.suspect(SeqRange { first: head.next(), last });
+        }
+    }
+
+    /// The relay itself says that its log ended at `head` after `delivered` was delivered.
+    pub(super) fn handle_relay_head(&mut self, now: Instant, delivered: Seq, head: Seq) {
+        let asked = std::mem::take(&mut self.doubts.asked_head);
+        if delivered > head {
+            self.doubts.denied = 0;
+            self.go_back(now, head.next());
+        } else if asked {
+            self.doubts.denied += 1;
+        }
+    }
+
+    /// Under one of these seqs, which were delivered, something else came.
+    pub(super) fn suspect(&mut self, now: Instant, range: SeqRange) {
+        if self.config.history && self.config.policy != LanePolicy::TcpOnly {
+            self.doubts.suspect(range);
+            self.compare_suspects(now);
+        }
+    }
+
+    /// Reads from the log what is in doubt, if it can be read now.
+    pub(super) fn compare_suspects(&mut self, now: Instant) {
+        if self.doubts.due(&self.gaps).is_none_or(|due| due > now) {
+            return;
+        }
+        let Some(range) = self.doubts.suspects.take() else { return };
+        self.doubts.compared = Some(range);
+        self.doubts.wait(now);
+        self.gaps.begin_reading(now, range);
+        self.stats.history += 1;
+        self.events.push_back(ReceiverEvent::NeedHistory(range));
+    }
+
+    /// The reading under way has ended.
+    pub(super) fn handle_compared(&mut self, now: Instant, end: HistoryEnd) {
+        match (self.doubts.compared.take(), end) {
+            (None, _) => {}
+            (Some(range), HistoryEnd::Failed) => self.doubts.suspect(range),
+            (Some(range), HistoryEnd::Reached { head }) if head < range.last => {
+                self.doubts.denied = 0;
+                self.go_back(now, head.next());
+            }
+            (Some(_), HistoryEnd::Reached { .. }) => self.doubts.denied += 1,
+        }
+        self.compare_suspects(now);
+    }
+
+    /// The log has another message at `first` than datagrams had; `messages` are the log's.
+    pub(super) fn correct(&mut self, now: Instant, first: Seq, messages: &Messages) {
+        self.doubts.denied = 0;
+        if first < self.window.first() {
+            let delivered = self.delivered();
+            self.go_back(now, first);
+            if self.config.history {
+                // Only the log is believed for what comes again.
+                self.gaps.catch_up(delivered);
+                self.claim(now, delivered);
+                self.gaps.hasten(now, &mut self.window);
+            }
+        } else if let Some(range) = SeqRange::new(first, Seq(messages.end().0 - 1)) {
+            self.release(now, range);
+        }
+    }
+
+    /// Two datagrams contradict each other before either was delivered: neither is believed, and the relay is asked.
+    pub(super) fn release(&mut self, now: Instant, range: SeqRange) {
+        let due = now + self.gap_wait();
+        let released = self.window.release(range, Missing::new(now, due, None));
+        released.into_iter().chain([range]).for_each(|range| self.fingerprints.forget(range));
+        self.gaps.wake_at(due);
+    }
+
+    /// Messages up to before `next` were delivered.
+    pub(super) fn handle_taken(&mut self, next: Seq) {
+        self.doubts.last_delivered = self.now;
+        self.fingerprints.handle_delivered(next);
+    }
+
+    fn delivered(&self) -> Seq {
+        Seq(self.window.first().0.saturating_sub(1))
+    }
+
+    /// What was delivered from `to` on is not in the log, or other messages are: delivery begins there again.
+    fn go_back(&mut self, now: Instant, to: Seq) {
+        let Some(range) = SeqRange::new(to, self.delivered()) else { return };
+        // What is in doubt before it stays so.
+        self.doubts.suspects = self
+            .doubts
+            .suspects
+            .and_then(|known| SeqRange::new(known.first, known.last.min(Seq(to.0.saturating_sub(1)))));
+        self.fingerprints.forget(SeqRange { first: to, last: Seq(u64::MAX) });
+        self.window = Window::new(to);
+        self.gaps.go_back(now, to);
+        self.announced.cut(Seq(to.0.saturating_sub(1)));
+        self.reassembly.clear();
+        self.blocks.clear();
+        self.stats.forged += range.len();
+        // The relay must not count as heard what was not delivered.
+        self.reporter.handle_delivered();
+        self.events.push_back(ReceiverEvent::Forged(range));
+    }
+}

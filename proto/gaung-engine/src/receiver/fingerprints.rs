@@ -1,0 +1,182 @@
+//! What was taken under each seq, as a short hash: so that a forged message is noticed when the true one comes.
+
+use std::collections::VecDeque;
+
+use gaung_proto::{Seq, SeqRange, block::MessageRef, messages::Messages, net::Lane};
+
+/// Delivered messages whose hashes are kept, 4 bytes each. A true message comes within moments of the forged one that
+/// took its place; what is older is noticed by the head of the log.
+const KEPT: u64 = 8192;
+
+/// A hash of one message, and whether the log itself vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint(u32);
+
+impl Fingerprint {
+    /// Nothing was taken under this seq.
+    const NONE: Self = Self(0);
+    /// Set in what came from the log, by the hub or by reading.
+    const PROVEN: u32 = 1;
+    /// Set in all that stand for a message.
+    const TAKEN: u32 = 2;
+    /// Set in what came in several datagrams.
+    const PARTED: u32 = 4;
+    const FLAGS: u32 = Self::PROVEN | Self::TAKEN | Self::PARTED;
+
+    /// `seed`: of this process, so that nobody can make two messages of one hash. The relay's clock, which is part of it,
+    /// cannot be foretold.
+    fn of(seed: u64, message: &MessageRef<'_>, lane: Lane) -> Self {
+        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+        let fold = |state: u64, word: u64| (state ^ word).wrapping_mul(MIX).rotate_left(29);
+        let client = u128::from_be_bytes(message.author.client.0);
+        let device = u128::from_be_bytes(message.author.device.0);
+        let kind = u64::from(message.content_type.to_byte()) << 32 | message.payload.len() as u64;
+        let fields =
+            [client as u64, (client >> 64) as u64, device as u64, message.client_seq.0, message.sent_at.0, kind];
+        let state = fields.into_iter().fold(seed, fold);
+        let (words, rest) = message.payload.as_chunks::<8>();
+        let state = words.iter().fold(state, |state, word| fold(state, u64::from_le_bytes(*word)));
+        let state = rest.iter().fold(state, |state, byte| fold(state, u64::from(*byte)));
+        let hash = (fold(state, MIX) >> 32) as u32 & !Self::FLAGS;
+        let proven = if lane == Lane::Multicast { 0 } else { Self::PROVEN };
+        Self(hash | Self::TAKEN | proven)
+    }
+
+    const fn is_proven(self) -> bool {
+        self.0 & Self::PROVEN != 0
+    }
+
+    /// Both stand for a message, and not for the same one.
+    const fn differs(self, other: Self) -> bool {
+        self.0 != 0 && other.0 != 0 && (self.0 ^ other.0) & !Self::FLAGS != 0
+    }
+}
+
+/// The hashes of what is held and of the last that was delivered, dense from `first` on.
+#[derive(Debug)]
+pub(super) struct Fingerprints {
+    seed: u64,
+    first: Seq,
+    marks: VecDeque<Fingerprint>,
+}
+
+impl Fingerprints {
+    pub(super) const fn new(seed: u64, first: Seq) -> Self {
+        Self { seed, first, marks: VecDeque::new() }
+    }
+
+    /// Notes messages that were taken. `parted`: from several datagrams.
+    pub(super) fn note(&mut self, messages: &Messages, lane: Lane, parted: bool) {
+        for (seq, message) in messages.refs() {
+            let Some(at) = seq.0.checked_sub(self.first.0) else { continue };
+            let Fingerprint(mark) = Fingerprint::of(self.seed, &message, lane);
+            let mark = Fingerprint(mark | if parted { Fingerprint::PARTED } else { 0 });
+            let at = at as usize;
+            if at == self.marks.len() {
+                self.marks.push_back(mark);
+                continue;
+            }
+            if at > self.marks.len() {
+                self.marks.resize(at + 1, Fingerprint::NONE);
+            }
+            // Whoever came first was taken; what the log says of it is worth more.
+            if self.marks[at] == Fingerprint::NONE || lane != Lane::Multicast {
+                self.marks[at] = mark;
+            }
+        }
+    }
+
+    /// The first of `messages` under whose seq another one was taken that the log does not vouch for.
+    pub(super) fn conflict(&self, messages: &Messages, lane: Lane) -> Option<Seq> {
+        let end = self.first.plus(self.marks.len() as u64);
+        if messages.next_seq() >= end || messages.end() <= self.first {
+            return None;
+        }
+        messages.refs().find_map(|(seq, message)| {
+            let known = self.get(seq);
+            let is_open = known != Fingerprint::NONE && !known.is_proven();
+            (is_open && known.differs(Fingerprint::of(self.seed, &message, lane))).then_some(seq)
+        })
+    }
+
+    /// Whether what was taken under `seq` came by multicast alone.
+    pub(super) fn is_unproven(&self, seq: Seq) -> bool {
+        let known = self.get(seq);
+        known != Fingerprint::NONE && !known.is_proven()
+    }
+
+    /// Whether a part of a message contradicts what was taken under `seq` by multicast in one datagram.
+    pub(super) fn contradicts_part(&self, seq: Seq) -> bool {
+        self.is_unproven(seq) && self.get(seq).0 & Fingerprint::PARTED == 0
+    }
+
+    /// Whether the log itself vouches for what was taken under `seq`.
+    pub(super) fn is_proven(&self, seq: Seq) -> bool {
+        self.get(seq).is_proven()
+    }
+
+    /// Forgets what was taken in `range`.
+    pub(super) fn forget(&mut self, range: SeqRange) {
+        let [from, to] = [range.first.0, range.last.0.saturating_add(1)].map(|seq| seq.saturating_sub(self.first.0));
+        let len = self.marks.len() as u64;
+        self.marks.range_mut(from.min(len) as usize..to.min(len) as usize).for_each(|mark| *mark = Fingerprint::NONE);
+    }
+
+    /// Everything before `next` was delivered: the oldest are forgotten.
+    pub(super) fn handle_delivered(&mut self, next: Seq) {
+        let first = Seq(next.0.saturating_sub(KEPT));
+        while self.first < first && self.marks.pop_front().is_some() {
+            self.first = self.first.next();
+        }
+        if self.marks.is_empty() {
+            self.first = self.first.max(first);
+        }
+    }
+
+    fn get(&self, seq: Seq) -> Fingerprint {
+        let at = seq.0.checked_sub(self.first.0).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.marks.get(at)).copied().unwrap_or(Fingerprint::NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use gaung_proto::{
+        ClientId, ClientSeq, ContentType, DeviceId,
+        block::{Author, BlockBuilder, SentAt},
+    };
+
+    use super::*;
+
+    fn messages(first: u64, texts: &[&str]) -> Messages {
+        let mut builder = BlockBuilder::new();
+        for (index, text) in texts.iter().enumerate() {
+            builder.push(&MessageRef {
+                author: Author { device: DeviceId::NONE, client: ClientId([7; 16]) },
+                client_seq: ClientSeq(first + index as u64),
+                content_type: ContentType::Text,
+                sent_at: SentAt(1000),
+                payload: text.as_bytes(),
+            });
+        }
+        let mut block = BytesMut::new();
+        builder.write(&mut block);
+        Messages::parse(block.freeze(), Seq(first)).expect("what a builder writes")
+    }
+
+    #[test]
+    fn another_message_under_the_same_seq_is_noticed_unless_the_log_vouches_for_the_first() {
+        let mut known = Fingerprints::new(1, Seq(5));
+        known.note(&messages(5, &["a", "b", "c"]), Lane::Multicast, false);
+        assert_eq!(known.conflict(&messages(4, &["?", "a", "b", "c", "d"]), Lane::Multicast), None);
+        assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Tcp), Some(Seq(6)));
+        known.note(&messages(6, &["b"]), Lane::History, false);
+        assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Multicast), Some(Seq(7)));
+        assert!(known.is_unproven(Seq(5)) && !known.is_unproven(Seq(6)) && !known.is_unproven(Seq(8)));
+        known.forget(SeqRange { first: Seq(7), last: Seq(99) });
+        assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Multicast), None);
+        known.handle_delivered(Seq(7 + KEPT));
+        assert!(known.first == Seq(7) && known.marks.len() == 1);
+    }
+}

@@ -1,0 +1,92 @@
+//! What the relay says of itself: heartbeats and confirmations, and what they mean for the lane.
+
+use std::time::{Duration, Instant};
+
+use gaung_proto::{
+    DecodeError, GroupTag, Pkt,
+    body::{Heartbeat, Ncf, Probe},
+    datagram::Header,
+};
+
+use super::{MAX_GROUP_SIZE, MemberReceiver, ReceiverEvent, doubts, lane::LaneMove, spans::Pkts};
+use crate::timing;
+
+impl MemberReceiver {
+    pub(super) fn handle_heartbeat(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        heartbeat: &Heartbeat,
+    ) -> Result<(), DecodeError> {
+        if heartbeat.group != self.config.group || heartbeat.log != self.config.log {
+            self.stats.ignored += 1;
+            return Ok(());
+        }
+        let is_known = self.reception.epoch().is_none_or(|epoch| epoch == header.epoch);
+        if !is_known && !self.reporter.is_unanswered() {
+            // Anybody can say that a new epoch has begun. The relay's answer tells which it is.
+            self.reporter.probe_soon(now);
+        } else if self.reception.handle_epoch(now, header.epoch) {
+            self.reporter.forget_cookie(now);
+            self.blocks.clear();
+        }
+        if GroupTag::of(heartbeat.group, heartbeat.generation, heartbeat.log) == self.config.tag {
+            self.moving.handle_generation(heartbeat.generation);
+            self.handle_heard_here();
+        }
+        let mut missed = None;
+        if self.reception.epoch() == Some(header.epoch) {
+            let before = self.reception.highest();
+            self.reception.handle_last_pkt(heartbeat.last_pkt);
+            missed = Pkts::between(before, Pkt(self.reception.highest().0.saturating_add(1)));
+        }
+        self.grtt = Duration::from_micros(heartbeat.grtt_us.into()).clamp(*timing::GRTT.start(), *timing::GRTT.end());
+        self.group_size = heartbeat.group_size.clamp(1, MAX_GROUP_SIZE);
+        self.heard(now, header);
+        self.doubt_head(now, header.seq, doubts::SETTLED);
+        self.gaps.handle_heartbeat(header.seq, heartbeat.oldest_repairable);
+        self.claim_carried(now, header.seq, missed);
+        Ok(())
+    }
+
+    /// What the relay answers to a PROBE is true: the nonce in it is known to nobody else.
+    pub(super) fn handle_answer(&mut self, now: Instant, header: &Header, probe: &Probe) {
+        let Some(answer) = self.reporter.handle_answer(now, probe) else { return };
+        if answer.is_first {
+            self.reporter.handle_heard(now, header.ts_us);
+        }
+        if self.reception.confirm_epoch(now, header.epoch) {
+            self.blocks.clear();
+        }
+        self.handle_relay_head(now, answer.delivered, header.seq);
+    }
+
+    pub(super) fn handle_ncf(&mut self, now: Instant, ncf: &Ncf) {
+        self.stats.ncfs += 1;
+        // Whoever still lacks it then asks at a random time again, or all that this silenced ask at once.
+        let backoff = self.nak_backoff();
+        self.gaps.handle_ncf(now, &ncf.ranges, self.grtt, backoff, &mut self.window);
+    }
+
+    pub(super) fn heard(&mut self, now: Instant, header: &Header) {
+        self.reporter.handle_heard(now, header.ts_us);
+        let moved = self.lane.handle_heard(now);
+        self.handle_move(now, moved);
+    }
+
+    pub(super) fn handle_move(&mut self, now: Instant, moved: Option<LaneMove>) {
+        match moved {
+            None => {}
+            Some(LaneMove::Up) => {
+                self.reception.forget_loss();
+                let due = now + self.gap_wait();
+                self.gaps.begin_anew(now, due, &mut self.window);
+                self.emit(ReceiverEvent::LaneUp);
+            }
+            Some(LaneMove::Down(why)) => {
+                self.reception.forget_loss();
+                self.emit(ReceiverEvent::LaneDown(why));
+            }
+        }
+    }
+}

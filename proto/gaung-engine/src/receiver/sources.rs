@@ -1,0 +1,71 @@
+//! From whom datagrams are taken: the relay's own address, while it is heard there.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    time::{Duration, Instant},
+};
+
+/// While the relay's own address was heard within this time, other sources are dropped. A relay whose address has
+/// changed, or whose multicast leaves from another of its addresses, is heard after it. Heartbeats come each second.
+const HEARD_FOR: Duration = Duration::from_secs(4);
+/// When nothing has come from the relay's own address for this long, a datagram from another one is a reason to ask the
+/// registry where the relay is now.
+const SUSPICIOUS_SILENCE: Duration = Duration::from_millis(1500);
+
+/// Where the relay's datagrams come from.
+#[derive(Debug)]
+pub(super) struct RelaySource {
+    /// The last datagram from the address that the registry told, and which address that was.
+    heard: Option<(Ipv4Addr, Instant)>,
+}
+
+/// What to do with a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It can be the relay's.
+    Admitted,
+    /// It can be the relay's if that has moved: the registry knows.
+    Unexpected,
+    /// It is somebody else's.
+    Foreign,
+}
+
+impl RelaySource {
+    pub(super) const fn new() -> Self {
+        Self { heard: None }
+    }
+
+    /// Judges a datagram by its source. `relay`: the address that is known of it; its port may change at a restart.
+    pub(super) fn judge(&mut self, now: Instant, relay: Option<SocketAddrV4>, from: SocketAddrV4) -> Admission {
+        let Some(relay) = relay.map(|relay| *relay.ip()) else { return Admission::Admitted };
+        if *from.ip() == relay {
+            self.heard = Some((relay, now));
+            return Admission::Admitted;
+        }
+        let silent = self.heard.filter(|(heard, _)| *heard == relay).map(|(_, at)| now.saturating_duration_since(at));
+        match silent {
+            Some(silent) if silent < SUSPICIOUS_SILENCE => Admission::Foreign,
+            Some(silent) if silent < HEARD_FOR => Admission::Unexpected,
+            Some(_) | None => Admission::Admitted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_dropped_while_the_relay_is_heard_and_no_longer() {
+        let [relay, other] = [1, 9].map(|last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 7402));
+        let (now, mut source) = (Instant::now(), RelaySource::new());
+        assert_eq!(source.judge(now, None, other), Admission::Admitted, "nobody has told an address");
+        assert_eq!(source.judge(now, Some(relay), other), Admission::Admitted, "it may have several addresses");
+        assert_eq!(source.judge(now, Some(relay), relay), Admission::Admitted);
+        assert_eq!(source.judge(now, Some(relay), other), Admission::Foreign);
+        assert_eq!(source.judge(now + SUSPICIOUS_SILENCE, Some(relay), other), Admission::Unexpected);
+        assert_eq!(source.judge(now + HEARD_FOR, Some(relay), other), Admission::Admitted);
+        assert_eq!(source.judge(now, Some(other), other), Admission::Admitted, "the registry told another address");
+        assert_eq!(source.judge(now, Some(other), relay), Admission::Foreign);
+    }
+}
