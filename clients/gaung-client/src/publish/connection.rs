@@ -100,7 +100,8 @@ impl Place {
     pub(super) fn nowhere(private: bool) -> Self {
         let (group, relay) = (GroupId([1; 16]), HostPort::new("127.0.0.1", 1));
         let (client, device) = (ClientId([2; 16]), DeviceId::NONE);
-        Self { inner: Weak::new(), group, client, device, relay, private, tickets: Arc::default() }
+        let (stream_key, tickets) = (Bytes::new(), Arc::default());
+        Self { inner: Weak::new(), group, client, device, stream_key, relay, private, tickets }
     }
 
     /// True if a new ticket may help where the relay refuses this one.
