@@ -61,7 +61,8 @@ async fn both_lanes_are_in_one_receipt_which_is_told_as_it_changes() {
     member.status(3).await;
     hub.report(group, log, vec![SessionReport { gone: true, ..session(7, 0) }]).await;
     hub.report(group, log ^ 1, vec![session(8, 3)]).await;
-    hub.report(group, log, vec![session(9, 9)]).await;
+    // Who claims more than was logged is doubted, as the engine's tests say; this one claims what there is.
+    hub.report(group, log, vec![session(9, 3)]).await;
     until_members(&mut client, group, |members| {
         let nine = members.iter().find(|m| m.client_id[0] == 9);
         nine.is_some_and(|m| m.delivered_seq == 3) && members.iter().all(|m| m.client_id[0] != 8)
