@@ -149,7 +149,8 @@ pub(crate) fn server(text: &str) -> Result<String, String> {
     if text.parse::<std::net::IpAddr>().is_ok() {
         return Ok(text.to_owned());
     }
-    if let Some((host, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((host, port)) = rest.split_once(']') else { return wrong() };
         let is_port = |text: &str| text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
         let fits = host.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
         return if fits { Ok(text.to_owned()) } else { wrong() };
