@@ -1,5 +1,6 @@
 //! What the committer is asked to do, and how each request changes the active file within a transaction.
 
+mod purge;
 mod superseded;
 
 use std::{collections::HashMap, fmt};
@@ -16,7 +17,7 @@ use crate::{
         CONFIGS, FORMAT, FileMeta, GROUPS, GroupState, META, META_FILE, META_FORMAT, RUNS, Round, SNAPSHOTS, TRIMS,
         Trim, page_bytes, protect, seq_key, unprotect,
     },
-    log::{Append, AppendError, DELETED_KEPT_MS, Done, OpenError, Opened, Retention, Snapshot, StoreError, WriteError},
+    log::{Append, AppendError, Done, OpenError, Opened, Retention, Snapshot, StoreError, WriteError},
     pending::{Pending, Staged},
     record::RECORD_HEADER,
     retain::Kept,
@@ -407,33 +408,6 @@ impl<'t> Work<'t> {
             self.put(group, state)?;
         }
         Ok(Ok(()))
-    }
-
-    fn purge(&mut self, now_ms: u64) -> Result<Vec<GroupId>, Fault> {
-        self.redate_deletions(now_ms)?;
-        let due =
-            |state: &GroupState| state.deleted_at_ms.is_some_and(|at| now_ms.saturating_sub(at) >= DELETED_KEPT_MS);
-        let groups: Vec<_> = self.index.groups.iter().filter(|(_, e)| due(&e.state)).map(|(group, _)| *group).collect();
-        for group in &groups {
-            self.drop_messages(*group)?;
-            self.groups.remove(&group.0)?;
-            self.configs.remove(&group.0)?;
-            self.updates.insert(*group, Update::default());
-        }
-        self.purge_superseded(now_ms)?;
-        Ok(groups)
-    }
-
-    /// A group that was deleted when the clock was ahead is kept from now on as long as others.
-    fn redate_deletions(&mut self, now_ms: u64) -> Result<(), Fault> {
-        let is_ahead = |state: &GroupState| state.deleted_at_ms.is_some_and(|at| at > now_ms);
-        let index = self.index;
-        for group in index.groups.iter().filter(|(_, entry)| is_ahead(&entry.state)).map(|(group, _)| *group) {
-            if let Some(state) = self.state(group)?.filter(is_ahead) {
-                self.put(group, GroupState { deleted_at_ms: Some(now_ms), ..state })?;
-            }
-        }
-        Ok(())
     }
 
     /// Removes a group's runs and snapshots from the active file.
