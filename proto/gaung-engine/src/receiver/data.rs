@@ -190,7 +190,7 @@ impl MemberReceiver {
                     return 0;
                 }
             }
-            self.fingerprints.note(&messages, lane, carried.is_parted);
+            self.fingerprints.note(self.window.first(), &messages, lane, carried.is_parted);
         }
         let first = messages.next_seq();
         if self.window.end() < first {

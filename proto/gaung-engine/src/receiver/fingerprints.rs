@@ -4,9 +4,14 @@ use std::collections::VecDeque;
 
 use gaung_proto::{Seq, SeqRange, block::MessageRef, messages::Messages, net::Lane};
 
+use super::window::PLACES;
+
 /// Delivered messages whose hashes are kept, 4 bytes each. A true message comes within moments of the forged one that
 /// took its place; what is older is noticed by the head of the log.
 const KEPT: u64 = 8192;
+/// Hashes at most: of what was delivered, and of what datagrams can fill ahead of it. What waits further ahead came by the
+/// hub or from the log, and is believed as it is.
+const MAX_MARKS: u64 = KEPT + PLACES;
 
 /// A hash of one message, and whether the log itself vouches for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +70,15 @@ impl Fingerprints {
         Self { seed, first, marks: VecDeque::new() }
     }
 
-    /// Notes messages that were taken. `parted`: from several datagrams.
-    pub(super) fn note(&mut self, messages: &Messages, lane: Lane, parted: bool) {
+    /// Notes messages that were taken. `next`: the next one to be delivered; `parted`: from several datagrams.
+    pub(super) fn note(&mut self, next: Seq, messages: &Messages, lane: Lane, parted: bool) {
+        // Also where messages were given up, and nothing was delivered.
+        self.handle_delivered(next);
         for (seq, message) in messages.refs() {
             let Some(at) = seq.0.checked_sub(self.first.0) else { continue };
+            if at >= MAX_MARKS {
+                return;
+            }
             let Fingerprint(mark) = Fingerprint::of(self.seed, &message, lane);
             let mark = Fingerprint(mark | if parted { Fingerprint::PARTED } else { 0 });
             let at = at as usize;
@@ -168,15 +178,24 @@ mod tests {
     #[test]
     fn another_message_under_the_same_seq_is_noticed_unless_the_log_vouches_for_the_first() {
         let mut known = Fingerprints::new(1, Seq(5));
-        known.note(&messages(5, &["a", "b", "c"]), Lane::Multicast, false);
+        known.note(Seq(5), &messages(5, &["a", "b", "c"]), Lane::Multicast, false);
         assert_eq!(known.conflict(&messages(4, &["?", "a", "b", "c", "d"]), Lane::Multicast), None);
         assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Tcp), Some(Seq(6)));
-        known.note(&messages(6, &["b"]), Lane::History, false);
+        known.note(Seq(5), &messages(6, &["b"]), Lane::History, false);
         assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Multicast), Some(Seq(7)));
         assert!(known.is_unproven(Seq(5)) && !known.is_unproven(Seq(6)) && !known.is_unproven(Seq(8)));
         known.forget(SeqRange { first: Seq(7), last: Seq(99) });
         assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Multicast), None);
         known.handle_delivered(Seq(7 + KEPT));
         assert!(known.first == Seq(7) && known.marks.len() == 1);
+    }
+    #[test]
+    fn marks_are_bounded_however_far_ahead_a_message_is() {
+        let mut known = Fingerprints::new(1, Seq(1));
+        known.note(Seq(1), &messages(u64::MAX / 8, &["far"]), Lane::Tcp, false);
+        known.note(Seq(1), &messages(MAX_MARKS, &["last", "beyond"]), Lane::Multicast, false);
+        assert_eq!(known.marks.len() as u64, MAX_MARKS);
+        known.note(Seq(u64::MAX / 8), &messages(u64::MAX / 8, &["given up to here"]), Lane::Multicast, false);
+        assert!(known.is_unproven(Seq(u64::MAX / 8)) && known.marks.len() as u64 <= MAX_MARKS);
     }
 }
