@@ -111,13 +111,14 @@ fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
          ], 'tcp');
          log.prepend([text(7), text(8), say(9, 'a', { kind: 'edit', seq: 8, body: 'first' })], 1);
          const now = log.current(log.find(23));
+         const reacted = [...now.reactions.get('!')];
          const edited = log.current(log.find(8));
          // The oldest go, and come back with their changes.
          log.append(Array.from({ length: 5000 }, (_, at) => text(30 + at)), 'tcp');
          log.trim();
          const trimmed = [log.rows.length, log.oldest, log.complete];
          return { before, missing, filling, filled, lost, trimmed, head: log.head,
-           now: [now.body, now.edited, now.deleted, [...now.reactions.get('!')]], edited: [edited.body, edited.edited] };",
+           now: [now.body, now.edited, now.deleted, reacted], edited: [edited.body, edited.edited] };",
         &[],
     );
     assert_eq!(got["before"], json!([[9, 10, 11], false, "history", "tcp"]));
