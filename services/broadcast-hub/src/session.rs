@@ -79,8 +79,9 @@ pub(crate) struct Session {
 
 /// What is spoken on the session's port.
 enum Dialect {
-    Framed(Framed),
-    Text(Text),
+    // Apart from the session, so that one kind need not have the other's size.
+    Framed(Box<Framed>),
+    Text(Box<Text>),
 }
 
 struct HistoryChannel {
@@ -111,13 +112,13 @@ impl Session {
     ) -> Rc<Self> {
         let hub = &shard.hub;
         let (dialect, is_dead) = match port {
-            Port::Framed(handshake) => (Dialect::Framed(Framed::new(handshake, now, None)), false),
+            Port::Framed(handshake) => (Dialect::Framed(Box::new(Framed::new(handshake, now, None))), false),
             Port::Web { handshake, early } => {
                 let framed = Framed::new(handshake, now, Some(Web::new()));
                 let is_dead = !framed.take_in(&early);
-                (Dialect::Framed(framed), is_dead)
+                (Dialect::Framed(Box::new(framed)), is_dead)
             }
-            Port::Text => (Dialect::Text(Text::new(hub.client_number())), false),
+            Port::Text => (Dialect::Text(Box::new(Text::new(hub.client_number()))), false),
         };
         Rc::new(Self {
             id: hub.session_id(),
