@@ -126,7 +126,7 @@ mod tests {
         let places = [open.clone(), link, PathBuf::from("/proc/self/gaung-lab"), own.clone()];
         assert_eq!(first_private(&places), Some(own.clone()));
         assert_eq!(fs::metadata(&own).unwrap().mode() & 0o777, 0o700);
-        assert_eq!(first_private(&[own.clone()]), Some(own), "a second lab uses it too");
+        assert_eq!(first_private(std::slice::from_ref(&own)), Some(own.clone()), "a second lab uses it too");
         assert_eq!(first_private(&[open]), None);
         if getuid().is_root() {
             // Every other user's: it stands for one that another made first.

@@ -19,7 +19,7 @@ impl DiskSpace {
     pub fn of(folder: &Path) -> io::Result<Self> {
         let there = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
         let system = nix::sys::statvfs::statvfs(there)?;
-        let free = u64::from(system.blocks_available()).saturating_mul(system.fragment_size());
+        let free = system.blocks_available().saturating_mul(system.fragment_size());
         let mut used = 0;
         if there == folder {
             for entry in fs::read_dir(folder)? {

@@ -23,12 +23,15 @@ pub(crate) struct Presence {
     pub(crate) renewed: Instant,
 }
 
+/// Who is present in one group: by device and process.
+type GroupPresences = HashMap<(DeviceId, ClientId), Held>;
+
 /// Which process in which group.
 pub(crate) type Key = (GroupId, DeviceId, ClientId);
 
 #[derive(Debug)]
 pub(crate) struct Presences {
-    groups: Mutex<HashMap<GroupId, HashMap<(DeviceId, ClientId), Held>>>,
+    groups: Mutex<HashMap<GroupId, GroupPresences>>,
     /// When all places are taken, the oldest of the address that has most of them is given to a newcomer.
     places: SharePool<Option<Origin>>,
 }
@@ -107,7 +110,7 @@ impl Presences {
         });
     }
 
-    fn groups(&self) -> MutexGuard<'_, HashMap<GroupId, HashMap<(DeviceId, ClientId), Held>>> {
+    fn groups(&self) -> MutexGuard<'_, HashMap<GroupId, GroupPresences>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

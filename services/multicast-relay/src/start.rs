@@ -438,7 +438,10 @@ impl Threads {
                 }
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),
-                    changed = plane.changed() => if changed.is_err() { return Ok(stop.cancelled().await) },
+                    changed = plane.changed() => if changed.is_err() {
+                        stop.cancelled().await;
+                        return Ok(());
+                    },
                 }
             }
         }

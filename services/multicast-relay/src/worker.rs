@@ -10,29 +10,23 @@ mod reply;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     hash::{Hash as _, Hasher as _},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::SocketAddrV4,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use gaung_engine::{
-    ClaimHasher, ClientWindows, Cookies, DEFAULT_WINDOW_BYTES, Members, PublishBatch, Rate, RefuseReason, Reporter,
-    RequestId, SenderStats, SessionReport, Transmit,
-};
-use gaung_log::{Append, Done, Log, Opened};
+use gaung_engine::{ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, Rate, RefuseReason, RequestId, Transmit};
+use gaung_log::{Append, Done, Log};
 use gaung_net::{
     SenderAddr, SocketError,
     driver::{Drive, SocketChange, SocketId},
     interface::Link,
 };
-use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, LogId, Seq, datagram::Header};
-use tokio::sync::oneshot;
+use gaung_proto::{Epoch, GroupId};
 use tracing::{info, warn};
 
 use crate::{
     clock,
-    directory::Serving,
     metrics::Figures,
     sockets::{DataPlane, Usage},
     trouble::Trouble,

@@ -116,10 +116,9 @@ async fn heard(news: Option<&AsyncFd<OwnedFd>>, renewals: &mut Renewals) -> io::
     let Some(news) = news else { return std::future::pending().await };
     loop {
         let mut ready = news.readable().await?;
-        match ready.try_io(|socket| take_news(socket.get_ref(), renewals)) {
-            Ok(outcome) => return outcome,
-            // It was not readable after all.
-            Err(_) => {}
+        // Else it was not readable after all.
+        if let Ok(outcome) = ready.try_io(|socket| take_news(socket.get_ref(), renewals)) {
+            return outcome;
         }
     }
 }
