@@ -21,7 +21,7 @@ use super::{
     event::{Arrival, Event, Node},
     network::{RELAY, address},
     relay::{GROUP, LOG},
-    settings::{Attack, AttackKind},
+    settings::{Attack, AttackKind, Fault, TimedFault},
     world::World,
 };
 
@@ -114,11 +114,13 @@ impl Attacker {
         self.send(world, source, RELAY, PacketType::Nak, Seq::ZERO, &body);
     }
 
-    /// Publishes under the newest message's client id, with the next number of it. Only while the relay has never lost its
-    /// memory: afterwards a client belongs to who comes first.
+    /// Publishes under the newest message's client id, with the next number of it. Only where the relay never opens the log
+    /// anew, also not while the datagram is under way: afterwards a client belongs to who comes first.
     fn copy_client(&mut self, world: &mut World, own: SocketAddrV4, cookie: Cookie) {
+        let reopens =
+            |timed: &TimedFault| matches!(timed.fault, Fault::RelayCrash | Fault::RelayTakeover | Fault::AppendFailure);
         let newest = world.disk.run_at(world.disk.head()).and_then(|run| run.messages().last());
-        let Some(message) = newest.filter(|_| world.disk.epoch() == Epoch(1)) else {
+        let Some(message) = newest.filter(|_| !world.settings.faults.iter().any(reopens)) else {
             return self.ask(world, own, cookie);
         };
         let mut body = BytesMut::new();
