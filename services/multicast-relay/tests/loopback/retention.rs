@@ -79,7 +79,13 @@ async fn limits_hold_after_a_restart_without_the_registry_until_they_are_lifted(
     let relay = TestRelay::disk(data.path(), &registry).await;
     let mut client = relay.client().await;
     registry.registered().await;
+    // What the relay does for the second group it does after it has lifted the limits of the first, and after the pass that
+    // it began with.
+    let (second, _) = registry.create("second", GroupKind::Proto).await;
+    say(&mut client, second, 1..=10).await;
     registry.keep(group, GroupRetention::default());
+    registry.keep(second, NEWEST_5);
+    kept_from(&mut client, second, 6).await;
     say(&mut client, group, 21..=40).await;
     registry.keep(group, GroupRetention { max_messages: Some(24), ..NEWEST_5 });
     kept_from(&mut client, group, 17).await;
