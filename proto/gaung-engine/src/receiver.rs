@@ -138,9 +138,9 @@ impl MemberReceiver {
 
     /// Whether a datagram from this address can be the relay's: ask before [`Self::handle_datagram`]. Sources can be forged,
     /// so this only keeps those out who did not take that trouble.
-    pub fn admits(&mut self, now: Instant, from: SocketAddrV4) -> bool {
+    pub fn admits(&mut self, now: Instant, via: Via, from: SocketAddrV4) -> bool {
         self.now = now;
-        let admission = self.source.judge(now, self.reporter.relay(), from);
+        let admission = self.source.judge(now, via, self.reporter.relay(), from);
         match admission {
             Admission::Admitted => return true,
             Admission::Unexpected => self.say_stale(now),

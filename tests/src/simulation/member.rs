@@ -165,7 +165,7 @@ impl Member {
         }
         let now = self.clock.read(world.now);
         if let Some(engine) = &mut self.engine {
-            if !engine.admits(now, arrival.from) {
+            if !engine.admits(now, arrival.via, arrival.from) {
                 return;
             }
             // What does not decode is dropped.

@@ -340,7 +340,7 @@ impl Slot {
         match &mut self.engine {
             Engine::Proto(receiver) => {
                 let Ok((header, body)) = Header::decode(bytes) else { return };
-                if !receiver.admits(now, from.0) {
+                if !receiver.admits(now, via, from.0) {
                     trace!(%from, "datagram of another host than the relay's dropped");
                 } else if let Err(error) = receiver.handle_datagram(now, via, &header, body) {
                     trace!(%from, %error, "datagram dropped");

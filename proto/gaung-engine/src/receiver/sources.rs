@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Via;
+
 /// While the relay's own address was heard within this time, other sources are dropped. A relay whose address has
 /// changed, or whose multicast leaves from another of its addresses, is heard after it. Heartbeats come each second.
 const HEARD_FOR: Duration = Duration::from_secs(4);
@@ -12,10 +14,11 @@ const HEARD_FOR: Duration = Duration::from_secs(4);
 /// registry where the relay is now.
 const SUSPICIOUS_SILENCE: Duration = Duration::from_millis(1500);
 
-/// Where the relay's datagrams come from.
+/// Where the relay's datagrams to the group come from.
 #[derive(Debug)]
 pub(super) struct RelaySource {
-    /// The last datagram from the address that the registry told, and which address that was.
+    /// The last datagram to the group from the address that the registry told, and which address that was. Answers by
+    /// unicast do not count: they come from the address that was asked, and multicast may leave from another one.
     heard: Option<(Ipv4Addr, Instant)>,
 }
 
@@ -36,10 +39,18 @@ impl RelaySource {
     }
 
     /// Judges a datagram by its source. `relay`: the address that is known of it; its port may change at a restart.
-    pub(super) fn judge(&mut self, now: Instant, relay: Option<SocketAddrV4>, from: SocketAddrV4) -> Admission {
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        via: Via,
+        relay: Option<SocketAddrV4>,
+        from: SocketAddrV4,
+    ) -> Admission {
         let Some(relay) = relay.map(|relay| *relay.ip()) else { return Admission::Admitted };
         if *from.ip() == relay {
-            self.heard = Some((relay, now));
+            if via == Via::Group {
+                self.heard = Some((relay, now));
+            }
             return Admission::Admitted;
         }
         let silent = self.heard.filter(|(heard, _)| *heard == relay).map(|(_, at)| now.saturating_duration_since(at));
@@ -58,14 +69,24 @@ mod tests {
     #[test]
     fn others_are_dropped_while_the_relay_is_heard_and_no_longer() {
         let [relay, other] = [1, 9].map(|last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 7402));
+        let (start, mut source) = (Instant::now(), RelaySource::new());
+        let mut judge = |after, relay, from| source.judge(start + after, Via::Group, relay, from);
+        let zero = Duration::ZERO;
+        assert_eq!(judge(zero, None, other), Admission::Admitted, "nobody has told an address");
+        assert_eq!(judge(zero, Some(relay), other), Admission::Admitted, "it may have several addresses");
+        assert_eq!(judge(zero, Some(relay), relay), Admission::Admitted);
+        assert_eq!(judge(zero, Some(relay), other), Admission::Foreign);
+        assert_eq!(judge(SUSPICIOUS_SILENCE, Some(relay), other), Admission::Unexpected);
+        assert_eq!(judge(HEARD_FOR, Some(relay), other), Admission::Admitted);
+        assert_eq!(judge(zero, Some(other), other), Admission::Admitted, "the registry told another address");
+        assert_eq!(judge(zero, Some(other), relay), Admission::Foreign);
+    }
+
+    #[test]
+    fn answers_from_one_address_do_not_deafen_to_multicast_from_another() {
+        let [asked, other] = [1, 2].map(|last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 7402));
         let (now, mut source) = (Instant::now(), RelaySource::new());
-        assert_eq!(source.judge(now, None, other), Admission::Admitted, "nobody has told an address");
-        assert_eq!(source.judge(now, Some(relay), other), Admission::Admitted, "it may have several addresses");
-        assert_eq!(source.judge(now, Some(relay), relay), Admission::Admitted);
-        assert_eq!(source.judge(now, Some(relay), other), Admission::Foreign);
-        assert_eq!(source.judge(now + SUSPICIOUS_SILENCE, Some(relay), other), Admission::Unexpected);
-        assert_eq!(source.judge(now + HEARD_FOR, Some(relay), other), Admission::Admitted);
-        assert_eq!(source.judge(now, Some(other), other), Admission::Admitted, "the registry told another address");
-        assert_eq!(source.judge(now, Some(other), relay), Admission::Foreign);
+        assert_eq!(source.judge(now, Via::Unicast, Some(asked), asked), Admission::Admitted);
+        assert_eq!(source.judge(now, Via::Group, Some(asked), other), Admission::Admitted);
     }
 }
