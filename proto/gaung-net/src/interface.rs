@@ -95,6 +95,11 @@ impl Interface {
         self.multicast || self.role == Role::Loopback
     }
 
+    /// True if multicast goes through it as it is now.
+    fn is_usable(&self) -> bool {
+        self.up && !self.addresses.is_empty() && self.can_multicast()
+    }
+
     /// This interface by one of its addresses alone.
     #[must_use]
     pub fn link(&self, address: InterfaceAddr) -> Link {

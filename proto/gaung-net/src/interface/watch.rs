@@ -176,8 +176,9 @@ impl Eye {
         let mut wanted = Vec::with_capacity(self.wanted.len());
         for name in &self.wanted {
             let named = list.iter().find(|interface| interface.name == *name);
-            let renamed = || list.iter().find(|interface| self.used.get(name) == Some(&interface.index));
-            match named.or_else(renamed) {
+            let renamed = list.iter().find(|interface| self.used.get(name) == Some(&interface.index));
+            // Another card may have got the name; it takes over once it can be used.
+            match [named, renamed].into_iter().flatten().find(|i| i.is_usable()).or(named).or(renamed) {
                 Some(interface) => {
                     self.used.insert(name.clone(), interface.index);
                     wanted.push(interface.name.clone());
@@ -307,9 +308,11 @@ mod tests {
         assert_eq!(there.missing, [ChooseError::NoAddress("eth0".to_owned())]);
         assert_eq!(names(&eye.look(vec![interface("eth0", 2, "10.0.0.1/24", Role::Wired)])), ["eth0"]);
         assert_eq!(names(&eye.look(vec![interface("lan0", 2, "10.0.0.1/24", Role::Wired)])), ["lan0"]);
-        let other = [("lan0", 2, "10.0.0.1/24"), ("eth0", 3, "10.0.1.1/24")];
-        let other = other.map(|(name, index, address)| interface(name, index, address, Role::Wired));
-        assert_eq!(names(&eye.look(other.to_vec())), ["eth0"], "the name wins");
+        let both =
+            |lan: &str, eth: &str| vec![interface("lan0", 2, lan, Role::Wired), interface("eth0", 3, eth, Role::Wired)];
+        assert_eq!(names(&eye.look(both("10.0.0.1/24", ""))), ["lan0"], "another card has the name and no address yet");
+        assert_eq!(names(&eye.look(both("10.0.0.1/24", "10.0.1.1/24"))), ["eth0"], "the name wins");
+        assert!(eye.look(both("10.0.0.1/24", "")).links.is_empty(), "it is the one that is used now");
     }
 
     #[tokio::test]
