@@ -129,7 +129,8 @@ pub enum Event {
         /// Which messages.
         range: SeqRange,
     },
-    /// Messages come by another lane from here on.
+    /// Messages come by another lane from here on; by [`Lane::History`] those that multicast does not bring, where it alone is
+    /// allowed.
     LaneChanged {
         /// Which group.
         group: Arc<GroupInfo>,

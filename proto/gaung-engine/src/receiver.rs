@@ -13,6 +13,7 @@ mod gaps;
 mod heartbeats;
 mod lane;
 mod moving;
+mod path_mtu;
 mod reassembly;
 mod reception;
 mod report;
@@ -43,8 +44,9 @@ use self::{
     doubts::Doubts,
     fingerprints::Fingerprints,
     gaps::{Gaps, Ways},
-    lane::LaneHealth,
+    lane::{LaneHealth, LaneQuality},
     moving::Moving,
+    path_mtu::PathMtu,
     reassembly::Reassembly,
     reception::Reception,
     report::Reporter,
@@ -95,6 +97,7 @@ pub struct MemberReceiver {
     announced: Announced,
     reception: Reception,
     lane: LaneHealth,
+    path_mtu: PathMtu,
     moving: Moving,
     reporter: Reporter,
     grtt: Duration,
@@ -123,6 +126,7 @@ impl MemberReceiver {
             announced: Announced::default(),
             reception: Reception::new(),
             lane: LaneHealth::new(config.policy, now),
+            path_mtu: PathMtu::default(),
             moving: Moving::default(),
             reporter: Reporter::new(config.sender, config.device, config.relay, config.tag, now),
             grtt: timing::FIRST_GRTT,
@@ -210,6 +214,9 @@ impl MemberReceiver {
             self.stats.refused += 1;
         } else {
             let was_missed = self.lane.is_active() && run.first_seq() >= self.gaps.unannounced_below();
+            if was_missed {
+                self.path_mtu.handle_read(now, self.window.missing(), &run.messages());
+            }
             let fresh = self.hold(now, run.messages(), lane, Carried::default());
             if was_missed {
                 self.reception.count(fresh, false);
@@ -295,8 +302,12 @@ impl MemberReceiver {
         }
         if self.lane.next_tick().is_some_and(|due| due <= now) {
             self.reception.sample(now);
-            let loss = self.reception.lane_loss_percent(self.lane.is_active());
-            let moved = self.lane.tick(now, loss);
+            let quality = LaneQuality {
+                loss_percent: self.reception.lane_loss_percent(self.lane.is_active()),
+                too_long: self.path_mtu.too_long(),
+                may_be_too_long: self.path_mtu.may_be_too_long(),
+            };
+            let moved = self.lane.tick(now, quality);
             self.handle_move(now, moved);
             if self.lane.is_silent(now) {
                 self.reporter.probe_soon(now);

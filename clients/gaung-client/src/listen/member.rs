@@ -79,6 +79,8 @@ pub(super) struct State {
     lane: watch::Sender<Lane>,
     ready: bool,
     away: bool,
+    /// Multicast alone is allowed, and what is long is read from the log.
+    narrow: bool,
     /// Why the lane changes, until the new one stands.
     moving: Option<String>,
     hinted: Option<tokio::time::Instant>,
@@ -97,6 +99,7 @@ impl State {
             lane: watch::Sender::new(lane),
             ready: false,
             away: false,
+            narrow: false,
             moving: None,
             hinted: None,
             hints: Arc::default(),
@@ -195,6 +198,12 @@ impl Member {
                 ControlFlow::Continue(())
             }
             FromEngine::Event(ReceiverEvent::LaneUp) => self.handle_lane_up().await,
+            FromEngine::Event(ReceiverEvent::LaneDown(why @ LaneTrouble::TooLong { .. }))
+                if self.choice == LaneChoice::Multicast =>
+            {
+                self.state.narrow = true;
+                self.say(Event::LaneChanged { group, lane: Lane::History, why: trouble(why) }).await
+            }
             FromEngine::Event(ReceiverEvent::LaneDown(why)) => self.handle_lane_down(trouble(why)).await,
             FromEngine::Event(ReceiverEvent::Stale) => {
                 self.ask_registry();
@@ -254,7 +263,7 @@ impl Member {
         self.state.moving = None;
         let was = self.state.lane.send_replace(Lane::Multicast);
         self.say_ready(Lane::Multicast).await?;
-        if was != Lane::Multicast {
+        if was != Lane::Multicast || std::mem::take(&mut self.state.narrow) {
             let (group, why) = (Arc::clone(&self.group), "multicast is heard".to_owned());
             self.say(Event::LaneChanged { group, lane: Lane::Multicast, why }).await?;
         }
@@ -493,5 +502,8 @@ fn trouble(why: LaneTrouble) -> String {
         LaneTrouble::NotHeard => "multicast is not heard here".to_owned(),
         LaneTrouble::HeartbeatLost => "multicast is not heard any more".to_owned(),
         LaneTrouble::Loss { percent } => format!("{percent} % of the multicast datagrams are lost"),
+        LaneTrouble::TooLong { bytes } => format!(
+            "multicast datagrams of some {bytes} bytes do not arrive and shorter ones do: a link on the way has a small MTU"
+        ),
     }
 }

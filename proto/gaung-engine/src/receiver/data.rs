@@ -42,6 +42,7 @@ impl MemberReceiver {
         let repair = header.has(flags::REPAIR);
         let data = Data::decode(body, repair)?;
         self.stats.data += 1;
+        self.path_mtu.handle_came(now, body.len());
         let before = self.reception.highest();
         if !repair && via == Via::Group {
             self.reception.handle_data(now, header.epoch, header.pkt);
@@ -69,6 +70,7 @@ impl MemberReceiver {
 
     pub(super) fn handle_parity(&mut self, now: Instant, header: &Header, parity: &Parity<'_>) {
         self.stats.parity += 1;
+        self.path_mtu.handle_came(now, parity.shard.len());
         self.heard(now, header);
         if self.reception.epoch() != Some(header.epoch) {
             return;

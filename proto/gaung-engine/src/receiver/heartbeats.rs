@@ -79,6 +79,7 @@ impl MemberReceiver {
             None => {}
             Some(LaneMove::Up) => {
                 self.reception.forget_loss();
+                self.path_mtu.retry();
                 let due = now + self.gap_wait();
                 self.gaps.begin_anew(now, due, &mut self.window);
                 self.emit(ReceiverEvent::LaneUp);

@@ -42,6 +42,22 @@ pub enum LaneTrouble {
         /// How much.
         percent: u32,
     },
+    /// Long datagrams do not come, short ones do: a link on the way has a small MTU. Where multicast alone is allowed it
+    /// stays in use.
+    TooLong {
+        /// DATA with bodies of about so many bytes and more.
+        bytes: usize,
+    },
+}
+
+/// What is known of the datagrams of the last seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LaneQuality {
+    pub(super) loss_percent: u32,
+    /// Bodies of so many bytes are known not to come.
+    pub(super) too_long: Option<usize>,
+    /// Or suspected not to.
+    pub(super) may_be_too_long: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +73,8 @@ pub(super) struct LaneHealth {
     heard: Option<Instant>,
     next_tick: Instant,
     hold: Duration,
+    /// Told that long datagrams do not come, and goes on.
+    is_narrow: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +86,8 @@ enum State {
 
 impl LaneHealth {
     pub(super) fn new(policy: LanePolicy, now: Instant) -> Self {
-        Self { policy, state: State::Probing { since: now }, heard: None, next_tick: now + TICK / 2, hold: FIRST_HOLD }
+        let state = State::Probing { since: now };
+        Self { policy, state, heard: None, next_tick: now + TICK / 2, hold: FIRST_HOLD, is_narrow: false }
     }
 
     /// Whether this member asks for repairs and reports itself.
@@ -114,7 +133,8 @@ impl LaneHealth {
     }
 
     /// Call when [`Self::next_tick`] has come.
-    pub(super) fn tick(&mut self, now: Instant, loss_percent: u32) -> Option<LaneMove> {
+    pub(super) fn tick(&mut self, now: Instant, quality: LaneQuality) -> Option<LaneMove> {
+        let LaneQuality { loss_percent, too_long, may_be_too_long } = quality;
         self.next_tick = now + TICK;
         let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= SILENCE);
         match self.state {
@@ -126,8 +146,16 @@ impl LaneHealth {
                 None
             }
             State::Up { .. } if silent => self.go_down(LaneTrouble::HeartbeatLost),
+            State::Up { .. } if too_long.is_some() != self.is_narrow && self.policy == LanePolicy::MulticastOnly => {
+                self.is_narrow = too_long.is_some();
+                Some(too_long.map_or(LaneMove::Up, |bytes| LaneMove::Down(LaneTrouble::TooLong { bytes })))
+            }
+            State::Up { .. } if too_long.is_some() && self.policy == LanePolicy::Auto => {
+                self.go_down(LaneTrouble::TooLong { bytes: too_long? })
+            }
             State::Up { .. } if loss_percent > BAD_LOSS && self.policy == LanePolicy::Auto => {
-                self.go_down(LaneTrouble::Loss { percent: loss_percent })
+                let loss = LaneTrouble::Loss { percent: loss_percent };
+                self.go_down(may_be_too_long.map_or(loss, |bytes| LaneTrouble::TooLong { bytes }))
             }
             State::Up { since } => {
                 if now.saturating_duration_since(since) >= CALM {
@@ -141,7 +169,9 @@ impl LaneHealth {
                 self.state = State::Down { steady_since: None };
                 None
             }
-            State::Down { steady_since: Some(since) } if now.saturating_duration_since(since) >= self.needed_hold() => {
+            State::Down { steady_since: Some(since) }
+                if now.saturating_duration_since(since) >= self.needed_hold(may_be_too_long) =>
+            {
                 self.hold = (self.hold * 2).min(LAST_HOLD);
                 self.state = State::Up { since: now };
                 Some(LaneMove::Up)
@@ -150,8 +180,13 @@ impl LaneHealth {
         }
     }
 
-    fn needed_hold(&self) -> Duration {
-        if self.policy == LanePolicy::MulticastOnly { Duration::ZERO } else { self.hold }
+    /// Where long datagrams did not come short ones are no reason to return soon.
+    fn needed_hold(&self, may_be_too_long: Option<usize>) -> Duration {
+        match (self.policy, may_be_too_long) {
+            (LanePolicy::MulticastOnly, _) => Duration::ZERO,
+            (LanePolicy::Auto | LanePolicy::TcpOnly, Some(_)) => LAST_HOLD,
+            (LanePolicy::Auto | LanePolicy::TcpOnly, None) => self.hold,
+        }
     }
 
     fn go_down(&mut self, why: LaneTrouble) -> Option<LaneMove> {
@@ -180,7 +215,8 @@ mod tests {
                 moves.extend(health.handle_heard(now).map(|to| (ms, to)));
             }
             if health.next_tick().is_some_and(|due| due <= now) {
-                moves.extend(health.tick(now, loss).map(|to| (ms, to)));
+                let quality = LaneQuality { loss_percent: loss, ..LaneQuality::default() };
+                moves.extend(health.tick(now, quality).map(|to| (ms, to)));
             }
         }
         moves
@@ -238,6 +274,29 @@ mod tests {
             let lost = run(&mut health, now + heard_until * MS, 5000, 0, 0);
             assert_eq!(lost, [(3250, LaneMove::Down(LaneTrouble::HeartbeatLost))], "heard for {heard_until} ms");
         }
+    }
+
+    #[test]
+    fn a_path_that_is_too_narrow_is_left_for_long_or_told() {
+        let now = Instant::now();
+        let narrow = LaneQuality { loss_percent: 0, too_long: Some(1200), may_be_too_long: Some(1200) };
+        let trouble = LaneMove::Down(LaneTrouble::TooLong { bytes: 1200 });
+        let mut auto = LaneHealth::new(LanePolicy::Auto, now);
+        assert_eq!(auto.handle_heard(now), Some(LaneMove::Up));
+        assert_eq!(auto.tick(now, narrow), Some(trouble));
+        let suspected = LaneQuality { too_long: None, ..narrow };
+        let returns = (0..100).find(|second| {
+            let now = now + TICK * *second;
+            auto.handle_heard(now);
+            auto.tick(now, suspected) == Some(LaneMove::Up)
+        });
+        assert_eq!(returns, Some(60));
+
+        let mut only = LaneHealth::new(LanePolicy::MulticastOnly, now);
+        assert_eq!(only.handle_heard(now), Some(LaneMove::Up));
+        let moves = [narrow, narrow, LaneQuality::default(), LaneQuality::default()].map(|q| only.tick(now, q));
+        assert_eq!(moves, [Some(trouble), None, Some(LaneMove::Up), None]);
+        assert!(only.is_active());
     }
 
     #[test]

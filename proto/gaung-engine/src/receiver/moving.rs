@@ -13,7 +13,7 @@ use gaung_proto::{
 };
 use rand::Rng as _;
 
-use super::{LanePolicy, MemberReceiver, ReceiverEvent, Via};
+use super::{LanePolicy, MemberReceiver, ReceiverEvent, Via, path_mtu::PathMtu};
 
 /// How long the group may take to be heard at the address that it is said to go to. Its relay leaves a tenth of a second
 /// after it said so first, and is heard there once a second at least.
@@ -120,8 +120,9 @@ impl Moving {
 impl MemberReceiver {
     /// This machine's interfaces or addresses are others: how long multicast must be heard before the member returns to it is short
     /// again.
-    pub const fn handle_network(&mut self) {
+    pub fn handle_network(&mut self) {
         self.lane.handle_network();
+        self.path_mtu = PathMtu::default();
     }
 
     /// Where to listen from now on; drain it after each input.

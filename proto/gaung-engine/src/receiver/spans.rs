@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use gaung_proto::{Pkt, Seq, SeqRange};
+use gaung_proto::{Pkt, Seq, SeqRange, messages::Messages};
 
 /// What is known of missing messages, and when to do something about them.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +76,17 @@ impl Spans {
 
     pub(super) fn rows(&self) -> impl Iterator<Item = SeqRange> + '_ {
         self.rows.iter().map(|(&first, row)| SeqRange { first, last: row.last })
+    }
+
+    /// What of `messages` is missing and known to have been sent: how many datagrams carried how many messages there.
+    pub(super) fn carried(&self, messages: &Messages) -> impl Iterator<Item = (SeqRange, (u32, u64))> + '_ {
+        let (first, end) = (messages.next_seq(), messages.end());
+        let touched = self.rows.range(..end).rev().take_while(move |(_, row)| first <= row.last);
+        touched.filter_map(move |(&row_first, row)| {
+            let part = SeqRange::new(first.max(row_first), Seq(end.0 - 1).min(row.last))?;
+            let carried = SeqRange { first: row_first, last: row.last }.len();
+            Some((part, (row.missing.pkts?.len(), carried)))
+        })
     }
 
     pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = (SeqRange, &mut Missing)> {

@@ -4,6 +4,7 @@
 mod forged_data;
 mod hostile_parity;
 mod moving;
+mod narrow_path;
 mod net;
 mod rates;
 

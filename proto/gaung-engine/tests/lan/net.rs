@@ -68,6 +68,8 @@ pub(crate) struct Member {
     pub(crate) reads: bool,
     /// Hears the group.
     pub(crate) hears: bool,
+    /// The longest UDP payload that comes.
+    pub(crate) longest: usize,
     /// Where it listens: the present address, and the one that the group may be going to.
     pub(crate) ears: Vec<SocketAddrV4>,
     /// Histories read.
@@ -164,6 +166,7 @@ impl Lan {
             lanes: Vec::new(),
             reads: true,
             hears: true,
+            longest: usize::MAX,
             ears: vec![HOME],
             readings: 0,
             reading: None,
@@ -312,7 +315,7 @@ impl Lan {
                 Destination::Multicast(addr) => (Via::Group, self.members[id].ears.contains(&addr)),
                 Destination::Unicast { peer, .. } => (Via::Unicast, self.members[id].addr == peer),
             };
-            if mine {
+            if mine && transmit.payload.len() <= self.members[id].longest {
                 self.fly(self.weather.loss, || Flight::ToMember { member: id, via, payload: transmit.payload.clone() });
             }
         }
