@@ -1,6 +1,7 @@
 //! What the relay remembers of itself: its id, and the registry's public key.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -13,13 +14,24 @@ use service_kit::data_folder;
 
 use crate::reports::ReportKey;
 
-/// The small files of the data folder; without a folder nothing is kept.
-#[derive(Debug)]
+/// The small files of the data folder, made at the first start; random values for this process without a folder.
 pub(crate) struct Identity {
     folder: Option<PathBuf>,
     pub(crate) relay: RelayId,
     /// What the relay knows its own reports by; nobody else has it.
     pub(crate) report_key: ReportKey,
+    /// Proves this relay to the registry.
+    pub(crate) service_secret: [u8; 32],
+    /// What publishers' proofs are hashed with; windows in snapshots know their owners by it. A damaged one is made anew, and
+    /// publishers that come back take other client ids.
+    pub(crate) claims_secret: [u8; 16],
+}
+
+impl fmt::Debug for Identity {
+    /// Shows no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("relay", &self.relay).finish_non_exhaustive()
+    }
 }
 
 /// The folder cannot hold the relay's id.
@@ -42,75 +54,37 @@ const SECRET_FILE: &str = "service-secret";
 const CLAIMS_FILE: &str = "claims-secret";
 
 impl Identity {
-    /// The id in `folder`, made at the first start; a random one for this process without a folder.
+    /// Reads the folder's files, and makes those that it lacks.
     pub(crate) fn load(folder: Option<&Path>) -> Result<Self, IdentityError> {
         let Some(folder) = folder else {
-            return Ok(Self { folder: None, relay: random_id(), report_key: ReportKey::random() });
-        };
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error| IdentityError::Io { path, error }
+            return Ok(Self {
+                folder: None,
+                relay: random_id(),
+                report_key: ReportKey::from(rand::random::<[u8; 32]>()),
+                service_secret: rand::random(),
+                claims_secret: rand::random(),
+            });
         };
         data_folder::prepare(folder).map_err(failed(folder))?;
-        let path = folder.join(ID_FILE);
-        let relay = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|_| IdentityError::Damaged { path })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let relay = random_id();
-                write(folder, ID_FILE, format!("{relay}\n").as_bytes()).map_err(failed(folder))?;
-                relay
-            }
-            Err(error) => return Err(failed(&path)(error)),
-        };
-        let path = folder.join(REPORT_KEY_FILE);
-        let report_key = match fs::read(&path) {
-            Ok(bytes) => ReportKey::try_from(&bytes[..]).map_err(|_| IdentityError::Damaged { path })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let key = ReportKey::random();
-                write(folder, REPORT_KEY_FILE, key.as_bytes()).map_err(failed(folder))?;
-                key
-            }
-            Err(error) => return Err(failed(&path)(error)),
-        };
-        Ok(Self { folder: Some(folder.to_owned()), relay, report_key })
-    }
-
-    /// The secret that proves this relay to the registry, made at the first start; a random one for this process without a
-    /// folder, as the id is.
-    pub(crate) fn service_secret(&self) -> io::Result<[u8; 32]> {
-        let Some(folder) = &self.folder else { return Ok(rand::rng().random()) };
-        match fs::read(folder.join(SECRET_FILE)).map(|bytes| bytes.try_into()) {
-            Ok(Ok(secret)) => Ok(secret),
-            // A file that was cut short proves nothing any more.
-            Ok(Err(_)) => Err(io::Error::other(format!("{SECRET_FILE} is damaged; put it back from a copy"))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let secret: [u8; 32] = rand::rng().random();
-                write(folder, SECRET_FILE, &secret)?;
-                Ok(secret)
-            }
-            Err(error) => Err(error),
-        }
+        Ok(Self {
+            folder: Some(folder.to_owned()),
+            relay: kept(folder, ID_FILE, random_id, |id| format!("{id}\n").into(), read_id)?,
+            report_key: kept_secret::<32>(folder, REPORT_KEY_FILE)?.into(),
+            service_secret: kept_secret(folder, SECRET_FILE)?,
+            claims_secret: match kept_secret(folder, CLAIMS_FILE) {
+                Err(IdentityError::Damaged { path }) => {
+                    fs::remove_file(&path).map_err(failed(&path))?;
+                    kept_secret(folder, CLAIMS_FILE)?
+                }
+                kept => kept?,
+            },
+        })
     }
 
     /// The key that tickets were signed with when a registry was last heard.
     pub(crate) fn registry_key(&self) -> Option<[u8; 32]> {
         let bytes = fs::read(self.folder.as_ref()?.join(KEY_FILE)).ok()?;
         bytes.try_into().ok()
-    }
-
-    /// What publishers' proofs are hashed with: made at the first start, for windows in snapshots know their owners by it. A
-    /// lost or damaged one is made anew, and publishers that come back take other client ids.
-    pub(crate) fn claims_secret(&self) -> io::Result<[u8; 16]> {
-        let Some(folder) = &self.folder else { return Ok(rand::rng().random()) };
-        let known = fs::read(folder.join(CLAIMS_FILE)).ok().and_then(|bytes| bytes.try_into().ok());
-        match known {
-            Some(secret) => Ok(secret),
-            None => {
-                let secret: [u8; 16] = rand::rng().random();
-                write(folder, CLAIMS_FILE, &secret)?;
-                Ok(secret)
-            }
-        }
     }
 
     /// Keeps the key for a start without the registry.
@@ -122,8 +96,46 @@ impl Identity {
     }
 }
 
+/// What the file holds; at the first start, what `make` gives.
+fn kept<T>(
+    folder: &Path,
+    name: &str,
+    make: impl FnOnce() -> T,
+    encode: impl FnOnce(&T) -> Vec<u8>,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, IdentityError> {
+    let path = folder.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => decode(&bytes).ok_or(IdentityError::Damaged { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = make();
+            write(folder, name, &encode(&made)).map_err(failed(folder))?;
+            Ok(made)
+        }
+        Err(error) => Err(failed(&path)(error)),
+    }
+}
+
+fn kept_secret<const N: usize>(folder: &Path, name: &str) -> Result<[u8; N], IdentityError> {
+    let make = || {
+        let mut secret = [0; N];
+        rand::rng().fill(&mut secret[..]);
+        secret
+    };
+    kept(folder, name, make, |secret| secret.to_vec(), |bytes| bytes.try_into().ok())
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> IdentityError {
+    let path = path.to_owned();
+    move |error| IdentityError::Io { path, error }
+}
+
+fn read_id(bytes: &[u8]) -> Option<RelayId> {
+    std::str::from_utf8(bytes).ok()?.trim().parse().ok()
+}
+
 fn random_id() -> RelayId {
-    RelayId(rand::rng().random())
+    RelayId(rand::random())
 }
 
 /// Whole or not at all, also after a power cut.
@@ -150,10 +162,21 @@ mod tests {
         assert_eq!(first.registry_key(), None);
         first.keep_registry_key([7; 32]).unwrap();
         let second = Identity::load(Some(&path)).unwrap();
-        assert_eq!(second.service_secret().unwrap(), first.service_secret().unwrap());
+        let secrets =
+            |identity: &Identity| (identity.report_key.clone(), identity.service_secret, identity.claims_secret);
+        assert_eq!(secrets(&second), secrets(&first));
         assert_eq!((second.relay, second.registry_key()), (first.relay, Some([7; 32])));
-        assert_eq!(second.claims_secret().unwrap(), first.claims_secret().unwrap());
         assert_ne!(Identity::load(None).unwrap().relay, Identity::load(None).unwrap().relay);
+    }
+
+    #[test]
+    fn a_damaged_secret_of_claims_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Identity::load(Some(folder.path())).unwrap();
+        fs::write(folder.path().join(CLAIMS_FILE), "short").unwrap();
+        let second = Identity::load(Some(folder.path())).unwrap();
+        assert_ne!(second.claims_secret, first.claims_secret);
+        assert_eq!(Identity::load(Some(folder.path())).unwrap().claims_secret, second.claims_secret);
     }
 
     #[test]
@@ -162,6 +185,9 @@ mod tests {
         fs::write(folder.path().join(ID_FILE), "nonsense").unwrap();
         let error = Identity::load(Some(folder.path())).unwrap_err();
         assert!(error.to_string().contains("--data"), "{error}");
+        fs::remove_file(folder.path().join(ID_FILE)).unwrap();
+        fs::write(folder.path().join(SECRET_FILE), "short").unwrap();
+        assert!(matches!(Identity::load(Some(folder.path())).unwrap_err(), IdentityError::Damaged { .. }));
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(matches!(Identity::load(Some(&file)).unwrap_err(), IdentityError::Io { .. }));

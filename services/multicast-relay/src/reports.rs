@@ -9,7 +9,6 @@ use gaung_proto::{
     pb::registry as pb,
     signing::{Method, verify_call},
 };
-use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{directory::Serving, group::GroupConfig};
@@ -135,14 +134,6 @@ impl Refusal {
 pub(crate) struct ReportKey([u8; 32]);
 
 impl ReportKey {
-    pub(crate) fn random() -> Self {
-        Self(rand::rng().random())
-    }
-
-    pub(crate) const fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
     /// The input has one length, so hashing the secret before it is a sound keyed hash.
     pub(crate) fn proof(&self, group: GroupId, log: LogId, head: Seq) -> Bytes {
         let hash = Sha256::new()
@@ -155,11 +146,9 @@ impl ReportKey {
     }
 }
 
-impl TryFrom<&[u8]> for ReportKey {
-    type Error = std::array::TryFromSliceError;
-
-    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
-        bytes.try_into().map(Self)
+impl From<[u8; 32]> for ReportKey {
+    fn from(key: [u8; 32]) -> Self {
+        Self(key)
     }
 }
 

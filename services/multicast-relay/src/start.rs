@@ -347,7 +347,7 @@ impl Bound {
             grpc_port: self.grpc_addr()?.port(),
             udp_port,
             durable: self.log.durable(),
-            secret: self.identity.service_secret().context("the relay's secret cannot be kept")?.to_vec().into(),
+            secret: self.identity.service_secret.to_vec().into(),
         })
     }
 }
@@ -381,7 +381,7 @@ struct Threads {
 impl Threads {
     fn start(bound: &Bound, figures: &Figures) -> anyhow::Result<Self> {
         let cookies = Cookies::new(rand::rng().random());
-        let claims = ClaimHasher::new(bound.identity.claims_secret().context("--data")?);
+        let claims = ClaimHasher::new(bound.identity.claims_secret);
         let trouble = Arc::new(Trouble::default());
         let plane = Arc::clone(&bound.sockets.plane().borrow());
         let mut workers = Vec::new();
