@@ -228,7 +228,7 @@ impl Bound {
         let page_port = addresses.page.map(|addr| addr.port());
         let hub = Arc::new(build(config, id, local_relay, to_broadcast, page_port)?);
         let registered = Metrics::new();
-        registered.register(|registry| hub.figures.register(registry));
+        hub.figures.register(&registered);
 
         let mut tasks = Tasks::new();
         spawn_shards(&hub, &mut tasks, &stop)?;

@@ -1,57 +1,42 @@
 //! What the hub counts.
 
-use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
-    registry::Registry,
-};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-macro_rules! figures {
-    ($( $(#[$doc:meta])* $name:ident: $kind:ty = $help:literal, )+) => {
-        /// The hub's figures; clones share them.
-        #[derive(Debug, Clone, Default)]
-        pub(crate) struct Figures { $( $(#[$doc])* pub(crate) $name: $kind, )+ }
-
-        impl Figures {
-            pub(crate) fn register(&self, registry: &mut Registry) {
-                let hub = registry.sub_registry_with_prefix("hub");
-                $( hub.register(stringify!($name), $help, self.$name.clone()); )+
-            }
-        }
-    };
-}
-
-figures! {
-    framed_sessions: Gauge = "Framed sessions open now",
-    web_sessions: Gauge = "Sessions of browsers open now",
-    text_sessions: Gauge = "Text sessions open now",
-    groups: Gauge = "Groups followed now",
-    ring_bytes: Gauge = "Bytes in all hot rings",
-    ring_limit_bytes: Gauge = "The most bytes that all hot rings may have",
-    sessions_opened: Counter = "Sessions accepted",
-    sessions_refused: Counter = "Sessions refused because of a limit",
-    evicted: Counter = "Sessions ended to make room for addresses with fewer",
-    runs_received: Counter = "Runs received from relays",
-    runs_rejected: Counter = "Runs from relays that could not be used",
-    written_bytes: Counter = "Bytes written to sessions",
-    writes: Counter = "Writes to sessions",
-    blocked: Counter = "Writes that found a session's socket full",
-    resyncs: Counter = "Readers that fell behind the ring and were led back through the log",
-    slow_readers: Counter = "Sessions ended because their reader was too slow",
-    stalled: Counter = "Sessions ended because they took nothing for too long",
-    idle: Counter = "Sessions ended because they were silent for too long or never said hello",
-    protocol_errors: Counter = "Sessions ended because of bytes that could not be read",
-    foreign_protocols: Counter = "Text sessions ended because they spoke HTTP, TLS or another protocol",
-    control_full: Counter = "Sessions ended because too many answers waited for them",
-    history_reads: Counter = "Reads of a relay's log for a session",
-    gaps: Counter = "Ranges that no log has any more, told to a session",
-    published_messages: Counter = "Messages passed on to relays and acknowledged",
-    publish_refused: Counter = "Publish requests that were refused or not acknowledged in time",
-    publish_full: Counter = "Publish requests refused because too much waited for the relay",
-    acks: Counter = "Delivery reports of clients",
-    long_lines: Counter = "Text lines dropped because they were too long",
-    broadcast_datagrams: Counter = "Broadcast datagrams sent, counted once an interface",
-    broadcast_failures: Counter = "Broadcast datagrams that an interface did not take",
-    broadcast_limited: Counter = "Broadcast datagrams left out because of --broadcast-rate",
-    broadcast_dropped: Counter = "Runs not broadcast because too many waited",
-    relay_connects: Counter = "Follow streams opened",
+service_kit::figures! {
+    /// The hub's figures; clones share them.
+    pub(crate) struct Figures of "hub" {
+        framed_sessions: Gauge = "Framed sessions open now";
+        web_sessions: Gauge = "Sessions of browsers open now";
+        text_sessions: Gauge = "Text sessions open now";
+        groups: Gauge = "Groups followed now";
+        ring_bytes: Gauge = "Bytes in all hot rings";
+        ring_limit_bytes: Gauge = "The most bytes that all hot rings may have";
+        sessions_opened: Counter = "Sessions accepted";
+        sessions_refused: Counter = "Sessions refused because of a limit";
+        evicted: Counter = "Sessions ended to make room for addresses with fewer";
+        runs_received: Counter = "Runs received from relays";
+        runs_rejected: Counter = "Runs from relays that could not be used";
+        written_bytes: Counter = "Bytes written to sessions";
+        writes: Counter = "Writes to sessions";
+        blocked: Counter = "Writes that found a session's socket full";
+        resyncs: Counter = "Readers that fell behind the ring and were led back through the log";
+        slow_readers: Counter = "Sessions ended because their reader was too slow";
+        stalled: Counter = "Sessions ended because they took nothing for too long";
+        idle: Counter = "Sessions ended because they were silent for too long or never said hello";
+        protocol_errors: Counter = "Sessions ended because of bytes that could not be read";
+        foreign_protocols: Counter = "Text sessions ended because they spoke HTTP, TLS or another protocol";
+        control_full: Counter = "Sessions ended because too many answers waited for them";
+        history_reads: Counter = "Reads of a relay's log for a session";
+        gaps: Counter = "Ranges that no log has any more, told to a session";
+        published_messages: Counter = "Messages passed on to relays and acknowledged";
+        publish_refused: Counter = "Publish requests that were refused or not acknowledged in time";
+        publish_full: Counter = "Publish requests refused because too much waited for the relay";
+        acks: Counter = "Delivery reports of clients";
+        long_lines: Counter = "Text lines dropped because they were too long";
+        broadcast_datagrams: Counter = "Broadcast datagrams sent, counted once an interface";
+        broadcast_failures: Counter = "Broadcast datagrams that an interface did not take";
+        broadcast_limited: Counter = "Broadcast datagrams left out because of --broadcast-rate";
+        broadcast_dropped: Counter = "Runs not broadcast because too many waited";
+        relay_connects: Counter = "Follow streams opened";
+    }
 }

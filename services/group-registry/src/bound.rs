@@ -124,7 +124,8 @@ impl Bound {
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, registry, watch, grpc, metrics_listener, responder, readiness, metrics } = self;
-        let figures = Figures::new(&metrics);
+        let figures = Figures::default();
+        figures.register(&metrics);
         let standby = Arc::new(Standby::new(Arc::clone(&registry), watch.clone(), config.quiet_time));
         let maker = Maker::new(Arc::clone(&registry), Arc::clone(&standby));
         let rpc = Rpc::new(Arc::clone(&registry), maker.clone(), figures.clone(), stop.clone());
@@ -235,7 +236,7 @@ async fn upkeep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: Cancellatio
             warn!(%error, "upkeep is tried again");
         }
         rpc.figures.groups.set(i64::try_from(rpc.registry.group_count()).unwrap_or(i64::MAX));
-        rpc.figures.lapsed.set(i64::try_from(rpc.registry.lapsed_count()).unwrap_or(i64::MAX));
+        rpc.figures.groups_without_address.set(i64::try_from(rpc.registry.lapsed_count()).unwrap_or(i64::MAX));
         rpc.figures.pairs_ready.set(i64::try_from(standby.ready()).unwrap_or(i64::MAX));
         rpc.figures.watchers.set(i64::try_from(rpc.open_watchers()).unwrap_or(i64::MAX));
     }

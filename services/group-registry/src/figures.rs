@@ -4,40 +4,26 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
-use service_kit::metrics::Metrics;
 use tonic::Code;
 
-/// The registry's figures; clones share them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Figures {
-    pub(crate) creates: Counter,
-    pub(crate) groups: Gauge,
-    pub(crate) lapsed: Gauge,
-    pub(crate) pairs_ready: Gauge,
-    pub(crate) watchers: Gauge,
-    refusals: Family<Reason, Counter>,
+service_kit::figures! {
+    /// The registry's figures; clones share them.
+    pub(crate) struct Figures of "registry" {
+        creates: Counter = "Groups made, repeats included";
+        refusals: Family<Reason, Counter> = "Calls that ended with an error";
+        groups: Gauge = "Groups that exist";
+        groups_without_address: Gauge = "Groups whose address lapsed";
+        pairs_ready: Gauge = "Addresses listened to and ready to be given out";
+        watchers: Gauge = "Open watch streams";
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+pub(crate) struct Reason {
     code: String,
 }
 
 impl Figures {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
-        let figures = Self::default();
-        metrics.register(|all| {
-            let all = all.sub_registry_with_prefix("registry");
-            all.register("creates", "Groups made, repeats included", figures.creates.clone());
-            all.register("refusals", "Calls that ended with an error", figures.refusals.clone());
-            all.register("groups", "Groups that exist", figures.groups.clone());
-            all.register("groups_without_address", "Groups whose address lapsed", figures.lapsed.clone());
-            all.register("pairs_ready", "Addresses listened to and ready to be given out", figures.pairs_ready.clone());
-            all.register("watchers", "Open watch streams", figures.watchers.clone());
-        });
-        figures
-    }
-
     /// A call ended with `code`.
     pub(crate) fn refused(&self, code: Code) {
         self.refusals.get_or_create(&Reason { code: format!("{code:?}") }).inc();

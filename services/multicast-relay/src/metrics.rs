@@ -13,60 +13,66 @@ use prometheus_client::{
         gauge::{ConstGauge, Gauge},
         histogram::Histogram,
     },
-    registry::Registry,
 };
-use service_kit::metrics::Metrics;
 
-/// The relay's figures; clones share them.
-#[derive(Debug, Clone)]
-pub(crate) struct Figures {
-    pub(crate) messages: Counter,
-    pub(crate) message_bytes: Counter,
-    pub(crate) requests_refused: Counter,
-    pub(crate) runs: Counter,
-    pub(crate) append_seconds: Histogram,
-    pub(crate) append_failures: Counter,
-    pub(crate) log_bytes: Gauge,
-    pub(crate) log_limit_bytes: Gauge,
-    pub(crate) log_shrunk: Counter,
-    pub(crate) groups: Gauge,
-    pub(crate) disputed: Gauge,
-    pub(crate) window_bytes: Gauge,
-    pub(crate) clients_forgotten: Counter,
-    pub(crate) follows: Gauge,
-    pub(crate) datagrams_ignored: Counter,
-    pub(crate) datagrams_dropped: Counter,
-    pub(crate) text_datagrams: Counter,
-    pub(crate) receipts_complete: Counter,
-    pub(crate) receipt_watches: Gauge,
-    pub(crate) delivered: Counter,
-    lost: Counter,
-    repaired: Counter,
-    behind: Histogram,
-    sent: Family<Kind, Counter>,
-    naks: Counter,
-    asks_suppressed: Counter,
-    asks_refused: Counter,
-    data_bytes: Counter,
-    data_unsent: Family<Reason, Counter>,
-    statuses: Counter,
-    members: Family<LaneLabel, Gauge>,
-    round_trip_seconds: Histogram,
-    loss_ratio: Histogram,
+service_kit::figures! {
+    /// The relay's figures; clones share them.
+    pub(crate) struct Figures of "relay" {
+        messages: Counter = "Messages made durable";
+        message_payload_bytes: Counter = "Payload of messages made durable";
+        publish_refused: Counter = "Publish requests refused";
+        runs: Counter = "Runs made durable";
+        append_seconds: Histogram =
+            "From handing runs to the log to their durability", Histogram::new(append_buckets());
+        append_failures: Counter = "Appends that failed";
+        groups: Gauge = "Groups that take messages";
+        groups_disputed: Gauge = "Groups of which the registry has another or a longer log on record, served on";
+        client_window_bytes: Gauge = "Memory for what was published by whom, so that repetitions are known";
+        clients_forgotten: Counter = "Publishing clients forgotten early, of the address that had most";
+        log_bytes: Gauge = "Bytes of the disk that the log takes";
+        log_limit_bytes: Gauge = "The most that it may take; 0: no limit";
+        log_shrunk: Counter = "Times that the largest groups' oldest messages were dropped for room";
+        follows: Gauge = "Groups followed over gRPC";
+        datagrams_ignored: Counter = "Datagrams received that were malformed or foreign";
+        datagrams_dropped: Counter = "Datagrams dropped because a queue was full";
+        text_datagrams_received: Counter = "Datagrams logged from text groups";
+        datagrams_sent: Family<Kind, Counter> = "Datagrams by what they were for";
+        naks_received: Counter = "NAKs";
+        repair_asks_suppressed: Counter = "Asks for what was being repaired";
+        repair_asks_refused: Counter = "Asks over a limit";
+        data_sent_bytes: Counter = "First-sent DATA, UDP payload";
+        data_unsent: Family<Reason, Counter> =
+            "DATA never multicast because too much waited (skipped), and messages because nobody listens (unheard); \
+             members read the log";
+        statuses_received: Counter = "STATUS of members";
+        members: Family<LaneLabel, Gauge> = "Members present, once in each group, by how they hear";
+        receipts_complete: Counter = "Messages that nobody lacks who was present and can tell";
+        receipt_watches: Gauge = "Receipts being watched over gRPC";
+        member_delivered: Counter = "Messages that members delivered, once for each member";
+        member_lost_datagrams: Counter = "First-sent datagrams that did not reach a member";
+        member_repaired_datagrams: Counter = "Datagrams that reached a member by repair";
+        member_behind_messages: Histogram =
+            "Messages that a member had not delivered, one for each STATUS", Histogram::new(behind_buckets());
+        round_trip_seconds: Histogram =
+            "To a member and back, one for each STATUS", Histogram::new(round_trip_buckets());
+        member_loss_ratio: Histogram =
+            "First-sent datagrams that did not reach a member, of those sent between two of its STATUS",
+            Histogram::new(LOSS_BUCKETS);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+pub(crate) struct Reason {
     reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LaneLabel {
+pub(crate) struct LaneLabel {
     lane: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+pub(crate) struct Kind {
     kind: &'static str,
 }
 
@@ -89,129 +95,6 @@ fn behind_buckets() -> impl Iterator<Item = f64> {
 const LOSS_BUCKETS: [f64; 8] = [0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5];
 
 impl Figures {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
-        let figures = Self {
-            messages: Counter::default(),
-            message_bytes: Counter::default(),
-            requests_refused: Counter::default(),
-            runs: Counter::default(),
-            append_seconds: Histogram::new(append_buckets()),
-            append_failures: Counter::default(),
-            log_bytes: Gauge::default(),
-            log_limit_bytes: Gauge::default(),
-            log_shrunk: Counter::default(),
-            groups: Gauge::default(),
-            disputed: Gauge::default(),
-            window_bytes: Gauge::default(),
-            clients_forgotten: Counter::default(),
-            follows: Gauge::default(),
-            datagrams_ignored: Counter::default(),
-            datagrams_dropped: Counter::default(),
-            text_datagrams: Counter::default(),
-            receipts_complete: Counter::default(),
-            receipt_watches: Gauge::default(),
-            delivered: Counter::default(),
-            lost: Counter::default(),
-            repaired: Counter::default(),
-            behind: Histogram::new(behind_buckets()),
-            sent: Family::default(),
-            naks: Counter::default(),
-            asks_suppressed: Counter::default(),
-            asks_refused: Counter::default(),
-            data_bytes: Counter::default(),
-            data_unsent: Family::default(),
-            statuses: Counter::default(),
-            members: Family::default(),
-            round_trip_seconds: Histogram::new(round_trip_buckets()),
-            loss_ratio: Histogram::new(LOSS_BUCKETS),
-        };
-        metrics.register(|registry| {
-            let r = registry.sub_registry_with_prefix("relay");
-            r.register("messages", "Messages made durable", figures.messages.clone());
-            r.register("message_payload_bytes", "Payload of messages made durable", figures.message_bytes.clone());
-            r.register("publish_refused", "Publish requests refused", figures.requests_refused.clone());
-            r.register("runs", "Runs made durable", figures.runs.clone());
-            r.register(
-                "append_seconds",
-                "From handing runs to the log to their durability",
-                figures.append_seconds.clone(),
-            );
-            r.register("append_failures", "Appends that failed", figures.append_failures.clone());
-            r.register("groups", "Groups that take messages", figures.groups.clone());
-            r.register(
-                "groups_disputed",
-                "Groups of which the registry has another or a longer log on record, served on",
-                figures.disputed.clone(),
-            );
-            r.register(
-                "client_window_bytes",
-                "Memory for what was published by whom, so that repetitions are known",
-                figures.window_bytes.clone(),
-            );
-            r.register(
-                "clients_forgotten",
-                "Publishing clients forgotten early, of the address that had most",
-                figures.clients_forgotten.clone(),
-            );
-            r.register("log_bytes", "Bytes of the disk that the log takes", figures.log_bytes.clone());
-            r.register("log_limit_bytes", "The most that it may take; 0: no limit", figures.log_limit_bytes.clone());
-            r.register(
-                "log_shrunk",
-                "Times that the largest groups' oldest messages were dropped for room",
-                figures.log_shrunk.clone(),
-            );
-            r.register("follows", "Groups followed over gRPC", figures.follows.clone());
-            r.register(
-                "datagrams_ignored",
-                "Datagrams received that were malformed or foreign",
-                figures.datagrams_ignored.clone(),
-            );
-            r.register(
-                "datagrams_dropped",
-                "Datagrams dropped because a queue was full",
-                figures.datagrams_dropped.clone(),
-            );
-            r.register("text_datagrams_received", "Datagrams logged from text groups", figures.text_datagrams.clone());
-            r.register("datagrams_sent", "Datagrams by what they were for", figures.sent.clone());
-            r.register("naks_received", "NAKs", figures.naks.clone());
-            r.register("repair_asks_suppressed", "Asks for what was being repaired", figures.asks_suppressed.clone());
-            r.register("repair_asks_refused", "Asks over a limit", figures.asks_refused.clone());
-            r.register("data_sent_bytes", "First-sent DATA, UDP payload", figures.data_bytes.clone());
-            r.register(
-                "data_unsent",
-                "DATA that was never multicast because too much waited (skipped), and messages because nobody listens (unheard); members read the log",
-                figures.data_unsent.clone(),
-            );
-            r.register("statuses_received", "STATUS of members", figures.statuses.clone());
-            figures.register_members(r);
-        });
-        figures
-    }
-
-    fn register_members(&self, r: &mut Registry) {
-        r.register("members", "Members present, once in each group, by how they hear", self.members.clone());
-        r.register(
-            "receipts_complete",
-            "Messages that nobody lacks who was present and can tell",
-            self.receipts_complete.clone(),
-        );
-        r.register("receipt_watches", "Receipts being watched over gRPC", self.receipt_watches.clone());
-        r.register("member_delivered", "Messages that members delivered, once for each member", self.delivered.clone());
-        r.register("member_lost_datagrams", "First-sent datagrams that did not reach a member", self.lost.clone());
-        r.register("member_repaired_datagrams", "Datagrams that reached a member by repair", self.repaired.clone());
-        r.register(
-            "member_behind_messages",
-            "Messages that a member had not delivered, one for each STATUS",
-            self.behind.clone(),
-        );
-        r.register("round_trip_seconds", "To a member and back, one for each STATUS", self.round_trip_seconds.clone());
-        r.register(
-            "member_loss_ratio",
-            "First-sent datagrams that did not reach a member, of those sent between two of its STATUS",
-            self.loss_ratio.clone(),
-        );
-    }
-
     /// The gauge of members that hear by `lane`.
     pub(crate) fn members_of(&self, lane: MemberLane) -> Gauge {
         self.members.get_or_create_owned(&LaneLabel { lane: lane.as_str() })
@@ -222,12 +105,12 @@ impl Figures {
         if let Some(round_trip) = sample.round_trip {
             self.round_trip_seconds.observe(round_trip.as_secs_f64());
         }
-        self.lost.inc_by(sample.lost.into());
-        self.repaired.inc_by(sample.repaired.into());
-        self.behind.observe(sample.behind as f64);
+        self.member_lost_datagrams.inc_by(sample.lost.into());
+        self.member_repaired_datagrams.inc_by(sample.repaired.into());
+        self.member_behind_messages.observe(sample.behind as f64);
         let sent = f64::from(sample.received) + f64::from(sample.lost);
         if sent > 0.0 {
-            self.loss_ratio.observe(f64::from(sample.lost) / sent);
+            self.member_loss_ratio.observe(f64::from(sample.lost) / sent);
         }
     }
 
@@ -235,7 +118,7 @@ impl Figures {
     pub(crate) fn count_sender(&self, before: &SenderStats, after: &SenderStats) {
         let sent = |kind, before: u64, after: u64| {
             if after > before {
-                self.sent.get_or_create(&Kind { kind }).inc_by(after - before);
+                self.datagrams_sent.get_or_create(&Kind { kind }).inc_by(after - before);
             }
         };
         sent("data", before.data, after.data);
@@ -245,11 +128,11 @@ impl Figures {
         sent("ncf", before.ncfs, after.ncfs);
         sent("heartbeat", before.heartbeats, after.heartbeats);
         sent("migrate", before.moves_told, after.moves_told);
-        self.naks.inc_by(after.naks - before.naks);
-        self.asks_suppressed.inc_by(after.asks_suppressed - before.asks_suppressed);
+        self.naks_received.inc_by(after.naks - before.naks);
+        self.repair_asks_suppressed.inc_by(after.asks_suppressed - before.asks_suppressed);
         let refused = |stats: &SenderStats| stats.asks_refused + stats.repairs_withheld;
-        self.asks_refused.inc_by(refused(after) - refused(before));
-        self.data_bytes.inc_by(after.data_bytes - before.data_bytes);
+        self.repair_asks_refused.inc_by(refused(after) - refused(before));
+        self.data_sent_bytes.inc_by(after.data_bytes - before.data_bytes);
         let unsent = |reason, more: u64| {
             if more > 0 {
                 self.data_unsent.get_or_create(&Reason { reason }).inc_by(more);
@@ -257,7 +140,7 @@ impl Figures {
         };
         unsent("skipped", after.data_skipped - before.data_skipped);
         unsent("unheard", after.messages_unheard - before.messages_unheard);
-        self.statuses.inc_by(after.statuses - before.statuses);
+        self.statuses_received.inc_by(after.statuses - before.statuses);
         self.datagrams_ignored.inc_by(after.ignored - before.ignored);
     }
 

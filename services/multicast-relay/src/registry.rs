@@ -118,7 +118,7 @@ impl RegistryLink {
             None if disputed.remove(&group) => info!(%group, "the registry agrees on the group's log again"),
             None => {}
         }
-        self.figures.disputed.set(i64::try_from(disputed.len()).unwrap_or(i64::MAX));
+        self.figures.groups_disputed.set(i64::try_from(disputed.len()).unwrap_or(i64::MAX));
     }
 
     /// Tells the registry how far groups go; gives those of which it has something else on record.

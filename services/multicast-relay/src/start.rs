@@ -227,7 +227,8 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let figures = Figures::new(&self.metrics);
+        let figures = Figures::default();
+        figures.register(&self.metrics);
         let threads = Threads::start(&self, &figures)?;
         let outcome = self.serve(&threads, figures, stop).await;
         let stopped = spawn_blocking(move || threads.stop()).await.context("stopping the workers")?;

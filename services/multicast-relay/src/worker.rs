@@ -251,7 +251,7 @@ impl Worker {
             bytes += group.window_bytes();
         }
         let before = std::mem::replace(&mut self.window_bytes, bytes);
-        self.context.figures.window_bytes.inc_by(bytes as i64 - before as i64);
+        self.context.figures.client_window_bytes.inc_by(bytes as i64 - before as i64);
     }
 }
 
@@ -311,7 +311,7 @@ impl Drive for Worker {
         }
         let Some(id) = self.sockets.group_of(socket) else { return };
         let Some(group) = self.groups.get_mut(&id) else { return };
-        self.context.figures.text_datagrams.inc();
+        self.context.figures.text_datagrams_received.inc();
         let request = RequestId(self.next_request);
         self.next_request += 1;
         group.log_stranger(clock::sent_at(), request, from.0, bytes);

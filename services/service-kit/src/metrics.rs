@@ -69,6 +69,37 @@ impl Metrics {
     }
 }
 
+/// Declares the metrics of one part of a program, each once: `name: type = "help";`, or `name: type = "help", value;` where
+/// the type has no default. The struct's clones share their metrics; `register` names them `gaung_PART_name`.
+#[macro_export]
+macro_rules! figures {
+    ($(#[$attr:meta])* $vis:vis struct $Figures:ident of $part:literal {
+        $( $name:ident: $kind:ty = $help:literal $(, $new:expr)?; )+
+    }) => {
+        $(#[$attr])*
+        #[derive(Debug, Clone)]
+        $vis struct $Figures { $( #[doc = $help] $vis $name: $kind, )+ }
+
+        impl Default for $Figures {
+            fn default() -> Self {
+                Self { $( $name: $crate::figures!(@new $kind $(, $new)?), )+ }
+            }
+        }
+
+        impl $Figures {
+            /// Registers them; whoever scrapes sees them from now on.
+            $vis fn register(&self, metrics: &$crate::metrics::Metrics) {
+                metrics.register(|registry| {
+                    let part = registry.sub_registry_with_prefix($part);
+                    $( part.register(stringify!($name), $help, self.$name.clone()); )+
+                });
+            }
+        }
+    };
+    (@new $kind:ty) => { <$kind>::default() };
+    (@new $kind:ty, $new:expr) => { $new };
+}
+
 /// Serves `/metrics` and `/healthz` (200 when ready, else 503) on a bound listener until `stop`: one request a
 /// connection, within 5 s.
 ///

@@ -232,7 +232,7 @@ struct Checked {
 async fn check(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<Checked, CallError> {
     let outcome = check_fields(relay, caller, request).await;
     if outcome.is_err() {
-        relay.0.figures.requests_refused.inc();
+        relay.0.figures.publish_refused.inc();
     }
     outcome
 }

@@ -25,7 +25,7 @@ impl Counted {
         for sample in members.take_samples() {
             figures.observe_status(&sample);
         }
-        figures.delivered.inc_by(members.take_delivered());
+        figures.member_delivered.inc_by(members.take_delivered());
         if self.changes == members.changes() || self.next.is_some_and(|next| now < next) {
             return;
         }

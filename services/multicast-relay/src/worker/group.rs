@@ -190,13 +190,13 @@ impl WorkerGroup {
                 SequencerEvent::Durable(run) => {
                     figures.runs.inc();
                     figures.messages.inc_by(run.count().into());
-                    figures.message_bytes.inc_by(run.block().payload_bytes() as u64);
+                    figures.message_payload_bytes.inc_by(run.block().payload_bytes() as u64);
                     self.outlet.handle_run(now, &run);
                     self.serving.feed.push(run);
                 }
                 SequencerEvent::Acked { request, acks } => self.answer(now, request, Ok(acks)),
                 SequencerEvent::Refused { request, reason } => {
-                    figures.requests_refused.inc();
+                    figures.publish_refused.inc();
                     self.answer(now, request, Err(reason));
                 }
             }
