@@ -129,8 +129,9 @@ async fn settle(news: Option<&AsyncFd<OwnedFd>>, renewals: &mut Renewals) {
     let _ = timeout(SETTLE_MOST, row).await;
 }
 
-/// `RTMGRP_LINK` and `RTMGRP_IPV4_IFADDR` of rtnetlink(7).
-const NEWS_GROUPS: u32 = 0x1 | 0x10;
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV4_ROUTE` of rtnetlink(7): the default gateway tells which of several
+/// addresses comes first.
+const NEWS_GROUPS: u32 = 0x1 | 0x10 | 0x40;
 /// Longer news are cut, which is harmless: their beginning says enough.
 const NEWS_BYTES: usize = 16 * 1024;
 
