@@ -31,6 +31,14 @@ impl Host {
         self.drop_incoming("ip daddr 224.0.0.0/4");
     }
 
+    /// Loses all UDP that comes in packets of more than `bytes`, as a small MTU on the way does.
+    ///
+    /// # Panics
+    /// If `nft` fails.
+    pub fn lose_longer_than(&self, bytes: u32) {
+        self.drop_incoming(&format!("ip length > {bytes}"));
+    }
+
     /// Sends every `nth` multicast datagram twice.
     ///
     /// # Panics

@@ -100,6 +100,18 @@ impl Lab {
         self.switch.ip(&format!("link set p{number} master br0 up"));
     }
 
+    /// Connects two hosts by a cable of their own, with these names at its ends; both are up and have no address.
+    ///
+    /// # Panics
+    /// If `ip` fails.
+    pub fn cable(&self, (one, its_name): (usize, &str), (other, other_name): (usize, &str)) {
+        let far = &self.host(other).namespace.name;
+        let one = self.host(one);
+        one.ip_command(&format!("link add {its_name} type veth peer name {other_name} netns {far}"));
+        one.ip_command(&format!("link set {its_name} up"));
+        self.host(other).ip_command(&format!("link set {other_name} up"));
+    }
+
     /// Pulls a host's card and plugs in another one: it is up, has another number, and no address.
     ///
     /// # Panics

@@ -1,0 +1,48 @@
+//! Links that carry less than others: datagrams are never fragmented.
+
+use gaung_tests::{
+    lab::{INTERFACE, Lab},
+    requires::{self, Need},
+};
+
+use crate::talk::Talk;
+
+/// Long messages take several datagrams whatever the MTU.
+const LONG: usize = 4000;
+
+#[test]
+fn datagrams_are_as_long_as_the_servers_link_carries() {
+    if !requires::has("datagrams_are_as_long_as_the_servers_link_carries", &[Need::Namespaces]) {
+        return;
+    }
+    let lab = Lab::new(2);
+    let mut talk = Talk::begin(&lab, &[]);
+    talk.join(lab.host(1), &[]);
+    talk.length = LONG;
+    for mtu in ["1280", "1000", "1500"] {
+        lab.host(0).ip_command(&format!("link set {INTERFACE} mtu {mtu}"));
+        talk.until_multicast(mtu);
+    }
+    talk.check_that_nothing_is_lost();
+}
+
+#[test]
+fn a_small_mtu_on_the_way_is_told_and_the_lane_is_true() {
+    if !requires::has("a_small_mtu_on_the_way_is_told", &[Need::Namespaces, Need::Nft]) {
+        return;
+    }
+    let lab = Lab::new(2);
+    let mut talk = Talk::begin(&lab, &[]);
+    let (auto, multicast) = (0, 1);
+    talk.listen(lab.host(1), &["lobby"]);
+    talk.listen(lab.host(1), &["lobby", "--lane", "multicast"]);
+    talk.until_multicast("nothing is wrong");
+    lab.host(1).lose_longer_than(1280);
+    talk.length = LONG;
+    talk.until_said(auto, "now comes by tcp: multicast datagrams of some");
+    talk.until_said(multicast, "now comes by history: multicast datagrams of some");
+    talk.until_receipt(lab.host(0), "heard by 2 of 2");
+    lab.host(1).heal();
+    talk.until_multicast("the link is mended");
+    talk.check_that_nothing_is_lost();
+}
