@@ -219,6 +219,37 @@ in_lab! {
         named_and_mended("few-memberships", PROBLEMS, |_, host| sysctl(host, "net.ipv4.igmp_max_memberships=0"));
     }
 
+    fn copies_of_a_data_folder_are_named() {
+        let (lab, data) = (lab(), TempDir::new().expect("a temporary folder"));
+        let [first, second] = ["first", "second"].map(|name| data.path().join(name));
+        let up = |host: usize, folder: &std::path::Path| {
+            let folder = folder.display().to_string();
+            let up = lab.host(host).start(program("gaung"), &["up", "--headless", "--data", &folder]);
+            up.stdout_line("registry's address", |line| line.contains("7400"));
+            up
+        };
+        drop(up(0, &first));
+        let copied = Command::new("cp").arg("-r").args([&first, &second]).status().expect("`cp` is installed");
+        assert!(copied.success());
+        let _servers = [up(0, &first), up(1, &second)];
+        let told = doctor(lab.host(1));
+        let seen = told.finding("copied-folder")["seen"].as_str().expect("words");
+        assert!(["10.77.0.1:7400", "10.77.0.2:7400"].iter().all(|server| seen.contains(server)), "{seen}");
+        assert_eq!(told.code, PROBLEMS);
+    }
+
+    fn more_networks_than_memberships_of_one_socket_are_no_fault() {
+        let lab = lab();
+        for number in 1..=22 {
+            lab.host(0).ip_command(&format!("link add n{number} type veth peer name e{number}"));
+            lab.host(0).ip_command(&format!("link set n{number} up"));
+            lab.host(0).ip_command(&format!("link set e{number} up"));
+            lab.host(0).ip_command(&format!("addr add 10.100.{number}.1/24 broadcast + dev n{number}"));
+        }
+        let told = doctor(lab.host(0));
+        assert!(!told.codes().contains(&"few-memberships"), "{:#}", told.report);
+    }
+
     fn filter_rules_are_named() {
         for (code, exit, chain, rule) in [
             ("filter-eats-igmp-queries", PROBLEMS, INPUT, "ip protocol igmp drop"),

@@ -13,13 +13,13 @@ mod report;
 mod rules;
 mod words;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
 
 use anyhow::Context as _;
 use gaung_client::{Client, Format, GroupInfo};
 use gaung_net::{
     discovery::{Discovery, Found, discover},
-    interface::{choose, interfaces},
+    interface::{Link, choose, interfaces},
     probe::AnswerTap,
 };
 use gaung_proto::ports;
@@ -50,7 +50,7 @@ const ASKING: Duration = Duration::from_secs(4);
 pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
     stop::on_hangup(&stop, stop::Serves::Screen)?;
-    let (groups, discovery) = tokio::join!(known_groups(context), search(context.iface.as_deref()));
+    let (groups, (discovery, copies)) = tokio::join!(known_groups(context), search(context.iface.as_deref()));
     let (wanted, quick) = (context.iface.clone(), args.quick);
     let (peer, peer_port) = (args.peer, args.peer_port);
     let looking = tokio::task::spawn_blocking(move || {
@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<(
             Some(Some(host)) => Some(peer::call(&host, peer_port)),
             Some(None) => peer::wait(peer_port, &stopped)?,
         };
-        let facts = gather::gather(Look { wanted, quick, groups, discovery, stopped: &stopped })?;
+        let facts = gather::gather(Look { wanted, quick, groups, discovery, copies, stopped: &stopped })?;
         anyhow::Ok(Facts { peer, ..facts })
     });
     let facts = looking.await.context("the doctor failed")??;
@@ -80,18 +80,33 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<(
     }
 }
 
-/// Searches for servers, and sees which answers come in; `None` where packets cannot be seen before the filter.
-async fn search(wanted: Option<&str>) -> Option<DiscoveryFacts> {
-    let links = choose(&interfaces().ok()?, wanted).ok()?.links;
-    let mut tap = AnswerTap::open(ports::DISCOVERY).ok()?;
-    let found = discover(&Discovery::registries(links.clone())).await.ok()?;
+/// Searches for servers, and sees which answers come in, `None` where packets cannot be seen before the filter; and which
+/// servers are copies of each other.
+async fn search(wanted: Option<&str>) -> (Option<DiscoveryFacts>, Vec<Vec<SocketAddrV4>>) {
+    let links = interfaces().ok().and_then(|list| choose(&list, wanted).ok()).map(|chosen| chosen.links);
+    let Some(links) = links else { return (None, Vec::new()) };
+    let tap = AnswerTap::open(ports::DISCOVERY).ok();
+    let Ok(found) = discover(&Discovery::registries(links.clone())).await else { return (None, Vec::new()) };
+    (tap.map(|tap| answers(tap, &links, &found)), copies(&found))
+}
+
+/// Different processes of one identity: a process answers from all of its addresses with the same instance.
+fn copies(found: &[Found]) -> Vec<Vec<SocketAddrV4>> {
+    let mut of_identity: BTreeMap<_, Vec<SocketAddrV4>> = BTreeMap::new();
+    for server in found {
+        of_identity.entry(server.id).or_default().extend(server.addresses.first());
+    }
+    of_identity.into_values().filter(|servers| servers.len() > 1).collect()
+}
+
+fn answers(mut tap: AnswerTap, links: &[Link], found: &[Found]) -> DiscoveryFacts {
     let own: Vec<_> = links.iter().map(|link| link.ip).collect();
     // Loopback is asked too, and answers however the network is.
     let elsewhere = |found: &Found| {
         found.addresses.iter().any(|address| !own.contains(address.ip()) && !address.ip().is_loopback())
     };
     let found = found.iter().filter(|found| elsewhere(found)).count();
-    Some(DiscoveryFacts { arrived: tap.count(&own), found: u32::try_from(found).unwrap_or(u32::MAX) })
+    DiscoveryFacts { arrived: tap.count(&own), found: u32::try_from(found).unwrap_or(u32::MAX) }
 }
 
 /// The groups whose datagrams can be told from others' by their header; why they are not known, if they are not.

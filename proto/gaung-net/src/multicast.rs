@@ -158,10 +158,10 @@ struct Part {
     joined: Vec<Link>,
 }
 
-/// Sockets for one group: enough for 1280 networks.
-const MAX_PARTS: usize = 64;
-
 impl GroupSocket {
+    /// Most sockets for one group: enough for 1280 networks.
+    pub const MAX_PARTS: usize = 64;
+
     /// Joins `group` on each of `links`. One that joined on some of them is good: [`Self::failed`] tells the others.
     ///
     /// # Errors
@@ -212,7 +212,7 @@ impl GroupSocket {
                 return outcome;
             }
         }
-        if self.parts.len() < MAX_PARTS {
+        if self.parts.len() < Self::MAX_PARTS {
             let mut part = Part::open(self.group)?;
             outcome = part.join(*self.group.ip(), link);
             if outcome.is_ok() {

@@ -34,6 +34,9 @@ pub(crate) struct Facts {
     /// Answers to a search for servers; `None` where packets cannot be seen before the filter.
     #[serde(default)]
     pub(crate) discovery: Option<DiscoveryFacts>,
+    /// Servers that share one identity, each by one of its addresses.
+    #[serde(default)]
+    pub(crate) copies: Vec<Vec<SocketAddrV4>>,
     /// The filter rules, if they could be read.
     pub(crate) firewall: Option<Ruleset>,
     /// Datagrams on groups' addresses that are no group's.

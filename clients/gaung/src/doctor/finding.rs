@@ -152,11 +152,11 @@ pub(crate) enum Trouble {
         /// A rule that perhaps drops it.
         suspect: Option<Culprit>,
     },
-    /// One socket may be in fewer groups than it needs.
+    /// A group's sockets may not join on each interface.
     FewMemberships {
         /// The setting.
         limit: u32,
-        /// Interfaces that Gaung uses.
+        /// What each of them needs.
         needed: u32,
     },
     /// Bursts will be lost in the socket.
@@ -220,6 +220,11 @@ pub(crate) enum Trouble {
         datagrams: u64,
         /// Another Gaung.
         gaung: bool,
+    },
+    /// Servers that take themselves for one: their data folders are copies.
+    CopiedFolder {
+        /// One address of each.
+        servers: Vec<SocketAddrV4>,
     },
     /// Something between this machine and another.
     Peer {
@@ -318,6 +323,7 @@ impl Trouble {
             | Self::GroupRefused { .. }
             | Self::NotHeard { .. }
             | Self::FewMemberships { .. }
+            | Self::CopiedFolder { .. }
             | Self::ReportsEaten { .. }
             | Self::QueriesEaten { .. } => Severity::Problem,
             Self::Peer { trouble, .. } => trouble.severity(),
@@ -397,6 +403,7 @@ impl Trouble {
                 Needed::Answers { .. } => "filter-eats-discovery-answers",
             },
             Self::Foreign { .. } => "foreign-traffic",
+            Self::CopiedFolder { .. } => "copied-folder",
             Self::Peer { trouble, .. } => trouble.code(),
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct Look<'a> {
     pub(super) groups: Result<Vec<KnownGroup>, String>,
     /// What came of a search for servers.
     pub(super) discovery: Option<DiscoveryFacts>,
+    /// See [`Facts::copies`].
+    pub(super) copies: Vec<Vec<SocketAddrV4>>,
     /// True once the person does not want to wait any longer.
     pub(super) stopped: &'a dyn Fn() -> bool,
 }
@@ -59,6 +61,7 @@ pub(super) fn gather(look: Look<'_>) -> anyhow::Result<Facts> {
         default_source: probe::source_towards(SocketAddrV4::new(ELSEWHERE, ports::REGISTRY)).ok(),
         groups: Vec::new(),
         discovery: look.discovery,
+        copies: look.copies,
         firewall: None,
         foreign: Vec::new(),
         peer: None,

@@ -5,6 +5,8 @@ pub(crate) mod peer;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddrV4;
+
 use super::{
     facts::{EchoOutcome, Kind, NotLookedAt, Unseen, Way},
     finding::{Finding, Remedy, Severity, Trouble},
@@ -216,7 +218,7 @@ fn said(finding: &Finding) -> Said {
             command(format!("sysctl -w net.core.optmem_max={USUAL_OPTMEM}")),
         ),
         Trouble::FewMemberships { limit, needed } => (
-            format!("igmp_max_memberships is {limit}; a group's socket needs {needed}, one for each interface"),
+            format!("igmp_max_memberships is {limit}; a group's sockets need {needed} each, to hear it on each interface"),
             "groups are not heard on some interfaces, or not at all".to_owned(),
             command(format!("sysctl -w net.ipv4.igmp_max_memberships={}", (*needed).max(USUAL_MEMBERSHIPS))),
         ),
@@ -273,8 +275,18 @@ fn said(finding: &Finding) -> Said {
             "members drop them, and pay for it in bandwidth and time".to_owned(),
             advice(format!("end the program at {}, or give the group another address (gaung group create --address)", from.ip())),
         ),
+        Trouble::CopiedFolder { servers } => (
+            format!("the servers at {} have one identity", list(servers)),
+            "one runs on a copy of the other's data folder: both give out the same groups, and their members hear each other"
+                .to_owned(),
+            advice("stop all but one, and give the others an empty folder (gaung up --data)"),
+        ),
         Trouble::Peer { host, trouble } => peer::words(host, trouble),
     }
+}
+
+fn list(servers: &[SocketAddrV4]) -> String {
+    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: Option<&Culprit>) -> Said {

@@ -1,6 +1,6 @@
 //! Limits of the machine, and strangers on the network.
 
-use gaung_net::interface::Chosen;
+use gaung_net::{interface::Chosen, multicast::GroupSocket};
 
 use super::{
     super::{
@@ -14,8 +14,8 @@ use super::{
 const USUAL_BYTES: usize = 212_992;
 
 pub(super) fn judge(facts: &Facts, chosen: &Chosen, findings: &mut Findings) {
-    // A group's socket joins on each interface.
-    let needed = chosen.links.len() as u32;
+    // A group is joined on each interface, by several sockets where one does not do.
+    let needed = chosen.links.len().div_ceil(GroupSocket::MAX_PARTS) as u32;
     let limit = facts.max_memberships.unwrap_or(0);
     let too_low = facts.max_memberships.is_some_and(|limit| limit < needed);
     if too_low || refused_a_membership(facts) {
@@ -33,6 +33,9 @@ pub(super) fn judge(facts: &Facts, chosen: &Chosen, findings: &mut Findings) {
             let (group, address) = (group.name.clone(), group.address);
             findings.of_machine(Trouble::GroupRefused { group, address, why });
         }
+    }
+    for servers in facts.copies.clone() {
+        findings.of_machine(Trouble::CopiedFolder { servers });
     }
     for foreign in facts.foreign.clone() {
         findings.of_machine(Trouble::Foreign {

@@ -55,6 +55,20 @@ fn a_laptop_on_wifi_is_well_and_hears_notes() {
 }
 
 #[test]
+fn copies_of_a_data_folder_are_told() {
+    let servers = vec!["10.77.0.1:7400".parse().unwrap(), "10.77.0.2:7400".parse().unwrap()];
+    let findings = changed(|facts| facts.copies = vec![servers]);
+    assert_eq!(codes(&findings)[0], "copied-folder");
+    assert_eq!(findings[0].trouble.severity(), Severity::Problem);
+}
+
+#[test]
+fn a_group_has_several_sockets_where_one_may_not_join_on_all_interfaces() {
+    let few = |limit| codes(&changed(|facts| facts.max_memberships = Some(limit))).contains(&"few-memberships");
+    assert!(few(0) && !few(1));
+}
+
+#[test]
 fn a_cable_and_a_large_buffer_leave_nothing_to_say() {
     let findings = changed(|facts| {
         cabled(facts);

@@ -55,6 +55,7 @@ fn all() -> Vec<Trouble> {
         },
         Trouble::OldIgmp { forced: true },
         Trouble::FewMemberships { limit: 1, needed: 2 },
+        Trouble::CopiedFolder { servers: vec!["10.77.0.1:7400".parse().unwrap(), "10.77.0.2:7400".parse().unwrap()] },
         Trouble::SmallBuffer { got_bytes: 1 << 16, wanted_bytes: 1 << 21, lowered: true },
         Trouble::ReportsEaten { culprit: None },
         Trouble::QueriesEaten { querier: IP, culprit: Some(culprit()), no_way_back: false },
