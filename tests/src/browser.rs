@@ -23,6 +23,10 @@ pub struct Browser<'a> {
     _profile: TempDir,
 }
 
+/// A tab of a browser.
+#[derive(Debug)]
+pub struct Tab(Value);
+
 /// How big a browser's window is, and what it says of its person.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
@@ -123,6 +127,35 @@ impl Browser<'_> {
     /// If it cannot be reached.
     pub fn go(&self, url: &str) {
         self.call("POST", "/url", &json!({ "url": url }));
+    }
+
+    /// The tab that all else is done in.
+    ///
+    /// # Panics
+    /// If the browser is gone.
+    #[must_use]
+    pub fn tab(&self) -> Tab {
+        Tab(self.call("GET", "/window", &Value::Null))
+    }
+
+    /// Opens another tab of the same person at a page, and goes there.
+    ///
+    /// # Panics
+    /// If it does not open.
+    #[must_use]
+    pub fn open_tab(&self, url: &str) -> Tab {
+        let tab = Tab(self.call("POST", "/window/new", &json!({ "type": "tab" }))["handle"].take());
+        self.switch(&tab);
+        self.go(url);
+        tab
+    }
+
+    /// Goes to a tab.
+    ///
+    /// # Panics
+    /// If it is closed.
+    pub fn switch(&self, tab: &Tab) {
+        self.call("POST", "/window", &json!({ "handle": tab.0 }));
     }
 
     /// The value of a function's body that gets `args` as `arguments`; a promise is awaited.

@@ -4,6 +4,7 @@
 mod chatting;
 mod looks;
 mod modules;
+mod tabs;
 
 use gaung_tests::browser::{Browser, Driver, ENTER, Look};
 use serde_json::json;
