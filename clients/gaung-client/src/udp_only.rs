@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,12 +15,12 @@ use std::{
 use gaung_engine::{DatagramOutcome, DatagramPublisher, ReceiverEvent};
 use gaung_net::{
     driver::{CommandSender, Driver, DriverHandle, DriverSockets, SocketUse},
-    interface::LinkWatch,
+    interface::{Link, LinkWatch, data_body},
     multicast::{DataSocket, GroupSocket},
 };
 use gaung_proto::{
     Content, DeviceId, DisplayName, GroupAddr, GroupId, LogId, Seq, SeqRange, block::Message, body::PublishOutcome,
-    net::Lane,
+    limits::MAX_DATA_BODY, net::Lane,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -105,6 +105,7 @@ impl UdpOnlySession {
         let failed = |error: &dyn std::fmt::Display| ClientError::Failed(error.to_string());
         let watch = interfaces::watch(options.iface.as_deref())?;
         let links = watch.now().links;
+        let max_payload = Arc::new(AtomicUsize::new(max_payload(&links)));
         let own = DataSocket::open_unicast(0).map_err(|error| failed(&error))?;
         let group = GroupSocket::open(options.group.socket_addr(), &links).map_err(|error| failed(&error))?;
         let usage = SocketUse { receive: true, multicast: false };
@@ -120,7 +121,7 @@ impl UdpOnlySession {
             Arc::clone(&stalled),
         );
         let driver = Driver::spawn("gaung-udp-only", sockets, drive).map_err(|error| failed(&error))?;
-        tokio::spawn(follow(watch, driver.sender(), driver.ended()));
+        tokio::spawn(follow(watch, driver.sender(), Arc::clone(&max_payload), driver.ended()));
         let Ok(Some(Heard::Group { group, log, next })) = timeout(options.patience, events.recv()).await else {
             return Err(ClientError::Unreachable(format!(
                 "nothing is heard from a relay at {}; check the address and the interface, or join by the server: \
@@ -129,8 +130,8 @@ impl UdpOnlySession {
             )));
         };
         let author_name = options.name.as_ref().map_or("anonymous", DisplayName::as_str).into();
-        let publisher =
-            UdpOnlyPublisher { commands: driver.sender(), room: Arc::new(Semaphore::new(WISHES)), author_name };
+        let room = Arc::new(Semaphore::new(WISHES));
+        let publisher = UdpOnlyPublisher { commands: driver.sender(), room, author_name, max_payload };
         Ok(Self { group, log, next_seq: next, events, stalled, publisher, begun: false, driver })
     }
 
@@ -201,17 +202,28 @@ impl UdpOnlySession {
 }
 
 /// Hands the interfaces to the session as they change, until it ends.
-async fn follow(mut watch: LinkWatch, commands: CommandSender<Command>, ended: impl Future<Output = ()>) {
+async fn follow(
+    mut watch: LinkWatch,
+    commands: CommandSender<Command>,
+    longest: Arc<AtomicUsize>,
+    ended: impl Future<Output = ()>,
+) {
     let mut ended = pin!(ended);
     loop {
         let selection = tokio::select! {
             () = &mut ended => return,
             selection = watch.changed() => selection,
         };
+        longest.store(max_payload(&selection.links), Ordering::Relaxed);
         if commands.send_wait(Command::Links(selection.links)).await.is_err() {
             return;
         }
     }
+}
+
+/// The longest message that leaves by each of the links: a PUBLISH datagram is not fragmented.
+fn max_payload(links: &[Link]) -> usize {
+    data_body(links) - (MAX_DATA_BODY - UdpOnlyPublisher::MAX_PAYLOAD)
 }
 
 /// Publishes one message after the other, each in one datagram.
@@ -220,23 +232,25 @@ pub struct UdpOnlyPublisher {
     commands: CommandSender<Command>,
     room: Arc<Semaphore>,
     author_name: Arc<str>,
+    max_payload: Arc<AtomicUsize>,
 }
 
 impl UdpOnlyPublisher {
-    /// Largest encoded message: what one datagram holds beside its author.
+    /// Largest encoded message: what one datagram holds beside its author. Less where the MTU is small.
     pub const MAX_PAYLOAD: usize = DatagramPublisher::MAX_PAYLOAD;
 
     /// Sends until the relay acknowledges; gives the seq. An empty author name is replaced by the session's.
     ///
     /// # Errors
-    /// [`PublishError`]; a message over [`Self::MAX_PAYLOAD`] encoded bytes is [`PublishError::TooLarge`].
+    /// [`PublishError`]; a message over [`Self::MAX_PAYLOAD`] encoded bytes, or over what the links carry, is [`PublishError::TooLarge`].
     pub async fn publish(&self, mut content: Content) -> Result<Seq, PublishError> {
         if content.author_name.is_empty() {
             self.author_name.as_ref().clone_into(&mut content.author_name);
         }
         let (content_type, payload) = content.encode();
-        if payload.len() > Self::MAX_PAYLOAD {
-            return Err(PublishError::TooLarge { len: payload.len(), max: Self::MAX_PAYLOAD });
+        let max = self.max_payload.load(Ordering::Relaxed);
+        if payload.len() > max {
+            return Err(PublishError::TooLarge { len: payload.len(), max });
         }
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| PublishError::Closed)?;
         let (reply, outcome) = oneshot::channel();

@@ -27,6 +27,21 @@ fn datagrams_are_as_long_as_the_servers_link_carries() {
 }
 
 #[test]
+fn a_message_that_no_datagram_holds_is_refused_at_once() {
+    if !requires::has("a_message_that_no_datagram_holds_is_refused", &[Need::Namespaces]) {
+        return;
+    }
+    let lab = Lab::new(2);
+    let talk = Talk::begin(&lab, &[]);
+    let send = |length: usize| talk.send_by_datagrams(lab.host(1), &"x".repeat(length));
+    let _ = send(1000).end().expect_code(0);
+    lab.host(1).ip_command(&format!("link set {INTERFACE} mtu 1000"));
+    let refused = send(1000).end();
+    assert!(refused.code() != 0 && refused.stderr.join("\n").contains("bytes"), "{:?}", refused.stderr);
+    let _ = send(700).end().expect_code(0);
+}
+
+#[test]
 fn a_small_mtu_on_the_way_is_told_and_the_lane_is_true() {
     if !requires::has("a_small_mtu_on_the_way_is_told", &[Need::Namespaces, Need::Nft]) {
         return;

@@ -139,6 +139,11 @@ impl Talk {
         }
     }
 
+    /// One message by datagrams alone.
+    pub(crate) fn send_by_datagrams(&self, host: &Host, text: &str) -> Process {
+        gaung(host, &self.data.path().join("sends"), &["send", "--udp-only", &self.address, text])
+    }
+
     /// Says something until so many are known to have heard it.
     pub(crate) fn until_receipt(&self, host: &Host, receipt: &str) {
         let ask = ["send", "lobby", "siapa dengar?", "--receipts", "--server", "127.0.0.1"];
