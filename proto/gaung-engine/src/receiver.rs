@@ -287,6 +287,9 @@ impl MemberReceiver {
             self.reception = Reception::new();
             self.blocks.clear();
         }
+        if relay != self.reporter.relay() {
+            self.handle_network();
+        }
         if tag != self.config.tag || relay != self.reporter.relay() {
             self.reporter.restart(now, relay, tag);
         }

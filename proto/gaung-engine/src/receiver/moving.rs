@@ -118,8 +118,8 @@ impl Moving {
 }
 
 impl MemberReceiver {
-    /// This machine's interfaces or addresses are others: how long multicast must be heard before the member returns to it is short
-    /// again.
+    /// This machine's interfaces or addresses, or the relay's address, are others: what was learnt of the former path counts no
+    /// more, such as how long multicast must be heard before the member returns to it.
     pub fn handle_network(&mut self) {
         self.lane.handle_network();
         self.path_mtu = PathMtu::default();

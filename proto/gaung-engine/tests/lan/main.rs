@@ -19,7 +19,7 @@ use gaung_proto::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use net::{GROUP, LOG, Lan, Weather};
+use net::{GROUP, LOG, Lan, RELAY, Weather};
 
 const CALM: Weather = Weather { loss: 0.0, loss_up: 0.0, double: 0.0, delay_us: (50, 60) };
 const STORM: Weather = Weather { loss: 0.1, loss_up: 0.1, double: 0.05, delay_us: (50, 4000) };
@@ -181,6 +181,32 @@ fn a_member_that_hears_nothing_says_so_and_comes_back() {
     lan.run_for(1000 * MS);
     lan.members[id].check(&lan.log, Seq::FIRST, "by multicast again");
     assert_eq!(lan.members[id].readings, 0);
+}
+
+#[test]
+fn a_relay_that_is_elsewhere_is_returned_to_as_soon_as_at_first() {
+    let mut lan = Lan::new(1, CALM);
+    let id = lan.join(Seq::FIRST, LanePolicy::Auto, true);
+    lan.run_for(1000 * MS);
+    let mut returned = Vec::new();
+    for moves in [false, false, true] {
+        lan.members[id].hears = false;
+        lan.run_for(5000 * MS);
+        assert!(matches!(lan.members[id].lanes.last(), Some(ReceiverEvent::LaneDown(_))));
+        if moves {
+            let (now, receiver) = (lan.now, &mut lan.members[id].receiver);
+            for relay in [None, Some(RELAY)] {
+                receiver.handle_change(now, LOG, Lan::tag(), relay, Seq::FIRST);
+            }
+        }
+        lan.members[id].hears = true;
+        let seconds = (0..60).find(|_| {
+            lan.run_for(1000 * MS);
+            lan.members[id].lanes.last() == Some(&ReceiverEvent::LaneUp)
+        });
+        returned.push(seconds.unwrap());
+    }
+    assert!(returned[1] > returned[0] && returned[2] <= returned[0], "{returned:?}");
 }
 
 fn heartbeat(head: u64, change: impl FnOnce(&mut Heartbeat)) -> Vec<u8> {
