@@ -14,6 +14,7 @@ mod packing;
 mod rate;
 mod receipts;
 mod repair;
+mod roster;
 mod serving;
 mod window;
 
@@ -46,6 +47,7 @@ pub use self::{
     members::{Heard, Members, PRESENCE, Reporter, SessionReport, StatusSample},
     rate::Rate,
     receipts::Receipt,
+    roster::Roster,
 };
 use self::{
     heartbeat::HeartbeatSchedule,
@@ -293,7 +295,7 @@ impl RelaySender {
     /// Who has delivered `seq`.
     #[must_use]
     pub fn receipt(&self, seq: Seq) -> Receipt {
-        self.members.receipt(seq)
+        self.members.roster().receipt(seq)
     }
 
     /// How fast datagrams may leave now.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
 };
 
-use gaung_engine::{HotRing, Identity, Read, RingBudget, RingOwner, Segment};
+use gaung_engine::{HotRing, Identity, Read, RingBudget, RingOwner, Roster, Segment};
 use gaung_net::driver::CommandSender;
 use gaung_proto::{GroupId, LogId, Seq, run::Run};
 use tokio::sync::{Notify, watch};
@@ -50,7 +50,7 @@ pub(crate) struct Serving {
     pub(crate) feed: Feed,
 }
 
-/// The newest runs of one opening, and bells for those who wait for more, or for receipts.
+/// The newest runs of one opening and its members, with bells for those who wait for more.
 #[derive(Debug)]
 pub(crate) struct Feed {
     first: Seq,
@@ -58,7 +58,7 @@ pub(crate) struct Feed {
     /// Of all rings.
     rings: Arc<RingBudget>,
     head: watch::Sender<Seq>,
-    audience: watch::Sender<u64>,
+    roster: watch::Sender<Arc<Roster>>,
 }
 
 #[derive(Debug)]
@@ -155,8 +155,8 @@ impl Feed {
             ring.clear_to(first);
             Ring(Mutex::new(ring))
         });
-        let (head, audience) = (watch::Sender::new(head), watch::Sender::new(0));
-        Self { first, ring, rings: Arc::clone(rings), head, audience }
+        let (head, roster) = (watch::Sender::new(head), watch::Sender::new(Arc::default()));
+        Self { first, ring, rings: Arc::clone(rings), head, roster }
     }
 
     /// The first seq of this opening.
@@ -180,14 +180,32 @@ impl Feed {
         *self.head.borrow()
     }
 
-    /// Rings for those who wait for receipts, if they may have changed. `changes`: as [`gaung_engine::Members`] counts.
-    pub(crate) fn set_audience(&self, changes: u64) {
-        self.audience.send_if_modified(|known| std::mem::replace(known, changes) != changes);
+    /// Each new copy of the members, as long as somebody waits for one; the first value means nothing.
+    pub(crate) fn rosters(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.subscribe()
     }
 
-    /// Changes with everything that can change a receipt.
-    pub(crate) fn audience(&self) -> watch::Receiver<u64> {
-        self.audience.subscribe()
+    /// Whether somebody waits for copies of the members.
+    pub(crate) fn has_roster_readers(&self) -> bool {
+        self.roster.receiver_count() > 0
+    }
+
+    /// Hands a copy to all who wait for one.
+    pub(crate) fn set_roster(&self, roster: Arc<Roster>) {
+        self.roster.send_replace(roster);
+    }
+
+    /// The copy that was handed out last.
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.borrow())
+    }
+
+    /// Frees the last copy, without ringing for whoever begins to wait meanwhile.
+    pub(crate) fn forget_roster(&self) {
+        self.roster.send_if_modified(|roster| {
+            *roster = Arc::default();
+            false
+        });
     }
 
     /// Changes with every run.

@@ -10,7 +10,7 @@ mod sessions;
 
 use std::sync::Arc;
 
-use gaung_engine::{ClaimHasher, Members, SenderStats};
+use gaung_engine::{ClaimHasher, Roster, SenderStats};
 use gaung_log::Log;
 use gaung_proto::{
     GroupId,
@@ -25,7 +25,6 @@ use service_kit::{
     share::{Caller, SharePool},
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -122,14 +121,14 @@ impl Relay {
         let serving = self.serving(group).await?;
         self.0.access.check_bearer(&serving.config, &request.ticket)?;
         let position = self.0.log.position(group).ok_or(CallError::NotReady)?;
-        let (members, sent) = self.members(&serving).await?;
+        let (roster, sent) = self.roster(&serving).await?;
         Ok(GetLogResponse {
             log_id: position.log.0,
             epoch: position.epoch.0,
             oldest_seq: position.oldest.0,
             head_seq: position.head.0,
             durable: self.0.log.durable(),
-            members: members.all_present().map(|(id, member)| member_status(id, member)).collect(),
+            members: roster.present().map(|(id, member)| member_status(id, member)).collect(),
             sent: Some(SentDatagrams {
                 data: sent.data,
                 data_bytes: sent.data_bytes,
@@ -140,11 +139,11 @@ impl Relay {
     }
 
     /// Who listens to this opening, as of now, and what was sent to them.
-    async fn members(&self, serving: &Serving) -> Result<(Members, SenderStats), CallError> {
-        let (reply, members) = oneshot::channel();
+    async fn roster(&self, serving: &Serving) -> Result<(Arc<Roster>, SenderStats), CallError> {
+        let (reply, answer) = oneshot::channel();
         let asked = serving.worker.send_wait(Command::Members { group: serving.identity.group, reply }).await;
         asked.map_err(|_| CallError::Stopping)?;
-        members.await.map_err(|_| CallError::NotReady)
+        answer.await.map_err(|_| CallError::NotReady)
     }
 }
 
@@ -167,7 +166,7 @@ impl RelayService for Relay {
     type PublishStreamStream = publish::Answers;
     type ReadStream = AnswerStream<ReadResponse>;
     type FollowStream = AnswerStream<FollowResponse>;
-    type WatchReceiptsStream = ReceiverStream<Result<WatchReceiptsResponse, Status>>;
+    type WatchReceiptsStream = AnswerStream<WatchReceiptsResponse>;
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         Ok(Response::new(publish::publish(self, Caller::of(&request), request.into_inner()).await?))
@@ -196,6 +195,6 @@ impl RelayService for Relay {
         &self,
         request: Request<WatchReceiptsRequest>,
     ) -> Result<Response<Self::WatchReceiptsStream>, Status> {
-        Ok(Response::new(receipts::watch(self.clone(), Caller::of(&request), request.into_inner()).await?))
+        Ok(Response::new(receipts::watch(self.clone(), request).await?))
     }
 }

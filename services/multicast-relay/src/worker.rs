@@ -6,6 +6,7 @@ mod completions;
 mod group;
 mod outlet;
 mod reply;
+mod rosters;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -204,7 +205,7 @@ impl Worker {
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.flush(now, &self.context.figures, |transmit| self.outbox.push(transmit, &self.context.figures));
-        let due = group.outlet.poll_timeout();
+        let due = group.poll_timeout();
         if due != group.timer {
             if let Some(at) = group.timer {
                 self.timers.remove(&(at, id));
@@ -290,10 +291,9 @@ impl Drive for Worker {
             }
             Command::Members { group, reply } => {
                 // A group that ends meanwhile has no members.
-                let outlet = self.groups.get(&group).map(|group| &group.outlet);
-                if let Some(outlet) = outlet {
-                    // Whoever asked may be gone.
-                    let _ = reply.send((outlet.audience().clone(), outlet.sent()));
+                if let Some(known) = self.groups.get_mut(&group) {
+                    known.rosters.ask(reply);
+                    self.touched.insert(group);
                 }
             }
             Command::Oldest { group, oldest } => {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gaung_proto::{SenderId, Seq};
+use gaung_proto::Seq;
 
 use super::{
     RelaySender, SenderEvent,
@@ -33,60 +33,7 @@ impl Receipt {
     }
 }
 
-/// What changes in the counts from one message to the next.
-#[derive(Debug, Clone, Copy, Default)]
-struct Change {
-    heard: i32,
-    present: i32,
-    silent: i32,
-}
-
 impl Members {
-    /// Who has delivered `seq`.
-    #[must_use]
-    pub fn receipt(&self, seq: Seq) -> Receipt {
-        self.receipts(&[seq]).first().copied().unwrap_or_default()
-    }
-
-    /// The receipts of messages, in the order given, which rises. Costs little more than one: each member adds to where
-    /// its presence and its deliveries begin and end among them, and the sums are taken afterwards.
-    #[must_use]
-    pub fn receipts(&self, seqs: &[Seq]) -> Vec<Receipt> {
-        let mut changes = vec![Change::default(); seqs.len() + 1];
-        let upto = |last: Seq| seqs.partition_point(|&seq| seq <= last);
-        for member in self.by_id.values() {
-            let delivered = upto(member.delivered);
-            for (since, until) in member.stays() {
-                let from = upto(since);
-                let to = until.map_or(seqs.len(), upto).max(from);
-                let heard = delivered.clamp(from, to);
-                let silent = if member.can_tell() { to } else { heard };
-                changes[from].present += 1;
-                changes[to].present -= 1;
-                changes[from].heard += 1;
-                changes[heard].heard -= 1;
-                changes[silent].silent += 1;
-                changes[to].silent -= 1;
-            }
-        }
-        let known = self.by_id.len() as u32;
-        let mut sum = Change::default();
-        let receipt = |change: &Change| {
-            sum.present += change.present;
-            sum.heard += change.heard;
-            sum.silent += change.silent;
-            let (heard, present, silent) = (sum.heard as u32, sum.present as u32, sum.silent as u32);
-            Receipt { heard, present, silent, absent: known - present }
-        };
-        changes.iter().take(seqs.len()).map(receipt).collect()
-    }
-
-    /// Those who were present at `seq` and have not delivered it, text sessions included.
-    pub fn missing(&self, seq: Seq) -> impl Iterator<Item = (SenderId, &MemberState)> {
-        let missing = self.by_id.iter().filter(move |(_, member)| member.was_present(seq) && member.delivered < seq);
-        missing.map(|(&id, member)| (id, member))
-    }
-
     /// How many messages, since the last call, were found to be lacked by nobody who was present and can tell. Begins
     /// with the first member.
     pub fn take_completed(&mut self) -> u64 {
@@ -121,10 +68,6 @@ impl Members {
 }
 
 impl MemberState {
-    fn was_present(&self, seq: Seq) -> bool {
-        self.stays().any(|(since, until)| since < seq && until.is_none_or(|until| seq <= until))
-    }
-
     fn first_sent(&self) -> Seq {
         self.stays().map(|(since, _)| since).min().unwrap_or_default()
     }

@@ -2,34 +2,37 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use gaung_engine::{MemberLane, MemberState, Members, Receipt};
+use gaung_engine::{MemberLane, MemberState, Receipt, Roster};
 use gaung_proto::{
     SenderId, Seq, SeqRange,
-    limits::{MAX_MISSING_MEMBERS, MAX_RECEIPT_MESSAGES},
+    limits::MAX_RECEIPT_MESSAGES,
     pb::relay::{self as pb, WatchReceiptsRequest, WatchReceiptsResponse},
 };
-use service_kit::share::{Caller, Share};
-use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+use prost::Message as _;
+use service_kit::{
+    rpc::{AnswerSender, AnswerStream, CallBytes, answer_queue},
+    share::{Caller, Share},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tokio::time::{Instant, sleep_until};
+use tonic::Request;
 
 use super::{CallError, Relay, group_id, reading_right::ReadingRight};
 use crate::directory::{Phase, Serving};
 
-/// Between two answers of one call.
-const COALESCE: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// Receipts of one answer, about 1 KiB each where many members are missing.
+const ANSWER_RECEIPTS: usize = 64;
+/// Bytes of answers that wait for a slow reader; then changes are told together later.
+const WINDOW: usize = 64 * 1024;
 
-type Sender = mpsc::Sender<Result<WatchReceiptsResponse, Status>>;
+type Sender = AnswerSender<WatchReceiptsResponse>;
 
 pub(super) async fn watch(
     relay: Relay,
-    caller: Caller,
-    request: WatchReceiptsRequest,
-) -> Result<ReceiverStream<Result<WatchReceiptsResponse, Status>>, CallError> {
+    request: Request<WatchReceiptsRequest>,
+) -> Result<AnswerStream<WatchReceiptsResponse>, CallError> {
+    let (sender, answers) = answer_queue(CallBytes::of(&request), WINDOW);
+    let request = request.into_inner();
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
     let right = ReadingRight::new();
@@ -40,21 +43,21 @@ pub(super) async fn watch(
     }
     let seqs = seqs(&request.ranges)?;
     check_known(&serving, &seqs)?;
-    let place = relay.0.watches.take(caller, 1).map_err(|_| CallError::TooManyWatches)?;
+    let place = relay.0.watches.take(sender.caller(), 1).map_err(|_| CallError::TooManyWatches)?;
     let wait = Duration::from_millis(request.wait_ms.into()).min(MAX_WAIT);
     let open = seqs.into_iter().map(|seq| (seq, None)).collect();
-    let (sender, receiver) = mpsc::channel(1);
     let tasks = relay.0.tasks.clone();
-    let watch = Watch { relay, serving, right, open, deadline: Instant::now() + wait, place };
+    let watch = ReceiptWatch { relay, serving, open, deadline: Instant::now() + wait };
     tasks.spawn(async move {
-        watch.relay.0.figures.receipt_watches.inc();
         let figures = watch.relay.0.figures.clone();
-        if let Err(error) = watch.run(&sender).await {
-            let _ = sender.send(Err(error.into())).await;
+        figures.receipt_watches.inc();
+        if let Err(error) = watch.run(&sender, &right, &place).await {
+            // Nobody may read the answers any more.
+            let _ = sender.send(Err(error.into()), 0).await;
         }
         figures.receipt_watches.dec();
     });
-    Ok(ReceiverStream::new(receiver))
+    Ok(answers)
 }
 
 /// The messages asked for, each once.
@@ -83,66 +86,57 @@ fn check_known(serving: &Serving, seqs: &[Seq]) -> Result<(), CallError> {
 }
 
 /// One call.
-struct Watch {
+struct ReceiptWatch {
     relay: Relay,
     serving: Arc<Serving>,
-    right: ReadingRight,
     /// Messages whose receipt can change, as they were told last.
     open: BTreeMap<Seq, Option<Receipt>>,
     deadline: Instant,
-    place: Share<Caller>,
 }
 
-impl Watch {
-    async fn run(mut self, sender: &Sender) -> Result<(), CallError> {
-        let mut bell = self.serving.feed.audience();
-        let group = self.serving.identity.group;
-        let mut phases = self.relay.0.directory.watch(group).ok_or(CallError::NoSuchGroup)?;
-        let (right, relay) = (self.right.clone(), self.relay.clone());
-        let mut expired = std::pin::pin!(right.ended(&relay.0.access));
-        loop {
-            bell.borrow_and_update();
-            let last = Instant::now() >= self.deadline;
-            let (members, _) = self.relay.members(&self.serving).await?;
-            let receipts = self.changed(&members);
-            if !receipts.is_empty() && sender.send(Ok(WatchReceiptsResponse { receipts })).await.is_err() {
-                return Ok(());
-            }
-            if last || self.open.is_empty() {
-                return Ok(());
-            }
-            let soonest = Instant::now() + COALESCE;
-            tokio::select! {
-                _ = bell.changed() => sleep_until(soonest.min(self.deadline)).await,
-                () = sleep_until(self.deadline) => {}
-                () = self.over(&mut phases) => return Err(CallError::NotReady),
-                () = self.place.evicted() => return Err(CallError::TooManyWatches),
-                // Whoever is a member still asks again with a newer ticket.
-                _ = &mut expired => return Err(CallError::NotReady),
-                () = sender.closed() => return Ok(()),
-            }
+impl ReceiptWatch {
+    async fn run(mut self, sender: &Sender, right: &ReadingRight, place: &Share<Caller>) -> Result<(), CallError> {
+        let (relay, serving) = (self.relay.clone(), Arc::clone(&self.serving));
+        tokio::select! {
+            told = self.tell_changes(sender) => told,
+            () = over(&relay, &serving) => Err(CallError::NotReady),
+            () = place.evicted() => Err(CallError::TooManyWatches),
+            // Whoever is a member still asks again with a newer ticket.
+            _ = right.ended(&relay.0.access) => Err(CallError::NotReady),
+            () = sender.closed() => Ok(()),
         }
     }
 
-    /// Waits until the group is in another phase or opening.
-    async fn over(&self, phases: &mut watch::Receiver<Phase>) {
-        let same = |phase: &Phase| match phase {
-            Phase::Serving(serving) => serving.identity.epoch == self.serving.identity.epoch,
-            Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => false,
-        };
-        // An error means that the group is gone.
-        drop(phases.wait_for(|phase| !same(phase)).await);
+    /// Tells the receipts as they are now, with each new copy of the members, and once more when the time is over.
+    async fn tell_changes(&mut self, sender: &Sender) -> Result<(), CallError> {
+        let serving = Arc::clone(&self.serving);
+        let mut rosters = serving.feed.rosters();
+        let (mut roster, _) = self.relay.roster(&serving).await?;
+        loop {
+            for receipts in self.changed(&roster).chunks(ANSWER_RECEIPTS) {
+                let answer = WatchReceiptsResponse { receipts: receipts.to_vec() };
+                let size = answer.encoded_len();
+                if sender.send(Ok(answer), size).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if Instant::now() >= self.deadline || self.open.is_empty() {
+                return Ok(());
+            }
+            roster = tokio::select! {
+                Ok(()) = rosters.changed() => Arc::clone(&rosters.borrow_and_update()),
+                () = sleep_until(self.deadline) => self.relay.roster(&serving).await?.0,
+            };
+        }
     }
 
     /// What is to be told; messages that everyone has are not looked at again.
-    fn changed(&mut self, members: &Members) -> Vec<pb::Receipt> {
+    fn changed(&mut self, roster: &Roster) -> Vec<pb::Receipt> {
         let mut changed = Vec::new();
-        let seqs: Vec<Seq> = self.open.keys().copied().collect();
-        let mut receipts = members.receipts(&seqs).into_iter();
         self.open.retain(|&seq, told| {
-            let receipt = receipts.next().expect("one for each message that is open");
+            let receipt = roster.receipt(seq);
             if told.replace(receipt) != Some(receipt) {
-                changed.push(to_pb(seq, receipt, members));
+                changed.push(to_pb(seq, receipt, roster));
             }
             !receipt.is_complete()
         });
@@ -150,16 +144,25 @@ impl Watch {
     }
 }
 
-fn to_pb(seq: Seq, receipt: Receipt, members: &Members) -> pb::Receipt {
-    let lacks = |text: bool| members.missing(seq).filter(move |(_, m)| (m.lane == MemberLane::Text) == text);
-    let missing = lacks(false).chain(lacks(true)).take(MAX_MISSING_MEMBERS);
+/// Waits until the group is in another phase or opening.
+async fn over(relay: &Relay, serving: &Serving) {
+    let Some(mut phases) = relay.0.directory.watch(serving.identity.group) else { return };
+    let same = |phase: &Phase| match phase {
+        Phase::Serving(now) => now.identity.epoch == serving.identity.epoch,
+        Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => false,
+    };
+    // An error means that the group is gone.
+    drop(phases.wait_for(|phase| !same(phase)).await);
+}
+
+fn to_pb(seq: Seq, receipt: Receipt, roster: &Roster) -> pb::Receipt {
     pb::Receipt {
         seq: seq.0,
         heard: receipt.heard,
         present: receipt.present,
         silent: receipt.silent,
         absent: receipt.absent,
-        missing: missing.map(|(id, member)| missing_member(id, member)).collect(),
+        missing: roster.missing(seq).map(|(id, member)| missing_member(id, member)).collect(),
         complete: receipt.is_complete(),
     }
 }

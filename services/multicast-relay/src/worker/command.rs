@@ -6,12 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_engine::{ClientWindows, Members, PublishBatch, Reporter, SenderStats, SessionReport};
+use gaung_engine::{ClientWindows, PublishBatch, Reporter, SessionReport};
 use gaung_log::Opened;
 use gaung_proto::{Generation, GroupAddr, GroupId, LogId, Seq, datagram::Header};
 use tokio::sync::oneshot;
 
-use super::PublishReply;
+use super::{PublishReply, rosters::RosterReply};
 use crate::{directory::Serving, sockets::DataPlane};
 
 /// What a worker is asked for.
@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// What a hub says of its sessions.
     Sessions(Sessions),
     /// Who listens, and what was sent to them.
-    Members { group: GroupId, reply: oneshot::Sender<(Members, SenderStats)> },
+    Members { group: GroupId, reply: RosterReply },
     /// The log dropped its oldest messages.
     Oldest { group: GroupId, oldest: Seq },
     /// Send through these sockets from now on.

@@ -23,7 +23,9 @@ use gaung_proto::{
 use rand::Rng as _;
 use tracing::trace;
 
-use super::{Attach, Datagram, WorkerContext, audience::Counted, outlet::Outlet, reply::PublishReply};
+use super::{
+    Attach, Datagram, WorkerContext, audience::Counted, outlet::Outlet, reply::PublishReply, rosters::Rosters,
+};
 use crate::{directory::Serving, group::GroupLane, metrics::Figures};
 
 /// A group that takes messages.
@@ -40,6 +42,7 @@ pub(super) struct WorkerGroup {
     strangers: ClientId,
     next_stranger_seq: u64,
     exhausted: bool,
+    pub(super) rosters: Rosters,
     counted: Counted,
     /// What of it is in the figures.
     clients_forgotten: u64,
@@ -85,6 +88,7 @@ impl WorkerGroup {
             strangers,
             next_stranger_seq: 1,
             exhausted: false,
+            rosters: Rosters::default(),
             counted: Counted::default(),
             clients_forgotten: 0,
         }
@@ -212,9 +216,13 @@ impl WorkerGroup {
     /// Gives all datagrams that are to be sent.
     pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) {
         self.exhausted |= self.outlet.flush(now, figures, send);
-        let audience = self.outlet.audience_mut();
-        self.serving.feed.set_audience(audience.changes());
-        self.counted.count(now, audience, figures);
+        self.counted.count(now, self.outlet.audience_mut(), figures);
+        self.rosters.settle(now, self.outlet.audience(), self.outlet.sent(), &self.serving.feed);
+    }
+
+    /// When the group has something to do even if nothing happens.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.outlet.poll_timeout(), self.rosters.due()].into_iter().flatten().min()
     }
 
     /// The group must be opened anew.

@@ -1,0 +1,123 @@
+//! The members of a group at one moment, for many readers: who is there, and what each message's receipt is.
+
+use std::{collections::BTreeSet, sync::OnceLock};
+
+use gaung_proto::{SenderId, Seq, limits::MAX_MISSING_MEMBERS};
+
+use super::{
+    member::{MemberLane, MemberState},
+    members::Members,
+    receipts::Receipt,
+};
+
+/// A copy of a group's members. The receipts of all messages are computed once, by whoever asks first; then each is found
+/// by a binary search, however many members there are.
+#[derive(Debug, Default)]
+pub struct Roster {
+    members: Vec<(SenderId, MemberState)>,
+    steps: OnceLock<Vec<ReceiptStep>>,
+}
+
+/// Receipts change from one message to the next only where somebody came, went or stands.
+#[derive(Debug)]
+struct ReceiptStep {
+    /// It is the receipt of the messages above this one, up to where the next step begins.
+    after: Seq,
+    receipt: Receipt,
+    /// Indices of members that were present and have not delivered, text sessions last; at most
+    /// [`MAX_MISSING_MEMBERS`].
+    missing: Box<[u32]>,
+}
+
+/// What changes above a seq. Ends sort before beginnings, since one stay may begin where another ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Edge {
+    /// Its presence ends.
+    Left,
+    /// Messages above were not sent to it, or it has delivered them.
+    NotMissing,
+    /// Its presence begins.
+    Came,
+    /// It has not delivered what is above.
+    Missing,
+}
+
+impl Members {
+    /// Copies what receipts and lists of members are made of.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        let members = self.by_id.iter().map(|(&id, member)| (id, member.clone())).collect();
+        Roster { members, steps: OnceLock::new() }
+    }
+}
+
+impl Roster {
+    /// Members that were present, by whichever lane.
+    pub fn present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
+        self.members.iter().filter(|(_, member)| member.until.is_none()).map(|(id, member)| (*id, member))
+    }
+
+    /// Who has delivered `seq`.
+    #[must_use]
+    pub fn receipt(&self, seq: Seq) -> Receipt {
+        let nobody = Receipt { absent: self.members.len() as u32, ..Receipt::default() };
+        self.step(seq).map_or(nobody, |step| step.receipt)
+    }
+
+    /// Those who were present at `seq` and have not delivered it, text sessions last; at most [`MAX_MISSING_MEMBERS`].
+    pub fn missing(&self, seq: Seq) -> impl Iterator<Item = (SenderId, &MemberState)> {
+        let missing = self.step(seq).map_or(&[][..], |step| &step.missing);
+        missing.iter().map(|&index| {
+            let (id, member) = &self.members[index as usize];
+            (*id, member)
+        })
+    }
+
+    fn step(&self, seq: Seq) -> Option<&ReceiptStep> {
+        let steps = self.steps.get_or_init(|| self.steps());
+        let behind = steps.partition_point(|step| step.after < seq);
+        steps.get(behind.checked_sub(1)?)
+    }
+
+    fn steps(&self) -> Vec<ReceiptStep> {
+        let mut edges: Vec<(Seq, Edge, u32)> = Vec::with_capacity(self.members.len() * 2);
+        for (index, (_, member)) in (0..).zip(&self.members) {
+            // During some stays nothing was logged.
+            for (since, until) in member.stays().filter(|&(since, until)| until != Some(since)) {
+                edges.push((since, Edge::Came, index));
+                edges.extend(until.map(|until| (until, Edge::Left, index)));
+                let delivered = member.delivered.max(since);
+                if until.is_none_or(|until| delivered < until) {
+                    edges.push((delivered, Edge::Missing, index));
+                    edges.extend(until.map(|until| (until, Edge::NotMissing, index)));
+                }
+            }
+        }
+        edges.sort_unstable();
+        let (mut present, mut telling, mut silent) = (0_u32, BTreeSet::new(), BTreeSet::new());
+        let step = |edges: &[(Seq, Edge, u32)]| {
+            for &(_, edge, index) in edges {
+                let is_text = self.members[index as usize].1.lane == MemberLane::Text;
+                let missing = if is_text { &mut silent } else { &mut telling };
+                match edge {
+                    Edge::Came => present += 1,
+                    Edge::Left => present -= 1,
+                    Edge::Missing => drop(missing.insert(index)),
+                    Edge::NotMissing => drop(missing.remove(&index)),
+                }
+            }
+            let lacking = (telling.len() + silent.len()) as u32;
+            ReceiptStep {
+                after: edges[0].0,
+                receipt: Receipt {
+                    heard: present - lacking,
+                    present,
+                    silent: silent.len() as u32,
+                    absent: self.members.len() as u32 - present,
+                },
+                missing: telling.iter().chain(&silent).take(MAX_MISSING_MEMBERS).copied().collect(),
+            }
+        };
+        edges.chunk_by(|a, b| a.0 == b.0).map(step).collect()
+    }
+}
