@@ -191,7 +191,7 @@ impl UdpOnlySession {
             ReceiverEvent::GapFilled(range) => UdpOnlyEvent::GapFilled(range),
             ReceiverEvent::Lost(range) => UdpOnlyEvent::Lost(range),
             ReceiverEvent::Forged(range) => UdpOnlyEvent::Forged(range),
-            ReceiverEvent::LaneDown(_) => UdpOnlyEvent::Silent,
+            ReceiverEvent::LaneDown { .. } => UdpOnlyEvent::Silent,
             // The first one is the heartbeat that the session began with.
             ReceiverEvent::LaneUp if !std::mem::replace(&mut self.begun, true) => return None,
             ReceiverEvent::LaneUp => UdpOnlyEvent::Heard,

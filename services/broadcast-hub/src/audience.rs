@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use gaung_proto::{ClientId, DeviceId, Seq, limits::MAX_SESSION_REPORTS, pb::relay::SessionReport};
+use gaung_proto::{ClientId, DeviceId, Seq, body::Cookie, limits::MAX_SESSION_REPORTS, pb::relay::SessionReport};
 
 /// The hearers of one group. What changes it says whether the relay's link has to be told that there is something to
 /// report; it need not be while something waits already.
@@ -26,6 +26,8 @@ struct Hearer {
     name: String,
     /// `None` for a text session, which cannot tell.
     delivered: Option<Seq>,
+    /// What shows the relay which member by multicast it was.
+    cookie: Cookie,
     /// Open sessions of this client in the group.
     sessions: usize,
     /// The relay knows of it.
@@ -36,7 +38,14 @@ impl Audience {
     /// A session begins to hear.
     pub(crate) fn enter(&self, client: ClientId, device: DeviceId, name: &str, delivered: Option<Seq>) -> bool {
         let mut state = self.state();
-        let hearer = Hearer { device, name: name.to_owned(), delivered, sessions: 0, reported: false };
+        let hearer = Hearer {
+            device,
+            name: name.to_owned(),
+            delivered,
+            cookie: Cookie::default(),
+            sessions: 0,
+            reported: false,
+        };
         let hearer = state.hearers.entry(client).or_insert(hearer);
         hearer.sessions += 1;
         hearer.delivered = delivered;
@@ -59,6 +68,11 @@ impl Audience {
             hearer.delivered = hearer.delivered.max(hearer.delivered.and(Some(delivered)));
             further
         })
+    }
+
+    /// A session showed the cookie that its client got for multicast.
+    pub(crate) fn show_cookie(&self, client: ClientId, cookie: Cookie) -> bool {
+        self.update(client, |hearer| std::mem::replace(&mut hearer.cookie, cookie) != cookie)
     }
 
     pub(crate) fn rename(&self, client: ClientId, name: &str) -> bool {
@@ -141,6 +155,7 @@ impl State {
             silent: hearer.delivered.is_none(),
             gone: false,
             name: hearer.name.clone(),
+            cookie: hearer.cookie.0,
         }
     }
 }
@@ -179,6 +194,9 @@ mod tests {
         assert_eq!(reported(&audience), [(1, 6, false, false)]);
         assert!(audience.move_to(client(1), Seq(0)), "another log");
         assert_eq!(reported(&audience), [(1, 0, false, false)]);
+        assert!(audience.show_cookie(client(1), Cookie(8)));
+        assert_eq!(audience.take_reports().0.iter().map(|report| report.cookie).collect::<Vec<_>>(), [8]);
+        assert!(!audience.show_cookie(client(1), Cookie(8)), "it is known");
     }
 
     #[test]

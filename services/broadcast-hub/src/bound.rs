@@ -275,6 +275,7 @@ fn build(
     let registry = rpc::endpoint(&config.registry)?.connect_lazy();
     Ok(Hub {
         id,
+        report_key: rand::random(),
         figures: Figures::default(),
         directory: Directory::new(),
         groups: Groups::new(&config.limits, shards),

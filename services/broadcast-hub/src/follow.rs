@@ -206,7 +206,8 @@ impl<'a> Following<'a> {
     }
 
     fn push_report(&mut self, group: GroupId, log: LogId, sessions: Vec<SessionReport>) {
-        let reports = SessionReports { group_id: group.into(), log_id: log.0, sessions };
+        let hub_key = self.hub.report_key.to_vec().into();
+        let reports = SessionReports { group_id: group.into(), log_id: log.0, sessions, hub_key };
         self.requests.push_back(FollowRequest { change: Some(Change::Sessions(reports)) });
     }
 

@@ -26,6 +26,8 @@ use crate::{
 pub(crate) struct Hub {
     pub(crate) config: Config,
     pub(crate) id: RelayId,
+    /// By which relays know this process again when a stream of reports broke.
+    pub(crate) report_key: [u8; 16],
     pub(crate) figures: Figures,
     pub(crate) directory: Directory,
     pub(crate) groups: Groups,

@@ -116,7 +116,7 @@ impl Fuzzed {
                 ReceiverEvent::Gap(_)
                 | ReceiverEvent::GapFilled(_)
                 | ReceiverEvent::LaneUp
-                | ReceiverEvent::LaneDown(_)
+                | ReceiverEvent::LaneDown { .. }
                 | ReceiverEvent::Stale
                 | ReceiverEvent::Moved { .. } => {}
             }

@@ -97,7 +97,7 @@ impl Member {
                 ReceiverEvent::GapFilled(_)
                 | ReceiverEvent::Forged(_)
                 | ReceiverEvent::LaneUp
-                | ReceiverEvent::LaneDown(_)
+                | ReceiverEvent::LaneDown { .. }
                 | ReceiverEvent::Stale
                 | ReceiverEvent::Moved { .. } => {}
             }

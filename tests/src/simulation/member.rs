@@ -346,7 +346,7 @@ impl Member {
                     });
                     self.lanes.read(self.id, range, world);
                 }
-                ReceiverEvent::LaneDown(why) => {
+                ReceiverEvent::LaneDown { why, .. } => {
                     world.counts.moves += 1;
                     world.trace.note(world.now, [8, self.id as u64, 0], || format!("member {} {why:?}", self.id));
                     if self.kind.policy == LanePolicy::Auto {

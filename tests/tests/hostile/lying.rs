@@ -50,7 +50,8 @@ fn made_up_sessions_fill_no_table() {
                     ..Default::default()
                 };
                 let sessions = (0..1024).map(session).collect();
-                let reports = SessionReports { group_id: group.id.clone(), log_id: group.log_id, sessions };
+                let reports =
+                    SessionReports { group_id: group.id.clone(), log_id: group.log_id, sessions, ..Default::default() };
                 FollowRequest { change: Some(Change::Sessions(reports)) }
             };
             let requests: Vec<_> =

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gaung_net::frame_io::{FrameReader, notice_silence};
 use gaung_proto::{
     GroupId, LogId, RelayId, Seq,
+    body::Cookie,
     frame::{Accept, Item, encode_control},
     net::Lane,
     pb::hub as pb,
@@ -125,7 +126,8 @@ async fn open_at(hub: &ServiceInfo, inner: &Inner, joined: &Joined, from: Seq) -
     })
 }
 
-/// Keeps a session up until dropped. `cursor`: the next seq that the listener wants.
+/// Keeps a session up until dropped. `cursor`: the next seq that the listener wants. `cookie`: what the relay gave the
+/// member for multicast, if it did.
 pub(super) async fn run(
     first: Option<Session>,
     inner: Arc<Inner>,
@@ -133,6 +135,7 @@ pub(super) async fn run(
     cursor: Arc<Cursor>,
     port: Port,
     notes: mpsc::Sender<Note>,
+    cookie: Cookie,
 ) {
     let mut backoff = Backoff::default();
     let mut session = first;
@@ -157,7 +160,7 @@ pub(super) async fn run(
                 }
                 port.input(Input::HubHead { head: session.head }).await;
                 let (hub, since) = (session.hub, Instant::now());
-                let ended = session.serve(&cursor, &port, &notes, joined.clone()).await;
+                let ended = session.serve(&cursor, &port, &notes, joined.clone(), cookie).await;
                 if since.elapsed() < SHORT {
                     inner.hubs.failed(hub, std::time::Instant::now());
                 }
@@ -185,6 +188,7 @@ impl Session {
         port: &Port,
         notes: &mpsc::Sender<Note>,
         mut joined: watch::Receiver<Joined>,
+        Cookie(cookie): Cookie,
     ) -> HubNote {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -220,7 +224,7 @@ impl Session {
                 }
                 () = acks.due(cursor) => match acks.take(self.log, cursor.next()) {
                     Some(delivered_seq) => {
-                        let ack = pb::Ack { group_id: self.group.into(), log_id: self.log.0, delivered_seq };
+                        let ack = pb::Ack { group_id: self.group.into(), log_id: self.log.0, delivered_seq, cookie };
                         self.write(pb::client_frame::Frame::Ack(ack)).await
                     }
                     None => Ok(()),

@@ -13,6 +13,7 @@ use gaung_net::interface::{Link, LinkWatch};
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, GroupTag, Kind, LogId, Seq,
     block::{Author, Message, SentAt},
+    body::Cookie,
     net::Lane,
     pb::relay::relay_service_client::RelayServiceClient,
 };
@@ -76,6 +77,8 @@ pub(super) struct State {
     notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
     tasks: JoinSet<()>,
     hub: Option<AbortHandle>,
+    /// What shows the relay that the session at a hub is the member that it heard by multicast.
+    cookie: Cookie,
     lane: watch::Sender<Lane>,
     ready: bool,
     away: bool,
@@ -96,6 +99,7 @@ impl State {
             notes: mpsc::channel(16),
             tasks: JoinSet::new(),
             hub: None,
+            cookie: Cookie::default(),
             lane: watch::Sender::new(lane),
             ready: false,
             away: false,
@@ -198,13 +202,16 @@ impl Member {
                 ControlFlow::Continue(())
             }
             FromEngine::Event(ReceiverEvent::LaneUp) => self.handle_lane_up().await,
-            FromEngine::Event(ReceiverEvent::LaneDown(why @ LaneTrouble::TooLong { .. }))
+            FromEngine::Event(ReceiverEvent::LaneDown { why: why @ LaneTrouble::TooLong { .. }, .. })
                 if self.choice == LaneChoice::Multicast =>
             {
                 self.state.narrow = true;
                 self.say(Event::LaneChanged { group, lane: Lane::History, why: trouble(why) }).await
             }
-            FromEngine::Event(ReceiverEvent::LaneDown(why)) => self.handle_lane_down(trouble(why)).await,
+            FromEngine::Event(ReceiverEvent::LaneDown { why, cookie }) => {
+                self.state.cookie = cookie.unwrap_or_default();
+                self.handle_lane_down(trouble(why)).await
+            }
             FromEngine::Event(ReceiverEvent::Stale) => {
                 self.ask_registry();
                 ControlFlow::Continue(())
@@ -379,6 +386,7 @@ impl Member {
             Arc::clone(&self.cursor),
             self.port.clone(),
             self.state.notes.0.clone(),
+            self.state.cookie,
         );
         self.state.hub = Some(self.state.tasks.spawn(task));
     }

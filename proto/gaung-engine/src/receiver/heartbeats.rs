@@ -86,7 +86,7 @@ impl MemberReceiver {
             }
             Some(LaneMove::Down(why)) => {
                 self.reception.forget_loss();
-                self.emit(ReceiverEvent::LaneDown(why));
+                self.emit(ReceiverEvent::LaneDown { why, cookie: self.reporter.cookie() });
             }
         }
     }

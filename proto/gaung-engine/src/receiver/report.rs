@@ -102,6 +102,11 @@ impl Reporter {
         self.relay
     }
 
+    /// What proves to the relay where this member writes from.
+    pub(super) const fn cookie(&self) -> Option<Cookie> {
+        self.cookie
+    }
+
     pub(super) fn forget_cookie(&mut self, now: Instant) {
         self.cookie = None;
         self.probes = 0;

@@ -3,7 +3,8 @@
 use std::net::SocketAddrV4;
 
 use gaung_proto::{
-    DeviceId, Generation, GroupAddr, GroupId, GroupTag, LogId, SenderId, Seq, SeqRange, block::Message, net::Lane,
+    DeviceId, Generation, GroupAddr, GroupId, GroupTag, LogId, SenderId, Seq, SeqRange, block::Message, body::Cookie,
+    net::Lane,
 };
 
 use super::lane::{LanePolicy, LaneTrouble};
@@ -67,7 +68,12 @@ pub enum ReceiverEvent {
     /// Multicast is heard: at the start, or again.
     LaneUp,
     /// Multicast is not good enough.
-    LaneDown(LaneTrouble),
+    LaneDown {
+        /// What is wrong with it.
+        why: LaneTrouble,
+        /// What the relay gave it for where it sends STATUS from, if it did: shows a hub's relay who it is.
+        cookie: Option<Cookie>,
+    },
     /// The group has another log or another address now: ask the registry.
     Stale,
     /// The group is heard at another address now; see [`MemberReceiver::poll_hearing`].
@@ -82,7 +88,7 @@ pub enum ReceiverEvent {
 impl ReceiverEvent {
     /// Whether it is still true of another log.
     pub(super) const fn outlives_log(&self) -> bool {
-        matches!(self, Self::LaneUp | Self::LaneDown(_) | Self::Moved { .. })
+        matches!(self, Self::LaneUp | Self::LaneDown { .. } | Self::Moved { .. })
     }
 }
 

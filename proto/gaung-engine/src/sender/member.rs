@@ -2,10 +2,11 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
-use gaung_proto::{DeviceId, Seq};
+use gaung_proto::{DeviceId, SenderId, Seq, body::Cookie};
 
 use super::members::{PRESENCE, Reporter};
 
@@ -50,10 +51,12 @@ pub struct MemberState {
     pub lane: MemberLane,
     /// What a text session calls itself; for display only, else empty.
     pub name: String,
-    /// Where it writes STATUS from.
+    /// Where it writes STATUS from, or did before it went to a hub.
     pub addr: Option<SocketAddrV4>,
     /// Last message delivered in order; does not fall.
     pub delivered: Seq,
+    /// What it got for where it sends STATUS from: told to nobody else, so whoever shows it is the same process.
+    pub(super) cookie: Cookie,
     /// First-sent datagrams received in this epoch.
     pub received: u32,
     /// First-sent datagrams that did not come.
@@ -67,8 +70,6 @@ pub struct MemberState {
     /// Its mean of late.
     pub(super) smoothed: Option<Duration>,
     pub(super) last_heard: Instant,
-    /// Who speaks for it, or did last.
-    pub(super) origin: Origin,
     /// Whose word its session's life is.
     pub(super) reporter: Option<Reporter>,
     /// What it claimed last to have delivered.
@@ -83,22 +84,39 @@ pub struct MemberState {
     earlier: Vec<(Seq, Seq)>,
 }
 
-/// Whose share of the table a member takes.
+/// Who speaks for a member, and whose share of the table it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     Host(Ipv4Addr),
-    Stream(Reporter),
+    /// As [`Reporter::hub`] tells.
+    Hub(u64),
+}
+
+/// A member is an id as one host or hub tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MemberKey {
+    pub(super) id: SenderId,
+    pub(super) origin: Origin,
+}
+
+impl MemberKey {
+    /// All members of one id.
+    pub(super) const fn range(id: SenderId) -> RangeInclusive<Self> {
+        let first = Self { id, origin: Origin::Host(Ipv4Addr::UNSPECIFIED) };
+        first..=Self { id, origin: Origin::Hub(u64::MAX) }
+    }
 }
 
 impl MemberState {
     /// Not heard of before.
-    pub(super) const fn new(now: Instant, head: Seq, origin: Origin) -> Self {
+    pub(super) const fn new(now: Instant, head: Seq) -> Self {
         Self {
             device: DeviceId::NONE,
             lane: MemberLane::Multicast,
             name: String::new(),
             addr: None,
             delivered: Seq::ZERO,
+            cookie: Cookie(0),
             received: 0,
             lost: 0,
             repaired: 0,
@@ -106,7 +124,6 @@ impl MemberState {
             reviewed: (0, 0),
             smoothed: None,
             last_heard: now,
-            origin,
             reporter: None,
             claimed: Seq::ZERO,
             doubted: None,
@@ -159,6 +176,11 @@ impl MemberState {
     pub(super) fn stays(&self) -> impl Iterator<Item = (Seq, Option<Seq>)> {
         let earlier = self.earlier.iter().map(|&(since, until)| (since, Some(until)));
         earlier.chain([(self.since, self.until)])
+    }
+
+    /// Whether its hub has said that its session is over.
+    pub(super) fn is_ended_session(&self) -> bool {
+        self.lane != MemberLane::Multicast && self.reporter.is_none()
     }
 
     /// Whether it can say how far it got.

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_proto::{DeviceId, SenderId, Seq, body::Status};
+use gaung_proto::{
+    DeviceId, SenderId, Seq,
+    body::{Cookie, Status},
+};
 
-use super::member::{MemberLane, MemberState, Origin, smoothed};
+use super::member::{MemberKey, MemberLane, MemberState, Origin, smoothed};
 
 use crate::timing;
 
@@ -25,9 +28,14 @@ const MAX_SAMPLES: usize = 256;
 /// Longest round trip that is believed; more is a wrong or foreign echo.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
-/// One stream of a hub's reports.
+/// Who reports sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reporter(pub u64);
+pub struct Reporter {
+    /// The hub, or the stream if the hub does not say who it is.
+    pub hub: u64,
+    /// The stream that it reports on; on a new one it reports all its sessions anew.
+    pub stream: u64,
+}
 
 /// What a hub says of one session in the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +48,8 @@ pub struct SessionReport {
     pub name: String,
     /// Last message that it acknowledged; `None` for a text session.
     pub delivered: Option<Seq>,
+    /// The cookie that the client got for where it sends STATUS from, if it does so on the other lane; else 0.
+    pub cookie: Cookie,
     /// It has ended; its member is present for [`PRESENCE`] more.
     pub gone: bool,
 }
@@ -59,10 +69,13 @@ pub struct StatusSample {
     pub round_trip: Option<Duration>,
 }
 
-/// The members of one group in one epoch: one entry each, by whichever lane it hears.
+/// The members of one group in one epoch, by whichever lane they hear.
+///
+/// Ids are public, so what comes under one from another host or hub is another member, until the cookie of the first
+/// one's address proves that they are the same process.
 #[derive(Debug, Clone, Default)]
 pub struct Members {
-    pub(super) by_id: BTreeMap<SenderId, MemberState>,
+    pub(super) by_key: BTreeMap<MemberKey, MemberState>,
     /// How many of them each origin has.
     shares: BTreeMap<Origin, usize>,
     /// For whom each address speaks: a process has one id.
@@ -90,7 +103,8 @@ pub enum Heard {
 }
 
 impl Members {
-    /// `head`: the highest seq sent; `delivered`: of the STATUS header, believed up to the head.
+    /// `head`: the highest seq sent; `delivered`: of the STATUS header, believed up to the head. The cookie in `status` has
+    /// proven `from`.
     pub(super) fn handle_status(
         &mut self,
         now: Instant,
@@ -101,11 +115,12 @@ impl Members {
         round_trip: Option<Duration>,
     ) -> Heard {
         let id = status.sender;
-        if !self.may_speak(from, id) {
+        if self.speaks_for_another(from, id) {
             return Heard::NoRoom;
         }
-        let origin = Origin::Host(*from.ip());
-        let Some((member, heard)) = self.hear(now, head, id, Some(delivered), origin) else { return Heard::NoRoom };
+        let key = MemberKey { id, origin: Origin::Host(*from.ip()) };
+        self.move_here(key, status.cookie);
+        let Some((member, heard)) = self.hear(now, head, key, Some(delivered)) else { return Heard::NoRoom };
         let former = member.addr.replace(from);
         let since = |now: u32, before: u32| Some(now.wrapping_sub(before)).filter(|&more| more <= u32::MAX / 2);
         let counted = since(status.received, member.received).zip(since(status.lost, member.lost));
@@ -115,6 +130,7 @@ impl Members {
         let sample = StatusSample { received, lost, repaired, behind, round_trip };
         member.lane = MemberLane::Multicast;
         member.reporter = None;
+        member.cookie = status.cookie;
         member.device = status.device;
         member.received = status.received;
         member.lost = status.lost;
@@ -124,40 +140,36 @@ impl Members {
         if self.samples.len() < MAX_SAMPLES {
             self.samples.push(sample);
         }
-        if former != Some(from) {
-            if let Some(former) = former {
-                self.speakers.remove(&former);
-            }
-            self.speakers.insert(from, id);
+        if let Some(former) = former {
+            self.silence(former, id);
         }
+        self.speakers.insert(from, id);
         heard
     }
 
     /// Takes what a hub says of one session. `head`: the highest seq logged; what was delivered is believed up to it.
     pub fn handle_session(&mut self, now: Instant, head: Seq, reporter: Reporter, report: &SessionReport) -> Heard {
+        let key = MemberKey { id: report.member, origin: Origin::Hub(reporter.hub) };
         if report.gone {
-            return self.handle_gone(now, reporter, report.member);
+            return self.handle_gone(now, head, key);
         }
-        let origin = Origin::Stream(reporter);
-        let Some((member, heard)) = self.hear(now, head, report.member, report.delivered, origin) else {
-            return Heard::NoRoom;
-        };
-        let former = member.addr.take();
+        self.move_here(key, report.cookie);
+        let Some((member, heard)) = self.hear(now, head, key, report.delivered) else { return Heard::NoRoom };
         member.lane = if report.delivered.is_some() { MemberLane::Tcp } else { MemberLane::Text };
         member.reporter = Some(reporter);
+        if report.cookie != Cookie::default() {
+            member.cookie = report.cookie;
+        }
         member.device = report.device;
         member.name.clone_from(&report.name);
         member.round_trip = None;
         member.smoothed = None;
-        if let Some(former) = former {
-            self.speakers.remove(&former);
-        }
         heard
     }
 
     /// The hub lives: all sessions that it reported on this stream, and did not call gone, are still there.
     pub fn renew(&mut self, now: Instant, head: Seq, reporter: Reporter) {
-        let of_it = self.by_id.values_mut().filter(|member| member.reporter == Some(reporter));
+        let of_it = self.by_key.values_mut().filter(|member| member.reporter == Some(reporter));
         let joined = of_it.filter_map(|member| member.hear(now, head).then_some(())).count();
         if joined > 0 {
             self.changes += 1;
@@ -171,19 +183,19 @@ impl Members {
             return Vec::new();
         }
         let (mut gone, mut forgotten) = (Vec::new(), Vec::new());
-        for (&id, member) in &mut self.by_id {
+        for (&key, member) in &mut self.by_key {
             if member.expiry() <= now && member.until.is_none() {
                 member.until = Some(head);
-                gone.push(id);
+                gone.push(key.id);
             }
             // Of an origin that had more than a person's machine has, nobody asks who was there.
-            let is_one_of_many = self.shares.get(&member.origin).is_some_and(|&share| share > MAX_MEMBERS_PER_HOST);
+            let is_one_of_many = self.shares.get(&key.origin).is_some_and(|&share| share > MAX_MEMBERS_PER_HOST);
             if member.expiry() <= now || (member.until.is_some() && is_one_of_many) {
-                forgotten.push(id);
+                forgotten.push(key);
             }
         }
-        forgotten.into_iter().for_each(|id| self.forget(id));
-        self.next_expiry = self.by_id.values().map(MemberState::expiry).min();
+        forgotten.into_iter().for_each(|key| self.forget(key));
+        self.next_expiry = self.by_key.values().map(MemberState::expiry).min();
         self.changes += u64::from(!gone.is_empty());
         gone
     }
@@ -201,7 +213,7 @@ impl Members {
 
     /// Members present, by whichever lane.
     pub fn all_present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
-        self.by_id.iter().filter(|(_, member)| member.until.is_none()).map(|(&id, member)| (id, member))
+        self.by_key.iter().filter(|(_, member)| member.until.is_none()).map(|(key, member)| (key.id, member))
     }
 
     /// The greatest round trip of the group (RFC 5401 section 4), of those present. Each member's is smoothed apart, for
@@ -214,7 +226,7 @@ impl Members {
 
     /// For each member by multicast that reported since the last call: which part of the first-sent datagrams it missed.
     pub(super) fn losses(&mut self) -> Vec<f64> {
-        let present = self.by_id.values_mut().filter(|member| member.until.is_none());
+        let present = self.by_key.values_mut().filter(|member| member.until.is_none());
         present
             .filter(|member| member.lane == MemberLane::Multicast)
             .filter_map(MemberState::loss_since_review)
@@ -237,60 +249,99 @@ impl Members {
         std::mem::take(&mut self.samples)
     }
 
-    /// A member whose session ended is present for a while yet, for it may be on its way to the other lane.
-    fn handle_gone(&mut self, now: Instant, reporter: Reporter, member: SenderId) -> Heard {
-        if let Some(member) = self.by_id.get_mut(&member).filter(|member| member.reporter == Some(reporter)) {
+    /// A member whose session ended is present for a while yet, for it may be on its way to the other lane; unless it is
+    /// there already.
+    fn handle_gone(&mut self, now: Instant, head: Seq, key: MemberKey) -> Heard {
+        let is_elsewhere = self.of_id(key.id).any(|(other, member)| *other != key && member.until.is_none());
+        if let Some(member) = self.by_key.get_mut(&key) {
             member.reporter = None;
             member.last_heard = now;
+            if is_elsewhere && member.until.is_none() {
+                member.until = Some(head);
+                self.changes += 1;
+            }
         }
         Heard::Unchanged
     }
 
-    /// An address speaks for one member as long as that is present, and not for one that speaks elsewhere: by multicast
-    /// from another host, or at a hub.
-    fn may_speak(&self, from: SocketAddrV4, id: SenderId) -> bool {
-        let is_present = |id: &SenderId| self.by_id.get(id).is_some_and(|member| member.until.is_none());
-        let speaks_for_another = self.speakers.get(&from).is_some_and(|other| *other != id && is_present(other));
-        let speaks_elsewhere = self.by_id.get(&id).is_some_and(|member| {
-            let is_here = match member.origin {
-                Origin::Host(host) => host == *from.ip(),
-                // Its session has ended, or may have without a word.
-                Origin::Stream(_) => member.reporter.is_none(),
-            };
-            member.until.is_none() && !is_here
-        });
-        !(speaks_for_another || speaks_elsewhere)
+    /// An address speaks for one member as long as that is present.
+    fn speaks_for_another(&self, from: SocketAddrV4, id: SenderId) -> bool {
+        let is_present = |other: SenderId| {
+            let mut present = self.of_id(other).filter(|(_, member)| member.until.is_none());
+            present.any(|(_, member)| member.addr == Some(from))
+        };
+        self.speakers.get(&from).is_some_and(|&other| other != id && is_present(other))
+    }
+
+    fn of_id(&self, id: SenderId) -> impl Iterator<Item = (&MemberKey, &MemberState)> {
+        self.by_key.range(MemberKey::range(id))
+    }
+
+    /// Whoever spoke elsewhere under this id, and has the same cookie, goes on here with all that is known of it.
+    fn move_here(&mut self, key: MemberKey, cookie: Cookie) {
+        if cookie == Cookie::default() {
+            return;
+        }
+        let former = self.of_id(key.id).find(|(other, member)| **other != key && member.cookie == cookie);
+        let Some(former) = former.map(|(&former, _)| former) else { return };
+        if self.is_full(key.origin) && !self.free_place_of(key.origin) {
+            return;
+        }
+        self.forget(key);
+        if let Some(member) = self.by_key.remove(&former) {
+            self.give_back(former.origin);
+            *self.shares.entry(key.origin).or_default() += 1;
+            self.by_key.insert(key, member);
+            self.changes += 1;
+        }
+    }
+
+    /// Whether a host has as many members as one may have.
+    fn is_full(&self, origin: Origin) -> bool {
+        matches!(origin, Origin::Host(_))
+            && self.shares.get(&origin).is_some_and(|&share| share >= MAX_MEMBERS_PER_HOST)
+    }
+
+    /// Forgets the member of `origin` that has been absent for longest; false if all are present.
+    fn free_place_of(&mut self, origin: Origin) -> bool {
+        let absent = self.by_key.iter().filter(|(key, member)| key.origin == origin && member.until.is_some());
+        let oldest = absent.min_by_key(|(_, member)| member.last_heard).map(|(&key, _)| key);
+        oldest.into_iter().for_each(|key| self.forget(key));
+        oldest.is_some()
     }
 
     /// Makes room for one more member of `origin`; false if it has its share.
     fn make_room(&mut self, origin: Origin) -> bool {
-        let share = self.shares.get(&origin).copied().unwrap_or_default();
-        if matches!(origin, Origin::Host(_)) && share >= MAX_MEMBERS_PER_HOST {
-            let absent = self.by_id.iter().filter(|(_, member)| member.origin == origin && member.until.is_some());
-            let oldest = absent.min_by_key(|(_, member)| member.last_heard).map(|(&id, _)| id);
-            oldest.into_iter().for_each(|id| self.forget(id));
-            return oldest.is_some();
+        if self.is_full(origin) {
+            return self.free_place_of(origin);
         }
-        if self.by_id.len() < MAX_MEMBERS {
+        if self.by_key.len() < MAX_MEMBERS {
             return true;
         }
         let Some((&largest, &most)) = self.shares.iter().max_by_key(|(_, share)| **share) else { return false };
-        if most <= share + 1 {
+        if most <= self.shares.get(&origin).copied().unwrap_or_default() + 1 {
             return false;
         }
-        let of_it = self.by_id.iter().filter(|(_, member)| member.origin == largest);
-        let Some(oldest) = of_it.min_by_key(|(_, member)| member.last_heard).map(|(&id, _)| id) else { return false };
+        let of_it = self.by_key.iter().filter(|(key, _)| key.origin == largest);
+        let Some(oldest) = of_it.min_by_key(|(_, member)| member.last_heard).map(|(&key, _)| key) else { return false };
         self.forget(oldest);
         self.changes += 1;
         true
     }
 
-    fn forget(&mut self, id: SenderId) {
-        let Some(member) = self.by_id.remove(&id) else { return };
+    fn forget(&mut self, key: MemberKey) {
+        let Some(member) = self.by_key.remove(&key) else { return };
         if let Some(addr) = member.addr {
+            self.silence(addr, key.id);
+        }
+        self.give_back(key.origin);
+    }
+
+    /// The address speaks no more for `id`; perhaps it speaks for another by now.
+    fn silence(&mut self, addr: SocketAddrV4, id: SenderId) {
+        if self.speakers.get(&addr) == Some(&id) {
             self.speakers.remove(&addr);
         }
-        self.give_back(member.origin);
     }
 
     fn give_back(&mut self, origin: Origin) {
@@ -306,30 +357,21 @@ impl Members {
         &mut self,
         now: Instant,
         head: Seq,
-        id: SenderId,
+        key: MemberKey,
         delivered: Option<Seq>,
-        origin: Origin,
     ) -> Option<(&mut MemberState, Heard)> {
-        let known = self.by_id.get(&id).map(|member| (member.origin, member.until.is_some()));
-        // What another host says cannot tell what was heard before it: it begins anew.
-        if let Some((Origin::Host(before), true)) = known
-            && matches!(origin, Origin::Host(host) if host != before)
-        {
-            self.forget(id);
-        }
-        let is_new = !self.by_id.contains_key(&id);
-        if is_new && !self.make_room(origin) {
+        let is_new = !self.by_key.contains_key(&key);
+        if is_new && !self.make_room(key.origin) {
             return None;
         }
-        let member = self.by_id.entry(id).or_insert_with(|| MemberState::new(now, head, origin));
-        let before = std::mem::replace(&mut member.origin, origin);
-        if is_new || before != origin {
-            *self.shares.entry(origin).or_default() += 1;
+        if is_new {
+            *self.shares.entry(key.origin).or_default() += 1;
+            // A session that has ended went here.
+            let former =
+                self.by_key.range_mut(MemberKey::range(key.id)).filter(|(_, member)| member.is_ended_session());
+            former.for_each(|(_, member)| member.until = member.until.or(Some(head)));
         }
-        if !is_new && before != origin {
-            self.give_back(before);
-        }
-        let member = self.by_id.get_mut(&id)?;
+        let member = self.by_key.entry(key).or_insert_with(|| MemberState::new(now, head));
         let joined = member.hear(now, head) || is_new;
         let delivered = member.believed(now, head, delivered.unwrap_or_default());
         let before = std::mem::replace(&mut member.delivered, delivered);

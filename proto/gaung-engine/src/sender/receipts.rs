@@ -21,7 +21,7 @@ pub struct Receipt {
     pub present: u32,
     /// Of those, text sessions, which cannot say.
     pub silent: u32,
-    /// Known, but absent then.
+    /// Ids that are known, and were absent then.
     pub absent: u32,
 }
 
@@ -37,7 +37,7 @@ impl Members {
     /// How many messages, since the last call, were found to be lacked by nobody who was present and can tell. Begins
     /// with the first member.
     pub fn take_completed(&mut self) -> u64 {
-        let positions = || self.by_id.values().filter_map(|member| Some((member.position()?, member)));
+        let positions = || self.by_key.values().filter_map(|member| Some((member.position()?, member)));
         let Some(upto) = positions().map(|(position, _)| position).min() else { return 0 };
         let first = positions().map(|(_, member)| member.first_sent()).min().unwrap_or(upto);
         let from = self.completed.max(first);
@@ -52,7 +52,7 @@ impl Members {
     /// How many messages in (`from`, `upto`] somebody lacks who was present then and has gone.
     fn lacking(&self, from: Seq, upto: Seq) -> u64 {
         let mut lacks: Vec<(u64, u64)> = Vec::new();
-        for member in self.by_id.values().filter(|member| member.can_tell()) {
+        for member in self.by_key.values().filter(|member| member.can_tell()) {
             let ended = member.stays().filter_map(|(since, until)| Some((since, until?)));
             let lacked = ended.map(|(since, until)| (since.max(member.delivered).max(from).0, until.min(upto).0));
             lacks.extend(lacked.filter(|(after, last)| after < last));

@@ -46,7 +46,7 @@ impl Members {
     /// Copies what receipts and lists of members are made of.
     #[must_use]
     pub fn roster(&self) -> Roster {
-        let members = self.by_id.iter().map(|(&id, member)| (id, member.clone())).collect();
+        let members = self.by_key.iter().map(|(key, member)| (key.id, member.clone())).collect();
         Roster { members, steps: OnceLock::new() }
     }
 }
@@ -60,8 +60,8 @@ impl Roster {
     /// Who has delivered `seq`.
     #[must_use]
     pub fn receipt(&self, seq: Seq) -> Receipt {
-        let nobody = Receipt { absent: self.members.len() as u32, ..Receipt::default() };
-        self.step(seq).map_or(nobody, |step| step.receipt)
+        let nobody = || Receipt { absent: self.ids().max().unwrap_or(0), ..Receipt::default() };
+        self.step(seq).map_or_else(nobody, |step| step.receipt)
     }
 
     /// Those who were present at `seq` and have not delivered it, text sessions last; at most [`MAX_MISSING_MEMBERS`].
@@ -70,6 +70,15 @@ impl Roster {
         missing.iter().map(|&index| {
             let (id, member) = &self.members[index as usize];
             (*id, member)
+        })
+    }
+
+    /// For each member how many ids there are up to its own: an id is known by several hosts or hubs.
+    fn ids(&self) -> impl Iterator<Item = u32> {
+        let ids = self.members.iter().map(|(id, _)| id);
+        ids.scan((None, 0), |(before, count), id| {
+            *count += u32::from(before.replace(id) != Some(id));
+            Some(*count)
         })
     }
 
@@ -95,13 +104,26 @@ impl Roster {
         }
         edges.sort_unstable();
         let (mut present, mut telling, mut silent) = (0_u32, BTreeSet::new(), BTreeSet::new());
+        let ids: Vec<u32> = self.ids().collect();
+        let known = ids.last().copied().unwrap_or(0);
+        let mut present_of_id = vec![0_u32; known as usize + 1];
+        let mut present_ids = 0_u32;
         let step = |edges: &[(Seq, Edge, u32)]| {
             for &(_, edge, index) in edges {
                 let is_text = self.members[index as usize].1.lane == MemberLane::Text;
                 let missing = if is_text { &mut silent } else { &mut telling };
+                let of_id = &mut present_of_id[ids[index as usize] as usize];
                 match edge {
-                    Edge::Came => present += 1,
-                    Edge::Left => present -= 1,
+                    Edge::Came => {
+                        present += 1;
+                        present_ids += u32::from(*of_id == 0);
+                        *of_id += 1;
+                    }
+                    Edge::Left => {
+                        present -= 1;
+                        *of_id -= 1;
+                        present_ids -= u32::from(*of_id == 0);
+                    }
                     Edge::Missing => drop(missing.insert(index)),
                     Edge::NotMissing => drop(missing.remove(&index)),
                 }
@@ -113,7 +135,7 @@ impl Roster {
                     heard: present - lacking,
                     present,
                     silent: silent.len() as u32,
-                    absent: self.members.len() as u32 - present,
+                    absent: known - present_ids,
                 },
                 missing: telling.iter().chain(&silent).take(MAX_MISSING_MEMBERS).copied().collect(),
             }

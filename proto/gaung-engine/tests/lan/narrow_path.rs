@@ -25,7 +25,7 @@ fn talk(lan: &mut Lan, seconds: u32) {
 }
 
 fn too_long(event: &ReceiverEvent) -> bool {
-    matches!(event, ReceiverEvent::LaneDown(LaneTrouble::TooLong { bytes }) if (900..NARROW).contains(bytes))
+    matches!(event, ReceiverEvent::LaneDown { why: LaneTrouble::TooLong { bytes }, .. } if (900..NARROW).contains(bytes))
 }
 
 #[test]

@@ -283,7 +283,7 @@ impl Lan {
                     self.put(self.now + Duration::from_millis(2), Flight::Read { member: id });
                 }
                 ReceiverEvent::LaneUp
-                | ReceiverEvent::LaneDown(_)
+                | ReceiverEvent::LaneDown { .. }
                 | ReceiverEvent::Stale
                 | ReceiverEvent::Moved { .. } => member.lanes.push(event),
             }

@@ -1,6 +1,6 @@
 //! The session as a member of its groups: from when it hears them, and how far it says it got.
 
-use gaung_proto::{ClientId, DeviceId, GroupId, LogId, Seq, pb::hub as pb};
+use gaung_proto::{ClientId, DeviceId, GroupId, LogId, Seq, body::Cookie, pb::hub as pb};
 
 use super::{Dialect, Session, subscription::Subscription, text::Text};
 
@@ -39,6 +39,10 @@ impl Session {
             self.tell(subscription, further);
         } else {
             self.enter(subscription, delivered);
+        }
+        if ack.cookie != 0 {
+            let shown = subscription.group().audience.show_cookie(self.member(), Cookie(ack.cookie));
+            self.tell(subscription, shown);
         }
     }
 

@@ -110,7 +110,7 @@ fn frames() -> Vec<bytes::Bytes> {
             entries: vec![entry(1), entry(2)],
             ..Publish::default()
         }),
-        client_frame::Frame::Ack(Ack { group_id: group.clone(), log_id: 2, delivered_seq: 9 }),
+        client_frame::Frame::Ack(Ack { group_id: group.clone(), log_id: 2, delivered_seq: 9, cookie: 9 }),
         client_frame::Frame::Ping(Ping { nonce: u64::MAX }),
         client_frame::Frame::Subscribe(Subscribe { by: Some(subscribe::By::GroupId(group)), ..Subscribe::default() }),
     ];

@@ -27,7 +27,9 @@ async fn sessions_are_reported_with_what_they_acknowledge() {
     assert_eq!((&first.device_id[..], first.silent, first.gone), (&[9; 16][..], false, false));
     ack(&mut client, group, 3).await;
     ack(&mut client, group, 2).await;
-    client.send(client_frame::Frame::Ack(Ack { group_id: group.into(), log_id: 77, delivered_seq: 99 })).await;
+    client
+        .send(client_frame::Frame::Ack(Ack { group_id: group.into(), log_id: 77, delivered_seq: 99, cookie: 0 }))
+        .await;
     until(&world, group, |told| told.iter().any(|s| s.delivered_seq == 3)).await;
     assert!(latest(&world, world.everyone, client.id.as_bytes()).is_none(), "it did not ask for everyone");
     ack(&mut client, world.everyone, 0).await;
@@ -130,7 +132,7 @@ async fn a_new_log_is_reported_from_its_beginning() {
 
 async fn ack(client: &mut Framed, group: GroupId, delivered_seq: u64) {
     let log_id = group.as_bytes()[0].into();
-    client.send(client_frame::Frame::Ack(Ack { group_id: group.into(), log_id, delivered_seq })).await;
+    client.send(client_frame::Frame::Ack(Ack { group_id: group.into(), log_id, delivered_seq, cookie: 0 })).await;
 }
 
 fn told(world: &World, group: GroupId) -> Vec<SessionReport> {

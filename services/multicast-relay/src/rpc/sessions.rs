@@ -1,9 +1,14 @@
 //! What hubs report of their sessions, on the stream that they follow by.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use gaung_engine::{Reporter, SessionReport};
-use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, LogId, Seq, limits::MAX_SESSION_REPORTS, pb::relay as pb};
+use gaung_proto::{
+    ClientId, DeviceId, DisplayName, GroupId, LogId, Seq, body::Cookie, limits::MAX_SESSION_REPORTS, pb::relay as pb,
+};
 
 use super::{CallError, Relay};
 use crate::{
@@ -11,13 +16,26 @@ use crate::{
     worker::{Command, Sessions},
 };
 
-/// Tells the streams of reports apart.
+/// Tells hubs and the streams of their reports apart.
 #[derive(Debug, Default)]
-pub(crate) struct Reporters(AtomicU64);
+pub(crate) struct Reporters {
+    next: AtomicU64,
+    hubs: RandomState,
+}
+
+/// Numbers of hubs that say who they are have this bit, numbers of streams do not.
+const NAMED: u64 = 1 << 63;
 
 impl Reporters {
+    /// A new stream.
     pub(super) fn next(&self) -> Reporter {
-        Reporter(self.0.fetch_add(1, Ordering::Relaxed))
+        let stream = self.next.fetch_add(1, Ordering::Relaxed);
+        Reporter { hub: stream, stream }
+    }
+
+    /// The same stream of a hub with a key of its own.
+    fn of_hub(&self, reporter: Reporter, key: &[u8]) -> Reporter {
+        if key.is_empty() { reporter } else { Reporter { hub: self.hubs.hash_one(key) | NAMED, ..reporter } }
     }
 }
 
@@ -32,6 +50,10 @@ pub(super) async fn report(
     if reports.sessions.len() > MAX_SESSION_REPORTS {
         return Err(CallError::BadField("a report has at most 1024 sessions"));
     }
+    if !matches!(reports.hub_key.len(), 0 | 16) {
+        return Err(CallError::BadField("hub_key has 16 bytes"));
+    }
+    let reporter = relay.0.reporters.of_hub(reporter, &reports.hub_key);
     let sessions = reports.sessions.iter().map(checked).collect::<Result<_, _>>()?;
     let Some(Phase::Serving(serving)) = relay.0.directory.phase(group) else { return Ok(()) };
     let command = Command::Sessions(Sessions { group, log: LogId(reports.log_id), reporter, sessions });
@@ -46,6 +68,7 @@ fn checked(report: &pb::SessionReport) -> Result<SessionReport, CallError> {
         device,
         name: name.map_or_else(String::new, |name| name.as_str().to_owned()),
         delivered: (!report.silent).then_some(Seq(report.delivered_seq)),
+        cookie: Cookie(report.cookie),
         gone: report.gone,
     })
 }

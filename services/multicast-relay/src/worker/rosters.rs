@@ -78,7 +78,7 @@ impl Rosters {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use gaung_engine::{Reporter, RingBudget, SessionReport};
-    use gaung_proto::{DeviceId, SenderId, Seq};
+    use gaung_proto::{DeviceId, SenderId, Seq, body::Cookie};
 
     use super::*;
 
@@ -98,8 +98,9 @@ mod tests {
 
         fn join(&mut self, member: u8) {
             let (member, device, name) = (SenderId([member; 16]), DeviceId::NONE, String::new());
-            let report = SessionReport { member, device, name, delivered: Some(Seq::ZERO), gone: false };
-            self.members.handle_session(self.now, Seq::ZERO, Reporter(1), &report);
+            let cookie = Cookie::default();
+            let report = SessionReport { member, device, name, delivered: Some(Seq::ZERO), cookie, gone: false };
+            self.members.handle_session(self.now, Seq::ZERO, Reporter { hub: 1, stream: 1 }, &report);
         }
 
         fn settle(&mut self) {

@@ -98,7 +98,16 @@ async fn a_member_that_moves_to_the_hub_stays_one_member() {
     publish(&mut client, request(group, 1, vec![entry(2, "two")])).await;
     let hub = Following::open(&mut client).await;
     hub.add(group, 0, 0).await;
-    hub.report(group, registry.log_id(group), vec![session(5, 2)]).await;
+    let unproven = session(5, 2);
+    hub.report(group, registry.log_id(group), vec![unproven.clone()]).await;
+    until_members(&mut client, group, |members| {
+        members.iter().map(|m| (m.lane(), m.delivered_seq)).collect::<Vec<_>>()
+            == [(MemberLane::Multicast, 1), (MemberLane::Tcp, 2)]
+    })
+    .await;
+    let mut other = watch(&mut client, group, &[(2, 2)], 0).await.unwrap();
+    assert_eq!(counts(&receipts(&mut other).await.unwrap()[0]), (2, 0, 1, 0, 0), "somebody's word is not the member's");
+    hub.report(group, registry.log_id(group), vec![SessionReport { cookie: member.cookie.0, ..unproven }]).await;
     until_members(&mut client, group, |members| {
         members.iter().map(|m| (m.lane(), m.delivered_seq)).collect::<Vec<_>>() == [(MemberLane::Tcp, 2)]
     })

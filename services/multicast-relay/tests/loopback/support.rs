@@ -222,7 +222,7 @@ impl Following {
     }
 
     pub(crate) async fn report(&self, group: GroupId, log_id: u64, sessions: Vec<SessionReport>) {
-        let reports = SessionReports { group_id: group.into(), log_id, sessions };
+        let reports = SessionReports { group_id: group.into(), log_id, sessions, ..SessionReports::default() };
         self.requests.send(FollowRequest { change: Some(Change::Sessions(reports)) }).await.unwrap();
     }
 

@@ -59,6 +59,7 @@ impl Double {
             match pb::ClientFrame::decode(bytes).unwrap().frame.unwrap() {
                 pb::client_frame::Frame::Ack(ack) => {
                     assert_eq!((&ack.group_id[..], ack.log_id), (&group().id.as_bytes()[..], LOG.0));
+                    assert_eq!(ack.cookie, 5, "it shows which member it was by multicast");
                     return ack.delivered_seq;
                 }
                 pb::client_frame::Frame::Ping(_) => {}
@@ -96,7 +97,7 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
     let (notes, mut noted) = mpsc::channel(16);
     let (_place, places) = watch::channel(joined(listener.local_addr().unwrap().port()));
     let cursor = Arc::new(Cursor::new(Seq(1)));
-    let task = tokio::spawn(run(None, inner(dir.path()), places, Arc::clone(&cursor), port, notes));
+    let task = tokio::spawn(run(None, inner(dir.path()), places, Arc::clone(&cursor), port, notes, Cookie(5)));
 
     let mut hub = Double::accept(&listener).await;
     assert_eq!((hub.subscribe.from_seq, hub.subscribe.log_id), (1, LOG.0));

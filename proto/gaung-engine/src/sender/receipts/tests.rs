@@ -1,17 +1,26 @@
 #![allow(clippy::unwrap_used)]
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddrV4},
     time::Duration,
 };
 
-use gaung_proto::{DeviceId, Pkt, SenderId, body::Status, limits::MAX_MISSING_MEMBERS};
+use gaung_proto::{
+    DeviceId, Pkt, SenderId,
+    body::{Cookie, Status},
+    limits::MAX_MISSING_MEMBERS,
+};
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use super::{super::members::PRESENCE, *};
+use super::{
+    super::{member::MemberKey, members::PRESENCE},
+    *,
+};
 use crate::MemberLane;
 
-const HUB: Reporter = Reporter(7);
+const HUB: Reporter = Reporter { hub: 7, stream: 7 };
+const OTHER_HUB: Reporter = Reporter { hub: 8, stream: 8 };
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Members of a group whose head and clock are set by hand.
@@ -41,14 +50,13 @@ impl Room {
     }
 
     fn status_from(&mut self, host: u8, member: u8, delivered: u64) -> Heard {
-        let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, host), 5000);
-        self.told(from, SenderId([member; 16]), delivered)
+        self.told(address(host), SenderId([member; 16]), delivered)
     }
 
     fn told(&mut self, from: SocketAddrV4, sender: SenderId, delivered: u64) -> Heard {
         let status = Status {
             sender,
-            cookie: gaung_proto::body::Cookie(0),
+            cookie: cookie(from),
             device: DeviceId(*sender.as_bytes()),
             highest_pkt: Pkt(0),
             received: delivered as u32,
@@ -61,13 +69,21 @@ impl Room {
     }
 
     fn session(&mut self, member: u8, delivered: impl Into<Option<u64>>) -> Heard {
-        let report = SessionReport { delivered: delivered.into().map(Seq), ..session(member) };
-        self.members.handle_session(self.now, self.head, HUB, &report)
+        self.reported(HUB, &SessionReport { delivered: delivered.into().map(Seq), ..session(member) })
+    }
+
+    /// Its session shows the cookie that `host` got.
+    fn session_of(&mut self, host: u8, member: u8, delivered: u64) -> Heard {
+        let cookie = cookie(address(host));
+        self.reported(HUB, &SessionReport { delivered: Some(Seq(delivered)), cookie, ..session(member) })
     }
 
     fn gone(&mut self, member: u8) {
-        let report = SessionReport { gone: true, ..session(member) };
-        self.members.handle_session(self.now, self.head, HUB, &report);
+        self.reported(HUB, &SessionReport { gone: true, ..session(member) });
+    }
+
+    fn reported(&mut self, reporter: Reporter, report: &SessionReport) -> Heard {
+        self.members.handle_session(self.now, self.head, reporter, report)
     }
 
     fn receipt(&self, seq: u64) -> (u32, u32, u32, u32) {
@@ -84,12 +100,22 @@ impl Room {
     }
 }
 
+fn address(host: u8) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, host), 5000)
+}
+
+/// As the relay gives it to who writes from there.
+fn cookie(addr: SocketAddrV4) -> Cookie {
+    Cookie(u64::from(addr.ip().to_bits()) << 16 | u64::from(addr.port()))
+}
+
 fn session(member: u8) -> SessionReport {
     SessionReport {
         member: SenderId([member; 16]),
         device: DeviceId([member; 16]),
         name: String::new(),
         delivered: None,
+        cookie: Cookie(0),
         gone: false,
     }
 }
@@ -119,16 +145,80 @@ fn a_member_that_changes_its_lane_stays_one_and_keeps_its_place() {
     room.status(1, 0);
     room.log(3);
     room.status(1, 3);
-    assert_eq!(room.session(1, 2), Heard::Unchanged, "an older place changes nothing");
+    assert_eq!(room.session_of(1, 1, 2), Heard::Unchanged, "an older place changes nothing");
     assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Tcp, 1));
     assert_eq!(room.receipt(3), (1, 1, 0, 0));
+    room.log(1);
+    assert_eq!(room.session_of(1, 1, 4), Heard::Progressed);
     room.after(2 * SECOND);
-    assert_eq!(room.status_from(9, 1, 3), Heard::NoRoom, "its session speaks for it");
+    // The hub may learn later that the session is over.
+    assert_eq!(room.status(1, 4), Heard::Unchanged);
+    assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Multicast, 1));
     room.gone(1);
-    assert_eq!(room.status(1, 3), Heard::Unchanged);
-    assert_eq!(room.lane(1), MemberLane::Multicast);
+    assert_eq!(room.receipt(4), (1, 1, 0, 0));
     room.after(4 * SECOND);
     assert_eq!(room.members.all_present().count(), 1, "its hub's farewell is not its own");
+}
+
+#[test]
+fn a_session_that_shows_its_cookie_goes_on_by_multicast() {
+    let mut room = Room::new();
+    room.session_of(1, 1, 0);
+    room.log(2);
+    room.session_of(1, 1, 1);
+    assert_eq!(room.status(1, 2), Heard::Progressed);
+    assert_eq!([room.receipt(1), room.receipt(2)], [(1, 1, 0, 0), (1, 1, 0, 0)]);
+    assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Multicast, 1));
+}
+
+#[test]
+fn a_report_without_proof_does_not_speak_for_who_hears_multicast() {
+    let mut room = Room::new();
+    room.status(1, 0);
+    room.log(1);
+    // It is stopped, and somebody reports that it has a session: by another's cookie, or by none.
+    assert_eq!(room.session_of(9, 1, 1), Heard::Joined);
+    assert_eq!((room.receipt(1), room.missing(1)), ((0, 1, 0, 0), vec![1]));
+    room.log(1);
+    assert_eq!(room.session(1, 2), Heard::Progressed);
+    assert_eq!((room.receipt(2), room.missing(2)), ((1, 2, 0, 0), vec![1]), "it counts for itself alone");
+    room.gone(1);
+    room.after(2 * SECOND);
+    assert_eq!(room.status(1, 2), Heard::Progressed);
+    room.log(1);
+    assert_eq!(room.receipt(3), (0, 1, 0, 0), "what was made up has ended");
+}
+
+#[test]
+fn a_member_that_goes_to_another_hub_without_proof_begins_anew_there() {
+    let mut room = Room::new();
+    room.session(1, 0);
+    room.log(1);
+    let elsewhere = |delivered| SessionReport { delivered: Some(Seq(delivered)), ..session(1) };
+    assert_eq!(room.reported(OTHER_HUB, &elsewhere(1)), Heard::Joined);
+    assert_eq!(room.receipt(1), (0, 1, 0, 0), "one hub does not speak for another's session");
+    room.gone(1);
+    room.log(1);
+    room.reported(OTHER_HUB, &elsewhere(2));
+    assert_eq!([room.receipt(1), room.receipt(2)], [(0, 1, 0, 0), (1, 1, 0, 0)]);
+}
+
+#[test]
+fn a_hub_that_connects_anew_goes_on_with_those_that_it_reports_again() {
+    let mut room = Room::new();
+    room.session(1, 0);
+    room.session(2, 0);
+    room.log(1);
+    let again = Reporter { stream: 9, ..HUB };
+    let report = SessionReport { delivered: Some(Seq(1)), ..session(1) };
+    assert_eq!(room.reported(again, &report), Heard::Progressed);
+    assert_eq!(room.receipt(1), (1, 2, 0, 0));
+    for _ in 0..3 {
+        room.after(2 * SECOND);
+        room.members.renew(room.now, room.head, again);
+    }
+    room.log(1);
+    assert_eq!(room.receipt(2), (0, 1, 0, 1), "the other has ended while the hub was away");
 }
 
 #[test]
@@ -136,7 +226,7 @@ fn a_hub_that_lives_keeps_its_idle_sessions_present() {
     let mut room = Room::new();
     room.session(1, 0);
     room.session(2, None);
-    room.members.handle_session(room.now, room.head, Reporter(8), &session(3));
+    room.reported(OTHER_HUB, &session(3));
     for _ in 0..5 {
         room.after(2 * SECOND);
         room.members.renew(room.now, room.head, HUB);
@@ -231,7 +321,7 @@ fn each_receipt_of_a_roster_is_that_of_the_plain_rule() {
     for _ in 0..2000 {
         let (member, delivered) = (rng.random_range(0..100), rng.random_range(0..=room.head.0));
         match rng.random_range(0..4) {
-            0 => drop(room.status(member, delivered)),
+            0 => drop(room.status_from(rng.random_range(0..3) + member, member, delivered)),
             1 if member < 10 => drop(room.session(member, None)),
             1 => drop(room.session(member, delivered)),
             2 => room.log(rng.random_range(1..3)),
@@ -242,17 +332,20 @@ fn each_receipt_of_a_roster_is_that_of_the_plain_rule() {
     for seq in (0..=room.head.0 + 3).map(Seq) {
         let mut plain = Receipt::default();
         let mut missing = [Vec::new(), Vec::new()];
-        for (&id, member) in &room.members.by_id {
+        let mut present_ids = BTreeSet::new();
+        for (&MemberKey { id, .. }, member) in &room.members.by_key {
             let present = member.stays().any(|(since, until)| since < seq && until.is_none_or(|until| seq <= until));
             let heard = present && member.delivered >= seq;
             plain.present += u32::from(present);
-            plain.absent += u32::from(!present);
+            present_ids.extend(present.then_some(id));
             plain.heard += u32::from(heard);
             plain.silent += u32::from(present && !heard && !member.can_tell());
             if present && !heard {
                 missing[usize::from(!member.can_tell())].push(id);
             }
         }
+        let known: BTreeSet<SenderId> = room.members.by_key.keys().map(|key| key.id).collect();
+        plain.absent = (known.len() - present_ids.len()) as u32;
         assert_eq!(roster.receipt(seq), plain, "{seq} GAUNG_SEED={seed}");
         let named: Vec<SenderId> = roster.missing(seq).map(|(id, _)| id).collect();
         let missing = missing.concat();
@@ -267,7 +360,7 @@ fn the_table_is_bounded() {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
         let report = SessionReport { member: SenderId(id), delivered: Some(Seq(0)), ..session(0) };
-        let heard = room.members.handle_session(room.now, room.head, HUB, &report);
+        let heard = room.reported(HUB, &report);
         assert_eq!(heard == Heard::NoRoom, number >= 4096);
     }
 }
@@ -295,16 +388,20 @@ fn nobody_speaks_for_a_member_of_another_host() {
     let mut room = Room::new();
     assert_eq!(room.status(1, 0), Heard::Joined);
     room.log(1);
-    assert_eq!(room.status_from(9, 1, 1), Heard::NoRoom);
-    assert_eq!(room.receipt(1), (0, 1, 0, 0));
+    assert_eq!(room.status_from(9, 1, 1), Heard::Joined);
+    assert_eq!((room.receipt(1), room.missing(1)), ((0, 1, 0, 0), vec![1]), "it is another member under the same id");
     assert_eq!(room.status(1, 1), Heard::Progressed);
-    // Once it is absent it may have another address; what it heard before is not told from there.
+    // While the first sleeps the other stays, and nothing of the first one's becomes its own.
     room.log(1);
-    room.after(PRESENCE);
-    assert_eq!(room.status_from(9, 1, 2), Heard::Joined);
+    for _ in 0..3 {
+        room.after(2 * SECOND);
+        room.status_from(9, 1, 2);
+    }
+    assert_eq!((room.receipt(2), room.missing(2)), ((1, 2, 0, 0), vec![1]));
+    assert_eq!(room.status(1, 1), Heard::Joined, "its place is not taken");
     room.log(1);
-    assert_eq!(room.status_from(9, 1, 3), Heard::Progressed);
-    assert_eq!((room.receipt(2), room.receipt(3)), ((0, 0, 0, 1), (1, 1, 0, 0)));
+    room.status(1, 3);
+    assert_eq!([room.receipt(2), room.receipt(3)], [(2, 2, 0, 0), (1, 2, 0, 0)]);
 }
 
 #[test]
@@ -333,7 +430,7 @@ fn a_stream_that_filled_the_table_gives_room_to_others() {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
         let report = SessionReport { member: SenderId(id), delivered: Some(Seq(0)), ..session(0) };
-        assert_eq!(room.members.handle_session(room.now, room.head, Reporter(8), &report), Heard::Joined);
+        assert_eq!(room.reported(OTHER_HUB, &report), Heard::Joined);
     }
     assert_eq!(room.status(1, 0), Heard::Joined);
     assert_eq!(room.session(2, 0), Heard::Joined);
@@ -342,5 +439,5 @@ fn a_stream_that_filled_the_table_gives_room_to_others() {
     room.status(1, 1);
     room.session(2, 1);
     room.log(1);
-    assert_eq!((room.receipt(2).1, room.members.by_id.len()), (2, 2), "the stream is silent: nothing is kept of it");
+    assert_eq!((room.receipt(2).1, room.members.by_key.len()), (2, 2), "the stream is silent: nothing is kept of it");
 }
