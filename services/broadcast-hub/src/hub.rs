@@ -7,6 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use gaung_proto::{GroupId, RelayId, Seq, run::Run};
+use service_kit::share::Origin;
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use crate::{
     config::Config,
     directory::{Directory, GroupInfo},
     group::Group,
-    groups::{Groups, TooManyGroups},
+    groups::{Groups, TooManyGroups, Watched},
     history::HistoryPlaces,
     inbox::Inbox,
     metrics::Figures,
@@ -70,16 +71,22 @@ impl Hub {
         &self.shards[self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()]
     }
 
-    /// Counts a session of `shard` in and has the group followed; `ticket` is the session's, checked, for a private group.
+    /// Counts a session of `origin` on `shard` in and has the group followed; `ticket` is the session's, checked, for a
+    /// private group.
     pub(crate) fn watch(
         self: &Arc<Self>,
         info: &Arc<GroupInfo>,
         shard: usize,
+        origin: Origin,
         ticket: &Bytes,
     ) -> Result<Arc<Group>, TooManyGroups> {
-        let (group, new) = self.groups.watch(info, shard)?;
+        let Watched { group, is_new, evicted } = self.groups.watch(info, shard, origin)?;
+        for group in evicted {
+            let message = "the hub needed the group's place, and your address has the most; try again later";
+            self.end(&group, tonic::Code::ResourceExhausted, message);
+        }
         let newer = group.keep_ticket(ticket);
-        if new || newer {
+        if is_new || newer {
             self.relays.link(self, info.relay).wanted_changed(group.id);
         }
         Ok(group)
@@ -116,9 +123,13 @@ impl Hub {
     /// A group is no more: its sessions are told and nothing of it is followed.
     pub(crate) fn end_group(self: &Arc<Self>, id: GroupId, code: tonic::Code, message: &str) {
         if let Some(group) = self.groups.forget(id) {
-            group.end(code, message);
-            self.wake(&group);
-            self.relays.link(self, group.info().relay).wanted_changed(id);
+            self.end(&group, code, message);
         }
+    }
+
+    fn end(self: &Arc<Self>, group: &Arc<Group>, code: tonic::Code, message: &str) {
+        group.end(code, message);
+        self.wake(group);
+        self.relays.link(self, group.info().relay).wanted_changed(group.id);
     }
 }

@@ -209,7 +209,7 @@ impl Session {
             if self.subscriptions.borrow().len() >= MAX_SESSION_GROUPS {
                 return Err(Failure::new(Code::ResourceExhausted, "a session can be in 64 groups"));
             }
-            let group = self.hub().watch(info, self.shard.index, &ticket);
+            let group = self.hub().watch(info, self.shard.index, self.address.into(), &ticket);
             let group = group.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))?;
             let (hears, expired_since) = (Cell::new(false), Cell::new(None));
             let subscription = Subscription { group, ticket, expired_since, state, wanted, hears };
@@ -224,7 +224,7 @@ impl Session {
     pub(super) fn unsubscribe(&self, group: GroupId) -> bool {
         let Some(subscription) = self.subscriptions.borrow_mut().remove(&group) else { return false };
         self.hear_no_more(&subscription);
-        subscription.group.unwatch(self.shard.index);
+        self.hub().groups.unwatch(&subscription.group, self.shard.index, self.address.into());
         self.fan.borrow_mut().remove(group);
         self.shard.leave(group, self.id);
         true

@@ -8,6 +8,8 @@ use gaung_proto::{
     pb::hub::{Subscribe, client_frame, server_frame::Frame, subscribe},
 };
 
+use tonic::Code;
+
 use crate::{
     client::{Bare, Framed},
     world::World,
@@ -79,5 +81,27 @@ async fn readers_that_take_nothing_keep_no_late_joiner_from_its_history() {
     let (mut ann, _) = Framed::open(world.hub.tcp).await;
     ann.subscribe("g", 1, 0).await;
     ann.read_up_to(group, &mut Seq::FIRST.clone(), Seq(RUNS)).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_follows_all_groups_makes_room_for_another() {
+    let world = World::start(Limits { groups: 3, ..Limits::default() }).await;
+    let groups: Vec<_> = (1..=4).map(|number| world.group(&format!("g{number}"), number + 1)).collect();
+    let mut eve = Framed::raw_from(EVE, world.hub.tcp).await;
+    eve.hello().await;
+    for number in 1..=3 {
+        eve.subscribe(&format!("g{number}"), 1, 0).await;
+    }
+    let (mut ann, _) = Framed::open(world.hub.tcp).await;
+    ann.subscribe("g4", 1, 0).await;
+    let ended = loop {
+        if let Frame::Unsubscribed(ended) = eve.next_frame().await {
+            break ended;
+        }
+    };
+    assert_eq!((&ended.group_id[..], ended.code), (&groups[0].as_bytes()[..], Code::ResourceExhausted.into()));
+    world.relay.append(groups[3], 1, 100);
+    ann.read_up_to(groups[3], &mut Seq::FIRST.clone(), Seq(1)).await;
     world.stop().await;
 }
