@@ -1,20 +1,20 @@
 //! Bytes of a call that are under way, charged to its caller.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use crate::share::{Caller, Share, SharePool};
+use crate::share::{Caller, Full, Share, SharePool};
 
 /// A call has so much without a charge, so that short messages pass no lock that others use too; charges are multiples
 /// of it.
 const FREE_BYTES: u64 = 64 * 1024;
-/// Until a caller who has used up its share is looked at again; only its own calls wait.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// Bytes of one call that the server holds: requests that are not dealt with yet, and answers that the caller has not
 /// taken. They are charged to the caller's share of all such bytes; a call that would go beyond it waits.
@@ -25,6 +25,8 @@ pub struct CallBytes {
     /// Ends the call; cancelled by an eviction.
     end: CancellationToken,
     state: Mutex<BytesState>,
+    /// Wakes those who wait for room in the call's own charge.
+    shrunk: Notify,
 }
 
 /// A part of a call's bytes; dropping it gives it back.
@@ -57,7 +59,7 @@ struct BytesState {
 impl CallBytes {
     pub(super) fn new(caller: Caller, pool: SharePool<Caller>, end: CancellationToken) -> Arc<Self> {
         let state = BytesState { requests: 0, work: 0, answers: 0, taken: Instant::now(), charge: None, charged: 0 };
-        Arc::new(Self { caller, pool, end, state: Mutex::new(state) })
+        Arc::new(Self { caller, pool, end, state: Mutex::new(state), shrunk: Notify::new() })
     }
 
     /// The bytes of the call that `request` began; those of a call within the process are charged to nobody.
@@ -85,29 +87,41 @@ impl CallBytes {
     }
 
     async fn reserve_for(self: &Arc<Self>, kind: BytesKind, amount: u64) -> HeldBytes {
-        while !self.try_add(kind, amount) {
-            tokio::time::sleep(RETRY).await;
-        }
+        self.until(|| self.try_add(kind, amount)).await;
         HeldBytes { bytes: Arc::clone(self), kind, amount }
     }
 
-    fn try_add(&self, kind: BytesKind, amount: u64) -> bool {
+    /// Waits until `attempt` succeeds: for room in the caller's share, or in what the call is charged already. Never ends once
+    /// the call has ended.
+    async fn until(&self, mut attempt: impl FnMut() -> Result<(), Full>) {
+        loop {
+            let mut shrunk = pin!(self.shrunk.notified());
+            shrunk.as_mut().enable();
+            tokio::select! {
+                biased;
+                () = self.pool.retry(self.caller, &mut attempt) => return,
+                () = shrunk => {}
+            }
+        }
+    }
+
+    fn try_add(&self, kind: BytesKind, amount: u64) -> Result<(), Full> {
         if self.end.is_cancelled() {
-            return false;
+            return Err(Full::OwnShare);
         }
         let mut state = self.lock();
         match kind {
             BytesKind::Answer => state.add_answers(amount),
             BytesKind::Work => state.work += amount,
         }
-        let fits = self.charge(&mut state);
-        if !fits {
+        let charged = self.charge(&mut state);
+        if charged.is_err() {
             match kind {
                 BytesKind::Answer => state.answers -= amount,
                 BytesKind::Work => state.work -= amount,
             }
         }
-        fits
+        charged
     }
 
     fn give_back(&self, kind: BytesKind, amount: u64) {
@@ -116,7 +130,7 @@ impl CallBytes {
             BytesKind::Work => {
                 let mut state = self.lock();
                 state.work -= amount;
-                self.charge(&mut state);
+                self.settle(&mut state);
             }
         }
     }
@@ -125,40 +139,41 @@ impl CallBytes {
     pub(super) fn add_answers(&self, amount: u64) {
         let mut state = self.lock();
         state.add_answers(amount);
-        self.charge(&mut state);
+        self.settle(&mut state);
     }
 
     pub(super) fn take_answers(&self, amount: u64) {
         let mut state = self.lock();
         state.answers -= amount;
         state.taken = Instant::now();
-        self.charge(&mut state);
+        self.settle(&mut state);
     }
 
     pub(super) fn set_requests(&self, amount: u64) {
         let mut state = self.lock();
         state.requests = amount;
-        self.charge(&mut state);
+        self.settle(&mut state);
     }
 
     /// Whether the caller's share has room for what the call holds; else it should take no more.
     pub(super) fn fits(&self) -> bool {
-        !self.end.is_cancelled() && self.charge(&mut self.lock())
+        self.try_fit().is_ok()
+    }
+
+    fn try_fit(&self) -> Result<(), Full> {
+        if self.end.is_cancelled() { Err(Full::OwnShare) } else { self.charge(&mut self.lock()) }
     }
 
     /// Waits for [`Self::fits`].
     pub(super) async fn until_fits(self: Arc<Self>) {
-        while !self.fits() {
-            tokio::time::sleep(RETRY).await;
-        }
+        self.until(|| self.try_fit()).await;
     }
 
     /// Waits until a new call may be answered: while the caller's others hold nearly all that it may have, its answers
     /// would wait too, each made already.
     pub(super) async fn until_room(&self) {
-        while self.pool.is_nearly_used_up(self.caller) {
-            tokio::time::sleep(RETRY).await;
-        }
+        let has_room = || if self.pool.is_nearly_used_up(self.caller) { Err(Full::OwnShare) } else { Ok(()) };
+        self.pool.retry(self.caller, has_room).await;
     }
 
     /// Whether answers wait of which the caller has taken nothing for `limit`.
@@ -171,27 +186,26 @@ impl CallBytes {
         self.lock().answers > 0
     }
 
-    fn charge(&self, state: &mut BytesState) -> bool {
+    /// Charges what there is already, as far as it fits, and looks again at what waits.
+    fn settle(&self, state: &mut BytesState) {
+        // What does not fit is charged when the call next changes; until then it takes no more.
+        let _ = self.charge(state);
+        self.shrunk.notify_waiters();
+    }
+
+    fn charge(&self, state: &mut BytesState) -> Result<(), Full> {
         let held = state.requests + state.work + state.answers;
         let wanted = if held <= FREE_BYTES { 0 } else { held.next_multiple_of(FREE_BYTES) };
         if wanted == state.charged {
-            return true;
+            return Ok(());
         }
-        let charged = match (&mut state.charge, wanted) {
-            (charge, 0) => {
-                *charge = None;
-                true
-            }
-            (Some(charge), _) => charge.resize(wanted).is_ok(),
-            (charge @ None, _) => {
-                *charge = self.pool.take_with(self.caller, wanted, self.end.clone()).ok();
-                charge.is_some()
-            }
-        };
-        if charged {
-            state.charged = wanted;
+        match (&mut state.charge, wanted) {
+            (charge, 0) => *charge = None,
+            (Some(charge), _) => charge.resize(wanted)?,
+            (charge @ None, _) => *charge = Some(self.pool.take_with(self.caller, wanted, self.end.clone())?),
         }
-        charged
+        state.charged = wanted;
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, BytesState> {
@@ -228,7 +242,13 @@ impl Drop for HeldBytes {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::net::IpAddr;
+    use std::{
+        net::IpAddr,
+        pin::Pin,
+        task::{Context, Waker},
+    };
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -242,7 +262,7 @@ mod tests {
         let call = |last| CallBytes::new(caller(last), pool.clone(), CancellationToken::new());
         let (first, second, other) = (call(1), call(1), call(2));
         let held = first.reserve(2 * FREE_BYTES).await;
-        assert!(tokio::time::timeout(RETRY / 10, second.reserve(FREE_BYTES + 1)).await.is_err());
+        assert!(!is_ready(pin!(second.reserve(FREE_BYTES + 1))));
         drop(second.reserve(FREE_BYTES).await);
         assert_eq!(pool.used(), 2 * FREE_BYTES, "a little is free");
         let others = other.reserve(2 * FREE_BYTES).await;
@@ -251,6 +271,38 @@ mod tests {
         held.shrink(FREE_BYTES);
         assert_eq!(pool.used(), 2 * FREE_BYTES);
         drop((held, others));
+        assert_eq!(pool.used(), 0);
+    }
+
+    fn is_ready(wait: Pin<&mut impl Future>) -> bool {
+        wait.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// A task is polled again only when something wakes it.
+    #[tokio::test]
+    async fn who_waits_is_woken_by_what_its_caller_gives_back() {
+        const LONG: Duration = Duration::from_secs(20);
+        let pool = SharePool::new(8 * FREE_BYTES, 2 * FREE_BYTES);
+        let call = || CallBytes::new(caller(1), pool.clone(), CancellationToken::new());
+        let (first, second, third) = (call(), call(), call());
+        let mut held = first.reserve(2 * FREE_BYTES).await;
+        let waits = [
+            tokio::spawn(async move { drop(second.reserve(2 * FREE_BYTES).await) }),
+            tokio::spawn(async move { third.until_room().await }),
+        ];
+        tokio::task::yield_now().await;
+        let more = Arc::clone(&first);
+        let more = tokio::spawn(async move { drop(more.reserve(FREE_BYTES - 1).await) });
+        tokio::task::yield_now().await;
+        assert!(waits.iter().chain([&more]).all(|wait| !wait.is_finished()));
+        // The call's charge stays what it is, and has room for the call itself.
+        held.shrink(FREE_BYTES - 1);
+        timeout(LONG, more).await.unwrap().unwrap();
+        assert!(waits.iter().all(|wait| !wait.is_finished()));
+        drop(held);
+        for wait in waits {
+            timeout(LONG, wait).await.unwrap().unwrap();
+        }
         assert_eq!(pool.used(), 0);
     }
 

@@ -45,8 +45,8 @@ struct Inner<K> {
     capacity: u64,
     per_holder: u64,
     state: Mutex<State<K>>,
-    /// Wakes those who wait in [`SharePool::acquire`].
-    freed: Notify,
+    /// Wakes those for whom the pool was full, whenever anybody's amount changes: somebody may hold more than they would now.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -63,6 +63,8 @@ struct State<K> {
 struct Holdings {
     total: u64,
     shares: BTreeMap<u64, (u64, CancellationToken)>,
+    /// Wakes those who wait for something of this holder's.
+    freed: Arc<Notify>,
 }
 
 impl<K: Copy + Ord + Hash> SharePool<K> {
@@ -70,7 +72,7 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     #[must_use]
     pub fn new(capacity: u64, per_holder: u64) -> Self {
         let state = State { used: 0, next_id: 0, holders: HashMap::new(), by_amount: BTreeSet::new() };
-        Self(Arc::new(Inner { capacity, per_holder, state: Mutex::new(state), freed: Notify::new() }))
+        Self(Arc::new(Inner { capacity, per_holder, state: Mutex::new(state), changed: Notify::new() }))
     }
 
     /// Takes `amount` for `holder`. Where the pool is full, the oldest shares of whoever holds most are evicted, as long
@@ -98,27 +100,45 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     /// for a short while, such as memory of requests until they are logged.
     pub async fn acquire(&self, holder: K, amount: u64) -> Share<K> {
         let amount = amount.min(self.0.per_holder).min(self.0.capacity);
+        self.retry(holder, || self.take_free(holder, amount)).await
+    }
+
+    /// Waits until `attempt` to get more for `holder` succeeds. It is made again when what it lacked may be there: after
+    /// [`Full::OwnShare`] once the holder gave something back, after [`Full::Pool`] once anybody holds less or more.
+    pub(crate) async fn retry<T>(&self, holder: K, mut attempt: impl FnMut() -> Result<T, Full>) -> T {
         loop {
-            let mut freed = pin!(self.0.freed.notified());
-            // Registered before looking, so that nothing freed in between is missed.
-            freed.as_mut().enable();
-            if let Some(share) = self.take_free(holder, amount) {
-                return share;
+            let own = self.0.lock().holders.get(&holder).map(|holdings| Arc::clone(&holdings.freed));
+            let mut freed = pin!(own.as_ref().map(|own| own.notified()));
+            let mut changed = pin!(self.0.changed.notified());
+            // Registered before the attempt, so that nothing freed in between is missed.
+            changed.as_mut().enable();
+            if let Some(freed) = freed.as_mut().as_pin_mut() {
+                freed.enable();
             }
-            freed.await;
+            match (attempt(), freed.as_pin_mut()) {
+                (Ok(got), _) => return got,
+                (Err(Full::OwnShare), Some(freed)) => freed.await,
+                (Err(Full::OwnShare | Full::Pool), _) => changed.await,
+            }
         }
     }
 
-    fn take_free(&self, holder: K, amount: u64) -> Option<Share<K>> {
+    fn take_free(&self, holder: K, amount: u64) -> Result<Share<K>, Full> {
         let mut state = self.0.lock();
-        let is_free = state.held(holder) + amount <= self.0.per_holder && state.used + amount <= self.0.capacity;
-        is_free.then(|| self.add(&mut state, holder, amount, CancellationToken::new()))
+        if state.held(holder) + amount > self.0.per_holder {
+            return Err(Full::OwnShare);
+        }
+        if state.used + amount > self.0.capacity {
+            return Err(Full::Pool);
+        }
+        Ok(self.add(&mut state, holder, amount, CancellationToken::new()))
     }
 
     fn add(&self, state: &mut State<K>, holder: K, amount: u64, evicted: CancellationToken) -> Share<K> {
         let id = state.next_id;
         state.next_id += 1;
         state.add(holder, id, amount, evicted.clone());
+        self.0.changed.notify_waiters();
         Share { pool: Arc::clone(&self.0), holder, id, evicted }
     }
 
@@ -154,12 +174,9 @@ impl<K: Copy + Ord + Hash> Share<K> {
             self.pool.make_room(&mut state, self.holder, others + before, more)?;
         }
         // Room is never made by evicting the caller's own shares, so this one is still there.
-        state.remove(self.holder, self.id);
-        state.add(self.holder, self.id, amount, self.evicted.clone());
+        state.replace(self.holder, self.id, amount);
         drop(state);
-        if amount < before {
-            self.pool.freed.notify_waiters();
-        }
+        self.pool.changed.notify_waiters();
         Ok(())
     }
 
@@ -202,7 +219,7 @@ impl EvictionNotice {
 impl<K: Copy + Ord + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         self.pool.lock().remove(self.holder, self.id);
-        self.pool.freed.notify_waiters();
+        self.pool.changed.notify_waiters();
     }
 }
 
@@ -263,6 +280,20 @@ impl<K: Copy + Ord + Hash> State<K> {
         self.used += amount;
     }
 
+    /// Changes the amount of a share that is there.
+    fn replace(&mut self, holder: K, id: u64, amount: u64) {
+        let Some(holdings) = self.holders.get_mut(&holder) else { return };
+        let Some((held, _)) = holdings.shares.get_mut(&id) else { return };
+        let before = std::mem::replace(held, amount);
+        self.by_amount.remove(&(holdings.total, holder));
+        holdings.total = holdings.total - before + amount;
+        self.used = self.used - before + amount;
+        self.by_amount.insert((holdings.total, holder));
+        if amount < before {
+            holdings.freed.notify_waiters();
+        }
+    }
+
     /// Forgets a share, if it is still there.
     fn remove(&mut self, holder: K, id: u64) {
         let Some(holdings) = self.holders.get_mut(&holder) else { return };
@@ -270,6 +301,7 @@ impl<K: Copy + Ord + Hash> State<K> {
         self.by_amount.remove(&(holdings.total, holder));
         holdings.total -= amount;
         self.used -= amount;
+        holdings.freed.notify_waiters();
         if holdings.shares.is_empty() {
             self.holders.remove(&holder);
         } else {
@@ -337,6 +369,37 @@ mod tests {
         assert!(second.is_evicted() && !first.is_evicted());
         drop((first, second));
         assert_eq!(pool.used(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_what_it_lacks() {
+        let pool = SharePool::new(100, 60);
+        let (eve, ani) = (pool.take("eve", 60).unwrap(), pool.take("ani", 40).unwrap());
+        let wait = |holder, amount| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.retry(holder, || pool.take(holder, amount)).await })
+        };
+        let (own, full) = (wait("eve", 1), wait("budi", 40));
+        let (mut eves, mut budis) = (pin!(own), pin!(full));
+        assert!(poll_once(eves.as_mut()).await.is_pending() && poll_once(budis.as_mut()).await.is_pending());
+        drop(ani);
+        let budi = woken(budis).await;
+        assert!(poll_once(eves.as_mut()).await.is_pending(), "nothing of its own was given back");
+        drop(eve);
+        let eve = woken(eves).await;
+        assert_eq!(pool.used(), 41);
+        drop((eve, budi));
+    }
+
+    /// Lets the tasks run that can, and looks at one of them.
+    async fn poll_once<F: Future>(mut task: std::pin::Pin<&mut F>) -> std::task::Poll<()> {
+        tokio::task::yield_now().await;
+        std::future::poll_fn(|cx| std::task::Poll::Ready(task.as_mut().poll(cx).map(drop))).await
+    }
+
+    /// A task polls again only what was woken.
+    async fn woken<T>(task: std::pin::Pin<&mut tokio::task::JoinHandle<T>>) -> T {
+        tokio::time::timeout(std::time::Duration::from_secs(20), task).await.expect("it is woken").unwrap()
     }
 
     #[tokio::test]
