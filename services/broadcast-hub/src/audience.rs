@@ -12,11 +12,19 @@ use gaung_proto::{ClientId, DeviceId, Seq, body::Cookie, limits::MAX_SESSION_REP
 #[derive(Debug, Default)]
 pub(crate) struct Audience(Mutex<State>);
 
+/// A client as far as it is known to be one: its id is public, so others may come under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ClientKey {
+    pub(crate) id: ClientId,
+    /// Of its stream key, or of its address if it has none.
+    pub(crate) owner: u64,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    hearers: HashMap<ClientId, Hearer>,
+    hearers: HashMap<ClientKey, Hearer>,
     /// To be reported: hearers as they are, others as gone.
-    changed: HashSet<ClientId>,
+    changed: HashSet<ClientKey>,
 }
 
 #[derive(Debug)]
@@ -36,7 +44,7 @@ struct Hearer {
 
 impl Audience {
     /// A session begins to hear.
-    pub(crate) fn enter(&self, client: ClientId, device: DeviceId, name: &str, delivered: Option<Seq>) -> bool {
+    pub(crate) fn enter(&self, client: ClientKey, device: DeviceId, name: &str, delivered: Option<Seq>) -> bool {
         let mut state = self.state();
         let hearer = Hearer {
             device,
@@ -53,7 +61,7 @@ impl Audience {
     }
 
     /// A session's place is another one: further, or anew in another log.
-    pub(crate) fn move_to(&self, client: ClientId, delivered: Seq) -> bool {
+    pub(crate) fn move_to(&self, client: ClientKey, delivered: Seq) -> bool {
         self.update(client, |hearer| {
             let known = hearer.delivered.is_none_or(|known| known == delivered);
             hearer.delivered = hearer.delivered.and(Some(delivered));
@@ -62,7 +70,7 @@ impl Audience {
     }
 
     /// A session delivered up to a seq, perhaps not further than before.
-    pub(crate) fn deliver(&self, client: ClientId, delivered: Seq) -> bool {
+    pub(crate) fn deliver(&self, client: ClientKey, delivered: Seq) -> bool {
         self.update(client, |hearer| {
             let further = hearer.delivered.is_some_and(|known| known < delivered);
             hearer.delivered = hearer.delivered.max(hearer.delivered.and(Some(delivered)));
@@ -71,11 +79,11 @@ impl Audience {
     }
 
     /// A session showed the cookie that its client got for multicast.
-    pub(crate) fn show_cookie(&self, client: ClientId, cookie: Cookie) -> bool {
+    pub(crate) fn show_cookie(&self, client: ClientKey, cookie: Cookie) -> bool {
         self.update(client, |hearer| std::mem::replace(&mut hearer.cookie, cookie) != cookie)
     }
 
-    pub(crate) fn rename(&self, client: ClientId, name: &str) -> bool {
+    pub(crate) fn rename(&self, client: ClientKey, name: &str) -> bool {
         self.update(client, |hearer| {
             name.clone_into(&mut hearer.name);
             true
@@ -83,7 +91,7 @@ impl Audience {
     }
 
     /// A session hears no more.
-    pub(crate) fn leave(&self, client: ClientId) -> bool {
+    pub(crate) fn leave(&self, client: ClientKey) -> bool {
         let mut state = self.state();
         let Some(hearer) = state.hearers.get_mut(&client) else { return false };
         hearer.sessions -= 1;
@@ -113,7 +121,7 @@ impl Audience {
     /// What is to be reported now, and whether there is more.
     pub(crate) fn take_reports(&self) -> (Vec<SessionReport>, bool) {
         let mut state = self.state();
-        let taken: Vec<ClientId> = state.changed.iter().copied().take(MAX_SESSION_REPORTS).collect();
+        let taken: Vec<ClientKey> = state.changed.iter().copied().take(MAX_SESSION_REPORTS).collect();
         let reports = taken.into_iter().map(|client| state.report(client)).collect();
         let more = !state.changed.is_empty();
         if !more {
@@ -122,7 +130,7 @@ impl Audience {
         (reports, more)
     }
 
-    fn update(&self, client: ClientId, change: impl FnOnce(&mut Hearer) -> bool) -> bool {
+    fn update(&self, client: ClientKey, change: impl FnOnce(&mut Hearer) -> bool) -> bool {
         let mut state = self.state();
         let changed = state.hearers.get_mut(&client).is_some_and(change);
         changed && state.change(client)
@@ -135,17 +143,17 @@ impl Audience {
 
 impl State {
     /// True if nothing else was waiting.
-    fn change(&mut self, client: ClientId) -> bool {
+    fn change(&mut self, client: ClientKey) -> bool {
         let first = self.changed.is_empty();
         self.changed.insert(client);
         first
     }
 
-    fn report(&mut self, client: ClientId) -> SessionReport {
+    fn report(&mut self, client: ClientKey) -> SessionReport {
         self.changed.remove(&client);
-        let client_id = client.into();
+        let (client_id, owner) = (client.id.into(), client.owner);
         let Some(hearer) = self.hearers.get_mut(&client) else {
-            return SessionReport { client_id, gone: true, ..SessionReport::default() };
+            return SessionReport { client_id, owner, gone: true, ..SessionReport::default() };
         };
         hearer.reported = true;
         SessionReport {
@@ -156,6 +164,7 @@ impl State {
             gone: false,
             name: hearer.name.clone(),
             cookie: hearer.cookie.0,
+            owner,
         }
     }
 }
@@ -166,8 +175,8 @@ mod tests {
 
     const DEVICE: DeviceId = DeviceId([9; 16]);
 
-    fn client(number: u8) -> ClientId {
-        ClientId([number; 16])
+    fn client(number: u8) -> ClientKey {
+        ClientKey { id: ClientId([number; 16]), owner: 1 }
     }
 
     fn reported(audience: &Audience) -> Vec<(u8, u64, bool, bool)> {
@@ -214,6 +223,24 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_under_the_same_id_is_reported_apart() {
+        let audience = Audience::default();
+        let other = ClientKey { owner: 2, ..client(1) };
+        audience.enter(client(1), DEVICE, "", Some(Seq(1)));
+        audience.enter(other, DEVICE, "", Some(Seq(1)));
+        audience.deliver(other, Seq(9));
+        let by_owner = |audience: &Audience| {
+            let reports = audience.take_reports().0;
+            let mut told: Vec<_> = reports.iter().map(|r| (r.owner, r.delivered_seq, r.gone)).collect();
+            told.sort_unstable();
+            told
+        };
+        assert_eq!(by_owner(&audience), [(1, 1, false), (2, 9, false)]);
+        audience.leave(other);
+        assert_eq!(by_owner(&audience), [(2, 0, true)]);
+    }
+
+    #[test]
     fn a_new_stream_is_told_everything_but_who_went_before() {
         let audience = Audience::default();
         audience.enter(client(1), DEVICE, "", Some(Seq(1)));
@@ -230,7 +257,7 @@ mod tests {
         for number in 0..1500_u32 {
             let mut id = [1; 16];
             id[..4].copy_from_slice(&number.to_be_bytes());
-            audience.enter(ClientId(id), DEVICE, "", Some(Seq(1)));
+            audience.enter(ClientKey { id: ClientId(id), owner: 1 }, DEVICE, "", Some(Seq(1)));
         }
         let (first, more) = audience.take_reports();
         assert_eq!((first.len(), more), (1024, true));

@@ -276,6 +276,7 @@ fn build(
     Ok(Hub {
         id,
         report_key: rand::random(),
+        owners: std::hash::RandomState::new(),
         figures: Figures::default(),
         directory: Directory::new(),
         groups: Groups::new(&config.limits, shards),

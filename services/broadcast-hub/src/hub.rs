@@ -1,8 +1,12 @@
 //! What all parts of the hub share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -29,6 +33,8 @@ pub(crate) struct Hub {
     pub(crate) id: RelayId,
     /// By which relays know this process again when a stream of reports broke.
     pub(crate) report_key: [u8; 16],
+    /// Makes numbers of stream keys and addresses that tell nothing of them.
+    pub(crate) owners: RandomState,
     pub(crate) figures: Figures,
     pub(crate) directory: Directory,
     pub(crate) groups: Groups,
@@ -59,6 +65,14 @@ pub(crate) struct ToBroadcast {
 impl Hub {
     pub(crate) fn session_id(&self) -> u64 {
         self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What sessions of one client have in common, and others cannot know.
+    pub(crate) fn owner_of(&self, stream_key: Option<[u8; 16]>, address: IpAddr) -> u64 {
+        match stream_key {
+            Some(key) => self.owners.hash_one(key),
+            None => self.owners.hash_one(address),
+        }
     }
 
     /// 1, 2, ..: the N of `client-N`.

@@ -97,13 +97,15 @@ pub(super) enum Origin {
 pub(super) struct MemberKey {
     pub(super) id: SenderId,
     pub(super) origin: Origin,
+    /// As [`SessionReport::owner`](super::SessionReport::owner); 0 by multicast.
+    pub(super) owner: u64,
 }
 
 impl MemberKey {
     /// All members of one id.
     pub(super) const fn range(id: SenderId) -> RangeInclusive<Self> {
-        let first = Self { id, origin: Origin::Host(Ipv4Addr::UNSPECIFIED) };
-        first..=Self { id, origin: Origin::Hub(u64::MAX) }
+        let first = Self { id, origin: Origin::Host(Ipv4Addr::UNSPECIFIED), owner: 0 };
+        first..=Self { id, origin: Origin::Hub(u64::MAX), owner: u64::MAX }
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Reporter {
 pub struct SessionReport {
     /// The client's id, which is its sender id by multicast too.
     pub member: SenderId,
+    /// Tells apart what several clients report under one id at one hub.
+    pub owner: u64,
     /// Its device, as it says.
     pub device: DeviceId,
     /// What a text session calls itself; else empty.
@@ -118,7 +120,7 @@ impl Members {
         if self.speaks_for_another(from, id) {
             return Heard::NoRoom;
         }
-        let key = MemberKey { id, origin: Origin::Host(*from.ip()) };
+        let key = MemberKey { id, origin: Origin::Host(*from.ip()), owner: 0 };
         self.move_here(key, status.cookie);
         let Some((member, heard)) = self.hear(now, head, key, Some(delivered)) else { return Heard::NoRoom };
         let former = member.addr.replace(from);
@@ -149,7 +151,7 @@ impl Members {
 
     /// Takes what a hub says of one session. `head`: the highest seq logged; what was delivered is believed up to it.
     pub fn handle_session(&mut self, now: Instant, head: Seq, reporter: Reporter, report: &SessionReport) -> Heard {
-        let key = MemberKey { id: report.member, origin: Origin::Hub(reporter.hub) };
+        let key = MemberKey { id: report.member, origin: Origin::Hub(reporter.hub), owner: report.owner };
         if report.gone {
             return self.handle_gone(now, head, key);
         }

@@ -3,6 +3,7 @@
 use gaung_proto::{ClientId, DeviceId, GroupId, LogId, Seq, body::Cookie, pb::hub as pb};
 
 use super::{Dialect, Session, subscription::Subscription, text::Text};
+use crate::audience::ClientKey;
 
 impl Session {
     /// The group's cursor was put at `next`: whoever asked for the group hears it from there.
@@ -49,7 +50,7 @@ impl Session {
     /// A text session has another name.
     pub(super) fn renamed(&self, text: &Text) {
         for subscription in self.subscriptions.borrow().values().filter(|subscription| subscription.hears()) {
-            let renamed = subscription.group().audience.rename(text.client, &text.name.borrow());
+            let renamed = subscription.group().audience.rename(self.member(), &text.name.borrow());
             self.tell(subscription, renamed);
         }
     }
@@ -59,19 +60,23 @@ impl Session {
         let entered = match &self.dialect {
             Dialect::Framed(framed) => {
                 let Some(client) = framed.client() else { return };
-                audience.enter(client.id, client.device, "", Some(delivered))
+                audience.enter(self.member(), client.device, "", Some(delivered))
             }
-            Dialect::Text(text) => audience.enter(text.client, DeviceId::NONE, &text.name.borrow(), None),
+            Dialect::Text(text) => audience.enter(self.member(), DeviceId::NONE, &text.name.borrow(), None),
         };
         subscription.set_hears();
         self.tell(subscription, entered);
     }
 
-    fn member(&self) -> ClientId {
-        match &self.dialect {
-            Dialect::Framed(framed) => framed.client().map_or(ClientId::NONE, |client| client.id),
-            Dialect::Text(text) => text.client,
-        }
+    fn member(&self) -> ClientKey {
+        let (id, stream_key) = match &self.dialect {
+            Dialect::Framed(framed) => {
+                let client = framed.client();
+                (client.map_or(ClientId::NONE, |client| client.id), client.and_then(|client| client.stream_key))
+            }
+            Dialect::Text(text) => (text.client, None),
+        };
+        ClientKey { id, owner: self.hub().owner_of(stream_key, self.address) }
     }
 
     fn tell(&self, subscription: &Subscription, changed: bool) {

@@ -68,6 +68,7 @@ fn checked(report: &pb::SessionReport) -> Result<SessionReport, CallError> {
         device,
         name: name.map_or_else(String::new, |name| name.as_str().to_owned()),
         delivered: (!report.silent).then_some(Seq(report.delivered_seq)),
+        owner: report.owner,
         cookie: Cookie(report.cookie),
         gone: report.gone,
     })

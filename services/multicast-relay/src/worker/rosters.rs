@@ -99,7 +99,8 @@ mod tests {
         fn join(&mut self, member: u8) {
             let (member, device, name) = (SenderId([member; 16]), DeviceId::NONE, String::new());
             let cookie = Cookie::default();
-            let report = SessionReport { member, device, name, delivered: Some(Seq::ZERO), cookie, gone: false };
+            let report =
+                SessionReport { member, owner: 0, device, name, delivered: Some(Seq::ZERO), cookie, gone: false };
             self.members.handle_session(self.now, Seq::ZERO, Reporter { hub: 1, stream: 1 }, &report);
         }
 

@@ -112,6 +112,7 @@ fn cookie(addr: SocketAddrV4) -> Cookie {
 fn session(member: u8) -> SessionReport {
     SessionReport {
         member: SenderId([member; 16]),
+        owner: 0,
         device: DeviceId([member; 16]),
         name: String::new(),
         delivered: None,
@@ -201,6 +202,20 @@ fn a_member_that_goes_to_another_hub_without_proof_begins_anew_there() {
     room.log(1);
     room.reported(OTHER_HUB, &elsewhere(2));
     assert_eq!([room.receipt(1), room.receipt(2)], [(0, 1, 0, 0), (1, 1, 0, 0)]);
+}
+
+#[test]
+fn nobody_speaks_for_anothers_session_at_the_same_hub() {
+    let mut room = Room::new();
+    room.session(1, 0);
+    room.log(1);
+    let other = |delivered| SessionReport { owner: 9, delivered: Some(Seq(delivered)), ..session(1) };
+    assert_eq!(room.reported(HUB, &other(1)), Heard::Joined);
+    assert_eq!((room.receipt(1), room.missing(1)), ((0, 1, 0, 0), vec![1]));
+    room.reported(HUB, &SessionReport { gone: true, ..other(1) });
+    assert_eq!(room.session(1, 1), Heard::Progressed);
+    room.log(1);
+    assert_eq!([room.receipt(1), room.receipt(2)], [(1, 1, 0, 0), (0, 1, 0, 0)]);
 }
 
 #[test]
