@@ -22,7 +22,7 @@ use gaung_proto::{
 };
 use service_kit::{
     rpc::AnswerStream,
-    share::{Caller, SharePool},
+    share::{Budget, Caller, SharePool},
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -55,9 +55,9 @@ pub(crate) struct RelayParts {
     /// What calls leave running beside their answer.
     pub(crate) tasks: TaskTracker,
     /// Bytes of requests that are not logged yet.
-    pub(crate) publish_budget: SharePool<Caller>,
+    pub(crate) publish_budget: Budget<Caller>,
     /// Reads of the log under way, each of which may keep a thread waiting for the disk.
-    pub(crate) reads: SharePool<Caller>,
+    pub(crate) reads: Budget<Caller>,
     pub(crate) reporters: Reporters,
     /// Groups that streams follow, each a task of about 2 KiB; whoever has most makes room for who has fewer.
     pub(crate) follows: SharePool<Caller>,
@@ -68,13 +68,13 @@ pub(crate) struct RelayParts {
 }
 
 /// Bytes of publish requests that are not logged yet, of all calls; further ones wait.
-pub(crate) const PUBLISH_BUDGET: u64 = 64 << 20;
+pub(crate) const PUBLISH_BUDGET: u32 = 64 << 20;
 /// The same of one caller; the hub in this process is one. What the disk takes within some 100 ms.
-pub(crate) const PUBLISH_BUDGET_EACH: u64 = 24 << 20;
+pub(crate) const PUBLISH_BUDGET_EACH: u32 = 24 << 20;
 /// Reads of the log at a time; further ones wait.
-pub(crate) const MAX_READS: u64 = 64;
+pub(crate) const MAX_READS: u32 = 64;
 /// The same of one caller.
-pub(crate) const MAX_READS_EACH: u64 = 24;
+pub(crate) const MAX_READS_EACH: u32 = 24;
 /// Groups followed at a time, each stream counted.
 pub(crate) const MAX_FOLLOWS: u64 = 64 * 1024;
 /// The same of one caller: twice what a hub follows.

@@ -27,7 +27,7 @@ use service_kit::{
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
     rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, local},
-    share::SharePool,
+    share::{Budget, SharePool},
     supervise::Tasks,
 };
 use tokio::{
@@ -273,8 +273,8 @@ impl Bound {
             lookup: GroupLookup::new(Arc::clone(&registry)),
             figures,
             tasks: calls.clone(),
-            publish_budget: SharePool::new(PUBLISH_BUDGET, PUBLISH_BUDGET_EACH),
-            reads: SharePool::new(MAX_READS, MAX_READS_EACH),
+            publish_budget: Budget::new(PUBLISH_BUDGET, PUBLISH_BUDGET_EACH),
+            reads: Budget::new(MAX_READS, MAX_READS_EACH),
             reporters: Reporters::default(),
             follows: SharePool::new(MAX_FOLLOWS, MAX_FOLLOWS_EACH),
             watches: SharePool::new(MAX_WATCHES, MAX_WATCHES_EACH),

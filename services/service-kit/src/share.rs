@@ -2,14 +2,16 @@
 //!
 //! One address or device fills only its own share. A [`SharePool`] counts what each holds; when the pool is full, a
 //! newcomer that holds less gets room by evicting the share of whoever holds most that was not touched for longest (max-min
-//! fairness). A [`RateLimit`] is a token bucket for each.
+//! fairness). A [`Budget`] makes them wait instead. A [`RateLimit`] is a token bucket for each.
 
+mod budget;
 mod pool;
 mod rate;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub use self::{
+    budget::{Budget, Loan},
     pool::{EvictionNotice, Full, Share, SharePool},
     rate::{RateLimit, TooSoon},
 };

@@ -248,8 +248,8 @@ async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) ->
     relay.0.access.check(&serving.config, device, &request.ticket)?;
     let claimant = claimant(relay, caller, &request)?;
     let batch = batch(&serving, device, request)?.claimed_by(claimant);
-    let share = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;
-    let (reply, answer) = PublishReply::new(Some(share));
+    let memory = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;
+    let (reply, answer) = PublishReply::new(Some(memory));
     let publish = Publish { group, log, batch, reply };
     Ok(Checked { worker: serving.worker.clone(), publish, pending: Pending { log, answer } })
 }

@@ -87,7 +87,9 @@ impl CallBytes {
     }
 
     async fn reserve_for(self: &Arc<Self>, kind: BytesKind, amount: u64) -> HeldBytes {
-        self.until(|| self.try_add(kind, amount)).await;
+        if self.try_add(kind, amount).is_err() {
+            self.until(|| self.try_add(kind, amount)).await;
+        }
         HeldBytes { bytes: Arc::clone(self), kind, amount }
     }
 

@@ -22,7 +22,6 @@ pub struct Share<K: Copy + Ord + Hash> {
     pool: Arc<Inner<K>>,
     holder: K,
     id: u64,
-    evicted: CancellationToken,
 }
 
 /// Tells that a share was evicted, without holding it.
@@ -62,9 +61,16 @@ struct State<K> {
 #[derive(Debug, Default)]
 struct Holdings {
     total: u64,
-    shares: BTreeMap<u64, (u64, CancellationToken)>,
+    shares: BTreeMap<u64, Held>,
     /// Wakes those who wait for something of this holder's.
     freed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Held {
+    amount: u64,
+    /// Cancelled by an eviction. Most shares are given back before anybody asks for one.
+    evicted: Option<CancellationToken>,
 }
 
 impl<K: Copy + Ord + Hash> SharePool<K> {
@@ -82,7 +88,7 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     /// # Errors
     /// [`Full`]; nothing is evicted then.
     pub fn take(&self, holder: K, amount: u64) -> Result<Share<K>, Full> {
-        self.take_with(holder, amount, CancellationToken::new())
+        self.take_for(holder, amount, None)
     }
 
     /// The same with a token of the caller's that an eviction cancels.
@@ -90,22 +96,27 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     /// # Errors
     /// [`Full`]; nothing is evicted then.
     pub fn take_with(&self, holder: K, amount: u64, evicted: CancellationToken) -> Result<Share<K>, Full> {
+        self.take_for(holder, amount, Some(evicted))
+    }
+
+    fn take_for(&self, holder: K, amount: u64, evicted: Option<CancellationToken>) -> Result<Share<K>, Full> {
         let mut state = self.0.lock();
         let held = state.held(holder);
         self.0.make_room(&mut state, holder, held, amount)?;
-        Ok(self.add(&mut state, holder, amount, evicted))
-    }
-
-    /// Waits until `amount`, or the most that one may have, is free for `holder`; evicts nobody. For what is held
-    /// for a short while, such as memory of requests until they are logged.
-    pub async fn acquire(&self, holder: K, amount: u64) -> Share<K> {
-        let amount = amount.min(self.0.per_holder).min(self.0.capacity);
-        self.retry(holder, || self.take_free(holder, amount)).await
+        let id = state.next_id;
+        state.next_id += 1;
+        state.add(holder, id, amount, evicted);
+        drop(state);
+        self.0.changed.notify_waiters();
+        Ok(Share { pool: Arc::clone(&self.0), holder, id })
     }
 
     /// Waits until `attempt` to get more for `holder` succeeds. It is made again when what it lacked may be there: after
     /// [`Full::OwnShare`] once the holder gave something back, after [`Full::Pool`] once anybody holds less or more.
     pub(crate) async fn retry<T>(&self, holder: K, mut attempt: impl FnMut() -> Result<T, Full>) -> T {
+        if let Ok(got) = attempt() {
+            return got;
+        }
         loop {
             let own = self.0.lock().holders.get(&holder).map(|holdings| Arc::clone(&holdings.freed));
             let mut freed = pin!(own.as_ref().map(|own| own.notified()));
@@ -121,25 +132,6 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
                 (Err(Full::OwnShare | Full::Pool), _) => changed.await,
             }
         }
-    }
-
-    fn take_free(&self, holder: K, amount: u64) -> Result<Share<K>, Full> {
-        let mut state = self.0.lock();
-        if state.held(holder) + amount > self.0.per_holder {
-            return Err(Full::OwnShare);
-        }
-        if state.used + amount > self.0.capacity {
-            return Err(Full::Pool);
-        }
-        Ok(self.add(&mut state, holder, amount, CancellationToken::new()))
-    }
-
-    fn add(&self, state: &mut State<K>, holder: K, amount: u64, evicted: CancellationToken) -> Share<K> {
-        let id = state.next_id;
-        state.next_id += 1;
-        state.add(holder, id, amount, evicted.clone());
-        self.0.changed.notify_waiters();
-        Share { pool: Arc::clone(&self.0), holder, id, evicted }
     }
 
     /// Whether `holder` has seven eighths or more of what one may have.
@@ -193,19 +185,23 @@ impl<K: Copy + Ord + Hash> Share<K> {
 
     /// Completes once the share was evicted.
     pub async fn evicted(&self) {
-        self.evicted.cancelled().await;
+        self.notice().evicted().await;
     }
 
     /// Whether the share was evicted.
     #[must_use]
     pub fn is_evicted(&self) -> bool {
-        self.evicted.is_cancelled()
+        self.pool.lock().amount(self.holder, self.id).is_none()
     }
 
     /// For a task that does not hold the share itself.
     #[must_use]
     pub fn notice(&self) -> EvictionNotice {
-        EvictionNotice(self.evicted.clone())
+        EvictionNotice(self.pool.lock().token(self.holder, self.id).unwrap_or_else(|| {
+            let evicted = CancellationToken::new();
+            evicted.cancel();
+            evicted
+        }))
     }
 }
 
@@ -268,14 +264,20 @@ impl<K: Copy + Ord + Hash> State<K> {
     }
 
     fn amount(&self, holder: K, id: u64) -> Option<u64> {
-        self.holders.get(&holder)?.shares.get(&id).map(|&(amount, _)| amount)
+        self.holders.get(&holder)?.shares.get(&id).map(|held| held.amount)
     }
 
-    fn add(&mut self, holder: K, id: u64, amount: u64, evicted: CancellationToken) {
+    /// What an eviction of the share cancels; `None` if it was evicted.
+    fn token(&mut self, holder: K, id: u64) -> Option<CancellationToken> {
+        let held = self.holders.get_mut(&holder)?.shares.get_mut(&id)?;
+        Some(held.evicted.get_or_insert_default().clone())
+    }
+
+    fn add(&mut self, holder: K, id: u64, amount: u64, evicted: Option<CancellationToken>) {
         let holdings = self.holders.entry(holder).or_default();
         self.by_amount.remove(&(holdings.total, holder));
         holdings.total += amount;
-        holdings.shares.insert(id, (amount, evicted));
+        holdings.shares.insert(id, Held { amount, evicted });
         self.by_amount.insert((holdings.total, holder));
         self.used += amount;
     }
@@ -283,8 +285,8 @@ impl<K: Copy + Ord + Hash> State<K> {
     /// Changes the amount of a share that is there.
     fn replace(&mut self, holder: K, id: u64, amount: u64) {
         let Some(holdings) = self.holders.get_mut(&holder) else { return };
-        let Some((held, _)) = holdings.shares.get_mut(&id) else { return };
-        let before = std::mem::replace(held, amount);
+        let Some(held) = holdings.shares.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut held.amount, amount);
         self.by_amount.remove(&(holdings.total, holder));
         holdings.total = holdings.total - before + amount;
         self.used = self.used - before + amount;
@@ -297,7 +299,7 @@ impl<K: Copy + Ord + Hash> State<K> {
     /// Forgets a share, if it is still there.
     fn remove(&mut self, holder: K, id: u64) {
         let Some(holdings) = self.holders.get_mut(&holder) else { return };
-        let Some((amount, _)) = holdings.shares.remove(&id) else { return };
+        let Some(Held { amount, .. }) = holdings.shares.remove(&id) else { return };
         self.by_amount.remove(&(holdings.total, holder));
         holdings.total -= amount;
         self.used -= amount;
@@ -314,8 +316,10 @@ impl<K: Copy + Ord + Hash> State<K> {
         let largest = self.by_amount.iter().rev().find(|&&(_, other)| other != newcomer);
         let Some(&(_, holder)) = largest else { return false };
         let oldest = self.holders.get(&holder).and_then(|holdings| holdings.shares.first_key_value());
-        let Some((&id, (_, evicted))) = oldest else { return false };
-        evicted.cancel();
+        let Some((&id, held)) = oldest else { return false };
+        if let Some(evicted) = &held.evicted {
+            evicted.cancel();
+        }
         self.remove(holder, id);
         true
     }
@@ -411,23 +415,5 @@ mod tests {
             pool.take(2, 1).unwrap()
         };
         let ((), _newcomer) = tokio::join!(first.evicted(), taken);
-    }
-
-    #[tokio::test]
-    async fn who_waits_gets_what_others_give_back_and_evicts_nobody() {
-        let pool = SharePool::new(4, 3);
-        let first = pool.acquire(1, 100).await;
-        let mut second = pool.acquire(2, 1).await;
-        let mut waiting = Box::pin(pool.acquire(3, 2));
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), &mut waiting).await.is_err());
-        assert!(!first.is_evicted() && !second.is_evicted());
-        drop(first);
-        let third = waiting.await;
-        assert_eq!(pool.used(), 3, "the amount is at most one holder's share");
-        let mut more = Box::pin(pool.acquire(2, 2));
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), &mut more).await.is_err());
-        second.resize(0).unwrap();
-        more.await;
-        drop(third);
     }
 }
