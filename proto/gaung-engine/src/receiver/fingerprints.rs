@@ -1,8 +1,9 @@
 //! What was taken under each seq, as a short hash: so that a forged message is noticed when the true one comes.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, hash::Hasher as _};
 
 use gaung_proto::{Seq, SeqRange, block::MessageRef, messages::Messages, net::Lane};
+use siphasher::sip::SipHasher13;
 
 use super::window::PLACES;
 
@@ -28,21 +29,19 @@ impl Fingerprint {
     const PARTED: u32 = 4;
     const FLAGS: u32 = Self::PROVEN | Self::TAKEN | Self::PARTED;
 
-    /// `seed`: of this process, so that nobody can make two messages of one hash. The relay's clock, which is part of it,
-    /// cannot be foretold.
+    /// `seed`: of this process. A keyed hash, so that nobody can make a message that has another's.
     fn of(seed: u64, message: &MessageRef<'_>, lane: Lane) -> Self {
-        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-        let fold = |state: u64, word: u64| (state ^ word).wrapping_mul(MIX).rotate_left(29);
-        let client = u128::from_be_bytes(message.author.client.0);
-        let device = u128::from_be_bytes(message.author.device.0);
-        let kind = u64::from(message.content_type.to_byte()) << 32 | message.payload.len() as u64;
-        let fields =
-            [client as u64, (client >> 64) as u64, device as u64, message.client_seq.0, message.sent_at.0, kind];
-        let state = fields.into_iter().fold(seed, fold);
-        let (words, rest) = message.payload.as_chunks::<8>();
-        let state = words.iter().fold(state, |state, word| fold(state, u64::from_le_bytes(*word)));
-        let state = rest.iter().fold(state, |state, byte| fold(state, u64::from(*byte)));
-        let hash = (fold(state, MIX) >> 32) as u32 & !Self::FLAGS;
+        let mut head = [0; 56];
+        head[..16].copy_from_slice(&message.author.client.0);
+        head[16..32].copy_from_slice(&message.author.device.0);
+        head[32..40].copy_from_slice(&message.client_seq.0.to_le_bytes());
+        head[40..48].copy_from_slice(&message.sent_at.0.to_le_bytes());
+        head[48] = message.content_type.to_byte();
+        head[49..].copy_from_slice(&(message.payload.len() as u64).to_le_bytes()[..7]);
+        let mut hasher = SipHasher13::new_with_keys(seed, 0);
+        hasher.write(&head);
+        hasher.write(message.payload);
+        let hash = hasher.finish() as u32 & !Self::FLAGS;
         let proven = if lane == Lane::Multicast { 0 } else { Self::PROVEN };
         Self(hash | Self::TAKEN | proven)
     }
