@@ -11,7 +11,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransacti
 
 use crate::{
     fault::Fault,
-    index::{Index, Update},
+    index::{Finished, Index, Update},
     journal::{Item, item_len},
     layout::{
         CONFIGS, FORMAT, FileMeta, GROUPS, GroupState, META, META_FILE, META_FORMAT, RUNS, Round, SNAPSHOTS, TRIMS,
@@ -39,7 +39,7 @@ pub(crate) enum Change {
     Config { group: GroupId, config: Bytes, answer: Answer<Result<(), WriteError>> },
     Reset { group: GroupId, log: LogId, answer: Answer<Result<Opened, WriteError>> },
     Delete { group: GroupId, now_ms: u64, answer: Answer<Result<(), WriteError>> },
-    Purge { now_ms: u64, answer: Answer<Result<Vec<GroupId>, WriteError>> },
+    Purge { now_ms: Option<u64>, answer: Answer<Result<Vec<GroupId>, WriteError>> },
     Trim { group: GroupId, log: LogId, kept: Kept, answer: Answer<Result<(), WriteError>> },
 }
 
@@ -216,6 +216,9 @@ pub(crate) struct Work<'t> {
     /// As of the last commit.
     index: &'t Index,
     updates: HashMap<GroupId, Update>,
+    /// The table of replaced logs has changed, of which no update tells.
+    redated: bool,
+    dropped: bool,
 }
 
 impl<'t> Work<'t> {
@@ -228,6 +231,8 @@ impl<'t> Work<'t> {
             runs: txn.open_table(RUNS)?,
             index,
             updates: HashMap::new(),
+            redated: false,
+            dropped: false,
         })
     }
 
@@ -255,10 +260,8 @@ impl<'t> Work<'t> {
         Ok(())
     }
 
-    /// Ends the work, with what the file says of itself; returns what has changed, empty if nothing.
-    ///
-    /// `round`: that begins with it.
-    pub(crate) fn finish(self, meta: FileMeta, round: Round) -> Result<(HashMap<GroupId, Update>, FileMeta), Fault> {
+    /// Ends the work, with what the file says of itself. `round`: that begins with it.
+    pub(crate) fn finish(self, meta: FileMeta, round: Round) -> Result<Finished, Fault> {
         // Each table that is written costs a commit a page.
         let new = FileMeta { groups: self.groups.len()?, round, ..meta };
         if new != meta {
@@ -269,7 +272,8 @@ impl<'t> Work<'t> {
                 table.insert(META_FORMAT, FORMAT.to_be_bytes().as_slice())?;
             }
         }
-        Ok((self.updates, new))
+        let is_dirty = !self.updates.is_empty() || self.redated || self.dropped || new != meta;
+        Ok(Finished { updates: self.updates, meta: new, is_dirty, dropped: self.dropped })
     }
 
     /// Puts what the journal has into the file.

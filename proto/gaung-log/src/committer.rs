@@ -9,7 +9,6 @@
 mod journaling;
 
 use std::{
-    collections::HashMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,7 +20,7 @@ use crate::{
     change::{Change, Job, Upkeep, Work},
     fault::Fault,
     file::{Contents, LogFile},
-    index::{Index, Update},
+    index::{Finished, Index},
     journal::Journal,
     layout::{FileMeta, GroupState, damaged_name, file_name, unfinished_name},
     log::{Retention, StoreError, WriteError},
@@ -40,6 +39,8 @@ pub(crate) struct Committer {
     used_bytes: u64,
     /// Bytes that it had when it was begun: what is known of all groups.
     begun_bytes: u64,
+    /// Runs were dropped for which the active file still has room.
+    dropped: bool,
     /// Number of the next file.
     next_number: u64,
     /// `None` until it is needed, and after a failure.
@@ -66,8 +67,8 @@ impl Committer {
         let Active { file, meta, next_number, journal } = active;
         let used_bytes = shared.env.volume.len(&file_name(meta.number)).unwrap_or(0);
         let (journal_at, health) = (Instant::now(), Health::Good);
-        let begun_bytes = 0;
-        Self { shared, active: file, meta, used_bytes, begun_bytes, next_number, journal, journal_at, health }
+        let (begun_bytes, dropped) = (0, false);
+        Self { shared, active: file, meta, used_bytes, begun_bytes, dropped, next_number, journal, journal_at, health }
     }
 
     /// Works until the queue is closed and empty.
@@ -128,7 +129,8 @@ impl Committer {
         let started = Instant::now();
         let result = self.write(changes);
         match result {
-            Ok((updates, meta)) => {
+            Ok(Finished { updates, meta, dropped, .. }) => {
+                self.dropped |= dropped;
                 self.used_bytes += changes.iter().map(Change::file_bytes).sum::<u64>();
                 self.used_bytes += self.shared.pending().file_bytes();
                 self.shared.index_mut().apply(updates, self.meta.number);
@@ -142,7 +144,7 @@ impl Committer {
         }
     }
 
-    fn write(&self, changes: &mut [Change]) -> Result<(HashMap<GroupId, Update>, FileMeta), Fault> {
+    fn write(&self, changes: &mut [Change]) -> Result<Finished, Fault> {
         let round = self.next_round();
         let (index, pending) = (self.shared.index(), self.shared.pending());
         self.active.write(|txn| {
@@ -151,9 +153,9 @@ impl Committer {
             for change in changes {
                 change.apply(&mut work)?;
             }
-            let (updates, meta) = work.finish(self.meta, round)?;
-            let dirty = !updates.is_empty() || meta != self.meta;
-            Ok(((updates, meta), dirty))
+            let finished = work.finish(self.meta, round)?;
+            let is_dirty = finished.is_dirty;
+            Ok((finished, is_dirty))
         })
     }
 
@@ -246,7 +248,7 @@ impl Committer {
         self.meta = meta;
         self.next_number = meta.number + 1;
         self.used_bytes = shared.env.volume.len(&file_name(meta.number)).unwrap_or(0);
-        self.begun_bytes = self.used_bytes;
+        (self.begun_bytes, self.dropped) = (self.used_bytes, false);
         if let Health::Failed { cause: Cause::Damage(why), .. } = &self.health {
             let why = why.clone();
             self.rename_damaged(&before, why);
@@ -296,15 +298,20 @@ impl Committer {
     /// Ends the active file if it is a day old and holds what is no longer kept, so that this leaves the disk some day.
     fn end_outdated(&mut self) {
         let age_ms = (self.shared.env.options.clock)().abs_diff(self.meta.started_at_ms);
-        let outdated = age_ms >= ACTIVE_KEPT_MS && self.shared.index().drops_within_active();
-        if outdated && let Err(fault) = self.roll() {
+        let drops = self.dropped || self.shared.index().drops_within_active();
+        if age_ms >= ACTIVE_KEPT_MS
+            && drops
+            && let Err(fault) = self.roll()
+        {
             self.failed(fault);
         }
     }
 
     /// Ends the active file if it holds what is no longer kept.
     fn end_now(&mut self) -> Result<(), StoreError> {
-        let outdated = self.shared.index().drops_within_active() && self.shared.index().needs_file(self.meta.number);
+        let index = self.shared.index();
+        let outdated = self.dropped || (index.drops_within_active() && index.needs_file(self.meta.number));
+        drop(index);
         if outdated {
             self.recover()?;
             self.roll().map_err(|fault| self.failed(fault))?;

@@ -358,7 +358,7 @@ impl Log for DiskLog {
     }
 
     fn purge(&self, now_ms: u64) -> Result<Vec<GroupId>, WriteError> {
-        self.ask(|answer| Job::Change(Change::Purge { now_ms, answer }))
+        self.ask(|answer| Job::Change(Change::Purge { now_ms: Some(now_ms), answer }))
     }
 
     fn retain(&self, keep: Retention, now_ms: u64) -> Result<(), WriteError> {

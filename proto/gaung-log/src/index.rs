@@ -7,7 +7,7 @@ use gaung_proto::{GroupId, LogId, Seq, SeqRange};
 
 use crate::{
     file::Stretch,
-    layout::{GroupState, Trim},
+    layout::{FileMeta, GroupState, Trim},
     log::{Position, ReadError, StoredGroup},
     retain::Kept,
 };
@@ -50,6 +50,17 @@ pub(crate) struct Update {
     pub(crate) config: Option<Bytes>,
     pub(crate) appended_bytes: u64,
     pub(crate) kept: Option<Kept>,
+}
+
+/// What the changes of one transaction did.
+pub(crate) struct Finished {
+    /// Of each group that has changed.
+    pub(crate) updates: HashMap<GroupId, Update>,
+    /// What the file says of itself now.
+    pub(crate) meta: FileMeta,
+    pub(crate) is_dirty: bool,
+    /// Runs were dropped for which the file still has room.
+    pub(crate) dropped: bool,
 }
 
 impl Index {

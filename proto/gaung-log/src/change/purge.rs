@@ -7,11 +7,14 @@ use crate::{fault::Fault, index::Update, layout::GroupState, log::DELETED_KEPT_M
 
 impl Work<'_> {
     /// Drops the groups that were deleted long enough ago, and logs that were replaced as long ago; gives the groups.
-    pub(super) fn purge(&mut self, now_ms: u64) -> Result<Vec<GroupId>, Fault> {
-        self.redate_deletions(now_ms)?;
-        let due =
-            |state: &GroupState| state.deleted_at_ms.is_some_and(|at| now_ms.saturating_sub(at) >= DELETED_KEPT_MS);
+    /// `now_ms`: `None` drops them all.
+    pub(super) fn purge(&mut self, now_ms: Option<u64>) -> Result<Vec<GroupId>, Fault> {
+        if let Some(now_ms) = now_ms {
+            self.redate_deletions(now_ms)?;
+        }
+        let due = |state: &GroupState| state.deleted_at_ms.is_some_and(|at| is_due(at, now_ms));
         let groups: Vec<_> = self.index.groups.iter().filter(|(_, e)| due(&e.state)).map(|(group, _)| *group).collect();
+        self.dropped |= !groups.is_empty();
         for group in &groups {
             self.drop_messages(*group)?;
             self.groups.remove(&group.0)?;
@@ -33,4 +36,9 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether what was deleted or replaced at `at_ms` is dropped at `now_ms`; always if that is `None`.
+pub(super) fn is_due(at_ms: u64, now_ms: Option<u64>) -> bool {
+    now_ms.is_none_or(|now_ms| now_ms.saturating_sub(at_ms) >= DELETED_KEPT_MS)
 }

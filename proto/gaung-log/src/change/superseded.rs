@@ -3,24 +3,25 @@
 use gaung_proto::{GroupId, LogId, Seq};
 use redb::ReadableTable as _;
 
-use super::Work;
+use super::{Work, purge::is_due};
 use crate::{
     fault::Fault,
     layout::{GroupState, SUPERSEDED},
-    log::DELETED_KEPT_MS,
 };
 
 impl Work<'_> {
     /// Notes that a reset replaces the group's log.
     pub(super) fn supersede(&mut self, group: GroupId, old: &GroupState) -> Result<(), Fault> {
         if old.head > Seq::ZERO {
+            self.redated = true;
             self.txn.open_table(SUPERSEDED)?.insert(&key(group, old.log), 0)?;
         }
         Ok(())
     }
 
-    /// Drops what resets replaced as late as what was deleted.
-    pub(super) fn purge_superseded(&mut self, now_ms: u64) -> Result<(), Fault> {
+    /// Drops what resets replaced as late as what was deleted. The first purge after a reset dates what that replaced; so
+    /// does each one that finds it dated in the future, for then the clock was ahead.
+    pub(super) fn purge_superseded(&mut self, now_ms: Option<u64>) -> Result<(), Fault> {
         let mut table = self.txn.open_table(SUPERSEDED)?;
         let (mut entries, mut due) = (Vec::new(), Vec::new());
         for entry in table.iter()? {
@@ -28,10 +29,13 @@ impl Work<'_> {
             entries.push((*key.value(), since.value()));
         }
         for (key, since) in entries {
-            if since == 0 {
-                table.insert(&key, now_ms.max(1))?;
-            } else if now_ms.saturating_sub(since) >= DELETED_KEPT_MS {
-                due.push(key);
+            match now_ms {
+                Some(now_ms) if since == 0 || since > now_ms => {
+                    self.redated = true;
+                    table.insert(&key, now_ms.max(1))?;
+                }
+                Some(_) | None if is_due(since, now_ms) => due.push(key),
+                Some(_) | None => {}
             }
         }
         drop(table);
@@ -46,7 +50,7 @@ impl Work<'_> {
             end
         };
         self.runs.retain_in::<&[u8; 32], _>(&end(0)..=&end(0xff), |_, _| false)?;
-        self.txn.open_table(SUPERSEDED)?.remove(&key)?;
+        self.dropped |= self.txn.open_table(SUPERSEDED)?.remove(&key)?.is_some();
         Ok(())
     }
 }

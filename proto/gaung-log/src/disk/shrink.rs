@@ -10,7 +10,7 @@ use gaung_proto::{GroupId, GroupRetention};
 
 use super::DiskLog;
 use crate::{
-    change::{Job, Upkeep},
+    change::{Change, Job, Upkeep},
     file::LogFile,
     layout::{file_name, unfinished_name},
     log::{Log as _, ReadError, Retention, StoreError, WriteError},
@@ -35,8 +35,8 @@ impl DiskLog {
         if self.file_bytes() <= max_bytes {
             return Ok(());
         }
-        // Deleted groups are kept for a day only where there is room.
-        self.purge(u64::MAX)?;
+        // Deleted groups and replaced logs are kept for a day only where there is room.
+        let _gone: Vec<GroupId> = self.ask(|answer| Job::Change(Change::Purge { now_ms: None, answer }))?;
         self.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
         for eighths in RUNS_EIGHTHS {
             self.trim_largest(goal / 8 * eighths)?;
