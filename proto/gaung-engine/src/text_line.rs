@@ -18,8 +18,11 @@ pub const MAX_LINE: usize = 64 * 1024;
 pub const LINE_SILENCE: Duration = Duration::from_millis(100);
 /// Silence that ends a line that is too long, so that a client that sends no newlines can go on.
 pub const DISCARD_SILENCE: Duration = Duration::from_secs(1);
+/// Silence that ends a single character of a client that has sent no newline yet: longer than a person who types looks for
+/// the second key, short enough to wait for an answer to a message of one letter.
+const FIRST_KEY_SILENCE: Duration = Duration::from_secs(2);
 /// Silence that ends a line which came key by key, of a client that has sent no newline yet: long enough to think of the
-/// next word, short enough for a message of one letter from a client that sends no newlines.
+/// next word.
 const KEY_SILENCE: Duration = Duration::from_secs(10);
 /// Silence that ends a line which came key by key, of a client that is known to send newlines.
 const TYPING_SILENCE: Duration = Duration::from_secs(300);
@@ -45,7 +48,8 @@ pub enum Line {
 ///
 /// Three kinds of clients are told apart by what they send. *Lines with newlines*, as netcat does. *Whole messages without a
 /// newline*, as clients do that were written for an exercise: a silence of 100 ms ends them. *Keys* as they are pressed, as
-/// telnet does: a line that began with a single character waits for its newline, and is edited by backspace.
+/// telnet does: a line that began with a single character waits for its newline, and is edited by backspace. A first
+/// character to which nothing is added may be either kind's whole message, and waits for 2 s.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
     input: TerminalInput,
@@ -66,7 +70,9 @@ enum Arrival {
     /// In pieces of more than one character.
     #[default]
     Pieces,
-    /// Its first piece was a single character.
+    /// A single character.
+    FirstKey,
+    /// A single character and more behind it.
     Keys,
 }
 
@@ -129,10 +135,12 @@ impl LineSplitter {
             return self.foreign(ForeignProtocol::Binary);
         }
         if began_empty && !text.is_empty() {
-            self.arrival = if characters == 1 { Arrival::Keys } else { Arrival::Pieces };
+            self.arrival = if characters == 1 { Arrival::FirstKey } else { Arrival::Pieces };
+        } else if self.arrival == Arrival::FirstKey {
+            self.arrival = Arrival::Keys;
         }
         self.add(&text);
-        if self.arrival == Arrival::Keys && self.partial.last() == Some(&b'\r') {
+        if self.arrival != Arrival::Pieces && self.partial.last() == Some(&b'\r') {
             self.end_line(LineEnd::Newline);
             self.returned = true;
         }
@@ -169,13 +177,12 @@ impl LineSplitter {
         let habits = self.habits;
         match self.arrival {
             _ if self.discarding => DISCARD_SILENCE,
-            Arrival::Keys if habits.sends_newlines => TYPING_SILENCE,
+            Arrival::FirstKey | Arrival::Keys if habits.sends_newlines => TYPING_SILENCE,
+            Arrival::FirstKey if !habits.sends_whole_messages => FIRST_KEY_SILENCE,
             Arrival::Keys if !habits.sends_whole_messages => KEY_SILENCE,
-            Arrival::Keys | Arrival::Pieces if habits.sends_newlines => SEGMENT_SILENCE,
-            Arrival::Keys | Arrival::Pieces if !habits.speaks_text && may_begin_foreign(&self.partial) => {
-                SEGMENT_SILENCE
-            }
-            Arrival::Keys | Arrival::Pieces => LINE_SILENCE,
+            _ if habits.sends_newlines => SEGMENT_SILENCE,
+            _ if !habits.speaks_text && may_begin_foreign(&self.partial) => SEGMENT_SILENCE,
+            Arrival::FirstKey | Arrival::Keys | Arrival::Pieces => LINE_SILENCE,
         }
     }
 
@@ -339,8 +346,15 @@ mod tests {
         let start = Instant::now();
         let mut splitter = LineSplitter::new();
         splitter.handle_bytes(start, b"y");
-        assert_eq!(splitter.poll_timeout(), Some(start + KEY_SILENCE));
-        splitter.handle_timeout(start + KEY_SILENCE);
+        assert_eq!(splitter.poll_timeout(), Some(start + FIRST_KEY_SILENCE));
+        splitter.handle_timeout(start + FIRST_KEY_SILENCE);
+        assert_eq!(drain(&mut splitter), [text("y")]);
+        splitter.handle_bytes(start, b"y");
+        splitter.handle_bytes(start + Duration::from_secs(1), b"a");
+        assert_eq!(splitter.poll_timeout(), Some(start + Duration::from_secs(1) + KEY_SILENCE), "somebody types");
+        splitter.handle_bytes(start + Duration::from_secs(2), b"\x7f");
+        assert_eq!(splitter.poll_timeout(), Some(start + Duration::from_secs(2) + KEY_SILENCE), "and corrects");
+        splitter.handle_end();
         assert_eq!(drain(&mut splitter), [text("y")]);
         splitter.handle_bytes(start, b"halo");
         splitter.handle_timeout(start + LINE_SILENCE);
