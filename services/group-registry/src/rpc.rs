@@ -11,7 +11,7 @@ use gaung_proto::{
     pb::registry::{self as pb, registry_service_server::RegistryService},
     signing::Method,
 };
-use service_kit::share::{Origin, RateLimit, SharePool};
+use service_kit::share::{Origin, SharePool, TooSoon};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
@@ -19,7 +19,6 @@ use tonic::{Code, Request, Response, Status};
 use crate::{
     checked,
     figures::Figures,
-    limits,
     maker::Maker,
     now::Now,
     registry::{Registry, page_token},
@@ -62,9 +61,8 @@ impl Rpc {
         self.watchers.used()
     }
 
-    /// Counts one call of `from`.
-    fn take(&self, rate: &RateLimit<Origin>, from: Option<IpAddr>) -> Result<(), Status> {
-        limits::take(rate, from, Now::read().mono).map_err(|error| {
+    fn charged(&self, outcome: Result<(), TooSoon>) -> Result<(), Status> {
+        outcome.map_err(|error| {
             self.figures.refused(Code::ResourceExhausted);
             error.to_status()
         })
@@ -91,7 +89,7 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::CreateGroupResponse>, Status> {
         let from = caller(&request);
         let spec = checked::create(request.into_inner(), from)?;
-        self.take(&self.registry.limits.creates, from)?;
+        self.charged(self.registry.charge_create(Now::read().mono, from))?;
         let made = self.maker.create(spec).await;
         match &made {
             Ok(_) => drop(self.figures.creates.inc()),
@@ -232,7 +230,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateInviteRequest>,
     ) -> Result<Response<pb::CreateInviteResponse>, Status> {
-        self.take(&self.registry.limits.invites, caller(&request))?;
+        self.charged(self.registry.charge_invite(Now::read().mono, caller(&request)))?;
         let request = request.into_inner();
         let group = checked::group_id("group_id", &request.group_id)?;
         let maker = checked::device("public_key", &request.public_key)?;

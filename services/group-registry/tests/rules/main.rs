@@ -3,6 +3,7 @@
 
 mod claims;
 mod leases;
+mod rates;
 mod viewers;
 mod world;
 
