@@ -15,6 +15,7 @@ mod sequencer;
 mod terminal_input;
 mod text_line;
 mod text_output;
+mod tickets;
 mod timing;
 mod transmit;
 mod windows;
@@ -42,5 +43,6 @@ pub use sequencer::{
 };
 pub use text_line::{DISCARD_SILENCE, LINE_SILENCE, Line, LineSplitter, MAX_LINE};
 pub use text_output::{has_author, text_lines, write_harmless};
+pub use tickets::{ReadingRight, TicketError, TicketJudge, TicketStore};
 pub use transmit::{Destination, Transmit};
 pub use windows::{CLIENT_MEMORY_MS, ClientWindows, DEFAULT_WINDOW_BYTES, SnapshotError, Verdict};

@@ -3,11 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use bytes::Bytes;
-use gaung_proto::{Generation, GroupId, LogId, RelayId, name::EVERYONE, pb};
+use gaung_engine::{TicketError, TicketJudge};
+use gaung_proto::{DeviceId, Generation, GroupId, LogId, RelayId, name::EVERYONE, pb};
 use tokio::sync::watch;
 
 /// A group as the registry describes it.
@@ -46,12 +46,9 @@ impl GroupInfo {
 pub(crate) struct Directory {
     inner: RwLock<Inner>,
     changes: watch::Sender<u64>,
-    /// When the registry was heard last.
-    heard: RwLock<Option<Instant>>,
+    /// By the registry's key and clock, as it told them at the last registration.
+    tickets: RwLock<TicketJudge>,
 }
-
-/// A registry that was silent for so long is away; it is heard every second.
-const AWAY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -61,12 +58,11 @@ struct Inner {
     /// Looked up, and not yet told of by the watch: a snapshot that is older than they are must not remove them.
     looked_up: HashSet<GroupId>,
     relays: HashMap<RelayId, String>,
-    ticket_key: Bytes,
 }
 
 impl Directory {
     pub(crate) fn new() -> Self {
-        Self { inner: RwLock::default(), changes: watch::Sender::new(0), heard: RwLock::default() }
+        Self { inner: RwLock::default(), changes: watch::Sender::new(0), tickets: RwLock::default() }
     }
 
     pub(crate) fn by_id(&self, id: GroupId) -> Option<Arc<GroupInfo>> {
@@ -92,12 +88,27 @@ impl Directory {
         self.read().relays.get(&relay).cloned()
     }
 
-    /// The registry's public key; empty until it was heard.
-    pub(crate) fn ticket_key(&self) -> Bytes {
-        self.read().ticket_key.clone()
+    /// Whether `device` may use the group by this ticket.
+    pub(crate) fn check_ticket(
+        &self,
+        now: Instant,
+        group: GroupId,
+        device: DeviceId,
+        ticket: &[u8],
+    ) -> Result<(), TicketError> {
+        self.tickets().check(self.ticket_time(now), group, device, ticket)
     }
 
-    /// Counts changes of groups, relays and key.
+    /// The time at which tickets are judged, in ms since 1970. Without a registry there is none, and no key either.
+    pub(crate) fn ticket_time(&self, now: Instant) -> i64 {
+        self.tickets().time_ms(now, 0)
+    }
+
+    fn tickets(&self) -> TicketJudge {
+        *self.tickets.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts changes of groups and relays.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -142,15 +153,8 @@ impl Directory {
         gone
     }
 
-    /// Whether the registry has not been heard for a while.
-    pub(crate) fn is_registry_away(&self, now: Instant) -> bool {
-        let heard = *self.heard.read().unwrap_or_else(PoisonError::into_inner);
-        heard.is_none_or(|heard| now.saturating_duration_since(heard) > AWAY)
-    }
-
     /// Relays that are listed, and the registry's own host for those that advertise none.
     pub(crate) fn set_services(&self, services: &[pb::registry::ServiceInfo], registry_host: &str) {
-        *self.heard.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let relays: HashMap<RelayId, String> = services
             .iter()
             .filter(|service| service.kind() == pb::registry::ServiceKind::Relay)
@@ -165,10 +169,9 @@ impl Directory {
         }
     }
 
-    pub(crate) fn set_ticket_key(&self, key: Bytes) {
-        if self.read().ticket_key != key {
-            self.change(|inner| inner.ticket_key = key);
-        }
+    /// The registry was heard: its key, and its clock in ms since 1970.
+    pub(crate) fn handle_registry(&self, now: Instant, key: [u8; 32], unix_ms: i64) {
+        self.tickets.write().unwrap_or_else(PoisonError::into_inner).handle_registry(now, key, unix_ms);
     }
 
     fn change(&self, change: impl FnOnce(&mut Inner)) {

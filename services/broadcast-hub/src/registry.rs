@@ -1,6 +1,9 @@
 //! The registry, which may come and go: says where the hub is, hears of groups and relays, looks up what is new.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -91,8 +94,21 @@ async fn register(hub: &Hub, ports: Ports) -> Result<Instant, Status> {
         service_secret: Bytes::new(),
     };
     let answer = within(client(hub).register_service(request)).await?;
-    hub.directory.set_ticket_key(answer.registry_public_key);
+    match <[u8; 32]>::try_from(&answer.registry_public_key[..]) {
+        Ok(key) => {
+            // 0 from a registry that does not tell it.
+            let unix_ms = if answer.unix_ms == 0 { unix_ms() } else { answer.unix_ms };
+            hub.directory.handle_registry(std::time::Instant::now(), key, unix_ms);
+        }
+        Err(_) => warn!("the registry gave no usable public key"),
+    }
     Ok(Instant::now() + Duration::from_millis(answer.renew_ms.clamp(200, 60_000)))
+}
+
+/// The wall clock, in ms since 1970.
+fn unix_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Keeps the list of relays fresh until then.

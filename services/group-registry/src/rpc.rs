@@ -284,7 +284,8 @@ impl RegistryService for Rpc {
         })
         .await?;
         let registry_public_key = Bytes::copy_from_slice(&self.registry.public_key());
-        Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: millis(SERVICE_RENEW) }))
+        let (renew_ms, unix_ms) = (millis(SERVICE_RENEW), Now::read().unix_ms);
+        Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms, unix_ms }))
     }
 
     async fn list_services(

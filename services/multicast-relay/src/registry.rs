@@ -240,7 +240,7 @@ fn welcome(link: &RegistryLink, identity: &Identity, access: &Access, answer: &p
         );
         return;
     }
-    access.set_key(key);
+    access.handle_registry(key, answer.unix_ms);
     if let Err(error) = identity.keep_registry_key(key) {
         warn!(%error, "the registry's key could not be kept");
     }

@@ -4,9 +4,9 @@ mod error;
 mod follow;
 mod publish;
 mod read;
-mod reading_right;
 mod receipts;
 mod sessions;
+mod shared_right;
 
 use std::sync::Arc;
 

@@ -1,13 +1,9 @@
 //! The framed port: `ClientFrame`s in, `ServerFrame`s and runs out.
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
+use gaung_engine::TicketError;
 use gaung_proto::{
     ClientId, DeviceId, GroupId, LogId, Seq, SeqRange,
     frame::{Accept, Item, decode, encode_control},
@@ -16,7 +12,6 @@ use gaung_proto::{
         hub::{self as pb, client_frame, server_frame, subscribe},
         relay::Entry,
     },
-    signing,
 };
 use prost::Message as _;
 use tonic::Code;
@@ -242,17 +237,14 @@ impl Session {
         if !info.private {
             return Ok(());
         }
-        if ticket.is_empty() {
-            // Without the name: whoever asks by the id need not know it.
-            let message = "this group is private: join it and send the ticket";
-            return Err(Failure::new(Code::PermissionDenied, message));
-        }
-        let key = self.hub().directory.ticket_key();
-        if key.is_empty() {
-            return Err(Failure::new(Code::Unavailable, "the hub has not reached the registry yet; try again"));
-        }
-        signing::verify_ticket(&key, ticket, info.id, device, unix_ms())
-            .map_err(|error| Failure::new(Code::PermissionDenied, error.to_string()))
+        // Errors do not tell the group's name: whoever asks by the id need not know it.
+        self.hub().directory.check_ticket(Instant::now(), info.id, device, ticket).map_err(|error| {
+            let code = match error {
+                TicketError::NoKey => Code::Unavailable,
+                TicketError::NoTicket | TicketError::Ticket(_) => Code::PermissionDenied,
+            };
+            Failure::new(code, error.to_string())
+        })
     }
 
     fn frame(self: &Rc<Self>, framed: &Framed, body: Bytes) -> Result<(), Broken> {
@@ -379,12 +371,6 @@ impl Session {
             Err(failure) => self.control(error(wish.tag, &failure, None)),
         }
     }
-}
-
-/// The wall clock, in ms since 1970.
-pub(super) fn unix_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn encode(frame: server_frame::Frame) -> Bytes {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_engine::Stalled;
+use gaung_engine::{ReadingRight, Stalled};
 use gaung_proto::{GroupId, LogId, Seq, SeqRange, limits::MAX_SESSION_GROUPS, pb};
 use tokio::task::AbortHandle;
 use tonic::Code;
@@ -27,8 +27,7 @@ use super::{Dialect, Session, framed, publish::Wish};
 pub(super) struct Subscription {
     pub(super) group: Arc<Group>,
     pub(super) ticket: Bytes,
-    /// Since when its ticket is known to have expired.
-    pub(super) expired_since: Cell<Option<Instant>>,
+    pub(super) right: Cell<ReadingRight>,
     state: State,
     /// The session asked for it, or is a text session: it is a member from the beginning.
     wanted: bool,
@@ -201,7 +200,7 @@ impl Session {
             let mut subscriptions = self.subscriptions.borrow_mut();
             let subscription = subscriptions.get_mut(&info.id).expect("it was just seen");
             self.hub().keep_ticket(&subscription.group, &ticket);
-            subscription.ticket = ticket;
+            subscription.show(ticket);
             subscription.state = state;
             subscription.wanted |= wanted;
             self.fan.borrow_mut().remove(info.id);
@@ -211,8 +210,9 @@ impl Session {
             }
             let group = self.hub().watch(info, self.shard.index, self.address.into(), &ticket);
             let group = group.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))?;
-            let (hears, expired_since) = (Cell::new(false), Cell::new(None));
-            let subscription = Subscription { group, ticket, expired_since, state, wanted, hears };
+            let (hears, right) = (Cell::new(false), Cell::default());
+            let mut subscription = Subscription { group, ticket: Bytes::new(), right, state, wanted, hears };
+            subscription.show(ticket);
             self.subscriptions.borrow_mut().insert(info.id, Box::new(subscription));
             self.shard.enter(info.id, self);
         }

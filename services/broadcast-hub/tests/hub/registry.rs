@@ -158,7 +158,7 @@ impl RegistryService for Registry {
     async fn register_service(&self, request: Request<RegisterServiceRequest>) -> Answer<RegisterServiceResponse> {
         self.state.lock().unwrap().hubs.push(request.into_inner());
         let registry_public_key = Bytes::copy_from_slice(self.key.verifying_key().as_bytes());
-        Ok(Response::new(RegisterServiceResponse { registry_public_key, renew_ms: 500 }))
+        Ok(Response::new(RegisterServiceResponse { registry_public_key, renew_ms: 500, unix_ms: 0 }))
     }
 
     async fn list_services(&self, _: Request<ListServicesRequest>) -> Answer<ListServicesResponse> {

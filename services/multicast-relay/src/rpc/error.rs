@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use gaung_engine::{BatchError, RefuseReason};
+use gaung_engine::{BatchError, RefuseReason, TicketError};
 use gaung_log::ReadError;
 use gaung_proto::{LogId, Seq, SeqRange, id::IdError, limits::MAX_TEXT_DATAGRAM, pb::relay::PublishRefused};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-
-use crate::access::AccessError;
 
 /// A call that fails.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +49,7 @@ pub(crate) enum CallError {
     )]
     TextTooLong(usize),
     #[error(transparent)]
-    Access(#[from] AccessError),
+    Access(#[from] TicketError),
     #[error(transparent)]
     NotLogged(#[from] RefuseReason),
 }
@@ -66,9 +64,9 @@ impl CallError {
             Self::TooManyWatches => Code::ResourceExhausted,
             Self::Damaged { .. } => Code::DataLoss,
             Self::BadId(_) | Self::BadField(_) | Self::Batch(_) | Self::TextTooLong(_) => Code::InvalidArgument,
-            Self::Access(AccessError::NoKey) => Code::Unavailable,
-            Self::Access(AccessError::NoTicket) => Code::Unauthenticated,
-            Self::Access(AccessError::Ticket(_)) => Code::PermissionDenied,
+            Self::Access(TicketError::NoKey) => Code::Unavailable,
+            Self::Access(TicketError::NoTicket) => Code::Unauthenticated,
+            Self::Access(TicketError::Ticket(_)) => Code::PermissionDenied,
             Self::NotLogged(RefuseReason::OutOfWindow(_)) => Code::OutOfRange,
             Self::NotLogged(RefuseReason::OtherPublisher) => Code::AlreadyExists,
             Self::NotLogged(RefuseReason::Busy | RefuseReason::Unavailable) => Code::Unavailable,

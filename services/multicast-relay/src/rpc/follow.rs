@@ -23,8 +23,8 @@ use tonic::{Request, Streaming};
 use super::{
     CallError, Relay, group_id,
     read::{READ_BYTES, read_log},
-    reading_right::ReadingRight,
     sessions,
+    shared_right::SharedRight,
 };
 use crate::directory::{Phase, Serving};
 
@@ -66,7 +66,7 @@ pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) 
 /// The groups of one stream.
 struct Cursors {
     tasks: JoinSet<()>,
-    by_group: HashMap<GroupId, (AbortHandle, ReadingRight)>,
+    by_group: HashMap<GroupId, (AbortHandle, SharedRight)>,
     reporter: Reporter,
     /// Of [`READING`].
     turns: Arc<Semaphore>,
@@ -132,7 +132,7 @@ impl Cursors {
                 return Ok(());
             }
         };
-        let (right, turns) = (ReadingRight::new(), Arc::clone(&self.turns));
+        let (right, turns) = (SharedRight::new(), Arc::clone(&self.turns));
         let (relay, sender) = (relay.clone(), sender.clone());
         let cursor = Cursor { relay, group, sender, turns, right: right.clone(), at: None, place };
         self.by_group.insert(group, (self.tasks.spawn(cursor.run(add)), right));
@@ -151,7 +151,7 @@ struct Cursor {
     group: GroupId,
     sender: Sender,
     turns: Arc<Semaphore>,
-    right: ReadingRight,
+    right: SharedRight,
     at: Option<(LogId, Seq)>,
     /// Among all groups that are followed.
     place: Share<Caller>,

@@ -16,7 +16,7 @@ use service_kit::{
 use tokio::time::{Instant, sleep_until};
 use tonic::Request;
 
-use super::{CallError, Relay, group_id, reading_right::ReadingRight};
+use super::{CallError, Relay, group_id, shared_right::SharedRight};
 use crate::directory::{Phase, Serving};
 
 const MAX_WAIT: Duration = Duration::from_secs(3600);
@@ -35,7 +35,7 @@ pub(super) async fn watch(
     let request = request.into_inner();
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
-    let right = ReadingRight::new();
+    let right = SharedRight::new();
     right.show(&relay.0.access, &serving.config, &request.ticket)?;
     let log = serving.identity.log;
     if request.log_id != 0 && request.log_id != log.0 {
@@ -95,7 +95,7 @@ struct ReceiptWatch {
 }
 
 impl ReceiptWatch {
-    async fn run(mut self, sender: &Sender, right: &ReadingRight, place: &Share<Caller>) -> Result<(), CallError> {
+    async fn run(mut self, sender: &Sender, right: &SharedRight, place: &Share<Caller>) -> Result<(), CallError> {
         let (relay, serving) = (self.relay.clone(), Arc::clone(&self.serving));
         tokio::select! {
             told = self.tell_changes(sender) => told,

@@ -265,7 +265,7 @@ impl RegistryService for Calls {
         let request = request.into_inner();
         self.0.lock().relay = Some((request.service_id, request.durable));
         let registry_public_key = Bytes::copy_from_slice(self.0.key.verifying_key().as_bytes());
-        Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: 500 }))
+        Ok(Response::new(pb::RegisterServiceResponse { registry_public_key, renew_ms: 500, unix_ms: 0 }))
     }
 
     async fn watch_groups(
