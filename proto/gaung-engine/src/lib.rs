@@ -1,5 +1,6 @@
 //! Sans-IO engines.
 
+mod age_clock;
 mod broadcast;
 mod claim;
 mod fanout;
@@ -20,6 +21,7 @@ mod timing;
 mod transmit;
 mod windows;
 
+pub use age_clock::AgeClock;
 pub use broadcast::BroadcastPacker;
 pub use claim::{ClaimHasher, Claimant, RequestOrigin, StreamKey};
 pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Taken};

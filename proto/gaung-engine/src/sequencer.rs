@@ -303,9 +303,9 @@ impl Sequencer {
         self.events.pop_front()
     }
 
-    /// Forgets clients that have been silent for a day.
-    pub fn expire_clients(&mut self, now_unix_ms: i64) {
-        self.windows.expire(now_unix_ms);
+    /// Forgets clients that have been silent for a day; see [`ClientWindows::expire`].
+    pub fn expire_clients(&mut self, now_unix_ms: i64, set_forward_ms: i64) {
+        self.windows.expire(now_unix_ms, set_forward_ms);
     }
 
     /// Bytes that the client windows may have from now on; see [`ClientWindows::set_limit`].

@@ -152,12 +152,20 @@ impl ClientWindows {
     }
 
     /// Forgets clients that have been silent for [`CLIENT_MEMORY_MS`]. Who was heard by a clock that was ahead counts as
-    /// heard now.
-    pub fn expire(&mut self, now_unix_ms: i64) {
+    /// heard now. `set_forward_ms`: by how much the clock was set forward since the last call; nobody was silent for that
+    /// time.
+    pub fn expire(&mut self, now_unix_ms: i64, set_forward_ms: i64) {
         self.retain(|window| {
-            window.at_unix_ms = window.at_unix_ms.min(now_unix_ms);
+            window.at_unix_ms = window.at_unix_ms.saturating_add(set_forward_ms).min(now_unix_ms);
             now_unix_ms - window.at_unix_ms < CLIENT_MEMORY_MS
         });
+    }
+
+    /// Goes on after a restart: what passed since the newest message counts as nobody's silence, for the clock may have been
+    /// set meanwhile, and clients that slept or found no relay still send again what was not acknowledged.
+    pub fn resume(&mut self, now_unix_ms: i64) {
+        let newest = self.clients.values().map(|window| window.at_unix_ms).max().unwrap_or(now_unix_ms);
+        self.expire(now_unix_ms, now_unix_ms.saturating_sub(newest).max(0));
     }
 
     /// Changes the limit, and forgets what is above it.

@@ -272,7 +272,8 @@ impl Committer {
         self.checkpoint()?;
         if let Some(max_age_ms) = keep.max_age_ms {
             // One that was begun when the clock was ahead tells no time, and is ended.
-            let aged = now_ms.abs_diff(self.meta.started_at_ms) > max_age_ms / 8;
+            let clock_ms = (self.shared.env.options.clock)();
+            let aged = clock_ms.abs_diff(self.meta.started_at_ms) > max_age_ms / 8;
             if aged && self.shared.index().needs_file(self.meta.number) {
                 self.recover()?;
                 self.roll().map_err(|fault| self.failed(fault))?;

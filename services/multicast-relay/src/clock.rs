@@ -1,8 +1,10 @@
-//! The wall clock: for display and for expiry in days, never to order or to fence.
+//! The wall clock: for display and for expiry in days, never to order or to fence. And the one that nobody sets, which
+//! tells when the wall clock was.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gaung_proto::block::SentAt;
+use nix::time::{ClockId, clock_gettime};
 
 /// µs since 1970.
 pub(crate) fn sent_at() -> SentAt {
@@ -14,6 +16,11 @@ pub(crate) fn unix_ms() -> i64 {
     since_1970().as_millis() as i64
 }
 
-fn since_1970() -> std::time::Duration {
+/// Time since the machine's start, suspended time included.
+pub(crate) fn uptime() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -89,7 +89,7 @@ fn restore(log: &dyn Log, group: GroupId, opened: &Opened, window_bytes: usize) 
             Err(error) => return Err(error),
         }
     }
-    windows.expire(clock::unix_ms());
+    windows.resume(clock::unix_ms());
     Ok(windows)
 }
 

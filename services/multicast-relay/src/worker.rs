@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_engine::{ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, Rate, RefuseReason, RequestId, Transmit};
+use gaung_engine::{AgeClock, ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, Rate, RefuseReason, RequestId, Transmit};
 use gaung_log::{Append, Done, Log};
 use gaung_net::{
     SenderAddr, SocketError,
@@ -73,6 +73,7 @@ pub(crate) struct Worker {
     outbox: Outbox,
     sockets: TextSockets,
     next_request: u64,
+    ages: AgeClock,
     next_expiry: Instant,
     next_window_check: Instant,
     /// Bytes of all groups' client windows that are in the figures.
@@ -105,6 +106,7 @@ impl Worker {
             outbox: Outbox::default(),
             sockets: TextSockets::default(),
             next_request: 0,
+            ages: AgeClock::default(),
             next_expiry: now + EXPIRY,
             next_window_check: now + WINDOW_CHECK,
             window_bytes: 0,
@@ -234,7 +236,8 @@ impl Worker {
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRY;
             let now_unix_ms = clock::unix_ms();
-            self.groups.values_mut().for_each(|group| group.expire_clients(now_unix_ms));
+            let set_forward_ms = self.ages.observe(clock::uptime(), now_unix_ms);
+            self.groups.values_mut().for_each(|group| group.expire_clients(now_unix_ms, set_forward_ms));
         }
         if now >= self.next_window_check {
             self.next_window_check = now + WINDOW_CHECK;

@@ -231,7 +231,7 @@ fn what_came_from_runs_alone_is_charged_once_it_is_claimed() {
     assert_eq!(windows.check(client_of(3), &host(2), ClientSeq(1)), Verdict::OtherPublisher);
     (1000..2000).for_each(|n| windows.record(client_of(n), &host(2), ClientSeq(1), Seq(1), 1));
     assert_eq!(windows.check(client_of(3), &host(1), ClientSeq(1)), Verdict::Duplicate(Seq(1)));
-    windows.expire(CLIENT_MEMORY_MS + 2);
+    windows.expire(CLIENT_MEMORY_MS + 2, 0);
     assert_eq!((windows.clients(), windows.bytes()), (0, 0));
     windows.record(client_of(3), &host(2), ClientSeq(1), Seq(1), 0);
     assert_eq!(windows.bytes(), CLIENT_BYTES);
@@ -241,10 +241,26 @@ fn what_came_from_runs_alone_is_charged_once_it_is_claimed() {
 fn silence_for_a_day_is_forgotten_and_a_clock_that_was_ahead_changes_nothing() {
     let mut windows = windows();
     windows.record(ANN, LOCAL, ClientSeq(1), Seq(1), 300 * CLIENT_MEMORY_MS);
-    windows.expire(1000);
-    windows.expire(1000 + CLIENT_MEMORY_MS - 1);
+    windows.expire(1000, 0);
+    windows.expire(1000 + CLIENT_MEMORY_MS - 1, 0);
     assert_eq!(windows.clients(), 1);
-    windows.expire(1000 + CLIENT_MEMORY_MS);
+    windows.expire(1000 + CLIENT_MEMORY_MS, 0);
+    assert_eq!(windows.clients(), 0);
+}
+
+#[test]
+fn a_clock_that_is_set_forward_is_nobodys_silence() {
+    let (mut windows, step) = (windows(), 400 * CLIENT_MEMORY_MS);
+    windows.record(ANN, LOCAL, ClientSeq(1), Seq(1), 1000);
+    windows.expire(2000 + step, step);
+    windows.record(client_of(2), LOCAL, ClientSeq(1), Seq(2), 3000 + step);
+    windows.expire(1000 + step + CLIENT_MEMORY_MS - 1, 0);
+    assert_eq!(windows.clients(), 2);
+    windows.expire(1000 + step + CLIENT_MEMORY_MS, 0);
+    assert_eq!(windows.clients(), 1);
+    windows.resume(9 * step);
+    assert_eq!(windows.check(client_of(2), LOCAL, ClientSeq(1)), Verdict::Duplicate(Seq(2)), "nor is a restart");
+    windows.expire(9 * step + CLIENT_MEMORY_MS, 0);
     assert_eq!(windows.clients(), 0);
 }
 

@@ -230,8 +230,8 @@ impl WorkerGroup {
         self.sequencer.has_failed() || self.exhausted
     }
 
-    pub(super) fn expire_clients(&mut self, now_unix_ms: i64) {
-        self.sequencer.expire_clients(now_unix_ms);
+    pub(super) fn expire_clients(&mut self, now_unix_ms: i64, set_forward_ms: i64) {
+        self.sequencer.expire_clients(now_unix_ms, set_forward_ms);
     }
 
     pub(super) fn window_bytes(&self) -> usize {
