@@ -19,6 +19,22 @@ pub struct Up {
 }
 
 impl Up {
+    /// The flags of its ports; each takes 0 for a free one.
+    pub const PORT_FLAGS: [&str; 12] = [
+        "--registry-port",
+        "--relay-port",
+        "--relay-udp-port",
+        "--hub-port",
+        "--hub-tcp-port",
+        "--text-port",
+        "--page-port",
+        "--broadcast-port",
+        "--discovery-port",
+        "--registry-metrics-port",
+        "--relay-metrics-port",
+        "--hub-metrics-port",
+    ];
+
     /// Starts with more flags and waits until it is ready.
     ///
     /// # Panics
@@ -60,7 +76,7 @@ impl Up {
 
     fn start_by(mut command: Command, data: TempDir, flags: &[&str], spawn: impl FnOnce(Command) -> Process) -> Self {
         command.args(["up", "--json", "--listen", "127.0.0.1", "--iface", "lo", "--log-level", "info"]);
-        for port in PORT_FLAGS {
+        for port in Self::PORT_FLAGS {
             if !flags.contains(&port) {
                 command.args([port, "0"]);
             }
@@ -139,21 +155,6 @@ impl Up {
         self.data
     }
 }
-
-const PORT_FLAGS: [&str; 12] = [
-    "--registry-port",
-    "--relay-port",
-    "--relay-udp-port",
-    "--hub-port",
-    "--hub-tcp-port",
-    "--text-port",
-    "--page-port",
-    "--broadcast-port",
-    "--discovery-port",
-    "--registry-metrics-port",
-    "--relay-metrics-port",
-    "--hub-metrics-port",
-];
 
 /// Somebody with a device of their own who types `gaung` commands.
 #[derive(Debug)]

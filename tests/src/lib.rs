@@ -6,6 +6,7 @@ pub mod browser;
 pub mod capture;
 mod clock;
 pub mod crowd;
+pub mod day;
 pub mod deployment;
 mod histogram;
 pub mod hostile;

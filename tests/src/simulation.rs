@@ -6,6 +6,7 @@
 
 mod attacker;
 mod clock;
+mod day;
 mod disk;
 mod draw;
 mod event;

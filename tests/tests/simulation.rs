@@ -14,6 +14,8 @@ use gaung_tests::simulation::{
 const ONCE_FAILED: &str = include_str!("../simulation-seeds.txt");
 /// Seeds of each run of the tests.
 const SEEDS: usize = 2000;
+/// Whole days of each run of the tests, each with a seed of its own.
+const DAYS: usize = 2;
 
 #[test]
 fn the_seeds_of_this_commit_hold() {
@@ -34,6 +36,37 @@ fn seeds_that_once_failed_hold() {
     let seeds: Vec<u64> = lines.map(|line| first_word(line).parse().expect("a line begins with a seed")).collect();
     assert!(!seeds.is_empty());
     assert_all_hold(&run_seeds(&seeds, |_| {}));
+}
+
+#[test]
+fn days_of_sleeping_machines_and_clocks_that_are_set_hold() {
+    let seeds: Vec<u64> = match env::var("GAUNG_SEED") {
+        Ok(seed) => vec![seed.parse().expect("GAUNG_SEED is a number")],
+        Err(_) => (0..DAYS).map(|_| rand::random::<u32>().into()).collect(),
+    };
+    std::thread::scope(|scope| {
+        for seed in seeds {
+            scope.spawn(move || {
+                let settings = Settings::day(seed);
+                let report = run(&settings);
+                println!("day {seed}: {} faults, {} events, {:?}", settings.faults.len(), report.events, report.counts);
+                assert_eq!(report.failure, None, "GAUNG_SEED={seed} runs this day again: {settings:#?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn who_sleeps_in_a_time_of_calm_is_missed() {
+    let settings = Settings {
+        faults: vec![fault(500, Fault::MemberSleep(Target::All), 20_000)],
+        calm_at: vec![Duration::from_secs(5)],
+        heals_at: Duration::from_secs(30),
+        ..Settings::calm(5)
+    };
+    assert!(run(&settings).failure.is_some_and(|what| what.contains("10 s of calm, member")));
+    let later = Settings { calm_at: vec![Duration::from_secs(25)], ..settings };
+    assert_eq!(run(&later).failure, None);
 }
 
 #[test]

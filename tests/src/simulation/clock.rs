@@ -36,6 +36,12 @@ impl NodeClock {
         self.anchor = (at, self.local(at) + by);
     }
 
+    /// From `since` to `at` it stood still, as one does that does not count the time in which its machine is suspended.
+    /// Nothing was read from it meanwhile.
+    pub(super) fn stood_still(&mut self, since: Duration, at: Duration) {
+        self.anchor = (at, self.local(since));
+    }
+
     fn local(&self, at: Duration) -> Duration {
         let (since, read) = self.anchor;
         let passed = at.saturating_sub(since).as_nanos() as i128;
@@ -72,6 +78,10 @@ mod tests {
                     let before = clock.read(now);
                     clock.jump(now, Duration::from_secs(3));
                     assert_eq!(clock.read(now), before + Duration::from_secs(3));
+                    let later = now + Duration::from_secs(3600);
+                    clock.stood_still(now, later);
+                    assert_eq!(clock.read(later), before + Duration::from_secs(3));
+                    clock = NodeClock::new(base, drift_ppm);
                 }
             }
         }

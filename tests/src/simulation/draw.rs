@@ -95,6 +95,7 @@ impl Draw {
             faults,
             attacks,
             heals_at,
+            calm_at: Vec::new(),
             breakage: Breakage::default(),
         };
         // Last, so that the rest of a seed's settings is what it was before there were moves.

@@ -101,7 +101,18 @@ pub(super) enum Event {
         process: u64,
     },
     Heal,
+    /// What is over now is to have reached everybody 10 s later.
+    Calm,
+    Calmed(Box<Noted>),
     Check,
+}
+
+/// How far everything was at a time of calm.
+#[derive(Debug, Clone)]
+pub(super) struct Noted {
+    pub(super) head: Seq,
+    /// Messages of each publisher.
+    pub(super) said: Vec<u64>,
 }
 
 #[derive(Debug, Clone)]

@@ -25,7 +25,7 @@ impl Simulation {
                 self.relay.crash(world);
                 self.members.iter_mut().for_each(|member| member.lanes.break_reading(member.id, world));
             }
-            Fault::RelayPause | Fault::RelayTakeover => self.relay.pause(world, true),
+            Fault::RelayPause | Fault::RelaySleep | Fault::RelayTakeover => self.relay.pause(world, true),
             Fault::AppendFailure => world.disk.fails_next = true,
             Fault::Trim => world.disk.trim(),
             Fault::ConnectionsBreak => self.relay.break_all_connections(world),
@@ -33,7 +33,9 @@ impl Simulation {
                 world.hub.down += 1;
                 self.members.iter_mut().for_each(|member| member.lanes.lose_hub(member.id, world));
             }
-            Fault::MemberPause(target) => self.each(target, |member, world| member.pause(world, true)),
+            Fault::MemberPause(target) | Fault::MemberSleep(target) => {
+                self.each(target, |member, world| member.pause(world, true));
+            }
             Fault::MemberBusy(target) => self.each(target, |member, world| member.be_busy(world, true)),
             Fault::Deaf(target) => world.network.targets(target).iter_mut().for_each(|link| link.deaf += 1),
             Fault::Mute(target) => world.network.targets(target).iter_mut().for_each(|link| link.mute += 1),
@@ -51,7 +53,8 @@ impl Simulation {
                 world.place.is_lapsed = true;
                 self.relay.handle_place(world);
             }
-            Fault::WallClockBack => self.relay.clock.set_back += timed.lasts,
+            Fault::WallClockBack => self.relay.clock.ahead_us -= timed.lasts.as_micros() as i64,
+            Fault::WallClockForward => self.relay.clock.ahead_us += timed.lasts.as_micros() as i64,
             Fault::Join(target) => self.each(target, |member, world| member.join(world)),
             Fault::Leave(target) => self.each(target, |member, world| member.leave(world)),
         }
@@ -66,10 +69,18 @@ impl Simulation {
                 }
             }
             Fault::RelayPause => self.relay.pause(world, false),
+            Fault::RelaySleep => {
+                self.relay.slept_since(world, timed.at);
+                self.relay.pause(world, false);
+            }
             Fault::RelayTakeover => self.relay.take_over(world),
             Fault::Move if !timed.lasts.is_zero() => self.move_group(),
             Fault::HubDown => world.hub.down -= 1,
             Fault::MemberPause(target) => self.each(target, |member, world| member.pause(world, false)),
+            Fault::MemberSleep(target) => self.each(target, |member, world| {
+                member.clock.stood_still(timed.at, world.now);
+                member.pause(world, false);
+            }),
             Fault::MemberBusy(target) => self.each(target, |member, world| member.be_busy(world, false)),
             Fault::Deaf(target) => world.network.targets(target).iter_mut().for_each(|link| link.deaf -= 1),
             Fault::Mute(target) => world.network.targets(target).iter_mut().for_each(|link| link.mute -= 1),
@@ -80,6 +91,7 @@ impl Simulation {
             | Fault::ClockJump(_)
             | Fault::RelayClockJump
             | Fault::WallClockBack
+            | Fault::WallClockForward
             | Fault::Move
             | Fault::Join(_)
             | Fault::Leave(_) => {}

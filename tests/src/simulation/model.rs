@@ -1,6 +1,9 @@
 //! The judge: one row of messages that only grows, and how far each member has got in it. It knows no protocol.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gaung_proto::{ClientId, ClientSeq, ContentType, Seq, SeqRange, block::Message, run::Run};
 
@@ -204,6 +207,15 @@ impl Judge {
         }
         if range.last > self.head() && !self.is_lenient {
             self.fail(|| format!("member {member} skipped {range:?}, which was never logged"));
+        }
+    }
+
+    /// All has been well for 10 s: everybody has everything up to `head`.
+    pub(super) fn complete_to(&mut self, now: Duration, head: Seq) {
+        let is_behind = |listener: &Listener| listener.next.is_some_and(|next| next <= head) && !listener.is_misled;
+        if let Some(member) = self.members.iter().position(is_behind) {
+            let next = self.members[member].next;
+            self.fail(|| format!("at {now:?}, 10 s of calm, member {member} waits for {next:?}, {head} was logged"));
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Longer than any run: nothing is given up.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Between two tries to connect, doubling.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(3);
@@ -74,6 +74,11 @@ impl Publisher {
             Way::Stream { engine, .. } => engine.is_idle(),
             Way::Datagram { engine, waiting } => engine.is_idle() && waiting.is_empty(),
         }
+    }
+
+    /// Of how many messages it knows what became of them.
+    pub(super) const fn told(&self) -> u64 {
+        self.next_outcome - 1
     }
 
     /// Has `count` messages to say; gives how many found room.

@@ -42,8 +42,8 @@ pub(super) struct Relay {
 #[derive(Debug)]
 pub(super) struct RelayClock {
     pub(super) monotonic: NodeClock,
-    /// How far the wall clock was set back.
-    pub(super) set_back: Duration,
+    /// How far the wall clock is ahead, µs.
+    pub(super) ahead_us: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ struct Connection {
 impl Relay {
     pub(super) fn new(clock: NodeClock) -> Self {
         Self {
-            clock: RelayClock { monotonic: clock, set_back: Duration::ZERO },
+            clock: RelayClock { monotonic: clock, ahead_us: 0 },
             processes: Vec::new(),
             serving: None,
             started: 0,
@@ -97,6 +97,11 @@ impl Relay {
         let Some(process) = self.processes.iter_mut().find(|process| Some(process.id) == self.serving) else { return };
         process.pause(world, &self.clock, stops);
         self.settle(world);
+    }
+
+    /// The machine was suspended since then, and its monotonic clock does not count that.
+    pub(super) fn slept_since(&mut self, world: &World, since: Duration) {
+        self.clock.monotonic.stood_still(since, world.now);
     }
 
     /// The registry has told where the group is now.
@@ -222,7 +227,7 @@ impl RelayClock {
     }
 
     fn wall(&self, at: Duration) -> SentAt {
-        SentAt(WALL_CLOCK_US + at.as_micros() as u64 - self.set_back.as_micros() as u64)
+        SentAt((WALL_CLOCK_US + at.as_micros() as u64).saturating_add_signed(self.ahead_us))
     }
 }
 

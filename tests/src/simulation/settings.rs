@@ -31,6 +31,8 @@ pub struct Settings {
     pub attacks: Vec<Attack>,
     /// When everything is well again. All that is over then must have reached everybody 10 s later.
     pub heals_at: Duration,
+    /// Times of calm before that: all that is over at one of them has reached everybody 10 s later.
+    pub calm_at: Vec<Duration>,
     /// What is switched off to see the judge find it.
     pub breakage: Breakage,
 }
@@ -133,8 +135,14 @@ pub enum Fault {
     ClockJump(Target),
     /// The relay's clock reads `lasts` more at once.
     RelayClockJump,
+    /// The relay's machine is suspended, and its monotonic clock does not count that.
+    RelaySleep,
+    /// The same of the member's machine.
+    MemberSleep(Target),
     /// The relay's wall clock is set back by `lasts`.
     WallClockBack,
+    /// It is set forward by `lasts`.
+    WallClockForward,
     /// The group's address is taken from it, and after the time it has another; at once if that is none.
     Move,
     /// It comes back if it is not there.
@@ -234,6 +242,7 @@ impl Settings {
             faults: Vec::new(),
             attacks: Vec::new(),
             heals_at: Duration::from_secs(3),
+            calm_at: Vec::new(),
             breakage: Breakage::default(),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     attacker::Attacker,
     clock::NodeClock,
     disk::Disk,
-    event::{Event, Node, Queue},
+    event::{Event, Node, Noted, Queue},
     figures::{Bookkeeping, Figures},
     lanes::Hub,
     member::Member,
@@ -199,6 +199,9 @@ impl Simulation {
         for &fault in &world.settings.faults {
             world.queue.put(fault.at, Event::Fault(fault));
         }
+        for &at in &world.settings.calm_at {
+            world.queue.put(at, Event::Calm);
+        }
         // After the last of what ends then.
         world.queue.put(world.settings.heals_at + Duration::from_micros(1), Event::Heal);
         world.queue.put(world.settings.heals_at + RECOVERY, Event::Check);
@@ -272,6 +275,11 @@ impl Simulation {
                 world.weather = Weather::FAIR;
                 world.disk.fails_next = false;
             }
+            Event::Calm => {
+                let noted = Noted { head: world.judge.head(), said: self.said.clone() };
+                world.queue.put(world.now + RECOVERY, Event::Calmed(Box::new(noted)));
+            }
+            Event::Calmed(noted) => self.check_calm(&noted),
             Event::Check => self.check(),
         }
     }
@@ -310,6 +318,16 @@ impl Simulation {
         let next = world.now + gap.max(Duration::from_micros(10));
         if next < world.settings.heals_at {
             world.queue.put(next, Event::Speak { publisher });
+        }
+    }
+
+    fn check_calm(&mut self, noted: &Noted) {
+        let world = &mut self.world;
+        world.judge.complete_to(world.now, noted.head);
+        let mute = self.publishers.iter().zip(&noted.said).position(|(publisher, said)| publisher.told() < *said);
+        if let Some(id) = mute {
+            let now = world.now;
+            world.judge.fail(|| format!("at {now:?}, 10 s of calm, publisher {id} waits for an acknowledgement"));
         }
     }
 
