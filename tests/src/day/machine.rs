@@ -33,9 +33,13 @@ impl Machine {
         Self { base, uncounted: Duration::ZERO, ahead_ms: 0, sleeps: None, is_down: false }
     }
 
-    /// What its clocks read at virtual time `at`, while it is awake.
+    /// What its clocks read at virtual time `at`.
     pub(super) fn now(&self, at: Duration) -> Now {
-        Now { mono: self.base + at - self.uncounted, unix_ms: MORNING_MS + at.as_millis() as i64 + self.ahead_ms }
+        let counted = match self.sleeps {
+            Some(Sleep { since, is_counted: false }) => since,
+            Some(Sleep { is_counted: true, .. }) | None => at,
+        };
+        Now { mono: self.base + counted - self.uncounted, unix_ms: MORNING_MS + at.as_millis() as i64 + self.ahead_ms }
     }
 
     pub(super) const fn works(&self) -> bool {
