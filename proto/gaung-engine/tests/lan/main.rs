@@ -193,7 +193,7 @@ fn a_relay_that_is_elsewhere_is_returned_to_as_soon_as_at_first() {
     for moves in [false, false, true] {
         lan.members[id].hears = false;
         lan.run_for(5000 * MS);
-        assert!(matches!(lan.members[id].lanes.last(), Some(ReceiverEvent::LaneDown(_))));
+        assert!(matches!(lan.members[id].lanes.last(), Some(ReceiverEvent::LaneDown { .. })));
         if moves {
             let (now, receiver) = (lan.now, &mut lan.members[id].receiver);
             for relay in [None, Some(RELAY)] {
