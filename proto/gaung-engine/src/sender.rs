@@ -292,12 +292,6 @@ impl RelaySender {
         self.members.present()
     }
 
-    /// Who has delivered `seq`.
-    #[must_use]
-    pub fn receipt(&self, seq: Seq) -> Receipt {
-        self.members.roster().receipt(seq)
-    }
-
     /// How fast datagrams may leave now.
     #[must_use]
     pub const fn rate(&self) -> Rate {

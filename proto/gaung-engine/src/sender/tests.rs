@@ -442,9 +442,15 @@ fn status_gives_round_trip_size_and_receipts() {
     bench.send(1, &[5, 5]);
     bench.status(1, 2);
     bench.status(3, 2);
-    assert_eq!(bench.sender.receipt(Seq(2)), Receipt { heard: 1, present: 2, silent: 0, absent: 1 });
+    assert_eq!(
+        bench.sender.audience().roster().receipt(Seq(2)),
+        Receipt { heard: 1, present: 2, silent: 0, absent: 1 }
+    );
     bench.status(2, 1);
-    assert_eq!(bench.sender.receipt(Seq(1)), Receipt { heard: 2, present: 2, silent: 0, absent: 1 });
+    assert_eq!(
+        bench.sender.audience().roster().receipt(Seq(1)),
+        Receipt { heard: 2, present: 2, silent: 0, absent: 1 }
+    );
     let expected = SenderEvent::Delivered { member: SenderId([2; 16]), upto: Seq(1) };
     assert_eq!(bench.events().last(), Some(&expected));
     assert_eq!(bench.sender.members().next().unwrap().1.round_trip, Some(Duration::from_micros(400)));
@@ -456,7 +462,10 @@ fn status_gives_round_trip_size_and_receipts() {
     assert_eq!(bench.sender.members().count(), 1);
     assert!(bench.events().contains(&SenderEvent::MemberLost(SenderId([3; 16]))));
     bench.send(3, &[5]);
-    assert_eq!(bench.sender.receipt(Seq(3)), Receipt { heard: 0, present: 1, silent: 0, absent: 2 });
+    assert_eq!(
+        bench.sender.audience().roster().receipt(Seq(3)),
+        Receipt { heard: 0, present: 1, silent: 0, absent: 2 }
+    );
     let sent = bench.advance(MIN_HEARTBEAT);
     let told = heartbeat(&sent[0]).1;
     assert_eq!(told.group_size, 1);

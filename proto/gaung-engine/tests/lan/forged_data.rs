@@ -54,7 +54,7 @@ fn who_is_ahead_of_a_silent_log_goes_back_to_it() {
         assert_eq!(member.forged, [SeqRange { first: Seq(2), last: Seq(41) }], "people are told");
         member.check(&lan.log, Seq::FIRST, "after forged messages");
     }
-    assert_eq!(lan.relay.receipt(Seq(31)).heard, 3);
+    assert_eq!(lan.relay.audience().roster().receipt(Seq(31)).heard, 3);
 }
 
 #[test]
