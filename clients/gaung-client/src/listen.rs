@@ -5,6 +5,7 @@ mod drive;
 mod hub;
 pub(crate) mod hub_choice;
 mod member;
+mod presence;
 mod reading;
 mod sink;
 #[cfg(test)]

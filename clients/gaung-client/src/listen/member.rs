@@ -20,7 +20,6 @@ use gaung_proto::{
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +28,7 @@ use super::{
     cursor::Cursor,
     drive::{Command, FromEngine, Hear, Inlet, Input, Port},
     hub::{self, HubNote, Session},
+    presence::Presence,
     reading::{self, ReadNote},
     sink::Sink,
 };
@@ -36,13 +36,9 @@ use crate::{
     client::Inner,
     error::ClientError,
     group::{GroupInfo, LogStatus, ServiceKind},
-    registry::{By, Joined, get_log, relay_of},
+    registry::{Joined, get_log, relay_of},
 };
 
-/// How long leaving may take.
-const LEAVING: Duration = Duration::from_secs(2);
-/// Until the registry is asked again after it did not answer.
-const REGISTRY_RETRY: Duration = Duration::from_secs(3);
 /// Between two questions to the registry because of a hint from the network.
 const HINT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -430,48 +426,6 @@ impl Member {
 
     async fn say(&self, event: Event) -> ControlFlow<()> {
         if self.sink.send(event).await { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
-}
-
-/// Speaks to the registry for one group, one call at a time, so that leaving comes last.
-struct Presence {
-    inner: Arc<Inner>,
-    place: watch::Receiver<Joined>,
-    lane: watch::Receiver<Lane>,
-    hints: Arc<Notify>,
-    notes: mpsc::Sender<Note>,
-    ended: CancellationToken,
-}
-
-impl Presence {
-    /// Renews presence and ticket at a third of the lease, and at once when the lane changes or a hint comes; leaves at
-    /// the end.
-    async fn keep(mut self) {
-        let id = self.place.borrow().group.id;
-        let mut wait = match *self.lane.borrow_and_update() {
-            // What was said at the door, before it was known which lane it would be.
-            Lane::Tcp => self.place.borrow().lease / 3,
-            Lane::Multicast | Lane::Broadcast | Lane::History => Duration::ZERO,
-        };
-        loop {
-            tokio::select! {
-                biased;
-                () = self.ended.cancelled() => break,
-                () = self.hints.notified() => {}
-                () = sleep(wait) => {}
-                Ok(()) = self.lane.changed() => {}
-            }
-            let name = self.lane.borrow_and_update().to_string();
-            let joined = self.inner.join(&By::Id(id), Some(&name)).await;
-            wait = joined.as_ref().map_or(REGISTRY_RETRY, |joined| joined.lease / 3);
-            tokio::select! {
-                biased;
-                () = self.ended.cancelled() => break,
-                sent = self.notes.send(Note::Joined(joined.map(Box::new))) => if sent.is_err() { break },
-            }
-        }
-        // A registry that does not answer forgets by itself when the lease ends.
-        let _ = timeout(LEAVING, self.inner.leave(id, true)).await;
     }
 }
 
