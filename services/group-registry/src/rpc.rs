@@ -11,7 +11,10 @@ use gaung_proto::{
     pb::registry::{self as pb, registry_service_server::RegistryService},
     signing::Method,
 };
-use service_kit::share::{Origin, SharePool, TooSoon};
+use service_kit::{
+    rpc::charged_address,
+    share::{Origin, SharePool, TooSoon},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
@@ -87,7 +90,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateGroupRequest>,
     ) -> Result<Response<pb::CreateGroupResponse>, Status> {
-        let from = caller(&request);
+        let from = charged_address(&request);
         let spec = checked::create(request.into_inner(), from)?;
         self.charged(self.registry.charge_create(Now::read().mono, from))?;
         let made = self.maker.create(spec).await;
@@ -157,7 +160,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::DeleteGroupRequest>,
     ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
-        let from = caller(&request);
+        let from = charged_address(&request);
         let request = request.into_inner();
         let call = checked::signed(Method::Delete, &request.group_id, String::new(), request.signature, from)?;
         self.run(move |registry, now| registry.delete_group(now, &call)).await?;
@@ -168,7 +171,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::ResetGroupRequest>,
     ) -> Result<Response<pb::ResetGroupResponse>, Status> {
-        let from = caller(&request);
+        let from = charged_address(&request);
         let request = request.into_inner();
         let call = checked::signed(Method::Reset, &request.group_id, String::new(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.reset_group(now, &call)).await?;
@@ -179,7 +182,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::SetRetentionRequest>,
     ) -> Result<Response<pb::SetRetentionResponse>, Status> {
-        let from = caller(&request);
+        let from = charged_address(&request);
         let request = request.into_inner();
         let keep = checked::retention(request.keep)?;
         let call = checked::signed(Method::Keep, &request.group_id, keep.subject(), request.signature, from)?;
@@ -191,7 +194,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::JoinGroupRequest>,
     ) -> Result<Response<pb::JoinGroupResponse>, Status> {
-        let from = caller(&request);
+        let from = charged_address(&request);
         let join = checked::join(request.into_inner(), from)?;
         let joined = self.run(move |registry, now| registry.join(now, &join)).await?;
         Ok(Response::new(pb::JoinGroupResponse {
@@ -230,7 +233,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateInviteRequest>,
     ) -> Result<Response<pb::CreateInviteResponse>, Status> {
-        self.charged(self.registry.charge_invite(Now::read().mono, caller(&request)))?;
+        self.charged(self.registry.charge_invite(Now::read().mono, charged_address(&request)))?;
         let request = request.into_inner();
         let group = checked::group_id("group_id", &request.group_id)?;
         let maker = checked::device("public_key", &request.public_key)?;
@@ -244,7 +247,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::RevokeInviteRequest>,
     ) -> Result<Response<pb::RevokeInviteResponse>, Status> {
-        let from = caller(&request);
+        let from = charged_address(&request);
         let request = request.into_inner();
         let call = checked::signed(Method::Revoke, &Bytes::new(), request.code, request.signature, from)?;
         self.run(move |registry, now| registry.revoke_invite(now, &call)).await?;
@@ -255,7 +258,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::RedeemInviteRequest>,
     ) -> Result<Response<pb::RedeemInviteResponse>, Status> {
-        let from = caller(&request);
+        let from = charged_address(&request);
         let request = request.into_inner();
         let name = checked::display_name("member_name", &request.member_name)?;
         let call = checked::signed(Method::Redeem, &Bytes::new(), request.code, request.signature, from)?;

@@ -1,5 +1,6 @@
 //! The gRPC server of a service: health, reflection, limits, and a shutdown that ends.
 
+mod behalf;
 mod body;
 mod bytes;
 mod call;
@@ -30,6 +31,7 @@ use tracing::info;
 use crate::{metrics::Metrics, readiness::Readiness};
 
 pub use self::{
+    behalf::{call_on_behalf, charged_address},
     bytes::{CallBytes, HeldBytes},
     local::{LocalChannel, LocalListener, local},
     queue::{AnswerSender, AnswerStream, CallEnded, answer_queue},

@@ -24,12 +24,13 @@ use gaung_proto::{
         relay::relay_service_client::RelayServiceClient,
     },
 };
-use service_kit::rpc::Way;
+use service_kit::rpc::{Way, call_on_behalf};
 use tonic::Request;
 
 use crate::{directory::GroupInfo, hub::Hub, registry};
 
 use self::error::ApiError;
+use super::serve::Place;
 
 /// How long registry and relay may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -57,6 +58,13 @@ pub(super) fn router() -> Router<Arc<Hub>> {
 fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(DEADLINE);
+    request
+}
+
+/// The same for a call that the registry charges to whoever makes it: it is made for the browser of this connection.
+fn timed_for<T>(browser: &Place, message: T) -> Request<T> {
+    let mut request = timed(message);
+    call_on_behalf(&mut request, browser.address);
     request
 }
 

@@ -300,17 +300,46 @@ async fn files_come_with_a_strict_policy_and_once() {
     world.stop().await;
 }
 
+fn posting(page: SocketAddr, path: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: {page}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    )
+}
+
+#[tokio::test]
+async fn the_registry_charges_the_browser_and_not_the_hub() {
+    let world = World::start(Limits::default()).await;
+    let (key, id) = ("07".repeat(32), "07".repeat(16));
+    let group = world.everyone;
+    for (path, body) in [
+        (
+            "/api/groups".to_owned(),
+            format!(r#"{{"request_id":"{id}","name":"a","public_key":"{key}","member_name":"b"}}"#),
+        ),
+        (format!("/api/groups/{group}/join"), format!(r#"{{"public_key":"{key}","client":"{id}"}}"#)),
+        (format!("/api/groups/{group}/invites"), format!(r#"{{"public_key":"{key}"}}"#)),
+        ("/api/invites/redeem".to_owned(), format!(r#"{{"code":"a","seed":"{key}"}}"#)),
+    ] {
+        // Another address of this machine than the hub calls from.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(world.hub.page).await.unwrap();
+        stream.write_all(posting(world.hub.page, &path, &body).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 501"), "{path}: {answer}");
+    }
+    assert_eq!(world.registry.charged(), [Some("127.0.0.7".parse().unwrap()); 4]);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn the_api_says_what_is_wrong() {
     let world = World::start(Limits::default()).await;
     let page = world.hub.page;
-    let post = |path: &str, body: &str| {
-        let length = body.len();
-        format!(
-            "POST {path} HTTP/1.1\r\nhost: {page}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-             connection: close\r\n\r\n{body}"
-        )
-    };
+    let post = |path: &str, body: &str| posting(page, path, body);
     for (head, status, words) in [
         (post("/api/device", r#"{"seed":"00"}"#), 400, "32 bytes"),
         (post("/api/device", "{"), 400, "error"),

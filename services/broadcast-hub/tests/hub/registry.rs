@@ -1,7 +1,7 @@
 //! A registry that knows what the tests tell it.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex},
 };
@@ -16,6 +16,7 @@ use gaung_proto::{
         *,
     },
 };
+use service_kit::rpc::charged_address;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, service::Routes};
@@ -37,6 +38,7 @@ struct State {
     relay: Option<SocketAddr>,
     hidden_from_watch: Vec<String>,
     hubs: Vec<RegisterServiceRequest>,
+    charged: Vec<Option<IpAddr>>,
 }
 
 impl Registry {
@@ -85,6 +87,16 @@ impl Registry {
 
     pub fn hubs(&self) -> Vec<RegisterServiceRequest> {
         self.state.lock().unwrap().hubs.clone()
+    }
+
+    /// Whom the calls to make a group, to join one, and about invites were charged to.
+    pub fn charged(&self) -> Vec<Option<IpAddr>> {
+        self.state.lock().unwrap().charged.clone()
+    }
+
+    fn charge<T>(&self, request: &Request<T>) -> Status {
+        self.state.lock().unwrap().charged.push(charged_address(request));
+        Status::unimplemented("not in this double")
     }
 
     fn snapshot(&self) -> Vec<WatchGroupsResponse> {
@@ -175,19 +187,34 @@ impl RegistryService for Registry {
         Ok(Response::new(ListServicesResponse { services, ..ListServicesResponse::default() }))
     }
 
+    async fn create_group(&self, request: Request<CreateGroupRequest>) -> Answer<CreateGroupResponse> {
+        Err(self.charge(&request))
+    }
+
+    async fn join_group(&self, request: Request<JoinGroupRequest>) -> Answer<JoinGroupResponse> {
+        Err(self.charge(&request))
+    }
+
+    async fn create_invite(&self, request: Request<CreateInviteRequest>) -> Answer<CreateInviteResponse> {
+        Err(self.charge(&request))
+    }
+
+    async fn redeem_invite(&self, request: Request<RedeemInviteRequest>) -> Answer<RedeemInviteResponse> {
+        Err(self.charge(&request))
+    }
+
+    async fn get_challenge(&self, _: Request<GetChallengeRequest>) -> Answer<GetChallengeResponse> {
+        Ok(Response::new(GetChallengeResponse { nonce: vec![7; 32].into() }))
+    }
+
     not_here! {
-        create_group: CreateGroupRequest => CreateGroupResponse,
         list_groups: ListGroupsRequest => ListGroupsResponse,
         delete_group: DeleteGroupRequest => DeleteGroupResponse,
         reset_group: ResetGroupRequest => ResetGroupResponse,
         set_retention: SetRetentionRequest => SetRetentionResponse,
-        join_group: JoinGroupRequest => JoinGroupResponse,
         leave_group: LeaveGroupRequest => LeaveGroupResponse,
         list_members: ListMembersRequest => ListMembersResponse,
-        create_invite: CreateInviteRequest => CreateInviteResponse,
         revoke_invite: RevokeInviteRequest => RevokeInviteResponse,
-        redeem_invite: RedeemInviteRequest => RedeemInviteResponse,
-        get_challenge: GetChallengeRequest => GetChallengeResponse,
         report_groups: ReportGroupsRequest => ReportGroupsResponse,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{
-        Path, Query, State,
+        Extension, Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
     http::{HeaderMap, HeaderValue, StatusCode},
@@ -25,9 +25,10 @@ use serde::{Deserialize, Serialize};
 use crate::{directory::GroupInfo, hub::Hub, registry};
 
 use super::{
+    super::serve::Place,
     device::{Hex, to_hex},
     error::ApiError,
-    group_id, timed,
+    group_id, timed, timed_for,
 };
 
 /// Groups of one page of the list.
@@ -174,6 +175,7 @@ pub(super) struct CreateRequest {
 /// Makes a group.
 pub(super) async fn create(
     State(hub): State<Arc<Hub>>,
+    Extension(browser): Extension<Place>,
     body: Result<Json<CreateRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<GroupJson>), ApiError> {
     let Json(wish) = body?;
@@ -187,7 +189,7 @@ pub(super) async fn create(
         owner_name: wish.member_name,
         ..CreateGroupRequest::default()
     };
-    let made = registry::client(&hub).create_group(timed(request)).await?.into_inner();
+    let made = registry::client(&hub).create_group(timed_for(&browser, request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(described(made.group.as_ref())?)))
 }
 
@@ -216,6 +218,7 @@ pub(super) struct Joined {
 /// Becomes a member, or stays a present one.
 pub(super) async fn join(
     State(hub): State<Arc<Hub>>,
+    Extension(browser): Extension<Place>,
     Path(group): Path<String>,
     body: Result<Json<MemberRequest>, JsonRejection>,
 ) -> Result<Json<Joined>, ApiError> {
@@ -227,7 +230,7 @@ pub(super) async fn join(
         client_id: member.client.0.into(),
         lane: "tcp".to_owned(),
     };
-    let joined = registry::client(&hub).join_group(timed(request)).await?.into_inner();
+    let joined = registry::client(&hub).join_group(timed_for(&browser, request)).await?.into_inner();
     Ok(Json(Joined {
         group: described(joined.group.as_ref())?,
         ticket: to_hex(&joined.ticket),

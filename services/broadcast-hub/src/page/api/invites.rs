@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::JsonRejection},
+    extract::{Extension, Path, State, rejection::JsonRejection},
     http::StatusCode,
 };
 use gaung_proto::{
@@ -17,11 +17,12 @@ use serde::{Deserialize, Serialize};
 use crate::{hub::Hub, registry};
 
 use super::{
+    super::serve::Place,
     device::{Hex, key_of},
     error::ApiError,
     group_id,
     groups::{GroupJson, described},
-    timed,
+    timed, timed_for,
 };
 
 #[derive(Deserialize)]
@@ -44,6 +45,7 @@ pub(super) struct Invite {
 /// Makes a code; only members may.
 pub(super) async fn create(
     State(hub): State<Arc<Hub>>,
+    Extension(browser): Extension<Place>,
     Path(group): Path<String>,
     body: Result<Json<InviteRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Invite>), ApiError> {
@@ -54,7 +56,7 @@ pub(super) async fn create(
         uses: wish.uses,
         expires_ms: wish.expires_ms,
     };
-    let made = registry::client(&hub).create_invite(timed(request)).await?.into_inner();
+    let made = registry::client(&hub).create_invite(timed_for(&browser, request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(Invite { code: made.code, expires_unix_ms: made.expires_unix_ms })))
 }
 
@@ -69,6 +71,7 @@ pub(super) struct RedeemRequest {
 /// Uses a code for the browser's device.
 pub(super) async fn redeem(
     State(hub): State<Arc<Hub>>,
+    Extension(browser): Extension<Place>,
     body: Result<Json<RedeemRequest>, JsonRejection>,
 ) -> Result<Json<GroupJson>, ApiError> {
     let Json(wish) = body?;
@@ -78,6 +81,6 @@ pub(super) async fn redeem(
     // The group is not known before; its id is zero in what is signed.
     let signature = sign_call(&key, Method::Redeem, GroupId::NONE, &nonce, &wish.code);
     let request = RedeemInviteRequest { code: wish.code, signature: Some(signature), member_name: wish.member_name };
-    let redeemed = client.redeem_invite(timed(request)).await?.into_inner();
+    let redeemed = client.redeem_invite(timed_for(&browser, request)).await?.into_inner();
     Ok(Json(described(redeemed.group.as_ref())?))
 }
