@@ -58,7 +58,7 @@ const FRAME_BYTES: u32 = 128 * 1024;
 pub struct RpcLimits {
     /// Open connections; fewer where the process may open few files. Default 1024.
     pub connections: usize,
-    /// Open calls of one connection. Default 512.
+    /// Open calls of one connection. Default 1024.
     pub streams_per_connection: u32,
     /// Open calls of all together. Default 16 384.
     pub calls: u64,
@@ -86,7 +86,7 @@ impl Default for RpcLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
-            streams_per_connection: 512,
+            streams_per_connection: 1024,
             calls: 16 * 1024,
             calls_per_address: 2048,
             bytes: 256 << 20,
