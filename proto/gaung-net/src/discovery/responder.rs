@@ -1,6 +1,7 @@
 //! The answering side: one task in each service.
 
 use std::{
+    collections::HashMap,
     future::Future,
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -132,7 +133,7 @@ impl Responder {
             return;
         };
         let wanted = request.wanted.is_none_or(|kind| kind == self.announcement.kind);
-        if !wanted || !self.is_useful_to(*from.ip()) || !budget.take(Instant::now()) {
+        if !wanted || !self.is_useful_to(*from.ip()) || !budget.take(Instant::now(), *from.ip()) {
             count(&self.counters.refused);
             return;
         }
@@ -168,28 +169,53 @@ impl Responder {
     }
 }
 
-/// A token bucket: 100 answers a second, 50 at once.
+/// Answers of the current second. A host has its share, so that one that asks without end, or in whose name another does,
+/// keeps nobody else from finding the service.
 struct Budget {
-    tokens: f64,
-    at: Instant,
+    began: Instant,
+    by_host: HashMap<Ipv4Addr, u32>,
+    answers: u32,
 }
 
 impl Budget {
-    const PER_SECOND: f64 = 100.0;
-    const BURST: f64 = 50.0;
+    /// Some dozens of clients that start at the same time on one machine.
+    const OF_ONE: u32 = 100;
+    /// Some 2 Mbit/s.
+    const OF_ALL: u32 = 2000;
 
     fn new(now: Instant) -> Self {
-        Self { tokens: Self::BURST, at: now }
+        Self { began: now, by_host: HashMap::new(), answers: 0 }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
-        let passed: Duration = now.saturating_duration_since(self.at);
-        self.tokens = (self.tokens + passed.as_secs_f64() * Self::PER_SECOND).min(Self::BURST);
-        self.at = now;
-        let granted = self.tokens >= 1.0;
+    fn take(&mut self, now: Instant, host: Ipv4Addr) -> bool {
+        if now.saturating_duration_since(self.began) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        let of_host = self.by_host.get(&host).copied().unwrap_or_default();
+        let granted = of_host < Self::OF_ONE && self.answers < Self::OF_ALL;
         if granted {
-            self.tokens -= 1.0;
+            self.by_host.insert(host, of_host + 1);
+            self.answers += 1;
         }
         granted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_without_end_keeps_nobody_else_from_an_answer() {
+        let now = Instant::now();
+        let mut budget = Budget::new(now);
+        let asked = |budget: &mut Budget, now, host: u8| {
+            (0..100_000).filter(|_| budget.take(now, Ipv4Addr::new(10, 0, 0, host))).count() as u32
+        };
+        assert_eq!(asked(&mut budget, now, 1), Budget::OF_ONE);
+        assert_eq!(asked(&mut budget, now, 2), Budget::OF_ONE);
+        let of_all: u32 = (0..100).map(|host| asked(&mut budget, now, host)).sum();
+        assert_eq!(of_all, Budget::OF_ALL - 2 * Budget::OF_ONE, "what is sent stays bounded");
+        assert_eq!(asked(&mut budget, now + Duration::from_secs(1), 1), Budget::OF_ONE);
     }
 }
