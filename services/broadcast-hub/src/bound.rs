@@ -23,6 +23,7 @@ use service_kit::{
     open_files::{self, ReservedFiles},
     readiness::Readiness,
     rpc::{self, LocalChannel, RpcLimits, RpcServer},
+    share::SharePool,
     supervise::Tasks,
 };
 use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, time::interval};
@@ -48,6 +49,9 @@ use crate::{
     rpc::HubRpc,
     shard,
 };
+
+/// Receipts that all browsers may watch at a time, and a fourth of it those of one address.
+const RECEIPT_WATCHES: u64 = 480;
 
 /// A hub whose sockets are open, and that serves nobody yet.
 pub struct Bound {
@@ -286,6 +290,8 @@ fn build(
         runtime: Handle::current(),
         links_stop: CancellationToken::new(),
         history_places: HistoryPlaces::new(config.limits.history_reads),
+        lookups: SharePool::new(config.limits.lookups as u64, config.limits.lookups_per_address as u64),
+        receipt_watches: SharePool::new(RECEIPT_WATCHES, RECEIPT_WATCHES / 4),
         to_broadcast,
         registry,
         page_port,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use gaung_proto::ports;
+use gaung_proto::{limits::MAX_SESSION_GROUPS, ports};
 use service_kit::{
     config::{CommonArgs, ConfigErrors, Listen, parse_bytes, parse_duration, parse_listen},
     program::ServiceArgs,
@@ -171,6 +171,10 @@ pub struct Limits {
     /// Log reads at a time, about 1 MiB each; further ones wait, or take the place of one of the address that has most.
     /// Default 64.
     pub history_reads: usize,
+    /// Questions to the registry at a time about groups that the hub does not know. Default 1024.
+    pub lookups: usize,
+    /// The same of one address. Default 256: four sessions that ask for all that a session may be in.
+    pub lookups_per_address: usize,
     /// How long an ended session may take to read its last words. Default 2 s.
     pub linger: Duration,
 }
@@ -193,6 +197,8 @@ impl Default for Limits {
             publish: Duration::from_secs(60),
             text_publish: Duration::from_secs(5),
             history_reads: 64,
+            lookups: 1024,
+            lookups_per_address: 4 * MAX_SESSION_GROUPS,
             linger: Duration::from_secs(2),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{GroupId, RelayId, Seq, run::Run};
-use service_kit::share::Origin;
+use service_kit::share::{Origin, SharePool};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,10 @@ pub(crate) struct Hub {
     /// Ends links and log reads, after the sessions.
     pub(crate) links_stop: CancellationToken,
     pub(crate) history_places: HistoryPlaces,
+    /// Places for questions to the registry that sessions make necessary.
+    pub(crate) lookups: SharePool<Origin>,
+    /// Places for receipts that browsers watch: the relay gives one hub 512.
+    pub(crate) receipt_watches: SharePool<Origin>,
     pub(crate) to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
     pub(crate) registry: tonic::transport::Channel,
     /// Of the page, if there is one.

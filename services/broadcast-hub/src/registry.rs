@@ -13,7 +13,12 @@ use gaung_proto::pb::registry::{
     WatchGroupsResponse, get_group_request::By, registry_service_client::RegistryServiceClient,
     watch_groups_response::Event,
 };
-use service_kit::{backoff::Backoff, readiness::Readiness, rpc::MAX_MESSAGE_BYTES};
+use service_kit::{
+    backoff::Backoff,
+    readiness::Readiness,
+    rpc::MAX_MESSAGE_BYTES,
+    share::{Origin, Share},
+};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, transport::Channel};
@@ -233,17 +238,29 @@ pub(crate) async fn keep_everyone(hub: Arc<Hub>, readiness: Readiness, stop: Can
 
 const LIVE_CHECK: Duration = Duration::from_millis(20);
 
+/// The session that asks for a group, and its place among all that do.
+pub(crate) struct Asker {
+    pub(crate) shard: usize,
+    pub(crate) session: u64,
+    pub(crate) ask: u64,
+    pub(crate) place: Share<Origin>,
+}
+
 /// Asks for a group that the directory does not have; the answer goes to the session.
 ///
 /// `ticket`: what the session showed; a private group is found by it alone.
-pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, ticket: Bytes, shard: usize, session: u64, ask: u64) {
+pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, ticket: Bytes, asker: Asker) {
     let hub = hub.clone();
     hub.runtime.clone().spawn(async move {
         let by = match &key {
             GroupKey::Name(name) => By::Name(name.clone()),
             GroupKey::Id(id) => By::Id((*id).into()),
         };
-        let answer = within(client(&hub).get_group(GetGroupRequest { by: Some(by), viewer: holder(ticket) })).await;
+        let mut registry = client(&hub);
+        let answer = tokio::select! {
+            answer = within(registry.get_group(GetGroupRequest { by: Some(by), viewer: holder(ticket) })) => answer,
+            () = asker.place.evicted() => Err(Status::unavailable("others have asked for less")),
+        };
         let outcome = match answer {
             Ok(found) => found
                 .group
@@ -258,6 +275,7 @@ pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, ticket: Bytes, shard: usize
             }
             Err(_) => Err(Failure::new(Code::Unavailable, "the registry cannot be reached; try again")),
         };
+        let Asker { shard, session, ask, .. } = asker;
         hub.shards[shard].answer(Answer { session, body: AnswerBody::Found(Found { ask, outcome }) });
     });
 }

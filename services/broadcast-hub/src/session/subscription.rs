@@ -18,7 +18,7 @@ use crate::{
     group::{Group, Place},
     history::{HistoryItem, HistoryPart, HistoryRead},
     inbox::{Failure, Found, GroupKey},
-    registry,
+    registry::{self, Asker},
 };
 
 use super::{Dialect, Session, framed, publish::Wish};
@@ -154,10 +154,16 @@ impl Session {
             let failure = Failure::new(Code::ResourceExhausted, "too many requests for unknown groups wait already");
             return self.go_on(ask, Err(failure));
         }
+        // Sessions cost an address little, so that they share what they may ask.
+        let place = match self.hub().lookups.take(self.address.into(), 1) {
+            Ok(place) => place,
+            Err(full) => return self.go_on(ask, Err(Failure::new(Code::ResourceExhausted, full.to_string()))),
+        };
         let number = self.number();
         let ticket = ask.ticket();
         self.asks.borrow_mut().insert(number, ask);
-        registry::look_up(self.hub(), key, ticket, self.shard.index, self.id, number);
+        let asker = Asker { shard: self.shard.index, session: self.id, ask: number, place };
+        registry::look_up(self.hub(), key, ticket, asker);
     }
 
     /// The registry has answered.

@@ -29,6 +29,7 @@ pub const RELAY: RelayId = RelayId([0x52; 16]);
 pub struct Registry {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
+    answers: watch::Sender<bool>,
     pub key: Arc<SigningKey>,
 }
 
@@ -39,12 +40,14 @@ struct State {
     hidden_from_watch: Vec<String>,
     hubs: Vec<RegisterServiceRequest>,
     charged: Vec<Option<IpAddr>>,
+    asked: usize,
 }
 
 impl Registry {
     pub fn new() -> Self {
         let key = Arc::new(SigningKey::from_bytes(&[7; 32]));
-        let registry = Self { state: Arc::default(), changes: watch::Sender::new(1), key };
+        let registry =
+            Self { state: Arc::default(), changes: watch::Sender::new(1), answers: watch::Sender::new(true), key };
         registry.add("everyone", 1, false);
         registry
     }
@@ -94,6 +97,16 @@ impl Registry {
         self.state.lock().unwrap().charged.clone()
     }
 
+    /// Leaves what is asked about groups without an answer until this changes.
+    pub fn hold_back(&self, holds: bool) {
+        self.answers.send_replace(!holds);
+    }
+
+    /// How often it was asked about a group.
+    pub fn asked(&self) -> usize {
+        self.state.lock().unwrap().asked
+    }
+
     fn charge<T>(&self, request: &Request<T>) -> Status {
         self.state.lock().unwrap().charged.push(charged_address(request));
         Status::unimplemented("not in this double")
@@ -136,6 +149,8 @@ impl RegistryService for Registry {
 
     async fn get_group(&self, request: Request<GetGroupRequest>) -> Answer<GetGroupResponse> {
         let by = request.into_inner().by;
+        self.state.lock().unwrap().asked += 1;
+        let _ = self.answers.subscribe().wait_for(|answers| *answers).await;
         let state = self.state.lock().unwrap();
         let wanted = |group: &&Group| match &by {
             Some(get_group_request::By::Name(name)) => group.name == *name,

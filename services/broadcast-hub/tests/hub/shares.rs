@@ -62,6 +62,47 @@ async fn handshakes_of_one_address_make_room_for_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_groups_without_end_has_one_share_of_the_registry() {
+    let limits = Limits { lookups: 8, lookups_per_address: 4, ..Limits::default() };
+    let world = World::start(limits).await;
+    world.registry.hold_back(true);
+    let mut askers = Vec::new();
+    for number in 0..3 {
+        let mut eve = Framed::raw_from(EVE, world.hub.tcp).await;
+        eve.hello().await;
+        for name in 0..2 {
+            eve.subscribe_frame(&format!("unknown-{number}-{name}"), 1, 0).await;
+        }
+        askers.push(eve);
+        while world.registry.asked() < (number + 1).min(2) * 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let refused = error_for(&mut askers[2]).await;
+    assert_eq!(refused.code, 8, "{refused:?}");
+    let mut ann = Framed::open(world.hub.tcp).await.0;
+    ann.subscribe_frame("unknown-too", 1, 0).await;
+    while world.registry.asked() < 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.registry.hold_back(false);
+    for who in [&mut ann, &mut askers[0]] {
+        let unknown = error_for(who).await;
+        assert_eq!(unknown.code, 5, "{unknown:?}");
+    }
+    world.stop().await;
+}
+
+/// The first error that a session is told.
+async fn error_for(session: &mut Framed) -> gaung_proto::pb::hub::Error {
+    loop {
+        if let Frame::Error(error) = session.next_frame().await {
+            return error;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readers_that_take_nothing_keep_no_late_joiner_from_its_history() {
     let limits =
         Limits { ring_bytes: 64 * 1024, history_reads: 2, stall: Duration::from_secs(600), ..Limits::default() };

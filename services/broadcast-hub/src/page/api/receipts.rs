@@ -1,10 +1,14 @@
 //! Who has heard: the relay's receipts as they change, one JSON object a line.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     body::Body,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Extension, Path, Query, State, rejection::QueryRejection},
     http::header::CONTENT_TYPE,
     response::{IntoResponse as _, Response},
 };
@@ -12,12 +16,14 @@ use gaung_proto::pb::relay::{
     MemberLane, MissingMember, Receipt, SeqRange, WatchReceiptsRequest, WatchReceiptsResponse,
 };
 use serde::{Deserialize, Serialize};
-use tokio_stream::StreamExt as _;
-use tonic::Request;
+use service_kit::share::{Origin, Share};
+use tokio_stream::Stream;
+use tonic::{Request, Status, Streaming};
 
 use crate::hub::Hub;
 
 use super::{
+    super::serve::Place,
     device::{Hex, to_hex},
     error::ApiError,
     group_id,
@@ -58,11 +64,14 @@ struct MissingJson {
 /// Answers with a line for each change until all is heard, or a minute is over.
 pub(super) async fn receipts(
     State(hub): State<Arc<Hub>>,
+    Extension(browser): Extension<Place>,
     Path(group): Path<String>,
     query: Result<Query<ReceiptsQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let ticket = ticket(query.ticket);
+    let place = hub.receipt_watches.take(browser.address.into(), 1);
+    let place = place.map_err(|full| Status::resource_exhausted(full.to_string()))?;
     let (info, mut relay) = relay_of(&hub, group_id(&group)?, &ticket).await?;
     let request = WatchReceiptsRequest {
         group_id: info.id.into(),
@@ -72,8 +81,33 @@ pub(super) async fn receipts(
         ticket,
     };
     let changes = relay.watch_receipts(Request::new(request)).await?.into_inner();
-    let body = Body::from_stream(changes.map(|change| change.map(|change| lines(&change))));
+    let body = Body::from_stream(ReceiptBody::new(changes, place));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// The lines of one request. It ends early if its place goes to somebody else; the page asks again.
+struct ReceiptBody {
+    changes: Streaming<WatchReceiptsResponse>,
+    evicted: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _place: Share<Origin>,
+}
+
+impl ReceiptBody {
+    fn new(changes: Streaming<WatchReceiptsResponse>, place: Share<Origin>) -> Self {
+        let notice = place.notice();
+        Self { changes, evicted: Box::pin(async move { notice.evicted().await }), _place: place }
+    }
+}
+
+impl Stream for ReceiptBody {
+    type Item = Result<String, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.evicted.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.changes).poll_next(cx).map_ok(|change| lines(&change))
+    }
 }
 
 fn lines(change: &WatchReceiptsResponse) -> String {
