@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_client::udp_only::{UdpOnlyEvent, UdpOnlyOptions, UdpOnlySession};
-use gaung_engine::{Cookies, DEFAULT_REPAIR_BYTES, Rate, RelaySender, SenderConfig, Transmit};
+use gaung_engine::{Cookies, DEFAULT_REPAIR_BYTES, Rate, RelaySender, RepairShares, SenderConfig, Transmit};
 use gaung_net::{
     SenderAddr, SocketError,
     driver::{Drive, Driver, DriverHandle, DriverSockets, SocketChange, SocketId, SocketUse},
@@ -130,6 +130,7 @@ impl Relay {
             rate: Rate::from_mbit(100),
             pads: true,
             cookies: Cookies::new([1; 16]),
+            repair_shares: RepairShares::default(),
         };
         let socket = DataSocket::open(&Link::loopback(), 0).unwrap();
         let usage = SocketUse { receive: true, multicast: true };

@@ -37,7 +37,7 @@ pub use ring::{HotRing, Pushed, Read, RingBudget, RingOwner, Segment};
 pub use sabotage::Sabotage;
 pub use sender::{
     Cookies, DEFAULT_REPAIR_BYTES, Heard, MemberLane, MemberState, Members, PRESENCE, Rate, Receipt, RelaySender,
-    Reporter, Roster, SenderConfig, SenderEvent, SenderStats, SessionReport, StatusSample, WakeReason,
+    RepairShares, Reporter, Roster, SenderConfig, SenderEvent, SenderStats, SessionReport, StatusSample, WakeReason,
 };
 pub use sequencer::{
     AckRange, BatchError, Identity, MAX_QUEUED_BYTES, MAX_WAITING_REQUESTS, NewRun, PublishBatch, PublishEntry,

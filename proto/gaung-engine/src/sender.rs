@@ -43,6 +43,7 @@ use crate::{
 pub use self::{
     config::{DEFAULT_REPAIR_BYTES, SenderConfig, SenderEvent, SenderStats, WakeReason},
     cookie::Cookies,
+    limits::RepairShares,
     member::{MemberLane, MemberState},
     members::{Heard, Members, PRESENCE, Reporter, SessionReport, StatusSample},
     rate::Rate,
@@ -141,7 +142,7 @@ impl RelaySender {
             repairs: Repairs::default(),
             due: Vec::new(),
             parity: ParityCache::default(),
-            limits: Limits::new(now),
+            limits: Limits::new(now, config.repair_shares.clone()),
             members: Members::default(),
             grtt: timing::FIRST_GRTT,
             told_grtt: Duration::ZERO,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gaung_engine::{ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, RingBudget};
+use gaung_engine::{ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, RepairShares, RingBudget};
 use gaung_log::{DiskLog, DiskOptions, Log, MemoryLog};
 use gaung_net::driver::{Batching, Driver, DriverHandle};
 use gaung_proto::{
@@ -381,7 +381,7 @@ struct Threads {
 
 impl Threads {
     fn start(bound: &Bound, figures: &Figures) -> anyhow::Result<Self> {
-        let cookies = Cookies::new(rand::rng().random());
+        let (cookies, repair_shares) = (Cookies::new(rand::rng().random()), RepairShares::default());
         let claims = ClaimHasher::new(bound.identity.claims_secret);
         let trouble = Arc::new(Trouble::default());
         let plane = Arc::clone(&bound.sockets.plane().borrow());
@@ -395,6 +395,7 @@ impl Threads {
                 trouble: Arc::clone(&trouble),
                 figures: figures.clone(),
                 cookies: cookies.clone(),
+                repair_shares: repair_shares.clone(),
                 claims: claims.clone(),
                 window_bytes: WINDOWS_BYTES / count,
                 repair_bytes: bound.config.repair_bytes,

@@ -16,7 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_engine::{AgeClock, ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, Rate, RefuseReason, RequestId, Transmit};
+use gaung_engine::{
+    AgeClock, ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, Rate, RefuseReason, RepairShares, RequestId, Transmit,
+};
 use gaung_log::{Append, Done, Log};
 use gaung_net::{
     SenderAddr, SocketError,
@@ -49,6 +51,7 @@ pub(crate) struct WorkerContext {
     pub(crate) trouble: Arc<Trouble>,
     pub(crate) figures: Figures,
     pub(crate) cookies: Cookies,
+    pub(crate) repair_shares: RepairShares,
     /// Tells publishers apart.
     pub(crate) claims: ClaimHasher,
     /// For the client windows of all of a worker's groups.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use gaung_engine::{Cookies, RelaySender, SenderConfig};
+use gaung_engine::{Cookies, RelaySender, RepairShares, SenderConfig};
 use gaung_proto::{
     DeviceId, Generation, GroupAddr, Pkt, SenderId, Seq,
     body::{Cookie, Nak, NakRange, Probe, Status},
@@ -53,6 +53,7 @@ fn config() -> SenderConfig {
         rate: gaung_engine::Rate::from_mbit(8),
         pads: true,
         cookies: Cookies::new(KEY),
+        repair_shares: RepairShares::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, LogId, SenderId, Seq};
 
-use super::{Cookies, Rate};
+use super::{Cookies, Rate, RepairShares};
 
 /// Bytes of one group's repair window: 32 ms at 1 Gbit/s, half a second at 64 Mbit/s. Above it members read the log.
 pub const DEFAULT_REPAIR_BYTES: usize = 4 * 1024 * 1024;
@@ -35,6 +35,8 @@ pub struct SenderConfig {
     pub pads: bool,
     /// The process's cookies.
     pub cookies: Cookies,
+    /// What the process's groups together give to one host.
+    pub repair_shares: RepairShares,
 }
 
 /// What a driver may want to know.

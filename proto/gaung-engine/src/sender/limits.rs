@@ -4,13 +4,14 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 /// Datagrams asked for by one host, from proven addresses, that are served in one second in any case: some 5 Mbit/s. A host
-/// has as many ports as it likes, so they share this.
+/// has as many ports and groups as it likes, so they share this.
 pub(super) const MAX_ASKED_PER_HOST: u32 = 512;
-/// Datagrams asked for from all unproven addresses together in one second.
+/// Datagrams asked for from all unproven addresses together in one second, in all groups.
 pub(super) const MAX_ASKED_UNPROVEN: u32 = 128;
 /// Repairs and parity sent in one second in any case: some 45 Mbit/s, 1000 messages a second lost by somebody each time.
 pub(super) const MAX_REPAIRS: u32 = 4096;
@@ -23,6 +24,40 @@ const DATA_FOR_A_COMMON_LOSS: u32 = 3;
 const MAX_MOVES_TOLD: u32 = 256;
 /// Hosts that are counted apart in one second; more are refused.
 const MAX_COUNTED_HOSTS: usize = 8192;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What hosts may ask for besides a share of what is sent, in all groups of a process together; clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct RepairShares(Arc<Mutex<SharesTaken>>);
+
+/// Counts of the current second.
+#[derive(Debug, Default)]
+struct SharesTaken {
+    began: Option<Instant>,
+    by_host: BTreeMap<Ipv4Addr, u32>,
+    unproven: u32,
+}
+
+impl RepairShares {
+    /// Whether one more datagram that `host` asks for is served; `None`: an address that is not proven.
+    fn take(&self, now: Instant, host: Option<Ipv4Addr>) -> bool {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.began.is_none_or(|began| now.saturating_duration_since(began) >= SECOND) {
+            *taken = SharesTaken { began: Some(now), ..SharesTaken::default() };
+        }
+        let is_room = taken.by_host.len() < MAX_COUNTED_HOSTS;
+        let (count, limit) = match host {
+            None => (&mut taken.unproven, MAX_ASKED_UNPROVEN),
+            Some(host) if is_room || taken.by_host.contains_key(&host) => {
+                (taken.by_host.entry(host).or_default(), MAX_ASKED_PER_HOST)
+            }
+            Some(_) => return false,
+        };
+        let allowed = *count < limit;
+        *count += u32::from(allowed);
+        allowed
+    }
+}
 
 /// Counts of the current second, forgotten at its end.
 #[derive(Debug)]
@@ -31,13 +66,13 @@ pub(super) struct Limits {
     data: u32,
     repairs: u32,
     by_host: BTreeMap<Ipv4Addr, u32>,
-    unproven: u32,
     moves_told: u32,
+    shares: RepairShares,
 }
 
 impl Limits {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { began: now, data: 0, repairs: 0, by_host: BTreeMap::new(), unproven: 0, moves_told: 0 }
+    pub(super) const fn new(now: Instant, shares: RepairShares) -> Self {
+        Self { began: now, data: 0, repairs: 0, by_host: BTreeMap::new(), moves_told: 0, shares }
     }
 
     /// A first-sent DATA left for the group's address.
@@ -49,18 +84,14 @@ impl Limits {
     /// Whether one more datagram asked for is served. `proven`: the address, if its cookie proves it.
     pub(super) fn may_ask(&mut self, now: Instant, proven: Option<SocketAddrV4>) -> bool {
         self.roll(now);
-        let (count, limit) = match proven {
-            None => (&mut self.unproven, MAX_ASKED_UNPROVEN),
-            Some(addr) => {
-                let host = *addr.ip();
-                if self.by_host.len() >= MAX_COUNTED_HOSTS && !self.by_host.contains_key(&host) {
-                    return false;
-                }
-                let limit = MAX_ASKED_PER_HOST.max(self.data.saturating_mul(REPAIRS_FOR_DATA));
-                (self.by_host.entry(host).or_default(), limit)
-            }
-        };
-        let allowed = *count < limit;
+        let Some(addr) = proven else { return self.shares.take(now, None) };
+        let host = *addr.ip();
+        if self.by_host.len() >= MAX_COUNTED_HOSTS && !self.by_host.contains_key(&host) {
+            return false;
+        }
+        let count = self.by_host.entry(host).or_default();
+        let of_data = self.data.saturating_mul(REPAIRS_FOR_DATA);
+        let allowed = *count < of_data || (*count < MAX_ASKED_PER_HOST && self.shares.take(now, Some(host)));
         *count += u32::from(allowed);
         allowed
     }
@@ -88,8 +119,8 @@ impl Limits {
     }
 
     fn roll(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.began) >= Duration::from_secs(1) {
-            *self = Self::new(now);
+        if now.saturating_duration_since(self.began) >= SECOND {
+            *self = Self::new(now, self.shares.clone());
         }
     }
 }
@@ -103,21 +134,24 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_group_gives_little_and_a_busy_one_its_share() {
-        let now = Instant::now();
-        let mut limits = Limits::new(now);
+    fn silent_groups_give_little_and_a_busy_one_its_share() {
+        let (now, shares) = (Instant::now(), RepairShares::default());
+        let mut limits = Limits::new(now, shares.clone());
+        let mut another = Limits::new(now, shares);
         let asked = |limits: &mut Limits, who| (0..100_000).filter(|_| limits.may_ask(now, who)).count() as u32;
         assert_eq!(asked(&mut limits, Some(addr(1, 1))), MAX_ASKED_PER_HOST);
         assert_eq!(asked(&mut limits, Some(addr(1, 2))), 0, "all ports of a host have one share");
-        assert_eq!(asked(&mut limits, None), MAX_ASKED_UNPROVEN);
+        assert_eq!(asked(&mut another, Some(addr(1, 1))), 0, "in all groups");
+        assert_eq!(asked(&mut another, None), MAX_ASKED_UNPROVEN);
+        assert_eq!(asked(&mut limits, None), 0, "strangers have one too");
         assert_eq!((0..100_000).filter(|_| limits.may_send(now)).count() as u32, MAX_REPAIRS);
         (0..20_000).for_each(|_| limits.count_data(now));
         assert_eq!(asked(&mut limits, Some(addr(2, 1))), 20_000);
         assert_eq!(asked(&mut limits, Some(addr(1, 3))), 20_000 - MAX_ASKED_PER_HOST);
-        assert_eq!(asked(&mut limits, None), 0, "strangers have no share");
+        assert_eq!(asked(&mut another, Some(addr(2, 1))), MAX_ASKED_PER_HOST, "what is sent elsewhere counts there");
         assert_eq!((0..100_000).filter(|_| limits.may_send(now)).count() as u32, 20_000 - MAX_REPAIRS);
         assert!(limits.is_loss_common());
-        let later = now + Duration::from_secs(1);
-        assert!(limits.may_ask(later, None) && limits.may_send(later));
+        let later = now + SECOND;
+        assert!(limits.may_ask(later, None) && limits.may_send(later) && another.may_ask(later, Some(addr(1, 1))));
     }
 }

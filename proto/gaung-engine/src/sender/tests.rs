@@ -34,6 +34,7 @@ fn config(head: u64) -> SenderConfig {
         rate: Rate::from_mbit(10_000),
         pads: false,
         cookies: Cookies::new([6; 16]),
+        repair_shares: RepairShares::default(),
     }
 }
 

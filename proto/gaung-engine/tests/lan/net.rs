@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use gaung_engine::{
     Cookies, Destination, Hearing, HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, RelaySender,
-    SenderConfig, Transmit, Via,
+    RepairShares, SenderConfig, Transmit, Via,
 };
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupTag, LogId, SenderId, Seq,
@@ -116,6 +116,7 @@ impl Lan {
             rate: gaung_engine::Rate::from_mbit(mbit),
             pads: true,
             cookies: Cookies::new([seed as u8; 16]),
+            repair_shares: RepairShares::default(),
         };
         Self {
             now,

@@ -77,6 +77,7 @@ impl WorkerGroup {
             rate: context.rate,
             pads: context.pads,
             cookies: context.cookies.clone(),
+            repair_shares: context.repair_shares.clone(),
         };
         Self {
             outlet: Outlet::new(config, sender, strangers, now),

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use gaung_engine::{
     ClaimHasher, Cookies, Destination, Identity, NewRun, PublishBatch, PublishEntry, Rate, RefuseReason, RelaySender,
-    RequestId, RequestOrigin, Sabotage, SenderConfig, Sequencer, SequencerEvent, StreamKey,
+    RepairShares, RequestId, RequestOrigin, Sabotage, SenderConfig, Sequencer, SequencerEvent, StreamKey,
 };
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId, Seq,
@@ -129,6 +129,7 @@ impl Process {
             rate: Rate::from_mbit(world.settings.rate_mbit),
             pads: true,
             cookies: self.cookies.clone(),
+            repair_shares: RepairShares::default(),
         };
         let mut sequencer = Sequencer::new(Identity { group: GROUP, log: LOG, epoch }, head, windows);
         let mut sender = RelaySender::new(config, clock.read(world.now));
