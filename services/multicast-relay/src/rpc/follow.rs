@@ -23,7 +23,7 @@ use tonic::{Request, Streaming};
 use super::{
     CallError, Relay, group_id,
     read::{READ_BYTES, read_log},
-    sessions,
+    sessions::{self, Reported},
     shared_right::SharedRight,
 };
 use crate::directory::{Phase, Serving};
@@ -68,6 +68,7 @@ struct Cursors {
     tasks: JoinSet<()>,
     by_group: HashMap<GroupId, (AbortHandle, SharedRight)>,
     reporter: Reporter,
+    reported: Reported,
     /// Of [`READING`].
     turns: Arc<Semaphore>,
 }
@@ -75,14 +76,14 @@ struct Cursors {
 impl Cursors {
     fn new(reporter: Reporter) -> Self {
         let turns = Arc::new(Semaphore::new(READING));
-        Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter, turns }
+        Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter, reported: Reported::default(), turns }
     }
 
     async fn change(&mut self, relay: &Relay, change: Change, sender: &Sender) {
         let changed = match change {
             Change::Add(add) => self.add(relay, add, sender).await,
             Change::Remove(remove) => group_id(&remove.group_id).map(|group| self.remove(group)),
-            Change::Sessions(reports) => self.report(relay, reports).await,
+            Change::Sessions(reports) => self.report(relay, sender.caller(), reports).await,
             Change::Ticket(newer) => self.renew(relay, &newer),
         };
         if let Err(error) = changed {
@@ -91,7 +92,7 @@ impl Cursors {
         }
     }
 
-    async fn report(&self, relay: &Relay, reports: SessionReports) -> Result<(), CallError> {
+    async fn report(&mut self, relay: &Relay, caller: Caller, reports: SessionReports) -> Result<(), CallError> {
         let group = group_id(&reports.group_id)?;
         let Some((_, right)) = self.by_group.get(&group) else { return Ok(()) };
         let is_private = match relay.0.directory.phase(group) {
@@ -102,7 +103,7 @@ impl Cursors {
         if is_private && !right.is_proven() {
             return Ok(());
         }
-        sessions::report(relay, group, self.reporter, reports).await
+        sessions::report(relay, (caller, &mut self.reported), group, self.reporter, reports).await
     }
 
     fn renew(&self, relay: &Relay, newer: &FollowTicket) -> Result<(), CallError> {
@@ -111,6 +112,7 @@ impl Cursors {
     }
 
     fn remove(&mut self, group: GroupId) {
+        self.reported.forget(group);
         if let Some((task, _)) = self.by_group.remove(&group) {
             task.abort();
         }
@@ -119,7 +121,9 @@ impl Cursors {
     async fn add(&mut self, relay: &Relay, add: FollowGroup, sender: &Sender) -> Result<(), CallError> {
         let group = group_id(&add.group_id)?;
         self.remove(group);
-        self.by_group.retain(|_, (task, _)| !task.is_finished());
+        for (ended, _) in self.by_group.extract_if(|_, (task, _)| task.is_finished()) {
+            self.reported.forget(ended);
+        }
         let place = if self.by_group.len() >= MAX_FOLLOWED {
             Err(format!("a stream follows at most {MAX_FOLLOWED} groups; open another"))
         } else {

@@ -1,6 +1,7 @@
 //! What hubs report of their sessions, on the stream that they follow by.
 
 use std::{
+    collections::{HashMap, HashSet},
     hash::{BuildHasher as _, RandomState},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -10,21 +11,47 @@ use gaung_proto::{
     ClientId, DeviceId, DisplayName, GroupId, LogId, Seq, body::Cookie, limits::MAX_SESSION_REPORTS, pb::relay as pb,
 };
 
+use service_kit::share::{Caller, Share, SharePool};
+
 use super::{CallError, Relay};
 use crate::{
     directory::Phase,
     worker::{Command, Sessions},
 };
 
+/// Sessions reported at a time, once in each group; each takes some 300 bytes. A hub has 20 000 sessions.
+const MAX_SESSIONS: u64 = 256 * 1024;
+/// Those of one caller.
+const MAX_SESSIONS_EACH: u64 = 128 * 1024;
+/// A stream's share grows by so many.
+const STEP: u64 = 1024;
+
 /// Tells hubs and the streams of their reports apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reporters {
     next: AtomicU64,
     hubs: RandomState,
+    sessions: SharePool<Caller>,
+}
+
+/// The sessions that one stream reports, and their share of all that are reported. Anybody may be a hub, so no more of them
+/// become members than the share has places for.
+#[derive(Debug, Default)]
+pub(super) struct Reported {
+    by_group: HashMap<GroupId, HashSet<(ClientId, u64)>>,
+    count: u64,
+    share: Option<Share<Caller>>,
 }
 
 /// Numbers of hubs that say who they are have this bit, numbers of streams do not.
 const NAMED: u64 = 1 << 63;
+
+impl Default for Reporters {
+    fn default() -> Self {
+        let sessions = SharePool::new(MAX_SESSIONS, MAX_SESSIONS_EACH);
+        Self { next: AtomicU64::default(), hubs: RandomState::default(), sessions }
+    }
+}
 
 impl Reporters {
     /// A new stream.
@@ -39,10 +66,51 @@ impl Reporters {
     }
 }
 
+impl Reported {
+    /// Notes what is reported of a session; false if there is no place for it.
+    fn note(&mut self, pool: &SharePool<Caller>, caller: Caller, group: GroupId, session: &SessionReport) -> bool {
+        let of_group = self.by_group.entry(group).or_default();
+        let key = (session.member.into(), session.owner);
+        if session.gone {
+            self.count -= u64::from(of_group.remove(&key));
+            return true;
+        }
+        if of_group.contains(&key) {
+            return true;
+        }
+        if self.count.is_multiple_of(STEP) && !grow(&mut self.share, pool, caller, self.count + STEP) {
+            return false;
+        }
+        self.count += u64::from(of_group.insert(key));
+        true
+    }
+
+    /// The stream follows the group no more.
+    pub(super) fn forget(&mut self, group: GroupId) {
+        self.count -= self.by_group.remove(&group).map_or(0, |sessions| sessions.len() as u64);
+    }
+
+    /// Whether the places went to callers with fewer. What was reported is then renewed no more.
+    fn is_evicted(&self) -> bool {
+        self.share.as_ref().is_some_and(Share::is_evicted)
+    }
+}
+
+fn grow(share: &mut Option<Share<Caller>>, pool: &SharePool<Caller>, caller: Caller, wanted: u64) -> bool {
+    match share {
+        Some(share) => share.resize(wanted).is_ok(),
+        None => {
+            *share = pool.take(caller, wanted).ok();
+            share.is_some()
+        }
+    }
+}
+
 /// Hands a report to the group's worker; one of a group that is not served now is dropped, for the hub tells all anew
 /// when it is.
 pub(super) async fn report(
     relay: &Relay,
+    (caller, reported): (Caller, &mut Reported),
     group: GroupId,
     reporter: Reporter,
     reports: pb::SessionReports,
@@ -54,7 +122,11 @@ pub(super) async fn report(
         return Err(CallError::BadField("hub_key has 16 bytes"));
     }
     let reporter = relay.0.reporters.of_hub(reporter, &reports.hub_key);
-    let sessions = reports.sessions.iter().map(checked).collect::<Result<_, _>>()?;
+    let mut sessions = reports.sessions.iter().map(checked).collect::<Result<Vec<_>, _>>()?;
+    if reported.is_evicted() {
+        return Ok(());
+    }
+    sessions.retain(|session| reported.note(&relay.0.reporters.sessions, caller, group, session));
     let Some(Phase::Serving(serving)) = relay.0.directory.phase(group) else { return Ok(()) };
     let command = Command::Sessions(Sessions { group, log: LogId(reports.log_id), reporter, sessions });
     serving.worker.send_wait(command).await.map_err(|_| CallError::Stopping)
@@ -72,4 +144,43 @@ fn checked(report: &pb::SessionReport) -> Result<SessionReport, CallError> {
         cookie: Cookie(report.cookie),
         gone: report.gone,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn session(number: u64, gone: bool) -> SessionReport {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        let member = ClientId(id).into();
+        let (device, name, cookie) = (DeviceId::NONE, String::new(), Cookie(0));
+        SessionReport { member, device, name, delivered: None, owner: 0, cookie, gone }
+    }
+
+    fn caller(last: u8) -> Caller {
+        Caller::Remote(IpAddr::from([10, 0, 0, last]).into())
+    }
+
+    #[test]
+    fn a_caller_makes_up_no_more_sessions_than_its_share() {
+        let pool = SharePool::new(4 * STEP, 3 * STEP);
+        let mut eve = Reported::default();
+        let groups = [1, 2].map(|group| GroupId([group; 16]));
+        let report = |from: u8, of: &mut Reported, group, number, gone| {
+            of.note(&pool, caller(from), group, &session(number, gone))
+        };
+        let taken = (0..2 * STEP).flat_map(|number| groups.map(|group| report(1, &mut eve, group, number, false)));
+        assert_eq!(taken.filter(|taken| *taken).count() as u64, 3 * STEP, "in all groups together");
+        assert!(report(1, &mut eve, groups[0], 0, false), "a known one is told on");
+        assert!(report(1, &mut eve, groups[0], 1, true) && report(1, &mut eve, groups[1], 5 * STEP, false));
+        let mut hub = Reported::default();
+        let taken = (0..2 * STEP).all(|number| report(2, &mut hub, groups[0], number, false));
+        assert!(taken && eve.is_evicted() && !hub.is_evicted(), "who has fewer gets room");
+        hub.forget(groups[0]);
+        assert_eq!(hub.count, 0);
+    }
 }
