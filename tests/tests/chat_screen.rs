@@ -283,6 +283,7 @@ fn what_others_send_does_not_move_the_cursor_or_colour() {
     let up = Up::start(&[]);
     let (ani, eve) = (up.person("ani"), up.person("eve"));
     let screen = chat(&ani, &[]);
+    let _ = screen.shows("● ani");
     let _ =
         eve.feed(&["send", "everyone", "-"], b"\x1b[2J\x1b[H\x1b]0;judul\x07jahat \xe2\x80\xaetxt\n").expect_code(0);
     let seen = screen.shows("jahat");
