@@ -448,6 +448,9 @@ impl MemberReceiver {
             self.announce(range);
             self.events.push_back(ReceiverEvent::NeedHistory(range));
         }
+        if asks.confirm {
+            self.confirm_head(now);
+        }
         if asks.naks.is_empty() || !self.lane.is_active() {
             return;
         }

@@ -20,6 +20,8 @@ pub(super) const SETTLED: Duration = Duration::from_millis(100);
 /// that who forges hints costs the relay little, and a true one is still followed within seconds.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MAX_DOUBLINGS: u32 = 3;
+/// Between two questions how far the log reaches, where messages are about to be given up.
+const CONFIRM_WAIT: Duration = Duration::from_millis(50);
 
 /// What may be forged of what was delivered.
 #[derive(Debug)]
@@ -31,13 +33,22 @@ pub(super) struct Doubts {
     /// The relay was asked for its head because of a doubt.
     asked_head: bool,
     not_before: Instant,
+    confirm_not_before: Instant,
     denied: u32,
     last_delivered: Instant,
 }
 
 impl Doubts {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { suspects: None, compared: None, asked_head: false, not_before: now, denied: 0, last_delivered: now }
+        Self {
+            suspects: None,
+            compared: None,
+            asked_head: false,
+            not_before: now,
+            confirm_not_before: now,
+            denied: 0,
+            last_delivered: now,
+        }
     }
 
     /// When something can be done about a doubt.
@@ -72,6 +83,16 @@ impl MemberReceiver {
         if self.reporter.is_unanswered() {
             let last = delivered.min(head.plus(MAX_COMPARED));
             self.doubts.suspect(SeqRange { first: head.next(), last });
+        }
+    }
+
+    /// Asks the relay how far its log reaches; where it does not answer, what is said of it is believed.
+    pub(super) fn confirm_head(&mut self, now: Instant) {
+        if self.reporter.is_out_of_reach() {
+            self.gaps.confirm_unasked();
+        } else if now >= self.doubts.confirm_not_before {
+            self.doubts.confirm_not_before = now + CONFIRM_WAIT;
+            self.reporter.probe_soon(now);
         }
     }
 

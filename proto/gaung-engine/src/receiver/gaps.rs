@@ -45,6 +45,8 @@ const MAX_DOUBLINGS: u32 = 3;
 pub(super) struct Gaps {
     /// The highest seq that anybody spoke of.
     claimed: Seq,
+    /// The log reaches at least here: the relay itself said so.
+    confirmed: Seq,
     /// The highest seq of which the relay has sent all fragments.
     sent: Seq,
     /// Up to here a trusted source said that the log has messages; they are read from it.
@@ -86,6 +88,8 @@ pub(super) struct Asks {
     /// At most [`gaung_proto::limits::MAX_NAK_RANGES`].
     pub(super) naks: Vec<NakRange>,
     pub(super) history: Option<SeqRange>,
+    /// Something would be given up, and has to be confirmed by the relay first.
+    pub(super) confirm: bool,
 }
 
 impl Gaps {
@@ -93,6 +97,7 @@ impl Gaps {
     pub(super) const fn new(next: Seq, now: Instant) -> Self {
         Self {
             claimed: Seq(next.0.saturating_sub(1)),
+            confirmed: Seq::ZERO,
             sent: Seq::ZERO,
             catch_up: Seq::ZERO,
             overrun: Seq::ZERO,
@@ -125,6 +130,27 @@ impl Gaps {
 
     pub(super) fn claim(&mut self, head: Seq) {
         self.claimed = self.claimed.max(head);
+    }
+
+    /// The relay itself says, to a question asked at `asked`, that its log ends at `head`. What lies behind it and came earlier
+    /// was made up. Without this, only what reads of the log found would be known.
+    pub(super) fn confirm(&mut self, now: Instant, head: Seq, asked: Instant, wait: Duration, window: &mut Window) {
+        if let Some(known) = SeqRange::new(self.confirmed.next(), head) {
+            let due = now + wait;
+            window.missing_mut().within_mut(known).for_each(|missing| missing.due = missing.due.min(due));
+            self.wake_at(due);
+        }
+        self.confirmed = self.confirmed.max(head);
+        if head < self.claimed {
+            window.cut(head.next(), asked);
+            self.claimed = head.max(Seq(window.end().0 - 1));
+            self.sent = self.sent.min(self.claimed);
+        }
+    }
+
+    /// The relay cannot be asked: what is said of it is believed.
+    pub(super) fn confirm_unasked(&mut self) {
+        self.confirmed = self.claimed;
     }
 
     pub(super) fn catch_up(&mut self, head: Seq) {
@@ -257,6 +283,7 @@ impl Gaps {
     pub(super) fn go_back(&mut self, now: Instant, next: Seq) {
         let head = Seq(next.0.saturating_sub(1));
         *self = Self {
+            confirmed: self.confirmed.min(head),
             sent: self.sent.min(head),
             oldest_repairable: self.oldest_repairable.map(|oldest| oldest.min(next)),
             asked: self.asked,
@@ -278,7 +305,10 @@ impl Gaps {
         if !ways.repair || window.missing().messages() == 0 {
             return asks;
         }
-        let (first, end) = (window.first(), window.end());
+        let end = window.end();
+        if !ways.history {
+            asks.confirm = self.put_off_unknown(now, window);
+        }
         let far = self.far(window);
         let mut asker = Asker::new(reassembly, blocks, ways.grtt, self.sent);
         let being_read = self.asked.map_or(Seq::ZERO, |asked| asked.range.last);
@@ -292,9 +322,16 @@ impl Gaps {
                 lost_so_far = false;
             } else if self.is_given_up(now, row, missing, ways.history, &far) {
                 read.get_or_insert(row).last = row.last;
-                if lost_so_far {
-                    self.trim = row.last.next();
+                if lost_so_far && row.first <= self.confirmed {
+                    self.trim = row.last.min(self.confirmed).next();
+                    if self.trim == end {
+                        self.trim = self.trim.max(self.unrepairable_below().min(self.confirmed.next()));
+                    }
                 }
+                // What is given up cannot be had once it is said.
+                let is_confirmed = row.last <= self.confirmed;
+                asks.confirm |= !ways.history && !is_confirmed;
+                lost_so_far &= is_confirmed;
                 missing.due = now + RECHECK;
             } else {
                 lost_so_far = false;
@@ -314,13 +351,24 @@ impl Gaps {
         asks.naks = asker.into_ranges();
         let spacing = if asks.naks.is_empty() { Duration::ZERO } else { NAK_SPACING };
         self.nak_not_before = now + spacing.max(REST_FOR_A_ROW * rows);
-        if !ways.history {
-            self.trim_unrepairable(first);
-        } else if let Some(range) = read {
+        if let Some(range) = read.filter(|_| ways.history) {
             let to_end = far.last().is_some_and(|far| far.last >= end);
             asks.history = self.ask_history(now, range, to_end, end);
         }
         asks
+    }
+
+    /// Puts off asking for messages that nothing but heartbeats speaks of: anybody can speak of some, and whoever asks for them
+    /// would use up its share of repairs. True if there are such.
+    fn put_off_unknown(&self, now: Instant, window: &mut Window) -> bool {
+        let known = self.confirmed.next().max(window.held_end());
+        let Some(unknown) = SeqRange::new(known, Seq(window.end().0 - 1)) else { return false };
+        let mut found = false;
+        for missing in window.missing_mut().within_mut(unknown) {
+            *missing = missing.anew(now, now + RECHECK);
+            found = true;
+        }
+        found
     }
 
     /// What is missing in rows too long to be asked for; all, if too much is.
@@ -361,6 +409,7 @@ impl Gaps {
 
     fn is_given_up(&self, now: Instant, row: SeqRange, missing: &Missing, history: bool, far: &[SeqRange]) -> bool {
         if !history {
+            // Whatever heartbeats say of it: anybody can say that it cannot be repaired.
             return missing.naks >= MAX_NAKS_ALONE;
         }
         let seq = row.first;
@@ -372,12 +421,9 @@ impl Gaps {
             || far.iter().any(|far| far.contains(seq))
     }
 
-    /// Without a log, what two heartbeats say cannot be repaired is not waited for.
-    fn trim_unrepairable(&mut self, first: Seq) {
-        let oldest = self.oldest_repairable[0].min(self.oldest_repairable[1]).min(self.claimed.next());
-        if first < oldest {
-            self.trim = self.trim.max(oldest);
-        }
+    /// Below here nothing can be repaired, as the last two heartbeats had it.
+    fn unrepairable_below(&self) -> Seq {
+        self.oldest_repairable[0].min(self.oldest_repairable[1]).min(self.claimed.next())
     }
 
     fn ask_history(&mut self, now: Instant, mut range: SeqRange, to_end: bool, end: Seq) -> Option<SeqRange> {

@@ -58,6 +58,11 @@ impl MemberReceiver {
         if self.reception.confirm_epoch(now, header.epoch) {
             self.blocks.clear();
         }
+        if !self.config.history {
+            let wait = self.gap_wait();
+            self.gaps.confirm(now, header.seq, answer.asked, wait, &mut self.window);
+            self.announced.cut(self.gaps.claimed());
+        }
         self.handle_relay_head(now, answer.delivered, header.seq);
     }
 

@@ -26,6 +26,8 @@ const FIRST_PROBE: Duration = Duration::from_millis(50);
 const SLOW_PROBE: Duration = Duration::from_secs(2);
 /// After so many PROBEs without an answer the way to the relay or back is broken.
 const UNANSWERED: u32 = 3;
+/// The same where more depends on it: some 5 s of questions.
+const OUT_OF_REACH: u32 = 7;
 /// A cookie is asked for again after this long: the address may have changed on the way.
 const COOKIE_AGE: Duration = Duration::from_secs(20);
 
@@ -36,6 +38,8 @@ pub(super) struct Answer {
     pub(super) is_first: bool,
     /// What had been delivered when it was asked for.
     pub(super) delivered: Seq,
+    /// When that was.
+    pub(super) asked: Instant,
 }
 
 /// A member's voice.
@@ -53,6 +57,7 @@ pub(super) struct Reporter {
     next_probe: Instant,
     /// What had been delivered when the question under way was first sent.
     asked_after: Seq,
+    asked_at: Instant,
     last_status: Option<Instant>,
     status_interval: Duration,
     delivered: bool,
@@ -79,6 +84,7 @@ impl Reporter {
             probes: 0,
             next_probe: now,
             asked_after: Seq::ZERO,
+            asked_at: now,
             last_status: None,
             status_interval: STATUS_INTERVAL,
             delivered: false,
@@ -125,6 +131,11 @@ impl Reporter {
         self.probes >= UNANSWERED || self.relay.is_none()
     }
 
+    /// Whether it has done so for some seconds: not by chance.
+    pub(super) const fn is_out_of_reach(&self) -> bool {
+        self.probes >= OUT_OF_REACH || self.relay.is_none()
+    }
+
     pub(super) const fn handle_heard(&mut self, now: Instant, ts_us: u32) {
         self.echo = Some((ts_us, now));
     }
@@ -142,7 +153,7 @@ impl Reporter {
         self.cookie = Some(answer.cookie);
         self.probes = 0;
         self.next_probe = now + COOKIE_AGE;
-        Some(Answer { is_first, delivered: self.asked_after })
+        Some(Answer { is_first, delivered: self.asked_after, asked: self.asked_at })
     }
 
     pub(super) fn next_due(&self, reports: bool, group_size: u32) -> Option<Instant> {
@@ -159,6 +170,7 @@ impl Reporter {
         if self.probes == 0 {
             self.nonce = rng.random();
             self.asked_after = delivered;
+            self.asked_at = now;
         }
         self.next_probe = now + (FIRST_PROBE * (1 << self.probes.min(10))).min(SLOW_PROBE);
         self.probes = self.probes.saturating_add(1);

@@ -265,6 +265,30 @@ fn a_heartbeat_that_lies_costs_a_reading_and_skips_nothing() {
 }
 
 #[test]
+fn datagrams_alone_are_enough_to_outlast_made_up_heads() {
+    for seed in seeds(10) {
+        let mut lan = Lan::new(seed, Weather { loss: 0.02, loss_up: 0.02, ..CALM });
+        let id = lan.join(Seq::FIRST, LanePolicy::MulticastOnly, false);
+        lan.run_for(300 * MS);
+        for round in 0..400u64 {
+            publish_randomly(&mut lan, 2);
+            let head = match round % 3 {
+                0 => u64::MAX / 2,
+                1 => lan.head().0 + 100_000,
+                _ => lan.head().0 + 50,
+            };
+            let lie = heartbeat(head, |heartbeat| heartbeat.oldest_repairable = Seq(head + 1));
+            // So that all of the last ones that came may be made up.
+            (0..3).for_each(|_| lan.inject(id, Via::Group, &lie));
+        }
+        lan.run_for(2000 * MS);
+        let member = &lan.members[id];
+        assert_eq!((&member.lost[..], &member.forged[..]), (&[][..], &[][..]), "seed {seed}");
+        member.check(&lan.log, Seq::FIRST, &format!("seed {seed}"));
+    }
+}
+
+#[test]
 fn forged_and_mutated_datagrams_never_panic_and_do_no_lasting_harm() {
     for seed in seeds(20) {
         let mut lan = Lan::new(seed, CALM);
