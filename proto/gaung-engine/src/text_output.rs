@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use gaung_proto::{
     ClientId, Content, Kind, Seq,
     block::{Author, Message},
-    name::is_invisible,
+    name::{disguises, is_invisible},
     run::Run,
 };
 
@@ -95,7 +95,7 @@ fn shown_name(given: &str, author: &Author) -> String {
         let [a, b, c, d, ..] = author.client.0;
         format!("client-{a:02x}{b:02x}{c:02x}{d:02x}")
     } else {
-        given.chars().take(64).collect()
+        disguises(given).filter_map(|(c, is_disguise)| (!is_disguise).then_some(c)).take(64).collect()
     }
 }
 
@@ -121,6 +121,7 @@ mod tests {
         let lines = |from, skip| String::from_utf8(text_lines(&run, Seq(from), "", skip).to_vec()).unwrap();
         assert_eq!(lines(1, None), "Siti: halo dunia\nclient-02020202: anon\n* Siti left\n");
         assert_eq!(lines(1, Some(ClientId([1; 16]))), "client-02020202: anon\n");
+        assert_eq!(shown_name("Siti\u{200d}\u{fe0f}", &run.messages().next().unwrap().author), "Siti");
         assert_eq!(lines(3, None), "* Siti left\n");
         assert_eq!(lines(3, Some(ClientId([1; 16]))), "");
         assert!(has_author(&run, ClientId([2; 16])) && !has_author(&run, ClientId([3; 16])));

@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-use gaung_proto::name::is_invisible;
+use gaung_proto::name::disguises;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// The text on one line with every control character shown as a symbol and every bidirectional control replaced.
 ///
 /// C0 becomes its picture (U+2400 …), so that a newline is seen as ␊ and an escape as ␛; DEL becomes ␡; a tab a
 /// space; C1, line and paragraph separators, bidirectional controls, and invisible format characters that can
-/// disguise a name become U+FFFD. Joiners within words stay, because scripts need them.
+/// disguise a name become U+FFFD. Joiners within words stay where scripts need them.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    if text.chars().any(|c| harmless(c) != c) {
-        Cow::Owned(text.chars().map(harmless).collect())
+    if disguises(text).any(|seen| harmless(seen) != seen.0) {
+        Cow::Owned(disguises(text).map(harmless).collect())
     } else {
         Cow::Borrowed(text)
     }
@@ -39,13 +39,13 @@ fn few_marks(line: &str) -> String {
     line.graphemes(true).flat_map(|grapheme| grapheme.chars().take(MAX_OF_ONE)).collect()
 }
 
-fn harmless(c: char) -> char {
+fn harmless((c, is_disguise): (char, bool)) -> char {
     match c {
         '\t' => ' ',
         '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
         '\u{7f}' => '\u{2421}',
         '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
-        _ if is_invisible(c) => char::REPLACEMENT_CHARACTER,
+        _ if is_disguise => char::REPLACEMENT_CHARACTER,
         _ => c,
     }
 }
@@ -66,6 +66,13 @@ mod tests {
         assert_eq!(one_line("a\x1b[2Jb\r\n\x07c\x7f\td"), "a␛[2Jb␍␊␇c␡ d");
         assert_eq!(one_line("user\u{202e}txt.exe\u{9b}31m\u{2029}"), "user\u{fffd}txt.exe\u{fffd}31m\u{fffd}");
         assert_eq!(one_line_bytes(b"\xff\xfe ok\x00"), "\u{fffd}\u{fffd} ok␀");
+    }
+
+    #[test]
+    fn names_that_look_alike_are_alike() {
+        for name in ["bob\u{200b}", "bob\u{200d}", "bob\u{fe0f}", "bob\u{e0020}", "bob\u{3164}"] {
+            assert_eq!(one_line(name), "bob\u{fffd}");
+        }
     }
 
     #[test]
