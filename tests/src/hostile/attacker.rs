@@ -50,6 +50,12 @@ impl Attacker {
         !self.stopped.load(Ordering::Relaxed)
     }
 
+    /// Where the server is.
+    #[must_use]
+    pub const fn server(&self) -> Ipv4Addr {
+        self.server
+    }
+
     /// A port of the server.
     #[must_use]
     pub fn at(&self, port: u16) -> SocketAddr {

@@ -1,11 +1,30 @@
 //! As many calls as the attacker can get rid of, none of them wrong.
 
-use gaung_proto::pb::registry::{CreateGroupRequest, Format, JoinGroupRequest, Scope, join_group_request::By};
-use gaung_tests::hostile::publish;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::sleep,
+    time::Duration,
+};
+
+use gaung_proto::{
+    Seq,
+    pb::{
+        registry::{CreateGroupRequest, Format, JoinGroupRequest, Scope, join_group_request::By},
+        relay::GetLogRequest,
+    },
+    ports,
+};
+use gaung_tests::hostile::{Attacker, GroupDatagrams, publish};
 use tokio::task::JoinSet;
 
 use crate::suffer;
 
+/// The first public key of RFC 8032, section 7.1: not every 32 bytes are one.
+const OWNER: [u8; 32] = [
+    0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07, 0x3a, 0x0e, 0xe1, 0x72,
+    0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07, 0x51, 0x1a,
+];
 /// Calls under way at a time.
 const PARALLEL: usize = 32;
 
@@ -33,18 +52,9 @@ fn groups_without_end_keep_nobody_from_making_one() {
     suffer("groups_without_end_keep_nobody_from_making_one", |attacker| {
         attacker.run(async || {
             let registry = attacker.registry();
-            let key: [u8; 32] = rand::random();
             let mut calls = JoinSet::new();
             for number in 0.. {
-                let request = CreateGroupRequest {
-                    request_id: rand::random::<[u8; 16]>().to_vec().into(),
-                    name: format!("made-up-{number}"),
-                    scope: Scope::Site.into(),
-                    format: Format::Proto.into(),
-                    owner_public_key: key.to_vec().into(),
-                    owner_name: "eve".to_owned(),
-                    ..Default::default()
-                };
+                let request = creation(number);
                 let mut registry = registry.clone();
                 calls.spawn(async move { registry.create_group(request).await.is_ok() });
                 if calls.len() == PARALLEL {
@@ -82,4 +92,117 @@ fn members_without_end_keep_nobody_from_joining() {
             }
         });
     });
+}
+
+/// The most that the attacks here may make of groups: what a script of one host may make at once, and one a second.
+const MADE_GROUPS: usize = 300;
+
+#[test]
+fn the_page_makes_no_more_groups_than_its_visitor_may() {
+    let made = AtomicUsize::new(0);
+    suffer("the_page_makes_no_more_groups_than_its_visitor_may", |attacker| {
+        let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).build());
+        let key = OWNER.map(|byte| format!("{byte:02x}")).concat();
+        for number in 0.. {
+            let id: u128 = rand::random();
+            let body = format!(
+                r#"{{"request_id":"{id:032x}","name":"made-up-{number}","public_key":"{key}","member_name":"eve"}}"#
+            );
+            let url = format!("http://{}/api/groups", attacker.at(ports::WEB));
+            let answer = agent.post(&url).content_type("application/json").send(&body);
+            made.fetch_add(usize::from(answer.is_ok_and(|answer| answer.status() == 201)), Ordering::Relaxed);
+            if !attacker.goes_on() {
+                return;
+            }
+        }
+    });
+    assert!(made.into_inner() < MADE_GROUPS, "one host makes groups without end by the page");
+}
+
+#[test]
+fn unknown_groups_delay_no_new_one() {
+    suffer("unknown_groups_delay_no_new_one", |attacker| {
+        attacker.run(async || {
+            let relays: Vec<_> = (0..4).map(|_| attacker.relay(65_535)).collect();
+            let mut calls = JoinSet::new();
+            for relay in relays.iter().cycle() {
+                let (mut relay, id) = (relay.clone(), rand::random::<[u8; 16]>());
+                let request = GetLogRequest { group_id: id.to_vec().into(), ..Default::default() };
+                calls.spawn(async move { relay.get_log(request).await.is_ok() });
+                if calls.len() == 16 * PARALLEL {
+                    calls.join_next().await;
+                }
+                if !attacker.goes_on() {
+                    return;
+                }
+            }
+        });
+    });
+}
+
+/// Groups in which the attacker asks for repairs; each has so many messages of a full datagram.
+const ASKED_GROUPS: u64 = 12;
+const MESSAGES: u64 = 600;
+/// A host's share of repairs in a second, parity of twice as much, and the seconds of an attack with one to spare.
+const REPAIRS: usize = 512 * 2 * 12;
+
+#[test]
+fn who_asks_for_repairs_in_many_groups_has_one_share() {
+    let heard = AtomicUsize::new(0);
+    let ran = suffer("who_asks_for_repairs_in_many_groups_has_one_share", |attacker| {
+        let groups = groups_with_messages(&attacker);
+        // Two of them, or repairs would go to the one that asks alone.
+        let asking: Vec<_> = groups.iter().flat_map(|group| [(group, group.prove()), (group, group.prove())]).collect();
+        for first in (0..MESSAGES - 64).step_by(62).cycle() {
+            for (group, (socket, sender, cookie)) in &asking {
+                let _ = socket.send(&group.nak(*sender, *cookie, Seq(first + 1), Seq(first + 62)));
+            }
+            sleep(Duration::from_millis(100));
+            let repairs: usize = groups.iter().map(GroupDatagrams::repairs_heard).sum();
+            heard.fetch_add(repairs, Ordering::Relaxed);
+            if !attacker.goes_on() {
+                return;
+            }
+        }
+    });
+    let heard = heard.into_inner();
+    assert!(heard < REPAIRS, "one host draws {heard} repairs from silent groups");
+    assert!(ran.is_none() || heard > 0, "it draws some");
+}
+
+/// Makes groups, and says something in each.
+fn groups_with_messages(attacker: &Attacker) -> Vec<GroupDatagrams> {
+    let mut made = Vec::new();
+    attacker.run(async || {
+        let (mut registry, mut relay) = (attacker.registry(), attacker.relay(65_535));
+        for number in 0..ASKED_GROUPS {
+            let answer = registry.create_group(creation(number)).await.expect("a few may be made");
+            let group = answer.into_inner().group.expect("a group");
+            let client = rand::random();
+            for first in (1..=MESSAGES).step_by(100) {
+                let seqs: Vec<u64> = (first..first + 100).collect();
+                let mut request = publish(&group, client, &seqs);
+                for entry in &mut request.entries {
+                    entry.payload = vec![b'x'; 1100].into();
+                }
+                let _ = relay.publish(request).await.expect("the group's own maker may speak");
+            }
+            made.push(group);
+        }
+    });
+    let names: HashSet<_> = made.iter().map(|group| (group.address.clone(), group.port)).collect();
+    assert_eq!(names.len(), made.len(), "each has an address of its own");
+    made.iter().map(|group| GroupDatagrams::join(attacker.server(), group)).collect()
+}
+
+fn creation(number: u64) -> CreateGroupRequest {
+    CreateGroupRequest {
+        request_id: rand::random::<[u8; 16]>().to_vec().into(),
+        name: format!("made-up-{number}"),
+        scope: Scope::Site.into(),
+        format: Format::Proto.into(),
+        owner_public_key: bytes::Bytes::from_static(&OWNER),
+        owner_name: "eve".to_owned(),
+        ..Default::default()
+    }
 }

@@ -11,6 +11,7 @@
 
 mod filling;
 mod flooding;
+mod forging;
 mod lying;
 mod stalling;
 
@@ -34,10 +35,11 @@ const NEWCOMERS: [&[&str]; 5] = [
 /// budgets of 64 MiB each, and an allocator keeps some of what was freed.
 const MEMORY_MIB: u64 = 256;
 
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Lets honest people suffer an attack, and holds what they notice to the bounds. Does nothing where no namespaces can be
 /// made.
 fn suffer(name: &str, attack: impl FnOnce(Attacker) + Send) -> Option<Harm> {
-    static ALONE: Mutex<()> = Mutex::new(());
     if !requires::has(name, &[Need::Namespaces]) {
         return None;
     }
@@ -46,4 +48,16 @@ fn suffer(name: &str, attack: impl FnOnce(Attacker) + Send) -> Option<Harm> {
     println!("{name}: {harm}");
     harm.assert_small(MEMORY_MIB);
     Some(harm)
+}
+
+/// The same of an attack by forged datagrams: until messages are signed they are shown, but no true one is lost, and soon
+/// after all is as before.
+fn suffer_forgery(name: &str, attack: impl FnOnce(Attacker) + Send) {
+    if !requires::has(name, &[Need::Namespaces]) {
+        return;
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let harm = HostileLan::start(&[]).suffer_forgery(attack);
+    println!("{name}: {harm}");
+    harm.assert_recovered(MEMORY_MIB);
 }
