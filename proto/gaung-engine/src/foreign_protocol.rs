@@ -46,9 +46,20 @@ const METHODS: [&[u8]; 16] = [
     b"MOVE",
 ];
 
-/// How the first line of the other protocols of lines begins.
-const BEGINNINGS: [&[u8]; 9] =
-    [b"SSH-", b"EHLO ", b"HELO ", b"LHLO ", b"PROXY TCP", b"PROXY UNKNOWN", b"CAP LS", b"<?xml ", b"<stream:stream"];
+/// How the first line of the other protocols of lines begins. In small letters `helo` is a word of greeting.
+const BEGINNINGS: [&[u8]; 11] = [
+    b"SSH-",
+    b"EHLO ",
+    b"ehlo ",
+    b"HELO ",
+    b"LHLO ",
+    b"lhlo ",
+    b"PROXY TCP",
+    b"PROXY UNKNOWN",
+    b"CAP LS",
+    b"<?xml ",
+    b"<stream:stream",
+];
 
 /// Judges the first line of a session, or the part of it that has come before a silence or the longest line.
 #[must_use]
@@ -62,7 +73,7 @@ pub(crate) fn judge_first_line(line: &[u8], is_whole: bool) -> Option<ForeignPro
     }
     let is_redis =
         line.strip_prefix(b"*").is_some_and(|count| !count.is_empty() && count.iter().all(u8::is_ascii_digit));
-    if is_redis || BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)) {
+    if is_redis || is_greeting(line) || BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)) {
         return Some(ForeignProtocol::Lines);
     }
     None
@@ -72,11 +83,12 @@ pub(crate) fn judge_first_line(line: &[u8], is_whole: bool) -> Option<ForeignPro
 #[must_use]
 pub(crate) fn judge_later_line(line: &[u8]) -> Option<ForeignProtocol> {
     let mut words = line.trim_ascii().split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-    let (Some(method), Some(_target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
     else {
         return None;
     };
-    (method.iter().all(|&byte| is_token(byte)) && is_version(version)).then_some(ForeignProtocol::Http)
+    let is_request = method.iter().all(|&byte| is_token(byte)) && is_target(target) && is_version(version);
+    is_request.then_some(ForeignProtocol::Http)
 }
 
 /// Whether more bytes could make these the beginning of a foreign first line; a silence does not end them so soon.
@@ -85,7 +97,8 @@ pub(crate) fn may_begin_foreign(line: &[u8]) -> bool {
     let begins =
         |word: &[u8]| word.starts_with(line) || line.strip_prefix(word).is_some_and(|rest| rest.starts_with(b" "));
     !line.is_empty()
-        && (METHODS.iter().any(|method| begins(method))
+        && (is_cut_request(line)
+            || METHODS.iter().any(|method| begins(method))
             || BEGINNINGS.iter().any(|beginning| beginning.starts_with(line))
             || line == b"*")
 }
@@ -100,8 +113,30 @@ pub(crate) const fn is_binary(byte: u8) -> bool {
 fn begins_request(line: &[u8], is_whole: bool) -> bool {
     let mut words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return false };
-    let is_target = target.starts_with(b"/") || target == b"*" || target.windows(3).any(|three| three == b"://");
-    is_target && METHODS.contains(&method) && (!is_whole || words.next().is_none())
+    is_target(target) && METHODS.contains(&method) && (!is_whole || words.next().is_none())
+}
+
+/// A method of any name and a target, perhaps with a part of a version behind it.
+fn is_cut_request(line: &[u8]) -> bool {
+    let mut words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return false };
+    let version = words.next().unwrap_or_default();
+    let is_method =
+        method.len() >= 3 && method.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'));
+    let may_be_version =
+        version.iter().all(|&byte| byte.is_ascii_uppercase() || byte == b'/' || byte == b'.' || byte.is_ascii_digit());
+    is_method && is_target(target) && may_be_version && words.next().is_none()
+}
+
+/// A path, an asterisk, a URI, or a host with its port (RFC 9112, 3.2).
+fn is_target(word: &[u8]) -> bool {
+    word.starts_with(b"/") || word == b"*" || word.contains(&b':')
+}
+
+/// What a server of SMTP or FTP says first.
+fn is_greeting(line: &[u8]) -> bool {
+    let names = |protocol: &[u8]| line.windows(protocol.len()).any(|part| part == protocol);
+    (line.starts_with(b"220 ") || line.starts_with(b"220-")) && (names(b"SMTP") || names(b"FTP"))
 }
 
 /// `NAME/1.1` or `NAME/2`.
@@ -113,7 +148,7 @@ fn is_version(word: &[u8]) -> bool {
         [major] => major.is_ascii_digit(),
         _ => false,
     };
-    name.len() >= 3 && name.iter().all(u8::is_ascii_uppercase) && number
+    name.len() >= 3 && name.iter().all(u8::is_ascii_alphabetic) && number
 }
 
 /// RFC 9110, 5.6.2.
@@ -142,6 +177,8 @@ mod tests {
             "OPTIONS / RTSP/1.0",
             "GET /",
             "get http://10.0.0.1/ HTTP/1.1",
+            "get / http/1.1",
+            "INVITE sip:a@b SIP/2.0",
         ] {
             assert_eq!(first(line), Some(ForeignProtocol::Http), "{line}");
         }
@@ -154,6 +191,8 @@ mod tests {
         for line in [
             "SSH-2.0-OpenSSH_9.6",
             "EHLO pc",
+            "ehlo pc",
+            "220 mail.example ESMTP",
             "PROXY TCP4 1.2.3.4 1.2.3.5 1 2",
             "CAP LS 302",
             "*3",
@@ -174,6 +213,10 @@ mod tests {
             "POST itu apa",
             "Apakah HTTP/1.1 lebih lambat?",
             "pakai HTTP/1.1",
+            "apa itu HTTP/1.1",
+            "helo semua",
+            "220 orang ikut",
+            "JAM 10:30",
             "a b c/1",
             "* penting *",
             "HELO",
@@ -187,10 +230,10 @@ mod tests {
 
     #[test]
     fn a_beginning_is_waited_for() {
-        for part in ["G", "PO", "POST", "POST ", "POST /x", "SSH", "EHLO", "*"] {
+        for part in ["G", "PO", "POST", "POST ", "POST /x", "SSH", "EHLO", "*", "INVITE sip:a@b SI", "X-ANY /here"] {
             assert!(may_begin_foreign(part.as_bytes()), "{part}");
         }
-        for part in ["", "halo", "POSTER", "GETTING", "Saya"] {
+        for part in ["", "halo", "POSTER", "GETTING", "Saya", "Jam 10:30", "lihat /etc"] {
             assert!(!may_begin_foreign(part.as_bytes()), "{part}");
         }
     }
