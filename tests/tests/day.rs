@@ -89,12 +89,6 @@ fn by_the_services_own_clocks_a_step_closes_private_groups() {
 }
 
 #[test]
-fn by_the_wall_clock_a_step_forward_drops_what_is_new() {
-    let settings = day_of(&[Disturbance::ClockSet(Node::Relay, YEAR_MS)], Duration::ZERO);
-    assert_missed(&settings, DaySettings { by_wall_clock: true, ..settings.clone() }, "was dropped");
-}
-
-#[test]
 fn groups_talk_on_while_the_registry_is_away() {
     for what in [Disturbance::Crash(Node::Registry), Disturbance::Sleep(Node::Registry, false)] {
         let settings = day_of(&[what], HOUR);

@@ -1,8 +1,8 @@
 //! Sans-IO engines.
 
-mod age_clock;
 mod broadcast;
 mod claim;
+mod clock_watch;
 mod fanout;
 mod foreign_protocol;
 mod parity;
@@ -21,9 +21,9 @@ mod timing;
 mod transmit;
 mod windows;
 
-pub use age_clock::AgeClock;
 pub use broadcast::BroadcastPacker;
 pub use claim::{ClaimHasher, Claimant, RequestOrigin, StreamKey};
+pub use clock_watch::ClockWatch;
 pub use fanout::{ControlFull, Fanout, FanoutLimits, Gathered, Piece, Stalled, Taken};
 pub use foreign_protocol::ForeignProtocol;
 pub use publisher::{MAX_KEPT_BYTES, MAX_KEPT_MESSAGES, MAX_REQUESTS, Outcome, Publisher};

@@ -17,7 +17,7 @@ use std::{
 };
 
 use gaung_engine::{
-    AgeClock, ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, Rate, RefuseReason, RepairShares, RequestId, Transmit,
+    ClaimHasher, ClockWatch, Cookies, DEFAULT_WINDOW_BYTES, Rate, RefuseReason, RepairShares, RequestId, Transmit,
 };
 use gaung_log::{Append, Done, Log};
 use gaung_net::{
@@ -76,7 +76,7 @@ pub(crate) struct Worker {
     outbox: Outbox,
     sockets: TextSockets,
     next_request: u64,
-    ages: AgeClock,
+    clock: ClockWatch,
     next_expiry: Instant,
     next_window_check: Instant,
     /// Bytes of all groups' client windows that are in the figures.
@@ -109,7 +109,7 @@ impl Worker {
             outbox: Outbox::default(),
             sockets: TextSockets::default(),
             next_request: 0,
-            ages: AgeClock::default(),
+            clock: ClockWatch::default(),
             next_expiry: now + EXPIRY,
             next_window_check: now + WINDOW_CHECK,
             window_bytes: 0,
@@ -239,7 +239,7 @@ impl Worker {
         if now >= self.next_expiry {
             self.next_expiry = now + EXPIRY;
             let now_unix_ms = clock::unix_ms();
-            let set_forward_ms = self.ages.observe(clock::uptime(), now_unix_ms);
+            let set_forward_ms = self.clock.observe(clock::uptime(), now_unix_ms);
             self.groups.values_mut().for_each(|group| group.expire_clients(now_unix_ms, set_forward_ms));
         }
         if now >= self.next_window_check {

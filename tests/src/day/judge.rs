@@ -50,6 +50,8 @@ pub(super) struct Judge {
 struct Logged {
     author: (ClientId, ClientSeq),
     at: Duration,
+    /// The relay's wall clock then, ms since 1970.
+    stamp_ms: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -102,7 +104,7 @@ impl Judge {
             if !self.in_log.insert(author) {
                 self.fail(at, || format!("{author:?} was logged twice, again as {}", message.seq));
             }
-            self.log.push(Logged { author, at });
+            self.log.push(Logged { author, at, stamp_ms: (message.sent_at.0 / 1000) as i64 });
             self.counts.logged += 1;
         }
     }
@@ -144,19 +146,33 @@ impl Judge {
         }
     }
 
-    /// Retention has kept what comes from `oldest` on. `is_settled`: the relay has run for long and nobody set its clock.
-    pub(super) fn kept(&mut self, at: Duration, oldest: Seq, is_settled: bool) {
-        while self.oldest < oldest {
-            let age = self.entry(self.oldest).map_or(Duration::ZERO, |entry| at.saturating_sub(entry.at));
-            if age < KEPT {
-                let seq = self.oldest;
-                self.fail(at, || format!("{seq} was dropped {age:?} after it was logged"));
-            }
-            self.counts.dropped += 1;
-            self.oldest = self.oldest.next();
+    /// Retention has kept what comes from `oldest` on. `unix_ms`: the relay's wall clock; `is_settled`: the relay has run for
+    /// long and nobody set its clock.
+    pub(super) fn kept(&mut self, at: Duration, oldest: Seq, unix_ms: i64, is_settled: bool) {
+        if self.oldest < oldest {
+            self.check_ages(at, oldest, unix_ms);
+            self.counts.dropped += oldest.0 - self.oldest.0;
+            self.oldest = oldest;
         }
         if let Some(entry) = self.entry(oldest).filter(|entry| is_settled && at - entry.at > KEPT + GONE_AFTER) {
             self.fail(at, || format!("{oldest}, which was logged at {:?}, is kept for too long", entry.at));
+        }
+    }
+
+    /// What was dropped is too old by the relay's clock, or comes before something that is.
+    fn check_ages(&mut self, at: Duration, oldest: Seq, unix_ms: i64) {
+        let first = (self.oldest.0 - 1) as usize;
+        let mut earliest_ms = i64::MAX;
+        let mut early = None;
+        for (index, entry) in self.log.iter().enumerate().skip(first).rev() {
+            earliest_ms = earliest_ms.min(entry.stamp_ms);
+            let age_ms = unix_ms.saturating_sub(earliest_ms);
+            if (index as u64) < oldest.0 - 1 && age_ms < KEPT.as_millis() as i64 {
+                early = Some((index + 1, age_ms));
+            }
+        }
+        if let Some((seq, age_ms)) = early {
+            self.fail(at, || format!("{seq} was dropped when it was {age_ms} ms old"));
         }
     }
 

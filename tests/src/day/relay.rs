@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, AgeClock, ClaimHasher, Claimant, ClientWindows, DEFAULT_WINDOW_BYTES, Identity, NewRun, PublishBatch,
+    AckRange, ClaimHasher, Claimant, ClientWindows, ClockWatch, DEFAULT_WINDOW_BYTES, Identity, NewRun, PublishBatch,
     PublishEntry, ReadingRight, RequestId, RequestOrigin, Sequencer, SequencerEvent, StreamKey, TicketError,
     TicketJudge,
 };
@@ -43,7 +43,6 @@ pub(super) struct RelayNode {
     key: Option<[u8; 32]>,
     process: Option<Process>,
     by_own_clock: bool,
-    by_wall_clock: bool,
 }
 
 #[derive(Debug)]
@@ -52,8 +51,7 @@ struct Process {
     sequencer: Sequencer,
     register_at: Instant,
     upkeep_at: Instant,
-    worker_ages: AgeClock,
-    upkeep_ages: AgeClock,
+    clock: ClockWatch,
     /// Of the hub's stream, while it follows.
     follow: Option<ReadingRight>,
 }
@@ -67,7 +65,6 @@ impl RelayNode {
             key: None,
             process: None,
             by_own_clock: settings.by_own_clocks,
-            by_wall_clock: settings.by_wall_clock,
         }
     }
 
@@ -97,19 +94,14 @@ impl RelayNode {
             }
         }
         let now = self.machine.now(at);
-        if self.by_wall_clock {
-            windows.expire(now.unix_ms, 0);
-        } else {
-            windows.resume(now.unix_ms);
-        }
+        windows.resume(now.unix_ms);
         let identity = Identity { group: self.group, log: LOG, epoch: opened.epoch };
         self.process = Some(Process {
             judge: TicketJudge::new(self.key),
             sequencer: Sequencer::new(identity, opened.head, windows),
             register_at: now.mono,
             upkeep_at: now.mono,
-            worker_ages: AgeClock::default(),
-            upkeep_ages: AgeClock::default(),
+            clock: ClockWatch::default(),
             follow: None,
         });
     }
@@ -144,13 +136,11 @@ impl RelayNode {
         }
         if process.upkeep_at <= now.mono {
             process.upkeep_at = now.mono + UPKEEP;
-            let set_forward_ms = process.worker_ages.observe(uptime, now.unix_ms);
-            process.sequencer.expire_clients(now.unix_ms, if self.by_wall_clock { 0 } else { set_forward_ms });
-            process.upkeep_ages.observe(uptime, now.unix_ms);
+            let set_forward_ms = process.clock.observe(uptime, now.unix_ms);
+            process.sequencer.expire_clients(now.unix_ms, set_forward_ms);
             let kept_ms = KEPT.as_millis() as u64;
-            let aged_ms = if self.by_wall_clock { now.unix_ms } else { process.upkeep_ages.time_for(kept_ms) };
             let keep = GroupRetention { max_age_ms: Some(kept_ms), ..GroupRetention::default() };
-            self.disk.retain_group(self.group, keep, aged_ms as u64).expect("the log is good");
+            self.disk.retain_group(self.group, keep, now.unix_ms as u64).expect("the log is good");
         }
     }
 

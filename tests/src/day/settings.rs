@@ -19,8 +19,6 @@ pub struct DaySettings {
     pub without_renewal: bool,
     /// Taken out: services judge tickets by their own clocks.
     pub by_own_clocks: bool,
-    /// Taken out: ages are told by the wall clock as it stands.
-    pub by_wall_clock: bool,
 }
 
 /// Something happens at a time.
@@ -68,8 +66,6 @@ impl TimedDisturbance {
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// What a relay remembers of its clock it forgets when it is killed: not so soon after its clock was set forward.
-const REMEMBERS: Duration = HOUR;
 
 impl DaySettings {
     /// Nothing happens.
@@ -82,7 +78,6 @@ impl DaySettings {
             disturbances: Vec::new(),
             without_renewal: false,
             by_own_clocks: false,
-            by_wall_clock: false,
         }
     }
 
@@ -102,22 +97,7 @@ impl DaySettings {
             };
         }
         settings.disturbances.retain(|disturbance| disturbance.over_at() < settings.length - HOUR);
-        settings.let_relays_remember();
         settings
-    }
-}
-
-impl DaySettings {
-    /// A relay that is killed forgets that its clock was set, and of what was logged before that it keeps less.
-    fn let_relays_remember(&mut self) {
-        let set = |disturbance: &&TimedDisturbance| matches!(disturbance.what, Disturbance::ClockSet(Node::Relay, 1..));
-        let set: Vec<Duration> = self.disturbances.iter().filter(set).map(|disturbance| disturbance.at).collect();
-        for disturbance in &mut self.disturbances {
-            let forgets = |set: &Duration| disturbance.at < *set + REMEMBERS && disturbance.over_at() > *set;
-            if disturbance.what == Disturbance::Crash(Node::Relay) && set.iter().any(forgets) {
-                disturbance.what = Disturbance::Sleep(Node::Relay, true);
-            }
-        }
     }
 }
 

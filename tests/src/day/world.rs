@@ -146,7 +146,8 @@ impl Day {
         }
         // A clock that was set back makes what was logged before look younger, for about as long as that is kept.
         let is_settled = self.site.relay.is_reachable() && at - self.calm.relay > 3 * KEPT;
-        self.site.judge.kept(at, self.site.relay.kept().0, is_settled);
+        let unix_ms = self.site.relay.machine.now(at).unix_ms;
+        self.site.judge.kept(at, self.site.relay.kept().0, unix_ms, is_settled);
         self.try_old_ticket();
     }
 

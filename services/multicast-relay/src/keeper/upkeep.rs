@@ -2,7 +2,6 @@
 
 use std::{future::pending, sync::Arc};
 
-use gaung_engine::AgeClock;
 use gaung_log::{Log, Retention, WriteError};
 use gaung_proto::{GroupId, GroupRetention};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -18,7 +17,6 @@ pub(super) struct Upkeep {
     running: Option<JoinHandle<()>>,
     /// Limits have changed since the pass began.
     again: bool,
-    ages: AgeClock,
     stop: CancellationToken,
 }
 
@@ -47,15 +45,12 @@ impl Keeper {
             return;
         }
         self.upkeep.again = false;
-        let now_ms = clock::unix_ms();
-        self.upkeep.ages.observe(clock::uptime(), now_ms);
         let pass = Pass {
             log: Arc::clone(&self.parts.log),
             directory: Arc::clone(&self.parts.directory),
             keep: self.parts.retention,
             limited: self.limited(),
-            ages: self.upkeep.ages.clone(),
-            now_ms,
+            now_ms: clock::unix_ms() as u64,
             stop: self.upkeep.stop.clone(),
         };
         self.upkeep.running = Some(spawn_blocking(move || pass.run()));
@@ -100,21 +95,20 @@ struct Pass {
     directory: Arc<Directory>,
     keep: Retention,
     limited: Vec<(GroupId, GroupRetention)>,
-    ages: AgeClock,
     /// The wall clock, ms since 1970.
-    now_ms: i64,
+    now_ms: u64,
     stop: CancellationToken,
 }
 
 impl Pass {
     fn run(self) {
-        let purged = self.log.purge(self.now_ms as u64);
-        let outcome = purged.and_then(|_| self.log.retain(self.keep, self.time_for(self.keep.max_age_ms)));
+        let purged = self.log.purge(self.now_ms);
+        let outcome = purged.and_then(|_| self.log.retain(self.keep, self.now_ms));
         if let Err(error) = outcome {
             warn!(%error, "old messages could not be dropped");
         }
         for (group, keep) in self.limited.iter().take_while(|_| !self.stop.is_cancelled()) {
-            match self.log.retain_group(*group, *keep, self.time_for(keep.max_age_ms)) {
+            match self.log.retain_group(*group, *keep, self.now_ms) {
                 // Deleted meanwhile.
                 Ok(()) | Err(WriteError::NoSuchLog) => {}
                 Err(error @ (WriteError::TooLarge { .. } | WriteError::Io(_))) => {
@@ -123,10 +117,5 @@ impl Pass {
             }
         }
         tell_oldest(&*self.log, &self.directory);
-    }
-
-    /// The time by which messages that are kept for so long are too old.
-    fn time_for(&self, max_age_ms: Option<u64>) -> u64 {
-        max_age_ms.map_or(self.now_ms, |kept_ms| self.ages.time_for(kept_ms)) as u64
     }
 }
