@@ -38,7 +38,7 @@ fn made_up_heads_delay_nobody() {
         let (_, true_one) = group.heartbeat();
         while attacker.goes_on() {
             for head in [u64::MAX / 2, 1_000_000, 1] {
-                group.forge_heartbeat(Seq(head), true_one.clone(), |heartbeat| {
+                group.forge_heartbeat(Seq(head), true_one, |heartbeat| {
                     heartbeat.oldest_repairable = Seq(head + 1);
                     heartbeat.last_pkt = Pkt(heartbeat.last_pkt.0 + 60_000);
                 });
