@@ -1,4 +1,4 @@
-//! Datagrams of the hostile host: forged ones in the relay's name, and requests of its own.
+//! Datagrams of the hostile host, forged in the relay's name.
 
 use std::{
     io,
@@ -8,10 +8,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
-    ClientId, ClientSeq, Content, DeviceId, Epoch, Generation, GroupId, GroupTag, Kind, LogId, Pkt, SenderId, Seq,
+    ClientId, ClientSeq, Content, DeviceId, Epoch, Generation, GroupId, GroupTag, Kind, LogId, Pkt, Seq,
     block::{Author, BlockBuilder, MessageRef, SentAt},
-    body::{Cookie, Heartbeat, Nak, NakRange, Probe},
-    datagram::{Fragment, Header, PacketType, flags},
+    body::Heartbeat,
+    datagram::{Fragment, Header, PacketType},
     pb::registry::Group,
     ports,
 };
@@ -30,7 +30,6 @@ pub struct GroupDatagrams {
     epoch: Epoch,
     group: SocketAddrV4,
     relay: SocketAddrV4,
-    own: Ipv4Addr,
     ear: UdpSocket,
     raw: Socket,
 }
@@ -60,7 +59,6 @@ impl GroupDatagrams {
             epoch: Epoch(1),
             group: addr,
             relay,
-            own,
             ear: hear(addr, own).expect("the group can be joined"),
             raw,
         }
@@ -80,22 +78,6 @@ impl GroupDatagrams {
                 return (header, Heartbeat::decode(body).expect("the relay's are well-formed"));
             }
         }
-    }
-
-    /// Multicast that came since it was looked at last: repairs and parity.
-    #[must_use]
-    pub fn repairs_heard(&self) -> usize {
-        self.ear.set_nonblocking(true).expect("a socket");
-        let mut buffer = [0; 2048];
-        let mut count = 0;
-        while let Ok(length) = self.ear.recv(&mut buffer) {
-            let is_repair = Header::decode(&buffer[..length]).is_ok_and(|(header, _)| {
-                header.packet_type == PacketType::Parity
-                    || (header.packet_type == PacketType::Data && header.has(flags::REPAIR))
-            });
-            count += usize::from(is_repair);
-        }
-        count
     }
 
     /// Sends to the group, from the relay's address, a DATA with `count` messages from `first` on.
@@ -123,34 +105,6 @@ impl GroupDatagrams {
         let mut body = BytesMut::new();
         heartbeat.write(&mut body);
         self.forge(PacketType::Heartbeat, Pkt::FIRST_OTHER, head, &body);
-    }
-
-    /// A socket whose address the relay has proof of, and the proof.
-    ///
-    /// # Panics
-    /// If the relay does not answer.
-    #[must_use]
-    pub fn prove(&self) -> (UdpSocket, SenderId, Cookie) {
-        let socket = UdpSocket::bind((self.own, 0)).expect("a free port");
-        socket.connect(self.relay).expect("the relay's address");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let sender = SenderId(rand::random());
-        let mut body = BytesMut::new();
-        Probe { sender, nonce: 1, cookie: Cookie::default() }.write(&mut body);
-        socket.send(&self.header(PacketType::Probe, Pkt(1), Seq::ZERO).encode(&body)).expect("a datagram leaves");
-        let mut buffer = [0; 2048];
-        let length = socket.recv(&mut buffer).expect("the relay answers");
-        let (_, body) = Header::decode(&buffer[..length]).expect("the relay's are well-formed");
-        socket.set_nonblocking(true).expect("a socket");
-        (socket, sender, Probe::decode(body).expect("an answer").cookie)
-    }
-
-    /// A NAK for messages.
-    #[must_use]
-    pub fn nak(&self, sender: SenderId, cookie: Cookie, first: Seq, last: Seq) -> Bytes {
-        let mut body = BytesMut::new();
-        Nak { sender, cookie, ranges: vec![NakRange::messages(first, last)] }.write(&mut body);
-        self.header(PacketType::Nak, Pkt(1), Seq::ZERO).encode(&body)
     }
 
     fn forge(&self, packet_type: PacketType, pkt: Pkt, seq: Seq, body: &[u8]) {

@@ -1,21 +1,15 @@
 //! As many calls as the attacker can get rid of, none of them wrong.
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread::sleep,
-    time::Duration,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gaung_proto::{
-    Seq,
     pb::{
         registry::{CreateGroupRequest, Format, JoinGroupRequest, Scope, join_group_request::By},
         relay::GetLogRequest,
     },
     ports,
 };
-use gaung_tests::hostile::{Attacker, GroupDatagrams, publish};
+use gaung_tests::hostile::publish;
 use tokio::task::JoinSet;
 
 use crate::suffer;
@@ -138,61 +132,6 @@ fn unknown_groups_delay_no_new_one() {
             }
         });
     });
-}
-
-/// Groups in which the attacker asks for repairs; each has so many messages of a full datagram.
-const ASKED_GROUPS: u64 = 12;
-const MESSAGES: u64 = 600;
-/// A host's share of repairs in a second, parity of twice as much, and the seconds of an attack with one to spare.
-const REPAIRS: usize = 512 * 2 * 12;
-
-#[test]
-fn who_asks_for_repairs_in_many_groups_has_one_share() {
-    let heard = AtomicUsize::new(0);
-    let ran = suffer("who_asks_for_repairs_in_many_groups_has_one_share", |attacker| {
-        let groups = groups_with_messages(&attacker);
-        // Two of them, or repairs would go to the one that asks alone.
-        let asking: Vec<_> = groups.iter().flat_map(|group| [(group, group.prove()), (group, group.prove())]).collect();
-        for first in (0..MESSAGES - 64).step_by(62).cycle() {
-            for (group, (socket, sender, cookie)) in &asking {
-                let _ = socket.send(&group.nak(*sender, *cookie, Seq(first + 1), Seq(first + 62)));
-            }
-            sleep(Duration::from_millis(100));
-            let repairs: usize = groups.iter().map(GroupDatagrams::repairs_heard).sum();
-            heard.fetch_add(repairs, Ordering::Relaxed);
-            if !attacker.goes_on() {
-                return;
-            }
-        }
-    });
-    let heard = heard.into_inner();
-    assert!(heard < REPAIRS, "one host draws {heard} repairs from silent groups");
-    assert!(ran.is_none() || heard > 0, "it draws some");
-}
-
-/// Makes groups, and says something in each.
-fn groups_with_messages(attacker: &Attacker) -> Vec<GroupDatagrams> {
-    let mut made = Vec::new();
-    attacker.run(async || {
-        let (mut registry, mut relay) = (attacker.registry(), attacker.relay(65_535));
-        for number in 0..ASKED_GROUPS {
-            let answer = registry.create_group(creation(number)).await.expect("a few may be made");
-            let group = answer.into_inner().group.expect("a group");
-            let client = rand::random();
-            for first in (1..=MESSAGES).step_by(100) {
-                let seqs: Vec<u64> = (first..first + 100).collect();
-                let mut request = publish(&group, client, &seqs);
-                for entry in &mut request.entries {
-                    entry.payload = vec![b'x'; 1100].into();
-                }
-                let _ = relay.publish(request).await.expect("the group's own maker may speak");
-            }
-            made.push(group);
-        }
-    });
-    let names: HashSet<_> = made.iter().map(|group| (group.address.clone(), group.port)).collect();
-    assert_eq!(names.len(), made.len(), "each has an address of its own");
-    made.iter().map(|group| GroupDatagrams::join(attacker.server(), group)).collect()
 }
 
 fn creation(number: u64) -> CreateGroupRequest {
