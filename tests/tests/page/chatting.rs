@@ -65,6 +65,10 @@ fn two_browsers_and_a_terminal_chat() {
     );
     say(&sari, "salah kamar");
     hears(&budi, "salah kamar");
+    sari.wait(
+        "her message is logged",
+        "return [...document.querySelectorAll('article[data-seq]')].at(-1).textContent.includes('salah kamar')",
+    );
     sari.run(
         "const last = [...document.querySelectorAll('article[data-seq]')].at(-1);
          last.focus();
