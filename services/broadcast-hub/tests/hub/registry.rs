@@ -29,6 +29,8 @@ pub const RELAY: RelayId = RelayId([0x52; 16]);
 pub struct Registry {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
+    /// How often it was asked about a group.
+    asked: watch::Sender<usize>,
     answers: watch::Sender<bool>,
     pub key: Arc<SigningKey>,
 }
@@ -40,14 +42,13 @@ struct State {
     hidden_from_watch: Vec<String>,
     hubs: Vec<RegisterServiceRequest>,
     charged: Vec<Option<IpAddr>>,
-    asked: usize,
 }
 
 impl Registry {
     pub fn new() -> Self {
         let key = Arc::new(SigningKey::from_bytes(&[7; 32]));
-        let registry =
-            Self { state: Arc::default(), changes: watch::Sender::new(1), answers: watch::Sender::new(true), key };
+        let (changes, answers, asked) = (watch::Sender::new(1), watch::Sender::new(true), watch::Sender::new(0));
+        let registry = Self { state: Arc::default(), changes, answers, asked, key };
         registry.add("everyone", 1, false);
         registry
     }
@@ -102,9 +103,9 @@ impl Registry {
         self.answers.send_replace(!holds);
     }
 
-    /// How often it was asked about a group.
-    pub fn asked(&self) -> usize {
-        self.state.lock().unwrap().asked
+    /// Waits until it was asked about groups so often.
+    pub async fn until_asked(&self, times: usize) {
+        self.asked.subscribe().wait_for(|asked| *asked >= times).await.unwrap();
     }
 
     fn charge<T>(&self, request: &Request<T>) -> Status {
@@ -149,7 +150,7 @@ impl RegistryService for Registry {
 
     async fn get_group(&self, request: Request<GetGroupRequest>) -> Answer<GetGroupResponse> {
         let by = request.into_inner().by;
-        self.state.lock().unwrap().asked += 1;
+        self.asked.send_modify(|asked| *asked += 1);
         let _ = self.answers.subscribe().wait_for(|answers| *answers).await;
         let state = self.state.lock().unwrap();
         let wanted = |group: &&Group| match &by {

@@ -74,17 +74,13 @@ async fn who_asks_for_groups_without_end_has_one_share_of_the_registry() {
             eve.subscribe_frame(&format!("unknown-{number}-{name}"), 1, 0).await;
         }
         askers.push(eve);
-        while world.registry.asked() < (number + 1).min(2) * 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        world.registry.until_asked((number + 1).min(2) * 2).await;
     }
     let refused = error_for(&mut askers[2]).await;
     assert_eq!(refused.code, 8, "{refused:?}");
     let mut ann = Framed::open(world.hub.tcp).await.0;
     ann.subscribe_frame("unknown-too", 1, 0).await;
-    while world.registry.asked() < 5 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    world.registry.until_asked(5).await;
     world.registry.hold_back(false);
     for who in [&mut ann, &mut askers[0]] {
         let unknown = error_for(who).await;
