@@ -1,5 +1,5 @@
-//! How much of the registry one address may take. This machine's own services speak for many and are not counted; the
-//! hub has limits of its own.
+//! How much of the registry one address may take. This machine itself is not counted; what its hub asks for on behalf of a
+//! browser is that browser's (`service_kit::rpc::charged_address`).
 
 use std::{net::IpAddr, time::Instant};
 
