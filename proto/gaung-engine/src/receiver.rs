@@ -478,16 +478,6 @@ impl MemberReceiver {
         }
     }
 
-    fn report(&mut self, now: Instant) {
-        let delivered = Seq(self.window.first().0.saturating_sub(1));
-        let probe = self.reporter.probe(now, delivered, &mut self.rng);
-        probe.into_iter().for_each(|probe| self.send(probe));
-        if self.lane.is_active() {
-            let status = self.reporter.status(now, &self.reception, delivered, self.group_size, &mut self.rng);
-            status.into_iter().for_each(|status| self.send(status));
-        }
-    }
-
     fn send(&mut self, transmit: Transmit) {
         if self.transmits.len() < MAX_TRANSMITS {
             self.transmits.push_back(transmit);

@@ -1,5 +1,6 @@
 //! One TCP session: it reads requests, and is written to from its cursors. Lives on one shard's thread.
 
+mod ask;
 mod framed;
 mod hearing;
 mod input;
@@ -38,14 +39,7 @@ use crate::{
     shard::Shard,
 };
 
-use self::{
-    framed::Framed,
-    input::Heard,
-    output::Flow,
-    subscription::{Ask, Subscription},
-    text::Text,
-    web::Web,
-};
+use self::{ask::Ask, framed::Framed, input::Heard, output::Flow, subscription::Subscription, text::Text, web::Web};
 
 /// A session. Its own task reads and waits; the shard writes to it directly when a group has something new.
 pub(crate) struct Session {

@@ -13,7 +13,7 @@ use gaung_proto::{
 };
 use rand::{Rng as _, rngs::SmallRng};
 
-use super::reception::Reception;
+use super::{MemberReceiver, reception::Reception};
 use crate::transmit::{Destination, Transmit};
 
 /// Between two STATUS of a member that delivers nothing.
@@ -62,6 +62,19 @@ pub(super) struct Reporter {
     status_interval: Duration,
     delivered: bool,
     echo: Option<(u32, Instant)>,
+}
+
+impl MemberReceiver {
+    /// Says what is due: a PROBE, a STATUS.
+    pub(super) fn report(&mut self, now: Instant) {
+        let delivered = Seq(self.window.first().0.saturating_sub(1));
+        let probe = self.reporter.probe(now, delivered, &mut self.rng);
+        probe.into_iter().for_each(|probe| self.send(probe));
+        if self.lane.is_active() {
+            let status = self.reporter.status(now, &self.reception, delivered, self.group_size, &mut self.rng);
+            status.into_iter().for_each(|status| self.send(status));
+        }
+    }
 }
 
 impl Reporter {

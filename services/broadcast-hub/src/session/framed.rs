@@ -23,7 +23,7 @@ use crate::{
     inbox::{Failure, GroupKey, Published},
 };
 
-use super::{Session, publish::Wish, subscription::Ask, web::Web};
+use super::{Session, ask::Ask, publish::Wish, web::Web};
 
 const VERSION: u32 = 1;
 /// Largest first frame.

@@ -21,7 +21,7 @@ use crate::{
     registry::{self, Asker},
 };
 
-use super::{Dialect, Session, framed, publish::Wish};
+use super::{Dialect, Session, ask::Ask, framed};
 
 /// One group of a session.
 pub(super) struct Subscription {
@@ -68,30 +68,6 @@ struct Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// A request that waits until the registry has said which group it means.
-#[derive(Debug)]
-pub(super) enum Ask {
-    Subscribe {
-        from: Seq,
-        log: Option<LogId>,
-        ticket: Bytes,
-    },
-    Publish(Wish),
-    /// `/join` of a text session.
-    Join,
-}
-
-impl Ask {
-    /// What the session showed with it.
-    fn ticket(&self) -> Bytes {
-        match self {
-            Self::Subscribe { ticket, .. } => ticket.clone(),
-            Self::Publish(wish) => wish.ticket.clone(),
-            Self::Join => Bytes::new(),
-        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     inbox::{Failure, GroupKey, Published},
 };
 
-use super::{Dialect, Session, publish::Wish, subscription::Ask};
+use super::{Dialect, Session, ask::Ask, publish::Wish};
 
 /// What a text session has besides.
 pub(super) struct Text {
