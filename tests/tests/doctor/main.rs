@@ -2,6 +2,9 @@
 //! is wrong hears nothing.
 #![allow(missing_docs)]
 
+mod planted;
+mod told;
+
 use std::{
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     process::Command,
@@ -12,75 +15,19 @@ use std::{
 
 use gaung_tests::{
     lab::{Host, Lab},
-    process::{Ended, Process},
     programs::program,
     requires::{self, Need},
 };
-use serde_json::Value;
 use tempfile::TempDir;
+
+use self::{
+    planted::{HEALTHY, INPUT, OUTPUT, bridged, filter, sysctl},
+    told::{Told, doctor, doctor_without_rules, lab, passages, started, with_peer},
+};
 
 const WELL: i32 = 0;
 const WARNINGS: i32 = 6;
 const PROBLEMS: i32 = 7;
-
-/// What the doctor said.
-struct Told {
-    code: i32,
-    report: Value,
-}
-
-impl Told {
-    fn of(ended: &Ended) -> Self {
-        let line = ended.stdout.first().unwrap_or_else(|| panic!("nothing said: {}", ended.stderr.join("\n")));
-        Self { code: ended.code(), report: serde_json::from_str(line).expect("a JSON line") }
-    }
-
-    fn findings(&self) -> &[Value] {
-        self.report["findings"].as_array().expect("a list of findings")
-    }
-
-    fn codes(&self) -> Vec<&str> {
-        self.findings().iter().map(|finding| finding["code"].as_str().expect("a code")).collect()
-    }
-
-    fn finding(&self, code: &str) -> &Value {
-        let found = self.findings().iter().find(|finding| finding["code"] == code);
-        found.unwrap_or_else(|| panic!("no {code} in {:#}", self.report))
-    }
-
-    fn interface(&self, name: &str) -> &Value {
-        let all = self.report["interfaces"].as_array().expect("a list of interfaces");
-        all.iter().find(|interface| interface["name"] == name).unwrap_or_else(|| panic!("no {name}"))
-    }
-}
-
-/// A lab with a querier, and its first host, which has a default route.
-fn lab() -> Lab {
-    let lab = Lab::new(2);
-    lab.start_querier();
-    lab.host(0).add_default_route();
-    lab
-}
-
-fn doctor(host: &Host) -> Told {
-    Told::of(&started(host.command(program("gaung")), &[]).end())
-}
-
-/// Without the right to read filter rules: what is wrong then shows by trying it out.
-fn doctor_without_rules(host: &Host) -> Told {
-    let mut command = host.command("setpriv");
-    command.args(["--bounding-set", "-net_admin"]).arg(program("gaung"));
-    Told::of(&started(command, &[]).end())
-}
-
-fn started(mut command: Command, more: &[&str]) -> Process {
-    command.args(["doctor", "--json", "--data", "/nonexistent"]);
-    if more.is_empty() {
-        command.arg("--quick");
-    }
-    command.args(more);
-    Process::spawn(command)
-}
 
 /// Plants a fault on a healthy host, expects the doctor to name it, does what it says, and expects it to be gone.
 fn named_and_mended(code: &str, exit: i32, plant: impl Fn(&Lab, &Host)) {
@@ -505,73 +452,6 @@ in_lab! {
     fn strangers_on_a_groups_address_are_named() {
         strangers_on_a_groups_address();
     }
-}
-
-const INPUT: &str = "type filter hook input priority 0;";
-const OUTPUT: &str = "type filter hook output priority 0;";
-
-type Plant = fn(&Host);
-
-/// Set-ups that look like faults.
-const HEALTHY: [(&str, Plant); 8] = [
-    ("a table that is switched off", |host| {
-        host.nft("table inet off { flags dormant; chain i { type filter hook input priority 0; policy drop; }; }");
-    }),
-    ("one machine that is banned", |host| filter(host, INPUT, "ip saddr { 10.77.0.2, 10.77.0.9 } drop")),
-    ("a quota that is not used up", |host| filter(host, INPUT, "meta l4proto udp quota over 100000 mbytes drop")),
-    ("a network by its raw bytes", |host| {
-        let rules = "iif lo accept; @nh,96,24 0x0a4d00 accept; ip protocol igmp accept";
-        filter(host, "type filter hook input priority 0; policy drop;", rules);
-    }),
-    ("connections that are not tracked", |host| {
-        let ports = "udp dport { 7402, 7405, 7406, 20000-32767 } notrack";
-        host.nft(&format!("table inet raw {{ chain c {{ type filter hook prerouting priority -300; {ports}; }}; }}"));
-        let rules = "iif lo accept; ip protocol igmp accept; ct state established,related,untracked accept; \
-                     tcp dport { 7400-7404, 7480, 8080 } accept";
-        filter(host, "type filter hook input priority 0; policy drop;", rules);
-    }),
-    ("an address of its own beside that of the network", |host| host.ip_command("address add 10.77.0.100/32 dev eth0")),
-    ("an address without a broadcast address", |host| {
-        host.ip_command("address flush dev eth0");
-        host.ip_command("address add 10.77.0.1/24 dev eth0");
-        host.add_default_route();
-    }),
-    ("a bridge that hands nothing unasked to its only port", |host| {
-        bridged(host, "mcast_snooping 0");
-        let port = ["link", "set", "dev", "eth0", "mcast_flood", "off", "bcast_flood", "off"];
-        assert!(host.command("bridge").args(port).status().expect("`bridge` of iproute2").success());
-    }),
-];
-
-fn filter(host: &Host, chain: &str, rules: &str) {
-    host.nft(&format!("table inet planted {{ chain here {{ {chain} {rules}; }}; }}"));
-}
-
-fn sysctl(host: &Host, setting: &str) {
-    let output = host.command("sysctl").args(["-w", setting]).output().expect("`sysctl` of procps");
-    assert!(output.status.success(), "{setting}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Puts the host's cable into a bridge of its own, which takes over its address.
-fn bridged(host: &Host, settings: &str) {
-    host.ip_command(&format!("link add br1 type bridge {settings}"));
-    host.ip_command("address flush dev eth0");
-    host.ip_command("link set eth0 master br1");
-    host.ip_command(&format!("address add {}/24 broadcast + dev br1", host.ip()));
-    host.ip_command("link set br1 up");
-    host.ip_command("route replace default dev br1");
-}
-
-/// What the doctors of the first and of the second host say, the second waiting for the first.
-fn with_peer(lab: &Lab) -> [Told; 2] {
-    let waiting = started(lab.host(1).command(program("gaung")), &["--quick", "--peer"]);
-    waiting.stderr_line("waiting", |line| line.starts_with("waiting for a peer"));
-    let here = started(lab.host(0).command(program("gaung")), &["--quick", "--peer", "10.77.0.2"]).end();
-    [Told::of(&here), Told::of(&waiting.end())]
-}
-
-fn passages<'a>(told: &'a Told, way: &str) -> &'a [Value] {
-    told.report["peer"][way].as_array().expect("a test with a peer")
 }
 
 fn strangers_on_a_groups_address() {
