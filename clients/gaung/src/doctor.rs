@@ -3,6 +3,28 @@
 //! [`gather`] looks and makes [`facts`] of what it sees; [`rules`] make [`finding`]s of facts and do no I/O; [`words`]
 //! say them; [`report`] lays them out. [`peer`] tests with another
 //! machine's doctor.
+//!
+//! Facts come from `/sys`, `/proc` and sockets ([`gaung_net::probe`]), the packet filter's rules from
+//! `nft -j list ruleset`, those of iptables' extensions and of the older iptables from `iptables-save`. Most tests are on
+//! recorded facts.
+//!
+//! - **[`firewall`] walks the rules with packets like Gaung's and says only what is certain.** A statement, a field or an
+//!   extension that it does not know may match or not: the packet's fate is then unclear, with the first rule that perhaps
+//!   drops it, and the trial decides; what nothing tried out is a note.
+//! - **The kernel loops our own multicast back through the input filters**, as if it had come in by the interface, so one
+//!   machine can test whether it would receive others'. Where rule and trial both speak the trial is right: what came back
+//!   was not dropped. Its silence counts only if others' datagrams are not known to pass: the own copy has no Ethernet
+//!   header and keeps the connection that it was sent in, so that rules about these drop it alone.
+//! - **One sample does not stand for all.** Rules and routes are evaluated for neighbours all over the network, for every port
+//!   and address of groups that the rules tell apart, and for a server's real groups.
+//! - **A querier is provoked.** Queries come every 125 s, but a member that leaves is asked after at once (RFC 3376, 6.4.2). A
+//!   second group with the same Ethernet address stays joined meanwhile, or the card would filter the answer; the first is
+//!   joined again at once, for the system takes in only queries of its groups. Packet sockets before the filters and a raw
+//!   socket behind them tell a query that does not come from one that is dropped.
+//! - **No querier is a warning, and only after 125 s**: from one machine nobody can see whether a switch snoops.
+//! - **Interrupting makes no finding**: what had no time to be seen is left out.
+//! - **Two doctors** talk in JSON lines over TCP and send bursts by Gaung's own ports, so that a filter treats the test as it
+//!   treats Gaung.
 
 mod facts;
 mod finding;

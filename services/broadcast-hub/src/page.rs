@@ -1,4 +1,28 @@
 //! The page: static files, a JSON API for what lies beside the messages, and the WebSocket that carries them.
+//!
+//! - **The WebSocket `/ws` is framed TCP in binary messages.** After the request's checks the bare socket goes to a shard
+//!   and is a framed session with one more part ([`crate::session`]): a browser's messages are unpacked into the same input,
+//!   and a batch of the fan-out leaves as one binary message. Once begun a batch is owned by the connection until it is out
+//!   (about 256 KiB of shared slices at most), for its header has promised its length.
+//! - **The API `/api`** answers what registry and relay know, by gRPC, as JSON: groups, members, receipts (a line for each
+//!   change), invites, the lab's figures (made at most once a second, however many look). History is runs, unchanged, so
+//!   that the page has one decoder.
+//! - **Requests are checked by [`guard`].** The Origin of a WebSocket and of every change must be the page's own; the Host
+//!   must be an address, a name of the local network or `--advertise`, so that a site of the internet cannot point its name
+//!   here and speak for its visitors. Nothing inline is allowed by the policy of every answer. Each connection counts among
+//!   the hub's sessions.
+//! - **A browser's device** is 32 random bytes in its localStorage, the seed of an Ed25519 key. Browsers compute with keys
+//!   only on pages that came by TLS or from their own machine, so the hub is sent the seed to derive its public half, and
+//!   to sign when an invite is redeemed; it keeps nothing. `client_id` is new with each page; what is not acknowledged is
+//!   sent again after a reconnect with its `client_seq`, and is lost, after a warning, when the page is closed.
+//!
+//! The files are those of `clients/web`, as they are written. `js/wire` has the codecs, `js/chat` the chat without a screen,
+//! `js/view` and `js/lab` what is seen. A group's log is rows by seq and the changes to them (edits and deletions count from
+//! their author's device alone), in whichever order they came; what a change costs does not grow with how many there are,
+//! and what is kept for rows that are not loaded is bounded, with the heaviest sender losing first. The timeline is a window
+//! of 180 rows over it, and of 4000 rows (16 Mi characters) the oldest go. Tabs share name, groups and read positions, each
+//! under its own key of localStorage; a draft is its tab's, over a reload too. Names, texts and emoji pass `harmless.js`,
+//! which shows what the terminal shows.
 
 mod api;
 mod files;

@@ -1,4 +1,25 @@
 //! The chat on a whole screen: the loop between keys, services and picture. What anything means is the model's.
+//!
+//! [`model`] is what is shown, [`update`] what an input makes of it and which effects it wants, [`view`] a picture of it in a
+//! buffer; none of them does I/O or knows the time, so that tests press keys and compare pictures. [`net`] runs each effect
+//! on the services as a task whose answer is an input.
+//!
+//! - **Keys first, then the picture, then what arrived**: the loop takes them in this order, at most 256 inputs at a time,
+//!   and draws at most 60 times a second, at once when it was idle. While ten thousand messages a second arrive a key is
+//!   seen as soon as without them; what the screen cannot take yet waits in the log, for a listener that is not read is
+//!   held back.
+//! - **A group is a window over its log**, at most 3000 lines or 4 MiB, dense in seq. It is live while it reaches the head;
+//!   scrolled up it drops its lower end, and is read again towards it. Edits, deletions and reactions are kept by their
+//!   target and applied whenever it is in the window, whichever was read first; the first two only where the device is the
+//!   author's.
+//! - **Rows are made of what is visible**, from the lowest upwards, so that nothing depends on how much there is above.
+//! - **Own messages are shown at once**, dim, until they come back with their seq: what the log says is what is shown.
+//! - **`/me` is text that begins with `/me `**: a client that knows nothing of it shows it as it was typed.
+//! - **Arrivals and departures come from the registry**, asked every five seconds about the group in view; neighbouring ones
+//!   fold into one line.
+//! - **Stderr goes through a pipe while the screen is up**: the log of `gaung up` is shown in the bottom line and printed at
+//!   the end.
+//! - **Words are in one catalogue** ([`words`]), each in both languages, or it does not compile; a test finds texts elsewhere.
 
 mod effect;
 mod keeper;
