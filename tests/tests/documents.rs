@@ -1,8 +1,9 @@
 //! Holds the documents to the tree: every path they name exists, every relative link and its anchor resolves, and a
-//! definition named beside a file stands in it.
+//! definition named beside a file stands in it. Also that tests which need more than Rust can be left out.
 #![allow(missing_docs)]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -48,6 +49,30 @@ fn a_wrong_path_link_anchor_or_definition_is_found() {
     ] {
         assert_eq!(faults(&readme, right), Vec::<String>::new(), "{right}");
     }
+}
+
+#[test]
+fn the_unprivileged_profile_leaves_out_every_test_that_needs_something() {
+    let profile = read(&root().join(".config/nextest.toml"));
+    let listed: BTreeSet<_> = profile
+        .split("binary(")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    // In two pieces, or this file would hold it.
+    const NEED: &str = concat!("Need", "::");
+    let entries = fs::read_dir(root().join("tests/tests")).expect("the tests lie here");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let asking = paths.filter(|path| sources(path).iter().any(|source| read(source).contains(NEED)));
+    let asking: BTreeSet<_> = asking.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    assert_eq!(listed, asking, "listed in .config/nextest.toml, and naming a need");
+}
+
+/// The Rust files at and below a path.
+fn sources(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(path) else { return vec![path.to_owned()] };
+    entries.flat_map(|entry| sources(&entry.expect("the folder can be read").path())).collect()
 }
 
 /// What is wrong in one document, a line each.
@@ -134,7 +159,7 @@ fn without_fences(text: &str) -> String {
 fn documents() -> Vec<PathBuf> {
     let beside = ["proto/gaung/WIRE.md", "tests/bench/README.md", "tests/fuzz/README.md"];
     let mut found: Vec<_> = beside.map(|path| root().join(path)).into_iter().filter(|path| path.exists()).collect();
-    for folder in ["", "docs", "docs/decisions", "docs/design"] {
+    for folder in ["", "docs", "docs/decisions"] {
         let Ok(entries) = fs::read_dir(root().join(folder)) else { continue };
         let paths = entries.map(|entry| entry.expect("the folder can be read").path());
         found.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
