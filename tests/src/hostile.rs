@@ -34,6 +34,8 @@ const BYTES: usize = 64;
 const QUIET_SECONDS: usize = 3;
 const ATTACK_SECONDS: usize = 8;
 const AFTER_SECONDS: usize = 3;
+/// What the hostile host can send, megabits a second. It attacks from one thread, so with one core at most.
+const ATTACK_MBIT: u32 = 50;
 /// How long after an attack everything may still be as it was in it.
 const RECOVERY: Duration = Duration::from_secs(5);
 /// The group that honest people talk in.
@@ -86,6 +88,7 @@ impl HostileLan {
     pub fn start(flags: &[&str]) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let lab = Lab::new(5);
+        lab.host(1).limit_output(ATTACK_MBIT);
         let server = up(lab.host(0), data.path(), flags);
         let at = server_of(&lab);
         let created = gaung(lab.host(2), data.path(), &["--server", &at, "group", "create", GROUP]).end();

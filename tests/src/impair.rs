@@ -51,6 +51,16 @@ impl Host {
         ));
     }
 
+    /// Sends at most so many megabits a second; what is more is dropped.
+    ///
+    /// # Panics
+    /// If `nft` fails.
+    pub fn limit_output(&self, mbit: u32) {
+        let chain = format!("type filter hook egress device \"{INTERFACE}\" priority 0;");
+        let limit = format!("limit rate over {} bytes/second burst 64 kbytes counter drop;", mbit * 125_000);
+        self.nft(&format!("{HEAL} table netdev impaired {{ chain out {{ {chain} {limit} }}; }}"));
+    }
+
     /// Ends the fault.
     ///
     /// # Panics

@@ -207,6 +207,9 @@ impl MemberReceiver {
         if header.group != self.config.group || header.log != self.config.log {
             return Err(OtherLog);
         }
+        if lane == Lane::Tcp {
+            self.lane.handle_hub();
+        }
         let ahead = run.first_seq() > self.window.first();
         if run.first_seq().0 >= self.window.first().0.saturating_add(PLACES)
             || (ahead && self.window.held_bytes() >= MAX_HELD_BYTES)
@@ -244,6 +247,7 @@ impl MemberReceiver {
     /// The hub says that the log reaches to `head`, as far as it knows: more may have been delivered, or forged.
     pub fn handle_hub_head(&mut self, now: Instant, head: Seq) {
         self.now = now;
+        self.lane.handle_hub();
         self.doubt_head(now, head, Duration::ZERO);
     }
 

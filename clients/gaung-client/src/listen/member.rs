@@ -467,5 +467,6 @@ fn trouble(why: LaneTrouble) -> String {
         LaneTrouble::TooLong { bytes } => format!(
             "multicast datagrams of some {bytes} bytes do not arrive and shorter ones do: a link on the way has a small MTU"
         ),
+        LaneTrouble::Forged => "somebody on this network sends forged messages in the relay's name".to_owned(),
     }
 }

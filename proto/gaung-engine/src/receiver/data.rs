@@ -95,7 +95,17 @@ impl MemberReceiver {
     /// Gives how much was new.
     fn take(&mut self, now: Instant, original: &Original, carried: Carried) -> Result<u64, DecodeError> {
         let Original { seq, fragment, bytes } = original;
-        if fragment.is_whole() {
+        if !self.lane.is_trusted() {
+            if fragment.is_whole() {
+                let messages = Messages::parse(bytes.clone(), *seq)?;
+                if let Some(first) = self.fingerprints.conflict(&messages, Lane::Multicast) {
+                    let _ = self.lane.handle_forged(now);
+                    self.handle_conflict(now, SeqRange { first, last: Seq(messages.end().0 - 1) });
+                }
+                self.fingerprints.note(self.window.first(), &messages, Lane::Multicast, false);
+            }
+            Ok(0)
+        } else if fragment.is_whole() {
             self.hold_block(now, *seq, bytes, carried)
         } else {
             self.handle_fragment(now, *seq, *fragment, bytes, carried)

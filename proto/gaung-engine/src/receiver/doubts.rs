@@ -145,6 +145,10 @@ impl MemberReceiver {
     /// The log has another message at `first` than datagrams had; `messages` are the log's.
     pub(super) fn correct(&mut self, now: Instant, first: Seq, messages: &Messages) {
         self.doubts.denied = 0;
+        if !self.lane.is_trusted() {
+            // Datagrams are still forged: stay away from multicast for another hold.
+            let _ = self.lane.handle_forged(now);
+        }
         if first < self.window.first() {
             let delivered = self.delivered();
             self.go_back(now, first);
@@ -195,5 +199,7 @@ impl MemberReceiver {
         // The relay must not count as heard what was not delivered.
         self.reporter.handle_delivered();
         self.events.push_back(ReceiverEvent::Forged(range));
+        let moved = self.lane.handle_forged(now);
+        self.handle_move(now, moved);
     }
 }

@@ -16,6 +16,9 @@ const FIRST_HOLD: Duration = Duration::from_secs(5);
 const LAST_HOLD: Duration = Duration::from_secs(60);
 /// After so long without a move the hold is short again.
 const CALM: Duration = Duration::from_secs(120);
+/// A hub that has delivered nothing for so long after it was needed is out of reach: multicast that somebody forges is
+/// still better than nothing.
+const HUB_PATIENCE: Duration = Duration::from_secs(1);
 /// Loss and silence are looked at so often, about as often as heartbeats come.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,8 @@ pub enum LaneTrouble {
         /// DATA with bodies of about so many bytes and more.
         bytes: usize,
     },
+    /// Somebody sends forged DATA in the relay's name: the log contradicted what was delivered.
+    Forged,
 }
 
 /// What is known of the datagrams of the last seconds.
@@ -75,6 +80,17 @@ pub(super) struct LaneHealth {
     hold: Duration,
     /// Told that long datagrams do not come, and goes on.
     is_narrow: bool,
+    trust: Trust,
+}
+
+/// Whether what datagrams carry is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Full,
+    /// Datagrams were forged: the hub has to deliver instead, and to begin before this.
+    UntilHub(Instant),
+    /// The hub delivers instead.
+    Withdrawn,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +103,15 @@ enum State {
 impl LaneHealth {
     pub(super) fn new(policy: LanePolicy, now: Instant) -> Self {
         let state = State::Probing { since: now };
-        Self { policy, state, heard: None, next_tick: now + TICK / 2, hold: FIRST_HOLD, is_narrow: false }
+        Self {
+            policy,
+            state,
+            heard: None,
+            next_tick: now + TICK / 2,
+            hold: FIRST_HOLD,
+            is_narrow: false,
+            trust: Trust::Full,
+        }
     }
 
     /// Whether this member asks for repairs and reports itself.
@@ -127,6 +151,33 @@ impl LaneHealth {
         }
     }
 
+    /// The log contradicts a datagram. Leaves multicast, or stays away from it for another hold.
+    pub(super) fn handle_forged(&mut self, now: Instant) -> Option<LaneMove> {
+        if self.policy != LanePolicy::Auto {
+            return None;
+        }
+        if self.trust == Trust::Full {
+            self.trust = Trust::UntilHub(now + HUB_PATIENCE);
+        }
+        if matches!(self.state, State::Down { .. }) {
+            self.state = State::Down { steady_since: None };
+            return None;
+        }
+        self.go_down(LaneTrouble::Forged)
+    }
+
+    /// Something of the group came from the hub.
+    pub(super) fn handle_hub(&mut self) {
+        if self.trust != Trust::Full {
+            self.trust = Trust::Withdrawn;
+        }
+    }
+
+    /// Whether what datagrams carry may be delivered.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trust == Trust::Full
+    }
+
     /// This machine's network is another one: what was learnt of the former one counts no more.
     pub(super) const fn handle_network(&mut self) {
         self.hold = FIRST_HOLD;
@@ -136,6 +187,9 @@ impl LaneHealth {
     pub(super) fn tick(&mut self, now: Instant, quality: LaneQuality) -> Option<LaneMove> {
         let LaneQuality { loss_percent, too_long, may_be_too_long } = quality;
         self.next_tick = now + TICK;
+        if matches!(self.trust, Trust::UntilHub(until) if until <= now) {
+            self.trust = Trust::Full;
+        }
         let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= SILENCE);
         match self.state {
             State::Probing { since } if now.saturating_duration_since(since) >= PROBE_PATIENCE => {
@@ -174,6 +228,7 @@ impl LaneHealth {
             {
                 self.hold = (self.hold * 2).min(LAST_HOLD);
                 self.state = State::Up { since: now };
+                self.trust = Trust::Full;
                 Some(LaneMove::Up)
             }
             State::Down { .. } => None,
@@ -262,6 +317,34 @@ mod tests {
             assert!(matches!(back[..], [(at, LaneMove::Up)] if (hold..=hold + 1100).contains(&at)), "{hold}: {back:?}");
             now += 15_000 * MS;
         }
+    }
+
+    #[test]
+    fn forged_multicast_is_left_until_forging_has_stopped_for_a_hold() {
+        let now = Instant::now();
+        let mut health = LaneHealth::new(LanePolicy::Auto, now);
+        assert_eq!(health.handle_heard(now), Some(LaneMove::Up));
+        assert_eq!(health.handle_forged(now), Some(LaneMove::Down(LaneTrouble::Forged)));
+        assert!(!health.is_trusted());
+        health.handle_hub();
+        for second in 0..20 {
+            let now = now + second * 1000 * MS;
+            assert!(run(&mut health, now, 1000, 100, 0).is_empty() && !health.is_trusted(), "it is still forged");
+            assert_eq!(health.handle_forged(now), None);
+        }
+        let back = run(&mut health, now + 20_000 * MS, 20_000, 100, 0);
+        assert!(matches!(back[..], [(5000..=6100, LaneMove::Up)]), "{back:?}");
+        assert!(health.is_trusted());
+
+        let now = now + 40_000 * MS;
+        assert_eq!(health.handle_forged(now), Some(LaneMove::Down(LaneTrouble::Forged)));
+        let _ = run(&mut health, now, 2100, 100, 0);
+        assert!(health.is_trusted(), "no hub serves, so there is nothing better");
+
+        let mut only = LaneHealth::new(LanePolicy::MulticastOnly, now);
+        let _ = only.handle_heard(now);
+        assert_eq!(only.handle_forged(now), None);
+        assert!(only.is_trusted() && only.is_active());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Forged messages among true ones: those are delivered in the end, whatever was delivered before.
 
 use bytes::BytesMut;
-use gaung_engine::{LanePolicy, Via};
+use gaung_engine::{LanePolicy, LaneTrouble, ReceiverEvent, Via};
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, Seq, SeqRange,
     block::{Author, BlockBuilder, MessageRef, SentAt},
     datagram::{Fragment, PacketType},
+    net::Lane,
 };
 
 use super::{CALM, MS, forged, net::Lan};
@@ -54,7 +55,8 @@ fn who_is_ahead_of_a_silent_log_goes_back_to_it() {
         assert_eq!(member.forged, [SeqRange { first: Seq(2), last: Seq(41) }], "people are told");
         member.check(&lan.log, Seq::FIRST, "after forged messages");
     }
-    assert_eq!(lan.relay.audience().roster().receipt(Seq(31)).heard, 3);
+    // The first one has left for the hub, and reports there.
+    assert_eq!(lan.relay.audience().roster().receipt(Seq(31)).heard, 2);
 }
 
 #[test]
@@ -92,4 +94,37 @@ fn hints_that_are_not_true_cost_little() {
         assert!(member.forged.is_empty());
         member.check(&lan.log, Seq::FIRST, "after forged hints");
     }
+}
+
+#[test]
+fn who_is_deceived_once_leaves_multicast_for_the_hub_until_forging_stops() {
+    let mut lan = Lan::new(1, CALM);
+    lan.join(Seq::FIRST, LanePolicy::Auto, true);
+    lan.run_for(300 * MS);
+    lan.publish(&[10]);
+    lan.run_for(200 * MS);
+    let is_down = |event: &ReceiverEvent| matches!(event, ReceiverEvent::LaneDown { why: LaneTrouble::Forged, .. });
+    for _ in 0..300 {
+        let head = lan.log.last().expect("one was published").last_seq();
+        lan.inject(0, Via::Group, &messages(head.next(), 2));
+        lan.publish(&[10]);
+        if lan.members[0].lanes.iter().any(is_down) {
+            let run = lan.log.last().expect("one was published").clone();
+            lan.members[0].receiver.handle_run(lan.now, &run, Lane::Tcp).expect("it is of this log");
+            lan.drain();
+        }
+        lan.run_for(30 * MS);
+    }
+    let member = &lan.members[0];
+    assert_eq!(member.forged.len(), 1, "nothing forged is delivered any more: {:?}", member.forged);
+    assert_eq!(member.lanes.iter().filter(|event| is_down(event)).count(), 1, "{:?}", member.lanes);
+    assert!(!matches!(member.lanes.last(), Some(ReceiverEvent::LaneUp)), "multicast is avoided while it is forged");
+
+    lan.run_for(7000 * MS);
+    assert!(matches!(lan.members[0].lanes.last(), Some(ReceiverEvent::LaneUp)), "{:?}", lan.members[0].lanes);
+    lan.publish(&[10]);
+    lan.run_for(100 * MS);
+    let member = &lan.members[0];
+    assert_eq!(member.delivered.last().map(|(.., lane)| *lane), Some(Lane::Multicast));
+    member.check(&lan.log, Seq::FIRST, "after forging has stopped");
 }
