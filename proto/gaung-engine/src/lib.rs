@@ -15,7 +15,6 @@ mod sender;
 mod sequencer;
 mod terminal_input;
 mod text_line;
-mod text_output;
 mod tickets;
 mod timing;
 mod transmit;
@@ -44,7 +43,6 @@ pub use sequencer::{
     RefuseReason, RequestId, SNAPSHOT_BYTES, SNAPSHOT_RUNS, SNAPSHOT_SHARE, Sequencer, SequencerEvent,
 };
 pub use text_line::{DISCARD_SILENCE, LINE_SILENCE, Line, LineSplitter, MAX_LINE};
-pub use text_output::{has_author, text_lines, write_harmless};
 pub use tickets::{ReadingRight, TicketError, TicketJudge, TicketStore};
 pub use transmit::{Destination, Transmit};
 pub use windows::{CLIENT_MEMORY_MS, ClientWindows, DEFAULT_WINDOW_BYTES, SnapshotError, Verdict};

@@ -10,6 +10,7 @@ pub mod block;
 pub mod body;
 pub mod content;
 pub mod datagram;
+pub mod foreign_text;
 pub mod frame;
 pub mod id;
 pub mod limits;

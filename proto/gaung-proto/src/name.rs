@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::foreign_text::{CharClass, classify, is_invisible, without_invisible};
+
 /// A name that cannot be used, and what one looks like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -26,45 +28,6 @@ pub enum NameError {
 }
 
 const MAX_CHARS: usize = 64;
-
-/// Whether a character is not seen wherever it stands, so that it only disguises a name: fillers that count as letters, and
-/// what Unicode calls default-ignorable, but for joiners and selectors, which scripts and emoji need.
-#[must_use]
-pub const fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e001f}' | '\u{e0080}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}')
-}
-
-/// Whether nothing that is seen follows in a word.
-const fn is_end(after: char) -> bool {
-    matches!(after, '\0' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
-}
-
-/// Each character of a text, and whether it disguises it: it is not seen and makes nothing of its neighbours. Joiners make
-/// something in scripts that join letters and between emoji, selectors choose how an emoji or an ideograph looks, and tags make
-/// a flag; elsewhere they only make two texts differ that look the same.
-pub fn disguises(text: &str) -> impl Iterator<Item = (char, bool)> {
-    let mut before = '\0';
-    let mut rest = text.chars().peekable();
-    std::iter::from_fn(move || {
-        let c = rest.next()?;
-        let after = rest.peek().copied().unwrap_or('\0');
-        let is_disguise = match c {
-            // Scripts that join begin with Hebrew; words of theirs may follow others.
-            '\u{200c}' | '\u{200d}' => before == '\0' || is_end(after) || before.max(after) < '\u{590}',
-            '\u{fe00}'..='\u{fe0f}' => before < '\u{2000}' && !matches!(before, '©' | '®') && after != '\u{20e3}',
-            '\u{e0020}'..='\u{e007f}' => !matches!(before, '\u{1f3f4}' | '\u{e0020}'..='\u{e007f}'),
-            _ => is_invisible(c),
-        };
-        if !is_disguise {
-            before = c;
-        }
-        Some((c, is_disguise))
-    })
-}
 
 /// Marks that count as letters and belong to no script's words: they hide on the letter before.
 const fn is_hidden_mark(c: char) -> bool {
@@ -118,7 +81,8 @@ impl fmt::Display for GroupName {
     }
 }
 
-/// A person's name as shown: 1 to 64 characters, no control characters; what disguises it is dropped. Not unique, not an identity.
+/// A person's name as shown: 1 to 64 characters, no controls or line breaks; invisible characters are dropped. It is
+/// neither unique nor an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DisplayName(String);
 
@@ -134,8 +98,8 @@ impl FromStr for DisplayName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         check_length(text)?;
-        let text: String = disguises(text).filter_map(|(c, is_disguise)| (!is_disguise).then_some(c)).collect();
-        if text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) || text.trim() != text {
+        let text = without_invisible(text);
+        if classify(&text).any(|(_, class)| class != CharClass::Visible) || text.trim() != text {
             return Err(NameError::Control);
         }
         check_length(&text)?;
@@ -183,18 +147,6 @@ mod tests {
     fn display_names_lose_what_is_not_seen() {
         assert_eq!("A\u{200b}ni\u{2060}\u{3164}".parse::<DisplayName>().unwrap().as_str(), "Ani");
         assert_eq!("\u{3164}".parse::<DisplayName>(), Err(NameError::Empty));
-        for name in [
-            "👩\u{200d}🚀",
-            "❤\u{fe0f}",
-            "1\u{fe0f}\u{20e3}",
-            "क्\u{200d}ष",
-            "🏴\u{e0067}\u{e0062}\u{e007f}",
-            "می\u{200c}خواهم",
-            "PDF\u{200c}ها",
-        ] {
-            assert_eq!(name.parse::<DisplayName>().unwrap().as_str(), name);
-        }
-        assert_eq!("Ani\u{200d}\u{fe0f}".parse::<DisplayName>().unwrap().as_str(), "Ani");
         for c in ['\u{200c}', '\u{200d}', '\u{fe00}', '\u{fe0f}', '\u{e0020}', '\u{e0061}'] {
             for name in [format!("Ani{c}"), format!("A{c}ni"), format!("{c}Ani")] {
                 assert_eq!(name.parse::<DisplayName>().unwrap().as_str(), "Ani", "{name:?}");

@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_engine::{HotRing, Piece, Pushed, Read, RingBudget, RingOwner, Segment, Taken, text_lines};
+use gaung_engine::{HotRing, Piece, Pushed, Read, RingBudget, RingOwner, Segment, Taken};
 use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run, signing::ticket_expiry};
 use tonic::Code;
 
-use crate::{audience::Audience, directory::GroupInfo, inbox::Failure};
+use crate::{audience::Audience, directory::GroupInfo, inbox::Failure, text_output::text_lines};
 
 /// A group that is followed for at least one session, or for the hub itself.
 #[derive(Debug)]

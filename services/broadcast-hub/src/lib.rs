@@ -29,6 +29,7 @@ mod relays;
 mod rpc;
 mod session;
 mod shard;
+mod text_output;
 
 pub use bound::{Bound, bind};
 pub use config::{BROADCAST_RATE, BroadcastConfig, Config, HubArgs, Limits, SessionArgs};

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use gaung_proto::foreign_text::is_all_visible;
 use gaung_tests::{
     browser::{DESKTOP, Driver, Look, page_url},
     deployment::Up,
@@ -191,6 +192,35 @@ fn the_pages_log_is_bounded_whatever_changes_come() {
     assert_eq!(got["pending"], json!(["benar", 3]), "an honest edit outlasts a flood of others");
     assert!(number(&got["edited"]) < 200.0 && number(&got["long"]) < 700.0, "{got}");
     assert_eq!(got["next"], json!(901));
+}
+
+/// The page has its own copy of the table, so it is compared character by character.
+#[test]
+fn the_page_shows_of_foreign_text_what_the_terminal_shows() {
+    if !has("the_page_shows_of_foreign_text_what_the_terminal_shows", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../../proto/gaung-proto/tests/foreign_text.json")).unwrap();
+    let suspect: Vec<u32> = ('\0'..=char::MAX).filter(|c| !is_all_visible(c.encode_utf8(&mut [0; 4]))).map(u32::from).collect();
+    let got = browser.run(
+        "const { line, lines } = await import('/js/view/harmless.js');
+         const [vectors, suspect] = arguments;
+         const wrong = vectors.filter(({ text, shown }) => line(text) !== shown).map(({ what, text }) => [what, line(text)]);
+         const known = new Set(suspect);
+         const different = [];
+         for (let code = 0; code <= 0x10ffff; code += 1) {
+           if (code >= 0xd800 && code <= 0xdfff) continue;
+           const c = String.fromCodePoint(code);
+           if ((line(c) !== c) !== known.has(code)) different.push(code);
+         }
+         return { wrong, different, lines: lines('a\\r\\nb\\tc\\rd\\u2028') };",
+        &[vectors, json!(suspect)],
+    );
+    assert_eq!(got, json!({ "wrong": [], "different": [], "lines": "a\nb\tc\u{240d}d\u{fffd}" }));
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::{
     time::Instant,
 };
 
-use gaung_engine::{Piece, Taken, has_author, text_lines};
+use gaung_engine::{Piece, Taken};
 use gaung_proto::{GroupId, Seq};
 use socket2::SockRef;
 use tokio::time::timeout;
 
 use super::{CLOSE_WAIT, Dialect, Session};
+use crate::text_output::{has_author, text_lines};
 
 /// How a turn of writing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use gaung_engine::{ForeignProtocol, Line, LineSplitter, write_harmless};
+use gaung_engine::{ForeignProtocol, Line, LineSplitter};
 use gaung_proto::{ClientId, Content, DeviceId, DisplayName, GroupId, GroupName, Seq, SeqRange, pb::relay::Entry};
 use tonic::Code;
 use tracing::debug;
@@ -19,6 +19,7 @@ use crate::{
     directory::GroupInfo,
     group::{Ended, Group},
     inbox::{Failure, GroupKey, Published},
+    text_output::write_harmless,
 };
 
 use super::{Dialect, Session, ask::Ask, publish::Wish};

@@ -1,18 +1,17 @@
-//! How messages look on the text port: `NAME: text` and a newline, with nothing in it that a terminal would obey.
+//! Writes messages for the text port: `NAME: text` and a newline, with nothing in it that a terminal would execute.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use gaung_proto::{
     ClientId, Content, Kind, Seq,
     block::{Author, Message},
-    name::{disguises, is_invisible},
+    foreign_text::{CharClass, classify, is_all_visible, without_invisible},
     run::Run,
 };
 
-/// The lines of a run's messages from `from` on; empty if they have none.
+/// Returns the lines of a run's messages from `from` on; empty if they have none.
 ///
 /// `prefix` begins every line; messages of `skip` are left out.
-#[must_use]
-pub fn text_lines(run: &Run, from: Seq, prefix: &str, skip: Option<ClientId>) -> Bytes {
+pub(crate) fn text_lines(run: &Run, from: Seq, prefix: &str, skip: Option<ClientId>) -> Bytes {
     let mut out = BytesMut::new();
     for message in run.messages() {
         if message.seq >= from && Some(message.author.client) != skip {
@@ -23,14 +22,13 @@ pub fn text_lines(run: &Run, from: Seq, prefix: &str, skip: Option<ClientId>) ->
 }
 
 /// Whether a message of the run is by `client`.
-#[must_use]
-pub fn has_author(run: &Run, client: ClientId) -> bool {
+pub(crate) fn has_author(run: &Run, client: ClientId) -> bool {
     run.block().authors().any(|author| author.client == client)
 }
 
-/// Appends `text` with control characters made harmless: line ends and tabs become spaces, other controls and
-/// those that turn the writing direction U+FFFD. Bytes that are not UTF-8 stay, save C1 controls.
-pub fn write_harmless(out: &mut BytesMut, text: &[u8]) {
+/// Appends `text` with control and invisible characters made harmless: line breaks and tabs become spaces, the others
+/// U+FFFD. Bytes that are not UTF-8 stay, for terminals of other encodings, except C1 controls.
+pub(crate) fn write_harmless(out: &mut BytesMut, text: &[u8]) {
     for chunk in text.utf8_chunks() {
         write_harmless_str(out, chunk.valid());
         for &byte in chunk.invalid() {
@@ -40,22 +38,16 @@ pub fn write_harmless(out: &mut BytesMut, text: &[u8]) {
 }
 
 fn write_harmless_str(out: &mut BytesMut, text: &str) {
-    let mut clean_from = 0;
-    for (at, c) in text.char_indices() {
-        let Some(instead) = replacement(c) else { continue };
-        out.put_slice(&text.as_bytes()[clean_from..at]);
-        out.put_slice(instead.as_bytes());
-        clean_from = at + c.len_utf8();
+    if is_all_visible(text) {
+        out.put_slice(text.as_bytes());
+        return;
     }
-    out.put_slice(&text.as_bytes()[clean_from..]);
-}
-
-const fn replacement(c: char) -> Option<&'static str> {
-    match c {
-        '\n' | '\r' | '\t' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some(" "),
-        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => Some("\u{fffd}"),
-        _ if is_invisible(c) => Some("\u{fffd}"),
-        _ => None,
+    for (c, class) in classify(text) {
+        match class {
+            CharClass::Visible => out.put_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            CharClass::Tab | CharClass::LineBreak => out.put_u8(b' '),
+            CharClass::Control | CharClass::Invisible => out.put_slice("\u{fffd}".as_bytes()),
+        }
     }
 }
 
@@ -95,7 +87,7 @@ fn shown_name(given: &str, author: &Author) -> String {
         let [a, b, c, d, ..] = author.client.0;
         format!("client-{a:02x}{b:02x}{c:02x}{d:02x}")
     } else {
-        disguises(given).filter_map(|(c, is_disguise)| (!is_disguise).then_some(c)).take(64).collect()
+        without_invisible(given).chars().take(64).collect()
     }
 }
 
@@ -134,6 +126,17 @@ mod tests {
         let expected = "a\u{fffd}[2Jb c\u{fffd}\u{fffd}d \u{fffd}e ?1m ".as_bytes();
         assert_eq!(&out[..expected.len()], expected);
         assert_eq!(&out[expected.len()..], [b"\xe9 ".as_slice(), "é 🙂\u{fffd}".as_bytes()].concat());
+    }
+
+    #[test]
+    fn every_vector_of_foreign_text_is_written_as_it_says() {
+        let vectors = include_str!("../../../proto/gaung-proto/tests/foreign_text.json");
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).unwrap();
+        for vector in &vectors {
+            let mut out = BytesMut::new();
+            write_harmless(&mut out, vector["text"].as_str().unwrap().as_bytes());
+            assert_eq!(std::str::from_utf8(&out).unwrap(), vector["text_port"].as_str().unwrap(), "{}", vector["what"]);
+        }
     }
 
     fn run(messages: &[(u8, Content)]) -> Run {
