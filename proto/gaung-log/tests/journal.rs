@@ -4,14 +4,14 @@
 
 mod fault;
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fault::{
-    FaultyDisk,
+    FaultyDisk, Plan,
     model::{LOG, append, client_seqs, group, one, run},
 };
-use gaung_log::{AppendError, DiskLog, DiskOptions, GroupRetention, Log, salvage};
+use gaung_log::{Append, AppendError, DiskLog, DiskOptions, GroupRetention, Log, salvage};
 use gaung_proto::{Epoch, LogId, Seq};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use redb::ReadableTable as _;
@@ -349,5 +349,52 @@ fn salvage_tells_what_a_damaged_journal_lost() {
         let told = salvage(dir.path(), &to.path().join("new")).unwrap();
         let copied = &told.groups[0];
         assert_eq!((copied.head, copied.whole_to_end), (Seq(5), false), "{:?}", told.files);
+    }
+}
+
+/// So short that its rounds follow each other quickly.
+fn short() -> DiskOptions {
+    DiskOptions {
+        file_bytes: 512 << 10,
+        journal_bytes: 4 * ENTRY,
+        retry_after: Duration::ZERO,
+        retry_at_most: Duration::ZERO,
+        ..options()
+    }
+}
+
+/// The journal fails once, with messages in it that are nowhere else: until the file has them it must stay as it is.
+#[test]
+fn a_power_cut_while_the_file_takes_the_place_of_a_journal_that_failed_loses_nothing() {
+    for failing in 0..3 {
+        let disk = FaultyDisk::default();
+        disk.record();
+        let log = DiskLog::on(Arc::new(disk.clone()), short()).unwrap();
+        let epoch = log.open_group(group(1), LOG, true).unwrap().epoch;
+        let append_one = |seq: u64| {
+            append(&log, vec![Append { run: run(group(1), LOG, epoch, Seq(seq), 1, seq, 100), snapshot: None }])
+        };
+        for seq in 1..=3 {
+            append_one(seq).unwrap();
+        }
+        let (writes, before) = (disk.counts().writes, disk.recorded());
+        // The entry, and what is tried instead of it.
+        let until = Some(writes + 1 + failing);
+        disk.plan(Plan { fail_writes_from: Some(writes), fail_writes_until: until, ..Plan::default() });
+        let acked = if append_one(4).is_ok() { 4 } else { 3 };
+        append_one(acked + 1).unwrap();
+        let ops = disk.journal();
+        let replayed = FaultyDisk::default();
+        ops[..before].iter().for_each(|op| replayed.replay(op));
+        for (n, op) in ops[before..].iter().enumerate() {
+            for seed in 0..6 {
+                let log = DiskLog::on(Arc::new(replayed.after_power_cut(seed)), short()).unwrap();
+                let found = client_seqs(&log, group(1), LOG, Seq::FIRST);
+                assert!(found.starts_with(&[1, 2, 3]), "{failing} failing, operation {n}, seed {seed}: {found:?}");
+            }
+            replayed.replay(op);
+        }
+        let found = client_seqs(&DiskLog::on(Arc::new(replayed), short()).unwrap(), group(1), LOG, Seq::FIRST);
+        assert_eq!(found, (1..=acked + 1).collect::<Vec<_>>());
     }
 }

@@ -1,22 +1,19 @@
 //! The log within its budget.
-#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
-
-mod fault;
-
 use std::sync::Arc;
 
-use fault::{
+use crate::Store;
+use crate::fault::{
     FaultyDisk,
     model::{LOG, append, client_seqs, group, one, run},
 };
-use gaung_log::{DiskLog, DiskOptions, Log};
+use gaung_log::{DiskOptions, Log};
 use gaung_proto::{Epoch, Seq};
 
 #[test]
 fn who_has_most_gives_room_and_the_others_keep_all() {
     let disk = FaultyDisk::default();
     let options = DiskOptions { file_bytes: 2 << 20, journal_bytes: 16 << 10, ..DiskOptions::default() };
-    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options.clone()).unwrap();
     (1..=3).for_each(|n| drop(log.open_group(group(n), LOG, true).unwrap()));
     let mut quiet = 0;
     for seq in 1..=120 {
@@ -36,7 +33,7 @@ fn who_has_most_gives_room_and_the_others_keep_all() {
     let used: usize = disk.log_names().iter().map(|name| disk.bytes_of(name).len()).sum();
     assert!(used as u64 <= budget && log.stored_bytes() == used as u64, "{used} of {budget}");
     assert_eq!(log.position(group(3)), None, "the deleted one is gone at once");
-    let check = |log: &DiskLog| {
+    let check = |log: &Store| {
         assert_eq!(client_seqs(log, group(2), LOG, Seq(1)), (1..=quiet).collect::<Vec<_>>());
         let oldest = log.position(group(1)).unwrap().oldest;
         assert!((2..118).contains(&oldest.0), "{oldest}");
@@ -44,7 +41,7 @@ fn who_has_most_gives_room_and_the_others_keep_all() {
     };
     check(&log);
     drop(log);
-    let log = DiskLog::on(Arc::new(disk), options).unwrap();
+    let log = Store::on(Arc::new(disk), options).unwrap();
     assert_eq!(log.damages(), []);
     check(&log);
     let epoch = log.open_group(group(2), LOG, false).unwrap().epoch;

@@ -1,21 +1,18 @@
 //! What holds of every log, on disk and in memory.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
-mod fault;
-
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
-use fault::{
+use crate::Store;
+use crate::fault::{
     FaultyDisk,
     model::{LOG, append, client_seqs, group, one, run},
 };
+use bytes::Bytes;
 use gaung_log::{
-    Append, AppendError, DELETED_KEPT_MS, DiskLog, DiskOptions, GroupRetention, Log, MemoryLog, OpenError, ReadError,
-    Retention, WriteError,
+    Append, AppendError, DELETED_KEPT_MS, DiskOptions, GroupRetention, Log, MemoryLog, OpenError, ReadError, Retention,
+    WriteError,
 };
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, LogId, Seq,
@@ -26,7 +23,7 @@ use gaung_proto::{
 const OTHER: LogId = LogId(42);
 
 fn logs() -> Vec<Box<dyn Log>> {
-    let disk = DiskLog::on(Arc::new(FaultyDisk::default()), DiskOptions::default()).unwrap();
+    let disk = Store::on(Arc::new(FaultyDisk::default()), DiskOptions::default()).unwrap();
     vec![Box::new(disk), Box::new(MemoryLog::new(1 << 20))]
 }
 
@@ -169,12 +166,12 @@ static NOW: AtomicU64 = AtomicU64::new(0);
 fn retention_drops_whole_files_and_keeps_snapshots_and_heads() {
     let disk = FaultyDisk::default();
     let options = DiskOptions {
-        file_bytes: 512 << 10,
+        file_bytes: crate::FILE_BYTES,
         journal_bytes: 16 << 10,
         clock: || NOW.fetch_add(1000, Ordering::Relaxed),
         ..DiskOptions::default()
     };
-    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options.clone()).unwrap();
     log.open_group(group(1), LOG, true).unwrap();
     log.open_group(group(2), LOG, true).unwrap();
     append(&log, one(run(group(2), LOG, Epoch(1), Seq(1), 3, 1, 10), Some(Bytes::from_static(b"quiet")))).unwrap();
@@ -193,7 +190,7 @@ fn retention_drops_whole_files_and_keeps_snapshots_and_heads() {
     log.retain(Retention { max_bytes: None, max_age_ms: Some(1) }, 1_000_000).unwrap();
     assert_eq!(log.position(group(1)).unwrap().oldest, Seq(41));
     drop(log);
-    let log = DiskLog::on(Arc::new(disk), options).unwrap();
+    let log = Store::on(Arc::new(disk), options).unwrap();
     let quiet = log.open_group(group(2), LOG, false).unwrap();
     assert_eq!((quiet.head, quiet.oldest), (Seq(3), Seq(4)));
     assert_eq!(&quiet.snapshot.unwrap().bytes[..], b"quiet");
@@ -251,8 +248,8 @@ fn a_groups_limits_move_up_its_oldest_message_and_no_others() {
 #[test]
 fn what_a_group_dropped_stays_dropped_over_files_and_openings_and_a_reset_begins_anew() {
     let disk = FaultyDisk::default();
-    let options = DiskOptions { file_bytes: 512 << 10, journal_bytes: 16 << 10, ..DiskOptions::default() };
-    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let options = DiskOptions { file_bytes: crate::FILE_BYTES, journal_bytes: 16 << 10, ..DiskOptions::default() };
+    let log = Store::on(Arc::new(disk.clone()), options.clone()).unwrap();
     let _ = thirty(&log);
     let keep = GroupRetention { max_messages: Some(6), ..GroupRetention::default() };
     log.retain_group(group(1), keep, 0).unwrap();
@@ -261,7 +258,7 @@ fn what_a_group_dropped_stays_dropped_over_files_and_openings_and_a_reset_begins
     }
     assert!(log.figures().files > 3, "the group's messages lie in the first one");
     drop(log);
-    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options.clone()).unwrap();
     assert_eq!(log.position(group(1)).unwrap().oldest, Seq(25));
     assert_eq!(log.open_group(group(1), LOG, false).unwrap().oldest, Seq(25));
     assert_eq!(client_seqs(&log, group(1), LOG, Seq(25)), (25..=30).collect::<Vec<_>>());
@@ -277,7 +274,7 @@ fn what_a_group_dropped_stays_dropped_over_files_and_openings_and_a_reset_begins
     let fresh = log.reset(group(1), OTHER).unwrap();
     append(&log, one(run(group(1), OTHER, fresh.epoch, Seq(1), 2, 1, 10), None)).unwrap();
     drop(log);
-    let log = DiskLog::on(Arc::new(disk), options).unwrap();
+    let log = Store::on(Arc::new(disk), options).unwrap();
     assert_eq!(client_seqs(&log, group(1), OTHER, Seq(1)), [1, 2]);
     assert_eq!(log.position(group(2)).unwrap().oldest, Seq(31));
 }
@@ -288,21 +285,19 @@ static DAY: AtomicU64 = AtomicU64::new(0);
 fn the_newest_file_ends_when_it_is_a_day_old_and_holds_what_was_dropped() {
     let disk = FaultyDisk::default();
     let options = DiskOptions { clock: || DAY.load(Ordering::Relaxed) * DELETED_KEPT_MS, ..DiskOptions::default() };
-    let log = DiskLog::on(Arc::new(disk.clone()), options).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options).unwrap();
     let _ = thirty(&log);
-    let newest = |log: &DiskLog, max| {
+    let newest = |log: &Store, max| {
         let keep = GroupRetention { max_messages: Some(max), ..GroupRetention::default() };
         log.retain_group(group(1), keep, 0).unwrap();
         (log.retain_group(group(2), keep, 0).unwrap(), disk.log_names()).1
     };
-    assert_eq!(newest(&log, 20), ["log-0000000001.redb"]);
+    let (first, second) = (crate::file_name(1), crate::file_name(2));
+    assert_eq!(newest(&log, 20), [first.as_str()]);
     DAY.store(1, Ordering::Relaxed);
-    assert_eq!(newest(&log, 20), ["log-0000000001.redb"], "nothing more was dropped");
-    assert_eq!(newest(&log, 10), ["log-0000000001.redb", "log-0000000002.redb"]);
-    assert_eq!(
-        (log.position(group(1)).unwrap().oldest, newest(&log, 0), log.position(group(2))).1,
-        ["log-0000000002.redb"]
-    );
+    assert_eq!(newest(&log, 20), [first.as_str()], "nothing more was dropped");
+    assert_eq!(newest(&log, 10), [first, second.clone()]);
+    assert_eq!((log.position(group(1)).unwrap().oldest, newest(&log, 0), log.position(group(2))).1, [second]);
     assert_eq!(log.position(group(1)).unwrap().oldest, Seq(31));
 }
 
@@ -310,7 +305,7 @@ fn the_newest_file_ends_when_it_is_a_day_old_and_holds_what_was_dropped() {
 fn readers_are_not_held_up_by_appends_and_see_only_what_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let options = DiskOptions { file_bytes: 1 << 20, journal_bytes: 16 << 10, open_files: 1, ..DiskOptions::default() };
-    let log = DiskLog::open(dir.path(), options).unwrap();
+    let log = Store::open(dir.path(), options).unwrap();
     log.open_group(group(1), LOG, true).unwrap();
     let acked = AtomicU64::new(0);
     std::thread::scope(|scope| {

@@ -1,18 +1,15 @@
 //! Whatever waits shares one sync.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
-mod fault;
-
 use std::{
     sync::{Arc, mpsc::channel},
     time::Duration,
 };
 
-use fault::{
+use crate::Store;
+use crate::fault::{
     FaultyDisk, Plan,
     model::{LOG, append, client_seqs, group, one, run},
 };
-use gaung_log::{AppendError, DiskLog, DiskOptions, Log};
+use gaung_log::{AppendError, DiskOptions, Log};
 use gaung_proto::Seq;
 
 fn slow_disk() -> FaultyDisk {
@@ -24,7 +21,7 @@ fn slow_disk() -> FaultyDisk {
 #[test]
 fn appends_of_many_threads_share_syncs() {
     let disk = slow_disk();
-    let log = DiskLog::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
     let epoch = log.open_groups(&(0..16).map(|n| (group(n), LOG, true)).collect::<Vec<_>>());
     assert!(epoch.iter().all(|opened| opened.as_ref().unwrap().epoch.0 == 1));
     let before = disk.counts().syncs;
@@ -49,7 +46,7 @@ fn appends_of_many_threads_share_syncs() {
 #[test]
 fn appends_handed_over_without_waiting_are_answered_in_order_and_share_syncs() {
     let disk = slow_disk();
-    let log = DiskLog::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
     let epoch = log.open_group(group(1), LOG, true).unwrap().epoch;
     let before = disk.counts().syncs;
     let (to, from) = channel();
@@ -69,7 +66,7 @@ fn a_full_queue_refuses_and_what_builds_on_the_refused_is_refused_too() {
     let disk = FaultyDisk::default();
     disk.plan(Plan { sync_takes: Duration::from_millis(20), ..Plan::default() });
     let options = DiskOptions { queue_bytes: 10_000, ..DiskOptions::default() };
-    let log = DiskLog::on(Arc::new(disk), options).unwrap();
+    let log = Store::on(Arc::new(disk), options).unwrap();
     let epoch = log.open_group(group(1), LOG, true).unwrap().epoch;
     let (to, from) = channel();
     for seq in 1..=200 {

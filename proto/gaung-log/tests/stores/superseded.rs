@@ -1,22 +1,17 @@
 //! Logs that a reset replaced: they stay for a day, and less where there is no room.
-#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
+use std::sync::Arc;
 
-mod fault;
-
-use std::{path::Path, sync::Arc};
-
-use fault::{
+use crate::Store;
+use crate::fault::{
     FaultyDisk,
     model::{LOG, append, client_seqs, group, one, run},
 };
-use gaung_log::{DELETED_KEPT_MS, DiskLog, DiskOptions, Log};
+use gaung_log::{DELETED_KEPT_MS, DiskOptions, Log};
 use gaung_proto::{LogId, Seq};
-use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 
 const FRESH: LogId = LogId(9);
 const NOON: u64 = 1_800_000_000_000;
 const DAY: u64 = DELETED_KEPT_MS;
-const RUNS: TableDefinition<'static, &[u8; 32], &[u8]> = TableDefinition::new("runs");
 
 /// A log of ten runs that was replaced by one of a single run.
 fn replaced(log: &dyn Log, payload: usize) {
@@ -28,27 +23,17 @@ fn replaced(log: &dyn Log, payload: usize) {
     append(log, one(run(group(1), FRESH, epoch, Seq(1), 1, 1, 100), None)).unwrap();
 }
 
-/// Runs that the one file in `folder` has; the log is closed.
-fn runs_on_disk(folder: &Path) -> u64 {
-    let mut files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "redb"));
-    assert_eq!(files.len(), 1, "{files:?}");
-    let file = Database::open(&files[0]).unwrap();
-    let txn = file.begin_read().unwrap();
-    txn.open_table(RUNS).unwrap().len().unwrap()
-}
-
 /// Runs that are left after purges at these times, each by a process of its own.
 fn left_after(purges: &[u64]) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let options = || DiskOptions { journal_bytes: 0, ..DiskOptions::default() };
-    replaced(&DiskLog::open(folder.path(), options()).unwrap(), 100);
+    replaced(&Store::open(folder.path(), options()).unwrap(), 100);
     for &now_ms in purges {
-        let log = DiskLog::open(folder.path(), options()).unwrap();
+        let log = Store::open(folder.path(), options()).unwrap();
         assert_eq!(log.purge(now_ms).unwrap(), [], "the group itself stays");
         assert_eq!(client_seqs(&log, group(1), FRESH, Seq(1)), [1]);
     }
-    runs_on_disk(folder.path())
+    crate::runs_on_disk(folder.path())
 }
 
 #[test]
@@ -71,7 +56,7 @@ fn what_was_replaced_while_the_clock_was_ahead_is_kept_for_a_day_from_when_it_is
 fn what_a_reset_replaced_counts_in_the_budget_and_gives_way_first() {
     let disk = FaultyDisk::default();
     let options = || DiskOptions { file_bytes: 2 << 20, journal_bytes: 16 << 10, ..DiskOptions::default() };
-    let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
     let epochs: Vec<_> = (1..=2).map(|n| log.open_group(group(n), LOG, true).unwrap().epoch).collect();
     // Many files, each with something of both.
     for seq in 1..=80 {
@@ -96,7 +81,7 @@ fn what_a_reset_replaced_counts_in_the_budget_and_gives_way_first() {
 fn a_log_that_was_just_replaced_leaves_a_disk_that_is_short_at_once() {
     for is_dated in [false, true] {
         let disk = FaultyDisk::default();
-        let log = DiskLog::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
+        let log = Store::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
         replaced(&log, 200_000);
         if is_dated {
             log.purge(NOON).unwrap();

@@ -1,22 +1,19 @@
 //! Durability beyond `kill -9`: the power is cut at each write and each sync, and everything since the last sync is lost
 //! or torn. What was acknowledged is there, once, in order.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
-mod fault;
-
 use std::{collections::BTreeMap, panic, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use fault::{
-    FaultyDisk, Op, Plan,
+use crate::Store;
+use crate::fault::{
+    FaultyDisk, Op,
     model::{LOG, append, client_seqs, group, run},
 };
-use gaung_log::{Append, DiskLog, DiskOptions, Log, Opened};
+use bytes::Bytes;
+use gaung_log::{Append, DiskOptions, Log, Opened};
 use gaung_proto::{Epoch, GroupId, Seq};
 
 fn options(journal_bytes: usize) -> DiskOptions {
     DiskOptions {
-        file_bytes: 512 << 10,
+        file_bytes: crate::FILE_BYTES,
         journal_bytes,
         transaction_bytes: 128 << 10,
         retry_after: Duration::ZERO,
@@ -26,9 +23,6 @@ fn options(journal_bytes: usize) -> DiskOptions {
         ..DiskOptions::default()
     }
 }
-
-/// So short that its rounds follow each other quickly; or none.
-const JOURNALS: [usize; 2] = [16 << 10, 0];
 
 /// What publishers know: the client seqs acknowledged and those without an answer, per group.
 #[derive(Debug, Default, Clone)]
@@ -52,7 +46,7 @@ fn workload(disk: &FaultyDisk, journal_bytes: usize) -> Vec<Moment> {
     let mut known = BTreeMap::new();
     let mut moments = vec![Moment { after: 0, known: known.clone() }];
     for _ in 0..2 {
-        let log = DiskLog::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
+        let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
         for n in 1..=3 {
             let opened = log.open_group(group(n), LOG, true).unwrap();
             check(&log, group(n), &opened, known.entry(group(n)).or_default());
@@ -83,7 +77,7 @@ impl Known {
     }
 }
 
-fn next(log: &DiskLog, group: GroupId, known: &Known, round: u64) -> (Append, u64) {
+fn next(log: &Store, group: GroupId, known: &Known, round: u64) -> (Append, u64) {
     let head = log.position(group).unwrap().head;
     let sizes = [(1, 100), (3, 10), (1, 60_000), (20, 500)];
     let (count, len) = sizes[((round + u64::from(group.0[0])) % 4) as usize];
@@ -92,7 +86,7 @@ fn next(log: &DiskLog, group: GroupId, known: &Known, round: u64) -> (Append, u6
     (Append { run: run(group, LOG, known.epoch, head.next(), count, first, len), snapshot }, count)
 }
 
-fn publish(log: &DiskLog, group: GroupId, known: &mut Known, round: u64) {
+fn publish(log: &Store, group: GroupId, known: &mut Known, round: u64) {
     let head = log.position(group).unwrap().head;
     let (sent, count) = next(log, group, known, round);
     assert_eq!(append(log, vec![sent.clone()]).unwrap(), head.plus(count));
@@ -101,7 +95,7 @@ fn publish(log: &DiskLog, group: GroupId, known: &mut Known, round: u64) {
 }
 
 /// What was acknowledged is there; what is there besides was sent, and nothing is there twice.
-fn check(log: &DiskLog, group: GroupId, opened: &Opened, known: &mut Known) {
+fn check(log: &Store, group: GroupId, opened: &Opened, known: &mut Known) {
     assert!(opened.epoch > known.epoch, "epochs rise: {} after {}", opened.epoch, known.epoch);
     assert!(!opened.tail_lost);
     known.epoch = opened.epoch;
@@ -127,7 +121,7 @@ fn check(log: &DiskLog, group: GroupId, opened: &Opened, known: &mut Known) {
 fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>, journal_bytes: usize) {
     let mut known = known.clone();
     for _ in 0..2 {
-        let log = DiskLog::on(Arc::new(disk.clone()), options(journal_bytes)).expect("the log opens after a power cut");
+        let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).expect("the log opens after a power cut");
         assert_eq!(log.damages(), [], "a power cut is no damage");
         for n in 1..=3 {
             let known = known.entry(group(n)).or_default();
@@ -141,7 +135,7 @@ fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>, journal_bytes: us
 /// Cuts the power before every operation that `choose` takes, and lets `seeds` tear what was not synced.
 /// `GAUNG_SEEDS=N` tears each N times as often.
 fn cut_everywhere(choose: impl Fn(&Op) -> bool, seeds: u64) -> usize {
-    JOURNALS.iter().map(|journal_bytes| cut_with(&choose, seeds, *journal_bytes)).sum()
+    crate::JOURNALS.iter().map(|journal_bytes| cut_with(&choose, seeds, *journal_bytes)).sum()
 }
 
 fn cut_with(choose: impl Fn(&Op) -> bool, seeds: u64, journal_bytes: usize) -> usize {
@@ -172,58 +166,21 @@ fn cut_with(choose: impl Fn(&Op) -> bool, seeds: u64, journal_bytes: usize) -> u
 #[test]
 fn every_acknowledged_message_survives_a_power_cut_at_each_write() {
     let cuts = cut_everywhere(|op| matches!(op, Op::Write(..) | Op::Len(..)), 1);
-    assert!(cuts > 400, "the workload has only {cuts} writes");
+    assert!(cuts > crate::LEAST_CUTS.0, "the workload has only {cuts} writes");
 }
 
 #[test]
 fn every_acknowledged_message_survives_a_power_cut_at_each_sync() {
     let cuts = cut_everywhere(|op| !matches!(op, Op::Write(..) | Op::Len(..)), 3);
-    assert!(cuts > 100, "the workload has only {cuts} syncs");
+    assert!(cuts > crate::LEAST_CUTS.1, "the workload has only {cuts} syncs");
 }
 
 #[test]
 fn the_workload_rolls_files_and_none_is_over_the_limit() {
     let disk = FaultyDisk::default();
-    workload(&disk, JOURNALS[0]);
+    workload(&disk, crate::JOURNALS[0]);
     let names = disk.file_names();
     assert!(names.len() >= 4, "{names:?}");
     let lens: Vec<_> = names.iter().map(|name| disk.bytes_of(name).len()).collect();
-    assert!(lens.iter().all(|len| *len <= 512 << 10), "{lens:?}");
-}
-
-/// The journal fails once, with messages in it that are nowhere else: until the file has them it must stay as it is.
-#[test]
-fn a_power_cut_while_the_file_takes_the_place_of_a_journal_that_failed_loses_nothing() {
-    for failing in 0..3 {
-        let disk = FaultyDisk::default();
-        disk.record();
-        let log = DiskLog::on(Arc::new(disk.clone()), options(JOURNALS[0])).unwrap();
-        let epoch = log.open_group(group(1), LOG, true).unwrap().epoch;
-        let append_one = |seq: u64| {
-            append(&log, vec![Append { run: run(group(1), LOG, epoch, Seq(seq), 1, seq, 100), snapshot: None }])
-        };
-        for seq in 1..=3 {
-            append_one(seq).unwrap();
-        }
-        let (writes, before) = (disk.counts().writes, disk.recorded());
-        // The entry, and what is tried instead of it.
-        let until = Some(writes + 1 + failing);
-        disk.plan(Plan { fail_writes_from: Some(writes), fail_writes_until: until, ..Plan::default() });
-        let acked = if append_one(4).is_ok() { 4 } else { 3 };
-        append_one(acked + 1).unwrap();
-        let ops = disk.journal();
-        let replayed = FaultyDisk::default();
-        ops[..before].iter().for_each(|op| replayed.replay(op));
-        for (n, op) in ops[before..].iter().enumerate() {
-            for seed in 0..6 {
-                let log = DiskLog::on(Arc::new(replayed.after_power_cut(seed)), options(JOURNALS[0])).unwrap();
-                let found = client_seqs(&log, group(1), LOG, Seq::FIRST);
-                assert!(found.starts_with(&[1, 2, 3]), "{failing} failing, operation {n}, seed {seed}: {found:?}");
-            }
-            replayed.replay(op);
-        }
-        let found =
-            client_seqs(&DiskLog::on(Arc::new(replayed), options(JOURNALS[0])).unwrap(), group(1), LOG, Seq::FIRST);
-        assert_eq!(found, (1..=acked + 1).collect::<Vec<_>>());
-    }
+    assert!(lens.iter().all(|len| *len as u64 <= crate::FILE_BYTES), "{lens:?}");
 }

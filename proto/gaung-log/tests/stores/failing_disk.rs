@@ -1,27 +1,21 @@
 //! A full or failing disk: publishers are told, nothing acknowledged is lost, nothing refused is served, and appends
 //! succeed again once the disk does.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
-mod fault;
-
 use std::{io, sync::Arc, time::Duration};
 
-use fault::{
+use crate::Store;
+use crate::fault::{
     FaultyDisk, Plan,
     model::{LOG, append, client_seqs, group, one, run},
 };
-use gaung_log::{AppendError, DiskLog, DiskOptions, Log, OpenLogError, ReadError};
+use gaung_log::{AppendError, DiskOptions, Log, OpenLogError, ReadError};
 use gaung_proto::{Epoch, Seq};
-
-/// So short that its rounds follow each other quickly; or none.
-const JOURNALS: [usize; 2] = [16 << 10, 0];
 
 /// What a dying disk says has no kind of its own.
 const EIO: io::ErrorKind = io::ErrorKind::Other;
 
 fn options(journal_bytes: usize) -> DiskOptions {
     DiskOptions {
-        file_bytes: 512 << 10,
+        file_bytes: crate::FILE_BYTES,
         journal_bytes,
         retry_after: Duration::ZERO,
         retry_at_most: Duration::ZERO,
@@ -31,7 +25,7 @@ fn options(journal_bytes: usize) -> DiskOptions {
 }
 
 /// Publishes messages one by one to two groups, each again until it is acknowledged; returns how many attempts failed.
-fn publish_all(log: &DiskLog, disk: &FaultyDisk, messages: u64) -> Result<u64, String> {
+fn publish_all(log: &Store, disk: &FaultyDisk, messages: u64) -> Result<u64, String> {
     let mut failed = 0;
     for client_seq in 1..=messages {
         for n in 1..=2 {
@@ -68,7 +62,7 @@ fn publish_all(log: &DiskLog, disk: &FaultyDisk, messages: u64) -> Result<u64, S
 
 fn outage(plan: Plan, seed: u64, journal_bytes: usize) -> u64 {
     let disk = FaultyDisk::default();
-    let log = DiskLog::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
     for n in 1..=2 {
         assert_eq!(log.open_group(group(n), LOG, true).unwrap().epoch, Epoch(1));
     }
@@ -78,7 +72,7 @@ fn outage(plan: Plan, seed: u64, journal_bytes: usize) -> u64 {
     let cut = disk.after_power_cut(seed);
     drop(log);
     for disk in [cut, disk.after_kill()] {
-        let log = DiskLog::on(Arc::new(disk), options(journal_bytes)).unwrap();
+        let log = Store::on(Arc::new(disk), options(journal_bytes)).unwrap();
         for n in 1..=2 {
             assert_eq!(log.open_group(group(n), LOG, false).unwrap().epoch, Epoch(2));
             let found = client_seqs(&log, group(n), LOG, Seq::FIRST);
@@ -90,7 +84,7 @@ fn outage(plan: Plan, seed: u64, journal_bytes: usize) -> u64 {
 
 fn writes_of_the_workload(journal_bytes: usize) -> (u64, u64, u64, u64) {
     let disk = FaultyDisk::default();
-    let log = DiskLog::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
     (1..=2).for_each(|n| drop(log.open_group(group(n), LOG, true).unwrap()));
     let before = disk.counts();
     publish_all(&log, &disk, 10).unwrap();
@@ -101,7 +95,7 @@ fn writes_of_the_workload(journal_bytes: usize) -> (u64, u64, u64, u64) {
 
 #[test]
 fn a_full_disk_at_any_write_loses_nothing() {
-    JOURNALS.into_iter().for_each(fill_disk);
+    crate::JOURNALS.into_iter().for_each(fill_disk);
 }
 
 fn fill_disk(journal_bytes: usize) {
@@ -121,7 +115,7 @@ fn fill_disk(journal_bytes: usize) {
 
 #[test]
 fn a_write_that_fails_or_stops_half_way_at_any_place_loses_nothing() {
-    JOURNALS.into_iter().for_each(fail_writes);
+    crate::JOURNALS.into_iter().for_each(fail_writes);
 }
 
 fn fail_writes(journal_bytes: usize) {
@@ -151,7 +145,7 @@ fn a_file_that_cannot_be_read_for_a_while_is_not_taken_for_damaged() {
 
 fn failing_reads(options: &DiskOptions) {
     let disk = FaultyDisk::default();
-    let log = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options.clone()).unwrap();
     (1..=2).for_each(|n| drop(log.open_group(group(n), LOG, true).unwrap()));
     publish_all(&log, &disk, 10).unwrap();
     let names = disk.file_names();
@@ -171,19 +165,19 @@ fn failing_reads(options: &DiskOptions) {
     drop(log);
     for name in disk.file_names() {
         disk.plan(Plan { fail_reads_of: Some(name.clone()), error: Some(EIO), ..Plan::default() });
-        let error = DiskLog::on(Arc::new(disk.clone()), options.clone()).unwrap_err();
+        let error = Store::on(Arc::new(disk.clone()), options.clone()).unwrap_err();
         assert!(matches!(&error, OpenLogError::File { file, .. } if *file == name), "{error}");
     }
     disk.plan(Plan::default());
     let left = disk.file_names();
     assert!(names.iter().all(|name| left.contains(name)), "nothing was set aside: {left:?}");
-    let log = DiskLog::on(Arc::new(disk), options.clone()).unwrap();
+    let log = Store::on(Arc::new(disk), options.clone()).unwrap();
     assert_eq!(client_seqs(&log, group(2), LOG, Seq::FIRST), (1..=10).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_failed_sync_at_any_place_loses_nothing_although_the_system_forgets_the_pages() {
-    JOURNALS.into_iter().for_each(fail_syncs);
+    crate::JOURNALS.into_iter().for_each(fail_syncs);
 }
 
 fn fail_syncs(journal_bytes: usize) {
@@ -205,7 +199,7 @@ fn fail_syncs(journal_bytes: usize) {
 #[test]
 fn while_the_disk_is_full_everything_stored_is_served_and_the_error_says_why() {
     let disk = FaultyDisk::default();
-    let log = DiskLog::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), DiskOptions::default()).unwrap();
     let epoch = log.open_group(group(1), LOG, true).unwrap().epoch;
     append(&log, one(run(group(1), LOG, epoch, Seq(1), 3, 1, 10), None)).unwrap();
     let from = disk.counts().writes;

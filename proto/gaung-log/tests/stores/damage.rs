@@ -1,26 +1,29 @@
 //! Files whose bits have flipped: what they held is never served as good, and everything else is.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
-
-mod fault;
-
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
     thread,
 };
 
-use bytes::Bytes;
-use fault::{
+use crate::Store;
+use crate::fault::{
     FaultyDisk,
     model::{LOG, append, group, one, run},
 };
-use gaung_log::{AppendError, DiskLog, DiskOptions, Log, Position, ReadError};
+use bytes::Bytes;
+use gaung_log::{AppendError, DiskOptions, Log, Position, ReadError};
 use gaung_proto::{GroupId, Seq, run::Run};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 fn options() -> DiskOptions {
     // The journal's own damage is in `journal.rs`.
-    DiskOptions { file_bytes: 512 << 10, journal_bytes: 0, open_files: 2, clock: || 1, ..DiskOptions::default() }
+    DiskOptions {
+        file_bytes: crate::FILE_BYTES,
+        journal_bytes: 0,
+        open_files: 2,
+        clock: || 1,
+        ..DiskOptions::default()
+    }
 }
 
 /// A log of several files, and every run in it.
@@ -34,7 +37,7 @@ struct Filled {
 
 fn filled(close: bool) -> Filled {
     let disk = FaultyDisk::default();
-    let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
     let (mut runs, mut lies_in) = (HashMap::new(), BTreeMap::new());
     for n in 1..=2 {
         log.open_group(group(n), LOG, true).unwrap();
@@ -71,7 +74,7 @@ fn filled(close: bool) -> Filled {
 
 /// Reads past everything damaged; what comes is what was appended, and all of it that lies in files other than `damaged`.
 /// Returns how many messages are missing.
-fn read_around(log: &DiskLog, filled: &Filled, group: GroupId, damaged: &[&str]) -> u64 {
+fn read_around(log: &Store, filled: &Filled, group: GroupId, damaged: &[&str]) -> u64 {
     let head = log.position(group).map_or(Seq::ZERO, |position| position.head);
     let mut next = Seq::FIRST;
     let mut missing = 0;
@@ -113,7 +116,7 @@ fn a_flipped_bit_anywhere_is_never_served_as_good() {
         let bits = disk.bytes_of(name).len() * 8;
         disk.flip_bit(name, rng.random_range(0..bits));
         eprintln!("seed {seed}, {name}");
-        let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
+        let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
         for n in 1..=2 {
             let missing = read_around(&log, &filled, group(n), &[name.as_str()]);
             let Ok(opened) = log.open_group(group(n), LOG, false) else {
@@ -153,7 +156,7 @@ fn a_flipped_bit_after_a_crash_is_never_served_as_good() {
         let bits = disk.bytes_of(name).len() * 8;
         disk.flip_bit(name, rng.random_range(0..bits));
         eprintln!("seed {seed}, {name}");
-        let log = DiskLog::on(Arc::new(disk), options()).unwrap();
+        let log = Store::on(Arc::new(disk), options()).unwrap();
         for n in 1..=2 {
             read_around(&log, &filled, group(n), &[name.as_str()]);
         }
@@ -164,7 +167,7 @@ fn a_flipped_bit_after_a_crash_is_never_served_as_good() {
 fn a_file_damaged_while_it_is_read_is_set_aside_and_the_others_are_served() {
     let filled = filled(true);
     let first = &filled.disk.file_names()[0];
-    let log = DiskLog::on(Arc::new(filled.disk.clone()), options()).unwrap();
+    let log = Store::on(Arc::new(filled.disk.clone()), options()).unwrap();
     let needle = filled.runs[&(group(1), Seq(1))].as_bytes();
     let bytes = filled.disk.bytes_of(first);
     let at = bytes.windows(64).position(|window| window == &needle[needle.len() - 64..]).unwrap();
@@ -191,14 +194,14 @@ fn a_group_whose_newest_file_is_gone_is_read_but_not_appended_to_until_it_is_res
         filled.disk.flip_bit(newest, bit * 4099 % (filled.disk.bytes_of(newest).len() * 8));
     }
     for opening in 0..2 {
-        let log = DiskLog::on(Arc::new(filled.disk.clone()), options()).unwrap();
+        let log = Store::on(Arc::new(filled.disk.clone()), options()).unwrap();
         let opened = log.open_group(group(1), LOG, false).unwrap();
         assert!(opened.tail_lost, "opening {opening}");
         let sent = run(group(1), LOG, opened.epoch, opened.head.next(), 1, 99, 10);
         assert!(matches!(append(&log, one(sent, None)), Err(AppendError::TailLost { .. })));
         assert!(!log.read(group(1), LOG, opened.oldest, 1000).unwrap().is_empty());
     }
-    let log = DiskLog::on(Arc::new(filled.disk.clone()), options()).unwrap();
+    let log = Store::on(Arc::new(filled.disk.clone()), options()).unwrap();
     let other = gaung_proto::LogId(5);
     let opened = log.reset(group(1), other).unwrap();
     assert_eq!((opened.head, opened.tail_lost), (Seq::ZERO, false));
@@ -220,7 +223,7 @@ fn cut_each_file(filled: &Filled) {
             let disk = filled.disk.after_kill();
             disk.truncate(name, cut);
             eprintln!("{name} cut to {cut} of {len}");
-            let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
+            let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
             for n in 1..=2 {
                 read_around(&log, filled, group(n), &[name.as_str()]);
                 match log.open_group(group(n), LOG, false) {
@@ -240,7 +243,7 @@ fn old_files_go_bad_while_others_are_read_and_appended_to() {
     let filled = filled(true);
     let names = filled.disk.file_names();
     let bad: Vec<_> = names[..2].iter().map(String::as_str).collect();
-    let log = DiskLog::on(Arc::new(filled.disk.clone()), options()).unwrap();
+    let log = Store::on(Arc::new(filled.disk.clone()), options()).unwrap();
     let opened = log.open_group(group(3), LOG, true).unwrap();
     for name in &bad {
         let bits = filled.disk.bytes_of(name).len() * 8;
