@@ -85,6 +85,11 @@ impl<T, E: From<StoreError>> Answer<Result<T, E>> {
         Self { to: Box::new(to), outcome: None }
     }
 
+    /// Keeps the outcome until the commit is done.
+    pub(crate) fn keep(&mut self, outcome: Result<T, E>) {
+        self.outcome = Some(outcome);
+    }
+
     /// Tells the outcome. A refusal stands whether or not the commit succeeded.
     pub(crate) fn settle(self, failure: Option<&StoreError>) {
         let outcome = match (self.outcome, failure) {

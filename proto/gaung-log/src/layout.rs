@@ -265,6 +265,11 @@ impl GroupState {
     }
 }
 
-fn word(value: &[u8], at: usize) -> u64 {
+/// The eight bytes at `at` as a number.
+pub(crate) fn word(value: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(value[at..at + 8].try_into().expect("eight bytes"))
+}
+
+pub(crate) fn seq_word(value: &[u8], at: usize) -> Seq {
+    Seq(word(value, at))
 }

@@ -20,6 +20,7 @@ mod record;
 mod recover;
 mod retain;
 mod salvage;
+mod segment;
 mod shared;
 mod space;
 mod volume;
@@ -38,6 +39,7 @@ pub use log::{
 pub use memory::MemoryLog;
 pub use record::RECORD_HEADER;
 pub use salvage::{Missing, SalvageError, Salvaged, SalvagedFile, SalvagedGroup, salvage};
+pub use segment::SegmentLog;
 pub use shared::Damage;
 pub use space::DiskSpace;
 pub use volume::{Folder, FolderError, Volume};
