@@ -35,14 +35,15 @@ pub use ring::{HotRing, Pushed, Read, RingBudget, RingOwner, Segment};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use sender::{
-    Cookies, DEFAULT_REPAIR_BYTES, Heard, MemberLane, MemberState, Members, PRESENCE, Rate, Receipt, RelaySender,
-    RepairShares, Reporter, Roster, SenderConfig, SenderEvent, SenderStats, SessionReport, StatusSample, WakeReason,
+    Cookies, DEFAULT_REPAIR_BYTES, Heard, MemberLane, MemberState, Members, Rate, Receipt, RelaySender, RepairShares,
+    Reporter, Roster, SenderConfig, SenderEvent, SenderStats, SessionReport, StatusSample, WakeReason,
 };
 pub use sequencer::{
     AckRange, BatchError, Identity, MAX_QUEUED_BYTES, MAX_WAITING_REQUESTS, NewRun, PublishBatch, PublishEntry,
     RefuseReason, RequestId, SNAPSHOT_BYTES, SNAPSHOT_RUNS, SNAPSHOT_SHARE, Sequencer, SequencerEvent,
 };
-pub use text_line::{DISCARD_SILENCE, LINE_SILENCE, Line, LineSplitter, MAX_LINE};
+pub use text_line::{Line, LineSplitter, MAX_LINE};
 pub use tickets::{ReadingRight, TicketError, TicketJudge, TicketStore};
+pub use timing::{TIMING, Timing};
 pub use transmit::{Destination, Transmit};
 pub use windows::{CLIENT_MEMORY_MS, ClientWindows, DEFAULT_WINDOW_BYTES, SnapshotError, Verdict};

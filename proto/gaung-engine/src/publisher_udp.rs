@@ -14,11 +14,10 @@ use gaung_proto::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use crate::transmit::{Destination, Transmit};
-
-/// Until a PUBLISH is first sent again; doubles.
-const FIRST_RETRY: Duration = Duration::from_millis(60);
-const LAST_RETRY: Duration = Duration::from_secs(2);
+use crate::{
+    timing::TIMING,
+    transmit::{Destination, Transmit},
+};
 
 /// A client that speaks datagrams alone.
 ///
@@ -175,7 +174,7 @@ impl DatagramPublisher {
         if current.due > now {
             return;
         }
-        let wait = (FIRST_RETRY * (1 << current.tries.min(8))).min(LAST_RETRY);
+        let wait = (TIMING.publish_retry_min * (1 << current.tries.min(8))).min(TIMING.publish_retry_max);
         current.tries = current.tries.saturating_add(1);
         current.due = now + wait.mul_f64(self.rng.random_range(0.75..1.25));
         // A relay that restarted knows another cookie.

@@ -129,7 +129,7 @@ impl MemberReceiver {
             path_mtu: PathMtu::default(),
             moving: Moving::default(),
             reporter: Reporter::new(config.sender, config.device, config.relay, config.tag, now),
-            grtt: timing::FIRST_GRTT,
+            grtt: timing::TIMING.grtt_initial,
             group_size: 1,
             stale_said: None,
             transmits: VecDeque::new(),

@@ -36,7 +36,7 @@ use gaung_proto::{
 use crate::{
     parity::{BLOCK, bit_of, block_of},
     sabotage::Sabotage,
-    timing,
+    timing::TIMING,
     transmit::{Destination, Transmit},
 };
 
@@ -45,7 +45,7 @@ pub use self::{
     cookie::Cookies,
     limits::RepairShares,
     member::{MemberLane, MemberState},
-    members::{Heard, Members, PRESENCE, Reporter, SessionReport, StatusSample},
+    members::{Heard, Members, Reporter, SessionReport, StatusSample},
     rate::Rate,
     receipts::Receipt,
     roster::Roster,
@@ -113,8 +113,6 @@ pub struct RelaySender {
     sabotage: Sabotage,
 }
 
-/// A half-full datagram waits for more messages at most so long.
-const MAX_PACKING: Duration = Duration::from_micros(200);
 /// Events kept for a driver that does not drain them; older ones are dropped.
 const MAX_EVENTS: usize = 1024;
 
@@ -144,7 +142,7 @@ impl RelaySender {
             parity: ParityCache::default(),
             limits: Limits::new(now, config.repair_shares.clone()),
             members: Members::default(),
-            grtt: timing::FIRST_GRTT,
+            grtt: TIMING.grtt_initial,
             told_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
             outgoing: Outgoing::new(config.rate, config.head, now),
@@ -238,7 +236,7 @@ impl RelaySender {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.outgoing.handle_time(now);
         self.review_rate(now);
-        if self.packing_since.is_some_and(|since| since + MAX_PACKING <= now) {
+        if self.packing_since.is_some_and(|since| since + TIMING.packing_max <= now) {
             self.flush(now);
         }
         self.serve_due(now);
@@ -268,7 +266,7 @@ impl RelaySender {
     /// When to call [`handle_timeout`](Self::handle_timeout), and why.
     #[must_use]
     pub fn poll_timeout(&self) -> (Instant, WakeReason) {
-        let pack = self.packing_since.map(|since| (since + MAX_PACKING, WakeReason::Pack));
+        let pack = self.packing_since.map(|since| (since + TIMING.packing_max, WakeReason::Pack));
         let repair = self.repairs.next_due().map(|at| (at, WakeReason::Repair));
         let rate = self.outgoing.opens_at().map(|at| (at, WakeReason::Rate));
         let departure = self.departure_due().map(|at| (at, WakeReason::Move));
@@ -288,7 +286,7 @@ impl RelaySender {
         self.tag
     }
 
-    /// Members heard by multicast within [`PRESENCE`].
+    /// Members heard by multicast within [`Timing::presence`](crate::Timing::presence).
     pub fn members(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
         self.members.present()
     }

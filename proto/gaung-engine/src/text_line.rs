@@ -10,25 +10,11 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     foreign_protocol::{ForeignProtocol, is_binary, judge_first_line, judge_later_line, may_begin_foreign},
     terminal_input::{Key, TerminalInput},
+    timing::TIMING,
 };
 
 /// Longest line in bytes, its newline not counted.
 pub const MAX_LINE: usize = 64 * 1024;
-/// Silence that ends a line of a client that sends whole messages without a newline.
-pub const LINE_SILENCE: Duration = Duration::from_millis(100);
-/// Silence that ends a line that is too long, so that a client that sends no newlines can go on.
-pub const DISCARD_SILENCE: Duration = Duration::from_secs(1);
-/// Silence that ends a single character of a client that has sent no newline yet: longer than a person who types looks for
-/// the second key, short enough to wait for an answer to a message of one letter.
-const FIRST_KEY_SILENCE: Duration = Duration::from_secs(2);
-/// Silence that ends a line which came key by key, of a client that has sent no newline yet: long enough to think of the
-/// next word.
-const KEY_SILENCE: Duration = Duration::from_secs(10);
-/// Silence that ends a line which came key by key, of a client that is known to send newlines.
-const TYPING_SILENCE: Duration = Duration::from_secs(300);
-/// Silence that ends what came without a newline of a client that is known to send them, or what may be the beginning of
-/// another protocol's first line: long enough for a segment to be sent again (RFC 6298).
-const SEGMENT_SILENCE: Duration = Duration::from_secs(2);
 
 /// One line as it came, never empty, without its newline and carriage return.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,13 +162,13 @@ impl LineSplitter {
     fn silence(&self) -> Duration {
         let habits = self.habits;
         match self.arrival {
-            _ if self.discarding => DISCARD_SILENCE,
-            Arrival::FirstKey | Arrival::Keys if habits.sends_newlines => TYPING_SILENCE,
-            Arrival::FirstKey if !habits.sends_whole_messages => FIRST_KEY_SILENCE,
-            Arrival::Keys if !habits.sends_whole_messages => KEY_SILENCE,
-            _ if habits.sends_newlines => SEGMENT_SILENCE,
-            _ if !habits.speaks_text && may_begin_foreign(&self.partial) => SEGMENT_SILENCE,
-            Arrival::FirstKey | Arrival::Keys | Arrival::Pieces => LINE_SILENCE,
+            _ if self.discarding => TIMING.line_discard_silence,
+            Arrival::FirstKey | Arrival::Keys if habits.sends_newlines => TIMING.line_typing_silence,
+            Arrival::FirstKey if !habits.sends_whole_messages => TIMING.line_first_key_silence,
+            Arrival::Keys if !habits.sends_whole_messages => TIMING.line_key_silence,
+            _ if habits.sends_newlines => TIMING.line_segment_silence,
+            _ if !habits.speaks_text && may_begin_foreign(&self.partial) => TIMING.line_segment_silence,
+            Arrival::FirstKey | Arrival::Keys | Arrival::Pieces => TIMING.line_silence,
         }
     }
 
@@ -316,10 +302,10 @@ mod tests {
         splitter.handle_bytes(now, b"tail\nshort\n");
         assert_eq!(drain(&mut splitter), [Line::TooLong, text("short")]);
         splitter.handle_bytes(now, &[b'y'; MAX_LINE + 2]);
-        splitter.handle_timeout(now + LINE_SILENCE);
-        splitter.handle_bytes(now + LINE_SILENCE, b"more");
-        splitter.handle_timeout(now + LINE_SILENCE + DISCARD_SILENCE);
-        splitter.handle_bytes(now + LINE_SILENCE + DISCARD_SILENCE, b"ok\n");
+        splitter.handle_timeout(now + TIMING.line_silence);
+        splitter.handle_bytes(now + TIMING.line_silence, b"more");
+        splitter.handle_timeout(now + TIMING.line_silence + TIMING.line_discard_silence);
+        splitter.handle_bytes(now + TIMING.line_silence + TIMING.line_discard_silence, b"ok\n");
         assert_eq!(drain(&mut splitter), [Line::TooLong, text("ok")]);
     }
 
@@ -338,7 +324,7 @@ mod tests {
         }
         assert_eq!((drain(&mut splitter), splitter.poll_timeout()), (vec![text("ya")], None), "a return ends it, once");
         splitter.handle_bytes(start, b"l");
-        assert_eq!(splitter.poll_timeout(), Some(start + TYPING_SILENCE));
+        assert_eq!(splitter.poll_timeout(), Some(start + TIMING.line_typing_silence));
     }
 
     #[test]
@@ -346,20 +332,28 @@ mod tests {
         let start = Instant::now();
         let mut splitter = LineSplitter::new();
         splitter.handle_bytes(start, b"y");
-        assert_eq!(splitter.poll_timeout(), Some(start + FIRST_KEY_SILENCE));
-        splitter.handle_timeout(start + FIRST_KEY_SILENCE);
+        assert_eq!(splitter.poll_timeout(), Some(start + TIMING.line_first_key_silence));
+        splitter.handle_timeout(start + TIMING.line_first_key_silence);
         assert_eq!(drain(&mut splitter), [text("y")]);
         splitter.handle_bytes(start, b"y");
         splitter.handle_bytes(start + Duration::from_secs(1), b"a");
-        assert_eq!(splitter.poll_timeout(), Some(start + Duration::from_secs(1) + KEY_SILENCE), "somebody types");
+        assert_eq!(
+            splitter.poll_timeout(),
+            Some(start + Duration::from_secs(1) + TIMING.line_key_silence),
+            "somebody types"
+        );
         splitter.handle_bytes(start + Duration::from_secs(2), b"\x7f");
-        assert_eq!(splitter.poll_timeout(), Some(start + Duration::from_secs(2) + KEY_SILENCE), "and corrects");
+        assert_eq!(
+            splitter.poll_timeout(),
+            Some(start + Duration::from_secs(2) + TIMING.line_key_silence),
+            "and corrects"
+        );
         splitter.handle_end();
         assert_eq!(drain(&mut splitter), [text("y")]);
         splitter.handle_bytes(start, b"halo");
-        splitter.handle_timeout(start + LINE_SILENCE);
+        splitter.handle_timeout(start + TIMING.line_silence);
         splitter.handle_bytes(start, b"y");
-        splitter.handle_timeout(start + LINE_SILENCE);
+        splitter.handle_timeout(start + TIMING.line_silence);
         assert_eq!(drain(&mut splitter), [text("halo"), text("y")]);
     }
 
@@ -368,9 +362,9 @@ mod tests {
         let start = Instant::now();
         let mut splitter = LineSplitter::new();
         splitter.handle_bytes(start, b"satu\ndu");
-        splitter.handle_timeout(start + LINE_SILENCE);
+        splitter.handle_timeout(start + TIMING.line_silence);
         assert_eq!(drain(&mut splitter), [text("satu")]);
-        splitter.handle_bytes(start + LINE_SILENCE, b"a\n");
+        splitter.handle_bytes(start + TIMING.line_silence, b"a\n");
         assert_eq!(drain(&mut splitter), [text("dua")]);
     }
 

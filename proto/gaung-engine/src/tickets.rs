@@ -12,11 +12,7 @@ use gaung_proto::{
     signing::{self, SigningError},
 };
 
-/// A registry that was silent for so long is away: it renews nobody's ticket. Services hear it every few seconds.
-const REGISTRY_AWAY: Duration = Duration::from_secs(60);
-/// A stream outlasts its last ticket by this much, so that a step of the registry's clock, after which all tickets have
-/// expired at once, interrupts nobody who renews.
-const EXPIRED_GRACE: Duration = Duration::from_secs(60);
+use crate::timing::TIMING;
 
 /// Why a private group stays closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +60,7 @@ impl TicketJudge {
     pub fn time_ms(&self, now: Instant, own_unix_ms: i64) -> i64 {
         let Some((heard, unix_ms)) = self.heard else { return own_unix_ms };
         let passed = now.saturating_duration_since(heard);
-        if passed > REGISTRY_AWAY { unix_ms } else { unix_ms + passed.as_millis() as i64 }
+        if passed > TIMING.registry_away { unix_ms } else { unix_ms + passed.as_millis() as i64 }
     }
 
     /// Whether `device` may use `group` by this ticket at `time_ms`, see [`Self::time_ms`].
@@ -122,7 +118,7 @@ impl ReadingRight {
     pub fn is_over(&mut self, now: Instant, time_ms: i64) -> bool {
         let is_expired = self.expires_ms.is_some_and(|expires| expires < time_ms);
         self.over_since = if is_expired { self.over_since.or(Some(now)) } else { None };
-        self.over_since.is_some_and(|since| now.saturating_duration_since(since) >= EXPIRED_GRACE)
+        self.over_since.is_some_and(|since| now.saturating_duration_since(since) >= TIMING.ticket_grace)
     }
 }
 
@@ -213,11 +209,11 @@ mod tests {
         assert!(right.extend(NOON) && !right.extend(NOON - 1) && right.is_proven());
         assert!(!right.is_over(start, NOON));
         assert!(!right.is_over(start, NOON + 24 * HOUR_MS), "a step of the clock ends nothing at once");
-        assert!(!right.is_over(start + EXPIRED_GRACE - seconds(1), NOON + 24 * HOUR_MS));
-        assert!(right.is_over(start + EXPIRED_GRACE, NOON + 24 * HOUR_MS));
+        assert!(!right.is_over(start + TIMING.ticket_grace - seconds(1), NOON + 24 * HOUR_MS));
+        assert!(right.is_over(start + TIMING.ticket_grace, NOON + 24 * HOUR_MS));
         assert!(right.extend(NOON + 25 * HOUR_MS));
-        assert!(!right.is_over(start + EXPIRED_GRACE, NOON + 24 * HOUR_MS));
-        assert!(!right.is_over(start + 2 * EXPIRED_GRACE, NOON + 26 * HOUR_MS), "its grace begins anew");
+        assert!(!right.is_over(start + TIMING.ticket_grace, NOON + 24 * HOUR_MS));
+        assert!(!right.is_over(start + 2 * TIMING.ticket_grace, NOON + 26 * HOUR_MS), "its grace begins anew");
     }
 
     #[test]

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use rand::{Rng, rngs::SmallRng};
 
-/// The longest wait in round trips.
-const MAX_BACKOFF_ROUND_TRIPS: u32 = 4;
+use crate::timing::NACK_BACKOFF_ROUND_TRIPS;
 
 /// A wait from 0 to 4 `grtt`, truncated exponential: the larger the group, the fewer ask early.
 ///
 /// `group_size`: as the relay counts it, at least 1.
 pub(super) fn nak_backoff(rng: &mut SmallRng, grtt: Duration, group_size: u32) -> Duration {
-    let longest = (grtt * MAX_BACKOFF_ROUND_TRIPS).as_secs_f64();
+    let longest = (grtt * NACK_BACKOFF_ROUND_TRIPS).as_secs_f64();
     let lambda = f64::from(group_size.max(1)).ln() + 1.0;
     let scale = lambda.exp() - 1.0;
     let uniform: f64 = rng.random();

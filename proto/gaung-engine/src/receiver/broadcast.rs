@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use gaung_proto::{
 };
 
 use super::reassembly::{Inserted, Reassembly};
+use crate::timing::TIMING;
 
 /// Seqs remembered: a hub sends every message once through each interface, within milliseconds.
 const REMEMBERED: usize = 4096;
@@ -21,8 +22,6 @@ const REMEMBERED: usize = 4096;
 const MAX_WAITING: usize = 4096;
 /// Bytes of them.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
-/// A tag that was learned is forgotten after so long a silence.
-const LEARNED_FOR: Duration = Duration::from_secs(30);
 /// A jump further ahead than this is not told as missed: it may be forged, or another log.
 const MAX_MISSED: u64 = 100_000;
 
@@ -129,7 +128,9 @@ impl BroadcastReceiver {
             return known == tag;
         }
         match self.learned {
-            Some((known, heard)) if known != tag && now.saturating_duration_since(heard) < LEARNED_FOR => {
+            Some((known, heard))
+                if known != tag && now.saturating_duration_since(heard) < TIMING.broadcast_tag_kept =>
+            {
                 self.strangers += 1;
                 return false;
             }
@@ -225,7 +226,7 @@ mod tests {
         receiver.handle_datagram(now, &datagrams(GroupTag(1), 9, &[1])[0]).unwrap();
         receiver.handle_datagram(now, &datagrams(GroupTag(2), 1, &[1])[0]).unwrap();
         assert_eq!(seqs(&mut receiver), [(9, 1, 0)]);
-        receiver.handle_datagram(now + LEARNED_FOR, &datagrams(GroupTag(2), 1, &[1])[0]).unwrap();
+        receiver.handle_datagram(now + TIMING.broadcast_tag_kept, &datagrams(GroupTag(2), 1, &[1])[0]).unwrap();
         assert_eq!(seqs(&mut receiver), [(1, 1, 0)]);
     }
 }

@@ -11,17 +11,11 @@ use std::time::{Duration, Instant};
 use gaung_proto::{Seq, SeqRange, messages::Messages};
 
 use super::{HistoryEnd, LanePolicy, MemberReceiver, ReceiverEvent, gaps::Gaps, spans::Missing, window::Window};
+use crate::timing::TIMING;
 
 /// Messages that are read from the log to be compared, at most so many at a time.
 const MAX_COMPARED: u64 = 256;
-/// A heartbeat may be overtaken by data: what was delivered later than this before it says nothing.
-pub(super) const SETTLED: Duration = Duration::from_millis(100);
-/// Between two questions because of a doubt; doubles each time the answer finds nothing wrong, to eight times as long, so
-/// that who forges hints costs the relay little, and a true one is still followed within seconds.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MAX_DOUBLINGS: u32 = 3;
-/// Between two questions how far the log reaches, where messages are about to be given up.
-const CONFIRM_WAIT: Duration = Duration::from_millis(50);
 
 /// What may be forged of what was delivered.
 #[derive(Debug)]
@@ -64,7 +58,7 @@ impl Doubts {
 
     /// A doubt is being followed: the next one has to wait.
     fn wait(&mut self, now: Instant) {
-        self.not_before = now + FIRST_WAIT * (1 << self.denied.min(MAX_DOUBLINGS));
+        self.not_before = now + TIMING.doubt_min * (1 << self.denied.min(MAX_DOUBLINGS));
     }
 }
 
@@ -91,7 +85,7 @@ impl MemberReceiver {
         if self.reporter.is_out_of_reach() {
             self.gaps.confirm_unasked();
         } else if now >= self.doubts.confirm_not_before {
-            self.doubts.confirm_not_before = now + CONFIRM_WAIT;
+            self.doubts.confirm_not_before = now + TIMING.confirm_interval;
             self.reporter.probe_soon(now);
         }
     }

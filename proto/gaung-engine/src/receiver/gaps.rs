@@ -12,7 +12,7 @@ use super::{
     spans::{Missing, Pkts},
     window::{PLACES, Window},
 };
-use crate::timing;
+use crate::timing::{self, TIMING};
 
 /// More messages than this missing in a row are read from the log.
 pub const MAX_NAK_GAP: u64 = 1024;
@@ -25,18 +25,6 @@ const MAX_NAKS: u8 = 7;
 const MAX_NAKS_ALONE: u8 = 8;
 /// NCFs heeded for one message: forged ones silence no longer.
 const MAX_SILENCED: u8 = 4;
-/// Between two NAKs: what is missed at full speed is asked for together.
-const NAK_SPACING: Duration = Duration::from_micros(500);
-/// Rest after going through one row of missing messages, so that thousands of them cost a member a tenth of a core at most.
-const REST_FOR_A_ROW: Duration = Duration::from_nanos(500);
-/// A message missing for so long is read from the log.
-const MAX_AGE: Duration = Duration::from_millis(250);
-/// Until a reading that cannot be asked for now is thought of again.
-const RECHECK: Duration = Duration::from_millis(20);
-/// After a reading that failed or brought nothing.
-const READ_AGAIN: Duration = Duration::from_millis(500);
-/// After a reading that showed that a datagram had lied; doubles.
-const AFTER_LIE: Duration = Duration::from_millis(250);
 /// So many times: after a liar has gone, what is really missing is read within 2 s.
 const MAX_DOUBLINGS: u32 = 3;
 
@@ -245,23 +233,23 @@ impl Gaps {
     pub(super) fn end_history(&mut self, now: Instant, end: HistoryEnd, window: &mut Window) -> Option<SeqRange> {
         let asked = self.asked.take()?;
         match end {
-            HistoryEnd::Failed => self.ask_not_before = now + READ_AGAIN,
+            HistoryEnd::Failed => self.ask_not_before = now + TIMING.history_retry,
             HistoryEnd::Reached { head } if head < asked.range.last => {
                 window.cut(head.next(), asked.since);
                 self.claimed = head.max(Seq(window.end().0 - 1));
                 self.overrun = self.overrun.min(self.claimed);
                 self.sent = self.sent.min(self.claimed);
                 self.catch_up = self.catch_up.min(self.claimed);
-                self.ask_not_before = now + AFTER_LIE * (1 << self.lies.min(MAX_DOUBLINGS));
+                self.ask_not_before = now + TIMING.history_after_forgery * (1 << self.lies.min(MAX_DOUBLINGS));
                 self.lies += 1;
             }
             HistoryEnd::Reached { .. } => {
                 self.lies = 0;
                 let stuck = window.missing().rows().next().is_some_and(|row| row.first <= asked.range.last);
-                self.ask_not_before = if stuck { now + READ_AGAIN } else { now };
+                self.ask_not_before = if stuck { now + TIMING.history_retry } else { now };
             }
         }
-        let due = now + RECHECK;
+        let due = now + TIMING.history_recheck;
         if let Some(range) = SeqRange::new(window.first(), asked.range.last) {
             window.missing_mut().within_mut(range).for_each(|missing| *missing = missing.anew(now, due));
         }
@@ -332,7 +320,7 @@ impl Gaps {
                 let is_confirmed = row.last <= self.confirmed;
                 asks.confirm |= !ways.history && !is_confirmed;
                 lost_so_far &= is_confirmed;
-                missing.due = now + RECHECK;
+                missing.due = now + TIMING.history_recheck;
             } else {
                 lost_so_far = false;
                 let wait = match asker.ask(row, missing) {
@@ -341,7 +329,7 @@ impl Gaps {
                         wait
                     }
                     Outcome::NotNeeded(wait) => wait,
-                    Outcome::NoRoom => NAK_SPACING,
+                    Outcome::NoRoom => TIMING.nack_spacing,
                 };
                 missing.touched = now;
                 missing.due = now + wait;
@@ -349,8 +337,8 @@ impl Gaps {
             self.due = Some(self.due.map_or(missing.due, |due| due.min(missing.due)));
         }
         asks.naks = asker.into_ranges();
-        let spacing = if asks.naks.is_empty() { Duration::ZERO } else { NAK_SPACING };
-        self.nak_not_before = now + spacing.max(REST_FOR_A_ROW * rows);
+        let spacing = if asks.naks.is_empty() { Duration::ZERO } else { TIMING.nack_spacing };
+        self.nak_not_before = now + spacing.max(TIMING.gap_scan_rest * rows);
         if let Some(range) = read.filter(|_| ways.history) {
             let to_end = far.last().is_some_and(|far| far.last >= end);
             asks.history = self.ask_history(now, range, to_end, end);
@@ -365,7 +353,7 @@ impl Gaps {
         let Some(unknown) = SeqRange::new(known, Seq(window.end().0 - 1)) else { return false };
         let mut found = false;
         for missing in window.missing_mut().within_mut(unknown) {
-            *missing = missing.anew(now, now + RECHECK);
+            *missing = missing.anew(now, now + TIMING.history_recheck);
             found = true;
         }
         found
@@ -417,7 +405,7 @@ impl Gaps {
             || seq <= self.overrun
             || seq < self.oldest_repairable[0]
             || missing.naks >= MAX_NAKS
-            || now.saturating_duration_since(missing.since) >= MAX_AGE
+            || now.saturating_duration_since(missing.since) >= TIMING.gap_age_max
             || far.iter().any(|far| far.contains(seq))
     }
 
@@ -428,7 +416,7 @@ impl Gaps {
 
     fn ask_history(&mut self, now: Instant, mut range: SeqRange, to_end: bool, end: Seq) -> Option<SeqRange> {
         if self.asked.is_some() || now < self.ask_not_before {
-            self.wake_at(self.ask_not_before.max(now + RECHECK));
+            self.wake_at(self.ask_not_before.max(now + TIMING.history_recheck));
             return None;
         }
         if to_end {

@@ -8,7 +8,7 @@ use gaung_proto::{
     datagram::Header,
 };
 
-use super::{MAX_GROUP_SIZE, MemberReceiver, ReceiverEvent, doubts, lane::LaneMove, spans::Pkts};
+use super::{MAX_GROUP_SIZE, MemberReceiver, ReceiverEvent, lane::LaneMove, spans::Pkts};
 use crate::timing;
 
 impl MemberReceiver {
@@ -40,10 +40,10 @@ impl MemberReceiver {
             self.reception.handle_last_pkt(heartbeat.last_pkt);
             missed = Pkts::between(before, Pkt(self.reception.highest().0.saturating_add(1)));
         }
-        self.grtt = Duration::from_micros(heartbeat.grtt_us.into()).clamp(*timing::GRTT.start(), *timing::GRTT.end());
+        self.grtt = timing::bounded_grtt(Duration::from_micros(heartbeat.grtt_us.into()));
         self.group_size = heartbeat.group_size.clamp(1, MAX_GROUP_SIZE);
         self.heard(now, header);
-        self.doubt_head(now, header.seq, doubts::SETTLED);
+        self.doubt_head(now, header.seq, timing::TIMING.head_settled);
         self.gaps.handle_heartbeat(header.seq, heartbeat.oldest_repairable);
         self.claim_carried(now, header.seq, missed);
         Ok(())

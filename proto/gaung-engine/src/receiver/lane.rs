@@ -2,25 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// Multicast that is not heard this long after the start is not there.
-const PROBE_PATIENCE: Duration = Duration::from_millis(1500);
-/// Heartbeats come at least once a second; three missed ones and some jitter.
-const SILENCE: Duration = Duration::from_millis(3300);
+use crate::timing::TIMING;
+
 /// Loss over 5 s above which the hub serves better, percent.
 const BAD_LOSS: u32 = 25;
 /// Loss below which multicast may be tried again, percent.
 const GOOD_LOSS: u32 = 5;
-/// How long multicast is heard without a break before the member returns; doubles with each move away.
-const FIRST_HOLD: Duration = Duration::from_secs(5);
-/// But no longer than this: a network that is mended is used again within a minute.
-const LAST_HOLD: Duration = Duration::from_secs(60);
-/// After so long without a move the hold is short again.
-const CALM: Duration = Duration::from_secs(120);
-/// A hub that has delivered nothing for so long after it was needed is out of reach: multicast that somebody forges is
-/// still better than nothing.
-const HUB_PATIENCE: Duration = Duration::from_secs(1);
-/// Loss and silence are looked at so often, about as often as heartbeats come.
-const TICK: Duration = Duration::from_secs(1);
 
 /// Which lane a member may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,8 +94,8 @@ impl LaneHealth {
             policy,
             state,
             heard: None,
-            next_tick: now + TICK / 2,
-            hold: FIRST_HOLD,
+            next_tick: now + TIMING.lane_check / 2,
+            hold: TIMING.lane_hold_min,
             is_narrow: false,
             trust: Trust::Full,
         }
@@ -132,7 +119,7 @@ impl LaneHealth {
 
     /// Whether a probe may tell what has become of the relay.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > SILENCE / 2)
+        self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > TIMING.lane_silence / 2)
     }
 
     /// The relay was heard by multicast.
@@ -157,7 +144,7 @@ impl LaneHealth {
             return None;
         }
         if self.trust == Trust::Full {
-            self.trust = Trust::UntilHub(now + HUB_PATIENCE);
+            self.trust = Trust::UntilHub(now + TIMING.hub_patience);
         }
         if matches!(self.state, State::Down { .. }) {
             self.state = State::Down { steady_since: None };
@@ -180,23 +167,23 @@ impl LaneHealth {
 
     /// This machine's network is another one: what was learnt of the former one counts no more.
     pub(super) const fn handle_network(&mut self) {
-        self.hold = FIRST_HOLD;
+        self.hold = TIMING.lane_hold_min;
     }
 
     /// Call when [`Self::next_tick`] has come.
     pub(super) fn tick(&mut self, now: Instant, quality: LaneQuality) -> Option<LaneMove> {
         let LaneQuality { loss_percent, too_long, may_be_too_long } = quality;
-        self.next_tick = now + TICK;
+        self.next_tick = now + TIMING.lane_check;
         if matches!(self.trust, Trust::UntilHub(until) if until <= now) {
             self.trust = Trust::Full;
         }
-        let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= SILENCE);
+        let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= TIMING.lane_silence);
         match self.state {
-            State::Probing { since } if now.saturating_duration_since(since) >= PROBE_PATIENCE => {
+            State::Probing { since } if now.saturating_duration_since(since) >= TIMING.lane_probe => {
                 self.go_down(LaneTrouble::NotHeard)
             }
             State::Probing { since } => {
-                self.next_tick = since + PROBE_PATIENCE;
+                self.next_tick = since + TIMING.lane_probe;
                 None
             }
             State::Up { .. } if silent => self.go_down(LaneTrouble::HeartbeatLost),
@@ -212,11 +199,12 @@ impl LaneHealth {
                 self.go_down(may_be_too_long.map_or(loss, |bytes| LaneTrouble::TooLong { bytes }))
             }
             State::Up { since } => {
-                if now.saturating_duration_since(since) >= CALM {
-                    self.hold = FIRST_HOLD;
+                if now.saturating_duration_since(since) >= TIMING.lane_calm {
+                    self.hold = TIMING.lane_hold_min;
                 }
                 // Silence is noticed when it is one, not up to a tick later.
-                self.next_tick = self.heard.map_or(self.next_tick, |heard| self.next_tick.min(heard + SILENCE));
+                self.next_tick =
+                    self.heard.map_or(self.next_tick, |heard| self.next_tick.min(heard + TIMING.lane_silence));
                 None
             }
             State::Down { .. } if silent || loss_percent > GOOD_LOSS => {
@@ -226,7 +214,7 @@ impl LaneHealth {
             State::Down { steady_since: Some(since) }
                 if now.saturating_duration_since(since) >= self.needed_hold(may_be_too_long) =>
             {
-                self.hold = (self.hold * 2).min(LAST_HOLD);
+                self.hold = (self.hold * 2).min(TIMING.lane_hold_max);
                 self.state = State::Up { since: now };
                 self.trust = Trust::Full;
                 Some(LaneMove::Up)
@@ -239,7 +227,7 @@ impl LaneHealth {
     fn needed_hold(&self, may_be_too_long: Option<usize>) -> Duration {
         match (self.policy, may_be_too_long) {
             (LanePolicy::MulticastOnly, _) => Duration::ZERO,
-            (LanePolicy::Auto | LanePolicy::TcpOnly, Some(_)) => LAST_HOLD,
+            (LanePolicy::Auto | LanePolicy::TcpOnly, Some(_)) => TIMING.lane_hold_max,
             (LanePolicy::Auto | LanePolicy::TcpOnly, None) => self.hold,
         }
     }
@@ -369,7 +357,7 @@ mod tests {
         assert_eq!(auto.tick(now, narrow), Some(trouble));
         let suspected = LaneQuality { too_long: None, ..narrow };
         let returns = (0..100).find(|second| {
-            let now = now + TICK * *second;
+            let now = now + TIMING.lane_check * *second;
             auto.handle_heard(now);
             auto.tick(now, suspected) == Some(LaneMove::Up)
         });

@@ -1,10 +1,7 @@
 //! A group that goes on at another address: heard at both until it is known to be there, so that nothing is missed, and a
 //! notice that is not true costs nothing.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use gaung_proto::{
     DecodeError, Generation, GroupAddr, GroupTag,
@@ -14,21 +11,11 @@ use gaung_proto::{
 use rand::Rng as _;
 
 use super::{LanePolicy, MemberReceiver, ReceiverEvent, Via, path_mtu::PathMtu};
+use crate::timing::TIMING;
 
-/// How long the group may take to be heard at the address that it is said to go to. Its relay leaves a tenth of a second
-/// after it said so first, and is heard there once a second at least.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What was sent to the former address may come so long after the first datagram from the new one.
-const LATE: Duration = Duration::from_millis(500);
-/// Between the first two questions whether the relay is there; doubles. NAKs under the former tag are not served meanwhile.
-const FIRST_PROOF_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_PROOF_DOUBLINGS: u32 = 4;
 /// Generations that a group can have gone through while a member did not hear it.
 const MAX_MISSED_MOVES: u32 = 64;
-/// Between two hints that the group has changed.
-const STALE_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two of them because nothing is heard.
-const SILENCE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Where a member has to listen from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +99,7 @@ impl Moving {
     }
 
     fn attempt(&mut self, now: Instant, to: Target) {
-        self.state = State::Trying { to, until: now + PATIENCE, proof: Proof::default() };
+        self.state = State::Trying { to, until: now + TIMING.move_patience, proof: Proof::default() };
         self.hearings.push_back(Hearing::Also(to.addr));
     }
 }
@@ -191,7 +178,7 @@ impl MemberReceiver {
     fn ask_for_proof(&mut self, now: Instant) {
         let State::Trying { to, proof, .. } = &mut self.moving.state else { return };
         let Some(nonce) = proof.nonce.filter(|_| proof.next.is_some_and(|next| next <= now)) else { return };
-        proof.next = Some(now + FIRST_PROOF_INTERVAL * (1 << proof.asked.min(MAX_PROOF_DOUBLINGS)));
+        proof.next = Some(now + TIMING.move_proof_min * (1 << proof.asked.min(MAX_PROOF_DOUBLINGS)));
         proof.asked += 1;
         let question = self.reporter.probe_of(now, to.tag, nonce);
         question.into_iter().for_each(|question| self.send(question));
@@ -250,13 +237,15 @@ impl MemberReceiver {
     /// The group may be at another address; who may leave multicast has the hub meanwhile.
     pub(super) fn ask_after_silence(&mut self, now: Instant) {
         let said = self.stale_said.map(|said| now.saturating_duration_since(said));
-        if self.config.policy == LanePolicy::MulticastOnly && said.is_none_or(|said| said >= SILENCE_INTERVAL) {
+        if self.config.policy == LanePolicy::MulticastOnly
+            && said.is_none_or(|said| said >= TIMING.stale_interval_silent)
+        {
             self.say_stale(now);
         }
     }
 
     pub(super) fn say_stale(&mut self, now: Instant) {
-        if self.stale_said.is_none_or(|said| now.saturating_duration_since(said) >= STALE_INTERVAL) {
+        if self.stale_said.is_none_or(|said| now.saturating_duration_since(said) >= TIMING.stale_interval) {
             self.stale_said = Some(now);
             self.emit(ReceiverEvent::Stale);
         }
@@ -267,7 +256,7 @@ impl MemberReceiver {
         let Target { addr, generation, tag } = to;
         let former = std::mem::replace(&mut self.config.tag, tag);
         self.reporter.change_tag(tag);
-        self.moving.state = State::Arrived { former, until: now + LATE };
+        self.moving.state = State::Arrived { former, until: now + TIMING.move_late };
         self.moving.generation = Some(generation);
         self.stats.moves += 1;
         // Whoever takes no events needs only the last one.

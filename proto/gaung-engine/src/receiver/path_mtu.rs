@@ -1,19 +1,16 @@
 //! Whether long datagrams come through. A link with a small MTU on the way drops them whole and lets all others pass: heartbeats
 //! and short messages are heard, and long ones never, however often they are repaired.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gaung_proto::{SeqRange, block::MESSAGE_HEADER, limits::MAX_DATA_BODY, messages::Messages};
 
 use super::spans::Spans;
+use crate::timing::TIMING;
 
 /// Occasions on which long datagrams were missed and none came, before the path is found too narrow: a network that was away
 /// for a moment looks the same once.
 const OCCASIONS: u8 = 3;
-/// Between two occasions that count, for what is missed at once is missed for one reason.
-const APART: Duration = Duration::from_millis(500);
-/// What came longer ago says nothing of the path as it is now. Remembered for up to twice as long.
-const PERIOD: Duration = Duration::from_secs(10);
 
 /// What is known of the lengths of DATA bodies that come and do not come.
 #[derive(Debug, Default)]
@@ -44,7 +41,7 @@ impl PathMtu {
         // A body longer than any shows that the datagrams were others.
         let longest = self.came[0].max(self.came[1]);
         let Some(bytes) = read.filter(|bytes| (longest + 1..=MAX_DATA_BODY).contains(bytes)) else { return };
-        if self.last_occasion.is_some_and(|last| now.saturating_duration_since(last) < APART) {
+        if self.last_occasion.is_some_and(|last| now.saturating_duration_since(last) < TIMING.path_mtu_spacing) {
             return;
         }
         self.missed = if self.occasions == 0 { bytes } else { self.missed.min(bytes) };
@@ -70,7 +67,7 @@ impl PathMtu {
     fn age(&mut self, now: Instant) {
         if self.period_ends.is_none_or(|end| end <= now) {
             self.came = [0, self.came[0]];
-            self.period_ends = Some(now + PERIOD);
+            self.period_ends = Some(now + TIMING.path_mtu_period);
         }
     }
 }
@@ -86,6 +83,8 @@ fn mean_body(messages: &Messages, part: SeqRange, (datagrams, carried): (u32, u6
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::BytesMut;
     use gaung_proto::{
         ClientId, ClientSeq, ContentType, DeviceId, Seq,

@@ -1,11 +1,10 @@
 //! Which of the relay's first-sent datagrams came: the counters of STATUS, and the loss of the last seconds.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use gaung_proto::{Epoch, Pkt};
+
+use crate::timing::TIMING;
 
 /// Numbers below the highest one that may still come late.
 const LATE: u32 = 128;
@@ -13,12 +12,8 @@ const LATE: u32 = 128;
 const MAX_JUMP: u32 = 1 << 16;
 /// So many datagrams of which only heartbeats told are not believed in against a datagram that says otherwise.
 const INCREDIBLE: u32 = 512;
-/// Over how long loss is measured.
-const SPAN: Duration = Duration::from_secs(5);
 /// Fewer datagrams than this say nothing about loss.
 const MIN_SAMPLE: u32 = 20;
-/// Another epoch is believed once its predecessor has been silent for so long.
-const EPOCH_SILENCE: Duration = Duration::from_millis(150);
 
 /// Counts one epoch's datagrams.
 #[derive(Debug)]
@@ -84,7 +79,7 @@ impl Reception {
                 false
             }
             // Two relays of one group cannot both append; a stranger that claims another epoch is outlasted.
-            Some((_, heard)) if now.saturating_duration_since(heard) < EPOCH_SILENCE => false,
+            Some((_, heard)) if now.saturating_duration_since(heard) < TIMING.epoch_silence => false,
             Some(_) | None => {
                 *self = Self { epoch: Some((epoch, now)), ..Self::new() };
                 true
@@ -183,7 +178,7 @@ impl Reception {
     pub(super) fn sample(&mut self, now: Instant) {
         let Self { received, lost, fresh, .. } = *self;
         self.samples.push_back(Sample { at: now, received, lost, fresh });
-        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].at) >= SPAN {
+        while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].at) >= TIMING.loss_span {
             self.samples.pop_front();
         }
     }
@@ -228,6 +223,8 @@ impl Reception {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const EPOCH: Epoch = Epoch(3);
@@ -266,7 +263,7 @@ mod tests {
         (0..3).for_each(|_| reception.handle_last_pkt(Pkt(2)));
         reception.handle_data(now, EPOCH, Pkt(3));
         assert_eq!(reception.highest(), Pkt(3));
-        assert!(reception.handle_epoch(now + EPOCH_SILENCE, Epoch(4)));
+        assert!(reception.handle_epoch(now + TIMING.epoch_silence, Epoch(4)));
         assert_eq!(reception.counters(), (0, 0, 0));
     }
 

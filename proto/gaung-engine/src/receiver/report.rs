@@ -14,22 +14,15 @@ use gaung_proto::{
 use rand::{Rng as _, rngs::SmallRng};
 
 use super::{MemberReceiver, reception::Reception};
-use crate::transmit::{Destination, Transmit};
+use crate::{
+    timing::TIMING,
+    transmit::{Destination, Transmit},
+};
 
-/// Between two STATUS of a member that delivers nothing.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two STATUS of a member that delivers, in a small group; 2 ms more for each member of a large one.
-const STATUS_GAP: Duration = Duration::from_millis(100);
-/// Between the first PROBEs; doubles.
-const FIRST_PROBE: Duration = Duration::from_millis(50);
-/// Between PROBEs without an answer.
-const SLOW_PROBE: Duration = Duration::from_secs(2);
 /// After so many PROBEs without an answer the way to the relay or back is broken.
 const UNANSWERED: u32 = 3;
 /// The same where more depends on it: some 5 s of questions.
 const OUT_OF_REACH: u32 = 7;
-/// A cookie is asked for again after this long: the address may have changed on the way.
-const COOKIE_AGE: Duration = Duration::from_secs(20);
 
 /// What an answer to a PROBE tells besides what stands in it.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +92,7 @@ impl Reporter {
             asked_after: Seq::ZERO,
             asked_at: now,
             last_status: None,
-            status_interval: STATUS_INTERVAL,
+            status_interval: TIMING.status_interval,
             delivered: false,
             echo: None,
         }
@@ -165,7 +158,7 @@ impl Reporter {
         let is_first = self.cookie.is_none();
         self.cookie = Some(answer.cookie);
         self.probes = 0;
-        self.next_probe = now + COOKIE_AGE;
+        self.next_probe = now + TIMING.cookie_age;
         Some(Answer { is_first, delivered: self.asked_after, asked: self.asked_at })
     }
 
@@ -185,7 +178,7 @@ impl Reporter {
             self.asked_after = delivered;
             self.asked_at = now;
         }
-        self.next_probe = now + (FIRST_PROBE * (1 << self.probes.min(10))).min(SLOW_PROBE);
+        self.next_probe = now + (TIMING.probe_min * (1 << self.probes.min(10))).min(TIMING.probe_max);
         self.probes = self.probes.saturating_add(1);
         let mut body = BytesMut::new();
         Probe { sender: self.sender, nonce: self.nonce, cookie: Cookie::default() }.write(&mut body);
@@ -217,7 +210,7 @@ impl Reporter {
             return None;
         }
         self.last_status = Some(now);
-        self.status_interval = STATUS_INTERVAL.mul_f64(rng.random_range(0.9..1.1));
+        self.status_interval = TIMING.status_interval.mul_f64(rng.random_range(0.9..1.1));
         self.delivered = false;
         let (received, lost, repaired) = reception.counters();
         let delay = now.saturating_duration_since(echoed);
@@ -247,7 +240,7 @@ impl Reporter {
     fn status_due(&self, group_size: u32) -> Option<Instant> {
         self.cookie?;
         self.echo?;
-        let gap = (STATUS_GAP + Duration::from_millis(2) * group_size.min(450)).min(STATUS_INTERVAL);
+        let gap = (TIMING.status_gap + TIMING.status_gap_per_member * group_size.min(450)).min(TIMING.status_interval);
         let wait = if self.delivered { gap } else { self.status_interval };
         Some(self.last_status.map_or(self.started, |last| last + wait))
     }

@@ -2,17 +2,11 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::Via;
-
-/// While the relay's own address was heard within this time, other sources are dropped. A relay whose address has
-/// changed, or whose multicast leaves from another of its addresses, is heard after it. Heartbeats come each second.
-const HEARD_FOR: Duration = Duration::from_secs(4);
-/// When nothing has come from the relay's own address for this long, a datagram from another one is a reason to ask the
-/// registry where the relay is now.
-const SUSPICIOUS_SILENCE: Duration = Duration::from_millis(1500);
+use crate::timing::TIMING;
 
 /// Where the relay's datagrams to the group come from.
 #[derive(Debug)]
@@ -55,8 +49,8 @@ impl RelaySource {
         }
         let silent = self.heard.filter(|(heard, _)| *heard == relay).map(|(_, at)| now.saturating_duration_since(at));
         match silent {
-            Some(silent) if silent < SUSPICIOUS_SILENCE => Admission::Foreign,
-            Some(silent) if silent < HEARD_FOR => Admission::Unexpected,
+            Some(silent) if silent < TIMING.source_suspicious => Admission::Foreign,
+            Some(silent) if silent < TIMING.source_trusted => Admission::Unexpected,
             Some(_) | None => Admission::Admitted,
         }
     }
@@ -64,6 +58,8 @@ impl RelaySource {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -76,8 +72,8 @@ mod tests {
         assert_eq!(judge(zero, Some(relay), other), Admission::Admitted, "it may have several addresses");
         assert_eq!(judge(zero, Some(relay), relay), Admission::Admitted);
         assert_eq!(judge(zero, Some(relay), other), Admission::Foreign);
-        assert_eq!(judge(SUSPICIOUS_SILENCE, Some(relay), other), Admission::Unexpected);
-        assert_eq!(judge(HEARD_FOR, Some(relay), other), Admission::Admitted);
+        assert_eq!(judge(TIMING.source_suspicious, Some(relay), other), Admission::Unexpected);
+        assert_eq!(judge(TIMING.source_trusted, Some(relay), other), Admission::Admitted);
         assert_eq!(judge(zero, Some(other), other), Admission::Admitted, "the registry told another address");
         assert_eq!(judge(zero, Some(other), relay), Admission::Foreign);
     }

@@ -44,7 +44,7 @@ pub struct SenderConfig {
 pub enum SenderEvent {
     /// A member's first STATUS or session, or the first after an absence.
     MemberJoined(SenderId),
-    /// No STATUS and no session for [`PRESENCE`].
+    /// No STATUS and no session for [`Timing::presence`](crate::Timing::presence).
     MemberLost(SenderId),
     /// A member delivered further; see [`RelaySender::receipt`].
     Delivered {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::timing::TIMING;
+
 /// Heartbeats thin out after the last data.
 #[derive(Debug)]
 pub(super) struct HeartbeatSchedule {
@@ -17,7 +19,13 @@ pub(super) struct HeartbeatSchedule {
 impl HeartbeatSchedule {
     /// The first one is due at once.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { after_data: now, wanted: None, interval: MIN_HEARTBEAT, last: None, resting: MIN_RESTING }
+        Self {
+            after_data: now,
+            wanted: None,
+            interval: TIMING.heartbeat_min,
+            last: None,
+            resting: TIMING.heartbeat_rest_min,
+        }
     }
 
     pub(super) fn next(&self) -> Instant {
@@ -26,9 +34,9 @@ impl HeartbeatSchedule {
 
     /// After data. Data that never pauses has heartbeats too: they tell the round trip and the size of the group.
     pub(super) fn restart(&mut self, now: Instant) {
-        self.interval = MIN_HEARTBEAT;
-        let latest = self.last.map_or(now, |last| last + MAX_HEARTBEAT);
-        self.after_data = (now + MIN_HEARTBEAT).min(latest);
+        self.interval = TIMING.heartbeat_min;
+        let latest = self.last.map_or(now, |last| last + TIMING.heartbeat_max);
+        self.after_data = (now + TIMING.heartbeat_min).min(latest);
     }
 
     /// After a heartbeat.
@@ -36,23 +44,26 @@ impl HeartbeatSchedule {
         self.last = Some(now);
         self.wanted = None;
         self.after_data = now + self.interval;
-        self.interval = (self.interval * 2).min(MAX_HEARTBEAT);
+        self.interval = (self.interval * 2).min(TIMING.heartbeat_max);
     }
 
     /// The relay has so many groups, of which any may rest.
     pub(super) fn set_groups(&mut self, groups: usize) {
         let groups = u32::try_from(groups).unwrap_or(u32::MAX);
-        self.resting = REST_FOR_A_GROUP.saturating_mul(groups).clamp(MIN_RESTING, MAX_RESTING);
+        self.resting = TIMING
+            .heartbeat_rest_per_group
+            .saturating_mul(groups)
+            .clamp(TIMING.heartbeat_rest_min, TIMING.heartbeat_rest_max);
     }
 
     /// Nobody listens: the next one is sent after a long while, unless something happens. Called again at `until` at the
     /// latest.
     pub(super) fn rest(&mut self, now: Instant, until: Option<Instant>) {
         let rested = self.last.map_or(now, |last| last + self.resting);
-        let until = until.map_or(rested, |until| until.max(now + MIN_HEARTBEAT));
+        let until = until.map_or(rested, |until| until.max(now + TIMING.heartbeat_min));
         self.after_data = rested.min(until);
         self.wanted = None;
-        self.interval = MIN_HEARTBEAT;
+        self.interval = TIMING.heartbeat_min;
     }
 
     /// Whether a heartbeat is due although nobody listens.
@@ -62,28 +73,16 @@ impl HeartbeatSchedule {
 
     /// At another address: as at the beginning.
     pub(super) const fn begin_anew(&mut self, now: Instant) {
-        self.interval = MIN_HEARTBEAT;
+        self.interval = TIMING.heartbeat_min;
         self.wanted = Some(now);
     }
 
     /// Somebody waits for one.
     pub(super) fn hasten(&mut self, now: Instant) {
-        let soonest = self.last.map_or(now, |last| (last + MIN_HEARTBEAT).max(now));
+        let soonest = self.last.map_or(now, |last| (last + TIMING.heartbeat_min).max(now));
         self.wanted = Some(self.wanted.map_or(soonest, |wanted| wanted.min(soonest)));
     }
 }
-
-/// The first heartbeat after data; doubles to [`MAX_HEARTBEAT`]. Also the least time between heartbeats asked for.
-pub(super) const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
-/// Between heartbeats of a group that nobody listens to, for each group of the relay: thousands of them must not fill
-/// everybody's network, so all that rest together send some 20 a second.
-const REST_FOR_A_GROUP: Duration = Duration::from_millis(50);
-/// Who knows nothing but a group's address waits 5 s for a heartbeat, and one may be lost.
-const MIN_RESTING: Duration = Duration::from_secs(2);
-/// However many groups there are, who knows nothing but an address hears of it in the end.
-const MAX_RESTING: Duration = Duration::from_secs(60);
-/// Between heartbeats of a silent group; members take three missed ones for silence.
-const MAX_HEARTBEAT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -8,16 +8,13 @@ use std::{
 
 use gaung_proto::{DeviceId, SenderId, Seq, body::Cookie};
 
-use super::members::{PRESENCE, Reporter};
+use super::members::Reporter;
+use crate::timing::TIMING;
 
 /// Times of presence kept of one member; the oldest go first.
 const MAX_STAYS: usize = 4;
-/// An absent member's place is kept for so long, for the receipts of what it missed.
-const ABSENCE_KEPT: Duration = Duration::from_secs(60);
 /// Datagrams below which a member's loss says nothing of the rate.
 const MIN_REVIEWED: f64 = 50.0;
-/// A member that claimed to have delivered what was not logged is believed again after this, or once it has gone back.
-const DOUBTED_FOR: Duration = Duration::from_secs(10);
 
 /// How a member hears the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,7 +147,7 @@ impl MemberState {
         let before = std::mem::replace(&mut self.claimed, claimed);
         if claimed > head {
             self.doubted = Some(now);
-        } else if self.doubted.is_some_and(|since| claimed < before || now >= since + DOUBTED_FOR) {
+        } else if self.doubted.is_some_and(|since| claimed < before || now >= since + TIMING.receipt_doubt) {
             self.doubted = None;
         }
         if self.doubted.is_some() { self.delivered } else { claimed.max(self.delivered) }
@@ -170,7 +167,7 @@ impl MemberState {
 
     /// When it is absent, or forgotten, if it stays silent.
     pub(super) fn expiry(&self) -> Instant {
-        let kept = if self.until.is_some() { PRESENCE + ABSENCE_KEPT } else { PRESENCE };
+        let kept = if self.until.is_some() { TIMING.presence + TIMING.absence_kept } else { TIMING.presence };
         self.last_heard + kept
     }
 

@@ -13,10 +13,7 @@ use gaung_proto::{
 
 use super::member::{MemberKey, MemberLane, MemberState, Origin, smoothed};
 
-use crate::timing;
-
-/// A member is present for this long after its last STATUS, or after its session was last known to be there.
-pub const PRESENCE: Duration = Duration::from_secs(5);
+use crate::timing::{self, TIMING};
 
 /// Members kept of one group, present or not. When there are more, whoever made the most of them has no share for one
 /// more, and gives up its oldest for a newcomer of another origin.
@@ -25,8 +22,6 @@ const MAX_MEMBERS: usize = 4096;
 const MAX_MEMBERS_PER_HOST: usize = 64;
 /// Samples kept for a driver that does not drain them; older ones are dropped.
 const MAX_SAMPLES: usize = 256;
-/// Longest round trip that is believed; more is a wrong or foreign echo.
-const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
 /// Who reports sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +47,7 @@ pub struct SessionReport {
     pub delivered: Option<Seq>,
     /// The cookie that the client got for where it sends STATUS from, if it does so on the other lane; else 0.
     pub cookie: Cookie,
-    /// It has ended; its member is present for [`PRESENCE`] more.
+    /// It has ended; its member is present for [`Timing::presence`](crate::Timing::presence) more.
     pub gone: bool,
 }
 
@@ -175,11 +170,11 @@ impl Members {
         let joined = of_it.filter_map(|member| member.hear(now, head).then_some(())).count();
         if joined > 0 {
             self.changes += 1;
-            self.next_expiry = self.next_expiry.min(Some(now + PRESENCE));
+            self.next_expiry = self.next_expiry.min(Some(now + TIMING.presence));
         }
     }
 
-    /// Marks those absent that were silent for [`PRESENCE`]; gives them. Forgets those long gone.
+    /// Marks those absent that were silent for [`Timing::presence`](crate::Timing::presence); gives them. Forgets those long gone.
     pub fn expire(&mut self, now: Instant, head: Seq) -> Vec<SenderId> {
         if self.next_expiry.is_none_or(|next| now < next) {
             return Vec::new();
@@ -208,7 +203,7 @@ impl Members {
         self.next_expiry
     }
 
-    /// Members heard by multicast within [`PRESENCE`].
+    /// Members heard by multicast within [`Timing::presence`](crate::Timing::presence).
     pub fn present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
         self.all_present().filter(|(_, member)| member.lane == MemberLane::Multicast)
     }
@@ -223,7 +218,7 @@ impl Members {
     /// would by the slow fall of an estimate that is made of the group's reports together.
     pub(super) fn grtt(&self) -> Duration {
         let slowest = self.present().filter_map(|(_, member)| member.smoothed).max();
-        slowest.map_or(timing::FIRST_GRTT, |slowest| slowest.clamp(*timing::GRTT.start(), *timing::GRTT.end()))
+        slowest.map_or(TIMING.grtt_initial, timing::bounded_grtt)
     }
 
     /// For each member by multicast that reported since the last call: which part of the first-sent datagrams it missed.
@@ -385,7 +380,7 @@ impl Members {
             (false, false) => Heard::Unchanged,
         };
         self.changes += u64::from(heard != Heard::Unchanged);
-        let soonest = now + PRESENCE;
+        let soonest = now + TIMING.presence;
         self.next_expiry = Some(self.next_expiry.map_or(soonest, |next| next.min(soonest)));
         Some((member, heard))
     }
@@ -395,5 +390,5 @@ impl Members {
 pub(super) fn round_trip(now_us: u32, status: &Status) -> Option<Duration> {
     let elapsed = now_us.wrapping_sub(status.echo_ts_us);
     let round_trip = Duration::from_micros(elapsed.checked_sub(status.echo_delay_us)?.into());
-    (round_trip <= MAX_ROUND_TRIP).then_some(round_trip)
+    (round_trip <= TIMING.grtt_sample_max).then_some(round_trip)
 }

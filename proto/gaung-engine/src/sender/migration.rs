@@ -1,7 +1,7 @@
 //! A group that goes on at another address: its members are told where before it leaves and for a while after, and whoever
 //! missed all of that when it next speaks.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
@@ -12,12 +12,11 @@ use gaung_proto::{
 };
 
 use super::{RelaySender, repair::Peer};
-use crate::transmit::{Destination, Transmit};
+use crate::{
+    timing::TIMING,
+    transmit::{Destination, Transmit},
+};
 
-/// From the first notice to the first datagram at the new address: members join it meanwhile.
-const LEAD: Duration = Duration::from_millis(100);
-/// From the first notice to the second; then doubling.
-const FIRST_NOTICE_GAP: Duration = Duration::from_millis(50);
 /// Notices at the old address, the last of them some 3 s after the first: long before anybody else is given it.
 const NOTICES: u32 = 7;
 
@@ -70,7 +69,7 @@ impl RelaySender {
             _ if target == Some(to) => {}
             None => self.arrive(now, to),
             Some(from) => {
-                let leaves_at = Some(now + LEAD);
+                let leaves_at = Some(now + TIMING.move_lead);
                 self.give_departure_up();
                 self.departure = Some(Departure { from, to, leaves_at, notices: 0, next_notice: now });
                 self.work_departure(now);
@@ -103,7 +102,7 @@ impl RelaySender {
         let leaves = departure.leaves_at.take_if(|at| *at <= now).is_some();
         let notifies = departure.notices < NOTICES && departure.next_notice <= now;
         if notifies {
-            departure.next_notice = now + FIRST_NOTICE_GAP * (1 << departure.notices);
+            departure.next_notice = now + TIMING.move_notice_min * (1 << departure.notices);
             departure.notices += 1;
         }
         if departure.due().is_none() {

@@ -1,19 +1,15 @@
 //! What waits to leave, in which order, and when: answers at once, then repairs, then data, at the group's rate.
 
-use std::{
-    collections::VecDeque,
-    net::SocketAddrV4,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, net::SocketAddrV4, time::Instant};
 
 use gaung_proto::{GroupTag, Pkt, Seq, datagram};
 
 use super::rate::{Bucket, Rate, RateControl};
-use crate::transmit::{Destination, Transmit};
+use crate::{
+    timing::TIMING,
+    transmit::{Destination, Transmit},
+};
 
-/// First-sent data waits no longer than this at the present rate: beyond it reading the log is faster, so the group skips
-/// to the head, and members read the log.
-const MAX_DATA_WAIT: Duration = Duration::from_secs(2);
 /// First-sent data that may wait at any rate: a burst of a few long messages at a rate that was cut.
 const MIN_DATA_BYTES: usize = 512 * 1024;
 /// First-sent data that waits at most, for the sake of memory.
@@ -194,7 +190,7 @@ impl Outgoing {
 
     /// Bytes of first-sent data that may wait at the present rate.
     fn data_room(&self) -> usize {
-        let in_time = self.control.rate().bytes_per_second() * MAX_DATA_WAIT.as_secs_f64();
+        let in_time = self.control.rate().bytes_per_second() * TIMING.send_queue_max.as_secs_f64();
         (in_time as usize).clamp(MIN_DATA_BYTES, MAX_DATA_BYTES)
     }
 

@@ -1,15 +1,11 @@
 //! When data is not worth sending: too much of it waits, or nobody listens; and the review of the rate.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gaung_proto::{Pkt, Seq, run::Run};
 
 use super::{RelaySender, outgoing::Sent};
-
-/// A group from which no STATUS and no PROBE came for so long gets heartbeats only.
-const UNHEARD: Duration = Duration::from_secs(10);
-/// Reports of members speak of what was skipped for so long.
-const SKIP_ECHO: Duration = Duration::from_secs(2);
+use crate::timing::TIMING;
 
 impl RelaySender {
     /// What waits is not sent any more: members read the log up to `seq`.
@@ -33,12 +29,14 @@ impl RelaySender {
 
     /// Whether anybody may hear: without a STATUS or PROBE for so long, heartbeats are enough.
     pub(super) fn is_heard(&self, now: Instant) -> bool {
-        self.last_heard.is_some_and(|at| now.saturating_duration_since(at) < UNHEARD)
+        self.last_heard.is_some_and(|at| now.saturating_duration_since(at) < TIMING.unheard_after)
     }
 
     /// Whether heartbeats are sent as often as members expect them.
     pub(super) fn is_awake(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.roused) < UNHEARD || self.is_heard(now) || self.departure_due().is_some()
+        now.saturating_duration_since(self.roused) < TIMING.unheard_after
+            || self.is_heard(now)
+            || self.departure_due().is_some()
     }
 
     /// So many groups share the relay's heartbeats: the more there are, the longer those rest that nobody listens to, 2 to 60 s.
@@ -64,7 +62,7 @@ impl RelaySender {
         if self.outgoing.next_period() <= now {
             let mut losses = self.members.losses();
             // Members cannot tell what was lost from what never left.
-            if self.skipped_at.is_some_and(|at| now.saturating_duration_since(at) < SKIP_ECHO) {
+            if self.skipped_at.is_some_and(|at| now.saturating_duration_since(at) < TIMING.skip_echo) {
                 losses.clear();
             }
             self.outgoing.end_period(now, &mut losses);

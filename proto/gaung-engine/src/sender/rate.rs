@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::timing::TIMING;
+
 /// Bytes a second, UDP payload.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Rate(f64);
@@ -35,8 +37,6 @@ impl Rate {
     }
 }
 
-/// How often the rate is thought about; a cut is made at most once in so long.
-const PERIOD: Duration = Duration::from_secs(1);
 /// The first rate as a part of the cap.
 const FIRST: f64 = 0.25;
 /// Each period until the first congestion.
@@ -107,7 +107,7 @@ impl RateControl {
     }
 
     pub(super) fn next_period(&self) -> Instant {
-        self.period_began + PERIOD
+        self.period_began + TIMING.rate_period
     }
 
     /// Ends a period. `losses`: for each member that reported in it, the part of first-sent datagrams that it missed.
@@ -153,8 +153,6 @@ pub(super) struct Bucket {
     filled: Instant,
 }
 
-/// What may leave at once, as a time at the rate: finer than this, timers and system calls are the limit.
-const BURST: Duration = Duration::from_millis(2);
 /// But at least one segmented send.
 const MIN_BURST_BYTES: f64 = 65_536.0;
 
@@ -182,16 +180,13 @@ impl Bucket {
     /// When it is open again; a whole burst at a time would be jitter, a datagram at a time a storm of timers.
     pub(super) fn opens_at(&self, rate: Rate) -> Instant {
         let debt = Duration::from_secs_f64((-self.tokens).max(0.0) / rate.0);
-        self.filled + debt + MIN_PAUSE
+        self.filled + debt + TIMING.rate_pause_min
     }
 }
 
 fn burst(rate: Rate) -> f64 {
-    (rate.0 * BURST.as_secs_f64()).max(MIN_BURST_BYTES)
+    (rate.0 * TIMING.rate_burst.as_secs_f64()).max(MIN_BURST_BYTES)
 }
-
-/// The least time that a closed bucket is left to fill.
-const MIN_PAUSE: Duration = Duration::from_micros(200);
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,7 @@ mod hostile;
 mod moving;
 mod parity;
 
-use super::{heartbeat::MIN_HEARTBEAT, repair::MAX_REPAIRS_PER_NAK, *};
-use crate::timing::MAX_GATHER;
+use super::{repair::MAX_REPAIRS_PER_NAK, *};
 
 const GROUP: GroupId = GroupId([3; 16]);
 const EPOCH: Epoch = Epoch(4);
@@ -226,8 +225,8 @@ fn a_half_full_datagram_waits_at_most_200_us() {
     let mut bench = Bench::new();
     bench.sender.handle_run(bench.now, &run(1, &[5]));
     assert_eq!(bench.drain(), []);
-    assert_eq!(bench.sender.poll_timeout(), (bench.now + MAX_PACKING, WakeReason::Pack));
-    assert_eq!(bench.advance(MAX_PACKING).len(), 1);
+    assert_eq!(bench.sender.poll_timeout(), (bench.now + TIMING.packing_max, WakeReason::Pack));
+    assert_eq!(bench.advance(TIMING.packing_max).len(), 1);
     bench.sender.handle_run(bench.now, &run(2, &[5]));
     bench.sender.handle_run(bench.now, &run(3, &[5]));
     bench.sender.flush(bench.now);
@@ -260,7 +259,7 @@ fn one_asker_is_repaired_alone_and_several_together() {
     let sent = bench.send(1, &[900, 900, 900]);
     let miss = |seq: u64| vec![NakRange::messages(Seq(seq), Seq(seq))];
     assert_eq!(bench.nak(1, miss(2)), []);
-    let repaired = bench.advance(MAX_GATHER);
+    let repaired = bench.advance(TIMING.repair_gather_max);
     let [repair] = &repaired[..] else { panic!("{repaired:?}") };
     assert_eq!(repair.destination, Destination::Unicast { peer: addr(1), from: None });
     let (header, bytes) = data(repair);
@@ -271,7 +270,8 @@ fn one_asker_is_repaired_alone_and_several_together() {
 
     bench.nak(1, miss(3));
     bench.nak(2, miss(3));
-    let repaired: Vec<_> = bench.advance(MAX_GATHER).into_iter().filter(|t| data_seq(t) == Some(3)).collect();
+    let repaired: Vec<_> =
+        bench.advance(TIMING.repair_gather_max).into_iter().filter(|t| data_seq(t) == Some(3)).collect();
     assert!(repaired.len() == 1 && is_multicast(&repaired[0]));
 }
 
@@ -286,13 +286,13 @@ fn repeats_are_ignored_while_the_repair_is_on_its_way() {
     bench.send(1, &[900]);
     let miss = vec![NakRange::messages(Seq(1), Seq(1))];
     bench.nak(1, miss.clone());
-    assert_eq!(bench.advance(MAX_GATHER).len(), 1);
+    assert_eq!(bench.advance(TIMING.repair_gather_max).len(), 1);
     bench.nak(1, miss.clone());
     let quiet = bench.advance(MS).iter().filter_map(data_seq).count();
     assert_eq!((quiet, bench.sender.stats().asks_suppressed), (0, 1));
     bench.advance(FIRST_LINGER);
     bench.nak(1, miss);
-    assert_eq!(bench.advance(MAX_GATHER).iter().filter_map(data_seq).count(), 1);
+    assert_eq!(bench.advance(TIMING.repair_gather_max).iter().filter_map(data_seq).count(), 1);
 }
 
 /// Two of the first GRTT estimate.
@@ -339,7 +339,7 @@ fn repairs_are_limited_per_nak_and_per_member_and_second() {
     bench.send(1, &[1000; 50]);
     let all = vec![NakRange::messages(Seq(1), Seq(u64::MAX / 2)); 32];
     bench.nak(1, all.clone());
-    assert!(bench.advance(MAX_GATHER).iter().filter_map(data_seq).count() <= MAX_REPAIRS_PER_NAK);
+    assert!(bench.advance(TIMING.repair_gather_max).iter().filter_map(data_seq).count() <= MAX_REPAIRS_PER_NAK);
     let mut repairs = 0;
     for _ in 0..40 {
         repairs += bench.advance(12 * MS).iter().filter_map(data_seq).count();
@@ -369,7 +369,7 @@ fn one_fragment_can_be_repaired() {
     let mut bench = Bench::new();
     let sent = bench.send(1, &[10_000]);
     bench.nak(1, vec![NakRange { first_seq: Seq(1), last_seq: Seq(1), first_fragment: 3, last_fragment: 4 }]);
-    let repairs: Vec<_> = bench.advance(MAX_GATHER).iter().map(data).collect();
+    let repairs: Vec<_> = bench.advance(TIMING.repair_gather_max).iter().map(data).collect();
     assert_eq!(repairs.iter().map(|(header, _)| header.fragment.index).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(repairs[0].1, data(&sent[3]).1);
 }
@@ -408,7 +408,8 @@ fn what_a_confirmation_named_goes_to_all_that_it_silenced() {
     (1..=9).for_each(|member| drop(bench.status(member, 1)));
     let confirmed = bench.nak(2, vec![NakRange::messages(Seq(2), Seq(3))]);
     assert_eq!(header(&confirmed[0]).packet_type, PacketType::Ncf);
-    let repairs: Vec<_> = bench.advance(MAX_GATHER).into_iter().filter(|sent| data_seq(sent).is_some()).collect();
+    let repairs: Vec<_> =
+        bench.advance(TIMING.repair_gather_max).into_iter().filter(|sent| data_seq(sent).is_some()).collect();
     assert_eq!(repairs.len(), 2);
     assert!(repairs.iter().all(is_multicast), "one asked, and nobody knows how many were silenced");
 }
@@ -431,7 +432,7 @@ fn a_probe_is_answered_with_a_cookie_and_a_heartbeat_soon() {
         bench.hear(addr(1), PacketType::Probe, 0, &question);
     }
     assert_eq!(bench.advance(Duration::ZERO).len(), 0, "no sooner than 10 ms after the last");
-    assert_eq!(bench.advance(MIN_HEARTBEAT).len(), 1);
+    assert_eq!(bench.advance(TIMING.heartbeat_min).len(), 1);
 }
 
 #[test]
@@ -467,7 +468,7 @@ fn status_gives_round_trip_size_and_receipts() {
         bench.sender.audience().roster().receipt(Seq(3)),
         Receipt { heard: 0, present: 1, silent: 0, absent: 2 }
     );
-    let sent = bench.advance(MIN_HEARTBEAT);
+    let sent = bench.advance(TIMING.heartbeat_min);
     let told = heartbeat(&sent[0]).1;
     assert_eq!(told.group_size, 1);
     assert!(told.grtt_us < 5000, "falls from the first estimate: {}", told.grtt_us);
@@ -484,7 +485,7 @@ fn another_epoch_is_not_heard() {
     let header = Header { epoch: Epoch(3), ..bench.sender.header(bench.now, PacketType::Nak, Pkt(1), Seq::ZERO) };
     let nak = body(|out| nak.write(out));
     bench.sender.handle_datagram(bench.now, addr(1), None, &header, &nak).unwrap();
-    assert_eq!(bench.advance(MAX_GATHER), []);
+    assert_eq!(bench.advance(TIMING.repair_gather_max), []);
 }
 
 #[test]
@@ -494,5 +495,5 @@ fn used_up_numbers_ask_for_a_new_epoch() {
     assert_eq!(bench.send(1, &[5]).len(), 1);
     assert_eq!(bench.send(2, &[5]).len(), 0);
     assert_eq!(bench.events(), [SenderEvent::EpochExhausted]);
-    assert_eq!(heartbeat(&bench.advance(MIN_HEARTBEAT)[0]).0.seq, Seq(2));
+    assert_eq!(heartbeat(&bench.advance(TIMING.heartbeat_min)[0]).0.seq, Seq(2));
 }

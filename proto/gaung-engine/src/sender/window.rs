@@ -1,9 +1,6 @@
 //! What was sent lately, kept for repairs, bounded in bytes.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 use gaung_proto::{
@@ -13,14 +10,10 @@ use gaung_proto::{
 };
 
 use super::repair::{Asker, RepairTo};
-use crate::parity::{BLOCK, Original, pkt_at};
-
-/// A block that is filled more slowly is repaired datagram by datagram: waiting for its end would cost more than parity
-/// saves.
-pub(super) const MAX_BLOCK_TIME: Duration = Duration::from_millis(10);
-
-/// Data at full speed comes in batches, so long apart.
-const PAUSE: Duration = Duration::from_millis(1);
+use crate::{
+    parity::{BLOCK, Original, pkt_at},
+    timing::TIMING,
+};
 
 /// How fast a block is filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +113,7 @@ impl RepairWindow {
     /// How fast a block was, or is being, filled.
     pub(super) fn pace(&self, now: Instant, block: u32) -> Pace {
         let Some(first) = self.get(pkt_at(block, 0)) else { return Pace::Slow };
-        let quick_since = |since: Instant, at: Instant| at.saturating_duration_since(since) <= MAX_BLOCK_TIME;
+        let quick_since = |since: Instant, at: Instant| at.saturating_duration_since(since) <= TIMING.parity_block_max;
         match self.get(pkt_at(block, BLOCK - 1)) {
             Some(last) if quick_since(first.sent_at, last.sent_at) => Pace::Quick,
             Some(_) => Pace::Slow,
@@ -134,10 +127,11 @@ impl RepairWindow {
     fn is_filling(&self, now: Instant, block: u32, first: &Sent) -> bool {
         let Some(newest) = self.sent.back() else { return false };
         let filled = newest.pkt.0 - first.pkt.0 + 1;
-        let enough = (MAX_BLOCK_TIME * filled / u32::from(BLOCK) + PAUSE).min(MAX_BLOCK_TIME);
+        let enough = (TIMING.parity_block_max * filled / u32::from(BLOCK) + TIMING.parity_pause_max)
+            .min(TIMING.parity_block_max);
         block > 0
             && now.saturating_duration_since(first.sent_at) <= enough
-            && now.saturating_duration_since(newest.sent_at) <= PAUSE
+            && now.saturating_duration_since(newest.sent_at) <= TIMING.parity_pause_max
             && self.pace(now, block - 1) == Pace::Quick
     }
 

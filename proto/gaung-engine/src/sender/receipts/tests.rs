@@ -13,11 +13,8 @@ use gaung_proto::{
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use super::{
-    super::{member::MemberKey, members::PRESENCE},
-    *,
-};
-use crate::MemberLane;
+use super::{super::member::MemberKey, *};
+use crate::{MemberLane, timing::TIMING};
 
 const HUB: Reporter = Reporter { hub: 7, stream: 7 };
 const OTHER_HUB: Reporter = Reporter { hub: 8, stream: 8 };
@@ -250,7 +247,7 @@ fn a_hub_that_lives_keeps_its_idle_sessions_present() {
     room.gone(2);
     room.log(1);
     assert_eq!(room.receipt(1), (0, 2, 1, 1), "a session within 5 s");
-    room.after(PRESENCE);
+    room.after(TIMING.presence);
     room.members.renew(room.now, room.head, HUB);
     room.log(1);
     assert_eq!(room.receipt(2), (0, 1, 0, 2));
@@ -285,7 +282,7 @@ fn the_absent_are_forgotten_after_a_minute() {
     room.status(1, 0);
     room.log(1);
     let before = room.members.changes();
-    room.after(PRESENCE);
+    room.after(TIMING.presence);
     assert!(room.members.changes() > before);
     assert_eq!((room.receipt(1), room.members.next_expiry()), ((0, 1, 0, 0), Some(room.now + 60 * SECOND)));
     room.after(60 * SECOND);
@@ -432,7 +429,7 @@ fn an_address_is_one_member_and_a_host_fills_only_its_share() {
     room.log(1);
     assert!(room.receipt(1).1 <= 65);
     assert_eq!(room.status(2, 1), Heard::Joined);
-    room.after(PRESENCE);
+    room.after(TIMING.presence);
     room.status(1, 1);
     room.log(1);
     assert_eq!(room.receipt(2).1, 1, "gone within seconds");
@@ -450,7 +447,7 @@ fn a_stream_that_filled_the_table_gives_room_to_others() {
     assert_eq!(room.status(1, 0), Heard::Joined);
     assert_eq!(room.session(2, 0), Heard::Joined);
     room.log(1);
-    room.after(PRESENCE);
+    room.after(TIMING.presence);
     room.status(1, 1);
     room.session(2, 1);
     room.log(1);

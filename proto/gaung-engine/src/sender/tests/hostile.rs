@@ -24,7 +24,7 @@ fn hostile_datagrams_do_no_harm() {
     // What was still gathered is repaired, and has arrived.
     (0..2).for_each(|_| drop(bench.advance(Duration::from_secs(2))));
     bench.nak(200, vec![NakRange::messages(Seq(2), Seq(2))]);
-    assert_eq!(bench.advance(MAX_GATHER).iter().filter_map(data_seq).count(), 1, "GAUNG_SEED={seed}");
+    assert_eq!(bench.advance(TIMING.repair_gather_max).iter().filter_map(data_seq).count(), 1, "GAUNG_SEED={seed}");
 }
 
 fn valid_datagrams(bench: &Bench) -> Vec<Bytes> {
@@ -113,5 +113,5 @@ fn a_host_with_many_ports_is_repaired_like_one() {
     // Parity for whole blocks is sent twice over.
     assert!((256..=1024).contains(&repairs), "{repairs} repairs for one host");
     bench.nak(2, vec![NakRange::messages(Seq(3), Seq(3))]);
-    assert!(bench.advance(MAX_GATHER).iter().any(|sent| data_seq(sent) == Some(3)), "others find room");
+    assert!(bench.advance(TIMING.repair_gather_max).iter().any(|sent| data_seq(sent) == Some(3)), "others find room");
 }

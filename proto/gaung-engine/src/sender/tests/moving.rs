@@ -82,7 +82,7 @@ fn what_was_sent_before_is_repaired_after_and_what_waited_goes_there() {
     let heartbeat = there.iter().find(|transmit| header(transmit).packet_type == PacketType::Heartbeat).unwrap();
     assert_eq!((multicast_to(heartbeat), header(heartbeat).seq), (Some(new_addr().socket_addr()), Seq(2)));
     bench.nak(1, vec![NakRange::messages(Seq(1), Seq(2))]);
-    let repairs = bench.advance(MAX_GATHER);
+    let repairs = bench.advance(TIMING.repair_gather_max);
     let repairs: Vec<_> = repairs.iter().filter(|transmit| header(transmit).packet_type == PacketType::Data).collect();
     assert_eq!(repairs.len(), 2);
     assert!(repairs.iter().all(|repair| header(repair).tag == tag(2) && header(repair).epoch == EPOCH));
@@ -203,7 +203,7 @@ fn without_an_address_nothing_is_multicast_and_nothing_is_lost() {
     }
     assert_eq!(sent, [], "not even a heartbeat");
     bench.nak(1, vec![NakRange::messages(Seq(2), Seq(2))]);
-    let alone = bench.advance(MAX_GATHER);
+    let alone = bench.advance(TIMING.repair_gather_max);
     assert_eq!((alone.len(), multicast_to(&alone[0])), (1, None), "who asks is answered");
     let there = move_to(&mut bench, 2);
     assert!(there.is_empty(), "there is nobody to be told at no address: {there:?}");
@@ -214,7 +214,7 @@ fn without_an_address_nothing_is_multicast_and_nothing_is_lost() {
     assert_eq!((heartbeat_body.oldest_repairable, heartbeat_body.last_pkt), (Seq(1), Pkt(2)));
     bench.advance(100 * MS);
     bench.nak(1, vec![NakRange::messages(Seq(2), Seq(3))]);
-    let repairs = bench.advance(MAX_GATHER);
+    let repairs = bench.advance(TIMING.repair_gather_max);
     assert_eq!(repairs.iter().filter(|repair| header(repair).tag == tag(2)).count(), 1);
 }
 

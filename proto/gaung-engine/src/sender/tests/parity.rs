@@ -3,7 +3,7 @@ use gaung_proto::body::Parity;
 use super::*;
 use crate::{
     parity::{Decoder, Original, SHARDS},
-    timing::{self, MIN_GATHER},
+    timing::{self, TIMING},
 };
 
 /// Datagrams of two blocks, sent within 10 ms; seq is pkt, for each holds one message.
@@ -45,7 +45,7 @@ fn members_that_miss_different_datagrams_get_parity_for_the_one_that_misses_most
     bench.nak(1, miss(&[3, 9]));
     bench.nak(2, miss(&[4, 30, 64]));
     bench.nak(3, miss(&[64, 65]));
-    let served = bench.advance(MAX_GATHER);
+    let served = bench.advance(TIMING.repair_gather_max);
     let (shards, plain) = repairs(&served);
     assert_eq!(shards, [(1, 0), (1, 1), (1, 2)]);
     assert_eq!(plain, [(65, false)], "in the next block one member misses one");
@@ -76,19 +76,27 @@ fn asks_that_crossed_parity_are_not_served_and_later_ones_get_the_next_shards() 
     let (mut bench, _) = two_blocks();
     bench.nak(1, miss(&[3, 9]));
     bench.nak(2, miss(&[4, 5]));
-    assert_eq!(repairs(&bench.advance(MAX_GATHER)).0, [(1, 0), (1, 1)]);
+    assert_eq!(repairs(&bench.advance(TIMING.repair_gather_max)).0, [(1, 0), (1, 1)]);
     bench.nak(3, miss(&[10]));
     bench.nak(1, miss(&[3, 9]));
-    assert_eq!(repairs(&bench.advance(MAX_GATHER)), (vec![], vec![]), "two shards are on their way");
+    assert_eq!(repairs(&bench.advance(TIMING.repair_gather_max)), (vec![], vec![]), "two shards are on their way");
     bench.advance(timing::linger(bench.sender.grtt));
     bench.nak(1, miss(&[3]));
     bench.nak(2, miss(&[4]));
-    assert_eq!(repairs(&bench.advance(MAX_GATHER)).0, [(1, 2)], "both lost one of two");
+    assert_eq!(repairs(&bench.advance(TIMING.repair_gather_max)).0, [(1, 2)], "both lost one of two");
     bench.nak(3, miss(&[10, 11]));
-    assert_eq!(repairs(&bench.advance(MAX_GATHER)), (vec![], vec![]), "three were sent since it began to count");
+    assert_eq!(
+        repairs(&bench.advance(TIMING.repair_gather_max)),
+        (vec![], vec![]),
+        "three were sent since it began to count"
+    );
     bench.advance(timing::linger(bench.sender.grtt));
     bench.nak(3, miss(&[10, 11]));
-    assert_eq!(repairs(&bench.advance(MAX_GATHER)).1, [(10, false), (11, false)], "as cheap as two shards");
+    assert_eq!(
+        repairs(&bench.advance(TIMING.repair_gather_max)).1,
+        [(10, false), (11, false)],
+        "as cheap as two shards"
+    );
 }
 
 #[test]
@@ -96,19 +104,19 @@ fn a_block_in_the_making_is_waited_for() {
     let mut bench = Bench::new();
     bench.sender.window = RepairWindow::new(1 << 20);
     bench.status(1, 0);
-    assert_eq!(timing::gather(bench.sender.grtt), MIN_GATHER, "members are near");
+    assert_eq!(timing::gather(bench.sender.grtt), TIMING.repair_gather_min, "members are near");
     bench.send(1, &[1100; 64]);
     bench.send(65, &[1100; 60]);
     bench.nak(1, miss(&[66]));
     bench.nak(2, miss(&[70]));
-    assert_eq!(repairs(&bench.advance(MIN_GATHER)), (vec![], vec![]));
+    assert_eq!(repairs(&bench.advance(TIMING.repair_gather_min)), (vec![], vec![]));
     bench.send(125, &[1100; 4]);
-    assert_eq!(repairs(&bench.advance(MAX_GATHER)).0, [(65, 0)]);
+    assert_eq!(repairs(&bench.advance(TIMING.repair_gather_max)).0, [(65, 0)]);
 
     bench.send(129, &[1100; 60]);
     bench.nak(1, miss(&[130]));
     bench.nak(2, miss(&[131]));
-    let halted: Vec<_> = (0..5).flat_map(|_| bench.advance(MIN_GATHER)).collect();
+    let halted: Vec<_> = (0..5).flat_map(|_| bench.advance(TIMING.repair_gather_min)).collect();
     assert_eq!(repairs(&halted).1, [(130, false), (131, false)], "nothing more of it came");
 }
 
@@ -122,7 +130,7 @@ fn slow_data_is_repaired_datagram_by_datagram() {
     }
     bench.nak(1, miss(&[3, 4]));
     bench.nak(2, miss(&[5, 6]));
-    let (shards, mut plain) = repairs(&bench.advance(MAX_GATHER));
+    let (shards, mut plain) = repairs(&bench.advance(TIMING.repair_gather_max));
     plain.sort_unstable();
     assert_eq!((shards, plain.iter().map(|(seq, _)| *seq).collect::<Vec<_>>()), (vec![], vec![3, 4, 5, 6]));
 }
@@ -134,7 +142,7 @@ fn when_the_shards_are_used_up_datagrams_are_sent_again() {
     for round in 0..20 {
         bench.nak(1, miss(&[1, 2, 3, 4]));
         bench.nak(2, miss(&[5, 6, 7, 8]));
-        let (shards, plain) = repairs(&bench.advance(MAX_GATHER));
+        let (shards, plain) = repairs(&bench.advance(TIMING.repair_gather_max));
         shards.iter().enumerate().for_each(|(i, shard)| assert_eq!(shard.1 as usize, parity + i, "each once"));
         parity += shards.len();
         assert_eq!(plain.len(), if shards.is_empty() { 8 } else { 0 }, "round {round}");
