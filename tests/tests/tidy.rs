@@ -56,6 +56,21 @@ fn the_engines_do_no_io() {
     }
 }
 
+/// `sabotage` takes safety mechanisms out of the engines, so it is never unified into a program that is shipped.
+#[test]
+fn no_program_is_built_with_sabotage() {
+    let engine_of = |package: &str| {
+        let tree = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p} {f}"]);
+        let tree = String::from_utf8(tree).expect("cargo writes UTF-8");
+        tree.lines().filter(|line| line.starts_with("gaung-engine ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for package in ["gaung", "group-registry", "multicast-relay", "broadcast-hub"] {
+        let engines = engine_of(package);
+        assert!(!engines.is_empty() && !engines.iter().any(|line| line.contains("sabotage")), "{package}: {engines:?}");
+    }
+    assert!(engine_of("gaung-tests").iter().any(|line| line.contains("sabotage")), "the feature is seen where it is");
+}
+
 #[test]
 fn every_member_inherits_what_stands_in_the_root() {
     const INHERITED: [&str; 5] = [

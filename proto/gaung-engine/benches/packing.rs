@@ -1,4 +1,5 @@
 //! How fast the relay's sender packs messages into datagrams, as a ratio to a plain copy of the same payload bytes.
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
 mod fixture;
 

@@ -1,4 +1,5 @@
 //! How fast a member's receiver delivers datagrams, in order and with some late, as a ratio to a plain copy of them.
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
 mod fixture;
 

@@ -1,5 +1,6 @@
 //! What repair by parity costs: a relay answers NAKs for a block, a member recovers one, and a member works through
 //! thousands of gaps; the first two as a ratio to a plain copy of the block's datagrams.
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
 mod fixture;
 

@@ -1,5 +1,6 @@
 //! What a budget of all rings costs each push, as a ratio to rings that count for themselves.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
 mod fixture;
 

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
@@ -10,7 +10,7 @@ const A: GroupId = GroupId([1; 16]);
 const B: GroupId = GroupId([2; 16]);
 
 /// Groups whose message `seq` is the bytes `[group byte, seq]`, read one message a piece.
-struct Store(HashMap<GroupId, (u64, u64)>);
+struct Store(BTreeMap<GroupId, (u64, u64)>);
 
 impl Store {
     fn take(&self, group: GroupId, next: Seq, budget: usize, out: &mut Vec<Piece>) -> Taken {
@@ -47,7 +47,7 @@ fn write_all(fanout: &mut Fanout, store: &Store) -> Vec<u8> {
 
 #[test]
 fn control_goes_first_and_groups_take_turns() {
-    let store = Store(HashMap::from([(A, (1, 6)), (B, (1, 6))]));
+    let store = Store(BTreeMap::from([(A, (1, 6)), (B, (1, 6))]));
     let mut fanout = fanout(8);
     fanout.place(A, Seq(1));
     fanout.place(B, Seq(4));
@@ -64,7 +64,7 @@ fn control_goes_first_and_groups_take_turns() {
 fn any_partial_writes_give_the_same_stream_with_whole_frames() {
     for seed in 0..200 {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let mut store = Store(HashMap::from([(A, (1, 20)), (B, (1, 0))]));
+        let mut store = Store(BTreeMap::from([(A, (1, 20)), (B, (1, 0))]));
         let mut fanout = fanout(rng.random_range(1..40));
         fanout.place(A, Seq(1));
         fanout.place(B, Seq(1));
@@ -91,7 +91,7 @@ fn any_partial_writes_give_the_same_stream_with_whole_frames() {
 
 #[test]
 fn a_cursor_behind_the_ring_is_held_fed_and_released_without_a_hole() {
-    let store = Store(HashMap::from([(A, (5, 8))]));
+    let store = Store(BTreeMap::from([(A, (5, 8))]));
     let mut fanout = fanout(64);
     fanout.place(A, Seq(2));
     assert!(write_all(&mut fanout, &store).is_empty());
@@ -110,7 +110,7 @@ fn a_cursor_behind_the_ring_is_held_fed_and_released_without_a_hole() {
 
 #[test]
 fn the_last_word_follows_a_half_written_frame() {
-    let store = Store(HashMap::from([(A, (1, 3))]));
+    let store = Store(BTreeMap::from([(A, (1, 3))]));
     let mut fanout = fanout(64);
     fanout.place(A, Seq(1));
     fanout.gather(|g, n, b, o| store.take(g, n, b, o));

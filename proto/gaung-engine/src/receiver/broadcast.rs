@@ -1,7 +1,7 @@
 //! The member's side of the broadcast lane: what arrives, each message once, in the order of arrival.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::Instant,
 };
 
@@ -30,7 +30,7 @@ const MAX_MISSED: u64 = 100_000;
 pub struct BroadcastReceiver {
     tag: Option<GroupTag>,
     learned: Option<(GroupTag, Instant)>,
-    seen: HashSet<Seq>,
+    seen: BTreeSet<Seq>,
     order: VecDeque<Seq>,
     last: Option<Seq>,
     reassembly: Reassembly,
@@ -57,7 +57,7 @@ impl BroadcastReceiver {
         Self {
             tag,
             learned: None,
-            seen: HashSet::new(),
+            seen: BTreeSet::new(),
             order: VecDeque::new(),
             last: None,
             reassembly: Reassembly::default(),

@@ -1,7 +1,7 @@
 //! One budget of bytes for all hot rings of a process.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt::Debug,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -54,7 +54,7 @@ pub(super) struct Ledger<'a> {
 
 #[derive(Debug)]
 struct State {
-    owners: HashMap<u64, Weak<dyn RingOwner>>,
+    owners: BTreeMap<u64, Weak<dyn RingOwner>>,
     next_ring: u64,
     /// By age. All but the newest have bytes.
     segments: BTreeMap<Segment, Contents>,
@@ -85,7 +85,7 @@ impl RingBudget {
     pub fn new(limit_bytes: usize) -> Self {
         let newest = Segment(1);
         let state = State {
-            owners: HashMap::new(),
+            owners: BTreeMap::new(),
             next_ring: 0,
             segments: BTreeMap::from([(newest, Contents::default())]),
             newest,

@@ -1,5 +1,6 @@
 //! Relay and members over a simulated network: each message once, in order, whatever the weather.
 #![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::disallowed_methods, reason = "a test has to begin at some instant")]
 
 mod forged_data;
 mod hostile_parity;
