@@ -36,8 +36,8 @@ pub use ring::{HotRing, Pushed, Read, RingBudget, RingOwner, Segment};
 #[cfg(feature = "sabotage")]
 pub use sabotage::Sabotage;
 pub use sender::{
-    Cookies, DEFAULT_REPAIR_BYTES, Heard, MemberLane, MemberState, Members, Rate, Receipt, RelaySender, RepairShares,
-    Reporter, Roster, SenderConfig, SenderEvent, SenderStats, SessionReport, StatusSample, WakeReason,
+    Cookies, DEFAULT_REPAIR_BYTES, MemberLane, MemberState, Members, Rate, Receipt, RelaySender, RepairShares,
+    Reporter, Roster, SenderConfig, SenderEvent, SenderStats, SessionReport, StatusOutcome, StatusSample, WakeReason,
 };
 pub use sequencer::{
     AckRange, BatchError, Identity, MAX_QUEUED_BYTES, MAX_WAITING_REQUESTS, NewRun, PublishBatch, PublishEntry,

@@ -44,7 +44,7 @@ pub enum Outcome {
 }
 
 /// Messages that wait for their acknowledgement; more are not taken. As many as a relay remembers of a client: one
-/// that were sent further ahead could not be told from a repetition after a reconnect.
+/// that were sent further ahead could not be told from a duplicate after a reconnect.
 pub const MAX_KEPT_MESSAGES: usize = CLIENT_WINDOW as usize;
 /// Payload bytes that wait for their acknowledgement; more are not taken, but for a single message.
 pub const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;

@@ -1,8 +1,7 @@
-//! The member's side of one group: orders what comes by any lane, asks for what is missing, delivers each message once
+//! The member's side of one group: orders what comes by any lane, requests what is missing, delivers each message once
 //! (RFC 5740, RFC 5401).
 
 mod announced;
-mod asks;
 mod backoff;
 mod blocks;
 mod broadcast;
@@ -13,10 +12,12 @@ mod gaps;
 mod heartbeats;
 mod lane;
 mod moving;
+mod nak_builder;
 mod path_mtu;
 mod reassembly;
 mod reception;
 mod report;
+mod row_sweep;
 mod sources;
 mod spans;
 mod types;
@@ -43,7 +44,7 @@ use self::{
     data::Carried,
     doubts::Doubts,
     fingerprints::Fingerprints,
-    gaps::{Gaps, Ways},
+    gaps::{Gaps, RecoveryMeans},
     lane::{LaneHealth, LaneQuality},
     moving::Moving,
     path_mtu::PathMtu,
@@ -70,7 +71,7 @@ const RUNS_BELOW: usize = 512 * 1024;
 /// What one receiver holds at most, bytes: the window, a run or message that just found its place, fragments, and blocks
 /// that parity may complete, whose bodies share the memory of the others as long as those are held.
 pub const MAX_RECEIVER_BYTES: usize = MAX_HELD_BYTES + reassembly::MAX_BYTES + blocks::MAX_BYTES + 1024 * 1024;
-/// Events kept for a driver that does not drain them; later ones are dropped, but for those that ask for something.
+/// Events kept for a driver that does not drain them; later ones are dropped, except those that request something.
 const MAX_EVENTS: usize = 256;
 /// Datagrams kept for a driver that does not drain them; later ones are dropped, and sent again by their timers.
 const MAX_TRANSMITS: usize = 64;
@@ -140,7 +141,7 @@ impl MemberReceiver {
         }
     }
 
-    /// Whether a datagram from this address can be the relay's: ask before [`Self::handle_datagram`]. Sources can be forged,
+    /// Whether a datagram from this address can be the relay's: check before [`Self::handle_datagram`]. Sources can be forged,
     /// so this only keeps those out who did not take that trouble.
     pub fn admits(&mut self, now: Instant, via: Via, from: SocketAddrV4) -> bool {
         self.now = now;
@@ -225,7 +226,7 @@ impl MemberReceiver {
                 self.reception.count(fresh, false);
             }
         }
-        self.claim(now, run.last_seq());
+        self.advertise(now, run.last_seq());
         Ok(())
     }
 
@@ -239,7 +240,7 @@ impl MemberReceiver {
     pub fn handle_head(&mut self, now: Instant, head: Seq) {
         self.now = now;
         self.gaps.catch_up(head);
-        self.claim(now, head);
+        self.advertise(now, head);
         self.gaps.hasten(now, &mut self.window);
         self.work_gaps(now);
     }
@@ -251,19 +252,19 @@ impl MemberReceiver {
         self.doubt_head(now, head, Duration::ZERO);
     }
 
-    /// The reading that [`ReceiverEvent::NeedHistory`] asked for has ended.
+    /// The history read that [`ReceiverEvent::NeedHistory`] requested has ended.
     pub fn handle_history(&mut self, now: Instant, end: HistoryEnd) {
         self.now = now;
-        let asked = self.gaps.end_history(now, end, &mut self.window);
-        if let (HistoryEnd::Reached { head }, Some(asked)) = (end, asked)
-            && head < asked.last
+        let read = self.gaps.end_history(now, end, &mut self.window);
+        if let (HistoryEnd::Reached { head }, Some(read)) = (end, read)
+            && head < read.last
         {
             let from = head.next().max(self.window.first());
             self.fingerprints.forget(SeqRange { first: from, last: Seq(u64::MAX) });
         }
         self.handle_compared(now, end);
-        self.announced.cut(self.gaps.claimed());
-        self.claim(now, self.gaps.claimed());
+        self.announced.cut(self.gaps.advertised());
+        self.advertise(now, self.gaps.advertised());
         self.work_gaps(now);
     }
 
@@ -274,7 +275,7 @@ impl MemberReceiver {
     }
 
     /// The group has another log, address or relay. With another log its seqs start anew at `next`; otherwise `next`
-    /// is not heeded.
+    /// is not honoured.
     pub fn handle_change(&mut self, now: Instant, log: LogId, tag: GroupTag, relay: Option<SocketAddrV4>, next: Seq) {
         self.now = now;
         if log != self.config.log {
@@ -344,13 +345,13 @@ impl MemberReceiver {
                 self.handle_taken(message.seq.next());
                 let filled = self.announced.handle_delivered(message.seq);
                 self.events.extend(filled.map(ReceiverEvent::GapFilled));
-                self.claim(self.now, self.gaps.claimed());
+                self.advertise(self.now, self.gaps.advertised());
                 return Some(ReceiverEvent::Message { message, lane });
             }
-            let lost = self.gaps.settle(&mut self.window)?;
+            let lost = self.gaps.skip_lost(&mut self.window)?;
             self.announced.handle_lost(lost);
             self.reassembly.forget_below(self.window.first());
-            self.claim(self.now, self.gaps.claimed());
+            self.advertise(self.now, self.gaps.advertised());
             self.events.push_back(ReceiverEvent::Lost(lost));
         }
     }
@@ -373,12 +374,6 @@ impl MemberReceiver {
     #[must_use]
     pub const fn next_seq(&self) -> Seq {
         self.window.first()
-    }
-
-    /// The highest seq heard of.
-    #[must_use]
-    pub const fn claimed_head(&self) -> Seq {
-        self.gaps.claimed()
     }
 
     /// What the group's datagrams are marked with.
@@ -418,14 +413,14 @@ impl MemberReceiver {
     }
 
     /// The log may reach to `head`; nothing is believed beyond making room for it.
-    fn claim(&mut self, now: Instant, head: Seq) {
-        self.claim_carried(now, head, None);
+    fn advertise(&mut self, now: Instant, head: Seq) {
+        self.advertise_carried(now, head, None);
     }
 
     /// `pkts`: the datagrams that carried what is new up to `head`.
-    fn claim_carried(&mut self, now: Instant, head: Seq, pkts: Option<Pkts>) {
-        self.gaps.claim(head);
-        let end = self.gaps.claimed().next().min(self.window.first().plus(PLACES));
+    fn advertise_carried(&mut self, now: Instant, head: Seq, pkts: Option<Pkts>) {
+        self.gaps.advertise(head);
+        let end = self.gaps.advertised().next().min(self.window.first().plus(PLACES));
         if self.window.end() < end {
             let wait = self.gap_wait();
             self.gaps.extend(now, wait, end, pkts, &mut self.window);
@@ -437,7 +432,7 @@ impl MemberReceiver {
     }
 
     fn nak_backoff(&mut self) -> Duration {
-        if self.sabotage.asks_at_once() {
+        if self.sabotage.nacks_at_once() {
             return Duration::ZERO;
         }
         backoff::nak_backoff(&mut self.rng, self.grtt, self.group_size)
@@ -445,25 +440,25 @@ impl MemberReceiver {
 
     fn work_gaps(&mut self, now: Instant) {
         let repair = self.lane.is_active() || (self.config.history && self.gaps.is_catching_up(&self.window));
-        let ways = Ways { repair, history: self.config.history, grtt: self.grtt };
-        let asks = self.gaps.work(now, ways, &mut self.window, &self.reassembly, &self.blocks);
-        if let Some(range) = asks.history {
+        let means = RecoveryMeans { repair, history: self.config.history, grtt: self.grtt };
+        let requests = self.gaps.work(now, means, &mut self.window, &self.reassembly, &self.blocks);
+        if let Some(range) = requests.history {
             self.stats.history += 1;
             self.announce(range);
             self.events.push_back(ReceiverEvent::NeedHistory(range));
         }
-        if asks.confirm {
+        if requests.confirm {
             self.confirm_head(now);
         }
-        if asks.naks.is_empty() || !self.lane.is_active() {
+        if requests.naks.is_empty() || !self.lane.is_active() {
             return;
         }
-        for range in &asks.naks {
+        for range in &requests.naks {
             let range = SeqRange::new(range.first_seq, range.last_seq).expect("ranges are made in order");
             self.announce(range);
         }
         let Some(epoch) = self.reception.epoch() else { return };
-        let nak = self.reporter.nak(now, epoch, asks.naks);
+        let nak = self.reporter.nak(now, epoch, requests.naks);
         self.stats.naks += u64::from(nak.is_some());
         nak.into_iter().for_each(|nak| self.send(nak));
     }

@@ -45,7 +45,7 @@ pub enum Pushed {
 /// What [`HotRing::read_from`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
-    /// At least one run. The first holds the seq asked for and may begin before it; each shares the ring's bytes.
+    /// At least one run. The first holds the seq requested and may begin before it; each shares the ring's bytes.
     Runs(Vec<Run>),
     /// The seq is older than the ring.
     Trimmed {
@@ -63,7 +63,7 @@ impl HotRing {
         Self { runs: VecDeque::new(), head: Seq::ZERO, bytes: 0, budget_bytes, share: None }
     }
 
-    /// The same, held to `shared` with other rings; `owner` is told when this one has to let runs go.
+    /// The same, held to `shared` with other rings; `owner` is notified when this one has to let runs go.
     #[must_use]
     pub fn within(shared: Arc<RingBudget>, owner: Weak<dyn RingOwner>, budget_bytes: usize) -> Self {
         let share = Some(Share::new(shared, owner));
@@ -233,7 +233,7 @@ mod tests {
         let mut ring = HotRing::new(1 << 20);
         ring.clear_to(Seq(5));
         assert_eq!(ring.read_from(Seq(4), 1), Read::Trimmed { oldest: Seq(5) });
-        assert_eq!(ring.push(run(3, 5, 8)), Pushed::Appended, "it begins before the seq asked for");
+        assert_eq!(ring.push(run(3, 5, 8)), Pushed::Appended, "it begins before the seq requested");
         assert_eq!(ring.push(run(3, 5, 8)), Pushed::Known);
         assert_eq!(ring.push(run(6, 5, 8)), Pushed::Appended);
         assert_eq!(firsts(&ring.read_from(Seq(7), 1 << 20)), [3, 6]);

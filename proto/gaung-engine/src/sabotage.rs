@@ -6,12 +6,12 @@
 #[cfg(feature = "sabotage")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sabotage {
-    /// [`Sequencer`](crate::Sequencer) takes repetitions for new.
+    /// [`Sequencer`](crate::Sequencer) takes duplicates for new.
     pub keep_duplicates: bool,
-    /// [`RelaySender`](crate::RelaySender) repairs at the first ask and gathers no others.
+    /// [`RelaySender`](crate::RelaySender) repairs at the first NAK and gathers no others.
     pub repair_at_once: bool,
-    /// [`MemberReceiver`](crate::MemberReceiver) asks without a random wait.
-    pub ask_at_once: bool,
+    /// [`MemberReceiver`](crate::MemberReceiver) sends NAKs without a random backoff.
+    pub nack_at_once: bool,
 }
 
 #[cfg(not(feature = "sabotage"))]
@@ -28,8 +28,8 @@ impl Sabotage {
         self.repair_at_once
     }
 
-    pub(crate) const fn asks_at_once(self) -> bool {
-        self.ask_at_once
+    pub(crate) const fn nacks_at_once(self) -> bool {
+        self.nack_at_once
     }
 }
 
@@ -43,7 +43,7 @@ impl Sabotage {
         false
     }
 
-    pub(crate) const fn asks_at_once(self) -> bool {
+    pub(crate) const fn nacks_at_once(self) -> bool {
         false
     }
 }

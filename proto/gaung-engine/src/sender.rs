@@ -11,6 +11,7 @@ mod migration;
 mod outgoing;
 mod pacing;
 mod packing;
+mod peer;
 mod rate;
 mod receipts;
 mod repair;
@@ -45,7 +46,7 @@ pub use self::{
     cookie::Cookies,
     limits::RepairShares,
     member::{MemberLane, MemberState},
-    members::{Heard, Members, Reporter, SessionReport, StatusSample},
+    members::{Members, Reporter, SessionReport, StatusOutcome, StatusSample},
     rate::Rate,
     receipts::Receipt,
     roster::Roster,
@@ -54,10 +55,11 @@ use self::{
     heartbeat::HeartbeatSchedule,
     limits::Limits,
     members::round_trip,
-    migration::{Departure, Place},
+    migration::{Departure, GroupEndpoint},
     outgoing::Outgoing,
     packing::{Packed, Packer},
-    repair::{Peer, Plan, Repairs},
+    peer::Peer,
+    repair::{RepairPlan, Repairs},
     serving::ParityCache,
     window::{RepairWindow, Sent},
 };
@@ -72,7 +74,7 @@ use self::{
 pub struct RelaySender {
     config: SenderConfig,
     /// Where its datagrams go; `None` while it has no address.
-    place: Option<Place>,
+    endpoint: Option<GroupEndpoint>,
     departure: Option<Departure>,
     tag: GroupTag,
     /// Of its former addresses.
@@ -90,26 +92,26 @@ pub struct RelaySender {
     packing_since: Option<Instant>,
     window: RepairWindow,
     repairs: Repairs,
-    /// Answers that are about to be sent.
-    due: Vec<Plan>,
+    /// Repairs that are about to be sent.
+    due: Vec<RepairPlan>,
     parity: ParityCache,
     limits: Limits,
     members: Members,
     /// The greatest round trip of those present.
     grtt: Duration,
-    /// The one that members were told last.
-    told_grtt: Duration,
+    /// The one in the last heartbeat.
+    advertised_grtt: Duration,
     heartbeat: HeartbeatSchedule,
     outgoing: Outgoing,
     /// The last STATUS or PROBE; the beginning, where somebody may have listened before it.
     last_heard: Option<Instant>,
     /// The last run, STATUS, PROBE or move; the beginning.
-    roused: Instant,
+    last_activity: Instant,
     skipped_at: Option<Instant>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
-    /// Asks for what others had asked for already, modulo 2³².
-    asks_joined: u32,
+    /// Requests for what others had requested already, modulo 2³².
+    requests_joined: u32,
     sabotage: Sabotage,
 }
 
@@ -123,7 +125,7 @@ impl RelaySender {
         let SenderConfig { group, log, generation, addr, ttl, .. } = config;
         let tag = GroupTag::of(group, generation, log);
         Self {
-            place: Some(Place { addr, ttl, generation, tag }),
+            endpoint: Some(GroupEndpoint { addr, ttl, generation, tag }),
             departure: None,
             tag,
             former: GroupTag::former(group, generation, log).collect(),
@@ -143,16 +145,16 @@ impl RelaySender {
             limits: Limits::new(now, config.repair_shares.clone()),
             members: Members::default(),
             grtt: TIMING.grtt_initial,
-            told_grtt: Duration::ZERO,
+            advertised_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
             outgoing: Outgoing::new(config.rate, config.head, now),
             // Of a log's first epoch nobody knows yet; to a later one members come from the one before.
             last_heard: (config.epoch > Epoch(1)).then_some(now),
-            roused: now,
+            last_activity: now,
             skipped_at: None,
             events: VecDeque::new(),
             stats: SenderStats::default(),
-            asks_joined: 0,
+            requests_joined: 0,
             sabotage: Sabotage::default(),
             config,
         }
@@ -166,7 +168,7 @@ impl RelaySender {
         assert_eq!(run.first_seq(), self.head.next(), "runs come dense and in order");
         self.outgoing.handle_time(now);
         self.expire_members(now);
-        self.rouse(now);
+        self.wake(now);
         if self.packer.is_empty() && !self.is_heard(now) {
             return self.pass_over(now, run);
         }
@@ -326,18 +328,18 @@ impl RelaySender {
         let round_trip = round_trip(self.ts_us(now), status);
         let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
         self.grtt = self.members.grtt();
-        if self.grtt * 2 < self.told_grtt || self.told_grtt * 2 < self.grtt {
+        if self.grtt * 2 < self.advertised_grtt || self.advertised_grtt * 2 < self.grtt {
             self.heartbeat.hasten(now);
         }
         let delivered = SenderEvent::Delivered { member: status.sender, upto: header.seq.min(self.head) };
         match heard {
-            Heard::Joined => {
+            StatusOutcome::Joined => {
                 self.emit(SenderEvent::MemberJoined(status.sender));
                 self.emit(delivered);
             }
-            Heard::Progressed => self.emit(delivered),
-            Heard::Unchanged => {}
-            Heard::NoRoom => self.stats.ignored += 1,
+            StatusOutcome::Progressed => self.emit(delivered),
+            StatusOutcome::Unchanged => {}
+            StatusOutcome::NoRoom => self.stats.ignored += 1,
         }
     }
 
@@ -399,8 +401,8 @@ impl RelaySender {
 
     fn send_heartbeat(&mut self, now: Instant) {
         self.heartbeat.sent(now);
-        self.told_grtt = self.grtt;
-        let Some(Place { generation, .. }) = self.place else { return };
+        self.advertised_grtt = self.grtt;
+        let Some(GroupEndpoint { generation, .. }) = self.endpoint else { return };
         let Some(pkt) = self.other_pkt() else { return };
         let left = self.outgoing.left();
         let none = left.seq.next();
@@ -411,7 +413,7 @@ impl RelaySender {
             oldest_logged: self.config.oldest_logged.min(none),
             epoch_start: self.epoch_start,
             last_pkt: left.pkt,
-            grtt_us: self.told_grtt.as_micros() as u32,
+            grtt_us: self.advertised_grtt.as_micros() as u32,
             group_size: self.members.present().count() as u32,
             generation,
         };
@@ -441,7 +443,7 @@ impl RelaySender {
 
     /// `None` while the group has no address.
     fn to_group(&self, payload: Bytes) -> Option<Transmit> {
-        let Place { addr, ttl, .. } = self.place?;
+        let GroupEndpoint { addr, ttl, .. } = self.endpoint?;
         Some(Transmit { destination: Destination::Multicast(addr.socket_addr()), payload, ttl })
     }
 

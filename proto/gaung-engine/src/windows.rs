@@ -1,4 +1,4 @@
-//! Which messages of which client have been logged, so that a repetition is answered and not logged again.
+//! Which messages of which client have been logged, so that a duplicate is answered and not logged again.
 
 mod shares;
 mod snapshot;

@@ -5,8 +5,8 @@
 
 mod client;
 mod datagram;
-mod ears;
 mod found;
+mod group_sockets;
 mod responder;
 #[cfg(test)]
 mod tests;

@@ -83,14 +83,14 @@ pub enum SocketChange {
 /// What a driver drives: an engine, or several behind one front that routes between them.
 ///
 /// After one or several inputs (`handle_*`), at most 64, the driver calls `poll_transmit` and `poll_socket_change` until
-/// both are empty, before it waits also `poll_timeout`. Of a socket that was asked to be closed, datagrams may still come
-/// until then. While a socket is full (`EAGAIN`) the driver keeps up to 65 transmits and asks for no more until they have
+/// both are empty, before it waits also `poll_timeout`. Of a socket that is to be closed, datagrams may still come
+/// until then. While a socket is full (`EAGAIN`) the driver keeps up to 65 transmits and polls no more until they have
 /// left; inputs still arrive meanwhile, so what waits inside must be bounded there.
 pub trait Drive: Send + 'static {
-    /// What other threads may ask for.
+    /// Commands that other threads may send.
     type Command: Send + 'static;
 
-    /// Another thread asked for something.
+    /// Another thread sent a command.
     fn handle_command(&mut self, now: Instant, command: Self::Command);
     /// A datagram arrived: 0 to 2048 bytes, longer ones cut there; nothing in it has been checked.
     fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]);

@@ -109,7 +109,7 @@ impl DataSocket {
 #[derive(Debug, Default)]
 struct Health {
     fails: AtomicBool,
-    told: AtomicBool,
+    is_reported: AtomicBool,
     told_at: Mutex<Option<Instant>>,
 }
 
@@ -117,7 +117,7 @@ struct Health {
 const QUIET: Duration = Duration::from_secs(10);
 
 impl Health {
-    /// True if people should be told.
+    /// True if the failure should be reported.
     fn begins_to_fail(&self, now: Instant) -> bool {
         if self.fails.swap(true, Ordering::Relaxed) {
             return false;
@@ -126,16 +126,16 @@ impl Health {
         let tells = told_at.is_none_or(|at| now.saturating_duration_since(at) >= QUIET);
         if tells {
             *told_at = Some(now);
-            self.told.store(true, Ordering::Relaxed);
+            self.is_reported.store(true, Ordering::Relaxed);
         }
         tells
     }
 
-    /// True if people were told of the failure.
+    /// True if the failure was reported.
     fn works_again(&self) -> bool {
         self.fails.load(Ordering::Relaxed)
             && self.fails.swap(false, Ordering::Relaxed)
-            && self.told.swap(false, Ordering::Relaxed)
+            && self.is_reported.swap(false, Ordering::Relaxed)
     }
 }
 

@@ -79,14 +79,14 @@ pub enum Kind {
         /// The words.
         body: Bytes,
     },
-    /// New words for a message; heeded only from its author's device.
+    /// New words for a message; honoured only from its author's device.
     Edit {
         /// Which message.
         seq: Seq,
         /// The words.
         body: Bytes,
     },
-    /// A message taken back; heeded only from its author's device.
+    /// A message taken back; honoured only from its author's device.
     Delete {
         /// Which message.
         seq: Seq,

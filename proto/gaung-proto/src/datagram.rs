@@ -39,13 +39,13 @@ pub enum PacketType {
     Heartbeat,
     /// What a member misses. Member to relay.
     Nak,
-    /// What is about to be repaired, so that others need not ask. Relay to group.
+    /// What is about to be repaired, so that others need not request it. Relay to group.
     Ncf,
     /// How far a member got. Member to relay.
     Status,
     /// One parity shard of a block of DATA. Relay to group.
     Parity,
-    /// Asks whether one can be heard. Member to relay, and the relay's answer.
+    /// Tests whether the relay and the member hear each other. Member to relay, and the relay's answer.
     Probe,
     /// The group moves to another address. Relay to group.
     Migrate,

@@ -129,8 +129,8 @@ impl Figures {
         sent("heartbeat", before.heartbeats, after.heartbeats);
         sent("migrate", before.moves_told, after.moves_told);
         self.naks_received.inc_by(after.naks - before.naks);
-        self.repair_asks_suppressed.inc_by(after.asks_suppressed - before.asks_suppressed);
-        let refused = |stats: &SenderStats| stats.asks_refused + stats.repairs_withheld;
+        self.repair_asks_suppressed.inc_by(after.requests_suppressed - before.requests_suppressed);
+        let refused = |stats: &SenderStats| stats.requests_refused + stats.repairs_withheld;
         self.repair_asks_refused.inc_by(refused(after) - refused(before));
         self.data_sent_bytes.inc_by(after.data_bytes - before.data_bytes);
         let unsent = |reason, more: u64| {

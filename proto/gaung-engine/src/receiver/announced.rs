@@ -1,14 +1,14 @@
-//! The gaps that people were told of.
+//! Tracks the gaps that were reported to the program.
 
 use gaung_proto::{Seq, SeqRange};
 
-/// The gaps that people were told of, in order, apart.
+/// The gaps that were reported, in order; they do not touch.
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     ranges: Vec<SeqRange>,
 }
 
-/// More are not told of.
+/// Gaps that are reported at a time; more are not.
 const MAX_ANNOUNCED: usize = 64;
 
 impl Announced {

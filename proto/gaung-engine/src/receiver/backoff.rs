@@ -6,7 +6,7 @@ use rand::{Rng, rngs::SmallRng};
 
 use crate::timing::NACK_BACKOFF_ROUND_TRIPS;
 
-/// A wait from 0 to 4 `grtt`, truncated exponential: the larger the group, the fewer ask early.
+/// Returns a wait from 0 to 4 `grtt`, truncated exponential: the larger the group, the fewer send early.
 ///
 /// `group_size`: as the relay counts it, at least 1.
 pub(super) fn nak_backoff(rng: &mut SmallRng, grtt: Duration, group_size: u32) -> Duration {

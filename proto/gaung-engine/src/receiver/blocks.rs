@@ -13,7 +13,7 @@ use crate::parity::{BLOCK, Decoder, Original, bit_of, block_of, pkt_at};
 const MAX_BLOCKS: u32 = 32;
 /// What that is at most, each datagram with the fields of its shard.
 pub(super) const MAX_BYTES: usize = MAX_BLOCKS as usize * BLOCK as usize * (Parity::SHARD_FIELDS + MAX_DATA_BODY);
-/// Recoveries that gave rubbish before a block's parity is not heeded any more: forged shards cost time, no more.
+/// Recoveries that gave rubbish before a block's parity is not honoured any more: forged shards cost time, no more.
 const MAX_FAILURES: u8 = 4;
 
 /// Which datagrams of the newest blocks came.

@@ -22,7 +22,7 @@ const REMEMBERED: usize = 4096;
 const MAX_WAITING: usize = 4096;
 /// Bytes of them.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
-/// A jump further ahead than this is not told as missed: it may be forged, or another log.
+/// A jump further ahead than this is not reported as missed: it may be forged, or another log.
 const MAX_MISSED: u64 = 100_000;
 
 /// Hears the broadcasts of one group.

@@ -80,7 +80,7 @@ impl MemberReceiver {
         self.gaps.handle_parity(now, self.grtt);
     }
 
-    /// What parity brought back is checked as what was received; rubbish is asked for like anything missing.
+    /// What parity brought back is checked as what was received; rubbish is requested like anything missing.
     fn take_recovered(&mut self, now: Instant, recovered: &[(Pkt, Original)]) {
         for (pkt, original) in recovered {
             let fresh = self.take(now, original, Carried { pkt: Some(*pkt), ..Carried::default() });
@@ -130,7 +130,7 @@ impl MemberReceiver {
             fresh = self.hold(now, messages, Lane::Multicast, carried);
         }
         self.gaps.handle_sent(last);
-        self.claim(now, last);
+        self.advertise(now, last);
         Ok(fresh)
     }
 
@@ -150,15 +150,15 @@ impl MemberReceiver {
         }
         if seq.0 >= self.window.first().0.saturating_add(PLACES) || self.window.held_bytes() >= MAX_HELD_BYTES {
             self.refuse(seq);
-            self.claim(now, seq);
+            self.advertise(now, seq);
             return Ok(0);
         }
         if self.window.end() < seq {
             let first_pkt = carried.pkt.map(|pkt| Pkt(pkt.0.saturating_sub(fragment.index.into())));
             let before = carried.missed.zip(first_pkt).and_then(|(pkts, own)| Pkts::new(pkts.first, own.0.max(1) - 1));
-            self.claim_carried(now, Seq(seq.0 - 1), before);
+            self.advertise_carried(now, Seq(seq.0 - 1), before);
         }
-        self.claim(now, seq);
+        self.advertise(now, seq);
         if fragment.index + 1 == fragment.count {
             self.gaps.handle_sent(seq);
         }
@@ -216,7 +216,7 @@ impl MemberReceiver {
     }
 
     /// Other messages came under `range` than were taken: those delivered are compared with the log, those that wait are
-    /// asked for again.
+    /// requested again.
     fn handle_conflict(&mut self, now: Instant, range: SeqRange) {
         let next = self.window.first();
         match SeqRange::new(range.first, range.last.min(Seq(next.0.saturating_sub(1)))) {

@@ -1,7 +1,7 @@
 //! Forged messages that were delivered: how they are noticed, and the way back to the log.
 //!
 //! Datagrams prove nothing of who sent them. What they made a member deliver cannot be taken back, but the true messages
-//! of those seqs are delivered all the same, and people are told. Three things tell that something is wrong: another
+//! of those seqs are delivered all the same, and the program is told. Three things show that something is wrong: another
 //! message comes under a seq that was delivered; the log or the hub has another one there; the log ends before what was
 //! delivered. The first is only a hint, and a heartbeat's head too: the log, or the relay in its answer to a PROBE, which
 //! carries a number that nobody else knows, decides.
@@ -24,7 +24,7 @@ pub(super) struct Doubts {
     suspects: Option<SeqRange>,
     /// What the reading under way compares.
     compared: Option<SeqRange>,
-    /// The relay was asked for its head because of a doubt.
+    /// A PROBE for the relay's head was sent because of a doubt.
     asked_head: bool,
     not_before: Instant,
     confirm_not_before: Instant,
@@ -80,10 +80,10 @@ impl MemberReceiver {
         }
     }
 
-    /// Asks the relay how far its log reaches; where it does not answer, what is said of it is believed.
+    /// Sends a PROBE for the relay's head; where the relay does not answer, what datagrams advertise is believed.
     pub(super) fn confirm_head(&mut self, now: Instant) {
         if self.reporter.is_out_of_reach() {
-            self.gaps.confirm_unasked();
+            self.gaps.confirm_unanswered();
         } else if now >= self.doubts.confirm_not_before {
             self.doubts.confirm_not_before = now + TIMING.confirm_interval;
             self.reporter.probe_soon(now);
@@ -149,7 +149,7 @@ impl MemberReceiver {
             if self.config.history {
                 // Only the log is believed for what comes again.
                 self.gaps.catch_up(delivered);
-                self.claim(now, delivered);
+                self.advertise(now, delivered);
                 self.gaps.hasten(now, &mut self.window);
             }
         } else if let Some(range) = SeqRange::new(first, Seq(messages.end().0 - 1)) {
@@ -157,7 +157,7 @@ impl MemberReceiver {
         }
     }
 
-    /// Two datagrams contradict each other before either was delivered: neither is believed, and the relay is asked.
+    /// Two datagrams contradict each other before either was delivered: neither is believed, and a PROBE is sent.
     pub(super) fn release(&mut self, now: Instant, range: SeqRange) {
         let due = now + self.gap_wait();
         let released = self.window.release(range, Missing::new(now, due, None));

@@ -1,4 +1,4 @@
-//! What is missing, and what to do about it: wait, ask the relay, read the log, or give up.
+//! Decides about missing messages: wait, request a repair (NACK), read the log, or give up.
 
 use std::time::{Duration, Instant};
 
@@ -6,33 +6,34 @@ use gaung_proto::{Seq, SeqRange, body::NakRange};
 
 use super::{
     HistoryEnd,
-    asks::{Asker, Outcome},
     blocks::Blocks,
+    nak_builder::{NakBuilder, RequestOutcome},
     reassembly::Reassembly,
+    row_sweep::{RowSweep, RowVerdict},
     spans::{Missing, Pkts},
     window::{PLACES, Window},
 };
 use crate::timing::{self, TIMING};
 
-/// More messages than this missing in a row are read from the log.
+/// Messages missing in a row from which on they are read from the log: one read costs less than that many repairs.
 pub const MAX_NAK_GAP: u64 = 1024;
-/// More messages than this missing in all are read from the log: repair does not keep up.
+/// Messages missing in all from which on they are read from the log: repair does not keep up.
 const MAX_MISSING: u64 = PLACES / 2;
 
-/// NAKs for one message before the log is read.
+/// NAKs for one message before it is read from the log.
 const MAX_NAKS: u8 = 7;
-/// NAKs for one message where there is no log to read.
+/// NAKs for one message before it is given up, where there is no log to read.
 const MAX_NAKS_ALONE: u8 = 8;
-/// NCFs heeded for one message: forged ones silence no longer.
+/// NCFs honoured for one message: forged ones must not silence a member for good.
 const MAX_SILENCED: u8 = 4;
-/// So many times: after a liar has gone, what is really missing is read within 2 s.
+/// Doublings of the delay after a forged datagram: once the forger has gone, what is really missing is read within 2 s.
 const MAX_DOUBLINGS: u32 = 3;
 
-/// Decides for the missing places of a window.
+/// Tracks what is missing of a window, and when to act on it.
 #[derive(Debug)]
 pub(super) struct Gaps {
-    /// The highest seq that anybody spoke of.
-    claimed: Seq,
+    /// The highest seq that any datagram advertised; it may be forged.
+    advertised: Seq,
     /// The log reaches at least here: the relay itself said so.
     confirmed: Seq,
     /// The highest seq of which the relay has sent all fragments.
@@ -48,31 +49,31 @@ pub(super) struct Gaps {
     due: Option<Instant>,
     /// No NAK before.
     nak_not_before: Instant,
-    asked: Option<Asked>,
-    ask_not_before: Instant,
-    lies: u32,
+    reading: Option<HistoryReading>,
+    read_not_before: Instant,
+    forgeries: u32,
 }
 
-/// The log is being read.
+/// A read of the log that is under way.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct HistoryReading {
     range: SeqRange,
     since: Instant,
 }
 
-/// How the missing may be had.
+/// By which means missing messages can be recovered now.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ways {
-    /// Repair may be asked for.
+pub(super) struct RecoveryMeans {
+    /// Repairs may be requested.
     pub(super) repair: bool,
     /// The log can be read.
     pub(super) history: bool,
     pub(super) grtt: Duration,
 }
 
-/// What to ask for now.
+/// What to request now.
 #[derive(Debug, Default)]
-pub(super) struct Asks {
+pub(super) struct RecoveryRequests {
     /// At most [`gaung_proto::limits::MAX_NAK_RANGES`].
     pub(super) naks: Vec<NakRange>,
     pub(super) history: Option<SeqRange>,
@@ -84,7 +85,7 @@ impl Gaps {
     /// `next`: the first message wanted.
     pub(super) const fn new(next: Seq, now: Instant) -> Self {
         Self {
-            claimed: Seq(next.0.saturating_sub(1)),
+            advertised: Seq(next.0.saturating_sub(1)),
             confirmed: Seq::ZERO,
             sent: Seq::ZERO,
             catch_up: Seq::ZERO,
@@ -93,14 +94,14 @@ impl Gaps {
             oldest_repairable: [Seq::ZERO; 2],
             due: None,
             nak_not_before: now,
-            asked: None,
-            ask_not_before: now,
-            lies: 0,
+            reading: None,
+            read_not_before: now,
+            forgeries: 0,
         }
     }
 
-    pub(super) const fn claimed(&self) -> Seq {
-        self.claimed
+    pub(super) const fn advertised(&self) -> Seq {
+        self.advertised
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -116,8 +117,8 @@ impl Gaps {
         self.catch_up.max(self.overrun).next()
     }
 
-    pub(super) fn claim(&mut self, head: Seq) {
-        self.claimed = self.claimed.max(head);
+    pub(super) fn advertise(&mut self, head: Seq) {
+        self.advertised = self.advertised.max(head);
     }
 
     /// The relay itself says, to a question asked at `asked`, that its log ends at `head`. What lies behind it and came earlier
@@ -129,16 +130,16 @@ impl Gaps {
             self.wake_at(due);
         }
         self.confirmed = self.confirmed.max(head);
-        if head < self.claimed {
+        if head < self.advertised {
             window.cut(head.next(), asked);
-            self.claimed = head.max(Seq(window.end().0 - 1));
-            self.sent = self.sent.min(self.claimed);
+            self.advertised = head.max(Seq(window.end().0 - 1));
+            self.sent = self.sent.min(self.advertised);
         }
     }
 
-    /// The relay cannot be asked: what is said of it is believed.
-    pub(super) fn confirm_unasked(&mut self) {
-        self.confirmed = self.claimed;
+    /// The relay does not answer: what datagrams advertise is believed.
+    pub(super) fn confirm_unanswered(&mut self) {
+        self.confirmed = self.advertised;
     }
 
     pub(super) fn catch_up(&mut self, head: Seq) {
@@ -160,10 +161,10 @@ impl Gaps {
 
     pub(super) fn trim_to(&mut self, oldest: Seq) {
         self.trim = self.trim.max(oldest);
-        self.claim(Seq(oldest.0.saturating_sub(1)));
+        self.advertise(Seq(oldest.0.saturating_sub(1)));
     }
 
-    /// Makes places up to before `end`; whoever is missing then is asked for after `wait`. `pkts`: what carried them.
+    /// Makes room up to before `end`; what is missing there is requested after `wait`. `pkts`: what carried it.
     pub(super) fn extend(&mut self, now: Instant, wait: Duration, end: Seq, pkts: Option<Pkts>, window: &mut Window) {
         let due = now + wait;
         window.extend(end, Missing::new(now, due, pkts));
@@ -187,12 +188,12 @@ impl Gaps {
         self.wake_at(due);
     }
 
-    /// Parity came for something: what it does not heal is asked for once no more of it comes.
+    /// Parity came: what it does not repair is requested once no more of it comes.
     pub(super) fn handle_parity(&mut self, now: Instant, grtt: Duration) {
         self.wake_at(now + timing::linger(grtt));
     }
 
-    /// Another asked already: wait for the repair as if the NAK had been one's own.
+    /// Another member's NAK was confirmed: waits for the repair as if the NAK had been this member's own.
     pub(super) fn handle_ncf(
         &mut self,
         now: Instant,
@@ -214,7 +215,7 @@ impl Gaps {
     }
 
     /// Repair is possible again: what is missing is counted from now.
-    pub(super) fn begin_anew(&mut self, now: Instant, due: Instant, window: &mut Window) {
+    pub(super) fn restart(&mut self, now: Instant, due: Instant, window: &mut Window) {
         for (_, missing) in window.missing_mut().rows_mut() {
             *missing = missing.anew(now, due);
             self.due = Some(due);
@@ -229,42 +230,42 @@ impl Gaps {
         self.wake_at(now);
     }
 
-    /// Gives what was asked for.
+    /// Ends a read of the log; returns the range that was requested.
     pub(super) fn end_history(&mut self, now: Instant, end: HistoryEnd, window: &mut Window) -> Option<SeqRange> {
-        let asked = self.asked.take()?;
+        let read = self.reading.take()?;
         match end {
-            HistoryEnd::Failed => self.ask_not_before = now + TIMING.history_retry,
-            HistoryEnd::Reached { head } if head < asked.range.last => {
-                window.cut(head.next(), asked.since);
-                self.claimed = head.max(Seq(window.end().0 - 1));
-                self.overrun = self.overrun.min(self.claimed);
-                self.sent = self.sent.min(self.claimed);
-                self.catch_up = self.catch_up.min(self.claimed);
-                self.ask_not_before = now + TIMING.history_after_forgery * (1 << self.lies.min(MAX_DOUBLINGS));
-                self.lies += 1;
+            HistoryEnd::Failed => self.read_not_before = now + TIMING.history_retry,
+            HistoryEnd::Reached { head } if head < read.range.last => {
+                window.cut(head.next(), read.since);
+                self.advertised = head.max(Seq(window.end().0 - 1));
+                self.overrun = self.overrun.min(self.advertised);
+                self.sent = self.sent.min(self.advertised);
+                self.catch_up = self.catch_up.min(self.advertised);
+                self.read_not_before = now + TIMING.history_after_forgery * (1 << self.forgeries.min(MAX_DOUBLINGS));
+                self.forgeries += 1;
             }
             HistoryEnd::Reached { .. } => {
-                self.lies = 0;
-                let stuck = window.missing().rows().next().is_some_and(|row| row.first <= asked.range.last);
-                self.ask_not_before = if stuck { now + TIMING.history_retry } else { now };
+                self.forgeries = 0;
+                let stuck = window.missing().rows().next().is_some_and(|row| row.first <= read.range.last);
+                self.read_not_before = if stuck { now + TIMING.history_retry } else { now };
             }
         }
         let due = now + TIMING.history_recheck;
-        if let Some(range) = SeqRange::new(window.first(), asked.range.last) {
+        if let Some(range) = SeqRange::new(window.first(), read.range.last) {
             window.missing_mut().within_mut(range).for_each(|missing| *missing = missing.anew(now, due));
         }
         self.wake_at(due);
-        Some(asked.range)
+        Some(read.range)
     }
 
     /// Whether the log is being read.
     pub(super) const fn is_reading(&self) -> bool {
-        self.asked.is_some()
+        self.reading.is_some()
     }
 
     /// The log is read for another reason than that something is missing.
     pub(super) const fn begin_reading(&mut self, now: Instant, range: SeqRange) {
-        self.asked = Some(Asked { range, since: now });
+        self.reading = Some(HistoryReading { range, since: now });
     }
 
     /// What was heard of from `next` on is not believed any more; a reading under way goes on.
@@ -274,80 +275,81 @@ impl Gaps {
             confirmed: self.confirmed.min(head),
             sent: self.sent.min(head),
             oldest_repairable: self.oldest_repairable.map(|oldest| oldest.min(next)),
-            asked: self.asked,
+            reading: self.reading,
             ..Self::new(next, now)
         };
     }
 
-    /// Goes through what is due.
+    /// Decides for each row of missing messages that is due, oldest first, and returns what to request.
     pub(super) fn work(
         &mut self,
         now: Instant,
-        ways: Ways,
+        means: RecoveryMeans,
         window: &mut Window,
         reassembly: &Reassembly,
         blocks: &Blocks,
-    ) -> Asks {
+    ) -> RecoveryRequests {
         self.due = None;
-        let mut asks = Asks::default();
-        if !ways.repair || window.missing().messages() == 0 {
-            return asks;
+        let mut requests = RecoveryRequests::default();
+        if !means.repair || window.missing().messages() == 0 {
+            return requests;
         }
         let end = window.end();
-        if !ways.history {
-            asks.confirm = self.put_off_unknown(now, window);
+        if !means.history {
+            requests.confirm = self.put_off_unknown(now, window);
         }
         let far = self.far(window);
-        let mut asker = Asker::new(reassembly, blocks, ways.grtt, self.sent);
-        let being_read = self.asked.map_or(Seq::ZERO, |asked| asked.range.last);
-        let mut read: Option<SeqRange> = None;
-        let mut lost_so_far = !ways.history;
-        let mut rows = 0;
+        let mut naks = NakBuilder::new(reassembly, blocks, means.grtt, self.sent);
+        let being_read = self.reading.map_or(Seq::ZERO, |reading| reading.range.last);
+        let mut sweep = RowSweep::new(self.confirmed);
         for (row, missing) in window.missing_mut().rows_mut().filter(|(row, _)| row.last > being_read) {
-            rows += 1;
-            heed_parity(missing, blocks, ways.grtt);
-            if missing.due > now {
-                lost_so_far = false;
-            } else if self.is_given_up(now, row, missing, ways.history, &far) {
-                read.get_or_insert(row).last = row.last;
-                if lost_so_far && row.first <= self.confirmed {
-                    self.trim = row.last.min(self.confirmed).next();
-                    if self.trim == end {
-                        self.trim = self.trim.max(self.unrepairable_below().min(self.confirmed.next()));
-                    }
+            honour_parity(missing, blocks, means.grtt);
+            let verdict = self.judge(now, row, missing, means.history, &far);
+            match verdict {
+                RowVerdict::NotDue => {}
+                RowVerdict::GiveUp => missing.due = now + TIMING.history_recheck,
+                RowVerdict::Request => {
+                    let wait = naks.request(row, missing);
+                    missing.naks += u8::from(matches!(wait, RequestOutcome::Requested(_)));
+                    missing.touched = now;
+                    missing.due = now + wait.delay();
                 }
-                // What is given up cannot be had once it is said.
-                let is_confirmed = row.last <= self.confirmed;
-                asks.confirm |= !ways.history && !is_confirmed;
-                lost_so_far &= is_confirmed;
-                missing.due = now + TIMING.history_recheck;
-            } else {
-                lost_so_far = false;
-                let wait = match asker.ask(row, missing) {
-                    Outcome::Asked(wait) => {
-                        missing.naks += 1;
-                        wait
-                    }
-                    Outcome::NotNeeded(wait) => wait,
-                    Outcome::NoRoom => TIMING.nack_spacing,
-                };
-                missing.touched = now;
-                missing.due = now + wait;
             }
-            self.due = Some(self.due.map_or(missing.due, |due| due.min(missing.due)));
+            sweep.add(row, verdict);
+            self.wake_at(missing.due);
         }
-        asks.naks = asker.into_ranges();
-        let spacing = if asks.naks.is_empty() { Duration::ZERO } else { TIMING.nack_spacing };
-        self.nak_not_before = now + spacing.max(TIMING.gap_scan_rest * rows);
-        if let Some(range) = read.filter(|_| ways.history) {
+        requests.naks = naks.into_ranges();
+        let spacing = if requests.naks.is_empty() { Duration::ZERO } else { TIMING.nack_spacing };
+        self.nak_not_before = now + spacing.max(TIMING.gap_scan_rest * sweep.rows);
+        if means.history {
             let to_end = far.last().is_some_and(|far| far.last >= end);
-            asks.history = self.ask_history(now, range, to_end, end);
+            requests.history = sweep.given_up.and_then(|range| self.read_history(now, range, to_end, end));
+        } else {
+            requests.confirm |= sweep.is_unconfirmed;
+            sweep.lost_below.into_iter().for_each(|trim| self.lose_below(trim, end));
         }
-        asks
+        requests
     }
 
-    /// Puts off asking for messages that nothing but heartbeats speaks of: anybody can speak of some, and whoever asks for them
-    /// would use up its share of repairs. True if there are such.
+    fn judge(&self, now: Instant, row: SeqRange, missing: &Missing, history: bool, far: &[SeqRange]) -> RowVerdict {
+        if missing.due > now {
+            RowVerdict::NotDue
+        } else if self.is_given_up(now, row, missing, history, far) {
+            RowVerdict::GiveUp
+        } else {
+            RowVerdict::Request
+        }
+    }
+
+    /// Gives up everything below `trim`. `end`: of the window; where all of it is lost, so is what cannot be repaired
+    /// beyond.
+    fn lose_below(&mut self, trim: Seq, end: Seq) {
+        let beyond = self.unrepairable_below().min(self.confirmed.next());
+        self.trim = if trim == end { trim.max(beyond) } else { trim };
+    }
+
+    /// Puts off requests for messages that only heartbeats advertise: anybody can forge those, and requests for them would
+    /// use up this member's share of repairs. Returns whether there are such messages.
     fn put_off_unknown(&self, now: Instant, window: &mut Window) -> bool {
         let known = self.confirmed.next().max(window.held_end());
         let Some(unknown) = SeqRange::new(known, Seq(window.end().0 - 1)) else { return false };
@@ -359,10 +361,10 @@ impl Gaps {
         found
     }
 
-    /// What is missing in rows too long to be asked for; all, if too much is.
+    /// Returns what is missing in rows too long for NAKs; everything, if too much is.
     fn far(&self, window: &Window) -> Vec<SeqRange> {
         if window.missing().messages() >= MAX_MISSING {
-            return vec![SeqRange { first: window.first(), last: self.claimed.max(window.end()) }];
+            return vec![SeqRange { first: window.first(), last: self.advertised.max(window.end()) }];
         }
         let mut far: Vec<SeqRange> = Vec::new();
         let mut joined: Option<SeqRange> = None;
@@ -373,15 +375,15 @@ impl Gaps {
                 Some(_) | None => far.extend(joined.replace(row).filter(is_far)),
             }
         }
-        // The last row goes on to what is claimed beyond the window.
+        // The last row goes on to what is advertised beyond the window.
         let to_end = joined.filter(|row| row.last.next() == window.end());
-        let joined = to_end.map(|row| SeqRange { last: row.last.max(self.claimed), ..row }).or(joined);
+        let joined = to_end.map(|row| SeqRange { last: row.last.max(self.advertised), ..row }).or(joined);
         far.extend(joined.filter(is_far));
         far
     }
 
-    /// Skips what is lost at the front; gives it.
-    pub(super) fn settle(&self, window: &mut Window) -> Option<SeqRange> {
+    /// Skips what is lost at the front of the window; returns it.
+    pub(super) fn skip_lost(&self, window: &mut Window) -> Option<SeqRange> {
         let first = window.first();
         let held = window.first_held().unwrap_or(window.end());
         let mut to = self.trim.min(window.end()).min(held).max(first);
@@ -411,21 +413,21 @@ impl Gaps {
 
     /// Below here nothing can be repaired, as the last two heartbeats had it.
     fn unrepairable_below(&self) -> Seq {
-        self.oldest_repairable[0].min(self.oldest_repairable[1]).min(self.claimed.next())
+        self.oldest_repairable[0].min(self.oldest_repairable[1]).min(self.advertised.next())
     }
 
-    fn ask_history(&mut self, now: Instant, mut range: SeqRange, to_end: bool, end: Seq) -> Option<SeqRange> {
-        if self.asked.is_some() || now < self.ask_not_before {
-            self.wake_at(self.ask_not_before.max(now + TIMING.history_recheck));
+    fn read_history(&mut self, now: Instant, mut range: SeqRange, to_end: bool, end: Seq) -> Option<SeqRange> {
+        if self.reading.is_some() || now < self.read_not_before {
+            self.wake_at(self.read_not_before.max(now + TIMING.history_recheck));
             return None;
         }
         if to_end {
-            range.last = range.last.max(self.claimed);
+            range.last = range.last.max(self.advertised);
         }
         if range.last.next() >= end {
             range.last = range.last.max(self.catch_up).max(self.overrun);
         }
-        self.asked = Some(Asked { range, since: now });
+        self.reading = Some(HistoryReading { range, since: now });
         Some(range)
     }
 
@@ -434,9 +436,9 @@ impl Gaps {
     }
 }
 
-/// Parity that came since the last ask, or while waiting to ask, says that repair is under way: wait for the rest of it,
-/// and ask for what lacks then as if for the first time.
-fn heed_parity(missing: &mut Missing, blocks: &Blocks, grtt: Duration) {
+/// Parity that came since the last NAK, or while waiting to send one, says that repair is under way: waits for the rest
+/// of it, and requests what lacks then as if for the first time.
+fn honour_parity(missing: &mut Missing, blocks: &Blocks, grtt: Duration) {
     let came = missing.pkts.and_then(|pkts| blocks.last_shard(pkts));
     if let Some(came) = came.filter(|came| *came > missing.touched) {
         missing.touched = came;

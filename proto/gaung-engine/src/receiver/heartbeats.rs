@@ -45,7 +45,7 @@ impl MemberReceiver {
         self.heard(now, header);
         self.doubt_head(now, header.seq, timing::TIMING.head_settled);
         self.gaps.handle_heartbeat(header.seq, heartbeat.oldest_repairable);
-        self.claim_carried(now, header.seq, missed);
+        self.advertise_carried(now, header.seq, missed);
         Ok(())
     }
 
@@ -61,14 +61,14 @@ impl MemberReceiver {
         if !self.config.history {
             let wait = self.gap_wait();
             self.gaps.confirm(now, header.seq, answer.asked, wait, &mut self.window);
-            self.announced.cut(self.gaps.claimed());
+            self.announced.cut(self.gaps.advertised());
         }
         self.handle_relay_head(now, answer.delivered, header.seq);
     }
 
     pub(super) fn handle_ncf(&mut self, now: Instant, ncf: &Ncf) {
         self.stats.ncfs += 1;
-        // Whoever still lacks it then asks at a random time again, or all that this silenced ask at once.
+        // Members that still lack it then request it at random times again, or all that this silenced would at once.
         let backoff = self.nak_backoff();
         self.gaps.handle_ncf(now, &ncf.ranges, self.grtt, backoff, &mut self.window);
     }
@@ -86,7 +86,7 @@ impl MemberReceiver {
                 self.reception.forget_loss();
                 self.path_mtu.retry();
                 let due = now + self.gap_wait();
-                self.gaps.begin_anew(now, due, &mut self.window);
+                self.gaps.restart(now, due, &mut self.window);
                 self.emit(ReceiverEvent::LaneUp);
             }
             Some(LaneMove::Down(why)) => {

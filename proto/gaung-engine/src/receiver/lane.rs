@@ -14,7 +14,7 @@ const GOOD_LOSS: u32 = 5;
 pub enum LanePolicy {
     /// Multicast, and away from it and back as it is heard.
     Auto,
-    /// Multicast alone; whether it is heard is told all the same.
+    /// Multicast alone; whether it is heard is reported all the same.
     MulticastOnly,
     /// No multicast: nothing is sent, and datagrams are not expected.
     TcpOnly,
@@ -65,7 +65,7 @@ pub(super) struct LaneHealth {
     heard: Option<Instant>,
     next_tick: Instant,
     hold: Duration,
-    /// Told that long datagrams do not come, and goes on.
+    /// It was reported that long datagrams do not come, and multicast goes on.
     is_narrow: bool,
     trust: Trust,
 }
@@ -101,7 +101,7 @@ impl LaneHealth {
         }
     }
 
-    /// Whether this member asks for repairs and reports itself.
+    /// Whether this member requests repairs and sends STATUS.
     pub(super) const fn is_active(&self) -> bool {
         match self.policy {
             LanePolicy::TcpOnly => false,

@@ -55,10 +55,10 @@ enum State {
 struct Proof {
     /// Of the question, once something was heard there.
     nonce: Option<u64>,
-    /// When to ask again.
+    /// When to send the next PROBE.
     next: Option<Instant>,
-    /// Questions asked.
-    asked: u32,
+    /// PROBEs sent.
+    probes: u32,
     /// Something was heard at the former address.
     stays: bool,
 }
@@ -174,12 +174,12 @@ impl MemberReceiver {
         }
     }
 
-    /// Asks whether the relay uses the new tag, again as long as nothing answers.
+    /// Sends a PROBE under the new tag, and repeats it until the relay answers.
     fn ask_for_proof(&mut self, now: Instant) {
         let State::Trying { to, proof, .. } = &mut self.moving.state else { return };
         let Some(nonce) = proof.nonce.filter(|_| proof.next.is_some_and(|next| next <= now)) else { return };
-        proof.next = Some(now + TIMING.move_proof_min * (1 << proof.asked.min(MAX_PROOF_DOUBLINGS)));
-        proof.asked += 1;
+        proof.next = Some(now + TIMING.move_proof_min * (1 << proof.probes.min(MAX_PROOF_DOUBLINGS)));
+        proof.probes += 1;
         let question = self.reporter.probe_of(now, to.tag, nonce);
         question.into_iter().for_each(|question| self.send(question));
     }

@@ -29,7 +29,7 @@ const OUT_OF_REACH: u32 = 7;
 pub(super) struct Answer {
     /// It gave a first cookie.
     pub(super) is_first: bool,
-    /// What had been delivered when it was asked for.
+    /// What had been delivered when the PROBE was sent.
     pub(super) delivered: Seq,
     /// When that was.
     pub(super) asked: Instant,
@@ -125,7 +125,7 @@ impl Reporter {
         self.next_probe = now;
     }
 
-    /// Asks at once, unless an answer is being waited for.
+    /// Sends a PROBE at once, unless one is unanswered.
     pub(super) fn probe_soon(&mut self, now: Instant) {
         if self.probes == 0 {
             self.next_probe = self.next_probe.min(now);

@@ -15,7 +15,7 @@ pub(super) struct Missing {
     pub(super) due: Instant,
     /// NAKs sent for them.
     pub(super) naks: u8,
-    /// NCFs heeded for them.
+    /// NCFs honoured for them.
     pub(super) silenced: u8,
     /// The datagrams that carried them.
     pub(super) pkts: Option<Pkts>,

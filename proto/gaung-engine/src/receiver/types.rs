@@ -53,14 +53,14 @@ pub enum ReceiverEvent {
         /// How it came; a repaired one came by multicast.
         lane: Lane,
     },
-    /// Messages are missing and have been asked for.
+    /// Messages are missing and have been requested.
     Gap(SeqRange),
     /// They have been delivered.
     GapFilled(SeqRange),
     /// They cannot be had, and were skipped.
     Lost(SeqRange),
     /// Read these from the log, hand over its runs, then call [`MemberReceiver::handle_history`]. The end of the range
-    /// is what datagrams claimed: the log may end before.
+    /// is what datagrams advertised: the log may end before.
     NeedHistory(SeqRange),
     /// Of these, which were delivered, the log has other messages, or none yet: datagrams were forged. What the log has from
     /// the first of them on is delivered next, also what was delivered truly before.
@@ -74,7 +74,7 @@ pub enum ReceiverEvent {
         /// What the relay gave it for where it sends STATUS from, if it did: shows a hub's relay who it is.
         cookie: Option<Cookie>,
     },
-    /// The group has another log or another address now: ask the registry.
+    /// The group has another log or another address now: look it up at the registry.
     Stale,
     /// The group is heard at another address now; see [`MemberReceiver::poll_hearing`].
     Moved {
@@ -95,12 +95,12 @@ impl ReceiverEvent {
 /// How reading the log ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryEnd {
-    /// Everything asked for that the log has was handed over; it ended at `head` when it was read.
+    /// Everything requested that the log has was handed over; it ended at `head` when it was read.
     Reached {
-        /// Last seq of the log, or the end of the range asked for.
+        /// Last seq of the log, or the end of the range requested.
         head: Seq,
     },
-    /// The log could not be read; it is asked for again.
+    /// The log could not be read; it is requested again.
     Failed,
 }
 
@@ -124,9 +124,9 @@ pub struct ReceiverStats {
     pub recovered: u64,
     /// NAKs sent.
     pub naks: u64,
-    /// NCFs heeded.
+    /// NCFs honoured.
     pub ncfs: u64,
-    /// Times that the log was asked for.
+    /// Reads of the log that were requested.
     pub history: u64,
     /// Moves to another address.
     pub moves: u64,

@@ -57,7 +57,7 @@ pub enum SenderEvent {
     EpochExhausted,
 }
 
-/// Why [`RelaySender::handle_timeout`] wants to be called.
+/// Why [`RelaySender::handle_timeout`] requests to be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WakeReason {
     /// A half-full datagram has waited long enough.
@@ -66,7 +66,7 @@ pub enum WakeReason {
     Repair,
     /// The rate lets more leave.
     Rate,
-    /// The group goes on at another address, or its members are told so.
+    /// The group moves to another address, or a MIGRATE is due.
     Move,
     /// A heartbeat is due.
     Heartbeat,
@@ -93,10 +93,10 @@ pub struct SenderStats {
     pub repairs_withheld: u64,
     /// NAKs heard.
     pub naks: u64,
-    /// Asks for what had just been repaired, or was being.
-    pub asks_suppressed: u64,
-    /// Asks over a limit.
-    pub asks_refused: u64,
+    /// Repair requests for what had just been repaired, or was being.
+    pub requests_suppressed: u64,
+    /// Repair requests over a limit.
+    pub requests_refused: u64,
     /// NCFs sent.
     pub ncfs: u64,
     /// Heartbeats sent.

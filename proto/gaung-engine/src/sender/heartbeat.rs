@@ -72,7 +72,7 @@ impl HeartbeatSchedule {
     }
 
     /// At another address: as at the beginning.
-    pub(super) const fn begin_anew(&mut self, now: Instant) {
+    pub(super) const fn restart_at_once(&mut self, now: Instant) {
         self.interval = TIMING.heartbeat_min;
         self.wanted = Some(now);
     }

@@ -1,5 +1,5 @@
-//! How much repair may be asked for and sent: a share of what is sent, and little in a silent group, so that neither a
-//! lossy member nor a stranger makes the relay a source of floods.
+//! Limits how much repair may be requested and sent: a share of what is sent, and little in a silent group, so that
+//! neither a lossy member nor a stranger makes the relay a source of floods.
 
 use std::{
     collections::BTreeMap,
@@ -8,25 +8,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Datagrams asked for by one host, from proven addresses, that are served in one second in any case: some 5 Mbit/s. A host
-/// has as many ports and groups as it likes, so they share this.
-pub(super) const MAX_ASKED_PER_HOST: u32 = 512;
-/// Datagrams asked for from all unproven addresses together in one second, in all groups.
-pub(super) const MAX_ASKED_UNPROVEN: u32 = 128;
+/// Datagrams requested by one host, from proven addresses, that are served in one second in any case: some 5 Mbit/s. A
+/// host has as many ports and groups as it likes, so they share this.
+pub(super) const MAX_REQUESTED_PER_HOST: u32 = 512;
+/// Datagrams requested from all unproven addresses together in one second, in all groups.
+pub(super) const MAX_REQUESTED_UNPROVEN: u32 = 128;
 /// Repairs and parity sent in one second in any case: some 45 Mbit/s, 1000 messages a second lost by somebody each time.
 pub(super) const MAX_REPAIRS: u32 = 4096;
 /// Above these, at most so many for each datagram that was sent: half of the rate is kept for what is new.
 const REPAIRS_FOR_DATA: u32 = 1;
-/// Where several members ask, together for one datagram in so many, a repair for one of them heals others who have
-/// not asked yet.
+/// Where several members request, together one datagram in so many, a repair for one of them is of use to others that have
+/// not requested it yet.
 const DATA_FOR_A_COMMON_LOSS: u32 = 3;
-/// Members that are told in one second that the group has moved, each as often as it speaks; others a second later.
-const MAX_MOVES_TOLD: u32 = 256;
+/// MIGRATEs sent to single members in one second, to each as often as it speaks; others get theirs a second later.
+const MAX_MIGRATES: u32 = 256;
 /// Hosts that are counted apart in one second; more are refused.
 const MAX_COUNTED_HOSTS: usize = 8192;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What hosts may ask for besides a share of what is sent, in all groups of a process together; clones are one.
+/// What hosts may request besides a share of what is sent, in all groups of a process together; clones share one count.
 #[derive(Debug, Clone, Default)]
 pub struct RepairShares(Arc<Mutex<SharesTaken>>);
 
@@ -39,7 +39,7 @@ struct SharesTaken {
 }
 
 impl RepairShares {
-    /// Whether one more datagram that `host` asks for is served; `None`: an address that is not proven.
+    /// Whether one more datagram that `host` requests is served; `None`: an address that is not proven.
     fn take(&self, now: Instant, host: Option<Ipv4Addr>) -> bool {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.began.is_none_or(|began| now.saturating_duration_since(began) >= SECOND) {
@@ -47,9 +47,9 @@ impl RepairShares {
         }
         let is_room = taken.by_host.len() < MAX_COUNTED_HOSTS;
         let (count, limit) = match host {
-            None => (&mut taken.unproven, MAX_ASKED_UNPROVEN),
+            None => (&mut taken.unproven, MAX_REQUESTED_UNPROVEN),
             Some(host) if is_room || taken.by_host.contains_key(&host) => {
-                (taken.by_host.entry(host).or_default(), MAX_ASKED_PER_HOST)
+                (taken.by_host.entry(host).or_default(), MAX_REQUESTED_PER_HOST)
             }
             Some(_) => return false,
         };
@@ -81,8 +81,8 @@ impl Limits {
         self.data += 1;
     }
 
-    /// Whether one more datagram asked for is served. `proven`: the address, if its cookie proves it.
-    pub(super) fn may_ask(&mut self, now: Instant, proven: Option<SocketAddrV4>) -> bool {
+    /// Whether one more requested datagram is served. `proven`: the address, if its cookie proves it.
+    pub(super) fn may_request(&mut self, now: Instant, proven: Option<SocketAddrV4>) -> bool {
         self.roll(now);
         let Some(addr) = proven else { return self.shares.take(now, None) };
         let host = *addr.ip();
@@ -91,7 +91,7 @@ impl Limits {
         }
         let count = self.by_host.entry(host).or_default();
         let of_data = self.data.saturating_mul(REPAIRS_FOR_DATA);
-        let allowed = *count < of_data || (*count < MAX_ASKED_PER_HOST && self.shares.take(now, Some(host)));
+        let allowed = *count < of_data || (*count < MAX_REQUESTED_PER_HOST && self.shares.take(now, Some(host)));
         *count += u32::from(allowed);
         allowed
     }
@@ -104,18 +104,18 @@ impl Limits {
         allowed
     }
 
-    /// Whether one more member may be told that the group has moved.
-    pub(super) fn may_tell_move(&mut self, now: Instant) -> bool {
+    /// Whether one more MIGRATE may be sent to a single member.
+    pub(super) fn may_send_migrate(&mut self, now: Instant) -> bool {
         self.roll(now);
-        let allowed = self.moves_told < MAX_MOVES_TOLD;
+        let allowed = self.moves_told < MAX_MIGRATES;
         self.moves_told += u32::from(allowed);
         allowed
     }
 
-    /// Whether several members lose so much that a repair is of use to more than who asked.
+    /// Whether several members lose so much that a repair is of use to more than the requester.
     pub(super) fn is_loss_common(&self) -> bool {
-        let asked: u32 = self.by_host.values().sum();
-        self.by_host.len() > 1 && asked.saturating_mul(DATA_FOR_A_COMMON_LOSS) >= self.data
+        let requested: u32 = self.by_host.values().sum();
+        self.by_host.len() > 1 && requested.saturating_mul(DATA_FOR_A_COMMON_LOSS) >= self.data
     }
 
     fn roll(&mut self, now: Instant) {
@@ -138,20 +138,26 @@ mod tests {
         let (now, shares) = (Instant::now(), RepairShares::default());
         let mut limits = Limits::new(now, shares.clone());
         let mut another = Limits::new(now, shares);
-        let asked = |limits: &mut Limits, who| (0..100_000).filter(|_| limits.may_ask(now, who)).count() as u32;
-        assert_eq!(asked(&mut limits, Some(addr(1, 1))), MAX_ASKED_PER_HOST);
-        assert_eq!(asked(&mut limits, Some(addr(1, 2))), 0, "all ports of a host have one share");
-        assert_eq!(asked(&mut another, Some(addr(1, 1))), 0, "in all groups");
-        assert_eq!(asked(&mut another, None), MAX_ASKED_UNPROVEN);
-        assert_eq!(asked(&mut limits, None), 0, "strangers have one too");
+        let granted = |limits: &mut Limits, who| (0..100_000).filter(|_| limits.may_request(now, who)).count() as u32;
+        assert_eq!(granted(&mut limits, Some(addr(1, 1))), MAX_REQUESTED_PER_HOST);
+        assert_eq!(granted(&mut limits, Some(addr(1, 2))), 0, "all ports of a host have one share");
+        assert_eq!(granted(&mut another, Some(addr(1, 1))), 0, "in all groups");
+        assert_eq!(granted(&mut another, None), MAX_REQUESTED_UNPROVEN);
+        assert_eq!(granted(&mut limits, None), 0, "strangers have one too");
         assert_eq!((0..100_000).filter(|_| limits.may_send(now)).count() as u32, MAX_REPAIRS);
         (0..20_000).for_each(|_| limits.count_data(now));
-        assert_eq!(asked(&mut limits, Some(addr(2, 1))), 20_000);
-        assert_eq!(asked(&mut limits, Some(addr(1, 3))), 20_000 - MAX_ASKED_PER_HOST);
-        assert_eq!(asked(&mut another, Some(addr(2, 1))), MAX_ASKED_PER_HOST, "what is sent elsewhere counts there");
+        assert_eq!(granted(&mut limits, Some(addr(2, 1))), 20_000);
+        assert_eq!(granted(&mut limits, Some(addr(1, 3))), 20_000 - MAX_REQUESTED_PER_HOST);
+        assert_eq!(
+            granted(&mut another, Some(addr(2, 1))),
+            MAX_REQUESTED_PER_HOST,
+            "what is sent elsewhere counts there"
+        );
         assert_eq!((0..100_000).filter(|_| limits.may_send(now)).count() as u32, 20_000 - MAX_REPAIRS);
         assert!(limits.is_loss_common());
         let later = now + SECOND;
-        assert!(limits.may_ask(later, None) && limits.may_send(later) && another.may_ask(later, Some(addr(1, 1))));
+        assert!(
+            limits.may_request(later, None) && limits.may_send(later) && another.may_request(later, Some(addr(1, 1)))
+        );
     }
 }

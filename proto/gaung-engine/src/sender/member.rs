@@ -69,9 +69,9 @@ pub struct MemberState {
     pub(super) last_heard: Instant,
     /// Whose word its session's life is.
     pub(super) reporter: Option<Reporter>,
-    /// What it claimed last to have delivered.
-    claimed: Seq,
-    /// When it claimed more than was logged: it was given forged messages, and knows it or not.
+    /// What it acknowledged last.
+    acknowledged: Seq,
+    /// When it acknowledged more than was logged: it was sent forged messages.
     doubted: Option<Instant>,
     /// The head when it came: messages above were sent to it.
     pub(super) since: Seq,
@@ -124,7 +124,7 @@ impl MemberState {
             smoothed: None,
             last_heard: now,
             reporter: None,
-            claimed: Seq::ZERO,
+            acknowledged: Seq::ZERO,
             doubted: None,
             since: head,
             until: None,
@@ -141,16 +141,16 @@ impl MemberState {
         (received + lost >= MIN_REVIEWED).then(|| lost / (received + lost))
     }
 
-    /// Up to where it has delivered, as far as its claim is believed. One that claims more than was logged was given forged
+    /// Up to where it has delivered, as far as it is believed. One that acknowledges more than was logged was sent forged
     /// messages in place of true ones to come: it is not believed until it has gone back to the log.
-    pub(super) fn believed(&mut self, now: Instant, head: Seq, claimed: Seq) -> Seq {
-        let before = std::mem::replace(&mut self.claimed, claimed);
-        if claimed > head {
+    pub(super) fn believed(&mut self, now: Instant, head: Seq, acknowledged: Seq) -> Seq {
+        let before = std::mem::replace(&mut self.acknowledged, acknowledged);
+        if acknowledged > head {
             self.doubted = Some(now);
-        } else if self.doubted.is_some_and(|since| claimed < before || now >= since + TIMING.receipt_doubt) {
+        } else if self.doubted.is_some_and(|since| acknowledged < before || now >= since + TIMING.receipt_doubt) {
             self.doubted = None;
         }
-        if self.doubted.is_some() { self.delivered } else { claimed.max(self.delivered) }
+        if self.doubted.is_some() { self.delivered } else { acknowledged.max(self.delivered) }
     }
 
     /// True if it was absent.

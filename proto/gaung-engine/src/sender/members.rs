@@ -88,7 +88,7 @@ pub struct Members {
 
 /// What a STATUS or a hub's report changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum StatusOutcome {
     /// It was not present.
     Joined,
     /// It delivered further.
@@ -110,14 +110,14 @@ impl Members {
         delivered: Seq,
         status: &Status,
         round_trip: Option<Duration>,
-    ) -> Heard {
+    ) -> StatusOutcome {
         let id = status.sender;
         if self.speaks_for_another(from, id) {
-            return Heard::NoRoom;
+            return StatusOutcome::NoRoom;
         }
         let key = MemberKey { id, origin: Origin::Host(*from.ip()), owner: 0 };
         self.move_here(key, status.cookie);
-        let Some((member, heard)) = self.hear(now, head, key, Some(delivered)) else { return Heard::NoRoom };
+        let Some((member, heard)) = self.hear(now, head, key, Some(delivered)) else { return StatusOutcome::NoRoom };
         let former = member.addr.replace(from);
         let since = |now: u32, before: u32| Some(now.wrapping_sub(before)).filter(|&more| more <= u32::MAX / 2);
         let counted = since(status.received, member.received).zip(since(status.lost, member.lost));
@@ -145,13 +145,19 @@ impl Members {
     }
 
     /// Takes what a hub says of one session. `head`: the highest seq logged; what was delivered is believed up to it.
-    pub fn handle_session(&mut self, now: Instant, head: Seq, reporter: Reporter, report: &SessionReport) -> Heard {
+    pub fn handle_session(
+        &mut self,
+        now: Instant,
+        head: Seq,
+        reporter: Reporter,
+        report: &SessionReport,
+    ) -> StatusOutcome {
         let key = MemberKey { id: report.member, origin: Origin::Hub(reporter.hub), owner: report.owner };
         if report.gone {
             return self.handle_gone(now, head, key);
         }
         self.move_here(key, report.cookie);
-        let Some((member, heard)) = self.hear(now, head, key, report.delivered) else { return Heard::NoRoom };
+        let Some((member, heard)) = self.hear(now, head, key, report.delivered) else { return StatusOutcome::NoRoom };
         member.lane = if report.delivered.is_some() { MemberLane::Tcp } else { MemberLane::Text };
         member.reporter = Some(reporter);
         if report.cookie != Cookie::default() {
@@ -241,14 +247,14 @@ impl Members {
         self.changes
     }
 
-    /// What STATUS told since the last call, at most 256 of them.
+    /// What STATUS reported since the last call, at most 256 of them.
     pub fn take_samples(&mut self) -> Vec<StatusSample> {
         std::mem::take(&mut self.samples)
     }
 
     /// A member whose session ended is present for a while yet, for it may be on its way to the other lane; unless it is
     /// there already.
-    fn handle_gone(&mut self, now: Instant, head: Seq, key: MemberKey) -> Heard {
+    fn handle_gone(&mut self, now: Instant, head: Seq, key: MemberKey) -> StatusOutcome {
         let is_elsewhere = self.of_id(key.id).any(|(other, member)| *other != key && member.until.is_none());
         if let Some(member) = self.by_key.get_mut(&key) {
             member.reporter = None;
@@ -258,7 +264,7 @@ impl Members {
                 self.changes += 1;
             }
         }
-        Heard::Unchanged
+        StatusOutcome::Unchanged
     }
 
     /// An address speaks for one member as long as that is present.
@@ -356,7 +362,7 @@ impl Members {
         head: Seq,
         key: MemberKey,
         delivered: Option<Seq>,
-    ) -> Option<(&mut MemberState, Heard)> {
+    ) -> Option<(&mut MemberState, StatusOutcome)> {
         let is_new = !self.by_key.contains_key(&key);
         if is_new && !self.make_room(key.origin) {
             return None;
@@ -375,11 +381,11 @@ impl Members {
         let progressed = delivered != before;
         self.delivered += delivered.0.saturating_sub(before.max(member.since).0);
         let heard = match (joined, progressed) {
-            (true, _) => Heard::Joined,
-            (false, true) => Heard::Progressed,
-            (false, false) => Heard::Unchanged,
+            (true, _) => StatusOutcome::Joined,
+            (false, true) => StatusOutcome::Progressed,
+            (false, false) => StatusOutcome::Unchanged,
         };
-        self.changes += u64::from(heard != Heard::Unchanged);
+        self.changes += u64::from(heard != StatusOutcome::Unchanged);
         let soonest = now + TIMING.presence;
         self.next_expiry = Some(self.next_expiry.map_or(soonest, |next| next.min(soonest)));
         Some((member, heard))

@@ -1,5 +1,5 @@
-//! A group that goes on at another address: its members are told where before it leaves and for a while after, and whoever
-//! missed all of that when it next speaks.
+//! Moves a group to another address: MIGRATE goes out before it leaves and for a while after, and to whoever missed all of
+//! that when it next speaks.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use gaung_proto::{
     limits::MAX_DATA_BODY,
 };
 
-use super::{RelaySender, repair::Peer};
+use super::{RelaySender, peer::Peer};
 use crate::{
     timing::TIMING,
     transmit::{Destination, Transmit},
@@ -20,23 +20,23 @@ use crate::{
 /// Notices at the old address, the last of them some 3 s after the first: long before anybody else is given it.
 const NOTICES: u32 = 7;
 
-/// Former addresses whose members are still told.
+/// Former addresses whose members still get a MIGRATE.
 const MAX_FORMER: usize = 8;
 
-/// Where a group's datagrams go.
+/// The address that a group's datagrams go to, and what marks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct GroupEndpoint {
     pub(super) addr: GroupAddr,
     pub(super) ttl: u8,
     pub(super) generation: Generation,
     pub(super) tag: GroupTag,
 }
 
-/// On its way from one place to another.
+/// A move from one address to another that is under way.
 #[derive(Debug)]
 pub(super) struct Departure {
-    from: Place,
-    to: Place,
+    from: GroupEndpoint,
+    to: GroupEndpoint,
     /// Until it has left.
     leaves_at: Option<Instant>,
     notices: u32,
@@ -59,18 +59,18 @@ impl RelaySender {
     }
 
     /// The group goes on at another address, in the same log and epoch: repairs of what came before are still to be had.
-    /// It leaves after a tenth of a second, in which its members are told; at once if it has no address now.
+    /// It leaves after a tenth of a second, in which MIGRATE is sent; at once if it has no address now.
     pub fn handle_move(&mut self, now: Instant, addr: GroupAddr, ttl: u8, generation: Generation) {
         self.outgoing.handle_time(now);
         let tag = GroupTag::of(self.config.group, generation, self.config.log);
-        let to = Place { addr, ttl, generation, tag };
-        let target = self.departure.as_ref().map(|departure| departure.to).or(self.place);
-        match self.place {
+        let to = GroupEndpoint { addr, ttl, generation, tag };
+        let target = self.departure.as_ref().map(|departure| departure.to).or(self.endpoint);
+        match self.endpoint {
             _ if target == Some(to) => {}
             None => self.arrive(now, to),
             Some(from) => {
                 let leaves_at = Some(now + TIMING.move_lead);
-                self.give_departure_up();
+                self.cancel_departure();
                 self.departure = Some(Departure { from, to, leaves_at, notices: 0, next_notice: now });
                 self.work_departure(now);
             }
@@ -78,11 +78,11 @@ impl RelaySender {
     }
 
     /// The address is the group's no longer, and there is no other yet: nothing is multicast. What is logged meanwhile is
-    /// kept for repairs, and members that ask are answered alone.
+    /// kept for repairs, and members that send NAKs are answered one by one.
     pub fn handle_lapse(&mut self, now: Instant) {
         self.outgoing.handle_time(now);
-        self.give_departure_up();
-        self.place = None;
+        self.cancel_departure();
+        self.endpoint = None;
         self.stats.data_skipped += self.outgoing.drop_multicast() as u64;
     }
 
@@ -144,24 +144,25 @@ impl RelaySender {
             | PacketType::Broadcast => None,
         };
         match cookie {
-            Some(cookie) if self.config.cookies.proves(peer.addr, cookie) => self.tell(now, peer, header.tag),
+            Some(cookie) if self.config.cookies.proves(peer.addr, cookie) => self.send_migrate(now, peer, header.tag),
             Some(Cookie(_)) | None => self.stats.ignored += 1,
         }
         Ok(())
     }
 
-    /// It has proven its address, and the notice is shorter than what it sent.
-    fn tell(&mut self, now: Instant, peer: Peer, tag: GroupTag) {
+    /// Sends MIGRATE to one member: it has proven its address, and the notice is shorter than what it sent.
+    fn send_migrate(&mut self, now: Instant, peer: Peer, tag: GroupTag) {
         self.last_heard = Some(now);
-        self.roused = now;
-        let Some(place) = self.place.filter(|_| self.limits.may_tell_move(now)) else { return };
+        self.last_activity = now;
+        let Some(place) = self.endpoint.filter(|_| self.limits.may_send_migrate(now)) else { return };
         if let Some(notice) = self.migrate(now, tag, place) {
             self.answer(peer, notice);
         }
     }
 
-    /// Members were told of a place to which the group never came: a forger can make them believe that it is there.
-    fn give_departure_up(&mut self) {
+    /// Gives a move up. Members know an address to which the group never came, and a forger can make them believe that it
+    /// is there; so its tag is answered as a former one.
+    fn cancel_departure(&mut self) {
         if let Some(departure) = self.departure.take().filter(|departure| departure.leaves_at.is_some()) {
             self.remember(departure.to.tag);
         }
@@ -172,17 +173,17 @@ impl RelaySender {
         self.former.truncate(MAX_FORMER);
     }
 
-    /// From here on everything goes there; what waited too.
-    fn arrive(&mut self, now: Instant, to: Place) {
-        self.place = Some(to);
+    /// Sends everything to the new address from here on; what waits too.
+    fn arrive(&mut self, now: Instant, to: GroupEndpoint) {
+        self.endpoint = Some(to);
         self.remember(self.tag);
-        self.roused = now;
+        self.last_activity = now;
         self.tag = to.tag;
         self.outgoing.redirect(to.addr.socket_addr(), to.ttl, to.tag);
-        self.heartbeat.begin_anew(now);
+        self.heartbeat.restart_at_once(now);
     }
 
-    fn migrate(&mut self, now: Instant, tag: GroupTag, to: Place) -> Option<Bytes> {
+    fn migrate(&mut self, now: Instant, tag: GroupTag, to: GroupEndpoint) -> Option<Bytes> {
         let pkt = self.other_pkt()?;
         let mut body = BytesMut::new();
         let (group, log) = (self.config.group, self.config.log);

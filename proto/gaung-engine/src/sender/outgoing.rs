@@ -14,7 +14,7 @@ use crate::{
 const MIN_DATA_BYTES: usize = 512 * 1024;
 /// First-sent data that waits at most, for the sake of memory.
 const MAX_DATA_BYTES: usize = 4 * 1024 * 1024;
-/// Repairs and parity that wait at most; more are dropped, and asked for again.
+/// Repairs and parity that wait at most; more are dropped, and requested again.
 const MAX_REPAIR_BYTES: usize = 1024 * 1024;
 /// Repairs and parity have this part of the rate, so that bad receivers do not take the good ones' data.
 const REPAIR_SHARE: f64 = 0.5;
@@ -31,7 +31,7 @@ pub(super) struct Outgoing {
     repair_bucket: Bucket,
 }
 
-/// How far first-sent data has left: heartbeats speak of nothing beyond it, or members would ask for what waits here.
+/// How far first-sent data has left: heartbeats speak of nothing beyond it, or members would request what waits here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
     /// The last whole message.

@@ -34,7 +34,7 @@ impl RelaySender {
 
     /// Whether heartbeats are sent as often as members expect them.
     pub(super) fn is_awake(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.roused) < TIMING.unheard_after
+        now.saturating_duration_since(self.last_activity) < TIMING.unheard_after
             || self.is_heard(now)
             || self.departure_due().is_some()
     }
@@ -46,16 +46,16 @@ impl RelaySender {
 
     /// Somebody who listens has spoken.
     pub(super) fn handle_listener(&mut self, now: Instant) {
-        self.rouse(now);
+        self.wake(now);
         self.last_heard = Some(now);
     }
 
     /// Something happens in the group: who listens may want to know, or begins to.
-    pub(super) fn rouse(&mut self, now: Instant) {
+    pub(super) fn wake(&mut self, now: Instant) {
         if !self.is_awake(now) {
             self.heartbeat.hasten(now);
         }
-        self.roused = now;
+        self.last_activity = now;
     }
 
     pub(super) fn review_rate(&mut self, now: Instant) {

@@ -7,7 +7,7 @@ use gaung_proto::Seq;
 use super::{
     RelaySender, SenderEvent,
     member::MemberState,
-    members::{Heard, Members, Reporter, SessionReport},
+    members::{Members, Reporter, SessionReport, StatusOutcome},
 };
 
 /// Who has delivered a message, of those who were present when it was logged.
@@ -80,9 +80,9 @@ impl RelaySender {
         self.members.renew(now, self.head, reporter);
         for session in sessions {
             match self.members.handle_session(now, self.head, reporter, session) {
-                Heard::Joined => self.emit(SenderEvent::MemberJoined(session.member)),
-                Heard::NoRoom => self.stats.ignored += 1,
-                Heard::Progressed | Heard::Unchanged => {}
+                StatusOutcome::Joined => self.emit(SenderEvent::MemberJoined(session.member)),
+                StatusOutcome::NoRoom => self.stats.ignored += 1,
+                StatusOutcome::Progressed | StatusOutcome::Unchanged => {}
             }
         }
     }

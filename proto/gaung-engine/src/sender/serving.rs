@@ -1,4 +1,4 @@
-//! Serving NAKs: which repairs are due to whom, datagrams again and parity.
+//! Serves NAKs: schedules repairs, sends datagrams again or parity, and confirms (NCF).
 
 use std::{
     collections::VecDeque,
@@ -15,8 +15,8 @@ use gaung_proto::{
 use super::{
     RelaySender,
     confirm::{joined, repair_range},
-    repair::{Asked, Asker, MAX_REPAIRS_PER_NAK, Peer, Plan, RepairTo},
-    window::Pace,
+    peer::{BlockPace, Peer, RepairTarget, Requester},
+    repair::{MAX_REPAIRS_PER_NAK, RepairPlan, RequestOutcome},
 };
 use crate::{
     parity::{BLOCK, Encoder, SHARDS, block_of, pkt_at},
@@ -26,8 +26,8 @@ use crate::{
 
 /// Above this size a NAK confirmation spares more NAKs than it costs.
 const NCF_ABOVE: usize = 8;
-/// So many asks for what was confirmed mean that the confirmation was lost on its way: it is sent again.
-const ASKS_UNTIL_CONFIRMED_AGAIN: u32 = 8;
+/// So many requests for what was confirmed mean that the confirmation was lost on its way: it is sent again.
+const REQUESTS_UNTIL_RECONFIRMED: u32 = 8;
 
 impl RelaySender {
     pub(super) fn handle_nak(&mut self, now: Instant, peer: Peer, header: &Header, nak: &Nak) {
@@ -37,40 +37,41 @@ impl RelaySender {
         }
         self.stats.naks += 1;
         let proven = self.config.cookies.proves(peer.addr, nak.cookie).then_some(peer);
-        let asker = Asker { sender: nak.sender, proven };
+        let requester = Requester { sender: nak.sender, proven };
         let wanted: Vec<Pkt> =
             nak.ranges.iter().flat_map(|range| self.window.covering(range)).take(MAX_REPAIRS_PER_NAK).collect();
         let mut scheduled = Vec::new();
         for pkt in wanted {
-            scheduled.extend(self.ask(now, pkt, asker));
+            scheduled.extend(self.request_repair(now, pkt, requester));
         }
         if self.members.present().nth(NCF_ABOVE).is_some() {
             self.confirm(now, scheduled);
         }
     }
 
-    /// Gives what an NCF may say of it.
-    fn ask(&mut self, now: Instant, pkt: Pkt, asker: Asker) -> Option<(Pkt, NakRange)> {
+    /// Schedules the repair of one datagram; returns what an NCF may say of it.
+    fn request_repair(&mut self, now: Instant, pkt: Pkt, requester: Requester) -> Option<(Pkt, NakRange)> {
         let linger = timing::linger(self.grtt);
         let sent = self.window.get(pkt)?;
-        if now.checked_sub(linger).is_some_and(|since| sent.is_on_way_to(&asker, since)) {
-            self.stats.asks_suppressed += 1;
+        if now.checked_sub(linger).is_some_and(|since| sent.is_on_way_to(&requester, since)) {
+            self.stats.requests_suppressed += 1;
             return None;
         }
         let pace = self.window.pace(now, block_of(pkt));
         let due = now + self.gather_wait();
-        let (limits, proven) = (&mut self.limits, asker.proven.map(|peer| peer.addr));
-        match self.repairs.ask(now, pkt, asker, due, linger, || limits.may_ask(now, proven)) {
+        let (limits, proven) = (&mut self.limits, requester.proven.map(|peer| peer.addr));
+        match self.repairs.request(now, pkt, requester, due, linger, || limits.may_request(now, proven)) {
             // Who is silenced by a confirmation is not counted: parity is sent for those who miss most, and confirms itself.
-            Asked::Scheduled => (pace == Pace::Slow).then(|| (pkt, repair_range(sent))),
-            Asked::Joined => {
-                self.stats.asks_suppressed += 1;
-                self.asks_joined = self.asks_joined.wrapping_add(1);
-                let is_unheard = pace == Pace::Slow && self.asks_joined.is_multiple_of(ASKS_UNTIL_CONFIRMED_AGAIN);
+            RequestOutcome::Scheduled => (pace == BlockPace::Slow).then(|| (pkt, repair_range(sent))),
+            RequestOutcome::Joined => {
+                self.stats.requests_suppressed += 1;
+                self.requests_joined = self.requests_joined.wrapping_add(1);
+                let is_unheard =
+                    pace == BlockPace::Slow && self.requests_joined.is_multiple_of(REQUESTS_UNTIL_RECONFIRMED);
                 is_unheard.then(|| (pkt, repair_range(sent)))
             }
-            Asked::Refused => {
-                self.stats.asks_refused += 1;
+            RequestOutcome::Refused => {
+                self.stats.requests_refused += 1;
                 None
             }
         }
@@ -87,13 +88,13 @@ impl RelaySender {
         }
         for plan in std::mem::take(&mut self.due) {
             match plan {
-                Plan::Plain(repairs) => repairs.into_iter().for_each(|(pkt, to)| self.send_repair(now, pkt, to)),
-                Plan::Parity { block, from, to } => self.send_parity(now, block, from, to),
+                RepairPlan::Plain(repairs) => repairs.into_iter().for_each(|(pkt, to)| self.send_repair(now, pkt, to)),
+                RepairPlan::Parity { block, from, to } => self.send_parity(now, block, from, to),
             }
         }
     }
 
-    fn send_repair(&mut self, now: Instant, pkt: Pkt, to: RepairTo) {
+    fn send_repair(&mut self, now: Instant, pkt: Pkt, to: RepairTarget) {
         // Trimmed meanwhile: the member learns from the heartbeat that it has to read the log.
         let Some(sent) = self.window.get_mut(pkt) else { return };
         if !self.limits.may_send(now) {
@@ -108,11 +109,11 @@ impl RelaySender {
         let header = self.header(now, PacketType::Data, own, seq);
         let payload = Header { flags: flags::REPAIR, fragment, ..header }.encode(&body);
         match to {
-            RepairTo::Group => {
+            RepairTarget::Group => {
                 self.stats.repairs_multicast += 1;
                 self.push_group_repair(payload);
             }
-            RepairTo::Peer(peer) => {
+            RepairTarget::Peer(peer) => {
                 self.stats.repairs_unicast += 1;
                 self.push_repair(self.to_peer(peer, payload));
             }

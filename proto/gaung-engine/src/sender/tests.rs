@@ -289,7 +289,7 @@ fn repeats_are_ignored_while_the_repair_is_on_its_way() {
     assert_eq!(bench.advance(TIMING.repair_gather_max).len(), 1);
     bench.nak(1, miss.clone());
     let quiet = bench.advance(MS).iter().filter_map(data_seq).count();
-    assert_eq!((quiet, bench.sender.stats().asks_suppressed), (0, 1));
+    assert_eq!((quiet, bench.sender.stats().requests_suppressed), (0, 1));
     bench.advance(FIRST_LINGER);
     bench.nak(1, miss);
     assert_eq!(bench.advance(TIMING.repair_gather_max).iter().filter_map(data_seq).count(), 1);
@@ -346,7 +346,7 @@ fn repairs_are_limited_per_nak_and_per_member_and_second() {
         bench.nak(1, all.clone());
     }
     assert!(repairs <= 512, "{repairs}");
-    assert!(bench.sender.stats().asks_refused > 0);
+    assert!(bench.sender.stats().requests_refused > 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What was sent lately, kept for repairs, bounded in bytes.
+//! Keeps the datagrams that were sent last for repairs, bounded in bytes.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -9,22 +9,11 @@ use gaung_proto::{
     datagram::{DATAGRAM_HEADER, Fragment},
 };
 
-use super::repair::{Asker, RepairTo};
+use super::peer::{BlockPace, RepairTarget, Requester};
 use crate::{
     parity::{BLOCK, Original, pkt_at},
     timing::TIMING,
 };
-
-/// How fast a block is filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// Too slowly for parity, or it is not kept whole.
-    Slow,
-    /// Probably complete soon.
-    Filling,
-    /// Complete.
-    Quick,
-}
 
 /// One first-sent DATA datagram.
 #[derive(Debug)]
@@ -38,7 +27,7 @@ pub(super) struct Sent {
     pub(super) body_bytes: usize,
     pub(super) sent_at: Instant,
     /// When it was sent again last, and to whom.
-    pub(super) repaired: Option<(Instant, RepairTo)>,
+    pub(super) repaired: Option<(Instant, RepairTarget)>,
 }
 
 impl Sent {
@@ -46,11 +35,13 @@ impl Sent {
         self.datagram.slice(DATAGRAM_HEADER..DATAGRAM_HEADER + self.body_bytes)
     }
 
-    /// Whether a repair is on its way that will reach who asks. `since`: those sent before have arrived.
-    pub(super) fn is_on_way_to(&self, asker: &Asker, since: Instant) -> bool {
+    /// Whether a repair is on its way that will reach the requester. `since`: those sent before have arrived.
+    pub(super) fn is_on_way_to(&self, requester: &Requester, since: Instant) -> bool {
         self.repaired.is_some_and(|(at, to)| match to {
-            RepairTo::Group => at > since,
-            RepairTo::Peer(peer) => at > since && asker.proven.is_some_and(|asker| asker.addr == peer.addr),
+            RepairTarget::Group => at > since,
+            RepairTarget::Peer(peer) => {
+                at > since && requester.proven.is_some_and(|requester| requester.addr == peer.addr)
+            }
         })
     }
 
@@ -111,14 +102,14 @@ impl RepairWindow {
     }
 
     /// How fast a block was, or is being, filled.
-    pub(super) fn pace(&self, now: Instant, block: u32) -> Pace {
-        let Some(first) = self.get(pkt_at(block, 0)) else { return Pace::Slow };
+    pub(super) fn pace(&self, now: Instant, block: u32) -> BlockPace {
+        let Some(first) = self.get(pkt_at(block, 0)) else { return BlockPace::Slow };
         let quick_since = |since: Instant, at: Instant| at.saturating_duration_since(since) <= TIMING.parity_block_max;
         match self.get(pkt_at(block, BLOCK - 1)) {
-            Some(last) if quick_since(first.sent_at, last.sent_at) => Pace::Quick,
-            Some(_) => Pace::Slow,
-            None if self.is_filling(now, block, first) => Pace::Filling,
-            None => Pace::Slow,
+            Some(last) if quick_since(first.sent_at, last.sent_at) => BlockPace::Quick,
+            Some(_) => BlockPace::Slow,
+            None if self.is_filling(now, block, first) => BlockPace::Filling,
+            None => BlockPace::Slow,
         }
     }
 
@@ -132,7 +123,7 @@ impl RepairWindow {
         block > 0
             && now.saturating_duration_since(first.sent_at) <= enough
             && now.saturating_duration_since(newest.sent_at) <= TIMING.parity_pause_max
-            && self.pace(now, block - 1) == Pace::Quick
+            && self.pace(now, block - 1) == BlockPace::Quick
     }
 
     /// All of a complete block, as it was first sent.

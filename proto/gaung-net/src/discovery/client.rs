@@ -1,4 +1,4 @@
-//! The asking side.
+//! Sends discovery requests and collects the answers.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -15,22 +15,22 @@ use tracing::debug;
 use super::{
     DISCOVERY_GROUP, Found, ServiceKind,
     datagram::{Answer, LENGTH, Request},
-    ears::GroupEars,
     found::note,
+    group_sockets::GroupSockets,
 };
 use crate::{
     interface::{Link, Role},
     socket::{self, Sharing, SocketError},
 };
 
-/// How to ask.
+/// What to look for, where and for how long.
 #[derive(Debug, Clone)]
 pub struct Discovery {
     /// The port that services listen on, [`gaung_proto::ports::DISCOVERY`] unless told otherwise.
     pub port: u16,
-    /// The interfaces to ask through; loopback is always asked too.
+    /// The interfaces to send requests on; loopback is always used too.
     pub links: Vec<Link>,
-    /// What is wanted; `None`: everything.
+    /// The kind of service to find; `None`: all.
     pub wanted: Option<ServiceKind>,
     /// How long to wait for a first answer.
     pub timeout: Duration,
@@ -39,7 +39,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Asks for registries: 1 s for the first answer, 200 ms more for others.
+    /// Looks for registries: 1 s for the first answer, 200 ms more for others.
     #[must_use]
     pub fn registries(links: Vec<Link>) -> Self {
         Self {
@@ -52,38 +52,38 @@ impl Discovery {
     }
 }
 
-/// Requests may be lost: they are sent again after this.
+/// Interval at which requests are repeated, for they may be lost.
 const REPEAT: Duration = Duration::from_millis(150);
 
-/// Asks which services there are, and returns when the first answer has settled or the time is over; none may answer.
+/// Finds the services of the network; returns when the first answer has settled or the time is over; none may answer.
 ///
 /// # Errors
 /// [`SocketError`] if no socket can be opened. Interfaces that cannot send are passed over.
 pub async fn discover(discovery: &Discovery) -> Result<Vec<Found>, SocketError> {
     let socket = open()?;
     // Beside the answers by unicast: a stateful packet filter knows nothing of a question that went to a group.
-    let mut ears = GroupEars::new(discovery.port);
-    ears.relink(&discovery.links, false);
+    let mut group = GroupSockets::new(discovery.port);
+    group.relink(&discovery.links, false);
     let request = Request { nonce: rand::random(), wanted: discovery.wanted, instance: true, multicast: false };
     let mut found = Vec::new();
     let mut buffer = [0; LENGTH + 1];
     let mut end = Instant::now() + discovery.timeout;
-    let mut ask_at = Instant::now();
-    let mut asked = false;
+    let mut request_at = Instant::now();
+    let mut is_repeat = false;
     loop {
         tokio::select! {
             biased;
             () = sleep_until(end) => return Ok(found),
-            () = sleep_until(ask_at) => {
-                ask(&socket, Request { multicast: asked && found.is_empty(), ..request }, discovery);
-                if asked && found.is_empty() {
+            () = sleep_until(request_at) => {
+                send_request(&socket, Request { multicast: is_repeat && found.is_empty(), ..request }, discovery);
+                if is_repeat && found.is_empty() {
                     // Those that know no flags answer this one.
-                    ask(&socket, Request { instance: false, ..request }, discovery);
+                    send_request(&socket, Request { instance: false, ..request }, discovery);
                 }
-                asked = true;
-                ask_at += REPEAT;
+                is_repeat = true;
+                request_at += REPEAT;
             }
-            received = ears.receive(&socket, &mut buffer) => {
+            received = group.receive(&socket, &mut buffer) => {
                 // ICMP errors of earlier sends come out here and mean nothing.
                 let Ok((length, SocketAddr::V4(from))) = received else { continue };
                 let Some(answer) = Answer::decode(&buffer[..length]).filter(|a| a.nonce == request.nonce) else { continue };
@@ -102,7 +102,7 @@ fn open() -> Result<UdpSocket, SocketError> {
     UdpSocket::from_std(socket.into()).map_err(SocketError::system("watch the discovery socket"))
 }
 
-fn ask(socket: &UdpSocket, request: Request, discovery: &Discovery) {
+fn send_request(socket: &UdpSocket, request: Request, discovery: &Discovery) {
     let bytes = request.encode();
     let loopback = Link::loopback();
     let others = discovery.links.iter().filter(|link| link.role != Role::Loopback);

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  0  magic u16 "GD" | version u8 = 1 | type u8: 1 request, 2 answer
-//!  4  nonce u64, the asker's, repeated in the answer
+//!  4  nonce u64, the requester's, repeated in the answer
 //! 12  service u8: 0 any (request only), 1 registry, 2 relay, 3 hub
 //! 13  name length u8 | gRPC port u16 | advertised IPv4 address, 0.0.0.0: the answer's source
 //! 20  service id, 16 bytes
 //! 36  name, UTF-8, up to 64 bytes, then zeros
-//! 100 instance u64: random at each start of the service; 0 where it was not asked for
+//! 100 instance u64: random at each start of the service; 0 where it was not requested
 //! 108 zeros
 //! ```
 //! In a request, byte 13 has flags (1: the answer should tell the instance, 2: it should also come by multicast) and
@@ -48,7 +48,7 @@ pub(super) struct Request {
 pub(super) struct Answer {
     pub(super) nonce: u64,
     pub(super) announcement: Announcement,
-    /// Whether the instance is told.
+    /// Whether the instance is included.
     pub(super) with_instance: bool,
 }
 

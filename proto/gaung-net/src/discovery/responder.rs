@@ -1,4 +1,4 @@
-//! The answering side: one task in each service.
+//! Answers discovery requests: one task in each service.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use tracing::{debug, trace};
 use super::{
     Announcement, DISCOVERY_GROUP,
     datagram::{Answer, LENGTH, Request},
-    ears::GroupEars,
+    group_sockets::GroupSockets,
 };
 use crate::{
     interface::{Link, LinkWatch},
@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Responder {
     socket: UdpSocket,
-    ears: GroupEars,
+    group: GroupSockets,
     watch: LinkWatch,
     announcement: Announcement,
     counters: Arc<ResponderCounters>,
@@ -79,12 +79,12 @@ impl Responder {
         let port =
             socket::local_addr(&socket.try_clone().map_err(SocketError::system("copy a socket"))?.into())?.port();
         let socket = UdpSocket::from_std(socket.into()).map_err(SocketError::system("watch the discovery socket"))?;
-        let mut ears = GroupEars::new(port);
-        ears.relink(&watch.now().links, true);
-        Ok(Self { socket, ears, watch, announcement, counters: Arc::default() })
+        let mut group = GroupSockets::new(port);
+        group.relink(&watch.now().links, true);
+        Ok(Self { socket, group, watch, announcement, counters: Arc::default() })
     }
 
-    /// The identity that is told, and which process of it this is.
+    /// The identity that is announced, and which process of it this is.
     #[must_use]
     pub const fn identity(&self) -> (RelayId, u64) {
         (self.announcement.id, self.announcement.instance)
@@ -113,10 +113,10 @@ impl Responder {
             let received = tokio::select! {
                 () = &mut stop => return,
                 selection = self.watch.changed() => {
-                    self.ears.relink(&selection.links, true);
+                    self.group.relink(&selection.links, true);
                     continue;
                 }
-                received = self.ears.receive(&self.socket, &mut buffer) => received,
+                received = self.group.receive(&self.socket, &mut buffer) => received,
             };
             match received {
                 Ok((length, SocketAddr::V4(from))) => self.handle(&buffer[..length], from, &mut budget).await,
@@ -150,10 +150,10 @@ impl Responder {
         }
     }
 
-    /// To the discovery group in the asker's network, once.
-    fn answer_group(&self, answer: &[u8], asker: Ipv4Addr) {
+    /// Multicasts the answer to the discovery group, on the one link that shares the requester's network.
+    fn answer_group(&self, answer: &[u8], requester: Ipv4Addr) {
         let selection = self.watch.now();
-        let near = selection.links.iter().flat_map(Link::each_address).find(|link| link.contains(asker));
+        let near = selection.links.iter().flat_map(Link::each_address).find(|link| link.contains(requester));
         let (Some(link), Ok(port)) = (near, self.port()) else { return };
         let group = SocketAddrV4::new(DISCOVERY_GROUP, port);
         let chosen = SockRef::from(&self.socket).set_multicast_if_v4(&link.ip);
@@ -163,14 +163,14 @@ impl Responder {
         }
     }
 
-    /// An address of this machine alone is of no use to others.
-    fn is_useful_to(&self, asker: Ipv4Addr) -> bool {
-        !self.announcement.advertised.is_some_and(|ip| ip.is_loopback()) || asker.is_loopback()
+    /// Whether the requester can reach what is announced: a loopback address is of no use to other machines.
+    fn is_useful_to(&self, requester: Ipv4Addr) -> bool {
+        !self.announcement.advertised.is_some_and(|ip| ip.is_loopback()) || requester.is_loopback()
     }
 }
 
-/// Answers of the current second. A host has its share, so that one that asks without end, or in whose name another does,
-/// keeps nobody else from finding the service.
+/// Counts the answers of the current second. Each host has its share, so that one that requests without end, or whose
+/// address is forged, keeps nobody else from finding the service.
 struct Budget {
     began: Instant,
     by_host: HashMap<Ipv4Addr, u32>,
@@ -178,9 +178,9 @@ struct Budget {
 }
 
 impl Budget {
-    /// Some dozens of clients that start at the same time on one machine.
+    /// Answers to one host in a second: some dozens of clients that start at the same time.
     const OF_ONE: u32 = 100;
-    /// Some 2 Mbit/s.
+    /// Answers to all hosts in a second: some 2 Mbit/s.
     const OF_ALL: u32 = 2000;
 
     fn new(now: Instant) -> Self {
@@ -206,16 +206,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asks_without_end_keeps_nobody_else_from_an_answer() {
+    fn a_flood_of_requests_keeps_nobody_else_from_an_answer() {
         let now = Instant::now();
         let mut budget = Budget::new(now);
-        let asked = |budget: &mut Budget, now, host: u8| {
+        let answered = |budget: &mut Budget, now, host: u8| {
             (0..100_000).filter(|_| budget.take(now, Ipv4Addr::new(10, 0, 0, host))).count() as u32
         };
-        assert_eq!(asked(&mut budget, now, 1), Budget::OF_ONE);
-        assert_eq!(asked(&mut budget, now, 2), Budget::OF_ONE);
-        let of_all: u32 = (0..100).map(|host| asked(&mut budget, now, host)).sum();
+        assert_eq!(answered(&mut budget, now, 1), Budget::OF_ONE);
+        assert_eq!(answered(&mut budget, now, 2), Budget::OF_ONE);
+        let of_all: u32 = (0..100).map(|host| answered(&mut budget, now, host)).sum();
         assert_eq!(of_all, Budget::OF_ALL - 2 * Budget::OF_ONE, "what is sent stays bounded");
-        assert_eq!(asked(&mut budget, now + Duration::from_secs(1), 1), Budget::OF_ONE);
+        assert_eq!(answered(&mut budget, now + Duration::from_secs(1), 1), Budget::OF_ONE);
     }
 }

@@ -24,7 +24,7 @@ fn announcement(kind: ServiceKind, id: u8) -> Announcement {
     }
 }
 
-fn ask(port: u16, wanted: Option<ServiceKind>) -> Discovery {
+fn looking_for(port: u16, wanted: Option<ServiceKind>) -> Discovery {
     Discovery { port, links: Vec::new(), wanted, timeout: LONG, settle: Duration::from_millis(300) }
 }
 
@@ -44,13 +44,13 @@ async fn services_on_this_machine_are_found_each_once() {
     let _running = (run(first), run(second));
 
     // One request goes out by multicast and again by broadcast, and is repeated.
-    let mut found = discover(&ask(port, None)).await.unwrap();
+    let mut found = discover(&looking_for(port, None)).await.unwrap();
     found.sort_by_key(|f| f.kind);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[0].addresses, ["127.0.0.1:7400".parse().unwrap()]);
     assert_eq!((found[0].name.as_str(), found[1].kind), ("kelas-5", ServiceKind::Hub));
 
-    let found = discover(&ask(port, Some(ServiceKind::Registry))).await.unwrap();
+    let found = discover(&looking_for(port, Some(ServiceKind::Registry))).await.unwrap();
     assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), [RelayId([1; 16])]);
 }
 
@@ -61,14 +61,14 @@ async fn an_advertised_address_wins_over_the_source() {
     let responder = Responder::open(0, LinkWatch::fixed(Vec::new()), service).unwrap();
     let port = responder.port().unwrap();
     let _running = run(responder);
-    let found = discover(&ask(port, None)).await.unwrap();
+    let found = discover(&looking_for(port, None)).await.unwrap();
     assert_eq!(found[0].addresses, ["10.1.2.3:7400".parse().unwrap()]);
 }
 
 #[tokio::test]
 async fn nobody_there_is_an_empty_list() {
     let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let discovery = Discovery { timeout: Duration::from_millis(50), ..ask(free, None) };
+    let discovery = Discovery { timeout: Duration::from_millis(50), ..looking_for(free, None) };
     assert_eq!(timeout(LONG, discover(&discovery)).await.unwrap().unwrap(), []);
 }
 
@@ -144,7 +144,7 @@ async fn a_copy_of_a_data_folder_is_not_taken_for_the_same_server() {
     let copy = Announcement { instance: 99, port: 7500, ..announcement(ServiceKind::Registry, 1) };
     let second = Responder::open(port, LinkWatch::fixed(Vec::new()), copy).unwrap();
     let _running = (run(first), run(second));
-    let mut found = discover(&ask(port, None)).await.unwrap();
+    let mut found = discover(&looking_for(port, None)).await.unwrap();
     found.sort_by_key(|f| f.instance);
     assert_eq!(found.iter().map(|f| f.instance).collect::<Vec<_>>(), [Some(1), Some(99)], "{found:?}");
 }
@@ -155,14 +155,14 @@ async fn an_answer_comes_by_multicast_too_where_it_is_asked_for() {
     let responder = Responder::open(0, watch, announcement(ServiceKind::Registry, 5)).unwrap();
     let port = responder.port().unwrap();
     let _running = run(responder);
-    let asker = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut ears = ears::GroupEars::new(port);
-    ears.relink(&[], true);
+    let requester = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut group = group_sockets::GroupSockets::new(port);
+    group.relink(&[], true);
     let request = Request { nonce: 3, wanted: None, instance: true, multicast: true };
-    asker.send_to(&request.encode(), ("127.0.0.1", port)).await.unwrap();
+    requester.send_to(&request.encode(), ("127.0.0.1", port)).await.unwrap();
     let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = [0; LENGTH];
-    let received = timeout(LONG, ears.receive(&deaf, &mut buffer)).await.unwrap().unwrap();
+    let received = timeout(LONG, group.receive(&deaf, &mut buffer)).await.unwrap().unwrap();
     let answer = Answer::decode(&buffer[..received.0]).unwrap();
     assert_eq!((answer.nonce, answer.announcement.instance), (3, 5));
 }

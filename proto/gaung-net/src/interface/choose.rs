@@ -28,18 +28,18 @@ pub enum ChooseError {
     /// The wish names nothing that exists.
     #[error("there is no interface {wanted:?}; those there are: {}", .available.join(", "))]
     NoSuch {
-        /// What was asked for.
+        /// The name or address that was given.
         wanted: String,
         /// Each as `name (address)`.
         available: Vec<String>,
     },
-    /// The interface asked for is down.
+    /// The chosen interface is down.
     #[error("interface {0} is down; bring it up with `ip link set {0} up` or choose another")]
     Down(String),
-    /// The interface asked for cannot multicast.
+    /// The chosen interface cannot multicast.
     #[error("interface {0} cannot multicast; choose another, or use the TCP lane")]
     CannotMulticast(String),
-    /// The interface asked for has no IPv4 address.
+    /// The chosen interface has no IPv4 address.
     #[error("interface {0} has no IPv4 address; give it one or choose another")]
     NoAddress(String),
     /// Not even loopback is up.
@@ -77,7 +77,7 @@ pub fn select(interfaces: &[Interface], wanted: &[String]) -> Selection {
     selection
 }
 
-/// An interface that is wished for twice, such as by two of its addresses, is one link.
+/// An interface that is chosen twice, such as by two of its addresses, is one link.
 fn add(links: &mut Vec<Link>, link: Link) {
     let Some(known) = links.iter_mut().find(|known| known.index == link.index) else { return links.push(link) };
     for address in link.addresses() {

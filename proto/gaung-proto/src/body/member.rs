@@ -66,17 +66,17 @@ impl Status {
     }
 }
 
-/// PROBE, question (no RESPONSE flag) and answer alike, so that an answer is never longer than what asked for it.
+/// PROBE, question (no RESPONSE flag) and answer alike, so that an answer is never longer than its question.
 /// A question also makes the relay send a heartbeat soon, by which the member learns whether it hears multicast.
 ///
 /// `sender_id 16 | nonce u64 | cookie u64`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
-    /// Who asked.
+    /// The member that sent the question.
     pub sender: SenderId,
-    /// Chosen by who asked, returned unchanged.
+    /// Chosen by the member, returned unchanged.
     pub nonce: u64,
-    /// 0 in a question; in the answer the cookie for the asker's address.
+    /// 0 in a question; in the answer the cookie for the member's address.
     pub cookie: Cookie,
 }
 

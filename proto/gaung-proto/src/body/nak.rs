@@ -63,7 +63,7 @@ fn read_ranges(mut reader: Reader<'_>) -> Result<Vec<NakRange>, DecodeError> {
 }
 
 fn write_ranges(ranges: &[NakRange], out: &mut BytesMut) {
-    assert!(ranges.len() <= MAX_NAK_RANGES, "senders ask for at most this many at once");
+    assert!(ranges.len() <= MAX_NAK_RANGES, "senders request at most this many at once");
     out.put_u16(ranges.len() as u16);
     ranges.iter().for_each(|range| range.write(out));
 }
@@ -71,7 +71,7 @@ fn write_ranges(ranges: &[NakRange], out: &mut BytesMut) {
 /// NAK. `sender_id 16 | cookie u64 | count u16 | count × (first_seq u64 | last_seq u64 | first_fragment u16 | last_fragment u16)`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nak {
-    /// Who asks.
+    /// The member that requests repairs.
     pub sender: SenderId,
     /// Proof of address; repairs are unicast only with it.
     pub cookie: Cookie,

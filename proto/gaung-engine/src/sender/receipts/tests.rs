@@ -42,15 +42,15 @@ impl Room {
         self.head = Seq(self.head.0 + count);
     }
 
-    fn status(&mut self, member: u8, delivered: u64) -> Heard {
+    fn status(&mut self, member: u8, delivered: u64) -> StatusOutcome {
         self.status_from(member, member, delivered)
     }
 
-    fn status_from(&mut self, host: u8, member: u8, delivered: u64) -> Heard {
+    fn status_from(&mut self, host: u8, member: u8, delivered: u64) -> StatusOutcome {
         self.told(address(host), SenderId([member; 16]), delivered)
     }
 
-    fn told(&mut self, from: SocketAddrV4, sender: SenderId, delivered: u64) -> Heard {
+    fn told(&mut self, from: SocketAddrV4, sender: SenderId, delivered: u64) -> StatusOutcome {
         let status = Status {
             sender,
             cookie: cookie(from),
@@ -65,12 +65,12 @@ impl Room {
         self.members.handle_status(self.now, self.head, from, Seq(delivered), &status, Some(SECOND / 100))
     }
 
-    fn session(&mut self, member: u8, delivered: impl Into<Option<u64>>) -> Heard {
+    fn session(&mut self, member: u8, delivered: impl Into<Option<u64>>) -> StatusOutcome {
         self.reported(HUB, &SessionReport { delivered: delivered.into().map(Seq), ..session(member) })
     }
 
     /// Its session shows the cookie that `host` got.
-    fn session_of(&mut self, host: u8, member: u8, delivered: u64) -> Heard {
+    fn session_of(&mut self, host: u8, member: u8, delivered: u64) -> StatusOutcome {
         let cookie = cookie(address(host));
         self.reported(HUB, &SessionReport { delivered: Some(Seq(delivered)), cookie, ..session(member) })
     }
@@ -79,7 +79,7 @@ impl Room {
         self.reported(HUB, &SessionReport { gone: true, ..session(member) });
     }
 
-    fn reported(&mut self, reporter: Reporter, report: &SessionReport) -> Heard {
+    fn reported(&mut self, reporter: Reporter, report: &SessionReport) -> StatusOutcome {
         self.members.handle_session(self.now, self.head, reporter, report)
     }
 
@@ -127,13 +127,13 @@ fn both_lanes_count_in_one_receipt_and_text_sessions_are_silent() {
     room.log(2);
     assert_eq!((room.receipt(1), room.missing(1)), ((0, 3, 1, 0), vec![1, 2, 3]));
     room.status(1, 2);
-    assert_eq!(room.session(2, 1), Heard::Progressed);
+    assert_eq!(room.session(2, 1), StatusOutcome::Progressed);
     assert_eq!((room.receipt(2), room.missing(2)), ((1, 3, 1, 0), vec![2, 3]));
     let roster = room.members.roster();
     assert!(roster.receipt(Seq(1)).is_complete() && !roster.receipt(Seq(2)).is_complete());
     assert_eq!(room.members.present().count(), 1, "only who hears multicast counts for it");
     assert_eq!(room.members.all_present().count(), 3);
-    assert_eq!(room.session(2, 9), Heard::Unchanged, "what was not logged was not delivered");
+    assert_eq!(room.session(2, 9), StatusOutcome::Unchanged, "what was not logged was not delivered");
     assert_eq!(room.missing(2), vec![2, 3]);
 }
 
@@ -143,14 +143,14 @@ fn a_member_that_changes_its_lane_stays_one_and_keeps_its_place() {
     room.status(1, 0);
     room.log(3);
     room.status(1, 3);
-    assert_eq!(room.session_of(1, 1, 2), Heard::Unchanged, "an older place changes nothing");
+    assert_eq!(room.session_of(1, 1, 2), StatusOutcome::Unchanged, "an older place changes nothing");
     assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Tcp, 1));
     assert_eq!(room.receipt(3), (1, 1, 0, 0));
     room.log(1);
-    assert_eq!(room.session_of(1, 1, 4), Heard::Progressed);
+    assert_eq!(room.session_of(1, 1, 4), StatusOutcome::Progressed);
     room.after(2 * SECOND);
     // The hub may learn later that the session is over.
-    assert_eq!(room.status(1, 4), Heard::Unchanged);
+    assert_eq!(room.status(1, 4), StatusOutcome::Unchanged);
     assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Multicast, 1));
     room.gone(1);
     assert_eq!(room.receipt(4), (1, 1, 0, 0));
@@ -164,7 +164,7 @@ fn a_session_that_shows_its_cookie_goes_on_by_multicast() {
     room.session_of(1, 1, 0);
     room.log(2);
     room.session_of(1, 1, 1);
-    assert_eq!(room.status(1, 2), Heard::Progressed);
+    assert_eq!(room.status(1, 2), StatusOutcome::Progressed);
     assert_eq!([room.receipt(1), room.receipt(2)], [(1, 1, 0, 0), (1, 1, 0, 0)]);
     assert_eq!((room.lane(1), room.members.all_present().count()), (MemberLane::Multicast, 1));
 }
@@ -175,14 +175,14 @@ fn a_report_without_proof_does_not_speak_for_who_hears_multicast() {
     room.status(1, 0);
     room.log(1);
     // It is stopped, and somebody reports that it has a session: by another's cookie, or by none.
-    assert_eq!(room.session_of(9, 1, 1), Heard::Joined);
+    assert_eq!(room.session_of(9, 1, 1), StatusOutcome::Joined);
     assert_eq!((room.receipt(1), room.missing(1)), ((0, 1, 0, 0), vec![1]));
     room.log(1);
-    assert_eq!(room.session(1, 2), Heard::Progressed);
+    assert_eq!(room.session(1, 2), StatusOutcome::Progressed);
     assert_eq!((room.receipt(2), room.missing(2)), ((1, 2, 0, 0), vec![1]), "it counts for itself alone");
     room.gone(1);
     room.after(2 * SECOND);
-    assert_eq!(room.status(1, 2), Heard::Progressed);
+    assert_eq!(room.status(1, 2), StatusOutcome::Progressed);
     room.log(1);
     assert_eq!(room.receipt(3), (0, 1, 0, 0), "what was made up has ended");
 }
@@ -193,7 +193,7 @@ fn a_member_that_goes_to_another_hub_without_proof_begins_anew_there() {
     room.session(1, 0);
     room.log(1);
     let elsewhere = |delivered| SessionReport { delivered: Some(Seq(delivered)), ..session(1) };
-    assert_eq!(room.reported(OTHER_HUB, &elsewhere(1)), Heard::Joined);
+    assert_eq!(room.reported(OTHER_HUB, &elsewhere(1)), StatusOutcome::Joined);
     assert_eq!(room.receipt(1), (0, 1, 0, 0), "one hub does not speak for another's session");
     room.gone(1);
     room.log(1);
@@ -207,10 +207,10 @@ fn nobody_speaks_for_anothers_session_at_the_same_hub() {
     room.session(1, 0);
     room.log(1);
     let other = |delivered| SessionReport { owner: 9, delivered: Some(Seq(delivered)), ..session(1) };
-    assert_eq!(room.reported(HUB, &other(1)), Heard::Joined);
+    assert_eq!(room.reported(HUB, &other(1)), StatusOutcome::Joined);
     assert_eq!((room.receipt(1), room.missing(1)), ((0, 1, 0, 0), vec![1]));
     room.reported(HUB, &SessionReport { gone: true, ..other(1) });
-    assert_eq!(room.session(1, 1), Heard::Progressed);
+    assert_eq!(room.session(1, 1), StatusOutcome::Progressed);
     room.log(1);
     assert_eq!([room.receipt(1), room.receipt(2)], [(1, 1, 0, 0), (0, 1, 0, 0)]);
 }
@@ -223,7 +223,7 @@ fn a_hub_that_connects_anew_goes_on_with_those_that_it_reports_again() {
     room.log(1);
     let again = Reporter { stream: 9, ..HUB };
     let report = SessionReport { delivered: Some(Seq(1)), ..session(1) };
-    assert_eq!(room.reported(again, &report), Heard::Progressed);
+    assert_eq!(room.reported(again, &report), StatusOutcome::Progressed);
     assert_eq!(room.receipt(1), (1, 2, 0, 0));
     for _ in 0..3 {
         room.after(2 * SECOND);
@@ -267,7 +267,7 @@ fn who_was_absent_between_is_not_expected_to_have_heard() {
     }
     room.log(1);
     assert_eq!(room.receipt(2), (0, 1, 0, 1));
-    assert_eq!(room.session(2, 1), Heard::Joined);
+    assert_eq!(room.session(2, 1), StatusOutcome::Joined);
     room.log(1);
     room.status(1, 3);
     let all = [room.receipt(1), room.receipt(2), room.receipt(3)];
@@ -373,7 +373,7 @@ fn the_table_is_bounded() {
         id[..4].copy_from_slice(&number.to_be_bytes());
         let report = SessionReport { member: SenderId(id), delivered: Some(Seq(0)), ..session(0) };
         let heard = room.reported(HUB, &report);
-        assert_eq!(heard == Heard::NoRoom, number >= 4096);
+        assert_eq!(heard == StatusOutcome::NoRoom, number >= 4096);
     }
 }
 
@@ -398,11 +398,11 @@ fn who_is_ahead_of_the_log_has_not_heard_until_it_goes_back() {
 #[test]
 fn nobody_speaks_for_a_member_of_another_host() {
     let mut room = Room::new();
-    assert_eq!(room.status(1, 0), Heard::Joined);
+    assert_eq!(room.status(1, 0), StatusOutcome::Joined);
     room.log(1);
-    assert_eq!(room.status_from(9, 1, 1), Heard::Joined);
+    assert_eq!(room.status_from(9, 1, 1), StatusOutcome::Joined);
     assert_eq!((room.receipt(1), room.missing(1)), ((0, 1, 0, 0), vec![1]), "it is another member under the same id");
-    assert_eq!(room.status(1, 1), Heard::Progressed);
+    assert_eq!(room.status(1, 1), StatusOutcome::Progressed);
     // While the first sleeps the other stays, and nothing of the first one's becomes its own.
     room.log(1);
     for _ in 0..3 {
@@ -410,7 +410,7 @@ fn nobody_speaks_for_a_member_of_another_host() {
         room.status_from(9, 1, 2);
     }
     assert_eq!((room.receipt(2), room.missing(2)), ((1, 2, 0, 0), vec![1]));
-    assert_eq!(room.status(1, 1), Heard::Joined, "its place is not taken");
+    assert_eq!(room.status(1, 1), StatusOutcome::Joined, "its place is not taken");
     room.log(1);
     room.status(1, 3);
     assert_eq!([room.receipt(2), room.receipt(3)], [(2, 2, 0, 0), (1, 2, 0, 0)]);
@@ -419,16 +419,16 @@ fn nobody_speaks_for_a_member_of_another_host() {
 #[test]
 fn an_address_is_one_member_and_a_host_fills_only_its_share() {
     let mut room = Room::new();
-    assert_eq!(room.status(1, 0), Heard::Joined);
+    assert_eq!(room.status(1, 0), StatusOutcome::Joined);
     let from = |port| SocketAddrV4::new(Ipv4Addr::new(10, 0, 9, 9), port);
     let id = |number: u16| SenderId([9, 9, (number >> 8) as u8, number as u8, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
-    let joined = (0..5000).filter(|&number| room.told(from(5000), id(number), 0) == Heard::Joined).count();
+    let joined = (0..5000).filter(|&number| room.told(from(5000), id(number), 0) == StatusOutcome::Joined).count();
     assert_eq!(joined, 1, "all from one address");
-    let joined = (1..5000).filter(|&number| room.told(from(number), id(number), 0) == Heard::Joined).count();
+    let joined = (1..5000).filter(|&number| room.told(from(number), id(number), 0) == StatusOutcome::Joined).count();
     assert!(joined < 64, "{joined}");
     room.log(1);
     assert!(room.receipt(1).1 <= 65);
-    assert_eq!(room.status(2, 1), Heard::Joined);
+    assert_eq!(room.status(2, 1), StatusOutcome::Joined);
     room.after(TIMING.presence);
     room.status(1, 1);
     room.log(1);
@@ -442,10 +442,10 @@ fn a_stream_that_filled_the_table_gives_room_to_others() {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_be_bytes());
         let report = SessionReport { member: SenderId(id), delivered: Some(Seq(0)), ..session(0) };
-        assert_eq!(room.reported(OTHER_HUB, &report), Heard::Joined);
+        assert_eq!(room.reported(OTHER_HUB, &report), StatusOutcome::Joined);
     }
-    assert_eq!(room.status(1, 0), Heard::Joined);
-    assert_eq!(room.session(2, 0), Heard::Joined);
+    assert_eq!(room.status(1, 0), StatusOutcome::Joined);
+    assert_eq!(room.session(2, 0), StatusOutcome::Joined);
     room.log(1);
     room.after(TIMING.presence);
     room.status(1, 1);

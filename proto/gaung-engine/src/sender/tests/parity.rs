@@ -168,8 +168,8 @@ fn parity_is_no_amplifier() {
         sent.extend(bench.advance(MS / 2));
     }
     let (shards, plain) = repairs(&sent);
-    let limit = 5 * limits::MAX_ASKED_PER_HOST + limits::MAX_ASKED_UNPROVEN;
+    let limit = 5 * limits::MAX_REQUESTED_PER_HOST + limits::MAX_REQUESTED_UNPROVEN;
     assert!(shards.len() + plain.len() <= limit as usize, "{} {}", shards.len(), plain.len());
     let stats = bench.sender.stats();
-    assert!(stats.asks_refused > 1000 && shards.len() <= usize::from(SHARDS) * 2, "{stats:?}");
+    assert!(stats.requests_refused > 1000 && shards.len() <= usize::from(SHARDS) * 2, "{stats:?}");
 }

@@ -1,4 +1,4 @@
-//! Several sockets that are read as one.
+//! Reads the discovery group on several links as if it were one socket.
 
 use std::{
     future::poll_fn,
@@ -17,21 +17,21 @@ use crate::{
     socket::SocketError,
 };
 
-/// The discovery group as it is heard on some links and on loopback.
+/// The sockets that receive the discovery group, one for each link and one for loopback.
 #[derive(Debug)]
-pub(super) struct GroupEars {
+pub(super) struct GroupSockets {
     port: u16,
     group: Option<GroupSocket>,
     sockets: Vec<UdpSocket>,
 }
 
-impl GroupEars {
-    /// Hears the group on no link yet.
+impl GroupSockets {
+    /// Receives on no link until [`Self::relink`] is called.
     pub(super) const fn new(port: u16) -> Self {
         Self { port, group: None, sockets: Vec::new() }
     }
 
-    /// Hears it on these links and loopback from now on; those that cannot are told of, with a warning if `warns`.
+    /// Receives on these links and loopback from now on; logs those that cannot, as warnings if `warns`.
     pub(super) fn relink(&mut self, links: &[Link], warns: bool) {
         let others = links.iter().filter(|link| link.role != Role::Loopback).cloned();
         let links: Vec<_> = others.chain([Link::loopback()]).collect();
@@ -39,23 +39,23 @@ impl GroupEars {
             Some(group) => group.relink(&links),
             None => match GroupSocket::open(SocketAddrV4::new(DISCOVERY_GROUP, self.port), &links) {
                 Ok(group) => self.group = Some(group),
-                Err(error) => return tell("all", &error, warns),
+                Err(error) => return log_deaf_link("all", &error, warns),
             },
         }
         let Some(group) = &self.group else { return };
         for (link, error) in group.failed() {
-            tell(&link.name, error, warns);
+            log_deaf_link(&link.name, error, warns);
         }
         let watched = group.sockets().map(|socket| UdpSocket::from_std(socket.try_clone()?));
         match watched.collect::<io::Result<Vec<_>>>() {
             Ok(sockets) => self.sockets = sockets,
-            Err(error) => tell("all", &SocketError::system("watch the discovery group")(error), warns),
+            Err(error) => log_deaf_link("all", &SocketError::system("watch the discovery group")(error), warns),
         }
     }
 
     /// The next datagram to `first` or to the group. Cancel safe.
     pub(super) async fn receive(&self, first: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        // None is first for ever, so that a flood on one does not silence the others.
+        // The first socket to be read changes each time, so that a flood on one does not starve the others.
         let (count, turn) = (self.sockets.len() + 1, rand::random::<u32>() as usize);
         let at = |number: usize| self.sockets.get((number + turn) % count).unwrap_or(first);
         poll_fn(|context| {
@@ -71,8 +71,8 @@ impl GroupEars {
     }
 }
 
-/// Broadcast still finds a service there.
-fn tell(interface: &str, error: &SocketError, warns: bool) {
+/// Logs a link that cannot receive; a service there is still found by broadcast.
+fn log_deaf_link(interface: &str, error: &SocketError, warns: bool) {
     if warns {
         warn!(interface, %error, "discovery by multicast is not heard here");
     } else {

@@ -1,4 +1,4 @@
-//! Makes the ranges of a NAK: what is missing, and of blocks for which parity came only as much as still lacks.
+//! Builds the ranges of a NAK: what is missing, and of blocks for which parity came only as much as still lacks.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,33 +9,46 @@ use super::{
     reassembly::Reassembly,
     spans::{Missing, Pkts},
 };
-use crate::{parity::block_of, timing};
+use crate::{
+    parity::block_of,
+    timing::{self, TIMING},
+};
 
-/// What became of a row of missing messages.
+/// What became of requesting a row of missing messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Asked for, in whole or in part; look again after so long.
-    Asked(Duration),
-    /// What was asked for besides, or is on its way, will heal it; look again after so long.
+pub(super) enum RequestOutcome {
+    /// Requested, in whole or in part; look again after this.
+    Requested(Duration),
+    /// What was requested besides, or is on its way, repairs it; look again after this.
     NotNeeded(Duration),
     /// The NAK is full.
     NoRoom,
 }
 
-/// Fills one NAK, the oldest first.
+impl RequestOutcome {
+    /// Returns how long to wait before the row is looked at again.
+    pub(super) const fn delay(self) -> Duration {
+        match self {
+            Self::Requested(wait) | Self::NotNeeded(wait) => wait,
+            Self::NoRoom => TIMING.nack_spacing,
+        }
+    }
+}
+
+/// Fills one NAK, oldest messages first.
 #[derive(Debug)]
-pub(super) struct Asker<'a> {
+pub(super) struct NakBuilder<'a> {
     reassembly: &'a Reassembly,
     blocks: &'a Blocks,
     grtt: Duration,
     /// Up to here the relay has sent all fragments.
     sent: Seq,
     ranges: Vec<NakRange>,
-    /// Datagrams that may still be asked for, of blocks for which parity came.
+    /// Datagrams that may still be requested, of blocks for which parity came.
     quotas: BTreeMap<u32, u32>,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> NakBuilder<'a> {
     pub(super) const fn new(reassembly: &'a Reassembly, blocks: &'a Blocks, grtt: Duration, sent: Seq) -> Self {
         Self { reassembly, blocks, grtt, sent, ranges: Vec::new(), quotas: BTreeMap::new() }
     }
@@ -44,22 +57,22 @@ impl<'a> Asker<'a> {
         self.ranges
     }
 
-    pub(super) fn ask(&mut self, row: SeqRange, missing: &Missing) -> Outcome {
+    pub(super) fn request(&mut self, row: SeqRange, missing: &Missing) -> RequestOutcome {
         let wait = timing::retry(self.grtt, missing.naks + 1);
         let fragments = if row.len() == 1 { self.reassembly.missing(row.first, row.first <= self.sent) } else { None };
         match fragments {
-            Some(fragments) => self.ask_fragments(row.first, &fragments, wait),
-            None => self.ask_messages(row, missing.pkts, wait),
+            Some(fragments) => self.request_fragments(row.first, &fragments, wait),
+            None => self.request_messages(row, missing.pkts, wait),
         }
     }
 
-    fn ask_messages(&mut self, row: SeqRange, pkts: Option<Pkts>, wait: Duration) -> Outcome {
+    fn request_messages(&mut self, row: SeqRange, pkts: Option<Pkts>, wait: Duration) -> RequestOutcome {
         let coded = pkts.filter(|pkts| block_of(Pkt(pkts.first)) == block_of(Pkt(pkts.last)));
         let Some((pkts, quota)) = coded.and_then(|pkts| Some((pkts, self.quota(Pkt(pkts.first))?))) else {
             return self.push(NakRange::messages(row.first, row.last), wait);
         };
         if *quota == 0 {
-            return Outcome::NotNeeded(wait);
+            return RequestOutcome::NotNeeded(wait);
         }
         let wanted = pkts.len().min(*quota);
         *quota -= wanted;
@@ -68,9 +81,9 @@ impl<'a> Asker<'a> {
         self.push(NakRange::messages(row.first, Seq(row.first.0 + messages - 1)), wait)
     }
 
-    fn ask_fragments(&mut self, seq: Seq, ranges: &[(u16, u16)], wait: Duration) -> Outcome {
+    fn request_fragments(&mut self, seq: Seq, ranges: &[(u16, u16)], wait: Duration) -> RequestOutcome {
         let first_pkt = self.reassembly.first_pkt(seq);
-        let mut outcome = Outcome::NotNeeded(wait);
+        let mut outcome = RequestOutcome::NotNeeded(wait);
         for index in ranges.iter().flat_map(|&(first, last)| first..=last) {
             let pkt = first_pkt.map(|Pkt(first)| Pkt(first.saturating_add(index.into())));
             match pkt.and_then(|pkt| self.quota(pkt)) {
@@ -80,9 +93,9 @@ impl<'a> Asker<'a> {
             }
             let range = NakRange { first_seq: seq, last_seq: seq, first_fragment: index, last_fragment: index };
             match self.push(range, wait) {
-                Outcome::NoRoom if outcome == Outcome::NotNeeded(wait) => return Outcome::NoRoom,
-                Outcome::NoRoom => return outcome,
-                asked @ (Outcome::Asked(_) | Outcome::NotNeeded(_)) => outcome = asked,
+                RequestOutcome::NoRoom if outcome == RequestOutcome::NotNeeded(wait) => return RequestOutcome::NoRoom,
+                RequestOutcome::NoRoom => return outcome,
+                requested @ (RequestOutcome::Requested(_) | RequestOutcome::NotNeeded(_)) => outcome = requested,
             }
         }
         outcome
@@ -94,7 +107,7 @@ impl<'a> Asker<'a> {
         Some(self.quotas.entry(block).or_insert(lacking))
     }
 
-    fn push(&mut self, next: NakRange, wait: Duration) -> Outcome {
+    fn push(&mut self, next: NakRange, wait: Duration) -> RequestOutcome {
         let whole = |range: &NakRange| range.last_fragment == u16::MAX;
         let is_full = self.ranges.len() == MAX_NAK_RANGES;
         match self.ranges.last_mut() {
@@ -106,9 +119,9 @@ impl<'a> Asker<'a> {
             {
                 last.last_fragment = next.last_fragment;
             }
-            Some(_) | None if is_full => return Outcome::NoRoom,
+            Some(_) | None if is_full => return RequestOutcome::NoRoom,
             Some(_) | None => self.ranges.push(next),
         }
-        Outcome::Asked(wait)
+        RequestOutcome::Requested(wait)
     }
 }

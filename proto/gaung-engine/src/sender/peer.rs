@@ -1,0 +1,38 @@
+//! Who requests repairs, where they go, and how fast a block fills: what the repair window and the repair schedule share.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use gaung_proto::SenderId;
+
+/// An address that a datagram came from, and the own address that it was sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) addr: SocketAddrV4,
+    pub(super) own: Option<Ipv4Addr>,
+}
+
+/// Who requests a repair, and where a unicast repair may go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Requester {
+    pub(super) sender: SenderId,
+    /// `None` unless the address was proven by its cookie.
+    pub(super) proven: Option<Peer>,
+}
+
+/// Where a repair goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RepairTarget {
+    Group,
+    Peer(Peer),
+}
+
+/// How fast a block is filled, which decides whether parity can repair it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockPace {
+    /// Too slowly for parity, or it is not kept whole.
+    Slow,
+    /// Probably complete soon.
+    Filling,
+    /// Complete.
+    Quick,
+}
