@@ -28,7 +28,7 @@ pub(crate) struct Charged {
 pub(crate) const UNCLAIMED: u64 = 0;
 
 impl Claimant {
-    /// The relay's own process.
+    /// The claimant of messages that the relay's own process publishes.
     pub const LOCAL: Self = Self { owner: 1, charged: Charged { peer: 1, session: 0 } };
     /// Nobody knows: who published what is read back from a log.
     pub const UNKNOWN: Self = Self { owner: UNCLAIMED, charged: Charged { peer: UNCLAIMED, session: 0 } };
@@ -53,7 +53,7 @@ pub struct RequestOrigin {
     pub session: Option<IpAddr>,
 }
 
-/// Makes [`Claimant`]s.
+/// Makes [`Claimant`]s under a key of the relay's own, so that nobody can compute another's.
 #[derive(Clone)]
 pub struct ClaimHasher {
     secret: [u8; 16],

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use gaung_proto::{GroupId, Seq};
 
-/// Limits of one session.
+/// Limits what one session may write at once and keep waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FanoutLimits {
     /// Encoded bytes of one write, about.
@@ -53,18 +53,18 @@ pub enum Taken {
 /// A cursor that cannot go on by itself; it is held until it is moved or released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stalled {
-    /// See [`Taken::Behind`].
+    /// The ring no longer has what the cursor needs, see [`Taken::Behind`].
     Behind {
-        /// The group.
+        /// The group of the cursor.
         group: GroupId,
         /// The seq that the session needs next.
         next: Seq,
         /// First seq that the ring has.
         oldest: Seq,
     },
-    /// See [`Taken::Replaced`].
+    /// The group has another log, see [`Taken::Replaced`].
     Replaced {
-        /// The group.
+        /// The group of the cursor.
         group: GroupId,
     },
 }
@@ -73,7 +73,7 @@ pub enum Stalled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than {limit_bytes} bytes of answers wait for a reader that does not read")]
 pub struct ControlFull {
-    /// The limit.
+    /// The limit that was reached, bytes.
     pub limit_bytes: usize,
 }
 
@@ -96,17 +96,17 @@ pub struct Fanout {
     stalled: VecDeque<Stalled>,
 }
 
-/// What a gathering found.
+/// Says how much [`Fanout::gather`] put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gathered {
     /// Slices; 0 means that there is nothing to write.
     pub slices: usize,
-    /// Bytes in them.
+    /// Bytes in all slices together.
     pub bytes: usize,
 }
 
 impl Fanout {
-    /// Without groups.
+    /// Creates a session's fan-out without groups.
     #[must_use]
     pub const fn new(limits: FanoutLimits) -> Self {
         Self {
@@ -246,12 +246,12 @@ impl Fanout {
         Gathered { slices: self.batch.len(), bytes: total }
     }
 
-    /// What [`Fanout::gather`] put together.
+    /// Returns what [`Fanout::gather`] put together, in the order in which it is written.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
         self.batch.iter().map(|slot| &slot.bytes[..])
     }
 
-    /// The same, shared.
+    /// Returns the same as shared bytes.
     pub fn pieces(&self) -> impl Iterator<Item = &Bytes> + '_ {
         self.batch.iter().map(|slot| &slot.bytes)
     }
@@ -392,9 +392,9 @@ impl Cursor {
 enum State {
     /// The ring may have something.
     Ready,
-    /// Waits for a mark.
+    /// Has written all there is, and waits for [`Fanout::mark`].
     AtHead,
-    /// Lives on its feed.
+    /// Is fed from the log, because the ring cannot serve it.
     Held,
 }
 

@@ -139,7 +139,7 @@ fn is_greeting(line: &[u8]) -> bool {
     (line.starts_with(b"220 ") || line.starts_with(b"220-")) && (names(b"SMTP") || names(b"FTP"))
 }
 
-/// `NAME/1.1` or `NAME/2`.
+/// Whether a word names a protocol version, such as `NAME/1.1` or `NAME/2`.
 fn is_version(word: &[u8]) -> bool {
     let Some(slash) = word.iter().position(|&byte| byte == b'/') else { return false };
     let (name, number) = (&word[..slash], &word[slash + 1..]);
@@ -151,7 +151,7 @@ fn is_version(word: &[u8]) -> bool {
     name.len() >= 3 && name.iter().all(u8::is_ascii_alphabetic) && number
 }
 
-/// RFC 9110, 5.6.2.
+/// Whether a byte may stand in a token (RFC 9110 section 5.6.2).
 const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')

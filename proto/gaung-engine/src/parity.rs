@@ -9,7 +9,7 @@ use gaung_proto::{
 };
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 
-/// Datagrams of a block.
+/// Datagrams of a block, the unit that parity repairs.
 pub(crate) const BLOCK: u8 = Parity::MAX_BLOCK;
 /// Parity shards made for a block: enough for 40 % loss and for shards that are lost themselves.
 pub(crate) const SHARDS: u8 = 64;

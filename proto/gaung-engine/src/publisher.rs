@@ -37,7 +37,7 @@ pub struct Publisher {
 /// What became of one message; they come in the order in which the messages were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Durable under this seq.
+    /// The message is durable under this seq.
     Logged(Seq),
     /// Refused, or not acknowledged within the time allowed; the reason is the caller's that reported it.
     Failed,
@@ -162,7 +162,7 @@ impl Publisher {
         self.messages.front().map(|kept| kept.since + self.give_up_after)
     }
 
-    /// Gives up everything.
+    /// Gives up all messages that are not acknowledged.
     pub fn handle_closed(&mut self) {
         while !self.messages.is_empty() {
             self.pop(Outcome::Failed);

@@ -45,7 +45,7 @@ pub struct DatagramPublisher {
 /// What became of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatagramOutcome {
-    /// Durable under this seq.
+    /// The message is durable under this seq.
     Logged(Seq),
     /// The relay does not take it; see the outcome.
     Refused(PublishOutcome),
@@ -214,7 +214,7 @@ impl DatagramPublisher {
         self.outcomes.pop_front()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.current.as_ref().map(|current| current.due.min(current.since + self.give_up_after))

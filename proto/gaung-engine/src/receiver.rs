@@ -356,7 +356,7 @@ impl MemberReceiver {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let report = match self.config.policy {
@@ -382,13 +382,13 @@ impl MemberReceiver {
         self.config.tag
     }
 
-    /// The log being received.
+    /// Returns the log that is received.
     #[must_use]
     pub const fn log(&self) -> LogId {
         self.config.log
     }
 
-    /// Counts since the start.
+    /// Returns the counts since the start.
     #[must_use]
     pub const fn stats(&self) -> ReceiverStats {
         self.stats
@@ -406,7 +406,7 @@ impl MemberReceiver {
         self.window.held_bytes() + self.reassembly.bytes() + self.blocks.bytes()
     }
 
-    /// Takes mechanisms out.
+    /// Takes safety mechanisms out, for tests that must notice it.
     #[cfg(feature = "sabotage")]
     pub const fn sabotage(&mut self, sabotage: Sabotage) {
         self.sabotage = sabotage;

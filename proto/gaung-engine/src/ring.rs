@@ -31,7 +31,7 @@ struct Held {
     segment: Segment,
 }
 
-/// What a push did.
+/// Says what became of a run that was pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
     /// The run continues the ring.
@@ -42,7 +42,7 @@ pub enum Pushed {
     Reset,
 }
 
-/// What [`HotRing::read_from`] found.
+/// Says what [`HotRing::read_from`] found at a seq.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
     /// At least one run. The first holds the seq requested and may begin before it; each shares the ring's bytes.

@@ -77,7 +77,7 @@ pub struct RelaySender {
     endpoint: Option<GroupEndpoint>,
     departure: Option<Departure>,
     tag: GroupTag,
-    /// Of its former addresses.
+    /// The tags of its former addresses.
     former: Vec<GroupTag>,
     started: Instant,
     epoch_start: Seq,
@@ -86,7 +86,7 @@ pub struct RelaySender {
     next_other: u32,
     exhausted: bool,
     packer: Packer,
-    /// Longest DATA body, bytes.
+    /// The longest DATA body that is sent, bytes.
     data_body: usize,
     /// The oldest message waits in the packer since then.
     packing_since: Option<Instant>,
@@ -260,7 +260,7 @@ impl RelaySender {
         self.outgoing.poll()
     }
 
-    /// The next event.
+    /// Returns the next event, oldest first.
     pub fn poll_event(&mut self) -> Option<SenderEvent> {
         self.events.pop_front()
     }
@@ -305,13 +305,13 @@ impl RelaySender {
         self.stats
     }
 
-    /// Bytes kept for repairs.
+    /// Returns the bytes that are kept for repairs.
     #[must_use]
     pub const fn repair_bytes(&self) -> usize {
         self.window.bytes()
     }
 
-    /// Takes mechanisms out.
+    /// Takes safety mechanisms out, for tests that must notice it.
     #[cfg(feature = "sabotage")]
     pub const fn sabotage(&mut self, sabotage: Sabotage) {
         self.sabotage = sabotage;

@@ -49,11 +49,11 @@ pub struct Sequencer {
 /// Which log a sequencer appends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    /// The group.
+    /// The group to sequence.
     pub group: GroupId,
-    /// Its log.
+    /// The group's log.
     pub log: LogId,
-    /// This opening of it.
+    /// The present opening of the log.
     pub epoch: Epoch,
 }
 
@@ -64,9 +64,9 @@ pub struct RequestId(pub u64);
 /// One publish request: messages of one client, client_seq rising.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishBatch {
-    /// Under whose name.
+    /// The author under whose name it is published.
     pub author: Author,
-    /// Who publishes; see [`Self::claimed_by`].
+    /// The publisher that owns the author's client id, see [`Self::claimed_by`].
     pub claimant: Claimant,
     /// 1 to [`MAX_PUBLISH_MESSAGES`], at most [`MAX_PUBLISH_BYTES`] together.
     pub entries: Vec<PublishEntry>,
@@ -77,9 +77,9 @@ pub struct PublishBatch {
 pub struct PublishEntry {
     /// From 1, rising within a batch.
     pub client_seq: ClientSeq,
-    /// Kind of the payload.
+    /// The kind of the payload.
     pub content_type: ContentType,
-    /// At most [`MAX_PAYLOAD`] bytes.
+    /// The payload, at most [`MAX_PAYLOAD`] bytes.
     pub payload: Bytes,
 }
 
@@ -113,7 +113,7 @@ impl PublishBatch {
         Self { claimant, ..self }
     }
 
-    /// Payload bytes.
+    /// Returns the payload bytes of all entries.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.entries.iter().map(|entry| entry.payload.len()).sum()
@@ -160,41 +160,41 @@ pub enum RefuseReason {
 /// `client_seq first_client_seq + i` has seq `first_seq + i`, for `i < count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AckRange {
-    /// First of the client's.
+    /// The client's own number of the first message.
     pub first_client_seq: ClientSeq,
-    /// Its seq.
+    /// The seq of the first message.
     pub first_seq: Seq,
-    /// At least 1.
+    /// How many messages the range has, at least 1.
     pub count: u32,
 }
 
 /// A run for the log.
 #[derive(Debug, Clone)]
 pub struct NewRun {
-    /// To be appended.
+    /// The run that has to be appended to the log.
     pub run: Run,
     /// The client windows as they are after it, with every [`SNAPSHOT_RUNS`]th run, and each [`SNAPSHOT_BYTES`], once the
     /// runs since the last one have [`SNAPSHOT_SHARE`] times its bytes.
     pub snapshot: Option<Bytes>,
 }
 
-/// What happened.
+/// Says what became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SequencerEvent {
     /// The run is in the log: send it. Dense and in order.
     Durable(Run),
     /// All messages of the request are in the log.
     Acked {
-        /// The request.
+        /// The request that this answers.
         request: RequestId,
         /// In the order of its messages.
         acks: Vec<AckRange>,
     },
     /// Nothing of the request counts as logged.
     Refused {
-        /// The request.
+        /// The request that this answers.
         request: RequestId,
-        /// Why.
+        /// Why the request was refused.
         reason: RefuseReason,
     },
 }
@@ -298,7 +298,7 @@ impl Sequencer {
         }
     }
 
-    /// The next event.
+    /// Returns the next event, oldest first.
     pub fn poll_event(&mut self) -> Option<SequencerEvent> {
         self.events.pop_front()
     }
@@ -336,13 +336,13 @@ impl Sequencer {
         self.queued_bytes + self.gathering.encoded_len()
     }
 
-    /// Takes mechanisms out.
+    /// Takes safety mechanisms out, for tests that must notice it.
     #[cfg(feature = "sabotage")]
     pub const fn sabotage(&mut self, sabotage: Sabotage) {
         self.sabotage = sabotage;
     }
 
-    /// Which log this is.
+    /// Returns the group, log and epoch that are sequenced.
     #[must_use]
     pub const fn identity(&self) -> Identity {
         self.identity

@@ -56,7 +56,7 @@ enum Arrival {
     /// In pieces of more than one character.
     #[default]
     Pieces,
-    /// A single character.
+    /// A single character came, as from a terminal that sends keys.
     FirstKey,
     /// A single character and more behind it.
     Keys,
@@ -72,7 +72,7 @@ struct Habits {
 }
 
 impl LineSplitter {
-    /// Nothing heard yet.
+    /// Creates a splitter that has received nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -148,7 +148,7 @@ impl LineSplitter {
         self.end_line(LineEnd::Silence);
     }
 
-    /// The next whole line.
+    /// Returns the next whole line, oldest first.
     pub fn poll_line(&mut self) -> Option<Line> {
         self.lines.pop_front()
     }
@@ -235,7 +235,7 @@ impl LineSplitter {
     }
 }
 
-/// What ended a line.
+/// Says what ended a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineEnd {
     Newline,

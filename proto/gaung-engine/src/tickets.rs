@@ -17,7 +17,7 @@ use crate::timing::TIMING;
 /// Why a private group stays closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    /// No ticket came along.
+    /// No ticket came with the request.
     #[error("this group is private: join it and send the ticket along")]
     NoTicket,
     /// The service has never met its registry.

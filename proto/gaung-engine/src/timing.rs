@@ -18,7 +18,7 @@ macro_rules! timings {
             pub $name: Duration,
         )*}
 
-        /// The values in use.
+        /// The values that the engines use.
         pub const TIMING: Timing = Timing { $($name: $value,)* };
 
         #[cfg(test)]

@@ -9,9 +9,9 @@ use bytes::Bytes;
 pub enum Destination {
     /// To the group's multicast address, once through each of the driver's interfaces.
     Multicast(SocketAddrV4),
-    /// To one peer.
+    /// The datagram goes to one peer.
     Unicast {
-        /// The peer's address.
+        /// The address of the peer.
         peer: SocketAddrV4,
         /// The own address to send from (the one that the peer wrote to); `None` lets routing choose.
         from: Option<Ipv4Addr>,
@@ -23,9 +23,9 @@ pub enum Destination {
 /// `payload` is the whole UDP payload, at most [`gaung_proto::limits::MAX_DATAGRAM`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where it goes.
+    /// Where the datagram goes.
     pub destination: Destination,
-    /// The UDP payload.
+    /// The UDP payload, at most one datagram.
     pub payload: Bytes,
     /// IP time to live for multicast; unicast uses the system's.
     pub ttl: u8,

@@ -24,21 +24,21 @@ pub use responder::{Responder, ResponderCounters};
 /// address.
 pub const DISCOVERY_GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 71, 85);
 
-/// Which service answers.
+/// The kind of a service that can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceKind {
     /// `group-registry`: the one that a client needs.
     Registry,
-    /// `multicast-relay`.
+    /// `multicast-relay`, which orders and multicasts messages.
     Relay,
-    /// `broadcast-hub`.
+    /// `broadcast-hub`, which serves sessions over TCP.
     Hub,
 }
 
 /// What a service says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
-    /// What it is.
+    /// The kind of the service.
     pub kind: ServiceKind,
     /// Its gRPC port, not 0.
     pub port: u16,

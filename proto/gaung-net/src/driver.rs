@@ -54,7 +54,7 @@ pub enum SocketChange {
     Adopt {
         /// The socket's number from now on; one that is open under it is closed first.
         id: SocketId,
-        /// The socket.
+        /// The data socket to open.
         socket: DataSocket,
         /// What to do with it.
         usage: SocketUse,
@@ -73,7 +73,7 @@ pub enum SocketChange {
     OpenBroadcast {
         /// The socket's number from now on; one that is open under it is closed first.
         id: SocketId,
-        /// The UDP port.
+        /// The UDP port that is bound.
         port: u16,
     },
     /// Close a socket; unknown numbers are ignored.
@@ -107,7 +107,7 @@ pub trait Drive: Send + 'static {
     fn poll_timeout(&self) -> Option<Instant>;
 }
 
-/// Starts threads that drive.
+/// Starts one thread that drives an engine over sockets.
 #[derive(Debug)]
 pub struct Driver;
 

@@ -114,7 +114,7 @@ pub struct SliceQueue {
 const SLICES_PER_WRITE: usize = 64;
 
 impl SliceQueue {
-    /// Nothing to write.
+    /// Whether there is nothing to write.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -25,7 +25,7 @@ pub use watch::LinkWatch;
 pub enum Role {
     /// A network card, a bond, or a container's own end of a veth.
     Wired,
-    /// A wireless network card.
+    /// The interface is a wireless network card.
     Wifi,
     /// A bridge with an address that a person made, such as `br0`.
     Bridge,
@@ -34,7 +34,7 @@ pub enum Role {
     Container,
     /// A tunnel: tun, tap, `WireGuard`, PPP.
     Vpn,
-    /// `lo`.
+    /// The loopback interface, `lo`.
     Loopback,
 }
 
@@ -54,9 +54,9 @@ impl fmt::Display for Role {
 /// An IPv4 address of an interface, with its netmask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InterfaceAddr {
-    /// The own address.
+    /// This machine's address.
     pub ip: Ipv4Addr,
-    /// The network's mask.
+    /// The mask of the network.
     pub netmask: Ipv4Addr,
     /// The broadcast address that the system has for it, right or wrong; `None` where it has none.
     pub broadcast: Option<Ipv4Addr>,
@@ -80,11 +80,11 @@ pub struct Interface {
     pub multicast: bool,
     /// Has a broadcast address (`IFF_BROADCAST`); `lo` does not say so and has.
     pub broadcast: bool,
-    /// What it is for.
+    /// What the interface is for.
     pub role: Role,
     /// Longest IP packet that it sends, in bytes.
     pub mtu: u32,
-    /// See [`Link::renewals`].
+    /// How often the link came back, see [`Link::renewals`].
     pub renewals: u32,
 }
 
@@ -141,7 +141,7 @@ impl InterfaceAddr {
 /// An interface that was chosen, by the address that multicast leaves from, and its other addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Link {
-    /// The interface's name.
+    /// The name of the interface, such as `eth0`.
     pub name: String,
     /// The system's number for it.
     pub index: u32,

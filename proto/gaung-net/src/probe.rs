@@ -40,7 +40,7 @@ pub fn source_towards(to: SocketAddrV4) -> io::Result<Ipv4Addr> {
 pub struct ReceiveBuffer {
     /// What a data socket asks for.
     pub wanted_bytes: usize,
-    /// What it gets.
+    /// The bytes that the kernel grants.
     pub got_bytes: usize,
 }
 

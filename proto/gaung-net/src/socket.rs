@@ -42,7 +42,7 @@ pub enum SocketError {
     /// The interface vanished or cannot join.
     #[error("interface {interface} cannot join {group}: it is gone or cannot multicast; choose another")]
     NoDevice {
-        /// The interface's name.
+        /// The name of the interface.
         interface: String,
         /// The group that could not be joined.
         group: Ipv4Addr,
@@ -56,9 +56,9 @@ pub enum SocketError {
     /// Anything else that the system says.
     #[error("cannot {action}: {source}")]
     System {
-        /// What was tried.
+        /// What was tried, in words that follow "cannot".
         action: &'static str,
-        /// What the system said.
+        /// The error that the system returned.
         source: io::Error,
     },
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// Bytes before the author table.
 pub const BLOCK_HEADER: usize = 12;
-/// Bytes of one author.
+/// Bytes of one author in the table.
 pub const AUTHOR: usize = 32;
 /// Bytes of one message besides its payload.
 pub const MESSAGE_HEADER: usize = 20;
@@ -27,7 +27,7 @@ pub const MESSAGE_HEADER: usize = 20;
 /// Who published a message: the device identifies the person, the client the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Author {
-    /// The device, or [`DeviceId::NONE`].
+    /// The author's device, or [`DeviceId::NONE`].
     pub device: DeviceId,
     /// The publishing process.
     pub client: ClientId,
@@ -40,13 +40,13 @@ pub struct SentAt(pub u64);
 /// One message of a block, borrowed from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageRef<'a> {
-    /// Who published it.
+    /// The author of the message.
     pub author: Author,
-    /// The author's own count.
+    /// The author's own number of the message.
     pub client_seq: ClientSeq,
-    /// Kind of the payload.
+    /// The kind of the payload.
     pub content_type: ContentType,
-    /// When it was appended.
+    /// When the relay appended it.
     pub sent_at: SentAt,
     /// 0 to [`MAX_PAYLOAD`] bytes, opaque.
     pub payload: &'a [u8],
@@ -57,13 +57,13 @@ pub struct MessageRef<'a> {
 pub struct Message {
     /// Its place in the log.
     pub seq: Seq,
-    /// Who published it.
+    /// The author of the message.
     pub author: Author,
-    /// The author's own count.
+    /// The author's own number of the message.
     pub client_seq: ClientSeq,
-    /// Kind of the payload.
+    /// The kind of the payload.
     pub content_type: ContentType,
-    /// When it was appended.
+    /// When the relay appended it.
     pub sent_at: SentAt,
     /// 0 to [`MAX_PAYLOAD`] bytes, opaque.
     pub payload: Bytes,
@@ -197,7 +197,7 @@ pub struct BlockBuilder {
 }
 
 impl BlockBuilder {
-    /// Empty.
+    /// Creates a block without messages.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -228,7 +228,7 @@ impl BlockBuilder {
         self.count += 1;
     }
 
-    /// Encoded length now.
+    /// Returns the encoded length of what was pushed so far, bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         BLOCK_HEADER + self.authors.len() * AUTHOR + self.messages.len()
@@ -242,13 +242,13 @@ impl BlockBuilder {
         self.encoded_len() + author_len + MESSAGE_HEADER + payload_len
     }
 
-    /// How many messages.
+    /// Returns how many messages the block has.
     #[must_use]
     pub const fn count(&self) -> u16 {
         self.count
     }
 
-    /// Whether there is none.
+    /// Whether the block has no message.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
@@ -260,7 +260,7 @@ impl BlockBuilder {
         self.count as usize >= MAX_BLOCK_MESSAGES
     }
 
-    /// Writes the block.
+    /// Appends the encoded block to `out`.
     pub fn write(&self, out: &mut impl BufMut) {
         out.put_u64(self.base_time);
         out.put_u16(self.count);

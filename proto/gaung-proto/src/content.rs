@@ -18,9 +18,9 @@ pub enum ContentType {
     Delete,
     /// An emoji on an earlier message.
     React,
-    /// The author entered.
+    /// The author entered the group.
     Join,
-    /// The author left.
+    /// The author left the group.
     Leave,
     /// A kind that this program does not know; carried and shown as such.
     Unknown(u8),
@@ -58,53 +58,53 @@ impl ContentType {
     }
 }
 
-/// A decoded payload.
+/// Holds a decoded payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// For display only; empty where the author gave none.
     pub author_name: String,
-    /// What is said.
+    /// What the message says.
     pub kind: Kind,
 }
 
-/// What a message says.
+/// What a message says, one variant for each content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A plain message; UTF-8 unless it came from a bare socket that sent something else.
     Text(Bytes),
-    /// An answer.
+    /// An answer to an earlier message.
     Reply {
-        /// To which message.
+        /// The message that is answered.
         to: Seq,
-        /// The words.
+        /// The text, UTF-8 unless it came from a bare socket.
         body: Bytes,
     },
     /// New words for a message; honoured only from its author's device.
     Edit {
-        /// Which message.
+        /// The message that this is about.
         seq: Seq,
-        /// The words.
+        /// The text, UTF-8 unless it came from a bare socket.
         body: Bytes,
     },
     /// A message taken back; honoured only from its author's device.
     Delete {
-        /// Which message.
+        /// The message that this is about.
         seq: Seq,
     },
     /// An emoji on a message.
     React {
-        /// Which message.
+        /// The message that this is about.
         seq: Seq,
-        /// The emoji.
+        /// The emoji, as text.
         emoji: String,
-        /// Takes it back.
+        /// Whether the reaction is taken back.
         remove: bool,
     },
-    /// The author entered.
+    /// The author entered the group.
     Join,
-    /// The author left.
+    /// The author left the group.
     Leave {
-        /// Why; may be empty.
+        /// Why the author left; may be empty.
         reason: String,
     },
     /// Of a kind that this program does not know, or not what its routing header says.
@@ -117,7 +117,7 @@ pub enum Kind {
 }
 
 impl Content {
-    /// A plain message.
+    /// Makes a plain message.
     #[must_use]
     pub fn text(author_name: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { author_name: author_name.into(), kind: Kind::Text(body.into()) }

@@ -19,18 +19,18 @@ use crate::{
     wire::{DecodeError, Reader},
 };
 
-/// `"GA"`.
+/// The first two bytes of a datagram, `"GA"`.
 pub const DATAGRAM_MAGIC: u16 = 0x4741;
-/// Bytes before the body.
+/// Bytes of the header, before the body.
 pub const DATAGRAM_HEADER: usize = 40;
 /// Bytes behind the body of a DATA datagram at most: a tenth of a full one.
 pub const MAX_PADDING: usize = 128;
 
 const VERSION: u8 = 1;
-/// No tag, no signature.
+/// The suite of datagrams without tag and signature.
 const SUITE_NONE: u8 = 0;
 
-/// What a datagram is.
+/// The type of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PacketType {
     /// Messages, or one fragment of a message. Relay to group, or to one member as a repair.
@@ -97,13 +97,13 @@ impl PacketType {
     }
 }
 
-/// Flag bits.
+/// Flag bits of the header.
 pub mod flags {
     /// DATA that was sent before; the body begins with the original pkt.
     pub const REPAIR: u8 = 1;
-    /// PROBE that answers one.
+    /// The PROBE answers another.
     pub const RESPONSE: u8 = 2;
-    /// All that is defined.
+    /// All flags that are defined; others are refused.
     pub const ALL: u8 = REPAIR | RESPONSE;
 }
 
@@ -123,9 +123,9 @@ const TAG_AT: usize = 8;
 /// One fragment's place in its message; `index < count`. A datagram with whole messages is `0 of 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fragment {
-    /// From 0.
+    /// The fragment's index, from 0.
     pub index: u16,
-    /// 1 to [`MAX_FRAGMENTS`].
+    /// How many fragments there are, 1 to [`MAX_FRAGMENTS`].
     pub count: u16,
 }
 
@@ -143,19 +143,19 @@ impl Fragment {
 /// The header. For types that carry no message, `seq` is the sender's head or 0 and the fragment is [`Fragment::WHOLE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// What it is.
+    /// The type of the datagram.
     pub packet_type: PacketType,
-    /// Of [`flags`].
+    /// Bits of [`flags`].
     pub flags: u8,
     /// The group it belongs to.
     pub tag: GroupTag,
     /// The relay's epoch; 0 where the sender does not know it (PROBE, PUBLISH, BROADCAST).
     pub epoch: Epoch,
-    /// The sender's count.
+    /// The sender's own number of the datagram.
     pub pkt: Pkt,
     /// First message; for PUBLISH the client_seq.
     pub seq: Seq,
-    /// Which part.
+    /// Which part of a message the datagram carries.
     pub fragment: Fragment,
     /// The sender's monotonic clock, µs modulo 2³²; echoed to estimate round trips.
     pub ts_us: u32,

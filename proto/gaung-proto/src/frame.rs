@@ -11,9 +11,9 @@ use crate::{
     wire::{DecodeError, Reader},
 };
 
-/// `"GF"`.
+/// The first two bytes of a frame, `"GF"`.
 pub const FRAME_MAGIC: u16 = 0x4746;
-/// Bytes before the body.
+/// Bytes of a frame's header, before the body.
 pub const FRAME_HEADER: usize = 8;
 
 const VERSION: u8 = 1;
@@ -23,7 +23,7 @@ const VERSION: u8 = 1;
 pub enum Item {
     /// An encoded `ClientFrame` or `ServerFrame`, not yet decoded.
     Control(Bytes),
-    /// Messages of a group.
+    /// A run of a group's messages.
     Run(Run),
 }
 

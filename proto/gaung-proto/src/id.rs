@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {expected}")]
 pub struct IdError {
-    /// Which identity.
+    /// The identity that was to be read.
     pub what: &'static str,
     /// The form it must have.
     pub expected: &'static str,
@@ -21,16 +21,16 @@ macro_rules! bytes16 {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
-            /// All zero: none.
+            /// All bytes zero: there is none.
             pub const NONE: Self = Self([0; 16]);
 
-            /// The 16 bytes.
+            /// Returns the 16 bytes.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
 
-            /// True for [`Self::NONE`].
+            /// Whether this is [`Self::NONE`].
             #[must_use]
             pub fn is_none(&self) -> bool {
                 *self == Self::NONE
@@ -166,16 +166,16 @@ pub struct Seq(pub u64);
 impl Seq {
     /// Before the first message; the head of an empty log.
     pub const ZERO: Self = Self(0);
-    /// The first message.
+    /// The seq of a log's first message.
     pub const FIRST: Self = Self(1);
 
-    /// The next one.
+    /// Returns the next seq.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// `count` further on.
+    /// Returns the seq `count` further on.
     #[must_use]
     pub const fn plus(self, count: u64) -> Self {
         Self(self.0.saturating_add(count))
@@ -191,9 +191,9 @@ impl fmt::Display for Seq {
 /// The messages from `first` to `last`, both included; `first <= last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeqRange {
-    /// First message.
+    /// The first message of the range.
     pub first: Seq,
-    /// Last message.
+    /// The last message of the range, inclusive.
     pub last: Seq,
 }
 

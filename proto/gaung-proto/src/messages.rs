@@ -36,7 +36,7 @@ impl Messages {
         Self { block, base_time, at, next: first, left }
     }
 
-    /// Whether none is left.
+    /// Whether no message is left.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.left == 0

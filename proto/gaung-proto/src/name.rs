@@ -7,10 +7,10 @@ use crate::foreign_text::{CharClass, classify, is_invisible, without_invisible};
 /// A name that cannot be used, and what one looks like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// No characters.
+    /// The name has no characters.
     #[error("the name is empty; give one of 1 to 64 characters")]
     Empty,
-    /// Too many characters.
+    /// The name has more characters than allowed.
     #[error("the name has {0} characters; at most 64 are allowed")]
     TooLong(usize),
     /// A character that is not allowed.
@@ -43,7 +43,7 @@ pub const EVERYONE: &str = "everyone";
 pub struct GroupName(String);
 
 impl GroupName {
-    /// The name.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -87,7 +87,7 @@ impl fmt::Display for GroupName {
 pub struct DisplayName(String);
 
 impl DisplayName {
-    /// The name.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

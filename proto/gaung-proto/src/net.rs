@@ -10,10 +10,10 @@ use crate::pb;
 /// An address that a group cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GroupAddrError {
-    /// Not in 224.0.0.0/4.
+    /// The address is not in 224.0.0.0/4.
     #[error("{0} is not a multicast address; use one from 224.0.0.0 to 239.255.255.255")]
     NotMulticast(Ipv4Addr),
-    /// Port 0.
+    /// The port is 0.
     #[error("a group needs a port from 1 to 65535")]
     NoPort,
 }
@@ -35,19 +35,19 @@ impl GroupAddr {
         Ok(Self(SocketAddrV4::new(ip, port)))
     }
 
-    /// The multicast address.
+    /// Returns the multicast address.
     #[must_use]
     pub const fn ip(&self) -> Ipv4Addr {
         *self.0.ip()
     }
 
-    /// The UDP port.
+    /// Returns the UDP port.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.0.port()
     }
 
-    /// Both.
+    /// Returns address and port together.
     #[must_use]
     pub const fn socket_addr(&self) -> SocketAddrV4 {
         self.0
@@ -63,14 +63,14 @@ impl fmt::Display for GroupAddr {
 /// How far a group's datagrams travel (RFC 2365).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// 239.255.0.0/16, TTL 1.
+    /// Site-local, 239.255.0.0/16 with TTL 1 (RFC 2365).
     Site,
-    /// 239.192.0.0/14, TTL 16.
+    /// Organization-local, 239.192.0.0/14 with TTL 16 (RFC 2365).
     Organization,
 }
 
 impl Scope {
-    /// IP time to live.
+    /// Returns the IP time to live of the scope's datagrams.
     #[must_use]
     pub const fn ttl(self) -> u8 {
         match self {
@@ -94,11 +94,11 @@ impl From<Scope> for pb::registry::Scope {
 pub enum Lane {
     /// IP multicast, first sent or repaired.
     Multicast,
-    /// The hub's TCP fan-out.
+    /// The hub's fan-out over TCP.
     Tcp,
-    /// UDP broadcast.
+    /// The hub's UDP broadcast, for `everyone`.
     Broadcast,
-    /// Read from the log.
+    /// The message was read from the log.
     History,
 }
 

@@ -15,9 +15,9 @@ use crate::{
     wire::{DecodeError, Reader},
 };
 
-/// `"GR"`.
+/// The first two bytes of a run, `"GR"`.
 pub const RUN_MAGIC: u16 = 0x4752;
-/// Bytes before the block.
+/// Bytes of a run's header, before the block.
 pub const RUN_HEADER: usize = 44;
 
 const VERSION: u8 = 1;
@@ -25,7 +25,7 @@ const VERSION: u8 = 1;
 /// What stands before a run's block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunHeader {
-    /// The group.
+    /// The group whose messages these are.
     pub group: GroupId,
     /// The log within which the seqs count.
     pub log: LogId,
@@ -134,7 +134,7 @@ impl Run {
         &self.bytes
     }
 
-    /// The block within.
+    /// Returns the block of messages within.
     #[must_use]
     pub fn block(&self) -> Block<'_> {
         Block::of_checked(&self.bytes[RUN_HEADER..]).expect("checked when the run was made")

@@ -29,9 +29,9 @@ pub enum SigningError {
 /// The calls that a device signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// DeleteGroup.
+    /// The call deletes a group (DeleteGroup).
     Delete,
-    /// ResetGroup.
+    /// The call starts a group's log anew (ResetGroup).
     Reset,
     /// SetRetention; the subject is [`GroupRetention::subject`](crate::GroupRetention::subject).
     Keep,

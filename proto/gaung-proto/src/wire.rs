@@ -6,10 +6,10 @@ pub enum DecodeError {
     /// A length points past the end.
     #[error("ends too early")]
     Truncated,
-    /// Bytes follow the end.
+    /// Bytes follow the end of the item.
     #[error("bytes follow the end")]
     Trailing,
-    /// Not ours.
+    /// The bytes do not begin with the magic number.
     #[error("does not begin with the magic number")]
     Magic,
     /// A version that this program does not speak.
@@ -27,7 +27,7 @@ pub enum DecodeError {
     /// Longer than is ever sent.
     #[error("is longer than {limit} bytes")]
     TooLong {
-        /// The limit, bytes.
+        /// The limit that was exceeded, bytes.
         limit: usize,
     },
 }

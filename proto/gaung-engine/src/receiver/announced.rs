@@ -38,7 +38,7 @@ impl Announced {
         (self.ranges.first()?.last <= seq).then(|| self.ranges.remove(0))
     }
 
-    /// `lost` was skipped.
+    /// Forgets the reported gaps that `lost` covers: they are not filled any more.
     pub(super) fn handle_lost(&mut self, lost: SeqRange) {
         self.ranges.retain_mut(|range| {
             if range.first <= lost.last {
@@ -48,7 +48,7 @@ impl Announced {
         });
     }
 
-    /// Nothing after `head` exists.
+    /// Forgets reported gaps after `head`: the log has nothing there.
     pub(super) fn cut(&mut self, head: Seq) {
         self.ranges.retain_mut(|range| {
             range.last = range.last.min(head);

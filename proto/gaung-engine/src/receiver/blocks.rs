@@ -34,7 +34,7 @@ struct Block {
     shards: Vec<(u8, Bytes)>,
     last_shard: Option<Instant>,
     failures: u8,
-    /// Of bodies and shards.
+    /// Bytes of all bodies and shards that are kept.
     bytes: usize,
 }
 

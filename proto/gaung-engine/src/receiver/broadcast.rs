@@ -20,7 +20,7 @@ use crate::timing::TIMING;
 const REMEMBERED: usize = 4096;
 /// Messages that wait to be taken; a slow reader misses the newest, as on the wire.
 const MAX_WAITING: usize = 4096;
-/// Bytes of them.
+/// Bytes of messages that wait for a reader; later ones are dropped.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 /// A jump further ahead than this is not reported as missed: it may be forged, or another log.
 const MAX_MISSED: u64 = 100_000;
@@ -42,9 +42,9 @@ pub struct BroadcastReceiver {
 /// A message that was broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BroadcastHeard {
-    /// The hub.
+    /// The hub that sent it.
     pub sender: SenderId,
-    /// With its place.
+    /// The message with its place in the log.
     pub message: Message,
     /// Messages between this one and the one before that did not come, or not yet.
     pub missed: u64,
@@ -109,7 +109,7 @@ impl BroadcastReceiver {
         Ok(())
     }
 
-    /// The next message.
+    /// Returns the next message in the order in which they came.
     pub fn poll_message(&mut self) -> Option<BroadcastHeard> {
         let heard = self.waiting.pop_front()?;
         self.waiting_bytes -= heard.message.payload.len();

@@ -20,14 +20,14 @@ use super::{
 };
 use crate::{parity::Original, timing};
 
-/// How a message came.
+/// Says by which datagram messages came.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Carried {
     /// In which first-sent datagram, if it is known to be one of this epoch.
     pkt: Option<Pkt>,
     /// The datagrams before it that did not come.
     missed: Option<Pkts>,
-    /// In several datagrams.
+    /// The message came in several datagrams.
     is_parted: bool,
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Gaps {
     /// As the last two heartbeats had it.
     oldest_repairable: [Seq; 2],
     due: Option<Instant>,
-    /// No NAK before.
+    /// No NAK is sent before this.
     nak_not_before: Instant,
     reading: Option<HistoryReading>,
     read_not_before: Instant,
@@ -64,17 +64,17 @@ struct HistoryReading {
 /// By which means missing messages can be recovered now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecoveryMeans {
-    /// Repairs may be requested.
+    /// Whether repairs may be requested by NAK.
     pub(super) repair: bool,
     /// The log can be read.
     pub(super) history: bool,
     pub(super) grtt: Duration,
 }
 
-/// What to request now.
+/// Says what to request now, and of whom.
 #[derive(Debug, Default)]
 pub(super) struct RecoveryRequests {
-    /// At most [`gaung_proto::limits::MAX_NAK_RANGES`].
+    /// The ranges of one NAK, at most [`gaung_proto::limits::MAX_NAK_RANGES`].
     pub(super) naks: Vec<NakRange>,
     pub(super) history: Option<SeqRange>,
     /// Something would be given up, and has to be confirmed by the relay first.

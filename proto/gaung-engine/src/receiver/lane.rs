@@ -29,7 +29,7 @@ pub enum LaneTrouble {
     HeartbeatLost,
     /// More than a quarter of the datagrams of the last 5 s did not come.
     Loss {
-        /// How much.
+        /// The share that did not come, percent.
         percent: u32,
     },
     /// Long datagrams do not come, short ones do: a link on the way has a small MTU. Where multicast alone is allowed it
@@ -48,7 +48,7 @@ pub(super) struct LaneQuality {
     pub(super) loss_percent: u32,
     /// Bodies of so many bytes are known not to come.
     pub(super) too_long: Option<usize>,
-    /// Or suspected not to.
+    /// Bodies of so many bytes are suspected not to come.
     pub(super) may_be_too_long: Option<usize>,
 }
 
@@ -76,7 +76,7 @@ enum Trust {
     Full,
     /// Datagrams were forged: the hub has to deliver instead, and to begin before this.
     UntilHub(Instant),
-    /// The hub delivers instead.
+    /// The hub delivers instead of datagrams.
     Withdrawn,
 }
 

@@ -20,7 +20,7 @@ const MAX_MISSED_MOVES: u32 = 64;
 /// Where a member has to listen from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hearing {
-    /// Here too.
+    /// Listen at this address too.
     Also(GroupAddr),
     /// Not at the first of the two addresses any more.
     Moved,
@@ -57,7 +57,7 @@ struct Proof {
     nonce: Option<u64>,
     /// When to send the next PROBE.
     next: Option<Instant>,
-    /// PROBEs sent.
+    /// PROBEs that were sent under the new tag.
     probes: u32,
     /// Something was heard at the former address.
     stays: bool,

@@ -21,7 +21,7 @@ pub(super) enum RequestOutcome {
     Requested(Duration),
     /// What was requested besides, or is on its way, repairs it; look again after this.
     NotNeeded(Duration),
-    /// The NAK is full.
+    /// The NAK is full; the row is requested with the next one.
     NoRoom,
 }
 

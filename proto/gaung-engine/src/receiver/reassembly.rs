@@ -20,11 +20,11 @@ pub(super) struct Reassembly {
 /// What became of a fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Inserted {
-    /// Kept.
+    /// The part is kept; others are missing.
     Stored,
-    /// Was there already.
+    /// The part was there already.
     Duplicate,
-    /// No room for it.
+    /// There is no room for the part.
     Refused,
     /// It was the last one: the whole block.
     Whole(Bytes),

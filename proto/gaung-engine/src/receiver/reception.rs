@@ -15,7 +15,7 @@ const INCREDIBLE: u32 = 512;
 /// Fewer datagrams than this say nothing about loss.
 const MIN_SAMPLE: u32 = 20;
 
-/// Counts one epoch's datagrams.
+/// Counts the datagrams of one epoch: received, lost, repaired.
 #[derive(Debug)]
 pub(super) struct Reception {
     epoch: Option<(Epoch, Instant)>,

@@ -31,11 +31,11 @@ pub(super) struct Answer {
     pub(super) is_first: bool,
     /// What had been delivered when the PROBE was sent.
     pub(super) delivered: Seq,
-    /// When that was.
+    /// When the PROBE was sent.
     pub(super) asked: Instant,
 }
 
-/// A member's voice.
+/// Sends what a member reports to the relay: PROBE, STATUS and NAK.
 #[derive(Debug)]
 pub(super) struct Reporter {
     sender: SenderId,
@@ -230,7 +230,7 @@ impl Reporter {
         self.transmit(now, PacketType::Status, epoch, delivered, &body)
     }
 
-    /// `ranges`: 1 to 32.
+    /// Makes a NAK for 1 to 32 ranges; none while the relay's address is unknown.
     pub(super) fn nak(&mut self, now: Instant, epoch: Epoch, ranges: Vec<NakRange>) -> Option<Transmit> {
         let mut body = BytesMut::new();
         Nak { sender: self.sender, cookie: self.cookie.unwrap_or_default(), ranges }.write(&mut body);

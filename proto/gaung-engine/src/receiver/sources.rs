@@ -23,7 +23,7 @@ pub(super) enum Admission {
     Admitted,
     /// It can be the relay's if that has moved: the registry knows.
     Unexpected,
-    /// It is somebody else's.
+    /// The datagram is somebody else's; drop it.
     Foreign,
 }
 

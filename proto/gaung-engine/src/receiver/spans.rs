@@ -7,15 +7,15 @@ use gaung_proto::{Pkt, Seq, SeqRange, messages::Messages};
 /// What is known of missing messages, and when to do something about them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Missing {
-    /// When they were missed.
+    /// When it was noticed that they are missing.
     pub(super) since: Instant,
     /// When `due` was set last.
     pub(super) touched: Instant,
     /// When to do something about them.
     pub(super) due: Instant,
-    /// NAKs sent for them.
+    /// NAKs that were sent for them.
     pub(super) naks: u8,
-    /// NCFs honoured for them.
+    /// NCFs for them that were honoured.
     pub(super) silenced: u8,
     /// The datagrams that carried them.
     pub(super) pkts: Option<Pkts>,
@@ -26,7 +26,7 @@ impl Missing {
         Self { since: now, touched: now, due, naks: 0, silenced: 0, pkts }
     }
 
-    /// As if missed now.
+    /// Returns the same as if the messages had been missed now.
     pub(super) const fn anew(&self, now: Instant, due: Instant) -> Self {
         Self::new(now, due, self.pkts)
     }

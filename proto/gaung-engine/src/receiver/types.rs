@@ -12,17 +12,17 @@ use super::lane::{LanePolicy, LaneTrouble};
 /// What a receiver is for.
 #[derive(Debug, Clone)]
 pub struct ReceiverConfig {
-    /// The group.
+    /// The group to receive.
     pub group: GroupId,
-    /// Its log.
+    /// The group's log to receive.
     pub log: LogId,
     /// What its datagrams are marked with.
     pub tag: GroupTag,
     /// The first message to deliver.
     pub next: Seq,
-    /// This process.
+    /// This process, as STATUS names it.
     pub sender: SenderId,
-    /// Its device.
+    /// The device that this process runs for.
     pub device: DeviceId,
     /// Where the relay takes NAK, STATUS and PROBE; without it nothing is sent.
     pub relay: Option<SocketAddrV4>,
@@ -30,7 +30,7 @@ pub struct ReceiverConfig {
     pub policy: LanePolicy,
     /// Whether the log can be read. Without it, what repair cannot bring back is lost.
     pub history: bool,
-    /// Of the random waits.
+    /// Seeds the random backoffs; the same seed and inputs give the same outputs.
     pub rng_seed: u64,
 }
 
@@ -46,16 +46,16 @@ pub enum Via {
 /// What a member's program has to know or do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverEvent {
-    /// The next message.
+    /// The next message is delivered.
     Message {
-        /// With its place.
+        /// The message with its place in the log.
         message: Message,
         /// How it came; a repaired one came by multicast.
         lane: Lane,
     },
     /// Messages are missing and have been requested.
     Gap(SeqRange),
-    /// They have been delivered.
+    /// Messages that were reported missing have been delivered.
     GapFilled(SeqRange),
     /// They cannot be had, and were skipped.
     Lost(SeqRange),
@@ -78,9 +78,9 @@ pub enum ReceiverEvent {
     Stale,
     /// The group is heard at another address now; see [`MemberReceiver::poll_hearing`].
     Moved {
-        /// There.
+        /// The address where it is heard.
         to: GroupAddr,
-        /// Of that address.
+        /// The generation of that address.
         generation: Generation,
     },
 }
@@ -109,26 +109,26 @@ pub enum HistoryEnd {
 #[error("the run is of another group or log")]
 pub struct OtherLog;
 
-/// Counts since the start.
+/// Counts what a receiver took and sent since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReceiverStats {
-    /// DATA taken.
+    /// DATA datagrams that were taken.
     pub data: u64,
     /// DATA whose messages were all there already.
     pub duplicates: u64,
     /// DATA that had no place: the reader is slow, or the seq is far ahead.
     pub refused: u64,
-    /// PARITY of this group.
+    /// PARITY datagrams of this group.
     pub parity: u64,
     /// DATA that parity brought back.
     pub recovered: u64,
-    /// NAKs sent.
+    /// NAKs that were sent.
     pub naks: u64,
-    /// NCFs honoured.
+    /// NCFs that were honoured.
     pub ncfs: u64,
     /// Reads of the log that were requested.
     pub history: u64,
-    /// Moves to another address.
+    /// Moves of the group to another address.
     pub moves: u64,
     /// Datagrams of other groups, logs or types.
     pub ignored: u64,

@@ -46,7 +46,7 @@ impl Window {
         self.first
     }
 
-    /// After the last place.
+    /// Returns the seq after the last place.
     pub(super) const fn end(&self) -> Seq {
         self.end
     }

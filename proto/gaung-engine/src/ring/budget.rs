@@ -29,7 +29,7 @@ pub struct RingBudget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Segment(u64);
 
-/// Who owns a ring.
+/// Owns a ring, and lets runs of it go when the budget is full.
 pub trait RingOwner: Debug + Send + Sync {
     /// Calls [`HotRing::drop_through`](super::HotRing::drop_through) with `segment`. It may lock the ring, and nothing that
     /// a caller of [`RingBudget::enforce`] holds.

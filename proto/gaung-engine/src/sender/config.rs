@@ -10,17 +10,17 @@ pub const DEFAULT_REPAIR_BYTES: usize = 4 * 1024 * 1024;
 /// What a sender is for.
 #[derive(Debug, Clone)]
 pub struct SenderConfig {
-    /// The group.
+    /// The group to send.
     pub group: GroupId,
-    /// Its log.
+    /// The group's log.
     pub log: LogId,
     /// This opening of the log.
     pub epoch: Epoch,
-    /// Of the address.
+    /// The generation of the address.
     pub generation: Generation,
-    /// Where it sends.
+    /// The multicast address that datagrams go to.
     pub addr: GroupAddr,
-    /// IP time to live.
+    /// The IP time to live of multicast datagrams.
     pub ttl: u8,
     /// Highest seq of the log at the opening.
     pub head: Seq,
@@ -33,7 +33,7 @@ pub struct SenderConfig {
     /// Whether full DATA is made equally long, by at most [`gaung_proto::datagram::MAX_PADDING`] bytes: for a driver that
     /// sends datagrams of one length as one packet.
     pub pads: bool,
-    /// The process's cookies.
+    /// Makes and checks the cookies of this process.
     pub cookies: Cookies,
     /// What the process's groups together give to one host.
     pub repair_shares: RepairShares,
@@ -48,9 +48,9 @@ pub enum SenderEvent {
     MemberLost(SenderId),
     /// A member delivered further; see [`RelaySender::receipt`].
     Delivered {
-        /// Who.
+        /// The member that delivered.
         member: SenderId,
-        /// Up to where.
+        /// The last message that it delivered.
         upto: Seq,
     },
     /// The epoch's pkt numbers are used up: open the log anew. Until then nothing is sent but heartbeats.
@@ -68,7 +68,7 @@ pub enum WakeReason {
     Rate,
     /// The group moves to another address, or a MIGRATE is due.
     Move,
-    /// A heartbeat is due.
+    /// The next heartbeat is due.
     Heartbeat,
 }
 
@@ -81,27 +81,27 @@ pub struct SenderStats {
     pub data_skipped: u64,
     /// Messages not packed into DATA because nobody listened by multicast.
     pub messages_unheard: u64,
-    /// Their bytes, UDP payload.
+    /// UDP payload of the DATA that was sent, bytes.
     pub data_bytes: u64,
-    /// Repairs to the group.
+    /// Repairs that were sent to the group.
     pub repairs_multicast: u64,
-    /// Repairs to one member.
+    /// Repairs that were sent to one member.
     pub repairs_unicast: u64,
     /// Parity shards, to the group.
     pub parity: u64,
     /// Repairs and parity that were due and over the limit.
     pub repairs_withheld: u64,
-    /// NAKs heard.
+    /// NAKs that were received.
     pub naks: u64,
     /// Repair requests for what had just been repaired, or was being.
     pub requests_suppressed: u64,
     /// Repair requests over a limit.
     pub requests_refused: u64,
-    /// NCFs sent.
+    /// NCFs that were sent.
     pub ncfs: u64,
-    /// Heartbeats sent.
+    /// Heartbeats that were sent.
     pub heartbeats: u64,
-    /// MIGRATEs sent.
+    /// MIGRATEs that were sent.
     pub moves_told: u64,
     /// STATUS heard with a valid cookie.
     pub statuses: u64,

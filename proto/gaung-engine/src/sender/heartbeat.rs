@@ -39,7 +39,7 @@ impl HeartbeatSchedule {
         self.after_data = (now + TIMING.heartbeat_min).min(latest);
     }
 
-    /// After a heartbeat.
+    /// Schedules the next heartbeat after one was sent.
     pub(super) fn sent(&mut self, now: Instant) {
         self.last = Some(now);
         self.wanted = None;
@@ -77,7 +77,7 @@ impl HeartbeatSchedule {
         self.wanted = Some(now);
     }
 
-    /// Somebody waits for one.
+    /// Sends the next heartbeat as soon as the least interval allows.
     pub(super) fn hasten(&mut self, now: Instant) {
         let soonest = self.last.map_or(now, |last| (last + TIMING.heartbeat_min).max(now));
         self.wanted = Some(self.wanted.map_or(soonest, |wanted| wanted.min(soonest)));

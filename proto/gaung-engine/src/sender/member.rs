@@ -19,7 +19,7 @@ const MIN_REVIEWED: f64 = 50.0;
 /// How a member hears the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemberLane {
-    /// Multicast; it sends STATUS.
+    /// It is heard by multicast, and sends STATUS.
     Multicast,
     /// A framed session at a hub, which acknowledges.
     Tcp,
@@ -28,7 +28,7 @@ pub enum MemberLane {
 }
 
 impl MemberLane {
-    /// As it is shown.
+    /// Returns the name that status output shows.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl MemberLane {
 pub struct MemberState {
     /// Its device, as it says; none for a text session.
     pub device: DeviceId,
-    /// How it hears now.
+    /// By which lane the member receives now.
     pub lane: MemberLane,
     /// What a text session calls itself; for display only, else empty.
     pub name: String,
@@ -60,16 +60,16 @@ pub struct MemberState {
     pub lost: u32,
     /// Of those, made good by multicast.
     pub repaired: u32,
-    /// Last round trip.
+    /// The round trip that was measured last.
     pub round_trip: Option<Duration>,
     /// `received` and `lost` at the last review of the rate.
     pub(super) reviewed: (u32, u32),
-    /// Its mean of late.
+    /// The smoothed mean of its round trips.
     pub(super) smoothed: Option<Duration>,
     pub(super) last_heard: Instant,
     /// Whose word its session's life is.
     pub(super) reporter: Option<Reporter>,
-    /// What it acknowledged last.
+    /// The seq that it acknowledged last.
     acknowledged: Seq,
     /// When it acknowledged more than was logged: it was sent forged messages.
     doubted: Option<Instant>,
@@ -85,7 +85,7 @@ pub struct MemberState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     Host(Ipv4Addr),
-    /// As [`Reporter::hub`] tells.
+    /// A session at the hub that [`Reporter::hub`] identifies.
     Hub(u64),
 }
 
@@ -107,7 +107,7 @@ impl MemberKey {
 }
 
 impl MemberState {
-    /// Not heard of before.
+    /// Creates the record of a member that was not heard of before.
     pub(super) const fn new(now: Instant, head: Seq) -> Self {
         Self {
             device: DeviceId::NONE,

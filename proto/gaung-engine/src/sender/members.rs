@@ -23,7 +23,7 @@ const MAX_MEMBERS_PER_HOST: usize = 64;
 /// Samples kept for a driver that does not drain them; older ones are dropped.
 const MAX_SAMPLES: usize = 256;
 
-/// Who reports sessions.
+/// Identifies the hub that reports sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reporter {
     /// The hub, or the stream if the hub does not say who it is.
@@ -54,7 +54,7 @@ pub struct SessionReport {
 /// What one STATUS tells of the way to its member since the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusSample {
-    /// First-sent datagrams received.
+    /// First-sent datagrams that the member received.
     pub received: u32,
     /// First-sent datagrams that did not come.
     pub lost: u32,
@@ -62,7 +62,7 @@ pub struct StatusSample {
     pub repaired: u32,
     /// Messages that it has not delivered yet.
     pub behind: u64,
-    /// There and back.
+    /// The round trip that this report measured.
     pub round_trip: Option<Duration>,
 }
 
@@ -89,11 +89,11 @@ pub struct Members {
 /// What a STATUS or a hub's report changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusOutcome {
-    /// It was not present.
+    /// The member was not present before.
     Joined,
-    /// It delivered further.
+    /// The member delivered further.
     Progressed,
-    /// It is still there.
+    /// The member is still there, and nothing else changed.
     Unchanged,
     /// There is no place for it.
     NoRoom,

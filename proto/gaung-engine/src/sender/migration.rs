@@ -37,7 +37,7 @@ pub(super) struct GroupEndpoint {
 pub(super) struct Departure {
     from: GroupEndpoint,
     to: GroupEndpoint,
-    /// Until it has left.
+    /// When the group leaves the old address; `None` once it has.
     leaves_at: Option<Instant>,
     notices: u32,
     next_notice: Instant,

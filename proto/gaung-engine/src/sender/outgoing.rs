@@ -34,7 +34,7 @@ pub(super) struct Outgoing {
 /// How far first-sent data has left: heartbeats speak of nothing beyond it, or members would request what waits here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// The last whole message.
+    /// The last message of which all fragments have left.
     pub(super) seq: Seq,
     pub(super) pkt: Pkt,
 }
@@ -154,12 +154,12 @@ impl Outgoing {
         [data, repairs].into_iter().flatten().min()
     }
 
-    /// The rate's next review.
+    /// Returns when the rate is reviewed next.
     pub(super) fn next_period(&self) -> Instant {
         self.control.next_period()
     }
 
-    /// See [`RateControl::end_period`].
+    /// Reviews the rate, see [`RateControl::end_period`].
     pub(super) fn end_period(&mut self, now: Instant, losses: &mut [f64]) {
         self.control.end_period(now, losses);
     }

@@ -25,7 +25,7 @@ pub(super) struct Packer {
     block: BlockBuilder,
     first: Seq,
     scratch: BytesMut,
-    /// Longest body, bytes.
+    /// The longest body that is made, bytes.
     limit: usize,
 }
 
@@ -55,7 +55,7 @@ impl Packer {
         }
     }
 
-    /// Gives what has gathered.
+    /// Hands out what has gathered, if anything.
     pub(super) fn flush(&mut self, ready: &mut impl FnMut(Packed<'_>)) {
         self.close(false, ready);
     }

@@ -19,7 +19,7 @@ pub(super) struct Requester {
     pub(super) proven: Option<Peer>,
 }
 
-/// Where a repair goes.
+/// Says where a repair is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RepairTarget {
     Group,
@@ -31,8 +31,8 @@ pub(super) enum RepairTarget {
 pub(super) enum BlockPace {
     /// Too slowly for parity, or it is not kept whole.
     Slow,
-    /// Probably complete soon.
+    /// It is being filled and will probably be complete soon.
     Filling,
-    /// Complete.
+    /// It was filled quickly and is complete.
     Quick,
 }

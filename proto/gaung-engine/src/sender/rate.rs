@@ -22,7 +22,7 @@ impl Rate {
         Self((f64::from(mbit) * 125_000.0).max(Self::MIN.0))
     }
 
-    /// Bytes a second.
+    /// Returns the rate in bytes a second.
     #[must_use]
     pub const fn bytes_per_second(self) -> f64 {
         self.0
@@ -39,9 +39,9 @@ impl Rate {
 
 /// The first rate as a part of the cap.
 const FIRST: f64 = 0.25;
-/// Each period until the first congestion.
+/// Factor by which the rate grows each period until the first congestion.
 const DOUBLING: f64 = 2.0;
-/// Each period after it.
+/// Factor by which the rate grows each period after the first congestion.
 const GROWTH: f64 = 1.05;
 /// A cut leaves this part: enough for congestion to show, and little enough to be borne for a period where there is none.
 const CUT: f64 = 0.7;
@@ -157,7 +157,7 @@ pub(super) struct Bucket {
 const MIN_BURST_BYTES: f64 = 65_536.0;
 
 impl Bucket {
-    /// Full.
+    /// Creates a full bucket.
     pub(super) fn new(now: Instant, rate: Rate) -> Self {
         Self { tokens: burst(rate), filled: now }
     }

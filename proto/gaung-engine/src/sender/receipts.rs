@@ -15,9 +15,9 @@ use super::{
 /// Known of members that are present, or have not been absent for more than a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Receipt {
-    /// Present then, and delivered.
+    /// Members that were present when it was logged, and have delivered it.
     pub heard: u32,
-    /// Present then.
+    /// Members that were present when it was logged.
     pub present: u32,
     /// Of those, text sessions, which cannot say.
     pub silent: u32,

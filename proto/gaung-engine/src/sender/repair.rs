@@ -24,14 +24,14 @@ pub(super) enum RequestOutcome {
     Scheduled,
     /// It was requested already, by another member or the same one.
     Joined,
-    /// Over a limit.
+    /// It is over a limit; the member requests it again.
     Refused,
 }
 
 /// How the requests for one block are answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RepairPlan {
-    /// These again.
+    /// These datagrams are sent again.
     Plain(Vec<(Pkt, RepairTarget)>),
     /// Parity shards of this block from one index to before another.
     Parity { block: u32, from: u8, to: u8 },
@@ -62,7 +62,7 @@ struct Block {
 #[derive(Debug)]
 struct RepairRequest {
     proven: Option<Peer>,
-    /// Datagrams, by place.
+    /// The datagrams that it lacks, one bit for each place of the block.
     mask: u64,
     /// Shards that it had no use of: sent before it counted what it misses.
     base: u8,

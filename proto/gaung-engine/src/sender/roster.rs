@@ -32,11 +32,11 @@ struct ReceiptStep {
 /// What changes above a seq. Ends sort before beginnings, since one stay may begin where another ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
-    /// Its presence ends.
+    /// The member's presence ends.
     Left,
     /// Messages above were not sent to it, or it has delivered them.
     NotMissing,
-    /// Its presence begins.
+    /// The member's presence begins.
     Came,
     /// It has not delivered what is above.
     Missing,
@@ -57,7 +57,7 @@ impl Roster {
         self.members.iter().filter(|(_, member)| member.until.is_none()).map(|(id, member)| (*id, member))
     }
 
-    /// Who has delivered `seq`.
+    /// Returns who has delivered `seq`.
     #[must_use]
     pub fn receipt(&self, seq: Seq) -> Receipt {
         let nobody = || Receipt { absent: self.ids().max().unwrap_or(0), ..Receipt::default() };

@@ -15,7 +15,7 @@ use crate::{
     timing::TIMING,
 };
 
-/// One first-sent DATA datagram.
+/// Keeps one first-sent DATA datagram for repairs.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) first: Seq,
@@ -77,7 +77,7 @@ impl RepairWindow {
         if first.fragment.index == 0 { Some(first.first) } else { Some(first.first.next()) }
     }
 
-    /// Oldest datagram kept.
+    /// Returns the oldest datagram that is kept.
     pub(super) fn oldest_pkt(&self) -> Option<Pkt> {
         self.sent.front().map(|sent| sent.pkt)
     }

@@ -13,7 +13,7 @@ use super::Verdict;
 pub(super) struct Row {
     pub(super) first: u64,
     pub(super) seq: u64,
-    /// At least 1.
+    /// How many messages the row has, at least 1.
     pub(super) count: u64,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Window {
     older: VecDeque<Row>,
     /// The row with the highest client_seq. Apart, for most clients have no other.
     last: Row,
-    /// Of all rows.
+    /// Messages in all rows together.
     messages: u64,
 }
 
@@ -85,7 +85,7 @@ impl Window {
         self.floor
     }
 
-    /// By client_seq.
+    /// Returns the rows in the order of client_seq.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
         self.older.iter().copied().chain([self.last])
     }

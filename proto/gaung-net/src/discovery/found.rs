@@ -9,9 +9,9 @@ use super::{ServiceKind, datagram::Answer};
 /// A service that answered, however many answers it gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What it is.
+    /// The kind of the service.
     pub kind: ServiceKind,
-    /// Its identity.
+    /// The identity of the service.
     pub id: RelayId,
     /// Which process of that identity it is; `None` for one that does not tell.
     pub instance: Option<u64>,

@@ -39,7 +39,7 @@ pub struct Responder {
     counters: Arc<ResponderCounters>,
 }
 
-/// Totals of a responder.
+/// Counts what a responder answered and refused.
 #[derive(Debug, Default)]
 pub struct ResponderCounters {
     answered: AtomicU64,
@@ -48,7 +48,7 @@ pub struct ResponderCounters {
 }
 
 impl ResponderCounters {
-    /// Requests that were answered.
+    /// Returns how many requests were answered.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)

@@ -20,7 +20,7 @@ use crate::socket;
 /// How much a system call may take or give; each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Batching {
-    /// One datagram.
+    /// The batch holds one datagram.
     Single,
     /// Several datagrams (`sendmmsg`, `recvmmsg`), each through the network stack by itself.
     Messages,
@@ -43,7 +43,7 @@ pub(super) struct Datagram {
 pub(super) trait Ways: fmt::Debug {
     /// Whether the kernel knows UDP GSO: one that does not would send segments as one long datagram.
     fn knows_segments(&self) -> Result<(), Errno>;
-    /// Sends one.
+    /// Sends one datagram; returns the bytes that left.
     fn send_one(&self, datagram: &Datagram) -> Result<usize, Errno>;
     /// Sends up to [`MAX_MESSAGES`] without a time to live of their own, by `sendmmsg`.
     fn send_messages(&self, datagrams: &[Datagram]) -> Result<usize, Errno>;

@@ -21,7 +21,7 @@ pub enum SendFailure {
     NoSocket,
     /// The socket stayed full for too long.
     Expired,
-    /// Anything else.
+    /// The send failed for any other reason.
     Other,
 }
 
@@ -136,7 +136,7 @@ impl Counters {
         self.sends_blocked.load(Ordering::Relaxed)
     }
 
-    /// Reads that failed.
+    /// Returns how many reads failed.
     #[must_use]
     pub fn receive_errors(&self) -> u64 {
         self.receive_errors.load(Ordering::Relaxed)

@@ -132,7 +132,7 @@ impl<C> DriverHandle<C> {
         self.sender.send(command)
     }
 
-    /// The driver's totals.
+    /// Returns the driver's totals.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)

@@ -52,7 +52,7 @@ struct Way {
 }
 
 impl Outbox {
-    /// Datagrams of one batch.
+    /// Datagrams that are handed to the kernel at a time.
     pub(super) const BATCH: usize = 64;
 
     pub(super) fn new(counters: Arc<Counters>) -> Self {

@@ -129,7 +129,7 @@ impl Received {
         self.unreadable
     }
 
-    /// Receives one packet.
+    /// Receives one packet, which may hold several joined datagrams.
     fn one(&mut self, socket: &UdpSocket, joins: bool) -> Result<bool, Errno> {
         self.clear();
         let mut slices = [IoSliceMut::new(&mut self.bytes[..SLOT_BYTES])];

@@ -7,13 +7,13 @@ use super::{Interface, Link, Role};
 /// The interfaces to use, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
-    /// Each once.
+    /// The links to use, each once.
     pub links: Vec<Link>,
     /// Why a second choice was taken, if one was; tell the user.
     pub fallback: Option<Fallback>,
 }
 
-/// Nothing better was left.
+/// Says which second choice was taken because nothing better was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
     /// Only bridges of containers, or tunnels.
@@ -30,7 +30,7 @@ pub enum ChooseError {
     NoSuch {
         /// The name or address that was given.
         wanted: String,
-        /// Each as `name (address)`.
+        /// The interfaces that could be used, each as `name (address)`.
         available: Vec<String>,
     },
     /// The chosen interface is down.
@@ -52,7 +52,7 @@ pub enum ChooseError {
 /// The interfaces that can be used now, perhaps none, for those who go on as more come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// Each once.
+    /// The links to use, each once.
     pub links: Vec<Link>,
     /// Why a second choice was taken, if one was.
     pub fallback: Option<Fallback>,

@@ -200,7 +200,7 @@ struct Renewals {
     all: u32,
 }
 
-/// Message types of rtnetlink(7).
+/// A link is gone, one of the message types of rtnetlink(7).
 const RTM_DELLINK: u16 = 17;
 const RTM_DELADDR: u16 = 21;
 /// Of `nlmsghdr`, and of what is read of `ifinfomsg` and `ifaddrmsg`: both have the interface's number at byte 4.

@@ -22,7 +22,7 @@ use crate::{
 /// What became of the datagram.
 #[derive(Debug)]
 pub enum Echo {
-    /// It came back.
+    /// The datagram came back.
     Heard,
     /// It left, and did not come back in time.
     Silent,

@@ -20,16 +20,16 @@ use crate::{
 /// How a datagram is addressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cast {
-    /// To the peer.
+    /// The datagram goes to the peer alone.
     Unicast,
-    /// To a group.
+    /// The datagram goes to a multicast group.
     Multicast,
-    /// To the whole network.
+    /// The datagram goes to the whole network.
     Broadcast,
 }
 
 impl Cast {
-    /// Each once.
+    /// All ways of sending, each once.
     pub const ALL: [Self; 3] = [Self::Unicast, Self::Multicast, Self::Broadcast];
 }
 

@@ -33,18 +33,18 @@ pub struct Tap {
 pub enum Seen {
     /// It came in by an interface, before any filter of the system but those of the interface itself.
     Arrived {
-        /// The interface's number.
+        /// The number of the interface.
         interface: u32,
-        /// What came.
+        /// The packet that came.
         packet: Packet,
     },
     /// The system took it in, past all filters.
     Accepted(Packet),
     /// It left through an interface, past all filters.
     Left {
-        /// The interface's number.
+        /// The number of the interface.
         interface: u32,
-        /// What left.
+        /// The packet that left.
         packet: Packet,
     },
 }

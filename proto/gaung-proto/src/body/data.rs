@@ -36,7 +36,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         if let Some(original) = self.original {
             out.put_u32(original.0);
@@ -48,9 +48,9 @@ impl<'a> Data<'a> {
 /// BROADCAST. `sender_id 16 (the hub's) | block or fragment of one, 1 to 1256 B`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broadcast<'a> {
-    /// The hub that sends.
+    /// The hub that sends the datagram.
     pub sender: SenderId,
-    /// As in [`Data`].
+    /// A block or a fragment of one, as in [`Data`].
     pub bytes: &'a [u8],
 }
 
@@ -64,7 +64,7 @@ impl<'a> Broadcast<'a> {
         Ok(Self { sender, bytes })
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(self.sender.as_bytes());
         out.put_slice(self.bytes);
@@ -116,7 +116,7 @@ impl<'a> Parity<'a> {
         Ok(Self { first_pkt, k, r, index, shard })
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_u32(self.first_pkt.0);
         out.put_slice(&[self.k, self.r, self.index, 0]);
@@ -129,9 +129,9 @@ impl<'a> Parity<'a> {
 /// `seq u64 | frag_idx u16 | frag_cnt u16 | length u16 | flags u8 = 0 | 0`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardFields {
-    /// First message.
+    /// The first message of the datagram.
     pub seq: Seq,
-    /// Which part.
+    /// Which part of a block the datagram carries.
     pub fragment: Fragment,
     /// Bytes of the body, 1 to [`MAX_DATA_BODY`].
     pub length: u16,

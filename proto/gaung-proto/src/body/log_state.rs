@@ -16,7 +16,7 @@ use crate::{
 pub struct Heartbeat {
     /// The group, so that a client that speaks UDP alone learns it.
     pub group: GroupId,
-    /// The log.
+    /// The group's current log.
     pub log: LogId,
     /// First seq that a NAK can still bring back; head + 1 if none.
     pub oldest_repairable: Seq,
@@ -28,9 +28,9 @@ pub struct Heartbeat {
     pub last_pkt: Pkt,
     /// Greatest round trip of the group, µs.
     pub grtt_us: u32,
-    /// Members heard from lately.
+    /// Members that are present, as receivers use it for their backoff.
     pub group_size: u32,
-    /// Of the address.
+    /// The generation of the address.
     pub generation: Generation,
 }
 
@@ -54,7 +54,7 @@ impl Heartbeat {
         Ok(heartbeat)
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(self.group.as_bytes());
         out.put_u64(self.log.0);
@@ -71,13 +71,13 @@ impl Heartbeat {
 /// MIGRATE. `group_id 16 | log_id u64 | generation u32 | address 4 | port u16`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrate {
-    /// The group.
+    /// The group that moves.
     pub group: GroupId,
-    /// Its log.
+    /// The group's current log.
     pub log: LogId,
     /// Generation of the new address; with it the group tag changes.
     pub generation: Generation,
-    /// Where the group goes.
+    /// The address that the group goes to.
     pub to: GroupAddr,
 }
 
@@ -95,7 +95,7 @@ impl Migrate {
         Ok(Self { group, log, generation, to })
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(self.group.as_bytes());
         out.put_u64(self.log.0);

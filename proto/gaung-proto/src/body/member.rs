@@ -13,11 +13,11 @@ use crate::{
 /// `sender_id 16 | cookie u64 | device_id 16 | highest_pkt u32 | received u32 | lost u32 | repaired u32 | echo_ts_us u32 | echo_delay_us u32`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// Who reports.
+    /// The member that reports.
     pub sender: SenderId,
-    /// Proof of address.
+    /// Proves the member's address to the relay.
     pub cookie: Cookie,
-    /// The member's device.
+    /// The device of the member.
     pub device: DeviceId,
     /// Highest pkt of first-sent DATA seen.
     pub highest_pkt: Pkt,
@@ -53,7 +53,7 @@ impl Status {
         Ok(status)
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(self.sender.as_bytes());
         out.put_u64(self.cookie.0);
@@ -90,7 +90,7 @@ impl Probe {
         Ok(probe)
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(self.sender.as_bytes());
         out.put_u64(self.nonce);

@@ -12,7 +12,7 @@ use crate::{
 /// Missing parts of the log: fragments `first_fragment..=last_fragment` of `first_seq` when both seqs are one, else whole messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NakRange {
-    /// First message.
+    /// The first message that is missing.
     pub first_seq: Seq,
     /// Last message; `first_seq <= last_seq`.
     pub last_seq: Seq,
@@ -23,7 +23,7 @@ pub struct NakRange {
 }
 
 impl NakRange {
-    /// Whole messages.
+    /// Makes a range of whole messages.
     #[must_use]
     pub const fn messages(first_seq: Seq, last_seq: Seq) -> Self {
         Self { first_seq, last_seq, first_fragment: 0, last_fragment: u16::MAX }
@@ -75,7 +75,7 @@ pub struct Nak {
     pub sender: SenderId,
     /// Proof of address; repairs are unicast only with it.
     pub cookie: Cookie,
-    /// 1 to [`MAX_NAK_RANGES`].
+    /// The ranges, 1 to [`MAX_NAK_RANGES`], in order.
     pub ranges: Vec<NakRange>,
 }
 
@@ -89,7 +89,7 @@ impl Nak {
         Ok(Self { sender, cookie, ranges: read_ranges(reader)? })
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(self.sender.as_bytes());
         out.put_u64(self.cookie.0);
@@ -100,7 +100,7 @@ impl Nak {
 /// NCF. `count u16 | ranges` as in a NAK.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ncf {
-    /// 1 to [`MAX_NAK_RANGES`].
+    /// The ranges, 1 to [`MAX_NAK_RANGES`], in order.
     pub ranges: Vec<NakRange>,
 }
 
@@ -111,7 +111,7 @@ impl Ncf {
         Ok(Self { ranges: read_ranges(Reader::new(body))? })
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         write_ranges(&self.ranges, out);
     }

@@ -13,15 +13,15 @@ use crate::{
 /// `sender_id 16 (the client_id) | cookie u64 | device_id 16 | content_type u8 | reserved 3 = 0 | payload, 0 to [`Publish::MAX_PAYLOAD`] B`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish<'a> {
-    /// Who publishes; its client_id.
+    /// The publishing process; its client_id.
     pub sender: SenderId,
     /// Proof of address; 0 before the first answer.
     pub cookie: Cookie,
-    /// The device, or none.
+    /// The author's device, or [`DeviceId::NONE`].
     pub device: DeviceId,
     /// Kind of the payload, as on the wire.
     pub content_type: u8,
-    /// The payload.
+    /// The payload of the message.
     pub payload: &'a [u8],
 }
 
@@ -52,7 +52,7 @@ impl<'a> Publish<'a> {
         Ok(publish)
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.reserve(Self::FIXED + self.payload.len());
         out.put_slice(self.sender.as_bytes());
@@ -64,14 +64,14 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// How a PUBLISH ended.
+/// Says how a PUBLISH ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PublishOutcome {
-    /// Durable.
+    /// The message is durable.
     Logged,
     /// The address is not proven yet: send again with the answer's cookie.
     NeedsCookie,
-    /// No such group here.
+    /// The relay has no such group.
     NotFound,
     /// A private group, or one refused until a reset.
     Refused,
@@ -115,13 +115,13 @@ impl PublishOutcome {
 /// `client_id 16 | client_seq u64 | cookie u64 | outcome u8`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Puback {
-    /// Whose message.
+    /// The client whose message this answers.
     pub client: ClientId,
-    /// Which message.
+    /// The client's own number of the message.
     pub client_seq: ClientSeq,
     /// The cookie for the client's address.
     pub cookie: Cookie,
-    /// How it ended.
+    /// How publishing the message ended.
     pub outcome: PublishOutcome,
 }
 
@@ -140,7 +140,7 @@ impl Puback {
         Ok(puback)
     }
 
-    /// Writes the body.
+    /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(self.client.as_bytes());
         out.put_u64(self.client_seq.0);

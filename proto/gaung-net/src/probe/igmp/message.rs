@@ -2,25 +2,25 @@
 
 use std::net::Ipv4Addr;
 
-/// An IGMP packet.
+/// Holds one IGMP packet with the addresses of its IP header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Who sent it; 0.0.0.0 for a switch without an address.
     pub from: Ipv4Addr,
-    /// To which group.
+    /// The group that it was sent to.
     pub to: Ipv4Addr,
-    /// What it says.
+    /// The IGMP message within.
     pub message: IgmpMessage,
 }
 
-/// What is said.
+/// One IGMP message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IgmpMessage {
     /// A querier asks who is a member.
     Query {
         /// Of this group; `None`: of any.
         group: Option<Ipv4Addr>,
-        /// The querier's version.
+        /// The version that the querier speaks.
         version: IgmpVersion,
     },
     /// A host tells of its memberships, new, kept or left.
@@ -37,9 +37,9 @@ pub enum IgmpMessage {
 pub enum IgmpVersion {
     /// RFC 1112: nobody says that he leaves.
     V1,
-    /// RFC 2236.
+    /// IGMP version 2, RFC 2236.
     V2,
-    /// RFC 3376.
+    /// IGMP version 3, RFC 3376.
     V3,
 }
 

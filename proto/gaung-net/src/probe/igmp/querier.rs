@@ -25,7 +25,7 @@ pub struct Heard {
     pub reports_leave: bool,
 }
 
-/// How long to search.
+/// Limits how long to search for a querier.
 #[derive(Debug, Clone, Copy)]
 pub struct Search {
     /// For the reports of a group that was just joined; they leave within 1 s (RFC 3376, 8.11), each twice.
@@ -44,7 +44,7 @@ impl Search {
     pub const WHOLE: Self = Self { general: Duration::from_secs(125), ..Self::QUICK };
 }
 
-/// Between looks at `stopped`.
+/// Longest time for which `stopped` is not noticed.
 const LOOK: Duration = Duration::from_millis(100);
 /// A leave is sent within 1 s (RFC 3376, 8.11).
 const LEAVE: Duration = Duration::from_millis(1200);
