@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{directory::Directory, metrics::Figures, worker::Command};
+use crate::{directory::Directory, metrics::Figures, worker::WorkerCommand};
 
 /// How many bytes of the disk the log may take. Above it the oldest messages are dropped, of the groups that have most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,7 +131,7 @@ pub(crate) fn tell_oldest(log: &dyn Log, directory: &Directory) {
     for serving in directory.serving() {
         let group = serving.identity.group;
         if let Some(position) = log.position(group) {
-            let _ = serving.worker.send(Command::Oldest { group, oldest: position.oldest });
+            let _ = serving.worker.send(WorkerCommand::Oldest { group, oldest: position.oldest });
         }
     }
 }

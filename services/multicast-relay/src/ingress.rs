@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use gaung_engine::{Cookies, Destination, Transmit};
 use gaung_net::{
     SenderAddr, SocketError,
-    driver::{CommandSender, Drive, SocketChange, SocketId},
+    driver::{Drive, SocketChange, SocketId},
     interface::Link,
 };
 use gaung_proto::{
@@ -23,7 +23,7 @@ use gaung_proto::{
 use crate::{
     metrics::Figures,
     sockets::{DataPlane, Usage},
-    worker::{Command, Datagram},
+    worker::{Datagram, WorkerCommand, WorkerHandle},
 };
 
 /// Where datagrams of a tag go.
@@ -32,7 +32,7 @@ pub(crate) enum RouteChange {
     Add {
         tags: Vec<GroupTag>,
         group: GroupId,
-        worker: CommandSender<Command>,
+        worker: WorkerHandle,
     },
     /// Of `group` alone, should a tag have passed to another.
     Remove {
@@ -46,7 +46,7 @@ pub(crate) enum RouteChange {
 /// Reads headers, and nothing more of what it hands on.
 #[derive(Debug)]
 pub(crate) struct Ingress {
-    routes: HashMap<GroupTag, (GroupId, CommandSender<Command>)>,
+    routes: HashMap<GroupTag, (GroupId, WorkerHandle)>,
     plane: Arc<DataPlane>,
     own: HashMap<SocketId, Ipv4Addr>,
     changes: VecDeque<SocketChange>,
@@ -87,7 +87,7 @@ impl Ingress {
         };
         let body = Bytes::copy_from_slice(body);
         let datagram = Datagram { group: *group, from, own, header, body };
-        if worker.send(Command::Datagram(datagram)).is_err() {
+        if worker.send(WorkerCommand::Datagram(datagram)).is_err() {
             self.figures.datagrams_dropped.inc();
         }
     }

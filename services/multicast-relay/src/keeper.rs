@@ -25,30 +25,17 @@ use tracing::{debug, error, info, warn};
 use self::upkeep::Upkeep;
 use crate::{
     clock,
-    directory::{Directory, Feed, Phase, Serving},
+    commands::{GroupSnapshot, KeeperCommand},
+    directory::{Directory, Phase, Serving},
+    feed::Feed,
     group::GroupConfig,
     ingress::RouteChange,
     opening::{self, NotReady, Ready},
-    registry::{RegistryLink, Snapshot},
-    reports::{Refusal, Verdict},
+    registry::RegistryLink,
+    reports::Verdict,
     trouble::Trouble,
-    worker::{Attach, Command, worker_of},
+    worker::{Attach, WorkerCommand, WorkerHandles},
 };
-
-/// What the keeper is told.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// These are all groups of this relay.
-    Snapshot(Snapshot),
-    /// A new or changed group.
-    Upsert(Box<GroupConfig>),
-    /// A group is gone for ever.
-    Delete(GroupId),
-    /// The registry expects another log of the group.
-    Refuse(Refusal),
-    /// Answers once everything that came before is done.
-    Settle(oneshot::Sender<()>),
-}
 
 /// What the keeper works with.
 #[derive(Debug)]
@@ -56,7 +43,7 @@ pub(crate) struct KeeperParts {
     pub(crate) relay: RelayId,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) workers: Vec<CommandSender<Command>>,
+    pub(crate) workers: WorkerHandles,
     pub(crate) ingress: CommandSender<RouteChange>,
     pub(crate) registry: Arc<RegistryLink>,
     pub(crate) trouble: Arc<Trouble>,
@@ -129,7 +116,7 @@ impl Keeper {
     /// Runs until `stop`.
     pub(crate) async fn run(
         mut self,
-        mut orders: mpsc::Receiver<Order>,
+        mut commands: mpsc::Receiver<KeeperCommand>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let trouble = Arc::clone(&self.parts.trouble);
@@ -139,7 +126,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(order) = orders.recv() => self.obey(order).await,
+                Some(command) = commands.recv() => self.execute(command).await,
                 ended = trouble.next() => {
                     for (group, epoch) in ended {
                         self.ended(group, epoch).await;
@@ -154,18 +141,18 @@ impl Keeper {
         Ok(())
     }
 
-    async fn obey(&mut self, order: Order) {
-        match order {
-            Order::Snapshot(snapshot) => self.snapshot(snapshot).await,
-            Order::Upsert(config) => self.upsert(*config).await,
-            Order::Delete(group) => self.delete(group).await,
-            Order::Refuse(refusal) => self.refuse(refusal).await,
-            Order::Settle(done) => drop(done.send(())),
+    async fn execute(&mut self, command: KeeperCommand) {
+        match command {
+            KeeperCommand::Snapshot(snapshot) => self.snapshot(snapshot).await,
+            KeeperCommand::Upsert(config) => self.upsert(*config).await,
+            KeeperCommand::Delete(group) => self.delete(group).await,
+            KeeperCommand::Refuse(refusal) => self.refuse(refusal).await,
+            KeeperCommand::Barrier(done) => drop(done.send(())),
         }
     }
 
-    async fn snapshot(&mut self, snapshot: Snapshot) {
-        let Snapshot { groups: configs, with_private } = snapshot;
+    async fn snapshot(&mut self, snapshot: GroupSnapshot) {
+        let GroupSnapshot { groups: configs, with_private } = snapshot;
         let there: HashSet<GroupId> = configs.iter().map(|config| config.id).collect();
         // A registry that does not show private groups has not deleted them.
         let is_told_of = |known: &Known| with_private || !known.config.private;
@@ -256,18 +243,19 @@ impl Keeper {
     async fn serve(&mut self, ready: Ready) {
         let Ready { config, opened, windows } = ready;
         let group = config.id;
-        let worker = self.parts.workers[worker_of(group, self.parts.workers.len())].clone();
+        let worker = self.parts.workers.of(group).clone();
+        let feed = Arc::new(Feed::new(opened.head, &self.parts.rings, self.parts.ring_bytes));
         let serving = Arc::new(Serving {
+            config: Arc::new(config.clone()),
             identity: Identity { group, log: opened.log, epoch: opened.epoch },
             worker: worker.clone(),
-            feed: Feed::new(opened.head, &self.parts.rings, self.parts.ring_bytes),
-            config: config.clone(),
+            feed: Arc::clone(&feed),
         });
         debug!(%group, epoch = %opened.epoch, head = %opened.head, "group opened");
-        let attach = Attach { serving: Arc::clone(&serving), opened, windows };
+        let attach = Attach { config: Arc::clone(&serving.config), feed, opened, windows };
         let routes = config.tags();
         let route = RouteChange::Add { tags: routes.clone(), group, worker: worker.clone() };
-        let attached = worker.send_wait(Command::Attach(Box::new(attach))).await.is_ok();
+        let attached = worker.send_wait(WorkerCommand::Attach(Box::new(attach))).await.is_ok();
         if !attached || self.parts.ingress.send_wait(route).await.is_err() {
             // Only while stopping.
             return;
@@ -284,7 +272,7 @@ impl Keeper {
         let route = RouteChange::Remove { tags: std::mem::take(&mut known.routes), group };
         let _ = self.parts.ingress.send_wait(route).await;
         let (done, ended) = oneshot::channel();
-        if serving.worker.send_wait(Command::Detach { group, done }).await.is_ok() {
+        if serving.worker.send_wait(WorkerCommand::Detach { group, done }).await.is_ok() {
             let _ = ended.await;
         }
     }

@@ -7,8 +7,10 @@
 mod access;
 mod budget;
 mod clock;
+mod commands;
 pub mod config;
 mod directory;
+mod feed;
 mod group;
 mod identity;
 mod ingress;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     directory::{Directory, Phase, Serving},
     group::GroupLane,
-    worker::{Command, Publish, PublishReply},
+    worker::{Publish, PublishReply, WorkerCommand},
 };
 
 /// Publishes to the groups of the relay that gave it ([`Bound::local_publisher`](crate::Bound::local_publisher)).
@@ -58,9 +58,9 @@ impl LocalGroup {
     pub fn publish(&self, batch: PublishBatch) -> Result<LocalAck, LocalPublishError> {
         let (reply, answer) = PublishReply::new(None);
         let (group, log) = (self.serving.identity.group, self.log());
-        match self.serving.worker.send(Command::Publish(Publish { group, log, batch, reply })) {
+        match self.serving.worker.send(WorkerCommand::Publish(Publish { group, log, batch, reply })) {
             Ok(()) => Ok(LocalAck { answer }),
-            Err(SendCommandError::Full(Command::Publish(publish))) => Err(LocalPublishError::Full(publish.batch)),
+            Err(SendCommandError::Full(WorkerCommand::Publish(publish))) => Err(LocalPublishError::Full(publish.batch)),
             Err(SendCommandError::Full(_) | SendCommandError::Stopped(_)) => Err(LocalPublishError::Stopped),
         }
     }

@@ -30,10 +30,10 @@ use tracing::{debug, info, warn};
 
 use crate::{
     access::Access,
+    commands::{GroupSnapshot, KeeperCommand},
     directory::{Directory, Serving},
     group::GroupConfig,
     identity::Identity,
-    keeper::Order,
     metrics::Figures,
     reports::{Claim, Refusal, Report, ReportKey, Verdict},
 };
@@ -252,7 +252,7 @@ fn welcome(link: &RegistryLink, identity: &Identity, access: &Access, answer: &p
 /// Learns which groups are this relay's, from a snapshot and the changes after it.
 pub(crate) async fn watch(
     link: Arc<RegistryLink>,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<KeeperCommand>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut place = Place::default();
@@ -265,7 +265,7 @@ pub(crate) async fn watch(
     loop {
         let why = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            why = watch_once(&link, &orders, &mut place, &mut backoff) => why,
+            why = watch_once(&link, &commands, &mut place, &mut backoff) => why,
         };
         debug!(why, "not watching the registry");
         if !backoff.wait(&stop).await {
@@ -279,20 +279,12 @@ pub(crate) async fn watch(
 struct Place {
     revision: u64,
     watch_id: Bytes,
-    snapshot: Option<Snapshot>,
-}
-
-/// All groups of this relay that the registry tells of.
-#[derive(Debug, Default)]
-pub(crate) struct Snapshot {
-    pub(crate) groups: Vec<GroupConfig>,
-    /// The private ones are among them; otherwise nothing is said of these.
-    pub(crate) with_private: bool,
+    snapshot: Option<GroupSnapshot>,
 }
 
 async fn watch_once(
     link: &RegistryLink,
-    orders: &mpsc::Sender<Order>,
+    commands: &mpsc::Sender<KeeperCommand>,
     place: &mut Place,
     backoff: &mut Backoff,
 ) -> String {
@@ -314,9 +306,9 @@ async fn watch_once(
             Err(status) => return status.message().to_owned(),
         };
         backoff.reset();
-        let order = change.event.and_then(|event| place.handle(link, event));
-        if let Some(order) = order
-            && orders.send(order).await.is_err()
+        let command = change.event.and_then(|event| place.handle(link, event));
+        if let Some(command) = command
+            && commands.send(command).await.is_err()
         {
             return "the relay is stopping".to_owned();
         }
@@ -328,7 +320,7 @@ async fn watch_once(
 }
 
 impl Place {
-    fn handle(&mut self, link: &RegistryLink, event: Event) -> Option<Order> {
+    fn handle(&mut self, link: &RegistryLink, event: Event) -> Option<KeeperCommand> {
         match event {
             Event::SnapshotBegin(begin) => {
                 if !begin.with_private {
@@ -336,10 +328,10 @@ impl Place {
                         "the registry does not know this relay by its secret: of private groups it tells nothing new"
                     );
                 }
-                self.snapshot = Some(Snapshot { groups: Vec::new(), with_private: begin.with_private });
+                self.snapshot = Some(GroupSnapshot { groups: Vec::new(), with_private: begin.with_private });
                 None
             }
-            Event::SnapshotEnd(_) => self.snapshot.take().map(Order::Snapshot),
+            Event::SnapshotEnd(_) => self.snapshot.take().map(KeeperCommand::Snapshot),
             Event::Upsert(group) => {
                 let config = link.checked(group)?;
                 match &mut self.snapshot {
@@ -347,10 +339,10 @@ impl Place {
                         snapshot.groups.push(config);
                         None
                     }
-                    None => Some(Order::Upsert(Box::new(config))),
+                    None => Some(KeeperCommand::Upsert(Box::new(config))),
                 }
             }
-            Event::Deleted(deleted) => GroupId::try_from(&deleted.id[..]).ok().map(Order::Delete),
+            Event::Deleted(deleted) => GroupId::try_from(&deleted.id[..]).ok().map(KeeperCommand::Delete),
         }
     }
 }
@@ -359,7 +351,7 @@ impl Place {
 pub(crate) async fn report_heads(
     link: Arc<RegistryLink>,
     directory: Arc<Directory>,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<KeeperCommand>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut told: HashMap<GroupId, (LogId, Seq)> = HashMap::new();
@@ -379,7 +371,7 @@ pub(crate) async fn report_heads(
         }
         let one_at_a_time = link.reporting.lock().await;
         let serving: HashMap<_, _> = directory.serving().into_iter().map(|s| (s.identity.group, s)).collect();
-        let mut reports: Vec<_> = serving.values().map(|serving| Report::of(serving)).collect();
+        let mut reports: Vec<_> = serving.values().map(|serving| serving.report()).collect();
         reports.retain(|report| told.get(&report.group) != Some(&(report.log, report.head)));
         reports.extend(directory.refused());
         let outcome = tokio::select! {
@@ -392,7 +384,7 @@ pub(crate) async fn report_heads(
                 told.extend(reports.iter().map(|report| (report.group, (report.log, report.head))));
                 for refusal in refusals {
                     told.remove(&refusal.group);
-                    if orders.send(Order::Refuse(refusal)).await.is_err() {
+                    if commands.send(KeeperCommand::Refuse(refusal)).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -416,7 +408,7 @@ async fn report_and_insist(
             && link.listing.durable
             && refusal.verdict(&serving.config, serving.identity.log, serving.feed.head()) == Verdict::Insist
         {
-            insisted.push(Report { claim: Claim::Insists, ..Report::of(serving) });
+            insisted.push(Report { claim: Claim::Insists, ..serving.report() });
         }
     }
     for report in reports {

@@ -11,7 +11,7 @@ use gaung_proto::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{directory::Serving, group::GroupConfig};
+use crate::group::GroupConfig;
 
 /// One group's state for the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +56,6 @@ pub(crate) enum Verdict {
     Begin,
     /// Acknowledged messages are missing: take no more until a reset.
     Lost,
-}
-
-impl Report {
-    /// Of a group that is served.
-    pub(crate) fn of(serving: &Serving) -> Self {
-        let (group, log) = (serving.identity.group, serving.identity.log);
-        Self { group, log, head: serving.feed.head(), claim: Claim::Plain }
-    }
 }
 
 impl Refusal {

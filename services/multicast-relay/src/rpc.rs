@@ -32,11 +32,11 @@ pub(crate) use self::sessions::Reporters;
 use self::{error::CallError, receipts::member_status};
 use crate::{
     access::Access,
+    commands::KeeperCommand,
     directory::{Directory, Phase, Serving},
-    keeper::Order,
     lookup::{GroupLookup, LookupError},
     metrics::Figures,
-    worker::Command,
+    worker::WorkerCommand,
 };
 
 /// What all calls share; cloning is cheap.
@@ -49,7 +49,7 @@ pub(crate) struct RelayParts {
     pub(crate) directory: Arc<Directory>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) access: Arc<Access>,
-    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) keeper: mpsc::Sender<KeeperCommand>,
     pub(crate) lookup: GroupLookup,
     pub(crate) figures: Figures,
     /// What calls leave running beside their answer.
@@ -108,11 +108,11 @@ impl Relay {
         if self.0.directory.phase(group).is_none()
             && let Some(config) = self.0.lookup.group(&self.0.directory, group).await?
         {
-            self.0.orders.send(Order::Upsert(Box::new(config))).await.map_err(|_| CallError::Stopping)?;
+            self.0.keeper.send(KeeperCommand::Upsert(Box::new(config))).await.map_err(|_| CallError::Stopping)?;
         }
-        let (done, settled) = oneshot::channel();
-        self.0.orders.send(Order::Settle(done)).await.map_err(|_| CallError::Stopping)?;
-        settled.await.map_err(|_| CallError::Stopping)?;
+        let (done, passed) = oneshot::channel();
+        self.0.keeper.send(KeeperCommand::Barrier(done)).await.map_err(|_| CallError::Stopping)?;
+        passed.await.map_err(|_| CallError::Stopping)?;
         self.0.directory.phase(group).ok_or(CallError::NoSuchGroup)
     }
 
@@ -141,7 +141,7 @@ impl Relay {
     /// Who listens to this opening, as of now, and what was sent to them.
     async fn roster(&self, serving: &Serving) -> Result<(Arc<Roster>, SenderStats), CallError> {
         let (reply, answer) = oneshot::channel();
-        let asked = serving.worker.send_wait(Command::Members { group: serving.identity.group, reply }).await;
+        let asked = serving.worker.send_wait(WorkerCommand::Members { group: serving.identity.group, reply }).await;
         asked.map_err(|_| CallError::Stopping)?;
         answer.await.map_err(|_| CallError::NotReady)
     }

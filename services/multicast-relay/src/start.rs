@@ -58,7 +58,7 @@ use crate::{
     },
     sockets::{DataPlane, DataSockets},
     trouble::Trouble,
-    worker::{Command, Completions, Worker, WorkerContext},
+    worker::{Completions, Worker, WorkerCommand, WorkerContext, WorkerHandles},
 };
 
 /// A relay whose sockets are bound and whose log is open, and that serves nobody yet.
@@ -80,8 +80,8 @@ pub struct Bound {
 
 /// Bytes of the client windows of all groups: 16 may be as full as one can be.
 const WINDOWS_BYTES: usize = 16 * DEFAULT_WINDOW_BYTES;
-/// Orders that wait for the keeper.
-const ORDERS: usize = 1024;
+/// Commands that may wait for the keeper; whoever sends more waits.
+const KEEPER_COMMANDS: usize = 1024;
 /// What calls left running has lost its streams by now and ends by itself.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
@@ -241,7 +241,7 @@ impl Bound {
         let figures_of_rings = RingFigures(Arc::clone(&rings));
         self.metrics.register(|registry| registry.register_collector(Box::new(figures_of_rings)));
         let access = Arc::new(Access::new(self.identity.registry_key()));
-        let (orders, order_queue) = mpsc::channel(ORDERS);
+        let (commands, command_queue) = mpsc::channel(KEEPER_COMMANDS);
         let registry = Arc::new(RegistryLink::new(
             &self.config.registry,
             self.listing()?,
@@ -252,7 +252,7 @@ impl Bound {
             relay: self.identity.relay,
             log: Arc::clone(&self.log),
             directory: Arc::clone(&directory),
-            workers: threads.workers.iter().map(DriverHandle::sender).collect(),
+            workers: threads.handles(),
             ingress: threads.ingress.sender(),
             registry: Arc::clone(&registry),
             trouble: Arc::clone(&threads.trouble),
@@ -269,7 +269,7 @@ impl Bound {
             directory: Arc::clone(&directory),
             log: Arc::clone(&self.log),
             access: Arc::clone(&access),
-            orders: orders.clone(),
+            keeper: commands.clone(),
             lookup: GroupLookup::new(Arc::clone(&registry)),
             figures,
             tasks: calls.clone(),
@@ -294,7 +294,7 @@ impl Bound {
             served.cancel();
             outcome
         });
-        tasks.spawn("keeper", keeper.run(order_queue, drained));
+        tasks.spawn("keeper", keeper.run(command_queue, drained));
         tasks.spawn("data plane", threads.follow(self.sockets.plane(), stop.clone()));
         let following = stop.clone();
         let sockets = self.sockets;
@@ -316,8 +316,8 @@ impl Bound {
             stop.clone(),
         );
         tasks.spawn("log budget", budget);
-        tasks.spawn("registry watch", registry::watch(Arc::clone(&registry), orders.clone(), stop.clone()));
-        tasks.spawn("registry reports", registry::report_heads(registry, directory, orders, stop.clone()));
+        tasks.spawn("registry watch", registry::watch(Arc::clone(&registry), commands.clone(), stop.clone()));
+        tasks.spawn("registry reports", registry::report_heads(registry, directory, commands, stop.clone()));
         if let Some(listener) = self.metrics_listener {
             tasks.spawn("metrics", metrics_page::serve(listener, self.metrics, self.readiness.clone(), stop.clone()));
         }
@@ -372,7 +372,7 @@ fn grpc_server(
 /// The relay's own threads.
 struct Threads {
     relay: RelayId,
-    workers: Vec<DriverHandle<Command>>,
+    workers: Vec<DriverHandle<WorkerCommand>>,
     ingress: DriverHandle<RouteChange>,
     trouble: Arc<Trouble>,
     claims: ClaimHasher,
@@ -422,21 +422,25 @@ impl Threads {
         workers.chain([("ingress".to_owned(), boxed(self.ingress.ended()))]).collect()
     }
 
+    fn handles(&self) -> WorkerHandles {
+        WorkerHandles::new(self.workers.iter().map(DriverHandle::sender).collect())
+    }
+
     /// Hands the sockets to the threads as they change.
     fn follow(
         &self,
         mut plane: watch::Receiver<Arc<DataPlane>>,
         stop: CancellationToken,
     ) -> impl Future<Output = anyhow::Result<()>> + use<> {
-        let workers: Vec<_> = self.workers.iter().map(DriverHandle::sender).collect();
+        let workers = self.handles();
         let ingress = self.ingress.sender();
         async move {
             loop {
                 let now = Arc::clone(&plane.borrow_and_update());
                 // A thread that has ended ends the relay elsewhere.
                 let _ = ingress.send_wait(RouteChange::Sockets(Arc::clone(&now))).await;
-                for worker in &workers {
-                    let _ = worker.send_wait(Command::Sockets(Arc::clone(&now))).await;
+                for worker in workers.iter() {
+                    let _ = worker.send_wait(WorkerCommand::Sockets(Arc::clone(&now))).await;
                 }
                 tokio::select! {
                     () = stop.cancelled() => return Ok(()),

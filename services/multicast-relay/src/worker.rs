@@ -4,13 +4,13 @@ mod audience;
 mod command;
 mod completions;
 mod group;
+mod handle;
 mod outlet;
 mod reply;
 mod rosters;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    hash::{Hash as _, Hasher as _},
     net::SocketAddrV4,
     sync::Arc,
     time::{Duration, Instant},
@@ -36,8 +36,9 @@ use crate::{
 };
 
 pub(crate) use self::{
-    command::{Attach, Command, Datagram, Publish, Sessions},
+    command::{Attach, Datagram, Publish, Sessions, WorkerCommand},
     completions::Completions,
+    handle::{WorkerHandle, WorkerHandles},
     outlet::text_of,
     reply::{PublishOutcome, PublishReply},
 };
@@ -85,13 +86,6 @@ pub(crate) struct Worker {
     began: Instant,
 }
 
-/// Which worker of `workers` a group belongs to.
-pub(crate) fn worker_of(group: GroupId, workers: usize) -> usize {
-    let mut hasher = std::hash::DefaultHasher::new();
-    group.hash(&mut hasher);
-    (hasher.finish() % workers as u64) as usize
-}
-
 /// Clients that were silent for a day are looked for so often.
 const EXPIRY: Duration = Duration::from_secs(60);
 /// The client windows of all groups together are looked at so often.
@@ -124,7 +118,7 @@ impl Worker {
         self.sockets.changes.extend(plane.changes(&self.plane, Usage::Send));
         self.own_addrs = plane.addrs().map(|(_, addr)| addr).collect();
         if plane.links() != self.plane.links() {
-            let hearing = self.groups.values().filter_map(|group| Some((group.socket?, group.serving.config.addr)));
+            let hearing = self.groups.values().filter_map(|group| Some((group.socket?, group.config.addr)));
             for (id, addr) in hearing {
                 self.sockets.relink(id, addr.socket_addr(), plane.links());
             }
@@ -135,10 +129,10 @@ impl Worker {
     }
 
     fn attach(&mut self, now: Instant, attach: Attach) {
-        let id = attach.serving.identity.group;
+        let id = attach.config.id;
         self.detach(id);
-        let socket = match WorkerGroup::hears_text(&attach.serving) {
-            true => Some(self.sockets.open(id, attach.serving.config.addr.socket_addr(), self.plane.links())),
+        let socket = match WorkerGroup::hears_text(&attach.config) {
+            true => Some(self.sockets.open(id, attach.config.addr.socket_addr(), self.plane.links())),
             false => None,
         };
         let mut group = WorkerGroup::new(attach, socket, &self.context, now);
@@ -162,21 +156,21 @@ impl Worker {
 
     fn publish(&mut self, publish: Publish) {
         let Publish { group, log, batch, reply } = publish;
-        let Some(group) = self.groups.get_mut(&group).filter(|group| group.serving.identity.log == log) else {
+        let Some(group) = self.groups.get_mut(&group).filter(|group| group.identity.log == log) else {
             reply.send(Err(RefuseReason::Unavailable));
             return;
         };
         let request = RequestId(self.next_request);
         self.next_request += 1;
         group.publish(clock::sent_at(), request, &batch, reply);
-        self.touched.insert(group.serving.identity.group);
+        self.touched.insert(group.identity.group);
     }
 
     /// Sequenced messages go to the log, durable ones to members and publishers, until nothing moves.
     fn pump(&mut self, now: Instant) {
         loop {
             for Completion { group: id, epoch, runs, durable } in self.context.completions.take() {
-                let Some(group) = self.groups.get_mut(&id).filter(|group| group.serving.identity.epoch == epoch) else {
+                let Some(group) = self.groups.get_mut(&id).filter(|group| group.identity.epoch == epoch) else {
                     continue;
                 };
                 group.handle_appended(now, runs, durable, &self.context.figures);
@@ -198,7 +192,7 @@ impl Worker {
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.outlet.set_groups(groups);
         group.handle_events(now, &self.context.figures);
-        let epoch = group.serving.identity.epoch;
+        let epoch = group.identity.epoch;
         if group.is_over() {
             self.detach(id);
             self.context.trouble.report(id, epoch);
@@ -263,24 +257,24 @@ impl Worker {
 }
 
 impl Drive for Worker {
-    type Command = Command;
+    type Command = WorkerCommand;
 
-    fn handle_command(&mut self, now: Instant, command: Command) {
+    fn handle_command(&mut self, now: Instant, command: WorkerCommand) {
         match command {
-            Command::Attach(attach) => self.attach(now, *attach),
-            Command::Move { group: id, to } => {
+            WorkerCommand::Attach(attach) => self.attach(now, *attach),
+            WorkerCommand::Move { group: id, to } => {
                 if let Some(group) = self.groups.get_mut(&id) {
                     group.outlet.handle_move(now, to);
                     self.touched.insert(id);
                 }
             }
-            Command::Detach { group, done } => {
+            WorkerCommand::Detach { group, done } => {
                 self.detach(group);
                 let _ = done.send(());
             }
-            Command::Publish(publish) => self.publish(publish),
-            Command::PublishAll(all) => all.into_iter().for_each(|publish| self.publish(publish)),
-            Command::Datagram(datagram) => {
+            WorkerCommand::Publish(publish) => self.publish(publish),
+            WorkerCommand::PublishAll(all) => all.into_iter().for_each(|publish| self.publish(publish)),
+            WorkerCommand::Datagram(datagram) => {
                 let request = RequestId(self.next_request);
                 self.next_request += 1;
                 if let Some(group) = self.groups.get_mut(&datagram.group) {
@@ -288,26 +282,26 @@ impl Drive for Worker {
                     self.touched.insert(datagram.group);
                 }
             }
-            Command::Completed => {}
-            Command::Sessions(Sessions { group: id, log, reporter, sessions }) => {
-                if let Some(group) = self.groups.get_mut(&id).filter(|group| group.serving.identity.log == log) {
+            WorkerCommand::Completed => {}
+            WorkerCommand::Sessions(Sessions { group: id, log, reporter, sessions }) => {
+                if let Some(group) = self.groups.get_mut(&id).filter(|group| group.identity.log == log) {
                     group.outlet.handle_sessions(now, reporter, &sessions);
                     self.touched.insert(id);
                 }
             }
-            Command::Members { group, reply } => {
+            WorkerCommand::Members { group, reply } => {
                 // A group that ends meanwhile has no members.
                 if let Some(known) = self.groups.get_mut(&group) {
                     known.rosters.ask(reply);
                     self.touched.insert(group);
                 }
             }
-            Command::Oldest { group, oldest } => {
+            WorkerCommand::Oldest { group, oldest } => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     group.outlet.set_oldest_logged(oldest);
                 }
             }
-            Command::Sockets(plane) => self.handle_sockets(plane),
+            WorkerCommand::Sockets(plane) => self.handle_sockets(plane),
         }
     }
 

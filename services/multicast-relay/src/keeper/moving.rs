@@ -3,7 +3,7 @@
 use tracing::info;
 
 use super::{Keeper, Known, State};
-use crate::{group::GroupConfig, ingress::RouteChange, worker::Command};
+use crate::{group::GroupConfig, ingress::RouteChange, worker::WorkerCommand};
 
 /// Tags of one opening that lead to it: its own, and those of addresses that it left.
 const MAX_ROUTES: usize = 9;
@@ -29,7 +29,7 @@ impl Keeper {
             }
         }
         let to = (!config.lapsed).then_some((config.addr, config.ttl, config.generation));
-        let _ = serving.worker.send_wait(Command::Move { group, to }).await;
+        let _ = serving.worker.send_wait(WorkerCommand::Move { group, to }).await;
         match to {
             Some((addr, ..)) => info!(%group, %addr, "the group is at this address now"),
             None => info!(%group, "the group has no address now"),

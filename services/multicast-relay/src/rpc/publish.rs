@@ -9,7 +9,6 @@ use std::{
 };
 
 use gaung_engine::{AckRange, Claimant, PublishBatch, PublishEntry, RequestOrigin, StreamKey};
-use gaung_net::driver::CommandSender;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, LogId,
     limits::{MAX_PUBLISH_MESSAGES, MAX_TEXT_DATAGRAM},
@@ -30,7 +29,7 @@ use super::{CallError, Relay, group_id};
 use crate::{
     directory::Serving,
     group::GroupLane,
-    worker::{Command, Publish, PublishOutcome, PublishReply, text_of},
+    worker::{Publish, PublishOutcome, PublishReply, WorkerCommand, WorkerHandle, text_of},
 };
 
 /// Requests of one stream that wait for their answer, or whose answer waits to be read; then no more are read from it.
@@ -52,7 +51,7 @@ pub(super) async fn publish(
     request: PublishRequest,
 ) -> Result<PublishResponse, CallError> {
     let Checked { worker, publish, mut pending } = check(relay, caller, request).await?;
-    worker.send_wait(Command::Publish(publish)).await.map_err(|_| CallError::Stopping)?;
+    worker.send_wait(WorkerCommand::Publish(publish)).await.map_err(|_| CallError::Stopping)?;
     poll_fn(|cx| pending.poll_outcome(cx)).await
 }
 
@@ -87,7 +86,7 @@ struct Crowd {
     /// Of [`STREAM_MESSAGES`].
     room: Arc<Semaphore>,
     pending: mpsc::Sender<StreamedAnswer>,
-    by_worker: Vec<(CommandSender<Command>, Vec<Publish>)>,
+    by_worker: Vec<(WorkerHandle, Vec<Publish>)>,
     checked: Vec<StreamedAnswer>,
 }
 
@@ -148,7 +147,7 @@ impl Crowd {
     async fn hand_over(&mut self) -> Result<(), Unread> {
         for (worker, publishes) in self.by_worker.drain(..) {
             // A stopped worker drops them, and so answers.
-            let _ = worker.send_wait(Command::PublishAll(publishes)).await;
+            let _ = worker.send_wait(WorkerCommand::PublishAll(publishes)).await;
         }
         for checked in self.checked.drain(..) {
             self.pending.send(checked).await.map_err(|_| Unread)?;
@@ -224,7 +223,7 @@ impl Pending {
 
 /// A request that may go to its worker.
 struct Checked {
-    worker: CommandSender<Command>,
+    worker: WorkerHandle,
     publish: Publish,
     pending: Pending,
 }

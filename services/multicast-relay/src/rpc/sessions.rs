@@ -16,7 +16,7 @@ use service_kit::share::{Caller, Share, SharePool};
 use super::{CallError, Relay};
 use crate::{
     directory::Phase,
-    worker::{Command, Sessions},
+    worker::{Sessions, WorkerCommand},
 };
 
 /// Sessions reported at a time, once in each group; each takes some 300 bytes. A hub has 20 000 sessions.
@@ -128,7 +128,7 @@ pub(super) async fn report(
     }
     sessions.retain(|session| reported.note(&relay.0.reporters.sessions, caller, group, session));
     let Some(Phase::Serving(serving)) = relay.0.directory.phase(group) else { return Ok(()) };
-    let command = Command::Sessions(Sessions { group, log: LogId(reports.log_id), reporter, sessions });
+    let command = WorkerCommand::Sessions(Sessions { group, log: LogId(reports.log_id), reporter, sessions });
     serving.worker.send_wait(command).await.map_err(|_| CallError::Stopping)
 }
 

@@ -12,11 +12,11 @@ use gaung_proto::{Generation, GroupAddr, GroupId, LogId, Seq, datagram::Header};
 use tokio::sync::oneshot;
 
 use super::{PublishReply, rosters::RosterReply};
-use crate::{directory::Serving, sockets::DataPlane};
+use crate::{feed::Feed, group::GroupConfig, sockets::DataPlane};
 
 /// What a worker is asked for.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum WorkerCommand {
     /// Take messages of a group from now on; an earlier opening of it ends.
     Attach(Box<Attach>),
     /// The group is at another address from now on: its address, TTL and generation; or has none.
@@ -44,7 +44,10 @@ pub(crate) enum Command {
 /// A group's opening.
 #[derive(Debug)]
 pub(crate) struct Attach {
-    pub(crate) serving: Arc<Serving>,
+    /// As the group was described at the opening.
+    pub(crate) config: Arc<GroupConfig>,
+    /// Where the worker publishes durable runs and the members.
+    pub(crate) feed: Arc<Feed>,
     pub(crate) opened: Opened,
     pub(crate) windows: ClientWindows,
 }

@@ -8,10 +8,9 @@ use std::{
     },
 };
 
-use gaung_net::driver::CommandSender;
 use gaung_proto::{Epoch, GroupId};
 
-use super::Command;
+use super::{WorkerCommand, WorkerHandle};
 
 /// One append that has ended.
 #[derive(Debug)]
@@ -28,14 +27,14 @@ pub(crate) struct Completion {
 #[derive(Debug, Default)]
 pub(crate) struct Completions {
     ended: Mutex<VecDeque<Completion>>,
-    worker: OnceLock<CommandSender<Command>>,
+    worker: OnceLock<WorkerHandle>,
     /// The worker will look here again without being woken.
     will_look: AtomicBool,
 }
 
 impl Completions {
     /// Whom to wake; once, before the first append.
-    pub(crate) fn wake(&self, worker: CommandSender<Command>) {
+    pub(crate) fn wake(&self, worker: WorkerHandle) {
         let _ = self.worker.set(worker);
     }
 
@@ -48,7 +47,7 @@ impl Completions {
         };
         if let Some(worker) = self.worker.get().filter(|_| !will_look) {
             // A full queue wakes the worker too, and a stopped worker has nothing to be told.
-            let _ = worker.send(Command::Completed);
+            let _ = worker.send(WorkerCommand::Completed);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, PublishBatch, PublishEntry, RefuseReason, RequestId, RequestOrigin, SenderConfig, Sequencer,
+    AckRange, Identity, PublishBatch, PublishEntry, RefuseReason, RequestId, RequestOrigin, SenderConfig, Sequencer,
     SequencerEvent, Transmit,
 };
 use gaung_log::Append;
@@ -26,12 +26,18 @@ use tracing::trace;
 use super::{
     Attach, Datagram, WorkerContext, audience::Counted, outlet::Outlet, reply::PublishReply, rosters::Rosters,
 };
-use crate::{directory::Serving, group::GroupLane, metrics::Figures};
+use crate::{
+    feed::Feed,
+    group::{GroupConfig, GroupLane},
+    metrics::Figures,
+};
 
 /// A group that takes messages.
 #[derive(Debug)]
 pub(super) struct WorkerGroup {
-    pub(super) serving: Arc<Serving>,
+    pub(super) config: Arc<GroupConfig>,
+    pub(super) identity: Identity,
+    feed: Arc<Feed>,
     pub(super) outlet: Outlet,
     /// Hears a text group.
     pub(super) socket: Option<SocketId>,
@@ -56,13 +62,13 @@ enum Reply {
 }
 
 impl WorkerGroup {
-    pub(super) fn hears_text(serving: &Serving) -> bool {
-        serving.config.lane == GroupLane::Text
+    pub(super) fn hears_text(config: &GroupConfig) -> bool {
+        config.lane == GroupLane::Text
     }
 
     pub(super) fn new(attach: Attach, socket: Option<SocketId>, context: &WorkerContext, now: Instant) -> Self {
-        let Attach { serving, opened, windows } = attach;
-        let config = &serving.config;
+        let Attach { config, feed, opened, windows } = attach;
+        let identity = Identity { group: config.id, log: opened.log, epoch: opened.epoch };
         let strangers = ClientId(rand::rng().random());
         let sender = SenderConfig {
             group: config.id,
@@ -80,9 +86,11 @@ impl WorkerGroup {
             repair_shares: context.repair_shares.clone(),
         };
         Self {
-            outlet: Outlet::new(config, sender, strangers, now),
-            sequencer: Sequencer::new(serving.identity, opened.head, windows),
-            serving,
+            outlet: Outlet::new(&config, sender, strangers, now),
+            sequencer: Sequencer::new(identity, opened.head, windows),
+            config,
+            identity,
+            feed,
             socket,
             timer: None,
             replies: HashMap::new(),
@@ -153,7 +161,7 @@ impl WorkerGroup {
             let puback = Puback { client, client_seq, cookie, outcome };
             self.outlet.send_puback(now, peer, own, Seq::ZERO, &puback);
         };
-        let config = &self.serving.config;
+        let config = &self.config;
         if config.lane != GroupLane::Proto {
             // A group without an address will have one again.
             let passes = config.lapsed && !config.private;
@@ -197,7 +205,7 @@ impl WorkerGroup {
                     figures.messages.inc_by(run.count().into());
                     figures.message_payload_bytes.inc_by(run.block().payload_bytes() as u64);
                     self.outlet.handle_run(now, &run);
-                    self.serving.feed.push(run);
+                    self.feed.push(run);
                 }
                 SequencerEvent::Acked { request, acks } => self.answer(now, request, Ok(acks)),
                 SequencerEvent::Refused { request, reason } => {
@@ -218,7 +226,7 @@ impl WorkerGroup {
     pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) {
         self.exhausted |= self.outlet.flush(now, figures, send);
         self.counted.count(now, self.outlet.audience_mut(), figures);
-        self.rosters.settle(now, self.outlet.audience(), self.outlet.sent(), &self.serving.feed);
+        self.rosters.settle(now, self.outlet.audience(), self.outlet.sent(), &self.feed);
     }
 
     /// When the group has something to do even if nothing happens.

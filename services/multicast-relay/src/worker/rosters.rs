@@ -8,7 +8,7 @@ use std::{
 use gaung_engine::{Members, Roster, SenderStats};
 use tokio::sync::oneshot;
 
-use crate::directory::Feed;
+use crate::feed::Feed;
 
 /// Between two copies of one group's members: what they cost is bounded, and people see no difference.
 const INTERVAL: Duration = Duration::from_millis(100);

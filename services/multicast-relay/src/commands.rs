@@ -1,0 +1,29 @@
+//! What the keeper is told by the registry's watch, by reports and by calls.
+
+use gaung_proto::GroupId;
+use tokio::sync::oneshot;
+
+use crate::{group::GroupConfig, reports::Refusal};
+
+/// A change that the keeper has to make; it takes them one at a time, in the order in which they were sent.
+#[derive(Debug)]
+pub(crate) enum KeeperCommand {
+    /// These are all groups of this relay.
+    Snapshot(GroupSnapshot),
+    /// A group is new or has changed.
+    Upsert(Box<GroupConfig>),
+    /// The group was deleted and never comes back.
+    Delete(GroupId),
+    /// The registry expects another or a longer log of a group that was reported.
+    Refuse(Refusal),
+    /// Answers once every command sent before it has been executed.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// All groups of this relay that the registry shows.
+#[derive(Debug, Default)]
+pub(crate) struct GroupSnapshot {
+    pub(crate) groups: Vec<GroupConfig>,
+    /// Private groups are shown too; otherwise their absence means nothing.
+    pub(crate) with_private: bool,
+}

@@ -1,0 +1,101 @@
+//! The newest messages of one opening of a group's log, its head and its members: what a worker shares with calls.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use gaung_engine::{HotRing, Read, RingBudget, RingOwner, Roster, Segment};
+use gaung_proto::{Seq, run::Run};
+use tokio::sync::watch;
+
+/// The newest runs of one opening and its members, with bells for those who wait for more.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    first: Seq,
+    ring: Arc<Ring>,
+    /// Of all rings.
+    rings: Arc<RingBudget>,
+    head: watch::Sender<Seq>,
+    roster: watch::Sender<Arc<Roster>>,
+}
+
+#[derive(Debug)]
+struct Ring(Mutex<HotRing>);
+
+impl Feed {
+    /// Empty, behind `head`. `ring_bytes`: the most of `rings` that it may have.
+    pub(crate) fn new(head: Seq, rings: &Arc<RingBudget>, ring_bytes: usize) -> Self {
+        let first = head.next();
+        let ring = Arc::new_cyclic(|owner: &Weak<Ring>| {
+            let mut ring = HotRing::within(Arc::clone(rings), owner.clone(), ring_bytes);
+            ring.clear_to(first);
+            Ring(Mutex::new(ring))
+        });
+        let (head, roster) = (watch::Sender::new(head), watch::Sender::new(Arc::default()));
+        Self { first, ring, rings: Arc::clone(rings), head, roster }
+    }
+
+    /// The first seq of this opening.
+    pub(crate) const fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// Adds a run that is in the log, and rings.
+    pub(crate) fn push(&self, run: Run) {
+        let head = run.last_seq();
+        self.ring.lock().push(run);
+        self.rings.enforce();
+        self.head.send_replace(head);
+    }
+
+    pub(crate) fn read_from(&self, seq: Seq, budget_bytes: usize) -> Read {
+        self.ring.lock().read_from(seq, budget_bytes)
+    }
+
+    pub(crate) fn head(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    /// Each new copy of the members, as long as somebody waits for one; the first value means nothing.
+    pub(crate) fn rosters(&self) -> watch::Receiver<Arc<Roster>> {
+        self.roster.subscribe()
+    }
+
+    /// Whether somebody waits for copies of the members.
+    pub(crate) fn has_roster_readers(&self) -> bool {
+        self.roster.receiver_count() > 0
+    }
+
+    /// Hands a copy to all who wait for one.
+    pub(crate) fn set_roster(&self, roster: Arc<Roster>) {
+        self.roster.send_replace(roster);
+    }
+
+    /// The copy that was handed out last.
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.borrow())
+    }
+
+    /// Frees the last copy, without ringing for whoever begins to wait meanwhile.
+    pub(crate) fn forget_roster(&self) {
+        self.roster.send_if_modified(|roster| {
+            *roster = Arc::default();
+            false
+        });
+    }
+
+    /// Changes with every run.
+    pub(crate) fn heads(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+}
+
+impl Ring {
+    fn lock(&self) -> MutexGuard<'_, HotRing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RingOwner for Ring {
+    fn give_way(&self, segment: Segment) {
+        self.lock().drop_through(segment);
+    }
+}
