@@ -86,9 +86,12 @@ impl Directory {
         }
     }
 
-    /// Lets a group's log be read while it cannot be opened for writing. `serving`: its last opening.
-    pub(crate) fn keep_readable(&self, group: GroupId, serving: Arc<Serving>) {
-        self.readable.write().unwrap_or_else(PoisonError::into_inner).insert(group, serving);
+    /// Makes a group unavailable, and lets its log be read by its last opening until it is opened again.
+    pub(crate) fn suspend(&self, group: GroupId) {
+        if let Some(Phase::Serving(serving)) = self.phase(group) {
+            self.readable.write().unwrap_or_else(PoisonError::into_inner).insert(group, serving);
+        }
+        self.set(group, Phase::Unavailable);
     }
 
     /// The last opening of a group whose log can be read, but not be written at the moment.

@@ -127,6 +127,14 @@ impl RegistryLink {
         self.report_now(reports).await
     }
 
+    /// Reports that what the registry has on record (`refusal`) is not this relay's word, and notes whether it still
+    /// disagrees.
+    pub(crate) async fn insist(&self, report: Report, refusal: Refusal) {
+        let insisted = self.report(&[Report { claim: Claim::Insists, ..report }]).await;
+        let still = insisted.map_or(Some(refusal), |refusals| refusals.into_iter().next());
+        self.note_disputed(report.group, still.as_ref());
+    }
+
     async fn report_now(&self, reports: &[Report]) -> Result<Vec<Refusal>, Status> {
         let mut refusals = Vec::new();
         for chunk in reports.chunks(MAX_REPORTS) {

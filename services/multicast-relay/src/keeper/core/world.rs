@@ -1,0 +1,542 @@
+//! A simulated log, workers, ingress and registry around one keeper's core, which judge every action of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use gaung_engine::ClientWindows;
+use gaung_log::{OpenError, Opened, Position, WriteError};
+use gaung_proto::{
+    DeviceId, Epoch, GroupId, GroupTag, LogId, Seq,
+    pb::registry as pb,
+    signing::{self, Method},
+};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
+
+use super::KeeperCore;
+use crate::{
+    commands::GroupSnapshot,
+    group::GroupConfig,
+    keeper::action::{KeeperAction, KeeperInput, PhaseChange, ReportAnswer},
+    opening::{NotReady, Ready},
+    reports::{Claim, Refusal, Report},
+};
+
+/// A part of the surroundings that is broken on purpose, so that a law must be seen to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    /// What is kept beside a log forgets which logs gave way to it.
+    ForgetFormerLogs,
+    /// Workers keep openings that are detached.
+    KeepDetached,
+    /// The ingress keeps the tags of openings that ended.
+    KeepRoutes,
+    /// A log that is marked as deleted can be opened again.
+    ForgetDeletions,
+    /// The relay takes a claim of others for its own word.
+    BelieveClaims,
+}
+
+/// A law that was broken.
+pub(super) type Violation = String;
+
+pub(super) struct World {
+    pub(super) core: KeeperCore,
+    is_durable: bool,
+    sabotage: Option<Sabotage>,
+    rng: StdRng,
+    /// Disk, registry and crashes fail while it is true.
+    has_trouble: bool,
+    stored: BTreeMap<GroupId, StoredLog>,
+    attached: BTreeMap<GroupId, Attached>,
+    routes: HashMap<GroupTag, GroupId>,
+    pub(super) phases: BTreeMap<GroupId, PhaseChange>,
+    upkeep_runs: bool,
+    registry: BTreeMap<GroupId, Record>,
+    deleted: BTreeSet<GroupId>,
+    /// What this relay reported; it recognises it when it is shown it.
+    reported: BTreeSet<(GroupId, LogId, Seq)>,
+    /// Groups whose log has lost messages.
+    lost: BTreeSet<GroupId>,
+    /// Logs that an owner's reset began.
+    owner_resets: BTreeSet<(GroupId, LogId)>,
+    /// Logs that another one took the place of, and those that a memory log had before a crash.
+    replaced: BTreeSet<(GroupId, LogId)>,
+}
+
+#[derive(Debug, Clone)]
+struct StoredLog {
+    config: Bytes,
+    log: LogId,
+    epoch: Epoch,
+    head: Seq,
+    is_deleted: bool,
+    is_damaged: bool,
+}
+
+struct Attached {
+    epoch: Epoch,
+    tag: GroupTag,
+}
+
+/// What the registry has on record of a group.
+#[derive(Clone)]
+struct Record {
+    group: pb::Group,
+    head: Seq,
+    reset: Option<pb::DeviceSignature>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, is_durable: bool, sabotage: Option<Sabotage>) -> Self {
+        Self {
+            core: KeeperCore::new(is_durable, StdRng::seed_from_u64(seed)),
+            is_durable,
+            sabotage,
+            rng: StdRng::seed_from_u64(!seed),
+            has_trouble: true,
+            stored: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            routes: HashMap::new(),
+            phases: BTreeMap::new(),
+            upkeep_runs: false,
+            registry: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            reported: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            owner_resets: BTreeSet::new(),
+            replaced: BTreeSet::new(),
+        }
+    }
+
+    /// Does one random thing that can happen to a relay, and all that follows from it.
+    pub(super) fn step(&mut self) -> Result<(), Violation> {
+        let known = self.registry.keys().copied().choose(&mut self.rng);
+        let input = match (self.rng.random_range(0..16), known) {
+            (0, _) | (_, None) => self.create(),
+            (1, Some(group)) => self.reset(group),
+            (2, Some(group)) => self.false_upsert(group),
+            (3, Some(group)) => self.false_refusal(group),
+            (4, Some(group)) => self.change(group),
+            (5, Some(group)) => self.delete(group),
+            (6, _) => self.snapshot(),
+            (7, Some(group)) => self.opening_failed(group),
+            (8, Some(group)) => self.lose(group),
+            (9, Some(group)) => KeeperInput::Upsert(Box::new(self.described(group))),
+            (10, _) if self.upkeep_runs => {
+                self.upkeep_runs = false;
+                KeeperInput::UpkeepEnded
+            }
+            (10 | 11, _) => KeeperInput::UpkeepDue,
+            (12 | 13, Some(group)) => return self.append_and_report(group),
+            (14, _) => self.restart(),
+            _ => KeeperInput::RetryDue,
+        };
+        self.handle(input)
+    }
+
+    /// Lets the trouble end, and what is left of it pass.
+    pub(super) fn recover(&mut self) -> Result<(), Violation> {
+        self.has_trouble = false;
+        for _ in 0..4 {
+            let snapshot = self.snapshot_of_all();
+            self.handle(snapshot)?;
+            self.handle(KeeperInput::RetryDue)?;
+            for group in self.registry.keys().copied().collect::<Vec<_>>() {
+                self.append_and_report(group)?;
+            }
+        }
+        for (group, record) in &self.registry {
+            let log = LogId(record.group.log_id);
+            match (self.attached.contains_key(group), self.stored.get(group), self.phases.get(group)) {
+                (true, Some(stored), _) if stored.log == log => {}
+                // A registry that names a former log is told so, and stays wrong until its owner resets the group.
+                (true, _, _) if self.replaced.contains(&(*group, log)) => {}
+                (false, _, Some(PhaseChange::Refused { .. })) => {}
+                (attached, stored, phase) => {
+                    return Err(format!("{group} is not served as on record ({log}): {attached} {stored:?} {phase:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle(&mut self, input: KeeperInput) -> Result<(), Violation> {
+        let mut next = Some(input);
+        loop {
+            if let Some(input) = next.take() {
+                let stored = &self.stored;
+                self.core.handle(input, &|group| stored.get(&group).and_then(StoredLog::position));
+            }
+            let Some(action) = self.core.poll_action() else { return self.check_routes() };
+            if self.has_trouble && self.rng.random_ratio(1, 200) {
+                next = Some(self.restart());
+                continue;
+            }
+            next = self.perform(action)?;
+        }
+    }
+
+    fn perform(&mut self, action: KeeperAction) -> Result<Option<KeeperInput>, Violation> {
+        match action {
+            KeeperAction::Open(configs) => {
+                let outcomes = configs.into_iter().map(|config| {
+                    let outcome = self.open(&config);
+                    (config, outcome)
+                });
+                return Ok(Some(KeeperInput::Opened(outcomes.collect())));
+            }
+            KeeperAction::Reset(config) => {
+                let outcome = self.begin_log(&config)?;
+                return Ok(Some(KeeperInput::WasReset(Box::new((*config, outcome)))));
+            }
+            KeeperAction::Report { wanted, report } => {
+                let answer = self.answer(report);
+                return Ok(Some(KeeperInput::Answered { wanted, report, answer }));
+            }
+            KeeperAction::Insist { report, .. } => drop(self.answer(Report { claim: Claim::Insists, ..report })),
+            KeeperAction::Attach { ready, routes } => self.attach(*ready, routes)?,
+            KeeperAction::Detach { group, routes } => {
+                if self.sabotage != Some(Sabotage::KeepRoutes) {
+                    self.routes.retain(|tag, known| *known != group || !routes.contains(tag));
+                }
+                if self.sabotage != Some(Sabotage::KeepDetached) {
+                    self.attached.remove(&group);
+                }
+            }
+            KeeperAction::Move { group, added, removed, to } => {
+                self.routes.extend(added.map(|tag| (tag, group)));
+                self.routes.retain(|tag, known| *known != group || !removed.contains(tag));
+                let log = self.stored[&group].log;
+                if let (Some(attached), Some((_, _, generation))) = (self.attached.get_mut(&group), to) {
+                    attached.tag = GroupTag::of(group, generation, log);
+                }
+            }
+            KeeperAction::PutConfig(config) => self.put_config(&config),
+            KeeperAction::DeleteLog(group) => {
+                if let Some(stored) = self.stored.get_mut(&group) {
+                    self.deleted.insert(group);
+                    stored.is_deleted = self.sabotage != Some(Sabotage::ForgetDeletions);
+                }
+            }
+            KeeperAction::ClearDispute(_) => {}
+            KeeperAction::SetPhase(group, phase) => {
+                let is_refused = matches!(phase, PhaseChange::Refused { .. });
+                if self.is_durable && is_refused && !self.lost.contains(&group) {
+                    return Err(format!("{group} is refused, though nothing was lost"));
+                }
+                self.phases.insert(group, phase);
+            }
+            KeeperAction::BeginUpkeep(_) if self.upkeep_runs => {
+                return Err("two passes of retention at once".to_owned());
+            }
+            KeeperAction::BeginUpkeep(_) => self.upkeep_runs = true,
+        }
+        Ok(None)
+    }
+
+    fn open(&mut self, config: &GroupConfig) -> Result<Ready, NotReady> {
+        if self.fails() {
+            return Err(NotReady::Open(OpenError::NoSuchLog));
+        }
+        let stored = self.stored.entry(config.id).or_insert_with(|| StoredLog::new(config));
+        if stored.is_deleted {
+            return Err(NotReady::Open(OpenError::Deleted));
+        }
+        if stored.log != config.log {
+            return Err(NotReady::Open(OpenError::OtherLog { stored: stored.log }));
+        }
+        stored.epoch.0 += 1;
+        if stored.is_damaged {
+            return Err(NotReady::TailLost { head: stored.head });
+        }
+        Ok(self.ready(config))
+    }
+
+    fn begin_log(&mut self, config: &GroupConfig) -> Result<Result<Ready, NotReady>, Violation> {
+        let (group, log) = (config.id, config.log);
+        let Some(stored) = self.stored.get(&group) else { return Ok(Err(NotReady::Write(WriteError::NoSuchLog))) };
+        let is_by_owner = self.owner_resets.contains(&(group, log));
+        if self.is_durable && stored.head > Seq::ZERO && !is_by_owner {
+            return Err(format!("the log of {group} with messages up to {} begins anew by nobody's word", stored.head));
+        }
+        let begun =
+            StoredLog { log, epoch: Epoch(stored.epoch.0 + 1), head: Seq::ZERO, is_damaged: false, ..stored.clone() };
+        let before = stored.log;
+        if begun.is_deleted || self.fails() {
+            return Ok(Err(NotReady::Write(WriteError::NoSuchLog)));
+        }
+        if before != log {
+            self.replaced.insert((group, before));
+        }
+        self.stored.insert(group, begun);
+        Ok(Ok(self.ready(config)))
+    }
+
+    fn ready(&mut self, config: &GroupConfig) -> Ready {
+        self.put_config(config);
+        let stored = &self.stored[&config.id];
+        let opened = Opened {
+            log: stored.log,
+            epoch: stored.epoch,
+            head: stored.head,
+            oldest: Seq::FIRST,
+            snapshot: None,
+            tail_lost: false,
+        };
+        Ready { config: config.clone(), opened, windows: ClientWindows::new(1 << 10) }
+    }
+
+    fn put_config(&mut self, config: &GroupConfig) {
+        let mut kept = config.clone();
+        if self.sabotage == Some(Sabotage::ForgetFormerLogs) {
+            kept.former.clear();
+        }
+        if let Some(stored) = self.stored.get_mut(&config.id) {
+            stored.config = kept.to_stored();
+        }
+    }
+
+    fn attach(&mut self, ready: Ready, routes: Vec<GroupTag>) -> Result<(), Violation> {
+        let (group, log) = (ready.config.id, ready.opened.log);
+        if self.deleted.contains(&group) {
+            return Err(format!("{group} was deleted and is served again"));
+        }
+        if self.replaced.contains(&(group, log)) {
+            return Err(format!("{group} is served under {log}, which was replaced"));
+        }
+        let attached = Attached { epoch: ready.opened.epoch, tag: ready.config.tag() };
+        if self.attached.insert(group, attached).is_some() {
+            return Err(format!("{group} has two openings"));
+        }
+        self.routes.extend(routes.into_iter().map(|tag| (tag, group)));
+        self.phases.remove(&group);
+        Ok(())
+    }
+
+    fn check_routes(&self) -> Result<(), Violation> {
+        if let Some((tag, group)) = self.routes.iter().find(|(_, group)| !self.attached.contains_key(group)) {
+            return Err(format!("{tag:?} leads to {group}, which is not open"));
+        }
+        for (group, attached) in &self.attached {
+            if self.routes.get(&attached.tag) != Some(group) {
+                return Err(format!("the tag of {group} does not lead to it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The process ends and another one starts from what the log holds.
+    fn restart(&mut self) -> KeeperInput {
+        self.core = KeeperCore::new(self.is_durable, StdRng::seed_from_u64(self.rng.random()));
+        self.attached.clear();
+        self.routes.clear();
+        self.phases.clear();
+        self.upkeep_runs = false;
+        if !self.is_durable {
+            let lost = std::mem::take(&mut self.stored);
+            self.replaced.extend(lost.into_iter().map(|(group, stored)| (group, stored.log)));
+            self.deleted.clear();
+        }
+        let live = self.stored.values().filter(|stored| !stored.is_deleted);
+        let configs = live.map(|stored| {
+            let config = GroupConfig::from_stored(&stored.config).expect("what was kept is a config");
+            config.with_log(stored.log)
+        });
+        KeeperInput::Stored(configs.collect())
+    }
+
+    fn create(&mut self) -> KeeperInput {
+        let group = GroupId(self.rng.random());
+        let described = pb::Group {
+            id: group.into(),
+            name: "class".to_owned(),
+            format: if self.rng.random_ratio(1, 4) { pb::Format::Text } else { pb::Format::Proto }.into(),
+            private: self.rng.random_ratio(1, 4),
+            address: "239.255.0.1".to_owned(),
+            port: 5000,
+            generation: 1,
+            log_id: self.rng.random(),
+            owner_device_id: DeviceId::of_public_key(owner().verifying_key().as_bytes()).into(),
+            relay_id: Bytes::from_static(&[7; 16]),
+            ttl: 1,
+            ..pb::Group::default()
+        };
+        self.registry.insert(group, Record { group: described, head: Seq::ZERO, reset: None });
+        KeeperInput::Upsert(Box::new(self.described(group)))
+    }
+
+    /// The owner begins a new log.
+    fn reset(&mut self, group: GroupId) -> KeeperInput {
+        let log = LogId(self.rng.random());
+        self.owner_resets.insert((group, log));
+        let nonce = Bytes::from_static(b"nonce");
+        let record = self.registry.get_mut(&group).expect("it is on record");
+        record.group.log_id = log.0;
+        record.head = Seq::ZERO;
+        record.reset = Some(signing::sign_call(&owner(), Method::Reset, group, &nonce, ""));
+        KeeperInput::Upsert(Box::new(self.described(group)))
+    }
+
+    /// Somebody made the registry name a log that its owner did not begin, or name a former one again.
+    fn false_upsert(&mut self, group: GroupId) -> KeeperInput {
+        let former = self.replaced.iter().filter(|(of, _)| *of == group).map(|(_, log)| *log).choose(&mut self.rng);
+        let log = former.filter(|_| self.is_durable).unwrap_or(LogId(self.rng.random()));
+        if self.is_durable {
+            let record = self.registry.get_mut(&group).expect("it is on record");
+            (record.group.log_id, record.head, record.reset) = (log.0, Seq::ZERO, None);
+        }
+        KeeperInput::Upsert(Box::new(self.described(group)))
+    }
+
+    fn false_refusal(&mut self, group: GroupId) -> KeeperInput {
+        KeeperInput::Refuse(self.claim(group))
+    }
+
+    /// What somebody who is not this relay said of a group; signed by somebody who does not own it.
+    fn claim(&mut self, group: GroupId) -> Refusal {
+        let stranger = SigningKey::from_bytes(&[2; 32]);
+        let reset = signing::sign_call(&stranger, Method::Reset, group, &Bytes::from_static(b"nonce"), "");
+        Refusal {
+            group,
+            expected_log: LogId(self.rng.random()),
+            expected_head: Seq(self.rng.random_range(1..1_000_000)),
+            is_own_word: self.sabotage == Some(Sabotage::BelieveClaims),
+            reset: self.rng.random_bool(0.5).then_some(reset),
+        }
+    }
+
+    /// The group moves, loses its address, or has other limits.
+    fn change(&mut self, group: GroupId) -> KeeperInput {
+        let what = self.rng.random_range(0..4);
+        let record = self.registry.get_mut(&group).expect("it is on record");
+        match what {
+            0 => record.group.address_lapsed = true,
+            1 => record.group.keep = Some(pb::Retention { max_age_ms: 1 << 30, ..pb::Retention::default() }),
+            2 => record.group.name.push('x'),
+            _ => {
+                record.group.generation += 1;
+                record.group.port += 1;
+                record.group.address_lapsed = false;
+            }
+        }
+        KeeperInput::Upsert(Box::new(self.described(group)))
+    }
+
+    fn delete(&mut self, group: GroupId) -> KeeperInput {
+        // Whoever looked it up just before may tell of it once more.
+        if self.rng.random_bool(0.5) {
+            self.registry.remove(&group);
+        }
+        KeeperInput::Delete(group)
+    }
+
+    fn snapshot(&mut self) -> KeeperInput {
+        let with_private = self.rng.random_bool(0.5);
+        let shown = self.registry.values().filter(|record| with_private || !record.group.private);
+        let groups = shown.map(Record::described).collect();
+        KeeperInput::Snapshot(GroupSnapshot { groups, with_private })
+    }
+
+    /// A true and whole snapshot; what was deleted is on record no more.
+    fn snapshot_of_all(&mut self) -> KeeperInput {
+        let deleted = &self.deleted;
+        self.registry.retain(|group, _| !deleted.contains(group));
+        let groups = self.registry.values().map(Record::described).collect();
+        KeeperInput::Snapshot(GroupSnapshot { groups, with_private: true })
+    }
+
+    fn opening_failed(&mut self, group: GroupId) -> KeeperInput {
+        let is_stale = self.rng.random_bool(0.5);
+        let current = self.attached.get(&group).map_or(Epoch(1), |attached| attached.epoch);
+        let epoch = Epoch(current.0 - u32::from(is_stale));
+        if !is_stale {
+            self.attached.remove(&group);
+        }
+        KeeperInput::OpeningFailed { group, epoch }
+    }
+
+    /// Messages of a stored log are lost, as from an old copy of the disk or with a damaged file; found at the next start.
+    fn lose(&mut self, group: GroupId) -> KeeperInput {
+        let is_damaged = self.rng.random_bool(0.5);
+        if let Some(stored) = self.stored.get_mut(&group).filter(|_| self.is_durable) {
+            stored.head = Seq(stored.head.0 / 2);
+            stored.is_damaged |= is_damaged;
+            self.lost.insert(group);
+        }
+        self.restart()
+    }
+
+    /// A group's members talk, and the relay reports how far the log goes.
+    fn append_and_report(&mut self, group: GroupId) -> Result<(), Violation> {
+        let Some(stored) = self.stored.get_mut(&group) else { return Ok(()) };
+        let is_refused = matches!(self.phases.get(&group), Some(PhaseChange::Refused { .. }));
+        if self.attached.contains_key(&group) {
+            stored.head.0 += 1;
+        } else if !is_refused {
+            return Ok(());
+        }
+        let claim = if is_refused { Claim::Lost } else { Claim::Plain };
+        let report = Report { group, log: stored.log, head: stored.head, claim };
+        match self.answer(report) {
+            ReportAnswer::Refused(refusal) => self.handle(KeeperInput::Refuse(refusal)),
+            ReportAnswer::NoAnswer | ReportAnswer::Accepted => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, report: Report) -> ReportAnswer {
+        let Report { group, log, head, claim } = report;
+        if self.fails() {
+            return ReportAnswer::NoAnswer;
+        }
+        if self.has_trouble && claim == Claim::Plain && self.rng.random_ratio(1, 4) {
+            return ReportAnswer::Refused(self.claim(group));
+        }
+        let Some(record) = self.registry.get_mut(&group) else { return ReportAnswer::Accepted };
+        let (expected_log, expected_head) = (LogId(record.group.log_id), record.head);
+        let takes_over = !self.is_durable || (claim == Claim::Insists && record.reset.is_none());
+        let is_behind = expected_log != log || expected_head > head;
+        if claim == Claim::Lost || (is_behind && !takes_over) {
+            let is_own_word = self.reported.contains(&(group, expected_log, expected_head));
+            let reset = record.reset.clone();
+            return ReportAnswer::Refused(Refusal { group, expected_log, expected_head, is_own_word, reset });
+        }
+        record.group.log_id = log.0;
+        record.head = head;
+        if head > Seq::ZERO {
+            self.reported.insert((group, log, head));
+        }
+        ReportAnswer::Accepted
+    }
+
+    fn described(&self, group: GroupId) -> GroupConfig {
+        self.registry[&group].described()
+    }
+
+    fn fails(&mut self) -> bool {
+        self.has_trouble && self.rng.random_ratio(1, 6)
+    }
+}
+
+impl Record {
+    fn described(&self) -> GroupConfig {
+        GroupConfig::try_from(self.group.clone()).expect("the registry describes groups well")
+    }
+}
+
+impl StoredLog {
+    fn new(config: &GroupConfig) -> Self {
+        let (epoch, head) = (Epoch(0), Seq::ZERO);
+        Self { config: config.to_stored(), log: config.log, epoch, head, is_deleted: false, is_damaged: false }
+    }
+
+    fn position(&self) -> Option<Position> {
+        let Self { log, epoch, head, .. } = *self;
+        (!self.is_deleted).then_some(Position { log, epoch, head, oldest: Seq::FIRST })
+    }
+}
+
+/// Who makes all groups.
+fn owner() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
