@@ -1,4 +1,4 @@
-//! Who may use a private group: holders of a ticket that the registry signed.
+//! Access to private groups, for holders of a ticket that the registry signed.
 
 use std::{
     sync::{PoisonError, RwLock},
@@ -15,12 +15,12 @@ use crate::{clock, group::GroupConfig};
 pub(crate) struct Access(RwLock<TicketJudge>);
 
 impl Access {
-    /// `key`: the registry's, if it was kept.
+    /// `key`: the registry's public key, if a former registration stored it.
     pub(crate) const fn new(key: Option<[u8; 32]>) -> Self {
         Self(RwLock::new(TicketJudge::new(key)))
     }
 
-    /// The registry was heard: its key, and its clock in ms since 1970; 0 from one that does not tell it.
+    /// Takes the registry's key and its clock in ms since 1970 (0 if it does not send it) from a registration.
     pub(crate) fn handle_registry(&self, key: [u8; 32], unix_ms: i64) {
         let unix_ms = if unix_ms == 0 { clock::unix_ms() } else { unix_ms };
         let mut judge = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +40,7 @@ impl Access {
         self.expiry_for(group, ticket).map(|_| ())
     }
 
-    /// As [`Self::check_bearer`]; gives until when, in ms since 1970, or `None` for a group that is not private.
+    /// Checks as [`Self::check_bearer`] does; returns the expiry in ms since 1970, or `None` for a group that is not private.
     pub(crate) fn expiry_for(&self, group: &GroupConfig, ticket: &[u8]) -> Result<Option<i64>, TicketError> {
         if !group.private {
             return Ok(None);
@@ -48,12 +48,12 @@ impl Access {
         self.expiry(group.id, ticket).map(Some)
     }
 
-    /// Until when the ticket lets its holder read the group, in ms since 1970 by the registry's clock.
+    /// Returns when the ticket expires, in ms since 1970 by the registry's clock.
     pub(crate) fn expiry(&self, group: GroupId, ticket: &[u8]) -> Result<i64, TicketError> {
         self.judge().expiry(self.ticket_time(), group, ticket)
     }
 
-    /// The time at which tickets are judged, in ms since 1970.
+    /// Returns the registry's clock as far as it is known, in ms since 1970; tickets expire by it.
     pub(crate) fn ticket_time(&self) -> i64 {
         self.judge().time_ms(Instant::now(), clock::unix_ms())
     }

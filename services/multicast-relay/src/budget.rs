@@ -1,4 +1,4 @@
-//! How much of the disk the log may take, and keeping it so.
+//! The log's disk budget (`--log-bytes`): how large it is, and the task that keeps the log within it.
 
 use std::{
     io,
@@ -19,23 +19,23 @@ use tracing::{info, warn};
 
 use crate::{directory::Directory, metrics::Figures, worker::WorkerCommand};
 
-/// How many bytes of the disk the log may take. Above it the oldest messages are dropped, of the groups that have most.
+/// Bytes that the log may take on its disk. Above it the groups with most bytes lose their oldest messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogBudget {
     /// All that is free at the start, and what the log has already, but for a fifth of it or 10 GiB, whichever is less.
     #[default]
     Share,
-    /// So many; at least 8 MiB.
+    /// This many bytes; at least 8 MiB.
     Bytes(u64),
-    /// What the disk holds.
+    /// No limit but the disk's own.
     Unlimited,
 }
 
-/// Below it files would be too small to be worth their beginnings.
+/// Least budget, bytes: the log's files would be so small that their headers take much of them.
 const MIN_BYTES: u64 = 8 << 20;
-/// Left to others of a large disk.
+/// Bytes of a large disk that are left to other programs.
 const RESERVE_BYTES: u64 = 10 << 30;
-/// Left to others of a small one.
+/// The part (one n-th) of a small disk that is left to other programs.
 const RESERVE_PART: u64 = 5;
 
 impl FromStr for LogBudget {
@@ -53,10 +53,10 @@ impl FromStr for LogBudget {
 }
 
 impl LogBudget {
-    /// Bytes for the log in `folder`; `None` for no limit.
+    /// Returns the bytes that the log in `folder` may take; `None` for no limit.
     ///
     /// # Errors
-    /// If the file system does not tell its room.
+    /// If the file system does not report its free space.
     pub(crate) fn bytes(self, folder: &Path) -> io::Result<Option<u64>> {
         match self {
             Self::Unlimited => Ok(None),
@@ -70,14 +70,14 @@ impl LogBudget {
     }
 }
 
-/// The log is measured so often. At 1 Gbit/s it grows by 125 MB meanwhile.
+/// Time between two measurements of the log. At 1 Gbit/s it grows by 125 MB in between.
 const CHECK: Duration = Duration::from_secs(1);
-/// After a failure it is tried again no sooner.
+/// Least time before shrinking is retried after a failure.
 const RETRY: Duration = Duration::from_secs(5);
-/// People are told no more often.
+/// Least time between two log lines that say that the log was shrunk.
 const SAY: Duration = Duration::from_secs(60);
 
-/// Keeps the log within `limit` bytes until `stop`.
+/// Measures the log and shrinks it to `limit` bytes until `stop`.
 pub(crate) async fn keep(
     log: Arc<dyn Log>,
     directory: Arc<Directory>,
@@ -126,7 +126,7 @@ pub(crate) async fn keep(
     }
 }
 
-/// Members learn from heartbeats what can still be read.
+/// Tells the workers the oldest message of each group, so that heartbeats tell members what can still be read.
 pub(crate) fn tell_oldest(log: &dyn Log, directory: &Directory) {
     for serving in directory.serving() {
         let group = serving.identity.group;

@@ -23,7 +23,7 @@ use crate::budget::LogBudget;
 /// Flags of `multicast-relay`; each can be given as an environment variable too.
 #[derive(Debug, Clone, Args)]
 pub struct RelayArgs {
-    /// Where the registry is.
+    /// Address of the registry.
     #[arg(long, env = "GAUNG_REGISTRY", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
     pub registry: String,
     /// Folder of the log, the relay's id and the registry's key.
@@ -84,7 +84,7 @@ pub struct RelayArgs {
     pub keep_bytes: Option<u64>,
 }
 
-/// Where messages are kept.
+/// The storage that a relay keeps messages in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogKind {
     /// On disk: acknowledged means that it survives a power cut.
@@ -94,10 +94,10 @@ pub enum LogKind {
     Memory,
 }
 
-/// Whether the kernel or the network card cuts and joins datagrams.
+/// Whether the kernel or the network card splits and merges datagrams (UDP GSO and GRO).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Segmentation {
-    /// Where they can.
+    /// Wherever kernel and card support it.
     #[default]
     On,
     /// Each datagram passes the network stack by itself.
@@ -113,7 +113,7 @@ impl Segmentation {
     }
 }
 
-/// The relay's checked settings.
+/// The relay's settings after every flag was checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The registry as `HOST:PORT`. Default 127.0.0.1:7400.
@@ -121,21 +121,21 @@ pub struct Config {
     /// Folder of the log, the relay's id and the registry's key; `None`: a new id at every start, which a disk log
     /// does not allow. Default `/var/lib/gaung/relay`.
     pub data: Option<PathBuf>,
-    /// Default disk.
+    /// The storage of messages. Default disk.
     pub log: LogKind,
     /// What others should use to reach the relay; empty (default): the registry's host.
     pub advertise: String,
-    /// gRPC. Default 0.0.0.0:7401.
+    /// Address of the gRPC server. Default 0.0.0.0:7401.
     pub grpc_listen: SocketAddr,
-    /// UDP of the data plane. Default 7402.
+    /// UDP port of the data plane; 0 for a free one. Default 7402.
     pub udp_port: u16,
     /// Interfaces' names or addresses; empty (default) for every one that fits.
     pub iface: Vec<String>,
-    /// Default on.
+    /// UDP segmentation offload. Default on.
     pub segmentation: Segmentation,
-    /// Of one group. Default 200 Mbit/s.
+    /// The most that one group's datagrams take of the network, repairs included. Default 200 Mbit/s.
     pub rate: Rate,
-    /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7491.
+    /// Address of the metrics page (HTTP); `None` for no page. Default 0.0.0.0:7491.
     pub metrics_listen: Option<SocketAddr>,
     /// Worker threads; 0 (default) for one a core.
     pub workers: usize,
@@ -147,11 +147,11 @@ pub struct Config {
     pub repair_bytes: usize,
     /// Bytes of a memory log; the oldest runs go. Default 256 MiB.
     pub memory_bytes: usize,
-    /// How much a log keeps. Default everything.
+    /// Limits on the age and size of all kept messages. Default none.
     pub retention: Retention,
-    /// How much of the disk a log may take. Default a share of what is free.
+    /// Bytes of the disk that a log may take. Default a share of what is free.
     pub log_bytes: LogBudget,
-    /// How long calls may take to end at a stop. Default 5 s.
+    /// Time that open calls have to end when the relay stops. Default 5 s.
     pub drain: Duration,
 }
 
@@ -236,7 +236,7 @@ impl ServiceArgs for RelayArgs {
     }
 }
 
-/// A fifth of what the common switch carries.
+/// Default of `--rate`, Mbit/s: a fifth of a 1 Gbit/s switch port.
 pub const DEFAULT_RATE_MBIT: u32 = 200;
 const RATES_MBIT: RangeInclusive<u32> = 1..=1_000_000;
 const MAX_WORKERS: usize = 256;

@@ -1,4 +1,4 @@
-//! Which groups there are, and how each can be reached: what gRPC calls and workers share.
+//! The groups of this relay and the phase of each, as gRPC calls see them.
 
 use std::{
     collections::HashMap,
@@ -16,34 +16,33 @@ use crate::{
     worker::WorkerHandle,
 };
 
-/// All groups of this relay.
+/// Holds the phase of every group of this relay. The keeper writes, calls read and wait for changes.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     groups: RwLock<HashMap<GroupId, watch::Sender<Phase>>>,
-    /// Rings whenever a group is new here.
+    /// Wakes [`Self::known`] whenever a group is added.
     added: Notify,
-    /// Openings that ended because the log could not be written, until the group is opened again: what is in the log is
-    /// still read.
+    /// The last openings of groups whose log cannot be written at the moment. Their history is still read.
     readable: RwLock<HashMap<GroupId, Arc<Serving>>>,
 }
 
-/// Where a group is in its life.
+/// The phase of a group: whether its messages are taken, and if not, why.
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
-    /// Its log is being opened, or could not be and will be tried again.
+    /// The log is being opened, or could not be and will be tried again.
     Unavailable,
-    /// Its messages are taken.
+    /// The log is open and messages are taken.
     Serving(Arc<Serving>),
-    /// Messages of its log were lost; the name is for the message that says what to do.
+    /// Acknowledged messages were lost. `name` stands in the error that says how to reset the group.
     Refused { name: String, log: LogId, head: Seq },
-    /// Gone for ever.
+    /// The group was deleted and never comes back.
     Deleted,
 }
 
 /// One opening of a group's log.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    /// As it was at the opening; the group may be at another address since.
+    /// The group as it was at the opening; it may have moved to another address since.
     pub(crate) config: Arc<GroupConfig>,
     pub(crate) identity: Identity,
     pub(crate) worker: WorkerHandle,
@@ -51,16 +50,17 @@ pub(crate) struct Serving {
 }
 
 impl Directory {
-    /// Where the group is now; `None` if it is not known.
+    /// Returns the group's phase; `None` if the group is not known.
     pub(crate) fn phase(&self, group: GroupId) -> Option<Phase> {
         self.read().get(&group).map(|phase| phase.borrow().clone())
     }
 
-    /// The same, and every change from now on.
+    /// Subscribes to the group's phase; `None` if the group is not known.
     pub(crate) fn watch(&self, group: GroupId) -> Option<watch::Receiver<Phase>> {
         self.read().get(&group).map(watch::Sender::subscribe)
     }
 
+    /// Sets a group's phase and wakes whoever waits for it.
     pub(crate) fn set(&self, group: GroupId, phase: Phase) {
         if !matches!(phase, Phase::Unavailable) {
             self.readable.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
@@ -75,7 +75,7 @@ impl Directory {
         self.added.notify_waiters();
     }
 
-    /// Returns once the group is known here.
+    /// Waits until the group is known here.
     pub(crate) async fn known(&self, group: GroupId) {
         loop {
             let added = self.added.notified();
@@ -94,12 +94,12 @@ impl Directory {
         self.set(group, Phase::Unavailable);
     }
 
-    /// The last opening of a group whose log can be read, but not be written at the moment.
+    /// Returns the last opening of a group whose log can be read but not written at the moment.
     pub(crate) fn readable(&self, group: GroupId) -> Option<Arc<Serving>> {
         self.readable.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
     }
 
-    /// Tells those who watch that it is gone, and forgets it.
+    /// Forgets a group, and shows those who watch it that it was deleted.
     pub(crate) fn remove(&self, group: GroupId) {
         self.readable.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
@@ -108,7 +108,7 @@ impl Directory {
         }
     }
 
-    /// The openings that take messages now.
+    /// Returns the openings that take messages now.
     pub(crate) fn serving(&self) -> Vec<Arc<Serving>> {
         let groups = self.read();
         let serving = groups.values().filter_map(|phase| match &*phase.borrow() {
@@ -118,7 +118,7 @@ impl Directory {
         serving.collect()
     }
 
-    /// Reports of the groups whose logs lost messages.
+    /// Returns reports of the groups whose logs lost messages.
     pub(crate) fn refused(&self) -> Vec<Report> {
         let groups = self.read();
         let refused = groups.iter().filter_map(|(group, phase)| match &*phase.borrow() {

@@ -6,12 +6,13 @@ use gaung_engine::{HotRing, Read, RingBudget, RingOwner, Roster, Segment};
 use gaung_proto::{Seq, run::Run};
 use tokio::sync::watch;
 
-/// The newest runs of one opening and its members, with bells for those who wait for more.
+/// The newest runs of one opening, its head and its members, with notifications of each change.
 #[derive(Debug)]
 pub(crate) struct Feed {
+    /// The first seq that this opening can assign.
     first: Seq,
     ring: Arc<Ring>,
-    /// Of all rings.
+    /// The memory that all rings of the process share.
     rings: Arc<RingBudget>,
     head: watch::Sender<Seq>,
     roster: watch::Sender<Arc<Roster>>,
@@ -21,7 +22,7 @@ pub(crate) struct Feed {
 struct Ring(Mutex<HotRing>);
 
 impl Feed {
-    /// Empty, behind `head`. `ring_bytes`: the most of `rings` that it may have.
+    /// Makes an empty feed behind `head`. `ring_bytes`: the most of `rings` that its ring may take.
     pub(crate) fn new(head: Seq, rings: &Arc<RingBudget>, ring_bytes: usize) -> Self {
         let first = head.next();
         let ring = Arc::new_cyclic(|owner: &Weak<Ring>| {
@@ -33,12 +34,12 @@ impl Feed {
         Self { first, ring, rings: Arc::clone(rings), head, roster }
     }
 
-    /// The first seq of this opening.
+    /// Returns the first seq that this opening can assign.
     pub(crate) const fn first(&self) -> Seq {
         self.first
     }
 
-    /// Adds a run that is in the log, and rings.
+    /// Appends a durable run to the ring and wakes waiting followers.
     pub(crate) fn push(&self, run: Run) {
         let head = run.last_seq();
         self.ring.lock().push(run);
@@ -46,35 +47,37 @@ impl Feed {
         self.head.send_replace(head);
     }
 
+    /// Reads runs from the one that holds `seq`, as [`HotRing::read_from`] does.
     pub(crate) fn read_from(&self, seq: Seq, budget_bytes: usize) -> Read {
         self.ring.lock().read_from(seq, budget_bytes)
     }
 
+    /// Returns the last durable seq.
     pub(crate) fn head(&self) -> Seq {
         *self.head.borrow()
     }
 
-    /// Each new copy of the members, as long as somebody waits for one; the first value means nothing.
+    /// Subscribes to copies of the members, which are made while somebody subscribes; the first value means nothing.
     pub(crate) fn rosters(&self) -> watch::Receiver<Arc<Roster>> {
         self.roster.subscribe()
     }
 
-    /// Whether somebody waits for copies of the members.
+    /// Whether somebody subscribes to copies of the members.
     pub(crate) fn has_roster_readers(&self) -> bool {
         self.roster.receiver_count() > 0
     }
 
-    /// Hands a copy to all who wait for one.
+    /// Publishes a copy of the members to all subscribers.
     pub(crate) fn set_roster(&self, roster: Arc<Roster>) {
         self.roster.send_replace(roster);
     }
 
-    /// The copy that was handed out last.
+    /// Returns the copy that was published last.
     pub(crate) fn roster(&self) -> Arc<Roster> {
         Arc::clone(&self.roster.borrow())
     }
 
-    /// Frees the last copy, without ringing for whoever begins to wait meanwhile.
+    /// Frees the last copy, without waking whoever subscribes meanwhile.
     pub(crate) fn forget_roster(&self) {
         self.roster.send_if_modified(|roster| {
             *roster = Arc::default();
@@ -82,7 +85,7 @@ impl Feed {
         });
     }
 
-    /// Changes with every run.
+    /// Subscribes to the head, which changes with every durable run.
     pub(crate) fn heads(&self) -> watch::Receiver<Seq> {
         self.head.subscribe()
     }

@@ -9,32 +9,32 @@ use gaung_proto::{
 };
 use prost::Message as _;
 
-/// What the relay needs to know of a group; kept beside its log in the registry's own encoding.
+/// What the relay knows of a group. It is stored beside the group's log in the registry's own encoding.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GroupConfig {
     pub(crate) id: GroupId,
-    /// For messages to people; never above debug in logs.
+    /// Shown in messages to people; logged at debug level only, for names are private.
     pub(crate) name: String,
     pub(crate) lane: GroupLane,
     pub(crate) private: bool,
-    /// The registry took the address back, and may have given it to another group; it will give this one another.
+    /// The lease of the address lapsed: the registry may have given it to another group, and will give this one another.
     pub(crate) lapsed: bool,
     pub(crate) addr: GroupAddr,
     pub(crate) generation: Generation,
     pub(crate) log: LogId,
     pub(crate) relay: RelayId,
     pub(crate) ttl: u8,
-    /// How much of its log is kept.
+    /// Limits on the age and size of the group's log.
     pub(crate) keep: GroupRetention,
     /// Logs that were the group's and gave way to this one, the newest last. Only this relay knows them.
     pub(crate) former: Vec<LogId>,
     source: pb::Group,
 }
 
-/// Former logs of one group that are remembered.
+/// Former logs that are remembered for one group.
 const FORMER_LOGS: usize = 16;
 
-/// Stored behind the registry's `Group`: readers of the one skip the other.
+/// Stored behind the registry's `Group`: protobuf readers of the one skip the other's unknown fields.
 #[derive(Clone, PartialEq, prost::Message)]
 struct StoredFormer {
     #[prost(fixed64, repeated, tag = "1000")]
@@ -46,9 +46,9 @@ struct StoredFormer {
 pub(crate) enum GroupLane {
     /// Datagrams of the protocol, repaired; while the group has no address only to members that ask.
     Proto,
-    /// The bare text.
+    /// Bare text, one message a datagram, for programs that do not speak the protocol.
     Text,
-    /// Not at all: a private group before datagrams are encrypted, or one of bare text whose lease of an address has lapsed.
+    /// Nothing: a private group, as datagrams are not encrypted, or a text group whose address lease lapsed.
     Closed,
 }
 
@@ -58,31 +58,31 @@ pub(crate) enum GroupLane {
 pub(crate) struct GroupConfigError(&'static str);
 
 impl GroupConfig {
-    /// The config that was kept beside a log.
+    /// Decodes a config that was stored beside a log.
     pub(crate) fn from_stored(bytes: &Bytes) -> Result<Self, GroupConfigError> {
         let group = pb::Group::decode(bytes.clone()).map_err(|_| GroupConfigError("encoding"))?;
         let former = StoredFormer::decode(bytes.clone()).map_err(|_| GroupConfigError("encoding"))?;
         Ok(Self { former: former.logs.into_iter().map(LogId).collect(), ..Self::try_from(group)? })
     }
 
-    /// To be kept beside the log.
+    /// Encodes the config to be stored beside the log.
     pub(crate) fn to_stored(&self) -> Bytes {
         let former = StoredFormer { logs: self.former.iter().map(|log| log.0).collect() };
         [self.source.encode_to_vec(), former.encode_to_vec()].concat().into()
     }
 
-    /// Who made the group; `None` for a reserved one.
+    /// Returns the device that made the group; `None` for a reserved group.
     pub(crate) fn owner(&self) -> Option<DeviceId> {
         DeviceId::try_from(&self.source.owner_device_id[..]).ok()
     }
 
-    /// Nobody owns it.
+    /// Whether the group is one of the registry's own, which nobody owns.
     pub(crate) const fn is_reserved(&self) -> bool {
         self.source.reserved
     }
 
-    /// The registry's news of a group of which this relay has kept `known`: who made it never changes, and what the
-    /// relay alone knows stays.
+    /// Merges what the registry says now into what this relay has stored (`known`): the owner never changes, and the former
+    /// logs, which the relay alone knows, stay.
     pub(crate) fn after(mut self, known: &Self) -> Self {
         self.source.owner_device_id.clone_from(&known.source.owner_device_id);
         self.source.reserved = known.source.reserved;
@@ -90,7 +90,7 @@ impl GroupConfig {
         self
     }
 
-    /// The same group with another log in place of `log`.
+    /// Returns the config with `log` remembered as a former log.
     pub(crate) fn superseding(&self, log: LogId) -> Self {
         let mut former = self.former.clone();
         former.retain(|known| *known != log);
@@ -99,29 +99,29 @@ impl GroupConfig {
         Self { former, ..self.clone() }
     }
 
-    /// The same group with another log.
+    /// Returns the config with another log.
     pub(crate) fn with_log(&self, log: LogId) -> Self {
         let source = pb::Group { log_id: log.0, ..self.source.clone() };
         Self { log, source, ..self.clone() }
     }
 
-    /// The same group with other limits of its log.
+    /// Returns the config with other limits of its log.
     pub(crate) fn with_keep(&self, keep: GroupRetention) -> Self {
         let source = pb::Group { keep: keep.to_pb(), ..self.source.clone() };
         Self { keep, source, ..self.clone() }
     }
 
+    /// Returns the tag of datagrams at the group's present address.
     pub(crate) fn tag(&self) -> GroupTag {
         GroupTag::of(self.id, self.generation, self.log)
     }
 
-    /// All tags under which members may speak to the relay: at this address, and at former ones.
+    /// Returns all tags under which members may write to the relay: of the present address and of former ones.
     pub(crate) fn tags(&self) -> Vec<GroupTag> {
         iter::once(self.tag()).chain(GroupTag::former(self.id, self.generation, self.log)).collect()
     }
 
-    /// Whether `other` is this group with the same log at another address, or without one, so that its opening can go on.
-    /// Other limits of the log are no hindrance.
+    /// Whether the opening can go on under `other`: the same log at another address, without one, or with other limits.
     pub(crate) fn moves_to(&self, other: &Self) -> bool {
         let Self {
             id,

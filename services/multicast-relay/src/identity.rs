@@ -1,4 +1,4 @@
-//! What the relay remembers of itself: its id, and the registry's public key.
+//! What the relay remembers of itself in its data folder: its id, its secrets, and the registry's public key.
 
 use std::{
     fmt,
@@ -18,17 +18,17 @@ use crate::reports::ReportKey;
 pub(crate) struct Identity {
     folder: Option<PathBuf>,
     pub(crate) relay: RelayId,
-    /// What the relay knows its own reports by; nobody else has it.
+    /// Authenticates the relay's own reports to itself; nobody else has it.
     pub(crate) report_key: ReportKey,
     /// Proves this relay to the registry.
     pub(crate) service_secret: [u8; 32],
-    /// What publishers' proofs are hashed with; windows in snapshots know their owners by it. A damaged one is made anew, and
-    /// publishers that come back take other client ids.
+    /// Keys the hashes by which client windows, in snapshots too, recognise their publishers. A damaged one is replaced, and
+    /// returning publishers then take other client ids.
     pub(crate) claims_secret: [u8; 16],
 }
 
 impl fmt::Debug for Identity {
-    /// Shows no secret.
+    /// Leaves the secrets out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("relay", &self.relay).finish_non_exhaustive()
     }
@@ -54,7 +54,7 @@ const SECRET_FILE: &str = "service-secret";
 const CLAIMS_FILE: &str = "claims-secret";
 
 impl Identity {
-    /// Reads the folder's files, and makes those that it lacks.
+    /// Reads the folder's files and creates those that are missing. Without a folder every value is random.
     pub(crate) fn load(folder: Option<&Path>) -> Result<Self, IdentityError> {
         let Some(folder) = folder else {
             return Ok(Self {
@@ -81,13 +81,13 @@ impl Identity {
         })
     }
 
-    /// The key that tickets were signed with when a registry was last heard.
+    /// Returns the registry's public key as stored at the last registration.
     pub(crate) fn registry_key(&self) -> Option<[u8; 32]> {
         let bytes = fs::read(self.folder.as_ref()?.join(KEY_FILE)).ok()?;
         bytes.try_into().ok()
     }
 
-    /// Keeps the key for a start without the registry.
+    /// Stores the registry's public key, so that tickets can be checked after a start without the registry.
     pub(crate) fn keep_registry_key(&self, key: [u8; 32]) -> io::Result<()> {
         match &self.folder {
             Some(folder) if self.registry_key() != Some(key) => write(folder, KEY_FILE, &key),
@@ -96,7 +96,7 @@ impl Identity {
     }
 }
 
-/// What the file holds; at the first start, what `make` gives.
+/// Reads a file, or at the first start creates it with what `make` returns.
 fn kept<T>(
     folder: &Path,
     name: &str,
@@ -138,7 +138,7 @@ fn random_id() -> RelayId {
     RelayId(rand::random())
 }
 
-/// Whole or not at all, also after a power cut.
+/// Writes a file atomically: after a crash or power cut it is whole or unchanged.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let draft = folder.join(format!("{name}.new"));
     // For its owner alone: one of them is a secret.

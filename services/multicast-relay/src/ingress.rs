@@ -1,4 +1,4 @@
-//! The one thread that receives what members and clients send to the relay, and hands it to the worker of its group.
+//! The thread that receives the datagrams of members and clients and dispatches each to its group's worker.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,24 +26,18 @@ use crate::{
     worker::{Datagram, WorkerCommand, WorkerHandle},
 };
 
-/// Where datagrams of a tag go.
+/// A change of the routes from tags to workers, or of the sockets.
 #[derive(Debug)]
 pub(crate) enum RouteChange {
-    Add {
-        tags: Vec<GroupTag>,
-        group: GroupId,
-        worker: WorkerHandle,
-    },
-    /// Of `group` alone, should a tag have passed to another.
-    Remove {
-        tags: Vec<GroupTag>,
-        group: GroupId,
-    },
+    /// Dispatch datagrams of these tags to the group's worker.
+    Add { tags: Vec<GroupTag>, group: GroupId, worker: WorkerHandle },
+    /// Remove the tags, unless one has passed to another group meanwhile.
+    Remove { tags: Vec<GroupTag>, group: GroupId },
     /// Receive from these sockets from now on.
     Sockets(Arc<DataPlane>),
 }
 
-/// Reads headers, and nothing more of what it hands on.
+/// The engine of the ingress thread. It reads a datagram's header and leaves the body to the worker.
 #[derive(Debug)]
 pub(crate) struct Ingress {
     routes: HashMap<GroupTag, (GroupId, WorkerHandle)>,
@@ -56,7 +50,7 @@ pub(crate) struct Ingress {
     next_pkt: u32,
 }
 
-/// Answers to PUBLISH for groups that are not here; more are dropped.
+/// Most PUBACKs that wait to be sent for unknown groups; further ones are dropped.
 const MAX_ANSWERS: usize = 256;
 
 impl Ingress {
@@ -92,7 +86,8 @@ impl Ingress {
         }
     }
 
-    /// A publisher learns that its group is not here; an answer is shorter than what it answers.
+    /// Answers a PUBLISH for an unknown group with NOT_FOUND. The answer is shorter than the request, so that a forged source
+    /// address amplifies nothing.
     fn answer_unknown(&mut self, from: SocketAddrV4, own: Option<Ipv4Addr>, header: &Header, body: &[u8]) {
         self.figures.datagrams_ignored.inc();
         if header.packet_type != PacketType::Publish || self.answers.len() >= MAX_ANSWERS {

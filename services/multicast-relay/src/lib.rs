@@ -1,8 +1,9 @@
-//! The relay: gives every message of a group its place, makes it durable, sends it.
+//! The relay: gives every message of a group its sequence number, makes it durable, and multicasts it.
 //!
 //! A publish request goes from gRPC (`rpc`) or UDP (`ingress`) to the worker thread that owns its group (`worker`). The
 //! worker sequences it, hands it to the log, and once the log calls back sends it, pushes it to the followers' ring and
-//! answers. The keeper (`keeper`) opens, ends and reopens groups as the registry (`registry`) and the disk demand.
+//! answers. The keeper (`keeper`) opens, ends and reopens groups as the
+//! registry (`registry`) and the disk demand.
 
 mod access;
 mod budget;

@@ -1,4 +1,4 @@
-//! Publishing from within the relay's own process: the way of a gRPC request, without gRPC.
+//! Publishing from within the relay's own process, without gRPC.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// Publishes to the groups of the relay that gave it ([`Bound::local_publisher`](crate::Bound::local_publisher)).
 ///
-/// Whoever holds it is trusted as the relay is. Messages take the same way as any: sequenced by the group's worker,
+/// Whoever holds it is trusted as the relay is. Messages are handled like any other: sequenced by the group's worker,
 /// appended, then sent.
 #[derive(Debug, Clone)]
 pub struct LocalPublisher {
@@ -27,7 +27,7 @@ impl LocalPublisher {
         Self { directory }
     }
 
-    /// The group's log as it is open now; `None` while it is not served, and for groups whose datagrams are not the
+    /// Returns the group's present opening; `None` while it is not served, and for groups whose datagrams are not the
     /// protocol's (private ones and those of format `text`).
     #[must_use]
     pub fn group(&self, group: GroupId) -> Option<LocalGroup> {
@@ -38,14 +38,15 @@ impl LocalPublisher {
     }
 }
 
-/// One opening of a group's log. Ask for it again once a request was refused as [`RefuseReason::Unavailable`].
+/// One opening of a group's log. Get another from [`LocalPublisher::group`] once a request was refused as
+/// [`RefuseReason::Unavailable`].
 #[derive(Debug, Clone)]
 pub struct LocalGroup {
     serving: Arc<Serving>,
 }
 
 impl LocalGroup {
-    /// Which log.
+    /// Returns the id of the log that is open.
     #[must_use]
     pub fn log(&self) -> LogId {
         self.serving.identity.log
@@ -69,22 +70,22 @@ impl LocalGroup {
 /// A request that was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalPublishError {
-    /// The worker is behind; the request is given back, to be tried again.
+    /// The worker's queue is full; holds the request, to be tried again.
     #[error("the relay's worker has no room for another request")]
     Full(PublishBatch),
-    /// The relay has stopped.
+    /// The relay has stopped and takes no more requests.
     #[error("the relay has stopped")]
     Stopped,
 }
 
-/// The answer to a request.
+/// The pending answer to a request.
 #[derive(Debug)]
 pub struct LocalAck {
     answer: oneshot::Receiver<Result<Vec<AckRange>, RefuseReason>>,
 }
 
 impl LocalAck {
-    /// The outcome if it is known: acknowledged means durable, as the log understands it.
+    /// Returns the outcome if it is known. Acknowledged means durable, as far as the log is.
     pub fn try_outcome(&mut self) -> Option<Result<Vec<AckRange>, RefuseReason>> {
         match self.answer.try_recv() {
             Ok(outcome) => Some(outcome),
@@ -101,7 +102,7 @@ impl LocalAck {
         self.answer.await.unwrap_or(Err(RefuseReason::Unavailable))
     }
 
-    /// The same on a thread without a runtime.
+    /// Waits for the outcome, on a thread without an async runtime.
     ///
     /// # Errors
     /// As [`Self::outcome`].

@@ -1,7 +1,8 @@
-//! Calls for groups that this relay does not know: asking the registry, without standing in anybody's way.
+//! Looks up groups that this relay does not know, for calls that name them.
 //!
-//! A group that was just made comes by the registry's watch, mostly before anybody asks. So only a few questions a second
-//! go to the registry; the rest wait a moment for the watch. What the registry does not know is remembered for a moment.
+//! A group that was just made comes by the registry's watch, mostly before the first call. So only a limited number of
+//! lookups a second go to the registry, and further calls wait briefly for the watch. A group that the registry does not know
+//! is cached as unknown for a second, so that repeated calls for it cost the registry nothing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,31 +16,31 @@ use tokio::time::timeout;
 
 use crate::{directory::Directory, group::GroupConfig, registry::RegistryLink};
 
-/// Questions to the registry, a second and at once. Each takes it some 100 µs.
-const QUESTIONS: (f64, f64) = (100.0, 200.0);
-/// How long a call waits for the watch where no question can be asked.
+/// Lookups at the registry: rate a second, and burst. Each takes the registry some 100 µs.
+const LOOKUPS: (f64, f64) = (100.0, 200.0);
+/// Time that a call waits for the watch when the lookup rate is used up.
 const WATCH_WAIT: Duration = Duration::from_millis(500);
-/// How long a group that the registry does not know counts as unknown.
+/// Time for which a group that the registry does not know is cached as unknown.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
-/// Unknown groups that are remembered.
+/// Most unknown groups that are cached; the oldest is dropped.
 const MAX_UNKNOWN: usize = 4096;
 
-/// Why a group cannot be had.
+/// Why a lookup found no group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LookupError {
     /// The registry does not know it, or it is another relay's.
     NoSuchGroup,
-    /// Too many ask for what is not known here.
+    /// The lookup rate is used up, and the watch did not bring the group either.
     Busy,
     /// The registry does not answer.
     Unreachable,
 }
 
-/// See the module.
+/// Looks up groups at the registry, at a limited rate.
 #[derive(Debug)]
 pub(crate) struct GroupLookup {
     registry: Arc<RegistryLink>,
-    questions: RateLimit<()>,
+    lookups: RateLimit<()>,
     unknown: Mutex<Unknown>,
 }
 
@@ -51,10 +52,10 @@ struct Unknown {
 
 impl GroupLookup {
     pub(crate) fn new(registry: Arc<RegistryLink>) -> Self {
-        Self { registry, questions: RateLimit::new(QUESTIONS.0, QUESTIONS.1), unknown: Mutex::default() }
+        Self { registry, lookups: RateLimit::new(LOOKUPS.0, LOOKUPS.1), unknown: Mutex::default() }
     }
 
-    /// The group as the registry has it; `None` if it became known here meanwhile.
+    /// Returns the group as the registry describes it; `None` if it became known here meanwhile.
     ///
     /// # Errors
     /// [`LookupError`], each case.
@@ -66,7 +67,7 @@ impl GroupLookup {
         if self.unknown().has(group, Instant::now()) {
             return Err(LookupError::NoSuchGroup);
         }
-        if self.questions.take((), Instant::now()).is_err() {
+        if self.lookups.take((), Instant::now()).is_err() {
             let known = timeout(WATCH_WAIT, directory.known(group)).await;
             return known.map(|()| None).map_err(|_| LookupError::Busy);
         }

@@ -1,4 +1,4 @@
-//! What the relay counts. Base units; no group, user or message in a label.
+//! The relay's metrics, in base units. No label names a group, user or message, so that their number stays bounded.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,40 +23,40 @@ service_kit::figures! {
         publish_refused: Counter = "Publish requests refused";
         runs: Counter = "Runs made durable";
         append_seconds: Histogram =
-            "From handing runs to the log to their durability", Histogram::new(append_buckets());
+            "Time from handing runs to the log until they are durable", Histogram::new(append_buckets());
         append_failures: Counter = "Appends that failed";
         groups: Gauge = "Groups that take messages";
-        groups_disputed: Gauge = "Groups of which the registry has another or a longer log on record, served on";
-        client_window_bytes: Gauge = "Memory for what was published by whom, so that repetitions are known";
-        clients_forgotten: Counter = "Publishing clients forgotten early, of the address that had most";
-        log_bytes: Gauge = "Bytes of the disk that the log takes";
-        log_limit_bytes: Gauge = "The most that it may take; 0: no limit";
-        log_shrunk: Counter = "Times that the largest groups' oldest messages were dropped for room";
+        groups_disputed: Gauge = "Groups served although the registry has another or a longer log on record";
+        client_window_bytes: Gauge = "Memory of the client windows, by which duplicates are recognised";
+        clients_forgotten: Counter = "Client windows evicted early, from the address with most of them";
+        log_bytes: Gauge = "Bytes of disk used by the log";
+        log_limit_bytes: Gauge = "Bytes of disk that the log may use; 0 for no limit";
+        log_shrunk: Counter = "Times that the largest groups' oldest messages were dropped to keep the log within its limit";
         follows: Gauge = "Groups followed over gRPC";
-        datagrams_ignored: Counter = "Datagrams received that were malformed or foreign";
+        datagrams_ignored: Counter = "Received datagrams ignored because they were malformed or for no group here";
         datagrams_dropped: Counter = "Datagrams dropped because a queue was full";
-        text_datagrams_received: Counter = "Datagrams logged from text groups";
-        datagrams_sent: Family<Kind, Counter> = "Datagrams by what they were for";
-        naks_received: Counter = "NAKs";
-        repair_asks_suppressed: Counter = "Asks for what was being repaired";
-        repair_asks_refused: Counter = "Asks over a limit";
-        data_sent_bytes: Counter = "First-sent DATA, UDP payload";
+        text_datagrams_received: Counter = "Datagrams received from text groups";
+        datagrams_sent: Family<Kind, Counter> = "Datagrams sent, by purpose";
+        naks_received: Counter = "Negative acknowledgements received";
+        repair_asks_suppressed: Counter = "Repair requests suppressed because a repair was already under way";
+        repair_asks_refused: Counter = "Repair requests refused because of a rate or size limit";
+        data_sent_bytes: Counter = "UDP payload of DATA datagrams sent for the first time";
         data_unsent: Family<Reason, Counter> =
-            "DATA never multicast because too much waited (skipped), and messages because nobody listens (unheard); \
-             members read the log";
-        statuses_received: Counter = "STATUS of members";
-        members: Family<LaneLabel, Gauge> = "Members present, once in each group, by how they hear";
-        receipts_complete: Counter = "Messages that nobody lacks who was present and can tell";
-        receipt_watches: Gauge = "Receipts being watched over gRPC";
-        member_delivered: Counter = "Messages that members delivered, once for each member";
-        member_lost_datagrams: Counter = "First-sent datagrams that did not reach a member";
-        member_repaired_datagrams: Counter = "Datagrams that reached a member by repair";
+            "DATA datagrams not multicast because the queue was full (skipped), and messages not multicast because no \
+             member listens (unheard); members read both from the log";
+        statuses_received: Counter = "STATUS datagrams received from members";
+        members: Family<LaneLabel, Gauge> = "Members present, counted once in each group, by lane";
+        receipts_complete: Counter = "Messages delivered to every present member that sends receipts";
+        receipt_watches: Gauge = "WatchReceipts calls open";
+        member_delivered: Counter = "Messages delivered, counted once for each member";
+        member_lost_datagrams: Counter = "First-sent datagrams that members lost";
+        member_repaired_datagrams: Counter = "Datagrams that members received by repair";
         member_behind_messages: Histogram =
-            "Messages that a member had not delivered, one for each STATUS", Histogram::new(behind_buckets());
+            "Messages that a member had not delivered yet, observed at each STATUS", Histogram::new(behind_buckets());
         round_trip_seconds: Histogram =
-            "To a member and back, one for each STATUS", Histogram::new(round_trip_buckets());
+            "Round-trip time to a member, observed at each STATUS", Histogram::new(round_trip_buckets());
         member_loss_ratio: Histogram =
-            "First-sent datagrams that did not reach a member, of those sent between two of its STATUS",
+            "Part of the first-sent datagrams that a member lost between two of its STATUS",
             Histogram::new(LOSS_BUCKETS);
     }
 }
@@ -76,31 +76,31 @@ pub(crate) struct Kind {
     kind: &'static str,
 }
 
-/// From 0.1 ms, a memory log, to 6.5 s, a dying disk.
+/// Buckets from 0.1 ms, a memory log, to 6.5 s, a failing disk.
 fn append_buckets() -> impl Iterator<Item = f64> {
     (0..17).map(|n| 0.0001 * f64::from(1u32 << n))
 }
 
-/// From 50 µs, one cable, to 1.6 s, a sleeping laptop.
+/// Buckets from 50 µs, one cable, to 1.6 s, a laptop in power-saving mode.
 fn round_trip_buckets() -> impl Iterator<Item = f64> {
     (0..16).map(|n| 0.000_05 * f64::from(1u32 << n))
 }
 
-/// From none to more than the ring of a busy group holds.
+/// Buckets from 0 to 65 536, more than the ring of a busy group holds.
 fn behind_buckets() -> impl Iterator<Item = f64> {
     std::iter::once(0.0).chain((0..9).map(|n| f64::from(1u32 << (2 * n))))
 }
 
-/// None, a lost datagram now and then, and where members move to the hub.
+/// Buckets of the loss ratio: none, occasional loss, and the loss at which members move to the hub.
 const LOSS_BUCKETS: [f64; 8] = [0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5];
 
 impl Figures {
-    /// The gauge of members that hear by `lane`.
+    /// Returns the gauge of members on `lane`.
     pub(crate) fn members_of(&self, lane: MemberLane) -> Gauge {
         self.members.get_or_create_owned(&LaneLabel { lane: lane.as_str() })
     }
 
-    /// Takes what one STATUS told. One without datagrams between says nothing of loss.
+    /// Observes one STATUS. Without datagrams since the one before, it says nothing of loss.
     pub(crate) fn observe_status(&self, sample: &StatusSample) {
         if let Some(round_trip) = sample.round_trip {
             self.round_trip_seconds.observe(round_trip.as_secs_f64());
@@ -114,7 +114,7 @@ impl Figures {
         }
     }
 
-    /// Adds what a sender did between two of its counts.
+    /// Adds the difference between two readings of a sender's counters.
     pub(crate) fn count_sender(&self, before: &SenderStats, after: &SenderStats) {
         let sent = |kind, before: u64, after: u64| {
             if after > before {
@@ -144,12 +144,13 @@ impl Figures {
         self.datagrams_ignored.inc_by(after.ignored - before.ignored);
     }
 
+    /// Observes the time that one append took to become durable.
     pub(crate) fn observe_append(&self, took: Duration) {
         self.append_seconds.observe(took.as_secs_f64());
     }
 }
 
-/// The drivers' own counters, read when asked for.
+/// Exports the socket counters of all driver threads, summed at each scrape.
 #[derive(Debug)]
 pub(crate) struct DriverFigures(pub(crate) Vec<Arc<Counters>>);
 
@@ -161,7 +162,7 @@ impl Collector for DriverFigures {
             ("relay_udp_sent_bytes", "UDP payload sent", sum(&Counters::sent_bytes)),
             ("relay_udp_received_datagrams", "UDP datagrams received", sum(&Counters::received_datagrams)),
             ("relay_udp_received_bytes", "UDP payload received", sum(&Counters::received_bytes)),
-            ("relay_udp_sends_blocked", "Times that a socket was full", sum(&Counters::sends_blocked)),
+            ("relay_udp_sends_blocked", "Sends that found the socket buffer full", sum(&Counters::sends_blocked)),
         ];
         for (name, help, value) in totals {
             let counter = ConstCounter::new(value);
@@ -179,15 +180,15 @@ impl Collector for DriverFigures {
     }
 }
 
-/// The memory of all hot rings, read when asked for.
+/// Exports the memory of all hot rings, read at each scrape.
 #[derive(Debug)]
 pub(crate) struct RingFigures(pub(crate) Arc<RingBudget>);
 
 impl Collector for RingFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let sizes = [
-            ("relay_ring_bytes", "Bytes in all hot rings", self.0.held_bytes()),
-            ("relay_ring_limit_bytes", "The most bytes that all hot rings may have", self.0.limit_bytes()),
+            ("relay_ring_bytes", "Bytes held in all hot rings", self.0.held_bytes()),
+            ("relay_ring_limit_bytes", "Bytes that all hot rings together may hold", self.0.limit_bytes()),
         ];
         for (name, help, bytes) in sizes {
             let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));

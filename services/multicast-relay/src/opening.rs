@@ -1,4 +1,4 @@
-//! Opening a group's log and finding out whose messages it holds. Waits for the disk: not for a runtime's threads.
+//! Opens a group's log and restores its client windows. Blocks on the disk, so run it off the runtime's threads.
 
 use gaung_engine::{Claimant, ClientWindows};
 use gaung_log::{Log, OpenError, Opened, ReadError, Runs, WriteError};
@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{clock, group::GroupConfig};
 
-/// An opened log, and the client windows as of its head.
+/// A group whose log was opened, with the client windows as of its head.
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) config: GroupConfig,
@@ -15,27 +15,27 @@ pub(crate) struct Ready {
     pub(crate) windows: ClientWindows,
 }
 
-/// A group that cannot be served now.
+/// Why a group's log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotReady {
-    /// See [`OpenError`].
+    /// The log refused to open.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Its log lost acknowledged messages.
     #[error("messages after {head} were lost with a damaged file")]
     TailLost { head: Seq },
-    /// Its messages cannot be read.
+    /// The log's messages cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Its config or reset could not be written.
+    /// The config or the reset could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
-/// Bytes of runs in memory at a time while a log is replayed.
+/// Most bytes of runs in memory while a log is replayed.
 const REPLAY_BYTES: usize = 1024 * 1024;
 
-/// Opens the groups' logs, all at the price of one sync, and makes those that are new. Answers in the order asked.
+/// Opens the groups' logs with one sync for all, and creates those that are new. Returns outcomes in the order of `configs`.
 pub(crate) fn open_all(
     log: &dyn Log,
     configs: Vec<GroupConfig>,
@@ -50,7 +50,7 @@ pub(crate) fn open_all(
     configs.into_iter().zip(opened).map(finish).collect()
 }
 
-/// Begins the config's log in place of the stored one.
+/// Sets the stored log aside and begins the config's.
 pub(crate) fn reset(log: &dyn Log, config: &GroupConfig, window_bytes: usize) -> Result<Ready, NotReady> {
     let opened = log.reset(config.id, config.log)?;
     prepare(log, config, opened, window_bytes)
@@ -65,7 +65,7 @@ fn prepare(log: &dyn Log, config: &GroupConfig, opened: Opened, window_bytes: us
     Ok(Ready { config: config.clone(), opened, windows })
 }
 
-/// The client windows: the last snapshot, and the runs since.
+/// Restores the client windows from the last snapshot and the runs since.
 fn restore(log: &dyn Log, group: GroupId, opened: &Opened, window_bytes: usize) -> Result<ClientWindows, ReadError> {
     let mut windows = ClientWindows::new(window_bytes);
     let mut next = opened.oldest;

@@ -1,4 +1,4 @@
-//! The relay's side of the registry: being listed, learning groups, reporting heads. Everything is tried for ever.
+//! The relay's client of the registry: it registers, watches groups and reports heads, and retries each for ever.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +38,7 @@ use crate::{
     reports::{Claim, Refusal, Report, ReportKey, Verdict},
 };
 
-/// What the relay says of itself at registration.
+/// How the relay is listed at the registry.
 #[derive(Debug, Clone)]
 pub(crate) struct Listing {
     pub(crate) relay: RelayId,
@@ -46,11 +46,11 @@ pub(crate) struct Listing {
     pub(crate) grpc_port: u16,
     pub(crate) udp_port: u16,
     pub(crate) durable: bool,
-    /// Proves the relay to the registry, which then tells it of its private groups.
+    /// Authenticates the relay to the registry, which then shows it its private groups.
     pub(crate) secret: Bytes,
 }
 
-/// Calls to the registry, which may be away at any time.
+/// Calls the registry, which may be unreachable at any time.
 #[derive(Debug)]
 pub(crate) struct RegistryLink {
     client: RegistryServiceClient<Channel>,
@@ -59,24 +59,24 @@ pub(crate) struct RegistryLink {
     reporting: Mutex<()>,
     registered: watch::Sender<bool>,
     key: ReportKey,
-    /// Groups of which the registry has another log or a longer head on record, which is not this relay's word.
+    /// Groups of which the registry has another log or a longer head on record that this relay never reported.
     disputed: StdMutex<HashSet<GroupId>>,
     figures: Figures,
 }
 
-/// Until an answer to one call; then the registry counts as away.
+/// Deadline of one call; without an answer by then the registry counts as unreachable.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// Heads are reported so often, where they moved or something else is on record.
+/// Time between reports of the heads that moved or are disputed.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// All of them are reported so often, so that a false record lapses.
+/// Time between reports of all heads, so that a wrong record of a silent group is corrected too.
 const REPORT_ALL_INTERVAL: Duration = Duration::from_secs(30);
-/// Groups of one ReportGroups call, as the schema limits it.
+/// Most groups of one ReportGroups call, as the schema limits it.
 const MAX_REPORTS: usize = 1000;
-/// Bounds on what the registry may ask for as the time between registrations.
+/// Bounds on the time between registrations that the registry asks for.
 const RENEW: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
 impl RegistryLink {
-    /// Connects at the first call. Must be called within a runtime.
+    /// Makes a client that connects at the first call. Must be called within a runtime.
     pub(crate) fn new(target: &str, listing: Listing, key: ReportKey, figures: Figures) -> anyhow::Result<Self> {
         let endpoint = rpc::endpoint(target).context("--registry")?;
         let client = RegistryServiceClient::new(endpoint.connect_lazy())
@@ -93,7 +93,7 @@ impl RegistryLink {
         })
     }
 
-    /// The group, if the registry has it and it is this relay's.
+    /// Returns the group if the registry has it and it is this relay's.
     pub(crate) async fn group(&self, id: GroupId) -> Result<Option<GroupConfig>, Status> {
         let request = GetGroupRequest { by: Some(By::Id(id.into())), viewer: self.viewer() };
         match within(self.client.clone().get_group(request)).await {
@@ -103,7 +103,7 @@ impl RegistryLink {
         }
     }
 
-    /// Notes whether the registry has something else on record than this relay, for people who look.
+    /// Notes whether the registry disagrees about a group, in log and metrics. `dispute`: its last refusal, if any.
     pub(crate) fn note_disputed(&self, group: GroupId, dispute: Option<&Refusal>) {
         let mut disputed = self.disputed.lock().unwrap_or_else(PoisonError::into_inner);
         match dispute {
@@ -121,7 +121,7 @@ impl RegistryLink {
         self.figures.groups_disputed.set(i64::try_from(disputed.len()).unwrap_or(i64::MAX));
     }
 
-    /// Tells the registry how far groups go; gives those of which it has something else on record.
+    /// Reports heads; returns the refusals of those of which the registry has something else on record.
     pub(crate) async fn report(&self, reports: &[Report]) -> Result<Vec<Refusal>, Status> {
         let _one_at_a_time = self.reporting.lock().await;
         self.report_now(reports).await
@@ -179,7 +179,7 @@ impl RegistryLink {
         Some(pb::Viewer { service_id, service_secret, ..pb::Viewer::default() })
     }
 
-    /// `None`, and a word in the log, where the group cannot be served here.
+    /// Checks a group's description; `None`, with a log line, if it cannot be served.
     fn checked(&self, group: pb::Group) -> Option<GroupConfig> {
         match GroupConfig::try_from(group) {
             Ok(config) if config.relay == self.listing.relay => Some(config),
@@ -199,7 +199,7 @@ async fn within<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>
     }
 }
 
-/// Registers and renews; learns the key that tickets are signed with.
+/// Registers the relay and renews that until `stop`; learns the key that tickets are signed with.
 pub(crate) async fn keep_registered(
     link: Arc<RegistryLink>,
     identity: Identity,
@@ -257,7 +257,7 @@ fn welcome(link: &RegistryLink, identity: &Identity, access: &Access, answer: &p
     }
 }
 
-/// Learns which groups are this relay's, from a snapshot and the changes after it.
+/// Watches the registry for this relay's groups until `stop`: a snapshot, then each change.
 pub(crate) async fn watch(
     link: Arc<RegistryLink>,
     commands: mpsc::Sender<KeeperCommand>,
@@ -282,7 +282,7 @@ pub(crate) async fn watch(
     }
 }
 
-/// Where to go on after a break, and a snapshot that is not whole yet.
+/// Where a watch resumes after a break, and the snapshot that is not complete yet.
 #[derive(Debug, Default)]
 struct Place {
     revision: u64,
@@ -355,7 +355,8 @@ impl Place {
     }
 }
 
-/// Reports heads that moved, what is refused or disputed, and all of them now and then and after the registry was away.
+/// Reports heads until `stop`: those that moved or are disputed each second, and all of them every 30 s and after the
+/// registry was unreachable.
 pub(crate) async fn report_heads(
     link: Arc<RegistryLink>,
     directory: Arc<Directory>,
@@ -397,13 +398,13 @@ pub(crate) async fn report_heads(
                     }
                 }
             }
-            // It may come back with less than it was told.
+            // The registry may come back with an older state.
             Err(_) => told.clear(),
         }
     }
 }
 
-/// Reports, insists where the registry is wrong, and gives the refusals that the keeper has to look at.
+/// Reports heads, insists where the registry is wrong, and returns the refusals that the keeper has to act on.
 async fn report_and_insist(
     link: &RegistryLink,
     serving: &HashMap<GroupId, Arc<Serving>>,

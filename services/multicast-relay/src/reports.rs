@@ -1,7 +1,7 @@
-//! What the relay reports of its logs, and what it makes of a registry that has something else on record.
+//! What the relay reports of its logs to the registry, and how it judges a registry that has something else on record.
 //!
-//! Nobody's claim destroys: a log with messages begins anew only where the group's owner signed a reset or the relay itself
-//! found the log lost, and a group is refused only where the relay recognises the longer log as its own word.
+//! No claim of others destroys messages: a log with messages is reset only if the group's owner signed the reset or the relay
+//! itself found messages lost, and a group is refused only if the relay recognises the longer log as its own earlier report.
 
 use bytes::Bytes;
 use gaung_proto::{
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::group::GroupConfig;
 
-/// One group's state for the registry.
+/// How far one group's log goes, as reported to the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) group: GroupId,
@@ -22,14 +22,14 @@ pub(crate) struct Report {
     pub(crate) claim: Claim,
 }
 
-/// What a report says beside the head.
+/// What a report says beside log and head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// Nothing.
+    /// Nothing else.
     Plain,
-    /// The registry's record is not this relay's word.
+    /// The registry's record is wrong: this relay never reported it.
     Insists,
-    /// Messages were lost.
+    /// Acknowledged messages of the log were lost.
     Lost,
 }
 
@@ -39,27 +39,27 @@ pub(crate) struct Refusal {
     pub(crate) group: GroupId,
     pub(crate) expected_log: LogId,
     pub(crate) expected_head: Seq,
-    /// This relay itself reported that log and head.
+    /// This relay itself reported that log and head, as the proof shows.
     pub(crate) is_own_word: bool,
-    /// The call that began the expected log.
+    /// The signed call that reset the group to the expected log, if there was one.
     pub(crate) reset: Option<pb::DeviceSignature>,
 }
 
-/// What to do about a [`Refusal`].
+/// How to proceed after a [`Refusal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing: the log is as far as what is on record.
+    /// Go on: the log is at least as long as what is on record.
     Keep,
-    /// Go on with the log that there is, and say so.
+    /// Go on with the stored log, and tell the registry that its record is wrong.
     Insist,
-    /// Begin the expected log; what there is is set aside.
+    /// Begin the expected log, and set the stored one aside.
     Begin,
-    /// Acknowledged messages are missing: take no more until a reset.
+    /// Acknowledged messages are missing: take no messages until a reset.
     Lost,
 }
 
 impl Refusal {
-    /// `None` if it does not name a group.
+    /// Checks a refusal against the relay's own key; `None` if it names no group.
     pub(crate) fn checked(refusal: &pb::GroupRefusal, key: &ReportKey) -> Option<Self> {
         let group = GroupId::try_from(&refusal.group_id[..]).ok()?;
         let (expected_log, expected_head) = (LogId(refusal.expected_log_id), Seq(refusal.expected_head_seq));
@@ -67,7 +67,7 @@ impl Refusal {
         Some(Self { group, expected_log, expected_head, is_own_word, reset: refusal.reset.clone() })
     }
 
-    /// What a durable relay makes of it whose log is `log`, up to `head`. `config`: as kept beside the log.
+    /// Judges the refusal for a durable relay whose log is `log`, up to `head`. `config`: as stored beside the log.
     pub(crate) fn verdict(&self, config: &GroupConfig, log: LogId, head: Seq) -> Verdict {
         let same = self.expected_log == log;
         let missing = self.is_own_word;
@@ -81,7 +81,7 @@ impl Refusal {
             };
         }
         if config.former.contains(&self.expected_log) {
-            // It gave way to this one: whoever brings it up again has an old record.
+            // It was replaced by this one, so whoever names it again has an old record.
             return Verdict::Insist;
         }
         if self.is_reset_by_owner(config) {
@@ -94,8 +94,8 @@ impl Refusal {
         }
     }
 
-    /// The same for a group that is refused, because its log lost messages (`is_damaged`) or is not the one that this relay
-    /// reported. `None`: it stays refused.
+    /// Judges the refusal for a group that takes no messages because its log lost some (`is_damaged`) or is not the one that
+    /// this relay reported. `None`: it stays so.
     pub(crate) fn verdict_when_lost(
         &self,
         config: &GroupConfig,
@@ -103,7 +103,7 @@ impl Refusal {
         head: Seq,
         is_damaged: bool,
     ) -> Option<Verdict> {
-        // Nobody owns a reserved group: whoever finds it refused may reset it, and the relay knows that it is.
+        // A reserved group has no owner who could sign, so anybody may reset it once it is refused.
         let is_new = self.expected_log != log && !config.former.contains(&self.expected_log);
         if is_new && config.is_reserved() && !self.is_own_word {
             return Some(Verdict::Begin);
@@ -121,12 +121,13 @@ impl Refusal {
     }
 }
 
-/// A secret by which the relay recognises what it once reported.
+/// A secret by which the relay recognises its own earlier reports.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ReportKey([u8; 32]);
 
 impl ReportKey {
-    /// The input has one length, so hashing the secret before it is a sound keyed hash.
+    /// Returns the proof to send with a report. The input has a fixed length, so that hashing the secret before it is a sound
+    /// keyed hash (no length extension).
     pub(crate) fn proof(&self, group: GroupId, log: LogId, head: Seq) -> Bytes {
         let hash = Sha256::new()
             .chain_update(self.0)

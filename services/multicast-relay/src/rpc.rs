@@ -1,4 +1,4 @@
-//! The relay's gRPC calls.
+//! The relay's gRPC service, and what its calls share.
 
 mod error;
 mod follow;
@@ -39,11 +39,11 @@ use crate::{
     worker::WorkerCommand,
 };
 
-/// What all calls share; cloning is cheap.
+/// Implements the gRPC service; clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Relay(Arc<RelayParts>);
 
-/// Where calls find what they need.
+/// The state and limits that all calls share.
 #[derive(Debug)]
 pub(crate) struct RelayParts {
     pub(crate) directory: Arc<Directory>,
@@ -52,36 +52,36 @@ pub(crate) struct RelayParts {
     pub(crate) keeper: mpsc::Sender<KeeperCommand>,
     pub(crate) lookup: GroupLookup,
     pub(crate) figures: Figures,
-    /// What calls leave running beside their answer.
+    /// Tasks that calls leave running beside their answer, tracked so that a shutdown waits for them.
     pub(crate) tasks: TaskTracker,
-    /// Bytes of requests that are not logged yet.
+    /// Bytes of publish requests that are not logged yet.
     pub(crate) publish_budget: Budget<Caller>,
-    /// Reads of the log under way, each of which may keep a thread waiting for the disk.
+    /// Reads of the log under way, each of which may block a thread on the disk.
     pub(crate) reads: Budget<Caller>,
     pub(crate) reporters: Reporters,
-    /// Groups that streams follow, each a task of about 2 KiB; whoever has most makes room for who has fewer.
+    /// Groups that streams follow, each a task of about 2 KiB; the caller with most is evicted for one with fewer.
     pub(crate) follows: SharePool<Caller>,
-    /// Calls of WatchReceipts under way; whoever has most makes room for who has fewer.
+    /// Calls of WatchReceipts under way; the caller with most is evicted for one with fewer.
     pub(crate) watches: SharePool<Caller>,
-    /// Tells publishers apart.
+    /// Hashes publishers' proofs, by which a client window knows its owner.
     pub(crate) claims: ClaimHasher,
 }
 
-/// Bytes of publish requests that are not logged yet, of all calls; further ones wait.
+/// Bytes of publish requests of all callers that are not logged yet; further requests wait.
 pub(crate) const PUBLISH_BUDGET: u32 = 64 << 20;
-/// The same of one caller; the hub in this process is one. What the disk takes within some 100 ms.
+/// The limit of one caller, such as the hub in this process: what the disk takes within some 100 ms.
 pub(crate) const PUBLISH_BUDGET_EACH: u32 = 24 << 20;
 /// Reads of the log at a time; further ones wait.
 pub(crate) const MAX_READS: u32 = 64;
-/// The same of one caller.
+/// The limit of one caller.
 pub(crate) const MAX_READS_EACH: u32 = 24;
 /// Groups followed at a time, each stream counted.
 pub(crate) const MAX_FOLLOWS: u64 = 64 * 1024;
-/// The same of one caller: twice what a hub follows.
+/// The limit of one caller: twice what a hub follows.
 pub(crate) const MAX_FOLLOWS_EACH: u64 = 20_000;
 /// Calls of WatchReceipts at a time.
 pub(crate) const MAX_WATCHES: u64 = 1024;
-/// The same of one caller; the hub in this process has those of all browsers.
+/// The limit of one caller; the hub in this process has the calls of all browsers.
 pub(crate) const MAX_WATCHES_EACH: u64 = 512;
 
 impl Relay {
@@ -89,11 +89,11 @@ impl Relay {
         Self(Arc::new(parts))
     }
 
-    /// The group's opening; asks the registry once for a group that is not known, and waits out an opening under way.
+    /// Returns the group's opening. Looks up an unknown group at the registry once, and waits for an opening under way.
     async fn serving(&self, group: GroupId) -> Result<Arc<Serving>, CallError> {
         let phase = match self.0.directory.phase(group) {
-            // The keeper answers when it is done with what it does now, so a group that was just made is taken at once.
-            None | Some(Phase::Unavailable) => self.ask(group).await?,
+            // The keeper passes the barrier once it has done what it does now, so that a new group is served by the first call.
+            None | Some(Phase::Unavailable) => self.phase_after_keeper(group).await?,
             Some(phase) => phase,
         };
         match phase {
@@ -104,7 +104,8 @@ impl Relay {
         }
     }
 
-    async fn ask(&self, group: GroupId) -> Result<Phase, CallError> {
+    /// Returns the group's phase once the keeper has executed all commands, after a lookup if the group is unknown.
+    async fn phase_after_keeper(&self, group: GroupId) -> Result<Phase, CallError> {
         if self.0.directory.phase(group).is_none()
             && let Some(config) = self.0.lookup.group(&self.0.directory, group).await?
         {
@@ -138,7 +139,7 @@ impl Relay {
         })
     }
 
-    /// Who listens to this opening, as of now, and what was sent to them.
+    /// Returns the members present in this opening and the counters of what was sent to them.
     async fn roster(&self, serving: &Serving) -> Result<(Arc<Roster>, SenderStats), CallError> {
         let (reply, answer) = oneshot::channel();
         let asked = serving.worker.send_wait(WorkerCommand::Members { group: serving.identity.group, reply }).await;

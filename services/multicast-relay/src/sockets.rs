@@ -1,5 +1,5 @@
-//! The relay's UDP sockets: one on each address of the chosen interfaces, and one on 127.0.0.1, all on one port. They follow
-//! the interfaces: cables are plugged in later, DHCP gives another address, cards are made anew.
+//! The relay's UDP sockets: one on each address of the chosen interfaces and one on 127.0.0.1, all on one port. They follow
+//! the interfaces as cables are plugged in, DHCP assigns other addresses, or devices are recreated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use gaung_net::{
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
-/// The sockets of the data plane, kept in step with the interfaces.
+/// Owns the sockets of the data plane and keeps them in step with the interfaces.
 #[derive(Debug)]
 pub(crate) struct DataSockets {
     watch: LinkWatch,
@@ -26,38 +26,38 @@ pub(crate) struct DataSockets {
     /// 0 until the first socket has taken a free one.
     port: u16,
     open: BTreeMap<SocketId, Exit>,
-    /// What could not be opened and was told.
+    /// Addresses without a socket whose failure was logged already.
     failed: BTreeSet<Ipv4Addr>,
     batching: Batching,
     plane: watch::Sender<Arc<DataPlane>>,
 }
 
-/// All sockets as they are at one time.
+/// The sockets and links at one time, as drivers use them.
 #[derive(Debug, Default)]
 pub(crate) struct DataPlane {
     exits: BTreeMap<SocketId, Exit>,
     links: Vec<Link>,
 }
 
-/// A socket, and whether multicast leaves through it: of the addresses of an interface, through the first.
+/// A socket, and whether multicast leaves through it: only through the first address of each interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Exit {
     socket: DataSocket,
     multicast: bool,
 }
 
-/// What a driver uses the sockets for.
+/// Whether a driver sends or receives by the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Usage {
-    /// A worker sends and does not receive.
+    /// A worker thread: sends and does not receive.
     Send,
-    /// One thread receives, and answers by unicast.
+    /// The ingress thread: receives, and answers by unicast.
     Receive,
 }
 
-/// Tries at finding a port that is free on every interface.
+/// Most tries at finding a port that is free on every interface.
 const PORT_TRIES: usize = 16;
-/// A socket that could not be opened is tried again after this: an address may be in use by its former socket.
+/// Time before a socket that could not be opened is tried again: its address may still be in use by the former one.
 const RETRY: Duration = Duration::from_millis(500);
 
 impl DataSockets {
@@ -69,7 +69,7 @@ impl DataSockets {
     pub(crate) fn open(wanted: &[String], port: u16, batching: Batching) -> anyhow::Result<Self> {
         let watch = LinkWatch::begin(wanted.to_vec()).context("cannot list the network interfaces")?;
         let (selection, plane) = (watch.now(), watch::Sender::default());
-        tell(&Selection::default(), &selection);
+        log_changes(&Selection::default(), &selection);
         let mut tries = 1;
         loop {
             let mut sockets = Self {
@@ -92,22 +92,22 @@ impl DataSockets {
         }
     }
 
-    /// Interfaces that multicast leaves through and is joined on.
+    /// Returns the interfaces that multicast is sent and joined on.
     pub(crate) fn links(&self) -> &[Link] {
         &self.selection.links
     }
 
-    /// The own addresses, one for each socket; all have one port.
+    /// Returns the local address of each socket; all have one port.
     pub(crate) fn addrs(&self) -> Vec<SocketAddrV4> {
         self.open.values().map(|exit| exit.socket.local_addr()).collect()
     }
 
-    /// The sockets now and as they change.
+    /// Subscribes to the sockets.
     pub(crate) fn plane(&self) -> watch::Receiver<Arc<DataPlane>> {
         self.plane.subscribe()
     }
 
-    /// What a driver that is given [`DataPlane::changes`] starts with.
+    /// Returns the empty set of sockets that a driver starts with before it is given [`DataPlane::changes`].
     pub(crate) fn none(&self) -> DriverSockets {
         DriverSockets::new().batching(self.batching)
     }
@@ -118,17 +118,17 @@ impl DataSockets {
             let waits = !self.failed.is_empty();
             tokio::select! {
                 selection = self.watch.changed() => {
-                    tell(&self.selection, &selection);
+                    log_changes(&self.selection, &selection);
                     self.selection = selection;
                 }
                 () = sleep(RETRY), if waits => {}
             }
-            // Told where it was found, and tried again.
+            // The failure was logged where it was found, and is retried.
             let _ = self.renew();
         }
     }
 
-    /// Closes what is of no use any more, and opens what is missing. Gives the first failure, if any.
+    /// Closes sockets that are no longer needed and opens missing ones; returns the first failure, if any.
     fn renew(&mut self) -> Result<(), SocketError> {
         let places = places(&self.selection.links);
         let before = self.open.clone();
@@ -136,7 +136,7 @@ impl DataSockets {
         let mut failure = None;
         let mut failed = BTreeSet::new();
         for place in &places {
-            match self.settle(place) {
+            match self.ensure_open(place) {
                 Ok(()) => {}
                 Err(error) => {
                     if !self.failed.contains(&place.link.ip) {
@@ -155,8 +155,8 @@ impl DataSockets {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Sees to it that an address has its socket.
-    fn settle(&mut self, place: &Place) -> Result<(), SocketError> {
+    /// Opens the socket of an address, or moves it to the renewed link.
+    fn ensure_open(&mut self, place: &Place) -> Result<(), SocketError> {
         let Place { link, multicast } = place;
         let known = self.open.iter().find(|(_, exit)| *exit.socket.local_addr().ip() == link.ip);
         let (id, socket) = match known {
@@ -176,22 +176,22 @@ impl DataSockets {
 }
 
 impl DataPlane {
-    /// Interfaces that multicast leaves through and is joined on.
+    /// Returns the interfaces that multicast is sent and joined on.
     pub(crate) fn links(&self) -> &[Link] {
         &self.links
     }
 
-    /// Longest DATA body that every link carries, bytes.
+    /// Returns the longest DATA body in bytes that every link carries.
     pub(crate) fn data_body(&self) -> usize {
         data_body(&self.links)
     }
 
-    /// The own address of each socket.
+    /// Returns the local address of each socket.
     pub(crate) fn addrs(&self) -> impl Iterator<Item = (SocketId, SocketAddrV4)> {
         self.exits.iter().map(|(id, exit)| (*id, exit.socket.local_addr()))
     }
 
-    /// What a driver has to do that used the sockets of `before`.
+    /// Returns the changes that bring a driver from the sockets of `before` to these.
     pub(crate) fn changes(&self, before: &Self, usage: Usage) -> Vec<SocketChange> {
         let gone = before.exits.keys().filter(|id| !self.exits.contains_key(id)).map(|id| SocketChange::Close(*id));
         let new = self.exits.iter().filter(|(id, exit)| before.exits.get(id) != Some(exit));
@@ -213,7 +213,8 @@ struct Place {
     multicast: bool,
 }
 
-/// NAK and STATUS may come to any address of an interface, whichever of them a member knows; multicast leaves once.
+/// Returns the addresses that need a socket: all of each interface, as members may send NAK and STATUS to any of them, but
+/// multicast leaves through the first alone.
 fn places(links: &[Link]) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     let each =
@@ -227,8 +228,8 @@ fn places(links: &[Link]) -> Vec<Place> {
     places
 }
 
-/// Says what changed for people.
-fn tell(before: &Selection, after: &Selection) {
+/// Logs how the choice of interfaces changed.
+fn log_changes(before: &Selection, after: &Selection) {
     for missing in after.missing.iter().filter(|missing| !before.missing.contains(missing)) {
         warn!("{missing}; it is waited for, and TCP and this machine are served meanwhile");
     }

@@ -1,4 +1,4 @@
-//! From settings to a running relay, and its end.
+//! Starts the relay from its settings, runs it, and shuts it down.
 
 use std::{
     net::{SocketAddr, SocketAddrV4},
@@ -61,7 +61,7 @@ use crate::{
     worker::{Completions, Worker, WorkerCommand, WorkerContext, WorkerHandles},
 };
 
-/// A relay whose sockets are bound and whose log is open, and that serves nobody yet.
+/// A relay whose sockets are bound and whose log is open, but which does not serve yet.
 #[derive(Debug)]
 pub struct Bound {
     config: Config,
@@ -74,18 +74,18 @@ pub struct Bound {
     metrics_listener: Option<TcpListener>,
     readiness: Readiness,
     metrics: Metrics,
-    /// Most bytes of the log on its disk.
+    /// Bytes that the log may take on its disk; `None` for no limit.
     log_bytes: Option<u64>,
 }
 
-/// Bytes of the client windows of all groups: 16 may be as full as one can be.
+/// Bytes of the client windows of all groups together: room for 16 full ones.
 const WINDOWS_BYTES: usize = 16 * DEFAULT_WINDOW_BYTES;
 /// Commands that may wait for the keeper; whoever sends more waits.
 const KEEPER_COMMANDS: usize = 1024;
-/// What calls left running has lost its streams by now and ends by itself.
+/// Time that tasks of ended calls have to finish; they lost their streams and end by themselves.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
-/// Opens the log and binds everything.
+/// Opens the log and binds all sockets.
 ///
 /// # Errors
 /// What cannot be had, and which setting changes it: data folder, interface, port.
@@ -129,7 +129,7 @@ async fn bind_with(
     })
 }
 
-/// The log, and how many bytes of the disk it may take.
+/// Opens identity and log; returns also the bytes that the log may take.
 fn open_log(config: &Config) -> anyhow::Result<(Identity, Arc<dyn Log>, Option<u64>)> {
     let identity = Identity::load(config.data.as_deref())?;
     match (config.log, &config.data) {
@@ -153,18 +153,18 @@ fn open_log(config: &Config) -> anyhow::Result<(Identity, Arc<dyn Log>, Option<u
     }
 }
 
-/// A log drops and gathers files, so a small one has small files.
+/// Chooses the size of the log's files. Space is reclaimed by whole files, so a small log needs small ones.
 fn disk_options(limit: Option<u64>) -> DiskOptions {
     let default = DiskOptions::default();
     let file_bytes = limit.map_or(default.file_bytes, |limit| (limit / LOG_FILES).min(default.file_bytes));
     DiskOptions { file_bytes, ..default }
 }
 
-/// Files of a log that has what it may have, at least.
+/// Least number of files in a log at its limit.
 const LOG_FILES: u64 = 16;
 
 impl Bound {
-    /// Where gRPC is served.
+    /// Returns the address of the gRPC server.
     ///
     /// # Errors
     /// If the system does not say.
@@ -172,25 +172,25 @@ impl Bound {
         self.grpc.local_addr()
     }
 
-    /// The relay's id, and the way to it within this process.
+    /// Returns the relay's id, and a channel to it within this process.
     #[must_use]
     pub fn local(&self) -> (RelayId, LocalChannel) {
         (self.identity.relay, self.local.0.clone())
     }
 
-    /// Where members send NAK, STATUS, PROBE and PUBLISH: one address for each interface, all with one port.
+    /// Returns the addresses to which members send NAK, STATUS, PROBE and PUBLISH: one for each interface, all with one port.
     #[must_use]
     pub fn udp_addrs(&self) -> Vec<SocketAddrV4> {
         self.sockets.addrs()
     }
 
-    /// Names of the interfaces that multicast leaves through.
+    /// Returns the names of the interfaces that multicast leaves through.
     #[must_use]
     pub fn interfaces(&self) -> Vec<String> {
         self.sockets.links().iter().map(|link| link.name.clone()).collect()
     }
 
-    /// Where metrics are served, if at all.
+    /// Returns the address of the metrics page, if there is one.
     ///
     /// # Errors
     /// If the system does not say.
@@ -198,19 +198,19 @@ impl Bound {
         self.metrics_listener.as_ref().map(TcpListener::local_addr).transpose()
     }
 
-    /// Turns ready once stored groups are open and calls are answered.
+    /// Returns the switch that turns ready once stored groups are open and calls are answered.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// The relay's metrics, for a page shared with others.
+    /// Returns the relay's metrics, to be shown on a page shared with other services.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
     }
 
-    /// Publishes from this process, without gRPC; groups are found in it once the relay runs and serves them.
+    /// Returns a publisher that works within this process, without gRPC. It finds a group once the relay serves it.
     #[must_use]
     pub fn local_publisher(&self) -> LocalPublisher {
         LocalPublisher::new(Arc::clone(&self.directory))
@@ -284,7 +284,7 @@ impl Bound {
         let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), self.config.drain)?
             .count_in(&self.metrics)
             .also_locally(self.local.1);
-        // The keeper and its workers go on while calls drain, which they are needed for.
+        // Draining calls still need the keeper and its workers.
         let drained = CancellationToken::new();
         let mut tasks = Tasks::new();
         let served = drained.clone();
@@ -369,7 +369,7 @@ fn grpc_server(
     Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
 }
 
-/// The relay's own threads.
+/// The worker threads and the ingress thread.
 struct Threads {
     relay: RelayId,
     workers: Vec<DriverHandle<WorkerCommand>>,
@@ -426,7 +426,7 @@ impl Threads {
         WorkerHandles::new(self.workers.iter().map(DriverHandle::sender).collect())
     }
 
-    /// Hands the sockets to the threads as they change.
+    /// Returns a task that hands the sockets to the threads as they change.
     fn follow(
         &self,
         mut plane: watch::Receiver<Arc<DataPlane>>,
@@ -453,7 +453,7 @@ impl Threads {
         }
     }
 
-    /// Waits for the threads' ends.
+    /// Stops the threads and waits until they have ended.
     fn stop(self) -> anyhow::Result<()> {
         self.ingress.stop().context("ingress")?;
         for worker in self.workers {

@@ -1,4 +1,4 @@
-//! Openings that ended by themselves, on their way from the workers to the keeper.
+//! Openings that workers gave up, on their way to the keeper.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 use gaung_proto::{Epoch, GroupId};
 use tokio::sync::Notify;
 
-/// At most one entry for each group.
+/// Collects failed openings for the keeper, one for each group at most.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     ended: Mutex<BTreeMap<GroupId, Epoch>>,
@@ -16,13 +16,13 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// The opening `epoch` of a group ended: an append failed, or its numbers are used up.
+    /// Reports that the opening `epoch` of a group failed: an append failed, or its datagram numbers are used up.
     pub(crate) fn report(&self, group: GroupId, epoch: Epoch) {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(group, epoch);
         self.bell.notify_one();
     }
 
-    /// Waits for reports; gives all.
+    /// Waits for failed openings and takes all of them.
     pub(crate) async fn next(&self) -> BTreeMap<GroupId, Epoch> {
         loop {
             let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,4 +1,5 @@
-//! One worker: a thread's engine that owns a disjoint set of groups. Sequences, hands to the log, sends what is durable.
+//! The engine of one worker thread, which owns a disjoint set of groups: it sequences messages, hands them to the log, and
+//! sends what is durable.
 
 mod audience;
 mod command;
@@ -44,7 +45,7 @@ pub(crate) use self::{
 };
 use self::{completions::Completion, group::WorkerGroup};
 
-/// What all workers share.
+/// Shared state and settings of all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerContext {
     pub(crate) log: Arc<dyn Log>,
@@ -53,13 +54,13 @@ pub(crate) struct WorkerContext {
     pub(crate) figures: Figures,
     pub(crate) cookies: Cookies,
     pub(crate) repair_shares: RepairShares,
-    /// Tells publishers apart.
+    /// Hashes publishers' proofs, by which a client window knows its owner.
     pub(crate) claims: ClaimHasher,
-    /// For the client windows of all of a worker's groups.
+    /// Bytes of the client windows of all of this worker's groups.
     pub(crate) window_bytes: usize,
     pub(crate) repair_bytes: usize,
     pub(crate) rate: Rate,
-    /// See [`gaung_engine::SenderConfig::pads`].
+    /// Whether DATA is padded to one length, see [`gaung_engine::SenderConfig::pads`].
     pub(crate) pads: bool,
 }
 
@@ -68,10 +69,10 @@ pub(crate) struct WorkerContext {
 pub(crate) struct Worker {
     context: WorkerContext,
     plane: Arc<DataPlane>,
-    /// The relay's own sockets, whose datagrams in text groups are its own.
+    /// Addresses of the relay's own sockets, whose datagrams in text groups are ignored.
     own_addrs: BTreeSet<SocketAddrV4>,
     groups: HashMap<GroupId, WorkerGroup>,
-    /// Groups that something happened to in this turn.
+    /// Groups that changed in this turn and must be flushed.
     touched: BTreeSet<GroupId>,
     timers: BTreeSet<(Instant, GroupId)>,
     outbox: Outbox,
@@ -80,15 +81,15 @@ pub(crate) struct Worker {
     clock: ClockWatch,
     next_expiry: Instant,
     next_window_check: Instant,
-    /// Bytes of all groups' client windows that are in the figures.
+    /// Bytes of all groups' client windows, as last added to the metrics.
     window_bytes: usize,
-    /// A time that has passed.
+    /// A time in the past, which as a deadline means "at once".
     began: Instant,
 }
 
-/// Clients that were silent for a day are looked for so often.
+/// Time between two searches for clients that were silent for a day.
 const EXPIRY: Duration = Duration::from_secs(60);
-/// The client windows of all groups together are looked at so often.
+/// Time between two checks of the memory of all client windows together.
 const WINDOW_CHECK: Duration = Duration::from_secs(1);
 
 impl Worker {
@@ -113,7 +114,8 @@ impl Worker {
         worker
     }
 
-    /// Groups go on where they were: what is sent next leaves through other sockets, and text is heard on other links.
+    /// Switches to other sockets. Groups go on where they were: later datagrams leave through the new sockets, and text groups
+    /// are joined on the new links.
     fn handle_sockets(&mut self, plane: Arc<DataPlane>) {
         self.sockets.changes.extend(plane.changes(&self.plane, Usage::Send));
         self.own_addrs = plane.addrs().map(|(_, addr)| addr).collect();
@@ -166,7 +168,7 @@ impl Worker {
         self.touched.insert(group.identity.group);
     }
 
-    /// Sequenced messages go to the log, durable ones to members and publishers, until nothing moves.
+    /// Moves sequenced messages to the log, and durable ones to members and publishers, until nothing is left to do.
     fn pump(&mut self, now: Instant) {
         loop {
             for Completion { group: id, epoch, runs, durable } in self.context.completions.take() {
@@ -178,7 +180,7 @@ impl Worker {
             }
             let touched = std::mem::take(&mut self.touched);
             for id in touched {
-                self.settle(now, id);
+                self.drain(now, id);
             }
             if self.context.completions.is_empty() {
                 return;
@@ -186,8 +188,8 @@ impl Worker {
         }
     }
 
-    /// Takes a group's outputs after it was touched.
-    fn settle(&mut self, now: Instant, id: GroupId) {
+    /// Drains a group's outputs after its inputs of this turn.
+    fn drain(&mut self, now: Instant, id: GroupId) {
         let groups = self.groups.len();
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.outlet.set_groups(groups);
@@ -242,7 +244,7 @@ impl Worker {
         }
     }
 
-    /// Groups that have more than their share of the memory for client windows forget some, if all have more than it.
+    /// Evicts clients from the largest windows if all windows together exceed their memory.
     fn share_windows(&mut self) {
         let mut sizes: Vec<usize> = self.groups.values().map(WorkerGroup::window_bytes).collect();
         let limit = fair_limit(&mut sizes, self.context.window_bytes).min(DEFAULT_WINDOW_BYTES);
@@ -290,9 +292,9 @@ impl Drive for Worker {
                 }
             }
             WorkerCommand::Members { group, reply } => {
-                // A group that ends meanwhile has no members.
+                // A group that ended meanwhile has no members; dropping the reply says so.
                 if let Some(known) = self.groups.get_mut(&group) {
-                    known.rosters.ask(reply);
+                    known.rosters.request(reply);
                     self.touched.insert(group);
                 }
             }
@@ -355,8 +357,8 @@ impl Drive for Worker {
         self.sockets.changes.pop_front()
     }
 
-    /// What was touched is settled once a turn, after all commands and datagrams of the turn, so that requests that
-    /// came together share a run and their messages a datagram.
+    /// Touched groups are drained once a turn, after all commands and datagrams of it, so that requests that arrived together
+    /// share a run and their messages a datagram.
     fn poll_timeout(&self) -> Option<Instant> {
         if !self.touched.is_empty() || !self.context.completions.is_empty() {
             return Some(self.began);
@@ -367,7 +369,7 @@ impl Drive for Worker {
     }
 }
 
-/// The most that each of `sizes` may have, so that they fit `budget`: what small ones leave is the large ones'.
+/// Returns the max-min fair limit under which `sizes` fit `budget`: what small ones leave goes to the large ones.
 fn fair_limit(sizes: &mut [usize], budget: usize) -> usize {
     sizes.sort_unstable();
     let mut left = budget;
@@ -381,14 +383,15 @@ fn fair_limit(sizes: &mut [usize], budget: usize) -> usize {
     usize::MAX
 }
 
-/// Datagrams that wait for the sockets, bounded: the oldest stay, for what is dropped is repaired or read from the log.
+/// A bounded queue of datagrams that wait for the sockets. When it is full new ones are dropped, to be repaired or read from
+/// the log later.
 #[derive(Debug, Default)]
 struct Outbox {
     waiting: VecDeque<Transmit>,
     bytes: usize,
 }
 
-/// Bytes that wait for full sockets.
+/// Most bytes of datagrams that wait for full sockets.
 const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 
 impl Outbox {
@@ -408,7 +411,7 @@ impl Outbox {
     }
 }
 
-/// The sockets that hear text groups.
+/// The sockets that receive text groups' datagrams.
 #[derive(Debug, Default)]
 struct TextSockets {
     groups: BTreeMap<SocketId, GroupId>,
@@ -416,7 +419,7 @@ struct TextSockets {
     changes: VecDeque<SocketChange>,
 }
 
-/// Numbers below are the relay's data sockets.
+/// Socket ids of text groups start here; lower ones are the relay's data sockets.
 const FIRST_TEXT_SOCKET: u32 = 1 << 16;
 
 impl TextSockets {

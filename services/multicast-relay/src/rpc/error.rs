@@ -1,4 +1,4 @@
-//! Every way in which a call can fail, and its gRPC status: the one place where the two meet.
+//! Every way in which a call can fail, and the gRPC status of each.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use gaung_proto::{LogId, Seq, SeqRange, id::IdError, limits::MAX_TEXT_DATAGRAM, 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// A call that fails.
+/// Why a call failed. The text is shown to people.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     #[error("there is no such group here; it was deleted, or belongs to another relay")]
@@ -73,12 +73,12 @@ impl CallError {
         }
     }
 
-    /// As an answer within a stream.
+    /// Returns the error as an answer within a stream of publish requests.
     pub(super) fn to_refused(&self) -> PublishRefused {
         PublishRefused { code: self.code().into(), message: self.to_string() }
     }
 
-    /// A word for programs, and figures that they may use.
+    /// Returns the reason as a code for programs, with a figure that they may use.
     fn details(&self) -> Option<ErrorDetails> {
         let info = |reason: &str, key: &str, value: String| {
             ErrorDetails::with_error_info(reason, "gaung", HashMap::from([(key.to_owned(), value)]))

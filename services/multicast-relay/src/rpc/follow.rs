@@ -1,4 +1,4 @@
-//! Follow: runs as they become durable, from each group's own cursor.
+//! The Follow call: streams the runs of many groups as they become durable, each group from its own cursor.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -28,18 +28,18 @@ use super::{
 };
 use crate::directory::{Phase, Serving};
 
-/// Groups of one stream; more are answered with RESOURCE_EXHAUSTED.
+/// Most groups of one stream; further ones are answered with RESOURCE_EXHAUSTED.
 const MAX_FOLLOWED: usize = 16_384;
-/// Bytes of events that wait for a slow follower; then its cursors stand still.
+/// Bytes of events that wait for a slow follower; at this limit its cursors pause.
 const WINDOW: usize = 256 * 1024;
-/// Groups of one stream whose runs are read at a time; the others wait for their turn with nothing in memory.
+/// Groups of one stream whose runs are read at a time; the others wait for their turn and hold nothing in memory.
 const READING: usize = 2;
-/// A group whose log is being opened anew is waited for so long before its follower is told.
+/// Time that a follower waits for a group to be opened again before its cursor ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Sender = AnswerSender<FollowResponse>;
 
-/// One task for each group of the stream, each a cursor; they share the stream's window.
+/// Serves one Follow stream: one task with a cursor for each group; they share the stream's window.
 pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) -> AnswerStream<FollowResponse> {
     let (sender, answers) = answer_queue(CallBytes::of(&requests), WINDOW);
     let mut requests = requests.into_inner();
@@ -49,7 +49,7 @@ pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) 
         loop {
             let request = tokio::select! {
                 request = requests.message() => request,
-                // The stream stays open for the runs of what it asked for, and ends when nobody reads it any more.
+                // After its last request the stream stays open for runs, and ends when nobody reads it any more.
                 () = sender.closed() => return,
                 Some(_) = cursors.tasks.join_next() => continue,
             };
@@ -63,13 +63,13 @@ pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) 
     answers
 }
 
-/// The groups of one stream.
+/// The cursors of one stream, by group.
 struct Cursors {
     tasks: JoinSet<()>,
     by_group: HashMap<GroupId, (AbortHandle, SharedRight)>,
     reporter: Reporter,
     reported: Reported,
-    /// Of [`READING`].
+    /// The [`READING`] permits to read runs, shared by the stream's cursors.
     turns: Arc<Semaphore>,
 }
 
@@ -99,7 +99,7 @@ impl Cursors {
             Some(Phase::Serving(serving)) => serving.config.private,
             Some(Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted) | None => return Ok(()),
         };
-        // A stranger's sessions would make receipts of a group that it may not even know.
+        // Without a ticket, forged sessions would count in the receipts of a private group.
         if is_private && !right.is_proven() {
             return Ok(());
         }
@@ -149,7 +149,7 @@ fn exhausted(group: GroupId, message: String) -> FollowResponse {
     FollowResponse { event: Some(Event::Ended(ended)) }
 }
 
-/// One group of one stream.
+/// The cursor of one stream in one group.
 struct Cursor {
     relay: Relay,
     group: GroupId,
@@ -157,15 +157,15 @@ struct Cursor {
     turns: Arc<Semaphore>,
     right: SharedRight,
     at: Option<(LogId, Seq)>,
-    /// Among all groups that are followed.
+    /// Its share of all groups that are followed.
     place: Share<Caller>,
 }
 
-/// Why a cursor stands still.
+/// Why a cursor stopped sending runs.
 enum Pause {
-    /// The group is in another phase.
+    /// The group's phase has changed.
     Phase,
-    /// Nobody reads the stream.
+    /// The stream's reader is gone.
     Gone,
 }
 
@@ -194,7 +194,7 @@ impl Cursor {
         }
     }
 
-    /// Ends with `Ok` only when nobody reads the stream.
+    /// Sends runs until the reader is gone (`Ok`) or the group cannot be followed any more.
     async fn follow(&mut self, add: &FollowGroup) -> Result<(), CallError> {
         let serving = self.relay.serving(self.group).await?;
         self.right.show(&self.relay.0.access, &serving.config, &add.ticket)?;
@@ -225,7 +225,7 @@ impl Cursor {
         }
     }
 
-    /// Sets the cursor, unless it goes on in the same log, and says where it is.
+    /// Sets the cursor, unless it continues in the same log, and tells the follower its position.
     async fn start(&mut self, serving: &Serving, add: &FollowGroup) -> Result<(), CallError> {
         let log = serving.identity.log;
         let position = self.relay.0.log.position(self.group).ok_or(CallError::NotReady)?;
@@ -273,7 +273,7 @@ impl Cursor {
                     }
                     match read_log(&self.relay, self.sender.caller(), self.group, log, next).await {
                         Ok(runs) => runs,
-                        // Reset or closed meanwhile: the phase tells which.
+                        // The log was reset or closed meanwhile; the next phase shows which.
                         Err(CallError::NotReady) => {
                             drop((turn, held));
                             return Ok(self.next_phase(phases).await);
@@ -312,7 +312,7 @@ impl Cursor {
         }
     }
 
-    /// False if nobody reads the stream.
+    /// Queues an event; returns false if the reader is gone.
     async fn send(&self, event: Event) -> bool {
         let size = match &event {
             Event::Run(run) => run.len(),

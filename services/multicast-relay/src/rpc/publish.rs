@@ -1,4 +1,4 @@
-//! Publish and PublishStream.
+//! The Publish and PublishStream calls: check requests, hand them to the groups' workers, and return the outcomes.
 
 use std::{
     future::{poll_fn, ready},
@@ -32,19 +32,20 @@ use crate::{
     worker::{Publish, PublishOutcome, PublishReply, WorkerCommand, WorkerHandle, text_of},
 };
 
-/// Requests of one stream that wait for their answer, or whose answer waits to be read; then no more are read from it.
+/// Requests of one stream that wait for their answer or whose answer is unread; at this limit no more are read from it.
 const STREAM_WINDOW: usize = 4096;
-/// Messages of such requests: each may be a range of the answer.
+/// Messages of such requests, each of which may become a range of the answer.
 const STREAM_MESSAGES: usize = 64 * 1024;
-/// Memory of an answer and of each of its ranges, at most.
+/// Most memory of an answer without its ranges, bytes.
 const ANSWER_BYTES: u64 = 256;
+/// Memory of one range of an answer, bytes.
 const RANGE_BYTES: u64 = size_of::<AckRange>() as u64;
-/// Requests of one message of a stream.
+/// Most requests in one message of a stream.
 const MAX_TOGETHER: usize = 1024;
-/// Answers of one message of a stream.
+/// Most answers in one message of a stream.
 const ANSWERS_TOGETHER: usize = 1024;
 
-/// One request, from its arrival to its durability.
+/// Publishes one request, and waits until it is durable.
 pub(super) async fn publish(
     relay: &Relay,
     caller: Caller,
@@ -55,7 +56,7 @@ pub(super) async fn publish(
     poll_fn(|cx| pending.poll_outcome(cx)).await
 }
 
-/// Requests go to the workers in the order they came, and answers back in the same order.
+/// Publishes the requests of a stream in order, and answers them in the same order.
 pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishStreamRequest>>) -> Answers {
     let bytes = CallBytes::of(&requests);
     let mut requests = requests.into_inner();
@@ -63,15 +64,15 @@ pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishSt
     let room = Arc::new(Semaphore::new(STREAM_MESSAGES));
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
-        let mut crowd = Crowd { relay, bytes, room, pending, by_worker: Vec::new(), checked: Vec::new() };
+        let mut batch = StreamBatch { relay, bytes, room, pending, by_worker: Vec::new(), checked: Vec::new() };
         // A broken stream ends like one that the client finished: what was handed over is answered or dropped.
         while let Ok(Some(request)) = requests.message().await {
             for (index, one) in request.publishes.into_iter().enumerate() {
-                if crowd.add(one, index).await.is_err() {
+                if batch.add(one, index).await.is_err() {
                     return;
                 }
             }
-            if crowd.hand_over().await.is_err() {
+            if batch.hand_over().await.is_err() {
                 return;
             }
         }
@@ -79,29 +80,29 @@ pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishSt
     Answers { waiting, next: None }
 }
 
-/// Requests that came together: a worker gets its part of them at once, and logs it in one go.
-struct Crowd {
+/// The requests of one message of a stream: each worker gets its part of them in one command, and logs it in one run.
+struct StreamBatch {
     relay: Relay,
     bytes: Arc<CallBytes>,
-    /// Of [`STREAM_MESSAGES`].
+    /// Permits for [`STREAM_MESSAGES`] messages.
     room: Arc<Semaphore>,
     pending: mpsc::Sender<StreamedAnswer>,
     by_worker: Vec<(WorkerHandle, Vec<Publish>)>,
     checked: Vec<StreamedAnswer>,
 }
 
-/// A request of a stream that is answered in its turn.
+/// A request of a stream, which is answered in its turn.
 struct StreamedAnswer {
     tag: u64,
     handed_over: Result<Pending, CallError>,
-    /// What the answer may take until it is read.
+    /// The memory that the answer may take until it is read.
     _held: Option<(OwnedSemaphorePermit, HeldBytes)>,
 }
 
-/// Nobody reads the answers any more.
+/// The caller no longer reads the answers.
 struct Unread;
 
-impl Crowd {
+impl StreamBatch {
     async fn add(&mut self, one: StreamedPublish, index: usize) -> Result<(), Unread> {
         let mut held = None;
         let checked = match one.publish {
@@ -118,7 +119,7 @@ impl Crowd {
                 let checked = tokio::select! {
                     biased;
                     checked = &mut checking => checked,
-                    // It has to wait: those before it do not.
+                    // This request has to wait; those before it need not.
                     () = ready(()) => {
                         self.hand_over().await?;
                         tokio::select! {
@@ -146,7 +147,7 @@ impl Crowd {
 
     async fn hand_over(&mut self) -> Result<(), Unread> {
         for (worker, publishes) in self.by_worker.drain(..) {
-            // A stopped worker drops them, and so answers.
+            // A stopped worker drops them, which their callers see as STOPPING.
             let _ = worker.send_wait(WorkerCommand::PublishAll(publishes)).await;
         }
         for checked in self.checked.drain(..) {
@@ -156,10 +157,10 @@ impl Crowd {
     }
 }
 
-/// What PublishStream answers: as much as is known at a time, in one message.
+/// The answers of PublishStream; one message holds as many as are known at the time.
 pub(crate) struct Answers {
     waiting: mpsc::Receiver<StreamedAnswer>,
-    /// The one that is to be answered first.
+    /// The request that must be answered first.
     next: Option<StreamedAnswer>,
 }
 
@@ -200,7 +201,7 @@ impl Stream for Answers {
     }
 }
 
-/// A request that its worker has.
+/// A request that was handed to its worker.
 pub(crate) struct Pending {
     log: LogId,
     answer: oneshot::Receiver<PublishOutcome>,
@@ -221,7 +222,7 @@ impl Pending {
     }
 }
 
-/// A request that may go to its worker.
+/// A valid request, ready to be handed to its worker.
 struct Checked {
     worker: WorkerHandle,
     publish: Publish,
@@ -253,7 +254,7 @@ async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) ->
     Ok(Checked { worker: serving.worker.clone(), publish, pending: Pending { log, answer } })
 }
 
-/// What a request takes of the memory for requests.
+/// Returns what a request takes of the memory budget for requests, bytes.
 fn memory_of(batch: &PublishBatch) -> u64 {
     const REQUEST_BYTES: usize = 1024;
     const MESSAGE_BYTES: usize = 64;
@@ -307,7 +308,7 @@ fn entry(entry: pb::Entry) -> Result<PublishEntry, CallError> {
     })
 }
 
-/// A text group's message is one datagram.
+/// Checks that a message fits the single datagram that a text group sends it in.
 fn check_text(entry: &PublishEntry) -> Result<(), CallError> {
     let text = text_of(Content::decode(entry.content_type, &entry.payload).kind);
     match text {

@@ -1,4 +1,4 @@
-//! Read: history from the log, in pages of either direction.
+//! The Read call: pages of history from the log, in either direction.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use tonic::Request;
 
 use super::{CallError, Relay, group_id};
 
-/// Bytes of runs that one read of the log brings.
+/// Most bytes of runs that one read of the log returns.
 pub(super) const READ_BYTES: usize = 256 * 1024;
-/// Bytes of runs that wait for a slow reader.
+/// Most bytes of runs that wait for a slow reader.
 const READ_AHEAD: usize = 256 * 1024;
 
-/// The runs that hold the messages asked for, of the log as it is now.
+/// Streams the runs that hold the requested messages, of the log as it is now.
 pub(super) async fn read(relay: Relay, request: Request<ReadRequest>) -> Result<AnswerStream<ReadResponse>, CallError> {
     let bytes = CallBytes::of(&request);
     let request = request.into_inner();
     let group = group_id(&request.group_id)?;
     let serving = match relay.serving(group).await {
-        // A full disk is no reason to hold back what it has.
+        // What is in the log can be read while a full disk prevents writing.
         Err(CallError::NotReady) => relay.0.directory.readable(group).ok_or(CallError::NotReady)?,
         found => found?,
     };
@@ -54,7 +54,7 @@ pub(super) async fn read(relay: Relay, request: Request<ReadRequest>) -> Result<
 struct Page {
     first: Seq,
     last: Seq,
-    /// The reader does not know where it begins.
+    /// The page was requested by its end, so the answer must say where it begins.
     backwards: bool,
 }
 
@@ -88,7 +88,7 @@ async fn send_runs(
     let mut first_seq = if page.backwards { page.first.0 } else { 0 };
     let mut next = page.first;
     while next <= page.last {
-        // Nobody reads them any more where this fails.
+        // Fails only if nobody reads the answer any more.
         let Ok(mut held) = sender.reserve(READ_BYTES as u64).await else { return Ok(()) };
         let runs = read_log(relay, sender.caller(), group, log, next).await?;
         if runs.is_empty() {
@@ -110,7 +110,7 @@ async fn send_runs(
     Ok(())
 }
 
-/// Reads from the store without keeping a runtime's thread from its work.
+/// Reads from the log on a thread for blocking work.
 pub(super) async fn read_log(
     relay: &Relay,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! WatchReceipts: who has delivered messages, as it changes.
+//! The WatchReceipts call: streams which members have delivered given messages, as that changes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,10 +19,11 @@ use tonic::Request;
 use super::{CallError, Relay, group_id, shared_right::SharedRight};
 use crate::directory::{Phase, Serving};
 
+/// Longest time that one call may watch.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
-/// Receipts of one answer, about 1 KiB each where many members are missing.
+/// Most receipts of one answer; each takes about 1 KiB where many members are missing.
 const ANSWER_RECEIPTS: usize = 64;
-/// Bytes of answers that wait for a slow reader; then changes are told together later.
+/// Most bytes of answers that wait for a slow reader; at this limit later changes are merged.
 const WINDOW: usize = 64 * 1024;
 
 type Sender = AnswerSender<WatchReceiptsResponse>;
@@ -60,7 +61,7 @@ pub(super) async fn watch(
     Ok(answers)
 }
 
-/// The messages asked for, each once.
+/// Returns the requested messages in order, each once.
 fn seqs(ranges: &[pb::SeqRange]) -> Result<Vec<Seq>, CallError> {
     let wrong = CallError::BadField("a range goes from a seq of 1 or more to one that is not less");
     let ranges = ranges.iter().map(|range| SeqRange::new(Seq(range.first_seq), Seq(range.last_seq)));
@@ -85,11 +86,11 @@ fn check_known(serving: &Serving, seqs: &[Seq]) -> Result<(), CallError> {
     }
 }
 
-/// One call.
+/// One call of WatchReceipts.
 struct ReceiptWatch {
     relay: Relay,
     serving: Arc<Serving>,
-    /// Messages whose receipt can change, as they were told last.
+    /// Messages whose receipt can still change, with the receipt that was sent last.
     open: BTreeMap<Seq, Option<Receipt>>,
     deadline: Instant,
 }
@@ -98,17 +99,17 @@ impl ReceiptWatch {
     async fn run(mut self, sender: &Sender, right: &SharedRight, place: &Share<Caller>) -> Result<(), CallError> {
         let (relay, serving) = (self.relay.clone(), Arc::clone(&self.serving));
         tokio::select! {
-            told = self.tell_changes(sender) => told,
+            sent = self.send_changes(sender) => sent,
             () = over(&relay, &serving) => Err(CallError::NotReady),
             () = place.evicted() => Err(CallError::TooManyWatches),
-            // Whoever is a member still asks again with a newer ticket.
+            // A member calls again with a newer ticket.
             _ = right.ended(&relay.0.access) => Err(CallError::NotReady),
             () = sender.closed() => Ok(()),
         }
     }
 
-    /// Tells the receipts as they are now, with each new copy of the members, and once more when the time is over.
-    async fn tell_changes(&mut self, sender: &Sender) -> Result<(), CallError> {
+    /// Sends the receipts as they are now, their changes with each new copy of the members, and the rest at the deadline.
+    async fn send_changes(&mut self, sender: &Sender) -> Result<(), CallError> {
         let serving = Arc::clone(&self.serving);
         let mut rosters = serving.feed.rosters();
         let (mut roster, _) = self.relay.roster(&serving).await?;
@@ -130,7 +131,7 @@ impl ReceiptWatch {
         }
     }
 
-    /// What is to be told; messages that everyone has are not looked at again.
+    /// Returns the receipts that changed; complete ones are not looked at again.
     fn changed(&mut self, roster: &Roster) -> Vec<pb::Receipt> {
         let mut changed = Vec::new();
         self.open.retain(|&seq, told| {
@@ -144,7 +145,7 @@ impl ReceiptWatch {
     }
 }
 
-/// Waits until the group is in another phase or opening.
+/// Waits until the group has another phase or opening.
 async fn over(relay: &Relay, serving: &Serving) {
     let Some(mut phases) = relay.0.directory.watch(serving.identity.group) else { return };
     let same = |phase: &Phase| match phase {

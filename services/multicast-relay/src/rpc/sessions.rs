@@ -1,4 +1,4 @@
-//! What hubs report of their sessions, on the stream that they follow by.
+//! Hubs' reports of their sessions, which come on the Follow stream.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,14 +19,14 @@ use crate::{
     worker::{Sessions, WorkerCommand},
 };
 
-/// Sessions reported at a time, once in each group; each takes some 300 bytes. A hub has 20 000 sessions.
+/// Most reported sessions of all callers, counted once in each group; each takes some 300 bytes. A hub has 20 000 sessions.
 const MAX_SESSIONS: u64 = 256 * 1024;
-/// Those of one caller.
+/// Most reported sessions of one caller.
 const MAX_SESSIONS_EACH: u64 = 128 * 1024;
-/// A stream's share grows by so many.
+/// Sessions by which a stream's share grows at a time.
 const STEP: u64 = 1024;
 
-/// Tells hubs and the streams of their reports apart.
+/// Numbers hubs and the streams of their reports, and limits the sessions that they report.
 #[derive(Debug)]
 pub(crate) struct Reporters {
     next: AtomicU64,
@@ -34,8 +34,8 @@ pub(crate) struct Reporters {
     sessions: SharePool<Caller>,
 }
 
-/// The sessions that one stream reports, and their share of all that are reported. Anybody may be a hub, so no more of them
-/// become members than the share has places for.
+/// The sessions that one stream reports, and their share of all reported sessions. Anybody can claim to be a hub, so only as
+/// many become members as the share has room for.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
     by_group: HashMap<GroupId, HashSet<(ClientId, u64)>>,
@@ -43,7 +43,7 @@ pub(super) struct Reported {
     share: Option<Share<Caller>>,
 }
 
-/// Numbers of hubs that say who they are have this bit, numbers of streams do not.
+/// Set in the numbers of hubs that sent a key, so that they never equal the number of a stream.
 const NAMED: u64 = 1 << 63;
 
 impl Default for Reporters {
@@ -54,20 +54,20 @@ impl Default for Reporters {
 }
 
 impl Reporters {
-    /// A new stream.
+    /// Returns the reporter of a new stream.
     pub(super) fn next(&self) -> Reporter {
         let stream = self.next.fetch_add(1, Ordering::Relaxed);
         Reporter { hub: stream, stream }
     }
 
-    /// The same stream of a hub with a key of its own.
+    /// Returns the reporter of the same stream for a hub that identified itself by `key`.
     fn of_hub(&self, reporter: Reporter, key: &[u8]) -> Reporter {
         if key.is_empty() { reporter } else { Reporter { hub: self.hubs.hash_one(key) | NAMED, ..reporter } }
     }
 }
 
 impl Reported {
-    /// Notes what is reported of a session; false if there is no place for it.
+    /// Notes a reported session; returns false if the share has no room for it.
     fn note(&mut self, pool: &SharePool<Caller>, caller: Caller, group: GroupId, session: &SessionReport) -> bool {
         let of_group = self.by_group.entry(group).or_default();
         let key = (session.member.into(), session.owner);
@@ -85,12 +85,12 @@ impl Reported {
         true
     }
 
-    /// The stream follows the group no more.
+    /// Forgets the sessions of a group that the stream no longer follows.
     pub(super) fn forget(&mut self, group: GroupId) {
         self.count -= self.by_group.remove(&group).map_or(0, |sessions| sessions.len() as u64);
     }
 
-    /// Whether the places went to callers with fewer. What was reported is then renewed no more.
+    /// Whether the share was evicted for a caller with fewer sessions. Reports are not renewed from then on.
     fn is_evicted(&self) -> bool {
         self.share.as_ref().is_some_and(Share::is_evicted)
     }
@@ -106,8 +106,8 @@ fn grow(share: &mut Option<Share<Caller>>, pool: &SharePool<Caller>, caller: Cal
     }
 }
 
-/// Hands a report to the group's worker; one of a group that is not served now is dropped, for the hub tells all anew
-/// when it is.
+/// Hands a report to the group's worker. A report of a group that is not served now is dropped, because the hub reports all
+/// sessions again once it is.
 pub(super) async fn report(
     relay: &Relay,
     (caller, reported): (Caller, &mut Reported),

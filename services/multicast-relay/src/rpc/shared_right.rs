@@ -1,4 +1,4 @@
-//! The right of one stream to follow one private group: as long as somebody's ticket for it is good, and a little longer.
+//! The right of one stream to read one private group, which lasts as long as a ticket and a short grace time.
 
 use std::{
     sync::Arc,
@@ -12,10 +12,10 @@ use tokio::{sync::watch, time::sleep};
 use super::{CallError, Relay, group_id};
 use crate::{access::Access, group::GroupConfig};
 
-/// The registry's clock is looked at this often.
+/// Time between two checks of the expiry against the registry's clock.
 const CHECK: Duration = Duration::from_secs(5);
 
-/// Cloning shares it.
+/// The right of one stream to read one group; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct SharedRight(Arc<watch::Sender<ReadingRight>>);
 
@@ -24,7 +24,7 @@ impl SharedRight {
         Self(Arc::new(watch::Sender::new(ReadingRight::default())))
     }
 
-    /// Checks what came with the wish to follow; a group that is not private needs nothing.
+    /// Checks the ticket of a request; a group that is not private needs none.
     pub(super) fn show(&self, access: &Access, group: &GroupConfig, ticket: &[u8]) -> Result<(), TicketError> {
         if let Some(expires) = access.expiry_for(group, ticket)? {
             self.extend(expires);
@@ -32,7 +32,7 @@ impl SharedRight {
         Ok(())
     }
 
-    /// A newer ticket came; one that is no good changes nothing.
+    /// Extends the right by a newer ticket; an invalid one changes nothing.
     pub(super) fn renew(&self, relay: &Relay, group: &[u8], ticket: &[u8]) -> Result<(), CallError> {
         if let Ok(expires) = relay.0.access.expiry(group_id(group)?, ticket) {
             self.extend(expires);
@@ -40,12 +40,12 @@ impl SharedRight {
         Ok(())
     }
 
-    /// A ticket was shown.
+    /// Whether a valid ticket was shown.
     pub(super) fn is_proven(&self) -> bool {
         self.0.borrow().is_proven()
     }
 
-    /// Returns once the right is over; never, for a group that is not private.
+    /// Waits until the right has expired; for ever in a group that is not private.
     pub(super) async fn ended(&self, access: &Access) -> CallError {
         let mut changes = self.0.subscribe();
         loop {

@@ -1,4 +1,4 @@
-//! What a group's members add to the relay's figures.
+//! Adds a group's members to the relay's metrics.
 
 use std::time::{Duration, Instant};
 
@@ -6,21 +6,21 @@ use gaung_engine::{MemberLane, Members};
 
 use crate::metrics::Figures;
 
-/// What of a group's members is in the figures already.
+/// The part of a group's members that is in the metrics already.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
-    /// By [`LANES`].
+    /// Members present, in the order of [`LANES`].
     members: [i64; 3],
     changes: u64,
     next: Option<Instant>,
 }
 
 const LANES: [MemberLane; 3] = [MemberLane::Multicast, MemberLane::Tcp, MemberLane::Text];
-/// All members are looked at no more often: many of them report many times a second.
+/// Least time between two counts of all members, many of whom report several times a second.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 impl Counted {
-    /// Adds what is new.
+    /// Adds what changed since the last call.
     pub(super) fn count(&mut self, now: Instant, members: &mut Members, figures: &Figures) {
         for sample in members.take_samples() {
             figures.observe_status(&sample);
@@ -39,7 +39,7 @@ impl Counted {
         figures.receipts_complete.inc_by(members.take_completed());
     }
 
-    /// The group is not served any more.
+    /// Removes the group's members from the metrics, when it is no longer served.
     pub(super) fn leave(&mut self, figures: &Figures) {
         self.set([0; 3], figures);
     }

@@ -1,4 +1,4 @@
-//! What a worker is told to do.
+//! The commands that a worker thread executes.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -14,34 +14,34 @@ use tokio::sync::oneshot;
 use super::{PublishReply, rosters::RosterReply};
 use crate::{feed::Feed, group::GroupConfig, sockets::DataPlane};
 
-/// What a worker is asked for.
+/// A command to a worker.
 #[derive(Debug)]
 pub(crate) enum WorkerCommand {
-    /// Take messages of a group from now on; an earlier opening of it ends.
+    /// Take messages of a group from now on; an earlier opening of the group ends.
     Attach(Box<Attach>),
-    /// The group is at another address from now on: its address, TTL and generation; or has none.
+    /// Send a group's datagrams to another address (address, TTL, generation), or to none.
     Move { group: GroupId, to: Option<(GroupAddr, u8, Generation)> },
-    /// End a group's opening. What waits is refused.
+    /// End a group's opening, refusing the requests that wait, then answer `done`.
     Detach { group: GroupId, done: oneshot::Sender<()> },
-    /// Log messages.
+    /// Log the messages of one request.
     Publish(Publish),
-    /// Log messages of several requests, in this order and as far as it goes in one run.
+    /// Log the messages of several requests, in this order and in one run as far as they fit.
     PublishAll(Vec<Publish>),
-    /// A datagram to the relay's own address, its header read and its group known.
+    /// Handle a datagram that came to the relay's own address, with its header decoded and its group found.
     Datagram(Datagram),
-    /// An append has ended; see [`Completions`].
+    /// Wake up, for an append has completed; see [`Completions`](super::Completions).
     Completed,
-    /// What a hub says of its sessions.
+    /// Take a hub's report of its sessions.
     Sessions(Sessions),
-    /// Who listens, and what was sent to them.
+    /// Answer with the members present and the counters of what was sent to them.
     Members { group: GroupId, reply: RosterReply },
-    /// The log dropped its oldest messages.
+    /// Tell members that the log dropped its oldest messages.
     Oldest { group: GroupId, oldest: Seq },
     /// Send through these sockets from now on.
     Sockets(Arc<DataPlane>),
 }
 
-/// A group's opening.
+/// An opening of a group's log, handed to the group's worker.
 #[derive(Debug)]
 pub(crate) struct Attach {
     /// As the group was described at the opening.
@@ -52,27 +52,28 @@ pub(crate) struct Attach {
     pub(crate) windows: ClientWindows,
 }
 
-/// A publish request.
+/// A publish request on its way to the group's worker.
 #[derive(Debug)]
 pub(crate) struct Publish {
     pub(crate) group: GroupId,
-    /// The log that the caller has in mind.
+    /// The log that the caller means; the request is refused if the group has another by now.
     pub(crate) log: LogId,
     pub(crate) batch: PublishBatch,
     pub(crate) reply: PublishReply,
 }
 
-/// A datagram for one group.
+/// A received datagram on its way to the group's worker.
 #[derive(Debug)]
 pub(crate) struct Datagram {
     pub(crate) group: GroupId,
     pub(crate) from: SocketAddrV4,
+    /// The local address that received it, from which answers are sent.
     pub(crate) own: Option<Ipv4Addr>,
     pub(crate) header: Header,
     pub(crate) body: Bytes,
 }
 
-/// A hub's report of one group.
+/// A hub's report of its sessions in one group.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pub(crate) group: GroupId,

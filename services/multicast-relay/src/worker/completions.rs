@@ -1,4 +1,4 @@
-//! Ended appends on their way from the log's committer back to a worker.
+//! Completed appends, on their way from the log's committer back to a worker.
 
 use std::{
     collections::VecDeque,
@@ -12,32 +12,33 @@ use gaung_proto::{Epoch, GroupId};
 
 use super::{WorkerCommand, WorkerHandle};
 
-/// One append that has ended.
+/// One append that has completed.
 #[derive(Debug)]
 pub(crate) struct Completion {
     pub(crate) group: GroupId,
     pub(crate) epoch: Epoch,
-    /// How many runs it had.
+    /// Number of runs in the append.
     pub(crate) runs: usize,
     pub(crate) durable: bool,
 }
 
-/// Ended appends, at most as many as were handed to the log. Apart from the worker's commands, whose queue may be full:
-/// none of these may be lost.
+/// Completed appends, at most as many as were handed to the log. They have a queue apart from the worker's commands, which may
+/// be full, because none of these may be lost.
 #[derive(Debug, Default)]
 pub(crate) struct Completions {
     ended: Mutex<VecDeque<Completion>>,
     worker: OnceLock<WorkerHandle>,
-    /// The worker will look here again without being woken.
+    /// The worker will take completions without being woken.
     will_look: AtomicBool,
 }
 
 impl Completions {
-    /// Whom to wake; once, before the first append.
+    /// Sets the worker to wake; call it once, before the first append.
     pub(crate) fn wake(&self, worker: WorkerHandle) {
         let _ = self.worker.set(worker);
     }
 
+    /// Adds a completed append and wakes the worker.
     pub(crate) fn add(&self, completion: Completion) {
         let will_look = {
             let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,8 +52,8 @@ impl Completions {
         }
     }
 
-    /// Does the worker's own `work`, after which it looks here: a log in memory is done with an append at once, and need
-    /// not wake the worker that has just made it.
+    /// Runs the worker's own `work`, after which the worker takes completions. A memory log completes an append at once, and
+    /// need not wake the worker that has just made it.
     pub(crate) fn before_looking<T>(&self, work: impl FnOnce() -> T) -> T {
         self.will_look.store(true, Ordering::Relaxed);
         let value = work();
@@ -60,6 +61,7 @@ impl Completions {
         value
     }
 
+    /// Takes all completed appends.
     pub(crate) fn take(&self) -> VecDeque<Completion> {
         std::mem::take(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,4 @@
-//! One group on its worker: sequencer, way out, and those who wait for an answer.
+//! One group on its worker: its sequencer, its outlet to members, and the replies to requests under way.
 
 use std::{
     collections::HashMap,
@@ -32,29 +32,31 @@ use crate::{
     metrics::Figures,
 };
 
-/// A group that takes messages.
+/// A group whose messages this worker takes.
 #[derive(Debug)]
 pub(super) struct WorkerGroup {
     pub(super) config: Arc<GroupConfig>,
     pub(super) identity: Identity,
     feed: Arc<Feed>,
     pub(super) outlet: Outlet,
-    /// Hears a text group.
+    /// The socket that receives a text group's datagrams.
     pub(super) socket: Option<SocketId>,
-    /// Under which the outlet stands in the worker's timers.
+    /// The deadline under which the group stands in the worker's timers.
     pub(super) timer: Option<Instant>,
     sequencer: Sequencer,
     replies: HashMap<RequestId, Reply>,
+    /// Client id under which datagrams of programs that do not speak the protocol are logged.
     strangers: ClientId,
     next_stranger_seq: u64,
+    /// The epoch's datagram numbers are used up.
     exhausted: bool,
     pub(super) rosters: Rosters,
     counted: Counted,
-    /// What of it is in the figures.
+    /// Evicted client windows, as last added to the metrics.
     clients_forgotten: u64,
 }
 
-/// Who waits for the outcome of a request.
+/// Where the outcome of a request is sent.
 #[derive(Debug)]
 enum Reply {
     Grpc(PublishReply),
@@ -62,6 +64,7 @@ enum Reply {
 }
 
 impl WorkerGroup {
+    /// Whether the group needs a socket that receives bare text.
     pub(super) fn hears_text(config: &GroupConfig) -> bool {
         config.lane == GroupLane::Text
     }
@@ -108,7 +111,7 @@ impl WorkerGroup {
         self.sequencer.handle_publish(now, request, batch);
     }
 
-    /// Logs what somebody sent to a text group's address.
+    /// Logs a datagram that was sent to a text group's address.
     pub(super) fn log_stranger(&mut self, now: SentAt, request: RequestId, from: SocketAddrV4, bytes: &[u8]) {
         let (content_type, payload) = Content::text(format!("udp:{from}"), Bytes::copy_from_slice(bytes)).encode();
         let entry = PublishEntry { client_seq: ClientSeq(self.next_stranger_seq), content_type, payload };
@@ -163,7 +166,7 @@ impl WorkerGroup {
         };
         let config = &self.config;
         if config.lane != GroupLane::Proto {
-            // A group without an address will have one again.
+            // A group whose lease lapsed gets an address again, so its publisher should retry.
             let passes = config.lapsed && !config.private;
             return answer(if passes { PublishOutcome::Unavailable } else { PublishOutcome::Refused });
         }
@@ -186,7 +189,7 @@ impl WorkerGroup {
         self.sequencer.handle_publish(crate::clock::sent_at(), request, &batch);
     }
 
-    /// The oldest `runs` runs that were handed out are in the log, or not.
+    /// Takes the outcome of the append of the oldest `runs` runs that were handed out.
     pub(super) fn handle_appended(&mut self, now: Instant, runs: usize, durable: bool, figures: &Figures) {
         if durable {
             (0..runs).for_each(|_| self.sequencer.handle_appended(true));
@@ -216,25 +219,25 @@ impl WorkerGroup {
         }
     }
 
-    /// The runs that may go to the log now.
+    /// Takes the runs that may be appended now.
     pub(super) fn take_appends(&mut self) -> Vec<Append> {
         let runs = std::iter::from_fn(|| self.sequencer.poll_append());
         runs.map(|new| Append { run: new.run, snapshot: new.snapshot }).collect()
     }
 
-    /// Gives all datagrams that are to be sent.
+    /// Passes all datagrams that are due to `send`, and updates metrics and rosters.
     pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) {
         self.exhausted |= self.outlet.flush(now, figures, send);
         self.counted.count(now, self.outlet.audience_mut(), figures);
-        self.rosters.settle(now, self.outlet.audience(), self.outlet.sent(), &self.feed);
+        self.rosters.update(now, self.outlet.audience(), self.outlet.sent(), &self.feed);
     }
 
-    /// When the group has something to do even if nothing happens.
+    /// Returns when the group has something to do even if nothing happens.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         [self.outlet.poll_timeout(), self.rosters.due()].into_iter().flatten().min()
     }
 
-    /// The group must be opened anew.
+    /// Whether this opening has failed, so that the keeper must open the group again.
     pub(super) fn is_over(&self) -> bool {
         self.sequencer.has_failed() || self.exhausted
     }
@@ -247,7 +250,7 @@ impl WorkerGroup {
         self.sequencer.windows().bytes()
     }
 
-    /// Bytes that the group's client windows may have from now on.
+    /// Limits the bytes of the group's client windows, evicting clients if they have more.
     pub(super) fn limit_windows(&mut self, limit_bytes: usize, figures: &Figures) {
         self.sequencer.limit_windows(limit_bytes);
         let forgotten = self.sequencer.windows().forgotten();
@@ -255,13 +258,13 @@ impl WorkerGroup {
         figures.clients_forgotten.inc_by(forgotten - before);
     }
 
-    /// Refuses all that waits.
+    /// Refuses every request under way, when the opening ends.
     pub(super) fn abandon(&mut self, figures: &Figures) {
         self.counted.leave(figures);
         for (_, reply) in self.replies.drain() {
             match reply {
                 Reply::Grpc(reply) => reply.send(Err(RefuseReason::Unavailable)),
-                // Sends again by itself, and finds the next opening.
+                // A UDP publisher retransmits by itself, and then meets the next opening.
                 Reply::Udp { .. } => {}
             }
         }

@@ -1,4 +1,4 @@
-//! How a group's durable messages leave by multicast: as the protocol's datagrams, as bare text, or not at all.
+//! Sends a group's durable messages by multicast: as the protocol's datagrams, as bare text, or not at all.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -22,14 +22,16 @@ use crate::{
     metrics::Figures,
 };
 
-/// One group's way out.
+/// Sends one group's durable messages.
 #[derive(Debug)]
 pub(super) enum Outlet {
+    /// Sends the protocol's datagrams and repairs them.
     Proto { sender: Box<RelaySender>, counted: SenderStats },
+    /// Sends bare text, or nothing.
     Bare(Bare),
 }
 
-/// A text group, or one without multicast, which has no datagrams but answers.
+/// The outlet of a text group, or of a group without multicast, which sends PUBACKs alone.
 #[derive(Debug)]
 pub(super) struct Bare {
     lane: GroupLane,
@@ -37,12 +39,12 @@ pub(super) struct Bare {
     ttl: u8,
     tag: GroupTag,
     epoch: Epoch,
-    /// Messages of this author came from strangers, who sent them to everyone already.
+    /// Author of datagrams that came from the group's address itself, so that everyone has received them already.
     strangers: ClientId,
     next_pkt: u32,
     waiting: Vec<Transmit>,
     head: Seq,
-    /// Those at hubs; nobody else can tell.
+    /// The sessions that hubs report; members of bare text send no STATUS.
     members: Members,
 }
 
@@ -71,7 +73,7 @@ impl Outlet {
         }
     }
 
-    /// See [`RelaySender::set_data_body`]; a bare text is one datagram whatever its length.
+    /// Sets the longest DATA body, see [`RelaySender::set_data_body`]. A bare text is one datagram whatever its length.
     pub(super) fn set_data_body(&mut self, bytes: usize) {
         match self {
             Self::Proto { sender, .. } => sender.set_data_body(bytes),
@@ -79,14 +81,14 @@ impl Outlet {
         }
     }
 
-    /// The group goes on at another address, or without one.
+    /// Continues at another address, or without one.
     pub(super) fn handle_move(&mut self, now: Instant, to: Option<(GroupAddr, u8, Generation)>) {
         match (self, to) {
             (Self::Proto { sender, .. }, Some((addr, ttl, generation))) => {
                 sender.handle_move(now, addr, ttl, generation)
             }
             (Self::Proto { sender, .. }, None) => sender.handle_lapse(now),
-            // It is opened anew instead.
+            // The keeper opens such a group again instead.
             (Self::Bare(_), _) => {}
         }
     }
@@ -112,7 +114,7 @@ impl Outlet {
         }
     }
 
-    /// The worker has so many groups.
+    /// Tells the sender how many groups share this worker.
     pub(super) fn set_groups(&mut self, groups: usize) {
         match self {
             Self::Proto { sender, .. } => sender.set_groups(groups),
@@ -127,7 +129,7 @@ impl Outlet {
         }
     }
 
-    /// What a hub says of its sessions; an empty report says that all it told of are still there.
+    /// Takes a hub's report of its sessions; an empty one renews all sessions that it reported before.
     pub(super) fn handle_sessions(&mut self, now: Instant, reporter: Reporter, sessions: &[SessionReport]) {
         match self {
             Self::Proto { sender, .. } => sender.handle_sessions(now, reporter, sessions),
@@ -168,7 +170,7 @@ impl Outlet {
         }
     }
 
-    /// What was sent, as of the last flush.
+    /// Returns the sender's counters as of the last flush.
     pub(super) fn sent(&self) -> SenderStats {
         match self {
             Self::Proto { counted, .. } => *counted,
@@ -176,7 +178,7 @@ impl Outlet {
         }
     }
 
-    /// Gives what is to be sent; returns true if the epoch's numbers are used up.
+    /// Passes all datagrams that are due to `send`; returns true if the epoch's datagram numbers are used up.
     pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) -> bool {
         match self {
             Self::Proto { sender, counted } => {
@@ -234,7 +236,7 @@ impl Bare {
     }
 }
 
-/// The words of a message, which are all that a text group's datagrams carry.
+/// Returns the text of a message, which is all that a text group's datagrams carry; `None` for other kinds.
 pub(crate) fn text_of(kind: Kind) -> Option<bytes::Bytes> {
     match kind {
         Kind::Text(body) | Kind::Reply { body, .. } => Some(body),

@@ -1,29 +1,29 @@
-//! The answer to a publish request, and the memory that the request has until then.
+//! The reply to a publish request, and the memory budget that the request holds until then.
 
 use gaung_engine::{AckRange, RefuseReason};
 use service_kit::share::Loan;
 use tokio::sync::oneshot;
 
-/// Where a worker puts the outcome of a request.
+/// Carries the outcome of a request from the worker to the caller.
 #[derive(Debug)]
 pub(crate) struct PublishReply {
     sender: oneshot::Sender<PublishOutcome>,
-    /// The request's part of the memory for requests: its caller's until it is logged or refused, not until somebody
+    /// The request's part of the memory budget. It is released when the request is logged or refused, not when the caller
     /// reads the answer.
     _memory: Option<Loan>,
 }
 
-/// What became of a request.
+/// The outcome of a request: the seqs of its messages, or why it was refused.
 pub(crate) type PublishOutcome = Result<Vec<AckRange>, RefuseReason>;
 
 impl PublishReply {
-    /// A reply and where its outcome comes from.
+    /// Makes a reply and the receiver of its outcome.
     pub(crate) fn new(memory: Option<Loan>) -> (Self, oneshot::Receiver<PublishOutcome>) {
         let (sender, outcome) = oneshot::channel();
         (Self { sender, _memory: memory }, outcome)
     }
 
-    /// Answers and gives the memory back; the caller may have gone away.
+    /// Sends the outcome and releases the memory. The caller may have gone away.
     pub(crate) fn send(self, outcome: PublishOutcome) {
         drop(self.sender.send(outcome));
     }

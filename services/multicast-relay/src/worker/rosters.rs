@@ -1,4 +1,4 @@
-//! Copies of one group's members for calls that show them, shared by all of these and made rarely.
+//! Copies of one group's members for calls that show them. All such calls share a copy, and copies are rate-limited.
 
 use std::{
     sync::Arc,
@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 
 use crate::feed::Feed;
 
-/// Between two copies of one group's members: what they cost is bounded, and people see no difference.
+/// Least time between two copies of one group's members, which bounds what they cost; people notice no delay.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Whoever asked who listens, and what was sent to them.
+/// Where to send the members and the counters of what was sent to them.
 pub(crate) type RosterReply = oneshot::Sender<(Arc<Roster>, SenderStats)>;
 
-/// Copies the members for those who asked, and for those who wait for changes.
+/// Copies the members for pending requests and for subscribers of the feed.
 #[derive(Debug, Default)]
 pub(super) struct Rosters {
-    asked: Vec<RosterReply>,
+    pending: Vec<RosterReply>,
     /// When the last copy was made.
     made: Option<Instant>,
     /// [`Members::changes`] at the copy in the feed, while there is one.
@@ -28,25 +28,25 @@ pub(super) struct Rosters {
 }
 
 impl Rosters {
-    /// Answers with the members as they are now, or in a moment.
-    pub(super) fn ask(&mut self, reply: RosterReply) {
-        self.asked.push(reply);
+    /// Queues a request, to be answered by the next copy.
+    pub(super) fn request(&mut self, reply: RosterReply) {
+        self.pending.push(reply);
     }
 
-    /// When to call [`Self::settle`] even if nothing happens.
+    /// Returns when to call [`Self::update`] even if nothing happens.
     pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Makes a copy if somebody needs one and the last was not made just now.
-    pub(super) fn settle(&mut self, now: Instant, members: &Members, sent: SenderStats, feed: &Feed) {
+    /// Makes a copy if somebody needs one and the last is old enough.
+    pub(super) fn update(&mut self, now: Instant, members: &Members, sent: SenderStats, feed: &Feed) {
         self.due = None;
         let is_watched = feed.has_roster_readers();
         if !is_watched && self.shown.take().is_some() {
             feed.forget_roster();
         }
         let is_current = self.shown == Some(members.changes());
-        if self.asked.is_empty() && (is_current || !is_watched) {
+        if self.pending.is_empty() && (is_current || !is_watched) {
             return;
         }
         if is_current {
@@ -67,8 +67,8 @@ impl Rosters {
     }
 
     fn answer(&mut self, roster: &Arc<Roster>, sent: SenderStats) {
-        for reply in self.asked.drain(..) {
-            // Whoever asked may be gone.
+        for reply in self.pending.drain(..) {
+            // Whoever requested it may be gone.
             let _ = reply.send((Arc::clone(roster), sent));
         }
     }
@@ -104,14 +104,14 @@ mod tests {
             self.members.handle_session(self.now, Seq::ZERO, Reporter { hub: 1, stream: 1 }, &report);
         }
 
-        fn settle(&mut self) {
-            self.rosters.settle(self.now, &self.members, SenderStats::default(), &self.feed);
+        fn update(&mut self) {
+            self.rosters.update(self.now, &self.members, SenderStats::default(), &self.feed);
         }
 
-        fn ask(&mut self) -> oneshot::Receiver<(Arc<Roster>, SenderStats)> {
+        fn request(&mut self) -> oneshot::Receiver<(Arc<Roster>, SenderStats)> {
             let (reply, answer) = oneshot::channel();
-            self.rosters.ask(reply);
-            self.settle();
+            self.rosters.request(reply);
+            self.update();
             answer
         }
     }
@@ -121,18 +121,18 @@ mod tests {
         let mut scene = Scene::new();
         scene.join(1);
         let mut watchers = [scene.feed.rosters(), scene.feed.rosters()];
-        let first = scene.ask().try_recv().unwrap().0;
+        let first = scene.request().try_recv().unwrap().0;
         assert!(watchers.iter_mut().all(|watcher| Arc::ptr_eq(&watcher.borrow_and_update(), &first)));
-        let again = scene.ask().try_recv().unwrap().0;
+        let again = scene.request().try_recv().unwrap().0;
         assert!(Arc::ptr_eq(&again, &first), "nothing has changed");
         scene.join(2);
-        scene.settle();
+        scene.update();
         assert!(!watchers[0].has_changed().unwrap(), "the last copy was made just now");
         assert_eq!(scene.rosters.due(), Some(scene.now + INTERVAL));
-        let mut asked = scene.ask();
+        let mut asked = scene.request();
         asked.try_recv().unwrap_err();
         scene.now += INTERVAL;
-        scene.settle();
+        scene.update();
         let (second, _) = asked.try_recv().unwrap();
         assert_eq!((second.present().count(), scene.rosters.due()), (2, None));
         assert!(watchers.iter_mut().all(|watcher| Arc::ptr_eq(&watcher.borrow_and_update(), &second)));
@@ -142,18 +142,18 @@ mod tests {
     fn no_copy_is_made_or_kept_for_nobody() {
         let mut scene = Scene::new();
         scene.join(1);
-        scene.settle();
+        scene.update();
         assert_eq!((scene.rosters.made, scene.rosters.due()), (None, None));
         let watcher = scene.feed.rosters();
-        scene.settle();
+        scene.update();
         let shown = Arc::downgrade(&watcher.borrow());
         drop(watcher);
-        scene.settle();
+        scene.update();
         assert!(shown.upgrade().is_none(), "it is freed when nobody watches any more");
-        let mut asked = scene.ask();
+        let mut asked = scene.request();
         asked.try_recv().unwrap_err();
         scene.now = scene.rosters.due().unwrap();
-        scene.settle();
+        scene.update();
         assert_eq!(asked.try_recv().unwrap().0.present().count(), 1);
     }
 }
