@@ -9,6 +9,7 @@ mod invites;
 mod lab;
 mod members;
 mod receipts;
+mod shared_body;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,10 +1,6 @@
 //! A page of a group's log: the very runs, one behind the other, as on the WebSocket.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -13,17 +9,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use gaung_proto::{
-    LogId,
-    pb::relay::{ReadRequest, ReadResponse},
-};
+use gaung_proto::{LogId, pb::relay::ReadRequest};
 use serde::Deserialize;
-use tokio_stream::Stream;
-use tonic::{Status, Streaming};
+use tokio_stream::{StreamExt as _, once};
+use tonic::Status;
 
-use crate::{history::HistoryPlace, hub::Hub};
+use crate::hub::Hub;
 
-use super::{super::serve::Place, device::Hex, error::ApiError, group_id, relay_of, timed};
+use super::{super::serve::Place, device::Hex, error::ApiError, group_id, relay_of, shared_body::SharedBody, timed};
 
 /// Most messages of a page.
 const MAX_MESSAGES: u64 = 1000;
@@ -64,39 +57,14 @@ pub(super) async fn history(
     let runs = [(CONTENT_TYPE, "application/octet-stream")];
     let Some(first) = pages.message().await? else { return Ok(runs.into_response()) };
     let first_seq = [(FIRST_SEQ, first.first_seq.to_string())];
-    let body = Body::from_stream(HistoryBody::new(first.run, pages, place));
+    let notice = place.notice();
+    let parts = once(Ok(first)).chain(pages).map(move |page| {
+        place.touch();
+        page.map(|page| page.run)
+    });
+    let evicted = Status::resource_exhausted("others needed the place of this read");
+    let body = Body::from_stream(SharedBody::new(parts, notice, Some(evicted)));
     Ok((runs, first_seq, body).into_response())
-}
-
-/// The runs of a page. It breaks off if its place goes to somebody else.
-struct HistoryBody {
-    first: Option<Bytes>,
-    pages: Streaming<ReadResponse>,
-    place: Arc<HistoryPlace>,
-    evicted: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl HistoryBody {
-    fn new(first: Bytes, pages: Streaming<ReadResponse>, place: Arc<HistoryPlace>) -> Self {
-        let notice = place.notice();
-        let evicted = Box::pin(async move { notice.evicted().await });
-        Self { first: Some(first), pages, place, evicted }
-    }
-}
-
-impl Stream for HistoryBody {
-    type Item = Result<Bytes, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.evicted.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err(Status::resource_exhausted("others needed the place of this read"))));
-        }
-        self.place.touch();
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
-        }
-        Pin::new(&mut self.pages).poll_next(cx).map_ok(|page| page.run)
-    }
 }
 
 /// A log of a request; 0 for whichever is current.

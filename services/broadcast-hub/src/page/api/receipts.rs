@@ -1,10 +1,6 @@
 //! Who has heard: the relay's receipts as they change, one JSON object a line.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -16,9 +12,8 @@ use gaung_proto::pb::relay::{
     MemberLane, MissingMember, Receipt, SeqRange, WatchReceiptsRequest, WatchReceiptsResponse,
 };
 use serde::{Deserialize, Serialize};
-use service_kit::share::{Origin, Share};
-use tokio_stream::Stream;
-use tonic::{Request, Status, Streaming};
+use tokio_stream::StreamExt as _;
+use tonic::{Request, Status};
 
 use crate::hub::Hub;
 
@@ -29,6 +24,7 @@ use super::{
     group_id,
     history::{log_id, ticket},
     relay_of,
+    shared_body::SharedBody,
 };
 
 /// How long one request is answered; the page asks again.
@@ -81,33 +77,15 @@ pub(super) async fn receipts(
         ticket,
     };
     let changes = relay.watch_receipts(Request::new(request)).await?.into_inner();
-    let body = Body::from_stream(ReceiptBody::new(changes, place));
+    let notice = place.notice();
+    let lines = changes.map(move |change| {
+        // The share is given back with the body.
+        let _ = &place;
+        change.map(|change| lines(&change))
+    });
+    // The page asks again when it ends early.
+    let body = Body::from_stream(SharedBody::new(lines, notice, None));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
-}
-
-/// The lines of one request. It ends early if its place goes to somebody else; the page asks again.
-struct ReceiptBody {
-    changes: Streaming<WatchReceiptsResponse>,
-    evicted: Pin<Box<dyn Future<Output = ()> + Send>>,
-    _place: Share<Origin>,
-}
-
-impl ReceiptBody {
-    fn new(changes: Streaming<WatchReceiptsResponse>, place: Share<Origin>) -> Self {
-        let notice = place.notice();
-        Self { changes, evicted: Box::pin(async move { notice.evicted().await }), _place: place }
-    }
-}
-
-impl Stream for ReceiptBody {
-    type Item = Result<String, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.evicted.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        Pin::new(&mut self.changes).poll_next(cx).map_ok(|change| lines(&change))
-    }
 }
 
 fn lines(change: &WatchReceiptsResponse) -> String {
