@@ -3,10 +3,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use gaung_proto::{
-    frame::encode_control,
-    pb::hub::{Bye, ServerFrame, server_frame},
-};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
@@ -16,6 +12,7 @@ use tracing::{debug, warn};
 
 use crate::{
     admission::{Admitted, Refused},
+    dialect,
     hub::Hub,
     inbox::{Arrival, Port},
 };
@@ -84,10 +81,7 @@ fn admit(hub: &Hub, peer: SocketAddr, kind: Kind) -> Result<(Admitted, Port), Re
 
 fn refusal(kind: Kind, refused: Refused) -> Bytes {
     match kind {
-        Kind::Framed => {
-            let bye = Bye { reason: refused.to_string(), resume: Vec::new(), r#final: false };
-            encode_control(&ServerFrame { frame: Some(server_frame::Frame::Bye(bye)) })
-        }
+        Kind::Framed => dialect::refusal(&refused.to_string()),
         Kind::Text => format!("* {refused}\n").into(),
     }
 }

@@ -10,10 +10,10 @@ use gaung_proto::{ClientId, DeviceId, Seq, body::Cookie, limits::MAX_SESSION_REP
 /// The hearers of one group. What changes it says whether the relay's link has to be told that there is something to
 /// report; it need not be while something waits already.
 #[derive(Debug, Default)]
-pub(crate) struct Audience(Mutex<State>);
+pub(crate) struct Audience(Mutex<AudienceState>);
 
 /// A client as far as it is known to be one: its id is public, so others may come under it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct ClientKey {
     pub(crate) id: ClientId,
     /// Of its stream key, or of its address if it has none.
@@ -21,7 +21,7 @@ pub(crate) struct ClientKey {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AudienceState {
     hearers: HashMap<ClientKey, Hearer>,
     /// To be reported: hearers as they are, others as gone.
     changed: HashSet<ClientKey>,
@@ -136,12 +136,12 @@ impl Audience {
         changed && state.change(client)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AudienceState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl AudienceState {
     /// True if nothing else was waiting.
     fn change(&mut self, client: ClientKey) -> bool {
         let first = self.changed.is_empty();

@@ -12,14 +12,21 @@ use tokio::sync::watch;
 
 /// A group as the registry describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GroupInfo {
-    pub(crate) id: GroupId,
-    pub(crate) name: String,
-    pub(crate) private: bool,
-    pub(crate) relay: RelayId,
-    pub(crate) generation: Generation,
-    pub(crate) log: LogId,
-    pub(crate) reserved: bool,
+pub struct GroupInfo {
+    /// Its id.
+    pub id: GroupId,
+    /// Its name.
+    pub name: String,
+    /// Only members with a ticket may read and write it.
+    pub private: bool,
+    /// The relay that orders its messages.
+    pub relay: RelayId,
+    /// Counts the group's addresses.
+    pub generation: Generation,
+    /// Its log when the registry described it.
+    pub log: LogId,
+    /// Made by the registry itself, as `everyone` is.
+    pub reserved: bool,
 }
 
 impl GroupInfo {

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{
-    GroupId, LogId,
+    GroupId, LogId, Seq,
     pb::relay::{
         FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, FollowTicket, SessionReport,
         SessionReports, UnfollowGroup, follow_request::Change, follow_response::Event,
@@ -25,8 +25,8 @@ use tonic::{Code, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::{
+    failure::Failure,
     hub::{Hub, ToBroadcast},
-    inbox::Failure,
     registry,
     relays::{self, RelayLink},
 };
@@ -250,7 +250,7 @@ impl<'a> Following<'a> {
     fn handle_started(&self, started: &FollowStarted) {
         let Some(group) = group_id(&started.group_id).and_then(|id| self.hub.groups.get(id)) else { return };
         debug!(group = %group.id, log = started.log_id, next = started.next_seq, "group follows");
-        group.start(started);
+        group.start(LogId(started.log_id), Seq(started.next_seq.max(1)));
         group.audience.forget_reported();
         self.link.audience_changed(group.id);
         self.hub.wake(&group);

@@ -10,14 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{HotRing, Piece, Pushed, Read, RingBudget, RingOwner, Segment, Taken};
-use gaung_proto::{ClientId, GroupId, LogId, Seq, pb, run::Run, signing::ticket_expiry};
+use gaung_proto::{ClientId, GroupId, LogId, Seq, run::Run, signing::ticket_expiry};
 use tonic::Code;
 
-use crate::{audience::Audience, directory::GroupInfo, inbox::Failure, text_output::text_lines};
+use crate::{audience::Audience, directory::GroupInfo, failure::Failure, text_output::text_lines};
 
 /// A group that is followed for at least one session, or for the hub itself.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub struct Group {
     pub(crate) id: GroupId,
     pub(crate) audience: Audience,
     info: RwLock<Arc<GroupInfo>>,
@@ -60,27 +60,42 @@ enum Phase {
     /// The relay has not answered yet.
     Starting,
     Live,
-    Ended(Ended),
+    Ended(EndedGroup),
 }
 
 /// Why no more of a group comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct EndedGroup {
     pub(crate) code: Code,
     pub(crate) message: String,
 }
 
-/// Where a subscription begins.
+/// Whether and where a subscription begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum GroupStart {
+    /// The relay has not begun to send the group.
     NotYet,
-    Ended(Ended),
-    At { log: LogId, next: Seq, head: Seq, history_lost: bool },
+    /// Nothing of the group comes any more.
+    Ended(EndedGroup),
+    /// Here.
+    At(StartPosition),
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StartPosition {
+    pub(crate) log: LogId,
+    /// The first message.
+    pub(crate) next: Seq,
+    /// The last message that is logged.
+    pub(crate) head: Seq,
+    /// The subscription named a log that is no more.
+    pub(crate) history_lost: bool,
 }
 
 impl Group {
-    /// `ring_bytes`: the most of `rings` that it may have.
-    pub(crate) fn new(info: Arc<GroupInfo>, rings: &Arc<RingBudget>, ring_bytes: usize, shards: usize) -> Arc<Self> {
+    /// A group of which nothing has come yet. `ring_bytes`: the most of `rings` that it may have.
+    pub fn new(info: Arc<GroupInfo>, rings: &Arc<RingBudget>, ring_bytes: usize, shards: usize) -> Arc<Self> {
         Arc::new_cyclic(|group: &Weak<Self>| {
             let ring = HotRing::within(Arc::clone(rings), group.clone(), ring_bytes);
             let shared = Shared { log: None, ring, phase: Phase::Starting, trouble: None };
@@ -97,6 +112,12 @@ impl Group {
                 pass: Mutex::default(),
             }
         })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> GroupId {
+        self.id
     }
 
     pub(crate) fn info(&self) -> Arc<GroupInfo> {
@@ -175,7 +196,8 @@ impl Group {
         self.ended.load(Ordering::Acquire)
     }
 
-    pub(crate) fn head(&self) -> Seq {
+    /// The last message that is logged; 0 before the first.
+    pub fn head(&self) -> Seq {
         self.shared().ring.head()
     }
 
@@ -192,11 +214,9 @@ impl Group {
         }
     }
 
-    /// The relay has begun to send the group, or its log has changed.
-    pub(crate) fn start(&self, started: &pb::relay::FollowStarted) {
+    /// The relay has begun to send the group with message `next` of `log`, or its log has changed.
+    pub fn start(&self, log: LogId, next: Seq) {
         let mut shared = self.shared_mut();
-        let log = LogId(started.log_id);
-        let next = Seq(started.next_seq.max(1));
         let continues = shared.log == Some(log) && next <= shared.ring.head().next();
         if !continues {
             shared.ring.clear_to(next);
@@ -209,7 +229,7 @@ impl Group {
     }
 
     /// Takes a run from the relay. Returns the first seq of it that is new, `None` if nothing is.
-    pub(crate) fn push(&self, run: Run) -> Option<Seq> {
+    pub fn push(&self, run: Run) -> Option<Seq> {
         let mut shared = self.shared_mut();
         if shared.log != Some(run.header().log) || shared.phase != Phase::Live {
             return None;
@@ -226,9 +246,9 @@ impl Group {
         }
     }
 
-    /// No more of it comes.
-    pub(crate) fn end(&self, code: Code, message: &str) {
-        self.shared_mut().phase = Phase::Ended(Ended { code, message: message.to_owned() });
+    /// Ends the group: no more of it comes.
+    pub fn end(&self, code: Code, message: &str) {
+        self.shared_mut().phase = Phase::Ended(EndedGroup { code, message: message.to_owned() });
         self.ended.store(true, Ordering::Release);
     }
 
@@ -243,20 +263,20 @@ impl Group {
     }
 
     /// Why it ended, if it did.
-    pub(crate) fn ended(&self) -> Option<Ended> {
+    pub(crate) fn ended(&self) -> Option<EndedGroup> {
         match &self.shared().phase {
             Phase::Ended(ended) => Some(ended.clone()),
             Phase::Starting | Phase::Live => None,
         }
     }
 
-    /// Where a subscription from `from` (0: the next) in `asked` (`None`: whichever) begins.
-    pub(crate) fn place(&self, from: Seq, asked: Option<LogId>) -> Place {
+    /// Says where a subscription from `from` (0: the next) in `asked` (`None`: whichever) begins.
+    pub(crate) fn start_at(&self, from: Seq, asked: Option<LogId>) -> GroupStart {
         let shared = self.shared();
         let log = match (&shared.phase, shared.log) {
-            (Phase::Ended(ended), _) => return Place::Ended(ended.clone()),
+            (Phase::Ended(ended), _) => return GroupStart::Ended(ended.clone()),
             (Phase::Live, Some(log)) => log,
-            (Phase::Live, None) | (Phase::Starting, _) => return Place::NotYet,
+            (Phase::Live, None) | (Phase::Starting, _) => return GroupStart::NotYet,
         };
         let head = shared.ring.head();
         let history_lost = asked.is_some_and(|asked| asked != log);
@@ -265,7 +285,7 @@ impl Group {
             (_, true) => Seq::FIRST,
             (from, false) => from,
         };
-        Place::At { log, next, head, history_lost }
+        GroupStart::At(StartPosition { log, next, head, history_lost })
     }
 
     /// Appends what a cursor at `next` of `log` writes, about `budget_bytes` of runs, each as `encode` gives it.

@@ -212,7 +212,6 @@ mod tests {
     use gaung_proto::{
         ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, LogId, RelayId, Seq,
         block::{Author, BlockBuilder, MessageRef, SentAt},
-        pb::relay::FollowStarted,
         run::{Run, RunHeader},
     };
 
@@ -237,7 +236,7 @@ mod tests {
 
     fn followed(groups: &Groups, number: u16) -> Arc<Group> {
         let group = groups.watch(&info(number), 0, origin(1)).unwrap().group;
-        group.start(&FollowStarted { log_id: LOG.0, next_seq: 1, ..FollowStarted::default() });
+        group.start(LOG, Seq::FIRST);
         group
     }
 

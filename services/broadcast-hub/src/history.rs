@@ -5,9 +5,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use gaung_proto::{
-    GroupId, LogId, Seq, SeqRange,
+    GroupId, Seq, SeqRange,
     pb::relay::{GetLogRequest, ReadRequest, ReadResponse},
     run::Run,
 };
@@ -19,20 +18,19 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use tracing::debug;
 
-use crate::{group::Group, hub::Hub, inbox::Failure, relays};
+use crate::{
+    failure::Failure,
+    hub::Hub,
+    relays,
+    session_core::{LogPart, LogRead},
+};
 
-/// What is read, in order.
+/// What a read brings, in order.
 #[derive(Debug)]
 pub(crate) enum HistoryItem {
     /// The read has its place, which the session keeps until it has written what it was given.
     Begun(Arc<HistoryPlace>),
-    Run(Run),
-    /// No log has these any more.
-    Gap(SeqRange),
-    /// The head, as it was when the read began, is reached.
-    End,
-    /// It cannot go on.
-    Failed(Failure),
+    Part(LogPart),
 }
 
 /// An item of the read with this number.
@@ -91,16 +89,12 @@ impl HistoryPlace {
 const PLACE_RETRY: Duration = Duration::from_millis(20);
 const MAX_PLACE_RETRY: Duration = Duration::from_millis(250);
 
-/// One read: from `next` of `log` to its head.
+/// One read of a log for a session, which takes what it brings from `to`.
 pub(crate) struct HistoryRead {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) group: Arc<Group>,
-    pub(crate) log: LogId,
-    pub(crate) next: Seq,
-    pub(crate) ticket: Bytes,
+    pub(crate) read: LogRead,
     /// Of the session.
     pub(crate) origin: Origin,
-    pub(crate) number: u64,
     pub(crate) to: mpsc::Sender<HistoryPart>,
 }
 
@@ -133,14 +127,14 @@ impl HistoryRead {
 
     /// True once the read is over, false to try again.
     async fn attempt(&mut self, backoff: &mut Backoff, place: &HistoryPlace) -> Result<bool, Gone> {
-        let link = self.hub.relays.link(&self.hub, self.group.info().relay);
+        let link = self.hub.relays.link(&self.hub, self.read.group.info().relay);
         let Some(mut client) = link.history_client(&self.hub) else { return Ok(false) };
         let request = ReadRequest {
-            group_id: self.group.id.into(),
-            log_id: self.log.0,
-            from_seq: self.next.0,
+            group_id: self.read.group.id.into(),
+            log_id: self.read.log.0,
+            from_seq: self.read.next.0,
             limit_messages: 0,
-            ticket: self.ticket.clone(),
+            ticket: self.read.ticket.clone(),
             before_seq: 0,
         };
         let ended = match client.read(request).await {
@@ -148,13 +142,13 @@ impl HistoryRead {
             Err(status) => Err(status),
         };
         let Err(status) = ended else {
-            self.send(HistoryItem::End).await?;
+            self.send_part(LogPart::End).await?;
             return Ok(true);
         };
-        debug!(group = %self.group.id, code = ?status.code(), why = status.message(), "log not read");
+        debug!(group = %self.read.group.id, code = ?status.code(), why = status.message(), "log not read");
         match status.code() {
             Code::OutOfRange => {
-                let request = GetLogRequest { group_id: self.group.id.into(), ticket: self.ticket.clone() };
+                let request = GetLogRequest { group_id: self.read.group.id.into(), ticket: self.read.ticket.clone() };
                 let Ok(log) = client.get_log(request).await else { return Ok(false) };
                 self.skip_to(Seq(log.into_inner().oldest_seq)).await
             }
@@ -165,7 +159,7 @@ impl HistoryRead {
             | Code::InvalidArgument
             | Code::DataLoss
             | Code::Unimplemented => {
-                self.send(HistoryItem::Failed(Failure::new(status.code(), status.message()))).await?;
+                self.send_part(LogPart::Failed(Failure::new(status.code(), status.message()))).await?;
                 Ok(true)
             }
             Code::Ok
@@ -194,34 +188,38 @@ impl HistoryRead {
             };
             backoff.reset();
             let run = match Run::parse(bytes) {
-                Ok(run) if run.header().group == self.group.id && run.header().log == self.log => run,
+                Ok(run) if run.header().group == self.read.group.id && run.header().log == self.read.log => run,
                 Ok(_) => return Ok(Err(Status::failed_precondition("the relay sent another log"))),
                 Err(error) => return Ok(Err(Status::data_loss(error.to_string()))),
             };
-            if run.last_seq() < self.next {
+            if run.last_seq() < self.read.next {
                 continue;
             }
-            if run.first_seq() > self.next {
+            if run.first_seq() > self.read.next {
                 self.skip_to(run.first_seq()).await?;
             }
-            self.next = run.last_seq().next();
-            self.send(HistoryItem::Run(run)).await?;
+            self.read.next = run.last_seq().next();
+            self.send_part(LogPart::Run(run)).await?;
             place.touch();
         }
     }
 
     /// Tells what is missing and goes on behind it; never the end of a read.
     async fn skip_to(&mut self, oldest: Seq) -> Result<bool, Gone> {
-        if let Some(range) = SeqRange::new(self.next, Seq(oldest.0.saturating_sub(1))) {
+        if let Some(range) = SeqRange::new(self.read.next, Seq(oldest.0.saturating_sub(1))) {
             self.hub.figures.gaps.inc();
-            self.send(HistoryItem::Gap(range)).await?;
-            self.next = oldest;
+            self.send_part(LogPart::Gap(range)).await?;
+            self.read.next = oldest;
         }
         Ok(false)
     }
 
+    async fn send_part(&self, part: LogPart) -> Result<(), Gone> {
+        self.send(HistoryItem::Part(part)).await
+    }
+
     async fn send(&self, item: HistoryItem) -> Result<(), Gone> {
-        let part = HistoryPart { read: self.number, group: self.group.id, item };
+        let part = HistoryPart { read: self.read.number, group: self.read.group.id, item };
         self.to.send(part).await.map_err(|_| Gone)
     }
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_proto::{GroupId, LogId, pb::relay::AckRange};
+use gaung_proto::GroupId;
 use tokio::sync::Notify;
-use tonic::Code;
 
 use crate::{
     admission::{Admitted, Handshake},
     directory::GroupInfo,
+    failure::Failure,
+    session_core::PublishOutcome,
 };
 
 /// A shard's inbox. Bounded by what fills it: admitted sessions, followed groups, requests in flight.
@@ -54,7 +55,7 @@ pub(crate) enum Port {
     Text,
 }
 
-/// An answer to a session's request.
+/// An answer to a request of one session.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) session: u64,
@@ -63,50 +64,16 @@ pub(crate) struct Answer {
 
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
-    Published(Published),
-    Found(Found),
-}
-
-/// How a publish request ended.
-#[derive(Debug)]
-pub(crate) struct Published {
-    pub(crate) tag: u64,
-    pub(crate) group: GroupId,
-    pub(crate) bytes: usize,
-    pub(crate) outcome: Result<(LogId, Vec<AckRange>), Failure>,
-}
-
-/// A request that failed, for the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) code: Code,
-    pub(crate) message: String,
+    Published(PublishOutcome),
+    Found(FoundGroup),
 }
 
 /// What the registry said about a group that was not in the directory.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) ask: u64,
+pub(crate) struct FoundGroup {
+    /// Of the session's lookup.
+    pub(crate) number: u64,
     pub(crate) outcome: Result<Arc<GroupInfo>, Failure>,
-}
-
-/// How a group is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum GroupKey {
-    Name(String),
-    Id(GroupId),
-}
-
-impl Failure {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
-impl Published {
-    pub(crate) fn failed(tag: u64, group: GroupId, bytes: usize, failure: Failure) -> Self {
-        Self { tag, group, bytes, outcome: Err(failure) }
-    }
 }
 
 impl Inbox {

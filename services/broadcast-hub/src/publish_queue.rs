@@ -16,8 +16,10 @@ use service_kit::share::{Origin, Share, SharePool};
 use tokio_stream::Stream;
 
 use crate::{
-    inbox::{Answer, AnswerBody, Failure, Published},
+    failure::Failure,
+    inbox::{Answer, AnswerBody},
     relays::RelayLink,
+    session_core::PublishOutcome,
 };
 
 /// Requests in the order in which they were handed in, which is the order of their answers.
@@ -71,7 +73,7 @@ pub(crate) struct Route {
 impl Route {
     /// The answer that goes along it.
     pub(crate) fn answer(&self, outcome: Result<(LogId, Vec<AckRange>), Failure>) -> Answer {
-        let published = Published { tag: self.tag, group: self.group, bytes: self.bytes, outcome };
+        let published = PublishOutcome { tag: self.tag, group: self.group, bytes: self.bytes, outcome };
         Answer { session: self.session, body: AnswerBody::Published(published) }
     }
 }

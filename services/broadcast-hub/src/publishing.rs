@@ -15,8 +15,9 @@ use tonic::{Code, Streaming};
 use tracing::debug;
 
 use crate::{
+    failure::Failure,
     hub::Hub,
-    inbox::{Answer, Failure},
+    inbox::Answer,
     publish_queue::{Route, Unsent},
     relays::{self, RelayLink},
 };

@@ -26,8 +26,10 @@ use tracing::{info, warn};
 
 use crate::{
     directory::GroupInfo,
+    failure::Failure,
     hub::Hub,
-    inbox::{Answer, AnswerBody, Failure, Found, GroupKey},
+    inbox::{Answer, AnswerBody, FoundGroup},
+    session_core::GroupKey,
 };
 
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -238,28 +240,30 @@ pub(crate) async fn keep_everyone(hub: Arc<Hub>, readiness: Readiness, stop: Can
 
 const LIVE_CHECK: Duration = Duration::from_millis(20);
 
-/// The session that asks for a group, and its place among all that do.
-pub(crate) struct Asker {
+/// A session's lookup of a group, and its place among all lookups.
+pub(crate) struct Lookup {
     pub(crate) shard: usize,
     pub(crate) session: u64,
-    pub(crate) ask: u64,
+    /// Of the session.
+    pub(crate) number: u64,
     pub(crate) place: Share<Origin>,
 }
 
 /// Asks for a group that the directory does not have; the answer goes to the session.
 ///
 /// `ticket`: what the session showed; a private group is found by it alone.
-pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, ticket: Bytes, asker: Asker) {
+pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, ticket: Bytes, lookup: Lookup) {
     let hub = hub.clone();
     hub.runtime.clone().spawn(async move {
         let by = match &key {
             GroupKey::Name(name) => By::Name(name.clone()),
             GroupKey::Id(id) => By::Id((*id).into()),
+            GroupKey::Known(info) => By::Id(info.id.into()),
         };
         let mut registry = client(&hub);
         let answer = tokio::select! {
             answer = within(registry.get_group(GetGroupRequest { by: Some(by), viewer: holder(ticket) })) => answer,
-            () = asker.place.evicted() => Err(Status::unavailable("others have asked for less")),
+            () = lookup.place.evicted() => Err(Status::unavailable("others have asked for less")),
         };
         let outcome = match answer {
             Ok(found) => found
@@ -275,8 +279,8 @@ pub(crate) fn look_up(hub: &Arc<Hub>, key: GroupKey, ticket: Bytes, asker: Asker
             }
             Err(_) => Err(Failure::new(Code::Unavailable, "the registry cannot be reached; try again")),
         };
-        let Asker { shard, session, ask, .. } = asker;
-        hub.shards[shard].answer(Answer { session, body: AnswerBody::Found(Found { ask, outcome }) });
+        let Lookup { shard, session, number, .. } = lookup;
+        hub.shards[shard].answer(Answer { session, body: AnswerBody::Found(FoundGroup { number, outcome }) });
     });
 }
 
@@ -304,6 +308,7 @@ fn private(key: &GroupKey) -> Failure {
     let group = match key {
         GroupKey::Name(name) => name.clone(),
         GroupKey::Id(id) => id.to_string(),
+        GroupKey::Known(info) => info.id.to_string(),
     };
     let message = format!("{group} is private; use `gaung chat` with an invite, or join it and send the ticket");
     Failure::new(Code::PermissionDenied, message)
@@ -313,6 +318,7 @@ fn not_found(key: &GroupKey) -> Failure {
     let message = match key {
         GroupKey::Name(name) => format!("there is no group {name:?}; make it with `gaung group create`"),
         GroupKey::Id(id) => format!("there is no group {id}"),
+        GroupKey::Known(info) => format!("there is no group {}", info.id),
     };
     Failure::new(Code::NotFound, message)
 }

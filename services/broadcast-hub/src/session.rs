@@ -1,81 +1,63 @@
-//! One TCP session: it reads requests, and is written to from its cursors. Lives on one shard's thread.
+//! The shell of a session: its socket and its task, around the pure [`SessionCore`]. Lives on one shard's thread.
 
-mod ask;
-mod framed;
-mod hearing;
-mod input;
-mod output;
-mod publish;
-mod subscription;
-mod text;
-mod tickets;
-mod web;
+mod access;
+mod socket;
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
+    cell::RefCell,
     future::poll_fn,
-    net::IpAddr,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    task::Poll,
+    time::Instant,
 };
 
 use bytes::Bytes;
-use gaung_engine::{Fanout, FanoutLimits};
-use gaung_proto::GroupId;
+use gaung_proto::ClientId;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc},
     task::yield_now,
     time::sleep_until,
 };
+use tracing::debug;
 
 use crate::{
-    admission::Admitted,
-    history::{HistoryPart, HistoryPlace},
-    hub::Hub,
+    admission::{Admitted, Handshake},
+    dialect::{Framed, Text, TextIdentity, WebSocket},
+    history::{HistoryItem, HistoryPart, HistoryPlace},
     inbox::{AnswerBody, Port},
-    shard::Shard,
+    session_core::{Dialect, EndReason, Pressure, SessionCore, Surroundings},
 };
 
-use self::{ask::Ask, framed::Framed, input::Heard, output::Flow, subscription::Subscription, text::Text, web::Web};
+use self::access::SessionAccess;
+pub(crate) use self::access::ShardContext;
 
 /// A session. Its own task reads and waits; the shard writes to it directly when a group has something new.
 pub(crate) struct Session {
     pub(crate) id: u64,
-    shard: Rc<Shard>,
+    context: Rc<ShardContext>,
     stream: TcpStream,
     address: IpAddr,
-    dialect: Dialect,
-    fan: RefCell<Fanout>,
-    /// Boxed, for a table has room for four where most sessions have one.
-    subscriptions: RefCell<HashMap<GroupId, Box<Subscription>>>,
-    asks: RefCell<HashMap<u64, Ask>>,
-    history: RefCell<Option<HistoryChannel>>,
-    /// Until what was read from the log is written.
-    history_places: RefCell<Vec<Arc<HistoryPlace>>>,
-    next_number: Cell<u64>,
-    in_flight_bytes: Cell<usize>,
-    in_flight_requests: Cell<usize>,
-    /// The socket takes nothing at the moment.
-    blocked: Cell<bool>,
-    /// The connection is of no use any more.
-    dead: Cell<bool>,
-    /// No more is read; what waits is written until then.
-    ending: Cell<Option<Instant>>,
-    /// When the socket last took something, or had nothing to take.
-    progress: Cell<Instant>,
-    heard: Cell<Instant>,
     wake: Notify,
-    admitted: RefCell<Admitted>,
+    // Never borrowed while something is awaited.
+    state: RefCell<SessionState>,
 }
 
-/// What is spoken on the session's port.
-enum Dialect {
-    // Apart from the session, so that one kind need not have the other's size.
-    Framed(Box<Framed>),
-    Text(Box<Text>),
+struct SessionState {
+    core: SessionCore,
+    dialect: Box<dyn Dialect>,
+    /// Of those that have not said hello.
+    handshake: Option<Box<Handshake>>,
+    admitted: Admitted,
+    history: Option<HistoryChannel>,
+    /// Until what was read from the log is written.
+    history_places: Vec<Arc<HistoryPlace>>,
+    is_input_ended: bool,
+    is_end_noted: bool,
 }
 
 struct HistoryChannel {
@@ -83,272 +65,348 @@ struct HistoryChannel {
     receiver: mpsc::Receiver<HistoryPart>,
 }
 
+/// How a turn of writing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    /// Nothing to write.
+    Idle,
+    /// The socket takes no more.
+    Blocked,
+    /// The turn's budget is used up; others first.
+    More,
+    /// A cursor cannot go on by itself.
+    Stalled,
+}
+
+/// What the session's task waits for.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    flow: Flow,
+    may_read: bool,
+    wants_history: bool,
+    due: Option<Instant>,
+    is_over: bool,
+}
+
 /// Parts of history read ahead for one session.
 const HISTORY_AHEAD: usize = 2;
-/// Bytes of history waiting to be written, about.
-const FEED_BYTES: usize = 256 * 1024;
-/// Answers that wait before no more requests are read.
-const CONTROL_PAUSE_BYTES: usize = 256 * 1024;
-/// Publish requests in flight before no more requests are read.
-const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
-const IN_FLIGHT_REQUESTS: usize = 16 * 1024;
-/// A closed session's peer may go on sending for so long; its last words are not lost to a reset.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Writes of one turn.
+const WRITES: usize = 4;
 
 impl Session {
+    /// A session on a connection that was let in, and what its peer has sent already.
     pub(crate) fn new(
-        shard: Rc<Shard>,
+        id: u64,
+        context: Rc<ShardContext>,
         stream: TcpStream,
         address: IpAddr,
         port: Port,
         admitted: Admitted,
-        now: Instant,
-    ) -> Rc<Self> {
-        let hub = &shard.hub;
-        let (dialect, is_dead) = match port {
-            Port::Framed(handshake) => (Dialect::Framed(Box::new(Framed::new(handshake, now, None))), false),
-            Port::Web { handshake, early } => {
-                let framed = Framed::new(handshake, now, Some(Web::new()));
-                let is_dead = !framed.take_in(&early);
-                (Dialect::Framed(Box::new(framed)), is_dead)
+    ) -> (Rc<Self>, Bytes) {
+        let mut early = Bytes::new();
+        let (dialect, handshake): (Box<dyn Dialect>, _) = match port {
+            Port::Framed(handshake) => (Box::new(Framed::default()), Some(handshake)),
+            Port::Web { handshake, early: read } => {
+                early = read;
+                (Box::new(WebSocket::new()), Some(handshake))
             }
-            Port::Text => (Dialect::Text(Box::new(Text::new(hub.client_number()))), false),
+            Port::Text => (Box::new(Text::new(text_identity(&context, &stream))), None),
         };
-        Rc::new(Self {
-            id: hub.session_id(),
-            stream,
-            address,
+        let state = SessionState {
+            core: SessionCore::new(context.limits.clone(), Instant::now()),
             dialect,
-            fan: RefCell::new(Fanout::new(FanoutLimits::default())),
-            subscriptions: RefCell::default(),
-            asks: RefCell::default(),
-            history: RefCell::default(),
-            history_places: RefCell::default(),
-            next_number: Cell::new(1),
-            in_flight_bytes: Cell::new(0),
-            in_flight_requests: Cell::new(0),
-            blocked: Cell::new(false),
-            dead: Cell::new(is_dead),
-            ending: Cell::new(None),
-            progress: Cell::new(now),
-            heard: Cell::new(now),
-            wake: Notify::new(),
-            admitted: RefCell::new(admitted),
-            shard,
-        })
+            handshake: handshake.map(Box::new),
+            admitted,
+            history: None,
+            history_places: Vec::new(),
+            is_input_ended: false,
+            is_end_noted: false,
+        };
+        let wake = Notify::new();
+        (Rc::new(Self { id, context, stream, address, wake, state: RefCell::new(state) }), early)
     }
 
-    /// The session from its first word to its end.
-    pub(crate) async fn run(self: Rc<Self>) {
-        let gauge = match &self.dialect {
-            Dialect::Framed(framed) if framed.web.is_some() => &self.hub().figures.web_sessions,
-            Dialect::Framed(_) => &self.hub().figures.framed_sessions,
-            Dialect::Text(_) => &self.hub().figures.text_sessions,
-        };
+    /// Runs the session from its first byte to its end; `early` was read before.
+    pub(crate) async fn run(self: Rc<Self>, early: Bytes, gauge: Gauge) {
         gauge.inc();
-        self.hub().figures.sessions_opened.inc();
-        self.begin();
-        while !self.is_over(Instant::now()) {
-            self.turn().await;
-        }
-        self.leave_all();
+        self.act(|core, around| {
+            core.open(around);
+            if !around.dialect.handle_bytes(around.now, &early) {
+                core.handle_lost(around.now);
+            }
+        });
+        drop(early);
+        while self.turn().await {}
+        self.act(SessionCore::leave_all);
         self.close().await;
         gauge.dec();
-        self.shard.remove(self.id);
     }
 
     /// A group has something new, or has ended: writes at once.
-    pub(crate) fn marked(self: &Rc<Self>, group: GroupId) {
-        self.mark(group);
-        if self.pump() != Flow::Idle || self.dead.get() {
+    pub(crate) fn marked(&self, group: gaung_proto::GroupId) {
+        let flow = self.act(|core, around| {
+            core.mark(group, around);
+            core.handle_decoded(around);
+            self.pump(core, around)
+        });
+        if flow != Flow::Idle {
             self.wake.notify_one();
         }
     }
 
     /// A request of this session is answered.
-    pub(crate) fn answered(self: &Rc<Self>, body: AnswerBody) {
-        match body {
-            AnswerBody::Published(published) => self.published(published),
-            AnswerBody::Found(found) => self.found(found),
-        }
+    pub(crate) fn answered(&self, body: AnswerBody) {
+        self.act(|core, around| match body {
+            AnswerBody::Published(published) => core.handle_published(published, around),
+            AnswerBody::Found(found) => core.handle_found(found.number, found.outcome, around),
+        });
         // Answers come in crowds: the session's own task writes them together.
         self.wake.notify_one();
     }
 
     /// `everyone` may be known by now.
-    pub(crate) fn everyone_known(self: &Rc<Self>) {
-        match &self.dialect {
-            Dialect::Framed(framed) => self.welcome(framed),
-            Dialect::Text(_) => self.join_everyone(),
-        }
+    pub(crate) fn everyone_known(&self) {
+        self.act(SessionCore::handle_everyone);
         self.wake.notify_one();
     }
 
     /// Checks all that has a time limit.
-    pub(crate) fn sweep(self: &Rc<Self>, now: Instant) {
-        let limits = &self.hub().config.limits;
-        let stalled = now.saturating_duration_since(self.progress.get()) >= limits.stall;
-        if self.blocked.get() && stalled && self.ending.get().is_none() {
-            self.hub().figures.stalled.inc();
-            self.end("nothing was read for too long", false);
-        }
-        if self.admitted.borrow().is_evicted() {
-            self.evict();
-        }
-        self.sweep_history(now);
-        match &self.dialect {
-            Dialect::Framed(framed) => self.sweep_framed(framed, now),
-            Dialect::Text(_) => self.sweep_text(now),
-        }
-        self.sweep_subscriptions(now);
-        if !self.blocked.get() && !self.is_flushed() {
+    pub(crate) fn sweep(&self, is_nearly_full: bool) {
+        let pressure = {
+            let state = self.state.borrow();
+            Pressure {
+                is_evicted: state.admitted.is_evicted(),
+                is_handshake_evicted: state.handshake.as_ref().is_some_and(|handshake| handshake.is_evicted()),
+                is_history_evicted: state.history_places.iter().any(|place| place.is_evicted()),
+                is_nearly_full,
+            }
+        };
+        let has_words = self.act(|core, around| {
+            core.handle_sweep(pressure, around);
+            !core.is_blocked() && !core.is_flushed(around.dialect)
+        });
+        if has_words {
             self.wake.notify_one();
         }
     }
 
-    /// Its place went to an address that holds fewer.
-    fn evict(&self) {
-        if self.ending.get().is_none() {
-            self.hub().figures.evicted.inc();
-            self.end("the hub is full and your address has the most sessions; try again later", false);
-        }
+    /// Ends the session for a reason of the hub's.
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.act(|core, around| core.end(reason, around));
     }
 
-    /// Says why, where to resume, and ends once that is written.
-    pub(crate) fn end(&self, reason: &str, is_final: bool) {
-        if self.ending.get().is_some() {
-            return;
+    /// Lets the core do something, and what follows from it.
+    fn act<T>(&self, act: impl FnOnce(&mut SessionCore, &mut Surroundings<'_>) -> T) -> T {
+        let mut state = self.state.borrow_mut();
+        let SessionState { core, dialect, history, is_end_noted, .. } = &mut *state;
+        let mut hub = SessionAccess { context: &self.context, session: self.id, address: self.address, history };
+        let mut around = Surroundings { now: Instant::now(), hub: &mut hub, dialect: dialect.as_mut() };
+        let done = act(core, &mut around);
+        core.handle_decoded(&mut around);
+        if let Some(reason) = core.end_reason().filter(|_| !*is_end_noted) {
+            *is_end_noted = true;
+            self.note_end(reason);
         }
-        let last = match &self.dialect {
-            Dialect::Framed(_) => framed::bye(reason, self.resumes(), is_final),
-            Dialect::Text(_) => text::bye(reason),
-        };
-        self.ending.set(Some(Instant::now() + self.hub().config.limits.linger));
-        let mut fan = self.fan.borrow_mut();
-        fan.remove_all();
-        fan.push_last(last);
-        drop(fan);
-        self.make_room();
+        done
+    }
+
+    fn note_end(&self, reason: &EndReason) {
+        debug!(session = self.id, address = %self.address, %reason, "session ends");
+        if let Some(counter) = reason.counter(&self.context.hub.figures) {
+            counter.inc();
+        }
+        socket::make_room(&self.stream);
         self.wake.notify_one();
     }
 
-    fn hub(&self) -> &Arc<Hub> {
-        &self.shard.hub
-    }
-
-    fn begin(self: &Rc<Self>) {
-        match &self.dialect {
-            Dialect::Framed(framed) => self.frames(framed),
-            Dialect::Text(text) => {
-                self.control(text::welcome(text));
-                self.join_everyone();
+    /// Writes what can be written, then waits for one thing to happen and handles it. False: the session is over.
+    async fn turn(&self) -> bool {
+        let wait = self.write();
+        if wait.is_over {
+            return false;
+        }
+        match wait.flow {
+            Flow::More => {
+                if wait.may_read {
+                    self.read();
+                }
+                yield_now().await;
+                return true;
             }
+            Flow::Stalled => return true,
+            Flow::Idle | Flow::Blocked => {}
         }
-    }
-
-    /// Writes what can be written, then waits for one thing to happen and handles it.
-    async fn turn(self: &Rc<Self>) {
-        let flow = self.pump();
-        self.settle();
-        self.leave_history();
-        if flow == Flow::More {
-            if self.may_read() {
-                self.hear();
-            }
-            yield_now().await;
-            return;
-        }
-        if flow == Flow::Settle || self.is_over(Instant::now()) {
-            return;
-        }
-        let due = self.due();
         tokio::select! {
             biased;
             () = self.wake.notified() => {}
-            _ = self.stream.writable(), if flow == Flow::Blocked => {
-                self.blocked.set(false);
-            }
-            part = self.history_part(), if self.wants_history() => self.history_came(part),
-            _ = self.stream.readable(), if self.may_read() => {
-                if self.hear() == Heard::More {
+            _ = self.stream.writable(), if wait.flow == Flow::Blocked => self.act(|core, _| core.handle_writable()),
+            part = self.history_part(), if wait.wants_history => self.history_came(part),
+            _ = self.stream.readable(), if wait.may_read => {
+                if self.read() {
                     yield_now().await;
                 }
             }
-            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.text_silence(),
+            () = sleep_until(wait.due.unwrap_or_else(Instant::now).into()), if wait.due.is_some() => {
+                self.act(|_, around| around.dialect.handle_timeout(around.now));
+            }
+        }
+        true
+    }
+
+    fn write(&self) -> Wait {
+        let flow = self.act(|core, around| {
+            let flow = self.pump(core, around);
+            core.recover_cursors(around);
+            flow
+        });
+        let mut state = self.state.borrow_mut();
+        if !state.history_places.is_empty() && !state.core.holds_log_parts() {
+            state.history_places = Vec::new();
+        }
+        let SessionState { core, dialect, .. } = &*state;
+        Wait {
+            flow,
+            may_read: core.may_read() && !state.is_input_ended,
+            wants_history: state.history.is_some() && core.wants_log_parts(),
+            due: core.deadline().or_else(|| dialect.poll_timeout()),
+            is_over: core.is_over(Instant::now(), dialect.as_ref()),
         }
     }
 
-    /// When a line ends by silence, or an ending session is cut.
-    fn due(&self) -> Option<Instant> {
-        self.ending.get().or_else(|| self.text_due())
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        let Some(deadline) = self.ending.get() else { return self.dead.get() };
-        self.dead.get() || self.is_flushed() || deadline <= now
-    }
-
-    fn is_flushed(&self) -> bool {
-        self.fan.borrow().is_flushed() && self.web().is_none_or(Web::is_flushed)
-    }
-
-    /// What lies between the frames and a browser.
-    fn web(&self) -> Option<&Web> {
-        match &self.dialect {
-            Dialect::Framed(framed) => framed.web.as_ref(),
-            Dialect::Text(_) => None,
+    /// Writes until nothing is left, the socket is full or the turn is over.
+    fn pump(&self, core: &mut SessionCore, around: &mut Surroundings<'_>) -> Flow {
+        if core.is_lost() {
+            return Flow::Idle;
         }
+        if core.is_blocked() {
+            return Flow::Blocked;
+        }
+        for _ in 0..WRITES {
+            if let Err(error) = around.dialect.unsent().map_or(Ok(()), |unsent| socket::flush(&self.stream, unsent)) {
+                return self.write_failed(&error, core, around);
+            }
+            let gathered = core.gather(around);
+            if gathered.slices == 0 {
+                return if core.has_stalled_cursors() { Flow::Stalled } else { Flow::Idle };
+            }
+            let written = if gathered.bytes == 0 || core.wrap(gathered.bytes, around) {
+                gathered.bytes
+            } else {
+                match socket::write(&self.stream, core.slices()) {
+                    Ok(written) => written,
+                    Err(error) => return self.write_failed(&error, core, around),
+                }
+            };
+            core.wrote(around.now, written);
+            self.context.spend(written);
+            self.context.hub.figures.writes.inc();
+            self.context.hub.figures.written_bytes.inc_by(written as u64);
+        }
+        Flow::More
     }
 
-    /// Its last words are said, or cannot be.
-    fn is_closing(&self) -> bool {
-        self.dead.get() || self.ending.get().is_some()
+    fn write_failed(&self, error: &std::io::Error, core: &mut SessionCore, around: &Surroundings<'_>) -> Flow {
+        if error.kind() != ErrorKind::WouldBlock {
+            core.handle_lost(around.now);
+            return Flow::Idle;
+        }
+        self.context.hub.figures.blocked.inc();
+        core.handle_blocked();
+        Flow::Blocked
     }
 
-    fn may_read(&self) -> bool {
-        self.ending.get().is_none()
-            && !self.input_ended()
-            && self.in_flight_bytes.get() < IN_FLIGHT_BYTES
-            && self.in_flight_requests.get() < IN_FLIGHT_REQUESTS
-            && self.fan.borrow().control_bytes() < CONTROL_PAUSE_BYTES
-    }
-
-    fn wants_history(&self) -> bool {
-        self.ending.get().is_none() && self.history.borrow().is_some() && self.fan.borrow().feed_bytes() < FEED_BYTES
+    /// Reads once and handles what came. True: perhaps more is there; others first.
+    fn read(&self) -> bool {
+        let mut scratch = self.context.scratch.borrow_mut();
+        let limit = self.state.borrow().dialect.rules().read_bytes.min(scratch.len());
+        let read = match socket::read(&self.stream, &mut scratch[..limit]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            read => read.ok(),
+        };
+        let bytes = &scratch[..read.unwrap_or_default()];
+        self.act(|core, around| {
+            let goes_on = match read {
+                Some(0) => around.dialect.handle_end(),
+                Some(_) => {
+                    core.handle_heard(around.now);
+                    around.dialect.handle_bytes(around.now, bytes)
+                }
+                None => false,
+            };
+            core.handle_decoded(around);
+            if !goes_on {
+                core.handle_lost(around.now);
+            }
+        });
+        let mut state = self.state.borrow_mut();
+        state.is_input_ended |= read == Some(0);
+        if bytes.is_empty() {
+            return false;
+        }
+        state.admitted.touch(Instant::now());
+        if state.core.is_greeted() {
+            state.handshake = None;
+        }
+        bytes.len() == limit
     }
 
     async fn history_part(&self) -> HistoryPart {
-        poll_fn(|cx| match self.history.borrow_mut().as_mut() {
+        poll_fn(|cx| match &mut self.state.borrow_mut().history {
             Some(channel) => channel.receiver.poll_recv(cx).map(|part| part.expect("the session holds a sender")),
-            None => std::task::Poll::Pending,
+            None => Poll::Pending,
         })
         .await
     }
 
-    fn history_sender(&self) -> mpsc::Sender<HistoryPart> {
-        let mut history = self.history.borrow_mut();
-        let channel = history.get_or_insert_with(|| {
-            let (sender, receiver) = mpsc::channel(HISTORY_AHEAD);
-            HistoryChannel { sender, receiver }
-        });
-        channel.sender.clone()
+    fn history_came(&self, HistoryPart { read, group, item }: HistoryPart) {
+        match item {
+            HistoryItem::Begun(place) => {
+                let mut state = self.state.borrow_mut();
+                if state.core.is_reading(group, read) {
+                    state.history_places.push(place);
+                }
+            }
+            HistoryItem::Part(part) => self.act(|core, around| core.handle_log_part(group, read, part, around)),
+        }
     }
 
-    fn number(&self) -> u64 {
-        let number = self.next_number.get();
-        self.next_number.set(number + 1);
-        number
+    /// Ends the connection so that what was written last arrives.
+    async fn close(&self) {
+        let is_input_ended = {
+            let state = self.state.borrow();
+            if state.core.is_lost() {
+                return;
+            }
+            let closing = state.dialect.closing();
+            if !closing.is_empty() && !state.dialect.has_unsent() {
+                // A peer that does not hear it sees the connection end.
+                let _ = self.stream.try_write(closing);
+            }
+            state.is_input_ended
+        };
+        socket::close(&self.stream, is_input_ended).await;
     }
+}
 
-    /// Queues a control frame or line.
-    fn control(&self, frame: Bytes) {
-        if self.ending.get().is_some() {
-            return;
+impl Port {
+    /// The gauge of open sessions of this port.
+    pub(crate) fn gauge(&self, figures: &crate::metrics::Figures) -> Gauge {
+        match self {
+            Self::Framed(_) => figures.framed_sessions.clone(),
+            Self::Web { .. } => figures.web_sessions.clone(),
+            Self::Text => figures.text_sessions.clone(),
         }
-        let queued = self.fan.borrow_mut().push_control(frame);
-        if queued.is_err() {
-            self.hub().figures.control_full.inc();
-            self.end("too many answers wait unread", false);
-        }
+    }
+}
+
+fn text_identity(context: &ShardContext, stream: &TcpStream) -> TextIdentity {
+    let local = stream.local_addr().ok();
+    let page = |local: SocketAddr| Some(SocketAddr::new(local.ip().to_canonical(), context.hub.page_port?));
+    TextIdentity {
+        number: context.hub.client_number(),
+        client: ClientId(rand::random()),
+        stream_key: rand::random(),
+        new_author: || ClientId(rand::random()),
+        page: local.and_then(page),
     }
 }

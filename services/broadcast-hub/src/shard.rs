@@ -1,16 +1,8 @@
 //! One worker thread with its own connections. A publish wakes it once, however many of its sessions want it.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::Rc,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
-use gaung_proto::GroupId;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::TcpStream,
@@ -24,49 +16,26 @@ use tracing::debug;
 use crate::{
     hub::Hub,
     inbox::{Arrival, Inbox, Waiting},
-    relays::RelayLink,
-    session::Session,
+    session::{Session, ShardContext},
+    session_core::EndReason,
 };
 
-/// A shard's state, of its own thread alone.
-pub(crate) struct Shard {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) index: usize,
-    /// For reading into, by one session at a time.
-    pub(crate) scratch: RefCell<Vec<u8>>,
+/// A shard's sessions, of its own thread alone.
+struct Shard {
+    context: Rc<ShardContext>,
     sessions: RefCell<HashMap<u64, Rc<Session>>>,
-    members: RefCell<HashMap<GroupId, HashMap<u64, Rc<Session>>>>,
     emptied: Notify,
-    /// Relays whose queues were given something that they were not told of yet.
-    submitted: RefCell<Vec<Arc<RelayLink>>>,
-    submits: Notify,
-    /// Of [`TURN_BYTES`].
-    spent: Cell<usize>,
 }
 
-const SCRATCH: usize = 64 * 1024;
 const SWEEP: Duration = Duration::from_millis(500);
-/// Bytes written before other tasks and threads get a turn: some hundred microseconds.
-const TURN_BYTES: usize = 1024 * 1024;
-/// A write costs as much as to copy so many bytes more.
-const WRITE_BYTES: usize = 16 * 1024;
 
 /// Starts the shard's thread. The receiver gets its end; an error means that it panicked.
 pub(crate) fn spawn(hub: Arc<Hub>, index: usize, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
     let (ended, end) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a shard's runtime")?;
     let body = move || {
-        let shard = Rc::new(Shard {
-            hub,
-            index,
-            scratch: RefCell::new(vec![0; SCRATCH]),
-            sessions: RefCell::default(),
-            members: RefCell::default(),
-            emptied: Notify::new(),
-            submitted: RefCell::default(),
-            submits: Notify::new(),
-            spent: Cell::new(0),
-        });
+        let context = Rc::new(ShardContext::new(hub, index));
+        let shard = Rc::new(Shard { context, sessions: RefCell::default(), emptied: Notify::new() });
         LocalSet::new().block_on(&runtime, shard.serve(stop));
         // Nobody may wait for the end any more.
         let _ = ended.send(());
@@ -82,11 +51,11 @@ impl Shard {
         loop {
             tokio::select! {
                 () = self.inbox().filled() => self.handle(self.inbox().take()).await,
-                () = self.submits.notified() => self.submitted.take().iter().for_each(|link| link.publish.wake()),
-                _ = sweep.tick() => self.each_session(|session| session.sweep(Instant::now())),
+                () = self.context.wake_relays() => {}
+                _ = sweep.tick() => self.sweep(),
                 () = stop.cancelled(), if deadline.is_none() => {
-                    deadline = Some(tokio::time::Instant::now() + self.hub.config.drain);
-                    self.each_session(|session| session.end("the hub is stopping", false));
+                    deadline = Some(tokio::time::Instant::now() + self.context.hub.config.drain);
+                    self.each_session(|session| session.end(EndReason::HubStopping));
                 }
                 () = self.emptied.notified(), if deadline.is_some() => {}
                 () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => break,
@@ -95,57 +64,11 @@ impl Shard {
                 break;
             }
         }
-        debug!(shard = self.index, left = self.sessions.borrow().len(), "shard ends");
-    }
-
-    /// The session wants to be written to when the group has something new.
-    pub(crate) fn enter(&self, group: GroupId, session: &Rc<Session>) {
-        self.members.borrow_mut().entry(group).or_default().insert(session.id, session.clone());
-    }
-
-    pub(crate) fn leave(&self, group: GroupId, session: u64) {
-        let mut members = self.members.borrow_mut();
-        if let Some(sessions) = members.get_mut(&group) {
-            sessions.remove(&session);
-            if sessions.is_empty() {
-                members.remove(&group);
-            }
-        }
-    }
-
-    /// Something waits for the relay: it is woken once for what all sessions submit in a turn of the runtime.
-    pub(crate) fn submitted(&self, link: Arc<RelayLink>) {
-        let mut submitted = self.submitted.borrow_mut();
-        if !submitted.iter().any(|known| Arc::ptr_eq(known, &link)) {
-            submitted.push(link);
-        }
-        self.submits.notify_one();
-    }
-
-    /// The session has ended.
-    pub(crate) fn remove(&self, session: u64) {
-        let mut sessions = self.sessions.borrow_mut();
-        sessions.remove(&session);
-        if sessions.is_empty() {
-            self.emptied.notify_one();
-        }
-    }
-
-    /// A session has written so many bytes.
-    pub(crate) fn spend(&self, bytes: usize) {
-        self.spent.set(self.spent.get() + bytes);
-    }
-
-    /// Whether others are due after one more session.
-    fn ends_turn(&self) -> bool {
-        let spent = self.spent.get() + WRITE_BYTES;
-        let is_over = spent >= TURN_BYTES;
-        self.spent.set(if is_over { 0 } else { spent });
-        is_over
+        debug!(shard = self.context.index, left = self.sessions.borrow().len(), "shard ends");
     }
 
     fn inbox(&self) -> &Inbox {
-        &self.hub.shards[self.index]
+        &self.context.hub.shards[self.context.index]
     }
 
     async fn handle(self: &Rc<Self>, waiting: Waiting) {
@@ -153,8 +76,7 @@ impl Shard {
             self.open(arrival);
         }
         for answer in waiting.answers {
-            let session = self.sessions.borrow().get(&answer.session).cloned();
-            if let Some(session) = session {
+            if let Some(session) = self.session(answer.session) {
                 session.answered(answer.body);
             }
         }
@@ -162,13 +84,10 @@ impl Shard {
             self.each_session(Session::everyone_known);
         }
         for group in waiting.marked {
-            let members: Vec<Rc<Session>> = match self.members.borrow().get(&group) {
-                Some(members) => members.values().cloned().collect(),
-                None => continue,
-            };
-            for session in members {
+            for id in self.context.members(group) {
+                let Some(session) = self.session(id) else { continue };
                 session.marked(group);
-                if self.ends_turn() {
+                if self.context.ends_turn() {
                     thread::yield_now();
                     yield_now().await;
                 }
@@ -183,22 +102,46 @@ impl Shard {
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
         let _ = socket.set_tcp_keepalive(&keepalive);
-        let stream = match TcpStream::from_std(arrival.stream) {
+        let Arrival { stream, address, port, admitted } = arrival;
+        let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
                 debug!(%error, "a connection cannot be used");
                 return;
             }
         };
-        let session =
-            Session::new(self.clone(), stream, arrival.address, arrival.port, arrival.admitted, Instant::now());
-        self.sessions.borrow_mut().insert(session.id, session.clone());
-        spawn_local(session.run());
+        let hub = &self.context.hub;
+        hub.figures.sessions_opened.inc();
+        let (id, gauge) = (hub.session_id(), port.gauge(&hub.figures));
+        let (session, early) = Session::new(id, self.context.clone(), stream, address, port, admitted);
+        self.sessions.borrow_mut().insert(id, session.clone());
+        let shard = self.clone();
+        spawn_local(async move {
+            session.run(early, gauge).await;
+            shard.remove(id);
+        });
     }
 
-    fn each_session(&self, mut act: impl FnMut(&Rc<Session>)) {
+    fn remove(&self, session: u64) {
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    fn sweep(&self) {
+        let is_nearly_full = self.context.hub.admission.is_nearly_full();
+        self.each_session(|session| session.sweep(is_nearly_full));
+    }
+
+    fn session(&self, id: u64) -> Option<Rc<Session>> {
+        self.sessions.borrow().get(&id).cloned()
+    }
+
+    fn each_session(&self, mut act: impl FnMut(&Session)) {
         let sessions: Vec<Rc<Session>> = self.sessions.borrow().values().cloned().collect();
-        sessions.iter().for_each(&mut act);
+        sessions.iter().for_each(|session| act(session));
     }
 }
 

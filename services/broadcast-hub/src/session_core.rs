@@ -1,0 +1,407 @@
+//! The pure part of a session: what it answers, which messages it is given, and when it ends.
+//!
+//! [`SessionCore`] has no socket, task, clock or randomness. The shell around it (`session.rs`) reads and writes the
+//! socket; the simulation drives the same core over a network of its own.
+
+mod end_reason;
+mod groups;
+mod reading;
+mod request;
+mod say;
+mod subscription;
+mod surroundings;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gaung_engine::{Fanout, FanoutLimits};
+use gaung_proto::{DeviceId, GroupId, LogId, pb::relay::AckRange};
+use tonic::Code;
+
+pub use self::{
+    end_reason::EndReason,
+    request::{GroupKey, Hello, PublishRequest, Request, SubscribeRequest},
+    say::{ResumePoint, Say},
+    surroundings::{
+        Counted, Decoded, Dialect, DialectRules, LogPart, LogRead, LogReadGuard, RunSource, SessionHub, Surroundings,
+        Unsent,
+    },
+};
+use self::{
+    groups::{Beginning, WaitingRequest},
+    subscription::Subscriptions,
+};
+use crate::{audience::ClientKey, config::Limits, directory::GroupInfo, failure::Failure};
+
+/// One session's state besides its socket.
+///
+/// Call order: first [`Self::open`]; then [`Self::handle_request`] and the other `handle_*` for whatever happens, and
+/// [`Self::mark`] when a group has something new. After each of them write: [`Self::gather`], [`Self::wrote`] until nothing
+/// is left or the socket takes no more, then [`Self::recover_cursors`]. [`Self::handle_sweep`] is due twice a second.
+/// The session is closed once [`Self::is_over`]; [`Self::leave_all`] comes last.
+pub struct SessionCore {
+    limits: Arc<Limits>,
+    fan: Fanout,
+    subscriptions: Subscriptions,
+    /// By the number of the lookup.
+    waiting: BTreeMap<u64, WaitingRequest>,
+    client: Option<Client>,
+    is_welcomed: bool,
+    is_blocked: bool,
+    next_number: u64,
+    in_flight_bytes: usize,
+    in_flight_requests: usize,
+    opened: Instant,
+    /// When the peer last sent something.
+    heard: Instant,
+    /// When the socket last took something, or there was nothing to take.
+    progress: Instant,
+    ending: Option<Box<Ending>>,
+}
+
+/// Who the peer is.
+#[derive(Debug)]
+struct Client {
+    key: ClientKey,
+    device: DeviceId,
+    name: String,
+}
+
+/// No more is read; what waits is written until the deadline.
+struct Ending {
+    reason: EndReason,
+    deadline: Instant,
+    is_lost: bool,
+}
+
+/// How a publish request ended.
+#[derive(Debug, Clone)]
+pub struct PublishOutcome {
+    /// The peer's own.
+    pub tag: u64,
+    /// The group.
+    pub group: GroupId,
+    /// As in the request.
+    pub bytes: usize,
+    /// The log, and which message got which number there.
+    pub outcome: Result<(LogId, Vec<AckRange>), Failure>,
+}
+
+/// What others need of what the session holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pressure {
+    /// The session's place went to an address that holds fewer.
+    pub is_evicted: bool,
+    /// Its place among the sessions that have not said hello did.
+    pub is_handshake_evicted: bool,
+    /// Its place for reading the log did.
+    pub is_history_evicted: bool,
+    /// The hub is nearly full.
+    pub is_nearly_full: bool,
+}
+
+/// Answers that wait before no more requests are read.
+const CONTROL_PAUSE_BYTES: usize = 256 * 1024;
+/// Publish requests in flight before no more requests are read.
+const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
+const IN_FLIGHT_REQUESTS: usize = 16 * 1024;
+/// A session that took nothing for so long loses what was read from the log for it, if another address needs the place.
+const EVICTED_STALL: Duration = Duration::from_secs(1);
+
+impl SessionCore {
+    /// A session whose peer has sent nothing yet.
+    #[must_use]
+    pub fn new(limits: Arc<Limits>, now: Instant) -> Self {
+        Self {
+            limits,
+            fan: Fanout::new(FanoutLimits::default()),
+            subscriptions: Subscriptions::default(),
+            waiting: BTreeMap::new(),
+            client: None,
+            is_welcomed: false,
+            is_blocked: false,
+            next_number: 1,
+            in_flight_bytes: 0,
+            in_flight_requests: 0,
+            opened: now,
+            heard: now,
+            progress: now,
+            ending: None,
+        }
+    }
+
+    /// Begins the session.
+    pub fn open(&mut self, around: &mut Surroundings<'_>) {
+        if let Some(greeting) = around.dialect.greeting() {
+            self.queue(greeting, around);
+        }
+        if let Some(request) = around.dialect.opening() {
+            self.handle_request(request, around);
+        }
+    }
+
+    /// The peer has sent something.
+    pub const fn handle_heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// Takes what the dialect has decoded, up to the session's end.
+    pub fn handle_decoded(&mut self, around: &mut Surroundings<'_>) {
+        while self.ending.is_none()
+            && let Some(decoded) = around.dialect.poll_decoded()
+        {
+            match decoded {
+                Decoded::Request(request) => self.handle_request(request, around),
+                Decoded::Answer(bytes) => self.queue(bytes, around),
+                Decoded::TooLong(bytes) => {
+                    around.hub.count(Counted::LongLine);
+                    self.queue(bytes, around);
+                }
+            }
+        }
+        if around.dialect.is_finished() {
+            self.end(EndReason::InputEnded, around);
+        }
+    }
+
+    /// Takes one request.
+    pub fn handle_request(&mut self, request: Request, around: &mut Surroundings<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let may_come_first = matches!(request, Request::Hello(_) | Request::Unknown | Request::Fatal(_));
+        if self.client.is_none() && !may_come_first {
+            return self.refuse("the first frame must be a hello", around);
+        }
+        match request {
+            Request::Hello(hello) => self.hello(hello, around),
+            Request::Subscribe(SubscribeRequest { group, from, log, ticket }) => {
+                let request = WaitingRequest::Subscribe { from, log, ticket: ticket.clone() };
+                self.find(group, ticket, request, around);
+            }
+            Request::Unsubscribe(group) => {
+                self.unsubscribe(group, around);
+                let message = String::new();
+                self.say(Say::Unsubscribed { group, code: Code::Ok, message }, around);
+            }
+            Request::Publish(group, publish) => match publish.check() {
+                Ok(()) => self.find(group, publish.ticket.clone(), WaitingRequest::Publish(publish), around),
+                Err(failure) => self.say(Say::Error { tag: publish.tag, group: None, failure }, around),
+            },
+            Request::Ack { group, log, delivered, cookie } => {
+                around.hub.count(Counted::Ack);
+                self.acknowledge(group, log, delivered, cookie, around);
+            }
+            Request::Renew(group, ticket) => self.renew(group, ticket, around),
+            Request::Ping(nonce) => self.say(Say::Pong { nonce }, around),
+            Request::Join(name) => self.find(GroupKey::Name(name), Bytes::new(), WaitingRequest::Join, around),
+            Request::Rename(name) => self.rename(name, around),
+            Request::Unknown => {
+                let failure = Failure::new(Code::Unimplemented, "this hub does not know such a frame");
+                self.say(Say::Error { tag: 0, group: None, failure }, around);
+            }
+            Request::Invalid { tag, failure } => self.say(Say::Error { tag, group: None, failure }, around),
+            Request::Fatal(EndReason::ProtocolError(what)) => self.refuse(what, around),
+            Request::Fatal(reason) => self.end(reason, around),
+        }
+    }
+
+    /// `everyone` is known, or is another group than before.
+    pub fn handle_everyone(&mut self, around: &mut Surroundings<'_>) {
+        let Some(everyone) = around.hub.everyone().filter(|_| self.client.is_some()) else { return };
+        // A peer that acknowledges was told, and chooses itself.
+        if self.is_welcomed && around.dialect.rules().acknowledges {
+            return;
+        }
+        self.is_welcomed = true;
+        self.say(Say::Welcome { everyone: everyone.clone() }, around);
+        // Unless the peer has chosen a position in it already, or does so with what came along.
+        if !self.subscriptions.contains(everyone.id) && !around.dialect.is_requested(&everyone) {
+            self.subscribe_or_say(&everyone, Beginning::EVERYONE, around);
+        }
+    }
+
+    /// A publish request of this session has ended.
+    pub fn handle_published(&mut self, published: PublishOutcome, around: &mut Surroundings<'_>) {
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(published.bytes);
+        self.in_flight_requests = self.in_flight_requests.saturating_sub(1);
+        let tag = published.tag;
+        match published.outcome {
+            Ok((log, acks)) => self.say(Say::Published { tag, log, acks }, around),
+            Err(failure) => self.say(Say::Error { tag, group: Some(published.group), failure }, around),
+        }
+    }
+
+    /// The connection is of no use any more.
+    pub fn handle_lost(&mut self, now: Instant) {
+        let reason = match self.ending.take() {
+            Some(ending) => ending.reason,
+            None => EndReason::ConnectionLost,
+        };
+        self.ending = Some(Box::new(Ending { reason, deadline: now, is_lost: true }));
+    }
+
+    /// Checks all that has a time limit.
+    pub fn handle_sweep(&mut self, pressure: Pressure, around: &mut Surroundings<'_>) {
+        let stalled = around.now.saturating_duration_since(self.progress);
+        if self.is_blocked && stalled >= self.limits.stall {
+            self.end(EndReason::Unresponsive, around);
+        }
+        if pressure.is_evicted {
+            self.end(EndReason::Evicted, around);
+        }
+        if pressure.is_history_evicted && stalled >= EVICTED_STALL {
+            self.end(EndReason::HistoryEvicted, around);
+        }
+        if let Some(reason) = self.silence(pressure, around) {
+            self.end(reason, around);
+        }
+        self.sweep_subscriptions(around);
+    }
+
+    /// Says why and where to resume; the session is over once that is written, or cannot be.
+    pub fn end(&mut self, reason: EndReason, around: &mut Surroundings<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let last = reason.is_said().then(|| Say::Bye { reason: reason.clone(), resume: self.resume_points() });
+        let last = last.and_then(|bye| around.dialect.encode(bye));
+        self.fan.remove_all();
+        last.into_iter().for_each(|last| self.fan.push_last(last));
+        // The shell makes room in the socket for the last words.
+        self.is_blocked = false;
+        let deadline = around.now + self.limits.linger;
+        self.ending = Some(Box::new(Ending { reason, deadline, is_lost: false }));
+    }
+
+    /// Why the session ends, once that is decided.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<&EndReason> {
+        self.ending.as_ref().map(|ending| &ending.reason)
+    }
+
+    /// Until when an ending session is written to.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.ending.as_ref().map(|ending| ending.deadline)
+    }
+
+    /// Whether the connection is of no use any more.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.is_lost)
+    }
+
+    /// Whether the session has ended and its last words are written, or cannot be.
+    #[must_use]
+    pub fn is_over(&self, now: Instant, dialect: &dyn Dialect) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.deadline <= now || self.is_flushed(dialect))
+    }
+
+    /// Whether everything said is written.
+    #[must_use]
+    pub fn is_flushed(&self, dialect: &dyn Dialect) -> bool {
+        self.fan.is_flushed() && !dialect.has_unsent()
+    }
+
+    /// Whether the peer has said who it is.
+    #[must_use]
+    pub const fn is_greeted(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Whether more requests may be read: not while too many answers or publish requests wait.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.ending.is_none()
+            && self.in_flight_bytes < IN_FLIGHT_BYTES
+            && self.in_flight_requests < IN_FLIGHT_REQUESTS
+            && self.fan.control_bytes() < CONTROL_PAUSE_BYTES
+    }
+
+    /// Bytes that are held for the peer alone: answers, and what was read from logs.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.fan.control_bytes() + self.fan.feed_bytes()
+    }
+
+    fn hello(&mut self, hello: Hello, around: &mut Surroundings<'_>) {
+        if self.client.is_some() {
+            return self.refuse("a second hello came", around);
+        }
+        let key = ClientKey { id: hello.client, owner: around.hub.owner_of(hello.stream_key) };
+        self.client = Some(Client { key, device: hello.device, name: hello.name });
+        self.handle_everyone(around);
+    }
+
+    /// Keeps a newer ticket for a group that the session is in; for another it means nothing.
+    fn renew(&mut self, group: GroupId, ticket: Bytes, around: &mut Surroundings<'_>) {
+        let info = self.subscriptions.get(group).map(|subscription| subscription.group.info());
+        let Some(info) = info.filter(|info| info.private) else { return };
+        if let Err(failure) = self.check_ticket(&info, &ticket, around) {
+            return self.say(Say::Error { tag: 0, group: Some(group), failure }, around);
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(group) {
+            around.hub.renew_ticket(&subscription.group, &ticket);
+            subscription.show(ticket);
+        }
+    }
+
+    /// Hands a checked request to the group's relay. Every way it can end comes to [`Self::handle_published`].
+    fn publish(&mut self, info: &GroupInfo, request: PublishRequest, around: &mut Surroundings<'_>) {
+        let (tag, bytes) = (request.tag, request.bytes);
+        self.in_flight_bytes += bytes;
+        self.in_flight_requests += 1;
+        // A person who typed a line wants to know sooner.
+        let limit = if around.dialect.rules().acknowledges { self.limits.publish } else { self.limits.text_publish };
+        if let Err(failure) = around.hub.publish(around.now, info, request, limit) {
+            let failed = PublishOutcome { tag, group: info.id, bytes, outcome: Err(failure) };
+            self.handle_published(failed, around);
+        }
+    }
+
+    /// Why the session ends for its peer's silence, if it does.
+    fn silence(&self, pressure: Pressure, around: &Surroundings<'_>) -> Option<EndReason> {
+        let since_open = around.now.saturating_duration_since(self.opened);
+        let is_silent = around.now.saturating_duration_since(self.heard) >= self.limits.idle;
+        if !around.dialect.rules().must_speak {
+            return (is_silent && pressure.is_nearly_full).then_some(EndReason::SilentWhileFull);
+        }
+        match (&self.client, self.is_welcomed) {
+            (None, _) if pressure.is_handshake_evicted => Some(EndReason::HandshakeEvicted),
+            (None, _) => (since_open >= self.limits.hello).then_some(EndReason::NoHello),
+            (Some(_), false) => (since_open >= self.limits.subscribe).then_some(EndReason::NotReady),
+            (Some(_), true) => is_silent.then_some(EndReason::Silent),
+        }
+    }
+
+    fn refuse(&mut self, what: impl Into<String>, around: &mut Surroundings<'_>) {
+        let what = what.into();
+        let failure = Failure::new(Code::InvalidArgument, what.clone());
+        self.say(Say::Error { tag: 0, group: None, failure }, around);
+        self.end(EndReason::ProtocolError(what), around);
+    }
+
+    fn say(&mut self, say: Say, around: &mut Surroundings<'_>) {
+        if self.ending.is_none()
+            && let Some(bytes) = around.dialect.encode(say)
+        {
+            self.queue(bytes, around);
+        }
+    }
+
+    fn queue(&mut self, bytes: Bytes, around: &mut Surroundings<'_>) {
+        if self.ending.is_none() && self.fan.push_control(bytes).is_err() {
+            self.end(EndReason::AnswersUnread, around);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}

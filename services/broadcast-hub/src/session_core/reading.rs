@@ -1,0 +1,160 @@
+//! The session as a reader: its cursors, what they take from rings and logs, and what is written.
+
+use std::time::Instant;
+
+use gaung_engine::{Gathered, Piece, Stalled, Taken};
+use gaung_proto::{GroupId, Seq, SeqRange};
+use tonic::Code;
+
+use crate::failure::Failure;
+
+use super::{
+    EndReason, LogPart, LogRead, RunSource, Say, SessionCore, Surroundings,
+    subscription::{Live, Recovery},
+};
+
+/// Bytes read from logs that may wait to be written, about.
+const FEED_BYTES: usize = 256 * 1024;
+
+impl SessionCore {
+    /// Puts the next write together; 0 slices mean that there is nothing to write. After the write call [`Self::wrote`].
+    pub fn gather(&mut self, around: &mut Surroundings<'_>) -> Gathered {
+        let (dialect, subscriptions) = (&*around.dialect, &mut self.subscriptions);
+        let gathered = self.fan.gather(|group, next, budget_bytes, out| {
+            let Some(subscription) = subscriptions.get_mut(group) else { return Taken::AtHead };
+            let group = &subscription.group;
+            let Some(log) = subscription.live().map(|live| live.log) else { return Taken::AtHead };
+            let taken =
+                group.take(log, next, budget_bytes, out, |run| dialect.encode_run(group, run, next, RunSource::Ring));
+            if let (Taken::AtHead | Taken::Pieces { at_head: true }, Some(live)) = (taken, subscription.live_mut()) {
+                live.reached_head();
+            }
+            taken
+        });
+        if gathered.slices == 0 {
+            self.progress = around.now;
+        }
+        gathered
+    }
+
+    /// What [`Self::gather`] put together, to be written in one go.
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        self.fan.slices()
+    }
+
+    /// Hands what was gathered to the dialect. False: it is to be written as it is.
+    pub fn wrap(&self, bytes: usize, around: &mut Surroundings<'_>) -> bool {
+        around.dialect.wrap(&mut self.fan.pieces(), bytes)
+    }
+
+    /// So many bytes of the slices went out, from the front.
+    pub fn wrote(&mut self, now: Instant, bytes: usize) {
+        self.fan.wrote(bytes);
+        self.progress = now;
+    }
+
+    /// The socket takes nothing more of what was gathered.
+    pub fn handle_blocked(&mut self) {
+        self.fan.wrote(0);
+        self.is_blocked = true;
+    }
+
+    /// The socket takes something again.
+    pub const fn handle_writable(&mut self) {
+        self.is_blocked = false;
+    }
+
+    /// Whether the socket took nothing when it was last written to.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// Whether a cursor waits for [`Self::recover_cursors`].
+    #[must_use]
+    pub fn has_stalled_cursors(&self) -> bool {
+        self.fan.is_stalled()
+    }
+
+    /// Handles the cursors that cannot go on by themselves.
+    pub fn recover_cursors(&mut self, around: &mut Surroundings<'_>) {
+        while let Some(stalled) = self.fan.poll_stalled() {
+            match stalled {
+                Stalled::Behind { group, next, oldest } => self.recover(group, next, oldest, around),
+                Stalled::Replaced { group } => self.restart(group, around),
+            }
+        }
+    }
+
+    /// Whether more of a log may be read ahead.
+    #[must_use]
+    pub fn wants_log_parts(&self) -> bool {
+        self.ending.is_none() && self.fan.feed_bytes() < FEED_BYTES
+    }
+
+    /// Whether something is being read from a log, or was and is not written yet.
+    #[must_use]
+    pub fn holds_log_parts(&self) -> bool {
+        self.fan.feed_bytes() > 0
+            || self.subscriptions.iter().any(|(_, subscription)| subscription.live().is_some_and(Live::is_reading))
+    }
+
+    /// Whether the read with this number goes on.
+    #[must_use]
+    pub fn is_reading(&self, group: GroupId, number: u64) -> bool {
+        self.reading_from(group, number).is_some()
+    }
+
+    /// Takes what the read `number` of a group's log has brought.
+    pub fn handle_log_part(&mut self, group: GroupId, number: u64, part: LogPart, around: &mut Surroundings<'_>) {
+        let Some(from) = self.reading_from(group, number) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(group) else { return };
+        match part {
+            LogPart::Run(run) => {
+                let bytes = around.dialect.encode_run(&subscription.group, &run, from, RunSource::Log);
+                self.fan.feed(group, Piece { bytes, next: run.last_seq().next() });
+            }
+            LogPart::Gap(range) => self.say(Say::Gap { group, range }, around),
+            LogPart::End => {
+                subscription.live_mut().into_iter().for_each(Live::end_reading);
+                self.fan.release(group);
+            }
+            LogPart::Failed(failure) => {
+                subscription.live_mut().into_iter().for_each(Live::end_reading);
+                self.reading_failed(group, failure, around);
+            }
+        }
+    }
+
+    fn reading_from(&self, group: GroupId, number: u64) -> Option<Seq> {
+        self.subscriptions.get(group)?.live()?.reading_from(number)
+    }
+
+    fn reading_failed(&mut self, group: GroupId, failure: Failure, around: &mut Surroundings<'_>) {
+        // A new log or the group's end is told by the stream of runs; until then the cursor is held.
+        if !matches!(failure.code, Code::FailedPrecondition | Code::NotFound) {
+            self.fail_subscription(group, failure, around);
+        }
+    }
+
+    /// The cursor needs `next`, which the ring has no more: reads the log, skips what is lost, or ends a slow session.
+    fn recover(&mut self, id: GroupId, next: Seq, oldest: Seq, around: &mut Surroundings<'_>) {
+        let number = self.number();
+        let Some(subscription) = self.subscriptions.get_mut(id) else { return };
+        let (group, ticket) = (subscription.group.clone(), subscription.ticket.clone());
+        let Some(live) = subscription.live_mut() else { return };
+        match live.fall_behind(around.now, next, self.limits.resync) {
+            Recovery::Read { is_resync } => {
+                let read = LogRead { number, group, log: live.log, next, ticket, is_resync };
+                live.begin_reading(number, next, around.hub.read_log(read));
+            }
+            Recovery::Skip => {
+                if let Some(range) = SeqRange::new(next, Seq(oldest.0.saturating_sub(1))) {
+                    self.say(Say::Gap { group: id, range }, around);
+                }
+                self.fan.place(id, oldest);
+            }
+            Recovery::TooSlow => self.end(EndReason::TooSlow, around),
+        }
+    }
+}

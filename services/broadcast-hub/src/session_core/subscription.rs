@@ -1,0 +1,205 @@
+//! One group of a session: waiting for the group to begin, then a running cursor.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gaung_engine::ReadingRight;
+use gaung_proto::{GroupId, LogId, Seq, signing::ticket_expiry};
+
+use crate::group::Group;
+
+use super::LogReadGuard;
+
+/// A session's groups, of which most sessions have one.
+#[derive(Default)]
+pub(super) struct Subscriptions(Vec<(GroupId, Box<Subscription>)>);
+
+/// A group that a session is in.
+pub(super) struct Subscription {
+    pub(super) group: Arc<Group>,
+    /// Shown with every read of the log; empty for a public group.
+    pub(super) ticket: Bytes,
+    pub(super) state: SubscriptionState,
+    /// The peer asked for the group; `everyone` it is in without asking.
+    pub(super) is_wanted: bool,
+    /// The session is counted in the group's audience.
+    pub(super) is_counted: bool,
+    right: ReadingRight,
+}
+
+pub(super) enum SubscriptionState {
+    /// The relay has not begun to send the group.
+    Waiting {
+        from: Seq,
+        log: Option<LogId>,
+        since: Instant,
+        /// Waits without a limit.
+        is_patient: bool,
+    },
+    Live(Live),
+}
+
+/// A running cursor, besides its position, which the fan-out has.
+pub(super) struct Live {
+    pub(super) log: LogId,
+    /// The cursor has not been at the head since the subscription began, or since it was resynchronised.
+    is_catching_up: bool,
+    /// Reads of the log since the cursor was last at the head.
+    reads: u32,
+    resynced: Option<Instant>,
+    reading: Option<Reading>,
+    last_read_from: Option<Seq>,
+}
+
+/// A read of the log under way.
+struct Reading {
+    number: u64,
+    from: Seq,
+    _guard: LogReadGuard,
+}
+
+/// What to do with a cursor that is older than the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recovery {
+    /// Read the log from the cursor on.
+    Read { is_resync: bool },
+    /// The log was read from here and gave nothing: what is missing is gone.
+    Skip,
+    /// The reader is too slow to be helped again.
+    TooSlow,
+}
+
+/// Reads of the log in a row that a newcomer may need to catch up with a busy group.
+const CATCH_UP_READS: u32 = 16;
+
+impl Subscriptions {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn contains(&self, id: GroupId) -> bool {
+        self.get(id).is_some()
+    }
+
+    pub(super) fn get(&self, id: GroupId) -> Option<&Subscription> {
+        self.iter().find(|(group, _)| *group == id).map(|(_, subscription)| subscription)
+    }
+
+    pub(super) fn get_mut(&mut self, id: GroupId) -> Option<&mut Subscription> {
+        self.iter_mut().find(|(group, _)| *group == id).map(|(_, subscription)| subscription)
+    }
+
+    /// Adds a group that is not among them.
+    pub(super) fn add(&mut self, id: GroupId, subscription: Subscription) {
+        self.0.push((id, Box::new(subscription)));
+    }
+
+    pub(super) fn remove(&mut self, id: GroupId) -> Option<Box<Subscription>> {
+        let index = self.0.iter().position(|(group, _)| *group == id)?;
+        Some(self.0.swap_remove(index).1)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (GroupId, &Subscription)> {
+        self.0.iter().map(|(id, subscription)| (*id, &**subscription))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (GroupId, &mut Subscription)> {
+        self.0.iter_mut().map(|(id, subscription)| (*id, &mut **subscription))
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(group: Arc<Group>, ticket: Bytes, state: SubscriptionState, is_wanted: bool) -> Self {
+        let right = ReadingRight::default();
+        let mut subscription = Self { group, ticket: Bytes::new(), state, is_wanted, is_counted: false, right };
+        subscription.show(ticket);
+        subscription
+    }
+
+    /// Reads the group's log by this ticket from now on, which was checked; empty for a public group.
+    pub(super) fn show(&mut self, ticket: Bytes) {
+        if let Some(expires_ms) = ticket_expiry(&ticket).filter(|_| !ticket.is_empty()) {
+            self.right.extend(expires_ms);
+        }
+        self.ticket = ticket;
+    }
+
+    /// Whether the group is private and no ticket lets the session read it any more.
+    pub(super) fn is_expired(&mut self, now: Instant, time_ms: i64) -> bool {
+        self.right.is_over(now, time_ms)
+    }
+
+    /// Whether the group should have begun by now.
+    pub(super) fn is_late(&self, now: Instant, limit: Duration) -> bool {
+        match self.state {
+            SubscriptionState::Waiting { since, is_patient, .. } => {
+                !is_patient && now.saturating_duration_since(since) >= limit
+            }
+            SubscriptionState::Live(_) => false,
+        }
+    }
+
+    pub(super) const fn live(&self) -> Option<&Live> {
+        match &self.state {
+            SubscriptionState::Live(live) => Some(live),
+            SubscriptionState::Waiting { .. } => None,
+        }
+    }
+
+    pub(super) const fn live_mut(&mut self) -> Option<&mut Live> {
+        match &mut self.state {
+            SubscriptionState::Live(live) => Some(live),
+            SubscriptionState::Waiting { .. } => None,
+        }
+    }
+}
+
+impl Live {
+    pub(super) const fn new(log: LogId) -> Self {
+        Self { log, is_catching_up: true, reads: 0, resynced: None, reading: None, last_read_from: None }
+    }
+
+    /// The cursor has everything that is logged.
+    pub(super) const fn reached_head(&mut self) {
+        self.is_catching_up = false;
+    }
+
+    /// Decides what becomes of the cursor, which needs `next` and finds that the ring begins later. A reader that was at
+    /// the head is resynchronised from the log, but not twice within `resync_limit`.
+    pub(super) fn fall_behind(&mut self, now: Instant, next: Seq, resync_limit: Duration) -> Recovery {
+        let lately = self.resynced.is_some_and(|at| now.saturating_duration_since(at) < resync_limit);
+        let is_too_slow =
+            if self.is_catching_up { self.resynced.is_some() || self.reads >= CATCH_UP_READS } else { lately };
+        if is_too_slow {
+            return Recovery::TooSlow;
+        }
+        let is_resync = !std::mem::replace(&mut self.is_catching_up, true);
+        if is_resync {
+            self.resynced = Some(now);
+            self.reads = 0;
+        }
+        self.reads += 1;
+        if self.last_read_from == Some(next) { Recovery::Skip } else { Recovery::Read { is_resync } }
+    }
+
+    pub(super) fn begin_reading(&mut self, number: u64, from: Seq, guard: LogReadGuard) {
+        self.last_read_from = Some(from);
+        self.reading = Some(Reading { number, from, _guard: guard });
+    }
+
+    pub(super) fn end_reading(&mut self) {
+        self.reading = None;
+    }
+
+    pub(super) const fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Where the read with this number began; `None` if it is over.
+    pub(super) fn reading_from(&self, number: u64) -> Option<Seq> {
+        self.reading.as_ref().filter(|reading| reading.number == number).map(|reading| reading.from)
+    }
+}
