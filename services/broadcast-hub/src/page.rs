@@ -1,7 +1,7 @@
 //! The page: static files, a JSON API for what lies beside the messages, and the WebSocket that carries them.
 //!
 //! - **The WebSocket `/ws` is framed TCP in binary messages.** After the request's checks the bare socket goes to a shard
-//!   and is a framed session with one more part ([`crate::session`]): a browser's messages are unpacked into the same input,
+//!   and is a session in the WebSocket dialect ([`crate::dialect`]): a browser's messages are unpacked into framed requests,
 //!   and a batch of the fan-out leaves as one binary message. Once begun a batch is owned by the connection until it is out
 //!   (about 256 KiB of shared slices at most), for its header has promised its length.
 //! - **The API `/api`** answers what registry and relay know, by gRPC, as JSON: groups, members, receipts (a line for each
