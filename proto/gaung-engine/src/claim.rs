@@ -13,13 +13,13 @@ pub struct Claimant {
     /// What the claimant proves: a stream key, or else the address that the request came from.
     pub(crate) owner: u64,
     /// Where the memory for its window is charged.
-    pub(crate) charged: Charged,
+    pub(crate) charged: ChargedShare,
 }
 
 /// Whose share of a table a client takes: an address that connects to the relay, and behind it, where that is a hub,
 /// the address of the hub's session. Shares are made among peers first, so that no peer gains by making up sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Charged {
+pub(crate) struct ChargedShare {
     pub(crate) peer: u64,
     pub(crate) session: u64,
 }
@@ -29,9 +29,9 @@ pub(crate) const UNCLAIMED: u64 = 0;
 
 impl Claimant {
     /// The claimant of messages that the relay's own process publishes.
-    pub const LOCAL: Self = Self { owner: 1, charged: Charged { peer: 1, session: 0 } };
+    pub const LOCAL: Self = Self { owner: 1, charged: ChargedShare { peer: 1, session: 0 } };
     /// Nobody knows: who published what is read back from a log.
-    pub const UNKNOWN: Self = Self { owner: UNCLAIMED, charged: Charged { peer: UNCLAIMED, session: 0 } };
+    pub const UNKNOWN: Self = Self { owner: UNCLAIMED, charged: ChargedShare { peer: UNCLAIMED, session: 0 } };
 }
 
 /// Secret of a publishing process, 16 random bytes. It never stands in a run.
@@ -71,11 +71,12 @@ impl ClaimHasher {
     pub fn claimant(&self, key: Option<StreamKey>, origin: RequestOrigin) -> Claimant {
         // The hub of the relay's own process says the truth: its sessions count like peers of their addresses.
         let charged = match origin {
-            RequestOrigin { peer: Some(peer), session } => {
-                Charged { peer: self.address(PEER, peer), session: session.map_or(0, |ip| self.address(SESSION, ip)) }
-            }
+            RequestOrigin { peer: Some(peer), session } => ChargedShare {
+                peer: self.address(PEER, peer),
+                session: session.map_or(0, |ip| self.address(SESSION, ip)),
+            },
             RequestOrigin { peer: None, session: Some(session) } => {
-                Charged { peer: self.address(PEER, session), session: 0 }
+                ChargedShare { peer: self.address(PEER, session), session: 0 }
             }
             RequestOrigin { peer: None, session: None } => Claimant::LOCAL.charged,
         };

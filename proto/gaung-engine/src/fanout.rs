@@ -91,7 +91,7 @@ pub struct Fanout {
     half: Option<Bytes>,
     control: VecDeque<Bytes>,
     control_bytes: usize,
-    batch: Vec<Slot>,
+    batch: Vec<BatchSlice>,
     found: Vec<Piece>,
     stalled: VecDeque<Stalled>,
 }
@@ -124,7 +124,7 @@ impl Fanout {
 
     /// Puts the group's cursor at `next`, adding it if there is none, and lets it run.
     pub fn place(&mut self, group: GroupId, next: Seq) {
-        let cursor = Cursor { group, next, state: State::Ready, feed: VecDeque::new(), feed_bytes: 0 };
+        let cursor = Cursor { group, next, state: CursorState::Ready, feed: VecDeque::new(), feed_bytes: 0 };
         match self.index(group) {
             Some(index) => self.cursors[index] = cursor,
             None => self.cursors.push(cursor),
@@ -155,23 +155,23 @@ impl Fanout {
     /// The group may have something new.
     pub fn mark(&mut self, group: GroupId) {
         if let Some(index) = self.index(group)
-            && self.cursors[index].state == State::AtHead
+            && self.cursors[index].state == CursorState::AtHead
         {
-            self.cursors[index].state = State::Ready;
+            self.cursors[index].state = CursorState::Ready;
         }
     }
 
     /// Keeps the group's cursor from the ring: it lives on what it is fed.
     pub fn hold(&mut self, group: GroupId) {
         if let Some(index) = self.index(group) {
-            self.cursors[index].state = State::Held;
+            self.cursors[index].state = CursorState::Held;
         }
     }
 
     /// Lets a held cursor go back to the ring once its feed is written.
     pub fn release(&mut self, group: GroupId) {
         if let Some(index) = self.index(group) {
-            self.cursors[index].state = State::Ready;
+            self.cursors[index].state = CursorState::Ready;
         }
     }
 
@@ -228,11 +228,11 @@ impl Fanout {
     pub fn gather(&mut self, mut take: impl FnMut(GroupId, Seq, usize, &mut Vec<Piece>) -> Taken) -> Gathered {
         self.batch.clear();
         let mut total = 0;
-        let fixed = self.half.iter().map(|half| (half, From::Half));
-        let control = self.control.iter().map(|frame| (frame, From::Control));
+        let fixed = self.half.iter().map(|half| (half, SliceSource::Half));
+        let control = self.control.iter().map(|frame| (frame, SliceSource::Control));
         for (bytes, from) in fixed.chain(control).take(self.limits.write_slices) {
             total += bytes.len();
-            self.batch.push(Slot { bytes: bytes.clone(), from });
+            self.batch.push(BatchSlice { bytes: bytes.clone(), from });
         }
         let ready = self.cursors.iter().filter(|cursor| cursor.wants_turn()).count();
         let quantum = self.limits.write_bytes / ready.max(1);
@@ -298,15 +298,15 @@ impl Fanout {
             let mut total = 0;
             for piece in cursor.feed.iter().take(room) {
                 total += piece.bytes.len();
-                let from = From::Feed { index, next: piece.next };
-                self.batch.push(Slot { bytes: piece.bytes.clone(), from });
+                let from = SliceSource::Feed { index, next: piece.next };
+                self.batch.push(BatchSlice { bytes: piece.bytes.clone(), from });
                 if total >= quantum {
                     break;
                 }
             }
             return total;
         }
-        if cursor.state != State::Ready {
+        if cursor.state != CursorState::Ready {
             return 0;
         }
         self.found.clear();
@@ -314,16 +314,16 @@ impl Fanout {
         match take(group, next, quantum, &mut self.found) {
             Taken::Pieces { at_head } => self.batch_found(index, room, at_head),
             Taken::AtHead => {
-                cursor.state = State::AtHead;
+                cursor.state = CursorState::AtHead;
                 0
             }
             Taken::Behind { oldest } => {
-                cursor.state = State::Held;
+                cursor.state = CursorState::Held;
                 self.stalled.push_back(Stalled::Behind { group, next, oldest });
                 0
             }
             Taken::Replaced => {
-                cursor.state = State::Held;
+                cursor.state = CursorState::Held;
                 self.stalled.push_back(Stalled::Replaced { group });
                 0
             }
@@ -335,33 +335,33 @@ impl Fanout {
         let mut total = 0;
         for (i, piece) in self.found.drain(..).enumerate().take(room) {
             total += piece.bytes.len();
-            let from = From::Run { index, next: piece.next, at_head: at_head && i + 1 == last };
-            self.batch.push(Slot { bytes: piece.bytes, from });
+            let from = SliceSource::Run { index, next: piece.next, at_head: at_head && i + 1 == last };
+            self.batch.push(BatchSlice { bytes: piece.bytes, from });
         }
         total
     }
 
     /// The first bytes of a slot went out, or all of them; `rest` is what is left of it.
-    fn begun(&mut self, from: From, rest: Option<Bytes>) {
+    fn begun(&mut self, from: SliceSource, rest: Option<Bytes>) {
         self.half = rest;
         match from {
-            From::Half => {}
-            From::Control => {
+            SliceSource::Half => {}
+            SliceSource::Control => {
                 let frame = self.control.pop_front();
                 self.control_bytes -= frame.map_or(0, |frame| frame.len());
             }
-            From::Feed { index, next } => {
+            SliceSource::Feed { index, next } => {
                 let cursor = &mut self.cursors[index];
                 cursor.next = next;
                 let piece = cursor.feed.pop_front();
                 cursor.feed_bytes -= piece.map_or(0, |piece| piece.bytes.len());
                 self.turn = index + 1;
             }
-            From::Run { index, next, at_head } => {
+            SliceSource::Run { index, next, at_head } => {
                 let cursor = &mut self.cursors[index];
                 cursor.next = next;
                 if at_head {
-                    cursor.state = State::AtHead;
+                    cursor.state = CursorState::AtHead;
                 }
                 self.turn = index + 1;
             }
@@ -377,19 +377,20 @@ impl Fanout {
 struct Cursor {
     group: GroupId,
     next: Seq,
-    state: State,
+    state: CursorState,
     feed: VecDeque<Piece>,
     feed_bytes: usize,
 }
 
 impl Cursor {
     fn wants_turn(&self) -> bool {
-        self.state == State::Ready || !self.feed.is_empty()
+        self.state == CursorState::Ready || !self.feed.is_empty()
     }
 }
 
+/// What a cursor waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum CursorState {
     /// The ring may have something.
     Ready,
     /// Has written all there is, and waits for [`Fanout::mark`].
@@ -398,14 +399,16 @@ enum State {
     Held,
 }
 
+/// One slice of the next write.
 #[derive(Debug)]
-struct Slot {
+struct BatchSlice {
     bytes: Bytes,
-    from: From,
+    from: SliceSource,
 }
 
+/// Where a slice of the next write comes from.
 #[derive(Debug, Clone, Copy)]
-enum From {
+enum SliceSource {
     Half,
     Control,
     Feed { index: usize, next: Seq },

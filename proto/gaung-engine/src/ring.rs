@@ -18,7 +18,7 @@ pub use budget::{RingBudget, RingOwner, Segment};
 /// rings takes it. The ring compares seqs only: at another log id its owner calls [`HotRing::clear_to`] first.
 #[derive(Debug)]
 pub struct HotRing {
-    runs: VecDeque<Held>,
+    runs: VecDeque<HeldRun>,
     head: Seq,
     bytes: usize,
     budget_bytes: usize,
@@ -26,7 +26,7 @@ pub struct HotRing {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldRun {
     run: Run,
     segment: Segment,
 }
@@ -87,7 +87,7 @@ impl HotRing {
         let budget_bytes = self.budget_bytes;
         self.drop_while(|_, bytes| bytes > budget_bytes);
         let segment = self.share.as_mut().map_or(Segment::NONE, |share| share.add(bytes));
-        self.runs.push_back(Held { run, segment });
+        self.runs.push_back(HeldRun { run, segment });
         pushed
     }
 
@@ -140,7 +140,7 @@ impl HotRing {
         };
         let mut left = budget_bytes;
         let mut runs = Vec::new();
-        for Held { run, .. } in self.runs.range(first..) {
+        for HeldRun { run, .. } in self.runs.range(first..) {
             let len = run.as_bytes().len();
             if !runs.is_empty() && len > left {
                 break;
@@ -163,7 +163,7 @@ impl HotRing {
     }
 
     /// Lets the oldest runs go for as long as `goes` says so of the oldest and of the bytes held.
-    fn drop_while(&mut self, goes: impl Fn(&Held, usize) -> bool) {
+    fn drop_while(&mut self, goes: impl Fn(&HeldRun, usize) -> bool) {
         let mut ledger = None;
         while let Some(oldest) = self.runs.front().filter(|oldest| goes(oldest, self.bytes)) {
             let (segment, bytes) = (oldest.segment, cost(&oldest.run));
@@ -183,7 +183,7 @@ impl Drop for HotRing {
 }
 
 const fn cost(run: &Run) -> usize {
-    run.as_bytes().len() + size_of::<Held>()
+    run.as_bytes().len() + size_of::<HeldRun>()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use gaung_proto::{ClientId, ClientSeq, Seq, block::Author};
 
 pub use self::snapshot::SnapshotError;
 use self::{
-    shares::{Fate, Place, Shares},
-    window::{Row, Window},
+    shares::{EvictionEntry, EvictionOutcome, Shares},
+    window::{SeqRow, Window},
 };
 use crate::claim::{Claimant, UNCLAIMED};
 
@@ -100,7 +100,7 @@ impl ClientWindows {
         window.charged = claimant.charged;
         window.ticket = self.next_ticket;
         self.next_ticket += 1;
-        let place = Place { stream, ticket: window.ticket, at_unix_ms: window.at_unix_ms };
+        let place = EvictionEntry { stream, ticket: window.ticket, at_unix_ms: window.at_unix_ms };
         self.shares.add(window.charged, bytes, place);
     }
 
@@ -120,7 +120,7 @@ impl ClientWindows {
         count: u64,
         at_unix_ms: i64,
     ) {
-        let row = Row { first: first.0, seq: seq.0, count };
+        let row = SeqRow { first: first.0, seq: seq.0, count };
         match self.clients.get_mut(&stream_of(author)) {
             Some(window) => {
                 let before = window.bytes();
@@ -197,7 +197,7 @@ impl ClientWindows {
         window.ticket = self.next_ticket;
         self.next_ticket += 1;
         let bytes = CLIENT_BYTES + window.bytes();
-        let place = Place { stream, ticket: window.ticket, at_unix_ms: window.at_unix_ms };
+        let place = EvictionEntry { stream, ticket: window.ticket, at_unix_ms: window.at_unix_ms };
         self.shares.add(window.charged, bytes, place);
         self.bytes += bytes;
         self.clients.insert(stream, window);
@@ -212,16 +212,16 @@ impl ClientWindows {
         let mut freed = 0;
         self.shares.evict(self.bytes - self.limit_bytes + self.limit_bytes / EVICTION_PART, |place| {
             let Some(window) = clients.get(&place.stream).filter(|window| window.ticket == place.ticket) else {
-                return Fate::Stale;
+                return EvictionOutcome::Stale;
             };
             if window.at_unix_ms > place.at_unix_ms {
-                return Fate::Later(Place { at_unix_ms: window.at_unix_ms, ..place });
+                return EvictionOutcome::Later(EvictionEntry { at_unix_ms: window.at_unix_ms, ..place });
             }
             let bytes = CLIENT_BYTES + window.bytes();
             clients.remove(&place.stream);
             *forgotten += 1;
             freed += bytes;
-            Fate::Forgotten(bytes)
+            EvictionOutcome::Forgotten(bytes)
         });
         self.bytes -= freed;
     }

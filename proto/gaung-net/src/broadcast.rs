@@ -14,13 +14,13 @@ use crate::{
 /// leaves through one interface only.
 #[derive(Debug)]
 pub struct BroadcastSender {
-    ways: Vec<Way>,
+    sockets: Vec<NetworkSocket>,
     failed: Vec<(Link, SocketError)>,
 }
 
 /// One interface's socket and broadcast address.
 #[derive(Debug)]
-struct Way {
+struct NetworkSocket {
     socket: UdpSocket,
     link: Link,
     to: SocketAddrV4,
@@ -33,23 +33,23 @@ impl BroadcastSender {
     /// # Errors
     /// [`SocketError`] if there are such networks and none can be opened.
     pub fn open(links: &[Link], port: u16) -> Result<Self, SocketError> {
-        let mut ways: Vec<Way> = Vec::new();
+        let mut sockets: Vec<NetworkSocket> = Vec::new();
         let mut failed = Vec::new();
         for link in links.iter().flat_map(Link::each_address) {
             let Some(to) = link.broadcast().map(|ip| SocketAddrV4::new(ip, port)) else { continue };
             // Two addresses of one network reach the same machines.
-            if ways.iter().any(|way| way.to == to && way.link.index == link.index) {
+            if sockets.iter().any(|socket| socket.to == to && socket.link.index == link.index) {
                 continue;
             }
-            match Way::open(&link, to) {
-                Ok(way) => ways.push(way),
+            match NetworkSocket::open(&link, to) {
+                Ok(socket) => sockets.push(socket),
                 Err(error) => failed.push((link, error)),
             }
         }
-        if ways.is_empty() && !failed.is_empty() {
+        if sockets.is_empty() && !failed.is_empty() {
             return Err(failed.swap_remove(0).1);
         }
-        Ok(Self { ways, failed })
+        Ok(Self { sockets, failed })
     }
 
     /// The networks that it cannot send to, and why.
@@ -59,19 +59,22 @@ impl BroadcastSender {
     }
 
     /// The interfaces that it sends through, each with the address it sends to; may be none.
-    pub fn ways(&self) -> impl Iterator<Item = (&Link, SocketAddrV4)> {
-        self.ways.iter().map(|way| (&way.link, way.to))
+    pub fn networks(&self) -> impl Iterator<Item = (&Link, SocketAddrV4)> {
+        self.sockets.iter().map(|socket| (&socket.link, socket.to))
     }
 
     /// Sends one datagram through each interface, without blocking. Returns through how many it left; failures are
     /// given to `failed`, to be counted.
     pub fn send(&self, payload: &[u8], mut failed: impl FnMut(&Link, io::Error)) -> usize {
-        let sends = self.ways.iter().map(|way| way.socket.send_to(payload, way.to).map_err(|e| failed(&way.link, e)));
+        let sends = self
+            .sockets
+            .iter()
+            .map(|socket| socket.socket.send_to(payload, socket.to).map_err(|e| failed(&socket.link, e)));
         sends.filter(Result::is_ok).count()
     }
 }
 
-impl Way {
+impl NetworkSocket {
     fn open(link: &Link, to: SocketAddrV4) -> Result<Self, SocketError> {
         let socket = socket::open(SocketAddrV4::new(link.ip, 0), Sharing::Alone)?;
         socket.set_broadcast(true).map_err(SocketError::system("allow broadcast"))?;

@@ -146,14 +146,14 @@ impl Health {
 /// Leaving is closing.
 #[derive(Debug)]
 pub struct GroupSocket {
-    parts: Vec<Part>,
+    parts: Vec<JoinedSocket>,
     group: SocketAddrV4,
     failed: Vec<(Link, SocketError)>,
 }
 
 /// One socket and what was joined with it.
 #[derive(Debug)]
-struct Part {
+struct JoinedSocket {
     socket: Arc<UdpSocket>,
     joined: Vec<Link>,
 }
@@ -170,7 +170,7 @@ impl GroupSocket {
         if links.is_empty() {
             return Err(SocketError::NoInterface);
         }
-        let mut opened = Self { parts: vec![Part::open(group)?], group, failed: Vec::new() };
+        let mut opened = Self { parts: vec![JoinedSocket::open(group)?], group, failed: Vec::new() };
         opened.relink(links);
         if opened.failed.len() == links.len() {
             return Err(opened.failed.swap_remove(0).1);
@@ -213,7 +213,7 @@ impl GroupSocket {
             }
         }
         if self.parts.len() < Self::MAX_PARTS {
-            let mut part = Part::open(self.group)?;
+            let mut part = JoinedSocket::open(self.group)?;
             outcome = part.join(*self.group.ip(), link);
             if outcome.is_ok() {
                 self.parts.push(part);
@@ -251,7 +251,7 @@ impl GroupSocket {
     }
 }
 
-impl Part {
+impl JoinedSocket {
     fn open(group: SocketAddrV4) -> Result<Self, SocketError> {
         // Bound to the group's address, the socket hears no unicast and no other group on the same port.
         Ok(Self { socket: Arc::new(socket::open(group, Sharing::Shared)?.into()), joined: Vec::new() })

@@ -31,7 +31,7 @@ fn broadcast_reaches_every_listener_of_the_port() {
     let port = free_port();
     let listeners = [broadcast::open_listener(port).unwrap(), broadcast::open_listener(port).unwrap()];
     let sender = BroadcastSender::open(&[Link::loopback()], port).unwrap();
-    let (link, to) = sender.ways().next().unwrap();
+    let (link, to) = sender.networks().next().unwrap();
     assert_eq!((link.role, to), (Role::Loopback, SocketAddrV4::new(Ipv4Addr::new(127, 255, 255, 255), port)));
     assert_eq!(sender.send("halo semua".as_bytes(), |link, error| panic!("{link}: {error}")), 1);
     for listener in &listeners {
@@ -43,7 +43,7 @@ fn broadcast_reaches_every_listener_of_the_port() {
 fn links_without_a_broadcast_address_are_left_out() {
     let tunnel = Link { can_broadcast: false, role: Role::Vpn, ..Link::loopback() };
     let sender = BroadcastSender::open(&[tunnel], 9).unwrap();
-    assert_eq!((sender.ways().count(), sender.send(b"x", |_, _| ())), (0, 0));
+    assert_eq!((sender.networks().count(), sender.send(b"x", |_, _| ())), (0, 0));
 }
 
 #[test]

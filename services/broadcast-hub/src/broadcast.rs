@@ -57,7 +57,7 @@ impl BroadcastLane {
             }
         };
         let Some(sender) = &self.sender else { return };
-        for (link, to) in sender.ways() {
+        for (link, to) in sender.networks() {
             info!(%link, %to, "broadcasting");
         }
         for (link, error) in sender.failed() {

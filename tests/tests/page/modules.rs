@@ -205,7 +205,8 @@ fn the_page_shows_of_foreign_text_what_the_terminal_shows() {
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
     let vectors: Value =
         serde_json::from_str(include_str!("../../../proto/gaung-proto/tests/foreign_text.json")).unwrap();
-    let suspect: Vec<u32> = ('\0'..=char::MAX).filter(|c| !is_all_visible(c.encode_utf8(&mut [0; 4]))).map(u32::from).collect();
+    let suspect: Vec<u32> =
+        ('\0'..=char::MAX).filter(|c| !is_all_visible(c.encode_utf8(&mut [0; 4]))).map(u32::from).collect();
     let got = browser.run(
         "const { line, lines } = await import('/js/view/harmless.js');
          const [vectors, suspect] = arguments;

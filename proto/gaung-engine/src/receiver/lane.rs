@@ -61,18 +61,18 @@ pub(super) enum LaneMove {
 #[derive(Debug)]
 pub(super) struct LaneHealth {
     policy: LanePolicy,
-    state: State,
+    state: LaneState,
     heard: Option<Instant>,
     next_tick: Instant,
     hold: Duration,
     /// It was reported that long datagrams do not come, and multicast goes on.
     is_narrow: bool,
-    trust: Trust,
+    trust: DatagramTrust,
 }
 
 /// Whether what datagrams carry is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
+enum DatagramTrust {
     Full,
     /// Datagrams were forged: the hub has to deliver instead, and to begin before this.
     UntilHub(Instant),
@@ -81,7 +81,7 @@ enum Trust {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum LaneState {
     Probing { since: Instant },
     Up { since: Instant },
     Down { steady_since: Option<Instant> },
@@ -89,7 +89,7 @@ enum State {
 
 impl LaneHealth {
     pub(super) fn new(policy: LanePolicy, now: Instant) -> Self {
-        let state = State::Probing { since: now };
+        let state = LaneState::Probing { since: now };
         Self {
             policy,
             state,
@@ -97,7 +97,7 @@ impl LaneHealth {
             next_tick: now + TIMING.lane_check / 2,
             hold: TIMING.lane_hold_min,
             is_narrow: false,
-            trust: Trust::Full,
+            trust: DatagramTrust::Full,
         }
     }
 
@@ -106,7 +106,7 @@ impl LaneHealth {
         match self.policy {
             LanePolicy::TcpOnly => false,
             LanePolicy::MulticastOnly => true,
-            LanePolicy::Auto => matches!(self.state, State::Probing { .. } | State::Up { .. }),
+            LanePolicy::Auto => matches!(self.state, LaneState::Probing { .. } | LaneState::Up { .. }),
         }
     }
 
@@ -126,12 +126,12 @@ impl LaneHealth {
     pub(super) fn handle_heard(&mut self, now: Instant) -> Option<LaneMove> {
         self.heard = Some(now);
         match &mut self.state {
-            State::Probing { .. } => {
-                self.state = State::Up { since: now };
+            LaneState::Probing { .. } => {
+                self.state = LaneState::Up { since: now };
                 Some(LaneMove::Up)
             }
-            State::Up { .. } => None,
-            State::Down { steady_since } => {
+            LaneState::Up { .. } => None,
+            LaneState::Down { steady_since } => {
                 steady_since.get_or_insert(now);
                 None
             }
@@ -143,11 +143,11 @@ impl LaneHealth {
         if self.policy != LanePolicy::Auto {
             return None;
         }
-        if self.trust == Trust::Full {
-            self.trust = Trust::UntilHub(now + TIMING.hub_patience);
+        if self.trust == DatagramTrust::Full {
+            self.trust = DatagramTrust::UntilHub(now + TIMING.hub_patience);
         }
-        if matches!(self.state, State::Down { .. }) {
-            self.state = State::Down { steady_since: None };
+        if matches!(self.state, LaneState::Down { .. }) {
+            self.state = LaneState::Down { steady_since: None };
             return None;
         }
         self.go_down(LaneTrouble::Forged)
@@ -155,14 +155,14 @@ impl LaneHealth {
 
     /// Something of the group came from the hub.
     pub(super) fn handle_hub(&mut self) {
-        if self.trust != Trust::Full {
-            self.trust = Trust::Withdrawn;
+        if self.trust != DatagramTrust::Full {
+            self.trust = DatagramTrust::Withdrawn;
         }
     }
 
     /// Whether what datagrams carry may be delivered.
     pub(super) fn is_trusted(&self) -> bool {
-        self.trust == Trust::Full
+        self.trust == DatagramTrust::Full
     }
 
     /// This machine's network is another one: what was learnt of the former one counts no more.
@@ -174,31 +174,33 @@ impl LaneHealth {
     pub(super) fn tick(&mut self, now: Instant, quality: LaneQuality) -> Option<LaneMove> {
         let LaneQuality { loss_percent, too_long, may_be_too_long } = quality;
         self.next_tick = now + TIMING.lane_check;
-        if matches!(self.trust, Trust::UntilHub(until) if until <= now) {
-            self.trust = Trust::Full;
+        if matches!(self.trust, DatagramTrust::UntilHub(until) if until <= now) {
+            self.trust = DatagramTrust::Full;
         }
         let silent = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= TIMING.lane_silence);
         match self.state {
-            State::Probing { since } if now.saturating_duration_since(since) >= TIMING.lane_probe => {
+            LaneState::Probing { since } if now.saturating_duration_since(since) >= TIMING.lane_probe => {
                 self.go_down(LaneTrouble::NotHeard)
             }
-            State::Probing { since } => {
+            LaneState::Probing { since } => {
                 self.next_tick = since + TIMING.lane_probe;
                 None
             }
-            State::Up { .. } if silent => self.go_down(LaneTrouble::HeartbeatLost),
-            State::Up { .. } if too_long.is_some() != self.is_narrow && self.policy == LanePolicy::MulticastOnly => {
+            LaneState::Up { .. } if silent => self.go_down(LaneTrouble::HeartbeatLost),
+            LaneState::Up { .. }
+                if too_long.is_some() != self.is_narrow && self.policy == LanePolicy::MulticastOnly =>
+            {
                 self.is_narrow = too_long.is_some();
                 Some(too_long.map_or(LaneMove::Up, |bytes| LaneMove::Down(LaneTrouble::TooLong { bytes })))
             }
-            State::Up { .. } if too_long.is_some() && self.policy == LanePolicy::Auto => {
+            LaneState::Up { .. } if too_long.is_some() && self.policy == LanePolicy::Auto => {
                 self.go_down(LaneTrouble::TooLong { bytes: too_long? })
             }
-            State::Up { .. } if loss_percent > BAD_LOSS && self.policy == LanePolicy::Auto => {
+            LaneState::Up { .. } if loss_percent > BAD_LOSS && self.policy == LanePolicy::Auto => {
                 let loss = LaneTrouble::Loss { percent: loss_percent };
                 self.go_down(may_be_too_long.map_or(loss, |bytes| LaneTrouble::TooLong { bytes }))
             }
-            State::Up { since } => {
+            LaneState::Up { since } => {
                 if now.saturating_duration_since(since) >= TIMING.lane_calm {
                     self.hold = TIMING.lane_hold_min;
                 }
@@ -207,19 +209,19 @@ impl LaneHealth {
                     self.heard.map_or(self.next_tick, |heard| self.next_tick.min(heard + TIMING.lane_silence));
                 None
             }
-            State::Down { .. } if silent || loss_percent > GOOD_LOSS => {
-                self.state = State::Down { steady_since: None };
+            LaneState::Down { .. } if silent || loss_percent > GOOD_LOSS => {
+                self.state = LaneState::Down { steady_since: None };
                 None
             }
-            State::Down { steady_since: Some(since) }
+            LaneState::Down { steady_since: Some(since) }
                 if now.saturating_duration_since(since) >= self.needed_hold(may_be_too_long) =>
             {
                 self.hold = (self.hold * 2).min(TIMING.lane_hold_max);
-                self.state = State::Up { since: now };
-                self.trust = Trust::Full;
+                self.state = LaneState::Up { since: now };
+                self.trust = DatagramTrust::Full;
                 Some(LaneMove::Up)
             }
-            State::Down { .. } => None,
+            LaneState::Down { .. } => None,
         }
     }
 
@@ -233,7 +235,7 @@ impl LaneHealth {
     }
 
     fn go_down(&mut self, why: LaneTrouble) -> Option<LaneMove> {
-        self.state = State::Down { steady_since: None };
+        self.state = LaneState::Down { steady_since: None };
         Some(LaneMove::Down(why))
     }
 }

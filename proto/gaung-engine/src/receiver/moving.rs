@@ -31,21 +31,21 @@ pub enum Hearing {
 /// What is known of the way from one address to another.
 #[derive(Debug, Default)]
 pub(super) struct Moving {
-    state: State,
+    state: MoveState,
     /// Of the present address, once a heartbeat told.
     generation: Option<Generation>,
     /// The last that was said meanwhile, tried after the present one. Not the newest: a notice that is damaged or not true
     /// may bear any generation, and the relay says the true one again.
-    next: Option<Target>,
+    next: Option<MoveTarget>,
     hearings: VecDeque<Hearing>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-enum State {
+enum MoveState {
     #[default]
     Settled,
     /// Heard at both, if it is there.
-    Trying { to: Target, until: Instant, proof: Proof },
+    Trying { to: MoveTarget, until: Instant, proof: Proof },
     /// Heard at the new one; what was sent before it left still comes from the former one.
     Arrived { former: GroupTag, until: Instant },
 }
@@ -64,7 +64,7 @@ struct Proof {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Target {
+struct MoveTarget {
     addr: GroupAddr,
     generation: Generation,
     tag: GroupTag,
@@ -73,9 +73,9 @@ struct Target {
 impl Moving {
     pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Settled => None,
-            State::Trying { until, proof, .. } => Some(proof.next.map_or(until, |next| next.min(until))),
-            State::Arrived { until, .. } => Some(until),
+            MoveState::Settled => None,
+            MoveState::Trying { until, proof, .. } => Some(proof.next.map_or(until, |next| next.min(until))),
+            MoveState::Arrived { until, .. } => Some(until),
         }
     }
 
@@ -88,9 +88,9 @@ impl Moving {
         self.generation = None;
         self.next = None;
         match std::mem::take(&mut self.state) {
-            State::Settled => {}
-            State::Trying { .. } => self.hearings.push_back(Hearing::Stayed),
-            State::Arrived { .. } => self.hearings.push_back(Hearing::Moved),
+            MoveState::Settled => {}
+            MoveState::Trying { .. } => self.hearings.push_back(Hearing::Stayed),
+            MoveState::Arrived { .. } => self.hearings.push_back(Hearing::Moved),
         }
     }
 
@@ -98,8 +98,8 @@ impl Moving {
         self.generation.is_none_or(|own| generation.0 > own.0)
     }
 
-    fn attempt(&mut self, now: Instant, to: Target) {
-        self.state = State::Trying { to, until: now + TIMING.move_patience, proof: Proof::default() };
+    fn attempt(&mut self, now: Instant, to: MoveTarget) {
+        self.state = MoveState::Trying { to, until: now + TIMING.move_patience, proof: Proof::default() };
         self.hearings.push_back(Hearing::Also(to.addr));
     }
 }
@@ -122,9 +122,9 @@ impl MemberReceiver {
     pub fn is_addressed(&self, tag: GroupTag) -> bool {
         tag == self.config.tag
             || match self.moving.state {
-                State::Settled => false,
-                State::Trying { to, .. } => to.tag == tag,
-                State::Arrived { former, .. } => former == tag,
+                MoveState::Settled => false,
+                MoveState::Trying { to, .. } => to.tag == tag,
+                MoveState::Arrived { former, .. } => former == tag,
             }
     }
 
@@ -134,12 +134,14 @@ impl MemberReceiver {
         let is_ours = group == self.config.group && log == self.config.log;
         let tag = GroupTag::of(self.config.group, generation, self.config.log);
         let is_news = is_ours && tag != self.config.tag && self.moving.is_newer(generation) && self.is_next(generation);
-        let said = Target { addr, generation, tag };
+        let said = MoveTarget { addr, generation, tag };
         match self.moving.state {
-            State::Settled if is_news => self.moving.attempt(now, said),
-            State::Trying { to, .. } if is_news && (to.tag, to.addr) != (tag, addr) => self.moving.next = Some(said),
-            State::Arrived { .. } if is_news => self.moving.next = Some(said),
-            State::Settled | State::Trying { .. } | State::Arrived { .. } => self.stats.ignored += 1,
+            MoveState::Settled if is_news => self.moving.attempt(now, said),
+            MoveState::Trying { to, .. } if is_news && (to.tag, to.addr) != (tag, addr) => {
+                self.moving.next = Some(said)
+            }
+            MoveState::Arrived { .. } if is_news => self.moving.next = Some(said),
+            MoveState::Settled | MoveState::Trying { .. } | MoveState::Arrived { .. } => self.stats.ignored += 1,
         }
     }
 
@@ -150,7 +152,7 @@ impl MemberReceiver {
     pub(super) fn follow(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<bool, DecodeError> {
         let is_data = matches!(header.packet_type, PacketType::Data | PacketType::Parity);
         match &mut self.moving.state {
-            State::Trying { to, proof, .. } if to.tag == header.tag => {
+            MoveState::Trying { to, proof, .. } if to.tag == header.tag => {
                 let to = *to;
                 if self.reporter.relay().is_none() && via == Via::Group {
                     self.arrive(now, to);
@@ -169,14 +171,14 @@ impl MemberReceiver {
                 }
                 Ok(is_data)
             }
-            State::Arrived { former, .. } => Ok(*former == header.tag && is_data),
-            State::Settled | State::Trying { .. } => Ok(false),
+            MoveState::Arrived { former, .. } => Ok(*former == header.tag && is_data),
+            MoveState::Settled | MoveState::Trying { .. } => Ok(false),
         }
     }
 
     /// Sends a PROBE under the new tag, and repeats it until the relay answers.
     fn ask_for_proof(&mut self, now: Instant) {
-        let State::Trying { to, proof, .. } = &mut self.moving.state else { return };
+        let MoveState::Trying { to, proof, .. } = &mut self.moving.state else { return };
         let Some(nonce) = proof.nonce.filter(|_| proof.next.is_some_and(|next| next <= now)) else { return };
         proof.next = Some(now + TIMING.move_proof_min * (1 << proof.probes.min(MAX_PROOF_DOUBLINGS)));
         proof.probes += 1;
@@ -186,7 +188,7 @@ impl MemberReceiver {
 
     /// The group was heard at its present address: a notice that it has left is not believed without the relay's answer.
     pub(super) const fn handle_heard_here(&mut self) {
-        if let State::Trying { proof, .. } = &mut self.moving.state {
+        if let MoveState::Trying { proof, .. } = &mut self.moving.state {
             proof.stays = true;
         }
     }
@@ -203,7 +205,7 @@ impl MemberReceiver {
         if self.moving.due().is_none_or(|due| due > now) {
             return;
         }
-        if let State::Trying { to, until, proof } = self.moving.state {
+        if let MoveState::Trying { to, until, proof } = self.moving.state {
             if until > now {
                 return self.ask_for_proof(now);
             }
@@ -214,12 +216,12 @@ impl MemberReceiver {
         }
         let next = self.moving.next.take().filter(|next| self.moving.is_newer(next.generation));
         match std::mem::take(&mut self.moving.state) {
-            State::Settled => {}
-            State::Trying { .. } => {
+            MoveState::Settled => {}
+            MoveState::Trying { .. } => {
                 self.moving.hearings.push_back(Hearing::Stayed);
                 self.say_stale(now);
             }
-            State::Arrived { .. } => self.moving.hearings.push_back(Hearing::Moved),
+            MoveState::Arrived { .. } => self.moving.hearings.push_back(Hearing::Moved),
         }
         if let Some(next) = next {
             self.moving.attempt(now, next);
@@ -252,11 +254,11 @@ impl MemberReceiver {
     }
 
     /// It is there: same log, and the epoch's count of datagrams goes on.
-    fn arrive(&mut self, now: Instant, to: Target) {
-        let Target { addr, generation, tag } = to;
+    fn arrive(&mut self, now: Instant, to: MoveTarget) {
+        let MoveTarget { addr, generation, tag } = to;
         let former = std::mem::replace(&mut self.config.tag, tag);
         self.reporter.change_tag(tag);
-        self.moving.state = State::Arrived { former, until: now + TIMING.move_late };
+        self.moving.state = MoveState::Arrived { former, until: now + TIMING.move_late };
         self.moving.generation = Some(generation);
         self.stats.moves += 1;
         // Whoever takes no events needs only the last one.

@@ -26,7 +26,7 @@ const OUT_OF_REACH: u32 = 7;
 
 /// What an answer to a PROBE tells besides what stands in it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
+pub(super) struct ProbeAnswer {
     /// It gave a first cookie.
     pub(super) is_first: bool,
     /// What had been delivered when the PROBE was sent.
@@ -151,7 +151,7 @@ impl Reporter {
     }
 
     /// The relay's answer, unless it is none.
-    pub(super) fn handle_answer(&mut self, now: Instant, answer: &Probe) -> Option<Answer> {
+    pub(super) fn handle_answer(&mut self, now: Instant, answer: &Probe) -> Option<ProbeAnswer> {
         if answer.sender != self.sender || answer.nonce != self.nonce || self.probes == 0 {
             return None;
         }
@@ -159,7 +159,7 @@ impl Reporter {
         self.cookie = Some(answer.cookie);
         self.probes = 0;
         self.next_probe = now + TIMING.cookie_age;
-        Some(Answer { is_first, delivered: self.asked_after, asked: self.asked_at })
+        Some(ProbeAnswer { is_first, delivered: self.asked_after, asked: self.asked_at })
     }
 
     pub(super) fn next_due(&self, reports: bool, group_size: u32) -> Option<Instant> {

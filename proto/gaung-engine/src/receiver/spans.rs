@@ -58,12 +58,12 @@ impl Pkts {
 /// Missing messages in seq order; rows do not overlap.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
-    rows: BTreeMap<Seq, Row>,
+    rows: BTreeMap<Seq, MissingRow>,
     messages: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct MissingRow {
     last: Seq,
     missing: Missing,
 }
@@ -103,13 +103,13 @@ impl Spans {
     /// Adds a row; nothing of it is in another one.
     pub(super) fn add(&mut self, range: SeqRange, missing: Missing) {
         self.messages += range.len();
-        self.rows.insert(range.first, Row { last: range.last, missing });
+        self.rows.insert(range.first, MissingRow { last: range.last, missing });
     }
 
     /// What is in `range` has come, in datagram `pkt` if that is known. Gives what of it was missing, in order and joined.
     pub(super) fn fill(&mut self, range: SeqRange, pkt: Option<Pkt>) -> Vec<SeqRange> {
         let touched = self.rows.range(..=range.last).rev().take_while(|(_, row)| range.first <= row.last);
-        let touched: Vec<(Seq, Row)> = touched.map(|(&first, &row)| (first, row)).collect();
+        let touched: Vec<(Seq, MissingRow)> = touched.map(|(&first, &row)| (first, row)).collect();
         let mut filled: Vec<SeqRange> = Vec::new();
         for (first, row) in touched.into_iter().rev() {
             let part = self.fill_row(first, row, range, pkt);
@@ -122,8 +122,8 @@ impl Spans {
     }
 
     /// Leaves of a row what is before and after `range`; gives what is within.
-    fn fill_row(&mut self, first: Seq, row: Row, range: SeqRange, pkt: Option<Pkt>) -> SeqRange {
-        let Row { last, missing } = row;
+    fn fill_row(&mut self, first: Seq, row: MissingRow, range: SeqRange, pkt: Option<Pkt>) -> SeqRange {
+        let MissingRow { last, missing } = row;
         let parts = |pkts: Pkts| match pkt {
             Some(Pkt(pkt)) => (
                 Pkts::new(pkts.first, pkts.last.min(pkt.saturating_sub(1))),
@@ -134,11 +134,11 @@ impl Spans {
         let (before, after) = missing.pkts.map_or((None, None), parts);
         self.rows.remove(&first);
         if first < range.first {
-            let row = Row { last: Seq(range.first.0 - 1), missing: Missing { pkts: before, ..missing } };
+            let row = MissingRow { last: Seq(range.first.0 - 1), missing: Missing { pkts: before, ..missing } };
             self.rows.insert(first, row);
         }
         if range.last < last {
-            self.rows.insert(range.last.next(), Row { last, missing: Missing { pkts: after, ..missing } });
+            self.rows.insert(range.last.next(), MissingRow { last, missing: Missing { pkts: after, ..missing } });
         }
         let filled = SeqRange { first: first.max(range.first), last: last.min(range.last) };
         self.messages -= filled.len();

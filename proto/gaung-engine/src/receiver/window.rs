@@ -19,7 +19,7 @@ const OVERHEAD: usize = 192;
 pub(super) struct Window {
     first: Seq,
     /// In seq order, apart, none of them empty.
-    held: VecDeque<Held>,
+    held: VecDeque<HeldPiece>,
     /// After the last place, held or missing.
     end: Seq,
     missing: Spans,
@@ -28,7 +28,7 @@ pub(super) struct Window {
 
 /// Messages in a row that came together and wait for those before them.
 #[derive(Debug, Clone)]
-struct Held {
+struct HeldPiece {
     messages: Messages,
     lane: Lane,
     arrived: Instant,
@@ -100,12 +100,12 @@ impl Window {
             let mut piece = messages.clone();
             piece.cut(range.last.next());
             let block_bytes = if index + 1 == ranges.len() { piece.block_bytes() } else { 0 };
-            self.insert(Held { messages: piece, lane, arrived, bytes: block_bytes + OVERHEAD });
+            self.insert(HeldPiece { messages: piece, lane, arrived, bytes: block_bytes + OVERHEAD });
         }
         ranges.iter().map(SeqRange::len).sum()
     }
 
-    fn insert(&mut self, held: Held) {
+    fn insert(&mut self, held: HeldPiece) {
         self.held_bytes += held.bytes;
         let index = self.held.partition_point(|other| other.messages.next_seq() < held.messages.next_seq());
         self.held.insert(index, held);

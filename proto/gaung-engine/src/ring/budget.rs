@@ -22,7 +22,7 @@ pub struct RingBudget {
     /// Changed under the lock of `state` only.
     held_bytes: AtomicUsize,
     is_due: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
 }
 
 /// The runs that came at about one time, in all rings.
@@ -48,12 +48,12 @@ pub(super) struct Share {
 /// Changes of what one ring holds.
 pub(super) struct Ledger<'a> {
     budget: &'a RingBudget,
-    state: MutexGuard<'a, State>,
+    state: MutexGuard<'a, BudgetState>,
     held_bytes: usize,
 }
 
 #[derive(Debug)]
-struct State {
+struct BudgetState {
     owners: BTreeMap<u64, Weak<dyn RingOwner>>,
     next_ring: u64,
     /// By age. All but the newest have bytes.
@@ -84,7 +84,7 @@ impl RingBudget {
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         let newest = Segment(1);
-        let state = State {
+        let state = BudgetState {
             owners: BTreeMap::new(),
             next_ring: 0,
             segments: BTreeMap::from([(newest, Contents::default())]),
@@ -126,7 +126,7 @@ impl RingBudget {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -182,7 +182,7 @@ impl Ledger<'_> {
 
     fn give_up_oldest(&mut self) {
         while self.held_bytes > self.budget.limit_bytes {
-            let State { owners, segments, newest, due, .. } = &mut *self.state;
+            let BudgetState { owners, segments, newest, due, .. } = &mut *self.state;
             let Some(oldest) = segments.first_entry().filter(|oldest| oldest.key() < newest) else { return };
             let (segment, Contents { bytes, rings }) = oldest.remove_entry();
             self.held_bytes -= bytes;
@@ -198,7 +198,7 @@ impl Drop for Ledger<'_> {
     }
 }
 
-impl State {
+impl BudgetState {
     /// The segment that a run of `bytes` comes into: the newest, until that is full.
     fn segment_for(&mut self, bytes: usize, segment_bytes: usize) -> Segment {
         if self.newest_bytes > 0 && self.newest_bytes + bytes > segment_bytes {

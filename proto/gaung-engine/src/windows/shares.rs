@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use crate::claim::Charged;
+use crate::claim::ChargedShare;
 
 use super::StreamId;
 
@@ -22,12 +22,12 @@ struct Peer {
 struct Session {
     bytes: usize,
     /// From the one that is forgotten first. Who published since it was put in is put in again behind the others.
-    order: VecDeque<Place>,
+    order: VecDeque<EvictionEntry>,
 }
 
 /// A client's place in the order of eviction. Stale once the client's window has another ticket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct EvictionEntry {
     pub(super) stream: StreamId,
     pub(super) ticket: u64,
     /// When it had last published then.
@@ -35,29 +35,29 @@ pub(super) struct Place {
 }
 
 /// What becomes of a place when room is needed.
-pub(super) enum Fate {
+pub(super) enum EvictionOutcome {
     /// The window is not there any more, or charged to another.
     Stale,
     /// It published since; the new place.
-    Later(Place),
+    Later(EvictionEntry),
     /// The window is forgotten, and gives back so many bytes.
     Forgotten(usize),
 }
 
 impl Shares {
-    pub(super) fn add(&mut self, charged: Charged, bytes: usize, place: Place) {
+    pub(super) fn add(&mut self, charged: ChargedShare, bytes: usize, place: EvictionEntry) {
         self.grow(charged, bytes);
         let session = self.peers.entry(charged.peer).or_default().sessions.entry(charged.session).or_default();
         session.order.push_back(place);
     }
 
-    pub(super) fn grow(&mut self, charged: Charged, bytes: usize) {
+    pub(super) fn grow(&mut self, charged: ChargedShare, bytes: usize) {
         let peer = self.peers.entry(charged.peer).or_default();
         peer.bytes += bytes;
         peer.sessions.entry(charged.session).or_default().bytes += bytes;
     }
 
-    pub(super) fn shrink(&mut self, charged: Charged, bytes: usize) {
+    pub(super) fn shrink(&mut self, charged: ChargedShare, bytes: usize) {
         let Some(peer) = self.peers.get_mut(&charged.peer) else { return };
         peer.bytes = peer.bytes.saturating_sub(bytes);
         if let Some(session) = peer.sessions.get_mut(&charged.session) {
@@ -73,7 +73,7 @@ impl Shares {
 
     /// Gives `bytes` back at least: from the session that fills most of the peer that fills most, who was silent longest
     /// first, until another fills more. `decide` looks up and forgets.
-    pub(super) fn evict(&mut self, bytes: usize, mut decide: impl FnMut(Place) -> Fate) {
+    pub(super) fn evict(&mut self, bytes: usize, mut decide: impl FnMut(EvictionEntry) -> EvictionOutcome) {
         let mut missing = bytes;
         let mut peers: BinaryHeap<(usize, u64)> = self.peers.iter().map(|(id, peer)| (peer.bytes, *id)).collect();
         while missing > 0 {
@@ -94,7 +94,7 @@ impl Shares {
 
 impl Peer {
     /// Gives back until `missing` bytes are there, or it has less than `others_have`.
-    fn evict(&mut self, missing: usize, others_have: usize, decide: &mut impl FnMut(Place) -> Fate) {
+    fn evict(&mut self, missing: usize, others_have: usize, decide: &mut impl FnMut(EvictionEntry) -> EvictionOutcome) {
         let goal = self.bytes.saturating_sub(missing).max(others_have.saturating_sub(1));
         let mut sessions: BinaryHeap<(usize, u64)> = self.sessions.iter().map(|(id, one)| (one.bytes, *id)).collect();
         while self.bytes > goal {
@@ -105,9 +105,9 @@ impl Peer {
             while self.bytes > goal && session.bytes >= others_have {
                 let Some(place) = session.order.pop_front() else { break };
                 match decide(place) {
-                    Fate::Stale => {}
-                    Fate::Later(place) => session.order.push_back(place),
-                    Fate::Forgotten(bytes) => {
+                    EvictionOutcome::Stale => {}
+                    EvictionOutcome::Later(place) => session.order.push_back(place),
+                    EvictionOutcome::Forgotten(bytes) => {
                         session.bytes = session.bytes.saturating_sub(bytes);
                         self.bytes = self.bytes.saturating_sub(bytes);
                     }

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 use gaung_proto::{ClientId, Seq, limits::CLIENT_WINDOW};
 
-use crate::claim::Charged;
+use crate::claim::ChargedShare;
 
 use super::{
     ClientWindows, StreamId,
-    window::{Row, Window},
+    window::{SeqRow, Window},
 };
 
 /// A snapshot that cannot be restored.
@@ -118,7 +118,7 @@ impl Reader<'_> {
 
     fn window(&mut self) -> Result<Window, SnapshotError> {
         let owner = self.u64()?;
-        let charged = Charged { peer: self.u64()?, session: self.u64()? };
+        let charged = ChargedShare { peer: self.u64()?, session: self.u64()? };
         let at_unix_ms = i64::from_be_bytes(self.array()?);
         let floor = self.number()?;
         let count = self.number()?;
@@ -132,7 +132,7 @@ impl Reader<'_> {
             let first =
                 next.checked_add(self.number()?).filter(|&first| (floor..=HIGHEST).contains(&first)).ok_or(range)?;
             let at = seq.wrapping_add(unzigzag(self.number()?) as u64);
-            let row = Row { first, seq: at, count: self.number()? };
+            let row = SeqRow { first, seq: at, count: self.number()? };
             messages += row.count.min(HIGHEST);
             if row.count == 0 || messages > CLIENT_WINDOW || at == 0 || at > HIGHEST {
                 return Err(range);

@@ -4,20 +4,20 @@ use std::collections::VecDeque;
 
 use gaung_proto::{Seq, limits::CLIENT_WINDOW};
 
-use crate::claim::Charged;
+use crate::claim::ChargedShare;
 
 use super::Verdict;
 
 /// Consecutive client_seqs that have consecutive seqs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct SeqRow {
     pub(super) first: u64,
     pub(super) seq: u64,
     /// How many messages the row has, at least 1.
     pub(super) count: u64,
 }
 
-impl Row {
+impl SeqRow {
     pub(super) const BYTES: usize = size_of::<Self>();
 
     /// The client_seq behind its last.
@@ -42,7 +42,7 @@ impl Row {
 pub(super) struct Window {
     /// The hash of its owner, or [`UNCLAIMED`](crate::claim::UNCLAIMED).
     pub(super) owner: u64,
-    pub(super) charged: Charged,
+    pub(super) charged: ChargedShare,
     /// Names its entry in the order of eviction.
     pub(super) ticket: u64,
     /// When it last published, ms since 1970 by the relay's clock.
@@ -50,16 +50,16 @@ pub(super) struct Window {
     /// Of lower client_seqs it is not known any more which were logged; survives a roll-back.
     floor: u64,
     /// By client_seq, disjoint; all before `last`.
-    older: VecDeque<Row>,
+    older: VecDeque<SeqRow>,
     /// The row with the highest client_seq. Apart, for most clients have no other.
-    last: Row,
+    last: SeqRow,
     /// Messages in all rows together.
     messages: u64,
 }
 
 impl Window {
     /// Of a client that was not known: what it said long before its first message cannot be told.
-    pub(super) fn starting_with(row: Row) -> Self {
+    pub(super) fn starting_with(row: SeqRow) -> Self {
         let mut window = Self {
             owner: crate::claim::UNCLAIMED,
             charged: crate::Claimant::UNKNOWN.charged,
@@ -75,7 +75,7 @@ impl Window {
     }
 
     /// From a snapshot: `rows` by client_seq, disjoint, at least one and at most [`CLIENT_WINDOW`] messages together.
-    pub(super) fn from_rows(floor: u64, mut rows: VecDeque<Row>) -> Option<Self> {
+    pub(super) fn from_rows(floor: u64, mut rows: VecDeque<SeqRow>) -> Option<Self> {
         let messages = rows.iter().map(|row| row.count).sum();
         let last = rows.pop_back()?;
         Some(Self { floor, older: rows, messages, ..Self::starting_with(last) })
@@ -86,13 +86,13 @@ impl Window {
     }
 
     /// Returns the rows in the order of client_seq.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = SeqRow> {
         self.older.iter().copied().chain([self.last])
     }
 
     /// Of its rows, besides the one that each client has.
     pub(super) fn bytes(&self) -> usize {
-        self.older.len() * Row::BYTES
+        self.older.len() * SeqRow::BYTES
     }
 
     pub(super) fn check(&self, client_seq: u64) -> Verdict {
@@ -108,12 +108,12 @@ impl Window {
     }
 
     /// Remembers a row. Of what is remembered already the first seq stays.
-    pub(super) fn record(&mut self, row: Row) {
+    pub(super) fn record(&mut self, row: SeqRow) {
         if self.is_after(row.first) {
             self.push(row);
         } else {
             for index in 0..row.count {
-                let single = Row { first: row.first + index, seq: row.seq + index, count: 1 };
+                let single = SeqRow { first: row.first + index, seq: row.seq + index, count: 1 };
                 if self.is_after(single.first) { self.push(single) } else { self.insert(single) }
             }
         }
@@ -122,7 +122,7 @@ impl Window {
 
     /// Forgets seqs above `head`; false if nothing is left.
     pub(super) fn forget_after(&mut self, head: u64) -> bool {
-        let rows: VecDeque<Row> = self.rows().filter_map(|row| row.up_to(head)).collect();
+        let rows: VecDeque<SeqRow> = self.rows().filter_map(|row| row.up_to(head)).collect();
         self.messages = rows.iter().map(|row| row.count).sum();
         self.older = rows;
         let last = self.older.pop_back();
@@ -141,7 +141,7 @@ impl Window {
     }
 
     /// A row above the highest.
-    fn push(&mut self, row: Row) {
+    fn push(&mut self, row: SeqRow) {
         if self.last.continues(&row) {
             self.last.count += row.count;
         } else {
@@ -152,7 +152,7 @@ impl Window {
     }
 
     /// A single message below the highest.
-    fn insert(&mut self, row: Row) {
+    fn insert(&mut self, row: SeqRow) {
         if row.first < self.floor || self.find(row.first).is_some() {
             return;
         }
@@ -167,13 +167,13 @@ impl Window {
                 self.older.remove(at);
             } else if at == self.older.len() && joined.continues(&self.last) {
                 self.older.pop_back();
-                self.last = Row { count: joined.count + self.last.count, ..joined };
+                self.last = SeqRow { count: joined.count + self.last.count, ..joined };
             }
             return;
         }
         let next = self.older.get_mut(at).unwrap_or(&mut self.last);
         if row.continues(next) {
-            *next = Row { count: next.count + 1, ..row };
+            *next = SeqRow { count: next.count + 1, ..row };
         } else {
             self.older.insert(at, row);
         }
@@ -185,7 +185,8 @@ impl Window {
             let excess = self.messages - CLIENT_WINDOW;
             let lowest = self.older.front_mut().unwrap_or(&mut self.last);
             let dropped = excess.min(lowest.count);
-            *lowest = Row { first: lowest.first + dropped, seq: lowest.seq + dropped, count: lowest.count - dropped };
+            *lowest =
+                SeqRow { first: lowest.first + dropped, seq: lowest.seq + dropped, count: lowest.count - dropped };
             self.floor = self.floor.max(lowest.first);
             self.messages -= dropped;
             if self.older.front().is_some_and(|row| row.count == 0) {

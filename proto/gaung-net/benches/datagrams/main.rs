@@ -36,33 +36,33 @@ const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 250, 99), 
 
 /// One line of the table.
 #[derive(Clone, Copy)]
-struct Way {
+struct BatchingCase {
     lengths: &'static str,
     sending: Batching,
     receiving: Batching,
 }
 
-const WAYS: [Way; 11] = {
+const CASES: [BatchingCase; 11] = {
     use Batching::{Messages, Segments, Single};
-    const fn way(lengths: &'static str, sending: Batching, receiving: Batching) -> Way {
-        Way { lengths, sending, receiving }
+    const fn case(lengths: &'static str, sending: Batching, receiving: Batching) -> BatchingCase {
+        BatchingCase { lengths, sending, receiving }
     }
     [
-        way("equal", Single, Single),
-        way("equal", Messages, Single),
-        way("equal", Segments, Single),
-        way("equal", Messages, Messages),
-        way("equal", Segments, Segments),
-        way("mixed", Single, Single),
-        way("mixed", Messages, Messages),
-        way("mixed", Segments, Segments),
-        way("alone", Single, Single),
-        way("alone", Messages, Messages),
-        way("alone", Segments, Segments),
+        case("equal", Single, Single),
+        case("equal", Messages, Single),
+        case("equal", Segments, Single),
+        case("equal", Messages, Messages),
+        case("equal", Segments, Segments),
+        case("mixed", Single, Single),
+        case("mixed", Messages, Messages),
+        case("mixed", Segments, Segments),
+        case("alone", Single, Single),
+        case("alone", Messages, Messages),
+        case("alone", Segments, Segments),
     ]
 };
 
-impl Way {
+impl BatchingCase {
     fn window(self) -> u64 {
         if self.lengths == "alone" { 1 } else { WINDOW }
     }
@@ -86,19 +86,19 @@ fn main() {
         );
     }
     for path in &paths {
-        let mut rounds: Vec<Vec<Measured>> = vec![Vec::new(); WAYS.len()];
+        let mut rounds: Vec<Vec<Measured>> = vec![Vec::new(); CASES.len()];
         for _ in 0..ROUNDS {
-            for (way, measured) in WAYS.iter().zip(&mut rounds) {
-                measured.push(measure(path, *way));
+            for (case, measured) in CASES.iter().zip(&mut rounds) {
+                measured.push(measure(path, *case));
             }
         }
         let mut base = None;
-        for (way, measured) in WAYS.iter().zip(&rounds) {
+        for (case, measured) in CASES.iter().zip(&rounds) {
             let line = median(measured);
-            if way.sending == Batching::Single {
+            if case.sending == Batching::Single {
                 base = Some(line);
             }
-            print(path, way, line, base.unwrap_or(line), json);
+            print(path, case, line, base.unwrap_or(line), json);
         }
     }
 }
@@ -116,8 +116,8 @@ fn median(rounds: &[Measured]) -> Measured {
     }
 }
 
-fn print(path: &Path, way: &Way, line: Measured, base: Measured, json: bool) {
-    let Way { lengths, sending, receiving } = way;
+fn print(path: &Path, case: &BatchingCase, line: Measured, base: Measured, json: bool) {
+    let BatchingCase { lengths, sending, receiving } = case;
     let (sending, receiving, over) = (name(*sending), name(*receiving), path.name);
     let ratios = [
         line.datagrams_per_second / base.datagrams_per_second,
@@ -147,17 +147,17 @@ const fn name(batching: Batching) -> &'static str {
     }
 }
 
-fn measure(path: &Path, way: Way) -> Measured {
+fn measure(path: &Path, case: BatchingCase) -> Measured {
     let sender = path.sender.run(move |link| {
         let data = DataSocket::open(link, 0).unwrap();
         let sockets = DriverSockets::new().data(SocketId(0), data, SocketUse { receive: false, multicast: true });
-        Driver::spawn("talk", sockets.batching(way.sending), Talk::new(way)).unwrap()
+        Driver::spawn("talk", sockets.batching(case.sending), Talk::new(case)).unwrap()
     });
     let acks = sender.sender();
     let receiver = path.receiver.run(move |link| {
         let group = GroupSocket::open(GROUP, std::slice::from_ref(link)).unwrap();
-        let sockets = DriverSockets::new().group(SocketId(0), group).batching(way.receiving);
-        Driver::spawn("hear", sockets, Hear { acks, ack_after: way.window().div_ceil(4), heard: 0, acked: 0 }).unwrap()
+        let sockets = DriverSockets::new().group(SocketId(0), group).batching(case.receiving);
+        Driver::spawn("hear", sockets, Hear { acks, ack_after: case.window().div_ceil(4), heard: 0, acked: 0 }).unwrap()
     });
     let cpu = || [sender_cpu(&sender), receiver_cpu(&receiver)];
     let (before, started) = (cpu(), Instant::now());
@@ -214,11 +214,11 @@ enum ToTalk {
 }
 
 impl Talk {
-    fn new(way: Way) -> Self {
+    fn new(case: BatchingCase) -> Self {
         let mut rng = SmallRng::seed_from_u64(17);
-        let length = |_| if way.lengths == "mixed" { rng.random_range(200..=1392) } else { 1392 };
+        let length = |_| if case.lengths == "mixed" { rng.random_range(200..=1392) } else { 1392 };
         let payloads = (0..WINDOW).map(length).map(|length| Bytes::from(vec![0; length])).collect();
-        Self { payloads, window: way.window(), going: false, sent: 0, acked: 0 }
+        Self { payloads, window: case.window(), going: false, sent: 0, acked: 0 }
     }
 }
 

@@ -13,14 +13,14 @@ use nix::sched::{CloneFlags, unshare};
 /// A way from one place to another.
 pub(crate) struct Path {
     pub(crate) name: &'static str,
-    pub(crate) sender: Place,
-    pub(crate) receiver: Place,
+    pub(crate) sender: PathEnd,
+    pub(crate) receiver: PathEnd,
 }
 
 impl Path {
     pub(crate) fn loopback() -> Self {
-        let place = || Place { link: Link::loopback(), thread: Thread::start() };
-        Self { name: "loopback", sender: place(), receiver: place() }
+        let end = || PathEnd { link: Link::loopback(), thread: Thread::start() };
+        Self { name: "loopback", sender: end(), receiver: end() }
     }
 
     /// A veth pair between two namespaces, which end with the process; `None` without root or `ip`.
@@ -38,19 +38,19 @@ impl Path {
         let far = to.run(|| set_up("far", "10.99.0.2/24"))?;
         Some(Self {
             name: "veth",
-            sender: Place { link: near, thread: from },
-            receiver: Place { link: far, thread: to },
+            sender: PathEnd { link: near, thread: from },
+            receiver: PathEnd { link: far, thread: to },
         })
     }
 }
 
 /// An interface, and a thread of its network namespace.
-pub(crate) struct Place {
+pub(crate) struct PathEnd {
     link: Link,
     thread: Thread,
 }
 
-impl Place {
+impl PathEnd {
     /// Does `work` there; threads that it starts are there too.
     pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce(&Link) -> T + Send + 'static) -> T {
         let link = self.link.clone();

@@ -40,7 +40,7 @@ pub(super) struct Datagram {
 }
 
 /// A socket's ways of sending. Each returns how many datagrams left, at least one, or why the first one did not.
-pub(super) trait Ways: fmt::Debug {
+pub(super) trait BatchSocket: fmt::Debug {
     /// Whether the kernel knows UDP GSO: one that does not would send segments as one long datagram.
     fn knows_segments(&self) -> Result<(), Errno>;
     /// Sends one datagram; returns the bytes that left.
@@ -66,7 +66,7 @@ const MAX_MESSAGES: usize = 16;
 
 impl BatchSender {
     /// Asks the kernel once what it knows.
-    pub(super) fn new(socket: &impl Ways, wanted: Batching) -> Self {
+    pub(super) fn new(socket: &impl BatchSocket, wanted: Batching) -> Self {
         let mut sender = Self { batching: wanted };
         if wanted == Batching::Segments
             && let Err(errno) = socket.knows_segments()
@@ -81,7 +81,7 @@ impl BatchSender {
     ///
     /// # Errors
     /// Why the first one did not leave; then none did.
-    pub(super) fn send(&mut self, socket: &impl Ways, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    pub(super) fn send(&mut self, socket: &impl BatchSocket, datagrams: &[Datagram]) -> Result<usize, Errno> {
         let segments = if self.batching >= Batching::Segments { segments(datagrams) } else { 1 };
         let messages = if self.batching >= Batching::Messages { self.messages(datagrams) } else { 1 };
         let (below, sent) = if segments > 1 {
@@ -110,7 +110,7 @@ impl BatchSender {
         (0..datagrams.len().min(MAX_MESSAGES)).take_while(|&at| apart(at)).count()
     }
 
-    fn lower(&mut self, socket: &impl Ways, to: Batching, errno: Errno) {
+    fn lower(&mut self, socket: &impl BatchSocket, to: Batching, errno: Errno) {
         info!(?socket, %errno, refused = ?self.batching, instead = ?to, "sending in smaller batches");
         self.batching = to;
     }
@@ -144,7 +144,7 @@ fn may_refuse_batches(errno: Errno) -> bool {
     )
 }
 
-impl Ways for UdpSocket {
+impl BatchSocket for UdpSocket {
     fn knows_segments(&self) -> Result<(), Errno> {
         getsockopt(self, sockopt::UdpGsoSegment).map(drop)
     }

@@ -31,8 +31,8 @@ const HOLD: Duration = Duration::from_millis(100);
 pub(super) struct Outbox {
     /// Leave through the same sockets, in this order.
     batch: Vec<Datagram>,
-    /// The batch's way, while a socket on it is full.
-    held: Option<Way>,
+    /// How far the batch has come, while a socket is full.
+    held: Option<BatchProgress>,
     /// The first transmit of the next batch.
     ahead: Option<Transmit>,
     /// Sockets that were full for [`HOLD`].
@@ -40,9 +40,9 @@ pub(super) struct Outbox {
     counters: Arc<Counters>,
 }
 
-/// The sockets that a batch still has to go through.
+/// How far a batch has come through the sockets.
 #[derive(Debug, Clone, Copy)]
-struct Way {
+struct BatchProgress {
     at: SocketId,
     /// Datagrams of the batch that `at` is done with.
     done: usize,
@@ -62,73 +62,74 @@ impl Outbox {
 
     /// Sends what is held and then all that `next` gives, until a socket is full.
     pub(super) fn send(&mut self, now: Instant, exits: &mut impl Exits, mut next: impl FnMut() -> Option<Transmit>) {
-        if let Some(way) = self.held.take() {
-            if way.until <= now {
-                self.clogged.insert(way.at);
+        if let Some(progress) = self.held.take() {
+            if progress.until <= now {
+                self.clogged.insert(progress.at);
             }
-            self.go(now, exits, way);
+            self.go(now, exits, progress);
         }
         while self.held.is_none() {
             let Some((at, multicast)) = self.fill(exits, &mut next) else { return };
-            self.go(now, exits, Way { at, done: 0, multicast, until: now + HOLD });
+            self.go(now, exits, BatchProgress { at, done: 0, multicast, until: now + HOLD });
         }
     }
 
     /// The socket that must become writable first.
     pub(super) fn blocked_on(&self) -> Option<SocketId> {
-        self.held.map(|way| way.at)
+        self.held.map(|progress| progress.at)
     }
 
     /// When what is held is given up.
     pub(super) fn expires(&self) -> Option<Instant> {
-        self.held.map(|way| way.until)
+        self.held.map(|progress| progress.until)
     }
 
     /// Makes a batch of the next transmits that leave through the same sockets. Returns the first of these sockets, and
     /// whether there are more; `None` if there is nothing to send.
     fn fill(&mut self, exits: &impl Exits, mut next: impl FnMut() -> Option<Transmit>) -> Option<(SocketId, bool)> {
-        let mut way = None;
+        let mut shared = None;
         while self.batch.len() < Self::BATCH {
             let Some(transmit) = self.ahead.take().or_else(&mut next) else { break };
             let Some(first) = first_exit(exits, &transmit.destination) else {
                 self.counters.send_failed(SendFailure::NoSocket);
                 continue;
             };
-            if way.is_some_and(|way| way != first) {
+            if shared.is_some_and(|shared| shared != first) {
                 self.ahead = Some(transmit);
                 break;
             }
-            way = Some(first);
+            shared = Some(first);
             self.batch.push(Datagram::from(transmit));
         }
-        way
+        shared
     }
 
-    /// Sends the batch through `way.at` and, if multicast, those after it; holds it at the first one that is full.
-    fn go(&mut self, now: Instant, exits: &mut impl Exits, mut way: Way) {
+    /// Sends the batch through `progress.at` and, if multicast, those after it; holds it at the first one that is full.
+    fn go(&mut self, now: Instant, exits: &mut impl Exits, mut progress: BatchProgress) {
         loop {
-            if !self.pass(now, exits, &mut way) {
-                self.held = Some(way);
+            if !self.pass(now, exits, &mut progress) {
+                self.held = Some(progress);
                 return;
             }
-            let next = if way.multicast { after(way.at).and_then(|next| exits.multicast_from(next)) } else { None };
+            let next =
+                if progress.multicast { after(progress.at).and_then(|next| exits.multicast_from(next)) } else { None };
             let Some(next) = next else { break };
-            way = Way { at: next, done: 0, until: now + HOLD, ..way };
+            progress = BatchProgress { at: next, done: 0, until: now + HOLD, ..progress };
         }
         self.batch.clear();
     }
 
     /// Sends the rest of the batch through one socket; false if it is full and to be waited for.
-    fn pass(&mut self, now: Instant, exits: &mut impl Exits, way: &mut Way) -> bool {
-        while way.done < self.batch.len() {
-            let rest = &self.batch[way.done..];
-            match exits.send(way.at, rest) {
+    fn pass(&mut self, now: Instant, exits: &mut impl Exits, progress: &mut BatchProgress) -> bool {
+        while progress.done < self.batch.len() {
+            let rest = &self.batch[progress.done..];
+            match exits.send(progress.at, rest) {
                 Ok(sent) => {
-                    way.done += sent;
-                    way.until = now + HOLD;
-                    self.clogged.remove(&way.at);
+                    progress.done += sent;
+                    progress.until = now + HOLD;
+                    self.clogged.remove(&progress.at);
                 }
-                Err(Errno::EAGAIN) if !self.clogged.contains(&way.at) => {
+                Err(Errno::EAGAIN) if !self.clogged.contains(&progress.at) => {
                     self.counters.send_blocked();
                     return false;
                 }
@@ -138,7 +139,7 @@ impl Outbox {
                 }
                 Err(errno) => {
                     self.counters.send_failed(SendFailure::of(errno));
-                    way.done += 1;
+                    progress.done += 1;
                 }
             }
         }

@@ -49,9 +49,9 @@ impl LinkWatch {
     pub fn begin(wanted: Vec<String>) -> io::Result<Self> {
         // Before the first list, so that nothing is missed between them.
         let news = open_news().inspect_err(|error| debug!(%error, "netlink refused; interfaces are polled")).ok();
-        let mut eye = Eye { wanted, renewals: Renewals::default(), used: HashMap::new() };
-        let (sender, selections) = watch::channel(eye.look(interfaces()?));
-        tokio::spawn(keep(eye, news, sender));
+        let mut memory = LinkMemory { wanted, renewals: Renewals::default(), used: HashMap::new() };
+        let (sender, selections) = watch::channel(memory.look(interfaces()?));
+        tokio::spawn(keep(memory, news, sender));
         Ok(Self { selections })
     }
 
@@ -77,13 +77,13 @@ impl LinkWatch {
     }
 }
 
-async fn keep(mut eye: Eye, mut news: Option<AsyncFd<OwnedFd>>, sender: watch::Sender<Selection>) {
+async fn keep(mut memory: LinkMemory, mut news: Option<AsyncFd<OwnedFd>>, sender: watch::Sender<Selection>) {
     loop {
         let pause = if news.is_some() { LOOK_AGAIN } else { LinkWatch::POLL };
         tokio::select! {
             () = sender.closed() => return,
-            told = heard(news.as_ref(), &mut eye.renewals) => match told {
-                Ok(()) => settle(news.as_ref(), &mut eye.renewals).await,
+            told = heard(news.as_ref(), &mut memory.renewals) => match told {
+                Ok(()) => settle(news.as_ref(), &mut memory.renewals).await,
                 Err(error) => {
                     debug!(%error, "netlink ended; interfaces are polled");
                     news = None;
@@ -100,7 +100,7 @@ async fn keep(mut eye: Eye, mut news: Option<AsyncFd<OwnedFd>>, sender: watch::S
             // The runtime is ending.
             Err(_) => return,
         };
-        let selection = eye.look(list);
+        let selection = memory.look(list);
         sender.send_if_modified(|now| {
             let changes = *now != selection;
             if changes {
@@ -162,14 +162,14 @@ fn take_news(news: &OwnedFd, renewals: &mut Renewals) -> io::Result<()> {
 
 /// What a watcher remembers between two looks.
 #[derive(Debug)]
-struct Eye {
+struct LinkMemory {
     wanted: Vec<String>,
     renewals: Renewals,
     /// The number of the interface that a name stood for.
     used: HashMap<String, u32>,
 }
 
-impl Eye {
+impl LinkMemory {
     fn look(&mut self, mut list: Vec<Interface>) -> Selection {
         for interface in &mut list {
             interface.renewals = self.renewals.of(interface.index);
@@ -260,9 +260,9 @@ mod tests {
         bytes
     }
 
-    fn eye(wanted: &[&str]) -> Eye {
+    fn memory(wanted: &[&str]) -> LinkMemory {
         let wanted = wanted.iter().map(|&name| name.to_owned()).collect();
-        Eye { wanted, renewals: Renewals::default(), used: HashMap::new() }
+        LinkMemory { wanted, renewals: Renewals::default(), used: HashMap::new() }
     }
 
     fn names(selection: &Selection) -> Vec<&str> {
@@ -271,16 +271,16 @@ mod tests {
 
     #[test]
     fn an_address_that_went_and_came_back_is_a_change() {
-        let mut eye = eye(&[]);
+        let mut memory = memory(&[]);
         let list = || vec![interface("eth0", 2, "10.0.0.1/24", Role::Wired)];
-        let before = eye.look(list());
-        assert_eq!(eye.look(list()), before);
+        let before = memory.look(list());
+        assert_eq!(memory.look(list()), before);
         let news = [message(20, 2), message(RTM_DELADDR, 3), message(RTM_DELADDR, 2)].concat();
-        eye.renewals.note(&news);
-        let after = eye.look(list());
+        memory.renewals.note(&news);
+        let after = memory.look(list());
         assert_ne!(after, before, "what was joined there is void");
-        eye.renewals.note_unknown();
-        assert_ne!(eye.look(list()), after);
+        memory.renewals.note_unknown();
+        assert_ne!(memory.look(list()), after);
     }
 
     #[test]
@@ -301,19 +301,23 @@ mod tests {
 
     #[test]
     fn a_name_is_waited_for_and_followed() {
-        let mut eye = eye(&["eth0"]);
+        let mut memory = memory(&["eth0"]);
         let lo = interface("lo", 1, "127.0.0.1/8", Role::Loopback);
-        let absent = eye.look(vec![lo.clone()]);
+        let absent = memory.look(vec![lo.clone()]);
         assert!(absent.links.is_empty() && matches!(absent.missing[..], [ChooseError::NoSuch { .. }]), "{absent:?}");
-        let there = eye.look(vec![lo.clone(), interface("eth0", 2, "", Role::Wired)]);
+        let there = memory.look(vec![lo.clone(), interface("eth0", 2, "", Role::Wired)]);
         assert_eq!(there.missing, [ChooseError::NoAddress("eth0".to_owned())]);
-        assert_eq!(names(&eye.look(vec![interface("eth0", 2, "10.0.0.1/24", Role::Wired)])), ["eth0"]);
-        assert_eq!(names(&eye.look(vec![interface("lan0", 2, "10.0.0.1/24", Role::Wired)])), ["lan0"]);
+        assert_eq!(names(&memory.look(vec![interface("eth0", 2, "10.0.0.1/24", Role::Wired)])), ["eth0"]);
+        assert_eq!(names(&memory.look(vec![interface("lan0", 2, "10.0.0.1/24", Role::Wired)])), ["lan0"]);
         let both =
             |lan: &str, eth: &str| vec![interface("lan0", 2, lan, Role::Wired), interface("eth0", 3, eth, Role::Wired)];
-        assert_eq!(names(&eye.look(both("10.0.0.1/24", ""))), ["lan0"], "another card has the name and no address yet");
-        assert_eq!(names(&eye.look(both("10.0.0.1/24", "10.0.1.1/24"))), ["eth0"], "the name wins");
-        assert!(eye.look(both("10.0.0.1/24", "")).links.is_empty(), "it is the one that is used now");
+        assert_eq!(
+            names(&memory.look(both("10.0.0.1/24", ""))),
+            ["lan0"],
+            "another card has the name and no address yet"
+        );
+        assert_eq!(names(&memory.look(both("10.0.0.1/24", "10.0.1.1/24"))), ["eth0"], "the name wins");
+        assert!(memory.look(both("10.0.0.1/24", "")).links.is_empty(), "it is the one that is used now");
     }
 
     #[tokio::test]

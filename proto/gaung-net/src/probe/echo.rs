@@ -51,7 +51,7 @@ pub fn multicast(link: &Link, group: SocketAddrV4, wait: Duration) -> Result<Ech
 pub fn broadcast(link: &Link, port: u16, wait: Duration) -> Result<Option<Echo>, SocketError> {
     let listener = open_listener(port)?;
     let sender = BroadcastSender::open(std::slice::from_ref(link), port)?;
-    if sender.ways().next().is_none() {
+    if sender.networks().next().is_none() {
         return Ok(None);
     }
     let payload = payload();

@@ -61,7 +61,7 @@ impl Fake {
     }
 }
 
-impl Ways for Fake {
+impl BatchSocket for Fake {
     fn knows_segments(&self) -> Result<(), Errno> {
         self.segments.filter(|&errno| errno == Errno::ENOPROTOOPT).map_or(Ok(()), Err)
     }

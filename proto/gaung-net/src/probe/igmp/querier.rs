@@ -98,11 +98,11 @@ struct Notes {
     group: Ipv4Addr,
     /// The system is in the group, and has been since before whatever is read now.
     member_again: bool,
-    by_interface: BTreeMap<u32, Note>,
+    by_interface: BTreeMap<u32, InterfaceNote>,
 }
 
 #[derive(Default)]
-struct Note {
+struct InterfaceNote {
     heard: Heard,
     /// The last leave or join was reported.
     reported: bool,
@@ -113,7 +113,7 @@ struct Note {
 
 impl Notes {
     fn new(links: &[Link], group: Ipv4Addr) -> Self {
-        let by_interface = links.iter().map(|link| (link.index, Note::default())).collect();
+        let by_interface = links.iter().map(|link| (link.index, InterfaceNote::default())).collect();
         Self { group, member_again: false, by_interface }
     }
 
@@ -193,7 +193,7 @@ impl Notes {
     }
 
     fn finish(self) -> BTreeMap<u32, Heard> {
-        let finish = |note: Note| Heard { queries_eaten: note.arrived && !note.accepted, ..note.heard };
+        let finish = |note: InterfaceNote| Heard { queries_eaten: note.arrived && !note.accepted, ..note.heard };
         self.by_interface.into_iter().map(|(interface, note)| (interface, finish(note))).collect()
     }
 }
