@@ -12,9 +12,9 @@ use crate::{clock, group::GroupConfig};
 
 /// Checks tickets by the registry's key and clock, which are learned at each registration.
 #[derive(Debug)]
-pub(crate) struct Access(RwLock<TicketJudge>);
+pub(crate) struct GroupAccess(RwLock<TicketJudge>);
 
-impl Access {
+impl GroupAccess {
     /// `key`: the registry's public key, if a former registration stored it.
     pub(crate) const fn new(key: Option<[u8; 32]>) -> Self {
         Self(RwLock::new(TicketJudge::new(key)))

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{directory::Directory, metrics::Figures, worker::WorkerCommand};
+use crate::{directory::Directory, metrics::RelayFigures, worker::WorkerCommand};
 
 /// Bytes that the log may take on its disk. Above it the groups with most bytes lose their oldest messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +82,7 @@ pub(crate) async fn keep(
     log: Arc<dyn Log>,
     directory: Arc<Directory>,
     limit: Option<u64>,
-    figures: Figures,
+    figures: RelayFigures,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut check = interval(CHECK);

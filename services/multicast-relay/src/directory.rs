@@ -12,14 +12,14 @@ use tokio::sync::{Notify, watch};
 use crate::{
     feed::Feed,
     group::GroupConfig,
-    reports::{Claim, Report},
+    reports::{LogReport, ReportClaim},
     worker::WorkerHandle,
 };
 
 /// Holds the phase of every group of this relay. The keeper writes, calls read and wait for changes.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    groups: RwLock<HashMap<GroupId, watch::Sender<Phase>>>,
+    groups: RwLock<HashMap<GroupId, watch::Sender<GroupPhase>>>,
     /// Wakes [`Self::known`] whenever a group is added.
     added: Notify,
     /// The last openings of groups whose log cannot be written at the moment. Their history is still read.
@@ -28,7 +28,7 @@ pub(crate) struct Directory {
 
 /// The phase of a group: whether its messages are taken, and if not, why.
 #[derive(Debug, Clone)]
-pub(crate) enum Phase {
+pub(crate) enum GroupPhase {
     /// The log is being opened, or could not be and will be tried again.
     Unavailable,
     /// The log is open and messages are taken.
@@ -51,18 +51,18 @@ pub(crate) struct Serving {
 
 impl Directory {
     /// Returns the group's phase; `None` if the group is not known.
-    pub(crate) fn phase(&self, group: GroupId) -> Option<Phase> {
+    pub(crate) fn phase(&self, group: GroupId) -> Option<GroupPhase> {
         self.read().get(&group).map(|phase| phase.borrow().clone())
     }
 
     /// Subscribes to the group's phase; `None` if the group is not known.
-    pub(crate) fn watch(&self, group: GroupId) -> Option<watch::Receiver<Phase>> {
+    pub(crate) fn watch(&self, group: GroupId) -> Option<watch::Receiver<GroupPhase>> {
         self.read().get(&group).map(watch::Sender::subscribe)
     }
 
     /// Sets a group's phase and wakes whoever waits for it.
-    pub(crate) fn set(&self, group: GroupId, phase: Phase) {
-        if !matches!(phase, Phase::Unavailable) {
+    pub(crate) fn set(&self, group: GroupId, phase: GroupPhase) {
+        if !matches!(phase, GroupPhase::Unavailable) {
             self.readable.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
         }
         if let Some(known) = self.read().get(&group) {
@@ -70,7 +70,7 @@ impl Directory {
             return;
         }
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.entry(group).or_insert_with(|| watch::Sender::new(Phase::Unavailable)).send_replace(phase);
+        groups.entry(group).or_insert_with(|| watch::Sender::new(GroupPhase::Unavailable)).send_replace(phase);
         drop(groups);
         self.added.notify_waiters();
     }
@@ -88,10 +88,10 @@ impl Directory {
 
     /// Makes a group unavailable, and lets its log be read by its last opening until it is opened again.
     pub(crate) fn suspend(&self, group: GroupId) {
-        if let Some(Phase::Serving(serving)) = self.phase(group) {
+        if let Some(GroupPhase::Serving(serving)) = self.phase(group) {
             self.readable.write().unwrap_or_else(PoisonError::into_inner).insert(group, serving);
         }
-        self.set(group, Phase::Unavailable);
+        self.set(group, GroupPhase::Unavailable);
     }
 
     /// Returns the last opening of a group whose log can be read but not written at the moment.
@@ -104,7 +104,7 @@ impl Directory {
         self.readable.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(phase) = groups.remove(&group) {
-            phase.send_replace(Phase::Deleted);
+            phase.send_replace(GroupPhase::Deleted);
         }
     }
 
@@ -112,33 +112,33 @@ impl Directory {
     pub(crate) fn serving(&self) -> Vec<Arc<Serving>> {
         let groups = self.read();
         let serving = groups.values().filter_map(|phase| match &*phase.borrow() {
-            Phase::Serving(serving) => Some(Arc::clone(serving)),
-            Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => None,
+            GroupPhase::Serving(serving) => Some(Arc::clone(serving)),
+            GroupPhase::Unavailable | GroupPhase::Refused { .. } | GroupPhase::Deleted => None,
         });
         serving.collect()
     }
 
     /// Returns reports of the groups whose logs lost messages.
-    pub(crate) fn refused(&self) -> Vec<Report> {
+    pub(crate) fn refused(&self) -> Vec<LogReport> {
         let groups = self.read();
         let refused = groups.iter().filter_map(|(group, phase)| match &*phase.borrow() {
-            Phase::Refused { log, head, .. } => {
-                Some(Report { group: *group, log: *log, head: *head, claim: Claim::Lost })
+            GroupPhase::Refused { log, head, .. } => {
+                Some(LogReport { group: *group, log: *log, head: *head, claim: ReportClaim::Lost })
             }
-            Phase::Unavailable | Phase::Serving(_) | Phase::Deleted => None,
+            GroupPhase::Unavailable | GroupPhase::Serving(_) | GroupPhase::Deleted => None,
         });
         refused.collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<GroupId, watch::Sender<Phase>>> {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<GroupId, watch::Sender<GroupPhase>>> {
         self.groups.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Serving {
     /// Describes how far the opened log goes, for the registry.
-    pub(crate) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> LogReport {
         let (group, log) = (self.identity.group, self.identity.log);
-        Report { group, log, head: self.feed.head(), claim: Claim::Plain }
+        LogReport { group, log, head: self.feed.head(), claim: ReportClaim::Plain }
     }
 }

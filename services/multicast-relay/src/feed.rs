@@ -11,7 +11,7 @@ use tokio::sync::watch;
 pub(crate) struct Feed {
     /// The first seq that this opening can assign.
     first: Seq,
-    ring: Arc<Ring>,
+    ring: Arc<FeedRing>,
     /// The memory that all rings of the process share.
     rings: Arc<RingBudget>,
     head: watch::Sender<Seq>,
@@ -19,16 +19,16 @@ pub(crate) struct Feed {
 }
 
 #[derive(Debug)]
-struct Ring(Mutex<HotRing>);
+struct FeedRing(Mutex<HotRing>);
 
 impl Feed {
     /// Makes an empty feed behind `head`. `ring_bytes`: the most of `rings` that its ring may take.
     pub(crate) fn new(head: Seq, rings: &Arc<RingBudget>, ring_bytes: usize) -> Self {
         let first = head.next();
-        let ring = Arc::new_cyclic(|owner: &Weak<Ring>| {
+        let ring = Arc::new_cyclic(|owner: &Weak<FeedRing>| {
             let mut ring = HotRing::within(Arc::clone(rings), owner.clone(), ring_bytes);
             ring.clear_to(first);
-            Ring(Mutex::new(ring))
+            FeedRing(Mutex::new(ring))
         });
         let (head, roster) = (watch::Sender::new(head), watch::Sender::new(Arc::default()));
         Self { first, ring, rings: Arc::clone(rings), head, roster }
@@ -91,13 +91,13 @@ impl Feed {
     }
 }
 
-impl Ring {
+impl FeedRing {
     fn lock(&self) -> MutexGuard<'_, HotRing> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl RingOwner for Ring {
+impl RingOwner for FeedRing {
     fn give_way(&self, segment: Segment) {
         self.lock().drop_through(segment);
     }

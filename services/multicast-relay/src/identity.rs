@@ -15,7 +15,7 @@ use service_kit::data_folder;
 use crate::reports::ReportKey;
 
 /// The small files of the data folder, made at the first start; random values for this process without a folder.
-pub(crate) struct Identity {
+pub(crate) struct RelayIdentity {
     folder: Option<PathBuf>,
     pub(crate) relay: RelayId,
     /// Authenticates the relay's own reports to itself; nobody else has it.
@@ -27,7 +27,7 @@ pub(crate) struct Identity {
     pub(crate) claims_secret: [u8; 16],
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for RelayIdentity {
     /// Leaves the secrets out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("relay", &self.relay).finish_non_exhaustive()
@@ -53,7 +53,7 @@ const REPORT_KEY_FILE: &str = "report-key";
 const SECRET_FILE: &str = "service-secret";
 const CLAIMS_FILE: &str = "claims-secret";
 
-impl Identity {
+impl RelayIdentity {
     /// Reads the folder's files and creates those that are missing. Without a folder every value is random.
     pub(crate) fn load(folder: Option<&Path>) -> Result<Self, IdentityError> {
         let Some(folder) = folder else {
@@ -158,38 +158,38 @@ mod tests {
     fn the_id_stays_and_the_key_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
-        let first = Identity::load(Some(&path)).unwrap();
+        let first = RelayIdentity::load(Some(&path)).unwrap();
         assert_eq!(first.registry_key(), None);
         first.keep_registry_key([7; 32]).unwrap();
-        let second = Identity::load(Some(&path)).unwrap();
+        let second = RelayIdentity::load(Some(&path)).unwrap();
         let secrets =
-            |identity: &Identity| (identity.report_key.clone(), identity.service_secret, identity.claims_secret);
+            |identity: &RelayIdentity| (identity.report_key.clone(), identity.service_secret, identity.claims_secret);
         assert_eq!(secrets(&second), secrets(&first));
         assert_eq!((second.relay, second.registry_key()), (first.relay, Some([7; 32])));
-        assert_ne!(Identity::load(None).unwrap().relay, Identity::load(None).unwrap().relay);
+        assert_ne!(RelayIdentity::load(None).unwrap().relay, RelayIdentity::load(None).unwrap().relay);
     }
 
     #[test]
     fn a_damaged_secret_of_claims_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Identity::load(Some(folder.path())).unwrap();
+        let first = RelayIdentity::load(Some(folder.path())).unwrap();
         fs::write(folder.path().join(CLAIMS_FILE), "short").unwrap();
-        let second = Identity::load(Some(folder.path())).unwrap();
+        let second = RelayIdentity::load(Some(folder.path())).unwrap();
         assert_ne!(second.claims_secret, first.claims_secret);
-        assert_eq!(Identity::load(Some(folder.path())).unwrap().claims_secret, second.claims_secret);
+        assert_eq!(RelayIdentity::load(Some(folder.path())).unwrap().claims_secret, second.claims_secret);
     }
 
     #[test]
     fn a_bad_folder_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(ID_FILE), "nonsense").unwrap();
-        let error = Identity::load(Some(folder.path())).unwrap_err();
+        let error = RelayIdentity::load(Some(folder.path())).unwrap_err();
         assert!(error.to_string().contains("--data"), "{error}");
         fs::remove_file(folder.path().join(ID_FILE)).unwrap();
         fs::write(folder.path().join(SECRET_FILE), "short").unwrap();
-        assert!(matches!(Identity::load(Some(folder.path())).unwrap_err(), IdentityError::Damaged { .. }));
+        assert!(matches!(RelayIdentity::load(Some(folder.path())).unwrap_err(), IdentityError::Damaged { .. }));
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(Identity::load(Some(&file)).unwrap_err(), IdentityError::Io { .. }));
+        assert!(matches!(RelayIdentity::load(Some(&file)).unwrap_err(), IdentityError::Io { .. }));
     }
 }

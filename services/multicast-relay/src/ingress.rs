@@ -21,8 +21,8 @@ use gaung_proto::{
 };
 
 use crate::{
-    metrics::Figures,
-    sockets::{DataPlane, Usage},
+    metrics::RelayFigures,
+    sockets::{DataPlane, DriverRole},
     worker::{Datagram, WorkerCommand, WorkerHandle},
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Ingress {
     own: HashMap<SocketId, Ipv4Addr>,
     changes: VecDeque<SocketChange>,
     cookies: Cookies,
-    figures: Figures,
+    figures: RelayFigures,
     answers: VecDeque<Transmit>,
     next_pkt: u32,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Ingress {
 const MAX_ANSWERS: usize = 256;
 
 impl Ingress {
-    pub(crate) fn new(plane: Arc<DataPlane>, cookies: Cookies, figures: Figures) -> Self {
+    pub(crate) fn new(plane: Arc<DataPlane>, cookies: Cookies, figures: RelayFigures) -> Self {
         let mut ingress = Self {
             routes: HashMap::new(),
             plane: Arc::default(),
@@ -70,7 +70,7 @@ impl Ingress {
     }
 
     fn handle_sockets(&mut self, plane: Arc<DataPlane>) {
-        self.changes.extend(plane.changes(&self.plane, Usage::Receive));
+        self.changes.extend(plane.changes(&self.plane, DriverRole::Receive));
         self.own = plane.addrs().map(|(id, addr)| (id, *addr.ip())).collect();
         self.plane = plane;
     }

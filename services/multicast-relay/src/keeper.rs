@@ -29,15 +29,15 @@ use self::{
 use crate::{
     clock,
     commands::KeeperCommand,
-    directory::{Directory, Phase, Serving},
+    directory::{Directory, GroupPhase, Serving},
+    failed_openings::FailedOpenings,
     feed::Feed,
     group::GroupConfig,
     ingress::RouteChange,
-    opening::{self, Ready},
+    opening::{self, OpenedGroup},
     registry::RegistryLink,
-    reports::Report,
-    trouble::Trouble,
-    worker::{Attach, WorkerCommand, WorkerHandles},
+    reports::LogReport,
+    worker::{AttachGroup, WorkerCommand, WorkerHandles},
 };
 
 /// What the keeper works with.
@@ -49,7 +49,7 @@ pub(crate) struct KeeperParts {
     pub(crate) workers: WorkerHandles,
     pub(crate) ingress: CommandSender<RouteChange>,
     pub(crate) registry: Arc<RegistryLink>,
-    pub(crate) trouble: Arc<Trouble>,
+    pub(crate) failed_openings: Arc<FailedOpenings>,
     pub(crate) rings: Arc<RingBudget>,
     pub(crate) ring_bytes: usize,
     pub(crate) retention: Retention,
@@ -98,7 +98,7 @@ impl Keeper {
         mut commands: mpsc::Receiver<KeeperCommand>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let trouble = Arc::clone(&self.parts.trouble);
+        let failed_openings = Arc::clone(&self.parts.failed_openings);
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut upkeep = interval(UPKEEP);
@@ -106,7 +106,7 @@ impl Keeper {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(command) = commands.recv() => self.execute(command).await,
-                failed = trouble.next() => {
+                failed = failed_openings.next() => {
                     for (group, epoch) in failed {
                         self.handle(KeeperInput::OpeningFailed { group, epoch }).await;
                     }
@@ -153,7 +153,7 @@ impl Keeper {
         match action {
             KeeperAction::Open(configs) => return Some(self.open(configs).await),
             KeeperAction::Reset(config) => return Some(self.reset(*config).await),
-            KeeperAction::Report { wanted, report } => {
+            KeeperAction::ReportLog { wanted, report } => {
                 let answer = self.report(report).await;
                 return Some(KeeperInput::Answered { wanted, report, answer });
             }
@@ -186,7 +186,7 @@ impl Keeper {
         KeeperInput::WasReset(Box::new(outcome))
     }
 
-    async fn report(&self, report: Report) -> ReportAnswer {
+    async fn report(&self, report: LogReport) -> ReportAnswer {
         match self.parts.registry.report(&[report]).await {
             Err(status) => {
                 debug!(group = %report.group, reason = status.message(), "cannot ask about a group's log");
@@ -196,8 +196,8 @@ impl Keeper {
         }
     }
 
-    async fn attach(&self, ready: Ready, routes: Vec<GroupTag>) {
-        let Ready { config, opened, windows } = ready;
+    async fn attach(&self, ready: OpenedGroup, routes: Vec<GroupTag>) {
+        let OpenedGroup { config, opened, windows } = ready;
         let group = config.id;
         let worker = self.parts.workers.of(group).clone();
         let serving = Arc::new(Serving {
@@ -207,12 +207,12 @@ impl Keeper {
             feed: Arc::new(Feed::new(opened.head, &self.parts.rings, self.parts.ring_bytes)),
         });
         let (config, feed) = (Arc::clone(&serving.config), Arc::clone(&serving.feed));
-        let attach = Attach { config, feed, opened, windows };
+        let attach = AttachGroup { config, feed, opened, windows };
         let route = RouteChange::Add { tags: routes, group, worker: worker.clone() };
         let attached = worker.send_wait(WorkerCommand::Attach(Box::new(attach))).await.is_ok();
         // Either fails only while the relay stops.
         if attached && self.parts.ingress.send_wait(route).await.is_ok() {
-            self.parts.directory.set(group, Phase::Serving(serving));
+            self.parts.directory.set(group, GroupPhase::Serving(serving));
         }
     }
 
@@ -260,9 +260,9 @@ impl Keeper {
     fn set_phase(&self, group: GroupId, phase: PhaseChange) {
         let directory = &self.parts.directory;
         match phase {
-            PhaseChange::Unavailable => directory.set(group, Phase::Unavailable),
+            PhaseChange::Unavailable => directory.set(group, GroupPhase::Unavailable),
             PhaseChange::Suspended => directory.suspend(group),
-            PhaseChange::Refused { name, log, head } => directory.set(group, Phase::Refused { name, log, head }),
+            PhaseChange::Refused { name, log, head } => directory.set(group, GroupPhase::Refused { name, log, head }),
             PhaseChange::Deleted => directory.remove(group),
         }
     }

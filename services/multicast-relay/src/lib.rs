@@ -11,6 +11,7 @@ mod clock;
 mod commands;
 pub mod config;
 mod directory;
+mod failed_openings;
 mod feed;
 mod group;
 mod identity;
@@ -25,7 +26,6 @@ mod reports;
 mod rpc;
 mod sockets;
 mod start;
-mod trouble;
 mod worker;
 
 pub use budget::LogBudget;

@@ -8,7 +8,7 @@ use gaung_proto::{GroupId, LogId};
 use tokio::sync::oneshot;
 
 use crate::{
-    directory::{Directory, Phase, Serving},
+    directory::{Directory, GroupPhase, Serving},
     group::GroupLane,
     worker::{Publish, PublishReply, WorkerCommand},
 };
@@ -32,8 +32,8 @@ impl LocalPublisher {
     #[must_use]
     pub fn group(&self, group: GroupId) -> Option<LocalGroup> {
         match self.directory.phase(group)? {
-            Phase::Serving(serving) if serving.config.lane == GroupLane::Proto => Some(LocalGroup { serving }),
-            Phase::Serving(_) | Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => None,
+            GroupPhase::Serving(serving) if serving.config.lane == GroupLane::Proto => Some(LocalGroup { serving }),
+            GroupPhase::Serving(_) | GroupPhase::Unavailable | GroupPhase::Refused { .. } | GroupPhase::Deleted => None,
         }
     }
 }

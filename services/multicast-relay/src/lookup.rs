@@ -41,11 +41,11 @@ pub(crate) enum LookupError {
 pub(crate) struct GroupLookup {
     registry: Arc<RegistryLink>,
     lookups: RateLimit<()>,
-    unknown: Mutex<Unknown>,
+    unknown: Mutex<UnknownGroups>,
 }
 
 #[derive(Debug, Default)]
-struct Unknown {
+struct UnknownGroups {
     since: HashMap<GroupId, Instant>,
     order: VecDeque<GroupId>,
 }
@@ -81,12 +81,12 @@ impl GroupLookup {
         }
     }
 
-    fn unknown(&self) -> MutexGuard<'_, Unknown> {
+    fn unknown(&self) -> MutexGuard<'_, UnknownGroups> {
         self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Unknown {
+impl UnknownGroups {
     fn has(&self, group: GroupId, now: Instant) -> bool {
         self.since.get(&group).is_some_and(|since| now.saturating_duration_since(*since) < UNKNOWN_FOR)
     }
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn unknown_groups_are_remembered_for_a_moment_and_are_bounded() {
-        let (mut unknown, now) = (Unknown::default(), Instant::now());
+        let (mut unknown, now) = (UnknownGroups::default(), Instant::now());
         let group = |n: usize| {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&n.to_be_bytes());

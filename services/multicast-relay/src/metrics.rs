@@ -17,7 +17,7 @@ use prometheus_client::{
 
 service_kit::figures! {
     /// The relay's figures; clones share them.
-    pub(crate) struct Figures of "relay" {
+    pub(crate) struct RelayFigures of "relay" {
         messages: Counter = "Messages made durable";
         message_payload_bytes: Counter = "Payload of messages made durable";
         publish_refused: Counter = "Publish requests refused";
@@ -36,12 +36,12 @@ service_kit::figures! {
         datagrams_ignored: Counter = "Received datagrams ignored because they were malformed or for no group here";
         datagrams_dropped: Counter = "Datagrams dropped because a queue was full";
         text_datagrams_received: Counter = "Datagrams received from text groups";
-        datagrams_sent: Family<Kind, Counter> = "Datagrams sent, by purpose";
+        datagrams_sent: Family<DatagramKind, Counter> = "Datagrams sent, by purpose";
         naks_received: Counter = "Negative acknowledgements received";
         repair_asks_suppressed: Counter = "Repair requests suppressed because a repair was already under way";
         repair_asks_refused: Counter = "Repair requests refused because of a rate or size limit";
         data_sent_bytes: Counter = "UDP payload of DATA datagrams sent for the first time";
-        data_unsent: Family<Reason, Counter> =
+        data_unsent: Family<UnsentReason, Counter> =
             "DATA datagrams not multicast because the queue was full (skipped), and messages not multicast because no \
              member listens (unheard); members read both from the log";
         statuses_received: Counter = "STATUS datagrams received from members";
@@ -62,7 +62,7 @@ service_kit::figures! {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Reason {
+pub(crate) struct UnsentReason {
     reason: &'static str,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct LaneLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Kind {
+pub(crate) struct DatagramKind {
     kind: &'static str,
 }
 
@@ -94,7 +94,7 @@ fn behind_buckets() -> impl Iterator<Item = f64> {
 /// Buckets of the loss ratio: none, occasional loss, and the loss at which members move to the hub.
 const LOSS_BUCKETS: [f64; 8] = [0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5];
 
-impl Figures {
+impl RelayFigures {
     /// Returns the gauge of members on `lane`.
     pub(crate) fn members_of(&self, lane: MemberLane) -> Gauge {
         self.members.get_or_create_owned(&LaneLabel { lane: lane.as_str() })
@@ -118,7 +118,7 @@ impl Figures {
     pub(crate) fn count_sender(&self, before: &SenderStats, after: &SenderStats) {
         let sent = |kind, before: u64, after: u64| {
             if after > before {
-                self.datagrams_sent.get_or_create(&Kind { kind }).inc_by(after - before);
+                self.datagrams_sent.get_or_create(&DatagramKind { kind }).inc_by(after - before);
             }
         };
         sent("data", before.data, after.data);
@@ -135,7 +135,7 @@ impl Figures {
         self.data_sent_bytes.inc_by(after.data_bytes - before.data_bytes);
         let unsent = |reason, more: u64| {
             if more > 0 {
-                self.data_unsent.get_or_create(&Reason { reason }).inc_by(more);
+                self.data_unsent.get_or_create(&UnsentReason { reason }).inc_by(more);
             }
         };
         unsent("skipped", after.data_skipped - before.data_skipped);

@@ -9,7 +9,7 @@ use crate::{clock, group::GroupConfig};
 
 /// A group whose log was opened, with the client windows as of its head.
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(crate) struct OpenedGroup {
     pub(crate) config: GroupConfig,
     pub(crate) opened: Opened,
     pub(crate) windows: ClientWindows,
@@ -17,7 +17,7 @@ pub(crate) struct Ready {
 
 /// Why a group's log could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotReady {
+pub(crate) enum OpenGroupError {
     /// The log refused to open.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -40,29 +40,34 @@ pub(crate) fn open_all(
     log: &dyn Log,
     configs: Vec<GroupConfig>,
     window_bytes: usize,
-) -> Vec<(GroupConfig, Result<Ready, NotReady>)> {
+) -> Vec<(GroupConfig, Result<OpenedGroup, OpenGroupError>)> {
     let asked: Vec<_> = configs.iter().map(|config| (config.id, config.log, true)).collect();
     let opened = log.open_groups(&asked);
     let finish = |(config, opened): (GroupConfig, Result<Opened, OpenError>)| {
-        let ready = opened.map_err(NotReady::from).and_then(|opened| prepare(log, &config, opened, window_bytes));
+        let ready = opened.map_err(OpenGroupError::from).and_then(|opened| prepare(log, &config, opened, window_bytes));
         (config, ready)
     };
     configs.into_iter().zip(opened).map(finish).collect()
 }
 
 /// Sets the stored log aside and begins the config's.
-pub(crate) fn reset(log: &dyn Log, config: &GroupConfig, window_bytes: usize) -> Result<Ready, NotReady> {
+pub(crate) fn reset(log: &dyn Log, config: &GroupConfig, window_bytes: usize) -> Result<OpenedGroup, OpenGroupError> {
     let opened = log.reset(config.id, config.log)?;
     prepare(log, config, opened, window_bytes)
 }
 
-fn prepare(log: &dyn Log, config: &GroupConfig, opened: Opened, window_bytes: usize) -> Result<Ready, NotReady> {
+fn prepare(
+    log: &dyn Log,
+    config: &GroupConfig,
+    opened: Opened,
+    window_bytes: usize,
+) -> Result<OpenedGroup, OpenGroupError> {
     if opened.tail_lost {
-        return Err(NotReady::TailLost { head: opened.head });
+        return Err(OpenGroupError::TailLost { head: opened.head });
     }
     let windows = restore(log, config.id, &opened, window_bytes)?;
     log.put_config(config.id, config.to_stored())?;
-    Ok(Ready { config: config.clone(), opened, windows })
+    Ok(OpenedGroup { config: config.clone(), opened, windows })
 }
 
 /// Restores the client windows from the last snapshot and the runs since.

@@ -29,18 +29,18 @@ use tonic::{Code, Status, transport::Channel};
 use tracing::{debug, info, warn};
 
 use crate::{
-    access::Access,
+    access::GroupAccess,
     commands::{GroupSnapshot, KeeperCommand},
     directory::{Directory, Serving},
     group::GroupConfig,
-    identity::Identity,
-    metrics::Figures,
-    reports::{Claim, Refusal, Report, ReportKey, Verdict},
+    identity::RelayIdentity,
+    metrics::RelayFigures,
+    reports::{LogReport, LogVerdict, Refusal, ReportClaim, ReportKey},
 };
 
 /// How the relay is listed at the registry.
 #[derive(Debug, Clone)]
-pub(crate) struct Listing {
+pub(crate) struct RelayListing {
     pub(crate) relay: RelayId,
     pub(crate) advertise: String,
     pub(crate) grpc_port: u16,
@@ -54,14 +54,14 @@ pub(crate) struct Listing {
 #[derive(Debug)]
 pub(crate) struct RegistryLink {
     client: RegistryServiceClient<Channel>,
-    listing: Listing,
+    listing: RelayListing,
     /// One report at a time, so that an older head never overtakes a newer one.
     reporting: Mutex<()>,
     registered: watch::Sender<bool>,
     key: ReportKey,
     /// Groups of which the registry has another log or a longer head on record that this relay never reported.
     disputed: StdMutex<HashSet<GroupId>>,
-    figures: Figures,
+    figures: RelayFigures,
 }
 
 /// Deadline of one call; without an answer by then the registry counts as unreachable.
@@ -77,7 +77,12 @@ const RENEW: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=D
 
 impl RegistryLink {
     /// Makes a client that connects at the first call. Must be called within a runtime.
-    pub(crate) fn new(target: &str, listing: Listing, key: ReportKey, figures: Figures) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        target: &str,
+        listing: RelayListing,
+        key: ReportKey,
+        figures: RelayFigures,
+    ) -> anyhow::Result<Self> {
         let endpoint = rpc::endpoint(target).context("--registry")?;
         let client = RegistryServiceClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -122,29 +127,29 @@ impl RegistryLink {
     }
 
     /// Reports heads; returns the refusals of those of which the registry has something else on record.
-    pub(crate) async fn report(&self, reports: &[Report]) -> Result<Vec<Refusal>, Status> {
+    pub(crate) async fn report(&self, reports: &[LogReport]) -> Result<Vec<Refusal>, Status> {
         let _one_at_a_time = self.reporting.lock().await;
         self.report_now(reports).await
     }
 
     /// Reports that what the registry has on record (`refusal`) is not this relay's word, and notes whether it still
     /// disagrees.
-    pub(crate) async fn insist(&self, report: Report, refusal: Refusal) {
-        let insisted = self.report(&[Report { claim: Claim::Insists, ..report }]).await;
+    pub(crate) async fn insist(&self, report: LogReport, refusal: Refusal) {
+        let insisted = self.report(&[LogReport { claim: ReportClaim::Insists, ..report }]).await;
         let still = insisted.map_or(Some(refusal), |refusals| refusals.into_iter().next());
         self.note_disputed(report.group, still.as_ref());
     }
 
-    async fn report_now(&self, reports: &[Report]) -> Result<Vec<Refusal>, Status> {
+    async fn report_now(&self, reports: &[LogReport]) -> Result<Vec<Refusal>, Status> {
         let mut refusals = Vec::new();
         for chunk in reports.chunks(MAX_REPORTS) {
-            let to_pb = |report: &Report| GroupReport {
+            let to_pb = |report: &LogReport| GroupReport {
                 group_id: report.group.into(),
                 log_id: report.log.0,
                 head_seq: report.head.0,
                 proof: self.key.proof(report.group, report.log, report.head),
-                lost: report.claim == Claim::Lost,
-                insists: report.claim == Claim::Insists,
+                lost: report.claim == ReportClaim::Lost,
+                insists: report.claim == ReportClaim::Insists,
             };
             let reports = chunk.iter().map(to_pb).collect();
             let request = ReportGroupsRequest {
@@ -159,7 +164,7 @@ impl RegistryLink {
     }
 
     async fn register(&self) -> Result<pb::RegisterServiceResponse, Status> {
-        let Listing { relay, advertise, grpc_port, udp_port, durable, secret } = self.listing.clone();
+        let RelayListing { relay, advertise, grpc_port, udp_port, durable, secret } = self.listing.clone();
         let request = RegisterServiceRequest {
             kind: ServiceKind::Relay.into(),
             service_id: relay.into(),
@@ -202,8 +207,8 @@ async fn within<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>
 /// Registers the relay and renews that until `stop`; learns the key that tickets are signed with.
 pub(crate) async fn keep_registered(
     link: Arc<RegistryLink>,
-    identity: Identity,
-    access: Arc<Access>,
+    identity: RelayIdentity,
+    access: Arc<GroupAccess>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut backoff = Backoff::new();
@@ -235,7 +240,7 @@ pub(crate) async fn keep_registered(
     }
 }
 
-fn welcome(link: &RegistryLink, identity: &Identity, access: &Access, answer: &pb::RegisterServiceResponse) {
+fn welcome(link: &RegistryLink, identity: &RelayIdentity, access: &GroupAccess, answer: &pb::RegisterServiceResponse) {
     let Ok(key) = <[u8; 32]>::try_from(&answer.registry_public_key[..]) else {
         warn!("the registry gave no usable public key");
         return;
@@ -263,7 +268,7 @@ pub(crate) async fn watch(
     commands: mpsc::Sender<KeeperCommand>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut place = Place::default();
+    let mut position = WatchPosition::default();
     let mut backoff = Backoff::new();
     let mut registered = link.registered.subscribe();
     tokio::select! {
@@ -273,7 +278,7 @@ pub(crate) async fn watch(
     loop {
         let why = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            why = watch_once(&link, &commands, &mut place, &mut backoff) => why,
+            why = watch_once(&link, &commands, &mut position, &mut backoff) => why,
         };
         debug!(why, "not watching the registry");
         if !backoff.wait(&stop).await {
@@ -284,7 +289,7 @@ pub(crate) async fn watch(
 
 /// Where a watch resumes after a break, and the snapshot that is not complete yet.
 #[derive(Debug, Default)]
-struct Place {
+struct WatchPosition {
     revision: u64,
     watch_id: Bytes,
     snapshot: Option<GroupSnapshot>,
@@ -293,14 +298,14 @@ struct Place {
 async fn watch_once(
     link: &RegistryLink,
     commands: &mpsc::Sender<KeeperCommand>,
-    place: &mut Place,
+    position: &mut WatchPosition,
     backoff: &mut Backoff,
 ) -> String {
-    place.snapshot = None;
+    position.snapshot = None;
     let request = WatchGroupsRequest {
         relay_id: link.listing.relay.into(),
-        after_revision: place.revision,
-        watch_id: place.watch_id.clone(),
+        after_revision: position.revision,
+        watch_id: position.watch_id.clone(),
         viewer: link.viewer(),
     };
     let mut stream = match link.client.clone().watch_groups(request).await {
@@ -314,20 +319,20 @@ async fn watch_once(
             Err(status) => return status.message().to_owned(),
         };
         backoff.reset();
-        let command = change.event.and_then(|event| place.handle(link, event));
+        let command = change.event.and_then(|event| position.handle(link, event));
         if let Some(command) = command
             && commands.send(command).await.is_err()
         {
             return "the relay is stopping".to_owned();
         }
-        if place.snapshot.is_none() {
-            place.revision = change.revision;
-            place.watch_id = change.watch_id;
+        if position.snapshot.is_none() {
+            position.revision = change.revision;
+            position.watch_id = change.watch_id;
         }
     }
 }
 
-impl Place {
+impl WatchPosition {
     fn handle(&mut self, link: &RegistryLink, event: Event) -> Option<KeeperCommand> {
         match event {
             Event::SnapshotBegin(begin) => {
@@ -408,16 +413,16 @@ pub(crate) async fn report_heads(
 async fn report_and_insist(
     link: &RegistryLink,
     serving: &HashMap<GroupId, Arc<Serving>>,
-    reports: &[Report],
+    reports: &[LogReport],
 ) -> Result<Vec<Refusal>, Status> {
     let refusals = link.report_now(reports).await?;
     let mut insisted = Vec::new();
     for refusal in &refusals {
         if let Some(serving) = serving.get(&refusal.group)
             && link.listing.durable
-            && refusal.verdict(&serving.config, serving.identity.log, serving.feed.head()) == Verdict::Insist
+            && refusal.verdict(&serving.config, serving.identity.log, serving.feed.head()) == LogVerdict::Insist
         {
-            insisted.push(Report { claim: Claim::Insists, ..serving.report() });
+            insisted.push(LogReport { claim: ReportClaim::Insists, ..serving.report() });
         }
     }
     for report in reports {

@@ -15,16 +15,16 @@ use crate::group::GroupConfig;
 
 /// How far one group's log goes, as reported to the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct LogReport {
     pub(crate) group: GroupId,
     pub(crate) log: LogId,
     pub(crate) head: Seq,
-    pub(crate) claim: Claim,
+    pub(crate) claim: ReportClaim,
 }
 
 /// What a report says beside log and head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum ReportClaim {
     /// Nothing else.
     Plain,
     /// The registry's record is wrong: this relay never reported it.
@@ -47,7 +47,7 @@ pub(crate) struct Refusal {
 
 /// How to proceed after a [`Refusal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum LogVerdict {
     /// Go on: the log is at least as long as what is on record.
     Keep,
     /// Go on with the stored log, and tell the registry that its record is wrong.
@@ -68,29 +68,29 @@ impl Refusal {
     }
 
     /// Judges the refusal for a durable relay whose log is `log`, up to `head`. `config`: as stored beside the log.
-    pub(crate) fn verdict(&self, config: &GroupConfig, log: LogId, head: Seq) -> Verdict {
+    pub(crate) fn verdict(&self, config: &GroupConfig, log: LogId, head: Seq) -> LogVerdict {
         let same = self.expected_log == log;
         let missing = self.is_own_word;
         if same {
             return if self.expected_head <= head {
-                Verdict::Keep
+                LogVerdict::Keep
             } else if missing {
-                Verdict::Lost
+                LogVerdict::Lost
             } else {
-                Verdict::Insist
+                LogVerdict::Insist
             };
         }
         if config.former.contains(&self.expected_log) {
             // It was replaced by this one, so whoever names it again has an old record.
-            return Verdict::Insist;
+            return LogVerdict::Insist;
         }
         if self.is_reset_by_owner(config) {
-            return Verdict::Begin;
+            return LogVerdict::Begin;
         }
         match (missing, head == Seq::ZERO) {
-            (true, _) => Verdict::Lost,
-            (false, true) => Verdict::Begin,
-            (false, false) => Verdict::Insist,
+            (true, _) => LogVerdict::Lost,
+            (false, true) => LogVerdict::Begin,
+            (false, false) => LogVerdict::Insist,
         }
     }
 
@@ -102,16 +102,16 @@ impl Refusal {
         log: LogId,
         head: Seq,
         is_damaged: bool,
-    ) -> Option<Verdict> {
+    ) -> Option<LogVerdict> {
         // A reserved group has no owner who could sign, so anybody may reset it once it is refused.
         let is_new = self.expected_log != log && !config.former.contains(&self.expected_log);
         if is_new && config.is_reserved() && !self.is_own_word {
-            return Some(Verdict::Begin);
+            return Some(LogVerdict::Begin);
         }
         match self.verdict(config, log, head) {
-            Verdict::Begin => Some(Verdict::Begin),
-            Verdict::Lost => None,
-            Verdict::Keep | Verdict::Insist => (!is_damaged).then_some(Verdict::Keep),
+            LogVerdict::Begin => Some(LogVerdict::Begin),
+            LogVerdict::Lost => None,
+            LogVerdict::Keep | LogVerdict::Insist => (!is_damaged).then_some(LogVerdict::Keep),
         }
     }
 

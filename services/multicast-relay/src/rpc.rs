@@ -31,11 +31,11 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use self::sessions::Reporters;
 use self::{error::CallError, receipts::member_status};
 use crate::{
-    access::Access,
+    access::GroupAccess,
     commands::KeeperCommand,
-    directory::{Directory, Phase, Serving},
+    directory::{Directory, GroupPhase, Serving},
     lookup::{GroupLookup, LookupError},
-    metrics::Figures,
+    metrics::RelayFigures,
     worker::WorkerCommand,
 };
 
@@ -48,10 +48,10 @@ pub(crate) struct Relay(Arc<RelayParts>);
 pub(crate) struct RelayParts {
     pub(crate) directory: Arc<Directory>,
     pub(crate) log: Arc<dyn Log>,
-    pub(crate) access: Arc<Access>,
+    pub(crate) access: Arc<GroupAccess>,
     pub(crate) keeper: mpsc::Sender<KeeperCommand>,
     pub(crate) lookup: GroupLookup,
-    pub(crate) figures: Figures,
+    pub(crate) figures: RelayFigures,
     /// Tasks that calls leave running beside their answer, tracked so that a shutdown waits for them.
     pub(crate) tasks: TaskTracker,
     /// Bytes of publish requests that are not logged yet.
@@ -93,19 +93,19 @@ impl Relay {
     async fn serving(&self, group: GroupId) -> Result<Arc<Serving>, CallError> {
         let phase = match self.0.directory.phase(group) {
             // The keeper passes the barrier once it has done what it does now, so that a new group is served by the first call.
-            None | Some(Phase::Unavailable) => self.phase_after_keeper(group).await?,
+            None | Some(GroupPhase::Unavailable) => self.phase_after_keeper(group).await?,
             Some(phase) => phase,
         };
         match phase {
-            Phase::Serving(serving) => Ok(serving),
-            Phase::Unavailable => Err(CallError::NotReady),
-            Phase::Refused { name, .. } => Err(CallError::Refused { name }),
-            Phase::Deleted => Err(CallError::NoSuchGroup),
+            GroupPhase::Serving(serving) => Ok(serving),
+            GroupPhase::Unavailable => Err(CallError::NotReady),
+            GroupPhase::Refused { name, .. } => Err(CallError::Refused { name }),
+            GroupPhase::Deleted => Err(CallError::NoSuchGroup),
         }
     }
 
     /// Returns the group's phase once the keeper has executed all commands, after a lookup if the group is unknown.
-    async fn phase_after_keeper(&self, group: GroupId) -> Result<Phase, CallError> {
+    async fn phase_after_keeper(&self, group: GroupId) -> Result<GroupPhase, CallError> {
         if self.0.directory.phase(group).is_none()
             && let Some(config) = self.0.lookup.group(&self.0.directory, group).await?
         {
@@ -164,7 +164,7 @@ fn group_id(bytes: &[u8]) -> Result<GroupId, CallError> {
 
 #[tonic::async_trait]
 impl RelayService for Relay {
-    type PublishStreamStream = publish::Answers;
+    type PublishStreamStream = publish::PublishAnswers;
     type ReadStream = AnswerStream<ReadResponse>;
     type FollowStream = AnswerStream<FollowResponse>;
     type WatchReceiptsStream = AnswerStream<WatchReceiptsResponse>;

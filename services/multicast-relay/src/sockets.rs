@@ -25,7 +25,7 @@ pub(crate) struct DataSockets {
     selection: Selection,
     /// 0 until the first socket has taken a free one.
     port: u16,
-    open: BTreeMap<SocketId, Exit>,
+    open: BTreeMap<SocketId, EgressSocket>,
     /// Addresses without a socket whose failure was logged already.
     failed: BTreeSet<Ipv4Addr>,
     batching: Batching,
@@ -35,20 +35,20 @@ pub(crate) struct DataSockets {
 /// The sockets and links at one time, as drivers use them.
 #[derive(Debug, Default)]
 pub(crate) struct DataPlane {
-    exits: BTreeMap<SocketId, Exit>,
+    sockets: BTreeMap<SocketId, EgressSocket>,
     links: Vec<Link>,
 }
 
 /// A socket, and whether multicast leaves through it: only through the first address of each interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Exit {
+struct EgressSocket {
     socket: DataSocket,
     multicast: bool,
 }
 
 /// Whether a driver sends or receives by the sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Usage {
+pub(crate) enum DriverRole {
     /// A worker thread: sends and does not receive.
     Send,
     /// The ingress thread: receives, and answers by unicast.
@@ -99,7 +99,7 @@ impl DataSockets {
 
     /// Returns the local address of each socket; all have one port.
     pub(crate) fn addrs(&self) -> Vec<SocketAddrV4> {
-        self.open.values().map(|exit| exit.socket.local_addr()).collect()
+        self.open.values().map(|egress| egress.socket.local_addr()).collect()
     }
 
     /// Subscribes to the sockets.
@@ -130,42 +130,43 @@ impl DataSockets {
 
     /// Closes sockets that are no longer needed and opens missing ones; returns the first failure, if any.
     fn renew(&mut self) -> Result<(), SocketError> {
-        let places = places(&self.selection.links);
+        let endpoints = endpoints(&self.selection.links);
         let before = self.open.clone();
-        self.open.retain(|_, exit| places.iter().any(|place| place.link.ip == *exit.socket.local_addr().ip()));
+        self.open
+            .retain(|_, egress| endpoints.iter().any(|endpoint| endpoint.link.ip == *egress.socket.local_addr().ip()));
         let mut failure = None;
         let mut failed = BTreeSet::new();
-        for place in &places {
-            match self.ensure_open(place) {
+        for endpoint in &endpoints {
+            match self.ensure_open(endpoint) {
                 Ok(()) => {}
                 Err(error) => {
-                    if !self.failed.contains(&place.link.ip) {
-                        warn!(interface = %place.link, %error, "no UDP socket on this address yet");
+                    if !self.failed.contains(&endpoint.link.ip) {
+                        warn!(interface = %endpoint.link, %error, "no UDP socket on this address yet");
                     }
-                    failed.insert(place.link.ip);
+                    failed.insert(endpoint.link.ip);
                     failure = failure.or(Some(error));
                 }
             }
         }
         self.failed = failed;
         if self.open != before || self.plane.borrow().links != self.selection.links {
-            let plane = DataPlane { exits: self.open.clone(), links: self.selection.links.clone() };
+            let plane = DataPlane { sockets: self.open.clone(), links: self.selection.links.clone() };
             self.plane.send_replace(Arc::new(plane));
         }
         failure.map_or(Ok(()), Err)
     }
 
     /// Opens the socket of an address, or moves it to the renewed link.
-    fn ensure_open(&mut self, place: &Place) -> Result<(), SocketError> {
-        let Place { link, multicast } = place;
-        let known = self.open.iter().find(|(_, exit)| *exit.socket.local_addr().ip() == link.ip);
+    fn ensure_open(&mut self, endpoint: &SocketEndpoint) -> Result<(), SocketError> {
+        let SocketEndpoint { link, multicast } = endpoint;
+        let known = self.open.iter().find(|(_, egress)| *egress.socket.local_addr().ip() == link.ip);
         let (id, socket) = match known {
-            Some((_, exit)) if exit.socket.link() == Some(link) && exit.multicast == *multicast => return Ok(()),
-            Some((id, exit)) => (*id, exit.socket.on(link)?),
+            Some((_, egress)) if egress.socket.link() == Some(link) && egress.multicast == *multicast => return Ok(()),
+            Some((id, egress)) => (*id, egress.socket.on(link)?),
             None => (self.free_number(), DataSocket::open(link, self.port)?),
         };
         self.port = socket.local_addr().port();
-        self.open.insert(id, Exit { socket, multicast: *multicast });
+        self.open.insert(id, EgressSocket { socket, multicast: *multicast });
         Ok(())
     }
 
@@ -188,19 +189,19 @@ impl DataPlane {
 
     /// Returns the local address of each socket.
     pub(crate) fn addrs(&self) -> impl Iterator<Item = (SocketId, SocketAddrV4)> {
-        self.exits.iter().map(|(id, exit)| (*id, exit.socket.local_addr()))
+        self.sockets.iter().map(|(id, egress)| (*id, egress.socket.local_addr()))
     }
 
     /// Returns the changes that bring a driver from the sockets of `before` to these.
-    pub(crate) fn changes(&self, before: &Self, usage: Usage) -> Vec<SocketChange> {
-        let gone = before.exits.keys().filter(|id| !self.exits.contains_key(id)).map(|id| SocketChange::Close(*id));
-        let new = self.exits.iter().filter(|(id, exit)| before.exits.get(id) != Some(exit));
-        let adopt = |(id, exit): (&SocketId, &Exit)| {
+    pub(crate) fn changes(&self, before: &Self, usage: DriverRole) -> Vec<SocketChange> {
+        let gone = before.sockets.keys().filter(|id| !self.sockets.contains_key(id)).map(|id| SocketChange::Close(*id));
+        let new = self.sockets.iter().filter(|(id, egress)| before.sockets.get(id) != Some(egress));
+        let adopt = |(id, egress): (&SocketId, &EgressSocket)| {
             let usage = match usage {
-                Usage::Send => SocketUse { receive: false, multicast: exit.multicast },
-                Usage::Receive => SocketUse { receive: true, multicast: false },
+                DriverRole::Send => SocketUse { receive: false, multicast: egress.multicast },
+                DriverRole::Receive => SocketUse { receive: true, multicast: false },
             };
-            SocketChange::Adopt { id: *id, socket: exit.socket.clone(), usage }
+            SocketChange::Adopt { id: *id, socket: egress.socket.clone(), usage }
         };
         gone.chain(new.map(adopt)).collect()
     }
@@ -208,24 +209,24 @@ impl DataPlane {
 
 /// An address that should have a socket.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct SocketEndpoint {
     link: Link,
     multicast: bool,
 }
 
 /// Returns the addresses that need a socket: all of each interface, as members may send NAK and STATUS to any of them, but
 /// multicast leaves through the first alone.
-fn places(links: &[Link]) -> Vec<Place> {
-    let mut places: Vec<Place> = Vec::new();
+fn endpoints(links: &[Link]) -> Vec<SocketEndpoint> {
+    let mut endpoints: Vec<SocketEndpoint> = Vec::new();
     let each =
         links.iter().flat_map(|link| link.each_address().zip([true].into_iter().chain(std::iter::repeat(false))));
     for (link, multicast) in each.chain([(Link::loopback(), false)]) {
         // Two interfaces may have the same address; a socket can be bound to it once.
-        if places.iter().all(|place| place.link.ip != link.ip) {
-            places.push(Place { link, multicast });
+        if endpoints.iter().all(|endpoint| endpoint.link.ip != link.ip) {
+            endpoints.push(SocketEndpoint { link, multicast });
         }
     }
-    places
+    endpoints
 }
 
 /// Logs how the choice of interfaces changed.
@@ -291,8 +292,8 @@ mod tests {
     fn every_address_is_heard_and_multicast_leaves_once() {
         let address = |last| InterfaceAddr { ip: link(last).ip, netmask: Ipv4Addr::BROADCAST, broadcast: None };
         let eth0 = Link { others: vec![address(2), address(3)], ..link(1) };
-        let places = places(&[eth0, link(3)]);
-        let ips: Vec<_> = places.iter().map(|p| (p.link.ip.octets()[3], p.multicast)).collect();
+        let endpoints = endpoints(&[eth0, link(3)]);
+        let ips: Vec<_> = endpoints.iter().map(|p| (p.link.ip.octets()[3], p.multicast)).collect();
         assert_eq!(ips, [(1, true), (2, false), (3, false), (1, false)], "the last one is 127.0.0.1");
     }
 
@@ -304,7 +305,7 @@ mod tests {
         let first = Arc::clone(&before.borrow_and_update());
         let port = sockets.port;
         assert!(port != 0 && sockets.addrs().iter().all(|addr| addr.port() == port), "{:?}", sockets.addrs());
-        assert_eq!(first.changes(&DataPlane::default(), Usage::Send).len(), 3);
+        assert_eq!(first.changes(&DataPlane::default(), DriverRole::Send).len(), 3);
         sockets.renew().unwrap();
         assert!(!before.has_changed().unwrap(), "nothing is told of that did not change");
 
@@ -313,16 +314,16 @@ mod tests {
         sockets.renew().unwrap();
         let second = Arc::clone(&before.borrow_and_update());
         assert_eq!(
-            kinds(&second.changes(&first, Usage::Receive)),
+            kinds(&second.changes(&first, DriverRole::Receive)),
             [("adopt", 0), ("adopt", 1)],
             "in place of the former"
         );
-        let kept = |plane: &DataPlane| plane.exits[&SocketId(0)].socket.local_addr();
+        let kept = |plane: &DataPlane| plane.sockets[&SocketId(0)].socket.local_addr();
         assert_eq!(kept(&first), kept(&second));
         sockets.selection.links.pop();
         sockets.renew().unwrap();
         let third = Arc::clone(&before.borrow_and_update());
-        assert_eq!(kinds(&third.changes(&second, Usage::Send)), [("close", 1)]);
+        assert_eq!(kinds(&third.changes(&second, DriverRole::Send)), [("close", 1)]);
     }
 
     #[test]

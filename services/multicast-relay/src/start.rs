@@ -41,23 +41,23 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    access::Access,
+    access::GroupAccess,
     budget,
     config::{Config, LogKind},
     directory::Directory,
-    identity::Identity,
+    failed_openings::FailedOpenings,
+    identity::RelayIdentity,
     ingress::{Ingress, RouteChange},
     keeper::{Keeper, KeeperParts},
     local::LocalPublisher,
     lookup::GroupLookup,
-    metrics::{DriverFigures, Figures, RingFigures},
-    registry::{self, Listing, RegistryLink},
+    metrics::{DriverFigures, RelayFigures, RingFigures},
+    registry::{self, RegistryLink, RelayListing},
     rpc::{
         MAX_FOLLOWS, MAX_FOLLOWS_EACH, MAX_READS, MAX_READS_EACH, MAX_WATCHES, MAX_WATCHES_EACH, PUBLISH_BUDGET,
         PUBLISH_BUDGET_EACH, Relay, RelayParts, Reporters,
     },
     sockets::{DataPlane, DataSockets},
-    trouble::Trouble,
     worker::{Completions, Worker, WorkerCommand, WorkerContext, WorkerHandles},
 };
 
@@ -65,7 +65,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Bound {
     config: Config,
-    identity: Identity,
+    identity: RelayIdentity,
     log: Arc<dyn Log>,
     directory: Arc<Directory>,
     sockets: DataSockets,
@@ -100,12 +100,12 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
 /// As [`bind`].
 pub async fn bind_on(config: Config, log: Arc<dyn Log>) -> anyhow::Result<Bound> {
     let data = config.data.clone();
-    bind_with(config, move || Ok((Identity::load(data.as_deref())?, log, None))).await
+    bind_with(config, move || Ok((RelayIdentity::load(data.as_deref())?, log, None))).await
 }
 
 async fn bind_with(
     config: Config,
-    open: impl FnOnce() -> anyhow::Result<(Identity, Arc<dyn Log>, Option<u64>)> + Send + 'static,
+    open: impl FnOnce() -> anyhow::Result<(RelayIdentity, Arc<dyn Log>, Option<u64>)> + Send + 'static,
 ) -> anyhow::Result<Bound> {
     let sockets = DataSockets::open(&config.iface, config.udp_port, config.segmentation.batching())?;
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
@@ -130,8 +130,8 @@ async fn bind_with(
 }
 
 /// Opens identity and log; returns also the bytes that the log may take.
-fn open_log(config: &Config) -> anyhow::Result<(Identity, Arc<dyn Log>, Option<u64>)> {
-    let identity = Identity::load(config.data.as_deref())?;
+fn open_log(config: &Config) -> anyhow::Result<(RelayIdentity, Arc<dyn Log>, Option<u64>)> {
+    let identity = RelayIdentity::load(config.data.as_deref())?;
     match (config.log, &config.data) {
         (LogKind::Memory, _) => Ok((identity, Arc::new(MemoryLog::new(config.memory_bytes)), None)),
         (LogKind::Disk, None) => anyhow::bail!("a log on disk needs a folder; give --data, or --log memory"),
@@ -227,20 +227,20 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let figures = Figures::default();
+        let figures = RelayFigures::default();
         figures.register(&self.metrics);
-        let threads = Threads::start(&self, &figures)?;
+        let threads = RelayThreads::start(&self, &figures)?;
         let outcome = self.serve(&threads, figures, stop).await;
         let stopped = spawn_blocking(move || threads.stop()).await.context("stopping the workers")?;
         outcome.and(stopped)
     }
 
-    async fn serve(self, threads: &Threads, figures: Figures, stop: CancellationToken) -> anyhow::Result<()> {
+    async fn serve(self, threads: &RelayThreads, figures: RelayFigures, stop: CancellationToken) -> anyhow::Result<()> {
         let directory = Arc::clone(&self.directory);
         let rings = Arc::new(RingBudget::new(self.config.rings_bytes));
         let figures_of_rings = RingFigures(Arc::clone(&rings));
         self.metrics.register(|registry| registry.register_collector(Box::new(figures_of_rings)));
-        let access = Arc::new(Access::new(self.identity.registry_key()));
+        let access = Arc::new(GroupAccess::new(self.identity.registry_key()));
         let (commands, command_queue) = mpsc::channel(KEEPER_COMMANDS);
         let registry = Arc::new(RegistryLink::new(
             &self.config.registry,
@@ -255,7 +255,7 @@ impl Bound {
             workers: threads.handles(),
             ingress: threads.ingress.sender(),
             registry: Arc::clone(&registry),
-            trouble: Arc::clone(&threads.trouble),
+            failed_openings: Arc::clone(&threads.failed_openings),
             rings,
             ring_bytes: self.config.ring_bytes,
             retention: self.config.retention,
@@ -340,9 +340,9 @@ impl Bound {
         outcome
     }
 
-    fn listing(&self) -> anyhow::Result<Listing> {
+    fn listing(&self) -> anyhow::Result<RelayListing> {
         let udp_port = self.sockets.addrs().first().map_or(0, SocketAddrV4::port);
-        Ok(Listing {
+        Ok(RelayListing {
             relay: self.identity.relay,
             advertise: self.config.advertise.clone(),
             grpc_port: self.grpc_addr()?.port(),
@@ -370,20 +370,20 @@ fn grpc_server(
 }
 
 /// The worker threads and the ingress thread.
-struct Threads {
+struct RelayThreads {
     relay: RelayId,
     workers: Vec<DriverHandle<WorkerCommand>>,
     ingress: DriverHandle<RouteChange>,
-    trouble: Arc<Trouble>,
+    failed_openings: Arc<FailedOpenings>,
     claims: ClaimHasher,
-    figures: Figures,
+    figures: RelayFigures,
 }
 
-impl Threads {
-    fn start(bound: &Bound, figures: &Figures) -> anyhow::Result<Self> {
+impl RelayThreads {
+    fn start(bound: &Bound, figures: &RelayFigures) -> anyhow::Result<Self> {
         let (cookies, repair_shares) = (Cookies::new(rand::rng().random()), RepairShares::default());
         let claims = ClaimHasher::new(bound.identity.claims_secret);
-        let trouble = Arc::new(Trouble::default());
+        let failed_openings = Arc::new(FailedOpenings::default());
         let plane = Arc::clone(&bound.sockets.plane().borrow());
         let mut workers = Vec::new();
         let count = worker_count(bound.config.workers);
@@ -392,7 +392,7 @@ impl Threads {
             let context = WorkerContext {
                 log: Arc::clone(&bound.log),
                 completions: Arc::clone(&completions),
-                trouble: Arc::clone(&trouble),
+                failed_openings: Arc::clone(&failed_openings),
                 figures: figures.clone(),
                 cookies: cookies.clone(),
                 repair_shares: repair_shares.clone(),
@@ -413,7 +413,7 @@ impl Threads {
             Driver::spawn("relay-ingress", bound.sockets.none(), ingress).context("starting the ingress thread")?;
         let counters = workers.iter().map(DriverHandle::counters).chain([ingress.counters()]).collect();
         bound.metrics.register(|registry| registry.register_collector(Box::new(DriverFigures(counters))));
-        Ok(Self { relay: bound.identity.relay, workers, ingress, trouble, claims, figures: figures.clone() })
+        Ok(Self { relay: bound.identity.relay, workers, ingress, failed_openings, claims, figures: figures.clone() })
     }
 
     fn ends(&self) -> Vec<(String, impl Future<Output = ()> + Send + use<>)> {

@@ -31,27 +31,27 @@ use tracing::{info, warn};
 
 use crate::{
     clock,
-    metrics::Figures,
-    sockets::{DataPlane, Usage},
-    trouble::Trouble,
+    failed_openings::FailedOpenings,
+    metrics::RelayFigures,
+    sockets::{DataPlane, DriverRole},
 };
 
 pub(crate) use self::{
-    command::{Attach, Datagram, Publish, Sessions, WorkerCommand},
+    command::{AttachGroup, Datagram, Publish, Sessions, WorkerCommand},
     completions::Completions,
     handle::{WorkerHandle, WorkerHandles},
     outlet::text_of,
     reply::{PublishOutcome, PublishReply},
 };
-use self::{completions::Completion, group::WorkerGroup};
+use self::{completions::AppendCompletion, group::WorkerGroup};
 
 /// Shared state and settings of all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerContext {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) completions: Arc<Completions>,
-    pub(crate) trouble: Arc<Trouble>,
-    pub(crate) figures: Figures,
+    pub(crate) failed_openings: Arc<FailedOpenings>,
+    pub(crate) figures: RelayFigures,
     pub(crate) cookies: Cookies,
     pub(crate) repair_shares: RepairShares,
     /// Hashes publishers' proofs, by which a client window knows its owner.
@@ -117,7 +117,7 @@ impl Worker {
     /// Switches to other sockets. Groups go on where they were: later datagrams leave through the new sockets, and text groups
     /// are joined on the new links.
     fn handle_sockets(&mut self, plane: Arc<DataPlane>) {
-        self.sockets.changes.extend(plane.changes(&self.plane, Usage::Send));
+        self.sockets.changes.extend(plane.changes(&self.plane, DriverRole::Send));
         self.own_addrs = plane.addrs().map(|(_, addr)| addr).collect();
         if plane.links() != self.plane.links() {
             let hearing = self.groups.values().filter_map(|group| Some((group.socket?, group.config.addr)));
@@ -130,7 +130,7 @@ impl Worker {
         self.groups.values_mut().for_each(|group| group.outlet.set_data_body(bytes));
     }
 
-    fn attach(&mut self, now: Instant, attach: Attach) {
+    fn attach(&mut self, now: Instant, attach: AttachGroup) {
         let id = attach.config.id;
         self.detach(id);
         let socket = match WorkerGroup::hears_text(&attach.config) {
@@ -171,7 +171,7 @@ impl Worker {
     /// Moves sequenced messages to the log, and durable ones to members and publishers, until nothing is left to do.
     fn pump(&mut self, now: Instant) {
         loop {
-            for Completion { group: id, epoch, runs, durable } in self.context.completions.take() {
+            for AppendCompletion { group: id, epoch, runs, durable } in self.context.completions.take() {
                 let Some(group) = self.groups.get_mut(&id).filter(|group| group.identity.epoch == epoch) else {
                     continue;
                 };
@@ -197,7 +197,7 @@ impl Worker {
         let epoch = group.identity.epoch;
         if group.is_over() {
             self.detach(id);
-            self.context.trouble.report(id, epoch);
+            self.context.failed_openings.report(id, epoch);
             return;
         }
         let appends = group.take_appends();
@@ -225,7 +225,7 @@ impl Worker {
                 warn!(%group, %error, "append failed");
             }
             figures.observe_append(now.elapsed());
-            completions.add(Completion { group, epoch, runs, durable: outcome.is_ok() });
+            completions.add(AppendCompletion { group, epoch, runs, durable: outcome.is_ok() });
         });
         // `pump`, which this is a part of, goes on until there are no completions.
         self.context.completions.before_looking(|| self.context.log.append(appends, done));
@@ -395,7 +395,7 @@ struct Outbox {
 const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 
 impl Outbox {
-    fn push(&mut self, transmit: Transmit, figures: &Figures) {
+    fn push(&mut self, transmit: Transmit, figures: &RelayFigures) {
         if self.bytes + transmit.payload.len() > OUTBOX_BYTES {
             figures.datagrams_dropped.inc();
             return;

@@ -5,8 +5,8 @@ use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, GroupRetention, GroupTa
 use crate::{
     commands::GroupSnapshot,
     group::GroupConfig,
-    opening::{NotReady, Ready},
-    reports::{Refusal, Report},
+    opening::{OpenGroupError, OpenedGroup},
+    reports::{LogReport, Refusal},
 };
 
 /// Something that the keeper has to react to. The last three are outcomes of actions.
@@ -34,12 +34,12 @@ pub(super) enum KeeperInput {
     Opened(Vec<OpenOutcome>),
     /// [`KeeperAction::Reset`] was performed.
     WasReset(Box<OpenOutcome>),
-    /// [`KeeperAction::Report`] was performed.
-    Answered { wanted: Box<GroupConfig>, report: Report, answer: ReportAnswer },
+    /// [`KeeperAction::ReportLog`] was performed.
+    Answered { wanted: Box<GroupConfig>, report: LogReport, answer: ReportAnswer },
 }
 
 /// A group whose log should be opened, and whether it was.
-pub(super) type OpenOutcome = (GroupConfig, Result<Ready, NotReady>);
+pub(super) type OpenOutcome = (GroupConfig, Result<OpenedGroup, OpenGroupError>);
 
 /// Something that the shell has to do for the keeper's core.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) enum KeeperAction {
     /// Set the stored log aside and begin the config's; answered by [`KeeperInput::WasReset`].
     Reset(Box<GroupConfig>),
     /// Hand an opening to the group's worker, let these tags lead to it, and serve the group.
-    Attach { ready: Box<Ready>, routes: Vec<GroupTag> },
+    Attach { ready: Box<OpenedGroup>, routes: Vec<GroupTag> },
     /// Remove the tags and end the worker's opening of the group.
     Detach { group: GroupId, routes: Vec<GroupTag> },
     /// Let an opening go on at another address (address, TTL, generation), or without one.
@@ -59,9 +59,9 @@ pub(super) enum KeeperAction {
     /// Mark a group's log as deleted.
     DeleteLog(GroupId),
     /// Report a stored log to the registry, which wants another one; answered by [`KeeperInput::Answered`].
-    Report { wanted: Box<GroupConfig>, report: Report },
+    ReportLog { wanted: Box<GroupConfig>, report: LogReport },
     /// Tell the registry that its record is not this relay's word, and note whether it still disagrees.
-    Insist { report: Report, refusal: Refusal },
+    Insist { report: LogReport, refusal: Refusal },
     /// The registry no longer disagrees about the group.
     ClearDispute(GroupId),
     /// Show callers another phase of the group.

@@ -20,7 +20,7 @@ use super::action::{KeeperAction, KeeperInput, OpenOutcome, PhaseChange};
 use crate::{
     commands::GroupSnapshot,
     group::GroupConfig,
-    opening::{NotReady, Ready},
+    opening::{OpenGroupError, OpenedGroup},
 };
 
 /// What the relay knows of its groups, and what has to be done about it.
@@ -206,26 +206,31 @@ impl KeeperCore {
         self.open(configs);
     }
 
-    fn handle_opened(&mut self, config: GroupConfig, outcome: Result<Ready, NotReady>, position_of: PositionOf<'_>) {
+    fn handle_opened(
+        &mut self,
+        config: GroupConfig,
+        outcome: Result<OpenedGroup, OpenGroupError>,
+        position_of: PositionOf<'_>,
+    ) {
         let group = config.id;
         match outcome {
             Ok(ready) => self.serve(ready),
-            Err(NotReady::Open(OpenError::OtherLog { stored })) => {
+            Err(OpenGroupError::Open(OpenError::OtherLog { stored })) => {
                 let head = position_of(group).map_or(Seq::ZERO, |position| position.head);
                 self.request_verdict(config, stored, head);
             }
-            Err(NotReady::TailLost { head }) => {
+            Err(OpenGroupError::TailLost { head }) => {
                 error!(%group, %head, "acknowledged messages were lost with a damaged file; `gaung group reset` starts anew");
                 self.set_refused(config, true, position_of);
             }
-            Err(NotReady::Open(OpenError::Deleted)) => {
+            Err(OpenGroupError::Open(OpenError::Deleted)) => {
                 self.groups.remove(&group);
                 self.act(KeeperAction::SetPhase(group, PhaseChange::Deleted));
             }
             Err(
-                error @ (NotReady::Open(OpenError::NoSuchLog | OpenError::Io(_))
-                | NotReady::Read(_)
-                | NotReady::Write(_)),
+                error @ (OpenGroupError::Open(OpenError::NoSuchLog | OpenError::Io(_))
+                | OpenGroupError::Read(_)
+                | OpenGroupError::Write(_)),
             ) => {
                 debug!(%group, %error, "group cannot be opened; will be tried again");
                 self.set_waiting(config);
@@ -277,7 +282,7 @@ impl KeeperCore {
         self.act(KeeperAction::Open(configs));
     }
 
-    fn serve(&mut self, ready: Ready) {
+    fn serve(&mut self, ready: OpenedGroup) {
         let (config, epoch, routes) = (ready.config.clone(), ready.opened.epoch, ready.config.tags());
         debug!(group = %config.id, %epoch, head = %ready.opened.head, "group opened");
         self.act(KeeperAction::Attach { ready: Box::new(ready), routes: routes.clone() });

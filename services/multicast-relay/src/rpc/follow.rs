@@ -23,10 +23,10 @@ use tonic::{Request, Streaming};
 use super::{
     CallError, Relay, group_id,
     read::{READ_BYTES, read_log},
-    sessions::{self, Reported},
+    sessions::{self, ReportedSessions},
     shared_right::SharedRight,
 };
-use crate::directory::{Phase, Serving};
+use crate::directory::{GroupPhase, Serving};
 
 /// Most groups of one stream; further ones are answered with RESOURCE_EXHAUSTED.
 const MAX_FOLLOWED: usize = 16_384;
@@ -37,7 +37,7 @@ const READING: usize = 2;
 /// Time that a follower waits for a group to be opened again before its cursor ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Sender = AnswerSender<FollowResponse>;
+type EventSender = AnswerSender<FollowResponse>;
 
 /// Serves one Follow stream: one task with a cursor for each group; they share the stream's window.
 pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) -> AnswerStream<FollowResponse> {
@@ -45,7 +45,7 @@ pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) 
     let mut requests = requests.into_inner();
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
-        let mut cursors = Cursors::new(relay.0.reporters.next());
+        let mut cursors = FollowCursors::new(relay.0.reporters.next());
         loop {
             let request = tokio::select! {
                 request = requests.message() => request,
@@ -64,22 +64,22 @@ pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) 
 }
 
 /// The cursors of one stream, by group.
-struct Cursors {
+struct FollowCursors {
     tasks: JoinSet<()>,
     by_group: HashMap<GroupId, (AbortHandle, SharedRight)>,
     reporter: Reporter,
-    reported: Reported,
+    reported: ReportedSessions,
     /// The [`READING`] permits to read runs, shared by the stream's cursors.
     turns: Arc<Semaphore>,
 }
 
-impl Cursors {
+impl FollowCursors {
     fn new(reporter: Reporter) -> Self {
         let turns = Arc::new(Semaphore::new(READING));
-        Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter, reported: Reported::default(), turns }
+        Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter, reported: ReportedSessions::default(), turns }
     }
 
-    async fn change(&mut self, relay: &Relay, change: Change, sender: &Sender) {
+    async fn change(&mut self, relay: &Relay, change: Change, sender: &EventSender) {
         let changed = match change {
             Change::Add(add) => self.add(relay, add, sender).await,
             Change::Remove(remove) => group_id(&remove.group_id).map(|group| self.remove(group)),
@@ -96,8 +96,8 @@ impl Cursors {
         let group = group_id(&reports.group_id)?;
         let Some((_, right)) = self.by_group.get(&group) else { return Ok(()) };
         let is_private = match relay.0.directory.phase(group) {
-            Some(Phase::Serving(serving)) => serving.config.private,
-            Some(Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted) | None => return Ok(()),
+            Some(GroupPhase::Serving(serving)) => serving.config.private,
+            Some(GroupPhase::Unavailable | GroupPhase::Refused { .. } | GroupPhase::Deleted) | None => return Ok(()),
         };
         // Without a ticket, forged sessions would count in the receipts of a private group.
         if is_private && !right.is_proven() {
@@ -118,7 +118,7 @@ impl Cursors {
         }
     }
 
-    async fn add(&mut self, relay: &Relay, add: FollowGroup, sender: &Sender) -> Result<(), CallError> {
+    async fn add(&mut self, relay: &Relay, add: FollowGroup, sender: &EventSender) -> Result<(), CallError> {
         let group = group_id(&add.group_id)?;
         self.remove(group);
         for (ended, _) in self.by_group.extract_if(|_, (task, _)| task.is_finished()) {
@@ -138,7 +138,7 @@ impl Cursors {
         };
         let (right, turns) = (SharedRight::new(), Arc::clone(&self.turns));
         let (relay, sender) = (relay.clone(), sender.clone());
-        let cursor = Cursor { relay, group, sender, turns, right: right.clone(), at: None, place };
+        let cursor = FollowCursor { relay, group, sender, turns, right: right.clone(), at: None, place };
         self.by_group.insert(group, (self.tasks.spawn(cursor.run(add)), right));
         Ok(())
     }
@@ -150,10 +150,10 @@ fn exhausted(group: GroupId, message: String) -> FollowResponse {
 }
 
 /// The cursor of one stream in one group.
-struct Cursor {
+struct FollowCursor {
     relay: Relay,
     group: GroupId,
-    sender: Sender,
+    sender: EventSender,
     turns: Arc<Semaphore>,
     right: SharedRight,
     at: Option<(LogId, Seq)>,
@@ -162,14 +162,14 @@ struct Cursor {
 }
 
 /// Why a cursor stopped sending runs.
-enum Pause {
+enum CursorStop {
     /// The group's phase has changed.
-    Phase,
+    PhaseChanged,
     /// The stream's reader is gone.
-    Gone,
+    ReaderGone,
 }
 
-impl Cursor {
+impl FollowCursor {
     async fn run(mut self, add: FollowGroup) {
         self.relay.0.figures.follows.inc();
         let evicted = self.place.notice();
@@ -204,24 +204,24 @@ impl Cursor {
             let serving = self.until_serving(&mut phases).await?;
             self.start(&serving, add).await?;
             match self.send_runs(&serving, &mut phases).await? {
-                Pause::Phase => {}
-                Pause::Gone => return Ok(()),
+                CursorStop::PhaseChanged => {}
+                CursorStop::ReaderGone => return Ok(()),
             }
         }
     }
 
-    async fn until_serving(&self, phases: &mut watch::Receiver<Phase>) -> Result<Arc<Serving>, CallError> {
-        let settled = phases.wait_for(|phase| !matches!(phase, Phase::Unavailable));
+    async fn until_serving(&self, phases: &mut watch::Receiver<GroupPhase>) -> Result<Arc<Serving>, CallError> {
+        let settled = phases.wait_for(|phase| !matches!(phase, GroupPhase::Unavailable));
         let phase = match tokio::time::timeout(PATIENCE, settled).await {
             Err(_) => return Err(CallError::NotReady),
             Ok(Err(_)) => return Err(CallError::NoSuchGroup),
             Ok(Ok(phase)) => phase.clone(),
         };
         match phase {
-            Phase::Serving(serving) => Ok(serving),
-            Phase::Refused { name, .. } => Err(CallError::Refused { name }),
-            Phase::Deleted => Err(CallError::NoSuchGroup),
-            Phase::Unavailable => Err(CallError::NotReady),
+            GroupPhase::Serving(serving) => Ok(serving),
+            GroupPhase::Refused { name, .. } => Err(CallError::Refused { name }),
+            GroupPhase::Deleted => Err(CallError::NoSuchGroup),
+            GroupPhase::Unavailable => Err(CallError::NotReady),
         }
     }
 
@@ -254,14 +254,14 @@ impl Cursor {
     async fn send_runs(
         &mut self,
         serving: &Arc<Serving>,
-        phases: &mut watch::Receiver<Phase>,
-    ) -> Result<Pause, CallError> {
+        phases: &mut watch::Receiver<GroupPhase>,
+    ) -> Result<CursorStop, CallError> {
         let mut heads = serving.feed.heads();
         let log = serving.identity.log;
         loop {
             heads.borrow_and_update();
             let next = self.at.map_or(Seq::FIRST, |(_, next)| next);
-            let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return Ok(Pause::Gone) };
+            let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return Ok(CursorStop::ReaderGone) };
             let mut held = None;
             let runs = match serving.feed.read_from(next, READ_BYTES) {
                 // Slices of what all followers share.
@@ -269,7 +269,7 @@ impl Cursor {
                 Read::Trimmed { .. } => {
                     match self.sender.reserve(READ_BYTES as u64).await {
                         Ok(bytes) => held = Some(bytes),
-                        Err(CallEnded) => return Ok(Pause::Gone),
+                        Err(CallEnded) => return Ok(CursorStop::ReaderGone),
                     }
                     match read_log(&self.relay, self.sender.caller(), self.group, log, next).await {
                         Ok(runs) => runs,
@@ -283,13 +283,13 @@ impl Cursor {
                 }
                 Read::AtHead => {
                     drop(turn);
-                    let pause = tokio::select! {
+                    let stop = tokio::select! {
                         _ = heads.changed() => None,
-                        pause = self.next_phase(phases) => Some(pause),
+                        stop = self.next_phase(phases) => Some(stop),
                     };
-                    match pause {
+                    match stop {
                         None => continue,
-                        Some(pause) => return Ok(pause),
+                        Some(stop) => return Ok(stop),
                     }
                 }
             };
@@ -299,16 +299,16 @@ impl Cursor {
                     held.shrink(run.as_bytes().len() as u64);
                 }
                 if !self.send(Event::Run(run.as_bytes().clone())).await {
-                    return Ok(Pause::Gone);
+                    return Ok(CursorStop::ReaderGone);
                 }
             }
         }
     }
 
-    async fn next_phase(&self, phases: &mut watch::Receiver<Phase>) -> Pause {
+    async fn next_phase(&self, phases: &mut watch::Receiver<GroupPhase>) -> CursorStop {
         tokio::select! {
-            _ = phases.changed() => Pause::Phase,
-            () = self.sender.closed() => Pause::Gone,
+            _ = phases.changed() => CursorStop::PhaseChanged,
+            () = self.sender.closed() => CursorStop::ReaderGone,
         }
     }
 

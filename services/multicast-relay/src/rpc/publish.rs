@@ -51,13 +51,13 @@ pub(super) async fn publish(
     caller: Caller,
     request: PublishRequest,
 ) -> Result<PublishResponse, CallError> {
-    let Checked { worker, publish, mut pending } = check(relay, caller, request).await?;
+    let CheckedPublish { worker, publish, mut pending } = check(relay, caller, request).await?;
     worker.send_wait(WorkerCommand::Publish(publish)).await.map_err(|_| CallError::Stopping)?;
     poll_fn(|cx| pending.poll_outcome(cx)).await
 }
 
 /// Publishes the requests of a stream in order, and answers them in the same order.
-pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishStreamRequest>>) -> Answers {
+pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishStreamRequest>>) -> PublishAnswers {
     let bytes = CallBytes::of(&requests);
     let mut requests = requests.into_inner();
     let (pending, waiting) = mpsc::channel(STREAM_WINDOW);
@@ -77,7 +77,7 @@ pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishSt
             }
         }
     });
-    Answers { waiting, next: None }
+    PublishAnswers { waiting, next: None }
 }
 
 /// The requests of one message of a stream: each worker gets its part of them in one command, and logs it in one run.
@@ -94,16 +94,16 @@ struct StreamBatch {
 /// A request of a stream, which is answered in its turn.
 struct StreamedAnswer {
     tag: u64,
-    handed_over: Result<Pending, CallError>,
+    handed_over: Result<PendingPublish, CallError>,
     /// The memory that the answer may take until it is read.
     _held: Option<(OwnedSemaphorePermit, HeldBytes)>,
 }
 
 /// The caller no longer reads the answers.
-struct Unread;
+struct CallerGone;
 
 impl StreamBatch {
-    async fn add(&mut self, one: StreamedPublish, index: usize) -> Result<(), Unread> {
+    async fn add(&mut self, one: StreamedPublish, index: usize) -> Result<(), CallerGone> {
         let mut held = None;
         let checked = match one.publish {
             _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 1024 requests go together")),
@@ -124,17 +124,17 @@ impl StreamBatch {
                         self.hand_over().await?;
                         tokio::select! {
                             checked = &mut checking => checked,
-                            () = unread.closed() => return Err(Unread),
+                            () = unread.closed() => return Err(CallerGone),
                         }
                     }
                 };
-                let (checked, holds) = checked.ok_or(Unread)?;
+                let (checked, holds) = checked.ok_or(CallerGone)?;
                 held = Some(holds);
                 checked
             }
             None => Err(CallError::BadField("a request of the stream has no publish")),
         };
-        let pending = checked.map(|Checked { worker, publish, pending }| {
+        let pending = checked.map(|CheckedPublish { worker, publish, pending }| {
             match self.by_worker.iter_mut().find(|(known, _)| known.same_driver(&worker)) {
                 Some((_, publishes)) => publishes.push(publish),
                 None => self.by_worker.push((worker, vec![publish])),
@@ -145,26 +145,26 @@ impl StreamBatch {
         Ok(())
     }
 
-    async fn hand_over(&mut self) -> Result<(), Unread> {
+    async fn hand_over(&mut self) -> Result<(), CallerGone> {
         for (worker, publishes) in self.by_worker.drain(..) {
             // A stopped worker drops them, which their callers see as STOPPING.
             let _ = worker.send_wait(WorkerCommand::PublishAll(publishes)).await;
         }
         for checked in self.checked.drain(..) {
-            self.pending.send(checked).await.map_err(|_| Unread)?;
+            self.pending.send(checked).await.map_err(|_| CallerGone)?;
         }
         Ok(())
     }
 }
 
 /// The answers of PublishStream; one message holds as many as are known at the time.
-pub(crate) struct Answers {
+pub(crate) struct PublishAnswers {
     waiting: mpsc::Receiver<StreamedAnswer>,
     /// The request that must be answered first.
     next: Option<StreamedAnswer>,
 }
 
-impl Answers {
+impl PublishAnswers {
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<StreamedOutcome>> {
         if self.next.is_none() {
             self.next = task::ready!(self.waiting.poll_recv(cx));
@@ -183,7 +183,7 @@ impl Answers {
     }
 }
 
-impl Stream for Answers {
+impl Stream for PublishAnswers {
     type Item = Result<PublishStreamResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -202,12 +202,12 @@ impl Stream for Answers {
 }
 
 /// A request that was handed to its worker.
-pub(crate) struct Pending {
+pub(crate) struct PendingPublish {
     log: LogId,
     answer: oneshot::Receiver<PublishOutcome>,
 }
 
-impl Pending {
+impl PendingPublish {
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<PublishResponse, CallError>> {
         let answer = match task::ready!(Pin::new(&mut self.answer).poll(cx)) {
             Ok(answer) => answer,
@@ -223,13 +223,13 @@ impl Pending {
 }
 
 /// A valid request, ready to be handed to its worker.
-struct Checked {
+struct CheckedPublish {
     worker: WorkerHandle,
     publish: Publish,
-    pending: Pending,
+    pending: PendingPublish,
 }
 
-async fn check(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<Checked, CallError> {
+async fn check(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<CheckedPublish, CallError> {
     let outcome = check_fields(relay, caller, request).await;
     if outcome.is_err() {
         relay.0.figures.publish_refused.inc();
@@ -237,7 +237,7 @@ async fn check(relay: &Relay, caller: Caller, request: PublishRequest) -> Result
     outcome
 }
 
-async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<Checked, CallError> {
+async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<CheckedPublish, CallError> {
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
     let log = serving.identity.log;
@@ -251,7 +251,7 @@ async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) ->
     let memory = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;
     let (reply, answer) = PublishReply::new(Some(memory));
     let publish = Publish { group, log, batch, reply };
-    Ok(Checked { worker: serving.worker.clone(), publish, pending: Pending { log, answer } })
+    Ok(CheckedPublish { worker: serving.worker.clone(), publish, pending: PendingPublish { log, answer } })
 }
 
 /// Returns what a request takes of the memory budget for requests, bytes.

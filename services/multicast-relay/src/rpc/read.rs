@@ -38,7 +38,7 @@ pub(super) async fn read(relay: Relay, request: Request<ReadRequest>) -> Result<
         return Err(CallError::OtherLog { current: log });
     }
     let position = relay.0.log.position(group).ok_or(CallError::NotReady)?;
-    let page = Page::of(&request, position)?;
+    let page = HistoryPage::of(&request, position)?;
     let (sender, answers) = answer_queue(bytes, READ_AHEAD);
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
@@ -51,14 +51,14 @@ pub(super) async fn read(relay: Relay, request: Request<ReadRequest>) -> Result<
 
 /// Messages `first` to `last`; none if `last` is lower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Page {
+struct HistoryPage {
     first: Seq,
     last: Seq,
     /// The page was requested by its end, so the answer must say where it begins.
     backwards: bool,
 }
 
-impl Page {
+impl HistoryPage {
     fn of(request: &ReadRequest, position: Position) -> Result<Self, CallError> {
         let Position { oldest, head, .. } = position;
         let limit = if request.limit_messages == 0 { u64::MAX } else { request.limit_messages };
@@ -82,7 +82,7 @@ async fn send_runs(
     relay: &Relay,
     group: GroupId,
     log: LogId,
-    page: Page,
+    page: HistoryPage,
     sender: &AnswerSender<ReadResponse>,
 ) -> Result<(), CallError> {
     let mut first_seq = if page.backwards { page.first.0 } else { 0 };
@@ -138,7 +138,7 @@ mod tests {
     fn page(from_seq: u64, before_seq: u64, limit_messages: u64) -> Option<(u64, u64)> {
         let position = Position { log: LogId(1), epoch: Epoch(1), head: Seq(20), oldest: Seq(11) };
         let request = ReadRequest { from_seq, before_seq, limit_messages, ..ReadRequest::default() };
-        Page::of(&request, position).ok().map(|page| (page.first.0, page.last.0))
+        HistoryPage::of(&request, position).ok().map(|page| (page.first.0, page.last.0))
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Request;
 
 use super::{CallError, Relay, group_id, shared_right::SharedRight};
-use crate::directory::{Phase, Serving};
+use crate::directory::{GroupPhase, Serving};
 
 /// Longest time that one call may watch.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
@@ -26,7 +26,7 @@ const ANSWER_RECEIPTS: usize = 64;
 /// Most bytes of answers that wait for a slow reader; at this limit later changes are merged.
 const WINDOW: usize = 64 * 1024;
 
-type Sender = AnswerSender<WatchReceiptsResponse>;
+type ReceiptSender = AnswerSender<WatchReceiptsResponse>;
 
 pub(super) async fn watch(
     relay: Relay,
@@ -96,7 +96,12 @@ struct ReceiptWatch {
 }
 
 impl ReceiptWatch {
-    async fn run(mut self, sender: &Sender, right: &SharedRight, place: &Share<Caller>) -> Result<(), CallError> {
+    async fn run(
+        mut self,
+        sender: &ReceiptSender,
+        right: &SharedRight,
+        place: &Share<Caller>,
+    ) -> Result<(), CallError> {
         let (relay, serving) = (self.relay.clone(), Arc::clone(&self.serving));
         tokio::select! {
             sent = self.send_changes(sender) => sent,
@@ -109,7 +114,7 @@ impl ReceiptWatch {
     }
 
     /// Sends the receipts as they are now, their changes with each new copy of the members, and the rest at the deadline.
-    async fn send_changes(&mut self, sender: &Sender) -> Result<(), CallError> {
+    async fn send_changes(&mut self, sender: &ReceiptSender) -> Result<(), CallError> {
         let serving = Arc::clone(&self.serving);
         let mut rosters = serving.feed.rosters();
         let (mut roster, _) = self.relay.roster(&serving).await?;
@@ -148,9 +153,9 @@ impl ReceiptWatch {
 /// Waits until the group has another phase or opening.
 async fn over(relay: &Relay, serving: &Serving) {
     let Some(mut phases) = relay.0.directory.watch(serving.identity.group) else { return };
-    let same = |phase: &Phase| match phase {
-        Phase::Serving(now) => now.identity.epoch == serving.identity.epoch,
-        Phase::Unavailable | Phase::Refused { .. } | Phase::Deleted => false,
+    let same = |phase: &GroupPhase| match phase {
+        GroupPhase::Serving(now) => now.identity.epoch == serving.identity.epoch,
+        GroupPhase::Unavailable | GroupPhase::Refused { .. } | GroupPhase::Deleted => false,
     };
     // An error means that the group is gone.
     drop(phases.wait_for(|phase| !same(phase)).await);

@@ -15,7 +15,7 @@ use service_kit::share::{Caller, Share, SharePool};
 
 use super::{CallError, Relay};
 use crate::{
-    directory::Phase,
+    directory::GroupPhase,
     worker::{Sessions, WorkerCommand},
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Reporters {
 /// The sessions that one stream reports, and their share of all reported sessions. Anybody can claim to be a hub, so only as
 /// many become members as the share has room for.
 #[derive(Debug, Default)]
-pub(super) struct Reported {
+pub(super) struct ReportedSessions {
     by_group: HashMap<GroupId, HashSet<(ClientId, u64)>>,
     count: u64,
     share: Option<Share<Caller>>,
@@ -66,7 +66,7 @@ impl Reporters {
     }
 }
 
-impl Reported {
+impl ReportedSessions {
     /// Notes a reported session; returns false if the share has no room for it.
     fn note(&mut self, pool: &SharePool<Caller>, caller: Caller, group: GroupId, session: &SessionReport) -> bool {
         let of_group = self.by_group.entry(group).or_default();
@@ -110,7 +110,7 @@ fn grow(share: &mut Option<Share<Caller>>, pool: &SharePool<Caller>, caller: Cal
 /// sessions again once it is.
 pub(super) async fn report(
     relay: &Relay,
-    (caller, reported): (Caller, &mut Reported),
+    (caller, reported): (Caller, &mut ReportedSessions),
     group: GroupId,
     reporter: Reporter,
     reports: pb::SessionReports,
@@ -127,7 +127,7 @@ pub(super) async fn report(
         return Ok(());
     }
     sessions.retain(|session| reported.note(&relay.0.reporters.sessions, caller, group, session));
-    let Some(Phase::Serving(serving)) = relay.0.directory.phase(group) else { return Ok(()) };
+    let Some(GroupPhase::Serving(serving)) = relay.0.directory.phase(group) else { return Ok(()) };
     let command = WorkerCommand::Sessions(Sessions { group, log: LogId(reports.log_id), reporter, sessions });
     serving.worker.send_wait(command).await.map_err(|_| CallError::Stopping)
 }
@@ -168,16 +168,16 @@ mod tests {
     #[test]
     fn a_caller_makes_up_no_more_sessions_than_its_share() {
         let pool = SharePool::new(4 * STEP, 3 * STEP);
-        let mut eve = Reported::default();
+        let mut eve = ReportedSessions::default();
         let groups = [1, 2].map(|group| GroupId([group; 16]));
-        let report = |from: u8, of: &mut Reported, group, number, gone| {
+        let report = |from: u8, of: &mut ReportedSessions, group, number, gone| {
             of.note(&pool, caller(from), group, &session(number, gone))
         };
         let taken = (0..2 * STEP).flat_map(|number| groups.map(|group| report(1, &mut eve, group, number, false)));
         assert_eq!(taken.filter(|taken| *taken).count() as u64, 3 * STEP, "in all groups together");
         assert!(report(1, &mut eve, groups[0], 0, false), "a known one is told on");
         assert!(report(1, &mut eve, groups[0], 1, true) && report(1, &mut eve, groups[1], 5 * STEP, false));
-        let mut hub = Reported::default();
+        let mut hub = ReportedSessions::default();
         let taken = (0..2 * STEP).all(|number| report(2, &mut hub, groups[0], number, false));
         assert!(taken && eve.is_evicted() && !hub.is_evicted(), "who has fewer gets room");
         hub.forget(groups[0]);

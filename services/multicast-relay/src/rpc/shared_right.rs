@@ -10,7 +10,7 @@ use gaung_proto::signing::SigningError;
 use tokio::{sync::watch, time::sleep};
 
 use super::{CallError, Relay, group_id};
-use crate::{access::Access, group::GroupConfig};
+use crate::{access::GroupAccess, group::GroupConfig};
 
 /// Time between two checks of the expiry against the registry's clock.
 const CHECK: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ impl SharedRight {
     }
 
     /// Checks the ticket of a request; a group that is not private needs none.
-    pub(super) fn show(&self, access: &Access, group: &GroupConfig, ticket: &[u8]) -> Result<(), TicketError> {
+    pub(super) fn show(&self, access: &GroupAccess, group: &GroupConfig, ticket: &[u8]) -> Result<(), TicketError> {
         if let Some(expires) = access.expiry_for(group, ticket)? {
             self.extend(expires);
         }
@@ -46,7 +46,7 @@ impl SharedRight {
     }
 
     /// Waits until the right has expired; for ever in a group that is not private.
-    pub(super) async fn ended(&self, access: &Access) -> CallError {
+    pub(super) async fn ended(&self, access: &GroupAccess) -> CallError {
         let mut changes = self.0.subscribe();
         loop {
             let mut is_over = false;

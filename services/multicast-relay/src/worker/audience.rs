@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use gaung_engine::{MemberLane, Members};
 
-use crate::metrics::Figures;
+use crate::metrics::RelayFigures;
 
 /// The part of a group's members that is in the metrics already.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct CountedMembers {
     /// Members present, in the order of [`LANES`].
     members: [i64; 3],
     changes: u64,
@@ -19,9 +19,9 @@ const LANES: [MemberLane; 3] = [MemberLane::Multicast, MemberLane::Tcp, MemberLa
 /// Least time between two counts of all members, many of whom report several times a second.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-impl Counted {
+impl CountedMembers {
     /// Adds what changed since the last call.
-    pub(super) fn count(&mut self, now: Instant, members: &mut Members, figures: &Figures) {
+    pub(super) fn count(&mut self, now: Instant, members: &mut Members, figures: &RelayFigures) {
         for sample in members.take_samples() {
             figures.observe_status(&sample);
         }
@@ -40,11 +40,11 @@ impl Counted {
     }
 
     /// Removes the group's members from the metrics, when it is no longer served.
-    pub(super) fn leave(&mut self, figures: &Figures) {
+    pub(super) fn leave(&mut self, figures: &RelayFigures) {
         self.set([0; 3], figures);
     }
 
-    fn set(&mut self, present: [i64; 3], figures: &Figures) {
+    fn set(&mut self, present: [i64; 3], figures: &RelayFigures) {
         for ((lane, now), before) in LANES.into_iter().zip(present).zip(self.members) {
             if now != before {
                 figures.members_of(lane).inc_by(now - before);

@@ -18,7 +18,7 @@ use crate::{feed::Feed, group::GroupConfig, sockets::DataPlane};
 #[derive(Debug)]
 pub(crate) enum WorkerCommand {
     /// Take messages of a group from now on; an earlier opening of the group ends.
-    Attach(Box<Attach>),
+    Attach(Box<AttachGroup>),
     /// Send a group's datagrams to another address (address, TTL, generation), or to none.
     Move { group: GroupId, to: Option<(GroupAddr, u8, Generation)> },
     /// End a group's opening, refusing the requests that wait, then answer `done`.
@@ -43,7 +43,7 @@ pub(crate) enum WorkerCommand {
 
 /// An opening of a group's log, handed to the group's worker.
 #[derive(Debug)]
-pub(crate) struct Attach {
+pub(crate) struct AttachGroup {
     /// As the group was described at the opening.
     pub(crate) config: Arc<GroupConfig>,
     /// Where the worker publishes durable runs and the members.

@@ -14,7 +14,7 @@ use super::{WorkerCommand, WorkerHandle};
 
 /// One append that has completed.
 #[derive(Debug)]
-pub(crate) struct Completion {
+pub(crate) struct AppendCompletion {
     pub(crate) group: GroupId,
     pub(crate) epoch: Epoch,
     /// Number of runs in the append.
@@ -26,7 +26,7 @@ pub(crate) struct Completion {
 /// be full, because none of these may be lost.
 #[derive(Debug, Default)]
 pub(crate) struct Completions {
-    ended: Mutex<VecDeque<Completion>>,
+    ended: Mutex<VecDeque<AppendCompletion>>,
     worker: OnceLock<WorkerHandle>,
     /// The worker will take completions without being woken.
     will_look: AtomicBool,
@@ -39,7 +39,7 @@ impl Completions {
     }
 
     /// Adds a completed append and wakes the worker.
-    pub(crate) fn add(&self, completion: Completion) {
+    pub(crate) fn add(&self, completion: AppendCompletion) {
         let will_look = {
             let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
             ended.push_back(completion);
@@ -62,7 +62,7 @@ impl Completions {
     }
 
     /// Takes all completed appends.
-    pub(crate) fn take(&self) -> VecDeque<Completion> {
+    pub(crate) fn take(&self) -> VecDeque<AppendCompletion> {
         std::mem::take(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -24,12 +24,13 @@ use rand::Rng as _;
 use tracing::trace;
 
 use super::{
-    Attach, Datagram, WorkerContext, audience::Counted, outlet::Outlet, reply::PublishReply, rosters::Rosters,
+    AttachGroup, Datagram, WorkerContext, audience::CountedMembers, outlet::Outlet, reply::PublishReply,
+    rosters::Rosters,
 };
 use crate::{
     feed::Feed,
     group::{GroupConfig, GroupLane},
-    metrics::Figures,
+    metrics::RelayFigures,
 };
 
 /// A group whose messages this worker takes.
@@ -44,21 +45,21 @@ pub(super) struct WorkerGroup {
     /// The deadline under which the group stands in the worker's timers.
     pub(super) timer: Option<Instant>,
     sequencer: Sequencer,
-    replies: HashMap<RequestId, Reply>,
+    replies: HashMap<RequestId, RequestReply>,
     /// Client id under which datagrams of programs that do not speak the protocol are logged.
     strangers: ClientId,
     next_stranger_seq: u64,
     /// The epoch's datagram numbers are used up.
     exhausted: bool,
     pub(super) rosters: Rosters,
-    counted: Counted,
+    counted: CountedMembers,
     /// Evicted client windows, as last added to the metrics.
     clients_forgotten: u64,
 }
 
 /// Where the outcome of a request is sent.
 #[derive(Debug)]
-enum Reply {
+enum RequestReply {
     Grpc(PublishReply),
     Udp { peer: SocketAddrV4, own: Option<Ipv4Addr>, puback: Puback },
 }
@@ -69,8 +70,8 @@ impl WorkerGroup {
         config.lane == GroupLane::Text
     }
 
-    pub(super) fn new(attach: Attach, socket: Option<SocketId>, context: &WorkerContext, now: Instant) -> Self {
-        let Attach { config, feed, opened, windows } = attach;
+    pub(super) fn new(attach: AttachGroup, socket: Option<SocketId>, context: &WorkerContext, now: Instant) -> Self {
+        let AttachGroup { config, feed, opened, windows } = attach;
         let identity = Identity { group: config.id, log: opened.log, epoch: opened.epoch };
         let strangers = ClientId(rand::rng().random());
         let sender = SenderConfig {
@@ -101,13 +102,13 @@ impl WorkerGroup {
             next_stranger_seq: 1,
             exhausted: false,
             rosters: Rosters::default(),
-            counted: Counted::default(),
+            counted: CountedMembers::default(),
             clients_forgotten: 0,
         }
     }
 
     pub(super) fn publish(&mut self, now: SentAt, request: RequestId, batch: &PublishBatch, reply: PublishReply) {
-        self.replies.insert(request, Reply::Grpc(reply));
+        self.replies.insert(request, RequestReply::Grpc(reply));
         self.sequencer.handle_publish(now, request, batch);
     }
 
@@ -185,12 +186,12 @@ impl WorkerGroup {
         let origin = RequestOrigin { peer: Some((*peer.ip()).into()), session: None };
         let batch = batch.claimed_by(context.claims.claimant(None, origin));
         let puback = Puback { client, client_seq, cookie, outcome: PublishOutcome::Logged };
-        self.replies.insert(request, Reply::Udp { peer, own, puback });
+        self.replies.insert(request, RequestReply::Udp { peer, own, puback });
         self.sequencer.handle_publish(crate::clock::sent_at(), request, &batch);
     }
 
     /// Takes the outcome of the append of the oldest `runs` runs that were handed out.
-    pub(super) fn handle_appended(&mut self, now: Instant, runs: usize, durable: bool, figures: &Figures) {
+    pub(super) fn handle_appended(&mut self, now: Instant, runs: usize, durable: bool, figures: &RelayFigures) {
         if durable {
             (0..runs).for_each(|_| self.sequencer.handle_appended(true));
         } else {
@@ -200,7 +201,7 @@ impl WorkerGroup {
         self.handle_events(now, figures);
     }
 
-    pub(super) fn handle_events(&mut self, now: Instant, figures: &Figures) {
+    pub(super) fn handle_events(&mut self, now: Instant, figures: &RelayFigures) {
         while let Some(event) = self.sequencer.poll_event() {
             match event {
                 SequencerEvent::Durable(run) => {
@@ -226,7 +227,7 @@ impl WorkerGroup {
     }
 
     /// Passes all datagrams that are due to `send`, and updates metrics and rosters.
-    pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) {
+    pub(super) fn flush(&mut self, now: Instant, figures: &RelayFigures, send: impl FnMut(Transmit)) {
         self.exhausted |= self.outlet.flush(now, figures, send);
         self.counted.count(now, self.outlet.audience_mut(), figures);
         self.rosters.update(now, self.outlet.audience(), self.outlet.sent(), &self.feed);
@@ -251,7 +252,7 @@ impl WorkerGroup {
     }
 
     /// Limits the bytes of the group's client windows, evicting clients if they have more.
-    pub(super) fn limit_windows(&mut self, limit_bytes: usize, figures: &Figures) {
+    pub(super) fn limit_windows(&mut self, limit_bytes: usize, figures: &RelayFigures) {
         self.sequencer.limit_windows(limit_bytes);
         let forgotten = self.sequencer.windows().forgotten();
         let before = std::mem::replace(&mut self.clients_forgotten, forgotten);
@@ -259,21 +260,21 @@ impl WorkerGroup {
     }
 
     /// Refuses every request under way, when the opening ends.
-    pub(super) fn abandon(&mut self, figures: &Figures) {
+    pub(super) fn abandon(&mut self, figures: &RelayFigures) {
         self.counted.leave(figures);
         for (_, reply) in self.replies.drain() {
             match reply {
-                Reply::Grpc(reply) => reply.send(Err(RefuseReason::Unavailable)),
+                RequestReply::Grpc(reply) => reply.send(Err(RefuseReason::Unavailable)),
                 // A UDP publisher retransmits by itself, and then meets the next opening.
-                Reply::Udp { .. } => {}
+                RequestReply::Udp { .. } => {}
             }
         }
     }
 
     fn answer(&mut self, now: Instant, request: RequestId, outcome: Result<Vec<AckRange>, RefuseReason>) {
         match self.replies.remove(&request) {
-            Some(Reply::Grpc(reply)) => reply.send(outcome),
-            Some(Reply::Udp { peer, own, puback }) => {
+            Some(RequestReply::Grpc(reply)) => reply.send(outcome),
+            Some(RequestReply::Udp { peer, own, puback }) => {
                 let seq = outcome.as_ref().ok().and_then(|acks| acks.first()).map_or(Seq::ZERO, |ack| ack.first_seq);
                 let puback = Puback { outcome: outcome_of(&outcome), ..puback };
                 self.outlet.send_puback(now, peer, own, seq, &puback);

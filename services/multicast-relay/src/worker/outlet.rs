@@ -19,7 +19,7 @@ use gaung_proto::{
 
 use crate::{
     group::{GroupConfig, GroupLane},
-    metrics::Figures,
+    metrics::RelayFigures,
 };
 
 /// Sends one group's durable messages.
@@ -28,12 +28,12 @@ pub(super) enum Outlet {
     /// Sends the protocol's datagrams and repairs them.
     Proto { sender: Box<RelaySender>, counted: SenderStats },
     /// Sends bare text, or nothing.
-    Bare(Bare),
+    Bare(BareOutlet),
 }
 
 /// The outlet of a text group, or of a group without multicast, which sends PUBACKs alone.
 #[derive(Debug)]
-pub(super) struct Bare {
+pub(super) struct BareOutlet {
     lane: GroupLane,
     to: SocketAddrV4,
     ttl: u8,
@@ -58,7 +58,7 @@ impl Outlet {
                 }
                 Self::Proto { sender, counted: SenderStats::default() }
             }
-            GroupLane::Text | GroupLane::Closed => Self::Bare(Bare {
+            GroupLane::Text | GroupLane::Closed => Self::Bare(BareOutlet {
                 lane: config.lane,
                 to: config.addr.socket_addr(),
                 ttl: config.ttl,
@@ -133,7 +133,7 @@ impl Outlet {
     pub(super) fn handle_sessions(&mut self, now: Instant, reporter: Reporter, sessions: &[SessionReport]) {
         match self {
             Self::Proto { sender, .. } => sender.handle_sessions(now, reporter, sessions),
-            Self::Bare(Bare { members, head, .. }) => {
+            Self::Bare(BareOutlet { members, head, .. }) => {
                 members.renew(now, *head, reporter);
                 for session in sessions {
                     members.handle_session(now, *head, reporter, session);
@@ -179,7 +179,7 @@ impl Outlet {
     }
 
     /// Passes all datagrams that are due to `send`; returns true if the epoch's datagram numbers are used up.
-    pub(super) fn flush(&mut self, now: Instant, figures: &Figures, send: impl FnMut(Transmit)) -> bool {
+    pub(super) fn flush(&mut self, now: Instant, figures: &RelayFigures, send: impl FnMut(Transmit)) -> bool {
         match self {
             Self::Proto { sender, counted } => {
                 sender.flush(now);
@@ -200,7 +200,7 @@ impl Outlet {
     }
 }
 
-impl Bare {
+impl BareOutlet {
     fn handle_run(&mut self, now: Instant, run: &Run) {
         self.members.expire(now, self.head);
         self.head = run.last_seq();

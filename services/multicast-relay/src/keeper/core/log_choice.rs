@@ -8,7 +8,7 @@ use super::{GroupState, KeeperCore, KnownGroup, PAST_LOGS, PositionOf};
 use crate::{
     group::GroupConfig,
     keeper::action::{KeeperAction, PhaseChange, ReportAnswer},
-    reports::{Claim, Refusal, Report, Verdict},
+    reports::{LogReport, LogVerdict, Refusal, ReportClaim},
 };
 
 impl KeeperCore {
@@ -46,42 +46,42 @@ impl KeeperCore {
 
     /// Asks the registry why it wants another log than the stored `log`, which goes up to `head`.
     pub(super) fn request_verdict(&mut self, wanted: GroupConfig, log: LogId, head: Seq) {
-        let report = Report { group: wanted.id, log, head, claim: Claim::Plain };
+        let report = LogReport { group: wanted.id, log, head, claim: ReportClaim::Plain };
         if wanted.log == log {
             return;
         }
-        self.act(KeeperAction::Report { wanted: Box::new(wanted), report });
+        self.act(KeeperAction::ReportLog { wanted: Box::new(wanted), report });
     }
 
     pub(super) fn handle_answer(
         &mut self,
         wanted: Box<GroupConfig>,
-        report: Report,
+        report: LogReport,
         answer: ReportAnswer,
         position_of: PositionOf<'_>,
     ) {
         let (mut wanted, group) = (*wanted, report.group);
         let verdict = match answer {
             // Unknown: the stored log goes on, and is reported with the others.
-            ReportAnswer::NoAnswer => Verdict::Insist,
-            ReportAnswer::Accepted => Verdict::Keep,
+            ReportAnswer::NoAnswer => LogVerdict::Insist,
+            ReportAnswer::Accepted => LogVerdict::Keep,
             ReportAnswer::Refused(refusal) => {
                 let verdict = refusal.verdict(&wanted, report.log, report.head);
                 // The answer is newer than what it was asked for: the log that was judged is the one to begin.
                 wanted = wanted.with_log(refusal.expected_log);
-                if verdict == Verdict::Insist {
+                if verdict == LogVerdict::Insist {
                     self.act(KeeperAction::Insist { report, refusal });
                 }
                 verdict
             }
         };
         match verdict {
-            Verdict::Keep | Verdict::Insist if self.is_serving(group) => {
+            LogVerdict::Keep | LogVerdict::Insist if self.is_serving(group) => {
                 debug!(%group, "this relay's log is served on")
             }
-            Verdict::Keep | Verdict::Insist => self.open(vec![wanted.with_log(report.log)]),
-            Verdict::Begin => self.begin_anew(wanted, position_of),
-            Verdict::Lost => {
+            LogVerdict::Keep | LogVerdict::Insist => self.open(vec![wanted.with_log(report.log)]),
+            LogVerdict::Begin => self.begin_anew(wanted, position_of),
+            LogVerdict::Lost => {
                 self.end(group, PhaseChange::Unavailable);
                 self.set_refused(wanted.with_log(report.log), false, position_of);
             }
@@ -101,9 +101,9 @@ impl KeeperCore {
                 }
             }
             GroupState::Serving { .. } => match refusal.verdict(&config, position.log, position.head) {
-                Verdict::Keep | Verdict::Insist => {}
-                Verdict::Begin => self.begin_anew(config.with_log(refusal.expected_log), position_of),
-                Verdict::Lost => {
+                LogVerdict::Keep | LogVerdict::Insist => {}
+                LogVerdict::Begin => self.begin_anew(config.with_log(refusal.expected_log), position_of),
+                LogVerdict::Lost => {
                     error!(
                         %group,
                         expected_head = %refusal.expected_head,
@@ -116,8 +116,8 @@ impl KeeperCore {
             GroupState::Refused { is_damaged } => {
                 match refusal.verdict_when_lost(&config, position.log, position.head, is_damaged) {
                     None => {}
-                    Some(Verdict::Begin) => self.begin_anew(config.with_log(refusal.expected_log), position_of),
-                    Some(Verdict::Keep | Verdict::Insist | Verdict::Lost) => {
+                    Some(LogVerdict::Begin) => self.begin_anew(config.with_log(refusal.expected_log), position_of),
+                    Some(LogVerdict::Keep | LogVerdict::Insist | LogVerdict::Lost) => {
                         info!(%group, "the group's log is the one that was reported; it is served again");
                         self.open(vec![config]);
                     }

@@ -18,8 +18,8 @@ use crate::{
     commands::GroupSnapshot,
     group::GroupConfig,
     keeper::action::{KeeperAction, KeeperInput, PhaseChange, ReportAnswer},
-    opening::{NotReady, Ready},
-    reports::{Claim, Refusal, Report},
+    opening::{OpenGroupError, OpenedGroup},
+    reports::{LogReport, Refusal, ReportClaim},
 };
 
 /// A part of the surroundings that is broken on purpose, so that a law must be seen to fail.
@@ -190,11 +190,13 @@ impl World {
                 let outcome = self.begin_log(&config)?;
                 return Ok(Some(KeeperInput::WasReset(Box::new((*config, outcome)))));
             }
-            KeeperAction::Report { wanted, report } => {
+            KeeperAction::ReportLog { wanted, report } => {
                 let answer = self.answer(report);
                 return Ok(Some(KeeperInput::Answered { wanted, report, answer }));
             }
-            KeeperAction::Insist { report, .. } => drop(self.answer(Report { claim: Claim::Insists, ..report })),
+            KeeperAction::Insist { report, .. } => {
+                drop(self.answer(LogReport { claim: ReportClaim::Insists, ..report }))
+            }
             KeeperAction::Attach { ready, routes } => self.attach(*ready, routes)?,
             KeeperAction::Detach { group, routes } => {
                 if self.sabotage != Some(Sabotage::KeepRoutes) {
@@ -235,27 +237,29 @@ impl World {
         Ok(None)
     }
 
-    fn open(&mut self, config: &GroupConfig) -> Result<Ready, NotReady> {
+    fn open(&mut self, config: &GroupConfig) -> Result<OpenedGroup, OpenGroupError> {
         if self.fails() {
-            return Err(NotReady::Open(OpenError::NoSuchLog));
+            return Err(OpenGroupError::Open(OpenError::NoSuchLog));
         }
         let stored = self.stored.entry(config.id).or_insert_with(|| StoredLog::new(config));
         if stored.is_deleted {
-            return Err(NotReady::Open(OpenError::Deleted));
+            return Err(OpenGroupError::Open(OpenError::Deleted));
         }
         if stored.log != config.log {
-            return Err(NotReady::Open(OpenError::OtherLog { stored: stored.log }));
+            return Err(OpenGroupError::Open(OpenError::OtherLog { stored: stored.log }));
         }
         stored.epoch.0 += 1;
         if stored.is_damaged {
-            return Err(NotReady::TailLost { head: stored.head });
+            return Err(OpenGroupError::TailLost { head: stored.head });
         }
         Ok(self.ready(config))
     }
 
-    fn begin_log(&mut self, config: &GroupConfig) -> Result<Result<Ready, NotReady>, Violation> {
+    fn begin_log(&mut self, config: &GroupConfig) -> Result<Result<OpenedGroup, OpenGroupError>, Violation> {
         let (group, log) = (config.id, config.log);
-        let Some(stored) = self.stored.get(&group) else { return Ok(Err(NotReady::Write(WriteError::NoSuchLog))) };
+        let Some(stored) = self.stored.get(&group) else {
+            return Ok(Err(OpenGroupError::Write(WriteError::NoSuchLog)));
+        };
         let is_by_owner = self.owner_resets.contains(&(group, log));
         if self.is_durable && stored.head > Seq::ZERO && !is_by_owner {
             return Err(format!("the log of {group} with messages up to {} begins anew by nobody's word", stored.head));
@@ -264,7 +268,7 @@ impl World {
             StoredLog { log, epoch: Epoch(stored.epoch.0 + 1), head: Seq::ZERO, is_damaged: false, ..stored.clone() };
         let before = stored.log;
         if begun.is_deleted || self.fails() {
-            return Ok(Err(NotReady::Write(WriteError::NoSuchLog)));
+            return Ok(Err(OpenGroupError::Write(WriteError::NoSuchLog)));
         }
         if before != log {
             self.replaced.insert((group, before));
@@ -273,7 +277,7 @@ impl World {
         Ok(Ok(self.ready(config)))
     }
 
-    fn ready(&mut self, config: &GroupConfig) -> Ready {
+    fn ready(&mut self, config: &GroupConfig) -> OpenedGroup {
         self.put_config(config);
         let stored = &self.stored[&config.id];
         let opened = Opened {
@@ -284,7 +288,7 @@ impl World {
             snapshot: None,
             tail_lost: false,
         };
-        Ready { config: config.clone(), opened, windows: ClientWindows::new(1 << 10) }
+        OpenedGroup { config: config.clone(), opened, windows: ClientWindows::new(1 << 10) }
     }
 
     fn put_config(&mut self, config: &GroupConfig) {
@@ -297,7 +301,7 @@ impl World {
         }
     }
 
-    fn attach(&mut self, ready: Ready, routes: Vec<GroupTag>) -> Result<(), Violation> {
+    fn attach(&mut self, ready: OpenedGroup, routes: Vec<GroupTag>) -> Result<(), Violation> {
         let (group, log) = (ready.config.id, ready.opened.log);
         if self.deleted.contains(&group) {
             return Err(format!("{group} was deleted and is served again"));
@@ -476,27 +480,27 @@ impl World {
         } else if !is_refused {
             return Ok(());
         }
-        let claim = if is_refused { Claim::Lost } else { Claim::Plain };
-        let report = Report { group, log: stored.log, head: stored.head, claim };
+        let claim = if is_refused { ReportClaim::Lost } else { ReportClaim::Plain };
+        let report = LogReport { group, log: stored.log, head: stored.head, claim };
         match self.answer(report) {
             ReportAnswer::Refused(refusal) => self.handle(KeeperInput::Refuse(refusal)),
             ReportAnswer::NoAnswer | ReportAnswer::Accepted => Ok(()),
         }
     }
 
-    fn answer(&mut self, report: Report) -> ReportAnswer {
-        let Report { group, log, head, claim } = report;
+    fn answer(&mut self, report: LogReport) -> ReportAnswer {
+        let LogReport { group, log, head, claim } = report;
         if self.fails() {
             return ReportAnswer::NoAnswer;
         }
-        if self.has_trouble && claim == Claim::Plain && self.rng.random_ratio(1, 4) {
+        if self.has_trouble && claim == ReportClaim::Plain && self.rng.random_ratio(1, 4) {
             return ReportAnswer::Refused(self.claim(group));
         }
         let Some(record) = self.registry.get_mut(&group) else { return ReportAnswer::Accepted };
         let (expected_log, expected_head) = (LogId(record.group.log_id), record.head);
-        let takes_over = !self.is_durable || (claim == Claim::Insists && record.reset.is_none());
+        let takes_over = !self.is_durable || (claim == ReportClaim::Insists && record.reset.is_none());
         let is_behind = expected_log != log || expected_head > head;
-        if claim == Claim::Lost || (is_behind && !takes_over) {
+        if claim == ReportClaim::Lost || (is_behind && !takes_over) {
             let is_own_word = self.reported.contains(&(group, expected_log, expected_head));
             let reset = record.reset.clone();
             return ReportAnswer::Refused(Refusal { group, expected_log, expected_head, is_own_word, reset });

@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 
 /// Collects failed openings for the keeper, one for each group at most.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble {
+pub(crate) struct FailedOpenings {
     ended: Mutex<BTreeMap<GroupId, Epoch>>,
     bell: Notify,
 }
 
-impl Trouble {
+impl FailedOpenings {
     /// Reports that the opening `epoch` of a group failed: an append failed, or its datagram numbers are used up.
     pub(crate) fn report(&self, group: GroupId, epoch: Epoch) {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(group, epoch);
