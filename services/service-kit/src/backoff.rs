@@ -1,12 +1,12 @@
-//! Waiting between attempts to reach another service: exponential, with full jitter, so that many that lost the same
-//! service do not come back at the same moment.
+//! Exponential backoff with full jitter between attempts to reach another service, so that many clients that lost the same
+//! service do not return at the same moment.
 
 use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use tokio_util::sync::CancellationToken;
 
-/// Grows with each failure, starts again after a success.
+/// Computes the delay before the next attempt: its bound doubles with each failure and is reset by a success.
 #[derive(Debug)]
 pub struct Backoff {
     base: Duration,
@@ -16,24 +16,24 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// From 50 ms to 5 s.
+    /// Makes a backoff whose delays are at most 50 ms at first and 5 s in the end.
     #[must_use]
     pub fn new() -> Self {
         Self::between(Duration::from_millis(50), Duration::from_secs(5))
     }
 
-    /// The first wait is at most `base`, every one at most `cap`.
+    /// Makes a backoff whose first delay is at most `base`, and every delay at most `cap`.
     #[must_use]
     pub fn between(base: Duration, cap: Duration) -> Self {
         Self { base, cap, failures: 0, rng: SmallRng::from_os_rng() }
     }
 
-    /// Call after a success: the next wait is short again.
+    /// Resets the bound after a success, so that the next delay is short again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The next wait: uniform from 1 ms to the current bound, which doubles with each call.
+    /// Returns the next delay, uniform from 1 ms to the current bound, and doubles the bound.
     pub fn next_delay(&mut self) -> Duration {
         let bound = self.base.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(self.cap);
         self.failures = self.failures.saturating_add(1);

@@ -8,18 +8,18 @@ use tokio::net::TcpListener;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {addr} for {purpose}: {}", remedy(.source, .flag))]
 pub struct BindError {
-    /// What the address is for, such as `gRPC`.
+    /// The use of the address, such as `gRPC`.
     pub purpose: &'static str,
-    /// The address that was asked for.
+    /// The requested address.
     pub addr: SocketAddr,
     /// The flag that chooses it.
     pub flag: &'static str,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
 impl BindError {
-    /// True if another program has the port: the one case that `gaung up` only warns of for its text port.
+    /// Whether another program has the port: the one case of which `gaung up` only warns for its text port.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrInUse

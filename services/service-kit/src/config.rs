@@ -27,7 +27,7 @@ struct ConfigError {
 }
 
 impl ConfigErrors {
-    /// No fault yet.
+    /// Makes an empty list of faults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -79,7 +79,7 @@ pub struct CommonArgs {
     /// What to log: error, warn, info, debug, trace, or for one part of the program `info,multicast_relay=debug`.
     #[arg(long, env = "GAUNG_LOG_LEVEL", default_value = "info", value_name = "FILTER", global = true)]
     pub log_level: String,
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, env = "GAUNG_LOG_FORMAT", value_enum, default_value_t, value_name = "FORMAT", global = true)]
     pub log_format: LogFormat,
     /// Address of the HTTP server for `/metrics` and `/healthz`; `off` for none. [default: the service's port on all addresses]

@@ -1,4 +1,4 @@
-//! The check behind a service's `health` subcommand, for containers that hold no shell.
+//! The health check behind a service's `health` subcommand, for containers without a shell.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -11,24 +11,24 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::rpc;
 
-/// What a check found: one line for people, and whether the service serves.
+/// The result of a health check: whether the service serves, and one line that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthReport {
-    /// True for SERVING.
+    /// Whether the answer was SERVING.
     pub serving: bool,
-    /// One line without a newline.
+    /// One line for people, without a newline.
     pub line: String,
 }
 
 impl HealthReport {
-    /// 0 if it serves, else 1.
+    /// Returns exit code 0 if the service serves, else 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(u8::from(!self.serving))
     }
 }
 
-/// Asks grpc.health.v1 at `target` (`HOST:PORT`) for the state of the whole server, within `deadline`.
+/// Requests the state of the whole server at `target` (`HOST:PORT`) by grpc.health.v1, within `deadline`.
 pub async fn check(target: &str, deadline: Duration) -> HealthReport {
     let state = timeout(deadline, status(target)).await;
     let (serving, text) = match state {
@@ -41,24 +41,24 @@ pub async fn check(target: &str, deadline: Duration) -> HealthReport {
     HealthReport { serving, line: format!("{target}: {text}") }
 }
 
-/// The name under which an instance of `service` tells its health, so that whoever asks knows which one has answered.
+/// Returns the name under which an instance of `service` reports its health, so that a client knows which one answered.
 #[must_use]
 pub fn instance_name(service: &str, id: impl std::fmt::Display) -> String {
     format!("{service}/{id}")
 }
 
-/// Who answered.
+/// Which server answered a check for one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answerer {
-    /// A server that serves under the instance's own name.
+    /// The instance itself: the server knows its name and serves.
     Instance,
-    /// A server that serves and does not know the name.
+    /// A server that serves but does not know the instance's name.
     Another,
-    /// Nobody who serves, or not in time.
+    /// No server that serves, or none in time.
     Nobody,
 }
 
-/// Asks at `target` (`HOST:PORT`) for the instance of that name ([`instance_name`]), within `deadline`.
+/// Checks at `target` (`HOST:PORT`) for the instance of that name ([`instance_name`]), within `deadline`.
 pub async fn ask(target: &str, instance: &str, deadline: Duration) -> Answerer {
     let asked = async {
         let mut client = HealthClient::new(rpc::endpoint(target).ok()?.connect().await.ok()?);
@@ -78,7 +78,7 @@ pub async fn ask(target: &str, instance: &str, deadline: Duration) -> Answerer {
     }
 }
 
-/// The address at which a server that listens on `listen` is reached from the same machine: an unspecified address
+/// Returns the address at which a server that listens on `listen` is reached from the same machine: an unspecified address
 /// becomes the loopback one.
 #[must_use]
 pub fn local_target(listen: SocketAddr) -> SocketAddr {

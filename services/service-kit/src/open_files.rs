@@ -1,7 +1,7 @@
-//! How many files and sockets this process may open, and who may have how many of them.
+//! The limit of open files and sockets of this process, and the reservations of its listeners.
 //!
-//! Listeners reserve the files of their connections here, so that all of them together leave some for logs and stores:
-//! out of files, a service can neither accept a connection nor write.
+//! Listeners reserve file descriptors for their connections here, so that all of them together leave some for logs and
+//! stores: without descriptors, a service can neither accept a connection nor write.
 
 use std::{
     io,
@@ -10,20 +10,20 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Files that no listener gets: logs, stores, UDP sockets of every network and thread, connections to other services.
+/// Descriptors that no listener gets: for logs, stores, UDP sockets of every network and thread, and outgoing connections.
 const OWN_FILES: u64 = 256;
-/// What reservations of this process hold.
+/// Descriptors that are reserved in this process.
 static RESERVED: AtomicU64 = AtomicU64::new(0);
 
-/// Files of one listener; dropping it gives them back.
+/// The reserved descriptors of one listener; dropping it releases them.
 #[derive(Debug)]
 pub struct ReservedFiles(u64);
 
 impl ReservedFiles {
-    /// Reserves `wanted` files, or what is left of the limit, but at least `least`.
+    /// Reserves `wanted` descriptors, or as many as the limit leaves, but at least `least`.
     #[must_use]
     pub fn reserve(wanted: u64, least: u64) -> Self {
-        // Where the system does not tell its limit, the customary one is assumed.
+        // Where the system does not report its limit, the customary one is assumed.
         let limit = limit().unwrap_or(1024);
         let granted = |reserved: u64| wanted.min(limit.saturating_sub(OWN_FILES + reserved)).max(least);
         let reserve = |reserved| Some(reserved + granted(reserved));
@@ -31,7 +31,7 @@ impl ReservedFiles {
         Self(granted(before))
     }
 
-    /// How many there are.
+    /// Returns the number of reserved descriptors.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.0
@@ -44,10 +44,10 @@ impl Drop for ReservedFiles {
     }
 }
 
-/// Raises the limit to what the system allows; gives it.
+/// Raises the limit of open files to what the system allows; returns it.
 ///
-/// Shells and desktops start programs with a low soft limit (often 1024) for the sake of those that wait with `select`,
-/// which these programs do not.
+/// Shells and desktops start programs with a low soft limit (often 1024) for the sake of programs that use `select`, which
+/// these do not.
 ///
 /// # Errors
 /// The system does not tell, or refuses.
@@ -59,7 +59,7 @@ pub fn raise_limit() -> io::Result<u64> {
     Ok(hard)
 }
 
-/// The limit as it is.
+/// Returns the present limit of open files.
 ///
 /// # Errors
 /// The system does not tell.

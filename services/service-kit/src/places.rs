@@ -71,13 +71,13 @@ impl Places {
         self.take(peer.ip(), stream.local_addr().ok().map(|local| local.ip()))
     }
 
-    /// How many places there are, those of this machine not counted.
+    /// Returns the number of places, without those reserved for this machine.
     #[must_use]
     pub const fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// How many are taken.
+    /// Returns the number of connections that have a place.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.everyone.used() + self.own_host.used()

@@ -29,11 +29,11 @@ pub trait ServiceArgs: Args {
 /// What `--help` and `--version` say.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
-    /// The program's name.
+    /// The program's name, as typed.
     pub name: &'static str,
-    /// Its version.
+    /// The program's version.
     pub version: &'static str,
-    /// What it is for, in one sentence.
+    /// The program's purpose, in one sentence.
     pub what: &'static str,
     /// A command line that works.
     pub example: &'static str,
@@ -62,8 +62,9 @@ enum Command {
     },
 }
 
+/// Time that the `health` subcommand waits for an answer.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
-/// As the command's exit codes have it.
+/// Exit code for wrong settings, the same as the `gaung` command's.
 const USAGE: u8 = 2;
 
 /// Reads the command line and does what it says: `serve` gets the checked configuration, and a token that SIGINT and
@@ -110,7 +111,7 @@ where
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration that `flags` give.
+/// Returns the configuration that `flags` make, for tests.
 ///
 /// # Errors
 /// What the program would print.
@@ -120,8 +121,8 @@ pub fn configuration<A: ServiceArgs>(flags: &[impl Into<OsString> + Clone]) -> R
     program.service.check(&program.common).map_err(|error| error.to_string())
 }
 
-/// The flags that stand for the `GAUNG_*` settings of an environment file, those in comments too, so that a shipped
-/// example can be held to the program. Switches are left out: their value says whether they are given.
+/// Translates the `GAUNG_*` settings of an environment file, commented ones too, to flags, so that tests can check a shipped
+/// example. Switches are left out, because their value says whether they are given.
 ///
 /// # Errors
 /// Names a variable that is no setting.

@@ -1,4 +1,4 @@
-//! Whether a service serves: one switch that health over gRPC and `/healthz` both read.
+//! Whether a service is ready: one switch that health over gRPC and `/healthz` both read.
 
 use std::sync::Arc;
 
@@ -9,23 +9,23 @@ use tokio::sync::watch;
 pub struct Readiness(Arc<watch::Sender<bool>>);
 
 impl Readiness {
-    /// Not ready.
+    /// Makes a switch that is not ready.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
-    /// Everything is bound and recovered: health answers SERVING from now on.
+    /// Sets the switch once everything is bound and recovered: health answers SERVING from now on.
     pub fn ready(&self) {
         self.0.send_replace(true);
     }
 
-    /// Draining, or a part that is needed is gone: health answers `NOT_SERVING` from now on.
+    /// Clears the switch while draining, or without a needed part: health answers `NOT_SERVING` from now on.
     pub fn not_ready(&self) {
         self.0.send_replace(false);
     }
 
-    /// The switch's state.
+    /// Whether the service is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         *self.0.borrow()

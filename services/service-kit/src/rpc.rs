@@ -1,4 +1,4 @@
-//! The gRPC server of a service: health, reflection, limits, and a shutdown that ends.
+//! The gRPC server of a service, with health, reflection, limits, and a shutdown within a time limit.
 
 mod behalf;
 mod body;
@@ -43,17 +43,21 @@ use self::{connections::Connections, figures::RpcFigures};
 /// server and client with `max_decoding_message_size` and `max_encoding_message_size`.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// Time between two HTTP/2 PINGs on a connection.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// Time that a peer has to answer a PING before its connection is closed.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit of a TCP connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Enough for one full run in flight on each stream of a fast LAN.
+/// HTTP/2 flow-control window of a stream, bytes: enough for a full run in flight on a fast LAN.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// HTTP/2 flow-control window of a connection, bytes.
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-/// HTTP/2 cuts messages in frames of at most this.
+/// Largest HTTP/2 frame, bytes.
 const FRAME_BYTES: u32 = 128 * 1024;
 
-/// Limits of one server. Places, calls and bytes are shared by address (max-min): who comes with less gets room from who
-/// has most. Calls within the process are not limited.
+/// Limits of one server. Connections, calls and bytes are shared by address (max-min fairness): the address with most is
+/// evicted for one with less. Calls within the process are not limited.
 #[derive(Debug, Clone)]
 pub struct RpcLimits {
     /// Open connections; fewer where the process may open few files. Default 1024.
@@ -64,21 +68,21 @@ pub struct RpcLimits {
     pub calls: u64,
     /// Open calls of one address; further ones are refused with RESOURCE_EXHAUSTED. Default 2048.
     pub calls_per_address: u64,
-    /// Bytes of requests under way and of answers not taken, of all calls together. Default 256 MiB.
+    /// Bytes of requests under way and of unread answers, of all calls together. Default 256 MiB.
     pub bytes: u64,
-    /// The same of one address; its calls wait while it has more. Default 64 MiB.
+    /// Bytes of requests under way and of unread answers, of one address; its calls wait while it has more. Default 64 MiB.
     pub bytes_per_address: u64,
-    /// Until a new connection has sent its HTTP/2 preface and settings; then it is closed. Default 10 s.
+    /// Time that a new connection has to send its HTTP/2 preface and settings before it is closed. Default 10 s.
     pub preface: Duration,
-    /// Until a new connection makes its first call; then it is closed. Default 30 s.
+    /// Time that a new connection has to make its first call before it is closed. Default 30 s.
     pub first_call: Duration,
-    /// A connection without a call for so long is closed. Default 5 min.
+    /// Time without a call after which a connection is closed. Default 5 min.
     pub idle: Duration,
-    /// A message must be whole so long after its first byte; then the call fails. Default 30 s.
+    /// Time from the first byte of a message to its last, after which the call fails. Default 30 s.
     pub message: Duration,
-    /// A call whose answers wait, and of which nothing is taken for so long, is ended. Default 30 s.
+    /// Time without any progress after which a call with unread answers is ended. Default 30 s.
     pub stall: Duration,
-    /// How long calls may take to end once the server stops, then connections are cut. Default 5 s.
+    /// Time that calls have to end once the server stops, before connections are cut. Default 5 s.
     pub drain: Duration,
 }
 
@@ -118,7 +122,7 @@ pub struct RpcServer {
 }
 
 impl RpcServer {
-    /// `routes`: the service's own; `services`: their full names, for health; `descriptors`: encoded
+    /// Makes a server. `routes`: the service's own; `services`: their full names, for health; `descriptors`: encoded
     /// `FileDescriptorSet`s for reflection (v1, and v1alpha for older clients).
     ///
     /// # Errors
@@ -145,28 +149,28 @@ impl RpcServer {
         Ok(Self { listener, local: None, routes, limits, readiness, health, services, figures })
     }
 
-    /// Replaces the limits.
+    /// Replaces the default limits.
     #[must_use]
     pub fn limits(mut self, limits: RpcLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Registers what the server counts.
+    /// Registers the server's metrics.
     #[must_use]
     pub fn count_in(self, metrics: &Metrics) -> Self {
         self.figures.register(metrics);
         self
     }
 
-    /// Serves calls of this process too. They are drained and cut like others; limits on connections are not for them.
+    /// Serves calls from within this process too. They are drained and cut like others, and have no limit on connections.
     #[must_use]
     pub fn also_locally(mut self, listener: LocalListener) -> Self {
         self.local = Some(listener);
         self
     }
 
-    /// The address that is listened on.
+    /// Returns the address that the server listens on.
     ///
     /// # Errors
     /// If the system does not say.
@@ -210,8 +214,8 @@ impl fmt::Debug for RpcServer {
 #[error("{0:?} is not a server; write it as HOST:PORT, such as 192.168.1.10:7400")]
 pub struct TargetError(String);
 
-/// How services reach each other: `HOST:PORT` as an endpoint with connect timeout and keepalive. Connect it, or
-/// `connect_lazy` to let every call try anew.
+/// Makes an endpoint for another service at `HOST:PORT`, with connect timeout and keepalive. Connect it, or use
+/// `connect_lazy` so that every call tries again.
 ///
 /// # Errors
 /// [`TargetError`] if `target` is not `HOST:PORT`.
@@ -233,7 +237,7 @@ pub fn endpoint(target: &str) -> Result<Endpoint, TargetError> {
         .max_frame_size(FRAME_BYTES))
 }
 
-/// How long a response stream may go on after its requests were ended: a small part of the drain time.
+/// Returns how long a response stream may continue after its requests were ended: a small part of the drain time.
 fn grace(drain: Duration) -> Duration {
     (drain / 4).min(Duration::from_millis(250))
 }

@@ -1,13 +1,13 @@
-//! The runtime of a program that serves: gRPC, registry links, TCP accepts.
+//! The async runtime of a service, which runs gRPC, registry clients and TCP accepts.
 
 use std::{io, num::NonZeroUsize, thread};
 
 use tokio::runtime::{Builder, Runtime};
 
-/// A multi-threaded runtime with a thread for every second core, at least one.
+/// Builds a multi-threaded runtime with a thread for every second core, at least one.
 ///
-/// The hot paths have threads of their own. A message passes through gRPC in short steps that wake each other: with a
-/// thread for each core every step also wakes an idle thread that finds nothing to take over.
+/// The hot paths have threads of their own. A message passes through gRPC in short steps that wake each other; with a thread
+/// for each core, every step would also wake an idle thread that finds nothing to steal.
 ///
 /// # Errors
 /// The system gives no thread or no epoll instance.

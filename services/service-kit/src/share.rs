@@ -1,8 +1,8 @@
 //! Fair shares of what all callers use together: connections, sessions, streams, bytes under way, calls a second.
 //!
-//! One address or device fills only its own share. A [`SharePool`] counts what each holds; when the pool is full, a
-//! newcomer that holds less gets room by evicting the share of whoever holds most that was not touched for longest (max-min
-//! fairness). A [`Budget`] makes them wait instead. A [`RateLimit`] is a token bucket for each.
+//! One address or device fills only its own share. A [`SharePool`] counts what each holds; when the pool is full, a newcomer
+//! that holds less gets room by evicting the least recently used share of whoever holds most (max-min fairness). A [`Budget`]
+//! makes callers wait instead. A [`RateLimit`] is a token bucket for each.
 
 mod budget;
 mod pool;
@@ -16,29 +16,29 @@ pub use self::{
     rate::{RateLimit, TooSoon},
 };
 
-/// Who is charged where nobody has proven a device: one IPv4 address, or one IPv6 network of 64 bits, which is what a
-/// single host is given (RFC 4291, section 2.5.4).
+/// The network origin of a caller that has not proven a device: one IPv4 address, or one IPv6 network of 64 bits, which is
+/// what a single host is given (RFC 4291, section 2.5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(IpAddr);
 
-/// Who makes a gRPC call, as budgets of a service count them.
+/// The caller of a gRPC call, as a service's budgets count callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Caller {
     /// A part of this process, over [`rpc::local`](crate::rpc::local): in `gaung up` the hub at its relay.
     Local,
-    /// Somebody on the network.
+    /// A client on the network.
     Remote(Origin),
 }
 
 impl Caller {
-    /// Tells who makes the call.
+    /// Returns the caller of `request`.
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
         request.remote_addr().map_or(Self::Local, |addr| Self::Remote(addr.into()))
     }
 }
 
 impl Origin {
-    /// The address; of an IPv6 network the lowest.
+    /// Returns the address; of an IPv6 network the lowest one.
     #[must_use]
     pub const fn address(self) -> IpAddr {
         self.0

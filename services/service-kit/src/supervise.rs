@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Named tasks. Dropping this aborts them all.
+/// A set of named tasks; dropping it aborts them all.
 #[derive(Debug, Default)]
 pub struct Tasks {
     set: JoinSet<anyhow::Result<()>>,
@@ -19,7 +19,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// None yet.
+    /// Makes an empty set of tasks.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

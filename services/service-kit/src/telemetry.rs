@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt as _};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
     /// For people; in colour on a terminal unless `NO_COLOR` is set.
@@ -15,7 +15,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The filter cannot be read.
+/// A log filter that cannot be parsed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the log level {filter:?} cannot be read ({reason}); use error, warn, info, debug, trace, or for one part \

@@ -1,4 +1,4 @@
-//! A socket that tells how much came and for how long its peer has taken nothing.
+//! A TCP stream that counts received bytes and measures for how long its peer has read nothing.
 
 use std::{
     io,
@@ -16,14 +16,14 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A socket with figures of its traffic.
+/// A TCP stream with statistics of its traffic.
 #[derive(Debug)]
 pub struct WatchedStream {
     stream: TcpStream,
     traffic: Traffic,
 }
 
-/// The figures of one socket. Clones share them.
+/// The statistics of one stream; clones share them.
 #[derive(Debug, Clone)]
 pub struct Traffic(Arc<TrafficState>);
 
@@ -36,20 +36,20 @@ struct TrafficState {
 }
 
 impl WatchedStream {
-    /// Watches `stream`.
+    /// Wraps `stream`.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         let state = TrafficState { begun: Instant::now(), came: AtomicU64::new(0), blocked: AtomicU64::new(0) };
         Self { stream, traffic: Traffic(Arc::new(state)) }
     }
 
-    /// The socket's figures.
+    /// Returns the stream's statistics.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.traffic.clone()
     }
 
-    /// The socket alone.
+    /// Returns the bare stream.
     #[must_use]
     pub fn into_inner(self) -> TcpStream {
         self.stream
@@ -62,13 +62,13 @@ impl WatchedStream {
 }
 
 impl Traffic {
-    /// Bytes that came so far.
+    /// Returns the bytes received so far.
     #[must_use]
     pub fn came(&self) -> u64 {
         self.0.came.load(Ordering::Relaxed)
     }
 
-    /// For how long something has waited of which the peer took nothing.
+    /// Returns for how long data has waited to be written without any progress.
     #[must_use]
     pub fn blocked(&self) -> Duration {
         match self.0.blocked.load(Ordering::Relaxed) {

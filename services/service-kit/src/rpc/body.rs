@@ -1,4 +1,4 @@
-//! Bodies of calls from the network, as they are counted: requests until they are whole, answers until they are taken.
+//! Bodies of calls from the network, whose bytes are counted: requests until they are complete, answers until they are read.
 
 use std::{
     pin::Pin,
@@ -15,7 +15,7 @@ use tonic::{Status, body::Body};
 
 use super::{bytes::CallBytes, call::Call};
 
-/// Waiting for the caller's share of bytes.
+/// A pending wait for room in the caller's share of bytes.
 type Waiting = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 fn poll_fits(bytes: &Arc<CallBytes>, waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<()> {
@@ -28,7 +28,7 @@ fn poll_fits(bytes: &Arc<CallBytes>, waiting: &mut Waiting, cx: &mut Context<'_>
     Poll::Ready(())
 }
 
-/// What a caller sends. A message must be whole within a time; its bytes are the call's until the next is asked for.
+/// The requests of a call. A message must be complete within a time limit; its bytes count until the next one is polled.
 pub(super) struct RequestBody {
     body: Body,
     bytes: Arc<CallBytes>,
@@ -62,7 +62,7 @@ impl HttpBody for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         if this.counted > 0 && this.late.is_none() {
-            // Whoever asks for more has dealt with what was whole.
+            // Whoever polls for more has processed the complete message.
             this.counted = 0;
             this.bytes.set_requests(0);
         }
@@ -96,7 +96,8 @@ impl Drop for RequestBody {
     }
 }
 
-/// Where messages end: each has a byte of flags and four of length before it (gRPC over HTTP/2, Length-Prefixed-Message).
+/// Finds the ends of messages, each of which follows a byte of flags and four of length (gRPC over HTTP/2,
+/// Length-Prefixed-Message).
 #[derive(Debug, Default)]
 struct MessageFrame {
     /// Bytes of the prefix that have come.
@@ -109,7 +110,7 @@ struct MessageFrame {
 impl MessageFrame {
     const PREFIX: usize = 5;
 
-    /// Passes over `data`; true if a message has begun and is not whole.
+    /// Skips `data`; returns true if a message has begun and is not complete.
     fn pass(&mut self, mut data: &[u8]) -> bool {
         while let Some((&byte, rest)) = data.split_first() {
             if self.prefix < Self::PREFIX {
@@ -131,7 +132,7 @@ impl MessageFrame {
     }
 }
 
-/// What a call answers. It ends with RESOURCE_EXHAUSTED when the call is ended.
+/// The answers of a call. They end with RESOURCE_EXHAUSTED when the call is evicted.
 pub(super) struct AnswerBody {
     body: Body,
     call: Arc<Call>,
@@ -176,7 +177,7 @@ impl HttpBody for AnswerBody {
     }
 }
 
-/// A part of an answer; what the network has taken of it, or will never, is the call's no longer.
+/// A part of an answer, whose bytes count until the network has taken them or the part is dropped.
 #[derive(Debug)]
 pub(super) struct CountedBytes {
     data: Bytes,

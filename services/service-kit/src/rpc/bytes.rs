@@ -1,4 +1,4 @@
-//! Bytes of a call that are under way, charged to its caller.
+//! Counts the bytes of a call that are under way, and charges them to its caller.
 
 use std::{
     pin::pin,
@@ -12,12 +12,11 @@ use tonic::Request;
 
 use crate::share::{Caller, Full, Share, SharePool};
 
-/// A call has so much without a charge, so that short messages pass no lock that others use too; charges are multiples
-/// of it.
+/// Bytes that a call may hold without a charge, so that short messages take no shared lock; charges are multiples of it.
 const FREE_BYTES: u64 = 64 * 1024;
 
-/// Bytes of one call that the server holds: requests that are not dealt with yet, and answers that the caller has not
-/// taken. They are charged to the caller's share of all such bytes; a call that would go beyond it waits.
+/// The bytes that the server holds for one call: requests that are not processed yet, and answers that the caller has not
+/// read. They are charged to the caller's share of all such bytes; a call that would exceed it waits.
 #[derive(Debug)]
 pub struct CallBytes {
     caller: Caller,
@@ -29,7 +28,7 @@ pub struct CallBytes {
     shrunk: Notify,
 }
 
-/// A part of a call's bytes; dropping it gives it back.
+/// A part of a call's bytes; dropping it returns it.
 #[derive(Debug)]
 pub struct HeldBytes {
     bytes: Arc<CallBytes>,
@@ -39,9 +38,9 @@ pub struct HeldBytes {
 
 #[derive(Debug, Clone, Copy)]
 enum BytesKind {
-    /// The caller is to take them.
+    /// Answers that the caller has to read.
     Answer,
-    /// The server is at work on them.
+    /// Requests that the server is processing.
     Work,
 }
 
@@ -50,7 +49,7 @@ struct BytesState {
     requests: u64,
     work: u64,
     answers: u64,
-    /// When the caller last took a part of an answer, or had taken all before the first that waits.
+    /// When the caller last read a part of an answer, or when the oldest unread answer was added.
     taken: Instant,
     charge: Option<Share<Caller>>,
     charged: u64,
@@ -62,7 +61,7 @@ impl CallBytes {
         Arc::new(Self { caller, pool, end, state: Mutex::new(state), shrunk: Notify::new() })
     }
 
-    /// The bytes of the call that `request` began; those of a call within the process are charged to nobody.
+    /// Returns the bytes of the call that `request` began; those of a call within the process are charged to nobody.
     pub fn of<T>(request: &Request<T>) -> Arc<Self> {
         request.extensions().get::<Arc<Self>>().cloned().unwrap_or_else(|| {
             let nobodys = SharePool::new(u64::MAX, u64::MAX);
@@ -70,18 +69,18 @@ impl CallBytes {
         })
     }
 
-    /// Who is charged.
+    /// Returns the caller that is charged.
     #[must_use]
     pub const fn caller(&self) -> Caller {
         self.caller
     }
 
-    /// Takes `amount` for answers, waiting while the caller's share is used up.
+    /// Reserves `amount` for answers, waiting while the caller's share is used up.
     pub async fn reserve(self: &Arc<Self>, amount: u64) -> HeldBytes {
         self.reserve_for(BytesKind::Answer, amount).await
     }
 
-    /// The same for what the server is at work on: that the caller takes nothing of it is no fault of the caller's.
+    /// Reserves `amount` for requests in progress, which do not count as unread by the caller.
     pub async fn reserve_work(self: &Arc<Self>, amount: u64) -> HeldBytes {
         self.reserve_for(BytesKind::Work, amount).await
     }
@@ -93,8 +92,8 @@ impl CallBytes {
         HeldBytes { bytes: Arc::clone(self), kind, amount }
     }
 
-    /// Waits until `attempt` succeeds: for room in the caller's share, or in what the call is charged already. Never ends once
-    /// the call has ended.
+    /// Repeats `attempt` until it succeeds: when the caller's share, or what the call is charged already, has room. Waits for
+    /// ever once the call has ended.
     async fn until(&self, mut attempt: impl FnMut() -> Result<(), Full>) {
         loop {
             let mut shrunk = pin!(self.shrunk.notified());
@@ -132,32 +131,32 @@ impl CallBytes {
             BytesKind::Work => {
                 let mut state = self.lock();
                 state.work -= amount;
-                self.settle(&mut state);
+                self.recharge(&mut state);
             }
         }
     }
 
-    /// Counts answers that there are already.
+    /// Counts answers that exist already, whether or not they fit.
     pub(super) fn add_answers(&self, amount: u64) {
         let mut state = self.lock();
         state.add_answers(amount);
-        self.settle(&mut state);
+        self.recharge(&mut state);
     }
 
     pub(super) fn take_answers(&self, amount: u64) {
         let mut state = self.lock();
         state.answers -= amount;
         state.taken = Instant::now();
-        self.settle(&mut state);
+        self.recharge(&mut state);
     }
 
     pub(super) fn set_requests(&self, amount: u64) {
         let mut state = self.lock();
         state.requests = amount;
-        self.settle(&mut state);
+        self.recharge(&mut state);
     }
 
-    /// Whether the caller's share has room for what the call holds; else it should take no more.
+    /// Whether the caller's share has room for what the call holds; if not, the call should take no more.
     pub(super) fn fits(&self) -> bool {
         self.try_fit().is_ok()
     }
@@ -166,19 +165,19 @@ impl CallBytes {
         if self.end.is_cancelled() { Err(Full::OwnShare) } else { self.charge(&mut self.lock()) }
     }
 
-    /// Waits for [`Self::fits`].
+    /// Waits until [`Self::fits`] is true.
     pub(super) async fn until_fits(self: Arc<Self>) {
         self.until(|| self.try_fit()).await;
     }
 
-    /// Waits until a new call may be answered: while the caller's others hold nearly all that it may have, its answers
-    /// would wait too, each made already.
+    /// Waits until a new call may start: while the caller's other calls hold nearly its whole share, the new call's answers
+    /// would only fill memory.
     pub(super) async fn until_room(&self) {
         let has_room = || if self.pool.is_nearly_used_up(self.caller) { Err(Full::OwnShare) } else { Ok(()) };
         self.pool.retry(self.caller, has_room).await;
     }
 
-    /// Whether answers wait of which the caller has taken nothing for `limit`.
+    /// Whether the caller has read nothing of its waiting answers for `limit`.
     pub(super) fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
         let state = self.lock();
         state.answers > 0 && now.saturating_duration_since(state.taken) > limit
@@ -188,8 +187,8 @@ impl CallBytes {
         self.lock().answers > 0
     }
 
-    /// Charges what there is already, as far as it fits, and looks again at what waits.
-    fn settle(&self, state: &mut BytesState) {
+    /// Charges what the call holds, as far as it fits, and wakes whoever waits for room.
+    fn recharge(&self, state: &mut BytesState) {
         // What does not fit is charged when the call next changes; until then it takes no more.
         let _ = self.charge(state);
         self.shrunk.notify_waiters();
@@ -225,7 +224,7 @@ impl BytesState {
 }
 
 impl HeldBytes {
-    /// Gives a part back.
+    /// Returns `by` bytes of the part.
     pub fn shrink(&mut self, by: u64) {
         let by = by.min(self.amount);
         self.amount -= by;

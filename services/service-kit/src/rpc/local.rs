@@ -1,5 +1,5 @@
-//! Calls within one process: gRPC as ever, but a call is handed to the server's services as it is. No HTTP/2 lies
-//! between, so that a message passes neither the system nor the tasks that cut it into frames and put it together again.
+//! gRPC calls within one process: a call is handed to the server's services directly. Without HTTP/2 in between, a message
+//! passes neither the kernel nor the tasks that split it into frames and reassemble it.
 
 use std::{
     fmt,
@@ -27,7 +27,7 @@ use tonic::{
 };
 use tracing::warn;
 
-/// Where a server takes calls of its own process; see [`super::RpcServer::also_locally`].
+/// Accepts a server's calls from its own process; see [`super::RpcServer::also_locally`].
 #[derive(Debug)]
 pub struct LocalListener {
     serving: watch::Sender<Option<Serving>>,
@@ -40,7 +40,7 @@ pub struct LocalChannel {
     serving: watch::Receiver<Option<Serving>>,
 }
 
-/// The two ends of the way to a server.
+/// Makes the two ends of a connection to a server in this process.
 #[must_use]
 pub fn local() -> (LocalChannel, LocalListener) {
     let (sender, receiver) = watch::channel(None);
@@ -48,7 +48,7 @@ pub fn local() -> (LocalChannel, LocalListener) {
 }
 
 impl LocalListener {
-    /// Takes calls until `stop`, lets those that are open end within `drain`, and cuts the rest.
+    /// Serves calls until `stop`, lets open ones end within `drain`, and cuts the rest.
     pub(super) async fn serve(self, routes: Routes, stop: CancellationToken, drain: Duration) {
         let (open, cut) = (TaskTracker::new(), CancellationToken::new());
         self.serving.send_replace(Some(Serving { routes, open: open.clone(), cut: cut.clone() }));
@@ -80,11 +80,11 @@ impl LocalChannel {
     }
 }
 
-/// A server as its calls need it.
+/// What a call needs of a running server.
 #[derive(Clone)]
 struct Serving {
     routes: Routes,
-    /// Counts the calls.
+    /// Tracks the open calls.
     open: TaskTracker,
     cut: CancellationToken,
 }
@@ -152,7 +152,7 @@ impl HttpBody for Answers {
     }
 }
 
-/// A panic of the server ends the call, as over the network, and not the task that called.
+/// Turns a panic of the server into a failed call, as over the network, so that the calling task goes on.
 fn caught<T>(poll: impl FnOnce() -> Poll<Result<T, Status>>) -> Poll<Result<T, Status>> {
     let panicked = |_| Poll::Ready(Err(Status::internal("the server failed; its log says how")));
     catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(panicked)
@@ -162,7 +162,7 @@ fn ended() -> Status {
     Status::unavailable("the server has ended")
 }
 
-/// How long a call may take until it is answered: `grpc-timeout`, a number and its unit (gRPC over HTTP/2, Requests).
+/// Returns the deadline of a call from its `grpc-timeout`, a number and its unit (gRPC over HTTP/2, Requests).
 pub(super) fn deadline(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;

@@ -1,4 +1,4 @@
-//! Answers of one call that wait for their turn on the network: a queue with a limit in bytes.
+//! The queue of one call's answers that wait for the network, with a limit in bytes.
 
 use std::{
     pin::Pin,
@@ -13,10 +13,10 @@ use tonic::Status;
 use super::bytes::{CallBytes, HeldBytes};
 use crate::share::Caller;
 
-/// An answer counts as so many bytes at least: what its place in the queue takes.
+/// Least bytes that an answer counts for: what its queue entry takes.
 const LEAST_BYTES: usize = 128;
 
-/// The end that answers are put into. Clones share the queue.
+/// Queues the answers of a call; clones share the queue.
 #[derive(Debug)]
 pub struct AnswerSender<T> {
     sender: mpsc::UnboundedSender<QueuedAnswer<T>>,
@@ -25,14 +25,14 @@ pub struct AnswerSender<T> {
     bytes: Arc<CallBytes>,
 }
 
-/// The end that the server takes answers from: what a call returns as its stream.
+/// The stream of answers that a call returns to the server.
 #[derive(Debug)]
 pub struct AnswerStream<T> {
     receiver: mpsc::UnboundedReceiver<QueuedAnswer<T>>,
     room: Arc<Semaphore>,
 }
 
-/// The call has ended: nobody takes answers any more.
+/// The call has ended, so that no answers are sent any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the call has ended")]
 pub struct CallEnded;
@@ -44,7 +44,7 @@ struct QueuedAnswer<T> {
     _held: HeldBytes,
 }
 
-/// A queue in which answers of at most `limit` bytes wait, or a single larger one; they are charged to the caller.
+/// Makes a queue that holds answers of at most `limit` bytes, or a single larger one; they are charged to the caller.
 #[must_use]
 pub fn answer_queue<T>(bytes: Arc<CallBytes>, limit: usize) -> (AnswerSender<T>, AnswerStream<T>) {
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -53,7 +53,7 @@ pub fn answer_queue<T>(bytes: Arc<CallBytes>, limit: usize) -> (AnswerSender<T>,
 }
 
 impl<T> AnswerSender<T> {
-    /// Waits for room and puts an answer of `size` bytes into the queue.
+    /// Waits for room and queues an answer of `size` bytes.
     ///
     /// # Errors
     /// [`CallEnded`].
@@ -70,7 +70,7 @@ impl<T> AnswerSender<T> {
         self.sender.closed().await;
     }
 
-    /// Charges answers that are made before they are queued.
+    /// Reserves bytes for answers that are made before they are queued.
     ///
     /// # Errors
     /// [`CallEnded`].
@@ -82,7 +82,7 @@ impl<T> AnswerSender<T> {
         }
     }
 
-    /// Who made the call.
+    /// Returns the caller of this call.
     #[must_use]
     pub fn caller(&self) -> Caller {
         self.bytes.caller()

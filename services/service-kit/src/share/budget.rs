@@ -1,4 +1,4 @@
-//! What is held for a short while, such as the memory of requests until they are logged: whoever lacks some waits.
+//! A budget of something that is held briefly, such as the memory of requests until they are logged: callers wait for it.
 
 use std::{
     collections::HashMap,
@@ -8,11 +8,11 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Holders remembered before those that hold nothing are forgotten.
+/// Number of holders above which those that hold nothing are forgotten.
 const FEW_HOLDERS: usize = 64;
 
 /// A limited amount of which each holder `K` uses a part at a time. Unlike a [`SharePool`](super::SharePool) it evicts
-/// nobody: one holder's requests wait behind its own, and all wait in the order they came where the whole is used up.
+/// nobody: a holder that used up its own part waits for itself, and all wait in order of arrival when the whole is used up.
 #[derive(Debug)]
 pub struct Budget<K> {
     all: Arc<Semaphore>,
@@ -21,7 +21,7 @@ pub struct Budget<K> {
     holders: Mutex<HashMap<K, Arc<Semaphore>>>,
 }
 
-/// A part of a [`Budget`] in use; dropping it gives it back.
+/// A part of a [`Budget`] in use; dropping it returns it.
 #[derive(Debug)]
 pub struct Loan {
     _own: OwnedSemaphorePermit,
@@ -29,21 +29,21 @@ pub struct Loan {
 }
 
 impl<K: Copy + Eq + Hash> Budget<K> {
-    /// `capacity` for all together, at most `per_holder` of it for one.
+    /// Makes a budget of `capacity` for all holders together and at most `per_holder` for one.
     #[must_use]
     pub fn new(capacity: u32, per_holder: u32) -> Self {
         let per_holder = per_holder.min(capacity);
         Self { all: semaphore(capacity), capacity, per_holder, holders: Mutex::default() }
     }
 
-    /// Waits until `amount`, or the most that one may have, is free for `holder`.
+    /// Waits until `amount`, capped at the limit of one holder, is free for `holder`, and takes it.
     pub async fn acquire(&self, holder: K, amount: u64) -> Loan {
         let amount = u32::try_from(amount).unwrap_or(u32::MAX).min(self.per_holder);
         let own = acquire(self.own(holder), amount).await;
         Loan { _own: own, _of_all: acquire(Arc::clone(&self.all), amount).await }
     }
 
-    /// What all hold together.
+    /// Returns the amount that all holders have together.
     #[must_use]
     pub fn used(&self) -> u32 {
         self.capacity - u32::try_from(self.all.available_permits()).unwrap_or(self.capacity)

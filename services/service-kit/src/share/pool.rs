@@ -1,4 +1,4 @@
-//! A pool that nobody can fill alone.
+//! A pool that no single holder can fill: when it is full, the holder with most is evicted for one with less.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,12 +11,12 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// A limited amount (places, bytes) of which each holder `K`, an [`Origin`](super::Origin) or a device, may have a part.
+/// A limited amount (connections, bytes) of which each holder `K`, an [`Origin`](super::Origin) or a device, may have a part.
 /// Clones share it.
 #[derive(Debug)]
 pub struct SharePool<K>(Arc<Inner<K>>);
 
-/// What one holder took; dropping it gives it back.
+/// A part of a pool that one holder took; dropping it returns it.
 #[derive(Debug)]
 pub struct Share<K: Copy + Ord + Hash> {
     pool: Arc<Inner<K>>,
@@ -24,17 +24,17 @@ pub struct Share<K: Copy + Ord + Hash> {
     id: u64,
 }
 
-/// Tells that a share was evicted, without holding it.
+/// Notifies that a share was evicted, without holding the share.
 #[derive(Debug, Clone)]
 pub struct EvictionNotice(CancellationToken);
 
 /// Why a share was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    /// The holder has as much as one may have.
+    /// The holder is at the limit of one holder.
     #[error("too much is in use from your address; close some of it first")]
     OwnShare,
-    /// The pool is full, and nobody holds more than the caller would.
+    /// The pool is full, and no holder has more than the caller would have.
     #[error("too much is in use by all together; try again later")]
     Pool,
 }
@@ -43,41 +43,41 @@ pub enum Full {
 struct Inner<K> {
     capacity: u64,
     per_holder: u64,
-    state: Mutex<State<K>>,
-    /// Wakes those for whom the pool was full, whenever anybody's amount changes: somebody may hold more than they would now.
+    state: Mutex<PoolState<K>>,
+    /// Wakes those for whom the pool was full whenever any amount changes: some holder may now have more than they would.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State<K> {
+struct PoolState<K> {
     used: u64,
     next_id: u64,
     holders: HashMap<K, Holdings>,
-    /// Holders by what they hold, so that the one who holds most is found at once.
+    /// Holders by amount, so that the largest is found at once.
     by_amount: BTreeSet<(u64, K)>,
 }
 
-/// What one holder has, its shares from the oldest or longest untouched.
+/// One holder's shares, least recently used first.
 #[derive(Debug, Default)]
 struct Holdings {
     total: u64,
     shares: BTreeMap<u64, Held>,
-    /// Wakes those who wait for something of this holder's.
+    /// Wakes whoever waits for this holder to release something.
     freed: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct Held {
     amount: u64,
-    /// Cancelled by an eviction. Most shares are given back before anybody asks for one.
+    /// Cancelled by an eviction. Made on demand, because most shares are returned before anybody asks for it.
     evicted: Option<CancellationToken>,
 }
 
 impl<K: Copy + Ord + Hash> SharePool<K> {
-    /// `capacity` for all together, at most `per_holder` of it for one.
+    /// Makes a pool of `capacity` for all holders together and at most `per_holder` for one.
     #[must_use]
     pub fn new(capacity: u64, per_holder: u64) -> Self {
-        let state = State { used: 0, next_id: 0, holders: HashMap::new(), by_amount: BTreeSet::new() };
+        let state = PoolState { used: 0, next_id: 0, holders: HashMap::new(), by_amount: BTreeSet::new() };
         Self(Arc::new(Inner { capacity, per_holder, state: Mutex::new(state), changed: Notify::new() }))
     }
 
@@ -91,7 +91,7 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
         self.take_for(holder, amount, None)
     }
 
-    /// The same with a token of the caller's that an eviction cancels.
+    /// Takes a share as [`Self::take`] does; an eviction cancels the caller's token `evicted`.
     ///
     /// # Errors
     /// [`Full`]; nothing is evicted then.
@@ -111,8 +111,8 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
         Ok(Share { pool: Arc::clone(&self.0), holder, id })
     }
 
-    /// Waits until `attempt` to get more for `holder` succeeds. It is made again when what it lacked may be there: after
-    /// [`Full::OwnShare`] once the holder gave something back, after [`Full::Pool`] once anybody holds less or more.
+    /// Repeats `attempt` to get more for `holder` until it succeeds. It is repeated when what it lacked may be free: after
+    /// [`Full::OwnShare`] once the holder released something, after [`Full::Pool`] once any holder's amount changed.
     pub(crate) async fn retry<T>(&self, holder: K, mut attempt: impl FnMut() -> Result<T, Full>) -> T {
         if let Ok(got) = attempt() {
             return got;
@@ -134,13 +134,13 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
         }
     }
 
-    /// Whether `holder` has seven eighths or more of what one may have.
+    /// Whether `holder` has at least seven eighths of the limit of one holder.
     #[must_use]
     pub fn is_nearly_used_up(&self, holder: K) -> bool {
         self.0.lock().held(holder) >= self.0.per_holder - self.0.per_holder / 8
     }
 
-    /// What all hold together.
+    /// Returns the amount that all holders have together.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.lock().used
@@ -172,7 +172,7 @@ impl<K: Copy + Ord + Hash> Share<K> {
         Ok(())
     }
 
-    /// Makes it the holder's newest share, so that those that were not touched for longer are evicted before it.
+    /// Marks the share as the holder's most recently used, so that its others are evicted first.
     pub fn touch(&mut self) {
         let mut state = self.pool.lock();
         let id = state.next_id;
@@ -194,7 +194,7 @@ impl<K: Copy + Ord + Hash> Share<K> {
         self.pool.lock().amount(self.holder, self.id).is_none()
     }
 
-    /// For a task that does not hold the share itself.
+    /// Returns a notice of the eviction, for a task that does not hold the share itself.
     #[must_use]
     pub fn notice(&self) -> EvictionNotice {
         EvictionNotice(self.pool.lock().token(self.holder, self.id).unwrap_or_else(|| {
@@ -220,12 +220,12 @@ impl<K: Copy + Ord + Hash> Drop for Share<K> {
 }
 
 impl<K: Copy + Ord + Hash> Inner<K> {
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
+    fn lock(&self) -> MutexGuard<'_, PoolState<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Evicts until `amount` more fits for `holder`, who has `held`.
-    fn make_room(&self, state: &mut State<K>, holder: K, held: u64, amount: u64) -> Result<(), Full> {
+    fn make_room(&self, state: &mut PoolState<K>, holder: K, held: u64, amount: u64) -> Result<(), Full> {
         let wanted = held.saturating_add(amount);
         if wanted > self.per_holder {
             return Err(Full::OwnShare);
@@ -258,7 +258,7 @@ impl<K: Copy + Ord + Hash> Inner<K> {
     }
 }
 
-impl<K: Copy + Ord + Hash> State<K> {
+impl<K: Copy + Ord + Hash> PoolState<K> {
     fn held(&self, holder: K) -> u64 {
         self.holders.get(&holder).map_or(0, |holdings| holdings.total)
     }
