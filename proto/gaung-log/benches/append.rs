@@ -6,20 +6,22 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod load;
+#[path = "load/unsynced.rs"]
+mod unsynced;
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
     sync::{Arc, mpsc::sync_channel},
     time::{Duration, Instant},
 };
 
-use gaung_log::{Append, DiskLog, DiskOptions, Folder, Log, MemoryLog, Volume};
+use gaung_log::{Append, DiskLog, DiskOptions, Folder, Log, MemoryLog};
 use gaung_proto::{GroupId, Seq};
-use redb::StorageBackend;
 
 use load::{LOG, PAYLOAD, run};
+use unsynced::Unsynced;
 
 const EACH: Duration = Duration::from_millis(400);
 /// Appenders, each of a group of its own, and messages a run.
@@ -116,67 +118,4 @@ fn append_for(log: &dyn Log, group: GroupId, messages: u64, until: Instant) -> u
         head = from.recv().unwrap();
     }
     head.0
-}
-
-/// A folder that syncs nothing.
-#[derive(Debug)]
-struct Unsynced(Folder);
-
-impl Volume for Unsynced {
-    fn names(&self) -> io::Result<Vec<String>> {
-        self.0.names()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
-        Ok(Box::new(UnsyncedFile(self.0.create(name)?)))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
-        Ok(Box::new(UnsyncedFile(self.0.open(name)?)))
-    }
-
-    fn len(&self, name: &str) -> io::Result<u64> {
-        self.0.len(name)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct UnsyncedFile(Box<dyn StorageBackend>);
-
-impl StorageBackend for UnsyncedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.0.close()
-    }
 }

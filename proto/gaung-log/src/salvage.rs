@@ -8,6 +8,7 @@
 mod collect;
 mod plan;
 mod scan;
+mod segments;
 mod source;
 mod write;
 
@@ -129,6 +130,10 @@ pub enum SalvageError {
 /// # Errors
 /// [`SalvageError`]; damage is none.
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, SalvageError> {
+    let segments = segments::files_in(from);
+    if !segments.is_empty() {
+        return segments::salvage(from, to, &segments);
+    }
     let source = Source::open(from)?;
     refuse_full(to)?;
     let surveys = survey(&source)?;

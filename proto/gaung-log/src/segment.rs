@@ -50,16 +50,18 @@
 
 mod committer;
 mod contents;
-mod file;
-mod frame;
+pub(crate) mod file;
+pub(crate) mod frame;
 mod known;
 mod log;
-mod recover;
-mod scan;
+pub(crate) mod recover;
+pub(crate) mod scan;
 mod shared;
 mod shrink;
 mod stage;
 mod upkeep;
-mod writer;
+pub(crate) mod writer;
 
+pub(crate) use committer::push_sealed;
+pub(crate) use contents::encode_group;
 pub use log::SegmentLog;

@@ -31,3 +31,12 @@ fn runs_on_disk(folder: &Path) -> u64 {
     let txn = file.begin_read().unwrap();
     txn.open_table(RUNS).unwrap().len().unwrap()
 }
+
+/// Makes a file look as if a newer program had written it.
+fn make_newer(path: &Path) {
+    let db = Database::open(path).unwrap();
+    let txn = db.begin_write().unwrap();
+    let meta = TableDefinition::<&str, &[u8]>::new("meta");
+    txn.open_table(meta).unwrap().insert("format", 3u32.to_be_bytes().as_slice()).unwrap();
+    txn.commit().unwrap();
+}

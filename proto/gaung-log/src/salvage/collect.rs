@@ -36,12 +36,12 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    fn new(number: u64, path: PathBuf) -> Self {
+    pub(super) fn new(number: u64, path: PathBuf) -> Self {
         let (configs, heard) = (HashMap::new(), HashMap::new());
         Self { number, path, states: None, configs, heard, journal: None, is_unread: true, fault: None }
     }
 
-    fn hear(&mut self, records: &[Found]) {
+    pub(super) fn hear(&mut self, records: &[Found]) {
         for found in records {
             let latest = self.heard.entry(found.group).or_insert((found.epoch, found.log));
             *latest = (*latest).max((found.epoch, found.log));
@@ -66,15 +66,24 @@ pub(super) struct Found {
 pub(super) enum Place {
     /// Under its key.
     Table,
+    /// In its place in a segment.
+    Read(u64),
     /// In the bare bytes.
     At(u64),
+}
+
+impl Place {
+    /// It was not sought.
+    pub(super) const fn is_regular(self) -> bool {
+        matches!(self, Self::Table | Self::Read(_))
+    }
 }
 
 /// The records of a file.
 #[derive(Debug)]
 pub(super) struct Runs {
     pub(super) name: String,
-    is_journal: bool,
+    pub(super) is_journal: bool,
     pub(super) fault: Option<String>,
     pub(super) whole: Vec<Found>,
     /// Keys whose records are not, and why.
@@ -83,7 +92,7 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn report(&self) -> SalvagedFile {
-        let read = self.whole.iter().filter(|found| self.is_journal || found.place == Place::Table).count();
+        let read = self.whole.iter().filter(|found| self.is_journal || found.place.is_regular()).count();
         let found = self.whole.len() - read;
         let fault = self.fault.clone().or_else(|| {
             let (.., why) = self.bad.first()?;
@@ -94,7 +103,7 @@ impl Runs {
 }
 
 impl Found {
-    fn of(record: &Record, place: Place) -> Self {
+    pub(super) fn of(record: &Record, place: Place) -> Self {
         let header = record.run.header();
         Self {
             group: header.group,

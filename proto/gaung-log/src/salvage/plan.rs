@@ -7,7 +7,7 @@ use gaung_proto::{Epoch, GroupId, LogId, Seq, SeqRange};
 
 use super::{
     Missing, SalvagedGroup,
-    collect::{Found, Place, Runs, Survey},
+    collect::{Found, Runs, Survey},
 };
 use crate::{
     layout::GroupState,
@@ -188,7 +188,7 @@ impl Growing {
         let limit = self.limits.get(&file).copied().unwrap_or(Seq(u64::MAX));
         found.retain(|one| one.last <= limit);
         // Of two at one place the later epoch's counts: what an earlier one left there was never acknowledged.
-        found.sort_by_key(|one| (one.first, std::cmp::Reverse(one.epoch), one.place != Place::Table));
+        found.sort_by_key(|one| (one.first, std::cmp::Reverse(one.epoch), !one.place.is_regular()));
         let mut stretches: Vec<Vec<Found>> = Vec::new();
         let mut next = found.into_iter().peekable();
         while let Some(one) = next.next() {

@@ -81,7 +81,7 @@ impl Source {
 }
 
 /// Nobody works in a folder without a lock file.
-fn lock(folder: &Path) -> Result<Option<File>, SalvageError> {
+pub(super) fn lock(folder: &Path) -> Result<Option<File>, SalvageError> {
     let path = folder.join("lock");
     let failed = |source| SalvageError::Io { path: path.clone(), source };
     let mut lock = match File::open(&path) {
@@ -130,8 +130,12 @@ impl Named {
 /// The log of a relay, or of `gaung up`, lies below the data folder that people know.
 fn hint(path: &Path) -> String {
     let below = ["log", "relay/log"].map(|below| path.join(below));
-    let found = below.iter().find(|below| Named::read(below).is_ok_and(|named| !named.files.is_empty()));
+    let found = below.iter().find(|below| holds_log(below));
     found.map_or_else(String::new, |found| format!("; there are some in {}", found.display()))
+}
+
+fn holds_log(folder: &Path) -> bool {
+    Named::read(folder).is_ok_and(|named| !named.files.is_empty()) || !super::segments::files_in(folder).is_empty()
 }
 
 /// The files by the names that they would have if nothing were the matter with them.
@@ -184,7 +188,7 @@ impl Files {
 }
 
 #[derive(Debug)]
-struct ReadOnly(File);
+pub(super) struct ReadOnly(pub(super) File);
 
 impl StorageBackend for ReadOnly {
     fn len(&self) -> io::Result<u64> {

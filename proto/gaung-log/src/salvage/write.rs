@@ -218,7 +218,7 @@ impl<'a> Old<'a> {
 
     fn read_bare(&mut self, found: &Found) -> io::Result<Option<Bytes>> {
         let offset = match found.place {
-            Place::At(offset) => Some(offset),
+            Place::At(offset) | Place::Read(offset) => Some(offset),
             Place::Table => self.places()?.get(&found.hash).copied(),
         };
         offset.map_or(Ok(None), |offset| scan::bytes_at(&self.bare, offset))

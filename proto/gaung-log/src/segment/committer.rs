@@ -10,7 +10,7 @@ use std::{
 use gaung_proto::{GroupId, Seq};
 
 use super::{
-    file::{Sealed, SegmentFile, encode_end},
+    file::{SEALED_LEN, Sealed, SegmentFile, encode_end},
     frame::{Commit, FRAME_HEADER, Kind, PLACE_LEN},
     known::{Committed, Known, Where},
     recover::begin_segment,
@@ -30,6 +30,8 @@ pub(crate) struct SegmentCommitter {
     pub(super) shared: Arc<SegmentShared>,
     pub(super) active: Arc<SegmentFile>,
     pub(super) writer: Writer,
+    /// Runs in it, those of replaced logs too.
+    runs: usize,
     /// Bytes that the segment had when it was begun: what is known of all groups.
     begun_bytes: u64,
     /// It ends with an index.
@@ -69,7 +71,8 @@ impl SegmentCommitter {
     pub(crate) fn new(shared: Arc<SegmentShared>, active: ActiveSegment) -> Self {
         let ActiveSegment { file: active, writer, is_sealed, next_number } = active;
         let (begun_bytes, dropped, health) = (0, false, Health::Good);
-        Self { shared, active, writer, begun_bytes, is_sealed, dropped, next_number, health, failed_at: 0 }
+        let runs = shared.known().places.values().map(Vec::len).sum();
+        Self { shared, active, writer, runs, begun_bytes, is_sealed, dropped, next_number, health, failed_at: 0 }
     }
 
     /// Works until the queue is closed and empty.
@@ -131,6 +134,7 @@ impl SegmentCommitter {
         let committed = stored.map_err(|failure| self.failed(failure))?;
         self.dropped |= committed.dropped;
         let runs = committed.places.len();
+        self.runs += runs;
         self.shared.known_mut().apply(committed);
         self.shared.stats.committed(changes.len(), runs, started.elapsed());
         Ok(())
@@ -208,11 +212,10 @@ impl SegmentCommitter {
         self.writer.end > self.begun_bytes
     }
 
-    /// Bytes that the index will take.
+    /// About how many bytes the index will take.
     fn index_bytes(&self) -> u64 {
-        let known = self.shared.known();
-        let runs: usize = known.places.values().map(Vec::len).sum();
-        (runs * PLACE_LEN + known.index.groups.len() * 128 + 128) as u64
+        let groups = self.shared.known().index.groups.len();
+        (self.runs * PLACE_LEN + groups * SEALED_LEN + 2 * FRAME_HEADER) as u64
     }
 
     /// Ends the active segment with an index, if it is not ended; gives where its runs are found.
@@ -238,7 +241,7 @@ impl SegmentCommitter {
         self.begun_bytes = begun.writer.end;
         self.writer = begun.writer;
         self.next_number += 1;
-        (self.dropped, self.is_sealed) = (false, false);
+        (self.runs, self.dropped, self.is_sealed) = (0, false, false);
         if let Health::Failed { cause: Cause::Damage(why), .. } = &self.health {
             let why = why.clone();
             self.rename_damaged(&before, why);

@@ -36,7 +36,7 @@ const SLOT_LEN: usize = 48;
 /// The offset of the last frame, and [`END_MAGIC`].
 const TRAILER: usize = 16;
 /// Bytes of one group in the last frame.
-const SEALED_LEN: usize = 16 + 8 + 84 + 4 + 8 + 8;
+pub(crate) const SEALED_LEN: usize = 16 + 8 + 84 + 4 + 8 + 8;
 
 const SUFFIX: &str = ".seg";
 const DAMAGED: &str = ".damaged";

@@ -1,6 +1,6 @@
 //! Opening: from the segments in the folder to what is known, and a newest one that can be written to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use gaung_proto::{GroupId, Seq};
 use redb::StorageBackend;
@@ -80,13 +80,13 @@ struct Newest {
 pub(crate) struct Scanned {
     pub(crate) contents: Contents,
     /// Where the last commit that counts ends, and its number.
-    end: u64,
+    pub(crate) end: u64,
     last: u32,
     tail: Tail,
     /// The last frame that counts ends the segment.
     is_sealed: bool,
     /// What is wrong with it.
-    damage: Option<String>,
+    pub(crate) damage: Option<String>,
 }
 
 /// Reads all commits of a segment.
@@ -175,38 +175,41 @@ fn open_newest(
     Ok(Some(newest))
 }
 
-/// Takes the groups of a damaged segment from its end, if it has one: then nothing came after it. Whether it has.
-fn salvage_states(file: &dyn StorageBackend, preamble: &Preamble, scanned: &mut Scanned) -> Result<bool, Fault> {
+/// The groups as they stand at the end of a damaged segment, if it has one: the last frame of all.
+pub(crate) fn end_of(file: &dyn StorageBackend, stamp: u32) -> io::Result<Option<Vec<Sealed>>> {
     let mut scanner = Scanner::new(file)?;
-    let (mut at, mut last) = (scanned.end, None);
-    let contents = &mut scanned.contents;
-    let mut late: Vec<Frame> = Vec::new();
+    let (mut at, mut ended) = (PREAMBLE, None);
     while let Some((offset, header)) = scanner.find(at)? {
         at = offset + ALIGNMENT;
-        if header.stamp != preamble.stamp {
+        if header.stamp != stamp {
             continue;
         }
-        last = None;
+        ended = None;
         if let Some(frame) = scanner.frame(offset)? {
             at = frame.next();
-            if matches!(header.kind, Kind::Config | Kind::Snapshot) {
-                late.push(frame.clone());
-            }
-            last = Some(frame);
+            ended = Some(frame).filter(|frame| frame.header.kind == Kind::End);
         }
     }
-    let is_end = |frame: &Frame| {
-        frame.header.kind == Kind::End && (frame.next() == preamble.length || frame.next() == scanner.len())
-    };
-    let ended = last.filter(is_end);
-    let Some(sealed) = ended.and_then(|frame| decode_end(&frame.body)) else { return Ok(false) };
+    Ok(ended.and_then(|frame| decode_end(&frame.body)))
+}
+
+/// Takes the groups of a damaged segment from its end, if it has one: then nothing came after it. Whether it has.
+fn salvage_states(file: &dyn StorageBackend, preamble: &Preamble, scanned: &mut Scanned) -> Result<bool, Fault> {
+    let Some(sealed) = end_of(file, preamble.stamp)? else { return Ok(false) };
+    let contents = &mut scanned.contents;
     contents.groups.clear();
     for Sealed { group, state, first_kept, .. } in sealed {
         contents.first_kept.insert(group, first_kept);
         contents.groups.insert(group, state);
     }
     // Of a group that is gone, or an older snapshot: the state says which counts.
-    late.iter().for_each(|frame| contents.find_again(frame));
+    let mut scanner = Scanner::new(file)?;
+    let mut at = scanned.end;
+    while let Some((offset, header)) = scanner.find(at)? {
+        let frame = scanner.frame(offset)?.filter(|_| header.stamp == preamble.stamp);
+        at = frame.as_ref().map_or(offset + ALIGNMENT, Frame::next);
+        frame.iter().for_each(|frame| contents.find_again(frame));
+    }
     Ok(true)
 }
 

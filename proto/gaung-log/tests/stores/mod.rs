@@ -5,5 +5,6 @@ mod failing_disk;
 mod group_commit;
 mod log;
 mod power_cut;
+mod salvage;
 mod shrink;
 mod superseded;
