@@ -4,13 +4,14 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use gaung_log::{RedbKv, kv::Kv};
 use gaung_tests::{
     deployment::Person,
     process::{PATIENCE, Process},
     services::{Service, Services},
 };
-use group_registry::{address::Pool, book::Pools, lease::ADDRESS_LEASE, now::Now, registry::Registry};
+use group_registry::{
+    address::Pool, book::Pools, disk_store::DiskStore, lease::ADDRESS_LEASE, now::Now, registry::Registry,
+};
 use serde_json::Value;
 
 #[test]
@@ -72,10 +73,10 @@ impl Publisher {
 
 /// What a registry does with leases, its clock handed in; the relay is not there to renew.
 fn a_day_goes_by(data: &Path) {
-    let kv: Arc<dyn Kv> = Arc::new(RedbKv::open(data, "registry.redb").unwrap());
+    let store = Arc::new(DiskStore::open(data, "registry.redb").unwrap());
     let pools = Pools { site: Pool::site(), organization: Pool::organization() };
     let now = Now::read();
-    let registry = Registry::open(kv, pools, now).unwrap();
+    let registry = Registry::open(store, pools, now).unwrap();
     registry.expire(Now { mono: now.mono + ADDRESS_LEASE, ..now }).unwrap();
     assert_eq!(registry.lapsed_count(), registry.group_count());
 }

@@ -1,6 +1,6 @@
-//! What a service stores: the logs of groups ([`Log`], on disk or in memory), and small versioned values ([`kv`]).
+//! The logs of groups ([`Log`]), on disk or in memory.
 //!
-//! Both disk stores are redb files, embedded and with nothing to install; both answer only after a sync. The layout of
+//! On disk they are redb files, embedded and with nothing to install; an append is answered only after a sync. The layout of
 //! the log's files is drawn in `layout.rs`, `record.rs` and `journal.rs`.
 
 mod change;
@@ -25,10 +25,6 @@ mod shared;
 mod space;
 mod volume;
 
-pub mod kv;
-mod kv_memory;
-mod kv_redb;
-
 pub use disk::{DiskFigures, DiskLog, DiskOptions, OpenLogError};
 pub use gaung_proto::GroupRetention;
 pub use layout::FORMAT;
@@ -43,6 +39,3 @@ pub use segment::SegmentLog;
 pub use shared::Damage;
 pub use space::DiskSpace;
 pub use volume::{Folder, FolderError, Volume};
-
-pub use kv_memory::MemoryKv;
-pub use kv_redb::{KvOpenError, Opener, RedbKv};

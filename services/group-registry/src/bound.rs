@@ -3,7 +3,6 @@
 use std::{fs, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use gaung_log::{MemoryKv, RedbKv, kv::Kv};
 use gaung_net::{
     discovery::{Announcement, Responder, ServiceKind},
     interface::{LinkWatch, Selection},
@@ -21,20 +20,28 @@ use service_kit::{
     supervise::Tasks,
 };
 use sha2::{Digest as _, Sha256};
-use tokio::{net::TcpListener, task::spawn_blocking, time::MissedTickBehavior};
+use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config, everyone, figures::Figures, limits::Limits, maker::Maker, now::Now, probe, regain,
-    registry::Registry, rpc::Rpc, standby::Standby, twins,
+    config::Config,
+    disk_store::DiskStore,
+    everyone,
+    figures::Figures,
+    limits::Limits,
+    maker::Maker,
+    now::Now,
+    probe,
+    registry::Registry,
+    rpc::Rpc,
+    standby::Standby,
+    store::{MemoryStore, RecordStore},
+    twins, upkeep,
 };
 
 const STORE_FILE: &str = "registry.redb";
-const EXPIRE_EVERY: Duration = Duration::from_secs(5);
-/// Ticks of [`EXPIRE_EVERY`] between two looks at everything that is claimed.
-const RECONCILE_TICKS: u32 = 120;
 
 /// A registry whose store is open and whose ports are bound.
 #[derive(Debug)]
@@ -131,7 +138,7 @@ impl Bound {
         let rpc = Rpc::new(Arc::clone(&registry), maker.clone(), figures.clone(), stop.clone());
         info!(grpc = %grpc.local_addr()?, groups = registry.group_count(), "registry serves");
         let twins = Arc::clone(&rpc.twins);
-        let upkeep = upkeep(maker.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
+        let upkeep = upkeep::keep(maker.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
         let server = server(grpc, rpc, readiness.clone(), config.drain)?.count_in(&metrics);
 
         let at_work = maker.clone();
@@ -139,7 +146,7 @@ impl Bound {
         tasks.spawn("gRPC", server.serve(stop.clone()));
         tasks.spawn("upkeep", upkeep);
         tasks.spawn("probes", probe::keep(Arc::clone(&registry), stop.clone()));
-        tasks.spawn("lapsed addresses", regain::keep(Arc::clone(&registry), maker.clone(), stop.clone()));
+        tasks.spawn("lapsed addresses", upkeep::regain(Arc::clone(&registry), maker.clone(), stop.clone()));
         tasks.spawn("everyone", everyone::keep(registry, maker, stop.clone()));
         let listening = stop.clone();
         tasks.spawn("stand-by addresses", async move {
@@ -171,16 +178,16 @@ impl Bound {
 }
 
 fn open(config: &Config) -> anyhow::Result<Registry> {
-    let kv: Arc<dyn Kv> = match &config.data {
+    let store: Arc<dyn RecordStore> = match &config.data {
         Some(dir) => {
             let cannot = || format!("cannot use {}; give another folder with --data", dir.display());
             data_folder::prepare(dir).with_context(cannot)?;
-            Arc::new(RedbKv::open(dir, STORE_FILE)?)
+            Arc::new(DiskStore::open(dir, STORE_FILE)?)
         }
-        None => Arc::new(MemoryKv::new()),
+        None => Arc::new(MemoryStore::new()),
     };
     let limits = Limits::groups_per_address(config.groups_per_address);
-    Ok(Registry::open(kv, config.pools, Now::read())?.with_limits(limits))
+    Ok(Registry::open(store, config.pools, Now::read())?.with_limits(limits))
 }
 
 fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) -> anyhow::Result<RpcServer> {
@@ -213,31 +220,5 @@ fn announcement(registry: &Registry, grpc: SocketAddr, config: &Config) -> Annou
         id: RelayId(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes")),
         advertised: config.advertise.or(listening),
         name: name.trim().to_owned(),
-    }
-}
-
-/// Lets leases run out, takes back what was left in the middle, and keeps the gauges.
-async fn upkeep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = tokio::time::interval(EXPIRE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut round: u32 = 0;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
-        round = round.wrapping_add(1);
-        let look_through = maker.take_left_over() || round.is_multiple_of(RECONCILE_TICKS);
-        let done = maker.run(move |registry, now| {
-            registry.expire(now)?;
-            if look_through { registry.reconcile(now, false) } else { Ok(()) }
-        });
-        if let Ok(Err(error)) = done.await {
-            warn!(%error, "upkeep is tried again");
-        }
-        rpc.figures.groups.set(i64::try_from(rpc.registry.group_count()).unwrap_or(i64::MAX));
-        rpc.figures.groups_without_address.set(i64::try_from(rpc.registry.lapsed_count()).unwrap_or(i64::MAX));
-        rpc.figures.pairs_ready.set(i64::try_from(standby.ready()).unwrap_or(i64::MAX));
-        rpc.figures.watchers.set(i64::try_from(rpc.open_watchers()).unwrap_or(i64::MAX));
     }
 }

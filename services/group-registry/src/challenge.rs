@@ -3,21 +3,21 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use gaung_proto::{
-    DeviceId, GroupId,
+    GroupId,
     pb::registry as pb,
-    signing::{Method, SigningError, verify_call},
+    signing::{Method, SigningError},
 };
 use sha2::{Digest as _, Sha256};
 
 use service_kit::share::TooSoon;
 
-use crate::{limits, records::Group, registry::Registry};
+use crate::group::Group;
 
 /// How long a nonce is good for.
 pub const LIFETIME: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ pub struct SignedCall {
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     Done,
-    Group(Box<Group>),
+    Group(Arc<Group>),
 }
 
 /// Issues nonces without remembering them: they carry their time and a keyed hash. Only used ones are kept.
@@ -88,50 +88,20 @@ struct Call {
     outcome: Outcome,
 }
 
-impl Registry {
-    /// A nonce for one signed call.
-    #[must_use]
-    pub fn challenge(&self, now: Instant) -> Bytes {
-        self.challenges.issue(now)
-    }
-
-    /// Checks the signature and the nonce, then runs the call for the device that signed it. A repeat of the same
-    /// signed call gets the outcome of the first, or runs again if the first had failed.
-    pub(crate) fn signed<E: From<CallError>>(
-        &self,
-        now: Instant,
-        call: &SignedCall,
-        run: impl FnOnce(DeviceId) -> Result<Outcome, E>,
-    ) -> Result<Outcome, E> {
-        // Before the signature, which takes longer to check than to make up.
-        limits::take(&self.limits.signed, call.from, now).map_err(CallError::TooSoon)?;
-        let device =
-            verify_call(&call.signature, call.method, call.group, &call.subject).map_err(CallError::Signature)?;
-        let nonce: Nonce = call.signature.nonce[..].try_into().map_err(|_| CallError::NonceExpired)?;
-        let _one_at_a_time = self.locks.lock([b"nonce ", nonce.as_slice()].concat());
-        if let Some(outcome) = self.challenges.begin(now, nonce, &call.signature.signature)? {
-            return Ok(outcome);
-        }
-        // What fails is not remembered: it changed nothing, so that running it again is no harm.
-        let outcome = run(device)?;
-        self.challenges.finish(now, nonce, &call.signature.signature, &outcome);
-        Ok(outcome)
-    }
-}
-
 impl Challenges {
     pub(crate) fn new(started: Instant) -> Self {
         Self { secret: rand::random(), started, used: Mutex::default() }
     }
 
-    fn issue(&self, now: Instant) -> Bytes {
+    pub(crate) fn issue(&self, now: Instant) -> Bytes {
         let expires = self.ms(now + LIFETIME);
         let body = [expires.to_be_bytes(), rand::random::<[u8; 8]>()].concat();
         [body.as_slice(), &self.mac(&body)].concat().into()
     }
 
-    /// `Some`: the outcome of the same call before. `None`: run it.
-    fn begin(&self, now: Instant, nonce: Nonce, signature: &[u8]) -> Result<Option<Outcome>, CallError> {
+    /// Checks the nonce of a call. `Some`: the outcome of the same call before. `None`: run it.
+    pub(crate) fn begin(&self, now: Instant, nonce: &[u8], signature: &[u8]) -> Result<Option<Outcome>, CallError> {
+        let nonce: Nonce = nonce.try_into().map_err(|_| CallError::NonceExpired)?;
         let digest: [u8; 32] = Sha256::digest(signature).into();
         let expires = self.expiry(&nonce).ok_or(CallError::NonceExpired)?;
         let mut used = self.used();
@@ -152,7 +122,9 @@ impl Challenges {
         Ok(None)
     }
 
-    fn finish(&self, now: Instant, nonce: Nonce, signature: &[u8], outcome: &Outcome) {
+    /// Remembers what a call did. What fails is not remembered: it changed nothing, so that running it again is no harm.
+    pub(crate) fn finish(&self, now: Instant, nonce: &[u8], signature: &[u8], outcome: &Outcome) {
+        let Ok(nonce) = nonce.try_into() else { return };
         let mut used = self.used();
         used.calls.insert(nonce, Call { digest: Sha256::digest(signature).into(), outcome: outcome.clone() });
         // Longer than the nonce itself, so that a repeat finds the outcome; and in the order of use.
@@ -190,17 +162,17 @@ mod tests {
         let now = Instant::now();
         let challenges = Challenges::new(now);
         let nonce: Nonce = challenges.issue(now)[..].try_into().unwrap();
-        assert!(challenges.begin(now, nonce, b"one").unwrap().is_none());
-        assert!(challenges.begin(now, nonce, b"one").unwrap().is_none(), "it had not finished");
-        challenges.finish(now, nonce, b"one", &Outcome::Done);
-        assert!(matches!(challenges.begin(now, nonce, b"one"), Ok(Some(Outcome::Done))));
-        assert_eq!(challenges.begin(now, nonce, b"two").unwrap_err(), CallError::NonceUsed);
+        assert!(challenges.begin(now, &nonce, b"one").unwrap().is_none());
+        assert!(challenges.begin(now, &nonce, b"one").unwrap().is_none(), "it had not finished");
+        challenges.finish(now, &nonce, b"one", &Outcome::Done);
+        assert!(matches!(challenges.begin(now, &nonce, b"one"), Ok(Some(Outcome::Done))));
+        assert_eq!(challenges.begin(now, &nonce, b"two").unwrap_err(), CallError::NonceUsed);
 
         let other: Nonce = challenges.issue(now)[..].try_into().unwrap();
         let late = now + LIFETIME + Duration::from_millis(1);
-        assert_eq!(challenges.begin(late, other, b"one").unwrap_err(), CallError::NonceExpired);
-        assert_eq!(challenges.begin(now, [7; 32], b"one").unwrap_err(), CallError::NonceExpired, "made up");
-        assert!(challenges.begin(now + 3 * LIFETIME, nonce, b"one").is_err());
+        assert_eq!(challenges.begin(late, &other, b"one").unwrap_err(), CallError::NonceExpired);
+        assert_eq!(challenges.begin(now, &[7; 32], b"one").unwrap_err(), CallError::NonceExpired, "made up");
+        assert!(challenges.begin(now + 3 * LIFETIME, &nonce, b"one").is_err());
         assert!(challenges.used().calls.is_empty(), "old calls are forgotten");
     }
 }

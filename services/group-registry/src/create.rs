@@ -1,44 +1,32 @@
-//! Making a group out of single-key changes.
-//!
-//! The order is: claim the request id, the name, the address and the port, each with the new group's random id; then
-//! create the group's record. That last key is the one moment at which the group begins to exist. Claims whose group
-//! has no record belong to a create that is under way or was cut short, and nobody can tell which; so whoever needs
-//! what is claimed first creates the record as *aborted*. Either that fails because the group exists after all, or the
-//! slow creator's own creation of the record fails, and it starts again. Thus a stop at any moment leaves claims only,
-//! which can be taken back at any time, and no clock is needed to be right.
+//! Making a group, and giving it another address.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use gaung_log::kv::{Entry, Version};
-use gaung_proto::{
-    DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, pb::registry as pb,
-};
+use gaung_proto::{DeviceId, GroupAddr, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, pb::registry as pb};
 use sha2::{Digest as _, Sha256};
-use tracing::debug;
 
 use crate::{
     address::{AddressRefusal, Low23},
+    allocation::AddressConflict,
     book::{Exhausted, Pair},
+    group::{Group, RequestId},
     limits,
-    now::Now,
-    records::{self, AddressClaim, Fate, Group, Holder, RequestClaim, RequestId},
-    registry::Registry,
-    store::{Exists, StoreError},
+    lookup::LookupError,
+    now::Stamp,
+    records::{AddressClaim, Record, RequestClaim},
+    store::StoreError,
+    tables::{Change, Decide, Tables},
 };
 
-/// How often a create whose claims were taken back starts again.
-pub(crate) const RESTARTS: usize = 16;
-/// How often one key is tried that others keep changing.
-const TRIES: usize = 16;
-
-/// A group that is wished for.
+/// What is asked for of a new group.
 #[derive(Debug, Clone)]
 pub struct CreateSpec {
-    /// Chosen once for one wish.
+    /// Chosen once for one group; a repeat has the same.
     pub request: RequestId,
     /// The group's name.
     pub name: GroupName,
@@ -99,10 +87,7 @@ pub enum CreateError {
     /// The pair that the registry chose is not free after all; come back with another.
     #[error("the address chosen was taken meanwhile; try again")]
     PairTaken,
-    /// Another create holds the name or address and is not decided yet.
-    #[error("another create of the same name or address is under way; try again in a moment")]
-    Busy,
-    /// The request id was used for another wish.
+    /// The request id was used for another group.
     #[error("the request id was used for another group; choose a new one for every wish")]
     OtherRequest,
     /// The request made a group that was deleted since.
@@ -129,125 +114,54 @@ pub enum CreateError {
     Store(#[from] StoreError),
 }
 
-/// Why one attempt ended.
-pub(crate) enum Stop {
-    /// Others took the claims back: start again with a new id.
-    Fenced,
-    Refused(CreateError),
+/// Makes a group, or finds the one that the same request made before.
+#[derive(Debug, Clone)]
+pub struct CreateGroup {
+    /// What is asked for.
+    pub spec: CreateSpec,
+    /// A new id.
+    pub group: GroupId,
+    /// A new log's id.
+    pub log: LogId,
+    /// The relay that the group is bound to.
+    pub relay: RelayId,
+    /// A pair that seemed to be free; its port counts only if none is asked for.
+    pub pair: Pair,
+    /// Groups that one address may have made at a time.
+    pub groups_per_address: usize,
 }
 
-/// An address for a group.
-pub(crate) struct Wanted<'a> {
-    pub(crate) ip: Ipv4Addr,
-    /// The operator's, so that errors say what is the matter with it.
-    pub(crate) is_own: bool,
-    /// The group, if it exists already and its lease has lapsed.
-    pub(crate) former: Option<&'a Group>,
-}
+impl Decide for CreateGroup {
+    type Outcome = Arc<Group>;
+    type Refusal = CreateError;
 
-impl Wanted<'_> {
-    /// The one that rests was this group's and nobody's since: what switches still forward is for its own members.
-    fn was_last(&self, claim: &AddressClaim) -> bool {
-        claim.ip == self.ip && self.former.is_some_and(|g| g.addr.ip() == claim.ip && g.generation == claim.generation)
-    }
-}
-
-impl<E: Into<CreateError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
-impl Registry {
-    /// What can be said without choosing an address: the group that this request made before, or a refusal.
-    ///
-    /// # Errors
-    /// [`CreateError`]: reserved or taken name, refused address, reused request, no relay.
-    pub fn precheck(&self, now: Now, spec: &CreateSpec) -> Result<Option<Group>, CreateError> {
-        if let Some((claim, _)) = self.request_claim(spec)? {
-            match self.fate(claim.group)? {
-                Some((_, Fate::Live(group))) => return Ok(Some(group)),
-                Some((_, Fate::Deleted { .. })) => return Err(CreateError::Deleted),
-                Some((_, Fate::Aborted)) | None => {}
-            }
+    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, CreateError> {
+        let spec = &self.spec;
+        if let Some(group) = precheck(tables, spec, self.groups_per_address)? {
+            return Ok(group);
         }
-        if spec.name.as_str() == gaung_proto::name::EVERYONE && !spec.reserved {
-            return Err(CreateError::NameReserved(spec.name.clone()));
-        }
-        if let Some(ip) = spec.address {
-            crate::address::check(ip)?;
-        }
-        match self.group(&crate::registry::GroupBy::Name(spec.name.clone())) {
-            Ok(_) => return Err(CreateError::NameTaken(spec.name.clone())),
-            Err(crate::registry::LookupError::NotFound(_)) => {}
-            Err(crate::registry::LookupError::Store(e)) => return Err(e.into()),
-        }
-        self.check_share(spec)?;
-        self.relay_for_new_group(now)?;
-        Ok(None)
-    }
-
-    fn check_share(&self, spec: &CreateSpec) -> Result<(), CreateError> {
-        let Some(origin) = limits::origin(spec.made_from) else { return Ok(()) };
-        let made = self.view.count(|group| limits::origin(group.made_from) == Some(origin));
-        if made < self.limits.groups_per_address { Ok(()) } else { Err(CreateError::TooMany { made }) }
-    }
-
-    /// Makes the group at `pair`, or gives the one that the same request made before.
-    ///
-    /// After [`CreateError::PairTaken`] come back with another pair.
-    ///
-    /// # Errors
-    /// [`CreateError`], each case. After [`CreateError::Store`] the group may exist or not; a repeat tells.
-    pub fn create(&self, now: Now, spec: &CreateSpec, pair: Pair) -> Result<Group, CreateError> {
-        let _request = self.locks.lock(records::request_key(spec.request));
-        let _name = self.locks.lock(records::name_key(&spec.name));
-        let _address = self.locks.lock(records::address_key(Low23::of(pair.ip)));
-        for _ in 0..RESTARTS {
-            if let Some(group) = self.precheck(now, spec)? {
-                return Ok(group);
-            }
-            let id = self.claim_request(spec)?;
-            match self.make(now, spec, pair, id) {
-                Ok(group) => return Ok(group),
-                Err(Stop::Fenced) => {
-                    debug!(group = %id, "create was fenced and starts again");
-                    self.release_unborn(now, id, spec, pair)?;
-                }
-                Err(Stop::Refused(CreateError::Store(error))) => return Err(error.into()),
-                Err(Stop::Refused(error)) => match self.abort(id)? {
-                    Fate::Live(group) => return Ok(group),
-                    Fate::Deleted { .. } | Fate::Aborted => {
-                        self.release_unborn(now, id, spec, pair)?;
-                        return Err(error);
-                    }
-                },
-            }
-        }
-        Err(CreateError::Busy)
-    }
-
-    fn make(&self, now: Now, spec: &CreateSpec, pair: Pair, id: GroupId) -> Result<Group, Stop> {
-        let relay = self.relay_for_new_group(now)?;
-        self.claim_name(now, spec, id)?;
-        let wanted = Wanted { ip: pair.ip, is_own: spec.address.is_some(), former: None };
-        let generation = self.claim_address(now, &wanted, id)?;
+        let is_used = tables.catalogue.group(self.group).is_some() || tables.catalogue.deleted_at(self.group).is_some();
         let port_claimed = spec.port.is_none();
-        if port_claimed {
-            self.claim_port(now, pair.port, id, None)?;
+        if is_used || (port_claimed && tables.allocation.has_port(self.pair.port)) {
+            return Err(CreateError::PairTaken);
         }
+        let addr = GroupAddr::new(self.pair.ip, self.pair.port).map_err(|_| CreateError::PairTaken)?;
+        let claim = tables.allocation.claim_address(self.pair.ip, self.group, None, now.mono).map_err(|conflict| {
+            let is_own = spec.address.is_some();
+            if is_own { own_address_error(tables, self.pair.ip, conflict) } else { CreateError::PairTaken }
+        })?;
         let group = Group {
-            id,
+            id: self.group,
             name: spec.name.clone(),
             scope: spec.scope,
             format: spec.format,
             private: spec.private,
-            addr: GroupAddr::new(pair.ip, pair.port).expect("address and port were checked"),
-            generation,
+            addr,
+            generation: claim.generation,
             lapsed: false,
             own_address: spec.address,
-            log: LogId(rand::random()),
-            relay,
+            log: self.log,
+            relay: self.relay,
             owner: spec.owner,
             owner_name: spec.owner_name.clone(),
             reserved: spec.reserved,
@@ -259,188 +173,130 @@ impl Registry {
             reset: Bytes::new(),
             made_from: spec.made_from,
         };
-        let key = records::group_key(id);
-        match self.store.create(&key, &Fate::Live(group.clone()).encode())? {
-            Ok(version) => {
-                self.note_live(&group, version);
-                Ok(group)
-            }
-            Err(Exists(entry)) => match Fate::decode(&key, &entry.value)? {
-                // The same request at another registry was faster, perhaps with another address.
-                Fate::Live(other) => {
-                    self.release_unused_address(now, Low23::of(pair.ip), id)?;
-                    self.release_unused_port(pair.port, id)?;
-                    self.note_live(&other, entry.version);
-                    Ok(other)
-                }
-                Fate::Deleted { .. } => Err(CreateError::Deleted.into()),
-                Fate::Aborted => Err(Stop::Fenced),
-            },
-        }
+        let request = RequestClaim { group: self.group, fingerprint: fingerprint(spec) };
+        changes.push(Change(Record::Request(spec.request, Some(request))));
+        changes.push(Change(Record::Name(spec.name.clone(), Some(self.group))));
+        claim_address(&group, claim, changes);
+        Ok(Tables::replace(group, changes))
     }
+}
 
-    pub(crate) fn note_live(&self, group: &Group, version: Version) {
-        self.book.note_held(group.address());
-        self.book.note_port(group.addr.port());
-        self.view.apply(group.id, version, Some(group.clone()));
-    }
-
-    fn request_claim(&self, spec: &CreateSpec) -> Result<Option<(RequestClaim, Version)>, CreateError> {
-        let key = records::request_key(spec.request);
-        let Some(entry) = self.store.get(&key)? else { return Ok(None) };
-        let claim = RequestClaim::decode(&key, &entry.value)?;
+/// Returns what can be said without an address: the group that this request made before, or a refusal.
+pub(crate) fn precheck(
+    tables: &Tables,
+    spec: &CreateSpec,
+    groups_per_address: usize,
+) -> Result<Option<Arc<Group>>, CreateError> {
+    if let Some(claim) = tables.allocation.request(spec.request) {
         if claim.fingerprint != fingerprint(spec) {
             return Err(CreateError::OtherRequest);
         }
-        Ok(Some((claim, entry.version)))
+        return tables.catalogue.group(claim.group).cloned().map(Some).ok_or(CreateError::Deleted);
     }
-
-    /// The id that this request's group has or will have.
-    fn claim_request(&self, spec: &CreateSpec) -> Result<GroupId, CreateError> {
-        let key = records::request_key(spec.request);
-        for _ in 0..TRIES {
-            let fresh = RequestClaim { group: new_group_id(), fingerprint: fingerprint(spec) };
-            match self.request_claim(spec)? {
-                None => {
-                    if self.store.create(&key, &fresh.encode())?.is_ok() {
-                        return Ok(fresh.group);
-                    }
-                }
-                Some((claim, version)) => match self.fate(claim.group)? {
-                    None | Some((_, Fate::Live(_) | Fate::Deleted { .. })) => return Ok(claim.group),
-                    Some((_, Fate::Aborted)) => {
-                        if self.store.set(&key, version, &fresh.encode())?.is_ok() {
-                            return Ok(fresh.group);
-                        }
-                    }
-                },
-            }
-        }
-        Err(CreateError::Busy)
+    if spec.name.as_str() == gaung_proto::name::EVERYONE && !spec.reserved {
+        return Err(CreateError::NameReserved(spec.name.clone()));
     }
-
-    fn claim_name(&self, now: Now, spec: &CreateSpec, id: GroupId) -> Result<(), Stop> {
-        let key = records::name_key(&spec.name);
-        let value = Bytes::from(id);
-        for _ in 0..TRIES {
-            let Err(Exists(entry)) = self.store.create(&key, &value)? else { return Ok(()) };
-            let other = records::claimant(&key, &entry.value)?;
-            match self.settled(now, other)? {
-                Some(Fate::Live(group)) if group.name == spec.name => {
-                    return Err(CreateError::NameTaken(group.name).into());
-                }
-                Some(Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted) => {
-                    let _changed_is_tried_again = self.store.delete(&key, entry.version)?;
-                }
-                None => return Err(CreateError::Busy.into()),
-            }
-        }
-        Err(CreateError::Busy.into())
+    if let Some(ip) = spec.address {
+        crate::address::check(ip)?;
     }
-
-    /// The generation under which `id` has the address from now on, once its record says so.
-    pub(crate) fn claim_address(&self, now: Now, wanted: &Wanted<'_>, id: GroupId) -> Result<Generation, Stop> {
-        let &Wanted { ip, is_own, former } = wanted;
-        let address = Low23::of(ip);
-        let key = records::address_key(address);
-        let or_pair = |error: CreateError| if is_own { error } else { CreateError::PairTaken };
-        let above = former.map_or(0, |group| group.generation.0);
-        let next = |known: Generation| Generation(known.0.max(above).saturating_add(1));
-        let first = AddressClaim { ip, generation: next(Generation(0)), holder: Holder::Group(id) };
-        for _ in 0..TRIES {
-            let entry = match self.claimed_before(&key, former)? {
-                Some(entry) => entry,
-                None => match self.store.create(&key, &first.encode())? {
-                    Ok(_) => return Ok(first.generation),
-                    Err(Exists(entry)) => entry,
-                },
-            };
-            let claim = AddressClaim::decode(&key, &entry.value)?;
-            self.note_address(address, claim.holder, now);
-            let generation = match claim.holder {
-                Holder::Group(holder) if holder == id && claim.ip == ip => match former {
-                    None => return Ok(claim.generation),
-                    Some(group) if claim.generation > group.generation => claim.generation,
-                    Some(_) => next(claim.generation),
-                },
-                Holder::Group(holder) if holder == id => {
-                    self.release_unused_address(now, address, id)?;
-                    continue;
-                }
-                Holder::Group(holder) => match self.settled(now, holder)? {
-                    Some(Fate::Live(group)) if group.holds(claim.ip) => {
-                        let taken = CreateError::AddressTaken { ip, taken: claim.ip, by: group.name };
-                        return Err(or_pair(taken).into());
-                    }
-                    Some(Fate::Deleted { group, .. }) if group.addr.ip() == claim.ip => {
-                        self.rest_address(now, &group)?;
-                        continue;
-                    }
-                    Some(Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted) => {
-                        self.release_unused_address(now, address, holder)?;
-                        continue;
-                    }
-                    None => return Err(or_pair(CreateError::Busy).into()),
-                },
-                Holder::Resting | Holder::Nobody => {
-                    let resting = claim.holder == Holder::Resting && !wanted.was_last(&claim);
-                    if resting && let Some(left) = self.book.quarantine_left(address, now.mono) {
-                        return Err(or_pair(CreateError::AddressResting { ip, left }).into());
-                    }
-                    next(claim.generation)
-                }
-            };
-            if self.store.set(&key, entry.version, &AddressClaim { generation, ..first }.encode())?.is_ok() {
-                return Ok(generation);
-            }
-        }
-        Err(or_pair(CreateError::Busy).into())
+    if tables.allocation.named(spec.name.as_str()).is_some() {
+        return Err(CreateError::NameTaken(spec.name.clone()));
     }
+    let Some(origin) = limits::origin(spec.made_from) else { return Ok(None) };
+    let made = tables.catalogue.groups().filter(|group| limits::origin(group.made_from) == Some(origin)).count();
+    if made < groups_per_address { Ok(None) } else { Err(CreateError::TooMany { made }) }
+}
 
-    pub(crate) fn claim_port(&self, now: Now, port: u16, id: GroupId, former: Option<&Group>) -> Result<(), Stop> {
-        let key = records::port_key(port);
-        let value = Bytes::from(id);
-        for _ in 0..TRIES {
-            let entry = match self.claimed_before(&key, former)? {
-                Some(entry) => entry,
-                None => match self.store.create(&key, &value)? {
-                    Ok(_) => return Ok(()),
-                    Err(Exists(entry)) => entry,
-                },
-            };
-            self.book.note_port(port);
-            let holder = records::claimant(&key, &entry.value)?;
-            if former.is_some() && holder == id {
-                if self.store.set(&key, entry.version, &value)?.is_ok() {
-                    return Ok(());
-                }
-                continue;
-            }
-            match self.settled(now, holder)? {
-                Some(Fate::Live(group)) if group.holds_port(port) => return Err(CreateError::PairTaken.into()),
-                Some(Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted) => self.release_unused_port(port, holder)?,
-                None => return Err(CreateError::PairTaken.into()),
-            }
-        }
-        Err(CreateError::PairTaken.into())
-    }
-
-    /// What stands at a key that a group which exists already wants. Its own claim of an earlier attempt has to be
-    /// written again (see `claims.rs`), and a creation would take that for done.
-    fn claimed_before(&self, key: &[u8], former: Option<&Group>) -> Result<Option<Entry>, StoreError> {
-        if former.is_some() { self.store.get(key) } else { Ok(None) }
-    }
-
-    fn relay_for_new_group(&self, now: Now) -> Result<RelayId, CreateError> {
-        self.services.least_loaded_relay(now, &self.view.load()).ok_or(CreateError::NoRelay)
+fn own_address_error(tables: &Tables, ip: Ipv4Addr, conflict: AddressConflict) -> CreateError {
+    match conflict {
+        AddressConflict::Held { taken, by } => match tables.catalogue.group(by) {
+            Some(group) => CreateError::AddressTaken { ip, taken, by: group.name.clone() },
+            None => CreateError::PairTaken,
+        },
+        AddressConflict::Resting { left } => CreateError::AddressResting { ip, left },
     }
 }
 
-fn new_group_id() -> GroupId {
-    GroupId(uuid::Uuid::now_v7().into_bytes())
+fn claim_address(group: &Group, claim: AddressClaim, changes: &mut Vec<Change>) {
+    changes.push(Change(Record::Address(Low23::of(claim.ip), claim)));
+    changes.extend(group.claimed_port().map(|port| Change(Record::Port(port, Some(group.id)))));
 }
 
-/// Tells a repeat from another wish.
+/// Why a lapsed group got no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegainError {
+    /// The pair is not free; come back with another.
+    #[error("the address chosen is not free")]
+    PairTaken,
+    /// The pool is empty, or the ports are.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// See [`LookupError`].
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+}
+
+impl From<StoreError> for RegainError {
+    fn from(error: StoreError) -> Self {
+        Self::Lookup(error.into())
+    }
+}
+
+/// Takes the addresses of the groups whose relay was silent for the length of the lease; they rest, and are then free.
+#[derive(Debug, Clone, Copy)]
+pub struct LapseAddresses {
+    /// The silent relay.
+    pub relay: RelayId,
+}
+
+impl Decide for LapseAddresses {
+    /// The groups, as they are from now on.
+    type Outcome = Vec<Arc<Group>>;
+    type Refusal = StoreError;
+
+    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<Vec<Arc<Group>>, StoreError> {
+        let leased = tables.catalogue.groups().filter(|group| group.relay == self.relay && !group.lapsed);
+        let lapse = |group: &Arc<Group>| {
+            tables.release_address(group, changes);
+            Tables::replace(Group { lapsed: true, ..Group::clone(group) }, changes)
+        };
+        Ok(leased.map(lapse).collect())
+    }
+}
+
+/// Gives a lapsed group an address again.
+#[derive(Debug, Clone, Copy)]
+pub struct RegainAddress {
+    /// The group.
+    pub group: GroupId,
+    /// A pair that seemed to be free; its port counts only if the operator asked for none.
+    pub pair: Pair,
+}
+
+impl Decide for RegainAddress {
+    /// The group with its address: as it was, if it had one.
+    type Outcome = Arc<Group>;
+    type Refusal = RegainError;
+
+    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, RegainError> {
+        let group = tables.live(self.group)?;
+        if !group.lapsed {
+            return Ok(Arc::clone(group));
+        }
+        let taken = RegainError::PairTaken;
+        let port = if group.port_claimed { self.pair.port } else { group.addr.port() };
+        if group.port_claimed && tables.allocation.has_port(port) {
+            return Err(taken);
+        }
+        let claim = tables.allocation.claim_address(self.pair.ip, group.id, Some(group), now.mono);
+        let (Ok(claim), Ok(addr)) = (claim, GroupAddr::new(self.pair.ip, port)) else { return Err(taken) };
+        let back = Group { addr, generation: claim.generation, lapsed: false, ..Group::clone(group) };
+        claim_address(&back, claim, changes);
+        Ok(Tables::replace(back, changes))
+    }
+}
+
+/// Tells a repeat of a request from another one with the same id.
 fn fingerprint(spec: &CreateSpec) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(spec.name.as_str());

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tracing::{info, warn};
 
-use crate::{create::CreateSpec, maker::Maker, records::RequestId, registry::Registry};
+use crate::{create::CreateSpec, group::RequestId, maker::Maker, registry::Registry};
 
 const RETRY_FROM: Duration = Duration::from_millis(200);
 const RETRY_TO: Duration = Duration::from_secs(10);

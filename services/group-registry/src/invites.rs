@@ -1,17 +1,20 @@
 //! Invites: a code of 128 random bits that lets devices in, of which only the hash is kept.
 
+use std::{net::IpAddr, sync::Arc};
+
 use bytes::Bytes;
 use gaung_proto::{DeviceId, DisplayName, GroupId, GroupName};
-use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    challenge::{CallError, Outcome, SignedCall},
-    members::JoinError,
-    now::Now,
-    records::{self, Group, StoredInvite},
-    registry::{GroupBy, LookupError, Registry},
+    challenge::CallError,
+    group::Group,
+    lookup::{GroupBy, LookupError},
+    members::{Enrol, Enrolled, JoinError},
+    now::Stamp,
+    records::{CodeHash, Record, StoredInvite},
     store::StoreError,
+    tables::{Change, Decide, Tables},
 };
 
 /// Most uses of a counted invite: each is remembered by its device.
@@ -61,121 +64,125 @@ impl From<StoreError> for InviteError {
     }
 }
 
-impl Registry {
-    /// Makes an invite; gives the code, which nobody can see again, and when it expires (Unix time in ms).
-    ///
-    /// `uses`: 0 to [`MAX_USES`], 0 for no limit; `expires_ms`: 1 to [`MAX_EXPIRY_MS`].
-    ///
-    /// # Errors
-    /// [`InviteError::Lookup`] or [`InviteError::NotMember`].
-    pub fn create_invite(
-        &self,
-        now: Now,
-        group: GroupId,
-        maker: DeviceId,
-        uses: u32,
-        expires_ms: u64,
-    ) -> Result<(String, i64), InviteError> {
-        let (group, _) = self.group_row(group)?;
-        let is_present = || self.presences.of(group.id, now.mono).iter().any(|(device, ..)| *device == maker);
-        if !self.is_member(&group, maker)? && !is_present() {
+/// Makes an invite.
+#[derive(Debug, Clone, Copy)]
+pub struct CreateInvite {
+    /// SHA-256 of the code.
+    pub code: CodeHash,
+    /// The group that it lets devices into.
+    pub group: GroupId,
+    /// Who makes it.
+    pub maker: DeviceId,
+    /// The maker is present in the group, so it need not be a lasting member.
+    pub is_present: bool,
+    /// 0 to [`MAX_USES`], 0 for no limit.
+    pub uses: u32,
+    /// When it runs out, in Unix time in ms.
+    pub expires_unix_ms: i64,
+}
+
+impl Decide for CreateInvite {
+    type Outcome = ();
+    type Refusal = InviteError;
+
+    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), InviteError> {
+        let group = tables.live(self.group)?;
+        if !self.is_present && !tables.is_member(group, self.maker) {
             return Err(match group.private {
                 true => JoinError::private(&GroupBy::Id(group.id)).into(),
-                false => InviteError::NotMember(group.name),
+                false => InviteError::NotMember(group.name.clone()),
             });
         }
-        let expires_unix_ms = now.unix_ms.saturating_add(i64::try_from(expires_ms).unwrap_or(i64::MAX));
+        if tables.membership.invite(&self.code).is_some() {
+            return Err(InviteError::Unknown);
+        }
         let invite = StoredInvite {
             group_id: group.id.into(),
-            maker_device_id: maker.into(),
-            uses,
-            expires_unix_ms,
+            maker_device_id: self.maker.into(),
+            uses: self.uses,
+            expires_unix_ms: self.expires_unix_ms,
             revoked: false,
             used_by: Vec::new(),
         };
-        let code = new_code();
-        let created = self.store.create(&records::invite_key(&hash(&code)), &invite.encode_to_vec().into())?;
-        created.map_err(|_| InviteError::Unknown)?;
-        Ok((code, expires_unix_ms))
-    }
-
-    /// Makes an invite useless. The call's subject is the code.
-    ///
-    /// # Errors
-    /// [`InviteError`]: the call, an unknown code, or somebody else's.
-    pub fn revoke_invite(&self, now: Now, call: &SignedCall) -> Result<(), InviteError> {
-        self.signed(now.mono, call, |device| self.revoke_as(call, device)).map(|_| ())
-    }
-
-    /// Makes the device that signed a member of the invite's group. The call's subject is the code.
-    ///
-    /// # Errors
-    /// [`InviteError`], each case.
-    pub fn redeem_invite(&self, now: Now, call: &SignedCall, name: Option<&DisplayName>) -> Result<Group, InviteError> {
-        match self.signed(now.mono, call, |device| self.redeem_as(now, call, device, name))? {
-            Outcome::Group(group) => Ok(*group),
-            Outcome::Done => Err(InviteError::Unknown),
-        }
-    }
-
-    fn revoke_as(&self, call: &SignedCall, device: DeviceId) -> Result<Outcome, InviteError> {
-        let key = records::invite_key(&hash(&call.subject));
-        loop {
-            let entry = self.store.get(&key)?.ok_or(InviteError::Unknown)?;
-            let invite: StoredInvite = records::decode(&key, &entry.value)?;
-            let group = records::claimant(&key, &invite.group_id)?;
-            let is_maker = invite.maker_device_id == device.as_bytes()[..];
-            if !is_maker && self.group_row(group)?.0.owner != device {
-                return Err(InviteError::NotMaker);
-            }
-            if invite.revoked {
-                return Ok(Outcome::Done);
-            }
-            let revoked = StoredInvite { revoked: true, ..invite };
-            if self.store.set(&key, entry.version, &revoked.encode_to_vec().into())?.is_ok() {
-                return Ok(Outcome::Done);
-            }
-        }
-    }
-
-    /// First takes a use, then writes the membership: a stop between the two is mended by the device's next attempt,
-    /// which finds itself among those who used the invite.
-    fn redeem_as(
-        &self,
-        now: Now,
-        call: &SignedCall,
-        device: DeviceId,
-        name: Option<&DisplayName>,
-    ) -> Result<Outcome, InviteError> {
-        let key = records::invite_key(&hash(&call.subject));
-        loop {
-            let entry = self.store.get(&key)?.ok_or(InviteError::Unknown)?;
-            let mut invite: StoredInvite = records::decode(&key, &entry.value)?;
-            let (group, _) = self.group_row(records::claimant(&key, &invite.group_id)?)?;
-            let used_before = invite.used_by.iter().any(|user| *user == device.as_bytes()[..]);
-            if invite.revoked {
-                return Err(InviteError::Revoked);
-            }
-            if invite.expires_unix_ms < now.unix_ms {
-                return Err(InviteError::Expired);
-            }
-            let counts = invite.uses > 0 && !used_before && !self.is_member(&group, device)?;
-            if counts {
-                if invite.used_by.len() >= usize::try_from(invite.uses).unwrap_or(usize::MAX) {
-                    return Err(InviteError::UsedUp);
-                }
-                invite.used_by.push(Bytes::from(device));
-                if self.store.set(&key, entry.version, &invite.encode_to_vec().into())?.is_err() {
-                    continue;
-                }
-            }
-            self.enrol(now, &group, device, name, call.from)?;
-            return Ok(Outcome::Group(Box::new(group)));
-        }
+        changes.push(Change(Record::Invite(self.code, Some(invite))));
+        Ok(())
     }
 }
 
-fn new_code() -> String {
+/// Makes an invite useless.
+#[derive(Debug, Clone, Copy)]
+pub struct RevokeInvite {
+    /// SHA-256 of the code.
+    pub code: CodeHash,
+    /// The device that signed the call.
+    pub device: DeviceId,
+}
+
+impl Decide for RevokeInvite {
+    type Outcome = ();
+    type Refusal = InviteError;
+
+    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), InviteError> {
+        let invite = tables.membership.invite(&self.code).ok_or(InviteError::Unknown)?;
+        let is_maker = invite.maker_device_id == self.device.as_bytes()[..];
+        if !is_maker && tables.live(invite.group())?.owner != self.device {
+            return Err(InviteError::NotMaker);
+        }
+        if !invite.revoked {
+            let revoked = StoredInvite { revoked: true, ..invite.clone() };
+            changes.push(Change(Record::Invite(self.code, Some(revoked))));
+        }
+        Ok(())
+    }
+}
+
+/// Makes the device that signed a member of the invite's group.
+#[derive(Debug, Clone)]
+pub struct RedeemInvite {
+    /// SHA-256 of the code.
+    pub code: CodeHash,
+    /// The device that signed the call.
+    pub device: DeviceId,
+    /// For display.
+    pub name: Option<DisplayName>,
+    /// The address that it came from; `None`: this process.
+    pub from: Option<IpAddr>,
+}
+
+impl Decide for RedeemInvite {
+    type Outcome = (Arc<Group>, Enrolled);
+    type Refusal = InviteError;
+
+    fn decide(
+        &self,
+        tables: &Tables,
+        now: Stamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<(Arc<Group>, Enrolled), InviteError> {
+        let invite = tables.membership.invite(&self.code).ok_or(InviteError::Unknown)?;
+        let group = tables.live(invite.group())?;
+        if invite.revoked {
+            return Err(InviteError::Revoked);
+        }
+        if invite.expires_unix_ms < now.unix_ms {
+            return Err(InviteError::Expired);
+        }
+        let used_before = invite.used_by.iter().any(|user| *user == self.device.as_bytes()[..]);
+        if invite.uses > 0 && !used_before && !tables.is_member(group, self.device) {
+            if invite.used_by.len() >= usize::try_from(invite.uses).unwrap_or(usize::MAX) {
+                return Err(InviteError::UsedUp);
+            }
+            let mut used = invite.clone();
+            used.used_by.push(Bytes::from(self.device));
+            changes.push(Change(Record::Invite(self.code, Some(used))));
+        }
+        let Self { device, name, from, .. } = self.clone();
+        let enrolled = Enrol { group: group.id, device, name, from }.decide(tables, now, changes)?;
+        Ok((Arc::clone(group), enrolled))
+    }
+}
+
+pub(crate) fn new_code() -> String {
     let bits: u128 = rand::random();
     let digit = |place: usize| {
         let index = if place < 25 { (bits >> (123 - 5 * place)) & 31 } else { (bits << 2) & 31 };
@@ -185,7 +192,7 @@ fn new_code() -> String {
 }
 
 /// Hash of a code as people may have typed it: small letters, spaces and dashes do not matter.
-fn hash(code: &str) -> [u8; 32] {
+pub(crate) fn hash(code: &str) -> CodeHash {
     let code: String = code.chars().filter(|c| !c.is_whitespace() && *c != '-').take(CODE_CHARS + 1).collect();
     Sha256::digest(code.to_ascii_uppercase()).into()
 }

@@ -1,32 +1,39 @@
 //! The registry: which groups exist, on which address, who may use them, and where relays and hubs are.
 //!
-//! [`bind`] opens the store and binds the ports, [`Bound::run`] serves. The rules stand in [`registry::Registry`] and
-//! the modules around it, apart from sockets and gRPC; [`create`] says how a group is made so that a stop at any
-//! moment does no harm, [`lease`] and [`regain`] how it loses its address and gets another.
+//! Three layers, each of which knows only those above it in this list:
+//! - *Tables and commands*, pure: [`tables::Tables`] holds the state, split by owner into `allocation` (names, addresses,
+//!   ports, quarantine), `membership` (members, invites) and `catalogue` (groups, logs, services). Each command is a
+//!   struct with its decision: `create`, `owner`, `members`, `invites`, `reports`, `services`.
+//! - *Shell*: [`registry::Registry`] applies one command in one transaction of its [`store`], then answers. What lasts
+//!   seconds stays beside the tables: presence, leases, probes, nonces, rates.
+//! - *Service*: [`bind`] opens the store and binds the ports, [`Bound::run`] serves gRPC (`rpc`, `watch`) and upkeep.
 
 pub mod address;
+mod allocation;
 pub mod book;
 mod bound;
+mod catalogue;
 pub mod challenge;
 mod checked;
-mod claims;
 mod config;
 pub mod create;
+pub mod disk_store;
 mod everyone;
+pub mod feed;
 mod figures;
+pub mod group;
 pub mod invites;
 pub mod lease;
 pub mod limits;
-mod locks;
+pub mod lookup;
 mod maker;
-mod member_index;
 pub mod members;
+mod membership;
 pub mod now;
 pub mod owner;
 pub mod presence;
 mod probe;
-pub mod records;
-pub mod regain;
+mod records;
 pub mod registry;
 pub mod reports;
 mod rpc;
@@ -34,10 +41,12 @@ pub mod services;
 mod standby;
 mod status;
 pub mod store;
+pub mod tables;
 mod twins;
-mod view;
+mod upkeep;
 pub mod viewer;
 mod watch;
 
+pub use allocation::QUARANTINE;
 pub use bound::{Bound, bind};
 pub use config::{Config, RegistryArgs};

@@ -5,8 +5,6 @@ use std::{net::IpAddr, time::Instant};
 
 use service_kit::share::{Origin, RateLimit, TooSoon};
 
-use crate::registry::Registry;
-
 /// A class makes a few; the pool has 65 280 addresses and 45 536 ports for some hundred such hosts.
 pub const GROUPS_PER_ADDRESS: usize = 512;
 
@@ -52,24 +50,6 @@ impl Default for Limits {
             signed: rate(SIGNED),
             invites: rate(INVITES),
         }
-    }
-}
-
-impl Registry {
-    /// Counts one CreateGroup of `from`, repeats included; `None`: this process.
-    ///
-    /// # Errors
-    /// [`TooSoon`], and the call is not counted.
-    pub fn charge_create(&self, now: Instant, from: Option<IpAddr>) -> Result<(), TooSoon> {
-        take(&self.limits.creates, from, now)
-    }
-
-    /// The same for CreateInvite.
-    ///
-    /// # Errors
-    /// [`TooSoon`], and the call is not counted.
-    pub fn charge_invite(&self, now: Instant, from: Option<IpAddr>) -> Result<(), TooSoon> {
-        take(&self.limits.invites, from, now)
     }
 }
 

@@ -1,12 +1,6 @@
 //! Calls of the registry from asynchronous code: on blocking threads, a bounded number at a time.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
@@ -18,17 +12,16 @@ use tracing::warn;
 
 use crate::{
     book::Pair,
-    create::{CreateError, CreateSpec},
+    create::{CreateError, CreateSpec, RegainError},
+    group::Group,
     now::Now,
-    records::Group,
-    regain::RegainError,
-    registry::{LookupError, Registry},
+    registry::Registry,
     standby::Standby,
     status::ToStatus as _,
     store::StoreError,
 };
 
-/// Calls at work; more wait. Each of them waits for the disk most of the time and shares its syncs with the others.
+/// Calls at work; more wait. Each of them takes a blocking thread, and those that change something wait for the disk.
 const AT_WORK: usize = 64;
 /// What callers left at work waits for the disk alone.
 const LAST_CALLS: Duration = Duration::from_secs(1);
@@ -42,8 +35,6 @@ pub(crate) struct Maker {
     registry: Arc<Registry>,
     standby: Arc<Standby>,
     slots: Arc<Semaphore>,
-    /// A create or regain ended in the middle: look for what it left.
-    left_over: Arc<AtomicBool>,
 }
 
 /// Ends a pair's loan when dropped.
@@ -54,13 +45,13 @@ struct Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.registry.book().give_back(self.lent);
+        self.registry.give_back(self.lent);
     }
 }
 
 impl Maker {
     pub(crate) fn new(registry: Arc<Registry>, standby: Arc<Standby>) -> Self {
-        Self { registry, standby, slots: Arc::new(Semaphore::new(AT_WORK)), left_over: Arc::default() }
+        Self { registry, standby, slots: Arc::new(Semaphore::new(AT_WORK)) }
     }
 
     /// Runs `call` on a blocking thread. A caller that goes away does not stop it.
@@ -110,12 +101,7 @@ impl Maker {
             match made {
                 Ok(group) => return Ok(group),
                 Err(CreateError::PairTaken) => {}
-                Err(error) => {
-                    if matches!(error, CreateError::Store(_)) {
-                        self.left_over.store(true, Ordering::Relaxed);
-                    }
-                    return Err(error.to_status());
-                }
+                Err(error) => return Err(error.to_status()),
             }
         }
         Err(CreateError::PairTaken.to_status())
@@ -147,11 +133,7 @@ impl Maker {
         &self,
         call: impl FnOnce(&Registry, Now) -> Result<T, RegainError> + Send + 'static,
     ) -> Result<T, RegainError> {
-        let done = self.run(call).await.map_err(|status| StoreError::Unavailable(status.message().to_owned()))?;
-        if matches!(done, Err(RegainError::Lookup(LookupError::Store(_)))) {
-            self.left_over.store(true, Ordering::Relaxed);
-        }
-        done
+        self.run(call).await.map_err(|status| StoreError::Unavailable(status.message().to_owned()))?
     }
 
     /// Waits until no call is at work any more, so that the store can be closed; callers that went away leave theirs.
@@ -162,15 +144,10 @@ impl Maker {
         }
     }
 
-    /// True once after a create or regain ended in the middle.
-    pub(crate) fn take_left_over(&self) -> bool {
-        self.left_over.swap(false, Ordering::Relaxed)
-    }
-
     async fn pair_for(&self, spec: &CreateSpec) -> Result<(Pair, Option<Loan>), CreateError> {
         let lent = match (spec.address, spec.port) {
             (Some(ip), Some(port)) => return Ok((Pair { ip, port }, None)),
-            (Some(ip), None) => self.registry.book().pick_port(ip)?,
+            (Some(ip), None) => self.registry.pick_port(ip)?,
             (None, Some(_) | None) => self.standby.take(spec.scope).await?,
         };
         let pair = Pair { port: spec.port.unwrap_or(lent.port), ..lent };

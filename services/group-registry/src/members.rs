@@ -1,25 +1,26 @@
-//! Joining and leaving.
+//! Joining and leaving for good, and the list of who is in a group.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, pb::registry as pb, signing::issue_ticket};
+use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, pb::registry as pb};
 use prost::Message as _;
 use service_kit::share::{Origin, TooSoon};
 
 use crate::{
+    group::Group,
     limits,
-    now::Now,
-    presence::{PRESENCE_LEASE, Presence},
-    records::{self, Fate, Group, StoredMember},
-    registry::{GroupBy, LookupError, Registry},
+    lookup::{GroupBy, LookupError},
+    membership::{NoRoom, origin_of},
+    now::Stamp,
+    presence::Presence,
+    records::{Record, StoredMember},
     store::StoreError,
+    tables::{Change, Decide, Tables},
 };
 
 /// Bytes of one answer that lists members, below the largest gRPC message with room.
 const MAX_TOLD_BYTES: usize = 3 * 1024 * 1024;
-/// Tickets outlast the presence by this much, since clocks within a LAN without internet differ.
-const TICKET_SLACK_MS: i64 = 5 * 60 * 1000;
 
 /// Why a device did not get in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,165 +85,137 @@ pub struct Joined {
     pub hubs: Vec<pb::ServiceInfo>,
 }
 
-impl Registry {
-    /// Makes the device a lasting member, or begins or renews a presence.
-    ///
-    /// # Errors
-    /// [`JoinError`], each case.
-    pub fn join(&self, now: Now, join: &Join) -> Result<Joined, JoinError> {
-        let group = self.group(&join.by)?;
-        if group.private && !self.is_member(&group, join.device)? {
-            return Err(JoinError::private(&join.by));
-        }
-        match join.client {
-            None => self.enrol(now, &group, join.device, join.name.as_ref(), join.from)?,
-            Some(client) => {
-                let name = join.name.as_ref().map_or_else(|| fallback_name(join.device), ToString::to_string);
-                let presence =
-                    Presence { name, lane: join.lane.clone(), since_unix_ms: now.unix_ms, renewed: now.mono };
-                let key = (group.id, join.device, client);
-                if !self.presences.renew(key, &presence) {
-                    limits::take(&self.limits.joins, join.from, now.mono)?;
-                    let begun = self.presences.begin(key, presence, limits::origin(join.from));
-                    begun.map_err(|_| JoinError::Full("too many clients are present; try again in a moment"))?;
-                }
+/// Makes a device a lasting member; a repeat changes at most its name.
+#[derive(Debug, Clone)]
+pub struct Enrol {
+    /// The group.
+    pub group: GroupId,
+    /// Who.
+    pub device: DeviceId,
+    /// For display; none leaves the name as it was, or the device id's first digits.
+    pub name: Option<DisplayName>,
+    /// The address that it came from; `None`: this process.
+    pub from: Option<IpAddr>,
+}
+
+/// Whether a device was a member before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enrolled {
+    /// It was, or it owns the group.
+    Before,
+    /// It is one from now on.
+    New,
+}
+
+impl Decide for Enrol {
+    type Outcome = Enrolled;
+    type Refusal = JoinError;
+
+    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<Enrolled, JoinError> {
+        let Self { device, ref name, from, .. } = *self;
+        let group = tables.live(self.group)?;
+        if group.owner == device {
+            if group.owner_left {
+                Tables::replace(Group { owner_left: false, ..Group::clone(group) }, changes);
             }
+            return Ok(Enrolled::Before);
         }
-        let lease_ms = i64::try_from(PRESENCE_LEASE.as_millis()).unwrap_or(i64::MAX);
-        Ok(Joined {
-            ticket: issue_ticket(&self.signing, group.id, join.device, now.unix_ms + lease_ms + TICKET_SLACK_MS),
-            relays: self.services.relay(group.relay, now).into_iter().collect(),
-            hubs: self.services.hubs(now),
-            group,
+        let mut set = |device, member| changes.push(Change(Record::Member(group.id, device, member)));
+        let name = name.as_ref().map(ToString::to_string);
+        if let Some(known) = tables.membership.member(group.id, device) {
+            if let Some(name) = name.filter(|name| *name != known.name) {
+                set(device, Some(StoredMember { name, ..known.clone() }));
+            }
+            return Ok(Enrolled::Before);
+        }
+        let room = tables.membership.room_for(group.id, group.private, limits::origin(from));
+        if let Some(leaves) = room.map_err(JoinError::from)? {
+            set(leaves, None);
+        }
+        let name = name.unwrap_or_else(|| fallback_name(device));
+        let joined_from = from.map(|ip| ip.to_string()).unwrap_or_default();
+        set(device, Some(StoredMember { name, joined_unix_ms: now.unix_ms, joined_from }));
+        Ok(Enrolled::New)
+    }
+}
+
+impl From<NoRoom> for JoinError {
+    fn from(no_room: NoRoom) -> Self {
+        Self::Full(match no_room {
+            NoRoom::Share => "your address has 1000 members in this group; let some of them leave first",
+            NoRoom::Group => "the group has too many members; let others leave first",
         })
     }
+}
 
-    /// Ends a presence, or the lasting membership if `client` is `None`.
-    ///
-    /// # Errors
-    /// [`LookupError`], each case.
-    pub fn leave(&self, id: GroupId, device: DeviceId, client: Option<ClientId>) -> Result<(), LookupError> {
-        let (group, version) = self.group_row(id)?;
-        if let Some(client) = client {
-            self.presences.end(id, device, client);
-            return Ok(());
+/// Ends a lasting membership.
+#[derive(Debug, Clone, Copy)]
+pub struct Leave {
+    /// The group.
+    pub group: GroupId,
+    /// Who.
+    pub device: DeviceId,
+}
+
+impl Decide for Leave {
+    type Outcome = ();
+    type Refusal = LookupError;
+
+    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), LookupError> {
+        let group = tables.live(self.group)?;
+        if group.owner == self.device && !self.device.is_none() && !group.owner_left {
+            Tables::replace(Group { owner_left: true, ..Group::clone(group) }, changes);
         }
-        if group.owner == device && !device.is_none() && !group.owner_left {
-            self.set_owner_left(group, version, true)?;
-        }
-        let key = records::member_key(id, device);
-        if let Some(entry) = self.store.get(&key)? {
-            let _changed_by_a_join = self.store.delete(&key, entry.version)?;
-            self.member_index.remove(id, device);
+        if tables.membership.member(group.id, self.device).is_some() {
+            changes.push(Change(Record::Member(group.id, self.device, None)));
         }
         Ok(())
     }
+}
 
-    /// Lasting members and those present, in order of name. Where an answer cannot take all, each address's first ones come
-    /// before anybody's many.
-    ///
-    /// # Errors
-    /// [`LookupError`], each case.
-    pub fn members(&self, now: Now, id: GroupId) -> Result<Vec<pb::Member>, LookupError> {
-        let (group, _) = self.group_row(id)?;
-        let mut members: HashMap<DeviceId, pb::Member> = HashMap::new();
-        let mut ranks: HashMap<DeviceId, usize> = HashMap::new();
-        let mut of_each: HashMap<Option<Origin>, usize> = HashMap::new();
-        if !group.owner.is_none() && !group.owner_left {
-            members.insert(group.owner, member(group.owner, &group.owner_name, group.created_unix_ms));
-        }
-        self.store.each(&records::members_prefix(id), |item| {
-            let device = item.key.last_chunk().map(|id| DeviceId(*id)).ok_or_else(|| records::damaged(&item.key))?;
-            let stored: StoredMember = records::decode(&item.key, &item.entry.value)?;
-            let rank = of_each.entry(limits::origin(stored.joined_from.parse().ok())).or_insert(0);
-            ranks.insert(device, *rank);
-            *rank += 1;
-            members.insert(device, member(device, &stored.name, stored.joined_unix_ms));
-            Ok::<_, StoreError>(())
-        })?;
-        for (device, presence, origin) in self.presences.of(id, now.mono) {
-            let rank = of_each.entry(origin).or_insert(0);
-            ranks.entry(device).or_insert(*rank);
-            *rank += 1;
-            let known = members.entry(device).or_insert_with(|| member(device, &presence.name, presence.since_unix_ms));
-            known.present = true;
-            known.lane = presence.lane;
-            known.name = presence.name;
-        }
-        let mut members: Vec<_> = members.into_iter().collect();
-        if members.iter().map(|(_, member)| member.encoded_len() + 4).sum::<usize>() > MAX_TOLD_BYTES {
-            members.sort_by_key(|(device, _)| ranks.get(device).copied().unwrap_or(0));
-            let mut left = MAX_TOLD_BYTES;
-            members.retain(|(_, member)| {
-                let fits = left.checked_sub(member.encoded_len() + 4);
-                left = fits.unwrap_or(0);
-                fits.is_some()
-            });
-        }
-        let mut members: Vec<_> = members.into_iter().map(|(_, member)| member).collect();
-        members.sort_by(|a, b| (&a.name, &a.device_id).cmp(&(&b.name, &b.device_id)));
-        Ok(members)
+/// Lists lasting members and those `present`, in order of name. Where an answer cannot take all, each address's first
+/// ones come before anybody's many.
+pub(crate) fn list(
+    tables: &Tables,
+    group: &Arc<Group>,
+    present: Vec<(DeviceId, Presence, Option<Origin>)>,
+) -> Vec<pb::Member> {
+    let mut members: HashMap<DeviceId, pb::Member> = HashMap::new();
+    let mut ranks: HashMap<DeviceId, usize> = HashMap::new();
+    let mut of_each: HashMap<Option<Origin>, usize> = HashMap::new();
+    let mut next_rank = |origin| {
+        let rank = of_each.entry(origin).or_insert(0);
+        *rank += 1;
+        *rank - 1
+    };
+    if !group.owner.is_none() && !group.owner_left {
+        members.insert(group.owner, member(group.owner, &group.owner_name, group.created_unix_ms));
     }
-
-    /// True for the owner and for lasting members.
-    pub(crate) fn is_member(&self, group: &Group, device: DeviceId) -> Result<bool, StoreError> {
-        let is_owner = group.owner == device && !device.is_none();
-        Ok(is_owner || self.store.get(&records::member_key(group.id, device))?.is_some())
+    for (device, stored) in tables.membership.members(group.id) {
+        ranks.insert(device, next_rank(origin_of(stored)));
+        members.insert(device, member(device, &stored.name, stored.joined_unix_ms));
     }
-
-    /// Writes the lasting membership; a repeat changes at most the name.
-    pub(crate) fn enrol(
-        &self,
-        now: Now,
-        group: &Group,
-        device: DeviceId,
-        name: Option<&DisplayName>,
-        from: Option<IpAddr>,
-    ) -> Result<(), JoinError> {
-        if group.owner == device {
-            let (group, version) = self.group_row(group.id)?;
-            return if group.owner_left { Ok(self.set_owner_left(group, version, false)?) } else { Ok(()) };
-        }
-        let key = records::member_key(group.id, device);
-        loop {
-            let Some(entry) = self.store.get(&key)? else {
-                limits::take(&self.limits.joins, from, now.mono)?;
-                if let Some(leaves) = self.member_index.room_for(&self.store, group, limits::origin(from))? {
-                    self.leave(group.id, leaves, None)?;
-                }
-                let name = name.map_or_else(|| fallback_name(device), ToString::to_string);
-                let joined_from = from.map(|ip| ip.to_string()).unwrap_or_default();
-                let stored = StoredMember { name, joined_unix_ms: now.unix_ms, joined_from };
-                match self.store.create(&key, &stored.encode_to_vec().into())? {
-                    Ok(_) => {
-                        self.member_index.add(group.id, device, limits::origin(from), now.unix_ms);
-                        return Ok(());
-                    }
-                    Err(_) => continue,
-                }
-            };
-            let stored: StoredMember = records::decode(&key, &entry.value)?;
-            let Some(name) = name.map(ToString::to_string).filter(|name| *name != stored.name) else { return Ok(()) };
-            let renamed = StoredMember { name, ..stored };
-            if self.store.set(&key, entry.version, &renamed.encode_to_vec().into())?.is_ok() {
-                return Ok(());
-            }
-        }
+    for (device, presence, origin) in present {
+        let rank = next_rank(origin);
+        ranks.entry(device).or_insert(rank);
+        let known = members.entry(device).or_insert_with(|| member(device, &presence.name, presence.since_unix_ms));
+        known.present = true;
+        known.lane = presence.lane;
+        known.name = presence.name;
     }
-
-    fn set_owner_left(&self, group: Group, version: gaung_log::kv::Version, left: bool) -> Result<(), LookupError> {
-        let (mut group, mut version) = (group, version);
-        loop {
-            let id = group.id;
-            let changed = Group { owner_left: left, ..group };
-            let key = records::group_key(id);
-            if let Ok(version) = self.store.set(&key, version, &Fate::Live(changed.clone()).encode())? {
-                self.view.apply(id, version, Some(changed));
-                return Ok(());
-            }
-            (group, version) = self.group_row(id)?;
-        }
+    let mut members: Vec<_> = members.into_iter().collect();
+    if members.iter().map(|(_, member)| member.encoded_len() + 4).sum::<usize>() > MAX_TOLD_BYTES {
+        members.sort_by_key(|(device, _)| ranks.get(device).copied().unwrap_or(0));
+        let mut left = MAX_TOLD_BYTES;
+        members.retain(|(_, member)| {
+            let fits = left.checked_sub(member.encoded_len() + 4);
+            left = fits.unwrap_or(0);
+            fits.is_some()
+        });
     }
+    let mut members: Vec<_> = members.into_iter().map(|(_, member)| member).collect();
+    members.sort_by(|a, b| (&a.name, &a.device_id).cmp(&(&b.name, &b.device_id)));
+    members
 }
 
 fn member(device: DeviceId, name: &str, joined_unix_ms: i64) -> pb::Member {
@@ -250,6 +223,6 @@ fn member(device: DeviceId, name: &str, joined_unix_ms: i64) -> pb::Member {
 }
 
 /// A name for a device that gave none.
-fn fallback_name(device: DeviceId) -> String {
+pub(crate) fn fallback_name(device: DeviceId) -> String {
     device.to_string().chars().take(8).collect()
 }

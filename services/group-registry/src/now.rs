@@ -1,6 +1,6 @@
 //! The two clocks, read at the edge and handed in.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -18,4 +18,13 @@ impl Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { mono: Instant::now(), unix_ms: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX) }
     }
+}
+
+/// The time of a command, as whoever proposed it read it. Unlike [`Now`] it means the same in another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Monotonic time since the tables were loaded.
+    pub mono: Duration,
+    /// Milliseconds since 1970.
+    pub unix_ms: i64,
 }

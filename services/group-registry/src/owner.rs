@@ -1,16 +1,18 @@
 //! What a group's owner may do: delete it, start its log anew, and say how much of it is kept.
 
-use gaung_log::kv::Version;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use gaung_proto::{DeviceId, GroupId, GroupName, GroupRetention, LogId};
-use prost::Message as _;
-use tracing::{info, warn};
 
 use crate::{
-    challenge::{CallError, Outcome, SignedCall},
-    now::Now,
-    records::{self, Fate, Group},
-    registry::{LookupError, Registry},
+    challenge::CallError,
+    group::{Fate, Group},
+    lookup::LookupError,
+    now::Stamp,
+    records::Record,
     store::StoreError,
+    tables::{Change, Decide, Tables},
 };
 
 /// Why a group was not deleted, reset or changed.
@@ -38,103 +40,99 @@ impl From<StoreError> for OwnerError {
     }
 }
 
-impl Registry {
-    /// Deletes the group: its name is free at once, its id never again, its address after the quarantine.
-    ///
-    /// # Errors
-    /// [`OwnerError`], each case.
-    pub fn delete_group(&self, now: Now, call: &SignedCall) -> Result<(), OwnerError> {
-        self.signed(now.mono, call, |device| self.delete_as(now, call, device)).map(|_| ())
-    }
+/// Deletes a group: its name is free at once, its id never again, its address after the quarantine.
+#[derive(Debug, Clone, Copy)]
+pub struct DeleteGroup {
+    /// The group.
+    pub group: GroupId,
+    /// The device that signed the call.
+    pub device: DeviceId,
+}
 
-    /// Starts a new log: a new log id and no recorded head.
-    ///
-    /// # Errors
-    /// [`OwnerError`], each case.
-    pub fn reset_group(&self, now: Now, call: &SignedCall) -> Result<Group, OwnerError> {
-        match self.signed(now.mono, call, |device| self.reset_as(now, call, device))? {
-            Outcome::Group(group) => Ok(*group),
-            Outcome::Done => Ok(self.group_row(call.group)?.0),
-        }
-    }
+impl Decide for DeleteGroup {
+    type Outcome = ();
+    type Refusal = OwnerError;
 
-    /// Sets how much of the log is kept.
-    ///
-    /// # Errors
-    /// [`OwnerError`], each case.
-    pub fn set_retention(&self, now: Now, call: &SignedCall, keep: GroupRetention) -> Result<Group, OwnerError> {
-        match self.signed(now.mono, call, |device| self.keep_as(call, device, keep))? {
-            Outcome::Group(group) => Ok(*group),
-            Outcome::Done => Ok(self.group_row(call.group)?.0),
+    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), OwnerError> {
+        let group = owned(tables, self.group, self.device)?;
+        tables.release_address(group, changes);
+        changes.push(Change(Record::Name(group.name.clone(), None)));
+        let members = tables.membership.members(group.id);
+        changes.extend(members.map(|(device, _)| Change(Record::Member(group.id, device, None))));
+        if tables.catalogue.head(group.id).is_some() {
+            changes.push(Change(Record::Head(group.id, None)));
         }
+        let fate = Fate::Deleted { group: Arc::clone(group), at_unix_ms: now.unix_ms };
+        changes.push(Change(Record::Group(group.id, fate)));
+        Ok(())
     }
+}
 
-    /// A group that `device` may change: it made it, and it is not reserved.
-    fn owned_row(&self, id: GroupId, device: DeviceId) -> Result<(Group, Version), OwnerError> {
-        let (group, version) = self.group_row(id)?;
-        if group.reserved {
-            return Err(OwnerError::Reserved(group.name));
-        }
-        if group.owner != device {
-            return Err(self.not_owner(&group, device)?);
-        }
-        Ok((group, version))
-    }
+/// Starts a group's log anew: a new log id, so that the head recorded before counts no more.
+#[derive(Debug, Clone)]
+pub struct ResetGroup {
+    /// The group.
+    pub group: GroupId,
+    /// The device that signed the call.
+    pub device: DeviceId,
+    /// The new log's id.
+    pub log: LogId,
+    /// The encoded signed call, for the group's relay.
+    pub signed: Bytes,
+    /// The group's relay says that its log is lost.
+    pub is_lost: bool,
+}
 
-    /// Names a private group to its members alone.
-    fn not_owner(&self, group: &Group, device: DeviceId) -> Result<OwnerError, StoreError> {
-        let named = !group.private || self.is_member(group, device)?;
-        Ok(OwnerError::NotOwner(if named { group.name.to_string() } else { group.id.to_string() }))
-    }
+impl Decide for ResetGroup {
+    type Outcome = Arc<Group>;
+    type Refusal = OwnerError;
 
-    fn delete_as(&self, now: Now, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
-        let key = records::group_key(call.group);
-        loop {
-            let (group, version) = self.owned_row(call.group, device)?;
-            let deleted = Fate::Deleted { group: group.clone(), at_unix_ms: now.unix_ms };
-            let Ok(version) = self.store.set(&key, version, &deleted.encode())? else { continue };
-            self.view.apply(group.id, version, None);
-            self.presences.forget_group(group.id);
-            self.member_index.forget_group(group.id);
-            info!(group = %group.id, "group deleted");
-            if let Err(error) = self.release_deleted(now, &group) {
-                warn!(group = %group.id, %error, "claims of a deleted group are taken back later");
-            }
-            return Ok(Outcome::Done);
+    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, OwnerError> {
+        let group = tables.live(self.group)?;
+        // Nobody owns `everyone`; whoever finds its log lost may start it anew, and else nobody may.
+        if group.reserved && !self.is_lost {
+            return Err(OwnerError::Reserved(group.name.clone()));
         }
+        if !group.reserved && group.owner != self.device {
+            return Err(not_owner(tables, group, self.device));
+        }
+        let reset = Group { log: self.log, reset: self.signed.clone(), ..Group::clone(group) };
+        Ok(Tables::replace(reset, changes))
     }
+}
 
-    fn reset_as(&self, now: Now, call: &SignedCall, device: DeviceId) -> Result<Outcome, OwnerError> {
-        let key = records::group_key(call.group);
-        loop {
-            let (group, version) = self.group_row(call.group)?;
-            // Nobody owns `everyone`; whoever finds its log lost may start it anew, and else nobody may.
-            let is_lost = self.is_lost(group.id, now.mono);
-            if group.reserved && !is_lost {
-                return Err(OwnerError::Reserved(group.name));
-            }
-            if !group.reserved && group.owner != device {
-                return Err(self.not_owner(&group, device)?);
-            }
-            let signed = call.signature.encode_to_vec().into();
-            let reset = Group { log: LogId(rand::random()), reset: signed, ..group };
-            let Ok(version) = self.store.set(&key, version, &Fate::Live(reset.clone()).encode())? else { continue };
-            self.lost_groups().remove(&reset.id);
-            self.view.apply(reset.id, version, Some(reset.clone()));
-            info!(group = %reset.id, log = %reset.log, "log started anew");
-            return Ok(Outcome::Group(Box::new(reset)));
-        }
-    }
+/// Sets how much of a group's log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct SetRetention {
+    /// The group.
+    pub group: GroupId,
+    /// The device that signed the call.
+    pub device: DeviceId,
+    /// The limits.
+    pub keep: GroupRetention,
+}
 
-    fn keep_as(&self, call: &SignedCall, device: DeviceId, keep: GroupRetention) -> Result<Outcome, OwnerError> {
-        let key = records::group_key(call.group);
-        loop {
-            let (group, version) = self.owned_row(call.group, device)?;
-            let kept = Group { keep, ..group };
-            let Ok(version) = self.store.set(&key, version, &Fate::Live(kept.clone()).encode())? else { continue };
-            self.view.apply(kept.id, version, Some(kept.clone()));
-            info!(group = %kept.id, ?keep, "other limits of a group's log");
-            return Ok(Outcome::Group(Box::new(kept)));
-        }
+impl Decide for SetRetention {
+    type Outcome = Arc<Group>;
+    type Refusal = OwnerError;
+
+    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, OwnerError> {
+        let group = owned(tables, self.group, self.device)?;
+        Ok(Tables::replace(Group { keep: self.keep, ..Group::clone(group) }, changes))
     }
+}
+
+/// A group that `device` may change: it made it, and it is not reserved.
+fn owned(tables: &Tables, id: GroupId, device: DeviceId) -> Result<&Arc<Group>, OwnerError> {
+    let group = tables.live(id)?;
+    if group.reserved {
+        return Err(OwnerError::Reserved(group.name.clone()));
+    }
+    if group.owner == device { Ok(group) } else { Err(not_owner(tables, group, device)) }
+}
+
+/// Names a private group to its members alone.
+fn not_owner(tables: &Tables, group: &Group, device: DeviceId) -> OwnerError {
+    let named = !group.private || tables.is_member(group, device);
+    OwnerError::NotOwner(if named { group.name.to_string() } else { group.id.to_string() })
 }

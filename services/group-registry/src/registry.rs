@@ -1,249 +1,300 @@
-//! The registry apart from gRPC and sockets: blocking calls, clocks handed in, everything durable in one [`Kv`].
+//! The shell around the pure core: it reads no clock and no socket itself, applies one command at a time, and answers
+//! only after the command's transaction.
+//!
+//! [`Registry`] changes in this file, answers calls that change something in `calls.rs`, and calls that only read in
+//! `reads.rs`.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Instant,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use gaung_log::kv::{Kv, Version};
-use gaung_proto::{GroupId, GroupName};
+use gaung_proto::{GroupId, LogId, Scope};
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    address::Low23,
-    book::{AddressBook, Pools},
+    book::{AddressBook, Exhausted, Pair, Pools},
     challenge::Challenges,
-    lease::Leases,
+    create::{CreateError, CreateGroup, CreateSpec, LapseAddresses, RegainAddress, RegainError, precheck},
+    group::Group,
+    lease::{ADDRESS_LEASE, Leases},
     limits::Limits,
-    locks::KeyLocks,
-    member_index::MemberIndex,
-    now::Now,
+    now::{Now, Stamp},
     presence::Presences,
-    records::{self, ADDRESSES, AddressClaim, Fate, GROUPS, Group, Holder, PORTS},
-    services::Services,
-    store::{Store, StoreError},
-    view::View,
+    records::Record,
+    reports::LostLogs,
+    services::{FORGOTTEN, ForgetService, Services},
+    store::{KeyChange, RecordStore, StoreError},
+    tables::{Change, Decide, Tables},
 };
 
-/// The registry's state and rules.
+mod calls;
+mod reads;
+
+/// Ports that are tried with an operator's address.
+const PORTS: usize = 4;
+
+/// The registry apart from gRPC and sockets: blocking calls, clocks handed in, one store with a single holder.
 ///
-/// Several may stand on one store: names, addresses and ids stay unique. Leases, presences, nonces and the watchers'
-/// view belong to one process.
+/// Whoever changes the tables holds `writer`: it decides on the tables as they are, commits, and only then changes them,
+/// so that nobody reads or is told what a crash could take back. Readers never wait for the disk.
 pub struct Registry {
-    pub(crate) store: Store,
-    pub(crate) book: AddressBook,
-    pub(crate) view: View,
+    writer: Mutex<Writer>,
+    tables: RwLock<Tables>,
+    revisions: watch::Sender<u64>,
+    book: AddressBook,
     pub(crate) services: Services,
-    pub(crate) leases: Leases,
-    pub(crate) presences: Presences,
-    pub(crate) member_index: MemberIndex,
-    pub(crate) challenges: Challenges,
-    pub(crate) locks: KeyLocks,
-    pub(crate) limits: Limits,
-    /// Group ids with claims and without a record, and when they were first seen so.
-    pub(crate) pending: Mutex<HashMap<GroupId, Instant>>,
-    /// Groups whose relay says that it lost their log, and when it last said so.
-    pub(crate) lost: Mutex<HashMap<GroupId, Instant>>,
-    pub(crate) signing: SigningKey,
+    leases: Leases,
+    presences: Presences,
+    challenges: Challenges,
+    lost: LostLogs,
+    limits: Limits,
+    signing: SigningKey,
+    began: Instant,
+}
+
+struct Writer {
+    store: Arc<dyn RecordStore>,
 }
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").field("groups", &self.view.len()).finish_non_exhaustive()
+        f.debug_struct("Registry").field("groups", &self.group_count()).finish_non_exhaustive()
     }
-}
-
-/// A group cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LookupError {
-    /// There is none, or it was deleted.
-    #[error("there is no group {0}; `gaung group list` shows those there are")]
-    NotFound(String),
-    /// See [`StoreError`].
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// How a group is named in a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GroupBy {
-    /// By its name.
-    Name(GroupName),
-    /// By its id.
-    Id(GroupId),
 }
 
 impl Registry {
-    /// Reads the store, gives up what an earlier process left half done, and starts quarantines and leases in full.
+    /// Reads the store, and starts quarantines and leases in full.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read or written, or is damaged.
-    pub fn open(kv: Arc<dyn Kv>, pools: Pools, now: Now) -> Result<Self, StoreError> {
-        let store = Store::new(kv);
-        let signing = signing_key(&store)?;
+    pub fn open(store: Arc<dyn RecordStore>, pools: Pools, now: Now) -> Result<Self, StoreError> {
+        let stamp = Stamp { mono: Duration::ZERO, unix_ms: now.unix_ms };
+        let (tables, mut repairs) = Tables::load(store.load()?, stamp)?;
+        if !repairs.is_empty() {
+            info!(records = repairs.len(), "what an older version left half done is taken back");
+        }
+        let seed = tables.signing_seed.unwrap_or_else(|| {
+            let seed = rand::random();
+            repairs.push(Record::SigningKey(seed).to_change());
+            seed
+        });
+        if !repairs.is_empty() {
+            store.commit(&repairs)?;
+        }
+        let catalogue = &tables.catalogue;
+        let services = catalogue.services().map(|(id, service)| (id, service.clone()));
+        let leased = catalogue.services().map(|(id, _)| id).chain(catalogue.groups().map(|group| group.relay));
         let registry = Self {
-            services: Services::load(&store, now)?,
-            leases: Leases::load(&store, now)?,
+            services: Services::new(services, now),
+            leases: Leases::new(leased, now.mono),
+            revisions: watch::Sender::new(catalogue.revision()),
+            tables: RwLock::new(tables),
+            writer: Mutex::new(Writer { store }),
             book: AddressBook::new(pools),
-            view: View::new(),
             presences: Presences::default(),
-            member_index: MemberIndex::default(),
             challenges: Challenges::new(now.mono),
-            locks: KeyLocks::default(),
+            lost: LostLogs::default(),
             limits: Limits::default(),
-            pending: Mutex::default(),
-            lost: Mutex::default(),
-            signing,
-            store,
+            signing: SigningKey::from_bytes(&seed),
+            began: now.mono,
         };
-        registry.reconcile(now, true)?;
-        registry.load_claims(now)?;
-        info!(groups = registry.view.len(), "registry opened");
+        info!(groups = registry.group_count(), "registry opened");
         Ok(registry)
     }
 
-    /// With other limits than the defaults.
+    /// Sets other limits than the defaults.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// The group.
+    /// Chooses a pair for [`Self::create`] or [`Self::regain`] at random and lends it: it is not chosen again until
+    /// [`Self::give_back`].
     ///
     /// # Errors
-    /// [`LookupError`], each case.
-    pub fn group(&self, by: &GroupBy) -> Result<Group, LookupError> {
-        match by {
-            GroupBy::Id(id) => Ok(self.group_row(*id)?.0),
-            GroupBy::Name(name) => {
-                let not_found = || LookupError::NotFound(name.to_string());
-                let key = records::name_key(name);
-                let claim = self.store.get(&key)?.ok_or_else(not_found)?;
-                match self.fate(records::claimant(&key, &claim.value)?)? {
-                    Some((_, Fate::Live(group))) if group.name == *name => Ok(group),
-                    Some((_, Fate::Live(_) | Fate::Deleted { .. } | Fate::Aborted)) | None => Err(not_found()),
-                }
-            }
-        }
+    /// [`Exhausted`] if none is free.
+    pub fn pick(&self, scope: Scope, now: Now) -> Result<Pair, Exhausted> {
+        self.book.pick(&self.tables(), scope, now.mono, self.stamp(now))
     }
 
-    /// `everyone`, where it begins, then the others in order of name after `after`, at most `limit`; and whether there may
-    /// be more.
+    /// Chooses a free port for an address that was chosen otherwise; lent with it.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub fn groups(&self, after: Option<&str>, limit: usize) -> Result<(Vec<Group>, bool), StoreError> {
-        let mut groups = Vec::new();
-        if after.is_none() {
-            groups.extend(self.view.those(|group| group.reserved).first().map(|group| Group::clone(group)));
-        }
-        let mut after = after.map(|name| [records::NAMES, name.as_bytes()].concat());
-        if groups.len() >= limit {
-            return Ok((groups, true));
-        }
-        loop {
-            let wanted = limit - groups.len();
-            let items = self.store.page(records::NAMES, after.as_deref(), wanted)?;
-            let is_last = items.len() < wanted;
-            after = items.last().map(|item| item.key.clone());
-            for item in items {
-                // Claims of creates that are under way or were given up are no groups.
-                if let Some((_, Fate::Live(group))) = self.fate(records::claimant(&item.key, &item.entry.value)?)?
-                    && records::name_key(&group.name) == item.key
-                    && !group.reserved
-                {
-                    groups.push(group);
-                }
-            }
-            if is_last || groups.len() >= limit {
-                return Ok((groups, !is_last));
-            }
-        }
+    /// [`Exhausted::Ports`].
+    pub fn pick_port(&self, ip: std::net::Ipv4Addr) -> Result<Pair, Exhausted> {
+        self.book.pick_port(&self.tables(), ip)
     }
 
-    /// What is known of addresses, to choose a pair for [`Self::create`].
+    /// Ends the loan of a pair, used or not.
+    pub fn give_back(&self, pair: Pair) {
+        self.book.give_back(pair);
+    }
+
+    /// Ends the loan of a pair on which strangers were heard, and leaves its address alone for a while.
+    pub fn note_noisy(&self, pair: Pair, now: Instant) {
+        self.book.note_noisy(pair, now);
+    }
+
+    /// Returns what can be said without choosing an address: the group that this request made before, or a refusal.
+    ///
+    /// # Errors
+    /// [`CreateError`]: reserved or taken name, refused address, reused request, no relay.
+    pub fn precheck(&self, now: Now, spec: &CreateSpec) -> Result<Option<Group>, CreateError> {
+        let tables = self.tables();
+        if let Some(group) = precheck(&tables, spec, self.limits.groups_per_address)? {
+            return Ok(Some(Group::clone(&group)));
+        }
+        let relay = self.services.least_loaded_relay(now, &tables.catalogue.load());
+        relay.map(|_| None).ok_or(CreateError::NoRelay)
+    }
+
+    /// Makes the group at `pair`, or gives the one that the same request made before.
+    ///
+    /// After [`CreateError::PairTaken`] come back with another pair.
+    ///
+    /// # Errors
+    /// [`CreateError`], each case.
+    pub fn create(&self, now: Now, spec: &CreateSpec, pair: Pair) -> Result<Group, CreateError> {
+        if let Some(group) = self.precheck(now, spec)? {
+            return Ok(group);
+        }
+        let mut writer = self.writer();
+        let relay = self.services.least_loaded_relay(now, &self.tables().catalogue.load());
+        let create = CreateGroup {
+            spec: spec.clone(),
+            group: GroupId(uuid::Uuid::now_v7().into_bytes()),
+            log: LogId(rand::random()),
+            relay: relay.ok_or(CreateError::NoRelay)?,
+            pair,
+            groups_per_address: self.limits.groups_per_address,
+        };
+        self.commit(&mut writer, now, &create).map(|group| Group::clone(&group))
+    }
+
+    /// The lapsed groups whose relay registers again.
     #[must_use]
-    pub const fn book(&self) -> &AddressBook {
-        &self.book
+    pub fn lapsed_and_back(&self, now: Now) -> Vec<Arc<Group>> {
+        let tables = self.tables();
+        let lapsed = tables.catalogue.groups().filter(|group| group.lapsed);
+        lapsed.filter(|group| self.leases.is_heard(group.relay, now.mono)).cloned().collect()
     }
 
-    /// How many groups there are.
-    #[must_use]
-    pub fn group_count(&self) -> usize {
-        self.view.len()
-    }
-
-    pub(crate) fn group_row(&self, id: GroupId) -> Result<(Group, Version), LookupError> {
-        match self.fate(id)? {
-            Some((version, Fate::Live(group))) => Ok((group, version)),
-            Some((_, Fate::Deleted { .. } | Fate::Aborted)) | None => Err(LookupError::NotFound(id.to_string())),
-        }
-    }
-
-    pub(crate) fn fate(&self, id: GroupId) -> Result<Option<(Version, Fate)>, StoreError> {
-        let key = records::group_key(id);
-        let entry = self.store.get(&key)?;
-        entry.map(|entry| Ok((entry.version, Fate::decode(&key, &entry.value)?))).transpose()
-    }
-
-    /// Learns all groups from the store: at the start, and what other registries changed since.
-    pub(crate) fn read_groups(&self) -> Result<(), StoreError> {
-        self.store.each(GROUPS, |item| {
-            let id = records::group_of_key(&item.key)?;
-            match Fate::decode(&item.key, &item.entry.value)? {
-                Fate::Live(group) => {
-                    if !group.lapsed {
-                        self.book.note_port(group.addr.port());
-                    }
-                    self.view.apply(id, item.entry.version, Some(group));
-                }
-                Fate::Deleted { .. } if self.view.has(id) => self.view.apply(id, item.entry.version, None),
-                Fate::Deleted { .. } | Fate::Aborted => {}
+    /// Gives a lapsed group the address that its operator asked for; `None` if there is none or it is not free.
+    ///
+    /// # Errors
+    /// [`RegainError`]: no free port, no such group, or the store.
+    pub fn regain_own(&self, now: Now, id: GroupId) -> Result<Option<Group>, RegainError> {
+        let group = Arc::clone(self.tables().live(id)?);
+        let Some(ip) = group.own_address else { return Ok(None) };
+        for _ in 0..PORTS {
+            let pair = self.pick_port(ip)?;
+            let regained = self.regain(now, id, pair);
+            self.give_back(pair);
+            match regained {
+                Ok(group) => return Ok(Some(group)),
+                Err(RegainError::PairTaken) if group.port_claimed => {}
+                Err(RegainError::PairTaken) => return Ok(None),
+                Err(error) => return Err(error),
             }
-            Ok::<_, StoreError>(())
-        })
-    }
-
-    /// Learns which addresses and ports are taken, for choosing others.
-    fn load_claims(&self, now: Now) -> Result<(), StoreError> {
-        self.store.each(ADDRESSES, |item| {
-            let address = records::address_of_key(&item.key)?;
-            self.note_address(address, AddressClaim::decode(&item.key, &item.entry.value)?.holder, now);
-            Ok::<_, StoreError>(())
-        })?;
-        self.store.each(PORTS, |item| {
-            self.book.note_port(records::port_of_key(&item.key)?);
-            Ok::<_, StoreError>(())
-        })
-    }
-
-    pub(crate) fn note_address(&self, address: Low23, holder: Holder, now: Now) {
-        match holder {
-            Holder::Group(_) => self.book.note_held(address),
-            Holder::Resting => self.book.note_resting(address, now.mono),
-            Holder::Nobody => self.book.note_free(address),
         }
+        Ok(None)
+    }
+
+    /// Gives a lapsed group the address of `pair`, and its port unless the operator asked for one. A group that has an
+    /// address is given back as it is.
+    ///
+    /// # Errors
+    /// [`RegainError::PairTaken`]: come back with another pair. No such group, or the store.
+    pub fn regain(&self, now: Now, id: GroupId, pair: Pair) -> Result<Group, RegainError> {
+        let group = self.commit(&mut self.writer(), now, &RegainAddress { group: id, pair })?;
+        info!(group = %id, address = %group.addr, generation = group.generation.0, "the group has an address again");
+        Ok(Group::clone(&group))
+    }
+
+    /// Lets leases of addresses lapse, and forgets what has been silent or out of date for a day and presences that ran
+    /// out.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is left is done by the next call.
+    pub fn expire(&self, now: Now) -> Result<(), StoreError> {
+        self.presences.expire(now.mono);
+        let mut writer = self.writer();
+        for relay in self.leases.silent(ADDRESS_LEASE, now.mono) {
+            for group in self.commit(&mut writer, now, &LapseAddresses { relay })? {
+                info!(group = %group.id, %relay, address = %group.addr, "the relay was silent for a day: the group's address lapsed");
+            }
+        }
+        let load = self.tables().catalogue.load();
+        for id in self.leases.silent(FORGOTTEN, now.mono).into_iter().filter(|id| !load.contains_key(id)) {
+            self.commit(&mut writer, now, &ForgetService { id })?;
+            self.services.forget(id);
+            self.leases.forget(id);
+        }
+        self.commit(&mut writer, now, &ForgetOutdated)
+    }
+
+    /// Decides a command, makes its changes durable in one transaction, then makes them seen.
+    fn commit<C: Decide>(&self, writer: &mut Writer, now: Now, command: &C) -> Result<C::Outcome, C::Refusal>
+    where
+        C::Refusal: From<StoreError>,
+    {
+        self.commit_if(writer, now, command, |_| Ok(()))
+    }
+
+    /// As [`Self::commit`], unless `admit` refuses the outcome; nothing has happened then.
+    fn commit_if<C: Decide>(
+        &self,
+        writer: &mut Writer,
+        now: Now,
+        command: &C,
+        admit: impl FnOnce(&C::Outcome) -> Result<(), C::Refusal>,
+    ) -> Result<C::Outcome, C::Refusal>
+    where
+        C::Refusal: From<StoreError>,
+    {
+        let stamp = self.stamp(now);
+        let mut changes = Vec::new();
+        let outcome = command.decide(&self.tables(), stamp, &mut changes)?;
+        admit(&outcome)?;
+        if changes.is_empty() {
+            return Ok(outcome);
+        }
+        let records: Vec<KeyChange> = changes.iter().map(Change::to_key_change).collect();
+        writer.store.commit(&records)?;
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.absorb_all(changes, stamp.mono);
+        let revision = tables.catalogue.revision();
+        drop(tables);
+        self.revisions.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        Ok(outcome)
+    }
+
+    fn stamp(&self, now: Now) -> Stamp {
+        Stamp { mono: now.mono.saturating_duration_since(self.began), unix_ms: now.unix_ms }
+    }
+
+    fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The registry's own key, made at the first start.
-fn signing_key(store: &Store) -> Result<SigningKey, StoreError> {
-    let fresh = Bytes::copy_from_slice(&rand::random::<[u8; 32]>());
-    let seed = match store.get(records::SIGNING_KEY)? {
-        Some(entry) => entry.value,
-        None => match store.create(records::SIGNING_KEY, &fresh)? {
-            Ok(_) => fresh,
-            Err(exists) => exists.0.value,
-        },
-    };
-    let seed: [u8; 32] = seed[..].try_into().map_err(|_| records::damaged(records::SIGNING_KEY))?;
-    Ok(SigningKey::from_bytes(&seed))
-}
+/// Removes the records that nobody asks for any more.
+#[derive(Debug)]
+struct ForgetOutdated;
 
-/// Where the page after this group begins: `everyone` comes before all names.
-pub(crate) fn page_token(group: &Group) -> String {
-    if group.reserved { "\u{1}".to_owned() } else { group.name.to_string() }
+impl Decide for ForgetOutdated {
+    type Outcome = ();
+    type Refusal = StoreError;
+
+    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+        changes.extend(tables.outdated(now));
+        Ok(())
+    }
 }

@@ -6,22 +6,21 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
-    sync::{MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use gaung_log::kv::{Version, Write};
 use gaung_proto::{GroupId, LogId, RelayId, Seq, pb::registry as pb};
 use prost::Message as _;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
-    now::Now,
-    records::{self, Fate, Group, StoredHead},
-    registry::Registry,
+    group::Group,
+    now::Stamp,
+    records::{Record, StoredHead},
     store::StoreError,
+    tables::{Change, Decide, Tables},
 };
 
 /// A relay repeats every 2 s that it lost a log; when it has not for so long, that no longer counts.
@@ -58,107 +57,104 @@ pub enum ReportError {
     Store(#[from] StoreError),
 }
 
+/// Takes the reports of one relay.
+#[derive(Debug, Clone)]
+pub struct ReportLogs {
+    /// The relay.
+    pub relay: RelayId,
+    /// Its log survives it.
+    pub durable: bool,
+    /// One for each group.
+    pub reports: Vec<Report>,
+}
+
+impl Decide for ReportLogs {
+    /// The groups of which something else is recorded.
+    type Outcome = Vec<pb::GroupRefusal>;
+    type Refusal = ReportError;
+
+    fn decide(
+        &self,
+        tables: &Tables,
+        _now: Stamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<Vec<pb::GroupRefusal>, ReportError> {
+        let mut refusals = Vec::new();
+        for report in &self.reports {
+            let Ok(group) = tables.live(report.group) else { continue };
+            let recorded = tables.catalogue.head(group.id).filter(|head| head.log_id == group.log.0);
+            let recorded = recorded.cloned().unwrap_or_default();
+            match self.judge(group, &recorded, report) {
+                Verdict::Known => continue,
+                Verdict::Record => {}
+                Verdict::Adopt => {
+                    let adopted = Group { log: report.log, reset: Bytes::new(), ..Group::clone(group) };
+                    Tables::replace(adopted, changes);
+                }
+                Verdict::Refuse => {
+                    refusals.push(refusal(group, &recorded));
+                    continue;
+                }
+            }
+            let head = StoredHead { log_id: report.log.0, head_seq: report.head.0, proof: report.proof.clone() };
+            changes.push(Change(Record::Head(group.id, Some(head))));
+        }
+        Ok(refusals)
+    }
+}
+
 /// What a report means.
 enum Verdict {
     /// Nothing new.
     Known,
     /// The head is another, or the first one of this log.
-    Record(Option<Version>),
+    Record,
     /// The relay's log becomes the group's.
     Adopt,
-    Refuse(pb::GroupRefusal),
+    Refuse,
 }
 
-impl Registry {
-    /// Takes the reports of a relay from the address it is registered at (`None`: this process); gives those groups of
-    /// which something else is recorded.
-    ///
-    /// # Errors
-    /// [`ReportError`], each case.
-    pub fn report(
-        &self,
-        now: Now,
-        relay: RelayId,
-        reports: &[Report],
-        from: Option<IpAddr>,
-    ) -> Result<Vec<pb::GroupRefusal>, ReportError> {
-        let durable = self.services.reporting_relay(relay, from)?;
-        let mut refusals = Vec::new();
-        let mut writes: HashMap<GroupId, Write> = HashMap::new();
-        for report in reports {
-            let Some((version, Fate::Live(group))) = self.fate(report.group)? else { continue };
-            if group.relay == relay {
-                self.note_lost(now, report);
-            }
-            match self.judge(&group, relay, durable, report)? {
-                Verdict::Known => {}
-                Verdict::Record(known) => {
-                    writes.insert(report.group, head_write(report, known));
-                }
-                Verdict::Adopt => {
-                    self.adopt(group, version, report.log)?;
-                    let known = self.store.get(&records::head_key(report.group))?.map(|entry| entry.version);
-                    writes.insert(report.group, head_write(report, known));
-                }
-                Verdict::Refuse(refusal) => refusals.push(refusal),
-            }
-        }
-        // A head that is not written now comes again with the next report.
-        let failed = self.store.write_loosely(writes.into_values().collect()).iter().filter(|w| w.is_err()).count();
-        if failed > 0 {
-            warn!(failed, "reported heads not stored; they come again");
-        }
-        Ok(refusals)
-    }
-
-    fn judge(&self, group: &Group, relay: RelayId, durable: bool, report: &Report) -> Result<Verdict, StoreError> {
-        let key = records::head_key(group.id);
-        let entry = self.store.get(&key)?;
-        let stored = entry.as_ref().map(|e| records::decode::<StoredHead>(&key, &e.value)).transpose()?;
-        let stored = stored.filter(|head| head.log_id == group.log.0).unwrap_or_default();
-        let refusal = || {
-            Verdict::Refuse(pb::GroupRefusal {
-                group_id: group.id.into(),
-                expected_log_id: group.log.0,
-                expected_head_seq: stored.head_seq,
-                proof: stored.proof.clone(),
-                reset: pb::DeviceSignature::decode(group.reset.clone()).ok().filter(|_| !group.reset.is_empty()),
-            })
-        };
-        if group.relay != relay || report.lost {
-            return Ok(refusal());
+impl ReportLogs {
+    fn judge(&self, group: &Group, recorded: &StoredHead, report: &Report) -> Verdict {
+        if group.relay != self.relay || report.lost {
+            return Verdict::Refuse;
         }
         if report.log != group.log {
             // What the owner reset stays reset. Nobody owns `everyone`: its relay is who knows.
             let stays = group.reset.is_empty() || group.reserved;
-            return Ok(if !durable || (report.insists && stays) { Verdict::Adopt } else { refusal() });
+            return if !self.durable || (report.insists && stays) { Verdict::Adopt } else { Verdict::Refuse };
         }
-        Ok(if report.head.0 < stored.head_seq && durable && !report.insists {
-            refusal()
-        } else if report.head.0 == stored.head_seq && report.proof == stored.proof {
+        if report.head.0 < recorded.head_seq && self.durable && !report.insists {
+            Verdict::Refuse
+        } else if report.head.0 == recorded.head_seq && report.proof == recorded.proof {
             Verdict::Known
         } else {
-            Verdict::Record(entry.map(|e| e.version))
-        })
-    }
-
-    /// The recorded head belongs to the old log and so no longer counts.
-    fn adopt(&self, group: Group, version: Version, log: LogId) -> Result<(), StoreError> {
-        let key = records::group_key(group.id);
-        let adopted = Group { log, reset: Bytes::new(), ..group };
-        // Changed meanwhile: the relay reports again.
-        if let Ok(version) = self.store.set(&key, version, &Fate::Live(adopted.clone()).encode())? {
-            info!(group = %adopted.id, %log, "the log that the group's relay has is the group's from now on");
-            self.view.apply(adopted.id, version, Some(adopted));
+            Verdict::Record
         }
-        Ok(())
     }
+}
 
-    fn note_lost(&self, now: Now, report: &Report) {
-        let mut lost = self.lost_groups();
+fn refusal(group: &Group, recorded: &StoredHead) -> pb::GroupRefusal {
+    pb::GroupRefusal {
+        group_id: group.id.into(),
+        expected_log_id: group.log.0,
+        expected_head_seq: recorded.head_seq,
+        proof: recorded.proof.clone(),
+        reset: pb::DeviceSignature::decode(group.reset.clone()).ok().filter(|_| !group.reset.is_empty()),
+    }
+}
+
+/// Groups whose relay says that it lost their log, and when it last said so.
+#[derive(Debug, Default)]
+pub(crate) struct LostLogs(Mutex<HashMap<GroupId, Instant>>);
+
+impl LostLogs {
+    /// Notes what the group's own relay reported.
+    pub(crate) fn note(&self, report: &Report, now: Instant) {
+        let mut lost = self.lock();
         if !report.lost {
             lost.remove(&report.group);
-        } else if lost.insert(report.group, now.mono).is_none() {
+        } else if lost.insert(report.group, now).is_none() {
             warn!(
                 group = %report.group, log = %report.log, head = %report.head,
                 "the relay lost messages of this group; it refuses the group until `gaung group reset`"
@@ -167,21 +163,16 @@ impl Registry {
     }
 
     /// Whether the group's relay says that its log is lost.
-    pub(crate) fn is_lost(&self, group: GroupId, now: Instant) -> bool {
-        let said = self.lost_groups().get(&group).copied();
+    pub(crate) fn has(&self, group: GroupId, now: Instant) -> bool {
+        let said = self.lock().get(&group).copied();
         said.is_some_and(|said| now.saturating_duration_since(said) < LOST_FOR)
     }
 
-    pub(crate) fn lost_groups(&self) -> MutexGuard<'_, HashMap<GroupId, Instant>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn forget(&self, group: GroupId) {
+        self.lock().remove(&group);
     }
-}
 
-fn head_write(report: &Report, known: Option<Version>) -> Write {
-    let key = records::head_key(report.group);
-    let head = StoredHead { log_id: report.log.0, head_seq: report.head.0, proof: report.proof.clone() };
-    match known {
-        None => Write::create(key, head.encode_to_vec()),
-        Some(version) => Write::set(key, version, head.encode_to_vec()),
+    fn lock(&self) -> MutexGuard<'_, HashMap<GroupId, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,9 +22,10 @@ use tonic::{Code, Request, Response, Status};
 use crate::{
     checked,
     figures::Figures,
+    group::Group,
     maker::Maker,
     now::Now,
-    registry::{Registry, page_token},
+    registry::Registry,
     reports::ReportError,
     services::{RegisterError, SERVICE_RENEW},
     status::{ToStatus, invalid},
@@ -121,8 +122,8 @@ impl RegistryService for Rpc {
         };
         let after = Some(request.page_token).filter(|token| !token.is_empty());
         let claim = checked::viewer(request.viewer)?;
-        let listed = self.run(move |registry, now| registry.groups_for(now, after.as_deref(), limit, claim)).await;
-        let (groups, more) = listed?;
+        let list = move |registry: &Registry, now| registry.groups_for(now, after.as_deref(), limit, claim);
+        let (groups, more) = self.maker.run(list).await?;
         let last = groups.last().map(page_token);
         let next_page_token = last.filter(|_| more).unwrap_or_default();
         let groups = groups.iter().map(|group| group.to_pb()).collect();
@@ -144,7 +145,7 @@ impl RegistryService for Rpc {
         let relay =
             if request.relay_id.is_empty() { None } else { Some(checked::service_id("relay_id", &request.relay_id)?) };
         let claim = checked::viewer(request.viewer)?;
-        let viewer = self.run(move |registry, _| registry.viewer(claim)).await?;
+        let viewer = self.registry.viewer(claim);
         let resumes = request.watch_id == self.watch_id && request.after_revision > 0;
         let watcher = watch::Watcher {
             registry: Arc::clone(&self.registry),
@@ -214,7 +215,7 @@ impl RegistryService for Rpc {
         let group = checked::group_id("group_id", &request.group_id)?;
         let device = checked::device("public_key", &request.public_key)?;
         let client = checked::client_id(&request.client_id)?;
-        self.run(move |registry, _| registry.leave(group, device, client)).await?;
+        self.run(move |registry, now| registry.leave(now, group, device, client)).await?;
         Ok(Response::new(pb::LeaveGroupResponse {}))
     }
 
@@ -283,7 +284,7 @@ impl RegistryService for Rpc {
         let (id, info) = checked::service(request)?;
         self.run(move |registry, now| {
             registry.register_service(now, id, info, from)?;
-            Ok::<_, RegisterError>(registry.remember_secret(id, &secret)?)
+            Ok::<_, RegisterError>(registry.remember_secret(now, id, &secret)?)
         })
         .await?;
         let registry_public_key = Bytes::copy_from_slice(&self.registry.public_key());
@@ -313,7 +314,7 @@ impl RegistryService for Rpc {
         let (relay, reports) = checked::reports(request)?;
         let told = self.run(move |registry, now| {
             let mut refusals = registry.report(now, relay, &reports, from)?;
-            let proven = registry.is_proven(relay, &secret)?;
+            let proven = registry.is_proven(relay, &secret);
             refusals.retain(|refusal| proven || !is_private(registry, &refusal.group_id));
             Ok::<_, ReportError>(refusals)
         });
@@ -328,7 +329,12 @@ fn caller<T>(request: &Request<T>) -> Option<IpAddr> {
 }
 
 fn is_private(registry: &Registry, group: &[u8]) -> bool {
-    GroupId::try_from(group).is_ok_and(|group| registry.view.is_private(group))
+    GroupId::try_from(group).is_ok_and(|group| registry.is_private(group))
+}
+
+/// Where the page after this group begins: `everyone` comes before all names.
+fn page_token(group: &Group) -> String {
+    if group.reserved { "\u{1}".to_owned() } else { group.name.to_string() }
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! Where relays and hubs are, and which of them have shown that they are there.
 //!
-//! A registration is a claim too. It is good for the address it came from: while a service renews, nobody else writes
+//! A registration is a claim. It is good for the address it came from: while a service renews, nobody else writes
 //! over its record. Groups are bound to relays that answered a health check, and joins are told of hubs that did.
 
 use std::{
@@ -13,17 +13,15 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{RelayId, pb::registry as pb};
-use prost::Message as _;
 use service_kit::share::{Origin, RateLimit, TooSoon};
 use tokio::sync::{Notify, watch};
-use tracing::info;
 
 use crate::{
-    now::Now,
-    records::{self, SERVICES, StoredOrigin},
-    registry::Registry,
+    now::{Now, Stamp},
+    records::{Record, ServiceRecord},
     reports::ReportError,
-    store::{Store, StoreError},
+    store::StoreError,
+    tables::{Change, Decide, Tables},
 };
 
 /// How long a service counts as alive without being heard.
@@ -37,7 +35,7 @@ const MAX_SERVICES_OF_ONE: usize = 64;
 /// Hubs that one join is told of: a client tries them in order, and more would only make the answer long.
 const MAX_HUBS_TOLD: usize = 16;
 /// A service that was silent for this long is forgotten, unless groups are bound to it.
-const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 /// Registrations of one address: one each 5 s for each of its services, with room for restarts.
 const CALLS: (f64, f64) = (40.0, 400.0);
 /// Registrations of one address that change a record, and so cost a write and a line in the log.
@@ -128,7 +126,8 @@ struct Service {
 }
 
 impl Service {
-    fn new(info: pb::ServiceInfo, from: Option<IpAddr>, is_local: bool, now: Now) -> Self {
+    fn new(info: pb::ServiceInfo, from: Option<IpAddr>, now: Now) -> Self {
+        let is_local = from.is_none_or(|ip| ip.is_loopback());
         Self {
             info,
             from,
@@ -181,25 +180,56 @@ fn is_elsewhere(known: Option<IpAddr>, from: Option<IpAddr>) -> bool {
 }
 
 impl Services {
-    /// Those of the store, each with a full lease at the address it last registered from.
-    pub(crate) fn load(store: &Store, now: Now) -> Result<Self, StoreError> {
-        let mut known = HashMap::new();
-        store.each(SERVICES, |item| {
-            let info: pb::ServiceInfo = records::decode(&item.key, &item.entry.value)?;
-            let origin: StoredOrigin = records::decode(&item.key, &item.entry.value)?;
-            let id = RelayId::try_from(&info.service_id[..]).map_err(|_| records::damaged(&item.key))?;
-            let from: Option<IpAddr> = origin.address.parse().ok();
-            let is_local = from.is_none_or(|ip| ip.is_loopback());
-            known.insert(id, Service::new(info, from, is_local, now));
-            Ok::<_, StoreError>(())
-        })?;
-        Ok(Self {
+    /// Those that are stored, each with a full lease at the address it last registered from.
+    pub(crate) fn new(stored: impl Iterator<Item = (RelayId, ServiceRecord)>, now: Now) -> Self {
+        let known = stored.map(|(id, service)| (id, Service::new(service.info, service.from, now))).collect();
+        Self {
             known: Mutex::new(known),
             changed: watch::Sender::new(()),
             to_probe: Notify::new(),
             calls: RateLimit::new(CALLS.0, CALLS.1),
             changes: RateLimit::new(CHANGES.0, CHANGES.1),
-        })
+        }
+    }
+
+    /// Counts one registration of `from`.
+    pub(crate) fn charge_call(&self, from: Option<IpAddr>, now: Now) -> Result<(), TooSoon> {
+        from.map_or(Ok(()), |from| self.calls.take(from.into(), now.mono))
+    }
+
+    /// Counts one registration of `from` that changes a record.
+    pub(crate) fn charge_change(&self, from: Option<IpAddr>, now: Now) -> Result<(), TooSoon> {
+        from.map_or(Ok(()), |from| self.changes.take(from.into(), now.mono))
+    }
+
+    pub(crate) fn knows(&self, id: RelayId) -> bool {
+        self.known().contains_key(&id)
+    }
+
+    /// Whether the service is known as it says and at the address it came from.
+    pub(crate) fn is_known_as(&self, id: RelayId, record: &ServiceRecord) -> bool {
+        self.known().get(&id).is_some_and(|known| known.info == record.info && known.from == record.from)
+    }
+
+    /// Takes a registration whose record is stored.
+    pub(crate) fn register(&self, id: RelayId, record: ServiceRecord, now: Now) {
+        let mut known = self.known();
+        let before = known.get(&id).filter(|before| before.info == record.info && before.from == record.from);
+        let is_same = before.is_some();
+        let service = match before {
+            Some(before) => Service { renewed: now.mono, given_up: false, contested: false, ..before.clone() },
+            None => Service::new(record.info, record.from, now),
+        };
+        known.insert(id, service);
+        drop(known);
+        if !is_same {
+            self.to_probe.notify_one();
+        }
+        self.changed.send_replace(());
+    }
+
+    pub(crate) fn forget(&self, id: RelayId) {
+        self.known().remove(&id);
     }
 
     /// All that are known, those alive marked, in order of kind and id.
@@ -298,7 +328,7 @@ impl Services {
     }
 
     /// Whether a registration from `from` may take the place of what is known.
-    fn admit(&self, now: Now, id: RelayId, from: Option<IpAddr>) -> Result<(), RegisterError> {
+    pub(crate) fn admit(&self, now: Now, id: RelayId, from: Option<IpAddr>) -> Result<(), RegisterError> {
         let mut known = self.known();
         let Some(service) = known.get_mut(&id) else { return Ok(()) };
         if !is_elsewhere(service.from, from) || !service.is_alive(now) {
@@ -315,7 +345,7 @@ impl Services {
 
     /// Who has to leave so that one more of `from` fits: nobody, or a service of whoever has most that is silent, else
     /// has no groups.
-    fn victim(
+    pub(crate) fn victim(
         &self,
         now: Now,
         from: Option<IpAddr>,
@@ -349,110 +379,61 @@ impl Services {
     }
 }
 
-impl Registry {
-    /// Registers a service or renews its lease, and with it those of its groups' addresses. Only what changed is
-    /// written, and a mark now and then. `from`: where the call came from; `None`: this process.
-    ///
-    /// # Errors
-    /// [`RegisterError`], each case.
-    pub fn register_service(
-        &self,
-        now: Now,
-        id: RelayId,
-        info: pb::ServiceInfo,
-        from: Option<IpAddr>,
-    ) -> Result<(), RegisterError> {
-        if let Some(from) = from {
-            self.services.calls.take(from.into(), now.mono)?;
+/// Stores where a service is.
+#[derive(Debug, Clone)]
+pub(crate) struct RegisterService {
+    pub(crate) id: RelayId,
+    pub(crate) record: ServiceRecord,
+    /// A service that is forgotten to make room.
+    pub(crate) evicts: Option<RelayId>,
+}
+
+impl Decide for RegisterService {
+    type Outcome = ();
+    type Refusal = RegisterError;
+
+    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), RegisterError> {
+        if let Some(id) = self.evicts {
+            ForgetService { id }.decide(tables, now, changes)?;
         }
-        self.services.admit(now, id, from)?;
-        let before = self.services.known().get(&id).cloned();
-        if before.is_none()
-            && let Some(victim) = self.services.victim(now, from, &self.view.load())?
-        {
-            self.forget_service(victim)?;
-        }
-        let is_same = before.as_ref().is_some_and(|before| before.info == info && before.from == from);
-        if !is_same {
-            if let Some(from) = from {
-                self.services.changes.take(from.into(), now.mono)?;
-            }
-            self.store_service(id, &info, from)?;
-            info!(service = %id, kind = info.kind().as_str_name(), "service registered");
-        }
-        let is_relay = info.kind() == pb::ServiceKind::Relay;
-        let came_back = !self.leases.registers_here(id, now.mono);
-        let is_local = from.is_none_or(|ip| ip.is_loopback());
-        let service = match before {
-            Some(before) if is_same => {
-                Service { renewed: now.mono, given_up: false, contested: false, is_local, ..before }
-            }
-            Some(_) | None => Service::new(info, from, is_local, now),
-        };
-        self.services.known().insert(id, service);
-        self.renew_lease(now, id);
-        if is_relay && came_back {
-            // Another registry may have made groups of it meanwhile, or let leases lapse.
-            self.read_groups()?;
-        }
-        if !is_same {
-            self.services.to_probe.notify_one();
-        }
-        self.services.changed.send_replace(());
+        changes.push(Change(Record::Service(self.id, Some(self.record.clone()))));
         Ok(())
     }
+}
 
-    /// All services that are known.
-    #[must_use]
-    pub fn services(&self, now: Now) -> Vec<pb::ServiceInfo> {
-        self.services.list(now)
-    }
+/// Forgets a service and what proves it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForgetService {
+    pub(crate) id: RelayId,
+}
 
-    /// The Ed25519 public key that tickets are signed with.
-    #[must_use]
-    pub fn public_key(&self) -> [u8; 32] {
-        self.signing.verifying_key().to_bytes()
-    }
+impl Decide for ForgetService {
+    type Outcome = ();
+    type Refusal = StoreError;
 
-    /// Lets leases of addresses lapse, and forgets services that have been silent for a day and presences that ran out.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn expire(&self, now: Now) -> Result<(), StoreError> {
-        self.presences.expire(now.mono);
-        self.lapse_silent(now)?;
-        let load = self.view.load();
-        let gone: Vec<RelayId> = {
-            let known = self.services.known();
-            let silent = |id: &RelayId| self.leases.silence(*id, now.mono).is_some_and(|time| time > FORGOTTEN);
-            known.keys().filter(|id| silent(id) && !load.contains_key(id)).copied().collect()
-        };
-        gone.into_iter().try_for_each(|id| self.forget_service(id))
-    }
-
-    fn forget_service(&self, id: RelayId) -> Result<(), StoreError> {
-        for key in [records::service_key(id), records::mark_key(id), records::secret_key(id)] {
-            if let Some(entry) = self.store.get(&key)? {
-                let _changed_by_its_return = self.store.delete(&key, entry.version)?;
-            }
-        }
-        self.services.known().remove(&id);
-        self.leases.forget(id);
+    fn decide(&self, _tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+        changes.push(Change(Record::Service(self.id, None)));
+        changes.push(Change(Record::Secret(self.id, None)));
         Ok(())
     }
+}
 
-    fn store_service(&self, id: RelayId, info: &pb::ServiceInfo, from: Option<IpAddr>) -> Result<(), StoreError> {
-        let key = records::service_key(id);
-        let origin = StoredOrigin { address: from.map(|ip| ip.to_string()).unwrap_or_default() };
-        let value: Bytes = [info.encode_to_vec(), origin.encode_to_vec()].concat().into();
-        loop {
-            let done = match self.store.get(&key)? {
-                None => self.store.create(&key, &value)?.is_ok(),
-                Some(entry) => self.store.set(&key, entry.version, &value)?.is_ok(),
-            };
-            if done {
-                return Ok(());
-            }
+/// Remembers the first secret that comes for a service; a later one changes nothing, for anybody can send one.
+#[derive(Debug, Clone)]
+pub(crate) struct RememberSecret {
+    pub(crate) service: RelayId,
+    /// SHA-256 of the secret.
+    pub(crate) hash: Bytes,
+}
+
+impl Decide for RememberSecret {
+    type Outcome = ();
+    type Refusal = StoreError;
+
+    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+        if tables.catalogue.secret(self.service).is_none() {
+            changes.push(Change(Record::Secret(self.service, Some(self.hash.clone()))));
         }
+        Ok(())
     }
 }

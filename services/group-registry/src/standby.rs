@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     book::{Exhausted, Pair},
+    now::Now,
     registry::Registry,
 };
 
@@ -81,7 +82,7 @@ impl Standby {
     /// A pair on which nobody was heard, lent by the book. Waits for one where none is ready.
     pub(crate) async fn take(&self, scope: Scope) -> Result<Pair, Exhausted> {
         if !self.listens() {
-            return self.registry.book().pick(scope, Instant::now());
+            return self.registry.pick(scope, Now::read());
         }
         let mut is_first = true;
         loop {
@@ -145,7 +146,7 @@ impl Standby {
             if is_first {
                 shelf.target = (shelf.target * 2).min(MAX_READY);
             }
-            match self.registry.book().pick(scope, Instant::now()) {
+            match self.registry.pick(scope, Now::read()) {
                 Ok(pair) => shelf.queued.push(pair),
                 Err(exhausted) if shelf.queued.is_empty() && shelf.listening == 0 => return Err(exhausted),
                 Err(_) => {}
@@ -167,12 +168,12 @@ impl Standby {
             shelf.ready.retain(|(pair, heard)| {
                 let is_fresh = now.saturating_duration_since(*heard) <= FRESH;
                 if !is_fresh {
-                    self.registry.book().give_back(*pair);
+                    self.registry.give_back(*pair);
                 }
                 is_fresh
             });
             while shelf.ready.len() + shelf.queued.len() < shelf.target {
-                let Ok(pair) = self.registry.book().pick(scope, now) else { break };
+                let Ok(pair) = self.registry.pick(scope, Now::read()) else { break };
                 shelf.queued.push(pair);
             }
             let take = shelf.queued.len().min(MAX_READY - round.len());
@@ -197,11 +198,11 @@ impl Standby {
             match socket {
                 Ok(socket) if socket.has_datagram() => {
                     info!(address = %pair.ip, port = pair.port, "strangers heard on an address; it is not given out for a while");
-                    self.registry.book().note_noisy(pair, now);
+                    self.registry.note_noisy(pair, now);
                 }
                 Err(error) if !nowhere => {
                     debug!(address = %pair.ip, port = pair.port, %error, "address not usable");
-                    self.registry.book().note_noisy(pair, now);
+                    self.registry.note_noisy(pair, now);
                 }
                 Ok(_) | Err(_) => shelves.of(scope).ready.push_back((pair, now)),
             }
@@ -230,16 +231,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::HashSet;
 
-    use gaung_log::MemoryKv;
     use gaung_net::interface::Link;
 
-    use crate::{address::Pool, book::Pools, now::Now};
+    use crate::{address::Pool, book::Pools, store::MemoryStore};
 
     use super::*;
 
     fn standby(net: &str, quiet: Duration) -> Arc<Standby> {
         let pools = Pools { site: Pool::new(net.parse().unwrap()).unwrap(), organization: Pool::organization() };
-        let registry = Registry::open(Arc::new(MemoryKv::new()), pools, Now::read()).unwrap();
+        let registry = Registry::open(Arc::new(MemoryStore::new()), pools, Now::read()).unwrap();
         Arc::new(Standby::new(Arc::new(registry), LinkWatch::fixed(vec![Link::loopback()]), quiet))
     }
 

@@ -8,8 +8,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    challenge::CallError, create::CreateError, invites::InviteError, members::JoinError, owner::OwnerError,
-    registry::LookupError, reports::ReportError, services::RegisterError, store::StoreError,
+    challenge::CallError, create::CreateError, invites::InviteError, lookup::LookupError, members::JoinError,
+    owner::OwnerError, reports::ReportError, services::RegisterError, store::StoreError,
 };
 
 /// The `domain` of every `ErrorInfo`.
@@ -63,7 +63,7 @@ impl ToStatus for CreateError {
             Self::Address(refusal) => invalid("address", refusal),
             Self::AddressTaken { .. } => status(Code::AlreadyExists, "ADDRESS_TAKEN", self),
             Self::AddressResting { .. } => status(Code::AlreadyExists, "ADDRESS_RESTING", self),
-            Self::PairTaken | Self::Busy => status(Code::Aborted, "TRY_AGAIN", self),
+            Self::PairTaken => status(Code::Aborted, "TRY_AGAIN", self),
             Self::OtherRequest => invalid("request_id", self),
             Self::Deleted => status(Code::NotFound, "GROUP_DELETED", self),
             Self::NoRelay => status(Code::Unavailable, "NO_RELAY", self),

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
+    feed::{GroupChange, WatchStep},
     registry::Registry,
-    view::{Change, Next},
 };
 
 const IN_FLIGHT: usize = 64;
@@ -43,7 +43,7 @@ impl Watcher {
     pub(crate) fn start(mut self, slot: Share<Origin>, stop: CancellationToken) -> ReceiverStream<Answer> {
         let (answers, stream) = mpsc::channel(IN_FLIGHT);
         tokio::spawn(async move {
-            let mut revisions = self.registry.view.changes();
+            let mut revisions = self.registry.revisions();
             loop {
                 revisions.borrow_and_update();
                 let sent = tokio::select! {
@@ -67,17 +67,17 @@ impl Watcher {
 
     async fn send_news(&mut self, answers: &mpsc::Sender<Answer>) -> Result<(), Gone> {
         loop {
-            match self.registry.view.next(self.after, CHANGES_AT_ONCE) {
-                Next::UpToDate => return Ok(()),
-                Next::Changes(changes) => {
+            match self.registry.watch(self.after, CHANGES_AT_ONCE) {
+                WatchStep::UpToDate => return Ok(()),
+                WatchStep::Changes(changes) => {
                     for (revision, change) in changes {
-                        if self.shows(change.relay(), change.is_private()) {
+                        if self.shows(change.group().relay, change.group().private) {
                             self.send(answers, revision, event(&change)).await?;
                         }
                         self.after = Some(revision);
                     }
                 }
-                Next::Snapshot { revision, groups } => {
+                WatchStep::Snapshot { revision, groups } => {
                     let begin = Event::SnapshotBegin(pb::SnapshotBegin { with_private: self.proven.is_some() });
                     self.send(answers, revision, begin).await?;
                     for group in groups {
@@ -102,11 +102,11 @@ impl Watcher {
     }
 }
 
-fn event(change: &Change) -> Event {
+fn event(change: &GroupChange) -> Event {
     match change {
-        Change::Upsert(group) => Event::Upsert(group.to_pb()),
-        Change::Deleted { id, name, .. } => {
-            Event::Deleted(pb::GroupDeleted { id: (*id).into(), name: name.to_string() })
+        GroupChange::Upsert(group) => Event::Upsert(group.to_pb()),
+        GroupChange::Deleted(group) => {
+            Event::Deleted(pb::GroupDeleted { id: group.id.into(), name: group.name.to_string() })
         }
     }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use gaung_log::MemoryKv;
 use gaung_proto::{
     ClientId, DeviceId, GroupId, GroupRetention, RelayId, Scope,
     pb::registry as pb,
@@ -19,11 +18,13 @@ use group_registry::{
     book::{Pair, Pools},
     challenge::SignedCall,
     create::{CreateError, CreateSpec},
+    group::{Group, RequestId},
     lease::ADDRESS_LEASE,
+    lookup::GroupBy,
     members::{Join, JoinError},
     now::Now,
-    records::{Group, RequestId},
-    registry::{GroupBy, Registry},
+    registry::Registry,
+    store::MemoryStore,
 };
 use rand::{Rng as _, rngs::SmallRng};
 
@@ -38,7 +39,7 @@ const MOST_OTHERS: usize = 12;
 #[derive(Debug)]
 pub(super) struct RegistryNode {
     pub(super) machine: Machine,
-    kv: Arc<MemoryKv>,
+    store: Arc<MemoryStore>,
     process: Option<Registry>,
     /// Groups of the owner that are deleted some time, by name.
     others: Vec<Group>,
@@ -55,7 +56,7 @@ impl RegistryNode {
     pub(super) fn new(machine: Machine) -> Self {
         Self {
             machine,
-            kv: Arc::new(MemoryKv::new()),
+            store: Arc::new(MemoryStore::new()),
             process: None,
             others: Vec::new(),
             ids: HashSet::new(),
@@ -68,7 +69,7 @@ impl RegistryNode {
     /// A process over the store as the last one left it.
     pub(super) fn start(&mut self, at: Duration) {
         let pools = Pools { site: Pool::site(), organization: Pool::organization() };
-        let opened = Registry::open(Arc::<MemoryKv>::clone(&self.kv), pools, self.machine.now(at));
+        let opened = Registry::open(Arc::<MemoryStore>::clone(&self.store), pools, self.machine.now(at));
         self.process = Some(opened.expect("the store is good"));
     }
 
@@ -181,7 +182,7 @@ impl RegistryNode {
     /// Whether two groups have one address.
     fn twice(&self, at: Duration) -> Option<String> {
         let (registry, _) = self.reach(at)?;
-        let (groups, _) = registry.groups(None, 1000).expect("the store is good");
+        let (groups, _) = registry.groups(None, 1000);
         let mut addresses = HashMap::new();
         for group in &groups {
             let low23 = u32::from(group.addr.ip()) & 0x7f_ffff;
@@ -213,9 +214,9 @@ impl RegistryNode {
         let (registry, now) = self.reach(at).ok_or(CreateError::NoRelay)?;
         registry.precheck(now, spec)?;
         loop {
-            let pair = registry.book().pick(spec.scope, now.mono)?;
+            let pair = registry.pick(spec.scope, now)?;
             let made = registry.create(now, spec, pair);
-            registry.book().give_back(pair);
+            registry.give_back(pair);
             if made != Err(CreateError::PairTaken) {
                 return made;
             }
@@ -230,9 +231,9 @@ pub(super) fn device_of(key: &SigningKey) -> DeviceId {
 
 fn regain(registry: &Registry, now: Now, lapsed: &Group) {
     for _ in 0..16 {
-        let pair: Pair = registry.book().pick(lapsed.scope, now.mono).expect("the pool is large");
+        let pair: Pair = registry.pick(lapsed.scope, now).expect("the pool is large");
         let regained = registry.regain(now, lapsed.id, pair);
-        registry.book().give_back(pair);
+        registry.give_back(pair);
         if regained.is_ok() {
             return;
         }

@@ -2,21 +2,22 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
 use ed25519_dalek::SigningKey;
-use gaung_log::MemoryKv;
 use gaung_proto::{ClientId, DeviceId, LogId, RelayId, Seq, pb::registry as pb, signing::Method};
 use group_registry::{
     challenge::{CallError, SignedCall},
     create::{CreateError, CreateSpec},
     limits::Limits,
+    lookup::GroupBy,
     members::Join,
     owner::OwnerError,
-    registry::GroupBy,
     reports::{Report, ReportError},
     services::RegisterError,
+    store::{MemoryStore, RecordStore},
 };
 
 use crate::world::{RELAY, World, ann, device, open, spec};
@@ -106,13 +107,13 @@ fn a_living_service_is_not_written_over_and_a_silent_one_is() {
 
 #[test]
 fn groups_go_only_to_relays_that_have_shown_that_they_are_there() {
-    let world = World::on(std::sync::Arc::new(MemoryKv::new()));
+    let world = World::new();
     world.register_from(id(1), RELAY_KIND, true, address(9)).unwrap();
     for n in 0..4 {
         assert_eq!(world.group(&format!("g{n}")).relay, RELAY, "the stranger has fewer groups, and nobody saw it");
     }
-    let kv = std::sync::Arc::new(MemoryKv::new()) as std::sync::Arc<dyn gaung_log::kv::Kv>;
-    let empty = World { registry: open(&kv, world.now), kv, now: world.now };
+    let store = Arc::new(MemoryStore::new()) as Arc<dyn RecordStore>;
+    let empty = World { registry: open(&store, world.now), store, now: world.now };
     empty.register_from(id(1), RELAY_KIND, true, address(9)).unwrap();
     assert_eq!(empty.create(&spec("room")).unwrap_err(), CreateError::NoRelay);
 }
@@ -148,9 +149,9 @@ fn one_address_takes_its_share_of_the_services_and_others_still_come() {
 #[test]
 fn one_address_makes_its_share_of_groups() {
     let world = World::new();
-    let World { registry, kv, now } = world;
+    let World { registry, store, now } = world;
     let registry = registry.with_limits(Limits::groups_per_address(2));
-    let world = World { registry, kv, now };
+    let world = World { registry, store, now };
     let made_by = |last, name: &str| world.create(&CreateSpec { made_from: address(last), ..spec(name) });
     let first = made_by(9, "a").unwrap();
     made_by(9, "b").unwrap();

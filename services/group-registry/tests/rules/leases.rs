@@ -1,17 +1,17 @@
 //! How a group loses its address and gets one again.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use gaung_proto::RelayId;
 use group_registry::{
-    book::{Exhausted, QUARANTINE},
-    create::{CreateError, CreateSpec},
+    QUARANTINE,
+    book::Exhausted,
+    create::{CreateError, CreateSpec, RegainError},
+    group::Group,
     lease::ADDRESS_LEASE,
-    records::Group,
-    regain::RegainError,
 };
 
-use super::world::{RELAY, World, bob, open, spec};
+use super::world::{RELAY, World, bob, spec};
 
 const OTHER: RelayId = RelayId([8; 16]);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -39,7 +39,7 @@ impl World {
     }
 
     fn keys(&self, prefix: &[u8]) -> usize {
-        self.kv.scan(prefix, None, 10_000).unwrap().len()
+        self.store.load().unwrap().iter().filter(|(key, _)| key.starts_with(prefix)).count()
     }
 }
 
@@ -181,65 +181,4 @@ fn without_a_free_address_the_group_waits() {
     assert_eq!(back[0].addr.ip(), others[5].addr.ip());
     // Chance may have given the other group the address that this one had.
     assert_eq!(back[0].generation.0, group.generation.max(others[5].generation).0 + 1);
-}
-
-#[test]
-fn registries_on_one_store_know_by_its_mark_that_a_relay_renews_elsewhere() {
-    let mut world = World::new();
-    let group = world.group("room");
-    let other = open(&world.kv, world.now);
-    for _ in 0..60 {
-        world.silence(HOUR);
-        world.register(RELAY, true);
-        other.expire(world.now).unwrap();
-    }
-    assert_eq!(world.stored(&group), group);
-
-    // It falls silent everywhere; whoever is first takes the address, and the second finds it taken.
-    for _ in 0..26 {
-        world.pass(HOUR);
-        other.expire(world.now).unwrap();
-    }
-    assert!(world.stored(&group).lapsed);
-    world.registry.expire(world.now).unwrap();
-    let back = world.come_back();
-    assert!(!back[0].lapsed);
-    other.expire(world.now).unwrap();
-    assert!(other.lapsed_and_back(world.now).is_empty());
-    assert_eq!(other.regain_own(world.now, group.id), Ok(None));
-    assert_eq!(world.stored(&group), back[0]);
-}
-
-#[test]
-fn a_relay_that_changes_the_registry_finds_its_lapsed_groups_there() {
-    let mut world = World::new();
-    let other = open(&world.kv, world.now);
-    let group = world.lapsed(&spec("room"));
-    let first = std::mem::replace(&mut world.registry, other);
-    assert_eq!(world.come_back().len(), 1, "the second registry had never heard of the group");
-    assert_eq!(first.lapsed_count(), 1);
-    first.reconcile(world.now, false).unwrap();
-    assert_eq!(first.lapsed_count(), 0, "and the first learns of it");
-    assert!(!world.stored(&group).lapsed);
-}
-
-#[test]
-fn what_a_stop_leaves_in_the_middle_is_taken_back() {
-    let mut world = World::new();
-    let group = world.group("room");
-    // The record lapsed and the claims did not follow.
-    let claims: Vec<_> = [&b"a/"[..], b"p/"].iter().flat_map(|p| world.kv.scan(p, None, 10).unwrap()).collect();
-    world.silence(ADDRESS_LEASE);
-    for item in claims {
-        let now = world.kv.get(&item.key).unwrap();
-        let write = match now {
-            Some(entry) => gaung_log::kv::Write::set(item.key, entry.version, item.entry.value),
-            None => gaung_log::kv::Write::create(item.key, item.entry.value),
-        };
-        world.kv.write_one(write).unwrap();
-    }
-    let world = World { registry: open(&Arc::clone(&world.kv), world.now), ..world };
-    assert_eq!(world.keys(b"p/"), 0);
-    let free = std::iter::from_fn(|| world.registry.book().pick(group.scope, world.now.mono).ok()).count();
-    assert_eq!(free, 15, "its own rests");
 }

@@ -5,10 +5,10 @@ use std::{net::IpAddr, time::Duration};
 use gaung_proto::{ClientId, DeviceId};
 use group_registry::{
     create::CreateSpec,
+    group::Group,
+    lookup::GroupBy,
     members::{Join, JoinError},
     presence::PRESENCE_LEASE,
-    records::Group,
-    registry::GroupBy,
 };
 
 use super::world::{RELAY, World, spec};

@@ -7,7 +7,6 @@ use std::{
 };
 
 use ed25519_dalek::SigningKey;
-use gaung_log::{MemoryKv, kv::Kv};
 use gaung_proto::{
     ClientId, DeviceId, GroupId, GroupRetention, LogId, RelayId, Scope, Seq,
     pb::registry as pb,
@@ -17,16 +16,17 @@ use group_registry::{
     address::Pool,
     book::{Pair, Pools},
     challenge::SignedCall,
-    create::{CreateError, CreateSpec},
+    create::{CreateError, CreateSpec, RegainError},
+    group::{Group, RequestId},
     invites::InviteError,
+    lookup::GroupBy,
     members::{Join, JoinError},
     now::Now,
     owner::OwnerError,
-    records::{Group, RequestId},
-    regain::RegainError,
-    registry::{GroupBy, Registry},
+    registry::Registry,
     reports::Report,
     services::RegisterError,
+    store::{MemoryStore, RecordStore},
 };
 
 pub(crate) const RELAY: RelayId = RelayId([7; 16]);
@@ -34,24 +34,24 @@ pub(crate) const DAY_MS: u64 = 24 * 3600 * 1000;
 
 pub(crate) struct World {
     pub(crate) registry: Registry,
-    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) store: Arc<dyn RecordStore>,
     pub(crate) now: Now,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::on(Arc::new(MemoryKv::new()))
+        Self::on(Arc::new(MemoryStore::new()))
     }
 
-    pub(crate) fn on(kv: Arc<dyn Kv>) -> Self {
+    pub(crate) fn on(store: Arc<dyn RecordStore>) -> Self {
         let now = Now { mono: Instant::now() + Duration::from_secs(1000), unix_ms: 1_800_000_000_000 };
-        let world = Self { registry: open(&kv, now), kv, now };
+        let world = Self { registry: open(&store, now), store, now };
         world.register(RELAY, true);
         world
     }
 
     pub(crate) fn restart(&mut self) {
-        self.registry = open(&self.kv, self.now);
+        self.registry = open(&self.store, self.now);
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
@@ -85,11 +85,11 @@ impl World {
         }
         loop {
             let lent = match spec.address {
-                Some(ip) => self.registry.book().pick_port(ip)?,
-                None => self.registry.book().pick(spec.scope, self.now.mono)?,
+                Some(ip) => self.registry.pick_port(ip)?,
+                None => self.registry.pick(spec.scope, self.now)?,
             };
             let made = self.registry.create(self.now, spec, Pair { port: spec.port.unwrap_or(lent.port), ..lent });
-            self.registry.book().give_back(lent);
+            self.registry.give_back(lent);
             if made != Err(CreateError::PairTaken) {
                 return made;
             }
@@ -106,9 +106,9 @@ impl World {
             return Ok(group);
         }
         loop {
-            let lent = self.registry.book().pick(group.scope, self.now.mono)?;
+            let lent = self.registry.pick(group.scope, self.now)?;
             let regained = self.registry.regain(self.now, group.id, lent);
-            self.registry.book().give_back(lent);
+            self.registry.give_back(lent);
             if regained != Err(RegainError::PairTaken) {
                 return regained;
             }
@@ -183,9 +183,9 @@ impl World {
     }
 }
 
-pub(crate) fn open(kv: &Arc<dyn Kv>, now: Now) -> Registry {
+pub(crate) fn open(store: &Arc<dyn RecordStore>, now: Now) -> Registry {
     let site = Pool::new("239.255.10.0/28".parse().unwrap()).unwrap();
-    Registry::open(Arc::clone(kv), Pools { site, organization: Pool::organization() }, now).unwrap()
+    Registry::open(Arc::clone(store), Pools { site, organization: Pool::organization() }, now).unwrap()
 }
 
 pub(crate) fn ann() -> SigningKey {

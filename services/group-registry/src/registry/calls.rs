@@ -1,0 +1,318 @@
+//! Calls that change something, beside making groups.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gaung_proto::{
+    ClientId, DeviceId, DisplayName, GroupId, GroupRetention, LogId, RelayId,
+    pb::registry as pb,
+    signing::{issue_ticket, verify_call},
+};
+use prost::Message as _;
+use service_kit::share::TooSoon;
+use tracing::info;
+
+use super::{Registry, Writer};
+use crate::{
+    challenge::{CallError, Outcome, SignedCall},
+    group::Group,
+    invites::{self, CreateInvite, InviteError, RedeemInvite, RevokeInvite},
+    limits,
+    lookup::{GroupBy, LookupError},
+    members::{Enrol, Enrolled, Join, JoinError, Joined, Leave, fallback_name},
+    now::Now,
+    owner::{DeleteGroup, OwnerError, ResetGroup, SetRetention},
+    presence::{PRESENCE_LEASE, Presence},
+    records::ServiceRecord,
+    reports::{Report, ReportError, ReportLogs},
+    services::{RegisterError, RegisterService, RememberSecret},
+    store::StoreError,
+    viewer,
+};
+
+/// Tickets outlast the presence by this much, since clocks within a LAN without internet differ.
+const TICKET_SLACK: Duration = Duration::from_secs(5 * 60);
+
+impl Registry {
+    /// Counts one CreateGroup of `from`, repeats included; `None`: this process.
+    ///
+    /// # Errors
+    /// [`TooSoon`], and the call is not counted.
+    pub fn charge_create(&self, now: Instant, from: Option<IpAddr>) -> Result<(), TooSoon> {
+        limits::take(&self.limits.creates, from, now)
+    }
+
+    /// Counts one CreateInvite of `from`.
+    ///
+    /// # Errors
+    /// [`TooSoon`], and the call is not counted.
+    pub fn charge_invite(&self, now: Instant, from: Option<IpAddr>) -> Result<(), TooSoon> {
+        limits::take(&self.limits.invites, from, now)
+    }
+
+    /// Issues a nonce for one signed call.
+    #[must_use]
+    pub fn challenge(&self, now: Instant) -> Bytes {
+        self.challenges.issue(now)
+    }
+
+    /// Deletes the group: its name is free at once, its id never again, its address after the quarantine.
+    ///
+    /// # Errors
+    /// [`OwnerError`], each case.
+    pub fn delete_group(&self, now: Now, call: &SignedCall) -> Result<(), OwnerError> {
+        self.signed(now, call, |writer, device| {
+            self.commit(writer, now, &DeleteGroup { group: call.group, device })?;
+            self.presences.forget_group(call.group);
+            info!(group = %call.group, "group deleted");
+            Ok::<_, OwnerError>(Outcome::Done)
+        })
+        .map(drop)
+    }
+
+    /// Starts a new log: a new log id and no recorded head.
+    ///
+    /// # Errors
+    /// [`OwnerError`], each case.
+    pub fn reset_group(&self, now: Now, call: &SignedCall) -> Result<Group, OwnerError> {
+        let outcome = self.signed(now, call, |writer, device| {
+            let reset = ResetGroup {
+                group: call.group,
+                device,
+                log: LogId(rand::random()),
+                signed: call.signature.encode_to_vec().into(),
+                is_lost: self.lost.has(call.group, now.mono),
+            };
+            let group = self.commit(writer, now, &reset)?;
+            self.lost.forget(group.id);
+            info!(group = %group.id, log = %group.log, "log started anew");
+            Ok::<_, OwnerError>(Outcome::Group(group))
+        })?;
+        Ok(self.group_of(outcome, call.group)?)
+    }
+
+    /// Sets how much of the log is kept.
+    ///
+    /// # Errors
+    /// [`OwnerError`], each case.
+    pub fn set_retention(&self, now: Now, call: &SignedCall, keep: GroupRetention) -> Result<Group, OwnerError> {
+        let outcome = self.signed(now, call, |writer, device| {
+            let group = self.commit(writer, now, &SetRetention { group: call.group, device, keep })?;
+            info!(group = %group.id, ?keep, "other limits of a group's log");
+            Ok::<_, OwnerError>(Outcome::Group(group))
+        })?;
+        Ok(self.group_of(outcome, call.group)?)
+    }
+
+    /// Makes the device a lasting member, or begins or renews a presence.
+    ///
+    /// # Errors
+    /// [`JoinError`], each case.
+    pub fn join(&self, now: Now, join: &Join) -> Result<Joined, JoinError> {
+        let group = self.group(&join.by)?;
+        if group.private && !self.tables().is_member(&group, join.device) {
+            return Err(JoinError::private(&join.by));
+        }
+        match join.client {
+            None => {
+                let Join { device, ref name, from, .. } = *join;
+                let enrol = Enrol { group: group.id, device, name: name.clone(), from };
+                self.commit_if(&mut self.writer(), now, &enrol, |enrolled| self.charge_join(*enrolled, from, now))?;
+            }
+            Some(client) => self.be_present(now, &group, join, client)?,
+        }
+        let valid = PRESENCE_LEASE + TICKET_SLACK;
+        let valid_ms = i64::try_from(valid.as_millis()).unwrap_or(i64::MAX);
+        Ok(Joined {
+            ticket: issue_ticket(&self.signing, group.id, join.device, now.unix_ms + valid_ms),
+            relays: self.services.relay(group.relay, now).into_iter().collect(),
+            hubs: self.services.hubs(now),
+            group,
+        })
+    }
+
+    /// Ends a presence, or the lasting membership if `client` is `None`.
+    ///
+    /// # Errors
+    /// [`LookupError`], each case.
+    pub fn leave(&self, now: Now, id: GroupId, device: DeviceId, client: Option<ClientId>) -> Result<(), LookupError> {
+        let Some(client) = client else {
+            return self.commit(&mut self.writer(), now, &Leave { group: id, device });
+        };
+        self.tables().live(id)?;
+        self.presences.end(id, device, client);
+        Ok(())
+    }
+
+    /// Makes an invite; gives the code, which nobody can see again, and when it expires (Unix time in ms).
+    ///
+    /// `uses`: 0 to [`invites::MAX_USES`], 0 for no limit; `expires_ms`: 1 to [`invites::MAX_EXPIRY_MS`].
+    ///
+    /// # Errors
+    /// [`InviteError::Lookup`] or [`InviteError::NotMember`].
+    pub fn create_invite(
+        &self,
+        now: Now,
+        group: GroupId,
+        maker: DeviceId,
+        uses: u32,
+        expires_ms: u64,
+    ) -> Result<(String, i64), InviteError> {
+        let text = invites::new_code();
+        let expires_unix_ms = now.unix_ms.saturating_add(i64::try_from(expires_ms).unwrap_or(i64::MAX));
+        let is_present = self.presences.of(group, now.mono).iter().any(|(device, ..)| *device == maker);
+        let code = invites::hash(&text);
+        let create = CreateInvite { code, group, maker, is_present, uses, expires_unix_ms };
+        self.commit(&mut self.writer(), now, &create)?;
+        Ok((text, expires_unix_ms))
+    }
+
+    /// Makes an invite useless. The call's subject is the code.
+    ///
+    /// # Errors
+    /// [`InviteError`]: the call, an unknown code, or somebody else's.
+    pub fn revoke_invite(&self, now: Now, call: &SignedCall) -> Result<(), InviteError> {
+        self.signed(now, call, |writer, device| {
+            self.commit(writer, now, &RevokeInvite { code: invites::hash(&call.subject), device })?;
+            Ok::<_, InviteError>(Outcome::Done)
+        })
+        .map(drop)
+    }
+
+    /// Makes the device that signed a member of the invite's group. The call's subject is the code.
+    ///
+    /// # Errors
+    /// [`InviteError`], each case.
+    pub fn redeem_invite(&self, now: Now, call: &SignedCall, name: Option<&DisplayName>) -> Result<Group, InviteError> {
+        let outcome = self.signed(now, call, |writer, device| {
+            let (code, name, from) = (invites::hash(&call.subject), name.cloned(), call.from);
+            let redeem = RedeemInvite { code, device, name, from };
+            let admit = |(_, enrolled): &(_, Enrolled)| Ok(self.charge_join(*enrolled, from, now)?);
+            let (group, _) = self.commit_if(writer, now, &redeem, admit)?;
+            Ok::<_, InviteError>(Outcome::Group(group))
+        })?;
+        match outcome {
+            Outcome::Group(group) => Ok(Group::clone(&group)),
+            Outcome::Done => Err(InviteError::Unknown),
+        }
+    }
+
+    /// Registers a service or renews its lease, and with it those of its groups' addresses. Only what changed is
+    /// written. `from`: where the call came from; `None`: this process.
+    ///
+    /// # Errors
+    /// [`RegisterError`], each case.
+    pub fn register_service(
+        &self,
+        now: Now,
+        id: RelayId,
+        info: pb::ServiceInfo,
+        from: Option<IpAddr>,
+    ) -> Result<(), RegisterError> {
+        self.services.charge_call(from, now)?;
+        self.services.admit(now, id, from)?;
+        let record = ServiceRecord { info, from };
+        if !self.services.is_known_as(id, &record) {
+            let mut writer = self.writer();
+            let evicts = if self.services.knows(id) {
+                None
+            } else {
+                self.services.victim(now, from, &self.tables().catalogue.load())?
+            };
+            self.services.charge_change(from, now)?;
+            self.commit(&mut writer, now, &RegisterService { id, record: record.clone(), evicts })?;
+            if let Some(evicted) = evicts {
+                self.services.forget(evicted);
+                self.leases.forget(evicted);
+            }
+            info!(service = %id, kind = record.info.kind().as_str_name(), "service registered");
+        }
+        self.leases.renew(id, now.mono);
+        self.services.register(id, record, now);
+        Ok(())
+    }
+
+    /// Remembers the first secret that comes for a service; a later one changes nothing, for anybody can send one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remember_secret(&self, now: Now, service: RelayId, secret: &Bytes) -> Result<(), StoreError> {
+        if secret.is_empty() || self.tables().catalogue.secret(service).is_some() {
+            return Ok(());
+        }
+        self.commit(&mut self.writer(), now, &RememberSecret { service, hash: viewer::hash(secret) })
+    }
+
+    /// Takes the reports of a relay from the address it is registered at (`None`: this process); gives those groups of
+    /// which something else is recorded.
+    ///
+    /// # Errors
+    /// [`ReportError`], each case.
+    pub fn report(
+        &self,
+        now: Now,
+        relay: RelayId,
+        reports: &[Report],
+        from: Option<IpAddr>,
+    ) -> Result<Vec<pb::GroupRefusal>, ReportError> {
+        let durable = self.services.reporting_relay(relay, from)?;
+        {
+            let tables = self.tables();
+            let is_own = |report: &&Report| tables.live(report.group).is_ok_and(|group| group.relay == relay);
+            reports.iter().filter(is_own).for_each(|report| self.lost.note(report, now.mono));
+        }
+        self.commit(&mut self.writer(), now, &ReportLogs { relay, durable, reports: reports.to_vec() })
+    }
+
+    /// Checks the signature and the nonce, then runs the call for the device that signed it. A repeat of the same
+    /// signed call gets the outcome of the first, or runs again if the first had failed.
+    fn signed<E: From<CallError>>(
+        &self,
+        now: Now,
+        call: &SignedCall,
+        run: impl FnOnce(&mut Writer, DeviceId) -> Result<Outcome, E>,
+    ) -> Result<Outcome, E> {
+        // Before the signature, which takes longer to check than to make up.
+        limits::take(&self.limits.signed, call.from, now.mono).map_err(CallError::TooSoon)?;
+        let device =
+            verify_call(&call.signature, call.method, call.group, &call.subject).map_err(CallError::Signature)?;
+        let (nonce, signature) = (&call.signature.nonce, &call.signature.signature);
+        // Held from the check of the nonce on, so that a repeat that comes meanwhile waits for the outcome.
+        let mut writer = self.writer();
+        if let Some(outcome) = self.challenges.begin(now.mono, nonce, signature)? {
+            return Ok(outcome);
+        }
+        let outcome = run(&mut writer, device)?;
+        self.challenges.finish(now.mono, nonce, signature, &outcome);
+        Ok(outcome)
+    }
+
+    fn group_of(&self, outcome: Outcome, id: GroupId) -> Result<Group, LookupError> {
+        match outcome {
+            Outcome::Group(group) => Ok(Group::clone(&group)),
+            Outcome::Done => self.group(&GroupBy::Id(id)),
+        }
+    }
+
+    fn be_present(&self, now: Now, group: &Group, join: &Join, client: ClientId) -> Result<(), JoinError> {
+        let name = join.name.as_ref().map_or_else(|| fallback_name(join.device), ToString::to_string);
+        let presence = Presence { name, lane: join.lane.clone(), since_unix_ms: now.unix_ms, renewed: now.mono };
+        let key = (group.id, join.device, client);
+        if self.presences.renew(key, &presence) {
+            return Ok(());
+        }
+        limits::take(&self.limits.joins, join.from, now.mono)?;
+        let begun = self.presences.begin(key, presence, limits::origin(join.from));
+        begun.map_err(|_| JoinError::Full("too many clients are present; try again in a moment"))
+    }
+
+    fn charge_join(&self, enrolled: Enrolled, from: Option<IpAddr>, now: Now) -> Result<(), JoinError> {
+        match enrolled {
+            Enrolled::Before => Ok(()),
+            Enrolled::New => Ok(limits::take(&self.limits.joins, from, now.mono)?),
+        }
+    }
+}
