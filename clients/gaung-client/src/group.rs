@@ -135,7 +135,7 @@ impl NewGroup {
     }
 }
 
-impl std::convert::From<Format> for pb::Format {
+impl From<Format> for pb::Format {
     fn from(format: Format) -> Self {
         match format {
             Format::Proto => Self::Proto,

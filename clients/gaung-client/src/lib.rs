@@ -2,11 +2,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), gaung_client::ClientError> {
-//! use gaung_client::{Client, Event, From, LaneChoice, ListenOptions, Settings};
+//! use gaung_client::{Client, Event, LaneChoice, ListenOptions, Settings, StartAt};
 //!
 //! let client = Client::connect(Settings::new("/var/lib/me/gaung")).await?;
 //! let name = "everyone".parse().expect("a valid name");
-//! let mut listener = client.listen(ListenOptions { groups: vec![name], lane: LaneChoice::Auto, from: From::Now }).await?;
+//! let mut listener = client.listen(ListenOptions { groups: vec![name], lane: LaneChoice::Auto, from: StartAt::Next }).await?;
 //! while let Some(event) = listener.next().await {
 //!     if let Event::Message { message, content, .. } = event {
 //!         println!("{} {:?}", message.seq, content.kind);
@@ -47,7 +47,7 @@ pub use group::{
     ServiceInfo, ServiceKind,
 };
 pub use history::{History, HistoryMessage, HistoryPage};
-pub use listen::{Event, From, LaneChoice, ListenOptions, Listener};
+pub use listen::{Event, LaneChoice, ListenOptions, Listener, StartAt};
 pub use publish::{PendingAck, PublishError, Publisher};
 pub use receipts::{MissingMember, Receipt, Receipts};
 pub use server::FoundServer;

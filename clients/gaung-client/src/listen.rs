@@ -55,15 +55,15 @@ pub enum LaneChoice {
     Tcp,
 }
 
-/// Where a listener begins.
+/// The first message that a listener is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum From {
-    /// At the oldest message kept.
-    Start,
-    /// At the next one to be logged.
+pub enum StartAt {
+    /// The oldest message that is kept.
+    Oldest,
+    /// The next message to be logged.
     #[default]
-    Now,
-    /// At this one; from there on, what is no longer kept is told as [lost](Event::Lost).
+    Next,
+    /// The message with this seq; of what follows, messages that are no longer kept are reported as [`Event::Lost`].
     Seq(Seq),
 }
 
@@ -75,7 +75,7 @@ pub struct ListenOptions {
     /// By which lane.
     pub lane: LaneChoice,
     /// From where, in each of them.
-    pub from: From,
+    pub from: StartAt,
 }
 
 /// What happens to a listener. Within a group, messages come in seq order, each once.
@@ -234,7 +234,7 @@ struct Door<'a> {
 }
 
 impl Door<'_> {
-    async fn enter(&self, name: &GroupName, lane: LaneChoice, from: From) -> Result<(), ClientError> {
+    async fn enter(&self, name: &GroupName, lane: LaneChoice, from: StartAt) -> Result<(), ClientError> {
         let joined = self.inner.join(&By::Name(name.clone()), Some(&Lane::Tcp.to_string())).await?;
         let without_address = joined.group.lapsed && !joined.group.private;
         match (lane, joined.group.private, joined.group.format) {
@@ -259,7 +259,7 @@ impl Door<'_> {
         }
     }
 
-    async fn by_multicast(&self, mut joined: Joined, lane: LaneChoice, from: From) -> Result<(), ClientError> {
+    async fn by_multicast(&self, mut joined: Joined, lane: LaneChoice, from: StartAt) -> Result<(), ClientError> {
         let auto = lane == LaneChoice::Auto;
         match self.try_joining(&joined) {
             Ok(()) => {}
@@ -276,9 +276,9 @@ impl Door<'_> {
         };
         joined.group.log = status.log;
         let next = match from {
-            From::Start => status.oldest.max(Seq::FIRST),
-            From::Now => status.head.next(),
-            From::Seq(seq) => seq.max(Seq::FIRST),
+            StartAt::Oldest => status.oldest.max(Seq::FIRST),
+            StartAt::Next => status.head.next(),
+            StartAt::Seq(seq) => seq.max(Seq::FIRST),
         };
         let policy = if auto { LanePolicy::Auto } else { LanePolicy::MulticastOnly };
         let relay = relay_address(&joined).await;
@@ -296,11 +296,11 @@ impl Door<'_> {
     }
 
     /// `listens`: whether to hear multicast all the same, to move there when it comes; not for groups that have none.
-    async fn by_hub(&self, mut joined: Joined, from: From, listens: bool) -> Result<(), ClientError> {
+    async fn by_hub(&self, mut joined: Joined, from: StartAt, listens: bool) -> Result<(), ClientError> {
         let wanted = match from {
-            From::Start => Seq::FIRST,
-            From::Now => Seq::ZERO,
-            From::Seq(seq) => seq.max(Seq::FIRST),
+            StartAt::Oldest => Seq::FIRST,
+            StartAt::Next => Seq::ZERO,
+            StartAt::Seq(seq) => seq.max(Seq::FIRST),
         };
         let session = hub::open(self.inner, &joined, wanted).await?;
         joined.group.log = session.log;

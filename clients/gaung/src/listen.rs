@@ -1,6 +1,6 @@
 //! `gaung listen`: messages to stdout as they come, everything else to stderr.
 
-use gaung_client::{From, LaneChoice};
+use gaung_client::{LaneChoice, StartAt};
 use gaung_proto::{GroupAddr, GroupName, name::EVERYONE};
 use tokio_util::sync::CancellationToken;
 
@@ -91,11 +91,11 @@ pub(crate) fn ready(heard: (&str, gaung_proto::Seq, gaung_client::Lane)) -> Stri
     format!("listening to {group} from seq {} by {lane}", line::seq(from))
 }
 
-fn start(from: StartArg) -> From {
+fn start(from: StartArg) -> StartAt {
     match from {
-        StartArg::Start => From::Start,
-        StartArg::Now => From::Now,
-        StartArg::At(seq) => From::Seq(seq),
+        StartArg::Start => StartAt::Oldest,
+        StartArg::Now => StartAt::Next,
+        StartArg::At(seq) => StartAt::Seq(seq),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gaung_client::{
-    Client, ClientError, Device, Event, From, Lane, LaneChoice, ListenOptions, Listener,
+    Client, ClientError, Device, Event, Lane, LaneChoice, ListenOptions, Listener, StartAt,
     broadcast::{BroadcastListener, BroadcastMessage},
     udp_only::{UdpOnlyEvent, UdpOnlyOptions, UdpOnlyPublisher, UdpOnlySession},
 };
@@ -65,7 +65,7 @@ impl Source {
         client: &Client,
         groups: Vec<GroupName>,
         lane: LaneChoice,
-        from: From,
+        from: StartAt,
     ) -> Result<Self, ClientError> {
         let listener = client.listen(ListenOptions { groups, lane, from }).await?;
         Ok(Self::Member(Member { listener, away: HashSet::new(), read: HashMap::new() }))

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use gaung_client::{Client, Event, From, LaneChoice, ListenOptions, Listener, broadcast::BroadcastListener};
+use gaung_client::{Client, Event, LaneChoice, ListenOptions, Listener, StartAt, broadcast::BroadcastListener};
 use gaung_proto::Kind;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
@@ -114,7 +114,7 @@ impl Ears {
             }
             Source::Datagrams { port } => return Self::datagrams(port).await,
         };
-        let from = if from_start { From::Start } else { From::Now };
+        let from = if from_start { StartAt::Oldest } else { StartAt::Next };
         let groups = vec![group.parse().context("a group's name")?];
         let client: Client = connect().await?;
         Ok(Self::Member(Box::new(client.listen(ListenOptions { groups, lane, from }).await?)))

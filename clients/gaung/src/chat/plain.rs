@@ -6,7 +6,7 @@ mod typed;
 
 use std::{collections::HashMap, time::Duration};
 
-use gaung_client::{Client, From, LaneChoice};
+use gaung_client::{Client, LaneChoice, StartAt};
 use gaung_proto::{DeviceId, GroupAddr, GroupName, Seq, name::EVERYONE};
 use tokio::{sync::mpsc, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
@@ -116,7 +116,7 @@ impl Room {
             let Some(client) = &self.client else {
                 return Err(Failure::usage("with --udp-only there is one group only").into());
             };
-            let source = Source::member(client, vec![group.clone()], self.lane, From::Now).await?;
+            let source = Source::member(client, vec![group.clone()], self.lane, StartAt::Next).await?;
             let sink = Sink::Relay(client.publisher(group).await?);
             self.add(group.to_string(), sink, source);
         }

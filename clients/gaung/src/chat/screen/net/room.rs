@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gaung_client::{Client, ClientError, ErrorKind, From, LaneChoice, ListenOptions, PublishError, Publisher};
+use gaung_client::{Client, ClientError, ErrorKind, LaneChoice, ListenOptions, PublishError, Publisher, StartAt};
 use gaung_proto::{Content, GroupName, Kind, Seq};
 use tokio::{
     sync::mpsc,
@@ -61,7 +61,7 @@ impl Room {
         let speaking = Speaking { client: client.clone(), group: group.clone(), inputs: inputs.clone() };
         tokio::spawn(speaking.clone().run(said, Arc::clone(&under_way)));
         tokio::spawn(stop.clone().run_until_cancelled_owned(follow(speaking, wanted)));
-        let from = after.map_or(From::Now, |seq| From::Seq(seq.next()));
+        let from = after.map_or(StartAt::Next, |seq| StartAt::Seq(seq.next()));
         let options = ListenOptions { groups: vec![group], lane: choice, from };
         let listening = tokio::spawn(listen(client.clone(), options, session, inputs, stop.clone()));
         Self { words, receipts, under_way, listening, stop }
