@@ -9,12 +9,7 @@ use gaung_engine::{BroadcastHeard, BroadcastReceiver};
 use gaung_proto::{Content, GroupTag, SenderId, block::Message, name::EVERYONE, ports};
 use tokio::net::UdpSocket;
 
-use crate::{
-    client::{Client, Inner},
-    error::ClientError,
-    group::ServiceKind,
-    registry::By,
-};
+use crate::{calls::GroupKey, context::Context, error::ClientError, group::ServiceKind};
 
 /// What to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +45,7 @@ pub struct BroadcastListener {
     socket: UdpSocket,
     receiver: BroadcastReceiver,
     /// Asked when the group's log seems to be another one.
-    registry: Option<Arc<Inner>>,
+    registry: Option<Arc<Context>>,
     strangers: u64,
     asked: Instant,
 }
@@ -102,33 +97,34 @@ impl BroadcastListener {
     /// Strange datagrams may be those of the group's new log.
     async fn follow_the_log(&mut self) {
         let strange = self.receiver.strangers() != self.strangers;
-        let Some(inner) = self.registry.as_ref().filter(|_| strange && self.asked.elapsed() >= ASK_INTERVAL) else {
+        let Some(context) = self.registry.as_ref().filter(|_| strange && self.asked.elapsed() >= ASK_INTERVAL) else {
             return;
         };
         self.asked = Instant::now();
         self.strangers = self.receiver.strangers();
-        if let Ok(group) = inner.get_group(&everyone()).await {
+        if let Ok(group) = context.get_group(&everyone()).await {
             self.receiver.handle_change(group.tag());
         }
     }
 }
 
-pub(crate) async fn of_client(client: &Client, port: Option<u16>) -> Result<BroadcastListener, ClientError> {
-    let group = client.inner.get_group(&everyone()).await?;
+/// Listens on the port of the server's hub, unless `port` names another one, for the tag that the registry gives.
+pub(crate) async fn of_server(context: &Arc<Context>, port: Option<u16>) -> Result<BroadcastListener, ClientError> {
+    let group = context.get_group(&everyone()).await?;
     let port = match port {
         Some(port) => port,
         None => {
-            let services = client.inner.status().await?.services;
+            let services = context.server_status().await?.services;
             let hub = services.iter().find(|s| s.kind == ServiceKind::Hub && s.alive && s.udp_port != 0);
             hub.map_or(ports::BROADCAST, |hub| hub.udp_port)
         }
     };
     let listener = BroadcastListener::open(BroadcastOptions { port, tag: Some(group.tag()) }).await?;
-    Ok(BroadcastListener { registry: Some(Arc::clone(&client.inner)), ..listener })
+    Ok(BroadcastListener { registry: Some(Arc::clone(context)), ..listener })
 }
 
-fn everyone() -> By {
-    By::Name(EVERYONE.parse().expect("the reserved name is valid"))
+fn everyone() -> GroupKey {
+    GroupKey::Name(EVERYONE.parse().expect("the reserved name is valid"))
 }
 
 fn unusable(error: &std::io::Error) -> ClientError {

@@ -54,8 +54,8 @@ impl Device {
         Self::parse(&text).ok_or(DeviceError::Malformed(path))
     }
 
-    /// A key that is kept nowhere: of somebody who only looks.
-    pub(crate) fn passing() -> Self {
+    /// Makes a key that is not kept, for a client that only reads what is public.
+    pub(crate) fn ephemeral() -> Self {
         Self { key: SigningKey::from_bytes(&rand::rng().random()) }
     }
 

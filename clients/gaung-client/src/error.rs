@@ -1,33 +1,43 @@
-//! What can go wrong, in the cases that a caller treats differently.
+//! The errors of calls, in the cases that a caller treats differently.
 
+use gaung_proto::GroupName;
 use tonic::{Code, Status};
 
-use crate::server::FoundServer;
+use crate::found_server::FoundServer;
 
-/// A call that failed; the text says what to do.
+/// A call that failed. The text is for people and names no option of any program.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
-    /// The request makes no sense as it was given.
+    /// The request is malformed or cannot be carried out as it was given.
     #[error("{0}")]
     Usage(String),
-    /// No such group, member or invite.
+    /// There is no such group, member or invite.
     #[error("{0}")]
     NotFound(String),
-    /// The device may not do that.
+    /// The device has no permission.
     #[error("{0}")]
     NotAllowed(String),
     /// A server does not answer.
     #[error("{0}")]
     Unreachable(String),
-    /// Discovery found more than one server; name one of them.
-    #[error("found several servers, choose one with --server: {}", list(.0))]
+    /// Discovery found more than one server; [`crate::Settings::server`] has to name one of them.
+    #[error("found several servers, choose one: {}", list(.0))]
     SeveralServers(Vec<FoundServer>),
+    /// The group is to be heard by multicast alone and has no address at present.
+    #[error("{0} has no multicast address: its relay was away for a day, and gets one when it is back")]
+    NoMulticastAddress(GroupName),
+    /// The group is to be heard by multicast alone and is private.
+    #[error("{0} is private and carried by TCP alone")]
+    PrivateByTcpOnly(GroupName),
+    /// The group is to be heard over TCP and the registry lists no hub.
+    #[error("no hub is running; start broadcast-hub")]
+    NoHub,
     /// Everything else.
     #[error("{0}")]
     Failed(String),
 }
 
-/// The cases of [`ClientError`] and [`crate::PublishError`]; `gaung` ends with 2, 3, 4, 5 and 1 for them, in this order.
+/// The case of a [`ClientError`] or [`crate::PublishError`], each with the exit code of the command `gaung`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// Exit code 2.
@@ -43,19 +53,19 @@ pub enum ErrorKind {
 }
 
 impl ClientError {
-    /// Which case it is. Several servers are a matter of usage: the caller has to say which one.
+    /// Returns the case. That there are several servers is one of usage: the caller has to choose.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Usage(_) | Self::SeveralServers(_) => ErrorKind::Usage,
+            Self::Usage(_) | Self::SeveralServers(_) | Self::PrivateByTcpOnly(_) => ErrorKind::Usage,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotAllowed(_) => ErrorKind::NotAllowed,
-            Self::Unreachable(_) => ErrorKind::Unreachable,
+            Self::Unreachable(_) | Self::NoMulticastAddress(_) | Self::NoHub => ErrorKind::Unreachable,
             Self::Failed(_) => ErrorKind::Failed,
         }
     }
 
-    /// The error of a gRPC answer; `whom` names the service asked, for those that give no reason themselves.
+    /// Converts the status of a failed gRPC call to the service `whom`.
     pub(crate) fn of_status(status: &Status, whom: &str) -> Self {
         let text = status.message().to_owned();
         match kind_of_code(status.code()) {
@@ -68,7 +78,7 @@ impl ClientError {
     }
 }
 
-/// Maps a gRPC code onto the cases of the command.
+/// Maps a gRPC code to its case.
 pub(crate) const fn kind_of_code(code: Code) -> ErrorKind {
     match code {
         Code::InvalidArgument => ErrorKind::Usage,

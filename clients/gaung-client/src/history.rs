@@ -11,9 +11,9 @@ use gaung_proto::{
 use tonic::{Code, Streaming, transport::Channel};
 
 use crate::{
-    client::Client,
+    calls::{GroupKey, relay::MAX_READ_RESPONSE},
+    context::Context,
     error::ClientError,
-    registry::{By, relay_of},
 };
 
 /// One message of the log.
@@ -127,7 +127,7 @@ impl History {
 }
 
 pub(crate) async fn start(
-    client: &Client,
+    context: &Context,
     group: &GroupName,
     page: HistoryPage,
     limit: Option<u64>,
@@ -137,17 +137,16 @@ pub(crate) async fn start(
         // Nothing is before the first message, and 0 would ask for the other direction.
         HistoryPage::Before(before) => (None, Some(before.max(Seq::FIRST))),
     };
-    let joined = client.inner.visit(&By::Name(group.clone())).await?;
-    let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
+    let access = context.access(&GroupKey::Name(group.clone())).await?;
+    let mut relay = access.connect_relay().await?.max_decoding_message_size(MAX_READ_RESPONSE);
     let request = ReadRequest {
-        group_id: joined.group.id.into(),
+        group_id: access.group.id.into(),
         log_id: 0,
         from_seq: next.map_or(0, |next| next.0),
         limit_messages: limit.unwrap_or(0),
-        ticket: joined.ticket,
+        ticket: access.ticket,
         before_seq: before.map_or(0, |before| before.0),
     };
-    let mut relay = RelayServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let runs =
         relay.read(request.clone()).await.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
     let waiting = VecDeque::new();
@@ -158,6 +157,3 @@ pub(crate) async fn start(
 const fn was_cut(code: Code) -> bool {
     matches!(code, Code::Cancelled | Code::ResourceExhausted | Code::Unavailable | Code::Unknown)
 }
-
-/// A run of one message of the largest size, with its framing.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;

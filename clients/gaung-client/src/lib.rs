@@ -21,25 +21,31 @@
 
 mod backoff;
 pub mod broadcast;
+mod calls;
 mod client;
+mod context;
 mod device;
 mod endpoint;
 mod error;
+mod found_server;
 mod group;
 mod history;
+mod hub_choice;
 mod interfaces;
 mod listen;
 mod publish;
 mod receipts;
-mod registry;
 mod server;
 mod settings;
+#[cfg(test)]
+mod test_doubles;
 mod tickets;
 pub mod udp_only;
 
 pub use client::Client;
 pub use device::{Device, DeviceError};
 pub use error::{ClientError, ErrorKind};
+pub use found_server::FoundServer;
 pub use gaung_engine::MemberLane;
 pub use gaung_proto::net::Lane;
 pub use group::{
@@ -50,5 +56,4 @@ pub use history::{History, HistoryMessage, HistoryPage};
 pub use listen::{Event, LaneChoice, ListenOptions, Listener, StartAt};
 pub use publish::{PendingAck, PublishError, Publisher};
 pub use receipts::{MissingMember, Receipt, Receipts};
-pub use server::FoundServer;
 pub use settings::Settings;

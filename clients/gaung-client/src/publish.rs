@@ -1,27 +1,27 @@
-//! Publishing straight to the relay.
+//! Publishing to the relay of a group.
 
 mod connection;
 mod task;
 
 use std::{
+    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{self as poll, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use gaung_proto::{Content, ContentType, GroupName, Seq, limits::MAX_PAYLOAD};
-use tokio::sync::{mpsc, oneshot};
+use gaung_proto::{Content, ContentType, GroupId, GroupName, Seq, limits::MAX_PAYLOAD};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
+use self::connection::RelayTarget;
 use crate::{
-    client::Client,
+    calls::GroupKey,
+    context::Context,
     error::{ClientError, ErrorKind},
-    registry::By,
 };
-
-use self::connection::Place;
 
 /// A message that was not logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,24 +121,33 @@ pub struct PendingAck {
 
 impl Future for PendingAck {
     type Output = Result<Seq, PublishError>;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut poll::Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.outcome).poll(cx).map(|outcome| outcome.unwrap_or(Err(PublishError::Closed)))
     }
 }
 
-/// One publisher per client and group, for client_seq counts within them; later calls share the first one's.
-pub(crate) async fn start(client: &Client, group: &GroupName) -> Result<Publisher, ClientError> {
-    let joined = client.inner.visit(&By::Name(group.clone())).await?;
-    let mut publishers = client.inner.publishers.lock().await;
-    if let Some(publisher) = publishers.get(&joined.group.id).filter(|publisher| !publisher.messages.is_closed()) {
-        return Ok(publisher.clone());
+/// The publishers of one client: one for each group, because client_seq counts within client and group.
+#[derive(Debug, Default)]
+pub(crate) struct Publishers(Mutex<HashMap<GroupId, Publisher>>);
+
+impl Publishers {
+    /// Returns the publisher to a group; starts it if there is none or if it has ended.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::NotAllowed`], [`ClientError::Unreachable`].
+    pub(crate) async fn publisher(&self, context: &Arc<Context>, name: &GroupName) -> Result<Publisher, ClientError> {
+        let access = context.access(&GroupKey::Name(name.clone())).await?;
+        let group = access.group.id;
+        let mut publishers = self.0.lock().await;
+        if let Some(publisher) = publishers.get(&group).filter(|publisher| !publisher.messages.is_closed()) {
+            return Ok(publisher.clone());
+        }
+        let target = RelayTarget::new(Arc::clone(context), &access)?;
+        let connection = target.connect().await?;
+        let (messages, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(task::PublishTask::new(target, context.settings.give_up_after).run(queue, connection));
+        let publisher = Publisher { messages, author_name: context.name().into() };
+        publishers.insert(group, publisher.clone());
+        Ok(publisher)
     }
-    let id = joined.group.id;
-    let place = Place::of(client, joined)?;
-    let connection = place.connect().await?;
-    let (messages, queue) = mpsc::channel(QUEUE);
-    tokio::spawn(task::Task::new(place, client.inner.settings.give_up_after).run(queue, connection));
-    let publisher = Publisher { messages, author_name: client.name().into() };
-    publishers.insert(id, publisher.clone());
-    Ok(publisher)
 }

@@ -1,22 +1,22 @@
 //! Receipts: who has heard a message, followed until all have, or the time is over.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use gaung_engine::MemberLane;
 use gaung_proto::{
     ClientId, DeviceId, GroupId, GroupName, Seq,
     limits::MAX_RECEIPT_MESSAGES,
-    pb::relay::{self as pb, WatchReceiptsRequest, WatchReceiptsResponse, relay_service_client::RelayServiceClient},
+    pb::relay::{self as pb, WatchReceiptsRequest, WatchReceiptsResponse},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
     backoff::Backoff,
-    client::Client,
+    calls::{GroupKey, relay::lane_of},
+    context::Context,
     error::{ClientError, ErrorKind},
     group::bad,
-    registry::{By, lane_of, relay_of},
 };
 
 /// Who has heard one message, of those who were present when it was logged.
@@ -54,7 +54,7 @@ pub struct MissingMember {
 /// The receipts of some messages as they change. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Receipts {
-    client: Client,
+    context: Arc<Context>,
     group: GroupId,
     /// Those that can change still.
     open: BTreeSet<Seq>,
@@ -68,29 +68,25 @@ const MAX_RESPONSE: usize = 4 * 1024 * 1024;
 /// What the relay sends when the time is over may come so much later.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
-impl Client {
-    /// Follows the receipts of messages that were acknowledged, 1 to 1024 of them, for at most `wait`.
+impl Receipts {
+    /// Follows the receipts of 1 to 1024 messages for at most `wait`.
     ///
     /// # Errors
-    /// [`ClientError::Usage`] for no message or too many, [`ClientError::NotFound`], [`ClientError::NotAllowed`].
-    pub async fn receipts(
-        &self,
+    /// [`ClientError::Usage`] for no message or too many, and what the registry says.
+    pub(crate) async fn watch(
+        context: &Arc<Context>,
         group: &GroupName,
-        seqs: impl IntoIterator<Item = Seq>,
+        open: BTreeSet<Seq>,
         wait: Duration,
-    ) -> Result<Receipts, ClientError> {
-        let open: BTreeSet<Seq> = seqs.into_iter().collect();
+    ) -> Result<Self, ClientError> {
         if open.is_empty() || open.len() as u64 > MAX_RECEIPT_MESSAGES {
             return Err(ClientError::Usage(format!("receipts can be had of 1 to {MAX_RECEIPT_MESSAGES} messages")));
         }
-        let group = self.group(group).await?.id;
+        let group = context.get_group(&GroupKey::Name(group.clone())).await?.id;
         let deadline = Instant::now() + wait;
-        let (stream, backoff) = (None, Backoff::default());
-        Ok(Receipts { client: self.clone(), group, open, deadline, stream, backoff })
+        Ok(Self { context: Arc::clone(context), group, open, deadline, stream: None, backoff: Backoff::default() })
     }
-}
 
-impl Receipts {
     /// What has changed, first of all messages; `None` once nothing more can be learnt or the time is over. A relay that
     /// is lost is sought again until then.
     ///
@@ -132,25 +128,24 @@ impl Receipts {
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {
-        match self.watch().await {
+        match self.open_stream().await {
             Ok(stream) => self.stream = Some(stream),
             Err(error) => self.again(error).await?,
         }
         Ok(())
     }
 
-    async fn watch(&self) -> Result<Streaming<WatchReceiptsResponse>, ClientError> {
-        let joined = self.client.inner.visit(&By::Id(self.group)).await?;
-        let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
+    async fn open_stream(&self) -> Result<Streaming<WatchReceiptsResponse>, ClientError> {
+        let access = self.context.access(&GroupKey::Id(self.group)).await?;
+        let mut relay = access.connect_relay().await?.max_decoding_message_size(MAX_RESPONSE);
         let wait = self.deadline.saturating_duration_since(Instant::now());
         let request = WatchReceiptsRequest {
             group_id: self.group.into(),
             log_id: 0,
             ranges: ranges(self.open.iter().copied()),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
-            ticket: joined.ticket,
+            ticket: access.ticket,
         };
-        let mut relay = RelayServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE);
         let answer = relay.watch_receipts(request).await;
         Ok(answer.map_err(|status| refused_or_lost(&status))?.into_inner())
     }

@@ -1,4 +1,4 @@
-//! Which server: the one named, one discovered, or this machine.
+//! The server in use: one that was named, one that discovery found, or this machine.
 
 use std::{
     fmt,
@@ -15,54 +15,30 @@ use tokio::{sync::Mutex, time::Instant};
 use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
-use crate::{endpoint::HostPort, error::ClientError};
+use crate::{endpoint::HostPort, error::ClientError, found_server::FoundServer};
 
-/// A server that answered discovery.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FoundServer {
-    /// Its registry as `HOST:PORT`, good for [`crate::Settings::server`].
-    pub server: String,
-    /// What it calls itself.
-    pub name: String,
-    /// Another one that answered has the same identity: one of them runs on a copy of the other's data folder.
-    pub is_copy: bool,
-}
-
-impl fmt::Display for FoundServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.server)?;
-        if !self.name.is_empty() {
-            write!(f, " ({})", self.name)?;
-        }
-        if self.is_copy {
-            f.write_str(" [another has the same identity: a data folder was copied]")?;
-        }
-        Ok(())
-    }
-}
-
-/// The server in use: as it was named, or as discovery finds it, again when it is silent.
+/// The server in use. One that discovery found is discovered again when it stops to answer.
 #[derive(Debug)]
 pub(crate) struct Server {
-    place: RwLock<Place>,
-    /// The identity of one that was discovered: it may get another address.
+    endpoint: RwLock<RegistryEndpoint>,
+    /// The identity of a server that discovery found: its address may change.
     found: Option<RelayId>,
     iface: Option<String>,
-    /// When it was sought last, by one at a time.
-    sought: Mutex<Option<Instant>>,
+    /// When the last discovery began; locked during it, so that one runs at a time.
+    searched: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Clone)]
-struct Place {
+struct RegistryEndpoint {
     address: HostPort,
     registry: RegistryServiceClient<Channel>,
 }
 
-/// Between two searches for a server that is silent.
+/// Shortest time between two discoveries of a server that does not answer.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(3);
 
 impl Server {
-    /// Connects to the one named, else the one discovered, else this machine.
+    /// Connects to the named server, else to the one that discovery finds, else to this machine.
     ///
     /// # Errors
     /// [`ClientError::Unreachable`], [`ClientError::SeveralServers`], [`ClientError::Usage`].
@@ -85,35 +61,36 @@ impl Server {
         Ok(Self { found, iface: iface.map(str::to_owned), ..Self::at(address, channel) })
     }
 
-    /// One that is named.
+    /// A server at a known address, over a channel to its registry.
     pub(crate) fn at(address: HostPort, channel: Channel) -> Self {
-        let place = Place { address, registry: RegistryServiceClient::new(channel) };
-        Self { place: RwLock::new(place), found: None, iface: None, sought: Mutex::default() }
+        let endpoint = RegistryEndpoint { address, registry: RegistryServiceClient::new(channel) };
+        Self { endpoint: RwLock::new(endpoint), found: None, iface: None, searched: Mutex::default() }
     }
 
-    /// Calls to its registry.
+    /// A client for calls to its registry.
     pub(crate) fn registry(&self) -> RegistryServiceClient<Channel> {
-        self.place().registry
+        self.endpoint().registry
     }
 
-    /// The host that services stand for that advertise none.
+    /// The host of its registry, at which services are that advertise no host.
     pub(crate) fn host(&self) -> String {
-        self.place().address.host
+        self.endpoint().address.host
     }
 
-    /// Looks whether a server that was discovered has another address now; true if so, and it is used from now on.
+    /// Discovers a server that discovery had found before. Returns true if it has another address, which is used from
+    /// now on.
     pub(crate) async fn search_again(&self) -> bool {
         let Some(id) = self.found else { return false };
-        let before = self.place().address;
-        let mut sought = self.sought.lock().await;
-        if self.place().address != before {
-            // Somebody found it meanwhile.
+        let before = self.endpoint().address;
+        let mut searched = self.searched.lock().await;
+        if self.endpoint().address != before {
+            // Another task found it while this one waited for the lock.
             return true;
         }
-        if sought.is_some_and(|at| at.elapsed() < SEARCH_INTERVAL) {
+        if searched.is_some_and(|at| at.elapsed() < SEARCH_INTERVAL) {
             return false;
         }
-        *sought = Some(Instant::now());
+        *searched = Some(Instant::now());
         let answers = search(self.iface.as_deref()).await.unwrap_or_default();
         let same: Vec<_> = answers.iter().filter(|found| found.id == id).collect();
         let [found] = same[..] else {
@@ -129,28 +106,28 @@ impl Server {
         }
         let Ok(channel) = address.connect("server").await else { return false };
         info!(%before, now = %address, "the server has another address");
-        let place = Place { address, registry: RegistryServiceClient::new(channel) };
-        *self.place.write().unwrap_or_else(PoisonError::into_inner) = place;
+        let endpoint = RegistryEndpoint { address, registry: RegistryServiceClient::new(channel) };
+        *self.endpoint.write().unwrap_or_else(PoisonError::into_inner) = endpoint;
         true
     }
 
-    fn place(&self) -> Place {
-        self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn endpoint(&self) -> RegistryEndpoint {
+        self.endpoint.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place().address.fmt(f)
+        self.endpoint().address.fmt(f)
     }
 }
 
-/// Whether nothing came back, which is what a server with another address looks like.
+/// Whether no answer came, as from a server that has another address now.
 pub(crate) fn is_silence(status: &tonic::Status) -> bool {
     matches!(status.code(), tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled)
 }
 
-/// A network that cannot be asked has no servers: this machine may still be one.
+/// Discovers servers. Finds none if the network cannot be used, for there may still be one on this machine.
 async fn search(iface: Option<&str>) -> Result<Vec<Found>, ClientError> {
     let links = match interface::interfaces().map(|all| interface::choose(&all, iface)) {
         Ok(Ok(chosen)) => chosen.links,
@@ -207,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_one_data_folder_are_told() {
+    fn copies_of_one_data_folder_are_marked() {
         let list = servers(&[found(1, 1), found(2, 2), found(1, 3)]);
         assert_eq!(list.iter().map(|server| server.is_copy).collect::<Vec<_>>(), [true, false, true]);
         assert!(list[0].to_string().contains("copied"), "{}", list[0]);

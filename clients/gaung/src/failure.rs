@@ -87,7 +87,23 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// The code that stands for a case.
+/// What may help against an error of the SDK, which knows no options of this command; to be appended to its text.
+pub(crate) fn hint(error: &anyhow::Error) -> &'static str {
+    let hint = |error: &ClientError| match error {
+        ClientError::SeveralServers(_) => Some("; choose it with --server HOST:PORT"),
+        ClientError::NoMulticastAddress(_) => Some("; wait, or use --lane tcp"),
+        ClientError::PrivateByTcpOnly(_) => Some("; leave --lane out or use --lane tcp"),
+        ClientError::NoHub => Some(", or use --lane multicast"),
+        ClientError::Usage(_)
+        | ClientError::NotFound(_)
+        | ClientError::NotAllowed(_)
+        | ClientError::Unreachable(_)
+        | ClientError::Failed(_) => None,
+    };
+    error.chain().find_map(|cause| hint(cause.downcast_ref()?)).unwrap_or_default()
+}
+
+/// The exit code of a case.
 pub(crate) const fn code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Failed => 1,
@@ -119,13 +135,17 @@ mod tests {
 
     #[test]
     fn each_case_has_its_code_also_under_context() {
-        let client: [(ClientError, u8); 6] = [
+        let name = || "lab".parse().expect("a valid name");
+        let client: [(ClientError, u8); 9] = [
             (ClientError::Failed(String::new()), 1),
             (ClientError::Usage(String::new()), 2),
             (ClientError::SeveralServers(Vec::new()), 2),
             (ClientError::NotFound(String::new()), 3),
             (ClientError::NotAllowed(String::new()), 4),
             (ClientError::Unreachable(String::new()), 5),
+            (ClientError::PrivateByTcpOnly(name()), 2),
+            (ClientError::NoMulticastAddress(name()), 5),
+            (ClientError::NoHub, 5),
         ];
         for (error, code) in client {
             let wrapped = Err::<(), _>(error).context("while trying").map_err(|e| e.context("outer"));
@@ -139,6 +159,9 @@ mod tests {
         for (error, code) in publish {
             assert_eq!(exit_code(&error.into()), code);
         }
+        let no_hub = anyhow::Error::from(ClientError::NoHub);
+        let shown = format!("{no_hub:#}{}", hint(&no_hub));
+        assert_eq!(shown, "no hub is running; start broadcast-hub, or use --lane multicast");
         assert_eq!(exit_code(&Failure::usage("x").into()), 2);
         assert_eq!(exit_code(&anyhow::anyhow!("x")), 1);
         assert_eq!((exit_code(&Unwell::Warnings.into()), exit_code(&Unwell::Problems.into())), (6, 7));

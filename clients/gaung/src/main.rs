@@ -30,7 +30,7 @@ use clap::Parser as _;
 use crate::{
     cli::{Cli, Command},
     context::Context,
-    failure::{ExitWith, StdoutClosed, Unwell, exit_code},
+    failure::{ExitWith, StdoutClosed, Unwell, exit_code, hint},
     output::say,
 };
 
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
         Err(error) if error.is::<Unwell>() || error.is::<ExitWith>() => ExitCode::from(exit_code(&error)),
         Err(error) => {
-            say(&format!("gaung: {error:#}"));
+            say(&format!("gaung: {error:#}{}", hint(&error)));
             ExitCode::from(exit_code(&error))
         }
     }

@@ -1,18 +1,18 @@
-//! Where a listener stands in a group, and a bell for whoever tells the hub.
+//! How far a listener has been given a group's messages, for the task that acknowledges them to the hub.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gaung_proto::Seq;
 use tokio::sync::Notify;
 
-/// The next seq that the listener has not been given. One task waits for it to move.
+/// The next seq that the listener has not been given. One task waits until it moves.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(super) struct DeliveryCursor {
     next: AtomicU64,
     moved: Notify,
 }
 
-impl Cursor {
+impl DeliveryCursor {
     pub(super) fn new(next: Seq) -> Self {
         Self { next: AtomicU64::new(next.0), moved: Notify::new() }
     }
@@ -21,12 +21,13 @@ impl Cursor {
         Seq(self.next.load(Ordering::Relaxed))
     }
 
+    /// Moves to `next`, forward or back.
     pub(super) fn set(&self, next: Seq) {
         self.next.store(next.0, Ordering::Relaxed);
         self.moved.notify_one();
     }
 
-    /// The same, but never back.
+    /// Moves forward to `next`, never back.
     pub(super) fn advance(&self, next: Seq) {
         self.next.fetch_max(next.0, Ordering::Relaxed);
         self.moved.notify_one();

@@ -1,4 +1,4 @@
-//! The TCP lane: a framed session with the hub, kept up for as long as it is wanted.
+//! The TCP lane: a framed session with a hub, which reconnects until it is dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,66 +26,57 @@ use tonic::Code;
 use tracing::debug;
 
 use super::{
-    cursor::Cursor,
-    drive::{Input, Port},
-    member::Note,
+    cursor::DeliveryCursor,
+    drive::{EngineInput, EnginePort},
+    note::{HubNote, TaskNote},
 };
 use crate::{
     backoff::Backoff,
-    client::Inner,
+    calls::GroupAccess,
+    context::Context,
     endpoint::{CALL, CONNECT, HostPort},
     error::{ClientError, ErrorKind, kind_of_code},
     group::ServiceInfo,
-    registry::Joined,
 };
 
-/// Between two pings; a session from which nothing came for twice as long is over.
+/// Time between two pings. A session from which nothing came for twice as long is lost.
 const PING: Duration = Duration::from_secs(10);
-/// A hub whose session lasted no longer is asked after others the next time.
-const SHORT: Duration = Duration::from_secs(5);
-/// Between two reports of how far messages were delivered, while more are.
-const ACK: Duration = Duration::from_millis(250);
+/// A hub whose session lasted less than this is tried after others the next time.
+const SHORT_SESSION: Duration = Duration::from_secs(5);
+/// Shortest time between two acknowledgements.
+const ACK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a task tells of the hub.
+/// An open session with a hub, subscribed to one group.
 #[derive(Debug)]
-pub(super) enum HubNote {
-    /// Messages come from `next` on.
-    Up { log: LogId },
-    /// The session is lost and sought again.
-    Down { why: String },
-    /// The hub says that this group is gone, or closed to this device: ask the registry.
-    Refused { why: String },
-}
-
-/// A session in which one group was subscribed to.
-#[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct HubSession {
     hub: RelayId,
     reader: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     group: GroupId,
-    /// The newest that the hub was sent.
+    /// The newest ticket that the hub was sent.
     ticket: Bytes,
     pub(super) log: LogId,
     pub(super) next: Seq,
     pub(super) head: Seq,
 }
 
-/// Opens a session with the first hub that lets this client in, and subscribes. `from` 0: the next message to be logged.
+/// Opens a session with the first hub that accepts this client, and subscribes from seq `from` on; 0 stands for the
+/// next message to be logged.
 ///
 /// # Errors
-/// [`ClientError::Unreachable`] if no hub answers; what the hubs say to the subscription, if all of them do.
-pub(super) async fn open(inner: &Inner, joined: &Joined, from: Seq) -> Result<Session, ClientError> {
+/// [`ClientError::NoHub`] if none is listed, [`ClientError::Unreachable`] if one does not answer, else the first hub's
+/// refusal.
+pub(super) async fn open(context: &Context, access: &GroupAccess, from: Seq) -> Result<HubSession, ClientError> {
     let mut failure: Option<ClientError> = None;
-    for hub in inner.hubs.order(&joined.services, std::time::Instant::now()).into_iter().take(MAX_TRIED) {
-        match open_at(hub, inner, joined, from).await {
+    for hub in context.hubs.order(&access.services, std::time::Instant::now()).into_iter().take(MAX_TRIED) {
+        match open_at(hub, context, access, from).await {
             Ok(session) => {
-                inner.hubs.served(hub.id);
+                context.hubs.served(hub.id);
                 return Ok(session);
             }
             Err(error) => {
-                debug!(hub = %hub.id, %error, "this hub does not let us in");
-                inner.hubs.failed(hub.id, std::time::Instant::now());
+                debug!(hub = %hub.id, %error, "the hub does not accept this client");
+                context.hubs.failed(hub.id, std::time::Instant::now());
                 // One hub's refusal is not final while another does not answer.
                 if failure.as_ref().is_none_or(|failure| failure.kind() != ErrorKind::Unreachable) {
                     failure = Some(error);
@@ -93,15 +84,18 @@ pub(super) async fn open(inner: &Inner, joined: &Joined, from: Seq) -> Result<Se
             }
         }
     }
-    Err(failure.unwrap_or_else(|| {
-        ClientError::Unreachable("no hub is running; start broadcast-hub, or use --lane multicast".to_owned())
-    }))
+    Err(failure.unwrap_or(ClientError::NoHub))
 }
 
-/// Hubs that are tried in one attempt; the next attempt begins with those that did not fail.
+/// Limits the hubs tried in one attempt; the next attempt starts with those that did not fail.
 const MAX_TRIED: usize = 4;
 
-async fn open_at(hub: &ServiceInfo, inner: &Inner, joined: &Joined, from: Seq) -> Result<Session, ClientError> {
+async fn open_at(
+    hub: &ServiceInfo,
+    context: &Context,
+    access: &GroupAccess,
+    from: Seq,
+) -> Result<HubSession, ClientError> {
     let address = HostPort::new(&hub.host, hub.tcp_port);
     let unreachable = |why: String| ClientError::Unreachable(format!("cannot reach the hub at {address}: {why}"));
     let stream = timeout(CONNECT, TcpStream::connect((hub.host.as_str(), hub.tcp_port))).await;
@@ -110,31 +104,31 @@ async fn open_at(hub: &ServiceInfo, inner: &Inner, joined: &Joined, from: Seq) -
     notice_silence(&stream);
     let (reader, mut writer) = stream.into_split();
     let mut reader = FrameReader::new(reader, Accept::ControlAndRuns);
-    let greeting = [hello(inner), subscribe(joined, from)].concat();
+    let greeting = [hello(context), subscribe(access, from)].concat();
     writer.write_all(&greeting).await.map_err(|e| unreachable(e.to_string()))?;
-    let answered = timeout(CALL, subscribed(&mut reader, joined.group.id)).await;
+    let answered = timeout(CALL, subscribed(&mut reader, access.group.id)).await;
     let subscribed = answered.map_err(|_| unreachable("no answer".to_owned()))??;
-    Ok(Session {
+    Ok(HubSession {
         reader,
         writer,
         hub: hub.id,
-        group: joined.group.id,
-        ticket: joined.ticket.clone(),
+        group: access.group.id,
+        ticket: access.ticket.clone(),
         log: LogId(subscribed.log_id),
         next: Seq(subscribed.next_seq),
         head: Seq(subscribed.head_seq),
     })
 }
 
-/// Keeps a session up until dropped. `cursor`: the next seq that the listener wants. `cookie`: what the relay gave the
-/// member for multicast, if it did.
+/// Keeps a session open until the future is dropped. `cursor`: the next seq that the listener wants. `cookie`: the one
+/// that the relay gave the member for its STATUS datagrams, else zero.
 pub(super) async fn run(
-    first: Option<Session>,
-    inner: Arc<Inner>,
-    joined: watch::Receiver<Joined>,
-    cursor: Arc<Cursor>,
-    port: Port,
-    notes: mpsc::Sender<Note>,
+    first: Option<HubSession>,
+    context: Arc<Context>,
+    access: watch::Receiver<GroupAccess>,
+    cursor: Arc<DeliveryCursor>,
+    port: EnginePort,
+    notes: mpsc::Sender<TaskNote>,
     cookie: Cookie,
 ) {
     let mut backoff = Backoff::default();
@@ -144,25 +138,25 @@ pub(super) async fn run(
         let opened = match session.take() {
             Some(session) => Ok(session),
             None => {
-                let place = joined.borrow().clone();
-                open(&inner, &place, wanted).await
+                let access = access.borrow().clone();
+                open(&context, &access, wanted).await
             }
         };
         let note = match opened {
             Ok(session) => {
                 backoff.reset();
-                if notes.send(Note::Hub(HubNote::Up { log: session.log })).await.is_err() {
+                if notes.send(TaskNote::Hub(HubNote::Up { log: session.log })).await.is_err() {
                     return;
                 }
-                // The hub may have nothing from the cursor on any more.
+                // The log may no longer have the messages from the cursor on.
                 if session.next > wanted {
-                    port.input(Input::Trimmed { oldest: session.next }).await;
+                    port.input(EngineInput::Trimmed { oldest: session.next }).await;
                 }
-                port.input(Input::HubHead { head: session.head }).await;
+                port.input(EngineInput::HubHead { head: session.head }).await;
                 let (hub, since) = (session.hub, Instant::now());
-                let ended = session.serve(&cursor, &port, &notes, joined.clone(), cookie).await;
-                if since.elapsed() < SHORT {
-                    inner.hubs.failed(hub, std::time::Instant::now());
+                let ended = session.serve(&cursor, &port, &notes, access.clone(), cookie).await;
+                if since.elapsed() < SHORT_SESSION {
+                    context.hubs.failed(hub, std::time::Instant::now());
                 }
                 ended
             }
@@ -173,27 +167,27 @@ pub(super) async fn run(
                 }
             },
         };
-        if notes.send(Note::Hub(note)).await.is_err() {
+        if notes.send(TaskNote::Hub(note)).await.is_err() {
             return;
         }
         sleep(backoff.next_delay()).await;
     }
 }
 
-impl Session {
-    /// Reads until the session ends; gives why.
+impl HubSession {
+    /// Reads and acknowledges messages until the session ends; returns why.
     async fn serve(
         mut self,
-        cursor: &Cursor,
-        port: &Port,
-        notes: &mpsc::Sender<Note>,
-        mut joined: watch::Receiver<Joined>,
+        cursor: &DeliveryCursor,
+        port: &EnginePort,
+        notes: &mpsc::Sender<TaskNote>,
+        mut access: watch::Receiver<GroupAccess>,
         Cookie(cookie): Cookie,
     ) -> HubNote {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
-        let mut acks = Acks::new(self.log);
+        let mut acks = AckSchedule::new(self.log);
         let down =
             |why: &dyn std::fmt::Display| HubNote::Down { why: format!("the connection to the hub was lost: {why}") };
         loop {
@@ -215,8 +209,8 @@ impl Session {
                     }
                     self.write(pb::client_frame::Frame::Ping(pb::Ping { nonce: 0 })).await
                 }
-                Ok(()) = joined.changed() => {
-                    let renew = self.newer_ticket(&joined.borrow_and_update());
+                Ok(()) = access.changed() => {
+                    let renew = self.newer_ticket(&access.borrow_and_update());
                     match renew {
                         Some(renew) => self.write(renew).await,
                         None => Ok(()),
@@ -236,8 +230,8 @@ impl Session {
         }
     }
 
-    /// Gives why the session is over, if it is.
-    async fn handle_item(&mut self, item: Item, port: &Port, notes: &mpsc::Sender<Note>) -> Option<HubNote> {
+    /// Handles one frame; returns why the session is over, if it is.
+    async fn handle_item(&mut self, item: Item, port: &EnginePort, notes: &mpsc::Sender<TaskNote>) -> Option<HubNote> {
         let frame = match item {
             Item::Run(run) => {
                 self.handle_run(run, port).await;
@@ -252,12 +246,12 @@ impl Session {
             pb::server_frame::Frame::Subscribed(subscribed) => {
                 self.log = LogId(subscribed.log_id);
                 self.head = Seq(subscribed.head_seq);
-                // Whoever reads this note subscribes anew when the log is another one.
-                let _ = notes.send(Note::Hub(HubNote::Up { log: self.log })).await;
+                // The member subscribes anew when the log is another one.
+                let _ = notes.send(TaskNote::Hub(HubNote::Up { log: self.log })).await;
                 None
             }
             pb::server_frame::Frame::Gap(gap) if gap.group_id == self.group.as_bytes()[..] => {
-                port.input(Input::Trimmed { oldest: Seq(gap.last_seq).next() }).await;
+                port.input(EngineInput::Trimmed { oldest: Seq(gap.last_seq).next() }).await;
                 None
             }
             pb::server_frame::Frame::Unsubscribed(ended) => Some(ended_note(ended.code, ended.message)),
@@ -271,20 +265,20 @@ impl Session {
         }
     }
 
-    /// What the log held before the subscription was read from it.
-    async fn handle_run(&self, run: Run, port: &Port) {
+    /// Hands a run to the engine. Messages that the log held before the subscription are history.
+    async fn handle_run(&self, run: Run, port: &EnginePort) {
         if run.header().group == self.group && run.header().log == self.log {
             let lane = if run.last_seq() <= self.head { Lane::History } else { Lane::Tcp };
             port.run(run, lane).await;
         }
     }
 
-    /// The hub reads a private group from the relay by its sessions' tickets, and ends a session whose ticket has expired.
-    fn newer_ticket(&mut self, joined: &Joined) -> Option<pb::client_frame::Frame> {
-        if !joined.group.private || joined.ticket == self.ticket {
+    /// A renewal of the ticket, if there is a newer one: the hub ends a session whose ticket has expired.
+    fn newer_ticket(&mut self, access: &GroupAccess) -> Option<pb::client_frame::Frame> {
+        if !access.group.private || access.ticket == self.ticket {
             return None;
         }
-        self.ticket = joined.ticket.clone();
+        self.ticket = access.ticket.clone();
         let renew = pb::Renew { group_id: self.group.into(), ticket: self.ticket.clone() };
         Some(pb::client_frame::Frame::Renew(renew))
     }
@@ -296,22 +290,22 @@ impl Session {
     }
 }
 
-/// When to tell the hub how far messages were delivered: at once after a pause, then each [`ACK`].
-struct Acks {
-    /// The cursor is of this log; once the session's is another, the listener starts anew.
+/// When to acknowledge to the hub: at once after a pause, then each [`ACK_INTERVAL`].
+struct AckSchedule {
+    /// The log of the cursor. Once the session's is another one, the listener starts anew.
     log: LogId,
     acked: Option<u64>,
     soonest: Instant,
     moved: bool,
 }
 
-impl Acks {
+impl AckSchedule {
     fn new(log: LogId) -> Self {
         Self { log, acked: None, soonest: Instant::now(), moved: true }
     }
 
-    /// Cancel safe.
-    async fn due(&mut self, cursor: &Cursor) {
+    /// Waits until an acknowledgement is due. Cancel safe.
+    async fn due(&mut self, cursor: &DeliveryCursor) {
         if !self.moved {
             cursor.moved().await;
             self.moved = true;
@@ -319,14 +313,14 @@ impl Acks {
         sleep_until(self.soonest).await;
     }
 
-    /// The seq to tell, if it was not told.
+    /// The seq to acknowledge, unless it was acknowledged before.
     fn take(&mut self, log: LogId, next: Seq) -> Option<u64> {
         self.moved = false;
         let delivered = next.0.saturating_sub(1);
         if log != self.log || self.acked.replace(delivered) == Some(delivered) {
             return None;
         }
-        self.soonest = Instant::now() + ACK;
+        self.soonest = Instant::now() + ACK_INTERVAL;
         Some(delivered)
     }
 }
@@ -338,23 +332,23 @@ fn ended_note(code: i32, message: String) -> HubNote {
     }
 }
 
-fn hello(inner: &Inner) -> Vec<u8> {
+fn hello(context: &Context) -> Vec<u8> {
     let hello = pb::Hello {
         version: 1,
-        client_id: inner.client_id.into(),
-        device_id: inner.device.id().into(),
-        name: inner.name(),
-        stream_key: inner.stream_key.to_vec().into(),
+        client_id: context.client_id.into(),
+        device_id: context.device.id().into(),
+        name: context.name(),
+        stream_key: context.stream_key.to_vec().into(),
     };
     encode_control(&pb::ClientFrame { frame: Some(pb::client_frame::Frame::Hello(hello)) }).into()
 }
 
-fn subscribe(joined: &Joined, from: Seq) -> Vec<u8> {
+fn subscribe(access: &GroupAccess, from: Seq) -> Vec<u8> {
     let subscribe = pb::Subscribe {
-        by: Some(pb::subscribe::By::GroupId(joined.group.id.into())),
-        log_id: if from == Seq::ZERO { 0 } else { joined.group.log.0 },
+        by: Some(pb::subscribe::By::GroupId(access.group.id.into())),
+        log_id: if from == Seq::ZERO { 0 } else { access.group.log.0 },
         from_seq: from.0,
-        ticket: joined.ticket.clone(),
+        ticket: access.ticket.clone(),
     };
     encode_control(&pb::ClientFrame { frame: Some(pb::client_frame::Frame::Subscribe(subscribe)) }).into()
 }
@@ -365,7 +359,7 @@ async fn subscribed(reader: &mut FrameReader<OwnedReadHalf>, group: GroupId) -> 
         let Some(item) = item else {
             return Err(ClientError::Unreachable("the hub closed the connection at once".to_owned()));
         };
-        // Runs of groups that every session starts in are not for this one.
+        // Each session starts subscribed to `everyone`, whose runs are not for this one.
         let Item::Control(bytes) = item else { continue };
         let frame =
             pb::ServerFrame::decode(bytes).map_err(|e| ClientError::Failed(format!("the hub cannot be read: {e}")))?;

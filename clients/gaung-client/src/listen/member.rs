@@ -1,11 +1,6 @@
-//! One group of a listener: its engine's events become the listener's, its lane follows what is heard.
+//! One group of a listener: turns its engine's events into the listener's and chooses its lane.
 
-use std::{
-    net::{SocketAddr, SocketAddrV4},
-    ops::ControlFlow,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddrV4, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gaung_engine::{LaneTrouble, ReceiverEvent};
@@ -15,7 +10,6 @@ use gaung_proto::{
     block::{Author, Message, SentAt},
     body::Cookie,
     net::Lane,
-    pb::relay::relay_service_client::RelayServiceClient,
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -24,73 +18,64 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Event, LaneChoice,
-    cursor::Cursor,
-    drive::{Command, FromEngine, Hear, Inlet, Input, Port},
-    hub::{self, HubNote, Session},
+    cursor::DeliveryCursor,
+    drive::{EngineCommand, EngineEvent, EngineInput, EnginePort, EventInlet, MainSocket},
+    event::Event,
+    hub::{self, HubSession},
+    note::{HubNote, ReadNote, TaskNote},
+    options::LaneChoice,
     presence::Presence,
-    reading::{self, ReadNote},
-    sink::Sink,
+    reading,
+    sink::EventSink,
 };
-use crate::{
-    client::Inner,
-    error::ClientError,
-    group::{GroupInfo, LogStatus, ServiceKind},
-    registry::{Joined, get_log, relay_of},
-};
+use crate::{calls::GroupAccess, context::Context, error::ClientError, group::GroupInfo};
 
-/// Between two questions to the registry because of a hint from the network.
+/// Shortest time between two calls to the registry that hints from the network cause.
 const HINT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a group's other tasks tell it.
-#[derive(Debug)]
-pub(super) enum Note {
-    Hub(HubNote),
-    Read(ReadNote),
-    Joined(Result<Box<Joined>, ClientError>),
-}
 
 /// A group being listened to.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) inner: Arc<Inner>,
-    pub(super) sink: Sink,
+    pub(super) context: Arc<Context>,
+    pub(super) sink: EventSink,
     pub(super) stop: CancellationToken,
     pub(super) choice: LaneChoice,
-    pub(super) joined: watch::Sender<Joined>,
+    pub(super) access: watch::Sender<GroupAccess>,
     pub(super) group: Arc<GroupInfo>,
     pub(super) relay: Option<SocketAddrV4>,
-    pub(super) inlet: Inlet,
-    pub(super) port: Port,
+    pub(super) inlet: EventInlet,
+    pub(super) port: EnginePort,
     /// The next seq that the listener has not been given.
-    pub(super) cursor: Arc<Cursor>,
-    pub(super) state: State,
+    pub(super) cursor: Arc<DeliveryCursor>,
+    pub(super) state: MemberState,
 }
 
-/// What changes while it runs.
+/// What changes of a member while it runs.
 #[derive(Debug)]
-pub(super) struct State {
-    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+pub(super) struct MemberState {
+    notes: (mpsc::Sender<TaskNote>, mpsc::Receiver<TaskNote>),
     tasks: JoinSet<()>,
     hub: Option<AbortHandle>,
-    /// What shows the relay that the session at a hub is the member that it heard by multicast.
+    /// Shows the relay that the session at a hub is the member that sent STATUS datagrams before.
     cookie: Cookie,
     lane: watch::Sender<Lane>,
+    /// Whether [`Event::Ready`] was emitted.
     ready: bool,
-    away: bool,
-    /// Multicast alone is allowed, and what is long is read from the log.
-    narrow: bool,
-    /// Why the lane changes, until the new one stands.
-    moving: Option<String>,
-    hinted: Option<tokio::time::Instant>,
-    hints: Arc<Notify>,
+    /// Whether [`Event::Reconnecting`] was emitted and not yet [`Event::Reconnected`].
+    reconnecting: bool,
+    /// Whether long messages are read from the log, where only multicast is allowed.
+    long_by_history: bool,
+    /// Why the lane changes, until the hub has taken over.
+    lane_change: Option<String>,
+    last_refresh: Option<tokio::time::Instant>,
+    refresh: Arc<Notify>,
     watch: LinkWatch,
-    /// Whether multicast is heard where there is any.
-    listens: bool,
+    /// Whether multicast is received where there is any.
+    hears_multicast: bool,
 }
 
-impl State {
-    pub(super) fn new(lane: Lane, watch: LinkWatch, listens: bool) -> Self {
+impl MemberState {
+    pub(super) fn new(lane: Lane, watch: LinkWatch, hears_multicast: bool) -> Self {
         Self {
             notes: mpsc::channel(16),
             tasks: JoinSet::new(),
@@ -98,35 +83,36 @@ impl State {
             cookie: Cookie::default(),
             lane: watch::Sender::new(lane),
             ready: false,
-            away: false,
-            narrow: false,
-            moving: None,
-            hinted: None,
-            hints: Arc::default(),
+            reconnecting: false,
+            long_by_history: false,
+            lane_change: None,
+            last_refresh: None,
+            refresh: Arc::default(),
             watch,
-            listens,
+            hears_multicast,
         }
     }
 
-    pub(super) const fn listens(&self) -> bool {
-        self.listens
+    pub(super) const fn hears_multicast(&self) -> bool {
+        self.hears_multicast
     }
 
-    /// Where multicast can be heard now.
+    /// The interfaces on which multicast can be received now.
     pub(super) fn links(&self) -> Vec<Link> {
         self.watch.now().links
     }
 }
 
 impl Member {
-    /// Runs until the listener stops or the group is gone, then leaves. `session`: open already, for the TCP lane.
-    pub(super) async fn run(mut self, session: Option<Session>) {
+    /// Runs until the listener stops or the group is gone, then leaves the group. `session`: an open one, for the TCP
+    /// lane.
+    pub(super) async fn run(mut self, session: Option<HubSession>) {
         let ended = self.stop.child_token();
         let presence = Presence {
-            inner: Arc::clone(&self.inner),
-            place: self.joined.subscribe(),
+            context: Arc::clone(&self.context),
+            access: self.access.subscribe(),
             lane: self.state.lane.subscribe(),
-            hints: Arc::clone(&self.state.hints),
+            refresh: Arc::clone(&self.state.refresh),
             notes: self.state.notes.0.clone(),
             ended: ended.clone(),
         };
@@ -134,161 +120,163 @@ impl Member {
         if session.is_some() {
             self.start_hub(session);
         }
-        while self.turn().await.is_continue() {}
+        while self.step().await.is_continue() {}
         self.state.tasks.abort_all();
         self.port.remove();
         ended.cancel();
-        // A panic there has been told by the runtime.
+        // The runtime has reported a panic of that task.
         let _ = presence.await;
     }
 
-    /// The same for a group that is ready at once.
+    /// Runs a group that is ready at once.
     pub(super) async fn run_ready(mut self) {
-        if self.say_ready(Lane::Multicast).await.is_continue() {
+        if self.emit_ready(Lane::Multicast).await.is_continue() {
             self.run(None).await;
         }
     }
 
-    async fn turn(&mut self) -> ControlFlow<()> {
+    async fn step(&mut self) -> ControlFlow<()> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => ControlFlow::Break(()),
             Some(note) = self.state.notes.1.recv() => self.handle_note(note).await,
-            heard = self.inlet.next() => match heard {
-                Some(heard) => self.handle_heard(heard).await,
-                None => self.gone("its receiving thread has ended".to_owned()).await,
+            event = self.inlet.next() => match event {
+                Some(event) => self.handle_event(event).await,
+                None => self.emit_gone("its receiving thread has ended".to_owned()).await,
             },
             selection = self.state.watch.changed() => self.handle_links(selection.links).await,
-            // Whatever has ended has told why before.
+            // A task has sent its note before it ended.
             Some(_) = self.state.tasks.join_next() => ControlFlow::Continue(()),
         }
     }
 
-    async fn handle_heard(&mut self, heard: FromEngine) -> ControlFlow<()> {
+    async fn handle_event(&mut self, event: EngineEvent) -> ControlFlow<()> {
         let group = Arc::clone(&self.group);
-        match heard {
-            FromEngine::Event(ReceiverEvent::Message { message, lane }) => {
+        match event {
+            EngineEvent::Receiver(ReceiverEvent::Message { message, lane }) => {
                 let carrying = *self.state.lane.borrow();
-                self.say_ready(carrying).await?;
+                self.emit_ready(carrying).await?;
                 let next = message.seq.next();
                 let content = Content::decode(message.content_type, &message.payload);
-                self.say(Event::Message { group, message, content, lane }).await?;
+                self.emit(Event::Message { group, message, content, lane }).await?;
                 self.cursor.set(next);
                 ControlFlow::Continue(())
             }
-            FromEngine::Event(ReceiverEvent::Gap(range)) => self.say(Event::Gap { group, range }).await,
-            FromEngine::Event(ReceiverEvent::GapFilled(range)) => self.say(Event::GapFilled { group, range }).await,
-            FromEngine::Event(ReceiverEvent::Lost(range)) => {
+            EngineEvent::Receiver(ReceiverEvent::Gap(range)) => self.emit(Event::Gap { group, range }).await,
+            EngineEvent::Receiver(ReceiverEvent::GapFilled(range)) => {
+                self.emit(Event::GapFilled { group, range }).await
+            }
+            EngineEvent::Receiver(ReceiverEvent::Lost(range)) => {
                 self.cursor.advance(range.last.next());
-                self.say(Event::Lost { group, range }).await
+                self.emit(Event::Lost { group, range }).await
             }
-            FromEngine::Event(ReceiverEvent::Forged(range)) => {
+            EngineEvent::Receiver(ReceiverEvent::Forged(range)) => {
                 self.cursor.set(range.first);
-                self.say(Event::Forged { group, range }).await
+                self.emit(Event::Forged { group, range }).await
             }
-            FromEngine::Event(ReceiverEvent::NeedHistory(range)) => {
-                let (joined, port, notes) =
-                    (self.joined.borrow().clone(), self.port.clone(), self.state.notes.0.clone());
-                let (inner, log) = (Arc::clone(&self.inner), group.log);
+            EngineEvent::Receiver(ReceiverEvent::NeedHistory(range)) => {
+                let (access, port, notes) =
+                    (self.access.borrow().clone(), self.port.clone(), self.state.notes.0.clone());
+                let (context, log) = (Arc::clone(&self.context), group.log);
                 self.state.tasks.spawn(async move {
-                    let note = reading::read(inner, joined, log, range, port).await;
-                    // Nobody asks any more once the listener has stopped.
-                    let _ = notes.send(Note::Read(note)).await;
+                    let note = reading::read(context, access, log, range, port).await;
+                    // The receiver is gone once the listener has stopped.
+                    let _ = notes.send(TaskNote::Read(note)).await;
                 });
                 ControlFlow::Continue(())
             }
-            FromEngine::Event(ReceiverEvent::LaneUp) => self.handle_lane_up().await,
-            FromEngine::Event(ReceiverEvent::LaneDown { why: why @ LaneTrouble::TooLong { .. }, .. })
+            EngineEvent::Receiver(ReceiverEvent::LaneUp) => self.handle_lane_up().await,
+            EngineEvent::Receiver(ReceiverEvent::LaneDown { why: why @ LaneTrouble::TooLong { .. }, .. })
                 if self.choice == LaneChoice::Multicast =>
             {
-                self.state.narrow = true;
-                self.say(Event::LaneChanged { group, lane: Lane::History, why: trouble(why) }).await
+                self.state.long_by_history = true;
+                self.emit(Event::LaneChanged { group, lane: Lane::History, why: describe(why) }).await
             }
-            FromEngine::Event(ReceiverEvent::LaneDown { why, cookie }) => {
+            EngineEvent::Receiver(ReceiverEvent::LaneDown { why, cookie }) => {
                 self.state.cookie = cookie.unwrap_or_default();
-                self.handle_lane_down(trouble(why)).await
+                self.handle_lane_down(describe(why)).await
             }
-            FromEngine::Event(ReceiverEvent::Stale) => {
-                self.ask_registry();
+            EngineEvent::Receiver(ReceiverEvent::Stale) => {
+                self.refresh_registry();
                 ControlFlow::Continue(())
             }
-            FromEngine::Event(ReceiverEvent::Moved { to, generation }) => {
+            EngineEvent::Receiver(ReceiverEvent::Moved { to, generation }) => {
                 let group = GroupInfo { addr: to, generation, lapsed: false, ..(*self.group).clone() };
-                self.joined.send_modify(|joined| joined.group = group.clone());
+                self.access.send_modify(|access| access.group = group.clone());
                 self.group = Arc::new(group);
-                // What it says counts: anybody can send a notice.
-                self.ask_registry();
+                // The registry decides, because anybody can send such a notice.
+                self.refresh_registry();
                 ControlFlow::Continue(())
             }
-            FromEngine::NoSocket(why) => self.handle_lane_down(why).await,
-            FromEngine::Changed { old_log } => self.say(Event::HistoryLost { group, old_log }).await,
-            FromEngine::Text { from, text } => {
+            EngineEvent::NoSocket(why) => self.handle_lane_down(why).await,
+            EngineEvent::Changed { old_log } => self.emit(Event::HistoryLost { group, old_log }).await,
+            EngineEvent::Text { from, text } => {
                 let (message, content) = text_message(from, text);
-                self.say(Event::Message { group, message, content, lane: Lane::Multicast }).await
+                self.emit(Event::Message { group, message, content, lane: Lane::Multicast }).await
             }
         }
     }
 
-    async fn handle_note(&mut self, note: Note) -> ControlFlow<()> {
+    async fn handle_note(&mut self, note: TaskNote) -> ControlFlow<()> {
         match note {
-            Note::Joined(Ok(joined)) => self.handle_joined(*joined).await,
-            Note::Joined(Err(error @ (ClientError::NotFound(_) | ClientError::NotAllowed(_)))) => {
-                self.gone(error.to_string()).await
+            TaskNote::Joined(Ok(access)) => self.handle_access(*access).await,
+            TaskNote::Joined(Err(error @ (ClientError::NotFound(_) | ClientError::NotAllowed(_)))) => {
+                self.emit_gone(error.to_string()).await
             }
-            // Groups talk on without the registry.
-            Note::Joined(Err(_)) => ControlFlow::Continue(()),
-            Note::Read(ReadNote::Done) => self.back().await,
-            Note::Read(ReadNote::Failed { why }) => {
-                self.ask_registry();
-                self.away(why).await
+            // Messages are still carried without the registry.
+            TaskNote::Joined(Err(_)) => ControlFlow::Continue(()),
+            TaskNote::Read(ReadNote::Done) => self.emit_reconnected().await,
+            TaskNote::Read(ReadNote::Failed { why }) => {
+                self.refresh_registry();
+                self.emit_reconnecting(why).await
             }
-            Note::Read(ReadNote::Stale) => {
-                self.ask_registry();
+            TaskNote::Read(ReadNote::Stale) => {
+                self.refresh_registry();
                 ControlFlow::Continue(())
             }
-            Note::Hub(HubNote::Up { log }) => self.handle_hub_up(log).await,
-            Note::Hub(HubNote::Down { why }) => {
-                self.ask_registry();
-                self.away(why).await
+            TaskNote::Hub(HubNote::Up { log }) => self.handle_hub_up(log).await,
+            TaskNote::Hub(HubNote::Down { why }) => {
+                self.refresh_registry();
+                self.emit_reconnecting(why).await
             }
-            Note::Hub(HubNote::Refused { why }) => {
-                self.ask_registry();
-                self.away(why).await
+            TaskNote::Hub(HubNote::Refused { why }) => {
+                self.refresh_registry();
+                self.emit_reconnecting(why).await
             }
         }
     }
 
-    /// Multicast is heard: it carries from here on.
+    /// Multicast is received: messages come by it from now on.
     async fn handle_lane_up(&mut self) -> ControlFlow<()> {
         if let Some(hub) = self.state.hub.take() {
             hub.abort();
         }
-        self.state.moving = None;
+        self.state.lane_change = None;
         let was = self.state.lane.send_replace(Lane::Multicast);
-        self.say_ready(Lane::Multicast).await?;
-        if was != Lane::Multicast || std::mem::take(&mut self.state.narrow) {
+        self.emit_ready(Lane::Multicast).await?;
+        if was != Lane::Multicast || std::mem::take(&mut self.state.long_by_history) {
             let (group, why) = (Arc::clone(&self.group), "multicast is heard".to_owned());
-            self.say(Event::LaneChanged { group, lane: Lane::Multicast, why }).await?;
+            self.emit(Event::LaneChanged { group, lane: Lane::Multicast, why }).await?;
         }
-        self.back().await
+        self.emit_reconnected().await
     }
 
-    /// Multicast is no good: the hub carries, where that is allowed.
+    /// Multicast is not received or is bad: messages come by the hub from now on, where that is allowed.
     async fn handle_lane_down(&mut self, why: String) -> ControlFlow<()> {
         match self.choice {
             LaneChoice::Auto => {
                 // The group may have moved to another address.
-                self.ask_registry();
+                self.refresh_registry();
                 if self.state.hub.is_none() {
-                    self.state.moving = Some(why);
+                    self.state.lane_change = Some(why);
                     self.start_hub(None);
                 }
                 ControlFlow::Continue(())
             }
             LaneChoice::Multicast => {
-                self.say_ready(Lane::Multicast).await?;
-                self.ask_registry();
-                self.away(why).await
+                self.emit_ready(Lane::Multicast).await?;
+                self.refresh_registry();
+                self.emit_reconnecting(why).await
             }
             LaneChoice::Tcp => ControlFlow::Continue(()),
         }
@@ -301,24 +289,24 @@ impl Member {
         if log != self.group.log {
             let group = GroupInfo { log, ..(*self.group).clone() };
             self.change(group, self.relay).await;
-            self.ask_registry();
+            self.refresh_registry();
         }
         let was = self.state.lane.send_replace(Lane::Tcp);
-        self.say_ready(Lane::Tcp).await?;
-        let why = self.state.moving.take();
+        self.emit_ready(Lane::Tcp).await?;
+        let why = self.state.lane_change.take();
         if was != Lane::Tcp
             && let Some(why) = why
         {
             let group = Arc::clone(&self.group);
-            self.say(Event::LaneChanged { group, lane: Lane::Tcp, why }).await?;
+            self.emit(Event::LaneChanged { group, lane: Lane::Tcp, why }).await?;
         }
-        self.back().await
+        self.emit_reconnected().await
     }
 
-    async fn handle_joined(&mut self, joined: Joined) -> ControlFlow<()> {
-        let relay = relay_address(&joined).await;
-        let group = joined.group.clone();
-        self.joined.send_replace(joined);
+    async fn handle_access(&mut self, access: GroupAccess) -> ControlFlow<()> {
+        let relay = access.relay_datagram_addr().await;
+        let group = access.group.clone();
+        self.access.send_replace(access);
         // A relay that is not listed just now is most likely where it was.
         let relay = relay.or(self.relay);
         let moved = group.tag() != self.group.tag() || group.heard_at() != self.group.heard_at();
@@ -330,33 +318,33 @@ impl Member {
         ControlFlow::Continue(())
     }
 
-    /// This machine's interfaces or addresses are others.
+    /// This machine's interfaces or addresses have changed.
     async fn handle_links(&mut self, links: Vec<Link>) -> ControlFlow<()> {
-        if self.state.listens {
-            self.port.command(Command::Links { slot: self.port.slot(), links }).await;
+        if self.state.hears_multicast {
+            self.port.command(EngineCommand::Links { slot: self.port.slot(), links }).await;
         }
-        let inner = Arc::clone(&self.inner);
+        let context = Arc::clone(&self.context);
         self.state.tasks.spawn(async move {
             // It may be another network, where the server has another address.
-            let _ = inner.server.search_again().await;
+            let _ = context.server.search_again().await;
         });
-        self.ask_registry();
+        self.refresh_registry();
         ControlFlow::Continue(())
     }
 
-    /// The group's log, address or relay is another one.
+    /// Applies another log, address or relay of the group.
     async fn change(&mut self, group: GroupInfo, relay: Option<SocketAddrV4>) {
         let new_log = group.log != self.group.log;
-        let hear = match group.heard_at() {
-            _ if !self.state.listens || group.heard_at() == self.group.heard_at() => Hear::AsBefore,
-            Some(addr) => Hear::At(addr.socket_addr(), self.state.links()),
-            None => Hear::Nowhere,
+        let main = match group.heard_at() {
+            _ if !self.state.hears_multicast || group.heard_at() == self.group.heard_at() => MainSocket::Keep,
+            Some(addr) => MainSocket::Open(addr.socket_addr(), self.state.links()),
+            None => MainSocket::Close,
         };
         let (log, tag): (LogId, GroupTag) = (group.log, group.tag());
-        self.joined.send_modify(|joined| joined.group = group.clone());
+        self.access.send_modify(|access| access.group = group.clone());
         self.group = Arc::new(group);
         self.relay = relay;
-        self.port.input(Input::Change { log, tag, relay, next: Seq::FIRST, hear }).await;
+        self.port.input(EngineInput::Change { log, tag, relay, next: Seq::FIRST, main }).await;
         if !new_log {
             return;
         }
@@ -366,19 +354,19 @@ impl Member {
             self.start_hub(None);
             return;
         }
-        let joined = self.joined.borrow().clone();
-        if let Ok(status) = log_status(&joined).await
+        let access = self.access.borrow().clone();
+        if let Ok(status) = access.log_status().await
             && status.log == log
         {
-            self.port.input(Input::Head { head: status.head }).await;
+            self.port.input(EngineInput::Head { head: status.head }).await;
         }
     }
 
-    fn start_hub(&mut self, session: Option<Session>) {
+    fn start_hub(&mut self, session: Option<HubSession>) {
         let task = hub::run(
             session,
-            Arc::clone(&self.inner),
-            self.joined.subscribe(),
+            Arc::clone(&self.context),
+            self.access.subscribe(),
             Arc::clone(&self.cursor),
             self.port.clone(),
             self.state.notes.0.clone(),
@@ -387,65 +375,49 @@ impl Member {
         self.state.hub = Some(self.state.tasks.spawn(task));
     }
 
-    /// Something in the network says that the registry knows more.
-    fn ask_registry(&mut self) {
+    /// Asks the registry for the group's data because something in the network contradicts what is known of it.
+    fn refresh_registry(&mut self) {
         let now = tokio::time::Instant::now();
-        if self.state.hinted.is_some_and(|hinted| now.duration_since(hinted) < HINT_INTERVAL) {
+        if self.state.last_refresh.is_some_and(|last| now.duration_since(last) < HINT_INTERVAL) {
             return;
         }
-        self.state.hinted = Some(now);
-        self.state.hints.notify_one();
+        self.state.last_refresh = Some(now);
+        self.state.refresh.notify_one();
     }
 
-    async fn say_ready(&mut self, lane: Lane) -> ControlFlow<()> {
+    async fn emit_ready(&mut self, lane: Lane) -> ControlFlow<()> {
         if std::mem::replace(&mut self.state.ready, true) {
             return ControlFlow::Continue(());
         }
         let next_seq = self.cursor.next();
-        self.say(Event::Ready { group: Arc::clone(&self.group), next_seq, lane }).await
+        self.emit(Event::Ready { group: Arc::clone(&self.group), next_seq, lane }).await
     }
 
-    async fn away(&mut self, why: String) -> ControlFlow<()> {
-        if std::mem::replace(&mut self.state.away, true) {
+    async fn emit_reconnecting(&mut self, why: String) -> ControlFlow<()> {
+        if std::mem::replace(&mut self.state.reconnecting, true) {
             return ControlFlow::Continue(());
         }
-        self.say(Event::Reconnecting { group: Arc::clone(&self.group), why }).await
+        self.emit(Event::Reconnecting { group: Arc::clone(&self.group), why }).await
     }
 
-    async fn back(&mut self) -> ControlFlow<()> {
-        if !std::mem::replace(&mut self.state.away, false) {
+    async fn emit_reconnected(&mut self) -> ControlFlow<()> {
+        if !std::mem::replace(&mut self.state.reconnecting, false) {
             return ControlFlow::Continue(());
         }
-        self.say(Event::Reconnected { group: Arc::clone(&self.group) }).await
+        self.emit(Event::Reconnected { group: Arc::clone(&self.group) }).await
     }
 
-    async fn gone(&mut self, why: String) -> ControlFlow<()> {
-        let _ = self.say(Event::GroupGone { group: Arc::clone(&self.group), why }).await;
+    async fn emit_gone(&mut self, why: String) -> ControlFlow<()> {
+        let _ = self.emit(Event::GroupGone { group: Arc::clone(&self.group), why }).await;
         ControlFlow::Break(())
     }
 
-    async fn say(&self, event: Event) -> ControlFlow<()> {
+    async fn emit(&self, event: Event) -> ControlFlow<()> {
         if self.sink.send(event).await { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
-/// Where the relay of a group takes NAK, STATUS and PROBE.
-pub(super) async fn relay_address(joined: &Joined) -> Option<SocketAddrV4> {
-    let is_ours = |s: &&crate::group::ServiceInfo| s.kind == ServiceKind::Relay && s.id == joined.group.relay;
-    let relay = joined.services.iter().find(is_ours).filter(|relay| relay.udp_port != 0)?;
-    let mut found = tokio::net::lookup_host((relay.host.as_str(), relay.udp_port)).await.ok()?;
-    found.find_map(|address| match address {
-        SocketAddr::V4(address) => Some(address),
-        SocketAddr::V6(_) => None,
-    })
-}
-
-pub(super) async fn log_status(joined: &Joined) -> Result<LogStatus, ClientError> {
-    let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
-    get_log(RelayServiceClient::new(channel), joined.group.id, joined.ticket.clone()).await
-}
-
-/// A bare text heard by multicast: its place and its author are unknown.
+/// Makes a message of a datagram of a text group; its seq and its author are unknown.
 fn text_message(from: SocketAddrV4, text: Bytes) -> (Message, Content) {
     let content = Content { author_name: format!("udp:{from}"), kind: Kind::Text(text.clone()) };
     let message = Message {
@@ -459,7 +431,8 @@ fn text_message(from: SocketAddrV4, text: Bytes) -> (Message, Content) {
     (message, content)
 }
 
-fn trouble(why: LaneTrouble) -> String {
+/// Describes for people why multicast does not carry messages.
+fn describe(why: LaneTrouble) -> String {
     match why {
         LaneTrouble::NotHeard => "multicast is not heard here".to_owned(),
         LaneTrouble::HeartbeatLost => "multicast is not heard any more".to_owned(),

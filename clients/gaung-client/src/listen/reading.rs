@@ -1,83 +1,74 @@
-//! Reading what is missing from the relay's log, into the engine.
+//! Reading missing messages from the relay's log into the engine.
 
 use std::sync::Arc;
 
 use gaung_engine::HistoryEnd;
-use gaung_proto::{
-    LogId, Seq, SeqRange,
-    net::Lane,
-    pb::relay::{ReadRequest, relay_service_client::RelayServiceClient},
-    run::Run,
-};
+use gaung_proto::{LogId, Seq, SeqRange, net::Lane, pb::relay::ReadRequest, run::Run};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::drive::{Input, Port};
+use super::{
+    drive::{EngineInput, EnginePort},
+    note::ReadNote,
+};
 use crate::{
-    client::Inner,
+    calls::{GroupAccess, relay::MAX_READ_RESPONSE},
+    context::Context,
     error::ClientError,
-    registry::{Joined, relay_of},
 };
 
-/// A run of one message of the largest size, with its framing.
-const MAX_RESPONSE: usize = 1024 * 1024;
-
-/// How it went, for people and for the registry's sake; the engine has been told already.
-#[derive(Debug)]
-pub(super) enum ReadNote {
-    Done,
-    Failed {
-        why: String,
-    },
-    /// The log is another one, or the group is gone: ask the registry.
-    Stale,
-}
-
-/// Reads `range` of `log`, whose end may lie beyond the log's.
-pub(super) async fn read(inner: Arc<Inner>, mut joined: Joined, log: LogId, range: SeqRange, port: Port) -> ReadNote {
+/// Reads `range` of `log` into the engine. The range may end beyond the log.
+pub(super) async fn read(
+    context: Arc<Context>,
+    mut access: GroupAccess,
+    log: LogId,
+    range: SeqRange,
+    port: EnginePort,
+) -> ReadNote {
     let mut next = range.first;
     let mut renewed = false;
-    // Once more from the oldest that is kept, and once more with another ticket.
+    // A second pass may start at the oldest message that is kept, a third one may use another ticket.
     for _ in 0..3 {
-        match pass(&joined, log, range, &mut next, &port).await {
+        match pass(&access, log, range, &mut next, &port).await {
             Ok(()) => {
                 let head = if next > range.last { range.last } else { Seq(next.0.saturating_sub(1)) };
-                port.input(Input::End(HistoryEnd::Reached { head })).await;
+                port.input(EngineInput::End(HistoryEnd::Reached { head })).await;
                 return ReadNote::Done;
             }
             Err(ReadError::Status(status)) if status.code() == Code::OutOfRange => {
                 let Some(oldest) = oldest(&status).filter(|oldest| *oldest > next) else { break };
-                port.input(Input::Trimmed { oldest }).await;
+                port.input(EngineInput::Trimmed { oldest }).await;
                 next = oldest;
                 if next > range.last {
-                    port.input(Input::End(HistoryEnd::Reached { head: range.last })).await;
+                    port.input(EngineInput::End(HistoryEnd::Reached { head: range.last })).await;
                     return ReadNote::Done;
                 }
             }
             Err(ReadError::Status(status)) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => {
-                port.input(Input::End(HistoryEnd::Failed)).await;
+                port.input(EngineInput::End(HistoryEnd::Failed)).await;
                 return ReadNote::Stale;
             }
-            Err(ReadError::Status(status)) if is_denied(&status) && joined.group.private && !renewed => {
+            Err(ReadError::Status(status)) if is_denied(&status) && access.group.private && !renewed => {
                 renewed = true;
-                match inner.other_ticket(joined.group.id, &joined.ticket).await {
-                    Ok(ticket) => joined.ticket = ticket,
+                match context.other_ticket(access.group.id, &access.ticket).await {
+                    Ok(ticket) => access.ticket = ticket,
                     Err(error) => {
-                        port.input(Input::End(HistoryEnd::Failed)).await;
+                        port.input(EngineInput::End(HistoryEnd::Failed)).await;
                         return ReadNote::Failed { why: error.to_string() };
                     }
                 }
             }
             Err(error) => {
-                port.input(Input::End(HistoryEnd::Failed)).await;
+                port.input(EngineInput::End(HistoryEnd::Failed)).await;
                 return ReadNote::Failed { why: error.to_string() };
             }
         }
     }
-    port.input(Input::End(HistoryEnd::Failed)).await;
-    ReadNote::Failed { why: "the relay's log begins later at each reading".to_owned() }
+    port.input(EngineInput::End(HistoryEnd::Failed)).await;
+    ReadNote::Failed { why: "the relay's log starts later at each read".to_owned() }
 }
 
+/// Why one pass over the log ended early.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error("{0}")]
@@ -88,15 +79,21 @@ enum ReadError {
     Decode(#[from] gaung_proto::DecodeError),
 }
 
-async fn pass(joined: &Joined, log: LogId, range: SeqRange, next: &mut Seq, port: &Port) -> Result<(), ReadError> {
-    let channel = relay_of(&joined.group, &joined.services)?.connect("relay").await?;
-    let mut relay = RelayServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE);
+/// Reads from `next` to the end of `range`, and moves `next` past what came.
+async fn pass(
+    access: &GroupAccess,
+    log: LogId,
+    range: SeqRange,
+    next: &mut Seq,
+    port: &EnginePort,
+) -> Result<(), ReadError> {
+    let mut relay = access.connect_relay().await?.max_decoding_message_size(MAX_READ_RESPONSE);
     let request = ReadRequest {
-        group_id: joined.group.id.into(),
+        group_id: access.group.id.into(),
         log_id: log.0,
         from_seq: next.0,
         limit_messages: range.last.0.saturating_sub(next.0).saturating_add(1),
-        ticket: joined.ticket.clone(),
+        ticket: access.ticket.clone(),
         before_seq: 0,
     };
     let mut runs = relay.read(request).await?.into_inner();
@@ -110,7 +107,7 @@ async fn pass(joined: &Joined, log: LogId, range: SeqRange, next: &mut Seq, port
     Ok(())
 }
 
-/// The relay did not take the ticket: it has expired, while the machine slept or by the relay's clock.
+/// Whether the relay refused the ticket: it expired while the machine slept, or by the relay's clock.
 fn is_denied(status: &Status) -> bool {
     matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated)
 }

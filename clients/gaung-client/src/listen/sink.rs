@@ -1,37 +1,40 @@
-//! The one bounded way from all groups' tasks to the listener: in events and in bytes.
+//! The queue from the tasks of all groups to the listener, bounded in events and in bytes.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::Event;
+use super::event::Event;
 
+/// Limits the events in the queue.
 const EVENTS: usize = 256;
-/// Payload bytes on their way; a single message always passes.
+/// Limits the payload bytes in the queue; a message that is larger passes alone.
 const BYTES: usize = 4 * 1024 * 1024;
 
+/// The sending end of the queue. Clones share its limits.
 #[derive(Debug, Clone)]
-pub(super) struct Sink {
-    events: mpsc::Sender<Queued>,
+pub(super) struct EventSink {
+    events: mpsc::Sender<QueuedEvent>,
     bytes: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
-/// An event with its share of the bytes.
+/// An event in the queue, holding its share of the bytes until it is dropped.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(super) struct QueuedEvent {
     pub(super) event: Event,
     _bytes: OwnedSemaphorePermit,
 }
 
-pub(super) fn channel(stop: CancellationToken) -> (Sink, mpsc::Receiver<Queued>) {
+/// Makes a queue whose senders return once `stop` is cancelled.
+pub(super) fn channel(stop: CancellationToken) -> (EventSink, mpsc::Receiver<QueuedEvent>) {
     let (events, receiver) = mpsc::channel(EVENTS);
-    (Sink { events, bytes: Arc::new(Semaphore::new(BYTES)), stop }, receiver)
+    (EventSink { events, bytes: Arc::new(Semaphore::new(BYTES)), stop }, receiver)
 }
 
-impl Sink {
-    /// Waits for room. False once nobody listens any more.
+impl EventSink {
+    /// Queues an event; waits for room. False once the listener has stopped.
     pub(super) async fn send(&self, event: Event) -> bool {
         let len = match &event {
             Event::Message { message, .. } => message.payload.len(),
@@ -49,7 +52,7 @@ impl Sink {
         let share = u32::try_from(len.min(BYTES)).expect("the limit fits");
         let sending = async {
             let Ok(bytes) = Arc::clone(&self.bytes).acquire_many_owned(share).await else { return false };
-            self.events.send(Queued { event, _bytes: bytes }).await.is_ok()
+            self.events.send(QueuedEvent { event, _bytes: bytes }).await.is_ok()
         };
         tokio::select! {
             biased;
@@ -69,7 +72,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::listen::test_doubles::{group, message};
+    use crate::test_doubles::{group, message};
 
     fn event(len: usize) -> Event {
         let (message, content) = message(1, Bytes::from(vec![0; len]));
@@ -87,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_is_let_go_when_the_listener_stops() {
+    async fn a_waiting_sender_returns_when_the_listener_stops() {
         let stop = CancellationToken::new();
         let (sink, _events) = channel(stop.clone());
         assert!(sink.send(event(BYTES)).await);

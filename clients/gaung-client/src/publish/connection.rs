@@ -1,14 +1,11 @@
 //! Where a group's relay is, and a stream of publish requests to it.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Weak},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use gaung_engine::{AckRange, MAX_REQUESTS, PublishEntry};
 use gaung_proto::{
-    ClientId, ClientSeq, DeviceId, GroupId, Seq,
+    ClientId, ClientSeq, GroupId, Seq,
     pb::relay::{
         Entry, PublishRequest, PublishStreamRequest, PublishStreamResponse, StreamedOutcome, StreamedPublish,
         relay_service_client::RelayServiceClient, streamed_outcome::Outcome,
@@ -20,58 +17,50 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::{
-    client::{Client, Inner},
+    calls::{GroupAccess, GroupKey},
+    context::Context,
     endpoint::HostPort,
     error::ClientError,
-    registry::{By, Joined, relay_of},
-    tickets::Tickets,
 };
 
-/// The relay of one group as it was known last.
+/// The relay of one group as it was known last, and what requests to it show.
 #[derive(Debug)]
-pub(super) struct Place {
-    inner: Weak<Inner>,
+pub(super) struct RelayTarget {
+    context: Arc<Context>,
     group: GroupId,
+    /// The context's client id until a relay says that it belongs to another publisher.
     client: ClientId,
-    stream_key: Bytes,
-    device: DeviceId,
     relay: HostPort,
     private: bool,
-    /// Outlives the client, for what still waits then.
-    tickets: Arc<Tickets>,
 }
 
-/// A request's answer.
+/// The relay's answer to one request.
 #[derive(Debug)]
 pub(super) enum Answer {
     Acked(Vec<AckRange>),
-    /// With a `google.rpc.Code`.
+    /// Refused for this reason, with a message for people.
     Refused(Code, String),
 }
 
-impl Place {
-    pub(super) fn of(client: &Client, joined: Joined) -> Result<Self, ClientError> {
+impl RelayTarget {
+    pub(super) fn new(context: Arc<Context>, access: &GroupAccess) -> Result<Self, ClientError> {
         Ok(Self {
-            inner: Arc::downgrade(&client.inner),
-            group: joined.group.id,
-            client: client.client_id(),
-            stream_key: Bytes::copy_from_slice(&client.inner.stream_key),
-            device: client.device_id(),
-            relay: relay_of(&joined.group, &joined.services)?,
-            private: joined.group.private,
-            tickets: Arc::clone(&client.inner.tickets),
+            group: access.group.id,
+            client: context.client_id,
+            relay: access.relay()?,
+            private: access.group.private,
+            context,
         })
     }
 
-    /// Asks the registry where the relay is now. Without an answer the last place known stands.
+    /// Asks the registry where the relay is now. Without an answer the last known endpoint stays in use.
     ///
     /// # Errors
     /// What the registry says for good: the group is gone, or this device may not use it.
     pub(super) async fn refresh(&mut self) -> Result<(), ClientError> {
-        let Some(inner) = self.inner.upgrade() else { return Ok(()) };
-        match inner.visit(&By::Id(self.group)).await {
-            Ok(joined) => {
-                if let Ok(relay) = relay_of(&joined.group, &joined.services) {
+        match self.context.access(&GroupKey::Id(self.group)).await {
+            Ok(access) => {
+                if let Ok(relay) = access.relay() {
                     self.relay = relay;
                 }
                 Ok(())
@@ -81,11 +70,13 @@ impl Place {
         }
     }
 
-    /// Publishes under another client id from now on: somebody else has published under this one, which stands in the log.
+    /// Publishes under another client id from now on: another publisher owns this one, which anybody can read in the
+    /// log.
     pub(super) fn take_new_client(&mut self) {
         self.client = ClientId(rand::rng().random());
     }
 
+    /// Opens a stream of publish requests.
     pub(super) async fn connect(&self) -> Result<Connection, ClientError> {
         let channel = self.relay.connect("relay").await?;
         let mut relay = RelayServiceClient::new(channel).max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -95,20 +86,12 @@ impl Place {
         Ok(Connection { requests, answers, known: VecDeque::new() })
     }
 
-    /// A relay that nobody talks to.
-    #[cfg(test)]
-    pub(super) fn nowhere(private: bool) -> Self {
-        let (group, relay) = (GroupId([1; 16]), HostPort::new("127.0.0.1", 1));
-        let (client, device) = (ClientId([2; 16]), DeviceId::NONE);
-        let (stream_key, tickets) = (Bytes::new(), Arc::default());
-        Self { inner: Weak::new(), group, client, device, stream_key, relay, private, tickets }
-    }
-
-    /// True if a new ticket may help where the relay refuses this one.
+    /// Whether a new ticket may help if the relay refuses this one.
     pub(super) const fn needs_ticket(&self) -> bool {
         self.private
     }
 
+    /// Builds the request that publishes `entries`.
     pub(super) fn request(&self, entries: Vec<PublishEntry>) -> PublishStreamRequest {
         let entries = entries.into_iter().map(|entry| Entry {
             client_seq: entry.client_seq.0,
@@ -118,40 +101,33 @@ impl Place {
         let publish = PublishRequest {
             group_id: self.group.into(),
             client_id: self.client.into(),
-            device_id: self.device.into(),
+            device_id: self.context.device.id().into(),
             entries: entries.collect(),
-            ticket: self.ticket(),
+            ticket: if self.private { self.context.ticket(self.group) } else { Bytes::new() },
             log_id: 0,
-            stream_key: self.stream_key.clone(),
+            stream_key: Bytes::copy_from_slice(&self.context.stream_key),
             origin: Bytes::new(),
         };
         PublishStreamRequest { publishes: vec![StreamedPublish { tag: 0, publish: Some(publish) }] }
     }
-
-    fn ticket(&self) -> Bytes {
-        match self.inner.upgrade().filter(|_| self.private) {
-            Some(inner) => inner.ticket(self.group),
-            None => self.tickets.newest(self.group),
-        }
-    }
 }
 
-/// A request of 1 MiB of payloads with its framing.
+/// Limits one request, bytes: 1 MiB of payloads with its framing.
 const MAX_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// One stream of requests; answers come in their order.
+/// One stream of publish requests. Answers come in the order of the requests.
 #[derive(Debug)]
 pub(super) struct Connection {
     requests: mpsc::Sender<PublishStreamRequest>,
     answers: Streaming<PublishStreamResponse>,
-    /// Came with others, and were not taken yet.
+    /// Outcomes that came in one response with others and were not taken yet.
     known: VecDeque<StreamedOutcome>,
 }
 
 impl Connection {
-    /// Has room for every request that the engine allows in flight.
+    /// Sends a request. The queue has room for every request that the engine allows in flight.
     pub(super) fn send(&self, request: PublishStreamRequest) {
-        // A closed stream shows as the end of the answers.
+        // A closed stream ends the answers too, which is where it is handled.
         let _ = self.requests.try_send(request);
     }
 

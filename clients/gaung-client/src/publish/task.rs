@@ -11,14 +11,14 @@ use tonic::Code;
 
 use super::{
     PublishError, Queued, Reply,
-    connection::{Answer, Connection, Place},
+    connection::{Answer, Connection, RelayTarget},
 };
 use crate::{backoff::Backoff, error::ClientError};
 
 /// Ends once all publishers are dropped and nothing waits for an acknowledgement.
 #[derive(Debug)]
-pub(super) struct Task {
-    place: Place,
+pub(super) struct PublishTask {
+    target: RelayTarget,
     engine: Engine,
     /// In the order of the engine's messages.
     replies: VecDeque<Reply>,
@@ -30,17 +30,17 @@ pub(super) struct Task {
 }
 
 /// How a turn with a connection ended.
-enum End {
+enum ConnectionEnd {
     /// All publishers are gone and all is acknowledged.
     Done,
     /// Connect again.
     Lost,
 }
 
-impl Task {
-    pub(super) fn new(place: Place, give_up_after: Duration) -> Self {
+impl PublishTask {
+    pub(super) fn new(target: RelayTarget, give_up_after: Duration) -> Self {
         Self {
-            place,
+            target,
             engine: Engine::new(give_up_after),
             replies: VecDeque::new(),
             backoff: Backoff::default(),
@@ -61,20 +61,20 @@ impl Task {
                 continue;
             };
             match self.talk(&mut queue, open).await {
-                End::Done => return,
-                End::Lost => self.engine.handle_disconnected(),
+                ConnectionEnd::Done => return,
+                ConnectionEnd::Lost => self.engine.handle_disconnected(),
             }
         }
     }
 
     /// Sends and reads until the connection is lost or nothing is left to do.
-    async fn talk(&mut self, queue: &mut mpsc::Receiver<Queued>, mut connection: Connection) -> End {
+    async fn talk(&mut self, queue: &mut mpsc::Receiver<Queued>, mut connection: Connection) -> ConnectionEnd {
         loop {
             while let Some(entries) = self.engine.poll_request() {
-                connection.send(self.place.request(entries));
+                connection.send(self.target.request(entries));
             }
             if self.is_done() {
-                return End::Done;
+                return ConnectionEnd::Done;
             }
             let due = self.due();
             tokio::select! {
@@ -85,12 +85,12 @@ impl Task {
                     }
                     Ok(Answer::Refused(code, message)) => {
                         if self.handle_refused(code, message).is_err() {
-                            return End::Lost;
+                            return ConnectionEnd::Lost;
                         }
                     }
                     Err(status) => {
                         self.note(status.message());
-                        return End::Lost;
+                        return ConnectionEnd::Lost;
                     }
                 },
                 queued = queue.recv(), if self.takes() => self.take(queued, queue),
@@ -115,11 +115,11 @@ impl Task {
                 return None;
             }
         }
-        if let Err(error) = self.place.refresh().await {
+        if let Err(error) = self.target.refresh().await {
             self.fail_all(publish_error(error));
             return None;
         }
-        match self.place.connect().await {
+        match self.target.connect().await {
             Ok(connection) => Some(connection),
             Err(error) => {
                 self.note(&error.to_string());
@@ -130,7 +130,7 @@ impl Task {
 
     /// What cannot be helped fails the request; what may pass, or needs a new ticket, is tried on a new connection.
     fn handle_refused(&mut self, code: Code, message: String) -> Result<(), ()> {
-        if code == Code::PermissionDenied && self.place.needs_ticket() {
+        if code == Code::PermissionDenied && self.target.needs_ticket() {
             // An expired ticket, or one by another clock: coming back asks the registry, which says if it is for good.
             self.note(&message);
             return Err(());
@@ -140,7 +140,7 @@ impl Task {
             Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => PublishError::Refused(message),
             // The client id belongs to another publisher: all that is not acknowledged goes under a new one.
             Code::AlreadyExists => {
-                self.place.take_new_client();
+                self.target.take_new_client();
                 self.note(&message);
                 return Err(());
             }
@@ -221,18 +221,29 @@ fn publish_error(error: ClientError) -> PublishError {
         ClientError::Usage(text) | ClientError::Unreachable(text) | ClientError::Failed(text) => {
             PublishError::Refused(text)
         }
-        several @ ClientError::SeveralServers(_) => PublishError::Refused(several.to_string()),
+        other @ (ClientError::SeveralServers(_)
+        | ClientError::NoMulticastAddress(_)
+        | ClientError::PrivateByTcpOnly(_)
+        | ClientError::NoHub) => PublishError::Refused(other.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        group::ServiceKind,
+        test_doubles::{access, context},
+    };
 
-    #[test]
-    fn a_ticket_that_the_relay_does_not_take_fails_nothing_before_the_registry_was_asked() {
+    #[tokio::test]
+    async fn a_ticket_that_the_relay_does_not_take_fails_nothing_before_the_registry_was_asked() {
         for (private, is_final) in [(true, false), (false, true)] {
-            let mut task = Task::new(Place::nowhere(private), Duration::from_secs(30));
+            let mut access = access(1);
+            (access.group.private, access.services[0].kind) = (private, ServiceKind::Relay);
+            access.services[0].id = access.group.relay;
+            let target = RelayTarget::new(context(), &access).expect("the relay is listed");
+            let mut task = PublishTask::new(target, Duration::from_secs(30));
             task.engine.handle_message(Instant::now(), gaung_proto::ContentType::Text, bytes::Bytes::new());
             let (reply, mut outcome) = tokio::sync::oneshot::channel();
             task.replies.push_back(reply);

@@ -4,24 +4,27 @@ use std::time::Duration;
 
 use gaung_engine::ReceiverEvent;
 use gaung_net::driver::{Driver, DriverHandle, DriverSockets};
-use gaung_proto::{LogId, Seq, net::Lane};
+use gaung_proto::{GroupTag, LogId, Seq, net::Lane};
 use tokio::time::timeout;
 
 use super::*;
-use crate::listen::test_doubles::{LOG, config, group, run};
+use crate::test_doubles::{LOG, config, group, run};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn member() -> (DriverHandle<Command>, Inlet, Port) {
-    let driver = Driver::spawn("test", DriverSockets::new(), Members::default()).unwrap();
+async fn member() -> (DriverHandle<EngineCommand>, EventInlet, EnginePort) {
+    let driver = Driver::spawn("test", DriverSockets::new(), GroupEngines::default()).unwrap();
     let (out, inlet, port) = connect(3, driver.sender());
-    assert!(port.command(Command::Add { slot: 3, engine: NewEngine::Proto(config()), hear: None, out }).await);
+    assert!(
+        port.command(EngineCommand::Add { slot: 3, engine: NewEngine::Proto(config()), main: MainSocket::Keep, out })
+            .await
+    );
     (driver, inlet, port)
 }
 
-async fn next_seq(inlet: &mut Inlet) -> Seq {
+async fn next_seq(inlet: &mut EventInlet) -> Seq {
     let heard = timeout(PATIENCE, inlet.next()).await.unwrap();
-    let Some(FromEngine::Event(ReceiverEvent::Message { message, .. })) = heard else { panic!("{heard:?}") };
+    let Some(EngineEvent::Receiver(ReceiverEvent::Message { message, .. })) = heard else { panic!("{heard:?}") };
     message.seq
 }
 
@@ -42,18 +45,18 @@ async fn runs_wait_for_a_reader_and_then_all_come_in_order() {
 }
 
 #[tokio::test]
-async fn another_log_is_told_before_its_messages() {
+async fn another_log_is_reported_before_its_messages() {
     let (_driver, mut inlet, port) = member().await;
     port.run(run(LOG, 1, 2, 1), Lane::Tcp).await;
     assert_eq!(next_seq(&mut inlet).await, Seq(1));
     assert_eq!(next_seq(&mut inlet).await, Seq(2));
     let log = LogId(8);
     let changed = GroupTag::of(group().id, group().generation, log);
-    port.input(Input::Change { log, tag: changed, relay: None, next: Seq::FIRST, hear: Hear::AsBefore }).await;
+    port.input(EngineInput::Change { log, tag: changed, relay: None, next: Seq::FIRST, main: MainSocket::Keep }).await;
     port.run(run(LOG, 3, 2, 1), Lane::Tcp).await;
     port.run(run(log, 1, 2, 1), Lane::Tcp).await;
-    let told = timeout(PATIENCE, inlet.next()).await.unwrap();
-    assert!(matches!(told, Some(FromEngine::Changed { old_log: LOG })), "{told:?}");
+    let reported = timeout(PATIENCE, inlet.next()).await.unwrap();
+    assert!(matches!(reported, Some(EngineEvent::Changed { old_log: LOG })), "{reported:?}");
     assert_eq!(next_seq(&mut inlet).await, Seq(1));
 }
 

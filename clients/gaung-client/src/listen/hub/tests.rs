@@ -6,9 +6,9 @@ use gaung_net::driver::{Driver, DriverSockets};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::listen::{
-    drive::{self, Command, FromEngine, Inlet, Members, NewEngine},
-    test_doubles::{LOG, config, group, inner, joined, run as messages},
+use crate::{
+    listen::drive::{self, EngineCommand, EngineEvent, EventInlet, GroupEngines, MainSocket, NewEngine},
+    test_doubles::{LOG, access, config, context, group, run as messages},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,23 +81,22 @@ impl Double {
     }
 }
 
-async fn next(inlet: &mut Inlet) -> (u64, Lane) {
+async fn next(inlet: &mut EventInlet) -> (u64, Lane) {
     let heard = timeout(PATIENCE, inlet.next()).await.unwrap();
-    let Some(FromEngine::Event(ReceiverEvent::Message { message, lane })) = heard else { panic!("{heard:?}") };
+    let Some(EngineEvent::Receiver(ReceiverEvent::Message { message, lane })) = heard else { panic!("{heard:?}") };
     (message.seq.0, lane)
 }
 
 #[tokio::test]
 async fn a_lost_session_goes_on_where_the_listener_stands() {
-    let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let driver = Driver::spawn("test", DriverSockets::new(), Members::default()).unwrap();
+    let driver = Driver::spawn("test", DriverSockets::new(), GroupEngines::default()).unwrap();
     let (out, mut inlet, port) = drive::connect(0, driver.sender());
-    port.command(Command::Add { slot: 0, engine: NewEngine::Proto(config()), hear: None, out }).await;
+    port.command(EngineCommand::Add { slot: 0, engine: NewEngine::Proto(config()), main: MainSocket::Keep, out }).await;
     let (notes, mut noted) = mpsc::channel(16);
-    let (_place, places) = watch::channel(joined(listener.local_addr().unwrap().port()));
-    let cursor = Arc::new(Cursor::new(Seq(1)));
-    let task = tokio::spawn(run(None, inner(dir.path()), places, Arc::clone(&cursor), port, notes, Cookie(5)));
+    let (_place, places) = watch::channel(access(listener.local_addr().unwrap().port()));
+    let cursor = Arc::new(DeliveryCursor::new(Seq(1)));
+    let task = tokio::spawn(run(None, context(), places, Arc::clone(&cursor), port, notes, Cookie(5)));
 
     let mut hub = Double::accept(&listener).await;
     assert_eq!((hub.subscribe.from_seq, hub.subscribe.log_id), (1, LOG.0));
@@ -107,7 +106,7 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
     assert_eq!(next(&mut inlet).await, (1, Lane::History));
     assert_eq!(next(&mut inlet).await, (2, Lane::History));
     assert_eq!(next(&mut inlet).await, (3, Lane::Tcp));
-    assert!(matches!(noted.recv().await, Some(Note::Hub(HubNote::Up { log: LOG }))));
+    assert!(matches!(noted.recv().await, Some(TaskNote::Hub(HubNote::Up { log: LOG }))));
     assert_eq!(hub.acked().await, 0);
     let began = Instant::now();
     for next in 1..=300 {
@@ -119,10 +118,10 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
     while hub.acked().await != 2 {
         acks += 1;
     }
-    let allowed = 2 + began.elapsed().as_millis() / ACK.as_millis();
+    let allowed = 2 + began.elapsed().as_millis() / ACK_INTERVAL.as_millis();
     assert!(acks <= allowed, "{acks} acknowledgements, {allowed} allowed");
     drop(hub);
-    assert!(matches!(noted.recv().await, Some(Note::Hub(HubNote::Down { .. }))));
+    assert!(matches!(noted.recv().await, Some(TaskNote::Hub(HubNote::Down { .. }))));
 
     let mut hub = Double::accept(&listener).await;
     assert_eq!(hub.subscribe.from_seq, 3, "what the listener was not given is asked for again");
@@ -135,7 +134,7 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
     hub.tell(pb::server_frame::Frame::Gap(gap)).await;
     hub.write(messages(LOG, 10, 1, 10).as_bytes().clone()).await;
     let lost = timeout(PATIENCE, inlet.next()).await.unwrap();
-    let Some(FromEngine::Event(ReceiverEvent::Lost(range))) = lost else { panic!("{lost:?}") };
+    let Some(EngineEvent::Receiver(ReceiverEvent::Lost(range))) = lost else { panic!("{lost:?}") };
     assert_eq!((range.first, range.last), (Seq(6), Seq(9)));
     assert_eq!(next(&mut inlet).await, (10, Lane::Tcp));
     task.abort();
@@ -143,21 +142,20 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
 
 #[tokio::test]
 async fn a_hub_that_refuses_is_passed_over_for_the_next() {
-    let dir = tempfile::tempdir().unwrap();
     let [rogue, honest] =
         [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
-    let mut place = joined(rogue.local_addr().unwrap().port());
-    let second = joined(honest.local_addr().unwrap().port()).services[0].clone();
+    let mut place = access(rogue.local_addr().unwrap().port());
+    let second = access(honest.local_addr().unwrap().port()).services[0].clone();
     place.services.push(ServiceInfo { id: RelayId([4; 16]), ..second });
-    let inner = inner(dir.path());
+    let context = context();
     let refusing = async {
         let mut hub = Double::accept(&rogue).await;
         let error = pb::Error { tag: 0, code: 5, message: "no such group".to_owned(), group_id: group().id.into() };
         hub.tell(pb::server_frame::Frame::Error(error)).await;
     };
-    let (opened, (), _hub) = tokio::join!(open(&inner, &place, Seq::FIRST), refusing, serving(&honest));
+    let (opened, (), _hub) = tokio::join!(open(&context, &place, Seq::FIRST), refusing, serving(&honest));
     assert_eq!(opened.unwrap().hub, RelayId([4; 16]));
-    let (again, _hub) = tokio::join!(open(&inner, &place, Seq::FIRST), serving(&honest));
+    let (again, _hub) = tokio::join!(open(&context, &place, Seq::FIRST), serving(&honest));
     assert_eq!(again.unwrap().hub, RelayId([4; 16]), "the one that served is asked first");
 }
 
@@ -168,19 +166,18 @@ async fn serving(honest: &TcpListener) -> Double {
 }
 
 #[tokio::test]
-async fn what_the_hub_refuses_is_told_in_its_kind() {
-    let dir = tempfile::tempdir().unwrap();
+async fn a_hubs_refusal_keeps_its_case() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let place = joined(listener.local_addr().unwrap().port());
-    let inner = inner(dir.path());
+    let place = access(listener.local_addr().unwrap().port());
+    let context = context();
     let refusing = async {
         let mut hub = Double::accept(&listener).await;
         let error = pb::Error { tag: 0, code: 7, message: "no ticket".to_owned(), group_id: group().id.into() };
         hub.tell(pb::server_frame::Frame::Error(error)).await;
     };
-    let (opened, ()) = tokio::join!(open(&inner, &place, Seq::FIRST), refusing);
+    let (opened, ()) = tokio::join!(open(&context, &place, Seq::FIRST), refusing);
     assert!(matches!(opened, Err(ClientError::NotAllowed(ref why)) if why == "no ticket"), "{opened:?}");
     drop(listener);
-    let opened = open(&inner, &place, Seq::FIRST).await;
+    let opened = open(&context, &place, Seq::FIRST).await;
     assert!(matches!(opened, Err(ClientError::Unreachable(_))), "{opened:?}");
 }

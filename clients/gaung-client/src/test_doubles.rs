@@ -1,4 +1,4 @@
-//! A group, its runs and a client without a server, for the tests of this module.
+//! A group, its runs and a client without a server, for the tests of this crate.
 #![allow(clippy::unwrap_used)]
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -14,11 +14,11 @@ use gaung_proto::{
 use tonic::transport::Endpoint;
 
 use crate::{
-    client::Inner,
+    calls::GroupAccess,
+    context::Context,
     device::Device,
     endpoint::HostPort,
     group::{Format, GroupInfo, ServiceInfo, ServiceKind},
-    registry::Joined,
     server::Server,
     settings::Settings,
 };
@@ -88,8 +88,8 @@ pub(crate) fn config() -> Box<ReceiverConfig> {
     })
 }
 
-/// Joined, with one hub at this port of this machine.
-pub(crate) fn joined(hub_port: u16) -> Joined {
+/// Access to the group, with one hub at this port of this machine.
+pub(crate) fn access(hub_port: u16) -> GroupAccess {
     let hub = ServiceInfo {
         kind: ServiceKind::Hub,
         id: RelayId([3; 16]),
@@ -103,21 +103,12 @@ pub(crate) fn joined(hub_port: u16) -> Joined {
         version: String::new(),
         alive: true,
     };
-    Joined { group: (*group()).clone(), ticket: Bytes::new(), services: vec![hub], lease: Duration::from_secs(60) }
+    GroupAccess { group: (*group()).clone(), ticket: Bytes::new(), services: vec![hub], lease: Duration::from_secs(60) }
 }
 
 /// A client whose registry is never called.
-pub(crate) fn inner(dir: &std::path::Path) -> Arc<Inner> {
+pub(crate) fn context() -> Arc<Context> {
     let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
-    Arc::new(Inner {
-        name: std::sync::RwLock::default(),
-        settings: Settings::new(dir),
-        server: Server::at(HostPort::new("127.0.0.1", 1), channel),
-        device: Device::load_or_create(dir).unwrap(),
-        client_id: ClientId([9; 16]),
-        stream_key: [2; 16],
-        publishers: tokio::sync::Mutex::default(),
-        tickets: Arc::default(),
-        hubs: super::hub_choice::HubChoice::default(),
-    })
+    let server = Server::at(HostPort::new("127.0.0.1", 1), channel);
+    Arc::new(Context::with(server, Device::ephemeral(), Settings::new("/nowhere")))
 }

@@ -1,4 +1,4 @@
-//! Which hub to ask first: one that has served this client before, and not one that just failed it.
+//! The order in which hubs are tried: first those that have served this client, last those that just failed it.
 
 use std::{
     collections::HashMap,
@@ -10,12 +10,12 @@ use gaung_proto::RelayId;
 
 use crate::group::{ServiceInfo, ServiceKind};
 
-/// A hub that failed is asked after all others for so long.
+/// How long a hub that failed is tried after all others.
 const AVOIDED: Duration = Duration::from_secs(60);
-/// Hubs that are remembered; a server has a few, and what a registry lists beyond that is not worth more memory.
+/// Limits the hubs that are remembered: a server has a few, and a registry that lists more is not worth more memory.
 const MAX_REMEMBERED: usize = 256;
 
-/// What this client knows of hubs by its own experience. The registry lists whoever registers.
+/// This client's own experience with hubs. The registry's list alone says little, for anybody can register.
 #[derive(Debug, Default)]
 pub(crate) struct HubChoice {
     known: Mutex<HashMap<RelayId, Experience>>,
@@ -28,7 +28,7 @@ enum Experience {
 }
 
 impl HubChoice {
-    /// The hubs that take framed sessions, in the order in which to ask them.
+    /// Lists the hubs that take framed sessions, in the order in which to try them.
     pub(crate) fn order<'a>(&self, services: &'a [ServiceInfo], now: Instant) -> Vec<&'a ServiceInfo> {
         let known = self.known();
         let rank = |hub: &&ServiceInfo| match known.get(&hub.id) {
@@ -42,12 +42,12 @@ impl HubChoice {
         hubs
     }
 
-    /// The hub let this client in.
+    /// Records that the hub accepted a session of this client.
     pub(crate) fn served(&self, hub: RelayId) {
         self.remember(hub, Experience::Served);
     }
 
-    /// The hub did not answer, or did not let this client in.
+    /// Records that the hub did not answer or refused this client.
     pub(crate) fn failed(&self, hub: RelayId, now: Instant) {
         self.remember(hub, Experience::FailedAt(now));
     }
@@ -71,11 +71,11 @@ impl HubChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listen::test_doubles::joined;
+    use crate::test_doubles::access;
 
     #[test]
     fn a_hub_that_served_comes_first_and_one_that_failed_last() {
-        let hub = |id: u8| ServiceInfo { id: RelayId([id; 16]), ..joined(1).services[0].clone() };
+        let hub = |id: u8| ServiceInfo { id: RelayId([id; 16]), ..access(1).services[0].clone() };
         let hubs = [hub(1), hub(2), ServiceInfo { alive: false, ..hub(3) }, hub(4)];
         let (choice, now) = (HubChoice::default(), Instant::now());
         let order = |now| choice.order(&hubs, now).iter().map(|hub| hub.id.as_bytes()[0]).collect::<Vec<_>>();
