@@ -23,9 +23,11 @@
 
 mod effect;
 mod keeper;
+mod layout;
 mod model;
 mod net;
 mod notify;
+mod people;
 mod settings;
 #[cfg(test)]
 mod staged;
@@ -132,8 +134,8 @@ fn begin(client: &Client, wishes: Wishes, stored: &Stored) -> Model {
     for name in names {
         if model.index_of(&name).is_none() {
             let index = model.open(name.clone());
-            if let Some(place) = stored.place(&server, name.as_str()) {
-                model.restore(index, place);
+            if let Some(stored) = stored.room(&server, name.as_str()) {
+                model.restore(index, stored);
             }
             model.enter_room(index);
         }

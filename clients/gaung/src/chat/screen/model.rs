@@ -3,6 +3,7 @@
 //! [`Model::handle`] takes one input; afterwards [`Model::next_effect`] is to be called until it gives `None`, and the
 //! screen is to be drawn if [`Model::take_changed`] says so.
 
+pub(crate) mod completion;
 pub(crate) mod editor;
 pub(crate) mod overlay;
 pub(crate) mod room;
@@ -15,11 +16,11 @@ use gaung_proto::{ClientId, DeviceId, GroupName};
 
 use super::{
     effect::Effect,
+    layout::wrap::columns,
     settings::Settings,
-    update::completion::Completion,
-    view::wrap::columns,
     words::{Lang, Word, Zone},
 };
+use completion::Completion;
 use overlay::Overlay;
 use room::Room;
 use timeline::{Notice, What};

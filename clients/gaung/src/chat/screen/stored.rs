@@ -19,7 +19,7 @@ pub(crate) struct Stored {
     /// Open groups in order, by server, for names mean nothing elsewhere.
     pub(crate) open: BTreeMap<String, Vec<String>>,
     /// By group id, as hexadecimal digits.
-    pub(crate) places: BTreeMap<String, Place>,
+    pub(crate) places: BTreeMap<String, StoredRoom>,
     /// What the person chose.
     pub(crate) settings: Settings,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Stored {
 /// One group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Place {
+pub(crate) struct StoredRoom {
     /// Its name then.
     pub(crate) name: String,
     /// Its registry.
@@ -42,7 +42,7 @@ pub(crate) struct Place {
     pub(crate) draft: String,
 }
 
-impl Place {
+impl StoredRoom {
     /// The group's id, if it is one.
     pub(crate) fn id(&self) -> Option<GroupId> {
         let number = u128::from_str_radix(&self.id, 16).ok()?;
@@ -64,7 +64,7 @@ impl Stored {
         for room in &model.rooms {
             let (Some(id), Some(log)) = (room.id, room.log) else { continue };
             let id = format!("{:032x}", u128::from_be_bytes(id.0));
-            let place = Place {
+            let room = StoredRoom {
                 name: room.name.to_string(),
                 server: model.server.clone(),
                 id: id.clone(),
@@ -72,20 +72,20 @@ impl Stored {
                 read: room.read.0,
                 draft: room.editor.text().to_owned(),
             };
-            kept.places.insert(id, place);
+            kept.places.insert(id, room);
         }
         kept
     }
 
-    /// With what another chat has to keep; of a group that both had open, the farther place and the other's draft.
+    /// With what another chat has to keep; of a group that both had open, the larger seq that was read and the draft of the other.
     fn with(mut self, other: Self) -> Self {
         self.settings = other.settings;
         self.open.extend(other.open);
-        for (id, mut place) in other.places {
-            if let Some(before) = self.places.get(&id).filter(|before| before.log == place.log) {
-                place.read = place.read.max(before.read);
+        for (id, mut room) in other.places {
+            if let Some(before) = self.places.get(&id).filter(|before| before.log == room.log) {
+                room.read = room.read.max(before.read);
             }
-            self.places.insert(id, place);
+            self.places.insert(id, room);
         }
         self
     }
@@ -99,8 +99,8 @@ impl Stored {
     }
 
     /// What was kept of a group of this server.
-    pub(crate) fn place(&self, server: &str, name: &str) -> Option<&Place> {
-        self.places.values().find(|place| place.server == server && place.name == name)
+    pub(crate) fn room(&self, server: &str, name: &str) -> Option<&StoredRoom> {
+        self.places.values().find(|room| room.server == server && room.name == name)
     }
 
     /// Reads the file; one that is missing or cannot be understood counts as empty.
@@ -149,14 +149,14 @@ mod tests {
         let path = dir.path().join("a/chat.json");
         let mut stored = Stored::default();
         let id = "0192f000000070008000000000000001";
-        let place = Place {
+        let room = StoredRoom {
             id: id.to_owned(),
             log: "00ff".to_owned(),
             read: 7,
             draft: "halo\n".to_owned(),
-            ..Place::default()
+            ..StoredRoom::default()
         };
-        stored.places.insert(id.to_owned(), place);
+        stored.places.insert(id.to_owned(), room);
         stored.write(&path).unwrap();
         assert_eq!(Stored::read(&path), stored);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -169,10 +169,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.json");
         let chat = |server: &str, read, draft: &str| {
-            let place = Place { log: "1".to_owned(), read, draft: draft.to_owned(), ..Place::default() };
+            let room = StoredRoom { log: "1".to_owned(), read, draft: draft.to_owned(), ..StoredRoom::default() };
             let mut stored = Stored::default();
             stored.open.insert(server.to_owned(), vec!["lobby".to_owned()]);
-            stored.places.insert("a".to_owned(), place);
+            stored.places.insert("a".to_owned(), room);
             stored
         };
         chat("here:1", 9, "first").keep(&path).unwrap();

@@ -2,10 +2,9 @@
 
 mod answers;
 mod command;
-pub(crate) mod completion;
+mod completion;
 mod heard;
 mod keys;
-pub(crate) mod mention;
 mod mouse;
 mod moving;
 mod obey;

@@ -2,13 +2,11 @@
 
 mod bars;
 pub(crate) mod input;
-pub(crate) mod layout;
 pub(crate) mod overlay;
 pub(crate) mod panes;
 pub(crate) mod rows;
 pub(crate) mod talk;
 pub(crate) mod theme;
-pub(crate) mod wrap;
 
 use ratatui::{
     buffer::{Buffer, CellDiffOption},
@@ -18,40 +16,40 @@ use ratatui::{
 };
 
 use super::{
-    model::{Model, room::State},
+    layout::{areas::ScreenAreas, wrap::columns},
+    model::{Model, room::RoomState},
     words::Word,
 };
-use layout::Layout;
 use rows::Look;
 use theme::Theme;
 
 /// Draws everything; gives where the cursor stands, if it does.
 pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<Position> {
-    let layout = arranged(model);
-    bars::title(model, theme, layout.title, buffer);
-    if let Some(area) = layout.groups {
+    let areas = arranged(model);
+    bars::title(model, theme, areas.title, buffer);
+    if let Some(area) = areas.groups {
         panes::groups(model, theme, area, buffer);
         upright(theme, area.right(), area, buffer);
     }
-    if let Some(area) = layout.members {
+    if let Some(area) = areas.members {
         panes::members(model, theme, area, buffer);
         upright(theme, area.x.saturating_sub(1), area, buffer);
     }
     if let Some(look) = look(model, theme) {
-        let rows = talk::visible(&look, usize::from(layout.talk.height));
-        let empty = usize::from(layout.talk.height).saturating_sub(rows.len());
+        let rows = talk::visible(&look, usize::from(areas.talk.height));
+        let empty = usize::from(areas.talk.height).saturating_sub(rows.len());
         for (index, row) in rows.iter().enumerate() {
-            put(buffer, layout.talk, empty + index, row);
+            put(buffer, areas.talk, empty + index, row);
         }
-        if rows.is_empty() && look.room.state == State::Open && !look.room.loading {
+        if rows.is_empty() && look.room.state == RoomState::Open && !look.room.loading {
             let hint = Line::styled(format!(" {}", model.lang.say(Word::Empty)), theme.quiet());
-            put(buffer, layout.talk, usize::from(layout.talk.height).saturating_sub(1), &hint);
+            put(buffer, areas.talk, usize::from(areas.talk.height).saturating_sub(1), &hint);
         }
     }
-    bars::status(model, theme, layout.status, buffer);
-    let cursor = input::draw(model, theme, layout.input, buffer);
+    bars::status(model, theme, areas.status, buffer);
+    let cursor = input::draw(model, theme, areas.input, buffer);
     if let Some(shown) = &model.overlay {
-        overlay::draw(model, theme, shown, Rect::new(0, 0, model.size.0, layout.status.y), buffer);
+        overlay::draw(model, theme, shown, Rect::new(0, 0, model.size.0, areas.status.y), buffer);
     }
     steady(buffer);
     cursor.filter(|_| model.overlay.is_none())
@@ -64,7 +62,7 @@ fn steady(buffer: &mut Buffer) {
     for y in area.top()..area.bottom() {
         let disputed = |x: &u16| {
             let symbol = buffer[(*x, y)].symbol();
-            symbol.chars().nth(1).is_some() && wrap::columns(symbol) > 1
+            symbol.chars().nth(1).is_some() && columns(symbol) > 1
         };
         if let Some(first) = (area.left()..area.right()).find(disputed) {
             (first..area.right()).for_each(|x| {
@@ -75,9 +73,9 @@ fn steady(buffer: &mut Buffer) {
 }
 
 /// Where everything is now.
-pub(crate) fn arranged(model: &Model) -> Layout {
+pub(crate) fn arranged(model: &Model) -> ScreenAreas {
     let rows = input::wanted_rows(model, usize::from(model.size.0));
-    Layout::of(model.size, u16::try_from(rows).unwrap_or(u16::MAX))
+    ScreenAreas::of(model.size, u16::try_from(rows).unwrap_or(u16::MAX))
 }
 
 /// How the current group's items look.

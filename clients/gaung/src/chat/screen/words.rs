@@ -2,11 +2,13 @@
 
 mod catalogue;
 mod date;
+mod lane;
 
 use clap::ValueEnum;
 
 pub(crate) use catalogue::Word;
 pub(crate) use date::{Zone, day_name, same_day};
+pub(crate) use lane::lane_word;
 
 /// A language of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -114,10 +116,18 @@ mod tests {
     fn sources() -> Vec<String> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/chat/screen");
         let mut folders = vec![root.join("view"), root.join("update"), root.join("model"), root.join("net")];
-        let mut sources: Vec<String> = ["view.rs", "update.rs", "model.rs", "net.rs", "../screen.rs", "words/date.rs"]
-            .iter()
-            .map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default())
-            .collect();
+        let files = [
+            "view.rs",
+            "update.rs",
+            "model.rs",
+            "net.rs",
+            "../screen.rs",
+            "people.rs",
+            "words/date.rs",
+            "words/lane.rs",
+        ];
+        let mut sources: Vec<String> =
+            files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default()).collect();
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = entry.path();

@@ -7,8 +7,9 @@ use gaung_proto::{GroupId, GroupName, LogId, Seq};
 
 use super::{
     editor::Editor,
-    timeline::{Keep, Place, Timeline},
+    timeline::{ItemKey, Keep, Timeline},
 };
+use crate::chat::screen::layout::scroll::LowerEdge;
 
 /// A group that is open.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) struct Room {
     /// Which listener tells of it; others' events are of the past.
     pub(crate) session: u32,
     /// How it is going.
-    pub(crate) state: State,
+    pub(crate) state: RoomState,
     /// How messages shall come.
     pub(crate) choice: LaneChoice,
     /// How they come.
@@ -65,7 +66,7 @@ pub(crate) struct Room {
 
 /// How a room is going.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum RoomState {
     /// It is being entered.
     Entering,
     /// Everything comes.
@@ -94,10 +95,10 @@ pub(crate) enum Scroll {
     /// The end, and what comes.
     #[default]
     Latest,
-    /// `place` is the lowest item seen; so many of its rows are below the edge.
+    /// The item `key` is the lowest that is seen; `below` of its rows are below the edge.
     At {
         /// Which item.
-        place: Place,
+        key: ItemKey,
         /// Rows below the edge.
         below: usize,
     },
@@ -142,7 +143,7 @@ impl Room {
             private: false,
             address: String::new(),
             session,
-            state: State::Entering,
+            state: RoomState::Entering,
             choice,
             lane: None,
             timeline: Timeline::default(),
@@ -166,6 +167,35 @@ impl Room {
     /// Which end of the window must stay.
     pub(crate) fn keep(&self) -> Keep {
         if self.scroll == Scroll::Latest { Keep::Newest } else { Keep::Oldest }
+    }
+
+    /// What is at the lower edge of the conversation.
+    pub(crate) fn lower_edge(&self) -> LowerEdge {
+        match self.scroll {
+            Scroll::Latest => LowerEdge::End,
+            Scroll::At { key, below } => match self.timeline.find(key) {
+                Ok(index) => LowerEdge::Item { index, below },
+                // The item has left the window; the one above it is the lowest that is seen.
+                Err(index) => LowerEdge::Item { index: index.saturating_sub(1), below: 0 },
+            },
+        }
+    }
+
+    /// Scrolls the conversation so that this is at its lower edge.
+    pub(crate) fn scroll_to(&mut self, edge: LowerEdge) {
+        self.scroll = match edge {
+            LowerEdge::End => Scroll::Latest,
+            LowerEdge::Item { index, below } => match self.timeline.items().get(index) {
+                Some(item) => Scroll::At { key: item.key, below },
+                None => Scroll::Latest,
+            },
+        };
+    }
+
+    /// The index of a message, or of the item that is where it would be.
+    pub(crate) fn index_near(&self, seq: Seq) -> usize {
+        let last = self.timeline.items().len().saturating_sub(1);
+        self.timeline.find(ItemKey::of(seq)).unwrap_or_else(|index| index.min(last))
     }
 
     /// The person sees the newest message.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use gaung_proto::{Kind, Seq, SeqRange};
 
 pub(crate) use entry::{Body, Entry, Incoming};
-pub(crate) use item::{Item, Notice, Place, Presence, What};
+pub(crate) use item::{Item, ItemKey, Notice, Presence, What};
 
 use changes::{Change, Changes};
 
@@ -54,12 +54,12 @@ impl Timeline {
 
     /// The message of `seq`, if it is in the window and has a line.
     pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
-        self.items.get(self.find(Place::of(seq)).ok()?)?.entry()
+        self.items.get(self.find(ItemKey::of(seq)).ok()?)?.entry()
     }
 
-    /// Index of the item at `place`, or where it would be.
-    pub(crate) fn find(&self, place: Place) -> Result<usize, usize> {
-        self.items.binary_search_by(|item| item.place.cmp(&place))
+    /// Index of the item with `key`, or where it would be.
+    pub(crate) fn find(&self, key: ItemKey) -> Result<usize, usize> {
+        self.items.binary_search_by(|item| item.key.cmp(&key))
     }
 
     /// The messages, newest first.
@@ -169,7 +169,7 @@ impl Timeline {
             *self = Self { head: self.head.min(Seq(next.0.saturating_sub(1))), next, first, ..Self::default() };
             return;
         }
-        let at = self.find(Place::of(next)).unwrap_or_else(|at| at);
+        let at = self.find(ItemKey::of(next)).unwrap_or_else(|at| at);
         let gone: usize = self.items.drain(at..).map(|item| item.bytes()).sum();
         self.bytes = self.bytes.saturating_sub(gone);
         self.next = self.next.min(next);
@@ -192,8 +192,8 @@ impl Timeline {
         if !self.is_live() || (self.is_unread() && self.head > Seq::ZERO) {
             return;
         }
-        let place = self.items.back().map_or(Place::of(self.head), |last| last.place.following());
-        let item = Item { place, at_us, what };
+        let key = self.items.back().map_or(ItemKey::of(self.head), |last| last.key.following());
+        let item = Item { key, at_us, what };
         self.bytes += item.bytes();
         if !self.items.back_mut().is_some_and(|last| last.absorb(&item)) {
             self.items.push_back(item);
@@ -244,15 +244,15 @@ impl Timeline {
 
     /// Makes a line of a message, or changes another one's.
     fn admit(&mut self, incoming: Incoming, show: impl FnOnce(Item)) {
-        let (place, at_us) = (Place::of(incoming.seq), incoming.at_us);
+        let (key, at_us) = (ItemKey::of(incoming.seq), incoming.at_us);
         match incoming.kind {
             Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => self.change(Change::of(&incoming)),
-            Kind::Join => show(Item { place, at_us, what: What::Presence(Presence::came(incoming.name)) }),
-            Kind::Leave { .. } => show(Item { place, at_us, what: What::Presence(Presence::left(incoming.name)) }),
+            Kind::Join => show(Item { key, at_us, what: What::Presence(Presence::came(incoming.name)) }),
+            Kind::Leave { .. } => show(Item { key, at_us, what: What::Presence(Presence::left(incoming.name)) }),
             Kind::Text(_) | Kind::Reply { .. } | Kind::Unknown { .. } => {
                 let mut entry = Entry::of(incoming);
                 self.changes.of(entry.seq).for_each(|change| entry.apply(change));
-                show(Item { place, at_us, what: What::Message(Box::new(entry)) });
+                show(Item { key, at_us, what: What::Message(Box::new(entry)) });
             }
         }
     }
@@ -262,7 +262,7 @@ impl Timeline {
         let target = change.target;
         let author = self.entry(target).map(|entry| entry.device);
         self.changes.add(seq, change, author);
-        if let Ok(index) = self.find(Place::of(target))
+        if let Ok(index) = self.find(ItemKey::of(target))
             && let Some(entry) = self.items[index].entry_mut()
         {
             entry.reset();
@@ -279,8 +279,8 @@ impl Timeline {
             let Some(gone) = gone else { return };
             self.bytes = self.bytes.saturating_sub(gone.bytes());
             match keep {
-                Keep::Newest => self.begin_at(self.items.front().map_or(self.next, |item| item.place.seq)),
-                Keep::Oldest if gone.entry().is_some() => self.next = gone.place.seq,
+                Keep::Newest => self.begin_at(self.items.front().map_or(self.next, |item| item.key.seq)),
+                Keep::Oldest if gone.entry().is_some() => self.next = gone.key.seq,
                 Keep::Oldest => {}
             }
         }

@@ -10,7 +10,7 @@ use crate::chat::screen::{
         room::{Room, Scroll},
         timeline::{Incoming, Presence, What},
     },
-    view::panes::member_name,
+    people::member_name,
     words::Word,
 };
 
@@ -67,7 +67,7 @@ impl Model {
         }
         // The person stands at its end and sees the next page as soon as it comes.
         if let (Scroll::Latest, Some(last)) = (room.scroll, room.timeline.items().back()) {
-            room.scroll = Scroll::At { place: last.place, below: 0 };
+            room.scroll = Scroll::At { key: last.key, below: 0 };
         }
     }
 

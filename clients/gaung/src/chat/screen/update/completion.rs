@@ -1,38 +1,25 @@
 //! Tab: names of people, groups and commands.
 
 use crate::chat::screen::{
-    model::Model,
+    model::{Model, completion::Completion},
+    people::member_name,
     update::command::{COMMANDS, takes_group},
-    view::panes::member_name,
 };
-
-/// What Tab goes through.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Completion {
-    /// Where the word begins.
-    start: usize,
-    /// What could stand there, with what follows it.
-    candidates: Vec<String>,
-    /// Which stands there.
-    at: usize,
-}
 
 impl Model {
     /// Completes the word before the cursor; again and again takes the next one.
     pub(super) fn complete(&mut self, back: bool) {
         let completion = match self.completion.take() {
             Some(mut going) => {
-                let count = going.candidates.len();
-                going.at = (going.at + if back { count - 1 } else { 1 }) % count;
-                going
+                going.advance(back);
+                Some(going)
             }
-            None => match self.candidates() {
-                Some(begun) => begun,
-                None => return,
-            },
+            None => self.candidates(),
         };
+        let Some(completion) = completion else { return };
         if let Some(room) = self.room_mut() {
-            room.editor.replace(completion.start, &completion.candidates[completion.at]);
+            let (start, word) = completion.replacement();
+            room.editor.replace(start, word);
         }
         self.completion = Some(completion);
         self.touch();
@@ -60,7 +47,7 @@ impl Model {
             let people = self.people().into_iter();
             people.filter(|name| begins(name, wanted)).map(|name| format!("{sign}{name}{after}")).collect()
         };
-        (!candidates.is_empty()).then_some(Completion { start, candidates, at: 0 })
+        Completion::begin(start, candidates)
     }
 
     /// Open groups and those that could be entered.

@@ -3,18 +3,18 @@
 use gaung_client::{Event, GroupInfo, HistoryPage, Lane};
 use gaung_proto::{Content, Kind, Seq, SeqRange, block::Message};
 
-use super::{incoming, mention::names};
+use super::incoming;
 use crate::{
     chat::screen::{
         effect::Effect,
         model::{
             Model,
-            room::{Room, Stage, State},
+            room::{Room, RoomState, Stage},
             timeline::{Incoming, Notice, What},
         },
+        people::names,
         settings::Notify,
-        view::panes::lane_word,
-        words::Word,
+        words::{Word, lane_word},
     },
     render::sanitise::{lines_of_bytes, one_line},
 };
@@ -31,7 +31,7 @@ impl Model {
             Event::Message { message, content, lane, .. } => self.message(index, message, content, lane),
             Event::Ready { next_seq, lane, .. } => self.ready(index, next_seq, lane),
             // What was asked for at the door is read, not missing.
-            Event::Gap { .. } if self.rooms[index].state == State::Entering => {}
+            Event::Gap { .. } if self.rooms[index].state == RoomState::Entering => {}
             Event::Gap { range, .. } => self.gap(index, range, |room, range, now| room.timeline.missing(range, now)),
             Event::GapFilled { range, .. } => self.gap(index, range, |room, range, _| room.timeline.filled(range)),
             Event::Lost { range, .. } => self.gap(index, range, |room, range, now| room.timeline.lost(range, now)),
@@ -45,18 +45,18 @@ impl Model {
                 let lane = self.lang.say(lane_word(lane));
                 self.note(index, Word::LaneChanged, &[("lane", lane), ("why", &one_line(&why))], false);
             }
-            Event::Reconnecting { why, .. } if self.rooms[index].state != State::Away => {
-                self.rooms[index].state = State::Away;
+            Event::Reconnecting { why, .. } if self.rooms[index].state != RoomState::Away => {
+                self.rooms[index].state = RoomState::Away;
                 self.note(index, Word::CannotBeReached, &[("why", &one_line(&why))], true);
             }
-            Event::Reconnected { .. } if self.rooms[index].state == State::Away => {
-                self.rooms[index].state = State::Open;
+            Event::Reconnected { .. } if self.rooms[index].state == RoomState::Away => {
+                self.rooms[index].state = RoomState::Open;
                 self.note(index, Word::ReachedAgain, &[], false);
             }
             Event::Reconnecting { .. } | Event::Reconnected { .. } => {}
             Event::HistoryLost { group, .. } => self.history_lost(index, &group),
             Event::GroupGone { why, .. } => {
-                self.rooms[index].state = State::Gone;
+                self.rooms[index].state = RoomState::Gone;
                 self.note(index, Word::IsGone, &[("why", &one_line(&why))], true);
                 self.effect(Effect::Save);
             }
@@ -68,7 +68,7 @@ impl Model {
     fn ready(&mut self, index: usize, next: Seq, lane: Lane) {
         let seen = index == self.current;
         let room = &mut self.rooms[index];
-        room.state = State::Open;
+        room.state = RoomState::Open;
         room.lane = Some(lane);
         room.timeline.set_head(Seq(next.0.saturating_sub(1)));
         let head = room.timeline.head();

@@ -6,12 +6,13 @@ use gaung_proto::Seq;
 
 use crate::chat::screen::{
     effect::Effect,
+    layout::scroll::{LowerEdge, NEAR_TOP, NearEnd},
     model::{
         Model,
-        room::{Scroll, State},
-        timeline::{Entry, Place},
+        room::{RoomState, Scroll},
+        timeline::{Entry, ItemKey},
     },
-    view::{self, talk::Edge, theme::Theme},
+    view::{self, talk::item_rows, theme::Theme},
     words::Word,
 };
 
@@ -93,18 +94,22 @@ impl Model {
         let height = self.talk_height();
         // Colours take no room.
         let Some(look) = view::look(self, Theme::plain()) else { return };
-        let (scroll, edge) = view::talk::moved(&look, rows, height);
-        self.scrolled(scroll, edge);
+        let (from, steps) = (look.room.lower_edge(), rows.unsigned_abs());
+        let (edge, near) = match rows < 0 {
+            true => item_rows(&look).up(from, steps, height),
+            false => item_rows(&look).down(from, steps),
+        };
+        self.scrolled(edge, near);
     }
 
-    fn scrolled(&mut self, scroll: Scroll, edge: Edge) {
+    fn scrolled(&mut self, edge: LowerEdge, near: NearEnd) {
         if let Some(room) = self.room_mut() {
-            room.scroll = scroll;
+            room.scroll_to(edge);
         }
-        match edge {
-            Edge::Top => self.load_older(),
-            Edge::Bottom => self.load_newer(),
-            Edge::Neither => {}
+        match near {
+            NearEnd::Top => self.load_older(),
+            NearEnd::Bottom => self.load_newer(),
+            NearEnd::Neither => {}
         }
         self.look();
         self.touch();
@@ -112,7 +117,7 @@ impl Model {
 
     pub(super) fn load_older(&mut self) {
         let Some(room) = self.room_mut() else { return };
-        let Some(before) = room.timeline.before().filter(|_| !room.loading && room.state != State::Gone) else {
+        let Some(before) = room.timeline.before().filter(|_| !room.loading && room.state != RoomState::Gone) else {
             return;
         };
         self.read(HistoryPage::Before(before), None);
@@ -160,8 +165,8 @@ impl Model {
     pub(super) fn show_oldest(&mut self) {
         let height = self.talk_height();
         let Some(look) = view::look(self, Theme::plain()) else { return };
-        let scroll = view::talk::topmost(&look, height);
-        self.scrolled(scroll, Edge::Neither);
+        let edge = item_rows(&look).topmost(height);
+        self.scrolled(edge, NearEnd::Neither);
     }
 
     /// To a message, wherever in the log it is.
@@ -179,12 +184,11 @@ impl Model {
     /// A message of the window, in the middle and selected.
     pub(crate) fn show(&mut self, seq: Seq) {
         let height = self.talk_height();
-        let place = Place::of(seq);
         let Some(look) = view::look(self, Theme::plain()) else { return };
-        let scroll = view::talk::centred(&look, place, height);
+        let edge = item_rows(&look).centred(look.room.index_near(seq), height);
         let Some(room) = self.room_mut() else { return };
-        if let Some(scroll) = scroll {
-            room.scroll = scroll;
+        if let Some(edge) = edge {
+            room.scroll_to(edge);
         }
         room.selected = room.timeline.entry(seq).map(|entry| entry.seq);
         self.touch();
@@ -197,7 +201,7 @@ impl Model {
         let seqs = |range: std::ops::Range<usize>| {
             items.range(range).filter_map(|item| item.entry()).map(|entry: &Entry| entry.seq)
         };
-        let at = room.selected.map(|seq| room.timeline.find(Place::of(seq)).unwrap_or_else(|index| index));
+        let at = room.selected.map(|seq| room.timeline.find(ItemKey::of(seq)).unwrap_or_else(|index| index));
         let next = match (at, above) {
             (None, true) => seqs(0..self.lowest()).next_back(),
             (None, false) => None,
@@ -226,17 +230,18 @@ impl Model {
         let Some(room) = self.room() else { return 0 };
         match room.scroll {
             Scroll::Latest => room.timeline.items().len(),
-            Scroll::At { place, .. } => room.timeline.find(place).map_or_else(|index| index, |index| index + 1),
+            Scroll::At { key, .. } => room.timeline.find(key).map_or_else(|index| index, |index| index + 1),
         }
     }
 
     fn keep_in_sight(&mut self, seq: Seq) {
         let height = self.talk_height();
         let Some(look) = view::look(self, Theme::plain()) else { return };
-        if !view::talk::is_visible(&look, Place::of(seq), height) {
-            let scroll = view::talk::centred(&look, Place::of(seq), height).unwrap_or_default();
-            let near_top = look.room.timeline.find(Place::of(seq)).is_ok_and(|index| index < 60);
-            self.scrolled(scroll, if near_top { Edge::Top } else { Edge::Neither });
+        let Ok(index) = look.room.timeline.find(ItemKey::of(seq)) else { return };
+        if item_rows(&look).is_visible(index, look.room.lower_edge(), height) {
+            return;
         }
+        let edge = item_rows(&look).centred(index, height).unwrap_or(LowerEdge::End);
+        self.scrolled(edge, if index < NEAR_TOP { NearEnd::Top } else { NearEnd::Neither });
     }
 }

@@ -11,9 +11,9 @@ use crate::chat::screen::{
         overlay::{List, ListRow, Overlay},
         timeline::Entry,
     },
+    people::{in_order, member_name},
     settings::{Desktop, Notify},
-    view::panes::{in_order, lane_word, member_name},
-    words::Word,
+    words::{Word, lane_word},
 };
 
 impl Model {

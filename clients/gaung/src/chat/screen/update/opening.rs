@@ -8,9 +8,9 @@ use crate::chat::screen::{
     model::{
         Model,
         editor::Editor,
-        room::{Scroll, State},
+        room::{RoomState, Scroll},
     },
-    stored::Place,
+    stored::StoredRoom,
     words::Word,
 };
 
@@ -19,7 +19,7 @@ impl Model {
     pub(crate) fn join(&mut self, name: GroupName) {
         let index = match self.index_of(&name) {
             Some(index) => {
-                if self.rooms[index].state == State::Gone {
+                if self.rooms[index].state == RoomState::Gone {
                     self.enter_room(index);
                 }
                 index
@@ -39,7 +39,7 @@ impl Model {
         let session = self.session();
         let room = &mut self.rooms[index];
         room.session = session;
-        room.state = State::Entering;
+        room.state = RoomState::Entering;
         let (group, choice) = (room.name.clone(), room.choice);
         self.effect(Effect::Enter { group, session, choice, after: None });
     }
@@ -68,7 +68,7 @@ impl Model {
         if self.rooms[index].id.is_none() && self.rooms.len() > 1 {
             self.close(index);
         } else {
-            self.rooms[index].state = State::Gone;
+            self.rooms[index].state = RoomState::Gone;
         }
         self.flash(text, true);
     }
@@ -107,7 +107,7 @@ impl Model {
     pub(super) fn change_lane(&mut self, choice: LaneChoice) {
         let session = self.session();
         let Some(room) = self.room_mut() else { return };
-        if matches!(room.state, State::Entering | State::Gone) {
+        if matches!(room.state, RoomState::Entering | RoomState::Gone) {
             return self.warn(Word::NothingCanBeSent, &[]);
         }
         (room.choice, room.session) = (choice, session);
@@ -117,12 +117,12 @@ impl Model {
     }
 
     /// What was kept of a group when this ended the last time.
-    pub(crate) fn restore(&mut self, index: usize, place: &Place) {
+    pub(crate) fn restore(&mut self, index: usize, stored: &StoredRoom) {
         let room = &mut self.rooms[index];
-        room.log = place.log();
-        room.id = place.id();
-        room.read = Seq(place.read);
-        room.editor = Editor::with(&place.draft);
+        room.log = stored.log();
+        room.id = stored.id();
+        room.read = Seq(stored.read);
+        room.editor = Editor::with(&stored.draft);
         room.scroll = Scroll::Latest;
     }
 }

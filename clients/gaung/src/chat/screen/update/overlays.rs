@@ -97,9 +97,7 @@ impl Model {
         let lang = self.lang;
         let names: Vec<(gaung_proto::DeviceId, String)> = self
             .room()
-            .map(|room| {
-                room.members.iter().map(|m| (m.device, crate::chat::screen::view::panes::member_name(m))).collect()
-            })
+            .map(|room| room.members.iter().map(|m| (m.device, crate::chat::screen::people::member_name(m))).collect())
             .unwrap_or_default();
         let mut rows = Vec::new();
         match server {

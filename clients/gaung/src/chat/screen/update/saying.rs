@@ -8,7 +8,7 @@ use crate::chat::screen::{
     effect::{Effect, Said},
     model::{
         Model,
-        room::{Intent, Pending, Stage, State},
+        room::{Intent, Pending, RoomState, Stage},
         timeline::Body,
     },
     words::Word,
@@ -70,7 +70,7 @@ impl Model {
     pub(super) fn publish(&mut self, kind: Kind) -> bool {
         let number = self.number();
         let Some(room) = self.room_mut() else { return false };
-        if matches!(room.state, State::Gone) {
+        if matches!(room.state, RoomState::Gone) {
             self.warn(Word::NothingCanBeSent, &[]);
             return false;
         }

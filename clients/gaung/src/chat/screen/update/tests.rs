@@ -11,7 +11,7 @@ use crate::chat::screen::{
     effect::{Refusal, Said},
     model::{
         overlay::Overlay,
-        room::{Intent, Scroll, Stage as Sent, State},
+        room::{Intent, RoomState, Scroll, Stage as Sent},
         timeline::What,
     },
     settings::Notify,
@@ -277,7 +277,7 @@ fn trouble_is_told_once_and_its_end_too() {
     for _ in 0..3 {
         stage.hear(0, Event::Reconnecting { group: group(), why: "gone\x1b[2J".to_owned() });
     }
-    assert_eq!(stage.model.rooms[0].state, State::Away);
+    assert_eq!(stage.model.rooms[0].state, RoomState::Away);
     for _ in 0..2 {
         stage.hear(0, Event::Reconnected { group: group() });
     }

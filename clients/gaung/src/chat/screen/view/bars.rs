@@ -6,17 +6,14 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{
-    put,
-    theme::Theme,
-    wrap::{columns, fitted, shortened},
-};
+use super::{put, theme::Theme};
 use crate::chat::screen::{
+    layout::wrap::{columns, fitted, shortened},
     model::{
         Model,
-        room::{Intent, Room, Scroll, State},
+        room::{Intent, Room, RoomState, Scroll},
     },
-    words::Word,
+    words::{Word, lane_word},
 };
 
 /// The group, how it comes, and who is here.
@@ -35,12 +32,12 @@ fn about(model: &Model, room: &Room) -> String {
     let lang = model.lang;
     let mut parts = vec![format!(" {}", room.name)];
     match room.state {
-        State::Entering => parts.push(lang.say(Word::Entering).to_owned()),
-        State::Away => parts.push(lang.say(Word::Reconnecting).to_owned()),
-        State::Gone => parts.push(lang.say(Word::GroupGone).to_owned()),
-        State::Open => {
+        RoomState::Entering => parts.push(lang.say(Word::Entering).to_owned()),
+        RoomState::Away => parts.push(lang.say(Word::Reconnecting).to_owned()),
+        RoomState::Gone => parts.push(lang.say(Word::GroupGone).to_owned()),
+        RoomState::Open => {
             if let Some(lane) = room.lane {
-                parts.push(lang.fill(Word::ByLane, &[("lane", lang.say(super::panes::lane_word(lane)))]));
+                parts.push(lang.fill(Word::ByLane, &[("lane", lang.say(lane_word(lane)))]));
             }
         }
     }

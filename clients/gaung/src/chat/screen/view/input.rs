@@ -6,22 +6,23 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{
-    layout::Layout,
-    put,
-    theme::Theme,
-    wrap::{columns, rows, shortened},
-};
+use super::{put, theme::Theme};
 use crate::{
-    chat::screen::model::{Model, room::Intent},
+    chat::screen::{
+        layout::{
+            areas::ScreenAreas,
+            wrap::{columns, rows, shortened},
+        },
+        model::{Model, room::Intent},
+    },
     render::sanitise::one_line,
 };
 
 /// Rows that it would take.
 pub(crate) fn wanted_rows(model: &Model, width: usize) -> usize {
     let Some(room) = model.room() else { return 1 };
-    if room.editor.text().len() > width * usize::from(Layout::input_limit(model.size.1)) {
-        return usize::from(Layout::input_limit(model.size.1));
+    if room.editor.text().len() > width * usize::from(ScreenAreas::input_limit(model.size.1)) {
+        return usize::from(ScreenAreas::input_limit(model.size.1));
     }
     let lead = columns(&prompt(model, width));
     rows(room.editor.text(), text_width(width, lead), text_width(width, lead)).len()

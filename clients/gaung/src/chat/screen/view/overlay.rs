@@ -3,20 +3,19 @@
 use ratatui::{buffer::Buffer, layout::Rect, text::Line};
 
 use super::{
-    fill,
-    panes::{lane_word, member_name},
-    put,
+    fill, put,
     rows::{SHOWN, marks::heard},
     theme::Theme,
-    wrap::{fitted, rows, shortened},
 };
 use crate::chat::screen::{
+    layout::wrap::{columns, fitted, rows, shortened},
     model::{
         Model,
         overlay::{List, Overlay},
         room::Room,
     },
-    words::{Word, day_name},
+    people::member_name,
+    words::{Word, day_name, lane_word},
 };
 use gaung_client::MissingMember;
 use gaung_proto::Seq;
@@ -54,7 +53,7 @@ pub(super) fn draw(model: &Model, theme: Theme, overlay: &Overlay, area: Rect, b
 fn border(theme: Theme, title: &str, more: &str, frame: Rect, buffer: &mut Buffer) {
     let width = usize::from(frame.width);
     let title = shortened(title, width.saturating_sub(6));
-    let head = format!("╭─ {title} {}", "─".repeat(width.saturating_sub(5 + super::wrap::columns(&title))));
+    let head = format!("╭─ {title} {}", "─".repeat(width.saturating_sub(5 + columns(&title))));
     put(buffer, frame, 0, &Line::styled(format!("{}╮", fitted(&head, width.saturating_sub(1))), theme.fresh()));
     for row in 1..usize::from(frame.height.saturating_sub(1)) {
         put(buffer, frame, row, &Line::styled(format!("│{}│", " ".repeat(width.saturating_sub(2))), theme.fresh()));
@@ -90,7 +89,7 @@ fn listed(model: &Model, list: &List, width: usize) -> Vec<String> {
 fn info(model: &Model, seq: Seq, width: usize) -> Vec<String> {
     let Some(room) = model.room() else { return Vec::new() };
     let lang = model.lang;
-    let Ok(index) = room.timeline.find(crate::chat::screen::model::timeline::Place::of(seq)) else {
+    let Ok(index) = room.timeline.find(crate::chat::screen::model::timeline::ItemKey::of(seq)) else {
         return vec![lang.say(Word::NotLoaded).to_owned()];
     };
     let item = &room.timeline.items()[index];

@@ -1,27 +1,21 @@
 //! The groups on the left, the members on the right.
 
-use gaung_client::{Lane, Member};
+use gaung_client::Member;
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
     text::{Line, Span},
 };
 
-use super::{
-    put,
-    rows::identity,
-    theme::Theme,
-    wrap::{columns, fitted, shortened},
-};
-use crate::{
-    chat::screen::{
-        model::{
-            Model,
-            room::{Room, State},
-        },
-        words::Word,
+use super::{put, theme::Theme};
+use crate::chat::screen::{
+    layout::wrap::{columns, fitted, shortened},
+    model::{
+        Model,
+        room::{Room, RoomState},
     },
-    render::sanitise::one_line,
+    people::{identity, in_order, member_name},
+    words::Word,
 };
 
 /// Open groups, each with its number for Alt and what is new in it.
@@ -42,9 +36,9 @@ fn group(model: &Model, theme: Theme, index: usize, room: &Room, width: usize) -
         (mentions, unread) => (format!(" @{} {}", short(mentions), short(unread)), theme.mention()),
     };
     let mark = match room.state {
-        State::Open | State::Entering => "",
-        State::Away => "? ",
-        State::Gone => "× ",
+        RoomState::Open | RoomState::Entering => "",
+        RoomState::Away => "? ",
+        RoomState::Gone => "× ",
     };
     let space = width.saturating_sub(columns(&number) + columns(&count) + columns(mark));
     let name = fitted(room.name.as_str(), space);
@@ -84,13 +78,6 @@ pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buff
     lines.iter().enumerate().for_each(|(row, line)| put(buffer, area, row, line));
 }
 
-/// Present ones first, then by name.
-pub(crate) fn in_order(members: &[Member]) -> Vec<&Member> {
-    let mut members: Vec<&Member> = members.iter().collect();
-    members.sort_by_cached_key(|member| (!member.present, member.name.to_lowercase()));
-    members
-}
-
 fn person(model: &Model, theme: Theme, member: &Member, width: usize) -> Line<'static> {
     let name = member_name(member);
     let (badge, good) = badge(member);
@@ -112,30 +99,12 @@ fn person(model: &Model, theme: Theme, member: &Member, width: usize) -> Line<'s
     ])
 }
 
-/// As shown: harmless, or the beginning of the device's id.
-pub(crate) fn member_name(member: &Member) -> String {
-    match member.name.as_str() {
-        "" => member.device.to_string()[..8].to_owned(),
-        name => one_line(name).into_owned(),
-    }
-}
-
 fn badge(member: &Member) -> (Option<Word>, bool) {
     match (member.present, member.lane.as_str()) {
         (true, "multicast") => (Some(Word::LaneMulticastShort), true),
         (true, "tcp") => (Some(Word::LaneTcp), false),
         (true, "broadcast") => (Some(Word::LaneBroadcastShort), false),
         _ => (None, false),
-    }
-}
-
-/// A lane's name.
-pub(crate) const fn lane_word(lane: Lane) -> Word {
-    match lane {
-        Lane::Multicast => Word::LaneMulticast,
-        Lane::Tcp => Word::LaneTcp,
-        Lane::Broadcast => Word::LaneBroadcast,
-        Lane::History => Word::LaneHistory,
     }
 }
 

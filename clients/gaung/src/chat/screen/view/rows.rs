@@ -8,17 +8,15 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{
-    theme::Theme,
-    wrap::{self, columns, fitted, shortened},
-};
+use super::theme::Theme;
 use crate::chat::screen::{
+    layout::wrap::{self, columns, fitted, shortened},
     model::{
         Me,
         room::{Pending, Room, Stage},
         timeline::{Body, Entry, Item, Presence, What},
     },
-    update::mention::names,
+    people::{identity, names},
     words::{Lang, Word, Zone, day_name, same_day},
 };
 
@@ -99,7 +97,7 @@ impl Look<'_> {
 
     fn begins_new(&self, item: &Item, before: Option<&Item>) -> bool {
         let Some(new_from) = self.room.new_from else { return false };
-        item.entry().is_some() && item.place.seq >= new_from && before.is_none_or(|before| before.place.seq < new_from)
+        item.entry().is_some() && item.key.seq >= new_from && before.is_none_or(|before| before.key.seq < new_from)
     }
 
     fn message(&self, rows: &mut Vec<Line<'static>>, entry: &Entry, at_us: u64) {
@@ -284,9 +282,4 @@ struct Head {
     clock: String,
     name: String,
     style: Style,
-}
-
-/// What a name gets its colour from: the device, or where there is none the name.
-pub(crate) fn identity<'a>(device: &'a [u8; 16], name: &'a str) -> &'a [u8] {
-    if device.iter().all(|byte| *byte == 0) { name.as_bytes() } else { device }
 }

@@ -73,7 +73,7 @@ fn drawn(stage: &mut Stage, size: (u16, u16)) -> String {
             // A wide character covers the cell behind it.
             if hidden == 0 {
                 row.push_str(symbol);
-                hidden = wrap::columns(symbol).max(1);
+                hidden = columns(symbol).max(1);
             }
             hidden -= 1;
         }

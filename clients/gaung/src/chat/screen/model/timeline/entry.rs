@@ -12,7 +12,7 @@ const MAX_EMOJI: usize = 24;
 /// A message of the log on its way into the timeline, its author's name harmless.
 #[derive(Debug, Clone)]
 pub(crate) struct Incoming {
-    /// Its place.
+    /// Its seq.
     pub(crate) seq: Seq,
     /// Its author's device.
     pub(crate) device: DeviceId,
@@ -31,7 +31,7 @@ pub(crate) struct Incoming {
 /// A message that has lines of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    /// Its place.
+    /// Its seq.
     pub(crate) seq: Seq,
     /// Its author's device.
     pub(crate) device: DeviceId,

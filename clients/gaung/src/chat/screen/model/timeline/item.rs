@@ -6,19 +6,19 @@ use super::entry::Entry;
 
 /// Where an item stands: after which message, and the how many-th there; a message itself has count 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(crate) struct Place {
+pub(crate) struct ItemKey {
     /// The message's seq, or of the one before.
     pub(crate) seq: Seq,
     count: u32,
 }
 
-impl Place {
-    /// A message's place.
+impl ItemKey {
+    /// The key of a message.
     pub(crate) const fn of(seq: Seq) -> Self {
         Self { seq, count: 0 }
     }
 
-    /// The next place that is no message's.
+    /// The next key that belongs to no message.
     pub(crate) const fn following(self) -> Self {
         Self { seq: self.seq, count: self.count.saturating_add(1) }
     }
@@ -28,7 +28,7 @@ impl Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     /// Where.
-    pub(crate) place: Place,
+    pub(crate) key: ItemKey,
     /// When, µs since 1970.
     pub(crate) at_us: u64,
     /// What.

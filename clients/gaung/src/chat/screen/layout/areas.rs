@@ -1,33 +1,33 @@
-//! Which part of the screen is for what.
+//! The areas of the screen, for each size of the terminal.
 
 use ratatui::layout::Rect;
 
-/// Below so many columns the members have no place.
+/// Narrowest screen, in columns, that shows the members.
 const WITH_MEMBERS: u16 = 72;
-/// Below so many columns the groups have none either.
+/// Narrowest screen, in columns, that shows the groups.
 const WITH_GROUPS: u16 = 48;
-/// From so many columns on both are wide.
+/// Narrowest screen, in columns, on which both are wide.
 const WIDE: u16 = 110;
 
-/// The parts.
+/// Where each part of the screen is; no two overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Layout {
-    /// One row: the group.
+pub(crate) struct ScreenAreas {
+    /// One row with the group's name and state.
     pub(crate) title: Rect,
-    /// Open groups.
+    /// The list of open groups.
     pub(crate) groups: Option<Rect>,
-    /// What is said.
+    /// The conversation.
     pub(crate) talk: Rect,
-    /// Who is there.
+    /// The list of members.
     pub(crate) members: Option<Rect>,
-    /// One row: what happens, and how to learn more.
+    /// One row with what happens and how to get help.
     pub(crate) status: Rect,
-    /// What is typed.
+    /// The line that is typed.
     pub(crate) input: Rect,
 }
 
-impl Layout {
-    /// For a screen of so many columns and rows, of which the input wants some.
+impl ScreenAreas {
+    /// Divides a screen of so many columns and rows, of which the input asks for some.
     pub(crate) fn of((columns, rows): (u16, u16), input_rows: u16) -> Self {
         let input_rows = input_rows.clamp(1, Self::input_limit(rows)).min(rows);
         let input = Rect::new(0, rows - input_rows, columns, input_rows);
@@ -44,7 +44,7 @@ impl Layout {
         Self { title, groups, talk, members, status, input }
     }
 
-    /// Most rows that the input may take.
+    /// The most rows that the input may take of a screen with so many.
     pub(crate) fn input_limit(rows: u16) -> u16 {
         (rows / 3).clamp(1, 8)
     }
@@ -59,16 +59,16 @@ mod tests {
         for columns in 1..200 {
             for rows in 1..60 {
                 for input_rows in [1, 3, 40] {
-                    let layout = Layout::of((columns, rows), input_rows);
+                    let areas = ScreenAreas::of((columns, rows), input_rows);
                     let screen = Rect::new(0, 0, columns, rows);
-                    let parts = [Some(layout.title), layout.groups, Some(layout.talk), layout.members];
+                    let parts = [Some(areas.title), areas.groups, Some(areas.talk), areas.members];
                     let parts: Vec<_> =
-                        parts.into_iter().chain([Some(layout.status), Some(layout.input)]).flatten().collect();
+                        parts.into_iter().chain([Some(areas.status), Some(areas.input)]).flatten().collect();
                     for (i, part) in parts.iter().enumerate() {
-                        assert!(part.is_empty() || screen.union(*part) == screen, "{columns}×{rows}: {layout:?}");
-                        assert!(parts[i + 1..].iter().all(|other| !part.intersects(*other)), "{layout:?}");
+                        assert!(part.is_empty() || screen.union(*part) == screen, "{columns}×{rows}: {areas:?}");
+                        assert!(parts[i + 1..].iter().all(|other| !part.intersects(*other)), "{areas:?}");
                     }
-                    assert!(layout.input.height > 0);
+                    assert!(areas.input.height > 0);
                 }
             }
         }

@@ -1,19 +1,19 @@
-//! Text in columns: what a terminal needs for each character, and where lines break.
+//! Text in columns: how many a terminal needs for each character, and where lines break.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Columns that a text takes.
+/// Returns the columns that a text takes.
 pub(crate) fn columns(text: &str) -> usize {
     text.graphemes(true).map(wide).sum()
 }
 
-/// Columns of one visible character. A control character is shown as a picture of itself.
+/// Returns the columns of one visible character. A control character is shown as a picture of itself.
 fn wide(grapheme: &str) -> usize {
     if grapheme.chars().all(char::is_control) { 1 } else { grapheme.width().min(2) }
 }
 
-/// The beginning of a text that fits into so many columns, with `…` if it is not all of it.
+/// Cuts a text to so many columns, with `…` at the end if something was cut.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
@@ -34,7 +34,7 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     short
 }
 
-/// The same, filled with spaces to exactly so many columns.
+/// Cuts a text or fills it with spaces, to exactly so many columns.
 pub(crate) fn fitted(text: &str, width: usize) -> String {
     let mut text = shortened(text, width);
     let missing = width.saturating_sub(columns(&text));
@@ -42,7 +42,7 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
     text
 }
 
-/// Byte ranges of a text's rows: `first` columns for the first one, `rest` for the others, at least one each. Rows break
+/// Returns the byte ranges of a text's rows: `first` columns for the first one, `rest` for the others, at least one each. Rows break
 /// after a space where there is one, within a word where there is none, and at newlines, which are in no row.
 pub(crate) fn rows(text: &str, first: usize, rest: usize) -> Vec<std::ops::Range<usize>> {
     let mut rows = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn rows(text: &str, first: usize, rest: usize) -> Vec<std::ops::Range
     rows
 }
 
-/// Bytes of a line that go into one row; all of it, or at least one character.
+/// Returns how many bytes of a line go into one row: all of it, or at least one character.
 fn fitting(line: &str, width: usize) -> usize {
     let (mut used, mut after_space) = (0, None);
     for (index, grapheme) in line.grapheme_indices(true) {

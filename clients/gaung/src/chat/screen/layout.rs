@@ -1,0 +1,7 @@
+//! Arithmetic of the screen: wrapping text, dividing the screen into areas, scrolling a list of rows.
+//!
+//! It knows neither the model nor how anything looks, so that model, update and view can all use it.
+
+pub(crate) mod areas;
+pub(crate) mod scroll;
+pub(crate) mod wrap;
