@@ -16,45 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub(crate) use self::handle::{Agent, ask_all};
-
-/// What an agent is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Role {
-    /// Listens, and counts what it hears.
-    Listener(Source),
-    /// Publishes by the SDK, makes groups, asks for receipts.
-    Publisher,
-    /// Sends bare UDP datagrams to each receiver in turn, without any of Gaung.
-    Datagrams,
-}
-
-/// What a listener hears.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Source {
-    /// A group, by multicast alone.
-    Multicast {
-        /// Its name.
-        group: String,
-        /// From the oldest message kept.
-        from_start: bool,
-    },
-    /// A group, by the hub alone.
-    Tcp {
-        /// Its name.
-        group: String,
-        /// From the oldest message kept.
-        from_start: bool,
-    },
-    /// `everyone`, by UDP broadcast.
-    Broadcast,
-    /// Bare UDP datagrams to a port of this host.
-    Datagrams {
-        /// The port.
-        port: u16,
-    },
-}
+use crate::task::AgentRole;
 
 /// What an agent can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -170,15 +132,15 @@ pub(crate) struct Known {
 ///
 /// # Errors
 /// If the role cannot be taken.
-pub(crate) fn run(role: Role) -> anyhow::Result<()> {
+pub(crate) fn run(role: AgentRole) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
         let asks = asks();
         match role {
-            Role::Listener(source) => listener::run(source, asks).await,
-            Role::Publisher => speaker::publisher(asks).await,
-            Role::Datagrams => speaker::datagrams(asks).await,
+            AgentRole::Listener(source) => listener::run(source, asks).await,
+            AgentRole::Publisher => speaker::publisher(asks).await,
+            AgentRole::Datagrams => speaker::datagrams(asks).await,
         }
     });
     runtime.shutdown_background();

@@ -1,26 +1,6 @@
-//! What this program does when it starts itself again within a lab.
+//! Doing the task for which this program has started itself again within a lab.
 
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    agent::{self, Role},
-    isolation::Rights,
-    measure::{self, Order},
-    supervise,
-    up::Plan,
-};
-
-/// What to do there; an argument of the hidden command `gaung lab inside`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Task {
-    /// Build a lab and hold it.
-    Supervise(Plan, Rights),
-    /// Build a network, measure in it, and tell.
-    Measure(Order, Rights),
-    /// Take part in an experiment.
-    Agent(Role),
-}
+use crate::{agent, measure, supervise, task::Task};
 
 /// Does a task of the lab's own.
 ///

@@ -1,4 +1,4 @@
-//! Namespaces of a lab's own, and the process that is the first in them.
+//! The namespaces of a lab, and how its processes are started in them.
 
 use std::{
     fs,
@@ -12,32 +12,12 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::{getgid, getuid},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{error::Refusal, inside::Task, runtime_folder};
+use crate::{error::Refusal, rights::Rights, runtime_folder};
 
-/// By what right a lab has its namespaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rights {
-    /// The machine's administrator's.
-    Root,
-    /// A user namespace's, in which a user is root over what was made there.
-    UserNamespace,
-}
-
-impl Rights {
-    /// What cannot be had, if something cannot.
-    #[must_use]
-    pub const fn missing(self) -> Option<&'static str> {
-        match self {
-            Self::Root => None,
-            Self::UserNamespace => Some("without root, sockets have no larger buffers than net.core.rmem_max allows"),
-        }
-    }
-}
-
-const OWN: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWPID);
+/// The namespaces of a lab, beside the user namespace that a user needs.
+const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWPID);
 
 /// Makes the namespaces. The calling process, which must have one thread, does not become a process of them: its children
 /// do, and the first of them is the one with which all end.
@@ -47,13 +27,13 @@ const OWN: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWNS).
 pub(crate) fn isolate() -> anyhow::Result<Rights> {
     // As the user who asks: in a user namespace this process is another one.
     runtime_folder::made()?;
-    match unshare(OWN) {
+    match unshare(NAMESPACES) {
         Ok(()) => return Ok(Rights::Root),
         Err(Errno::EPERM) => {}
         Err(error) => return Err(error).context("cannot make namespaces"),
     }
     let (uid, gid) = (getuid(), getgid());
-    unshare(CloneFlags::CLONE_NEWUSER | OWN).map_err(|error| not_allowed(&error.to_string()))?;
+    unshare(CloneFlags::CLONE_NEWUSER | NAMESPACES).map_err(|error| not_allowed(&error.to_string()))?;
     let maps = [("setgroups", "deny".to_owned()), ("uid_map", format!("0 {uid} 1")), ("gid_map", format!("0 {gid} 1"))];
     for (file, line) in maps {
         fs::write(format!("/proc/self/{file}"), line).map_err(|error| not_allowed(&format!("{file}: {error}")))?;
@@ -72,11 +52,12 @@ fn not_allowed(why: &str) -> Refusal {
     )
 }
 
-/// This program once more, to do `task` as the first process of the namespaces, or in one of their hosts.
+/// Prepares to start this program again as `gaung lab inside TASK`: as the first process of the namespaces, or in one of
+/// their hosts.
 ///
 /// # Errors
-/// If it cannot be found any more.
-pub(crate) fn command(task: &Task) -> anyhow::Result<Command> {
+/// If the program's own file cannot be found any more.
+pub(crate) fn command(task: &impl Serialize) -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
     command.env(runtime_folder::VARIABLE, runtime_folder::made()?);

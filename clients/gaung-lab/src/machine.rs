@@ -5,7 +5,7 @@ use std::{fs, process::Command, thread};
 use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 
-use crate::isolation::Rights;
+use crate::rights::Rights;
 
 /// A machine, its programs, and the time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

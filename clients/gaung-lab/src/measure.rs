@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Write as _},
     os::unix::process::ExitStatusExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process,
     sync::{
         Arc,
@@ -23,71 +23,33 @@ use nix::{
     },
     unistd::Pid,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
     capture::{self, Kinds},
     experiment::{self, Bench, Size, Stopped},
-    inside::Task,
-    isolation::{self, Rights},
+    isolation,
     machine::Machine,
     mounts,
     network::Network,
     report::{self, Run},
+    rights::Rights,
     running::{InnerFolder, remove_empty_folders},
     samples::{Experiment, Metric, Samples, Series},
+    task::{MeasureOutput, MeasurePlan, Task},
     words::Language,
 };
-
-/// What to measure.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Order {
-    /// Names of experiments, in this order.
-    pub experiments: Vec<String>,
-    /// As little as says something.
-    pub quick: bool,
-    /// What is made of it.
-    pub wanted: Wanted,
-}
-
-/// What is made of samples.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Wanted {
-    /// Medians on stdout.
-    Table {
-        /// Where every sample goes.
-        csv: Option<PathBuf>,
-    },
-    /// A report.
-    Report {
-        /// Its folder, which is there.
-        folder: PathBuf,
-        /// In which language.
-        language: Language,
-    },
-}
-
-impl Order {
-    const fn size(&self) -> Size {
-        if self.quick { Size::QUICK } else { Size::FULL }
-    }
-
-    fn experiments(&self) -> anyhow::Result<Vec<Experiment>> {
-        self.experiments.iter().map(|name| name.parse().map_err(anyhow::Error::msg)).collect()
-    }
-}
 
 /// Builds a network, measures in it, and tells; gives the exit code. The calling process must have one thread.
 ///
 /// # Errors
 /// [`crate::Refusal`] where the system gives no namespaces.
-pub fn run(order: Order) -> anyhow::Result<u8> {
+pub fn run(plan: MeasurePlan) -> anyhow::Result<u8> {
     let folder = InnerFolder::hold()?;
     let rights = isolation::isolate()?;
     let mut signals = SigSet::empty();
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().for_each(|signal| signals.add(signal));
     signals.thread_block().context("cannot hold signals back")?;
-    let mut first = isolation::command(&Task::Measure(order, rights))?.spawn().context("cannot start the lab")?;
+    let mut first = isolation::command(&Task::Measure(plan, rights))?.spawn().context("cannot start the lab")?;
     let pid = Pid::from_raw(first.id().cast_signed());
     let status = loop {
         if let Some(status) = first.try_wait().context("cannot wait for the lab")? {
@@ -120,7 +82,7 @@ pub(crate) struct Outcome {
 ///
 /// # Errors
 /// If there can be no network; if an experiment failed, after all has been told.
-pub(crate) fn measure(order: &Order, rights: Rights) -> anyhow::Result<()> {
+pub(crate) fn measure(plan: &MeasurePlan, rights: Rights) -> anyhow::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the lab to its command")?;
     let stop = stop_on_signals()?;
     rights.missing().into_iter().for_each(tell_person);
@@ -128,15 +90,19 @@ pub(crate) fn measure(order: &Order, rights: Rights) -> anyhow::Result<()> {
     let folder = inner.path.clone();
     mounts::make_private()?;
     mounts::memory_folder(&folder)?;
-    let (size, experiments) = (order.size(), order.experiments()?);
+    let size = if plan.quick { Size::QUICK } else { Size::FULL };
+    let experiments: Vec<Experiment> =
+        plan.experiments.iter().map(|name| name.parse().map_err(anyhow::Error::msg)).collect::<anyhow::Result<_>>()?;
     let network = Network::build(size.members(), &folder)?;
     mounts::show_own(&folder.join("hosts"));
     let steps = experiments.iter().map(|experiment| experiment::steps(*experiment, &size)).sum();
     let mut bench = Bench::new(network, folder, size, steps, stop);
     let outcome = all(&mut bench, &experiments);
-    match &order.wanted {
-        Wanted::Table { csv } => tell(csv.as_deref(), &outcome)?,
-        Wanted::Report { folder, language } => report(&mut bench, order.quick, rights, &outcome, (folder, *language))?,
+    match &plan.output {
+        MeasureOutput::Table { csv } => tell(csv.as_deref(), &outcome)?,
+        MeasureOutput::Report { folder, language } => {
+            report(&mut bench, plan.quick, rights, &outcome, (folder, *language))?
+        }
     }
     if outcome.stopped {
         tell_person(Stopped);

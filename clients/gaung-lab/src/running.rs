@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Refusal,
-    isolation::Rights,
     network::{Delay, Loss},
+    rights::Rights,
     runtime_folder,
 };
 

@@ -24,12 +24,13 @@ use serde_json::Value;
 
 use crate::{
     error::Refusal,
-    isolation::Rights,
     mounts,
     network::{Host, Network},
+    rights::Rights,
     running::{InnerFolder, Running, RunningHost, StateFile},
     services::{Program, Ready, Starting, gaung, start},
-    up::{Answer, Plan},
+    task::LabPlan,
+    up::Answer,
 };
 
 /// The group in which the members of a lab are.
@@ -39,7 +40,7 @@ const GROUP: &str = "lobby";
 ///
 /// # Errors
 /// What the system says; why the lab could not be built stands on stdout.
-pub(crate) fn run(plan: Plan, rights: Rights) -> anyhow::Result<()> {
+pub(crate) fn run(plan: LabPlan, rights: Rights) -> anyhow::Result<()> {
     // Until the lab is up it ends with the command that asked for it.
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the lab to its command")?;
     let mut signals = SigSet::empty();
@@ -78,7 +79,7 @@ struct Lab {
 }
 
 impl Lab {
-    fn build(plan: &Plan, rights: Rights) -> anyhow::Result<Self> {
+    fn build(plan: &LabPlan, rights: Rights) -> anyhow::Result<Self> {
         let mut state = StateFile::take(&plan.name)?;
         let inner = InnerFolder::hold()?;
         let folder = inner.path.clone();

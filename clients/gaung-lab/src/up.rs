@@ -20,26 +20,11 @@ use std::os::fd::AsFd as _;
 
 use crate::{
     error::Refusal,
-    inside::Task,
     isolation, mounts,
-    network::{Delay, Loss, MAX_MEMBERS},
-    running::{InnerFolder, LabName, Running, remove_empty_folders},
+    network::MAX_MEMBERS,
+    running::{InnerFolder, Running, remove_empty_folders},
+    task::{LabPlan, Task},
 };
-
-/// What a lab shall be like.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Plan {
-    /// Its name.
-    pub name: LabName,
-    /// 1 to 200.
-    pub members: usize,
-    /// What members and witness lose.
-    pub loss: Loss,
-    /// How much longer frames take; zero for no longer.
-    pub delay: Delay,
-    /// Whether the switch is a querier.
-    pub querier: bool,
-}
 
 /// What the first process tells the command that started it, in one line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,7 +45,7 @@ pub(crate) enum Answer {
 ///
 /// # Errors
 /// [`Refusal`] if it cannot be had here, with what to do; what failed on the way: nothing is left then.
-pub fn up(plan: Plan) -> anyhow::Result<Running> {
+pub fn up(plan: LabPlan) -> anyhow::Result<Running> {
     if !(1..=MAX_MEMBERS).contains(&plan.members) {
         return Err(Refusal::usage(format!("a lab has 1 to {MAX_MEMBERS} members")).into());
     }

@@ -2,12 +2,8 @@
 
 use anyhow::Context as _;
 use gaung_lab::{
-    Running, RunningHost,
-    measure::{self, Order, Wanted},
-    network::Delay,
-    samples::Experiment,
-    shell, status,
-    up::{self, Plan},
+    LabPlan, MeasureOutput, MeasurePlan, Running, RunningHost, measure, network::Delay, samples::Experiment, shell,
+    status, up,
 };
 
 use crate::{
@@ -37,7 +33,7 @@ pub(crate) fn run(command: LabCommand) -> anyhow::Result<()> {
 }
 
 fn up(args: LabUpArgs) -> anyhow::Result<()> {
-    let plan = Plan {
+    let plan = LabPlan {
         name: args.which.lab,
         members: args.members,
         loss: args.loss,
@@ -119,8 +115,8 @@ fn experiment(args: LabExperimentArgs) -> anyhow::Result<()> {
         Chosen::All => Experiment::ALL.to_vec(),
         Chosen::One(experiment) => vec![experiment],
     };
-    let wanted = Wanted::Table { csv: args.csv };
-    ended(measure::run(Order { experiments: names(&chosen), quick: args.quick, wanted })?)
+    let output = MeasureOutput::Table { csv: args.csv };
+    ended(measure::run(MeasurePlan { experiments: names(&chosen), quick: args.quick, output })?)
 }
 
 fn report(args: LabReportArgs) -> anyhow::Result<()> {
@@ -132,8 +128,8 @@ fn report(args: LabReportArgs) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}; choose another with --out", args.out.display()))?;
-    let wanted = Wanted::Report { folder: args.out, language: args.lang };
-    ended(measure::run(Order { experiments: names(Experiment::ALL), quick: args.quick, wanted })?)
+    let output = MeasureOutput::Report { folder: args.out, language: args.lang };
+    ended(measure::run(MeasurePlan { experiments: names(Experiment::ALL), quick: args.quick, output })?)
 }
 
 fn names(experiments: &[Experiment]) -> Vec<String> {

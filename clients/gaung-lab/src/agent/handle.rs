@@ -16,8 +16,13 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Ask, Known, Role, Sent, Tally, Told};
-use crate::{inside::Task, isolation, network::Host, services::surroundings};
+use super::{Ask, Known, Sent, Tally, Told};
+use crate::{
+    isolation,
+    network::Host,
+    services::surroundings,
+    task::{AgentRole, Task},
+};
 
 /// A process on a host that takes part. Ended when dropped.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ impl Agent {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub(crate) fn start(host: &Host, folder: &Path, role: Role) -> anyhow::Result<Self> {
+    pub(crate) fn start(host: &Host, folder: &Path, role: AgentRole) -> anyhow::Result<Self> {
         let name = host.machine.name().to_owned();
         let mut command = isolation::command(&Task::Agent(role))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

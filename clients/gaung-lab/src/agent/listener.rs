@@ -1,5 +1,6 @@
 //! A listener: counts the messages of bursts, and notes when they came.
 
+use crate::task::AgentSource;
 use std::{
     collections::{HashMap, HashSet},
     time::Duration,
@@ -16,14 +17,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{ANYWHERE, Ask, Source, Tally, Told, marked, speaker::connect, tell};
+use super::{ANYWHERE, Ask, Tally, Told, marked, speaker::connect, tell};
 use crate::clock::now_ns;
 
 /// Listens and answers until nobody asks any more.
 ///
 /// # Errors
 /// If it cannot listen.
-pub(super) async fn run(source: Source, mut asks: UnboundedReceiver<Ask>) -> anyhow::Result<()> {
+pub(super) async fn run(source: AgentSource, mut asks: UnboundedReceiver<Ask>) -> anyhow::Result<()> {
     let started_ns = now_ns();
     let mut ears = Ears::open(source).await?;
     tell(&Told::Done)?;
@@ -105,14 +106,14 @@ enum Ears {
 }
 
 impl Ears {
-    async fn open(source: Source) -> anyhow::Result<Self> {
+    async fn open(source: AgentSource) -> anyhow::Result<Self> {
         let (group, lane, from_start) = match source {
-            Source::Multicast { group, from_start } => (group, LaneChoice::Multicast, from_start),
-            Source::Tcp { group, from_start } => (group, LaneChoice::Tcp, from_start),
-            Source::Broadcast => {
+            AgentSource::Multicast { group, from_start } => (group, LaneChoice::Multicast, from_start),
+            AgentSource::Tcp { group, from_start } => (group, LaneChoice::Tcp, from_start),
+            AgentSource::Broadcast => {
                 return Ok(Self::Broadcast(Box::new(connect().await?.broadcast_listener(None).await?)));
             }
-            Source::Datagrams { port } => return Self::datagrams(port).await,
+            AgentSource::Datagrams { port } => return Self::datagrams(port).await,
         };
         let from = if from_start { StartAt::Oldest } else { StartAt::Next };
         let groups = vec![group.parse().context("a group's name")?];

@@ -11,9 +11,10 @@ use std::{
 
 use super::{Size, progress::Progress};
 use crate::{
-    agent::{Agent, Ask, Burst, Role, Sent, Source, Tally},
+    agent::{Agent, Ask, Burst, Sent, Tally},
     network::{Host, Network},
     samples::{Experiment, Metric, Sample, Samples, Series},
+    task::{AgentRole, AgentSource},
 };
 
 /// Where experiments are made.
@@ -102,7 +103,7 @@ impl Bench {
     ///
     /// # Errors
     /// If one cannot listen.
-    pub(crate) fn listeners(&self, count: u32, source: &Source) -> anyhow::Result<Vec<Agent>> {
+    pub(crate) fn listeners(&self, count: u32, source: &AgentSource) -> anyhow::Result<Vec<Agent>> {
         self.listeners_on(&self.network.members[..count as usize], source)
     }
 
@@ -110,8 +111,8 @@ impl Bench {
     ///
     /// # Errors
     /// If one cannot listen.
-    pub(crate) fn listeners_on(&self, hosts: &[Host], source: &Source) -> anyhow::Result<Vec<Agent>> {
-        let start = |host| Agent::start(host, &self.folder, Role::Listener(source.clone()));
+    pub(crate) fn listeners_on(&self, hosts: &[Host], source: &AgentSource) -> anyhow::Result<Vec<Agent>> {
+        let start = |host| Agent::start(host, &self.folder, AgentRole::Listener(source.clone()));
         let agents: Vec<Agent> = hosts.iter().map(start).collect::<Result<_, _>>()?;
         agents.iter().try_for_each(Agent::until_ready)?;
         Ok(agents)
@@ -121,7 +122,7 @@ impl Bench {
     ///
     /// # Errors
     /// If it cannot.
-    pub(crate) fn speaker(&self, role: Role) -> anyhow::Result<Agent> {
+    pub(crate) fn speaker(&self, role: AgentRole) -> anyhow::Result<Agent> {
         let agent = Agent::start(&self.network.server, &self.folder, role)?;
         agent.until_ready()?;
         Ok(agent)

@@ -8,8 +8,9 @@ use super::{
     server::Server,
 };
 use crate::{
-    agent::{Ask, Role, Source},
+    agent::Ask,
     samples::{Experiment, Metric, Series},
+    task::{AgentRole, AgentSource},
 };
 
 const SERIES: [Series; 4] = [Series::Multicast, Series::Tcp, Series::Broadcast, Series::Unrepaired];
@@ -35,7 +36,7 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
 }
 
 fn come_late(bench: &mut Bench, place: Place) -> anyhow::Result<()> {
-    let mut speaker = bench.speaker(Role::Publisher)?;
+    let mut speaker = bench.speaker(AgentRole::Publisher)?;
     let mut group = EVERYONE.to_owned();
     if place.series != Series::Broadcast {
         group = bench.new_group();
@@ -45,10 +46,12 @@ fn come_late(bench: &mut Bench, place: Place) -> anyhow::Result<()> {
     let _ = speaker.ask(&Ask::Publish { group: group.clone(), burst })?.sent()?;
     let from_start = true;
     let (source, wait_ms) = match place.series {
-        Series::Tcp => (Source::Tcp { group, from_start }, WAIT_MS),
-        Series::Broadcast => (Source::Broadcast, SHORT_WAIT_MS),
-        Series::Unrepaired => (Source::Multicast { group, from_start: false }, SHORT_WAIT_MS),
-        Series::Multicast | Series::Unicast | Series::OneAsleep => (Source::Multicast { group, from_start }, WAIT_MS),
+        Series::Tcp => (AgentSource::Tcp { group, from_start }, WAIT_MS),
+        Series::Broadcast => (AgentSource::Broadcast, SHORT_WAIT_MS),
+        Series::Unrepaired => (AgentSource::Multicast { group, from_start: false }, SHORT_WAIT_MS),
+        Series::Multicast | Series::Unicast | Series::OneAsleep => {
+            (AgentSource::Multicast { group, from_start }, WAIT_MS)
+        }
     };
     let mut late = bench.listeners(1, &source)?;
     let tally = late[0].ask(&tally_of(burst, wait_ms))?.tally()?;

@@ -10,8 +10,9 @@ use super::{
     server::Server,
 };
 use crate::{
-    agent::{Agent, Ask, Burst, Role, Source, ask_all},
+    agent::{Agent, Ask, Burst, ask_all},
     samples::{Experiment, Metric, Series},
+    task::{AgentRole, AgentSource},
 };
 
 const SERIES: [Series; 4] = [Series::Unicast, Series::Tcp, Series::Broadcast, Series::Multicast];
@@ -57,7 +58,7 @@ pub(super) struct Party {
 impl Party {
     /// All of them ready, and known to each other.
     pub(super) fn of(bench: &mut Bench, series: Series, receivers: u32) -> anyhow::Result<Self> {
-        let role = if series == Series::Unicast { Role::Datagrams } else { Role::Publisher };
+        let role = if series == Series::Unicast { AgentRole::Datagrams } else { AgentRole::Publisher };
         let mut speaker = bench.speaker(role)?;
         let group = match series {
             Series::Unicast | Series::Broadcast => EVERYONE.to_owned(),
@@ -126,12 +127,12 @@ impl Party {
 }
 
 /// Where a receiver of this series hears.
-fn source(series: Series, group: &str) -> Source {
+fn source(series: Series, group: &str) -> AgentSource {
     let (group, from_start) = (group.to_owned(), false);
     match series {
-        Series::Unicast => Source::Datagrams { port: PORT },
-        Series::Broadcast => Source::Broadcast,
-        Series::Tcp => Source::Tcp { group, from_start },
-        Series::Multicast | Series::Unrepaired | Series::OneAsleep => Source::Multicast { group, from_start },
+        Series::Unicast => AgentSource::Datagrams { port: PORT },
+        Series::Broadcast => AgentSource::Broadcast,
+        Series::Tcp => AgentSource::Tcp { group, from_start },
+        Series::Multicast | Series::Unrepaired | Series::OneAsleep => AgentSource::Multicast { group, from_start },
     }
 }

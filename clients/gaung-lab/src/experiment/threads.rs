@@ -6,8 +6,9 @@ use super::{
     server::Server,
 };
 use crate::{
-    agent::{Agent, Ask, Role, Sent, Source, Tally},
+    agent::{Agent, Ask, Sent, Tally},
     samples::{Experiment, Metric, Series},
+    task::{AgentRole, AgentSource},
 };
 
 const GROUPS: u32 = 4;
@@ -52,10 +53,10 @@ struct Group {
 impl Group {
     fn of(bench: &mut Bench, number: usize) -> anyhow::Result<Self> {
         let name = bench.new_group();
-        let mut publisher = bench.speaker(Role::Publisher)?;
+        let mut publisher = bench.speaker(AgentRole::Publisher)?;
         let _ = publisher.ask(&Ask::Make { group: name.clone(), text: false })?;
         let hosts = &bench.network.members[number * SESSIONS..(number + 1) * SESSIONS];
-        let listeners = bench.listeners_on(hosts, &Source::Tcp { group: name.clone(), from_start: false })?;
+        let listeners = bench.listeners_on(hosts, &AgentSource::Tcp { group: name.clone(), from_start: false })?;
         let _ = publisher.ask(&Ask::UntilPresent { group: name.clone(), count: SESSIONS })?;
         Ok(Self { name, publisher, listeners })
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     claims::{Claim, ClaimId, Conditions, Verdict, judge},
     experiment::Size,
-    isolation::Rights,
+    rights::Rights,
     samples::{Experiment, Metric, Samples, Series},
     words::{Label, Language, Prose, Unit, fill, number},
 };
