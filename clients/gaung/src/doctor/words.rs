@@ -1,4 +1,4 @@
-//! What is said of each finding: the one place where the doctor speaks a language.
+//! The description of each finding for people: the one place where the doctor speaks a language.
 
 mod filter;
 pub(crate) mod peer;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::render::sanitise::one_line;
 
-/// A finding, said.
+/// A finding as it is described to people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Words {
     /// What was seen.
@@ -25,7 +25,13 @@ pub(crate) struct Words {
     pub(crate) mend: Option<Mend>,
 }
 
-/// How it is mended.
+impl Words {
+    fn new(seen: impl Into<String>, means: impl Into<String>, mend: Option<Mend>) -> Self {
+        Self { seen: seen.into(), means: means.into(), mend }
+    }
+}
+
+/// How a fault is mended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mend {
     /// By this command line.
@@ -34,7 +40,8 @@ pub(crate) enum Mend {
     Advice(String),
 }
 
-/// What would steer a terminal is shown in its place; such a command mends nothing, and harms nobody.
+/// Makes a command line, with control characters replaced: a command that held some mends nothing then, and harms
+/// nobody.
 fn command(line: impl AsRef<str>) -> Option<Mend> {
     Some(Mend::Command(one_line(line.as_ref()).into_owned()))
 }
@@ -43,76 +50,69 @@ fn advice(text: impl Into<String>) -> Option<Mend> {
     Some(Mend::Advice(text.into()))
 }
 
-/// Says a finding.
+/// Describes a finding.
 pub(crate) fn words(finding: &Finding) -> Words {
-    let (seen, means, mend) = said(finding);
-    Words { seen, means, mend }
-}
-
-type Said = (String, String, Option<Mend>);
-
-fn said(finding: &Finding) -> Said {
     let raw = finding.interface.as_deref().unwrap_or("this machine");
     // As people read it, and as a shell does.
     let (name, arg) = (&*one_line(raw), &*quoted(raw));
     match &finding.trouble {
-        Trouble::CannotChoose(why) => (
-            one_line(why).into_owned(),
-            "Gaung cannot start with this choice".to_owned(),
+        Trouble::CannotChoose(why) => Words::new(
+            one_line(why),
+            "Gaung cannot start with this choice",
             advice("choose another interface with --iface, or set this one right"),
         ),
-        Trouble::OnlyLoopback { remedy } => (
-            "no interface is up with an IPv4 address but loopback".to_owned(),
-            "nobody outside this machine hears it".to_owned(),
+        Trouble::OnlyLoopback { remedy } => Words::new(
+            "no interface is up with an IPv4 address but loopback",
+            "nobody outside this machine hears it",
             match remedy {
                 Remedy::Up(interface) => command(format!("ip link set {} up", quoted(interface))),
                 Remedy::Address { name, mac } => command(link_local(&quoted(name), *mac)),
                 Remedy::Cable => advice("connect a network card: plug in its cable, or connect to an access point"),
             },
         ),
-        Trouble::OnlyContainerOrVpn(kind) => (
+        Trouble::OnlyContainerOrVpn(kind) => Words::new(
             format!("{name} ({}) is all that is left to use", kind_name(*kind)),
             match kind {
                 Kind::Vpn => "most VPNs carry no multicast and no broadcast; only TCP works",
                 Kind::Container | Kind::Wired | Kind::Wifi | Kind::Bridge | Kind::Loopback => {
                     "containers of this machine hear it, other machines do not"
                 }
-            }
-            .to_owned(),
+            },
             advice("connect a network card, name it with --iface, or use --lane tcp --server HOST"),
         ),
-        Trouble::Down => (
+        Trouble::Down => Words::new(
             format!("{name} has an IPv4 address and is down"),
-            "Gaung does not use it".to_owned(),
+            "Gaung does not use it",
             command(format!("ip link set {arg} up")),
         ),
-        Trouble::NoCarrier => (
+        Trouble::NoCarrier => Words::new(
             format!("{name} has an IPv4 address and no carrier"),
-            "Gaung does not use it until there is a cable or an access point".to_owned(),
+            "Gaung does not use it until there is a cable or an access point",
             advice("plug in the cable, or connect to the access point"),
         ),
-        Trouble::CannotMulticast => (
+        Trouble::CannotMulticast => Words::new(
             format!("{name} is up, and its multicast flag is off"),
-            "Gaung does not use it: nothing is sent once to all through it, and broadcasts are not sent either".to_owned(),
+            "Gaung does not use it: nothing is sent once to all through it, and broadcasts are not sent either",
             command(format!("ip link set {arg} multicast on")),
         ),
-        Trouble::NoAddress { mac } => (
+        Trouble::NoAddress { mac } => Words::new(
             format!("{name} is up and has no IPv4 address"),
-            "Gaung does not use it; it speaks IPv4 only".to_owned(),
+            "Gaung does not use it; it speaks IPv4 only",
             command(link_local(arg, *mac)),
         ),
-        Trouble::Wifi => (
+        Trouble::Wifi => Words::new(
             format!("{name} is Wi-Fi"),
-            "access points send multicast slowly, drop it, or keep clients apart; Gaung then goes over to TCP by itself"
-                .to_owned(),
-            advice("use a cable where you can; turn \"AP isolation\" off; two machines tell with: gaung doctor --peer HOST"),
+            "access points send multicast slowly, drop it, or keep clients apart; Gaung then goes over to TCP by itself",
+            advice(
+                "use a cable where you can; turn \"AP isolation\" off; two machines tell with: gaung doctor --peer HOST",
+            ),
         ),
-        Trouble::SoftwareOnly => (
+        Trouble::SoftwareOnly => Words::new(
             format!("{name} is a network inside this machine, and is used beside a real card"),
-            "everything is sent there too, and its address is offered to others, who cannot reach it".to_owned(),
+            "everything is sent there too, and its address is offered to others, who cannot reach it",
             advice("name the card: --iface, or GAUNG_IFACE in the environment"),
         ),
-        Trouble::RouteElsewhere { to, kind, ours } => (
+        Trouble::RouteElsewhere { to, kind, ours } => Words::new(
             format!("the system would send multicast through {} ({})", one_line(to), kind_name(*kind)),
             format!(
                 "Gaung names its interface, {}, and is not misled; programs that leave it to the system, such as \
@@ -121,12 +121,12 @@ fn said(finding: &Finding) -> Said {
             ),
             command(format!("ip route replace 224.0.0.0/4 dev {}", quoted(ours))),
         ),
-        Trouble::NoRoute { ours, has_default } => (
+        Trouble::NoRoute { ours, has_default } => Words::new(
             match has_default {
-                true => "the system has no way for 224.0.0.0/4, though it has a default route".to_owned(),
-                false => "there is no route for 224.0.0.0/4, and no default route".to_owned(),
+                true => "the system has no way for 224.0.0.0/4, though it has a default route",
+                false => "there is no route for 224.0.0.0/4, and no default route",
             },
-            "Gaung names its interface and needs none; programs that do not fail to join and to send".to_owned(),
+            "Gaung names its interface and needs none; programs that do not fail to join and to send",
             match has_default {
                 true => advice(
                     "a route such as `blackhole`, a rule of routing or of IPsec keeps it: look at ip route show table all; ip rule; \
@@ -135,7 +135,7 @@ fn said(finding: &Finding) -> Said {
                 false => command(format!("ip route add 224.0.0.0/4 dev {}", quoted(ours))),
             },
         ),
-        Trouble::SmallMtu { mtu, wanted, text_only } => (
+        Trouble::SmallMtu { mtu, wanted, text_only } => Words::new(
             format!("{name} has an MTU of {mtu} B; the largest datagrams need {wanted} B"),
             if *text_only {
                 "long lines of text groups do not fit and are not sent; everything else fits".to_owned()
@@ -144,28 +144,27 @@ fn said(finding: &Finding) -> Said {
             },
             command(format!("ip link set {arg} mtu 1500")),
         ),
-        Trouble::WrongBroadcast { address: (ip, prefix), has, should } => (
+        Trouble::WrongBroadcast { address: (ip, prefix), has, should } => Words::new(
             format!("{name} has the broadcast address {has}; the mask of {ip}/{prefix} makes it {should}"),
-            format!("Gaung broadcasts to {should}; programs that ask the system use {has}; or else the mask is wrong")
-                ,
+            format!("Gaung broadcasts to {should}; programs that ask the system use {has}; or else the mask is wrong"),
             command(format!(
                 // The routes that lead through it, the default one too, go with the address.
                 "routes=$(mktemp) && ip -4 route save dev {arg} >\"$routes\" && ip address del {ip}/{prefix} dev {arg} && \
                  ip address add {ip}/{prefix} broadcast + dev {arg}; ip -4 route restore <\"$routes\"; rm \"$routes\""
             )),
         ),
-        Trouble::NoBroadcast { prefix } => (
+        Trouble::NoBroadcast { prefix } => Words::new(
             format!("{name} has a /{prefix} address"),
-            "such a network has no broadcast address: discovery goes by multicast alone, broadcasts do not arrive".to_owned(),
+            "such a network has no broadcast address: discovery goes by multicast alone, broadcasts do not arrive",
             advice("give it an address with the network's mask, such as /24"),
         ),
-        Trouble::ReversePath { back, network: (network, prefix), strict } => (
+        Trouble::ReversePath { back, network: (network, prefix), strict } => Words::new(
             format!(
                 "rp_filter is {} on {name}, and the way back to its network leads {}",
                 if *strict { "strict" } else { "loose" },
                 back.as_ref().map_or_else(|| "nowhere".to_owned(), |other| format!("through {}", one_line(other)))
             ),
-            "the system drops what comes in by it without a word, multicast and broadcast too".to_owned(),
+            "the system drops what comes in by it without a word, multicast and broadcast too",
             match back {
                 // A loose filter drops what it has no way back to as well.
                 None => command(format!("ip route add {network}/{prefix} dev {arg}")),
@@ -175,31 +174,33 @@ fn said(finding: &Finding) -> Said {
                 )),
             },
         ),
-        Trouble::MulticastGateway { gateway } => (
+        Trouble::MulticastGateway { gateway } => Words::new(
             format!("a route hands multicast through {name} to the gateway {gateway}"),
-            "groups' datagrams go to that machine alone, and nobody else on the network hears them".to_owned(),
+            "groups' datagrams go to that machine alone, and nobody else on the network hears them",
             command(format!("ip route replace 239.0.0.0/8 dev {arg}")),
         ),
-        Trouble::LanElsewhere { to, instead } => (
+        Trouble::LanElsewhere { to, instead } => Words::new(
             format!("packets from {name} to its own network, such as to {to}, go elsewhere: {}", one_line(instead)),
-            "others here cannot be reached by TCP, and repairs and answers do not arrive".to_owned(),
-            advice("another route or rule has precedence, such as a VPN's or a container network's: look at ip rule; ip route"),
+            "others here cannot be reached by TCP, and repairs and answers do not arrive",
+            advice(
+                "another route or rule has precedence, such as a VPN's or a container network's: look at ip rule; ip route",
+            ),
         ),
         Trouble::FilterUnclear { what, suspect } => filter::unclear(name, what, suspect.as_ref()),
-        Trouble::GroupRefused { group, address, why } => (
+        Trouble::GroupRefused { group, address, why } => Words::new(
             format!("the group {} at {address} cannot be listened to: {}", one_line(group), one_line(why)),
-            "it is heard by TCP alone on this machine".to_owned(),
+            "it is heard by TCP alone on this machine",
             advice(format!(
                 "end the program that has the port (ss -ulpn sport = :{}), or give the group another one",
                 address.port()
             )),
         ),
-        Trouble::OldIgmp { forced } => (
+        Trouble::OldIgmp { forced } => Words::new(
             format!(
                 "{name} speaks IGMPv1{}",
                 if *forced { ", because a setting forces it" } else { ", because a querier does" }
             ),
-            "nobody says that he leaves, so that switches send on for minutes what nobody wants".to_owned(),
+            "nobody says that he leaves, so that switches send on for minutes what nobody wants",
             if *forced {
                 command(format!(
                     "sysctl -w net.ipv4.conf.all.force_igmp_version=0 {}",
@@ -212,73 +213,82 @@ fn said(finding: &Finding) -> Said {
         Trouble::NotHeard { way, to, outcome, suspect } => {
             not_heard(name, *way, to.to_string(), outcome, suspect.as_ref())
         }
-        Trouble::FewMemberships { limit, needed } if limit >= needed => (
+        Trouble::FewMemberships { limit, needed } if limit >= needed => Words::new(
             format!("a group cannot be joined, though igmp_max_memberships is {limit} and {needed} would do"),
-            "groups are not heard on some interfaces, or not at all".to_owned(),
+            "groups are not heard on some interfaces, or not at all",
             command(format!("sysctl -w net.core.optmem_max={USUAL_OPTMEM}")),
         ),
-        Trouble::FewMemberships { limit, needed } => (
-            format!("igmp_max_memberships is {limit}; a group's sockets need {needed} each, to hear it on each interface"),
-            "groups are not heard on some interfaces, or not at all".to_owned(),
+        Trouble::FewMemberships { limit, needed } => Words::new(
+            format!(
+                "igmp_max_memberships is {limit}; a group's sockets need {needed} each, to hear it on each interface"
+            ),
+            "groups are not heard on some interfaces, or not at all",
             command(format!("sysctl -w net.ipv4.igmp_max_memberships={}", (*needed).max(USUAL_MEMBERSHIPS))),
         ),
-        Trouble::SmallBuffer { got_bytes, wanted_bytes, .. } => (
-            format!("a socket gets a receive buffer of {} KiB; Gaung asks for {}", got_bytes / 1024, wanted_bytes / 1024),
-            "at full speed, bursts are lost in the socket and repaired from others; slow talk is not touched".to_owned(),
+        Trouble::SmallBuffer { got_bytes, wanted_bytes, .. } => Words::new(
+            format!(
+                "a socket gets a receive buffer of {} KiB; Gaung asks for {}",
+                got_bytes / 1024,
+                wanted_bytes / 1024
+            ),
+            "at full speed, bursts are lost in the socket and repaired from others; slow talk is not touched",
             command(format!("sysctl -w net.core.rmem_max={wanted_bytes}")),
         ),
-        Trouble::ReportsEaten { culprit } => (
+        Trouble::ReportsEaten { culprit } => Words::new(
             format!("a group was joined on {name}, and no IGMP report left within 1.5 s"),
-            "a switch that snoops never learns of this member, and sends it nothing".to_owned(),
+            "a switch that snoops never learns of this member, and sends it nothing",
             filter::igmp_mend(raw, culprit.as_ref(), "output"),
         ),
-        Trouble::QueriesEaten { querier, culprit, no_way_back } => (
+        Trouble::QueriesEaten { querier, culprit, no_way_back } => Words::new(
             format!("IGMP queries of {querier} come in by {name}, and the system takes none in"),
-            "memberships are not renewed: a switch that snoops forgets this member after some minutes".to_owned(),
+            "memberships are not renewed: a switch that snoops forgets this member after some minutes",
             match no_way_back {
                 // rp_filter drops what it knows no way back to by this interface.
                 true => command(format!("ip route add {querier}/32 dev {arg}")),
                 false => filter::igmp_mend(raw, culprit.as_ref(), "input"),
             },
         ),
-        Trouble::NoQuerier { bridge } => (
+        Trouble::NoQuerier { bridge } => Words::new(
             format!("no IGMP query came in by {name} within 125 s"),
             "harmless where switches do not snoop; one that snoops forgets its members after some minutes, and then \
-             multicast stops"
-                .to_owned(),
+             multicast stops",
             if *bridge {
                 command(format!("ip link set {arg} type bridge mcast_querier 1"))
             } else {
                 advice("turn on the IGMP querier of a switch or router, or turn IGMP snooping off")
             },
         ),
-        Trouble::BridgeFloods { snooping } => (
+        Trouble::BridgeFloods { snooping } => Words::new(
             format!(
                 "the bridge {name} {}",
                 if *snooping { "snoops and knows no querier, so that it floods" } else { "does not snoop: it floods" }
             ),
-            "multicast reaches every port, like broadcast; nothing is lost".to_owned(),
-            command(format!("ip link set {arg} type bridge mcast_snooping 1; ip link set {arg} type bridge mcast_querier 1")),
+            "multicast reaches every port, like broadcast; nothing is lost",
+            command(format!(
+                "ip link set {arg} type bridge mcast_snooping 1; ip link set {arg} type bridge mcast_querier 1"
+            )),
         ),
-        Trouble::PortDoesNotFlood { port, multicast, broadcast } => (
+        Trouble::PortDoesNotFlood { port, multicast, broadcast } => Words::new(
             format!("the bridge {name} does not flood {} to its port {}", many(*multicast, *broadcast), one_line(port)),
-            "who is behind that port does not hear who is behind another one; this machine itself is heard".to_owned(),
+            "who is behind that port does not hear who is behind another one; this machine itself is heard",
             command(format!("bridge link set dev {} mcast_flood on bcast_flood on", quoted(port))),
         ),
         Trouble::Filtered { what, culprit } => filter::words(name, what, culprit),
-        Trouble::Foreign { group, address, from, datagrams, gaung } => (
+        Trouble::Foreign { group, address, from, datagrams, gaung } => Words::new(
             format!(
                 "{datagrams} datagrams from {from} to {address} ({}) are {}",
                 one_line(group),
                 if *gaung { "of another Gaung, or of a group that had this address" } else { "no datagrams of Gaung" }
             ),
-            "members drop them, and pay for it in bandwidth and time".to_owned(),
-            advice(format!("end the program at {}, or give the group another address (gaung group create --address)", from.ip())),
+            "members drop them, and pay for it in bandwidth and time",
+            advice(format!(
+                "end the program at {}, or give the group another address (gaung group create --address)",
+                from.ip()
+            )),
         ),
-        Trouble::CopiedFolder { servers } => (
+        Trouble::CopiedFolder { servers } => Words::new(
             format!("the servers at {} have one identity", list(servers)),
-            "one runs on a copy of the other's data folder: both give out the same groups, and their members hear each other"
-                .to_owned(),
+            "one runs on a copy of the other's data folder: both give out the same groups, and their members hear each other",
             advice("stop all but one, and give the others an empty folder (gaung up --data)"),
         ),
         Trouble::Peer { host, trouble } => peer::words(host, trouble),
@@ -289,7 +299,7 @@ fn list(servers: &[SocketAddrV4]) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: Option<&Culprit>) -> Said {
+fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: Option<&Culprit>) -> Words {
     let what = way_name(way);
     let rule = suspect.map(|culprit| format!("perhaps by the {}; ", filter::rule(culprit))).unwrap_or_default();
     let (seen, mend) = match outcome {
@@ -312,7 +322,7 @@ fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: O
             )),
         ),
     };
-    (seen, format!("{what} does not work here"), mend)
+    Words::new(seen, format!("{what} does not work here"), mend)
 }
 
 /// What stayed unseen, and how it is seen.

@@ -8,10 +8,10 @@ use super::{
         finding::Needed,
         firewall::{Culprit, LEGACY},
     },
-    Mend, advice, command, one_line, quoted, way_name,
+    Mend, Words, advice, command, one_line, quoted, way_name,
 };
 
-pub(super) fn words(name: &str, what: &Needed, culprit: &Culprit) -> (String, String, Option<Mend>) {
+pub(super) fn words(name: &str, what: &Needed, culprit: &Culprit) -> Words {
     let (packets, means) = match what {
         Needed::IgmpIn => (
             "IGMP queries".to_owned(),
@@ -64,7 +64,7 @@ pub(super) fn words(name: &str, what: &Needed, culprit: &Culprit) -> (String, St
         ),
     };
     let seen = format!("the packet filter of {name} drops {packets} ({})", rule(culprit));
-    (seen, means, command(insertion(what, culprit)))
+    Words::new(seen, means, command(insertion(what, culprit)))
 }
 
 pub(super) fn rule(culprit: &Culprit) -> String {
@@ -92,7 +92,7 @@ pub(super) fn igmp_mend(interface: &str, culprit: Option<&Culprit>, direction: &
 }
 
 /// Words for what rules do not tell.
-pub(super) fn unclear(name: &str, what: &[Needed], suspect: Option<&Culprit>) -> (String, String, Option<Mend>) {
+pub(super) fn unclear(name: &str, what: &[Needed], suspect: Option<&Culprit>) -> Words {
     let parts = what.iter().map(|needed| match needed {
         Needed::IgmpIn | Needed::IgmpOut => "IGMP".to_owned(),
         Needed::In(way) => packets(*way),
@@ -106,9 +106,9 @@ pub(super) fn unclear(name: &str, what: &[Needed], suspect: Option<&Culprit>) ->
     });
     let parts = parts.collect::<Vec<_>>().join("; ");
     let by = suspect.map(|culprit| format!(" (perhaps dropped by the {})", rule(culprit))).unwrap_or_default();
-    (
+    Words::new(
         format!("whether the packet filter of {name} lets pass {parts} cannot be read from its rules{by}"),
-        "it may work, and was not tried out".to_owned(),
+        "it may work, and was not tried out",
         advice("two machines try it out: gaung doctor --peer HOST; a server that others reach answers it too"),
     )
 }

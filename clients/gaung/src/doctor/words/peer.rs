@@ -5,24 +5,24 @@ use super::{
         facts::CastName,
         finding::{Direction, PeerTrouble},
     },
-    Said, advice,
+    Words, advice,
 };
 use crate::render::sanitise::one_line;
 
 /// `host` is what the person or the system called the other machine.
-pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Said {
+pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Words {
     match trouble {
-        PeerTrouble::Unreached(why) => (
+        PeerTrouble::Unreached(why) => Words::new(
             format!("there was no test with {}: {}", one_line(host), one_line(why)),
-            "what passes between the two machines is not known".to_owned(),
+            "what passes between the two machines is not known",
             advice("start `gaung doctor --peer` there first, and let in TCP to its port (7407) there"),
         ),
-        PeerTrouble::Silent { passage, same_network } => (
+        PeerTrouble::Silent { passage, same_network } => Words::new(
             format!("no datagram came by {} {}", cast_name(passage.cast), way(host, passage.direction)),
-            silent_means(passage.cast, *same_network).to_owned(),
+            silent_means(passage.cast, *same_network),
             advice(silent_mend(passage.cast, *same_network)),
         ),
-        PeerTrouble::Loses { passage, permille } => (
+        PeerTrouble::Loses { passage, permille } => Words::new(
             format!(
                 "{} % of the datagrams were lost by {} {}",
                 percent(*permille),
@@ -34,28 +34,26 @@ pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Said {
                 CastName::Unicast | CastName::Multicast => {
                     "what is lost is repaired, and that takes time and bandwidth"
                 }
-            }
-            .to_owned(),
+            },
             advice("try a cable instead of Wi-Fi, another cable or another port; see errors with: ip -s link"),
         ),
-        PeerTrouble::Cuts { passage, largest, wanted, text_only } => (
+        PeerTrouble::Cuts { passage, largest, wanted, text_only } => Words::new(
             format!(
                 "of datagrams by {} {} those of up to {largest} B came; {wanted} B should",
                 cast_name(passage.cast),
                 way(host, passage.direction)
             ),
-            if *text_only { "long lines of text groups do not arrive" } else { "large messages do not arrive by it" }
-                .to_owned(),
+            if *text_only { "long lines of text groups do not arrive" } else { "large messages do not arrive by it" },
             advice("some link between the two has a small MTU: ip link on both, and the switches' settings"),
         ),
-        PeerTrouble::Reorders { passage, permille } => (
+        PeerTrouble::Reorders { passage, permille } => Words::new(
             format!(
                 "{} % of the datagrams were overtaken by {} {}",
                 percent(*permille),
                 cast_name(passage.cast),
                 way(host, passage.direction)
             ),
-            "members put them in order, and ask for some that would have come by themselves".to_owned(),
+            "members put them in order, and ask for some that would have come by themselves",
             advice("nothing, unless it is slow; several paths between two switches do this"),
         ),
     }
