@@ -1,17 +1,21 @@
-//! Columns for people.
+//! Tables for people.
+
+use unicode_width::UnicodeWidthStr as _;
 
 /// Lays rows out in columns two spaces apart, the first row being the headings; one line each, no trailing spaces.
-///
-/// Width counts characters, which is right for all but wide scripts.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
-    let mut widths = head.map(|h| h.chars().count());
+    let mut widths = head.map(str::width);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let line = |cells: &[&str]| {
-        let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<_> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     let head = std::iter::once(line(&head));
@@ -26,5 +30,7 @@ mod tests {
     fn columns_are_as_wide_as_their_widest() {
         let rows = [["a".to_owned(), "1".to_owned()], ["lobby".to_owned(), String::new()]];
         assert_eq!(table(["GROUP", "HEAD"], &rows), ["GROUP  HEAD", "a      1", "lobby"]);
+        let wide = [["日本".to_owned(), "1".to_owned()]];
+        assert_eq!(table(["G", "HEAD"], &wide), ["G     HEAD", "日本  1"]);
     }
 }

@@ -1,37 +1,24 @@
-//! Times as people and programs read them: RFC 3339 in UTC.
+//! Times for people and programs: RFC 3339 in UTC.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use gaung_proto::block::SentAt;
 
-const DAY_US: u64 = 86_400_000_000;
-
-/// `2026-03-01T12:00:00.000250Z`: always six digits of a second, always UTC.
+/// Writes a time as `2026-03-01T12:00:00.000250Z`: always six digits of a second, always UTC.
 pub(crate) fn rfc3339_us(at: SentAt) -> String {
-    let us = at.0 % DAY_US;
-    let (year, month, day) = civil(at.0 / DAY_US);
-    let seconds = us / 1_000_000;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", us % 1_000_000)
+    i64::try_from(at.0)
+        .ok()
+        .and_then(DateTime::from_timestamp_micros)
+        .unwrap_or(FARTHEST)
+        .to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// The same of milliseconds since 1970, without fractions: `2026-03-01T12:00:00Z`. Times before 1970 become 1970.
+/// Writes milliseconds since 1970 as `2026-03-01T12:00:00Z`. Times before 1970 become 1970.
 pub(crate) fn rfc3339_s(unix_ms: i64) -> String {
-    let us = u64::try_from(unix_ms).unwrap_or(0).saturating_mul(1000);
-    let text = rfc3339_us(SentAt(us));
-    format!("{}Z", text.split('.').next().unwrap_or(&text))
+    DateTime::from_timestamp_millis(unix_ms.max(0)).unwrap_or(FARTHEST).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Year, month and day of a day since 1970 (H. Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
-}
+/// Stands for times beyond the calendar, the year 262142, which a message can state.
+const FARTHEST: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 #[cfg(test)]
 mod tests {
