@@ -1,5 +1,5 @@
-//! A member that speaks datagrams alone: no registry, no log. It knows a group's address and learns the rest from the
-//! relay's heartbeats. Public groups of format `proto` only; a gap that repair cannot fill is lost.
+//! A member that uses datagrams alone, without registry and log. It knows a group's address and learns the rest from
+//! the relay's heartbeats. Public groups of format `proto` only; a gap that repair cannot fill is lost.
 
 mod drive;
 
@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,14 +23,20 @@ use gaung_proto::{
     limits::MAX_DATA_BODY, net::Lane,
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, oneshot},
     time::timeout,
 };
 
-use self::drive::{Command, GROUP_SOCKETS, Heard, OWN_SOCKET, SessionDrive, Wish};
-use crate::{error::ClientError, interfaces, publish::PublishError};
+use self::drive::{OWN_SOCKET, PublishRequest, SessionCommand, SessionDrive, SessionEvent};
+use crate::{
+    error::ClientError,
+    event_queue::{self, EventReceiver},
+    group_sockets::GroupSockets,
+    interfaces,
+    publish::PublishError,
+};
 
-/// How to join.
+/// How to join a session.
 #[derive(Debug, Clone)]
 pub struct UdpOnlyOptions {
     /// The group's address and port.
@@ -45,7 +51,7 @@ pub struct UdpOnlyOptions {
     pub patience: Duration,
 }
 
-/// What happens in a session.
+/// An event of a session.
 #[derive(Debug, Clone)]
 pub enum UdpOnlyEvent {
     /// A message, in seq order, once.
@@ -57,22 +63,22 @@ pub enum UdpOnlyEvent {
         /// Always [`Lane::Multicast`].
         lane: Lane,
     },
-    /// Messages are missing and have been asked for.
+    /// Messages are missing and have been requested.
     Gap(SeqRange),
-    /// They have come.
+    /// These messages were missing and have come.
     GapFilled(SeqRange),
-    /// They cannot be had, and were skipped.
+    /// These messages cannot be had, and were skipped.
     Lost(SeqRange),
-    /// These, which were delivered, were forged, or some of them: the log has other messages, or none yet. What it has from
-    /// the first of them on comes next.
+    /// These delivered messages, or some of them, were forged: the log has others, or none yet. Its messages from the
+    /// first of them on come next.
     Forged(SeqRange),
     /// The log was replaced; seqs start again at 1.
     HistoryLost(LogId),
-    /// Nothing is heard from the relay any more.
+    /// No datagram of the relay has come for some time.
     Silent,
-    /// It is heard again.
+    /// Datagrams of the relay come again.
     Heard,
-    /// The group is at another address now.
+    /// The group has this address now.
     Moved(GroupAddr),
 }
 
@@ -82,18 +88,15 @@ pub struct UdpOnlySession {
     group: GroupId,
     log: LogId,
     next_seq: Seq,
-    events: mpsc::Receiver<Heard>,
-    stalled: Arc<AtomicBool>,
+    events: EventReceiver<SessionEvent>,
     publisher: UdpOnlyPublisher,
     begun: bool,
-    driver: DriverHandle<Command>,
+    driver: DriverHandle<SessionCommand>,
 }
 
-/// Events between the thread and the session's reader.
-const EVENTS: usize = 256;
-/// Messages that wait to be published.
-const WISHES: usize = 64;
-/// The relay remembers for 24 h what it has logged; after this nothing is sent again.
+/// Limits the messages that wait to be published.
+const PUBLISH_REQUESTS: usize = 64;
+/// How long a message is sent again; far less than the 24 h for which relays remember what they have logged.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3600);
 
 impl UdpOnlySession {
@@ -109,20 +112,14 @@ impl UdpOnlySession {
         let own = DataSocket::open_unicast(0).map_err(|error| failed(&error))?;
         let group = GroupSocket::open(options.group.socket_addr(), &links).map_err(|error| failed(&error))?;
         let usage = SocketUse { receive: true, multicast: false };
-        let sockets = DriverSockets::new().data(OWN_SOCKET, own, usage).group(GROUP_SOCKETS[0], group);
-        let (out, mut events) = mpsc::channel(EVENTS);
-        let stalled = Arc::new(AtomicBool::new(false));
-        let drive = SessionDrive::new(
-            options.device,
-            options.group.socket_addr(),
-            links,
-            GIVE_UP_AFTER,
-            out,
-            Arc::clone(&stalled),
-        );
+        let group_sockets = GroupSockets::opened(0, options.group.socket_addr(), links);
+        let sockets = DriverSockets::new().data(OWN_SOCKET, own, usage).group(group_sockets.main(), group);
+        let (out, mut events) = event_queue::channel();
+        let drive = SessionDrive::new(options.device, group_sockets, GIVE_UP_AFTER, out);
         let driver = Driver::spawn("gaung-udp-only", sockets, drive).map_err(|error| failed(&error))?;
         tokio::spawn(follow(watch, driver.sender(), Arc::clone(&max_payload), driver.ended()));
-        let Ok(Some(Heard::Group { group, log, next })) = timeout(options.patience, events.recv()).await else {
+        let first = timeout(options.patience, events.next(|| {}));
+        let Ok(Some(SessionEvent::Group { group, log, next })) = first.await else {
             return Err(ClientError::Unreachable(format!(
                 "nothing is heard from a relay at {}; check the address and the interface, or join by the server: \
                  private groups and groups of format text cannot be joined by datagrams alone",
@@ -130,9 +127,9 @@ impl UdpOnlySession {
             )));
         };
         let author_name = options.name.as_ref().map_or("anonymous", DisplayName::as_str).into();
-        let room = Arc::new(Semaphore::new(WISHES));
+        let room = Arc::new(Semaphore::new(PUBLISH_REQUESTS));
         let publisher = UdpOnlyPublisher { commands: driver.sender(), room, author_name, max_payload };
-        Ok(Self { group, log, next_seq: next, events, stalled, publisher, begun: false, driver })
+        Ok(Self { group, log, next_seq: next, events, publisher, begun: false, driver })
     }
 
     /// The group's id, as its heartbeat says.
@@ -156,12 +153,10 @@ impl UdpOnlySession {
     /// The next event; `None` once the sockets are unusable. Cancel safe.
     pub async fn next(&mut self) -> Option<UdpOnlyEvent> {
         loop {
-            let heard = self.events.recv().await?;
-            if self.events.len() < EVENTS / 2 && self.stalled.swap(false, Ordering::AcqRel) {
-                // A full queue means that the thread is about to run anyway.
-                let _ = self.driver.send(Command::Drain);
-            }
-            if let Some(event) = self.event(heard) {
+            let driver = &self.driver;
+            // A full command queue means that the thread is about to run anyway.
+            let event = self.events.next(|| drop(driver.send(SessionCommand::Drain))).await?;
+            if let Some(event) = self.event(event) {
                 return Some(event);
             }
         }
@@ -173,14 +168,14 @@ impl UdpOnlySession {
         self.publisher.clone()
     }
 
-    fn event(&mut self, heard: Heard) -> Option<UdpOnlyEvent> {
-        let event = match heard {
-            Heard::Group { .. } => return None,
-            Heard::Changed { log } => {
+    fn event(&mut self, event: SessionEvent) -> Option<UdpOnlyEvent> {
+        let event = match event {
+            SessionEvent::Group { .. } => return None,
+            SessionEvent::Changed { log } => {
                 self.log = log;
                 return Some(UdpOnlyEvent::HistoryLost(log));
             }
-            Heard::Event(event) => event,
+            SessionEvent::Receiver(event) => event,
         };
         Some(match event {
             ReceiverEvent::Message { message, lane } => {
@@ -204,7 +199,7 @@ impl UdpOnlySession {
 /// Hands the interfaces to the session as they change, until it ends.
 async fn follow(
     mut watch: LinkWatch,
-    commands: CommandSender<Command>,
+    commands: CommandSender<SessionCommand>,
     longest: Arc<AtomicUsize>,
     ended: impl Future<Output = ()>,
 ) {
@@ -215,7 +210,7 @@ async fn follow(
             selection = watch.changed() => selection,
         };
         longest.store(max_payload(&selection.links), Ordering::Relaxed);
-        if commands.send_wait(Command::Links(selection.links)).await.is_err() {
+        if commands.send_wait(SessionCommand::Links(selection.links)).await.is_err() {
             return;
         }
     }
@@ -229,7 +224,7 @@ fn max_payload(links: &[Link]) -> usize {
 /// Publishes one message after the other, each in one datagram.
 #[derive(Debug, Clone)]
 pub struct UdpOnlyPublisher {
-    commands: CommandSender<Command>,
+    commands: CommandSender<SessionCommand>,
     room: Arc<Semaphore>,
     author_name: Arc<str>,
     max_payload: Arc<AtomicUsize>,
@@ -254,8 +249,8 @@ impl UdpOnlyPublisher {
         }
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| PublishError::Closed)?;
         let (reply, outcome) = oneshot::channel();
-        let wish = Wish { content_type, payload, reply, _room: room };
-        self.commands.send_wait(Command::Publish(wish)).await.map_err(|_| PublishError::Closed)?;
+        let request = PublishRequest { content_type, payload, reply, _room: room };
+        self.commands.send_wait(SessionCommand::Publish(request)).await.map_err(|_| PublishError::Closed)?;
         match outcome.await.map_err(|_| PublishError::Closed)? {
             DatagramOutcome::Logged(seq) => Ok(seq),
             DatagramOutcome::GaveUp => Err(PublishError::GaveUp {

@@ -1,6 +1,5 @@
 //! The engines of a listener's groups on their one thread, between the sockets and the groups' tasks.
 
-mod group_sockets;
 mod port;
 mod slot;
 
@@ -18,13 +17,11 @@ use gaung_net::{
 use gaung_proto::datagram::Header;
 use tracing::{debug, warn};
 
+pub(super) use self::port::{EngineCommand, EngineEvent, EngineInput, EnginePort, EventInlet, NewEngine, connect};
 use self::slot::{Slot, SlotEngine};
-pub(super) use self::{
-    group_sockets::MainSocket,
-    port::{EngineCommand, EngineEvent, EngineInput, EnginePort, EventInlet, NewEngine, connect},
-};
+use crate::group_sockets::{self, MainSocket};
 
-/// The socket for NACK, STATUS and PROBE, which all groups share; see [`group_sockets`] for the ids of the others.
+/// The socket for NACK, STATUS and PROBE, which all groups share; [`group_sockets`] has the ids of the others.
 pub(super) const OWN_SOCKET: SocketId = SocketId(0);
 
 /// The engines of one listener's groups, by slot.

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::{
     cursor::DeliveryCursor,
-    drive::{self, EngineCommand, EngineInput, MainSocket, NewEngine},
+    drive::{self, EngineCommand, EngineInput, NewEngine},
     hub,
     member::{Member, MemberState},
     options::{LaneChoice, StartAt},
@@ -23,6 +23,7 @@ use crate::{
     context::Context,
     error::ClientError,
     group::Format,
+    group_sockets::MainSocket,
     interfaces,
 };
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     cursor::DeliveryCursor,
-    drive::{EngineCommand, EngineEvent, EngineInput, EnginePort, EventInlet, MainSocket},
+    drive::{EngineCommand, EngineEvent, EngineInput, EnginePort, EventInlet},
     event::Event,
     hub::{self, HubSession},
     note::{HubNote, ReadNote, TaskNote},
@@ -28,7 +28,7 @@ use super::{
     reading,
     sink::EventSink,
 };
-use crate::{calls::GroupAccess, context::Context, error::ClientError, group::GroupInfo};
+use crate::{calls::GroupAccess, context::Context, error::ClientError, group::GroupInfo, group_sockets::MainSocket};
 
 /// Shortest time between two calls to the registry that hints from the network cause.
 const HINT_INTERVAL: Duration = Duration::from_secs(1);

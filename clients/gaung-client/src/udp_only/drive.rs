@@ -1,19 +1,14 @@
-//! The engines of a session on their one thread: receiver and publisher, once a heartbeat has told of the group.
+//! The engines of a session on their one thread: receiver and publisher, once a heartbeat has named the group.
 
 use std::{
     collections::VecDeque,
     net::SocketAddrV4,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use gaung_engine::{
-    DatagramOutcome, DatagramPublisher, Hearing, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit,
-    Via,
+    DatagramOutcome, DatagramPublisher, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit, Via,
 };
 use gaung_net::{
     SenderAddr, SocketError,
@@ -26,146 +21,139 @@ use gaung_proto::{
     datagram::{Header, PacketType},
 };
 use rand::Rng as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{debug, trace};
 
-pub(super) const OWN_SOCKET: SocketId = SocketId(0);
-/// They take turns when the group goes to another address.
-pub(super) const GROUP_SOCKETS: [SocketId; 2] = [SocketId(1), SocketId(2)];
+use crate::{event_queue::EventSender, group_sockets::GroupSockets};
 
+/// The socket for NACK, STATUS, PROBE and PUBLISH; the others are those of [`GroupSockets`].
+pub(super) const OWN_SOCKET: SocketId = SocketId(0);
+/// A relay that has been silent for this long may be replaced by another one that sends heartbeats of the group.
+const RELAY_SILENCE: Duration = Duration::from_secs(4);
+
+/// A command of the session to its thread.
 #[derive(Debug)]
-pub(super) enum Command {
-    Publish(Wish),
-    /// There is room for events again.
+pub(super) enum SessionCommand {
+    Publish(PublishRequest),
+    /// The event queue has room again.
     Drain,
-    /// Hear the group there from now on.
+    /// The group is received on these interfaces from now on.
     Links(Vec<Link>),
 }
 
 /// A message to be published.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct PublishRequest {
     pub(super) content_type: ContentType,
     pub(super) payload: Bytes,
     pub(super) reply: oneshot::Sender<DatagramOutcome>,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
+/// What the thread reports to the session.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum SessionEvent {
     /// The first heartbeat.
     Group {
         group: GroupId,
         log: LogId,
         next: Seq,
     },
-    Event(ReceiverEvent),
-    /// What follows is of another log.
+    Receiver(ReceiverEvent),
+    /// The log was replaced; events after this one are of this log.
     Changed {
         log: LogId,
     },
 }
 
+/// Drives the engines of one session.
 #[derive(Debug)]
 pub(super) struct SessionDrive {
     client: ClientId,
     device: DeviceId,
-    links: Vec<Link>,
-    /// Of [`GROUP_SOCKETS`]: the present one first.
-    ears: [SocketId; 2],
-    /// The group of the present one, and of the other one while it is open too.
-    at: SocketAddrV4,
-    trying: Option<SocketAddrV4>,
+    sockets: GroupSockets,
     changes: VecDeque<SocketChange>,
     give_up_after: Duration,
-    place: Option<Place>,
+    /// `None` until the first heartbeat.
+    relay: Option<HeardRelay>,
     receiver: Option<MemberReceiver>,
     publisher: Option<DatagramPublisher>,
-    /// Waiting, each with its share of the room; the first one is with the publisher.
-    wishes: VecDeque<Wish>,
-    marks: VecDeque<Heard>,
-    out: mpsc::Sender<Heard>,
-    stalled: Arc<AtomicBool>,
+    /// In order, each with its share of the room; the first one is with the publisher.
+    requests: VecDeque<PublishRequest>,
+    /// Sent before the receiver's events.
+    notices: VecDeque<SessionEvent>,
+    out: EventSender<SessionEvent>,
 }
 
-/// What the heartbeats told.
+/// The relay and its group, as its heartbeats describe them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct HeardRelay {
     group: GroupId,
     log: LogId,
     tag: GroupTag,
-    relay: SocketAddrV4,
+    addr: SocketAddrV4,
+    /// When the last heartbeat came.
     heard: Instant,
 }
-
-/// Another relay's heartbeats are heeded once this one has been silent for so long.
-const RELAY_SILENCE: Duration = Duration::from_secs(4);
 
 impl SessionDrive {
     pub(super) fn new(
         device: DeviceId,
-        at: SocketAddrV4,
-        links: Vec<Link>,
+        sockets: GroupSockets,
         give_up_after: Duration,
-        out: mpsc::Sender<Heard>,
-        stalled: Arc<AtomicBool>,
+        out: EventSender<SessionEvent>,
     ) -> Self {
         Self {
             client: ClientId(rand::rng().random()),
             device,
-            links,
-            ears: GROUP_SOCKETS,
-            at,
-            trying: None,
+            sockets,
             changes: VecDeque::new(),
             give_up_after,
-            place: None,
+            relay: None,
             receiver: None,
             publisher: None,
-            wishes: VecDeque::new(),
-            marks: VecDeque::new(),
+            requests: VecDeque::new(),
+            notices: VecDeque::new(),
             out,
-            stalled,
         }
     }
 
     fn handle_heartbeat(&mut self, now: Instant, from: SocketAddrV4, header: &Header, body: &[u8]) {
         let Ok(heartbeat) = Heartbeat::decode(body) else { return };
-        let told = Place { group: heartbeat.group, log: heartbeat.log, tag: header.tag, relay: from, heard: now };
-        if header.tag != GroupTag::of(told.group, heartbeat.generation, told.log) {
+        let new = HeardRelay { group: heartbeat.group, log: heartbeat.log, tag: header.tag, addr: from, heard: now };
+        if header.tag != GroupTag::of(new.group, heartbeat.generation, new.log) {
             return;
         }
         // The engine follows a move by itself.
-        let follows = self.receiver.as_ref().is_some_and(|receiver| receiver.is_addressed(told.tag));
-        match &mut self.place {
-            Some(place) if follows && place.relay == from => place.heard = now,
-            None => self.begin(now, told, header.seq),
-            Some(place) if place.relay.ip() == from.ip() && place.tag == told.tag => {
-                place.heard = now;
+        let follows = self.receiver.as_ref().is_some_and(|receiver| receiver.is_addressed(new.tag));
+        match &mut self.relay {
+            Some(relay) if follows && relay.addr == from => relay.heard = now,
+            None => self.begin(now, new, header.seq),
+            Some(relay) if relay.addr.ip() == from.ip() && relay.tag == new.tag => {
+                relay.heard = now;
                 // A relay that restarted may have another port.
-                if place.relay != from {
-                    self.change(now, told, heartbeat.oldest_repairable);
+                if relay.addr != from {
+                    self.change(now, new, heartbeat.oldest_repairable);
                 }
             }
-            Some(place) => {
-                let trusted = place.relay == from && place.group == told.group;
-                let silent = now.saturating_duration_since(place.heard) >= RELAY_SILENCE;
-                if trusted || (silent && place.group == told.group) {
-                    self.change(now, told, heartbeat.oldest_repairable);
+            Some(relay) => {
+                let is_silent = now.saturating_duration_since(relay.heard) >= RELAY_SILENCE;
+                if relay.group == new.group && (relay.addr == from || is_silent) {
+                    self.change(now, new, heartbeat.oldest_repairable);
                 }
             }
         }
     }
 
-    fn begin(&mut self, now: Instant, place: Place, head: Seq) {
+    fn begin(&mut self, now: Instant, relay: HeardRelay, head: Seq) {
         let config = ReceiverConfig {
-            group: place.group,
-            log: place.log,
-            tag: place.tag,
+            group: relay.group,
+            log: relay.log,
+            tag: relay.tag,
             next: head.next(),
             sender: self.client.into(),
             device: self.device,
-            relay: Some(place.relay),
+            relay: Some(relay.addr),
             policy: LanePolicy::MulticastOnly,
             history: false,
             rng_seed: rand::rng().random(),
@@ -173,87 +161,60 @@ impl SessionDrive {
         self.receiver = Some(MemberReceiver::new(config, now));
         let (give_up, seed) = (self.give_up_after, rand::rng().random());
         self.publisher =
-            Some(DatagramPublisher::new(self.client, self.device, place.tag, place.relay, give_up, seed, now));
-        self.marks.push_back(Heard::Group { group: place.group, log: place.log, next: head.next() });
-        self.place = Some(place);
+            Some(DatagramPublisher::new(self.client, self.device, relay.tag, relay.addr, give_up, seed, now));
+        self.notices.push_back(SessionEvent::Group { group: relay.group, log: relay.log, next: head.next() });
+        self.relay = Some(relay);
     }
 
-    fn change(&mut self, now: Instant, place: Place, oldest_repairable: Seq) {
-        let new_log = self.place.is_some_and(|old| old.log != place.log);
+    fn change(&mut self, now: Instant, relay: HeardRelay, oldest_repairable: Seq) {
+        let new_log = self.relay.is_some_and(|old| old.log != relay.log);
         if let Some(receiver) = &mut self.receiver {
             let next = oldest_repairable.max(Seq::FIRST);
-            receiver.handle_change(now, place.log, place.tag, Some(place.relay), next);
+            receiver.handle_change(now, relay.log, relay.tag, Some(relay.addr), next);
         }
         if let Some(publisher) = &mut self.publisher {
-            publisher.handle_place(place.tag, place.relay);
+            publisher.handle_place(relay.tag, relay.addr);
         }
         if new_log {
-            self.marks.push_back(Heard::Changed { log: place.log });
+            self.notices.push_back(SessionEvent::Changed { log: relay.log });
         }
-        self.place = Some(place);
+        self.relay = Some(relay);
     }
 
-    /// The sockets follow the engine, and place and publisher do.
-    fn follow(&mut self) {
+    /// Makes sockets and publisher follow the receiver when the group moves to another address.
+    fn follow_receiver(&mut self) {
         let Some(receiver) = &mut self.receiver else { return };
         while let Some(hearing) = receiver.poll_hearing() {
-            let change = match hearing {
-                Hearing::Also(addr) => {
-                    let (group, links) = (addr.socket_addr(), self.links.clone());
-                    self.trying = Some(group);
-                    SocketChange::OpenGroup { id: self.ears[1], group, links }
-                }
-                Hearing::Moved => {
-                    self.ears.swap(0, 1);
-                    self.at = self.trying.take().unwrap_or(self.at);
-                    SocketChange::Close(self.ears[1])
-                }
-                Hearing::Stayed => {
-                    self.trying = None;
-                    SocketChange::Close(self.ears[1])
-                }
-            };
-            self.changes.push_back(change);
+            self.changes.extend(self.sockets.handle_hearing(hearing));
         }
-        if let Some(place) = self.place.as_mut().filter(|place| place.tag != receiver.tag()) {
-            place.tag = receiver.tag();
+        if let Some(relay) = self.relay.as_mut().filter(|relay| relay.tag != receiver.tag()) {
+            relay.tag = receiver.tag();
             if let Some(publisher) = &mut self.publisher {
-                publisher.handle_place(place.tag, place.relay);
+                publisher.handle_place(relay.tag, relay.addr);
             }
         }
     }
 
-    /// Answers wishes and gives events as far as there is room.
+    /// Publishes, and sends events as far as there is room.
     fn pump(&mut self, now: Instant) {
-        self.follow();
+        self.follow_receiver();
         self.publish(now);
-        loop {
-            let Ok(permit) = self.out.try_reserve() else {
-                if self.stalled.swap(true, Ordering::AcqRel) || self.out.capacity() == 0 {
-                    return;
-                }
-                continue;
-            };
-            let event = self.receiver.as_mut().map(MemberReceiver::poll_event);
-            match self.marks.pop_front().or_else(|| event.flatten().map(Heard::Event)) {
-                Some(heard) => permit.send(heard),
-                None => return,
-            }
-        }
+        let Self { receiver, notices, out, .. } = self;
+        out.send_all(|| notices.pop_front().or_else(|| receiver.as_mut()?.poll_event().map(SessionEvent::Receiver)));
     }
 
     fn publish(&mut self, now: Instant) {
         let Some(publisher) = &mut self.publisher else { return };
         loop {
             if let Some(outcome) = publisher.poll_outcome()
-                && let Some(wish) = self.wishes.pop_front()
+                && let Some(request) = self.requests.pop_front()
             {
-                // The caller may not care.
-                let _ = wish.reply.send(outcome);
+                // The caller may have dropped its end.
+                let _ = request.reply.send(outcome);
             }
-            match self.wishes.front() {
-                Some(wish) if publisher.is_idle() => {
-                    publisher.handle_message(now, wish.content_type, wish.payload.clone());
+            match self.requests.front() {
+                Some(request) if publisher.is_idle() => {
+                    publisher.handle_message(now, request.content_type, request.payload.clone());
                 }
                 Some(_) | None => return,
             }
@@ -262,19 +223,13 @@ impl SessionDrive {
 }
 
 impl Drive for SessionDrive {
-    type Command = Command;
+    type Command = SessionCommand;
 
-    fn handle_command(&mut self, now: Instant, command: Command) {
+    fn handle_command(&mut self, now: Instant, command: SessionCommand) {
         match command {
-            Command::Publish(wish) => self.wishes.push_back(wish),
-            Command::Drain => {}
-            Command::Links(links) => {
-                self.links.clone_from(&links);
-                let open = [(self.ears[0], Some(self.at)), (self.ears[1], self.trying)];
-                for (id, group) in open.into_iter().filter_map(|(id, group)| Some((id, group?))) {
-                    self.changes.push_back(SocketChange::OpenGroup { id, group, links: links.clone() });
-                }
-            }
+            SessionCommand::Publish(request) => self.requests.push_back(request),
+            SessionCommand::Drain => {}
+            SessionCommand::Links(links) => self.changes.extend(self.sockets.handle_links(&links)),
         }
         self.pump(now);
     }
@@ -284,8 +239,8 @@ impl Drive for SessionDrive {
         if socket != OWN_SOCKET && header.packet_type == PacketType::Heartbeat {
             self.handle_heartbeat(now, from.0, &header, body);
         }
-        // Without a log to ask, nobody but the relay is believed.
-        if self.place.is_none_or(|place| place.relay.ip() != from.0.ip()) {
+        // There is no log against which to check forged datagrams, so only those of the relay's host are taken.
+        if self.relay.is_none_or(|relay| relay.addr.ip() != from.0.ip()) {
             return;
         }
         let via = if socket == OWN_SOCKET { Via::Unicast } else { Via::Group };

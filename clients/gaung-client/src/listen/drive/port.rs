@@ -1,23 +1,18 @@
 //! The queues between a group's task and its engine: commands and inputs in, events out, all bounded.
 
-use std::{
-    net::SocketAddrV4,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{net::SocketAddrV4, sync::Arc};
 
 use bytes::Bytes;
 use gaung_engine::{HistoryEnd, ReceiverConfig, ReceiverEvent};
 use gaung_net::{driver::CommandSender, interface::Link};
 use gaung_proto::{GroupTag, LogId, Seq, net::Lane, run::Run};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::group_sockets::MainSocket;
+use crate::{
+    event_queue::{self, EventReceiver, EventSender},
+    group_sockets::MainSocket,
+};
 
-/// Limits the events queued for one group's task.
-const EVENTS: usize = 256;
 /// Limits the runs queued for one group's engine.
 const RUNS: usize = 4;
 
@@ -45,7 +40,7 @@ pub(in crate::listen) enum EngineCommand {
         slot: u32,
         engine: NewEngine,
         main: MainSocket,
-        out: EventOutlet,
+        out: EventSender<EngineEvent>,
     },
     Remove {
         slot: u32,
@@ -100,19 +95,10 @@ pub(in crate::listen) enum EngineInput {
     },
 }
 
-/// The engine's end of the event queue to its task.
-#[derive(Debug)]
-pub(in crate::listen) struct EventOutlet {
-    events: mpsc::Sender<EngineEvent>,
-    /// Set while the engine has events that found no room.
-    full: Arc<AtomicBool>,
-}
-
 /// The task's end of the event queue.
 #[derive(Debug)]
 pub(in crate::listen) struct EventInlet {
-    events: mpsc::Receiver<EngineEvent>,
-    full: Arc<AtomicBool>,
+    events: EventReceiver<EngineEvent>,
     port: EnginePort,
 }
 
@@ -128,48 +114,22 @@ pub(in crate::listen) struct EnginePort {
 pub(in crate::listen) fn connect(
     slot: u32,
     commands: CommandSender<EngineCommand>,
-) -> (EventOutlet, EventInlet, EnginePort) {
-    let (sender, receiver) = mpsc::channel(EVENTS);
-    let full = Arc::new(AtomicBool::new(false));
+) -> (EventSender<EngineEvent>, EventInlet, EnginePort) {
+    let (sender, events) = event_queue::channel();
     let port = EnginePort { slot, commands, room: Arc::new(Semaphore::new(RUNS)) };
-    let outlet = EventOutlet { events: sender, full: Arc::clone(&full) };
-    (outlet, EventInlet { events: receiver, full, port: port.clone() }, port)
-}
-
-impl EventOutlet {
-    /// Queues an event, or drops it if there is no room.
-    pub(in crate::listen) fn try_send(&self, event: EngineEvent) {
-        let _ = self.events.try_send(event);
-    }
-
-    /// Queues what `next` gives until it gives nothing. False if the queue is full first: the task then sends
-    /// [`EngineCommand::Drain`] once there is room.
-    pub(in crate::listen) fn send_all(&self, mut next: impl FnMut() -> Option<EngineEvent>) -> bool {
-        loop {
-            let Ok(permit) = self.events.try_reserve() else {
-                // Set before looking again, so that room made meanwhile is not missed.
-                if self.full.swap(true, Ordering::AcqRel) || self.events.capacity() == 0 {
-                    return false;
-                }
-                continue;
-            };
-            match next() {
-                Some(event) => permit.send(event),
-                None => return true,
-            }
-        }
-    }
+    (sender, EventInlet { events, port: port.clone() }, port)
 }
 
 impl EventInlet {
     /// The next event; `None` once the driver has stopped. Cancel safe.
     pub(in crate::listen) async fn next(&mut self) -> Option<EngineEvent> {
-        let event = self.events.recv().await;
-        if self.events.len() < EVENTS / 2 && self.full.swap(false, Ordering::AcqRel) {
-            // A full command queue means that the engine is about to run anyway, and then it finds the room by itself.
-            let _ = self.port.commands.send(EngineCommand::Drain { slot: self.port.slot });
-        }
-        event
+        let port = &self.port;
+        self.events
+            .next(|| {
+                // A full command queue means that the engine is about to run anyway, and then it finds the room by itself.
+                let _ = port.commands.send(EngineCommand::Drain { slot: port.slot });
+            })
+            .await
     }
 }
 

@@ -8,10 +8,8 @@ use gaung_net::{SenderAddr, driver::SocketChange};
 use gaung_proto::{GroupTag, datagram::Header, limits::MAX_TEXT_DATAGRAM};
 use tracing::trace;
 
-use super::{
-    group_sockets::GroupSockets,
-    port::{EngineEvent, EngineInput, EventOutlet, NewEngine},
-};
+use super::port::{EngineEvent, EngineInput, NewEngine};
+use crate::{event_queue::EventSender, group_sockets::GroupSockets};
 
 /// One group's engine with its sockets and queues.
 #[derive(Debug)]
@@ -22,7 +20,7 @@ pub(super) struct Slot {
     inputs: VecDeque<EngineInput>,
     /// Sent before the engine's events.
     notices: VecDeque<EngineEvent>,
-    out: EventOutlet,
+    out: EventSender<EngineEvent>,
 }
 
 /// The engine of a slot; a text group has none.
@@ -33,7 +31,7 @@ pub(super) enum SlotEngine {
 }
 
 impl Slot {
-    pub(super) fn new(now: Instant, id: u32, engine: NewEngine, out: EventOutlet) -> Self {
+    pub(super) fn new(now: Instant, id: u32, engine: NewEngine, out: EventSender<EngineEvent>) -> Self {
         let engine = match engine {
             NewEngine::Text => SlotEngine::Text,
             NewEngine::Proto(config) => SlotEngine::Proto(Box::new(MemberReceiver::new(*config, now))),

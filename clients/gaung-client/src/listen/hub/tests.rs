@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
-    listen::drive::{self, EngineCommand, EngineEvent, EventInlet, GroupEngines, MainSocket, NewEngine},
+    group_sockets::MainSocket,
+    listen::drive::{self, EngineCommand, EngineEvent, EventInlet, GroupEngines, NewEngine},
     test_doubles::{LOG, access, config, context, group, run as messages},
 };
 

@@ -10,7 +10,7 @@ use gaung_net::{
 
 /// What becomes of a group's main socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::listen) enum MainSocket {
+pub(crate) enum MainSocket {
     /// It stays as it is.
     Keep,
     /// It is opened for this address on these interfaces.
@@ -23,7 +23,7 @@ pub(in crate::listen) enum MainSocket {
 ///
 /// It opens nothing itself: each method returns the changes for the driver.
 #[derive(Debug)]
-pub(super) struct GroupSockets {
+pub(crate) struct GroupSockets {
     main: SocketId,
     trial: SocketId,
     /// The address of the main socket, while it is open.
@@ -34,24 +34,34 @@ pub(super) struct GroupSockets {
 }
 
 /// The slot of a group socket; `None` for the socket that all groups share.
-pub(super) fn slot_of(socket: SocketId) -> Option<u32> {
+pub(crate) fn slot_of(socket: SocketId) -> Option<u32> {
     Some(socket.0.checked_sub(1)? / 2)
 }
 
 impl GroupSockets {
     /// Makes the sockets of a slot, both closed.
-    pub(super) const fn new(slot: u32) -> Self {
+    pub(crate) const fn new(slot: u32) -> Self {
         let (main, trial) = (SocketId(2 * slot + 1), SocketId(2 * slot + 2));
         Self { main, trial, main_addr: None, trial_addr: None, links: Vec::new() }
     }
 
+    /// Makes the sockets of a slot whose main one is open already.
+    pub(crate) fn opened(slot: u32, main_addr: SocketAddrV4, links: Vec<Link>) -> Self {
+        Self { main_addr: Some(main_addr), links, ..Self::new(slot) }
+    }
+
+    /// The id of the main socket.
+    pub(crate) const fn main(&self) -> SocketId {
+        self.main
+    }
+
     /// Whether the socket is the main one now.
-    pub(super) fn is_main(&self, socket: SocketId) -> bool {
+    pub(crate) fn is_main(&self, socket: SocketId) -> bool {
         socket == self.main
     }
 
     /// Changes the main socket as the registry's data asks, and gives up the trial.
-    pub(super) fn handle_main(&mut self, main: &MainSocket) -> Vec<SocketChange> {
+    pub(crate) fn handle_main(&mut self, main: &MainSocket) -> Vec<SocketChange> {
         let change = match main {
             MainSocket::Keep => return Vec::new(),
             MainSocket::Open(group, links) => {
@@ -68,7 +78,7 @@ impl GroupSockets {
     }
 
     /// Opens the open sockets anew on other interfaces.
-    pub(super) fn handle_links(&mut self, links: &[Link]) -> Vec<SocketChange> {
+    pub(crate) fn handle_links(&mut self, links: &[Link]) -> Vec<SocketChange> {
         self.links = links.to_vec();
         let open = [(self.main, self.main_addr), (self.trial, self.trial_addr)];
         let open = open.into_iter().filter_map(|(id, group)| Some((id, group?)));
@@ -76,7 +86,7 @@ impl GroupSockets {
     }
 
     /// Starts, completes or gives up a move to another address, as the engine decides.
-    pub(super) fn handle_hearing(&mut self, hearing: Hearing) -> Option<SocketChange> {
+    pub(crate) fn handle_hearing(&mut self, hearing: Hearing) -> Option<SocketChange> {
         match hearing {
             Hearing::Also(group) => {
                 self.trial_addr = Some(group.socket_addr());
