@@ -132,7 +132,7 @@ fn begin(client: &Client, wishes: Wishes, stored: &Stored) -> Model {
         names.push(EVERYONE.parse().expect("a valid name"));
     }
     for name in names {
-        if model.index_of(&name).is_none() {
+        if model.rooms.index_of(&name).is_none() {
             let index = model.open(name.clone());
             if let Some(stored) = stored.room(&server, name.as_str()) {
                 model.restore(index, stored);
@@ -140,7 +140,9 @@ fn begin(client: &Client, wishes: Wishes, stored: &Stored) -> Model {
             model.enter_room(index);
         }
     }
-    model.current = wishes.groups.first().and_then(|name| model.index_of(name)).unwrap_or(0);
+    if let Some(index) = wishes.groups.first().and_then(|name| model.rooms.index_of(name)) {
+        model.rooms.turn_to(index);
+    }
     model.effect(Effect::Groups);
     if !wishes.join_commands.is_empty() {
         model.greeting = Some(lang.fill(Word::Joining, &[("commands", &wishes.join_commands.join(" · "))]));

@@ -4,15 +4,18 @@
 //! screen is to be drawn if [`Model::take_changed`] says so.
 
 pub(crate) mod completion;
+pub(crate) mod composer;
 pub(crate) mod editor;
+mod outbox;
 pub(crate) mod overlay;
+mod read_marks;
 pub(crate) mod room;
+pub(crate) mod rooms;
+pub(crate) mod roster;
 pub(crate) mod timeline;
 
-use std::collections::VecDeque;
-
 use gaung_client::LaneChoice;
-use gaung_proto::{ClientId, DeviceId, GroupName};
+use gaung_proto::{ClientId, DeviceId};
 
 use super::{
     effect::Effect,
@@ -21,8 +24,10 @@ use super::{
     words::{Lang, Word, Zone},
 };
 use completion::Completion;
+use outbox::Outbox;
 use overlay::Overlay;
 use room::Room;
+use rooms::Rooms;
 use timeline::{Notice, What};
 
 /// How long a line at the bottom stays, µs.
@@ -52,14 +57,8 @@ pub(crate) struct Model {
     pub(crate) server: String,
     /// How messages of groups shall come that are opened.
     pub(crate) choice: LaneChoice,
-    /// Open groups, as the side lists them.
-    pub(crate) rooms: Vec<Room>,
-    /// Which is looked at.
-    pub(crate) current: usize,
-    /// Which was before.
-    pub(crate) former: usize,
-    /// Names of groups that could be entered.
-    pub(crate) known_groups: Vec<String>,
+    /// The open groups.
+    pub(crate) rooms: Rooms,
     /// What lies over the screen.
     pub(crate) overlay: Option<Overlay>,
     /// What the person chose.
@@ -79,10 +78,7 @@ pub(crate) struct Model {
     /// Said in the first group once it is open.
     pub(crate) greeting: Option<String>,
     flash: Option<Flash>,
-    notified_us: Option<u64>,
-    effects: VecDeque<Effect>,
-    changed: bool,
-    sessions: u32,
+    outbox: Outbox,
     numbers: u64,
 }
 
@@ -105,10 +101,7 @@ impl Model {
             me,
             server,
             choice,
-            rooms: Vec::new(),
-            current: 0,
-            former: 0,
-            known_groups: Vec::new(),
+            rooms: Rooms::default(),
             overlay: None,
             settings,
             focused: None,
@@ -119,41 +112,19 @@ impl Model {
             quit: false,
             greeting: None,
             flash: None,
-            notified_us: None,
-            effects: VecDeque::new(),
-            changed: true,
-            sessions: 0,
+            outbox: Outbox::default(),
             numbers: 0,
         }
     }
 
-    /// The group looked at.
+    /// The group that is looked at.
     pub(crate) fn room(&self) -> Option<&Room> {
-        self.rooms.get(self.current)
+        self.rooms.current()
     }
 
-    /// The group looked at, to change it.
+    /// The group that is looked at, to change it.
     pub(crate) fn room_mut(&mut self) -> Option<&mut Room> {
-        self.rooms.get_mut(self.current)
-    }
-
-    /// Index of a group by name.
-    pub(crate) fn index_of(&self, name: &GroupName) -> Option<usize> {
-        self.rooms.iter().position(|room| room.name == *name)
-    }
-
-    /// Adds a group that is being entered; gives its index.
-    pub(crate) fn open(&mut self, name: GroupName) -> usize {
-        let session = self.session();
-        self.rooms.push(Room::entering(name, session, self.choice));
-        self.touch();
-        self.rooms.len() - 1
-    }
-
-    /// A number for another listener.
-    pub(crate) fn session(&mut self) -> u32 {
-        self.sessions += 1;
-        self.sessions
+        self.rooms.current_mut()
     }
 
     /// A number for another message.
@@ -205,35 +176,33 @@ impl Model {
         }
     }
 
-    /// Something is to be done.
+    /// Asks for an effect.
     pub(crate) fn effect(&mut self, effect: Effect) {
-        self.effects.push_back(effect);
+        self.outbox.push(effect);
     }
 
-    /// What is to be done next.
+    /// Takes the next effect.
     pub(crate) fn next_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        self.outbox.pop()
     }
 
-    /// The screen is not what it should be.
+    /// Asks for the screen to be drawn.
     pub(crate) const fn touch(&mut self) {
-        self.changed = true;
+        self.outbox.touch();
     }
 
-    /// True once after each change.
+    /// Returns true once after each change of what the screen shows.
     pub(crate) const fn take_changed(&mut self) -> bool {
-        std::mem::replace(&mut self.changed, false)
+        self.outbox.take_changed()
     }
 
-    /// Tells the person, at most once a second: ten thousand bells say no more than one.
+    /// Notifies the person, at most once a second.
     pub(crate) fn notify_person(&mut self, title: String, body: String) {
-        if self.notified_us.replace(self.now_us) != Some(self.now_us) {
-            self.effect(Effect::Notify { title, body });
-        }
+        self.outbox.notify(self.now_us, title, body);
     }
 
     /// The newest message of a group is looked at.
     pub(crate) fn is_seen(&self, index: usize) -> bool {
-        index == self.current && self.focused != Some(false) && self.rooms[index].at_end()
+        index == self.rooms.current_index() && self.focused != Some(false) && self.rooms[index].at_end()
     }
 }

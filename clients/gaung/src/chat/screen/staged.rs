@@ -117,7 +117,7 @@ impl Stage {
 
     /// What stands in the line.
     pub(super) fn line(&self) -> &str {
-        self.model.room().unwrap().editor.text()
+        self.model.room().unwrap().composer.editor.text()
     }
 
     /// What was published, in order.

@@ -61,7 +61,7 @@ impl Stored {
         let mut kept = Self { settings: model.settings, ..Self::default() };
         let names = model.rooms.iter().map(|room| room.name.to_string()).collect();
         kept.open.insert(model.server.clone(), names);
-        for room in &model.rooms {
+        for room in model.rooms.iter() {
             let (Some(id), Some(log)) = (room.id, room.log) else { continue };
             let id = format!("{:032x}", u128::from_be_bytes(id.0));
             let room = StoredRoom {
@@ -69,15 +69,16 @@ impl Stored {
                 server: model.server.clone(),
                 id: id.clone(),
                 log: format!("{:016x}", log.0),
-                read: room.read.0,
-                draft: room.editor.text().to_owned(),
+                read: room.marks.read.0,
+                draft: room.composer.editor.text().to_owned(),
             };
             kept.places.insert(id, room);
         }
         kept
     }
 
-    /// With what another chat has to keep; of a group that both had open, the larger seq that was read and the draft of the other.
+    /// Adds what another chat has to keep; of a group that both had open, the larger seq that was read and the other's
+    /// draft.
     fn with(mut self, other: Self) -> Self {
         self.settings = other.settings;
         self.open.extend(other.open);

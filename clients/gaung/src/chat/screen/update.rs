@@ -47,7 +47,7 @@ impl Model {
             Input::Receipts { group, receipts } => self.receipts(&group, receipts),
             Input::Created(group) => self.created(group),
             Input::Invited { group, code, until_ms } => self.invited(&group, &code, until_ms),
-            Input::Groups(names) => self.known_groups = names,
+            Input::Groups(names) => self.rooms.known = names,
             Input::Status { number, server, log } => self.status(number, *server, *log),
             Input::Failed(why) => self.flash(why, true),
             Input::Logged(line) => self.flash(line, true),
@@ -65,7 +65,7 @@ impl Model {
         let before = self.now_us;
         self.tick(now_us);
         let Some(room) = self.room() else { return };
-        let period = MEMBERS_US * (1 + room.members.len() as u64 / FEW);
+        let period = MEMBERS_US * (1 + room.roster.members.len() as u64 / FEW);
         if now_us / period != before / period && room.id.is_some() {
             self.effect(Effect::Members(room.name.clone()));
         }
@@ -73,8 +73,8 @@ impl Model {
 
     /// The person sees the current group: what is new there has been seen.
     pub(crate) fn look(&mut self) {
-        let index = self.current;
-        if index < self.rooms.len() && self.is_seen(index) && self.rooms[index].seen() {
+        let index = self.rooms.current_index();
+        if index < self.rooms.len() && self.is_seen(index) && self.rooms[index].read_all() {
             self.touch();
         }
     }

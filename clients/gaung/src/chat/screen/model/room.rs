@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gaung_client::{Lane, LaneChoice, Member, Receipt};
+use gaung_client::{Lane, LaneChoice, Receipt};
 use gaung_proto::{GroupId, GroupName, LogId, Seq};
 
 use super::{
-    editor::Editor,
+    composer::Composer,
+    read_marks::ReadMarks,
+    roster::Roster,
     timeline::{ItemKey, Keep, Timeline},
 };
 use crate::chat::screen::layout::scroll::LowerEdge;
@@ -34,34 +36,20 @@ pub(crate) struct Room {
     pub(crate) lane: Option<Lane>,
     /// What was said.
     pub(crate) timeline: Timeline,
-    /// What is being typed.
-    pub(crate) editor: Editor,
-    /// What the typed words are for.
-    pub(crate) intent: Intent,
+    /// What is written.
+    pub(crate) composer: Composer,
     /// Which part of the timeline is looked at.
     pub(crate) scroll: Scroll,
     /// The message that keys act on.
     pub(crate) selected: Option<Seq>,
-    /// Everything up to here was seen.
-    pub(crate) read: Seq,
-    /// Before this message stands the line of what is new.
-    pub(crate) new_from: Option<Seq>,
-    /// Messages that were not seen.
-    pub(crate) unread: u64,
-    /// Those among them that name the person.
-    pub(crate) mentions: u64,
+    /// What was read.
+    pub(crate) marks: ReadMarks,
     /// A page is under way.
     pub(crate) loading: bool,
-    /// What was typed and did not come back yet.
-    pub(crate) pending: Vec<Pending>,
     /// Who has heard what, of own messages.
     pub(crate) receipts: BTreeMap<Seq, Receipt>,
     /// Who is in the group.
-    pub(crate) members: Vec<Member>,
-    /// Bare text sessions in it, by what they call themselves.
-    pub(crate) text_sessions: Vec<String>,
-    /// The members were told at least once.
-    pub(crate) members_known: bool,
+    pub(crate) roster: Roster,
 }
 
 /// How a room is going.
@@ -77,18 +65,6 @@ pub(crate) enum RoomState {
     Gone,
 }
 
-/// What typed words are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Intent {
-    /// To be said.
-    #[default]
-    Say,
-    /// To answer a message.
-    Reply(Seq),
-    /// To replace one's own.
-    Edit(Seq),
-}
-
 /// Which part is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Scroll {
@@ -102,32 +78,6 @@ pub(crate) enum Scroll {
         /// Rows below the edge.
         below: usize,
     },
-}
-
-/// Words on their way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pending {
-    /// Counts this program's messages.
-    pub(crate) number: u64,
-    /// What is shown, harmless.
-    pub(crate) words: String,
-    /// What was published.
-    pub(crate) kind: gaung_proto::Kind,
-    /// How far it is.
-    pub(crate) stage: Stage,
-}
-
-/// How far words are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Under way.
-    Sending,
-    /// For longer than usual.
-    Late,
-    /// Durable, and not heard back yet.
-    Logged(Seq),
-    /// Not logged; says why.
-    Failed(String),
 }
 
 /// Receipts kept of one group.
@@ -147,20 +97,13 @@ impl Room {
             choice,
             lane: None,
             timeline: Timeline::default(),
-            editor: Editor::default(),
-            intent: Intent::Say,
+            composer: Composer::default(),
             scroll: Scroll::Latest,
             selected: None,
-            read: Seq::ZERO,
-            new_from: None,
-            unread: 0,
-            mentions: 0,
+            marks: ReadMarks::default(),
             loading: false,
-            pending: Vec::new(),
             receipts: BTreeMap::new(),
-            members: Vec::new(),
-            text_sessions: Vec::new(),
-            members_known: false,
+            roster: Roster::default(),
         }
     }
 
@@ -203,12 +146,17 @@ impl Room {
         self.scroll == Scroll::Latest && self.timeline.is_live()
     }
 
-    /// Everything has been seen.
-    pub(crate) fn seen(&mut self) -> bool {
-        let changed = self.unread > 0 || self.mentions > 0 || self.read < self.timeline.head();
-        (self.unread, self.mentions) = (0, 0);
-        self.read = self.read.max(self.timeline.head());
-        changed
+    /// Counts everything received as read. True if something was not.
+    pub(crate) fn read_all(&mut self) -> bool {
+        self.marks.read_all(self.timeline.head())
+    }
+
+    /// The log was replaced: nothing of the old one is shown or counted any more.
+    pub(crate) fn restart(&mut self, log: LogId) {
+        self.log = Some(log);
+        self.timeline.restart();
+        self.receipts.clear();
+        self.marks = ReadMarks::default();
     }
 
     /// Remembers the newest receipts.

@@ -7,10 +7,9 @@ use crate::chat::screen::{
     effect::Effect,
     model::{
         Model,
-        room::{Room, Scroll},
-        timeline::{Incoming, Presence, What},
+        room::Scroll,
+        timeline::{Incoming, What},
     },
-    people::member_name,
     words::Word,
 };
 
@@ -25,7 +24,9 @@ impl Model {
         answer: Result<Vec<Incoming>, String>,
     ) {
         self.touch();
-        let Some(index) = self.index_of(group).filter(|index| self.rooms[*index].session == session) else { return };
+        let Some(index) = self.rooms.index_of(group).filter(|index| self.rooms[*index].session == session) else {
+            return;
+        };
         self.rooms[index].loading = false;
         let messages = match answer {
             Ok(messages) => messages,
@@ -50,8 +51,8 @@ impl Model {
         room.timeline.clear(Some(first));
         room.timeline.extend(messages);
         match seq {
-            Some(seq) if index == self.current => self.show(seq.max(first)),
-            None if index == self.current => self.show_oldest(),
+            Some(seq) if index == self.rooms.current_index() => self.show(seq.max(first)),
+            None if index == self.rooms.current_index() => self.show_oldest(),
             Some(_) | None => {}
         }
     }
@@ -73,33 +74,26 @@ impl Model {
 
     /// Who is there; who came and who went since is said in the conversation.
     pub(super) fn members(&mut self, group: &GroupName, members: Vec<Member>, text_sessions: Vec<String>) {
-        let Some(index) = self.index_of(group) else { return };
-        let now_us = self.now_us;
-        let own = self.me.device;
+        let Some(index) = self.rooms.index_of(group) else { return };
+        let (now_us, own) = (self.now_us, self.me.device);
         let room = &mut self.rooms[index];
-        if room.members_known {
-            for presence in changes(room, &members, own) {
-                room.timeline.note(What::Presence(presence), now_us);
-            }
+        let Some(changes) = room.roster.replace(members, text_sessions, own) else { return };
+        for presence in changes {
+            room.timeline.note(What::Presence(presence), now_us);
         }
-        let before = (&room.members, &room.text_sessions);
-        if before == (&members, &text_sessions) && room.members_known {
-            return;
-        }
-        (room.members, room.text_sessions, room.members_known) = (members, text_sessions, true);
         self.touch();
     }
 
     /// Who has heard own words.
     pub(super) fn receipts(&mut self, group: &GroupName, receipts: Vec<Receipt>) {
-        let Some(index) = self.index_of(group) else { return };
+        let Some(index) = self.rooms.index_of(group) else { return };
         receipts.into_iter().for_each(|receipt| self.rooms[index].receipt(receipt));
         self.touch();
     }
 
     /// An invite: shown where it can be copied, and said to nobody.
     pub(super) fn invited(&mut self, group: &GroupName, code: &str, until_ms: i64) {
-        let Some(index) = self.index_of(group) else { return };
+        let Some(index) = self.rooms.index_of(group) else { return };
         let until_us = u64::try_from(until_ms).unwrap_or(0).saturating_mul(1000);
         let until = format!(
             "{}, {}",
@@ -114,15 +108,4 @@ impl Model {
         self.join(group);
         self.effect(Effect::Groups);
     }
-}
-
-/// Who came and who left between two lists.
-fn changes(room: &Room, members: &[Member], own: gaung_proto::DeviceId) -> Vec<Presence> {
-    let present = |members: &[Member], device| members.iter().any(|m| m.device == device && m.present);
-    let others =
-        |members: &[Member]| members.iter().filter(|m| m.present && m.device != own).cloned().collect::<Vec<_>>();
-    let came = others(members).into_iter().filter(|member| !present(&room.members, member.device));
-    let left = others(&room.members).into_iter().filter(|member| !present(members, member.device));
-    let came = came.map(|member| Presence::came(member_name(&member)));
-    came.chain(left.map(|member| Presence::left(member_name(&member)))).collect()
 }

@@ -19,7 +19,7 @@ impl Model {
         let Some(completion) = completion else { return };
         if let Some(room) = self.room_mut() {
             let (start, word) = completion.replacement();
-            room.editor.replace(start, word);
+            room.composer.editor.replace(start, word);
         }
         self.completion = Some(completion);
         self.touch();
@@ -27,7 +27,7 @@ impl Model {
 
     fn candidates(&self) -> Option<Completion> {
         let room = self.room()?;
-        let before = &room.editor.text()[..room.editor.cursor()];
+        let before = &room.composer.editor.text()[..room.composer.editor.cursor()];
         let start = before
             .rfind(char::is_whitespace)
             .map_or(0, |index| index + before[index..].chars().next().map_or(1, char::len_utf8));
@@ -36,7 +36,7 @@ impl Model {
         let candidates: Vec<String> = if start == 0 && word.starts_with('/') {
             COMMANDS.iter().map(|name| format!("/{name} ")).filter(|name| name.starts_with(word)).collect()
         } else if command.is_some_and(takes_group) {
-            let groups = self.groups().into_iter();
+            let groups = self.rooms.names().into_iter();
             groups.filter(|name| begins(name, word)).map(|name| format!("{name} ")).collect()
         } else {
             let (sign, wanted) = word.strip_prefix('@').map_or(("", word), |rest| ("@", rest));
@@ -50,22 +50,15 @@ impl Model {
         Completion::begin(start, candidates)
     }
 
-    /// Open groups and those that could be entered.
-    fn groups(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.rooms.iter().map(|room| room.name.to_string()).collect();
-        names.extend(self.known_groups.iter().cloned());
-        names.sort();
-        names.dedup();
-        names
-    }
-
     /// Who spoke last first, then who else is in the group; never oneself.
     fn people(&self) -> Vec<String> {
         let Some(room) = self.room() else { return Vec::new() };
         let spoke = room.timeline.newest().take(200).filter(|entry| entry.device != self.me.device);
-        let members = room.members.iter().filter(|member| member.device != self.me.device).map(member_name);
+        let members = room.roster.members.iter().filter(|member| member.device != self.me.device).map(member_name);
         let mut names: Vec<String> = Vec::new();
-        for name in spoke.map(|entry| entry.name.clone()).chain(members).chain(room.text_sessions.iter().cloned()) {
+        for name in
+            spoke.map(|entry| entry.name.clone()).chain(members).chain(room.roster.text_sessions.iter().cloned())
+        {
             if !names.contains(&name) {
                 names.push(name);
             }

@@ -9,7 +9,7 @@ use crate::{
         effect::Effect,
         model::{
             Model,
-            room::{Room, RoomState, Stage},
+            room::{Room, RoomState},
             timeline::{Incoming, Notice, What},
         },
         people::names,
@@ -26,7 +26,7 @@ impl Model {
     /// A listener tells something.
     pub(super) fn heard(&mut self, session: u32, event: Event) {
         // A listener of before a change of lane, or of a group that was left.
-        let Some(index) = self.rooms.iter().position(|room| room.session == session) else { return };
+        let Some(index) = self.rooms.index_of_session(session) else { return };
         match event {
             Event::Message { message, content, lane, .. } => self.message(index, message, content, lane),
             Event::Ready { next_seq, lane, .. } => self.ready(index, next_seq, lane),
@@ -66,25 +66,13 @@ impl Model {
 
     /// From `next` on everything comes; what was said before is read.
     fn ready(&mut self, index: usize, next: Seq, lane: Lane) {
-        let seen = index == self.current;
+        let seen = index == self.rooms.current_index();
         let room = &mut self.rooms[index];
         room.state = RoomState::Open;
         room.lane = Some(lane);
         room.timeline.set_head(Seq(next.0.saturating_sub(1)));
         let head = room.timeline.head();
-        if room.read > head {
-            // Another log, or one that lost its end.
-            room.read = Seq::ZERO;
-        }
-        match room.read {
-            // Never here before: what was said then is not new.
-            Seq::ZERO => room.read = head,
-            read if read < head => {
-                room.new_from = Some(read.next());
-                room.unread = head.0 - read.0;
-            }
-            _ => {}
-        }
+        room.marks.begin(head);
         let (group, session) = (room.name.clone(), room.session);
         if room.timeline.is_unread() && head > Seq::ZERO {
             room.loading = true;
@@ -100,7 +88,7 @@ impl Model {
 
     /// Says what was to be said at the beginning.
     pub(super) fn greet(&mut self, index: usize) {
-        if index == self.current
+        if index == self.rooms.current_index()
             && let Some(text) = self.greeting.take()
         {
             let notice = What::Notice(Notice { text, trouble: false });
@@ -121,13 +109,12 @@ impl Model {
         room.lane = Some(lane).filter(|lane| *lane != Lane::History).or(room.lane);
         let seq = incoming.seq;
         if own {
-            came_back(room, &incoming);
+            room.composer.received(seq, &incoming.kind);
         }
         let keep = room.keep();
         room.timeline.append(incoming, keep);
         match news {
-            News::None if room.unread == 0 => room.read = room.read.max(seq),
-            News::None => {}
+            News::None => room.marks.pass(seq),
             News::Words { mention, title, body } => self.count(index, seq, mention, title, body),
         }
     }
@@ -137,11 +124,9 @@ impl Model {
         let seen = self.is_seen(index);
         let room = &mut self.rooms[index];
         if seen {
-            room.seen();
+            room.read_all();
         } else {
-            room.unread += 1;
-            room.mentions += u64::from(mention);
-            room.new_from.get_or_insert(seq);
+            room.marks.count(seq, mention);
         }
         let wanted = match self.settings.notify {
             Notify::All => true,
@@ -187,12 +172,7 @@ impl Model {
     }
 
     fn history_lost(&mut self, index: usize, group: &GroupInfo) {
-        let room = &mut self.rooms[index];
-        room.log = Some(group.log);
-        room.timeline.restart();
-        room.receipts.clear();
-        (room.read, room.new_from) = (Seq::ZERO, None);
-        (room.unread, room.mentions) = (0, 0);
+        self.rooms[index].restart(group.log);
         self.note(index, Word::HistoryLost, &[], true);
     }
 
@@ -218,17 +198,4 @@ enum News {
         /// Their beginning, harmless.
         body: String,
     },
-}
-
-/// Own words are here: they need not be shown as under way any more.
-fn came_back(room: &mut Room, incoming: &Incoming) {
-    let same = |kind: &Kind| *kind == incoming.kind;
-    let found = room.pending.iter().position(|pending| match pending.stage {
-        Stage::Logged(seq) => seq == incoming.seq,
-        Stage::Sending | Stage::Late => same(&pending.kind),
-        Stage::Failed(_) => false,
-    });
-    if let Some(at) = found {
-        room.pending.remove(at);
-    }
 }

@@ -4,12 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::chat::screen::{
     effect::Effect,
-    model::{
-        Model,
-        editor::Motion,
-        overlay::Overlay,
-        room::{Intent, Scroll},
-    },
+    model::{Model, editor::Motion, overlay::Overlay, room::Scroll},
     words::Word,
 };
 
@@ -76,24 +71,25 @@ impl Model {
         }
         let Some(room) = self.room_mut() else { return };
         room.selected = None;
-        if !room.editor.insert(text) {
+        if !room.composer.editor.insert(text) {
             self.warn(Word::TooLong, &[]);
         }
     }
 
     fn line_is_empty(&self) -> bool {
-        self.room().is_none_or(|room| room.editor.is_empty())
+        self.room().is_none_or(|room| room.composer.editor.is_empty())
     }
 
     /// Ctrl-C: clears the line; on an empty one asks, and then ends.
     fn interrupted(&mut self) {
-        if let Some(room) = self.room_mut()
-            && (!room.editor.is_empty() || room.intent != Intent::Say || room.selected.is_some())
-        {
-            room.editor.cut_all();
-            room.intent = Intent::Say;
-            room.selected = None;
-        } else if std::mem::replace(&mut self.leaving_asked, true) {
+        let cleared = self.room_mut().is_some_and(|room| {
+            let selected = room.selected.take().is_some();
+            room.composer.clear() || selected
+        });
+        if cleared {
+            return;
+        }
+        if std::mem::replace(&mut self.leaving_asked, true) {
             self.quit = true;
         } else {
             self.tell(Word::OnceMoreToQuit, &[]);
@@ -107,11 +103,7 @@ impl Model {
         if room.selected.take().is_some() {
             return;
         }
-        if room.intent != Intent::Say {
-            if matches!(room.intent, Intent::Edit(_)) {
-                room.editor.cut_all();
-            }
-            room.intent = Intent::Say;
+        if room.composer.cancel_intent() {
             return;
         }
         if room.scroll != Scroll::Latest || !room.timeline.is_live() {
@@ -121,7 +113,7 @@ impl Model {
 
     fn edit_key(&mut self, code: KeyCode, control: bool, alt: bool) {
         let Some(room) = self.room_mut() else { return };
-        let editor = &mut room.editor;
+        let editor = &mut room.composer.editor;
         match (code, control, alt) {
             (KeyCode::Left, false, false) | (KeyCode::Char('b'), true, _) => editor.go(Motion::Left),
             (KeyCode::Right, false, false) | (KeyCode::Char('f'), true, _) => editor.go(Motion::Right),
@@ -168,7 +160,7 @@ impl Model {
     fn begin_line(&mut self, text: &str) {
         if let Some(room) = self.room_mut() {
             room.selected = None;
-            room.editor.set(text);
+            room.composer.editor.set(text);
         }
     }
 }

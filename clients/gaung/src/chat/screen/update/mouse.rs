@@ -16,7 +16,7 @@ impl Model {
             MouseEventKind::Down(MouseButton::Left) => {
                 let Some(groups) = view::arranged(self).groups else { return };
                 if groups.contains(Position::new(event.column, event.row)) {
-                    let first = (self.current + 1).saturating_sub(usize::from(groups.height));
+                    let first = (self.rooms.current_index() + 1).saturating_sub(usize::from(groups.height));
                     self.go(first + usize::from(event.row - groups.y));
                 }
             }

@@ -35,7 +35,7 @@ impl Model {
             (KeyCode::Char('n'), true, _) | (KeyCode::PageDown, true, _) => self.step(1),
             (KeyCode::Char('p'), true, _) | (KeyCode::PageUp, true, _) => self.step(self.rooms.len().saturating_sub(1)),
             (KeyCode::Char('a'), false, true) => self.next_activity(),
-            (KeyCode::Char('/'), false, true) => self.go(self.former),
+            (KeyCode::Char('/'), false, true) => self.go(self.rooms.former_index()),
             (KeyCode::Char(digit @ '1'..='9'), false, true) => self.go(digit as usize - '1' as usize),
             _ => return false,
         }
@@ -44,17 +44,9 @@ impl Model {
 
     /// Goes to a group by its index.
     pub(crate) fn go(&mut self, index: usize) {
-        if index >= self.rooms.len() || index == self.current {
+        if !self.rooms.turn_to(index) {
             return;
         }
-        if let Some(room) = self.room_mut() {
-            // What was new has been seen; the line would mean nothing the next time.
-            if room.unread == 0 {
-                room.new_from = None;
-            }
-            room.selected = None;
-        }
-        self.former = std::mem::replace(&mut self.current, index);
         self.completion = None;
         self.look();
         let room = &self.rooms[index];
@@ -66,19 +58,15 @@ impl Model {
     }
 
     fn step(&mut self, by: usize) {
-        if !self.rooms.is_empty() {
-            self.go((self.current + by) % self.rooms.len());
+        if self.rooms.len() > 0 {
+            self.go((self.rooms.current_index() + by) % self.rooms.len());
         }
     }
 
     /// The next group in which the person is named, else in which something is new, else the former one.
     fn next_activity(&mut self) {
-        let count = self.rooms.len();
-        let after = |n: usize| (self.current + 1 + n) % count;
-        let named = (0..count).map(after).find(|index| self.rooms[*index].mentions > 0);
-        let new = || (0..count).map(after).find(|index| self.rooms[*index].unread > 0);
-        match named.or_else(new) {
-            Some(index) if index != self.current => self.go(index),
+        match self.rooms.next_activity() {
+            Some(index) if index != self.rooms.current_index() => self.go(index),
             Some(_) => self.go_to_latest(),
             None => self.tell(Word::NothingNew, &[]),
         }

@@ -64,7 +64,7 @@ impl Model {
     fn list_members(&mut self) {
         let number = self.number();
         let Some(room) = self.room() else { return };
-        let mut rows: Vec<String> = in_order(&room.members)
+        let mut rows: Vec<String> = in_order(&room.roster.members)
             .into_iter()
             .map(|member| {
                 let dot = if member.present { "●" } else { "○" };
@@ -72,7 +72,7 @@ impl Model {
             })
             .collect();
         let text = self.lang.say(Word::LaneText);
-        rows.extend(room.text_sessions.iter().map(|name| format!("● {name}  {text}")));
+        rows.extend(room.roster.text_sessions.iter().map(|name| format!("● {name}  {text}")));
         let rows = rows.into_iter().map(|text| ListRow { text, seq: None }).collect();
         let title = self.lang.fill(Word::MembersOf, &[("group", room.name.as_str())]);
         self.overlay = Some(Overlay::List(List { title, rows, at: 0, busy: false, number }));

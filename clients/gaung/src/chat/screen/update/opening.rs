@@ -17,7 +17,7 @@ use crate::chat::screen::{
 impl Model {
     /// Goes to a group, which is entered if it is not open.
     pub(crate) fn join(&mut self, name: GroupName) {
-        let index = match self.index_of(&name) {
+        let index = match self.rooms.index_of(&name) {
             Some(index) => {
                 if self.rooms[index].state == RoomState::Gone {
                     self.enter_room(index);
@@ -36,7 +36,7 @@ impl Model {
 
     /// Begins to listen.
     pub(crate) fn enter_room(&mut self, index: usize) {
-        let session = self.session();
+        let session = self.rooms.next_session();
         let room = &mut self.rooms[index];
         room.session = session;
         room.state = RoomState::Entering;
@@ -46,9 +46,10 @@ impl Model {
 
     /// The group is entered; whether what is known of it is of the same log.
     pub(super) fn entered(&mut self, session: u32, group: &GroupInfo) {
-        let Some(room) = self.rooms.iter_mut().find(|room| room.session == session) else { return };
+        let Some(index) = self.rooms.index_of_session(session) else { return };
+        let room = &mut self.rooms[index];
         if room.log.is_some_and(|log| log != group.log) || room.id.is_some_and(|id| id != group.id) {
-            room.read = Seq::ZERO;
+            room.marks.read = Seq::ZERO;
         }
         (room.id, room.log, room.private) = (Some(group.id), Some(group.log), group.private);
         room.address = group.heard_at().filter(|_| !group.private).map_or_else(String::new, |addr| addr.to_string());
@@ -58,7 +59,7 @@ impl Model {
 
     /// It cannot be entered: it is closed again, unless something was said there before.
     pub(super) fn not_entered(&mut self, session: u32, why: Refusal) {
-        let Some(index) = self.rooms.iter().position(|room| room.session == session) else { return };
+        let Some(index) = self.rooms.index_of_session(session) else { return };
         let name = self.rooms[index].name.to_string();
         let text = match why {
             Refusal::NoSuchGroup => self.lang.fill(Word::NoSuchGroup, &[("group", &name)]),
@@ -76,8 +77,8 @@ impl Model {
     /// Leaves a group for good.
     pub(super) fn leave(&mut self, name: Option<GroupName>) {
         let index = match name {
-            Some(name) => self.index_of(&name),
-            None => Some(self.current).filter(|index| *index < self.rooms.len()),
+            Some(name) => self.rooms.index_of(&name),
+            None => Some(self.rooms.current_index()).filter(|index| *index < self.rooms.len()),
         };
         let Some(index) = index else { return self.warn(Word::NotOpen, &[]) };
         if self.rooms.len() == 1 {
@@ -92,20 +93,20 @@ impl Model {
     }
 
     fn close(&mut self, index: usize) {
-        self.rooms.remove(index);
-        if self.current > index || self.current >= self.rooms.len() {
-            self.current = self.current.saturating_sub(1);
-        }
-        if self.former > index || self.former >= self.rooms.len() {
-            self.former = self.former.saturating_sub(1);
-        }
+        self.rooms.close(index);
         self.look();
         self.touch();
     }
 
+    /// Adds a group that is being entered; returns its index.
+    pub(crate) fn open(&mut self, name: GroupName) -> usize {
+        self.touch();
+        self.rooms.open(name, self.choice)
+    }
+
     /// Listens by another lane, and loses nothing.
     pub(super) fn change_lane(&mut self, choice: LaneChoice) {
-        let session = self.session();
+        let session = self.rooms.next_session();
         let Some(room) = self.room_mut() else { return };
         if matches!(room.state, RoomState::Entering | RoomState::Gone) {
             return self.warn(Word::NothingCanBeSent, &[]);
@@ -121,8 +122,8 @@ impl Model {
         let room = &mut self.rooms[index];
         room.log = stored.log();
         room.id = stored.id();
-        room.read = Seq(stored.read);
-        room.editor = Editor::with(&stored.draft);
+        room.marks.read = Seq(stored.read);
+        room.composer.editor = Editor::with(&stored.draft);
         room.scroll = Scroll::Latest;
     }
 }

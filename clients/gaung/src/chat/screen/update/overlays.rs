@@ -97,7 +97,9 @@ impl Model {
         let lang = self.lang;
         let names: Vec<(gaung_proto::DeviceId, String)> = self
             .room()
-            .map(|room| room.members.iter().map(|m| (m.device, crate::chat::screen::people::member_name(m))).collect())
+            .map(|room| {
+                room.roster.members.iter().map(|m| (m.device, crate::chat::screen::people::member_name(m))).collect()
+            })
             .unwrap_or_default();
         let mut rows = Vec::new();
         match server {

@@ -1,32 +1,23 @@
 //! What is entered, on its way to the group.
 
-use bytes::Bytes;
 use gaung_proto::{Kind, Seq};
 
 use super::command::Command;
 use crate::chat::screen::{
     effect::{Effect, Said},
-    model::{
-        Model,
-        room::{Intent, Pending, RoomState, Stage},
-        timeline::Body,
-    },
+    model::{Model, composer::Intent, room::RoomState, timeline::Body},
     words::Word,
 };
-use crate::render::sanitise::lines_of_bytes;
-
-/// Most messages of one group that may be under way.
-const UNDER_WAY: usize = 64;
 
 impl Model {
     /// Enter: says what stands there, or obeys it.
     pub(super) fn enter(&mut self) {
         let lang = self.lang;
         let Some(room) = self.room_mut() else { return };
-        if room.editor.text().trim().is_empty() && room.intent == Intent::Say {
+        if room.composer.editor.text().trim().is_empty() && room.composer.intent == Intent::Say {
             return;
         }
-        let text = room.editor.text().trim_end().to_owned();
+        let text = room.composer.editor.text().trim_end().to_owned();
         match Command::of(&text, lang) {
             // What is wrong stays, to be mended.
             Err(wrong) => self.flash(wrong, true),
@@ -34,11 +25,11 @@ impl Model {
                 if self.say(&words)
                     && let Some(room) = self.room_mut()
                 {
-                    room.editor.enter();
+                    room.composer.editor.enter();
                 }
             }
             Ok(command) => {
-                room.editor.enter();
+                room.composer.editor.enter();
                 self.unflash();
                 self.obey(command);
             }
@@ -48,18 +39,13 @@ impl Model {
     /// Words for the group, or for the message that they answer or replace.
     fn say(&mut self, words: &str) -> bool {
         let Some(room) = self.room_mut() else { return false };
-        let body = Bytes::copy_from_slice(words.as_bytes());
-        let kind = match room.intent {
-            Intent::Say => Kind::Text(body),
-            Intent::Reply(to) => Kind::Reply { to, body },
-            Intent::Edit(seq) => Kind::Edit { seq, body },
-        };
+        let kind = room.composer.kind_of(words);
         if words.trim().is_empty() || !self.publish(kind) {
             return false;
         }
         if let Some(room) = self.room_mut() {
-            room.intent = Intent::Say;
-            room.new_from = None;
+            room.composer.intent = Intent::Say;
+            room.marks.new_from = None;
         }
         self.unflash();
         self.go_to_latest();
@@ -74,16 +60,12 @@ impl Model {
             self.warn(Word::NothingCanBeSent, &[]);
             return false;
         }
-        if room.pending.iter().filter(|pending| !matches!(pending.stage, Stage::Failed(_))).count() >= UNDER_WAY {
+        if room.composer.is_full() {
             self.warn(Word::TooMuchUnderWay, &[]);
             return false;
         }
-        room.pending.retain(|pending| !matches!(pending.stage, Stage::Failed(_)));
+        room.composer.sent(number, &kind);
         let group = room.name.clone();
-        if let Kind::Text(body) | Kind::Reply { body, .. } = &kind {
-            let words = lines_of_bytes(body);
-            room.pending.push(Pending { number, words, kind: kind.clone(), stage: Stage::Sending });
-        }
         self.effect(Effect::Publish { group, number, kind });
         self.touch();
         true
@@ -92,31 +74,22 @@ impl Model {
     /// What became of own words.
     pub(super) fn said(&mut self, group: &gaung_proto::GroupName, number: u64, outcome: Said) {
         self.touch();
-        let Some(index) = self.index_of(group) else { return };
+        let Some(index) = self.rooms.index_of(group) else { return };
         let room = &mut self.rooms[index];
-        let at = room.pending.iter().position(|pending| pending.number == number);
-        match (outcome, at) {
-            (Said::Late, Some(at)) => room.pending[at].stage = Stage::Late,
-            (Said::Late, None) => {}
-            (Said::Logged(seq), at) => {
-                match at {
-                    Some(at) if room.timeline.head() >= seq => drop(room.pending.remove(at)),
-                    Some(at) => room.pending[at].stage = Stage::Logged(seq),
-                    None => {}
-                }
-                // Edits and the like are heard too, and nobody asks who heard them.
-                if at.is_some() || room.timeline.entry(seq).is_some() {
+        match outcome {
+            Said::Late => room.composer.late(number),
+            Said::Logged(seq) => {
+                let was_shown = room.composer.logged(number, seq, room.timeline.head() >= seq);
+                // Edits and reactions have receipts too, which nobody looks at.
+                if was_shown || room.timeline.entry(seq).is_some() {
                     self.effect(Effect::Receipts { group: group.clone(), seq });
                 }
             }
-            (Said::Failed(why), Some(at)) => {
-                let words = room.pending[at].words.clone();
-                room.pending[at].stage = Stage::Failed(why);
-                if room.editor.is_empty() {
-                    room.editor.set(&words);
+            Said::Failed(why) => {
+                if let Err(why) = room.composer.failed(number, why) {
+                    self.warn(Word::NotSent, &[("why", &why)]);
                 }
             }
-            (Said::Failed(why), None) => self.warn(Word::NotSent, &[("why", &why)]),
         }
     }
 
@@ -128,7 +101,7 @@ impl Model {
         let Some(seq) = to.or_else(|| last().map(|entry| entry.seq)) else {
             return self.warn(Word::NothingToReply, &[]);
         };
-        room.intent = Intent::Reply(seq);
+        room.composer.intent = Intent::Reply(seq);
         room.selected = None;
         if !words.is_empty() {
             self.say(words);
@@ -140,9 +113,9 @@ impl Model {
         let Some((seq, said)) = self.own(seq) else { return self.warn(Word::NotYours, &[]) };
         let Some(room) = self.room_mut() else { return };
         room.selected = None;
-        room.intent = Intent::Edit(seq);
+        room.composer.intent = Intent::Edit(seq);
         if words.is_empty() {
-            room.editor.set(&said);
+            room.composer.editor.set(&said);
         } else {
             self.say(words);
         }

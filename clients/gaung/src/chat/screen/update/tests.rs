@@ -10,8 +10,9 @@ use super::*;
 use crate::chat::screen::{
     effect::{Refusal, Said},
     model::{
+        composer::{Intent, Stage as Sent},
         overlay::Overlay,
-        room::{Intent, RoomState, Scroll, Stage as Sent},
+        room::{RoomState, Scroll},
         timeline::What,
     },
     settings::Notify,
@@ -28,15 +29,19 @@ fn what_is_said_elsewhere_is_counted_until_it_is_looked_at() {
     stage.words(0, BUDI, "seen at once");
     stage.words(1, BUDI, "one");
     stage.words(1, CITRA, "two, Ani");
-    let counts = |stage: &Stage, i: usize| (stage.model.rooms[i].unread, stage.model.rooms[i].mentions);
+    let counts = |stage: &Stage, i: usize| (stage.model.rooms[i].marks.unread, stage.model.rooms[i].marks.mentions);
     assert_eq!((counts(&stage, 0), counts(&stage, 1)), ((0, 0), (2, 1)));
     stage.press(KeyCode::Char('a'), KeyModifiers::ALT);
-    assert_eq!(stage.model.current, 1);
+    assert_eq!(stage.model.rooms.current_index(), 1);
     assert_eq!(counts(&stage, 1), (0, 0));
-    assert_eq!(stage.model.rooms[1].read, Seq(2));
-    assert_eq!(stage.model.rooms[1].new_from, Some(Seq(1)), "the line of what is new stays while it is looked at");
+    assert_eq!(stage.model.rooms[1].marks.read, Seq(2));
+    assert_eq!(
+        stage.model.rooms[1].marks.new_from,
+        Some(Seq(1)),
+        "the line of what is new stays while it is looked at"
+    );
     stage.press(KeyCode::Char('1'), KeyModifiers::ALT);
-    assert_eq!(stage.model.rooms[1].new_from, None);
+    assert_eq!(stage.model.rooms[1].marks.new_from, None);
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn own_words_and_changes_count_for_nothing_and_notify_nobody() {
     stage.model.settings.notify = Notify::All;
     let own = stage.words(1, ANI, "Ani speaks of Ani");
     stage.say(1, BUDI, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
-    assert_eq!((stage.model.rooms[1].unread, notified(&stage)), (0, 0));
+    assert_eq!((stage.model.rooms[1].marks.unread, notified(&stage)), (0, 0));
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn mentions_and_answers_notify_as_wished() {
     assert_eq!(notified(&stage), 1, "once a second");
     stage.later();
     stage.say(1, CITRA, Kind::Reply { to: own, body: Bytes::from_static(b"me too") });
-    assert_eq!((notified(&stage), stage.model.rooms[1].mentions), (2, 3));
+    assert_eq!((notified(&stage), stage.model.rooms[1].marks.mentions), (2, 3));
     stage.later();
     stage.type_keys("/notify all\n");
     stage.words(0, BUDI, "anything");
@@ -78,9 +83,9 @@ fn what_is_typed_is_said_shown_as_under_way_and_comes_back() {
     stage.type_keys("halo semua\n");
     assert_eq!(stage.published(), [text("halo semua")]);
     assert_eq!(stage.line(), "");
-    assert_eq!(stage.model.rooms[0].pending.len(), 1);
+    assert_eq!(stage.model.rooms[0].composer.pending.len(), 1);
     let seq = stage.words(0, ANI, "halo semua");
-    assert_eq!(stage.model.rooms[0].pending.len(), 0);
+    assert_eq!(stage.model.rooms[0].composer.pending.len(), 0);
     let group = stage.model.rooms[0].name.clone();
     stage.give(Input::Said { group, number: 1, outcome: Said::Logged(seq) });
     assert!(matches!(stage.effects.last(), Some(Effect::Receipts { seq: asked, .. }) if *asked == seq));
@@ -92,12 +97,12 @@ fn what_cannot_be_sent_comes_back_into_the_line() {
     stage.type_keys("halo\n");
     let group = stage.model.rooms[0].name.clone();
     stage.give(Input::Said { group: group.clone(), number: 1, outcome: Said::Late });
-    assert_eq!(stage.model.rooms[0].pending[0].stage, Sent::Late);
+    assert_eq!(stage.model.rooms[0].composer.pending[0].stage, Sent::Late);
     stage.give(Input::Said { group, number: 1, outcome: Said::Failed("no".to_owned()) });
     assert_eq!(stage.line(), "halo");
-    assert!(matches!(stage.model.rooms[0].pending[0].stage, Sent::Failed(_)));
+    assert!(matches!(stage.model.rooms[0].composer.pending[0].stage, Sent::Failed(_)));
     stage.type_keys("\n");
-    assert_eq!((stage.published().len(), stage.model.rooms[0].pending.len()), (2, 1));
+    assert_eq!((stage.published().len(), stage.model.rooms[0].composer.pending.len()), (2, 1));
 }
 
 #[test]
@@ -118,7 +123,7 @@ fn replies_edits_deletions_and_reactions_are_messages() {
     );
     stage.type_keys(&format!("/edit #{his} x\n"));
     assert_eq!(stage.published().len(), 4, "others' words are theirs");
-    assert_eq!(stage.model.room().unwrap().intent, Intent::Say);
+    assert_eq!(stage.model.room().unwrap().composer.intent, Intent::Say);
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn scrolling_up_reads_older_pages_and_what_comes_does_not_move_the_picture() {
     let scroll = stage.model.room().unwrap().scroll;
     assert!(matches!(scroll, Scroll::At { .. }));
     stage.words(0, BUDI, "baru");
-    assert_eq!((stage.model.room().unwrap().scroll, stage.model.room().unwrap().unread), (scroll, 1));
+    assert_eq!((stage.model.room().unwrap().scroll, stage.model.room().unwrap().marks.unread), (scroll, 1));
     for _ in 0..10 {
         stage.press(KeyCode::PageUp, KeyModifiers::NONE);
     }
@@ -202,7 +207,7 @@ fn scrolling_up_reads_older_pages_and_what_comes_does_not_move_the_picture() {
     for _ in 0..12 {
         stage.press(KeyCode::PageDown, KeyModifiers::NONE);
     }
-    assert_eq!((stage.model.room().unwrap().scroll, stage.model.room().unwrap().unread), (Scroll::Latest, 0));
+    assert_eq!((stage.model.room().unwrap().scroll, stage.model.room().unwrap().marks.unread), (Scroll::Latest, 0));
 }
 
 #[test]
@@ -311,10 +316,14 @@ fn groups_are_joined_left_and_never_all_closed() {
     assert!(
         stage.effects.iter().any(|effect| matches!(effect, Effect::Enter { group, .. } if group.as_str() == "rapat"))
     );
-    assert_eq!((stage.model.rooms.len(), stage.model.current), (2, 1));
+    assert_eq!((stage.model.rooms.len(), stage.model.rooms.current_index()), (2, 1));
     let session = stage.model.rooms[1].session;
     stage.give(Input::NotEntered { session, why: Refusal::NoSuchGroup });
-    assert_eq!((stage.model.rooms.len(), stage.model.current), (1, 0), "what cannot be entered is closed again");
+    assert_eq!(
+        (stage.model.rooms.len(), stage.model.rooms.current_index()),
+        (1, 0),
+        "what cannot be entered is closed again"
+    );
     stage.type_keys("/leave\n");
     assert_eq!(stage.model.rooms.len(), 1);
 }

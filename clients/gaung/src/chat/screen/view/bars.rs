@@ -11,7 +11,8 @@ use crate::chat::screen::{
     layout::wrap::{columns, fitted, shortened},
     model::{
         Model,
-        room::{Intent, Room, RoomState, Scroll},
+        composer::Intent,
+        room::{Room, RoomState, Scroll},
     },
     words::{Word, lane_word},
 };
@@ -44,8 +45,8 @@ fn about(model: &Model, room: &Room) -> String {
     if room.private {
         parts.push(lang.say(Word::Private).to_owned());
     }
-    let here = room.members.iter().filter(|member| member.present).count() + room.text_sessions.len();
-    if room.members_known {
+    let here = room.roster.present_count();
+    if room.roster.known {
         parts.push(lang.fill(Word::PeopleHere, &[("count", &here.to_string())]));
     }
     if !room.address.is_empty() {
@@ -75,7 +76,7 @@ fn doing(model: &Model) -> Option<String> {
         Some(entry) => format!("{}: {}", entry.name, entry.words().unwrap_or_default().replace('\n', " ")),
         None => format!("#{seq}"),
     };
-    match (room.selected, room.intent) {
+    match (room.selected, room.composer.intent) {
         (Some(seq), _) => Some(model.lang.fill(Word::SelectedHint, &[("seq", &seq.to_string())])),
         (None, Intent::Reply(seq)) => Some(model.lang.fill(Word::ReplyingTo, &[("message", &of(seq))])),
         (None, Intent::Edit(seq)) => Some(model.lang.fill(Word::Editing, &[("message", &of(seq))])),
@@ -88,7 +89,7 @@ fn below(model: &Model) -> String {
     if room.loading {
         return format!("{} ", model.lang.say(Word::Loading));
     }
-    match (room.scroll, room.unread) {
+    match (room.scroll, room.marks.unread) {
         (Scroll::Latest, _) if room.timeline.is_live() => String::new(),
         (_, 0) => format!("{} ", model.lang.say(Word::MoreBelow)),
         (_, count) => format!("{} ", model.lang.fill(Word::NewBelow, &[("count", &count.to_string())])),

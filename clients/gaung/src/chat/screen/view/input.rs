@@ -13,7 +13,7 @@ use crate::{
             areas::ScreenAreas,
             wrap::{columns, rows, shortened},
         },
-        model::{Model, room::Intent},
+        model::{Model, composer::Intent},
     },
     render::sanitise::one_line,
 };
@@ -21,11 +21,11 @@ use crate::{
 /// Rows that it would take.
 pub(crate) fn wanted_rows(model: &Model, width: usize) -> usize {
     let Some(room) = model.room() else { return 1 };
-    if room.editor.text().len() > width * usize::from(ScreenAreas::input_limit(model.size.1)) {
+    if room.composer.editor.text().len() > width * usize::from(ScreenAreas::input_limit(model.size.1)) {
         return usize::from(ScreenAreas::input_limit(model.size.1));
     }
     let lead = columns(&prompt(model, width));
-    rows(room.editor.text(), text_width(width, lead), text_width(width, lead)).len()
+    rows(room.composer.editor.text(), text_width(width, lead), text_width(width, lead)).len()
 }
 
 /// Draws it; gives where the cursor stands.
@@ -33,7 +33,7 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
     let room = model.room()?;
     let prompt = prompt(model, usize::from(area.width));
     let lead = columns(&prompt);
-    let (text, cursor) = (room.editor.text(), room.editor.cursor());
+    let (text, cursor) = (room.composer.editor.text(), room.composer.editor.cursor());
     let width = text_width(usize::from(area.width), lead);
     let ranges = rows(text, width, width);
     let at = ranges.iter().rposition(|range| range.start <= cursor).unwrap_or(0);
@@ -51,7 +51,7 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
 
 fn prompt(model: &Model, width: usize) -> String {
     let Some(room) = model.room() else { return String::new() };
-    let sign = match room.intent {
+    let sign = match room.composer.intent {
         Intent::Say => "> ",
         Intent::Reply(_) => "↩ ",
         Intent::Edit(_) => "✎ ",

@@ -14,7 +14,6 @@ use crate::chat::screen::{
         overlay::{List, Overlay},
         room::Room,
     },
-    people::member_name,
     words::{Word, day_name, lane_word},
 };
 use gaung_client::MissingMember;
@@ -124,10 +123,7 @@ fn name_of(room: &Room, missing: &MissingMember) -> String {
     if !missing.name.is_empty() {
         return crate::render::sanitise::one_line(&missing.name).into_owned();
     }
-    match room.members.iter().find(|member| member.device == missing.device) {
-        Some(member) => member_name(member),
-        None => missing.device.to_string()[..8].to_owned(),
-    }
+    room.roster.name_of(missing.device)
 }
 
 fn wrapped(text: &str, width: usize) -> Vec<String> {

@@ -22,7 +22,7 @@ use crate::chat::screen::{
 pub(super) fn groups(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let height = usize::from(area.height);
     // The current one stays in sight.
-    let first = (model.current + 1).saturating_sub(height);
+    let first = (model.rooms.current_index() + 1).saturating_sub(height);
     for (row, (index, room)) in model.rooms.iter().enumerate().skip(first).take(height).enumerate() {
         put(buffer, area, row, &group(model, theme, index, room, usize::from(area.width)));
     }
@@ -30,7 +30,7 @@ pub(super) fn groups(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffe
 
 fn group(model: &Model, theme: Theme, index: usize, room: &Room, width: usize) -> Line<'static> {
     let number = if index < 9 { format!("{} ", index + 1) } else { "  ".to_owned() };
-    let (count, style) = match (room.mentions, room.unread) {
+    let (count, style) = match (room.marks.mentions, room.marks.unread) {
         (0, 0) => (String::new(), theme.quiet()),
         (0, unread) => (format!(" {}", short(unread)), theme.fresh()),
         (mentions, unread) => (format!(" @{} {}", short(mentions), short(unread)), theme.mention()),
@@ -42,7 +42,7 @@ fn group(model: &Model, theme: Theme, index: usize, room: &Room, width: usize) -
     };
     let space = width.saturating_sub(columns(&number) + columns(&count) + columns(mark));
     let name = fitted(room.name.as_str(), space);
-    let name_style = match (index == model.current, room.unread) {
+    let name_style = match (index == model.rooms.current_index(), room.marks.unread) {
         (_, 1..) => theme.strong(),
         (_, 0) => ratatui::style::Style::new(),
     };
@@ -51,7 +51,7 @@ fn group(model: &Model, theme: Theme, index: usize, room: &Room, width: usize) -
         Span::styled(name, name_style),
         Span::styled(count, style),
     ]);
-    if index == model.current { line.style(theme.chosen()) } else { line }
+    if index == model.rooms.current_index() { line.style(theme.chosen()) } else { line }
 }
 
 /// Who is in the group: first those who are here.
@@ -59,9 +59,9 @@ pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buff
     let Some(room) = model.room() else { return };
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let mut lines: Vec<Line<'static>> =
-        in_order(&room.members).into_iter().map(|member| person(model, theme, member, width)).collect();
-    let here = room.members.iter().filter(|member| member.present).count();
-    let texts = room.text_sessions.iter().map(|name| {
+        in_order(&room.roster.members).into_iter().map(|member| person(model, theme, member, width)).collect();
+    let here = room.roster.members.iter().filter(|member| member.present).count();
+    let texts = room.roster.text_sessions.iter().map(|name| {
         let badge = model.lang.say(Word::LaneText);
         let name = fitted(name, width.saturating_sub(columns(badge) + 4));
         Line::from(vec![Span::raw(format!(" ● {name} ")), Span::styled(badge, theme.quiet())])

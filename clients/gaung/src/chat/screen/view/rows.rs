@@ -13,7 +13,8 @@ use crate::chat::screen::{
     layout::wrap::{self, columns, fitted, shortened},
     model::{
         Me,
-        room::{Pending, Room, Stage},
+        composer::{Pending, Stage},
+        room::Room,
         timeline::{Body, Entry, Item, Presence, What},
     },
     people::{identity, names},
@@ -96,7 +97,7 @@ impl Look<'_> {
     }
 
     fn begins_new(&self, item: &Item, before: Option<&Item>) -> bool {
-        let Some(new_from) = self.room.new_from else { return false };
+        let Some(new_from) = self.room.marks.new_from else { return false };
         item.entry().is_some() && item.key.seq >= new_from && before.is_none_or(|before| before.key.seq < new_from)
     }
 

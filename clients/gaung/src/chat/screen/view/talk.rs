@@ -12,7 +12,7 @@ pub(crate) fn visible(look: &Look<'_>, height: usize) -> Vec<Line<'static>> {
     let (mut index, below) = position(look);
     let mut hidden = below;
     if look.room.scroll == Scroll::Latest {
-        for pending in look.room.pending.iter().rev() {
+        for pending in look.room.composer.pending.iter().rev() {
             rows.extend(look.pending(pending).into_iter().rev());
         }
     }

@@ -14,8 +14,8 @@ use super::*;
 use crate::chat::screen::{
     effect::Input,
     model::{
+        composer::{Pending, Stage as Sent},
         overlay::{List, ListRow, Overlay},
-        room::{Pending, Stage as Sent},
     },
     staged::{ANI, BUDI, CITRA, Stage, device, info, member, receipt, text},
     words::Lang,
@@ -144,9 +144,13 @@ fn trouble_gaps_and_words_under_way() {
         stage.hear(0, Event::Reconnecting { group: group(), why: "the relay does not answer".to_owned() });
         let pending =
             |number, words: &str, stage| Pending { number, words: words.to_owned(), kind: text(words), stage };
-        stage.model.rooms[0].pending.push(pending(1, "ini lambat", Sent::Late));
-        stage.model.rooms[0].pending.push(pending(2, "ini gagal", Sent::Failed("the disk is full".to_owned())));
-        stage.model.rooms[0].pending.push(pending(3, "ini baru saja", Sent::Sending));
+        stage.model.rooms[0].composer.pending.push(pending(1, "ini lambat", Sent::Late));
+        stage.model.rooms[0].composer.pending.push(pending(
+            2,
+            "ini gagal",
+            Sent::Failed("the disk is full".to_owned()),
+        ));
+        stage.model.rooms[0].composer.pending.push(pending(3, "ini baru saja", Sent::Sending));
         stage
     });
 }

@@ -1,0 +1,128 @@
+//! The open groups in their order, and which of them is looked at.
+
+use std::ops::{Index, IndexMut};
+
+use gaung_client::LaneChoice;
+use gaung_proto::GroupName;
+
+use super::room::Room;
+
+/// The open groups.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    list: Vec<Room>,
+    /// The index of the group that is looked at.
+    current: usize,
+    /// The index of the group that was looked at before.
+    former: usize,
+    /// Names of groups that could be entered.
+    pub(crate) known: Vec<String>,
+    sessions: u32,
+}
+
+impl Rooms {
+    /// The group that is looked at.
+    pub(crate) fn current(&self) -> Option<&Room> {
+        self.list.get(self.current)
+    }
+
+    /// The group that is looked at, to change it.
+    pub(crate) fn current_mut(&mut self) -> Option<&mut Room> {
+        self.list.get_mut(self.current)
+    }
+
+    /// The index of the group that is looked at.
+    pub(crate) const fn current_index(&self) -> usize {
+        self.current
+    }
+
+    /// The index of the group that was looked at before.
+    pub(crate) const fn former_index(&self) -> usize {
+        self.former
+    }
+
+    /// How many groups are open.
+    pub(crate) const fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The groups in their order.
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Room> {
+        self.list.iter()
+    }
+
+    /// The index of a group by its name.
+    pub(crate) fn index_of(&self, name: &GroupName) -> Option<usize> {
+        self.list.iter().position(|room| room.name == *name)
+    }
+
+    /// The index of a group by its listener; `None` for a listener of the past.
+    pub(crate) fn index_of_session(&self, session: u32) -> Option<usize> {
+        self.list.iter().position(|room| room.session == session)
+    }
+
+    /// A number for another listener.
+    pub(crate) const fn next_session(&mut self) -> u32 {
+        self.sessions += 1;
+        self.sessions
+    }
+
+    /// Adds a group that is being entered; returns its index.
+    pub(crate) fn open(&mut self, name: GroupName, choice: LaneChoice) -> usize {
+        let session = self.next_session();
+        self.list.push(Room::entering(name, session, choice));
+        self.list.len() - 1
+    }
+
+    /// Removes a group; another one is looked at if it was this one.
+    pub(crate) fn close(&mut self, index: usize) {
+        self.list.remove(index);
+        for at in [&mut self.current, &mut self.former] {
+            if *at > index || *at >= self.list.len() {
+                *at = at.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Turns to a group. False if there is no such group or it is looked at already.
+    pub(crate) fn turn_to(&mut self, index: usize) -> bool {
+        if index >= self.list.len() || index == self.current {
+            return false;
+        }
+        if let Some(room) = self.current_mut() {
+            room.marks.leave();
+            room.selected = None;
+        }
+        self.former = std::mem::replace(&mut self.current, index);
+        true
+    }
+
+    /// The next group after the current one in which the person is mentioned, else in which something is new.
+    pub(crate) fn next_activity(&self) -> Option<usize> {
+        let after = || (1..=self.list.len()).map(|n| (self.current + n) % self.list.len());
+        let mentioned = after().find(|index| self.list[*index].marks.mentions > 0);
+        mentioned.or_else(|| after().find(|index| self.list[*index].marks.unread > 0))
+    }
+
+    /// The names of open groups and of those that could be entered, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.list.iter().map(|room| room.name.to_string()).collect();
+        names.extend(self.known.iter().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+impl Index<usize> for Rooms {
+    type Output = Room;
+    fn index(&self, index: usize) -> &Room {
+        &self.list[index]
+    }
+}
+
+impl IndexMut<usize> for Rooms {
+    fn index_mut(&mut self, index: usize) -> &mut Room {
+        &mut self.list[index]
+    }
+}
