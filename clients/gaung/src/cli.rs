@@ -20,7 +20,7 @@ use gaung_proto::{DisplayName, GroupName};
 #[derive(Debug, Parser)]
 #[command(name = "gaung", version, max_term_width = 100, arg_required_else_help = true, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// Where the services are and who is talking.
+    /// Flags of all commands.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
     /// What to do.
@@ -35,8 +35,8 @@ Examples:
   gaung group create lobby      make a group
   gaung send lobby Halo semua   send one message
   gaung listen lobby --json     read as one JSON object a line
-  gaung doctor                  why does it not arrive?
-  gaung lab up                  a network of its own on this machine, to try it
+  gaung doctor                  find out why messages do not arrive
+  gaung lab up                  try it in a network of namespaces on this machine
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable; of doctor
 also 6 warnings, 7 problems; 129 the terminal hung up.
@@ -47,16 +47,16 @@ Results go to stdout, everything else to stderr. NO_COLOR turns colours off.";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct CommonArgs {
-    /// Where the registry is; without it the network is asked, then this machine [env: GAUNG_SERVER].
+    /// Registry to connect to [env: GAUNG_SERVER] [default: the one that discovery finds, else this machine].
     #[arg(long, global = true, value_name = "HOST[:PORT]", value_parser = server)]
     pub(crate) server: Option<String>,
     /// Name shown to others [env: GAUNG_NAME] [default: your login name].
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) name: Option<DisplayName>,
-    /// Network interface for multicast and broadcast [env: GAUNG_IFACE] [default: every one that can].
+    /// Network interface for multicast and broadcast [env: GAUNG_IFACE] [default: all that support it].
     #[arg(long, global = true, value_name = "IF", value_parser = not_empty)]
     pub(crate) iface: Option<String>,
-    /// Folder of this user's device key, and of the services' data in `up` [env: GAUNG_DATA] [default:
+    /// Folder for this user's device key and, with `up`, for the services' data [env: GAUNG_DATA] [default:
     /// $XDG_DATA_HOME/gaung].
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -70,26 +70,26 @@ pub(crate) enum Command {
     /// Make, show and manage groups.
     #[command(subcommand)]
     Group(group::GroupCommand),
-    /// Send text to a group; prints the seq of each message once it is durable.
+    /// Send text to a group, and print the seq of each message once it is durable.
     Send(talk::SendArgs),
     /// Send text to everyone who is connected.
     Broadcast(talk::BroadcastArgs),
     /// Print the messages of groups as they come.
     Listen(talk::ListenArgs),
-    /// Talk and read in groups.
+    /// Chat in groups.
     Chat(talk::ChatArgs),
-    /// A bare text session over TCP, as netcat would have it.
+    /// Open a plain text session over TCP, as netcat does.
     Text(talk::TextArgs),
     /// Print messages from a group's log.
     History(talk::HistoryArgs),
     /// Show services, groups and members.
     Status(StatusArgs),
-    /// Say why multicast or broadcast fails here, and what mends it.
+    /// Diagnose multicast and broadcast on this machine, and say how to fix what fails.
     Doctor(doctor::DoctorArgs),
-    /// Mend the stored logs of a relay that does not run.
+    /// Repair the stored logs of a relay that is not running.
     #[command(subcommand)]
     Log(log::LogCommand),
-    /// A network on this machine, in namespaces: to try multicast, broadcast and unicast, and to measure them.
+    /// Run a network of namespaces on this machine, to try and to measure multicast, broadcast and unicast.
     #[command(subcommand)]
     Lab(lab::LabCommand),
     /// Print a completion script for a shell.
@@ -101,13 +101,14 @@ pub(crate) enum Command {
 /// `gaung status`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung status --server 192.168.1.10\n  gaung status lobby --json\n\n\
-    Of a group, one line a member: how it hears, datagrams lost, of those repaired by multicast, round trip, last \
-    message delivered, and how many it is behind. With --json one object each: name, device, client, lane, here, \
-    delivered, behind, received_datagrams, lost_datagrams, loss_percent, repairs, round_trip_us; null is unknown.")]
+    For a group, one line for each member: its lane, datagrams lost and how many of them were repaired by multicast, \
+    round trip, last message delivered, and how many messages it is behind. With --json one object each: name, device, \
+    client, lane, here, delivered, behind, received_datagrams, lost_datagrams, loss_percent, repairs, round_trip_us; \
+    null means unknown.")]
 pub(crate) struct StatusArgs {
-    /// Of this group alone, member by member.
+    /// Show only this group, member by member.
     pub(crate) group: Option<GroupName>,
-    /// One JSON object instead of tables; with GROUP one for each member.
+    /// Print one JSON object instead of tables; with GROUP one for each member.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -116,7 +117,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gaung completions bash > ~/.local/share/bash-completion/completions/gaung")]
 pub(crate) struct CompletionsArgs {
-    /// Which shell.
+    /// The shell.
     #[arg(value_enum)]
     pub(crate) shell: Shell,
 }
@@ -125,7 +126,7 @@ pub(crate) struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gaung man ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// Folder to write to; made if it is not there.
+    /// Folder to write to; created if it does not exist.
     pub(crate) dir: PathBuf,
 }
 

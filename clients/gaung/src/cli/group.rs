@@ -6,14 +6,14 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use gaung_proto::{GroupName, GroupRetention};
 use service_kit::config::{parse_bytes, parse_duration};
 
-/// As the registry has it.
+/// Shortest retention by age, as the registry enforces it.
 const MIN_AGE_MS: u64 = 3_600_000;
 
 /// What can be done with groups.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  gaung group create lobby && gaung group list")]
 pub(crate) enum GroupCommand {
-    /// Make a group; the registry chooses its multicast address unless told.
+    /// Create a group; the registry chooses its multicast address unless --address is given.
     Create(CreateArgs),
     /// List all groups.
     List(ListArgs),
@@ -21,19 +21,19 @@ pub(crate) enum GroupCommand {
     Show(ShowArgs),
     /// List the members of a group.
     Members(MembersArgs),
-    /// Become a member of a group, or of a private one by an invite.
+    /// Join a group, or with an invite a private one.
     Join(JoinArgs),
-    /// End one's membership.
+    /// Leave a group.
     Leave(LeaveArgs),
-    /// Delete a group; only the device that made it may.
+    /// Delete a group; only for the device that created it.
     Delete(DeleteArgs),
-    /// Start a group's log anew at seq 1; its history is lost. Only the device that made it may.
+    /// Start a new log for a group at seq 1, and lose its history; only for the device that created it.
     Reset(ResetArgs),
-    /// Say how much of a group's log is kept. Only the device that made it may.
+    /// Set how much of a group's log is kept; only for the device that created it.
     Keep(KeepArgs),
-    /// Make an invite code that lets others in.
+    /// Create an invite code for a private group.
     Invite(InviteArgs),
-    /// Make an invite code worthless.
+    /// Revoke an invite code.
     Revoke(RevokeArgs),
 }
 
@@ -46,37 +46,37 @@ pub(crate) struct CreateArgs {
     /// Letters, digits, '-', '_' and '.', at most 64.
     #[arg(value_name = "NAME")]
     pub(crate) group: GroupName,
-    /// How far the group's datagrams go: one site, or the whole organization.
+    /// How far the group's datagrams travel: one site, or the whole organization.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) scope: ScopeArg,
-    /// A multicast address of your own choice.
+    /// Multicast address [default: chosen by the registry].
     #[arg(long, value_name = "A")]
     pub(crate) address: Option<Ipv4Addr>,
-    /// UDP port of the group.
+    /// UDP port [default: chosen by the registry].
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
-    /// proto: ordered and repaired. text: a datagram is exactly the text, for bare sockets; nothing is repaired.
+    /// proto: ordered and repaired. text: each datagram is exactly the text, for plain sockets, without repair.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: FormatArg,
-    /// Only for those with an invite; carried by TCP only until datagrams are encrypted.
+    /// Open the group only to those with an invite. Its messages are carried by TCP alone.
     #[arg(long)]
     pub(crate) private: bool,
-    /// Drop messages that are older, such as 30d; at least an hour. Without it none for their age.
+    /// Delete messages that are older, such as 30d; at least 1h [default: no limit].
     #[arg(long, value_name = "DURATION", value_parser = age)]
     pub(crate) keep_for: Option<u64>,
-    /// Drop the oldest messages above so many bytes.
+    /// Delete the oldest messages above so many bytes [default: no limit].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) keep_bytes: Option<u64>,
-    /// Drop the oldest messages above so many.
+    /// Delete the oldest messages above so many [default: no limit].
     #[arg(long, value_name = "N")]
     pub(crate) keep_messages: Option<u64>,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl CreateArgs {
-    /// How much of the new group's log is to be kept.
+    /// The retention of the new group.
     pub(crate) fn keep(&self) -> GroupRetention {
         limits([self.keep_for, self.keep_bytes, self.keep_messages], GroupRetention::default())
     }
@@ -106,7 +106,7 @@ pub(crate) enum FormatArg {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gaung group list --json")]
 pub(crate) struct ListArgs {
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -118,7 +118,7 @@ pub(crate) struct ShowArgs {
     /// The group.
     #[arg(value_name = "NAME")]
     pub(crate) group: GroupName,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -130,7 +130,7 @@ pub(crate) struct MembersArgs {
     /// The group.
     #[arg(value_name = "NAME")]
     pub(crate) group: GroupName,
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -144,8 +144,8 @@ pub(crate) struct JoinArgs {
     /// The group.
     #[arg(value_name = "NAME", required_unless_present = "invite", conflicts_with = "invite")]
     pub(crate) group: Option<GroupName>,
-    /// A code made by `gaung group invite`. Others on this machine can see it in the list of processes; with `-` it is read from
-    /// stdin instead, after a question if that is a terminal.
+    /// Invite code of `gaung group invite`. Other users of this machine can see it in the process list; `-` reads it from
+    /// stdin instead, with a prompt on a terminal.
     #[arg(long, value_name = "CODE|-", value_parser = invite_code, allow_hyphen_values = true)]
     pub(crate) invite: Option<InviteCode>,
 }
@@ -187,19 +187,19 @@ pub(crate) struct KeepArgs {
     /// The group.
     #[arg(value_name = "NAME")]
     pub(crate) group: GroupName,
-    /// Drop messages that are older, such as 30d; at least an hour. 0: none for their age. Without it as before.
+    /// Delete messages that are older, such as 30d; at least 1h, 0 for no limit [default: unchanged].
     #[arg(long = "for", id = "age", value_name = "DURATION", value_parser = age)]
     pub(crate) age_ms: Option<u64>,
-    /// Drop the oldest messages above so many bytes. 0: no limit. Without it as before.
+    /// Delete the oldest messages above so many bytes, 0 for no limit [default: unchanged].
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) bytes: Option<u64>,
-    /// Drop the oldest messages above so many. 0: no limit. Without it as before.
+    /// Delete the oldest messages above so many, 0 for no limit [default: unchanged].
     #[arg(long, value_name = "N")]
     pub(crate) messages: Option<u64>,
 }
 
 impl KeepArgs {
-    /// What is to be kept from now on, where `before` is until now.
+    /// The new retention, given the one `before`.
     pub(crate) fn keep(&self, before: GroupRetention) -> GroupRetention {
         limits([self.age_ms, self.bytes, self.messages], before)
     }
@@ -212,10 +212,10 @@ pub(crate) struct InviteArgs {
     /// The group.
     #[arg(value_name = "NAME")]
     pub(crate) group: GroupName,
-    /// How many devices may enter by it [default: no limit].
+    /// How many devices may use it [default: no limit].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) uses: Option<u32>,
-    /// How long it is good for, such as 30m, 24h, 7d.
+    /// How long it is valid, such as 30m, 24h, 7d.
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime)]
     pub(crate) expires: Duration,
 }
@@ -224,7 +224,7 @@ pub(crate) struct InviteArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gaung group revoke 7KQ2M4VXW3E5T6Y7U2I3O4P5AA")]
 pub(crate) struct RevokeArgs {
-    /// The code.
+    /// The invite code.
     #[arg(value_parser = code)]
     pub(crate) code: String,
 }
@@ -252,8 +252,10 @@ pub(crate) fn code(text: &str) -> Result<String, String> {
 fn age(text: &str) -> Result<u64, String> {
     let ms = u64::try_from(parse_duration(text)?.as_millis()).unwrap_or(u64::MAX);
     if (1..MIN_AGE_MS).contains(&ms) {
-        return Err("messages are kept for an hour at least, the time in which publishers repeat them; 0 is for ever"
-            .to_owned());
+        return Err(
+            "messages are kept for at least 1h, the time in which publishers send them again; 0 keeps them for ever"
+                .to_owned(),
+        );
     }
     Ok(ms)
 }
@@ -271,7 +273,7 @@ fn limits(typed: [Option<u64>; 3], before: GroupRetention) -> GroupRetention {
 
 fn lifetime(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        Duration::ZERO => Err("must be longer than 0".to_owned()),
         duration => Ok(duration),
     }
 }

@@ -9,23 +9,23 @@ use service_kit::config::parse_duration;
 /// What can be done with a lab.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  sudo gaung lab up\n  sudo gaung lab shell m1\n  sudo gaung lab down\n\n\
-    A network on this machine alone: hosts in network namespaces on one switch, with the services, members, and a \
-    witness that never joins. Nothing is made outside of them, and all of it is gone with its first process. Without root it \
-    uses user namespaces where the system allows them.")]
+    Hosts in network namespaces of this machine on one switch: the services, members, and a witness that never joins. \
+    Nothing is created outside of the namespaces, and all of it ends with its first process. Without root it uses user \
+    namespaces where the system allows them.")]
 pub(crate) enum LabCommand {
     /// Build a lab that stays until `gaung lab down`.
     Up(LabUpArgs),
     /// End a lab and everything in it.
     Down(LabNameArgs),
-    /// Show the labs that are up, and what their hosts sent and received.
+    /// Show the running labs, and what their hosts sent and received.
     Status(LabStatusArgs),
-    /// Be on a host of a lab: a shell, or one command.
+    /// Run a shell, or one command, on a host of a lab.
     Shell(LabShellArgs),
-    /// Measure multicast, broadcast, TCP and unicast on real sockets, in a network made for it.
+    /// Measure multicast, broadcast, TCP and unicast on real sockets, in a network created for it.
     Experiment(LabExperimentArgs),
-    /// Measure everything, and write a report that can be handed in.
+    /// Run all experiments, and write a report.
     Report(LabReportArgs),
-    /// What a lab starts of itself.
+    /// Started by a lab itself.
     #[command(hide = true)]
     Inside(LabInsideArgs),
 }
@@ -47,19 +47,19 @@ pub(crate) struct LabNameArgs {
     With the querier on the switch prunes: multicast goes to members only. Off, it floods, as a plain switch does. The delay \
     needs the kernel's netem, the loss nftables.")]
 pub(crate) struct LabUpArgs {
-    /// Which.
+    /// The lab.
     #[command(flatten)]
     pub(crate) which: LabNameArgs,
     /// How many members.
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) members: usize,
-    /// Datagrams that each member and the witness lose of those that come.
+    /// Share of received datagrams that each member and the witness lose.
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     pub(crate) loss: Loss,
-    /// How much longer every frame takes.
+    /// Delay of each frame.
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = parse_duration)]
     pub(crate) delay: Duration,
-    /// Whether the switch asks who wants which multicast.
+    /// Whether the switch is an IGMP querier.
     #[arg(long, value_name = "on|off", default_value = "on", action = ArgAction::Set, value_parser = BoolishValueParser::new(),
         hide_possible_values = true)]
     pub(crate) querier: bool,
@@ -71,7 +71,7 @@ pub(crate) struct LabUpArgs {
     With --json one object a lab: name, pid, rights, loss, delay, querier, group, folder, and hosts (name, ip, runs, \
     alive, task).")]
 pub(crate) struct LabStatusArgs {
-    /// One JSON object for each lab.
+    /// Print one JSON object for each lab.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -80,10 +80,10 @@ pub(crate) struct LabStatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung lab shell m1\n  gaung lab shell m1 gaung send lobby Halo semua\n  \
     gaung lab shell witness tcpdump -ni eth0 udp\n\n\
-    The lab's names stand in /etc/hosts there: ping m2, nc server 8080. What members print lies in the folder that \
-    `gaung lab status --json` names, as m1.log. The exit code is the command's.")]
+    The hosts' names are in /etc/hosts there: ping m2, nc server 8080. The output of members is in the folder that \
+    `gaung lab status --json` prints, as m1.log. The exit code is that of the command.")]
 pub(crate) struct LabShellArgs {
-    /// Which.
+    /// The lab.
     #[command(flatten)]
     pub(crate) which: LabNameArgs,
     /// server, m1 and up, or witness.
@@ -99,17 +99,17 @@ pub(crate) struct LabShellArgs {
 #[command(after_help = "Examples:\n  sudo gaung lab experiment one-to-many\n  \
     sudo gaung lab experiment all --csv samples.csv\n\n\
     one-to-many: the same burst to 1, 2, 4, 8, 16 receivers by unicast, TCP, broadcast, multicast. who-hears: frames that reach a host that \
-    did not ask for them. threads: services with 1, 2, 4 workers. loss: receivers that lose up to 20 %, with repair and without. receipts: \
-    what the sender learns. late-joiner: somebody comes after the messages.\n\n\
-    Prints medians and quarters. Ctrl-C keeps what was measured.")]
+    did not join. threads: services with 1, 2, 4 workers. loss: receivers that lose up to 20 %, with repair and without. receipts: \
+    what receipts report. late-joiner: a receiver that starts after the messages.\n\n\
+    Prints medians and quartiles. Ctrl-C keeps what was measured.")]
 pub(crate) struct LabExperimentArgs {
-    /// Which experiment.
+    /// The experiment.
     #[arg(value_name = "NAME|all", default_value = "all", value_parser = experiment)]
     pub(crate) experiment: Chosen,
-    /// As little as says something: less than a minute instead of some.
+    /// Measure as little as gives a result: less than a minute instead of some.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Write every sample to a file.
+    /// File for all samples.
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
 }
@@ -118,21 +118,21 @@ pub(crate) struct LabExperimentArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  sudo gaung lab report --lang id\n  gaung lab report --from gaung-report --lang en --out english\n\n\
-    The folder has report.html, which stands alone, report.md with its figures, samples.csv, and capture.pcap. Every sentence of the \
-    analysis is bound to what was measured, and says so where it is not supported. Takes some minutes; Ctrl-C writes \
+    The folder has report.html, which stands alone, report.md with its figures, samples.csv, and capture.pcap. Each sentence of the \
+    analysis is checked against the samples, and marked where they do not support it. Takes some minutes; Ctrl-C writes \
     the report of what was measured."
 )]
 pub(crate) struct LabReportArgs {
     /// Language: en or id.
     #[arg(long, value_name = "en|id", default_value = "en")]
     pub(crate) lang: Language,
-    /// Folder to write to; made if it is not there.
+    /// Folder to write to; created if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "gaung-report")]
     pub(crate) out: PathBuf,
-    /// As little as says something: less than a minute instead of some.
+    /// Measure as little as gives a result: less than a minute instead of some.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Measure nothing: write the report of this folder's run anew.
+    /// Write the report of this folder's run again, without measuring.
     #[arg(long, value_name = "DIR", conflicts_with = "quick")]
     pub(crate) from: Option<PathBuf>,
 }
@@ -155,7 +155,7 @@ fn experiment(text: &str) -> Result<Chosen, String> {
 
 /// `gaung lab inside`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gaung lab inside TASK\n\nOf no use to people.")]
+#[command(after_help = "Example:\n  gaung lab inside TASK\n\nFor internal use.")]
 pub(crate) struct LabInsideArgs {
     /// What to do, in JSON.
     pub(crate) task: String,

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 #[command(after_help = SALVAGE_EXAMPLES)]
 pub(crate) enum LogCommand {
-    /// Copy what is whole of a damaged log into a new folder, and say what is missing.
+    /// Copy the intact messages of a damaged log to a new folder, and list what is missing.
     Salvage(SalvageArgs),
 }
 
@@ -20,14 +20,14 @@ const SALVAGE_EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = SALVAGE_EXAMPLES)]
 pub(crate) struct SalvageArgs {
-    /// The folder of the log, `relay/log` in the data of `gaung up`, whose relay must not run; or one file of it. It is
-    /// read only.
+    /// Folder of the log, `relay/log` in the data folder of `gaung up`, or one file of it. The relay must not run. It is
+    /// not changed.
     #[arg(value_name = "DIR")]
     pub(crate) from: PathBuf,
-    /// The folder to copy to: an empty one, or one that does not exist yet.
+    /// Folder to copy to: empty, or one that does not exist.
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
-    /// One JSON object a line, for each group.
+    /// Print one JSON object a line, for each group.
     #[arg(long)]
     pub(crate) json: bool,
 }

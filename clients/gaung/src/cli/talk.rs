@@ -18,27 +18,27 @@ use crate::chat::screen::{Lang, Shade};
         gaung send --udp-only ADDR:PORT TEXT…|-",
     after_help = "Examples:\n  gaung send lobby Halo semua\n  gaung send lobby Halo --receipts --wait 2s\n  seq 1000 | gaung send lobby -\n  \
         gaung send lobby -- --text that begins with a dash\n\n\
-        Prints one seq a line, in order, as each message becomes durable. From stdin every line that is not empty \
-        is one message; it need not be UTF-8. If some were not acknowledged, stderr says which lines.\n\n\
-        With --receipts: who has heard, of the members who were present (heard of within 5 s) when the message was \
-        logged; one's own listeners count too, a text session cannot say. From stdin the line begins with the seq. \
-        With --json one object a message: seq, heard, present, silent, absent, missing (up to 16 names), and error \
-        with nulls before it where nobody knows."
+        Prints one seq a line, in order, as each message becomes durable. From stdin each line that is not empty \
+        is one message and need not be UTF-8. If some were not acknowledged, stderr lists their lines.\n\n\
+        With --receipts: which members have received each message, of those present (seen in the last 5 s, your own \
+        included) when it was logged; text sessions cannot acknowledge. From stdin the line starts with the seq. \
+        With --json one object for each message: seq, heard, present, silent, absent, missing (up to 16 names), and \
+        error with nulls before it where the receipt is unknown."
 )]
 pub(crate) struct SendArgs {
     /// The group, then the words of the message; `-` alone reads lines from stdin. With --udp-only words only.
     #[arg(required = true, value_name = "GROUP TEXT")]
     pub(crate) words: Vec<String>,
-    /// Speak datagrams alone to the group at this address; no registry is asked.
+    /// Use datagrams only, to the group at this address, without a registry.
     #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
     pub(crate) udp_only: Option<SocketAddrV4>,
-    /// Say who has heard each message: once all present have, or when --wait is over.
+    /// Print who has received each message, once all present members have or --wait is over.
     #[arg(long, conflicts_with = "udp_only")]
     pub(crate) receipts: bool,
-    /// How long to wait for those who have not heard.
+    /// How long to wait for members that have not received a message.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration, requires = "receipts")]
     pub(crate) wait: Duration,
-    /// One JSON object for each message instead of text.
+    /// Print one JSON object for each message instead of text.
     #[arg(long, requires = "receipts")]
     pub(crate) json: bool,
 }
@@ -56,32 +56,32 @@ pub(crate) struct BroadcastArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung listen lobby\n  gaung listen lobby rapat --from start --json\n  \
         gaung listen --everyone --lane broadcast\n  gaung listen --udp-only 239.255.3.7:20000\n\n\
-        Says on stderr `listening to G from seq N by LANE` when ready. With --json every message is one object: \
+        Prints on stderr `listening to G from seq N by LANE` when ready. With --json every message is one object: \
         group, group_id, seq, author, text, lane, sent_at; text that is not UTF-8 has text null and base64 in data; \
         messages that are not plain text have a kind.")]
 pub(crate) struct ListenArgs {
     /// The groups.
     #[arg(value_name = "GROUP", required_unless_present_any = ["everyone", "udp_only"], conflicts_with = "udp_only")]
     pub(crate) groups: Vec<GroupName>,
-    /// The group that everyone is in.
+    /// Listen to the group `everyone`.
     #[arg(long, conflicts_with = "udp_only")]
     pub(crate) everyone: bool,
-    /// How messages shall come: auto takes multicast while it works; broadcast only with --everyone.
+    /// Lane of the messages: auto uses multicast while it works, else TCP; broadcast only with --everyone.
     #[arg(long, value_enum, default_value_t, value_name = "LANE")]
     pub(crate) lane: LaneArg,
-    /// First message wanted.
+    /// First message to print.
     #[arg(long, default_value = "now", value_name = "start|now|SEQ", value_parser = start)]
     pub(crate) from: StartArg,
     /// End after so many messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Speak datagrams alone to the group at this address; no registry is asked.
+    /// Use datagrams only, to the group at this address, without a registry.
     #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
     pub(crate) udp_only: Option<SocketAddrV4>,
-    /// UDP port on which broadcasts come, for --lane broadcast.
+    /// UDP port of --lane broadcast.
     #[arg(long, value_name = "P", default_value_t = gaung_proto::ports::BROADCAST)]
     pub(crate) broadcast_port: u16,
 }
@@ -90,19 +90,19 @@ pub(crate) struct ListenArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung chat\n  gaung chat lobby rapat --name Lina\n  \
     gaung chat lobby --server 192.168.1.10\n  gaung chat --lang id\n\n\
-    On a terminal a full screen, else lines; ? lists the keys, /help too. Without GROUP: the groups that were open the \
-    last time, or everyone. What is open, drafts and how far you read are kept in $XDG_STATE_HOME/gaung.")]
+    Uses the full screen on a terminal, else lines; ? or /help lists the keys. Without GROUP it opens the groups of the \
+    last time, or everyone. Open groups, drafts and read positions are kept in $XDG_STATE_HOME/gaung.")]
 pub(crate) struct ChatArgs {
-    /// The groups; what is typed goes to the first until /join says otherwise.
+    /// The groups to open; the first one is shown, and gets what is typed until /join.
     #[arg(value_name = "GROUP", conflicts_with = "udp_only")]
     pub(crate) groups: Vec<GroupName>,
-    /// How messages shall come: auto takes multicast while it works.
+    /// Lane of the messages: auto uses multicast while it works, else TCP.
     #[arg(long, value_enum, default_value_t, value_name = "LANE")]
     pub(crate) lane: LaneArg,
-    /// Speak datagrams alone to the group at this address, line by line; no registry is asked.
+    /// Use datagrams only, to the group at this address, without a registry; implies --plain.
     #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
     pub(crate) udp_only: Option<SocketAddrV4>,
-    /// How it looks.
+    /// The appearance.
     #[command(flatten)]
     pub(crate) look: LookArgs,
 }
@@ -110,13 +110,13 @@ pub(crate) struct ChatArgs {
 /// How the chat looks.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct LookArgs {
-    /// Line by line, also on a terminal.
+    /// Chat line by line, also on a terminal.
     #[arg(long)]
     pub(crate) plain: bool,
     /// Language of the screen: English or Indonesian [default: LC_ALL, LC_MESSAGES or LANG].
     #[arg(long, value_enum, value_name = "en|id")]
     pub(crate) lang: Option<Lang>,
-    /// What lies behind the letters [default: as COLORFGBG says, else colours that read on both].
+    /// Background of the terminal [default: from COLORFGBG, else colours that are readable on both].
     #[arg(long, value_enum, default_value_t, value_name = "auto|dark|light", hide_default_value = true)]
     pub(crate) theme: Shade,
 }
@@ -124,8 +124,8 @@ pub(crate) struct LookArgs {
 /// `gaung text`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gaung text 192.168.1.10\n\n\
-    Lines of stdin go to the hub, its lines to stdout. /join GROUP and /name NAME are the hub's. Runs until the hub \
-    ends the session, also after the end of stdin.")]
+    Lines of stdin go to the hub, its lines to stdout. /join GROUP and /name NAME are commands of the hub. Runs until \
+    the hub ends the session, also after the end of stdin.")]
 pub(crate) struct TextArgs {
     /// The hub's text port.
     #[arg(value_name = "HOST[:8080]", value_parser = super::server)]
@@ -137,7 +137,7 @@ pub(crate) struct TextArgs {
 #[command(
     after_help = "Examples:\n  gaung history lobby --limit 20\n  gaung history lobby --limit 20 --before 481\n  \
     gaung history lobby --from 1 --json\n\n\
-    Always oldest first. For the page before, give --before the first SEQ of the last one."
+    Always oldest first. For the page before, set --before to the first SEQ of this one."
 )]
 pub(crate) struct HistoryArgs {
     /// The group.
@@ -148,10 +148,10 @@ pub(crate) struct HistoryArgs {
     /// Only messages before this one; with --limit the newest of them.
     #[arg(long, value_name = "SEQ", value_parser = seq, conflicts_with = "from")]
     pub(crate) before: Option<Seq>,
-    /// At most so many messages: the newest, unless --from says where to begin.
+    /// At most so many messages: the newest, unless --from is given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
-    /// One JSON object a line, as `gaung listen --json` has it.
+    /// Print one JSON object a line, as `gaung listen --json` does.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -177,7 +177,7 @@ pub(crate) enum StartArg {
     Start,
     /// What comes from now on.
     Now,
-    /// A message's place.
+    /// The message with this seq.
     At(Seq),
 }
 
@@ -201,7 +201,7 @@ fn group_address(text: &str) -> Result<SocketAddrV4, String> {
     let addr: SocketAddrV4 = text.parse().map_err(|_| wrong())?;
     let ip: Ipv4Addr = *addr.ip();
     if !ip.is_multicast() {
-        return Err(format!("{ip} is no multicast address; {}", wrong()));
+        return Err(format!("{ip} is not a multicast address; {}", wrong()));
     }
     if addr.port() == 0 {
         return Err(wrong());

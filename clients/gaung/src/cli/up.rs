@@ -10,53 +10,53 @@ use service_kit::{config::parse_duration, telemetry::LogFormat};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  gaung up\n  gaung up --headless --data /var/lib/gaung --iface eth0\n  \
     gaung up --log memory --text-port 8081\n\n\
-    Prints one line per address when everything is ready. SIGINT or SIGTERM drains and ends with 0; a second one ends \
-    at once. Port 0 takes a free one.")]
+    Prints one line for each address once all services are ready. SIGINT or SIGTERM drains and exits with 0; a second \
+    one exits at once. Port 0 takes a free port.")]
 pub(crate) struct UpArgs {
     /// Address to listen on.
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0")]
     pub(crate) listen: IpAddr,
-    /// Where messages are kept: on disk, safe against power loss, or in memory, gone when this ends. Memory has groups
-    /// of its own, apart from those on disk.
+    /// Where messages are stored: on disk, safe against power loss, or in memory, until the services end. Groups in
+    /// memory are separate from those on disk.
     #[arg(long, value_enum, default_value_t, value_name = "disk|memory")]
     pub(crate) log: LogKind,
-    /// Bytes of the disk for messages; above it the largest groups' oldest are dropped. `none` for no limit [default: what
-    /// is free at the start and what messages have, less a fifth of it or 10 GiB].
+    /// Limit on stored messages; above it the oldest of the largest groups are deleted. `none` for no limit [default: the
+    /// free space at the start and what messages take, less a fifth of that or 10 GiB].
     #[arg(long, env = "GAUNG_RELAY_LOG_BYTES", value_name = "BYTES|none")]
     pub(crate) log_bytes: Option<multicast_relay::LogBudget>,
-    /// Serve only, also on a terminal.
+    /// Serve without a chat, also on a terminal.
     #[arg(long)]
     pub(crate) headless: bool,
-    /// The ready lines as one JSON object; implies --headless.
+    /// Print the addresses as one JSON object; implies --headless.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Host name or address that other machines shall use [default: the one they reached this machine by].
+    /// Host name or address for other machines [default: the one by which they reached this machine].
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
-    /// What to log on stderr: error, warn, info, debug, trace [default: info; error in the chat].
+    /// Log level on stderr: error, warn, info, debug, trace [default: info; error in the chat].
     #[arg(long, env = "GAUNG_LOG_LEVEL", value_name = "FILTER")]
     pub(crate) log_level: Option<String>,
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, env = "GAUNG_LOG_FORMAT", value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// Let the kernel or the network card cut and join multicast datagrams (UDP GSO and GRO).
+    /// Let the kernel or the network card split and join multicast datagrams (UDP GSO and GRO).
     #[arg(long, env = "GAUNG_RELAY_SEGMENTATION", value_enum, default_value_t, value_name = "on|off")]
     pub(crate) segmentation: multicast_relay::Segmentation,
-    /// The most that one group's datagrams may take of the network, repairs counted, in Mbit/s. It begins at a quarter.
+    /// Limit on one group's multicast rate, repairs included, in Mbit/s. A group starts at a quarter of it.
     #[arg(long, env = "GAUNG_RELAY_RATE", value_name = "MBIT", default_value_t = multicast_relay::DEFAULT_RATE_MBIT,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
-    /// Threads of the relay, each with its own groups, and of the hub, each with its own sessions; 0 for one a core.
+    /// Threads of the relay, each for some groups, and of the hub, each for some sessions; 0 for one per core.
     #[arg(long, env = "GAUNG_WORKERS", value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u16).range(0..=256))]
     pub(crate) workers: u16,
-    /// How many may connect.
+    /// Limits on sessions.
     #[command(flatten)]
     pub(crate) sessions: broadcast_hub::SessionArgs,
-    /// How long open requests may take to end.
+    /// How long open requests may take at a stop.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) drain: Duration,
-    /// How the chat looks.
+    /// The appearance of the chat.
     #[command(flatten)]
     pub(crate) look: super::talk::LookArgs,
     /// Where each service listens.
@@ -78,7 +78,7 @@ pub(crate) enum LogKind {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Ports")]
 pub(crate) struct PortArgs {
-    /// Registry, gRPC: the one that `--server` names.
+    /// Registry, gRPC: the port of `--server`.
     #[arg(long, value_name = "P", default_value_t = ports::REGISTRY)]
     pub(crate) registry_port: u16,
     /// Relay, gRPC.
@@ -93,13 +93,13 @@ pub(crate) struct PortArgs {
     /// Hub, framed TCP.
     #[arg(long, value_name = "P", default_value_t = ports::HUB_TCP)]
     pub(crate) hub_tcp_port: u16,
-    /// Hub, text for bare sockets.
+    /// Hub, text for plain sockets.
     #[arg(long, value_name = "P", default_value_t = ports::TEXT)]
     pub(crate) text_port: u16,
     /// Page for browsers, HTTP.
     #[arg(long, value_name = "P", default_value_t = ports::WEB)]
     pub(crate) page_port: u16,
-    /// UDP broadcast is sent to this port.
+    /// UDP port to which broadcasts are sent.
     #[arg(long, value_name = "P", default_value_t = ports::BROADCAST)]
     pub(crate) broadcast_port: u16,
     /// Discovery, UDP.
