@@ -1,4 +1,4 @@
-//! The programs under test, built by cargo so that none is stale or missing.
+//! The programs and examples under test, built by cargo so that none is stale or missing.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// Path of the program `name`, of the same profile and target folder as the running test.
+/// Path of the program or example `name`, of the same profile and target folder as the running test.
 ///
 /// The whole workspace is named, so that features are those of `cargo test --workspace` and nothing is built twice.
 /// Asks cargo once per test process; cargo's own lock makes parallel test processes wait for one another.
@@ -23,7 +23,13 @@ pub fn program(name: &str) -> PathBuf {
 
 fn build() -> HashMap<String, PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--workspace", "--bins", "--message-format=json"]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+        "build",
+        "--workspace",
+        "--bins",
+        "--examples",
+        "--message-format=json",
+    ]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
