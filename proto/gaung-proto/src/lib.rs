@@ -22,6 +22,7 @@ pub mod ports;
 pub mod retention;
 pub mod run;
 pub mod signing;
+pub mod watch_groups;
 mod wire;
 
 pub use content::{Content, ContentType, Kind};

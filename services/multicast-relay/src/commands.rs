@@ -1,6 +1,6 @@
 //! What the keeper is told by the registry's watch, by reports and by calls.
 
-use gaung_proto::GroupId;
+use gaung_proto::{GroupId, watch_groups::GroupSnapshot};
 use tokio::sync::oneshot;
 
 use crate::{group::GroupConfig, reports::Refusal};
@@ -9,7 +9,7 @@ use crate::{group::GroupConfig, reports::Refusal};
 #[derive(Debug)]
 pub(crate) enum KeeperCommand {
     /// These are all groups of this relay.
-    Snapshot(GroupSnapshot),
+    Snapshot(GroupSnapshot<GroupConfig>),
     /// A group is new or has changed.
     Upsert(Box<GroupConfig>),
     /// The group was deleted and never comes back.
@@ -18,12 +18,4 @@ pub(crate) enum KeeperCommand {
     Refuse(Refusal),
     /// Answers once every command sent before it has been executed.
     Barrier(oneshot::Sender<()>),
-}
-
-/// All groups of this relay that the registry shows.
-#[derive(Debug, Default)]
-pub(crate) struct GroupSnapshot {
-    pub(crate) groups: Vec<GroupConfig>,
-    /// Private groups are shown too; otherwise their absence means nothing.
-    pub(crate) with_private: bool,
 }

@@ -12,9 +12,9 @@ use gaung_proto::{
     GroupId, LogId, RelayId, Seq,
     pb::registry::{
         self as pb, GetGroupRequest, GroupReport, RegisterServiceRequest, ReportGroupsRequest, ServiceKind,
-        WatchGroupsRequest, get_group_request::By, registry_service_client::RegistryServiceClient,
-        watch_groups_response::Event,
+        get_group_request::By, registry_service_client::RegistryServiceClient,
     },
+    watch_groups::{GroupChange, GroupWatch},
 };
 use service_kit::{
     backoff::Backoff,
@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     access::GroupAccess,
-    commands::{GroupSnapshot, KeeperCommand},
+    commands::KeeperCommand,
     directory::{Directory, Serving},
     group::GroupConfig,
     identity::RelayIdentity,
@@ -268,7 +268,7 @@ pub(crate) async fn watch(
     commands: mpsc::Sender<KeeperCommand>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut position = WatchPosition::default();
+    let mut groups = GroupWatch::new();
     let mut backoff = Backoff::new();
     let mut registered = link.registered.subscribe();
     tokio::select! {
@@ -278,7 +278,7 @@ pub(crate) async fn watch(
     loop {
         let why = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            why = watch_once(&link, &commands, &mut position, &mut backoff) => why,
+            why = watch_once(&link, &commands, &mut groups, &mut backoff) => why,
         };
         debug!(why, "not watching the registry");
         if !backoff.wait(&stop).await {
@@ -287,76 +287,43 @@ pub(crate) async fn watch(
     }
 }
 
-/// Where a watch resumes after a break, and the snapshot that is not complete yet.
-#[derive(Debug, Default)]
-struct WatchPosition {
-    revision: u64,
-    watch_id: Bytes,
-    snapshot: Option<GroupSnapshot>,
-}
-
 async fn watch_once(
     link: &RegistryLink,
     commands: &mpsc::Sender<KeeperCommand>,
-    position: &mut WatchPosition,
+    groups: &mut GroupWatch<GroupConfig>,
     backoff: &mut Backoff,
 ) -> String {
-    position.snapshot = None;
-    let request = WatchGroupsRequest {
-        relay_id: link.listing.relay.into(),
-        after_revision: position.revision,
-        watch_id: position.watch_id.clone(),
-        viewer: link.viewer(),
-    };
+    let request = groups.request(link.listing.relay.into(), link.viewer());
     let mut stream = match link.client.clone().watch_groups(request).await {
         Ok(response) => response.into_inner(),
         Err(status) => return status.message().to_owned(),
     };
     loop {
-        let change = match stream.message().await {
-            Ok(Some(change)) => change,
+        let response = match stream.message().await {
+            Ok(Some(response)) => response,
             Ok(None) => return "the registry ended the stream".to_owned(),
             Err(status) => return status.message().to_owned(),
         };
         backoff.reset();
-        let command = change.event.and_then(|event| position.handle(link, event));
-        if let Some(command) = command
-            && commands.send(command).await.is_err()
+        let change = groups.handle(response, |group| link.checked(group));
+        if let Some(change) = change
+            && commands.send(to_command(change)).await.is_err()
         {
             return "the relay is stopping".to_owned();
-        }
-        if position.snapshot.is_none() {
-            position.revision = change.revision;
-            position.watch_id = change.watch_id;
         }
     }
 }
 
-impl WatchPosition {
-    fn handle(&mut self, link: &RegistryLink, event: Event) -> Option<KeeperCommand> {
-        match event {
-            Event::SnapshotBegin(begin) => {
-                if !begin.with_private {
-                    warn!(
-                        "the registry does not know this relay by its secret: of private groups it tells nothing new"
-                    );
-                }
-                self.snapshot = Some(GroupSnapshot { groups: Vec::new(), with_private: begin.with_private });
-                None
+fn to_command(change: GroupChange<GroupConfig>) -> KeeperCommand {
+    match change {
+        GroupChange::Snapshot(snapshot) => {
+            if !snapshot.with_private {
+                warn!("the registry does not know this relay by its secret: of private groups it tells nothing new");
             }
-            Event::SnapshotEnd(_) => self.snapshot.take().map(KeeperCommand::Snapshot),
-            Event::Upsert(group) => {
-                let config = link.checked(group)?;
-                match &mut self.snapshot {
-                    Some(snapshot) => {
-                        snapshot.groups.push(config);
-                        None
-                    }
-                    None => Some(KeeperCommand::Upsert(Box::new(config))),
-                }
-            }
-            Event::Deleted(deleted) => GroupId::try_from(&deleted.id[..]).ok().map(KeeperCommand::Delete),
+            KeeperCommand::Snapshot(snapshot)
         }
+        GroupChange::Upsert(config) => KeeperCommand::Upsert(Box::new(config)),
+        GroupChange::Deleted(group) => KeeperCommand::Delete(group),
     }
 }
 

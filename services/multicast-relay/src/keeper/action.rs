@@ -1,9 +1,10 @@
 //! What goes into the keeper's core, and what comes out of it.
 
-use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, Seq};
+use gaung_proto::{
+    Epoch, Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, Seq, watch_groups::GroupSnapshot,
+};
 
 use crate::{
-    commands::GroupSnapshot,
     group::GroupConfig,
     opening::{OpenGroupError, OpenedGroup},
     reports::{LogReport, Refusal},
@@ -15,7 +16,7 @@ pub(super) enum KeeperInput {
     /// The log held these groups when the relay started.
     Stored(Vec<GroupConfig>),
     /// See [`KeeperCommand::Snapshot`](crate::commands::KeeperCommand::Snapshot).
-    Snapshot(GroupSnapshot),
+    Snapshot(GroupSnapshot<GroupConfig>),
     /// See [`KeeperCommand::Upsert`](crate::commands::KeeperCommand::Upsert).
     Upsert(Box<GroupConfig>),
     /// See [`KeeperCommand::Delete`](crate::commands::KeeperCommand::Delete).

@@ -12,13 +12,12 @@ use std::{
 };
 
 use gaung_log::{OpenError, Position};
-use gaung_proto::{Epoch, GroupId, GroupRetention, GroupTag, LogId, Seq};
+use gaung_proto::{Epoch, GroupId, GroupRetention, GroupTag, LogId, Seq, watch_groups::GroupSnapshot};
 use rand::rngs::StdRng;
 use tracing::{debug, error, info, warn};
 
 use super::action::{KeeperAction, KeeperInput, OpenOutcome, PhaseChange};
 use crate::{
-    commands::GroupSnapshot,
     group::GroupConfig,
     opening::{OpenGroupError, OpenedGroup},
 };
@@ -126,7 +125,7 @@ impl KeeperCore {
         self.actions.pop_front()
     }
 
-    fn handle_snapshot(&mut self, snapshot: GroupSnapshot, position_of: PositionOf<'_>) {
+    fn handle_snapshot(&mut self, snapshot: GroupSnapshot<GroupConfig>, position_of: PositionOf<'_>) {
         let GroupSnapshot { groups: configs, with_private } = snapshot;
         // Whatever a registry repeats is opened once.
         let configs: BTreeMap<GroupId, GroupConfig> = configs.into_iter().map(|config| (config.id, config)).collect();

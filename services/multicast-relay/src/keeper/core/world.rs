@@ -10,12 +10,12 @@ use gaung_proto::{
     DeviceId, Epoch, GroupId, GroupTag, LogId, Seq,
     pb::registry as pb,
     signing::{self, Method},
+    watch_groups::GroupSnapshot,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 
 use super::KeeperCore;
 use crate::{
-    commands::GroupSnapshot,
     group::GroupConfig,
     keeper::action::{KeeperAction, KeeperInput, PhaseChange, ReportAnswer},
     opening::{OpenGroupError, OpenedGroup},
