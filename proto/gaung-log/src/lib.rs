@@ -5,6 +5,7 @@
 
 mod change;
 mod committer;
+mod convert;
 mod disk;
 mod fault;
 mod file;

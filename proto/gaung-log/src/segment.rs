@@ -64,4 +64,6 @@ pub(crate) mod writer;
 
 pub(crate) use committer::push_sealed;
 pub(crate) use contents::encode_group;
+pub(crate) use known::Superseded;
 pub use log::SegmentLog;
+pub(crate) use stage::{push_snapshot, push_superseded};

@@ -17,6 +17,7 @@ use gaung_proto::{GroupId, GroupRetention, LogId, Seq, SeqRange, run::Run};
 use super::{committer::SegmentCommitter, file::SegmentFile, known::Part, recover::recover, shared::SegmentShared};
 use crate::{
     change::{Answer, Change, Job, Upkeep},
+    convert::convert,
     disk::{DiskFigures, DiskOptions, OpenLogError},
     fault::Fault,
     file::{Env, Stretch},
@@ -52,7 +53,7 @@ impl SegmentLog {
         Self::on(Arc::new(Folder::hold(path)?), options)
     }
 
-    /// Opens or makes the log on any volume, which the caller holds.
+    /// Opens or makes the log on any volume, which the caller holds. A log in B-trees is converted first.
     ///
     /// # Errors
     /// [`OpenLogError`].
@@ -66,7 +67,9 @@ impl SegmentLog {
             uses: AtomicU64::new(0),
             opened: AtomicBool::new(false),
         };
+        let damages = convert(&env)?;
         let shared = Arc::new(SegmentShared::new(env));
+        damages.into_iter().for_each(|damage| shared.report(damage));
         let active = recover(&shared)?;
         let committer = SegmentCommitter::new(Arc::clone(&shared), active);
         let thread = std::thread::Builder::new().name("log-committer".into()).spawn(move || committer.run());

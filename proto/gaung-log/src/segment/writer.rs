@@ -14,9 +14,9 @@ use super::{
 };
 use crate::file::Env;
 
-/// Files are made longer in steps of at least so much.
+/// Files are made longer in steps of a 64th of what they may have; at least so much.
 const STEP: u64 = 64 * 1024;
-/// And of at most so much, unless one commit needs more.
+/// And at most so much, unless one commit needs more.
 const LONGEST_STEP: u64 = 1 << 20;
 /// A commit of up to so many bytes is written over zeros: to make the file longer costs a sync more than content does.
 const SHORT: u64 = 64 * 1024;
@@ -170,7 +170,7 @@ impl Writer {
         if needed <= self.length {
             return Ok(());
         }
-        let step = (self.end / 8).clamp(STEP, LONGEST_STEP);
+        let step = (self.limit / 64).clamp(STEP, LONGEST_STEP);
         let longer = (needed + step).next_multiple_of(STEP).min(self.limit.max(needed));
         self.file.set_len(longer).map_err(Unwritten::Write)?;
         let zeros = self.length..longer;
