@@ -128,7 +128,7 @@ fn convert_file(env: &Env, number: u64, is_newest: bool) -> Result<(), Fault> {
         }
         let writer = Writer::create(env, number, meta.started_at_ms)?;
         let trims = load_trims(txn)?.into_iter().collect();
-        let mut copy = Conversion { writer, groups, trims, index: Vec::new(), places: HashMap::new() };
+        let mut copy = Conversion { writer, groups, trims, index: Vec::new(), places: HashMap::new(), others: 0 };
         copy.run(env, txn)
     });
     file.close();
@@ -143,6 +143,8 @@ struct Conversion {
     index: Vec<u8>,
     /// Where a group's runs begin in the index, and how many there are.
     places: HashMap<GroupId, (u64, u64)>,
+    /// Runs of logs that were replaced.
+    others: u32,
 }
 
 impl Conversion {
@@ -173,7 +175,7 @@ impl Conversion {
             let (index_at, runs) = self.places.get(group).copied().unwrap_or_default();
             ended.push(Sealed { group: *group, state, first_kept, index_at, runs });
         }
-        push_sealed(&mut commit, &self.index, &mut ended);
+        push_sealed(&mut commit, &self.index, self.others, &mut ended);
         self.writer.append_unsynced(commit)?;
         Ok(self.writer.settle(env)?)
     }
@@ -212,6 +214,8 @@ impl Conversion {
                 let (_, runs) = self.places.entry(group).or_insert((self.index.len() as u64, 0));
                 *runs += 1;
                 self.index.extend_from_slice(&Place { first, spot }.encode());
+            } else {
+                self.others += 1;
             }
             if commit.len() > PIECE {
                 self.writer.append_unsynced(commit)?;

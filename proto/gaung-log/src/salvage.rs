@@ -20,7 +20,11 @@ use std::{
 use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq, SeqRange};
 
-use crate::{fault::Fault, layout::FORMAT, volume::FolderError};
+use crate::{
+    fault::Fault,
+    layout::{FORMAT, Name},
+    volume::FolderError,
+};
 
 use self::{collect::survey, plan::Plan, source::Source, write::Writer};
 
@@ -132,6 +136,7 @@ pub enum SalvageError {
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, SalvageError> {
     let segments = segments::files_in(from);
     if !segments.is_empty() {
+        refuse_mixture(from)?;
         return segments::salvage(from, to, &segments);
     }
     let source = Source::open(from)?;
@@ -161,6 +166,18 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, SalvageError> {
             Err(error)
         }
     }
+}
+
+/// A log of which only a part is in segments would be half a log.
+fn refuse_mixture(from: &Path) -> Result<(), SalvageError> {
+    let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+    let is_old = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| Name::parse(&name.to_string_lossy()));
+        matches!(name, Some(Name::Log(_)))
+    };
+    let Some(path) = entries.flatten().map(|entry| entry.path()).find(is_old) else { return Ok(()) };
+    let why = "it was not converted into segments yet; start the relay once, or give this file itself";
+    Err(SalvageError::Io { path, source: io::Error::other(why) })
 }
 
 fn refuse_full(to: &Path) -> Result<(), SalvageError> {

@@ -24,7 +24,7 @@
 //! | 5 superseded | group 16, log u64, since u64 (ms since 1970; 0: not seen yet, 2⁶⁴ − 1: its runs are dropped) |
 //! | 6 dropped | group 16 |
 //! | 7 index | for each run of a group: first seq u64, offset u32, length u32 of its frame's body; group after group |
-//! | 8 end | n u64, n × (group 16, first kept u64, state 84, 0 u32, offset of its index u64, runs in it u64), offset of this frame u64, "GSEGEND1" |
+//! | 8 end | n u32, runs in no group's index u32, n × (group 16, first kept u64, state 84, 0 u32, offset of its index u64, runs in it u64), offset of this frame u64, "GSEGEND1" |
 //!
 //! # Appending
 //! Everything that waits becomes one commit: one write, one sync. The last frame of a commit is marked; a commit without

@@ -125,7 +125,7 @@ fn survey(number: u64, path: &Path) -> Result<(Survey, Runs), SalvageError> {
                 Some(why) => {
                     survey.fault = Some(why.clone());
                     let ended = end_of(&file, stamp.unwrap_or_default()).map_err(read_failed(path))?;
-                    ended.map(|ended| ended.into_iter().map(|sealed| (sealed.group, sealed.state)).collect())
+                    ended.map(|ended| ended.groups.into_iter().map(|sealed| (sealed.group, sealed.state)).collect())
                 }
             };
             survey.is_unread = survey.states.is_none();
@@ -239,7 +239,7 @@ impl NewLog {
             Sealed { group: *group, state: state.clone(), first_kept: Seq::FIRST, index_at, runs }
         };
         let mut ended: Vec<Sealed> = self.states.iter().map(sealed).collect();
-        push_sealed(&mut commit, &index, &mut ended);
+        push_sealed(&mut commit, &index, 0, &mut ended);
         writer.append_unsynced(commit).map_err(&failed)?;
         self.end(writer)
     }

@@ -64,14 +64,15 @@ pub(crate) struct ActiveSegment {
     pub(crate) file: Arc<SegmentFile>,
     pub(crate) writer: Writer,
     pub(crate) is_sealed: bool,
+    /// Runs in it.
+    pub(crate) runs: usize,
     pub(crate) next_number: u64,
 }
 
 impl SegmentCommitter {
     pub(crate) fn new(shared: Arc<SegmentShared>, active: ActiveSegment) -> Self {
-        let ActiveSegment { file: active, writer, is_sealed, next_number } = active;
+        let ActiveSegment { file: active, writer, is_sealed, runs, next_number } = active;
         let (begun_bytes, dropped, health) = (0, false, Health::Good);
-        let runs = shared.known().places.values().map(Vec::len).sum();
         Self { shared, active, writer, runs, begun_bytes, is_sealed, dropped, next_number, health, failed_at: 0 }
     }
 
@@ -224,7 +225,7 @@ impl SegmentCommitter {
             return Ok(None);
         }
         let mut commit = self.writer.begin();
-        let places = push_end(&mut commit, &self.shared.known());
+        let places = push_end(&mut commit, &self.shared.known(), self.runs);
         self.writer.seal(&self.shared.env, commit)?;
         self.is_sealed = true;
         Ok(Some(places))
@@ -270,8 +271,8 @@ impl Failure {
 /// Where the runs of each group are found in a segment.
 type Places = HashMap<GroupId, Where>;
 
-/// Adds the frames that end a segment.
-pub(crate) fn push_end(commit: &mut Commit, known: &Known) -> Places {
+/// Adds the frames that end a segment of `runs` runs.
+fn push_end(commit: &mut Commit, known: &Known, runs: usize) -> Places {
     let groups: Vec<_> = known.index.groups.iter().collect();
     let mut index = Vec::new();
     let mut sealed: Vec<Sealed> = Vec::with_capacity(groups.len());
@@ -283,17 +284,18 @@ pub(crate) fn push_end(commit: &mut Commit, known: &Known) -> Places {
         let (state, runs) = (entry.state.clone(), places.len() as u64);
         sealed.push(Sealed { group: *group, state, first_kept, index_at, runs });
     }
-    push_sealed(commit, &index, &mut sealed)
+    let others = runs.saturating_sub(index.len() / PLACE_LEN);
+    push_sealed(commit, &index, others as u32, &mut sealed)
 }
 
 /// The same from an index and groups that count from its beginning.
-pub(crate) fn push_sealed(commit: &mut Commit, index: &[u8], sealed: &mut [Sealed]) -> Places {
+pub(crate) fn push_sealed(commit: &mut Commit, index: &[u8], others: u32, sealed: &mut [Sealed]) -> Places {
     let spot = commit.push_parts(Kind::Index, &[index]);
     for sealed in &mut *sealed {
         sealed.index_at += u64::from(spot.offset) + FRAME_HEADER as u64;
     }
     let offset = commit.next_offset();
-    commit.push_parts(Kind::End, &[&encode_end(sealed, offset)]);
+    commit.push_parts(Kind::End, &[&encode_end(sealed, others, offset)]);
     sealed.iter().filter(|sealed| sealed.runs > 0).map(|sealed| (sealed.group, sealed.place())).collect()
 }
 

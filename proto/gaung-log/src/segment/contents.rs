@@ -28,6 +28,8 @@ pub(crate) struct Contents {
     /// Of the log that the group has.
     pub(crate) places: HashMap<GroupId, Vec<Place>>,
     pub(crate) snapshots: HashMap<GroupId, (Seq, Spot)>,
+    /// Of all logs, those that were replaced too.
+    pub(crate) runs: usize,
     /// Records whose hashes are still to be computed: the latest of each group.
     last_records: HashMap<GroupId, Bytes>,
 }
@@ -94,6 +96,11 @@ impl Contents {
         }
     }
 
+    /// Runs that are no group's any more.
+    pub(crate) fn others(&self) -> u32 {
+        (self.runs - self.places.values().map(Vec::len).sum::<usize>()) as u32
+    }
+
     /// Computes what is still to be computed.
     pub(crate) fn finish(&mut self) {
         for (group, record) in self.last_records.drain() {
@@ -121,6 +128,7 @@ impl Contents {
         if header.base_seq != state.head.next() {
             return Err("a record does not follow the one before it");
         }
+        self.runs += 1;
         state.head = run.last_seq();
         state.epoch = state.epoch.max(header.epoch);
         state.last_hash = NO_HASH;

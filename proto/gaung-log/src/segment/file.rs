@@ -153,10 +153,19 @@ impl Sealed {
     }
 }
 
+/// What the last frame of a segment says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ended {
+    pub(crate) groups: Vec<Sealed>,
+    /// Runs of logs that were replaced or dropped before the segment ended.
+    pub(crate) others: u32,
+}
+
 /// The body of a segment's last frame, which will lie at `offset`.
-pub(crate) fn encode_end(groups: &[Sealed], offset: u64) -> Vec<u8> {
+pub(crate) fn encode_end(groups: &[Sealed], others: u32, offset: u64) -> Vec<u8> {
     let mut body = Vec::with_capacity(8 + groups.len() * SEALED_LEN + TRAILER);
-    body.extend_from_slice(&(groups.len() as u64).to_be_bytes());
+    body.extend_from_slice(&(groups.len() as u32).to_be_bytes());
+    body.extend_from_slice(&others.to_be_bytes());
     for sealed in groups {
         body.extend_from_slice(sealed.group.as_bytes());
         body.extend_from_slice(&sealed.first_kept.0.to_be_bytes());
@@ -170,7 +179,8 @@ pub(crate) fn encode_end(groups: &[Sealed], offset: u64) -> Vec<u8> {
     body
 }
 
-pub(crate) fn decode_end(body: &[u8]) -> Option<Vec<Sealed>> {
+pub(crate) fn decode_end(body: &[u8]) -> Option<Ended> {
+    let others = u32::from_be_bytes(*body.get(4..8)?.first_chunk()?);
     let groups = body.get(8..body.len().checked_sub(TRAILER)?)?;
     let sealed = |bytes: &[u8]| {
         let group = GroupId(*bytes.first_chunk()?);
@@ -182,11 +192,12 @@ pub(crate) fn decode_end(body: &[u8]) -> Option<Vec<Sealed>> {
             runs: word(bytes, 120),
         })
     };
-    groups.chunks_exact(SEALED_LEN).map(sealed).collect()
+    let groups: Option<Vec<Sealed>> = groups.chunks_exact(SEALED_LEN).map(sealed).collect();
+    Some(Ended { groups: groups?, others })
 }
 
 /// Reads the groups as they stand at the end of a segment; `None` if it was not ended.
-pub(crate) fn read_end(file: &dyn StorageBackend, preamble: &Preamble) -> Result<Option<Vec<Sealed>>, Fault> {
+pub(crate) fn read_end(file: &dyn StorageBackend, preamble: &Preamble) -> Result<Option<Ended>, Fault> {
     let (length, least) = (preamble.length, PREAMBLE + (FRAME_HEADER + TRAILER) as u64);
     if length < least || length > file.len()? {
         return Ok(None);

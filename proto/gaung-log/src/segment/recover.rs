@@ -9,8 +9,8 @@ use super::{
     committer::ActiveSegment,
     contents::Contents,
     file::{
-        PREAMBLE, Preamble, SEGMENT_FORMAT, Sealed, SegmentFile, SegmentName, damaged_name, decode_end, file_name,
-        unfinished_name,
+        Ended, PREAMBLE, Preamble, SEGMENT_FORMAT, Sealed, SegmentFile, SegmentName, damaged_name, decode_end,
+        file_name, unfinished_name,
     },
     frame::{ALIGNMENT, Kind, Spot},
     known::Where,
@@ -36,9 +36,9 @@ pub(crate) fn recover(shared: &SegmentShared) -> Result<ActiveSegment, OpenLogEr
     };
     let newest_number = newest.as_ref().map_or(0, |newest| newest.file.number);
     let active = match newest {
-        Some(Newest { file, writer: Some(writer), is_sealed, .. }) if lost_after < newest_number => {
+        Some(Newest { file, writer: Some(writer), is_sealed, runs, .. }) if lost_after < newest_number => {
             shared.files_mut().insert(newest_number, Arc::clone(&file));
-            ActiveSegment { file, writer, is_sealed, next_number }
+            ActiveSegment { file, writer, is_sealed, runs, next_number }
         }
         newest => replace(shared, newest, lost_after > newest_number, next_number)?,
     };
@@ -72,6 +72,7 @@ struct Newest {
     /// `None`: it is damaged, and only what it says of its groups counts.
     writer: Option<Writer>,
     is_sealed: bool,
+    runs: usize,
     /// Acknowledged messages may be lost with the damage.
     tail_lost: bool,
 }
@@ -140,6 +141,7 @@ fn open_newest(
         file: Arc::new(SegmentFile::new(&preamble, Some(Arc::clone(&file)))),
         writer: None,
         is_sealed: scanned.is_sealed,
+        runs: scanned.contents.runs,
         tail_lost: false,
     };
     match &scanned.damage {
@@ -176,7 +178,7 @@ fn open_newest(
 }
 
 /// The groups as they stand at the end of a damaged segment, if it has one: the last frame of all.
-pub(crate) fn end_of(file: &dyn StorageBackend, stamp: u32) -> io::Result<Option<Vec<Sealed>>> {
+pub(crate) fn end_of(file: &dyn StorageBackend, stamp: u32) -> io::Result<Option<Ended>> {
     let mut scanner = Scanner::new(file)?;
     let (mut at, mut ended) = (PREAMBLE, None);
     while let Some((offset, header)) = scanner.find(at)? {
@@ -195,10 +197,10 @@ pub(crate) fn end_of(file: &dyn StorageBackend, stamp: u32) -> io::Result<Option
 
 /// Takes the groups of a damaged segment from its end, if it has one: then nothing came after it. Whether it has.
 fn salvage_states(file: &dyn StorageBackend, preamble: &Preamble, scanned: &mut Scanned) -> Result<bool, Fault> {
-    let Some(sealed) = end_of(file, preamble.stamp)? else { return Ok(false) };
+    let Some(ended) = end_of(file, preamble.stamp)? else { return Ok(false) };
     let contents = &mut scanned.contents;
     contents.groups.clear();
-    for Sealed { group, state, first_kept, .. } in sealed {
+    for Sealed { group, state, first_kept, .. } in ended.groups {
         contents.first_kept.insert(group, first_kept);
         contents.groups.insert(group, state);
     }
@@ -262,7 +264,7 @@ fn replace(
         }
         None => known.remove_file(0),
     }
-    Ok(ActiveSegment { file: begun.file, writer: begun.writer, is_sealed: false, next_number: number + 1 })
+    Ok(ActiveSegment { file: begun.file, writer: begun.writer, is_sealed: false, runs: 0, next_number: number + 1 })
 }
 
 /// Adds the segments before the newest, from new to old. `ends`: the last message of each group that they may hold.
@@ -308,13 +310,13 @@ fn open_earlier(shared: &SegmentShared, number: u64, ends: &HashMap<GroupId, Seq
         let entry = known.index.groups.get(&sealed.group).filter(|entry| entry.state.log == sealed.state.log);
         entry.is_some() && ends.get(&sealed.group).is_some_and(|end| sealed.state.head < *end)
     };
-    let groups = match ended.filter(|ended| !ended.iter().any(is_short)) {
+    let groups = match ended.filter(|ended| !ended.groups.iter().any(is_short)) {
         Some(ended) => {
             let group = |sealed: Sealed| {
                 let place = (sealed.runs > 0).then(|| sealed.place());
                 (sealed.group, sealed.state, place)
             };
-            ended.into_iter().map(group).collect()
+            ended.groups.into_iter().map(group).collect()
         }
         None => {
             let Scanned { contents: Contents { groups, mut places, .. }, damage, .. } = scan(&*file, &preamble)?;

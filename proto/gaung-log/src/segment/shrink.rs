@@ -14,7 +14,7 @@ use gaung_proto::{GroupId, GroupRetention, Seq};
 use super::{
     committer::push_sealed,
     contents::{Contents, encode_group},
-    file::{PREAMBLE, Preamble, Sealed, SegmentFile, file_name, read_end, unfinished_name},
+    file::{Ended, PREAMBLE, Preamble, Sealed, SegmentFile, file_name, read_end, unfinished_name},
     frame::{Commit, Kind, Place},
     log::SegmentLog,
     recover::scan,
@@ -164,10 +164,9 @@ fn write_again(env: &crate::file::Env, file: &SegmentFile, live: &[Stretch]) -> 
         Some(ended) => ended,
         None => states_of(scan(&*from, &preamble)?.contents),
     };
-    let stored: u64 = ended.iter().map(|sealed| sealed.state.head.0.saturating_sub(sealed.state.base.0)).sum();
+    let stored: u64 = ended.groups.iter().map(|sealed| sealed.state.head.0.saturating_sub(sealed.state.base.0)).sum();
     let kept: u64 = live.iter().map(|stretch| (stretch.last.0 + 1).saturating_sub(stretch.from.0)).sum();
-    // What a reset replaced is not counted with the groups.
-    if kept >= stored && !holds_others(&*from, &preamble, live)? {
+    if kept >= stored && ended.others == 0 {
         return Ok(false);
     }
     let mut writer = Writer::create(env, file.number, file.started_at_ms)?;
@@ -184,34 +183,20 @@ fn write_again(env: &crate::file::Env, file: &SegmentFile, live: &[Stretch]) -> 
             commit = writer.begin();
         }
     }
-    copy.end(&mut commit, ended);
+    copy.end(&mut commit, ended.groups);
     writer.append_unsynced(commit)?;
     writer.settle(env)?;
     Ok(true)
 }
 
-fn states_of(contents: Contents) -> Vec<Sealed> {
+fn states_of(contents: Contents) -> Ended {
+    let others = contents.others();
     let Contents { groups, first_kept, .. } = contents;
     let sealed = |(group, state): (GroupId, GroupState)| {
         let first_kept = first_kept.get(&group).copied().unwrap_or(Seq::FIRST);
         Sealed { group, state, first_kept, index_at: 0, runs: 0 }
     };
-    groups.into_iter().map(sealed).collect()
-}
-
-/// Whether the segment has runs of logs that are no group's any more.
-fn holds_others(file: &dyn redb::StorageBackend, preamble: &Preamble, live: &[Stretch]) -> Result<bool, Fault> {
-    let logs: HashMap<_, _> = live.iter().map(|stretch| (stretch.group, stretch.log)).collect();
-    let mut commits = Commits::new(Scanner::new(file)?, preamble.stamp, PREAMBLE);
-    while let Some(frames) = commits.next()? {
-        for frame in frames.iter().filter(|frame| frame.header.kind == Kind::Run) {
-            let (run, _) = Record::run_of(frame.body.clone()).map_err(Fault::damaged)?;
-            if logs.get(&run.header().group) != Some(&run.header().log) {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
+    Ended { groups: groups.into_iter().map(sealed).collect(), others }
 }
 
 /// Frames on their way into a smaller segment.
@@ -271,6 +256,6 @@ impl Copy {
             commit.push_parts(Kind::Group, &[&encode_group(sealed.group, sealed.first_kept, &sealed.state)]);
             places.iter().for_each(|place| index.extend_from_slice(&place.encode()));
         }
-        push_sealed(commit, &index, &mut ended);
+        push_sealed(commit, &index, 0, &mut ended);
     }
 }

@@ -101,7 +101,7 @@ impl SegmentCommitter {
         };
         volume.rename(&unfinished_name(number), &file_name(number)).map_err(StoreError::from)?;
         volume.sync_names().map_err(StoreError::from)?;
-        let places = ended.iter().filter(|sealed| sealed.runs > 0).map(|sealed| (sealed.group, sealed.place()));
+        let places = ended.groups.iter().filter(|sealed| sealed.runs > 0).map(|sealed| (sealed.group, sealed.place()));
         {
             // Readers find a file and its places together.
             let mut known = self.shared.known_mut();
