@@ -10,19 +10,19 @@ use std::{
 use nix::sys::stat::{Mode, umask};
 use tracing::{info, warn};
 
-/// What others may not have of a folder or file.
+/// Permission bits of other users, which are removed from folders and files.
 const OTHERS: u32 = 0o077;
 
-/// From now on nothing that the process makes is open to others, whatever the umask was that it was started with.
+/// Sets the umask so that files made by this process from now on are accessible to their owner alone.
 pub fn keep_to_owner() {
     umask(Mode::from_bits_truncate(OTHERS));
 }
 
-/// Makes the folder if it is missing, for its owner alone, and takes away what others may do with it and with all in it;
-/// one log line says so. What cannot be changed is a warning.
+/// Creates the folder if it is missing, for its owner alone, and removes other users' permissions on it and on everything in
+/// it, with one log line. Permissions that cannot be changed cause a warning.
 ///
 /// # Errors
-/// If the folder cannot be made or looked at.
+/// If the folder cannot be created or read.
 pub fn prepare(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let (mut mended, mut failed) = (0, None);

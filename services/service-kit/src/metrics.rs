@@ -1,4 +1,4 @@
-//! Metrics for Prometheus, and `/healthz` for those who speak no gRPC.
+//! The metrics page for Prometheus, and `/healthz` for checks without gRPC.
 
 use std::{
     fmt,
@@ -33,13 +33,13 @@ use crate::{
     share::{Origin, Share},
 };
 
-/// Connections at a time, shared by address: those who scrape are few.
+/// Most connections at a time, shared by address; scrapers are few.
 const CONNECTIONS: usize = 64;
-/// From accepting a connection to the last byte of its one answer; a scrape takes milliseconds.
+/// Time limit of a connection, from accept to the last byte of its one answer; a scrape takes milliseconds.
 const LIFE_LIMIT: Duration = Duration::from_secs(5);
-/// Of a request's head; hyper's least.
+/// Largest request head, bytes: the least that hyper allows.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
-/// Until accepting is tried again after the system refused, such as without free file descriptors.
+/// Time before accept is retried after the system refused, for example without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The process's metrics. Clones share one registry; register at start, count on the handles.
@@ -47,18 +47,18 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct Metrics(Arc<Mutex<Registry>>);
 
 impl Metrics {
-    /// An empty registry. All names get the prefix `gaung_` and a part of their own by [`Registry::sub_registry_with_prefix`].
+    /// Makes an empty registry. All names get the prefix `gaung_` and a part of their own by [`Registry::sub_registry_with_prefix`].
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(Registry::with_prefix("gaung"))))
     }
 
-    /// Registers metrics. The lock is held meanwhile: not from a hot path.
+    /// Registers metrics. Holds a lock meanwhile, so do not call it on a hot path.
     pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         register(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// All metrics in the `OpenMetrics` text format.
+    /// Encodes all metrics in the `OpenMetrics` text format.
     ///
     /// # Errors
     /// If one of the registered collectors fails.
@@ -87,7 +87,7 @@ macro_rules! figures {
         }
 
         impl $Figures {
-            /// Registers them; whoever scrapes sees them from now on.
+            /// Registers the metrics, which are scraped from now on.
             $vis fn register(&self, metrics: &$crate::metrics::Metrics) {
                 metrics.register(|registry| {
                     let part = registry.sub_registry_with_prefix($part);
@@ -113,7 +113,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let refused = Counter::<u64>::default();
     metrics.register(|registry| {
-        let help = "Connections to the metrics port closed at once: no place left";
+        let help = "Connections to the metrics port refused because the limit was reached";
         registry.register("metrics_connections_refused", help, refused.clone());
     });
     let app = Router::new()

@@ -7,17 +7,17 @@ use crate::{
     share::{Full, Origin, Share, SharePool},
 };
 
-/// Places that only connections of this machine get, so that other programs and services on it come through whatever the
-/// network does: more than the services of one machine open to each other. A small listener has fewer.
+/// Places reserved for connections from this machine, so that its other services can connect whatever the network does: more
+/// than the services of one machine open to each other. A small listener has fewer.
 const OWN_PLACES: u64 = 32;
 const FEWEST_OWN: u64 = 8;
-/// A listener works with few files too, if badly.
+/// Least places of a listener, even where the process may open few files.
 const FEWEST: u64 = 8;
 /// A listener that wants 1024 places gets at most this part of the process's files, others in proportion, so that those
 /// that are bound after it have some as well.
 const PART_OF_FILES: u64 = 12;
 
-/// The places of one listener. Clones share them.
+/// The connection slots of one listener; clones share them.
 ///
 /// A newcomer always gets one while somebody else has more places than it would have: the oldest connection of the
 /// address with most of them is evicted.
@@ -30,7 +30,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// `wanted` places, fewer where the process may not open so many files.
+    /// Makes `wanted` places, or fewer if the process may not open so many files.
     #[must_use]
     pub fn new(wanted: usize) -> Self {
         let wanted = wanted as u64;
@@ -49,7 +49,7 @@ impl Places {
         }
     }
 
-    /// A place for a connection of `peer` to `local`. Its owner closes the connection once [`Share::evicted`] completes.
+    /// Takes a place for a connection from `peer` to `local`. Close the connection once [`Share::evicted`] completes.
     ///
     /// # Errors
     /// [`Full`]; the connection is closed.
@@ -63,7 +63,7 @@ impl Places {
         self.everyone.take(peer.into(), 1)
     }
 
-    /// The same for an accepted connection.
+    /// Takes a place for an accepted connection, as [`Self::take`] does.
     ///
     /// # Errors
     /// [`Full`]; the connection is closed.

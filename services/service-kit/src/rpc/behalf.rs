@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tonic::Request;
 
-/// The metadata of a call that names for whom it is made.
+/// The metadata key that names the address for which a call is made.
 const BEHALF: &str = "gaung-behalf";
 
 /// Names the address for which a service makes a call, so that the called one charges it and not the service.
@@ -14,8 +14,8 @@ pub fn call_on_behalf<T>(request: &mut Request<T>, address: IpAddr) {
     request.metadata_mut().insert(BEHALF, value);
 }
 
-/// Tells which address a call is charged to: the one that it came from, or that a service of this machine names. `None`: this
-/// process. Others could name anybody, so that only this machine's services are believed.
+/// Returns the address that a call is charged to: the one that it came from, or the one that a service of this machine names.
+/// `None`: this process. Others could name any address, so only this machine's services are believed.
 pub fn charged_address<T>(request: &Request<T>) -> Option<IpAddr> {
     let from = request.remote_addr().map(|addr| addr.ip().to_canonical());
     if from.is_some_and(|ip| !ip.is_loopback()) {

@@ -1,4 +1,4 @@
-//! Calls from the network while they are open: who makes them, what they hold, and when they are ended.
+//! Open calls from the network: their caller, what they hold, and when they are ended.
 
 use std::{
     pin::pin,
@@ -16,22 +16,22 @@ use tonic::Status;
 use super::{bytes::CallBytes, figures::RpcFigures};
 use crate::share::{Caller, Full, Share, SharePool};
 
-/// An ended call may tell its caller why for so long; then its stream is reset.
+/// Time that an ended call has to tell its caller why before its stream is reset.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static CURRENT: Arc<Call>;
 }
 
-/// One call of the network.
+/// One call from the network.
 #[derive(Debug)]
 pub(super) struct Call {
     bytes: Arc<CallBytes>,
     end: CancellationToken,
     stalled: AtomicBool,
-    /// Its place among all calls, once it has one.
+    /// Its share of all open calls, once it has begun.
     place: Mutex<Option<Share<Caller>>>,
-    /// Its task is over; answers may still wait.
+    /// Its task has ended; answers may still be unread.
     over: AtomicBool,
 }
 
@@ -42,12 +42,12 @@ impl Call {
         Self { bytes, end, stalled: AtomicBool::new(false), place: Mutex::new(None), over: AtomicBool::new(false) }
     }
 
-    /// The call whose task this is.
+    /// Returns the call that runs in this task.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// Takes the call's place among all.
+    /// Takes the call's share of all open calls.
     pub(super) fn begin(&self, places: &SharePool<Caller>) -> Result<(), Full> {
         let place = places.take_with(self.bytes.caller(), 1, self.end.clone())?;
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
@@ -85,18 +85,19 @@ pub(super) struct Calls {
 #[derive(Debug)]
 struct OpenCalls {
     calls: Vec<Arc<Call>>,
-    /// When there was a call last.
+    /// When a call was last open.
     active: Instant,
     any: bool,
 }
 
-/// What the connection of these calls should do.
+/// What should happen to a connection, by the state of its calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ConnectionVerdict {
+    /// Keep it.
     Keep,
-    /// It has had no call for so long.
+    /// It has had no call for this long.
     Idle(Duration),
-    /// Answers of calls that are over are not taken, and only its end gives them back.
+    /// Answers of ended calls stay unread, and only closing the connection frees them.
     Stalled,
 }
 
@@ -106,13 +107,13 @@ impl Calls {
         Self { caller, bytes, figures, open: Mutex::new(open) }
     }
 
-    /// Whether there ever was a call.
+    /// Whether a call was ever made.
     pub(super) fn any(&self) -> bool {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).any
     }
 
-    /// Ends calls of which nothing is taken for `limit`.
-    pub(super) fn sweep(&self, now: Instant, limit: Duration) -> Verdict {
+    /// Ends calls whose answers were not read for `limit`; returns what should happen to the connection.
+    pub(super) fn sweep(&self, now: Instant, limit: Duration) -> ConnectionVerdict {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.calls.retain(|call| !call.over.load(Ordering::Acquire) || call.bytes.has_answers());
         for call in &open.calls {
@@ -120,7 +121,7 @@ impl Calls {
                 continue;
             }
             if call.over.load(Ordering::Acquire) {
-                return Verdict::Stalled;
+                return ConnectionVerdict::Stalled;
             }
             if !call.stalled.swap(true, Ordering::Relaxed) {
                 self.figures.calls_stalled.inc();
@@ -128,14 +129,14 @@ impl Calls {
             }
         }
         if open.calls.is_empty() {
-            return Verdict::Idle(now.saturating_duration_since(open.active));
+            return ConnectionVerdict::Idle(now.saturating_duration_since(open.active));
         }
         open.active = now;
-        Verdict::Keep
+        ConnectionVerdict::Keep
     }
 }
 
-/// Runs the calls of one connection as tasks.
+/// Runs each call of one connection as a task.
 #[derive(Debug, Clone)]
 pub(super) struct CallExecutor(pub(super) Arc<Calls>);
 
@@ -156,7 +157,7 @@ where
             (open.active, open.any) = (Instant::now(), true);
         }
         tokio::spawn(CURRENT.scope(Arc::clone(&call), async move {
-            // Given back too if the call panics.
+            // Released even if the call panics.
             let _over = Over(&call);
             let end = async {
                 call.end.cancelled().await;

@@ -1,5 +1,5 @@
-//! Connections of the network: each has a place among all, is ended when it is idle, stalled or makes room, and is cut
-//! when the drain time is over.
+//! Network connections: each has a place among all, is closed when it is idle, stalled or evicted, and is cut when the drain
+//! time is over.
 
 use std::{
     convert::Infallible,
@@ -30,7 +30,7 @@ use tracing::{debug, warn};
 use super::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, RpcLimits, STREAM_WINDOW_BYTES,
     body::{AnswerBody, RequestBody},
-    call::{Call, CallExecutor, Calls, Verdict},
+    call::{Call, CallExecutor, Calls, ConnectionVerdict},
     figures::RpcFigures,
     local::deadline,
 };
@@ -40,18 +40,18 @@ use crate::{
     watched::WatchedStream,
 };
 
-/// Answers of one call that HTTP/2 holds before the call makes more: a message that is begun is always taken whole.
+/// Bytes of one call's answers that HTTP/2 buffers before it polls for more; a message that it began is always taken whole.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// What a client sends before anything else: 24 bytes of preface and the head of a SETTINGS frame (RFC 9113, section 3.4).
+/// Bytes that a client sends before anything else: 24 of preface and the head of a SETTINGS frame (RFC 9113, section 3.4).
 const PREFACE_BYTES: u64 = 24 + 9;
-/// Between two looks at a connection's limits.
+/// Time between two checks of a connection's limits.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Out of file descriptors, accept fails at once for as long as that lasts, and nothing tells when it is over.
+/// Time before accept is retried. Without file descriptors it fails at once, and no event says when there are some again.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// A connection that is asked to end, because nothing is called on it, is cut after this.
+/// Time that an idle connection has to close after GOAWAY before it is cut.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// What serves the connections of one listener.
+/// Serves the connections of one listener; clones share its limits.
 #[derive(Clone)]
 pub(super) struct Connections {
     routes: Routes,
@@ -99,7 +99,7 @@ impl Connections {
                 }
             }
         }
-        // Nobody waits for a server that is stopping.
+        // Closed at once, so that clients do not wait for a server that is stopping.
         drop(listener);
         open.close();
         if timeout(self.limits.drain, open.wait()).await.is_err() {
@@ -110,7 +110,7 @@ impl Connections {
     }
 
     async fn serve_one(self, stream: TcpStream, place: Share<Origin>, origin: Origin, stop: CancellationToken) {
-        // Fails only where the peer is gone already, which the first read will show.
+        // Fails only if the peer is gone already, which the first read will show.
         let _ = stream.set_nodelay(true);
         self.figures.connections.inc();
         let info = stream.connect_info();
@@ -155,29 +155,29 @@ impl Connections {
                     connection.as_mut().graceful_shutdown();
                 }
                 _ = sweeps.tick() => match calls.sweep(Instant::now(), self.limits.stall) {
-                    // A peer that does not even take small answers, or those to its PINGs.
+                    // The peer does not even read small answers, or the answers to its PINGs.
                     _ if traffic.blocked() > self.limits.stall => {
                         self.figures.connections_stalled.inc();
                         break false;
                     }
-                    Verdict::Stalled => {
+                    ConnectionVerdict::Stalled => {
                         self.figures.connections_stalled.inc();
                         break false;
                     }
-                    Verdict::Idle(_) if traffic.came() < PREFACE_BYTES => {
+                    ConnectionVerdict::Idle(_) if traffic.came() < PREFACE_BYTES => {
                         if begun.elapsed() > self.limits.preface {
                             self.figures.connections_idle.inc();
                             break false;
                         }
                     }
-                    Verdict::Idle(since) => {
+                    ConnectionVerdict::Idle(since) => {
                         let limit = if calls.any() { self.limits.idle } else { self.limits.first_call };
                         if since > limit {
                             self.figures.connections_idle.inc();
                             break true;
                         }
                     }
-                    Verdict::Keep => {}
+                    ConnectionVerdict::Keep => {}
                 }
             }
         };
@@ -190,7 +190,7 @@ impl Connections {
     }
 }
 
-/// Answers one call, within its own deadline and its caller's shares.
+/// Answers one call within its deadline and its caller's shares.
 async fn answer(
     mut routes: Routes,
     places: SharePool<Caller>,

@@ -44,9 +44,11 @@ struct Ending {
     ended: bool,
 }
 
-/// What stands at an early end.
+/// How a body ends that is ended early.
 enum Last {
+    /// It just ends, as if the client had finished.
     End,
+    /// It ends with the status UNAVAILABLE.
     Unavailable,
 }
 

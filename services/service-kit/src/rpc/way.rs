@@ -1,4 +1,4 @@
-//! How a server is reached.
+//! The transport to a server, over the network or within this process.
 
 use std::{
     pin::Pin,
@@ -16,12 +16,12 @@ use tonic::{
 
 use super::local::LocalChannel;
 
-/// The way to a server, for the generated clients.
+/// A channel to a server, for the generated clients.
 #[derive(Debug, Clone)]
 pub enum Way {
-    /// Over the network.
+    /// An HTTP/2 connection.
     Network(Channel),
-    /// Within this process.
+    /// Direct calls within this process.
     Local(LocalChannel),
 }
 
