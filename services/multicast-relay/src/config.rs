@@ -50,36 +50,36 @@ pub struct RelayArgs {
     /// Interface (name or address) for multicast; may be given several times. Without it every one that fits.
     #[arg(long, env = "GAUNG_IFACE", value_name = "IF", value_delimiter = ',')]
     pub iface: Vec<String>,
-    /// Let the kernel or the network card cut and join datagrams (UDP GSO and GRO), many in one pass; off where a capture or a
-    /// device wants them one by one.
+    /// Let the kernel or the network card split and merge datagrams (UDP GSO and GRO); turn it off where a capture or a device
+    /// must see each datagram.
     #[arg(long, env = "GAUNG_RELAY_SEGMENTATION", value_enum, default_value_t, value_name = "on|off")]
     pub segmentation: Segmentation,
-    /// The most that one group's datagrams may take of the network, repairs counted, in Mbit/s. It begins at a quarter.
+    /// Rate limit of one group's datagrams, repairs included, in Mbit/s. Sending starts at a quarter of it.
     #[arg(long, env = "GAUNG_RELAY_RATE", default_value_t = DEFAULT_RATE_MBIT, value_name = "MBIT")]
     pub rate: u32,
     /// Worker threads, each with its own groups; 0 for one a core.
     #[arg(long, env = "GAUNG_RELAY_WORKERS", default_value_t = 0, value_name = "N")]
     pub workers: usize,
-    /// Newest messages of one group that are kept in memory for those who follow it.
+    /// Bytes of one group's newest messages that are kept in memory for followers.
     #[arg(long, env = "GAUNG_RELAY_RING", default_value = "2MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub ring: u64,
-    /// Newest messages of all groups together that are kept so; the oldest go first, whichever group has them.
+    /// Bytes of all groups' newest messages that are kept in memory; the oldest are dropped first, of whichever group.
     #[arg(long, env = "GAUNG_RELAY_RINGS", default_value = "256MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub rings: u64,
-    /// Newest datagrams of one group that are kept for repairs.
+    /// Bytes of one group's newest datagrams that are kept for repairs.
     #[arg(long, env = "GAUNG_RELAY_REPAIR", default_value = "4MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub repair: u64,
-    /// Messages of a memory log, all groups together.
+    /// Bytes of a memory log, all groups together; the oldest messages are dropped first.
     #[arg(long, env = "GAUNG_RELAY_MEMORY", default_value = "256MiB", value_name = "BYTES", value_parser = parse_bytes)]
     pub memory: u64,
     /// Bytes of the disk for the log; above it the largest groups' oldest messages are dropped. `none` for no limit
     /// [default: what is free at the start and what the log has, less a fifth of it or 10 GiB].
     #[arg(long, env = "GAUNG_RELAY_LOG_BYTES", value_name = "BYTES|none")]
     pub log_bytes: Option<LogBudget>,
-    /// Drop messages older than this; without it none for their age.
+    /// Drop messages older than this; by default none.
     #[arg(long, env = "GAUNG_RELAY_KEEP", value_name = "DURATION", value_parser = parse_duration)]
     pub keep: Option<Duration>,
-    /// Drop the oldest messages above so many bytes in all; without it none.
+    /// Drop the oldest messages above this many bytes of all groups together; by default none.
     #[arg(long, env = "GAUNG_RELAY_KEEP_BYTES", value_name = "BYTES", value_parser = parse_bytes)]
     pub keep_bytes: Option<u64>,
 }

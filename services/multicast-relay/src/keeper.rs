@@ -55,7 +55,7 @@ pub(crate) struct KeeperParts {
     pub(crate) retention: Retention,
 }
 
-/// Performs what [`KeeperCore`] decides.
+/// The shell around [`KeeperCore`], which performs the core's actions and hands their outcomes back.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     parts: KeeperParts,
@@ -92,7 +92,7 @@ impl Keeper {
         self.handle(KeeperInput::Stored(configs)).await;
     }
 
-    /// Executes commands until `stop`.
+    /// Executes commands, retries and upkeep, one at a time, until `stop`.
     pub(crate) async fn run(
         mut self,
         mut commands: mpsc::Receiver<KeeperCommand>,

@@ -15,27 +15,27 @@ use crate::{
 pub(super) enum KeeperInput {
     /// The log held these groups when the relay started.
     Stored(Vec<GroupConfig>),
-    /// See [`KeeperCommand::Snapshot`](crate::commands::KeeperCommand::Snapshot).
+    /// The registry sent all groups of this relay.
     Snapshot(GroupSnapshot<GroupConfig>),
-    /// See [`KeeperCommand::Upsert`](crate::commands::KeeperCommand::Upsert).
+    /// A group is new or has changed.
     Upsert(Box<GroupConfig>),
-    /// See [`KeeperCommand::Delete`](crate::commands::KeeperCommand::Delete).
+    /// A group was deleted and never comes back.
     Delete(GroupId),
-    /// See [`KeeperCommand::Refuse`](crate::commands::KeeperCommand::Refuse).
+    /// The registry refused a report: it has another or a longer log on record.
     Refuse(Refusal),
     /// A worker gave up an opening: an append failed, or its datagram numbers are used up.
     OpeningFailed { group: GroupId, epoch: Epoch },
     /// Groups that could not be opened may be tried again.
     RetryDue,
-    /// Retention may be applied.
+    /// It is time to apply retention.
     UpkeepDue,
     /// The pass of retention that ran has ended.
     UpkeepEnded,
-    /// [`KeeperAction::Open`] was performed.
+    /// The outcome of [`KeeperAction::Open`], group by group.
     Opened(Vec<OpenOutcome>),
-    /// [`KeeperAction::Reset`] was performed.
+    /// The outcome of [`KeeperAction::Reset`].
     WasReset(Box<OpenOutcome>),
-    /// [`KeeperAction::ReportLog`] was performed.
+    /// The registry's answer to [`KeeperAction::ReportLog`].
     Answered { wanted: Box<GroupConfig>, report: LogReport, answer: ReportAnswer },
 }
 

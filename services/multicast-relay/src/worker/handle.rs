@@ -15,7 +15,7 @@ pub(crate) type WorkerHandle = CommandSender<WorkerCommand>;
 pub(crate) struct WorkerHandles(Vec<WorkerHandle>);
 
 impl WorkerHandles {
-    /// `workers`: at least one.
+    /// Makes the set of handles from those of all workers, of which there is at least one.
     pub(crate) const fn new(workers: Vec<WorkerHandle>) -> Self {
         Self(workers)
     }
@@ -27,7 +27,7 @@ impl WorkerHandles {
         &self.0[(hasher.finish() % self.0.len() as u64) as usize]
     }
 
-    /// Returns every worker's handle.
+    /// Returns the handles of all workers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &WorkerHandle> {
         self.0.iter()
     }
