@@ -200,3 +200,6 @@ impl Default for Tables {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;
