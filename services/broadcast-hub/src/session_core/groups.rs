@@ -46,6 +46,10 @@ impl Beginning {
 impl SessionCore {
     /// The group has something new, has begun, changed its log or ended.
     pub fn mark(&mut self, id: GroupId, around: &mut Surroundings<'_>) {
+        // An ending session has no cursors any more; a group that begins must not give it one behind its goodbye.
+        if self.ending.is_some() {
+            return;
+        }
         let Some(subscription) = self.subscriptions.get(id) else { return };
         let group = &subscription.group;
         if group.has_ended() {

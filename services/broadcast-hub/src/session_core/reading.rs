@@ -80,6 +80,8 @@ impl SessionCore {
     pub fn recover_cursors(&mut self, around: &mut Surroundings<'_>) {
         while let Some(stalled) = self.fan.poll_stalled() {
             match stalled {
+                // Its cursors are gone, and goodbye is said.
+                _ if self.ending.is_some() => {}
                 Stalled::Behind { group, next, oldest } => self.recover(group, next, oldest, around),
                 Stalled::Replaced { group } => self.restart(group, around),
             }
