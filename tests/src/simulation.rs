@@ -20,6 +20,7 @@ mod network;
 mod publisher;
 mod relay;
 mod seeds;
+pub mod session;
 mod settings;
 mod trace;
 mod weather;
