@@ -73,12 +73,40 @@ fn main() {
         _ => {
             let default = std::env::current_exe().unwrap().parent().unwrap().to_owned();
             let dir = args.first().map_or(default, PathBuf::from);
+            one_in_flight(&dir);
             appends(&dir);
             let messages = args.get(1).map_or(4_000_000, |messages| messages.parse().unwrap());
             for (in_a_run, messages) in [(IN_A_RUN, messages), (1, messages / 20)] {
                 openings(&dir, messages, in_a_run);
             }
         }
+    }
+}
+
+/// Latency of an append when the two stores append in turn, one at a time: other work on the machine meets both alike.
+fn one_in_flight(dir: &Path) {
+    for (messages, rounds) in [(1, 1500), (64, 800), (512, 300)] {
+        let folders = Store::BOTH.map(|_| tempfile::tempdir_in(dir).unwrap());
+        let open = |which: usize| Store::BOTH[which].open(Arc::new(Folder::hold(folders[which].path()).unwrap()));
+        let logs = [open(0), open(1)];
+        let group = GroupId([1; 16]);
+        logs.iter().for_each(|log| drop(log.open_group(group, LOG, true).unwrap()));
+        let (mut heads, mut took) = ([Seq::ZERO; 2], [const { Vec::new() }; 2]);
+        for round in 0..rounds {
+            for which in [round % 2, 1 - round % 2] {
+                let append = Append { run: run(group, heads[which].next(), messages), snapshot: None };
+                let (to, from) = sync_channel(1);
+                let started = Instant::now();
+                logs[which].append(vec![append], Box::new(move |outcome| to.send(outcome.unwrap()).unwrap()));
+                heads[which] = from.recv().unwrap();
+                took[which].push(started.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        let [tree, segments] = took.map(median);
+        println!(
+            "one in flight, {messages} messages a run: median latency {tree:.0} us and {segments:.0} us, ratio {:.2}",
+            segments / tree
+        );
     }
 }
 
