@@ -62,10 +62,10 @@ pub struct HubArgs {
     /// How many may connect.
     #[command(flatten)]
     pub sessions: SessionArgs,
-    /// A framed session that was silent for so long is ended; clients ping.
+    /// Disconnect a framed session that has sent nothing for this long; clients ping.
     #[arg(long, env = "GAUNG_HUB_IDLE", default_value = "5m", value_name = "DURATION", value_parser = parse_duration)]
     pub idle: Duration,
-    /// A session that has taken nothing for so long, though something waits for it, is ended.
+    /// Disconnect a session that has not read pending data for this long.
     #[arg(long, env = "GAUNG_HUB_STALL", default_value = "30s", value_name = "DURATION", value_parser = parse_duration)]
     pub stall: Duration,
 }
@@ -152,11 +152,11 @@ pub struct Limits {
     pub sessions_per_address: usize,
     /// Framed sessions that have not said hello; further ones are closed. Default 1024.
     pub handshakes: usize,
-    /// Until hello; then the session ends. Default 5 s.
+    /// How long a session may wait before it says hello; then it ends. Default 5 s.
     pub hello: Duration,
-    /// Silence of a framed session; then it ends. Default 5 min.
+    /// How long a framed session may send nothing; then it ends. Default 5 min.
     pub idle: Duration,
-    /// Nothing taken though something waits; then the session ends. Default 30 s.
+    /// How long a session may leave pending data unread; then it ends. Default 30 s.
     pub stall: Duration,
     /// Until a subscription's group is followed; then it fails with UNAVAILABLE. Default 10 s.
     pub subscribe: Duration,

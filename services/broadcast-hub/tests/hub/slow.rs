@@ -1,4 +1,4 @@
-//! A reader that does not read: led back through the log once, then sent away; nobody else feels it.
+//! A reader that does not read: resynchronised from the log once, then disconnected; nobody else is delayed.
 
 use std::time::{Duration, Instant};
 
