@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 /// What each member may depend on among the members, dev-dependencies included. `gaung` and `gaung-tests` may use all.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("gaung-proto", &[]),
     ("service-kit", &[]),
     ("gaung-engine", &["gaung-proto"]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("broadcast-hub", &["gaung-proto", "gaung-engine", "gaung-net", "service-kit"]),
     ("gaung-client", &["gaung-proto", "gaung-engine", "gaung-net"]),
     ("gaung-lab", &["gaung-proto", "gaung-client"]),
+    ("gaung-terminal", &["gaung-proto"]),
 ];
 const SERVICE: &[&str] = &["gaung-proto", "gaung-engine", "gaung-net", "gaung-log", "service-kit"];
 const FREE: [&str; 2] = ["gaung", "gaung-tests"];

@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context as _;
 use gaung_client::{Client, ClientError, FoundServer, Settings};
 use gaung_proto::DisplayName;
+use gaung_terminal::sanitise::one_line;
 
 use crate::{
     cli::{CommonArgs, server},
     failure::Failure,
     output::say,
-    render::sanitise::one_line,
 };
 
 /// The common flags, resolved.

@@ -45,6 +45,7 @@ use gaung_net::{
     probe::AnswerTap,
 };
 use gaung_proto::ports;
+use gaung_terminal::style::Style;
 use tokio::time::timeout;
 
 use self::{
@@ -58,7 +59,6 @@ use crate::{
     context::Context,
     failure::Unwell,
     output::{Output, on_terminal},
-    render::style::Style,
     stop,
 };
 

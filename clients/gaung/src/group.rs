@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use anyhow::Context as _;
 use gaung_client::{Client, Format, GroupInfo, Member, NewGroup};
 use gaung_proto::{GroupName, GroupRetention, Scope};
+use gaung_terminal::{sanitise::one_line, table::table};
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     context::Context,
     failure::Failure,
     output::{Output, say},
-    render::{amount, sanitise::one_line, table::table, time::rfc3339_s},
+    render::{amount, time::rfc3339_s},
 };
 
 /// Longest line that is read for a code.

@@ -5,6 +5,7 @@ use gaung_lab::{
     LabPlan, MeasureOutput, MeasurePlan, Running, RunningHost, measure, network::Delay, samples::Experiment, shell,
     status, up,
 };
+use gaung_terminal::table::table;
 
 use crate::{
     cli::lab::{
@@ -13,7 +14,6 @@ use crate::{
     failure::ExitWith,
     group::to_json,
     output::{Output, say},
-    render::table::table,
 };
 
 /// Does one of them. The process must have one thread, for it may move to other namespaces.

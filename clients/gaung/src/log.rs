@@ -5,6 +5,7 @@ use std::panic;
 use gaung_client::ErrorKind;
 use gaung_log::{Missing, SalvageError, SalvagedFile, SalvagedGroup, salvage};
 use gaung_proto::pb::registry::Group;
+use gaung_terminal::sanitise::one_line;
 use prost::Message as _;
 use serde::Serialize;
 
@@ -13,7 +14,6 @@ use crate::{
     failure::Failure,
     group::to_json,
     output::{Output, say},
-    render::sanitise::one_line,
 };
 
 /// Does one thing with a log.

@@ -3,7 +3,4 @@
 pub(crate) mod amount;
 pub(crate) mod json;
 pub(crate) mod line;
-pub(crate) mod sanitise;
-pub(crate) mod style;
-pub(crate) mod table;
 pub(crate) mod time;

@@ -11,14 +11,9 @@ use gaung_client::{
     udp_only::{UdpOnlyEvent, UdpOnlyOptions, UdpOnlyPublisher, UdpOnlySession},
 };
 use gaung_proto::{DeviceId, GroupAddr, GroupId, GroupName, Seq, SeqRange, name::EVERYONE};
+use gaung_terminal::{names::range as range_text, sanitise::one_line};
 
-use crate::{
-    context::Context,
-    render::{
-        line::{self, Received},
-        sanitise::one_line,
-    },
-};
+use crate::{context::Context, render::line::Received};
 
 /// How long a session over datagrams alone waits for the relay's first heartbeat; one comes every second.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -263,21 +258,21 @@ impl Broadcast {
 }
 
 fn gap(group: &str, range: SeqRange) -> String {
-    format!("{group}: missing {}", line::range(range))
+    format!("{group}: missing {}", range_text(range))
 }
 
 fn filled(group: &str, range: SeqRange) -> String {
-    format!("{group}: filled {}", line::range(range))
+    format!("{group}: filled {}", range_text(range))
 }
 
 fn lost(group: &str, range: SeqRange, why: &str) -> String {
-    format!("{group}: lost {}: {why}", line::range(range))
+    format!("{group}: lost {}: {why}", range_text(range))
 }
 
 fn forged(group: &str, range: SeqRange) -> String {
     format!(
         "{group}: messages shown as {} were forged by somebody on this network; what was really said follows",
-        line::range(range)
+        range_text(range)
     )
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use gaung_client::{
     Client, ClientError, GroupInfo, HubStatus, LogStatus, Member, ServerStatus, ServiceInfo, ServiceKind,
 };
+use gaung_terminal::{sanitise::one_line, table::table};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -15,7 +16,6 @@ use crate::{
     context::Context,
     group::{address, to_json},
     output::Output,
-    render::{sanitise::one_line, table::table},
 };
 
 /// Most groups asked about at a time.

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use gaung_client::ErrorKind;
 use gaung_proto::{limits::MAX_PAYLOAD, ports};
+use gaung_terminal::sanitise::one_line_bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -15,7 +16,6 @@ use crate::{
     cli::talk::TextArgs,
     failure::Failure,
     output::{self, Output, say},
-    render::sanitise::one_line_bytes,
     stdin_lines::{self, LineBody},
     stop,
 };

@@ -1,5 +1,7 @@
 //! Findings and facts laid out: lines for people, one object for programs.
 
+use gaung_terminal::{sanitise::one_line, style::Style, table::table};
+
 #[cfg(test)]
 mod tests;
 
@@ -14,10 +16,7 @@ use super::{
         severity_name,
     },
 };
-use crate::{
-    group::to_json,
-    render::{sanitise::one_line, style::Style, table::table},
-};
+use crate::group::to_json;
 
 /// All that is told.
 #[derive(Debug, Serialize)]

@@ -1,5 +1,7 @@
 //! The description of each finding for people: the one place where the doctor speaks a language.
 
+use gaung_terminal::sanitise::one_line;
+
 mod filter;
 pub(crate) mod peer;
 #[cfg(test)]
@@ -12,7 +14,6 @@ use super::{
     finding::{Finding, Remedy, Severity, Trouble},
     firewall::Culprit,
 };
-use crate::render::sanitise::one_line;
 
 /// A finding as it is described to people.
 #[derive(Debug, Clone, PartialEq, Eq)]

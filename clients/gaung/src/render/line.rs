@@ -3,7 +3,8 @@
 use gaung_client::Lane;
 use gaung_proto::{Content, DeviceId, GroupId, Kind, Seq, SeqRange, block::Message};
 
-use super::{
+use gaung_terminal::{
+    names::author_name,
     sanitise::{one_line, one_line_bytes},
     style::Style,
 };
@@ -67,20 +68,6 @@ impl Received {
             }
         }
     }
-}
-
-/// A name made harmless; where there is none, the beginning of the device's id, or `?`.
-pub(crate) fn author_name(name: &str, device: DeviceId) -> String {
-    match name {
-        "" if device.is_none() => "?".to_owned(),
-        "" => device.to_string()[..8].to_owned(),
-        name => one_line(name).into_owned(),
-    }
-}
-
-/// `4–6`, or `4` alone.
-pub(crate) fn range(range: SeqRange) -> String {
-    if range.first == range.last { range.first.to_string() } else { format!("{}–{}", range.first, range.last) }
 }
 
 /// A seq, or `?` where it is unknown.

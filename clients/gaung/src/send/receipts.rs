@@ -8,10 +8,11 @@ use std::{
 
 use gaung_client::{Client, ClientError, ErrorKind, MemberLane, MissingMember, Receipt};
 use gaung_proto::{DeviceId, GroupName, Seq, limits::MAX_RECEIPT_MESSAGES};
+use gaung_terminal::sanitise::one_line;
 use serde::Serialize;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::{group::to_json, render::sanitise::one_line};
+use crate::group::to_json;
 
 /// Watches under way; messages acknowledged meanwhile make the next, larger one.
 const AT_ONCE: usize = 8;

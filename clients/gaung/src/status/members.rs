@@ -4,13 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use gaung_client::{Client, Member, MemberLane, MemberProgress};
 use gaung_proto::{DeviceId, GroupName, Seq};
+use gaung_terminal::{sanitise::one_line, table::table};
 use serde::Serialize;
 
-use crate::{
-    group::to_json,
-    output::Output,
-    render::{sanitise::one_line, table::table},
-};
+use crate::{group::to_json, output::Output};
 
 /// One line a member: those that the relay knows of, then those that the registry alone does.
 ///

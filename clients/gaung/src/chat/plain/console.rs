@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     output::{self, Output, say},
-    render::style::Style,
     stdin_lines::{self, LineBody, StdinLine},
 };
+use gaung_terminal::style::Style;
 use terminal::Terminal;
 
 /// What comes from the person.

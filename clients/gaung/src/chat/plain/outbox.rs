@@ -5,15 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use gaung_client::PublishError;
 use gaung_proto::Seq;
+use gaung_terminal::sanitise::one_line_bytes;
 use tokio::{
     sync::mpsc::{self, error::SendError},
     time::timeout,
 };
 
-use crate::{
-    render::sanitise::one_line_bytes,
-    sink::{Ack, Sink},
-};
+use crate::sink::{Ack, Sink};
 
 /// A message that is not acknowledged after this is told of.
 const LATE: Duration = Duration::from_secs(2);

@@ -54,7 +54,7 @@ impl Typed {
             ("/quit" | "/exit", _, _) => Self::Quit,
             (other, _, _) => Self::Wrong(format!(
                 "there is no {}; /help lists what there is",
-                crate::render::sanitise::one_line(other)
+                gaung_terminal::sanitise::one_line(other)
             )),
         }
     }

@@ -4,4 +4,3 @@
 
 pub(crate) mod areas;
 pub(crate) mod scroll;
-pub(crate) mod wrap;

@@ -19,11 +19,11 @@ use gaung_proto::{ClientId, DeviceId};
 
 use super::{
     effect::Effect,
-    layout::wrap::columns,
     settings::Settings,
     words::{Lang, Word, Zone},
 };
 use completion::Completion;
+use gaung_terminal::wrap::columns;
 use outbox::Outbox;
 use overlay::Overlay;
 use room::Room;

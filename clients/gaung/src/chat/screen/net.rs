@@ -10,7 +10,7 @@ use gaung_proto::{DisplayName, GroupName, Seq};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::effect::{Effect, Input};
-use crate::render::sanitise::one_line;
+use gaung_terminal::sanitise::one_line;
 use room::Room;
 
 /// The services, as the screen sees them.

@@ -1,7 +1,8 @@
 //! What a terminal is told so that a person looks up: the bell, and a notification of the desktop.
 
+use gaung_terminal::sanitise::one_line;
+
 use super::settings::{Desktop, Settings};
-use crate::render::sanitise::one_line;
 
 /// What is known of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,8 +1,7 @@
 //! People as the chat names them: members' names and order, and whether a text names somebody.
 
 use gaung_client::Member;
-
-use crate::render::sanitise::one_line;
+use gaung_terminal::sanitise::one_line;
 
 /// The name of a member as it is shown: without control characters, or the beginning of the device's id.
 pub(crate) fn member_name(member: &Member) -> String {

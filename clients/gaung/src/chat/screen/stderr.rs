@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use gaung_terminal::sanitise::one_line;
 use nix::unistd::dup2_stderr;
 use tokio::sync::mpsc;
 
 use super::effect::Input;
-use crate::render::sanitise::one_line;
 
 /// Lines that are printed at the end.
 const KEPT: usize = 200;

@@ -86,7 +86,7 @@ pub(crate) fn incoming(
     content: gaung_proto::Content,
     lane: gaung_client::Lane,
 ) -> Incoming {
-    let name = crate::render::line::author_name(&content.author_name, message.author.device);
+    let name = gaung_terminal::names::author_name(&content.author_name, message.author.device);
     Incoming {
         seq: message.seq,
         device: message.author.device,

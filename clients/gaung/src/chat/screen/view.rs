@@ -16,10 +16,11 @@ use ratatui::{
 };
 
 use super::{
-    layout::{areas::ScreenAreas, wrap::columns},
+    layout::areas::ScreenAreas,
     model::{Model, room::RoomState},
     words::Word,
 };
+use gaung_terminal::wrap::columns;
 use rows::Look;
 use theme::Theme;
 

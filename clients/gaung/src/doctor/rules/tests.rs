@@ -299,7 +299,7 @@ fn what_is_not_clear_is_a_note_and_the_network_is_not_called_whole() {
     assert!(codes(&findings).contains(&"filter-unclear"), "{findings:?}");
     let report = Report::new(&facts, findings);
     assert_eq!(report.worst(), Some(Severity::Note));
-    let last = report.lines(crate::render::style::Style::of(false)).pop().unwrap();
+    let last = report.lines(gaung_terminal::style::Style::of(false)).pop().unwrap();
     assert!(last.contains("Not everything was looked at"), "{last}");
 }
 

@@ -1,5 +1,7 @@
 //! Words of what passes between two machines.
 
+use gaung_terminal::sanitise::one_line;
+
 use super::{
     super::{
         facts::CastName,
@@ -7,7 +9,6 @@ use super::{
     },
     Words, advice,
 };
-use crate::render::sanitise::one_line;
 
 /// `host` is what the person or the system called the other machine.
 pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Words {

@@ -6,12 +6,12 @@ use std::{
     thread,
 };
 
+use gaung_terminal::style::Style;
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::{Config, DefaultEditor, ExternalPrinter, error::ReadlineError};
 use tokio::sync::mpsc;
 
 use super::Input;
-use crate::render::style::Style;
 
 /// Lines shown that may wait for the terminal.
 const WAITING: usize = 256;

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use gaung_proto::{Kind, Seq};
+use gaung_terminal::sanitise::lines_of_bytes;
 
 use super::editor::Editor;
-use crate::render::sanitise::lines_of_bytes;
 
 /// Limits the messages of one group that are on their way.
 const UNDER_WAY: usize = 64;

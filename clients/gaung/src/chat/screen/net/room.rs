@@ -11,6 +11,7 @@ use std::{
 
 use gaung_client::{Client, ClientError, ErrorKind, LaneChoice, ListenOptions, PublishError, Publisher, StartAt};
 use gaung_proto::{Content, GroupName, Kind, Seq};
+use gaung_terminal::sanitise::one_line;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -22,7 +23,6 @@ use super::{
     super::effect::{Input, Refusal, Said},
     told,
 };
-use crate::render::sanitise::one_line;
 
 /// A message that is not acknowledged after this is told of.
 const LATE: Duration = Duration::from_secs(2);

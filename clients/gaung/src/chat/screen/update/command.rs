@@ -137,7 +137,7 @@ impl Command {
             "mouse" => args.on_or_off().map(Self::Mouse).ok_or_else(|| args.usage(Word::UsageMouse)),
             "quit" | "exit" | "q" => Ok(Self::Quit),
             other => {
-                let name = crate::render::sanitise::one_line(other);
+                let name = gaung_terminal::sanitise::one_line(other);
                 Err(lang.fill(Word::NoSuchCommand, &[("name", &name)]))
             }
         }
@@ -159,7 +159,7 @@ impl Args<'_> {
     fn group(&self, text: &str) -> Result<GroupName, Wrong> {
         let name = text.trim_start_matches('#');
         name.parse().map_err(|_| {
-            let name = crate::render::sanitise::one_line(name);
+            let name = gaung_terminal::sanitise::one_line(name);
             self.lang.fill(Word::NoGroupName, &[("name", &name)])
         })
     }

@@ -2,21 +2,19 @@
 
 use gaung_client::{Event, GroupInfo, HistoryPage, Lane};
 use gaung_proto::{Content, Kind, Seq, SeqRange, block::Message};
+use gaung_terminal::sanitise::{lines_of_bytes, one_line};
 
 use super::incoming;
-use crate::{
-    chat::screen::{
-        effect::Effect,
-        model::{
-            Model,
-            room::{Room, RoomState},
-            timeline::{Incoming, Notice, What},
-        },
-        people::names,
-        settings::Notify,
-        words::{Word, lane_word},
+use crate::chat::screen::{
+    effect::Effect,
+    model::{
+        Model,
+        room::{Room, RoomState},
+        timeline::{Incoming, Notice, What},
     },
-    render::sanitise::{lines_of_bytes, one_line},
+    people::names,
+    settings::Notify,
+    words::{Word, lane_word},
 };
 
 /// Characters of a message that a notification shows.

@@ -3,19 +3,17 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use gaung_client::{LogStatus, ServerStatus, ServiceKind};
 
-use crate::{
-    chat::screen::{
-        model::{
-            Model,
-            overlay::{List, ListRow, Overlay},
-            timeline::Incoming,
-        },
-        view::overlay::rows_of,
-        words::{Word, day_name},
+use crate::chat::screen::{
+    model::{
+        Model,
+        overlay::{List, ListRow, Overlay},
+        timeline::Incoming,
     },
-    render::sanitise::one_line,
+    view::overlay::rows_of,
+    words::{Word, day_name},
 };
 use gaung_proto::Kind;
+use gaung_terminal::sanitise::one_line;
 
 impl Model {
     /// True if the key is used up; a key that means nothing here closes it and is typed.

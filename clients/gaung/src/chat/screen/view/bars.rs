@@ -1,5 +1,6 @@
 //! The row above and the row below the conversation.
 
+use gaung_terminal::wrap::{columns, fitted, shortened};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -8,7 +9,6 @@ use ratatui::{
 
 use super::{put, theme::Theme};
 use crate::chat::screen::{
-    layout::wrap::{columns, fitted, shortened},
     model::{
         Model,
         composer::Intent,

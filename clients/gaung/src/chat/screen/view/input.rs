@@ -1,5 +1,7 @@
 //! What is being typed.
 
+use gaung_terminal::sanitise::one_line;
+use gaung_terminal::wrap::{columns, rows, shortened};
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -7,15 +9,9 @@ use ratatui::{
 };
 
 use super::{put, theme::Theme};
-use crate::{
-    chat::screen::{
-        layout::{
-            areas::ScreenAreas,
-            wrap::{columns, rows, shortened},
-        },
-        model::{Model, composer::Intent},
-    },
-    render::sanitise::one_line,
+use crate::chat::screen::{
+    layout::areas::ScreenAreas,
+    model::{Model, composer::Intent},
 };
 
 /// Rows that it would take.

@@ -8,7 +8,6 @@ use super::{
     theme::Theme,
 };
 use crate::chat::screen::{
-    layout::wrap::{columns, fitted, rows, shortened},
     model::{
         Model,
         overlay::{List, Overlay},
@@ -18,6 +17,7 @@ use crate::chat::screen::{
 };
 use gaung_client::MissingMember;
 use gaung_proto::Seq;
+use gaung_terminal::wrap::{columns, fitted, rows, shortened};
 
 /// Widest that it gets.
 const WIDEST: u16 = 84;
@@ -121,7 +121,7 @@ fn info(model: &Model, seq: Seq, width: usize) -> Vec<String> {
 
 fn name_of(room: &Room, missing: &MissingMember) -> String {
     if !missing.name.is_empty() {
-        return crate::render::sanitise::one_line(&missing.name).into_owned();
+        return gaung_terminal::sanitise::one_line(&missing.name).into_owned();
     }
     room.roster.name_of(missing.device)
 }

@@ -1,6 +1,7 @@
 //! The groups on the left, the members on the right.
 
 use gaung_client::Member;
+use gaung_terminal::wrap::{columns, fitted, shortened};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -9,7 +10,6 @@ use ratatui::{
 
 use super::{put, theme::Theme};
 use crate::chat::screen::{
-    layout::wrap::{columns, fitted, shortened},
     model::{
         Model,
         room::{Room, RoomState},

@@ -3,6 +3,7 @@
 pub(crate) mod marks;
 
 use gaung_proto::Seq;
+use gaung_terminal::wrap::{self, columns, fitted, shortened};
 use ratatui::{
     style::{Modifier, Style},
     text::{Line, Span},
@@ -10,7 +11,6 @@ use ratatui::{
 
 use super::theme::Theme;
 use crate::chat::screen::{
-    layout::wrap::{self, columns, fitted, shortened},
     model::{
         Me,
         composer::{Pending, Stage},
@@ -63,7 +63,7 @@ impl Look<'_> {
             What::Gap { range, lost } => {
                 let word = if *lost { Word::LostRange } else { Word::MissingRange };
                 let style = if *lost { self.theme.trouble() } else { self.theme.quiet() };
-                let range = crate::render::line::range(*range);
+                let range = gaung_terminal::names::range(*range);
                 self.quiet(&mut rows, "┄ ", &self.lang.fill(word, &[("range", &range)]), style);
             }
             What::Notice(notice) => {

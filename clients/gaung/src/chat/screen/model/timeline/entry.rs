@@ -2,9 +2,9 @@
 
 use gaung_client::Lane;
 use gaung_proto::{ClientId, DeviceId, Kind, Seq};
+use gaung_terminal::sanitise::lines_of_bytes;
 
 use super::changes::Change;
-use crate::render::sanitise::lines_of_bytes;
 
 /// Different emoji on one message that are shown.
 const MAX_EMOJI: usize = 24;
@@ -147,6 +147,6 @@ impl Entry {
 
 /// Short and on one line, or none at all.
 fn harmless_emoji(emoji: &str) -> Option<String> {
-    let emoji = crate::render::sanitise::one_line(emoji.trim());
+    let emoji = gaung_terminal::sanitise::one_line(emoji.trim());
     (!emoji.is_empty() && emoji.chars().count() <= 16).then(|| emoji.into_owned())
 }

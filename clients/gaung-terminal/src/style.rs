@@ -7,7 +7,7 @@ use std::{
 
 /// Whether escapes may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Style {
+pub struct Style {
     colours: bool,
 }
 
@@ -16,14 +16,14 @@ const PALETTE: [u8; 10] = [31, 32, 33, 34, 35, 36, 91, 94, 95, 96];
 
 impl Style {
     /// Colours if `terminal`, unless `NO_COLOR` is set to anything or the terminal is dumb.
-    pub(crate) fn for_terminal(terminal: bool) -> Self {
+    pub fn for_terminal(terminal: bool) -> Self {
         let refused = env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|v| v == "dumb");
         Self { colours: terminal && !refused && !dumb }
     }
 
     /// A name in the colour that `identity` always has in one run of the program.
-    pub(crate) fn name(self, name: &str, identity: &[u8]) -> String {
+    pub fn name(self, name: &str, identity: &[u8]) -> String {
         if !self.colours {
             return name.to_owned();
         }
@@ -34,12 +34,13 @@ impl Style {
     }
 
     /// Set back.
-    pub(crate) fn dim(self, text: &str) -> String {
+    pub fn dim(self, text: &str) -> String {
         if self.colours { format!("\x1b[2m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    #[cfg(test)]
-    pub(crate) const fn of(colours: bool) -> Self {
+    /// Colours or none, whatever the terminal.
+    #[must_use]
+    pub const fn of(colours: bool) -> Self {
         Self { colours }
     }
 }

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr as _;
 
 /// Lays rows out in columns two spaces apart, the first row being the headings; one line each, no trailing spaces.
-pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let mut widths = head.map(str::width);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -4,7 +4,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
 /// Returns the columns that a text takes.
-pub(crate) fn columns(text: &str) -> usize {
+pub fn columns(text: &str) -> usize {
     text.graphemes(true).map(wide).sum()
 }
 
@@ -14,7 +14,7 @@ fn wide(grapheme: &str) -> usize {
 }
 
 /// Cuts a text to so many columns, with `…` at the end if something was cut.
-pub(crate) fn shortened(text: &str, width: usize) -> String {
+pub fn shortened(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
@@ -35,7 +35,7 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
 }
 
 /// Cuts a text or fills it with spaces, to exactly so many columns.
-pub(crate) fn fitted(text: &str, width: usize) -> String {
+pub fn fitted(text: &str, width: usize) -> String {
     let mut text = shortened(text, width);
     let missing = width.saturating_sub(columns(&text));
     text.extend(std::iter::repeat_n(' ', missing));
@@ -44,7 +44,7 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
 
 /// Returns the byte ranges of a text's rows: `first` columns for the first one, `rest` for the others, at least one each. Rows break
 /// after a space where there is one, within a word where there is none, and at newlines, which are in no row.
-pub(crate) fn rows(text: &str, first: usize, rest: usize) -> Vec<std::ops::Range<usize>> {
+pub fn rows(text: &str, first: usize, rest: usize) -> Vec<std::ops::Range<usize>> {
     let mut rows = Vec::new();
     let mut begin = 0;
     for line in text.split('\n') {

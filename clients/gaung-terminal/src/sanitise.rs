@@ -10,18 +10,18 @@ use unicode_segmentation::UnicodeSegmentation as _;
 /// C0 becomes its picture (U+2400 …), so that a newline is seen as ␊ and an escape as ␛; DEL becomes ␡; a tab a
 /// space; C1, line and paragraph separators, bidirectional controls, and invisible format characters that can
 /// disguise a name become U+FFFD. Joiners within words stay where scripts need them.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+pub fn one_line(text: &str) -> Cow<'_, str> {
     if is_all_visible(text) { Cow::Borrowed(text) } else { Cow::Owned(classify(text).map(shown).collect()) }
 }
 
 /// The same of bytes that need not be UTF-8; each wrong sequence becomes U+FFFD.
-pub(crate) fn one_line_bytes(bytes: &[u8]) -> String {
+pub fn one_line_bytes(bytes: &[u8]) -> String {
     one_line(&String::from_utf8_lossy(bytes)).into_owned()
 }
 
 /// The same with the text's own lines kept: they are parted by newlines, of which trailing ones are dropped, and no
 /// visible character carries more marks than a script needs, for they would be drawn over other lines.
-pub(crate) fn lines_of_bytes(bytes: &[u8]) -> String {
+pub fn lines_of_bytes(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.replace("\r\n", "\n");
     let lines: Vec<_> = text.trim_end_matches('\n').split('\n').map(|line| few_marks(&one_line(line))).collect();
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn every_vector_of_foreign_text_is_shown_as_it_says() {
-        let vectors = include_str!("../../../../proto/gaung-proto/tests/foreign_text.json");
+        let vectors = include_str!("../../../proto/gaung-proto/tests/foreign_text.json");
         let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).expect("a list");
         assert!(vectors.len() > 20);
         for vector in &vectors {
