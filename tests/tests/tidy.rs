@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 /// What each member may depend on among the members, dev-dependencies included. `gaung` and `gaung-tests` may use all.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("gaung-proto", &[]),
     ("service-kit", &[]),
     ("gaung-engine", &["gaung-proto"]),
@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("multicast-relay", SERVICE),
     ("broadcast-hub", &["gaung-proto", "gaung-engine", "gaung-net", "service-kit"]),
     ("gaung-client", &["gaung-proto", "gaung-engine", "gaung-net"]),
+    ("gaung-chat", &["gaung-proto", "gaung-client", "gaung-terminal", "service-kit"]),
     ("gaung-lab", &["gaung-proto", "gaung-client"]),
     ("gaung-terminal", &["gaung-proto"]),
 ];

@@ -1,10 +1,10 @@
-//! `gaung chat`: a full screen on a terminal, lines where there is none or where they are wished for.
+//! `gaung chat`: the full screen on a terminal, the line chat where there is none or where it is asked for.
 
 mod plain;
-pub(crate) mod screen;
 
 use std::io::{self, IsTerminal as _};
 
+use gaung_chat::ScreenOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
     listen::lane_choice,
     stop,
 };
-use screen::Wishes;
 
 /// Chats until told to stop.
 ///
@@ -27,7 +26,8 @@ pub(crate) async fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()>
     }
     let lane = lane_choice(args.lane)?;
     let LookArgs { lang, theme: shade, .. } = args.look;
-    on_screen(context, Wishes { groups: args.groups, lane, lang, shade, ..Wishes::default() }, &stop).await
+    on_screen(context, ScreenOptions { groups: args.groups, lane, lang, shade, ..ScreenOptions::default() }, &stop)
+        .await
 }
 
 /// Chats in `everyone` until `stop` or `/quit`; `join_commands`: how others join.
@@ -46,20 +46,20 @@ pub(crate) async fn in_everyone(
     }
     let groups = vec![gaung_proto::name::EVERYONE.parse().expect("a valid name")];
     let LookArgs { lang, theme: shade, .. } = look;
-    on_screen(context, Wishes { groups, lang, shade, join_commands, ..Wishes::default() }, stop).await
+    on_screen(context, ScreenOptions { groups, lang, shade, join_commands, ..ScreenOptions::default() }, stop).await
 }
 
-async fn on_screen(context: &Context, wishes: Wishes, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn on_screen(context: &Context, options: ScreenOptions, stop: &CancellationToken) -> anyhow::Result<()> {
     let client = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),
         client = context.connect() => client?,
     };
     // What was asked for by name and does not exist is told before the screen is taken.
-    for group in &wishes.groups {
+    for group in &options.groups {
         client.group(group).await?;
     }
-    Box::pin(screen::run(client, wishes, stop)).await
+    Box::pin(gaung_chat::run(client, options, stop)).await
 }
 
 /// Both ways lead to a terminal that can be steered.

@@ -6,10 +6,9 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use gaung_chat::{Lang, Shade};
 use gaung_proto::{GroupName, Seq};
 use service_kit::config::parse_duration;
-
-use crate::chat::screen::{Lang, Shade};
 
 /// `gaung send`.
 #[derive(Debug, Args)]

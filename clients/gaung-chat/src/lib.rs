@@ -1,0 +1,264 @@
+//! The chat on a whole screen: the loop between keys, services and picture. What anything means is the model's.
+//!
+//! [`model`] is what is shown, [`update`] what an input makes of it and which effects it wants, [`view`] a picture of it in a
+//! buffer; none of them does I/O or knows the time, so that tests press keys and compare pictures. [`net`] runs each effect
+//! on the services as a task whose answer is an input.
+//!
+//! - **Keys first, then the picture, then what arrived**: the loop takes them in this order, at most 256 inputs at a time,
+//!   and draws at most 60 times a second, at once when it was idle. While ten thousand messages a second arrive a key is
+//!   seen as soon as without them; what the screen cannot take yet waits in the log, for a listener that is not read is
+//!   held back.
+//! - **A group is a window over its log**, at most 3000 lines or 4 MiB, dense in seq. It is live while it reaches the head;
+//!   scrolled up it drops its lower end, and is read again towards it. Edits, deletions and reactions are kept by their
+//!   target and applied whenever it is in the window, whichever was read first; the first two only where the device is the
+//!   author's.
+//! - **Rows are made of what is visible**, from the lowest upwards, so that nothing depends on how much there is above.
+//! - **Own messages are shown at once**, dim, until they come back with their seq: what the log says is what is shown.
+//! - **`/me` is text that begins with `/me `**: a client that knows nothing of it shows it as it was typed.
+//! - **Arrivals and departures come from the registry**, asked every five seconds about the group in view; neighbouring ones
+//!   fold into one line.
+//! - **Stderr goes through a pipe while the screen is up**: the log of `gaung up` is shown in the bottom line and printed at
+//!   the end.
+//! - **Words are in one catalogue** ([`words`]), each in both languages, or it does not compile; a test finds texts elsewhere.
+
+mod effect;
+mod keeper;
+mod layout;
+mod model;
+mod net;
+mod notify;
+mod people;
+mod settings;
+#[cfg(test)]
+mod staged;
+mod stderr;
+mod stored;
+mod terminal;
+mod update;
+mod view;
+mod words;
+
+use std::{
+    env,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crossterm::event::{Event as Typed, EventStream};
+use gaung_client::{Client, LaneChoice};
+use gaung_proto::{GroupName, name::EVERYONE};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use effect::{Effect, Input};
+use keeper::Keeper;
+use model::{Me, Model};
+use net::Net;
+use stderr::Stderr;
+use stored::Stored;
+use terminal::{ScreenSize, Terminal};
+use view::theme::Theme;
+use words::{Word, Zone};
+
+pub use view::theme::Shade;
+pub use words::Lang;
+
+/// At most so often is the screen drawn: 60 times a second.
+const FRAME: Duration = Duration::from_micros(16_667);
+/// Inputs read ahead of the screen.
+const AHEAD: usize = 256;
+/// How long the end waits for acknowledgements of what was said.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Drafts are written at most so often.
+const DRAFTS_EVERY: Duration = Duration::from_secs(2);
+/// Places in groups that are read without typing are written so often.
+const PLACES_EVERY: Duration = Duration::from_secs(30);
+
+/// The choices with which a chat starts.
+#[derive(Debug, Clone, Default)]
+pub struct ScreenOptions {
+    /// Groups to open besides those that were open; the first is looked at.
+    pub groups: Vec<GroupName>,
+    /// How messages shall come.
+    pub lane: LaneChoice,
+    /// The language; the environment's if `None`.
+    pub lang: Option<Lang>,
+    /// What lies behind the letters.
+    pub shade: Shade,
+    /// How others join, where this program serves them.
+    pub join_commands: Vec<String>,
+}
+
+/// Chats until `stop`, or until the person leaves.
+///
+/// # Errors
+/// If the terminal cannot be used, or has gone.
+pub async fn run(client: Client, options: ScreenOptions, stop: &CancellationToken) -> anyhow::Result<()> {
+    let (sender, inputs) = mpsc::channel(AHEAD);
+    let file = stored::path(client.device_id());
+    let stored = file.as_deref().map(Stored::read).unwrap_or_default();
+    let model = begin(&client, options.clone(), &stored);
+    let theme = Theme::of(options.shade, |name| env::var(name).ok());
+    let stderr = Stderr::catch(sender.clone())?;
+    let terminal = Terminal::take(theme, model.settings.mouse)?;
+    let notifier = notify::Terminal::of_environment(|name| env::var(name).ok());
+    let keeper = Keeper::of(&model, file);
+    let mut screen = Screen { model, terminal, net: Net::new(client, sender), inputs, notifier, keeper };
+    let outcome = screen.pass(stop).await;
+    let Screen { model, terminal, net, inputs, keeper, .. } = screen;
+    // The person has the terminal back while the last things are done; tasks find nobody to answer.
+    drop(terminal);
+    drop(stderr);
+    drop(inputs);
+    keeper.close(&model).await;
+    net.close().await;
+    outcome
+}
+
+/// The model at the beginning: the groups that were open the last time, and those asked for.
+fn begin(client: &Client, options: ScreenOptions, stored: &Stored) -> Model {
+    let lang = options.lang.unwrap_or_else(|| Lang::of_environment(|name| env::var(name).ok()));
+    let me = Me { device: client.device_id(), client: client.client_id(), name: client.name() };
+    let server = client.server();
+    let mut model = Model::new(lang, Zone::Local, me, server.clone(), options.lane, stored.settings);
+    model.tick(now_us());
+    let before = stored.open.get(&server).into_iter().flatten().filter_map(|name| name.parse().ok());
+    let mut names: Vec<GroupName> = before.collect();
+    names.extend(options.groups.iter().cloned());
+    if names.is_empty() {
+        names.push(EVERYONE.parse().expect("a valid name"));
+    }
+    for name in names {
+        if model.rooms.index_of(&name).is_none() {
+            let index = model.open(name.clone());
+            if let Some(stored) = stored.room(&server, name.as_str()) {
+                model.restore(index, stored);
+            }
+            model.enter_room(index);
+        }
+    }
+    if let Some(index) = options.groups.first().and_then(|name| model.rooms.index_of(name)) {
+        model.rooms.turn_to(index);
+    }
+    model.effect(Effect::Groups);
+    if !options.join_commands.is_empty() {
+        model.greeting = Some(lang.fill(Word::Joining, &[("commands", &options.join_commands.join(" · "))]));
+    }
+    model
+}
+
+/// The loop's belongings.
+struct Screen {
+    model: Model,
+    terminal: Terminal,
+    net: Net,
+    inputs: mpsc::Receiver<Input>,
+    notifier: notify::Terminal,
+    keeper: Keeper,
+}
+
+impl Screen {
+    async fn pass(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut typed = EventStream::new();
+        let mut seconds = interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut batch, mut frame_at) = (Vec::with_capacity(AHEAD), Instant::now());
+        let (mut dirty, mut leaving_at) = (true, None);
+        self.resized(self.terminal.size());
+        loop {
+            self.carry_out()?;
+            dirty |= self.model.take_changed();
+            if self.model.quit && leaving_at.is_none() {
+                leaving_at = Some(Instant::now() + LAST_WORDS);
+            }
+            if leaving_at.is_some_and(|at| !self.net.under_way() || at <= Instant::now()) {
+                return Ok(());
+            }
+            tokio::select! {
+                // Keys first, then the picture, and only then what comes, of which there may be no end.
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                event = typed.next() => match event {
+                    Some(event) => self.typed(event?),
+                    None => return Ok(()),
+                },
+                () = sleep_until(frame_at), if dirty => {
+                    self.terminal.draw(&self.model)?;
+                    dirty = false;
+                    frame_at = Instant::now() + FRAME;
+                }
+                _ = self.inputs.recv_many(&mut batch, AHEAD) => {
+                    batch.drain(..).for_each(|input| self.model.handle(input));
+                }
+                _ = seconds.tick() => {
+                    self.keeper.by(PLACES_EVERY);
+                    self.model.handle(Input::Tick(now_us()));
+                }
+                failed = self.keeper.turn(&self.model) => {
+                    if let Some(why) = failed {
+                        self.model.flash(why, true);
+                    }
+                }
+                () = sleep_until(leaving_at.unwrap_or(frame_at)), if leaving_at.is_some() => {}
+            }
+        }
+    }
+
+    fn typed(&mut self, event: Typed) {
+        let input = match event {
+            Typed::Key(key) => Input::Key(key),
+            Typed::Paste(text) => Input::Paste(text),
+            Typed::Mouse(event) => Input::Mouse(event),
+            Typed::Resize(columns, rows) => return self.resized(ScreenSize::told((columns, rows))),
+            Typed::FocusGained => Input::Focus(true),
+            Typed::FocusLost => Input::Focus(false),
+        };
+        // What is typed may change the draft.
+        self.keeper.by(DRAFTS_EVERY);
+        self.model.handle(input);
+    }
+
+    fn resized(&mut self, size: ScreenSize) {
+        self.model.handle(Input::Resize(size.columns, size.rows));
+        if size.is_assumed {
+            let (columns, rows) = (size.columns.to_string(), size.rows.to_string());
+            let text = self.model.lang.fill(Word::SizeAssumed, &[("columns", &columns), ("rows", &rows)]);
+            self.model.flash(text, true);
+        }
+    }
+
+    fn carry_out(&mut self) -> anyhow::Result<()> {
+        while let Some(effect) = self.model.next_effect() {
+            match effect {
+                Effect::Notify { title, body } => {
+                    self.terminal.send(&self.notifier.bytes(self.model.settings, &title, &body))?;
+                }
+                Effect::Mouse(on) => self.terminal.hear_mouse(on)?,
+                Effect::Redraw => self.terminal.forget()?,
+                Effect::Save => self.keeper.by(DRAFTS_EVERY),
+                asked @ (Effect::Enter { .. }
+                | Effect::Leave { .. }
+                | Effect::Publish { .. }
+                | Effect::Read { .. }
+                | Effect::Search { .. }
+                | Effect::Members(_)
+                | Effect::Receipts { .. }
+                | Effect::Create { .. }
+                | Effect::Invite { .. }
+                | Effect::Redeem(_)
+                | Effect::Groups
+                | Effect::Status { .. }
+                | Effect::Rename(_)) => self.net.carry(asked),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

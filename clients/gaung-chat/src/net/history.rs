@@ -1,0 +1,70 @@
+//! Pages of a group's log, and words in it.
+
+use std::collections::VecDeque;
+
+use gaung_client::{Client, History, HistoryPage, Lane};
+use gaung_proto::{GroupName, Kind, Seq};
+use tokio::sync::mpsc;
+
+use super::{super::effect::Input, told};
+use crate::{
+    model::timeline::Incoming,
+    update::{PAGE, incoming},
+};
+
+/// Messages of one step of a search.
+const STEP: u64 = 2_000;
+/// Matches after which a search ends.
+const ENOUGH: usize = 200;
+
+/// One page, oldest first.
+pub(super) async fn page(client: &Client, group: &GroupName, page: HistoryPage) -> Result<Vec<Incoming>, String> {
+    let history = client.history(group, page, Some(PAGE)).await.map_err(|error| told(&error))?;
+    all(history).await
+}
+
+/// Looks backwards through the log for messages with `words`, in upper or lower case.
+pub(super) async fn search(client: Client, group: GroupName, words: String, number: u64, inputs: mpsc::Sender<Input>) {
+    let words = words.to_lowercase();
+    let (mut before, mut found) = (HistoryPage::NEWEST, 0);
+    loop {
+        let history = match client.history(&group, before, Some(STEP)).await {
+            Ok(history) => all(history).await,
+            Err(error) => Err(told(&error)),
+        };
+        let messages = match history {
+            Ok(messages) => messages,
+            Err(why) => {
+                let _ = inputs.send(Input::Found { number, messages: Vec::new(), end: Some(Err(why)) }).await;
+                return;
+            }
+        };
+        let first = messages.first().map(|message| message.seq);
+        let matching: VecDeque<Incoming> = messages.into_iter().filter(|message| has(message, &words)).collect();
+        found += matching.len();
+        let ended = first.is_none_or(|first| first <= Seq::FIRST) || found >= ENOUGH;
+        let messages = matching.into_iter().rev().collect();
+        let told = inputs.send(Input::Found { number, messages, end: ended.then_some(Ok(())) }).await;
+        match first {
+            Some(first) if !ended && told.is_ok() => before = HistoryPage::Before(first),
+            Some(_) | None => return,
+        }
+    }
+}
+
+async fn all(mut history: History) -> Result<Vec<Incoming>, String> {
+    let mut messages = Vec::new();
+    while let Some(next) = history.next().await {
+        let next = next.map_err(|error| told(&error))?;
+        messages.push(incoming(next.message, next.content, Lane::History));
+    }
+    Ok(messages)
+}
+
+fn has(message: &Incoming, words: &str) -> bool {
+    match &message.kind {
+        Kind::Text(body) | Kind::Reply { body, .. } => String::from_utf8_lossy(body).to_lowercase().contains(words),
+        Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => false,
+        Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => false,
+    }
+}

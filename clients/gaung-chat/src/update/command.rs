@@ -1,0 +1,373 @@
+//! A line that begins with a slash, understood.
+
+use std::time::Duration;
+
+use gaung_client::LaneChoice;
+use gaung_proto::{DisplayName, GroupName, Seq};
+
+use crate::{
+    settings::{Desktop, Notify},
+    words::{Lang, Word},
+};
+
+/// Their names, as Tab and `/help` list them.
+pub(super) const COMMANDS: [&str; 20] = [
+    "create", "delete", "edit", "heard", "help", "history", "invite", "join", "lane", "leave", "me", "members",
+    "mouse", "nick", "notify", "quit", "react", "reply", "search", "status",
+];
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Say these words.
+    Say(String),
+    /// List keys and commands.
+    Help,
+    /// Enter a group, or go there.
+    Join(GroupName),
+    /// Enter by an invite's code.
+    Redeem(String),
+    /// Leave this group, or another one.
+    Leave(Option<GroupName>),
+    /// Make a group and enter it.
+    Create {
+        /// Its name.
+        group: GroupName,
+        /// By invite only.
+        private: bool,
+    },
+    /// Make an invite to this group.
+    Invite {
+        /// How often it can be used.
+        uses: Option<u32>,
+        /// For how long.
+        expires: Option<Duration>,
+    },
+    /// List who is in the group.
+    Members,
+    /// Be called otherwise.
+    Nick(DisplayName),
+    /// Answer a message, or the last one of somebody else; without words they are typed next.
+    Reply(Option<Seq>, String),
+    /// Replace one's own message, or the last one; without words they are typed next.
+    Edit(Option<Seq>, String),
+    /// Take back one's own message, or the last one.
+    Delete(Option<Seq>),
+    /// Give an emoji to a message, or the last one of somebody else; or take it back.
+    React {
+        /// To which.
+        to: Option<Seq>,
+        /// Which.
+        emoji: String,
+        /// Takes it back.
+        remove: bool,
+    },
+    /// Look for words in the whole log.
+    Search(String),
+    /// Go to a message, or the oldest.
+    History(Option<Seq>),
+    /// Who has heard a message, or one's own last one.
+    Heard(Option<Seq>),
+    /// How messages shall come, or how they do.
+    Lane(Option<LaneChoice>),
+    /// How the services are.
+    Status,
+    /// Of what to be told.
+    Notify(Option<NotifyChange>),
+    /// Hear the mouse.
+    Mouse(bool),
+    /// End.
+    Quit,
+}
+
+/// A change of the notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotifyChange {
+    /// Of what.
+    Of(Notify),
+    /// By the bell.
+    Bell(bool),
+    /// By the desktop.
+    Desktop(Desktop),
+}
+
+/// What is wrong with a line, for people.
+pub(super) type Wrong = String;
+
+/// True if a command's argument is a group.
+pub(super) fn takes_group(command: &str) -> bool {
+    matches!(command, "/join" | "/leave")
+}
+
+impl Command {
+    /// Reads one line; several lines are always words.
+    pub(super) fn of(line: &str, lang: Lang) -> Result<Self, Wrong> {
+        if let Some(words) = line.strip_prefix("//") {
+            return Ok(Self::Say(format!("/{words}")));
+        }
+        let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Say(line.to_owned())) };
+        let (name, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let args = Args { lang, text: rest.trim() };
+        // Pasted text that happens to begin with a slash is no command.
+        if line.contains('\n') && !matches!(name, "me" | "reply" | "r" | "edit" | "e") {
+            return Ok(Self::Say(line.to_owned()));
+        }
+        match name {
+            // Goes over the wire as it was typed, and every client shows it its own way.
+            "me" if !args.text.is_empty() => Ok(Self::Say(format!("/me {}", args.text))),
+            "me" => Err(args.usage(Word::UsageMe)),
+            "help" | "h" => Ok(Self::Help),
+            "join" | "j" => args.join(),
+            "leave" | "part" | "close" => args.optional_group().map(Self::Leave),
+            "create" => args.create(),
+            "invite" => args.invite(),
+            "members" | "names" | "who" => Ok(Self::Members),
+            "nick" | "name" => args.nick(),
+            "reply" | "r" => args.message().map(|(seq, words)| Self::Reply(seq, words)),
+            "edit" | "e" => args.message().map(|(seq, words)| Self::Edit(seq, words)),
+            "delete" | "del" => args.only_message(Word::UsageDelete).map(Self::Delete),
+            "react" => args.react(),
+            "search" | "find" if args.text.is_empty() => Err(args.usage(Word::UsageSearch)),
+            "search" | "find" => Ok(Self::Search(args.text.to_owned())),
+            "history" => args.only_message(Word::UsageHistory).map(Self::History),
+            "heard" => args.only_message(Word::UsageHeard).map(Self::Heard),
+            "lane" => args.lane(),
+            "status" => Ok(Self::Status),
+            "notify" => args.notify(),
+            "mouse" => args.on_or_off().map(Self::Mouse).ok_or_else(|| args.usage(Word::UsageMouse)),
+            "quit" | "exit" | "q" => Ok(Self::Quit),
+            other => {
+                let name = gaung_terminal::sanitise::one_line(other);
+                Err(lang.fill(Word::NoSuchCommand, &[("name", &name)]))
+            }
+        }
+    }
+}
+
+/// What follows a command's name.
+#[derive(Debug, Clone, Copy)]
+struct Args<'a> {
+    lang: Lang,
+    text: &'a str,
+}
+
+impl Args<'_> {
+    fn usage(&self, word: Word) -> Wrong {
+        self.lang.say(word).to_owned()
+    }
+
+    fn group(&self, text: &str) -> Result<GroupName, Wrong> {
+        let name = text.trim_start_matches('#');
+        name.parse().map_err(|_| {
+            let name = gaung_terminal::sanitise::one_line(name);
+            self.lang.fill(Word::NoGroupName, &[("name", &name)])
+        })
+    }
+
+    fn join(&self) -> Result<Command, Wrong> {
+        match self.text {
+            "" => Err(self.usage(Word::UsageJoin)),
+            // An invite's code is 26 characters of Crockford's base 32, which few groups are called.
+            code if code.len() == 26 && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) => {
+                Ok(Command::Redeem(code.to_owned()))
+            }
+            name => self.group(name).map(Command::Join),
+        }
+    }
+
+    fn optional_group(&self) -> Result<Option<GroupName>, Wrong> {
+        if self.text.is_empty() { Ok(None) } else { self.group(self.text).map(Some) }
+    }
+
+    fn create(&self) -> Result<Command, Wrong> {
+        let mut words = self.text.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some(name), None, None) => Ok(Command::Create { group: self.group(name)?, private: false }),
+            (Some(name), Some("private" | "pribadi"), None) => {
+                Ok(Command::Create { group: self.group(name)?, private: true })
+            }
+            _ => Err(self.usage(Word::UsageCreate)),
+        }
+    }
+
+    fn invite(&self) -> Result<Command, Wrong> {
+        let mut words = self.text.split_whitespace();
+        let uses = match words.next() {
+            None => None,
+            Some(text) => Some(text.parse().ok().filter(|n| *n > 0).ok_or_else(|| self.usage(Word::UsageInvite))?),
+        };
+        let expires = match words.next() {
+            None => None,
+            Some(text) => Some(service_kit::config::parse_duration(text).map_err(|_| self.usage(Word::UsageInvite))?),
+        };
+        match words.next() {
+            None => Ok(Command::Invite { uses, expires }),
+            Some(_) => Err(self.usage(Word::UsageInvite)),
+        }
+    }
+
+    fn nick(&self) -> Result<Command, Wrong> {
+        self.text.parse().map(Command::Nick).map_err(|_| self.usage(Word::UsageNick))
+    }
+
+    /// `#12 words`, or words alone.
+    fn message(&self) -> Result<(Option<Seq>, String), Wrong> {
+        let (first, rest) = self.text.split_once(char::is_whitespace).unwrap_or((self.text, ""));
+        match first.strip_prefix('#') {
+            Some(number) => match number.parse() {
+                Ok(seq) => Ok((Some(Seq(seq)), rest.trim().to_owned())),
+                Err(_) => Ok((None, self.text.to_owned())),
+            },
+            None => Ok((None, self.text.to_owned())),
+        }
+    }
+
+    fn only_message(&self, usage: Word) -> Result<Option<Seq>, Wrong> {
+        if self.text.is_empty() {
+            return Ok(None);
+        }
+        match self.text.trim_start_matches('#').parse() {
+            Ok(0) | Err(_) => Err(self.usage(usage)),
+            Ok(seq) => Ok(Some(Seq(seq))),
+        }
+    }
+
+    fn react(&self) -> Result<Command, Wrong> {
+        let (to, words) = self.message()?;
+        let (remove, emoji) = words.strip_prefix('-').map_or((false, &*words), |rest| (true, rest));
+        let emoji = emoji_of(emoji.trim());
+        match emoji.chars().count() {
+            1..=16 if !emoji.contains(char::is_whitespace) => {
+                Ok(Command::React { to, emoji: emoji.to_owned(), remove })
+            }
+            _ => Err(self.usage(Word::UsageReact)),
+        }
+    }
+
+    fn lane(&self) -> Result<Command, Wrong> {
+        match self.text {
+            "" => Ok(Command::Lane(None)),
+            "auto" => Ok(Command::Lane(Some(LaneChoice::Auto))),
+            "multicast" => Ok(Command::Lane(Some(LaneChoice::Multicast))),
+            "tcp" => Ok(Command::Lane(Some(LaneChoice::Tcp))),
+            _ => Err(self.usage(Word::UsageLane)),
+        }
+    }
+
+    fn notify(&self) -> Result<Command, Wrong> {
+        let mut words = self.text.split_whitespace();
+        let wrong = || self.usage(Word::UsageNotify);
+        let change = match (words.next(), words.next()) {
+            (None, _) => return Ok(Command::Notify(None)),
+            (Some("mentions" | "sebutan"), None) => NotifyChange::Of(Notify::Mentions),
+            (Some("all" | "semua"), None) => NotifyChange::Of(Notify::All),
+            (Some("off" | "mati"), None) => NotifyChange::Of(Notify::Off),
+            (Some("bell" | "bel"), Some(on)) => NotifyChange::Bell(switch(on).ok_or_else(wrong)?),
+            (Some("desktop"), Some("9")) => NotifyChange::Desktop(Desktop::Osc9),
+            (Some("desktop"), Some("777")) => NotifyChange::Desktop(Desktop::Osc777),
+            (Some("desktop"), Some(on)) => {
+                let on = switch(on).ok_or_else(wrong)?;
+                NotifyChange::Desktop(if on { Desktop::Auto } else { Desktop::Off })
+            }
+            (Some(_), _) => return Err(wrong()),
+        };
+        Ok(Command::Notify(Some(change)))
+    }
+
+    fn on_or_off(&self) -> Option<bool> {
+        switch(self.text)
+    }
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "on" | "hidup" => Some(true),
+        "off" | "mati" => Some(false),
+        _ => None,
+    }
+}
+
+/// Names for those without an emoji key; everything else is taken as it is.
+fn emoji_of(name: &str) -> &str {
+    match name.trim_matches(':') {
+        "+1" | "thumbsup" => "👍",
+        "-1" | "thumbsdown" => "👎",
+        "heart" | "<3" => "❤",
+        "laugh" | "joy" => "😂",
+        "smile" => "🙂",
+        "sad" => "🙁",
+        "wow" => "😮",
+        "party" | "tada" => "🎉",
+        "fire" => "🔥",
+        "eyes" => "👀",
+        "ok" => "👌",
+        "check" | "done" => "✅",
+        "pray" | "thanks" => "🙏",
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn of(line: &str) -> Result<Command, Wrong> {
+        Command::of(line, Lang::En)
+    }
+
+    #[test]
+    fn every_command_listed_is_one() {
+        for name in COMMANDS {
+            let unknown = Lang::En.fill(Word::NoSuchCommand, &[("name", name)]);
+            assert_ne!(of(&format!("/{name}")).err(), Some(unknown), "{name}");
+        }
+        let mut sorted = COMMANDS;
+        sorted.sort_unstable();
+        assert_eq!(sorted, COMMANDS);
+    }
+
+    #[test]
+    fn words_and_slashes() {
+        assert_eq!(of("halo /quit"), Ok(Command::Say("halo /quit".to_owned())));
+        assert_eq!(of("//join x"), Ok(Command::Say("/join x".to_owned())));
+        assert_eq!(of("/* a\n b */"), Ok(Command::Say("/* a\n b */".to_owned())));
+        assert_eq!(of("/me menari"), Ok(Command::Say("/me menari".to_owned())));
+        for wrong in ["/", "/dance", "/join", "/join a/b", "/me", "/lane wifi", "/delete x", "/nick  ", "/react a b"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn messages_are_meant_by_number_or_are_the_last_one() {
+        assert_eq!(of("/reply #12 ya betul"), Ok(Command::Reply(Some(Seq(12)), "ya betul".to_owned())));
+        assert_eq!(of("/reply #ok ya"), Ok(Command::Reply(None, "#ok ya".to_owned())));
+        assert_eq!(of("/edit"), Ok(Command::Edit(None, String::new())));
+        assert_eq!(of("/delete #7"), Ok(Command::Delete(Some(Seq(7)))));
+        assert_eq!(of("/history 7"), Ok(Command::History(Some(Seq(7)))));
+        let react = |to, emoji: &str, remove| Ok(Command::React { to, emoji: emoji.to_owned(), remove });
+        assert_eq!(of("/react 👍"), react(None, "👍", false));
+        assert_eq!(of("/react #3 :heart:"), react(Some(Seq(3)), "❤", false));
+        assert_eq!(of("/react -+1"), react(None, "👍", true));
+    }
+
+    #[test]
+    fn groups_and_invites() {
+        assert_eq!(of("/join #lobby"), Ok(Command::Join("lobby".parse().unwrap())));
+        assert_eq!(
+            of("/join 0123456789ABCDEFGHJKMNPQRS"),
+            Ok(Command::Redeem("0123456789ABCDEFGHJKMNPQRS".to_owned()))
+        );
+        assert_eq!(of("/create rapat private"), Ok(Command::Create { group: "rapat".parse().unwrap(), private: true }));
+        assert_eq!(of("/invite 5 2h"), Ok(Command::Invite { uses: Some(5), expires: Some(Duration::from_secs(7200)) }));
+        assert!(of("/invite 0").is_err());
+        assert_eq!(of("/leave"), Ok(Command::Leave(None)));
+    }
+
+    #[test]
+    fn notifications_are_set_in_both_languages() {
+        assert_eq!(of("/notify semua"), Ok(Command::Notify(Some(NotifyChange::Of(Notify::All)))));
+        assert_eq!(of("/notify bell off"), Ok(Command::Notify(Some(NotifyChange::Bell(false)))));
+        assert!(of("/notify bell").is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! What is being typed.
+
+use gaung_terminal::sanitise::one_line;
+use gaung_terminal::wrap::{columns, rows, shortened};
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    text::{Line, Span},
+};
+
+use super::{put, theme::Theme};
+use crate::{
+    layout::areas::ScreenAreas,
+    model::{Model, composer::Intent},
+};
+
+/// Rows that it would take.
+pub(crate) fn wanted_rows(model: &Model, width: usize) -> usize {
+    let Some(room) = model.room() else { return 1 };
+    if room.composer.editor.text().len() > width * usize::from(ScreenAreas::input_limit(model.size.1)) {
+        return usize::from(ScreenAreas::input_limit(model.size.1));
+    }
+    let lead = columns(&prompt(model, width));
+    rows(room.composer.editor.text(), text_width(width, lead), text_width(width, lead)).len()
+}
+
+/// Draws it; gives where the cursor stands.
+pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let room = model.room()?;
+    let prompt = prompt(model, usize::from(area.width));
+    let lead = columns(&prompt);
+    let (text, cursor) = (room.composer.editor.text(), room.composer.editor.cursor());
+    let width = text_width(usize::from(area.width), lead);
+    let ranges = rows(text, width, width);
+    let at = ranges.iter().rposition(|range| range.start <= cursor).unwrap_or(0);
+    // The cursor's row stays in sight.
+    let first = (at + 1).saturating_sub(usize::from(area.height));
+    for (row, (index, range)) in ranges.iter().enumerate().skip(first).take(usize::from(area.height)).enumerate() {
+        let lead = if index == 0 { prompt.clone() } else { " ".repeat(lead) };
+        let spans = vec![Span::styled(lead, theme.strong()), Span::raw(one_line(&text[range.clone()]).into_owned())];
+        put(buffer, area, row, &Line::from(spans));
+    }
+    let column = lead + columns(&one_line(&text[ranges[at].start..cursor.min(ranges[at].end)]));
+    let x = area.x + u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+    Some(Position::new(x, area.y + u16::try_from(at - first).unwrap_or(0)))
+}
+
+fn prompt(model: &Model, width: usize) -> String {
+    let Some(room) = model.room() else { return String::new() };
+    let sign = match room.composer.intent {
+        Intent::Say => "> ",
+        Intent::Reply(_) => "↩ ",
+        Intent::Edit(_) => "✎ ",
+    };
+    format!("{}{sign}", shortened(room.name.as_str(), (width / 4).max(4)))
+}
+
+/// One column is left for the cursor behind the last character.
+fn text_width(width: usize, lead: usize) -> usize {
+    width.saturating_sub(lead + 1).max(1)
+}

@@ -1,0 +1,286 @@
+//! What one item of a conversation looks like, row by row.
+
+pub(crate) mod marks;
+
+use gaung_proto::Seq;
+use gaung_terminal::wrap::{self, columns, fitted, shortened};
+use ratatui::{
+    style::{Modifier, Style},
+    text::{Line, Span},
+};
+
+use super::theme::Theme;
+use crate::{
+    model::{
+        Me,
+        composer::{Pending, Stage},
+        room::Room,
+        timeline::{Body, Entry, Item, Presence, What},
+    },
+    people::{identity, names},
+    words::{Lang, Word, Zone, day_name, same_day},
+};
+
+/// From so many columns on names have a column of their own.
+const WITH_COLUMN: usize = 64;
+/// How wide that is.
+const NAME: usize = 12;
+/// `14:05 `.
+const CLOCK: usize = 6;
+/// Bytes of one message that the conversation shows, about a hundred rows; all of it is a key away.
+pub(crate) const SHOWN: usize = 8 * 1024;
+
+/// What rows depend on besides their item.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look<'a> {
+    /// In which language.
+    pub(crate) lang: Lang,
+    /// In which time zone.
+    pub(crate) zone: Zone,
+    /// In which colours.
+    pub(crate) theme: Theme,
+    /// Who reads.
+    pub(crate) me: &'a Me,
+    /// The group.
+    pub(crate) room: &'a Room,
+    /// Columns.
+    pub(crate) width: usize,
+}
+
+impl Look<'_> {
+    /// An item below `before`.
+    pub(crate) fn item(&self, item: &Item, before: Option<&Item>) -> Vec<Line<'static>> {
+        let mut rows = Vec::new();
+        if before.is_none_or(|before| !same_day(self.zone, before.at_us, item.at_us)) {
+            rows.push(self.rule(&day_name(self.lang, self.zone, item.at_us), self.theme.quiet()));
+        }
+        if self.begins_new(item, before) {
+            rows.push(self.rule(self.lang.say(Word::NewFromHere), self.theme.fresh()));
+        }
+        match &item.what {
+            What::Message(entry) => self.message(&mut rows, entry, item.at_us),
+            What::Presence(presence) => self.presence(&mut rows, presence),
+            What::Gap { range, lost } => {
+                let word = if *lost { Word::LostRange } else { Word::MissingRange };
+                let style = if *lost { self.theme.trouble() } else { self.theme.quiet() };
+                let range = gaung_terminal::names::range(*range);
+                self.quiet(&mut rows, "┄ ", &self.lang.fill(word, &[("range", &range)]), style);
+            }
+            What::Notice(notice) => {
+                let style = if notice.trouble { self.theme.trouble() } else { self.theme.quiet() };
+                self.quiet(&mut rows, "— ", &notice.text, style);
+            }
+            What::Loose { name, words } => {
+                let head = self.head(item.at_us, name, self.theme.name(name.as_bytes()));
+                self.words(&mut rows, head, words, Style::new());
+            }
+        }
+        rows
+    }
+
+    /// Own words that did not come back yet.
+    pub(crate) fn pending(&self, pending: &Pending) -> Vec<Line<'static>> {
+        let mut rows = Vec::new();
+        let mark = match &pending.stage {
+            Stage::Sending | Stage::Logged(_) => "…".to_owned(),
+            Stage::Late => self.lang.say(Word::WaitingForRelay).to_owned(),
+            Stage::Failed(why) => self.lang.fill(Word::NotSent, &[("why", why)]),
+        };
+        let failed = matches!(pending.stage, Stage::Failed(_));
+        let style = if failed { self.theme.trouble() } else { self.theme.quiet() };
+        let head = Head { clock: "  …   ".to_owned(), name: self.me.name.clone(), style: self.theme.quiet() };
+        self.words(&mut rows, head, &pending.words, self.theme.quiet());
+        if failed || pending.stage == Stage::Late {
+            self.under(&mut rows, &mark, style);
+        }
+        rows
+    }
+
+    fn begins_new(&self, item: &Item, before: Option<&Item>) -> bool {
+        let Some(new_from) = self.room.marks.new_from else { return false };
+        item.entry().is_some() && item.key.seq >= new_from && before.is_none_or(|before| before.key.seq < new_from)
+    }
+
+    fn message(&self, rows: &mut Vec<Line<'static>>, entry: &Entry, at_us: u64) {
+        let first = rows.len();
+        let own = entry.device == self.me.device && !entry.device.is_none();
+        if let Some(to) = entry.reply_to {
+            self.quote(rows, to);
+        }
+        let style = self.theme.name(identity(entry.device.as_bytes(), &entry.name));
+        let head = self.head(at_us, &entry.name, style);
+        match &entry.body {
+            Body::Words(words) => {
+                let named = !own && names(words, &self.me.name);
+                let style = if named { self.theme.mention() } else { Style::new() };
+                let shown = beginning(words);
+                self.said(rows, head, shown, style);
+                if shown.len() < words.len() {
+                    let more = (words.len() - shown.len()).to_string();
+                    self.under(rows, &self.lang.fill(Word::MoreWords, &[("count", &more)]), self.theme.quiet());
+                }
+                if entry.edited {
+                    self.append(rows, self.lang.say(Word::Edited));
+                }
+            }
+            Body::Deleted => self.words(rows, head, self.lang.say(Word::TakenBack), self.theme.quiet()),
+            Body::Unknown(kind) => {
+                let text = self.lang.fill(Word::UnknownKind, &[("kind", &kind.to_string())]);
+                self.words(rows, head, &text, self.theme.quiet());
+            }
+        }
+        if entry.body != Body::Deleted {
+            self.reactions(rows, entry);
+        }
+        if own {
+            self.receipt(rows, entry.seq);
+        }
+        if self.room.selected == Some(entry.seq) {
+            rows[first..].iter_mut().for_each(|row| row.style = row.style.patch(self.theme.chosen()));
+        }
+    }
+
+    /// Words, or what somebody does: `/me` goes over the wire as it was typed.
+    fn said(&self, rows: &mut Vec<Line<'static>>, head: Head, words: &str, style: Style) {
+        match words.strip_prefix("/me ") {
+            Some(does) => {
+                let does = format!("{} {does}", head.name);
+                let head = Head { name: "*".to_owned(), ..head };
+                self.words(rows, head, &does, style.add_modifier(Modifier::ITALIC));
+            }
+            None => self.words(rows, head, words, style),
+        }
+    }
+
+    fn quote(&self, rows: &mut Vec<Line<'static>>, to: Seq) {
+        let quoted = match self.room.timeline.entry(to) {
+            Some(entry) => {
+                let words = entry.words().unwrap_or(self.lang.say(Word::TakenBack));
+                format!("╭ {}: {}", entry.name, words.replace('\n', " "))
+            }
+            None => format!("╭ #{to}"),
+        };
+        let indent = self.indent();
+        let text = shortened(&quoted, self.width.saturating_sub(indent));
+        let mut spans = self.margin();
+        spans.push(Span::styled(text, self.theme.quiet()));
+        rows.push(Line::from(spans));
+    }
+
+    fn reactions(&self, rows: &mut Vec<Line<'static>>, entry: &Entry) {
+        if entry.reactions.is_empty() {
+            return;
+        }
+        let each: Vec<_> =
+            entry.reactions.iter().map(|reaction| format!("{} {}", reaction.emoji, reaction.by.len())).collect();
+        self.under(rows, &each.join("  "), self.theme.fresh());
+    }
+
+    fn presence(&self, rows: &mut Vec<Line<'static>>, presence: &Presence) {
+        let mut parts = Vec::new();
+        for (names, few, many) in
+            [(&presence.came, Word::Came, Word::CameMany), (&presence.left, Word::Went, Word::WentMany)]
+        {
+            match names.len() {
+                0 => {}
+                1..=4 => parts.push(self.lang.fill(few, &[("names", &names.join(", "))])),
+                more => parts.push(
+                    self.lang.fill(many, &[("names", &names[..3].join(", ")), ("more", &(more - 3).to_string())]),
+                ),
+            }
+        }
+        if !parts.is_empty() {
+            self.quiet(rows, "· ", &parts.join(" · "), self.theme.quiet());
+        }
+    }
+
+    fn head(&self, at_us: u64, name: &str, style: Style) -> Head {
+        Head { clock: format!("{} ", self.zone.clock(at_us)), name: name.to_owned(), style }
+    }
+
+    fn words(&self, rows: &mut Vec<Line<'static>>, head: Head, words: &str, style: Style) {
+        let indent = self.indent();
+        let mut prefix = vec![Span::styled(head.clock, self.theme.quiet())];
+        if self.has_column() {
+            let name = shortened(&head.name, NAME);
+            let padding = " ".repeat(NAME.saturating_sub(columns(&name)));
+            prefix.extend([
+                Span::raw(padding),
+                Span::styled(name, head.style),
+                Span::styled(" │ ", self.theme.quiet()),
+            ]);
+        } else {
+            let name = shortened(&head.name, self.width.saturating_sub(CLOCK + 4).min(20));
+            prefix.extend([Span::styled(name, head.style), Span::raw(" ")]);
+        }
+        let taken: usize = prefix.iter().map(|span| columns(&span.content)).sum();
+        let ranges = wrap::rows(words, self.width.saturating_sub(taken), self.width.saturating_sub(indent));
+        for (index, range) in ranges.into_iter().enumerate() {
+            let mut spans = if index == 0 { std::mem::take(&mut prefix) } else { self.margin() };
+            spans.push(Span::styled(words[range].to_owned(), style));
+            rows.push(Line::from(spans));
+        }
+    }
+
+    /// A row of its own under the words.
+    fn under(&self, rows: &mut Vec<Line<'static>>, text: &str, style: Style) {
+        let mut spans = self.margin();
+        spans.push(Span::styled(shortened(text, self.width.saturating_sub(self.indent())), style));
+        rows.push(Line::from(spans));
+    }
+
+    /// A word after the last ones, if there is room; else below.
+    fn append(&self, rows: &mut Vec<Line<'static>>, text: &str) {
+        match rows.last_mut() {
+            Some(last) if last.width() + columns(text) < self.width => {
+                last.push_span(Span::styled(format!(" {text}"), self.theme.quiet()));
+            }
+            Some(_) | None => self.under(rows, text, self.theme.quiet()),
+        }
+    }
+
+    /// Lines of the program's own, each wrapped.
+    fn quiet(&self, rows: &mut Vec<Line<'static>>, mark: &str, text: &str, style: Style) {
+        let width = self.width.saturating_sub(CLOCK + columns(mark));
+        for (index, range) in wrap::rows(text, width, width).into_iter().enumerate() {
+            let mark = if index == 0 { mark } else { "  " };
+            rows.push(Line::styled(format!("{}{mark}{}", " ".repeat(CLOCK), &text[range]), style));
+        }
+    }
+
+    /// `── Monday ─────`.
+    fn rule(&self, text: &str, style: Style) -> Line<'static> {
+        let begin = shortened(&format!("── {text} "), self.width);
+        let rest = "─".repeat(self.width.saturating_sub(columns(&begin)));
+        Line::styled(format!("{begin}{rest}"), style)
+    }
+
+    const fn has_column(&self) -> bool {
+        self.width >= WITH_COLUMN
+    }
+
+    const fn indent(&self) -> usize {
+        if self.has_column() { CLOCK + NAME + 3 } else { CLOCK }
+    }
+
+    fn margin(&self) -> Vec<Span<'static>> {
+        if self.has_column() {
+            vec![Span::raw(fitted("", CLOCK + NAME)), Span::styled(" │ ", self.theme.quiet())]
+        } else {
+            vec![Span::raw(fitted("", CLOCK))]
+        }
+    }
+}
+
+/// At most [`SHOWN`] bytes, whole characters.
+fn beginning(words: &str) -> &str {
+    let end = words.char_indices().map(|(index, _)| index).take_while(|index| *index <= SHOWN).last();
+    if words.len() <= SHOWN { words } else { &words[..end.unwrap_or(0)] }
+}
+
+/// What stands before the words.
+struct Head {
+    clock: String,
+    name: String,
+    style: Style,
+}

@@ -1,0 +1,32 @@
+//! Who has heard one's own words.
+
+use gaung_client::Receipt;
+use gaung_proto::Seq;
+use ratatui::text::Line;
+
+use super::Look;
+use crate::words::{Lang, Word};
+
+impl Look<'_> {
+    /// Two hooks where all have heard; the numbers under the newest, and where somebody has not.
+    pub(super) fn receipt(&self, rows: &mut Vec<Line<'static>>, seq: Seq) {
+        let Some(receipt) = self.room.receipts.get(&seq) else { return };
+        let newest = self.room.receipts.last_key_value().is_some_and(|(newest, _)| *newest == seq);
+        if receipt.heard + receipt.silent >= receipt.present && !newest {
+            self.append(rows, "✓✓");
+        } else {
+            self.under(rows, &format!("✓ {}", heard(self.lang, receipt)), self.theme.quiet());
+        }
+    }
+}
+
+/// `heard by 3 of 4`, and of how many nobody knows.
+pub(crate) fn heard(lang: Lang, receipt: &Receipt) -> String {
+    let (heard, present) = (receipt.heard.to_string(), receipt.present.to_string());
+    let mut text = lang.fill(Word::Heard, &[("heard", &heard), ("present", &present)]);
+    if receipt.silent > 0 {
+        text.push_str(", ");
+        text.push_str(&lang.fill(Word::CannotSay, &[("count", &receipt.silent.to_string())]));
+    }
+    text
+}

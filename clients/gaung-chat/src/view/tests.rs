@@ -1,0 +1,254 @@
+//! Every view at two sizes, beside what it was: `GAUNG_UPDATE_SNAPSHOTS=1 cargo test -p gaung view::tests` takes the
+//! present ones for right.
+#![allow(clippy::unwrap_used)]
+
+use std::{env, fmt::Write as _, fs, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use crossterm::event::{KeyCode, KeyModifiers};
+use gaung_client::Event;
+use gaung_proto::{Kind, Seq, SeqRange};
+use ratatui::{Terminal, backend::TestBackend, style::Modifier};
+
+use super::*;
+use crate::{
+    effect::Input,
+    model::{
+        composer::{Pending, Stage as Sent},
+        overlay::{List, ListRow, Overlay},
+    },
+    staged::{ANI, BUDI, CITRA, Stage, device, info, member, receipt, text},
+    words::Lang,
+};
+
+const SIZES: [(u16, u16); 2] = [(80, 24), (160, 50)];
+
+/// A conversation of three with everything in it.
+fn conversation(lang: Lang) -> Stage {
+    let mut stage = Stage::with(&["everyone", "lobby", "praktikum-jaringan"]);
+    stage.model.lang = lang;
+    let group = stage.model.rooms[0].name.clone();
+    let members = vec![
+        member(ANI, true, "multicast"),
+        member(BUDI, true, "tcp"),
+        member(CITRA, true, "multicast"),
+        member(9, false, ""),
+    ];
+    stage.give(Input::Members { group: group.clone(), members, text_sessions: vec!["client-4".to_owned()] });
+    stage.words(0, BUDI, "Selamat pagi! Apakah semua sudah bisa masuk ke grup praktikum hari ini?");
+    let own = stage.words(0, ANI, "Sudah, lewat multicast. Tampilannya 日本語 dan emoji 👩‍🚀 juga rapi.");
+    stage.say(
+        0,
+        CITRA,
+        Kind::Reply { to: own, body: Bytes::from_static("Di sini juga. Ani, tolong kirim alamatnya".as_bytes()) },
+    );
+    stage.say(0, BUDI, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
+    stage.say(0, CITRA, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
+    let wrong = stage.words(0, ANI, "Alamatnya 239.255.3.8");
+    stage.say(0, ANI, Kind::Edit { seq: wrong, body: Bytes::from_static(b"Alamatnya 239.255.3.7\nport 20000") });
+    let gone = stage.words(0, BUDI, "salah ketik");
+    stage.say(0, BUDI, Kind::Delete { seq: gone });
+    stage.words(0, CITRA, "/me mencatat");
+    stage.words(0, BUDI, "\x1b[31mtidak\x07 merah\u{202e}");
+    let last = stage.words(0, ANI, "Sampai nanti");
+    let receipts = vec![receipt(own, 3, 3), receipt(wrong, 3, 3), receipt(last, 3, 4)];
+    stage.give(Input::Receipts { group, receipts });
+    stage.words(1, BUDI, "di lobby");
+    stage.words(2, CITRA, "Ani, lihat ini");
+    stage
+}
+
+fn drawn(stage: &mut Stage, size: (u16, u16)) -> String {
+    stage.give(Input::Resize(size.0, size.1));
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+    let mut cursor = None;
+    terminal.draw(|frame| cursor = draw(&stage.model, Theme::plain(), frame.buffer_mut())).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut picture = String::new();
+    for y in 0..size.1 {
+        let mut row = String::new();
+        let mut hidden = 0;
+        for x in 0..size.0 {
+            let symbol = buffer[(x, y)].symbol();
+            // A wide character covers the cell behind it.
+            if hidden == 0 {
+                row.push_str(symbol);
+                hidden = columns(symbol).max(1);
+            }
+            hidden -= 1;
+        }
+        writeln!(picture, "{}", row.trim_end()).unwrap();
+    }
+    // Of the colours one matters so much that it is part of the picture.
+    let reversed = |y: &u16| (0..size.0).any(|x| buffer[(x, *y)].modifier.contains(Modifier::REVERSED));
+    writeln!(picture, "reversed rows {:?}", (0..size.1).filter(reversed).collect::<Vec<_>>()).unwrap();
+    if let Some(position) = cursor {
+        writeln!(picture, "cursor {},{}", position.x, position.y).unwrap();
+    }
+    picture
+}
+
+fn check(name: &str, prepare: impl Fn() -> Stage) {
+    for size in SIZES {
+        let picture = drawn(&mut prepare(), size);
+        let file = format!("src/view/snapshots/{name}-{}x{}.txt", size.0, size.1);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+        if env::var_os("GAUNG_UPDATE_SNAPSHOTS").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &picture).unwrap();
+        }
+        let known = fs::read_to_string(&path).unwrap_or_default();
+        assert!(known == picture, "{file} is now\n{picture}");
+    }
+}
+
+#[test]
+fn a_conversation_of_three() {
+    check("conversation", || conversation(Lang::En));
+}
+
+#[test]
+fn the_same_in_indonesian() {
+    check("percakapan", || conversation(Lang::Id));
+}
+
+#[test]
+fn the_keys_in_both_languages() {
+    for (name, lang) in [("help", Lang::En), ("bantuan", Lang::Id)] {
+        check(name, || {
+            let mut stage = conversation(lang);
+            stage.type_keys("?");
+            stage
+        });
+    }
+}
+
+#[test]
+fn a_first_start() {
+    check("first-start", || {
+        let mut stage = Stage::with(&["everyone"]);
+        let index = stage.model.open("lobby".parse().unwrap());
+        stage.model.enter_room(index);
+        stage
+    });
+}
+
+#[test]
+fn trouble_gaps_and_words_under_way() {
+    check("trouble", || {
+        let mut stage = conversation(Lang::En);
+        let group = || Arc::new(info("everyone"));
+        let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+        stage.hear(0, Event::Lost { group: group(), range: range(12, 13) });
+        stage.hear(0, Event::Gap { group: group(), range: range(14, 19) });
+        stage.hear(0, Event::Reconnecting { group: group(), why: "the relay does not answer".to_owned() });
+        let pending =
+            |number, words: &str, stage| Pending { number, words: words.to_owned(), kind: text(words), stage };
+        stage.model.rooms[0].composer.pending.push(pending(1, "ini lambat", Sent::Late));
+        stage.model.rooms[0].composer.pending.push(pending(
+            2,
+            "ini gagal",
+            Sent::Failed("the disk is full".to_owned()),
+        ));
+        stage.model.rooms[0].composer.pending.push(pending(3, "ini baru saja", Sent::Sending));
+        stage
+    });
+}
+
+#[test]
+fn reading_further_up_with_a_message_chosen() {
+    check("chosen", || {
+        let mut stage = conversation(Lang::En);
+        for n in 0..60 {
+            stage.words(0, BUDI, &format!("pesan {n}"));
+        }
+        stage.press(KeyCode::PageUp, KeyModifiers::NONE);
+        stage.press(KeyCode::Up, KeyModifiers::ALT);
+        stage.words(0, BUDI, "sesuatu yang baru");
+        stage
+    });
+}
+
+#[test]
+fn an_answer_of_several_lines_being_typed() {
+    check("typing", || {
+        let mut stage = conversation(Lang::En);
+        stage.type_keys("/reply\n");
+        stage.give(Input::Paste("satu\ndua yang panjang ".to_owned() + &"kata ".repeat(20) + "\ntiga"));
+        stage
+    });
+}
+
+#[test]
+fn who_has_heard() {
+    check("heard", || {
+        let mut stage = conversation(Lang::En);
+        let group = stage.model.rooms[0].name.clone();
+        let missing = |who: u8, name: &str| gaung_client::MissingMember {
+            device: if who == 0 { gaung_proto::DeviceId::NONE } else { device(who) },
+            client: gaung_proto::ClientId([who; 16]),
+            lane: None,
+            name: name.to_owned(),
+        };
+        let mut known = receipt(Seq(12), 2, 4);
+        (known.silent, known.absent) = (1, 1);
+        known.missing = vec![missing(BUDI, ""), missing(0, "client-4")];
+        stage.give(Input::Receipts { group, receipts: vec![known] });
+        stage.press(KeyCode::Char('h'), KeyModifiers::ALT);
+        stage
+    });
+}
+
+#[test]
+fn what_was_looked_for() {
+    check("search", || {
+        let mut stage = conversation(Lang::En);
+        stage.type_keys("/search alamat\n");
+        let found = |seq, text: &str| ListRow { text: text.to_owned(), seq: Some(Seq(seq)) };
+        if let Some(Overlay::List(List { rows, at, .. })) = &mut stage.model.overlay {
+            rows.push(found(6, "Thursday, 26 November 2026 09:11  Ani: Alamatnya 239.255.3.7"));
+            rows.push(found(3, "Thursday, 26 November 2026 09:08  Citra: Di sini juga. Ani, tolong kirim alamatnya"));
+            *at = 1;
+        }
+        stage
+    });
+}
+
+#[test]
+fn a_very_long_message_is_cut_and_shown_whole_on_a_key() {
+    check("long", || {
+        let mut stage = Stage::with(&["everyone"]);
+        let long: String = (0..3000).map(|n| format!("kata{n} ")).collect();
+        stage.words(0, BUDI, &long);
+        stage.press(KeyCode::Up, KeyModifiers::ALT);
+        stage.type_keys("i");
+        stage.press(KeyCode::End, KeyModifiers::NONE);
+        stage
+    });
+}
+
+#[test]
+fn nothing_breaks_at_any_size() {
+    let mut stage = conversation(Lang::En);
+    for columns in (1..=200).step_by(7) {
+        for rows in 1..=40 {
+            drawn(&mut stage, (columns, rows));
+        }
+    }
+    stage.type_keys("?");
+    for size in [(1, 1), (3, 3), (10, 4), (200, 2), (20, 60)] {
+        drawn(&mut stage, size);
+    }
+}
+
+#[test]
+fn no_escape_and_no_control_of_others_reaches_the_terminal() {
+    let mut stage = Stage::with(&["everyone"]);
+    let all: String = ('\0'..=char::MAX).filter(|c| c.is_control() || !c.is_alphanumeric()).collect();
+    stage.words(0, BUDI, &all);
+    for size in SIZES {
+        let picture = drawn(&mut stage, size);
+        assert!(!picture.chars().any(|c| c.is_control() && c != '\n'));
+        assert!(!picture.contains(['\u{202e}', '\u{2066}', '\u{200f}', '\u{61c}']));
+    }
+}

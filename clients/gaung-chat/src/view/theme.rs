@@ -1,0 +1,148 @@
+//! Colours of the terminal's own palette, so that its theme stays its theme; none where none are wished for.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use clap::ValueEnum;
+use ratatui::style::{Color, Modifier, Style};
+
+/// What lies behind the letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Shade {
+    /// As the terminal says (COLORFGBG), else colours that read on both.
+    #[default]
+    Auto,
+    /// Dark.
+    Dark,
+    /// Light.
+    Light,
+}
+
+/// How things look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Theme {
+    names: Option<&'static [Color]>,
+}
+
+const ON_DARK: &[Color] = &[
+    Color::LightRed,
+    Color::LightGreen,
+    Color::LightYellow,
+    Color::LightBlue,
+    Color::LightMagenta,
+    Color::LightCyan,
+    Color::Green,
+    Color::Cyan,
+];
+const ON_LIGHT: &[Color] = &[Color::Red, Color::Green, Color::Blue, Color::Magenta, Color::Cyan, Color::LightRed];
+const ON_BOTH: &[Color] =
+    &[Color::Red, Color::Green, Color::Magenta, Color::Cyan, Color::Yellow, Color::LightBlue, Color::LightMagenta];
+
+impl Theme {
+    /// By wish and environment: `NO_COLOR` set to anything, or a terminal without colours, means none.
+    pub(crate) fn of(shade: Shade, var: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| var(name).filter(|value| !value.is_empty());
+        if set("NO_COLOR").is_some() || matches!(set("TERM").as_deref(), None | Some("dumb" | "vt100" | "vt220")) {
+            return Self::plain();
+        }
+        let shade = match shade {
+            Shade::Auto => set("COLORFGBG").map_or(Shade::Auto, |colours| background(&colours)),
+            Shade::Dark | Shade::Light => shade,
+        };
+        Self {
+            names: Some(match shade {
+                Shade::Auto => ON_BOTH,
+                Shade::Dark => ON_DARK,
+                Shade::Light => ON_LIGHT,
+            }),
+        }
+    }
+
+    /// Bold, dim and reversed only.
+    pub(crate) const fn plain() -> Self {
+        Self { names: None }
+    }
+
+    /// A name: always in one colour for one identity.
+    pub(crate) fn name(self, identity: &[u8]) -> Style {
+        let style = Style::new().add_modifier(Modifier::BOLD);
+        let Some(names) = self.names else { return style };
+        let mut hasher = DefaultHasher::new();
+        identity.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % names.len() as u64).unwrap_or_default();
+        style.fg(names[index])
+    }
+
+    /// Beside the point.
+    pub(crate) const fn quiet(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    /// The person is named.
+    pub(crate) fn mention(self) -> Style {
+        self.coloured(Color::Magenta).add_modifier(Modifier::BOLD)
+    }
+
+    /// What is new.
+    pub(crate) fn fresh(self) -> Style {
+        self.coloured(Color::Cyan)
+    }
+
+    /// Something does not work.
+    pub(crate) fn trouble(self) -> Style {
+        self.coloured(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    /// The lane that costs least.
+    pub(crate) fn good(self) -> Style {
+        self.coloured(Color::Green)
+    }
+
+    /// What stands out without meaning anything more.
+    pub(crate) const fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// What keys act on.
+    pub(crate) const fn chosen(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    fn coloured(self, colour: Color) -> Style {
+        if self.names.is_some() { Style::new().fg(colour) } else { Style::new() }
+    }
+}
+
+/// `15;0` is white on black (rxvt).
+fn background(colours: &str) -> Shade {
+    match colours.rsplit(';').next().and_then(|last| last.parse::<u8>().ok()) {
+        Some(7 | 9..=15) => Shade::Light,
+        Some(_) => Shade::Dark,
+        None => Shade::Auto,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_those_asked_for() {
+        let of = |vars: &'static [(&str, &str)]| {
+            Theme::of(Shade::Auto, |name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())).names
+        };
+        assert_eq!(of(&[("TERM", "xterm"), ("COLORFGBG", "0;15")]), Some(ON_LIGHT));
+        assert_eq!(of(&[("TERM", "xterm"), ("COLORFGBG", "15;default;0")]), Some(ON_DARK));
+        assert_eq!(of(&[("TERM", "xterm")]), Some(ON_BOTH));
+        assert_eq!(of(&[("TERM", "xterm"), ("NO_COLOR", "1")]), None);
+        assert_eq!(of(&[("TERM", "dumb")]), None);
+    }
+
+    #[test]
+    fn one_identity_has_one_colour() {
+        let theme = Theme { names: Some(ON_DARK) };
+        assert_eq!(theme.name(b"x"), theme.name(b"x"));
+        let colours: std::collections::HashSet<_> = (0u8..100).map(|i| theme.name(&[i]).fg).collect();
+        assert_eq!(colours.len(), ON_DARK.len());
+        assert_eq!(Theme::plain().name(b"x").fg, None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Everything that the screen says, in each of its languages: one catalogue.
+
+mod catalogue;
+mod date;
+mod lane;
+
+use clap::ValueEnum;
+
+pub(crate) use catalogue::Word;
+pub(crate) use date::{Zone, day_name, same_day};
+pub(crate) use lane::lane_word;
+
+/// A language of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Indonesian.
+    Id,
+}
+
+impl Lang {
+    /// The language that the environment asks for (POSIX: `LC_ALL`, then `LC_MESSAGES`, then `LANG`; an empty one does
+    /// not count).
+    pub(crate) fn of_environment(var: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &&str| var(name).filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(set).unwrap_or_default();
+        let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
+        // `in` is what Indonesian was called before 1989.
+        if matches!(language, "id" | "in") { Self::Id } else { Self::En }
+    }
+
+    /// A text.
+    pub(crate) const fn say(self, word: Word) -> &'static str {
+        let (english, indonesian) = word.both();
+        match self {
+            Self::En => english,
+            Self::Id => indonesian,
+        }
+    }
+
+    /// A text with its `{places}` filled.
+    pub(crate) fn fill(self, word: Word, values: &[(&str, &str)]) -> String {
+        let mut rest = self.say(word);
+        let mut filled = String::with_capacity(rest.len() + 32);
+        // In one pass, so that braces within a value stay what they are.
+        while let Some((before, after)) = rest.split_once('{') {
+            filled.push_str(before);
+            let Some((name, after)) = after.split_once('}') else { break };
+            match values.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => filled.push_str(value),
+                None => filled.push_str(name),
+            }
+            rest = after;
+        }
+        filled.push_str(rest);
+        filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn places(text: &str) -> BTreeSet<&str> {
+        text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect()
+    }
+
+    /// Words that are the same in both languages, or names.
+    const ALIKE: [Word; 5] =
+        [Word::LaneTcp, Word::LaneMulticast, Word::LaneBroadcast, Word::LaneMulticastShort, Word::LaneBroadcastShort];
+
+    #[test]
+    fn no_text_is_missing_in_any_language() {
+        for &word in Word::ALL {
+            let (english, indonesian) = word.both();
+            for text in [english, indonesian] {
+                assert!(!text.trim().is_empty(), "{word:?}");
+                assert_eq!(text.matches('{').count(), text.matches('}').count(), "{word:?}");
+            }
+            assert_eq!(places(english), places(indonesian), "{word:?}");
+            assert_eq!(english.lines().count(), indonesian.lines().count(), "{word:?}");
+            assert!(ALIKE.contains(&word) || english != indonesian, "{word:?} is not translated");
+        }
+    }
+
+    #[test]
+    fn every_text_of_the_catalogue_is_used() {
+        let used = sources().concat();
+        for &word in Word::ALL {
+            assert!(used.contains(&format!("Word::{word:?}")), "{word:?} is said nowhere");
+        }
+    }
+
+    #[test]
+    fn the_screen_says_nothing_that_is_not_in_the_catalogue() {
+        for source in sources() {
+            let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+            for (number, line) in code.lines().enumerate() {
+                let line = line.split("//").next().unwrap_or_default();
+                let told = [".expect(", "unreachable!", "reason = "].iter().any(|reason| line.contains(reason));
+                let texts = line.split('"').skip(1).step_by(2);
+                let words = texts.filter(|text| {
+                    text.split(' ').filter(|w| w.chars().all(char::is_alphabetic) && w.len() > 1).count() > 2
+                });
+                let found: Vec<_> = words.collect();
+                assert!(told || found.is_empty(), "line {}: {found:?} belongs into the catalogue", number + 1);
+            }
+        }
+    }
+
+    /// What draws and what answers, without the catalogue.
+    fn sources() -> Vec<String> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![root.join("view"), root.join("update"), root.join("model"), root.join("net")];
+        let files =
+            ["view.rs", "update.rs", "model.rs", "net.rs", "lib.rs", "people.rs", "words/date.rs", "words/lane.rs"];
+        let mut sources: Vec<String> =
+            files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default()).collect();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+                    sources.push(std::fs::read_to_string(path).unwrap_or_default());
+                }
+            }
+        }
+        assert!(sources.len() > 12, "the sources moved");
+        sources
+    }
+
+    #[test]
+    fn the_language_is_the_environments() {
+        let of = |vars: &'static [(&str, &str)]| {
+            Lang::of_environment(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        };
+        assert_eq!(of(&[("LANG", "id_ID.UTF-8")]), Lang::Id);
+        assert_eq!(of(&[("LANG", "id_ID.UTF-8"), ("LC_ALL", "C.UTF-8")]), Lang::En);
+        assert_eq!(of(&[("LC_ALL", ""), ("LC_MESSAGES", "id"), ("LANG", "de_DE")]), Lang::Id);
+        assert_eq!(of(&[]), Lang::En);
+    }
+
+    #[test]
+    fn values_are_put_in_once() {
+        let text = Lang::En.fill(Word::Heard, &[("heard", "{present}"), ("present", "4")]);
+        assert_eq!(text, "heard by {present} of 4");
+    }
+}
