@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 /// What each member may depend on among the members, dev-dependencies included. `gaung` and `gaung-tests` may use all.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("gaung-proto", &[]),
     ("service-kit", &[]),
     ("gaung-engine", &["gaung-proto"]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("broadcast-hub", &["gaung-proto", "gaung-engine", "gaung-net", "service-kit"]),
     ("gaung-client", &["gaung-proto", "gaung-engine", "gaung-net"]),
     ("gaung-chat", &["gaung-proto", "gaung-client", "gaung-terminal", "service-kit"]),
+    ("gaung-doctor", &["gaung-proto", "gaung-net", "gaung-terminal"]),
     ("gaung-lab", &["gaung-proto", "gaung-client"]),
     ("gaung-terminal", &["gaung-proto"]),
 ];

@@ -1,7 +1,9 @@
 //! What is being typed.
 
-use gaung_terminal::sanitise::one_line;
-use gaung_terminal::wrap::{columns, rows, shortened};
+use gaung_terminal::{
+    sanitise::one_line,
+    wrap::{columns, rows, shortened},
+};
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},

@@ -1,8 +1,7 @@
 //! A message as one line for people.
 
 use gaung_client::Lane;
-use gaung_proto::{Content, DeviceId, GroupId, Kind, Seq, SeqRange, block::Message};
-
+use gaung_proto::{Content, DeviceId, GroupId, Kind, Seq, block::Message};
 use gaung_terminal::{
     names::author_name,
     sanitise::{one_line, one_line_bytes},

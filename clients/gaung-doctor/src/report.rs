@@ -16,7 +16,6 @@ use super::{
         severity_name,
     },
 };
-use crate::group::to_json;
 
 /// All that is told.
 #[derive(Debug, Serialize)]
@@ -77,7 +76,7 @@ impl<'a> Report<'a> {
 
     /// One object.
     pub(crate) fn json(&self) -> String {
-        to_json(self)
+        serde_json::to_string(self).expect("strings, numbers and lists of them are always JSON")
     }
 
     /// For a person.

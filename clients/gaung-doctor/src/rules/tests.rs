@@ -278,7 +278,7 @@ fn a_rule_about_one_neighbour_is_not_about_all() {
             {"chain": {"family": "inet", "table": "t", "name": "c", "handle": 1, "type": "filter", "hook": "input", "prio": 0,
                 "policy": "accept"}},
             {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 2, "expr": expr}}]});
-        changed(move |facts| facts.firewall = Some(crate::doctor::firewall::Ruleset::from(listing)))
+        changed(move |facts| facts.firewall = Some(crate::firewall::Ruleset::from(listing)))
     };
     let banned = with_rule(serde_json::json!({"set": ["192.168.42.1", "192.168.42.2"]}));
     assert_eq!(codes(&banned), ["wifi", "small-buffer"]);
@@ -294,7 +294,7 @@ fn what_is_not_clear_is_a_note_and_the_network_is_not_called_whole() {
             "policy": "drop"}},
         {"rule": {"family": "inet", "table": "t", "chain": "c", "handle": 2, "expr": [{"unheard of": {}}, {"accept": null}]}}]});
     let mut facts = laptop();
-    facts.firewall = Some(crate::doctor::firewall::Ruleset::from(unknown));
+    facts.firewall = Some(crate::firewall::Ruleset::from(unknown));
     let findings = judge(&facts);
     assert!(codes(&findings).contains(&"filter-unclear"), "{findings:?}");
     let report = Report::new(&facts, findings);

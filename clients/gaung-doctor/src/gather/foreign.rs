@@ -9,13 +9,13 @@ use super::super::facts::{Facts, ForeignFacts, GroupFacts, Unseen};
 
 /// A group that a server knows.
 #[derive(Debug, Clone)]
-pub(in crate::doctor) struct KnownGroup {
+pub struct KnownGroup {
     /// Its name.
-    pub(in crate::doctor) name: String,
+    pub name: String,
     /// Its address.
-    pub(in crate::doctor) address: SocketAddrV4,
+    pub address: SocketAddrV4,
     /// What its datagrams are marked with.
-    pub(in crate::doctor) tag: GroupTag,
+    pub tag: GroupTag,
 }
 
 /// How long to listen.

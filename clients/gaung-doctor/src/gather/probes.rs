@@ -24,7 +24,7 @@ use super::{
     super::facts::{EchoFacts, EchoOutcome, Facts, IgmpFacts, ProbeFacts, QuerierFacts, Unseen, Way},
     neighbours, routes,
 };
-use crate::output::say;
+use crate::say;
 
 /// For a datagram that never leaves the machine.
 const ECHO: Duration = Duration::from_millis(500);

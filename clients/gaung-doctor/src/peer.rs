@@ -24,7 +24,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 use self::session::{Side, Sockets};
 use super::facts::PeerFacts;
-use crate::output::say;
+use crate::say;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -153,7 +153,7 @@ fn commands_mend_what_is_needed_and_harm_nobody() {
         "nft insert rule inet filter input ip protocol igmp accept"
     );
     let legacy = Culprit {
-        family: crate::doctor::firewall::LEGACY.to_owned(),
+        family: crate::firewall::LEGACY.to_owned(),
         table: "filter".to_owned(),
         chain: "OUTPUT".to_owned(),
         handle: Some(1),

@@ -24,7 +24,7 @@ pub(crate) struct Finding {
 /// How bad it is; worse is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
+pub enum Severity {
     /// Worth knowing, and no fault.
     Note,
     /// It works, and may fail or does fail for some.

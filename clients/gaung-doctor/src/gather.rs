@@ -23,7 +23,7 @@ use gaung_net::{
 };
 use gaung_proto::ports;
 
-pub(super) use foreign::KnownGroup;
+pub use foreign::KnownGroup;
 
 use super::facts::{AddressFacts, BufferFacts, DiscoveryFacts, Facts, InterfaceFacts, NotLookedAt, Unseen};
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::doctor::facts::PortFacts;
+use crate::facts::PortFacts;
 
 /// As Linux 6.18 writes it on a little-endian machine.
 const IGMP: &str = "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
