@@ -148,13 +148,18 @@ impl MemberReceiver {
             self.go_back(now, first);
             if self.config.history {
                 // Only the log is believed for what comes again.
-                self.gaps.catch_up(delivered);
-                self.advertise(now, delivered);
-                self.gaps.hasten(now, &mut self.window);
+                self.read_through(now, delivered);
             }
         } else if let Some(range) = SeqRange::new(first, Seq(messages.end().0 - 1)) {
             self.release(now, range);
         }
+    }
+
+    /// Reads from the log what is missing up to `last`.
+    fn read_through(&mut self, now: Instant, last: Seq) {
+        self.gaps.catch_up(last);
+        self.advertise(now, last);
+        self.gaps.hasten(now, &mut self.window);
     }
 
     /// Two datagrams contradict each other before either was delivered: neither is believed, and a PROBE is sent.
@@ -193,6 +198,10 @@ impl MemberReceiver {
         // The relay must not count as heard what was not delivered.
         self.reporter.handle_delivered();
         self.events.push_back(ReceiverEvent::Forged(range));
+        if self.config.history && !self.lane.is_active() {
+            // The hub delivered that already, and goes on behind it.
+            self.read_through(now, range.last);
+        }
         let moved = self.lane.handle_forged(now);
         self.handle_move(now, moved);
     }
