@@ -228,6 +228,13 @@ impl BlockBuilder {
         self.count += 1;
     }
 
+    /// Returns whether [`Self::push`] would keep this `sent_at` as it is.
+    #[must_use]
+    pub fn keeps_time(&self, sent_at: SentAt) -> bool {
+        let delta = sent_at.0.checked_sub(self.base_time);
+        self.is_empty() || delta.is_some_and(|delta| u32::try_from(delta).is_ok())
+    }
+
     /// Returns the encoded length of what was pushed so far, bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {

@@ -43,7 +43,9 @@ impl Packer {
 
     /// Adds one message; gives every body that became ready.
     pub(super) fn push(&mut self, seq: Seq, message: &MessageRef<'_>, ready: &mut impl FnMut(Packed<'_>)) {
-        if self.block.encoded_len_with(&message.author, message.payload.len()) > self.limit {
+        let is_too_long = self.block.encoded_len_with(&message.author, message.payload.len()) > self.limit;
+        // A member takes a message that differs between two lanes for forged, and the wall clock may have been set.
+        if is_too_long || !self.block.keeps_time(message.sent_at) {
             self.close(true, ready);
         }
         if self.block.is_empty() {
@@ -100,6 +102,27 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn messages_keep_their_times_when_the_clock_was_set() {
+        const HOUR: u64 = 3_600_000_000;
+        let times = [2 * HOUR, 2 * HOUR + 7, 2 * HOUR - 1, 4 * HOUR, HOUR];
+        let mut packer = Packer::default();
+        let mut got = Vec::new();
+        let mut note = |packed: Packed<'_>| {
+            let body = Bytes::copy_from_slice(packed.bytes);
+            let messages = gaung_proto::messages::Messages::parse(body, packed.first).expect("it was just made");
+            got.extend(messages.refs().map(|(seq, message)| (seq, message.sent_at.0)));
+        };
+        for (seq, time) in (1..).map(Seq).zip(times) {
+            let author = Author { device: DeviceId::NONE, client: ClientId([1; 16]) };
+            let (client_seq, content_type) = (ClientSeq(seq.0), ContentType::Text);
+            let message = MessageRef { author, client_seq, content_type, sent_at: SentAt(time), payload: b"jam" };
+            packer.push(seq, &message, &mut note);
+        }
+        packer.flush(&mut note);
+        assert_eq!(got, (1..).map(Seq).zip(times).collect::<Vec<_>>());
+    }
 
     /// Lengths and fragments of what a packer makes of messages of these lengths.
     fn packed(limit: usize, lengths: &[usize]) -> Vec<(usize, u16)> {
