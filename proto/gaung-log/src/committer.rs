@@ -395,7 +395,7 @@ impl Committer {
         if let Err(error) = renamed {
             tracing::warn!(file = file.number, %error, "a damaged log file cannot be renamed");
         }
-        self.shared.report(Damage { file: damaged_name(file.number), why });
+        self.shared.damages.add(Damage { file: damaged_name(file.number), why });
     }
 }
 

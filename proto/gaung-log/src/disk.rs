@@ -8,7 +8,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -18,7 +17,7 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, GroupRetention, LogId, Seq, SeqRange, run::Run};
 
 use crate::{
-    change::{Answer, Change, Job, Upkeep},
+    change::{Change, Job, Upkeep},
     committer::Committer,
     fault::Fault,
     file::{Env, Stretch},
@@ -27,7 +26,6 @@ use crate::{
         Append, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, StoreError, StoredGroup,
         WriteError,
     },
-    queue::Refused,
     recover::recover,
     retain,
     shared::{Damage, Shared},
@@ -178,7 +176,7 @@ impl DiskLog {
     /// The files that were found damaged since the opening.
     #[must_use]
     pub fn damages(&self) -> Vec<Damage> {
-        self.shared.damages()
+        self.shared.damages.all()
     }
 
     /// Figures for metrics.
@@ -195,23 +193,6 @@ impl DiskLog {
             committing: Duration::from_micros(load(&stats.commit_us)),
             queued_bytes: self.shared.queue.bytes(),
             files: self.shared.files().len(),
-        }
-    }
-
-    /// Hands a request to the committer and waits for its outcome.
-    fn ask<T, E>(&self, job: impl FnOnce(Answer<Result<T, E>>) -> Job) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        let (to, from) = sync_channel(1);
-        self.post(job(answer_to(to)));
-        from.recv().unwrap_or_else(|_| Err(StoreError::closed().into()))
-    }
-
-    fn post(&self, job: Job) {
-        if let Err(job) = self.shared.queue.push(job) {
-            job.fail(&StoreError::closed());
         }
     }
 
@@ -246,13 +227,13 @@ impl DiskLog {
                 Ok(()) => None,
                 Err(_) if file.is_gone() => Some(Stopped::Moved),
                 Err(Fault::Damaged(why)) => {
-                    self.post(Job::Upkeep(Upkeep::SetAside { file: extent.file, why }));
+                    self.shared.queue.post(Job::Upkeep(Upkeep::SetAside { file: extent.file, why }));
                     let missing = SeqRange::new(next, extent.last).expect("an extent from next on is not empty");
                     Some(Stopped::Error(ReadError::Damaged { missing }))
                 }
                 Err(fault) => {
                     let error = StoreError::from(fault.into_io());
-                    self.post(Job::Upkeep(Upkeep::Reopen { file: extent.file, error: error.clone() }));
+                    self.shared.queue.post(Job::Upkeep(Upkeep::Reopen { file: extent.file, error: error.clone() }));
                     Some(Stopped::Error(error.into()))
                 }
             };
@@ -273,40 +254,21 @@ enum Stopped {
     Error(ReadError),
 }
 
-fn answer_to<T, E>(to: SyncSender<Result<T, E>>) -> Answer<Result<T, E>>
-where
-    T: Send + 'static,
-    E: From<StoreError> + Send + 'static,
-{
-    // Whoever asked may be gone.
-    Answer::new(move |outcome| drop(to.send(outcome)))
-}
-
 impl Log for DiskLog {
     fn durable(&self) -> bool {
         true
     }
 
     fn open_group(&self, group: GroupId, log: LogId, make_new: bool) -> Result<Opened, OpenError> {
-        self.ask(|answer| Job::Change(Change::Open { group, log, make_new, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Open { group, log, make_new, answer }))
     }
 
     fn open_groups(&self, groups: &[(GroupId, LogId, bool)]) -> Vec<Result<Opened, OpenError>> {
-        let ask = |&(group, log, make_new): &(GroupId, LogId, bool)| {
-            let (to, from) = sync_channel(1);
-            self.post(Job::Change(Change::Open { group, log, make_new, answer: answer_to(to) }));
-            from
-        };
-        let answers: Vec<_> = groups.iter().map(ask).collect();
-        answers.into_iter().map(|from| from.recv().unwrap_or_else(|_| Err(StoreError::closed().into()))).collect()
+        self.shared.queue.open_groups(groups)
     }
 
     fn append(&self, appends: Vec<Append>, done: Done) {
-        match self.shared.queue.offer(Job::append(appends, done)) {
-            Ok(()) => {}
-            Err(Refused::Full(job)) => job.refuse_full(),
-            Err(Refused::Closed(job)) => job.fail(&StoreError::closed()),
-        }
+        self.shared.queue.append(appends, done);
     }
 
     fn read(&self, group: GroupId, log: LogId, from: Seq, max_bytes: usize) -> Result<Vec<Run>, ReadError> {
@@ -346,29 +308,29 @@ impl Log for DiskLog {
         if config.len() > MAX_CONFIG {
             return Err(WriteError::TooLarge { len: config.len() });
         }
-        self.ask(|answer| Job::Change(Change::Config { group, config, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Config { group, config, answer }))
     }
 
     fn reset(&self, group: GroupId, log: LogId) -> Result<Opened, WriteError> {
-        self.ask(|answer| Job::Change(Change::Reset { group, log, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Reset { group, log, answer }))
     }
 
     fn delete_group(&self, group: GroupId, now_ms: u64) -> Result<(), WriteError> {
-        self.ask(|answer| Job::Change(Change::Delete { group, now_ms, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Delete { group, now_ms, answer }))
     }
 
     fn purge(&self, now_ms: u64) -> Result<Vec<GroupId>, WriteError> {
-        self.ask(|answer| Job::Change(Change::Purge { now_ms: Some(now_ms), answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Purge { now_ms: Some(now_ms), answer }))
     }
 
     fn retain(&self, keep: Retention, now_ms: u64) -> Result<(), WriteError> {
-        self.ask(|answer| Job::Upkeep(Upkeep::Retain { keep, now_ms, answer }))
+        self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::Retain { keep, now_ms, answer }))
     }
 
     fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
         let in_journal = self.shared.pending().head(group).is_some();
         if in_journal {
-            self.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
+            self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
         }
         let position = self.position(group).ok_or(WriteError::NoSuchLog)?;
         let bytes = keep.max_bytes.map_or(Ok(0), |_| self.kept_bytes(group))?;
@@ -376,7 +338,7 @@ impl Log for DiskLog {
         if kept.first <= position.oldest {
             return Ok(());
         }
-        self.ask(|answer| Job::Change(Change::Trim { group, log: position.log, kept, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Trim { group, log: position.log, kept, answer }))
     }
 
     fn stored_bytes(&self) -> u64 {

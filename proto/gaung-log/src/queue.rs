@@ -2,10 +2,18 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{SyncSender, sync_channel},
+    },
 };
 
-use crate::change::Job;
+use gaung_proto::{GroupId, LogId};
+
+use crate::{
+    change::{Answer, Change, Job},
+    log::{Append, Done, OpenError, Opened, StoreError},
+};
 
 /// Jobs in the order they came.
 #[derive(Debug)]
@@ -22,42 +30,64 @@ struct Waiting {
     closed: bool,
 }
 
-/// Why a job was not taken; it is given back.
-pub(crate) enum Refused {
-    Full(Job),
-    Closed(Job),
-}
-
 impl Queue {
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self { limit_bytes, waiting: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Adds a job that may be refused when too much waits; one alone is never too much.
-    pub(crate) fn offer(&self, job: Job) -> Result<(), Refused> {
-        let mut waiting = self.lock();
+    /// Adds an append, which is refused when too much waits; one alone is never too much.
+    pub(crate) fn append(&self, appends: Vec<Append>, done: Done) {
+        let job = Job::append(appends, done);
+        let waiting = self.lock();
+        let is_full = waiting.bytes > 0 && waiting.bytes + job.bytes() > self.limit_bytes;
         if waiting.closed {
-            return Err(Refused::Closed(job));
+            drop(waiting);
+            job.fail(&StoreError::closed());
+        } else if is_full {
+            drop(waiting);
+            job.refuse_full();
+        } else {
+            self.add(waiting, job);
         }
-        if waiting.bytes > 0 && waiting.bytes + job.bytes() > self.limit_bytes {
-            return Err(Refused::Full(job));
-        }
-        waiting.bytes += job.bytes();
-        waiting.jobs.push_back(job);
-        self.changed.notify_one();
-        Ok(())
     }
 
-    /// Adds a small job that somebody waits for; gives it back if the queue is closed.
-    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
-        let mut waiting = self.lock();
+    /// Opens groups, all by as few commits as they fit in, and waits. The outcomes are in the order of `groups`.
+    pub(crate) fn open_groups(&self, groups: &[(GroupId, LogId, bool)]) -> Vec<Result<Opened, OpenError>> {
+        let ask = |&(group, log, make_new): &(GroupId, LogId, bool)| {
+            let (to, from) = sync_channel(1);
+            self.post(Job::Change(Change::Open { group, log, make_new, answer: answer_to(to) }));
+            from
+        };
+        let answers: Vec<_> = groups.iter().map(ask).collect();
+        answers.into_iter().map(|from| from.recv().unwrap_or_else(|_| Err(StoreError::closed().into()))).collect()
+    }
+
+    /// Hands a small request to the committer and waits for its outcome.
+    pub(crate) fn ask<T, E>(&self, job: impl FnOnce(Answer<Result<T, E>>) -> Job) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (to, from) = sync_channel(1);
+        self.post(job(answer_to(to)));
+        from.recv().unwrap_or_else(|_| Err(StoreError::closed().into()))
+    }
+
+    /// Adds a small job, or fails it if the queue is closed.
+    pub(crate) fn post(&self, job: Job) {
+        let waiting = self.lock();
         if waiting.closed {
-            return Err(job);
+            drop(waiting);
+            job.fail(&StoreError::closed());
+        } else {
+            self.add(waiting, job);
         }
+    }
+
+    fn add(&self, mut waiting: MutexGuard<'_, Waiting>, job: Job) {
         waiting.bytes += job.bytes();
         waiting.jobs.push_back(job);
         self.changed.notify_one();
-        Ok(())
     }
 
     /// Waits for jobs and takes as many as `max_bytes` holds, at least one; `None` once the queue is closed and empty.
@@ -95,4 +125,13 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn answer_to<T, E>(to: SyncSender<Result<T, E>>) -> Answer<Result<T, E>>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    // Whoever asked may be gone.
+    Answer::new(move |outcome| drop(to.send(outcome)))
 }

@@ -64,7 +64,7 @@ fn replay(shared: &Shared, left: Option<Left>, round: Round, tail_lost: bool) ->
     let Some(left) = left else {
         if round.journal_bytes > 0 {
             shared.pending_mut().tail_lost = true;
-            shared.report(Damage { file: JOURNAL.into(), why: "it is gone".into() });
+            shared.damages.add(Damage { file: JOURNAL.into(), why: "it is gone".into() });
         }
         return Ok(None);
     };
@@ -72,7 +72,7 @@ fn replay(shared: &Shared, left: Option<Left>, round: Round, tail_lost: bool) ->
         if let Some(last) = left.content.highest_round() {
             let why = "the file that it belongs to is lost";
             set_aside_journal(shared, last);
-            shared.report(Damage { file: damaged_journal_name(last), why: why.into() });
+            shared.damages.add(Damage { file: damaged_journal_name(last), why: why.into() });
             return Ok(None);
         }
         return Ok(reused(shared, left));
@@ -92,7 +92,7 @@ fn replay(shared: &Shared, left: Option<Left>, round: Round, tail_lost: bool) ->
     let Some(why) = fault else { return Ok(reused(shared, left)) };
     pending.tail_lost = true;
     drop(pending);
-    shared.report(Damage { file: damaged_journal_name(round.number), why });
+    shared.damages.add(Damage { file: damaged_journal_name(round.number), why });
     Ok(None)
 }
 
@@ -141,7 +141,7 @@ fn open_newest(shared: &Shared, number: u64, ends: &mut HashMap<GroupId, Seq>) -
             // The groups have CRCs of their own: if they hold, the log goes on from them, and misses only what lies in
             // this file.
             let opened = LogFile::open_sealed(env, number);
-            shared.report(Damage { file: damaged_name(number), why });
+            shared.damages.add(Damage { file: damaged_name(number), why });
             (opened, false)
         }
         Err(fault) => (Err(fault), false),
@@ -154,7 +154,7 @@ fn open_newest(shared: &Shared, number: u64, ends: &mut HashMap<GroupId, Seq>) -
         Ok(opened) => opened,
         Err(Fault::Damaged(why)) => {
             if sound {
-                shared.report(Damage { file: damaged_name(number), why });
+                shared.damages.add(Damage { file: damaged_name(number), why });
             }
             set_aside(shared, number)?;
             return Ok(None);
@@ -236,7 +236,7 @@ fn insert_earlier(shared: &Shared, files: Vec<u64>, mut ends: HashMap<GroupId, S
             Ok(opened) => opened,
             Err(Fault::Damaged(why)) => {
                 set_aside(shared, number)?;
-                shared.report(Damage { file: damaged_name(number), why });
+                shared.damages.add(Damage { file: damaged_name(number), why });
                 continue;
             }
             Err(fault) => {

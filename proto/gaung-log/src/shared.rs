@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     index: RwLock<Index>,
     pending: RwLock<Pending>,
     files: RwLock<BTreeMap<u64, Arc<LogFile>>>,
-    damages: Mutex<Vec<Damage>>,
+    pub(crate) damages: DamageReports,
 }
 
 /// A file that was found damaged and set aside; its messages are missing, all others are served.
@@ -34,6 +34,21 @@ pub struct Damage {
     pub file: String,
     /// What is wrong with it.
     pub why: String,
+}
+
+/// The damages that were found since the log was opened.
+#[derive(Debug, Default)]
+pub(crate) struct DamageReports(Mutex<Vec<Damage>>);
+
+impl DamageReports {
+    pub(crate) fn add(&self, damage: Damage) {
+        tracing::error!(file = damage.file, why = damage.why, "log file is damaged and was set aside");
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Damage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Counted since the log was opened.
@@ -68,7 +83,7 @@ impl Shared {
             index: RwLock::default(),
             pending: RwLock::default(),
             files: RwLock::default(),
-            damages: Mutex::default(),
+            damages: DamageReports::default(),
         }
     }
 
@@ -95,15 +110,6 @@ impl Shared {
 
     pub(crate) fn files_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Arc<LogFile>>> {
         self.files.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn report(&self, damage: Damage) {
-        tracing::error!(file = damage.file, why = damage.why, "log file is damaged and was set aside");
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
-    }
-
-    pub(crate) fn damages(&self) -> Vec<Damage> {
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// After a file was opened, closes those used longest ago while more than the limit are open; the newest stays open.

@@ -36,11 +36,12 @@ impl DiskLog {
             return Ok(());
         }
         // Deleted groups and replaced logs are kept for a day only where there is room.
-        let _gone: Vec<GroupId> = self.ask(|answer| Job::Change(Change::Purge { now_ms: None, answer }))?;
-        self.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
+        let _gone: Vec<GroupId> =
+            self.shared.queue.ask(|answer| Job::Change(Change::Purge { now_ms: None, answer }))?;
+        self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::Checkpoint { answer }))?;
         for eighths in RUNS_EIGHTHS {
             self.trim_largest(goal / 8 * eighths)?;
-            self.ask(|answer| Job::Upkeep(Upkeep::EndOutdated { answer }))?;
+            self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::EndOutdated { answer }))?;
             self.rewrite_files(goal);
             if self.file_bytes() <= max_bytes {
                 return Ok(());
@@ -108,12 +109,14 @@ impl DiskLog {
             return Ok(());
         }
         let number = file.number;
-        self.ask(|answer| Job::Upkeep(Upkeep::Replace { file: number, answer })).or_else(|error: WriteError| {
-            env.volume.remove(&unfinished_name(number)).ok();
-            match error {
-                WriteError::Io(error) => Err(error),
-                WriteError::NoSuchLog | WriteError::TooLarge { .. } => Ok(()),
-            }
-        })
+        self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::Replace { file: number, answer })).or_else(
+            |error: WriteError| {
+                env.volume.remove(&unfinished_name(number)).ok();
+                match error {
+                    WriteError::Io(error) => Err(error),
+                    WriteError::NoSuchLog | WriteError::TooLarge { .. } => Ok(()),
+                }
+            },
+        )
     }
 }

@@ -5,7 +5,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
@@ -16,7 +15,7 @@ use gaung_proto::{GroupId, GroupRetention, LogId, Seq, SeqRange, run::Run};
 
 use super::{committer::SegmentCommitter, file::SegmentFile, known::Part, recover::recover, shared::SegmentShared};
 use crate::{
-    change::{Answer, Change, Job, Upkeep},
+    change::{Change, Job, Upkeep},
     convert::convert,
     disk::{DiskFigures, DiskOptions, OpenLogError},
     fault::Fault,
@@ -25,7 +24,6 @@ use crate::{
         Append, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, StoreError, StoredGroup,
         WriteError,
     },
-    queue::Refused,
     retain,
     shared::Damage,
     volume::{Folder, Volume},
@@ -69,7 +67,7 @@ impl SegmentLog {
         };
         let damages = convert(&env)?;
         let shared = Arc::new(SegmentShared::new(env));
-        damages.into_iter().for_each(|damage| shared.report(damage));
+        damages.into_iter().for_each(|damage| shared.damages.add(damage));
         let active = recover(&shared)?;
         let committer = SegmentCommitter::new(Arc::clone(&shared), active);
         let thread = std::thread::Builder::new().name("log-committer".into()).spawn(move || committer.run());
@@ -79,7 +77,7 @@ impl SegmentLog {
     /// The files that were found damaged since the opening.
     #[must_use]
     pub fn damages(&self) -> Vec<Damage> {
-        self.shared.damages()
+        self.shared.damages.all()
     }
 
     /// Figures for metrics.
@@ -96,23 +94,6 @@ impl SegmentLog {
             committing: Duration::from_micros(load(&stats.commit_us)),
             queued_bytes: self.shared.queue.bytes(),
             files: self.shared.files().len(),
-        }
-    }
-
-    /// Hands a request to the committer and waits for its outcome.
-    pub(super) fn ask<T, E>(&self, job: impl FnOnce(Answer<Result<T, E>>) -> Job) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        let (to, from) = sync_channel(1);
-        self.post(job(answer_to(to)));
-        from.recv().unwrap_or_else(|_| Err(StoreError::closed().into()))
-    }
-
-    fn post(&self, job: Job) {
-        if let Err(job) = self.shared.queue.push(job) {
-            job.fail(&StoreError::closed());
         }
     }
 
@@ -153,7 +134,7 @@ impl SegmentLog {
                 Ok(()) => None,
                 Err(_) if file.is_gone() => Some(Stopped::Moved),
                 Err(Fault::Damaged(why)) => {
-                    self.post(Job::Upkeep(Upkeep::SetAside { file: extent.file, why }));
+                    self.shared.queue.post(Job::Upkeep(Upkeep::SetAside { file: extent.file, why }));
                     let missing = SeqRange::new(next, extent.last).expect("a part from next on is not empty");
                     Some(Stopped::Error(ReadError::Damaged { missing }))
                 }
@@ -178,40 +159,21 @@ enum Stopped {
     Error(ReadError),
 }
 
-fn answer_to<T, E>(to: SyncSender<Result<T, E>>) -> Answer<Result<T, E>>
-where
-    T: Send + 'static,
-    E: From<StoreError> + Send + 'static,
-{
-    // Whoever asked may be gone.
-    Answer::new(move |outcome| drop(to.send(outcome)))
-}
-
 impl Log for SegmentLog {
     fn durable(&self) -> bool {
         true
     }
 
     fn open_group(&self, group: GroupId, log: LogId, make_new: bool) -> Result<Opened, OpenError> {
-        self.ask(|answer| Job::Change(Change::Open { group, log, make_new, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Open { group, log, make_new, answer }))
     }
 
     fn open_groups(&self, groups: &[(GroupId, LogId, bool)]) -> Vec<Result<Opened, OpenError>> {
-        let ask = |&(group, log, make_new): &(GroupId, LogId, bool)| {
-            let (to, from) = sync_channel(1);
-            self.post(Job::Change(Change::Open { group, log, make_new, answer: answer_to(to) }));
-            from
-        };
-        let answers: Vec<_> = groups.iter().map(ask).collect();
-        answers.into_iter().map(|from| from.recv().unwrap_or_else(|_| Err(StoreError::closed().into()))).collect()
+        self.shared.queue.open_groups(groups)
     }
 
     fn append(&self, appends: Vec<Append>, done: Done) {
-        match self.shared.queue.offer(Job::append(appends, done)) {
-            Ok(()) => {}
-            Err(Refused::Full(job)) => job.refuse_full(),
-            Err(Refused::Closed(job)) => job.fail(&StoreError::closed()),
-        }
+        self.shared.queue.append(appends, done);
     }
 
     fn read(&self, group: GroupId, log: LogId, from: Seq, max_bytes: usize) -> Result<Vec<Run>, ReadError> {
@@ -241,15 +203,15 @@ impl Log for SegmentLog {
         if config.len() > MAX_CONFIG {
             return Err(WriteError::TooLarge { len: config.len() });
         }
-        self.ask(|answer| Job::Change(Change::Config { group, config, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Config { group, config, answer }))
     }
 
     fn reset(&self, group: GroupId, log: LogId) -> Result<Opened, WriteError> {
-        self.ask(|answer| Job::Change(Change::Reset { group, log, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Reset { group, log, answer }))
     }
 
     fn delete_group(&self, group: GroupId, now_ms: u64) -> Result<(), WriteError> {
-        self.ask(|answer| Job::Change(Change::Delete { group, now_ms, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Delete { group, now_ms, answer }))
     }
 
     fn purge(&self, now_ms: u64) -> Result<Vec<GroupId>, WriteError> {
@@ -257,7 +219,7 @@ impl Log for SegmentLog {
     }
 
     fn retain(&self, keep: Retention, now_ms: u64) -> Result<(), WriteError> {
-        self.ask(|answer| Job::Upkeep(Upkeep::Retain { keep, now_ms, answer }))
+        self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::Retain { keep, now_ms, answer }))
     }
 
     fn retain_group(&self, group: GroupId, keep: GroupRetention, now_ms: u64) -> Result<(), WriteError> {
@@ -267,7 +229,7 @@ impl Log for SegmentLog {
         if kept.first <= position.oldest {
             return Ok(());
         }
-        self.ask(|answer| Job::Change(Change::Trim { group, log: position.log, kept, answer }))
+        self.shared.queue.ask(|answer| Job::Change(Change::Trim { group, log: position.log, kept, answer }))
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -157,7 +157,7 @@ fn open_newest(
             if scanned.last == 0 && newest.tail_lost {
                 return set_aside_or_fail(shared, number, Fault::Damaged(why)).map(|()| None);
             }
-            shared.report(Damage { file: damaged_name(number), why });
+            shared.damages.add(Damage { file: damaged_name(number), why });
         }
     }
     let mut known = shared.known_mut();
@@ -220,7 +220,7 @@ fn set_aside_or_fail(shared: &SegmentShared, number: u64, fault: Fault) -> Resul
     match fault {
         Fault::Damaged(why) => {
             set_aside(shared, number)?;
-            shared.report(Damage { file: damaged_name(number), why });
+            shared.damages.add(Damage { file: damaged_name(number), why });
             Ok(())
         }
         Fault::Newer { found } => {

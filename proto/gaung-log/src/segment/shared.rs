@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering},
 };
 
 use super::{file::SegmentFile, known::Known};
 use crate::{
     file::Env,
     queue::Queue,
-    shared::{Damage, Stats},
+    shared::{DamageReports, Stats},
 };
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct SegmentShared {
     pub(crate) stats: Stats,
     known: RwLock<Known>,
     files: RwLock<BTreeMap<u64, Arc<SegmentFile>>>,
-    damages: Mutex<Vec<Damage>>,
+    pub(crate) damages: DamageReports,
 }
 
 impl SegmentShared {
@@ -30,7 +30,7 @@ impl SegmentShared {
             stats: Stats::default(),
             known: RwLock::default(),
             files: RwLock::default(),
-            damages: Mutex::default(),
+            damages: DamageReports::default(),
         }
     }
 
@@ -48,15 +48,6 @@ impl SegmentShared {
 
     pub(crate) fn files_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Arc<SegmentFile>>> {
         self.files.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn report(&self, damage: Damage) {
-        tracing::error!(file = damage.file, why = damage.why, "log file is damaged and was set aside");
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
-    }
-
-    pub(crate) fn damages(&self) -> Vec<Damage> {
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// After a file was opened, closes those used longest ago while more than the limit are open; the newest stays open.

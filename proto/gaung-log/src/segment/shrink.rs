@@ -52,10 +52,11 @@ impl SegmentLog {
             return Ok(());
         }
         // Deleted groups and replaced logs are kept for a day only where there is room.
-        let _gone: Vec<GroupId> = self.ask(|answer| Job::Change(Change::Purge { now_ms: None, answer }))?;
+        let _gone: Vec<GroupId> =
+            self.shared.queue.ask(|answer| Job::Change(Change::Purge { now_ms: None, answer }))?;
         for eighths in RUNS_EIGHTHS {
             self.trim_largest(goal / 8 * eighths)?;
-            self.ask(|answer| Job::Upkeep(Upkeep::EndOutdated { answer }))?;
+            self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::EndOutdated { answer }))?;
             self.rewrite_files(goal);
             if self.file_bytes() <= max_bytes {
                 return Ok(());
@@ -71,9 +72,9 @@ impl SegmentLog {
             let known = self.shared.known();
             (known.superseded.len(), known.active)
         };
-        let gone = self.ask(|answer| Job::Change(Change::Purge { now_ms: Some(now_ms), answer }))?;
+        let gone = self.shared.queue.ask(|answer| Job::Change(Change::Purge { now_ms: Some(now_ms), answer }))?;
         if !gone.is_empty() || self.shared.known().superseded.len() < superseded {
-            self.ask(|answer| Job::Upkeep(Upkeep::EndOutdated { answer }))?;
+            self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::EndOutdated { answer }))?;
             let ended = self.shared.files().get(&active).filter(|_| self.shared.known().active != active).cloned();
             ended.into_iter().for_each(|file| self.make_smaller(&file));
         }
@@ -145,13 +146,15 @@ impl SegmentLog {
         if !made.map_err(|fault| StoreError::from(fault.into_io()))? {
             return Ok(());
         }
-        self.ask(|answer| Job::Upkeep(Upkeep::Replace { file: number, answer })).or_else(|error: WriteError| {
-            env.volume.remove(&unfinished_name(number)).ok();
-            match error {
-                WriteError::Io(error) => Err(error),
-                WriteError::NoSuchLog | WriteError::TooLarge { .. } => Ok(()),
-            }
-        })
+        self.shared.queue.ask(|answer| Job::Upkeep(Upkeep::Replace { file: number, answer })).or_else(
+            |error: WriteError| {
+                env.volume.remove(&unfinished_name(number)).ok();
+                match error {
+                    WriteError::Io(error) => Err(error),
+                    WriteError::NoSuchLog | WriteError::TooLarge { .. } => Ok(()),
+                }
+            },
+        )
     }
 }
 
