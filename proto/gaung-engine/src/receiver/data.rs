@@ -94,22 +94,31 @@ impl MemberReceiver {
 
     /// Gives how much was new.
     fn take(&mut self, now: Instant, original: &Original, carried: Carried) -> Result<u64, DecodeError> {
-        let Original { seq, fragment, bytes } = original;
         if !self.lane.is_trusted() {
-            if fragment.is_whole() {
-                let messages = Messages::parse(bytes.clone(), *seq)?;
-                if let Some(first) = self.fingerprints.conflict(&messages, Lane::Multicast) {
-                    let _ = self.lane.handle_forged(now);
-                    self.handle_conflict(now, SeqRange { first, last: Seq(messages.end().0 - 1) });
-                }
-                self.fingerprints.note(self.window.first(), &messages, Lane::Multicast, false);
-            }
-            Ok(0)
-        } else if fragment.is_whole() {
+            self.note_untrusted(now, original)?;
+            return Ok(0);
+        }
+        let Original { seq, fragment, bytes } = original;
+        if fragment.is_whole() {
             self.hold_block(now, *seq, bytes, carried)
         } else {
             self.handle_fragment(now, *seq, *fragment, bytes, carried)
         }
+    }
+
+    /// Compares what a datagram says with what else came, while the hub delivers instead: as long as somebody forges,
+    /// multicast is not returned to.
+    fn note_untrusted(&mut self, now: Instant, original: &Original) -> Result<(), DecodeError> {
+        if !original.fragment.is_whole() {
+            return Ok(());
+        }
+        let messages = Messages::parse(original.bytes.clone(), original.seq)?;
+        if let Some(first) = self.fingerprints.conflict(&messages, Lane::Multicast) {
+            let _ = self.lane.handle_forged(now);
+            self.handle_conflict(now, SeqRange { first, last: Seq(messages.end().0 - 1) });
+        }
+        self.fingerprints.note(self.window.first(), &messages, Lane::Multicast, false);
+        Ok(())
     }
 
     fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes, carried: Carried) -> Result<u64, DecodeError> {
