@@ -7,11 +7,13 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use gaung_proto::GroupId;
-use gaung_proto::pb::registry::{
-    GetGroupRequest, ListServicesRequest, RegisterServiceRequest, ServiceKind, Viewer, WatchGroupsRequest,
-    WatchGroupsResponse, get_group_request::By, registry_service_client::RegistryServiceClient,
-    watch_groups_response::Event,
+use gaung_proto::{
+    GroupId,
+    pb::registry::{
+        GetGroupRequest, Group, ListServicesRequest, RegisterServiceRequest, ServiceKind, Viewer,
+        get_group_request::By, registry_service_client::RegistryServiceClient,
+    },
+    watch_groups::{GroupChange, GroupWatch},
 };
 use service_kit::{
     backoff::Backoff,
@@ -132,16 +134,16 @@ async fn list_services(hub: &Hub, until: Instant) -> Result<(), Status> {
 /// Hears of groups for as long as the hub runs.
 pub(crate) async fn watch_groups(hub: Arc<Hub>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut backoff = Backoff::between(RETRY_FIRST, RETRY_MOST);
-    let mut view = View::default();
+    let mut groups = GroupWatch::new();
     loop {
         let watched = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            watched = view.follow(&hub, &mut backoff) => watched,
+            watched = follow(&hub, &mut groups, &mut backoff) => watched,
         };
         if let Err(status) = watched
             && matches!(status.code(), Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition)
         {
-            view = View::default();
+            groups = GroupWatch::new();
         }
         if !backoff.wait(&stop).await {
             return Ok(());
@@ -149,58 +151,35 @@ pub(crate) async fn watch_groups(hub: Arc<Hub>, stop: CancellationToken) -> anyh
     }
 }
 
-/// How far the watch has come.
-#[derive(Debug, Default)]
-struct View {
-    revision: u64,
-    watch_id: Bytes,
-    snapshot: Option<Vec<GroupInfo>>,
-}
-
-impl View {
-    async fn follow(&mut self, hub: &Arc<Hub>, backoff: &mut Backoff) -> Result<(), Status> {
-        self.snapshot = None;
-        let request = WatchGroupsRequest {
-            relay_id: Bytes::new(),
-            after_revision: self.revision,
-            watch_id: self.watch_id.clone(),
-            viewer: None,
-        };
-        let mut events = client(hub).watch_groups(request).await?.into_inner();
-        while let Some(event) = events.message().await? {
-            backoff.reset();
-            self.handle(hub, event);
-        }
-        Ok(())
-    }
-
-    fn handle(&mut self, hub: &Arc<Hub>, response: WatchGroupsResponse) {
-        match response.event {
-            Some(Event::SnapshotBegin(_)) => self.snapshot = Some(Vec::new()),
-            Some(Event::Upsert(group)) => match (GroupInfo::from_pb(&group), &mut self.snapshot) {
-                (Some(info), Some(snapshot)) => snapshot.push(info),
-                (Some(info), None) => upsert(hub, info),
-                (None, _) => warn!("the registry told of a group without a valid id"),
-            },
-            Some(Event::Deleted(deleted)) => {
-                if let Ok(id) = GroupId::try_from(&deleted.id[..]) {
-                    hub.directory.remove(id);
-                    hub.end_group(id, Code::NotFound, "the group was deleted");
-                }
+async fn follow(hub: &Arc<Hub>, groups: &mut GroupWatch<GroupInfo>, backoff: &mut Backoff) -> Result<(), Status> {
+    let mut responses = client(hub).watch_groups(groups.request(Bytes::new(), None)).await?.into_inner();
+    while let Some(response) = responses.message().await? {
+        backoff.reset();
+        match groups.handle(response, checked) {
+            Some(GroupChange::Snapshot(snapshot)) => {
+                hub.directory.replace(snapshot.groups).into_iter().for_each(|id| end_deleted(hub, id));
             }
-            Some(Event::SnapshotEnd(_)) => {
-                for id in hub.directory.replace(self.snapshot.take().unwrap_or_default()) {
-                    hub.end_group(id, Code::NotFound, "the group was deleted");
-                }
+            Some(GroupChange::Upsert(info)) => upsert(hub, info),
+            Some(GroupChange::Deleted(id)) => {
+                hub.directory.remove(id);
+                end_deleted(hub, id);
             }
             None => {}
         }
-        // Within a snapshot the old place stands: a break begins it anew.
-        if self.snapshot.is_none() {
-            self.revision = response.revision;
-            self.watch_id = response.watch_id;
-        }
     }
+    Ok(())
+}
+
+fn checked(group: Group) -> Option<GroupInfo> {
+    let info = GroupInfo::from_pb(&group);
+    if info.is_none() {
+        warn!("the registry told of a group without a valid id");
+    }
+    info
+}
+
+fn end_deleted(hub: &Arc<Hub>, id: GroupId) {
+    hub.end_group(id, Code::NotFound, "the group was deleted");
 }
 
 fn upsert(hub: &Hub, info: GroupInfo) {
@@ -293,7 +272,7 @@ pub(crate) fn verify(hub: &Arc<Hub>, id: GroupId) {
         let answer = within(client(&hub).get_group(request)).await;
         if answer.is_err_and(|status| status.code() == Code::NotFound) {
             hub.directory.remove(id);
-            hub.end_group(id, Code::NotFound, "the group was deleted");
+            end_deleted(&hub, id);
         }
     });
 }
