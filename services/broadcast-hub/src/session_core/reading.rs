@@ -57,6 +57,9 @@ impl SessionCore {
     pub fn handle_blocked(&mut self) {
         self.fan.wrote(0);
         self.is_blocked = true;
+        for (_, subscription) in self.subscriptions.iter_mut() {
+            subscription.live_mut().into_iter().for_each(Live::handle_blocked);
+        }
     }
 
     /// The socket takes something again.

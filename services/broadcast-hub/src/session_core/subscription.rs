@@ -45,8 +45,12 @@ pub(super) enum SubscriptionState {
 /// A running cursor, besides its position, which the fan-out has.
 pub(super) struct Live {
     pub(super) log: LogId,
-    /// The cursor has not been at the head since the subscription began, or since it was resynchronised.
-    is_catching_up: bool,
+    /// The cursor has been at the head since the subscription began.
+    was_at_head: bool,
+    /// The socket took nothing at some time since the cursor was last at the head.
+    was_blocked: bool,
+    /// The cursor was resynchronised since it was last at the head.
+    is_resyncing: bool,
     /// Reads of the log since the cursor was last at the head.
     reads: u32,
     resynced: Option<Instant>,
@@ -72,7 +76,8 @@ pub(super) enum Recovery {
     TooSlow,
 }
 
-/// Reads of the log in a row that a newcomer may need to catch up with a busy group.
+/// Reads of the log in a row that a newcomer may need to catch up with a busy group, or a reader whom a busy hub served
+/// late.
 const CATCH_UP_READS: u32 = 16;
 
 impl Subscriptions {
@@ -159,30 +164,46 @@ impl Subscription {
 
 impl Live {
     pub(super) const fn new(log: LogId) -> Self {
-        Self { log, is_catching_up: true, reads: 0, resynced: None, reading: None, last_read_from: None }
+        Self {
+            log,
+            was_at_head: false,
+            was_blocked: false,
+            is_resyncing: false,
+            reads: 0,
+            resynced: None,
+            reading: None,
+            last_read_from: None,
+        }
     }
 
     /// The cursor has everything that is logged.
     pub(super) const fn reached_head(&mut self) {
-        self.is_catching_up = false;
+        self.was_at_head = true;
+        self.was_blocked = false;
+        self.is_resyncing = false;
+        self.reads = 0;
     }
 
-    /// Decides what becomes of the cursor, which needs `next` and finds that the ring begins later. A reader that was at
-    /// the head is resynchronised from the log, but not twice within `resync_limit`.
+    /// The socket takes nothing more.
+    pub(super) const fn handle_blocked(&mut self) {
+        self.was_blocked = true;
+    }
+
+    /// Decides what becomes of the cursor, which needs `next` and finds that the ring begins later. A slow reader, which
+    /// was at the head and then let its socket fill, is resynchronised from the log, but not twice within `resync_limit`.
+    /// A reader whose socket always had room is not slow: the hub was late.
     pub(super) fn fall_behind(&mut self, now: Instant, next: Seq, resync_limit: Duration) -> Recovery {
+        let is_slow = self.was_at_head && self.was_blocked;
         let lately = self.resynced.is_some_and(|at| now.saturating_duration_since(at) < resync_limit);
-        let is_too_slow =
-            if self.is_catching_up { self.resynced.is_some() || self.reads >= CATCH_UP_READS } else { lately };
-        if is_too_slow {
+        if (is_slow && (self.is_resyncing || lately)) || self.reads >= CATCH_UP_READS {
             return Recovery::TooSlow;
         }
-        let is_resync = !std::mem::replace(&mut self.is_catching_up, true);
-        if is_resync {
+        if is_slow {
             self.resynced = Some(now);
-            self.reads = 0;
+            self.is_resyncing = true;
         }
         self.reads += 1;
-        if self.last_read_from == Some(next) { Recovery::Skip } else { Recovery::Read { is_resync } }
+        if self.last_read_from == Some(next) { Recovery::Skip } else { Recovery::Read { is_resync: is_slow } }
     }
 
     pub(super) fn begin_reading(&mut self, number: u64, from: Seq, guard: LogReadGuard) {
@@ -201,5 +222,63 @@ impl Live {
     /// Where the read with this number began; `None` if it is over.
     pub(super) fn reading_from(&self, number: u64) -> Option<Seq> {
         self.reading.as_ref().filter(|reading| reading.number == number).map(|reading| reading.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_slow_reader_is_resynchronised_once_within_the_limit() {
+        let (mut live, now) = (Live::new(LogId(1)), Instant::now());
+        live.reached_head();
+        live.handle_blocked();
+        assert_eq!(live.fall_behind(now, Seq(10), LIMIT), Recovery::Read { is_resync: true });
+        live.reached_head();
+        live.handle_blocked();
+        assert_eq!(live.fall_behind(now + LIMIT, Seq(20), LIMIT), Recovery::Read { is_resync: true });
+        live.reached_head();
+        live.handle_blocked();
+        assert_eq!(live.fall_behind(now + LIMIT * 3 / 2, Seq(30), LIMIT), Recovery::TooSlow);
+    }
+
+    #[test]
+    fn a_slow_reader_has_to_reach_the_head_before_it_is_helped_again() {
+        let (mut live, now) = (Live::new(LogId(1)), Instant::now());
+        live.reached_head();
+        live.handle_blocked();
+        assert_eq!(live.fall_behind(now, Seq(10), LIMIT), Recovery::Read { is_resync: true });
+        assert_eq!(live.fall_behind(now + 2 * LIMIT, Seq(20), LIMIT), Recovery::TooSlow);
+    }
+
+    #[test]
+    fn a_reader_that_a_busy_hub_serves_late_is_not_slow() {
+        let (mut live, now) = (Live::new(LogId(1)), Instant::now());
+        live.reached_head();
+        for next in 1..=3 {
+            assert_eq!(live.fall_behind(now, Seq(next), LIMIT), Recovery::Read { is_resync: false });
+        }
+        live.handle_blocked();
+        assert_eq!(live.fall_behind(now, Seq(4), LIMIT), Recovery::Read { is_resync: true });
+    }
+
+    #[test]
+    fn a_newcomer_reads_the_log_a_limited_number_of_times() {
+        let (mut live, now) = (Live::new(LogId(1)), Instant::now());
+        live.handle_blocked();
+        for next in 1..=u64::from(CATCH_UP_READS) {
+            assert_eq!(live.fall_behind(now, Seq(next), LIMIT), Recovery::Read { is_resync: false });
+        }
+        assert_eq!(live.fall_behind(now, Seq(100), LIMIT), Recovery::TooSlow);
+    }
+
+    #[test]
+    fn what_the_log_has_no_more_is_skipped() {
+        let mut live = Live::new(LogId(1));
+        live.last_read_from = Some(Seq(5));
+        assert_eq!(live.fall_behind(Instant::now(), Seq(5), LIMIT), Recovery::Skip);
     }
 }
