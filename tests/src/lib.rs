@@ -18,6 +18,7 @@ pub mod programs;
 pub mod pty;
 pub mod reorder;
 pub mod requires;
+pub mod reserved_port;
 pub mod services;
 pub mod simulation;
 pub mod terminal;

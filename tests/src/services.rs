@@ -1,10 +1,10 @@
 //! The three services as programs of their own, to be killed and started again over the same data and ports.
 
-use std::{net::TcpListener, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
-use crate::{deployment::Person, process::Process, programs::program};
+use crate::{deployment::Person, process::Process, programs::program, reserved_port::ReservedPort};
 
 /// Which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Service {
 #[derive(Debug)]
 pub struct Services {
     data: TempDir,
-    registry_port: u16,
+    registry_port: ReservedPort,
     more: Vec<(Service, Vec<String>)>,
     registry: Option<Process>,
     relay: Option<Process>,
@@ -50,7 +50,8 @@ impl Services {
         let data = TempDir::new().expect("a temporary folder");
         let more = flags.iter().map(|(service, flags)| (*service, flags.iter().map(ToString::to_string).collect()));
         let more = more.collect();
-        let mut services = Self { data, registry_port: free_port(), more, registry: None, relay: None, hub: None };
+        let mut services =
+            Self { data, registry_port: ReservedPort::find(), more, registry: None, relay: None, hub: None };
         for service in [Service::Registry, Service::Relay, Service::Hub] {
             services.start_again(service);
         }
@@ -89,7 +90,7 @@ impl Services {
     /// The registry as `HOST:PORT`.
     #[must_use]
     pub fn server(&self) -> String {
-        format!("127.0.0.1:{}", self.registry_port)
+        self.registry_port.addr().to_string()
     }
 
     /// A person at a terminal of this machine.
@@ -161,10 +162,4 @@ impl Services {
             Service::Hub => "hub serves",
         }
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
 }

@@ -20,6 +20,7 @@ use gaung_tests::{
     deployment::{Person, Up},
     process::Process,
     programs::program,
+    reserved_port::ReservedPort,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
@@ -177,7 +178,8 @@ fn every_wrong_command_says_what_is_wrong_and_ends_with_its_code() {
 
 #[test]
 fn an_unreachable_server_ends_with_5() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = ReservedPort::find();
+    let nobody = port.addr();
     let ani = Person::at(&nobody.to_string(), "ani");
     for args in [&["send", "lobby", "halo"][..], &["listen", "lobby"], &["group", "list"], &["status"]] {
         let ended = ani.run(args);

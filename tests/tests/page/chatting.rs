@@ -4,6 +4,7 @@ use gaung_tests::{
     browser::{DESKTOP, Driver, Look, PHONE, page_url},
     deployment::Up,
     requires::{Need, has},
+    reserved_port::ReservedPort,
     services::{Service, Services},
 };
 use serde_json::json;
@@ -86,7 +87,8 @@ fn a_restart_of_the_hub_misses_nothing() {
     if !has("a_restart_of_the_hub_misses_nothing", &[Need::Chromium]) {
         return;
     }
-    let page = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = ReservedPort::find();
+    let page = port.addr();
     let listen = page.to_string();
     let mut services = Services::start_with(&[(Service::Hub, &["--page-listen", &listen])]);
     let driver = Driver::start();

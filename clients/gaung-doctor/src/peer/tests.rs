@@ -86,7 +86,10 @@ fn a_peer_that_drips_its_line_is_given_up() {
 
 #[test]
 fn nobody_there_is_told_as_such() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound, but nobody listens.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = nobody.local_addr().unwrap().port();
     let facts = call("127.0.0.1", port);
     assert!(facts.failed.unwrap().contains("no doctor waits at 127.0.0.1"));
     assert!(call("127.0.0.1.invalid", port).failed.is_some());

@@ -1,7 +1,11 @@
 //! A gRPC server on a runtime of its own, so that dropping it cuts every connection as a killed process would.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::{Duration, Instant},
+};
 
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{service::Routes, transport::Server};
@@ -14,9 +18,9 @@ pub struct KillableServer {
 impl KillableServer {
     pub fn start(addr: SocketAddr, routes: Routes) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let addr = if addr.port() == 0 { reserve(addr) } else { addr };
         let listener = listen(addr);
         listener.set_nonblocking(true).unwrap();
-        let addr = listener.local_addr().unwrap();
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
             Server::builder().add_routes(routes).serve_with_incoming(incoming).await.unwrap();
@@ -31,16 +35,29 @@ impl Drop for KillableServer {
     }
 }
 
-/// Listens even while connections of a server before it are closing.
+/// Finds a free port and keeps it until the test process ends, so that nothing else gets it while its server is away.
+fn reserve(any: SocketAddr) -> SocketAddr {
+    let bound = bind(any).unwrap();
+    let addr = bound.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(bound);
+    addr
+}
+
+/// Listens as soon as the server before it does not any more, even while that one's connections are closing.
 fn listen(addr: SocketAddr) -> TcpListener {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        match socket.bind(&addr.into()).and_then(|()| socket.listen(128)) {
-            Ok(()) => return socket.into(),
-            Err(error) => assert!(std::time::Instant::now() < deadline, "{addr}: {error}"),
+        match bind(addr).and_then(|socket| socket.listen(128).map(|()| socket)) {
+            Ok(socket) => return socket.into(),
+            Err(error) => assert!(Instant::now() < deadline, "{addr}: {error}"),
         }
         std::thread::yield_now();
     }
+}
+
+fn bind(addr: SocketAddr) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
 }

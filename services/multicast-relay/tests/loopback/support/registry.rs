@@ -18,7 +18,11 @@ use gaung_proto::{
     },
     signing::{self, Method},
 };
-use tokio::{net::TcpListener, sync::broadcast, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::broadcast,
+    task::JoinHandle,
+};
 use tokio_stream::{
     Stream, StreamExt as _,
     wrappers::{BroadcastStream, TcpListenerStream},
@@ -38,6 +42,8 @@ pub(crate) struct RegistryDouble {
     state: Arc<State>,
     addr: SocketAddr,
     server: Option<JoinHandle<()>>,
+    /// Keeps the port while the server is away.
+    _port: TcpSocket,
 }
 
 struct State {
@@ -62,15 +68,15 @@ struct Inner {
 
 impl RegistryDouble {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        let port = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let addr = port.local_addr().unwrap();
         let state = Arc::new(State {
             key: SigningKey::from_bytes(&[9; 32]),
             inner: Mutex::default(),
             changes: broadcast::channel(1024).0,
         });
-        let server = Some(serve(Arc::clone(&state), listener));
-        Self { state, addr, server }
+        let server = Some(serve(Arc::clone(&state), bind(addr).listen(128).unwrap()));
+        Self { state, addr, server, _port: port }
     }
 
     pub(crate) fn target(&self) -> String {
@@ -90,12 +96,16 @@ impl RegistryDouble {
 
     pub(crate) async fn come_back(&mut self) {
         self.go_away();
-        let listener = loop {
-            match TcpListener::bind(self.addr).await {
-                Ok(listener) => break listener,
-                Err(_) => tokio::task::yield_now().await,
+        let listening = async {
+            loop {
+                // The listener before it is gone once its task is.
+                match bind(self.addr).listen(128) {
+                    Ok(listener) => break listener,
+                    Err(_) => tokio::task::yield_now().await,
+                }
             }
         };
+        let listener = tokio::time::timeout(super::LONG, listening).await.expect("the registry's port is free again");
         self.server = Some(serve(Arc::clone(&self.state), listener));
     }
 
@@ -226,6 +236,13 @@ impl State {
 
 fn change(revision: u64, event: Event) -> pb::WatchGroupsResponse {
     pb::WatchGroupsResponse { revision, watch_id: Bytes::from_static(b"double"), event: Some(event) }
+}
+
+fn bind(addr: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(addr).unwrap();
+    socket
 }
 
 fn serve(state: Arc<State>, listener: TcpListener) -> JoinHandle<()> {
