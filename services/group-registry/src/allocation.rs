@@ -17,7 +17,7 @@ pub const QUARANTINE: Duration = Duration::from_secs(260);
 /// The names, addresses and ports that groups have, and the quarantines of those they had.
 ///
 /// Times are [`Stamp::mono`](crate::now::Stamp::mono).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Allocation {
     names: BTreeMap<String, GroupId>,
     requests: BTreeMap<RequestId, RequestClaim>,
@@ -25,7 +25,7 @@ pub(crate) struct Allocation {
     ports: BTreeMap<u16, GroupId>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct AddressUse {
     claim: AddressClaim,
     /// When the quarantine began, as far as this process knows, so that it is never too short.

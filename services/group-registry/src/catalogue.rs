@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The groups, their logs' heads, and the services.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Catalogue {
     groups: BTreeMap<GroupId, Arc<Group>>,
     /// When each group that existed was deleted, in Unix time in ms: its id is never used again.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 use gaung_proto::{
-    ClientId, DeviceId, DisplayName, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, Seq,
+    ClientId, DeviceId, DisplayName, GroupId, GroupName, GroupRetention, RelayId, Scope,
     pb::registry::{self as pb, get_group_request, join_group_request},
     signing::Method,
 };
@@ -205,18 +205,10 @@ pub(crate) fn reports(request: pb::ReportGroupsRequest) -> Result<(RelayId, Vec<
         return Err(invalid("reports", format!("at most {MAX_REPORTS} reports a call")));
     }
     let one = |report: &pb::GroupReport| {
-        let group = group_id("reports.group_id", &report.group_id)?;
         if report.proof.len() > MAX_PROOF {
             return Err(invalid("reports.proof", format!("a proof has at most {MAX_PROOF} bytes")));
         }
-        Ok(Report {
-            group,
-            log: LogId(report.log_id),
-            head: Seq(report.head_seq),
-            proof: report.proof.clone(),
-            lost: report.lost,
-            insists: report.insists,
-        })
+        Report::from_pb(report).map_err(|e| invalid("reports.group_id", e))
     };
     let reports: Result<_, Status> = request.reports.iter().map(one).collect();
     Ok((service_id("relay_id", &request.relay_id)?, reports?))

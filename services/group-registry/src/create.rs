@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What is asked for of a new group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CreateSpec {
     /// Chosen once for one group; a repeat has the same.
     pub request: RequestId,
@@ -115,7 +115,7 @@ pub enum CreateError {
 }
 
 /// Makes a group, or finds the one that the same request made before.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CreateGroup {
     /// What is asked for.
     pub spec: CreateSpec,
@@ -243,7 +243,7 @@ impl From<StoreError> for RegainError {
 }
 
 /// Takes the addresses of the groups whose relay was silent for the length of the lease; they rest, and are then free.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LapseAddresses {
     /// The silent relay.
     pub relay: RelayId,
@@ -265,7 +265,7 @@ impl Decide for LapseAddresses {
 }
 
 /// Gives a lapsed group an address again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RegainAddress {
     /// The group.
     pub group: GroupId,

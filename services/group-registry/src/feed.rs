@@ -8,7 +8,7 @@ use crate::group::Group;
 const HISTORY: usize = 4096;
 
 /// One change of the set of groups.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum GroupChange {
     /// The group is new, or not as it was.
     Upsert(Arc<Group>),
@@ -43,7 +43,7 @@ pub enum WatchStep {
 }
 
 /// The last changes, and the revision that they led to.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Feed {
     revision: u64,
     history: VecDeque<(u64, GroupChange)>,

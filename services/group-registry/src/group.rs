@@ -11,7 +11,7 @@ use gaung_proto::{
 };
 use prost::Message as _;
 
-use crate::{address::Low23, records::damaged, store::StoreError};
+use crate::{address::Low23, store::StoreError};
 
 /// Identifies one request to make a group, its repeats included: 16 random bytes of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,7 +134,7 @@ impl Fate {
 
     /// Decodes a record; `Ok(None)` for a group whose making an older program gave up, so that it never existed.
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Option<Self>, StoreError> {
-        let damaged = || damaged(key);
+        let damaged = || StoreError::damaged(key);
         let stored = StoredGroup::decode(value.clone()).map_err(|_| damaged())?;
         let group = || stored.to_group().map(Arc::new).ok_or_else(damaged);
         match StoredFate::try_from(stored.state).map_err(|_| damaged())? {
@@ -187,11 +187,7 @@ impl StoredGroup {
         Some(Group {
             id: GroupId::try_from(&group.id[..]).ok()?,
             name: group.name.parse().ok()?,
-            scope: match group.scope() {
-                pb::Scope::Unspecified => return None,
-                pb::Scope::Site => Scope::Site,
-                pb::Scope::Organization => Scope::Organization,
-            },
+            scope: scope(group.scope())?,
             format: Some(group.format()).filter(|format| *format != pb::Format::Unspecified)?,
             private: group.private,
             addr: GroupAddr::new(group.address.parse().ok()?, group.port.try_into().ok()?).ok()?,
@@ -211,6 +207,15 @@ impl StoredGroup {
             reset: self.reset.clone(),
             made_from: self.made_from.parse().ok(),
         })
+    }
+}
+
+/// The scope that a record has; `None` if it has none.
+pub(crate) fn scope(scope: pb::Scope) -> Option<Scope> {
+    match scope {
+        pb::Scope::Unspecified => None,
+        pb::Scope::Site => Some(Scope::Site),
+        pb::Scope::Organization => Some(Scope::Organization),
     }
 }
 

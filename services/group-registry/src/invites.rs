@@ -65,7 +65,7 @@ impl From<StoreError> for InviteError {
 }
 
 /// Makes an invite.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CreateInvite {
     /// SHA-256 of the code.
     pub code: CodeHash,
@@ -110,7 +110,7 @@ impl Decide for CreateInvite {
 }
 
 /// Makes an invite useless.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RevokeInvite {
     /// SHA-256 of the code.
     pub code: CodeHash,
@@ -137,7 +137,7 @@ impl Decide for RevokeInvite {
 }
 
 /// Makes the device that signed a member of the invite's group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RedeemInvite {
     /// SHA-256 of the code.
     pub code: CodeHash,

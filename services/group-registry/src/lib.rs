@@ -3,7 +3,8 @@
 //! Three layers, each of which knows only those above it in this list:
 //! - *Tables and commands*, pure: [`tables::Tables`] holds the state, split by owner into `allocation` (names, addresses,
 //!   ports, quarantine), `membership` (members, invites) and `catalogue` (groups, logs, services). Each command is a
-//!   struct with its decision: `create`, `owner`, `members`, `invites`, `reports`, `services`.
+//!   struct with its decision: `create`, `owner`, `members`, `invites`, `reports`, `services`. [`command::Command`] is
+//!   any of them, encoded and decoded.
 //! - *Shell*: [`registry::Registry`] applies one command in one transaction of its [`store`], then answers. What lasts
 //!   seconds stays beside the tables: presence, leases, probes, nonces, rates.
 //! - *Service*: [`bind`] opens the store and binds the ports, [`Bound::run`] serves gRPC (`rpc`, `watch`) and upkeep.
@@ -15,6 +16,7 @@ mod bound;
 mod catalogue;
 pub mod challenge;
 mod checked;
+pub mod command;
 mod config;
 pub mod create;
 pub mod disk_store;

@@ -86,7 +86,7 @@ pub struct Joined {
 }
 
 /// Makes a device a lasting member; a repeat changes at most its name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Enrol {
     /// The group.
     pub group: GroupId,
@@ -149,7 +149,7 @@ impl From<NoRoom> for JoinError {
 }
 
 /// Ends a lasting membership.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Leave {
     /// The group.
     pub group: GroupId,

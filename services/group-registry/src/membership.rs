@@ -18,14 +18,14 @@ const MAX_MEMBERS: usize = 10_000;
 const MAX_MEMBERS_OF_ONE: usize = 1000;
 
 /// The lasting members of all groups, and the invites.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Membership {
     groups: BTreeMap<GroupId, GroupMembers>,
     invites: BTreeMap<CodeHash, StoredInvite>,
 }
 
 /// The lasting members of one group.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct GroupMembers {
     of_device: BTreeMap<DeviceId, StoredMember>,
     /// From the oldest.

@@ -41,7 +41,7 @@ impl From<StoreError> for OwnerError {
 }
 
 /// Deletes a group: its name is free at once, its id never again, its address after the quarantine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeleteGroup {
     /// The group.
     pub group: GroupId,
@@ -69,7 +69,7 @@ impl Decide for DeleteGroup {
 }
 
 /// Starts a group's log anew: a new log id, so that the head recorded before counts no more.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ResetGroup {
     /// The group.
     pub group: GroupId,
@@ -102,7 +102,7 @@ impl Decide for ResetGroup {
 }
 
 /// Sets how much of a group's log is kept.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SetRetention {
     /// The group.
     pub group: GroupId,

@@ -83,7 +83,7 @@ impl Record {
 impl Stored {
     /// Decodes one key and value of the store.
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Self, StoreError> {
-        let damaged = || damaged(key);
+        let damaged = || StoreError::damaged(key);
         let group_id = |bytes: &[u8]| GroupId::try_from(bytes).map_err(|_| damaged());
         let Some((kind, rest)) = key.split_at_checked(2) else { return Ok(Self::Unknown) };
         let record = match kind {
@@ -196,7 +196,7 @@ impl AddressClaim {
         let holder = match (&stored.group_id[..], stored.resting) {
             ([], true) => Holder::Resting,
             ([], false) => Holder::Nobody,
-            (group, _) => Holder::Group(GroupId::try_from(group).map_err(|_| damaged(key))?),
+            (group, _) => Holder::Group(GroupId::try_from(group).map_err(|_| StoreError::damaged(key))?),
         };
         Ok(Self { ip: stored.ip.into(), generation: Generation(stored.generation), holder })
     }
@@ -267,12 +267,12 @@ struct StoredOrigin {
 }
 
 impl ServiceRecord {
-    fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let origin = StoredOrigin { address: self.from.map(|ip| ip.to_string()).unwrap_or_default() };
         [self.info.encode_to_vec(), origin.encode_to_vec()].concat().into()
     }
 
-    fn decode(key: &[u8], value: &Bytes) -> Result<Self, StoreError> {
+    pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Self, StoreError> {
         let origin: StoredOrigin = decode(key, value)?;
         Ok(Self { info: decode(key, value)?, from: origin.address.parse().ok() })
     }
@@ -283,9 +283,5 @@ fn encode(message: &impl prost::Message) -> Bytes {
 }
 
 fn decode<M: prost::Message + Default>(key: &[u8], value: &Bytes) -> Result<M, StoreError> {
-    M::decode(value.clone()).map_err(|_| damaged(key))
-}
-
-pub(crate) fn damaged(key: &[u8]) -> StoreError {
-    StoreError::Damaged(key.escape_ascii().to_string())
+    M::decode(value.clone()).map_err(|_| StoreError::damaged(key))
 }

@@ -17,6 +17,7 @@ use tracing::info;
 use crate::{
     book::{AddressBook, Exhausted, Pair, Pools},
     challenge::Challenges,
+    command::Command,
     create::{CreateError, CreateGroup, CreateSpec, LapseAddresses, RegainAddress, RegainError, precheck},
     group::Group,
     lease::{ADDRESS_LEASE, Leases},
@@ -27,7 +28,7 @@ use crate::{
     reports::LostLogs,
     services::{FORGOTTEN, ForgetService, Services},
     store::{KeyChange, RecordStore, StoreError},
-    tables::{Change, Decide, Tables},
+    tables::{Change, Decide, ForgetOutdated, Tables},
 };
 
 mod calls;
@@ -171,7 +172,7 @@ impl Registry {
             pair,
             groups_per_address: self.limits.groups_per_address,
         };
-        self.commit(&mut writer, now, &create).map(|group| Group::clone(&group))
+        self.commit(&mut writer, now, create).map(|group| Group::clone(&group))
     }
 
     /// The lapsed groups whose relay registers again.
@@ -209,7 +210,7 @@ impl Registry {
     /// # Errors
     /// [`RegainError::PairTaken`]: come back with another pair. No such group, or the store.
     pub fn regain(&self, now: Now, id: GroupId, pair: Pair) -> Result<Group, RegainError> {
-        let group = self.commit(&mut self.writer(), now, &RegainAddress { group: id, pair })?;
+        let group = self.commit(&mut self.writer(), now, RegainAddress { group: id, pair })?;
         info!(group = %id, address = %group.addr, generation = group.generation.0, "the group has an address again");
         Ok(Group::clone(&group))
     }
@@ -223,36 +224,38 @@ impl Registry {
         self.presences.expire(now.mono);
         let mut writer = self.writer();
         for relay in self.leases.silent(ADDRESS_LEASE, now.mono) {
-            for group in self.commit(&mut writer, now, &LapseAddresses { relay })? {
+            for group in self.commit(&mut writer, now, LapseAddresses { relay })? {
                 info!(group = %group.id, %relay, address = %group.addr, "the relay was silent for a day: the group's address lapsed");
             }
         }
         let load = self.tables().catalogue.load();
         for id in self.leases.silent(FORGOTTEN, now.mono).into_iter().filter(|id| !load.contains_key(id)) {
-            self.commit(&mut writer, now, &ForgetService { id })?;
+            self.commit(&mut writer, now, ForgetService { id })?;
             self.services.forget(id);
             self.leases.forget(id);
         }
-        self.commit(&mut writer, now, &ForgetOutdated)
+        self.commit(&mut writer, now, ForgetOutdated)
     }
 
     /// Decides a command, makes its changes durable in one transaction, then makes them seen.
-    fn commit<C: Decide>(&self, writer: &mut Writer, now: Now, command: &C) -> Result<C::Outcome, C::Refusal>
+    fn commit<C>(&self, writer: &mut Writer, now: Now, command: C) -> Result<C::Outcome, C::Refusal>
     where
+        C: Decide + Into<Command>,
         C::Refusal: From<StoreError>,
     {
         self.commit_if(writer, now, command, |_| Ok(()))
     }
 
     /// As [`Self::commit`], unless `admit` refuses the outcome; nothing has happened then.
-    fn commit_if<C: Decide>(
+    fn commit_if<C>(
         &self,
         writer: &mut Writer,
         now: Now,
-        command: &C,
+        command: C,
         admit: impl FnOnce(&C::Outcome) -> Result<(), C::Refusal>,
     ) -> Result<C::Outcome, C::Refusal>
     where
+        C: Decide + Into<Command>,
         C::Refusal: From<StoreError>,
     {
         let stamp = self.stamp(now);
@@ -263,7 +266,7 @@ impl Registry {
             return Ok(outcome);
         }
         let records: Vec<KeyChange> = changes.iter().map(Change::to_key_change).collect();
-        writer.store.commit(&records)?;
+        writer.store.commit_command(command.into().encode(stamp), &records)?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.absorb_all(changes, stamp.mono);
         let revision = tables.catalogue.revision();
@@ -282,19 +285,5 @@ impl Registry {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Removes the records that nobody asks for any more.
-#[derive(Debug)]
-struct ForgetOutdated;
-
-impl Decide for ForgetOutdated {
-    type Outcome = ();
-    type Refusal = StoreError;
-
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
-        changes.extend(tables.outdated(now));
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_proto::{GroupId, LogId, RelayId, Seq, pb::registry as pb};
+use gaung_proto::{GroupId, LogId, RelayId, Seq, id::IdError, pb::registry as pb};
 use prost::Message as _;
 use tracing::warn;
 
@@ -43,6 +43,32 @@ pub struct Report {
     pub insists: bool,
 }
 
+impl Report {
+    /// As the schema has it.
+    pub(crate) fn to_pb(&self) -> pb::GroupReport {
+        pb::GroupReport {
+            group_id: self.group.into(),
+            log_id: self.log.0,
+            head_seq: self.head.0,
+            proof: self.proof.clone(),
+            lost: self.lost,
+            insists: self.insists,
+        }
+    }
+
+    /// The inverse of [`Self::to_pb`].
+    pub(crate) fn from_pb(report: &pb::GroupReport) -> Result<Self, IdError> {
+        Ok(Self {
+            group: GroupId::try_from(&report.group_id[..])?,
+            log: LogId(report.log_id),
+            head: Seq(report.head_seq),
+            proof: report.proof.clone(),
+            lost: report.lost,
+            insists: report.insists,
+        })
+    }
+}
+
 /// Why reports were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
@@ -58,7 +84,7 @@ pub enum ReportError {
 }
 
 /// Takes the reports of one relay.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReportLogs {
     /// The relay.
     pub relay: RelayId,

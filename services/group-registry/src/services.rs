@@ -380,8 +380,8 @@ impl Services {
 }
 
 /// Stores where a service is.
-#[derive(Debug, Clone)]
-pub(crate) struct RegisterService {
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegisterService {
     pub(crate) id: RelayId,
     pub(crate) record: ServiceRecord,
     /// A service that is forgotten to make room.
@@ -402,8 +402,8 @@ impl Decide for RegisterService {
 }
 
 /// Forgets a service and what proves it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ForgetService {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ForgetService {
     pub(crate) id: RelayId,
 }
 
@@ -419,8 +419,8 @@ impl Decide for ForgetService {
 }
 
 /// Remembers the first secret that comes for a service; a later one changes nothing, for anybody can send one.
-#[derive(Debug, Clone)]
-pub(crate) struct RememberSecret {
+#[derive(Debug, Clone, PartialEq)]
+pub struct RememberSecret {
     pub(crate) service: RelayId,
     /// SHA-256 of the secret.
     pub(crate) hash: Bytes,

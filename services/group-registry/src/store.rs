@@ -23,6 +23,13 @@ pub enum StoreError {
     Damaged(String),
 }
 
+impl StoreError {
+    /// Names the record of `key` as damaged.
+    pub(crate) fn damaged(key: &[u8]) -> Self {
+        Self::Damaged(key.escape_ascii().to_string())
+    }
+}
+
 /// A store of records with a single holder. Calls block.
 pub trait RecordStore: Send + Sync {
     /// Reads every record, in order of the keys.
@@ -37,6 +44,15 @@ pub trait RecordStore: Send + Sync {
     /// [`StoreError::Unavailable`]: none of them happened, and no later commit or load of this holder shows them. Only
     /// if the process ends before the store can be written again may the next holder find them.
     fn commit(&self, changes: &[KeyChange]) -> Result<(), StoreError>;
+
+    /// As [`Self::commit`], with the encoded [`Command`](crate::command::Command) that makes the changes. A store that
+    /// other registries follow passes the command on to them; every other one keeps the changes alone.
+    ///
+    /// # Errors
+    /// See [`Self::commit`].
+    fn commit_command(&self, _command: Bytes, changes: &[KeyChange]) -> Result<(), StoreError> {
+        self.commit(changes)
+    }
 }
 
 /// A store that is lost with the process; never fails.

@@ -21,7 +21,7 @@ pub(crate) const KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// The registry's durable state. It is what its records say: loading them and applying commands go through
 /// [`Tables::absorb`] alone, so that memory and store cannot differ.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tables {
     pub(crate) allocation: Allocation,
     pub(crate) membership: Membership,
@@ -29,12 +29,12 @@ pub struct Tables {
     pub(crate) signing_seed: Option<[u8; 32]>,
 }
 
-/// A change of the tables.
+/// One kind of command.
 ///
 /// It is decided from its own fields and the tables alone: what was random, listened to or read from a clock stands in
 /// its fields or its [`Stamp`]. So the same commands in the same order give the same tables in every process.
 pub trait Decide {
-    /// What is answered to whoever asked for it.
+    /// What the caller is answered.
     type Outcome;
     /// Why it does not happen.
     type Refusal;
@@ -59,15 +59,18 @@ impl Change {
     }
 }
 
-/// Decides a command and makes its changes.
-///
-/// # Errors
-/// The refusal; the tables are as they were.
-pub fn apply<C: Decide>(tables: &mut Tables, command: &C, now: Stamp) -> Result<C::Outcome, C::Refusal> {
-    let mut changes = Vec::new();
-    let outcome = command.decide(tables, now, &mut changes)?;
-    tables.absorb_all(changes, now.mono);
-    Ok(outcome)
+/// Removes the records that nobody asks for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForgetOutdated;
+
+impl Decide for ForgetOutdated {
+    type Outcome = ();
+    type Refusal = StoreError;
+
+    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+        changes.extend(tables.outdated(now));
+        Ok(())
+    }
 }
 
 impl Tables {
@@ -84,7 +87,10 @@ impl Tables {
 
     /// Makes the tables from what the store holds, and the changes that it needs because an older program was stopped in
     /// the middle. Quarantines begin at `now`, in full.
-    pub(crate) fn load(records: Vec<(Vec<u8>, Bytes)>, now: Stamp) -> Result<(Self, Vec<KeyChange>), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn load(records: Vec<(Vec<u8>, Bytes)>, now: Stamp) -> Result<(Self, Vec<KeyChange>), StoreError> {
         let mut tables = Self::new();
         let mut repairs = Vec::new();
         for (key, value) in records {

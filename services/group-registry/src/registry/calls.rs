@@ -65,7 +65,7 @@ impl Registry {
     /// [`OwnerError`], each case.
     pub fn delete_group(&self, now: Now, call: &SignedCall) -> Result<(), OwnerError> {
         self.signed(now, call, |writer, device| {
-            self.commit(writer, now, &DeleteGroup { group: call.group, device })?;
+            self.commit(writer, now, DeleteGroup { group: call.group, device })?;
             self.presences.forget_group(call.group);
             info!(group = %call.group, "group deleted");
             Ok::<_, OwnerError>(Outcome::Done)
@@ -86,7 +86,7 @@ impl Registry {
                 signed: call.signature.encode_to_vec().into(),
                 is_lost: self.lost.has(call.group, now.mono),
             };
-            let group = self.commit(writer, now, &reset)?;
+            let group = self.commit(writer, now, reset)?;
             self.lost.forget(group.id);
             info!(group = %group.id, log = %group.log, "log started anew");
             Ok::<_, OwnerError>(Outcome::Group(group))
@@ -100,7 +100,7 @@ impl Registry {
     /// [`OwnerError`], each case.
     pub fn set_retention(&self, now: Now, call: &SignedCall, keep: GroupRetention) -> Result<Group, OwnerError> {
         let outcome = self.signed(now, call, |writer, device| {
-            let group = self.commit(writer, now, &SetRetention { group: call.group, device, keep })?;
+            let group = self.commit(writer, now, SetRetention { group: call.group, device, keep })?;
             info!(group = %group.id, ?keep, "other limits of a group's log");
             Ok::<_, OwnerError>(Outcome::Group(group))
         })?;
@@ -120,7 +120,7 @@ impl Registry {
             None => {
                 let Join { device, ref name, from, .. } = *join;
                 let enrol = Enrol { group: group.id, device, name: name.clone(), from };
-                self.commit_if(&mut self.writer(), now, &enrol, |enrolled| self.charge_join(*enrolled, from, now))?;
+                self.commit_if(&mut self.writer(), now, enrol, |enrolled| self.charge_join(*enrolled, from, now))?;
             }
             Some(client) => self.be_present(now, &group, join, client)?,
         }
@@ -140,7 +140,7 @@ impl Registry {
     /// [`LookupError`], each case.
     pub fn leave(&self, now: Now, id: GroupId, device: DeviceId, client: Option<ClientId>) -> Result<(), LookupError> {
         let Some(client) = client else {
-            return self.commit(&mut self.writer(), now, &Leave { group: id, device });
+            return self.commit(&mut self.writer(), now, Leave { group: id, device });
         };
         self.tables().live(id)?;
         self.presences.end(id, device, client);
@@ -166,7 +166,7 @@ impl Registry {
         let is_present = self.presences.of(group, now.mono).iter().any(|(device, ..)| *device == maker);
         let code = invites::hash(&text);
         let create = CreateInvite { code, group, maker, is_present, uses, expires_unix_ms };
-        self.commit(&mut self.writer(), now, &create)?;
+        self.commit(&mut self.writer(), now, create)?;
         Ok((text, expires_unix_ms))
     }
 
@@ -176,7 +176,7 @@ impl Registry {
     /// [`InviteError`]: the call, an unknown code, or somebody else's.
     pub fn revoke_invite(&self, now: Now, call: &SignedCall) -> Result<(), InviteError> {
         self.signed(now, call, |writer, device| {
-            self.commit(writer, now, &RevokeInvite { code: invites::hash(&call.subject), device })?;
+            self.commit(writer, now, RevokeInvite { code: invites::hash(&call.subject), device })?;
             Ok::<_, InviteError>(Outcome::Done)
         })
         .map(drop)
@@ -191,7 +191,7 @@ impl Registry {
             let (code, name, from) = (invites::hash(&call.subject), name.cloned(), call.from);
             let redeem = RedeemInvite { code, device, name, from };
             let admit = |(_, enrolled): &(_, Enrolled)| Ok(self.charge_join(*enrolled, from, now)?);
-            let (group, _) = self.commit_if(writer, now, &redeem, admit)?;
+            let (group, _) = self.commit_if(writer, now, redeem, admit)?;
             Ok::<_, InviteError>(Outcome::Group(group))
         })?;
         match outcome {
@@ -223,7 +223,7 @@ impl Registry {
                 self.services.victim(now, from, &self.tables().catalogue.load())?
             };
             self.services.charge_change(from, now)?;
-            self.commit(&mut writer, now, &RegisterService { id, record: record.clone(), evicts })?;
+            self.commit(&mut writer, now, RegisterService { id, record: record.clone(), evicts })?;
             if let Some(evicted) = evicts {
                 self.services.forget(evicted);
                 self.leases.forget(evicted);
@@ -243,7 +243,7 @@ impl Registry {
         if secret.is_empty() || self.tables().catalogue.secret(service).is_some() {
             return Ok(());
         }
-        self.commit(&mut self.writer(), now, &RememberSecret { service, hash: viewer::hash(secret) })
+        self.commit(&mut self.writer(), now, RememberSecret { service, hash: viewer::hash(secret) })
     }
 
     /// Takes the reports of a relay from the address it is registered at (`None`: this process); gives those groups of
@@ -264,7 +264,7 @@ impl Registry {
             let is_own = |report: &&Report| tables.live(report.group).is_ok_and(|group| group.relay == relay);
             reports.iter().filter(is_own).for_each(|report| self.lost.note(report, now.mono));
         }
-        self.commit(&mut self.writer(), now, &ReportLogs { relay, durable, reports: reports.to_vec() })
+        self.commit(&mut self.writer(), now, ReportLogs { relay, durable, reports: reports.to_vec() })
     }
 
     /// Checks the signature and the nonce, then runs the call for the device that signed it. A repeat of the same

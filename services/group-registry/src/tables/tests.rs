@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     QUARANTINE,
     book::Pair,
+    command::Command,
     create::{CreateError, CreateGroup, CreateSpec, LapseAddresses, RegainAddress},
     group::RequestId,
     invites::{CreateInvite, InviteError, RedeemInvite},
@@ -20,7 +21,7 @@ const OWNER: DeviceId = DeviceId([1; 16]);
 const GUEST: DeviceId = DeviceId([2; 16]);
 const RELAY: RelayId = RelayId([7; 16]);
 
-/// Tables, the store as its transactions leave it, and the tables of somebody who follows the commands.
+/// Tables, the store as its transactions leave it, and the tables of a registry that applies the encoded commands.
 struct Replica {
     tables: Tables,
     follower: Tables,
@@ -32,20 +33,24 @@ impl Replica {
         Self { tables: Tables::new(), follower: Tables::new(), store: BTreeMap::new() }
     }
 
-    fn apply<C: Decide>(&mut self, at_secs: u64, command: &C) -> Result<C::Outcome, C::Refusal> {
+    fn apply<C>(&mut self, at_secs: u64, command: &C) -> Result<C::Outcome, C::Refusal>
+    where
+        C: Decide + Into<Command> + Clone,
+    {
         let mut changes = Vec::new();
         let stamp = stamp(at_secs);
-        let is_followed = apply(&mut self.follower, command, stamp).is_ok();
-        let outcome = command.decide(&self.tables, stamp, &mut changes);
-        assert_eq!(is_followed, outcome.is_ok());
-        let outcome = outcome?;
-        for (key, value) in changes.iter().map(Change::to_key_change) {
+        let encoded = command.clone().into().encode(stamp);
+        let outcome = command.decide(&self.tables, stamp, &mut changes)?;
+        let stored: Vec<_> = changes.iter().map(Change::to_key_change).collect();
+        self.tables.absorb_all(changes, stamp.mono);
+        let (followed, stamp) = Command::decode(encoded).unwrap();
+        assert_eq!(followed.apply(&mut self.follower, stamp), stored);
+        for (key, value) in stored {
             match value {
                 Some(value) => self.store.insert(key, value),
                 None => self.store.remove(&key),
             };
         }
-        self.tables.absorb_all(changes, stamp.mono);
         Ok(outcome)
     }
 }
@@ -115,7 +120,7 @@ fn some_commands(replica: &mut Replica) {
 fn the_same_commands_give_the_same_tables() {
     let mut replica = Replica::new();
     some_commands(&mut replica);
-    assert_eq!(format!("{:?}", replica.follower), format!("{:?}", replica.tables));
+    assert_eq!(replica.follower, replica.tables);
 }
 
 #[test]

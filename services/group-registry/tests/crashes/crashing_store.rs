@@ -1,9 +1,17 @@
 //! A store that fails, and whose process dies, around its transactions; and stores that do less than they say.
+//!
+//! What goes to the disk is what another registry would write: each command is decoded and applied to tables of the store's
+//! own, which began as the process's did.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use group_registry::store::{KeyChange, MemoryStore, RecordStore, StoreError};
+use group_registry::{
+    command::Command,
+    now::Stamp,
+    store::{KeyChange, MemoryStore, RecordStore, StoreError},
+    tables::Tables,
+};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 /// A safety that is removed, to see that the judge notices.
@@ -18,6 +26,8 @@ pub(crate) enum Sabotage {
     SkipsQuarantine,
     /// No record says which group has a name.
     ForgetsNames,
+    /// Commands are applied at the time at which they arrive, and not at the time that they carry.
+    AppliesLater,
 }
 
 /// What one process sees of the disk.
@@ -32,12 +42,25 @@ struct ProcessFate {
     is_dead: bool,
     /// Answered and not on the disk.
     late: Vec<KeyChange>,
+    /// The tables of a registry that follows the commands.
+    follower: Tables,
+    /// How the follower came to other records than the process.
+    divergence: Option<String>,
 }
 
 impl CrashingStore {
-    pub(crate) fn new(disk: Arc<MemoryStore>, sabotage: Sabotage, seed: u64) -> Arc<Self> {
-        let fate = ProcessFate { rng: SmallRng::seed_from_u64(seed), is_dead: false, late: Vec::new() };
+    /// `began`: the time at which the process reads the disk.
+    pub(crate) fn new(disk: Arc<MemoryStore>, sabotage: Sabotage, seed: u64, began: Stamp) -> Arc<Self> {
+        let records = disk.load().expect("memory does not fail");
+        let (follower, _) = Tables::load(records, began).expect("the registry's own records");
+        let (rng, late) = (SmallRng::seed_from_u64(seed), Vec::new());
+        let fate = ProcessFate { rng, is_dead: false, late, follower, divergence: None };
         Arc::new(Self { disk, sabotage, fate: Mutex::new(fate) })
+    }
+
+    /// Tells where a follower that decodes the commands came to other records than the process.
+    pub(crate) fn divergence(&self) -> Option<String> {
+        self.fate().divergence.clone()
     }
 
     /// Whether the process died in its last commit.
@@ -78,7 +101,28 @@ impl RecordStore for CrashingStore {
     }
 
     fn commit(&self, changes: &[KeyChange]) -> Result<(), StoreError> {
+        self.attempt(&mut self.fate(), changes)
+    }
+
+    fn commit_command(&self, command: Bytes, changes: &[KeyChange]) -> Result<(), StoreError> {
         let mut fate = self.fate();
+        let (command, mut now) = Command::decode(command).expect("the registry encoded it");
+        if self.sabotage == Sabotage::AppliesLater {
+            now.unix_ms += 1;
+        }
+        let mut follower = fate.follower.clone();
+        let followed = command.apply(&mut follower, now);
+        if followed != changes {
+            fate.divergence = Some(format!("{command:?} gives a follower {followed:?} and not {changes:?}"));
+        }
+        self.attempt(&mut fate, &followed)?;
+        fate.follower = follower;
+        Ok(())
+    }
+}
+
+impl CrashingStore {
+    fn attempt(&self, fate: &mut ProcessFate, changes: &[KeyChange]) -> Result<(), StoreError> {
         let failed = |what: &str| Err(StoreError::Unavailable(what.to_owned()));
         if fate.is_dead {
             return failed("the process is dead");
@@ -94,12 +138,12 @@ impl RecordStore for CrashingStore {
             }
             // Between the transaction and the answer.
             4..8 => {
-                self.store(&mut fate, changes)?;
+                self.store(fate, changes)?;
                 fate.is_dead = true;
                 failed("crashed before the answer")
             }
             8..11 => failed("no space left on device"),
-            _ => self.store(&mut fate, changes),
+            _ => self.store(fate, changes),
         }
     }
 }

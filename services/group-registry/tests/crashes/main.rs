@@ -64,6 +64,11 @@ fn a_quarantine_that_is_skipped_is_noticed() {
 }
 
 #[test]
+fn a_follower_with_a_clock_of_its_own_is_noticed() {
+    assert_noticed(Sabotage::AppliesLater, "gives a follower");
+}
+
+#[test]
 fn a_name_that_is_not_kept_is_noticed() {
     assert_noticed(Sabotage::ForgetsNames, "Name(");
 }

@@ -22,7 +22,7 @@ use group_registry::{
     lease::ADDRESS_LEASE,
     lookup::GroupBy,
     members::Join,
-    now::Now,
+    now::{Now, Stamp},
     registry::Registry,
     reports::Report,
     store::{MemoryStore, RecordStore},
@@ -94,7 +94,8 @@ fn open(disk: &Arc<MemoryStore>, sabotage: Sabotage, now: Now, rng: &mut SmallRn
     let site = Pool::new("239.255.10.0/28".parse().unwrap()).unwrap();
     let pools = Pools { site, organization: Pool::organization() };
     loop {
-        let store = CrashingStore::new(Arc::clone(disk), sabotage, rng.random());
+        let began = Stamp { mono: Duration::ZERO, unix_ms: now.unix_ms };
+        let store = CrashingStore::new(Arc::clone(disk), sabotage, rng.random(), began);
         let opened = Registry::open(Arc::clone(&store) as Arc<dyn RecordStore>, pools, now);
         if let Ok(registry) =
             opened.inspect_err(|error| assert!(store.is_dead() || error.to_string().contains("space")))
@@ -115,6 +116,9 @@ fn device(n: u8) -> DeviceId {
 impl World {
     fn step(&mut self) -> Result<(), String> {
         let (pending, outcome) = self.command();
+        if let Some(divergence) = self.store.divergence() {
+            return Err(divergence);
+        }
         let is_refused = outcome.is_err();
         self.counts.refused += u64::from(is_refused);
         if !self.store.is_dead() {
