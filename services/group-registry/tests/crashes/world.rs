@@ -151,14 +151,14 @@ impl World {
 
     /// Runs one command. `Err`: it was refused, so that nothing may have changed.
     fn command(&mut self) -> (Pending, Result<(), ()>) {
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..22) {
             0 if self.rng.random_bool(0.5) => self.pass(1..=10),
             0 => self.pass(1..=QUARANTINE.as_secs()),
             1 if self.rng.random_bool(0.5) => self.pass(ADDRESS_LEASE.as_secs()..=ADDRESS_LEASE.as_secs()),
             1 | 2 => (Pending::Expire, self.expire()),
             3..7 => (Pending::Nothing, self.register()),
             7..12 => self.create(),
-            12 | 13 => self.regain(),
+            12..16 => self.regain(),
             _ => self.change(),
         }
     }
