@@ -6,7 +6,7 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use gaung_client::{Event, GroupInfo, HistoryPage, LaneChoice, LogStatus, Member, Receipt, ServerStatus};
 use gaung_proto::{GroupName, Kind, Seq};
 
-use super::model::timeline::Incoming;
+use super::incoming::IncomingMessage;
 
 /// To be done.
 #[derive(Debug, Clone)]
@@ -158,7 +158,7 @@ pub(crate) enum Input {
         /// The message to show.
         jump: Option<Seq>,
         /// The messages, or why there are none.
-        answer: Result<Vec<Incoming>, String>,
+        answer: Result<Vec<IncomingMessage>, String>,
     },
     /// What became of one's own words.
     Said {
@@ -174,7 +174,7 @@ pub(crate) enum Input {
         /// Which list.
         number: u64,
         /// They.
-        messages: Vec<Incoming>,
+        messages: Vec<IncomingMessage>,
         /// Nothing follows; why it ended, if it failed.
         end: Option<Result<(), String>>,
     },

@@ -22,6 +22,7 @@
 //! - **Words are in one catalogue** ([`words`]), each in both languages, or it does not compile; a test finds texts elsewhere.
 
 mod effect;
+mod incoming;
 mod keeper;
 mod layout;
 mod model;

@@ -16,7 +16,7 @@ pub(crate) use moving::PAGE;
 
 use super::{
     effect::{Effect, Input},
-    model::{Model, timeline::Incoming},
+    model::Model,
 };
 
 /// How often the members of the group looked at are asked for, µs; more seldom where they are many, for each of them asks.
@@ -77,24 +77,6 @@ impl Model {
         if index < self.rooms.len() && self.is_seen(index) && self.rooms[index].read_all() {
             self.touch();
         }
-    }
-}
-
-/// A message of the log as the timeline takes it.
-pub(crate) fn incoming(
-    message: gaung_proto::block::Message,
-    content: gaung_proto::Content,
-    lane: gaung_client::Lane,
-) -> Incoming {
-    let name = gaung_terminal::names::author_name(&content.author_name, message.author.device);
-    Incoming {
-        seq: message.seq,
-        device: message.author.device,
-        client: message.author.client,
-        name,
-        at_us: message.sent_at.0,
-        lane,
-        kind: content.kind,
     }
 }
 

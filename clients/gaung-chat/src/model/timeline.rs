@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 
 use gaung_proto::{Kind, Seq, SeqRange};
 
-pub(crate) use entry::{Body, Entry, Incoming};
+pub(crate) use entry::{Body, Entry};
 pub(crate) use item::{Item, ItemKey, Notice, Presence, What};
 
+use crate::incoming::IncomingMessage;
 use changes::{Change, Changes};
 
 /// Most items of one group that are kept; about forty screens.
@@ -94,7 +95,7 @@ impl Timeline {
     }
 
     /// A message that was said just now, or missed and told now.
-    pub(crate) fn append(&mut self, incoming: Incoming, keep: Keep) {
+    pub(crate) fn append(&mut self, incoming: IncomingMessage, keep: Keep) {
         let live = self.is_live();
         self.head = self.head.max(incoming.seq);
         if !live || (self.first.is_some() && incoming.seq < self.next) {
@@ -108,7 +109,7 @@ impl Timeline {
     }
 
     /// A page that ends where the window begins, oldest first; an empty one says that nothing older is kept.
-    pub(crate) fn prepend(&mut self, page: Vec<Incoming>) {
+    pub(crate) fn prepend(&mut self, page: Vec<IncomingMessage>) {
         let before = self.first.unwrap_or(Seq(u64::MAX));
         let page: Vec<_> = page.into_iter().filter(|incoming| incoming.seq < before).collect();
         let Some(oldest) = page.first().map(|incoming| incoming.seq) else {
@@ -144,7 +145,7 @@ impl Timeline {
     }
 
     /// A page that begins where the window ends; true if the window is live now.
-    pub(crate) fn extend(&mut self, page: Vec<Incoming>) -> bool {
+    pub(crate) fn extend(&mut self, page: Vec<IncomingMessage>) -> bool {
         for incoming in page {
             if incoming.seq >= self.next {
                 self.next = incoming.seq.next();
@@ -232,7 +233,7 @@ impl Timeline {
         }
     }
 
-    fn push_back(&mut self, incoming: Incoming) {
+    fn push_back(&mut self, incoming: IncomingMessage) {
         let mut shown = None;
         self.admit(incoming, |item| shown = Some(item));
         let Some(item) = shown else { return };
@@ -243,7 +244,7 @@ impl Timeline {
     }
 
     /// Makes a line of a message, or changes another one's.
-    fn admit(&mut self, incoming: Incoming, show: impl FnOnce(Item)) {
+    fn admit(&mut self, incoming: IncomingMessage, show: impl FnOnce(Item)) {
         let (key, at_us) = (ItemKey::of(incoming.seq), incoming.at_us);
         match incoming.kind {
             Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => self.change(Change::of(&incoming)),

@@ -7,10 +7,7 @@ use gaung_proto::{GroupName, Kind, Seq};
 use tokio::sync::mpsc;
 
 use super::{super::effect::Input, told};
-use crate::{
-    model::timeline::Incoming,
-    update::{PAGE, incoming},
-};
+use crate::{incoming::IncomingMessage, update::PAGE};
 
 /// Messages of one step of a search.
 const STEP: u64 = 2_000;
@@ -18,7 +15,11 @@ const STEP: u64 = 2_000;
 const ENOUGH: usize = 200;
 
 /// One page, oldest first.
-pub(super) async fn page(client: &Client, group: &GroupName, page: HistoryPage) -> Result<Vec<Incoming>, String> {
+pub(super) async fn page(
+    client: &Client,
+    group: &GroupName,
+    page: HistoryPage,
+) -> Result<Vec<IncomingMessage>, String> {
     let history = client.history(group, page, Some(PAGE)).await.map_err(|error| told(&error))?;
     all(history).await
 }
@@ -40,7 +41,7 @@ pub(super) async fn search(client: Client, group: GroupName, words: String, numb
             }
         };
         let first = messages.first().map(|message| message.seq);
-        let matching: VecDeque<Incoming> = messages.into_iter().filter(|message| has(message, &words)).collect();
+        let matching: VecDeque<IncomingMessage> = messages.into_iter().filter(|message| has(message, &words)).collect();
         found += matching.len();
         let ended = first.is_none_or(|first| first <= Seq::FIRST) || found >= ENOUGH;
         let messages = matching.into_iter().rev().collect();
@@ -52,16 +53,16 @@ pub(super) async fn search(client: Client, group: GroupName, words: String, numb
     }
 }
 
-async fn all(mut history: History) -> Result<Vec<Incoming>, String> {
+async fn all(mut history: History) -> Result<Vec<IncomingMessage>, String> {
     let mut messages = Vec::new();
     while let Some(next) = history.next().await {
         let next = next.map_err(|error| told(&error))?;
-        messages.push(incoming(next.message, next.content, Lane::History));
+        messages.push(IncomingMessage::of(&next.message, next.content, Lane::History));
     }
     Ok(messages)
 }
 
-fn has(message: &Incoming, words: &str) -> bool {
+fn has(message: &IncomingMessage, words: &str) -> bool {
     match &message.kind {
         Kind::Text(body) | Kind::Reply { body, .. } => String::from_utf8_lossy(body).to_lowercase().contains(words),
         Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => false,

@@ -5,11 +5,8 @@ use gaung_proto::{GroupName, Seq};
 
 use crate::{
     effect::Effect,
-    model::{
-        Model,
-        room::Scroll,
-        timeline::{Incoming, What},
-    },
+    incoming::IncomingMessage,
+    model::{Model, room::Scroll, timeline::What},
     words::Word,
 };
 
@@ -21,7 +18,7 @@ impl Model {
         page: HistoryPage,
         session: u32,
         jump: Option<Seq>,
-        answer: Result<Vec<Incoming>, String>,
+        answer: Result<Vec<IncomingMessage>, String>,
     ) {
         self.touch();
         let Some(index) = self.rooms.index_of(group).filter(|index| self.rooms[*index].session == session) else {
@@ -43,7 +40,7 @@ impl Model {
     }
 
     /// Another part of the log, to show one message of it, or its beginning.
-    fn landed(&mut self, index: usize, seq: Option<Seq>, messages: Vec<Incoming>) {
+    fn landed(&mut self, index: usize, seq: Option<Seq>, messages: Vec<IncomingMessage>) {
         let Some(first) = messages.first().map(|incoming| incoming.seq) else {
             return self.warn(Word::NoSuchMessage, &[("seq", &seq.unwrap_or(Seq::FIRST).to_string())]);
         };
@@ -57,7 +54,7 @@ impl Model {
         }
     }
 
-    fn extended(&mut self, index: usize, from: Seq, messages: Vec<Incoming>) {
+    fn extended(&mut self, index: usize, from: Seq, messages: Vec<IncomingMessage>) {
         let room = &mut self.rooms[index];
         if room.timeline.after() != from {
             return;

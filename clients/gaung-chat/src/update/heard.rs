@@ -4,13 +4,13 @@ use gaung_client::{Event, GroupInfo, HistoryPage, Lane};
 use gaung_proto::{Content, Kind, Seq, SeqRange, block::Message};
 use gaung_terminal::sanitise::{lines_of_bytes, one_line};
 
-use super::incoming;
 use crate::{
     effect::Effect,
+    incoming::IncomingMessage,
     model::{
         Model,
         room::{Room, RoomState},
-        timeline::{Incoming, Notice, What},
+        timeline::{Notice, What},
     },
     people::names,
     settings::Notify,
@@ -96,7 +96,7 @@ impl Model {
     }
 
     fn message(&mut self, index: usize, message: Message, content: Content, lane: Lane) {
-        let incoming = incoming(message, content, lane);
+        let incoming = IncomingMessage::of(&message, content, lane);
         if incoming.seq == Seq::ZERO {
             return self.loose(index, incoming);
         }
@@ -137,7 +137,7 @@ impl Model {
         }
     }
 
-    fn news(&self, index: usize, incoming: &Incoming) -> News {
+    fn news(&self, index: usize, incoming: &IncomingMessage) -> News {
         let room = &self.rooms[index];
         let (body, reply) = match &incoming.kind {
             Kind::Text(body) => (body, None),
@@ -156,7 +156,7 @@ impl Model {
     }
 
     /// Words without a place in any log.
-    fn loose(&mut self, index: usize, incoming: Incoming) {
+    fn loose(&mut self, index: usize, incoming: IncomingMessage) {
         let now_us = self.now_us;
         if let Kind::Text(body) | Kind::Reply { body, .. } = &incoming.kind {
             let what = What::Loose { name: incoming.name.clone(), words: lines_of_bytes(body) };

@@ -4,10 +4,10 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use gaung_client::{LogStatus, ServerStatus, ServiceKind};
 
 use crate::{
+    incoming::IncomingMessage,
     model::{
         Model,
         overlay::{List, ListRow, Overlay},
-        timeline::Incoming,
     },
     view::overlay::rows_of,
     words::{Word, day_name},
@@ -74,7 +74,7 @@ impl Model {
     }
 
     /// Messages with the words sought.
-    pub(super) fn found(&mut self, number: u64, messages: Vec<Incoming>, end: Option<Result<(), String>>) {
+    pub(super) fn found(&mut self, number: u64, messages: Vec<IncomingMessage>, end: Option<Result<(), String>>) {
         let (lang, zone) = (self.lang, self.zone);
         let Some(list) = self.list(number) else { return };
         list.rows.extend(messages.iter().filter_map(|message| {

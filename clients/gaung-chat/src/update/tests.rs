@@ -9,6 +9,7 @@ use gaung_proto::{Kind, Seq, SeqRange};
 use super::*;
 use crate::{
     effect::{Refusal, Said},
+    incoming::IncomingMessage,
     model::{
         composer::{Intent, Stage as Sent},
         overlay::Overlay,
@@ -219,8 +220,8 @@ fn an_older_page_is_asked_for_once() {
     assert!(matches!(stage.effects[0], Effect::Read { page: HistoryPage::NEWEST, .. }));
     let page = |from: u64, to: u64| {
         let said = |seq| {
-            super::incoming(
-                gaung_proto::block::Message {
+            IncomingMessage::of(
+                &gaung_proto::block::Message {
                     seq: Seq(seq),
                     author: gaung_proto::block::Author {
                         device: crate::staged::device(BUDI),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gaung_proto::{DeviceId, Kind, Seq};
 
-use super::entry::Incoming;
+use crate::incoming::IncomingMessage;
 
 /// Most reactions that are kept of one message, and most edits and deletions while nobody knows whose message it is.
 /// Neither takes the other's room.
@@ -26,7 +26,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    pub(super) fn of(incoming: &Incoming) -> Option<(Seq, Self)> {
+    pub(super) fn of(incoming: &IncomingMessage) -> Option<(Seq, Self)> {
         let target = match &incoming.kind {
             Kind::Edit { seq, .. } | Kind::Delete { seq } | Kind::React { seq, .. } => *seq,
             Kind::Text(_) | Kind::Reply { .. } | Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => return None,

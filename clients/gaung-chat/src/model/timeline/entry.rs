@@ -1,32 +1,14 @@
 //! One message as it looks now.
 
 use gaung_client::Lane;
-use gaung_proto::{ClientId, DeviceId, Kind, Seq};
+use gaung_proto::{DeviceId, Kind, Seq};
 use gaung_terminal::sanitise::lines_of_bytes;
 
 use super::changes::Change;
+use crate::incoming::IncomingMessage;
 
 /// Different emoji on one message that are shown.
 const MAX_EMOJI: usize = 24;
-
-/// A message of the log on its way into the timeline, its author's name harmless.
-#[derive(Debug, Clone)]
-pub(crate) struct Incoming {
-    /// Its seq.
-    pub(crate) seq: Seq,
-    /// Its author's device.
-    pub(crate) device: DeviceId,
-    /// Its author's process.
-    pub(crate) client: ClientId,
-    /// Its author's name, harmless.
-    pub(crate) name: String,
-    /// µs since 1970, the relay's clock.
-    pub(crate) at_us: u64,
-    /// How it came.
-    pub(crate) lane: Lane,
-    /// What it says.
-    pub(crate) kind: Kind,
-}
 
 /// A message that has lines of its own.
 #[derive(Debug, Clone)]
@@ -72,7 +54,7 @@ pub(crate) struct Reaction {
 }
 
 impl Entry {
-    pub(super) fn of(incoming: Incoming) -> Self {
+    pub(super) fn of(incoming: IncomingMessage) -> Self {
         let (reply_to, body) = match incoming.kind {
             Kind::Text(body) => (None, Body::Words(lines_of_bytes(&body))),
             Kind::Reply { to, body } => (Some(to), Body::Words(lines_of_bytes(&body))),
@@ -81,7 +63,7 @@ impl Entry {
                 unreachable!("these have no lines of their own")
             }
         };
-        let Incoming { seq, device, name, lane, .. } = incoming;
+        let IncomingMessage { seq, device, name, lane, .. } = incoming;
         let (edited, reactions, first_words) = (false, Vec::new(), body.clone());
         Self { seq, device, name, lane, reply_to, body, edited, reactions, first_words }
     }

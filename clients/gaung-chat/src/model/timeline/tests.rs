@@ -8,12 +8,12 @@ use super::*;
 const ANI: DeviceId = DeviceId([1; 16]);
 const BUDI: DeviceId = DeviceId([2; 16]);
 
-fn said(seq: u64, device: DeviceId, kind: Kind) -> Incoming {
+fn said(seq: u64, device: DeviceId, kind: Kind) -> IncomingMessage {
     let name = if device == ANI { "Ani" } else { "Budi" }.to_owned();
-    Incoming { seq: Seq(seq), device, client: ClientId([9; 16]), name, at_us: seq, lane: Lane::Tcp, kind }
+    IncomingMessage { seq: Seq(seq), device, client: ClientId([9; 16]), name, at_us: seq, lane: Lane::Tcp, kind }
 }
 
-fn text(seq: u64, words: &str) -> Incoming {
+fn text(seq: u64, words: &str) -> IncomingMessage {
     said(seq, ANI, Kind::Text(Bytes::copy_from_slice(words.as_bytes())))
 }
 
