@@ -1,8 +1,9 @@
 //! The chat on a whole screen: the loop between keys, services and picture. What anything means is the model's.
 //!
 //! [`model`] is what is shown, [`update`] what an input makes of it and which effects it wants, [`view`] a picture of it in a
-//! buffer; none of them does I/O or knows the time, so that tests press keys and compare pictures. [`net`] runs each effect
-//! on the services as a task whose answer is an input.
+//! buffer; [`rows`] is the text that the view draws and by whose rows the update scrolls. None of them does I/O or knows the
+//! time, so that tests press keys and compare pictures. [`net`] runs each effect on the services as a task whose answer is an
+//! input.
 //!
 //! - **Keys first, then the picture, then what arrived**: the loop takes them in this order, at most 256 inputs at a time,
 //!   and draws at most 60 times a second, at once when it was idle. While ten thousand messages a second arrive a key is
@@ -29,12 +30,14 @@ mod model;
 mod net;
 mod notify;
 mod people;
+mod rows;
 mod settings;
 #[cfg(test)]
 mod staged;
 mod stderr;
 mod stored;
 mod terminal;
+mod theme;
 mod update;
 mod view;
 mod words;
@@ -61,10 +64,10 @@ use net::Net;
 use stderr::Stderr;
 use stored::Stored;
 use terminal::{ScreenSize, Terminal};
-use view::theme::Theme;
+use theme::Theme;
 use words::{Word, Zone};
 
-pub use view::theme::Shade;
+pub use theme::Shade;
 pub use words::Lang;
 
 /// At most so often is the screen drawn: 60 times a second.

@@ -23,7 +23,7 @@ use crossterm::{
 };
 use ratatui::{Terminal as Screen, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 
-use super::{model::Model, stderr, view, view::theme::Theme};
+use super::{model::Model, stderr, theme::Theme, view};
 
 /// The terminal is ours.
 static TAKEN: AtomicBool = AtomicBool::new(false);

@@ -1,12 +1,9 @@
 //! The model as a picture. Nothing here changes anything.
 
 mod bars;
-pub(crate) mod input;
-pub(crate) mod overlay;
-pub(crate) mod panes;
-pub(crate) mod rows;
-pub(crate) mod talk;
-pub(crate) mod theme;
+mod input;
+mod overlay;
+mod panes;
 
 use ratatui::{
     buffer::{Buffer, CellDiffOption},
@@ -16,13 +13,12 @@ use ratatui::{
 };
 
 use super::{
-    layout::areas::ScreenAreas,
     model::{Model, room::RoomState},
+    rows::{arranged, conversation, formatter},
+    theme::Theme,
     words::Word,
 };
 use gaung_terminal::wrap::columns;
-use rows::Look;
-use theme::Theme;
 
 /// Draws everything; gives where the cursor stands, if it does.
 pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<Position> {
@@ -36,13 +32,13 @@ pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<P
         panes::members(model, theme, area, buffer);
         upright(theme, area.x.saturating_sub(1), area, buffer);
     }
-    if let Some(look) = look(model, theme) {
-        let rows = talk::visible(&look, usize::from(areas.talk.height));
+    if let Some(formatter) = formatter(model, theme) {
+        let rows = conversation::visible(&formatter, usize::from(areas.talk.height));
         let empty = usize::from(areas.talk.height).saturating_sub(rows.len());
         for (index, row) in rows.iter().enumerate() {
             put(buffer, areas.talk, empty + index, row);
         }
-        if rows.is_empty() && look.room.state == RoomState::Open && !look.room.loading {
+        if rows.is_empty() && formatter.room.state == RoomState::Open && !formatter.room.loading {
             let hint = Line::styled(format!(" {}", model.lang.say(Word::Empty)), theme.quiet());
             put(buffer, areas.talk, usize::from(areas.talk.height).saturating_sub(1), &hint);
         }
@@ -71,19 +67,6 @@ fn steady(buffer: &mut Buffer) {
             });
         }
     }
-}
-
-/// Where everything is now.
-pub(crate) fn arranged(model: &Model) -> ScreenAreas {
-    let rows = input::wanted_rows(model, usize::from(model.size.0));
-    ScreenAreas::of(model.size, u16::try_from(rows).unwrap_or(u16::MAX))
-}
-
-/// How the current group's items look.
-pub(crate) fn look(model: &Model, theme: Theme) -> Option<Look<'_>> {
-    let room = model.room()?;
-    let width = usize::from(arranged(model).talk.width);
-    Some(Look { lang: model.lang, zone: model.zone, theme, me: &model.me, room, width })
 }
 
 /// One row of an area; what is too long is not seen.

@@ -115,9 +115,19 @@ mod tests {
     /// What draws and what answers, without the catalogue.
     fn sources() -> Vec<String> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut folders = vec![root.join("view"), root.join("update"), root.join("model"), root.join("net")];
-        let files =
-            ["view.rs", "update.rs", "model.rs", "net.rs", "lib.rs", "people.rs", "words/date.rs", "words/lane.rs"];
+        let mut folders =
+            vec![root.join("view"), root.join("rows"), root.join("update"), root.join("model"), root.join("net")];
+        let files = [
+            "view.rs",
+            "rows.rs",
+            "update.rs",
+            "model.rs",
+            "net.rs",
+            "lib.rs",
+            "people.rs",
+            "words/date.rs",
+            "words/lane.rs",
+        ];
         let mut sources: Vec<String> =
             files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default()).collect();
         while let Some(folder) = folders.pop() {

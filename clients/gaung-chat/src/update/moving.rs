@@ -12,7 +12,8 @@ use crate::{
         room::{RoomState, Scroll},
         timeline::{Entry, ItemKey},
     },
-    view::{self, talk::item_rows, theme::Theme},
+    rows::{self, conversation::item_rows},
+    theme::Theme,
     words::Word,
 };
 
@@ -74,18 +75,18 @@ impl Model {
 
     /// Rows of the conversation seen at once.
     pub(crate) fn talk_height(&self) -> usize {
-        usize::from(view::arranged(self).talk.height)
+        usize::from(rows::arranged(self).talk.height)
     }
 
     /// Moves through the conversation; asks for the next page where it is near.
     pub(super) fn scroll(&mut self, rows: isize) {
         let height = self.talk_height();
         // Colours take no room.
-        let Some(look) = view::look(self, Theme::plain()) else { return };
-        let (from, steps) = (look.room.lower_edge(), rows.unsigned_abs());
+        let Some(formatter) = rows::formatter(self, Theme::plain()) else { return };
+        let (from, steps) = (formatter.room.lower_edge(), rows.unsigned_abs());
         let (edge, near) = match rows < 0 {
-            true => item_rows(&look).up(from, steps, height),
-            false => item_rows(&look).down(from, steps),
+            true => item_rows(&formatter).up(from, steps, height),
+            false => item_rows(&formatter).down(from, steps),
         };
         self.scrolled(edge, near);
     }
@@ -152,8 +153,8 @@ impl Model {
     /// The upper end of the window.
     pub(super) fn show_oldest(&mut self) {
         let height = self.talk_height();
-        let Some(look) = view::look(self, Theme::plain()) else { return };
-        let edge = item_rows(&look).topmost(height);
+        let Some(formatter) = rows::formatter(self, Theme::plain()) else { return };
+        let edge = item_rows(&formatter).topmost(height);
         self.scrolled(edge, NearEnd::Neither);
     }
 
@@ -172,8 +173,8 @@ impl Model {
     /// A message of the window, in the middle and selected.
     pub(crate) fn show(&mut self, seq: Seq) {
         let height = self.talk_height();
-        let Some(look) = view::look(self, Theme::plain()) else { return };
-        let edge = item_rows(&look).centred(look.room.index_near(seq), height);
+        let Some(formatter) = rows::formatter(self, Theme::plain()) else { return };
+        let edge = item_rows(&formatter).centred(formatter.room.index_near(seq), height);
         let Some(room) = self.room_mut() else { return };
         if let Some(edge) = edge {
             room.scroll_to(edge);
@@ -224,12 +225,12 @@ impl Model {
 
     fn keep_in_sight(&mut self, seq: Seq) {
         let height = self.talk_height();
-        let Some(look) = view::look(self, Theme::plain()) else { return };
-        let Ok(index) = look.room.timeline.find(ItemKey::of(seq)) else { return };
-        if item_rows(&look).is_visible(index, look.room.lower_edge(), height) {
+        let Some(formatter) = rows::formatter(self, Theme::plain()) else { return };
+        let Ok(index) = formatter.room.timeline.find(ItemKey::of(seq)) else { return };
+        if item_rows(&formatter).is_visible(index, formatter.room.lower_edge(), height) {
             return;
         }
-        let edge = item_rows(&look).centred(index, height).unwrap_or(LowerEdge::End);
+        let edge = item_rows(&formatter).centred(index, height).unwrap_or(LowerEdge::End);
         self.scrolled(edge, if index < NEAR_TOP { NearEnd::Top } else { NearEnd::Neither });
     }
 }

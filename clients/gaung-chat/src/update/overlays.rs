@@ -9,7 +9,7 @@ use crate::{
         Model,
         overlay::{List, ListRow, Overlay},
     },
-    view::overlay::rows_of,
+    rows::{arranged, overlay::rows_of},
     words::{Word, day_name},
 };
 use gaung_proto::Kind;
@@ -27,7 +27,7 @@ impl Model {
         };
         let choice = matches!(&self.overlay, Some(Overlay::List(list)) if list.is_choice());
         // Its frame takes two of the rows above the status line.
-        let seen = usize::from(crate::view::arranged(self).status.y).saturating_sub(2);
+        let seen = usize::from(arranged(self).status.y).saturating_sub(2);
         let chosen = match &mut self.overlay {
             Some(Overlay::Help { top } | Overlay::Info { top, .. }) => Some(top),
             Some(Overlay::List(list)) => Some(&mut list.at),

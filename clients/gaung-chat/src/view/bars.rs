@@ -7,13 +7,14 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{put, theme::Theme};
+use super::put;
 use crate::{
     model::{
         Model,
         composer::Intent,
         room::{Room, RoomState, Scroll},
     },
+    theme::Theme,
     words::{Word, lane_word},
 };
 

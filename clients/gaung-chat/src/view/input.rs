@@ -2,7 +2,7 @@
 
 use gaung_terminal::{
     sanitise::one_line,
-    wrap::{columns, rows, shortened},
+    wrap::{columns, rows},
 };
 use ratatui::{
     buffer::Buffer,
@@ -10,21 +10,12 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{put, theme::Theme};
+use super::put;
 use crate::{
-    layout::areas::ScreenAreas,
-    model::{Model, composer::Intent},
+    model::Model,
+    rows::input::{prompt, text_width},
+    theme::Theme,
 };
-
-/// Rows that it would take.
-pub(crate) fn wanted_rows(model: &Model, width: usize) -> usize {
-    let Some(room) = model.room() else { return 1 };
-    if room.composer.editor.text().len() > width * usize::from(ScreenAreas::input_limit(model.size.1)) {
-        return usize::from(ScreenAreas::input_limit(model.size.1));
-    }
-    let lead = columns(&prompt(model, width));
-    rows(room.composer.editor.text(), text_width(width, lead), text_width(width, lead)).len()
-}
 
 /// Draws it; gives where the cursor stands.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
@@ -45,19 +36,4 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
     let column = lead + columns(&one_line(&text[ranges[at].start..cursor.min(ranges[at].end)]));
     let x = area.x + u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     Some(Position::new(x, area.y + u16::try_from(at - first).unwrap_or(0)))
-}
-
-fn prompt(model: &Model, width: usize) -> String {
-    let Some(room) = model.room() else { return String::new() };
-    let sign = match room.composer.intent {
-        Intent::Say => "> ",
-        Intent::Reply(_) => "↩ ",
-        Intent::Edit(_) => "✎ ",
-    };
-    format!("{}{sign}", shortened(room.name.as_str(), (width / 4).max(4)))
-}
-
-/// One column is left for the cursor behind the last character.
-fn text_width(width: usize, lead: usize) -> usize {
-    width.saturating_sub(lead + 1).max(1)
 }

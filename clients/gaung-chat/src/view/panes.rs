@@ -8,13 +8,14 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{put, theme::Theme};
+use super::put;
 use crate::{
     model::{
         Model,
         room::{Room, RoomState},
     },
     people::{identity, in_order, member_name},
+    theme::Theme,
     words::Word,
 };
 

@@ -4,10 +4,10 @@ use gaung_client::Receipt;
 use gaung_proto::Seq;
 use ratatui::text::Line;
 
-use super::Look;
+use super::RowFormatter;
 use crate::words::{Lang, Word};
 
-impl Look<'_> {
+impl RowFormatter<'_> {
     /// Two hooks where all have heard; the numbers under the newest, and where somebody has not.
     pub(super) fn receipt(&self, rows: &mut Vec<Line<'static>>, seq: Seq) {
         let Some(receipt) = self.room.receipts.get(&seq) else { return };

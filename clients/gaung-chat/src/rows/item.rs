@@ -1,6 +1,4 @@
-//! What one item of a conversation looks like, row by row.
-
-pub(crate) mod marks;
+//! The rows of one item of a conversation.
 
 use gaung_proto::Seq;
 use gaung_terminal::wrap::{self, columns, fitted, shortened};
@@ -9,7 +7,6 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::theme::Theme;
 use crate::{
     model::{
         Me,
@@ -18,6 +15,7 @@ use crate::{
         timeline::{Body, Entry, Item, Presence, What},
     },
     people::{identity, names},
+    theme::Theme,
     words::{Lang, Word, Zone, day_name, same_day},
 };
 
@@ -30,9 +28,9 @@ const CLOCK: usize = 6;
 /// Bytes of one message that the conversation shows, about a hundred rows; all of it is a key away.
 pub(crate) const SHOWN: usize = 8 * 1024;
 
-/// What rows depend on besides their item.
+/// Formats the items of one group's conversation as rows of so many columns.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Look<'a> {
+pub(crate) struct RowFormatter<'a> {
     /// In which language.
     pub(crate) lang: Lang,
     /// In which time zone.
@@ -47,7 +45,7 @@ pub(crate) struct Look<'a> {
     pub(crate) width: usize,
 }
 
-impl Look<'_> {
+impl RowFormatter<'_> {
     /// An item below `before`.
     pub(crate) fn item(&self, item: &Item, before: Option<&Item>) -> Vec<Line<'static>> {
         let mut rows = Vec::new();
@@ -223,14 +221,14 @@ impl Look<'_> {
     }
 
     /// A row of its own under the words.
-    fn under(&self, rows: &mut Vec<Line<'static>>, text: &str, style: Style) {
+    pub(super) fn under(&self, rows: &mut Vec<Line<'static>>, text: &str, style: Style) {
         let mut spans = self.margin();
         spans.push(Span::styled(shortened(text, self.width.saturating_sub(self.indent())), style));
         rows.push(Line::from(spans));
     }
 
     /// A word after the last ones, if there is room; else below.
-    fn append(&self, rows: &mut Vec<Line<'static>>, text: &str) {
+    pub(super) fn append(&self, rows: &mut Vec<Line<'static>>, text: &str) {
         match rows.last_mut() {
             Some(last) if last.width() + columns(text) < self.width => {
                 last.push_span(Span::styled(format!(" {text}"), self.theme.quiet()));

@@ -1,0 +1,90 @@
+//! The rows of what lies over the conversation.
+
+use gaung_client::MissingMember;
+use gaung_proto::Seq;
+use gaung_terminal::wrap::{rows, shortened};
+
+use super::{SHOWN, receipt::heard};
+use crate::{
+    model::{
+        Model,
+        overlay::{List, Overlay},
+        room::Room,
+    },
+    words::{Word, day_name, lane_word},
+};
+
+/// The most columns that an overlay takes.
+pub(crate) const WIDEST: u16 = 84;
+
+/// Returns how many rows an overlay has on this screen, for scrolling.
+pub(crate) fn rows_of(model: &Model, overlay: &Overlay) -> usize {
+    let width = usize::from(model.size.0.min(WIDEST).saturating_sub(4));
+    match overlay {
+        Overlay::Help { .. } => help(model, width).len(),
+        Overlay::Info { seq, .. } => info(model, *seq, width).len(),
+        Overlay::List(list) => list.rows.len(),
+    }
+}
+
+/// Returns the keys and commands.
+pub(crate) fn help(model: &Model, width: usize) -> Vec<String> {
+    wrapped(model.lang.say(Word::Help), width)
+}
+
+/// Returns the rows of a list, the last one saying that more may come or that there are none.
+pub(crate) fn listed(model: &Model, list: &List, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = list.rows.iter().map(|row| shortened(&row.text, width)).collect();
+    match (list.busy, lines.is_empty()) {
+        (true, _) => lines.push(model.lang.say(Word::Looking).to_owned()),
+        (false, true) => lines.push(model.lang.say(Word::NothingFound).to_owned()),
+        (false, false) => {}
+    }
+    lines
+}
+
+/// Returns a message with its reactions and who received it.
+pub(crate) fn info(model: &Model, seq: Seq, width: usize) -> Vec<String> {
+    let Some(room) = model.room() else { return Vec::new() };
+    let lang = model.lang;
+    let Ok(index) = room.timeline.find(crate::model::timeline::ItemKey::of(seq)) else {
+        return vec![lang.say(Word::NotLoaded).to_owned()];
+    };
+    let item = &room.timeline.items()[index];
+    let Some(entry) = item.entry() else { return Vec::new() };
+    let when = format!("{}, {}", day_name(lang, model.zone, item.at_us), model.zone.clock_s(item.at_us));
+    let mut lines = vec![
+        format!("{} · {when}", entry.name),
+        lang.fill(Word::CameBy, &[("lane", lang.say(lane_word(entry.lane))), ("device", &entry.device.to_string())]),
+    ];
+    for reaction in &entry.reactions {
+        let names: Vec<_> = reaction.by.iter().map(|(_, name)| name.as_str()).collect();
+        lines.push(format!("{}  {}", reaction.emoji, names.join(", ")));
+    }
+    if let Some(receipt) = room.receipts.get(&seq) {
+        lines.push(String::new());
+        lines.push(format!("✓ {}", heard(lang, receipt)));
+        let missing: Vec<_> = receipt.missing.iter().map(|missing| name_of(room, missing)).collect();
+        if !missing.is_empty() {
+            lines.push(lang.fill(Word::NotYet, &[("names", &missing.join(", "))]));
+        }
+        if receipt.absent > 0 {
+            lines.push(lang.fill(Word::WereAway, &[("count", &receipt.absent.to_string())]));
+        }
+    }
+    if let Some(words) = entry.words().filter(|words| words.len() > SHOWN) {
+        lines.extend([String::new(), words.to_owned()]);
+    }
+    lines.iter().flat_map(|line| wrapped(line, width)).collect()
+}
+
+fn name_of(room: &Room, missing: &MissingMember) -> String {
+    if !missing.name.is_empty() {
+        return gaung_terminal::sanitise::one_line(&missing.name).into_owned();
+    }
+    room.roster.name_of(missing.device)
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    rows(text, width, width).into_iter().map(|range| text[range].to_owned()).collect()
+}
