@@ -8,6 +8,9 @@ use gaung_proto::{GroupName, Kind, Seq};
 
 use super::incoming::IncomingMessage;
 
+/// How many messages one page of a log has.
+pub(crate) const PAGE: u64 = 200;
+
 /// To be done.
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {

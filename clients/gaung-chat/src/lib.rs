@@ -59,7 +59,11 @@ use tokio_util::sync::CancellationToken;
 
 use effect::{Effect, Input};
 use keeper::Keeper;
-use model::{Me, Model};
+use model::{
+    Model,
+    context::{ChatContext, Me},
+    rooms::Rooms,
+};
 use net::Net;
 use stderr::Stderr;
 use stored::Stored;
@@ -107,7 +111,7 @@ pub async fn run(client: Client, options: ScreenOptions, stop: &CancellationToke
     let model = begin(&client, options.clone(), &stored);
     let theme = Theme::of(options.shade, |name| env::var(name).ok());
     let stderr = Stderr::catch(sender.clone())?;
-    let terminal = Terminal::take(theme, model.settings.mouse)?;
+    let terminal = Terminal::take(theme, model.context.settings.mouse)?;
     let notifier = notify::Terminal::of_environment(|name| env::var(name).ok());
     let keeper = Keeper::of(&model, file);
     let mut screen = Screen { model, terminal, net: Net::new(client, sender), inputs, notifier, keeper };
@@ -127,8 +131,9 @@ fn begin(client: &Client, options: ScreenOptions, stored: &Stored) -> Model {
     let lang = options.lang.unwrap_or_else(|| Lang::of_environment(|name| env::var(name).ok()));
     let me = Me { device: client.device_id(), client: client.client_id(), name: client.name() };
     let server = client.server();
-    let mut model = Model::new(lang, Zone::Local, me, server.clone(), options.lane, stored.settings);
-    model.tick(now_us());
+    let mut context = ChatContext::new(lang, Zone::Local, me, stored.settings);
+    context.tick(now_us());
+    let mut rooms = Rooms::new(options.lane);
     let before = stored.open.get(&server).into_iter().flatten().filter_map(|name| name.parse().ok());
     let mut names: Vec<GroupName> = before.collect();
     names.extend(options.groups.iter().cloned());
@@ -136,22 +141,22 @@ fn begin(client: &Client, options: ScreenOptions, stored: &Stored) -> Model {
         names.push(EVERYONE.parse().expect("a valid name"));
     }
     for name in names {
-        if model.rooms.index_of(&name).is_none() {
-            let index = model.open(name.clone());
+        if rooms.index_of(&name).is_none() {
+            let index = rooms.open(name.clone());
             if let Some(stored) = stored.room(&server, name.as_str()) {
-                model.restore(index, stored);
+                rooms.restore(index, stored);
             }
-            model.enter_room(index);
+            rooms.enter(index, &mut context);
         }
     }
-    if let Some(index) = options.groups.first().and_then(|name| model.rooms.index_of(name)) {
-        model.rooms.turn_to(index);
+    if let Some(index) = options.groups.first().and_then(|name| rooms.index_of(name)) {
+        rooms.turn_to(index);
     }
-    model.effect(Effect::Groups);
+    context.effect(Effect::Groups);
     if !options.join_commands.is_empty() {
-        model.greeting = Some(lang.fill(Word::Joining, &[("commands", &options.join_commands.join(" · "))]));
+        rooms.greeting = Some(lang.fill(Word::Joining, &[("commands", &options.join_commands.join(" · "))]));
     }
-    model
+    Model::new(context, server, rooms)
 }
 
 /// The loop's belongings.
@@ -174,7 +179,7 @@ impl Screen {
         self.resized(self.terminal.size());
         loop {
             self.carry_out()?;
-            dirty |= self.model.take_changed();
+            dirty |= self.model.context.take_changed();
             if self.model.quit && leaving_at.is_none() {
                 leaving_at = Some(Instant::now() + LAST_WORDS);
             }
@@ -203,7 +208,7 @@ impl Screen {
                 }
                 failed = self.keeper.turn(&self.model) => {
                     if let Some(why) = failed {
-                        self.model.flash(why, true);
+                        self.model.show_status(why, true);
                     }
                 }
                 () = sleep_until(leaving_at.unwrap_or(frame_at)), if leaving_at.is_some() => {}
@@ -229,16 +234,16 @@ impl Screen {
         self.model.handle(Input::Resize(size.columns, size.rows));
         if size.is_assumed {
             let (columns, rows) = (size.columns.to_string(), size.rows.to_string());
-            let text = self.model.lang.fill(Word::SizeAssumed, &[("columns", &columns), ("rows", &rows)]);
-            self.model.flash(text, true);
+            let text = self.model.context.lang.fill(Word::SizeAssumed, &[("columns", &columns), ("rows", &rows)]);
+            self.model.show_status(text, true);
         }
     }
 
     fn carry_out(&mut self) -> anyhow::Result<()> {
-        while let Some(effect) = self.model.next_effect() {
+        while let Some(effect) = self.model.context.next_effect() {
             match effect {
                 Effect::Notify { title, body } => {
-                    self.terminal.send(&self.notifier.bytes(self.model.settings, &title, &body))?;
+                    self.terminal.send(&self.notifier.bytes(self.model.context.settings, &title, &body))?;
                 }
                 Effect::Mouse(on) => self.terminal.hear_mouse(on)?,
                 Effect::Redraw => self.terminal.forget()?,

@@ -14,7 +14,11 @@ use gaung_proto::{
 
 use super::{
     effect::{Effect, Input},
-    model::{Me, Model},
+    model::{
+        Model,
+        context::{ChatContext, Me},
+        rooms::Rooms,
+    },
     settings::Settings,
     words::{Lang, Zone},
 };
@@ -44,13 +48,12 @@ impl Stage {
     pub(super) fn with(groups: &[&str]) -> Self {
         let jakarta = Zone::Fixed(FixedOffset::east_opt(7 * 3600).unwrap());
         let me = Me { device: device(ANI), client: ClientId([ANI; 16]), name: name(ANI).to_owned() };
-        let mut model =
-            Model::new(Lang::En, jakarta, me, "192.168.1.10:7400".to_owned(), LaneChoice::Auto, Settings::default());
-        model.tick(NOW_US);
+        let mut context = ChatContext::new(Lang::En, jakarta, me, Settings::default());
+        context.tick(NOW_US);
+        let model = Model::new(context, "192.168.1.10:7400".to_owned(), Rooms::new(LaneChoice::Auto));
         let mut stage = Self { model, effects: Vec::new(), seqs: vec![0; groups.len()] };
         for group in groups {
-            let index = stage.model.open(group.parse().unwrap());
-            stage.model.enter_room(index);
+            let index = stage.open(group);
             let session = stage.model.rooms[index].session;
             stage.give(Input::Entered { session, group: Box::new(info(group)) });
             stage.hear(index, Event::Ready { group: Arc::new(info(group)), next_seq: Seq(1), lane: Lane::Multicast });
@@ -59,17 +62,24 @@ impl Stage {
         stage
     }
 
+    /// Opens a group, which is then being entered.
+    pub(super) fn open(&mut self, group: &str) -> usize {
+        let index = self.model.rooms.open(group.parse().unwrap());
+        self.model.rooms.enter(index, &mut self.model.context);
+        index
+    }
+
     /// Gives it an input and gathers what it wants done.
     pub(super) fn give(&mut self, input: Input) {
         self.model.handle(input);
-        while let Some(effect) = self.model.next_effect() {
+        while let Some(effect) = self.model.context.next_effect() {
             self.effects.push(effect);
         }
     }
 
     /// A second passes.
     pub(super) fn later(&mut self) {
-        self.give(Input::Tick(self.model.now_us + 1_000_000));
+        self.give(Input::Tick(self.model.context.now_us + 1_000_000));
     }
 
     /// A group's listener tells.

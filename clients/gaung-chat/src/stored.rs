@@ -58,7 +58,7 @@ impl StoredRoom {
 impl Stored {
     /// What is to be kept of a model.
     pub(crate) fn of(model: &Model) -> Self {
-        let mut kept = Self { settings: model.settings, ..Self::default() };
+        let mut kept = Self { settings: model.context.settings, ..Self::default() };
         let names = model.rooms.iter().map(|room| room.name.to_string()).collect();
         kept.open.insert(model.server.clone(), names);
         for room in model.rooms.iter() {

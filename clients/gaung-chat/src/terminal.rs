@@ -109,14 +109,14 @@ impl Terminal {
     /// # Errors
     /// If it has gone.
     pub(crate) fn draw(&mut self, model: &Model) -> io::Result<()> {
-        if self.size().pair() != model.size {
+        if self.size().pair() != model.context.size {
             // The size that the model knows is about to be told anew.
             return Ok(());
         }
         queue!(self.screen.backend_mut(), terminal::BeginSynchronizedUpdate)?;
-        if self.drawn != model.size {
-            self.screen.resize(area(model.size))?;
-            self.drawn = model.size;
+        if self.drawn != model.context.size {
+            self.screen.resize(area(model.context.size))?;
+            self.drawn = model.context.size;
         }
         let theme = self.theme;
         self.screen.draw(|frame| {

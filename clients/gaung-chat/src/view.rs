@@ -14,7 +14,7 @@ use ratatui::{
 
 use super::{
     model::{Model, room::RoomState},
-    rows::{arranged, conversation, formatter},
+    rows::{areas, viewport::Viewport},
     theme::Theme,
     words::Word,
 };
@@ -22,7 +22,7 @@ use gaung_terminal::wrap::columns;
 
 /// Draws everything; gives where the cursor stands, if it does.
 pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<Position> {
-    let areas = arranged(model);
+    let areas = areas(&model.context, model.room());
     bars::title(model, theme, areas.title, buffer);
     if let Some(area) = areas.groups {
         panes::groups(model, theme, area, buffer);
@@ -32,21 +32,21 @@ pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<P
         panes::members(model, theme, area, buffer);
         upright(theme, area.x.saturating_sub(1), area, buffer);
     }
-    if let Some(formatter) = formatter(model, theme) {
-        let rows = conversation::visible(&formatter, usize::from(areas.talk.height));
+    if let Some(room) = model.room() {
+        let rows = Viewport::of(room, &model.context, theme).rows();
         let empty = usize::from(areas.talk.height).saturating_sub(rows.len());
         for (index, row) in rows.iter().enumerate() {
             put(buffer, areas.talk, empty + index, row);
         }
-        if rows.is_empty() && formatter.room.state == RoomState::Open && !formatter.room.loading {
-            let hint = Line::styled(format!(" {}", model.lang.say(Word::Empty)), theme.quiet());
+        if rows.is_empty() && room.state == RoomState::Open && !room.loading {
+            let hint = Line::styled(format!(" {}", model.context.lang.say(Word::Empty)), theme.quiet());
             put(buffer, areas.talk, usize::from(areas.talk.height).saturating_sub(1), &hint);
         }
     }
     bars::status(model, theme, areas.status, buffer);
     let cursor = input::draw(model, theme, areas.input, buffer);
     if let Some(shown) = &model.overlay {
-        overlay::draw(model, theme, shown, Rect::new(0, 0, model.size.0, areas.status.y), buffer);
+        overlay::draw(model, theme, shown, Rect::new(0, 0, model.context.size.0, areas.status.y), buffer);
     }
     steady(buffer);
     cursor.filter(|_| model.overlay.is_none())

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gaung_proto::{Kind, Seq};
 use gaung_terminal::sanitise::lines_of_bytes;
 
-use super::editor::Editor;
+use super::{completion::Completion, editor::Editor};
 
 /// Limits the messages of one group that are on their way.
 const UNDER_WAY: usize = 64;
@@ -16,6 +16,8 @@ pub(crate) struct Composer {
     pub(crate) editor: Editor,
     /// What the line is for.
     pub(crate) intent: Intent,
+    /// The completion of the word before the cursor, while Tab is pressed again and again.
+    pub(crate) completion: Option<Completion>,
     /// Messages that did not come back yet, in order.
     pub(crate) pending: Vec<Pending>,
 }

@@ -32,8 +32,8 @@ pub(crate) struct List {
     pub(crate) at: usize,
     /// More may come.
     pub(crate) busy: bool,
-    /// Whose answer belongs here.
-    pub(crate) number: u64,
+    /// The number of the request whose answers fill it; `None` if it is complete.
+    pub(crate) number: Option<u64>,
 }
 
 /// One row.
@@ -43,6 +43,13 @@ pub(crate) struct ListRow {
     pub(crate) text: String,
     /// The message to jump to.
     pub(crate) seq: Option<Seq>,
+}
+
+impl ListRow {
+    /// Makes a row that is only read.
+    pub(crate) const fn text(text: String) -> Self {
+        Self { text, seq: None }
+    }
 }
 
 impl List {

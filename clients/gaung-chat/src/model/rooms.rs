@@ -8,19 +8,28 @@ use gaung_proto::GroupName;
 use super::room::Room;
 
 /// The open groups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rooms {
     list: Vec<Room>,
+    /// The lanes that a group may use when it is opened.
+    choice: LaneChoice,
     /// The index of the group that is looked at.
     current: usize,
     /// The index of the group that was looked at before.
     former: usize,
     /// Names of groups that could be entered.
     pub(crate) known: Vec<String>,
+    /// A text that is shown in the first group once that is open.
+    pub(crate) greeting: Option<String>,
     sessions: u32,
 }
 
 impl Rooms {
+    /// Makes a list without groups; those that are opened use these lanes.
+    pub(crate) const fn new(choice: LaneChoice) -> Self {
+        Self { list: Vec::new(), choice, current: 0, former: 0, known: Vec::new(), greeting: None, sessions: 0 }
+    }
+
     /// The group that is looked at.
     pub(crate) fn current(&self) -> Option<&Room> {
         self.list.get(self.current)
@@ -68,9 +77,9 @@ impl Rooms {
     }
 
     /// Adds a group that is being entered; returns its index.
-    pub(crate) fn open(&mut self, name: GroupName, choice: LaneChoice) -> usize {
+    pub(crate) fn open(&mut self, name: GroupName) -> usize {
         let session = self.next_session();
-        self.list.push(Room::entering(name, session, choice));
+        self.list.push(Room::entering(name, session, self.choice));
         self.list.len() - 1
     }
 
@@ -92,6 +101,7 @@ impl Rooms {
         if let Some(room) = self.current_mut() {
             room.marks.leave();
             room.selected = None;
+            room.composer.completion = None;
         }
         self.former = std::mem::replace(&mut self.current, index);
         true

@@ -6,8 +6,11 @@ use gaung_client::{Client, History, HistoryPage, Lane};
 use gaung_proto::{GroupName, Kind, Seq};
 use tokio::sync::mpsc;
 
-use super::{super::effect::Input, told};
-use crate::{incoming::IncomingMessage, update::PAGE};
+use super::told;
+use crate::{
+    effect::{Input, PAGE},
+    incoming::IncomingMessage,
+};
 
 /// Messages of one step of a search.
 const STEP: u64 = 2_000;

@@ -4,22 +4,22 @@ use gaung_terminal::wrap::{columns, rows, shortened};
 
 use crate::{
     layout::areas::ScreenAreas,
-    model::{Model, composer::Intent},
+    model::{composer::Intent, room::Room},
 };
 
-/// Returns how many rows the line would take of a screen with so many columns.
-pub(crate) fn wanted_rows(model: &Model, width: usize) -> usize {
-    let Some(room) = model.room() else { return 1 };
-    if room.composer.editor.text().len() > width * usize::from(ScreenAreas::input_limit(model.size.1)) {
-        return usize::from(ScreenAreas::input_limit(model.size.1));
+/// Returns how many rows the line would take of a screen of this size.
+pub(crate) fn wanted_rows(room: &Room, (width, height): (u16, u16)) -> usize {
+    let (width, limit) = (usize::from(width), usize::from(ScreenAreas::input_limit(height)));
+    let text = room.composer.editor.text();
+    if text.len() > width * limit {
+        return limit;
     }
-    let lead = columns(&prompt(model, width));
-    rows(room.composer.editor.text(), text_width(width, lead), text_width(width, lead)).len()
+    let width = text_width(width, columns(&prompt(room, width)));
+    rows(text, width, width).len()
 }
 
 /// Returns what stands before the line: the group's name, and a sign that tells what the line is for.
-pub(crate) fn prompt(model: &Model, width: usize) -> String {
-    let Some(room) = model.room() else { return String::new() };
+pub(crate) fn prompt(room: &Room, width: usize) -> String {
     let sign = match room.composer.intent {
         Intent::Say => "> ",
         Intent::Reply(_) => "↩ ",

@@ -9,8 +9,8 @@ use ratatui::{
 
 use crate::{
     model::{
-        Me,
         composer::{Pending, Stage},
+        context::Me,
         room::Room,
         timeline::{Body, Entry, Item, Presence, What},
     },

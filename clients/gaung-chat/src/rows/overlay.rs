@@ -7,52 +7,53 @@ use gaung_terminal::wrap::{rows, shortened};
 use super::{SHOWN, receipt::heard};
 use crate::{
     model::{
-        Model,
+        context::ChatContext,
         overlay::{List, Overlay},
         room::Room,
+        timeline::ItemKey,
     },
-    words::{Word, day_name, lane_word},
+    words::{Lang, Word, day_name, lane_word},
 };
 
 /// The most columns that an overlay takes.
 pub(crate) const WIDEST: u16 = 84;
 
 /// Returns how many rows an overlay has on this screen, for scrolling.
-pub(crate) fn rows_of(model: &Model, overlay: &Overlay) -> usize {
-    let width = usize::from(model.size.0.min(WIDEST).saturating_sub(4));
+pub(crate) fn row_count(context: &ChatContext, room: Option<&Room>, overlay: &Overlay) -> usize {
+    let width = usize::from(context.size.0.min(WIDEST).saturating_sub(4));
     match overlay {
-        Overlay::Help { .. } => help(model, width).len(),
-        Overlay::Info { seq, .. } => info(model, *seq, width).len(),
+        Overlay::Help { .. } => help(context.lang, width).len(),
+        Overlay::Info { seq, .. } => info(context, room, *seq, width).len(),
         Overlay::List(list) => list.rows.len(),
     }
 }
 
 /// Returns the keys and commands.
-pub(crate) fn help(model: &Model, width: usize) -> Vec<String> {
-    wrapped(model.lang.say(Word::Help), width)
+pub(crate) fn help(lang: Lang, width: usize) -> Vec<String> {
+    wrapped(lang.say(Word::Help), width)
 }
 
 /// Returns the rows of a list, the last one saying that more may come or that there are none.
-pub(crate) fn listed(model: &Model, list: &List, width: usize) -> Vec<String> {
+pub(crate) fn listed(lang: Lang, list: &List, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = list.rows.iter().map(|row| shortened(&row.text, width)).collect();
     match (list.busy, lines.is_empty()) {
-        (true, _) => lines.push(model.lang.say(Word::Looking).to_owned()),
-        (false, true) => lines.push(model.lang.say(Word::NothingFound).to_owned()),
+        (true, _) => lines.push(lang.say(Word::Looking).to_owned()),
+        (false, true) => lines.push(lang.say(Word::NothingFound).to_owned()),
         (false, false) => {}
     }
     lines
 }
 
 /// Returns a message with its reactions and who received it.
-pub(crate) fn info(model: &Model, seq: Seq, width: usize) -> Vec<String> {
-    let Some(room) = model.room() else { return Vec::new() };
-    let lang = model.lang;
-    let Ok(index) = room.timeline.find(crate::model::timeline::ItemKey::of(seq)) else {
+pub(crate) fn info(context: &ChatContext, room: Option<&Room>, seq: Seq, width: usize) -> Vec<String> {
+    let Some(room) = room else { return Vec::new() };
+    let lang = context.lang;
+    let Ok(index) = room.timeline.find(ItemKey::of(seq)) else {
         return vec![lang.say(Word::NotLoaded).to_owned()];
     };
     let item = &room.timeline.items()[index];
     let Some(entry) = item.entry() else { return Vec::new() };
-    let when = format!("{}, {}", day_name(lang, model.zone, item.at_us), model.zone.clock_s(item.at_us));
+    let when = format!("{}, {}", day_name(lang, context.zone, item.at_us), context.zone.clock_s(item.at_us));
     let mut lines = vec![
         format!("{} · {when}", entry.name),
         lang.fill(Word::CameBy, &[("lane", lang.say(lane_word(entry.lane))), ("device", &entry.device.to_string())]),

@@ -16,11 +16,18 @@ pub(super) const COMMANDS: [&str; 20] = [
     "mouse", "nick", "notify", "quit", "react", "reply", "search", "status",
 ];
 
-/// What is to be done.
+/// A line as it was entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TypedLine {
+    /// Words for the group.
+    Words(String),
+    /// A command for the chat.
+    Command(Command),
+}
+
+/// A command of the chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Say these words.
-    Say(String),
     /// List keys and commands.
     Help,
     /// Enter a group, or go there.
@@ -99,23 +106,31 @@ pub(super) fn takes_group(command: &str) -> bool {
     matches!(command, "/join" | "/leave")
 }
 
-impl Command {
-    /// Reads one line; several lines are always words.
-    pub(super) fn of(line: &str, lang: Lang) -> Result<Self, Wrong> {
+impl TypedLine {
+    /// Parses a line. Several lines are words, unless the first one is a command that takes words.
+    pub(super) fn parse(line: &str, lang: Lang) -> Result<Self, Wrong> {
         if let Some(words) = line.strip_prefix("//") {
-            return Ok(Self::Say(format!("/{words}")));
+            return Ok(Self::Words(format!("/{words}")));
         }
-        let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Say(line.to_owned())) };
+        let Some(rest) = line.strip_prefix('/') else { return Ok(Self::Words(line.to_owned())) };
         let (name, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let args = Args { lang, text: rest.trim() };
         // Pasted text that happens to begin with a slash is no command.
         if line.contains('\n') && !matches!(name, "me" | "reply" | "r" | "edit" | "e") {
-            return Ok(Self::Say(line.to_owned()));
+            return Ok(Self::Words(line.to_owned()));
         }
         match name {
-            // Goes over the wire as it was typed, and every client shows it its own way.
-            "me" if !args.text.is_empty() => Ok(Self::Say(format!("/me {}", args.text))),
+            // `/me` goes over the wire as it was typed, and every client shows it its own way.
+            "me" if !args.text.is_empty() => Ok(Self::Words(format!("/me {}", args.text))),
             "me" => Err(args.usage(Word::UsageMe)),
+            name => Command::parse(name, args).map(Self::Command),
+        }
+    }
+}
+
+impl Command {
+    fn parse(name: &str, args: Args<'_>) -> Result<Self, Wrong> {
+        match name {
             "help" | "h" => Ok(Self::Help),
             "join" | "j" => args.join(),
             "leave" | "part" | "close" => args.optional_group().map(Self::Leave),
@@ -138,7 +153,7 @@ impl Command {
             "quit" | "exit" | "q" => Ok(Self::Quit),
             other => {
                 let name = gaung_terminal::sanitise::one_line(other);
-                Err(lang.fill(Word::NoSuchCommand, &[("name", &name)]))
+                Err(args.lang.fill(Word::NoSuchCommand, &[("name", &name)]))
             }
         }
     }
@@ -312,15 +327,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn parse(line: &str) -> Result<TypedLine, Wrong> {
+        TypedLine::parse(line, Lang::En)
+    }
+
     fn of(line: &str) -> Result<Command, Wrong> {
-        Command::of(line, Lang::En)
+        parse(line).map(|line| match line {
+            TypedLine::Command(command) => command,
+            TypedLine::Words(words) => panic!("no command: {words}"),
+        })
     }
 
     #[test]
     fn every_command_listed_is_one() {
         for name in COMMANDS {
             let unknown = Lang::En.fill(Word::NoSuchCommand, &[("name", name)]);
-            assert_ne!(of(&format!("/{name}")).err(), Some(unknown), "{name}");
+            assert_ne!(parse(&format!("/{name}")).err(), Some(unknown), "{name}");
         }
         let mut sorted = COMMANDS;
         sorted.sort_unstable();
@@ -329,12 +351,12 @@ mod tests {
 
     #[test]
     fn words_and_slashes() {
-        assert_eq!(of("halo /quit"), Ok(Command::Say("halo /quit".to_owned())));
-        assert_eq!(of("//join x"), Ok(Command::Say("/join x".to_owned())));
-        assert_eq!(of("/* a\n b */"), Ok(Command::Say("/* a\n b */".to_owned())));
-        assert_eq!(of("/me menari"), Ok(Command::Say("/me menari".to_owned())));
+        assert_eq!(parse("halo /quit"), Ok(TypedLine::Words("halo /quit".to_owned())));
+        assert_eq!(parse("//join x"), Ok(TypedLine::Words("/join x".to_owned())));
+        assert_eq!(parse("/* a\n b */"), Ok(TypedLine::Words("/* a\n b */".to_owned())));
+        assert_eq!(parse("/me menari"), Ok(TypedLine::Words("/me menari".to_owned())));
         for wrong in ["/", "/dance", "/join", "/join a/b", "/me", "/lane wifi", "/delete x", "/nick  ", "/react a b"] {
-            assert!(of(wrong).is_err(), "{wrong}");
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -2,20 +2,28 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::{command::TypedLine, completion::complete, overlay_keys::OverlayOutcome};
 use crate::{
     effect::Effect,
-    model::{Model, editor::Motion, overlay::Overlay, room::Scroll},
+    model::{
+        Model,
+        composer::Intent,
+        editor::{Editor, Motion},
+        overlay::Overlay,
+        room::{Room, Scroll},
+    },
+    rows::{areas, overlay::row_count},
     words::Word,
 };
 
 impl Model {
-    /// A key was pressed.
+    /// Handles a key.
     #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than mean anything")]
     pub(super) fn key(&mut self, key: KeyEvent) {
         if key.kind == KeyEventKind::Release {
             return;
         }
-        self.touch();
+        self.context.touch();
         let (plain, control, alt) = (
             key.modifiers.difference(KeyModifiers::SHIFT).is_empty(),
             key.modifiers.contains(KeyModifiers::CONTROL),
@@ -24,55 +32,152 @@ impl Model {
         if !(control && key.code == KeyCode::Char('c')) {
             self.leaving_asked = false;
         }
-        if !matches!(key.code, KeyCode::Tab | KeyCode::BackTab) {
-            self.completion = None;
+        if let Some(room) = self.rooms.current_mut().filter(|_| !matches!(key.code, KeyCode::Tab | KeyCode::BackTab)) {
+            room.composer.completion = None;
         }
-        if self.overlay.is_some() && self.overlay_key(key) {
-            return;
-        }
-        if self.move_key(key, control, alt) {
-            return;
-        }
-        if plain && self.selection_key(key.code) {
+        if self.overlay_key(key) || self.move_key(key, control, alt) || (plain && self.selection_key(key.code)) {
             return;
         }
         match key.code {
             KeyCode::Char('?') if plain && self.line_is_empty() => self.overlay = Some(Overlay::Help { top: 0 }),
             KeyCode::F(1) => self.overlay = Some(Overlay::Help { top: 0 }),
-            KeyCode::Char('c') if control => self.interrupted(),
-            KeyCode::Char('d') if control && self.line_is_empty() => self.interrupted(),
-            KeyCode::Char('l') if control => self.effect(Effect::Redraw),
-            KeyCode::Char('h') if alt => self.who_heard(None),
-            KeyCode::Char('j') if control => self.type_text("\n"),
-            KeyCode::Enter if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.type_text("\n"),
+            KeyCode::Char('c') if control => self.interrupt(),
+            KeyCode::Char('d') if control && self.line_is_empty() => self.interrupt(),
+            KeyCode::Char('l') if control => self.context.effect(Effect::Redraw),
+            KeyCode::Char('h') if alt => self.show_receipt(None),
+            KeyCode::Char('j') if control => self.insert("\n"),
+            KeyCode::Enter if alt || key.modifiers.contains(KeyModifiers::SHIFT) => self.insert("\n"),
             KeyCode::Enter => self.enter(),
-            KeyCode::Tab => self.complete(false),
-            KeyCode::BackTab => self.complete(true),
+            KeyCode::Tab => complete(&mut self.rooms, self.context.me.device, false),
+            KeyCode::BackTab => complete(&mut self.rooms, self.context.me.device, true),
             KeyCode::Esc => self.escape(),
-            KeyCode::Char(c) if plain => self.type_text(c.encode_utf8(&mut [0; 4])),
-            _ => self.edit_key(key.code, control, alt),
+            KeyCode::Char(c) if plain => self.insert(c.encode_utf8(&mut [0; 4])),
+            _ => {
+                if let Some(room) = self.rooms.current_mut() {
+                    edit_key(&mut room.composer.editor, key.code, control, alt);
+                }
+            }
         }
     }
 
-    /// Pasted text is typed as it is, with its lines.
+    /// Inserts pasted text with its lines.
     pub(super) fn paste(&mut self, text: &str) {
-        self.completion = None;
+        if let Some(room) = self.rooms.current_mut() {
+            room.composer.completion = None;
+        }
         self.overlay = None;
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        self.type_text(&text);
-        self.touch();
+        self.insert(&text);
+        self.context.touch();
     }
 
-    pub(super) fn type_text(&mut self, text: &str) {
-        self.unflash();
-        if text == "/" && self.line_is_empty() {
-            // For Tab: groups that others made meanwhile.
-            self.effect(Effect::Groups);
+    /// Gives a key to the overlay; true if that used it up.
+    fn overlay_key(&mut self, key: KeyEvent) -> bool {
+        let (context, room) = (&self.context, self.rooms.current_mut());
+        let Some(overlay) = &mut self.overlay else { return false };
+        let areas = areas(context, room.as_deref());
+        let rows = row_count(context, room.as_deref(), overlay);
+        // Its frame takes two of the rows above the status line.
+        let seen = usize::from(areas.status.y).saturating_sub(2);
+        let page = usize::from(areas.talk.height).saturating_sub(2).max(1);
+        let outcome = overlay.key(key, rows, seen, page);
+        if outcome == OverlayOutcome::Stays {
+            return true;
         }
-        let Some(room) = self.room_mut() else { return };
+        self.overlay = None;
+        match (outcome, room) {
+            (OverlayOutcome::Jumps(seq), Some(room)) => room.jump(seq, &mut self.context),
+            // It closes the help, which it would open again.
+            (OverlayOutcome::Passes, _) if key.code == KeyCode::Char('?') => self.insert("?"),
+            (OverlayOutcome::Passes, _) => return false,
+            (OverlayOutcome::Stays | OverlayOutcome::Closes | OverlayOutcome::Jumps(_), _) => {}
+        }
+        true
+    }
+
+    /// Handles keys that turn to another group or scroll; false if it is none of them.
+    fn move_key(&mut self, key: KeyEvent, control: bool, alt: bool) -> bool {
+        let Self { context, rooms, .. } = self;
+        let (former, last) = (rooms.former_index(), rooms.len().saturating_sub(1));
+        let Some(room) = rooms.current_mut() else { return false };
+        match (key.code, control, alt) {
+            (KeyCode::PageUp, false, false) => room.scroll_pages(-1, context),
+            (KeyCode::PageDown, false, false) => room.scroll_pages(1, context),
+            (KeyCode::Up, true, false) => room.scroll(-1, context),
+            (KeyCode::Down, true, false) => room.scroll(1, context),
+            (KeyCode::Up, false, _) if alt || key.modifiers.contains(KeyModifiers::SHIFT) => room.select(true, context),
+            (KeyCode::Down, false, _) if alt || key.modifiers.contains(KeyModifiers::SHIFT) => {
+                room.select(false, context);
+            }
+            (KeyCode::Home, true, _) => room.go_to_oldest(context),
+            (KeyCode::End, true, _) => room.go_to_latest(context),
+            (KeyCode::Char('n'), true, _) | (KeyCode::PageDown, true, _) => rooms.step(1, context),
+            (KeyCode::Char('p'), true, _) | (KeyCode::PageUp, true, _) => rooms.step(last, context),
+            (KeyCode::Char('a'), false, true) => rooms.go_to_activity(context),
+            (KeyCode::Char('/'), false, true) => rooms.go(former, context),
+            (KeyCode::Char(digit @ '1'..='9'), false, true) => rooms.go(digit as usize - '1' as usize, context),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Handles keys that act on the selected message; false if it is none of them.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than mean anything")]
+    fn selection_key(&mut self, code: KeyCode) -> bool {
+        let context = &mut self.context;
+        let Some(room) = self.rooms.current_mut().filter(|room| room.composer.editor.is_empty()) else { return false };
+        let Some(seq) = room.selected else { return false };
+        match code {
+            KeyCode::Char('r') => room.reply_to(Some(seq), "", context),
+            KeyCode::Char('e') => room.edit(Some(seq), "", context),
+            KeyCode::Char('d') => room.delete(Some(seq), context),
+            KeyCode::Char('+') => {
+                room.selected = None;
+                room.composer.editor.set(&format!("/react #{seq} "));
+            }
+            KeyCode::Char('i') | KeyCode::Enter => self.show_receipt(Some(seq)),
+            KeyCode::Up => room.select(true, context),
+            KeyCode::Down => room.select(false, context),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Enter: publishes the line, or executes the command that it is.
+    fn enter(&mut self) {
+        let context = &mut self.context;
+        let Some(room) = self.rooms.current_mut() else { return };
+        if room.composer.editor.text().trim().is_empty() && room.composer.intent == Intent::Say {
+            return;
+        }
+        match TypedLine::parse(room.composer.editor.text().trim_end(), context.lang) {
+            // The line stays, so that it can be corrected.
+            Err(wrong) => context.status(wrong, true),
+            Ok(TypedLine::Words(words)) => {
+                if room.say(&words, context) {
+                    room.composer.editor.enter();
+                }
+            }
+            Ok(TypedLine::Command(command)) => {
+                room.composer.editor.enter();
+                context.clear_status();
+                self.execute(command);
+            }
+        }
+    }
+
+    /// Inserts text at the cursor.
+    fn insert(&mut self, text: &str) {
+        let context = &mut self.context;
+        context.clear_status();
+        let Some(room) = self.rooms.current_mut() else { return };
+        if text == "/" && room.composer.editor.is_empty() {
+            // Tab is to complete groups that others created meanwhile.
+            context.effect(Effect::Groups);
+        }
         room.selected = None;
         if !room.composer.editor.insert(text) {
-            self.warn(Word::TooLong, &[]);
+            context.warn(Word::TooLong, &[]);
         }
     }
 
@@ -80,87 +185,57 @@ impl Model {
         self.room().is_none_or(|room| room.composer.editor.is_empty())
     }
 
-    /// Ctrl-C: clears the line; on an empty one asks, and then ends.
-    fn interrupted(&mut self) {
-        let cleared = self.room_mut().is_some_and(|room| {
-            let selected = room.selected.take().is_some();
-            room.composer.clear() || selected
-        });
-        if cleared {
+    /// Ctrl-C: clears the line; on an empty one it asks, and the second time ends the chat.
+    fn interrupt(&mut self) {
+        if self.rooms.current_mut().is_some_and(clear_line) {
             return;
         }
         if std::mem::replace(&mut self.leaving_asked, true) {
             self.quit = true;
         } else {
-            self.tell(Word::OnceMoreToQuit, &[]);
+            self.context.inform(Word::OnceMoreToQuit, &[]);
         }
     }
 
-    /// Esc: gives up what is going on, then goes to the newest message.
+    /// Esc: cancels the selection, or the reply or edit; else goes to the newest message.
     fn escape(&mut self) {
-        self.unflash();
-        let Some(room) = self.room_mut() else { return };
-        if room.selected.take().is_some() {
-            return;
-        }
-        if room.composer.cancel_intent() {
+        self.context.clear_status();
+        let Some(room) = self.rooms.current_mut() else { return };
+        if room.selected.take().is_some() || room.composer.cancel_intent() {
             return;
         }
         if room.scroll != Scroll::Latest || !room.timeline.is_live() {
-            self.go_to_latest();
+            room.go_to_latest(&mut self.context);
         }
     }
+}
 
-    fn edit_key(&mut self, code: KeyCode, control: bool, alt: bool) {
-        let Some(room) = self.room_mut() else { return };
-        let editor = &mut room.composer.editor;
-        match (code, control, alt) {
-            (KeyCode::Left, false, false) | (KeyCode::Char('b'), true, _) => editor.go(Motion::Left),
-            (KeyCode::Right, false, false) | (KeyCode::Char('f'), true, _) => editor.go(Motion::Right),
-            (KeyCode::Left, ..) | (KeyCode::Char('b'), _, true) => editor.go(Motion::WordLeft),
-            (KeyCode::Right, ..) | (KeyCode::Char('f'), _, true) => editor.go(Motion::WordRight),
-            (KeyCode::Home, false, _) | (KeyCode::Char('a'), true, _) => editor.go(Motion::LineStart),
-            (KeyCode::End, false, _) | (KeyCode::Char('e'), true, _) => editor.go(Motion::LineEnd),
-            (KeyCode::Backspace, true, _) | (KeyCode::Backspace, _, true) => editor.cut(Motion::WordLeft),
-            (KeyCode::Backspace, ..) | (KeyCode::Char('h'), true, _) => editor.delete(Motion::Left),
-            (KeyCode::Delete, ..) | (KeyCode::Char('d'), true, _) => editor.delete(Motion::Right),
-            (KeyCode::Char('d'), _, true) => editor.cut(Motion::WordRight),
-            (KeyCode::Char('k'), true, _) => editor.cut(Motion::LineEnd),
-            (KeyCode::Char('u'), true, _) => editor.cut(Motion::LineStart),
-            (KeyCode::Char('w'), true, _) => editor.cut(Motion::BlankLeft),
-            (KeyCode::Char('y'), true, _) => editor.yank(),
-            (KeyCode::Char('t'), true, _) => editor.transpose(),
-            (KeyCode::Up, ..) => editor.up(),
-            (KeyCode::Down, ..) => editor.down(),
-            _ => {}
-        }
-    }
+/// Clears the selection and the line; false if there was neither.
+fn clear_line(room: &mut Room) -> bool {
+    let selected = room.selected.take().is_some();
+    room.composer.clear() || selected
+}
 
-    /// Keys that act on the selected message; true if it was one.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a keyboard has more keys than mean anything")]
-    fn selection_key(&mut self, code: KeyCode) -> bool {
-        let Some(seq) = self.room().and_then(|room| room.selected) else { return false };
-        if !self.line_is_empty() {
-            return false;
-        }
-        match code {
-            KeyCode::Char('r') => self.reply_to(Some(seq), ""),
-            KeyCode::Char('e') => self.edit(Some(seq), ""),
-            KeyCode::Char('d') => self.delete(Some(seq)),
-            KeyCode::Char('+') => self.begin_line(&format!("/react #{seq} ")),
-            KeyCode::Char('i') | KeyCode::Enter => self.who_heard(Some(seq)),
-            KeyCode::Up => self.select(true),
-            KeyCode::Down => self.select(false),
-            _ => return false,
-        }
-        true
-    }
-
-    /// Puts the beginning of a line there.
-    fn begin_line(&mut self, text: &str) {
-        if let Some(room) = self.room_mut() {
-            room.selected = None;
-            room.composer.editor.set(text);
-        }
+/// Handles keys that move in the line or change it.
+fn edit_key(editor: &mut Editor, code: KeyCode, control: bool, alt: bool) {
+    match (code, control, alt) {
+        (KeyCode::Left, false, false) | (KeyCode::Char('b'), true, _) => editor.go(Motion::Left),
+        (KeyCode::Right, false, false) | (KeyCode::Char('f'), true, _) => editor.go(Motion::Right),
+        (KeyCode::Left, ..) | (KeyCode::Char('b'), _, true) => editor.go(Motion::WordLeft),
+        (KeyCode::Right, ..) | (KeyCode::Char('f'), _, true) => editor.go(Motion::WordRight),
+        (KeyCode::Home, false, _) | (KeyCode::Char('a'), true, _) => editor.go(Motion::LineStart),
+        (KeyCode::End, false, _) | (KeyCode::Char('e'), true, _) => editor.go(Motion::LineEnd),
+        (KeyCode::Backspace, true, _) | (KeyCode::Backspace, _, true) => editor.cut(Motion::WordLeft),
+        (KeyCode::Backspace, ..) | (KeyCode::Char('h'), true, _) => editor.delete(Motion::Left),
+        (KeyCode::Delete, ..) | (KeyCode::Char('d'), true, _) => editor.delete(Motion::Right),
+        (KeyCode::Char('d'), _, true) => editor.cut(Motion::WordRight),
+        (KeyCode::Char('k'), true, _) => editor.cut(Motion::LineEnd),
+        (KeyCode::Char('u'), true, _) => editor.cut(Motion::LineStart),
+        (KeyCode::Char('w'), true, _) => editor.cut(Motion::BlankLeft),
+        (KeyCode::Char('y'), true, _) => editor.yank(),
+        (KeyCode::Char('t'), true, _) => editor.transpose(),
+        (KeyCode::Up, ..) => editor.up(),
+        (KeyCode::Down, ..) => editor.down(),
+        _ => {}
     }
 }

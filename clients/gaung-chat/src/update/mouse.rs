@@ -3,29 +3,32 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
-use crate::{model::Model, rows};
+use crate::{
+    model::{context::ChatContext, rooms::Rooms},
+    rows::areas,
+};
 
-/// Rows that one notch of the wheel scrolls.
+/// How many rows one notch of the wheel scrolls.
 const NOTCH: isize = 3;
 
-impl Model {
-    pub(super) fn mouse(&mut self, event: MouseEvent) {
-        match event.kind {
-            MouseEventKind::ScrollUp => self.scroll(-NOTCH),
-            MouseEventKind::ScrollDown => self.scroll(NOTCH),
-            MouseEventKind::Down(MouseButton::Left) => {
-                let Some(groups) = rows::arranged(self).groups else { return };
-                if groups.contains(Position::new(event.column, event.row)) {
-                    let first = (self.rooms.current_index() + 1).saturating_sub(usize::from(groups.height));
-                    self.go(first + usize::from(event.row - groups.y));
-                }
+/// Handles an event of the mouse.
+pub(super) fn mouse(rooms: &mut Rooms, event: MouseEvent, context: &mut ChatContext) {
+    let Some(room) = rooms.current_mut() else { return };
+    match event.kind {
+        MouseEventKind::ScrollUp => room.scroll(-NOTCH, context),
+        MouseEventKind::ScrollDown => room.scroll(NOTCH, context),
+        MouseEventKind::Down(MouseButton::Left) => {
+            let Some(groups) = areas(context, Some(room)).groups else { return };
+            if groups.contains(Position::new(event.column, event.row)) {
+                let first = (rooms.current_index() + 1).saturating_sub(usize::from(groups.height));
+                rooms.go(first + usize::from(event.row - groups.y), context);
             }
-            MouseEventKind::Down(_)
-            | MouseEventKind::Up(_)
-            | MouseEventKind::Drag(_)
-            | MouseEventKind::Moved
-            | MouseEventKind::ScrollLeft
-            | MouseEventKind::ScrollRight => {}
         }
+        MouseEventKind::Down(_)
+        | MouseEventKind::Up(_)
+        | MouseEventKind::Drag(_)
+        | MouseEventKind::Moved
+        | MouseEventKind::ScrollLeft
+        | MouseEventKind::ScrollRight => {}
     }
 }

@@ -48,7 +48,7 @@ fn what_is_said_elsewhere_is_counted_until_it_is_looked_at() {
 #[test]
 fn own_words_and_changes_count_for_nothing_and_notify_nobody() {
     let mut stage = Stage::with(&["everyone", "lobby"]);
-    stage.model.settings.notify = Notify::All;
+    stage.model.context.settings.notify = Notify::All;
     let own = stage.words(1, ANI, "Ani speaks of Ani");
     stage.say(1, BUDI, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
     assert_eq!((stage.model.rooms[1].marks.unread, notified(&stage)), (0, 0));

@@ -22,7 +22,7 @@ use crate::{
 pub(super) fn title(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let (left, right) = match model.room() {
-        Some(room) => (about(model, room), format!("{} ", model.me.name)),
+        Some(room) => (about(model, room), format!("{} ", model.context.me.name)),
         None => (String::new(), String::new()),
     };
     let right = shortened(&right, width / 3);
@@ -31,7 +31,7 @@ pub(super) fn title(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer
 }
 
 fn about(model: &Model, room: &Room) -> String {
-    let lang = model.lang;
+    let lang = model.context.lang;
     let mut parts = vec![format!(" {}", room.name)];
     match room.state {
         RoomState::Entering => parts.push(lang.say(Word::Entering).to_owned()),
@@ -61,10 +61,10 @@ pub(super) fn status(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffe
     let width = usize::from(area.width);
     let right = below(model);
     let room_left = width.saturating_sub(columns(&right) + 1);
-    let (text, style) = match (model.flashing(), doing(model)) {
-        (Some(flash), _) => (flash.text.clone(), if flash.trouble { theme.trouble() } else { theme.strong() }),
+    let (text, style) = match (model.context.status_message(), doing(model)) {
+        (Some(status), _) => (status.text.clone(), if status.is_error { theme.trouble() } else { theme.strong() }),
         (None, Some(doing)) => (doing, theme.fresh()),
-        (None, None) => (model.lang.say(Word::Hint).to_owned(), theme.quiet()),
+        (None, None) => (model.context.lang.say(Word::Hint).to_owned(), theme.quiet()),
     };
     let left = fitted(&format!(" {text}"), room_left);
     let line = Line::from(vec![Span::styled(left, style), Span::raw(" "), Span::styled(right, theme.fresh())]);
@@ -78,9 +78,9 @@ fn doing(model: &Model) -> Option<String> {
         None => format!("#{seq}"),
     };
     match (room.selected, room.composer.intent) {
-        (Some(seq), _) => Some(model.lang.fill(Word::SelectedHint, &[("seq", &seq.to_string())])),
-        (None, Intent::Reply(seq)) => Some(model.lang.fill(Word::ReplyingTo, &[("message", &of(seq))])),
-        (None, Intent::Edit(seq)) => Some(model.lang.fill(Word::Editing, &[("message", &of(seq))])),
+        (Some(seq), _) => Some(model.context.lang.fill(Word::SelectedHint, &[("seq", &seq.to_string())])),
+        (None, Intent::Reply(seq)) => Some(model.context.lang.fill(Word::ReplyingTo, &[("message", &of(seq))])),
+        (None, Intent::Edit(seq)) => Some(model.context.lang.fill(Word::Editing, &[("message", &of(seq))])),
         (None, Intent::Say) => None,
     }
 }
@@ -88,11 +88,11 @@ fn doing(model: &Model) -> Option<String> {
 fn below(model: &Model) -> String {
     let Some(room) = model.room() else { return String::new() };
     if room.loading {
-        return format!("{} ", model.lang.say(Word::Loading));
+        return format!("{} ", model.context.lang.say(Word::Loading));
     }
     match (room.scroll, room.marks.unread) {
         (Scroll::Latest, _) if room.timeline.is_live() => String::new(),
-        (_, 0) => format!("{} ", model.lang.say(Word::MoreBelow)),
-        (_, count) => format!("{} ", model.lang.fill(Word::NewBelow, &[("count", &count.to_string())])),
+        (_, 0) => format!("{} ", model.context.lang.say(Word::MoreBelow)),
+        (_, count) => format!("{} ", model.context.lang.fill(Word::NewBelow, &[("count", &count.to_string())])),
     }
 }

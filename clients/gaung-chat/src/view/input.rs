@@ -20,7 +20,7 @@ use crate::{
 /// Draws it; gives where the cursor stands.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let room = model.room()?;
-    let prompt = prompt(model, usize::from(area.width));
+    let prompt = prompt(room, usize::from(area.width));
     let lead = columns(&prompt);
     let (text, cursor) = (room.composer.editor.text(), room.composer.editor.cursor());
     let width = text_width(usize::from(area.width), lead);

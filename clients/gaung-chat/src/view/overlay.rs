@@ -13,14 +13,15 @@ use gaung_terminal::wrap::{columns, fitted, shortened};
 
 /// Draws it over `area`.
 pub(super) fn draw(model: &Model, theme: Theme, overlay: &Overlay, area: Rect, buffer: &mut Buffer) {
+    let (context, room) = (&model.context, model.room());
     let width = area.width.min(WIDEST);
     let inner = usize::from(width.saturating_sub(4));
     let (title, lines, top, chosen) = match overlay {
-        Overlay::Help { top } => (model.lang.say(Word::HelpTitle).to_owned(), help(model, inner), *top, None),
-        Overlay::Info { seq, top } => (format!("#{seq}"), info(model, *seq, inner), *top, None),
+        Overlay::Help { top } => (context.lang.say(Word::HelpTitle).to_owned(), help(context.lang, inner), *top, None),
+        Overlay::Info { seq, top } => (format!("#{seq}"), info(context, room, *seq, inner), *top, None),
         Overlay::List(list) => {
             let chosen = list.is_choice().then_some(list.at);
-            (list.title.clone(), listed(model, list, inner), list.at, chosen)
+            (list.title.clone(), listed(context.lang, list, inner), list.at, chosen)
         }
     };
     let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(2).min(area.height);

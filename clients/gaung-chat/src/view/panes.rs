@@ -63,7 +63,7 @@ pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buff
         in_order(&room.roster.members).into_iter().map(|member| person(model, theme, member, width)).collect();
     let here = room.roster.members.iter().filter(|member| member.present).count();
     let texts = room.roster.text_sessions.iter().map(|name| {
-        let badge = model.lang.say(Word::LaneText);
+        let badge = model.context.lang.say(Word::LaneText);
         let name = fitted(name, width.saturating_sub(columns(badge) + 4));
         Line::from(vec![Span::raw(format!(" ● {name} ")), Span::styled(badge, theme.quiet())])
     });
@@ -72,7 +72,7 @@ pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buff
     if hidden > 0 && height > 0 {
         lines.truncate(height - 1);
         lines.push(Line::styled(
-            model.lang.fill(Word::MoreMembers, &[("count", &(hidden + 1).to_string())]),
+            model.context.lang.fill(Word::MoreMembers, &[("count", &(hidden + 1).to_string())]),
             theme.quiet(),
         ));
     }
@@ -82,13 +82,13 @@ pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buff
 fn person(model: &Model, theme: Theme, member: &Member, width: usize) -> Line<'static> {
     let name = member_name(member);
     let (badge, good) = badge(member);
-    let badge = badge.map_or("", |word| model.lang.say(word));
+    let badge = badge.map_or("", |word| model.context.lang.say(word));
     let (dot, style) = match member.present {
         true => (" ● ", theme.name(identity(member.device.as_bytes(), &name))),
         false => (" ○ ", theme.quiet()),
     };
     let space = width.saturating_sub(3 + columns(badge) + 1);
-    let own = if member.device == model.me.device { model.lang.say(Word::You) } else { "" };
+    let own = if member.device == model.context.me.device { model.context.lang.say(Word::You) } else { "" };
     let own = if columns(&name) + columns(own) > space { "" } else { own };
     let shown = shortened(&name, space.saturating_sub(columns(own)));
     let padding = " ".repeat(space.saturating_sub(columns(&shown) + columns(own)));

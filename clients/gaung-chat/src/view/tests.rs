@@ -26,7 +26,7 @@ const SIZES: [(u16, u16); 2] = [(80, 24), (160, 50)];
 /// A conversation of three with everything in it.
 fn conversation(lang: Lang) -> Stage {
     let mut stage = Stage::with(&["everyone", "lobby", "praktikum-jaringan"]);
-    stage.model.lang = lang;
+    stage.model.context.lang = lang;
     let group = stage.model.rooms[0].name.clone();
     let members = vec![
         member(ANI, true, "multicast"),
@@ -127,8 +127,7 @@ fn the_keys_in_both_languages() {
 fn a_first_start() {
     check("first-start", || {
         let mut stage = Stage::with(&["everyone"]);
-        let index = stage.model.open("lobby".parse().unwrap());
-        stage.model.enter_room(index);
+        stage.open("lobby");
         stage
     });
 }
