@@ -25,6 +25,7 @@
 //! | 6 dropped | group 16 |
 //! | 7 index | for each run of a group: first seq u64, offset u32, length u32 of its frame's body; group after group |
 //! | 8 end | n u32, runs in no group's index u32, n × (group 16, first kept u64, state 84, 0 u32, offset of its index u64, runs in it u64), offset of this frame u64, "GSEGEND1" |
+//! | 9 checkpoint | like 8, with no index: the groups before this commit |
 //!
 //! # Appending
 //! Everything that waits becomes one commit: one write, one sync. The last frame of a commit is marked; a commit without
@@ -43,7 +44,10 @@
 //! A commit that could not be written is written over by the next attempt. After a failed *sync* nothing more is written to
 //! the segment: the system may show pages that never reach the disk. A new one is begun from what is known to be durable,
 //! and what the old one has above that counts nowhere, for a later segment says where each group stood when it began.
-//! A segment with damage is set aside under the name `….seg.damaged`.
+//! A segment with damage is set aside under the name `….seg.damaged`. Every so often a commit begins with a checkpoint of all
+//! groups: where damage lies before the last one, or before an end, and nothing behind that is missing, it is known where
+//! every group stood, and all go on in a new segment. Where it lies behind, acknowledged messages of any group may be lost,
+//! and none is appended to until it is reset.
 //!
 //! What was synced is not written again, but shares a page with what follows it: a disk is trusted to write a sector whole
 //! or not at all, as SQLite and PostgreSQL trust it.

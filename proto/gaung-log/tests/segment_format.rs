@@ -11,7 +11,7 @@ use fault::{
     model::{LOG, append, client_seqs, group, one, run, run_of},
 };
 use gaung_log::{AppendError, DiskOptions, Log, OpenLogError, RECORD_HEADER, ReadError, SegmentLog};
-use gaung_proto::{Epoch, Seq};
+use gaung_proto::{Epoch, Seq, SeqRange};
 
 const FRAME_HEADER: usize = 32;
 const PREAMBLE: usize = 4096;
@@ -261,4 +261,56 @@ fn what_one_power_cut_left_is_no_part_of_what_a_second_one_cuts() {
             assert!(found.len() == 1 || found.len() == 6, "seed {seed}: all or none, {}", found.len());
         }
     }
+}
+
+/// As a kill leaves it: nothing at its end says where the groups stood.
+#[test]
+fn a_flipped_bit_in_a_segment_that_was_not_ended_stops_no_group() {
+    let name = "log-0000000001.seg";
+    let disk = FaultyDisk::default();
+    let log = SegmentLog::on(Arc::new(disk.clone()), DiskOptions { file_bytes: 4 << 20, ..options() }).unwrap();
+    let epochs = [1, 2, 3].map(|n| log.open_group(group(n), LOG, true).unwrap().epoch);
+    log.put_config(group(3), Bytes::from_static(b"config")).unwrap();
+    let say = |n: u8, epoch: Epoch, seq: u64| append(&log, one(run(group(n), LOG, epoch, Seq(seq), 1, seq, 400), None));
+    // The third one is quiet after its first message.
+    say(3, epochs[2], 1).unwrap();
+    for seq in 1..=400 {
+        say(1, epochs[0], seq).unwrap();
+        say(2, epochs[1], seq).unwrap();
+    }
+    let left = disk.after_kill();
+    let frames = frames(&left.bytes_of(name));
+    let checkpoint = frames.iter().rev().find(|(_, kind)| *kind == 9).unwrap().0;
+    assert!(frames.iter().filter(|(_, kind)| *kind == 9).count() > 3);
+    let last = frames.last().unwrap().0;
+    let (mut went_on, mut lost) = (0, 0);
+    for (number, (at, _)) in frames.iter().enumerate().filter(|(number, _)| number % 17 == 0) {
+        let disk = left.after_kill();
+        // In its header, or behind that.
+        disk.flip_bit(name, (at + [20, FRAME_HEADER + 40][number % 2]) * 8 + number % 8);
+        let log = open(&disk);
+        assert_eq!(log.damages().len(), usize::from(*at < last), "{at}");
+        assert!(*at >= last || disk.file_names().contains(&format!("{name}.damaged")), "{at}");
+        let groups: Vec<_> = [1, 2, 3].map(|n| log.open_group(group(n), LOG, false)).into_iter().flatten().collect();
+        let is_lost = groups.iter().any(|opened| opened.tail_lost);
+        assert_eq!(is_lost, *at >= checkpoint && *at < last, "{at}, the last checkpoint is at {checkpoint}");
+        assert!(groups.iter().all(|opened| opened.tail_lost == is_lost), "{at}: {groups:?}");
+        if is_lost {
+            lost += 1;
+            continue;
+        }
+        assert_eq!(groups.iter().map(|opened| opened.head.0).collect::<Vec<_>>(), [400, 400, 1], "{at}");
+        for (n, opened) in (1..).zip(groups) {
+            let sent = run(group(n), LOG, opened.epoch, opened.head.next(), 1, 500, 9);
+            append(&log, one(sent, None)).unwrap();
+            let Err(ReadError::Trimmed { oldest } | ReadError::Damaged { missing: SeqRange { last: oldest, .. } }) =
+                log.read(group(n), LOG, Seq(1), 1000)
+            else {
+                panic!("{at}: the damaged segment is served");
+            };
+            assert!(oldest <= opened.head.next(), "{at}");
+        }
+        went_on += 1;
+    }
+    assert!(went_on > 30 && lost > 0, "{went_on} {lost}");
 }

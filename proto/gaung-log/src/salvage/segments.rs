@@ -34,7 +34,7 @@ use crate::{
         file::{PREAMBLE, Preamble, SEGMENT_FORMAT, Sealed, SegmentName, file_name},
         frame::{ALIGNMENT, FRAME_HEADER, Kind, Place as SegmentPlace},
         push_sealed,
-        recover::{end_of, scan},
+        recover::{scan, skip_damage},
         scan::Scanner,
         writer::Writer,
     },
@@ -115,20 +115,17 @@ fn survey(number: u64, path: &Path) -> Result<(Survey, Runs), SalvageError> {
     let mut in_place = 0;
     let scanned = Preamble::read(&file, number).and_then(|preamble| {
         stamp = Some(preamble.stamp);
-        scan(&file, &preamble)
+        let mut scanned = scan(&file, &preamble)?;
+        let is_known = match &scanned.damage {
+            None => true,
+            Some(_) => skip_damage(&file, &preamble, scanned.end, &mut scanned.contents)?,
+        };
+        Ok((scanned, is_known))
     });
     match scanned {
-        Ok(scanned) => {
-            in_place = scanned.end;
-            survey.states = match &scanned.damage {
-                None => Some(scanned.contents.groups),
-                Some(why) => {
-                    survey.fault = Some(why.clone());
-                    let ended = end_of(&file, stamp.unwrap_or_default()).map_err(read_failed(path))?;
-                    ended.map(|ended| ended.groups.into_iter().map(|sealed| (sealed.group, sealed.state)).collect())
-                }
-            };
-            survey.is_unread = survey.states.is_none();
+        Ok((scanned, is_known)) => {
+            (in_place, survey.fault, survey.is_unread) = (scanned.end, scanned.damage, !is_known);
+            survey.states = is_known.then_some(scanned.contents.groups);
         }
         Err(Fault::Newer { found }) => {
             let file = path.display().to_string();
@@ -176,7 +173,13 @@ fn runs(
                     survey.configs.insert(GroupId(*group), frame.body.slice(16..));
                 }
             }
-            Kind::Group | Kind::Snapshot | Kind::Superseded | Kind::Dropped | Kind::Index | Kind::End => {}
+            Kind::Group
+            | Kind::Snapshot
+            | Kind::Superseded
+            | Kind::Dropped
+            | Kind::Index
+            | Kind::End
+            | Kind::Checkpoint => {}
         }
     }
     Ok(runs)

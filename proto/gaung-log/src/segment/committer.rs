@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_proto::{GroupId, Seq};
+use gaung_proto::GroupId;
 
 use super::{
     file::{SEALED_LEN, Sealed, SegmentFile, encode_end},
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     change::{Change, Job},
     fault::Fault,
+    index::Entry,
     log::StoreError,
     shared::Stats,
 };
@@ -34,6 +35,8 @@ pub(crate) struct SegmentCommitter {
     runs: usize,
     /// Bytes that the segment had when it was begun: what is known of all groups.
     begun_bytes: u64,
+    /// Where the last checkpoint lies, or the beginning.
+    checkpoint_at: u64,
     /// It ends with an index.
     is_sealed: bool,
     /// Runs were dropped that lie in it.
@@ -72,8 +75,19 @@ pub(crate) struct ActiveSegment {
 impl SegmentCommitter {
     pub(crate) fn new(shared: Arc<SegmentShared>, active: ActiveSegment) -> Self {
         let ActiveSegment { file: active, writer, is_sealed, runs, next_number } = active;
-        let (begun_bytes, dropped, health) = (0, false, Health::Good);
-        Self { shared, active, writer, runs, begun_bytes, is_sealed, dropped, next_number, health, failed_at: 0 }
+        Self {
+            shared,
+            active,
+            writer,
+            runs,
+            begun_bytes: 0,
+            checkpoint_at: 0,
+            is_sealed,
+            dropped: false,
+            next_number,
+            health: Health::Good,
+            failed_at: 0,
+        }
     }
 
     /// Works until the queue is closed and empty.
@@ -126,13 +140,17 @@ impl SegmentCommitter {
         self.recover()?;
         self.make_room(changes)?;
         let started = Instant::now();
-        let stored = self.stage(changes).and_then(|(commit, committed)| {
+        let (start, with_checkpoint) = (self.writer.end, self.is_checkpoint_due());
+        let stored = self.stage(changes, with_checkpoint).and_then(|(commit, committed)| {
             let is_empty = commit.is_empty();
             self.writer.append(&self.shared.env, commit).map_err(Failure::Unwritten)?;
             self.is_sealed &= is_empty;
             Ok(committed)
         });
         let committed = stored.map_err(|failure| self.failed(failure))?;
+        if with_checkpoint {
+            self.checkpoint_at = start;
+        }
         self.dropped |= committed.dropped;
         let runs = committed.places.len();
         self.runs += runs;
@@ -141,9 +159,18 @@ impl SegmentCommitter {
         Ok(())
     }
 
-    fn stage(&mut self, changes: &mut [Change]) -> Result<(Commit, Committed), Failure> {
-        let commit = self.writer.begin();
+    /// Whether so much was written since the last checkpoint that another one adds little.
+    fn is_checkpoint_due(&self) -> bool {
+        let groups = self.shared.known().index.groups.len() * SEALED_LEN;
+        self.writer.end - self.checkpoint_at >= LEAST_BETWEEN_CHECKPOINTS.max(CHECKPOINT_PART * groups as u64)
+    }
+
+    fn stage(&mut self, changes: &mut [Change], with_checkpoint: bool) -> Result<(Commit, Committed), Failure> {
+        let mut commit = self.writer.begin();
         let known = self.shared.known();
+        if with_checkpoint {
+            push_checkpoint(&mut commit, &known);
+        }
         let mut stage = Stage::new(&self.shared.env, &self.active, &known, commit);
         for change in changes {
             stage.apply(change).map_err(Failure::Fault)?;
@@ -239,7 +266,7 @@ impl SegmentCommitter {
         let before = std::mem::replace(&mut self.active, Arc::clone(&begun.file));
         shared.files_mut().insert(begun.file.number, begun.file);
         shared.known_mut().carry(self.next_number, ended, begun.snapshots);
-        self.begun_bytes = begun.writer.end;
+        (self.begun_bytes, self.checkpoint_at) = (begun.writer.end, begun.writer.end);
         self.writer = begun.writer;
         self.next_number += 1;
         (self.runs, self.dropped, self.is_sealed) = (0, false, false);
@@ -252,6 +279,11 @@ impl SegmentCommitter {
         Ok(())
     }
 }
+
+/// A checkpoint bounds how much of the newest segment can stop the groups when it is damaged; it takes at most a 32nd of
+/// the segment, for it has some 130 bytes of each group.
+const LEAST_BETWEEN_CHECKPOINTS: u64 = 64 * 1024;
+const CHECKPOINT_PART: u64 = 32;
 
 /// What went wrong with a commit.
 pub(crate) enum Failure {
@@ -271,6 +303,14 @@ impl Failure {
 /// Where the runs of each group are found in a segment.
 type Places = HashMap<GroupId, Where>;
 
+/// Adds the groups as they are known.
+fn push_checkpoint(commit: &mut Commit, known: &Known) {
+    let sealed = |(group, entry): (&GroupId, &Entry)| Sealed::of(*group, entry, 0, 0);
+    let groups: Vec<Sealed> = known.index.groups.iter().map(sealed).collect();
+    let offset = commit.next_offset();
+    commit.push_parts(Kind::Checkpoint, &[&encode_end(&groups, 0, offset)]);
+}
+
 /// Adds the frames that end a segment of `runs` runs.
 fn push_end(commit: &mut Commit, known: &Known, runs: usize) -> Places {
     let groups: Vec<_> = known.index.groups.iter().collect();
@@ -280,9 +320,7 @@ fn push_end(commit: &mut Commit, known: &Known, runs: usize) -> Places {
         let places = known.places.get(group).map_or(&[][..], Vec::as_slice);
         let index_at = index.len() as u64;
         places.iter().for_each(|place| index.extend_from_slice(&place.encode()));
-        let first_kept = entry.trimmed().map_or(Seq::FIRST, |trim| trim.first);
-        let (state, runs) = (entry.state.clone(), places.len() as u64);
-        sealed.push(Sealed { group: *group, state, first_kept, index_at, runs });
+        sealed.push(Sealed::of(*group, entry, index_at, places.len() as u64));
     }
     let others = runs.saturating_sub(index.len() / PLACE_LEN);
     push_sealed(commit, &index, others as u32, &mut sealed)

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq};
 
 use super::{
+    file::Sealed,
     frame::{FRAME_HEADER, Kind, Place, Spot},
     known::Superseded,
     scan::Frame,
@@ -46,7 +47,7 @@ impl Contents {
         let spot = Spot { offset: *offset as u32, len: header.len };
         match header.kind {
             Kind::Run => return self.run(body, spot),
-            Kind::Index | Kind::End => return Ok(()),
+            Kind::Index | Kind::End | Kind::Checkpoint => return Ok(()),
             Kind::Group | Kind::Config | Kind::Snapshot | Kind::Superseded | Kind::Dropped => {}
         }
         let (group, rest) = body.split_first_chunk::<16>().ok_or("a frame is too short")?;
@@ -77,7 +78,7 @@ impl Contents {
                 }
             }
             Kind::Dropped => self.forget(group),
-            Kind::Run | Kind::Index | Kind::End => {}
+            Kind::Run | Kind::Index | Kind::End | Kind::Checkpoint => {}
         }
         Ok(())
     }
@@ -92,7 +93,24 @@ impl Contents {
                 let spot = Spot { offset: frame.offset as u32, len: frame.header.len };
                 self.snapshots.insert(group, (seq_word(rest, 8), spot));
             }
-            Kind::Snapshot | Kind::Group | Kind::Run | Kind::Superseded | Kind::Dropped | Kind::Index | Kind::End => {}
+            Kind::Snapshot
+            | Kind::Group
+            | Kind::Run
+            | Kind::Superseded
+            | Kind::Dropped
+            | Kind::Index
+            | Kind::End
+            | Kind::Checkpoint => {}
+        }
+    }
+
+    /// Goes on from the groups as a checkpoint or an end has them.
+    pub(crate) fn take_checkpoint(&mut self, groups: Vec<Sealed>) {
+        self.groups.clear();
+        self.first_kept.clear();
+        for Sealed { group, state, first_kept, .. } in groups {
+            self.first_kept.insert(group, first_kept);
+            self.groups.insert(group, state);
         }
     }
 

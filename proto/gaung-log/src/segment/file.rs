@@ -19,6 +19,7 @@ use super::{
 use crate::{
     fault::Fault,
     file::{Env, Stretch},
+    index::Entry,
     layout::{GroupState, seq_word, word},
     record::{RECORD_HEADER, Record},
 };
@@ -148,6 +149,12 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
+    /// As the index has the group.
+    pub(crate) fn of(group: GroupId, entry: &Entry, index_at: u64, runs: u64) -> Self {
+        let first_kept = entry.trimmed().map_or(Seq::FIRST, |trim| trim.first);
+        Self { group, state: entry.state.clone(), first_kept, index_at, runs }
+    }
+
     pub(crate) fn place(&self) -> Where {
         Where::Index { at: self.index_at, runs: self.runs }
     }

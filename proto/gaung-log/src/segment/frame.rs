@@ -28,11 +28,22 @@ pub(crate) enum Kind {
     Index,
     /// The groups as they stand at the end of the segment, and where the index has them.
     End,
+    /// The groups as they stand before the commit that begins with it.
+    Checkpoint,
 }
 
 impl Kind {
-    const ALL: [Self; 8] =
-        [Self::Group, Self::Config, Self::Snapshot, Self::Run, Self::Superseded, Self::Dropped, Self::Index, Self::End];
+    const ALL: [Self; 9] = [
+        Self::Group,
+        Self::Config,
+        Self::Snapshot,
+        Self::Run,
+        Self::Superseded,
+        Self::Dropped,
+        Self::Index,
+        Self::End,
+        Self::Checkpoint,
+    ];
 
     /// 1 upwards.
     fn number(self) -> u8 {

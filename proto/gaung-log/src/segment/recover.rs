@@ -9,8 +9,8 @@ use super::{
     committer::ActiveSegment,
     contents::Contents,
     file::{
-        Ended, PREAMBLE, Preamble, SEGMENT_FORMAT, Sealed, SegmentFile, SegmentName, damaged_name, decode_end,
-        file_name, unfinished_name,
+        PREAMBLE, Preamble, SEGMENT_FORMAT, Sealed, SegmentFile, SegmentName, damaged_name, decode_end, file_name,
+        unfinished_name,
     },
     frame::{ALIGNMENT, Kind, Spot},
     known::Where,
@@ -152,8 +152,8 @@ fn open_newest(
         }
         Some(why) => {
             let why = why.clone();
-            let known = salvage_states(&*file, &preamble, &mut scanned);
-            newest.tail_lost = !known.map_err(|fault| OpenLogError::File { file: name, source: fault.into_io() })?;
+            let known = skip_damage(&*file, &preamble, scanned.end, &mut scanned.contents);
+            newest.tail_lost = !known.map_err(|source| OpenLogError::File { file: name, source })?;
             if scanned.last == 0 && newest.tail_lost {
                 return set_aside_or_fail(shared, number, Fault::Damaged(why)).map(|()| None);
             }
@@ -177,42 +177,53 @@ fn open_newest(
     Ok(Some(newest))
 }
 
-/// The groups as they stand at the end of a damaged segment, if it has one: the last frame of all.
-pub(crate) fn end_of(file: &dyn StorageBackend, stamp: u32) -> io::Result<Option<Ended>> {
-    let mut scanner = Scanner::new(file)?;
-    let (mut at, mut ended) = (PREAMBLE, None);
-    while let Some((offset, header)) = scanner.find(at)? {
-        at = offset + ALIGNMENT;
-        if header.stamp != stamp {
-            continue;
+/// Brings what was found before a damage to the end of the segment, if it is sure where every group stood there: by the last
+/// checkpoint or end, and all commits behind it. Whether it is; if not, they may have stood further on.
+pub(crate) fn skip_damage(
+    file: &dyn StorageBackend,
+    preamble: &Preamble,
+    from: u64,
+    contents: &mut Contents,
+) -> io::Result<bool> {
+    let Some(checkpoint) = find_checkpoint(file, preamble.stamp, from, contents)? else { return Ok(false) };
+    let Some(ended) = decode_end(&checkpoint.body) else { return Ok(false) };
+    contents.take_checkpoint(ended.groups);
+    let mut commits = Commits::new(Scanner::new(file)?, preamble.stamp, checkpoint.offset);
+    commits.last = checkpoint.header.after;
+    let mut is_sealed = false;
+    while let Some(frames) = commits.next()? {
+        if frames.iter().any(|frame| contents.apply(frame).is_err()) {
+            return Ok(false);
         }
-        ended = None;
-        if let Some(frame) = scanner.frame(offset)? {
-            at = frame.next();
-            ended = Some(frame).filter(|frame| frame.header.kind == Kind::End);
-        }
+        is_sealed = frames.last().is_some_and(|frame| frame.header.kind == Kind::End);
     }
-    Ok(ended.and_then(|frame| decode_end(&frame.body)))
+    contents.finish();
+    let len = commits.scanner.len();
+    let is_cut = len < preamble.length && !(is_sealed && commits.at == len);
+    Ok(!is_cut && !commits.tail()?.is_damaged)
 }
 
-/// Takes the groups of a damaged segment from its end, if it has one: then nothing came after it. Whether it has.
-fn salvage_states(file: &dyn StorageBackend, preamble: &Preamble, scanned: &mut Scanned) -> Result<bool, Fault> {
-    let Some(ended) = end_of(file, preamble.stamp)? else { return Ok(false) };
-    let contents = &mut scanned.contents;
-    contents.groups.clear();
-    for Sealed { group, state, first_kept, .. } in ended.groups {
-        contents.first_kept.insert(group, first_kept);
-        contents.groups.insert(group, state);
-    }
-    // Of a group that is gone, or an older snapshot: the state says which counts.
+/// The last checkpoint or end behind `from`. Configs and snapshots on the way are taken; the state of a group says which
+/// snapshot counts.
+fn find_checkpoint(
+    file: &dyn StorageBackend,
+    stamp: u32,
+    from: u64,
+    contents: &mut Contents,
+) -> io::Result<Option<Frame>> {
     let mut scanner = Scanner::new(file)?;
-    let mut at = scanned.end;
+    let (mut at, mut last) = (from, None);
     while let Some((offset, header)) = scanner.find(at)? {
-        let frame = scanner.frame(offset)?.filter(|_| header.stamp == preamble.stamp);
+        let frame = scanner.frame(offset)?.filter(|_| header.stamp == stamp);
         at = frame.as_ref().map_or(offset + ALIGNMENT, Frame::next);
-        frame.iter().for_each(|frame| contents.find_again(frame));
+        if let Some(frame) = frame {
+            contents.find_again(&frame);
+            if matches!(header.kind, Kind::Checkpoint | Kind::End) {
+                last = Some(frame);
+            }
+        }
     }
-    Ok(true)
+    Ok(last)
 }
 
 /// Damage is set aside; what else went wrong ends the opening.

@@ -217,7 +217,7 @@ impl Copy {
                 Ok(())
             }
             // The groups follow as they stand at the end.
-            Kind::Group | Kind::Superseded | Kind::Dropped | Kind::Index | Kind::End => Ok(()),
+            Kind::Group | Kind::Superseded | Kind::Dropped | Kind::Index | Kind::End | Kind::Checkpoint => Ok(()),
         }
     }
 
