@@ -41,7 +41,7 @@ pub(crate) async fn run(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Err(error) = hand_over(&hub, stream, peer, kind) {
+                if let Err(error) = hand_over(&hub, stream, peer, kind, &stop) {
                     debug!(%peer, %error, "a connection ended at once");
                 }
             }
@@ -53,11 +53,29 @@ pub(crate) async fn run(
     }
 }
 
-fn hand_over(hub: &Hub, stream: TcpStream, peer: SocketAddr, kind: Kind) -> io::Result<()> {
+fn hand_over(
+    hub: &Arc<Hub>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    kind: Kind,
+    stop: &CancellationToken,
+) -> io::Result<()> {
     match admit(hub, peer, kind) {
         Ok((admitted, port)) => {
-            let stream = stream.into_std()?;
-            hub.next_shard().arrive(Arrival { stream, address: peer.ip(), port, admitted });
+            let (hub, stop, notice) = (hub.clone(), stop.clone(), admitted.notice());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = hub.admission.wait(&stream, peer) => {}
+                    () = stop.cancelled() => return,
+                    () = notice.evicted() => {
+                        hub.figures.evicted.inc();
+                        return;
+                    }
+                }
+                if let Ok(stream) = stream.into_std() {
+                    hub.next_shard().arrive(Arrival { stream, address: peer.ip(), port, admitted });
+                }
+            });
             Ok(())
         }
         Err(refused) => {

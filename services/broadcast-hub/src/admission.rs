@@ -1,8 +1,16 @@
 //! Who may open a session: shares by address of all sessions, and of those that have not said hello.
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
-use service_kit::share::{EvictionNotice, Full, Origin, Share, SharePool};
+use prometheus_client::metrics::counter::Counter;
+use service_kit::{
+    pace::ConnectionPace,
+    share::{EvictionNotice, Full, Origin, Share, SharePool},
+};
+use tokio::net::TcpStream;
 
 use crate::config::Limits;
 
@@ -11,6 +19,8 @@ use crate::config::Limits;
 pub(crate) struct Admission {
     sessions: SharePool<Origin>,
     handshakes: SharePool<Origin>,
+    /// Of all three ports together.
+    pace: ConnectionPace,
     /// See [`Admission::is_nearly_full`].
     nearly_full: u64,
 }
@@ -41,12 +51,14 @@ pub(crate) struct Handshake(Share<Origin>);
 const TOUCH_SECONDS: u64 = 10;
 
 impl Admission {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// `delayed` counts the connections that waited for their turn.
+    pub(crate) fn new(limits: &Limits, delayed: Counter) -> Self {
         let (sessions, handshakes) = (limits.sessions as u64, limits.handshakes as u64);
         Self {
             sessions: SharePool::new(sessions, limits.sessions_per_address as u64),
             // One address may have them all while nobody else wants one.
             handshakes: SharePool::new(handshakes, handshakes),
+            pace: ConnectionPace::new(delayed),
             nearly_full: sessions - sessions / 10,
         }
     }
@@ -57,6 +69,11 @@ impl Admission {
             Err(Full::OwnShare) => Err(Refused::Address),
             Err(Full::Pool) => Err(Refused::Full),
         }
+    }
+
+    /// Waits until it is the turn of the connection's address.
+    pub(crate) async fn wait(&self, stream: &TcpStream, peer: SocketAddr) {
+        self.pace.wait(stream, peer).await;
     }
 
     pub(crate) fn begin_handshake(&self, address: IpAddr) -> Result<Handshake, Refused> {
@@ -108,7 +125,7 @@ mod tests {
     #[test]
     fn places_are_counted_and_given_back() {
         let limits = Limits { sessions: 3, sessions_per_address: 2, handshakes: 1, ..Limits::default() };
-        let admission = Admission::new(&limits);
+        let admission = Admission::new(&limits, Counter::default());
         let (a, b) = (address("10.0.0.1"), address("::ffff:10.0.0.1"));
         let first = admission.admit(a).unwrap();
         let _second = admission.admit(b).unwrap();
@@ -125,7 +142,7 @@ mod tests {
     #[test]
     fn silent_sessions_of_the_largest_holder_make_room() {
         let limits = Limits { sessions: 5, sessions_per_address: 4, handshakes: 4, ..Limits::default() };
-        let admission = Admission::new(&limits);
+        let admission = Admission::new(&limits, Counter::default());
         let eve = address("10.0.0.66");
         let mut flood: Vec<Admitted> = (0..4).map(|_| admission.admit(eve).unwrap()).collect();
         let ani = admission.admit(address("10.0.0.1")).unwrap();

@@ -277,16 +277,17 @@ fn build(
         shards => shards,
     };
     let registry = rpc::endpoint(&config.registry)?.connect_lazy();
+    let figures = Figures::default();
     Ok(Hub {
         id,
         report_key: rand::random(),
         owners: std::hash::RandomState::new(),
-        figures: Figures::default(),
         directory: Directory::new(),
         groups: Groups::new(&config.limits, shards),
         relays: Relays::new(local_relay),
         shards: (0..shards).map(|_| Inbox::default()).collect(),
-        admission: Admission::new(&config.limits),
+        admission: Admission::new(&config.limits, figures.sessions_delayed.clone()),
+        figures,
         runtime: Handle::current(),
         links_stop: CancellationToken::new(),
         history_places: HistoryPlaces::new(config.limits.history_reads),

@@ -12,6 +12,7 @@ service_kit::figures! {
         ring_bytes: Gauge = "Bytes in all hot rings";
         ring_limit_bytes: Gauge = "The most bytes that all hot rings may have";
         sessions_opened: Counter = "Sessions accepted";
+        sessions_delayed: Counter = "Connections that waited because their address opened many at once";
         sessions_refused: Counter = "Sessions refused because of a limit";
         evicted: Counter = "Sessions ended to make room for addresses with fewer";
         runs_received: Counter = "Runs received from relays";

@@ -11,6 +11,7 @@ pub mod data_folder;
 pub mod health_client;
 pub mod metrics;
 pub mod open_files;
+pub mod pace;
 pub mod places;
 pub mod program;
 pub mod readiness;

@@ -28,6 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::{
+    pace::ConnectionPace,
     places::Places,
     readiness::Readiness,
     share::{Origin, Share},
@@ -111,8 +112,10 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let refused = Counter::<u64>::default();
+    let (refused, delayed) = (Counter::<u64>::default(), Counter::<u64>::default());
     metrics.register(|registry| {
+        let help = "Connections to the metrics port that waited because their address opened many at once";
+        registry.register("metrics_connections_delayed", help, delayed.clone());
         let help = "Connections to the metrics port refused because the limit was reached";
         registry.register("metrics_connections_refused", help, refused.clone());
     });
@@ -120,7 +123,7 @@ pub async fn serve(
         .route("/metrics", get(metrics_page))
         .with_state(metrics)
         .merge(Router::new().route("/healthz", get(health_page)).with_state(readiness));
-    let (places, open) = (Places::new(CONNECTIONS), TaskTracker::new());
+    let (places, pace, open) = (Places::new(CONNECTIONS), ConnectionPace::new(delayed), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -128,7 +131,16 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => match places.of(&stream, peer) {
-                Ok(place) => drop(open.spawn(serve_one(stream, place, app.clone()))),
+                Ok(place) => {
+                    let (pace, app) = (pace.clone(), app.clone());
+                    open.spawn(async move {
+                        tokio::select! {
+                            () = pace.wait(&stream, peer) => {}
+                            () = place.evicted() => return,
+                        }
+                        serve_one(stream, place, app).await;
+                    });
+                }
                 Err(_) => drop(refused.inc()),
             },
             Err(error) => {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     open_files::{self, ReservedFiles},
+    pace::is_own_machine,
     share::{Full, Origin, Share, SharePool},
 };
 
@@ -54,8 +55,7 @@ impl Places {
     /// # Errors
     /// [`Full`]; the connection is closed.
     pub fn take(&self, peer: IpAddr, local: Option<IpAddr>) -> Result<Share<Origin>, Full> {
-        let (peer, local) = (peer.to_canonical(), local.map(|local| local.to_canonical()));
-        if (peer.is_loopback() || Some(peer) == local)
+        if is_own_machine(peer, local)
             && let Ok(place) = self.own_host.take(peer.into(), 1)
         {
             return Ok(place);

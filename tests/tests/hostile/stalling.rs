@@ -36,6 +36,13 @@ fn half_a_preface_keeps_nobody_out() {
 }
 
 #[test]
+fn http2_connections_without_a_call_keep_nobody_out() {
+    suffer("http2_connections_without_a_call_keep_nobody_out", |attacker| {
+        stall(&attacker, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    });
+}
+
+#[test]
 fn half_a_head_keeps_nobody_out() {
     suffer("half_a_head_keeps_nobody_out", |attacker| stall(&attacker, b"GET / HTTP/1.1\r\nHost: x"));
 }

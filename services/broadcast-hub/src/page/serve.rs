@@ -91,7 +91,15 @@ pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: Cancellation
             Ok((stream, peer)) => match hub.admission.admit(peer.ip()) {
                 Ok(admitted) => {
                     let place = Place::new(peer.ip(), admitted);
-                    connections.spawn(serve(stream, place, app.clone(), stop.clone()));
+                    let (hub, app, stop) = (hub.clone(), app.clone(), stop.clone());
+                    connections.spawn(async move {
+                        tokio::select! {
+                            () = hub.admission.wait(&stream, peer) => {}
+                            () = stop.cancelled() => return,
+                            () = place.notice.evicted() => return,
+                        }
+                        serve(stream, place, app, stop).await;
+                    });
                 }
                 Err(refused) => {
                     hub.figures.sessions_refused.inc();

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -35,6 +36,7 @@ use super::{
     local::deadline,
 };
 use crate::{
+    pace::ConnectionPace,
     places::Places,
     share::{Caller, Origin, Share, SharePool},
     watched::WatchedStream,
@@ -57,6 +59,7 @@ pub(super) struct Connections {
     routes: Routes,
     limits: Arc<RpcLimits>,
     places: Places,
+    pace: ConnectionPace,
     calls: SharePool<Caller>,
     bytes: SharePool<Caller>,
     figures: RpcFigures,
@@ -68,6 +71,7 @@ impl Connections {
         Self {
             routes,
             places: Places::new(limits.connections),
+            pace: ConnectionPace::new(figures.connections_delayed.clone()),
             calls: SharePool::new(limits.calls, limits.calls_per_address),
             bytes: SharePool::new(limits.bytes, limits.bytes_per_address),
             limits: Arc::new(limits),
@@ -87,7 +91,7 @@ impl Connections {
             };
             match accepted {
                 Ok((stream, peer)) => match self.places.of(&stream, peer) {
-                    Ok(place) => drop(open.spawn(self.clone().serve_one(stream, place, peer.into(), stop.clone()))),
+                    Ok(place) => drop(open.spawn(self.clone().serve_one(stream, place, peer, stop.clone()))),
                     Err(full) => {
                         self.figures.connections_refused.inc();
                         debug!(%peer, %full, "connection refused");
@@ -109,10 +113,27 @@ impl Connections {
         }
     }
 
-    async fn serve_one(self, stream: TcpStream, place: Share<Origin>, origin: Origin, stop: CancellationToken) {
+    /// Serves one connection, once it is its address's turn.
+    async fn serve_one(self, stream: TcpStream, place: Share<Origin>, peer: SocketAddr, stop: CancellationToken) {
+        self.figures.connections.inc();
+        let is_due = tokio::select! {
+            () = self.pace.wait(&stream, peer) => true,
+            () = stop.cancelled() => false,
+            () = place.evicted() => {
+                self.figures.connections_evicted.inc();
+                false
+            }
+        };
+        if is_due {
+            self.serve_http2(stream, place, peer.into(), stop).await;
+        }
+        self.figures.connections.dec();
+        self.figures.held_bytes.set(self.bytes.used() as i64);
+    }
+
+    async fn serve_http2(&self, stream: TcpStream, place: Share<Origin>, origin: Origin, stop: CancellationToken) {
         // Fails only if the peer is gone already, which the first read will show.
         let _ = stream.set_nodelay(true);
-        self.figures.connections.inc();
         let info = stream.connect_info();
         let stream = WatchedStream::new(stream);
         let traffic = stream.traffic();
@@ -185,8 +206,6 @@ impl Connections {
             connection.as_mut().graceful_shutdown();
             let _ = timeout(GOODBYE, connection).await;
         }
-        self.figures.connections.dec();
-        self.figures.held_bytes.set(self.bytes.used() as i64);
     }
 }
 

@@ -8,6 +8,7 @@ crate::figures! {
         connections: Gauge = "Open gRPC connections";
         held_bytes: Gauge = "Bytes of requests under way and of unread answers, as charged to callers";
         connections_refused: Counter = "gRPC connections refused because the limit was reached";
+        connections_delayed: Counter = "gRPC connections that waited because their address opened many at once";
         connections_evicted: Counter = "gRPC connections evicted to make room for other callers";
         connections_idle: Counter = "gRPC connections closed because they were idle for too long";
         connections_stalled: Counter = "gRPC connections closed because answers were not read";

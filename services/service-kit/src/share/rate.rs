@@ -53,6 +53,27 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
     /// # Errors
     /// [`TooSoon`], and the call is not counted.
     pub fn take(&self, caller: K, now: Instant) -> Result<(), TooSoon> {
+        self.with_bucket(caller, now, |bucket| {
+            if bucket.tokens < 1.0 {
+                let retry_after = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
+                return Err(TooSoon { retry_after });
+            }
+            bucket.tokens -= 1.0;
+            Ok(())
+        })
+    }
+
+    /// Counts one call of `caller` at `now`, which must not go back, and returns how long it waits for its turn: zero within
+    /// the burst, and at most `longest`.
+    pub fn reserve(&self, caller: K, now: Instant, longest: Duration) -> Duration {
+        self.with_bucket(caller, now, |bucket| {
+            bucket.tokens = (bucket.tokens - 1.0).max(-longest.as_secs_f64() * self.per_second);
+            Duration::from_secs_f64((-bucket.tokens / self.per_second).max(0.0))
+        })
+    }
+
+    /// Gives `use_bucket` the caller's bucket, filled up to `now`.
+    fn with_bucket<T>(&self, caller: K, now: Instant, use_bucket: impl FnOnce(&mut Bucket) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.buckets.len() >= MAX_CALLERS && !state.buckets.contains_key(&caller) {
             self.forget_idle(&mut state, now);
@@ -65,12 +86,7 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
         };
         bucket.tokens = self.tokens(bucket, now);
         bucket.filled = now;
-        if bucket.tokens < 1.0 {
-            let retry_after = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
-            return Err(TooSoon { retry_after });
-        }
-        bucket.tokens -= 1.0;
-        Ok(())
+        use_bucket(bucket)
     }
 
     fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -106,6 +122,16 @@ mod tests {
         limit.take("ani", start).unwrap();
         limit.take("eve", start + refused.retry_after).unwrap();
         limit.take("eve", start + refused.retry_after).unwrap_err();
+    }
+
+    #[test]
+    fn who_may_wait_gets_a_turn() {
+        let limit = RateLimit::new(2.0, 3.0);
+        let (start, longest) = (Instant::now(), Duration::from_secs(2));
+        let waits: Vec<_> = (0..9).map(|_| limit.reserve("eve", start, longest).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 500, 1000, 1500, 2000, 2000, 2000]);
+        assert_eq!(limit.reserve("ani", start, longest), Duration::ZERO);
+        assert_eq!(limit.reserve("eve", start + longest, longest).as_millis(), 500);
     }
 
     #[test]
