@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use gaung_net::backoff::Backoff;
 use tonic::{
     Request,
     transport::{Channel, Endpoint},
@@ -13,6 +14,12 @@ use crate::error::ClientError;
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 /// How long one call that is not a stream may take.
 pub(crate) const CALL: Duration = Duration::from_secs(8);
+
+/// Makes the backoff between attempts to reach a server: at most 50 ms at first and 3 s in the end, so that people see
+/// a server that came back within seconds.
+pub(crate) fn server_backoff() -> Backoff {
+    Backoff::between(Duration::from_millis(50), Duration::from_secs(3))
+}
 
 /// A host, by name or address without brackets, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

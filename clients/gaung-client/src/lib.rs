@@ -19,7 +19,6 @@
 //! Every buffer is bounded: a listener that is not read holds its groups back, and they catch up from the log when it
 //! is read again; a publisher whose window is full makes [`Publisher::publish`] wait.
 
-mod backoff;
 pub mod broadcast;
 mod calls;
 mod client;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use gaung_engine::MemberLane;
+use gaung_net::backoff::Backoff;
 use gaung_proto::{
     ClientId, DeviceId, GroupId, GroupName, Seq,
     limits::MAX_RECEIPT_MESSAGES,
@@ -12,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
-    backoff::Backoff,
     calls::{GroupKey, relay::lane_of},
     context::Context,
+    endpoint::server_backoff,
     error::{ClientError, ErrorKind},
     group::bad,
 };
@@ -84,7 +85,7 @@ impl Receipts {
         }
         let group = context.get_group(&GroupKey::Name(group.clone())).await?.id;
         let deadline = Instant::now() + wait;
-        Ok(Self { context: Arc::clone(context), group, open, deadline, stream: None, backoff: Backoff::default() })
+        Ok(Self { context: Arc::clone(context), group, open, deadline, stream: None, backoff: server_backoff() })
     }
 
     /// What has changed, first of all messages; `None` once nothing more can be learnt or the time is over. A relay that

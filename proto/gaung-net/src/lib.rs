@@ -1,9 +1,11 @@
 //! The data plane's sockets: which interfaces to use ([`interface`]), multicast and broadcast sockets, framed TCP, how
-//! services are found ([`discovery`]), and the thread that drives an engine ([`driver`]).
+//! services are found ([`discovery`]), the thread that drives an engine ([`driver`]), and the pause between attempts to
+//! reach a service ([`backoff`]).
 //!
 //! No protocol decision is made here. Linux only, IPv4 only; every quirk of its sockets that the rest of the project
 //! would otherwise have to know stands in this crate.
 
+pub mod backoff;
 pub mod broadcast;
 pub mod discovery;
 pub mod driver;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use gaung_net::backoff::Backoff;
 use gaung_proto::{
     GroupId, LogId, Seq,
     pb::relay::{
@@ -15,7 +16,6 @@ use gaung_proto::{
     },
     run::Run,
 };
-use service_kit::backoff::Backoff;
 use tokio::{
     sync::mpsc,
     time::{Instant, interval, sleep_until},

@@ -5,15 +5,13 @@ use std::{
     time::Duration,
 };
 
+use gaung_net::backoff::Backoff;
 use gaung_proto::{
     GroupId, Seq, SeqRange,
     pb::relay::{GetLogRequest, ReadRequest, ReadResponse},
     run::Run,
 };
-use service_kit::{
-    backoff::Backoff,
-    share::{EvictionNotice, Origin, Share, SharePool},
-};
+use service_kit::share::{EvictionNotice, Origin, Share, SharePool};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use tracing::debug;

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gaung_net::backoff::Backoff;
 use gaung_proto::{
     LogId,
     pb::relay::{PublishStreamResponse, streamed_outcome::Outcome},
 };
-use service_kit::backoff::Backoff;
 use tokio::time::interval;
 use tonic::{Code, Streaming};
 use tracing::debug;

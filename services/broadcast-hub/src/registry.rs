@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use gaung_net::backoff::Backoff;
 use gaung_proto::{
     GroupId,
     pb::registry::{
@@ -16,7 +17,6 @@ use gaung_proto::{
     watch_groups::{GroupChange, GroupWatch},
 };
 use service_kit::{
-    backoff::Backoff,
     readiness::Readiness,
     rpc::MAX_MESSAGE_BYTES,
     share::{Origin, Share},

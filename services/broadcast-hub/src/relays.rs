@@ -6,11 +6,9 @@ use std::{
     time::Duration,
 };
 
+use gaung_net::backoff::Backoff;
 use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
-use service_kit::{
-    backoff::Backoff,
-    rpc::{self, LocalChannel, MAX_MESSAGE_BYTES, Way},
-};
+use service_kit::rpc::{self, LocalChannel, MAX_MESSAGE_BYTES, Way};
 use tokio::sync::Notify;
 use tonic::transport::Channel;
 

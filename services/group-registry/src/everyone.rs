@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use gaung_net::backoff::Backoff;
 use gaung_proto::{DeviceId, GroupRetention, Scope, name::EVERYONE, pb::registry as pb};
-use service_kit::backoff::Backoff;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;

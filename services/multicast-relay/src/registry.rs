@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use gaung_net::backoff::Backoff;
 use gaung_proto::{
     GroupId, LogId, RelayId, Seq,
     pb::registry::{
@@ -16,10 +17,7 @@ use gaung_proto::{
     },
     watch_groups::{GroupChange, GroupWatch},
 };
-use service_kit::{
-    backoff::Backoff,
-    rpc::{self, MAX_MESSAGE_BYTES},
-};
+use service_kit::rpc::{self, MAX_MESSAGE_BYTES};
 use tokio::{
     sync::{Mutex, mpsc, watch},
     time::timeout,
@@ -66,6 +64,9 @@ pub(crate) struct RegistryLink {
 
 /// Deadline of one call; without an answer by then the registry counts as unreachable.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Backoff between attempts to reach the registry: at most this long at first, and in the end.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Time between reports of the heads that moved or are disputed.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between reports of all heads, so that a wrong record of a silent group is corrected too.
@@ -211,7 +212,7 @@ pub(crate) async fn keep_registered(
     access: Arc<GroupAccess>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::between(RETRY_MIN, RETRY_MAX);
     let mut told = false;
     loop {
         let registered = tokio::select! {
@@ -269,7 +270,7 @@ pub(crate) async fn watch(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut groups = GroupWatch::new();
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::between(RETRY_MIN, RETRY_MAX);
     let mut registered = link.registered.subscribe();
     tokio::select! {
         () = stop.cancelled() => return Ok(()),

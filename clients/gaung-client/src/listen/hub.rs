@@ -31,10 +31,9 @@ use super::{
     note::{HubNote, TaskNote},
 };
 use crate::{
-    backoff::Backoff,
     calls::GroupAccess,
     context::Context,
-    endpoint::{CALL, CONNECT, HostPort},
+    endpoint::{CALL, CONNECT, HostPort, server_backoff},
     error::{ClientError, ErrorKind, kind_of_code},
     group::ServiceInfo,
 };
@@ -131,7 +130,7 @@ pub(super) async fn run(
     notes: mpsc::Sender<TaskNote>,
     cookie: Cookie,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = server_backoff();
     let mut session = first;
     loop {
         let wanted = cursor.next();

@@ -6,6 +6,7 @@ use std::{
 };
 
 use gaung_engine::{Outcome, Publisher as Engine};
+use gaung_net::backoff::Backoff;
 use tokio::{sync::mpsc, time::sleep_until};
 use tonic::Code;
 
@@ -13,7 +14,7 @@ use super::{
     PublishError, Queued, Reply,
     connection::{Answer, Connection, RelayTarget},
 };
-use crate::{backoff::Backoff, error::ClientError};
+use crate::{endpoint::server_backoff, error::ClientError};
 
 /// Ends once all publishers are dropped and nothing waits for an acknowledgement.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl PublishTask {
             target,
             engine: Engine::new(give_up_after),
             replies: VecDeque::new(),
-            backoff: Backoff::default(),
+            backoff: server_backoff(),
             give_up_after,
             trouble: PublishError::Closed,
             closed: false,

@@ -16,12 +16,6 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Makes a backoff whose delays are at most 50 ms at first and 5 s in the end.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::between(Duration::from_millis(50), Duration::from_secs(5))
-    }
-
     /// Makes a backoff whose first delay is at most `base`, and every delay at most `cap`.
     #[must_use]
     pub fn between(base: Duration, cap: Duration) -> Self {
@@ -51,19 +45,13 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn waits_stay_under_a_doubling_bound() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::between(Duration::from_millis(50), Duration::from_secs(5));
         for failure in 0..200u32 {
             let bound = Duration::from_millis(50).saturating_mul(1 << failure.min(20)).min(Duration::from_secs(5));
             let delay = backoff.next_delay();
