@@ -110,7 +110,7 @@ impl HostileLan {
     /// As [`Self::suffer`], but for what else they hear.
     #[must_use]
     pub fn suffer_forgery(self, attack: impl FnOnce(Attacker) + Send) -> Harm {
-        self.measure(&[], attack, Hearing::Deceived)
+        self.measure(&[], attack, ListenChange::Deceived)
     }
 
     /// Measures an attack. `newcomers` are commands that somebody new gives while it lasts, each of which must succeed.
@@ -119,10 +119,10 @@ impl HostileLan {
     /// If an honest message is not acknowledged or not heard by everybody, or an honest command fails.
     #[must_use]
     pub fn suffer(self, newcomers: &[&[&str]], attack: impl FnOnce(Attacker) + Send) -> Harm {
-        self.measure(newcomers, attack, Hearing::Exact)
+        self.measure(newcomers, attack, ListenChange::Exact)
     }
 
-    fn measure(mut self, newcomers: &[&[&str]], attack: impl FnOnce(Attacker) + Send, hearing: Hearing) -> Harm {
+    fn measure(mut self, newcomers: &[&[&str]], attack: impl FnOnce(Attacker) + Send, hearing: ListenChange) -> Harm {
         let quiet = self.talk(QUIET_SECONDS);
         let pid = self.server.pid();
         let memory_before = resident(pid);
@@ -186,13 +186,13 @@ impl HostileLan {
 
 /// What listeners may hear besides the honest messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hearing {
+enum ListenChange {
     Exact,
     Deceived,
 }
 
 /// When each honest message was heard first.
-fn honest_times(listener: &Process, count: usize, hearing: Hearing) -> Vec<Instant> {
+fn honest_times(listener: &Process, count: usize, hearing: ListenChange) -> Vec<Instant> {
     let (lines, times) = (listener.stdout_so_far(), listener.stdout_times());
     let mut first = vec![None; count];
     for (line, at) in lines.iter().zip(times) {
@@ -200,7 +200,7 @@ fn honest_times(listener: &Process, count: usize, hearing: Hearing) -> Vec<Insta
             first[number - 1].get_or_insert(at);
         }
     }
-    if hearing == Hearing::Exact {
+    if hearing == ListenChange::Exact {
         let numbers: Vec<_> = lines.iter().map(|line| number_of(line)).collect();
         let each: Vec<_> = (1..=count).map(Some).collect();
         assert_eq!(numbers, each, "each honest message once, in order, and no other in the group");

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 
-use gaung_engine::Hearing;
+use gaung_engine::ListenChange;
 use gaung_net::{
     driver::{SocketChange, SocketId},
     interface::Link,
@@ -74,7 +74,7 @@ impl GroupSockets {
                 SocketChange::Close(self.main)
             }
         };
-        self.handle_hearing(Hearing::Stayed).into_iter().chain([change]).collect()
+        self.handle_hearing(ListenChange::Stayed).into_iter().chain([change]).collect()
     }
 
     /// Opens the open sockets anew on other interfaces.
@@ -86,23 +86,23 @@ impl GroupSockets {
     }
 
     /// Starts, completes or gives up a move to another address, as the engine decides.
-    pub(crate) fn handle_hearing(&mut self, hearing: Hearing) -> Option<SocketChange> {
+    pub(crate) fn handle_hearing(&mut self, hearing: ListenChange) -> Option<SocketChange> {
         match hearing {
-            Hearing::Also(group) => {
+            ListenChange::Also(group) => {
                 self.trial_addr = Some(group.socket_addr());
                 let links = self.links.clone();
                 Some(SocketChange::OpenGroup { id: self.trial, group: group.socket_addr(), links })
             }
-            Hearing::Moved if self.trial_addr.is_some() => {
+            ListenChange::Moved if self.trial_addr.is_some() => {
                 self.main_addr = self.trial_addr.take();
                 std::mem::swap(&mut self.main, &mut self.trial);
                 Some(SocketChange::Close(self.trial))
             }
-            Hearing::Stayed if self.trial_addr.is_some() => {
+            ListenChange::Stayed if self.trial_addr.is_some() => {
                 self.trial_addr = None;
                 Some(SocketChange::Close(self.trial))
             }
-            Hearing::Moved | Hearing::Stayed => None,
+            ListenChange::Moved | ListenChange::Stayed => None,
         }
     }
 }
@@ -143,11 +143,11 @@ mod tests {
         let changes = sockets.handle_main(&MainSocket::Open(addr(1).socket_addr(), Vec::new()));
         assert_eq!(opened(&changes), [(first, addr(1).socket_addr())]);
         for (from, to) in [(first, second), (second, first)] {
-            let change = sockets.handle_hearing(Hearing::Also(addr(2))).expect("the trial socket is opened");
+            let change = sockets.handle_hearing(ListenChange::Also(addr(2))).expect("the trial socket is opened");
             assert_eq!(opened(&[change]), [(to, addr(2).socket_addr())]);
-            assert_eq!(closed(sockets.handle_hearing(Hearing::Moved)), Some(from));
+            assert_eq!(closed(sockets.handle_hearing(ListenChange::Moved)), Some(from));
             assert!(sockets.is_main(to));
-            assert_eq!(closed(sockets.handle_hearing(Hearing::Moved)), None);
+            assert_eq!(closed(sockets.handle_hearing(ListenChange::Moved)), None);
         }
     }
 
@@ -156,11 +156,11 @@ mod tests {
         let mut sockets = GroupSockets::new(0);
         assert!(sockets.handle_links(&[Link::loopback()]).is_empty(), "none is open");
         let _ = sockets.handle_main(&MainSocket::Open(addr(1).socket_addr(), Vec::new()));
-        let _ = sockets.handle_hearing(Hearing::Also(addr(2)));
+        let _ = sockets.handle_hearing(ListenChange::Also(addr(2)));
         let changes = sockets.handle_links(&[Link::loopback()]);
         let (first, second) = ((SocketId(1), addr(1).socket_addr()), (SocketId(2), addr(2).socket_addr()));
         assert_eq!(opened(&changes), [first, second]);
-        let _ = sockets.handle_hearing(Hearing::Moved);
+        let _ = sockets.handle_hearing(ListenChange::Moved);
         assert_eq!(opened(&sockets.handle_links(&[])), [second]);
     }
 
@@ -168,12 +168,12 @@ mod tests {
     fn a_trial_is_given_up_when_the_engine_or_the_registry_says_so() {
         let mut sockets = GroupSockets::new(0);
         let _ = sockets.handle_main(&MainSocket::Open(addr(1).socket_addr(), Vec::new()));
-        let _ = sockets.handle_hearing(Hearing::Also(addr(2)));
-        assert_eq!(closed(sockets.handle_hearing(Hearing::Stayed)), Some(SocketId(2)));
-        let _ = sockets.handle_hearing(Hearing::Also(addr(2)));
+        let _ = sockets.handle_hearing(ListenChange::Also(addr(2)));
+        assert_eq!(closed(sockets.handle_hearing(ListenChange::Stayed)), Some(SocketId(2)));
+        let _ = sockets.handle_hearing(ListenChange::Also(addr(2)));
         let changes = sockets.handle_main(&MainSocket::Open(addr(3).socket_addr(), Vec::new()));
         assert_eq!(changes.len(), 2, "the other is closed, this one opened: {changes:?}");
         assert_eq!(opened(&changes), [(SocketId(1), addr(3).socket_addr())]);
-        assert_eq!(closed(sockets.handle_hearing(Hearing::Stayed)), None);
+        assert_eq!(closed(sockets.handle_hearing(ListenChange::Stayed)), None);
     }
 }

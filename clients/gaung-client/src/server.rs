@@ -7,7 +7,7 @@ use std::{
 };
 
 use gaung_net::{
-    discovery::{Discovery, Found, discover},
+    discovery::{Discovery, FoundService, discover},
     interface,
 };
 use gaung_proto::{RelayId, pb::registry::registry_service_client::RegistryServiceClient, ports};
@@ -128,7 +128,7 @@ pub(crate) fn is_silence(status: &tonic::Status) -> bool {
 }
 
 /// Discovers servers. Finds none if the network cannot be used, for there may still be one on this machine.
-async fn search(iface: Option<&str>) -> Result<Vec<Found>, ClientError> {
+async fn search(iface: Option<&str>) -> Result<Vec<FoundService>, ClientError> {
     let links = match interface::interfaces().map(|all| interface::choose(&all, iface)) {
         Ok(Ok(chosen)) => chosen.links,
         Ok(Err(error)) if iface.is_some() => return Err(ClientError::Usage(error.to_string())),
@@ -150,14 +150,14 @@ async fn search(iface: Option<&str>) -> Result<Vec<Found>, ClientError> {
     }
 }
 
-fn address_of(found: &Found) -> HostPort {
+fn address_of(found: &FoundService) -> HostPort {
     let address = found.addresses.first().expect("an answer has an address");
     HostPort::new(address.ip().to_string(), address.port())
 }
 
-fn servers(found: &[Found]) -> Vec<FoundServer> {
-    let is_copy = |one: &Found| found.iter().filter(|other| other.id == one.id).count() > 1;
-    let server = |one: &Found| FoundServer {
+fn servers(found: &[FoundService]) -> Vec<FoundServer> {
+    let is_copy = |one: &FoundService| found.iter().filter(|other| other.id == one.id).count() > 1;
+    let server = |one: &FoundService| FoundServer {
         server: address_of(one).to_string(),
         name: one.name.clone(),
         is_copy: is_copy(one),
@@ -173,8 +173,8 @@ mod tests {
 
     use super::*;
 
-    fn found(id: u8, last: u8) -> Found {
-        Found {
+    fn found(id: u8, last: u8) -> FoundService {
+        FoundService {
             kind: ServiceKind::Registry,
             id: RelayId([id; 16]),
             instance: Some(u64::from(last)),

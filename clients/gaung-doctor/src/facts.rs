@@ -5,7 +5,7 @@ mod peer;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use gaung_net::interface::{ChooseError, Chosen, Interface, InterfaceAddr, Link, Role, choose};
+use gaung_net::interface::{ChooseError, ChosenLinks, Interface, InterfaceAddr, Link, Role, choose};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use peer::{CastName, Passage, PeerFacts};
@@ -326,7 +326,7 @@ impl Facts {
     ///
     /// # Errors
     /// [`ChooseError`] if nothing can be used.
-    pub(crate) fn chosen(&self) -> Result<Chosen, ChooseError> {
+    pub(crate) fn chosen(&self) -> Result<ChosenLinks, ChooseError> {
         let interfaces: Vec<_> = self.interfaces.iter().map(InterfaceFacts::described).collect();
         choose(&interfaces, self.wanted.as_deref())
     }

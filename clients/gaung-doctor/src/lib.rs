@@ -43,7 +43,7 @@ use std::{
 
 use anyhow::Context as _;
 use gaung_net::{
-    discovery::{Discovery, Found, discover},
+    discovery::{Discovery, FoundService, discover},
     interface::{Link, choose, interfaces},
     probe::AnswerTap,
 };
@@ -150,7 +150,7 @@ async fn search(wanted: Option<&str>) -> (Option<DiscoveryFacts>, Vec<Vec<Socket
 }
 
 /// Different processes of one identity: a process answers from all of its addresses with the same instance.
-fn copies(found: &[Found]) -> Vec<Vec<SocketAddrV4>> {
+fn copies(found: &[FoundService]) -> Vec<Vec<SocketAddrV4>> {
     let mut of_identity: BTreeMap<_, Vec<SocketAddrV4>> = BTreeMap::new();
     for server in found {
         of_identity.entry(server.id).or_default().extend(server.addresses.first());
@@ -158,10 +158,10 @@ fn copies(found: &[Found]) -> Vec<Vec<SocketAddrV4>> {
     of_identity.into_values().filter(|servers| servers.len() > 1).collect()
 }
 
-fn answers(mut tap: AnswerTap, links: &[Link], found: &[Found]) -> DiscoveryFacts {
+fn answers(mut tap: AnswerTap, links: &[Link], found: &[FoundService]) -> DiscoveryFacts {
     let own: Vec<_> = links.iter().map(|link| link.ip).collect();
     // Loopback is asked too, and answers however the network is.
-    let elsewhere = |found: &Found| {
+    let elsewhere = |found: &FoundService| {
         found.addresses.iter().any(|address| !own.contains(address.ip()) && !address.ip().is_loopback())
     };
     let found = found.iter().filter(|found| elsewhere(found)).count();

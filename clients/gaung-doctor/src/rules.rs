@@ -10,7 +10,7 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
-use gaung_net::interface::Chosen;
+use gaung_net::interface::ChosenLinks;
 
 use super::{
     facts::{Facts, InterfaceFacts, ProbeFacts},
@@ -42,7 +42,7 @@ struct Used<'a> {
     probe: Option<&'a ProbeFacts>,
 }
 
-fn used<'a>(facts: &'a Facts, chosen: &Chosen) -> Vec<Used<'a>> {
+fn used<'a>(facts: &'a Facts, chosen: &ChosenLinks) -> Vec<Used<'a>> {
     let interfaces = chosen.links.iter().filter_map(|link| facts.of_link(link));
     interfaces.map(|interface| Used { interface, probe: interface.probe.as_ref() }).collect()
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_engine::{LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, RelaySender, Via};
+use gaung_engine::{ArrivalSocket, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, RelaySender};
 use gaung_proto::{
     DeviceId, GroupTag, SenderId, Seq,
     datagram::{Header, PacketType},
@@ -46,7 +46,7 @@ fn take(tag: GroupTag, datagrams: &[Bytes], messages: &mut u64) -> Duration {
     *messages = 0;
     for datagram in datagrams {
         let (header, body) = Header::decode(datagram).expect("the sender's own");
-        receiver.handle_datagram(began, Via::Group, &header, body).expect("the sender's own");
+        receiver.handle_datagram(began, ArrivalSocket::Group, &header, body).expect("the sender's own");
         while let Some(event) = receiver.poll_event() {
             *messages += u64::from(matches!(event, ReceiverEvent::Message { .. }));
             black_box(&event);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use gaung_engine::{LanePolicy, MemberReceiver, ReceiverConfig, RelaySender, Via};
+use gaung_engine::{ArrivalSocket, LanePolicy, MemberReceiver, ReceiverConfig, RelaySender};
 use gaung_proto::{
     DeviceId, Epoch, Pkt, SenderId, Seq,
     body::{Cookie, Heartbeat, Nak, NakRange},
@@ -124,7 +124,7 @@ fn copy(data: &[Bytes]) -> Duration {
 
 fn take(receiver: &mut MemberReceiver, datagram: &Bytes) {
     let (header, body) = Header::decode(datagram).expect("the sender's own");
-    receiver.handle_datagram(Instant::now(), Via::Group, &header, body).expect("the sender's own");
+    receiver.handle_datagram(Instant::now(), ArrivalSocket::Group, &header, body).expect("the sender's own");
 }
 
 /// One that has heard of the epoch.
@@ -158,7 +158,7 @@ fn receiver() -> MemberReceiver {
     };
     heartbeat.write(&mut body);
     let header = header(&sender, PacketType::Heartbeat, Seq::ZERO);
-    receiver.handle_datagram(now, Via::Group, &header, &body).expect("just encoded");
+    receiver.handle_datagram(now, ArrivalSocket::Group, &header, &body).expect("just encoded");
     receiver
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_engine::{HotRing, RingBudget, RingOwner, Segment};
+use gaung_engine::{HotRing, RingBudget, RingOwner, RingSegment};
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, Seq,
     block::{Author, BlockBuilder, MessageRef, SentAt},
@@ -27,7 +27,7 @@ const RUNS: usize = 2000;
 struct Owner(Mutex<HotRing>);
 
 impl RingOwner for Owner {
-    fn give_way(&self, segment: Segment) {
+    fn give_way(&self, segment: RingSegment) {
         self.0.lock().unwrap().drop_through(segment);
     }
 }

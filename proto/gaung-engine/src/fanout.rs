@@ -24,7 +24,7 @@ impl Default for FanoutLimits {
 
 /// What a session writes for one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct RunPiece {
     /// The shared bytes; empty where the session has nothing to write for the run.
     pub bytes: Bytes,
     /// Where the cursor stands once they are written.
@@ -33,7 +33,7 @@ pub struct Piece {
 
 /// What was found at a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum RingTake {
     /// At least one piece was given.
     Pieces {
         /// Nothing more can be had until the group is marked again.
@@ -52,9 +52,9 @@ pub enum Taken {
 
 /// A cursor that cannot go on by itself; it is held until it is moved or released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stalled {
-    /// The ring no longer has what the cursor needs, see [`Taken::Behind`].
-    Behind {
+pub enum CursorBehind {
+    /// The ring no longer has what the cursor needs, see [`RingTake::Behind`].
+    Trimmed {
         /// The group of the cursor.
         group: GroupId,
         /// The seq that the session needs next.
@@ -62,7 +62,7 @@ pub enum Stalled {
         /// First seq that the ring has.
         oldest: Seq,
     },
-    /// The group has another log, see [`Taken::Replaced`].
+    /// The group has another log, see [`RingTake::Replaced`].
     Replaced {
         /// The group of the cursor.
         group: GroupId,
@@ -80,7 +80,7 @@ pub struct ControlFull {
 /// One session's cursors and its half-written frame. It owns no copy of a message.
 ///
 /// Call order: [`Fanout::mark`] when a group has something new; then [`Fanout::gather`], write
-/// [`Fanout::slices`], tell with [`Fanout::wrote`] how many bytes went out (0 if none), take [`Fanout::poll_stalled`]
+/// [`Fanout::slices`], tell with [`Fanout::wrote`] how many bytes went out (0 if none), take [`Fanout::poll_behind`]
 /// until it is empty; again while something was gathered and the socket takes more. A frame once begun is finished
 /// before anything else; control frames go before runs; the groups take turns at frame borders.
 #[derive(Debug)]
@@ -92,13 +92,13 @@ pub struct Fanout {
     control: VecDeque<Bytes>,
     control_bytes: usize,
     batch: Vec<BatchSlice>,
-    found: Vec<Piece>,
-    stalled: VecDeque<Stalled>,
+    found: Vec<RunPiece>,
+    behind: VecDeque<CursorBehind>,
 }
 
 /// Says how much [`Fanout::gather`] put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gathered {
+pub struct GatheredWrite {
     /// Slices; 0 means that there is nothing to write.
     pub slices: usize,
     /// Bytes in all slices together.
@@ -118,7 +118,7 @@ impl Fanout {
             control_bytes: 0,
             batch: Vec::new(),
             found: Vec::new(),
-            stalled: VecDeque::new(),
+            behind: VecDeque::new(),
         }
     }
 
@@ -176,7 +176,7 @@ impl Fanout {
     }
 
     /// Gives a held cursor a piece that was read from the store. The caller stays within [`Fanout::feed_bytes`].
-    pub fn feed(&mut self, group: GroupId, piece: Piece) {
+    pub fn feed(&mut self, group: GroupId, piece: RunPiece) {
         if let Some(index) = self.index(group) {
             let cursor = &mut self.cursors[index];
             cursor.feed_bytes += piece.bytes.len();
@@ -225,7 +225,10 @@ impl Fanout {
     /// Puts the next write together: the rest of a begun frame, control frames, then runs of the groups in turn.
     ///
     /// `take(group, next, budget_bytes, pieces)` appends what the group has from `next` on, about `budget_bytes` of it.
-    pub fn gather(&mut self, mut take: impl FnMut(GroupId, Seq, usize, &mut Vec<Piece>) -> Taken) -> Gathered {
+    pub fn gather(
+        &mut self,
+        mut take: impl FnMut(GroupId, Seq, usize, &mut Vec<RunPiece>) -> RingTake,
+    ) -> GatheredWrite {
         self.batch.clear();
         let mut total = 0;
         let fixed = self.half.iter().map(|half| (half, SliceSource::Half));
@@ -243,7 +246,7 @@ impl Fanout {
             let index = (self.turn + step) % self.cursors.len();
             total += self.gather_cursor(index, quantum, &mut take);
         }
-        Gathered { slices: self.batch.len(), bytes: total }
+        GatheredWrite { slices: self.batch.len(), bytes: total }
     }
 
     /// Returns what [`Fanout::gather`] put together, in the order in which it is written.
@@ -275,22 +278,22 @@ impl Fanout {
         self.batch = batch;
     }
 
-    /// Whether a cursor waits in [`Fanout::poll_stalled`].
+    /// Whether a cursor waits in [`Fanout::poll_behind`].
     #[must_use]
-    pub fn is_stalled(&self) -> bool {
-        !self.stalled.is_empty()
+    pub fn has_behind(&self) -> bool {
+        !self.behind.is_empty()
     }
 
     /// The next cursor that cannot go on by itself.
-    pub fn poll_stalled(&mut self) -> Option<Stalled> {
-        self.stalled.pop_front()
+    pub fn poll_behind(&mut self) -> Option<CursorBehind> {
+        self.behind.pop_front()
     }
 
     fn gather_cursor(
         &mut self,
         index: usize,
         quantum: usize,
-        take: &mut impl FnMut(GroupId, Seq, usize, &mut Vec<Piece>) -> Taken,
+        take: &mut impl FnMut(GroupId, Seq, usize, &mut Vec<RunPiece>) -> RingTake,
     ) -> usize {
         let room = self.limits.write_slices - self.batch.len();
         let cursor = &mut self.cursors[index];
@@ -312,19 +315,19 @@ impl Fanout {
         self.found.clear();
         let (group, next) = (cursor.group, cursor.next);
         match take(group, next, quantum, &mut self.found) {
-            Taken::Pieces { at_head } => self.batch_found(index, room, at_head),
-            Taken::AtHead => {
+            RingTake::Pieces { at_head } => self.batch_found(index, room, at_head),
+            RingTake::AtHead => {
                 cursor.state = CursorState::AtHead;
                 0
             }
-            Taken::Behind { oldest } => {
+            RingTake::Behind { oldest } => {
                 cursor.state = CursorState::Held;
-                self.stalled.push_back(Stalled::Behind { group, next, oldest });
+                self.behind.push_back(CursorBehind::Trimmed { group, next, oldest });
                 0
             }
-            Taken::Replaced => {
+            RingTake::Replaced => {
                 cursor.state = CursorState::Held;
-                self.stalled.push_back(Stalled::Replaced { group });
+                self.behind.push_back(CursorBehind::Replaced { group });
                 0
             }
         }
@@ -378,7 +381,7 @@ struct Cursor {
     group: GroupId,
     next: Seq,
     state: CursorState,
-    feed: VecDeque<Piece>,
+    feed: VecDeque<RunPiece>,
     feed_bytes: usize,
 }
 

@@ -23,20 +23,20 @@ use crate::{AckRange, PublishEntry};
 #[derive(Debug)]
 pub struct Publisher {
     /// Unacknowledged, client_seq rising without a hole.
-    messages: VecDeque<Kept>,
+    messages: VecDeque<UnackedMessage>,
     bytes: usize,
     next: ClientSeq,
     /// The first `sent` of `messages` are in a request on this connection.
     sent: usize,
     /// Requests in flight, oldest first, as ranges of client_seq.
     requests: VecDeque<(ClientSeq, ClientSeq)>,
-    outcomes: VecDeque<Outcome>,
+    outcomes: VecDeque<MessageOutcome>,
     give_up_after: Duration,
 }
 
 /// What became of one message; they come in the order in which the messages were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum MessageOutcome {
     /// The message is durable under this seq.
     Logged(Seq),
     /// Refused, or not acknowledged within the time allowed; the reason is the caller's that reported it.
@@ -52,7 +52,7 @@ pub const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_REQUESTS: usize = 16;
 
 #[derive(Debug)]
-struct Kept {
+struct UnackedMessage {
     entry: PublishEntry,
     since: Instant,
     /// Known by an acknowledgement that came before that of an earlier message.
@@ -91,7 +91,7 @@ impl Publisher {
         self.bytes += payload.len();
         let entry = PublishEntry { client_seq: self.next, content_type, payload };
         self.next = ClientSeq(self.next.0 + 1);
-        self.messages.push_back(Kept { entry, since: now, seq: None });
+        self.messages.push_back(UnackedMessage { entry, since: now, seq: None });
     }
 
     /// The next request for this connection: 1 to [`MAX_PUBLISH_MESSAGES`] messages, at most [`MAX_PUBLISH_BYTES`].
@@ -135,9 +135,9 @@ impl Publisher {
         // What stands before it was acknowledged already, for answers come in order.
         while let Some(kept) = self.messages.front().filter(|kept| kept.entry.client_seq <= last) {
             let outcome = if kept.entry.client_seq < first {
-                kept.seq.map_or(Outcome::Failed, Outcome::Logged)
+                kept.seq.map_or(MessageOutcome::Failed, MessageOutcome::Logged)
             } else {
-                Outcome::Failed
+                MessageOutcome::Failed
             };
             self.pop(outcome);
         }
@@ -152,7 +152,7 @@ impl Publisher {
     /// Gives up what has waited too long.
     pub fn handle_timeout(&mut self, now: Instant) {
         while self.messages.front().is_some_and(|kept| now.duration_since(kept.since) >= self.give_up_after) {
-            self.pop(Outcome::Failed);
+            self.pop(MessageOutcome::Failed);
         }
     }
 
@@ -165,17 +165,17 @@ impl Publisher {
     /// Gives up all messages that are not acknowledged.
     pub fn handle_closed(&mut self) {
         while !self.messages.is_empty() {
-            self.pop(Outcome::Failed);
+            self.pop(MessageOutcome::Failed);
         }
         self.requests.clear();
     }
 
     /// What became of the oldest message that has no outcome yet.
-    pub fn poll_outcome(&mut self) -> Option<Outcome> {
+    pub fn poll_outcome(&mut self) -> Option<MessageOutcome> {
         self.outcomes.pop_front()
     }
 
-    fn kept(&mut self, client_seq: u64) -> Option<&mut Kept> {
+    fn kept(&mut self, client_seq: u64) -> Option<&mut UnackedMessage> {
         let first = self.messages.front()?.entry.client_seq.0;
         let index = usize::try_from(client_seq.checked_sub(first)?).ok()?;
         self.messages.get_mut(index)
@@ -183,11 +183,11 @@ impl Publisher {
 
     fn settle(&mut self) {
         while let Some(seq) = self.messages.front().and_then(|kept| kept.seq) {
-            self.pop(Outcome::Logged(seq));
+            self.pop(MessageOutcome::Logged(seq));
         }
     }
 
-    fn pop(&mut self, outcome: Outcome) {
+    fn pop(&mut self, outcome: MessageOutcome) {
         if let Some(kept) = self.messages.pop_front() {
             self.bytes -= kept.entry.payload.len();
             self.sent = self.sent.saturating_sub(1);
@@ -213,7 +213,7 @@ mod tests {
         AckRange { first_client_seq: ClientSeq(first), first_seq: Seq(seq), count }
     }
 
-    fn outcomes(publisher: &mut Publisher) -> Vec<Outcome> {
+    fn outcomes(publisher: &mut Publisher) -> Vec<MessageOutcome> {
         std::iter::from_fn(|| publisher.poll_outcome()).collect()
     }
 
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(request.iter().map(|entry| entry.client_seq.0).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(publisher.poll_request().is_none());
         publisher.handle_acks(&[ack(1, 7, 2), ack(3, 12, 1)]);
-        assert_eq!(outcomes(&mut publisher), [7, 8, 12].map(|seq| Outcome::Logged(Seq(seq))));
+        assert_eq!(outcomes(&mut publisher), [7, 8, 12].map(|seq| MessageOutcome::Logged(Seq(seq))));
         assert!(publisher.is_idle());
     }
 
@@ -247,7 +247,10 @@ mod tests {
         let _ = publisher.poll_request().unwrap();
         publisher.handle_refused();
         publisher.handle_acks(&[ack(3, 9, 1)]);
-        assert_eq!(outcomes(&mut publisher), [Outcome::Failed, Outcome::Failed, Outcome::Logged(Seq(9))]);
+        assert_eq!(
+            outcomes(&mut publisher),
+            [MessageOutcome::Failed, MessageOutcome::Failed, MessageOutcome::Logged(Seq(9))]
+        );
     }
 
     #[test]
@@ -266,7 +269,7 @@ mod tests {
         let now = Instant::now();
         let mut publisher = publisher_of(2, now);
         publisher.handle_timeout(publisher.poll_timeout().unwrap());
-        assert_eq!(outcomes(&mut publisher), [Outcome::Failed, Outcome::Failed]);
+        assert_eq!(outcomes(&mut publisher), [MessageOutcome::Failed, MessageOutcome::Failed]);
         let full = publisher_of(MAX_KEPT_MESSAGES as u64, now);
         assert!(!full.has_room());
     }

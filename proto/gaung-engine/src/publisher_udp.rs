@@ -37,7 +37,7 @@ pub struct DatagramPublisher {
     started: Instant,
     give_up_after: Duration,
     rng: SmallRng,
-    current: Option<Current>,
+    current: Option<CurrentPublish>,
     transmits: VecDeque<Transmit>,
     outcomes: VecDeque<DatagramOutcome>,
 }
@@ -54,7 +54,7 @@ pub enum DatagramOutcome {
 }
 
 #[derive(Debug)]
-struct Current {
+struct CurrentPublish {
     client_seq: ClientSeq,
     content_type: ContentType,
     payload: Bytes,
@@ -119,7 +119,7 @@ impl DatagramPublisher {
         let client_seq = self.next;
         self.next = ClientSeq(client_seq.0 + 1);
         self.current =
-            Some(Current { client_seq, content_type, payload, since: now, due: now, tries: 0, proved: false });
+            Some(CurrentPublish { client_seq, content_type, payload, since: now, due: now, tries: 0, proved: false });
         self.handle_timeout(now);
     }
 

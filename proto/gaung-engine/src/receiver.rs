@@ -39,28 +39,28 @@ use gaung_proto::{
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use self::{
-    announced::Announced,
-    blocks::Blocks,
-    data::Carried,
-    doubts::Doubts,
+    announced::AnnouncedGaps,
+    blocks::ReceivedBlocks,
+    data::MessageCarrier,
+    doubts::ForgeryDoubts,
     fingerprints::Fingerprints,
-    gaps::{Gaps, RecoveryMeans},
+    gaps::{GapTracker, RecoveryMeans},
     lane::{LaneHealth, LaneQuality},
-    moving::Moving,
+    moving::MoveTracker,
     path_mtu::PathMtu,
     reassembly::Reassembly,
     reception::Reception,
-    report::Reporter,
-    sources::{Admission, RelaySource},
-    spans::Pkts,
-    window::{MAX_HELD_BYTES, PLACES, Window},
+    report::MemberReporter,
+    sources::{RelaySource, SourceVerdict},
+    spans::PktRange,
+    window::{MAX_HELD_BYTES, PLACES, ReceiveWindow},
 };
 pub use self::{
     broadcast::{BroadcastHeard, BroadcastReceiver},
     gaps::MAX_NAK_GAP,
     lane::{LanePolicy, LaneTrouble},
-    moving::Hearing,
-    types::{HistoryEnd, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats, Via},
+    moving::ListenChange,
+    types::{ArrivalSocket, HistoryEnd, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats},
 };
 use crate::{sabotage::Sabotage, timing, transmit::Transmit};
 
@@ -88,19 +88,19 @@ pub struct MemberReceiver {
     config: ReceiverConfig,
     now: Instant,
     rng: SmallRng,
-    window: Window,
+    window: ReceiveWindow,
     fingerprints: Fingerprints,
-    doubts: Doubts,
+    doubts: ForgeryDoubts,
     source: RelaySource,
     reassembly: Reassembly,
-    blocks: Blocks,
-    gaps: Gaps,
-    announced: Announced,
+    blocks: ReceivedBlocks,
+    gaps: GapTracker,
+    announced: AnnouncedGaps,
     reception: Reception,
     lane: LaneHealth,
     path_mtu: PathMtu,
-    moving: Moving,
-    reporter: Reporter,
+    moving: MoveTracker,
+    reporter: MemberReporter,
     grtt: Duration,
     group_size: u32,
     stale_said: Option<Instant>,
@@ -117,19 +117,19 @@ impl MemberReceiver {
         Self {
             now,
             rng: SmallRng::seed_from_u64(config.rng_seed),
-            window: Window::new(config.next),
+            window: ReceiveWindow::new(config.next),
             fingerprints: Fingerprints::new(config.rng_seed, config.next),
-            doubts: Doubts::new(now),
+            doubts: ForgeryDoubts::new(now),
             source: RelaySource::new(),
             reassembly: Reassembly::default(),
-            blocks: Blocks::default(),
-            gaps: Gaps::new(config.next, now),
-            announced: Announced::default(),
+            blocks: ReceivedBlocks::default(),
+            gaps: GapTracker::new(config.next, now),
+            announced: AnnouncedGaps::default(),
             reception: Reception::new(),
             lane: LaneHealth::new(config.policy, now),
             path_mtu: PathMtu::default(),
-            moving: Moving::default(),
-            reporter: Reporter::new(config.sender, config.device, config.relay, config.tag, now),
+            moving: MoveTracker::default(),
+            reporter: MemberReporter::new(config.sender, config.device, config.relay, config.tag, now),
             grtt: timing::TIMING.grtt_initial,
             group_size: 1,
             stale_said: None,
@@ -143,13 +143,13 @@ impl MemberReceiver {
 
     /// Whether a datagram from this address can be the relay's: check before [`Self::handle_datagram`]. Sources can be forged,
     /// so this only keeps those out who did not take that trouble.
-    pub fn admits(&mut self, now: Instant, via: Via, from: SocketAddrV4) -> bool {
+    pub fn admits(&mut self, now: Instant, via: ArrivalSocket, from: SocketAddrV4) -> bool {
         self.now = now;
         let admission = self.source.judge(now, via, self.reporter.relay(), from);
         match admission {
-            Admission::Admitted => return true,
-            Admission::Unexpected => self.say_stale(now),
-            Admission::Foreign => {}
+            SourceVerdict::Admitted => return true,
+            SourceVerdict::Unexpected => self.say_stale(now),
+            SourceVerdict::Foreign => {}
         }
         self.stats.foreign += 1;
         false
@@ -159,7 +159,13 @@ impl MemberReceiver {
     ///
     /// # Errors
     /// [`DecodeError`] if the body is not what the header says: drop it.
-    pub fn handle_datagram(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        via: ArrivalSocket,
+        header: &Header,
+        body: &[u8],
+    ) -> Result<(), DecodeError> {
         self.now = now;
         if header.tag != self.config.tag && !self.follow(now, via, header, body)? {
             self.stats.ignored += 1;
@@ -167,12 +173,14 @@ impl MemberReceiver {
         }
         match header.packet_type {
             PacketType::Data => self.handle_data(now, via, header, body),
-            PacketType::Heartbeat if via == Via::Group => self.handle_heartbeat(now, header, &Heartbeat::decode(body)?),
+            PacketType::Heartbeat if via == ArrivalSocket::Group => {
+                self.handle_heartbeat(now, header, &Heartbeat::decode(body)?)
+            }
             PacketType::Ncf => {
                 self.handle_ncf(now, &Ncf::decode(body)?);
                 Ok(())
             }
-            PacketType::Parity if via == Via::Group => {
+            PacketType::Parity if via == ArrivalSocket::Group => {
                 self.handle_parity(now, header, &Parity::decode(body)?);
                 Ok(())
             }
@@ -221,7 +229,7 @@ impl MemberReceiver {
             if was_missed {
                 self.path_mtu.handle_read(now, self.window.missing(), &run.messages());
             }
-            let fresh = self.hold(now, run.messages(), lane, Carried::default());
+            let fresh = self.hold(now, run.messages(), lane, MessageCarrier::default());
             if was_missed {
                 self.reception.count(fresh, false);
             }
@@ -279,11 +287,11 @@ impl MemberReceiver {
     pub fn handle_change(&mut self, now: Instant, log: LogId, tag: GroupTag, relay: Option<SocketAddrV4>, next: Seq) {
         self.now = now;
         if log != self.config.log {
-            self.window = Window::new(next);
+            self.window = ReceiveWindow::new(next);
             self.fingerprints = Fingerprints::new(self.config.rng_seed, next);
-            self.doubts = Doubts::new(now);
-            self.gaps = Gaps::new(next, now);
-            self.announced = Announced::default();
+            self.doubts = ForgeryDoubts::new(now);
+            self.gaps = GapTracker::new(next, now);
+            self.announced = AnnouncedGaps::default();
             self.events.retain(ReceiverEvent::outlives_log);
             self.reassembly.clear();
         }
@@ -418,7 +426,7 @@ impl MemberReceiver {
     }
 
     /// `pkts`: the datagrams that carried what is new up to `head`.
-    fn advertise_carried(&mut self, now: Instant, head: Seq, pkts: Option<Pkts>) {
+    fn advertise_carried(&mut self, now: Instant, head: Seq, pkts: Option<PktRange>) {
         self.gaps.advertise(head);
         let end = self.gaps.advertised().next().min(self.window.first().plus(PLACES));
         if self.window.end() < end {

@@ -9,8 +9,8 @@ use std::{
 
 use gaung_proto::{Seq, run::Run};
 
-use budget::Share;
-pub use budget::{RingBudget, RingOwner, Segment};
+use budget::RingShare;
+pub use budget::{RingBudget, RingOwner, RingSegment};
 
 /// The newest runs of one log, without a hole, at most a budget of bytes.
 ///
@@ -22,18 +22,18 @@ pub struct HotRing {
     head: Seq,
     bytes: usize,
     budget_bytes: usize,
-    share: Option<Share>,
+    share: Option<RingShare>,
 }
 
 #[derive(Debug)]
 struct HeldRun {
     run: Run,
-    segment: Segment,
+    segment: RingSegment,
 }
 
 /// Says what became of a run that was pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pushed {
+pub enum PushOutcome {
     /// The run continues the ring.
     Appended,
     /// The ring had all of it already; nothing changed.
@@ -44,7 +44,7 @@ pub enum Pushed {
 
 /// Says what [`HotRing::read_from`] found at a seq.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Read {
+pub enum RingRead {
     /// At least one run. The first holds the seq requested and may begin before it; each shares the ring's bytes.
     Runs(Vec<Run>),
     /// The seq is older than the ring.
@@ -66,19 +66,19 @@ impl HotRing {
     /// The same, held to `shared` with other rings; `owner` is notified when this one has to let runs go.
     #[must_use]
     pub fn within(shared: Arc<RingBudget>, owner: Weak<dyn RingOwner>, budget_bytes: usize) -> Self {
-        let share = Some(Share::new(shared, owner));
+        let share = Some(RingShare::new(shared, owner));
         Self { runs: VecDeque::new(), head: Seq::ZERO, bytes: 0, budget_bytes, share }
     }
 
     /// Adds a run at the head and drops the oldest runs above the budget.
     ///
     /// A run that begins at or before the head and ends after it is kept whole: its readers drop what they have.
-    pub fn push(&mut self, run: Run) -> Pushed {
+    pub fn push(&mut self, run: Run) -> PushOutcome {
         if run.last_seq() <= self.head && self.head != Seq::ZERO {
-            return Pushed::Known;
+            return PushOutcome::Known;
         }
-        let pushed = if run.first_seq() <= self.head.next() { Pushed::Appended } else { Pushed::Reset };
-        if pushed == Pushed::Reset {
+        let pushed = if run.first_seq() <= self.head.next() { PushOutcome::Appended } else { PushOutcome::Reset };
+        if pushed == PushOutcome::Reset {
             self.clear_to(run.first_seq());
         }
         self.head = run.last_seq();
@@ -86,7 +86,7 @@ impl HotRing {
         self.bytes += bytes;
         let budget_bytes = self.budget_bytes;
         self.drop_while(|_, bytes| bytes > budget_bytes);
-        let segment = self.share.as_mut().map_or(Segment::NONE, |share| share.add(bytes));
+        let segment = self.share.as_mut().map_or(RingSegment::NONE, |share| share.add(bytes));
         self.runs.push_back(HeldRun { run, segment });
         pushed
     }
@@ -98,7 +98,7 @@ impl HotRing {
     }
 
     /// Lets go of the runs of `segment` and older ones; see [`RingOwner::give_way`].
-    pub fn drop_through(&mut self, segment: Segment) {
+    pub fn drop_through(&mut self, segment: RingSegment) {
         // They are no longer counted.
         while let Some(oldest) = self.runs.front().filter(|oldest| oldest.segment <= segment) {
             self.bytes -= cost(&oldest.run);
@@ -130,13 +130,13 @@ impl HotRing {
 
     /// The runs from the one that holds `seq`, until `budget_bytes` of encoded runs are reached; at least one.
     #[must_use]
-    pub fn read_from(&self, seq: Seq, budget_bytes: usize) -> Read {
+    pub fn read_from(&self, seq: Seq, budget_bytes: usize) -> RingRead {
         let seq = seq.max(Seq::FIRST);
         if seq > self.head {
-            return Read::AtHead;
+            return RingRead::AtHead;
         }
         let Some(first) = self.index_holding(seq) else {
-            return Read::Trimmed { oldest: self.oldest().unwrap_or_else(|| self.head.next()) };
+            return RingRead::Trimmed { oldest: self.oldest().unwrap_or_else(|| self.head.next()) };
         };
         let mut left = budget_bytes;
         let mut runs = Vec::new();
@@ -148,7 +148,7 @@ impl HotRing {
             left = left.saturating_sub(len);
             runs.push(run.clone());
         }
-        Read::Runs(runs)
+        RingRead::Runs(runs)
     }
 
     /// The run that holds `seq`; `None` if it is older than the ring or was not logged yet.
@@ -202,13 +202,13 @@ mod tests {
     fn a_reader_gets_the_run_that_holds_its_seq_and_those_after_it() {
         let mut ring = HotRing::new(1 << 20);
         for base in [1, 11, 21] {
-            assert_eq!(ring.push(run(base, 10, 8)), Pushed::Appended);
+            assert_eq!(ring.push(run(base, 10, 8)), PushOutcome::Appended);
         }
         assert_eq!(ring.head(), Seq(30));
         assert_eq!(firsts(&ring.read_from(Seq(15), 1 << 20)), [11, 21]);
         assert_eq!(firsts(&ring.read_from(Seq(20), 1)), [11], "one run whatever the budget");
         assert_eq!(firsts(&ring.read_from(Seq(0), 1 << 20)), [1, 11, 21]);
-        assert_eq!(ring.read_from(Seq(31), 1 << 20), Read::AtHead);
+        assert_eq!(ring.read_from(Seq(31), 1 << 20), RingRead::AtHead);
         assert_eq!(ring.run_holding(Seq(10)).unwrap().first_seq(), Seq(1));
         assert!(ring.run_holding(Seq(31)).is_none());
     }
@@ -222,7 +222,7 @@ mod tests {
         }
         assert_eq!(ring.oldest(), Some(Seq(11)));
         assert_eq!(ring.bytes(), 2 * one);
-        assert_eq!(ring.read_from(Seq(10), 1 << 20), Read::Trimmed { oldest: Seq(11) });
+        assert_eq!(ring.read_from(Seq(10), 1 << 20), RingRead::Trimmed { oldest: Seq(11) });
         let mut tiny = HotRing::new(1);
         tiny.push(run(1, 10, 100));
         assert_eq!(firsts(&tiny.read_from(Seq(1), 1)), [1]);
@@ -232,19 +232,19 @@ mod tests {
     fn a_hole_resets_a_repeat_is_known_an_overlap_continues() {
         let mut ring = HotRing::new(1 << 20);
         ring.clear_to(Seq(5));
-        assert_eq!(ring.read_from(Seq(4), 1), Read::Trimmed { oldest: Seq(5) });
-        assert_eq!(ring.push(run(3, 5, 8)), Pushed::Appended, "it begins before the seq requested");
-        assert_eq!(ring.push(run(3, 5, 8)), Pushed::Known);
-        assert_eq!(ring.push(run(6, 5, 8)), Pushed::Appended);
+        assert_eq!(ring.read_from(Seq(4), 1), RingRead::Trimmed { oldest: Seq(5) });
+        assert_eq!(ring.push(run(3, 5, 8)), PushOutcome::Appended, "it begins before the seq requested");
+        assert_eq!(ring.push(run(3, 5, 8)), PushOutcome::Known);
+        assert_eq!(ring.push(run(6, 5, 8)), PushOutcome::Appended);
         assert_eq!(firsts(&ring.read_from(Seq(7), 1 << 20)), [3, 6]);
-        assert_eq!(ring.push(run(20, 1, 8)), Pushed::Reset);
+        assert_eq!(ring.push(run(20, 1, 8)), PushOutcome::Reset);
         assert_eq!((ring.oldest(), ring.head()), (Some(Seq(20)), Seq(20)));
         ring.clear_to(Seq::FIRST);
         assert_eq!((ring.oldest(), ring.head(), ring.bytes()), (None, Seq::ZERO, 0));
     }
 
-    fn firsts(read: &Read) -> Vec<u64> {
-        let Read::Runs(runs) = read else { panic!("{read:?}") };
+    fn firsts(read: &RingRead) -> Vec<u64> {
+        let RingRead::Runs(runs) = read else { panic!("{read:?}") };
         runs.iter().map(|run| run.first_seq().0).collect()
     }
 

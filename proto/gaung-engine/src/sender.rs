@@ -46,22 +46,22 @@ pub use self::{
     cookie::Cookies,
     limits::RepairShares,
     member::{MemberLane, MemberState},
-    members::{Members, Reporter, SessionReport, StatusOutcome, StatusSample},
+    members::{Members, ReportingHub, SessionReport, StatusOutcome, StatusSample},
     rate::Rate,
     receipts::Receipt,
     roster::Roster,
 };
 use self::{
     heartbeat::HeartbeatSchedule,
-    limits::Limits,
+    limits::RequestLimits,
     members::round_trip,
-    migration::{Departure, GroupEndpoint},
-    outgoing::Outgoing,
-    packing::{Packed, Packer},
-    peer::Peer,
-    repair::{RepairPlan, Repairs},
+    migration::{AddressMove, GroupEndpoint},
+    outgoing::SendQueues,
+    packing::{PackedBody, Packer},
+    peer::PeerAddr,
+    repair::{RepairPlan, RepairQueue},
     serving::ParityCache,
-    window::{RepairWindow, Sent},
+    window::{RepairWindow, SentDatagram},
 };
 
 /// Multicasts one group in one epoch and repairs what members miss.
@@ -75,7 +75,7 @@ pub struct RelaySender {
     config: SenderConfig,
     /// Where its datagrams go; `None` while it has no address.
     endpoint: Option<GroupEndpoint>,
-    departure: Option<Departure>,
+    departure: Option<AddressMove>,
     tag: GroupTag,
     /// The tags of its former addresses.
     former: Vec<GroupTag>,
@@ -91,18 +91,18 @@ pub struct RelaySender {
     /// The oldest message waits in the packer since then.
     packing_since: Option<Instant>,
     window: RepairWindow,
-    repairs: Repairs,
+    repairs: RepairQueue,
     /// Repairs that are about to be sent.
     due: Vec<RepairPlan>,
     parity: ParityCache,
-    limits: Limits,
+    limits: RequestLimits,
     members: Members,
     /// The greatest round trip of those present.
     grtt: Duration,
     /// The one in the last heartbeat.
     advertised_grtt: Duration,
     heartbeat: HeartbeatSchedule,
-    outgoing: Outgoing,
+    outgoing: SendQueues,
     /// The last STATUS or PROBE; the beginning, where somebody may have listened before it.
     last_heard: Option<Instant>,
     /// The last run, STATUS, PROBE or move; the beginning.
@@ -139,15 +139,15 @@ impl RelaySender {
             data_body: MAX_DATA_BODY,
             packing_since: None,
             window: RepairWindow::new(config.repair_bytes),
-            repairs: Repairs::default(),
+            repairs: RepairQueue::default(),
             due: Vec::new(),
             parity: ParityCache::default(),
-            limits: Limits::new(now, config.repair_shares.clone()),
+            limits: RequestLimits::new(now, config.repair_shares.clone()),
             members: Members::default(),
             grtt: TIMING.grtt_initial,
             advertised_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
-            outgoing: Outgoing::new(config.rate, config.head, now),
+            outgoing: SendQueues::new(config.rate, config.head, now),
             // Of a log's first epoch nobody knows yet; to a later one members come from the one before.
             last_heard: (config.epoch > Epoch(1)).then_some(now),
             last_activity: now,
@@ -202,7 +202,7 @@ impl RelaySender {
         header: &Header,
         body: &[u8],
     ) -> Result<(), DecodeError> {
-        let peer = Peer { addr: from, own };
+        let peer = PeerAddr { addr: from, own };
         self.outgoing.handle_time(now);
         if header.tag != self.tag {
             return self.handle_former(now, peer, header, body);
@@ -231,7 +231,7 @@ impl RelaySender {
         let mut body = BytesMut::new();
         puback.write(&mut body);
         let payload = self.header(now, PacketType::Puback, pkt, seq).encode(&body);
-        self.answer(Peer { addr: peer, own }, payload);
+        self.answer(PeerAddr { addr: peer, own }, payload);
     }
 
     /// Does what is due; early calls do nothing.
@@ -317,7 +317,7 @@ impl RelaySender {
         self.sabotage = sabotage;
     }
 
-    fn handle_status(&mut self, now: Instant, peer: Peer, header: &Header, status: &Status) {
+    fn handle_status(&mut self, now: Instant, peer: PeerAddr, header: &Header, status: &Status) {
         let proven = self.config.cookies.proves(peer.addr, status.cookie);
         if header.epoch != self.config.epoch || !proven {
             self.stats.ignored += 1;
@@ -343,14 +343,14 @@ impl RelaySender {
         }
     }
 
-    fn handle_probe(&mut self, now: Instant, peer: Peer, probe: &Probe) {
+    fn handle_probe(&mut self, now: Instant, peer: PeerAddr, probe: &Probe) {
         self.answer_probe(now, peer, self.tag, probe);
         self.handle_listener(now);
         self.heartbeat.hasten(now);
     }
 
     /// `tag`: that of the question.
-    fn answer_probe(&mut self, now: Instant, peer: Peer, tag: GroupTag, probe: &Probe) {
+    fn answer_probe(&mut self, now: Instant, peer: PeerAddr, tag: GroupTag, probe: &Probe) {
         let answer = Probe { cookie: self.config.cookies.of(peer.addr), ..*probe };
         let Some(pkt) = self.other_pkt() else { return };
         let mut body = BytesMut::new();
@@ -360,7 +360,7 @@ impl RelaySender {
         self.answer(peer, payload);
     }
 
-    fn send_data(&mut self, now: Instant, packed: Packed<'_>) {
+    fn send_data(&mut self, now: Instant, packed: PackedBody<'_>) {
         let Some(pkt) = self.data_pkt() else {
             self.skip_to(now, packed.last, Pkt(self.next_data - 1));
             return;
@@ -369,9 +369,9 @@ impl RelaySender {
         let datagram = header.encode_padded(packed.bytes, self.padding(&packed));
         self.stats.data += 1;
         self.stats.data_bytes += datagram.len() as u64;
-        let Packed { first, last, fragment, bytes, .. } = packed;
+        let PackedBody { first, last, fragment, bytes, .. } = packed;
         let is_last = fragment.index + 1 == fragment.count;
-        let sent = outgoing::Sent { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
+        let sent = outgoing::SentPosition { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
         let has_room = match self.to_group(datagram.clone()) {
             Some(transmit) => {
                 self.limits.count_data(now);
@@ -383,7 +383,16 @@ impl RelaySender {
             }
         };
         let body_bytes = bytes.len();
-        self.window.push(Sent { first, last, fragment, pkt, datagram, body_bytes, sent_at: now, repaired: None });
+        self.window.push(SentDatagram {
+            first,
+            last,
+            fragment,
+            pkt,
+            datagram,
+            body_bytes,
+            sent_at: now,
+            repaired: None,
+        });
         if bit_of(pkt) == 1 << (BLOCK - 1) {
             self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
         }
@@ -394,7 +403,7 @@ impl RelaySender {
     }
 
     /// What makes a full datagram as long as a datagram can be, if that is little.
-    fn padding(&self, packed: &Packed<'_>) -> usize {
+    fn padding(&self, packed: &PackedBody<'_>) -> usize {
         let lacking = self.data_body.saturating_sub(packed.bytes.len());
         if self.config.pads && packed.is_full && lacking <= MAX_PADDING { lacking } else { 0 }
     }
@@ -447,12 +456,12 @@ impl RelaySender {
         Some(Transmit { destination: Destination::Multicast(addr.socket_addr()), payload, ttl })
     }
 
-    fn to_peer(&self, Peer { addr, own }: Peer, payload: Bytes) -> Transmit {
+    fn to_peer(&self, PeerAddr { addr, own }: PeerAddr, payload: Bytes) -> Transmit {
         let destination = Destination::Unicast { peer: addr, from: own };
         Transmit { destination, payload, ttl: self.config.ttl }
     }
 
-    fn answer(&mut self, peer: Peer, payload: Bytes) {
+    fn answer(&mut self, peer: PeerAddr, payload: Bytes) {
         let answer = self.to_peer(peer, payload);
         self.outgoing.push_answer(answer);
     }

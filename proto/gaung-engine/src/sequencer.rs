@@ -13,7 +13,7 @@ use gaung_proto::{
 use crate::{
     claim::Claimant,
     sabotage::Sabotage,
-    windows::{ClientWindows, Verdict},
+    windows::{ClientWindows, DuplicateCheck},
 };
 
 /// The sequencer of one group and one epoch.
@@ -27,7 +27,7 @@ use crate::{
 /// that was not durable is rolled back, and the group must be opened anew (a new epoch, a new sequencer).
 #[derive(Debug)]
 pub struct Sequencer {
-    identity: Identity,
+    identity: LogIdentity,
     windows: ClientWindows,
     /// Highest seq that was given.
     assigned: Seq,
@@ -38,7 +38,7 @@ pub struct Sequencer {
     in_flight: VecDeque<Run>,
     /// Bytes of `closed` and `in_flight`.
     queued_bytes: usize,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingAck>,
     events: VecDeque<SequencerEvent>,
     runs_since_snapshot: u32,
     bytes_since_snapshot: usize,
@@ -48,7 +48,7 @@ pub struct Sequencer {
 
 /// Which log a sequencer appends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub struct LogIdentity {
     /// The group to sequence.
     pub group: GroupId,
     /// The group's log.
@@ -211,7 +211,7 @@ pub const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_WAITING_REQUESTS: usize = 65_536;
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingAck {
     request: RequestId,
     acks: Vec<AckRange>,
     /// Acknowledged once this is durable: the highest of its seqs, those of repetitions too.
@@ -221,7 +221,7 @@ struct Waiting {
 impl Sequencer {
     /// For a log that was opened with `head` as its highest seq and `windows` as of that head.
     #[must_use]
-    pub fn new(identity: Identity, head: Seq, windows: ClientWindows) -> Self {
+    pub fn new(identity: LogIdentity, head: Seq, windows: ClientWindows) -> Self {
         Self {
             identity,
             windows,
@@ -250,14 +250,14 @@ impl Sequencer {
             self.events.push_back(SequencerEvent::Refused { request, reason });
             return;
         }
-        let Acks { ranges: acks, highest: needs } = match row {
+        let AckRanges { ranges: acks, highest: needs } = match row {
             Some(first) => self.assign_row(now, batch, first),
             None => self.assign_new(now, batch),
         };
         if needs <= self.durable {
             self.events.push_back(SequencerEvent::Acked { request, acks });
         } else {
-            self.waiting.push_back(Waiting { request, acks, needs });
+            self.waiting.push_back(WaitingAck { request, acks, needs });
         }
     }
 
@@ -344,7 +344,7 @@ impl Sequencer {
 
     /// Returns the group, log and epoch that are sequenced.
     #[must_use]
-    pub const fn identity(&self) -> Identity {
+    pub const fn identity(&self) -> LogIdentity {
         self.identity
     }
 
@@ -375,9 +375,9 @@ impl Sequencer {
         }
         for entry in &batch.entries {
             match self.windows.check(batch.author, &batch.claimant, entry.client_seq) {
-                Verdict::New | Verdict::Duplicate(_) => {}
-                Verdict::OutOfWindow => return Err(RefuseReason::OutOfWindow(entry.client_seq.0)),
-                Verdict::OtherPublisher => return Err(RefuseReason::OtherPublisher),
+                DuplicateCheck::New | DuplicateCheck::Duplicate(_) => {}
+                DuplicateCheck::OutOfWindow => return Err(RefuseReason::OutOfWindow(entry.client_seq.0)),
+                DuplicateCheck::OtherPublisher => return Err(RefuseReason::OtherPublisher),
             }
         }
         Ok(())
@@ -391,7 +391,7 @@ impl Sequencer {
     }
 
     /// All of it is new, and is recorded at once.
-    fn assign_row(&mut self, now: SentAt, batch: &PublishBatch, first: ClientSeq) -> Acks {
+    fn assign_row(&mut self, now: SentAt, batch: &PublishBatch, first: ClientSeq) -> AckRanges {
         let first_seq = self.assigned.next();
         for entry in &batch.entries {
             self.assign(now, batch.author, entry);
@@ -399,17 +399,20 @@ impl Sequencer {
         let count = batch.entries.len();
         self.windows.record_row(batch.author, &batch.claimant, first, first_seq, count as u64, unix_ms(now));
         let range = AckRange { first_client_seq: first, first_seq, count: count as u32 };
-        Acks { ranges: vec![range], highest: self.assigned }
+        AckRanges { ranges: vec![range], highest: self.assigned }
     }
 
     /// What is new of it.
-    fn assign_new(&mut self, now: SentAt, batch: &PublishBatch) -> Acks {
-        let mut acks = Acks::default();
+    fn assign_new(&mut self, now: SentAt, batch: &PublishBatch) -> AckRanges {
+        let mut acks = AckRanges::default();
         self.windows.claim(batch.author, &batch.claimant);
         for entry in &batch.entries {
             let seq = match self.windows.check(batch.author, &batch.claimant, entry.client_seq) {
-                Verdict::Duplicate(seq) if !self.sabotage.keeps_duplicates() => seq,
-                Verdict::Duplicate(_) | Verdict::New | Verdict::OtherPublisher | Verdict::OutOfWindow => {
+                DuplicateCheck::Duplicate(seq) if !self.sabotage.keeps_duplicates() => seq,
+                DuplicateCheck::Duplicate(_)
+                | DuplicateCheck::New
+                | DuplicateCheck::OtherPublisher
+                | DuplicateCheck::OutOfWindow => {
                     let seq = self.assign(now, batch.author, entry);
                     self.windows.record(batch.author, &batch.claimant, entry.client_seq, seq, unix_ms(now));
                     seq
@@ -440,7 +443,7 @@ impl Sequencer {
         if self.gathering.is_empty() {
             return;
         }
-        let Identity { group, log, epoch } = self.identity;
+        let LogIdentity { group, log, epoch } = self.identity;
         let run = Run::encode(RunHeader { group, log, epoch, base_seq: self.gathering_base }, &self.gathering);
         self.gathering.clear();
         self.gathering_base = run.last_seq().next();
@@ -457,7 +460,7 @@ impl Sequencer {
         self.assigned = self.durable;
         self.gathering_base = self.durable.next();
         self.windows.forget_after(self.durable);
-        for Waiting { request, .. } in self.waiting.drain(..) {
+        for WaitingAck { request, .. } in self.waiting.drain(..) {
             self.events.push_back(SequencerEvent::Refused { request, reason: RefuseReason::Unavailable });
         }
     }
@@ -468,12 +471,12 @@ const fn unix_ms(at: SentAt) -> i64 {
 }
 
 #[derive(Default)]
-struct Acks {
+struct AckRanges {
     ranges: Vec<AckRange>,
     highest: Seq,
 }
 
-impl Acks {
+impl AckRanges {
     fn push(&mut self, client_seq: ClientSeq, seq: Seq) {
         self.highest = self.highest.max(seq);
         if let Some(last) = self.ranges.last_mut() {

@@ -13,7 +13,7 @@ const ERASE_LINE: u8 = 0x15;
 
 /// One thing that was typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum TypedKey {
     /// A byte of text, a line end included.
     Byte(u8),
     /// Backspace or delete: the character before goes.
@@ -24,7 +24,7 @@ pub(crate) enum Key {
 
 /// Where in a sequence of the terminal or of telnet the stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Within {
+enum InputState {
     #[default]
     Text,
     /// After a carriage return: the zero of telnet's `CR NUL` (RFC 854) is left out.
@@ -44,54 +44,53 @@ enum Within {
 /// Takes telnet's commands and the keys without a character out of a stream, however it is cut.
 #[derive(Debug, Default)]
 pub(crate) struct TerminalInput {
-    within: Within,
+    within: InputState,
 }
 
 impl TerminalInput {
     /// Hands on what one byte means: nothing, one key, or the byte before it as well.
-    pub(crate) fn take(&mut self, byte: u8, mut key: impl FnMut(Key)) {
+    pub(crate) fn take(&mut self, byte: u8, mut key: impl FnMut(TypedKey)) {
         let before = std::mem::take(&mut self.within);
         self.within = match (before, byte) {
-            (Within::Return, 0) => Within::Text,
-            (Within::Text | Within::Return, _) => self.text(byte, key),
-            (Within::Command, WILL..=DONT) => Within::Negotiation,
-            (Within::Command, SUBNEGOTIATION) => Within::Subnegotiation,
-            (Within::Command, IAC) => {
-                key(Key::Byte(IAC));
-                Within::Text
+            (InputState::Return, 0) => InputState::Text,
+            (InputState::Text | InputState::Return, _) => self.text(byte, key),
+            (InputState::Command, WILL..=DONT) => InputState::Negotiation,
+            (InputState::Command, SUBNEGOTIATION) => InputState::Subnegotiation,
+            (InputState::Command, IAC) => {
+                key(TypedKey::Byte(IAC));
+                InputState::Text
             }
-            (Within::Command, FIRST_COMMAND..) => Within::Text,
+            (InputState::Command, FIRST_COMMAND..) => InputState::Text,
             // No telnet: a ÿ of Latin-1.
-            (Within::Command, _) => {
-                key(Key::Byte(IAC));
+            (InputState::Command, _) => {
+                key(TypedKey::Byte(IAC));
                 self.text(byte, key)
             }
-            (Within::Subnegotiation, IAC) => Within::SubnegotiationCommand,
-            (Within::SubnegotiationCommand, SUBNEGOTIATION_END) | (Within::Negotiation | Within::Function, _) => {
-                Within::Text
-            }
-            (Within::Subnegotiation | Within::SubnegotiationCommand, _) => Within::Subnegotiation,
-            (Within::Escape, b'[') => Within::Control,
-            (Within::Escape, b'O') => Within::Function,
+            (InputState::Subnegotiation, IAC) => InputState::SubnegotiationCommand,
+            (InputState::SubnegotiationCommand, SUBNEGOTIATION_END)
+            | (InputState::Negotiation | InputState::Function, _) => InputState::Text,
+            (InputState::Subnegotiation | InputState::SubnegotiationCommand, _) => InputState::Subnegotiation,
+            (InputState::Escape, b'[') => InputState::Control,
+            (InputState::Escape, b'O') => InputState::Function,
             // No key: what it is shows in what stays.
-            (Within::Escape, _) => {
-                key(Key::Byte(ESCAPE));
+            (InputState::Escape, _) => {
+                key(TypedKey::Byte(ESCAPE));
                 self.text(byte, key)
             }
-            (Within::Control, 0x40..=0x7e) => Within::Text,
-            (Within::Control, _) => Within::Control,
+            (InputState::Control, 0x40..=0x7e) => InputState::Text,
+            (InputState::Control, _) => InputState::Control,
         };
     }
 
-    fn text(&self, byte: u8, mut key: impl FnMut(Key)) -> Within {
+    fn text(&self, byte: u8, mut key: impl FnMut(TypedKey)) -> InputState {
         match byte {
-            IAC => return Within::Command,
-            ESCAPE => return Within::Escape,
-            0x08 | 0x7f => key(Key::EraseCharacter),
-            ERASE_LINE => key(Key::EraseLine),
-            _ => key(Key::Byte(byte)),
+            IAC => return InputState::Command,
+            ESCAPE => return InputState::Escape,
+            0x08 | 0x7f => key(TypedKey::EraseCharacter),
+            ERASE_LINE => key(TypedKey::EraseLine),
+            _ => key(TypedKey::Byte(byte)),
         }
-        if byte == b'\r' { Within::Return } else { Within::Text }
+        if byte == b'\r' { InputState::Return } else { InputState::Text }
     }
 }
 
@@ -99,7 +98,7 @@ impl TerminalInput {
 mod tests {
     use super::*;
 
-    fn keys(bytes: &[u8]) -> Vec<Key> {
+    fn keys(bytes: &[u8]) -> Vec<TypedKey> {
         let mut input = TerminalInput::default();
         let mut keys = Vec::new();
         for &byte in bytes {
@@ -110,8 +109,8 @@ mod tests {
 
     fn text(bytes: &[u8]) -> Vec<u8> {
         let byte = |key| match key {
-            Key::Byte(byte) => Some(byte),
-            Key::EraseCharacter | Key::EraseLine => None,
+            TypedKey::Byte(byte) => Some(byte),
+            TypedKey::EraseCharacter | TypedKey::EraseLine => None,
         };
         keys(bytes).into_iter().filter_map(byte).collect()
     }
@@ -128,7 +127,7 @@ mod tests {
     fn keys_without_a_character_are_taken_out() {
         assert_eq!(text(b"a\x1b[Ab\x1b[1;5Cc\x1bOPd"), b"abcd");
         assert_eq!(text(b"\x1b%-12345X"), b"\x1b%-12345X", "a printer's language is no key");
-        assert_eq!(keys(b"\x08\x7f\x15"), [Key::EraseCharacter, Key::EraseCharacter, Key::EraseLine]);
+        assert_eq!(keys(b"\x08\x7f\x15"), [TypedKey::EraseCharacter, TypedKey::EraseCharacter, TypedKey::EraseLine]);
         assert_eq!(text(b"\x00"), b"\x00", "a zero that no return stands before");
     }
 }

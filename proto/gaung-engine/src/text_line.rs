@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     foreign_protocol::{ForeignProtocol, is_binary, judge_first_line, judge_later_line, may_begin_foreign},
-    terminal_input::{Key, TerminalInput},
+    terminal_input::{TerminalInput, TypedKey},
     timing::TIMING,
 };
 
@@ -18,7 +18,7 @@ pub const MAX_LINE: usize = 64 * 1024;
 
 /// One line as it came, never empty, without its newline and carriage return.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum TextLine {
     /// 1 to [`MAX_LINE`] bytes, not necessarily UTF-8.
     Text(Bytes),
     /// A line longer than [`MAX_LINE`]; it is dropped up to its end.
@@ -40,19 +40,19 @@ pub enum Line {
 pub struct LineSplitter {
     input: TerminalInput,
     partial: BytesMut,
-    arrival: Arrival,
+    arrival: LineArrival,
     discarding: bool,
     /// A carriage return has ended the line; the newline after it ends none.
     returned: bool,
     silent_since: Option<Instant>,
-    lines: VecDeque<Line>,
-    habits: Habits,
+    lines: VecDeque<TextLine>,
+    habits: ClientHabits,
     is_foreign: bool,
 }
 
 /// How the unfinished line has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Arrival {
+enum LineArrival {
     /// In pieces of more than one character.
     #[default]
     Pieces,
@@ -64,7 +64,7 @@ enum Arrival {
 
 /// What the client is known to do.
 #[derive(Debug, Clone, Copy, Default)]
-struct Habits {
+struct ClientHabits {
     sends_newlines: bool,
     sends_whole_messages: bool,
     /// A line was judged and is no other protocol's.
@@ -91,23 +91,23 @@ impl LineSplitter {
         let mut input = std::mem::take(&mut self.input);
         for &byte in bytes {
             input.take(byte, |key| match key {
-                Key::Byte(byte) if is_binary(byte) => is_data = true,
-                Key::Byte(b'\n') if std::mem::take(&mut self.returned) => {}
-                Key::Byte(b'\n') => {
+                TypedKey::Byte(byte) if is_binary(byte) => is_data = true,
+                TypedKey::Byte(b'\n') if std::mem::take(&mut self.returned) => {}
+                TypedKey::Byte(b'\n') => {
                     self.add(&text.split());
                     self.end_line(LineEnd::Newline);
                 }
-                Key::Byte(byte) => {
+                TypedKey::Byte(byte) => {
                     self.returned = false;
                     // Not the later bytes of one character of UTF-8.
                     characters += usize::from(byte & 0xc0 != 0x80);
                     text.extend_from_slice(&[byte]);
                 }
-                Key::EraseCharacter => {
+                TypedKey::EraseCharacter => {
                     self.add(&text.split());
                     self.erase_character();
                 }
-                Key::EraseLine => {
+                TypedKey::EraseLine => {
                     text.clear();
                     self.partial.clear();
                 }
@@ -121,12 +121,12 @@ impl LineSplitter {
             return self.foreign(ForeignProtocol::Binary);
         }
         if began_empty && !text.is_empty() {
-            self.arrival = if characters == 1 { Arrival::FirstKey } else { Arrival::Pieces };
-        } else if self.arrival == Arrival::FirstKey {
-            self.arrival = Arrival::Keys;
+            self.arrival = if characters == 1 { LineArrival::FirstKey } else { LineArrival::Pieces };
+        } else if self.arrival == LineArrival::FirstKey {
+            self.arrival = LineArrival::Keys;
         }
         self.add(&text);
-        if self.arrival != Arrival::Pieces && self.partial.last() == Some(&b'\r') {
+        if self.arrival != LineArrival::Pieces && self.partial.last() == Some(&b'\r') {
             self.end_line(LineEnd::Newline);
             self.returned = true;
         }
@@ -138,7 +138,7 @@ impl LineSplitter {
     /// Ends the unfinished line if it has been silent for long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| due <= now) {
-            self.habits.sends_whole_messages |= self.arrival == Arrival::Pieces && !self.habits.sends_newlines;
+            self.habits.sends_whole_messages |= self.arrival == LineArrival::Pieces && !self.habits.sends_newlines;
             self.end_line(LineEnd::Silence);
         }
     }
@@ -149,7 +149,7 @@ impl LineSplitter {
     }
 
     /// Returns the next whole line, oldest first.
-    pub fn poll_line(&mut self) -> Option<Line> {
+    pub fn poll_line(&mut self) -> Option<TextLine> {
         self.lines.pop_front()
     }
 
@@ -163,12 +163,12 @@ impl LineSplitter {
         let habits = self.habits;
         match self.arrival {
             _ if self.discarding => TIMING.line_discard_silence,
-            Arrival::FirstKey | Arrival::Keys if habits.sends_newlines => TIMING.line_typing_silence,
-            Arrival::FirstKey if !habits.sends_whole_messages => TIMING.line_first_key_silence,
-            Arrival::Keys if !habits.sends_whole_messages => TIMING.line_key_silence,
+            LineArrival::FirstKey | LineArrival::Keys if habits.sends_newlines => TIMING.line_typing_silence,
+            LineArrival::FirstKey if !habits.sends_whole_messages => TIMING.line_first_key_silence,
+            LineArrival::Keys if !habits.sends_whole_messages => TIMING.line_key_silence,
             _ if habits.sends_newlines => TIMING.line_segment_silence,
             _ if !habits.speaks_text && may_begin_foreign(&self.partial) => TIMING.line_segment_silence,
-            Arrival::FirstKey | Arrival::Keys | Arrival::Pieces => TIMING.line_silence,
+            LineArrival::FirstKey | LineArrival::Keys | LineArrival::Pieces => TIMING.line_silence,
         }
     }
 
@@ -185,7 +185,7 @@ impl LineSplitter {
         self.discarding = true;
         match self.judge(&beginning, LineEnd::Silence) {
             Some(protocol) => self.foreign(protocol),
-            None => self.lines.push_back(Line::TooLong),
+            None => self.lines.push_back(TextLine::TooLong),
         }
     }
 
@@ -211,8 +211,8 @@ impl LineSplitter {
         }
         match self.judge(&line, end) {
             Some(protocol) => self.foreign(protocol),
-            None if line.len() > MAX_LINE => self.lines.push_back(Line::TooLong),
-            None => self.lines.push_back(Line::Text(line.freeze())),
+            None if line.len() > MAX_LINE => self.lines.push_back(TextLine::TooLong),
+            None => self.lines.push_back(TextLine::Text(line.freeze())),
         }
     }
 
@@ -231,7 +231,7 @@ impl LineSplitter {
         self.partial = BytesMut::new();
         self.silent_since = None;
         self.lines.clear();
-        self.lines.push_back(Line::Foreign(protocol));
+        self.lines.push_back(TextLine::Foreign(protocol));
     }
 }
 
@@ -250,12 +250,12 @@ const FIRST_WORDS: usize = 64;
 mod tests {
     use super::*;
 
-    fn drain(splitter: &mut LineSplitter) -> Vec<Line> {
+    fn drain(splitter: &mut LineSplitter) -> Vec<TextLine> {
         std::iter::from_fn(|| splitter.poll_line()).collect()
     }
 
-    fn text(line: &'static str) -> Line {
-        Line::Text(Bytes::from_static(line.as_bytes()))
+    fn text(line: &'static str) -> TextLine {
+        TextLine::Text(Bytes::from_static(line.as_bytes()))
     }
 
     #[test]
@@ -300,13 +300,13 @@ mod tests {
             assert!(splitter.partial.capacity() <= 4 * MAX_LINE);
         }
         splitter.handle_bytes(now, b"tail\nshort\n");
-        assert_eq!(drain(&mut splitter), [Line::TooLong, text("short")]);
+        assert_eq!(drain(&mut splitter), [TextLine::TooLong, text("short")]);
         splitter.handle_bytes(now, &[b'y'; MAX_LINE + 2]);
         splitter.handle_timeout(now + TIMING.line_silence);
         splitter.handle_bytes(now + TIMING.line_silence, b"more");
         splitter.handle_timeout(now + TIMING.line_silence + TIMING.line_discard_silence);
         splitter.handle_bytes(now + TIMING.line_silence + TIMING.line_discard_silence, b"ok\n");
-        assert_eq!(drain(&mut splitter), [Line::TooLong, text("ok")]);
+        assert_eq!(drain(&mut splitter), [TextLine::TooLong, text("ok")]);
     }
 
     #[test]
@@ -398,7 +398,7 @@ mod tests {
                 }
                 assert_eq!(
                     lines,
-                    [Line::Foreign(protocol)],
+                    [TextLine::Foreign(protocol)],
                     "in pieces of {piece}: {:?}",
                     bytes.escape_ascii().to_string()
                 );
@@ -414,6 +414,6 @@ mod tests {
         splitter.handle_bytes(now, b"\r\n");
         splitter.handle_bytes(now, &[b'x'; MAX_LINE + 1]);
         splitter.handle_bytes(now, b"\n");
-        assert_eq!(drain(&mut splitter), [Line::Text(vec![b'x'; MAX_LINE].into()), Line::TooLong]);
+        assert_eq!(drain(&mut splitter), [TextLine::Text(vec![b'x'; MAX_LINE].into()), TextLine::TooLong]);
     }
 }

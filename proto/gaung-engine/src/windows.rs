@@ -10,14 +10,14 @@ use gaung_proto::{ClientId, ClientSeq, Seq, block::Author};
 
 pub use self::snapshot::SnapshotError;
 use self::{
-    shares::{EvictionEntry, EvictionOutcome, Shares},
-    window::{SeqRow, Window},
+    shares::{EvictionEntry, EvictionOutcome, WindowShares},
+    window::{ClientWindow, SeqRow},
 };
 use crate::claim::{Claimant, UNCLAIMED};
 
 /// What is known of a client's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DuplicateCheck {
     /// Never logged: give it a seq.
     New,
     /// Logged before, under this seq.
@@ -36,8 +36,8 @@ pub enum Verdict {
 /// Call order for a message: [`check`](Self::check), then [`record`](Self::record) once it has its seq.
 #[derive(Debug)]
 pub struct ClientWindows {
-    clients: BTreeMap<StreamId, Window>,
-    shares: Shares,
+    clients: BTreeMap<StreamId, ClientWindow>,
+    shares: WindowShares,
     bytes: usize,
     limit_bytes: usize,
     next_ticket: u64,
@@ -68,25 +68,25 @@ impl ClientWindows {
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         let clients = BTreeMap::new();
-        Self { clients, shares: Shares::default(), bytes: 0, limit_bytes, next_ticket: 0, forgotten: 0 }
+        Self { clients, shares: WindowShares::default(), bytes: 0, limit_bytes, next_ticket: 0, forgotten: 0 }
     }
 
     /// What is known of this message of `claimant`.
     #[must_use]
-    pub fn check(&self, author: Author, claimant: &Claimant, client_seq: ClientSeq) -> Verdict {
+    pub fn check(&self, author: Author, claimant: &Claimant, client_seq: ClientSeq) -> DuplicateCheck {
         match self.clients.get(&stream_of(author)) {
-            _ if client_seq.0 == 0 || client_seq.0 > u64::MAX / 2 => Verdict::OutOfWindow,
-            Some(window) if !is_owner(window, claimant) => Verdict::OtherPublisher,
+            _ if client_seq.0 == 0 || client_seq.0 > u64::MAX / 2 => DuplicateCheck::OutOfWindow,
+            Some(window) if !is_owner(window, claimant) => DuplicateCheck::OtherPublisher,
             Some(window) => window.check(client_seq.0),
-            None => Verdict::New,
+            None => DuplicateCheck::New,
         }
     }
 
-    /// Whether each message of `claimant` from `first` to `last` is [`Verdict::New`] for having a higher client_seq than any
+    /// Whether each message of `claimant` from `first` to `last` is [`DuplicateCheck::New`] for having a higher client_seq than any
     /// before.
     #[must_use]
     pub fn are_next(&self, author: Author, claimant: &Claimant, first: ClientSeq, last: ClientSeq) -> bool {
-        let is_next = |window: &Window| is_owner(window, claimant) && window.is_after(first.0);
+        let is_next = |window: &ClientWindow| is_owner(window, claimant) && window.is_after(first.0);
         last.0 <= u64::MAX / 2 && self.clients.get(&stream_of(author)).is_some_and(is_next)
     }
 
@@ -137,7 +137,7 @@ impl ClientWindows {
                 }
             }
             None => {
-                let mut window = Window::starting_with(row);
+                let mut window = ClientWindow::starting_with(row);
                 (window.owner, window.charged) = (claimant.owner, claimant.charged);
                 window.at_unix_ms = at_unix_ms;
                 self.put(stream_of(author), window);
@@ -193,7 +193,7 @@ impl ClientWindows {
     }
 
     /// A client that is not known yet.
-    fn put(&mut self, stream: StreamId, mut window: Window) {
+    fn put(&mut self, stream: StreamId, mut window: ClientWindow) {
         window.ticket = self.next_ticket;
         self.next_ticket += 1;
         let bytes = CLIENT_BYTES + window.bytes();
@@ -226,7 +226,7 @@ impl ClientWindows {
         self.bytes -= freed;
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(&mut Window) -> bool) {
+    fn retain(&mut self, mut keep: impl FnMut(&mut ClientWindow) -> bool) {
         let shares = &mut self.shares;
         let mut bytes = 0;
         self.clients.retain(|_, window| {
@@ -243,7 +243,7 @@ impl ClientWindows {
     }
 }
 
-fn is_owner(window: &Window, claimant: &Claimant) -> bool {
+fn is_owner(window: &ClientWindow, claimant: &Claimant) -> bool {
     window.owner == claimant.owner || window.owner == UNCLAIMED
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     interface::Link,
-    socket::{self, Sharing, SocketError},
+    socket::{self, PortSharing, SocketError},
 };
 
 /// Sends to the broadcast address of each network of its interfaces, never to 255.255.255.255, which needs a default route and
@@ -76,7 +76,7 @@ impl BroadcastSender {
 
 impl NetworkSocket {
     fn open(link: &Link, to: SocketAddrV4) -> Result<Self, SocketError> {
-        let socket = socket::open(SocketAddrV4::new(link.ip, 0), Sharing::Alone)?;
+        let socket = socket::open(SocketAddrV4::new(link.ip, 0), PortSharing::Alone)?;
         socket.set_broadcast(true).map_err(SocketError::system("allow broadcast"))?;
         Ok(Self { socket: socket.into(), link: link.clone(), to })
     }
@@ -89,5 +89,5 @@ impl NetworkSocket {
 /// # Errors
 /// [`SocketError`] if a program that does not share it has the port.
 pub fn open_listener(port: u16) -> Result<UdpSocket, SocketError> {
-    Ok(socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), Sharing::Shared)?.into())
+    Ok(socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), PortSharing::Shared)?.into())
 }

@@ -17,7 +17,7 @@ use gaung_proto::RelayId;
 
 pub use client::{Discovery, discover};
 pub use datagram::MAX_NAME_BYTES;
-pub use found::Found;
+pub use found::FoundService;
 pub use responder::{Responder, ResponderCounters};
 
 /// Where requests go, beside the broadcast addresses; site-local scope (RFC 2365), TTL 1. No group may be given this

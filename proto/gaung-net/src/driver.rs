@@ -37,9 +37,9 @@ pub use handle::{CommandSender, DriverHandle, DriverPanicked, SendCommandError};
 pub use sockets::{DriverSockets, SocketUse};
 
 use self::{
-    handle::Shared,
+    handle::DriverFlags,
     outbox::Outbox,
-    receive::Received,
+    receive::ReceivedBatch,
     sockets::{ReaderId, SocketTable},
 };
 
@@ -120,17 +120,17 @@ impl Driver {
     /// # Errors
     /// If the system has no thread or file descriptor left.
     pub fn spawn<D: Drive>(name: &str, sockets: DriverSockets, drive: D) -> io::Result<DriverHandle<D::Command>> {
-        let shared = Arc::new(Shared::new()?);
+        let shared = Arc::new(DriverFlags::new()?);
         let counters = Arc::new(Counters::default());
         let (sender, commands) = mpsc::channel(Self::COMMAND_QUEUE);
         let (alive, ended) = tokio::sync::watch::channel(());
-        let turn = Loop {
+        let turn = DriverLoop {
             drive,
             commands,
             shared: Arc::clone(&shared),
             outbox: Outbox::new(Arc::clone(&counters)),
             sockets: SocketTable::new(sockets, Arc::clone(&counters)),
-            received: Received::new(),
+            received: ReceivedBatch::new(),
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
             let _alive = alive;
@@ -147,16 +147,16 @@ const DATAGRAMS_PER_TURN: usize = 64;
 /// Most inputs after which outputs are taken: what they cause leaves together, and little of it waits.
 const INPUTS_PER_DRAIN: usize = 64;
 
-struct Loop<D: Drive> {
+struct DriverLoop<D: Drive> {
     drive: D,
     commands: mpsc::Receiver<D::Command>,
-    shared: Arc<Shared>,
+    shared: Arc<DriverFlags>,
     outbox: Outbox,
     sockets: SocketTable,
-    received: Received,
+    received: ReceivedBatch,
 }
 
-impl<D: Drive> Loop<D> {
+impl<D: Drive> DriverLoop<D> {
     fn run(mut self) {
         // The default slack lets the kernel delay each wake-up by 50 µs, a quarter of the time that a message may wait.
         if let Err(errno) = set_timerslack(1) {

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use gaung_proto::{
     DecodeError,
-    frame::{Accept, Item, decode},
+    frame::{AcceptedItems, FrameItem, decode},
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -50,7 +50,7 @@ pub enum ReadFrameError {
 #[derive(Debug)]
 pub struct FrameReader<R> {
     stream: R,
-    accept: Accept,
+    accept: AcceptedItems,
     buffer: BytesMut,
     read_bytes: usize,
 }
@@ -62,7 +62,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub const MAX_READ: usize = 64 * 1024;
 
     /// Takes the items that `accept` says.
-    pub fn new(stream: R, accept: Accept) -> Self {
+    pub fn new(stream: R, accept: AcceptedItems) -> Self {
         Self { stream, accept, buffer: BytesMut::new(), read_bytes: Self::MIN_READ }
     }
 
@@ -70,7 +70,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ///
     /// # Errors
     /// [`ReadFrameError`]; do not read on after one.
-    pub async fn next(&mut self) -> Result<Option<Item>, ReadFrameError> {
+    pub async fn next(&mut self) -> Result<Option<FrameItem>, ReadFrameError> {
         loop {
             if let Some(item) = self.buffered()? {
                 return Ok(Some(item));
@@ -88,7 +88,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ///
     /// # Errors
     /// [`ReadFrameError::Decode`]; do not read on after it.
-    pub fn buffered(&mut self) -> Result<Option<Item>, ReadFrameError> {
+    pub fn buffered(&mut self) -> Result<Option<FrameItem>, ReadFrameError> {
         Ok(decode(&mut self.buffer, self.accept)?)
     }
 

@@ -16,7 +16,7 @@ use gaung_proto::{
     limits::{MAX_BODY, MAX_DATA_BODY},
 };
 
-pub use choose::{ChooseError, Chosen, Fallback, Selection, choose, select};
+pub use choose::{ChooseError, ChosenLinks, InterfaceFallback, LinkSelection, choose, select};
 pub use list::interfaces;
 pub use watch::LinkWatch;
 

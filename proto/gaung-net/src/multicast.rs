@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::{
     interface::Link,
-    socket::{self, Sharing, SocketError},
+    socket::{self, PortSharing, SocketError},
 };
 
 /// A socket that datagrams leave from, and to which unicast comes back.
@@ -30,7 +30,7 @@ pub struct DataSocket {
     pub(crate) socket: Arc<UdpSocket>,
     local: SocketAddrV4,
     link: Option<Link>,
-    health: Arc<Health>,
+    health: Arc<SendHealth>,
 }
 
 impl PartialEq for DataSocket {
@@ -48,7 +48,7 @@ impl DataSocket {
     /// # Errors
     /// [`SocketError`], such as the port being in use.
     pub fn open(link: &Link, port: u16) -> Result<Self, SocketError> {
-        let socket = socket::open(SocketAddrV4::new(link.ip, port), Sharing::Alone)?;
+        let socket = socket::open(SocketAddrV4::new(link.ip, port), PortSharing::Alone)?;
         Self::new(socket.into(), None)?.on(link)
     }
 
@@ -57,7 +57,7 @@ impl DataSocket {
     /// # Errors
     /// [`SocketError`], such as the port being in use.
     pub fn open_unicast(port: u16) -> Result<Self, SocketError> {
-        let socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), Sharing::Alone)?;
+        let socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), PortSharing::Alone)?;
         Self::new(socket.into(), None)
     }
 
@@ -107,7 +107,7 @@ impl DataSocket {
 
 /// Whether multicast leaves through a socket, as all threads that send through it found.
 #[derive(Debug, Default)]
-struct Health {
+struct SendHealth {
     fails: AtomicBool,
     is_reported: AtomicBool,
     told_at: Mutex<Option<Instant>>,
@@ -116,7 +116,7 @@ struct Health {
 /// Between two warnings of one socket: a filter that drops every other datagram must not fill the log.
 const QUIET: Duration = Duration::from_secs(10);
 
-impl Health {
+impl SendHealth {
     /// True if the failure should be reported.
     fn begins_to_fail(&self, now: Instant) -> bool {
         if self.fails.swap(true, Ordering::Relaxed) {
@@ -254,7 +254,7 @@ impl GroupSocket {
 impl JoinedSocket {
     fn open(group: SocketAddrV4) -> Result<Self, SocketError> {
         // Bound to the group's address, the socket hears no unicast and no other group on the same port.
-        Ok(Self { socket: Arc::new(socket::open(group, Sharing::Shared)?.into()), joined: Vec::new() })
+        Ok(Self { socket: Arc::new(socket::open(group, PortSharing::Shared)?.into()), joined: Vec::new() })
     }
 
     fn join(&mut self, group: Ipv4Addr, link: &Link) -> Result<(), SocketError> {
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_fails_now_and_then_is_told_of_seldom() {
-        let (health, start) = (Health::default(), Instant::now());
+        let (health, start) = (SendHealth::default(), Instant::now());
         assert!(!health.works_again(), "it never failed");
         assert!(health.begins_to_fail(start));
         assert!(!health.begins_to_fail(start), "it is known already");

@@ -49,7 +49,7 @@ pub struct ReceiveBuffer {
 /// # Errors
 /// [`SocketError`] if no socket can be opened.
 pub fn receive_buffer() -> Result<ReceiveBuffer, SocketError> {
-    let socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), socket::Sharing::Alone)?;
+    let socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), socket::PortSharing::Alone)?;
     let doubled = SockRef::from(&socket).recv_buffer_size().map_err(SocketError::system("read a buffer's size"))?;
     Ok(ReceiveBuffer { wanted_bytes: socket::BUFFER_BYTES, got_bytes: doubled / 2 })
 }

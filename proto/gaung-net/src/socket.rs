@@ -92,7 +92,7 @@ impl SocketError {
 
 /// Whether several sockets may have one port, each with its own copy of multicast and broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sharing {
+pub(crate) enum PortSharing {
     Alone,
     Shared,
 }
@@ -102,7 +102,7 @@ pub(crate) enum Sharing {
 pub(crate) const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
 /// A non-blocking UDP socket with large buffers and without fragmentation.
-pub(crate) fn open(addr: SocketAddrV4, sharing: Sharing) -> Result<Socket, SocketError> {
+pub(crate) fn open(addr: SocketAddrV4, sharing: PortSharing) -> Result<Socket, SocketError> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
         .map_err(SocketError::system("open a UDP socket"))?;
     prepare(&socket, sharing).map_err(SocketError::system("set up a UDP socket"))?;
@@ -110,9 +110,9 @@ pub(crate) fn open(addr: SocketAddrV4, sharing: Sharing) -> Result<Socket, Socke
     Ok(socket)
 }
 
-fn prepare(socket: &Socket, sharing: Sharing) -> io::Result<()> {
+fn prepare(socket: &Socket, sharing: PortSharing) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    if sharing == Sharing::Shared {
+    if sharing == PortSharing::Shared {
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
     }

@@ -11,7 +11,7 @@ use std::{
 use gaung_net::{
     SocketError,
     interface::Link,
-    probe::{self, echo, echo::Echo},
+    probe::{self, echo, echo::EchoResult},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,9 +25,9 @@ fn free_port() -> u16 {
 fn loopback_hears_its_own_multicast_and_broadcast() {
     let group = SocketAddrV4::new(GROUP, free_port());
     let heard = echo::multicast(&Link::loopback(), group, PATIENCE).unwrap();
-    assert!(matches!(heard, Echo::Heard), "{heard:?}");
+    assert!(matches!(heard, EchoResult::Heard), "{heard:?}");
     let heard = echo::broadcast(&Link::loopback(), free_port(), PATIENCE).unwrap();
-    assert!(matches!(heard, Some(Echo::Heard)), "{heard:?}");
+    assert!(matches!(heard, Some(EchoResult::Heard)), "{heard:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ const VERSION: u8 = 1;
 
 /// One item of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub enum FrameItem {
     /// An encoded `ClientFrame` or `ServerFrame`, not yet decoded.
     Control(Bytes),
     /// A run of a group's messages.
@@ -29,7 +29,7 @@ pub enum Item {
 
 /// Which items the other side may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accept {
+pub enum AcceptedItems {
     /// Control frames alone: what a hub takes.
     Control,
     /// Both: what a client takes.
@@ -58,7 +58,7 @@ pub fn encode_control(message: &impl prost::Message) -> Bytes {
 /// Reserves no more than the item's own length, which is checked first.
 /// # Errors
 /// [`DecodeError`]: the stream cannot be read any further.
-pub fn decode(buffer: &mut BytesMut, accept: Accept) -> Result<Option<Item>, DecodeError> {
+pub fn decode(buffer: &mut BytesMut, accept: AcceptedItems) -> Result<Option<FrameItem>, DecodeError> {
     if buffer.len() < FRAME_HEADER {
         return Ok(None);
     }
@@ -66,7 +66,7 @@ pub fn decode(buffer: &mut BytesMut, accept: Accept) -> Result<Option<Item>, Dec
     let magic = reader.u16()?;
     let limit = match (magic, accept) {
         (FRAME_MAGIC, _) => MAX_FRAME,
-        (RUN_MAGIC, Accept::ControlAndRuns) => MAX_RUN,
+        (RUN_MAGIC, AcceptedItems::ControlAndRuns) => MAX_RUN,
         _ => return Err(DecodeError::Magic),
     };
     let version = reader.u8()?;
@@ -89,8 +89,8 @@ pub fn decode(buffer: &mut BytesMut, accept: Accept) -> Result<Option<Item>, Dec
     }
     let mut item = buffer.split_to(length).freeze();
     if magic == RUN_MAGIC {
-        return Run::parse(item).map(|run| Some(Item::Run(run)));
+        return Run::parse(item).map(|run| Some(FrameItem::Run(run)));
     }
     item.advance(FRAME_HEADER);
-    Ok(Some(Item::Control(item)))
+    Ok(Some(FrameItem::Control(item)))
 }

@@ -14,7 +14,7 @@ use gaung_proto::{
         PublishOutcome, Status,
     },
     datagram::{Fragment, Header, PacketType, flags},
-    frame::{self, Accept, Item},
+    frame::{self, AcceptedItems, FrameItem},
     pb,
     run::{Run, RunHeader},
     signing::{self, Method, SigningError},
@@ -213,8 +213,8 @@ fn ticket() {
 fn control<M: prost::Message + Default + PartialEq + std::fmt::Debug>(name: &str, message: &M) {
     let golden = Vector::read(name).whole();
     assert_eq!(frame::encode_control(message), golden, "{name}");
-    let item = frame::decode(&mut BytesMut::from(&golden[..]), Accept::Control).unwrap();
-    let Some(Item::Control(body)) = item else { panic!("{name} gives {item:?}") };
+    let item = frame::decode(&mut BytesMut::from(&golden[..]), AcceptedItems::Control).unwrap();
+    let Some(FrameItem::Control(body)) = item else { panic!("{name} gives {item:?}") };
     assert_eq!(M::decode(body).unwrap(), *message, "{name}");
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_engine::{Fanout, FanoutLimits, HotRing, Piece, Read, Taken};
+use gaung_engine::{Fanout, FanoutLimits, HotRing, RingRead, RingTake, RunPiece};
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
     block::{Author, BlockBuilder, MessageRef, SentAt},
@@ -86,14 +86,15 @@ fn copy(runs: &[Run], sessions: usize) {
     }
 }
 
-fn take(ring: &HotRing, next: Seq, budget: usize, found: &mut Vec<Piece>) -> Taken {
+fn take(ring: &HotRing, next: Seq, budget: usize, found: &mut Vec<RunPiece>) -> RingTake {
     match ring.read_from(next, budget) {
-        Read::Runs(runs) => {
-            found.extend(runs.iter().map(|run| Piece { bytes: run.as_bytes().clone(), next: run.last_seq().next() }));
-            Taken::Pieces { at_head: true }
+        RingRead::Runs(runs) => {
+            found
+                .extend(runs.iter().map(|run| RunPiece { bytes: run.as_bytes().clone(), next: run.last_seq().next() }));
+            RingTake::Pieces { at_head: true }
         }
-        Read::Trimmed { oldest } => Taken::Behind { oldest },
-        Read::AtHead => Taken::AtHead,
+        RingRead::Trimmed { oldest } => RingTake::Behind { oldest },
+        RingRead::AtHead => RingTake::AtHead,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use service_kit::{
     pace::ConnectionPace,
-    share::{EvictionNotice, Full, Origin, Share, SharePool},
+    share::{EvictionNotice, Origin, PoolFull, Share, SharePool},
 };
 use tokio::net::TcpStream;
 
@@ -66,8 +66,8 @@ impl Admission {
     pub(crate) fn admit(&self, address: IpAddr) -> Result<Admitted, Refused> {
         match self.sessions.take(address.into(), 1) {
             Ok(share) => Ok(Admitted { share, touched: None }),
-            Err(Full::OwnShare) => Err(Refused::Address),
-            Err(Full::Pool) => Err(Refused::Full),
+            Err(PoolFull::OwnShare) => Err(Refused::Address),
+            Err(PoolFull::Pool) => Err(Refused::Full),
         }
     }
 

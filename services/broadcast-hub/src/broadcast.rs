@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use gaung_engine::BroadcastPacker;
 use gaung_net::{
     broadcast::BroadcastSender,
-    interface::{Fallback, Link, LinkWatch, Selection, data_body},
+    interface::{InterfaceFallback, Link, LinkSelection, LinkWatch, data_body},
 };
 use gaung_proto::{GroupTag, SenderId};
 use service_kit::share::RateLimit;
@@ -48,7 +48,7 @@ impl BroadcastLane {
     }
 
     /// Opens the sockets anew.
-    fn renew(&mut self, selection: &Selection) {
+    fn renew(&mut self, selection: &LinkSelection) {
         self.sender = match BroadcastSender::open(&selection.links, self.port) {
             Ok(sender) => Some(sender),
             Err(error) => {
@@ -67,8 +67,10 @@ impl BroadcastLane {
             warn!("{missing}; nothing is broadcast there until it is");
         }
         match selection.fallback {
-            Some(Fallback::Loopback) => warn!("only this machine hears broadcasts: no other interface is up"),
-            Some(Fallback::ContainerOrVpn) => warn!("broadcasting to containers or tunnels: nothing else is up"),
+            Some(InterfaceFallback::Loopback) => warn!("only this machine hears broadcasts: no other interface is up"),
+            Some(InterfaceFallback::ContainerOrVpn) => {
+                warn!("broadcasting to containers or tunnels: nothing else is up")
+            }
             None => {}
         }
     }

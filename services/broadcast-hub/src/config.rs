@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use gaung_proto::{limits::MAX_SESSION_GROUPS, ports};
 use service_kit::{
-    config::{CommonArgs, ConfigErrors, Listen, parse_bytes, parse_duration, parse_listen},
+    config::{CommonArgs, ConfigErrors, ListenAddr, parse_bytes, parse_duration, parse_listen},
     program::ServiceArgs,
     rpc,
 };
@@ -34,10 +34,10 @@ pub struct HubArgs {
     pub tcp_listen: SocketAddr,
     /// Address for text sessions (netcat and the like); `off` for none.
     #[arg(long, env = "GAUNG_HUB_TEXT_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDR:PORT|off", value_parser = parse_listen)]
-    pub text_listen: Listen,
+    pub text_listen: ListenAddr,
     /// Address for the page and its WebSocket; `off` for none.
     #[arg(long, env = "GAUNG_HUB_PAGE_LISTEN", default_value = "0.0.0.0:7480", value_name = "ADDR:PORT|off", value_parser = parse_listen)]
-    pub page_listen: Listen,
+    pub page_listen: ListenAddr,
     /// Do not send the messages of `everyone` as UDP broadcasts.
     #[arg(long, env = "GAUNG_HUB_NO_BROADCAST")]
     pub no_broadcast: bool,
@@ -290,10 +290,10 @@ impl ServiceArgs for HubArgs {
     }
 }
 
-fn address(listen: Listen) -> Option<SocketAddr> {
+fn address(listen: ListenAddr) -> Option<SocketAddr> {
     match listen {
-        Listen::On(addr) => Some(addr),
-        Listen::Off => None,
+        ListenAddr::On(addr) => Some(addr),
+        ListenAddr::Off => None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_engine::{HotRing, Piece, Pushed, Read, RingBudget, RingOwner, Segment, Taken};
+use gaung_engine::{HotRing, PushOutcome, RingBudget, RingOwner, RingRead, RingSegment, RingTake, RunPiece};
 use gaung_proto::{ClientId, GroupId, LogId, Seq, run::Run, signing::ticket_expiry};
 use tonic::Code;
 
@@ -240,9 +240,9 @@ impl Group {
         drop(shared);
         self.rings.enforce();
         match pushed {
-            Pushed::Appended => Some(next.max(first)),
-            Pushed::Reset => Some(first),
-            Pushed::Known => None,
+            PushOutcome::Appended => Some(next.max(first)),
+            PushOutcome::Reset => Some(first),
+            PushOutcome::Known => None,
         }
     }
 
@@ -294,24 +294,24 @@ impl Group {
         log: LogId,
         next: Seq,
         budget_bytes: usize,
-        out: &mut Vec<Piece>,
+        out: &mut Vec<RunPiece>,
         encode: impl Fn(&Run) -> Bytes,
-    ) -> Taken {
+    ) -> RingTake {
         let (found, head) = {
             let shared = self.shared();
             if shared.log != Some(log) {
-                return Taken::Replaced;
+                return RingTake::Replaced;
             }
             (shared.ring.read_from(next, budget_bytes), shared.ring.head())
         };
         match found {
-            Read::Runs(runs) => {
+            RingRead::Runs(runs) => {
                 let at_head = runs.last().is_some_and(|run| run.last_seq() >= head);
-                out.extend(runs.iter().map(|run| Piece { bytes: encode(run), next: run.last_seq().next() }));
-                Taken::Pieces { at_head }
+                out.extend(runs.iter().map(|run| RunPiece { bytes: encode(run), next: run.last_seq().next() }));
+                RingTake::Pieces { at_head }
             }
-            Read::Trimmed { oldest } => Taken::Behind { oldest },
-            Read::AtHead => Taken::AtHead,
+            RingRead::Trimmed { oldest } => RingTake::Behind { oldest },
+            RingRead::AtHead => RingTake::AtHead,
         }
     }
 
@@ -338,7 +338,7 @@ impl Group {
 }
 
 impl RingOwner for Group {
-    fn give_way(&self, segment: Segment) {
+    fn give_way(&self, segment: RingSegment) {
         self.shared_mut().ring.drop_through(segment);
     }
 }

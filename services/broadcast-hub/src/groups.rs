@@ -208,7 +208,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::net::IpAddr;
 
-    use gaung_engine::Taken;
+    use gaung_engine::RingTake;
     use gaung_proto::{
         ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, LogId, RelayId, Seq,
         block::{Author, BlockBuilder, MessageRef, SentAt},
@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(group.push(run), Some(base_seq));
     }
 
-    fn taken(group: &Group, next: Seq) -> Taken {
+    fn taken(group: &Group, next: Seq) -> RingTake {
         group.take(LOG, next, 1, &mut Vec::new(), |run| run.as_bytes().clone())
     }
 
@@ -304,14 +304,18 @@ mod tests {
             assert!(groups.rings().held_bytes() <= RINGS_BYTES);
         }
         assert!(
-            matches!(taken(&all[0], Seq(1520)), Taken::Pieces { .. }),
+            matches!(taken(&all[0], Seq(1520)), RingTake::Pieces { .. }),
             "its part of the memory, though 1000 share it"
         );
-        assert_eq!(taken(&all[0], Seq(1000)), Taken::Behind { oldest: oldest(&all[0]) }, "and no more than its part");
-        assert!(matches!(taken(&all[999], Seq(20)), Taken::Pieces { .. }), "spoke last of the quiet ones");
-        assert_eq!(taken(&all[1], Seq(20)), Taken::Behind { oldest: Seq(21) }, "is in the log alone");
+        assert_eq!(
+            taken(&all[0], Seq(1000)),
+            RingTake::Behind { oldest: oldest(&all[0]) },
+            "and no more than its part"
+        );
+        assert!(matches!(taken(&all[999], Seq(20)), RingTake::Pieces { .. }), "spoke last of the quiet ones");
+        assert_eq!(taken(&all[1], Seq(20)), RingTake::Behind { oldest: Seq(21) }, "is in the log alone");
         say(&all[1], 10);
-        assert!(matches!(taken(&all[1], Seq(21)), Taken::Pieces { .. }));
+        assert!(matches!(taken(&all[1], Seq(21)), RingTake::Pieces { .. }));
         drop(all);
         groups.table().clear();
         assert_eq!(groups.rings().held_bytes(), 0, "groups that are forgotten give all back");
@@ -319,8 +323,8 @@ mod tests {
 
     fn oldest(group: &Group) -> Seq {
         match taken(group, Seq::FIRST) {
-            Taken::Behind { oldest } => oldest,
-            other @ (Taken::Pieces { .. } | Taken::AtHead | Taken::Replaced) => panic!("{other:?}"),
+            RingTake::Behind { oldest } => oldest,
+            other @ (RingTake::Pieces { .. } | RingTake::AtHead | RingTake::Replaced) => panic!("{other:?}"),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use gaung_net::backoff::Backoff;
 use gaung_proto::{GroupId, RelayId, pb::relay::relay_service_client::RelayServiceClient};
-use service_kit::rpc::{self, LocalChannel, MAX_MESSAGE_BYTES, Way};
+use service_kit::rpc::{self, LocalChannel, MAX_MESSAGE_BYTES, ServerTransport};
 use tokio::sync::Notify;
 use tonic::transport::Channel;
 
@@ -45,8 +45,8 @@ impl Relays {
         Self { links: Mutex::default(), local }
     }
 
-    fn local(&self, relay: RelayId) -> Option<Way> {
-        self.local.as_ref().filter(|(id, _)| *id == relay).map(|(_, channel)| Way::Local(channel.clone()))
+    fn local(&self, relay: RelayId) -> Option<ServerTransport> {
+        self.local.as_ref().filter(|(id, _)| *id == relay).map(|(_, channel)| ServerTransport::Local(channel.clone()))
     }
 
     /// The relay's link; its tasks start with it.
@@ -102,7 +102,7 @@ impl RelayLink {
 
     /// A client for reading the log, over the network on a connection of its own; `None` while nobody knows where the
     /// relay is.
-    pub(crate) fn history_client(&self, hub: &Hub) -> Option<RelayServiceClient<Way>> {
+    pub(crate) fn history_client(&self, hub: &Hub) -> Option<RelayServiceClient<ServerTransport>> {
         if let Some(way) = hub.relays.local(self.relay) {
             return Some(client(way));
         }
@@ -121,7 +121,7 @@ impl RelayLink {
                 channel
             }
         };
-        Some(client(Way::Network(channel)))
+        Some(client(ServerTransport::Network(channel)))
     }
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn backoff() -> Backoff {
 }
 
 /// Waits until the registry tells where the relay is, and connects; `Err` says why not.
-pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceClient<Way>, String> {
+pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceClient<ServerTransport>, String> {
     if let Some(way) = hub.relays.local(relay) {
         return Ok(client(way));
     }
@@ -146,10 +146,10 @@ pub(crate) async fn connect(hub: &Hub, relay: RelayId) -> Result<RelayServiceCli
     };
     let endpoint = rpc::endpoint(&target).map_err(|e| e.to_string())?;
     let channel = endpoint.connect().await.map_err(|e| format!("cannot connect to {target}: {e}"))?;
-    Ok(client(Way::Network(channel)))
+    Ok(client(ServerTransport::Network(channel)))
 }
 
-fn client(way: Way) -> RelayServiceClient<Way> {
+fn client(way: ServerTransport) -> RelayServiceClient<ServerTransport> {
     RelayServiceClient::new(way)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)

@@ -75,7 +75,7 @@ enum Flow {
     /// The turn's budget is used up; others first.
     More,
     /// A cursor cannot go on by itself.
-    Stalled,
+    CursorsBehind,
 }
 
 /// What the session's task waits for.
@@ -233,7 +233,7 @@ impl Session {
                 yield_now().await;
                 return true;
             }
-            Flow::Stalled => return true,
+            Flow::CursorsBehind => return true,
             Flow::Idle | Flow::Blocked => {}
         }
         tokio::select! {
@@ -287,7 +287,7 @@ impl Session {
             }
             let gathered = core.gather(around);
             if gathered.slices == 0 {
-                return if core.has_stalled_cursors() { Flow::Stalled } else { Flow::Idle };
+                return if core.has_cursors_behind() { Flow::CursorsBehind } else { Flow::Idle };
             }
             let written = if gathered.bytes == 0 || core.wrap(gathered.bytes, around) {
                 gathered.bytes

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use gaung_net::{
     discovery::{Announcement, Responder, ServiceKind},
-    interface::{LinkWatch, Selection},
+    interface::{LinkSelection, LinkWatch},
 };
 use gaung_proto::{
     RelayId,
@@ -200,7 +200,7 @@ fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) ->
 }
 
 /// Having no interface is no error: the registry itself needs no multicast.
-fn tell(selection: &Selection) {
+fn tell(selection: &LinkSelection) {
     for missing in &selection.missing {
         warn!("{missing}; it is waited for, and addresses are given out without having been listened to there");
     }

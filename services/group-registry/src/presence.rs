@@ -7,7 +7,7 @@ use std::{
 };
 
 use gaung_proto::{ClientId, DeviceId, GroupId};
-use service_kit::share::{Full, Origin, Share, SharePool};
+use service_kit::share::{Origin, PoolFull, Share, SharePool};
 
 /// How long a presence lasts without being renewed.
 pub const PRESENCE_LEASE: Duration = Duration::from_secs(30);
@@ -68,13 +68,13 @@ impl Presences {
     /// Begins a presence of somebody at `origin`.
     ///
     /// # Errors
-    /// [`Full`], where nobody has more than the caller would.
+    /// [`PoolFull`], where nobody has more than the caller would.
     pub(crate) fn begin(
         &self,
         (group, device, client): Key,
         presence: Presence,
         origin: Option<Origin>,
-    ) -> Result<(), Full> {
+    ) -> Result<(), PoolFull> {
         if self.places.used() >= MAX_PRESENCES {
             self.expire(presence.renewed);
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gaung_net::{
-    discovery::{Discovery, Found, ServiceKind, discover},
+    discovery::{Discovery, FoundService, ServiceKind, discover},
     interface::LinkWatch,
 };
 use gaung_proto::RelayId;
@@ -110,8 +110,8 @@ pub(crate) async fn keep(
 }
 
 /// The addresses of other processes of this identity.
-fn others(found: &[Found], id: RelayId, instance: u64) -> BTreeSet<SocketAddrV4> {
-    let is_twin = |f: &&Found| {
+fn others(found: &[FoundService], id: RelayId, instance: u64) -> BTreeSet<SocketAddrV4> {
+    let is_twin = |f: &&FoundService| {
         f.kind == ServiceKind::Registry && f.id == id && f.instance.is_some_and(|theirs| theirs != instance)
     };
     found.iter().filter(is_twin).flat_map(|f| f.addresses.iter().copied()).collect()
@@ -126,9 +126,9 @@ mod tests {
         SocketAddrV4::new([10, 0, 0, last].into(), 7400)
     }
 
-    fn found(id: u8, instance: Option<u64>, last: u8) -> Found {
+    fn found(id: u8, instance: Option<u64>, last: u8) -> FoundService {
         let (kind, id) = (ServiceKind::Registry, RelayId([id; 16]));
-        Found { kind, id, instance, name: String::new(), addresses: vec![at(last)] }
+        FoundService { kind, id, instance, name: String::new(), addresses: vec![at(last)] }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use gaung_proto::{GroupId, watch_groups::GroupSnapshot};
 use tokio::sync::oneshot;
 
-use crate::{group::GroupConfig, reports::Refusal};
+use crate::{group::GroupConfig, reports::ReportRefusal};
 
 /// A change that the keeper has to make; it takes them one at a time, in the order in which they were sent.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) enum KeeperCommand {
     /// The group was deleted and never comes back.
     Delete(GroupId),
     /// The registry expects another or a longer log of a group that was reported.
-    Refuse(Refusal),
+    Refuse(ReportRefusal),
     /// Answers once every command sent before it has been executed.
     Barrier(oneshot::Sender<()>),
 }

@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use gaung_engine::Identity;
+use gaung_engine::LogIdentity;
 use gaung_proto::{GroupId, LogId, Seq};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    feed::Feed,
+    feed::GroupFeed,
     group::GroupConfig,
     reports::{LogReport, ReportClaim},
     worker::WorkerHandle,
@@ -23,7 +23,7 @@ pub(crate) struct Directory {
     /// Wakes [`Self::known`] whenever a group is added.
     added: Notify,
     /// The last openings of groups whose log cannot be written at the moment. Their history is still read.
-    readable: RwLock<HashMap<GroupId, Arc<Serving>>>,
+    readable: RwLock<HashMap<GroupId, Arc<OpenGroup>>>,
 }
 
 /// The phase of a group: whether its messages are taken, and if not, why.
@@ -32,7 +32,7 @@ pub(crate) enum GroupPhase {
     /// The log is being opened, or could not be and will be tried again.
     Unavailable,
     /// The log is open and messages are taken.
-    Serving(Arc<Serving>),
+    Serving(Arc<OpenGroup>),
     /// Acknowledged messages were lost. `name` stands in the error that says how to reset the group.
     Refused { name: String, log: LogId, head: Seq },
     /// The group was deleted and never comes back.
@@ -41,12 +41,12 @@ pub(crate) enum GroupPhase {
 
 /// One opening of a group's log.
 #[derive(Debug)]
-pub(crate) struct Serving {
+pub(crate) struct OpenGroup {
     /// The group as it was at the opening; it may have moved to another address since.
     pub(crate) config: Arc<GroupConfig>,
-    pub(crate) identity: Identity,
+    pub(crate) identity: LogIdentity,
     pub(crate) worker: WorkerHandle,
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) feed: Arc<GroupFeed>,
 }
 
 impl Directory {
@@ -95,7 +95,7 @@ impl Directory {
     }
 
     /// Returns the last opening of a group whose log can be read but not written at the moment.
-    pub(crate) fn readable(&self, group: GroupId) -> Option<Arc<Serving>> {
+    pub(crate) fn readable(&self, group: GroupId) -> Option<Arc<OpenGroup>> {
         self.readable.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
     }
 
@@ -109,7 +109,7 @@ impl Directory {
     }
 
     /// Returns the openings that take messages now.
-    pub(crate) fn serving(&self) -> Vec<Arc<Serving>> {
+    pub(crate) fn serving(&self) -> Vec<Arc<OpenGroup>> {
         let groups = self.read();
         let serving = groups.values().filter_map(|phase| match &*phase.borrow() {
             GroupPhase::Serving(serving) => Some(Arc::clone(serving)),
@@ -135,7 +135,7 @@ impl Directory {
     }
 }
 
-impl Serving {
+impl OpenGroup {
     /// Describes how far the opened log goes, for the registry.
     pub(crate) fn report(&self) -> LogReport {
         let (group, log) = (self.identity.group, self.identity.log);

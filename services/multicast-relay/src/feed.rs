@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use gaung_engine::{HotRing, Read, RingBudget, RingOwner, Roster, Segment};
+use gaung_engine::{HotRing, RingBudget, RingOwner, RingRead, RingSegment, Roster};
 use gaung_proto::{Seq, run::Run};
 use tokio::sync::watch;
 
 /// The newest runs of one opening, its head and its members, with notifications of each change.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct GroupFeed {
     /// The first seq that this opening can assign.
     first: Seq,
     ring: Arc<FeedRing>,
@@ -21,7 +21,7 @@ pub(crate) struct Feed {
 #[derive(Debug)]
 struct FeedRing(Mutex<HotRing>);
 
-impl Feed {
+impl GroupFeed {
     /// Makes an empty feed behind `head`. `ring_bytes`: the most of `rings` that its ring may take.
     pub(crate) fn new(head: Seq, rings: &Arc<RingBudget>, ring_bytes: usize) -> Self {
         let first = head.next();
@@ -48,7 +48,7 @@ impl Feed {
     }
 
     /// Reads runs from the one that holds `seq`, as [`HotRing::read_from`] does.
-    pub(crate) fn read_from(&self, seq: Seq, budget_bytes: usize) -> Read {
+    pub(crate) fn read_from(&self, seq: Seq, budget_bytes: usize) -> RingRead {
         self.ring.lock().read_from(seq, budget_bytes)
     }
 
@@ -98,7 +98,7 @@ impl FeedRing {
 }
 
 impl RingOwner for FeedRing {
-    fn give_way(&self, segment: Segment) {
+    fn give_way(&self, segment: RingSegment) {
         self.lock().drop_through(segment);
     }
 }

@@ -23,7 +23,7 @@ use gaung_proto::{
 use crate::{
     metrics::RelayFigures,
     sockets::{DataPlane, DriverRole},
-    worker::{Datagram, WorkerCommand, WorkerHandle},
+    worker::{ReceivedDatagram, WorkerCommand, WorkerHandle},
 };
 
 /// A change of the routes from tags to workers, or of the sockets.
@@ -80,7 +80,7 @@ impl Ingress {
             return self.answer_unknown(from, own, &header, body);
         };
         let body = Bytes::copy_from_slice(body);
-        let datagram = Datagram { group: *group, from, own, header, body };
+        let datagram = ReceivedDatagram { group: *group, from, own, header, body };
         if worker.send(WorkerCommand::Datagram(datagram)).is_err() {
             self.figures.datagrams_dropped.inc();
         }

@@ -8,7 +8,7 @@ mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
-use gaung_engine::{DEFAULT_WINDOW_BYTES, Identity, RingBudget};
+use gaung_engine::{DEFAULT_WINDOW_BYTES, LogIdentity, RingBudget};
 use gaung_log::{Log, Retention};
 use gaung_net::driver::CommandSender;
 use gaung_proto::{Generation, GroupAddr, GroupId, GroupRetention, GroupTag, RelayId};
@@ -29,9 +29,9 @@ use self::{
 use crate::{
     clock,
     commands::KeeperCommand,
-    directory::{Directory, GroupPhase, Serving},
+    directory::{Directory, GroupPhase, OpenGroup},
     failed_openings::FailedOpenings,
-    feed::Feed,
+    feed::GroupFeed,
     group::GroupConfig,
     ingress::RouteChange,
     opening::{self, OpenedGroup},
@@ -200,11 +200,11 @@ impl Keeper {
         let OpenedGroup { config, opened, windows } = ready;
         let group = config.id;
         let worker = self.parts.workers.of(group).clone();
-        let serving = Arc::new(Serving {
+        let serving = Arc::new(OpenGroup {
             config: Arc::new(config),
-            identity: Identity { group, log: opened.log, epoch: opened.epoch },
+            identity: LogIdentity { group, log: opened.log, epoch: opened.epoch },
             worker: worker.clone(),
-            feed: Arc::new(Feed::new(opened.head, &self.parts.rings, self.parts.ring_bytes)),
+            feed: Arc::new(GroupFeed::new(opened.head, &self.parts.rings, self.parts.ring_bytes)),
         });
         let (config, feed) = (Arc::clone(&serving.config), Arc::clone(&serving.feed));
         let attach = AttachGroup { config, feed, opened, windows };

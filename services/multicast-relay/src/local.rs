@@ -8,9 +8,9 @@ use gaung_proto::{GroupId, LogId};
 use tokio::sync::oneshot;
 
 use crate::{
-    directory::{Directory, GroupPhase, Serving},
+    directory::{Directory, GroupPhase, OpenGroup},
     group::GroupLane,
-    worker::{Publish, PublishReply, WorkerCommand},
+    worker::{PublishReply, WorkerCommand, WorkerPublish},
 };
 
 /// Publishes to the groups of the relay that gave it ([`Bound::local_publisher`](crate::Bound::local_publisher)).
@@ -42,7 +42,7 @@ impl LocalPublisher {
 /// [`RefuseReason::Unavailable`].
 #[derive(Debug, Clone)]
 pub struct LocalGroup {
-    serving: Arc<Serving>,
+    serving: Arc<OpenGroup>,
 }
 
 impl LocalGroup {
@@ -59,7 +59,7 @@ impl LocalGroup {
     pub fn publish(&self, batch: PublishBatch) -> Result<LocalAck, LocalPublishError> {
         let (reply, answer) = PublishReply::new(None);
         let (group, log) = (self.serving.identity.group, self.log());
-        match self.serving.worker.send(WorkerCommand::Publish(Publish { group, log, batch, reply })) {
+        match self.serving.worker.send(WorkerCommand::Publish(WorkerPublish { group, log, batch, reply })) {
             Ok(()) => Ok(LocalAck { answer }),
             Err(SendCommandError::Full(WorkerCommand::Publish(publish))) => Err(LocalPublishError::Full(publish.batch)),
             Err(SendCommandError::Full(_) | SendCommandError::Stopped(_)) => Err(LocalPublishError::Stopped),

@@ -29,11 +29,11 @@ use tracing::{debug, info, warn};
 use crate::{
     access::GroupAccess,
     commands::KeeperCommand,
-    directory::{Directory, Serving},
+    directory::{Directory, OpenGroup},
     group::GroupConfig,
     identity::RelayIdentity,
     metrics::RelayFigures,
-    reports::{LogReport, LogVerdict, Refusal, ReportClaim, ReportKey},
+    reports::{LogReport, LogVerdict, ReportClaim, ReportKey, ReportRefusal},
 };
 
 /// How the relay is listed at the registry.
@@ -110,7 +110,7 @@ impl RegistryLink {
     }
 
     /// Notes whether the registry disagrees about a group, in log and metrics. `dispute`: its last refusal, if any.
-    pub(crate) fn note_disputed(&self, group: GroupId, dispute: Option<&Refusal>) {
+    pub(crate) fn note_disputed(&self, group: GroupId, dispute: Option<&ReportRefusal>) {
         let mut disputed = self.disputed.lock().unwrap_or_else(PoisonError::into_inner);
         match dispute {
             Some(refusal) if disputed.insert(group) => warn!(
@@ -128,20 +128,20 @@ impl RegistryLink {
     }
 
     /// Reports heads; returns the refusals of those of which the registry has something else on record.
-    pub(crate) async fn report(&self, reports: &[LogReport]) -> Result<Vec<Refusal>, Status> {
+    pub(crate) async fn report(&self, reports: &[LogReport]) -> Result<Vec<ReportRefusal>, Status> {
         let _one_at_a_time = self.reporting.lock().await;
         self.report_now(reports).await
     }
 
     /// Reports that what the registry has on record (`refusal`) is not this relay's word, and notes whether it still
     /// disagrees.
-    pub(crate) async fn insist(&self, report: LogReport, refusal: Refusal) {
+    pub(crate) async fn insist(&self, report: LogReport, refusal: ReportRefusal) {
         let insisted = self.report(&[LogReport { claim: ReportClaim::Insists, ..report }]).await;
         let still = insisted.map_or(Some(refusal), |refusals| refusals.into_iter().next());
         self.note_disputed(report.group, still.as_ref());
     }
 
-    async fn report_now(&self, reports: &[LogReport]) -> Result<Vec<Refusal>, Status> {
+    async fn report_now(&self, reports: &[LogReport]) -> Result<Vec<ReportRefusal>, Status> {
         let mut refusals = Vec::new();
         for chunk in reports.chunks(MAX_REPORTS) {
             let to_pb = |report: &LogReport| GroupReport {
@@ -159,7 +159,7 @@ impl RegistryLink {
                 service_secret: self.listing.secret.clone(),
             };
             let answer = within(self.client.clone().report_groups(request)).await?;
-            refusals.extend(answer.refusals.iter().filter_map(|refusal| Refusal::checked(refusal, &self.key)));
+            refusals.extend(answer.refusals.iter().filter_map(|refusal| ReportRefusal::checked(refusal, &self.key)));
         }
         Ok(refusals)
     }
@@ -380,9 +380,9 @@ pub(crate) async fn report_heads(
 /// Reports heads, insists where the registry is wrong, and returns the refusals that the keeper has to act on.
 async fn report_and_insist(
     link: &RegistryLink,
-    serving: &HashMap<GroupId, Arc<Serving>>,
+    serving: &HashMap<GroupId, Arc<OpenGroup>>,
     reports: &[LogReport],
-) -> Result<Vec<Refusal>, Status> {
+) -> Result<Vec<ReportRefusal>, Status> {
     let refusals = link.report_now(reports).await?;
     let mut insisted = Vec::new();
     for refusal in &refusals {
@@ -402,7 +402,7 @@ async fn report_and_insist(
     for report in &insisted {
         link.note_disputed(report.group, still.iter().find(|refusal| refusal.group == report.group));
     }
-    let settled = |refusal: &Refusal| insisted.iter().any(|report| report.group == refusal.group);
+    let settled = |refusal: &ReportRefusal| insisted.iter().any(|report| report.group == refusal.group);
     let (asked_again, mut for_the_keeper): (Vec<_>, Vec<_>) = refusals.into_iter().partition(settled);
     drop(asked_again);
     for_the_keeper.extend(still);

@@ -35,7 +35,7 @@ pub(crate) enum ReportClaim {
 
 /// The registry has another or a longer log of a group on record.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refusal {
+pub(crate) struct ReportRefusal {
     pub(crate) group: GroupId,
     pub(crate) expected_log: LogId,
     pub(crate) expected_head: Seq,
@@ -45,7 +45,7 @@ pub(crate) struct Refusal {
     pub(crate) reset: Option<pb::DeviceSignature>,
 }
 
-/// How to proceed after a [`Refusal`].
+/// How to proceed after a [`ReportRefusal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogVerdict {
     /// Go on: the log is at least as long as what is on record.
@@ -58,7 +58,7 @@ pub(crate) enum LogVerdict {
     Lost,
 }
 
-impl Refusal {
+impl ReportRefusal {
     /// Checks a refusal against the relay's own key; `None` if it names no group.
     pub(crate) fn checked(refusal: &pb::GroupRefusal, key: &ReportKey) -> Option<Self> {
         let group = GroupId::try_from(&refusal.group_id[..]).ok()?;

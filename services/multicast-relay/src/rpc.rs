@@ -33,7 +33,7 @@ use self::{error::CallError, receipts::member_status};
 use crate::{
     access::GroupAccess,
     commands::KeeperCommand,
-    directory::{Directory, GroupPhase, Serving},
+    directory::{Directory, GroupPhase, OpenGroup},
     lookup::{GroupLookup, LookupError},
     metrics::RelayFigures,
     worker::WorkerCommand,
@@ -41,7 +41,7 @@ use crate::{
 
 /// Implements the gRPC service; clones share everything.
 #[derive(Debug, Clone)]
-pub(crate) struct Relay(Arc<RelayParts>);
+pub(crate) struct RelayCalls(Arc<RelayParts>);
 
 /// The state and limits that all calls share.
 #[derive(Debug)]
@@ -84,13 +84,13 @@ pub(crate) const MAX_WATCHES: u64 = 1024;
 /// The limit of one caller; the hub in this process has the calls of all browsers.
 pub(crate) const MAX_WATCHES_EACH: u64 = 512;
 
-impl Relay {
+impl RelayCalls {
     pub(crate) fn new(parts: RelayParts) -> Self {
         Self(Arc::new(parts))
     }
 
     /// Returns the group's opening. Looks up an unknown group at the registry once, and waits for an opening under way.
-    async fn serving(&self, group: GroupId) -> Result<Arc<Serving>, CallError> {
+    async fn serving(&self, group: GroupId) -> Result<Arc<OpenGroup>, CallError> {
         let phase = match self.0.directory.phase(group) {
             // The keeper passes the barrier once it has done what it does now, so that a new group is served by the first call.
             None | Some(GroupPhase::Unavailable) => self.phase_after_keeper(group).await?,
@@ -140,7 +140,7 @@ impl Relay {
     }
 
     /// Returns the members present in this opening and the counters of what was sent to them.
-    async fn roster(&self, serving: &Serving) -> Result<(Arc<Roster>, SenderStats), CallError> {
+    async fn roster(&self, serving: &OpenGroup) -> Result<(Arc<Roster>, SenderStats), CallError> {
         let (reply, answer) = oneshot::channel();
         let asked = serving.worker.send_wait(WorkerCommand::Members { group: serving.identity.group, reply }).await;
         asked.map_err(|_| CallError::Stopping)?;
@@ -163,7 +163,7 @@ fn group_id(bytes: &[u8]) -> Result<GroupId, CallError> {
 }
 
 #[tonic::async_trait]
-impl RelayService for Relay {
+impl RelayService for RelayCalls {
     type PublishStreamStream = publish::PublishAnswers;
     type ReadStream = AnswerStream<ReadResponse>;
     type FollowStream = AnswerStream<FollowResponse>;

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use gaung_net::{
     SocketError,
     driver::{Batching, DriverSockets, SocketChange, SocketId, SocketUse},
-    interface::{Fallback, Link, LinkWatch, Selection, data_body},
+    interface::{InterfaceFallback, Link, LinkSelection, LinkWatch, data_body},
     multicast::DataSocket,
 };
 use tokio::{sync::watch, time::sleep};
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub(crate) struct DataSockets {
     watch: LinkWatch,
-    selection: Selection,
+    selection: LinkSelection,
     /// 0 until the first socket has taken a free one.
     port: u16,
     open: BTreeMap<SocketId, EgressSocket>,
@@ -69,7 +69,7 @@ impl DataSockets {
     pub(crate) fn open(wanted: &[String], port: u16, batching: Batching) -> anyhow::Result<Self> {
         let watch = LinkWatch::begin(wanted.to_vec()).context("cannot list the network interfaces")?;
         let (selection, plane) = (watch.now(), watch::Sender::default());
-        log_changes(&Selection::default(), &selection);
+        log_changes(&LinkSelection::default(), &selection);
         let mut tries = 1;
         loop {
             let mut sockets = Self {
@@ -230,7 +230,7 @@ fn endpoints(links: &[Link]) -> Vec<SocketEndpoint> {
 }
 
 /// Logs how the choice of interfaces changed.
-fn log_changes(before: &Selection, after: &Selection) {
+fn log_changes(before: &LinkSelection, after: &LinkSelection) {
     for missing in after.missing.iter().filter(|missing| !before.missing.contains(missing)) {
         warn!("{missing}; it is waited for, and TCP and this machine are served meanwhile");
     }
@@ -240,8 +240,10 @@ fn log_changes(before: &Selection, after: &Selection) {
     match after.fallback {
         None if after.links.is_empty() => warn!("multicast leaves through no interface for now"),
         None => {}
-        Some(Fallback::Loopback) => warn!("only loopback is left: nobody outside this machine will hear multicast"),
-        Some(Fallback::ContainerOrVpn) => warn!("only container bridges or tunnels are left for multicast"),
+        Some(InterfaceFallback::Loopback) => {
+            warn!("only loopback is left: nobody outside this machine will hear multicast")
+        }
+        Some(InterfaceFallback::ContainerOrVpn) => warn!("only container bridges or tunnels are left for multicast"),
     }
     let list = |links: &[Link]| links.iter().map(Link::to_string).collect::<Vec<_>>().join(", ");
     info!(interfaces = list(&after.links), "multicast leaves here");
@@ -270,7 +272,7 @@ mod tests {
     fn sockets(links: Vec<Link>) -> DataSockets {
         DataSockets {
             watch: LinkWatch::fixed(Vec::new()),
-            selection: Selection { links, ..Selection::default() },
+            selection: LinkSelection { links, ..LinkSelection::default() },
             port: 0,
             open: BTreeMap::new(),
             failed: BTreeSet::new(),

@@ -55,7 +55,7 @@ use crate::{
     registry::{self, RegistryLink, RelayListing},
     rpc::{
         MAX_FOLLOWS, MAX_FOLLOWS_EACH, MAX_READS, MAX_READS_EACH, MAX_WATCHES, MAX_WATCHES_EACH, PUBLISH_BUDGET,
-        PUBLISH_BUDGET_EACH, Relay, RelayParts, Reporters,
+        PUBLISH_BUDGET_EACH, RelayCalls, RelayParts, Reporters,
     },
     sockets::{DataPlane, DataSockets},
     worker::{Completions, Worker, WorkerCommand, WorkerContext, WorkerHandles},
@@ -265,7 +265,7 @@ impl Bound {
             () = keeper.open_stored() => {}
         }
         let calls = TaskTracker::new();
-        let relay = Relay::new(RelayParts {
+        let relay = RelayCalls::new(RelayParts {
             directory: Arc::clone(&directory),
             log: Arc::clone(&self.log),
             access: Arc::clone(&access),
@@ -355,7 +355,7 @@ impl Bound {
 
 fn grpc_server(
     listener: TcpListener,
-    relay: Relay,
+    relay: RelayCalls,
     instance: &str,
     readiness: Readiness,
     drain: Duration,

@@ -37,7 +37,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    command::{AttachGroup, Datagram, Publish, Sessions, WorkerCommand},
+    command::{AttachGroup, ReceivedDatagram, SessionsReport, WorkerCommand, WorkerPublish},
     completions::Completions,
     handle::{WorkerHandle, WorkerHandles},
     outlet::text_of,
@@ -75,7 +75,7 @@ pub(crate) struct Worker {
     /// Groups that changed in this turn and must be flushed.
     touched: BTreeSet<GroupId>,
     timers: BTreeSet<(Instant, GroupId)>,
-    outbox: Outbox,
+    outbox: WorkerOutbox,
     sockets: TextSockets,
     next_request: u64,
     clock: ClockWatch,
@@ -101,7 +101,7 @@ impl Worker {
             groups: HashMap::new(),
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
-            outbox: Outbox::default(),
+            outbox: WorkerOutbox::default(),
             sockets: TextSockets::default(),
             next_request: 0,
             clock: ClockWatch::default(),
@@ -156,8 +156,8 @@ impl Worker {
         self.context.figures.groups.dec();
     }
 
-    fn publish(&mut self, publish: Publish) {
-        let Publish { group, log, batch, reply } = publish;
+    fn publish(&mut self, publish: WorkerPublish) {
+        let WorkerPublish { group, log, batch, reply } = publish;
         let Some(group) = self.groups.get_mut(&group).filter(|group| group.identity.log == log) else {
             reply.send(Err(RefuseReason::Unavailable));
             return;
@@ -285,7 +285,7 @@ impl Drive for Worker {
                 }
             }
             WorkerCommand::Completed => {}
-            WorkerCommand::Sessions(Sessions { group: id, log, reporter, sessions }) => {
+            WorkerCommand::Sessions(SessionsReport { group: id, log, reporter, sessions }) => {
                 if let Some(group) = self.groups.get_mut(&id).filter(|group| group.identity.log == log) {
                     group.outlet.handle_sessions(now, reporter, &sessions);
                     self.touched.insert(id);
@@ -386,7 +386,7 @@ fn fair_limit(sizes: &mut [usize], budget: usize) -> usize {
 /// A bounded queue of datagrams that wait for the sockets. When it is full new ones are dropped, to be repaired or read from
 /// the log later.
 #[derive(Debug, Default)]
-struct Outbox {
+struct WorkerOutbox {
     waiting: VecDeque<Transmit>,
     bytes: usize,
 }
@@ -394,7 +394,7 @@ struct Outbox {
 /// Most bytes of datagrams that wait for full sockets.
 const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 
-impl Outbox {
+impl WorkerOutbox {
     fn push(&mut self, transmit: Transmit, figures: &RelayFigures) {
         if self.bytes + transmit.payload.len() > OUTBOX_BYTES {
             figures.datagrams_dropped.inc();

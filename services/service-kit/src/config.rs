@@ -84,7 +84,7 @@ pub struct CommonArgs {
     pub log_format: LogFormat,
     /// Address of the HTTP server for `/metrics` and `/healthz`; `off` for none. [default: the service's port on all addresses]
     #[arg(long, env = "GAUNG_METRICS_LISTEN", value_name = "ADDR:PORT|off", value_parser = parse_listen, global = true)]
-    pub metrics_listen: Option<Listen>,
+    pub metrics_listen: Option<ListenAddr>,
     /// How long open requests and streams may take to end after SIGINT or SIGTERM.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration, global = true)]
     pub drain: Duration,
@@ -92,7 +92,7 @@ pub struct CommonArgs {
 
 /// An address to listen on, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
+pub enum ListenAddr {
     /// Listen there; port 0 takes a free one.
     On(SocketAddr),
     /// Do not listen.
@@ -116,8 +116,8 @@ impl CommonArgs {
     pub fn metrics_addr(&self, default: SocketAddr) -> Option<SocketAddr> {
         match self.metrics_listen {
             None => Some(default),
-            Some(Listen::On(addr)) => Some(addr),
-            Some(Listen::Off) => None,
+            Some(ListenAddr::On(addr)) => Some(addr),
+            Some(ListenAddr::Off) => None,
         }
     }
 }
@@ -126,12 +126,12 @@ impl CommonArgs {
 ///
 /// # Errors
 /// What a good value looks like.
-pub fn parse_listen(text: &str) -> Result<Listen, String> {
+pub fn parse_listen(text: &str) -> Result<ListenAddr, String> {
     if text == "off" {
-        return Ok(Listen::Off);
+        return Ok(ListenAddr::Off);
     }
     text.parse()
-        .map(Listen::On)
+        .map(ListenAddr::On)
         .map_err(|_| "is not an address with a port; write it like 0.0.0.0:7490 or [::]:7490, or off".to_owned())
 }
 

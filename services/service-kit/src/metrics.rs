@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 
 use crate::{
     pace::ConnectionPace,
-    places::Places,
+    places::ConnectionPlaces,
     readiness::Readiness,
     share::{Origin, Share},
 };
@@ -123,7 +123,7 @@ pub async fn serve(
         .route("/metrics", get(metrics_page))
         .with_state(metrics)
         .merge(Router::new().route("/healthz", get(health_page)).with_state(readiness));
-    let (places, pace, open) = (Places::new(CONNECTIONS), ConnectionPace::new(delayed), TaskTracker::new());
+    let (places, pace, open) = (ConnectionPlaces::new(CONNECTIONS), ConnectionPace::new(delayed), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,

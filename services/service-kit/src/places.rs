@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::{
     open_files::{self, ReservedFiles},
     pace::is_own_machine,
-    share::{Full, Origin, Share, SharePool},
+    share::{Origin, PoolFull, Share, SharePool},
 };
 
 /// Places reserved for connections from this machine, so that its other services can connect whatever the network does: more
@@ -23,14 +23,14 @@ const PART_OF_FILES: u64 = 12;
 /// A newcomer always gets one while somebody else has more places than it would have: the oldest connection of the
 /// address with most of them is evicted.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct ConnectionPlaces {
     everyone: SharePool<Origin>,
     own_host: SharePool<Origin>,
     capacity: u64,
     _files: std::sync::Arc<ReservedFiles>,
 }
 
-impl Places {
+impl ConnectionPlaces {
     /// Makes `wanted` places, or fewer if the process may not open so many files.
     #[must_use]
     pub fn new(wanted: usize) -> Self {
@@ -53,8 +53,8 @@ impl Places {
     /// Takes a place for a connection from `peer` to `local`. Close the connection once [`Share::evicted`] completes.
     ///
     /// # Errors
-    /// [`Full`]; the connection is closed.
-    pub fn take(&self, peer: IpAddr, local: Option<IpAddr>) -> Result<Share<Origin>, Full> {
+    /// [`PoolFull`]; the connection is closed.
+    pub fn take(&self, peer: IpAddr, local: Option<IpAddr>) -> Result<Share<Origin>, PoolFull> {
         if is_own_machine(peer, local)
             && let Ok(place) = self.own_host.take(peer.into(), 1)
         {
@@ -66,8 +66,8 @@ impl Places {
     /// Takes a place for an accepted connection, as [`Self::take`] does.
     ///
     /// # Errors
-    /// [`Full`]; the connection is closed.
-    pub fn of(&self, stream: &tokio::net::TcpStream, peer: SocketAddr) -> Result<Share<Origin>, Full> {
+    /// [`PoolFull`]; the connection is closed.
+    pub fn of(&self, stream: &tokio::net::TcpStream, peer: SocketAddr) -> Result<Share<Origin>, PoolFull> {
         self.take(peer.ip(), stream.local_addr().ok().map(|local| local.ip()))
     }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn others_and_this_machine_come_in_whatever_one_address_takes() {
-        let places = Places::new(16);
+        let places = ConnectionPlaces::new(16);
         let eve = ip("10.0.0.66");
         let held: Vec<_> = (0..100).map_while(|_| places.take(eve, None).ok()).collect();
         assert!(held.len() < 16 && places.capacity() == 16);

@@ -49,11 +49,11 @@ struct Program<A: Args> {
     #[arg(long)]
     check_config: bool,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<ProgramCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ProgramCommand {
     /// Ask a running one for its health; ends with 0 if it serves. For container checks.
     Health {
         /// Its gRPC address; without it the one in the settings, on this machine.
@@ -89,7 +89,7 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     let runtime = runtime::build().context("starting the runtime")?;
-    if let Some(Command::Health { at }) = program.command {
+    if let Some(ProgramCommand::Health { at }) = program.command {
         let target = at.unwrap_or_else(|| health_client::local_target(program.service.grpc_listen()));
         let report = runtime.block_on(health_client::check(&target.to_string(), HEALTH_DEADLINE));
         println!("{}", report.line);

@@ -13,7 +13,7 @@ mod local;
 mod queue;
 #[cfg(test)]
 mod tests;
-mod way;
+mod transport;
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -35,7 +35,7 @@ pub use self::{
     bytes::{CallBytes, HeldBytes},
     local::{LocalChannel, LocalListener, local},
     queue::{AnswerSender, AnswerStream, CallEnded, answer_queue},
-    way::Way,
+    transport::ServerTransport,
 };
 use self::{connections::Connections, figures::RpcFigures};
 

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub use self::{
     budget::{Budget, Loan},
-    pool::{EvictionNotice, Full, Share, SharePool},
+    pool::{EvictionNotice, PoolFull, Share, SharePool},
     rate::{RateLimit, TooSoon},
 };
 

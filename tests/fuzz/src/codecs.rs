@@ -6,7 +6,7 @@ use gaung_proto::{
     block::Block,
     body::{Broadcast, Data, Heartbeat, Migrate, Nak, Ncf, Parity, Probe, Puback, Publish, Status},
     datagram::{DATAGRAM_HEADER, Header, MAX_PADDING, PacketType, flags},
-    frame::{self, Accept},
+    frame::{self, AcceptedItems},
     run::Run,
 };
 
@@ -29,7 +29,7 @@ pub fn run(input: &[u8]) {
         _ => {
             let mut buffer = BytesMut::from(bytes);
             let reserved = buffer.capacity();
-            while let Ok(Some(_)) = frame::decode(&mut buffer, Accept::ControlAndRuns) {}
+            while let Ok(Some(_)) = frame::decode(&mut buffer, AcceptedItems::ControlAndRuns) {}
             assert!(buffer.capacity() <= reserved.max(2 << 20), "no more is reserved than one frame");
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_engine::{HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Via};
+use gaung_engine::{ArrivalSocket, HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent};
 use gaung_proto::{DeviceId, Generation, GroupTag, SenderId, Seq, datagram::Header, limits::MAX_DATAGRAM, net::Lane};
 
 use super::script::{GROUP, LOG, Script};
@@ -85,7 +85,7 @@ impl Fuzzed {
 
     fn take_datagram(&mut self, script: &mut Script<'_>, near: Seq) {
         let header = script.header(tag(), near);
-        let via = if script.u8() & 1 == 0 { Via::Group } else { Via::Unicast };
+        let via = if script.u8() & 1 == 0 { ArrivalSocket::Group } else { ArrivalSocket::Unicast };
         let body = script.body();
         let datagram = header.encode(&body[..body.len().min(1280)]);
         if let Ok((header, body)) = Header::decode(&datagram) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use gaung_engine::{Outcome, Publisher, StreamKey, TicketStore};
+use gaung_engine::{MessageOutcome, Publisher, StreamKey, TicketStore};
 use gaung_proto::{ClientId, ClientSeq, ContentType, DeviceId, GroupId, Seq};
 use rand::{Rng as _, rngs::SmallRng};
 
@@ -196,10 +196,12 @@ impl Device {
             let process = &mut self.process;
             process.told += 1;
             match outcome {
-                Outcome::Logged(seq) => {
+                MessageOutcome::Logged(seq) => {
                     site.judge.acked(site.at, self.number, process.client, ClientSeq(process.told), seq);
                 }
-                Outcome::Failed => site.judge.fail(site.at, || format!("device {} gave a message up", self.number)),
+                MessageOutcome::Failed => {
+                    site.judge.fail(site.at, || format!("device {} gave a message up", self.number))
+                }
             }
         }
     }

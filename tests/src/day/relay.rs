@@ -7,9 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, ClaimHasher, Claimant, ClientWindows, ClockWatch, DEFAULT_WINDOW_BYTES, Identity, NewRun, PublishBatch,
-    PublishEntry, ReadingRight, RequestId, RequestOrigin, Sequencer, SequencerEvent, StreamKey, TicketError,
-    TicketJudge,
+    AckRange, ClaimHasher, Claimant, ClientWindows, ClockWatch, DEFAULT_WINDOW_BYTES, LogIdentity, NewRun,
+    PublishBatch, PublishEntry, ReadingRight, RequestId, RequestOrigin, Sequencer, SequencerEvent, StreamKey,
+    TicketError, TicketJudge,
 };
 use gaung_log::{Append, GroupRetention, Log, MemoryLog, Runs};
 use gaung_proto::{
@@ -95,7 +95,7 @@ impl RelayNode {
         }
         let now = self.machine.now(at);
         windows.resume(now.unix_ms);
-        let identity = Identity { group: self.group, log: LOG, epoch: opened.epoch };
+        let identity = LogIdentity { group: self.group, log: LOG, epoch: opened.epoch };
         self.process = Some(Process {
             judge: TicketJudge::new(self.key),
             sequencer: Sequencer::new(identity, opened.head, windows),

@@ -2,7 +2,7 @@
 
 use std::{sync::mpsc as std_mpsc, time::Instant};
 
-use gaung_engine::{HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit, Via};
+use gaung_engine::{ArrivalSocket, HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit};
 use gaung_net::{
     SenderAddr, SocketError,
     driver::{CommandSender, Drive, Driver, DriverHandle, DriverSockets, SocketChange, SocketId, SocketUse},
@@ -136,7 +136,7 @@ impl Drive for Member {
     }
 
     fn handle_datagram(&mut self, now: Instant, socket: SocketId, _from: SenderAddr, bytes: &[u8]) {
-        let via = if socket == OWN { Via::Unicast } else { Via::Group };
+        let via = if socket == OWN { ArrivalSocket::Unicast } else { ArrivalSocket::Group };
         let taken =
             Header::decode(bytes).and_then(|(header, body)| self.receiver.handle_datagram(now, via, &header, body));
         self.counted.decode_errors += u64::from(taken.is_err());

@@ -160,7 +160,7 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use gaung_engine::{Identity, PublishBatch, PublishEntry, RequestId, Sequencer};
+    use gaung_engine::{LogIdentity, PublishBatch, PublishEntry, RequestId, Sequencer};
     use gaung_proto::{ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId, block::SentAt};
     use rand::SeedableRng as _;
 
@@ -168,7 +168,7 @@ mod tests {
 
     /// A run of one message, as a process that opened the disk hands it over.
     fn run(opened: Opened, client: u8) -> Vec<NewRun> {
-        let identity = Identity { group: GroupId([1; 16]), log: LogId(1), epoch: opened.epoch };
+        let identity = LogIdentity { group: GroupId([1; 16]), log: LogId(1), epoch: opened.epoch };
         let mut sequencer = Sequencer::new(identity, opened.head, opened.windows);
         let entry = PublishEntry {
             client_seq: ClientSeq(1),

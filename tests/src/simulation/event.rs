@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, collections::BinaryHeap, net::SocketAddrV4, time::Duration};
 
 use bytes::Bytes;
-use gaung_engine::{AckRange, PublishEntry, RefuseReason, Via};
+use gaung_engine::{AckRange, ArrivalSocket, PublishEntry, RefuseReason};
 use gaung_proto::{Seq, run::Run};
 
 use super::settings::TimedFault;
@@ -22,7 +22,7 @@ pub(super) enum Node {
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) from: SocketAddrV4,
-    pub(super) via: Via,
+    pub(super) via: ArrivalSocket,
     pub(super) bytes: Bytes,
     /// As somebody honest sent it.
     pub(super) genuine: bool,

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use gaung_engine::{Hearing, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Via};
+use gaung_engine::{ArrivalSocket, LanePolicy, ListenChange, MemberReceiver, ReceiverConfig, ReceiverEvent};
 use gaung_proto::{
     DeviceId, GroupTag, SenderId, Seq, SeqRange,
     block::Block,
@@ -244,9 +244,9 @@ impl Member {
         while let Some(hearing) = engine.poll_hearing() {
             let [first, second] = &mut world.network.links[self.id].ears;
             match hearing {
-                Hearing::Also(addr) => *second = Some(addr.socket_addr()),
-                Hearing::Moved => *first = second.take().or(*first),
-                Hearing::Stayed => *second = None,
+                ListenChange::Also(addr) => *second = Some(addr.socket_addr()),
+                ListenChange::Moved => *first = second.take().or(*first),
+                ListenChange::Stayed => *second = None,
             }
         }
         while let Some(transmit) = engine.poll_transmit() {
@@ -286,7 +286,7 @@ impl Member {
     }
 
     fn begin_by_heartbeat(&mut self, world: &mut World, arrival: &Arrival, header: &Header, body: &[u8]) {
-        if header.packet_type != PacketType::Heartbeat || arrival.via != Via::Group {
+        if header.packet_type != PacketType::Heartbeat || arrival.via != ArrivalSocket::Group {
             return;
         }
         let Ok(heartbeat) = Heartbeat::decode(body) else { return };

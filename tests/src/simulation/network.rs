@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use gaung_engine::{Destination, Transmit, Via};
+use gaung_engine::{ArrivalSocket, Destination, Transmit};
 use gaung_proto::{Generation, GroupAddr, GroupTag, datagram::Header};
 use rand::{Rng as _, rngs::SmallRng};
 
@@ -141,7 +141,7 @@ impl World {
             let is_lost = link.down.loses(self.weather.down, &mut self.rng) || is_lost;
             self.figures.outcome(&mut sending, member, !is_lost);
             if !is_lost {
-                self.arrive(Node::Member(member), source, Via::Group, bytes, genuine);
+                self.arrive(Node::Member(member), source, ArrivalSocket::Group, bytes, genuine);
             }
         }
         self.figures.end(&sending);
@@ -168,11 +168,11 @@ impl World {
             (Node::Publisher(_) | Node::Attacker(_), _) => self.network.others.loses(self.weather.up, &mut self.rng),
         };
         if !is_lost {
-            self.arrive(to, source, Via::Unicast, bytes, genuine);
+            self.arrive(to, source, ArrivalSocket::Unicast, bytes, genuine);
         }
     }
 
-    fn arrive(&mut self, to: Node, from: SocketAddrV4, via: Via, bytes: &Bytes, genuine: bool) {
+    fn arrive(&mut self, to: Node, from: SocketAddrV4, via: ArrivalSocket, bytes: &Bytes, genuine: bool) {
         let copies = 1 + u8::from(self.rng.random_bool(self.weather.double));
         for _ in 0..copies {
             let (low, high) = self.weather.delay_us;

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use gaung_engine::{DatagramOutcome, DatagramPublisher, Outcome, Publisher as StreamPublisher};
+use gaung_engine::{DatagramOutcome, DatagramPublisher, MessageOutcome, Publisher as StreamPublisher};
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId,
     datagram::{Header, PacketType},
@@ -204,8 +204,10 @@ impl Publisher {
                 let outcomes: Vec<_> = std::iter::from_fn(|| engine.poll_outcome()).collect();
                 for outcome in outcomes {
                     match outcome {
-                        Outcome::Logged(seq) => world.judge.acked(self.client, ClientSeq(self.next_outcome), seq),
-                        Outcome::Failed => world.judge.refused(self.client, ClientSeq(self.next_outcome)),
+                        MessageOutcome::Logged(seq) => {
+                            world.judge.acked(self.client, ClientSeq(self.next_outcome), seq)
+                        }
+                        MessageOutcome::Failed => world.judge.refused(self.client, ClientSeq(self.next_outcome)),
                     }
                     self.next_outcome += 1;
                 }

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use gaung_engine::{Transmit, Via};
+use gaung_engine::{ArrivalSocket, Transmit};
 use gaung_net::{
     SenderAddr, SocketError,
     driver::{Drive, SocketChange, SocketId},
@@ -70,13 +70,13 @@ impl Drive for GroupEngines {
     fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]) {
         if socket != OWN_SOCKET {
             if let Some(slot) = group_sockets::slot_of(socket).and_then(|slot| self.slots.get_mut(&slot)) {
-                slot.handle_datagram(now, Via::Group, from, bytes, &mut self.changes);
+                slot.handle_datagram(now, ArrivalSocket::Group, from, bytes, &mut self.changes);
             }
             return;
         }
         let Ok((header, _)) = Header::decode(bytes) else { return };
         if let Some(slot) = self.slots.values_mut().find(|slot| slot.is_addressed(header.tag)) {
-            slot.handle_datagram(now, Via::Unicast, from, bytes, &mut self.changes);
+            slot.handle_datagram(now, ArrivalSocket::Unicast, from, bytes, &mut self.changes);
         }
     }
 

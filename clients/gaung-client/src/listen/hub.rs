@@ -7,7 +7,7 @@ use gaung_net::frame_io::{FrameReader, notice_silence};
 use gaung_proto::{
     GroupId, LogId, RelayId, Seq,
     body::Cookie,
-    frame::{Accept, Item, encode_control},
+    frame::{AcceptedItems, FrameItem, encode_control},
     net::Lane,
     pb::hub as pb,
     run::Run,
@@ -102,7 +102,7 @@ async fn open_at(
     let _ = stream.set_nodelay(true);
     notice_silence(&stream);
     let (reader, mut writer) = stream.into_split();
-    let mut reader = FrameReader::new(reader, Accept::ControlAndRuns);
+    let mut reader = FrameReader::new(reader, AcceptedItems::ControlAndRuns);
     let greeting = [hello(context), subscribe(access, from)].concat();
     writer.write_all(&greeting).await.map_err(|e| unreachable(e.to_string()))?;
     let answered = timeout(CALL, subscribed(&mut reader, access.group.id)).await;
@@ -230,13 +230,18 @@ impl HubSession {
     }
 
     /// Handles one frame; returns why the session is over, if it is.
-    async fn handle_item(&mut self, item: Item, port: &EnginePort, notes: &mpsc::Sender<TaskNote>) -> Option<HubNote> {
+    async fn handle_item(
+        &mut self,
+        item: FrameItem,
+        port: &EnginePort,
+        notes: &mpsc::Sender<TaskNote>,
+    ) -> Option<HubNote> {
         let frame = match item {
-            Item::Run(run) => {
+            FrameItem::Run(run) => {
                 self.handle_run(run, port).await;
                 return None;
             }
-            Item::Control(bytes) => match pb::ServerFrame::decode(bytes) {
+            FrameItem::Control(bytes) => match pb::ServerFrame::decode(bytes) {
                 Ok(frame) => frame.frame?,
                 Err(error) => return Some(HubNote::Down { why: format!("the hub sent what cannot be read: {error}") }),
             },
@@ -359,7 +364,7 @@ async fn subscribed(reader: &mut FrameReader<OwnedReadHalf>, group: GroupId) -> 
             return Err(ClientError::Unreachable("the hub closed the connection at once".to_owned()));
         };
         // Each session starts subscribed to `everyone`, whose runs are not for this one.
-        let Item::Control(bytes) = item else { continue };
+        let FrameItem::Control(bytes) = item else { continue };
         let frame =
             pb::ServerFrame::decode(bytes).map_err(|e| ClientError::Failed(format!("the hub cannot be read: {e}")))?;
         match frame.frame {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_engine::{Outcome, Publisher as Engine};
+use gaung_engine::{MessageOutcome, Publisher as Engine};
 use gaung_net::backoff::Backoff;
 use tokio::{sync::mpsc, time::sleep_until};
 use tonic::Code;
@@ -183,8 +183,8 @@ impl PublishTask {
             let reply = self.replies.pop_front().expect("one outcome for each message");
             // The caller may not care.
             let _ = reply.send(match outcome {
-                Outcome::Logged(seq) => Ok(seq),
-                Outcome::Failed => Err(self.trouble.clone()),
+                MessageOutcome::Logged(seq) => Ok(seq),
+                MessageOutcome::Failed => Err(self.trouble.clone()),
             });
         }
     }

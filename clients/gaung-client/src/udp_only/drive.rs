@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    DatagramOutcome, DatagramPublisher, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, Transmit, Via,
+    ArrivalSocket, DatagramOutcome, DatagramPublisher, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent,
+    Transmit,
 };
 use gaung_net::{
     SenderAddr, SocketError,
@@ -243,7 +244,7 @@ impl Drive for SessionDrive {
         if self.relay.is_none_or(|relay| relay.addr.ip() != from.0.ip()) {
             return;
         }
-        let via = if socket == OWN_SOCKET { Via::Unicast } else { Via::Group };
+        let via = if socket == OWN_SOCKET { ArrivalSocket::Unicast } else { ArrivalSocket::Group };
         let taken = match (&mut self.publisher, &mut self.receiver) {
             (Some(publisher), _) if header.packet_type == PacketType::Puback => {
                 publisher.handle_puback(now, &header, body)

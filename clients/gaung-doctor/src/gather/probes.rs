@@ -12,8 +12,8 @@ use gaung_net::{
     discovery::DISCOVERY_GROUP,
     interface::{Link, Role},
     probe::{
-        echo::{self, Echo},
-        igmp::{Heard, IgmpVersion, Search, Tap, search},
+        echo::{self, EchoResult},
+        igmp::{IgmpTap, IgmpVersion, QuerierReport, SearchLimits, search},
         source_towards,
     },
 };
@@ -92,11 +92,11 @@ fn some_group() -> Ipv4Addr {
     Ipv4Addr::new(239, 255, rng.random_range(1..=254), rng.random_range(1..=254))
 }
 
-fn outcome(echo: Result<Echo, SocketError>) -> EchoOutcome {
+fn outcome(echo: Result<EchoResult, SocketError>) -> EchoOutcome {
     match echo {
-        Ok(Echo::Heard) => EchoOutcome::Heard,
-        Ok(Echo::Silent) => EchoOutcome::Silent,
-        Ok(Echo::NotSent(error)) => EchoOutcome::NotSent(error.to_string()),
+        Ok(EchoResult::Heard) => EchoOutcome::Heard,
+        Ok(EchoResult::Silent) => EchoOutcome::Silent,
+        Ok(EchoResult::NotSent(error)) => EchoOutcome::NotSent(error.to_string()),
         Err(SocketError::TooManyMemberships { .. }) => EchoOutcome::TooManyMemberships,
         Err(error) => EchoOutcome::NoSocket(error.to_string()),
     }
@@ -108,24 +108,24 @@ fn listen_to_igmp(links: &[Link], quick: bool, stopped: &dyn Fn() -> bool) -> io
     if outside.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let how = if quick { Search::QUICK } else { Search::WHOLE };
+    let how = if quick { SearchLimits::QUICK } else { SearchLimits::WHOLE };
     let start = Instant::now();
     let mut told = quick;
-    let heard = search(&mut Tap::open()?, &outside, how, || {
+    let heard = search(&mut IgmpTap::open()?, &outside, how, || {
         if !told && start.elapsed() > PATIENT {
             told = true;
             say("no IGMP querier has answered; listening for one up to 125 s (--quick does not, Ctrl-C ends it)");
         }
         stopped()
     })?;
-    let whole_interval = start.elapsed() >= Search::WHOLE.general;
+    let whole_interval = start.elapsed() >= SearchLimits::WHOLE.general;
     // The wait for a general query may be ended at any time: reports had theirs then.
-    let interrupted = stopped() && start.elapsed() < Search::QUICK.reports;
+    let interrupted = stopped() && start.elapsed() < SearchLimits::QUICK.reports;
     Ok(heard.into_iter().map(|(index, heard)| (index, IgmpFacts::of(&heard, whole_interval, interrupted))).collect())
 }
 
 impl IgmpFacts {
-    fn of(heard: &Heard, whole_interval: bool, interrupted: bool) -> Self {
+    fn of(heard: &QuerierReport, whole_interval: bool, interrupted: bool) -> Self {
         let version = |version| match version {
             IgmpVersion::V1 => 1,
             IgmpVersion::V2 => 2,

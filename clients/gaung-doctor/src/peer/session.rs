@@ -7,7 +7,7 @@ use std::{
 
 use gaung_net::{
     interface::Link,
-    probe::exchange::{Cast, Exchange},
+    probe::exchange::{Cast, ProbeSockets},
 };
 use gaung_proto::ports;
 use rand::Rng as _;
@@ -68,7 +68,7 @@ pub(super) fn run(stream: TcpStream, side: Side, sockets: &Sockets, peer: Ipv4Ad
 
 struct Session {
     talk: Talk,
-    exchange: Exchange,
+    exchange: ProbeSockets,
     /// What own datagrams are marked with, and the peer's: two marks, for a group's sender hears itself.
     own_mark: u64,
     peer_mark: u64,
@@ -85,7 +85,7 @@ impl Session {
         if side == Side::Called {
             (id, group, port) = hello(&mut talk)?;
         }
-        let exchange = Exchange::open(&sockets.link, group, sockets.unicast_port, sockets.broadcast_port)?;
+        let exchange = ProbeSockets::open(&sockets.link, group, sockets.unicast_port, sockets.broadcast_port)?;
         talk.say(&Say::Hello { version: VERSION, session: id, group, unicast_port: exchange.unicast_port() })?;
         if side == Side::Caller {
             (_, _, port) = hello(&mut talk)?;

@@ -1,6 +1,6 @@
 //! Which interfaces Gaung would use, and which it would not, and whether that is right.
 
-use gaung_net::interface::Fallback;
+use gaung_net::interface::InterfaceFallback;
 
 use super::{
     super::{
@@ -15,10 +15,10 @@ pub(super) fn judge(facts: &Facts, findings: &mut Findings) {
         Err(error) => findings.of_machine(Trouble::CannotChoose(error.to_string())),
         Ok(chosen) => {
             match chosen.fallback {
-                Some(Fallback::Loopback) => {
+                Some(InterfaceFallback::Loopback) => {
                     findings.of_machine(Trouble::OnlyLoopback { remedy: remedy(facts) });
                 }
-                Some(Fallback::ContainerOrVpn) => {
+                Some(InterfaceFallback::ContainerOrVpn) => {
                     for interface in chosen.links.iter().filter_map(|link| facts.of_link(link)) {
                         findings.at(interface, Trouble::OnlyContainerOrVpn(interface.kind));
                     }

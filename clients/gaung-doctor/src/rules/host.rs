@@ -1,6 +1,6 @@
 //! Limits of the machine, and strangers on the network.
 
-use gaung_net::{interface::Chosen, multicast::GroupSocket};
+use gaung_net::{interface::ChosenLinks, multicast::GroupSocket};
 
 use super::{
     super::{
@@ -13,7 +13,7 @@ use super::{
 /// `net.core.rmem_max` as Linux has had it for long.
 const USUAL_BYTES: usize = 212_992;
 
-pub(super) fn judge(facts: &Facts, chosen: &Chosen, findings: &mut Findings) {
+pub(super) fn judge(facts: &Facts, chosen: &ChosenLinks, findings: &mut Findings) {
     // A group is joined on each interface, by several sockets where one does not do.
     let needed = chosen.links.len().div_ceil(GroupSocket::MAX_PARTS) as u32;
     let limit = facts.max_memberships.unwrap_or(0);

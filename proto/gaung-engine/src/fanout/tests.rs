@@ -13,22 +13,22 @@ const B: GroupId = GroupId([2; 16]);
 struct Store(BTreeMap<GroupId, (u64, u64)>);
 
 impl Store {
-    fn take(&self, group: GroupId, next: Seq, budget: usize, out: &mut Vec<Piece>) -> Taken {
+    fn take(&self, group: GroupId, next: Seq, budget: usize, out: &mut Vec<RunPiece>) -> RingTake {
         let (oldest, head) = self.0[&group];
         if next.0 > head {
-            return Taken::AtHead;
+            return RingTake::AtHead;
         }
         if next.0 < oldest {
-            return Taken::Behind { oldest: Seq(oldest) };
+            return RingTake::Behind { oldest: Seq(oldest) };
         }
         let last = head.min(next.0 + (budget / 2) as u64);
         out.extend((next.0..=last).map(|seq| piece(group, seq)));
-        Taken::Pieces { at_head: last == head }
+        RingTake::Pieces { at_head: last == head }
     }
 }
 
-fn piece(group: GroupId, seq: u64) -> Piece {
-    Piece { bytes: Bytes::copy_from_slice(&[group.0[0], seq as u8]), next: Seq(seq + 1) }
+fn piece(group: GroupId, seq: u64) -> RunPiece {
+    RunPiece { bytes: Bytes::copy_from_slice(&[group.0[0], seq as u8]), next: Seq(seq + 1) }
 }
 
 fn fanout(write_bytes: usize) -> Fanout {
@@ -95,8 +95,8 @@ fn a_cursor_behind_the_ring_is_held_fed_and_released_without_a_hole() {
     let mut fanout = fanout(64);
     fanout.place(A, Seq(2));
     assert!(write_all(&mut fanout, &store).is_empty());
-    assert_eq!(fanout.poll_stalled(), Some(Stalled::Behind { group: A, next: Seq(2), oldest: Seq(5) }));
-    assert_eq!(fanout.poll_stalled(), None);
+    assert_eq!(fanout.poll_behind(), Some(CursorBehind::Trimmed { group: A, next: Seq(2), oldest: Seq(5) }));
+    assert_eq!(fanout.poll_behind(), None);
     fanout.mark(A);
     assert!(write_all(&mut fanout, &store).is_empty(), "a mark does not release it");
     for seq in 2..=5 {

@@ -4,14 +4,14 @@ use gaung_proto::{Seq, SeqRange};
 
 /// The gaps that were reported, in order; they do not touch.
 #[derive(Debug, Default)]
-pub(super) struct Announced {
+pub(super) struct AnnouncedGaps {
     ranges: Vec<SeqRange>,
 }
 
 /// Gaps that are reported at a time; more are not.
 const MAX_ANNOUNCED: usize = 64;
 
-impl Announced {
+impl AnnouncedGaps {
     /// Gives what of `range` is news.
     pub(super) fn add(&mut self, range: SeqRange) -> Vec<SeqRange> {
         let mut fresh = Vec::new();
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_told_once() {
-        let mut announced = Announced::default();
+        let mut announced = AnnouncedGaps::default();
         assert_eq!(announced.add(range(5, 9)), [range(5, 9)]);
         assert_eq!(announced.add(range(5, 9)), []);
         assert_eq!(announced.add(range(3, 12)), [range(3, 4), range(10, 12)]);

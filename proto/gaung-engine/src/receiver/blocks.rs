@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use bytes::Bytes;
 use gaung_proto::{Pkt, body::Parity, limits::MAX_DATA_BODY};
 
-use super::spans::Pkts;
+use super::spans::PktRange;
 use crate::parity::{BLOCK, Decoder, Original, bit_of, block_of, pkt_at};
 
 /// The newest blocks are kept; with shards no more than 64 datagrams each, 2.7 MB in all. The bodies share the memory of
@@ -18,15 +18,15 @@ const MAX_FAILURES: u8 = 4;
 
 /// Which datagrams of the newest blocks came.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
+pub(super) struct ReceivedBlocks {
     /// Number of the front block.
     first: u32,
-    blocks: VecDeque<Block>,
+    blocks: VecDeque<ReceivedBlock>,
     decoder: Decoder,
 }
 
 #[derive(Debug, Default)]
-struct Block {
+struct ReceivedBlock {
     came: u64,
     originals: Vec<Option<Original>>,
     /// Parity shards of the block, in the order of their coming.
@@ -38,7 +38,7 @@ struct Block {
     bytes: usize,
 }
 
-impl Blocks {
+impl ReceivedBlocks {
     /// A first-sent DATA came, now or as a repair. `highest`: of those that the relay is believed to have sent. Gives
     /// what can be recovered with it.
     pub(super) fn handle_data(&mut self, highest: Pkt, pkt: Pkt, original: Original) -> Vec<(Pkt, Original)> {
@@ -59,7 +59,7 @@ impl Blocks {
         if parity.k != BLOCK || parity.first_pkt != pkt_at(number, 0) {
             return Vec::new();
         }
-        let wanted = |block: &&mut Block| block.came != u64::MAX && block.failures < MAX_FAILURES;
+        let wanted = |block: &&mut ReceivedBlock| block.came != u64::MAX && block.failures < MAX_FAILURES;
         let Some(block) = self.block_mut(highest, number).filter(wanted) else { return Vec::new() };
         // Either may be the forged one.
         if block.r != parity.r || block.shards.first().is_some_and(|(_, shard)| shard.len() != parity.shard.len()) {
@@ -75,7 +75,7 @@ impl Blocks {
     }
 
     /// When the last shard came for a block with any of these.
-    pub(super) fn last_shard(&self, pkts: Pkts) -> Option<Instant> {
+    pub(super) fn last_shard(&self, pkts: PktRange) -> Option<Instant> {
         let first = block_of(Pkt(pkts.first)).saturating_sub(self.first) as usize;
         let end = (block_of(Pkt(pkts.last)) + 1).saturating_sub(self.first) as usize;
         let blocks = self.blocks.range(first.min(self.blocks.len())..end.min(self.blocks.len()));
@@ -97,12 +97,12 @@ impl Blocks {
         self.blocks.clear();
     }
 
-    fn block(&self, number: u32) -> Option<&Block> {
+    fn block(&self, number: u32) -> Option<&ReceivedBlock> {
         self.blocks.get(number.checked_sub(self.first)? as usize)
     }
 
     /// The block, if it is one of the newest; older ones are dropped.
-    fn block_mut(&mut self, highest: Pkt, number: u32) -> Option<&mut Block> {
+    fn block_mut(&mut self, highest: Pkt, number: u32) -> Option<&mut ReceivedBlock> {
         let newest = block_of(highest);
         let oldest = (newest + 1).saturating_sub(MAX_BLOCKS);
         if self.first > newest || oldest.saturating_sub(self.first) as usize >= self.blocks.len() {
@@ -118,7 +118,7 @@ impl Blocks {
         }
         let index = number.checked_sub(self.first)? as usize;
         if self.blocks.len() <= index {
-            self.blocks.resize_with(index + 1, Block::default);
+            self.blocks.resize_with(index + 1, ReceivedBlock::default);
         }
         self.blocks.get_mut(index)
     }
@@ -140,12 +140,12 @@ impl Blocks {
             };
             recovered = originals;
         }
-        *block = Block { came: u64::MAX, last_shard: block.last_shard, ..Block::default() };
+        *block = ReceivedBlock { came: u64::MAX, last_shard: block.last_shard, ..ReceivedBlock::default() };
         recovered.into_iter().map(|(place, original)| (pkt_at(number, place), original)).collect()
     }
 }
 
-impl Block {
+impl ReceivedBlock {
     fn forget_shards(&mut self) {
         self.bytes -= self.shards.drain(..).map(|(_, shard)| shard.len()).sum::<usize>();
     }
@@ -177,8 +177,8 @@ mod tests {
     }
 
     /// All but `lost` of block 2 came.
-    fn lossy(lost: &[u32]) -> Blocks {
-        let mut blocks = Blocks::default();
+    fn lossy(lost: &[u32]) -> ReceivedBlocks {
+        let mut blocks = ReceivedBlocks::default();
         for pkt in (129..=192).filter(|pkt| !lost.contains(pkt)) {
             assert!(blocks.handle_data(Pkt(192), Pkt(pkt), original(pkt)).is_empty());
         }
@@ -192,8 +192,8 @@ mod tests {
         assert_eq!(blocks.lacking(2), None, "without parity each is wanted");
         assert!(blocks.handle_parity(now, Pkt(192), &parity(2, 7, &shards[7])).is_empty());
         assert!(blocks.handle_parity(now, Pkt(192), &parity(2, 7, &shards[7])).is_empty(), "the same again");
-        assert_eq!((blocks.lacking(2), blocks.last_shard(Pkts { first: 150, last: 700 })), (Some(2), Some(now)));
-        assert_eq!(blocks.last_shard(Pkts { first: 1, last: 128 }), None);
+        assert_eq!((blocks.lacking(2), blocks.last_shard(PktRange { first: 150, last: 700 })), (Some(2), Some(now)));
+        assert_eq!(blocks.last_shard(PktRange { first: 1, last: 128 }), None);
         assert!(blocks.handle_parity(now, Pkt(192), &parity(2, 0, &shards[0])).is_empty());
         let recovered = blocks.handle_data(Pkt(192), Pkt(192), original(192));
         let pkts: Vec<_> = recovered.iter().map(|(pkt, original)| (pkt.0, original.seq.0)).collect();
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn jumps_of_the_count_keep_memory_bounded() {
-        let mut blocks = Blocks::default();
+        let mut blocks = ReceivedBlocks::default();
         for pkt in (1..2_000_000).step_by(61) {
             blocks.handle_data(Pkt(pkt), Pkt(pkt), original(pkt));
             assert!(blocks.blocks.len() <= MAX_BLOCKS as usize && blocks.bytes() <= MAX_BYTES);

@@ -13,7 +13,7 @@ use gaung_proto::{
     datagram::{Header, PacketType},
 };
 
-use super::reassembly::{Inserted, Reassembly};
+use super::reassembly::{InsertOutcome, Reassembly};
 use crate::timing::TIMING;
 
 /// Seqs remembered: a hub sends every message once through each interface, within milliseconds.
@@ -99,7 +99,7 @@ impl BroadcastReceiver {
             return Ok(());
         }
         let part = Bytes::copy_from_slice(bytes);
-        if let Inserted::Whole(block) = self.reassembly.insert(header.seq, header.fragment, None, &part) {
+        if let InsertOutcome::Whole(block) = self.reassembly.insert(header.seq, header.fragment, None, &part) {
             let parsed = Block::parse(&block)?;
             if parsed.count() != 1 {
                 return Err(DecodeError::Field("message count"));

@@ -13,20 +13,20 @@ use gaung_proto::{
 };
 
 use super::{
-    LanePolicy, MemberReceiver, Via,
-    reassembly::Inserted,
-    spans::Pkts,
+    ArrivalSocket, LanePolicy, MemberReceiver,
+    reassembly::InsertOutcome,
+    spans::PktRange,
     window::{MAX_HELD_BYTES, PLACES},
 };
 use crate::{parity::Original, timing};
 
 /// Says by which datagram messages came.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Carried {
+pub(super) struct MessageCarrier {
     /// In which first-sent datagram, if it is known to be one of this epoch.
     pkt: Option<Pkt>,
     /// The datagrams before it that did not come.
-    missed: Option<Pkts>,
+    missed: Option<PktRange>,
     /// The message came in several datagrams.
     is_parted: bool,
 }
@@ -35,7 +35,7 @@ impl MemberReceiver {
     pub(super) fn handle_data(
         &mut self,
         now: Instant,
-        via: Via,
+        via: ArrivalSocket,
         header: &Header,
         body: &[u8],
     ) -> Result<(), DecodeError> {
@@ -44,18 +44,18 @@ impl MemberReceiver {
         self.stats.data += 1;
         self.path_mtu.handle_came(now, body.len());
         let before = self.reception.highest();
-        if !repair && via == Via::Group {
+        if !repair && via == ArrivalSocket::Group {
             self.reception.handle_data(now, header.epoch, header.pkt);
         }
-        if via == Via::Group {
+        if via == ArrivalSocket::Group {
             self.heard(now, header);
         }
         let original =
             Original { seq: header.seq, fragment: header.fragment, bytes: Bytes::copy_from_slice(data.bytes) };
         let pkt = data.original.unwrap_or(header.pkt);
         let pkt = Some(pkt).filter(|pkt| *pkt < Pkt::FIRST_OTHER && self.reception.epoch() == Some(header.epoch));
-        let missed = pkt.filter(|_| !repair).and_then(|pkt| Pkts::between(before, pkt));
-        let fresh = self.take(now, &original, Carried { pkt, missed, is_parted: false })?;
+        let missed = pkt.filter(|_| !repair).and_then(|pkt| PktRange::between(before, pkt));
+        let fresh = self.take(now, &original, MessageCarrier { pkt, missed, is_parted: false })?;
         if fresh > 0 && repair {
             self.reception.handle_repair();
         }
@@ -83,7 +83,7 @@ impl MemberReceiver {
     /// What parity brought back is checked as what was received; rubbish is requested like anything missing.
     fn take_recovered(&mut self, now: Instant, recovered: &[(Pkt, Original)]) {
         for (pkt, original) in recovered {
-            let fresh = self.take(now, original, Carried { pkt: Some(*pkt), ..Carried::default() });
+            let fresh = self.take(now, original, MessageCarrier { pkt: Some(*pkt), ..MessageCarrier::default() });
             if let Ok(fresh @ 1..) = fresh {
                 self.stats.recovered += 1;
                 self.reception.handle_repair();
@@ -93,7 +93,7 @@ impl MemberReceiver {
     }
 
     /// Gives how much was new.
-    fn take(&mut self, now: Instant, original: &Original, carried: Carried) -> Result<u64, DecodeError> {
+    fn take(&mut self, now: Instant, original: &Original, carried: MessageCarrier) -> Result<u64, DecodeError> {
         if !self.lane.is_trusted() {
             self.note_untrusted(now, original)?;
             return Ok(0);
@@ -121,7 +121,13 @@ impl MemberReceiver {
         Ok(())
     }
 
-    fn hold_block(&mut self, now: Instant, first: Seq, bytes: &Bytes, carried: Carried) -> Result<u64, DecodeError> {
+    fn hold_block(
+        &mut self,
+        now: Instant,
+        first: Seq,
+        bytes: &Bytes,
+        carried: MessageCarrier,
+    ) -> Result<u64, DecodeError> {
         let mut messages = Messages::parse(bytes.clone(), first)?;
         let last = Seq(messages.end().0 - 1);
         let next = self.window.first();
@@ -149,7 +155,7 @@ impl MemberReceiver {
         seq: Seq,
         fragment: Fragment,
         bytes: &Bytes,
-        carried: Carried,
+        carried: MessageCarrier,
     ) -> Result<u64, DecodeError> {
         if seq < self.window.first() || self.window.is_held(seq) {
             if self.fingerprints.contradicts_part(seq) {
@@ -164,7 +170,8 @@ impl MemberReceiver {
         }
         if self.window.end() < seq {
             let first_pkt = carried.pkt.map(|pkt| Pkt(pkt.0.saturating_sub(fragment.index.into())));
-            let before = carried.missed.zip(first_pkt).and_then(|(pkts, own)| Pkts::new(pkts.first, own.0.max(1) - 1));
+            let before =
+                carried.missed.zip(first_pkt).and_then(|(pkts, own)| PktRange::new(pkts.first, own.0.max(1) - 1));
             self.advertise_carried(now, Seq(seq.0 - 1), before);
         }
         self.advertise(now, seq);
@@ -172,28 +179,28 @@ impl MemberReceiver {
             self.gaps.handle_sent(seq);
         }
         match self.reassembly.insert(seq, fragment, carried.pkt, bytes) {
-            Inserted::Stored => {
+            InsertOutcome::Stored => {
                 let due = now + timing::reorder(self.grtt);
                 let first = self.reassembly.first_pkt(seq);
                 let pkts =
-                    first.and_then(|Pkt(first)| Pkts::new(first, first.saturating_add(fragment.count.into()) - 1));
+                    first.and_then(|Pkt(first)| PktRange::new(first, first.saturating_add(fragment.count.into()) - 1));
                 self.gaps.handle_progress(now, due, seq, pkts, &mut self.window);
                 Ok(1)
             }
-            Inserted::Duplicate => Ok(0),
-            Inserted::Refused => {
+            InsertOutcome::Duplicate => Ok(0),
+            InsertOutcome::Refused => {
                 self.stats.refused += 1;
                 Ok(0)
             }
-            Inserted::Whole(block) if Block::parse(&block)?.count() == 1 => {
-                self.hold_block(now, seq, &block, Carried { is_parted: true, ..carried })
+            InsertOutcome::Whole(block) if Block::parse(&block)?.count() == 1 => {
+                self.hold_block(now, seq, &block, MessageCarrier { is_parted: true, ..carried })
             }
-            Inserted::Whole(_) => Err(DecodeError::Field("message count")),
+            InsertOutcome::Whole(_) => Err(DecodeError::Field("message count")),
         }
     }
 
     /// Gives how many messages were new. What comes from the log, by the hub or by reading, is believed before datagrams.
-    pub(super) fn hold(&mut self, now: Instant, mut messages: Messages, lane: Lane, carried: Carried) -> u64 {
+    pub(super) fn hold(&mut self, now: Instant, mut messages: Messages, lane: Lane, carried: MessageCarrier) -> u64 {
         if self.config.policy != LanePolicy::TcpOnly {
             while let Some(seq) = self.fingerprints.conflict(&messages, lane) {
                 if lane != Lane::Multicast {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use gaung_proto::{Seq, SeqRange, messages::Messages};
 
-use super::{HistoryEnd, LanePolicy, MemberReceiver, ReceiverEvent, gaps::Gaps, spans::Missing, window::Window};
+use super::{
+    HistoryEnd, LanePolicy, MemberReceiver, ReceiverEvent, gaps::GapTracker, spans::MissingState, window::ReceiveWindow,
+};
 use crate::timing::TIMING;
 
 /// Messages that are read from the log to be compared, at most so many at a time.
@@ -19,7 +21,7 @@ const MAX_DOUBLINGS: u32 = 3;
 
 /// What may be forged of what was delivered.
 #[derive(Debug)]
-pub(super) struct Doubts {
+pub(super) struct ForgeryDoubts {
     /// To be compared with the log.
     suspects: Option<SeqRange>,
     /// What the reading under way compares.
@@ -32,7 +34,7 @@ pub(super) struct Doubts {
     last_delivered: Instant,
 }
 
-impl Doubts {
+impl ForgeryDoubts {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             suspects: None,
@@ -46,7 +48,7 @@ impl Doubts {
     }
 
     /// When something can be done about a doubt.
-    pub(super) fn due(&self, gaps: &Gaps) -> Option<Instant> {
+    pub(super) fn due(&self, gaps: &GapTracker) -> Option<Instant> {
         self.suspects.filter(|_| !gaps.is_reading()).map(|_| self.not_before)
     }
 
@@ -165,7 +167,7 @@ impl MemberReceiver {
     /// Two datagrams contradict each other before either was delivered: neither is believed, and a PROBE is sent.
     pub(super) fn release(&mut self, now: Instant, range: SeqRange) {
         let due = now + self.gap_wait();
-        let released = self.window.release(range, Missing::new(now, due, None));
+        let released = self.window.release(range, MissingState::new(now, due, None));
         released.into_iter().chain([range]).for_each(|range| self.fingerprints.forget(range));
         self.gaps.wake_at(due);
     }
@@ -189,7 +191,7 @@ impl MemberReceiver {
             .suspects
             .and_then(|known| SeqRange::new(known.first, known.last.min(Seq(to.0.saturating_sub(1)))));
         self.fingerprints.forget(SeqRange { first: to, last: Seq(u64::MAX) });
-        self.window = Window::new(to);
+        self.window = ReceiveWindow::new(to);
         self.gaps.go_back(now, to);
         self.announced.cut(Seq(to.0.saturating_sub(1)));
         self.reassembly.clear();

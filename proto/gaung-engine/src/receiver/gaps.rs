@@ -6,12 +6,12 @@ use gaung_proto::{Seq, SeqRange, body::NakRange};
 
 use super::{
     HistoryEnd,
-    blocks::Blocks,
+    blocks::ReceivedBlocks,
     nak_builder::{NakBuilder, RequestOutcome},
     reassembly::Reassembly,
     row_sweep::{RowSweep, RowVerdict},
-    spans::{Missing, Pkts},
-    window::{PLACES, Window},
+    spans::{MissingState, PktRange},
+    window::{PLACES, ReceiveWindow},
 };
 use crate::timing::{self, TIMING};
 
@@ -31,7 +31,7 @@ const MAX_DOUBLINGS: u32 = 3;
 
 /// Tracks what is missing of a window, and when to act on it.
 #[derive(Debug)]
-pub(super) struct Gaps {
+pub(super) struct GapTracker {
     /// The highest seq that any datagram advertised; it may be forged.
     advertised: Seq,
     /// The log reaches at least here: the relay itself said so.
@@ -81,7 +81,7 @@ pub(super) struct RecoveryRequests {
     pub(super) confirm: bool,
 }
 
-impl Gaps {
+impl GapTracker {
     /// `next`: the first message wanted.
     pub(super) const fn new(next: Seq, now: Instant) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl Gaps {
         self.due.map(|due| due.max(self.nak_not_before))
     }
 
-    pub(super) fn is_catching_up(&self, window: &Window) -> bool {
+    pub(super) fn is_catching_up(&self, window: &ReceiveWindow) -> bool {
         window.first() <= self.catch_up
     }
 
@@ -123,7 +123,14 @@ impl Gaps {
 
     /// The relay itself says, to a question asked at `asked`, that its log ends at `head`. What lies behind it and came earlier
     /// was made up. Without this, only what reads of the log found would be known.
-    pub(super) fn confirm(&mut self, now: Instant, head: Seq, asked: Instant, wait: Duration, window: &mut Window) {
+    pub(super) fn confirm(
+        &mut self,
+        now: Instant,
+        head: Seq,
+        asked: Instant,
+        wait: Duration,
+        window: &mut ReceiveWindow,
+    ) {
         if let Some(known) = SeqRange::new(self.confirmed.next(), head) {
             let due = now + wait;
             window.missing_mut().within_mut(known).for_each(|missing| missing.due = missing.due.min(due));
@@ -165,9 +172,16 @@ impl Gaps {
     }
 
     /// Makes room up to before `end`; what is missing there is requested after `wait`. `pkts`: what carried it.
-    pub(super) fn extend(&mut self, now: Instant, wait: Duration, end: Seq, pkts: Option<Pkts>, window: &mut Window) {
+    pub(super) fn extend(
+        &mut self,
+        now: Instant,
+        wait: Duration,
+        end: Seq,
+        pkts: Option<PktRange>,
+        window: &mut ReceiveWindow,
+    ) {
         let due = now + wait;
-        window.extend(end, Missing::new(now, due, pkts));
+        window.extend(end, MissingState::new(now, due, pkts));
         self.wake_at(due);
     }
 
@@ -177,8 +191,8 @@ impl Gaps {
         now: Instant,
         due: Instant,
         seq: Seq,
-        pkts: Option<Pkts>,
-        window: &mut Window,
+        pkts: Option<PktRange>,
+        window: &mut ReceiveWindow,
     ) {
         for missing in window.missing_mut().within_mut(SeqRange { first: seq, last: seq }) {
             missing.since = now;
@@ -200,7 +214,7 @@ impl Gaps {
         ranges: &[NakRange],
         grtt: Duration,
         backoff: Duration,
-        window: &mut Window,
+        window: &mut ReceiveWindow,
     ) {
         let due = now + timing::retry(grtt, 1) + backoff;
         for range in ranges {
@@ -215,7 +229,7 @@ impl Gaps {
     }
 
     /// Repair is possible again: what is missing is counted from now.
-    pub(super) fn restart(&mut self, now: Instant, due: Instant, window: &mut Window) {
+    pub(super) fn restart(&mut self, now: Instant, due: Instant, window: &mut ReceiveWindow) {
         for (_, missing) in window.missing_mut().rows_mut() {
             *missing = missing.anew(now, due);
             self.due = Some(due);
@@ -223,7 +237,7 @@ impl Gaps {
     }
 
     /// What is to be read anyway is read now.
-    pub(super) fn hasten(&mut self, now: Instant, window: &mut Window) {
+    pub(super) fn hasten(&mut self, now: Instant, window: &mut ReceiveWindow) {
         if let Some(range) = SeqRange::new(window.first(), self.catch_up) {
             window.missing_mut().within_mut(range).for_each(|missing| missing.due = now);
         }
@@ -231,7 +245,12 @@ impl Gaps {
     }
 
     /// Ends a read of the log; returns the range that was requested.
-    pub(super) fn end_history(&mut self, now: Instant, end: HistoryEnd, window: &mut Window) -> Option<SeqRange> {
+    pub(super) fn end_history(
+        &mut self,
+        now: Instant,
+        end: HistoryEnd,
+        window: &mut ReceiveWindow,
+    ) -> Option<SeqRange> {
         let read = self.reading.take()?;
         match end {
             HistoryEnd::Failed => self.read_not_before = now + TIMING.history_retry,
@@ -285,9 +304,9 @@ impl Gaps {
         &mut self,
         now: Instant,
         means: RecoveryMeans,
-        window: &mut Window,
+        window: &mut ReceiveWindow,
         reassembly: &Reassembly,
-        blocks: &Blocks,
+        blocks: &ReceivedBlocks,
     ) -> RecoveryRequests {
         self.due = None;
         let mut requests = RecoveryRequests::default();
@@ -331,7 +350,14 @@ impl Gaps {
         requests
     }
 
-    fn judge(&self, now: Instant, row: SeqRange, missing: &Missing, history: bool, far: &[SeqRange]) -> RowVerdict {
+    fn judge(
+        &self,
+        now: Instant,
+        row: SeqRange,
+        missing: &MissingState,
+        history: bool,
+        far: &[SeqRange],
+    ) -> RowVerdict {
         if missing.due > now {
             RowVerdict::NotDue
         } else if self.is_given_up(now, row, missing, history, far) {
@@ -350,7 +376,7 @@ impl Gaps {
 
     /// Puts off requests for messages that only heartbeats advertise: anybody can forge those, and requests for them would
     /// use up this member's share of repairs. Returns whether there are such messages.
-    fn put_off_unknown(&self, now: Instant, window: &mut Window) -> bool {
+    fn put_off_unknown(&self, now: Instant, window: &mut ReceiveWindow) -> bool {
         let known = self.confirmed.next().max(window.held_end());
         let Some(unknown) = SeqRange::new(known, Seq(window.end().0 - 1)) else { return false };
         let mut found = false;
@@ -362,7 +388,7 @@ impl Gaps {
     }
 
     /// Returns what is missing in rows too long for NAKs; everything, if too much is.
-    fn far(&self, window: &Window) -> Vec<SeqRange> {
+    fn far(&self, window: &ReceiveWindow) -> Vec<SeqRange> {
         if window.missing().messages() >= MAX_MISSING {
             return vec![SeqRange { first: window.first(), last: self.advertised.max(window.end()) }];
         }
@@ -383,7 +409,7 @@ impl Gaps {
     }
 
     /// Skips what is lost at the front of the window; returns it.
-    pub(super) fn skip_lost(&self, window: &mut Window) -> Option<SeqRange> {
+    pub(super) fn skip_lost(&self, window: &mut ReceiveWindow) -> Option<SeqRange> {
         let first = window.first();
         let held = window.first_held().unwrap_or(window.end());
         let mut to = self.trim.min(window.end()).min(held).max(first);
@@ -397,7 +423,14 @@ impl Gaps {
         SeqRange::new(first, Seq(to.0 - 1))
     }
 
-    fn is_given_up(&self, now: Instant, row: SeqRange, missing: &Missing, history: bool, far: &[SeqRange]) -> bool {
+    fn is_given_up(
+        &self,
+        now: Instant,
+        row: SeqRange,
+        missing: &MissingState,
+        history: bool,
+        far: &[SeqRange],
+    ) -> bool {
         if !history {
             // Whatever heartbeats say of it: anybody can say that it cannot be repaired.
             return missing.naks >= MAX_NAKS_ALONE;
@@ -438,7 +471,7 @@ impl Gaps {
 
 /// Parity that came since the last NAK, or while waiting to send one, says that repair is under way: waits for the rest
 /// of it, and requests what lacks then as if for the first time.
-fn honour_parity(missing: &mut Missing, blocks: &Blocks, grtt: Duration) {
+fn honour_parity(missing: &mut MissingState, blocks: &ReceivedBlocks, grtt: Duration) {
     let came = missing.pkts.and_then(|pkts| blocks.last_shard(pkts));
     if let Some(came) = came.filter(|came| *came > missing.touched) {
         missing.touched = came;

@@ -8,7 +8,7 @@ use gaung_proto::{
     datagram::Header,
 };
 
-use super::{MAX_GROUP_SIZE, MemberReceiver, ReceiverEvent, lane::LaneMove, spans::Pkts};
+use super::{MAX_GROUP_SIZE, MemberReceiver, ReceiverEvent, lane::LaneMove, spans::PktRange};
 use crate::timing;
 
 impl MemberReceiver {
@@ -38,7 +38,7 @@ impl MemberReceiver {
         if self.reception.epoch() == Some(header.epoch) {
             let before = self.reception.highest();
             self.reception.handle_last_pkt(heartbeat.last_pkt);
-            missed = Pkts::between(before, Pkt(self.reception.highest().0.saturating_add(1)));
+            missed = PktRange::between(before, Pkt(self.reception.highest().0.saturating_add(1)));
         }
         self.grtt = timing::bounded_grtt(Duration::from_micros(heartbeat.grtt_us.into()));
         self.group_size = heartbeat.group_size.clamp(1, MAX_GROUP_SIZE);

@@ -10,7 +10,7 @@ use gaung_proto::{
 };
 use rand::Rng as _;
 
-use super::{LanePolicy, MemberReceiver, ReceiverEvent, Via, path_mtu::PathMtu};
+use super::{ArrivalSocket, LanePolicy, MemberReceiver, ReceiverEvent, path_mtu::PathMtu};
 use crate::timing::TIMING;
 
 const MAX_PROOF_DOUBLINGS: u32 = 4;
@@ -19,7 +19,7 @@ const MAX_MISSED_MOVES: u32 = 64;
 
 /// Where a member has to listen from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hearing {
+pub enum ListenChange {
     /// Listen at this address too.
     Also(GroupAddr),
     /// Not at the first of the two addresses any more.
@@ -30,14 +30,14 @@ pub enum Hearing {
 
 /// What is known of the way from one address to another.
 #[derive(Debug, Default)]
-pub(super) struct Moving {
+pub(super) struct MoveTracker {
     state: MoveState,
     /// Of the present address, once a heartbeat told.
     generation: Option<Generation>,
     /// The last that was said meanwhile, tried after the present one. Not the newest: a notice that is damaged or not true
     /// may bear any generation, and the relay says the true one again.
     next: Option<MoveTarget>,
-    hearings: VecDeque<Hearing>,
+    hearings: VecDeque<ListenChange>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,14 +45,14 @@ enum MoveState {
     #[default]
     Settled,
     /// Heard at both, if it is there.
-    Trying { to: MoveTarget, until: Instant, proof: Proof },
+    Trying { to: MoveTarget, until: Instant, proof: MoveProof },
     /// Heard at the new one; what was sent before it left still comes from the former one.
     Arrived { former: GroupTag, until: Instant },
 }
 
 /// A notice and what comes from the address that it names can be forged; the relay's answer under the new tag cannot.
 #[derive(Debug, Clone, Copy, Default)]
-struct Proof {
+struct MoveProof {
     /// Of the question, once something was heard there.
     nonce: Option<u64>,
     /// When to send the next PROBE.
@@ -70,7 +70,7 @@ struct MoveTarget {
     tag: GroupTag,
 }
 
-impl Moving {
+impl MoveTracker {
     pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
             MoveState::Settled => None,
@@ -89,8 +89,8 @@ impl Moving {
         self.next = None;
         match std::mem::take(&mut self.state) {
             MoveState::Settled => {}
-            MoveState::Trying { .. } => self.hearings.push_back(Hearing::Stayed),
-            MoveState::Arrived { .. } => self.hearings.push_back(Hearing::Moved),
+            MoveState::Trying { .. } => self.hearings.push_back(ListenChange::Stayed),
+            MoveState::Arrived { .. } => self.hearings.push_back(ListenChange::Moved),
         }
     }
 
@@ -99,8 +99,8 @@ impl Moving {
     }
 
     fn attempt(&mut self, now: Instant, to: MoveTarget) {
-        self.state = MoveState::Trying { to, until: now + TIMING.move_patience, proof: Proof::default() };
-        self.hearings.push_back(Hearing::Also(to.addr));
+        self.state = MoveState::Trying { to, until: now + TIMING.move_patience, proof: MoveProof::default() };
+        self.hearings.push_back(ListenChange::Also(to.addr));
     }
 }
 
@@ -113,7 +113,7 @@ impl MemberReceiver {
     }
 
     /// Where to listen from now on; drain it after each input.
-    pub fn poll_hearing(&mut self) -> Option<Hearing> {
+    pub fn poll_hearing(&mut self) -> Option<ListenChange> {
         self.moving.hearings.pop_front()
     }
 
@@ -149,12 +149,18 @@ impl MemberReceiver {
     ///
     /// # Errors
     /// [`DecodeError`] if an answer is none.
-    pub(super) fn follow(&mut self, now: Instant, via: Via, header: &Header, body: &[u8]) -> Result<bool, DecodeError> {
+    pub(super) fn follow(
+        &mut self,
+        now: Instant,
+        via: ArrivalSocket,
+        header: &Header,
+        body: &[u8],
+    ) -> Result<bool, DecodeError> {
         let is_data = matches!(header.packet_type, PacketType::Data | PacketType::Parity);
         match &mut self.moving.state {
             MoveState::Trying { to, proof, .. } if to.tag == header.tag => {
                 let to = *to;
-                if self.reporter.relay().is_none() && via == Via::Group {
+                if self.reporter.relay().is_none() && via == ArrivalSocket::Group {
                     self.arrive(now, to);
                     return Ok(true);
                 }
@@ -164,7 +170,7 @@ impl MemberReceiver {
                     }
                     return Ok(false);
                 }
-                if via == Via::Group && proof.nonce.is_none() {
+                if via == ArrivalSocket::Group && proof.nonce.is_none() {
                     proof.nonce = Some(self.rng.random());
                     proof.next = Some(now);
                     self.ask_for_proof(now);
@@ -218,10 +224,10 @@ impl MemberReceiver {
         match std::mem::take(&mut self.moving.state) {
             MoveState::Settled => {}
             MoveState::Trying { .. } => {
-                self.moving.hearings.push_back(Hearing::Stayed);
+                self.moving.hearings.push_back(ListenChange::Stayed);
                 self.say_stale(now);
             }
-            MoveState::Arrived { .. } => self.moving.hearings.push_back(Hearing::Moved),
+            MoveState::Arrived { .. } => self.moving.hearings.push_back(ListenChange::Moved),
         }
         if let Some(next) = next {
             self.moving.attempt(now, next);

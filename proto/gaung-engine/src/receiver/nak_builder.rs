@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use gaung_proto::{Pkt, Seq, SeqRange, body::NakRange, limits::MAX_NAK_RANGES};
 
 use super::{
-    blocks::Blocks,
+    blocks::ReceivedBlocks,
     reassembly::Reassembly,
-    spans::{Missing, Pkts},
+    spans::{MissingState, PktRange},
 };
 use crate::{
     parity::block_of,
@@ -39,7 +39,7 @@ impl RequestOutcome {
 #[derive(Debug)]
 pub(super) struct NakBuilder<'a> {
     reassembly: &'a Reassembly,
-    blocks: &'a Blocks,
+    blocks: &'a ReceivedBlocks,
     grtt: Duration,
     /// Up to here the relay has sent all fragments.
     sent: Seq,
@@ -49,7 +49,7 @@ pub(super) struct NakBuilder<'a> {
 }
 
 impl<'a> NakBuilder<'a> {
-    pub(super) const fn new(reassembly: &'a Reassembly, blocks: &'a Blocks, grtt: Duration, sent: Seq) -> Self {
+    pub(super) const fn new(reassembly: &'a Reassembly, blocks: &'a ReceivedBlocks, grtt: Duration, sent: Seq) -> Self {
         Self { reassembly, blocks, grtt, sent, ranges: Vec::new(), quotas: BTreeMap::new() }
     }
 
@@ -57,7 +57,7 @@ impl<'a> NakBuilder<'a> {
         self.ranges
     }
 
-    pub(super) fn request(&mut self, row: SeqRange, missing: &Missing) -> RequestOutcome {
+    pub(super) fn request(&mut self, row: SeqRange, missing: &MissingState) -> RequestOutcome {
         let wait = timing::retry(self.grtt, missing.naks + 1);
         let fragments = if row.len() == 1 { self.reassembly.missing(row.first, row.first <= self.sent) } else { None };
         match fragments {
@@ -66,7 +66,7 @@ impl<'a> NakBuilder<'a> {
         }
     }
 
-    fn request_messages(&mut self, row: SeqRange, pkts: Option<Pkts>, wait: Duration) -> RequestOutcome {
+    fn request_messages(&mut self, row: SeqRange, pkts: Option<PktRange>, wait: Duration) -> RequestOutcome {
         let coded = pkts.filter(|pkts| block_of(Pkt(pkts.first)) == block_of(Pkt(pkts.last)));
         let Some((pkts, quota)) = coded.and_then(|pkts| Some((pkts, self.quota(Pkt(pkts.first))?))) else {
             return self.push(NakRange::messages(row.first, row.last), wait);

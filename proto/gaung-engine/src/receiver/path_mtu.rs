@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use gaung_proto::{SeqRange, block::MESSAGE_HEADER, limits::MAX_DATA_BODY, messages::Messages};
 
-use super::spans::Spans;
+use super::spans::MissingSpans;
 use crate::timing::TIMING;
 
 /// Occasions on which long datagrams were missed and none came, before the path is found too narrow: a network that was away
@@ -35,7 +35,7 @@ impl PathMtu {
     }
 
     /// The log or the hub brought messages of which `missing` knows the datagrams that should have.
-    pub(super) fn handle_read(&mut self, now: Instant, missing: &Spans, messages: &Messages) {
+    pub(super) fn handle_read(&mut self, now: Instant, missing: &MissingSpans, messages: &Messages) {
         self.age(now);
         let read = missing.carried(messages).map(|(part, share)| mean_body(messages, part, share)).max();
         // A body longer than any shows that the datagrams were others.
@@ -92,7 +92,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::receiver::spans::{Missing, Pkts};
+    use crate::receiver::spans::{MissingState, PktRange};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -113,10 +113,10 @@ mod tests {
     }
 
     /// `count` messages from the first one on were missed in `datagrams`.
-    fn missing(count: u64, datagrams: u32) -> Spans {
-        let (mut spans, now) = (Spans::default(), Instant::now());
+    fn missing(count: u64, datagrams: u32) -> MissingSpans {
+        let (mut spans, now) = (MissingSpans::default(), Instant::now());
         let range = SeqRange { first: Seq(1), last: Seq(count) };
-        spans.add(range, Missing::new(now, now, Pkts::new(1, datagrams)));
+        spans.add(range, MissingState::new(now, now, PktRange::new(1, datagrams)));
         spans
     }
 
@@ -150,7 +150,7 @@ mod tests {
             // Shorter than what comes, and longer than any datagram is.
             read(&mut path, now, 4);
             read(&mut path, now, 2);
-            path.handle_read(now, &Spans::default(), &messages(1, 1, 1100));
+            path.handle_read(now, &MissingSpans::default(), &messages(1, 1, 1100));
         }
         assert_eq!(path.may_be_too_long(), None);
         for millis in 0..10 {

@@ -13,13 +13,13 @@ const MAX_PARTIALS: usize = 64;
 /// Fragments of messages that are not whole yet.
 #[derive(Debug, Default)]
 pub(super) struct Reassembly {
-    partials: BTreeMap<Seq, Partial>,
+    partials: BTreeMap<Seq, PartialMessage>,
     bytes: usize,
 }
 
 /// What became of a fragment.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Inserted {
+pub(super) enum InsertOutcome {
     /// The part is kept; others are missing.
     Stored,
     /// The part was there already.
@@ -33,21 +33,21 @@ pub(super) enum Inserted {
 impl Reassembly {
     /// A message has one fragment count: a fragment with another one begins it anew, for either may be the forged one.
     /// `pkt`: of its first sending.
-    pub(super) fn insert(&mut self, seq: Seq, fragment: Fragment, pkt: Option<Pkt>, bytes: &Bytes) -> Inserted {
+    pub(super) fn insert(&mut self, seq: Seq, fragment: Fragment, pkt: Option<Pkt>, bytes: &Bytes) -> InsertOutcome {
         if self.partials.get(&seq).is_some_and(|partial| partial.parts.len() != usize::from(fragment.count)) {
             self.forget(seq);
         }
         let index = usize::from(fragment.index);
         if self.partials.get(&seq).is_some_and(|partial| partial.parts[index].is_some()) {
-            return Inserted::Duplicate;
+            return InsertOutcome::Duplicate;
         }
         if !self.make_room(seq, bytes.len()) {
-            return Inserted::Refused;
+            return InsertOutcome::Refused;
         }
-        let partial = self.partials.entry(seq).or_insert_with(|| Partial::new(fragment.count));
+        let partial = self.partials.entry(seq).or_insert_with(|| PartialMessage::new(fragment.count));
         if partial.bytes + bytes.len() > MAX_RUN {
             self.forget(seq);
-            return Inserted::Refused;
+            return InsertOutcome::Refused;
         }
         partial.parts[index] = Some(bytes.clone());
         partial.first_pkt = pkt.and_then(|pkt| pkt.0.checked_sub(fragment.index.into())).map(Pkt).or(partial.first_pkt);
@@ -56,12 +56,12 @@ impl Reassembly {
         partial.highest = partial.highest.max(fragment.index);
         self.bytes += bytes.len();
         if partial.received < fragment.count {
-            return Inserted::Stored;
+            return InsertOutcome::Stored;
         }
         let partial = self.forget(seq).expect("it was there a line ago");
         let mut whole = BytesMut::with_capacity(partial.bytes);
         partial.parts.iter().flatten().for_each(|part| whole.extend_from_slice(part));
-        Inserted::Whole(whole.freeze())
+        InsertOutcome::Whole(whole.freeze())
     }
 
     /// The fragments of `seq` that have not come, as inclusive ranges; `None` if none has come at all. `to_end`: also
@@ -102,7 +102,7 @@ impl Reassembly {
         }
     }
 
-    fn forget(&mut self, seq: Seq) -> Option<Partial> {
+    fn forget(&mut self, seq: Seq) -> Option<PartialMessage> {
         let partial = self.partials.remove(&seq)?;
         self.bytes -= partial.bytes;
         Some(partial)
@@ -127,7 +127,7 @@ impl Reassembly {
 
 /// The fragments of one message.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(super) struct PartialMessage {
     parts: Vec<Option<Bytes>>,
     first_pkt: Option<Pkt>,
     received: u16,
@@ -135,7 +135,7 @@ pub(super) struct Partial {
     bytes: usize,
 }
 
-impl Partial {
+impl PartialMessage {
     fn new(count: u16) -> Self {
         Self { parts: vec![None; usize::from(count)], first_pkt: None, received: 0, highest: 0, bytes: 0 }
     }
@@ -153,13 +153,13 @@ mod tests {
     #[test]
     fn fragments_in_any_order_make_the_whole_once() {
         let mut reassembly = Reassembly::default();
-        assert_eq!(reassembly.insert(Seq(7), part(2, 3), None, &Bytes::from_static(b"c")), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(7), part(2, 3), None, &Bytes::from_static(b"c")), InsertOutcome::Stored);
         assert_eq!(reassembly.missing(Seq(7), false), Some(vec![(0, 1)]));
-        assert_eq!(reassembly.insert(Seq(7), part(0, 3), None, &Bytes::from_static(b"a")), Inserted::Stored);
-        assert_eq!(reassembly.insert(Seq(7), part(0, 3), None, &Bytes::from_static(b"a")), Inserted::Duplicate);
+        assert_eq!(reassembly.insert(Seq(7), part(0, 3), None, &Bytes::from_static(b"a")), InsertOutcome::Stored);
+        assert_eq!(reassembly.insert(Seq(7), part(0, 3), None, &Bytes::from_static(b"a")), InsertOutcome::Duplicate);
         assert_eq!(
             reassembly.insert(Seq(7), part(1, 3), None, &Bytes::from_static(b"b")),
-            Inserted::Whole(Bytes::from_static(b"abc"))
+            InsertOutcome::Whole(Bytes::from_static(b"abc"))
         );
         assert_eq!(reassembly.bytes, 0);
         assert_eq!(reassembly.missing(Seq(7), true), None);
@@ -169,10 +169,10 @@ mod tests {
     fn another_count_begins_anew() {
         let mut reassembly = Reassembly::default();
         reassembly.insert(Seq(1), part(0, 9), None, &Bytes::from_static(b"forged"));
-        assert_eq!(reassembly.insert(Seq(1), part(0, 2), None, &Bytes::from_static(b"a")), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(1), part(0, 2), None, &Bytes::from_static(b"a")), InsertOutcome::Stored);
         assert_eq!(
             reassembly.insert(Seq(1), part(1, 2), None, &Bytes::from_static(b"b")),
-            Inserted::Whole(Bytes::from_static(b"ab"))
+            InsertOutcome::Whole(Bytes::from_static(b"ab"))
         );
     }
 
@@ -186,11 +186,11 @@ mod tests {
             }
             assert!(reassembly.bytes <= MAX_BYTES && reassembly.partials.len() <= MAX_PARTIALS);
         }
-        assert_eq!(reassembly.insert(Seq(1), part(0, 2), None, &body), Inserted::Stored);
+        assert_eq!(reassembly.insert(Seq(1), part(0, 2), None, &body), InsertOutcome::Stored);
         for index in 0..208 {
             reassembly.insert(Seq(5000), part(index, 209), None, &body);
         }
-        assert_eq!(reassembly.insert(Seq(5000), part(208, 209), None, &body), Inserted::Refused);
+        assert_eq!(reassembly.insert(Seq(5000), part(208, 209), None, &body), InsertOutcome::Refused);
         assert_eq!(reassembly.missing(Seq(1), true), Some(vec![(1, 1)]));
         reassembly.forget_below(Seq(u64::MAX));
         assert_eq!((reassembly.bytes, reassembly.partials.len()), (0, 0));

@@ -31,12 +31,12 @@ pub(super) struct Reception {
     announced: u32,
     /// New messages that came in first-sent DATA, and by repair or from the log.
     fresh: (u32, u32),
-    samples: VecDeque<Sample>,
+    samples: VecDeque<ReceptionSample>,
 }
 
 /// The counters at one time.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
+struct ReceptionSample {
     at: Instant,
     received: u32,
     lost: u32,
@@ -177,7 +177,7 @@ impl Reception {
     /// Call about once a second.
     pub(super) fn sample(&mut self, now: Instant) {
         let Self { received, lost, fresh, .. } = *self;
-        self.samples.push_back(Sample { at: now, received, lost, fresh });
+        self.samples.push_back(ReceptionSample { at: now, received, lost, fresh });
         while self.samples.len() > 2 && now.saturating_duration_since(self.samples[1].at) >= TIMING.loss_span {
             self.samples.pop_front();
         }

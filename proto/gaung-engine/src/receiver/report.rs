@@ -37,7 +37,7 @@ pub(super) struct ProbeAnswer {
 
 /// Sends what a member reports to the relay: PROBE, STATUS and NAK.
 #[derive(Debug)]
-pub(super) struct Reporter {
+pub(super) struct MemberReporter {
     sender: SenderId,
     device: DeviceId,
     relay: Option<SocketAddrV4>,
@@ -70,7 +70,7 @@ impl MemberReceiver {
     }
 }
 
-impl Reporter {
+impl MemberReporter {
     pub(super) const fn new(
         sender: SenderId,
         device: DeviceId,

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::Via;
+use super::ArrivalSocket;
 use crate::timing::TIMING;
 
 /// Where the relay's datagrams to the group come from.
@@ -18,7 +18,7 @@ pub(super) struct RelaySource {
 
 /// What to do with a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum SourceVerdict {
     /// It can be the relay's.
     Admitted,
     /// It can be the relay's if that has moved: the registry knows.
@@ -36,22 +36,22 @@ impl RelaySource {
     pub(super) fn judge(
         &mut self,
         now: Instant,
-        via: Via,
+        via: ArrivalSocket,
         relay: Option<SocketAddrV4>,
         from: SocketAddrV4,
-    ) -> Admission {
-        let Some(relay) = relay.map(|relay| *relay.ip()) else { return Admission::Admitted };
+    ) -> SourceVerdict {
+        let Some(relay) = relay.map(|relay| *relay.ip()) else { return SourceVerdict::Admitted };
         if *from.ip() == relay {
-            if via == Via::Group {
+            if via == ArrivalSocket::Group {
                 self.heard = Some((relay, now));
             }
-            return Admission::Admitted;
+            return SourceVerdict::Admitted;
         }
         let silent = self.heard.filter(|(heard, _)| *heard == relay).map(|(_, at)| now.saturating_duration_since(at));
         match silent {
-            Some(silent) if silent < TIMING.source_suspicious => Admission::Foreign,
-            Some(silent) if silent < TIMING.source_trusted => Admission::Unexpected,
-            Some(_) | None => Admission::Admitted,
+            Some(silent) if silent < TIMING.source_suspicious => SourceVerdict::Foreign,
+            Some(silent) if silent < TIMING.source_trusted => SourceVerdict::Unexpected,
+            Some(_) | None => SourceVerdict::Admitted,
         }
     }
 }
@@ -66,23 +66,23 @@ mod tests {
     fn others_are_dropped_while_the_relay_is_heard_and_no_longer() {
         let [relay, other] = [1, 9].map(|last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 7402));
         let (start, mut source) = (Instant::now(), RelaySource::new());
-        let mut judge = |after, relay, from| source.judge(start + after, Via::Group, relay, from);
+        let mut judge = |after, relay, from| source.judge(start + after, ArrivalSocket::Group, relay, from);
         let zero = Duration::ZERO;
-        assert_eq!(judge(zero, None, other), Admission::Admitted, "nobody has told an address");
-        assert_eq!(judge(zero, Some(relay), other), Admission::Admitted, "it may have several addresses");
-        assert_eq!(judge(zero, Some(relay), relay), Admission::Admitted);
-        assert_eq!(judge(zero, Some(relay), other), Admission::Foreign);
-        assert_eq!(judge(TIMING.source_suspicious, Some(relay), other), Admission::Unexpected);
-        assert_eq!(judge(TIMING.source_trusted, Some(relay), other), Admission::Admitted);
-        assert_eq!(judge(zero, Some(other), other), Admission::Admitted, "the registry told another address");
-        assert_eq!(judge(zero, Some(other), relay), Admission::Foreign);
+        assert_eq!(judge(zero, None, other), SourceVerdict::Admitted, "nobody has told an address");
+        assert_eq!(judge(zero, Some(relay), other), SourceVerdict::Admitted, "it may have several addresses");
+        assert_eq!(judge(zero, Some(relay), relay), SourceVerdict::Admitted);
+        assert_eq!(judge(zero, Some(relay), other), SourceVerdict::Foreign);
+        assert_eq!(judge(TIMING.source_suspicious, Some(relay), other), SourceVerdict::Unexpected);
+        assert_eq!(judge(TIMING.source_trusted, Some(relay), other), SourceVerdict::Admitted);
+        assert_eq!(judge(zero, Some(other), other), SourceVerdict::Admitted, "the registry told another address");
+        assert_eq!(judge(zero, Some(other), relay), SourceVerdict::Foreign);
     }
 
     #[test]
     fn answers_from_one_address_do_not_deafen_to_multicast_from_another() {
         let [asked, other] = [1, 2].map(|last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 7402));
         let (now, mut source) = (Instant::now(), RelaySource::new());
-        assert_eq!(source.judge(now, Via::Unicast, Some(asked), asked), Admission::Admitted);
-        assert_eq!(source.judge(now, Via::Group, Some(asked), other), Admission::Admitted);
+        assert_eq!(source.judge(now, ArrivalSocket::Unicast, Some(asked), asked), SourceVerdict::Admitted);
+        assert_eq!(source.judge(now, ArrivalSocket::Group, Some(asked), other), SourceVerdict::Admitted);
     }
 }

@@ -6,7 +6,7 @@ use gaung_proto::{Pkt, Seq, SeqRange, messages::Messages};
 
 /// What is known of missing messages, and when to do something about them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Missing {
+pub(super) struct MissingState {
     /// When it was noticed that they are missing.
     pub(super) since: Instant,
     /// When `due` was set last.
@@ -18,11 +18,11 @@ pub(super) struct Missing {
     /// NCFs for them that were honoured.
     pub(super) silenced: u8,
     /// The datagrams that carried them.
-    pub(super) pkts: Option<Pkts>,
+    pub(super) pkts: Option<PktRange>,
 }
 
-impl Missing {
-    pub(super) const fn new(now: Instant, due: Instant, pkts: Option<Pkts>) -> Self {
+impl MissingState {
+    pub(super) const fn new(now: Instant, due: Instant, pkts: Option<PktRange>) -> Self {
         Self { since: now, touched: now, due, naks: 0, silenced: 0, pkts }
     }
 
@@ -34,12 +34,12 @@ impl Missing {
 
 /// First-sent datagrams in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pkts {
+pub(super) struct PktRange {
     pub(super) first: u32,
     pub(super) last: u32,
 }
 
-impl Pkts {
+impl PktRange {
     /// `None` if `last` is before `first`, which says that nothing is known.
     pub(super) const fn new(first: u32, last: u32) -> Option<Self> {
         if first <= last { Some(Self { first, last }) } else { None }
@@ -57,7 +57,7 @@ impl Pkts {
 
 /// Missing messages in seq order; rows do not overlap.
 #[derive(Debug, Default)]
-pub(super) struct Spans {
+pub(super) struct MissingSpans {
     rows: BTreeMap<Seq, MissingRow>,
     messages: u64,
 }
@@ -65,10 +65,10 @@ pub(super) struct Spans {
 #[derive(Debug, Clone, Copy)]
 struct MissingRow {
     last: Seq,
-    missing: Missing,
+    missing: MissingState,
 }
 
-impl Spans {
+impl MissingSpans {
     /// How many messages are missing.
     pub(super) const fn messages(&self) -> u64 {
         self.messages
@@ -89,19 +89,19 @@ impl Spans {
         })
     }
 
-    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = (SeqRange, &mut Missing)> {
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = (SeqRange, &mut MissingState)> {
         self.rows.iter_mut().map(|(&first, row)| (SeqRange { first, last: row.last }, &mut row.missing))
     }
 
     /// The rows within `range`; rows that it cuts are parted.
-    pub(super) fn within_mut(&mut self, range: SeqRange) -> impl Iterator<Item = &mut Missing> {
+    pub(super) fn within_mut(&mut self, range: SeqRange) -> impl Iterator<Item = &mut MissingState> {
         self.part_before(range.first);
         self.part_before(range.last.next());
         self.rows.range_mut(range.first..=range.last).map(|(_, row)| &mut row.missing)
     }
 
     /// Adds a row; nothing of it is in another one.
-    pub(super) fn add(&mut self, range: SeqRange, missing: Missing) {
+    pub(super) fn add(&mut self, range: SeqRange, missing: MissingState) {
         self.messages += range.len();
         self.rows.insert(range.first, MissingRow { last: range.last, missing });
     }
@@ -124,21 +124,21 @@ impl Spans {
     /// Leaves of a row what is before and after `range`; gives what is within.
     fn fill_row(&mut self, first: Seq, row: MissingRow, range: SeqRange, pkt: Option<Pkt>) -> SeqRange {
         let MissingRow { last, missing } = row;
-        let parts = |pkts: Pkts| match pkt {
+        let parts = |pkts: PktRange| match pkt {
             Some(Pkt(pkt)) => (
-                Pkts::new(pkts.first, pkts.last.min(pkt.saturating_sub(1))),
-                Pkts::new(pkts.first.max(pkt + 1), pkts.last),
+                PktRange::new(pkts.first, pkts.last.min(pkt.saturating_sub(1))),
+                PktRange::new(pkts.first.max(pkt + 1), pkts.last),
             ),
             None => (Some(pkts), Some(pkts)),
         };
         let (before, after) = missing.pkts.map_or((None, None), parts);
         self.rows.remove(&first);
         if first < range.first {
-            let row = MissingRow { last: Seq(range.first.0 - 1), missing: Missing { pkts: before, ..missing } };
+            let row = MissingRow { last: Seq(range.first.0 - 1), missing: MissingState { pkts: before, ..missing } };
             self.rows.insert(first, row);
         }
         if range.last < last {
-            self.rows.insert(range.last.next(), MissingRow { last, missing: Missing { pkts: after, ..missing } });
+            self.rows.insert(range.last.next(), MissingRow { last, missing: MissingState { pkts: after, ..missing } });
         }
         let filled = SeqRange { first: first.max(range.first), last: last.min(range.last) };
         self.messages -= filled.len();
@@ -182,15 +182,15 @@ mod tests {
         SeqRange { first: Seq(first), last: Seq(last) }
     }
 
-    fn spans() -> Spans {
+    fn spans() -> MissingSpans {
         let now = Instant::now();
-        let mut spans = Spans::default();
-        spans.add(range(10, 49), Missing::new(now, now, Pkts::new(3, 6)));
-        spans.add(range(50, 59), Missing::new(now, now, None));
+        let mut spans = MissingSpans::default();
+        spans.add(range(10, 49), MissingState::new(now, now, PktRange::new(3, 6)));
+        spans.add(range(50, 59), MissingState::new(now, now, None));
         spans
     }
 
-    fn rows(spans: &mut Spans) -> Vec<(SeqRange, Option<Pkts>)> {
+    fn rows(spans: &mut MissingSpans) -> Vec<(SeqRange, Option<PktRange>)> {
         spans.rows_mut().map(|(range, missing)| (range, missing.pkts)).collect()
     }
 
@@ -199,7 +199,8 @@ mod tests {
         let mut spans = spans();
         assert_eq!(spans.fill(range(20, 29), Some(Pkt(4))), [range(20, 29)]);
         assert_eq!(spans.fill(range(20, 29), Some(Pkt(4))), []);
-        let expected = [(range(10, 19), Pkts::new(3, 3)), (range(30, 49), Pkts::new(5, 6)), (range(50, 59), None)];
+        let expected =
+            [(range(10, 19), PktRange::new(3, 3)), (range(30, 49), PktRange::new(5, 6)), (range(50, 59), None)];
         assert_eq!(rows(&mut spans), expected);
         assert_eq!(spans.messages(), 40);
         assert_eq!(spans.fill(range(1, 15), None), [range(10, 15)]);

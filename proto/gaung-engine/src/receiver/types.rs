@@ -36,7 +36,7 @@ pub struct ReceiverConfig {
 
 /// On which socket a datagram came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Via {
+pub enum ArrivalSocket {
     /// The one that joined the group.
     Group,
     /// The member's own: answers and repairs.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use gaung_proto::{Pkt, Seq, SeqRange, block::Message, messages::Messages, net::Lane};
 
-use super::spans::{Missing, Spans};
+use super::spans::{MissingSpans, MissingState};
 
 /// Places that datagrams can fill; what is further ahead comes from the log. 109 ms at 300 000 messages a second: several
 /// rounds of repair.
@@ -16,13 +16,13 @@ const OVERHEAD: usize = 192;
 
 /// Dense places from `first` on.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct ReceiveWindow {
     first: Seq,
     /// In seq order, apart, none of them empty.
     held: VecDeque<HeldPiece>,
     /// After the last place, held or missing.
     end: Seq,
-    missing: Spans,
+    missing: MissingSpans,
     held_bytes: usize,
 }
 
@@ -36,9 +36,9 @@ struct HeldPiece {
     bytes: usize,
 }
 
-impl Window {
+impl ReceiveWindow {
     pub(super) fn new(first: Seq) -> Self {
-        Self { first, held: VecDeque::new(), end: first, missing: Spans::default(), held_bytes: 0 }
+        Self { first, held: VecDeque::new(), end: first, missing: MissingSpans::default(), held_bytes: 0 }
     }
 
     /// The next message to be delivered.
@@ -55,11 +55,11 @@ impl Window {
         self.held_bytes
     }
 
-    pub(super) const fn missing(&self) -> &Spans {
+    pub(super) const fn missing(&self) -> &MissingSpans {
         &self.missing
     }
 
-    pub(super) const fn missing_mut(&mut self) -> &mut Spans {
+    pub(super) const fn missing_mut(&mut self) -> &mut MissingSpans {
         &mut self.missing
     }
 
@@ -79,7 +79,7 @@ impl Window {
     }
 
     /// Makes missing places up to before `end`.
-    pub(super) fn extend(&mut self, end: Seq, missing: Missing) {
+    pub(super) fn extend(&mut self, end: Seq, missing: MissingState) {
         if let Some(range) = SeqRange::new(self.end, Seq(end.0.saturating_sub(1))) {
             self.missing.add(range, missing);
             self.end = end;
@@ -112,7 +112,7 @@ impl Window {
     }
 
     /// Drops what came by multicast and has a message in `range`: its places are missing again. Gives them.
-    pub(super) fn release(&mut self, range: SeqRange, missing: Missing) -> Vec<SeqRange> {
+    pub(super) fn release(&mut self, range: SeqRange, missing: MissingState) -> Vec<SeqRange> {
         let mut released = Vec::new();
         self.held.retain(|held| {
             let (first, end) = (held.messages.next_seq(), held.messages.end());
@@ -175,7 +175,7 @@ impl Window {
         self.missing.forget_from(from);
         for held in self.held.iter().filter(|held| held.messages.end() > end) {
             if let Some(range) = SeqRange::new(from, Seq(held.messages.next_seq().0 - 1)) {
-                self.missing.add(range, Missing::new(since, since, None));
+                self.missing.add(range, MissingState::new(since, since, None));
             }
             from = held.messages.end();
         }
@@ -224,7 +224,7 @@ mod tests {
             self.end = self.end.min(end).max(held_end).max(self.first);
         }
 
-        fn compare(&self, window: &Window, context: &str) {
+        fn compare(&self, window: &ReceiveWindow, context: &str) {
             assert_eq!((window.first(), window.end()), (Seq(self.first), Seq(self.end)), "{context}");
             let missing: Vec<u64> = window.missing().rows().flat_map(|row| row.first.0..=row.last.0).collect();
             let expected: Vec<u64> = (self.first..self.end).filter(|seq| !self.held.contains_key(seq)).collect();
@@ -255,7 +255,7 @@ mod tests {
         for seed in 0..300 {
             let mut rng = SmallRng::seed_from_u64(seed);
             let began = Instant::now();
-            let mut window = Window::new(Seq(10));
+            let mut window = ReceiveWindow::new(Seq(10));
             let mut model = Model { first: 10, end: 10, held: BTreeMap::new() };
             for step in 0..120_u64 {
                 let (now, context) = (began + Duration::from_millis(step), format!("seed {seed}, step {step}"));
@@ -278,7 +278,7 @@ mod tests {
                     }
                     _ => {
                         let count = rng.random_range(1..8);
-                        window.extend(Seq(near), Missing::new(now, now, None));
+                        window.extend(Seq(near), MissingState::new(now, now, None));
                         let is_new = window.hold(messages(near, count), Lane::Multicast, now, None);
                         assert_eq!(is_new > 0, model.hold(near, count, now), "{context}");
                     }

@@ -27,26 +27,26 @@ pub struct RingBudget {
 
 /// The runs that came at about one time, in all rings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Segment(u64);
+pub struct RingSegment(u64);
 
 /// Owns a ring, and lets runs of it go when the budget is full.
 pub trait RingOwner: Debug + Send + Sync {
     /// Calls [`HotRing::drop_through`](super::HotRing::drop_through) with `segment`. It may lock the ring, and nothing that
     /// a caller of [`RingBudget::enforce`] holds.
-    fn give_way(&self, segment: Segment);
+    fn give_way(&self, segment: RingSegment);
 }
 
 /// One ring's part of a budget.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct RingShare {
     budget: Arc<RingBudget>,
     ring: u64,
     /// The newest segment that the ring is in.
-    newest: Segment,
+    newest: RingSegment,
 }
 
 /// Changes of what one ring holds.
-pub(super) struct Ledger<'a> {
+pub(super) struct ShareLedger<'a> {
     budget: &'a RingBudget,
     state: MutexGuard<'a, BudgetState>,
     held_bytes: usize,
@@ -57,16 +57,16 @@ struct BudgetState {
     owners: BTreeMap<u64, Weak<dyn RingOwner>>,
     next_ring: u64,
     /// By age. All but the newest have bytes.
-    segments: BTreeMap<Segment, Contents>,
-    newest: Segment,
+    segments: BTreeMap<RingSegment, SegmentContents>,
+    newest: RingSegment,
     /// Bytes that ever came into the newest segment.
     newest_bytes: usize,
     /// Segments that are no longer counted, and who has to let go of them.
-    due: Vec<(Weak<dyn RingOwner>, Segment)>,
+    due: Vec<(Weak<dyn RingOwner>, RingSegment)>,
 }
 
 #[derive(Debug, Default)]
-struct Contents {
+struct SegmentContents {
     bytes: usize,
     rings: Vec<u64>,
 }
@@ -74,7 +74,7 @@ struct Contents {
 /// A full budget falls into so many segments: one of them goes at a time.
 const SEGMENTS: usize = 64;
 
-impl Segment {
+impl RingSegment {
     /// Before all segments: of runs that are not counted.
     pub(super) const NONE: Self = Self(0);
 }
@@ -83,11 +83,11 @@ impl RingBudget {
     /// At most `limit_bytes` for all rings, or one run.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        let newest = Segment(1);
+        let newest = RingSegment(1);
         let state = BudgetState {
             owners: BTreeMap::new(),
             next_ring: 0,
-            segments: BTreeMap::from([(newest, Contents::default())]),
+            segments: BTreeMap::from([(newest, SegmentContents::default())]),
             newest,
             newest_bytes: 0,
             due: Vec::new(),
@@ -131,23 +131,23 @@ impl RingBudget {
     }
 }
 
-impl Share {
+impl RingShare {
     pub(super) fn new(budget: Arc<RingBudget>, owner: Weak<dyn RingOwner>) -> Self {
         let mut state = budget.state();
         let ring = state.next_ring;
         state.next_ring += 1;
         state.owners.insert(ring, owner);
         drop(state);
-        Self { budget, ring, newest: Segment::NONE }
+        Self { budget, ring, newest: RingSegment::NONE }
     }
 
-    pub(super) fn ledger(&self) -> Ledger<'_> {
+    pub(super) fn ledger(&self) -> ShareLedger<'_> {
         let state = self.budget.state();
-        Ledger { budget: &self.budget, state, held_bytes: self.budget.held_bytes.load(Ordering::Relaxed) }
+        ShareLedger { budget: &self.budget, state, held_bytes: self.budget.held_bytes.load(Ordering::Relaxed) }
     }
 
     /// Counts a run in that has just come; returns the segment that it is in.
-    pub(super) fn add(&mut self, bytes: usize) -> Segment {
+    pub(super) fn add(&mut self, bytes: usize) -> RingSegment {
         let mut ledger = self.ledger();
         let segment = ledger.state.segment_for(bytes, ledger.budget.segment_bytes);
         ledger.held_bytes += bytes;
@@ -163,15 +163,15 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for RingShare {
     fn drop(&mut self) {
         self.budget.state().owners.remove(&self.ring);
     }
 }
 
-impl Ledger<'_> {
+impl ShareLedger<'_> {
     /// Counts a run out that its ring lets go of. What was given up is no longer counted.
-    pub(super) fn remove(&mut self, segment: Segment, bytes: usize) {
+    pub(super) fn remove(&mut self, segment: RingSegment, bytes: usize) {
         let Some(contents) = self.state.segments.get_mut(&segment) else { return };
         contents.bytes -= bytes;
         self.held_bytes -= bytes;
@@ -184,7 +184,7 @@ impl Ledger<'_> {
         while self.held_bytes > self.budget.limit_bytes {
             let BudgetState { owners, segments, newest, due, .. } = &mut *self.state;
             let Some(oldest) = segments.first_entry().filter(|oldest| oldest.key() < newest) else { return };
-            let (segment, Contents { bytes, rings }) = oldest.remove_entry();
+            let (segment, SegmentContents { bytes, rings }) = oldest.remove_entry();
             self.held_bytes -= bytes;
             due.extend(rings.iter().filter_map(|ring| Some((Weak::clone(owners.get(ring)?), segment))));
             self.budget.is_due.store(true, Ordering::Release);
@@ -192,7 +192,7 @@ impl Ledger<'_> {
     }
 }
 
-impl Drop for Ledger<'_> {
+impl Drop for ShareLedger<'_> {
     fn drop(&mut self) {
         self.budget.held_bytes.store(self.held_bytes, Ordering::Relaxed);
     }
@@ -200,12 +200,12 @@ impl Drop for Ledger<'_> {
 
 impl BudgetState {
     /// The segment that a run of `bytes` comes into: the newest, until that is full.
-    fn segment_for(&mut self, bytes: usize, segment_bytes: usize) -> Segment {
+    fn segment_for(&mut self, bytes: usize, segment_bytes: usize) -> RingSegment {
         if self.newest_bytes > 0 && self.newest_bytes + bytes > segment_bytes {
             if self.segments.get(&self.newest).is_some_and(|contents| contents.bytes == 0) {
                 self.segments.remove(&self.newest);
             }
-            self.newest = Segment(self.newest.0 + 1);
+            self.newest = RingSegment(self.newest.0 + 1);
             self.newest_bytes = 0;
         }
         self.newest_bytes += bytes;

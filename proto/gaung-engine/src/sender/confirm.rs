@@ -2,10 +2,10 @@
 
 use gaung_proto::{body::NakRange, datagram::Fragment, limits::MAX_NAK_RANGES};
 
-use super::window::Sent;
+use super::window::SentDatagram;
 
 /// What an NCF says of one datagram.
-pub(super) fn repair_range(sent: &Sent) -> NakRange {
+pub(super) fn repair_range(sent: &SentDatagram) -> NakRange {
     if sent.fragment.is_whole() {
         return NakRange::messages(sent.first, sent.last);
     }

@@ -61,7 +61,7 @@ impl RepairShares {
 
 /// Counts of the current second, forgotten at its end.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(super) struct RequestLimits {
     began: Instant,
     data: u32,
     repairs: u32,
@@ -70,7 +70,7 @@ pub(super) struct Limits {
     shares: RepairShares,
 }
 
-impl Limits {
+impl RequestLimits {
     pub(super) const fn new(now: Instant, shares: RepairShares) -> Self {
         Self { began: now, data: 0, repairs: 0, by_host: BTreeMap::new(), moves_told: 0, shares }
     }
@@ -136,9 +136,10 @@ mod tests {
     #[test]
     fn silent_groups_give_little_and_a_busy_one_its_share() {
         let (now, shares) = (Instant::now(), RepairShares::default());
-        let mut limits = Limits::new(now, shares.clone());
-        let mut another = Limits::new(now, shares);
-        let granted = |limits: &mut Limits, who| (0..100_000).filter(|_| limits.may_request(now, who)).count() as u32;
+        let mut limits = RequestLimits::new(now, shares.clone());
+        let mut another = RequestLimits::new(now, shares);
+        let granted =
+            |limits: &mut RequestLimits, who| (0..100_000).filter(|_| limits.may_request(now, who)).count() as u32;
         assert_eq!(granted(&mut limits, Some(addr(1, 1))), MAX_REQUESTED_PER_HOST);
         assert_eq!(granted(&mut limits, Some(addr(1, 2))), 0, "all ports of a host have one share");
         assert_eq!(granted(&mut another, Some(addr(1, 1))), 0, "in all groups");

@@ -8,7 +8,7 @@ use std::{
 
 use gaung_proto::{DeviceId, SenderId, Seq, body::Cookie};
 
-use super::members::Reporter;
+use super::members::ReportingHub;
 use crate::timing::TIMING;
 
 /// Times of presence kept of one member; the oldest go first.
@@ -68,7 +68,7 @@ pub struct MemberState {
     pub(super) smoothed: Option<Duration>,
     pub(super) last_heard: Instant,
     /// Whose word its session's life is.
-    pub(super) reporter: Option<Reporter>,
+    pub(super) reporter: Option<ReportingHub>,
     /// The seq that it acknowledged last.
     acknowledged: Seq,
     /// When it acknowledged more than was logged: it was sent forged messages.
@@ -83,9 +83,9 @@ pub struct MemberState {
 
 /// Who speaks for a member, and whose share of the table it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Origin {
+pub(super) enum MemberOrigin {
     Host(Ipv4Addr),
-    /// A session at the hub that [`Reporter::hub`] identifies.
+    /// A session at the hub that [`ReportingHub::hub`] identifies.
     Hub(u64),
 }
 
@@ -93,7 +93,7 @@ pub(super) enum Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MemberKey {
     pub(super) id: SenderId,
-    pub(super) origin: Origin,
+    pub(super) origin: MemberOrigin,
     /// As [`SessionReport::owner`](super::SessionReport::owner); 0 by multicast.
     pub(super) owner: u64,
 }
@@ -101,8 +101,8 @@ pub(super) struct MemberKey {
 impl MemberKey {
     /// All members of one id.
     pub(super) const fn range(id: SenderId) -> RangeInclusive<Self> {
-        let first = Self { id, origin: Origin::Host(Ipv4Addr::UNSPECIFIED), owner: 0 };
-        first..=Self { id, origin: Origin::Hub(u64::MAX), owner: u64::MAX }
+        let first = Self { id, origin: MemberOrigin::Host(Ipv4Addr::UNSPECIFIED), owner: 0 };
+        first..=Self { id, origin: MemberOrigin::Hub(u64::MAX), owner: u64::MAX }
     }
 }
 

@@ -11,7 +11,7 @@ use gaung_proto::{
     body::{Cookie, Status},
 };
 
-use super::member::{MemberKey, MemberLane, MemberState, Origin, smoothed};
+use super::member::{MemberKey, MemberLane, MemberOrigin, MemberState, smoothed};
 
 use crate::timing::{self, TIMING};
 
@@ -25,7 +25,7 @@ const MAX_SAMPLES: usize = 256;
 
 /// Identifies the hub that reports sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reporter {
+pub struct ReportingHub {
     /// The hub, or the stream if the hub does not say who it is.
     pub hub: u64,
     /// The stream that it reports on; on a new one it reports all its sessions anew.
@@ -74,7 +74,7 @@ pub struct StatusSample {
 pub struct Members {
     pub(super) by_key: BTreeMap<MemberKey, MemberState>,
     /// How many of them each origin has.
-    shares: BTreeMap<Origin, usize>,
+    shares: BTreeMap<MemberOrigin, usize>,
     /// For whom each address speaks: a process has one id.
     speakers: BTreeMap<SocketAddrV4, SenderId>,
     pub(super) completed: Seq,
@@ -115,7 +115,7 @@ impl Members {
         if self.speaks_for_another(from, id) {
             return StatusOutcome::NoRoom;
         }
-        let key = MemberKey { id, origin: Origin::Host(*from.ip()), owner: 0 };
+        let key = MemberKey { id, origin: MemberOrigin::Host(*from.ip()), owner: 0 };
         self.move_here(key, status.cookie);
         let Some((member, heard)) = self.hear(now, head, key, Some(delivered)) else { return StatusOutcome::NoRoom };
         let former = member.addr.replace(from);
@@ -149,10 +149,10 @@ impl Members {
         &mut self,
         now: Instant,
         head: Seq,
-        reporter: Reporter,
+        reporter: ReportingHub,
         report: &SessionReport,
     ) -> StatusOutcome {
-        let key = MemberKey { id: report.member, origin: Origin::Hub(reporter.hub), owner: report.owner };
+        let key = MemberKey { id: report.member, origin: MemberOrigin::Hub(reporter.hub), owner: report.owner };
         if report.gone {
             return self.handle_gone(now, head, key);
         }
@@ -171,7 +171,7 @@ impl Members {
     }
 
     /// The hub lives: all sessions that it reported on this stream, and did not call gone, are still there.
-    pub fn renew(&mut self, now: Instant, head: Seq, reporter: Reporter) {
+    pub fn renew(&mut self, now: Instant, head: Seq, reporter: ReportingHub) {
         let of_it = self.by_key.values_mut().filter(|member| member.reporter == Some(reporter));
         let joined = of_it.filter_map(|member| member.hear(now, head).then_some(())).count();
         if joined > 0 {
@@ -219,7 +219,7 @@ impl Members {
         self.by_key.iter().filter(|(_, member)| member.until.is_none()).map(|(key, member)| (key.id, member))
     }
 
-    /// The greatest round trip of the group (RFC 5401 section 4), of those present. Each member's is smoothed apart, for
+    /// The greatest round trip of the group (RFC 5401), of those present. Each member's is smoothed apart, for
     /// all of them are known here: a guess or a single late report then does not slow repairs for half a minute, as it
     /// would by the slow fall of an estimate that is made of the group's reports together.
     pub(super) fn grtt(&self) -> Duration {
@@ -300,13 +300,13 @@ impl Members {
     }
 
     /// Whether a host has as many members as one may have.
-    fn is_full(&self, origin: Origin) -> bool {
-        matches!(origin, Origin::Host(_))
+    fn is_full(&self, origin: MemberOrigin) -> bool {
+        matches!(origin, MemberOrigin::Host(_))
             && self.shares.get(&origin).is_some_and(|&share| share >= MAX_MEMBERS_PER_HOST)
     }
 
     /// Forgets the member of `origin` that has been absent for longest; false if all are present.
-    fn free_place_of(&mut self, origin: Origin) -> bool {
+    fn free_place_of(&mut self, origin: MemberOrigin) -> bool {
         let absent = self.by_key.iter().filter(|(key, member)| key.origin == origin && member.until.is_some());
         let oldest = absent.min_by_key(|(_, member)| member.last_heard).map(|(&key, _)| key);
         oldest.into_iter().for_each(|key| self.forget(key));
@@ -314,7 +314,7 @@ impl Members {
     }
 
     /// Makes room for one more member of `origin`; false if it has its share.
-    fn make_room(&mut self, origin: Origin) -> bool {
+    fn make_room(&mut self, origin: MemberOrigin) -> bool {
         if self.is_full(origin) {
             return self.free_place_of(origin);
         }
@@ -347,7 +347,7 @@ impl Members {
         }
     }
 
-    fn give_back(&mut self, origin: Origin) {
+    fn give_back(&mut self, origin: MemberOrigin) {
         if let Some(share) = self.shares.get_mut(&origin) {
             *share -= 1;
             if *share == 0 {

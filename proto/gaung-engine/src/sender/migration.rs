@@ -11,7 +11,7 @@ use gaung_proto::{
     limits::MAX_DATA_BODY,
 };
 
-use super::{RelaySender, peer::Peer};
+use super::{RelaySender, peer::PeerAddr};
 use crate::{
     timing::TIMING,
     transmit::{Destination, Transmit},
@@ -34,7 +34,7 @@ pub(super) struct GroupEndpoint {
 
 /// A move from one address to another that is under way.
 #[derive(Debug)]
-pub(super) struct Departure {
+pub(super) struct AddressMove {
     from: GroupEndpoint,
     to: GroupEndpoint,
     /// When the group leaves the old address; `None` once it has.
@@ -43,7 +43,7 @@ pub(super) struct Departure {
     next_notice: Instant,
 }
 
-impl Departure {
+impl AddressMove {
     fn due(&self) -> Option<Instant> {
         let notice = (self.notices < NOTICES).then_some(self.next_notice);
         [notice, self.leaves_at].into_iter().flatten().min()
@@ -71,7 +71,7 @@ impl RelaySender {
             Some(from) => {
                 let leaves_at = Some(now + TIMING.move_lead);
                 self.cancel_departure();
-                self.departure = Some(Departure { from, to, leaves_at, notices: 0, next_notice: now });
+                self.departure = Some(AddressMove { from, to, leaves_at, notices: 0, next_notice: now });
                 self.work_departure(now);
             }
         }
@@ -93,7 +93,7 @@ impl RelaySender {
     }
 
     pub(super) fn departure_due(&self) -> Option<Instant> {
-        self.departure.as_ref().and_then(Departure::due)
+        self.departure.as_ref().and_then(AddressMove::due)
     }
 
     pub(super) fn work_departure(&mut self, now: Instant) {
@@ -121,7 +121,7 @@ impl RelaySender {
     pub(super) fn handle_former(
         &mut self,
         now: Instant,
-        peer: Peer,
+        peer: PeerAddr,
         header: &Header,
         body: &[u8],
     ) -> Result<(), DecodeError> {
@@ -151,7 +151,7 @@ impl RelaySender {
     }
 
     /// Sends MIGRATE to one member: it has proven its address, and the notice is shorter than what it sent.
-    fn send_migrate(&mut self, now: Instant, peer: Peer, tag: GroupTag) {
+    fn send_migrate(&mut self, now: Instant, peer: PeerAddr, tag: GroupTag) {
         self.last_heard = Some(now);
         self.last_activity = now;
         let Some(place) = self.endpoint.filter(|_| self.limits.may_send_migrate(now)) else { return };

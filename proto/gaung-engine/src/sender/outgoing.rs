@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::SocketAddrV4, time::Instant};
 
 use gaung_proto::{GroupTag, Pkt, Seq, datagram};
 
-use super::rate::{Bucket, Rate, RateControl};
+use super::rate::{Rate, RateControl, TokenBucket};
 use crate::{
     timing::TIMING,
     transmit::{Destination, Transmit},
@@ -21,31 +21,31 @@ const REPAIR_SHARE: f64 = 0.5;
 
 /// Three queues behind one bucket. Inputs give the time; [`Self::poll`] gives what may leave at that time.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct SendQueues {
     answers: VecDeque<Transmit>,
-    repairs: Queue<Transmit>,
-    data: Queue<(Transmit, Sent)>,
-    left: Sent,
+    repairs: ByteQueue<Transmit>,
+    data: ByteQueue<(Transmit, SentPosition)>,
+    left: SentPosition,
     control: RateControl,
-    bucket: Bucket,
-    repair_bucket: Bucket,
+    bucket: TokenBucket,
+    repair_bucket: TokenBucket,
 }
 
 /// How far first-sent data has left: heartbeats speak of nothing beyond it, or members would request what waits here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(super) struct SentPosition {
     /// The last message of which all fragments have left.
     pub(super) seq: Seq,
     pub(super) pkt: Pkt,
 }
 
 #[derive(Debug)]
-struct Queue<T> {
+struct ByteQueue<T> {
     waiting: VecDeque<T>,
     bytes: usize,
 }
 
-impl<T> Queue<T> {
+impl<T> ByteQueue<T> {
     const fn new() -> Self {
         Self { waiting: VecDeque::new(), bytes: 0 }
     }
@@ -56,17 +56,17 @@ impl<T> Queue<T> {
     }
 }
 
-impl Outgoing {
+impl SendQueues {
     /// `head`: of the log when the epoch begins.
     pub(super) fn new(cap: Rate, head: Seq, now: Instant) -> Self {
         let control = RateControl::new(cap, now);
         Self {
             answers: VecDeque::new(),
-            repairs: Queue::new(),
-            data: Queue::new(),
-            left: Sent { seq: head, pkt: Pkt(0) },
-            bucket: Bucket::new(now, control.rate()),
-            repair_bucket: Bucket::new(now, control.rate().times(REPAIR_SHARE)),
+            repairs: ByteQueue::new(),
+            data: ByteQueue::new(),
+            left: SentPosition { seq: head, pkt: Pkt(0) },
+            bucket: TokenBucket::new(now, control.rate()),
+            repair_bucket: TokenBucket::new(now, control.rate().times(REPAIR_SHARE)),
             control,
         }
     }
@@ -93,14 +93,14 @@ impl Outgoing {
     }
 
     /// `sent`: how far the group is once it has left. Gives whether there is room for more; if not, [`Self::skip_data`].
-    pub(super) fn push_data(&mut self, transmit: Transmit, sent: Sent) -> bool {
+    pub(super) fn push_data(&mut self, transmit: Transmit, sent: SentPosition) -> bool {
         let bytes = transmit.payload.len();
         self.data.push((transmit, sent), bytes);
         self.data.bytes <= self.data_room()
     }
 
     /// Data that never leaves: the group has no address. Gives whether there is room for more.
-    pub(super) const fn pass(&mut self, sent: Sent) -> bool {
+    pub(super) const fn pass(&mut self, sent: SentPosition) -> bool {
         self.left = sent;
         true
     }
@@ -127,12 +127,12 @@ impl Outgoing {
     }
 
     /// Drops the data that waits, and goes on after `to`; gives how many datagrams.
-    pub(super) fn skip_data(&mut self, to: Sent) -> usize {
+    pub(super) fn skip_data(&mut self, to: SentPosition) -> usize {
         self.left = to;
-        std::mem::replace(&mut self.data, Queue::new()).waiting.len()
+        std::mem::replace(&mut self.data, ByteQueue::new()).waiting.len()
     }
 
-    pub(super) const fn left(&self) -> Sent {
+    pub(super) const fn left(&self) -> SentPosition {
         self.left
     }
 
@@ -210,7 +210,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    const AT: Sent = Sent { seq: Seq(7), pkt: Pkt(3) };
+    const AT: SentPosition = SentPosition { seq: Seq(7), pkt: Pkt(3) };
 
     fn datagram(kind: u8, len: usize) -> Transmit {
         let destination = Destination::Multicast(SocketAddrV4::new([239, 255, 0, 1].into(), 20_000));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     /// Bytes that leave within `time` by their first byte, driven as a driver would.
-    fn run(outgoing: &mut Outgoing, from: Instant, time: Duration) -> [usize; 3] {
+    fn run(outgoing: &mut SendQueues, from: Instant, time: Duration) -> [usize; 3] {
         let mut left = [0; 3];
         let mut now = from;
         while now <= from + time {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn repairs_leave_first_and_get_half_of_the_rate_while_data_waits() {
         let now = Instant::now();
-        let mut outgoing = Outgoing::new(Rate::from_mbit(32), Seq::ZERO, now);
+        let mut outgoing = SendQueues::new(Rate::from_mbit(32), Seq::ZERO, now);
         for _ in 0..800 {
             assert!(outgoing.push_data(datagram(0, 1300), AT));
             let _fits = outgoing.push_repair(datagram(1, 1300));
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_refused_or_skipped() {
         let now = Instant::now();
-        let mut outgoing = Outgoing::new(Rate::from_mbit(200), Seq::ZERO, now);
+        let mut outgoing = SendQueues::new(Rate::from_mbit(200), Seq::ZERO, now);
         let repairs = (0..10_000).filter(|_| outgoing.push_repair(datagram(1, 1000))).count();
         assert_eq!(repairs, MAX_REPAIR_BYTES / 1000);
         let data = (1..).find(|_| !outgoing.push_data(datagram(0, 1000), AT));
@@ -266,10 +266,10 @@ mod tests {
     fn at_a_low_rate_less_may_wait() {
         let now = Instant::now();
         // A quarter of it at the start: 375 kB/s.
-        let mut outgoing = Outgoing::new(Rate::from_mbit(12), Seq::ZERO, now);
+        let mut outgoing = SendQueues::new(Rate::from_mbit(12), Seq::ZERO, now);
         let data = (1..).find(|_| !outgoing.push_data(datagram(0, 1000), AT));
         assert_eq!(data, Some(751));
-        let mut outgoing = Outgoing::new(Rate::from_mbit(1), Seq::ZERO, now);
+        let mut outgoing = SendQueues::new(Rate::from_mbit(1), Seq::ZERO, now);
         let data = (1..).find(|_| !outgoing.push_data(datagram(0, 1000), AT));
         assert_eq!(data, Some(MIN_DATA_BYTES / 1000 + 1));
     }
@@ -277,11 +277,11 @@ mod tests {
     #[test]
     fn nothing_waiting_wants_no_timer() {
         let now = Instant::now();
-        let mut outgoing = Outgoing::new(Rate::from_mbit(200), Seq::ZERO, now);
+        let mut outgoing = SendQueues::new(Rate::from_mbit(200), Seq::ZERO, now);
         assert_eq!(outgoing.opens_at(), None);
         outgoing.push_data(datagram(0, 100), AT);
         outgoing.handle_time(now);
-        assert_eq!(outgoing.left(), Sent { seq: Seq::ZERO, pkt: Pkt(0) });
+        assert_eq!(outgoing.left(), SentPosition { seq: Seq::ZERO, pkt: Pkt(0) });
         assert!(outgoing.poll().is_some());
         assert_eq!(outgoing.left(), AT);
         assert_eq!((outgoing.poll(), outgoing.opens_at()), (None, None));

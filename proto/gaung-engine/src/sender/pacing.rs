@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use gaung_proto::{Pkt, Seq, run::Run};
 
-use super::{RelaySender, outgoing::Sent};
+use super::{RelaySender, outgoing::SentPosition};
 use crate::timing::TIMING;
 
 impl RelaySender {
     /// What waits is not sent any more: members read the log up to `seq`.
     pub(super) fn skip_to(&mut self, now: Instant, seq: Seq, pkt: Pkt) {
-        let skipped = self.outgoing.skip_data(Sent { seq, pkt });
+        let skipped = self.outgoing.skip_data(SentPosition { seq, pkt });
         self.stats.data_skipped += skipped as u64;
         self.skipped_at = (skipped > 0).then_some(now).or(self.skipped_at);
         self.window.clear();
@@ -21,7 +21,7 @@ impl RelaySender {
     pub(super) fn pass_over(&mut self, now: Instant, run: &Run) {
         self.stats.messages_unheard += u64::from(run.count());
         self.head = run.last_seq();
-        let skipped = self.outgoing.skip_data(Sent { seq: self.head, pkt: Pkt(self.next_data - 1) });
+        let skipped = self.outgoing.skip_data(SentPosition { seq: self.head, pkt: Pkt(self.next_data - 1) });
         self.stats.data_skipped += skipped as u64;
         self.window.clear();
         self.heartbeat.restart(now);

@@ -10,7 +10,7 @@ use gaung_proto::{
 
 /// One body that is ready to be sent, borrowed from the packer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Packed<'a> {
+pub(super) struct PackedBody<'a> {
     pub(super) first: Seq,
     pub(super) last: Seq,
     pub(super) fragment: Fragment,
@@ -42,7 +42,7 @@ impl Packer {
     }
 
     /// Adds one message; gives every body that became ready.
-    pub(super) fn push(&mut self, seq: Seq, message: &MessageRef<'_>, ready: &mut impl FnMut(Packed<'_>)) {
+    pub(super) fn push(&mut self, seq: Seq, message: &MessageRef<'_>, ready: &mut impl FnMut(PackedBody<'_>)) {
         let is_too_long = self.block.encoded_len_with(&message.author, message.payload.len()) > self.limit;
         // A member takes a message that differs between two lanes for forged, and the wall clock may have been set.
         if is_too_long || !self.block.keeps_time(message.sent_at) {
@@ -58,31 +58,31 @@ impl Packer {
     }
 
     /// Hands out what has gathered, if anything.
-    pub(super) fn flush(&mut self, ready: &mut impl FnMut(Packed<'_>)) {
+    pub(super) fn flush(&mut self, ready: &mut impl FnMut(PackedBody<'_>)) {
         self.close(false, ready);
     }
 
-    fn close(&mut self, is_full: bool, ready: &mut impl FnMut(Packed<'_>)) {
+    fn close(&mut self, is_full: bool, ready: &mut impl FnMut(PackedBody<'_>)) {
         if self.block.is_empty() {
             return;
         }
         let last = self.first.plus(u64::from(self.block.count()) - 1);
         self.take_block();
-        ready(Packed { first: self.first, last, fragment: Fragment::WHOLE, bytes: &self.scratch, is_full });
+        ready(PackedBody { first: self.first, last, fragment: Fragment::WHOLE, bytes: &self.scratch, is_full });
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.block.is_empty()
     }
 
-    fn fragment(&mut self, seq: Seq, ready: &mut impl FnMut(Packed<'_>)) {
+    fn fragment(&mut self, seq: Seq, ready: &mut impl FnMut(PackedBody<'_>)) {
         self.take_block();
         // More fragments than receivers take would be worse than longer ones: those are repaired from the log at least.
         let parts = self.scratch.chunks(self.limit.max(self.scratch.len().div_ceil(MAX_FRAGMENTS)));
         let count = parts.len() as u16;
         for (index, bytes) in parts.enumerate() {
             let fragment = Fragment { index: index as u16, count };
-            ready(Packed { first: seq, last: seq, fragment, bytes, is_full: false });
+            ready(PackedBody { first: seq, last: seq, fragment, bytes, is_full: false });
         }
     }
 
@@ -109,7 +109,7 @@ mod tests {
         let times = [2 * HOUR, 2 * HOUR + 7, 2 * HOUR - 1, 4 * HOUR, HOUR];
         let mut packer = Packer::default();
         let mut got = Vec::new();
-        let mut note = |packed: Packed<'_>| {
+        let mut note = |packed: PackedBody<'_>| {
             let body = Bytes::copy_from_slice(packed.bytes);
             let messages = gaung_proto::messages::Messages::parse(body, packed.first).expect("it was just made");
             got.extend(messages.refs().map(|(seq, message)| (seq, message.sent_at.0)));

@@ -6,7 +6,7 @@ use gaung_proto::SenderId;
 
 /// An address that a datagram came from, and the own address that it was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(super) struct PeerAddr {
     pub(super) addr: SocketAddrV4,
     pub(super) own: Option<Ipv4Addr>,
 }
@@ -16,14 +16,14 @@ pub(super) struct Peer {
 pub(super) struct Requester {
     pub(super) sender: SenderId,
     /// `None` unless the address was proven by its cookie.
-    pub(super) proven: Option<Peer>,
+    pub(super) proven: Option<PeerAddr>,
 }
 
 /// Says where a repair is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RepairTarget {
     Group,
-    Peer(Peer),
+    Peer(PeerAddr),
 }
 
 /// How fast a block is filled, which decides whether parity can repair it.

@@ -64,7 +64,7 @@ pub(super) struct RateControl {
     cap: Rate,
     rate: Rate,
     grow: f64,
-    trial: Option<Trial>,
+    trial: Option<RateTrial>,
     /// Loss that no cut has cured.
     expected_loss: f64,
     period_began: Instant,
@@ -73,7 +73,7 @@ pub(super) struct RateControl {
 
 /// A cut whose effect is awaited.
 #[derive(Debug, Clone, Copy)]
-struct Trial {
+struct RateTrial {
     rate: Rate,
     grow: f64,
     loss: f64,
@@ -127,7 +127,7 @@ impl RateControl {
         }
         let loss = loss.unwrap_or(0.0);
         if used && loss > TOLERATED_LOSS.max(self.expected_loss * VARIATION) {
-            self.trial = Some(Trial { rate: self.rate, grow: self.grow, loss });
+            self.trial = Some(RateTrial { rate: self.rate, grow: self.grow, loss });
             self.rate = self.rate.times(CUT).within(self.cap);
             self.grow = GROWTH;
             return;
@@ -148,7 +148,7 @@ fn loss_of_most(losses: &mut [f64]) -> Option<f64> {
 
 /// Tokens are bytes. A datagram may leave while there is any token, so that large ones are not starved.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     tokens: f64,
     filled: Instant,
 }
@@ -156,7 +156,7 @@ pub(super) struct Bucket {
 /// But at least one segmented send.
 const MIN_BURST_BYTES: f64 = 65_536.0;
 
-impl Bucket {
+impl TokenBucket {
     /// Creates a full bucket.
     pub(super) fn new(now: Instant, rate: Rate) -> Self {
         Self { tokens: burst(rate), filled: now }
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_bucket_lets_through_its_rate() {
         let (start, rate) = (Instant::now(), Rate::from_mbit(80));
-        let (mut bucket, mut now, mut sent) = (Bucket::new(start, rate), start, 0);
+        let (mut bucket, mut now, mut sent) = (TokenBucket::new(start, rate), start, 0);
         while now < start + SECOND {
             bucket.fill(now, rate);
             while bucket.is_open() {

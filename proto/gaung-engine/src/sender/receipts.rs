@@ -7,7 +7,7 @@ use gaung_proto::Seq;
 use super::{
     RelaySender, SenderEvent,
     member::MemberState,
-    members::{Members, Reporter, SessionReport, StatusOutcome},
+    members::{Members, ReportingHub, SessionReport, StatusOutcome},
 };
 
 /// Who has delivered a message, of those who were present when it was logged.
@@ -76,7 +76,7 @@ impl MemberState {
 impl RelaySender {
     /// Takes what a hub says of its sessions in the group, on one stream of reports. An empty report renews all that
     /// was reported on the stream before.
-    pub fn handle_sessions(&mut self, now: Instant, reporter: Reporter, sessions: &[SessionReport]) {
+    pub fn handle_sessions(&mut self, now: Instant, reporter: ReportingHub, sessions: &[SessionReport]) {
         self.members.renew(now, self.head, reporter);
         for session in sessions {
             match self.members.handle_session(now, self.head, reporter, session) {

@@ -9,7 +9,7 @@ use std::{
 
 use gaung_proto::{Pkt, SenderId};
 
-use super::peer::{BlockPace, Peer, RepairTarget, Requester};
+use super::peer::{BlockPace, PeerAddr, RepairTarget, Requester};
 use crate::parity::{BLOCK, SHARDS, bit_of, block_of, pkt_at};
 
 /// Datagrams that one NAK can request; the rest is requested again. One NAK of 60 B must not draw more than 90 KB.
@@ -39,15 +39,15 @@ pub(super) enum RepairPlan {
 
 /// Gathers repair requests by block and says when to answer them.
 #[derive(Debug, Default)]
-pub(super) struct Repairs {
-    blocks: BTreeMap<u32, Block>,
+pub(super) struct RepairQueue {
+    blocks: BTreeMap<u32, RepairBlock>,
     due: BTreeSet<(Instant, u32)>,
     requests: usize,
 }
 
 /// The requests for one block, and the parity sent for it.
 #[derive(Debug, Default)]
-struct Block {
+struct RepairBlock {
     due: Option<Instant>,
     requests: BTreeMap<(SenderId, Option<SocketAddrV4>), RepairRequest>,
     /// Datagrams that a confirmation named.
@@ -61,7 +61,7 @@ struct Block {
 /// What one member requested of a block.
 #[derive(Debug)]
 struct RepairRequest {
-    proven: Option<Peer>,
+    proven: Option<PeerAddr>,
     /// The datagrams that it lacks, one bit for each place of the block.
     mask: u64,
     /// Shards that it had no use of: sent before it counted what it misses.
@@ -77,7 +77,7 @@ impl RepairRequest {
     }
 }
 
-impl Repairs {
+impl RepairQueue {
     /// Adds a request for one datagram, to be answered at `due`, or when other requests for its block are. `linger`: how
     /// long after parity requests may have crossed it. `allow`: whether the limits let it through.
     pub(super) fn request(
@@ -195,7 +195,7 @@ impl Repairs {
     }
 }
 
-impl Block {
+impl RepairBlock {
     fn is_requested(&self, bit: u64) -> bool {
         self.requests.values().any(|want| want.is_open && want.mask & bit != 0)
     }

@@ -31,7 +31,7 @@ struct ReceiptStep {
 
 /// What changes above a seq. Ends sort before beginnings, since one stay may begin where another ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Edge {
+enum PresenceEdge {
     /// The member's presence ends.
     Left,
     /// Messages above were not sent to it, or it has delivered them.
@@ -89,16 +89,16 @@ impl Roster {
     }
 
     fn steps(&self) -> Vec<ReceiptStep> {
-        let mut edges: Vec<(Seq, Edge, u32)> = Vec::with_capacity(self.members.len() * 2);
+        let mut edges: Vec<(Seq, PresenceEdge, u32)> = Vec::with_capacity(self.members.len() * 2);
         for (index, (_, member)) in (0..).zip(&self.members) {
             // During some stays nothing was logged.
             for (since, until) in member.stays().filter(|&(since, until)| until != Some(since)) {
-                edges.push((since, Edge::Came, index));
-                edges.extend(until.map(|until| (until, Edge::Left, index)));
+                edges.push((since, PresenceEdge::Came, index));
+                edges.extend(until.map(|until| (until, PresenceEdge::Left, index)));
                 let delivered = member.delivered.max(since);
                 if until.is_none_or(|until| delivered < until) {
-                    edges.push((delivered, Edge::Missing, index));
-                    edges.extend(until.map(|until| (until, Edge::NotMissing, index)));
+                    edges.push((delivered, PresenceEdge::Missing, index));
+                    edges.extend(until.map(|until| (until, PresenceEdge::NotMissing, index)));
                 }
             }
         }
@@ -108,24 +108,24 @@ impl Roster {
         let known = ids.last().copied().unwrap_or(0);
         let mut present_of_id = vec![0_u32; known as usize + 1];
         let mut present_ids = 0_u32;
-        let step = |edges: &[(Seq, Edge, u32)]| {
+        let step = |edges: &[(Seq, PresenceEdge, u32)]| {
             for &(_, edge, index) in edges {
                 let is_text = self.members[index as usize].1.lane == MemberLane::Text;
                 let missing = if is_text { &mut silent } else { &mut telling };
                 let of_id = &mut present_of_id[ids[index as usize] as usize];
                 match edge {
-                    Edge::Came => {
+                    PresenceEdge::Came => {
                         present += 1;
                         present_ids += u32::from(*of_id == 0);
                         *of_id += 1;
                     }
-                    Edge::Left => {
+                    PresenceEdge::Left => {
                         present -= 1;
                         *of_id -= 1;
                         present_ids -= u32::from(*of_id == 0);
                     }
-                    Edge::Missing => drop(missing.insert(index)),
-                    Edge::NotMissing => drop(missing.remove(&index)),
+                    PresenceEdge::Missing => drop(missing.insert(index)),
+                    PresenceEdge::NotMissing => drop(missing.remove(&index)),
                 }
             }
             let lacking = (telling.len() + silent.len()) as u32;

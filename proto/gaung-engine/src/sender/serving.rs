@@ -15,7 +15,7 @@ use gaung_proto::{
 use super::{
     RelaySender,
     confirm::{joined, repair_range},
-    peer::{BlockPace, Peer, RepairTarget, Requester},
+    peer::{BlockPace, PeerAddr, RepairTarget, Requester},
     repair::{MAX_REPAIRS_PER_NAK, RepairPlan, RequestOutcome},
 };
 use crate::{
@@ -30,7 +30,7 @@ const NCF_ABOVE: usize = 8;
 const REQUESTS_UNTIL_RECONFIRMED: u32 = 8;
 
 impl RelaySender {
-    pub(super) fn handle_nak(&mut self, now: Instant, peer: Peer, header: &Header, nak: &Nak) {
+    pub(super) fn handle_nak(&mut self, now: Instant, peer: PeerAddr, header: &Header, nak: &Nak) {
         if header.epoch != self.config.epoch {
             self.stats.ignored += 1;
             return;

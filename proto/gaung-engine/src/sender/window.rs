@@ -17,7 +17,7 @@ use crate::{
 
 /// Keeps one first-sent DATA datagram for repairs.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct SentDatagram {
     pub(super) first: Seq,
     pub(super) last: Seq,
     pub(super) fragment: Fragment,
@@ -30,7 +30,7 @@ pub(super) struct Sent {
     pub(super) repaired: Option<(Instant, RepairTarget)>,
 }
 
-impl Sent {
+impl SentDatagram {
     pub(super) fn body(&self) -> Bytes {
         self.datagram.slice(DATAGRAM_HEADER..DATAGRAM_HEADER + self.body_bytes)
     }
@@ -53,7 +53,7 @@ impl Sent {
 /// The newest datagrams in the order of seq and of pkt, whose count has no hole; the oldest are dropped, whole messages at a time, above the budget.
 #[derive(Debug)]
 pub(super) struct RepairWindow {
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentDatagram>,
     bytes: usize,
     budget_bytes: usize,
 }
@@ -63,7 +63,7 @@ impl RepairWindow {
         Self { sent: VecDeque::new(), bytes: 0, budget_bytes }
     }
 
-    pub(super) fn push(&mut self, sent: Sent) {
+    pub(super) fn push(&mut self, sent: SentDatagram) {
         self.bytes += sent.cost();
         self.sent.push_back(sent);
         while self.bytes > self.budget_bytes && self.sent.len() > 1 {
@@ -92,11 +92,11 @@ impl RepairWindow {
         found.filter(move |sent| sent.fragment.is_whole() || wanted.contains(&sent.fragment.index)).map(|sent| sent.pkt)
     }
 
-    pub(super) fn get(&self, pkt: Pkt) -> Option<&Sent> {
+    pub(super) fn get(&self, pkt: Pkt) -> Option<&SentDatagram> {
         self.sent.get(self.index(pkt)?)
     }
 
-    pub(super) fn get_mut(&mut self, pkt: Pkt) -> Option<&mut Sent> {
+    pub(super) fn get_mut(&mut self, pkt: Pkt) -> Option<&mut SentDatagram> {
         let index = self.index(pkt)?;
         self.sent.get_mut(index)
     }
@@ -115,7 +115,7 @@ impl RepairWindow {
 
     /// Whether a block that begins with `first` comes as fast as the one before, which was quick, and has not come to a
     /// halt.
-    fn is_filling(&self, now: Instant, block: u32, first: &Sent) -> bool {
+    fn is_filling(&self, now: Instant, block: u32, first: &SentDatagram) -> bool {
         let Some(newest) = self.sent.back() else { return false };
         let filled = newest.pkt.0 - first.pkt.0 + 1;
         let enough = (TIMING.parity_block_max * filled / u32::from(BLOCK) + TIMING.parity_pause_max)
@@ -128,7 +128,7 @@ impl RepairWindow {
 
     /// All of a complete block, as it was first sent.
     pub(super) fn block(&self, block: u32) -> Option<Vec<Original>> {
-        let original = |sent: &Sent| Original { seq: sent.first, fragment: sent.fragment, bytes: sent.body() };
+        let original = |sent: &SentDatagram| Original { seq: sent.first, fragment: sent.fragment, bytes: sent.body() };
         (0..BLOCK).map(|place| self.get(pkt_at(block, place)).map(original)).collect()
     }
 

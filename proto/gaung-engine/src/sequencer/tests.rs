@@ -6,7 +6,7 @@ const ANN: ClientId = ClientId([1; 16]);
 const BOB: ClientId = ClientId([2; 16]);
 
 fn sequencer() -> Sequencer {
-    let identity = Identity { group: GroupId([7; 16]), log: LogId(9), epoch: Epoch(1) };
+    let identity = LogIdentity { group: GroupId([7; 16]), log: LogId(9), epoch: Epoch(1) };
     Sequencer::new(identity, Seq::ZERO, ClientWindows::new(DEFAULT_WINDOW_BYTES))
 }
 
@@ -223,7 +223,7 @@ fn a_client_whose_windows_came_from_runs_belongs_to_the_first_who_comes() {
     let author = Author { device: DeviceId::NONE, client: ANN };
     let mut windows = ClientWindows::new(DEFAULT_WINDOW_BYTES);
     windows.record_row(author, &Claimant::UNKNOWN, ClientSeq(1), Seq(1), 5, 0);
-    let identity = Identity { group: GroupId([7; 16]), log: LogId(9), epoch: Epoch(1) };
+    let identity = LogIdentity { group: GroupId([7; 16]), log: LogId(9), epoch: Epoch(1) };
     let mut s = Sequencer::new(identity, Seq(5), windows);
     publish(&mut s, 1, &batch_of(ANN, [5], 1).claimed_by(claimant(1)));
     publish(&mut s, 2, &batch_of(ANN, [6], 1).claimed_by(claimant(2)));

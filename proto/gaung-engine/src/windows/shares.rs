@@ -8,18 +8,18 @@ use super::StreamId;
 
 /// What each address fills. Kept by peer, and within a peer by the sessions that it speaks for.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
-    peers: BTreeMap<u64, Peer>,
+pub(super) struct WindowShares {
+    peers: BTreeMap<u64, PeerShare>,
 }
 
 #[derive(Debug, Default)]
-struct Peer {
+struct PeerShare {
     bytes: usize,
-    sessions: BTreeMap<u64, Session>,
+    sessions: BTreeMap<u64, SessionShare>,
 }
 
 #[derive(Debug, Default)]
-struct Session {
+struct SessionShare {
     bytes: usize,
     /// From the one that is forgotten first. Who published since it was put in is put in again behind the others.
     order: VecDeque<EvictionEntry>,
@@ -44,7 +44,7 @@ pub(super) enum EvictionOutcome {
     Forgotten(usize),
 }
 
-impl Shares {
+impl WindowShares {
     pub(super) fn add(&mut self, charged: ChargedShare, bytes: usize, place: EvictionEntry) {
         self.grow(charged, bytes);
         let session = self.peers.entry(charged.peer).or_default().sessions.entry(charged.session).or_default();
@@ -92,7 +92,7 @@ impl Shares {
     }
 }
 
-impl Peer {
+impl PeerShare {
     /// Gives back until `missing` bytes are there, or it has less than `others_have`.
     fn evict(&mut self, missing: usize, others_have: usize, decide: &mut impl FnMut(EvictionEntry) -> EvictionOutcome) {
         let goal = self.bytes.saturating_sub(missing).max(others_have.saturating_sub(1));

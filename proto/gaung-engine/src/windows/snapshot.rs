@@ -9,7 +9,7 @@ use crate::claim::ChargedShare;
 
 use super::{
     ClientWindows, StreamId,
-    window::{SeqRow, Window},
+    window::{ClientWindow, SeqRow},
 };
 
 /// A snapshot that cannot be restored.
@@ -73,7 +73,7 @@ impl ClientWindows {
     /// # Errors
     /// [`SnapshotError`]: replay the log instead.
     pub fn restore(snapshot: &[u8], limit_bytes: usize) -> Result<Self, SnapshotError> {
-        let mut reader = Reader(snapshot);
+        let mut reader = SnapshotReader(snapshot);
         if reader.array::<1>()? != [VERSION] {
             return Err(SnapshotError("unknown version"));
         }
@@ -91,9 +91,9 @@ impl ClientWindows {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct SnapshotReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl SnapshotReader<'_> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
         let (head, rest) = self.0.split_first_chunk().ok_or(SnapshotError("it ends too early"))?;
         self.0 = rest;
@@ -116,7 +116,7 @@ impl Reader<'_> {
         Err(SnapshotError("a number is too long"))
     }
 
-    fn window(&mut self) -> Result<Window, SnapshotError> {
+    fn window(&mut self) -> Result<ClientWindow, SnapshotError> {
         let owner = self.u64()?;
         let charged = ChargedShare { peer: self.u64()?, session: self.u64()? };
         let at_unix_ms = i64::from_be_bytes(self.array()?);
@@ -140,7 +140,7 @@ impl Reader<'_> {
             (next, seq) = (row.first + row.count, row.seq + row.count);
             rows.push_back(row);
         }
-        let mut window = Window::from_rows(floor, rows).ok_or(range)?;
+        let mut window = ClientWindow::from_rows(floor, rows).ok_or(range)?;
         (window.owner, window.charged, window.at_unix_ms) = (owner, charged, at_unix_ms);
         Ok(window)
     }

@@ -37,15 +37,15 @@ fn session(hub: u8, session: u64) -> Claimant {
 fn a_repetition_is_answered_with_its_seq() {
     let mut windows = windows();
     let check = |windows: &ClientWindows, n| windows.check(ANN, LOCAL, ClientSeq(n));
-    assert_eq!(check(&windows, 5), Verdict::New);
+    assert_eq!(check(&windows, 5), DuplicateCheck::New);
     windows.record(ANN, LOCAL, ClientSeq(5), Seq(70), 0);
-    assert_eq!(check(&windows, 5), Verdict::Duplicate(Seq(70)));
-    assert_eq!(check(&windows, 3), Verdict::New, "unseen, and within the window");
+    assert_eq!(check(&windows, 5), DuplicateCheck::Duplicate(Seq(70)));
+    assert_eq!(check(&windows, 3), DuplicateCheck::New, "unseen, and within the window");
     windows.record(ANN, LOCAL, ClientSeq(3), Seq(71), 0);
-    assert_eq!(check(&windows, 3), Verdict::Duplicate(Seq(71)));
-    assert_eq!(check(&windows, 4), Verdict::New);
-    assert_eq!(check(&windows, 0), Verdict::OutOfWindow);
-    assert_eq!(check(&windows, u64::MAX), Verdict::OutOfWindow);
+    assert_eq!(check(&windows, 3), DuplicateCheck::Duplicate(Seq(71)));
+    assert_eq!(check(&windows, 4), DuplicateCheck::New);
+    assert_eq!(check(&windows, 0), DuplicateCheck::OutOfWindow);
+    assert_eq!(check(&windows, u64::MAX), DuplicateCheck::OutOfWindow);
 }
 
 #[test]
@@ -53,8 +53,8 @@ fn another_device_is_no_other_client() {
     let mut windows = windows();
     windows.record(ANN, LOCAL, ClientSeq(5), Seq(70), 0);
     let damaged = Author { device: DeviceId([4; 16]), ..ANN };
-    assert_eq!(windows.check(damaged, LOCAL, ClientSeq(5)), Verdict::Duplicate(Seq(70)));
-    assert_eq!(windows.check(damaged, &host(9), ClientSeq(6)), Verdict::OtherPublisher);
+    assert_eq!(windows.check(damaged, LOCAL, ClientSeq(5)), DuplicateCheck::Duplicate(Seq(70)));
+    assert_eq!(windows.check(damaged, &host(9), ClientSeq(6)), DuplicateCheck::OtherPublisher);
 }
 
 #[test]
@@ -62,14 +62,18 @@ fn a_client_belongs_to_who_came_first() {
     let mut windows = windows();
     windows.record(ANN, &host(1), ClientSeq(1), Seq(1), 0);
     for n in [1, 2, 1 << 40] {
-        assert_eq!(windows.check(ANN, &host(2), ClientSeq(n)), Verdict::OtherPublisher);
+        assert_eq!(windows.check(ANN, &host(2), ClientSeq(n)), DuplicateCheck::OtherPublisher);
         assert!(!windows.are_next(ANN, &host(2), ClientSeq(n), ClientSeq(n)));
     }
     windows.claim(ANN, &host(2));
     assert!(windows.are_next(ANN, &host(1), ClientSeq(2), ClientSeq(2)), "who has an owner is not claimed again");
     let restored = ClientWindows::restore(&windows.snapshot(Seq(1)), DEFAULT_WINDOW_BYTES).unwrap();
-    assert_eq!(restored.check(ANN, &host(2), ClientSeq(2)), Verdict::OtherPublisher, "a snapshot knows the owner");
-    assert_eq!(restored.check(ANN, &host(1), ClientSeq(1)), Verdict::Duplicate(Seq(1)));
+    assert_eq!(
+        restored.check(ANN, &host(2), ClientSeq(2)),
+        DuplicateCheck::OtherPublisher,
+        "a snapshot knows the owner"
+    );
+    assert_eq!(restored.check(ANN, &host(1), ClientSeq(1)), DuplicateCheck::Duplicate(Seq(1)));
 }
 
 #[test]
@@ -80,9 +84,9 @@ fn a_key_makes_its_holder_the_owner_at_any_address() {
         ClaimHasher::new([1; 16]).claimant(Some(StreamKey([key; 16])), origin)
     };
     windows.record(ANN, &at(1, 1), ClientSeq(1), Seq(1), 0);
-    assert_eq!(windows.check(ANN, &at(2, 1), ClientSeq(1)), Verdict::Duplicate(Seq(1)));
-    assert_eq!(windows.check(ANN, &at(1, 2), ClientSeq(1)), Verdict::OtherPublisher);
-    assert_eq!(windows.check(ANN, &host(1), ClientSeq(1)), Verdict::OtherPublisher);
+    assert_eq!(windows.check(ANN, &at(2, 1), ClientSeq(1)), DuplicateCheck::Duplicate(Seq(1)));
+    assert_eq!(windows.check(ANN, &at(1, 2), ClientSeq(1)), DuplicateCheck::OtherPublisher);
+    assert_eq!(windows.check(ANN, &host(1), ClientSeq(1)), DuplicateCheck::OtherPublisher);
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn any_order_is_remembered_as_the_right_one_is() {
     for (index, n) in order.into_iter().enumerate() {
         windows.record(ANN, LOCAL, ClientSeq(n), Seq(n + 50), 0);
         for (other, m) in order.into_iter().enumerate() {
-            let expected = if other <= index { Verdict::Duplicate(Seq(m + 50)) } else { Verdict::New };
+            let expected = if other <= index { DuplicateCheck::Duplicate(Seq(m + 50)) } else { DuplicateCheck::New };
             assert_eq!(windows.check(ANN, LOCAL, ClientSeq(m)), expected, "{m} after {n}");
         }
     }
@@ -117,24 +121,28 @@ fn any_order_is_remembered_as_the_right_one_is() {
     (1..=10).chain(19..=20).for_each(|n| in_order.record(ANN, LOCAL, ClientSeq(n), Seq(n + 50), 0));
     assert_eq!(windows.bytes(), in_order.bytes(), "rows are joined");
     windows.record(ANN, LOCAL, ClientSeq(5), Seq(999), 0);
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(5)), Verdict::Duplicate(Seq(55)), "the first seq stays");
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(5)), DuplicateCheck::Duplicate(Seq(55)), "the first seq stays");
 }
 
 #[test]
 fn the_window_slides_over_what_was_logged() {
     let mut windows = windows();
     for n in 1..=3000 {
-        assert_eq!(windows.check(ANN, LOCAL, ClientSeq(n)), Verdict::New);
+        assert_eq!(windows.check(ANN, LOCAL, ClientSeq(n)), DuplicateCheck::New);
         windows.record(ANN, LOCAL, ClientSeq(n), Seq(n), 0);
     }
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3000 - 1023)), Verdict::Duplicate(Seq(1977)));
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3000 - 1024)), Verdict::OutOfWindow);
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3000 - 1023)), DuplicateCheck::Duplicate(Seq(1977)));
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3000 - 1024)), DuplicateCheck::OutOfWindow);
     windows.record(ANN, LOCAL, ClientSeq(1 << 40), Seq(3001), 0);
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3001)), Verdict::New, "one message far ahead silences nobody");
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3000)), Verdict::Duplicate(Seq(3000)));
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(1977)), Verdict::OutOfWindow, "1024 are remembered");
+    assert_eq!(
+        windows.check(ANN, LOCAL, ClientSeq(3001)),
+        DuplicateCheck::New,
+        "one message far ahead silences nobody"
+    );
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3000)), DuplicateCheck::Duplicate(Seq(3000)));
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(1977)), DuplicateCheck::OutOfWindow, "1024 are remembered");
     (3001..=3100).for_each(|n| windows.record(ANN, LOCAL, ClientSeq(n), Seq(n + 1), 0));
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3100)), Verdict::Duplicate(Seq(3101)));
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(3100)), DuplicateCheck::Duplicate(Seq(3101)));
     assert!(windows.bytes() < 1000);
 }
 
@@ -143,9 +151,13 @@ fn a_roll_back_forgets_seqs_but_not_the_floor() {
     let mut windows = windows();
     (1..=2000).for_each(|n| windows.record(ANN, LOCAL, ClientSeq(n), Seq(n), 0));
     windows.forget_after(Seq(1990));
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(1990)), Verdict::Duplicate(Seq(1990)));
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(1991)), Verdict::New);
-    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(976)), Verdict::OutOfWindow, "it was logged once, and that is lost");
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(1990)), DuplicateCheck::Duplicate(Seq(1990)));
+    assert_eq!(windows.check(ANN, LOCAL, ClientSeq(1991)), DuplicateCheck::New);
+    assert_eq!(
+        windows.check(ANN, LOCAL, ClientSeq(976)),
+        DuplicateCheck::OutOfWindow,
+        "it was logged once, and that is lost"
+    );
     windows.forget_after(Seq(0));
     assert_eq!((windows.clients(), windows.bytes()), (0, 0));
 }
@@ -175,21 +187,21 @@ fn who_fills_the_table_forgets_its_own() {
         assert!(windows.bytes() <= limit);
     }
     for (author, claimant) in &others {
-        assert_eq!(windows.check(*author, claimant, ClientSeq(1)), Verdict::Duplicate(Seq(1)));
+        assert_eq!(windows.check(*author, claimant, ClientSeq(1)), DuplicateCheck::Duplicate(Seq(1)));
     }
     assert_eq!(
         windows.check(client_of(19_999), &host(99), ClientSeq(1)),
-        Verdict::Duplicate(Seq(2)),
+        DuplicateCheck::Duplicate(Seq(2)),
         "the newest stays"
     );
-    assert_eq!(windows.check(client_of(0), &host(99), ClientSeq(1)), Verdict::New, "the oldest is forgotten");
+    assert_eq!(windows.check(client_of(0), &host(99), ClientSeq(1)), DuplicateCheck::New, "the oldest is forgotten");
     assert!(windows.forgotten() > 10_000);
 
     // The same after a restart.
     let mut restored = ClientWindows::restore(&windows.snapshot(Seq(2)), limit).unwrap();
     (20_000..30_000).for_each(|n| restored.record(client_of(n), &host(99), ClientSeq(1), Seq(2), 1));
     for (author, claimant) in &others {
-        assert_eq!(restored.check(*author, claimant, ClientSeq(1)), Verdict::Duplicate(Seq(1)));
+        assert_eq!(restored.check(*author, claimant, ClientSeq(1)), DuplicateCheck::Duplicate(Seq(1)));
     }
 }
 
@@ -204,10 +216,10 @@ fn a_hub_gains_nothing_by_making_up_sessions() {
         windows.record(client_of(n), &session(9, 1000), ClientSeq(1), Seq(2), 1);
         windows.record(client_of(10_000 + n), &session(8, n), ClientSeq(1), Seq(2), 1);
     }
-    assert_eq!(windows.check(ANN, &host(1), ClientSeq(1)), Verdict::Duplicate(Seq(1)));
+    assert_eq!(windows.check(ANN, &host(1), ClientSeq(1)), DuplicateCheck::Duplicate(Seq(1)));
     assert_eq!(
         windows.check(mate, &session(9, 7), ClientSeq(1)),
-        Verdict::Duplicate(Seq(1)),
+        DuplicateCheck::Duplicate(Seq(1)),
         "the larger session gives"
     );
 }
@@ -218,19 +230,19 @@ fn who_published_since_is_forgotten_later() {
     (0..8).for_each(|n| windows.record(client_of(n), LOCAL, ClientSeq(1), Seq(n + 1), n as i64));
     windows.record(client_of(0), LOCAL, ClientSeq(2), Seq(9), 8);
     windows.record(client_of(8), LOCAL, ClientSeq(1), Seq(10), 9);
-    assert_ne!(windows.check(client_of(0), LOCAL, ClientSeq(1)), Verdict::New);
-    assert_eq!(windows.check(client_of(1), LOCAL, ClientSeq(1)), Verdict::New);
+    assert_ne!(windows.check(client_of(0), LOCAL, ClientSeq(1)), DuplicateCheck::New);
+    assert_eq!(windows.check(client_of(1), LOCAL, ClientSeq(1)), DuplicateCheck::New);
 }
 
 #[test]
 fn what_came_from_runs_alone_is_charged_once_it_is_claimed() {
     let mut windows = ClientWindows::new(64 * 1024);
     (0..200).for_each(|n| windows.record(client_of(n), &Claimant::UNKNOWN, ClientSeq(1), Seq(1), 0));
-    assert_eq!(windows.check(client_of(3), &host(1), ClientSeq(1)), Verdict::Duplicate(Seq(1)));
+    assert_eq!(windows.check(client_of(3), &host(1), ClientSeq(1)), DuplicateCheck::Duplicate(Seq(1)));
     windows.claim(client_of(3), &host(1));
-    assert_eq!(windows.check(client_of(3), &host(2), ClientSeq(1)), Verdict::OtherPublisher);
+    assert_eq!(windows.check(client_of(3), &host(2), ClientSeq(1)), DuplicateCheck::OtherPublisher);
     (1000..2000).for_each(|n| windows.record(client_of(n), &host(2), ClientSeq(1), Seq(1), 1));
-    assert_eq!(windows.check(client_of(3), &host(1), ClientSeq(1)), Verdict::Duplicate(Seq(1)));
+    assert_eq!(windows.check(client_of(3), &host(1), ClientSeq(1)), DuplicateCheck::Duplicate(Seq(1)));
     windows.expire(CLIENT_MEMORY_MS + 2, 0);
     assert_eq!((windows.clients(), windows.bytes()), (0, 0));
     windows.record(client_of(3), &host(2), ClientSeq(1), Seq(1), 0);
@@ -259,7 +271,7 @@ fn a_clock_that_is_set_forward_is_nobodys_silence() {
     windows.expire(1000 + step + CLIENT_MEMORY_MS, 0);
     assert_eq!(windows.clients(), 1);
     windows.resume(9 * step);
-    assert_eq!(windows.check(client_of(2), LOCAL, ClientSeq(1)), Verdict::Duplicate(Seq(2)), "nor is a restart");
+    assert_eq!(windows.check(client_of(2), LOCAL, ClientSeq(1)), DuplicateCheck::Duplicate(Seq(2)), "nor is a restart");
     windows.expire(9 * step + CLIENT_MEMORY_MS, 0);
     assert_eq!(windows.clients(), 0);
 }

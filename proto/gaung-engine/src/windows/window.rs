@@ -6,7 +6,7 @@ use gaung_proto::{Seq, limits::CLIENT_WINDOW};
 
 use crate::claim::ChargedShare;
 
-use super::Verdict;
+use super::DuplicateCheck;
 
 /// Consecutive client_seqs that have consecutive seqs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl SeqRow {
 /// The [`CLIENT_WINDOW`] messages of a client that have the highest client_seqs, as rows. A message far ahead pushes out
 /// one older message and no more, so that whoever counts wrongly once can go on where it was.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct ClientWindow {
     /// The hash of its owner, or [`UNCLAIMED`](crate::claim::UNCLAIMED).
     pub(super) owner: u64,
     pub(super) charged: ChargedShare,
@@ -57,7 +57,7 @@ pub(super) struct Window {
     messages: u64,
 }
 
-impl Window {
+impl ClientWindow {
     /// Of a client that was not known: what it said long before its first message cannot be told.
     pub(super) fn starting_with(row: SeqRow) -> Self {
         let mut window = Self {
@@ -95,11 +95,11 @@ impl Window {
         self.older.len() * SeqRow::BYTES
     }
 
-    pub(super) fn check(&self, client_seq: u64) -> Verdict {
+    pub(super) fn check(&self, client_seq: u64) -> DuplicateCheck {
         if client_seq < self.floor {
-            return Verdict::OutOfWindow;
+            return DuplicateCheck::OutOfWindow;
         }
-        self.find(client_seq).map_or(Verdict::New, |seq| Verdict::Duplicate(Seq(seq)))
+        self.find(client_seq).map_or(DuplicateCheck::New, |seq| DuplicateCheck::Duplicate(Seq(seq)))
     }
 
     /// Whether all client_seqs from `first` on are higher than any that was seen.

@@ -1,7 +1,7 @@
 //! Forged messages among true ones: those are delivered in the end, whatever was delivered before.
 
 use bytes::BytesMut;
-use gaung_engine::{LanePolicy, LaneTrouble, ReceiverEvent, Via};
+use gaung_engine::{ArrivalSocket, LanePolicy, LaneTrouble, ReceiverEvent};
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, Seq, SeqRange,
     block::{Author, BlockBuilder, MessageRef, SentAt},
@@ -43,7 +43,7 @@ fn lan_of_all_kinds() -> Lan {
 fn who_is_ahead_of_a_silent_log_goes_back_to_it() {
     let mut lan = lan_of_all_kinds();
     let datagram = messages(Seq(2), 40);
-    (0..3).for_each(|member| lan.inject(member, Via::Group, &datagram));
+    (0..3).for_each(|member| lan.inject(member, ArrivalSocket::Group, &datagram));
     assert!(lan.members.iter().all(|member| member.delivered.len() == 41));
     lan.run_for(2500 * MS);
     for _ in 0..30 {
@@ -63,10 +63,10 @@ fn who_is_ahead_of_a_silent_log_goes_back_to_it() {
 fn what_took_the_place_of_a_true_message_is_replaced_when_that_comes() {
     let mut lan = lan_of_all_kinds();
     let datagram = messages(Seq(2), 2);
-    (0..2).for_each(|member| lan.inject(member, Via::Group, &datagram));
+    (0..2).for_each(|member| lan.inject(member, ArrivalSocket::Group, &datagram));
     // Ahead, so that it waits.
     let datagram = messages(Seq(8), 2);
-    (0..3).for_each(|member| lan.inject(member, Via::Group, &datagram));
+    (0..3).for_each(|member| lan.inject(member, ArrivalSocket::Group, &datagram));
     for _ in 0..20 {
         lan.publish(&[10]);
     }
@@ -86,7 +86,7 @@ fn hints_that_are_not_true_cost_little() {
     lan.run_for(500 * MS);
     let datagram = messages(Seq(5), 3);
     for _ in 0..1000 {
-        (0..3).for_each(|member| lan.inject(member, Via::Group, &datagram));
+        (0..3).for_each(|member| lan.inject(member, ArrivalSocket::Group, &datagram));
         lan.run_for(10 * MS);
     }
     for member in &lan.members {
@@ -106,7 +106,7 @@ fn who_is_deceived_once_leaves_multicast_for_the_hub_until_forging_stops() {
     let is_down = |event: &ReceiverEvent| matches!(event, ReceiverEvent::LaneDown { why: LaneTrouble::Forged, .. });
     for _ in 0..300 {
         let head = lan.log.last().expect("one was published").last_seq();
-        lan.inject(0, Via::Group, &messages(head.next(), 2));
+        lan.inject(0, ArrivalSocket::Group, &messages(head.next(), 2));
         lan.publish(&[10]);
         if lan.members[0].lanes.iter().any(is_down) {
             let run = lan.log.last().expect("one was published").clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use gaung_engine::{LanePolicy, Via};
+use gaung_engine::{ArrivalSocket, LanePolicy};
 use gaung_proto::{
     Epoch, Pkt, Seq,
     body::{Parity, ShardFields},
@@ -59,7 +59,7 @@ fn forged_parity_costs_no_message() {
             let pkt = lan.relay.stats().data as u32;
             for _ in 0..lan.rng.random_range(0..4) {
                 let shard = shard(&mut lan.rng, pkt);
-                lan.inject(0, Via::Group, &shard);
+                lan.inject(0, ArrivalSocket::Group, &shard);
             }
         }
         lan.run_for(10_000 * MS);

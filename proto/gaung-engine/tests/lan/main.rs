@@ -11,7 +11,7 @@ mod rates;
 
 use std::time::Duration;
 
-use gaung_engine::{LanePolicy, LaneTrouble, ReceiverEvent, Via};
+use gaung_engine::{ArrivalSocket, LanePolicy, LaneTrouble, ReceiverEvent};
 use gaung_proto::{
     Epoch, Generation, Pkt, Seq,
     body::{Heartbeat, NakRange, Ncf},
@@ -256,7 +256,7 @@ fn a_heartbeat_that_lies_costs_a_reading_and_skips_nothing() {
                     forged(PacketType::Ncf, Epoch(1), Seq(0), Fragment::WHOLE).encode(&body).to_vec()
                 }
             };
-            lan.inject(id, Via::Group, &lie);
+            lan.inject(id, ArrivalSocket::Group, &lie);
         }
         lan.run_for(20_000 * MS);
         let member = &lan.members[id];
@@ -280,7 +280,7 @@ fn datagrams_alone_are_enough_to_outlast_made_up_heads() {
             };
             let lie = heartbeat(head, |heartbeat| heartbeat.oldest_repairable = Seq(head + 1));
             // So that all of the last ones that came may be made up.
-            (0..3).for_each(|_| lan.inject(id, Via::Group, &lie));
+            (0..3).for_each(|_| lan.inject(id, ArrivalSocket::Group, &lie));
         }
         lan.run_for(2000 * MS);
         let member = &lan.members[id];
@@ -308,7 +308,7 @@ fn forged_and_mutated_datagrams_never_panic_and_do_no_lasting_harm() {
             header.pkt = Pkt(rng.random());
             header.flags = rng.random_range(0..4);
             let body: Vec<u8> = (0..rng.random_range(0..1256)).map(|_| rng.random()).collect();
-            let via = if rng.random() { Via::Group } else { Via::Unicast };
+            let via = if rng.random() { ArrivalSocket::Group } else { ArrivalSocket::Unicast };
             lan.inject(id, via, &header.encode(&body));
             lan.run_for(Duration::from_micros(rng.random_range(0..500)));
         }

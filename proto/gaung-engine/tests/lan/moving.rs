@@ -3,7 +3,7 @@
 use std::{net::SocketAddrV4, time::Duration};
 
 use bytes::BytesMut;
-use gaung_engine::{LanePolicy, ReceiverEvent, Via};
+use gaung_engine::{ArrivalSocket, LanePolicy, ReceiverEvent};
 use gaung_proto::{
     Epoch, Generation, GroupAddr, GroupId, LogId, Seq,
     body::Migrate,
@@ -136,7 +136,7 @@ fn a_notice_that_is_not_true_costs_nothing() {
     for notice in
         [notice(GROUP, LogId(1), 2), notice(GroupId([1; 16]), LOG, 2), notice(GROUP, LOG, 1), notice(GROUP, LOG, 0)]
     {
-        lan.inject(member, Via::Group, &notice);
+        lan.inject(member, ArrivalSocket::Group, &notice);
         assert_eq!(ears(&lan, member), [HOME]);
     }
     let talk = |lan: &mut Lan, rounds: u32| {
@@ -147,7 +147,7 @@ fn a_notice_that_is_not_true_costs_nothing() {
     };
     for round in 0..5u32 {
         for generation in 2..40 {
-            lan.inject(member, Via::Group, &notice(GROUP, LOG, generation + round));
+            lan.inject(member, ArrivalSocket::Group, &notice(GROUP, LOG, generation + round));
             assert_eq!(ears(&lan, member).len(), 2, "one is tried at a time");
         }
         talk(&mut lan, 51);
@@ -169,11 +169,11 @@ fn what_is_said_while_another_address_is_tried_is_tried_next() {
     let mut lan = Lan::new(6, CALM);
     let member = lan.join(Seq::FIRST, LanePolicy::MulticastOnly, false);
     lan.run_for(1200 * MS);
-    lan.inject(member, Via::Group, &notice(GROUP, LOG, 2));
+    lan.inject(member, ArrivalSocket::Group, &notice(GROUP, LOG, 2));
     lan.run_for(100 * MS);
     // A damaged one may bear any generation; the one that is tried is said again.
     for generation in [4_000_000, 4, 2] {
-        lan.inject(member, Via::Group, &notice(GROUP, LOG, generation));
+        lan.inject(member, ArrivalSocket::Group, &notice(GROUP, LOG, generation));
     }
     assert_eq!(ears(&lan, member), [HOME, addr(2).socket_addr()]);
     lan.run_for(5000 * MS);

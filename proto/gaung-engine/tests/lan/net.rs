@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    Cookies, Destination, Hearing, HistoryEnd, LanePolicy, MemberReceiver, ReceiverConfig, ReceiverEvent, RelaySender,
-    RepairShares, SenderConfig, Transmit, Via,
+    ArrivalSocket, Cookies, Destination, HistoryEnd, LanePolicy, ListenChange, MemberReceiver, ReceiverConfig,
+    ReceiverEvent, RelaySender, RepairShares, SenderConfig, Transmit,
 };
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupTag, LogId, SenderId, Seq,
@@ -79,7 +79,7 @@ pub(crate) struct Member {
 
 enum Flight {
     ToRelay { from: SocketAddrV4, payload: Bytes },
-    ToMember { member: usize, via: Via, payload: Bytes },
+    ToMember { member: usize, via: ArrivalSocket, payload: Bytes },
     Read { member: usize },
 }
 
@@ -87,9 +87,9 @@ impl Member {
     fn listen(&mut self) {
         while let Some(hearing) = self.receiver.poll_hearing() {
             match hearing {
-                Hearing::Also(addr) => self.ears.push(addr.socket_addr()),
-                Hearing::Moved => drop(self.ears.remove(0)),
-                Hearing::Stayed => drop(self.ears.pop()),
+                ListenChange::Also(addr) => self.ears.push(addr.socket_addr()),
+                ListenChange::Moved => drop(self.ears.remove(0)),
+                ListenChange::Stayed => drop(self.ears.pop()),
             }
         }
     }
@@ -213,7 +213,7 @@ impl Lan {
     }
 
     /// A datagram from a stranger, to one member.
-    pub(crate) fn inject(&mut self, member: usize, via: Via, payload: &[u8]) {
+    pub(crate) fn inject(&mut self, member: usize, via: ArrivalSocket, payload: &[u8]) {
         if let Ok((header, body)) = Header::decode(payload) {
             let _ = self.members[member].receiver.handle_datagram(self.now, via, &header, body);
         }
@@ -248,7 +248,7 @@ impl Lan {
                 Flight::ToMember { member, via, payload } => {
                     let (header, body) = Header::decode(&payload).unwrap();
                     let member = &mut self.members[member];
-                    if member.hears || via == Via::Unicast {
+                    if member.hears || via == ArrivalSocket::Unicast {
                         member.receiver.handle_datagram(self.now, via, &header, body).unwrap();
                     }
                 }
@@ -313,8 +313,8 @@ impl Lan {
         self.relay_bytes += transmit.payload.len() as u64;
         for id in 0..self.members.len() {
             let (via, mine) = match transmit.destination {
-                Destination::Multicast(addr) => (Via::Group, self.members[id].ears.contains(&addr)),
-                Destination::Unicast { peer, .. } => (Via::Unicast, self.members[id].addr == peer),
+                Destination::Multicast(addr) => (ArrivalSocket::Group, self.members[id].ears.contains(&addr)),
+                Destination::Unicast { peer, .. } => (ArrivalSocket::Unicast, self.members[id].addr == peer),
             };
             if mine && transmit.payload.len() <= self.members[id].longest {
                 self.fly(self.weather.loss, || Flight::ToMember { member: id, via, payload: transmit.payload.clone() });

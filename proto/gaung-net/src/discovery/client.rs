@@ -13,14 +13,14 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    DISCOVERY_GROUP, Found, ServiceKind,
-    datagram::{Answer, LENGTH, Request},
+    DISCOVERY_GROUP, FoundService, ServiceKind,
+    datagram::{DiscoveryAnswer, DiscoveryRequest, LENGTH},
     found::note,
     group_sockets::GroupSockets,
 };
 use crate::{
     interface::{Link, Role},
-    socket::{self, Sharing, SocketError},
+    socket::{self, PortSharing, SocketError},
 };
 
 /// What to look for, where and for how long.
@@ -59,12 +59,13 @@ const REPEAT: Duration = Duration::from_millis(150);
 ///
 /// # Errors
 /// [`SocketError`] if no socket can be opened. Interfaces that cannot send are passed over.
-pub async fn discover(discovery: &Discovery) -> Result<Vec<Found>, SocketError> {
+pub async fn discover(discovery: &Discovery) -> Result<Vec<FoundService>, SocketError> {
     let socket = open()?;
     // Beside the answers by unicast: a stateful packet filter knows nothing of a question that went to a group.
     let mut group = GroupSockets::new(discovery.port);
     group.relink(&discovery.links, false);
-    let request = Request { nonce: rand::random(), wanted: discovery.wanted, instance: true, multicast: false };
+    let request =
+        DiscoveryRequest { nonce: rand::random(), wanted: discovery.wanted, instance: true, multicast: false };
     let mut found = Vec::new();
     let mut buffer = [0; LENGTH + 1];
     let mut end = Instant::now() + discovery.timeout;
@@ -75,10 +76,10 @@ pub async fn discover(discovery: &Discovery) -> Result<Vec<Found>, SocketError> 
             biased;
             () = sleep_until(end) => return Ok(found),
             () = sleep_until(request_at) => {
-                send_request(&socket, Request { multicast: is_repeat && found.is_empty(), ..request }, discovery);
+                send_request(&socket, DiscoveryRequest { multicast: is_repeat && found.is_empty(), ..request }, discovery);
                 if is_repeat && found.is_empty() {
                     // Those that know no flags answer this one.
-                    send_request(&socket, Request { instance: false, ..request }, discovery);
+                    send_request(&socket, DiscoveryRequest { instance: false, ..request }, discovery);
                 }
                 is_repeat = true;
                 request_at += REPEAT;
@@ -86,7 +87,7 @@ pub async fn discover(discovery: &Discovery) -> Result<Vec<Found>, SocketError> 
             received = group.receive(&socket, &mut buffer) => {
                 // ICMP errors of earlier sends come out here and mean nothing.
                 let Ok((length, SocketAddr::V4(from))) = received else { continue };
-                let Some(answer) = Answer::decode(&buffer[..length]).filter(|a| a.nonce == request.nonce) else { continue };
+                let Some(answer) = DiscoveryAnswer::decode(&buffer[..length]).filter(|a| a.nonce == request.nonce) else { continue };
                 if found.is_empty() {
                     end = end.min(Instant::now() + discovery.settle);
                 }
@@ -97,12 +98,12 @@ pub async fn discover(discovery: &Discovery) -> Result<Vec<Found>, SocketError> 
 }
 
 fn open() -> Result<UdpSocket, SocketError> {
-    let socket: Socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), Sharing::Alone)?;
+    let socket: Socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), PortSharing::Alone)?;
     socket.set_broadcast(true).map_err(SocketError::system("allow broadcast"))?;
     UdpSocket::from_std(socket.into()).map_err(SocketError::system("watch the discovery socket"))
 }
 
-fn send_request(socket: &UdpSocket, request: Request, discovery: &Discovery) {
+fn send_request(socket: &UdpSocket, request: DiscoveryRequest, discovery: &Discovery) {
     let bytes = request.encode();
     let loopback = Link::loopback();
     let others = discovery.links.iter().filter(|link| link.role != Role::Loopback);

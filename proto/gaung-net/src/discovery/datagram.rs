@@ -34,7 +34,7 @@ const INSTANCE_FLAG: u8 = 1;
 const MULTICAST_FLAG: u8 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct DiscoveryRequest {
     pub(super) nonce: u64,
     /// `None`: every service should answer.
     pub(super) wanted: Option<ServiceKind>,
@@ -45,14 +45,14 @@ pub(super) struct Request {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct DiscoveryAnswer {
     pub(super) nonce: u64,
     pub(super) announcement: Announcement,
     /// Whether the instance is included.
     pub(super) with_instance: bool,
 }
 
-impl Request {
+impl DiscoveryRequest {
     pub(super) fn encode(self) -> [u8; LENGTH] {
         let mut bytes = head(REQUEST, self.nonce);
         bytes[12] = self.wanted.map_or(0, code);
@@ -70,7 +70,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl DiscoveryAnswer {
     pub(super) fn encode(&self) -> [u8; LENGTH] {
         let Announcement { kind, port, id, advertised, name, instance } = &self.announcement;
         let name = sendable(name);

@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gaung_proto::RelayId;
 
-use super::{ServiceKind, datagram::Answer};
+use super::{ServiceKind, datagram::DiscoveryAnswer};
 
 /// A service that answered, however many answers it gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundService {
     /// The kind of the service.
     pub kind: ServiceKind,
     /// The identity of the service.
@@ -27,7 +27,7 @@ const MAX_ADDRESSES: usize = 8;
 
 /// Adds an answer to what was found. One machine may answer from several addresses; another instance of the same identity
 /// is another service, for its data folder is a copy.
-pub(super) fn note(found: &mut Vec<Found>, answer: Answer, from: Ipv4Addr) {
+pub(super) fn note(found: &mut Vec<FoundService>, answer: DiscoveryAnswer, from: Ipv4Addr) {
     let instance = answer.with_instance.then_some(answer.announcement.instance);
     let a = answer.announcement;
     let address = SocketAddrV4::new(a.advertised.unwrap_or(from), a.port);
@@ -42,22 +42,22 @@ pub(super) fn note(found: &mut Vec<Found>, answer: Answer, from: Ipv4Addr) {
     match found.iter_mut().find(|f| f.kind == a.kind && f.id == a.id && f.instance == instance) {
         Some(known) => add(known, address),
         None if has_room => {
-            found.push(Found { kind: a.kind, id: a.id, instance, name: a.name, addresses: vec![address] });
+            found.push(FoundService { kind: a.kind, id: a.id, instance, name: a.name, addresses: vec![address] });
         }
         None => {}
     }
 }
 
-fn add(known: &mut Found, address: SocketAddrV4) {
+fn add(known: &mut FoundService, address: SocketAddrV4) {
     if !known.addresses.contains(&address) && known.addresses.len() < MAX_ADDRESSES {
         known.addresses.push(address);
     }
 }
 
 /// Two of one instance turn out to be one.
-fn unite(found: &mut Vec<Found>, at: usize) {
-    let Found { kind, id, instance, .. } = found[at];
-    let is_twin = |(other, f): (usize, &Found)| {
+fn unite(found: &mut Vec<FoundService>, at: usize) {
+    let FoundService { kind, id, instance, .. } = found[at];
+    let is_twin = |(other, f): (usize, &FoundService)| {
         other != at && f.kind == kind && f.id == id && instance.is_some() && f.instance == instance
     };
     if let Some(twin) = found.iter().enumerate().position(is_twin) {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use crate::discovery::Announcement;
 
-    fn answer(id: u8, instance: u64) -> Answer {
+    fn answer(id: u8, instance: u64) -> DiscoveryAnswer {
         let announcement = Announcement {
             kind: ServiceKind::Registry,
             port: 7400,
@@ -81,7 +81,7 @@ mod tests {
             advertised: None,
             name: "kelas-5".to_owned(),
         };
-        Answer { nonce: 1, announcement, with_instance: instance != 0 }
+        DiscoveryAnswer { nonce: 1, announcement, with_instance: instance != 0 }
     }
 
     fn found(answers: &[(u8, u64, u8)]) -> Vec<(u8, Option<u64>, Vec<u8>)> {
@@ -89,7 +89,7 @@ mod tests {
         for &(id, instance, last) in answers {
             note(&mut found, answer(id, instance), Ipv4Addr::new(10, 0, 0, last));
         }
-        let lasts = |f: &Found| f.addresses.iter().map(|address| address.ip().octets()[3]).collect();
+        let lasts = |f: &FoundService| f.addresses.iter().map(|address| address.ip().octets()[3]).collect();
         found.iter().map(|f| (f.id.as_bytes()[0], f.instance, lasts(f))).collect()
     }
 

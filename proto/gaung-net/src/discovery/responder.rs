@@ -19,12 +19,12 @@ use tracing::{debug, trace};
 
 use super::{
     Announcement, DISCOVERY_GROUP,
-    datagram::{Answer, LENGTH, Request},
+    datagram::{DiscoveryAnswer, DiscoveryRequest, LENGTH},
     group_sockets::GroupSockets,
 };
 use crate::{
     interface::{Link, LinkWatch},
-    socket::{self, Sharing, SocketError},
+    socket::{self, PortSharing, SocketError},
 };
 
 /// Answers requests for one service until told to stop.
@@ -75,7 +75,7 @@ impl Responder {
     /// [`SocketError`] if a program that does not share the port has it.
     pub fn open(port: u16, watch: LinkWatch, announcement: Announcement) -> Result<Self, SocketError> {
         // For broadcast and unicast; it joins nothing, and so hears no multicast a second time.
-        let socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), Sharing::Shared)?;
+        let socket = socket::open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), PortSharing::Shared)?;
         let port =
             socket::local_addr(&socket.try_clone().map_err(SocketError::system("copy a socket"))?.into())?.port();
         let socket = UdpSocket::from_std(socket.into()).map_err(SocketError::system("watch the discovery socket"))?;
@@ -106,7 +106,7 @@ impl Responder {
 
     /// Answers until `stop` is ready. No datagram and no failed send ends it earlier.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        let mut budget = Budget::new(Instant::now());
+        let mut budget = AnswerBudget::new(Instant::now());
         let mut buffer = [0; LENGTH + 1];
         tokio::pin!(stop);
         loop {
@@ -126,9 +126,9 @@ impl Responder {
         }
     }
 
-    async fn handle(&self, bytes: &[u8], from: SocketAddrV4, budget: &mut Budget) {
+    async fn handle(&self, bytes: &[u8], from: SocketAddrV4, budget: &mut AnswerBudget) {
         let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        let Some(request) = Request::decode(bytes) else {
+        let Some(request) = DiscoveryRequest::decode(bytes) else {
             count(&self.counters.malformed);
             return;
         };
@@ -138,7 +138,7 @@ impl Responder {
             return;
         }
         let announcement = self.announcement.clone();
-        let answer = Answer { nonce: request.nonce, announcement, with_instance: request.instance }.encode();
+        let answer = DiscoveryAnswer { nonce: request.nonce, announcement, with_instance: request.instance }.encode();
         if request.multicast {
             self.answer_group(&answer, *from.ip());
         }
@@ -171,13 +171,13 @@ impl Responder {
 
 /// Counts the answers of the current second. Each host has its share, so that one that requests without end, or whose
 /// address is forged, keeps nobody else from finding the service.
-struct Budget {
+struct AnswerBudget {
     began: Instant,
     by_host: HashMap<Ipv4Addr, u32>,
     answers: u32,
 }
 
-impl Budget {
+impl AnswerBudget {
     /// Answers to one host in a second: some dozens of clients that start at the same time.
     const OF_ONE: u32 = 100;
     /// Answers to all hosts in a second: some 2 Mbit/s.
@@ -208,14 +208,14 @@ mod tests {
     #[test]
     fn a_flood_of_requests_keeps_nobody_else_from_an_answer() {
         let now = Instant::now();
-        let mut budget = Budget::new(now);
-        let answered = |budget: &mut Budget, now, host: u8| {
+        let mut budget = AnswerBudget::new(now);
+        let answered = |budget: &mut AnswerBudget, now, host: u8| {
             (0..100_000).filter(|_| budget.take(now, Ipv4Addr::new(10, 0, 0, host))).count() as u32
         };
-        assert_eq!(answered(&mut budget, now, 1), Budget::OF_ONE);
-        assert_eq!(answered(&mut budget, now, 2), Budget::OF_ONE);
+        assert_eq!(answered(&mut budget, now, 1), AnswerBudget::OF_ONE);
+        assert_eq!(answered(&mut budget, now, 2), AnswerBudget::OF_ONE);
         let of_all: u32 = (0..100).map(|host| answered(&mut budget, now, host)).sum();
-        assert_eq!(of_all, Budget::OF_ALL - 2 * Budget::OF_ONE, "what is sent stays bounded");
-        assert_eq!(answered(&mut budget, now + Duration::from_secs(1), 1), Budget::OF_ONE);
+        assert_eq!(of_all, AnswerBudget::OF_ALL - 2 * AnswerBudget::OF_ONE, "what is sent stays bounded");
+        assert_eq!(answered(&mut budget, now + Duration::from_secs(1), 1), AnswerBudget::OF_ONE);
     }
 }

@@ -7,7 +7,7 @@ use tokio::{net::UdpSocket, sync::oneshot, time::timeout};
 use crate::interface::{Link, LinkWatch};
 
 use super::{
-    datagram::{Answer, LENGTH, Request},
+    datagram::{DiscoveryAnswer, DiscoveryRequest, LENGTH},
     *,
 };
 
@@ -81,7 +81,7 @@ async fn a_flood_gets_few_answers_and_rubbish_none() {
     flood.connect(("127.0.0.1", port)).await.unwrap();
     flood.send(b"rubbish").await.unwrap();
     flood.send(&[0; 4000]).await.unwrap();
-    let request = Request { nonce: 1, wanted: None, instance: false, multicast: false }.encode();
+    let request = DiscoveryRequest { nonce: 1, wanted: None, instance: false, multicast: false }.encode();
     for _ in 0..200 {
         flood.send(&request).await.unwrap();
     }
@@ -100,40 +100,42 @@ async fn a_flood_gets_few_answers_and_rubbish_none() {
 
 #[test]
 fn an_answer_is_no_longer_than_a_request() {
-    let answer = Answer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9), with_instance: true };
+    let answer =
+        DiscoveryAnswer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9), with_instance: true };
     assert_eq!(
         answer.encode().len(),
-        Request { nonce: 7, wanted: None, instance: true, multicast: true }.encode().len()
+        DiscoveryRequest { nonce: 7, wanted: None, instance: true, multicast: true }.encode().len()
     );
-    assert_eq!(Answer::decode(&answer.encode()), Some(answer));
-    let request = Request { nonce: u64::MAX, wanted: Some(ServiceKind::Hub), instance: true, multicast: true };
-    assert_eq!(Request::decode(&request.encode()), Some(request));
+    assert_eq!(DiscoveryAnswer::decode(&answer.encode()), Some(answer));
+    let request = DiscoveryRequest { nonce: u64::MAX, wanted: Some(ServiceKind::Hub), instance: true, multicast: true };
+    assert_eq!(DiscoveryRequest::decode(&request.encode()), Some(request));
 }
 
 #[test]
 fn names_lose_control_characters_and_are_cut_at_a_character() {
     let long = "\u{1b}[2J".to_owned() + &"é".repeat(60);
     let service = Announcement { name: long, ..announcement(ServiceKind::Hub, 1) };
-    let answer = Answer { nonce: 0, announcement: service, with_instance: false };
-    let name = Answer::decode(&answer.encode()).unwrap().announcement.name;
+    let answer = DiscoveryAnswer { nonce: 0, announcement: service, with_instance: false };
+    let name = DiscoveryAnswer::decode(&answer.encode()).unwrap().announcement.name;
     assert_eq!(name, "[2J".to_owned() + &"é".repeat(30));
 }
 
 #[test]
 fn every_damaged_byte_is_refused_or_harmless() {
-    let good = Answer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9), with_instance: true }.encode();
+    let good = DiscoveryAnswer { nonce: 7, announcement: announcement(ServiceKind::Registry, 9), with_instance: true }
+        .encode();
     for at in 0..LENGTH {
         for value in [0, 1, 0x1b, 65, 0x80, 0xff] {
             let mut bytes = good;
             bytes[at] = value;
-            if let Some(answer) = Answer::decode(&bytes) {
+            if let Some(answer) = DiscoveryAnswer::decode(&bytes) {
                 assert_eq!(answer.encode(), bytes, "byte {at} = {value}");
             }
-            assert_eq!(Request::decode(&bytes), None);
+            assert_eq!(DiscoveryRequest::decode(&bytes), None);
         }
     }
     for length in 0..LENGTH {
-        assert_eq!(Answer::decode(&good[..length]), None);
+        assert_eq!(DiscoveryAnswer::decode(&good[..length]), None);
     }
 }
 
@@ -158,11 +160,11 @@ async fn an_answer_comes_by_multicast_too_where_it_is_asked_for() {
     let requester = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut group = group_sockets::GroupSockets::new(port);
     group.relink(&[], true);
-    let request = Request { nonce: 3, wanted: None, instance: true, multicast: true };
+    let request = DiscoveryRequest { nonce: 3, wanted: None, instance: true, multicast: true };
     requester.send_to(&request.encode(), ("127.0.0.1", port)).await.unwrap();
     let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = [0; LENGTH];
     let received = timeout(LONG, group.receive(&deaf, &mut buffer)).await.unwrap().unwrap();
-    let answer = Answer::decode(&buffer[..received.0]).unwrap();
+    let answer = DiscoveryAnswer::decode(&buffer[..received.0]).unwrap();
     assert_eq!((answer.nonce, answer.announcement.instance), (3, 5));
 }

@@ -32,7 +32,7 @@ pub enum Batching {
 
 /// A datagram and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Datagram {
+pub(super) struct OutgoingDatagram {
     pub(super) payload: Bytes,
     pub(super) to: SocketAddrV4,
     /// IP time to live; `None` for the socket's own.
@@ -44,11 +44,11 @@ pub(super) trait BatchSocket: fmt::Debug {
     /// Whether the kernel knows UDP GSO: one that does not would send segments as one long datagram.
     fn knows_segments(&self) -> Result<(), Errno>;
     /// Sends one datagram; returns the bytes that left.
-    fn send_one(&self, datagram: &Datagram) -> Result<usize, Errno>;
+    fn send_one(&self, datagram: &OutgoingDatagram) -> Result<usize, Errno>;
     /// Sends up to [`MAX_MESSAGES`] without a time to live of their own, by `sendmmsg`.
-    fn send_messages(&self, datagrams: &[Datagram]) -> Result<usize, Errno>;
+    fn send_messages(&self, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno>;
     /// Sends what [`segments`] found as one packet.
-    fn send_segments(&self, datagrams: &[Datagram]) -> Result<usize, Errno>;
+    fn send_segments(&self, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno>;
 }
 
 /// How one socket sends: as wanted, until the system refuses it.
@@ -81,7 +81,7 @@ impl BatchSender {
     ///
     /// # Errors
     /// Why the first one did not leave; then none did.
-    pub(super) fn send(&mut self, socket: &impl BatchSocket, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    pub(super) fn send(&mut self, socket: &impl BatchSocket, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         let segments = if self.batching >= Batching::Segments { segments(datagrams) } else { 1 };
         let messages = if self.batching >= Batching::Messages { self.messages(datagrams) } else { 1 };
         let (below, sent) = if segments > 1 {
@@ -103,7 +103,7 @@ impl BatchSender {
     }
 
     /// How many datagrams from the first on go by `sendmmsg`: those with which no packet of segments begins.
-    fn messages(&self, datagrams: &[Datagram]) -> usize {
+    fn messages(&self, datagrams: &[OutgoingDatagram]) -> usize {
         let apart = |at: usize| {
             datagrams[at].ttl.is_none() && (self.batching < Batching::Segments || segments(&datagrams[at..]) == 1)
         };
@@ -118,7 +118,7 @@ impl BatchSender {
 
 /// How many datagrams from the first on fit one packet of segments: to one destination, of one length, of which the
 /// last may fall short.
-fn segments(datagrams: &[Datagram]) -> usize {
+fn segments(datagrams: &[OutgoingDatagram]) -> usize {
     let Some(first) = datagrams.first() else { return 0 };
     let (length, mut bytes, mut count) = (first.payload.len(), first.payload.len(), 1);
     for datagram in datagrams.iter().take(MAX_SEGMENTS).skip(1) {
@@ -149,7 +149,7 @@ impl BatchSocket for UdpSocket {
         getsockopt(self, sockopt::UdpGsoSegment).map(drop)
     }
 
-    fn send_one(&self, datagram: &Datagram) -> Result<usize, Errno> {
+    fn send_one(&self, datagram: &OutgoingDatagram) -> Result<usize, Errno> {
         if datagram.ttl.is_some() {
             send_with_control(self, &[IoSlice::new(&datagram.payload)], datagram, None)?;
         } else {
@@ -158,7 +158,7 @@ impl BatchSocket for UdpSocket {
         Ok(1)
     }
 
-    fn send_messages(&self, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    fn send_messages(&self, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         let last = datagrams.len() - 1;
         let mut parts: [(SocketAddrAny, [IoSlice<'_>; 1], SendAncillaryBuffer<'_, '_, '_>); MAX_MESSAGES] =
             array::from_fn(|at| {
@@ -170,7 +170,7 @@ impl BatchSocket for UdpSocket {
             .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
     }
 
-    fn send_segments(&self, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    fn send_segments(&self, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         let first = &datagrams[0];
         let length = u16::try_from(first.payload.len()).map_err(|_| Errno::EMSGSIZE)?;
         let mut slices = [IoSlice::new(&[]); MAX_SEGMENTS];
@@ -187,7 +187,7 @@ impl BatchSocket for UdpSocket {
 fn send_with_control(
     socket: &UdpSocket,
     slices: &[IoSlice<'_>],
-    first: &Datagram,
+    first: &OutgoingDatagram,
     segment: Option<u16>,
 ) -> Result<(), Errno> {
     let (to, ttl) = (SockaddrIn::from(first.to), first.ttl.map(i32::from));

@@ -33,7 +33,7 @@ pub enum SendCommandError<C> {
 #[derive(Debug)]
 pub struct CommandSender<C> {
     queue: mpsc::Sender<C>,
-    shared: Arc<Shared>,
+    shared: Arc<DriverFlags>,
 }
 
 impl<C> Clone for CommandSender<C> {
@@ -43,7 +43,7 @@ impl<C> Clone for CommandSender<C> {
 }
 
 impl<C> CommandSender<C> {
-    pub(super) fn new(queue: mpsc::Sender<C>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(queue: mpsc::Sender<C>, shared: Arc<DriverFlags>) -> Self {
         Self { queue, shared }
     }
 
@@ -102,7 +102,7 @@ pub struct DriverPanicked;
 pub struct DriverHandle<C> {
     sender: CommandSender<C>,
     thread: Option<JoinHandle<()>>,
-    shared: Arc<Shared>,
+    shared: Arc<DriverFlags>,
     counters: Arc<Counters>,
     ended: watch::Receiver<()>,
 }
@@ -111,7 +111,7 @@ impl<C> DriverHandle<C> {
     pub(super) fn new(
         sender: CommandSender<C>,
         thread: JoinHandle<()>,
-        shared: Arc<Shared>,
+        shared: Arc<DriverFlags>,
         counters: Arc<Counters>,
         ended: watch::Receiver<()>,
     ) -> Self {
@@ -167,14 +167,14 @@ impl<C> Drop for DriverHandle<C> {
 
 /// The flags and the eventfd between a driver and everyone else.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct DriverFlags {
     event: EventFd,
     /// Set while a wake-up is on its way, so that a burst of commands costs one system call.
     woken: AtomicBool,
     stopping: AtomicBool,
 }
 
-impl Shared {
+impl DriverFlags {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         Ok(Self { event, woken: AtomicBool::new(false), stopping: AtomicBool::new(false) })

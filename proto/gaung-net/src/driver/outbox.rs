@@ -11,17 +11,17 @@ use std::{
 use gaung_engine::{Destination, Transmit};
 use nix::errno::Errno;
 
-use super::{Counters, SendFailure, SocketId, batch::Datagram};
+use super::{Counters, SendFailure, SocketId, batch::OutgoingDatagram};
 
 /// The sockets as an outbox sees them.
-pub(super) trait Exits {
+pub(super) trait ExitSockets {
     /// The first socket, from number `first` on, that multicast leaves through.
     fn multicast_from(&self, first: SocketId) -> Option<SocketId>;
     /// The socket for unicast to `peer`, by preference the one with the own address `from`.
     fn unicast_to(&self, peer: Ipv4Addr, from: Option<Ipv4Addr>) -> Option<SocketId>;
     /// Sends one or more of `datagrams`, from the first on, without blocking. Returns how many left, or why the first
     /// one did not.
-    fn send(&mut self, id: SocketId, datagrams: &[Datagram]) -> Result<usize, Errno>;
+    fn send(&mut self, id: SocketId, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno>;
 }
 
 /// How long datagrams wait for a full socket. Then they are given up, and further ones do not wait for that socket until
@@ -30,7 +30,7 @@ const HOLD: Duration = Duration::from_millis(100);
 
 pub(super) struct Outbox {
     /// Leave through the same sockets, in this order.
-    batch: Vec<Datagram>,
+    batch: Vec<OutgoingDatagram>,
     /// How far the batch has come, while a socket is full.
     held: Option<BatchProgress>,
     /// The first transmit of the next batch.
@@ -61,7 +61,12 @@ impl Outbox {
     }
 
     /// Sends what is held and then all that `next` gives, until a socket is full.
-    pub(super) fn send(&mut self, now: Instant, exits: &mut impl Exits, mut next: impl FnMut() -> Option<Transmit>) {
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        exits: &mut impl ExitSockets,
+        mut next: impl FnMut() -> Option<Transmit>,
+    ) {
         if let Some(progress) = self.held.take() {
             if progress.until <= now {
                 self.clogged.insert(progress.at);
@@ -86,7 +91,11 @@ impl Outbox {
 
     /// Makes a batch of the next transmits that leave through the same sockets. Returns the first of these sockets, and
     /// whether there are more; `None` if there is nothing to send.
-    fn fill(&mut self, exits: &impl Exits, mut next: impl FnMut() -> Option<Transmit>) -> Option<(SocketId, bool)> {
+    fn fill(
+        &mut self,
+        exits: &impl ExitSockets,
+        mut next: impl FnMut() -> Option<Transmit>,
+    ) -> Option<(SocketId, bool)> {
         let mut shared = None;
         while self.batch.len() < Self::BATCH {
             let Some(transmit) = self.ahead.take().or_else(&mut next) else { break };
@@ -99,13 +108,13 @@ impl Outbox {
                 break;
             }
             shared = Some(first);
-            self.batch.push(Datagram::from(transmit));
+            self.batch.push(OutgoingDatagram::from(transmit));
         }
         shared
     }
 
     /// Sends the batch through `progress.at` and, if multicast, those after it; holds it at the first one that is full.
-    fn go(&mut self, now: Instant, exits: &mut impl Exits, mut progress: BatchProgress) {
+    fn go(&mut self, now: Instant, exits: &mut impl ExitSockets, mut progress: BatchProgress) {
         loop {
             if !self.pass(now, exits, &mut progress) {
                 self.held = Some(progress);
@@ -120,7 +129,7 @@ impl Outbox {
     }
 
     /// Sends the rest of the batch through one socket; false if it is full and to be waited for.
-    fn pass(&mut self, now: Instant, exits: &mut impl Exits, progress: &mut BatchProgress) -> bool {
+    fn pass(&mut self, now: Instant, exits: &mut impl ExitSockets, progress: &mut BatchProgress) -> bool {
         while progress.done < self.batch.len() {
             let rest = &self.batch[progress.done..];
             match exits.send(progress.at, rest) {
@@ -148,7 +157,7 @@ impl Outbox {
 }
 
 /// The first socket that a datagram leaves through, and whether it goes on to others.
-fn first_exit(exits: &impl Exits, destination: &Destination) -> Option<(SocketId, bool)> {
+fn first_exit(exits: &impl ExitSockets, destination: &Destination) -> Option<(SocketId, bool)> {
     match *destination {
         Destination::Multicast(_) => exits.multicast_from(SocketId(0)).map(|id| (id, true)),
         Destination::Unicast { peer, from } => exits.unicast_to(*peer.ip(), from).map(|id| (id, false)),
@@ -158,7 +167,7 @@ fn first_exit(exits: &impl Exits, destination: &Destination) -> Option<(SocketId
 /// What the system gives multicast unless told otherwise.
 const DEFAULT_TTL: u8 = 1;
 
-impl From<Transmit> for Datagram {
+impl From<Transmit> for OutgoingDatagram {
     fn from(transmit: Transmit) -> Self {
         let Transmit { destination, payload, ttl } = transmit;
         match destination {

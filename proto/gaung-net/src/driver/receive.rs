@@ -32,9 +32,9 @@ pub(super) struct BatchReceiver {
 
 /// What one system call received, in order. One serves all sockets of a thread.
 #[derive(Default)]
-pub(super) struct Received {
+pub(super) struct ReceivedBatch {
     bytes: Vec<u8>,
-    packets: Vec<Packet>,
+    packets: Vec<ReceivedPacket>,
     /// Packets that cannot be taken apart.
     unreadable: usize,
     control: Vec<u8>,
@@ -42,7 +42,7 @@ pub(super) struct Received {
 
 /// One datagram, or several that the kernel joined.
 #[derive(Debug, Clone, Copy)]
-struct Packet {
+struct ReceivedPacket {
     slot: usize,
     length: usize,
     /// Length of each datagram in it but the last.
@@ -76,7 +76,7 @@ impl BatchReceiver {
         &mut self,
         socket: &UdpSocket,
         budget: usize,
-        received: &mut Received,
+        received: &mut ReceivedBatch,
     ) -> Result<bool, Errno> {
         let joins = self.batching >= Batching::Segments;
         let packets = budget.div_ceil(self.joined).clamp(1, MAX_PACKETS);
@@ -91,7 +91,7 @@ impl BatchReceiver {
                 outcome => outcome?,
             }
         };
-        self.joined = received.packets.iter().map(Packet::datagrams).max().unwrap_or(1);
+        self.joined = received.packets.iter().map(ReceivedPacket::datagrams).max().unwrap_or(1);
         Ok(full)
     }
 
@@ -102,7 +102,7 @@ impl BatchReceiver {
     }
 }
 
-impl Received {
+impl ReceivedBatch {
     pub(super) fn new() -> Self {
         Self {
             bytes: vec![0; MAX_PACKETS * SLOT_BYTES],
@@ -135,7 +135,7 @@ impl Received {
         let mut slices = [IoSliceMut::new(&mut self.bytes[..SLOT_BYTES])];
         let control = joins.then_some(self.control.as_mut_slice());
         let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut slices, control, MsgFlags::MSG_DONTWAIT)?;
-        match Packet::of(0, &message) {
+        match ReceivedPacket::of(0, &message) {
             Some(packet) => self.packets.push(packet),
             None => self.unreadable += 1,
         }
@@ -151,7 +151,7 @@ impl Received {
         let mut slices: [_; MAX_PACKETS] = array::from_fn(|_| [IoSliceMut::new(slots.next().unwrap_or_default())]);
         let messages = recvmmsg(socket.as_raw_fd(), &mut headers, &mut slices[..most], MsgFlags::MSG_DONTWAIT, None)?;
         for (slot, message) in messages.enumerate() {
-            match Packet::of(slot, &message) {
+            match ReceivedPacket::of(slot, &message) {
                 Some(packet) => self.packets.push(packet),
                 None => self.unreadable += 1,
             }
@@ -165,7 +165,7 @@ impl Received {
     }
 }
 
-impl Packet {
+impl ReceivedPacket {
     /// `None` if the system did not tell how to take it apart, or from whom it is.
     fn of(slot: usize, message: &RecvMsg<'_, '_, SockaddrIn>) -> Option<Self> {
         let from = message.address.map(SocketAddrV4::from)?;

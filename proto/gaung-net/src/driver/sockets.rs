@@ -14,9 +14,9 @@ use nix::{
 
 use super::{
     Batching, Counters, SocketChange, SocketId,
-    batch::{BatchSender, Datagram},
-    outbox::Exits,
-    receive::{BatchReceiver, Received},
+    batch::{BatchSender, OutgoingDatagram},
+    outbox::ExitSockets,
+    receive::{BatchReceiver, ReceivedBatch},
 };
 use crate::{
     broadcast,
@@ -81,10 +81,10 @@ impl DriverSockets {
 }
 
 pub(super) struct SocketTable {
-    data: BTreeMap<SocketId, Exit>,
+    data: BTreeMap<SocketId, ExitSocket>,
     groups: BTreeMap<SocketId, GroupSocket>,
     /// Sockets that are read, sharing the file description with `data` and `groups`.
-    readers: BTreeMap<ReaderId, Reader>,
+    readers: BTreeMap<ReaderId, ReadSocket>,
     batching: Batching,
     counters: Arc<Counters>,
 }
@@ -97,13 +97,13 @@ pub(super) struct ReaderId {
 }
 
 /// A socket to send from.
-struct Exit {
+struct ExitSocket {
     data: DataSocket,
     usage: SocketUse,
     sender: BatchSender,
 }
 
-struct Reader {
+struct ReadSocket {
     socket: Arc<UdpSocket>,
     receiver: BatchReceiver,
     readable: bool,
@@ -167,7 +167,7 @@ impl SocketTable {
             self.read(id, [Arc::clone(&data.socket)]);
         }
         let sender = BatchSender::new(&*data.socket, self.batching);
-        self.data.insert(id, Exit { data, usage, sender });
+        self.data.insert(id, ExitSocket { data, usage, sender });
     }
 
     /// One that is open for the same group stays so, with what waits in it.
@@ -196,7 +196,7 @@ impl SocketTable {
             let id = ReaderId { socket: id, part };
             if self.readers.get(&id).is_none_or(|known| !Arc::ptr_eq(&known.socket, &socket)) {
                 let receiver = BatchReceiver::new(&socket, self.batching);
-                self.readers.insert(id, Reader { socket, receiver, readable: true });
+                self.readers.insert(id, ReadSocket { socket, receiver, readable: true });
             }
         }
     }
@@ -214,7 +214,7 @@ impl SocketTable {
 
     /// Receives from a socket, about `budget` datagrams at most. Returns how many; none if there are none, or no such
     /// socket.
-    pub(super) fn receive(&mut self, id: ReaderId, budget: usize, received: &mut Received) -> usize {
+    pub(super) fn receive(&mut self, id: ReaderId, budget: usize, received: &mut ReceivedBatch) -> usize {
         let Some(reader) = self.readers.get_mut(&id) else { return 0 };
         loop {
             match reader.receiver.receive(&reader.socket, budget, received) {
@@ -255,7 +255,7 @@ impl SocketTable {
     }
 }
 
-impl Exits for SocketTable {
+impl ExitSockets for SocketTable {
     fn multicast_from(&self, first: SocketId) -> Option<SocketId> {
         self.data.range(first..).find(|(_, exit)| exit.usage.multicast).map(|(id, _)| *id)
     }
@@ -274,7 +274,7 @@ impl Exits for SocketTable {
     }
 
     /// Of a socket that was closed meanwhile nothing is expected.
-    fn send(&mut self, id: SocketId, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    fn send(&mut self, id: SocketId, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         let Some(exit) = self.data.get_mut(&id) else { return Ok(datagrams.len()) };
         let multicast = || datagrams.first().is_some_and(|datagram| datagram.to.ip().is_multicast());
         let sent = match exit.sender.send(&*exit.data.socket, datagrams) {

@@ -27,10 +27,10 @@ fn control(body: &[u8]) -> Bytes {
     frame.into()
 }
 
-fn body(item: Item) -> Bytes {
+fn body(item: FrameItem) -> Bytes {
     match item {
-        Item::Control(body) => body,
-        Item::Run(_) => panic!("no run was sent"),
+        FrameItem::Control(body) => body,
+        FrameItem::Run(_) => panic!("no run was sent"),
     }
 }
 
@@ -39,7 +39,7 @@ async fn frames_cut_at_every_byte_arrive_whole() {
     let stream = [control(b"first"), control(b""), control(&[7; 300])].concat();
     for cut in 0..=stream.len() {
         let (mut near, far) = duplex(1 << 16);
-        let mut reader = FrameReader::new(far, Accept::Control);
+        let mut reader = FrameReader::new(far, AcceptedItems::Control);
         near.write_all(&stream[..cut]).await.unwrap();
         let mut got = Vec::new();
         // Cancelled while waiting for the rest, the reader loses nothing.
@@ -77,13 +77,13 @@ async fn runs_pass_between_control_frames_for_those_who_take_them() {
     let stream = [control(b"a"), run.as_bytes().clone(), control(b"b")].concat();
     for cut in 0..=stream.len() {
         let halves = AsyncReadExt::chain(&stream[..cut], &stream[cut..]);
-        let mut reader = FrameReader::new(halves, Accept::ControlAndRuns);
+        let mut reader = FrameReader::new(halves, AcceptedItems::ControlAndRuns);
         assert_eq!(body(reader.next().await.unwrap().unwrap()), "a", "cut at {cut}");
-        assert_eq!(reader.next().await.unwrap().unwrap(), Item::Run(run.clone()), "cut at {cut}");
+        assert_eq!(reader.next().await.unwrap().unwrap(), FrameItem::Run(run.clone()), "cut at {cut}");
         assert_eq!(body(reader.next().await.unwrap().unwrap()), "b", "cut at {cut}");
         assert!(reader.next().await.unwrap().is_none(), "cut at {cut}");
     }
-    let mut reader = FrameReader::new(&run.as_bytes()[..], Accept::Control);
+    let mut reader = FrameReader::new(&run.as_bytes()[..], AcceptedItems::Control);
     assert!(matches!(reader.next().await, Err(ReadFrameError::Decode(_))));
 }
 
@@ -91,10 +91,10 @@ async fn runs_pass_between_control_frames_for_those_who_take_them() {
 async fn a_stream_that_ends_within_a_frame_is_cut() {
     let frame = control(b"hello");
     for cut in 1..frame.len() {
-        let mut reader = FrameReader::new(&frame[..cut], Accept::Control);
+        let mut reader = FrameReader::new(&frame[..cut], AcceptedItems::Control);
         assert!(matches!(reader.next().await, Err(ReadFrameError::Cut)), "cut at {cut}");
     }
-    let mut nothing = FrameReader::new(&b""[..], Accept::Control);
+    let mut nothing = FrameReader::new(&b""[..], AcceptedItems::Control);
     assert!(nothing.next().await.unwrap().is_none());
 }
 
@@ -103,7 +103,7 @@ async fn what_is_no_frame_ends_the_reading() {
     let mut too_long = control(b"").to_vec();
     too_long[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
     for bytes in [b"GET / HTTP/1.1\r\n".to_vec(), too_long] {
-        let mut reader = FrameReader::new(&bytes[..], Accept::Control);
+        let mut reader = FrameReader::new(&bytes[..], AcceptedItems::Control);
         assert!(matches!(reader.next().await, Err(ReadFrameError::Decode(_))), "{bytes:?}");
     }
 }

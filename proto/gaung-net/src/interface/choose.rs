@@ -6,16 +6,16 @@ use super::{Interface, Link, Role};
 
 /// The interfaces to use, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
+pub struct ChosenLinks {
     /// The links to use, each once.
     pub links: Vec<Link>,
     /// Why a second choice was taken, if one was; tell the user.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<InterfaceFallback>,
 }
 
 /// Says which second choice was taken because nothing better was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
+pub enum InterfaceFallback {
     /// Only bridges of containers, or tunnels.
     ContainerOrVpn,
     /// Only `lo`: nobody outside this machine hears what is sent.
@@ -51,19 +51,19 @@ pub enum ChooseError {
 
 /// The interfaces that can be used now, perhaps none, for those who go on as more come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Selection {
+pub struct LinkSelection {
     /// The links to use, each once.
     pub links: Vec<Link>,
     /// Why a second choice was taken, if one was.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<InterfaceFallback>,
     /// What is wished for and cannot be used now; tell the user.
     pub missing: Vec<ChooseError>,
 }
 
 /// Chooses as [`choose`] does, for several wishes or none, and waits for what is not there.
 #[must_use]
-pub fn select(interfaces: &[Interface], wanted: &[String]) -> Selection {
-    let mut selection = Selection::default();
+pub fn select(interfaces: &[Interface], wanted: &[String]) -> LinkSelection {
+    let mut selection = LinkSelection::default();
     let wishes: Vec<_> = if wanted.is_empty() { vec![None] } else { wanted.iter().map(|w| Some(w.as_str())).collect() };
     for wish in wishes {
         match choose(interfaces, wish) {
@@ -95,14 +95,14 @@ fn add(links: &mut Vec<Link>, link: Link) {
 ///
 /// # Errors
 /// [`ChooseError`] if what is wanted cannot be used, or if nothing can.
-pub fn choose(interfaces: &[Interface], wanted: Option<&str>) -> Result<Chosen, ChooseError> {
+pub fn choose(interfaces: &[Interface], wanted: Option<&str>) -> Result<ChosenLinks, ChooseError> {
     match wanted {
         Some(wanted) => choose_wanted(interfaces, wanted),
         None => choose_by_role(interfaces),
     }
 }
 
-fn choose_wanted(interfaces: &[Interface], wanted: &str) -> Result<Chosen, ChooseError> {
+fn choose_wanted(interfaces: &[Interface], wanted: &str) -> Result<ChosenLinks, ChooseError> {
     let ip: Option<Ipv4Addr> = wanted.parse().ok();
     let by_ip = || interfaces.iter().find_map(|i| Some((i, *i.addresses.iter().find(|a| Some(a.ip) == ip)?)));
     let (interface, link) = match interfaces.iter().find(|i| i.name == wanted) {
@@ -117,7 +117,7 @@ fn choose_wanted(interfaces: &[Interface], wanted: &str) -> Result<Chosen, Choos
     if !interface.can_multicast() {
         return Err(ChooseError::CannotMulticast(name()));
     }
-    Ok(Chosen { links: vec![link], fallback: None })
+    Ok(ChosenLinks { links: vec![link], fallback: None })
 }
 
 fn no_such(interfaces: &[Interface], wanted: &str) -> ChooseError {
@@ -128,31 +128,34 @@ fn no_such(interfaces: &[Interface], wanted: &str) -> ChooseError {
     ChooseError::NoSuch { wanted: wanted.to_owned(), available: interfaces.iter().map(describe).collect() }
 }
 
-fn choose_by_role(interfaces: &[Interface]) -> Result<Chosen, ChooseError> {
-    let usable = |rank: Rank| -> Vec<Link> {
+fn choose_by_role(interfaces: &[Interface]) -> Result<ChosenLinks, ChooseError> {
+    let usable = |rank: InterfaceRank| -> Vec<Link> {
         let fit = interfaces.iter().filter(|i| i.up && i.running && i.can_multicast() && rank_of(i.role) == rank);
         fit.filter_map(Interface::whole).collect()
     };
-    let choices =
-        [(Rank::First, None), (Rank::Second, Some(Fallback::ContainerOrVpn)), (Rank::Last, Some(Fallback::Loopback))];
+    let choices = [
+        (InterfaceRank::First, None),
+        (InterfaceRank::Second, Some(InterfaceFallback::ContainerOrVpn)),
+        (InterfaceRank::Last, Some(InterfaceFallback::Loopback)),
+    ];
     choices
         .into_iter()
-        .map(|(rank, fallback)| Chosen { links: usable(rank), fallback })
+        .map(|(rank, fallback)| ChosenLinks { links: usable(rank), fallback })
         .find(|chosen| !chosen.links.is_empty())
         .ok_or(ChooseError::Nothing)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rank {
+enum InterfaceRank {
     First,
     Second,
     Last,
 }
 
-fn rank_of(role: Role) -> Rank {
+fn rank_of(role: Role) -> InterfaceRank {
     match role {
-        Role::Wired | Role::Wifi | Role::Bridge => Rank::First,
-        Role::Container | Role::Vpn => Rank::Second,
-        Role::Loopback => Rank::Last,
+        Role::Wired | Role::Wifi | Role::Bridge => InterfaceRank::First,
+        Role::Container | Role::Vpn => InterfaceRank::Second,
+        Role::Loopback => InterfaceRank::Last,
     }
 }

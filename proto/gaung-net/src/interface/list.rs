@@ -33,7 +33,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 
 fn describe(entry: &InterfaceAddress, index: u32) -> Interface {
     let flags = entry.flags;
-    let facts = Facts::read(Path::new("/sys/class/net"), &entry.interface_name);
+    let facts = SysfsFacts::read(Path::new("/sys/class/net"), &entry.interface_name);
     Interface {
         role: role(&entry.interface_name, flags, &facts),
         name: entry.interface_name.clone(),
@@ -79,7 +79,7 @@ fn address(entry: &InterfaceAddress) -> Option<InterfaceAddr> {
 
 /// What `/sys/class/net/NAME` tells; all false or unknown where it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Facts {
+pub(super) struct SysfsFacts {
     pub(super) wireless: bool,
     pub(super) bridge: bool,
     pub(super) bridge_port: bool,
@@ -87,7 +87,7 @@ pub(super) struct Facts {
     pub(super) mtu: Option<u32>,
 }
 
-impl Facts {
+impl SysfsFacts {
     pub(super) fn read(root: &Path, name: &str) -> Self {
         let dir = root.join(name);
         let has = |file: &str| dir.join(file).exists();
@@ -102,7 +102,7 @@ impl Facts {
     }
 }
 
-pub(super) fn role(name: &str, flags: InterfaceFlags, facts: &Facts) -> Role {
+pub(super) fn role(name: &str, flags: InterfaceFlags, facts: &SysfsFacts) -> Role {
     let named = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if flags.contains(InterfaceFlags::IFF_LOOPBACK) {
         Role::Loopback

@@ -3,7 +3,7 @@
 use nix::net::if_::InterfaceFlags;
 
 use super::{
-    list::{Facts, role},
+    list::{SysfsFacts, role},
     *,
 };
 
@@ -46,7 +46,7 @@ fn laptop() -> Vec<Interface> {
     ]
 }
 
-fn names(chosen: &Chosen) -> Vec<&str> {
+fn names(chosen: &ChosenLinks) -> Vec<&str> {
     chosen.links.iter().map(|l| l.name.as_str()).collect()
 }
 
@@ -71,9 +71,12 @@ fn every_lan_when_there_are_several() {
 #[test]
 fn second_choices_only_when_nothing_else_is_left() {
     let chosen = choose(&without(&["wlp2s0"]), None).unwrap();
-    assert_eq!((names(&chosen), chosen.fallback), (vec!["br-1f2e3d4c5b6a", "wg0"], Some(Fallback::ContainerOrVpn)));
+    assert_eq!(
+        (names(&chosen), chosen.fallback),
+        (vec!["br-1f2e3d4c5b6a", "wg0"], Some(InterfaceFallback::ContainerOrVpn))
+    );
     let chosen = choose(&without(&["wlp2s0", "br-1f2e3d4c5b6a", "wg0"]), None).unwrap();
-    assert_eq!((names(&chosen), chosen.fallback), (vec!["lo"], Some(Fallback::Loopback)));
+    assert_eq!((names(&chosen), chosen.fallback), (vec!["lo"], Some(InterfaceFallback::Loopback)));
     assert_eq!(choose(&[], None), Err(ChooseError::Nothing));
 }
 
@@ -112,20 +115,20 @@ fn broadcast_follows_the_real_mask() {
 
 #[test]
 fn roles_come_from_flags_sysfs_and_names() {
-    let (none, up) = (Facts::default(), InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST);
+    let (none, up) = (SysfsFacts::default(), InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST);
     assert_eq!(role("lo", up | InterfaceFlags::IFF_LOOPBACK, &none), Role::Loopback);
     assert_eq!(role("eth0", up, &none), Role::Wired);
-    assert_eq!(role("eth0", up, &Facts { bridge_port: true, ..none }), Role::Container);
-    assert_eq!(role("br0", up, &Facts { bridge: true, ..none }), Role::Bridge);
-    assert_eq!(role("br-0123456789ab", up, &Facts { bridge: true, ..none }), Role::Container);
+    assert_eq!(role("eth0", up, &SysfsFacts { bridge_port: true, ..none }), Role::Container);
+    assert_eq!(role("br0", up, &SysfsFacts { bridge: true, ..none }), Role::Bridge);
+    assert_eq!(role("br-0123456789ab", up, &SysfsFacts { bridge: true, ..none }), Role::Container);
     for person in ["br-lan", "br-ex", "br-dead", "br-0123456789abc"] {
-        assert_eq!(role(person, up, &Facts { bridge: true, ..none }), Role::Bridge, "{person}");
+        assert_eq!(role(person, up, &SysfsFacts { bridge: true, ..none }), Role::Bridge, "{person}");
     }
     for inner in ["flannel.1", "kube-ipvs0", "dummy0", "cali0123"] {
         assert_eq!(role(inner, up, &none), Role::Container, "{inner}");
     }
-    assert_eq!(role("wlan0", up, &Facts { wireless: true, ..none }), Role::Wifi);
-    assert_eq!(role("office", up, &Facts { tunnel: true, ..none }), Role::Vpn);
+    assert_eq!(role("wlan0", up, &SysfsFacts { wireless: true, ..none }), Role::Wifi);
+    assert_eq!(role("office", up, &SysfsFacts { tunnel: true, ..none }), Role::Vpn);
     assert_eq!(role("tailscale0", up | InterfaceFlags::IFF_POINTOPOINT, &none), Role::Vpn);
 }
 
@@ -135,14 +138,14 @@ fn facts_are_read_from_a_sysfs_tree() {
     let facts = |name: &str, file: &str, text: &str| {
         std::fs::create_dir_all(root.path().join(name)).unwrap();
         std::fs::write(root.path().join(name).join(file), text).unwrap();
-        Facts::read(root.path(), name)
+        SysfsFacts::read(root.path(), name)
     };
     assert!(facts("wg7", "uevent", "DEVTYPE=wireguard\nINTERFACE=wg7\n").tunnel);
     assert!(facts("t", "tun_flags", "0x1001\n").tunnel);
     assert!(
         facts("v", "brport", "").bridge_port && facts("b", "bridge", "").bridge && facts("w", "phy80211", "").wireless
     );
-    assert_eq!(Facts::read(root.path(), "absent"), Facts::default());
+    assert_eq!(SysfsFacts::read(root.path(), "absent"), SysfsFacts::default());
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn this_machine_has_loopback() {
 fn all_addresses_of_an_interface_are_used() {
     let mut eth0 = interface("eth0", 2, "10.50.0.1/24", Role::Wired);
     eth0.addresses.push(interface("", 0, "10.77.0.1/24", Role::Wired).addresses[0]);
-    let ips = |chosen: &Chosen| chosen.links[0].addresses().map(|a| a.ip.to_string()).collect::<Vec<_>>();
+    let ips = |chosen: &ChosenLinks| chosen.links[0].addresses().map(|a| a.ip.to_string()).collect::<Vec<_>>();
     let by_name = |eth0: &Interface| choose(std::slice::from_ref(eth0), None).unwrap();
     assert_eq!(ips(&by_name(&eth0)), ["10.50.0.1", "10.77.0.1"]);
     eth0.addresses.reverse();

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Interface, Link, Selection, interfaces, select};
+use super::{Interface, Link, LinkSelection, interfaces, select};
 
 /// The links to use, now and as they change. Clones share one watcher, which ends with the last of them.
 ///
@@ -27,7 +27,7 @@ use super::{Interface, Link, Selection, interfaces, select};
 /// interfaces are listed again every [`LinkWatch::POLL`].
 #[derive(Debug, Clone)]
 pub struct LinkWatch {
-    selections: watch::Receiver<Selection>,
+    selections: watch::Receiver<LinkSelection>,
 }
 
 /// After the first news of a change others follow: an address is deleted and another one set.
@@ -49,7 +49,7 @@ impl LinkWatch {
     pub fn begin(wanted: Vec<String>) -> io::Result<Self> {
         // Before the first list, so that nothing is missed between them.
         let news = open_news().inspect_err(|error| debug!(%error, "netlink refused; interfaces are polled")).ok();
-        let mut memory = LinkMemory { wanted, renewals: Renewals::default(), used: HashMap::new() };
+        let mut memory = LinkMemory { wanted, renewals: AddressRenewals::default(), used: HashMap::new() };
         let (sender, selections) = watch::channel(memory.look(interfaces()?));
         tokio::spawn(keep(memory, news, sender));
         Ok(Self { selections })
@@ -58,18 +58,18 @@ impl LinkWatch {
     /// Always the same links, for tests and for those that chose by themselves.
     #[must_use]
     pub fn fixed(links: Vec<Link>) -> Self {
-        let (_, selections) = watch::channel(Selection { links, ..Selection::default() });
+        let (_, selections) = watch::channel(LinkSelection { links, ..LinkSelection::default() });
         Self { selections }
     }
 
     /// What is to be used now.
     #[must_use]
-    pub fn now(&self) -> Selection {
+    pub fn now(&self) -> LinkSelection {
         self.selections.borrow().clone()
     }
 
     /// The next change after the one seen last. Cancel safe; waits for ever where nothing changes.
-    pub async fn changed(&mut self) -> Selection {
+    pub async fn changed(&mut self) -> LinkSelection {
         if self.selections.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -77,7 +77,7 @@ impl LinkWatch {
     }
 }
 
-async fn keep(mut memory: LinkMemory, mut news: Option<AsyncFd<OwnedFd>>, sender: watch::Sender<Selection>) {
+async fn keep(mut memory: LinkMemory, mut news: Option<AsyncFd<OwnedFd>>, sender: watch::Sender<LinkSelection>) {
     loop {
         let pause = if news.is_some() { LOOK_AGAIN } else { LinkWatch::POLL };
         tokio::select! {
@@ -112,7 +112,7 @@ async fn keep(mut memory: LinkMemory, mut news: Option<AsyncFd<OwnedFd>>, sender
 }
 
 /// Waits for news and notes it; for ever without a socket.
-async fn heard(news: Option<&AsyncFd<OwnedFd>>, renewals: &mut Renewals) -> io::Result<()> {
+async fn heard(news: Option<&AsyncFd<OwnedFd>>, renewals: &mut AddressRenewals) -> io::Result<()> {
     let Some(news) = news else { return std::future::pending().await };
     loop {
         let mut ready = news.readable().await?;
@@ -123,7 +123,7 @@ async fn heard(news: Option<&AsyncFd<OwnedFd>>, renewals: &mut Renewals) -> io::
     }
 }
 
-async fn settle(news: Option<&AsyncFd<OwnedFd>>, renewals: &mut Renewals) {
+async fn settle(news: Option<&AsyncFd<OwnedFd>>, renewals: &mut AddressRenewals) {
     let row = async { while let Ok(Ok(())) = timeout(SETTLE, heard(news, renewals)).await {} };
     // A link that flaps without end is looked at all the same.
     let _ = timeout(SETTLE_MOST, row).await;
@@ -144,7 +144,7 @@ fn open_news() -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Reads all news that wait. Only the kernel can send to such a socket.
-fn take_news(news: &OwnedFd, renewals: &mut Renewals) -> io::Result<()> {
+fn take_news(news: &OwnedFd, renewals: &mut AddressRenewals) -> io::Result<()> {
     let mut buffer = vec![0; NEWS_BYTES];
     let mut some = false;
     loop {
@@ -164,13 +164,13 @@ fn take_news(news: &OwnedFd, renewals: &mut Renewals) -> io::Result<()> {
 #[derive(Debug)]
 struct LinkMemory {
     wanted: Vec<String>,
-    renewals: Renewals,
+    renewals: AddressRenewals,
     /// The number of the interface that a name stood for.
     used: HashMap<String, u32>,
 }
 
 impl LinkMemory {
-    fn look(&mut self, mut list: Vec<Interface>) -> Selection {
+    fn look(&mut self, mut list: Vec<Interface>) -> LinkSelection {
         for interface in &mut list {
             interface.renewals = self.renewals.of(interface.index);
         }
@@ -194,7 +194,7 @@ impl LinkMemory {
 
 /// How often each interface lost an address or went, by its number.
 #[derive(Debug, Default)]
-struct Renewals {
+struct AddressRenewals {
     of: HashMap<u32, u32>,
     /// News that were lost may have been of any interface.
     all: u32,
@@ -209,7 +209,7 @@ const INDEX: std::ops::Range<usize> = HEADER + 4..HEADER + 8;
 /// Interfaces that are told apart; numbers are never used again, so that those that went would gather without end.
 const MAX_KNOWN: usize = 4096;
 
-impl Renewals {
+impl AddressRenewals {
     fn of(&self, index: u32) -> u32 {
         self.all.wrapping_add(self.of.get(&index).copied().unwrap_or(0))
     }
@@ -262,10 +262,10 @@ mod tests {
 
     fn memory(wanted: &[&str]) -> LinkMemory {
         let wanted = wanted.iter().map(|&name| name.to_owned()).collect();
-        LinkMemory { wanted, renewals: Renewals::default(), used: HashMap::new() }
+        LinkMemory { wanted, renewals: AddressRenewals::default(), used: HashMap::new() }
     }
 
-    fn names(selection: &Selection) -> Vec<&str> {
+    fn names(selection: &LinkSelection) -> Vec<&str> {
         selection.links.iter().map(|link| link.name.as_str()).collect()
     }
 
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn news_that_are_cut_or_absurd_are_passed_over() {
-        let mut renewals = Renewals::default();
+        let mut renewals = AddressRenewals::default();
         let whole = message(RTM_DELLINK, 7);
         for length in 0..whole.len() {
             renewals.note(&whole[..length]);

@@ -21,7 +21,7 @@ use crate::{
 
 /// What became of the datagram.
 #[derive(Debug)]
-pub enum Echo {
+pub enum EchoResult {
     /// The datagram came back.
     Heard,
     /// It left, and did not come back in time.
@@ -34,13 +34,13 @@ pub enum Echo {
 ///
 /// # Errors
 /// [`SocketError`], such as when the group cannot be joined.
-pub fn multicast(link: &Link, group: SocketAddrV4, wait: Duration) -> Result<Echo, SocketError> {
+pub fn multicast(link: &Link, group: SocketAddrV4, wait: Duration) -> Result<EchoResult, SocketError> {
     let listener = GroupSocket::open(group, std::slice::from_ref(link))?;
     let sender = DataSocket::open(link, 0)?;
     let payload = payload();
     Ok(match sender.socket.send_to(&payload, group) {
         Ok(_) => heard(listener.socket(), &payload, wait),
-        Err(error) => Echo::NotSent(error),
+        Err(error) => EchoResult::NotSent(error),
     })
 }
 
@@ -48,7 +48,7 @@ pub fn multicast(link: &Link, group: SocketAddrV4, wait: Duration) -> Result<Ech
 ///
 /// # Errors
 /// [`SocketError`], such as when the port belongs to a program that does not share it.
-pub fn broadcast(link: &Link, port: u16, wait: Duration) -> Result<Option<Echo>, SocketError> {
+pub fn broadcast(link: &Link, port: u16, wait: Duration) -> Result<Option<EchoResult>, SocketError> {
     let listener = open_listener(port)?;
     let sender = BroadcastSender::open(std::slice::from_ref(link), port)?;
     if sender.networks().next().is_none() {
@@ -57,7 +57,7 @@ pub fn broadcast(link: &Link, port: u16, wait: Duration) -> Result<Option<Echo>,
     let payload = payload();
     let mut refused = None;
     sender.send(&payload, |_, error| refused = Some(error));
-    Ok(Some(refused.map_or_else(|| heard(&listener, &payload, wait), Echo::NotSent)))
+    Ok(Some(refused.map_or_else(|| heard(&listener, &payload, wait), EchoResult::NotSent)))
 }
 
 /// Begins like nothing that a service or a member takes for its own.
@@ -65,18 +65,18 @@ fn payload() -> Vec<u8> {
     [&b"gaung doctor: echo "[..], &rand::random::<[u8; 16]>()].concat()
 }
 
-fn heard(socket: &UdpSocket, payload: &[u8], wait: Duration) -> Echo {
+fn heard(socket: &UdpSocket, payload: &[u8], wait: Duration) -> EchoResult {
     let deadline = Instant::now() + wait;
     let mut buffer = [0; 64];
     loop {
         while let Ok((length, _)) = socket.recv_from(&mut buffer) {
             if buffer[..length] == *payload {
-                return Echo::Heard;
+                return EchoResult::Heard;
             }
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Echo::Silent;
+            return EchoResult::Silent;
         }
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         // An interrupted or failed wait only means another look.

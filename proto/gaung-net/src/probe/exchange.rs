@@ -35,14 +35,14 @@ impl Cast {
 
 /// The sockets of one side.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct ProbeSockets {
     unicast: DataSocket,
     group: GroupSocket,
     broadcast: UdpSocket,
     broadcaster: BroadcastSender,
 }
 
-impl Exchange {
+impl ProbeSockets {
     /// Opens them on `link`: joins `group`, and broadcasts and hears broadcasts on `broadcast_port`. Unicast goes from and
     /// to `unicast_port`, or a free one if that is taken.
     ///

@@ -16,12 +16,12 @@ use nix::{
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-pub use message::{IgmpMessage, IgmpVersion, Packet};
-pub use querier::{Heard, Search, search};
+pub use message::{IgmpMessage, IgmpPacket, IgmpVersion};
+pub use querier::{QuerierReport, SearchLimits, search};
 
 /// Sockets that see the IGMP of all interfaces.
 #[derive(Debug)]
-pub struct Tap {
+pub struct IgmpTap {
     arriving: Socket,
     leaving: Socket,
     accepted: Socket,
@@ -30,22 +30,22 @@ pub struct Tap {
 
 /// An IGMP packet, and where it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub enum SeenIgmp {
     /// It came in by an interface, before any filter of the system but those of the interface itself.
     Arrived {
         /// The number of the interface.
         interface: u32,
         /// The packet that came.
-        packet: Packet,
+        packet: IgmpPacket,
     },
     /// The system took it in, past all filters.
-    Accepted(Packet),
+    Accepted(IgmpPacket),
     /// It left through an interface, past all filters.
     Left {
         /// The number of the interface.
         interface: u32,
         /// The packet that left.
-        packet: Packet,
+        packet: IgmpPacket,
     },
 }
 
@@ -56,7 +56,7 @@ const IGMP: u8 = 2;
 /// An IGMPv3 report fits one packet of any MTU in use.
 const LARGEST: usize = 1 << 16;
 
-impl Tap {
+impl IgmpTap {
     /// Begins to listen; whatever passes from now on is seen.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Tap {
     ///
     /// # Errors
     /// If waiting itself fails.
-    pub fn next(&mut self, wait: Duration) -> io::Result<Option<Seen>> {
+    pub fn next(&mut self, wait: Duration) -> io::Result<Option<SeenIgmp>> {
         let deadline = Instant::now() + wait;
         loop {
             if let Some(seen) = self.take() {
@@ -99,20 +99,20 @@ impl Tap {
     }
 
     /// What waits, without blocking. Packets that are no IGMP are dropped.
-    fn take(&mut self) -> Option<Seen> {
+    fn take(&mut self) -> Option<SeenIgmp> {
         while let Some((length, interface)) = receive(&self.arriving, &mut self.buffer) {
-            if let Some(packet) = Packet::decode(&self.buffer[..length]) {
-                return Some(Seen::Arrived { interface, packet });
+            if let Some(packet) = IgmpPacket::decode(&self.buffer[..length]) {
+                return Some(SeenIgmp::Arrived { interface, packet });
             }
         }
         while let Some((length, interface)) = receive(&self.leaving, &mut self.buffer) {
-            if let Some(packet) = Packet::decode(&self.buffer[..length]) {
-                return Some(Seen::Left { interface, packet });
+            if let Some(packet) = IgmpPacket::decode(&self.buffer[..length]) {
+                return Some(SeenIgmp::Left { interface, packet });
             }
         }
         while let Ok(length) = (&self.accepted).read(&mut self.buffer) {
-            if let Some(packet) = Packet::decode(&self.buffer[..length]) {
-                return Some(Seen::Accepted(packet));
+            if let Some(packet) = IgmpPacket::decode(&self.buffer[..length]) {
+                return Some(SeenIgmp::Accepted(packet));
             }
         }
         None

@@ -3,7 +3,7 @@ use ed25519_dalek::SigningKey;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, GroupId, Kind, LogId, Seq,
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
-    frame::{self, Accept, Item},
+    frame::{self, AcceptedItems, FrameItem},
     limits::MAX_PAYLOAD,
     pb,
     run::{Run, RunHeader},
@@ -18,8 +18,12 @@ pub(super) fn subjects() -> Vec<Subject> {
     vec![
         Subject { name: "block", sample: block, decode: decode_block },
         Subject { name: "run", sample: |rng| run(rng).as_bytes().to_vec(), decode: decode_run },
-        Subject { name: "stream", sample: stream, decode: |bytes| decode_stream(bytes, Accept::ControlAndRuns) },
-        Subject { name: "control stream", sample: control, decode: |bytes| decode_stream(bytes, Accept::Control) },
+        Subject { name: "stream", sample: stream, decode: |bytes| decode_stream(bytes, AcceptedItems::ControlAndRuns) },
+        Subject {
+            name: "control stream",
+            sample: control,
+            decode: |bytes| decode_stream(bytes, AcceptedItems::Control),
+        },
         Subject { name: "content", sample: content, decode: decode_content },
         Subject { name: "ticket", sample: ticket, decode: decode_ticket },
     ]
@@ -107,16 +111,16 @@ fn stream(rng: &mut StdRng) -> Vec<u8> {
     (0..3).flat_map(item).collect()
 }
 
-fn decode_stream(bytes: &[u8], accept: Accept) -> Option<Decoded> {
+fn decode_stream(bytes: &[u8], accept: AcceptedItems) -> Option<Decoded> {
     let mut buffer = BytesMut::from(bytes);
     let mut again = Vec::new();
     while let Some(item) = frame::decode(&mut buffer, accept).ok()? {
         match item {
-            Item::Run(run) => {
-                assert_eq!(accept, Accept::ControlAndRuns, "a run where none may come");
+            FrameItem::Run(run) => {
+                assert_eq!(accept, AcceptedItems::ControlAndRuns, "a run where none may come");
                 again.extend_from_slice(run.as_bytes());
             }
-            Item::Control(body) => {
+            FrameItem::Control(body) => {
                 let _ = pb::hub::ServerFrame::decode(body.clone());
                 let _ = pb::hub::ClientFrame::decode(body.clone());
                 again.extend_from_slice(&[b'G', b'F', 1, 0]);

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use gaung_proto::{
     ClientId, DeviceId, GroupId, LogId, Seq,
     body::Cookie,
-    frame::{Accept, Item, decode, encode_control},
+    frame::{AcceptedItems, FrameItem, decode, encode_control},
     limits::MAX_FRAME,
     pb::{
         hub::{self as pb, client_frame, server_frame, subscribe},
@@ -76,7 +76,7 @@ impl Dialect for Framed {
 
     fn is_requested(&self, info: &GroupInfo) -> bool {
         let mut ahead = self.input.clone();
-        while let Ok(Some(Item::Control(body))) = decode(&mut ahead, Accept::Control) {
+        while let Ok(Some(FrameItem::Control(body))) = decode(&mut ahead, AcceptedItems::Control) {
             let by = match pb::ClientFrame::decode(body).ok().and_then(|frame| frame.frame) {
                 Some(client_frame::Frame::Subscribe(subscribe)) => subscribe.by,
                 Some(_) | None => None,
@@ -120,9 +120,9 @@ impl Framed {
         {
             return Err("the first frame must be a hello of at most 4096 bytes".to_owned());
         }
-        match decode(&mut self.input, Accept::Control) {
-            Ok(Some(Item::Control(body))) => Ok(Some(body)),
-            Ok(Some(Item::Run(_))) => Err("a client sends no runs".to_owned()),
+        match decode(&mut self.input, AcceptedItems::Control) {
+            Ok(Some(FrameItem::Control(body))) => Ok(Some(body)),
+            Ok(Some(FrameItem::Run(_))) => Err("a client sends no runs".to_owned()),
             Ok(None) => Ok(None),
             Err(error) => Err(format!("what came {error}")),
         }

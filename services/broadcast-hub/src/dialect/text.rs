@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use gaung_engine::{Line, LineSplitter};
+use gaung_engine::{LineSplitter, TextLine};
 use gaung_proto::{ClientId, Content, DeviceId, DisplayName, GroupId, GroupName, Seq, pb::relay::Entry, run::Run};
 use tonic::Code;
 
@@ -258,16 +258,16 @@ impl Text {
         let mut pending_bytes = 0;
         while pending.len() < LINES_PER_REQUEST && pending_bytes < REQUEST_BYTES {
             match self.lines.poll_line() {
-                Some(Line::Text(line)) if line.starts_with(b"/") => {
+                Some(TextLine::Text(line)) if line.starts_with(b"/") => {
                     self.publish(pending);
                     return self.command(&line);
                 }
-                Some(Line::Text(line)) => {
+                Some(TextLine::Text(line)) => {
                     pending_bytes += line.len();
                     pending.push(line);
                 }
-                Some(Line::TooLong) => self.decoded.push_back(Decoded::TooLong(notice(TOO_LONG))),
-                Some(Line::Foreign(protocol)) => {
+                Some(TextLine::TooLong) => self.decoded.push_back(Decoded::TooLong(notice(TOO_LONG))),
+                Some(TextLine::Foreign(protocol)) => {
                     let page = self.page;
                     self.request(Request::Fatal(EndReason::ForeignProtocol { protocol, page }));
                 }

@@ -25,7 +25,7 @@ use gaung_proto::{
         relay::relay_service_client::RelayServiceClient,
     },
 };
-use service_kit::rpc::{Way, call_on_behalf};
+use service_kit::rpc::{ServerTransport, call_on_behalf};
 use tonic::Request;
 
 use crate::{directory::GroupInfo, hub::Hub, registry};
@@ -78,7 +78,7 @@ async fn relay_of(
     hub: &Arc<Hub>,
     group: GroupId,
     ticket: &Bytes,
-) -> Result<(Arc<GroupInfo>, RelayServiceClient<Way>), ApiError> {
+) -> Result<(Arc<GroupInfo>, RelayServiceClient<ServerTransport>), ApiError> {
     let info = match hub.directory.by_id(group) {
         Some(info) => info,
         None => {
@@ -92,7 +92,7 @@ async fn relay_of(
     Ok((info, client))
 }
 
-fn relay_client(hub: &Arc<Hub>, relay: RelayId) -> Result<RelayServiceClient<Way>, ApiError> {
+fn relay_client(hub: &Arc<Hub>, relay: RelayId) -> Result<RelayServiceClient<ServerTransport>, ApiError> {
     let link = hub.relays.link(hub, relay);
     link.history_client(hub).ok_or_else(|| ApiError::unavailable("the group's relay cannot be reached; try again"))
 }

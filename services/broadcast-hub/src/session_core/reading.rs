@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gaung_engine::{Gathered, Piece, Stalled, Taken};
+use gaung_engine::{CursorBehind, GatheredWrite, RingTake, RunPiece};
 use gaung_proto::{GroupId, Seq, SeqRange};
 use tonic::Code;
 
@@ -18,15 +18,17 @@ const FEED_BYTES: usize = 256 * 1024;
 
 impl SessionCore {
     /// Puts the next write together; 0 slices mean that there is nothing to write. After the write call [`Self::wrote`].
-    pub fn gather(&mut self, around: &mut Surroundings<'_>) -> Gathered {
+    pub fn gather(&mut self, around: &mut Surroundings<'_>) -> GatheredWrite {
         let (dialect, subscriptions) = (&*around.dialect, &mut self.subscriptions);
         let gathered = self.fan.gather(|group, next, budget_bytes, out| {
-            let Some(subscription) = subscriptions.get_mut(group) else { return Taken::AtHead };
+            let Some(subscription) = subscriptions.get_mut(group) else { return RingTake::AtHead };
             let group = &subscription.group;
-            let Some(log) = subscription.live().map(|live| live.log) else { return Taken::AtHead };
+            let Some(log) = subscription.live().map(|live| live.log) else { return RingTake::AtHead };
             let taken =
                 group.take(log, next, budget_bytes, out, |run| dialect.encode_run(group, run, next, RunSource::Ring));
-            if let (Taken::AtHead | Taken::Pieces { at_head: true }, Some(live)) = (taken, subscription.live_mut()) {
+            if let (RingTake::AtHead | RingTake::Pieces { at_head: true }, Some(live)) =
+                (taken, subscription.live_mut())
+            {
                 live.reached_head();
             }
             taken
@@ -75,18 +77,18 @@ impl SessionCore {
 
     /// Whether a cursor waits for [`Self::recover_cursors`].
     #[must_use]
-    pub fn has_stalled_cursors(&self) -> bool {
-        self.fan.is_stalled()
+    pub fn has_cursors_behind(&self) -> bool {
+        self.fan.has_behind()
     }
 
     /// Handles the cursors that cannot go on by themselves.
     pub fn recover_cursors(&mut self, around: &mut Surroundings<'_>) {
-        while let Some(stalled) = self.fan.poll_stalled() {
-            match stalled {
+        while let Some(held) = self.fan.poll_behind() {
+            match held {
                 // Its cursors are gone, and goodbye is said.
                 _ if self.ending.is_some() => {}
-                Stalled::Behind { group, next, oldest } => self.recover(group, next, oldest, around),
-                Stalled::Replaced { group } => self.restart(group, around),
+                CursorBehind::Trimmed { group, next, oldest } => self.recover(group, next, oldest, around),
+                CursorBehind::Replaced { group } => self.restart(group, around),
             }
         }
     }
@@ -117,7 +119,7 @@ impl SessionCore {
         match part {
             LogPart::Run(run) => {
                 let bytes = around.dialect.encode_run(&subscription.group, &run, from, RunSource::Log);
-                self.fan.feed(group, Piece { bytes, next: run.last_seq().next() });
+                self.fan.feed(group, RunPiece { bytes, next: run.last_seq().next() });
             }
             LogPart::Gap(range) => self.say(Say::Gap { group, range }, around),
             LogPart::End => {

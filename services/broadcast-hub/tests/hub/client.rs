@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::BytesMut;
 use gaung_proto::{
     ClientId, GroupId, Seq,
-    frame::{Accept, Item, decode, encode_control},
+    frame::{AcceptedItems, FrameItem, decode, encode_control},
     pb::hub::{
         ClientFrame, Hello, Publish, PublishEntry, ServerFrame, Subscribe, Subscribed, Welcome, client_frame,
         server_frame, subscribe,
@@ -108,9 +108,9 @@ impl Framed {
     pub async fn try_next(&mut self) -> Option<Got> {
         let reading = async {
             loop {
-                match decode(&mut self.buffer, Accept::ControlAndRuns).unwrap() {
-                    Some(Item::Run(run)) => return Some(Got::Run(run)),
-                    Some(Item::Control(body)) => {
+                match decode(&mut self.buffer, AcceptedItems::ControlAndRuns).unwrap() {
+                    Some(FrameItem::Run(run)) => return Some(Got::Run(run)),
+                    Some(FrameItem::Control(body)) => {
                         return Some(Got::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
                     }
                     None => {}

@@ -6,7 +6,7 @@ use broadcast_hub::Limits;
 use bytes::BytesMut;
 use gaung_proto::{
     ClientId, Seq,
-    frame::{Accept, Item, decode, encode_control},
+    frame::{AcceptedItems, FrameItem, decode, encode_control},
     pb::hub::{ClientFrame, Hello, ServerFrame, Subscribe, client_frame, server_frame, subscribe},
     run::Run,
 };
@@ -122,9 +122,9 @@ impl Browser {
 
     async fn next(&mut self) -> Option<Got> {
         loop {
-            match decode(&mut self.frames, Accept::ControlAndRuns).unwrap() {
-                Some(Item::Run(run)) => return Some(Got::Run(run)),
-                Some(Item::Control(body)) => {
+            match decode(&mut self.frames, AcceptedItems::ControlAndRuns).unwrap() {
+                Some(FrameItem::Run(run)) => return Some(Got::Run(run)),
+                Some(FrameItem::Control(body)) => {
                     return Some(Got::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
                 }
                 None => {}

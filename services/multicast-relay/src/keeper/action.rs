@@ -7,7 +7,7 @@ use gaung_proto::{
 use crate::{
     group::GroupConfig,
     opening::{OpenGroupError, OpenedGroup},
-    reports::{LogReport, Refusal},
+    reports::{LogReport, ReportRefusal},
 };
 
 /// Something that the keeper has to react to. The last three are outcomes of actions.
@@ -22,7 +22,7 @@ pub(super) enum KeeperInput {
     /// A group was deleted and never comes back.
     Delete(GroupId),
     /// The registry refused a report: it has another or a longer log on record.
-    Refuse(Refusal),
+    Refuse(ReportRefusal),
     /// A worker gave up an opening: an append failed, or its datagram numbers are used up.
     OpeningFailed { group: GroupId, epoch: Epoch },
     /// Groups that could not be opened may be tried again.
@@ -62,7 +62,7 @@ pub(super) enum KeeperAction {
     /// Report a stored log to the registry, which wants another one; answered by [`KeeperInput::Answered`].
     ReportLog { wanted: Box<GroupConfig>, report: LogReport },
     /// Tell the registry that its record is not this relay's word, and note whether it still disagrees.
-    Insist { report: LogReport, refusal: Refusal },
+    Insist { report: LogReport, refusal: ReportRefusal },
     /// The registry no longer disagrees about the group.
     ClearDispute(GroupId),
     /// Show callers another phase of the group.
@@ -92,5 +92,5 @@ pub(super) enum ReportAnswer {
     /// Nothing else is on record.
     Accepted,
     /// Another or a longer log is on record.
-    Refused(Refusal),
+    Refused(ReportRefusal),
 }

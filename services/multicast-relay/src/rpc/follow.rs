@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use gaung_engine::{Read, Reporter};
+use gaung_engine::{ReportingHub, RingRead};
 use gaung_proto::{
     GroupId, LogId, Seq,
     pb::relay::{
@@ -21,12 +21,12 @@ use tokio::{
 use tonic::{Request, Streaming};
 
 use super::{
-    CallError, Relay, group_id,
+    CallError, RelayCalls, group_id,
     read::{READ_BYTES, read_log},
     sessions::{self, ReportedSessions},
     shared_right::SharedRight,
 };
-use crate::directory::{GroupPhase, Serving};
+use crate::directory::{GroupPhase, OpenGroup};
 
 /// Most groups of one stream; further ones are answered with RESOURCE_EXHAUSTED.
 const MAX_FOLLOWED: usize = 16_384;
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type EventSender = AnswerSender<FollowResponse>;
 
 /// Serves one Follow stream: one task with a cursor for each group; they share the stream's window.
-pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) -> AnswerStream<FollowResponse> {
+pub(super) fn follow(relay: RelayCalls, requests: Request<Streaming<FollowRequest>>) -> AnswerStream<FollowResponse> {
     let (sender, answers) = answer_queue(CallBytes::of(&requests), WINDOW);
     let mut requests = requests.into_inner();
     let tasks = relay.0.tasks.clone();
@@ -67,19 +67,19 @@ pub(super) fn follow(relay: Relay, requests: Request<Streaming<FollowRequest>>) 
 struct FollowCursors {
     tasks: JoinSet<()>,
     by_group: HashMap<GroupId, (AbortHandle, SharedRight)>,
-    reporter: Reporter,
+    reporter: ReportingHub,
     reported: ReportedSessions,
     /// The [`READING`] permits to read runs, shared by the stream's cursors.
     turns: Arc<Semaphore>,
 }
 
 impl FollowCursors {
-    fn new(reporter: Reporter) -> Self {
+    fn new(reporter: ReportingHub) -> Self {
         let turns = Arc::new(Semaphore::new(READING));
         Self { tasks: JoinSet::new(), by_group: HashMap::new(), reporter, reported: ReportedSessions::default(), turns }
     }
 
-    async fn change(&mut self, relay: &Relay, change: Change, sender: &EventSender) {
+    async fn change(&mut self, relay: &RelayCalls, change: Change, sender: &EventSender) {
         let changed = match change {
             Change::Add(add) => self.add(relay, add, sender).await,
             Change::Remove(remove) => group_id(&remove.group_id).map(|group| self.remove(group)),
@@ -92,7 +92,7 @@ impl FollowCursors {
         }
     }
 
-    async fn report(&mut self, relay: &Relay, caller: Caller, reports: SessionReports) -> Result<(), CallError> {
+    async fn report(&mut self, relay: &RelayCalls, caller: Caller, reports: SessionReports) -> Result<(), CallError> {
         let group = group_id(&reports.group_id)?;
         let Some((_, right)) = self.by_group.get(&group) else { return Ok(()) };
         let is_private = match relay.0.directory.phase(group) {
@@ -106,7 +106,7 @@ impl FollowCursors {
         sessions::report(relay, (caller, &mut self.reported), group, self.reporter, reports).await
     }
 
-    fn renew(&self, relay: &Relay, newer: &FollowTicket) -> Result<(), CallError> {
+    fn renew(&self, relay: &RelayCalls, newer: &FollowTicket) -> Result<(), CallError> {
         let Some((_, right)) = self.by_group.get(&group_id(&newer.group_id)?) else { return Ok(()) };
         right.renew(relay, &newer.group_id, &newer.ticket)
     }
@@ -118,7 +118,7 @@ impl FollowCursors {
         }
     }
 
-    async fn add(&mut self, relay: &Relay, add: FollowGroup, sender: &EventSender) -> Result<(), CallError> {
+    async fn add(&mut self, relay: &RelayCalls, add: FollowGroup, sender: &EventSender) -> Result<(), CallError> {
         let group = group_id(&add.group_id)?;
         self.remove(group);
         for (ended, _) in self.by_group.extract_if(|_, (task, _)| task.is_finished()) {
@@ -151,7 +151,7 @@ fn exhausted(group: GroupId, message: String) -> FollowResponse {
 
 /// The cursor of one stream in one group.
 struct FollowCursor {
-    relay: Relay,
+    relay: RelayCalls,
     group: GroupId,
     sender: EventSender,
     turns: Arc<Semaphore>,
@@ -210,7 +210,7 @@ impl FollowCursor {
         }
     }
 
-    async fn until_serving(&self, phases: &mut watch::Receiver<GroupPhase>) -> Result<Arc<Serving>, CallError> {
+    async fn until_serving(&self, phases: &mut watch::Receiver<GroupPhase>) -> Result<Arc<OpenGroup>, CallError> {
         let settled = phases.wait_for(|phase| !matches!(phase, GroupPhase::Unavailable));
         let phase = match tokio::time::timeout(PATIENCE, settled).await {
             Err(_) => return Err(CallError::NotReady),
@@ -226,7 +226,7 @@ impl FollowCursor {
     }
 
     /// Sets the cursor, unless it continues in the same log, and tells the follower its position.
-    async fn start(&mut self, serving: &Serving, add: &FollowGroup) -> Result<(), CallError> {
+    async fn start(&mut self, serving: &OpenGroup, add: &FollowGroup) -> Result<(), CallError> {
         let log = serving.identity.log;
         let position = self.relay.0.log.position(self.group).ok_or(CallError::NotReady)?;
         let head = serving.feed.head();
@@ -253,7 +253,7 @@ impl FollowCursor {
 
     async fn send_runs(
         &mut self,
-        serving: &Arc<Serving>,
+        serving: &Arc<OpenGroup>,
         phases: &mut watch::Receiver<GroupPhase>,
     ) -> Result<CursorStop, CallError> {
         let mut heads = serving.feed.heads();
@@ -265,8 +265,8 @@ impl FollowCursor {
             let mut held = None;
             let runs = match serving.feed.read_from(next, READ_BYTES) {
                 // Slices of what all followers share.
-                Read::Runs(runs) => runs,
-                Read::Trimmed { .. } => {
+                RingRead::Runs(runs) => runs,
+                RingRead::Trimmed { .. } => {
                     match self.sender.reserve(READ_BYTES as u64).await {
                         Ok(bytes) => held = Some(bytes),
                         Err(CallEnded) => return Ok(CursorStop::ReaderGone),
@@ -281,7 +281,7 @@ impl FollowCursor {
                         Err(error) => return Err(error),
                     }
                 }
-                Read::AtHead => {
+                RingRead::AtHead => {
                     drop(turn);
                     let stop = tokio::select! {
                         _ = heads.changed() => None,

@@ -25,11 +25,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_stream::Stream;
 use tonic::{Request, Status, Streaming};
 
-use super::{CallError, Relay, group_id};
+use super::{CallError, RelayCalls, group_id};
 use crate::{
-    directory::Serving,
+    directory::OpenGroup,
     group::GroupLane,
-    worker::{Publish, PublishOutcome, PublishReply, WorkerCommand, WorkerHandle, text_of},
+    worker::{PublishOutcome, PublishReply, WorkerCommand, WorkerHandle, WorkerPublish, text_of},
 };
 
 /// Requests of one stream that wait for their answer or whose answer is unread; at this limit no more are read from it.
@@ -47,7 +47,7 @@ const ANSWERS_TOGETHER: usize = 1024;
 
 /// Publishes one request, and waits until it is durable.
 pub(super) async fn publish(
-    relay: &Relay,
+    relay: &RelayCalls,
     caller: Caller,
     request: PublishRequest,
 ) -> Result<PublishResponse, CallError> {
@@ -57,7 +57,7 @@ pub(super) async fn publish(
 }
 
 /// Publishes the requests of a stream in order, and answers them in the same order.
-pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishStreamRequest>>) -> PublishAnswers {
+pub(super) fn publish_stream(relay: RelayCalls, requests: Request<Streaming<PublishStreamRequest>>) -> PublishAnswers {
     let bytes = CallBytes::of(&requests);
     let mut requests = requests.into_inner();
     let (pending, waiting) = mpsc::channel(STREAM_WINDOW);
@@ -82,12 +82,12 @@ pub(super) fn publish_stream(relay: Relay, requests: Request<Streaming<PublishSt
 
 /// The requests of one message of a stream: each worker gets its part of them in one command, and logs it in one run.
 struct StreamBatch {
-    relay: Relay,
+    relay: RelayCalls,
     bytes: Arc<CallBytes>,
     /// Permits for [`STREAM_MESSAGES`] messages.
     room: Arc<Semaphore>,
     pending: mpsc::Sender<StreamedAnswer>,
-    by_worker: Vec<(WorkerHandle, Vec<Publish>)>,
+    by_worker: Vec<(WorkerHandle, Vec<WorkerPublish>)>,
     checked: Vec<StreamedAnswer>,
 }
 
@@ -225,11 +225,11 @@ impl PendingPublish {
 /// A valid request, ready to be handed to its worker.
 struct CheckedPublish {
     worker: WorkerHandle,
-    publish: Publish,
+    publish: WorkerPublish,
     pending: PendingPublish,
 }
 
-async fn check(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<CheckedPublish, CallError> {
+async fn check(relay: &RelayCalls, caller: Caller, request: PublishRequest) -> Result<CheckedPublish, CallError> {
     let outcome = check_fields(relay, caller, request).await;
     if outcome.is_err() {
         relay.0.figures.publish_refused.inc();
@@ -237,7 +237,11 @@ async fn check(relay: &Relay, caller: Caller, request: PublishRequest) -> Result
     outcome
 }
 
-async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) -> Result<CheckedPublish, CallError> {
+async fn check_fields(
+    relay: &RelayCalls,
+    caller: Caller,
+    request: PublishRequest,
+) -> Result<CheckedPublish, CallError> {
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
     let log = serving.identity.log;
@@ -250,7 +254,7 @@ async fn check_fields(relay: &Relay, caller: Caller, request: PublishRequest) ->
     let batch = batch(&serving, device, request)?.claimed_by(claimant);
     let memory = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;
     let (reply, answer) = PublishReply::new(Some(memory));
-    let publish = Publish { group, log, batch, reply };
+    let publish = WorkerPublish { group, log, batch, reply };
     Ok(CheckedPublish { worker: serving.worker.clone(), publish, pending: PendingPublish { log, answer } })
 }
 
@@ -261,7 +265,7 @@ fn memory_of(batch: &PublishBatch) -> u64 {
     (REQUEST_BYTES + batch.bytes() + batch.entries.len() * MESSAGE_BYTES) as u64
 }
 
-fn claimant(relay: &Relay, caller: Caller, request: &PublishRequest) -> Result<Claimant, CallError> {
+fn claimant(relay: &RelayCalls, caller: Caller, request: &PublishRequest) -> Result<Claimant, CallError> {
     let peer = match caller {
         Caller::Local => None,
         Caller::Remote(origin) => Some(origin.address()),
@@ -286,7 +290,7 @@ fn device_id(bytes: &[u8]) -> Result<DeviceId, CallError> {
     if bytes.is_empty() { Ok(DeviceId::NONE) } else { Ok(DeviceId::try_from(bytes)?) }
 }
 
-fn batch(serving: &Serving, device: DeviceId, request: PublishRequest) -> Result<PublishBatch, CallError> {
+fn batch(serving: &OpenGroup, device: DeviceId, request: PublishRequest) -> Result<PublishBatch, CallError> {
     let client = ClientId::try_from(&request.client_id[..])?;
     if request.entries.len() > MAX_PUBLISH_MESSAGES {
         return Err(gaung_engine::BatchError::Count(request.entries.len()).into());

@@ -15,7 +15,7 @@ use service_kit::{
 use tokio::task::spawn_blocking;
 use tonic::Request;
 
-use super::{CallError, Relay, group_id};
+use super::{CallError, RelayCalls, group_id};
 
 /// Most bytes of runs that one read of the log returns.
 pub(super) const READ_BYTES: usize = 256 * 1024;
@@ -23,7 +23,10 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 const READ_AHEAD: usize = 256 * 1024;
 
 /// Streams the runs that hold the requested messages, of the log as it is now.
-pub(super) async fn read(relay: Relay, request: Request<ReadRequest>) -> Result<AnswerStream<ReadResponse>, CallError> {
+pub(super) async fn read(
+    relay: RelayCalls,
+    request: Request<ReadRequest>,
+) -> Result<AnswerStream<ReadResponse>, CallError> {
     let bytes = CallBytes::of(&request);
     let request = request.into_inner();
     let group = group_id(&request.group_id)?;
@@ -79,7 +82,7 @@ impl HistoryPage {
 }
 
 async fn send_runs(
-    relay: &Relay,
+    relay: &RelayCalls,
     group: GroupId,
     log: LogId,
     page: HistoryPage,
@@ -112,7 +115,7 @@ async fn send_runs(
 
 /// Reads from the log on a thread for blocking work.
 pub(super) async fn read_log(
-    relay: &Relay,
+    relay: &RelayCalls,
     caller: Caller,
     group: GroupId,
     log: LogId,

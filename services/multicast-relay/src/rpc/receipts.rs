@@ -16,8 +16,8 @@ use service_kit::{
 use tokio::time::{Instant, sleep_until};
 use tonic::Request;
 
-use super::{CallError, Relay, group_id, shared_right::SharedRight};
-use crate::directory::{GroupPhase, Serving};
+use super::{CallError, RelayCalls, group_id, shared_right::SharedRight};
+use crate::directory::{GroupPhase, OpenGroup};
 
 /// Longest time that one call may watch.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
@@ -29,7 +29,7 @@ const WINDOW: usize = 64 * 1024;
 type ReceiptSender = AnswerSender<WatchReceiptsResponse>;
 
 pub(super) async fn watch(
-    relay: Relay,
+    relay: RelayCalls,
     request: Request<WatchReceiptsRequest>,
 ) -> Result<AnswerStream<WatchReceiptsResponse>, CallError> {
     let (sender, answers) = answer_queue(CallBytes::of(&request), WINDOW);
@@ -77,7 +77,7 @@ fn seqs(ranges: &[pb::SeqRange]) -> Result<Vec<Seq>, CallError> {
     Ok(seqs)
 }
 
-fn check_known(serving: &Serving, seqs: &[Seq]) -> Result<(), CallError> {
+fn check_known(serving: &OpenGroup, seqs: &[Seq]) -> Result<(), CallError> {
     let (first, head) = (serving.feed.first(), serving.feed.head());
     match (seqs.iter().find(|&&seq| seq < first), seqs.iter().find(|&&seq| seq > head)) {
         (Some(&seq), _) => Err(CallError::BeforeOpening(seq)),
@@ -88,8 +88,8 @@ fn check_known(serving: &Serving, seqs: &[Seq]) -> Result<(), CallError> {
 
 /// One call of WatchReceipts.
 struct ReceiptWatch {
-    relay: Relay,
-    serving: Arc<Serving>,
+    relay: RelayCalls,
+    serving: Arc<OpenGroup>,
     /// Messages whose receipt can still change, with the receipt that was sent last.
     open: BTreeMap<Seq, Option<Receipt>>,
     deadline: Instant,
@@ -151,7 +151,7 @@ impl ReceiptWatch {
 }
 
 /// Waits until the group has another phase or opening.
-async fn over(relay: &Relay, serving: &Serving) {
+async fn over(relay: &RelayCalls, serving: &OpenGroup) {
     let Some(mut phases) = relay.0.directory.watch(serving.identity.group) else { return };
     let same = |phase: &GroupPhase| match phase {
         GroupPhase::Serving(now) => now.identity.epoch == serving.identity.epoch,

@@ -6,17 +6,17 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use gaung_engine::{Reporter, SessionReport};
+use gaung_engine::{ReportingHub, SessionReport};
 use gaung_proto::{
     ClientId, DeviceId, DisplayName, GroupId, LogId, Seq, body::Cookie, limits::MAX_SESSION_REPORTS, pb::relay as pb,
 };
 
 use service_kit::share::{Caller, Share, SharePool};
 
-use super::{CallError, Relay};
+use super::{CallError, RelayCalls};
 use crate::{
     directory::GroupPhase,
-    worker::{Sessions, WorkerCommand},
+    worker::{SessionsReport, WorkerCommand},
 };
 
 /// Most reported sessions of all callers, counted once in each group; each takes some 300 bytes. A hub has 20 000 sessions.
@@ -55,14 +55,14 @@ impl Default for Reporters {
 
 impl Reporters {
     /// Returns the reporter of a new stream.
-    pub(super) fn next(&self) -> Reporter {
+    pub(super) fn next(&self) -> ReportingHub {
         let stream = self.next.fetch_add(1, Ordering::Relaxed);
-        Reporter { hub: stream, stream }
+        ReportingHub { hub: stream, stream }
     }
 
     /// Returns the reporter of the same stream for a hub that identified itself by `key`.
-    fn of_hub(&self, reporter: Reporter, key: &[u8]) -> Reporter {
-        if key.is_empty() { reporter } else { Reporter { hub: self.hubs.hash_one(key) | NAMED, ..reporter } }
+    fn of_hub(&self, reporter: ReportingHub, key: &[u8]) -> ReportingHub {
+        if key.is_empty() { reporter } else { ReportingHub { hub: self.hubs.hash_one(key) | NAMED, ..reporter } }
     }
 }
 
@@ -109,10 +109,10 @@ fn grow(share: &mut Option<Share<Caller>>, pool: &SharePool<Caller>, caller: Cal
 /// Hands a report to the group's worker. A report of a group that is not served now is dropped, because the hub reports all
 /// sessions again once it is.
 pub(super) async fn report(
-    relay: &Relay,
+    relay: &RelayCalls,
     (caller, reported): (Caller, &mut ReportedSessions),
     group: GroupId,
-    reporter: Reporter,
+    reporter: ReportingHub,
     reports: pb::SessionReports,
 ) -> Result<(), CallError> {
     if reports.sessions.len() > MAX_SESSION_REPORTS {
@@ -128,7 +128,7 @@ pub(super) async fn report(
     }
     sessions.retain(|session| reported.note(&relay.0.reporters.sessions, caller, group, session));
     let Some(GroupPhase::Serving(serving)) = relay.0.directory.phase(group) else { return Ok(()) };
-    let command = WorkerCommand::Sessions(Sessions { group, log: LogId(reports.log_id), reporter, sessions });
+    let command = WorkerCommand::Sessions(SessionsReport { group, log: LogId(reports.log_id), reporter, sessions });
     serving.worker.send_wait(command).await.map_err(|_| CallError::Stopping)
 }
 

@@ -9,7 +9,7 @@ use gaung_engine::{ReadingRight, TicketError};
 use gaung_proto::signing::SigningError;
 use tokio::{sync::watch, time::sleep};
 
-use super::{CallError, Relay, group_id};
+use super::{CallError, RelayCalls, group_id};
 use crate::{access::GroupAccess, group::GroupConfig};
 
 /// Time between two checks of the expiry against the registry's clock.
@@ -33,7 +33,7 @@ impl SharedRight {
     }
 
     /// Extends the right by a newer ticket; an invalid one changes nothing.
-    pub(super) fn renew(&self, relay: &Relay, group: &[u8], ticket: &[u8]) -> Result<(), CallError> {
+    pub(super) fn renew(&self, relay: &RelayCalls, group: &[u8], ticket: &[u8]) -> Result<(), CallError> {
         if let Ok(expires) = relay.0.access.expiry(group_id(group)?, ticket) {
             self.extend(expires);
         }

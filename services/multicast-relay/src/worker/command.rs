@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use gaung_engine::{ClientWindows, PublishBatch, Reporter, SessionReport};
+use gaung_engine::{ClientWindows, PublishBatch, ReportingHub, SessionReport};
 use gaung_log::Opened;
 use gaung_proto::{Generation, GroupAddr, GroupId, LogId, Seq, datagram::Header};
 use tokio::sync::oneshot;
 
 use super::{PublishReply, rosters::RosterReply};
-use crate::{feed::Feed, group::GroupConfig, sockets::DataPlane};
+use crate::{feed::GroupFeed, group::GroupConfig, sockets::DataPlane};
 
 /// A command to a worker.
 #[derive(Debug)]
@@ -24,15 +24,15 @@ pub(crate) enum WorkerCommand {
     /// End a group's opening, refusing the requests that wait, then answer `done`.
     Detach { group: GroupId, done: oneshot::Sender<()> },
     /// Log the messages of one request.
-    Publish(Publish),
+    Publish(WorkerPublish),
     /// Log the messages of several requests, in this order and in one run as far as they fit.
-    PublishAll(Vec<Publish>),
+    PublishAll(Vec<WorkerPublish>),
     /// Handle a datagram that came to the relay's own address, with its header decoded and its group found.
-    Datagram(Datagram),
+    Datagram(ReceivedDatagram),
     /// Wake up, for an append has completed; see [`Completions`](super::Completions).
     Completed,
     /// Take a hub's report of its sessions.
-    Sessions(Sessions),
+    Sessions(SessionsReport),
     /// Answer with the members present and the counters of what was sent to them.
     Members { group: GroupId, reply: RosterReply },
     /// Tell members that the log dropped its oldest messages.
@@ -47,14 +47,14 @@ pub(crate) struct AttachGroup {
     /// As the group was described at the opening.
     pub(crate) config: Arc<GroupConfig>,
     /// Where the worker publishes durable runs and the members.
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) feed: Arc<GroupFeed>,
     pub(crate) opened: Opened,
     pub(crate) windows: ClientWindows,
 }
 
 /// A publish request on its way to the group's worker.
 #[derive(Debug)]
-pub(crate) struct Publish {
+pub(crate) struct WorkerPublish {
     pub(crate) group: GroupId,
     /// The log that the caller means; the request is refused if the group has another by now.
     pub(crate) log: LogId,
@@ -64,7 +64,7 @@ pub(crate) struct Publish {
 
 /// A received datagram on its way to the group's worker.
 #[derive(Debug)]
-pub(crate) struct Datagram {
+pub(crate) struct ReceivedDatagram {
     pub(crate) group: GroupId,
     pub(crate) from: SocketAddrV4,
     /// The local address that received it, from which answers are sent.
@@ -75,10 +75,10 @@ pub(crate) struct Datagram {
 
 /// A hub's report of its sessions in one group.
 #[derive(Debug)]
-pub(crate) struct Sessions {
+pub(crate) struct SessionsReport {
     pub(crate) group: GroupId,
     /// The log that its seqs are of.
     pub(crate) log: LogId,
-    pub(crate) reporter: Reporter,
+    pub(crate) reporter: ReportingHub,
     pub(crate) sessions: Vec<SessionReport>,
 }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    AckRange, Identity, PublishBatch, PublishEntry, RefuseReason, RequestId, RequestOrigin, SenderConfig, Sequencer,
+    AckRange, LogIdentity, PublishBatch, PublishEntry, RefuseReason, RequestId, RequestOrigin, SenderConfig, Sequencer,
     SequencerEvent, Transmit,
 };
 use gaung_log::Append;
@@ -24,11 +24,11 @@ use rand::Rng as _;
 use tracing::trace;
 
 use super::{
-    AttachGroup, Datagram, WorkerContext, audience::CountedMembers, outlet::Outlet, reply::PublishReply,
+    AttachGroup, ReceivedDatagram, WorkerContext, audience::CountedMembers, outlet::GroupOutlet, reply::PublishReply,
     rosters::Rosters,
 };
 use crate::{
-    feed::Feed,
+    feed::GroupFeed,
     group::{GroupConfig, GroupLane},
     metrics::RelayFigures,
 };
@@ -37,9 +37,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct WorkerGroup {
     pub(super) config: Arc<GroupConfig>,
-    pub(super) identity: Identity,
-    feed: Arc<Feed>,
-    pub(super) outlet: Outlet,
+    pub(super) identity: LogIdentity,
+    feed: Arc<GroupFeed>,
+    pub(super) outlet: GroupOutlet,
     /// The socket that receives a text group's datagrams.
     pub(super) socket: Option<SocketId>,
     /// The deadline under which the group stands in the worker's timers.
@@ -72,7 +72,7 @@ impl WorkerGroup {
 
     pub(super) fn new(attach: AttachGroup, socket: Option<SocketId>, context: &WorkerContext, now: Instant) -> Self {
         let AttachGroup { config, feed, opened, windows } = attach;
-        let identity = Identity { group: config.id, log: opened.log, epoch: opened.epoch };
+        let identity = LogIdentity { group: config.id, log: opened.log, epoch: opened.epoch };
         let strangers = ClientId(rand::rng().random());
         let sender = SenderConfig {
             group: config.id,
@@ -90,7 +90,7 @@ impl WorkerGroup {
             repair_shares: context.repair_shares.clone(),
         };
         Self {
-            outlet: Outlet::new(&config, sender, strangers, now),
+            outlet: GroupOutlet::new(&config, sender, strangers, now),
             sequencer: Sequencer::new(identity, opened.head, windows),
             config,
             identity,
@@ -126,10 +126,10 @@ impl WorkerGroup {
         &mut self,
         now: Instant,
         request: RequestId,
-        datagram: &Datagram,
+        datagram: &ReceivedDatagram,
         context: &WorkerContext,
     ) {
-        let Datagram { from, own, header, body, group: _ } = datagram;
+        let ReceivedDatagram { from, own, header, body, group: _ } = datagram;
         if header.packet_type == PacketType::Publish {
             match Publish::decode(body) {
                 Ok(publish) => self.publish_datagram(now, request, datagram, &publish, context),
@@ -139,7 +139,7 @@ impl WorkerGroup {
             }
             return;
         }
-        let Outlet::Proto { sender, .. } = &mut self.outlet else {
+        let GroupOutlet::Proto { sender, .. } = &mut self.outlet else {
             context.figures.datagrams_ignored.inc();
             return;
         };
@@ -153,11 +153,11 @@ impl WorkerGroup {
         &mut self,
         now: Instant,
         request: RequestId,
-        datagram: &Datagram,
+        datagram: &ReceivedDatagram,
         publish: &Publish<'_>,
         context: &WorkerContext,
     ) {
-        let &Datagram { from: peer, own, ref header, .. } = datagram;
+        let &ReceivedDatagram { from: peer, own, ref header, .. } = datagram;
         let client = ClientId::from(publish.sender);
         let client_seq = ClientSeq(header.seq.0);
         let cookie = context.cookies.of(peer);

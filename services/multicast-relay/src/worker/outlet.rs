@@ -7,7 +7,7 @@ use std::{
 
 use bytes::BytesMut;
 use gaung_engine::{
-    Destination, Members, RelaySender, Reporter, SenderConfig, SenderEvent, SenderStats, SessionReport, Transmit,
+    Destination, Members, RelaySender, ReportingHub, SenderConfig, SenderEvent, SenderStats, SessionReport, Transmit,
 };
 use gaung_proto::{
     ClientId, Content, Epoch, Generation, GroupAddr, GroupTag, Kind, Pkt, Seq,
@@ -24,7 +24,7 @@ use crate::{
 
 /// Sends one group's durable messages.
 #[derive(Debug)]
-pub(super) enum Outlet {
+pub(super) enum GroupOutlet {
     /// Sends the protocol's datagrams and repairs them.
     Proto { sender: Box<RelaySender>, counted: SenderStats },
     /// Sends bare text, or nothing.
@@ -48,7 +48,7 @@ pub(super) struct BareOutlet {
     members: Members,
 }
 
-impl Outlet {
+impl GroupOutlet {
     pub(super) fn new(config: &GroupConfig, sender: SenderConfig, strangers: ClientId, now: Instant) -> Self {
         match config.lane {
             GroupLane::Proto => {
@@ -130,7 +130,7 @@ impl Outlet {
     }
 
     /// Takes a hub's report of its sessions; an empty one renews all sessions that it reported before.
-    pub(super) fn handle_sessions(&mut self, now: Instant, reporter: Reporter, sessions: &[SessionReport]) {
+    pub(super) fn handle_sessions(&mut self, now: Instant, reporter: ReportingHub, sessions: &[SessionReport]) {
         match self {
             Self::Proto { sender, .. } => sender.handle_sessions(now, reporter, sessions),
             Self::Bare(BareOutlet { members, head, .. }) => {

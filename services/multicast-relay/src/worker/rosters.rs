@@ -8,7 +8,7 @@ use std::{
 use gaung_engine::{Members, Roster, SenderStats};
 use tokio::sync::oneshot;
 
-use crate::feed::Feed;
+use crate::feed::GroupFeed;
 
 /// Least time between two copies of one group's members, which bounds what they cost; people notice no delay.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ impl Rosters {
     }
 
     /// Makes a copy if somebody needs one and the last is old enough.
-    pub(super) fn update(&mut self, now: Instant, members: &Members, sent: SenderStats, feed: &Feed) {
+    pub(super) fn update(&mut self, now: Instant, members: &Members, sent: SenderStats, feed: &GroupFeed) {
         self.due = None;
         let is_watched = feed.has_roster_readers();
         if !is_watched && self.shown.take().is_some() {
@@ -77,7 +77,7 @@ impl Rosters {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use gaung_engine::{Reporter, RingBudget, SessionReport};
+    use gaung_engine::{ReportingHub, RingBudget, SessionReport};
     use gaung_proto::{DeviceId, SenderId, Seq, body::Cookie};
 
     use super::*;
@@ -86,13 +86,13 @@ mod tests {
     struct Scene {
         rosters: Rosters,
         members: Members,
-        feed: Feed,
+        feed: GroupFeed,
         now: Instant,
     }
 
     impl Scene {
         fn new() -> Self {
-            let feed = Feed::new(Seq::ZERO, &Arc::new(RingBudget::new(1 << 20)), 1 << 20);
+            let feed = GroupFeed::new(Seq::ZERO, &Arc::new(RingBudget::new(1 << 20)), 1 << 20);
             Self { rosters: Rosters::default(), members: Members::default(), feed, now: Instant::now() }
         }
 
@@ -101,7 +101,7 @@ mod tests {
             let cookie = Cookie::default();
             let report =
                 SessionReport { member, owner: 0, device, name, delivered: Some(Seq::ZERO), cookie, gone: false };
-            self.members.handle_session(self.now, Seq::ZERO, Reporter { hub: 1, stream: 1 }, &report);
+            self.members.handle_session(self.now, Seq::ZERO, ReportingHub { hub: 1, stream: 1 }, &report);
         }
 
         fn update(&mut self) {

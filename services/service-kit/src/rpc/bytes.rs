@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use crate::share::{Caller, Full, Share, SharePool};
+use crate::share::{Caller, PoolFull, Share, SharePool};
 
 /// Bytes that a call may hold without a charge, so that short messages take no shared lock; charges are multiples of it.
 const FREE_BYTES: u64 = 64 * 1024;
@@ -94,7 +94,7 @@ impl CallBytes {
 
     /// Repeats `attempt` until it succeeds: when the caller's share, or what the call is charged already, has room. Waits for
     /// ever once the call has ended.
-    async fn until(&self, mut attempt: impl FnMut() -> Result<(), Full>) {
+    async fn until(&self, mut attempt: impl FnMut() -> Result<(), PoolFull>) {
         loop {
             let mut shrunk = pin!(self.shrunk.notified());
             shrunk.as_mut().enable();
@@ -106,9 +106,9 @@ impl CallBytes {
         }
     }
 
-    fn try_add(&self, kind: BytesKind, amount: u64) -> Result<(), Full> {
+    fn try_add(&self, kind: BytesKind, amount: u64) -> Result<(), PoolFull> {
         if self.end.is_cancelled() {
-            return Err(Full::OwnShare);
+            return Err(PoolFull::OwnShare);
         }
         let mut state = self.lock();
         match kind {
@@ -161,8 +161,8 @@ impl CallBytes {
         self.try_fit().is_ok()
     }
 
-    fn try_fit(&self) -> Result<(), Full> {
-        if self.end.is_cancelled() { Err(Full::OwnShare) } else { self.charge(&mut self.lock()) }
+    fn try_fit(&self) -> Result<(), PoolFull> {
+        if self.end.is_cancelled() { Err(PoolFull::OwnShare) } else { self.charge(&mut self.lock()) }
     }
 
     /// Waits until [`Self::fits`] is true.
@@ -173,7 +173,7 @@ impl CallBytes {
     /// Waits until a new call may start: while the caller's other calls hold nearly its whole share, the new call's answers
     /// would only fill memory.
     pub(super) async fn until_room(&self) {
-        let has_room = || if self.pool.is_nearly_used_up(self.caller) { Err(Full::OwnShare) } else { Ok(()) };
+        let has_room = || if self.pool.is_nearly_used_up(self.caller) { Err(PoolFull::OwnShare) } else { Ok(()) };
         self.pool.retry(self.caller, has_room).await;
     }
 
@@ -194,7 +194,7 @@ impl CallBytes {
         self.shrunk.notify_waiters();
     }
 
-    fn charge(&self, state: &mut BytesState) -> Result<(), Full> {
+    fn charge(&self, state: &mut BytesState) -> Result<(), PoolFull> {
         let held = state.requests + state.work + state.answers;
         let wanted = if held <= FREE_BYTES { 0 } else { held.next_multiple_of(FREE_BYTES) };
         if wanted == state.charged {

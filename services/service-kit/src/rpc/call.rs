@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{bytes::CallBytes, figures::RpcFigures};
-use crate::share::{Caller, Full, Share, SharePool};
+use crate::share::{Caller, PoolFull, Share, SharePool};
 
 /// Time that an ended call has to tell its caller why before its stream is reset.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Call {
     }
 
     /// Takes the call's share of all open calls.
-    pub(super) fn begin(&self, places: &SharePool<Caller>) -> Result<(), Full> {
+    pub(super) fn begin(&self, places: &SharePool<Caller>) -> Result<(), PoolFull> {
         let place = places.take_with(self.bytes.caller(), 1, self.end.clone())?;
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
         Ok(())
@@ -98,7 +98,7 @@ pub(super) enum ConnectionVerdict {
     /// It has had no call for this long.
     Idle(Duration),
     /// Answers of ended calls stay unread, and only closing the connection frees them.
-    Stalled,
+    Unresponsive,
 }
 
 impl Calls {
@@ -121,7 +121,7 @@ impl Calls {
                 continue;
             }
             if call.over.load(Ordering::Acquire) {
-                return ConnectionVerdict::Stalled;
+                return ConnectionVerdict::Unresponsive;
             }
             if !call.stalled.swap(true, Ordering::Relaxed) {
                 self.figures.calls_stalled.inc();
@@ -158,7 +158,7 @@ where
         }
         tokio::spawn(CURRENT.scope(Arc::clone(&call), async move {
             // Released even if the call panics.
-            let _over = Over(&call);
+            let _over = CallEndMark(&call);
             let end = async {
                 call.end.cancelled().await;
                 sleep(LAST_WORD).await;
@@ -173,9 +173,9 @@ where
     }
 }
 
-struct Over<'a>(&'a Call);
+struct CallEndMark<'a>(&'a Call);
 
-impl Drop for Over<'_> {
+impl Drop for CallEndMark<'_> {
     fn drop(&mut self) {
         self.0.over.store(true, Ordering::Release);
         *self.0.place.lock().unwrap_or_else(PoisonError::into_inner) = None;

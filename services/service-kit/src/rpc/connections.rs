@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     pace::ConnectionPace,
-    places::Places,
+    places::ConnectionPlaces,
     share::{Caller, Origin, Share, SharePool},
     watched::WatchedStream,
 };
@@ -58,7 +58,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(super) struct Connections {
     routes: Routes,
     limits: Arc<RpcLimits>,
-    places: Places,
+    places: ConnectionPlaces,
     pace: ConnectionPace,
     calls: SharePool<Caller>,
     bytes: SharePool<Caller>,
@@ -70,7 +70,7 @@ impl Connections {
     pub(super) fn new(routes: Routes, limits: RpcLimits, figures: RpcFigures) -> Self {
         Self {
             routes,
-            places: Places::new(limits.connections),
+            places: ConnectionPlaces::new(limits.connections),
             pace: ConnectionPace::new(figures.connections_delayed.clone()),
             calls: SharePool::new(limits.calls, limits.calls_per_address),
             bytes: SharePool::new(limits.bytes, limits.bytes_per_address),
@@ -181,7 +181,7 @@ impl Connections {
                         self.figures.connections_stalled.inc();
                         break false;
                     }
-                    ConnectionVerdict::Stalled => {
+                    ConnectionVerdict::Unresponsive => {
                         self.figures.connections_stalled.inc();
                         break false;
                     }

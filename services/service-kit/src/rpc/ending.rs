@@ -22,10 +22,10 @@ pub(super) fn end_streams(routes: Routes, stop: CancellationToken, grace: Durati
     let layer = from_fn(move |request: Request, next: Next| {
         let stop = stop.clone();
         async move {
-            let request =
-                request.map(|body| Body::new(Ending::new(body, stopped(stop.clone(), Duration::ZERO), Last::End)));
+            let request = request
+                .map(|body| Body::new(EndingBody::new(body, stopped(stop.clone(), Duration::ZERO), LastFrame::End)));
             let response = next.run(request).await;
-            response.map(|body| Body::new(Ending::new(body, stopped(stop, grace), Last::Unavailable)))
+            response.map(|body| Body::new(EndingBody::new(body, stopped(stop, grace), LastFrame::Unavailable)))
         }
     });
     Routes::from(routes.prepare().into_axum_router().layer(layer))
@@ -37,28 +37,28 @@ async fn stopped(stop: CancellationToken, grace: Duration) {
 }
 
 /// A body that ends early once `stopped` is ready and the body itself has nothing to give.
-struct Ending {
+struct EndingBody {
     body: Body,
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
-    last: Last,
+    last: LastFrame,
     ended: bool,
 }
 
 /// How a body ends that is ended early.
-enum Last {
+enum LastFrame {
     /// It just ends, as if the client had finished.
     End,
     /// It ends with the status UNAVAILABLE.
     Unavailable,
 }
 
-impl Ending {
-    fn new(body: Body, stopped: impl Future<Output = ()> + Send + 'static, last: Last) -> Self {
+impl EndingBody {
+    fn new(body: Body, stopped: impl Future<Output = ()> + Send + 'static, last: LastFrame) -> Self {
         Self { body, stopped: Box::pin(stopped), last, ended: false }
     }
 }
 
-impl HttpBody for Ending {
+impl HttpBody for EndingBody {
     type Data = <Body as HttpBody>::Data;
     type Error = axum::Error;
 
@@ -77,8 +77,8 @@ impl HttpBody for Ending {
             Poll::Ready(()) => {
                 self.ended = true;
                 Poll::Ready(match self.last {
-                    Last::End => None,
-                    Last::Unavailable => Some(Ok(Frame::trailers(unavailable()))),
+                    LastFrame::End => None,
+                    LastFrame::Unavailable => Some(Ok(Frame::trailers(unavailable()))),
                 })
             }
         }

@@ -30,14 +30,14 @@ use tracing::warn;
 /// Accepts a server's calls from its own process; see [`super::RpcServer::also_locally`].
 #[derive(Debug)]
 pub struct LocalListener {
-    serving: watch::Sender<Option<Serving>>,
+    serving: watch::Sender<Option<LocalServing>>,
 }
 
 /// Calls a server of its own process. A call waits until the server serves, and fails with UNAVAILABLE once it has
 /// ended.
 #[derive(Debug, Clone)]
 pub struct LocalChannel {
-    serving: watch::Receiver<Option<Serving>>,
+    serving: watch::Receiver<Option<LocalServing>>,
 }
 
 /// Makes the two ends of a connection to a server in this process.
@@ -51,7 +51,7 @@ impl LocalListener {
     /// Serves calls until `stop`, lets open ones end within `drain`, and cuts the rest.
     pub(super) async fn serve(self, routes: Routes, stop: CancellationToken, drain: Duration) {
         let (open, cut) = (TaskTracker::new(), CancellationToken::new());
-        self.serving.send_replace(Some(Serving { routes, open: open.clone(), cut: cut.clone() }));
+        self.serving.send_replace(Some(LocalServing { routes, open: open.clone(), cut: cut.clone() }));
         stop.cancelled().await;
         self.serving.send_replace(None);
         // Further calls fail at once.
@@ -82,14 +82,14 @@ impl LocalChannel {
 
 /// What a call needs of a running server.
 #[derive(Clone)]
-struct Serving {
+struct LocalServing {
     routes: Routes,
     /// Tracks the open calls.
     open: TaskTracker,
     cut: CancellationToken,
 }
 
-impl Serving {
+impl LocalServing {
     async fn call(mut self, request: Request<Body>, counted: TaskTrackerToken) -> Response<Body> {
         let mut handling = pin!(self.routes.call(request));
         let response = tokio::select! {
@@ -100,28 +100,28 @@ impl Serving {
         match response {
             Ok(Ok(response)) => response.map(|body| {
                 let cut = Box::pin(self.cut.cancelled_owned());
-                Body::new(Answers { body, cut, counted: Some(counted) })
+                Body::new(LocalAnswers { body, cut, counted: Some(counted) })
             }),
             Err(failed) => failed.into_http(),
         }
     }
 }
 
-impl fmt::Debug for Serving {
+impl fmt::Debug for LocalServing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serving").field("open", &self.open.len()).finish_non_exhaustive()
     }
 }
 
 /// The answers of a call, which is open until the last of them or until it is cut.
-struct Answers {
+struct LocalAnswers {
     body: Body,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// `None` once it has ended.
     counted: Option<TaskTrackerToken>,
 }
 
-impl HttpBody for Answers {
+impl HttpBody for LocalAnswers {
     type Data = <Body as HttpBody>::Data;
     type Error = Status;
 

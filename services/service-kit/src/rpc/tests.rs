@@ -130,7 +130,7 @@ fn targets_are_host_and_port() {
 async fn calls_within_the_process_are_served_and_drained_like_others() {
     let (channel, running) = start_locally(Routes::default(), RpcLimits::default()).await;
     running.readiness.ready();
-    let mut client = HealthClient::new(Way::Local(channel.clone()));
+    let mut client = HealthClient::new(ServerTransport::Local(channel.clone()));
     client.check(HealthCheckRequest::default()).await.unwrap();
     let mut watch = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status, 1, "serving");

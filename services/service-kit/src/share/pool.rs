@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 /// A limited amount (connections, bytes) of which each holder `K`, an [`Origin`](super::Origin) or a device, may have a part.
 /// Clones share it.
 #[derive(Debug)]
-pub struct SharePool<K>(Arc<Inner<K>>);
+pub struct SharePool<K>(Arc<PoolInner<K>>);
 
 /// A part of a pool that one holder took; dropping it returns it.
 #[derive(Debug)]
 pub struct Share<K: Copy + Ord + Hash> {
-    pool: Arc<Inner<K>>,
+    pool: Arc<PoolInner<K>>,
     holder: K,
     id: u64,
 }
@@ -30,7 +30,7 @@ pub struct EvictionNotice(CancellationToken);
 
 /// Why a share was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
+pub enum PoolFull {
     /// The holder is at the limit of one holder.
     #[error("too much is in use from your address; close some of it first")]
     OwnShare,
@@ -40,7 +40,7 @@ pub enum Full {
 }
 
 #[derive(Debug)]
-struct Inner<K> {
+struct PoolInner<K> {
     capacity: u64,
     per_holder: u64,
     state: Mutex<PoolState<K>>,
@@ -61,13 +61,13 @@ struct PoolState<K> {
 #[derive(Debug, Default)]
 struct Holdings {
     total: u64,
-    shares: BTreeMap<u64, Held>,
+    shares: BTreeMap<u64, HeldShare>,
     /// Wakes whoever waits for this holder to release something.
     freed: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldShare {
     amount: u64,
     /// Cancelled by an eviction. Made on demand, because most shares are returned before anybody asks for it.
     evicted: Option<CancellationToken>,
@@ -78,7 +78,7 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     #[must_use]
     pub fn new(capacity: u64, per_holder: u64) -> Self {
         let state = PoolState { used: 0, next_id: 0, holders: HashMap::new(), by_amount: BTreeSet::new() };
-        Self(Arc::new(Inner { capacity, per_holder, state: Mutex::new(state), changed: Notify::new() }))
+        Self(Arc::new(PoolInner { capacity, per_holder, state: Mutex::new(state), changed: Notify::new() }))
     }
 
     /// Takes `amount` for `holder`. Where the pool is full, the oldest shares of whoever holds most are evicted, as long
@@ -86,20 +86,20 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     /// promptly when [`Share::evicted`] completes.
     ///
     /// # Errors
-    /// [`Full`]; nothing is evicted then.
-    pub fn take(&self, holder: K, amount: u64) -> Result<Share<K>, Full> {
+    /// [`PoolFull`]; nothing is evicted then.
+    pub fn take(&self, holder: K, amount: u64) -> Result<Share<K>, PoolFull> {
         self.take_for(holder, amount, None)
     }
 
     /// Takes a share as [`Self::take`] does; an eviction cancels the caller's token `evicted`.
     ///
     /// # Errors
-    /// [`Full`]; nothing is evicted then.
-    pub fn take_with(&self, holder: K, amount: u64, evicted: CancellationToken) -> Result<Share<K>, Full> {
+    /// [`PoolFull`]; nothing is evicted then.
+    pub fn take_with(&self, holder: K, amount: u64, evicted: CancellationToken) -> Result<Share<K>, PoolFull> {
         self.take_for(holder, amount, Some(evicted))
     }
 
-    fn take_for(&self, holder: K, amount: u64, evicted: Option<CancellationToken>) -> Result<Share<K>, Full> {
+    fn take_for(&self, holder: K, amount: u64, evicted: Option<CancellationToken>) -> Result<Share<K>, PoolFull> {
         let mut state = self.0.lock();
         let held = state.held(holder);
         self.0.make_room(&mut state, holder, held, amount)?;
@@ -112,8 +112,8 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
     }
 
     /// Repeats `attempt` to get more for `holder` until it succeeds. It is repeated when what it lacked may be free: after
-    /// [`Full::OwnShare`] once the holder released something, after [`Full::Pool`] once any holder's amount changed.
-    pub(crate) async fn retry<T>(&self, holder: K, mut attempt: impl FnMut() -> Result<T, Full>) -> T {
+    /// [`PoolFull::OwnShare`] once the holder released something, after [`PoolFull::Pool`] once any holder's amount changed.
+    pub(crate) async fn retry<T>(&self, holder: K, mut attempt: impl FnMut() -> Result<T, PoolFull>) -> T {
         if let Ok(got) = attempt() {
             return got;
         }
@@ -128,8 +128,8 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
             }
             match (attempt(), freed.as_pin_mut()) {
                 (Ok(got), _) => return got,
-                (Err(Full::OwnShare), Some(freed)) => freed.await,
-                (Err(Full::OwnShare | Full::Pool), _) => changed.await,
+                (Err(PoolFull::OwnShare), Some(freed)) => freed.await,
+                (Err(PoolFull::OwnShare | PoolFull::Pool), _) => changed.await,
             }
         }
     }
@@ -157,10 +157,10 @@ impl<K: Copy + Ord + Hash> Share<K> {
     /// Changes the amount, with room made as by [`SharePool::take`].
     ///
     /// # Errors
-    /// [`Full`], and the amount is as before; an evicted share stays evicted ([`Full::Pool`]).
-    pub fn resize(&mut self, amount: u64) -> Result<(), Full> {
+    /// [`PoolFull`], and the amount is as before; an evicted share stays evicted ([`PoolFull::Pool`]).
+    pub fn resize(&mut self, amount: u64) -> Result<(), PoolFull> {
         let mut state = self.pool.lock();
-        let Some(before) = state.amount(self.holder, self.id) else { return Err(Full::Pool) };
+        let Some(before) = state.amount(self.holder, self.id) else { return Err(PoolFull::Pool) };
         let others = state.held(self.holder) - before;
         if let Some(more) = amount.checked_sub(before) {
             self.pool.make_room(&mut state, self.holder, others + before, more)?;
@@ -219,19 +219,19 @@ impl<K: Copy + Ord + Hash> Drop for Share<K> {
     }
 }
 
-impl<K: Copy + Ord + Hash> Inner<K> {
+impl<K: Copy + Ord + Hash> PoolInner<K> {
     fn lock(&self) -> MutexGuard<'_, PoolState<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Evicts until `amount` more fits for `holder`, who has `held`.
-    fn make_room(&self, state: &mut PoolState<K>, holder: K, held: u64, amount: u64) -> Result<(), Full> {
+    fn make_room(&self, state: &mut PoolState<K>, holder: K, held: u64, amount: u64) -> Result<(), PoolFull> {
         let wanted = held.saturating_add(amount);
         if wanted > self.per_holder {
-            return Err(Full::OwnShare);
+            return Err(PoolFull::OwnShare);
         }
         if wanted > self.capacity {
-            return Err(Full::Pool);
+            return Err(PoolFull::Pool);
         }
         if self.capacity - state.used >= amount {
             return Ok(());
@@ -247,11 +247,11 @@ impl<K: Copy + Ord + Hash> Inner<K> {
             }
         }
         if spare < missing {
-            return Err(Full::Pool);
+            return Err(PoolFull::Pool);
         }
         while self.capacity - state.used < amount {
             if !state.evict_from_largest(holder) {
-                return Err(Full::Pool);
+                return Err(PoolFull::Pool);
             }
         }
         Ok(())
@@ -277,7 +277,7 @@ impl<K: Copy + Ord + Hash> PoolState<K> {
         let holdings = self.holders.entry(holder).or_default();
         self.by_amount.remove(&(holdings.total, holder));
         holdings.total += amount;
-        holdings.shares.insert(id, Held { amount, evicted });
+        holdings.shares.insert(id, HeldShare { amount, evicted });
         self.by_amount.insert((holdings.total, holder));
         self.used += amount;
     }
@@ -299,7 +299,7 @@ impl<K: Copy + Ord + Hash> PoolState<K> {
     /// Forgets a share, if it is still there.
     fn remove(&mut self, holder: K, id: u64) {
         let Some(holdings) = self.holders.get_mut(&holder) else { return };
-        let Some(Held { amount, .. }) = holdings.shares.remove(&id) else { return };
+        let Some(HeldShare { amount, .. }) = holdings.shares.remove(&id) else { return };
         self.by_amount.remove(&(holdings.total, holder));
         holdings.total -= amount;
         self.used -= amount;
@@ -334,14 +334,14 @@ mod tests {
     fn a_newcomer_gets_room_from_who_holds_most() {
         let pool = SharePool::new(4, 4);
         let mut flood: Vec<_> = (0..4).map(|_| pool.take("eve", 1).unwrap()).collect();
-        assert_eq!(pool.take("eve", 1).unwrap_err(), Full::OwnShare);
+        assert_eq!(pool.take("eve", 1).unwrap_err(), PoolFull::OwnShare);
         assert!(pool.is_nearly_used_up("eve") && !pool.is_nearly_used_up("ani"));
         let ani = pool.take("ani", 1).unwrap();
         assert!(flood[0].is_evicted() && !flood[1].is_evicted(), "the oldest of the largest goes");
         let _budi = pool.take("budi", 1).unwrap();
         assert!(flood[1].is_evicted() && !ani.is_evicted());
         let citra = pool.take("citra", 1).unwrap();
-        assert_eq!(pool.take("dewi", 1).unwrap_err(), Full::Pool, "nobody has more than the newcomer would");
+        assert_eq!(pool.take("dewi", 1).unwrap_err(), PoolFull::Pool, "nobody has more than the newcomer would");
         drop(citra);
         flood.clear();
         assert_eq!(pool.used(), 2, "an evicted share is given back once");
@@ -352,8 +352,8 @@ mod tests {
         let pool = SharePool::new(100, 80);
         let big = pool.take(1, 60).unwrap();
         let mut small = pool.take(2, 20).unwrap();
-        assert_eq!(small.resize(70).unwrap_err(), Full::Pool);
-        assert_eq!(small.resize(81).unwrap_err(), Full::OwnShare);
+        assert_eq!(small.resize(70).unwrap_err(), PoolFull::Pool);
+        assert_eq!(small.resize(81).unwrap_err(), PoolFull::OwnShare);
         assert!(!big.is_evicted(), "who would hold more evicts nobody");
         small.resize(45).unwrap();
         assert!(big.is_evicted());

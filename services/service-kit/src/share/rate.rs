@@ -15,7 +15,7 @@ const MAX_CALLERS: usize = 16 * 1024;
 pub struct RateLimit<K> {
     per_second: f64,
     burst: f64,
-    state: Mutex<State<K>>,
+    state: Mutex<RateState<K>>,
 }
 
 /// The caller has used up its calls.
@@ -27,15 +27,15 @@ pub struct TooSoon {
 }
 
 #[derive(Debug)]
-struct State<K> {
-    buckets: HashMap<K, Bucket>,
+struct RateState<K> {
+    buckets: HashMap<K, RateBucket>,
     /// For callers that are not remembered, because too many are.
-    others: Option<Bucket>,
+    others: Option<RateBucket>,
     cleared: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+struct RateBucket {
     tokens: f64,
     filled: Instant,
 }
@@ -44,7 +44,7 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
     /// `per_second` > 0 calls in the long run, `burst` ≥ 1 of them at once.
     #[must_use]
     pub fn new(per_second: f64, burst: f64) -> Self {
-        let state = State { buckets: HashMap::new(), others: None, cleared: None };
+        let state = RateState { buckets: HashMap::new(), others: None, cleared: None };
         Self { per_second, burst: burst.max(1.0), state: Mutex::new(state) }
     }
 
@@ -73,12 +73,12 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
     }
 
     /// Gives `use_bucket` the caller's bucket, filled up to `now`.
-    fn with_bucket<T>(&self, caller: K, now: Instant, use_bucket: impl FnOnce(&mut Bucket) -> T) -> T {
+    fn with_bucket<T>(&self, caller: K, now: Instant, use_bucket: impl FnOnce(&mut RateBucket) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.buckets.len() >= MAX_CALLERS && !state.buckets.contains_key(&caller) {
             self.forget_idle(&mut state, now);
         }
-        let full = Bucket { tokens: self.burst, filled: now };
+        let full = RateBucket { tokens: self.burst, filled: now };
         let bucket = if state.buckets.len() < MAX_CALLERS || state.buckets.contains_key(&caller) {
             state.buckets.entry(caller).or_insert(full)
         } else {
@@ -89,13 +89,13 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
         use_bucket(bucket)
     }
 
-    fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
+    fn tokens(&self, bucket: &RateBucket, now: Instant) -> f64 {
         let since = now.saturating_duration_since(bucket.filled).as_secs_f64();
         (bucket.tokens + since * self.per_second).min(self.burst)
     }
 
     /// Forgets callers whose buckets are full again: they are as new. At most once a second, for it reads all.
-    fn forget_idle(&self, state: &mut State<K>, now: Instant) {
+    fn forget_idle(&self, state: &mut RateState<K>, now: Instant) {
         let soon = state.cleared.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1));
         if soon {
             return;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
     block::{Author, BlockBuilder, MessageRef, SentAt},
-    frame::{Accept, Item, decode, encode_control},
+    frame::{AcceptedItems, FrameItem, decode, encode_control},
     pb::hub::{Bye, ClientFrame, Resume, ServerFrame, Subscribed, client_frame, server_frame::Frame},
     run::{Run, RunHeader},
 };
@@ -108,7 +108,7 @@ fn gaung_takes_requests_within_their_limits() {
         dialect.publish(speaker, (0..count).map(|number| Stamp { number, due_ns: 7 }), &mut bytes);
         let mut bytes = bytes::BytesMut::from(&bytes[..]);
         let (mut client_seqs, mut seen) = (Vec::new(), 0);
-        while let Some(Item::Control(body)) = decode(&mut bytes, Accept::Control).unwrap() {
+        while let Some(FrameItem::Control(body)) = decode(&mut bytes, AcceptedItems::Control).unwrap() {
             let Some(client_frame::Frame::Publish(publish)) = ClientFrame::decode(body).unwrap().frame else {
                 panic!("no publish")
             };

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{
-    ClaimHasher, Cookies, Destination, Identity, NewRun, PublishBatch, PublishEntry, Rate, RefuseReason, RelaySender,
-    RepairShares, RequestId, RequestOrigin, Sabotage, SenderConfig, Sequencer, SequencerEvent, StreamKey,
+    ClaimHasher, Cookies, Destination, LogIdentity, NewRun, PublishBatch, PublishEntry, Rate, RefuseReason,
+    RelaySender, RepairShares, RequestId, RequestOrigin, Sabotage, SenderConfig, Sequencer, SequencerEvent, StreamKey,
 };
 use gaung_proto::{
     ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId, Seq,
@@ -131,7 +131,7 @@ impl Process {
             cookies: self.cookies.clone(),
             repair_shares: RepairShares::default(),
         };
-        let mut sequencer = Sequencer::new(Identity { group: GROUP, log: LOG, epoch }, head, windows);
+        let mut sequencer = Sequencer::new(LogIdentity { group: GROUP, log: LOG, epoch }, head, windows);
         let mut sender = RelaySender::new(config, clock.read(world.now));
         let sabotage = sabotage(world);
         sequencer.sabotage(sabotage);

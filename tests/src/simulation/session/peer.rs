@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::{Buf as _, BytesMut};
 use gaung_proto::{
     GroupId, LogId, Seq, SeqRange,
-    frame::{Accept, Item, decode},
+    frame::{AcceptedItems, FrameItem, decode},
     pb::hub::{Bye, ServerFrame, server_frame::Frame},
     run::Run,
 };
@@ -52,10 +52,10 @@ impl Peer {
     pub(super) fn take_frames(&mut self, bytes: &[u8], hub: &Hub) -> Result<(), String> {
         self.input.extend_from_slice(bytes);
         loop {
-            match decode(&mut self.input, Accept::ControlAndRuns) {
+            match decode(&mut self.input, AcceptedItems::ControlAndRuns) {
                 Ok(Some(_)) if self.bye.is_some() => return Err("something came after goodbye".to_owned()),
-                Ok(Some(Item::Run(run))) => self.take_run(&run, hub)?,
-                Ok(Some(Item::Control(body))) => {
+                Ok(Some(FrameItem::Run(run))) => self.take_run(&run, hub)?,
+                Ok(Some(FrameItem::Control(body))) => {
                     let frame = ServerFrame::decode(body).map_err(|error| format!("a frame is broken: {error}"))?;
                     self.take_frame(frame.frame.ok_or("an empty frame")?, hub)?;
                 }

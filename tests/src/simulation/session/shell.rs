@@ -82,7 +82,7 @@ impl World<'_> {
         })?;
         goes_on |= self.read_uplink(index)?;
         let Some(session) = &mut self.sessions[index] else { return Ok(()) };
-        goes_on |= session.core.has_stalled_cursors();
+        goes_on |= session.core.has_cursors_behind();
         if session.core.is_over(now, session.dialect.as_ref()) {
             return self.close(index);
         }

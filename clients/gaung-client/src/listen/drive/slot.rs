@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
-use gaung_engine::{MemberReceiver, Via};
+use gaung_engine::{ArrivalSocket, MemberReceiver};
 use gaung_net::{SenderAddr, driver::SocketChange};
 use gaung_proto::{GroupTag, datagram::Header, limits::MAX_TEXT_DATAGRAM};
 use tracing::trace;
@@ -68,7 +68,7 @@ impl Slot {
     pub(super) fn handle_datagram(
         &mut self,
         now: Instant,
-        via: Via,
+        via: ArrivalSocket,
         from: SenderAddr,
         bytes: &[u8],
         changes: &mut VecDeque<SocketChange>,

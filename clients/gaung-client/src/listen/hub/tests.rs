@@ -25,10 +25,10 @@ impl Double {
     async fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
         let (reader, stream) = stream.into_split();
-        let mut reader = FrameReader::new(reader, Accept::Control);
+        let mut reader = FrameReader::new(reader, AcceptedItems::Control);
         let mut frames = Vec::new();
         while frames.len() < 2 {
-            let Item::Control(bytes) = timeout(PATIENCE, reader.next()).await.unwrap().unwrap().unwrap() else {
+            let FrameItem::Control(bytes) = timeout(PATIENCE, reader.next()).await.unwrap().unwrap().unwrap() else {
                 panic!()
             };
             frames.push(pb::ClientFrame::decode(bytes).unwrap().frame.unwrap());
@@ -56,7 +56,7 @@ impl Double {
     async fn acked(&mut self) -> u64 {
         loop {
             let item = timeout(PATIENCE, self.reader.next()).await.unwrap().unwrap().unwrap();
-            let Item::Control(bytes) = item else { panic!("{item:?}") };
+            let FrameItem::Control(bytes) = item else { panic!("{item:?}") };
             match pb::ClientFrame::decode(bytes).unwrap().frame.unwrap() {
                 pb::client_frame::Frame::Ack(ack) => {
                     assert_eq!((&ack.group_id[..], ack.log_id), (&group().id.as_bytes()[..], LOG.0));

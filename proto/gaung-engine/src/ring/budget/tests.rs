@@ -9,7 +9,7 @@ use gaung_proto::{
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::*;
-use crate::{HotRing, Read};
+use crate::{HotRing, RingRead};
 
 #[derive(Debug)]
 struct Owner(Mutex<HotRing>);
@@ -33,12 +33,12 @@ impl Owner {
 
     fn holds_head(&self) -> bool {
         let ring = self.ring();
-        matches!(ring.read_from(ring.head(), 1), Read::Runs(_))
+        matches!(ring.read_from(ring.head(), 1), RingRead::Runs(_))
     }
 }
 
 impl RingOwner for Owner {
-    fn give_way(&self, segment: Segment) {
+    fn give_way(&self, segment: RingSegment) {
         self.ring().drop_through(segment);
     }
 }
@@ -81,7 +81,7 @@ fn whoever_is_silent_gives_way_to_the_last_byte_and_reads_the_log() {
     }
     let ring = silent.ring();
     assert_eq!((ring.bytes(), ring.oldest(), ring.head()), (0, None, Seq(40)));
-    assert_eq!(ring.read_from(Seq(40), 1), Read::Trimmed { oldest: Seq(41) });
+    assert_eq!(ring.read_from(Seq(40), 1), RingRead::Trimmed { oldest: Seq(41) });
     drop(ring);
     assert!(busy.ring().bytes() > 60 * 1024);
     silent.say(10);

@@ -16,8 +16,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use super::{super::member::MemberKey, *};
 use crate::{MemberLane, timing::TIMING};
 
-const HUB: Reporter = Reporter { hub: 7, stream: 7 };
-const OTHER_HUB: Reporter = Reporter { hub: 8, stream: 8 };
+const HUB: ReportingHub = ReportingHub { hub: 7, stream: 7 };
+const OTHER_HUB: ReportingHub = ReportingHub { hub: 8, stream: 8 };
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Members of a group whose head and clock are set by hand.
@@ -79,7 +79,7 @@ impl Room {
         self.reported(HUB, &SessionReport { gone: true, ..session(member) });
     }
 
-    fn reported(&mut self, reporter: Reporter, report: &SessionReport) -> StatusOutcome {
+    fn reported(&mut self, reporter: ReportingHub, report: &SessionReport) -> StatusOutcome {
         self.members.handle_session(self.now, self.head, reporter, report)
     }
 
@@ -221,7 +221,7 @@ fn a_hub_that_connects_anew_goes_on_with_those_that_it_reports_again() {
     room.session(1, 0);
     room.session(2, 0);
     room.log(1);
-    let again = Reporter { stream: 9, ..HUB };
+    let again = ReportingHub { stream: 9, ..HUB };
     let report = SessionReport { delivered: Some(Seq(1)), ..session(1) };
     assert_eq!(room.reported(again, &report), StatusOutcome::Progressed);
     assert_eq!(room.receipt(1), (1, 2, 0, 0));

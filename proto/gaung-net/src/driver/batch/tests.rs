@@ -4,11 +4,11 @@ use std::{cell::RefCell, net::Ipv4Addr};
 
 use super::*;
 
-fn datagram(port: u16, length: usize) -> Datagram {
-    Datagram { payload: vec![7; length].into(), to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), ttl: None }
+fn datagram(port: u16, length: usize) -> OutgoingDatagram {
+    OutgoingDatagram { payload: vec![7; length].into(), to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), ttl: None }
 }
 
-fn lengths(lengths: &[usize]) -> Vec<Datagram> {
+fn lengths(lengths: &[usize]) -> Vec<OutgoingDatagram> {
     lengths.iter().map(|&length| datagram(1, length)).collect()
 }
 
@@ -35,7 +35,7 @@ fn segments_are_of_one_length_and_the_last_may_fall_short() {
 
 #[test]
 fn segments_share_destination_and_time_to_live() {
-    let far = |mut datagram: Datagram| {
+    let far = |mut datagram: OutgoingDatagram| {
         datagram.ttl = Some(16);
         datagram
     };
@@ -66,21 +66,25 @@ impl BatchSocket for Fake {
         self.segments.filter(|&errno| errno == Errno::ENOPROTOOPT).map_or(Ok(()), Err)
     }
 
-    fn send_one(&self, _datagram: &Datagram) -> Result<usize, Errno> {
+    fn send_one(&self, _datagram: &OutgoingDatagram) -> Result<usize, Errno> {
         self.call("one", 1, self.one)
     }
 
-    fn send_messages(&self, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    fn send_messages(&self, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         self.call("messages", datagrams.len(), self.messages)
     }
 
-    fn send_segments(&self, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    fn send_segments(&self, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         self.call("segments", datagrams.len(), self.segments)
     }
 }
 
 /// Sends all; returns the calls, and how many datagrams failed.
-fn send_all(socket: &Fake, sender: &mut BatchSender, datagrams: &[Datagram]) -> (Vec<(&'static str, usize)>, usize) {
+fn send_all(
+    socket: &Fake,
+    sender: &mut BatchSender,
+    datagrams: &[OutgoingDatagram],
+) -> (Vec<(&'static str, usize)>, usize) {
     let (mut at, mut failed) = (0, 0);
     while at < datagrams.len() {
         match sender.send(socket, &datagrams[at..]) {

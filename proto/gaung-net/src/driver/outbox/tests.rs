@@ -24,7 +24,7 @@ impl Default for Fake {
     }
 }
 
-impl Exits for Fake {
+impl ExitSockets for Fake {
     fn multicast_from(&self, first: SocketId) -> Option<SocketId> {
         (first.0 < 3).then_some(first)
     }
@@ -33,7 +33,7 @@ impl Exits for Fake {
         Some(SocketId(peer.octets()[3].into())).filter(|id| id.0 < 3)
     }
 
-    fn send(&mut self, id: SocketId, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    fn send(&mut self, id: SocketId, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         self.offered.push(datagrams.len());
         if self.full.contains(&id.0) {
             return Err(Errno::EAGAIN);
@@ -199,7 +199,7 @@ struct Slow {
     left: Vec<u8>,
 }
 
-impl Exits for Slow {
+impl ExitSockets for Slow {
     fn multicast_from(&self, first: SocketId) -> Option<SocketId> {
         (first.0 == 0).then_some(first)
     }
@@ -208,7 +208,7 @@ impl Exits for Slow {
         None
     }
 
-    fn send(&mut self, _id: SocketId, datagrams: &[Datagram]) -> Result<usize, Errno> {
+    fn send(&mut self, _id: SocketId, datagrams: &[OutgoingDatagram]) -> Result<usize, Errno> {
         let taken = self.takes.min(datagrams.len());
         self.takes -= taken;
         self.left.extend(datagrams.iter().take(taken).map(|datagram| datagram.payload[0]));

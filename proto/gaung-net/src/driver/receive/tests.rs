@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::*;
 use crate::{
-    driver::batch::{BatchSender, Datagram},
+    driver::batch::{BatchSender, OutgoingDatagram},
     interface::Link,
     multicast::DataSocket,
 };
@@ -37,7 +37,7 @@ fn read(
     count: usize,
 ) -> (Vec<(SenderAddr, Vec<u8>)>, usize) {
     use std::os::fd::AsFd as _;
-    let (mut received, mut all, mut calls, until) = (Received::new(), Vec::new(), 0, Instant::now() + LONG);
+    let (mut received, mut all, mut calls, until) = (ReceivedBatch::new(), Vec::new(), 0, Instant::now() + LONG);
     while all.len() < count {
         assert!(Instant::now() < until, "{} of {count}", all.len());
         match receiver.receive(socket, budget, &mut received) {
@@ -56,7 +56,7 @@ fn read(
 }
 
 /// Sends all, and returns the number of calls that it took.
-fn send(socket: &UdpSocket, sender: &mut BatchSender, mut datagrams: &[Datagram]) -> usize {
+fn send(socket: &UdpSocket, sender: &mut BatchSender, mut datagrams: &[OutgoingDatagram]) -> usize {
     let mut calls = 0;
     while !datagrams.is_empty() {
         datagrams = &datagrams[sender.send(socket, datagrams).unwrap()..];
@@ -87,7 +87,7 @@ fn whatever_the_batches_all_arrive_in_order() {
 }
 
 /// Mostly of few lengths and in stretches to one destination, as the protocol's are.
-fn some_datagram(rng: &mut SmallRng, number: u32, to: [SocketAddrV4; 2]) -> Datagram {
+fn some_datagram(rng: &mut SmallRng, number: u32, to: [SocketAddrV4; 2]) -> OutgoingDatagram {
     let length = match rng.random_range(0..8) {
         0 => 0,
         1 => rng.random_range(4..1392),
@@ -99,14 +99,14 @@ fn some_datagram(rng: &mut SmallRng, number: u32, to: [SocketAddrV4; 2]) -> Data
         payload[..4].copy_from_slice(&number.to_be_bytes());
     }
     let to = to[usize::from(number / 20 % 2 == 1 || rng.random_bool(0.05))];
-    Datagram { payload: payload.into(), to, ttl: None }
+    OutgoingDatagram { payload: payload.into(), to, ttl: None }
 }
 
 #[test]
 fn equal_datagrams_take_one_call_each_way() {
     let (from, to) = (socket(), socket());
     let mut receiver = BatchReceiver::new(&to, Batching::Segments);
-    let datagrams = vec![Datagram { payload: vec![1; 900].into(), to: address(&to), ttl: None }; 60];
+    let datagrams = vec![OutgoingDatagram { payload: vec![1; 900].into(), to: address(&to), ttl: None }; 60];
     assert_eq!(send(&from, &mut BatchSender::new(&from, Batching::Segments), &datagrams), 1);
     let (heard, calls) = read(&to, &mut receiver, 64, 60);
     assert!(heard.iter().all(|(_, bytes)| bytes.len() == 900) && calls == 1, "{calls} calls");
@@ -118,8 +118,8 @@ fn equal_datagrams_take_one_call_each_way() {
 fn joined_datagrams_are_asked_for_by_the_packet() {
     let (from, to) = (socket(), socket());
     let mut receiver = BatchReceiver::new(&to, Batching::Segments);
-    let datagrams = vec![Datagram { payload: vec![1; 1000].into(), to: address(&to), ttl: None }; 3 * 64];
-    let mut received = Received::new();
+    let datagrams = vec![OutgoingDatagram { payload: vec![1; 1000].into(), to: address(&to), ttl: None }; 3 * 64];
+    let mut received = ReceivedBatch::new();
     // The first time it is not known that packets are so full.
     for calls in [&[192][..], &[64, 64, 64]] {
         send(&from, &mut BatchSender::new(&from, Batching::Segments), &datagrams);
@@ -134,7 +134,8 @@ fn joined_datagrams_are_asked_for_by_the_packet() {
 fn several_senders_stay_apart() {
     let (first, second, to) = (socket(), socket(), socket());
     let mut receiver = BatchReceiver::new(&to, Batching::Segments);
-    let datagrams = |fill: u8| vec![Datagram { payload: vec![fill; 300].into(), to: address(&to), ttl: None }; 3];
+    let datagrams =
+        |fill: u8| vec![OutgoingDatagram { payload: vec![fill; 300].into(), to: address(&to), ttl: None }; 3];
     for _ in 0..2 {
         send(&first, &mut BatchSender::new(&first, Batching::Segments), &datagrams(1));
         send(&second, &mut BatchSender::new(&second, Batching::Segments), &datagrams(2));
@@ -150,7 +151,7 @@ fn long_datagrams_are_cut() {
     for receiving in ALL {
         let (from, to) = (socket(), socket());
         let mut receiver = BatchReceiver::new(&to, receiving);
-        let datagrams = [60_000, 3000, 3000, 3000, 10].map(|length| Datagram {
+        let datagrams = [60_000, 3000, 3000, 3000, 10].map(|length| OutgoingDatagram {
             payload: vec![1; length].into(),
             to: address(&to),
             ttl: None,
@@ -167,10 +168,10 @@ fn a_segment_longer_than_the_path_fails_alone() {
     let from = socket();
     // Loopback's MTU is 65536: what UDP itself cannot carry is too long there.
     let too_long =
-        Datagram { payload: vec![1; 65_520].into(), to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9), ttl: None };
+        OutgoingDatagram { payload: vec![1; 65_520].into(), to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9), ttl: None };
     for sending in ALL {
         let mut sender = BatchSender::new(&from, sending);
-        let datagrams = [too_long.clone(), Datagram { payload: vec![2; 9].into(), ..too_long.clone() }];
+        let datagrams = [too_long.clone(), OutgoingDatagram { payload: vec![2; 9].into(), ..too_long.clone() }];
         assert_eq!(sender.send(&from, &datagrams), Err(Errno::EMSGSIZE));
         assert_eq!(sender.send(&from, &datagrams[1..]), Ok(1));
     }

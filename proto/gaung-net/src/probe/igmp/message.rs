@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 /// Holds one IGMP packet with the addresses of its IP header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packet {
+pub struct IgmpPacket {
     /// Who sent it; 0.0.0.0 for a switch without an address.
     pub from: Ipv4Addr,
     /// The group that it was sent to.
@@ -43,7 +43,7 @@ pub enum IgmpVersion {
     V3,
 }
 
-impl Packet {
+impl IgmpPacket {
     /// Reads an IPv4 packet; `None` if it is no whole IGMP packet.
     #[must_use]
     pub fn decode(packet: &[u8]) -> Option<Self> {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn message(body: &[u8]) -> IgmpMessage {
-        Packet::decode(&packet([224, 0, 0, 1], body)).unwrap().message
+        IgmpPacket::decode(&packet([224, 0, 0, 1], body)).unwrap().message
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(message(&[0x11, 100, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0]), any(IgmpVersion::V3));
         let group = Some(Ipv4Addr::new(239, 255, 3, 7));
         assert_eq!(message(&[0x11, 10, 0, 0, 239, 255, 3, 7]), IgmpMessage::Query { group, version: IgmpVersion::V2 });
-        let query = Packet::decode(&packet([224, 0, 0, 1], &[0x11, 100, 0, 0, 0, 0, 0, 0])).unwrap();
+        let query = IgmpPacket::decode(&packet([224, 0, 0, 1], &[0x11, 100, 0, 0, 0, 0, 0, 0])).unwrap();
         assert_eq!((query.from, query.to), (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(224, 0, 0, 1)));
     }
 
@@ -139,9 +139,9 @@ mod tests {
     fn no_bytes_make_it_panic() {
         let mut rng = SmallRng::seed_from_u64(1);
         let whole = packet([224, 0, 0, 22], &[0x22, 0, 0, 0, 0, 0, 0, 9, 4, 255, 255, 255, 239, 255, 3, 7]);
-        assert_eq!(Packet::decode(&whole), None, "nine records are not there");
+        assert_eq!(IgmpPacket::decode(&whole), None, "nine records are not there");
         for cut in 0..whole.len() {
-            assert_eq!(Packet::decode(&whole[..cut]), None);
+            assert_eq!(IgmpPacket::decode(&whole[..cut]), None);
         }
         for _ in 0..100_000 {
             let mut bytes = whole.clone();
@@ -149,7 +149,7 @@ mod tests {
                 let at = rng.random_range(0..bytes.len());
                 bytes[at] = rng.random();
             }
-            let _ = Packet::decode(&bytes);
+            let _ = IgmpPacket::decode(&bytes);
         }
     }
 }

@@ -11,12 +11,12 @@ use std::{
 
 use rand::Rng as _;
 
-use super::{IgmpMessage, IgmpVersion, Packet, Seen, Tap};
+use super::{IgmpMessage, IgmpPacket, IgmpTap, IgmpVersion, SeenIgmp};
 use crate::{interface::Link, multicast::GroupSocket};
 
 /// What the search found on one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Heard {
+pub struct QuerierReport {
     /// The querier's address and version; `None` if no query came.
     pub querier: Option<(Ipv4Addr, IgmpVersion)>,
     /// Queries that the system should have taken in came by the interface, and it took in none: a filter eats them.
@@ -27,7 +27,7 @@ pub struct Heard {
 
 /// Limits how long to search for a querier.
 #[derive(Debug, Clone, Copy)]
-pub struct Search {
+pub struct SearchLimits {
     /// For the reports of a group that was just joined; they leave within 1 s (RFC 3376, 8.11), each twice.
     pub reports: Duration,
     /// For the query that answers a leave.
@@ -36,7 +36,7 @@ pub struct Search {
     pub general: Duration,
 }
 
-impl Search {
+impl SearchLimits {
     /// 1.5 s for reports, 2.5 s for an answer, no waiting for a general query.
     pub const QUICK: Self =
         Self { reports: Duration::from_millis(1500), answer: Duration::from_millis(2500), general: Duration::ZERO };
@@ -59,25 +59,25 @@ const TAKEN_IN: Duration = Duration::from_millis(200);
 /// # Errors
 /// If the tap fails.
 pub fn search(
-    tap: &mut Tap,
+    tap: &mut IgmpTap,
     links: &[Link],
-    search: Search,
+    search: SearchLimits,
     mut stopped: impl FnMut() -> bool,
-) -> io::Result<BTreeMap<u32, Heard>> {
+) -> io::Result<BTreeMap<u32, QuerierReport>> {
     let start = Instant::now();
     let (group, alias) = group_and_alias();
-    let mut notes = Notes::new(links, group);
+    let mut notes = SearchNotes::new(links, group);
     // The alias shares the group's Ethernet address, so that the network card still lets its queries in after the leave.
     let _stays = join(alias, links);
     let leaves = join(group, links);
-    notes.listen(tap, start + search.reports, &mut stopped, Notes::all_reported)?;
+    notes.listen(tap, start + search.reports, &mut stopped, SearchNotes::all_reported)?;
     drop(leaves);
     notes.forget_reports();
-    notes.listen(tap, Instant::now() + LEAVE, &mut stopped, Notes::all_reported)?;
+    notes.listen(tap, Instant::now() + LEAVE, &mut stopped, SearchNotes::all_reported)?;
     let _again = join(group, links);
     notes.skip_what_waits(tap)?;
-    notes.listen(tap, Instant::now() + search.answer, &mut stopped, Notes::all_are_clear)?;
-    notes.listen(tap, start + search.general, &mut stopped, Notes::all_have_queriers)?;
+    notes.listen(tap, Instant::now() + search.answer, &mut stopped, SearchNotes::all_are_clear)?;
+    notes.listen(tap, start + search.general, &mut stopped, SearchNotes::all_have_queriers)?;
     notes.listen(tap, Instant::now() + TAKEN_IN, &mut stopped, |_| false)?;
     Ok(notes.finish())
 }
@@ -94,7 +94,7 @@ fn join(group: Ipv4Addr, links: &[Link]) -> Vec<GroupSocket> {
     links.iter().filter_map(one).collect()
 }
 
-struct Notes {
+struct SearchNotes {
     group: Ipv4Addr,
     /// The system is in the group, and has been since before whatever is read now.
     member_again: bool,
@@ -103,7 +103,7 @@ struct Notes {
 
 #[derive(Default)]
 struct InterfaceNote {
-    heard: Heard,
+    heard: QuerierReport,
     /// The last leave or join was reported.
     reported: bool,
     /// A query that the system should take in.
@@ -111,7 +111,7 @@ struct InterfaceNote {
     accepted: bool,
 }
 
-impl Notes {
+impl SearchNotes {
     fn new(links: &[Link], group: Ipv4Addr) -> Self {
         let by_interface = links.iter().map(|link| (link.index, InterfaceNote::default())).collect();
         Self { group, member_again: false, by_interface }
@@ -119,7 +119,7 @@ impl Notes {
 
     fn listen(
         &mut self,
-        tap: &mut Tap,
+        tap: &mut IgmpTap,
         until: Instant,
         stopped: &mut impl FnMut() -> bool,
         done: impl Fn(&Self) -> bool,
@@ -136,27 +136,27 @@ impl Notes {
         Ok(())
     }
 
-    fn note(&mut self, seen: &Seen) {
+    fn note(&mut self, seen: &SeenIgmp) {
         match seen {
-            Seen::Arrived { interface, packet } => {
+            SeenIgmp::Arrived { interface, packet } => {
                 let Some(note) = self.by_interface.get_mut(interface) else { return };
                 let IgmpMessage::Query { version, group } = packet.message else { return };
                 note.heard.querier = Some((packet.from, version));
                 note.arrived |= group.is_none() || (self.member_again && group == Some(self.group));
             }
-            Seen::Left { interface, packet } => {
+            SeenIgmp::Left { interface, packet } => {
                 let Some(note) = self.by_interface.get_mut(interface) else { return };
                 let of_group =
                     matches!(&packet.message, IgmpMessage::Report { groups } if groups.contains(&self.group));
                 note.reported |= of_group;
                 note.heard.reports_leave |= of_group;
             }
-            Seen::Accepted(packet) => self.accept(packet),
+            SeenIgmp::Accepted(packet) => self.accept(packet),
         }
     }
 
     /// Raw sockets do not say by which interface; the querier's address does.
-    fn accept(&mut self, packet: &Packet) {
+    fn accept(&mut self, packet: &IgmpPacket) {
         if !matches!(packet.message, IgmpMessage::Query { .. }) {
             return;
         }
@@ -174,7 +174,7 @@ impl Notes {
     }
 
     /// What has come until now came perhaps before the system was in the group again.
-    fn skip_what_waits(&mut self, tap: &mut Tap) -> io::Result<()> {
+    fn skip_what_waits(&mut self, tap: &mut IgmpTap) -> io::Result<()> {
         for _ in 0..MOST_WAITING {
             let Some(seen) = tap.next(Duration::ZERO)? else { break };
             self.note(&seen);
@@ -192,8 +192,9 @@ impl Notes {
         self.by_interface.values().all(|note| note.heard.querier.is_some())
     }
 
-    fn finish(self) -> BTreeMap<u32, Heard> {
-        let finish = |note: InterfaceNote| Heard { queries_eaten: note.arrived && !note.accepted, ..note.heard };
+    fn finish(self) -> BTreeMap<u32, QuerierReport> {
+        let finish =
+            |note: InterfaceNote| QuerierReport { queries_eaten: note.arrived && !note.accepted, ..note.heard };
         self.by_interface.into_iter().map(|(interface, note)| (interface, finish(note))).collect()
     }
 }

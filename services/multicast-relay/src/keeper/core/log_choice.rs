@@ -8,7 +8,7 @@ use super::{GroupState, KeeperCore, KnownGroup, PAST_LOGS, PositionOf};
 use crate::{
     group::GroupConfig,
     keeper::action::{KeeperAction, PhaseChange, ReportAnswer},
-    reports::{LogReport, LogVerdict, Refusal, ReportClaim},
+    reports::{LogReport, LogVerdict, ReportClaim, ReportRefusal},
 };
 
 impl KeeperCore {
@@ -89,7 +89,7 @@ impl KeeperCore {
     }
 
     /// The registry has something else on record of a group that was reported.
-    pub(super) fn handle_refusal(&mut self, refusal: &Refusal, position_of: PositionOf<'_>) {
+    pub(super) fn handle_refusal(&mut self, refusal: &ReportRefusal, position_of: PositionOf<'_>) {
         let group = refusal.group;
         let (Some(known), Some(position)) = (self.groups.get(&group), position_of(group)) else { return };
         let config = known.config.clone();

@@ -15,7 +15,7 @@ use crate::{
     group::GroupConfig,
     keeper::action::{KeeperAction, KeeperInput, PhaseChange, ReportAnswer},
     opening::{OpenGroupError, OpenedGroup},
-    reports::{LogReport, Refusal, ReportClaim},
+    reports::{LogReport, ReportClaim, ReportRefusal},
 };
 
 /// A part of the surroundings that is broken on purpose, so that a law must be seen to fail.
@@ -361,7 +361,7 @@ impl World {
         if claim == ReportClaim::Lost || (is_behind && !takes_over) {
             let is_own_word = self.reported.contains(&(group, expected_log, expected_head));
             let reset = record.reset.clone();
-            return ReportAnswer::Refused(Refusal { group, expected_log, expected_head, is_own_word, reset });
+            return ReportAnswer::Refused(ReportRefusal { group, expected_log, expected_head, is_own_word, reset });
         }
         record.group.log_id = log.0;
         record.head = head;

@@ -13,7 +13,7 @@ use rand::{Rng as _, seq::IteratorRandom as _};
 use super::{Record, Sabotage, Violation, World};
 use crate::{
     keeper::action::{KeeperInput, PhaseChange, ReportAnswer},
-    reports::{LogReport, Refusal, ReportClaim},
+    reports::{LogReport, ReportClaim, ReportRefusal},
 };
 
 impl World {
@@ -65,10 +65,10 @@ impl World {
     }
 
     /// What somebody who is not this relay said of a group; signed by somebody who does not own it.
-    pub(super) fn claim(&mut self, group: GroupId) -> Refusal {
+    pub(super) fn claim(&mut self, group: GroupId) -> ReportRefusal {
         let stranger = SigningKey::from_bytes(&[2; 32]);
         let reset = signing::sign_call(&stranger, Method::Reset, group, &Bytes::from_static(b"nonce"), "");
-        Refusal {
+        ReportRefusal {
             group,
             expected_log: LogId(self.rng.random()),
             expected_head: Seq(self.rng.random_range(1..1_000_000)),

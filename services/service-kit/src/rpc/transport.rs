@@ -18,14 +18,14 @@ use super::local::LocalChannel;
 
 /// A channel to a server, for the generated clients.
 #[derive(Debug, Clone)]
-pub enum Way {
+pub enum ServerTransport {
     /// An HTTP/2 connection.
     Network(Channel),
     /// Direct calls within this process.
     Local(LocalChannel),
 }
 
-impl Service<Request<Body>> for Way {
+impl Service<Request<Body>> for ServerTransport {
     type Response = Response<Body>;
     type Error = transport::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
