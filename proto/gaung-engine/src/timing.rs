@@ -51,8 +51,8 @@ timings! {
     /// Shortest wait for a datagram that may only have been overtaken, before it counts as missing; else half a round
     /// trip. Shorter: NACKs for reordered datagrams; longer: later repairs.
     reorder_min = us(500), in us(100)..=ms(5);
-    /// NACK retry interval: shortest wait before a NACK is repeated, else [`NACK_RETRY_ROUND_TRIPS`] (RFC 5740 section
-    /// 5.3). Measured: with 6 round trips instead of 4 the 99th percentile at 20 % loss was 62 ms at a round trip of
+    /// NACK retry interval: shortest wait before a NACK is repeated, else [`NACK_RETRY_ROUND_TRIPS`] (RFC 5740).
+    /// Measured: with 6 round trips instead of 4 the 99th percentile at 20 % loss was 62 ms at a round trip of
     /// 1.2 ms. Shorter than gathering, lingering and one round trip together: the relay takes a repeated NACK for one
     /// that crossed its repair, and ignores it.
     nack_retry_min = us(2500), in us(1500)..=ms(20);
@@ -77,13 +77,13 @@ timings! {
 
     // The relay repairs.
 
-    /// Shortest time for which NACKs of one repair are gathered; else one round trip (RFC 5401 section 3.2.4).
+    /// Shortest time for which NACKs of one repair are gathered; else one round trip (RFC 5401).
     /// Shorter: one repair for each requester instead of one for all.
     repair_gather_min = us(500), in us(100)..=ms(5);
     /// Longest time for which NACKs are gathered. Longer: each repair is later by it.
     repair_gather_max = ms(5), in ms(1)..=ms(50);
     /// Shortest time after a repair for which NACKs count as having crossed it; else two round trips (the holdoff of
-    /// RFC 5740 section 5.4). Shorter: duplicate repairs; longer: a lost repair is repeated later.
+    /// RFC 5740). Shorter: duplicate repairs; longer: a lost repair is repeated later.
     repair_linger_min = ms(1), in us(200)..=ms(10);
     /// Longest time in which a block of 64 datagrams is filled and still repaired by parity. Longer: waiting for the
     /// end of the block costs more than parity saves.
@@ -136,7 +136,7 @@ timings! {
     absence_kept = s(60), in s(10)..=s(600);
     /// A member that acknowledged what was not logged is believed again after this, or once it has gone back.
     receipt_doubt = s(10), in s(1)..=s(60);
-    /// Interval of STATUS of a member that delivers nothing (RFC 5740 section 5.5.1 collects round trips likewise).
+    /// Interval of STATUS of a member that delivers nothing (RFC 5740 collects round trips likewise).
     status_interval = s(1), in ms(500)..=s(2);
     /// Least interval of STATUS of a member that delivers. Shorter: a large group floods the relay; longer: receipts
     /// come later.
@@ -247,8 +247,8 @@ timings! {
 /// NACKs are repeated after this many round trips, unless [`Timing::nack_retry_min`] is longer: as long as gathering,
 /// lingering and the way there and back take.
 pub(crate) const NACK_RETRY_ROUND_TRIPS: u32 = 4;
-/// Longest random backoff before a NACK, in round trips (K of RFC 5401 section 3.2.1, which advises 6 where NACKs are
-/// unicast). Measured: 1000 members send at most 10 NACKs a loss; 6 would make every repair later.
+/// Longest random backoff before a NACK, in round trips (K of RFC 5401, which advises 6 where NACKs are unicast).
+/// Measured: 1000 members send at most 10 NACKs a loss; 6 would make every repair later.
 pub(crate) const NACK_BACKOFF_ROUND_TRIPS: u32 = 4;
 /// NACKs that follow each other evenly before the wait doubles: one repair in five is lost at 20 % loss, and the messages
 /// behind it wait too.

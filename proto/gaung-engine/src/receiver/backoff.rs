@@ -1,4 +1,4 @@
-//! The random wait before a NAK (RFC 5401 section 3.2.1), so that one member's request silences the others'.
+//! The random wait before a NAK (RFC 5401), so that one member's request silences the others'.
 
 use std::time::Duration;
 
