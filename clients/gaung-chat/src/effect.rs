@@ -14,7 +14,7 @@ pub(crate) const PAGE: u64 = 200;
 /// To be done.
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
-    /// Listen to a group; the answers are [`Input::Entered`] or [`Input::NotEntered`], then [`Input::Heard`].
+    /// Listen to a group; the answers are [`Input::Entered`] or [`Input::NotEntered`], then [`Input::ListenerEvent`].
     Enter {
         /// Which.
         group: GroupName,
@@ -32,7 +32,7 @@ pub(crate) enum Effect {
         /// The membership ends too.
         lasting: bool,
     },
-    /// Say something; the answer is [`Input::Said`].
+    /// Say something; the answer is [`Input::Published`].
     Publish {
         /// Where.
         group: GroupName,
@@ -52,7 +52,7 @@ pub(crate) enum Effect {
         /// The message to show, if it was asked for to jump there.
         jump: Option<Seq>,
     },
-    /// Look for words in the log; the answers are [`Input::Found`].
+    /// Look for words in the log; the answers are [`Input::SearchResults`].
     Search {
         /// In which group.
         group: GroupName,
@@ -70,14 +70,14 @@ pub(crate) enum Effect {
         /// Which message.
         seq: Seq,
     },
-    /// Make a group; the answer is [`Input::Created`] or [`Input::Failed`].
+    /// Make a group; the answer is [`Input::Created`] or [`Input::RequestFailed`].
     Create {
         /// Its name.
         group: GroupName,
         /// By invite only.
         private: bool,
     },
-    /// Make an invite; the answer is [`Input::Invited`] or [`Input::Failed`].
+    /// Make an invite; the answer is [`Input::Invited`] or [`Input::RequestFailed`].
     Invite {
         /// Of which group.
         group: GroupName,
@@ -86,7 +86,7 @@ pub(crate) enum Effect {
         /// Until when; 24 h if `None`.
         expires: Option<Duration>,
     },
-    /// Enter by invite; the answer is [`Input::Created`] or [`Input::Failed`].
+    /// Enter by invite; the answer is [`Input::Created`] or [`Input::RequestFailed`].
     Redeem(String),
     /// Ask what groups there are; the answer is [`Input::Groups`].
     Groups,
@@ -130,7 +130,7 @@ pub(crate) enum Input {
     /// The time, µs since 1970.
     Tick(u64),
     /// A listener tells.
-    Heard {
+    ListenerEvent {
         /// Which listener.
         session: u32,
         /// What.
@@ -148,7 +148,7 @@ pub(crate) enum Input {
         /// Which.
         session: u32,
         /// Why.
-        why: Refusal,
+        why: EnterRefusal,
     },
     /// A page of the log, oldest first.
     Page {
@@ -164,16 +164,16 @@ pub(crate) enum Input {
         answer: Result<Vec<IncomingMessage>, String>,
     },
     /// What became of one's own words.
-    Said {
+    Published {
         /// Where.
         group: GroupName,
         /// Which.
         number: u64,
         /// How far they are.
-        outcome: Said,
+        outcome: PublishOutcome,
     },
     /// Messages with the words sought, newest first.
-    Found {
+    SearchResults {
         /// Which list.
         number: u64,
         /// They.
@@ -220,14 +220,14 @@ pub(crate) enum Input {
         log: Box<Result<LogStatus, String>>,
     },
     /// Something asked for did not work.
-    Failed(String),
+    RequestFailed(String),
     /// A line that a service logged.
-    Logged(String),
+    LogLine(String),
 }
 
 /// Why a group cannot be entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum EnterRefusal {
     /// It does not exist.
     NoSuchGroup,
     /// It is private.
@@ -238,7 +238,7 @@ pub(crate) enum Refusal {
 
 /// How far words are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum PublishOutcome {
     /// Still under way.
     Late,
     /// Durable.

@@ -24,7 +24,6 @@
 
 mod effect;
 mod incoming;
-mod keeper;
 mod layout;
 mod model;
 mod net;
@@ -32,15 +31,16 @@ mod notify;
 mod people;
 mod rows;
 mod settings;
-#[cfg(test)]
-mod staged;
+mod state_writer;
 mod stderr;
-mod stored;
+mod stored_state;
 mod terminal;
+#[cfg(test)]
+mod test_chat;
 mod theme;
+mod ui_text;
 mod update;
 mod view;
-mod words;
 
 use std::{
     env,
@@ -58,21 +58,21 @@ use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use effect::{Effect, Input};
-use keeper::Keeper;
 use model::{
     Model,
-    context::{ChatContext, Me},
+    context::{ChatContext, LocalUser},
     rooms::Rooms,
 };
-use net::Net;
+use net::ServiceTasks;
+use state_writer::StateWriter;
 use stderr::Stderr;
-use stored::Stored;
+use stored_state::StoredState;
 use terminal::{ScreenSize, Terminal};
 use theme::Theme;
-use words::{Word, Zone};
+use ui_text::{UiText, Zone};
 
-pub use theme::Shade;
-pub use words::Lang;
+pub use theme::Background;
+pub use ui_text::Lang;
 
 /// At most so often is the screen drawn: 60 times a second.
 const FRAME: Duration = Duration::from_micros(16_667);
@@ -95,7 +95,7 @@ pub struct ScreenOptions {
     /// The language; the environment's if `None`.
     pub lang: Option<Lang>,
     /// What lies behind the letters.
-    pub shade: Shade,
+    pub background: Background,
     /// How others join, where this program serves them.
     pub join_commands: Vec<String>,
 }
@@ -106,30 +106,30 @@ pub struct ScreenOptions {
 /// If the terminal cannot be used, or has gone.
 pub async fn run(client: Client, options: ScreenOptions, stop: &CancellationToken) -> anyhow::Result<()> {
     let (sender, inputs) = mpsc::channel(AHEAD);
-    let file = stored::path(client.device_id());
-    let stored = file.as_deref().map(Stored::read).unwrap_or_default();
+    let file = stored_state::path(client.device_id());
+    let stored = file.as_deref().map(StoredState::read).unwrap_or_default();
     let model = begin(&client, options.clone(), &stored);
-    let theme = Theme::of(options.shade, |name| env::var(name).ok());
+    let theme = Theme::of(options.background, |name| env::var(name).ok());
     let stderr = Stderr::catch(sender.clone())?;
     let terminal = Terminal::take(theme, model.context.settings.mouse)?;
     let notifier = notify::Terminal::of_environment(|name| env::var(name).ok());
-    let keeper = Keeper::of(&model, file);
-    let mut screen = Screen { model, terminal, net: Net::new(client, sender), inputs, notifier, keeper };
+    let state_writer = StateWriter::of(&model, file);
+    let mut screen = Screen { model, terminal, net: ServiceTasks::new(client, sender), inputs, notifier, state_writer };
     let outcome = screen.pass(stop).await;
-    let Screen { model, terminal, net, inputs, keeper, .. } = screen;
+    let Screen { model, terminal, net, inputs, state_writer, .. } = screen;
     // The person has the terminal back while the last things are done; tasks find nobody to answer.
     drop(terminal);
     drop(stderr);
     drop(inputs);
-    keeper.close(&model).await;
+    state_writer.close(&model).await;
     net.close().await;
     outcome
 }
 
 /// The model at the beginning: the groups that were open the last time, and those asked for.
-fn begin(client: &Client, options: ScreenOptions, stored: &Stored) -> Model {
+fn begin(client: &Client, options: ScreenOptions, stored: &StoredState) -> Model {
     let lang = options.lang.unwrap_or_else(|| Lang::of_environment(|name| env::var(name).ok()));
-    let me = Me { device: client.device_id(), client: client.client_id(), name: client.name() };
+    let me = LocalUser { device: client.device_id(), client: client.client_id(), name: client.name() };
     let server = client.server();
     let mut context = ChatContext::new(lang, Zone::Local, me, stored.settings);
     context.tick(now_us());
@@ -154,7 +154,7 @@ fn begin(client: &Client, options: ScreenOptions, stored: &Stored) -> Model {
     }
     context.effect(Effect::Groups);
     if !options.join_commands.is_empty() {
-        rooms.greeting = Some(lang.fill(Word::Joining, &[("commands", &options.join_commands.join(" · "))]));
+        rooms.greeting = Some(lang.fill(UiText::Joining, &[("commands", &options.join_commands.join(" · "))]));
     }
     Model::new(context, server, rooms)
 }
@@ -163,10 +163,10 @@ fn begin(client: &Client, options: ScreenOptions, stored: &Stored) -> Model {
 struct Screen {
     model: Model,
     terminal: Terminal,
-    net: Net,
+    net: ServiceTasks,
     inputs: mpsc::Receiver<Input>,
     notifier: notify::Terminal,
-    keeper: Keeper,
+    state_writer: StateWriter,
 }
 
 impl Screen {
@@ -203,10 +203,10 @@ impl Screen {
                     batch.drain(..).for_each(|input| self.model.handle(input));
                 }
                 _ = seconds.tick() => {
-                    self.keeper.by(PLACES_EVERY);
+                    self.state_writer.by(PLACES_EVERY);
                     self.model.handle(Input::Tick(now_us()));
                 }
-                failed = self.keeper.turn(&self.model) => {
+                failed = self.state_writer.turn(&self.model) => {
                     if let Some(why) = failed {
                         self.model.show_status(why, true);
                     }
@@ -226,7 +226,7 @@ impl Screen {
             Typed::FocusLost => Input::Focus(false),
         };
         // What is typed may change the draft.
-        self.keeper.by(DRAFTS_EVERY);
+        self.state_writer.by(DRAFTS_EVERY);
         self.model.handle(input);
     }
 
@@ -234,7 +234,7 @@ impl Screen {
         self.model.handle(Input::Resize(size.columns, size.rows));
         if size.is_assumed {
             let (columns, rows) = (size.columns.to_string(), size.rows.to_string());
-            let text = self.model.context.lang.fill(Word::SizeAssumed, &[("columns", &columns), ("rows", &rows)]);
+            let text = self.model.context.lang.fill(UiText::SizeAssumed, &[("columns", &columns), ("rows", &rows)]);
             self.model.show_status(text, true);
         }
     }
@@ -247,7 +247,7 @@ impl Screen {
                 }
                 Effect::Mouse(on) => self.terminal.hear_mouse(on)?,
                 Effect::Redraw => self.terminal.forget()?,
-                Effect::Save => self.keeper.by(DRAFTS_EVERY),
+                Effect::Save => self.state_writer.by(DRAFTS_EVERY),
                 asked @ (Effect::Enter { .. }
                 | Effect::Leave { .. }
                 | Effect::Publish { .. }

@@ -1,7 +1,7 @@
 //! What the screen wants of the services: each wish a task of its own, its answer an input.
 
+mod group_tasks;
 mod history;
-mod room;
 
 use std::collections::HashMap;
 
@@ -11,18 +11,18 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::effect::{Effect, Input};
 use gaung_terminal::sanitise::one_line;
-use room::Room;
+use group_tasks::GroupTasks;
 
 /// The services, as the screen sees them.
 #[derive(Debug)]
-pub(crate) struct Net {
+pub(crate) struct ServiceTasks {
     client: Client,
     inputs: mpsc::Sender<Input>,
-    rooms: HashMap<GroupName, Room>,
+    rooms: HashMap<GroupName, GroupTasks>,
     leaving: JoinSet<()>,
 }
 
-impl Net {
+impl ServiceTasks {
     /// Nothing is listened to yet.
     pub(crate) fn new(client: Client, inputs: mpsc::Sender<Input>) -> Self {
         Self { client, inputs, rooms: HashMap::new(), leaving: JoinSet::new() }
@@ -56,26 +56,26 @@ impl Net {
             Effect::Create { group, private } => self.ask(async move |client| {
                 match client.create_group(NewGroup { private, ..NewGroup::named(group) }).await {
                     Ok(group) => Input::Created(group.name),
-                    Err(error) => Input::Failed(told(&error)),
+                    Err(error) => Input::RequestFailed(error_line(&error)),
                 }
             }),
             Effect::Invite { group, uses, expires } => {
                 self.ask(async move |client| match client.invite(&group, uses, expires).await {
                     Ok(invite) => Input::Invited { group, code: invite.code, until_ms: invite.expires_unix_ms },
-                    Err(error) => Input::Failed(told(&error)),
+                    Err(error) => Input::RequestFailed(error_line(&error)),
                 })
             }
             Effect::Redeem(code) => self.ask(async move |client| match client.redeem(&code).await {
                 Ok(group) => Input::Created(group.name),
-                Err(error) => Input::Failed(told(&error)),
+                Err(error) => Input::RequestFailed(error_line(&error)),
             }),
             Effect::Groups => self.ask(async move |client| match client.groups().await {
                 Ok(groups) => Input::Groups(groups.into_iter().map(|group| group.name.to_string()).collect()),
-                Err(error) => Input::Failed(told(&error)),
+                Err(error) => Input::RequestFailed(error_line(&error)),
             }),
             Effect::Status { group, number } => self.ask(async move |client| {
-                let server = Box::new(client.status().await.map_err(|error| told(&error)));
-                let log = Box::new(client.group_status(&group).await.map_err(|error| told(&error)));
+                let server = Box::new(client.status().await.map_err(|error| error_line(&error)));
+                let log = Box::new(client.group_status(&group).await.map_err(|error| error_line(&error)));
                 Input::Status { number, server, log }
             }),
             Effect::Rename(name) => self.rename(&name),
@@ -93,14 +93,14 @@ impl Net {
 
     /// Messages that are not acknowledged yet.
     pub(crate) fn under_way(&self) -> bool {
-        self.rooms.values().any(Room::is_publishing)
+        self.rooms.values().any(GroupTasks::is_publishing)
     }
 
     fn enter(&mut self, group: GroupName, session: u32, choice: LaneChoice, after: Option<Seq>) {
         if let Some(former) = self.rooms.remove(&group) {
             self.leaving.spawn(former.close());
         }
-        let room = Room::enter(&self.client, group.clone(), session, choice, after, self.inputs.clone());
+        let room = GroupTasks::enter(&self.client, group.clone(), session, choice, after, self.inputs.clone());
         self.rooms.insert(group, room);
     }
 
@@ -149,6 +149,6 @@ impl Net {
 }
 
 /// An error in one harmless line.
-fn told(error: &ClientError) -> String {
+fn error_line(error: &ClientError) -> String {
     one_line(&error.to_string()).into_owned()
 }

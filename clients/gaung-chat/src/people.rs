@@ -12,19 +12,19 @@ pub(crate) fn member_name(member: &Member) -> String {
 }
 
 /// Sorts members: those who are present first, then by name.
-pub(crate) fn in_order(members: &[Member]) -> Vec<&Member> {
+pub(crate) fn sorted_members(members: &[Member]) -> Vec<&Member> {
     let mut members: Vec<&Member> = members.iter().collect();
     members.sort_by_cached_key(|member| (!member.present, member.name.to_lowercase()));
     members
 }
 
 /// What the colour of a name is computed from: the device, or the name where there is no device.
-pub(crate) fn identity<'a>(device: &'a [u8; 16], name: &'a str) -> &'a [u8] {
+pub(crate) fn colour_key<'a>(device: &'a [u8; 16], name: &'a str) -> &'a [u8] {
     if device.iter().all(|byte| *byte == 0) { name.as_bytes() } else { device }
 }
 
 /// Whether `name` is a word of `text`, in upper or lower case, with `@` before it or without.
-pub(crate) fn names(text: &str, name: &str) -> bool {
+pub(crate) fn mentions(text: &str, name: &str) -> bool {
     if name.chars().count() < 2 {
         return text.contains(&format!("@{name}"));
     }
@@ -42,13 +42,13 @@ mod tests {
     #[test]
     fn a_name_is_a_word_of_its_own() {
         for text in ["halo Budi", "@budi lihat", "budi: ya", "(BUDI)", "apa kata Budi?"] {
-            assert!(names(text, "Budi"), "{text}");
+            assert!(mentions(text, "Budi"), "{text}");
         }
         for text in ["budiman", "sebudi", "budi_2", ""] {
-            assert!(!names(text, "Budi"), "{text}");
+            assert!(!mentions(text, "Budi"), "{text}");
         }
-        assert!(names("untuk Pak Budi.", "Pak Budi"));
-        assert!(!names("a b c", "b"), "too short to be meant");
-        assert!(names("@b ya", "b"));
+        assert!(mentions("untuk Pak Budi.", "Pak Budi"));
+        assert!(!mentions("a b c", "b"), "too short to be meant");
+        assert!(mentions("@b ya", "b"));
     }
 }

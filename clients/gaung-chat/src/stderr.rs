@@ -79,7 +79,7 @@ fn read(from: PipeReader, kept: &Mutex<VecDeque<String>>, inputs: &mpsc::Sender<
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
         // A busy screen misses a line at its bottom, not the one at the end.
-        let _ = inputs.try_send(Input::Logged(one_line(&without_colours(&text)).into_owned()));
+        let _ = inputs.try_send(Input::LogLine(one_line(&without_colours(&text)).into_owned()));
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();

@@ -7,7 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// What lies behind the letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Shade {
+pub enum Background {
     /// As the terminal says (COLORFGBG), else colours that read on both.
     #[default]
     Auto,
@@ -39,20 +39,20 @@ const ON_BOTH: &[Color] =
 
 impl Theme {
     /// By wish and environment: `NO_COLOR` set to anything, or a terminal without colours, means none.
-    pub(crate) fn of(shade: Shade, var: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn of(background: Background, var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| var(name).filter(|value| !value.is_empty());
         if set("NO_COLOR").is_some() || matches!(set("TERM").as_deref(), None | Some("dumb" | "vt100" | "vt220")) {
             return Self::plain();
         }
-        let shade = match shade {
-            Shade::Auto => set("COLORFGBG").map_or(Shade::Auto, |colours| background(&colours)),
-            Shade::Dark | Shade::Light => shade,
+        let background = match background {
+            Background::Auto => set("COLORFGBG").map_or(Background::Auto, |colours| background_of(&colours)),
+            Background::Dark | Background::Light => background,
         };
         Self {
-            names: Some(match shade {
-                Shade::Auto => ON_BOTH,
-                Shade::Dark => ON_DARK,
-                Shade::Light => ON_LIGHT,
+            names: Some(match background {
+                Background::Auto => ON_BOTH,
+                Background::Dark => ON_DARK,
+                Background::Light => ON_LIGHT,
             }),
         }
     }
@@ -73,7 +73,7 @@ impl Theme {
     }
 
     /// Beside the point.
-    pub(crate) const fn quiet(self) -> Style {
+    pub(crate) const fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
@@ -83,12 +83,12 @@ impl Theme {
     }
 
     /// What is new.
-    pub(crate) fn fresh(self) -> Style {
+    pub(crate) fn accent(self) -> Style {
         self.coloured(Color::Cyan)
     }
 
     /// Something does not work.
-    pub(crate) fn trouble(self) -> Style {
+    pub(crate) fn error(self) -> Style {
         self.coloured(Color::Red).add_modifier(Modifier::BOLD)
     }
 
@@ -98,12 +98,12 @@ impl Theme {
     }
 
     /// What stands out without meaning anything more.
-    pub(crate) const fn strong(self) -> Style {
+    pub(crate) const fn bold(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
     /// What keys act on.
-    pub(crate) const fn chosen(self) -> Style {
+    pub(crate) const fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
@@ -113,11 +113,11 @@ impl Theme {
 }
 
 /// `15;0` is white on black (rxvt).
-fn background(colours: &str) -> Shade {
+fn background_of(colours: &str) -> Background {
     match colours.rsplit(';').next().and_then(|last| last.parse::<u8>().ok()) {
-        Some(7 | 9..=15) => Shade::Light,
-        Some(_) => Shade::Dark,
-        None => Shade::Auto,
+        Some(7 | 9..=15) => Background::Light,
+        Some(_) => Background::Dark,
+        None => Background::Auto,
     }
 }
 
@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn colours_are_those_asked_for() {
         let of = |vars: &'static [(&str, &str)]| {
-            Theme::of(Shade::Auto, |name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())).names
+            Theme::of(Background::Auto, |name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+                .names
         };
         assert_eq!(of(&[("TERM", "xterm"), ("COLORFGBG", "0;15")]), Some(ON_LIGHT));
         assert_eq!(of(&[("TERM", "xterm"), ("COLORFGBG", "15;default;0")]), Some(ON_DARK));

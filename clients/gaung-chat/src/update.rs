@@ -22,9 +22,9 @@ use super::{
     model::{
         Model,
         overlay::{List, Overlay},
-        timeline::{Entry, What},
+        timeline::{ItemContent, MessageEntry},
     },
-    words::{Word, lane_word},
+    ui_text::{UiText, lane_name},
 };
 use command::Command;
 
@@ -52,19 +52,19 @@ impl Model {
                 context.touch();
             }
             Input::Tick(now_us) => self.tick(now_us),
-            Input::Heard { session, event } => rooms.listener_event(session, *event, context),
+            Input::ListenerEvent { session, event } => rooms.listener_event(session, *event, context),
             Input::Entered { session, group } => rooms.entered(session, &group, context),
             Input::NotEntered { session, why } => rooms.not_entered(session, why, context),
             Input::Page { group, page, session, jump, answer } => {
                 rooms.page(&group, page, session, jump, answer, context);
             }
-            Input::Said { group, number, outcome } => {
+            Input::Published { group, number, outcome } => {
                 context.touch();
                 if let Some(index) = rooms.index_of(&group) {
                     rooms[index].published(number, outcome, context);
                 }
             }
-            Input::Found { number, messages, end } => {
+            Input::SearchResults { number, messages, end } => {
                 if let Some(list) = Overlay::list_of(&mut self.overlay, number) {
                     list.add_found(&messages, end, context);
                 }
@@ -83,7 +83,7 @@ impl Model {
                     list.set_status(*server, *log, members, context);
                 }
             }
-            Input::Failed(line) | Input::Logged(line) => context.status(line, true),
+            Input::RequestFailed(line) | Input::LogLine(line) => context.status(line, true),
         }
         self.place_wide_status();
     }
@@ -99,8 +99,8 @@ impl Model {
     fn place_wide_status(&mut self) {
         for notice in self.context.take_wide() {
             match self.rooms.current_mut().filter(|room| room.at_end()) {
-                Some(room) => room.timeline.note(What::Notice(notice), self.context.now_us),
-                None => self.context.show_status(notice.text, notice.trouble),
+                Some(room) => room.timeline.note(ItemContent::Notice(notice), self.context.now_us),
+                None => self.context.show_status(notice.text, notice.is_error),
             }
             self.context.touch();
         }
@@ -129,9 +129,9 @@ impl Model {
             Command::Invite { uses, expires } if room.private => {
                 context.effect(Effect::Invite { group: room.name.clone(), uses, expires });
             }
-            Command::Invite { .. } => context.warn(Word::InviteNotNeeded, &[]),
+            Command::Invite { .. } => context.warn(UiText::InviteNotNeeded, &[]),
             Command::Members => {
-                let title = context.lang.fill(Word::MembersOf, &[("group", room.name.as_str())]);
+                let title = context.lang.fill(UiText::MembersOf, &[("group", room.name.as_str())]);
                 self.overlay = Some(Overlay::List(List::of_members(title, &room.roster, context.lang)));
             }
             Command::Nick(name) => self.rename(name),
@@ -145,8 +145,8 @@ impl Model {
             Command::Heard(seq) => self.show_receipt(seq),
             Command::Lane(Some(choice)) => rooms.change_lane(choice, context),
             Command::Lane(None) => match room.lane {
-                Some(lane) => context.inform(Word::ByLane, &[("lane", context.lang.say(lane_word(lane)))]),
-                None => context.inform(Word::Entering, &[]),
+                Some(lane) => context.inform(UiText::ByLane, &[("lane", context.lang.text(lane_name(lane)))]),
+                None => context.inform(UiText::Entering, &[]),
             },
             Command::Status => self.request_status(),
             Command::Notify(change) => {
@@ -161,21 +161,21 @@ impl Model {
                 context.settings.mouse = on;
                 context.effect(Effect::Mouse(on));
                 context.effect(Effect::Save);
-                context.inform(if on { Word::MouseOn } else { Word::MouseOff }, &[]);
+                context.inform(if on { UiText::MouseOn } else { UiText::MouseOff }, &[]);
             }
             Command::Quit => self.quit = true,
         }
     }
     fn rename(&mut self, name: DisplayName) {
         name.as_str().clone_into(&mut self.context.me.name);
-        self.context.inform(Word::CalledNow, &[("name", name.as_str())]);
+        self.context.inform(UiText::CalledNow, &[("name", name.as_str())]);
         self.context.effect(Effect::Rename(name));
     }
 
     fn search(&mut self, words: String) {
         let Some(room) = self.rooms.current() else { return };
         let (number, group) = (self.context.next_number(), room.name.clone());
-        let title = self.context.lang.fill(Word::SearchOf, &[("words", &words), ("group", group.as_str())]);
+        let title = self.context.lang.fill(UiText::SearchOf, &[("words", &words), ("group", group.as_str())]);
         self.overlay = Some(Overlay::List(List::requested(title, number)));
         self.context.effect(Effect::Search { group, words, number });
     }
@@ -183,7 +183,7 @@ impl Model {
     fn request_status(&mut self) {
         let Some(room) = self.rooms.current() else { return };
         let (number, group) = (self.context.next_number(), room.name.clone());
-        let title = self.context.lang.fill(Word::StatusOf, &[("server", &self.server)]);
+        let title = self.context.lang.fill(UiText::StatusOf, &[("server", &self.server)]);
         self.overlay = Some(Overlay::List(List::requested(title, number)));
         self.context.effect(Effect::Status { group, number });
     }
@@ -192,9 +192,9 @@ impl Model {
     fn show_receipt(&mut self, seq: Option<Seq>) {
         let own = self.context.me.device;
         let Some(room) = self.rooms.current() else { return };
-        let wanted = |entry: &&Entry| seq.map_or(entry.device == own, |seq| entry.seq == seq);
+        let wanted = |entry: &&MessageEntry| seq.map_or(entry.device == own, |seq| entry.seq == seq);
         let found = room.timeline.newest().find(wanted).map(|entry| (entry.seq, entry.device));
-        let Some((seq, author)) = found else { return self.context.warn(Word::NothingSaidYet, &[]) };
+        let Some((seq, author)) = found else { return self.context.warn(UiText::NothingSaidYet, &[]) };
         if author == own {
             self.context.effect(Effect::Receipts { group: room.name.clone(), seq });
         }

@@ -16,7 +16,7 @@ use super::{
     model::{Model, room::RoomState},
     rows::{areas, viewport::Viewport},
     theme::Theme,
-    words::Word,
+    ui_text::UiText,
 };
 use gaung_terminal::wrap::columns;
 
@@ -39,7 +39,7 @@ pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<P
             put(buffer, areas.talk, empty + index, row);
         }
         if rows.is_empty() && room.state == RoomState::Open && !room.loading {
-            let hint = Line::styled(format!(" {}", model.context.lang.say(Word::Empty)), theme.quiet());
+            let hint = Line::styled(format!(" {}", model.context.lang.text(UiText::Empty)), theme.dim());
             put(buffer, areas.talk, usize::from(areas.talk.height).saturating_sub(1), &hint);
         }
     }
@@ -82,7 +82,7 @@ fn put(buffer: &mut Buffer, area: Rect, row: usize, line: &Line<'_>) {
 fn upright(theme: Theme, x: u16, beside: Rect, buffer: &mut Buffer) {
     for y in beside.top()..beside.bottom() {
         if let Some(cell) = buffer.cell_mut((x, y)) {
-            cell.set_symbol("│").set_style(theme.quiet());
+            cell.set_symbol("│").set_style(theme.dim());
         }
     }
 }

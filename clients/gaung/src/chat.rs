@@ -25,8 +25,8 @@ pub(crate) async fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()>
         return plain::run(context, args, &stop).await;
     }
     let lane = lane_choice(args.lane)?;
-    let LookArgs { lang, theme: shade, .. } = args.look;
-    on_screen(context, ScreenOptions { groups: args.groups, lane, lang, shade, ..ScreenOptions::default() }, &stop)
+    let LookArgs { lang, theme: background, .. } = args.look;
+    on_screen(context, ScreenOptions { groups: args.groups, lane, lang, background, ..ScreenOptions::default() }, &stop)
         .await
 }
 
@@ -45,8 +45,9 @@ pub(crate) async fn in_everyone(
         return plain::run(context, args, stop).await;
     }
     let groups = vec![gaung_proto::name::EVERYONE.parse().expect("a valid name")];
-    let LookArgs { lang, theme: shade, .. } = look;
-    on_screen(context, ScreenOptions { groups, lang, shade, join_commands, ..ScreenOptions::default() }, stop).await
+    let LookArgs { lang, theme: background, .. } = look;
+    on_screen(context, ScreenOptions { groups, lang, background, join_commands, ..ScreenOptions::default() }, stop)
+        .await
 }
 
 async fn on_screen(context: &Context, options: ScreenOptions, stop: &CancellationToken) -> anyhow::Result<()> {

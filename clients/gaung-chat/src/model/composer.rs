@@ -15,16 +15,16 @@ pub(crate) struct Composer {
     /// The line.
     pub(crate) editor: Editor,
     /// What the line is for.
-    pub(crate) intent: Intent,
+    pub(crate) intent: ComposeIntent,
     /// The completion of the word before the cursor, while Tab is pressed again and again.
     pub(crate) completion: Option<Completion>,
     /// Messages that did not come back yet, in order.
-    pub(crate) pending: Vec<Pending>,
+    pub(crate) pending: Vec<PendingMessage>,
 }
 
 /// What a line is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Intent {
+pub(crate) enum ComposeIntent {
     /// A message of its own.
     #[default]
     Say,
@@ -36,7 +36,7 @@ pub(crate) enum Intent {
 
 /// A message on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub(crate) struct PendingMessage {
     /// Counts this program's messages.
     pub(crate) number: u64,
     /// Its words, without control characters.
@@ -44,12 +44,12 @@ pub(crate) struct Pending {
     /// What was published.
     pub(crate) kind: Kind,
     /// How far it is.
-    pub(crate) stage: Stage,
+    pub(crate) stage: DeliveryStage,
 }
 
 /// How far a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum DeliveryStage {
     /// Sent, and not acknowledged.
     Sending,
     /// Not acknowledged for longer than usual.
@@ -65,29 +65,29 @@ impl Composer {
     pub(crate) fn kind_of(&self, words: &str) -> Kind {
         let body = Bytes::copy_from_slice(words.as_bytes());
         match self.intent {
-            Intent::Say => Kind::Text(body),
-            Intent::Reply(to) => Kind::Reply { to, body },
-            Intent::Edit(seq) => Kind::Edit { seq, body },
+            ComposeIntent::Say => Kind::Text(body),
+            ComposeIntent::Reply(to) => Kind::Reply { to, body },
+            ComposeIntent::Edit(seq) => Kind::Edit { seq, body },
         }
     }
 
     /// Clears the line and what it is for; false if there was nothing to clear.
     pub(crate) fn clear(&mut self) -> bool {
-        if self.editor.is_empty() && self.intent == Intent::Say {
+        if self.editor.is_empty() && self.intent == ComposeIntent::Say {
             return false;
         }
         self.editor.cut_all();
-        self.intent = Intent::Say;
+        self.intent = ComposeIntent::Say;
         true
     }
 
     /// Makes the line a message of its own again; the words of an edited message go. False if it was one already.
     pub(crate) fn cancel_intent(&mut self) -> bool {
         let intent = std::mem::take(&mut self.intent);
-        if matches!(intent, Intent::Edit(_)) {
+        if matches!(intent, ComposeIntent::Edit(_)) {
             self.editor.cut_all();
         }
-        intent != Intent::Say
+        intent != ComposeIntent::Say
     }
 
     /// Whether as many messages are on their way as may be.
@@ -100,14 +100,14 @@ impl Composer {
         self.pending.retain(|pending| !pending.is_failed());
         if let Kind::Text(body) | Kind::Reply { body, .. } = kind {
             let words = lines_of_bytes(body);
-            self.pending.push(Pending { number, words, kind: kind.clone(), stage: Stage::Sending });
+            self.pending.push(PendingMessage { number, words, kind: kind.clone(), stage: DeliveryStage::Sending });
         }
     }
 
     /// Marks a message as late.
     pub(crate) fn late(&mut self, number: u64) {
         if let Some(at) = self.position(number) {
-            self.pending[at].stage = Stage::Late;
+            self.pending[at].stage = DeliveryStage::Late;
         }
     }
 
@@ -117,7 +117,7 @@ impl Composer {
         if received {
             self.pending.remove(at);
         } else {
-            self.pending[at].stage = Stage::Logged(seq);
+            self.pending[at].stage = DeliveryStage::Logged(seq);
         }
         true
     }
@@ -125,7 +125,7 @@ impl Composer {
     /// A message was not logged; its words return to an empty line. Gives the reason back if it was not shown.
     pub(crate) fn failed(&mut self, number: u64, why: String) -> Result<(), String> {
         let Some(at) = self.position(number) else { return Err(why) };
-        self.pending[at].stage = Stage::Failed(why);
+        self.pending[at].stage = DeliveryStage::Failed(why);
         if self.editor.is_empty() {
             self.editor.set(&self.pending[at].words.clone());
         }
@@ -135,9 +135,9 @@ impl Composer {
     /// An own message was received: it need not be shown as on its way any more.
     pub(crate) fn received(&mut self, seq: Seq, kind: &Kind) {
         let found = self.pending.iter().position(|pending| match pending.stage {
-            Stage::Logged(logged) => logged == seq,
-            Stage::Sending | Stage::Late => pending.kind == *kind,
-            Stage::Failed(_) => false,
+            DeliveryStage::Logged(logged) => logged == seq,
+            DeliveryStage::Sending | DeliveryStage::Late => pending.kind == *kind,
+            DeliveryStage::Failed(_) => false,
         });
         if let Some(at) = found {
             self.pending.remove(at);
@@ -149,8 +149,8 @@ impl Composer {
     }
 }
 
-impl Pending {
+impl PendingMessage {
     const fn is_failed(&self) -> bool {
-        matches!(self.stage, Stage::Failed(_))
+        matches!(self.stage, DeliveryStage::Failed(_))
     }
 }

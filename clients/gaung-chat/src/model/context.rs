@@ -9,7 +9,7 @@ use super::timeline::Notice;
 use crate::{
     effect::Effect,
     settings::Settings,
-    words::{Lang, Word, Zone},
+    ui_text::{Lang, UiText, Zone},
 };
 
 /// How long a status message is shown, in µs.
@@ -17,7 +17,7 @@ const STATUS_US: u64 = 8_000_000;
 
 /// The person at this screen.
 #[derive(Debug, Clone)]
-pub(crate) struct Me {
+pub(crate) struct LocalUser {
     /// The device, which is the same in every process of this person.
     pub(crate) device: DeviceId,
     /// This process.
@@ -37,7 +37,7 @@ pub(crate) struct ChatContext {
     /// The time zone of the clock that is shown.
     pub(crate) zone: Zone,
     /// The person.
-    pub(crate) me: Me,
+    pub(crate) me: LocalUser,
     /// What the person chose.
     pub(crate) settings: Settings,
     /// Whether the terminal has the focus; `None` if it does not report that.
@@ -67,7 +67,7 @@ pub(crate) struct StatusMessage {
 
 impl ChatContext {
     /// Makes a context for a screen of 80 columns and 24 rows that was never drawn.
-    pub(crate) const fn new(lang: Lang, zone: Zone, me: Me, settings: Settings) -> Self {
+    pub(crate) const fn new(lang: Lang, zone: Zone, me: LocalUser, settings: Settings) -> Self {
         Self {
             lang,
             zone,
@@ -122,7 +122,7 @@ impl ChatContext {
     /// Shows a text in the status line. One that is too wide for it is kept for [`Self::take_wide`].
     pub(crate) fn status(&mut self, text: String, is_error: bool) {
         if columns(&text) + 2 > usize::from(self.size.0) {
-            self.wide.push(Notice { text, trouble: is_error });
+            self.wide.push(Notice { text, is_error: is_error });
         } else {
             self.show_status(text, is_error);
         }
@@ -140,12 +140,12 @@ impl ChatContext {
     }
 
     /// Shows a text of the catalogue in the status line.
-    pub(crate) fn inform(&mut self, word: Word, values: &[(&str, &str)]) {
+    pub(crate) fn inform(&mut self, word: UiText, values: &[(&str, &str)]) {
         self.status(self.lang.fill(word, values), false);
     }
 
     /// Shows an error of the catalogue in the status line.
-    pub(crate) fn warn(&mut self, word: Word, values: &[(&str, &str)]) {
+    pub(crate) fn warn(&mut self, word: UiText, values: &[(&str, &str)]) {
         self.status(self.lang.fill(word, values), true);
     }
 

@@ -9,7 +9,7 @@ use super::{
     composer::Composer,
     read_marks::ReadMarks,
     roster::Roster,
-    timeline::{ItemKey, Keep, Timeline},
+    timeline::{ItemKey, KeptEnd, Timeline},
 };
 use crate::layout::scroll::LowerEdge;
 
@@ -108,8 +108,8 @@ impl Room {
     }
 
     /// Which end of the window must stay.
-    pub(crate) fn keep(&self) -> Keep {
-        if self.scroll == Scroll::Latest { Keep::Newest } else { Keep::Oldest }
+    pub(crate) fn keep(&self) -> KeptEnd {
+        if self.scroll == Scroll::Latest { KeptEnd::Newest } else { KeptEnd::Oldest }
     }
 
     /// What is at the lower edge of the conversation.

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use gaung_proto::{Kind, Seq, SeqRange};
 
-pub(crate) use entry::{Body, Entry};
-pub(crate) use item::{Item, ItemKey, Notice, Presence, What};
+pub(crate) use entry::{MessageBody, MessageEntry};
+pub(crate) use item::{Item, ItemContent, ItemKey, Notice, Presence};
 
 use crate::incoming::IncomingMessage;
 use changes::{Change, Changes};
@@ -24,7 +24,7 @@ const FORGET_EVERY: u64 = 512;
 
 /// Which end of the window stays when it is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keep {
+pub(crate) enum KeptEnd {
     /// The person reads what comes.
     Newest,
     /// The person reads further up.
@@ -54,7 +54,7 @@ impl Timeline {
     }
 
     /// The message of `seq`, if it is in the window and has a line.
-    pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
+    pub(crate) fn entry(&self, seq: Seq) -> Option<&MessageEntry> {
         self.items.get(self.find(ItemKey::of(seq)).ok()?)?.entry()
     }
 
@@ -64,7 +64,7 @@ impl Timeline {
     }
 
     /// The messages, newest first.
-    pub(crate) fn newest(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &MessageEntry> {
         self.items.iter().rev().filter_map(Item::entry)
     }
 
@@ -95,7 +95,7 @@ impl Timeline {
     }
 
     /// A message that was said just now, or missed and told now.
-    pub(crate) fn append(&mut self, incoming: IncomingMessage, keep: Keep) {
+    pub(crate) fn append(&mut self, incoming: IncomingMessage, keep: KeptEnd) {
         let live = self.is_live();
         self.head = self.head.max(incoming.seq);
         if !live || (self.first.is_some() && incoming.seq < self.next) {
@@ -141,7 +141,7 @@ impl Timeline {
         for item in shown.into_iter().rev() {
             self.items.push_front(item);
         }
-        self.trim(Keep::Oldest);
+        self.trim(KeptEnd::Oldest);
     }
 
     /// A page that begins where the window ends; true if the window is live now.
@@ -153,7 +153,7 @@ impl Timeline {
                 self.push_back(incoming);
             }
         }
-        self.trim(Keep::Newest);
+        self.trim(KeptEnd::Newest);
         self.is_live()
     }
 
@@ -188,13 +188,13 @@ impl Timeline {
     }
 
     /// Something that is not in the log, at the end of the window while it is live.
-    pub(crate) fn note(&mut self, what: What, at_us: u64) {
+    pub(crate) fn note(&mut self, content: ItemContent, at_us: u64) {
         // Before anything was read nobody knows where it stands.
         if !self.is_live() || (self.is_unread() && self.head > Seq::ZERO) {
             return;
         }
         let key = self.items.back().map_or(ItemKey::of(self.head), |last| last.key.following());
-        let item = Item { key, at_us, what };
+        let item = Item { key, at_us, content };
         self.bytes += item.bytes();
         if !self.items.back_mut().is_some_and(|last| last.absorb(&item)) {
             self.items.push_back(item);
@@ -203,21 +203,22 @@ impl Timeline {
 
     /// Messages are missing and asked for.
     pub(crate) fn missing(&mut self, range: SeqRange, at_us: u64) {
-        let known = |item: &Item| matches!(item.what, What::Gap { range: shown, .. } if shown == range);
+        let known = |item: &Item| matches!(item.content, ItemContent::Gap { range: shown, .. } if shown == range);
         if !self.items.iter().rev().take(64).any(known) {
-            self.note(What::Gap { range, lost: false }, at_us);
+            self.note(ItemContent::Gap { range, lost: false }, at_us);
         }
     }
 
     /// They have come.
     pub(crate) fn filled(&mut self, range: SeqRange) {
-        self.items.retain(|item| !matches!(item.what, What::Gap { range: shown, lost: false } if shown == range));
+        self.items
+            .retain(|item| !matches!(item.content, ItemContent::Gap { range: shown, lost: false } if shown == range));
     }
 
     /// They will not come.
     pub(crate) fn lost(&mut self, range: SeqRange, at_us: u64) {
         self.filled(range);
-        self.note(What::Gap { range, lost: true }, at_us);
+        self.note(ItemContent::Gap { range, lost: true }, at_us);
         if self.is_live() && self.first.is_some() {
             self.next = self.next.max(range.last.next());
         }
@@ -226,7 +227,7 @@ impl Timeline {
 
     /// A gap's line goes as the last message before which it stands comes.
     fn fill_gap(&mut self, seq: Seq) {
-        if let Some(Item { what: What::Gap { range, lost: false }, .. }) = self.items.back()
+        if let Some(Item { content: ItemContent::Gap { range, lost: false }, .. }) = self.items.back()
             && seq >= range.last
         {
             self.items.pop_back();
@@ -248,12 +249,14 @@ impl Timeline {
         let (key, at_us) = (ItemKey::of(incoming.seq), incoming.at_us);
         match incoming.kind {
             Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => self.change(Change::of(&incoming)),
-            Kind::Join => show(Item { key, at_us, what: What::Presence(Presence::came(incoming.name)) }),
-            Kind::Leave { .. } => show(Item { key, at_us, what: What::Presence(Presence::left(incoming.name)) }),
+            Kind::Join => show(Item { key, at_us, content: ItemContent::Presence(Presence::came(incoming.name)) }),
+            Kind::Leave { .. } => {
+                show(Item { key, at_us, content: ItemContent::Presence(Presence::left(incoming.name)) })
+            }
             Kind::Text(_) | Kind::Reply { .. } | Kind::Unknown { .. } => {
-                let mut entry = Entry::of(incoming);
+                let mut entry = MessageEntry::of(incoming);
                 self.changes.of(entry.seq).for_each(|change| entry.apply(change));
-                show(Item { key, at_us, what: What::Message(Box::new(entry)) });
+                show(Item { key, at_us, content: ItemContent::Message(Box::new(entry)) });
             }
         }
     }
@@ -271,18 +274,18 @@ impl Timeline {
         }
     }
 
-    fn trim(&mut self, keep: Keep) {
+    fn trim(&mut self, keep: KeptEnd) {
         while self.items.len() > MAX_ITEMS || self.bytes > MAX_BYTES {
             let gone = match keep {
-                Keep::Newest => self.items.pop_front(),
-                Keep::Oldest => self.items.pop_back(),
+                KeptEnd::Newest => self.items.pop_front(),
+                KeptEnd::Oldest => self.items.pop_back(),
             };
             let Some(gone) = gone else { return };
             self.bytes = self.bytes.saturating_sub(gone.bytes());
             match keep {
-                Keep::Newest => self.begin_at(self.items.front().map_or(self.next, |item| item.key.seq)),
-                Keep::Oldest if gone.entry().is_some() => self.next = gone.key.seq,
-                Keep::Oldest => {}
+                KeptEnd::Newest => self.begin_at(self.items.front().map_or(self.next, |item| item.key.seq)),
+                KeptEnd::Oldest if gone.entry().is_some() => self.next = gone.key.seq,
+                KeptEnd::Oldest => {}
             }
         }
     }

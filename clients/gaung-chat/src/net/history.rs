@@ -6,7 +6,7 @@ use gaung_client::{Client, History, HistoryPage, Lane};
 use gaung_proto::{GroupName, Kind, Seq};
 use tokio::sync::mpsc;
 
-use super::told;
+use super::error_line;
 use crate::{
     effect::{Input, PAGE},
     incoming::IncomingMessage,
@@ -23,7 +23,7 @@ pub(super) async fn page(
     group: &GroupName,
     page: HistoryPage,
 ) -> Result<Vec<IncomingMessage>, String> {
-    let history = client.history(group, page, Some(PAGE)).await.map_err(|error| told(&error))?;
+    let history = client.history(group, page, Some(PAGE)).await.map_err(|error| error_line(&error))?;
     all(history).await
 }
 
@@ -34,12 +34,12 @@ pub(super) async fn search(client: Client, group: GroupName, words: String, numb
     loop {
         let history = match client.history(&group, before, Some(STEP)).await {
             Ok(history) => all(history).await,
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(error_line(&error)),
         };
         let messages = match history {
             Ok(messages) => messages,
             Err(why) => {
-                let _ = inputs.send(Input::Found { number, messages: Vec::new(), end: Some(Err(why)) }).await;
+                let _ = inputs.send(Input::SearchResults { number, messages: Vec::new(), end: Some(Err(why)) }).await;
                 return;
             }
         };
@@ -48,7 +48,7 @@ pub(super) async fn search(client: Client, group: GroupName, words: String, numb
         found += matching.len();
         let ended = first.is_none_or(|first| first <= Seq::FIRST) || found >= ENOUGH;
         let messages = matching.into_iter().rev().collect();
-        let told = inputs.send(Input::Found { number, messages, end: ended.then_some(Ok(())) }).await;
+        let told = inputs.send(Input::SearchResults { number, messages, end: ended.then_some(Ok(())) }).await;
         match first {
             Some(first) if !ended && told.is_ok() => before = HistoryPage::Before(first),
             Some(_) | None => return,
@@ -59,7 +59,7 @@ pub(super) async fn search(client: Client, group: GroupName, words: String, numb
 async fn all(mut history: History) -> Result<Vec<IncomingMessage>, String> {
     let mut messages = Vec::new();
     while let Some(next) = history.next().await {
-        let next = next.map_err(|error| told(&error))?;
+        let next = next.map_err(|error| error_line(&error))?;
         messages.push(IncomingMessage::of(&next.message, next.content, Lane::History));
     }
     Ok(messages)

@@ -4,7 +4,7 @@ use gaung_terminal::wrap::{columns, rows, shortened};
 
 use crate::{
     layout::areas::ScreenAreas,
-    model::{composer::Intent, room::Room},
+    model::{composer::ComposeIntent, room::Room},
 };
 
 /// Returns how many rows the line would take of a screen of this size.
@@ -21,9 +21,9 @@ pub(crate) fn wanted_rows(room: &Room, (width, height): (u16, u16)) -> usize {
 /// Returns what stands before the line: the group's name, and a sign that tells what the line is for.
 pub(crate) fn prompt(room: &Room, width: usize) -> String {
     let sign = match room.composer.intent {
-        Intent::Say => "> ",
-        Intent::Reply(_) => "↩ ",
-        Intent::Edit(_) => "✎ ",
+        ComposeIntent::Say => "> ",
+        ComposeIntent::Reply(_) => "↩ ",
+        ComposeIntent::Edit(_) => "✎ ",
     };
     format!("{}{sign}", shortened(room.name.as_str(), (width / 4).max(4)))
 }

@@ -9,14 +9,14 @@ use ratatui::{
 
 use crate::{
     model::{
-        composer::{Pending, Stage},
-        context::Me,
+        composer::{DeliveryStage, PendingMessage},
+        context::LocalUser,
         room::Room,
-        timeline::{Body, Entry, Item, Presence, What},
+        timeline::{Item, ItemContent, MessageBody, MessageEntry, Presence},
     },
-    people::{identity, names},
+    people::{colour_key, mentions},
     theme::Theme,
-    words::{Lang, Word, Zone, day_name, same_day},
+    ui_text::{Lang, UiText, Zone, day_name, same_day},
 };
 
 /// From so many columns on names have a column of their own.
@@ -38,7 +38,7 @@ pub(crate) struct RowFormatter<'a> {
     /// In which colours.
     pub(crate) theme: Theme,
     /// Who reads.
-    pub(crate) me: &'a Me,
+    pub(crate) me: &'a LocalUser,
     /// The group.
     pub(crate) room: &'a Room,
     /// Columns.
@@ -50,25 +50,25 @@ impl RowFormatter<'_> {
     pub(crate) fn item(&self, item: &Item, before: Option<&Item>) -> Vec<Line<'static>> {
         let mut rows = Vec::new();
         if before.is_none_or(|before| !same_day(self.zone, before.at_us, item.at_us)) {
-            rows.push(self.rule(&day_name(self.lang, self.zone, item.at_us), self.theme.quiet()));
+            rows.push(self.rule(&day_name(self.lang, self.zone, item.at_us), self.theme.dim()));
         }
         if self.begins_new(item, before) {
-            rows.push(self.rule(self.lang.say(Word::NewFromHere), self.theme.fresh()));
+            rows.push(self.rule(self.lang.text(UiText::NewFromHere), self.theme.accent()));
         }
-        match &item.what {
-            What::Message(entry) => self.message(&mut rows, entry, item.at_us),
-            What::Presence(presence) => self.presence(&mut rows, presence),
-            What::Gap { range, lost } => {
-                let word = if *lost { Word::LostRange } else { Word::MissingRange };
-                let style = if *lost { self.theme.trouble() } else { self.theme.quiet() };
+        match &item.content {
+            ItemContent::Message(entry) => self.message(&mut rows, entry, item.at_us),
+            ItemContent::Presence(presence) => self.presence(&mut rows, presence),
+            ItemContent::Gap { range, lost } => {
+                let word = if *lost { UiText::LostRange } else { UiText::MissingRange };
+                let style = if *lost { self.theme.error() } else { self.theme.dim() };
                 let range = gaung_terminal::names::range(*range);
                 self.quiet(&mut rows, "┄ ", &self.lang.fill(word, &[("range", &range)]), style);
             }
-            What::Notice(notice) => {
-                let style = if notice.trouble { self.theme.trouble() } else { self.theme.quiet() };
+            ItemContent::Notice(notice) => {
+                let style = if notice.is_error { self.theme.error() } else { self.theme.dim() };
                 self.quiet(&mut rows, "— ", &notice.text, style);
             }
-            What::Loose { name, words } => {
+            ItemContent::Unlogged { name, words } => {
                 let head = self.head(item.at_us, name, self.theme.name(name.as_bytes()));
                 self.words(&mut rows, head, words, Style::new());
             }
@@ -77,18 +77,18 @@ impl RowFormatter<'_> {
     }
 
     /// Own words that did not come back yet.
-    pub(crate) fn pending(&self, pending: &Pending) -> Vec<Line<'static>> {
+    pub(crate) fn pending(&self, pending: &PendingMessage) -> Vec<Line<'static>> {
         let mut rows = Vec::new();
         let mark = match &pending.stage {
-            Stage::Sending | Stage::Logged(_) => "…".to_owned(),
-            Stage::Late => self.lang.say(Word::WaitingForRelay).to_owned(),
-            Stage::Failed(why) => self.lang.fill(Word::NotSent, &[("why", why)]),
+            DeliveryStage::Sending | DeliveryStage::Logged(_) => "…".to_owned(),
+            DeliveryStage::Late => self.lang.text(UiText::WaitingForRelay).to_owned(),
+            DeliveryStage::Failed(why) => self.lang.fill(UiText::NotSent, &[("why", why)]),
         };
-        let failed = matches!(pending.stage, Stage::Failed(_));
-        let style = if failed { self.theme.trouble() } else { self.theme.quiet() };
-        let head = Head { clock: "  …   ".to_owned(), name: self.me.name.clone(), style: self.theme.quiet() };
-        self.words(&mut rows, head, &pending.words, self.theme.quiet());
-        if failed || pending.stage == Stage::Late {
+        let failed = matches!(pending.stage, DeliveryStage::Failed(_));
+        let style = if failed { self.theme.error() } else { self.theme.dim() };
+        let head = Head { clock: "  …   ".to_owned(), name: self.me.name.clone(), style: self.theme.dim() };
+        self.words(&mut rows, head, &pending.words, self.theme.dim());
+        if failed || pending.stage == DeliveryStage::Late {
             self.under(&mut rows, &mark, style);
         }
         rows
@@ -99,42 +99,42 @@ impl RowFormatter<'_> {
         item.entry().is_some() && item.key.seq >= new_from && before.is_none_or(|before| before.key.seq < new_from)
     }
 
-    fn message(&self, rows: &mut Vec<Line<'static>>, entry: &Entry, at_us: u64) {
+    fn message(&self, rows: &mut Vec<Line<'static>>, entry: &MessageEntry, at_us: u64) {
         let first = rows.len();
         let own = entry.device == self.me.device && !entry.device.is_none();
         if let Some(to) = entry.reply_to {
             self.quote(rows, to);
         }
-        let style = self.theme.name(identity(entry.device.as_bytes(), &entry.name));
+        let style = self.theme.name(colour_key(entry.device.as_bytes(), &entry.name));
         let head = self.head(at_us, &entry.name, style);
         match &entry.body {
-            Body::Words(words) => {
-                let named = !own && names(words, &self.me.name);
+            MessageBody::Text(words) => {
+                let named = !own && mentions(words, &self.me.name);
                 let style = if named { self.theme.mention() } else { Style::new() };
                 let shown = beginning(words);
                 self.said(rows, head, shown, style);
                 if shown.len() < words.len() {
                     let more = (words.len() - shown.len()).to_string();
-                    self.under(rows, &self.lang.fill(Word::MoreWords, &[("count", &more)]), self.theme.quiet());
+                    self.under(rows, &self.lang.fill(UiText::MoreWords, &[("count", &more)]), self.theme.dim());
                 }
                 if entry.edited {
-                    self.append(rows, self.lang.say(Word::Edited));
+                    self.append(rows, self.lang.text(UiText::Edited));
                 }
             }
-            Body::Deleted => self.words(rows, head, self.lang.say(Word::TakenBack), self.theme.quiet()),
-            Body::Unknown(kind) => {
-                let text = self.lang.fill(Word::UnknownKind, &[("kind", &kind.to_string())]);
-                self.words(rows, head, &text, self.theme.quiet());
+            MessageBody::Deleted => self.words(rows, head, self.lang.text(UiText::TakenBack), self.theme.dim()),
+            MessageBody::Unknown(kind) => {
+                let text = self.lang.fill(UiText::UnknownKind, &[("kind", &kind.to_string())]);
+                self.words(rows, head, &text, self.theme.dim());
             }
         }
-        if entry.body != Body::Deleted {
+        if entry.body != MessageBody::Deleted {
             self.reactions(rows, entry);
         }
         if own {
             self.receipt(rows, entry.seq);
         }
         if self.room.selected == Some(entry.seq) {
-            rows[first..].iter_mut().for_each(|row| row.style = row.style.patch(self.theme.chosen()));
+            rows[first..].iter_mut().for_each(|row| row.style = row.style.patch(self.theme.selected()));
         }
     }
 
@@ -153,7 +153,7 @@ impl RowFormatter<'_> {
     fn quote(&self, rows: &mut Vec<Line<'static>>, to: Seq) {
         let quoted = match self.room.timeline.entry(to) {
             Some(entry) => {
-                let words = entry.words().unwrap_or(self.lang.say(Word::TakenBack));
+                let words = entry.text().unwrap_or(self.lang.text(UiText::TakenBack));
                 format!("╭ {}: {}", entry.name, words.replace('\n', " "))
             }
             None => format!("╭ #{to}"),
@@ -161,23 +161,23 @@ impl RowFormatter<'_> {
         let indent = self.indent();
         let text = shortened(&quoted, self.width.saturating_sub(indent));
         let mut spans = self.margin();
-        spans.push(Span::styled(text, self.theme.quiet()));
+        spans.push(Span::styled(text, self.theme.dim()));
         rows.push(Line::from(spans));
     }
 
-    fn reactions(&self, rows: &mut Vec<Line<'static>>, entry: &Entry) {
+    fn reactions(&self, rows: &mut Vec<Line<'static>>, entry: &MessageEntry) {
         if entry.reactions.is_empty() {
             return;
         }
         let each: Vec<_> =
             entry.reactions.iter().map(|reaction| format!("{} {}", reaction.emoji, reaction.by.len())).collect();
-        self.under(rows, &each.join("  "), self.theme.fresh());
+        self.under(rows, &each.join("  "), self.theme.accent());
     }
 
     fn presence(&self, rows: &mut Vec<Line<'static>>, presence: &Presence) {
         let mut parts = Vec::new();
         for (names, few, many) in
-            [(&presence.came, Word::Came, Word::CameMany), (&presence.left, Word::Went, Word::WentMany)]
+            [(&presence.came, UiText::Came, UiText::CameMany), (&presence.left, UiText::Went, UiText::WentMany)]
         {
             match names.len() {
                 0 => {}
@@ -188,7 +188,7 @@ impl RowFormatter<'_> {
             }
         }
         if !parts.is_empty() {
-            self.quiet(rows, "· ", &parts.join(" · "), self.theme.quiet());
+            self.quiet(rows, "· ", &parts.join(" · "), self.theme.dim());
         }
     }
 
@@ -198,15 +198,11 @@ impl RowFormatter<'_> {
 
     fn words(&self, rows: &mut Vec<Line<'static>>, head: Head, words: &str, style: Style) {
         let indent = self.indent();
-        let mut prefix = vec![Span::styled(head.clock, self.theme.quiet())];
+        let mut prefix = vec![Span::styled(head.clock, self.theme.dim())];
         if self.has_column() {
             let name = shortened(&head.name, NAME);
             let padding = " ".repeat(NAME.saturating_sub(columns(&name)));
-            prefix.extend([
-                Span::raw(padding),
-                Span::styled(name, head.style),
-                Span::styled(" │ ", self.theme.quiet()),
-            ]);
+            prefix.extend([Span::raw(padding), Span::styled(name, head.style), Span::styled(" │ ", self.theme.dim())]);
         } else {
             let name = shortened(&head.name, self.width.saturating_sub(CLOCK + 4).min(20));
             prefix.extend([Span::styled(name, head.style), Span::raw(" ")]);
@@ -231,9 +227,9 @@ impl RowFormatter<'_> {
     pub(super) fn append(&self, rows: &mut Vec<Line<'static>>, text: &str) {
         match rows.last_mut() {
             Some(last) if last.width() + columns(text) < self.width => {
-                last.push_span(Span::styled(format!(" {text}"), self.theme.quiet()));
+                last.push_span(Span::styled(format!(" {text}"), self.theme.dim()));
             }
-            Some(_) | None => self.under(rows, text, self.theme.quiet()),
+            Some(_) | None => self.under(rows, text, self.theme.dim()),
         }
     }
 
@@ -263,7 +259,7 @@ impl RowFormatter<'_> {
 
     fn margin(&self) -> Vec<Span<'static>> {
         if self.has_column() {
-            vec![Span::raw(fitted("", CLOCK + NAME)), Span::styled(" │ ", self.theme.quiet())]
+            vec![Span::raw(fitted("", CLOCK + NAME)), Span::styled(" │ ", self.theme.dim())]
         } else {
             vec![Span::raw(fitted("", CLOCK))]
         }

@@ -12,7 +12,7 @@ use crate::{
         room::Room,
         timeline::ItemKey,
     },
-    words::{Lang, Word, day_name, lane_word},
+    ui_text::{Lang, UiText, day_name, lane_name},
 };
 
 /// The most columns that an overlay takes.
@@ -30,15 +30,15 @@ pub(crate) fn row_count(context: &ChatContext, room: Option<&Room>, overlay: &Ov
 
 /// Returns the keys and commands.
 pub(crate) fn help(lang: Lang, width: usize) -> Vec<String> {
-    wrapped(lang.say(Word::Help), width)
+    wrapped(lang.text(UiText::Help), width)
 }
 
 /// Returns the rows of a list, the last one saying that more may come or that there are none.
 pub(crate) fn listed(lang: Lang, list: &List, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = list.rows.iter().map(|row| shortened(&row.text, width)).collect();
     match (list.busy, lines.is_empty()) {
-        (true, _) => lines.push(lang.say(Word::Looking).to_owned()),
-        (false, true) => lines.push(lang.say(Word::NothingFound).to_owned()),
+        (true, _) => lines.push(lang.text(UiText::Looking).to_owned()),
+        (false, true) => lines.push(lang.text(UiText::NothingFound).to_owned()),
         (false, false) => {}
     }
     lines
@@ -49,14 +49,14 @@ pub(crate) fn info(context: &ChatContext, room: Option<&Room>, seq: Seq, width: 
     let Some(room) = room else { return Vec::new() };
     let lang = context.lang;
     let Ok(index) = room.timeline.find(ItemKey::of(seq)) else {
-        return vec![lang.say(Word::NotLoaded).to_owned()];
+        return vec![lang.text(UiText::NotLoaded).to_owned()];
     };
     let item = &room.timeline.items()[index];
     let Some(entry) = item.entry() else { return Vec::new() };
     let when = format!("{}, {}", day_name(lang, context.zone, item.at_us), context.zone.clock_s(item.at_us));
     let mut lines = vec![
         format!("{} · {when}", entry.name),
-        lang.fill(Word::CameBy, &[("lane", lang.say(lane_word(entry.lane))), ("device", &entry.device.to_string())]),
+        lang.fill(UiText::CameBy, &[("lane", lang.text(lane_name(entry.lane))), ("device", &entry.device.to_string())]),
     ];
     for reaction in &entry.reactions {
         let names: Vec<_> = reaction.by.iter().map(|(_, name)| name.as_str()).collect();
@@ -67,13 +67,13 @@ pub(crate) fn info(context: &ChatContext, room: Option<&Room>, seq: Seq, width: 
         lines.push(format!("✓ {}", heard(lang, receipt)));
         let missing: Vec<_> = receipt.missing.iter().map(|missing| name_of(room, missing)).collect();
         if !missing.is_empty() {
-            lines.push(lang.fill(Word::NotYet, &[("names", &missing.join(", "))]));
+            lines.push(lang.fill(UiText::NotYet, &[("names", &missing.join(", "))]));
         }
         if receipt.absent > 0 {
-            lines.push(lang.fill(Word::WereAway, &[("count", &receipt.absent.to_string())]));
+            lines.push(lang.fill(UiText::WereAway, &[("count", &receipt.absent.to_string())]));
         }
     }
-    if let Some(words) = entry.words().filter(|words| words.len() > SHOWN) {
+    if let Some(words) = entry.text().filter(|words| words.len() > SHOWN) {
         lines.extend([String::new(), words.to_owned()]);
     }
     lines.iter().flat_map(|line| wrapped(line, width)).collect()

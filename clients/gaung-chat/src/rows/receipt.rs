@@ -5,7 +5,7 @@ use gaung_proto::Seq;
 use ratatui::text::Line;
 
 use super::RowFormatter;
-use crate::words::{Lang, Word};
+use crate::ui_text::{Lang, UiText};
 
 impl RowFormatter<'_> {
     /// Two hooks where all have heard; the numbers under the newest, and where somebody has not.
@@ -15,7 +15,7 @@ impl RowFormatter<'_> {
         if receipt.heard + receipt.silent >= receipt.present && !newest {
             self.append(rows, "✓✓");
         } else {
-            self.under(rows, &format!("✓ {}", heard(self.lang, receipt)), self.theme.quiet());
+            self.under(rows, &format!("✓ {}", heard(self.lang, receipt)), self.theme.dim());
         }
     }
 }
@@ -23,10 +23,10 @@ impl RowFormatter<'_> {
 /// `heard by 3 of 4`, and of how many nobody knows.
 pub(crate) fn heard(lang: Lang, receipt: &Receipt) -> String {
     let (heard, present) = (receipt.heard.to_string(), receipt.present.to_string());
-    let mut text = lang.fill(Word::Heard, &[("heard", &heard), ("present", &present)]);
+    let mut text = lang.fill(UiText::Heard, &[("heard", &heard), ("present", &present)]);
     if receipt.silent > 0 {
         text.push_str(", ");
-        text.push_str(&lang.fill(Word::CannotSay, &[("count", &receipt.silent.to_string())]));
+        text.push_str(&lang.fill(UiText::CannotSay, &[("count", &receipt.silent.to_string())]));
     }
     text
 }

@@ -7,7 +7,7 @@ use gaung_proto::{DisplayName, GroupName, Seq};
 
 use crate::{
     settings::{Desktop, Notify},
-    words::{Lang, Word},
+    ui_text::{Lang, UiText},
 };
 
 /// Their names, as Tab and `/help` list them.
@@ -122,7 +122,7 @@ impl TypedLine {
         match name {
             // `/me` goes over the wire as it was typed, and every client shows it its own way.
             "me" if !args.text.is_empty() => Ok(Self::Words(format!("/me {}", args.text))),
-            "me" => Err(args.usage(Word::UsageMe)),
+            "me" => Err(args.usage(UiText::UsageMe)),
             name => Command::parse(name, args).map(Self::Command),
         }
     }
@@ -140,20 +140,20 @@ impl Command {
             "nick" | "name" => args.nick(),
             "reply" | "r" => args.message().map(|(seq, words)| Self::Reply(seq, words)),
             "edit" | "e" => args.message().map(|(seq, words)| Self::Edit(seq, words)),
-            "delete" | "del" => args.only_message(Word::UsageDelete).map(Self::Delete),
+            "delete" | "del" => args.only_message(UiText::UsageDelete).map(Self::Delete),
             "react" => args.react(),
-            "search" | "find" if args.text.is_empty() => Err(args.usage(Word::UsageSearch)),
+            "search" | "find" if args.text.is_empty() => Err(args.usage(UiText::UsageSearch)),
             "search" | "find" => Ok(Self::Search(args.text.to_owned())),
-            "history" => args.only_message(Word::UsageHistory).map(Self::History),
-            "heard" => args.only_message(Word::UsageHeard).map(Self::Heard),
+            "history" => args.only_message(UiText::UsageHistory).map(Self::History),
+            "heard" => args.only_message(UiText::UsageHeard).map(Self::Heard),
             "lane" => args.lane(),
             "status" => Ok(Self::Status),
             "notify" => args.notify(),
-            "mouse" => args.on_or_off().map(Self::Mouse).ok_or_else(|| args.usage(Word::UsageMouse)),
+            "mouse" => args.on_or_off().map(Self::Mouse).ok_or_else(|| args.usage(UiText::UsageMouse)),
             "quit" | "exit" | "q" => Ok(Self::Quit),
             other => {
                 let name = gaung_terminal::sanitise::one_line(other);
-                Err(args.lang.fill(Word::NoSuchCommand, &[("name", &name)]))
+                Err(args.lang.fill(UiText::NoSuchCommand, &[("name", &name)]))
             }
         }
     }
@@ -167,21 +167,21 @@ struct Args<'a> {
 }
 
 impl Args<'_> {
-    fn usage(&self, word: Word) -> Wrong {
-        self.lang.say(word).to_owned()
+    fn usage(&self, word: UiText) -> Wrong {
+        self.lang.text(word).to_owned()
     }
 
     fn group(&self, text: &str) -> Result<GroupName, Wrong> {
         let name = text.trim_start_matches('#');
         name.parse().map_err(|_| {
             let name = gaung_terminal::sanitise::one_line(name);
-            self.lang.fill(Word::NoGroupName, &[("name", &name)])
+            self.lang.fill(UiText::NoGroupName, &[("name", &name)])
         })
     }
 
     fn join(&self) -> Result<Command, Wrong> {
         match self.text {
-            "" => Err(self.usage(Word::UsageJoin)),
+            "" => Err(self.usage(UiText::UsageJoin)),
             // An invite's code is 26 characters of Crockford's base 32, which few groups are called.
             code if code.len() == 26 && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) => {
                 Ok(Command::Redeem(code.to_owned()))
@@ -201,7 +201,7 @@ impl Args<'_> {
             (Some(name), Some("private" | "pribadi"), None) => {
                 Ok(Command::Create { group: self.group(name)?, private: true })
             }
-            _ => Err(self.usage(Word::UsageCreate)),
+            _ => Err(self.usage(UiText::UsageCreate)),
         }
     }
 
@@ -209,20 +209,20 @@ impl Args<'_> {
         let mut words = self.text.split_whitespace();
         let uses = match words.next() {
             None => None,
-            Some(text) => Some(text.parse().ok().filter(|n| *n > 0).ok_or_else(|| self.usage(Word::UsageInvite))?),
+            Some(text) => Some(text.parse().ok().filter(|n| *n > 0).ok_or_else(|| self.usage(UiText::UsageInvite))?),
         };
         let expires = match words.next() {
             None => None,
-            Some(text) => Some(service_kit::config::parse_duration(text).map_err(|_| self.usage(Word::UsageInvite))?),
+            Some(text) => Some(service_kit::config::parse_duration(text).map_err(|_| self.usage(UiText::UsageInvite))?),
         };
         match words.next() {
             None => Ok(Command::Invite { uses, expires }),
-            Some(_) => Err(self.usage(Word::UsageInvite)),
+            Some(_) => Err(self.usage(UiText::UsageInvite)),
         }
     }
 
     fn nick(&self) -> Result<Command, Wrong> {
-        self.text.parse().map(Command::Nick).map_err(|_| self.usage(Word::UsageNick))
+        self.text.parse().map(Command::Nick).map_err(|_| self.usage(UiText::UsageNick))
     }
 
     /// `#12 words`, or words alone.
@@ -237,7 +237,7 @@ impl Args<'_> {
         }
     }
 
-    fn only_message(&self, usage: Word) -> Result<Option<Seq>, Wrong> {
+    fn only_message(&self, usage: UiText) -> Result<Option<Seq>, Wrong> {
         if self.text.is_empty() {
             return Ok(None);
         }
@@ -255,7 +255,7 @@ impl Args<'_> {
             1..=16 if !emoji.contains(char::is_whitespace) => {
                 Ok(Command::React { to, emoji: emoji.to_owned(), remove })
             }
-            _ => Err(self.usage(Word::UsageReact)),
+            _ => Err(self.usage(UiText::UsageReact)),
         }
     }
 
@@ -265,13 +265,13 @@ impl Args<'_> {
             "auto" => Ok(Command::Lane(Some(LaneChoice::Auto))),
             "multicast" => Ok(Command::Lane(Some(LaneChoice::Multicast))),
             "tcp" => Ok(Command::Lane(Some(LaneChoice::Tcp))),
-            _ => Err(self.usage(Word::UsageLane)),
+            _ => Err(self.usage(UiText::UsageLane)),
         }
     }
 
     fn notify(&self) -> Result<Command, Wrong> {
         let mut words = self.text.split_whitespace();
-        let wrong = || self.usage(Word::UsageNotify);
+        let wrong = || self.usage(UiText::UsageNotify);
         let change = match (words.next(), words.next()) {
             (None, _) => return Ok(Command::Notify(None)),
             (Some("mentions" | "sebutan"), None) => NotifyChange::Of(Notify::Mentions),
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn every_command_listed_is_one() {
         for name in COMMANDS {
-            let unknown = Lang::En.fill(Word::NoSuchCommand, &[("name", name)]);
+            let unknown = Lang::En.fill(UiText::NoSuchCommand, &[("name", name)]);
             assert_ne!(parse(&format!("/{name}")).err(), Some(unknown), "{name}");
         }
         let mut sorted = COMMANDS;

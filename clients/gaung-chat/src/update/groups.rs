@@ -4,15 +4,15 @@ use gaung_client::{GroupInfo, LaneChoice};
 use gaung_proto::{GroupName, Seq, name::EVERYONE};
 
 use crate::{
-    effect::{Effect, Refusal},
+    effect::{Effect, EnterRefusal},
     model::{
         context::ChatContext,
         editor::Editor,
         room::{RoomState, Scroll},
         rooms::Rooms,
     },
-    stored::StoredRoom,
-    words::Word,
+    stored_state::StoredRoom,
+    ui_text::UiText,
 };
 
 impl Rooms {
@@ -60,7 +60,7 @@ impl Rooms {
     }
 
     /// A group could not be entered: it is closed again, unless it was open before.
-    pub(super) fn not_entered(&mut self, session: u32, why: Refusal, context: &mut ChatContext) {
+    pub(super) fn not_entered(&mut self, session: u32, why: EnterRefusal, context: &mut ChatContext) {
         let Some(index) = self.index_of_session(session) else { return };
         let name = self[index].name.to_string();
         if self[index].id.is_none() && self.len() > 1 {
@@ -69,9 +69,9 @@ impl Rooms {
             self[index].state = RoomState::Gone;
         }
         match why {
-            Refusal::NoSuchGroup => context.warn(Word::NoSuchGroup, &[("group", &name)]),
-            Refusal::NotInvited => context.warn(Word::NotInvited, &[("group", &name)]),
-            Refusal::Other(why) => context.warn(Word::CannotEnter, &[("group", &name), ("why", &why)]),
+            EnterRefusal::NoSuchGroup => context.warn(UiText::NoSuchGroup, &[("group", &name)]),
+            EnterRefusal::NotInvited => context.warn(UiText::NotInvited, &[("group", &name)]),
+            EnterRefusal::Other(why) => context.warn(UiText::CannotEnter, &[("group", &name), ("why", &why)]),
         }
     }
 
@@ -81,9 +81,9 @@ impl Rooms {
             Some(name) => self.index_of(&name),
             None => Some(self.current_index()).filter(|index| *index < self.len()),
         };
-        let Some(index) = index else { return context.warn(Word::NotOpen, &[]) };
+        let Some(index) = index else { return context.warn(UiText::NotOpen, &[]) };
         if self.len() == 1 {
-            return context.warn(Word::LastGroup, &[]);
+            return context.warn(UiText::LastGroup, &[]);
         }
         let group = self[index].name.clone();
         // Everybody is in `everyone` without being a member of it.
@@ -104,7 +104,7 @@ impl Rooms {
         let session = self.next_session();
         let Some(room) = self.current_mut() else { return };
         if matches!(room.state, RoomState::Entering | RoomState::Gone) {
-            return context.warn(Word::NothingCanBeSent, &[]);
+            return context.warn(UiText::NothingCanBeSent, &[]);
         }
         (room.choice, room.session) = (choice, session);
         room.loading = false;
@@ -148,7 +148,7 @@ impl Rooms {
         match self.next_activity() {
             Some(index) if index != self.current_index() => self.go(index, context),
             Some(index) => self[index].go_to_latest(context),
-            None => context.inform(Word::NothingNew, &[]),
+            None => context.inform(UiText::NothingNew, &[]),
         }
     }
 

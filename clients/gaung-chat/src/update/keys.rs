@@ -7,13 +7,13 @@ use crate::{
     effect::Effect,
     model::{
         Model,
-        composer::Intent,
+        composer::ComposeIntent,
         editor::{Editor, Motion},
         overlay::Overlay,
         room::{Room, Scroll},
     },
     rows::{areas, overlay::row_count},
-    words::Word,
+    ui_text::UiText,
 };
 
 impl Model {
@@ -147,7 +147,7 @@ impl Model {
     fn enter(&mut self) {
         let context = &mut self.context;
         let Some(room) = self.rooms.current_mut() else { return };
-        if room.composer.editor.text().trim().is_empty() && room.composer.intent == Intent::Say {
+        if room.composer.editor.text().trim().is_empty() && room.composer.intent == ComposeIntent::Say {
             return;
         }
         match TypedLine::parse(room.composer.editor.text().trim_end(), context.lang) {
@@ -177,7 +177,7 @@ impl Model {
         }
         room.selected = None;
         if !room.composer.editor.insert(text) {
-            context.warn(Word::TooLong, &[]);
+            context.warn(UiText::TooLong, &[]);
         }
     }
 
@@ -193,7 +193,7 @@ impl Model {
         if std::mem::replace(&mut self.leaving_asked, true) {
             self.quit = true;
         } else {
-            self.context.inform(Word::OnceMoreToQuit, &[]);
+            self.context.inform(UiText::OnceMoreToQuit, &[]);
         }
     }
 

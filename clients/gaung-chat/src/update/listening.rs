@@ -12,9 +12,9 @@ use crate::{
         context::ChatContext,
         room::RoomState,
         rooms::Rooms,
-        timeline::{Notice, What},
+        timeline::{ItemContent, Notice},
     },
-    words::{Word, day_name, lane_word},
+    ui_text::{UiText, day_name, lane_name},
 };
 
 impl Rooms {
@@ -33,29 +33,29 @@ impl Rooms {
             Event::Forged { range, .. } => {
                 room.timeline.go_back(range.first);
                 let (first, last) = (range.first.to_string(), range.last.to_string());
-                self.note(index, Word::WereForged, &[("first", &first), ("last", &last)], true, context);
+                self.note(index, UiText::WereForged, &[("first", &first), ("last", &last)], true, context);
             }
             Event::LaneChanged { lane, why, .. } => {
                 room.lane = Some(lane);
-                let lane = context.lang.say(lane_word(lane));
-                self.note(index, Word::LaneChanged, &[("lane", lane), ("why", &one_line(&why))], false, context);
+                let lane = context.lang.text(lane_name(lane));
+                self.note(index, UiText::LaneChanged, &[("lane", lane), ("why", &one_line(&why))], false, context);
             }
             Event::Reconnecting { why, .. } if room.state != RoomState::Away => {
                 room.state = RoomState::Away;
-                self.note(index, Word::CannotBeReached, &[("why", &one_line(&why))], true, context);
+                self.note(index, UiText::CannotBeReached, &[("why", &one_line(&why))], true, context);
             }
             Event::Reconnected { .. } if room.state == RoomState::Away => {
                 room.state = RoomState::Open;
-                self.note(index, Word::ReachedAgain, &[], false, context);
+                self.note(index, UiText::ReachedAgain, &[], false, context);
             }
             Event::Reconnecting { .. } | Event::Reconnected { .. } => {}
             Event::HistoryLost { group, .. } => {
                 room.restart(group.log);
-                self.note(index, Word::HistoryLost, &[], true, context);
+                self.note(index, UiText::HistoryLost, &[], true, context);
             }
             Event::GroupGone { why, .. } => {
                 room.state = RoomState::Gone;
-                self.note(index, Word::IsGone, &[("why", &one_line(&why))], true, context);
+                self.note(index, UiText::IsGone, &[("why", &one_line(&why))], true, context);
                 context.effect(Effect::Save);
             }
         }
@@ -89,7 +89,7 @@ impl Rooms {
         if index == self.current_index()
             && let Some(text) = self.greeting.take()
         {
-            self[index].timeline.note(What::Notice(Notice { text, trouble: false }), now_us);
+            self[index].timeline.note(ItemContent::Notice(Notice { text, is_error: false }), now_us);
         }
     }
 
@@ -134,8 +134,8 @@ impl Rooms {
     /// Shows a message of a group that has no log.
     fn message_without_log(&mut self, index: usize, incoming: IncomingMessage, now_us: u64) {
         if let Kind::Text(body) | Kind::Reply { body, .. } = &incoming.kind {
-            let what = What::Loose { name: incoming.name, words: lines_of_bytes(body) };
-            self[index].timeline.note(what, now_us);
+            let content = ItemContent::Unlogged { name: incoming.name, words: lines_of_bytes(body) };
+            self[index].timeline.note(content, now_us);
         }
     }
 
@@ -154,7 +154,7 @@ impl Rooms {
         self[index].loading = false;
         let messages = match answer {
             Ok(messages) => messages,
-            Err(why) => return context.warn(Word::CannotRead, &[("why", &why)]),
+            Err(why) => return context.warn(UiText::CannotRead, &[("why", &why)]),
         };
         let is_current = index == self.current_index();
         let room = &mut self[index];
@@ -180,7 +180,7 @@ impl Rooms {
         let room = &mut self[index];
         let Some(changes) = room.roster.replace(members, text_sessions, context.me.device) else { return };
         for presence in changes {
-            room.timeline.note(What::Presence(presence), context.now_us);
+            room.timeline.note(ItemContent::Presence(presence), context.now_us);
         }
         context.touch();
     }
@@ -197,13 +197,13 @@ impl Rooms {
         let Some(index) = self.index_of(group) else { return };
         let until_us = u64::try_from(until_ms).unwrap_or(0).saturating_mul(1000);
         let until = format!("{}, {}", day_name(context.lang, context.zone, until_us), context.zone.clock(until_us));
-        self.note(index, Word::Invited, &[("code", code), ("until", &until)], false, context);
+        self.note(index, UiText::Invited, &[("code", code), ("until", &until)], false, context);
     }
 
     /// Adds a notice of the program to a conversation.
-    fn note(&mut self, index: usize, word: Word, values: &[(&str, &str)], trouble: bool, context: &mut ChatContext) {
+    fn note(&mut self, index: usize, word: UiText, values: &[(&str, &str)], is_error: bool, context: &mut ChatContext) {
         let text = context.lang.fill(word, values);
-        self[index].timeline.note(What::Notice(Notice { text, trouble }), context.now_us);
+        self[index].timeline.note(ItemContent::Notice(Notice { text, is_error }), context.now_us);
         context.touch();
     }
 }

@@ -11,8 +11,8 @@ use crate::{
         overlay::{List, ListRow},
         roster::Roster,
     },
-    people::{in_order, member_name},
-    words::{Lang, Word, day_name},
+    people::{member_name, sorted_members},
+    ui_text::{Lang, UiText, day_name},
 };
 
 impl List {
@@ -23,11 +23,11 @@ impl List {
 
     /// Makes the list of a group's members, those who are present first.
     pub(super) fn of_members(title: String, roster: &Roster, lang: Lang) -> Self {
-        let members = in_order(&roster.members).into_iter().map(|member| {
+        let members = sorted_members(&roster.members).into_iter().map(|member| {
             let dot = if member.present { "●" } else { "○" };
             format!("{dot} {}  {}", member_name(member), member.lane)
         });
-        let lane = lang.say(Word::LaneText);
+        let lane = lang.text(UiText::LaneText);
         let texts = roster.text_sessions.iter().map(|name| format!("● {name}  {lane}"));
         let rows = members.chain(texts).map(ListRow::text).collect();
         Self { title, rows, at: 0, busy: false, number: None }
@@ -49,7 +49,7 @@ impl List {
         }));
         self.busy = end.is_none();
         if let Some(Err(why)) = end {
-            context.warn(Word::CannotRead, &[("why", &why)]);
+            context.warn(UiText::CannotRead, &[("why", &why)]);
         }
         context.touch();
     }
@@ -73,19 +73,19 @@ impl List {
 fn service_rows(server: &ServerStatus, lang: Lang) -> Vec<String> {
     let row = |service: &ServiceInfo| {
         let kind = match service.kind {
-            ServiceKind::Relay => Word::Relay,
-            ServiceKind::Hub => Word::Hub,
+            ServiceKind::Relay => UiText::Relay,
+            ServiceKind::Hub => UiText::Hub,
         };
-        let state = lang.say(if service.alive { Word::Alive } else { Word::Away });
-        format!("{} {}:{}  {state}", lang.say(kind), one_line(&service.host), service.grpc_port)
+        let state = lang.text(if service.alive { UiText::Alive } else { UiText::Away });
+        format!("{} {}:{}  {state}", lang.text(kind), one_line(&service.host), service.grpc_port)
     };
     server.services.iter().map(row).collect()
 }
 
 fn log_rows(log: &LogStatus, roster: Option<&Roster>, lang: Lang) -> Vec<String> {
-    let durable = lang.say(if log.durable { Word::OnDisk } else { Word::InMemory });
+    let durable = lang.text(if log.durable { UiText::OnDisk } else { UiText::InMemory });
     let values = [("oldest", &*log.oldest.to_string()), ("head", &*log.head.to_string()), ("durable", durable)];
-    let mut rows = vec![lang.fill(Word::LogRange, &values), String::new()];
+    let mut rows = vec![lang.fill(UiText::LogRange, &values), String::new()];
     rows.extend(log.members.iter().map(|member| {
         let known = roster.and_then(|roster| roster.members.iter().find(|known| known.device == member.device));
         let name = known.map(member_name).unwrap_or_else(|| match member.name.as_str() {
@@ -102,7 +102,7 @@ fn log_rows(log: &LogStatus, roster: Option<&Roster>, lang: Lang) -> Vec<String>
             ("lost", &*lost),
             ("repaired", &*repaired),
         ];
-        lang.fill(Word::MemberStatus, &values)
+        lang.fill(UiText::MemberStatus, &values)
     }));
     rows
 }

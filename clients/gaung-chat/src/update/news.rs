@@ -5,8 +5,8 @@ use gaung_terminal::sanitise::one_line;
 
 use crate::{
     incoming::IncomingMessage,
-    model::{context::Me, room::Room},
-    people::names,
+    model::{context::LocalUser, room::Room},
+    people::mentions,
 };
 
 /// The most characters of a message that a notification shows.
@@ -24,7 +24,7 @@ pub(super) struct News {
 
 impl News {
     /// Returns what is new in a message; `None` for changes, joins and leaves, and for the person's own messages.
-    pub(super) fn of(incoming: &IncomingMessage, room: &Room, me: &Me) -> Option<Self> {
+    pub(super) fn of(incoming: &IncomingMessage, room: &Room, me: &LocalUser) -> Option<Self> {
         let (body, reply_to) = match &incoming.kind {
             Kind::Text(body) => (body, None),
             Kind::Reply { to, body } => (body, Some(*to)),
@@ -39,7 +39,7 @@ impl News {
         let replied_to = reply_to.and_then(|to| room.timeline.entry(to));
         Some(Self {
             is_mention: replied_to.is_some_and(|entry| is_own(entry.device))
-                || names(&String::from_utf8_lossy(body), &me.name),
+                || mentions(&String::from_utf8_lossy(body), &me.name),
             title: format!("{} · {}", incoming.name, room.name),
             body: words.chars().take(NOTIFIED).collect(),
         })

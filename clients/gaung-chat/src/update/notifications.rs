@@ -3,7 +3,7 @@
 use super::command::NotifyChange;
 use crate::{
     settings::{Desktop, Notify, Settings},
-    words::{Lang, Word},
+    ui_text::{Lang, UiText},
 };
 
 impl Settings {
@@ -28,17 +28,17 @@ impl Settings {
     /// Returns the notifications in one line.
     pub(super) fn notify_summary(&self, lang: Lang) -> String {
         let of = match self.notify {
-            Notify::Mentions => Word::NotifyMentions,
-            Notify::All => Word::NotifyAll,
-            Notify::Off => Word::NotifyOff,
+            Notify::Mentions => UiText::NotifyMentions,
+            Notify::All => UiText::NotifyAll,
+            Notify::Off => UiText::NotifyOff,
         };
-        let switch = |on| lang.say(if on { Word::On } else { Word::Off });
+        let switch = |on| lang.text(if on { UiText::On } else { UiText::Off });
         let desktop = match self.desktop {
             Desktop::Auto => switch(true),
             Desktop::Osc9 => "OSC 9",
             Desktop::Osc777 => "OSC 777",
             Desktop::Off => switch(false),
         };
-        lang.fill(Word::NotifyNow, &[("of", lang.say(of)), ("bell", switch(self.bell)), ("desktop", desktop)])
+        lang.fill(UiText::NotifyNow, &[("of", lang.text(of)), ("bell", switch(self.bell)), ("desktop", desktop)])
     }
 }

@@ -3,14 +3,14 @@
 use gaung_proto::{Kind, Seq};
 
 use crate::{
-    effect::{Effect, Said},
+    effect::{Effect, PublishOutcome},
     model::{
-        composer::Intent,
+        composer::ComposeIntent,
         context::ChatContext,
         room::{Room, RoomState},
-        timeline::{Body, Entry},
+        timeline::{MessageBody, MessageEntry},
     },
-    words::Word,
+    ui_text::UiText,
 };
 
 impl Room {
@@ -20,7 +20,7 @@ impl Room {
         if words.trim().is_empty() || !self.publish(kind, context) {
             return false;
         }
-        self.composer.intent = Intent::Say;
+        self.composer.intent = ComposeIntent::Say;
         self.marks.new_from = None;
         context.clear_status();
         self.go_to_latest(context);
@@ -31,11 +31,11 @@ impl Room {
     fn publish(&mut self, kind: Kind, context: &mut ChatContext) -> bool {
         let number = context.next_number();
         if matches!(self.state, RoomState::Gone) {
-            context.warn(Word::NothingCanBeSent, &[]);
+            context.warn(UiText::NothingCanBeSent, &[]);
             return false;
         }
         if self.composer.is_full() {
-            context.warn(Word::TooMuchUnderWay, &[]);
+            context.warn(UiText::TooMuchUnderWay, &[]);
             return false;
         }
         self.composer.sent(number, &kind);
@@ -45,19 +45,19 @@ impl Room {
     }
 
     /// Handles the outcome of an own message.
-    pub(super) fn published(&mut self, number: u64, outcome: Said, context: &mut ChatContext) {
+    pub(super) fn published(&mut self, number: u64, outcome: PublishOutcome, context: &mut ChatContext) {
         match outcome {
-            Said::Late => self.composer.late(number),
-            Said::Logged(seq) => {
+            PublishOutcome::Late => self.composer.late(number),
+            PublishOutcome::Logged(seq) => {
                 let was_shown = self.composer.logged(number, seq, self.timeline.head() >= seq);
                 // Edits and reactions have receipts too, but no line to show them under.
                 if was_shown || self.timeline.entry(seq).is_some() {
                     context.effect(Effect::Receipts { group: self.name.clone(), seq });
                 }
             }
-            Said::Failed(why) => {
+            PublishOutcome::Failed(why) => {
                 if let Err(why) = self.composer.failed(number, why) {
-                    context.warn(Word::NotSent, &[("why", &why)]);
+                    context.warn(UiText::NotSent, &[("why", &why)]);
                 }
             }
         }
@@ -66,11 +66,11 @@ impl Room {
     /// Replies to a message, the last one of somebody else if none is named. Without words, the next line is the reply.
     pub(super) fn reply_to(&mut self, to: Option<Seq>, words: &str, context: &mut ChatContext) {
         let own = context.me.device;
-        let last = || self.timeline.newest().find(|entry| entry.device != own && entry.words().is_some());
+        let last = || self.timeline.newest().find(|entry| entry.device != own && entry.text().is_some());
         let Some(seq) = to.or_else(|| last().map(|entry| entry.seq)) else {
-            return context.warn(Word::NothingToReply, &[]);
+            return context.warn(UiText::NothingToReply, &[]);
         };
-        self.composer.intent = Intent::Reply(seq);
+        self.composer.intent = ComposeIntent::Reply(seq);
         self.selected = None;
         if !words.is_empty() {
             self.say(words, context);
@@ -79,10 +79,10 @@ impl Room {
 
     /// Edits an own message, the last one if none is named. Without words, those of the message are put into the line.
     pub(super) fn edit(&mut self, seq: Option<Seq>, words: &str, context: &mut ChatContext) {
-        let Some(entry) = self.own_message(seq, context) else { return context.warn(Word::NotYours, &[]) };
-        let (seq, former) = (entry.seq, entry.words().unwrap_or_default().to_owned());
+        let Some(entry) = self.own_message(seq, context) else { return context.warn(UiText::NotYours, &[]) };
+        let (seq, former) = (entry.seq, entry.text().unwrap_or_default().to_owned());
         self.selected = None;
-        self.composer.intent = Intent::Edit(seq);
+        self.composer.intent = ComposeIntent::Edit(seq);
         if words.is_empty() {
             self.composer.editor.set(&former);
         } else {
@@ -92,7 +92,7 @@ impl Room {
 
     /// Deletes an own message, the last one if none is named.
     pub(super) fn delete(&mut self, seq: Option<Seq>, context: &mut ChatContext) {
-        let Some(entry) = self.own_message(seq, context) else { return context.warn(Word::NotYours, &[]) };
+        let Some(entry) = self.own_message(seq, context) else { return context.warn(UiText::NotYours, &[]) };
         let seq = entry.seq;
         self.selected = None;
         self.publish(Kind::Delete { seq }, context);
@@ -103,18 +103,20 @@ impl Room {
         let own = context.me.device;
         let last = || {
             let mut newest = self.timeline.newest();
-            newest.find(|entry| entry.body != Body::Deleted && (remove || entry.device != own)).map(|entry| entry.seq)
+            newest
+                .find(|entry| entry.body != MessageBody::Deleted && (remove || entry.device != own))
+                .map(|entry| entry.seq)
         };
         match to.or_else(last) {
             Some(seq) => drop(self.publish(Kind::React { seq, emoji, remove }, context)),
-            None => context.warn(Word::NothingToReply, &[]),
+            None => context.warn(UiText::NothingToReply, &[]),
         }
     }
 
     /// Returns a message of this device that still has words: the one named, or the last one.
-    fn own_message(&self, seq: Option<Seq>, context: &ChatContext) -> Option<&Entry> {
+    fn own_message(&self, seq: Option<Seq>, context: &ChatContext) -> Option<&MessageEntry> {
         self.timeline.newest().find(|entry| {
-            entry.device == context.me.device && entry.words().is_some() && seq.is_none_or(|seq| entry.seq == seq)
+            entry.device == context.me.device && entry.text().is_some() && seq.is_none_or(|seq| entry.seq == seq)
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     rows::viewport::Viewport,
     theme::Theme,
-    words::Word,
+    ui_text::UiText,
 };
 
 impl Room {
@@ -131,7 +131,7 @@ impl Room {
         context: &mut ChatContext,
     ) {
         let Some(first) = messages.first().map(|incoming| incoming.seq) else {
-            return context.warn(Word::NoSuchMessage, &[("seq", &seq.unwrap_or(Seq::FIRST).to_string())]);
+            return context.warn(UiText::NoSuchMessage, &[("seq", &seq.unwrap_or(Seq::FIRST).to_string())]);
         };
         self.timeline.clear(Some(first));
         self.timeline.extend(messages);

@@ -30,7 +30,7 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
     let first = (at + 1).saturating_sub(usize::from(area.height));
     for (row, (index, range)) in ranges.iter().enumerate().skip(first).take(usize::from(area.height)).enumerate() {
         let lead = if index == 0 { prompt.clone() } else { " ".repeat(lead) };
-        let spans = vec![Span::styled(lead, theme.strong()), Span::raw(one_line(&text[range.clone()]).into_owned())];
+        let spans = vec![Span::styled(lead, theme.bold()), Span::raw(one_line(&text[range.clone()]).into_owned())];
         put(buffer, area, row, &Line::from(spans));
     }
     let column = lead + columns(&one_line(&text[ranges[at].start..cursor.min(ranges[at].end)]));

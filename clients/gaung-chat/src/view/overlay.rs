@@ -7,7 +7,7 @@ use crate::{
     model::{Model, overlay::Overlay},
     rows::overlay::{WIDEST, help, info, listed},
     theme::Theme,
-    words::Word,
+    ui_text::UiText,
 };
 use gaung_terminal::wrap::{columns, fitted, shortened};
 
@@ -17,7 +17,9 @@ pub(super) fn draw(model: &Model, theme: Theme, overlay: &Overlay, area: Rect, b
     let width = area.width.min(WIDEST);
     let inner = usize::from(width.saturating_sub(4));
     let (title, lines, top, chosen) = match overlay {
-        Overlay::Help { top } => (context.lang.say(Word::HelpTitle).to_owned(), help(context.lang, inner), *top, None),
+        Overlay::Help { top } => {
+            (context.lang.text(UiText::HelpTitle).to_owned(), help(context.lang, inner), *top, None)
+        }
         Overlay::Info { seq, top } => (format!("#{seq}"), info(context, room, *seq, inner), *top, None),
         Overlay::List(list) => {
             let chosen = list.is_choice().then_some(list.at);
@@ -34,7 +36,7 @@ pub(super) fn draw(model: &Model, theme: Theme, overlay: &Overlay, area: Rect, b
     border(theme, &title, more, frame, buffer);
     let body = Rect::new(frame.x + 2, frame.y + 1, frame.width.saturating_sub(4), frame.height.saturating_sub(2));
     for (row, (index, line)) in lines.iter().enumerate().skip(top).take(seen).enumerate() {
-        let style = if chosen == Some(index) { theme.chosen() } else { ratatui::style::Style::new() };
+        let style = if chosen == Some(index) { theme.selected() } else { ratatui::style::Style::new() };
         put(buffer, body, row, &Line::styled(fitted(line, inner), style));
     }
 }
@@ -43,10 +45,10 @@ fn border(theme: Theme, title: &str, more: &str, frame: Rect, buffer: &mut Buffe
     let width = usize::from(frame.width);
     let title = shortened(title, width.saturating_sub(6));
     let head = format!("╭─ {title} {}", "─".repeat(width.saturating_sub(5 + columns(&title))));
-    put(buffer, frame, 0, &Line::styled(format!("{}╮", fitted(&head, width.saturating_sub(1))), theme.fresh()));
+    put(buffer, frame, 0, &Line::styled(format!("{}╮", fitted(&head, width.saturating_sub(1))), theme.accent()));
     for row in 1..usize::from(frame.height.saturating_sub(1)) {
-        put(buffer, frame, row, &Line::styled(format!("│{}│", " ".repeat(width.saturating_sub(2))), theme.fresh()));
+        put(buffer, frame, row, &Line::styled(format!("│{}│", " ".repeat(width.saturating_sub(2))), theme.accent()));
     }
     let foot = format!("╰{}{more}╯", "─".repeat(width.saturating_sub(3)));
-    put(buffer, frame, usize::from(frame.height.saturating_sub(1)), &Line::styled(foot, theme.fresh()));
+    put(buffer, frame, usize::from(frame.height.saturating_sub(1)), &Line::styled(foot, theme.accent()));
 }

@@ -14,9 +14,9 @@ use crate::{
         Model,
         room::{Room, RoomState},
     },
-    people::{identity, in_order, member_name},
+    people::{colour_key, member_name, sorted_members},
     theme::Theme,
-    words::Word,
+    ui_text::UiText,
 };
 
 /// Open groups, each with its number for Alt and what is new in it.
@@ -32,8 +32,8 @@ pub(super) fn groups(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffe
 fn group(model: &Model, theme: Theme, index: usize, room: &Room, width: usize) -> Line<'static> {
     let number = if index < 9 { format!("{} ", index + 1) } else { "  ".to_owned() };
     let (count, style) = match (room.marks.mentions, room.marks.unread) {
-        (0, 0) => (String::new(), theme.quiet()),
-        (0, unread) => (format!(" {}", short(unread)), theme.fresh()),
+        (0, 0) => (String::new(), theme.dim()),
+        (0, unread) => (format!(" {}", short(unread)), theme.accent()),
         (mentions, unread) => (format!(" @{} {}", short(mentions), short(unread)), theme.mention()),
     };
     let mark = match room.state {
@@ -44,15 +44,15 @@ fn group(model: &Model, theme: Theme, index: usize, room: &Room, width: usize) -
     let space = width.saturating_sub(columns(&number) + columns(&count) + columns(mark));
     let name = fitted(room.name.as_str(), space);
     let name_style = match (index == model.rooms.current_index(), room.marks.unread) {
-        (_, 1..) => theme.strong(),
+        (_, 1..) => theme.bold(),
         (_, 0) => ratatui::style::Style::new(),
     };
     let line = Line::from(vec![
-        Span::styled(format!("{number}{mark}"), theme.quiet()),
+        Span::styled(format!("{number}{mark}"), theme.dim()),
         Span::styled(name, name_style),
         Span::styled(count, style),
     ]);
-    if index == model.rooms.current_index() { line.style(theme.chosen()) } else { line }
+    if index == model.rooms.current_index() { line.style(theme.selected()) } else { line }
 }
 
 /// Who is in the group: first those who are here.
@@ -60,20 +60,20 @@ pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buff
     let Some(room) = model.room() else { return };
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let mut lines: Vec<Line<'static>> =
-        in_order(&room.roster.members).into_iter().map(|member| person(model, theme, member, width)).collect();
+        sorted_members(&room.roster.members).into_iter().map(|member| person(model, theme, member, width)).collect();
     let here = room.roster.members.iter().filter(|member| member.present).count();
     let texts = room.roster.text_sessions.iter().map(|name| {
-        let badge = model.context.lang.say(Word::LaneText);
+        let badge = model.context.lang.text(UiText::LaneText);
         let name = fitted(name, width.saturating_sub(columns(badge) + 4));
-        Line::from(vec![Span::raw(format!(" ● {name} ")), Span::styled(badge, theme.quiet())])
+        Line::from(vec![Span::raw(format!(" ● {name} ")), Span::styled(badge, theme.dim())])
     });
     lines.splice(here..here, texts);
     let hidden = lines.len().saturating_sub(height);
     if hidden > 0 && height > 0 {
         lines.truncate(height - 1);
         lines.push(Line::styled(
-            model.context.lang.fill(Word::MoreMembers, &[("count", &(hidden + 1).to_string())]),
-            theme.quiet(),
+            model.context.lang.fill(UiText::MoreMembers, &[("count", &(hidden + 1).to_string())]),
+            theme.dim(),
         ));
     }
     lines.iter().enumerate().for_each(|(row, line)| put(buffer, area, row, line));
@@ -82,29 +82,29 @@ pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buff
 fn person(model: &Model, theme: Theme, member: &Member, width: usize) -> Line<'static> {
     let name = member_name(member);
     let (badge, good) = badge(member);
-    let badge = badge.map_or("", |word| model.context.lang.say(word));
+    let badge = badge.map_or("", |word| model.context.lang.text(word));
     let (dot, style) = match member.present {
-        true => (" ● ", theme.name(identity(member.device.as_bytes(), &name))),
-        false => (" ○ ", theme.quiet()),
+        true => (" ● ", theme.name(colour_key(member.device.as_bytes(), &name))),
+        false => (" ○ ", theme.dim()),
     };
     let space = width.saturating_sub(3 + columns(badge) + 1);
-    let own = if member.device == model.context.me.device { model.context.lang.say(Word::You) } else { "" };
+    let own = if member.device == model.context.me.device { model.context.lang.text(UiText::You) } else { "" };
     let own = if columns(&name) + columns(own) > space { "" } else { own };
     let shown = shortened(&name, space.saturating_sub(columns(own)));
     let padding = " ".repeat(space.saturating_sub(columns(&shown) + columns(own)));
     Line::from(vec![
-        Span::styled(dot, if member.present { theme.good() } else { theme.quiet() }),
+        Span::styled(dot, if member.present { theme.good() } else { theme.dim() }),
         Span::styled(shown, style),
-        Span::styled(format!("{own}{padding} "), theme.quiet()),
-        Span::styled(badge, if good { theme.good() } else { theme.quiet() }),
+        Span::styled(format!("{own}{padding} "), theme.dim()),
+        Span::styled(badge, if good { theme.good() } else { theme.dim() }),
     ])
 }
 
-fn badge(member: &Member) -> (Option<Word>, bool) {
+fn badge(member: &Member) -> (Option<UiText>, bool) {
     match (member.present, member.lane.as_str()) {
-        (true, "multicast") => (Some(Word::LaneMulticastShort), true),
-        (true, "tcp") => (Some(Word::LaneTcp), false),
-        (true, "broadcast") => (Some(Word::LaneBroadcastShort), false),
+        (true, "multicast") => (Some(UiText::LaneMulticastShort), true),
+        (true, "tcp") => (Some(UiText::LaneTcp), false),
+        (true, "broadcast") => (Some(UiText::LaneBroadcastShort), false),
         _ => (None, false),
     }
 }

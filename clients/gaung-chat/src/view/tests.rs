@@ -14,55 +14,55 @@ use super::*;
 use crate::{
     effect::Input,
     model::{
-        composer::{Pending, Stage as Sent},
+        composer::{DeliveryStage, PendingMessage},
         overlay::{List, ListRow, Overlay},
     },
-    staged::{ANI, BUDI, CITRA, Stage, device, info, member, receipt, text},
-    words::Lang,
+    test_chat::{ANI, BUDI, CITRA, TestChat, device, info, member, receipt, text},
+    ui_text::Lang,
 };
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (160, 50)];
 
 /// A conversation of three with everything in it.
-fn conversation(lang: Lang) -> Stage {
-    let mut stage = Stage::with(&["everyone", "lobby", "praktikum-jaringan"]);
-    stage.model.context.lang = lang;
-    let group = stage.model.rooms[0].name.clone();
+fn conversation(lang: Lang) -> TestChat {
+    let mut chat = TestChat::with(&["everyone", "lobby", "praktikum-jaringan"]);
+    chat.model.context.lang = lang;
+    let group = chat.model.rooms[0].name.clone();
     let members = vec![
         member(ANI, true, "multicast"),
         member(BUDI, true, "tcp"),
         member(CITRA, true, "multicast"),
         member(9, false, ""),
     ];
-    stage.give(Input::Members { group: group.clone(), members, text_sessions: vec!["client-4".to_owned()] });
-    stage.words(0, BUDI, "Selamat pagi! Apakah semua sudah bisa masuk ke grup praktikum hari ini?");
-    let own = stage.words(0, ANI, "Sudah, lewat multicast. Tampilannya 日本語 dan emoji 👩‍🚀 juga rapi.");
-    stage.say(
+    chat.input(Input::Members { group: group.clone(), members, text_sessions: vec!["client-4".to_owned()] });
+    chat.write(0, BUDI, "Selamat pagi! Apakah semua sudah bisa masuk ke grup praktikum hari ini?");
+    let own = chat.write(0, ANI, "Sudah, lewat multicast. Tampilannya 日本語 dan emoji 👩‍🚀 juga rapi.");
+    chat.send(
         0,
         CITRA,
         Kind::Reply { to: own, body: Bytes::from_static("Di sini juga. Ani, tolong kirim alamatnya".as_bytes()) },
     );
-    stage.say(0, BUDI, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
-    stage.say(0, CITRA, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
-    let wrong = stage.words(0, ANI, "Alamatnya 239.255.3.8");
-    stage.say(0, ANI, Kind::Edit { seq: wrong, body: Bytes::from_static(b"Alamatnya 239.255.3.7\nport 20000") });
-    let gone = stage.words(0, BUDI, "salah ketik");
-    stage.say(0, BUDI, Kind::Delete { seq: gone });
-    stage.words(0, CITRA, "/me mencatat");
-    stage.words(0, BUDI, "\x1b[31mtidak\x07 merah\u{202e}");
-    let last = stage.words(0, ANI, "Sampai nanti");
+    chat.send(0, BUDI, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
+    chat.send(0, CITRA, Kind::React { seq: own, emoji: "👍".to_owned(), remove: false });
+    let wrong = chat.write(0, ANI, "Alamatnya 239.255.3.8");
+    chat.send(0, ANI, Kind::Edit { seq: wrong, body: Bytes::from_static(b"Alamatnya 239.255.3.7\nport 20000") });
+    let gone = chat.write(0, BUDI, "salah ketik");
+    chat.send(0, BUDI, Kind::Delete { seq: gone });
+    chat.write(0, CITRA, "/me mencatat");
+    chat.write(0, BUDI, "\x1b[31mtidak\x07 merah\u{202e}");
+    let last = chat.write(0, ANI, "Sampai nanti");
     let receipts = vec![receipt(own, 3, 3), receipt(wrong, 3, 3), receipt(last, 3, 4)];
-    stage.give(Input::Receipts { group, receipts });
-    stage.words(1, BUDI, "di lobby");
-    stage.words(2, CITRA, "Ani, lihat ini");
-    stage
+    chat.input(Input::Receipts { group, receipts });
+    chat.write(1, BUDI, "di lobby");
+    chat.write(2, CITRA, "Ani, lihat ini");
+    chat
 }
 
-fn drawn(stage: &mut Stage, size: (u16, u16)) -> String {
-    stage.give(Input::Resize(size.0, size.1));
+fn drawn(chat: &mut TestChat, size: (u16, u16)) -> String {
+    chat.input(Input::Resize(size.0, size.1));
     let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
     let mut cursor = None;
-    terminal.draw(|frame| cursor = draw(&stage.model, Theme::plain(), frame.buffer_mut())).unwrap();
+    terminal.draw(|frame| cursor = draw(&chat.model, Theme::plain(), frame.buffer_mut())).unwrap();
     let buffer = terminal.backend().buffer();
     let mut picture = String::new();
     for y in 0..size.1 {
@@ -88,7 +88,7 @@ fn drawn(stage: &mut Stage, size: (u16, u16)) -> String {
     picture
 }
 
-fn check(name: &str, prepare: impl Fn() -> Stage) {
+fn check(name: &str, prepare: impl Fn() -> TestChat) {
     for size in SIZES {
         let picture = drawn(&mut prepare(), size);
         let file = format!("src/view/snapshots/{name}-{}x{}.txt", size.0, size.1);
@@ -116,9 +116,9 @@ fn the_same_in_indonesian() {
 fn the_keys_in_both_languages() {
     for (name, lang) in [("help", Lang::En), ("bantuan", Lang::Id)] {
         check(name, || {
-            let mut stage = conversation(lang);
-            stage.type_keys("?");
-            stage
+            let mut chat = conversation(lang);
+            chat.type_keys("?");
+            chat
         });
     }
 }
@@ -126,63 +126,63 @@ fn the_keys_in_both_languages() {
 #[test]
 fn a_first_start() {
     check("first-start", || {
-        let mut stage = Stage::with(&["everyone"]);
-        stage.open("lobby");
-        stage
+        let mut chat = TestChat::with(&["everyone"]);
+        chat.open("lobby");
+        chat
     });
 }
 
 #[test]
 fn trouble_gaps_and_words_under_way() {
     check("trouble", || {
-        let mut stage = conversation(Lang::En);
+        let mut chat = conversation(Lang::En);
         let group = || Arc::new(info("everyone"));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
-        stage.hear(0, Event::Lost { group: group(), range: range(12, 13) });
-        stage.hear(0, Event::Gap { group: group(), range: range(14, 19) });
-        stage.hear(0, Event::Reconnecting { group: group(), why: "the relay does not answer".to_owned() });
+        chat.listener_event(0, Event::Lost { group: group(), range: range(12, 13) });
+        chat.listener_event(0, Event::Gap { group: group(), range: range(14, 19) });
+        chat.listener_event(0, Event::Reconnecting { group: group(), why: "the relay does not answer".to_owned() });
         let pending =
-            |number, words: &str, stage| Pending { number, words: words.to_owned(), kind: text(words), stage };
-        stage.model.rooms[0].composer.pending.push(pending(1, "ini lambat", Sent::Late));
-        stage.model.rooms[0].composer.pending.push(pending(
+            |number, words: &str, stage| PendingMessage { number, words: words.to_owned(), kind: text(words), stage };
+        chat.model.rooms[0].composer.pending.push(pending(1, "ini lambat", DeliveryStage::Late));
+        chat.model.rooms[0].composer.pending.push(pending(
             2,
             "ini gagal",
-            Sent::Failed("the disk is full".to_owned()),
+            DeliveryStage::Failed("the disk is full".to_owned()),
         ));
-        stage.model.rooms[0].composer.pending.push(pending(3, "ini baru saja", Sent::Sending));
-        stage
+        chat.model.rooms[0].composer.pending.push(pending(3, "ini baru saja", DeliveryStage::Sending));
+        chat
     });
 }
 
 #[test]
 fn reading_further_up_with_a_message_chosen() {
     check("chosen", || {
-        let mut stage = conversation(Lang::En);
+        let mut chat = conversation(Lang::En);
         for n in 0..60 {
-            stage.words(0, BUDI, &format!("pesan {n}"));
+            chat.write(0, BUDI, &format!("pesan {n}"));
         }
-        stage.press(KeyCode::PageUp, KeyModifiers::NONE);
-        stage.press(KeyCode::Up, KeyModifiers::ALT);
-        stage.words(0, BUDI, "sesuatu yang baru");
-        stage
+        chat.press(KeyCode::PageUp, KeyModifiers::NONE);
+        chat.press(KeyCode::Up, KeyModifiers::ALT);
+        chat.write(0, BUDI, "sesuatu yang baru");
+        chat
     });
 }
 
 #[test]
 fn an_answer_of_several_lines_being_typed() {
     check("typing", || {
-        let mut stage = conversation(Lang::En);
-        stage.type_keys("/reply\n");
-        stage.give(Input::Paste("satu\ndua yang panjang ".to_owned() + &"kata ".repeat(20) + "\ntiga"));
-        stage
+        let mut chat = conversation(Lang::En);
+        chat.type_keys("/reply\n");
+        chat.input(Input::Paste("satu\ndua yang panjang ".to_owned() + &"kata ".repeat(20) + "\ntiga"));
+        chat
     });
 }
 
 #[test]
 fn who_has_heard() {
     check("heard", || {
-        let mut stage = conversation(Lang::En);
-        let group = stage.model.rooms[0].name.clone();
+        let mut chat = conversation(Lang::En);
+        let group = chat.model.rooms[0].name.clone();
         let missing = |who: u8, name: &str| gaung_client::MissingMember {
             device: if who == 0 { gaung_proto::DeviceId::NONE } else { device(who) },
             client: gaung_proto::ClientId([who; 16]),
@@ -192,61 +192,61 @@ fn who_has_heard() {
         let mut known = receipt(Seq(12), 2, 4);
         (known.silent, known.absent) = (1, 1);
         known.missing = vec![missing(BUDI, ""), missing(0, "client-4")];
-        stage.give(Input::Receipts { group, receipts: vec![known] });
-        stage.press(KeyCode::Char('h'), KeyModifiers::ALT);
-        stage
+        chat.input(Input::Receipts { group, receipts: vec![known] });
+        chat.press(KeyCode::Char('h'), KeyModifiers::ALT);
+        chat
     });
 }
 
 #[test]
 fn what_was_looked_for() {
     check("search", || {
-        let mut stage = conversation(Lang::En);
-        stage.type_keys("/search alamat\n");
+        let mut chat = conversation(Lang::En);
+        chat.type_keys("/search alamat\n");
         let found = |seq, text: &str| ListRow { text: text.to_owned(), seq: Some(Seq(seq)) };
-        if let Some(Overlay::List(List { rows, at, .. })) = &mut stage.model.overlay {
+        if let Some(Overlay::List(List { rows, at, .. })) = &mut chat.model.overlay {
             rows.push(found(6, "Thursday, 26 November 2026 09:11  Ani: Alamatnya 239.255.3.7"));
             rows.push(found(3, "Thursday, 26 November 2026 09:08  Citra: Di sini juga. Ani, tolong kirim alamatnya"));
             *at = 1;
         }
-        stage
+        chat
     });
 }
 
 #[test]
 fn a_very_long_message_is_cut_and_shown_whole_on_a_key() {
     check("long", || {
-        let mut stage = Stage::with(&["everyone"]);
+        let mut chat = TestChat::with(&["everyone"]);
         let long: String = (0..3000).map(|n| format!("kata{n} ")).collect();
-        stage.words(0, BUDI, &long);
-        stage.press(KeyCode::Up, KeyModifiers::ALT);
-        stage.type_keys("i");
-        stage.press(KeyCode::End, KeyModifiers::NONE);
-        stage
+        chat.write(0, BUDI, &long);
+        chat.press(KeyCode::Up, KeyModifiers::ALT);
+        chat.type_keys("i");
+        chat.press(KeyCode::End, KeyModifiers::NONE);
+        chat
     });
 }
 
 #[test]
 fn nothing_breaks_at_any_size() {
-    let mut stage = conversation(Lang::En);
+    let mut chat = conversation(Lang::En);
     for columns in (1..=200).step_by(7) {
         for rows in 1..=40 {
-            drawn(&mut stage, (columns, rows));
+            drawn(&mut chat, (columns, rows));
         }
     }
-    stage.type_keys("?");
+    chat.type_keys("?");
     for size in [(1, 1), (3, 3), (10, 4), (200, 2), (20, 60)] {
-        drawn(&mut stage, size);
+        drawn(&mut chat, size);
     }
 }
 
 #[test]
 fn no_escape_and_no_control_of_others_reaches_the_terminal() {
-    let mut stage = Stage::with(&["everyone"]);
+    let mut chat = TestChat::with(&["everyone"]);
     let all: String = ('\0'..=char::MAX).filter(|c| c.is_control() || !c.is_alphanumeric()).collect();
-    stage.words(0, BUDI, &all);
+    chat.write(0, BUDI, &all);
     for size in SIZES {
-        let picture = drawn(&mut stage, size);
+        let picture = drawn(&mut chat, size);
         assert!(!picture.chars().any(|c| c.is_control() && c != '\n'));
         assert!(!picture.contains(['\u{202e}', '\u{2066}', '\u{200f}', '\u{61c}']));
     }

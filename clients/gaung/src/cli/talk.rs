@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use gaung_chat::{Lang, Shade};
+use gaung_chat::{Background, Lang};
 use gaung_proto::{GroupName, Seq};
 use service_kit::config::parse_duration;
 
@@ -117,7 +117,7 @@ pub(crate) struct LookArgs {
     pub(crate) lang: Option<Lang>,
     /// Background of the terminal [default: from COLORFGBG, else colours that are readable on both].
     #[arg(long, value_enum, default_value_t, value_name = "auto|dark|light", hide_default_value = true)]
-    pub(crate) theme: Shade,
+    pub(crate) theme: Background,
 }
 
 /// `gaung text`.

@@ -12,7 +12,7 @@ const MAX_EMOJI: usize = 24;
 
 /// A message that has lines of its own.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct MessageEntry {
     /// Its seq.
     pub(crate) seq: Seq,
     /// Its author's device.
@@ -24,20 +24,20 @@ pub(crate) struct Entry {
     /// The message that it answers.
     pub(crate) reply_to: Option<Seq>,
     /// What it says now.
-    pub(crate) body: Body,
+    pub(crate) body: MessageBody,
     /// Its words are not the first ones.
     pub(crate) edited: bool,
     /// In the order in which they were first given.
     pub(crate) reactions: Vec<Reaction>,
     /// As it was said.
-    first_words: Body,
+    original: MessageBody,
 }
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body {
+pub(crate) enum MessageBody {
     /// Words, harmless, lines parted by newlines.
-    Words(String),
+    Text(String),
     /// Its author took it back.
     Deleted,
     /// A kind that this program does not know, by its byte on the wire.
@@ -53,32 +53,32 @@ pub(crate) struct Reaction {
     pub(crate) by: Vec<(DeviceId, String)>,
 }
 
-impl Entry {
+impl MessageEntry {
     pub(super) fn of(incoming: IncomingMessage) -> Self {
         let (reply_to, body) = match incoming.kind {
-            Kind::Text(body) => (None, Body::Words(lines_of_bytes(&body))),
-            Kind::Reply { to, body } => (Some(to), Body::Words(lines_of_bytes(&body))),
-            Kind::Unknown { content_type, .. } => (None, Body::Unknown(content_type.to_byte())),
+            Kind::Text(body) => (None, MessageBody::Text(lines_of_bytes(&body))),
+            Kind::Reply { to, body } => (Some(to), MessageBody::Text(lines_of_bytes(&body))),
+            Kind::Unknown { content_type, .. } => (None, MessageBody::Unknown(content_type.to_byte())),
             Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } | Kind::Join | Kind::Leave { .. } => {
                 unreachable!("these have no lines of their own")
             }
         };
         let IncomingMessage { seq, device, name, lane, .. } = incoming;
-        let (edited, reactions, first_words) = (false, Vec::new(), body.clone());
-        Self { seq, device, name, lane, reply_to, body, edited, reactions, first_words }
+        let (edited, reactions, original) = (false, Vec::new(), body.clone());
+        Self { seq, device, name, lane, reply_to, body, edited, reactions, original }
     }
 
     /// Its words, unless it was taken back or is of an unknown kind.
-    pub(crate) fn words(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.body {
-            Body::Words(words) => Some(words),
-            Body::Deleted | Body::Unknown(_) => None,
+            MessageBody::Text(words) => Some(words),
+            MessageBody::Deleted | MessageBody::Unknown(_) => None,
         }
     }
 
     /// As it was before any change.
     pub(super) fn reset(&mut self) {
-        self.body = self.first_words.clone();
+        self.body = self.original.clone();
         self.edited = false;
         self.reactions.clear();
     }
@@ -87,11 +87,11 @@ impl Entry {
     pub(super) fn apply(&mut self, change: &Change) {
         let by_author = change.device == self.device && !self.device.is_none();
         match &change.kind {
-            Kind::Edit { body, .. } if by_author && self.words().is_some() => {
-                self.body = Body::Words(lines_of_bytes(body));
+            Kind::Edit { body, .. } if by_author && self.text().is_some() => {
+                self.body = MessageBody::Text(lines_of_bytes(body));
                 self.edited = true;
             }
-            Kind::Delete { .. } if by_author => self.body = Body::Deleted,
+            Kind::Delete { .. } if by_author => self.body = MessageBody::Deleted,
             Kind::React { emoji, remove, .. } if *remove => self.take_back(emoji, change.device),
             Kind::React { emoji, .. } => self.react(emoji, change),
             Kind::Edit { .. } | Kind::Delete { .. } => {}
@@ -119,11 +119,11 @@ impl Entry {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let words = |body: &Body| match body {
-            Body::Words(words) => words.len(),
-            Body::Deleted | Body::Unknown(_) => 0,
+        let words = |body: &MessageBody| match body {
+            MessageBody::Text(words) => words.len(),
+            MessageBody::Deleted | MessageBody::Unknown(_) => 0,
         };
-        words(&self.body) + words(&self.first_words) + self.name.len()
+        words(&self.body) + words(&self.original) + self.name.len()
     }
 }
 

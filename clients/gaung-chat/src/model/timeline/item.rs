@@ -2,7 +2,7 @@
 
 use gaung_proto::{Seq, SeqRange};
 
-use super::entry::Entry;
+use super::entry::MessageEntry;
 
 /// Where an item stands: after which message, and the how many-th there; a message itself has count 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -32,14 +32,14 @@ pub(crate) struct Item {
     /// When, µs since 1970.
     pub(crate) at_us: u64,
     /// What.
-    pub(crate) what: What,
+    pub(crate) content: ItemContent,
 }
 
 /// What is shown.
 #[derive(Debug, Clone)]
-pub(crate) enum What {
+pub(crate) enum ItemContent {
     /// Somebody's words.
-    Message(Box<Entry>),
+    Message(Box<MessageEntry>),
     /// People came and went.
     Presence(Presence),
     /// Messages are missing here.
@@ -52,7 +52,7 @@ pub(crate) enum What {
     /// The program says something.
     Notice(Notice),
     /// Words of a group that has no seqs.
-    Loose {
+    Unlogged {
         /// Whose, harmless.
         name: String,
         /// The words, harmless, lines parted by newlines.
@@ -66,7 +66,7 @@ pub(crate) struct Notice {
     /// Harmless; lines parted by newlines.
     pub(crate) text: String,
     /// Something failed.
-    pub(crate) trouble: bool,
+    pub(crate) is_error: bool,
 }
 
 /// Who came and went, in one line.
@@ -114,24 +114,30 @@ fn take(names: &mut Vec<String>, name: &str) -> bool {
 
 impl Item {
     /// The message, if it is one.
-    pub(crate) fn entry(&self) -> Option<&Entry> {
-        match &self.what {
-            What::Message(entry) => Some(entry),
-            What::Presence(_) | What::Gap { .. } | What::Notice(_) | What::Loose { .. } => None,
+    pub(crate) fn entry(&self) -> Option<&MessageEntry> {
+        match &self.content {
+            ItemContent::Message(entry) => Some(entry),
+            ItemContent::Presence(_)
+            | ItemContent::Gap { .. }
+            | ItemContent::Notice(_)
+            | ItemContent::Unlogged { .. } => None,
         }
     }
 
-    pub(super) fn entry_mut(&mut self) -> Option<&mut Entry> {
-        match &mut self.what {
-            What::Message(entry) => Some(entry),
-            What::Presence(_) | What::Gap { .. } | What::Notice(_) | What::Loose { .. } => None,
+    pub(super) fn entry_mut(&mut self) -> Option<&mut MessageEntry> {
+        match &mut self.content {
+            ItemContent::Message(entry) => Some(entry),
+            ItemContent::Presence(_)
+            | ItemContent::Gap { .. }
+            | ItemContent::Notice(_)
+            | ItemContent::Unlogged { .. } => None,
         }
     }
 
     /// Folds `next` into this item if both are comings and goings.
     pub(super) fn absorb(&mut self, next: &Self) -> bool {
-        match (&mut self.what, &next.what) {
-            (What::Presence(presence), What::Presence(more)) => {
+        match (&mut self.content, &next.content) {
+            (ItemContent::Presence(presence), ItemContent::Presence(more)) => {
                 presence.follow(more);
                 true
             }
@@ -141,11 +147,11 @@ impl Item {
 
     /// What it takes of the memory, about.
     pub(super) fn bytes(&self) -> usize {
-        let words = match &self.what {
-            What::Message(entry) => entry.bytes(),
-            What::Notice(notice) => notice.text.len(),
-            What::Loose { words, .. } => words.len(),
-            What::Presence(_) | What::Gap { .. } => 0,
+        let words = match &self.content {
+            ItemContent::Message(entry) => entry.bytes(),
+            ItemContent::Notice(notice) => notice.text.len(),
+            ItemContent::Unlogged { words, .. } => words.len(),
+            ItemContent::Presence(_) | ItemContent::Gap { .. } => 0,
         };
         words + 200
     }

@@ -26,13 +26,13 @@ fn react(to: u64, remove: bool) -> Kind {
 }
 
 fn words(timeline: &Timeline) -> Vec<&str> {
-    timeline.items().iter().filter_map(|item| item.entry()?.words()).collect()
+    timeline.items().iter().filter_map(|item| item.entry()?.text()).collect()
 }
 
 fn live(count: u64) -> Timeline {
     let mut timeline = Timeline::default();
     for seq in 1..=count {
-        timeline.append(text(seq, &format!("m{seq}")), Keep::Newest);
+        timeline.append(text(seq, &format!("m{seq}")), KeptEnd::Newest);
     }
     timeline
 }
@@ -40,15 +40,15 @@ fn live(count: u64) -> Timeline {
 #[test]
 fn only_the_author_edits_and_deletes() {
     let mut timeline = live(2);
-    timeline.append(said(3, BUDI, edit(1, "forged")), Keep::Newest);
-    timeline.append(said(4, BUDI, Kind::Delete { seq: Seq(2) }), Keep::Newest);
+    timeline.append(said(3, BUDI, edit(1, "forged")), KeptEnd::Newest);
+    timeline.append(said(4, BUDI, Kind::Delete { seq: Seq(2) }), KeptEnd::Newest);
     assert_eq!(words(&timeline), ["m1", "m2"]);
-    timeline.append(said(5, ANI, edit(1, "better")), Keep::Newest);
-    timeline.append(said(6, ANI, Kind::Delete { seq: Seq(2) }), Keep::Newest);
-    timeline.append(said(7, ANI, edit(2, "back")), Keep::Newest);
+    timeline.append(said(5, ANI, edit(1, "better")), KeptEnd::Newest);
+    timeline.append(said(6, ANI, Kind::Delete { seq: Seq(2) }), KeptEnd::Newest);
+    timeline.append(said(7, ANI, edit(2, "back")), KeptEnd::Newest);
     assert_eq!(words(&timeline), ["better"]);
     assert!(timeline.entry(Seq(1)).unwrap().edited);
-    assert_eq!(timeline.entry(Seq(2)).unwrap().body, Body::Deleted, "what was taken back stays so");
+    assert_eq!(timeline.entry(Seq(2)).unwrap().body, MessageBody::Deleted, "what was taken back stays so");
 }
 
 #[test]
@@ -57,20 +57,20 @@ fn a_flood_of_reactions_and_forged_edits_takes_nothing_from_the_author() {
     for seq in 0..2_000_u64 {
         let stranger = DeviceId(((seq % 700) as u128 + 10).to_be_bytes());
         let kind = if seq % 2 == 0 { react(1, false) } else { edit(1, "forged") };
-        timeline.append(said(3 + seq, if seq < 600 { BUDI } else { stranger }, kind), Keep::Newest);
+        timeline.append(said(3 + seq, if seq < 600 { BUDI } else { stranger }, kind), KeptEnd::Newest);
     }
-    timeline.append(said(2_003, ANI, edit(1, "better")), Keep::Newest);
+    timeline.append(said(2_003, ANI, edit(1, "better")), KeptEnd::Newest);
     assert_eq!(words(&timeline), ["better", "m2"]);
-    timeline.append(said(2_004, ANI, react(1, false)), Keep::Newest);
-    timeline.append(said(2_005, ANI, Kind::Delete { seq: Seq(1) }), Keep::Newest);
-    assert_eq!(timeline.entry(Seq(1)).unwrap().body, Body::Deleted);
+    timeline.append(said(2_004, ANI, react(1, false)), KeptEnd::Newest);
+    timeline.append(said(2_005, ANI, Kind::Delete { seq: Seq(1) }), KeptEnd::Newest);
+    assert_eq!(timeline.entry(Seq(1)).unwrap().body, MessageBody::Deleted);
 }
 
 #[test]
 fn nobody_edits_what_no_device_wrote() {
     let mut timeline = Timeline::default();
-    timeline.append(said(1, DeviceId::NONE, Kind::Text(Bytes::from_static(b"netcat"))), Keep::Newest);
-    timeline.append(said(2, DeviceId::NONE, edit(1, "other netcat")), Keep::Newest);
+    timeline.append(said(1, DeviceId::NONE, Kind::Text(Bytes::from_static(b"netcat"))), KeptEnd::Newest);
+    timeline.append(said(2, DeviceId::NONE, edit(1, "other netcat")), KeptEnd::Newest);
     assert_eq!(words(&timeline), ["netcat"]);
 }
 
@@ -78,20 +78,20 @@ fn nobody_edits_what_no_device_wrote() {
 fn reacting_twice_is_once_and_can_be_taken_back() {
     let mut timeline = live(1);
     for seq in 2..4 {
-        timeline.append(said(seq, BUDI, react(1, false)), Keep::Newest);
+        timeline.append(said(seq, BUDI, react(1, false)), KeptEnd::Newest);
     }
-    timeline.append(said(4, ANI, react(1, false)), Keep::Newest);
+    timeline.append(said(4, ANI, react(1, false)), KeptEnd::Newest);
     let by = |timeline: &Timeline| timeline.entry(Seq(1)).unwrap().reactions.first().map_or(0, |r| r.by.len());
     assert_eq!(by(&timeline), 2);
-    timeline.append(said(5, BUDI, react(1, true)), Keep::Newest);
-    timeline.append(said(6, ANI, react(1, true)), Keep::Newest);
+    timeline.append(said(5, BUDI, react(1, true)), KeptEnd::Newest);
+    timeline.append(said(6, ANI, react(1, true)), KeptEnd::Newest);
     assert_eq!(by(&timeline), 0);
 }
 
 #[test]
 fn a_change_finds_a_message_that_is_read_later() {
     let mut timeline = Timeline::default();
-    timeline.append(said(11, ANI, edit(10, "later words")), Keep::Newest);
+    timeline.append(said(11, ANI, edit(10, "later words")), KeptEnd::Newest);
     timeline.prepend(vec![text(9, "m9"), text(10, "first words"), said(10, ANI, edit(9, "x"))]);
     assert_eq!(words(&timeline), ["x", "later words"]);
 }
@@ -99,7 +99,7 @@ fn a_change_finds_a_message_that_is_read_later() {
 #[test]
 fn pages_meet_without_doubles_and_the_oldest_is_known() {
     let mut timeline = Timeline::default();
-    timeline.append(text(5, "m5"), Keep::Newest);
+    timeline.append(text(5, "m5"), KeptEnd::Newest);
     timeline.prepend((3..=6).map(|seq| text(seq, &format!("m{seq}"))).collect());
     assert_eq!(words(&timeline), ["m3", "m4", "m5"]);
     assert_eq!(timeline.before(), Some(Seq(3)));
@@ -118,7 +118,7 @@ fn the_window_is_bounded_and_moves_with_the_reader() {
     timeline.prepend((301..=500).map(|seq| text(seq, "older")).collect());
     assert_eq!(timeline.items().len(), MAX_ITEMS);
     assert!(!timeline.is_live(), "the newest had to go");
-    timeline.append(text(count + 1, "new"), Keep::Newest);
+    timeline.append(text(count + 1, "new"), KeptEnd::Newest);
     assert_eq!(timeline.head(), Seq(count + 1));
     assert_ne!(words(&timeline).last(), Some(&"new"));
     let from = timeline.after().0;
@@ -132,17 +132,21 @@ fn a_gap_stands_where_it_is_and_goes_when_filled() {
     let range = SeqRange { first: Seq(3), last: Seq(4) };
     timeline.missing(range, 0);
     timeline.missing(range, 0);
-    let gaps =
-        |timeline: &Timeline| timeline.items().iter().filter(|item| matches!(item.what, What::Gap { .. })).count();
+    let gaps = |timeline: &Timeline| {
+        timeline.items().iter().filter(|item| matches!(item.content, ItemContent::Gap { .. })).count()
+    };
     assert_eq!(gaps(&timeline), 1);
-    timeline.append(text(3, "m3"), Keep::Newest);
+    timeline.append(text(3, "m3"), KeptEnd::Newest);
     timeline.filled(range);
-    timeline.append(text(4, "m4"), Keep::Newest);
+    timeline.append(text(4, "m4"), KeptEnd::Newest);
     assert_eq!(gaps(&timeline), 0);
     timeline.lost(SeqRange { first: Seq(5), last: Seq(6) }, 0);
-    timeline.append(text(7, "m7"), Keep::Newest);
+    timeline.append(text(7, "m7"), KeptEnd::Newest);
     assert_eq!((gaps(&timeline), words(&timeline).len()), (1, 5));
-    assert!(matches!(timeline.items()[4].what, What::Gap { lost: true, .. }), "before the message that follows");
+    assert!(
+        matches!(timeline.items()[4].content, ItemContent::Gap { lost: true, .. }),
+        "before the message that follows"
+    );
 }
 
 #[test]
@@ -154,9 +158,9 @@ fn comings_and_goings_are_folded() {
         Presence::left("Budi".to_owned()),
         Presence::left("Ani".to_owned()),
     ] {
-        timeline.note(What::Presence(presence), 0);
+        timeline.note(ItemContent::Presence(presence), 0);
     }
     let expected = Presence { came: vec!["Citra".to_owned()], left: vec!["Ani".to_owned()] };
     assert_eq!(timeline.items().len(), 2);
-    assert!(matches!(&timeline.items()[1].what, What::Presence(presence) if *presence == expected));
+    assert!(matches!(&timeline.items()[1].content, ItemContent::Presence(presence) if *presence == expected));
 }

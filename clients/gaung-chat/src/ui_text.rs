@@ -6,9 +6,9 @@ mod lane;
 
 use clap::ValueEnum;
 
-pub(crate) use catalogue::Word;
+pub(crate) use catalogue::UiText;
 pub(crate) use date::{Zone, day_name, same_day};
-pub(crate) use lane::lane_word;
+pub(crate) use lane::lane_name;
 
 /// A language of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -32,7 +32,7 @@ impl Lang {
     }
 
     /// A text.
-    pub(crate) const fn say(self, word: Word) -> &'static str {
+    pub(crate) const fn text(self, word: UiText) -> &'static str {
         let (english, indonesian) = word.both();
         match self {
             Self::En => english,
@@ -41,8 +41,8 @@ impl Lang {
     }
 
     /// A text with its `{places}` filled.
-    pub(crate) fn fill(self, word: Word, values: &[(&str, &str)]) -> String {
-        let mut rest = self.say(word);
+    pub(crate) fn fill(self, word: UiText, values: &[(&str, &str)]) -> String {
+        let mut rest = self.text(word);
         let mut filled = String::with_capacity(rest.len() + 32);
         // In one pass, so that braces within a value stay what they are.
         while let Some((before, after)) = rest.split_once('{') {
@@ -70,12 +70,17 @@ mod tests {
     }
 
     /// Words that are the same in both languages, or names.
-    const ALIKE: [Word; 5] =
-        [Word::LaneTcp, Word::LaneMulticast, Word::LaneBroadcast, Word::LaneMulticastShort, Word::LaneBroadcastShort];
+    const ALIKE: [UiText; 5] = [
+        UiText::LaneTcp,
+        UiText::LaneMulticast,
+        UiText::LaneBroadcast,
+        UiText::LaneMulticastShort,
+        UiText::LaneBroadcastShort,
+    ];
 
     #[test]
     fn no_text_is_missing_in_any_language() {
-        for &word in Word::ALL {
+        for &word in UiText::ALL {
             let (english, indonesian) = word.both();
             for text in [english, indonesian] {
                 assert!(!text.trim().is_empty(), "{word:?}");
@@ -90,8 +95,8 @@ mod tests {
     #[test]
     fn every_text_of_the_catalogue_is_used() {
         let used = sources().concat();
-        for &word in Word::ALL {
-            assert!(used.contains(&format!("Word::{word:?}")), "{word:?} is said nowhere");
+        for &word in UiText::ALL {
+            assert!(used.contains(&format!("UiText::{word:?}")), "{word:?} is used nowhere");
         }
     }
 
@@ -107,7 +112,7 @@ mod tests {
                     text.split(' ').filter(|w| w.chars().all(char::is_alphabetic) && w.len() > 1).count() > 2
                 });
                 let found: Vec<_> = words.collect();
-                assert!(told || found.is_empty(), "line {}: {found:?} belongs into the catalogue", number + 1);
+                assert!(told || found.is_empty(), "line {}: {found:?} belongs in the catalogue", number + 1);
             }
         }
     }
@@ -125,11 +130,11 @@ mod tests {
             "net.rs",
             "lib.rs",
             "people.rs",
-            "words/date.rs",
-            "words/lane.rs",
+            "ui_text/date.rs",
+            "ui_text/lane.rs",
         ];
         let mut sources: Vec<String> =
-            files.iter().map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default()).collect();
+            files.iter().map(|file| std::fs::read_to_string(root.join(file)).expect(file)).collect();
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = entry.path();
@@ -157,7 +162,7 @@ mod tests {
 
     #[test]
     fn values_are_put_in_once() {
-        let text = Lang::En.fill(Word::Heard, &[("heard", "{present}"), ("present", "4")]);
+        let text = Lang::En.fill(UiText::Heard, &[("heard", "{present}"), ("present", "4")]);
         assert_eq!(text, "heard by {present} of 4");
     }
 }

@@ -5,13 +5,13 @@ macro_rules! catalogue {
     ($($word:ident: $english:expr, $indonesian:expr;)+) => {
         /// A text of the screen, named by what it says.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub(crate) enum Word {
+        pub(crate) enum UiText {
             $(
                 $word,
             )+
         }
 
-        impl Word {
+        impl UiText {
             /// All there are.
             #[cfg(test)]
             pub(super) const ALL: &'static [Self] = &[$(Self::$word),+];

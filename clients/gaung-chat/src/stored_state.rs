@@ -15,7 +15,7 @@ use super::{model::Model, settings::Settings};
 /// The file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Stored {
+pub(crate) struct StoredState {
     /// Open groups in order, by server, for names mean nothing elsewhere.
     pub(crate) open: BTreeMap<String, Vec<String>>,
     /// By group id, as hexadecimal digits.
@@ -55,7 +55,7 @@ impl StoredRoom {
     }
 }
 
-impl Stored {
+impl StoredState {
     /// What is to be kept of a model.
     pub(crate) fn of(model: &Model) -> Self {
         let mut kept = Self { settings: model.context.settings, ..Self::default() };
@@ -148,7 +148,7 @@ mod tests {
     fn what_is_written_is_read_and_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/chat.json");
-        let mut stored = Stored::default();
+        let mut stored = StoredState::default();
         let id = "0192f000000070008000000000000001";
         let room = StoredRoom {
             id: id.to_owned(),
@@ -159,7 +159,7 @@ mod tests {
         };
         stored.places.insert(id.to_owned(), room);
         stored.write(&path).unwrap();
-        assert_eq!(Stored::read(&path), stored);
+        assert_eq!(StoredState::read(&path), stored);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(stored.places[id].log(), Some(LogId(255)));
         assert_eq!(format!("{:032x}", u128::from_be_bytes(stored.places[id].id().unwrap().0)), id);
@@ -171,14 +171,14 @@ mod tests {
         let path = dir.path().join("chat.json");
         let chat = |server: &str, read, draft: &str| {
             let room = StoredRoom { log: "1".to_owned(), read, draft: draft.to_owned(), ..StoredRoom::default() };
-            let mut stored = Stored::default();
+            let mut stored = StoredState::default();
             stored.open.insert(server.to_owned(), vec!["lobby".to_owned()]);
             stored.places.insert("a".to_owned(), room);
             stored
         };
         chat("here:1", 9, "first").keep(&path).unwrap();
         chat("there:1", 4, "second").keep(&path).unwrap();
-        let kept = Stored::read(&path);
+        let kept = StoredState::read(&path);
         assert_eq!(kept.open.len(), 2);
         assert_eq!((kept.places["a"].read, kept.places["a"].draft.as_str()), (9, "second"));
     }
@@ -187,10 +187,10 @@ mod tests {
     fn what_cannot_be_understood_is_empty() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.json");
-        assert_eq!(Stored::read(&path), Stored::default());
+        assert_eq!(StoredState::read(&path), StoredState::default());
         fs::write(&path, "{\"open\": 3").unwrap();
-        assert_eq!(Stored::read(&path), Stored::default());
+        assert_eq!(StoredState::read(&path), StoredState::default());
         fs::write(&path, "{\"later\": true}").unwrap();
-        assert_eq!(Stored::read(&path), Stored::default(), "a newer program's fields are no fault");
+        assert_eq!(StoredState::read(&path), StoredState::default(), "a newer program's fields are no fault");
     }
 }

@@ -16,11 +16,11 @@ use super::{
     effect::{Effect, Input},
     model::{
         Model,
-        context::{ChatContext, Me},
+        context::{ChatContext, LocalUser},
         rooms::Rooms,
     },
     settings::Settings,
-    words::{Lang, Zone},
+    ui_text::{Lang, Zone},
 };
 
 /// Who sits at the screen.
@@ -35,7 +35,7 @@ const NOW_US: u64 = 1_795_658_700_000_000;
 const MINUTE_US: u64 = 60_000_000;
 
 /// A model with open groups, and what it wants done so far.
-pub(super) struct Stage {
+pub(super) struct TestChat {
     /// The chat of Ani.
     pub(super) model: Model,
     /// What it wanted done.
@@ -43,23 +43,26 @@ pub(super) struct Stage {
     seqs: Vec<u64>,
 }
 
-impl Stage {
+impl TestChat {
     /// Groups that are open and empty, the first one looked at.
     pub(super) fn with(groups: &[&str]) -> Self {
         let jakarta = Zone::Fixed(FixedOffset::east_opt(7 * 3600).unwrap());
-        let me = Me { device: device(ANI), client: ClientId([ANI; 16]), name: name(ANI).to_owned() };
+        let me = LocalUser { device: device(ANI), client: ClientId([ANI; 16]), name: name(ANI).to_owned() };
         let mut context = ChatContext::new(Lang::En, jakarta, me, Settings::default());
         context.tick(NOW_US);
         let model = Model::new(context, "192.168.1.10:7400".to_owned(), Rooms::new(LaneChoice::Auto));
-        let mut stage = Self { model, effects: Vec::new(), seqs: vec![0; groups.len()] };
+        let mut chat = Self { model, effects: Vec::new(), seqs: vec![0; groups.len()] };
         for group in groups {
-            let index = stage.open(group);
-            let session = stage.model.rooms[index].session;
-            stage.give(Input::Entered { session, group: Box::new(info(group)) });
-            stage.hear(index, Event::Ready { group: Arc::new(info(group)), next_seq: Seq(1), lane: Lane::Multicast });
+            let index = chat.open(group);
+            let session = chat.model.rooms[index].session;
+            chat.input(Input::Entered { session, group: Box::new(info(group)) });
+            chat.listener_event(
+                index,
+                Event::Ready { group: Arc::new(info(group)), next_seq: Seq(1), lane: Lane::Multicast },
+            );
         }
-        stage.effects.clear();
-        stage
+        chat.effects.clear();
+        chat
     }
 
     /// Opens a group, which is then being entered.
@@ -70,7 +73,7 @@ impl Stage {
     }
 
     /// Gives it an input and gathers what it wants done.
-    pub(super) fn give(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.model.handle(input);
         while let Some(effect) = self.model.context.next_effect() {
             self.effects.push(effect);
@@ -78,28 +81,28 @@ impl Stage {
     }
 
     /// A second passes.
-    pub(super) fn later(&mut self) {
-        self.give(Input::Tick(self.model.context.now_us + 1_000_000));
+    pub(super) fn next_second(&mut self) {
+        self.input(Input::Tick(self.model.context.now_us + 1_000_000));
     }
 
     /// A group's listener tells.
-    pub(super) fn hear(&mut self, index: usize, event: Event) {
+    pub(super) fn listener_event(&mut self, index: usize, event: Event) {
         let session = self.model.rooms[index].session;
-        self.give(Input::Heard { session, event: Box::new(event) });
+        self.input(Input::ListenerEvent { session, event: Box::new(event) });
     }
 
     /// Somebody says something in a group; gives its seq.
-    pub(super) fn say(&mut self, index: usize, who: u8, kind: Kind) -> Seq {
+    pub(super) fn send(&mut self, index: usize, who: u8, kind: Kind) -> Seq {
         self.seqs[index] += 1;
         let seq = Seq(self.seqs[index]);
         let event = self.message(index, who, seq, kind);
-        self.hear(index, event);
+        self.listener_event(index, event);
         seq
     }
 
     /// Somebody says words in a group.
-    pub(super) fn words(&mut self, index: usize, who: u8, words: &str) -> Seq {
-        self.say(index, who, text(words))
+    pub(super) fn write(&mut self, index: usize, who: u8, words: &str) -> Seq {
+        self.send(index, who, text(words))
     }
 
     fn message(&self, index: usize, who: u8, seq: Seq, kind: Kind) -> Event {
@@ -114,7 +117,7 @@ impl Stage {
 
     /// Presses a key.
     pub(super) fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
-        self.give(Input::Key(KeyEvent::new(code, modifiers)));
+        self.input(Input::Key(KeyEvent::new(code, modifiers)));
     }
 
     /// Types, and presses Enter where there is a newline.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike as _, FixedOffset, Local, NaiveDateTime, Timelike as _};
 
-use super::{Lang, Word};
+use super::{Lang, UiText};
 
 /// Whose clock is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub(crate) fn same_day(zone: Zone, one_us: u64, other_us: u64) -> bool {
 /// `Thursday, 26 November 2026`.
 pub(crate) fn day_name(lang: Lang, zone: Zone, at_us: u64) -> String {
     let date = zone.at(at_us).date();
-    let nth = |word: Word, index: u32| lang.say(word).split(' ').nth(index as usize).unwrap_or_default();
-    let weekday = nth(Word::Weekdays, date.weekday().num_days_from_monday());
-    format!("{weekday}, {} {} {}", date.day(), nth(Word::Months, date.month0()), date.year())
+    let nth = |word: UiText, index: u32| lang.text(word).split(' ').nth(index as usize).unwrap_or_default();
+    let weekday = nth(UiText::Weekdays, date.weekday().num_days_from_monday());
+    format!("{weekday}, {} {} {}", date.day(), nth(UiText::Months, date.month0()), date.year())
 }
 
 #[cfg(test)]

@@ -7,25 +7,25 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{model::Model, stored::Stored};
+use super::{model::Model, stored_state::StoredState};
 
 /// The file and what of this chat stands in it.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct StateWriter {
     /// None where there is no place for it.
     file: Option<PathBuf>,
     /// What stands there.
-    kept: Stored,
+    kept: StoredState,
     /// When it is looked at again.
     at: Option<Instant>,
     /// A writing that is under way.
     writing: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Keeper {
+impl StateWriter {
     /// For a model as it was read from the file.
     pub(super) fn of(model: &Model, file: Option<PathBuf>) -> Self {
-        Self { file, kept: Stored::of(model), at: None, writing: None }
+        Self { file, kept: StoredState::of(model), at: None, writing: None }
     }
 
     /// Is written after so long at the latest.
@@ -67,7 +67,7 @@ impl Keeper {
     }
 
     fn begin(&mut self, model: &Model) {
-        let stored = Stored::of(model);
+        let stored = StoredState::of(model);
         if let Some(file) = self.file.clone().filter(|_| stored != self.kept) {
             self.kept = stored.clone();
             self.writing = Some(spawn_blocking(move || stored.keep(&file)));

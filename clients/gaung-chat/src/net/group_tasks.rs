@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::effect::{Input, Refusal, Said},
-    told,
+    super::effect::{EnterRefusal, Input, PublishOutcome},
+    error_line,
 };
 
 /// A message that is not acknowledged after this is told of.
@@ -35,7 +35,7 @@ const FOLLOWED_AT_ONCE: usize = 32;
 
 /// Tasks of one group; they end with it.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct GroupTasks {
     words: mpsc::UnboundedSender<(u64, Kind)>,
     receipts: mpsc::UnboundedSender<Seq>,
     under_way: Arc<AtomicUsize>,
@@ -43,7 +43,7 @@ pub(super) struct Room {
     stop: CancellationToken,
 }
 
-impl Room {
+impl GroupTasks {
     /// Begins to listen: after this message, or from now on.
     pub(super) fn enter(
         client: &Client,
@@ -58,9 +58,9 @@ impl Room {
         let (words, said) = mpsc::unbounded_channel();
         let (receipts, wanted) = mpsc::unbounded_channel();
         let under_way = Arc::new(AtomicUsize::new(0));
-        let speaking = Speaking { client: client.clone(), group: group.clone(), inputs: inputs.clone() };
-        tokio::spawn(speaking.clone().run(said, Arc::clone(&under_way)));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(follow(speaking, wanted)));
+        let context = GroupContext { client: client.clone(), group: group.clone(), inputs: inputs.clone() };
+        tokio::spawn(context.clone().run(said, Arc::clone(&under_way)));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(follow(context, wanted)));
         let from = after.map_or(StartAt::Next, |seq| StartAt::Seq(seq.next()));
         let options = ListenOptions { groups: vec![group], lane: choice, from };
         let listening = tokio::spawn(listen(client.clone(), options, session, inputs, stop.clone()));
@@ -102,7 +102,7 @@ async fn listen(
     let Some(Some(mut listener)) = stop.run_until_cancelled(entering).await else { return };
     while let Some(Some(event)) = stop.run_until_cancelled(listener.next()).await {
         // A screen that is busy holds the listener back, and it catches up from the log.
-        if inputs.send(Input::Heard { session, event: Box::new(event) }).await.is_err() {
+        if inputs.send(Input::ListenerEvent { session, event: Box::new(event) }).await.is_err() {
             break;
         }
     }
@@ -133,9 +133,11 @@ async fn enter(
             }
             Err(error) => {
                 let why = match error.kind() {
-                    ErrorKind::NotFound => Refusal::NoSuchGroup,
-                    ErrorKind::NotAllowed => Refusal::NotInvited,
-                    ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Unreachable => Refusal::Other(told(&error)),
+                    ErrorKind::NotFound => EnterRefusal::NoSuchGroup,
+                    ErrorKind::NotAllowed => EnterRefusal::NotInvited,
+                    ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Unreachable => {
+                        EnterRefusal::Other(error_line(&error))
+                    }
                 };
                 let _ = inputs.send(Input::NotEntered { session, why }).await;
                 return None;
@@ -146,17 +148,17 @@ async fn enter(
 
 /// What speaking and asking for receipts need.
 #[derive(Debug, Clone)]
-struct Speaking {
+struct GroupContext {
     client: Client,
     group: GroupName,
     inputs: mpsc::Sender<Input>,
 }
 
-impl Speaking {
+impl GroupContext {
     async fn run(self, mut said: mpsc::UnboundedReceiver<(u64, Kind)>, under_way: Arc<AtomicUsize>) {
         let mut publisher: Option<Publisher> = None;
         while let Some((number, kind)) = said.recv().await {
-            let one = One { speaking: self.clone(), number };
+            let one = PublishReport { context: self.clone(), number };
             let content = Content { author_name: self.client.name(), kind };
             let handed = one.timely(self.hand_over(&mut publisher, content)).await;
             let under_way = Arc::clone(&under_way);
@@ -203,45 +205,45 @@ impl Speaking {
                     sleep(pause).await;
                     pause = (2 * pause).min(AGAIN.1);
                 }
-                Err(error) => return Err(told(&error)),
+                Err(error) => return Err(error_line(&error)),
             }
         }
     }
 }
 
 /// A message on its way.
-struct One {
-    speaking: Speaking,
+struct PublishReport {
+    context: GroupContext,
     number: u64,
 }
 
-impl One {
+impl PublishReport {
     /// Waits for `work`, and says once if it is late.
     async fn timely<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         if let Ok(done) = timeout(LATE, &mut work).await {
             return done;
         }
-        self.send(Said::Late).await;
+        self.send(PublishOutcome::Late).await;
         work.await
     }
 
     async fn tell(&self, outcome: Result<Seq, String>) {
         self.send(match outcome {
-            Ok(seq) => Said::Logged(seq),
-            Err(why) => Said::Failed(one_line(&why).into_owned()),
+            Ok(seq) => PublishOutcome::Logged(seq),
+            Err(why) => PublishOutcome::Failed(one_line(&why).into_owned()),
         })
         .await;
     }
 
-    async fn send(&self, outcome: Said) {
-        let group = self.speaking.group.clone();
-        let _ = self.speaking.inputs.send(Input::Said { group, number: self.number, outcome }).await;
+    async fn send(&self, outcome: PublishOutcome) {
+        let group = self.context.group.clone();
+        let _ = self.context.inputs.send(Input::Published { group, number: self.number, outcome }).await;
     }
 }
 
 /// One watch at a time, of the newest messages that somebody has not heard yet.
-async fn follow(asking: Speaking, mut wanted: mpsc::UnboundedReceiver<Seq>) {
+async fn follow(context: GroupContext, mut wanted: mpsc::UnboundedReceiver<Seq>) {
     let mut open: BTreeSet<Seq> = BTreeSet::new();
     while let Some(seq) = wanted.recv().await {
         open.insert(seq);
@@ -252,7 +254,7 @@ async fn follow(asking: Speaking, mut wanted: mpsc::UnboundedReceiver<Seq>) {
             while open.len() > FOLLOWED_AT_ONCE {
                 open.pop_first();
             }
-            let watch = asking.client.receipts(&asking.group, open.iter().copied(), FOLLOWED).await;
+            let watch = context.client.receipts(&context.group, open.iter().copied(), FOLLOWED).await;
             let Ok(mut watch) = watch else { break };
             let more = loop {
                 tokio::select! {
@@ -263,8 +265,8 @@ async fn follow(asking: Speaking, mut wanted: mpsc::UnboundedReceiver<Seq>) {
                             heard.for_each(|receipt| {
                                 open.remove(&receipt.seq);
                             });
-                            let group = asking.group.clone();
-                            if asking.inputs.send(Input::Receipts { group, receipts }).await.is_err() {
+                            let group = context.group.clone();
+                            if context.inputs.send(Input::Receipts { group, receipts }).await.is_err() {
                                 return;
                             }
                         }

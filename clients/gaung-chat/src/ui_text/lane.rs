@@ -1,0 +1,15 @@
+//! Lanes as people call them.
+
+use gaung_client::Lane;
+
+use super::UiText;
+
+/// The name of a lane.
+pub(crate) const fn lane_name(lane: Lane) -> UiText {
+    match lane {
+        Lane::Multicast => UiText::LaneMulticast,
+        Lane::Tcp => UiText::LaneTcp,
+        Lane::Broadcast => UiText::LaneBroadcast,
+        Lane::History => UiText::LaneHistory,
+    }
+}
