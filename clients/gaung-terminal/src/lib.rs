@@ -1,6 +1,6 @@
 //! Text for terminals: foreign text without control characters, columns, tables, colours.
 //!
-//! The command, its chat and its doctor write to the same terminals; this crate is what they share, so that no foreign
+//! The command, the chat and the doctor write to the same terminals; they share this crate, so that no foreign
 //! text reaches one of them raw.
 
 pub mod names;

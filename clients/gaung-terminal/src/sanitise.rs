@@ -1,26 +1,27 @@
-//! Remote text made harmless for a terminal: nothing that others wrote may move the cursor, colour, or reorder.
+//! Sanitises foreign text for a terminal, so that it cannot move the cursor, change colours, or reorder what is shown.
 
 use std::borrow::Cow;
 
 use gaung_proto::foreign_text::{CharClass, classify, is_all_visible};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// The text on one line with every control character shown as a symbol and every bidirectional control replaced.
+/// Returns a text on one line, with every control character replaced by a visible one.
 ///
-/// C0 becomes its picture (U+2400 …), so that a newline is seen as ␊ and an escape as ␛; DEL becomes ␡; a tab a
+/// C0 becomes its picture (U+2400 …), so that a newline is shown as ␊ and an escape as ␛; DEL becomes ␡; a tab becomes a
 /// space; C1, line and paragraph separators, bidirectional controls, and invisible format characters that can
-/// disguise a name become U+FFFD. Joiners within words stay where scripts need them.
+/// disguise a name become U+FFFD. Joiners within words are kept where scripts need them.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if is_all_visible(text) { Cow::Borrowed(text) } else { Cow::Owned(classify(text).map(shown).collect()) }
 }
 
-/// The same of bytes that need not be UTF-8; each wrong sequence becomes U+FFFD.
+/// Does the same as [`one_line`] for bytes; each sequence that is not UTF-8 becomes U+FFFD.
 pub fn one_line_bytes(bytes: &[u8]) -> String {
     one_line(&String::from_utf8_lossy(bytes)).into_owned()
 }
 
-/// The same with the text's own lines kept: they are parted by newlines, of which trailing ones are dropped, and no
-/// visible character carries more marks than a script needs, for they would be drawn over other lines.
+/// Does the same as [`one_line_bytes`], but keeps newlines, except for trailing ones.
+///
+/// No visible character keeps more combining marks than a script needs, since they would be drawn over other lines.
 pub fn lines_of_bytes(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.replace("\r\n", "\n");
@@ -28,7 +29,7 @@ pub fn lines_of_bytes(bytes: &[u8]) -> String {
     lines.join("\n")
 }
 
-/// Code points of one visible character; the longest emoji in use have 11.
+/// The most code points of one visible character; the longest emoji in use have 11.
 const MAX_OF_ONE: usize = 16;
 
 fn few_marks(line: &str) -> String {
@@ -50,21 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_text_is_untouched() {
+    fn text_without_control_characters_is_unchanged() {
         for text in ["Halo semua, apa kabar?", "日本語", "مرحبا", "👩\u{200d}🚀 é", ""] {
             assert!(matches!(one_line(text), Cow::Borrowed(same) if same == text), "{text}");
         }
     }
 
     #[test]
-    fn nothing_reaches_the_terminal_as_a_command() {
+    fn control_characters_are_shown_as_symbols() {
         assert_eq!(one_line("a\x1b[2Jb\r\n\x07c\x7f\td"), "a␛[2Jb␍␊␇c␡ d");
         assert_eq!(one_line("user\u{202e}txt.exe\u{9b}31m\u{2029}"), "user\u{fffd}txt.exe\u{fffd}31m\u{fffd}");
         assert_eq!(one_line_bytes(b"\xff\xfe ok\x00"), "\u{fffd}\u{fffd} ok␀");
     }
 
     #[test]
-    fn every_vector_of_foreign_text_is_shown_as_it_says() {
+    fn every_vector_of_foreign_text_is_shown_as_expected() {
         let vectors = include_str!("../../../proto/gaung-proto/tests/foreign_text.json");
         let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).expect("a list");
         assert!(vectors.len() > 20);
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_kept_and_marks_are_few() {
+    fn lines_are_kept_and_combining_marks_are_limited() {
         assert_eq!(lines_of_bytes(b"a\r\nb\x1b\n\nc\n\n"), "a\nb␛\n\nc");
         let towering = format!("e{}x", "\u{301}".repeat(500));
         assert_eq!(lines_of_bytes(towering.as_bytes()).chars().count(), MAX_OF_ONE + 1);

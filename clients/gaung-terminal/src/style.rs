@@ -1,28 +1,28 @@
-//! Colours for names, and dim for what is beside the point.
+//! Styles for lines of text: a colour for each name, and dim for secondary text.
 
 use std::{
     env,
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-/// Whether escapes may be written.
+/// Writes styles as escape sequences, or leaves them out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     colours: bool,
 }
 
-/// Foreground colours that read on dark and on light.
+/// Foreground colours that are readable on a dark and on a light background.
 const PALETTE: [u8; 10] = [31, 32, 33, 34, 35, 36, 91, 94, 95, 96];
 
 impl Style {
-    /// Colours if `terminal`, unless `NO_COLOR` is set to anything or the terminal is dumb.
+    /// Writes styles if `terminal`, unless `NO_COLOR` is set or the terminal is dumb.
     pub fn for_terminal(terminal: bool) -> Self {
         let refused = env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|v| v == "dumb");
         Self { colours: terminal && !refused && !dumb }
     }
 
-    /// A name in the colour that `identity` always has in one run of the program.
+    /// Returns a name in a colour that depends on `identity` alone.
     pub fn name(self, name: &str, identity: &[u8]) -> String {
         if !self.colours {
             return name.to_owned();
@@ -33,12 +33,12 @@ impl Style {
         format!("\x1b[1;{colour}m{name}\x1b[0m")
     }
 
-    /// Set back.
+    /// Returns a text in dim letters.
     pub fn dim(self, text: &str) -> String {
         if self.colours { format!("\x1b[2m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Colours or none, whatever the terminal.
+    /// Writes styles or not, whatever the terminal is.
     #[must_use]
     pub const fn of(colours: bool) -> Self {
         Self { colours }

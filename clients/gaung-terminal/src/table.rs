@@ -1,8 +1,8 @@
-//! Tables for people.
+//! Tables of text.
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Lays rows out in columns two spaces apart, the first row being the headings; one line each, no trailing spaces.
+/// Returns the lines of a table with its headings, in columns two spaces apart, without trailing spaces.
 pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let mut widths = head.map(str::width);
     for row in rows {

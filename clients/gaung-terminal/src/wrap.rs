@@ -1,15 +1,15 @@
-//! Text in columns: how many a terminal needs for each character, and where lines break.
+//! The width of text in a terminal, and where its lines break.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
 /// Returns the columns that a text takes.
 pub fn columns(text: &str) -> usize {
-    text.graphemes(true).map(wide).sum()
+    text.graphemes(true).map(width_of).sum()
 }
 
 /// Returns the columns of one visible character. A control character is shown as a picture of itself.
-fn wide(grapheme: &str) -> usize {
+fn width_of(grapheme: &str) -> usize {
     if grapheme.chars().all(char::is_control) { 1 } else { grapheme.width().min(2) }
 }
 
@@ -21,11 +21,11 @@ pub fn shortened(text: &str, width: usize) -> String {
     let mut short = String::new();
     let mut used = 0;
     for grapheme in text.graphemes(true) {
-        let wide = wide(grapheme);
-        if used + wide + 1 > width {
+        let needed = width_of(grapheme);
+        if used + needed + 1 > width {
             break;
         }
-        used += wide;
+        used += needed;
         short.push_str(grapheme);
     }
     if width > 0 {
@@ -68,12 +68,12 @@ pub fn rows(text: &str, first: usize, rest: usize) -> Vec<std::ops::Range<usize>
 fn fitting(line: &str, width: usize) -> usize {
     let (mut used, mut after_space) = (0, None);
     for (index, grapheme) in line.grapheme_indices(true) {
-        let wide = wide(grapheme);
-        // A space at the edge is not seen and needs no place.
-        if used + wide > width && grapheme != " " {
+        let needed = width_of(grapheme);
+        // A space at the edge needs no column, since it is not seen.
+        if used + needed > width && grapheme != " " {
             return after_space.unwrap_or(if index == 0 { grapheme.len() } else { index });
         }
-        used += wide;
+        used += needed;
         if grapheme == " " {
             after_space = Some(index + 1);
         }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_and_rows_fit() {
+    fn rows_contain_the_whole_text_and_fit() {
         let text = "kata panjang sekali 日本語の文章 dan seterusnya 👩\u{200d}🚀 ok";
         for width in 2..40 {
             let rows = split(text, width, width);
