@@ -1,4 +1,4 @@
-//! What the screen wants done, and what comes of it: the two lists between the model and the world.
+//! The two lists between the model and the world: effects that are to be run, and inputs that the model handles.
 
 use std::time::Duration;
 
@@ -11,217 +11,217 @@ use super::incoming::IncomingMessage;
 /// How many messages one page of a log has.
 pub(crate) const PAGE: u64 = 200;
 
-/// To be done.
+/// Something that the model wants done.
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
-    /// Listen to a group; the answers are [`Input::Entered`] or [`Input::NotEntered`], then [`Input::ListenerEvent`].
+    /// Start a listener. Its answers are [`Input::Entered`] or [`Input::NotEntered`], then [`Input::ListenerEvent`].
     Enter {
-        /// Which.
+        /// The group.
         group: GroupName,
         /// The listener's number.
         session: u32,
-        /// By which lane.
+        /// The lanes that it may use.
         choice: LaneChoice,
-        /// After this message, or from now on.
+        /// The message after which it starts; from now on if `None`.
         after: Option<Seq>,
     },
-    /// Stop listening; `lasting`: be a member no more.
+    /// Stop the listener of a group.
     Leave {
-        /// Which.
+        /// The group.
         group: GroupName,
-        /// The membership ends too.
+        /// Whether the membership ends too.
         lasting: bool,
     },
-    /// Say something; the answer is [`Input::Published`].
+    /// Publish a message; the answer is [`Input::Published`].
     Publish {
-        /// Where.
+        /// The group.
         group: GroupName,
         /// The message's number.
         number: u64,
-        /// What.
+        /// The content.
         kind: Kind,
     },
-    /// Read a page; the answer is [`Input::Page`].
+    /// Read a page of a log; the answer is [`Input::Page`].
     Read {
-        /// Of which group.
+        /// The group.
         group: GroupName,
-        /// Which page.
+        /// The page.
         page: HistoryPage,
-        /// The listener's number when it was asked for.
+        /// The number of the group's listener, by which an outdated answer is recognised.
         session: u32,
-        /// The message to show, if it was asked for to jump there.
+        /// The message to show if the page is read to jump there.
         jump: Option<Seq>,
     },
-    /// Look for words in the log; the answers are [`Input::SearchResults`].
+    /// Search a whole log; the answers are [`Input::SearchResults`].
     Search {
-        /// In which group.
+        /// The group.
         group: GroupName,
-        /// Which words.
+        /// The words that a message has to contain.
         words: String,
-        /// The list's number.
+        /// The number of the list that takes the answers.
         number: u64,
     },
-    /// Ask who is there; the answer is [`Input::Members`].
+    /// Request the members of a group; the answer is [`Input::Members`].
     Members(GroupName),
-    /// Follow who has heard a message; the answers are [`Input::Receipts`].
+    /// Follow the receipt of a message; the answers are [`Input::Receipts`].
     Receipts {
-        /// Of which group.
+        /// The group.
         group: GroupName,
-        /// Which message.
+        /// The message.
         seq: Seq,
     },
-    /// Make a group; the answer is [`Input::Created`] or [`Input::RequestFailed`].
+    /// Create a group; the answer is [`Input::Created`] or [`Input::RequestFailed`].
     Create {
-        /// Its name.
+        /// The group.
         group: GroupName,
-        /// By invite only.
+        /// Whether it is entered by invite only.
         private: bool,
     },
-    /// Make an invite; the answer is [`Input::Invited`] or [`Input::RequestFailed`].
+    /// Create an invite; the answer is [`Input::Invited`] or [`Input::RequestFailed`].
     Invite {
-        /// Of which group.
+        /// The group.
         group: GroupName,
         /// How often it can be used; any number if `None`.
         uses: Option<u32>,
-        /// Until when; 24 h if `None`.
+        /// How long it is valid; 24 h if `None`.
         expires: Option<Duration>,
     },
-    /// Enter by invite; the answer is [`Input::Created`] or [`Input::RequestFailed`].
+    /// Redeem the code of an invite; the answer is [`Input::Created`] or [`Input::RequestFailed`].
     Redeem(String),
-    /// Ask what groups there are; the answer is [`Input::Groups`].
+    /// Request the names of all groups; the answer is [`Input::Groups`].
     Groups,
-    /// Ask how the services are; the answer is [`Input::Status`].
+    /// Request the state of the services; the answer is [`Input::Status`].
     Status {
-        /// Of which group besides.
+        /// The group whose log is shown besides.
         group: GroupName,
-        /// The list's number.
+        /// The number of the list that takes the answer.
         number: u64,
     },
-    /// Be called otherwise.
+    /// Change the name that others see.
     Rename(gaung_proto::DisplayName),
-    /// Ring, and tell the desktop, as the settings say.
+    /// Notify the person by the bell and the desktop, as the settings say.
     Notify {
-        /// Harmless.
+        /// The title, without control characters.
         title: String,
-        /// Harmless.
+        /// The text, without control characters.
         body: String,
     },
-    /// Hear the mouse, or not.
+    /// Turn the mouse on or off.
     Mouse(bool),
-    /// Draw all of it anew.
+    /// Draw the whole screen again.
     Redraw,
-    /// Keep drafts and places.
+    /// Store drafts and read positions.
     Save,
 }
 
-/// What happened.
+/// Something that happened.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A key.
+    /// A key was pressed.
     Key(KeyEvent),
-    /// Pasted text.
+    /// Text was pasted.
     Paste(String),
-    /// The mouse.
+    /// The mouse was moved or clicked.
     Mouse(MouseEvent),
-    /// The terminal is looked at, or not.
+    /// The terminal got the focus or lost it.
     Focus(bool),
-    /// Columns and rows.
+    /// The terminal has so many columns and rows.
     Resize(u16, u16),
-    /// The time, µs since 1970.
+    /// The time is this, in µs since 1970.
     Tick(u64),
-    /// A listener tells.
+    /// A listener reports an event.
     ListenerEvent {
-        /// Which listener.
+        /// The listener's number.
         session: u32,
-        /// What.
+        /// The event.
         event: Box<Event>,
     },
-    /// A listener began.
+    /// A listener started.
     Entered {
-        /// Which.
+        /// The listener's number.
         session: u32,
         /// The group.
         group: Box<GroupInfo>,
     },
-    /// It did not begin.
+    /// A listener could not be started.
     NotEntered {
-        /// Which.
+        /// The listener's number.
         session: u32,
-        /// Why.
+        /// Why it could not.
         why: EnterRefusal,
     },
-    /// A page of the log, oldest first.
+    /// A page of a log was read.
     Page {
-        /// Of which group.
+        /// The group.
         group: GroupName,
-        /// What was asked for.
+        /// The page that was requested.
         page: HistoryPage,
-        /// The listener's number when it was asked for.
+        /// The number of the group's listener at the time of the request.
         session: u32,
         /// The message to show.
         jump: Option<Seq>,
-        /// The messages, or why there are none.
+        /// The messages, oldest first, or why they could not be read.
         answer: Result<Vec<IncomingMessage>, String>,
     },
-    /// What became of one's own words.
+    /// An own message was acknowledged, or is late, or failed.
     Published {
-        /// Where.
+        /// The group.
         group: GroupName,
-        /// Which.
+        /// The message's number.
         number: u64,
-        /// How far they are.
+        /// The outcome.
         outcome: PublishOutcome,
     },
-    /// Messages with the words sought, newest first.
+    /// A search found messages.
     SearchResults {
-        /// Which list.
+        /// The number of the list.
         number: u64,
-        /// They.
+        /// The messages, newest first.
         messages: Vec<IncomingMessage>,
-        /// Nothing follows; why it ended, if it failed.
+        /// Set with the last answer: whether the search succeeded, or why it failed.
         end: Option<Result<(), String>>,
     },
-    /// Who is there.
+    /// The members of a group.
     Members {
-        /// In which group.
+        /// The group.
         group: GroupName,
-        /// Devices.
+        /// The members as the registry lists them.
         members: Vec<Member>,
-        /// What bare text sessions call themselves.
+        /// The names of the text sessions in the group.
         text_sessions: Vec<String>,
     },
-    /// Who has heard.
+    /// Receipts of own messages.
     Receipts {
-        /// In which group.
+        /// The group.
         group: GroupName,
-        /// Of one or more messages.
+        /// The receipts, each of one message.
         receipts: Vec<Receipt>,
     },
-    /// A group was made, or an invite opened it.
+    /// A group was created, or opened by an invite.
     Created(GroupName),
-    /// An invite.
+    /// An invite was created.
     Invited {
-        /// To which group.
+        /// The group.
         group: GroupName,
         /// The code.
         code: String,
-        /// Until when, ms since 1970.
+        /// The end of its validity, in ms since 1970.
         until_ms: i64,
     },
-    /// What groups there are.
+    /// The names of all groups.
     Groups(Vec<String>),
-    /// How the services are.
+    /// The state of the services.
     Status {
-        /// Which list.
+        /// The number of the list.
         number: u64,
         /// The services.
         server: Box<Result<ServerStatus, String>>,
         /// The group's log and members.
         log: Box<Result<LogStatus, String>>,
     },
-    /// Something asked for did not work.
+    /// A request failed.
     RequestFailed(String),
-    /// A line that a service logged.
+    /// A service that runs in this process logged a line.
     LogLine(String),
 }
 
@@ -230,19 +230,19 @@ pub(crate) enum Input {
 pub(crate) enum EnterRefusal {
     /// It does not exist.
     NoSuchGroup,
-    /// It is private.
+    /// It is private, and this device is not a member.
     NotInvited,
-    /// Something else, harmless.
+    /// It failed for another reason, in words without control characters.
     Other(String),
 }
 
-/// How far words are.
+/// The outcome of publishing a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublishOutcome {
-    /// Still under way.
+    /// It is not acknowledged yet; another outcome follows.
     Late,
-    /// Durable.
+    /// It is logged with this seq.
     Logged(Seq),
-    /// Not logged; why.
+    /// It was not logged, for this reason.
     Failed(String),
 }

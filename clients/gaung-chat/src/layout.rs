@@ -1,4 +1,4 @@
-//! Arithmetic of the screen: wrapping text, dividing the screen into areas, scrolling a list of rows.
+//! Arithmetic of the screen: dividing it into areas, and scrolling a list of rows.
 //!
 //! It knows neither the model nor how anything looks, so that model, update and view can all use it.
 

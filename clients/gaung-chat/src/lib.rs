@@ -1,4 +1,4 @@
-//! The chat on a whole screen: the loop between keys, services and picture. What anything means is the model's.
+//! The full-screen chat: the loop between keys, services and picture. The model decides what anything means.
 //!
 //! [`model`] is what is shown, [`update`] what an input makes of it and which effects it wants, [`view`] a picture of it in a
 //! buffer; [`rows`] is the text that the view draws and by whose rows the update scrolls. None of them does I/O or knows the
@@ -6,9 +6,8 @@
 //! input.
 //!
 //! - **Keys first, then the picture, then what arrived**: the loop takes them in this order, at most 256 inputs at a time,
-//!   and draws at most 60 times a second, at once when it was idle. While ten thousand messages a second arrive a key is
-//!   seen as soon as without them; what the screen cannot take yet waits in the log, for a listener that is not read is
-//!   held back.
+//!   and draws at most 60 times a second, at once when it was idle. While ten thousand messages a second arrive, a key is
+//!   echoed as fast as without them. A listener that is not read waits, and catches up from the log.
 //! - **A group is a window over its log**, at most 3000 lines or 4 MiB, dense in seq. It is live while it reaches the head;
 //!   scrolled up it drops its lower end, and is read again towards it. Edits, deletions and reactions are kept by their
 //!   target and applied whenever it is in the window, whichever was read first; the first two only where the device is the
@@ -16,11 +15,12 @@
 //! - **Rows are made of what is visible**, from the lowest upwards, so that nothing depends on how much there is above.
 //! - **Own messages are shown at once**, dim, until they come back with their seq: what the log says is what is shown.
 //! - **`/me` is text that begins with `/me `**: a client that knows nothing of it shows it as it was typed.
-//! - **Arrivals and departures come from the registry**, asked every five seconds about the group in view; neighbouring ones
-//!   fold into one line.
+//! - **Arrivals and departures come from the registry**, requested every five seconds for the group in view; neighbouring ones
+//!   are folded into one line.
 //! - **Stderr goes through a pipe while the screen is up**: the log of `gaung up` is shown in the bottom line and printed at
 //!   the end.
-//! - **Words are in one catalogue** ([`words`]), each in both languages, or it does not compile; a test finds texts elsewhere.
+//! - **All texts are in one catalogue** ([`ui_text`]), each in both languages, or it does not compile; a test finds texts
+//!   elsewhere.
 
 mod effect;
 mod incoming;
@@ -47,7 +47,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crossterm::event::{Event as Typed, EventStream};
+use crossterm::event::{Event as TerminalEvent, EventStream};
 use gaung_client::{Client, LaneChoice};
 use gaung_proto::{GroupName, name::EVERYONE};
 use tokio::{
@@ -65,69 +65,70 @@ use model::{
 };
 use net::ServiceTasks;
 use state_writer::StateWriter;
-use stderr::Stderr;
+use stderr::StderrCapture;
 use stored_state::StoredState;
-use terminal::{ScreenSize, Terminal};
+use terminal::{ScreenSize, TerminalScreen};
 use theme::Theme;
 use ui_text::{UiText, Zone};
 
 pub use theme::Background;
 pub use ui_text::Lang;
 
-/// At most so often is the screen drawn: 60 times a second.
+/// The shortest time between two frames: 60 frames a second.
 const FRAME: Duration = Duration::from_micros(16_667);
-/// Inputs read ahead of the screen.
-const AHEAD: usize = 256;
-/// How long the end waits for acknowledgements of what was said.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Drafts are written at most so often.
-const DRAFTS_EVERY: Duration = Duration::from_secs(2);
-/// Places in groups that are read without typing are written so often.
-const PLACES_EVERY: Duration = Duration::from_secs(30);
+/// How many inputs may wait for the loop; the tasks that send them then wait too.
+const INPUT_QUEUE: usize = 256;
+/// How long the end waits for acknowledgements of own messages.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long after a change of a draft it is stored at the latest.
+const STORE_DRAFTS: Duration = Duration::from_secs(2);
+/// How often read positions are stored while nothing is typed.
+const STORE_POSITIONS: Duration = Duration::from_secs(30);
 
 /// The choices with which a chat starts.
 #[derive(Debug, Clone, Default)]
 pub struct ScreenOptions {
-    /// Groups to open besides those that were open; the first is looked at.
+    /// The groups to open besides those that were open the last time; the first one is in view.
     pub groups: Vec<GroupName>,
-    /// How messages shall come.
+    /// The lanes that messages may come by.
     pub lane: LaneChoice,
-    /// The language; the environment's if `None`.
+    /// The language; that of the environment if `None`.
     pub lang: Option<Lang>,
-    /// What lies behind the letters.
+    /// The background of the terminal.
     pub background: Background,
-    /// How others join, where this program serves them.
+    /// The commands by which others join, if this process runs the services.
     pub join_commands: Vec<String>,
 }
 
-/// Chats until `stop`, or until the person leaves.
+/// Runs the chat until `stop`, or until the person quits.
 ///
 /// # Errors
 /// If the terminal cannot be used, or has gone.
 pub async fn run(client: Client, options: ScreenOptions, stop: &CancellationToken) -> anyhow::Result<()> {
-    let (sender, inputs) = mpsc::channel(AHEAD);
+    let (sender, inputs) = mpsc::channel(INPUT_QUEUE);
     let file = stored_state::path(client.device_id());
     let stored = file.as_deref().map(StoredState::read).unwrap_or_default();
-    let model = begin(&client, options.clone(), &stored);
+    let model = initial_model(&client, options.clone(), &stored);
     let theme = Theme::of(options.background, |name| env::var(name).ok());
-    let stderr = Stderr::catch(sender.clone())?;
-    let terminal = Terminal::take(theme, model.context.settings.mouse)?;
-    let notifier = notify::Terminal::of_environment(|name| env::var(name).ok());
+    let stderr = StderrCapture::start(sender.clone())?;
+    let terminal = TerminalScreen::open(theme, model.context.settings.mouse)?;
+    let notifier = notify::Notifier::of_environment(|name| env::var(name).ok());
     let state_writer = StateWriter::of(&model, file);
-    let mut screen = Screen { model, terminal, net: ServiceTasks::new(client, sender), inputs, notifier, state_writer };
-    let outcome = screen.pass(stop).await;
-    let Screen { model, terminal, net, inputs, state_writer, .. } = screen;
-    // The person has the terminal back while the last things are done; tasks find nobody to answer.
+    let mut chat =
+        ChatLoop { model, terminal, services: ServiceTasks::new(client, sender), inputs, notifier, state_writer };
+    let outcome = chat.run(stop).await;
+    let ChatLoop { model, terminal, services, inputs, state_writer, .. } = chat;
+    // The person gets the terminal back before the state is written and the groups are left.
     drop(terminal);
     drop(stderr);
     drop(inputs);
     state_writer.close(&model).await;
-    net.close().await;
+    services.close().await;
     outcome
 }
 
-/// The model at the beginning: the groups that were open the last time, and those asked for.
-fn begin(client: &Client, options: ScreenOptions, stored: &StoredState) -> Model {
+/// Makes the model with the groups that were open the last time and those in `options`.
+fn initial_model(client: &Client, options: ScreenOptions, stored: &StoredState) -> Model {
     let lang = options.lang.unwrap_or_else(|| Lang::of_environment(|name| env::var(name).ok()));
     let me = LocalUser { device: client.device_id(), client: client.client_id(), name: client.name() };
     let server = client.server();
@@ -159,39 +160,39 @@ fn begin(client: &Client, options: ScreenOptions, stored: &StoredState) -> Model
     Model::new(context, server, rooms)
 }
 
-/// The loop's belongings.
-struct Screen {
+/// The loop, with everything that it reads and writes.
+struct ChatLoop {
     model: Model,
-    terminal: Terminal,
-    net: ServiceTasks,
+    terminal: TerminalScreen,
+    services: ServiceTasks,
     inputs: mpsc::Receiver<Input>,
-    notifier: notify::Terminal,
+    notifier: notify::Notifier,
     state_writer: StateWriter,
 }
 
-impl Screen {
-    async fn pass(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
-        let mut typed = EventStream::new();
+impl ChatLoop {
+    async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut terminal_events = EventStream::new();
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut batch, mut frame_at) = (Vec::with_capacity(AHEAD), Instant::now());
+        let (mut batch, mut frame_at) = (Vec::with_capacity(INPUT_QUEUE), Instant::now());
         let (mut dirty, mut leaving_at) = (true, None);
         self.resized(self.terminal.size());
         loop {
-            self.carry_out()?;
+            self.run_effects()?;
             dirty |= self.model.context.take_changed();
             if self.model.quit && leaving_at.is_none() {
-                leaving_at = Some(Instant::now() + LAST_WORDS);
+                leaving_at = Some(Instant::now() + CLOSE_TIMEOUT);
             }
-            if leaving_at.is_some_and(|at| !self.net.under_way() || at <= Instant::now()) {
+            if leaving_at.is_some_and(|at| !self.services.is_publishing() || at <= Instant::now()) {
                 return Ok(());
             }
             tokio::select! {
-                // Keys first, then the picture, and only then what comes, of which there may be no end.
+                // What arrives comes last, since there may be no end of it.
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                event = typed.next() => match event {
-                    Some(event) => self.typed(event?),
+                event = terminal_events.next() => match event {
+                    Some(event) => self.terminal_event(event?),
                     None => return Ok(()),
                 },
                 () = sleep_until(frame_at), if dirty => {
@@ -199,14 +200,14 @@ impl Screen {
                     dirty = false;
                     frame_at = Instant::now() + FRAME;
                 }
-                _ = self.inputs.recv_many(&mut batch, AHEAD) => {
+                _ = self.inputs.recv_many(&mut batch, INPUT_QUEUE) => {
                     batch.drain(..).for_each(|input| self.model.handle(input));
                 }
                 _ = seconds.tick() => {
-                    self.state_writer.by(PLACES_EVERY);
+                    self.state_writer.write_within(STORE_POSITIONS);
                     self.model.handle(Input::Tick(now_us()));
                 }
-                failed = self.state_writer.turn(&self.model) => {
+                failed = self.state_writer.run(&self.model) => {
                     if let Some(why) = failed {
                         self.model.show_status(why, true);
                     }
@@ -216,17 +217,17 @@ impl Screen {
         }
     }
 
-    fn typed(&mut self, event: Typed) {
+    fn terminal_event(&mut self, event: TerminalEvent) {
         let input = match event {
-            Typed::Key(key) => Input::Key(key),
-            Typed::Paste(text) => Input::Paste(text),
-            Typed::Mouse(event) => Input::Mouse(event),
-            Typed::Resize(columns, rows) => return self.resized(ScreenSize::told((columns, rows))),
-            Typed::FocusGained => Input::Focus(true),
-            Typed::FocusLost => Input::Focus(false),
+            TerminalEvent::Key(key) => Input::Key(key),
+            TerminalEvent::Paste(text) => Input::Paste(text),
+            TerminalEvent::Mouse(event) => Input::Mouse(event),
+            TerminalEvent::Resize(columns, rows) => return self.resized(ScreenSize::reported((columns, rows))),
+            TerminalEvent::FocusGained => Input::Focus(true),
+            TerminalEvent::FocusLost => Input::Focus(false),
         };
-        // What is typed may change the draft.
-        self.state_writer.by(DRAFTS_EVERY);
+        // It may have changed a draft.
+        self.state_writer.write_within(STORE_DRAFTS);
         self.model.handle(input);
     }
 
@@ -239,16 +240,16 @@ impl Screen {
         }
     }
 
-    fn carry_out(&mut self) -> anyhow::Result<()> {
+    fn run_effects(&mut self) -> anyhow::Result<()> {
         while let Some(effect) = self.model.context.next_effect() {
             match effect {
                 Effect::Notify { title, body } => {
                     self.terminal.send(&self.notifier.bytes(self.model.context.settings, &title, &body))?;
                 }
-                Effect::Mouse(on) => self.terminal.hear_mouse(on)?,
-                Effect::Redraw => self.terminal.forget()?,
-                Effect::Save => self.state_writer.by(DRAFTS_EVERY),
-                asked @ (Effect::Enter { .. }
+                Effect::Mouse(on) => self.terminal.capture_mouse(on)?,
+                Effect::Redraw => self.terminal.redraw()?,
+                Effect::Save => self.state_writer.write_within(STORE_DRAFTS),
+                request @ (Effect::Enter { .. }
                 | Effect::Leave { .. }
                 | Effect::Publish { .. }
                 | Effect::Read { .. }
@@ -260,7 +261,7 @@ impl Screen {
                 | Effect::Redeem(_)
                 | Effect::Groups
                 | Effect::Status { .. }
-                | Effect::Rename(_)) => self.net.carry(asked),
+                | Effect::Rename(_)) => self.services.run(request),
             }
         }
         Ok(())

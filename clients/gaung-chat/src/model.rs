@@ -42,7 +42,7 @@ impl Model {
         Self { context, server, rooms, overlay: None, leaving_asked: false, quit: false }
     }
 
-    /// Returns the group that is looked at.
+    /// Returns the group in view.
     pub(crate) fn room(&self) -> Option<&Room> {
         self.rooms.current()
     }

@@ -1,4 +1,4 @@
-//! What the screen wants of the services: each wish a task of its own, its answer an input.
+//! Requests to the services: each effect becomes a task, whose answer is an input.
 
 mod group_tasks;
 mod history;
@@ -13,7 +13,7 @@ use super::effect::{Effect, Input};
 use gaung_terminal::sanitise::one_line;
 use group_tasks::GroupTasks;
 
-/// The services, as the screen sees them.
+/// The tasks that talk to the services, some for each open group.
 #[derive(Debug)]
 pub(crate) struct ServiceTasks {
     client: Client,
@@ -23,13 +23,13 @@ pub(crate) struct ServiceTasks {
 }
 
 impl ServiceTasks {
-    /// Nothing is listened to yet.
+    /// Starts without a group.
     pub(crate) fn new(client: Client, inputs: mpsc::Sender<Input>) -> Self {
         Self { client, inputs, rooms: HashMap::new(), leaving: JoinSet::new() }
     }
 
-    /// Begins to do what is wished; effects that are not the services' are left alone.
-    pub(crate) fn carry(&mut self, effect: Effect) {
+    /// Starts to run an effect; those that concern the terminal or the stored state are ignored.
+    pub(crate) fn run(&mut self, effect: Effect) {
         match effect {
             Effect::Enter { group, session, choice, after } => self.enter(group, session, choice, after),
             Effect::Leave { group, lasting } => self.leave(group, lasting),
@@ -44,7 +44,7 @@ impl ServiceTasks {
                 }
             }
             Effect::Read { group, page, session, jump } => {
-                self.ask(async move |client| {
+                self.request(async move |client| {
                     let answer = history::page(&client, &group, page).await;
                     Input::Page { group, page, session, jump, answer }
                 });
@@ -53,27 +53,27 @@ impl ServiceTasks {
                 tokio::spawn(history::search(self.client.clone(), group, words, number, self.inputs.clone()));
             }
             Effect::Members(group) => self.members(group),
-            Effect::Create { group, private } => self.ask(async move |client| {
+            Effect::Create { group, private } => self.request(async move |client| {
                 match client.create_group(NewGroup { private, ..NewGroup::named(group) }).await {
                     Ok(group) => Input::Created(group.name),
                     Err(error) => Input::RequestFailed(error_line(&error)),
                 }
             }),
             Effect::Invite { group, uses, expires } => {
-                self.ask(async move |client| match client.invite(&group, uses, expires).await {
+                self.request(async move |client| match client.invite(&group, uses, expires).await {
                     Ok(invite) => Input::Invited { group, code: invite.code, until_ms: invite.expires_unix_ms },
                     Err(error) => Input::RequestFailed(error_line(&error)),
                 })
             }
-            Effect::Redeem(code) => self.ask(async move |client| match client.redeem(&code).await {
+            Effect::Redeem(code) => self.request(async move |client| match client.redeem(&code).await {
                 Ok(group) => Input::Created(group.name),
                 Err(error) => Input::RequestFailed(error_line(&error)),
             }),
-            Effect::Groups => self.ask(async move |client| match client.groups().await {
+            Effect::Groups => self.request(async move |client| match client.groups().await {
                 Ok(groups) => Input::Groups(groups.into_iter().map(|group| group.name.to_string()).collect()),
                 Err(error) => Input::RequestFailed(error_line(&error)),
             }),
-            Effect::Status { group, number } => self.ask(async move |client| {
+            Effect::Status { group, number } => self.request(async move |client| {
                 let server = Box::new(client.status().await.map_err(|error| error_line(&error)));
                 let log = Box::new(client.group_status(&group).await.map_err(|error| error_line(&error)));
                 Input::Status { number, server, log }
@@ -83,7 +83,7 @@ impl ServiceTasks {
         }
     }
 
-    /// Leaves everything, and waits until it is known.
+    /// Leaves all groups, and waits until the registry knows.
     pub(crate) async fn close(mut self) {
         for (_, room) in self.rooms.drain() {
             self.leaving.spawn(room.close());
@@ -91,8 +91,8 @@ impl ServiceTasks {
         while self.leaving.join_next().await.is_some() {}
     }
 
-    /// Messages that are not acknowledged yet.
-    pub(crate) fn under_way(&self) -> bool {
+    /// Returns whether an own message is not acknowledged yet.
+    pub(crate) fn is_publishing(&self) -> bool {
         self.rooms.values().any(GroupTasks::is_publishing)
     }
 
@@ -112,7 +112,7 @@ impl ServiceTasks {
                 room.close().await;
             }
             if lasting {
-                // Whoever is not reached learns it by the lease that ends.
+                // A registry that cannot be reached removes the member when the lease ends.
                 let _ = client.leave(&group).await;
             }
         });
@@ -121,7 +121,7 @@ impl ServiceTasks {
     fn members(&self, group: GroupName) {
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            // A registry or relay that is away is told of by the listener, and asked again soon.
+            // The listener reports a registry that is away, and the list is requested again within seconds.
             let Ok(members) = client.members(&group).await else { return };
             let progress = client.group_status(&group).await.map(|log| log.members).unwrap_or_default();
             let texts = progress.into_iter().filter(|member| member.lane == Some(MemberLane::Text));
@@ -135,20 +135,20 @@ impl ServiceTasks {
         self.client.rename(name.clone());
     }
 
-    fn ask<F>(&self, question: impl FnOnce(Client) -> F + Send + 'static)
+    fn request<F>(&self, call: impl FnOnce(Client) -> F + Send + 'static)
     where
         F: Future<Output = Input> + Send,
     {
         let (client, inputs) = (self.client.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let answer = question(client).await;
-            // The screen may have gone; then nobody wants to know.
+            let answer = call(client).await;
+            // The screen may have gone, and the answer with it.
             let _ = inputs.send(answer).await;
         });
     }
 }
 
-/// An error in one harmless line.
+/// Returns an error in one line, without control characters.
 fn error_line(error: &ClientError) -> String {
     one_line(&error.to_string()).into_owned()
 }

@@ -1,9 +1,9 @@
-//! People as the chat names them: members' names and order, and whether a text names somebody.
+//! Names of people: how members are named and sorted, and whether a text mentions somebody.
 
 use gaung_client::Member;
 use gaung_terminal::sanitise::one_line;
 
-/// The name of a member as it is shown: without control characters, or the beginning of the device's id.
+/// Returns the name of a member without control characters, or the beginning of the device's id if it has none.
 pub(crate) fn member_name(member: &Member) -> String {
     match member.name.as_str() {
         "" => member.device.to_string()[..8].to_owned(),
@@ -18,12 +18,12 @@ pub(crate) fn sorted_members(members: &[Member]) -> Vec<&Member> {
     members
 }
 
-/// What the colour of a name is computed from: the device, or the name where there is no device.
+/// Returns what the colour of a name is computed from: the device, or the name if there is no device.
 pub(crate) fn colour_key<'a>(device: &'a [u8; 16], name: &'a str) -> &'a [u8] {
     if device.iter().all(|byte| *byte == 0) { name.as_bytes() } else { device }
 }
 
-/// Whether `name` is a word of `text`, in upper or lower case, with `@` before it or without.
+/// Returns whether `name` is a word of `text`, in upper or lower case, with or without `@` before it.
 pub(crate) fn mentions(text: &str, name: &str) -> bool {
     if name.chars().count() < 2 {
         return text.contains(&format!("@{name}"));

@@ -1,6 +1,6 @@
 //! What each part of the screen shows, as rows of text, and the areas that it takes.
 //!
-//! It stands between the model and the two that need rows: the update scrolls by them, the view draws them.
+//! It lies between the model and the two that need rows: the update scrolls by them, the view draws them.
 
 pub(crate) mod input;
 mod item;

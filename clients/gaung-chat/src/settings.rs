@@ -1,46 +1,46 @@
-//! What a person chose: kept across restarts.
+//! The choices of a person, which are stored across restarts.
 
 use serde::{Deserialize, Serialize};
 
-/// Of what the person is told while looking elsewhere.
+/// Which messages the person is notified of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Notify {
-    /// Messages that name the person, and answers to theirs.
+    /// Messages that mention the person, and replies to theirs.
     #[default]
     Mentions,
     /// Every message of others.
     All,
-    /// Nothing.
+    /// No messages.
     Off,
 }
 
-/// By which sequence the desktop is told, where the terminal passes it on.
+/// The sequence that notifies the desktop, where the terminal supports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Desktop {
-    /// The one that the terminal is known to understand, else both.
+    /// The one that the terminal is known to support, else both.
     #[default]
     Auto,
     /// OSC 9 (iTerm2).
     Osc9,
     /// OSC 777 (rxvt).
     Osc777,
-    /// None.
+    /// No sequence.
     Off,
 }
 
-/// All choices.
+/// All choices of one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Settings {
-    /// Of what to tell.
+    /// Which messages the person is notified of.
     pub(crate) notify: Notify,
-    /// By the terminal's bell.
+    /// Whether the bell rings.
     pub(crate) bell: bool,
-    /// By the desktop's notifications, where the terminal passes them on.
+    /// How the desktop is notified.
     pub(crate) desktop: Desktop,
-    /// The wheel scrolls, a click opens a group; the terminal's own selection then needs Shift.
+    /// Whether the wheel scrolls and a click opens a group; selecting text then needs Shift.
     pub(crate) mouse: bool,
 }
 

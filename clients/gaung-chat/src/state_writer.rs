@@ -1,4 +1,4 @@
-//! Writes what is kept across restarts, beside the loop, so that a slow disk holds no key up.
+//! Writes the stored state in the background, so that a slow disk delays no key.
 
 use std::{future::pending, io, path::PathBuf, time::Duration};
 
@@ -9,54 +9,54 @@ use tokio::{
 
 use super::{model::Model, stored_state::StoredState};
 
-/// The file and what of this chat stands in it.
+/// Writes the state of one chat to its file whenever it has changed.
 #[derive(Debug)]
 pub(super) struct StateWriter {
-    /// None where there is no place for it.
+    /// `None` if the environment names no folder for it.
     file: Option<PathBuf>,
-    /// What stands there.
-    kept: StoredState,
-    /// When it is looked at again.
-    at: Option<Instant>,
-    /// A writing that is under way.
+    /// The state that was written last.
+    written: StoredState,
+    /// When the state is compared and written the next time.
+    due: Option<Instant>,
+    /// The write that is under way.
     writing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl StateWriter {
-    /// For a model as it was read from the file.
+    /// Starts with a model that was just restored from the file.
     pub(super) fn of(model: &Model, file: Option<PathBuf>) -> Self {
-        Self { file, kept: StoredState::of(model), at: None, writing: None }
+        Self { file, written: StoredState::of(model), due: None, writing: None }
     }
 
-    /// Is written after so long at the latest.
-    pub(super) fn by(&mut self, delay: Duration) {
+    /// Makes sure that the state is written after so long at the latest.
+    pub(super) fn write_within(&mut self, delay: Duration) {
         let at = Instant::now() + delay;
-        self.at = Some(self.at.map_or(at, |before| before.min(at)));
+        self.due = Some(self.due.map_or(at, |before| before.min(at)));
     }
 
-    /// Waits until something is to be written and begins to, or until it is written; what failed, for people. Cancel
-    /// safe.
-    pub(super) async fn turn(&mut self, model: &Model) -> Option<String> {
+    /// Waits until a write is due and starts it, or until the write under way ends; returns an error text for people if
+    /// that failed. Cancel safe.
+    pub(super) async fn run(&mut self, model: &Model) -> Option<String> {
         if let Some(writing) = &mut self.writing {
-            let written = writing.await;
+            let outcome = writing.await;
             self.writing = None;
-            return match (written, &self.file) {
+            return match (outcome, &self.file) {
                 (Ok(Err(error)), Some(file)) => Some(format!("{}: {error}", file.display())),
                 (Ok(_) | Err(_), _) => None,
             };
         }
-        match self.at {
+        match self.due {
             Some(at) => sleep_until(at).await,
             None => pending().await,
         }
-        self.at = None;
+        self.due = None;
         self.begin(model);
         None
     }
 
-    /// Writes for the last time.
+    /// Writes the final state.
     pub(super) async fn close(mut self, model: &Model) {
-        // The screen has gone, and nobody is told any more.
+        // The screen has gone, so an error has nowhere to be shown.
         if let Some(writing) = self.writing.take() {
             let _ = writing.await;
         }
@@ -68,9 +68,9 @@ impl StateWriter {
 
     fn begin(&mut self, model: &Model) {
         let stored = StoredState::of(model);
-        if let Some(file) = self.file.clone().filter(|_| stored != self.kept) {
-            self.kept = stored.clone();
-            self.writing = Some(spawn_blocking(move || stored.keep(&file)));
+        if let Some(file) = self.file.clone().filter(|_| stored != self.written) {
+            self.written = stored.clone();
+            self.writing = Some(spawn_blocking(move || stored.save(&file)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is written to stderr while the screen is up: kept from it, told in its bottom line, and printed at the end.
+//! Keeps what is written to stderr off the screen: it is shown in the status line, and printed at the end.
 
 use std::{
     collections::VecDeque,
@@ -15,27 +15,27 @@ use tokio::sync::mpsc;
 
 use super::effect::Input;
 
-/// Lines that are printed at the end.
+/// How many lines are printed at the end: the newest.
 const KEPT: usize = 200;
-/// Longest line that is kept, bytes.
+/// The longest line that is kept, in bytes.
 const LONGEST: usize = 4096;
 
-/// Stderr as it was.
+/// The file that stderr was before it was redirected.
 static BEFORE: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
-/// Stderr goes to the screen's bottom line until this is dropped. If stderr is no terminal it is left alone.
+/// Redirects stderr to the status line until this is dropped. Stderr that is no terminal is left alone.
 #[derive(Debug)]
-pub(crate) struct Stderr {
+pub(crate) struct StderrCapture {
     lines: Arc<Mutex<VecDeque<String>>>,
     reader: Option<thread::JoinHandle<()>>,
 }
 
-impl Stderr {
-    /// Begins to catch it.
+impl StderrCapture {
+    /// Redirects stderr to a pipe that a thread reads.
     ///
     /// # Errors
-    /// If there is no pipe to be had.
-    pub(crate) fn catch(inputs: mpsc::Sender<Input>) -> anyhow::Result<Self> {
+    /// If the system gives no pipe.
+    pub(crate) fn start(inputs: mpsc::Sender<Input>) -> anyhow::Result<Self> {
         let lines = Arc::default();
         if !io::stderr().is_terminal() {
             return Ok(Self { lines, reader: None });
@@ -50,10 +50,10 @@ impl Stderr {
     }
 }
 
-impl Drop for Stderr {
+impl Drop for StderrCapture {
     fn drop(&mut self) {
-        give_back();
-        // The pipe's last writer has gone with it.
+        restore();
+        // Restoring stderr closed the last writer of the pipe, so the thread ends.
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
@@ -64,8 +64,8 @@ impl Drop for Stderr {
     }
 }
 
-/// Stderr is the terminal again; once.
-pub(super) fn give_back() {
+/// Makes stderr the terminal again; further calls do nothing.
+pub(super) fn restore() {
     if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = dup2_stderr(before);
     }
@@ -78,7 +78,7 @@ fn read(from: PipeReader, kept: &Mutex<VecDeque<String>>, inputs: &mpsc::Sender<
         line.truncate(LONGEST);
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
-        // A busy screen misses a line at its bottom, not the one at the end.
+        // A busy screen may miss the line in its status line; it is printed at the end all the same.
         let _ = inputs.try_send(Input::LogLine(one_line(&without_colours(&text)).into_owned()));
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
@@ -88,7 +88,7 @@ fn read(from: PipeReader, kept: &Mutex<VecDeque<String>>, inputs: &mpsc::Sender<
     }
 }
 
-/// Log lines colour their level.
+/// Removes colours, which log lines have for their level.
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_taken_out() {
+    fn colours_are_removed() {
         assert_eq!(without_colours("\x1b[31mERROR\x1b[0m disk full"), "ERROR disk full");
         assert_eq!(without_colours("plain"), "plain");
     }

@@ -1,4 +1,4 @@
-//! What is kept across restarts: open groups, how far they were read, drafts, choices. One file for each device.
+//! The state that is stored across restarts: open groups, read positions, drafts, settings. Each device has one file.
 
 use std::{
     collections::BTreeMap,
@@ -12,55 +12,56 @@ use serde::{Deserialize, Serialize};
 
 use super::{model::Model, settings::Settings};
 
-/// The file's content.
+/// The content of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct StoredState {
-    /// Open groups in order, by server, for names mean nothing elsewhere.
+    /// The names of the open groups in order, by server, since a name means another group elsewhere.
     pub(crate) open: BTreeMap<String, Vec<String>>,
-    /// By group id, as hexadecimal digits.
-    pub(crate) places: BTreeMap<String, StoredRoom>,
-    /// What the person chose.
+    /// The groups by id, as hexadecimal digits.
+    #[serde(rename = "places")]
+    pub(crate) groups: BTreeMap<String, StoredRoom>,
+    /// The choices of the person.
     pub(crate) settings: Settings,
 }
 
-/// One group.
+/// What is stored of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct StoredRoom {
-    /// Its name then.
+    /// The group's name when it was stored.
     pub(crate) name: String,
-    /// Its registry.
+    /// The address of its registry.
     pub(crate) server: String,
-    /// Its id, as hexadecimal digits.
+    /// The group's id, as hexadecimal digits.
     pub(crate) id: String,
-    /// Its log, as hexadecimal digits.
+    /// The id of its log, as hexadecimal digits.
     pub(crate) log: String,
-    /// Everything up to this seq was seen.
+    /// The seq up to which everything was read.
     pub(crate) read: u64,
-    /// What was being typed.
+    /// The text in the line.
     pub(crate) draft: String,
 }
 
 impl StoredRoom {
-    /// The group's id, if it is one.
+    /// Returns the group's id; `None` if the text is no id.
     pub(crate) fn id(&self) -> Option<GroupId> {
         let number = u128::from_str_radix(&self.id, 16).ok()?;
         Some(GroupId(number.to_be_bytes()))
     }
 
-    /// The log's id, if it is one.
+    /// Returns the log's id; `None` if the text is no id.
     pub(crate) fn log(&self) -> Option<LogId> {
         u64::from_str_radix(&self.log, 16).ok().map(LogId)
     }
 }
 
 impl StoredState {
-    /// What is to be kept of a model.
+    /// Takes the state of a model.
     pub(crate) fn of(model: &Model) -> Self {
-        let mut kept = Self { settings: model.context.settings, ..Self::default() };
+        let mut state = Self { settings: model.context.settings, ..Self::default() };
         let names = model.rooms.iter().map(|room| room.name.to_string()).collect();
-        kept.open.insert(model.server.clone(), names);
+        state.open.insert(model.server.clone(), names);
         for room in model.rooms.iter() {
             let (Some(id), Some(log)) = (room.id, room.log) else { continue };
             let id = format!("{:032x}", u128::from_be_bytes(id.0));
@@ -72,47 +73,46 @@ impl StoredState {
                 read: room.marks.read.0,
                 draft: room.composer.editor.text().to_owned(),
             };
-            kept.places.insert(id, room);
+            state.groups.insert(id, room);
         }
-        kept
+        state
     }
 
-    /// Adds what another chat has to keep; of a group that both had open, the larger seq that was read and the other's
-    /// draft.
-    fn with(mut self, other: Self) -> Self {
+    /// Adds the state of another chat; a group that both had open keeps the larger read position and the other's draft.
+    fn merged(mut self, other: Self) -> Self {
         self.settings = other.settings;
         self.open.extend(other.open);
-        for (id, mut room) in other.places {
-            if let Some(before) = self.places.get(&id).filter(|before| before.log == room.log) {
+        for (id, mut room) in other.groups {
+            if let Some(before) = self.groups.get(&id).filter(|before| before.log == room.log) {
                 room.read = room.read.max(before.read);
             }
-            self.places.insert(id, room);
+            self.groups.insert(id, room);
         }
         self
     }
 
-    /// Puts this into the file, beside what is there of other servers and other chats.
+    /// Merges this into the file, which may have the state of other servers and of other chats.
     ///
     /// # Errors
-    /// What the system says.
-    pub(crate) fn keep(self, path: &Path) -> io::Result<()> {
-        Self::read(path).with(self).write(path)
+    /// An error of the file system.
+    pub(crate) fn save(self, path: &Path) -> io::Result<()> {
+        Self::read(path).merged(self).write(path)
     }
 
-    /// What was kept of a group of this server.
+    /// Returns what is stored of a group of this server.
     pub(crate) fn room(&self, server: &str, name: &str) -> Option<&StoredRoom> {
-        self.places.values().find(|room| room.server == server && room.name == name)
+        self.groups.values().find(|room| room.server == server && room.name == name)
     }
 
-    /// Reads the file; one that is missing or cannot be understood counts as empty.
+    /// Reads the file; one that is missing or cannot be parsed counts as empty.
     pub(crate) fn read(path: &Path) -> Self {
         fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
-    /// Replaces the file as a whole, readable by its owner alone, for drafts are private.
+    /// Replaces the file atomically. Only its owner can read it, since drafts are private.
     ///
     /// # Errors
-    /// What the system says.
+    /// An error of the file system.
     fn write(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::os::unix::fs::DirBuilderExt::mode(fs::DirBuilder::new().recursive(true), 0o700).create(folder)?;
@@ -130,7 +130,7 @@ impl StoredState {
     }
 }
 
-/// Where the file of a device lies: in `$XDG_STATE_HOME/gaung`, or `~/.local/state/gaung`; `None` if there is neither.
+/// Returns the path of a device's file, in `$XDG_STATE_HOME/gaung` or `~/.local/state/gaung`; `None` if there is neither.
 pub(crate) fn path(device: DeviceId) -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_private() {
+    fn the_state_is_written_readable_by_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/chat.json");
         let mut stored = StoredState::default();
@@ -157,34 +157,34 @@ mod tests {
             draft: "halo\n".to_owned(),
             ..StoredRoom::default()
         };
-        stored.places.insert(id.to_owned(), room);
+        stored.groups.insert(id.to_owned(), room);
         stored.write(&path).unwrap();
         assert_eq!(StoredState::read(&path), stored);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(stored.places[id].log(), Some(LogId(255)));
-        assert_eq!(format!("{:032x}", u128::from_be_bytes(stored.places[id].id().unwrap().0)), id);
+        assert_eq!(stored.groups[id].log(), Some(LogId(255)));
+        assert_eq!(format!("{:032x}", u128::from_be_bytes(stored.groups[id].id().unwrap().0)), id);
     }
 
     #[test]
-    fn two_chats_keep_beside_each_other() {
+    fn the_states_of_two_chats_are_merged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.json");
         let chat = |server: &str, read, draft: &str| {
             let room = StoredRoom { log: "1".to_owned(), read, draft: draft.to_owned(), ..StoredRoom::default() };
             let mut stored = StoredState::default();
             stored.open.insert(server.to_owned(), vec!["lobby".to_owned()]);
-            stored.places.insert("a".to_owned(), room);
+            stored.groups.insert("a".to_owned(), room);
             stored
         };
-        chat("here:1", 9, "first").keep(&path).unwrap();
-        chat("there:1", 4, "second").keep(&path).unwrap();
+        chat("here:1", 9, "first").save(&path).unwrap();
+        chat("there:1", 4, "second").save(&path).unwrap();
         let kept = StoredState::read(&path);
         assert_eq!(kept.open.len(), 2);
-        assert_eq!((kept.places["a"].read, kept.places["a"].draft.as_str()), (9, "second"));
+        assert_eq!((kept.groups["a"].read, kept.groups["a"].draft.as_str()), (9, "second"));
     }
 
     #[test]
-    fn what_cannot_be_understood_is_empty() {
+    fn a_file_that_cannot_be_parsed_counts_as_empty() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.json");
         assert_eq!(StoredState::read(&path), StoredState::default());

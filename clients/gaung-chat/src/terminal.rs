@@ -1,4 +1,4 @@
-//! The person's terminal: taken over, and given back whichever way the program goes.
+//! The terminal: switched to a full screen, and restored whichever way the program ends.
 
 use std::{
     env,
@@ -21,31 +21,31 @@ use crossterm::{
     execute, queue,
     terminal::{self, EnterAlternateScreen, LeaveAlternateScreen},
 };
-use ratatui::{Terminal as Screen, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
+use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 
 use super::{model::Model, stderr, theme::Theme, view};
 
-/// The terminal is ours.
-static TAKEN: AtomicBool = AtomicBool::new(false);
-/// A whole frame leaves as one, so that no half of it is seen.
+/// Whether the terminal has to be restored.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
+/// The buffer of one frame: written as a whole, so that no half of it is seen.
 const FRAME_BYTES: usize = 64 * 1024;
-/// The thread that draws.
+/// The thread that draws, whose panic ends the screen.
 static DRAWING: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 /// Columns and rows of a screen, neither of them 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ScreenSize {
-    /// Columns.
+    /// The columns.
     pub(crate) columns: u16,
-    /// Rows.
+    /// The rows.
     pub(crate) rows: u16,
-    /// True if the terminal did not tell both of them.
+    /// Whether the terminal reported fewer than both of them.
     pub(crate) is_assumed: bool,
 }
 
 impl ScreenSize {
-    /// A serial console, and a pseudo-terminal whose owner set no size, tell 0 for both, by `ioctl` as in every event: then
-    /// COLUMNS and LINES are believed, else 80 and 24, which the VT100 had.
+    /// Completes a reported size. A serial console, and a pseudo-terminal whose owner set no size, report 0 for both, by
+    /// `ioctl` as in every event; then COLUMNS and LINES count, else 80 and 24, the size of the VT100.
     pub(crate) fn of((columns, rows): (u16, u16), variable: impl Fn(&str) -> Option<String>) -> Self {
         let assumed = |name: &str, otherwise: u16| {
             let set = variable(name).and_then(|value| value.trim().parse().ok());
@@ -58,59 +58,59 @@ impl ScreenSize {
         }
     }
 
-    /// The size that the terminal tells, in an event or when asked.
-    pub(crate) fn told(told: (u16, u16)) -> Self {
-        Self::of(told, |name| env::var(name).ok())
+    /// Completes the size that the terminal reported, from the environment of this process.
+    pub(crate) fn reported(size: (u16, u16)) -> Self {
+        Self::of(size, |name| env::var(name).ok())
     }
 
-    /// As the model keeps it.
+    /// Returns columns and rows.
     pub(crate) const fn pair(self) -> (u16, u16) {
         (self.columns, self.rows)
     }
 }
 
-/// The screen; the terminal is given back when this is dropped, and when anything panics.
-pub(crate) struct Terminal {
-    screen: Screen<CrosstermBackend<BufWriter<Stdout>>>,
-    /// What the screen's buffers are made for.
+/// The terminal as a full screen; it is restored when this is dropped, and when the thread that draws panics.
+pub(crate) struct TerminalScreen {
+    screen: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// The size of the screen's buffers.
     drawn: (u16, u16),
     theme: Theme,
 }
 
-impl Terminal {
-    /// Takes the terminal.
+impl TerminalScreen {
+    /// Switches the terminal to a full screen.
     ///
     /// # Errors
-    /// If it cannot be steered.
-    pub(crate) fn take(theme: Theme, mouse: bool) -> anyhow::Result<Self> {
-        give_back_at_panic();
+    /// If it has no raw mode.
+    pub(crate) fn open(theme: Theme, mouse: bool) -> anyhow::Result<Self> {
+        restore_at_panic();
         terminal::enable_raw_mode().context("this terminal cannot be steered; `--plain` chats line by line")?;
-        TAKEN.store(true, Ordering::SeqCst);
-        // From here on a drop gives it back.
+        IS_OPEN.store(true, Ordering::SeqCst);
+        // From here on an error has to restore it.
         let backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, io::stdout()));
-        let drawn = ScreenSize::told(terminal::size().unwrap_or_default()).pair();
-        // Not what the backend tells, which may be 0×0.
+        let drawn = ScreenSize::reported(terminal::size().unwrap_or_default()).pair();
+        // The backend may report 0×0.
         let viewport = Viewport::Fixed(area(drawn));
-        let screen = Screen::with_options(backend, TerminalOptions { viewport });
-        let screen = screen.inspect_err(|_| give_back()).context("cannot use the terminal")?;
-        let taken = Self { screen, drawn, theme };
+        let screen = Terminal::with_options(backend, TerminalOptions { viewport });
+        let screen = screen.inspect_err(|_| restore()).context("cannot use the terminal")?;
+        let opened = Self { screen, drawn, theme };
         execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
-        taken.hear_mouse(mouse)?;
-        Ok(taken)
+        opened.capture_mouse(mouse)?;
+        Ok(opened)
     }
 
-    /// Columns and rows.
+    /// Returns its size.
     pub(crate) fn size(&self) -> ScreenSize {
-        ScreenSize::told(terminal::size().unwrap_or_default())
+        ScreenSize::reported(terminal::size().unwrap_or_default())
     }
 
-    /// Draws what has changed, as one update where the terminal knows such.
+    /// Draws what has changed, as one synchronized update where the terminal supports that.
     ///
     /// # Errors
     /// If it has gone.
     pub(crate) fn draw(&mut self, model: &Model) -> io::Result<()> {
         if self.size().pair() != model.context.size {
-            // The size that the model knows is about to be told anew.
+            // An event with the new size is on its way to the model.
             return Ok(());
         }
         queue!(self.screen.backend_mut(), terminal::BeginSynchronizedUpdate)?;
@@ -127,19 +127,19 @@ impl Terminal {
         execute!(self.screen.backend_mut(), terminal::EndSynchronizedUpdate)
     }
 
-    /// All of it is drawn the next time.
+    /// Draws the whole screen the next time.
     ///
     /// # Errors
     /// If it has gone.
-    pub(crate) fn forget(&mut self) -> io::Result<()> {
+    pub(crate) fn redraw(&mut self) -> io::Result<()> {
         self.screen.clear()
     }
 
-    /// Turns the mouse on or off.
+    /// Turns events of the mouse on or off.
     ///
     /// # Errors
     /// If the terminal has gone.
-    pub(crate) fn hear_mouse(&self, on: bool) -> io::Result<()> {
+    pub(crate) fn capture_mouse(&self, on: bool) -> io::Result<()> {
         if on { execute!(io::stdout(), EnableMouseCapture) } else { execute!(io::stdout(), DisableMouseCapture) }
     }
 
@@ -158,16 +158,16 @@ fn area((columns, rows): (u16, u16)) -> Rect {
     Rect::new(0, 0, columns, rows)
 }
 
-impl Drop for Terminal {
+impl Drop for TerminalScreen {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
-/// Once; further calls do nothing.
-fn give_back() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
-        // Whatever fails here, the rest must be tried.
+/// Restores the terminal; further calls do nothing.
+fn restore() {
+    if IS_OPEN.swap(false, Ordering::SeqCst) {
+        // What fails here must not keep the rest from being tried.
         let _ = execute!(
             io::stdout(),
             DisableMouseCapture,
@@ -180,18 +180,18 @@ fn give_back() {
     }
 }
 
-/// A panic of the screen ends it, and its message is to be read, so the terminal goes back first. Another thread's is told
-/// on the screen as everything on stderr is.
-fn give_back_at_panic() {
+/// Restores the terminal before the message of a panic in the thread that draws, so that it can be read. A panic in another
+/// thread is shown on the screen like everything on stderr.
+fn restore_at_panic() {
     static ONCE: Once = Once::new();
     *DRAWING.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current().id());
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let drawing = *DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
-            if TAKEN.load(Ordering::SeqCst) && drawing == Some(thread::current().id()) {
-                give_back();
-                stderr::give_back();
+            if IS_OPEN.load(Ordering::SeqCst) && drawing == Some(thread::current().id()) {
+                restore();
+                stderr::restore();
             }
             before(info);
         }));

@@ -1,4 +1,4 @@
-//! A chat on a stage: people, groups and a clock that tests hold in their hands.
+//! A chat for tests, whose people, groups and clock the test controls.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -23,28 +23,28 @@ use super::{
     ui_text::{Lang, Zone},
 };
 
-/// Who sits at the screen.
+/// The person at the screen.
 pub(super) const ANI: u8 = 1;
-/// Somebody else.
+/// Another person.
 pub(super) const BUDI: u8 = 2;
-/// Somebody else again.
+/// A third person.
 pub(super) const CITRA: u8 = 3;
 
 /// 2026-11-26T02:05:00Z, 09:05 in Jakarta.
 const NOW_US: u64 = 1_795_658_700_000_000;
 const MINUTE_US: u64 = 60_000_000;
 
-/// A model with open groups, and what it wants done so far.
+/// A model with open groups, and the effects that it has queued so far.
 pub(super) struct TestChat {
-    /// The chat of Ani.
+    /// The model.
     pub(super) model: Model,
-    /// What it wanted done.
+    /// All effects so far.
     pub(super) effects: Vec<Effect>,
     seqs: Vec<u64>,
 }
 
 impl TestChat {
-    /// Groups that are open and empty, the first one looked at.
+    /// Makes a chat of Ani with groups that are open and empty, the first one in view.
     pub(super) fn with(groups: &[&str]) -> Self {
         let jakarta = Zone::Fixed(FixedOffset::east_opt(7 * 3600).unwrap());
         let me = LocalUser { device: device(ANI), client: ClientId([ANI; 16]), name: name(ANI).to_owned() };
@@ -72,7 +72,7 @@ impl TestChat {
         index
     }
 
-    /// Gives it an input and gathers what it wants done.
+    /// Handles an input, and collects the effects.
     pub(super) fn input(&mut self, input: Input) {
         self.model.handle(input);
         while let Some(effect) = self.model.context.next_effect() {
@@ -80,18 +80,18 @@ impl TestChat {
         }
     }
 
-    /// A second passes.
+    /// Advances the clock by one second.
     pub(super) fn next_second(&mut self) {
         self.input(Input::Tick(self.model.context.now_us + 1_000_000));
     }
 
-    /// A group's listener tells.
+    /// Delivers an event of a group's listener.
     pub(super) fn listener_event(&mut self, index: usize, event: Event) {
         let session = self.model.rooms[index].session;
         self.input(Input::ListenerEvent { session, event: Box::new(event) });
     }
 
-    /// Somebody says something in a group; gives its seq.
+    /// Delivers a message of somebody; returns its seq.
     pub(super) fn send(&mut self, index: usize, who: u8, kind: Kind) -> Seq {
         self.seqs[index] += 1;
         let seq = Seq(self.seqs[index]);
@@ -100,7 +100,7 @@ impl TestChat {
         seq
     }
 
-    /// Somebody says words in a group.
+    /// Delivers a text message of somebody; returns its seq.
     pub(super) fn write(&mut self, index: usize, who: u8, words: &str) -> Seq {
         self.send(index, who, text(words))
     }
@@ -120,7 +120,7 @@ impl TestChat {
         self.input(Input::Key(KeyEvent::new(code, modifiers)));
     }
 
-    /// Types, and presses Enter where there is a newline.
+    /// Types text; a newline is Enter.
     pub(super) fn type_keys(&mut self, keys: &str) {
         for c in keys.chars() {
             let code = if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) };
@@ -128,12 +128,12 @@ impl TestChat {
         }
     }
 
-    /// What stands in the line.
+    /// Returns the text of the line.
     pub(super) fn line(&self) -> &str {
         self.model.room().unwrap().composer.editor.text()
     }
 
-    /// What was published, in order.
+    /// Returns what was published, in order.
     pub(super) fn published(&self) -> Vec<Kind> {
         let kind = |effect: &Effect| {
             let Effect::Publish { kind, .. } = effect else { return None };
@@ -143,12 +143,12 @@ impl TestChat {
     }
 }
 
-/// Somebody's device.
+/// Returns the device of a person.
 pub(super) fn device(who: u8) -> DeviceId {
     DeviceId([who; 16])
 }
 
-/// Somebody's name.
+/// Returns the name of a person.
 pub(super) fn name(who: u8) -> &'static str {
     match who {
         ANI => "Ani",
@@ -158,23 +158,23 @@ pub(super) fn name(who: u8) -> &'static str {
     }
 }
 
-/// Plain words.
+/// Makes the content of a text message.
 pub(super) fn text(words: &str) -> Kind {
     Kind::Text(Bytes::copy_from_slice(words.as_bytes()))
 }
 
-/// A member as the registry tells.
+/// Makes a member as the registry lists it.
 pub(super) fn member(who: u8, present: bool, lane: &str) -> Member {
     let (name, lane) = (name(who).to_owned(), lane.to_owned());
     Member { device: device(who), name, present, lane, joined_unix_ms: 0 }
 }
 
-/// Heard by some of those who were present.
+/// Makes a receipt with so many acknowledgements of those who were present.
 pub(super) fn receipt(seq: Seq, heard: u32, present: u32) -> Receipt {
     Receipt { seq, heard, present, silent: 0, absent: 0, missing: Vec::new(), complete: heard == present }
 }
 
-/// A group.
+/// Makes a group.
 pub(super) fn info(name: &str) -> GroupInfo {
     GroupInfo {
         id: GroupId([name.len() as u8; 16]),

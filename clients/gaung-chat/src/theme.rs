@@ -1,23 +1,23 @@
-//! Colours of the terminal's own palette, so that its theme stays its theme; none where none are wished for.
+//! Styles in the colours of the terminal's own palette, so that its theme applies, or without colours.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use clap::ValueEnum;
 use ratatui::style::{Color, Modifier, Style};
 
-/// What lies behind the letters.
+/// The background of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Background {
-    /// As the terminal says (COLORFGBG), else colours that read on both.
+    /// The one that COLORFGBG names; if it is not set, colours that are readable on both.
     #[default]
     Auto,
-    /// Dark.
+    /// A dark background.
     Dark,
-    /// Light.
+    /// A light background.
     Light,
 }
 
-/// How things look.
+/// The styles of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Theme {
     names: Option<&'static [Color]>,
@@ -38,7 +38,7 @@ const ON_BOTH: &[Color] =
     &[Color::Red, Color::Green, Color::Magenta, Color::Cyan, Color::Yellow, Color::LightBlue, Color::LightMagenta];
 
 impl Theme {
-    /// By wish and environment: `NO_COLOR` set to anything, or a terminal without colours, means none.
+    /// Chooses the colours for a background. `NO_COLOR`, or a terminal without colours, means none.
     pub(crate) fn of(background: Background, var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| var(name).filter(|value| !value.is_empty());
         if set("NO_COLOR").is_some() || matches!(set("TERM").as_deref(), None | Some("dumb" | "vt100" | "vt220")) {
@@ -57,12 +57,12 @@ impl Theme {
         }
     }
 
-    /// Bold, dim and reversed only.
+    /// Returns a theme without colours: bold, dim and reversed only.
     pub(crate) const fn plain() -> Self {
         Self { names: None }
     }
 
-    /// A name: always in one colour for one identity.
+    /// Returns the style of a name; its colour depends on `identity` alone.
     pub(crate) fn name(self, identity: &[u8]) -> Style {
         let style = Style::new().add_modifier(Modifier::BOLD);
         let Some(names) = self.names else { return style };
@@ -72,37 +72,37 @@ impl Theme {
         style.fg(names[index])
     }
 
-    /// Beside the point.
+    /// Returns the style of secondary text.
     pub(crate) const fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// The person is named.
+    /// Returns the style of a message that mentions the person.
     pub(crate) fn mention(self) -> Style {
         self.coloured(Color::Magenta).add_modifier(Modifier::BOLD)
     }
 
-    /// What is new.
+    /// Returns the style of what is new or under way.
     pub(crate) fn accent(self) -> Style {
         self.coloured(Color::Cyan)
     }
 
-    /// Something does not work.
+    /// Returns the style of an error.
     pub(crate) fn error(self) -> Style {
         self.coloured(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// The lane that costs least.
+    /// Returns the style of a member who is present, and of the multicast lane.
     pub(crate) fn good(self) -> Style {
         self.coloured(Color::Green)
     }
 
-    /// What stands out without meaning anything more.
+    /// Returns the style of emphasised text.
     pub(crate) const fn bold(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// What keys act on.
+    /// Returns the style of what is selected, and of the title.
     pub(crate) const fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
@@ -112,7 +112,7 @@ impl Theme {
     }
 }
 
-/// `15;0` is white on black (rxvt).
+/// Returns the background that COLORFGBG names: `15;0` is white on black (rxvt).
 fn background_of(colours: &str) -> Background {
     match colours.rsplit(';').next().and_then(|last| last.parse::<u8>().ok()) {
         Some(7 | 9..=15) => Background::Light,
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_those_asked_for() {
+    fn colours_suit_the_background_unless_the_environment_forbids_them() {
         let of = |vars: &'static [(&str, &str)]| {
             Theme::of(Background::Auto, |name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
                 .names

@@ -1,4 +1,4 @@
-//! Everything that the screen says, in each of its languages: one catalogue.
+//! The texts of the screen, in each of its languages, from one catalogue.
 
 mod catalogue;
 mod date;
@@ -21,17 +21,17 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// The language that the environment asks for (POSIX: `LC_ALL`, then `LC_MESSAGES`, then `LANG`; an empty one does
-    /// not count).
+    /// Returns the language of the environment (POSIX: `LC_ALL`, then `LC_MESSAGES`, then `LANG`; an empty one does not
+    /// count).
     pub(crate) fn of_environment(var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &&str| var(name).filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(set).unwrap_or_default();
         let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
-        // `in` is what Indonesian was called before 1989.
+        // `in` is the code that Indonesian had before 1989.
         if matches!(language, "id" | "in") { Self::Id } else { Self::En }
     }
 
-    /// A text.
+    /// Returns a text.
     pub(crate) const fn text(self, word: UiText) -> &'static str {
         let (english, indonesian) = word.both();
         match self {
@@ -40,7 +40,7 @@ impl Lang {
         }
     }
 
-    /// A text with its `{places}` filled.
+    /// Returns a text with values in place of its `{names}`.
     pub(crate) fn fill(self, word: UiText, values: &[(&str, &str)]) -> String {
         let mut rest = self.text(word);
         let mut filled = String::with_capacity(rest.len() + 32);
@@ -65,11 +65,11 @@ mod tests {
 
     use super::*;
 
-    fn places(text: &str) -> BTreeSet<&str> {
+    fn placeholders(text: &str) -> BTreeSet<&str> {
         text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect()
     }
 
-    /// Words that are the same in both languages, or names.
+    /// Texts that are the same in both languages.
     const ALIKE: [UiText; 5] = [
         UiText::LaneTcp,
         UiText::LaneMulticast,
@@ -86,7 +86,7 @@ mod tests {
                 assert!(!text.trim().is_empty(), "{word:?}");
                 assert_eq!(text.matches('{').count(), text.matches('}').count(), "{word:?}");
             }
-            assert_eq!(places(english), places(indonesian), "{word:?}");
+            assert_eq!(placeholders(english), placeholders(indonesian), "{word:?}");
             assert_eq!(english.lines().count(), indonesian.lines().count(), "{word:?}");
             assert!(ALIKE.contains(&word) || english != indonesian, "{word:?} is not translated");
         }
@@ -101,23 +101,28 @@ mod tests {
     }
 
     #[test]
-    fn the_screen_says_nothing_that_is_not_in_the_catalogue() {
+    fn the_screen_shows_no_text_that_is_not_in_the_catalogue() {
         for source in sources() {
             let code = source.split("#[cfg(test)]").next().unwrap_or_default();
             for (number, line) in code.lines().enumerate() {
                 let line = line.split("//").next().unwrap_or_default();
-                let told = [".expect(", "unreachable!", "reason = "].iter().any(|reason| line.contains(reason));
+                let is_for_developers =
+                    [".expect(", "unreachable!", "reason = "].iter().any(|reason| line.contains(reason));
                 let texts = line.split('"').skip(1).step_by(2);
                 let words = texts.filter(|text| {
                     text.split(' ').filter(|w| w.chars().all(char::is_alphabetic) && w.len() > 1).count() > 2
                 });
                 let found: Vec<_> = words.collect();
-                assert!(told || found.is_empty(), "line {}: {found:?} belongs in the catalogue", number + 1);
+                assert!(
+                    is_for_developers || found.is_empty(),
+                    "line {}: {found:?} belongs in the catalogue",
+                    number + 1
+                );
             }
         }
     }
 
-    /// What draws and what answers, without the catalogue.
+    /// Returns all sources that show texts, without the catalogue.
     fn sources() -> Vec<String> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut folders =
@@ -150,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_language_is_the_environments() {
+    fn the_language_is_that_of_the_environment() {
         let of = |vars: &'static [(&str, &str)]| {
             Lang::of_environment(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
         };
@@ -161,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_put_in_once() {
+    fn values_are_inserted_in_one_pass() {
         let text = Lang::En.fill(UiText::Heard, &[("heard", "{present}"), ("present", "4")]);
         assert_eq!(text, "heard by {present} of 4");
     }

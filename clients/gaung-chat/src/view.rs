@@ -1,4 +1,4 @@
-//! The model as a picture. Nothing here changes anything.
+//! Draws the model into a buffer; it changes nothing.
 
 mod bars;
 mod input;
@@ -20,17 +20,17 @@ use super::{
 };
 use gaung_terminal::wrap::columns;
 
-/// Draws everything; gives where the cursor stands, if it does.
+/// Draws the whole screen; returns the position of the cursor, or `None` if it is hidden.
 pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<Position> {
     let areas = areas(&model.context, model.room());
     bars::title(model, theme, areas.title, buffer);
     if let Some(area) = areas.groups {
         panes::groups(model, theme, area, buffer);
-        upright(theme, area.right(), area, buffer);
+        vertical_line(theme, area.right(), area, buffer);
     }
     if let Some(area) = areas.members {
         panes::members(model, theme, area, buffer);
-        upright(theme, area.x.saturating_sub(1), area, buffer);
+        vertical_line(theme, area.x.saturating_sub(1), area, buffer);
     }
     if let Some(room) = model.room() {
         let rows = Viewport::of(room, &model.context, theme).rows();
@@ -48,13 +48,14 @@ pub(crate) fn draw(model: &Model, theme: Theme, buffer: &mut Buffer) -> Option<P
     if let Some(shown) = &model.overlay {
         overlay::draw(model, theme, shown, Rect::new(0, 0, model.context.size.0, areas.status.y), buffer);
     }
-    steady(buffer);
+    redraw_after_emoji(buffer);
     cursor.filter(|_| model.overlay.is_none())
 }
 
-/// Terminals do not agree on the columns of an emoji that consists of several characters (flags, families, skin tones):
-/// what stands behind one is written anew each time, also when it has gone, so that nothing of it stays behind.
-fn steady(buffer: &mut Buffer) {
+/// Marks what is behind an emoji of several characters (flags, families, skin tones) to be written in every frame.
+///
+/// Terminals disagree on how many columns such an emoji takes, so that a part of it would stay on the screen otherwise.
+fn redraw_after_emoji(buffer: &mut Buffer) {
     let area = buffer.area;
     for y in area.top()..area.bottom() {
         let disputed = |x: &u16| {
@@ -69,7 +70,7 @@ fn steady(buffer: &mut Buffer) {
     }
 }
 
-/// One row of an area; what is too long is not seen.
+/// Draws one row of an area; what does not fit is cut off.
 fn put(buffer: &mut Buffer, area: Rect, row: usize, line: &Line<'_>) {
     let Ok(row) = u16::try_from(row) else { return };
     if row < area.height {
@@ -79,7 +80,7 @@ fn put(buffer: &mut Buffer, area: Rect, row: usize, line: &Line<'_>) {
     }
 }
 
-fn upright(theme: Theme, x: u16, beside: Rect, buffer: &mut Buffer) {
+fn vertical_line(theme: Theme, x: u16, beside: Rect, buffer: &mut Buffer) {
     for y in beside.top()..beside.bottom() {
         if let Some(cell) = buffer.cell_mut((x, y)) {
             cell.set_symbol("│").set_style(theme.dim());

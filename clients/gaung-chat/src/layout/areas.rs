@@ -20,14 +20,14 @@ pub(crate) struct ScreenAreas {
     pub(crate) talk: Rect,
     /// The list of members.
     pub(crate) members: Option<Rect>,
-    /// One row with what happens and how to get help.
+    /// One row with the status message, or with how to get help.
     pub(crate) status: Rect,
     /// The line that is typed.
     pub(crate) input: Rect,
 }
 
 impl ScreenAreas {
-    /// Divides a screen of so many columns and rows, of which the input asks for some.
+    /// Divides a screen of so many columns and rows; the input gets `input_rows` if there are enough.
     pub(crate) fn of((columns, rows): (u16, u16), input_rows: u16) -> Self {
         let input_rows = input_rows.clamp(1, Self::input_limit(rows)).min(rows);
         let input = Rect::new(0, rows - input_rows, columns, input_rows);
@@ -37,7 +37,7 @@ impl ScreenAreas {
         let side = if columns >= WIDE { 24 } else { 16 };
         let groups = (columns >= WITH_GROUPS).then(|| Rect::new(0, y, side, height));
         let members = (columns >= WITH_MEMBERS).then(|| Rect::new(columns - side, y, side, height));
-        // One column on each side is the line between.
+        // One column on each side is the line that separates the areas.
         let left = groups.map_or(0, |groups| groups.width + 1);
         let right = members.map_or(columns, |members| members.x.saturating_sub(1));
         let talk = Rect::new(left, y, right.saturating_sub(left), height);
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_size_has_room_for_something_and_nothing_overlaps() {
+    fn at_every_size_there_is_an_input_and_nothing_overlaps() {
         for columns in 1..200 {
             for rows in 1..60 {
                 for input_rows in [1, 3, 40] {

@@ -34,7 +34,7 @@ pub(crate) enum NearEnd {
     Neither,
 }
 
-/// Items above the lower edge below which the next page above is wanted.
+/// How many items may be left above the lower edge before the page above them is loaded.
 pub(crate) const NEAR_TOP: usize = 60;
 
 impl<F: Fn(usize) -> usize> ItemRows<F> {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_up_and_the_same_rows_down_lead_back() {
+    fn scrolling_up_and_down_again_returns_to_the_end() {
         for rows in 1..12 {
             let (up, _) = ten().up(LowerEdge::End, rows, 5);
             assert_eq!(ten().down(up, rows), (LowerEdge::End, NearEnd::Bottom), "{rows} rows");

@@ -1,16 +1,16 @@
-//! A completion by Tab that is under way.
+//! The completion of a word by Tab.
 
-/// The words that can replace the one before the cursor, and which of them stands there now.
+/// The candidates for the word before the cursor, and which of them is in the line now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Completion {
     start: usize,
-    /// At least one, each with what follows it.
+    /// At least one candidate, each with the punctuation after it.
     candidates: Vec<String>,
     at: usize,
 }
 
 impl Completion {
-    /// Starts with the first candidate; `None` if there is none. `start`: the byte at which the word begins.
+    /// Starts with the first candidate; `None` if there is none. `start` is the byte at which the word begins.
     pub(crate) fn begin(start: usize, candidates: Vec<String>) -> Option<Self> {
         (!candidates.is_empty()).then_some(Self { start, candidates, at: 0 })
     }
@@ -21,7 +21,7 @@ impl Completion {
         self.at = (self.at + if back { count - 1 } else { 1 }) % count;
     }
 
-    /// The byte at which the word begins, and what stands there.
+    /// Returns the byte at which the word begins, and the candidate that replaces it.
     pub(crate) fn replacement(&self) -> (usize, &str) {
         (self.start, &self.candidates[self.at])
     }

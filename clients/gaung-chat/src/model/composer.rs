@@ -1,4 +1,4 @@
-//! What the person writes in one group: the line, what it is for, and the messages on their way.
+//! What the person writes in one group: the line, what it is for, and the messages that are pending.
 
 use bytes::Bytes;
 use gaung_proto::{Kind, Seq};
@@ -6,10 +6,10 @@ use gaung_terminal::sanitise::lines_of_bytes;
 
 use super::{completion::Completion, editor::Editor};
 
-/// Limits the messages of one group that are on their way.
-const UNDER_WAY: usize = 64;
+/// The most pending messages of one group.
+const MAX_PENDING: usize = 64;
 
-/// The composer of one group.
+/// The line of one group and its pending messages.
 #[derive(Debug, Default)]
 pub(crate) struct Composer {
     /// The line.
@@ -18,7 +18,7 @@ pub(crate) struct Composer {
     pub(crate) intent: ComposeIntent,
     /// The completion of the word before the cursor, while Tab is pressed again and again.
     pub(crate) completion: Option<Completion>,
-    /// Messages that did not come back yet, in order.
+    /// The messages that have not come back from the log, in order.
     pub(crate) pending: Vec<PendingMessage>,
 }
 
@@ -30,24 +30,24 @@ pub(crate) enum ComposeIntent {
     Say,
     /// A reply to this message.
     Reply(Seq),
-    /// New words for this own message.
+    /// A new text for this own message.
     Edit(Seq),
 }
 
-/// A message on its way.
+/// An own message that has not come back from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PendingMessage {
-    /// Counts this program's messages.
+    /// Its number among the messages of this process.
     pub(crate) number: u64,
-    /// Its words, without control characters.
+    /// Its text, without control characters.
     pub(crate) words: String,
-    /// What was published.
+    /// The content that was published.
     pub(crate) kind: Kind,
-    /// How far it is.
+    /// The stage of its delivery.
     pub(crate) stage: DeliveryStage,
 }
 
-/// How far a message is.
+/// The stage of a message's delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeliveryStage {
     /// Sent, and not acknowledged.
@@ -61,7 +61,7 @@ pub(crate) enum DeliveryStage {
 }
 
 impl Composer {
-    /// The message that these words make.
+    /// Returns the content that these words make.
     pub(crate) fn kind_of(&self, words: &str) -> Kind {
         let body = Bytes::copy_from_slice(words.as_bytes());
         match self.intent {
@@ -81,7 +81,7 @@ impl Composer {
         true
     }
 
-    /// Makes the line a message of its own again; the words of an edited message go. False if it was one already.
+    /// Cancels a reply or an edit, whose text is removed. False if the line was a message of its own.
     pub(crate) fn cancel_intent(&mut self) -> bool {
         let intent = std::mem::take(&mut self.intent);
         if matches!(intent, ComposeIntent::Edit(_)) {
@@ -90,12 +90,12 @@ impl Composer {
         intent != ComposeIntent::Say
     }
 
-    /// Whether as many messages are on their way as may be.
+    /// Returns whether as many messages are pending as may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.pending.iter().filter(|pending| !pending.is_failed()).count() >= UNDER_WAY
+        self.pending.iter().filter(|pending| !pending.is_failed()).count() >= MAX_PENDING
     }
 
-    /// Shows a message as sent until it comes back, and forgets those that failed.
+    /// Adds a pending message, and removes those that failed.
     pub(crate) fn sent(&mut self, number: u64, kind: &Kind) {
         self.pending.retain(|pending| !pending.is_failed());
         if let Kind::Text(body) | Kind::Reply { body, .. } = kind {
@@ -111,7 +111,7 @@ impl Composer {
         }
     }
 
-    /// A message was logged. `received`: whether it has come back already. True if it was shown as on its way.
+    /// Marks a message as logged; removes it if `received` says that it has come back already. False if it was not shown.
     pub(crate) fn logged(&mut self, number: u64, seq: Seq, received: bool) -> bool {
         let Some(at) = self.position(number) else { return false };
         if received {
@@ -122,7 +122,7 @@ impl Composer {
         true
     }
 
-    /// A message was not logged; its words return to an empty line. Gives the reason back if it was not shown.
+    /// Marks a message as failed, and puts its text into the line if that is empty. Returns the reason if it was not shown.
     pub(crate) fn failed(&mut self, number: u64, why: String) -> Result<(), String> {
         let Some(at) = self.position(number) else { return Err(why) };
         self.pending[at].stage = DeliveryStage::Failed(why);
@@ -132,7 +132,7 @@ impl Composer {
         Ok(())
     }
 
-    /// An own message was received: it need not be shown as on its way any more.
+    /// Removes the pending message that came back from the log.
     pub(crate) fn received(&mut self, seq: Seq, kind: &Kind) {
         let found = self.pending.iter().position(|pending| match pending.stage {
             DeliveryStage::Logged(logged) => logged == seq,

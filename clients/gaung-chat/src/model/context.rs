@@ -122,7 +122,7 @@ impl ChatContext {
     /// Shows a text in the status line. One that is too wide for it is kept for [`Self::take_wide`].
     pub(crate) fn status(&mut self, text: String, is_error: bool) {
         if columns(&text) + 2 > usize::from(self.size.0) {
-            self.wide.push(Notice { text, is_error: is_error });
+            self.wide.push(Notice { text, is_error });
         } else {
             self.show_status(text, is_error);
         }

@@ -1,30 +1,30 @@
-//! The line being typed, with the keys of readline. It may have several lines of its own.
+//! An editor for the line that is typed, which works like readline and may contain newlines.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// Most bytes that can be typed or pasted; a message may have 256 KiB with its framing.
+/// The longest text, in bytes; a message may have 256 KiB with its framing.
 const MAX_BYTES: usize = 200 * 1024;
-/// Lines that the arrows bring back.
-const REMEMBERED: usize = 500;
+/// How many entered lines the arrow keys can recall.
+const MAX_HISTORY: usize = 500;
 
-/// Text, a cursor, what was cut, and what was entered before.
+/// A text with a cursor, the text that was cut last, and the lines that were entered before.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Editor {
     text: String,
-    /// Byte index of a grapheme's beginning, or the text's end.
+    /// The byte index of a grapheme, or the length of the text.
     cursor: usize,
     cut: String,
     entered: Vec<String>,
-    /// Which of `entered` is shown, and what was being typed before.
+    /// The index in `entered` of the recalled line, and the text that was being typed before.
     recalled: Option<(usize, String)>,
 }
 
-/// A movement; also says how far is cut.
+/// A movement of the cursor; also the extent of a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Motion {
-    /// One visible character back.
+    /// One grapheme back.
     Left,
-    /// One visible character on.
+    /// One grapheme forward.
     Right,
     /// To the beginning of the word.
     WordLeft,
@@ -39,27 +39,27 @@ pub(crate) enum Motion {
 }
 
 impl Editor {
-    /// With a draft in it.
+    /// Makes an editor with a draft.
     pub(crate) fn with(draft: &str) -> Self {
         Self { text: draft.to_owned(), cursor: draft.len(), ..Self::default() }
     }
 
-    /// What stands there.
+    /// Returns the text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Byte index of the cursor.
+    /// Returns the byte index of the cursor.
     pub(crate) const fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// Nothing stands there.
+    /// Returns whether there is no text.
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Puts text at the cursor; false if there is no room.
+    /// Inserts text at the cursor; false if it would be too long.
     pub(crate) fn insert(&mut self, text: &str) -> bool {
         if self.text.len() + text.len() > MAX_BYTES {
             return false;
@@ -69,7 +69,7 @@ impl Editor {
         true
     }
 
-    /// Replaces everything.
+    /// Replaces the whole text.
     pub(crate) fn set(&mut self, text: &str) {
         text.clone_into(&mut self.text);
         self.cursor = self.text.len();
@@ -86,12 +86,12 @@ impl Editor {
         self.cursor = self.target(motion);
     }
 
-    /// Removes one character without keeping it.
+    /// Deletes without changing the text that was cut.
     pub(crate) fn delete(&mut self, motion: Motion) {
         self.remove(motion);
     }
 
-    /// Cuts, to be put back by [`Self::yank`].
+    /// Cuts text, which [`Self::yank`] inserts again.
     pub(crate) fn cut(&mut self, motion: Motion) {
         let cut = self.remove(motion);
         if !cut.is_empty() {
@@ -99,19 +99,19 @@ impl Editor {
         }
     }
 
-    /// Cuts everything.
+    /// Cuts the whole text.
     pub(crate) fn cut_all(&mut self) {
         self.cut = std::mem::take(&mut self.text);
         self.cursor = 0;
     }
 
-    /// Puts what was cut last at the cursor.
+    /// Inserts the text that was cut last.
     pub(crate) fn yank(&mut self) {
         let cut = self.cut.clone();
         self.insert(&cut);
     }
 
-    /// Swaps the characters around the cursor.
+    /// Swaps the graphemes before and after the cursor.
     pub(crate) fn transpose(&mut self) {
         if self.cursor == self.text.len() {
             self.go(Motion::Left);
@@ -124,7 +124,7 @@ impl Editor {
         }
     }
 
-    /// Takes the text out and remembers it.
+    /// Takes the text, and adds it to the lines that can be recalled.
     pub(crate) fn enter(&mut self) -> String {
         let text = std::mem::take(&mut self.text);
         self.cursor = 0;
@@ -132,13 +132,13 @@ impl Editor {
         if self.entered.last() != Some(&text) && !text.trim().is_empty() {
             self.entered.push(text.clone());
         }
-        if self.entered.len() > REMEMBERED {
+        if self.entered.len() > MAX_HISTORY {
             self.entered.remove(0);
         }
         text
     }
 
-    /// A line up, or at the first one what was entered before.
+    /// Moves the cursor up a line; in the first line, recalls the line entered before.
     pub(crate) fn up(&mut self) {
         if let Some(end) = self.text[..self.cursor].rfind('\n') {
             self.cursor = self.same_column(self.line_start(), self.text[..end].rfind('\n').map_or(0, |i| i + 1), end);
@@ -151,7 +151,7 @@ impl Editor {
         self.recalled = Some((index, typed));
     }
 
-    /// A line down, or at the last one what was entered after.
+    /// Moves the cursor down a line; in the last line, recalls the line entered after.
     pub(crate) fn down(&mut self) {
         if let Some(end) = self.text[self.cursor..].find('\n').map(|i| i + self.cursor) {
             let next_end = self.text[end + 1..].find('\n').map_or(self.text.len(), |i| i + end + 1);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn motions_respect_what_is_one_character() {
+    fn motions_keep_graphemes_whole() {
         let mut e = editor("né👩\u{200d}🚀");
         e.go(Motion::Left);
         assert_eq!(e.cursor(), "né".len());
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_cut_and_put_back() {
+    fn words_are_cut_and_yanked() {
         let mut e = editor("halo semua, apa kabar");
         e.cut(Motion::BlankLeft);
         assert_eq!(e.text(), "halo semua, apa ");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_bring_back_what_was_entered_and_what_was_being_typed() {
+    fn arrows_recall_entered_lines_and_the_draft() {
         let mut e = editor("satu");
         assert_eq!(e.enter(), "satu");
         e.set("dua");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_move_within_several_lines() {
+    fn arrows_move_between_the_lines_of_a_text() {
         let mut e = editor("abc\nde\nfgh");
         e.up();
         assert_eq!(e.cursor(), 6, "the shorter line's end");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_taken() {
+    fn a_text_that_is_too_long_is_refused() {
         let mut e = Editor::default();
         assert!(!e.insert(&"x".repeat(MAX_BYTES + 1)));
         assert!(e.is_empty());

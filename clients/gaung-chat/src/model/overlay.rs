@@ -1,47 +1,47 @@
-//! What lies over the conversation until it is closed.
+//! What covers the conversation until it is closed.
 
 use gaung_proto::Seq;
 
-/// What is shown.
+/// Something that covers the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Overlay {
     /// The keys and commands.
     Help {
-        /// First row shown.
+        /// The first row that is shown.
         top: usize,
     },
-    /// A message, and who has heard it.
+    /// A message and its receipt.
     Info {
-        /// Which.
+        /// The message.
         seq: Seq,
-        /// First row shown.
+        /// The first row that is shown.
         top: usize,
     },
-    /// Rows to read, or to choose a message from.
+    /// Rows that are only read, or of which one is chosen.
     List(List),
 }
 
-/// Rows under a title.
+/// A list of rows under a title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List {
-    /// What it is.
+    /// The title.
     pub(crate) title: String,
-    /// Harmless.
+    /// The rows.
     pub(crate) rows: Vec<ListRow>,
-    /// Which row is chosen, or the first one shown where none can be chosen.
+    /// The index of the selected row, or of the first one shown if none can be selected.
     pub(crate) at: usize,
-    /// More may come.
+    /// Whether more rows may come.
     pub(crate) busy: bool,
     /// The number of the request whose answers fill it; `None` if it is complete.
     pub(crate) number: Option<u64>,
 }
 
-/// One row.
+/// One row of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListRow {
-    /// Harmless.
+    /// The text, without control characters.
     pub(crate) text: String,
-    /// The message to jump to.
+    /// The message to which Enter jumps.
     pub(crate) seq: Option<Seq>,
 }
 
@@ -53,7 +53,7 @@ impl ListRow {
 }
 
 impl List {
-    /// Rows can be chosen.
+    /// Returns whether a row can be selected.
     pub(crate) fn is_choice(&self) -> bool {
         self.rows.iter().any(|row| row.seq.is_some())
     }

@@ -2,22 +2,22 @@
 
 use gaung_proto::Seq;
 
-/// What was read and what was not.
+/// The read position and the unread messages of one group.
 #[derive(Debug, Default)]
 pub(crate) struct ReadMarks {
     /// Everything up to this seq was read.
     pub(crate) read: Seq,
-    /// Before this message stands the line above what is new.
+    /// The message above which the separator of new messages is shown.
     pub(crate) new_from: Option<Seq>,
-    /// Messages of others that were not read.
+    /// How many messages of others are unread.
     pub(crate) unread: u64,
-    /// Those among them that mention the person.
+    /// How many of those mention the person.
     pub(crate) mentions: u64,
 }
 
 impl ReadMarks {
-    /// A listener starts at the end of a log. What was logged since the last visit is new; at the first visit nothing
-    /// is, and neither in another log, whose end may lie before what was read.
+    /// Starts at the end of a log. What was logged since the last visit is unread; at the first visit nothing is, nor in
+    /// another log, whose end may be before the read position.
     pub(crate) fn begin(&mut self, head: Seq) {
         if self.read == Seq::ZERO || self.read > head {
             self.read = head;
@@ -27,7 +27,7 @@ impl ReadMarks {
         }
     }
 
-    /// Counts a new message of somebody else.
+    /// Counts a message of somebody else as unread.
     pub(crate) fn count(&mut self, seq: Seq, is_mention: bool) {
         self.unread += 1;
         self.mentions += u64::from(is_mention);
@@ -42,14 +42,14 @@ impl ReadMarks {
         changed
     }
 
-    /// A message that is not counted as new was received.
+    /// Advances the read position over a message that is not counted, if nothing before it is unread.
     pub(crate) fn pass(&mut self, seq: Seq) {
         if self.unread == 0 {
             self.read = self.read.max(seq);
         }
     }
 
-    /// The person turns to another group: what was new and was read is new no longer.
+    /// Removes the separator of new messages, if all are read, as the person turns to another group.
     pub(crate) fn leave(&mut self) {
         if self.unread == 0 {
             self.new_from = None;

@@ -1,4 +1,4 @@
-//! One group as a person has it open.
+//! One open group.
 
 use std::collections::BTreeMap;
 
@@ -13,78 +13,78 @@ use super::{
 };
 use crate::layout::scroll::LowerEdge;
 
-/// A group that is open.
+/// A group that is open in the chat.
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// What it is called.
+    /// The group's name.
     pub(crate) name: GroupName,
-    /// What it is, once known.
+    /// The group's id, once known.
     pub(crate) id: Option<GroupId>,
-    /// Its log, once known.
+    /// The id of its log, once known.
     pub(crate) log: Option<LogId>,
-    /// Entered by invite only.
+    /// Whether it is entered by invite only.
     pub(crate) private: bool,
-    /// Its address, for the title.
+    /// Its multicast address for the title; empty if it has none.
     pub(crate) address: String,
-    /// Which listener tells of it; others' events are of the past.
+    /// The number of its listener; events of former listeners are ignored.
     pub(crate) session: u32,
-    /// How it is going.
+    /// The state of its listener.
     pub(crate) state: RoomState,
-    /// How messages shall come.
+    /// The lanes that its messages may come by.
     pub(crate) choice: LaneChoice,
-    /// How they come.
+    /// The lane by which they come now.
     pub(crate) lane: Option<Lane>,
-    /// What was said.
+    /// The window over its log.
     pub(crate) timeline: Timeline,
-    /// What is written.
+    /// The line and the pending messages.
     pub(crate) composer: Composer,
-    /// Which part of the timeline is looked at.
+    /// The part of the window that is seen.
     pub(crate) scroll: Scroll,
-    /// The message that keys act on.
+    /// The message that is selected.
     pub(crate) selected: Option<Seq>,
-    /// What was read.
+    /// What is read and what is not.
     pub(crate) marks: ReadMarks,
-    /// A page is under way.
+    /// Whether a page was requested and has not come.
     pub(crate) loading: bool,
-    /// Who has heard what, of own messages.
+    /// The receipts of own messages.
     pub(crate) receipts: BTreeMap<Seq, Receipt>,
-    /// Who is in the group.
+    /// The members.
     pub(crate) roster: Roster,
 }
 
-/// How a room is going.
+/// The state of a group's listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RoomState {
-    /// It is being entered.
+    /// It is being started.
     Entering,
-    /// Everything comes.
+    /// It delivers messages.
     Open,
-    /// A server is sought.
+    /// The services cannot be reached; it tries again.
     Away,
-    /// It is no more.
+    /// The group does not exist any more, or could not be entered.
     Gone,
 }
 
-/// Which part is looked at.
+/// The part of a window that is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Scroll {
-    /// The end, and what comes.
+    /// Its end, which moves with new messages.
     #[default]
     Latest,
     /// The item `key` is the lowest that is seen; `below` of its rows are below the edge.
     At {
-        /// Which item.
+        /// The item.
         key: ItemKey,
         /// Rows below the edge.
         below: usize,
     },
 }
 
-/// Receipts kept of one group.
+/// How many receipts of one group are kept.
 const RECEIPTS: usize = 128;
 
 impl Room {
-    /// A room that is being entered.
+    /// Makes a group that is being entered.
     pub(crate) fn entering(name: GroupName, session: u32, choice: LaneChoice) -> Self {
         Self {
             name,
@@ -107,12 +107,12 @@ impl Room {
         }
     }
 
-    /// Which end of the window must stay.
+    /// Returns the end of the window that is kept when it is full.
     pub(crate) fn keep(&self) -> KeptEnd {
         if self.scroll == Scroll::Latest { KeptEnd::Newest } else { KeptEnd::Oldest }
     }
 
-    /// What is at the lower edge of the conversation.
+    /// Returns what is at the lower edge of the conversation.
     pub(crate) fn lower_edge(&self) -> LowerEdge {
         match self.scroll {
             Scroll::Latest => LowerEdge::End,
@@ -135,13 +135,13 @@ impl Room {
         };
     }
 
-    /// The index of a message, or of the item that is where it would be.
+    /// Returns the index of a message, or of the item that is where it would be.
     pub(crate) fn index_near(&self, seq: Seq) -> usize {
         let last = self.timeline.items().len().saturating_sub(1);
         self.timeline.find(ItemKey::of(seq)).unwrap_or_else(|index| index.min(last))
     }
 
-    /// The person sees the newest message.
+    /// Returns whether the newest message is at the lower edge.
     pub(crate) fn at_end(&self) -> bool {
         self.scroll == Scroll::Latest && self.timeline.is_live()
     }
@@ -151,7 +151,7 @@ impl Room {
         self.marks.read_all(self.timeline.head())
     }
 
-    /// The log was replaced: nothing of the old one is shown or counted any more.
+    /// Starts again with another log.
     pub(crate) fn restart(&mut self, log: LogId) {
         self.log = Some(log);
         self.timeline.restart();
@@ -159,7 +159,7 @@ impl Room {
         self.marks = ReadMarks::default();
     }
 
-    /// Remembers the newest receipts.
+    /// Adds a receipt; the oldest one gives way if there are too many.
     pub(crate) fn receipt(&mut self, receipt: Receipt) {
         self.receipts.insert(receipt.seq, receipt);
         while self.receipts.len() > RECEIPTS {

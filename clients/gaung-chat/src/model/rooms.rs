@@ -1,4 +1,4 @@
-//! The open groups in their order, and which of them is looked at.
+//! The open groups in their order, and which of them is in view.
 
 use std::ops::{Index, IndexMut};
 
@@ -13,11 +13,11 @@ pub(crate) struct Rooms {
     list: Vec<Room>,
     /// The lanes that a group may use when it is opened.
     choice: LaneChoice,
-    /// The index of the group that is looked at.
+    /// The index of the group in view.
     current: usize,
-    /// The index of the group that was looked at before.
+    /// The index of the group that was in view before.
     former: usize,
-    /// Names of groups that could be entered.
+    /// The names of groups that can be entered.
     pub(crate) known: Vec<String>,
     /// A text that is shown in the first group once that is open.
     pub(crate) greeting: Option<String>,
@@ -30,47 +30,47 @@ impl Rooms {
         Self { list: Vec::new(), choice, current: 0, former: 0, known: Vec::new(), greeting: None, sessions: 0 }
     }
 
-    /// The group that is looked at.
+    /// Returns the group in view.
     pub(crate) fn current(&self) -> Option<&Room> {
         self.list.get(self.current)
     }
 
-    /// The group that is looked at, to change it.
+    /// Returns the group in view, to change it.
     pub(crate) fn current_mut(&mut self) -> Option<&mut Room> {
         self.list.get_mut(self.current)
     }
 
-    /// The index of the group that is looked at.
+    /// Returns the index of the group in view.
     pub(crate) const fn current_index(&self) -> usize {
         self.current
     }
 
-    /// The index of the group that was looked at before.
+    /// Returns the index of the group that was in view before.
     pub(crate) const fn former_index(&self) -> usize {
         self.former
     }
 
-    /// How many groups are open.
+    /// Returns how many groups are open.
     pub(crate) const fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// The groups in their order.
+    /// Returns the groups in their order.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Room> {
         self.list.iter()
     }
 
-    /// The index of a group by its name.
+    /// Returns the index of a group by its name.
     pub(crate) fn index_of(&self, name: &GroupName) -> Option<usize> {
         self.list.iter().position(|room| room.name == *name)
     }
 
-    /// The index of a group by its listener; `None` for a listener of the past.
+    /// Returns the index of a group by its listener; `None` for a former listener.
     pub(crate) fn index_of_session(&self, session: u32) -> Option<usize> {
         self.list.iter().position(|room| room.session == session)
     }
 
-    /// A number for another listener.
+    /// Returns the number of another listener.
     pub(crate) const fn next_session(&mut self) -> u32 {
         self.sessions += 1;
         self.sessions
@@ -83,7 +83,7 @@ impl Rooms {
         self.list.len() - 1
     }
 
-    /// Removes a group; another one is looked at if it was this one.
+    /// Removes a group; if it was in view, another one is.
     pub(crate) fn close(&mut self, index: usize) {
         self.list.remove(index);
         for at in [&mut self.current, &mut self.former] {
@@ -93,7 +93,7 @@ impl Rooms {
         }
     }
 
-    /// Turns to a group. False if there is no such group or it is looked at already.
+    /// Turns to a group. False if there is no such group or it is in view already.
     pub(crate) fn turn_to(&mut self, index: usize) -> bool {
         if index >= self.list.len() || index == self.current {
             return false;
@@ -107,14 +107,14 @@ impl Rooms {
         true
     }
 
-    /// The next group after the current one in which the person is mentioned, else in which something is new.
+    /// Returns the next group in which the person is mentioned, else the next one with unread messages.
     pub(crate) fn next_activity(&self) -> Option<usize> {
         let after = || (1..=self.list.len()).map(|n| (self.current + n) % self.list.len());
         let mentioned = after().find(|index| self.list[*index].marks.mentions > 0);
         mentioned.or_else(|| after().find(|index| self.list[*index].marks.unread > 0))
     }
 
-    /// The names of open groups and of those that could be entered, sorted.
+    /// Returns the names of open groups and of those that can be entered, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.list.iter().map(|room| room.name.to_string()).collect();
         names.extend(self.known.iter().cloned());

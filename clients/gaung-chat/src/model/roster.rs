@@ -1,4 +1,4 @@
-//! Who is in one group.
+//! The members of one group.
 
 use gaung_client::Member;
 use gaung_proto::DeviceId;
@@ -9,11 +9,11 @@ use crate::people::member_name;
 /// The members of one group and the text sessions in it.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    /// As the registry lists them.
+    /// The members as the registry lists them.
     pub(crate) members: Vec<Member>,
-    /// Text sessions, by what they call themselves.
+    /// The names of text sessions.
     pub(crate) text_sessions: Vec<String>,
-    /// Whether a list has come at all.
+    /// Whether a list was received.
     pub(crate) known: bool,
 }
 
@@ -33,12 +33,12 @@ impl Roster {
         Some(changes)
     }
 
-    /// How many members and text sessions are present.
+    /// Returns how many members and text sessions are present.
     pub(crate) fn present_count(&self) -> usize {
         self.members.iter().filter(|member| member.present).count() + self.text_sessions.len()
     }
 
-    /// The name of a device, or the beginning of its id if it is no member.
+    /// Returns the name of a device, or the beginning of its id if it is no member.
     pub(crate) fn name_of(&self, device: DeviceId) -> String {
         let member = self.members.iter().find(|member| member.device == device);
         member.map_or_else(|| device.to_string()[..8].to_owned(), member_name)

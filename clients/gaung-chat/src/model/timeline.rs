@@ -1,4 +1,4 @@
-//! A window over one group's log: what is shown of it, with later changes applied. Bounded; older pages are read again.
+//! A bounded window over one group's log, with later changes applied; what leaves it is read again as a page.
 
 mod changes;
 mod entry;
@@ -14,27 +14,27 @@ pub(crate) use item::{Item, ItemContent, ItemKey, Notice, Presence};
 use crate::incoming::IncomingMessage;
 use changes::{Change, Changes};
 
-/// Most items of one group that are kept; about forty screens.
+/// The most items of one window, about forty screens.
 const MAX_ITEMS: usize = 3_000;
-/// Most bytes of words that are kept of one group.
+/// The most bytes of one window.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// After so many messages that went, changes are looked through for those that went with them.
+/// After so many messages have left the window, the changes that belong to them are searched and removed.
 const FORGET_EVERY: u64 = 512;
 
-/// Which end of the window stays when it is full.
+/// The end of a full window that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeptEnd {
-    /// The person reads what comes.
+    /// The lower end: the person reads new messages.
     Newest,
-    /// The person reads further up.
+    /// The upper end: the person has scrolled up.
     Oldest,
 }
 
-/// Part of a group's log, dense, in order of seq.
+/// A contiguous part of a group's log, in order of seq.
 ///
-/// `first..next` are the seqs that the window covers; edits and the like take a seq and no line. It is *live* while it
-/// reaches the head: what comes is then appended, else only counted.
+/// It covers the seqs `first..next`; edits, deletions and reactions take a seq without an item. It is *live* while it
+/// reaches the head: new messages are then appended, else only counted.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     items: VecDeque<Item>,
@@ -42,59 +42,59 @@ pub(crate) struct Timeline {
     first: Option<Seq>,
     next: Seq,
     head: Seq,
-    /// The log has nothing before the window.
+    /// Whether the log has nothing before the window.
     at_oldest: bool,
     bytes: usize,
 }
 
 impl Timeline {
-    /// Everything that is shown, oldest first.
+    /// Returns all items, oldest first.
     pub(crate) const fn items(&self) -> &VecDeque<Item> {
         &self.items
     }
 
-    /// The message of `seq`, if it is in the window and has a line.
+    /// Returns the message of `seq`, if it is in the window and has an item.
     pub(crate) fn entry(&self, seq: Seq) -> Option<&MessageEntry> {
         self.items.get(self.find(ItemKey::of(seq)).ok()?)?.entry()
     }
 
-    /// Index of the item with `key`, or where it would be.
+    /// Returns the index of the item with `key`, or where it would be.
     pub(crate) fn find(&self, key: ItemKey) -> Result<usize, usize> {
         self.items.binary_search_by(|item| item.key.cmp(&key))
     }
 
-    /// The messages, newest first.
+    /// Returns the messages, newest first.
     pub(crate) fn newest(&self) -> impl Iterator<Item = &MessageEntry> {
         self.items.iter().rev().filter_map(Item::entry)
     }
 
-    /// Nothing of the log was read yet.
+    /// Returns whether nothing of the log was read.
     pub(crate) const fn is_unread(&self) -> bool {
         self.first.is_none()
     }
 
-    /// The highest seq known.
+    /// Returns the highest seq that is known.
     pub(crate) const fn head(&self) -> Seq {
         self.head
     }
 
-    /// What is said next is appended.
+    /// Returns whether a new message is appended.
     pub(crate) fn is_live(&self) -> bool {
         self.first.is_none() || self.next > self.head
     }
 
-    /// Where the page before the window ends; `None` if the log has none.
+    /// Returns the seq at which the page before the window ends; `None` if there is none.
     pub(crate) fn before(&self) -> Option<Seq> {
         let first = self.first.unwrap_or(Seq(u64::MAX));
         (!self.at_oldest && first > Seq::FIRST).then_some(first)
     }
 
-    /// First seq of the page after the window.
+    /// Returns the first seq of the page after the window.
     pub(crate) const fn after(&self) -> Seq {
         self.next
     }
 
-    /// A message that was said just now, or missed and told now.
+    /// Adds a message that the listener delivers, a new one or one that was missing.
     pub(crate) fn append(&mut self, incoming: IncomingMessage, keep: KeptEnd) {
         let live = self.is_live();
         self.head = self.head.max(incoming.seq);
@@ -108,7 +108,7 @@ impl Timeline {
         self.trim(keep);
     }
 
-    /// A page that ends where the window begins, oldest first; an empty one says that nothing older is kept.
+    /// Adds a page that ends where the window begins, oldest first; an empty one means that the log keeps nothing older.
     pub(crate) fn prepend(&mut self, page: Vec<IncomingMessage>) {
         let before = self.first.unwrap_or(Seq(u64::MAX));
         let page: Vec<_> = page.into_iter().filter(|incoming| incoming.seq < before).collect();
@@ -123,7 +123,7 @@ impl Timeline {
             self.head = self.head.max(newest);
         }
         self.first = Some(oldest);
-        // A change stands behind what it changes, and both may be in this page.
+        // A change comes after its target, and both may be in this page.
         for (seq, change) in page.iter().filter_map(Change::of) {
             let in_page = page.iter().find(|incoming| incoming.seq == change.target).map(|incoming| incoming.device);
             let author = in_page.or_else(|| self.entry(change.target).map(|entry| entry.device));
@@ -144,7 +144,7 @@ impl Timeline {
         self.trim(KeptEnd::Oldest);
     }
 
-    /// A page that begins where the window ends; true if the window is live now.
+    /// Adds a page that begins where the window ends; returns whether the window is live now.
     pub(crate) fn extend(&mut self, page: Vec<IncomingMessage>) -> bool {
         for incoming in page {
             if incoming.seq >= self.next {
@@ -157,7 +157,7 @@ impl Timeline {
         self.is_live()
     }
 
-    /// Forgets the window, to begin another one at `next`, or with what comes if `None`.
+    /// Empties the window, to start another one at `next`, or at the next page if `None`.
     pub(crate) fn clear(&mut self, next: Option<Seq>) {
         let head = self.head;
         *self = Self { head, next: next.unwrap_or_default(), first: next, ..Self::default() };
@@ -177,19 +177,19 @@ impl Timeline {
         self.head = self.head.min(Seq(next.0.saturating_sub(1)));
     }
 
-    /// Another log: nothing of the former counts.
+    /// Starts again with another log.
     pub(crate) fn restart(&mut self) {
         *self = Self { at_oldest: true, ..Self::default() };
     }
 
-    /// The head as it was told, without a message.
+    /// Raises the head without a message.
     pub(crate) fn set_head(&mut self, head: Seq) {
         self.head = self.head.max(head);
     }
 
-    /// Something that is not in the log, at the end of the window while it is live.
+    /// Adds an item that is not in the log to the end of the window, if that is live.
     pub(crate) fn note(&mut self, content: ItemContent, at_us: u64) {
-        // Before anything was read nobody knows where it stands.
+        // Before a page is read its position is unknown.
         if !self.is_live() || (self.is_unread() && self.head > Seq::ZERO) {
             return;
         }
@@ -201,7 +201,7 @@ impl Timeline {
         }
     }
 
-    /// Messages are missing and asked for.
+    /// Shows that messages are missing and requested.
     pub(crate) fn missing(&mut self, range: SeqRange, at_us: u64) {
         let known = |item: &Item| matches!(item.content, ItemContent::Gap { range: shown, .. } if shown == range);
         if !self.items.iter().rev().take(64).any(known) {
@@ -209,13 +209,13 @@ impl Timeline {
         }
     }
 
-    /// They have come.
+    /// Removes the item of a gap whose messages have come.
     pub(crate) fn filled(&mut self, range: SeqRange) {
         self.items
             .retain(|item| !matches!(item.content, ItemContent::Gap { range: shown, lost: false } if shown == range));
     }
 
-    /// They will not come.
+    /// Shows that missing messages are lost.
     pub(crate) fn lost(&mut self, range: SeqRange, at_us: u64) {
         self.filled(range);
         self.note(ItemContent::Gap { range, lost: true }, at_us);
@@ -225,7 +225,7 @@ impl Timeline {
         self.head = self.head.max(range.last);
     }
 
-    /// A gap's line goes as the last message before which it stands comes.
+    /// Removes the item of a gap when its last message comes.
     fn fill_gap(&mut self, seq: Seq) {
         if let Some(Item { content: ItemContent::Gap { range, lost: false }, .. }) = self.items.back()
             && seq >= range.last
@@ -244,7 +244,7 @@ impl Timeline {
         }
     }
 
-    /// Makes a line of a message, or changes another one's.
+    /// Makes an item of a message, or applies it as a change to another one.
     fn admit(&mut self, incoming: IncomingMessage, show: impl FnOnce(Item)) {
         let (key, at_us) = (ItemKey::of(incoming.seq), incoming.at_us);
         match incoming.kind {
@@ -292,7 +292,7 @@ impl Timeline {
 
     fn begin_at(&mut self, first: Seq) {
         self.at_oldest = false;
-        // Now and then, for all of them are looked through.
+        // Only now and then, since it searches all changes.
         if self.first.is_none_or(|before| before.0 / FORGET_EVERY != first.0 / FORGET_EVERY) {
             self.changes.forget_before(first);
         }

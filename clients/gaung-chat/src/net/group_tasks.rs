@@ -1,4 +1,4 @@
-//! One group that is listened to and spoken in.
+//! The tasks of one open group: a listener, a publisher and a watch of receipts.
 
 use std::{
     collections::BTreeSet,
@@ -24,16 +24,16 @@ use super::{
     error_line,
 };
 
-/// A message that is not acknowledged after this is told of.
+/// How long a message may take to be acknowledged before it is reported as late.
 const LATE: Duration = Duration::from_secs(2);
-/// Pauses before another attempt to enter: the first, and the longest.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How long a receipt is followed.
+/// The first and the longest delay before a registry that cannot be reached is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How long the receipt of a message is followed.
 const FOLLOWED: Duration = Duration::from_secs(120);
-/// Messages whose receipts are followed at a time.
+/// The most receipts that are followed at a time; the oldest give way.
 const FOLLOWED_AT_ONCE: usize = 32;
 
-/// Tasks of one group; they end with it.
+/// The tasks of one group, which end with it.
 #[derive(Debug)]
 pub(super) struct GroupTasks {
     words: mpsc::UnboundedSender<(u64, Kind)>,
@@ -44,7 +44,7 @@ pub(super) struct GroupTasks {
 }
 
 impl GroupTasks {
-    /// Begins to listen: after this message, or from now on.
+    /// Starts the tasks; messages are delivered from the one after `after`, or from now on.
     pub(super) fn enter(
         client: &Client,
         group: GroupName,
@@ -54,7 +54,7 @@ impl GroupTasks {
         inputs: mpsc::Sender<Input>,
     ) -> Self {
         let stop = CancellationToken::new();
-        // Bounded by the model, which hands over no more while many are not acknowledged.
+        // The model bounds it: it publishes no more while many messages are not acknowledged.
         let (words, said) = mpsc::unbounded_channel();
         let (receipts, wanted) = mpsc::unbounded_channel();
         let under_way = Arc::new(AtomicUsize::new(0));
@@ -67,24 +67,24 @@ impl GroupTasks {
         Self { words, receipts, under_way, listening, stop }
     }
 
-    /// Says something.
+    /// Publishes a message.
     pub(super) fn publish(&self, number: u64, kind: Kind) {
         self.under_way.fetch_add(1, Ordering::SeqCst);
-        // The task lives as long as this.
+        // The task runs for as long as this exists.
         let _ = self.words.send((number, kind));
     }
 
-    /// Follows who has heard a message.
+    /// Follows the receipt of a message.
     pub(super) fn follow(&self, seq: Seq) {
         let _ = self.receipts.send(seq);
     }
 
-    /// Something said is not acknowledged yet.
+    /// Returns whether a message is not acknowledged yet.
     pub(super) fn is_publishing(&self) -> bool {
         self.under_way.load(Ordering::SeqCst) > 0
     }
 
-    /// Leaves; what was said before is still sent.
+    /// Stops the listener and waits for it; messages that were published before are still sent.
     pub(super) async fn close(self) {
         self.stop.cancel();
         let _ = self.listening.await;
@@ -101,7 +101,7 @@ async fn listen(
     let entering = enter(&client, options, session, &inputs);
     let Some(Some(mut listener)) = stop.run_until_cancelled(entering).await else { return };
     while let Some(Some(event)) = stop.run_until_cancelled(listener.next()).await {
-        // A screen that is busy holds the listener back, and it catches up from the log.
+        // While the screen is busy the listener waits here, and catches up from the log.
         if inputs.send(Input::ListenerEvent { session, event: Box::new(event) }).await.is_err() {
             break;
         }
@@ -109,14 +109,14 @@ async fn listen(
     listener.close().await;
 }
 
-/// Until it succeeds, or is refused for good.
+/// Tries to start a listener until it succeeds or is refused; `None` if it is refused.
 async fn enter(
     client: &Client,
     options: ListenOptions,
     session: u32,
     inputs: &mpsc::Sender<Input>,
 ) -> Option<gaung_client::Listener> {
-    let mut pause = AGAIN.0;
+    let mut pause = BACKOFF.0;
     loop {
         let entered = async {
             let group = client.group(&options.groups[0]).await?;
@@ -129,7 +129,7 @@ async fn enter(
             }
             Err(ClientError::Unreachable(_)) => {
                 sleep(pause).await;
-                pause = (2 * pause).min(AGAIN.1);
+                pause = (2 * pause).min(BACKOFF.1);
             }
             Err(error) => {
                 let why = match error.kind() {
@@ -146,7 +146,7 @@ async fn enter(
     }
 }
 
-/// What speaking and asking for receipts need.
+/// What publishing and following receipts need.
 #[derive(Debug, Clone)]
 struct GroupContext {
     client: Client,
@@ -158,26 +158,26 @@ impl GroupContext {
     async fn run(self, mut said: mpsc::UnboundedReceiver<(u64, Kind)>, under_way: Arc<AtomicUsize>) {
         let mut publisher: Option<Publisher> = None;
         while let Some((number, kind)) = said.recv().await {
-            let one = PublishReport { context: self.clone(), number };
+            let report = PublishReport { context: self.clone(), number };
             let content = Content { author_name: self.client.name(), kind };
-            let handed = one.timely(self.hand_over(&mut publisher, content)).await;
+            let accepted = report.with_late_report(self.publish(&mut publisher, content)).await;
             let under_way = Arc::clone(&under_way);
-            match handed {
+            match accepted {
                 Ok(ack) => drop(tokio::spawn(async move {
-                    let outcome = one.timely(ack).await;
-                    one.tell(outcome.map_err(|error| error.to_string())).await;
+                    let outcome = report.with_late_report(ack).await;
+                    report.report(outcome.map_err(|error| error.to_string())).await;
                     under_way.fetch_sub(1, Ordering::SeqCst);
                 })),
                 Err(why) => {
-                    one.tell(Err(why)).await;
+                    report.report(Err(why)).await;
                     under_way.fetch_sub(1, Ordering::SeqCst);
                 }
             }
         }
     }
 
-    /// Gives a message to the publisher, which is begun with the first one.
-    async fn hand_over(
+    /// Publishes a message; the publisher is made with the first report.
+    async fn publish(
         &self,
         publisher: &mut Option<Publisher>,
         content: Content,
@@ -188,7 +188,7 @@ impl GroupContext {
         };
         match sink.publish(content.clone()).await {
             Err(PublishError::Closed) => {
-                // The group was gone and is back under its name.
+                // The group was deleted and created again under its name.
                 let sink = publisher.insert(self.publisher().await?);
                 sink.publish(content).await.map_err(|error| error.to_string())
             }
@@ -197,13 +197,13 @@ impl GroupContext {
     }
 
     async fn publisher(&self) -> Result<Publisher, String> {
-        let mut pause = AGAIN.0;
+        let mut pause = BACKOFF.0;
         loop {
             match self.client.publisher(&self.group).await {
                 Ok(publisher) => return Ok(publisher),
                 Err(ClientError::Unreachable(_)) => {
                     sleep(pause).await;
-                    pause = (2 * pause).min(AGAIN.1);
+                    pause = (2 * pause).min(BACKOFF.1);
                 }
                 Err(error) => return Err(error_line(&error)),
             }
@@ -211,15 +211,15 @@ impl GroupContext {
     }
 }
 
-/// A message on its way.
+/// Reports what becomes of one message.
 struct PublishReport {
     context: GroupContext,
     number: u64,
 }
 
 impl PublishReport {
-    /// Waits for `work`, and says once if it is late.
-    async fn timely<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Waits for `work`, and reports once that it is late.
+    async fn with_late_report<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         if let Ok(done) = timeout(LATE, &mut work).await {
             return done;
@@ -228,7 +228,7 @@ impl PublishReport {
         work.await
     }
 
-    async fn tell(&self, outcome: Result<Seq, String>) {
+    async fn report(&self, outcome: Result<Seq, String>) {
         self.send(match outcome {
             Ok(seq) => PublishOutcome::Logged(seq),
             Err(why) => PublishOutcome::Failed(one_line(&why).into_owned()),
@@ -242,7 +242,7 @@ impl PublishReport {
     }
 }
 
-/// One watch at a time, of the newest messages that somebody has not heard yet.
+/// Follows the newest messages whose receipts are not complete, by one watch at a time.
 async fn follow(context: GroupContext, mut wanted: mpsc::UnboundedReceiver<Seq>) {
     let mut open: BTreeSet<Seq> = BTreeSet::new();
     while let Some(seq) = wanted.recv().await {

@@ -1,4 +1,4 @@
-//! Pages of a group's log, and words in it.
+//! Reads pages of a group's log, and searches it.
 
 use std::collections::VecDeque;
 
@@ -12,12 +12,12 @@ use crate::{
     incoming::IncomingMessage,
 };
 
-/// Messages of one step of a search.
+/// How many messages a search reads at a time.
 const STEP: u64 = 2_000;
-/// Matches after which a search ends.
-const ENOUGH: usize = 200;
+/// How many matches end a search.
+const MAX_MATCHES: usize = 200;
 
-/// One page, oldest first.
+/// Reads one page, oldest message first.
 pub(super) async fn page(
     client: &Client,
     group: &GroupName,
@@ -27,7 +27,7 @@ pub(super) async fn page(
     all(history).await
 }
 
-/// Looks backwards through the log for messages with `words`, in upper or lower case.
+/// Searches a log from its end for messages that contain `words`, in upper or lower case.
 pub(super) async fn search(client: Client, group: GroupName, words: String, number: u64, inputs: mpsc::Sender<Input>) {
     let words = words.to_lowercase();
     let (mut before, mut found) = (HistoryPage::NEWEST, 0);
@@ -46,11 +46,11 @@ pub(super) async fn search(client: Client, group: GroupName, words: String, numb
         let first = messages.first().map(|message| message.seq);
         let matching: VecDeque<IncomingMessage> = messages.into_iter().filter(|message| has(message, &words)).collect();
         found += matching.len();
-        let ended = first.is_none_or(|first| first <= Seq::FIRST) || found >= ENOUGH;
+        let ended = first.is_none_or(|first| first <= Seq::FIRST) || found >= MAX_MATCHES;
         let messages = matching.into_iter().rev().collect();
-        let told = inputs.send(Input::SearchResults { number, messages, end: ended.then_some(Ok(())) }).await;
+        let sent = inputs.send(Input::SearchResults { number, messages, end: ended.then_some(Ok(())) }).await;
         match first {
-            Some(first) if !ended && told.is_ok() => before = HistoryPage::Before(first),
+            Some(first) if !ended && sent.is_ok() => before = HistoryPage::Before(first),
             Some(_) | None => return,
         }
     }

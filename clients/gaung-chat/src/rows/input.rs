@@ -18,7 +18,7 @@ pub(crate) fn wanted_rows(room: &Room, (width, height): (u16, u16)) -> usize {
     rows(text, width, width).len()
 }
 
-/// Returns what stands before the line: the group's name, and a sign that tells what the line is for.
+/// Returns the prompt: the group's name, and a sign for what the line is for.
 pub(crate) fn prompt(room: &Room, width: usize) -> String {
     let sign = match room.composer.intent {
         ComposeIntent::Say => "> ",

@@ -19,41 +19,41 @@ use crate::{
     ui_text::{Lang, UiText, Zone, day_name, same_day},
 };
 
-/// From so many columns on names have a column of their own.
+/// The narrowest conversation, in columns, in which names have a column of their own.
 const WITH_COLUMN: usize = 64;
-/// How wide that is.
+/// The width of the column of names.
 const NAME: usize = 12;
-/// `14:05 `.
+/// The width of a time and a space, `14:05 `.
 const CLOCK: usize = 6;
-/// Bytes of one message that the conversation shows, about a hundred rows; all of it is a key away.
+/// How many bytes of one message the conversation shows, about a hundred rows; the overlay of the message shows all.
 pub(crate) const SHOWN: usize = 8 * 1024;
 
 /// Formats the items of one group's conversation as rows of so many columns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowFormatter<'a> {
-    /// In which language.
+    /// The language.
     pub(crate) lang: Lang,
-    /// In which time zone.
+    /// The time zone.
     pub(crate) zone: Zone,
-    /// In which colours.
+    /// The colours.
     pub(crate) theme: Theme,
-    /// Who reads.
+    /// The person who reads.
     pub(crate) me: &'a LocalUser,
-    /// The group.
+    /// The group whose items they are.
     pub(crate) room: &'a Room,
-    /// Columns.
+    /// The width in columns.
     pub(crate) width: usize,
 }
 
 impl RowFormatter<'_> {
-    /// An item below `before`.
+    /// Returns the rows of an item; one of a new day, or the first new one, begins with a separator.
     pub(crate) fn item(&self, item: &Item, before: Option<&Item>) -> Vec<Line<'static>> {
         let mut rows = Vec::new();
         if before.is_none_or(|before| !same_day(self.zone, before.at_us, item.at_us)) {
-            rows.push(self.rule(&day_name(self.lang, self.zone, item.at_us), self.theme.dim()));
+            rows.push(self.separator(&day_name(self.lang, self.zone, item.at_us), self.theme.dim()));
         }
         if self.begins_new(item, before) {
-            rows.push(self.rule(self.lang.text(UiText::NewFromHere), self.theme.accent()));
+            rows.push(self.separator(self.lang.text(UiText::NewFromHere), self.theme.accent()));
         }
         match &item.content {
             ItemContent::Message(entry) => self.message(&mut rows, entry, item.at_us),
@@ -62,21 +62,21 @@ impl RowFormatter<'_> {
                 let word = if *lost { UiText::LostRange } else { UiText::MissingRange };
                 let style = if *lost { self.theme.error() } else { self.theme.dim() };
                 let range = gaung_terminal::names::range(*range);
-                self.quiet(&mut rows, "┄ ", &self.lang.fill(word, &[("range", &range)]), style);
+                self.notice(&mut rows, "┄ ", &self.lang.fill(word, &[("range", &range)]), style);
             }
             ItemContent::Notice(notice) => {
                 let style = if notice.is_error { self.theme.error() } else { self.theme.dim() };
-                self.quiet(&mut rows, "— ", &notice.text, style);
+                self.notice(&mut rows, "— ", &notice.text, style);
             }
             ItemContent::Unlogged { name, words } => {
                 let head = self.head(item.at_us, name, self.theme.name(name.as_bytes()));
-                self.words(&mut rows, head, words, Style::new());
+                self.text(&mut rows, head, words, Style::new());
             }
         }
         rows
     }
 
-    /// Own words that did not come back yet.
+    /// Returns the rows of an own message that has not come back from the log.
     pub(crate) fn pending(&self, pending: &PendingMessage) -> Vec<Line<'static>> {
         let mut rows = Vec::new();
         let mark = match &pending.stage {
@@ -86,8 +86,8 @@ impl RowFormatter<'_> {
         };
         let failed = matches!(pending.stage, DeliveryStage::Failed(_));
         let style = if failed { self.theme.error() } else { self.theme.dim() };
-        let head = Head { clock: "  …   ".to_owned(), name: self.me.name.clone(), style: self.theme.dim() };
-        self.words(&mut rows, head, &pending.words, self.theme.dim());
+        let head = RowPrefix { clock: "  …   ".to_owned(), name: self.me.name.clone(), style: self.theme.dim() };
+        self.text(&mut rows, head, &pending.words, self.theme.dim());
         if failed || pending.stage == DeliveryStage::Late {
             self.under(&mut rows, &mark, style);
         }
@@ -112,7 +112,7 @@ impl RowFormatter<'_> {
                 let named = !own && mentions(words, &self.me.name);
                 let style = if named { self.theme.mention() } else { Style::new() };
                 let shown = beginning(words);
-                self.said(rows, head, shown, style);
+                self.text_or_action(rows, head, shown, style);
                 if shown.len() < words.len() {
                     let more = (words.len() - shown.len()).to_string();
                     self.under(rows, &self.lang.fill(UiText::MoreWords, &[("count", &more)]), self.theme.dim());
@@ -121,10 +121,10 @@ impl RowFormatter<'_> {
                     self.append(rows, self.lang.text(UiText::Edited));
                 }
             }
-            MessageBody::Deleted => self.words(rows, head, self.lang.text(UiText::TakenBack), self.theme.dim()),
+            MessageBody::Deleted => self.text(rows, head, self.lang.text(UiText::TakenBack), self.theme.dim()),
             MessageBody::Unknown(kind) => {
                 let text = self.lang.fill(UiText::UnknownKind, &[("kind", &kind.to_string())]);
-                self.words(rows, head, &text, self.theme.dim());
+                self.text(rows, head, &text, self.theme.dim());
             }
         }
         if entry.body != MessageBody::Deleted {
@@ -138,15 +138,15 @@ impl RowFormatter<'_> {
         }
     }
 
-    /// Words, or what somebody does: `/me` goes over the wire as it was typed.
-    fn said(&self, rows: &mut Vec<Line<'static>>, head: Head, words: &str, style: Style) {
+    /// Adds the text of a message; one that begins with `/me` is shown as an action.
+    fn text_or_action(&self, rows: &mut Vec<Line<'static>>, head: RowPrefix, words: &str, style: Style) {
         match words.strip_prefix("/me ") {
             Some(does) => {
                 let does = format!("{} {does}", head.name);
-                let head = Head { name: "*".to_owned(), ..head };
-                self.words(rows, head, &does, style.add_modifier(Modifier::ITALIC));
+                let head = RowPrefix { name: "*".to_owned(), ..head };
+                self.text(rows, head, &does, style.add_modifier(Modifier::ITALIC));
             }
-            None => self.words(rows, head, words, style),
+            None => self.text(rows, head, words, style),
         }
     }
 
@@ -188,15 +188,15 @@ impl RowFormatter<'_> {
             }
         }
         if !parts.is_empty() {
-            self.quiet(rows, "· ", &parts.join(" · "), self.theme.dim());
+            self.notice(rows, "· ", &parts.join(" · "), self.theme.dim());
         }
     }
 
-    fn head(&self, at_us: u64, name: &str, style: Style) -> Head {
-        Head { clock: format!("{} ", self.zone.clock(at_us)), name: name.to_owned(), style }
+    fn head(&self, at_us: u64, name: &str, style: Style) -> RowPrefix {
+        RowPrefix { clock: format!("{} ", self.zone.clock(at_us)), name: name.to_owned(), style }
     }
 
-    fn words(&self, rows: &mut Vec<Line<'static>>, head: Head, words: &str, style: Style) {
+    fn text(&self, rows: &mut Vec<Line<'static>>, head: RowPrefix, words: &str, style: Style) {
         let indent = self.indent();
         let mut prefix = vec![Span::styled(head.clock, self.theme.dim())];
         if self.has_column() {
@@ -216,14 +216,14 @@ impl RowFormatter<'_> {
         }
     }
 
-    /// A row of its own under the words.
+    /// Adds a row below the text.
     pub(super) fn under(&self, rows: &mut Vec<Line<'static>>, text: &str, style: Style) {
         let mut spans = self.margin();
         spans.push(Span::styled(shortened(text, self.width.saturating_sub(self.indent())), style));
         rows.push(Line::from(spans));
     }
 
-    /// A word after the last ones, if there is room; else below.
+    /// Adds a text to the last row if it fits there, else below it.
     pub(super) fn append(&self, rows: &mut Vec<Line<'static>>, text: &str) {
         match rows.last_mut() {
             Some(last) if last.width() + columns(text) < self.width => {
@@ -233,8 +233,8 @@ impl RowFormatter<'_> {
         }
     }
 
-    /// Lines of the program's own, each wrapped.
-    fn quiet(&self, rows: &mut Vec<Line<'static>>, mark: &str, text: &str, style: Style) {
+    /// Adds a text of the program.
+    fn notice(&self, rows: &mut Vec<Line<'static>>, mark: &str, text: &str, style: Style) {
         let width = self.width.saturating_sub(CLOCK + columns(mark));
         for (index, range) in wrap::rows(text, width, width).into_iter().enumerate() {
             let mark = if index == 0 { mark } else { "  " };
@@ -242,8 +242,8 @@ impl RowFormatter<'_> {
         }
     }
 
-    /// `── Monday ─────`.
-    fn rule(&self, text: &str, style: Style) -> Line<'static> {
+    /// Returns a separator such as `── Monday ─────`.
+    fn separator(&self, text: &str, style: Style) -> Line<'static> {
         let begin = shortened(&format!("── {text} "), self.width);
         let rest = "─".repeat(self.width.saturating_sub(columns(&begin)));
         Line::styled(format!("{begin}{rest}"), style)
@@ -266,14 +266,14 @@ impl RowFormatter<'_> {
     }
 }
 
-/// At most [`SHOWN`] bytes, whole characters.
+/// Returns at most [`SHOWN`] bytes of a text, without splitting a character.
 fn beginning(words: &str) -> &str {
     let end = words.char_indices().map(|(index, _)| index).take_while(|index| *index <= SHOWN).last();
     if words.len() <= SHOWN { words } else { &words[..end.unwrap_or(0)] }
 }
 
-/// What stands before the words.
-struct Head {
+/// What is before the text of a message.
+struct RowPrefix {
     clock: String,
     name: String,
     style: Style,

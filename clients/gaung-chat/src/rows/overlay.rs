@@ -1,10 +1,10 @@
-//! The rows of what lies over the conversation.
+//! The rows of what covers the conversation.
 
 use gaung_client::MissingMember;
 use gaung_proto::Seq;
 use gaung_terminal::wrap::{rows, shortened};
 
-use super::{SHOWN, receipt::heard};
+use super::{SHOWN, receipt::receipt_text};
 use crate::{
     model::{
         context::ChatContext,
@@ -33,7 +33,7 @@ pub(crate) fn help(lang: Lang, width: usize) -> Vec<String> {
     wrapped(lang.text(UiText::Help), width)
 }
 
-/// Returns the rows of a list, the last one saying that more may come or that there are none.
+/// Returns the rows of a list, the last one saying that more may come or that nothing was found.
 pub(crate) fn listed(lang: Lang, list: &List, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = list.rows.iter().map(|row| shortened(&row.text, width)).collect();
     match (list.busy, lines.is_empty()) {
@@ -64,7 +64,7 @@ pub(crate) fn info(context: &ChatContext, room: Option<&Room>, seq: Seq, width: 
     }
     if let Some(receipt) = room.receipts.get(&seq) {
         lines.push(String::new());
-        lines.push(format!("✓ {}", heard(lang, receipt)));
+        lines.push(format!("✓ {}", receipt_text(lang, receipt)));
         let missing: Vec<_> = receipt.missing.iter().map(|missing| name_of(room, missing)).collect();
         if !missing.is_empty() {
             lines.push(lang.fill(UiText::NotYet, &[("names", &missing.join(", "))]));

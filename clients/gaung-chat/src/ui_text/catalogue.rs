@@ -1,9 +1,9 @@
-//! The texts: for each its English and its Indonesian. `{places}` are filled with values.
+//! All texts in English and Indonesian. `{names}` in braces are replaced by values.
 
-/// Makes the list of texts; one without both languages does not compile.
+/// Declares the texts; one that lacks a language does not compile.
 macro_rules! catalogue {
     ($($word:ident: $english:expr, $indonesian:expr;)+) => {
-        /// A text of the screen, named by what it says.
+        /// A text of the screen.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum UiText {
             $(
@@ -12,11 +12,11 @@ macro_rules! catalogue {
         }
 
         impl UiText {
-            /// All there are.
+            /// All texts.
             #[cfg(test)]
             pub(super) const ALL: &'static [Self] = &[$(Self::$word),+];
 
-            /// In English and in Indonesian.
+            /// Returns the text in English and in Indonesian.
             pub(super) const fn both(self) -> (&'static str, &'static str) {
                 match self {
                     $(Self::$word => ($english, $indonesian),)+

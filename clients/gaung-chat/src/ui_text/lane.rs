@@ -1,10 +1,10 @@
-//! Lanes as people call them.
+//! The names of lanes.
 
 use gaung_client::Lane;
 
 use super::UiText;
 
-/// The name of a lane.
+/// Returns the name of a lane.
 pub(crate) const fn lane_name(lane: Lane) -> UiText {
     match lane {
         Lane::Multicast => UiText::LaneMulticast,

@@ -1,4 +1,4 @@
-//! A line that begins with a slash, understood.
+//! Parses the line that a person enters: words, or a command that begins with a slash.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     ui_text::{Lang, UiText},
 };
 
-/// Their names, as Tab and `/help` list them.
+/// The names of all commands, as Tab completes them, in alphabetical order.
 pub(super) const COMMANDS: [&str; 20] = [
     "create", "delete", "edit", "heard", "help", "history", "invite", "join", "lane", "leave", "me", "members",
     "mouse", "nick", "notify", "quit", "react", "reply", "search", "status",
@@ -28,87 +28,87 @@ pub(super) enum TypedLine {
 /// A command of the chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
-    /// List keys and commands.
+    /// Show the keys and commands.
     Help,
-    /// Enter a group, or go there.
+    /// Enter a group, or turn to it if it is open.
     Join(GroupName),
-    /// Enter by an invite's code.
+    /// Enter a group by the code of an invite.
     Redeem(String),
-    /// Leave this group, or another one.
+    /// Leave a group, the one in view if none is named.
     Leave(Option<GroupName>),
-    /// Make a group and enter it.
+    /// Create a group and enter it.
     Create {
-        /// Its name.
+        /// The group.
         group: GroupName,
-        /// By invite only.
+        /// Whether it is entered by invite only.
         private: bool,
     },
-    /// Make an invite to this group.
+    /// Create an invite to this group.
     Invite {
         /// How often it can be used.
         uses: Option<u32>,
-        /// For how long.
+        /// How long it is valid.
         expires: Option<Duration>,
     },
-    /// List who is in the group.
+    /// List the members of this group.
     Members,
-    /// Be called otherwise.
+    /// Change the name that others see.
     Nick(DisplayName),
-    /// Answer a message, or the last one of somebody else; without words they are typed next.
+    /// Reply to a message, or to the last one of somebody else; without words, the next line is the reply.
     Reply(Option<Seq>, String),
-    /// Replace one's own message, or the last one; without words they are typed next.
+    /// Edit an own message, or the last one; without words, those of the message are put into the line.
     Edit(Option<Seq>, String),
-    /// Take back one's own message, or the last one.
+    /// Delete an own message, or the last one.
     Delete(Option<Seq>),
-    /// Give an emoji to a message, or the last one of somebody else; or take it back.
+    /// React to a message, or to the last one of somebody else, or remove a reaction.
     React {
-        /// To which.
+        /// The message.
         to: Option<Seq>,
-        /// Which.
+        /// The emoji.
         emoji: String,
-        /// Takes it back.
+        /// Whether the reaction is removed.
         remove: bool,
     },
-    /// Look for words in the whole log.
+    /// Search the whole log for words.
     Search(String),
-    /// Go to a message, or the oldest.
+    /// Go to a message, or to the oldest one.
     History(Option<Seq>),
-    /// Who has heard a message, or one's own last one.
+    /// Show the receipt of a message, or of the last own one.
     Heard(Option<Seq>),
-    /// How messages shall come, or how they do.
+    /// Change the lane, or show it.
     Lane(Option<LaneChoice>),
-    /// How the services are.
+    /// Show the state of the services.
     Status,
-    /// Of what to be told.
+    /// Change the notifications, or show them.
     Notify(Option<NotifyChange>),
-    /// Hear the mouse.
+    /// Turn the mouse on or off.
     Mouse(bool),
-    /// End.
+    /// End the chat.
     Quit,
 }
 
 /// A change of the notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotifyChange {
-    /// Of what.
+    /// Which messages cause one.
     Of(Notify),
-    /// By the bell.
+    /// Whether the bell rings.
     Bell(bool),
-    /// By the desktop.
+    /// How the desktop is notified.
     Desktop(Desktop),
 }
 
-/// What is wrong with a line, for people.
-pub(super) type Wrong = String;
+/// An error text for people.
+pub(super) type CommandError = String;
 
-/// True if a command's argument is a group.
+/// Returns whether the argument of a command is a group.
 pub(super) fn takes_group(command: &str) -> bool {
     matches!(command, "/join" | "/leave")
 }
 
 impl TypedLine {
     /// Parses a line. Several lines are words, unless the first one is a command that takes words.
-    pub(super) fn parse(line: &str, lang: Lang) -> Result<Self, Wrong> {
+    pub(super) fn parse(line: &str, lang: Lang) -> Result<Self, CommandError> {
         if let Some(words) = line.strip_prefix("//") {
             return Ok(Self::Words(format!("/{words}")));
         }
@@ -129,7 +129,7 @@ impl TypedLine {
 }
 
 impl Command {
-    fn parse(name: &str, args: Args<'_>) -> Result<Self, Wrong> {
+    fn parse(name: &str, args: Args<'_>) -> Result<Self, CommandError> {
         match name {
             "help" | "h" => Ok(Self::Help),
             "join" | "j" => args.join(),
@@ -159,7 +159,7 @@ impl Command {
     }
 }
 
-/// What follows a command's name.
+/// The text after the name of a command.
 #[derive(Debug, Clone, Copy)]
 struct Args<'a> {
     lang: Lang,
@@ -167,11 +167,11 @@ struct Args<'a> {
 }
 
 impl Args<'_> {
-    fn usage(&self, word: UiText) -> Wrong {
+    fn usage(&self, word: UiText) -> CommandError {
         self.lang.text(word).to_owned()
     }
 
-    fn group(&self, text: &str) -> Result<GroupName, Wrong> {
+    fn group(&self, text: &str) -> Result<GroupName, CommandError> {
         let name = text.trim_start_matches('#');
         name.parse().map_err(|_| {
             let name = gaung_terminal::sanitise::one_line(name);
@@ -179,7 +179,7 @@ impl Args<'_> {
         })
     }
 
-    fn join(&self) -> Result<Command, Wrong> {
+    fn join(&self) -> Result<Command, CommandError> {
         match self.text {
             "" => Err(self.usage(UiText::UsageJoin)),
             // An invite's code is 26 characters of Crockford's base 32, which few groups are called.
@@ -190,11 +190,11 @@ impl Args<'_> {
         }
     }
 
-    fn optional_group(&self) -> Result<Option<GroupName>, Wrong> {
+    fn optional_group(&self) -> Result<Option<GroupName>, CommandError> {
         if self.text.is_empty() { Ok(None) } else { self.group(self.text).map(Some) }
     }
 
-    fn create(&self) -> Result<Command, Wrong> {
+    fn create(&self) -> Result<Command, CommandError> {
         let mut words = self.text.split_whitespace();
         match (words.next(), words.next(), words.next()) {
             (Some(name), None, None) => Ok(Command::Create { group: self.group(name)?, private: false }),
@@ -205,7 +205,7 @@ impl Args<'_> {
         }
     }
 
-    fn invite(&self) -> Result<Command, Wrong> {
+    fn invite(&self) -> Result<Command, CommandError> {
         let mut words = self.text.split_whitespace();
         let uses = match words.next() {
             None => None,
@@ -221,12 +221,12 @@ impl Args<'_> {
         }
     }
 
-    fn nick(&self) -> Result<Command, Wrong> {
+    fn nick(&self) -> Result<Command, CommandError> {
         self.text.parse().map(Command::Nick).map_err(|_| self.usage(UiText::UsageNick))
     }
 
-    /// `#12 words`, or words alone.
-    fn message(&self) -> Result<(Option<Seq>, String), Wrong> {
+    /// Parses `#12 words`, or words alone.
+    fn message(&self) -> Result<(Option<Seq>, String), CommandError> {
         let (first, rest) = self.text.split_once(char::is_whitespace).unwrap_or((self.text, ""));
         match first.strip_prefix('#') {
             Some(number) => match number.parse() {
@@ -237,7 +237,7 @@ impl Args<'_> {
         }
     }
 
-    fn only_message(&self, usage: UiText) -> Result<Option<Seq>, Wrong> {
+    fn only_message(&self, usage: UiText) -> Result<Option<Seq>, CommandError> {
         if self.text.is_empty() {
             return Ok(None);
         }
@@ -247,7 +247,7 @@ impl Args<'_> {
         }
     }
 
-    fn react(&self) -> Result<Command, Wrong> {
+    fn react(&self) -> Result<Command, CommandError> {
         let (to, words) = self.message()?;
         let (remove, emoji) = words.strip_prefix('-').map_or((false, &*words), |rest| (true, rest));
         let emoji = emoji_of(emoji.trim());
@@ -259,7 +259,7 @@ impl Args<'_> {
         }
     }
 
-    fn lane(&self) -> Result<Command, Wrong> {
+    fn lane(&self) -> Result<Command, CommandError> {
         match self.text {
             "" => Ok(Command::Lane(None)),
             "auto" => Ok(Command::Lane(Some(LaneChoice::Auto))),
@@ -269,7 +269,7 @@ impl Args<'_> {
         }
     }
 
-    fn notify(&self) -> Result<Command, Wrong> {
+    fn notify(&self) -> Result<Command, CommandError> {
         let mut words = self.text.split_whitespace();
         let wrong = || self.usage(UiText::UsageNotify);
         let change = match (words.next(), words.next()) {
@@ -302,7 +302,7 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// Names for those without an emoji key; everything else is taken as it is.
+/// Returns the emoji of a name such as `heart`; another text is returned as it is.
 fn emoji_of(name: &str) -> &str {
     match name.trim_matches(':') {
         "+1" | "thumbsup" => "👍",
@@ -327,11 +327,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn parse(line: &str) -> Result<TypedLine, Wrong> {
+    fn parse(line: &str) -> Result<TypedLine, CommandError> {
         TypedLine::parse(line, Lang::En)
     }
 
-    fn of(line: &str) -> Result<Command, Wrong> {
+    fn of(line: &str) -> Result<Command, CommandError> {
         parse(line).map(|line| match line {
             TypedLine::Command(command) => command,
             TypedLine::Words(words) => panic!("no command: {words}"),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_listed_is_one() {
+    fn every_listed_command_exists() {
         for name in COMMANDS {
             let unknown = Lang::En.fill(UiText::NoSuchCommand, &[("name", name)]);
             assert_ne!(parse(&format!("/{name}")).err(), Some(unknown), "{name}");
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_slashes() {
+    fn a_line_is_words_unless_it_begins_with_one_slash() {
         assert_eq!(parse("halo /quit"), Ok(TypedLine::Words("halo /quit".to_owned())));
         assert_eq!(parse("//join x"), Ok(TypedLine::Words("/join x".to_owned())));
         assert_eq!(parse("/* a\n b */"), Ok(TypedLine::Words("/* a\n b */".to_owned())));
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_meant_by_number_or_are_the_last_one() {
+    fn a_message_is_named_by_its_number_or_is_the_last_one() {
         assert_eq!(of("/reply #12 ya betul"), Ok(Command::Reply(Some(Seq(12)), "ya betul".to_owned())));
         assert_eq!(of("/reply #ok ya"), Ok(Command::Reply(None, "#ok ya".to_owned())));
         assert_eq!(of("/edit"), Ok(Command::Edit(None, String::new())));
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_and_invites() {
+    fn groups_and_invites_are_parsed() {
         assert_eq!(of("/join #lobby"), Ok(Command::Join("lobby".parse().unwrap())));
         assert_eq!(
             of("/join 0123456789ABCDEFGHJKMNPQRS"),

@@ -25,7 +25,7 @@ fn notified(chat: &TestChat) -> usize {
 }
 
 #[test]
-fn what_is_said_elsewhere_is_counted_until_it_is_looked_at() {
+fn messages_of_other_groups_are_unread_until_they_are_seen() {
     let mut chat = TestChat::with(&["everyone", "lobby"]);
     chat.write(0, BUDI, "seen at once");
     chat.write(1, BUDI, "one");
@@ -46,7 +46,7 @@ fn what_is_said_elsewhere_is_counted_until_it_is_looked_at() {
 }
 
 #[test]
-fn own_words_and_changes_count_for_nothing_and_notify_nobody() {
+fn own_messages_and_changes_are_neither_counted_nor_notified() {
     let mut chat = TestChat::with(&["everyone", "lobby"]);
     chat.model.context.settings.notify = Notify::All;
     let own = chat.write(1, ANI, "Ani speaks of Ani");
@@ -55,7 +55,7 @@ fn own_words_and_changes_count_for_nothing_and_notify_nobody() {
 }
 
 #[test]
-fn mentions_and_answers_notify_as_wished() {
+fn mentions_and_replies_notify_as_the_settings_say() {
     let mut chat = TestChat::with(&["everyone", "lobby"]);
     let own = chat.write(1, ANI, "who comes?");
     chat.write(1, BUDI, "nobody is named");
@@ -79,7 +79,7 @@ fn mentions_and_answers_notify_as_wished() {
 }
 
 #[test]
-fn what_is_typed_is_said_shown_as_under_way_and_comes_back() {
+fn a_typed_message_is_published_shown_as_pending_and_comes_back() {
     let mut chat = TestChat::with(&["everyone"]);
     chat.type_keys("halo semua\n");
     assert_eq!(chat.published(), [text("halo semua")]);
@@ -89,11 +89,11 @@ fn what_is_typed_is_said_shown_as_under_way_and_comes_back() {
     assert_eq!(chat.model.rooms[0].composer.pending.len(), 0);
     let group = chat.model.rooms[0].name.clone();
     chat.input(Input::Published { group, number: 1, outcome: PublishOutcome::Logged(seq) });
-    assert!(matches!(chat.effects.last(), Some(Effect::Receipts { seq: asked, .. }) if *asked == seq));
+    assert!(matches!(chat.effects.last(), Some(Effect::Receipts { seq: followed, .. }) if *followed == seq));
 }
 
 #[test]
-fn what_cannot_be_sent_comes_back_into_the_line() {
+fn a_message_that_fails_returns_to_the_line() {
     let mut chat = TestChat::with(&["everyone"]);
     chat.type_keys("halo\n");
     let group = chat.model.rooms[0].name.clone();
@@ -123,12 +123,12 @@ fn replies_edits_deletions_and_reactions_are_messages() {
         ]
     );
     chat.type_keys(&format!("/edit #{his} x\n"));
-    assert_eq!(chat.published().len(), 4, "others' words are theirs");
+    assert_eq!(chat.published().len(), 4, "messages of others cannot be edited");
     assert_eq!(chat.model.room().unwrap().composer.intent, ComposeIntent::Say);
 }
 
 #[test]
-fn a_message_is_chosen_and_answered_by_keys() {
+fn a_message_is_selected_and_replied_to_by_keys() {
     let mut chat = TestChat::with(&["everyone"]);
     let first = chat.write(0, BUDI, "satu");
     chat.write(0, CITRA, "dua");
@@ -168,13 +168,13 @@ fn tab_completes_people_commands_and_groups() {
 }
 
 #[test]
-fn a_question_mark_alone_lists_the_keys_and_twice_is_typed() {
+fn a_question_mark_alone_opens_the_help_and_a_second_one_is_typed() {
     let mut chat = TestChat::with(&["everyone"]);
     chat.type_keys("?");
     assert!(matches!(chat.model.overlay, Some(Overlay::Help { .. })));
     chat.type_keys("?");
     assert!(chat.model.overlay.is_none());
-    // The help has gone; the key that closed it is typed.
+    // The key that closed the help is typed.
     assert_eq!(chat.line(), "?");
     chat.type_keys("?");
     assert_eq!(chat.line(), "??");
@@ -190,7 +190,7 @@ fn pasted_lines_are_one_message() {
 }
 
 #[test]
-fn scrolling_up_reads_older_pages_and_what_comes_does_not_move_the_picture() {
+fn new_messages_do_not_move_a_conversation_that_is_scrolled_up() {
     let mut chat = TestChat::with(&["everyone"]);
     for n in 0..100 {
         chat.write(0, BUDI, &format!("pesan {n}"));
@@ -203,8 +203,8 @@ fn scrolling_up_reads_older_pages_and_what_comes_does_not_move_the_picture() {
     for _ in 0..10 {
         chat.press(KeyCode::PageUp, KeyModifiers::NONE);
     }
-    let asked = chat.effects.iter().filter(|effect| matches!(effect, Effect::Read { .. })).count();
-    assert_eq!(asked, 0, "the log begins at 1, and nothing is older");
+    let pages = chat.effects.iter().filter(|effect| matches!(effect, Effect::Read { .. })).count();
+    assert_eq!(pages, 0, "the log begins at 1, and nothing is older");
     for _ in 0..12 {
         chat.press(KeyCode::PageDown, KeyModifiers::NONE);
     }
@@ -212,7 +212,7 @@ fn scrolling_up_reads_older_pages_and_what_comes_does_not_move_the_picture() {
 }
 
 #[test]
-fn an_older_page_is_asked_for_once() {
+fn an_older_page_is_requested_once() {
     let mut chat = TestChat::with(&["everyone"]);
     let session = chat.model.rooms[0].session;
     let ready = Event::Ready { group: Arc::new(info("everyone")), next_seq: Seq(1001), lane: Lane::Multicast };
@@ -250,18 +250,18 @@ fn an_older_page_is_asked_for_once() {
     for _ in 0..30 {
         chat.press(KeyCode::PageUp, KeyModifiers::NONE);
     }
-    let asked: Vec<_> = chat
+    let pages: Vec<_> = chat
         .effects
         .iter()
         .filter_map(|effect| if let Effect::Read { page, .. } = effect { Some(*page) } else { None })
         .collect();
-    assert_eq!(asked, [HistoryPage::NEWEST, HistoryPage::Before(Seq(801))]);
+    assert_eq!(pages, [HistoryPage::NEWEST, HistoryPage::Before(Seq(801))]);
     chat.input(answer(HistoryPage::Before(Seq(801)), page(601, 801)));
     assert_eq!(chat.model.rooms[0].timeline.items().len(), 400);
 }
 
 #[test]
-fn ctrl_c_clears_asks_and_ends() {
+fn ctrl_c_clears_the_line_then_asks_then_ends_the_chat() {
     let mut chat = TestChat::with(&["everyone"]);
     chat.type_keys("halo");
     let interrupt = |chat: &mut TestChat| chat.press(KeyCode::Char('c'), KeyModifiers::CONTROL);
@@ -277,7 +277,7 @@ fn ctrl_c_clears_asks_and_ends() {
 }
 
 #[test]
-fn trouble_is_told_once_and_its_end_too() {
+fn a_lost_connection_is_reported_once_and_so_is_its_return() {
     let mut chat = TestChat::with(&["everyone"]);
     let group = || Arc::new(info("everyone"));
     for _ in 0..3 {
@@ -299,7 +299,7 @@ fn trouble_is_told_once_and_its_end_too() {
 }
 
 #[test]
-fn a_gap_is_shown_in_its_place_and_filled_there() {
+fn a_gap_is_shown_at_its_position_and_filled_there() {
     let mut chat = TestChat::with(&["everyone"]);
     chat.write(0, BUDI, "satu");
     let range = SeqRange { first: Seq(2), last: Seq(3) };
@@ -313,7 +313,7 @@ fn a_gap_is_shown_in_its_place_and_filled_there() {
 }
 
 #[test]
-fn groups_are_joined_left_and_never_all_closed() {
+fn groups_are_joined_and_left_but_the_last_one_stays() {
     let mut chat = TestChat::with(&["everyone"]);
     chat.type_keys("/join rapat\n");
     assert!(
@@ -332,7 +332,7 @@ fn groups_are_joined_left_and_never_all_closed() {
 }
 
 #[test]
-fn who_comes_and_goes_is_said_but_not_oneself() {
+fn joins_and_leaves_of_others_are_shown() {
     let mut chat = TestChat::with(&["everyone"]);
     let group = chat.model.rooms[0].name.clone();
     let members = |list: &[(u8, bool)]| Input::Members {
@@ -348,7 +348,7 @@ fn who_comes_and_goes_is_said_but_not_oneself() {
 }
 
 #[test]
-fn alt_h_asks_who_has_heard_the_last_own_words() {
+fn alt_h_shows_the_receipt_of_the_last_own_message() {
     let mut chat = TestChat::with(&["everyone"]);
     let own = chat.write(0, ANI, "penting");
     chat.write(0, BUDI, "ya");

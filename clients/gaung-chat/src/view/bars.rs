@@ -1,4 +1,4 @@
-//! The row above and the row below the conversation.
+//! The title above the conversation, and the status line below it.
 
 use gaung_terminal::wrap::{columns, fitted, shortened};
 use ratatui::{
@@ -18,7 +18,7 @@ use crate::{
     ui_text::{UiText, lane_name},
 };
 
-/// The group, how it comes, and who is here.
+/// Draws the title: the group, its lane, how many are present, and the person's name.
 pub(super) fn title(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let (left, right) = match model.room() {
@@ -56,14 +56,15 @@ fn about(model: &Model, room: &Room) -> String {
     parts.join(" · ")
 }
 
-/// What happens, what is being done, or else how to learn more; on the right what waits below.
+/// Draws the status line: the status message, what is selected or being written, or a hint; on the right what is below
+/// the lower edge.
 pub(super) fn status(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let right = below(model);
     let room_left = width.saturating_sub(columns(&right) + 1);
-    let (text, style) = match (model.context.status_message(), doing(model)) {
+    let (text, style) = match (model.context.status_message(), activity(model)) {
         (Some(status), _) => (status.text.clone(), if status.is_error { theme.error() } else { theme.bold() }),
-        (None, Some(doing)) => (doing, theme.accent()),
+        (None, Some(activity)) => (activity, theme.accent()),
         (None, None) => (model.context.lang.text(UiText::Hint).to_owned(), theme.dim()),
     };
     let left = fitted(&format!(" {text}"), room_left);
@@ -71,7 +72,7 @@ pub(super) fn status(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffe
     put(buffer, area, 0, &line);
 }
 
-fn doing(model: &Model) -> Option<String> {
+fn activity(model: &Model) -> Option<String> {
     let room = model.room()?;
     let of = |seq| match room.timeline.entry(seq) {
         Some(entry) => format!("{}: {}", entry.name, entry.text().unwrap_or_default().replace('\n', " ")),

@@ -1,4 +1,4 @@
-//! What is being typed.
+//! The line that is being typed.
 
 use gaung_terminal::{
     sanitise::one_line,
@@ -17,7 +17,7 @@ use crate::{
     theme::Theme,
 };
 
-/// Draws it; gives where the cursor stands.
+/// Draws the line; returns the position of the cursor.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let room = model.room()?;
     let prompt = prompt(room, usize::from(area.width));
@@ -26,7 +26,7 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
     let width = text_width(usize::from(area.width), lead);
     let ranges = rows(text, width, width);
     let at = ranges.iter().rposition(|range| range.start <= cursor).unwrap_or(0);
-    // The cursor's row stays in sight.
+    // The row of the cursor is always visible.
     let first = (at + 1).saturating_sub(usize::from(area.height));
     for (row, (index, range)) in ranges.iter().enumerate().skip(first).take(usize::from(area.height)).enumerate() {
         let lead = if index == 0 { prompt.clone() } else { " ".repeat(lead) };

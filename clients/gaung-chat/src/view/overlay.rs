@@ -1,4 +1,4 @@
-//! What lies over the conversation: the keys, a message's story, a list.
+//! Draws what covers the conversation: the help, a message with its receipt, or a list.
 
 use ratatui::{buffer::Buffer, layout::Rect, text::Line};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 use gaung_terminal::wrap::{columns, fitted, shortened};
 
-/// Draws it over `area`.
+/// Draws an overlay in the middle of `area`.
 pub(super) fn draw(model: &Model, theme: Theme, overlay: &Overlay, area: Rect, buffer: &mut Buffer) {
     let (context, room) = (&model.context, model.room());
     let width = area.width.min(WIDEST);

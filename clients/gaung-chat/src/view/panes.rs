@@ -1,4 +1,4 @@
-//! The groups on the left, the members on the right.
+//! The groups on the left and the members on the right.
 
 use gaung_client::Member;
 use gaung_terminal::wrap::{columns, fitted, shortened};
@@ -19,10 +19,10 @@ use crate::{
     ui_text::UiText,
 };
 
-/// Open groups, each with its number for Alt and what is new in it.
+/// Draws the open groups, each with its number for Alt and its unread messages.
 pub(super) fn groups(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let height = usize::from(area.height);
-    // The current one stays in sight.
+    // The current group is always visible.
     let first = (model.rooms.current_index() + 1).saturating_sub(height);
     for (row, (index, room)) in model.rooms.iter().enumerate().skip(first).take(height).enumerate() {
         put(buffer, area, row, &group(model, theme, index, room, usize::from(area.width)));
@@ -55,7 +55,7 @@ fn group(model: &Model, theme: Theme, index: usize, room: &Room, width: usize) -
     if index == model.rooms.current_index() { line.style(theme.selected()) } else { line }
 }
 
-/// Who is in the group: first those who are here.
+/// Draws the members of the group in view, those who are present first.
 pub(super) fn members(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let Some(room) = model.room() else { return };
     let (width, height) = (usize::from(area.width), usize::from(area.height));
@@ -109,7 +109,7 @@ fn badge(member: &Member) -> (Option<UiText>, bool) {
     }
 }
 
-/// `99+` where it would be longer.
+/// Returns a count of at most four characters.
 fn short(count: u64) -> String {
     if count > 999 { "999+".to_owned() } else { count.to_string() }
 }

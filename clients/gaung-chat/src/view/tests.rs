@@ -1,5 +1,5 @@
-//! Every view at two sizes, beside what it was: `GAUNG_UPDATE_SNAPSHOTS=1 cargo test -p gaung view::tests` takes the
-//! present ones for right.
+//! Compares every view at two sizes with a stored picture; `GAUNG_UPDATE_SNAPSHOTS=1 cargo test -p gaung-chat view::tests`
+//! stores the present ones.
 #![allow(clippy::unwrap_used)]
 
 use std::{env, fmt::Write as _, fs, path::Path, sync::Arc};
@@ -23,7 +23,7 @@ use crate::{
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (160, 50)];
 
-/// A conversation of three with everything in it.
+/// Makes a conversation of three people with every kind of item.
 fn conversation(lang: Lang) -> TestChat {
     let mut chat = TestChat::with(&["everyone", "lobby", "praktikum-jaringan"]);
     chat.model.context.lang = lang;
@@ -58,7 +58,7 @@ fn conversation(lang: Lang) -> TestChat {
     chat
 }
 
-fn drawn(chat: &mut TestChat, size: (u16, u16)) -> String {
+fn picture_of(chat: &mut TestChat, size: (u16, u16)) -> String {
     chat.input(Input::Resize(size.0, size.1));
     let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
     let mut cursor = None;
@@ -79,7 +79,7 @@ fn drawn(chat: &mut TestChat, size: (u16, u16)) -> String {
         }
         writeln!(picture, "{}", row.trim_end()).unwrap();
     }
-    // Of the colours one matters so much that it is part of the picture.
+    // Reversed rows show what is selected, so they are part of the picture.
     let reversed = |y: &u16| (0..size.0).any(|x| buffer[(x, *y)].modifier.contains(Modifier::REVERSED));
     writeln!(picture, "reversed rows {:?}", (0..size.1).filter(reversed).collect::<Vec<_>>()).unwrap();
     if let Some(position) = cursor {
@@ -88,9 +88,9 @@ fn drawn(chat: &mut TestChat, size: (u16, u16)) -> String {
     picture
 }
 
-fn check(name: &str, prepare: impl Fn() -> TestChat) {
+fn check_picture(name: &str, prepare: impl Fn() -> TestChat) {
     for size in SIZES {
-        let picture = drawn(&mut prepare(), size);
+        let picture = picture_of(&mut prepare(), size);
         let file = format!("src/view/snapshots/{name}-{}x{}.txt", size.0, size.1);
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
         if env::var_os("GAUNG_UPDATE_SNAPSHOTS").is_some() {
@@ -104,18 +104,18 @@ fn check(name: &str, prepare: impl Fn() -> TestChat) {
 
 #[test]
 fn a_conversation_of_three() {
-    check("conversation", || conversation(Lang::En));
+    check_picture("conversation", || conversation(Lang::En));
 }
 
 #[test]
 fn the_same_in_indonesian() {
-    check("percakapan", || conversation(Lang::Id));
+    check_picture("percakapan", || conversation(Lang::Id));
 }
 
 #[test]
-fn the_keys_in_both_languages() {
+fn the_help_in_both_languages() {
     for (name, lang) in [("help", Lang::En), ("bantuan", Lang::Id)] {
-        check(name, || {
+        check_picture(name, || {
             let mut chat = conversation(lang);
             chat.type_keys("?");
             chat
@@ -125,7 +125,7 @@ fn the_keys_in_both_languages() {
 
 #[test]
 fn a_first_start() {
-    check("first-start", || {
+    check_picture("first-start", || {
         let mut chat = TestChat::with(&["everyone"]);
         chat.open("lobby");
         chat
@@ -133,8 +133,8 @@ fn a_first_start() {
 }
 
 #[test]
-fn trouble_gaps_and_words_under_way() {
-    check("trouble", || {
+fn errors_gaps_and_pending_messages() {
+    check_picture("trouble", || {
         let mut chat = conversation(Lang::En);
         let group = || Arc::new(info("everyone"));
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
@@ -155,8 +155,8 @@ fn trouble_gaps_and_words_under_way() {
 }
 
 #[test]
-fn reading_further_up_with_a_message_chosen() {
-    check("chosen", || {
+fn scrolled_up_with_a_message_selected() {
+    check_picture("chosen", || {
         let mut chat = conversation(Lang::En);
         for n in 0..60 {
             chat.write(0, BUDI, &format!("pesan {n}"));
@@ -169,8 +169,8 @@ fn reading_further_up_with_a_message_chosen() {
 }
 
 #[test]
-fn an_answer_of_several_lines_being_typed() {
-    check("typing", || {
+fn a_reply_of_several_lines_being_typed() {
+    check_picture("typing", || {
         let mut chat = conversation(Lang::En);
         chat.type_keys("/reply\n");
         chat.input(Input::Paste("satu\ndua yang panjang ".to_owned() + &"kata ".repeat(20) + "\ntiga"));
@@ -179,8 +179,8 @@ fn an_answer_of_several_lines_being_typed() {
 }
 
 #[test]
-fn who_has_heard() {
-    check("heard", || {
+fn the_receipt_of_a_message() {
+    check_picture("heard", || {
         let mut chat = conversation(Lang::En);
         let group = chat.model.rooms[0].name.clone();
         let missing = |who: u8, name: &str| gaung_client::MissingMember {
@@ -199,8 +199,8 @@ fn who_has_heard() {
 }
 
 #[test]
-fn what_was_looked_for() {
-    check("search", || {
+fn the_results_of_a_search() {
+    check_picture("search", || {
         let mut chat = conversation(Lang::En);
         chat.type_keys("/search alamat\n");
         let found = |seq, text: &str| ListRow { text: text.to_owned(), seq: Some(Seq(seq)) };
@@ -214,8 +214,8 @@ fn what_was_looked_for() {
 }
 
 #[test]
-fn a_very_long_message_is_cut_and_shown_whole_on_a_key() {
-    check("long", || {
+fn a_very_long_message_is_cut_off_and_its_overlay_shows_all() {
+    check_picture("long", || {
         let mut chat = TestChat::with(&["everyone"]);
         let long: String = (0..3000).map(|n| format!("kata{n} ")).collect();
         chat.write(0, BUDI, &long);
@@ -227,26 +227,26 @@ fn a_very_long_message_is_cut_and_shown_whole_on_a_key() {
 }
 
 #[test]
-fn nothing_breaks_at_any_size() {
+fn every_size_can_be_picture_of() {
     let mut chat = conversation(Lang::En);
     for columns in (1..=200).step_by(7) {
         for rows in 1..=40 {
-            drawn(&mut chat, (columns, rows));
+            picture_of(&mut chat, (columns, rows));
         }
     }
     chat.type_keys("?");
     for size in [(1, 1), (3, 3), (10, 4), (200, 2), (20, 60)] {
-        drawn(&mut chat, size);
+        picture_of(&mut chat, size);
     }
 }
 
 #[test]
-fn no_escape_and_no_control_of_others_reaches_the_terminal() {
+fn no_control_character_of_others_reaches_the_terminal() {
     let mut chat = TestChat::with(&["everyone"]);
     let all: String = ('\0'..=char::MAX).filter(|c| c.is_control() || !c.is_alphanumeric()).collect();
     chat.write(0, BUDI, &all);
     for size in SIZES {
-        let picture = drawn(&mut chat, size);
+        let picture = picture_of(&mut chat, size);
         assert!(!picture.chars().any(|c| c.is_control() && c != '\n'));
         assert!(!picture.contains(['\u{202e}', '\u{2066}', '\u{200f}', '\u{61c}']));
     }

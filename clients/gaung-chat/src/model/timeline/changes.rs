@@ -1,4 +1,4 @@
-//! Edits, deletions and reactions of the window, by the message that they change.
+//! The edits, deletions and reactions of a window, by their target.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,21 @@ use gaung_proto::{DeviceId, Kind, Seq};
 
 use crate::incoming::IncomingMessage;
 
-/// Most reactions that are kept of one message, and most edits and deletions while nobody knows whose message it is.
-/// Neither takes the other's room.
+/// The most reactions to one message, and, counted apart, the most edits and deletions of one whose author is unknown yet.
 const MAX_OF_ONE: usize = 512;
-/// Most bytes of all changes of one group; beyond, those of the oldest messages go.
+/// The most bytes of all changes of one window; above it, those of the oldest messages are removed.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// A message that changes another one.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
-    /// Which message it changes.
+    /// The message that it changes.
     pub(super) target: Seq,
-    /// Who says so.
+    /// The device of its author.
     pub(super) device: DeviceId,
-    /// As they call themselves.
+    /// The name of its author.
     pub(super) name: String,
-    /// What changes; [`Kind::Edit`], [`Kind::Delete`] or [`Kind::React`].
+    /// The change: [`Kind::Edit`], [`Kind::Delete`] or [`Kind::React`].
     pub(super) kind: Kind,
 }
 
@@ -41,7 +40,7 @@ impl Change {
         matches!(self.kind, Kind::React { .. })
     }
 
-    /// What it takes of the memory, about.
+    /// Returns about how much memory it takes.
     fn bytes(&self) -> usize {
         let words = match &self.kind {
             Kind::Edit { body, .. } => body.len(),
@@ -53,7 +52,7 @@ impl Change {
     }
 }
 
-/// All changes of a window, each once, in order of their seq.
+/// All changes of a window, each one once, in order of seq.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     by_target: BTreeMap<Seq, BTreeMap<Seq, Change>>,
@@ -61,8 +60,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Keeps a change; `author` is whose message it changes, if that is known: edits and deletions by anybody else will never
-    /// be honoured. Where there is no room, the device that has most of it gives way.
+    /// Adds a change. `author` is the author of its target, if known; edits and deletions by other devices are ignored. If
+    /// there are too many, the oldest change of the device that has most gives way, so that none can crowd out the others.
     pub(super) fn add(&mut self, seq: Seq, change: Change, author: Option<DeviceId>) {
         if !change.is_reaction() && author.is_some_and(|author| author != change.device) {
             return;
@@ -76,12 +75,12 @@ impl Changes {
             let mut counts: BTreeMap<DeviceId, usize> = BTreeMap::new();
             changes.values().filter(same_kind).for_each(|other| *counts.entry(other.device).or_default() += 1);
             let own = counts.get(&change.device).copied().unwrap_or(0);
-            let Some((&greedy, _)) = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > own)
+            let Some((&largest, _)) = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count > own)
             else {
                 return;
             };
             let oldest =
-                changes.iter().find(|(_, other)| same_kind(other) && other.device == greedy).map(|(seq, _)| *seq);
+                changes.iter().find(|(_, other)| same_kind(other) && other.device == largest).map(|(seq, _)| *seq);
             if let Some(gone) = oldest.and_then(|oldest| changes.remove(&oldest)) {
                 self.bytes -= gone.bytes();
             }
@@ -99,7 +98,7 @@ impl Changes {
         self.by_target.get(&target).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// Changes that were said before `seq` are read again with their page.
+    /// Removes the changes before `seq`, which are read again with their page.
     pub(super) fn forget_before(&mut self, seq: Seq) {
         if self.by_target.first_key_value().is_some_and(|(target, _)| *target < seq) {
             self.by_target.retain(|target, changes| {

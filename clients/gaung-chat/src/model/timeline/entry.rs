@@ -1,4 +1,4 @@
-//! One message as it looks now.
+//! One message with its changes applied.
 
 use gaung_client::Lane;
 use gaung_proto::{DeviceId, Kind, Seq};
@@ -7,49 +7,49 @@ use gaung_terminal::sanitise::lines_of_bytes;
 use super::changes::Change;
 use crate::incoming::IncomingMessage;
 
-/// Different emoji on one message that are shown.
+/// How many different emoji one message can have.
 const MAX_EMOJI: usize = 24;
 
-/// A message that has lines of its own.
+/// A message that is shown as an item.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageEntry {
-    /// Its seq.
+    /// The seq.
     pub(crate) seq: Seq,
-    /// Its author's device.
+    /// The device of its author.
     pub(crate) device: DeviceId,
-    /// Its author's name, harmless.
+    /// The name of its author, without control characters.
     pub(crate) name: String,
-    /// How it came.
+    /// The lane by which it came.
     pub(crate) lane: Lane,
-    /// The message that it answers.
+    /// The message to which it replies.
     pub(crate) reply_to: Option<Seq>,
-    /// What it says now.
+    /// The content after all changes.
     pub(crate) body: MessageBody,
-    /// Its words are not the first ones.
+    /// Whether it was edited.
     pub(crate) edited: bool,
-    /// In the order in which they were first given.
+    /// The reactions, in the order of their first use.
     pub(crate) reactions: Vec<Reaction>,
-    /// As it was said.
+    /// The content before all changes.
     original: MessageBody,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MessageBody {
-    /// Words, harmless, lines parted by newlines.
+    /// A text without control characters, except for newlines.
     Text(String),
-    /// Its author took it back.
+    /// Its author deleted it.
     Deleted,
-    /// A kind that this program does not know, by its byte on the wire.
+    /// A kind that is unknown to this version, by its byte on the wire.
     Unknown(u8),
 }
 
-/// An emoji and who gave it.
+/// An emoji and who reacted with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reaction {
-    /// Harmless.
+    /// The emoji, without control characters.
     pub(crate) emoji: String,
-    /// Each device once, with its name.
+    /// The devices, each once, with their names.
     pub(crate) by: Vec<(DeviceId, String)>,
 }
 
@@ -60,7 +60,7 @@ impl MessageEntry {
             Kind::Reply { to, body } => (Some(to), MessageBody::Text(lines_of_bytes(&body))),
             Kind::Unknown { content_type, .. } => (None, MessageBody::Unknown(content_type.to_byte())),
             Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } | Kind::Join | Kind::Leave { .. } => {
-                unreachable!("these have no lines of their own")
+                unreachable!("changes and joins are no entries")
             }
         };
         let IncomingMessage { seq, device, name, lane, .. } = incoming;
@@ -68,7 +68,7 @@ impl MessageEntry {
         Self { seq, device, name, lane, reply_to, body, edited, reactions, original }
     }
 
-    /// Its words, unless it was taken back or is of an unknown kind.
+    /// Returns its text; `None` if it was deleted or is of an unknown kind.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.body {
             MessageBody::Text(words) => Some(words),
@@ -76,14 +76,14 @@ impl MessageEntry {
         }
     }
 
-    /// As it was before any change.
+    /// Undoes all changes.
     pub(super) fn reset(&mut self) {
         self.body = self.original.clone();
         self.edited = false;
         self.reactions.clear();
     }
 
-    /// Heeds a change; edits and deletions only of its author's device.
+    /// Applies a change; edits and deletions count only from the device of its author.
     pub(super) fn apply(&mut self, change: &Change) {
         let by_author = change.device == self.device && !self.device.is_none();
         match &change.kind {
@@ -92,7 +92,7 @@ impl MessageEntry {
                 self.edited = true;
             }
             Kind::Delete { .. } if by_author => self.body = MessageBody::Deleted,
-            Kind::React { emoji, remove, .. } if *remove => self.take_back(emoji, change.device),
+            Kind::React { emoji, remove, .. } if *remove => self.remove_reaction(emoji, change.device),
             Kind::React { emoji, .. } => self.react(emoji, change),
             Kind::Edit { .. } | Kind::Delete { .. } => {}
             Kind::Text(_) | Kind::Reply { .. } | Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => {}
@@ -100,7 +100,7 @@ impl MessageEntry {
     }
 
     fn react(&mut self, emoji: &str, change: &Change) {
-        let Some(emoji) = harmless_emoji(emoji) else { return };
+        let Some(emoji) = checked_emoji(emoji) else { return };
         let who = || (change.device, change.name.clone());
         match self.reactions.iter().position(|reaction| reaction.emoji == emoji) {
             Some(at) if self.reactions[at].by.iter().any(|(device, _)| *device == change.device) => {}
@@ -110,8 +110,8 @@ impl MessageEntry {
         }
     }
 
-    fn take_back(&mut self, emoji: &str, device: DeviceId) {
-        let Some(emoji) = harmless_emoji(emoji) else { return };
+    fn remove_reaction(&mut self, emoji: &str, device: DeviceId) {
+        let Some(emoji) = checked_emoji(emoji) else { return };
         for reaction in self.reactions.iter_mut().filter(|reaction| reaction.emoji == emoji) {
             reaction.by.retain(|(by, _)| *by != device);
         }
@@ -127,8 +127,8 @@ impl MessageEntry {
     }
 }
 
-/// Short and on one line, or none at all.
-fn harmless_emoji(emoji: &str) -> Option<String> {
+/// Returns an emoji without control characters; `None` if it is empty or too long.
+fn checked_emoji(emoji: &str) -> Option<String> {
     let emoji = gaung_terminal::sanitise::one_line(emoji.trim());
     (!emoji.is_empty() && emoji.chars().count() <= 16).then(|| emoji.into_owned())
 }

@@ -1,98 +1,98 @@
-//! One line of a conversation: a message, or something that happened between messages.
+//! One item of a conversation: a message, or something that happened between messages.
 
 use gaung_proto::{Seq, SeqRange};
 
 use super::entry::MessageEntry;
 
-/// Where an item stands: after which message, and the how many-th there; a message itself has count 0.
+/// The position of an item: a message has its seq and count 0, the items after it the same seq and a rising count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct ItemKey {
-    /// The message's seq, or of the one before.
+    /// The seq of the message, or of the one before.
     pub(crate) seq: Seq,
     count: u32,
 }
 
 impl ItemKey {
-    /// The key of a message.
+    /// Returns the key of a message.
     pub(crate) const fn of(seq: Seq) -> Self {
         Self { seq, count: 0 }
     }
 
-    /// The next key that belongs to no message.
+    /// Returns the key of the item after this one that is no message.
     pub(crate) const fn following(self) -> Self {
         Self { seq: self.seq, count: self.count.saturating_add(1) }
     }
 }
 
-/// Something shown, and where and when.
+/// An item with its position and time.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
-    /// Where.
+    /// The position.
     pub(crate) key: ItemKey,
-    /// When, µs since 1970.
+    /// The time, in µs since 1970.
     pub(crate) at_us: u64,
-    /// What.
+    /// The content.
     pub(crate) content: ItemContent,
 }
 
-/// What is shown.
+/// The content of an item.
 #[derive(Debug, Clone)]
 pub(crate) enum ItemContent {
-    /// Somebody's words.
+    /// A message.
     Message(Box<MessageEntry>),
-    /// People came and went.
+    /// Who came and who left.
     Presence(Presence),
-    /// Messages are missing here.
+    /// Messages that are missing here.
     Gap {
-        /// Which.
+        /// The missing messages.
         range: SeqRange,
-        /// They will not come.
+        /// Whether they are lost for good.
         lost: bool,
     },
-    /// The program says something.
+    /// A notice of the program.
     Notice(Notice),
-    /// Words of a group that has no seqs.
+    /// A message of a group that has no log.
     Unlogged {
-        /// Whose, harmless.
+        /// The name of its author, without control characters.
         name: String,
-        /// The words, harmless, lines parted by newlines.
+        /// Its text, without control characters except for newlines.
         words: String,
     },
 }
 
-/// One quiet line.
+/// A notice of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
-    /// Harmless; lines parted by newlines.
+    /// The text, without control characters except for newlines.
     pub(crate) text: String,
-    /// Something failed.
+    /// Whether something failed.
     pub(crate) is_error: bool,
 }
 
-/// Who came and went, in one line.
+/// Who came and who left, folded into one item.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Presence {
-    /// Came, and did not go since.
+    /// Those who came and did not leave since.
     pub(crate) came: Vec<String>,
-    /// Went, and did not come since.
+    /// Those who left and did not come since.
     pub(crate) left: Vec<String>,
 }
 
-/// Names that one line of presence remembers.
+/// How many names one item of presence has at most, each way.
 const NAMES: usize = 64;
 
 impl Presence {
-    /// One came.
+    /// Makes the presence of one who came.
     pub(crate) fn came(name: String) -> Self {
         Self { came: vec![name], left: Vec::new() }
     }
 
-    /// One left.
+    /// Makes the presence of one who left.
     pub(crate) fn left(name: String) -> Self {
         Self { came: Vec::new(), left: vec![name] }
     }
 
-    /// Takes in what happened next; who comes and goes again leaves no trace.
+    /// Adds what happened next; who came and left again is not mentioned.
     fn follow(&mut self, next: &Self) {
         for name in &next.came {
             if !take(&mut self.left, name) && self.came.len() < NAMES && !self.came.contains(name) {
@@ -113,7 +113,7 @@ fn take(names: &mut Vec<String>, name: &str) -> bool {
 }
 
 impl Item {
-    /// The message, if it is one.
+    /// Returns the message; `None` if the item is none.
     pub(crate) fn entry(&self) -> Option<&MessageEntry> {
         match &self.content {
             ItemContent::Message(entry) => Some(entry),
@@ -134,7 +134,7 @@ impl Item {
         }
     }
 
-    /// Folds `next` into this item if both are comings and goings.
+    /// Folds `next` into this item if both are presence.
     pub(super) fn absorb(&mut self, next: &Self) -> bool {
         match (&mut self.content, &next.content) {
             (ItemContent::Presence(presence), ItemContent::Presence(more)) => {
@@ -145,7 +145,7 @@ impl Item {
         }
     }
 
-    /// What it takes of the memory, about.
+    /// Returns about how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
         let words = match &self.content {
             ItemContent::Message(entry) => entry.bytes(),

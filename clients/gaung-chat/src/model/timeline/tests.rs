@@ -48,11 +48,11 @@ fn only_the_author_edits_and_deletes() {
     timeline.append(said(7, ANI, edit(2, "back")), KeptEnd::Newest);
     assert_eq!(words(&timeline), ["better"]);
     assert!(timeline.entry(Seq(1)).unwrap().edited);
-    assert_eq!(timeline.entry(Seq(2)).unwrap().body, MessageBody::Deleted, "what was taken back stays so");
+    assert_eq!(timeline.entry(Seq(2)).unwrap().body, MessageBody::Deleted, "a deleted message cannot be edited");
 }
 
 #[test]
-fn a_flood_of_reactions_and_forged_edits_takes_nothing_from_the_author() {
+fn a_flood_of_reactions_and_forged_edits_displaces_no_change_of_the_author() {
     let mut timeline = live(2);
     for seq in 0..2_000_u64 {
         let stranger = DeviceId(((seq % 700) as u128 + 10).to_be_bytes());
@@ -67,7 +67,7 @@ fn a_flood_of_reactions_and_forged_edits_takes_nothing_from_the_author() {
 }
 
 #[test]
-fn nobody_edits_what_no_device_wrote() {
+fn a_message_without_a_device_cannot_be_edited() {
     let mut timeline = Timeline::default();
     timeline.append(said(1, DeviceId::NONE, Kind::Text(Bytes::from_static(b"netcat"))), KeptEnd::Newest);
     timeline.append(said(2, DeviceId::NONE, edit(1, "other netcat")), KeptEnd::Newest);
@@ -75,7 +75,7 @@ fn nobody_edits_what_no_device_wrote() {
 }
 
 #[test]
-fn reacting_twice_is_once_and_can_be_taken_back() {
+fn a_reaction_counts_once_for_each_device_and_can_be_removed() {
     let mut timeline = live(1);
     for seq in 2..4 {
         timeline.append(said(seq, BUDI, react(1, false)), KeptEnd::Newest);
@@ -89,7 +89,7 @@ fn reacting_twice_is_once_and_can_be_taken_back() {
 }
 
 #[test]
-fn a_change_finds_a_message_that_is_read_later() {
+fn a_change_applies_to_a_message_that_is_read_later() {
     let mut timeline = Timeline::default();
     timeline.append(said(11, ANI, edit(10, "later words")), KeptEnd::Newest);
     timeline.prepend(vec![text(9, "m9"), text(10, "first words"), said(10, ANI, edit(9, "x"))]);
@@ -97,7 +97,7 @@ fn a_change_finds_a_message_that_is_read_later() {
 }
 
 #[test]
-fn pages_meet_without_doubles_and_the_oldest_is_known() {
+fn pages_overlap_without_duplicates_and_the_oldest_is_recognised() {
     let mut timeline = Timeline::default();
     timeline.append(text(5, "m5"), KeptEnd::Newest);
     timeline.prepend((3..=6).map(|seq| text(seq, &format!("m{seq}"))).collect());
@@ -127,7 +127,7 @@ fn the_window_is_bounded_and_moves_with_the_reader() {
 }
 
 #[test]
-fn a_gap_stands_where_it_is_and_goes_when_filled() {
+fn a_gap_is_shown_at_its_position_until_it_is_filled() {
     let mut timeline = live(2);
     let range = SeqRange { first: Seq(3), last: Seq(4) };
     timeline.missing(range, 0);
@@ -150,7 +150,7 @@ fn a_gap_stands_where_it_is_and_goes_when_filled() {
 }
 
 #[test]
-fn comings_and_goings_are_folded() {
+fn joins_and_leaves_are_folded_into_one_item() {
     let mut timeline = live(1);
     for presence in [
         Presence::came("Budi".to_owned()),
