@@ -49,7 +49,7 @@ fn a_damaged_log_is_salvaged_and_served() {
     assert!((first..=last).contains(&101), "{kelas}");
     assert_eq!(kelas["messages"].as_u64().unwrap() + last - first + 1, MESSAGES as u64);
     assert!(missing[0]["why"].as_str().unwrap().contains("CRC") && kelas["whole_to_end"] == true, "{kelas}");
-    assert!(done.stderr.iter().any(|line| line.contains(".redb: ")), "{:?}", done.stderr);
+    assert!(done.stderr.iter().any(|line| line.contains(".seg: ")), "{:?}", done.stderr);
     assert!(done.stderr.iter().all(|line| !line.contains("panicked")), "{:?}", done.stderr);
 
     let again = salvage(&log, &new).expect_code(2);

@@ -1,10 +1,12 @@
 //! Converting a log in B-trees into one in segments, file by file, so that it takes the room of one file more.
 //!
 //! Each `log-N.redb` becomes `log-N.seg`, the oldest first: the segment is made under its unfinished name and synced, the
-//! old file is renamed to `log-N.redb.old`, the segment gets its name, and the old file is removed. A conversion that was
-//! stopped goes on at the next opening: an old file without its segment gets its name back. So no number ever has both, and
-//! while it lasts all segments come before all old files. Any other mixture was left by an older program that has written
-//! here since, and is refused.
+//! old file is renamed to `log-N.redb.old`, the segment gets its name, and the old file is kept as `log-N.redb.converted`
+//! while there is room. A conversion that was stopped goes on at the next opening: an old file without its segment gets its
+//! name back. So no number ever has both, and while it lasts all segments come before all old files. Any other mixture was
+//! left by an older program that has written here since, and is refused.
+//!
+//! An older program that is started here finds a newest file of a later format, and says that it needs a newer program.
 
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -17,7 +19,10 @@ use crate::{
     fault::Fault,
     file::{Contents, Env, LogFile, load, load_configs, load_trims},
     journal::JOURNAL,
-    layout::{GroupState, Name, RUNS, SUPERSEDED, Trim, damaged_name, file_name, seq_of, word},
+    layout::{
+        FORMAT, GUARD, GroupState, META, META_FORMAT, Name, RUNS, SUPERSEDED, Trim, damaged_name, file_name, seq_of,
+        word,
+    },
     record::Record,
     segment::{
         Superseded, encode_group,
@@ -27,6 +32,7 @@ use crate::{
         writer::Writer,
     },
     shared::Damage,
+    volume::{Volume, Watch, Watched},
 };
 
 /// Bytes of records in memory at a time.
@@ -47,10 +53,17 @@ pub(crate) fn convert(env: &Env) -> Result<Vec<Damage>, OpenLogError> {
     let log = DiskLog::on(Arc::clone(&env.volume), options)?;
     let mut damages = log.damages();
     drop(log);
+    refuse_older_programs(env).map_err(OpenLogError::Io)?;
     let (old, _) = find(env)?;
     for number in &old {
         let is_newest = Some(number) == old.last();
-        match convert_file(env, *number, is_newest) {
+        let mut converted = convert_file(env, *number, is_newest);
+        if matches!(&converted, Err(Fault::Io(error)) if error.kind() == io::ErrorKind::StorageFull)
+            && remove_copies(&*env.volume).map_err(OpenLogError::Io)? > 0
+        {
+            converted = convert_file(env, *number, is_newest);
+        }
+        match converted {
             Ok(()) => replace(env, *number, is_newest).map_err(OpenLogError::Io)?,
             Err(Fault::Damaged(why)) if !is_newest => {
                 let aside = env.volume.rename(&file_name(*number), &damaged_name(*number));
@@ -63,12 +76,60 @@ pub(crate) fn convert(env: &Env) -> Result<Vec<Damage>, OpenLogError> {
             }
         }
     }
-    tracing::info!(files = old.len(), "the log was converted into segments");
+    tracing::info!(
+        files = old.len(),
+        "the log was converted into segments; what it was is kept as log-*.redb.converted"
+    );
     Ok(damages)
 }
 
 fn old_name(number: u64) -> String {
     format!("{}.old", file_name(number))
+}
+
+const KEPT: &str = ".redb.converted";
+
+fn kept_name(number: u64) -> String {
+    format!("log-{number:010}{KEPT}")
+}
+
+fn copies(volume: &dyn Volume) -> io::Result<Vec<String>> {
+    Ok(volume.names()?.into_iter().filter(|name| name.starts_with("log-") && name.ends_with(KEPT)).collect())
+}
+
+/// Bytes of the files that were converted and are kept.
+pub(crate) fn bytes_of_copies(volume: &dyn Volume) -> u64 {
+    let names = copies(volume).unwrap_or_default();
+    names.iter().map(|name| volume.len(name).unwrap_or(0)).sum()
+}
+
+/// Removes the files that were converted and are kept; gives how many.
+pub(crate) fn remove_copies(volume: &dyn Volume) -> io::Result<usize> {
+    let names = copies(volume)?;
+    names.iter().try_for_each(|name| volume.remove(name))?;
+    if !names.is_empty() {
+        volume.sync_names()?;
+    }
+    Ok(names.len())
+}
+
+/// Makes a file that programs before segments take for the newest, of a format that they refuse.
+fn refuse_older_programs(env: &Env) -> io::Result<()> {
+    let names = env.volume.names()?;
+    if names.iter().any(|name| name == GUARD) {
+        return Ok(());
+    }
+    let unfinished = format!("{GUARD}.new");
+    let made = || -> Result<(), redb::Error> {
+        let file = Watched::new(env.volume.create(&unfinished)?, Watch::new(Arc::clone(&env.syncs)));
+        let db = redb::Builder::new().create_with_backend(file)?;
+        let txn = db.begin_write()?;
+        txn.open_table(META)?.insert(META_FORMAT, (FORMAT + 1).to_be_bytes().as_slice())?;
+        Ok(txn.commit()?)
+    };
+    made().map_err(|error| Fault::from(error).into_io())?;
+    env.volume.rename(&unfinished, GUARD)?;
+    env.volume.sync_names()
 }
 
 /// Numbers of the old files and of the segments, those that were set aside too, in order.
@@ -96,7 +157,7 @@ fn take_back(env: &Env) -> Result<(), OpenLogError> {
     };
     for number in names.iter().filter_map(number) {
         let done = match names.contains(&segment::file_name(number)) {
-            true => env.volume.remove(&old_name(number)),
+            true => env.volume.rename(&old_name(number), &kept_name(number)),
             false => env.volume.rename(&old_name(number), &file_name(number)),
         };
         done.and_then(|()| env.volume.sync_names()).map_err(OpenLogError::Io)?;
@@ -115,7 +176,7 @@ fn replace(env: &Env, number: u64, is_newest: bool) -> io::Result<()> {
     volume.sync_names()?;
     volume.rename(&segment::unfinished_name(number), &segment::file_name(number))?;
     volume.sync_names()?;
-    volume.remove(&old_name(number))?;
+    volume.rename(&old_name(number), &kept_name(number))?;
     volume.sync_names()
 }
 

@@ -35,7 +35,7 @@ use crate::{
 /// How a disk log behaves. The default suits a service.
 #[derive(Debug, Clone)]
 pub struct DiskOptions {
-    /// Most bytes of one file; 256 MiB, at least 512 KiB. Smaller files cost more syncs, larger ones a longer repair.
+    /// Most bytes of one file; 128 MiB, between 128 KiB and 1 GiB. The newest one is read at each opening.
     pub file_bytes: u64,
     /// Most bytes that wait for the committer; 64 MiB. Above it appends are refused with [`AppendError::Full`](crate::AppendError::Full).
     pub queue_bytes: usize,
@@ -64,7 +64,7 @@ pub struct DiskOptions {
 impl Default for DiskOptions {
     fn default() -> Self {
         Self {
-            file_bytes: 256 << 20,
+            file_bytes: 128 << 20,
             queue_bytes: 64 << 20,
             transaction_bytes: 8 << 20,
             journal_bytes: 1 << 20,

@@ -63,9 +63,13 @@ pub(crate) enum Name {
     JournalDamaged(u64),
 }
 
+/// Bears no messages: it stays where a log was converted into segments, so that older programs refuse the folder.
+pub(crate) const GUARD: &str = "log-9999999999.redb";
+
 impl Name {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
+            GUARD => return None,
             JOURNAL => return Some(Self::Journal),
             JOURNAL_UNFINISHED => return Some(Self::Unfinished),
             _ => {}

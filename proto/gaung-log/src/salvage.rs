@@ -92,7 +92,7 @@ pub enum SalvageError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// There is nothing at the path.
-    #[error("{0} does not exist; give a log folder or a file that was set aside (….redb.damaged)")]
+    #[error("{0} does not exist; give a log folder or a file that was set aside (….seg.damaged)")]
     NotThere(PathBuf),
     /// No file in the folder is a log's.
     #[error("{path} holds no log file{hint}")]

@@ -14,8 +14,11 @@ use gaung_log::{
     Append, AppendError, DiskLog, DiskOptions, GroupRetention, Log, OpenLogError, Opened, Runs, SegmentLog, Volume as _,
 };
 use gaung_proto::{Epoch, GroupId, LogId, Seq};
+use redb::ReadableDatabase as _;
 
 const FRESH: LogId = LogId(9);
+/// What an older program takes for the newest file.
+const GUARD: &str = "log-9999999999.redb";
 
 fn options() -> DiskOptions {
     DiskOptions {
@@ -57,6 +60,14 @@ fn old_log() -> FaultyDisk {
     disk.after_kill()
 }
 
+/// A file of the disk as a database of its own.
+fn database(disk: &FaultyDisk, name: &str) -> (tempfile::TempDir, redb::Database) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, disk.bytes_of(name)).unwrap();
+    (dir, redb::Database::open(path).unwrap())
+}
+
 /// All that a log tells: positions, configs, and every run byte by byte.
 fn told(log: &dyn Log) -> BTreeMap<GroupId, (String, Vec<Bytes>)> {
     let of_group = |stored: gaung_log::StoredGroup| {
@@ -73,7 +84,9 @@ fn check(disk: &FaultyDisk, expected: &BTreeMap<GroupId, (String, Vec<Bytes>)>, 
     assert_eq!(log.damages(), [], "seed {seed}");
     assert_eq!(&told(&log), expected, "seed {seed}");
     let names = disk.file_names();
-    assert!(names.iter().all(|name| name.ends_with(".seg")), "seed {seed}: {names:?}");
+    let is_expected = |name: &String| name.ends_with(".seg") || name.ends_with(".redb.converted") || name == GUARD;
+    assert!(names.iter().all(is_expected), "seed {seed}: {names:?}");
+    assert!(names.iter().any(|name| name == GUARD), "seed {seed}: an older program is refused");
 }
 
 #[test]
@@ -136,6 +149,38 @@ fn a_full_disk_stops_it_and_it_goes_on_when_there_is_room() {
         check(&disk, &expected, n);
     }
     assert!(refused > 10, "{refused}");
+}
+
+#[test]
+fn the_files_that_were_converted_are_kept_while_there_is_room() {
+    let start = old_log();
+    let old: Vec<(String, Vec<u8>)> = {
+        // As they are once the journal is in them.
+        let log = DiskLog::on(Arc::new(start.clone()), DiskOptions { journal_bytes: 0, ..options() }).unwrap();
+        drop(log);
+        start.log_names().into_iter().map(|name| (name.clone(), start.bytes_of(&name))).collect()
+    };
+    let log = SegmentLog::on(Arc::new(start.clone()), options()).unwrap();
+    for (name, bytes) in &old {
+        assert_eq!(start.bytes_of(&format!("{name}.converted")).len(), bytes.len(), "{name}");
+    }
+    let expected = told(&log);
+    let (with_copies, copies) = (log.stored_bytes(), old.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+    assert!(with_copies > copies);
+    log.shrink(with_copies).unwrap();
+    assert_eq!(log.stored_bytes(), with_copies);
+    log.shrink(with_copies - 1).unwrap();
+    assert_eq!(log.stored_bytes(), with_copies - copies);
+    assert_eq!(told(&log), expected);
+}
+
+#[test]
+fn an_older_program_finds_a_newest_file_of_a_later_format() {
+    let disk = old_log();
+    drop(SegmentLog::on(Arc::new(disk.clone()), options()).unwrap());
+    let (_dir, db) = database(&disk, GUARD);
+    let meta = db.begin_read().unwrap().open_table(redb::TableDefinition::<&str, &[u8]>::new("meta")).unwrap();
+    assert_eq!(meta.get("format").unwrap().unwrap().value(), 3u32.to_be_bytes());
 }
 
 #[test]

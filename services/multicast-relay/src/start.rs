@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use gaung_engine::{ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, RepairShares, RingBudget};
-use gaung_log::{DiskLog, DiskOptions, Log, MemoryLog};
+use gaung_log::{DiskOptions, Log, MemoryLog, SegmentLog};
 use gaung_net::driver::{Batching, Driver, DriverHandle};
 use gaung_proto::{
     RelayId,
@@ -138,7 +138,7 @@ fn open_log(config: &Config) -> anyhow::Result<(RelayIdentity, Arc<dyn Log>, Opt
         (LogKind::Disk, Some(data)) => {
             let folder = data.join("log");
             let limit = config.log_bytes.bytes(&folder).context("--data")?;
-            let log = DiskLog::open(&folder, disk_options(limit)).context("--data")?;
+            let log = SegmentLog::open(&folder, disk_options(limit)).context("--data")?;
             for damage in log.damages() {
                 warn!(?damage, "a damaged log file was set aside; the others are served");
             }

@@ -14,7 +14,7 @@ pub(crate) enum LogCommand {
 
 const SALVAGE_EXAMPLES: &str = "Examples:
   gaung log salvage ~/.local/share/gaung/relay/log --to /tmp/log
-  gaung log salvage log-0000000003.redb.damaged --to /tmp/log --json";
+  gaung log salvage log-0000000003.seg.damaged --to /tmp/log --json";
 
 /// `gaung log salvage`.
 #[derive(Debug, Args)]

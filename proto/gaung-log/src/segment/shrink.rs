@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     change::{Change, Job, Upkeep},
+    convert::{bytes_of_copies, remove_copies},
     fault::Fault,
     file::Stretch,
     layout::GroupState,
@@ -43,7 +44,7 @@ impl SegmentLog {
     pub(super) fn file_bytes(&self) -> u64 {
         let numbers: Vec<u64> = self.shared.files().keys().copied().collect();
         let len = |number: u64| self.shared.env.volume.len(&file_name(number)).unwrap_or(0);
-        numbers.into_iter().map(len).sum()
+        numbers.into_iter().map(len).sum::<u64>() + bytes_of_copies(&*self.shared.env.volume)
     }
 
     pub(super) fn make_room(&self, max_bytes: u64) -> Result<(), WriteError> {
@@ -51,7 +52,11 @@ impl SegmentLog {
         if self.file_bytes() <= max_bytes {
             return Ok(());
         }
-        // Deleted groups and replaced logs are kept for a day only where there is room.
+        // The files that were converted are kept only where there is room.
+        if remove_copies(&*self.shared.env.volume).map_err(StoreError::from)? > 0 && self.file_bytes() <= max_bytes {
+            return Ok(());
+        }
+        // Deleted groups and replaced logs are kept for a day on the same condition.
         let _gone: Vec<GroupId> =
             self.shared.queue.ask(|answer| Job::Change(Change::Purge { now_ms: None, answer }))?;
         for eighths in RUNS_EIGHTHS {

@@ -7,8 +7,8 @@ use std::sync::{
 
 use bytes::Bytes;
 use gaung_log::{
-    Append, AppendError, DiskLog, DiskOptions, Done, GroupRetention, Log, OpenError, Opened, Position, ReadError,
-    Retention, StoredGroup, WriteError,
+    Append, AppendError, DiskOptions, Done, GroupRetention, Log, OpenError, Opened, Position, ReadError, Retention,
+    SegmentLog, StoredGroup, WriteError,
 };
 use gaung_proto::{GroupId, LogId, Seq, datagram::PacketType, run::Run};
 use multicast_relay::bind_on;
@@ -23,7 +23,7 @@ use crate::support::{
 /// A log whose appends and openings fail while it is told so.
 #[derive(Debug)]
 struct Failing {
-    log: DiskLog,
+    log: SegmentLog,
     broken: AtomicBool,
     /// Appends that reach the disk although they are reported as failed.
     lying: AtomicBool,
@@ -95,7 +95,7 @@ impl Log for Failing {
 
 async fn a_failed_append_loses_and_doubles_nothing(lying: bool) {
     let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let log = DiskLog::open(&data.path().join("log"), DiskOptions::default()).unwrap();
+    let log = SegmentLog::open(&data.path().join("log"), DiskOptions::default()).unwrap();
     let log = Arc::new(Failing {
         log,
         broken: AtomicBool::new(false),
