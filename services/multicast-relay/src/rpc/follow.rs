@@ -40,23 +40,27 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type EventSender = AnswerSender<FollowResponse>;
 
 /// Serves one Follow stream: one task with a cursor for each group; they share the stream's window.
+///
+/// The stream ends when the client cancels it, or when the client has half-closed it and no group is followed any more.
 pub(super) fn follow(relay: RelayCalls, requests: Request<Streaming<FollowRequest>>) -> AnswerStream<FollowResponse> {
     let (sender, answers) = answer_queue(CallBytes::of(&requests), WINDOW);
     let mut requests = requests.into_inner();
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
         let mut cursors = FollowCursors::new(relay.0.reporters.next());
-        loop {
+        let mut is_half_closed = false;
+        // A client that sends no more requests still reads its groups, until the last of them has ended.
+        while !is_half_closed || !cursors.tasks.is_empty() {
             let request = tokio::select! {
-                request = requests.message() => request,
-                // After its last request the stream stays open for runs, and ends when nobody reads it any more.
+                request = requests.message(), if !is_half_closed => request,
                 () = sender.closed() => return,
                 Some(_) = cursors.tasks.join_next() => continue,
             };
             match request {
                 Ok(Some(FollowRequest { change: Some(change) })) => cursors.change(&relay, change, &sender).await,
                 Ok(Some(FollowRequest { change: None })) => {}
-                Ok(None) | Err(_) => return,
+                Ok(None) => is_half_closed = true,
+                Err(_) => return,
             }
         }
     });
@@ -138,6 +142,7 @@ impl FollowCursors {
         };
         let (right, turns) = (SharedRight::new(), Arc::clone(&self.turns));
         let (relay, sender) = (relay.clone(), sender.clone());
+        relay.0.figures.follows.inc();
         let cursor = FollowCursor { relay, group, sender, turns, right: right.clone(), at: None, place };
         self.by_group.insert(group, (self.tasks.spawn(cursor.run(add)), right));
         Ok(())
@@ -161,6 +166,13 @@ struct FollowCursor {
     place: Share<Caller>,
 }
 
+impl Drop for FollowCursor {
+    fn drop(&mut self) {
+        // Here, because the task of a cursor is aborted when its group or its stream is given up.
+        self.relay.0.figures.follows.dec();
+    }
+}
+
 /// Why a cursor stopped sending runs.
 enum CursorStop {
     /// The group's phase has changed.
@@ -171,7 +183,6 @@ enum CursorStop {
 
 impl FollowCursor {
     async fn run(mut self, add: FollowGroup) {
-        self.relay.0.figures.follows.inc();
         let evicted = self.place.notice();
         let (right, relay) = (self.right.clone(), self.relay.clone());
         let outcome = tokio::select! {
@@ -180,7 +191,6 @@ impl FollowCursor {
             error = right.ended(&relay.0.access) => Some(Err(error)),
             outcome = self.follow(&add) => Some(outcome),
         };
-        self.relay.0.figures.follows.dec();
         let Some(outcome) = outcome else {
             let message = "others needed the place of this group; follow it again".to_owned();
             // Nobody may read the stream any more.

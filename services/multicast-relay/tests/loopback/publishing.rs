@@ -225,6 +225,33 @@ async fn following_is_dense_across_restart_and_reset() {
 }
 
 #[tokio::test]
+async fn a_half_closed_follow_goes_on_until_its_group_ends_or_its_client_cancels() {
+    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let relay = TestRelay::disk(data.path(), &registry).await;
+    let (group, _) = registry.create("class", GroupKind::Proto).await;
+    let mut client = relay.client().await;
+    let mut following = Following::open(&mut client).await;
+    let mut cancelled = Following::open(&mut client).await;
+    for stream in [&mut following, &mut cancelled] {
+        stream.add(group, 0, 1).await;
+        stream.half_close();
+        let Event::Started(_) = stream.next().await else { panic!("it starts") };
+    }
+    publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
+    assert_eq!(words(&following.next_run().await), ["one"]);
+    let followed = async |count| relay.metrics_page().await.contains(&format!("\ngaung_relay_follows {count}\n"));
+    assert!(followed(2).await);
+    drop(cancelled);
+    eventually("the relay notices the cancellation", async || followed(1).await).await;
+
+    registry.delete(group);
+    let Event::Ended(ended) = following.next().await else { panic!("it ends") };
+    assert_eq!(ended.code, i32::from(Code::NotFound));
+    following.ended().await;
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_follower_far_behind_reads_the_log_and_catches_up() {
     let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
     let config =

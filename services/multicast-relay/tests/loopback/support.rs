@@ -226,6 +226,17 @@ impl Following {
         self.requests.send(FollowRequest { change: Some(Change::Sessions(reports)) }).await.unwrap();
     }
 
+    /// Half-closes the stream: no requests follow.
+    pub(crate) fn half_close(&mut self) {
+        (self.requests, _) = mpsc::channel(1);
+    }
+
+    /// Waits for the end of the stream, before which no other event may come.
+    pub(crate) async fn ended(&mut self) {
+        let message = timeout(LONG, self.responses.message()).await.expect("the stream ends");
+        assert_eq!(message.unwrap(), None);
+    }
+
     pub(crate) async fn next(&mut self) -> Event {
         let message = timeout(LONG, self.responses.message()).await.expect("an event comes");
         message.unwrap().expect("the stream is open").event.unwrap()
