@@ -1,6 +1,6 @@
 //! Letting connections in and sharing them out over the shards.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -13,8 +13,8 @@ use tracing::{debug, warn};
 use crate::{
     admission::{Admitted, Refused},
     dialect,
-    hub::Hub,
-    inbox::{Arrival, Port},
+    inbox::{NewConnection, SessionPort},
+    session_entry::SessionEntry,
 };
 
 /// Which of the two ports a listener serves.
@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until stopped.
 pub(crate) async fn run(
-    hub: Arc<Hub>,
+    entry: SessionEntry,
     listener: TcpListener,
     kind: Kind,
     stop: CancellationToken,
@@ -41,7 +41,7 @@ pub(crate) async fn run(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Err(error) = hand_over(&hub, stream, peer, kind, &stop) {
+                if let Err(error) = hand_over(&entry, stream, peer, kind, &stop) {
                     debug!(%peer, %error, "a connection ended at once");
                 }
             }
@@ -54,32 +54,31 @@ pub(crate) async fn run(
 }
 
 fn hand_over(
-    hub: &Arc<Hub>,
+    entry: &SessionEntry,
     stream: TcpStream,
     peer: SocketAddr,
     kind: Kind,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    match admit(hub, peer, kind) {
+    match admit(entry, peer, kind) {
         Ok((admitted, port)) => {
-            let (hub, stop, notice) = (hub.clone(), stop.clone(), admitted.notice());
+            let (entry, stop, notice) = (entry.clone(), stop.clone(), admitted.notice());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = hub.admission.wait(&stream, peer) => {}
+                    () = entry.wait_turn(&stream, peer) => {}
                     () = stop.cancelled() => return,
                     () = notice.evicted() => {
-                        hub.figures.evicted.inc();
+                        entry.count_evicted();
                         return;
                     }
                 }
                 if let Ok(stream) = stream.into_std() {
-                    hub.next_shard().arrive(Arrival { stream, address: peer.ip(), port, admitted });
+                    entry.hand_over(NewConnection { stream, address: peer.ip(), port, admitted });
                 }
             });
             Ok(())
         }
         Err(refused) => {
-            hub.figures.sessions_refused.inc();
             let stream = stream.into_std()?;
             let words = refusal(kind, refused);
             // A fresh socket takes a few bytes at once; if not, the peer sees the end alone.
@@ -88,11 +87,11 @@ fn hand_over(
     }
 }
 
-fn admit(hub: &Hub, peer: SocketAddr, kind: Kind) -> Result<(Admitted, Port), Refused> {
-    let admitted = hub.admission.admit(peer.ip())?;
+fn admit(entry: &SessionEntry, peer: SocketAddr, kind: Kind) -> Result<(Admitted, SessionPort), Refused> {
+    let admitted = entry.admit(peer.ip())?;
     let port = match kind {
-        Kind::Framed => Port::Framed(hub.admission.begin_handshake(peer.ip())?),
-        Kind::Text => Port::Text,
+        Kind::Framed => SessionPort::Framed(entry.begin_handshake(peer.ip())?),
+        Kind::Text => SessionPort::Text,
     };
     Ok((admitted, port))
 }

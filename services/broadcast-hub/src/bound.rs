@@ -1,16 +1,6 @@
-//! The hub's life: bound, running, drained.
+//! The hub with its sockets open, and its run from there to the end of its sessions.
 
-use std::{
-    net::SocketAddr,
-    num::NonZero,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize},
-    },
-    thread::available_parallelism,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, pin::Pin, time::Duration};
 
 use anyhow::Context as _;
 use gaung_proto::{
@@ -22,36 +12,23 @@ use service_kit::{
     metrics::{self, Metrics},
     open_files::{self, ReservedFiles},
     readiness::Readiness,
-    rpc::{self, LocalChannel, RpcLimits, RpcServer},
-    share::SharePool,
+    rpc::{LocalChannel, RpcLimits, RpcServer},
     supervise::Tasks,
 };
-use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, time::interval};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
     accept::{self, Kind},
-    admission::Admission,
     broadcast::{self, BroadcastLane},
     config::{Config, Limits},
-    directory::Directory,
-    groups::Groups,
-    history::HistoryPlaces,
-    hub::{Hub, ToBroadcast},
-    id,
-    inbox::Inbox,
-    metrics::Figures,
-    page,
-    registry::{self, Ports},
-    relays::Relays,
+    housekeeping, id, link_tasks, page,
+    parts::Parts,
+    registry::{self, AdvertisedPorts, Registration},
     rpc::HubRpc,
-    shard,
 };
-
-/// Receipts that all browsers may watch at a time, and a fourth of it those of one address.
-const RECEIPT_WATCHES: u64 = 480;
 
 /// A hub whose sockets are open, and that serves nobody yet.
 pub struct Bound {
@@ -65,15 +42,16 @@ pub struct Bound {
     local_relay: Option<(RelayId, LocalChannel)>,
     id: RelayId,
     readiness: Readiness,
-    addresses: Addresses,
+    addresses: BoundAddresses,
     session_files: ReservedFiles,
 }
 
-/// A hub works with few files too, if badly.
+/// Sessions that are allowed however few files may be open.
 const FEWEST_SESSIONS: u64 = 16;
 
+/// The addresses that the listeners got.
 #[derive(Debug, Clone, Copy)]
-struct Addresses {
+struct BoundAddresses {
     grpc: SocketAddr,
     framed: SocketAddr,
     text: Option<SocketAddr>,
@@ -81,10 +59,10 @@ struct Addresses {
     metrics: Option<SocketAddr>,
 }
 
-/// Opens every socket. Must be called within a tokio runtime, which will run the links to the other services.
+/// Opens every socket. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// What could not be opened, and what to do about it.
+/// Says which socket could not be opened, and what to do about it.
 pub async fn bind(mut config: Config) -> anyhow::Result<Bound> {
     let id = id::load(config.data.as_deref())?;
     let session_files = reserve_files(&mut config.limits);
@@ -100,7 +78,7 @@ pub async fn bind(mut config: Config) -> anyhow::Result<Bound> {
         None => None,
     };
     let broadcast = config.broadcast.clone().map(BroadcastLane::open).transpose().context("the broadcast lane")?;
-    let addresses = Addresses {
+    let addresses = BoundAddresses {
         grpc: grpc.local_addr()?,
         framed: framed.local_addr()?,
         text: text.as_ref().map(TcpListener::local_addr).transpose()?,
@@ -123,8 +101,10 @@ pub async fn bind(mut config: Config) -> anyhow::Result<Bound> {
     })
 }
 
-/// Each session is an open file. They get what the other ports, which want some 4000 together, and stores leave of the
-/// process's, and at least two of five.
+/// Reserves an open file for each session, and lowers the limit of sessions to what can be reserved.
+///
+/// Sessions get the files of the process that other ports, which need some 4000 together, and stores leave, and at least two
+/// fifths of them.
 fn reserve_files(limits: &mut Limits) -> ReservedFiles {
     const OTHER_PORTS: u64 = 4096;
     let open_files = open_files::limit().unwrap_or(u64::MAX);
@@ -157,186 +137,121 @@ async fn bind_text(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 impl Bound {
-    /// Reaches this relay within the process, wherever else it listens.
+    /// Connects to this relay within the process instead of over the network.
     #[must_use]
     pub fn beside(mut self, relay: RelayId, way: LocalChannel) -> Self {
         self.local_relay = Some((relay, way));
         self
     }
 
-    /// gRPC.
+    /// Returns the address of the gRPC server.
     #[must_use]
     pub const fn grpc_addr(&self) -> SocketAddr {
         self.addresses.grpc
     }
 
-    /// Framed TCP.
+    /// Returns the address for framed TCP sessions.
     #[must_use]
     pub const fn tcp_addr(&self) -> SocketAddr {
         self.addresses.framed
     }
 
-    /// Text; `None` if it is off, or was taken and may be.
+    /// Returns the address for text sessions; `None` if they are off, or if the port was in use and is optional.
     #[must_use]
     pub const fn text_addr(&self) -> Option<SocketAddr> {
         self.addresses.text
     }
 
-    /// The page and its WebSocket; `None` if off.
+    /// Returns the address of the page and its WebSocket; `None` if it is off.
     #[must_use]
     pub const fn page_addr(&self) -> Option<SocketAddr> {
         self.addresses.page
     }
 
-    /// Metrics; `None` if off.
+    /// Returns the address of the metrics; `None` if they are off.
     #[must_use]
     pub const fn metrics_addr(&self) -> Option<SocketAddr> {
         self.addresses.metrics
     }
 
-    /// Becomes ready once registry and relay were found and `everyone` is followed; stays so while they are away.
+    /// Returns the readiness: ready once the relay has sent `everyone`, from then on also while registry and relay are away.
     #[must_use]
     pub fn ready(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// Serves until `stop` is cancelled, then says goodbye to the sessions and drains.
+    /// Serves until `stop` is cancelled, then ends the sessions and drains.
     ///
     /// # Errors
-    /// If a part of the hub fails for good.
+    /// If a task of the hub fails for good.
     pub fn run(self, stop: CancellationToken) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> {
-        // Boxed so that this crate compiles what it runs, and not every program that runs it.
+        // Boxed so that the future is compiled in this crate, and not in every program that runs it.
         Box::pin(self.run_until(stop))
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self {
-            config, grpc, framed, text, page, metrics, broadcast, local_relay, id, readiness, addresses, ..
-        } = self;
+        let Self { config, addresses, readiness, id, .. } = self;
         let _session_files = self.session_files;
-        let (to_broadcast, runs) = match &broadcast {
-            Some(_) => {
-                let (sender, receiver) = mpsc::channel(broadcast::WAITING_RUNS);
-                (Some(sender), Some(receiver))
-            }
-            None => (None, None),
-        };
-        let ports = Ports {
-            grpc: addresses.grpc.port(),
-            tcp: addresses.framed.port(),
-            text: addresses.text.map_or(0, |addr| addr.port()),
-            page: addresses.page.map_or(0, |addr| addr.port()),
-            broadcast: config.broadcast.as_ref().map_or(0, |broadcast| broadcast.port),
-        };
         let drain = config.drain;
         let page_port = addresses.page.map(|addr| addr.port());
-        let hub = Arc::new(build(config, id, local_relay, to_broadcast, page_port)?);
+        let (parts, new_links) = Parts::new(&config, self.local_relay)?;
         let registered = Metrics::new();
-        hub.figures.register(&registered);
+        parts.figures.register(&registered);
+        let (to_broadcast, broadcast_runs) = mpsc::channel(broadcast::WAITING_RUNS);
+        let to_broadcast = self.broadcast.is_some().then_some(to_broadcast);
 
         let mut tasks = Tasks::new();
-        spawn_shards(&hub, &mut tasks, &stop)?;
-        let service = HubServiceServer::new(HubRpc(hub.clone()));
+        // Links and log reads end after the sessions.
+        let links_stop = CancellationToken::new();
+        parts.spawn_shards(&config, page_port, &links_stop, &mut tasks, &stop)?;
+        let (follow, publish) = (parts.follow_context(to_broadcast), parts.publish_context());
+        tasks.spawn("relay links", link_tasks::run(new_links, follow, publish, links_stop));
+        let service = HubRpc { groups: parts.groups.clone(), figures: parts.figures.clone() };
+        let routes = Routes::new(HubServiceServer::new(service));
         let names = ["gaung.hub.v1.HubService"];
-        let server = RpcServer::new(grpc, Routes::new(service), &names, &[pb::DESCRIPTORS], readiness.clone())?
+        let server = RpcServer::new(self.grpc, routes, &names, &[pb::DESCRIPTORS], readiness.clone())?
             .count_in(&registered)
             .limits(RpcLimits { drain, ..RpcLimits::default() });
         tasks.spawn("gRPC", server.serve(stop.clone()));
-        if let Some(listener) = metrics {
+        if let Some(listener) = self.metrics {
             tasks.spawn("metrics", metrics::serve(listener, registered, readiness.clone(), stop.clone()));
         }
-        tasks.spawn("framed port", accept::run(hub.clone(), framed, Kind::Framed, stop.clone()));
-        if let Some(listener) = text {
-            tasks.spawn("text port", accept::run(hub.clone(), listener, Kind::Text, stop.clone()));
+        let entry = parts.session_entry();
+        tasks.spawn("framed port", accept::run(entry.clone(), self.framed, Kind::Framed, stop.clone()));
+        if let Some(listener) = self.text {
+            tasks.spawn("text port", accept::run(entry.clone(), listener, Kind::Text, stop.clone()));
         }
-        if let Some(listener) = page {
-            tasks.spawn("page", page::run(hub.clone(), listener, stop.clone()));
+        if let Some(listener) = self.page {
+            tasks.spawn("page", page::run(parts.api_context(id, &config), entry, listener, stop.clone()));
         }
-        if let (Some(lane), Some(runs)) = (broadcast, runs) {
-            tasks.spawn("broadcast", broadcast::run(hub.clone(), lane, runs, stop.clone()));
+        let Parts { figures, directory, registry, groups, inboxes, .. } = parts;
+        if let Some(lane) = self.broadcast {
+            let broadcasting =
+                broadcast::run(lane, broadcast_runs, id, directory.clone(), figures.clone(), stop.clone());
+            tasks.spawn("broadcast", broadcasting);
         }
-        tasks.spawn("registration", registry::stay_listed(hub.clone(), ports, stop.clone()));
-        tasks.spawn("group watch", registry::watch_groups(hub.clone(), stop.clone()));
-        tasks.spawn("everyone", registry::keep_everyone(hub.clone(), readiness, stop.clone()));
-        tasks.spawn("housekeeping", keep_house(hub.clone(), stop.clone()));
+        let ports = addresses.advertised(&config);
+        let (target, advertise) = (config.registry, config.advertise);
+        let registration = Registration::new(registry.clone(), directory.clone(), target, id, advertise, ports);
+        tasks.spawn("registration", registration.run(stop.clone()));
+        tasks.spawn("group watch", registry::watch_groups(registry, groups.clone(), stop.clone()));
+        let everyone = registry::follow_everyone(directory, groups.clone(), inboxes, readiness, stop.clone());
+        tasks.spawn("everyone", everyone);
+        tasks.spawn("housekeeping", housekeeping::run(groups, figures, stop.clone()));
         info!(framed = %addresses.framed, text = ?addresses.text, page = ?addresses.page, grpc = %addresses.grpc, "hub serves");
-        // A little longer than the shards' own limit, so that they cut their sessions themselves.
+        // A little longer than the shards' own limit, so that they end their sessions themselves.
         tasks.run(stop, drain + Duration::from_secs(2)).await
     }
 }
 
-fn build(
-    config: Config,
-    id: RelayId,
-    local_relay: Option<(RelayId, LocalChannel)>,
-    to_broadcast: Option<mpsc::Sender<ToBroadcast>>,
-    page_port: Option<u16>,
-) -> anyhow::Result<Hub> {
-    let shards = match config.shards {
-        0 => available_parallelism().map_or(1, NonZero::get),
-        shards => shards,
-    };
-    let registry = rpc::endpoint(&config.registry)?.connect_lazy();
-    let figures = Figures::default();
-    Ok(Hub {
-        id,
-        report_key: rand::random(),
-        owners: std::hash::RandomState::new(),
-        directory: Directory::new(),
-        groups: Groups::new(&config.limits, shards),
-        relays: Relays::new(local_relay),
-        shards: (0..shards).map(|_| Inbox::default()).collect(),
-        admission: Admission::new(&config.limits, figures.sessions_delayed.clone()),
-        figures,
-        runtime: Handle::current(),
-        links_stop: CancellationToken::new(),
-        history_places: HistoryPlaces::new(config.limits.history_reads),
-        lookups: SharePool::new(config.limits.lookups as u64, config.limits.lookups_per_address as u64),
-        receipt_watches: SharePool::new(RECEIPT_WATCHES, RECEIPT_WATCHES / 4),
-        to_broadcast,
-        registry,
-        page_port,
-        next_session: AtomicU64::new(1),
-        next_client: AtomicU64::new(1),
-        next_shard: AtomicUsize::new(0),
-        config,
-    })
-}
-
-/// Starts the threads; the links end when the last of them has.
-fn spawn_shards(hub: &Arc<Hub>, tasks: &mut Tasks, stop: &CancellationToken) -> anyhow::Result<()> {
-    let last = Arc::new(hub.links_stop.clone().drop_guard());
-    for index in 0..hub.shards.len() {
-        let end = shard::spawn(hub.clone(), index, stop.clone())?;
-        let last = last.clone();
-        tasks.spawn(format!("shard {index}"), async move {
-            let ended = end.await;
-            drop(last);
-            ended.context("the thread panicked")
-        });
-    }
-    Ok(())
-}
-
-/// Forgets unused groups and keeps the gauges.
-async fn keep_house(hub: Arc<Hub>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut tick = interval(Duration::from_secs(2));
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = tick.tick() => {}
+impl BoundAddresses {
+    fn advertised(&self, config: &Config) -> AdvertisedPorts {
+        AdvertisedPorts {
+            grpc: self.grpc.port(),
+            tcp: self.framed.port(),
+            text: self.text.map_or(0, |addr| addr.port()),
+            page: self.page.map_or(0, |addr| addr.port()),
+            broadcast: config.broadcast.as_ref().map_or(0, |broadcast| broadcast.port),
         }
-        for group in hub.groups.sweep(Instant::now()) {
-            hub.relays.link(&hub, group.info().relay).wanted_changed(group.id);
-            if group.info().private {
-                // The watch does not tell of it, so nobody else would forget it.
-                hub.directory.remove(group.id);
-            }
-        }
-        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        hub.figures.groups.set(gauge(hub.groups.all().len()));
-        let rings = hub.groups.rings();
-        hub.figures.ring_bytes.set(gauge(rings.held_bytes()));
-        hub.figures.ring_limit_bytes.set(gauge(rings.limit_bytes()));
     }
 }

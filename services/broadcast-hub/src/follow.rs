@@ -1,4 +1,4 @@
-//! Following: one stream of runs from each relay, for all groups that sessions need.
+//! Following groups: one stream of runs from each relay, for all groups that sessions need.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -21,91 +21,119 @@ use tokio::{
     time::{Instant, interval, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::{
+    broadcast::BroadcastRun,
     failure::Failure,
-    hub::{Hub, ToBroadcast},
-    registry,
-    relays::{self, RelayLink},
+    followed_groups::FollowedGroups,
+    metrics::Figures,
+    registry::GroupVerifier,
+    relay_connector::{self, RelayConnector},
+    relays::RelayLink,
 };
 
 const REQUEST_QUEUE: usize = 256;
-/// How often groups that the relay could not serve are asked for again.
+/// How often groups that the relay could not serve are requested again.
 const RETRY_ENDED: Duration = Duration::from_secs(1);
-/// Between two reports of what sessions delivered.
+/// Least time between two reports of what sessions delivered.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
-/// After a pause, the acknowledgements of one message are waited for so long.
+/// How long the first report after a pause waits, so that it gathers the acknowledgements of one message.
 const REPORT_GATHER: Duration = Duration::from_millis(20);
-/// How often the relay is told that sessions without news are still there; it believes so for 5 s.
+/// How often sessions without news are reported as present; the relay considers them gone after 5 s.
 const RENEW_INTERVAL: Duration = Duration::from_secs(2);
-/// Reports wait in the sessions' groups while more requests than this wait for the relay.
+/// Most requests that wait for the relay; above, reports wait in their groups.
 const MAX_WAITING_REQUESTS: usize = 1024;
 
-/// Follows for as long as the hub's links live; comes back with back-off.
-pub(crate) async fn run(hub: Arc<Hub>, link: Arc<RelayLink>) {
-    let mut backoff = relays::backoff();
-    let stop = hub.links_stop.clone();
-    loop {
-        let broken = tokio::select! {
-            () = stop.cancelled() => return,
-            broken = follow(&hub, &link, &mut backoff) => broken,
+/// What following any relay uses of the hub.
+pub(crate) struct FollowContext {
+    pub(crate) connector: Arc<RelayConnector>,
+    pub(crate) groups: Arc<FollowedGroups>,
+    pub(crate) verifier: GroupVerifier,
+    pub(crate) to_broadcast: Option<mpsc::Sender<BroadcastRun>>,
+    /// Proves to a relay that reports on a new stream are from the hub that made those on a broken one.
+    pub(crate) report_key: [u8; 16],
+    pub(crate) figures: Figures,
+}
+
+/// Follows one relay.
+pub(crate) struct Follower {
+    context: Arc<FollowContext>,
+    link: Arc<RelayLink>,
+}
+
+impl Follower {
+    pub(crate) const fn new(context: Arc<FollowContext>, link: Arc<RelayLink>) -> Self {
+        Self { context, link }
+    }
+
+    /// Follows until `stop`. After a break it opens a new stream, with backoff.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut backoff = relay_connector::backoff();
+        loop {
+            let why = tokio::select! {
+                () = stop.cancelled() => return,
+                why = self.follow(&mut backoff) => why,
+            };
+            debug!(relay = %self.link.relay, why, "not following");
+            if !backoff.wait(&stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Serves one stream from its opening to its end; returns why it ended.
+    async fn follow(&self, backoff: &mut Backoff) -> String {
+        let mut client = match self.context.connector.connect(self.link.relay).await {
+            Ok(client) => client,
+            Err(why) => return why,
         };
-        debug!(relay = %link.relay, why = broken, "not following");
-        if !backoff.wait(&stop).await {
-            return;
+        // Every group is requested anew below.
+        self.link.requests.take();
+        let mut stream = FollowStream::new(&self.context, &self.link);
+        for group in self.context.groups.all() {
+            if group.info().relay == self.link.relay {
+                group.audience.forget_reported();
+                stream.update(group.id);
+            }
         }
+        let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
+        while let Some(request) = stream.waiting.pop_front() {
+            if let Err(full) = requests.try_send(request) {
+                stream.waiting.push_front(full.into_inner());
+                break;
+            }
+        }
+        let responses = match client.follow(ReceiverStream::new(queue)).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return status.message().to_owned(),
+        };
+        info!(relay = %self.link.relay, "following");
+        self.context.figures.relay_connects.inc();
+        backoff.reset();
+        let why = stream.serve(requests, responses).await;
+        warn!(relay = %self.link.relay, why, "the relay's stream broke; sessions wait");
+        why
     }
 }
 
-/// One stream from its opening to its end; returns why it ended.
-async fn follow(hub: &Arc<Hub>, link: &Arc<RelayLink>, backoff: &mut Backoff) -> String {
-    let mut client = match relays::connect(hub, link.relay).await {
-        Ok(client) => client,
-        Err(why) => return why,
-    };
-    link.take_changed();
-    let mut stream = Following::new(hub, link);
-    for group in hub.groups.all() {
-        if group.info().relay == link.relay {
-            group.audience.forget_reported();
-            stream.wish(group.id);
-        }
-    }
-    let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
-    while let Some(request) = stream.requests.pop_front() {
-        if let Err(full) = requests.try_send(request) {
-            stream.requests.push_front(full.into_inner());
-            break;
-        }
-    }
-    let responses = match client.follow(ReceiverStream::new(queue)).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => return status.message().to_owned(),
-    };
-    info!(relay = %link.relay, "following");
-    hub.figures.relay_connects.inc();
-    backoff.reset();
-    let why = stream.serve(requests, responses).await;
-    warn!(relay = %link.relay, why, "the relay's stream broke; sessions wait");
-    why
+/// One open stream and what was requested on it.
+struct FollowStream<'a> {
+    context: &'a FollowContext,
+    link: &'a RelayLink,
+    /// Groups that were requested and have not ended.
+    requested: HashSet<GroupId>,
+    /// Groups that have ended and are to be requested again.
+    to_retry: HashSet<GroupId>,
+    /// Requests that wait for the relay.
+    waiting: VecDeque<FollowRequest>,
 }
 
-/// One open stream.
-struct Following<'a> {
-    hub: &'a Arc<Hub>,
-    link: &'a Arc<RelayLink>,
-    /// Asked for on this stream, not ended.
-    asked: HashSet<GroupId>,
-    /// Ended on this stream, to be asked for again.
-    again: HashSet<GroupId>,
-    requests: VecDeque<FollowRequest>,
-}
-
-impl<'a> Following<'a> {
-    fn new(hub: &'a Arc<Hub>, link: &'a Arc<RelayLink>) -> Self {
-        Self { hub, link, asked: HashSet::new(), again: HashSet::new(), requests: VecDeque::new() }
+impl<'a> FollowStream<'a> {
+    fn new(context: &'a FollowContext, link: &'a RelayLink) -> Self {
+        Self { context, link, requested: HashSet::new(), to_retry: HashSet::new(), waiting: VecDeque::new() }
     }
 
     async fn serve(
@@ -120,20 +148,16 @@ impl<'a> Following<'a> {
         loop {
             tokio::select! {
                 message = responses.message() => match message {
-                    Ok(Some(response)) => self.handle(response),
+                    Ok(Some(response)) => self.handle_response(response),
                     Ok(None) => return "the relay ended the stream".to_owned(),
                     Err(status) => return status.message().to_owned(),
                 },
-                () = self.link.changes() => {
-                    for id in self.link.take_changed() {
-                        self.wish(id);
-                    }
-                }
-                permit = requests.reserve(), if !self.requests.is_empty() => match (permit, self.requests.pop_front()) {
+                () = self.link.requests.changed() => self.link.requests.take().into_iter().for_each(|id| self.update(id)),
+                permit = requests.reserve(), if !self.waiting.is_empty() => match (permit, self.waiting.pop_front()) {
                     (Ok(permit), Some(request)) => permit.send(request),
                     (_, _) => return "the request stream ended".to_owned(),
                 },
-                () = self.link.audience_changes(), if report_due.is_none() => {
+                () = self.link.audiences.changed(), if report_due.is_none() => {
                     report_due = Some((reported + REPORT_INTERVAL).max(Instant::now() + REPORT_GATHER));
                 }
                 () = sleep_until(report_due.unwrap_or(reported)), if report_due.is_some() => {
@@ -141,64 +165,59 @@ impl<'a> Following<'a> {
                     report_due = self.report().then_some(reported + REPORT_INTERVAL);
                 }
                 _ = renew.tick() => self.renew(),
-                _ = retry.tick() => {
-                    for id in std::mem::take(&mut self.again) {
-                        self.wish(id);
-                    }
-                }
+                _ = retry.tick() => std::mem::take(&mut self.to_retry).into_iter().for_each(|id| self.update(id)),
             }
         }
     }
 
-    /// Asks for the group if it is wanted and not asked for, takes it back if it is asked for and not wanted; shows the
-    /// relay a newer ticket, if there is one.
-    fn wish(&mut self, id: GroupId) {
-        let wanted = self.hub.groups.get(id).filter(|group| group.info().relay == self.link.relay);
+    /// Compares what is requested of a group with what is wanted, and queues the request that is missing: to follow it, to
+    /// unfollow it, or to renew its ticket.
+    fn update(&mut self, id: GroupId) {
+        let wanted = self.context.groups.get(id).filter(|group| group.info().relay == self.link.relay);
         match wanted {
             Some(group) => {
-                if self.asked.insert(id) {
+                if self.requested.insert(id) {
                     let (log_id, from_seq) = group.resume_point();
                     let add = FollowGroup { group_id: id.into(), log_id, from_seq, ticket: group.show_ticket() };
-                    self.requests.push_back(FollowRequest { change: Some(Change::Add(add)) });
+                    self.request(Change::Add(add));
                 } else if let Some(ticket) = group.newer_ticket() {
-                    let newer = FollowTicket { group_id: id.into(), ticket };
-                    self.requests.push_back(FollowRequest { change: Some(Change::Ticket(newer)) });
+                    self.request(Change::Ticket(FollowTicket { group_id: id.into(), ticket }));
                 }
             }
             None => {
-                self.again.remove(&id);
-                if self.asked.remove(&id) {
-                    let remove = UnfollowGroup { group_id: id.into() };
-                    self.requests.push_back(FollowRequest { change: Some(Change::Remove(remove)) });
+                self.to_retry.remove(&id);
+                if self.requested.remove(&id) {
+                    self.request(Change::Remove(UnfollowGroup { group_id: id.into() }));
                 }
             }
         }
     }
 
-    /// Reports what sessions delivered since the last time; true if there is more.
+    /// Reports what sessions delivered since the last report; returns true if some of it has to wait for the next one.
     fn report(&mut self) -> bool {
-        let mut left = false;
-        for id in self.link.take_heard() {
-            let Some(group) = self.hub.groups.get(id).filter(|group| self.asked.contains(&group.id)) else { continue };
-            // What is not told now is told when the group begins.
+        let mut is_left = false;
+        for id in self.link.audiences.take() {
+            let group = self.context.groups.get(id).filter(|group| self.requested.contains(&group.id));
+            let Some(group) = group else { continue };
+            // Before the relay has named the log there is nothing to report; `handle_started` comes back to it.
             let Some(log) = group.log() else { continue };
-            let full = self.requests.len() >= MAX_WAITING_REQUESTS;
-            let (sessions, more) = if full { (Vec::new(), true) } else { group.audience.take_reports() };
+            let is_full = self.waiting.len() >= MAX_WAITING_REQUESTS;
+            let (sessions, has_more) = if is_full { (Vec::new(), true) } else { group.audience.take_reports() };
             if !sessions.is_empty() {
                 self.push_report(id, log, sessions);
             }
-            if more {
-                self.link.audience_changed(id);
-                left = true;
+            if has_more {
+                self.link.audiences.insert(id);
+                is_left = true;
             }
         }
-        left
+        is_left
     }
 
-    /// Says of every group with sessions that they are still there.
+    /// Renews the presence of all sessions that were reported, by an empty report for each of their groups.
     fn renew(&mut self) {
-        let groups: Vec<GroupId> = self.asked.iter().copied().collect();
-        for group in groups.into_iter().filter_map(|id| self.hub.groups.get(id)) {
+        let groups: Vec<GroupId> = self.requested.iter().copied().collect();
+        for group in groups.into_iter().filter_map(|id| self.context.groups.get(id)) {
             if let Some(log) = group.log().filter(|_| !group.audience.is_empty()) {
                 self.push_report(group.id, log, Vec::new());
             }
@@ -206,18 +225,22 @@ impl<'a> Following<'a> {
     }
 
     fn push_report(&mut self, group: GroupId, log: LogId, sessions: Vec<SessionReport>) {
-        let hub_key = self.hub.report_key.to_vec().into();
-        let reports = SessionReports { group_id: group.into(), log_id: log.0, sessions, hub_key };
-        self.requests.push_back(FollowRequest { change: Some(Change::Sessions(reports)) });
+        let hub_key = self.context.report_key.to_vec().into();
+        self.request(Change::Sessions(SessionReports { group_id: group.into(), log_id: log.0, sessions, hub_key }));
     }
 
-    fn handle(&mut self, response: FollowResponse) {
+    fn request(&mut self, change: Change) {
+        self.waiting.push_back(FollowRequest { change: Some(change) });
+    }
+
+    fn handle_response(&mut self, response: FollowResponse) {
         match response.event {
-            // A copy: what came shares its buffer with runs of other groups, which would outlive their rings.
+            // Copied, because the received bytes share a buffer with runs of other groups, which would stay in memory as
+            // long as this one does.
             Some(Event::Run(bytes)) => match Run::parse(Bytes::copy_from_slice(&bytes)) {
                 Ok(run) => self.handle_run(run),
                 Err(error) => {
-                    self.hub.figures.runs_rejected.inc();
+                    self.context.figures.runs_rejected.inc();
                     warn!(relay = %self.link.relay, %error, "a run from the relay cannot be read");
                 }
             },
@@ -227,51 +250,46 @@ impl<'a> Following<'a> {
         }
     }
 
+    /// Appends a run to its group's hot ring, wakes the sessions in it, and has messages of `everyone` broadcast.
     fn handle_run(&mut self, run: Run) {
-        let group = self.hub.groups.get(run.header().group).filter(|group| self.asked.contains(&group.id));
-        let Some(group) = group else {
-            self.hub.figures.runs_rejected.inc();
+        let FollowContext { groups, figures, to_broadcast, .. } = self.context;
+        let group = groups.get(run.header().group).filter(|group| self.requested.contains(&group.id));
+        let appended = group.and_then(|group| Some((group.push(run.clone())?, group)));
+        let Some((from, group)) = appended else {
+            figures.runs_rejected.inc();
             return;
         };
-        let Some(from) = group.push(run.clone()) else {
-            self.hub.figures.runs_rejected.inc();
-            return;
-        };
-        self.hub.figures.runs_received.inc();
-        self.hub.wake(&group);
-        if let Some(to_broadcast) = &self.hub.to_broadcast
+        figures.runs_received.inc();
+        groups.wake(&group);
+        if let Some(to_broadcast) = to_broadcast
             && group.info().is_everyone()
-            && to_broadcast.try_send(ToBroadcast { run, from }).is_err()
+            && to_broadcast.try_send(BroadcastRun { run, from }).is_err()
         {
-            self.hub.figures.broadcast_dropped.inc();
+            figures.broadcast_dropped.inc();
         }
     }
 
     fn handle_started(&self, started: &FollowStarted) {
-        let Some(group) = group_id(&started.group_id).and_then(|id| self.hub.groups.get(id)) else { return };
+        let Some(group) = group_id(&started.group_id).and_then(|id| self.context.groups.get(id)) else { return };
         debug!(group = %group.id, log = started.log_id, next = started.next_seq, "group follows");
         group.start(LogId(started.log_id), Seq(started.next_seq.max(1)));
         group.audience.forget_reported();
-        self.link.audience_changed(group.id);
-        self.hub.wake(&group);
+        self.link.audiences.insert(group.id);
+        self.context.groups.wake(&group);
     }
 
     fn handle_ended(&mut self, ended: &FollowEnded) {
         let Some(id) = group_id(&ended.group_id) else { return };
-        self.asked.remove(&id);
+        self.requested.remove(&id);
         let code = Code::from_i32(ended.code);
         debug!(group = %id, ?code, why = ended.message, "group does not follow");
-        if code == Code::NotFound && self.hub.directory.by_id(id).is_none() {
-            self.hub.end_group(id, code, "the group was deleted");
-        } else {
-            self.again.insert(id);
-            if code == Code::NotFound {
-                registry::verify(self.hub, id);
-            }
-            if let Some(group) = self.hub.groups.get(id) {
-                group.pause(Failure::new(code, ended.message.clone()));
-                self.hub.wake(&group);
-            }
+        if code == Code::NotFound && self.context.verifier.handle_not_found(id) {
+            return;
+        }
+        self.to_retry.insert(id);
+        if let Some(group) = self.context.groups.get(id) {
+            group.pause(Failure::new(code, ended.message.clone()));
+            self.context.groups.wake(&group);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a relay's log for one session, within the session's pace.
+//! Reading a relay's log for one session, at the session's pace.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,26 +12,27 @@ use gaung_proto::{
     run::Run,
 };
 use service_kit::share::{EvictionNotice, Origin, Share, SharePool};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 use tracing::debug;
 
 use crate::{
     failure::Failure,
-    hub::Hub,
-    relays,
-    session_core::{LogPart, LogRead},
+    metrics::Figures,
+    relay_connector::{self, RelayConnector},
+    session_core::{LogPart, LogRead, LogReadGuard},
 };
 
-/// What a read brings, in order.
+/// What a read gives its session, in order.
 #[derive(Debug)]
 pub(crate) enum HistoryItem {
-    /// The read has its place, which the session keeps until it has written what it was given.
+    /// The read has begun. The session keeps its place until it has written what was read.
     Begun(Arc<HistoryPlace>),
     Part(LogPart),
 }
 
-/// An item of the read with this number.
+/// One item, with the number of the read that it is from.
 #[derive(Debug)]
 pub(crate) struct HistoryPart {
     pub(crate) read: u64,
@@ -39,8 +40,8 @@ pub(crate) struct HistoryPart {
     pub(crate) item: HistoryItem,
 }
 
-/// Places for reads of the log. A read and what its session has not written of it are about 1 MiB, so the place is held
-/// until both are gone, and an address has no more than its share while others wait.
+/// Limits reads of the log at a time. A read and what its session has not written of it take about 1 MiB, so its place is
+/// held until both are gone, and an address has no more than its share of places while others wait.
 #[derive(Debug)]
 pub(crate) struct HistoryPlaces(SharePool<Origin>);
 
@@ -50,11 +51,11 @@ pub(crate) struct HistoryPlace(Mutex<Share<Origin>>);
 
 impl HistoryPlaces {
     pub(crate) fn new(reads: usize) -> Self {
-        // One address may have them all while nobody else wants one.
+        // One address may have them all while no other needs one.
         Self(SharePool::new(reads as u64, reads as u64))
     }
 
-    /// Waits for a place. The one whose session took nothing for longest goes first when another address needs it.
+    /// Waits for a place. When another address needs one, the place whose session read nothing for longest is evicted.
     pub(crate) async fn take(&self, origin: Origin) -> Arc<HistoryPlace> {
         let mut backoff = Backoff::between(PLACE_RETRY, MAX_PLACE_RETRY);
         loop {
@@ -67,66 +68,90 @@ impl HistoryPlaces {
 }
 
 impl HistoryPlace {
-    /// Another address needed it more.
+    /// Returns true once the place was evicted for another address.
     pub(crate) fn is_evicted(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_evicted()
     }
 
-    /// For an answer that holds the place until it is out.
+    /// Returns a notice of the eviction, to an answer that holds the place until it is written.
     pub(crate) fn notice(&self) -> EvictionNotice {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).notice()
     }
 
-    /// The session took something.
+    /// Notes that the session has read something.
     pub(crate) fn touch(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).touch();
     }
 }
 
-/// Delays between tries for a place while all of the address's own are taken.
+/// Bounds of the backoff between tries for a place while the address has its share.
 const PLACE_RETRY: Duration = Duration::from_millis(20);
 const MAX_PLACE_RETRY: Duration = Duration::from_millis(250);
 
-/// One read of a log for a session, which takes what it brings from `to`.
-pub(crate) struct HistoryRead {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) read: LogRead,
-    /// Of the session.
-    pub(crate) origin: Origin,
-    pub(crate) to: mpsc::Sender<HistoryPart>,
+/// Starts reads of logs for sessions.
+pub(crate) struct HistoryReader {
+    pub(crate) places: Arc<HistoryPlaces>,
+    pub(crate) connector: Arc<RelayConnector>,
+    pub(crate) figures: Figures,
+    /// Runs the reads, which are started from shards' threads.
+    pub(crate) runtime: Handle,
+    /// Ends the reads, after the sessions.
+    pub(crate) stop: CancellationToken,
 }
 
-/// The session is gone.
-struct Gone;
+impl HistoryReader {
+    /// Starts a read for a session of `origin`, which receives it through `to` and ends it by dropping the guard.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        read: LogRead,
+        origin: Origin,
+        to: mpsc::Sender<HistoryPart>,
+    ) -> LogReadGuard {
+        let read = HistoryRead { reader: self.clone(), read, origin, to };
+        let task = self.runtime.spawn(read.run()).abort_handle();
+        LogReadGuard::new(move || task.abort())
+    }
+}
+
+/// One read of a log for a session.
+struct HistoryRead {
+    reader: Arc<HistoryReader>,
+    read: LogRead,
+    origin: Origin,
+    to: mpsc::Sender<HistoryPart>,
+}
+
+/// The session that receives a read has ended.
+struct SessionGone;
 
 impl HistoryRead {
-    /// Reads to the end; a relay that is away is waited for.
-    pub(crate) async fn run(mut self) {
-        let hub = self.hub.clone();
-        let reading = async {
-            let place = hub.history_places.take(self.origin).await;
-            if self.send(HistoryItem::Begun(place.clone())).await.is_err() {
-                return;
-            }
-            hub.figures.history_reads.inc();
-            let mut backoff = relays::backoff();
-            while let Ok(false) = self.attempt(&mut backoff, &place).await {
-                if !backoff.wait(&hub.links_stop).await {
-                    return;
-                }
-            }
-        };
-        let stop = hub.links_stop.clone();
+    async fn run(self) {
+        let stop = self.reader.stop.clone();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = reading => {}
+            () = self.read_to_end() => {}
         }
     }
 
-    /// True once the read is over, false to try again.
-    async fn attempt(&mut self, backoff: &mut Backoff, place: &HistoryPlace) -> Result<bool, Gone> {
-        let link = self.hub.relays.link(&self.hub, self.read.group.info().relay);
-        let Some(mut client) = link.history_client(&self.hub) else { return Ok(false) };
+    /// Reads to the head as it was at the beginning, and waits for a relay that is away.
+    async fn read_to_end(mut self) {
+        let place = self.reader.places.take(self.origin).await;
+        if self.send(HistoryItem::Begun(place.clone())).await.is_err() {
+            return;
+        }
+        self.reader.figures.history_reads.inc();
+        let mut backoff = relay_connector::backoff();
+        while let Ok(false) = self.attempt(&mut backoff, &place).await {
+            if !backoff.wait(&self.reader.stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Reads as far as possible; returns true once the read is over, false to try again.
+    async fn attempt(&mut self, backoff: &mut Backoff, place: &HistoryPlace) -> Result<bool, SessionGone> {
+        let relay = self.read.group.info().relay;
+        let Some(mut client) = self.reader.connector.log_client(relay) else { return Ok(false) };
         let request = ReadRequest {
             group_id: self.read.group.id.into(),
             log_id: self.read.log.0,
@@ -177,7 +202,7 @@ impl HistoryRead {
         mut runs: Streaming<ReadResponse>,
         backoff: &mut Backoff,
         place: &HistoryPlace,
-    ) -> Result<Result<(), Status>, Gone> {
+    ) -> Result<Result<(), Status>, SessionGone> {
         loop {
             let bytes = match runs.message().await {
                 Ok(Some(response)) => response.run,
@@ -202,22 +227,22 @@ impl HistoryRead {
         }
     }
 
-    /// Tells what is missing and goes on behind it; never the end of a read.
-    async fn skip_to(&mut self, oldest: Seq) -> Result<bool, Gone> {
+    /// Reports messages that no log has any more as a gap and goes on behind them. Returns false: the read goes on.
+    async fn skip_to(&mut self, oldest: Seq) -> Result<bool, SessionGone> {
         if let Some(range) = SeqRange::new(self.read.next, Seq(oldest.0.saturating_sub(1))) {
-            self.hub.figures.gaps.inc();
+            self.reader.figures.gaps.inc();
             self.send_part(LogPart::Gap(range)).await?;
             self.read.next = oldest;
         }
         Ok(false)
     }
 
-    async fn send_part(&self, part: LogPart) -> Result<(), Gone> {
+    async fn send_part(&self, part: LogPart) -> Result<(), SessionGone> {
         self.send(HistoryItem::Part(part)).await
     }
 
-    async fn send(&self, item: HistoryItem) -> Result<(), Gone> {
+    async fn send(&self, item: HistoryItem) -> Result<(), SessionGone> {
         let part = HistoryPart { read: self.read.number, group: self.read.group.id, item };
-        self.to.send(part).await.map_err(|_| Gone)
+        self.to.send(part).await.map_err(|_| SessionGone)
     }
 }

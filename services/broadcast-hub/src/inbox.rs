@@ -1,9 +1,12 @@
-//! What other threads hand to a shard. However much is put in, the shard is woken once.
+//! The inboxes through which other threads reach the shards. However much is put into one, its shard is woken once.
 
 use std::{
     collections::HashSet,
     net::{IpAddr, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -17,37 +20,45 @@ use crate::{
     session_core::PublishOutcome,
 };
 
-/// A shard's inbox. Bounded by what fills it: admitted sessions, followed groups, requests in flight.
+/// The inboxes of all shards; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Inboxes {
+    shards: Arc<[Inbox]>,
+    next: Arc<AtomicUsize>,
+}
+
+/// A shard's inbox. What fills it is limited elsewhere: admitted sessions, followed groups, requests in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    waiting: Mutex<Waiting>,
+    contents: Mutex<InboxContents>,
     notify: Notify,
 }
 
-/// What was put in since the last look.
+/// What was put in since the shard emptied its inbox.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    pub(crate) arrivals: Vec<Arrival>,
+pub(crate) struct InboxContents {
+    pub(crate) connections: Vec<NewConnection>,
+    /// Groups that have new messages or have ended.
     pub(crate) marked: HashSet<GroupId>,
-    pub(crate) answers: Vec<Answer>,
-    /// `everyone` may be known by now.
-    pub(crate) everyone: bool,
+    pub(crate) answers: Vec<SessionAnswer>,
+    /// Set when the registry has named `everyone`.
+    pub(crate) is_everyone_known: bool,
 }
 
-/// A connection that was let in.
+/// A connection that was admitted and becomes a session.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct NewConnection {
     pub(crate) stream: TcpStream,
     pub(crate) address: IpAddr,
-    pub(crate) port: Port,
+    pub(crate) port: SessionPort,
     pub(crate) admitted: Admitted,
 }
 
-/// Which port it came to.
+/// The port through which a session came, with what it brought along.
 #[derive(Debug)]
-pub(crate) enum Port {
+pub(crate) enum SessionPort {
     Framed(Handshake),
-    /// A browser's WebSocket, and what it sent behind the request to upgrade.
+    /// A browser's WebSocket, and the bytes that came right behind its upgrade request.
     Web {
         handshake: Handshake,
         early: Bytes,
@@ -57,48 +68,69 @@ pub(crate) enum Port {
 
 /// An answer to a request of one session.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct SessionAnswer {
     pub(crate) session: u64,
     pub(crate) body: AnswerBody,
 }
 
+/// What a session is answered.
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
     Published(PublishOutcome),
     Found(FoundGroup),
 }
 
-/// What the registry said about a group that was not in the directory.
+/// The outcome of looking a group up at the registry.
 #[derive(Debug)]
 pub(crate) struct FoundGroup {
-    /// Of the session's lookup.
+    /// The number that the session gave the lookup.
     pub(crate) number: u64,
     pub(crate) outcome: Result<Arc<GroupInfo>, Failure>,
 }
 
-impl Inbox {
-    pub(crate) fn arrive(&self, arrival: Arrival) {
-        self.put(|waiting| waiting.arrivals.push(arrival));
+impl Inboxes {
+    /// Makes an inbox for each of so many shards, at least one.
+    pub(crate) fn new(shards: usize) -> Self {
+        Self { shards: (0..shards).map(|_| Inbox::default()).collect(), next: Arc::default() }
     }
 
-    /// The group has something new, or has ended.
+    /// Returns the inbox of a shard.
+    pub(crate) fn of(&self, shard: usize) -> &Inbox {
+        &self.shards[shard]
+    }
+
+    /// Returns the inboxes in the order of their shards.
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Inbox> {
+        self.shards.iter()
+    }
+
+    /// Hands a connection to the next shard in turn.
+    pub(crate) fn hand_over(&self, connection: NewConnection) {
+        let shard = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        self.shards[shard].put(|contents| contents.connections.push(connection));
+    }
+
+    /// Tells every shard that the registry has named `everyone`.
+    pub(crate) fn everyone_known(&self) {
+        self.iter().for_each(|inbox| inbox.put(|contents| contents.is_everyone_known = true));
+    }
+}
+
+impl Inbox {
+    /// Wakes the shard's sessions in this group, which has new messages or has ended.
     pub(crate) fn mark(&self, group: GroupId) {
-        self.put(|waiting| {
-            waiting.marked.insert(group);
+        self.put(|contents| {
+            contents.marked.insert(group);
         });
     }
 
-    pub(crate) fn answer(&self, answer: Answer) {
-        self.put(|waiting| waiting.answers.push(answer));
+    pub(crate) fn answer(&self, answer: SessionAnswer) {
+        self.put(|contents| contents.answers.push(answer));
     }
 
-    /// Empties `answers`.
-    pub(crate) fn answers(&self, answers: &mut Vec<Answer>) {
-        self.put(|waiting| waiting.answers.append(answers));
-    }
-
-    pub(crate) fn everyone_known(&self) {
-        self.put(|waiting| waiting.everyone = true);
+    /// Moves all of `answers` into the inbox.
+    pub(crate) fn answers(&self, answers: &mut Vec<SessionAnswer>) {
+        self.put(|contents| contents.answers.append(answers));
     }
 
     /// Waits until something was put in.
@@ -106,12 +138,13 @@ impl Inbox {
         self.notify.notified().await;
     }
 
-    pub(crate) fn take(&self) -> Waiting {
-        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Empties the inbox.
+    pub(crate) fn take(&self) -> InboxContents {
+        std::mem::take(&mut self.contents.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn put(&self, put: impl FnOnce(&mut Waiting)) {
-        put(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+    fn put(&self, put: impl FnOnce(&mut InboxContents)) {
+        put(&mut self.contents.lock().unwrap_or_else(PoisonError::into_inner));
         self.notify.notify_one();
     }
 }

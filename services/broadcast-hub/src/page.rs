@@ -25,28 +25,32 @@
 //! which shows what the terminal shows.
 
 mod api;
+mod context;
 mod files;
 mod guard;
 mod serve;
 mod socket;
 
-pub(crate) use serve::run;
+pub(crate) use self::{
+    context::{ApiContext, PageAddress},
+    serve::run,
+};
 
 use std::sync::Arc;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 
-use crate::hub::Hub;
+use crate::session_entry::SessionEntry;
 
-/// Largest body of a request to the API.
+/// Most bytes in the body of a request to the API.
 const MAX_BODY: usize = 16 * 1024;
 
-fn router(hub: Arc<Hub>) -> Router {
+fn router(context: ApiContext, entry: SessionEntry) -> Router {
+    let advertise = Arc::<str>::from(context.address.advertise.as_str());
     Router::new()
-        .nest("/api", api::router())
-        .route("/ws", get(socket::open))
+        .nest("/api", api::router(Arc::new(context)))
+        .route("/ws", get(socket::open).with_state(entry))
         .fallback(get(files::serve))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(hub.clone(), guard::check))
-        .with_state(hub)
+        .layer(middleware::from_fn_with_state(advertise, guard::check))
 }

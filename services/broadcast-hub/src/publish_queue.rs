@@ -1,4 +1,4 @@
-//! Publish requests on their way to one relay: kept until answered, so that a new stream sends them again.
+//! The queue of publish requests to one relay, which are kept until answered so that a new stream sends them again.
 
 use std::{
     collections::VecDeque,
@@ -17,50 +17,50 @@ use tokio_stream::Stream;
 
 use crate::{
     failure::Failure,
-    inbox::{Answer, AnswerBody},
-    relays::RelayLink,
+    inbox::{AnswerBody, SessionAnswer},
     session_core::PublishOutcome,
 };
 
-/// Requests in the order in which they were handed in, which is the order of their answers.
+/// Publish requests in the order in which they were submitted, which is the order of their answers. Their bytes are limited;
+/// an address has no more than its share of them while others wait.
 #[derive(Debug)]
 pub(crate) struct PublishQueue {
-    queue: Mutex<Queue>,
+    state: Mutex<QueueState>,
     shares: SharePool<Origin>,
     limit_bytes: usize,
 }
 
-/// The requests that wait, for one gRPC stream: ends once another stream has begun.
+/// The stream of requests for one gRPC call; it ends once another one has begun.
 #[derive(Debug)]
-pub(crate) struct Unsent {
-    link: Arc<RelayLink>,
+pub(crate) struct UnsentRequests {
+    queue: Arc<PublishQueue>,
     stream: u64,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    pending: VecDeque<Pending>,
+struct QueueState {
+    pending: VecDeque<PendingPublish>,
     last_tag: u64,
     sent_tag: u64,
     /// Counts the streams that were begun.
     stream: u64,
-    /// Of the stream that has sent all there was.
+    /// Wakes the current stream, which has sent all there was.
     waker: Option<Waker>,
 }
 
-/// One request and who asked.
+/// A request that is not answered yet, and the session that it is from.
 #[derive(Debug)]
-pub(crate) struct Pending {
+struct PendingPublish {
     tag: u64,
     request: PublishRequest,
-    route: Route,
+    route: AnswerRoute,
     expires: Instant,
     share: Share<Origin>,
 }
 
-/// Where the answer goes.
+/// The session that gets the answer to a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Route {
+pub(crate) struct AnswerRoute {
     pub(crate) shard: usize,
     pub(crate) session: u64,
     /// The session's own tag.
@@ -70,21 +70,22 @@ pub(crate) struct Route {
     pub(crate) messages: usize,
 }
 
-impl Route {
-    /// The answer that goes along it.
-    pub(crate) fn answer(&self, outcome: Result<(LogId, Vec<AckRange>), Failure>) -> Answer {
+impl AnswerRoute {
+    /// Makes the session's answer of an outcome.
+    pub(crate) fn answer(&self, outcome: Result<(LogId, Vec<AckRange>), Failure>) -> SessionAnswer {
         let published = PublishOutcome { tag: self.tag, group: self.group, bytes: self.bytes, outcome };
-        Answer { session: self.session, body: AnswerBody::Published(published) }
+        SessionAnswer { session: self.session, body: AnswerBody::Published(published) }
     }
 }
 
-/// A request that was taken out unanswered.
+/// A request that was removed unanswered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dropped {
-    pub(crate) route: Route,
-    pub(crate) why: DropReason,
+pub(crate) struct DroppedPublish {
+    pub(crate) route: AnswerRoute,
+    pub(crate) reason: DropReason,
 }
 
+/// Why a request was removed unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DropReason {
     #[error("the relay did not answer in time; the message may not have been sent")]
@@ -93,46 +94,49 @@ pub(crate) enum DropReason {
     Evicted,
 }
 
-/// The queue is full.
+/// The queue has no room for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the relay cannot be reached and {limit_bytes} bytes wait for it already; send again later")]
 pub(crate) struct QueueFull {
     limit_bytes: usize,
 }
 
-/// Counted for each request besides its payload.
+/// Bytes that a request counts for besides its payload.
 const REQUEST_BYTES: usize = 256;
-/// Requests that go to the relay in one message.
+/// Most requests that go to the relay in one message.
 const MAX_TOGETHER: usize = 1024;
-/// Their bytes, unless the first alone has more.
+/// Most bytes of the requests in one message, unless the first alone has more.
 const MAX_TOGETHER_BYTES: usize = 1024 * 1024;
 
 impl PublishQueue {
     pub(crate) fn new(limit_bytes: usize) -> Self {
         let limit = limit_bytes as u64;
-        // One address may have it all while nobody else wants some.
-        Self { queue: Mutex::default(), shares: SharePool::new(limit, limit), limit_bytes }
+        // One address may use all of it while no other needs some.
+        Self { state: Mutex::default(), shares: SharePool::new(limit, limit), limit_bytes }
     }
 
-    /// Takes a request of `origin`; its answer, or its expiry, goes to `route`. It goes on at the next [`Self::wake`].
-    /// Where the queue is full, the oldest requests of the address with most bytes make room.
+    /// Queues a request of `origin`, which is sent after the next [`Self::wake`]. Its answer, or its expiry, goes to `route`.
+    /// When the queue is full, the oldest requests of the address with most bytes are evicted.
+    ///
+    /// # Errors
+    /// [`QueueFull`] if `origin` is that address.
     pub(crate) fn submit(
         &self,
         request: PublishRequest,
-        route: Route,
+        route: AnswerRoute,
         origin: Origin,
         expires: Instant,
     ) -> Result<(), QueueFull> {
         let cost = (route.bytes + REQUEST_BYTES) as u64;
         let share = self.shares.take(origin, cost).map_err(|_| QueueFull { limit_bytes: self.limit_bytes })?;
-        let mut queue = self.lock();
-        queue.last_tag += 1;
-        let tag = queue.last_tag;
-        queue.pending.push_back(Pending { tag, request, route, expires, share });
+        let mut state = self.lock();
+        state.last_tag += 1;
+        let tag = state.last_tag;
+        state.pending.push_back(PendingPublish { tag, request, route, expires, share });
         Ok(())
     }
 
-    /// After requests were submitted.
+    /// Has the current stream send what was submitted. Apart from submitting, so that requests go together.
     pub(crate) fn wake(&self) {
         let waker = self.lock().waker.take();
         if let Some(waker) = waker {
@@ -140,61 +144,61 @@ impl PublishQueue {
         }
     }
 
-    /// Begins a stream, over which everything unanswered is sent again; returns its number. The one before ends.
+    /// Begins a stream, on which everything unanswered is sent again, and ends the one before. Returns its number.
     fn begin_stream(&self) -> u64 {
-        let mut queue = self.lock();
-        queue.sent_tag = 0;
-        queue.stream += 1;
-        if let Some(waker) = queue.waker.take() {
+        let mut state = self.lock();
+        state.sent_tag = 0;
+        state.stream += 1;
+        if let Some(waker) = state.waker.take() {
             waker.wake();
         }
-        queue.stream
+        state.stream
     }
 
-    /// The request with this tag is answered; `None` if it expired before.
-    pub(crate) fn answered(&self, tag: u64) -> Option<Route> {
-        let mut queue = self.lock();
-        let index = queue.pending.binary_search_by_key(&tag, |pending| pending.tag).ok()?;
-        queue.pending.remove(index).map(|pending| pending.route)
+    /// Removes the answered request with this tag; `None` if it expired before.
+    pub(crate) fn answered(&self, tag: u64) -> Option<AnswerRoute> {
+        let mut state = self.lock();
+        let index = state.pending.binary_search_by_key(&tag, |pending| pending.tag).ok()?;
+        state.pending.remove(index).map(|pending| pending.route)
     }
 
-    /// Takes out what waited too long or made room for others; it is not sent (again).
-    pub(crate) fn expire(&self, now: Instant) -> Vec<Dropped> {
+    /// Removes requests that waited too long or were evicted; they are not sent (again).
+    pub(crate) fn expire(&self, now: Instant) -> Vec<DroppedPublish> {
         let mut dropped = Vec::new();
         self.lock().pending.retain(|pending| {
-            let why = match () {
+            let reason = match () {
                 () if pending.share.is_evicted() => DropReason::Evicted,
                 () if pending.expires <= now => DropReason::Expired,
                 () => return true,
             };
-            dropped.push(Dropped { route: pending.route, why });
+            dropped.push(DroppedPublish { route: pending.route, reason });
             false
         });
         dropped
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Unsent {
-    /// A new stream over `link`, which begins with everything unanswered.
-    pub(crate) fn of(link: Arc<RelayLink>) -> Self {
-        let stream = link.publish.begin_stream();
-        Self { link, stream }
+impl UnsentRequests {
+    /// Begins a new stream of the queue, with everything unanswered.
+    pub(crate) fn of(queue: Arc<PublishQueue>) -> Self {
+        let stream = queue.begin_stream();
+        Self { queue, stream }
     }
 }
 
-impl Stream for Unsent {
+impl Stream for UnsentRequests {
     type Item = PublishStreamRequest;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PublishStreamRequest>> {
-        self.link.publish.lock().poll_unsent(self.stream, cx)
+        self.queue.lock().poll_unsent(self.stream, cx)
     }
 }
 
-impl Queue {
+impl QueueState {
     fn poll_unsent(&mut self, stream: u64, cx: &mut Context<'_>) -> Poll<Option<PublishStreamRequest>> {
         if stream != self.stream {
             return Poll::Ready(None);
@@ -229,11 +233,11 @@ mod tests {
         std::net::IpAddr::from([10, 0, 0, last]).into()
     }
 
-    fn route(tag: u64, bytes: usize) -> Route {
-        Route { shard: 0, session: 1, tag, group: GroupId([1; 16]), bytes, messages: 1 }
+    fn route(tag: u64, bytes: usize) -> AnswerRoute {
+        AnswerRoute { shard: 0, session: 1, tag, group: GroupId([1; 16]), bytes, messages: 1 }
     }
 
-    /// The tags that a stream has to send now, message by message.
+    /// Takes the tags that a stream has to send now, message by message.
     fn messages(queue: &PublishQueue, stream: u64) -> Vec<Vec<u64>> {
         let mut cx = Context::from_waker(Waker::noop());
         let next = || match queue.lock().poll_unsent(stream, &mut cx) {
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn full_means_full_until_something_is_answered() {
+    fn a_full_queue_refuses_requests_until_one_is_answered() {
         let now = Instant::now();
         let queue = PublishQueue::new(2 * (REQUEST_BYTES + 100));
         let submit = |tag, from| queue.submit(PublishRequest::default(), route(tag, 100), origin(from), now);
@@ -282,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_has_room_for_another_address() {
+    fn a_full_queue_evicts_the_address_with_most_bytes_for_another() {
         let now = Instant::now();
         let queue = PublishQueue::new(3 * (REQUEST_BYTES + 100));
         let submit = |tag, from| queue.submit(PublishRequest::default(), route(tag, 100), origin(from), now);
@@ -290,12 +294,12 @@ mod tests {
         submit(4, 1).unwrap();
         let dropped = queue.expire(now - Duration::from_secs(1));
         assert_eq!(dropped.len(), 1);
-        assert_eq!((dropped[0].route.tag, dropped[0].why), (1, DropReason::Evicted));
-        assert!(submit(5, 66).is_err(), "who holds most evicts nobody");
+        assert_eq!((dropped[0].route.tag, dropped[0].reason), (1, DropReason::Evicted));
+        assert!(submit(5, 66).is_err(), "the address with most bytes evicts nobody");
     }
 
     #[test]
-    fn what_waits_goes_together_up_to_a_limit() {
+    fn waiting_requests_are_sent_together_up_to_a_limit() {
         let now = Instant::now();
         let queue = PublishQueue::new(10 * MAX_TOGETHER_BYTES);
         let submit = |bytes| queue.submit(PublishRequest::default(), route(0, bytes), origin(1), now).unwrap();
@@ -305,6 +309,6 @@ mod tests {
         assert_eq!(lengths, [MAX_TOGETHER, 1]);
         [MAX_TOGETHER_BYTES, 1, MAX_TOGETHER_BYTES / 2, MAX_TOGETHER_BYTES / 2].into_iter().for_each(submit);
         let lengths: Vec<usize> = messages(&queue, stream).iter().map(Vec::len).collect();
-        assert_eq!(lengths, [1, 2, 1], "a large one goes alone");
+        assert_eq!(lengths, [1, 2, 1], "a large request is sent alone");
     }
 }

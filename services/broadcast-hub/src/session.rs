@@ -29,12 +29,12 @@ use crate::{
     admission::{Admitted, Handshake},
     dialect::{Framed, Text, TextIdentity, WebSocket},
     history::{HistoryItem, HistoryPart, HistoryPlace},
-    inbox::{AnswerBody, Port},
+    inbox::{AnswerBody, SessionPort},
     session_core::{Dialect, EndReason, Pressure, SessionCore, Surroundings},
 };
 
 use self::access::SessionAccess;
-pub(crate) use self::access::ShardContext;
+pub(crate) use self::access::{SessionNumbers, SessionServices, ShardContext};
 
 /// A session. Its own task reads and waits; the shard writes to it directly when a group has something new.
 pub(crate) struct Session {
@@ -100,20 +100,20 @@ impl Session {
         context: Rc<ShardContext>,
         stream: TcpStream,
         address: IpAddr,
-        port: Port,
+        port: SessionPort,
         admitted: Admitted,
     ) -> (Rc<Self>, Bytes) {
         let mut early = Bytes::new();
         let (dialect, handshake): (Box<dyn Dialect>, _) = match port {
-            Port::Framed(handshake) => (Box::new(Framed::default()), Some(handshake)),
-            Port::Web { handshake, early: read } => {
+            SessionPort::Framed(handshake) => (Box::new(Framed::default()), Some(handshake)),
+            SessionPort::Web { handshake, early: read } => {
                 early = read;
                 (Box::new(WebSocket::new()), Some(handshake))
             }
-            Port::Text => (Box::new(Text::new(text_identity(&context, &stream))), None),
+            SessionPort::Text => (Box::new(Text::new(text_identity(&context, &stream))), None),
         };
         let state = SessionState {
-            core: SessionCore::new(context.limits.clone(), Instant::now()),
+            core: SessionCore::new(context.services.limits.clone(), Instant::now()),
             dialect,
             handshake: handshake.map(Box::new),
             admitted,
@@ -212,7 +212,7 @@ impl Session {
 
     fn note_end(&self, reason: &EndReason) {
         debug!(session = self.id, address = %self.address, %reason, "session ends");
-        if let Some(counter) = reason.counter(&self.context.hub.figures) {
+        if let Some(counter) = reason.counter(&self.context.services.figures) {
             counter.inc();
         }
         socket::make_room(&self.stream);
@@ -299,8 +299,8 @@ impl Session {
             };
             core.wrote(around.now, written);
             self.context.spend(written);
-            self.context.hub.figures.writes.inc();
-            self.context.hub.figures.written_bytes.inc_by(written as u64);
+            self.context.services.figures.writes.inc();
+            self.context.services.figures.written_bytes.inc_by(written as u64);
         }
         Flow::More
     }
@@ -310,7 +310,7 @@ impl Session {
             core.handle_lost(around.now);
             return Flow::Idle;
         }
-        self.context.hub.figures.blocked.inc();
+        self.context.services.figures.blocked.inc();
         core.handle_blocked();
         Flow::Blocked
     }
@@ -388,7 +388,7 @@ impl Session {
     }
 }
 
-impl Port {
+impl SessionPort {
     /// The gauge of open sessions of this port.
     pub(crate) fn gauge(&self, figures: &crate::metrics::Figures) -> Gauge {
         match self {
@@ -401,9 +401,9 @@ impl Port {
 
 fn text_identity(context: &ShardContext, stream: &TcpStream) -> TextIdentity {
     let local = stream.local_addr().ok();
-    let page = |local: SocketAddr| Some(SocketAddr::new(local.ip().to_canonical(), context.hub.page_port?));
+    let page = |local: SocketAddr| Some(SocketAddr::new(local.ip().to_canonical(), context.services.page_port?));
     TextIdentity {
-        number: context.hub.client_number(),
+        number: context.services.numbers.client_number(),
         client: ClientId(rand::random()),
         stream_key: rand::random(),
         new_author: || ClientId(rand::random()),

@@ -1,4 +1,4 @@
-//! One worker thread with its own connections. A publish wakes it once, however many of its sessions want it.
+//! One worker thread with its own sessions. A publish wakes it once, however many of its sessions are in the group.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, thread, time::Duration};
 
@@ -14,28 +14,40 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::{
-    hub::Hub,
-    inbox::{Arrival, Inbox, Waiting},
-    session::{Session, ShardContext},
+    admission::Admission,
+    inbox::{Inbox, InboxContents, Inboxes, NewConnection},
+    session::{Session, SessionServices, ShardContext},
     session_core::EndReason,
 };
 
-/// A shard's sessions, of its own thread alone.
+/// What all shards use of the hub.
+#[derive(Clone)]
+pub(crate) struct ShardParts {
+    pub(crate) services: Arc<SessionServices>,
+    pub(crate) inboxes: Inboxes,
+    pub(crate) admission: Arc<Admission>,
+    /// How long sessions may take to end at a stop.
+    pub(crate) drain: Duration,
+}
+
+/// A shard's sessions. Only its own thread reaches them.
 struct Shard {
     context: Rc<ShardContext>,
+    parts: ShardParts,
     sessions: RefCell<HashMap<u64, Rc<Session>>>,
     emptied: Notify,
 }
 
+/// How often sessions are checked for time limits and evictions.
 const SWEEP: Duration = Duration::from_millis(500);
 
-/// Starts the shard's thread. The receiver gets its end; an error means that it panicked.
-pub(crate) fn spawn(hub: Arc<Hub>, index: usize, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
+/// Starts the shard's thread. The receiver reports its end; a receive error means that the thread panicked.
+pub(crate) fn spawn(parts: ShardParts, index: usize, stop: CancellationToken) -> anyhow::Result<oneshot::Receiver<()>> {
     let (ended, end) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a shard's runtime")?;
     let body = move || {
-        let context = Rc::new(ShardContext::new(hub, index));
-        let shard = Rc::new(Shard { context, sessions: RefCell::default(), emptied: Notify::new() });
+        let context = Rc::new(ShardContext::new(parts.services.clone(), index));
+        let shard = Rc::new(Shard { context, parts, sessions: RefCell::default(), emptied: Notify::new() });
         LocalSet::new().block_on(&runtime, shard.serve(stop));
         // Nobody may wait for the end any more.
         let _ = ended.send(());
@@ -54,7 +66,7 @@ impl Shard {
                 () = self.context.wake_relays() => {}
                 _ = sweep.tick() => self.sweep(),
                 () = stop.cancelled(), if deadline.is_none() => {
-                    deadline = Some(tokio::time::Instant::now() + self.context.hub.config.drain);
+                    deadline = Some(tokio::time::Instant::now() + self.parts.drain);
                     self.each_session(|session| session.end(EndReason::HubStopping));
                 }
                 () = self.emptied.notified(), if deadline.is_some() => {}
@@ -68,22 +80,22 @@ impl Shard {
     }
 
     fn inbox(&self) -> &Inbox {
-        &self.context.hub.shards[self.context.index]
+        self.parts.inboxes.of(self.context.index)
     }
 
-    async fn handle(self: &Rc<Self>, waiting: Waiting) {
-        for arrival in waiting.arrivals {
-            self.open(arrival);
+    async fn handle(self: &Rc<Self>, contents: InboxContents) {
+        for connection in contents.connections {
+            self.open(connection);
         }
-        for answer in waiting.answers {
+        for answer in contents.answers {
             if let Some(session) = self.session(answer.session) {
                 session.answered(answer.body);
             }
         }
-        if waiting.everyone {
+        if contents.is_everyone_known {
             self.each_session(Session::everyone_known);
         }
-        for group in waiting.marked {
+        for group in contents.marked {
             for id in self.context.members(group) {
                 let Some(session) = self.session(id) else { continue };
                 session.marked(group);
@@ -95,14 +107,15 @@ impl Shard {
         }
     }
 
-    fn open(self: &Rc<Self>, arrival: Arrival) {
+    /// Begins a session on a new connection.
+    fn open(self: &Rc<Self>, connection: NewConnection) {
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-        let socket = SockRef::from(&arrival.stream);
-        // A socket that refuses these still works.
+        let socket = SockRef::from(&connection.stream);
+        // A socket that refuses these options still works.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
         let _ = socket.set_tcp_keepalive(&keepalive);
-        let Arrival { stream, address, port, admitted } = arrival;
+        let NewConnection { stream, address, port, admitted } = connection;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -110,9 +123,9 @@ impl Shard {
                 return;
             }
         };
-        let hub = &self.context.hub;
-        hub.figures.sessions_opened.inc();
-        let (id, gauge) = (hub.session_id(), port.gauge(&hub.figures));
+        let SessionServices { figures, numbers, .. } = &*self.context.services;
+        figures.sessions_opened.inc();
+        let (id, gauge) = (numbers.session_id(), port.gauge(figures));
         let (session, early) = Session::new(id, self.context.clone(), stream, address, port, admitted);
         self.sessions.borrow_mut().insert(id, session.clone());
         let shard = self.clone();
@@ -131,7 +144,7 @@ impl Shard {
     }
 
     fn sweep(&self) {
-        let is_nearly_full = self.context.hub.admission.is_nearly_full();
+        let is_nearly_full = self.parts.admission.is_nearly_full();
         self.each_session(|session| session.sweep(is_nearly_full));
     }
 
@@ -145,7 +158,7 @@ impl Shard {
     }
 }
 
-/// What the system holds unsent for a slow reader; the rest stays in the ring, where all share it.
+/// Bytes that the system holds unsent for a slow reader; the rest stays in the ring, which all readers share.
 const UNSENT_BYTES: u32 = 256 * 1024;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

@@ -20,24 +20,21 @@ use axum::{
 use bytes::Bytes;
 use gaung_proto::{
     GroupId, RelayId,
-    pb::{
-        registry::{GetGroupRequest, get_group_request::By},
-        relay::relay_service_client::RelayServiceClient,
-    },
+    pb::registry::{GetGroupRequest, get_group_request::By},
 };
-use service_kit::rpc::{ServerTransport, call_on_behalf};
+use service_kit::rpc::call_on_behalf;
 use tonic::Request;
 
-use crate::{directory::GroupInfo, hub::Hub, registry};
+use crate::{directory::GroupInfo, registry::ticket_viewer, relay_connector::RelayClient};
 
 use self::error::ApiError;
-use super::serve::Place;
+use super::{context::ApiContext, serve::PageConnection};
 
 /// How long registry and relay may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What has been built of the network's figures, for all that look at them.
-pub(super) fn router() -> Router<Arc<Hub>> {
+/// Routes the API's paths below `/api`.
+pub(super) fn router(context: Arc<ApiContext>) -> Router {
     let lab = Arc::<lab::Snapshot>::default();
     Router::new()
         .route("/about", get(about::about))
@@ -51,8 +48,9 @@ pub(super) fn router() -> Router<Arc<Hub>> {
         .route("/groups/{group}/receipts", get(receipts::receipts))
         .route("/groups/{group}/invites", post(invites::create))
         .route("/invites/redeem", post(invites::redeem))
-        .route("/lab", get(move |hub| lab::lab(hub, lab)))
+        .route("/lab", get(move |context| lab::lab(context, lab)))
         .fallback(|| async { ApiError::unknown_path() })
+        .with_state(context)
 }
 
 /// A request with the deadline of all calls to other services.
@@ -63,7 +61,7 @@ fn timed<T>(message: T) -> Request<T> {
 }
 
 /// The same for a call that the registry charges to whoever makes it: it is made for the browser of this connection.
-fn timed_for<T>(browser: &Place, message: T) -> Request<T> {
+fn timed_for<T>(browser: &PageConnection, message: T) -> Request<T> {
     let mut request = timed(message);
     call_on_behalf(&mut request, browser.address);
     request
@@ -75,24 +73,24 @@ fn group_id(text: &str) -> Result<GroupId, ApiError> {
 
 /// The group as the hub knows it, or as the registry tells of it to whoever holds the ticket, and its relay's client.
 async fn relay_of(
-    hub: &Arc<Hub>,
+    context: &ApiContext,
     group: GroupId,
     ticket: &Bytes,
-) -> Result<(Arc<GroupInfo>, RelayServiceClient<ServerTransport>), ApiError> {
-    let info = match hub.directory.by_id(group) {
+) -> Result<(Arc<GroupInfo>, RelayClient), ApiError> {
+    let info = match context.directory.by_id(group) {
         Some(info) => info,
         None => {
-            let request = GetGroupRequest { by: Some(By::Id(group.into())), viewer: registry::holder(ticket.clone()) };
-            let found = registry::client(hub).get_group(timed(request)).await?.into_inner().group;
+            let request = GetGroupRequest { by: Some(By::Id(group.into())), viewer: ticket_viewer(ticket.clone()) };
+            let found = context.registry.clone().get_group(timed(request)).await?.into_inner().group;
             let info = found.as_ref().and_then(GroupInfo::from_pb);
             Arc::new(info.ok_or_else(|| ApiError::unavailable("the registry's answer has no group"))?)
         }
     };
-    let client = relay_client(hub, info.relay)?;
+    let client = relay_client(context, info.relay)?;
     Ok((info, client))
 }
 
-fn relay_client(hub: &Arc<Hub>, relay: RelayId) -> Result<RelayServiceClient<ServerTransport>, ApiError> {
-    let link = hub.relays.link(hub, relay);
-    link.history_client(hub).ok_or_else(|| ApiError::unavailable("the group's relay cannot be reached; try again"))
+fn relay_client(context: &ApiContext, relay: RelayId) -> Result<RelayClient, ApiError> {
+    let client = context.relays.log_client(relay);
+    client.ok_or_else(|| ApiError::unavailable("the group's relay cannot be reached; try again"))
 }

@@ -1,4 +1,4 @@
-//! What every request has to pass, and what every answer says to the browser.
+//! The checks of every request to the page, and the security headers of every response.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,9 +12,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use crate::hub::Hub;
-
-/// Everything from this hub alone, and nothing inline.
+/// The Content-Security-Policy: everything is loaded from this hub, and nothing inline runs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -27,12 +25,12 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Endings of names that belong to a local network (RFC 6762, RFC 8375, and what routers give).
+/// Suffixes of host names on a local network (RFC 6762, RFC 8375, and what routers assign).
 const LOCAL_ENDINGS: [&str; 7] = [".localhost", ".local", ".lan", ".home", ".home.arpa", ".internal", ".test"];
 
-/// Refuses what another site had a browser send, and adds the headers.
-pub(super) async fn check(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(request.method(), request.headers(), &hub.config.advertise) {
+/// Refuses requests that another site made a browser send, and adds the security headers to the response.
+pub(super) async fn check(State(advertise): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(request.method(), request.headers(), &advertise) {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     };
@@ -43,7 +41,7 @@ pub(super) async fn check(State(hub): State<Arc<Hub>>, request: Request, next: N
 }
 
 fn refusal(method: &Method, headers: &HeaderMap, advertise: &str) -> Option<(StatusCode, &'static str)> {
-    // A name of the internet that points to this machine is a site that tries to speak in its visitor's name.
+    // An internet name that points to this machine is DNS rebinding: a site that would act in its visitor's name.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(|host| is_local(host, advertise)) {
         let words = "open the page by this machine's address, or start the hub with --advertise and this name\n";
@@ -57,7 +55,7 @@ fn refusal(method: &Method, headers: &HeaderMap, advertise: &str) -> Option<(Sta
     None
 }
 
-/// Whether the page that speaks came from this hub.
+/// Returns true if the page that made the request came from this hub.
 pub(super) fn is_same_origin(origin: Option<&HeaderValue>, host: Option<&HeaderValue>) -> bool {
     let (Some(origin), Some(host)) = (origin.and_then(text), host.and_then(text)) else { return false };
     let origin = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
@@ -87,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_local_network_are_taken_and_others_are_not() {
+    fn only_host_names_of_the_local_network_are_accepted() {
         for host in
             ["192.168.1.10:7480", "[fd00::1]:7480", "localhost:1", "laptop", "laptop.local:7480", "chat.example:80"]
         {
@@ -106,7 +104,7 @@ mod tests {
         for other in ["http://10.0.0.1", "http://10.0.0.1:7480.evil.example", "null", "ftp://10.0.0.1:7480"] {
             assert!(!same(value(other)), "{other}");
         }
-        assert!(!same(None), "a browser says where it comes from");
+        assert!(!same(None), "a browser sends its origin");
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("10.0.0.1:7480"));
         headers.insert(ORIGIN, HeaderValue::from_static("http://evil.example"));

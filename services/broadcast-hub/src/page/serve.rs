@@ -1,4 +1,4 @@
-//! The page's connections: each has a place among the sessions, which a WebSocket keeps.
+//! The page's connections. Each counts as a session; an upgrade to a WebSocket hands its place on.
 
 use std::{
     net::IpAddr,
@@ -35,51 +35,56 @@ use tracing::{debug, warn};
 
 use crate::{
     admission::{Admitted, Refused},
-    hub::Hub,
+    session_entry::SessionEntry,
 };
 
-use super::router;
+use super::{context::ApiContext, router};
 
-/// Until a request's head is whole; also how long a connection may be idle between two requests.
+/// Limit from the start of a request to the end of its head; also for a connection that is idle between two requests.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// From there until its body is whole: some hundred bytes.
+/// Limit for receiving the body of a request, which is some hundred bytes.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
-/// Until a connection is closed whose peer takes nothing of an answer.
+/// How long a peer may read nothing of a pending answer before its connection is closed.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks for that.
-const LOOK: Duration = Duration::from_secs(1);
-/// A connection for requests is closed after this; browsers open another.
+/// How often connections are checked for that.
+const STALL_CHECK: Duration = Duration::from_secs(1);
+/// Age at which a connection for requests is closed; browsers open another.
 const LIFE_LIMIT: Duration = Duration::from_secs(600);
 /// How long answers may take to end at a stop.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Until accepting is tried again after the system refused, such as without free file descriptors.
+/// Delay before accepting again after the system refused, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections at a time that are told why they are refused; further ones are closed without a word.
+/// Most connections at a time that are answered why they are refused; further ones are closed without an answer.
 const REFUSALS: usize = 64;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// A connection's place among the sessions; an upgrade takes it over.
+/// A connection of a browser, which counts as a session. Clones, one in each request, share it.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct PageConnection {
     pub(super) address: IpAddr,
     admitted: Arc<Mutex<Option<Admitted>>>,
     notice: EvictionNotice,
 }
 
-impl Place {
+impl PageConnection {
     fn new(address: IpAddr, admitted: Admitted) -> Self {
         Self { address, notice: admitted.notice(), admitted: Arc::new(Mutex::new(Some(admitted))) }
     }
 
-    /// `None` if an upgrade has it already.
-    pub(super) fn take(&self) -> Option<Admitted> {
+    /// Takes the admission for the session that the connection becomes; `None` if an upgrade has taken it already.
+    pub(super) fn take_admission(&self) -> Option<Admitted> {
         self.admitted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Serves the page until stopped.
-pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
-    let app = router(hub.clone());
+/// Serves the page until `stop`.
+pub(crate) async fn run(
+    context: ApiContext,
+    entry: SessionEntry,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let app = router(context, entry.clone());
     let connections = TaskTracker::new();
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
@@ -88,21 +93,20 @@ pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: Cancellation
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match hub.admission.admit(peer.ip()) {
+            Ok((stream, peer)) => match entry.admit(peer.ip()) {
                 Ok(admitted) => {
-                    let place = Place::new(peer.ip(), admitted);
-                    let (hub, app, stop) = (hub.clone(), app.clone(), stop.clone());
+                    let connection = PageConnection::new(peer.ip(), admitted);
+                    let (entry, app, stop) = (entry.clone(), app.clone(), stop.clone());
                     connections.spawn(async move {
                         tokio::select! {
-                            () = hub.admission.wait(&stream, peer) => {}
+                            () = entry.wait_turn(&stream, peer) => {}
                             () = stop.cancelled() => return,
-                            () = place.notice.evicted() => return,
+                            () = connection.notice.evicted() => return,
                         }
-                        serve(stream, place, app, stop).await;
+                        serve(stream, connection, app, stop).await;
                     });
                 }
                 Err(refused) => {
-                    hub.figures.sessions_refused.inc();
                     if let Ok(permit) = refusals.clone().try_acquire_owned() {
                         connections.spawn(refuse(stream, refused, permit));
                     }
@@ -115,12 +119,12 @@ pub(crate) async fn run(hub: Arc<Hub>, listener: TcpListener, stop: Cancellation
         }
     }
     connections.close();
-    // Each has its own limit.
+    // Each connection drains within its own limit.
     connections.wait().await;
     Ok(())
 }
 
-/// Says why there is no place, and waits a moment for the peer to have read it: closed earlier, the words would be lost.
+/// Answers why the connection is refused, and waits a moment until the peer has read it: a reset would discard the answer.
 async fn refuse(mut stream: TcpStream, refused: Refused, _permit: OwnedSemaphorePermit) {
     let words = format!("{refused}\n");
     let answer = format!(
@@ -128,57 +132,58 @@ async fn refuse(mut stream: TcpStream, refused: Refused, _permit: OwnedSemaphore
          content-length: {}\r\n\r\n{words}",
         words.len()
     );
-    let saying = async {
+    let answering = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
         let mut scratch = [0; 1024];
         while stream.read(&mut scratch).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // A peer that is gone, or does not close, has heard it or never will.
-    let _ = timeout(DRAIN, saying).await;
+    // A peer that is gone or does not close gets no more time.
+    let _ = timeout(DRAIN, answering).await;
 }
 
-async fn serve(stream: TcpStream, place: Place, app: Router, stop: CancellationToken) {
-    // A socket that refuses it still works.
+async fn serve(stream: TcpStream, connection: PageConnection, app: Router, stop: CancellationToken) {
+    // A socket that refuses the option still works.
     let _ = stream.set_nodelay(true);
     let app = TowerToHyperService::new(app);
-    let notice = place.notice.clone();
+    let notice = connection.notice.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(TimedBody::new);
-        request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(connection.clone());
         app.call(request)
     });
     let stream = WatchedStream::new(stream);
     let traffic = stream.traffic();
-    let connection = http1::Builder::new()
+    let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let over = tokio::select! {
-        ended = &mut connection => ended.err().inspect(|error| debug!(%error, "a connection to the page ended")).is_none(),
+    let mut serving = pin!(serving);
+    let is_over = tokio::select! {
+        ended = &mut serving => ended.err().inspect(|error| debug!(%error, "a connection to the page ended")).is_none(),
         () = sleep(LIFE_LIMIT) => false,
         () = stalled(&traffic) => return,
         () = stop.cancelled() => false,
-        // The place went to an address that holds fewer; a session that has taken it over ends itself.
+        // Evicted for an address with fewer connections; a session that took the admission over ends itself.
         () = notice.evicted() => false,
     };
-    if !over {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(DRAIN, connection).await;
+    if !is_over {
+        serving.as_mut().graceful_shutdown();
+        let _ = timeout(DRAIN, serving).await;
     }
 }
 
+/// Waits until the peer has read nothing of a pending answer for [`STALL_LIMIT`].
 async fn stalled(traffic: &Traffic) {
     while traffic.blocked() < STALL_LIMIT {
-        sleep(LOOK).await;
+        sleep(STALL_CHECK).await;
     }
 }
 
-/// A request's body, which has to be whole within [`BODY_LIMIT`].
+/// A request's body, which fails if it is not complete within [`BODY_LIMIT`].
 struct TimedBody {
     body: Incoming,
     late: Option<Pin<Box<Sleep>>>,

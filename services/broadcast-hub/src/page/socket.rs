@@ -1,6 +1,6 @@
-//! Opening a WebSocket: the request's checks, then the bare socket goes to a shard as a session.
+//! Opening a WebSocket: checks the request, then hands the bare socket to a shard as a session.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 
 use axum::{
     extract::{Extension, Request, State},
@@ -19,41 +19,39 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::{
     admission::{Admitted, Handshake},
-    hub::Hub,
-    inbox::{Arrival, Port},
+    inbox::{NewConnection, SessionPort},
+    session_entry::SessionEntry,
 };
 
-use super::{guard::is_same_origin, serve::Place};
+use super::{guard::is_same_origin, serve::PageConnection};
 
-/// Answers a request to open a WebSocket.
+/// Answers a request to open a WebSocket; the connection becomes a session.
 pub(super) async fn open(
-    State(hub): State<Arc<Hub>>,
-    Extension(place): Extension<Place>,
+    State(entry): State<SessionEntry>,
+    Extension(connection): Extension<PageConnection>,
     mut request: Request,
 ) -> Response {
     let accept = match accept_key(request.headers()) {
         Ok(accept) => accept,
         Err(refused) => return refused.into_response(),
     };
-    let handshake = match hub.admission.begin_handshake(place.address) {
+    let handshake = match entry.begin_handshake(connection.address) {
         Ok(handshake) => handshake,
-        Err(refused) => {
-            hub.figures.sessions_refused.inc();
-            return (StatusCode::SERVICE_UNAVAILABLE, format!("{refused}\n")).into_response();
-        }
+        Err(refused) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{refused}\n")).into_response(),
     };
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let (Some(upgrade), Some(admitted)) = (upgrade, place.take()) else {
+    let (Some(upgrade), Some(admitted)) = (upgrade, connection.take_admission()) else {
         return (StatusCode::UPGRADE_REQUIRED, "this connection cannot become a WebSocket\n").into_response();
     };
-    hub.runtime.clone().spawn(hand_over(hub, upgrade, place, admitted, handshake));
+    tokio::spawn(hand_over(entry, upgrade, connection.address, admitted, handshake));
     let headers = [(UPGRADE, HeaderValue::from_static("websocket")), (CONNECTION, HeaderValue::from_static("upgrade"))];
     (StatusCode::SWITCHING_PROTOCOLS, headers, [(SEC_WEBSOCKET_ACCEPT, accept)]).into_response()
 }
 
-type Refused = (StatusCode, &'static str);
+type UpgradeRefused = (StatusCode, &'static str);
 
-fn accept_key(headers: &HeaderMap) -> Result<String, Refused> {
+/// Checks the request and derives its Sec-WebSocket-Accept (RFC 6455, section 4.2).
+fn accept_key(headers: &HeaderMap) -> Result<String, UpgradeRefused> {
     let is = |name, word: &str| {
         headers
             .get(name)
@@ -70,17 +68,17 @@ fn accept_key(headers: &HeaderMap) -> Result<String, Refused> {
     Ok(derive_accept_key(key.as_bytes()))
 }
 
-async fn hand_over(hub: Arc<Hub>, upgrade: OnUpgrade, place: Place, admitted: Admitted, handshake: Handshake) {
-    let (stream, early) = match bare(upgrade).await {
+async fn hand_over(entry: SessionEntry, upgrade: OnUpgrade, address: IpAddr, admitted: Admitted, handshake: Handshake) {
+    let (stream, early) = match bare_socket(upgrade).await {
         Ok(bare) => bare,
         Err(error) => return debug!(%error, "a WebSocket was not opened"),
     };
-    let port = Port::Web { handshake, early };
-    hub.next_shard().arrive(Arrival { stream, address: place.address, port, admitted });
+    let port = SessionPort::Web { handshake, early };
+    entry.hand_over(NewConnection { stream, address, port, admitted });
 }
 
-/// The socket without hyper around it, and what it had read ahead.
-async fn bare(upgrade: OnUpgrade) -> anyhow::Result<(std::net::TcpStream, Bytes)> {
+/// Returns the socket without hyper around it, and the bytes that hyper had read ahead.
+async fn bare_socket(upgrade: OnUpgrade) -> anyhow::Result<(std::net::TcpStream, Bytes)> {
     let parts = upgrade.await?.downcast::<TokioIo<WatchedStream>>();
     let parts = parts.map_err(|_| anyhow::anyhow!("the connection is of another kind"))?;
     Ok((parts.io.into_inner().into_inner().into_std()?, parts.read_buf))

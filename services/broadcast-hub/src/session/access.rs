@@ -1,10 +1,14 @@
-//! What a session reaches of the hub: its shard's context, and through it the hub's tables and links.
+//! What a session reaches of the hub: its shard's context, and through it the services that all sessions share.
 
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, RandomState},
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,32 +20,55 @@ use tonic::Code;
 
 use crate::{
     config::Limits,
-    directory::GroupInfo,
+    directory::{Directory, GroupInfo},
     failure::Failure,
+    followed_groups::FollowedGroups,
     group::Group,
-    history::HistoryRead,
-    hub::Hub,
-    publish_queue::Route,
-    registry::{self, Lookup},
-    relays::RelayLink,
+    history::HistoryReader,
+    metrics::Figures,
+    publish_queue::{AnswerRoute, PublishQueue},
+    registry::{GroupLookups, LookupRoute},
+    relays::Relays,
     session_core::{Counted, GroupKey, LogRead, LogReadGuard, PublishRequest, SessionHub},
 };
 
 use super::{HISTORY_AHEAD, HistoryChannel};
 
-/// What the sessions of one shard have in common.
-pub(crate) struct ShardContext {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) index: usize,
+/// What the sessions of all shards use of the hub.
+pub(crate) struct SessionServices {
     pub(crate) limits: Arc<Limits>,
-    /// For reading into, by one session at a time.
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) groups: Arc<FollowedGroups>,
+    pub(crate) relays: Arc<Relays>,
+    pub(crate) lookups: GroupLookups,
+    pub(crate) history: Arc<HistoryReader>,
+    pub(crate) numbers: SessionNumbers,
+    /// The page's port, which text sessions that speak HTTP are pointed to.
+    pub(crate) page_port: Option<u16>,
+    pub(crate) figures: Figures,
+}
+
+/// The numbers that distinguish sessions and clients of this hub.
+#[derive(Debug, Default)]
+pub(crate) struct SessionNumbers {
+    sessions: AtomicU64,
+    text_clients: AtomicU64,
+    /// Hashes stream keys and addresses to numbers that reveal nothing of them.
+    owners: RandomState,
+}
+
+/// What the sessions of one shard share.
+pub(crate) struct ShardContext {
+    pub(crate) services: Arc<SessionServices>,
+    pub(crate) index: usize,
+    /// The buffer that sockets are read into, by one session at a time.
     pub(super) scratch: RefCell<Vec<u8>>,
-    /// Which sessions are in a group.
+    /// The sessions in each group.
     members: RefCell<HashMap<GroupId, HashSet<u64>>>,
-    /// Relays whose queues were given something that they were not told of yet.
-    submitted: RefCell<Vec<Arc<RelayLink>>>,
+    /// Queues with requests submitted since they were woken last.
+    submitted: RefCell<Vec<Arc<PublishQueue>>>,
     submits: Notify,
-    /// Of [`TURN_BYTES`].
+    /// The part of [`TURN_BYTES`] that is used up.
     spent: Cell<usize>,
 }
 
@@ -51,13 +78,30 @@ const TURN_BYTES: usize = 1024 * 1024;
 /// A write costs as much as to copy so many bytes more.
 const WRITE_BYTES: usize = 16 * 1024;
 
+impl SessionNumbers {
+    pub(crate) fn session_id(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns the next N of `client-N`, from 1.
+    pub(crate) fn client_number(&self) -> u64 {
+        self.text_clients.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns a number that sessions of one client share and others cannot know.
+    fn owner_of(&self, stream_key: Option<[u8; 16]>, address: IpAddr) -> u64 {
+        match stream_key {
+            Some(key) => self.owners.hash_one(key),
+            None => self.owners.hash_one(address),
+        }
+    }
+}
+
 impl ShardContext {
-    pub(crate) fn new(hub: Arc<Hub>, index: usize) -> Self {
-        let limits = Arc::new(hub.config.limits.clone());
+    pub(crate) fn new(services: Arc<SessionServices>, index: usize) -> Self {
         Self {
-            hub,
+            services,
             index,
-            limits,
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             members: RefCell::default(),
             submitted: RefCell::default(),
@@ -66,7 +110,7 @@ impl ShardContext {
         }
     }
 
-    /// The sessions that are in a group.
+    /// Returns the sessions in a group.
     pub(crate) fn members(&self, group: GroupId) -> Vec<u64> {
         self.members.borrow().get(&group).map(|sessions| sessions.iter().copied().collect()).unwrap_or_default()
     }
@@ -75,7 +119,7 @@ impl ShardContext {
     /// runtime.
     pub(crate) async fn wake_relays(&self) {
         self.submits.notified().await;
-        self.submitted.take().iter().for_each(|link| link.publish.wake());
+        self.submitted.take().iter().for_each(|queue| queue.wake());
     }
 
     /// Notes that a session has written so many bytes.
@@ -83,7 +127,7 @@ impl ShardContext {
         self.spent.set(self.spent.get() + bytes);
     }
 
-    /// Whether others are due after one more session.
+    /// Counts one more write; returns true if the turn is over and other tasks and threads are due.
     pub(crate) fn ends_turn(&self) -> bool {
         let spent = self.spent.get() + WRITE_BYTES;
         let is_over = spent >= TURN_BYTES;
@@ -91,16 +135,16 @@ impl ShardContext {
         is_over
     }
 
-    fn submit(&self, link: Arc<RelayLink>) {
+    fn note_submitted(&self, queue: &Arc<PublishQueue>) {
         let mut submitted = self.submitted.borrow_mut();
-        if !submitted.iter().any(|known| Arc::ptr_eq(known, &link)) {
-            submitted.push(link);
+        if !submitted.iter().any(|known| Arc::ptr_eq(known, queue)) {
+            submitted.push(queue.clone());
         }
         self.submits.notify_one();
     }
 }
 
-/// The hub as one session reaches it.
+/// The hub for one session.
 pub(super) struct SessionAccess<'a> {
     pub(super) context: &'a ShardContext,
     pub(super) session: u64,
@@ -110,49 +154,47 @@ pub(super) struct SessionAccess<'a> {
 
 impl SessionHub for SessionAccess<'_> {
     fn everyone(&self) -> Option<Arc<GroupInfo>> {
-        self.context.hub.directory.everyone()
+        self.context.services.directory.everyone()
     }
 
     fn known_group(&self, key: &GroupKey) -> Option<Arc<GroupInfo>> {
         match key {
-            GroupKey::Name(name) => self.context.hub.directory.by_name(name),
-            GroupKey::Id(id) => self.context.hub.directory.by_id(*id),
+            GroupKey::Name(name) => self.context.services.directory.by_name(name),
+            GroupKey::Id(id) => self.context.services.directory.by_id(*id),
             GroupKey::Known(info) => Some(info.clone()),
         }
     }
 
     fn look_up(&mut self, number: u64, key: GroupKey, ticket: Bytes) -> Result<(), Failure> {
-        let ShardContext { hub, index, .. } = self.context;
-        // Sessions cost an address little, so that they share what they may ask.
-        let place = hub.lookups.take(self.address.into(), 1);
-        let place = place.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))?;
-        registry::look_up(hub, key, ticket, Lookup { shard: *index, session: self.session, number, place });
-        Ok(())
+        let ShardContext { services, index, .. } = self.context;
+        let route = LookupRoute { shard: *index, session: self.session, number };
+        let started = services.lookups.look_up(key, ticket, self.address.into(), route);
+        started.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))
     }
 
     fn check_ticket(&self, now: Instant, group: GroupId, device: DeviceId, ticket: &[u8]) -> Result<(), TicketError> {
-        self.context.hub.directory.check_ticket(now, group, device, ticket)
+        self.context.services.directory.check_ticket(now, group, device, ticket)
     }
 
     fn ticket_time(&self, now: Instant) -> i64 {
-        self.context.hub.directory.ticket_time(now)
+        self.context.services.directory.ticket_time(now)
     }
 
     fn owner_of(&self, stream_key: Option<[u8; 16]>) -> u64 {
-        self.context.hub.owner_of(stream_key, self.address)
+        self.context.services.numbers.owner_of(stream_key, self.address)
     }
 
     fn watch(&mut self, info: &Arc<GroupInfo>, ticket: &Bytes) -> Result<Arc<Group>, Failure> {
-        let ShardContext { hub, index, .. } = self.context;
-        let group = hub.watch(info, *index, self.address.into(), ticket);
+        let ShardContext { services, index, .. } = self.context;
+        let group = services.groups.watch(info, *index, self.address.into(), ticket);
         let group = group.map_err(|full| Failure::new(Code::ResourceExhausted, full.to_string()))?;
         self.context.members.borrow_mut().entry(info.id).or_default().insert(self.session);
         Ok(group)
     }
 
     fn unwatch(&mut self, group: &Arc<Group>) {
-        let ShardContext { hub, index, members, .. } = self.context;
-        hub.groups.unwatch(group, *index, self.address.into());
+        let ShardContext { services, index, members, .. } = self.context;
+        services.groups.unwatch(group, *index, self.address.into());
         let mut members = members.borrow_mut();
         if let Some(sessions) = members.get_mut(&group.id) {
             sessions.remove(&self.session);
@@ -163,29 +205,27 @@ impl SessionHub for SessionAccess<'_> {
     }
 
     fn renew_ticket(&mut self, group: &Arc<Group>, ticket: &Bytes) {
-        self.context.hub.keep_ticket(group, ticket);
+        self.context.services.groups.keep_ticket(group, ticket);
     }
 
     fn audience_changed(&mut self, group: &Arc<Group>) {
-        self.context.hub.audience_changed(group);
+        self.context.services.groups.audience_changed(group);
     }
 
     fn read_log(&mut self, read: LogRead) -> LogReadGuard {
-        let hub = &self.context.hub;
+        let services = &self.context.services;
         if read.is_resync {
-            hub.figures.resyncs.inc();
+            services.figures.resyncs.inc();
         }
         let channel = self.history.get_or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(HISTORY_AHEAD);
             HistoryChannel { sender, receiver }
         });
-        let read = HistoryRead { hub: hub.clone(), read, origin: self.address.into(), to: channel.sender.clone() };
-        let task = hub.runtime.spawn(read.run()).abort_handle();
-        LogReadGuard::new(move || task.abort())
+        services.history.start(read, self.address.into(), channel.sender.clone())
     }
 
     fn count(&mut self, what: Counted) {
-        let figures = &self.context.hub.figures;
+        let figures = &self.context.services.figures;
         match what {
             Counted::Ack => figures.acks.inc(),
             Counted::LongLine => figures.long_lines.inc(),
@@ -199,8 +239,8 @@ impl SessionHub for SessionAccess<'_> {
         request: PublishRequest,
         limit: Duration,
     ) -> Result<(), Failure> {
-        let ShardContext { hub, index, .. } = self.context;
-        let route = Route {
+        let ShardContext { services, index, .. } = self.context;
+        let route = AnswerRoute {
             shard: *index,
             session: self.session,
             tag: request.tag,
@@ -218,21 +258,21 @@ impl SessionHub for SessionAccess<'_> {
             stream_key: request.stream_key,
             origin: octets(self.address),
         };
-        let link = hub.relays.link(hub, group.relay);
+        let link = services.relays.link(group.relay);
         match link.publish.submit(request, route, self.address.into(), now + limit) {
             Ok(()) => {
-                self.context.submit(link);
+                self.context.note_submitted(&link.publish);
                 Ok(())
             }
             Err(full) => {
-                hub.figures.publish_full.inc();
+                services.figures.publish_full.inc();
                 Err(Failure::new(Code::Unavailable, full.to_string()))
             }
         }
     }
 }
 
-/// The address as a relay is told where a session is.
+/// Encodes a session's address for the relay.
 fn octets(address: IpAddr) -> Bytes {
     match address.to_canonical() {
         IpAddr::V4(v4) => Bytes::copy_from_slice(&v4.octets()),

@@ -15,9 +15,10 @@ use gaung_net::interface::{choose, interfaces};
 use qrcode::{EcLevel, QrCode, render::svg};
 use serde::{Deserialize, Serialize};
 
-use crate::hub::Hub;
-
-use super::error::ApiError;
+use super::{
+    super::context::{ApiContext, PageAddress},
+    error::ApiError,
+};
 
 /// Longest text of a QR code; a URL with an invite fits.
 const MAX_QR_TEXT: usize = 256;
@@ -34,32 +35,31 @@ pub(super) struct About {
 }
 
 /// Answers with the hub's version, `everyone` and addresses.
-pub(super) async fn about(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Json<About> {
+pub(super) async fn about(State(context): State<Arc<ApiContext>>, headers: HeaderMap) -> Json<About> {
     let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     Json(About {
         version: env!("CARGO_PKG_VERSION"),
-        everyone: hub.directory.everyone().map(|everyone| everyone.id.to_string()).unwrap_or_default(),
-        urls: urls(&hub, asked),
+        everyone: context.directory.everyone().map(|everyone| everyone.id.to_string()).unwrap_or_default(),
+        urls: urls(&context.address, asked),
     })
 }
 
 /// The address that the browser came by is right for others too, unless it means the browser's own machine.
-fn urls(hub: &Hub, asked: &str) -> Vec<String> {
+fn urls(address: &PageAddress, asked: &str) -> Vec<String> {
     let (host, port) = asked.rsplit_once(':').unwrap_or((asked, "80"));
     let url = |host: &str| format!("http://{host}:{port}/");
-    if !hub.config.advertise.is_empty() {
-        return vec![url(&hub.config.advertise)];
+    let PageAddress { advertise, listens_on, interface } = address;
+    if !advertise.is_empty() {
+        return vec![url(advertise)];
     }
     let own = host == "localhost" || host == "[::1]" || host.starts_with("127.");
     if !own {
         return vec![format!("http://{asked}/")];
     }
-    let listens_on = hub.config.page_listen.map(|addr| addr.ip());
-    let everywhere = listens_on.is_some_and(|ip| ip.is_unspecified());
-    let iface = hub.config.broadcast.as_ref().and_then(|broadcast| broadcast.iface.as_deref());
-    let chosen = interfaces().ok().and_then(|all| choose(&all, iface).ok());
+    let is_everywhere = listens_on.is_some_and(|ip| ip.is_unspecified());
+    let chosen = interfaces().ok().and_then(|all| choose(&all, interface.as_deref()).ok());
     let others = chosen.map(|chosen| chosen.links).unwrap_or_default();
-    let others = others.iter().filter(|link| everywhere && !link.ip.is_loopback());
+    let others = others.iter().filter(|link| is_everywhere && !link.ip.is_loopback());
     let mut urls: Vec<String> = others.map(|link| url(&link.ip.to_string())).collect();
     if urls.is_empty() {
         urls.push(format!("http://{asked}/"));

@@ -22,10 +22,10 @@ use gaung_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{directory::GroupInfo, hub::Hub, registry};
+use crate::directory::GroupInfo;
 
 use super::{
-    super::serve::Place,
+    super::{context::ApiContext, serve::PageConnection},
     device::{Hex, to_hex},
     error::ApiError,
     group_id, timed, timed_for,
@@ -90,16 +90,16 @@ pub(super) struct ListQuery {
 /// The groups asked for by id; else a page of the public ones that the hub knows, `everyone` first and the others by name, so that
 /// however many there are, each can be found. The header `gaung-next` is what the next page begins after, percent-encoded.
 pub(super) async fn list(
-    State(hub): State<Arc<Hub>>,
+    State(context): State<Arc<ApiContext>>,
     headers: HeaderMap,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     if let Some(ids) = &query.ids {
-        return Ok(Json(by_ids(&hub, ids, viewer(&headers)).await).into_response());
+        return Ok(Json(by_ids(&context, ids, viewer(&headers)).await).into_response());
     }
-    let (page, next) = page_of(hub.directory.public(), &query.search, &query.after);
-    if page.is_empty() && hub.directory.everyone().is_none() {
+    let (page, next) = page_of(context.directory.public(), &query.search, &query.after);
+    if page.is_empty() && context.directory.everyone().is_none() {
         return Err(ApiError::unavailable("the hub has not reached the registry yet; try again"));
     }
     let page: Vec<_> = page.iter().map(|info| GroupJson::of_known(info)).collect();
@@ -141,13 +141,13 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// What exists of these, in their order. The registry is asked for those that the hub has not heard of yet.
-async fn by_ids(hub: &Hub, ids: &str, viewer: Option<Viewer>) -> Vec<GroupJson> {
+async fn by_ids(context: &ApiContext, ids: &str, viewer: Option<Viewer>) -> Vec<GroupJson> {
     let mut found = Vec::new();
     for id in ids.split(',').filter_map(|id| id.parse::<GroupId>().ok()).take(MAX_IDS) {
         // Whether this browser may see a private one is for the registry to say.
-        let group = match hub.directory.by_id(id).filter(|info| !info.private) {
+        let group = match context.directory.by_id(id).filter(|info| !info.private) {
             Some(info) => Some(GroupJson::of_known(&info)),
-            None => described_by_id(hub, id, viewer.clone()).await.ok(),
+            None => described_by_id(context, id, viewer.clone()).await.ok(),
         };
         found.extend(group);
     }
@@ -155,9 +155,13 @@ async fn by_ids(hub: &Hub, ids: &str, viewer: Option<Viewer>) -> Vec<GroupJson> 
 }
 
 /// The group as the registry describes it.
-pub(super) async fn described_by_id(hub: &Hub, id: GroupId, viewer: Option<Viewer>) -> Result<GroupJson, ApiError> {
+pub(super) async fn described_by_id(
+    context: &ApiContext,
+    id: GroupId,
+    viewer: Option<Viewer>,
+) -> Result<GroupJson, ApiError> {
     let request = GetGroupRequest { by: Some(get_group_request::By::Id(id.into())), viewer };
-    let answer = registry::client(hub).get_group(timed(request)).await?.into_inner();
+    let answer = context.registry.clone().get_group(timed(request)).await?.into_inner();
     described(answer.group.as_ref())
 }
 
@@ -174,8 +178,8 @@ pub(super) struct CreateRequest {
 
 /// Makes a group.
 pub(super) async fn create(
-    State(hub): State<Arc<Hub>>,
-    Extension(browser): Extension<Place>,
+    State(context): State<Arc<ApiContext>>,
+    Extension(browser): Extension<PageConnection>,
     body: Result<Json<CreateRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<GroupJson>), ApiError> {
     let Json(wish) = body?;
@@ -189,7 +193,7 @@ pub(super) async fn create(
         owner_name: wish.member_name,
         ..CreateGroupRequest::default()
     };
-    let made = registry::client(&hub).create_group(timed_for(&browser, request)).await?.into_inner();
+    let made = context.registry.clone().create_group(timed_for(&browser, request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(described(made.group.as_ref())?)))
 }
 
@@ -217,8 +221,8 @@ pub(super) struct Joined {
 
 /// Becomes a member, or stays a present one.
 pub(super) async fn join(
-    State(hub): State<Arc<Hub>>,
-    Extension(browser): Extension<Place>,
+    State(context): State<Arc<ApiContext>>,
+    Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
     body: Result<Json<MemberRequest>, JsonRejection>,
 ) -> Result<Json<Joined>, ApiError> {
@@ -230,7 +234,7 @@ pub(super) async fn join(
         client_id: member.client.0.into(),
         lane: "tcp".to_owned(),
     };
-    let joined = registry::client(&hub).join_group(timed_for(&browser, request)).await?.into_inner();
+    let joined = context.registry.clone().join_group(timed_for(&browser, request)).await?.into_inner();
     Ok(Json(Joined {
         group: described(joined.group.as_ref())?,
         ticket: to_hex(&joined.ticket),
@@ -240,7 +244,7 @@ pub(super) async fn join(
 
 /// Is a member no more.
 pub(super) async fn leave(
-    State(hub): State<Arc<Hub>>,
+    State(context): State<Arc<ApiContext>>,
     Path(group): Path<String>,
     body: Result<Json<MemberRequest>, JsonRejection>,
 ) -> Result<StatusCode, ApiError> {
@@ -251,7 +255,7 @@ pub(super) async fn leave(
         public_key: member.public_key.0.into(),
         client_id: Bytes::from(member.client.0),
     };
-    registry::client(&hub).leave_group(timed(request)).await?;
+    context.registry.clone().leave_group(timed(request)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -14,9 +14,14 @@ use serde::Deserialize;
 use tokio_stream::{StreamExt as _, once};
 use tonic::Status;
 
-use crate::hub::Hub;
-
-use super::{super::serve::Place, device::Hex, error::ApiError, group_id, relay_of, shared_body::SharedBody, timed};
+use super::{
+    super::{context::ApiContext, serve::PageConnection},
+    device::Hex,
+    error::ApiError,
+    group_id, relay_of,
+    shared_body::SharedBody,
+    timed,
+};
 
 /// Most messages of a page.
 const MAX_MESSAGES: u64 = 1000;
@@ -35,14 +40,14 @@ pub(super) struct HistoryQuery {
 
 /// Answers with runs, oldest first.
 pub(super) async fn history(
-    State(hub): State<Arc<Hub>>,
-    Extension(connection): Extension<Place>,
+    State(context): State<Arc<ApiContext>>,
+    Extension(connection): Extension<PageConnection>,
     Path(group): Path<String>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let ticket = ticket(query.ticket);
-    let (info, mut relay) = relay_of(&hub, group_id(&group)?, &ticket).await?;
+    let (info, mut relay) = relay_of(&context, group_id(&group)?, &ticket).await?;
     let request = ReadRequest {
         group_id: info.id.into(),
         log_id: log_id(query.log.as_deref())?.0,
@@ -52,7 +57,7 @@ pub(super) async fn history(
         before_seq: query.before.max(1),
     };
     // What is read and not taken by the browser is a read's as long as it lasts.
-    let place = hub.history_places.take(connection.address.into()).await;
+    let place = context.history_places.take(connection.address.into()).await;
     let mut pages = relay.read(timed(request)).await?.into_inner();
     let runs = [(CONTENT_TYPE, "application/octet-stream")];
     let Some(first) = pages.message().await? else { return Ok(runs.into_response()) };

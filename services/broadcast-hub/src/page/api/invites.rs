@@ -14,10 +14,8 @@ use gaung_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{hub::Hub, registry};
-
 use super::{
-    super::serve::Place,
+    super::{context::ApiContext, serve::PageConnection},
     device::{Hex, key_of},
     error::ApiError,
     group_id,
@@ -44,8 +42,8 @@ pub(super) struct Invite {
 
 /// Makes a code; only members may.
 pub(super) async fn create(
-    State(hub): State<Arc<Hub>>,
-    Extension(browser): Extension<Place>,
+    State(context): State<Arc<ApiContext>>,
+    Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
     body: Result<Json<InviteRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Invite>), ApiError> {
@@ -56,7 +54,7 @@ pub(super) async fn create(
         uses: wish.uses,
         expires_ms: wish.expires_ms,
     };
-    let made = registry::client(&hub).create_invite(timed_for(&browser, request)).await?.into_inner();
+    let made = context.registry.clone().create_invite(timed_for(&browser, request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(Invite { code: made.code, expires_unix_ms: made.expires_unix_ms })))
 }
 
@@ -70,13 +68,13 @@ pub(super) struct RedeemRequest {
 
 /// Uses a code for the browser's device.
 pub(super) async fn redeem(
-    State(hub): State<Arc<Hub>>,
-    Extension(browser): Extension<Place>,
+    State(context): State<Arc<ApiContext>>,
+    Extension(browser): Extension<PageConnection>,
     body: Result<Json<RedeemRequest>, JsonRejection>,
 ) -> Result<Json<GroupJson>, ApiError> {
     let Json(wish) = body?;
     let key = key_of(&wish.seed)?;
-    let mut client = registry::client(&hub);
+    let mut client = context.registry.clone();
     let nonce = client.get_challenge(timed(GetChallengeRequest {})).await?.into_inner().nonce;
     // The group is not known before; its id is zero in what is signed.
     let signature = sign_call(&key, Method::Redeem, GroupId::NONE, &nonce, &wish.code);

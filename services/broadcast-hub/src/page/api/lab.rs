@@ -19,9 +19,10 @@ use gaung_proto::pb::{
 use serde::Serialize;
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
-use crate::{directory::GroupInfo, hub::Hub, registry};
+use crate::directory::GroupInfo;
 
 use super::{
+    super::context::ApiContext,
     error::ApiError,
     groups,
     members::{MemberJson, joined, known, log_of},
@@ -89,13 +90,13 @@ struct SentJson {
 }
 
 /// Answers with the newest figures.
-pub(super) async fn lab(State(hub): State<Arc<Hub>>, snapshot: Arc<Snapshot>) -> Result<Response, ApiError> {
+pub(super) async fn lab(State(context): State<Arc<ApiContext>>, snapshot: Arc<Snapshot>) -> Result<Response, ApiError> {
     let mut made = snapshot.0.lock().await;
     let fresh = made.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, json)| json.clone());
     let json = match fresh {
         Some(json) => json,
         None => {
-            let json = Bytes::from(serde_json::to_vec(&gather(&hub).await?).expect("figures become JSON"));
+            let json = Bytes::from(serde_json::to_vec(&gather(&context).await?).expect("figures become JSON"));
             *made = Some((Instant::now(), json.clone()));
             json
         }
@@ -103,31 +104,31 @@ pub(super) async fn lab(State(hub): State<Arc<Hub>>, snapshot: Arc<Snapshot>) ->
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-async fn gather(hub: &Arc<Hub>) -> Result<Lab, ApiError> {
-    let listed = registry::client(hub).list_services(timed(ListServicesRequest {})).await?.into_inner();
-    let groups = by_interest(hub);
+async fn gather(context: &Arc<ApiContext>) -> Result<Lab, ApiError> {
+    let listed = context.registry.clone().list_services(timed(ListServicesRequest {})).await?.into_inner();
+    let groups = by_interest(context);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Lab {
         unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
         services: listed.services.iter().filter_map(ServiceJson::from_pb).collect(),
-        hub: HubJson::of(hub),
+        hub: HubJson::of(context),
         groups_left_out: groups.len().saturating_sub(MAX_GROUPS),
-        groups: looked_into(hub, groups).await,
+        groups: looked_into(context, groups).await,
     })
 }
 
 /// `everyone`, then the groups that somebody follows here, then the others, each by name: made-up groups hide none that is used.
-fn by_interest(hub: &Hub) -> Vec<Arc<GroupInfo>> {
-    let mut groups = hub.directory.public();
-    let key = |info: &GroupInfo| (!info.is_everyone(), hub.groups.get(info.id).is_none(), info.name.clone());
+fn by_interest(context: &ApiContext) -> Vec<Arc<GroupInfo>> {
+    let mut groups = context.directory.public();
+    let key = |info: &GroupInfo| (!info.is_everyone(), context.groups.get(info.id).is_none(), info.name.clone());
     groups.sort_by_cached_key(|info| key(info));
     groups
 }
 
-async fn looked_into(hub: &Arc<Hub>, groups: Vec<Arc<GroupInfo>>) -> Vec<LabGroup> {
+async fn looked_into(context: &Arc<ApiContext>, groups: Vec<Arc<GroupInfo>>) -> Vec<LabGroup> {
     let mut looking = JoinSet::new();
     for group in groups.into_iter().take(MAX_GROUPS) {
-        looking.spawn(LabGroup::look(hub.clone(), group));
+        looking.spawn(LabGroup::look(context.clone(), group));
     }
     let mut found: Vec<_> = looking.join_all().await.into_iter().flatten().collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -135,11 +136,11 @@ async fn looked_into(hub: &Arc<Hub>, groups: Vec<Arc<GroupInfo>>) -> Vec<LabGrou
 }
 
 impl LabGroup {
-    async fn look(hub: Arc<Hub>, group: Arc<GroupInfo>) -> Option<Self> {
+    async fn look(context: Arc<ApiContext>, group: Arc<GroupInfo>) -> Option<Self> {
         let id = group.id;
         // None is private: those are told to their members alone.
-        let told = groups::described_by_id(&hub, id, None).await.ok()?;
-        let log = log_of(&hub, id, &Bytes::new()).await;
+        let told = groups::described_by_id(&context, id, None).await.ok()?;
+        let log = log_of(&context, id, &Bytes::new()).await;
         let looked = Self {
             id: told.id,
             name: told.name,
@@ -151,7 +152,7 @@ impl LabGroup {
         };
         Some(match log {
             Ok(log) => {
-                let known = known(&hub, id, Bytes::new()).await;
+                let known = known(&context, id, Bytes::new()).await;
                 let sent = log.sent.unwrap_or_default();
                 Self {
                     head: log.head_seq,
@@ -189,10 +190,10 @@ impl ServiceJson {
 }
 
 impl HubJson {
-    fn of(hub: &Hub) -> Self {
-        let figures = &hub.figures;
+    fn of(context: &ApiContext) -> Self {
+        let figures = &context.figures;
         Self {
-            id: hub.id.to_string(),
+            id: context.hub.to_string(),
             framed_sessions: figures.framed_sessions.get(),
             web_sessions: figures.web_sessions.get(),
             text_sessions: figures.text_sessions.get(),

@@ -19,9 +19,10 @@ use gaung_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{hub::Hub, registry};
+use crate::registry::ticket_viewer;
 
 use super::{
+    super::context::ApiContext,
     device::{Hex, to_hex},
     error::ApiError,
     group_id,
@@ -58,28 +59,28 @@ pub(super) struct MembersQuery {
 
 /// The members of one group.
 pub(super) async fn members(
-    State(hub): State<Arc<Hub>>,
+    State(context): State<Arc<ApiContext>>,
     Path(group): Path<String>,
     query: Result<Query<MembersQuery>, QueryRejection>,
 ) -> Result<Json<Vec<MemberJson>>, ApiError> {
     let Query(query) = query?;
     let group = group_id(&group)?;
     let ticket = ticket(query.ticket);
-    let log = log_of(&hub, group, &ticket).await?;
-    Ok(Json(joined(&log.members, &known(&hub, group, ticket).await)))
+    let log = log_of(&context, group, &ticket).await?;
+    Ok(Json(joined(&log.members, &known(&context, group, ticket).await)))
 }
 
 /// The group's log as its relay describes it.
-pub(super) async fn log_of(hub: &Arc<Hub>, group: GroupId, ticket: &Bytes) -> Result<GetLogResponse, ApiError> {
-    let (info, mut relay) = relay_of(hub, group, ticket).await?;
+pub(super) async fn log_of(context: &ApiContext, group: GroupId, ticket: &Bytes) -> Result<GetLogResponse, ApiError> {
+    let (info, mut relay) = relay_of(context, group, ticket).await?;
     let request = GetLogRequest { group_id: info.id.into(), ticket: ticket.clone() };
     Ok(relay.get_log(timed(request)).await?.into_inner())
 }
 
 /// Whom the registry knows; nobody while it is away, for the relay's list is worth showing without names.
-pub(super) async fn known(hub: &Hub, group: GroupId, ticket: Bytes) -> Vec<Member> {
-    let request = ListMembersRequest { group_id: group.into(), viewer: registry::holder(ticket) };
-    let listed = registry::client(hub).list_members(timed(request)).await;
+pub(super) async fn known(context: &ApiContext, group: GroupId, ticket: Bytes) -> Vec<Member> {
+    let request = ListMembersRequest { group_id: group.into(), viewer: ticket_viewer(ticket) };
+    let listed = context.registry.clone().list_members(timed(request)).await;
     listed.map(|listed| listed.into_inner().members).unwrap_or_default()
 }
 

@@ -15,10 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Status};
 
-use crate::hub::Hub;
-
 use super::{
-    super::serve::Place,
+    super::{context::ApiContext, serve::PageConnection},
     device::{Hex, to_hex},
     error::ApiError,
     group_id,
@@ -59,16 +57,16 @@ struct MissingJson {
 
 /// Answers with a line for each change until all is heard, or a minute is over.
 pub(super) async fn receipts(
-    State(hub): State<Arc<Hub>>,
-    Extension(browser): Extension<Place>,
+    State(context): State<Arc<ApiContext>>,
+    Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
     query: Result<Query<ReceiptsQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     let ticket = ticket(query.ticket);
-    let place = hub.receipt_watches.take(browser.address.into(), 1);
+    let place = context.receipt_watches.take(browser.address.into(), 1);
     let place = place.map_err(|full| Status::resource_exhausted(full.to_string()))?;
-    let (info, mut relay) = relay_of(&hub, group_id(&group)?, &ticket).await?;
+    let (info, mut relay) = relay_of(&context, group_id(&group)?, &ticket).await?;
     let request = WatchReceiptsRequest {
         group_id: info.id.into(),
         log_id: log_id(query.log.as_deref())?.0,
