@@ -1,4 +1,4 @@
-//! Who hears a group here and how far each got: what the relay makes receipts of.
+//! The clients that receive a group through this hub, and how far each has delivered. The relay makes receipts of it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,99 +7,99 @@ use std::{
 
 use gaung_proto::{ClientId, DeviceId, Seq, body::Cookie, limits::MAX_SESSION_REPORTS, pb::relay::SessionReport};
 
-/// The hearers of one group. What changes it says whether the relay's link has to be told that there is something to
-/// report; it need not be while something waits already.
+/// The clients in one group. Methods that change it return true if the group's link has to be woken to report the change;
+/// it need not be while a change waits already.
 #[derive(Debug, Default)]
 pub(crate) struct Audience(Mutex<AudienceState>);
 
-/// A client as far as it is known to be one: its id is public, so others may come under it.
+/// Identifies a client. Its id alone does not, because ids are public and others may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct ClientKey {
     pub(crate) id: ClientId,
-    /// Of its stream key, or of its address if it has none.
+    /// A hash of its stream key, or of its address if it has none.
     pub(crate) owner: u64,
 }
 
 #[derive(Debug, Default)]
 struct AudienceState {
-    hearers: HashMap<ClientKey, Hearer>,
-    /// To be reported: hearers as they are, others as gone.
+    clients: HashMap<ClientKey, AudienceClient>,
+    /// Clients to report: as they are, or as gone if they are not in `clients`.
     changed: HashSet<ClientKey>,
 }
 
 #[derive(Debug)]
-struct Hearer {
+struct AudienceClient {
     device: DeviceId,
-    /// Of a text session.
+    /// The name of a text session; empty for others, whose names the registry has.
     name: String,
-    /// `None` for a text session, which cannot tell.
+    /// `None` for a text session, which cannot acknowledge.
     delivered: Option<Seq>,
-    /// What shows the relay which member by multicast it was.
+    /// The cookie that the relay gave the client for multicast, by which the relay recognises it.
     cookie: Cookie,
-    /// Open sessions of this client in the group.
+    /// Number of open sessions of this client in the group.
     sessions: usize,
-    /// The relay knows of it.
-    reported: bool,
+    /// True if the relay was told of it on the current stream.
+    is_reported: bool,
 }
 
 impl Audience {
-    /// A session begins to hear.
+    /// Counts a session in.
     pub(crate) fn enter(&self, client: ClientKey, device: DeviceId, name: &str, delivered: Option<Seq>) -> bool {
         let mut state = self.state();
-        let hearer = Hearer {
+        let entered = AudienceClient {
             device,
             name: name.to_owned(),
             delivered,
             cookie: Cookie::default(),
             sessions: 0,
-            reported: false,
+            is_reported: false,
         };
-        let hearer = state.hearers.entry(client).or_insert(hearer);
-        hearer.sessions += 1;
-        hearer.delivered = delivered;
+        let known = state.clients.entry(client).or_insert(entered);
+        known.sessions += 1;
+        known.delivered = delivered;
         state.change(client)
     }
 
-    /// A session's place is another one: further, or anew in another log.
+    /// Sets how far a session has delivered, which may be less than before after the log was replaced.
     pub(crate) fn move_to(&self, client: ClientKey, delivered: Seq) -> bool {
-        self.update(client, |hearer| {
-            let known = hearer.delivered.is_none_or(|known| known == delivered);
-            hearer.delivered = hearer.delivered.and(Some(delivered));
-            !known
+        self.update(client, |client| {
+            let is_same = client.delivered.is_none_or(|known| known == delivered);
+            client.delivered = client.delivered.and(Some(delivered));
+            !is_same
         })
     }
 
-    /// A session delivered up to a seq, perhaps not further than before.
+    /// Raises how far a session has delivered; a lower seq changes nothing.
     pub(crate) fn deliver(&self, client: ClientKey, delivered: Seq) -> bool {
-        self.update(client, |hearer| {
-            let further = hearer.delivered.is_some_and(|known| known < delivered);
-            hearer.delivered = hearer.delivered.max(hearer.delivered.and(Some(delivered)));
-            further
+        self.update(client, |client| {
+            let is_further = client.delivered.is_some_and(|known| known < delivered);
+            client.delivered = client.delivered.max(client.delivered.and(Some(delivered)));
+            is_further
         })
     }
 
-    /// A session showed the cookie that its client got for multicast.
+    /// Sets the cookie that a client got for multicast.
     pub(crate) fn show_cookie(&self, client: ClientKey, cookie: Cookie) -> bool {
-        self.update(client, |hearer| std::mem::replace(&mut hearer.cookie, cookie) != cookie)
+        self.update(client, |client| std::mem::replace(&mut client.cookie, cookie) != cookie)
     }
 
     pub(crate) fn rename(&self, client: ClientKey, name: &str) -> bool {
-        self.update(client, |hearer| {
-            name.clone_into(&mut hearer.name);
+        self.update(client, |client| {
+            name.clone_into(&mut client.name);
             true
         })
     }
 
-    /// A session hears no more.
+    /// Counts a session out.
     pub(crate) fn leave(&self, client: ClientKey) -> bool {
         let mut state = self.state();
-        let Some(hearer) = state.hearers.get_mut(&client) else { return false };
-        hearer.sessions -= 1;
-        if hearer.sessions > 0 {
+        let Some(known) = state.clients.get_mut(&client) else { return false };
+        known.sessions -= 1;
+        if known.sessions > 0 {
             return false;
         }
-        let was_reported = hearer.reported;
-        state.hearers.remove(&client);
+        let was_reported = known.is_reported;
+        state.clients.remove(&client);
         if was_reported {
             return state.change(client);
         }
@@ -107,32 +107,32 @@ impl Audience {
         false
     }
 
-    /// A new stream: its relay knows of nobody here.
+    /// Marks all clients as unreported, because a new stream to the relay begins without any.
     pub(crate) fn forget_reported(&self) {
         let mut state = self.state();
-        state.hearers.values_mut().for_each(|hearer| hearer.reported = false);
-        state.changed = state.hearers.keys().copied().collect();
+        state.clients.values_mut().for_each(|client| client.is_reported = false);
+        state.changed = state.clients.keys().copied().collect();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.state().hearers.is_empty()
+        self.state().clients.is_empty()
     }
 
-    /// What is to be reported now, and whether there is more.
+    /// Takes one report's worth of changes; true if more are left.
     pub(crate) fn take_reports(&self) -> (Vec<SessionReport>, bool) {
         let mut state = self.state();
         let taken: Vec<ClientKey> = state.changed.iter().copied().take(MAX_SESSION_REPORTS).collect();
         let reports = taken.into_iter().map(|client| state.report(client)).collect();
-        let more = !state.changed.is_empty();
-        if !more {
+        let has_more = !state.changed.is_empty();
+        if !has_more {
             state.changed.shrink_to(MAX_SESSION_REPORTS);
         }
-        (reports, more)
+        (reports, has_more)
     }
 
-    fn update(&self, client: ClientKey, change: impl FnOnce(&mut Hearer) -> bool) -> bool {
+    fn update(&self, client: ClientKey, change: impl FnOnce(&mut AudienceClient) -> bool) -> bool {
         let mut state = self.state();
-        let changed = state.hearers.get_mut(&client).is_some_and(change);
+        let changed = state.clients.get_mut(&client).is_some_and(change);
         changed && state.change(client)
     }
 
@@ -142,7 +142,7 @@ impl Audience {
 }
 
 impl AudienceState {
-    /// True if nothing else was waiting.
+    /// Notes a changed client; returns true if no other change was waiting.
     fn change(&mut self, client: ClientKey) -> bool {
         let first = self.changed.is_empty();
         self.changed.insert(client);
@@ -152,18 +152,18 @@ impl AudienceState {
     fn report(&mut self, client: ClientKey) -> SessionReport {
         self.changed.remove(&client);
         let (client_id, owner) = (client.id.into(), client.owner);
-        let Some(hearer) = self.hearers.get_mut(&client) else {
+        let Some(known) = self.clients.get_mut(&client) else {
             return SessionReport { client_id, owner, gone: true, ..SessionReport::default() };
         };
-        hearer.reported = true;
+        known.is_reported = true;
         SessionReport {
             client_id,
-            device_id: hearer.device.into(),
-            delivered_seq: hearer.delivered.unwrap_or_default().0,
-            silent: hearer.delivered.is_none(),
+            device_id: known.device.into(),
+            delivered_seq: known.delivered.unwrap_or_default().0,
+            silent: known.delivered.is_none(),
             gone: false,
-            name: hearer.name.clone(),
-            cookie: hearer.cookie.0,
+            name: known.name.clone(),
+            cookie: known.cookie.0,
             owner,
         }
     }
@@ -190,22 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_reported_and_the_link_is_told_once() {
+    fn only_changes_are_reported_and_the_link_is_woken_once() {
         let audience = Audience::default();
         assert!(audience.enter(client(1), DEVICE, "", Some(Seq(4))));
-        assert!(!audience.enter(client(2), DeviceId::NONE, "client-2", None), "something waits already");
+        assert!(!audience.enter(client(2), DeviceId::NONE, "client-2", None), "a change waits already");
         assert_eq!(reported(&audience), [(1, 4, false, false), (2, 0, true, false)]);
         assert_eq!(reported(&audience), []);
         assert!(audience.deliver(client(1), Seq(6)));
-        assert!(!audience.deliver(client(1), Seq(5)), "an older place");
-        assert!(!audience.deliver(client(2), Seq(5)), "a text session cannot tell");
-        assert!(!audience.deliver(client(3), Seq(5)), "who is not here says nothing");
+        assert!(!audience.deliver(client(1), Seq(5)), "a lower seq");
+        assert!(!audience.deliver(client(2), Seq(5)), "a text session cannot acknowledge");
+        assert!(!audience.deliver(client(3), Seq(5)), "an unknown client changes nothing");
         assert_eq!(reported(&audience), [(1, 6, false, false)]);
         assert!(audience.move_to(client(1), Seq(0)), "another log");
         assert_eq!(reported(&audience), [(1, 0, false, false)]);
         assert!(audience.show_cookie(client(1), Cookie(8)));
         assert_eq!(audience.take_reports().0.iter().map(|report| report.cookie).collect::<Vec<_>>(), [8]);
-        assert!(!audience.show_cookie(client(1), Cookie(8)), "it is known");
+        assert!(!audience.show_cookie(client(1), Cookie(8)), "the cookie is the same");
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_under_the_same_id_is_reported_apart() {
+    fn clients_of_different_owners_with_one_id_are_reported_apart() {
         let audience = Audience::default();
         let other = ClientKey { owner: 2, ..client(1) };
         audience.enter(client(1), DEVICE, "", Some(Seq(1)));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_stream_is_told_everything_but_who_went_before() {
+    fn a_new_stream_is_reported_all_clients_but_those_that_left_before() {
         let audience = Audience::default();
         audience.enter(client(1), DEVICE, "", Some(Seq(1)));
         audience.enter(client(2), DEVICE, "", Some(Seq(1)));

@@ -1,4 +1,4 @@
-//! Settings of the hub: flags and environment become one checked [`Config`], with nothing bound yet.
+//! Settings of the hub: flags and environment variables become one checked [`Config`], before anything is bound.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -137,12 +137,12 @@ pub struct BroadcastConfig {
     pub iface: Option<String>,
 }
 
-/// Limits of the hub's buffers and waits. What happens at each stands beside it.
+/// Limits of the hub's buffers and waits, and what happens at each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one group's hot ring; the oldest runs go, readers behind them read the log. Default 8 MiB.
+    /// Bytes of one group's hot ring; above, the oldest runs are dropped, and readers behind them read the log. Default 8 MiB.
     pub ring_bytes: usize,
-    /// Bytes of all hot rings; the oldest runs go, whichever group has them. Default 512 MiB.
+    /// Bytes of all hot rings; above, the oldest runs of all groups are dropped. Default 512 MiB.
     pub rings_bytes: usize,
     /// Groups followed at a time; further subscriptions get RESOURCE_EXHAUSTED. Default 10 000.
     pub groups: usize,
@@ -158,24 +158,25 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a session may leave pending data unread; then it ends. Default 30 s.
     pub stall: Duration,
-    /// Until a subscription's group is followed; then it fails with UNAVAILABLE. Default 10 s.
+    /// How long a subscription waits until its group is followed; then it fails with UNAVAILABLE. Default 10 s.
     pub subscribe: Duration,
-    /// A reader that falls behind the ring twice within this is ended. Default 60 s.
+    /// A session that falls behind the ring twice within this is ended. Default 60 s.
     pub resync: Duration,
     /// Publish requests waiting for one relay, bytes; further ones get UNAVAILABLE. Default 64 MiB.
     pub publish_bytes: usize,
-    /// Until a framed publish is acknowledged; then it fails with UNAVAILABLE. Default 60 s.
+    /// How long a framed publish waits for its acknowledgement; then it fails with UNAVAILABLE. Default 60 s.
     pub publish: Duration,
-    /// Until a text line is acknowledged; then its author is told. Default 5 s.
+    /// How long a text line waits for its acknowledgement; then its author is told. Default 5 s.
     pub text_publish: Duration,
-    /// Log reads at a time, about 1 MiB each; further ones wait, or take the place of one of the address that has most.
+    /// Log reads at a time, about 1 MiB each; further ones wait, or evict one of the address that has most.
     /// Default 64.
     pub history_reads: usize,
-    /// Questions to the registry at a time about groups that the hub does not know. Default 1024.
+    /// Lookups at the registry at a time, of groups that the hub does not know; further ones get RESOURCE_EXHAUSTED,
+    /// or evict one of the address that has most. Default 1024.
     pub lookups: usize,
-    /// The same of one address. Default 256: four sessions that ask for all that a session may be in.
+    /// The same of one address. Default 256: four sessions that each look up as many groups as a session may be in.
     pub lookups_per_address: usize,
-    /// How long an ended session may take to read its last words. Default 2 s.
+    /// How long an ended session may take to read why it ended. Default 2 s.
     pub linger: Duration,
 }
 
@@ -320,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_defaults_are_the_configs() {
+    fn flags_and_config_have_the_same_defaults() {
         let (flags, default) = (check(&[]).unwrap(), Config::default());
         assert_eq!(format!("{flags:?}"), format!("{default:?}"));
     }
 
     #[test]
-    fn all_faults_are_told() {
+    fn all_faults_are_reported_together() {
         let text = check(&["--registry", "x", "--advertise", "a:1", "--ring", "1", "--idle", "0"]).unwrap_err();
         for flag in ["--registry", "--advertise", "--ring", "--idle"] {
             assert!(text.contains(flag), "{text}");

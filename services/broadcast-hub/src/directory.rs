@@ -1,4 +1,5 @@
-//! What the registry said: groups by name and id, where relays are, the key that signs tickets. Kept while it is away.
+//! The hub's copy of what the registry reported: groups by name and id, relays' addresses, the key that signs tickets. It
+//! stays in use while the registry is away.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,7 +31,7 @@ pub struct GroupInfo {
 }
 
 impl GroupInfo {
-    /// `None` if an id is malformed: such a group cannot be served.
+    /// Returns `None` if an id is malformed: such a group cannot be served.
     pub(crate) fn from_pb(group: &pb::registry::Group) -> Option<Self> {
         Some(Self {
             id: GroupId::try_from(&group.id[..]).ok()?,
@@ -48,28 +49,29 @@ impl GroupInfo {
     }
 }
 
-/// The hub's view of the registry. All of it may be read from any thread.
+/// The hub's copy of the registry's state, for all threads.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    inner: RwLock<Inner>,
+    state: RwLock<DirectoryState>,
     changes: watch::Sender<u64>,
-    /// By the registry's key and clock, as it told them at the last registration.
+    /// Checks tickets by the registry's key and clock, as of the last registration.
     tickets: RwLock<TicketJudge>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct DirectoryState {
     by_id: HashMap<GroupId, Arc<GroupInfo>>,
     by_name: HashMap<String, GroupId>,
     everyone: Option<Arc<GroupInfo>>,
-    /// Looked up, and not yet told of by the watch: a snapshot that is older than they are must not remove them.
+    /// Groups that were looked up and that the watch has not reported yet. A snapshot must not remove them, because it may be
+    /// older than they are.
     looked_up: HashSet<GroupId>,
     relays: HashMap<RelayId, String>,
 }
 
 impl Directory {
     pub(crate) fn new() -> Self {
-        Self { inner: RwLock::default(), changes: watch::Sender::new(0), tickets: RwLock::default() }
+        Self { state: RwLock::default(), changes: watch::Sender::new(0), tickets: RwLock::default() }
     }
 
     pub(crate) fn by_id(&self, id: GroupId) -> Option<Arc<GroupInfo>> {
@@ -77,11 +79,11 @@ impl Directory {
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<Arc<GroupInfo>> {
-        let inner = self.read();
-        inner.by_name.get(name).and_then(|id| inner.by_id.get(id)).cloned()
+        let state = self.read();
+        state.by_name.get(name).and_then(|id| state.by_id.get(id)).cloned()
     }
 
-    /// Every public group that is known, in no order.
+    /// Returns every public group, in no order.
     pub(crate) fn public(&self) -> Vec<Arc<GroupInfo>> {
         self.read().by_id.values().filter(|info| !info.private).cloned().collect()
     }
@@ -90,12 +92,12 @@ impl Directory {
         self.read().everyone.clone()
     }
 
-    /// `HOST:PORT` of a relay's gRPC server.
+    /// Returns `HOST:PORT` of a relay's gRPC server.
     pub(crate) fn relay_target(&self, relay: RelayId) -> Option<String> {
         self.read().relays.get(&relay).cloned()
     }
 
-    /// Whether `device` may use the group by this ticket.
+    /// Checks that `device` may use the group by this ticket.
     pub(crate) fn check_ticket(
         &self,
         now: Instant,
@@ -106,7 +108,8 @@ impl Directory {
         self.tickets().check(self.ticket_time(now), group, device, ticket)
     }
 
-    /// The time at which tickets are judged, in ms since 1970. Without a registry there is none, and no key either.
+    /// Returns the registry's time, by which tickets expire, in ms since 1970. Before the first registration it is 0, and no
+    /// ticket is valid.
     pub(crate) fn ticket_time(&self, now: Instant) -> i64 {
         self.tickets().time_ms(now, 0)
     }
@@ -115,52 +118,52 @@ impl Directory {
         *self.tickets.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts changes of groups and relays.
+    /// Returns a counter of changes of groups and relays, which can be awaited.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// The watch told of a group.
+    /// Inserts a group that the watch reported, or replaces its description.
     pub(crate) fn upsert(&self, info: GroupInfo) -> Arc<GroupInfo> {
         let info = Arc::new(info);
-        self.change(|inner| inner.insert(info.clone()));
+        self.change(|state| state.insert(info.clone()));
         info
     }
 
-    /// A group was asked for, before the watch told of it.
+    /// Inserts a group that was looked up, unless the watch has reported it meanwhile.
     pub(crate) fn looked_up(&self, info: GroupInfo) -> Arc<GroupInfo> {
         let info = Arc::new(info);
-        self.change(|inner| {
-            if !inner.by_id.contains_key(&info.id) {
-                inner.insert(info.clone());
-                inner.looked_up.insert(info.id);
+        self.change(|state| {
+            if !state.by_id.contains_key(&info.id) {
+                state.insert(info.clone());
+                state.looked_up.insert(info.id);
             }
         });
         info
     }
 
     pub(crate) fn remove(&self, id: GroupId) {
-        self.change(|inner| inner.remove(id));
+        self.change(|state| state.remove(id));
     }
 
-    /// Puts a whole snapshot in place; returns the groups that are no more.
+    /// Replaces all groups by a snapshot of the watch; returns the removed ones.
     pub(crate) fn replace(&self, groups: Vec<GroupInfo>) -> Vec<GroupId> {
-        let mut gone = Vec::new();
-        self.change(|inner| {
-            let told: HashSet<GroupId> = groups.iter().map(|info| info.id).collect();
-            let kept = |id: &GroupId| told.contains(id) || inner.looked_up.contains(id);
-            gone.extend(inner.by_id.keys().filter(|id| !kept(id)).copied());
-            for id in &gone {
-                inner.remove(*id);
+        let mut removed = Vec::new();
+        self.change(|state| {
+            let reported: HashSet<GroupId> = groups.iter().map(|info| info.id).collect();
+            let kept = |id: &GroupId| reported.contains(id) || state.looked_up.contains(id);
+            removed.extend(state.by_id.keys().filter(|id| !kept(id)).copied());
+            for id in &removed {
+                state.remove(*id);
             }
             for info in groups {
-                inner.insert(Arc::new(info));
+                state.insert(Arc::new(info));
             }
         });
-        gone
+        removed
     }
 
-    /// Relays that are listed, and the registry's own host for those that advertise none.
+    /// Replaces the relays' addresses by a list of services. A relay that advertises no host is at the registry's.
     pub(crate) fn set_services(&self, services: &[pb::registry::ServiceInfo], registry_host: &str) {
         let relays: HashMap<RelayId, String> = services
             .iter()
@@ -172,30 +175,30 @@ impl Directory {
             })
             .collect();
         if self.read().relays != relays {
-            self.change(|inner| inner.relays = relays);
+            self.change(|state| state.relays = relays);
         }
     }
 
-    /// The registry was heard: its key, and its clock in ms since 1970.
+    /// Sets the registry's key, and its clock in ms since 1970.
     pub(crate) fn handle_registry(&self, now: Instant, key: [u8; 32], unix_ms: i64) {
         self.tickets.write().unwrap_or_else(PoisonError::into_inner).handle_registry(now, key, unix_ms);
     }
 
-    fn change(&self, change: impl FnOnce(&mut Inner)) {
+    fn change(&self, change: impl FnOnce(&mut DirectoryState)) {
         change(&mut self.write());
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, DirectoryState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, DirectoryState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
+impl DirectoryState {
     fn insert(&mut self, info: Arc<GroupInfo>) {
         self.looked_up.remove(&info.id);
         if let Some(old) = self.by_id.get(&info.id).filter(|old| old.name != info.name) {

@@ -1,4 +1,4 @@
-//! One followed group: its hot ring, which all shards read, and its text form, made once.
+//! One followed group: its hot ring, which all shards read, and the text form of its runs, made once.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,67 +21,67 @@ pub struct Group {
     pub(crate) id: GroupId,
     pub(crate) audience: Audience,
     info: RwLock<Arc<GroupInfo>>,
-    shared: RwLock<Shared>,
-    /// Of all rings.
+    state: RwLock<GroupState>,
+    /// The memory of all groups' rings.
     rings: Arc<RingBudget>,
-    /// The current log id as in `shared`, for a look without the lock; 0 before the first.
+    /// A copy of the log id in `state`, to be read without its lock; 0 before the first.
     log: AtomicU64,
     ended: AtomicBool,
     text: Mutex<TextCache>,
-    /// How many sessions of each shard want to be woken.
+    /// Number of sessions in the group by shard.
     watchers: Box<[AtomicU32]>,
-    pass: Mutex<Pass>,
+    ticket: Mutex<GroupTicket>,
 }
 
-/// What a private group is read by: the ticket of its sessions that lasts longest.
+/// The ticket by which the hub follows a private group: the one of its sessions that expires last.
 #[derive(Debug, Default)]
-struct Pass {
+struct GroupTicket {
     ticket: Bytes,
-    /// In ms since 1970.
+    /// When it expires, in ms since 1970.
     expires: i64,
-    /// When the one expires that the relay was shown last.
-    shown: i64,
+    /// When the ticket expires that the relay was shown last.
+    shown_expires: i64,
 }
 
-/// The relay is shown a newer ticket when it lasts longer by this much: sessions renew theirs every few seconds, each.
-const PASS_STEP_MS: i64 = 60_000;
+/// Least extension for which the relay is shown a newer ticket, because every session renews its own every few seconds.
+const TICKET_STEP_MS: i64 = 60_000;
 
 #[derive(Debug)]
-struct Shared {
+struct GroupState {
     log: Option<LogId>,
     ring: HotRing,
-    phase: Phase,
-    /// What the relay said last about why it does not send the group.
+    phase: GroupPhase,
+    /// The relay's last reason for not sending the group.
     trouble: Option<Failure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    /// The relay has not answered yet.
+enum GroupPhase {
+    /// The relay has not begun to send the group.
     Starting,
     Live,
     Ended(EndedGroup),
 }
 
-/// Why no more of a group comes.
+/// Why a group has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EndedGroup {
     pub(crate) code: Code,
     pub(crate) message: String,
 }
 
-/// Whether and where a subscription begins.
+/// The answer to whether and where a subscription begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GroupStart {
     /// The relay has not begun to send the group.
     NotYet,
-    /// Nothing of the group comes any more.
+    /// The group has ended.
     Ended(EndedGroup),
-    /// Here.
+    /// It begins here.
     At(StartPosition),
 }
 
-/// Where a subscription begins.
+/// The position at which a subscription begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StartPosition {
     pub(crate) log: LogId,
@@ -89,32 +89,32 @@ pub(crate) struct StartPosition {
     pub(crate) next: Seq,
     /// The last message that is logged.
     pub(crate) head: Seq,
-    /// The subscription named a log that is no more.
+    /// True if the subscription named a log that was replaced.
     pub(crate) history_lost: bool,
 }
 
 impl Group {
-    /// A group of which nothing has come yet. `ring_bytes`: the most of `rings` that it may have.
+    /// Creates a group that the relay has not begun to send. Its ring may use at most `ring_bytes` of `rings`.
     pub fn new(info: Arc<GroupInfo>, rings: &Arc<RingBudget>, ring_bytes: usize, shards: usize) -> Arc<Self> {
         Arc::new_cyclic(|group: &Weak<Self>| {
             let ring = HotRing::within(Arc::clone(rings), group.clone(), ring_bytes);
-            let shared = Shared { log: None, ring, phase: Phase::Starting, trouble: None };
+            let state = GroupState { log: None, ring, phase: GroupPhase::Starting, trouble: None };
             Self {
                 id: info.id,
                 audience: Audience::default(),
                 info: RwLock::new(info),
-                shared: RwLock::new(shared),
+                state: RwLock::new(state),
                 rings: Arc::clone(rings),
                 log: AtomicU64::new(0),
                 ended: AtomicBool::new(false),
                 text: Mutex::default(),
                 watchers: (0..shards).map(|_| AtomicU32::new(0)).collect(),
-                pass: Mutex::default(),
+                ticket: Mutex::default(),
             }
         })
     }
 
-    /// Its id.
+    /// Returns the group's id.
     #[must_use]
     pub const fn id(&self) -> GroupId {
         self.id
@@ -128,66 +128,69 @@ impl Group {
         *self.info.write().unwrap_or_else(PoisonError::into_inner) = info;
     }
 
-    /// A session showed a ticket, which was checked; true if the relay should be shown it.
+    /// Keeps a session's checked ticket if it expires later; returns true if the relay should be shown it.
     pub(crate) fn keep_ticket(&self, ticket: &Bytes) -> bool {
         let Some(expires) = ticket_expiry(ticket) else { return false };
-        let mut pass = self.pass();
-        if expires > pass.expires {
-            pass.expires = expires;
-            pass.ticket = ticket.clone();
+        let mut kept = self.kept_ticket();
+        if expires > kept.expires {
+            kept.expires = expires;
+            kept.ticket = ticket.clone();
         }
-        pass.expires.saturating_sub(pass.shown) >= PASS_STEP_MS
+        kept.expires.saturating_sub(kept.shown_expires) >= TICKET_STEP_MS
     }
 
-    /// The ticket to follow the group by; empty for a group that needs none.
+    /// Returns the ticket to follow the group by; empty for a public group.
     pub(crate) fn ticket(&self) -> Bytes {
-        self.pass().ticket.clone()
+        self.kept_ticket().ticket.clone()
     }
 
-    /// The same, to be shown to the relay now.
+    /// Returns the same ticket and notes that the relay is shown it.
     pub(crate) fn show_ticket(&self) -> Bytes {
-        let mut pass = self.pass();
-        pass.shown = pass.expires;
-        pass.ticket.clone()
+        let mut kept = self.kept_ticket();
+        kept.shown_expires = kept.expires;
+        kept.ticket.clone()
     }
 
-    /// A ticket that the relay should be shown, if there is a newer one.
+    /// Returns the ticket if the relay should be shown it, and notes that it is; else `None`.
     pub(crate) fn newer_ticket(&self) -> Option<Bytes> {
-        let mut pass = self.pass();
-        (pass.expires.saturating_sub(pass.shown) >= PASS_STEP_MS).then(|| {
-            pass.shown = pass.expires;
-            pass.ticket.clone()
+        let mut kept = self.kept_ticket();
+        (kept.expires.saturating_sub(kept.shown_expires) >= TICKET_STEP_MS).then(|| {
+            kept.shown_expires = kept.expires;
+            kept.ticket.clone()
         })
     }
 
-    fn pass(&self) -> MutexGuard<'_, Pass> {
-        self.pass.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept_ticket(&self) -> MutexGuard<'_, GroupTicket> {
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts a session of the shard in.
     pub(crate) fn watch(&self, shard: usize) {
         self.watchers[shard].fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Counts a session of the shard out.
     pub(crate) fn unwatch(&self, shard: usize) {
         self.watchers[shard].fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// The shards that have a session of this group.
+    /// Returns the shards with a session in this group.
     pub(crate) fn watching_shards(&self) -> impl Iterator<Item = usize> + '_ {
         let counts = self.watchers.iter().enumerate();
         counts.filter(|(_, count)| count.load(Ordering::Acquire) > 0).map(|(shard, _)| shard)
     }
 
+    /// Returns the number of sessions in this group.
     pub(crate) fn watcher_count(&self) -> u64 {
         self.watchers.iter().map(|count| u64::from(count.load(Ordering::Acquire))).sum()
     }
 
-    /// The log that is current; `None` until the relay has answered.
+    /// Returns the current log; `None` until the relay has begun to send the group.
     pub(crate) fn log(&self) -> Option<LogId> {
-        self.shared().log
+        self.state().log
     }
 
-    /// Whether a cursor in `log` still means something.
+    /// Returns true if `log` is the current one, so that a cursor in it is still valid.
     pub(crate) fn is_current(&self, log: LogId) -> bool {
         self.log.load(Ordering::Acquire) == log.0
     }
@@ -196,48 +199,48 @@ impl Group {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// The last message that is logged; 0 before the first.
+    /// Returns the seq of the newest message; 0 before the first.
     pub fn head(&self) -> Seq {
-        self.shared().ring.head()
+        self.state().ring.head()
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        self.shared().phase == Phase::Live
+        self.state().phase == GroupPhase::Live
     }
 
-    /// What to ask the relay for: log id (0: the current) and seq (0: the next).
+    /// Returns where to follow the relay from: log id (0 for the current one) and seq (0 for the next message).
     pub(crate) fn resume_point(&self) -> (u64, u64) {
-        let shared = self.shared();
-        match shared.log {
-            Some(log) => (log.0, shared.ring.head().next().0),
+        let state = self.state();
+        match state.log {
+            Some(log) => (log.0, state.ring.head().next().0),
             None => (0, 0),
         }
     }
 
-    /// The relay has begun to send the group with message `next` of `log`, or its log has changed.
+    /// Handles the relay's word that it sends the group from message `next` of `log` on, which may be another log.
     pub fn start(&self, log: LogId, next: Seq) {
-        let mut shared = self.shared_mut();
-        let continues = shared.log == Some(log) && next <= shared.ring.head().next();
+        let mut state = self.state_mut();
+        let continues = state.log == Some(log) && next <= state.ring.head().next();
         if !continues {
-            shared.ring.clear_to(next);
+            state.ring.clear_to(next);
         }
-        shared.log = Some(log);
-        shared.phase = Phase::Live;
-        shared.trouble = None;
+        state.log = Some(log);
+        state.phase = GroupPhase::Live;
+        state.trouble = None;
         self.log.store(log.0, Ordering::Release);
         self.ended.store(false, Ordering::Release);
     }
 
-    /// Takes a run from the relay. Returns the first seq of it that is new, `None` if nothing is.
+    /// Appends a run from the relay to the hot ring. Returns the first seq of it that is new; `None` if none is.
     pub fn push(&self, run: Run) -> Option<Seq> {
-        let mut shared = self.shared_mut();
-        if shared.log != Some(run.header().log) || shared.phase != Phase::Live {
+        let mut state = self.state_mut();
+        if state.log != Some(run.header().log) || state.phase != GroupPhase::Live {
             return None;
         }
-        let next = shared.ring.head().next();
+        let next = state.ring.head().next();
         let first = run.first_seq();
-        let pushed = shared.ring.push(run);
-        drop(shared);
+        let pushed = state.ring.push(run);
+        drop(state);
         self.rings.enforce();
         match pushed {
             PushOutcome::Appended => Some(next.max(first)),
@@ -246,40 +249,40 @@ impl Group {
         }
     }
 
-    /// Ends the group: no more of it comes.
+    /// Ends the group for its sessions.
     pub fn end(&self, code: Code, message: &str) {
-        self.shared_mut().phase = Phase::Ended(EndedGroup { code, message: message.to_owned() });
+        self.state_mut().phase = GroupPhase::Ended(EndedGroup { code, message: message.to_owned() });
         self.ended.store(true, Ordering::Release);
     }
 
-    /// The relay does not send it at the moment; it is asked again.
+    /// Notes why the relay does not send the group for now; it is requested again.
     pub(crate) fn pause(&self, trouble: Failure) {
-        self.shared_mut().trouble = Some(trouble);
+        self.state_mut().trouble = Some(trouble);
     }
 
-    /// Why the relay does not send it, as far as it said so.
+    /// Returns the relay's reason for not sending the group, if it gave one.
     pub(crate) fn trouble(&self) -> Option<Failure> {
-        self.shared().trouble.clone()
+        self.state().trouble.clone()
     }
 
-    /// Why it ended, if it did.
+    /// Returns why the group ended; `None` if it did not.
     pub(crate) fn ended(&self) -> Option<EndedGroup> {
-        match &self.shared().phase {
-            Phase::Ended(ended) => Some(ended.clone()),
-            Phase::Starting | Phase::Live => None,
+        match &self.state().phase {
+            GroupPhase::Ended(ended) => Some(ended.clone()),
+            GroupPhase::Starting | GroupPhase::Live => None,
         }
     }
 
-    /// Says where a subscription from `from` (0: the next) in `asked` (`None`: whichever) begins.
-    pub(crate) fn start_at(&self, from: Seq, asked: Option<LogId>) -> GroupStart {
-        let shared = self.shared();
-        let log = match (&shared.phase, shared.log) {
-            (Phase::Ended(ended), _) => return GroupStart::Ended(ended.clone()),
-            (Phase::Live, Some(log)) => log,
-            (Phase::Live, None) | (Phase::Starting, _) => return GroupStart::NotYet,
+    /// Returns where a subscription from `from` (0 for the next message) in `wanted_log` (`None` for any) begins.
+    pub(crate) fn start_at(&self, from: Seq, wanted_log: Option<LogId>) -> GroupStart {
+        let state = self.state();
+        let log = match (&state.phase, state.log) {
+            (GroupPhase::Ended(ended), _) => return GroupStart::Ended(ended.clone()),
+            (GroupPhase::Live, Some(log)) => log,
+            (GroupPhase::Live, None) | (GroupPhase::Starting, _) => return GroupStart::NotYet,
         };
-        let head = shared.ring.head();
-        let history_lost = asked.is_some_and(|asked| asked != log);
+        let head = state.ring.head();
+        let history_lost = wanted_log.is_some_and(|wanted| wanted != log);
         let next = match (from, history_lost) {
             (Seq::ZERO, _) => head.next(),
             (_, true) => Seq::FIRST,
@@ -288,7 +291,7 @@ impl Group {
         GroupStart::At(StartPosition { log, next, head, history_lost })
     }
 
-    /// Appends what a cursor at `next` of `log` writes, about `budget_bytes` of runs, each as `encode` gives it.
+    /// Appends to `out` what a cursor at `next` of `log` writes next: about `budget_bytes` of runs, encoded by `encode`.
     pub(crate) fn take(
         &self,
         log: LogId,
@@ -298,11 +301,11 @@ impl Group {
         encode: impl Fn(&Run) -> Bytes,
     ) -> RingTake {
         let (found, head) = {
-            let shared = self.shared();
-            if shared.log != Some(log) {
+            let state = self.state();
+            if state.log != Some(log) {
                 return RingTake::Replaced;
             }
-            (shared.ring.read_from(next, budget_bytes), shared.ring.head())
+            (state.ring.read_from(next, budget_bytes), state.ring.head())
         };
         match found {
             RingRead::Runs(runs) => {
@@ -315,7 +318,7 @@ impl Group {
         }
     }
 
-    /// The text form of a whole run; made once and shared while it is in the cache.
+    /// Returns the text form of a whole run, which is made once and shared while it is in the cache.
     pub(crate) fn text_of(&self, run: &Run, prefix: &'static str) -> TextForm {
         let key = (run.header().log, run.first_seq(), prefix);
         let mut cache = self.text.lock().unwrap_or_else(PoisonError::into_inner);
@@ -328,22 +331,22 @@ impl Group {
         form
     }
 
-    fn shared(&self) -> RwLockReadGuard<'_, Shared> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> RwLockReadGuard<'_, GroupState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shared_mut(&self) -> RwLockWriteGuard<'_, Shared> {
-        self.shared.write().unwrap_or_else(PoisonError::into_inner)
+    fn state_mut(&self) -> RwLockWriteGuard<'_, GroupState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl RingOwner for Group {
     fn give_way(&self, segment: RingSegment) {
-        self.shared_mut().ring.drop_through(segment);
+        self.state_mut().ring.drop_through(segment);
     }
 }
 
-/// A run as lines of text, and whose they are.
+/// A run as lines of text, and the clients that sent them.
 #[derive(Debug, Clone)]
 pub(crate) struct TextForm {
     pub(crate) lines: Bytes,
@@ -358,7 +361,7 @@ impl TextForm {
 
 type TextKey = (LogId, Seq, &'static str);
 
-/// Text forms of the newest runs; the oldest go above [`TEXT_CACHE_BYTES`].
+/// Caches the text forms of the newest runs; the oldest are dropped above [`TEXT_CACHE_BYTES`].
 #[derive(Debug, Default)]
 struct TextCache {
     forms: HashMap<TextKey, TextForm>,
@@ -367,6 +370,7 @@ struct TextCache {
 }
 
 const TEXT_CACHE_BYTES: usize = 1024 * 1024;
+/// Bytes that a cache entry counts for besides its lines and clients.
 const TEXT_ENTRY_BYTES: usize = 128;
 
 impl TextCache {

@@ -1,4 +1,4 @@
-//! The hub's own id: 128 random bits, kept in its data folder if it has one.
+//! The hub's id: 128 random bits, stored in its data folder if it has one.
 
 use std::{fs, io, path::Path};
 
@@ -8,10 +8,10 @@ use service_kit::data_folder;
 
 const FILE: &str = "hub-id";
 
-/// Reads the id from `folder`, or makes one and keeps it there.
+/// Reads the id from `folder`, or creates one and stores it there. Without a folder it is new at every start.
 ///
 /// # Errors
-/// If the folder cannot be used or the file holds something else.
+/// If the folder cannot be used or the file has no valid id.
 pub(crate) fn load(folder: Option<&Path>) -> anyhow::Result<RelayId> {
     let Some(folder) = folder else { return Ok(RelayId(rand::random())) };
     let path = folder.join(FILE);
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_stays() {
+    fn the_id_is_the_same_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let id = load(Some(&folder.path().join("new"))).unwrap();
         assert_eq!(load(Some(&folder.path().join("new"))).unwrap(), id);

@@ -1,4 +1,4 @@
-//! The JSON API: what a browser needs besides the messages. It asks registry and relay, and keeps nothing.
+//! The JSON API: what a browser needs besides the messages. It answers from registry and relay, and keeps nothing.
 
 mod about;
 mod device;
@@ -30,12 +30,12 @@ use crate::{directory::GroupInfo, registry::ticket_viewer, relay_connector::Rela
 use self::error::ApiError;
 use super::{context::ApiContext, serve::PageConnection};
 
-/// How long registry and relay may take to answer.
+/// Limit for the answers of registry and relay.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Routes the API's paths below `/api`.
 pub(super) fn router(context: Arc<ApiContext>) -> Router {
-    let lab = Arc::<lab::Snapshot>::default();
+    let lab = Arc::<lab::LabSnapshot>::default();
     Router::new()
         .route("/about", get(about::about))
         .route("/qr", get(about::qr_code))
@@ -53,14 +53,14 @@ pub(super) fn router(context: Arc<ApiContext>) -> Router {
         .with_state(context)
 }
 
-/// A request with the deadline of all calls to other services.
+/// Makes a request with the deadline of all calls to other services.
 fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(DEADLINE);
     request
 }
 
-/// The same for a call that the registry charges to whoever makes it: it is made for the browser of this connection.
+/// Makes such a request on behalf of the browser of this connection, whom the registry charges for the call.
 fn timed_for<T>(browser: &PageConnection, message: T) -> Request<T> {
     let mut request = timed(message);
     call_on_behalf(&mut request, browser.address);
@@ -71,7 +71,8 @@ fn group_id(text: &str) -> Result<GroupId, ApiError> {
     text.parse().map_err(|error: gaung_proto::id::IdError| ApiError::invalid(error.to_string()))
 }
 
-/// The group as the hub knows it, or as the registry tells of it to whoever holds the ticket, and its relay's client.
+/// Returns a group and a client of its relay. A group that the directory does not have is looked up at the registry, which
+/// describes a private group to the holder of its ticket.
 async fn relay_of(
     context: &ApiContext,
     group: GroupId,

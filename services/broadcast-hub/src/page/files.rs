@@ -1,4 +1,4 @@
-//! The page's files, carried in the program.
+//! The page's files, which are compiled into the program.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use axum::{
 };
 use sha2::{Digest as _, Sha256};
 
-struct File {
+struct PageFile {
     path: &'static str,
     bytes: &'static [u8],
     tag: OnceLock<HeaderValue>,
@@ -20,7 +20,7 @@ struct File {
 
 macro_rules! files {
     ($($path:literal)+) => {
-        static FILES: [File; [$($path),+].len()] = [$(File {
+        static FILES: [PageFile; [$($path),+].len()] = [$(PageFile {
             path: $path,
             bytes: include_bytes!(concat!("../../../../clients/web/", $path)),
             tag: OnceLock::new(),
@@ -79,7 +79,7 @@ files! {
     "lab.html"
 }
 
-/// Answers with a file; `/` is the chat, `/lab` the network.
+/// Answers with a file; `/` is the chat, `/lab` the figures of the network.
 pub(super) async fn serve(request: Request) -> Response {
     let path = match request.uri().path().trim_start_matches('/') {
         "" => "index.html",
@@ -92,10 +92,10 @@ pub(super) async fn serve(request: Request) -> Response {
     }
 }
 
-impl File {
+impl PageFile {
     fn answer(&self, headers: &HeaderMap) -> Response {
         let tag = self.tag();
-        // Asked for again each time and sent only when it is another, so that page and hub are of one version.
+        // Browsers revalidate every file and load those that changed, so that page and hub are of one version.
         let caching = [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (ETAG, tag.clone())];
         if headers.get(IF_NONE_MATCH) == Some(&tag) {
             return (StatusCode::NOT_MODIFIED, caching).into_response();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_page_is_carried_and_of_a_known_kind() {
+    fn every_file_of_the_page_is_compiled_in_and_has_a_content_type() {
         let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../clients/web"));
         let mut there = BTreeSet::new();
         found(&root, &root, &mut there);

@@ -1,4 +1,4 @@
-//! What the page should know of its hub, and how a phone comes to it.
+//! The hub's version and addresses, and QR codes by which a phone opens the page.
 
 use std::sync::Arc;
 
@@ -20,41 +20,42 @@ use super::{
     error::ApiError,
 };
 
-/// Longest text of a QR code; a URL with an invite fits.
+/// Longest text of a QR code, in bytes; a URL with an invite fits.
 const MAX_QR_TEXT: usize = 256;
-/// Pixels of a QR code's side, at least.
+/// Least length of a QR code's side, in pixels.
 const QR_SIDE: u32 = 240;
 
+/// What the page is told of its hub.
 #[derive(Serialize)]
-pub(super) struct About {
+pub(super) struct AboutJson {
     version: &'static str,
-    /// Empty until the registry was reached.
+    /// The id of `everyone`; empty until the registry was reached.
     everyone: String,
-    /// How others reach this page; the best one first.
+    /// The URLs by which others reach this page, the best one first.
     urls: Vec<String>,
 }
 
-/// Answers with the hub's version, `everyone` and addresses.
-pub(super) async fn about(State(context): State<Arc<ApiContext>>, headers: HeaderMap) -> Json<About> {
-    let asked = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    Json(About {
+/// Answers with the hub's version, the id of `everyone`, and the page's URLs.
+pub(super) async fn about(State(context): State<Arc<ApiContext>>, headers: HeaderMap) -> Json<AboutJson> {
+    let requested = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    Json(AboutJson {
         version: env!("CARGO_PKG_VERSION"),
         everyone: context.directory.everyone().map(|everyone| everyone.id.to_string()).unwrap_or_default(),
-        urls: urls(&context.address, asked),
+        urls: urls(&context.address, requested),
     })
 }
 
-/// The address that the browser came by is right for others too, unless it means the browser's own machine.
-fn urls(address: &PageAddress, asked: &str) -> Vec<String> {
-    let (host, port) = asked.rsplit_once(':').unwrap_or((asked, "80"));
+/// Lists the page's URLs. The host that the browser requested works for others too, unless it is a loopback address.
+fn urls(address: &PageAddress, requested: &str) -> Vec<String> {
+    let (host, port) = requested.rsplit_once(':').unwrap_or((requested, "80"));
     let url = |host: &str| format!("http://{host}:{port}/");
     let PageAddress { advertise, listens_on, interface } = address;
     if !advertise.is_empty() {
         return vec![url(advertise)];
     }
-    let own = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-    if !own {
-        return vec![format!("http://{asked}/")];
+    let is_loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+    if !is_loopback {
+        return vec![format!("http://{requested}/")];
     }
     let is_everywhere = listens_on.is_some_and(|ip| ip.is_unspecified());
     let chosen = interfaces().ok().and_then(|all| choose(&all, interface.as_deref()).ok());
@@ -62,7 +63,7 @@ fn urls(address: &PageAddress, asked: &str) -> Vec<String> {
     let others = others.iter().filter(|link| is_everywhere && !link.ip.is_loopback());
     let mut urls: Vec<String> = others.map(|link| url(&link.ip.to_string())).collect();
     if urls.is_empty() {
-        urls.push(format!("http://{asked}/"));
+        urls.push(format!("http://{requested}/"));
     }
     urls
 }
@@ -72,7 +73,7 @@ pub(super) struct QrQuery {
     text: String,
 }
 
-/// A QR code as SVG, black on white.
+/// Answers with a QR code as SVG, black on white.
 pub(super) async fn qr_code(query: Result<Query<QrQuery>, QueryRejection>) -> Result<Response, ApiError> {
     let Query(QrQuery { text }) = query?;
     if text.is_empty() || text.len() > MAX_QR_TEXT {

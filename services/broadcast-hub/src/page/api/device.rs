@@ -1,5 +1,5 @@
-//! A browser's device. It keeps 32 random bytes, the seed of an Ed25519 key; browsers compute with keys only on pages that
-//! came by TLS or from their own machine, so the hub does it for them and keeps nothing.
+//! The device of a browser. The browser keeps 32 random bytes, the seed of an Ed25519 key. Browsers use keys only on pages
+//! loaded over TLS or from their own machine, so the hub computes with the key for them, and keeps nothing.
 
 use axum::{Json, extract::rejection::JsonRejection};
 use ed25519_dalek::SigningKey;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 
-/// Bytes as hexadecimal digits.
+/// Bytes that JSON carries as hexadecimal digits.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Hex(pub(super) Vec<u8>);
@@ -26,12 +26,12 @@ impl TryFrom<String> for Hex {
     }
 }
 
-/// Bytes to hexadecimal digits.
+/// Writes bytes as hexadecimal digits.
 pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The key that a browser's seed stands for.
+/// Derives the key from a browser's seed.
 pub(super) fn key_of(seed: &Hex) -> Result<SigningKey, ApiError> {
     let seed: &[u8; 32] = seed.0.as_slice().try_into().map_err(|_| ApiError::invalid("a seed has 32 bytes"))?;
     Ok(SigningKey::from_bytes(seed))
@@ -42,19 +42,20 @@ pub(super) struct DeviceRequest {
     seed: Hex,
 }
 
+/// The public half of a device's key, and its id.
 #[derive(Serialize)]
-pub(super) struct Device {
-    /// 64 digits.
+pub(super) struct DeviceJson {
+    /// 64 hexadecimal digits.
     public_key: String,
-    /// 32 digits.
+    /// 32 hexadecimal digits.
     device: String,
 }
 
-/// The public half of a seed.
-pub(super) async fn device(body: Result<Json<DeviceRequest>, JsonRejection>) -> Result<Json<Device>, ApiError> {
+/// Answers with the device of a seed.
+pub(super) async fn device(body: Result<Json<DeviceRequest>, JsonRejection>) -> Result<Json<DeviceJson>, ApiError> {
     let Json(request) = body?;
     let public_key = key_of(&request.seed)?.verifying_key().to_bytes();
-    Ok(Json(Device { public_key: to_hex(&public_key), device: DeviceId::of_public_key(&public_key).to_string() }))
+    Ok(Json(DeviceJson { public_key: to_hex(&public_key), device: DeviceId::of_public_key(&public_key).to_string() }))
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_bytes_are_hexadecimal() {
+    fn only_an_even_number_of_hexadecimal_digits_is_accepted() {
         assert_eq!(Hex::try_from("00ffA0".to_owned()).unwrap().0, [0, 255, 160]);
         for wrong in ["0", "0g", "é", "+1"] {
             assert!(Hex::try_from(wrong.to_owned()).is_err(), "{wrong}");

@@ -1,4 +1,4 @@
-//! What the API answers when it cannot do what was asked: a status, and JSON with words for people.
+//! Errors of the API: an HTTP status, and JSON with a message for people.
 
 use axum::{
     Json,
@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use tonic::{Code, Status};
 
-/// A request that failed.
+/// The answer to a request that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -17,7 +17,7 @@ pub(super) struct ApiError {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ErrorBody<'a> {
     error: &'a str,
 }
 
@@ -80,6 +80,6 @@ impl From<QueryRejection> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(Body { error: &self.message })).into_response()
+        (self.status, Json(ErrorBody { error: &self.message })).into_response()
     }
 }

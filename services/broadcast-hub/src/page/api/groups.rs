@@ -1,4 +1,4 @@
-//! Groups: which there are, making one, being in one.
+//! Groups: listing, creating, joining and leaving them.
 
 use std::sync::Arc;
 
@@ -31,27 +31,27 @@ use super::{
     group_id, timed, timed_for,
 };
 
-/// Groups of one page of the list.
+/// Groups on one page of the list.
 const PAGE_GROUPS: usize = 200;
-/// Groups that are asked for by id at a time: as many as a session may be in, and `everyone`.
+/// Most groups of a request by id: as many as a session may be in, and `everyone`.
 const MAX_IDS: usize = MAX_SESSION_GROUPS + 1;
 
-/// A group as the page is told of it.
+/// A group as the page gets it.
 #[derive(Debug, Serialize)]
 pub(super) struct GroupJson {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) private: bool,
-    /// `everyone`.
+    /// True for `everyone`.
     pub(super) reserved: bool,
-    /// Multicast address and port; `None` while it has none, or nobody can say.
+    /// Multicast address and port; `None` while the group has none, or where the hub does not know it.
     pub(super) address: Option<String>,
-    /// 16 hexadecimal digits.
+    /// The log id as 16 hexadecimal digits.
     log: String,
 }
 
 impl GroupJson {
-    /// `None` if the registry said something that no group can be.
+    /// Returns `None` if the registry described a group without a valid id.
     pub(super) fn from_pb(group: &Group) -> Option<Self> {
         Some(Self {
             id: GroupId::try_from(&group.id[..]).ok()?.to_string(),
@@ -77,18 +77,18 @@ impl GroupJson {
 
 #[derive(Default, Deserialize)]
 pub(super) struct ListQuery {
-    /// These alone, with commas between them; those that do not exist are left out.
+    /// Ids of the wanted groups, separated by commas; those that do not exist are left out.
     ids: Option<String>,
-    /// What their names contain, in any case.
+    /// A part of the wanted groups' names, in any letter case.
     #[serde(default)]
     search: String,
-    /// The name that the page before ended with.
+    /// The last name on the page before.
     #[serde(default)]
     after: String,
 }
 
-/// The groups asked for by id; else a page of the public ones that the hub knows, `everyone` first and the others by name, so that
-/// however many there are, each can be found. The header `gaung-next` is what the next page begins after, percent-encoded.
+/// Answers with the groups requested by id, or with a page of the public groups that the hub knows: `everyone` first, the others
+/// by name. The header `gaung-next` is the `after` of the next page, percent-encoded.
 pub(super) async fn list(
     State(context): State<Arc<ApiContext>>,
     headers: HeaderMap,
@@ -110,7 +110,7 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// Names the browser's device, which sees the private groups that it is a member of.
+/// Carries the key of the browser's device, which sees the private groups that it is a member of.
 const DEVICE_KEY: &str = "gaung-device-key";
 
 fn viewer(headers: &HeaderMap) -> Option<Viewer> {
@@ -118,7 +118,7 @@ fn viewer(headers: &HeaderMap) -> Option<Viewer> {
     Some(Viewer { device_key: key.0.into(), ..Viewer::default() })
 }
 
-/// One page, and the name after which the next one begins.
+/// Returns one page, and the name after which the next one begins.
 fn page_of(groups: Vec<Arc<GroupInfo>>, search: &str, after: &str) -> (Vec<Arc<GroupInfo>>, Option<String>) {
     let wanted = search.trim().to_lowercase();
     let is_wanted = |info: &GroupInfo| wanted.is_empty() || info.name.to_lowercase().contains(&wanted);
@@ -131,7 +131,7 @@ fn page_of(groups: Vec<Arc<GroupInfo>>, search: &str, after: &str) -> (Vec<Arc<G
     (found, next)
 }
 
-/// As `encodeURIComponent` does: headers carry ASCII alone.
+/// Encodes like `encodeURIComponent`, because headers carry ASCII alone.
 fn percent_encoded(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
@@ -140,11 +140,12 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// What exists of these, in their order. The registry is asked for those that the hub has not heard of yet.
+/// Returns those groups that exist, in the order of `ids`. Groups that the directory does not have are looked up at the
+/// registry.
 async fn by_ids(context: &ApiContext, ids: &str, viewer: Option<Viewer>) -> Vec<GroupJson> {
     let mut found = Vec::new();
     for id in ids.split(',').filter_map(|id| id.parse::<GroupId>().ok()).take(MAX_IDS) {
-        // Whether this browser may see a private one is for the registry to say.
+        // The registry decides whether this browser may see a private group.
         let group = match context.directory.by_id(id).filter(|info| !info.private) {
             Some(info) => Some(GroupJson::of_known(&info)),
             None => described_by_id(context, id, viewer.clone()).await.ok(),
@@ -154,7 +155,7 @@ async fn by_ids(context: &ApiContext, ids: &str, viewer: Option<Viewer>) -> Vec<
     found
 }
 
-/// The group as the registry describes it.
+/// Looks a group up at the registry.
 pub(super) async fn described_by_id(
     context: &ApiContext,
     id: GroupId,
@@ -167,7 +168,7 @@ pub(super) async fn described_by_id(
 
 #[derive(Deserialize)]
 pub(super) struct CreateRequest {
-    /// 16 bytes, one wish: a repetition gives the same group.
+    /// 16 bytes that identify the request: a repeated one returns the same group.
     request_id: Hex,
     name: String,
     #[serde(default)]
@@ -176,28 +177,28 @@ pub(super) struct CreateRequest {
     member_name: String,
 }
 
-/// Makes a group.
+/// Creates a group.
 pub(super) async fn create(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
     body: Result<Json<CreateRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<GroupJson>), ApiError> {
-    let Json(wish) = body?;
+    let Json(create) = body?;
     let request = CreateGroupRequest {
-        request_id: wish.request_id.0.into(),
-        name: wish.name,
+        request_id: create.request_id.0.into(),
+        name: create.name,
         scope: Scope::Site.into(),
         format: Format::Proto.into(),
-        private: wish.private,
-        owner_public_key: wish.public_key.0.into(),
-        owner_name: wish.member_name,
+        private: create.private,
+        owner_public_key: create.public_key.0.into(),
+        owner_name: create.member_name,
         ..CreateGroupRequest::default()
     };
-    let made = context.registry.clone().create_group(timed_for(&browser, request)).await?.into_inner();
-    Ok((StatusCode::CREATED, Json(described(made.group.as_ref())?)))
+    let created = context.registry.clone().create_group(timed_for(&browser, request)).await?.into_inner();
+    Ok((StatusCode::CREATED, Json(described(created.group.as_ref())?)))
 }
 
-/// The group of an answer.
+/// Converts the group in an answer of the registry.
 pub(super) fn described(group: Option<&Group>) -> Result<GroupJson, ApiError> {
     group.and_then(GroupJson::from_pb).ok_or_else(|| ApiError::unavailable("the registry's answer has no group"))
 }
@@ -210,22 +211,23 @@ pub(super) struct MemberRequest {
     member_name: String,
 }
 
+/// The outcome of joining a group.
 #[derive(Serialize)]
-pub(super) struct Joined {
+pub(super) struct JoinedJson {
     group: GroupJson,
-    /// The right to use a private group; hexadecimal, for subscriptions.
+    /// The ticket that subscriptions to a private group carry, as hexadecimal digits.
     ticket: String,
-    /// How long presence and ticket last; repeated before.
+    /// Time until presence and ticket expire; the page joins again before.
     lease_ms: u64,
 }
 
-/// Becomes a member, or stays a present one.
+/// Makes the browser's device a member, or renews its presence.
 pub(super) async fn join(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
     body: Result<Json<MemberRequest>, JsonRejection>,
-) -> Result<Json<Joined>, ApiError> {
+) -> Result<Json<JoinedJson>, ApiError> {
     let Json(member) = body?;
     let request = JoinGroupRequest {
         by: Some(By::Id(group_id(&group)?.into())),
@@ -235,21 +237,21 @@ pub(super) async fn join(
         lane: "tcp".to_owned(),
     };
     let joined = context.registry.clone().join_group(timed_for(&browser, request)).await?.into_inner();
-    Ok(Json(Joined {
+    Ok(Json(JoinedJson {
         group: described(joined.group.as_ref())?,
         ticket: to_hex(&joined.ticket),
         lease_ms: joined.lease_ms,
     }))
 }
 
-/// Is a member no more.
+/// Ends the membership of the browser's device.
 pub(super) async fn leave(
     State(context): State<Arc<ApiContext>>,
     Path(group): Path<String>,
     body: Result<Json<MemberRequest>, JsonRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Json(member) = body?;
-    // An empty client id ends the lasting membership.
+    // An empty client id ends the membership itself; another one only the presence of that client.
     let request = LeaveGroupRequest {
         group_id: group_id(&group)?.into(),
         public_key: member.public_key.0.into(),

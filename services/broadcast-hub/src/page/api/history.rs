@@ -1,4 +1,4 @@
-//! A page of a group's log: the very runs, one behind the other, as on the WebSocket.
+//! Pages of a group's log: runs one after another, the same bytes as on the WebSocket.
 
 use std::sync::Arc;
 
@@ -23,22 +23,22 @@ use super::{
     timed,
 };
 
-/// Most messages of a page.
+/// Most messages on one page.
 const MAX_MESSAGES: u64 = 1000;
-/// The first message of the page, where its run may begin earlier; absent if the page is empty.
+/// Names the page's first seq, because its first run may begin earlier; absent if the page is empty.
 const FIRST_SEQ: HeaderName = HeaderName::from_static("gaung-first-seq");
 
 #[derive(Deserialize)]
 pub(super) struct HistoryQuery {
-    /// The newest messages before this one.
+    /// The page ends before this seq.
     before: u64,
     limit: u64,
-    /// 16 hexadecimal digits; another log than the current is refused.
+    /// The log as 16 hexadecimal digits; the request fails if another one is current.
     log: Option<String>,
     ticket: Option<Hex>,
 }
 
-/// Answers with runs, oldest first.
+/// Answers with a page of runs, oldest first.
 pub(super) async fn history(
     State(context): State<Arc<ApiContext>>,
     Extension(connection): Extension<PageConnection>,
@@ -56,7 +56,7 @@ pub(super) async fn history(
         ticket,
         before_seq: query.before.max(1),
     };
-    // What is read and not taken by the browser is a read's as long as it lasts.
+    // Runs that the browser has not read yet are in memory, as in any read of a log.
     let place = context.history_places.take(connection.address.into()).await;
     let mut pages = relay.read(timed(request)).await?.into_inner();
     let runs = [(CONTENT_TYPE, "application/octet-stream")];
@@ -67,17 +67,18 @@ pub(super) async fn history(
         place.touch();
         page.map(|page| page.run)
     });
-    let evicted = Status::resource_exhausted("others needed the place of this read");
+    let evicted = Status::resource_exhausted("evicted for an address with fewer reads");
     let body = Body::from_stream(SharedBody::new(parts, notice, Some(evicted)));
     Ok((runs, first_seq, body).into_response())
 }
 
-/// A log of a request; 0 for whichever is current.
+/// Parses the log of a request; 0 stands for the current one.
 pub(super) fn log_id(text: Option<&str>) -> Result<LogId, ApiError> {
     let Some(text) = text else { return Ok(LogId(0)) };
     u64::from_str_radix(text, 16).map(LogId).map_err(|_| ApiError::invalid("a log id has 16 hexadecimal digits"))
 }
 
+/// Decodes the ticket of a request; empty if it has none.
 pub(super) fn ticket(hex: Option<Hex>) -> Bytes {
     hex.map(|hex| hex.0.into()).unwrap_or_default()
 }

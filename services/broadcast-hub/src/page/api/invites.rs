@@ -1,4 +1,4 @@
-//! Invites: a code that lets others into a private group, and using one.
+//! Invites to private groups: creating and redeeming codes.
 
 use std::sync::Arc;
 
@@ -26,36 +26,37 @@ use super::{
 #[derive(Deserialize)]
 pub(super) struct InviteRequest {
     public_key: Hex,
-    /// 0: no limit.
+    /// How often the code may be redeemed; 0 for no limit.
     #[serde(default)]
     uses: u32,
-    /// 0: a day.
+    /// Time until the code expires; 0 for a day.
     #[serde(default)]
     expires_ms: u64,
 }
 
+/// A code that was created.
 #[derive(Serialize)]
-pub(super) struct Invite {
+pub(super) struct InviteJson {
     code: String,
     expires_unix_ms: i64,
 }
 
-/// Makes a code; only members may.
+/// Creates a code; only members may.
 pub(super) async fn create(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
     body: Result<Json<InviteRequest>, JsonRejection>,
-) -> Result<(StatusCode, Json<Invite>), ApiError> {
-    let Json(wish) = body?;
+) -> Result<(StatusCode, Json<InviteJson>), ApiError> {
+    let Json(invite) = body?;
     let request = CreateInviteRequest {
         group_id: group_id(&group)?.into(),
-        public_key: wish.public_key.0.into(),
-        uses: wish.uses,
-        expires_ms: wish.expires_ms,
+        public_key: invite.public_key.0.into(),
+        uses: invite.uses,
+        expires_ms: invite.expires_ms,
     };
-    let made = context.registry.clone().create_invite(timed_for(&browser, request)).await?.into_inner();
-    Ok((StatusCode::CREATED, Json(Invite { code: made.code, expires_unix_ms: made.expires_unix_ms })))
+    let created = context.registry.clone().create_invite(timed_for(&browser, request)).await?.into_inner();
+    Ok((StatusCode::CREATED, Json(InviteJson { code: created.code, expires_unix_ms: created.expires_unix_ms })))
 }
 
 #[derive(Deserialize)]
@@ -66,19 +67,20 @@ pub(super) struct RedeemRequest {
     member_name: String,
 }
 
-/// Uses a code for the browser's device.
+/// Redeems a code for the browser's device.
 pub(super) async fn redeem(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
     body: Result<Json<RedeemRequest>, JsonRejection>,
 ) -> Result<Json<GroupJson>, ApiError> {
-    let Json(wish) = body?;
-    let key = key_of(&wish.seed)?;
+    let Json(redeem) = body?;
+    let key = key_of(&redeem.seed)?;
     let mut client = context.registry.clone();
     let nonce = client.get_challenge(timed(GetChallengeRequest {})).await?.into_inner().nonce;
-    // The group is not known before; its id is zero in what is signed.
-    let signature = sign_call(&key, Method::Redeem, GroupId::NONE, &nonce, &wish.code);
-    let request = RedeemInviteRequest { code: wish.code, signature: Some(signature), member_name: wish.member_name };
+    // The signed group id is zero, because the group is not known before.
+    let signature = sign_call(&key, Method::Redeem, GroupId::NONE, &nonce, &redeem.code);
+    let request =
+        RedeemInviteRequest { code: redeem.code, signature: Some(signature), member_name: redeem.member_name };
     let redeemed = client.redeem_invite(timed_for(&browser, request)).await?.into_inner();
     Ok(Json(described(redeemed.group.as_ref())?))
 }

@@ -1,5 +1,5 @@
-//! The running network in figures: services, groups, who hears by which lane, what was sent. Made at most once a second,
-//! however many look.
+//! Figures of the running network for the lab page: services, groups, members by lane, datagrams sent. They are gathered at
+//! most once a second, however many browsers request them.
 
 use std::{
     sync::Arc,
@@ -25,26 +25,26 @@ use super::{
     super::context::ApiContext,
     error::ApiError,
     groups,
-    members::{MemberJson, joined, known, log_of},
+    members::{MemberJson, known_members, log_of, merged},
     timed,
 };
 
-/// How old an answer may be.
+/// Age up to which an answer is served again.
 const FRESH: Duration = Duration::from_millis(900);
-/// Groups that are looked into.
+/// Most groups whose figures are gathered.
 const MAX_GROUPS: usize = 64;
 
-/// The answer that was made last.
+/// The last answer and when it was gathered.
 #[derive(Debug, Default)]
-pub(super) struct Snapshot(Mutex<Option<(Instant, Bytes)>>);
+pub(super) struct LabSnapshot(Mutex<Option<(Instant, Bytes)>>);
 
 #[derive(Serialize)]
-struct Lab {
+struct LabJson {
     unix_ms: u64,
     services: Vec<ServiceJson>,
     hub: HubJson,
-    groups: Vec<LabGroup>,
-    /// Groups that are not among them.
+    groups: Vec<LabGroupJson>,
+    /// Number of groups above the limit.
     groups_left_out: usize,
 }
 
@@ -57,27 +57,27 @@ struct ServiceJson {
     version: String,
 }
 
-/// This hub's own counts, from its start.
+/// Counts of this hub since its start.
 #[derive(Serialize)]
 struct HubJson {
     id: String,
     framed_sessions: i64,
     web_sessions: i64,
     text_sessions: i64,
-    /// To all its sessions.
+    /// Bytes written to all sessions.
     written_bytes: u64,
     broadcast_datagrams: u64,
 }
 
 #[derive(Serialize)]
-struct LabGroup {
+struct LabGroupJson {
     id: String,
     name: String,
     address: Option<String>,
     head: u64,
     sent: SentJson,
     members: Vec<MemberJson>,
-    /// Why there are no figures.
+    /// Why the relay gave no figures.
     trouble: Option<String>,
 }
 
@@ -89,35 +89,39 @@ struct SentJson {
     parity: u64,
 }
 
-/// Answers with the newest figures.
-pub(super) async fn lab(State(context): State<Arc<ApiContext>>, snapshot: Arc<Snapshot>) -> Result<Response, ApiError> {
-    let mut made = snapshot.0.lock().await;
-    let fresh = made.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, json)| json.clone());
+/// Answers with figures that are at most [`FRESH`] old.
+pub(super) async fn lab(
+    State(context): State<Arc<ApiContext>>,
+    snapshot: Arc<LabSnapshot>,
+) -> Result<Response, ApiError> {
+    let mut last = snapshot.0.lock().await;
+    let fresh = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, json)| json.clone());
     let json = match fresh {
         Some(json) => json,
         None => {
             let json = Bytes::from(serde_json::to_vec(&gather(&context).await?).expect("figures become JSON"));
-            *made = Some((Instant::now(), json.clone()));
+            *last = Some((Instant::now(), json.clone()));
             json
         }
     };
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-async fn gather(context: &Arc<ApiContext>) -> Result<Lab, ApiError> {
+async fn gather(context: &Arc<ApiContext>) -> Result<LabJson, ApiError> {
     let listed = context.registry.clone().list_services(timed(ListServicesRequest {})).await?.into_inner();
     let groups = by_interest(context);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Lab {
+    Ok(LabJson {
         unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
         services: listed.services.iter().filter_map(ServiceJson::from_pb).collect(),
         hub: HubJson::of(context),
         groups_left_out: groups.len().saturating_sub(MAX_GROUPS),
-        groups: looked_into(context, groups).await,
+        groups: gather_groups(context, groups).await,
     })
 }
 
-/// `everyone`, then the groups that somebody follows here, then the others, each by name: made-up groups hide none that is used.
+/// Sorts the groups: `everyone`, those with sessions here, then the others, each by name. So unused groups, however many,
+/// displace none that is used.
 fn by_interest(context: &ApiContext) -> Vec<Arc<GroupInfo>> {
     let mut groups = context.directory.public();
     let key = |info: &GroupInfo| (!info.is_everyone(), context.groups.get(info.id).is_none(), info.name.clone());
@@ -125,26 +129,26 @@ fn by_interest(context: &ApiContext) -> Vec<Arc<GroupInfo>> {
     groups
 }
 
-async fn looked_into(context: &Arc<ApiContext>, groups: Vec<Arc<GroupInfo>>) -> Vec<LabGroup> {
-    let mut looking = JoinSet::new();
+async fn gather_groups(context: &Arc<ApiContext>, groups: Vec<Arc<GroupInfo>>) -> Vec<LabGroupJson> {
+    let mut gathering = JoinSet::new();
     for group in groups.into_iter().take(MAX_GROUPS) {
-        looking.spawn(LabGroup::look(context.clone(), group));
+        gathering.spawn(LabGroupJson::gather(context.clone(), group));
     }
-    let mut found: Vec<_> = looking.join_all().await.into_iter().flatten().collect();
+    let mut found: Vec<_> = gathering.join_all().await.into_iter().flatten().collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
 }
 
-impl LabGroup {
-    async fn look(context: Arc<ApiContext>, group: Arc<GroupInfo>) -> Option<Self> {
+impl LabGroupJson {
+    async fn gather(context: Arc<ApiContext>, group: Arc<GroupInfo>) -> Option<Self> {
         let id = group.id;
-        // None is private: those are told to their members alone.
-        let told = groups::described_by_id(&context, id, None).await.ok()?;
+        // Without a viewer, which is enough for public groups, and only they are listed.
+        let described = groups::described_by_id(&context, id, None).await.ok()?;
         let log = log_of(&context, id, &Bytes::new()).await;
-        let looked = Self {
-            id: told.id,
-            name: told.name,
-            address: told.address,
+        let without_figures = Self {
+            id: described.id,
+            name: described.name,
+            address: described.address,
             head: 0,
             sent: SentJson::default(),
             members: Vec::new(),
@@ -152,16 +156,16 @@ impl LabGroup {
         };
         Some(match log {
             Ok(log) => {
-                let known = known(&context, id, Bytes::new()).await;
+                let known = known_members(&context, id, Bytes::new()).await;
                 let sent = log.sent.unwrap_or_default();
                 Self {
                     head: log.head_seq,
                     sent: SentJson::from_pb(&sent),
-                    members: joined(&log.members, &known),
-                    ..looked
+                    members: merged(&log.members, &known),
+                    ..without_figures
                 }
             }
-            Err(error) => Self { trouble: Some(error.message().to_owned()), ..looked },
+            Err(error) => Self { trouble: Some(error.message().to_owned()), ..without_figures },
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Who is in a group: what the relay hears of, then those whom the registry alone knows.
+//! The members of a group: those who are present at the relay, then those whom only the registry knows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,24 +31,24 @@ use super::{
     relay_of, timed,
 };
 
-/// A member as the page is told of it.
+/// A member as the page gets it.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct MemberJson {
-    /// Empty if nobody knows it.
+    /// Empty if it is unknown.
     pub(super) name: String,
     /// Empty for a text session.
     pub(super) device: String,
-    /// The process; empty if the relay does not hear of it.
+    /// The client id; empty if the member is not present at the relay.
     pub(super) client: String,
-    /// `None` if it is away, or nobody knows.
+    /// `None` if the member is absent, or its lane unknown.
     pub(super) lane: Option<String>,
     pub(super) here: bool,
     pub(super) delivered: u64,
-    /// Of first-sent datagrams, in this epoch.
+    /// First-sent datagrams that the member received in this epoch.
     pub(super) received: u64,
     pub(super) lost: u64,
     pub(super) repaired: u64,
-    /// 0: unknown.
+    /// 0 if it is unknown.
     pub(super) round_trip_us: u32,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct MembersQuery {
     ticket: Option<Hex>,
 }
 
-/// The members of one group.
+/// Answers with the members of one group.
 pub(super) async fn members(
     State(context): State<Arc<ApiContext>>,
     Path(group): Path<String>,
@@ -67,36 +67,36 @@ pub(super) async fn members(
     let group = group_id(&group)?;
     let ticket = ticket(query.ticket);
     let log = log_of(&context, group, &ticket).await?;
-    Ok(Json(joined(&log.members, &known(&context, group, ticket).await)))
+    Ok(Json(merged(&log.members, &known_members(&context, group, ticket).await)))
 }
 
-/// The group's log as its relay describes it.
+/// Reads the state of the group's log from its relay.
 pub(super) async fn log_of(context: &ApiContext, group: GroupId, ticket: &Bytes) -> Result<GetLogResponse, ApiError> {
     let (info, mut relay) = relay_of(context, group, ticket).await?;
     let request = GetLogRequest { group_id: info.id.into(), ticket: ticket.clone() };
     Ok(relay.get_log(timed(request)).await?.into_inner())
 }
 
-/// Whom the registry knows; nobody while it is away, for the relay's list is worth showing without names.
-pub(super) async fn known(context: &ApiContext, group: GroupId, ticket: Bytes) -> Vec<Member> {
+/// Lists the members that the registry knows; none while it is away, because the relay's list is useful without names.
+pub(super) async fn known_members(context: &ApiContext, group: GroupId, ticket: Bytes) -> Vec<Member> {
     let request = ListMembersRequest { group_id: group.into(), viewer: ticket_viewer(ticket) };
     let listed = context.registry.clone().list_members(timed(request)).await;
     listed.map(|listed| listed.into_inner().members).unwrap_or_default()
 }
 
-/// One entry a process that is here, then one a device that is away.
-pub(super) fn joined(heard: &[MemberStatus], known: &[Member]) -> Vec<MemberJson> {
+/// Merges both lists: one entry for each present client, then one for each absent device.
+pub(super) fn merged(present: &[MemberStatus], known: &[Member]) -> Vec<MemberJson> {
     let names: HashMap<&[u8], &str> =
         known.iter().map(|member| (&member.device_id[..], member.name.as_str())).collect();
-    let told: HashSet<&[u8]> = heard.iter().map(|member| &member.device_id[..]).collect();
-    let mut rows: Vec<_> = heard.iter().map(|member| MemberJson::heard(member, &names)).collect();
-    rows.extend(known.iter().filter(|member| !told.contains(&member.device_id[..])).map(MemberJson::known));
+    let present_devices: HashSet<&[u8]> = present.iter().map(|member| &member.device_id[..]).collect();
+    let mut rows: Vec<_> = present.iter().map(|member| MemberJson::present(member, &names)).collect();
+    rows.extend(known.iter().filter(|member| !present_devices.contains(&member.device_id[..])).map(MemberJson::known));
     rows.sort_by(|a, b| (!a.here, &a.name, &a.client).cmp(&(!b.here, &b.name, &b.client)));
     rows
 }
 
 impl MemberJson {
-    fn heard(member: &MemberStatus, names: &HashMap<&[u8], &str>) -> Self {
+    fn present(member: &MemberStatus, names: &HashMap<&[u8], &str>) -> Self {
         let client = to_hex(&member.client_id);
         let has_device = member.device_id.iter().any(|byte| *byte != 0);
         let name = names.get(&member.device_id[..]).copied().unwrap_or(&member.name);
@@ -115,7 +115,8 @@ impl MemberJson {
     }
 
     fn known(member: &Member) -> Self {
-        // By the other lanes the relay hears of those who are here; the registry's lease outlasts a browser by minutes.
+        // On other lanes a present member is in the relay's list. The registry's lease alone proves nothing: it outlasts a
+        // closed browser by minutes.
         let here = member.present && member.lane == "broadcast";
         Self {
             name: member.name.clone(),
@@ -134,8 +135,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_are_here_come_first_and_nobody_twice() {
-        let heard = MemberStatus {
+    fn present_members_come_first_and_none_is_listed_twice() {
+        let tcp = MemberStatus {
             device_id: vec![1; 16].into(),
             client_id: vec![0xab; 16].into(),
             lane: MemberLane::Tcp.into(),
@@ -154,8 +155,8 @@ mod tests {
             ..Member::default()
         };
         let closed = Member { present: true, lane: "tcp".to_owned(), ..member(2, "budi") };
-        let rows = joined(&[text, heard], &[member(1, "sari"), closed]);
-        let told: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.lane.as_deref(), row.here)).collect();
-        assert_eq!(told, [("client-1", Some("text"), true), ("sari", Some("tcp"), true), ("budi", None, false)]);
+        let rows = merged(&[text, tcp], &[member(1, "sari"), closed]);
+        let listed: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.lane.as_deref(), row.here)).collect();
+        assert_eq!(listed, [("client-1", Some("text"), true), ("sari", Some("tcp"), true), ("budi", None, false)]);
     }
 }

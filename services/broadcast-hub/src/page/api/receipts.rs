@@ -1,4 +1,4 @@
-//! Who has heard: the relay's receipts as they change, one JSON object a line.
+//! Receipts: who has delivered a message. They are sent as they change, one JSON object a line.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use super::{
     shared_body::SharedBody,
 };
 
-/// How long one request is answered; the page asks again.
+/// Time after which an answer ends; the page requests again.
 const WATCH_MS: u32 = 60_000;
 
 #[derive(Deserialize)]
@@ -50,12 +50,12 @@ struct ReceiptJson {
 #[derive(Serialize)]
 struct MissingJson {
     device: String,
-    /// Of a text session.
+    /// The name of a text session; empty for others.
     name: String,
     lane: Option<&'static str>,
 }
 
-/// Answers with a line for each change until all is heard, or a minute is over.
+/// Answers with a line for each change, until the receipts are complete or a minute is over.
 pub(super) async fn receipts(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
@@ -77,11 +77,11 @@ pub(super) async fn receipts(
     let changes = relay.watch_receipts(Request::new(request)).await?.into_inner();
     let notice = place.notice();
     let lines = changes.map(move |change| {
-        // The share is given back with the body.
+        // The body holds the share until it ends.
         let _ = &place;
         change.map(|change| lines(&change))
     });
-    // The page asks again when it ends early.
+    // No error after an eviction: the page requests again when the answer ends.
     let body = Body::from_stream(SharedBody::new(lines, notice, None));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
@@ -113,7 +113,7 @@ impl MissingJson {
     }
 }
 
-/// How a member hears, as people read it.
+/// Names a member's lane for people.
 pub(super) fn lane_word(lane: MemberLane) -> Option<&'static str> {
     match lane {
         MemberLane::Multicast => Some("multicast"),

@@ -1,4 +1,4 @@
-//! The body of an answer that holds a share of something scarce for as long as it lasts.
+//! A response body that holds a share of a limited resource until it ends.
 
 use std::{
     pin::Pin,
@@ -9,17 +9,17 @@ use service_kit::share::EvictionNotice;
 use tokio_stream::Stream;
 use tonic::Status;
 
-/// A body whose parts come from `parts`, which holds the share; it stops when the share goes to another address.
+/// A body whose parts come from `parts`, which holds the share; it ends when the share is evicted.
 pub(super) struct SharedBody<S> {
     parts: S,
     evicted: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// What the body breaks off with after an eviction; `None`: it ends as if nothing more had come.
-    break_off: Option<Status>,
+    /// The error with which the body fails after an eviction; `None` to end it normally.
+    eviction_error: Option<Status>,
 }
 
 impl<S> SharedBody<S> {
-    pub(super) fn new(parts: S, notice: EvictionNotice, break_off: Option<Status>) -> Self {
-        Self { parts, evicted: Box::pin(async move { notice.evicted().await }), break_off }
+    pub(super) fn new(parts: S, notice: EvictionNotice, eviction_error: Option<Status>) -> Self {
+        Self { parts, evicted: Box::pin(async move { notice.evicted().await }), eviction_error }
     }
 }
 
@@ -28,7 +28,7 @@ impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Stream for SharedBody<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.evicted.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(self.break_off.clone().map(Err));
+            return Poll::Ready(self.eviction_error.clone().map(Err));
         }
         Pin::new(&mut self.parts).poll_next(cx)
     }
