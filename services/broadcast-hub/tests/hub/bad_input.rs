@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    client::{Bare, Framed},
+    client::{FramedClient, TextClient},
     world::World,
 };
 
@@ -21,7 +21,7 @@ const PIECES: usize = 10_000;
 const PIECES_PER_CONNECTION: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_pieces_on_each_port() {
+async fn random_bytes_on_each_port_leave_the_hub_serving() {
     let seed = rand::random();
     println!("seed {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -34,14 +34,14 @@ async fn random_pieces_on_each_port() {
                 rng.fill_bytes(&mut piece);
                 bytes.extend(piece);
             }
-            throw(port, &bytes).await;
+            send_bytes(port, &bytes).await;
         }
     }
     still_serves(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_with_one_byte_changed() {
+async fn frames_with_one_changed_byte_leave_the_hub_serving() {
     let seed = rand::random();
     println!("seed {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -56,14 +56,14 @@ async fn frames_with_one_byte_changed() {
             frame[at] ^= 1 << rng.random_range(0..8);
             bytes.extend(frame);
         }
-        throw(world.hub.tcp, &bytes).await;
+        send_bytes(world.hub.tcp, &bytes).await;
     }
     still_serves(world).await;
 }
 
-async fn throw(port: std::net::SocketAddr, bytes: &[u8]) {
+async fn send_bytes(port: std::net::SocketAddr, bytes: &[u8]) {
     let mut stream = TcpStream::connect(port).await.unwrap();
-    // The hub may have closed it by then.
+    // The hub may have closed the connection by then.
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;
     let mut answer = Vec::new();
@@ -72,10 +72,10 @@ async fn throw(port: std::net::SocketAddr, bytes: &[u8]) {
 }
 
 async fn still_serves(world: World) {
-    let (mut ann, _) = Bare::open(world.hub.text).await;
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     let subscribed = client.subscribe("everyone", 0, 0).await;
-    // Words that were thrown at the text port may still be on their way into the log.
+    // Lines that the random bytes made may still be on their way into the log.
     let mut next = Seq(subscribed.next_seq);
     let from = world.relay.head(world.everyone).next();
     ann.say(b"masih ada?\n").await;

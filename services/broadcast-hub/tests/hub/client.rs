@@ -1,4 +1,4 @@
-//! A framed client and a bare text client.
+//! A framed client and a text client without any protocol.
 
 use std::net::SocketAddr;
 
@@ -21,38 +21,38 @@ use tokio::{
 
 use crate::world::LONG;
 
-pub struct Framed {
+pub struct FramedClient {
     pub stream: TcpStream,
     buffer: BytesMut,
     pub id: ClientId,
 }
 
 #[derive(Debug)]
-pub enum Got {
+pub enum Received {
     Frame(server_frame::Frame),
     Run(Run),
 }
 
-impl Framed {
+impl FramedClient {
     pub async fn raw(addr: SocketAddr) -> Self {
         Self::raw_from([127, 0, 0, 1], addr).await
     }
 
-    /// From another address of this host.
+    /// Connects from another address of this host.
     pub async fn raw_from(source: [u8; 4], addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((source, 0).into()).unwrap();
-        // Small, so that a reader that stops is felt soon.
+        // A small buffer, so that the hub soon notices a reader that stops.
         socket.set_recv_buffer_size(64 * 1024).unwrap();
         let stream = socket.connect(addr).await.unwrap();
         Self { stream, buffer: BytesMut::new(), id: ClientId(rand::random()) }
     }
 
-    /// Says hello; `everyone` is subscribed from now on.
+    /// Connects and says hello, which also subscribes to `everyone`.
     pub async fn open(addr: SocketAddr) -> (Self, Welcome) {
         let mut client = Self::raw(addr).await;
         client.hello().await;
-        let Got::Frame(server_frame::Frame::Welcome(welcome)) = client.next().await else { panic!("no welcome") };
+        let Received::Frame(server_frame::Frame::Welcome(welcome)) = client.next().await else { panic!("no welcome") };
         (client, welcome)
     }
 
@@ -75,11 +75,11 @@ impl Framed {
         self.subscribe_frame(name, from_seq, log_id).await;
         loop {
             match self.next().await {
-                Got::Frame(server_frame::Frame::Subscribed(subscribed)) if subscribed.name == name => {
+                Received::Frame(server_frame::Frame::Subscribed(subscribed)) if subscribed.name == name => {
                     return subscribed;
                 }
-                Got::Frame(server_frame::Frame::Error(error)) => panic!("{error:?}"),
-                Got::Frame(_) | Got::Run(_) => {}
+                Received::Frame(server_frame::Frame::Error(error)) => panic!("{error:?}"),
+                Received::Frame(_) | Received::Run(_) => {}
             }
         }
     }
@@ -100,18 +100,18 @@ impl Framed {
         self.send(client_frame::Frame::Publish(publish)).await;
     }
 
-    pub async fn next(&mut self) -> Got {
+    pub async fn next(&mut self) -> Received {
         self.try_next().await.expect("the stream goes on")
     }
 
-    /// `None` when the hub closed the stream.
-    pub async fn try_next(&mut self) -> Option<Got> {
+    /// Receives the next frame or run; `None` when the hub closed the stream.
+    pub async fn try_next(&mut self) -> Option<Received> {
         let reading = async {
             loop {
                 match decode(&mut self.buffer, AcceptedItems::ControlAndRuns).unwrap() {
-                    Some(FrameItem::Run(run)) => return Some(Got::Run(run)),
+                    Some(FrameItem::Run(run)) => return Some(Received::Run(run)),
                     Some(FrameItem::Control(body)) => {
-                        return Some(Got::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
+                        return Some(Received::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
                     }
                     None => {}
                 }
@@ -125,21 +125,21 @@ impl Framed {
         timeout(LONG, reading).await.expect("something comes within a minute")
     }
 
-    /// The next control frame; runs before it are dropped.
+    /// Receives the next control frame and drops runs before it.
     pub async fn next_frame(&mut self) -> server_frame::Frame {
         loop {
-            if let Got::Frame(frame) = self.next().await {
+            if let Received::Frame(frame) = self.next().await {
                 return frame;
             }
         }
     }
 
-    /// Reads the group's messages from `next` up to `last`; panics at a hole, drops what it has.
+    /// Reads the group's messages from `next` up to `last`; panics at a gap or a duplicate.
     pub async fn read_up_to(&mut self, group: GroupId, next: &mut Seq, last: Seq) {
         while *next <= last {
             match self.next().await {
-                Got::Run(run) => take(group, next, &run),
-                Got::Frame(frame) => assert!(!matches!(frame, server_frame::Frame::Bye(_)), "{frame:?} at {next}"),
+                Received::Run(run) => take(group, next, &run),
+                Received::Frame(frame) => assert!(!matches!(frame, server_frame::Frame::Bye(_)), "{frame:?} at {next}"),
             }
         }
     }
@@ -150,8 +150,8 @@ pub fn take(group: GroupId, next: &mut Seq, run: &Run) {
     if run.header().group != group {
         return;
     }
-    assert!(run.first_seq() <= *next, "a hole: {} came when {next} was due", run.first_seq());
-    assert!(run.last_seq() >= *next, "a repeat: {} came when {next} was due", run.last_seq());
+    assert!(run.first_seq() <= *next, "a gap: {} came when {next} was due", run.first_seq());
+    assert!(run.last_seq() >= *next, "a duplicate: {} came when {next} was due", run.last_seq());
     *next = run.last_seq().next();
 }
 
@@ -159,17 +159,17 @@ pub fn client_seq_text(client_seq: u64) -> String {
     format!("message {client_seq}")
 }
 
-pub struct Bare {
+pub struct TextClient {
     pub stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Bare {
+impl TextClient {
     pub async fn open(addr: SocketAddr) -> (Self, String) {
         Self::open_from([127, 0, 0, 1], addr).await
     }
 
-    /// From another address of this host.
+    /// Connects from another address of this host.
     pub async fn open_from(source: [u8; 4], addr: SocketAddr) -> (Self, String) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((source, 0).into()).unwrap();
@@ -182,7 +182,7 @@ impl Bare {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// Reads on until the hub closes.
+    /// Waits until the hub closes the connection.
     pub async fn has_ended(&mut self) -> bool {
         let reading = async { while self.stream.read_buf(&mut self.buffer).await.is_ok_and(|n| n > 0) {} };
         timeout(LONG, reading).await.is_ok()

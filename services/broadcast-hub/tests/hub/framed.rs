@@ -1,4 +1,4 @@
-//! Framed sessions: history, live, publishing, resuming, and the other services' comings and goings.
+//! Framed sessions: history, live messages, publishing, resuming, and restarts of the other services.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use gaung_proto::{
 use tonic::Code;
 
 use crate::{
-    client::{Framed, Got, client_seq_text, take},
+    client::{FramedClient, Received, client_seq_text, take},
     registry::Registry,
     relay::Relay,
-    world::{Hub, World, any, eventually},
+    world::{TestHub, World, any, eventually},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,7 @@ async fn history_and_live_come_once_in_order_and_can_be_resumed() {
     for _ in 0..100 {
         world.relay.append(group, 5, 1000);
     }
-    let (mut client, welcome) = Framed::open(world.hub.tcp).await;
+    let (mut client, welcome) = FramedClient::open(world.hub.tcp).await;
     assert_eq!(welcome.everyone_group_id, world.everyone.as_bytes()[..]);
     let subscribed = client.subscribe("g", 1, 0).await;
     assert_eq!((subscribed.log_id, subscribed.next_seq, subscribed.history_lost), (2, 1, false));
@@ -41,7 +41,7 @@ async fn history_and_live_come_once_in_order_and_can_be_resumed() {
     drop(client);
     appending.await.unwrap();
 
-    let (mut again, _) = Framed::open(world.hub.tcp).await;
+    let (mut again, _) = FramedClient::open(world.hub.tcp).await;
     let subscribed = again.subscribe("g", next.0, 2).await;
     assert_eq!(subscribed.next_seq, next.0);
     again.read_up_to(group, &mut next, Seq(1000)).await;
@@ -58,12 +58,12 @@ async fn history_and_live_come_once_in_order_and_can_be_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyone_reaches_each_session_from_its_start() {
+async fn messages_of_everyone_reach_each_session_from_its_start() {
     let world = World::start(Limits::default()).await;
     world.relay.append(world.everyone, 3, 10);
-    // The hub hears of a message a moment after its append.
+    // The hub receives a message a moment after its append.
     let mut client = loop {
-        let (mut client, _) = Framed::open(world.hub.tcp).await;
+        let (mut client, _) = FramedClient::open(world.hub.tcp).await;
         let Frame::Subscribed(subscribed) = client.next_frame().await else { panic!() };
         assert!(subscribed.name == "everyone" && subscribed.next_seq <= 4, "{subscribed:?}");
         if subscribed.next_seq == 4 {
@@ -79,11 +79,11 @@ async fn everyone_reaches_each_session_from_its_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_place_in_everyone_that_comes_with_hello_is_the_only_one() {
+async fn a_hello_that_subscribes_to_everyone_makes_no_second_subscription() {
     use tokio::io::AsyncWriteExt as _;
     let world = World::start(Limits::default()).await;
     world.relay.append(world.everyone, 3, 10);
-    let mut client = Framed::raw(world.hub.tcp).await;
+    let mut client = FramedClient::raw(world.hub.tcp).await;
     let hello = Hello { version: 1, client_id: client.id.into(), ..Hello::default() };
     let subscribe = Subscribe { by: Some(subscribe::By::Name("everyone".into())), from_seq: 2, ..Subscribe::default() };
     let frames = [client_frame::Frame::Hello(hello), client_frame::Frame::Subscribe(subscribe)];
@@ -101,7 +101,7 @@ async fn a_place_in_everyone_that_comes_with_hello_is_the_only_one() {
 async fn publishes_are_acknowledged_once_across_a_relay_that_is_killed() {
     let mut world = World::start(Limits::default()).await;
     let group = world.group("g", 2);
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     client.subscribe("g", 1, 0).await;
     let mut next = Seq::FIRST;
     let mut acknowledged = 0;
@@ -116,19 +116,19 @@ async fn publishes_are_acknowledged_once_across_a_relay_that_is_killed() {
         }
         while acknowledged < (round + 1) * 20 || next.0 <= (round + 1) * 200 {
             match client.next().await {
-                Got::Run(run) => take(group, &mut next, &run),
-                Got::Frame(Frame::Published(published)) => {
+                Received::Run(run) => take(group, &mut next, &run),
+                Received::Frame(Frame::Published(published)) => {
                     acknowledged += 1;
                     assert_eq!(published.log_id, 2);
                     assert_eq!(published.acks.iter().map(|ack| ack.count).sum::<u32>(), 10);
                 }
-                Got::Frame(frame) => panic!("{frame:?}"),
+                Received::Frame(frame) => panic!("{frame:?}"),
             }
         }
     }
     let texts: Vec<Vec<u8>> = world.relay.texts(group).into_iter().map(|(_, text)| text).collect();
     let expected: Vec<Vec<u8>> = (1..=600).map(|n| client_seq_text(n).into_bytes()).collect();
-    assert_eq!(texts.len(), expected.len(), "each once");
+    assert_eq!(texts.len(), expected.len(), "each message once");
     let mut sorted = texts;
     sorted.sort();
     let mut expected = expected;
@@ -138,11 +138,11 @@ async fn publishes_are_acknowledged_once_across_a_relay_that_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_stays_away_costs_an_error_not_the_session() {
+async fn a_publish_fails_while_the_relay_is_away_and_the_session_goes_on() {
     let limits = Limits { publish: Duration::from_millis(300), publish_bytes: 4096, ..Limits::default() };
     let mut world = World::start(limits).await;
     let group = world.group("g", 2);
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     client.subscribe("g", 0, 0).await;
     let addr = world.kill_relay();
     for tag in 1..=100 {
@@ -164,7 +164,7 @@ async fn a_relay_that_stays_away_costs_an_error_not_the_session() {
     loop {
         match client.next_frame().await {
             Frame::Published(published) => break assert_eq!(published.tag, 200),
-            // Those that had been sent when the relay died may still come out as expired.
+            // Requests sent before the relay died may still be answered as expired.
             Frame::Error(error) => {
                 assert_eq!(error.tag, 200);
                 client.publish(group, 200, 1, 1).await;
@@ -176,11 +176,11 @@ async fn a_relay_that_stays_away_costs_an_error_not_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_log_and_a_deletion_are_told() {
+async fn a_session_is_told_of_a_new_log_and_of_a_deletion() {
     let world = World::start(Limits::default()).await;
     let group = world.group("g", 2);
     world.relay.append(group, 3, 10);
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     client.subscribe("g", 1, 0).await;
     let mut next = Seq::FIRST;
     client.read_up_to(group, &mut next, Seq(3)).await;
@@ -201,14 +201,14 @@ async fn a_new_log_and_a_deletion_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_log_has_no_more_is_told_as_a_gap() {
+async fn messages_that_the_log_dropped_are_reported_as_a_gap() {
     let world = World::start(Limits::default()).await;
     let group = world.group("g", 2);
     for _ in 0..10 {
         world.relay.append(group, 1, 10);
     }
     world.relay.drop_before(group, Seq(5));
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     client.subscribe("g", 1, 0).await;
     let Frame::Gap(gap) = client.next_frame().await else { panic!() };
     assert_eq!((gap.first_seq, gap.last_seq), (1, 4));
@@ -222,7 +222,7 @@ async fn a_private_group_needs_a_ticket_for_this_device() {
     let world = World::start(Limits::default()).await;
     let group = world.registry.add("secret", 3, true);
     world.relay.open(group);
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     let Frame::Subscribed(_) = client.next_frame().await else { panic!("everyone") };
     let far = i64::MAX / 2;
     let good = issue_ticket(&world.registry.key, group, DeviceId([9; 16]), far);
@@ -243,7 +243,7 @@ async fn a_private_group_is_followed_by_its_sessions_newest_ticket() {
     let world = World::start(Limits::default()).await;
     let group = world.registry.add("secret", 3, true);
     world.relay.open(group);
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     let Frame::Subscribed(_) = client.next_frame().await else { panic!("everyone") };
     let ticket = |expires| issue_ticket(&world.registry.key, group, DeviceId([9; 16]), expires);
     let [first, soon_after, second] = [1 << 50, (1 << 50) + 1000, 1 << 51].map(ticket);
@@ -252,22 +252,23 @@ async fn a_private_group_is_followed_by_its_sessions_newest_ticket() {
     let renew = |ticket| client_frame::Frame::Renew(Renew { group_id: group.into(), ticket });
     client.send(renew(soon_after)).await;
     client.send(renew(second.clone())).await;
-    eventually("the relay is shown the newer one", || world.relay.tickets() == [first.clone(), second.clone()]).await;
+    eventually("the relay is shown the newer ticket", || world.relay.tickets() == [first.clone(), second.clone()])
+        .await;
     world.relay.append_text(group, "ani", b"halo");
     let mut next = Seq::FIRST;
     client.read_up_to(group, &mut next, Seq(1)).await;
     client.send(renew(issue_ticket(&world.registry.key, group, DeviceId([8; 16]), 1 << 52))).await;
     let Frame::Error(error) = client.next_frame().await else { panic!() };
-    assert_eq!(Code::from_i32(error.code), Code::PermissionDenied, "another device's");
+    assert_eq!(Code::from_i32(error.code), Code::PermissionDenied, "the ticket is another device's");
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_the_watch_has_not_told_of_is_looked_up() {
+async fn a_group_that_the_watch_has_not_reported_is_looked_up() {
     let world = World::start(Limits::default()).await;
     let group = world.registry.add_unwatched("fresh", 4);
     world.relay.open(group);
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     client.subscribe("fresh", 0, 0).await;
     client.publish(group, 1, 1, 1).await;
     let mut next = Seq::FIRST;
@@ -282,26 +283,26 @@ async fn a_group_that_the_watch_has_not_told_of_is_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_hub_starts_first_and_outlives_the_others() {
+async fn the_hub_starts_before_the_other_services_and_outlives_them() {
     let (registry, relay) = (Registry::new(), Relay::new());
     let everyone = GroupId([1; 16]);
     relay.open(everyone);
     let placeholder = registry.serve(any());
     let registry_addr = placeholder.addr;
     drop(placeholder);
-    let hub = Hub::start(registry_addr, |_| {}).await;
-    let mut early = Framed::raw(hub.tcp).await;
+    let hub = TestHub::start(registry_addr, |_| {}).await;
+    let mut early = FramedClient::raw(hub.tcp).await;
     early.hello().await;
     assert!(!hub.ready.is_ready());
 
     let registry_server = registry.serve(registry_addr);
-    let Got::Frame(Frame::Welcome(_)) = early.next().await else { panic!("welcome once the registry is there") };
+    let Received::Frame(Frame::Welcome(_)) = early.next().await else { panic!("welcome once the registry is there") };
     assert!(!hub.ready.is_ready(), "no relay yet");
     let relay_server = relay.serve(any());
     registry.set_relay(relay_server.addr);
     hub.until_ready().await;
     assert_eq!(registry.hubs()[0].tcp_port, u32::from(hub.tcp.port()));
-    let Got::Frame(Frame::Subscribed(_)) = early.next().await else { panic!("everyone") };
+    let Received::Frame(Frame::Subscribed(_)) = early.next().await else { panic!("everyone") };
 
     drop(registry_server);
     relay.append(everyone, 1, 10);
@@ -316,11 +317,11 @@ async fn the_hub_starts_first_and_outlives_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_says_where_to_resume() {
+async fn a_stopping_hub_tells_sessions_where_to_resume() {
     let world = World::start(Limits::default()).await;
     let group = world.group("g", 2);
     world.relay.append(group, 3, 10);
-    let (mut client, _) = Framed::open(world.hub.tcp).await;
+    let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     client.subscribe("g", 1, 0).await;
     let mut next = Seq::FIRST;
     client.read_up_to(group, &mut next, Seq(3)).await;
@@ -338,13 +339,13 @@ async fn a_stop_says_where_to_resume() {
 async fn limits_of_sessions_hold() {
     let limits = Limits { hello: Duration::from_millis(100), sessions_per_address: 2, ..Limits::default() };
     let world = World::start(limits).await;
-    let mut silent = Framed::raw(world.hub.tcp).await;
+    let mut silent = FramedClient::raw(world.hub.tcp).await;
     assert!(matches!(silent.next_frame().await, Frame::Bye(bye) if bye.reason.contains("hello")));
     assert!(silent.try_next().await.is_none());
     drop(silent);
-    let first = Framed::open(world.hub.tcp).await;
+    let first = FramedClient::open(world.hub.tcp).await;
     let second = eventually_open(&world).await;
-    let mut third = Framed::raw(world.hub.tcp).await;
+    let mut third = FramedClient::raw(world.hub.tcp).await;
     assert!(matches!(third.next_frame().await, Frame::Bye(bye) if bye.reason.contains("too many")));
     drop(first);
     drop(eventually_open(&world).await);
@@ -352,10 +353,10 @@ async fn limits_of_sessions_hold() {
     world.stop().await;
 }
 
-/// The place of a session that has just ended may not be free yet.
-async fn eventually_open(world: &World) -> Framed {
+/// Retries, because the place of a session that has just ended may not be free yet.
+async fn eventually_open(world: &World) -> FramedClient {
     loop {
-        let mut client = Framed::raw(world.hub.tcp).await;
+        let mut client = FramedClient::raw(world.hub.tcp).await;
         client.hello().await;
         match client.next_frame().await {
             Frame::Welcome(_) => return client,
@@ -369,7 +370,7 @@ async fn eventually_open(world: &World) -> Framed {
 async fn status_and_health_answer_over_grpc() {
     use gaung_proto::pb::hub::{GetStatusRequest, hub_service_client::HubServiceClient};
     let world = World::start(Limits::default()).await;
-    let (_client, _) = Framed::open(world.hub.tcp).await;
+    let (_client, _) = FramedClient::open(world.hub.tcp).await;
     let mut rpc = HubServiceClient::connect(format!("http://{}", world.hub.grpc)).await.unwrap();
     let status = rpc.get_status(GetStatusRequest {}).await.unwrap().into_inner();
     assert_eq!((status.framed_sessions, status.groups.len()), (1, 1));

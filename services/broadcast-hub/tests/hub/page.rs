@@ -22,13 +22,13 @@ use tungstenite::{
 };
 
 use crate::{
-    client::{Framed, Got, take},
+    client::{FramedClient, Received, take},
     slow::flood,
     world::{LONG, World},
 };
 
-/// One request by hand; gives status and everything that came.
-async fn ask(addr: SocketAddr, head: &str) -> (u16, String) {
+/// Sends one raw request; returns the status and the whole response.
+async fn send_request(addr: SocketAddr, head: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -38,7 +38,7 @@ async fn ask(addr: SocketAddr, head: &str) -> (u16, String) {
 }
 
 async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
-    ask(addr, &format!("GET {path} HTTP/1.1\r\nhost: {addr}")).await
+    send_request(addr, &format!("GET {path} HTTP/1.1\r\nhost: {addr}")).await
 }
 
 fn opening(addr: SocketAddr, origin: &str) -> String {
@@ -48,7 +48,7 @@ fn opening(addr: SocketAddr, origin: &str) -> String {
     )
 }
 
-/// A browser's side of a session.
+/// The browser's side of a WebSocket session.
 struct Browser {
     stream: TcpStream,
     context: WebSocketContext,
@@ -65,7 +65,7 @@ struct Wire {
 impl Browser {
     async fn connect(addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // Small, so that a reader that stops is felt soon.
+        // A small buffer, so that the hub soon notices a reader that stops.
         socket.set_recv_buffer_size(64 * 1024).unwrap();
         let mut stream = socket.connect(addr).await.unwrap();
         let head = opening(addr, &format!("http://{addr}"));
@@ -76,7 +76,7 @@ impl Browser {
         }
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-        // The example of RFC 6455, 1.3.
+        // The key is the example of RFC 6455, section 1.3.
         assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
         let context = WebSocketContext::new(Role::Client, None);
         Self { stream, context, wire: Wire::default(), frames: BytesMut::new() }
@@ -85,7 +85,7 @@ impl Browser {
     async fn open(addr: SocketAddr) -> Self {
         let mut browser = Self::connect(addr).await;
         browser.hello().await;
-        let Some(Got::Frame(server_frame::Frame::Welcome(_))) = browser.next().await else { panic!("no welcome") };
+        let Some(Received::Frame(server_frame::Frame::Welcome(_))) = browser.next().await else { panic!("no welcome") };
         browser
     }
 
@@ -105,7 +105,7 @@ impl Browser {
         self.stream.write_all(&bytes).await.unwrap();
     }
 
-    /// The next WebSocket message; `None` at the end.
+    /// Receives the next WebSocket message; `None` at the end.
     async fn message(&mut self) -> Option<Message> {
         loop {
             match self.context.read(&mut self.wire) {
@@ -120,12 +120,12 @@ impl Browser {
         }
     }
 
-    async fn next(&mut self) -> Option<Got> {
+    async fn next(&mut self) -> Option<Received> {
         loop {
             match decode(&mut self.frames, AcceptedItems::ControlAndRuns).unwrap() {
-                Some(FrameItem::Run(run)) => return Some(Got::Run(run)),
+                Some(FrameItem::Run(run)) => return Some(Received::Run(run)),
                 Some(FrameItem::Control(body)) => {
-                    return Some(Got::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
+                    return Some(Received::Frame(ServerFrame::decode(body).unwrap().frame.unwrap()));
                 }
                 None => {}
             }
@@ -171,7 +171,7 @@ async fn a_browser_and_a_framed_client_get_the_same_runs() {
     let group = world.group("lobby", 2);
     world.relay.append(group, 500, 100);
     let mut browser = Browser::open(world.hub.page).await;
-    let (mut framed, _) = Framed::open(world.hub.tcp).await;
+    let (mut framed, _) = FramedClient::open(world.hub.tcp).await;
     browser.subscribe("lobby", 1).await;
     framed.subscribe("lobby", 1, 0).await;
 
@@ -181,20 +181,20 @@ async fn a_browser_and_a_framed_client_get_the_same_runs() {
         bytes.push(run.as_bytes().clone());
     };
     while next <= Seq(500) {
-        if let Got::Run(run) = browser.next().await.unwrap() {
+        if let Received::Run(run) = browser.next().await.unwrap() {
             from(&run, &mut next);
         }
     }
     let (mut next, mut index) = (Seq::FIRST, 0);
     while next <= Seq(500) {
-        if let Got::Run(run) = framed.next().await {
+        if let Received::Run(run) = framed.next().await {
             take(group, &mut next, &run);
             assert_eq!(run.as_bytes(), &bytes[index]);
             index += 1;
         }
     }
     world.relay.append(group, 1, 100);
-    let Got::Run(run) = browser.next().await.unwrap() else { panic!("no run") };
+    let Received::Run(run) = browser.next().await.unwrap() else { panic!("no run") };
     assert_eq!(run.last_seq(), Seq(501));
     world.stop().await;
 }
@@ -205,7 +205,7 @@ async fn a_stopping_hub_says_bye_and_closes_the_websocket() {
     let mut browser = Browser::open(world.hub.page).await;
     let stop = tokio::spawn(world.stop());
     let reason = loop {
-        if let Got::Frame(server_frame::Frame::Bye(bye)) = browser.next().await.unwrap() {
+        if let Received::Frame(server_frame::Frame::Bye(bye)) = browser.next().await.unwrap() {
             break bye.reason;
         }
     };
@@ -217,14 +217,14 @@ async fn a_stopping_hub_says_bye_and_closes_the_websocket() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_and_texts_are_not_taken() {
+async fn pings_are_answered_and_text_messages_are_refused() {
     let world = World::start(Limits::default()).await;
     let mut browser = Browser::connect(world.hub.page).await;
     browser.say(Message::Ping(Bytes::from_static(b"here?"))).await;
     assert_eq!(browser.message().await, Some(Message::Pong(Bytes::from_static(b"here?"))));
     browser.say(Message::text("hello")).await;
     assert_eq!(browser.message().await, None);
-    // The first message may be as long as a hello, and no longer.
+    // The first message may be no longer than a hello.
     let mut browser = Browser::connect(world.hub.page).await;
     browser.say(Message::Binary(vec![0; 5000].into())).await;
     assert_eq!(browser.message().await, None);
@@ -232,28 +232,28 @@ async fn pings_are_answered_and_texts_are_not_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_browser_slows_nobody_and_is_sent_away_with_its_place() {
+async fn a_slow_browser_delays_nobody_and_is_disconnected_with_its_position() {
     let world = World::start(Limits { ring_bytes: 512 * 1024, ..Limits::default() }).await;
     let group = world.group("g", 2);
     let mut slow = Browser::open(world.hub.page).await;
     slow.subscribe("g", 1).await;
-    let (mut fast, _) = Framed::open(world.hub.tcp).await;
+    let (mut fast, _) = FramedClient::open(world.hub.tcp).await;
     fast.subscribe("g", 1, 0).await;
     let (mut slow_next, mut fast_next) = (Seq::FIRST, Seq::FIRST);
     flood(&world, &mut fast, &mut fast_next).await;
     let led_back = world.relay.head(group);
     while slow_next <= led_back {
         match slow.next().await.unwrap() {
-            Got::Run(run) => take(group, &mut slow_next, &run),
-            Got::Frame(frame) => assert!(!matches!(frame, server_frame::Frame::Bye(_)), "{frame:?}"),
+            Received::Run(run) => take(group, &mut slow_next, &run),
+            Received::Frame(frame) => assert!(!matches!(frame, server_frame::Frame::Bye(_)), "{frame:?}"),
         }
     }
     flood(&world, &mut fast, &mut fast_next).await;
     let bye = loop {
         match slow.next().await.unwrap() {
-            Got::Run(run) => take(group, &mut slow_next, &run),
-            Got::Frame(server_frame::Frame::Bye(bye)) => break bye,
-            Got::Frame(_) => {}
+            Received::Run(run) => take(group, &mut slow_next, &run),
+            Received::Frame(server_frame::Frame::Bye(bye)) => break bye,
+            Received::Frame(_) => {}
         }
     };
     assert!(bye.reason.contains("slow") && !bye.r#final, "{bye:?}");
@@ -266,23 +266,23 @@ async fn a_slow_browser_slows_nobody_and_is_sent_away_with_its_place() {
 async fn only_the_hubs_own_page_opens_a_session() {
     let world = World::start(Limits::default()).await;
     let page = world.hub.page;
-    let (status, answer) = ask(page, &opening(page, "http://evil.example")).await;
+    let (status, answer) = send_request(page, &opening(page, "http://evil.example")).await;
     assert_eq!(status, 403, "{answer}");
-    let (status, _) = ask(page, &opening(page, "null")).await;
+    let (status, _) = send_request(page, &opening(page, "null")).await;
     assert_eq!(status, 403);
     let (status, _) = get(page, "/ws").await;
     assert_eq!(status, 426);
-    // A name of the internet that points here.
-    let (status, answer) = ask(page, "GET / HTTP/1.1\r\nhost: evil.example").await;
+    // An internet name that points to the hub.
+    let (status, answer) = send_request(page, "GET / HTTP/1.1\r\nhost: evil.example").await;
     assert_eq!(status, 421);
     assert!(answer.contains("--advertise"), "{answer}");
     let post = format!("POST /api/device HTTP/1.1\r\nhost: {page}\r\norigin: http://evil.example\r\ncontent-length: 0");
-    assert_eq!(ask(page, &post).await.0, 403);
+    assert_eq!(send_request(page, &post).await.0, 403);
     world.stop().await;
 }
 
 #[tokio::test]
-async fn files_come_with_a_strict_policy_and_once() {
+async fn files_have_a_strict_policy_and_are_sent_once() {
     let world = World::start(Limits::default()).await;
     let page = world.hub.page;
     for path in ["/", "/lab", "/js/main.js", "/css/base.css", "/nowhere"] {
@@ -295,7 +295,7 @@ async fn files_come_with_a_strict_policy_and_once() {
     }
     let (_, answer) = get(page, "/").await;
     let tag = answer.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
-    let (status, again) = ask(page, &format!("GET / HTTP/1.1\r\nhost: {page}\r\nif-none-match: {tag}")).await;
+    let (status, again) = send_request(page, &format!("GET / HTTP/1.1\r\nhost: {page}\r\nif-none-match: {tag}")).await;
     assert_eq!(status, 304, "{again}");
     world.stop().await;
 }
@@ -322,7 +322,7 @@ async fn the_registry_charges_the_browser_and_not_the_hub() {
         (format!("/api/groups/{group}/invites"), format!(r#"{{"public_key":"{key}"}}"#)),
         ("/api/invites/redeem".to_owned(), format!(r#"{{"code":"a","seed":"{key}"}}"#)),
     ] {
-        // Another address of this machine than the hub calls from.
+        // An address of this machine that differs from the one the hub calls from.
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
         let mut stream = socket.connect(world.hub.page).await.unwrap();
@@ -336,7 +336,7 @@ async fn the_registry_charges_the_browser_and_not_the_hub() {
 }
 
 #[tokio::test]
-async fn the_api_says_what_is_wrong() {
+async fn the_api_reports_what_is_wrong_with_a_request() {
     let world = World::start(Limits::default()).await;
     let page = world.hub.page;
     let post = |path: &str, body: &str| posting(page, path, body);
@@ -348,11 +348,12 @@ async fn the_api_says_what_is_wrong() {
         (format!("GET /api/qr?text={} HTTP/1.1\r\nhost: {page}", "a".repeat(257)), 400, "256"),
         (format!("GET /api/nothing HTTP/1.1\r\nhost: {page}"), 404, "no such path"),
     ] {
-        let (got, answer) = ask(page, &head).await;
+        let (got, answer) = send_request(page, &head).await;
         assert_eq!(got, status, "{answer}");
         assert!(answer.contains(words), "{answer}");
     }
-    let (status, answer) = ask(page, &post("/api/device", &format!(r#"{{"seed":"{}"}}"#, "07".repeat(32)))).await;
+    let (status, answer) =
+        send_request(page, &post("/api/device", &format!(r#"{{"seed":"{}"}}"#, "07".repeat(32)))).await;
     assert_eq!(status, 200);
     assert!(
         answer.contains("ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c"),
@@ -362,7 +363,7 @@ async fn the_api_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn browsers_have_places_like_other_sessions() {
+async fn browsers_count_as_sessions() {
     let limits = Limits { sessions_per_address: 2, ..Limits::default() };
     let world = World::start(limits).await;
     let first = Browser::open(world.hub.page).await;
@@ -379,18 +380,19 @@ async fn browsers_have_places_like_other_sessions() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert_eq!(freed, 200, "a place that was given back");
+    assert_eq!(freed, 200, "the place is free again");
     world.stop().await;
 }
 
 #[tokio::test]
-async fn groups_that_are_known_are_told_without_a_registry() {
+async fn known_groups_are_listed_without_a_registry() {
     let mut world = World::start(Limits::default()).await;
     world.group("lobby", 2);
     let mut browser = Browser::open(world.hub.page).await;
-    // The hub knows it once somebody was in it.
+    // The hub looks the group up when a session subscribes to it.
     browser.subscribe("lobby", 0).await;
-    while !matches!(browser.next().await, Some(Got::Frame(server_frame::Frame::Subscribed(of))) if of.name == "lobby") {
+    while !matches!(browser.next().await, Some(Received::Frame(server_frame::Frame::Subscribed(of))) if of.name == "lobby")
+    {
     }
     world.kill_registry();
     let (status, answer) = get(world.hub.page, "/api/groups").await;
@@ -407,7 +409,7 @@ async fn groups_that_are_known_are_told_without_a_registry() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_does_not_come_is_cut() {
+async fn a_request_without_its_body_is_disconnected() {
     let world = World::start(Limits::default()).await;
     let addr = world.hub.page;
     let mut slow = TcpStream::connect(addr).await.unwrap();

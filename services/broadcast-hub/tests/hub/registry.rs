@@ -1,4 +1,4 @@
-//! A registry that knows what the tests tell it.
+//! A double of the registry, with the groups that a test gives it.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -29,8 +29,8 @@ pub const RELAY: RelayId = RelayId([0x52; 16]);
 pub struct Registry {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
-    /// How often it was asked about a group.
-    asked: watch::Sender<usize>,
+    /// Number of GetGroup calls.
+    requested: watch::Sender<usize>,
     answers: watch::Sender<bool>,
     pub key: Arc<SigningKey>,
 }
@@ -47,8 +47,8 @@ struct State {
 impl Registry {
     pub fn new() -> Self {
         let key = Arc::new(SigningKey::from_bytes(&[7; 32]));
-        let (changes, answers, asked) = (watch::Sender::new(1), watch::Sender::new(true), watch::Sender::new(0));
-        let registry = Self { state: Arc::default(), changes, answers, asked, key };
+        let (changes, answers, requested) = (watch::Sender::new(1), watch::Sender::new(true), watch::Sender::new(0));
+        let registry = Self { state: Arc::default(), changes, answers, requested, key };
         registry.add("everyone", 1, false);
         registry
     }
@@ -61,7 +61,7 @@ impl Registry {
         self.state.lock().unwrap().relay = Some(addr);
     }
 
-    /// A group whose id is 16 times `number` and whose log id is `number`.
+    /// Adds a group whose id is 16 times `number` and whose log id is `number`.
     pub fn add(&self, name: &str, number: u8, private: bool) -> GroupId {
         let group = Group {
             id: GroupId([number; 16]).into(),
@@ -78,7 +78,7 @@ impl Registry {
         GroupId([number; 16])
     }
 
-    /// A group that `WatchGroups` does not tell of.
+    /// Adds a group that `WatchGroups` does not report.
     pub fn add_unwatched(&self, name: &str, number: u8) -> GroupId {
         self.state.lock().unwrap().hidden_from_watch.push(name.to_owned());
         self.add(name, number, false)
@@ -93,19 +93,19 @@ impl Registry {
         self.state.lock().unwrap().hubs.clone()
     }
 
-    /// Whom the calls to make a group, to join one, and about invites were charged to.
+    /// Returns the addresses that calls about creating groups, joining and invites were charged to.
     pub fn charged(&self) -> Vec<Option<IpAddr>> {
         self.state.lock().unwrap().charged.clone()
     }
 
-    /// Leaves what is asked about groups without an answer until this changes.
+    /// Leaves GetGroup calls unanswered while `holds` is true.
     pub fn hold_back(&self, holds: bool) {
         self.answers.send_replace(!holds);
     }
 
-    /// Waits until it was asked about groups so often.
-    pub async fn until_asked(&self, times: usize) {
-        self.asked.subscribe().wait_for(|asked| *asked >= times).await.unwrap();
+    /// Waits until GetGroup was called so often.
+    pub async fn until_requested(&self, times: usize) {
+        self.requested.subscribe().wait_for(|requested| *requested >= times).await.unwrap();
     }
 
     fn charge<T>(&self, request: &Request<T>) -> Status {
@@ -128,8 +128,8 @@ impl Registry {
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// Calls that the hub never makes, in the form that `async_trait` gives them.
-macro_rules! not_here {
+/// Defines calls that the hub never makes, in the form that `async_trait` gives them.
+macro_rules! unimplemented_calls {
     ($($name:ident: $request:ty => $response:ty,)*) => {
         $(fn $name<'a, 'b>(
             &'a self,
@@ -150,7 +150,7 @@ impl RegistryService for Registry {
 
     async fn get_group(&self, request: Request<GetGroupRequest>) -> Answer<GetGroupResponse> {
         let by = request.into_inner().by;
-        self.asked.send_modify(|asked| *asked += 1);
+        self.requested.send_modify(|requested| *requested += 1);
         let _ = self.answers.subscribe().wait_for(|answers| *answers).await;
         let state = self.state.lock().unwrap();
         let wanted = |group: &&Group| match &by {
@@ -223,7 +223,7 @@ impl RegistryService for Registry {
         Ok(Response::new(GetChallengeResponse { nonce: vec![7; 32].into() }))
     }
 
-    not_here! {
+    unimplemented_calls! {
         list_groups: ListGroupsRequest => ListGroupsResponse,
         delete_group: DeleteGroupRequest => DeleteGroupResponse,
         reset_group: ResetGroupRequest => ResetGroupResponse,

@@ -1,4 +1,4 @@
-//! A relay that keeps its logs in memory and answers as relay.proto says.
+//! A double of the relay, with its logs in memory, that answers as relay.proto specifies.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ pub struct Relay {
     logs: Arc<Mutex<HashMap<GroupId, Log>>>,
     changes: watch::Sender<u64>,
     reports: Arc<Mutex<Vec<SessionReports>>>,
-    /// By which groups were followed.
+    /// The tickets by which groups were followed.
     tickets: Arc<Mutex<Vec<Bytes>>>,
 }
 
@@ -40,7 +40,7 @@ struct Log {
     head: Seq,
     oldest: Seq,
     known: HashMap<(ClientId, u64), Seq>,
-    /// Stream key and origin of the first who published under a client id.
+    /// Stream key and origin of the first publisher under each client id.
     owners: HashMap<ClientId, (Bytes, Bytes)>,
 }
 
@@ -71,12 +71,12 @@ impl Relay {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// What hubs reported of the group so far.
-    /// The tickets that the hub showed, without those of groups that need none.
+    /// Returns the tickets that the hub showed.
     pub fn tickets(&self) -> Vec<Bytes> {
         self.tickets.lock().unwrap().iter().filter(|ticket| !ticket.is_empty()).cloned().collect()
     }
 
+    /// Returns what the hub reported of the group so far.
     pub fn reports(&self, group: GroupId) -> Vec<SessionReports> {
         let reports = self.reports.lock().unwrap();
         reports.iter().filter(|report| report.group_id == group.as_bytes()[..]).cloned().collect()
@@ -89,7 +89,7 @@ impl Relay {
         log.oldest = oldest;
     }
 
-    /// One run of `count` texts of `payload_len` bytes by "relay".
+    /// Appends one run of `count` texts of `payload_len` bytes by "relay".
     pub fn append(&self, group: GroupId, count: u64, payload_len: usize) {
         let (_, payload) = Content::text("relay", vec![b'x'; payload_len]).encode();
         let entries = (0..count).map(|_| (ContentType::Text, payload.clone())).collect();
@@ -105,18 +105,18 @@ impl Relay {
         self.logs.lock().unwrap()[&group].head
     }
 
-    /// All client ids that were published under belong to somebody else from now on, as far as the relay knows.
+    /// Assigns all client ids that were published under to other publishers.
     pub fn give_clients_away(&self, group: GroupId) {
         let mut logs = self.logs.lock().unwrap();
         logs.get_mut(&group).unwrap().owners.values_mut().for_each(|owner| *owner = Default::default());
     }
 
-    /// Stream key and origin by client id.
+    /// Returns stream key and origin by client id.
     pub fn owners(&self, group: GroupId) -> HashMap<ClientId, (Bytes, Bytes)> {
         self.logs.lock().unwrap()[&group].owners.clone()
     }
 
-    /// Every logged message as name and text.
+    /// Returns every logged message as name and text.
     pub fn texts(&self, group: GroupId) -> Vec<(String, Vec<u8>)> {
         let logs = self.logs.lock().unwrap();
         let messages = logs[&group].runs.iter().flat_map(|run| run.messages().collect::<Vec<_>>());
@@ -190,7 +190,7 @@ impl Relay {
     }
 }
 
-/// What one Follow stream has sent.
+/// The log and the next seq of a group on one Follow stream.
 struct Followed {
     log: Option<LogId>,
     next: Seq,
@@ -361,7 +361,7 @@ impl RelayService for Relay {
     }
 
     async fn watch_receipts(&self, _: Request<WatchReceiptsRequest>) -> Answer<Self::WatchReceiptsStream> {
-        Err(Status::unimplemented("a hub asks for no receipts"))
+        Err(Status::unimplemented("a hub requests no receipts"))
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Answer<GetLogResponse> {

@@ -1,4 +1,4 @@
-//! A gRPC server on a runtime of its own, so that dropping it cuts every connection as a killed process would.
+//! A gRPC server on a runtime of its own. Dropping it cuts every connection, like a killed process.
 
 use std::{
     net::{SocketAddr, TcpListener},

@@ -1,4 +1,4 @@
-//! A reader that does not read: resynchronised from the log once, then disconnected; nobody else is delayed.
+//! A slow reader is resynchronised from the log once, then disconnected, and delays nobody else.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use broadcast_hub::Limits;
 use gaung_proto::{Seq, pb::hub::server_frame::Frame};
 
 use crate::{
-    client::{Framed, Got, take},
+    client::{FramedClient, Received, take},
     world::World,
 };
 
@@ -14,12 +14,12 @@ const RUNS: u64 = 400;
 const RUN_BYTES: usize = 32 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_slows_nobody_and_is_sent_away_with_its_place() {
+async fn a_slow_reader_delays_nobody_and_is_disconnected_with_its_position() {
     let world = World::start(Limits { ring_bytes: 512 * 1024, ..Limits::default() }).await;
     let group = world.group("g", 2);
-    let (mut slow, _) = Framed::open(world.hub.tcp).await;
+    let (mut slow, _) = FramedClient::open(world.hub.tcp).await;
     slow.subscribe("g", 1, 0).await;
-    let (mut fast, _) = Framed::open(world.hub.tcp).await;
+    let (mut fast, _) = FramedClient::open(world.hub.tcp).await;
     fast.subscribe("g", 1, 0).await;
     let (mut slow_next, mut fast_next) = (Seq::FIRST, Seq::FIRST);
     // Both are at the head once, so that neither counts as a newcomer.
@@ -29,15 +29,15 @@ async fn a_slow_reader_slows_nobody_and_is_sent_away_with_its_place() {
 
     let begun = Instant::now();
     flood(&world, &mut fast, &mut fast_next).await;
-    assert!(begun.elapsed() < Duration::from_secs(30), "the fast one is not held up: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "the fast reader is not delayed: {:?}", begun.elapsed());
     slow.read_up_to(group, &mut slow_next, Seq(1 + RUNS)).await;
 
     flood(&world, &mut fast, &mut fast_next).await;
     let bye = loop {
         match slow.next().await {
-            Got::Run(run) => take(group, &mut slow_next, &run),
-            Got::Frame(Frame::Bye(bye)) => break bye,
-            Got::Frame(frame) => panic!("{frame:?}"),
+            Received::Run(run) => take(group, &mut slow_next, &run),
+            Received::Frame(Frame::Bye(bye)) => break bye,
+            Received::Frame(frame) => panic!("{frame:?}"),
         }
     };
     assert!(bye.reason.contains("slow") && !bye.r#final, "{bye:?}");
@@ -45,20 +45,20 @@ async fn a_slow_reader_slows_nobody_and_is_sent_away_with_its_place() {
     assert_eq!(Seq(resume.from_seq), slow_next);
     assert!(slow_next < Seq(1 + 2 * RUNS));
 
-    let (mut again, _) = Framed::open(world.hub.tcp).await;
+    let (mut again, _) = FramedClient::open(world.hub.tcp).await;
     again.subscribe("g", resume.from_seq, resume.log_id).await;
     again.read_up_to(group, &mut slow_next, Seq(1 + 2 * RUNS)).await;
     world.stop().await;
 }
 
 /// Appends more than sockets and ring can hold while `fast` reads it.
-pub async fn flood(world: &World, fast: &mut Framed, fast_next: &mut Seq) {
+pub async fn flood(world: &World, fast: &mut FramedClient, fast_next: &mut Seq) {
     let group = gaung_proto::GroupId([2; 16]);
     let last = Seq(world.relay.head(group).0 + RUNS);
     for _ in 0..RUNS {
         world.relay.append(group, 1, RUN_BYTES);
         let head = world.relay.head(group);
-        // Within the ring, so that it is the hub's task and not the reader's to keep up.
+        // Never more than the ring holds, so that the fast reader needs no resync.
         if head.0.is_multiple_of(8) {
             fast.read_up_to(group, fast_next, head).await;
         }

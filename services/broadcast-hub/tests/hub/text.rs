@@ -1,20 +1,20 @@
-//! The text port as netcat and the handout's clients use it.
+//! The text port, used as by netcat and the clients of the course handout.
 
 use std::time::Duration;
 
 use broadcast_hub::Limits;
 
 use crate::{
-    client::Bare,
+    client::TextClient,
     world::{World, eventually},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_reach_the_others_and_are_not_echoed() {
     let world = World::start(Limits::default()).await;
-    let (mut ann, welcome) = Bare::open(world.hub.text).await;
+    let (mut ann, welcome) = TextClient::open(world.hub.text).await;
     assert!(welcome.starts_with("Selamat datang di Gaung, client-1!") && welcome.contains("Welcome"), "{welcome}");
-    let (mut budi, welcome) = Bare::open(world.hub.text).await;
+    let (mut budi, welcome) = TextClient::open(world.hub.text).await;
     assert!(welcome.contains("client-2"), "{welcome}");
     ann.say(b"halo semua\r\n").await;
     assert_eq!(budi.line().await, "client-1: halo semua");
@@ -32,15 +32,15 @@ async fn lines_reach_the_others_and_are_not_echoed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_whose_client_id_was_taken_goes_on_under_another_and_loses_nothing() {
+async fn a_session_whose_client_id_was_taken_goes_on_under_another_without_loss() {
     let world = World::start(Limits::default()).await;
-    let (mut ann, _) = Bare::open(world.hub.text).await;
-    let (mut budi, _) = Bare::open(world.hub.text).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
+    let (mut budi, _) = TextClient::open(world.hub.text).await;
     ann.say(b"satu\n").await;
     assert_eq!(budi.line().await, "client-1: satu");
     let owners = world.relay.owners(world.everyone);
     let (key, origin) = owners.values().next().unwrap();
-    assert_eq!((key.len(), &origin[..]), (16, &[127, 0, 0, 1][..]), "a secret of the session, and where it is");
+    assert_eq!((key.len(), &origin[..]), (16, &[127, 0, 0, 1][..]), "the session's stream key, and its address");
     world.relay.give_clients_away(world.everyone);
     ann.say(b"dua\ntiga\n").await;
     for word in ["dua", "tiga"] {
@@ -51,7 +51,7 @@ async fn a_session_whose_client_id_was_taken_goes_on_under_another_and_loses_not
     assert_eq!(world.relay.head(world.everyone).0, 4);
     assert_eq!(world.relay.owners(world.everyone).len(), 2);
     world.relay.append_text(world.everyone, "guru", b"lima");
-    assert_eq!(ann.line().await, "guru: lima", "its own words are not echoed under the new id either");
+    assert_eq!(ann.line().await, "guru: lima", "its own messages are not echoed under the new id either");
     world.stop().await;
 }
 
@@ -60,7 +60,7 @@ async fn clients_that_send_no_newline_are_understood() {
     let world = World::start(Limits::default()).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(Bare::open(world.hub.text).await.0);
+        clients.push(TextClient::open(world.hub.text).await.0);
     }
     for (i, word) in ["satu", "dua", "tiga", "empat"].iter().enumerate() {
         clients[i].say(word.as_bytes()).await;
@@ -74,10 +74,10 @@ async fn clients_that_send_no_newline_are_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_of_ten_megabytes_costs_one_error_and_the_session_goes_on() {
+async fn a_line_of_ten_megabytes_gives_one_error_and_the_session_goes_on() {
     let world = World::start(Limits::default()).await;
-    let (mut ann, _) = Bare::open(world.hub.text).await;
-    let (mut budi, _) = Bare::open(world.hub.text).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
+    let (mut budi, _) = TextClient::open(world.hub.text).await;
     let mut line = vec![b'x'; 10_000_000];
     line.push(b'\n');
     ann.say(&line).await;
@@ -88,11 +88,11 @@ async fn a_line_of_ten_megabytes_costs_one_error_and_the_session_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn join_moves_the_session_and_everyone_is_still_heard() {
+async fn join_moves_the_session_and_everyone_is_still_received() {
     let world = World::start(Limits::default()).await;
     let group = world.group("kelas", 2);
     world.registry.add("rahasia", 3, true);
-    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
     ann.say(b"/join nowhere\n").await;
     assert!(ann.line().await.contains("no group"));
     ann.say(b"/join \n").await;
@@ -116,10 +116,10 @@ async fn join_moves_the_session_and_everyone_is_still_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_cannot_be_sent_is_named() {
+async fn a_line_that_cannot_be_sent_is_reported() {
     let limits = Limits { text_publish: Duration::from_millis(200), ..Limits::default() };
     let mut world = World::start(limits).await;
-    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
     let addr = world.kill_relay();
     ann.say(b"hilang\nlagi\n").await;
     for word in ["hilang", "lagi"] {
@@ -127,7 +127,7 @@ async fn a_line_that_cannot_be_sent_is_named() {
         assert!(told.contains("Not sent") && told.ends_with(word), "{told}");
     }
     world.restart_relay(addr);
-    let (mut budi, _) = Bare::open(world.hub.text).await;
+    let (mut budi, _) = TextClient::open(world.hub.text).await;
     let mut heard = false;
     for i in 0..100 {
         ann.say(format!("kembali {i}\n").as_bytes()).await;
@@ -145,7 +145,7 @@ async fn a_line_that_cannot_be_sent_is_named() {
 async fn the_last_line_before_the_end_is_sent() {
     use tokio::io::AsyncWriteExt as _;
     let world = World::start(Limits::default()).await;
-    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
     ann.say(b"tanpa akhir").await;
     ann.stream.shutdown().await.unwrap();
     eventually("logged", || world.relay.head(world.everyone).0 == 1).await;
@@ -153,7 +153,7 @@ async fn the_last_line_before_the_end_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_protocols_are_ended_and_nothing_of_them_is_logged() {
+async fn sessions_in_other_protocols_are_ended_and_nothing_of_them_is_logged() {
     let world = World::start(Limits::default()).await;
     let body = "/name Pak Guru\nUjian dibatalkan!\n";
     let post = format!(
@@ -162,13 +162,13 @@ async fn other_protocols_are_ended_and_nothing_of_them_is_logged() {
     let tls = [&b"\x16\x03\x01\0\xa5\x01\0\0\xa1\x03\x03"[..], &[0xb0; 160], b"\nhalo\n"].concat();
     let pieces: [&[u8]; 4] = [post.as_bytes(), &tls, b"SSH-2.0-OpenSSH_9.6\r\nhalo\r\n", b"EHLO pc\r\nhalo\r\n"];
     for bytes in pieces {
-        let (mut session, _) = Bare::open(world.hub.text).await;
+        let (mut session, _) = TextClient::open(world.hub.text).await;
         session.say(bytes).await;
         let told = session.line().await;
         assert!(told.starts_with("* ") && told.contains(&format!(":{}/", world.hub.page.port())), "{told}");
         assert!(session.has_ended().await);
     }
-    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
     ann.say(b"/name Siti\nhalo dari nc\n").await;
     eventually("logged", || world.relay.head(world.everyone).0 == 1).await;
     assert_eq!(world.relay.texts(world.everyone), [("Siti".to_owned(), b"halo dari nc".to_vec())]);
@@ -178,10 +178,10 @@ async fn other_protocols_are_ended_and_nothing_of_them_is_logged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_gathered_into_lines() {
     let world = World::start(Limits::default()).await;
-    let (mut ann, _) = Bare::open(world.hub.text).await;
+    let (mut ann, _) = TextClient::open(world.hub.text).await;
     for byte in b"halu\x7fo semua\r\0" {
         ann.say(&[*byte]).await;
-        // What a typist leaves between two keys is what is tested.
+        // The pause between two keys is what is tested.
         tokio::time::sleep(Duration::from_millis(130)).await;
     }
     eventually("logged", || world.relay.head(world.everyone).0 == 1).await;

@@ -1,4 +1,4 @@
-//! Registry, relay and hub together.
+//! A hub with doubles of registry and relay.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,10 +17,10 @@ pub struct World {
     registry_server: Option<KillableServer>,
     pub relay_server: Option<KillableServer>,
     pub everyone: GroupId,
-    pub hub: Hub,
+    pub hub: TestHub,
 }
 
-pub struct Hub {
+pub struct TestHub {
     pub tcp: SocketAddr,
     pub text: SocketAddr,
     pub grpc: SocketAddr,
@@ -42,7 +42,7 @@ impl World {
         let relay_server = relay.serve(any());
         registry.set_relay(relay_server.addr);
         let registry_server = registry.serve(any());
-        let hub = Hub::start(registry_server.addr, change).await;
+        let hub = TestHub::start(registry_server.addr, change).await;
         let world = Self {
             registry,
             relay,
@@ -81,7 +81,7 @@ impl World {
     }
 }
 
-impl Hub {
+impl TestHub {
     pub async fn start(registry: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             registry: registry.to_string(),
