@@ -188,6 +188,21 @@ fn an_unreachable_server_ends_with_5() {
     }
 }
 
+/// The ports of `gaung up`, as its flags `--NAME-port` name them.
+const PORTS: [&str; 11] = [
+    "registry",
+    "relay",
+    "relay-udp",
+    "hub",
+    "hub-tcp",
+    "text",
+    "page",
+    "discovery",
+    "registry-metrics",
+    "relay-metrics",
+    "hub-metrics",
+];
+
 #[test]
 fn up_says_which_setting_mends_a_bad_start() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -204,24 +219,10 @@ fn up_says_which_setting_mends_a_bad_start() {
     for (flags, word) in cases {
         let base = ["up", "--headless", "--listen", "127.0.0.1"];
         let iface: &[&str] = if flags.contains(&"--iface") { &[] } else { &["--iface", "lo"] };
-        let free = [
-            "relay",
-            "relay-udp",
-            "hub",
-            "hub-tcp",
-            "text",
-            "page",
-            "discovery",
-            "registry-metrics",
-            "relay-metrics",
-            "hub-metrics",
-        ];
         let given = |name: &&&str| flags.contains(&format!("--{name}-port").as_str());
         let ports: Vec<String> =
-            free.iter().filter(|name| !given(name)).map(|name| format!("--{name}-port=0")).collect();
-        let registry = if flags.contains(&"--registry-port") { vec![] } else { vec!["--registry-port", "0"] };
-        let args =
-            base.iter().chain(iface).chain(&flags).chain(&registry).copied().chain(ports.iter().map(String::as_str));
+            PORTS.iter().filter(|name| !given(name)).map(|name| format!("--{name}-port=0")).collect();
+        let args = base.iter().chain(iface).chain(&flags).copied().chain(ports.iter().map(String::as_str));
         let ended = Process::start(program("gaung"), args).end();
         let said = ended.stderr.join("\n");
         assert_ne!(ended.code(), 0, "{flags:?}");
@@ -241,19 +242,7 @@ fn a_data_folder_is_held_by_one_process_and_a_taken_text_port_is_a_warning() {
     let folder = up.data().to_owned();
     let mut second = std::process::Command::new(program("gaung"));
     second.args(["up", "--headless", "--listen", "127.0.0.1", "--iface", "lo", "--data"]).arg(&folder);
-    for name in [
-        "registry",
-        "relay",
-        "relay-udp",
-        "hub",
-        "hub-tcp",
-        "text",
-        "page",
-        "discovery",
-        "registry-metrics",
-        "relay-metrics",
-        "hub-metrics",
-    ] {
+    for name in PORTS {
         second.arg(format!("--{name}-port=0"));
     }
     let ended = Process::spawn(second).end();

@@ -58,6 +58,21 @@ pub enum PacketType {
 }
 
 impl PacketType {
+    /// Every type, in the order of its number on the wire.
+    pub const ALL: [Self; 11] = [
+        Self::Data,
+        Self::Heartbeat,
+        Self::Nak,
+        Self::Ncf,
+        Self::Status,
+        Self::Parity,
+        Self::Probe,
+        Self::Migrate,
+        Self::Publish,
+        Self::Puback,
+        Self::Broadcast,
+    ];
+
     const fn to_byte(self) -> u8 {
         match self {
             Self::Data => 1,
@@ -74,21 +89,8 @@ impl PacketType {
         }
     }
 
-    const fn from_byte(byte: u8) -> Result<Self, DecodeError> {
-        Ok(match byte {
-            1 => Self::Data,
-            2 => Self::Heartbeat,
-            3 => Self::Nak,
-            4 => Self::Ncf,
-            5 => Self::Status,
-            6 => Self::Parity,
-            7 => Self::Probe,
-            8 => Self::Migrate,
-            9 => Self::Publish,
-            10 => Self::Puback,
-            11 => Self::Broadcast,
-            other => return Err(DecodeError::Type(other)),
-        })
+    fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        Self::ALL.into_iter().find(|packet_type| packet_type.to_byte() == byte).ok_or(DecodeError::Type(byte))
     }
 
     /// Whether it carries messages or a part of one, so that `seq` and fragment fields must name a message.

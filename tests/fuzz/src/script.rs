@@ -12,20 +12,6 @@ pub const GROUP: GroupId = GroupId([7; 16]);
 pub const LOG: LogId = LogId(42);
 pub const EPOCH: Epoch = Epoch(3);
 
-const TYPES: [PacketType; 11] = [
-    PacketType::Data,
-    PacketType::Heartbeat,
-    PacketType::Nak,
-    PacketType::Ncf,
-    PacketType::Status,
-    PacketType::Parity,
-    PacketType::Probe,
-    PacketType::Migrate,
-    PacketType::Publish,
-    PacketType::Puback,
-    PacketType::Broadcast,
-];
-
 /// What is left of an input; past its end everything is zero.
 #[derive(Debug)]
 pub struct Script<'a>(&'a [u8]);
@@ -72,7 +58,7 @@ impl<'a> Script<'a> {
         let pkt = u32::from(self.u16());
         let count = u16::from(self.u8() % 8) + 1;
         Header {
-            packet_type: TYPES[usize::from(kind) % TYPES.len()],
+            packet_type: PacketType::ALL[usize::from(kind) % PacketType::ALL.len()],
             flags: kind >> 6,
             tag: if epoch == 255 { GroupTag(tag.0 ^ 1) } else { tag },
             epoch: Epoch(EPOCH.0 + u32::from(epoch / 64)),

@@ -25,21 +25,6 @@ use super::{
     world::World,
 };
 
-/// Kinds of datagrams that noise pretends to be.
-const KINDS: [PacketType; 11] = [
-    PacketType::Data,
-    PacketType::Heartbeat,
-    PacketType::Nak,
-    PacketType::Ncf,
-    PacketType::Status,
-    PacketType::Parity,
-    PacketType::Probe,
-    PacketType::Migrate,
-    PacketType::Publish,
-    PacketType::Puback,
-    PacketType::Broadcast,
-];
-
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Attacker {
@@ -138,7 +123,7 @@ impl Attacker {
     fn make_noise(&mut self, world: &mut World, own: SocketAddrV4) {
         let mut body = vec![0; world.rng.random_range(0..=1280)];
         world.rng.fill_bytes(&mut body);
-        let kind = KINDS[world.rng.random_range(0..KINDS.len())];
+        let kind = PacketType::ALL[world.rng.random_range(0..PacketType::ALL.len())];
         let seq = Seq(world.rng.random_range(1..=world.disk.head().0 + 20));
         let to = if world.rng.random() { RELAY } else { world.place.addr().socket_addr() };
         self.send(world, own, to, kind, seq, &body);

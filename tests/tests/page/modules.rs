@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use gaung_proto::foreign_text::is_all_visible;
 use gaung_tests::{
-    browser::{DESKTOP, Driver, Look, page_url},
+    browser::{Browser, DESKTOP, Driver, Look, page_url},
     deployment::Up,
     requires::{Need, has},
 };
@@ -75,15 +75,9 @@ fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
-    let got = browser.run(
-        "const { Log } = await import('/js/chat/log.js');
-         const { encodeContent } = await import('/js/wire/content.js');
-         const say = (seq, device, content) => {
-           const [type, payload] = encodeContent('x', content);
-           return { seq, device, client: device, clientSeq: seq, sentAt: 0, type, payload };
-         };
-         const text = (seq, device = 'a') => say(seq, device, { kind: 'text', body: `m${seq}` });
-         const seqs = (log) => log.rows.map((row) => row.seq);
+    let got = on_log(
+        &browser,
+        "const seqs = (log) => log.rows.map((row) => row.seq);
          const gaps = (log) => log.gaps.map(({ first, last, lost }) => [first, last, lost]);
          const log = new Log('one');
          log.begin(11, 10);
@@ -120,7 +114,6 @@ fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
          const trimmed = [log.rows.length, log.oldest, log.complete];
          return { before, missing, filling, filled, lost, trimmed, head: log.head,
            now: [now.body, now.edited, now.deleted, reacted], edited: [edited.body, edited.edited] };",
-        &[],
     );
     assert_eq!(got["before"], json!([[9, 10, 11], false, "history", "tcp"]));
     assert_eq!(got["missing"], json!([[12, 20, false]]));
@@ -142,15 +135,9 @@ fn the_pages_log_is_bounded_whatever_changes_come() {
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
-    let got = browser.run(
-        "const { Log } = await import('/js/chat/log.js');
-         const { encodeContent } = await import('/js/wire/content.js');
-         const say = (seq, device, content) => {
-           const [type, payload] = encodeContent('x', content);
-           return { seq, device, client: device, clientSeq: seq, sentAt: 0, type, payload };
-         };
-         const text = (seq, device) => say(seq, device, { kind: 'text', body: `m${seq}` });
-         const times = (count, each) => { for (let at = 0; at < count; at += 1) each(at); };
+    let got = on_log(
+        &browser,
+        "const times = (count, each) => { for (let at = 0; at < count; at += 1) each(at); };
          // As many reactions to one message as come cost each the same.
          const react = (count) => {
            const log = new Log('one');
@@ -182,7 +169,6 @@ fn the_pages_log_is_bounded_whatever_changes_come() {
          long.begin(1, 0);
          times(900, (at) => long.append([say(1 + at, 'eve', { kind: 'text', body: 'y'.repeat(100000) })], 'tcp'));
          return { few, many, most, pending, edited, long: long.rows.length, next: long.next };",
-        &[],
     );
     let number = |value: &Value| value.as_f64().unwrap();
     assert_eq!((&got["few"][1], &got["many"][1]), (&json!(4000), &json!(32000)));
@@ -277,6 +263,19 @@ fn no_text_is_missing_in_either_language() {
     for key in used {
         assert!(known.contains_key(&key), "no text for {key}");
     }
+}
+
+/// Runs a script that has the page's `Log`, and `text` and `say` that make messages for it.
+fn on_log(browser: &Browser<'_>, script: &str) -> Value {
+    const MESSAGES: &str = "const { Log } = await import('/js/chat/log.js');
+         const { encodeContent } = await import('/js/wire/content.js');
+         const say = (seq, device, content) => {
+           const [type, payload] = encodeContent('x', content);
+           return { seq, device, client: device, clientSeq: seq, sentAt: 0, type, payload };
+         };
+         const text = (seq, device = 'a') => say(seq, device, { kind: 'text', body: `m${seq}` });
+         ";
+    browser.run(&[MESSAGES, script].concat(), &[])
 }
 
 fn each_file(folder: &Path, act: &mut impl FnMut(&str)) {

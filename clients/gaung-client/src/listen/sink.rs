@@ -36,19 +36,7 @@ pub(super) fn channel(stop: CancellationToken) -> (EventSink, mpsc::Receiver<Que
 impl EventSink {
     /// Queues an event; waits for room. False once the listener has stopped.
     pub(super) async fn send(&self, event: Event) -> bool {
-        let len = match &event {
-            Event::Message { message, .. } => message.payload.len(),
-            Event::Ready { .. }
-            | Event::Gap { .. }
-            | Event::GapFilled { .. }
-            | Event::Lost { .. }
-            | Event::Forged { .. }
-            | Event::LaneChanged { .. }
-            | Event::HistoryLost { .. }
-            | Event::Reconnecting { .. }
-            | Event::Reconnected { .. }
-            | Event::GroupGone { .. } => 0,
-        };
+        let len = if let Event::Message { message, .. } = &event { message.payload.len() } else { 0 };
         let share = u32::try_from(len.min(BYTES)).expect("the limit fits");
         let sending = async {
             let Ok(bytes) = Arc::clone(&self.bytes).acquire_many_owned(share).await else { return false };

@@ -134,19 +134,11 @@ impl Ears {
     async fn next(&mut self) -> anyhow::Result<Bytes> {
         loop {
             let content = match self {
-                Self::Member(listener) => match listener.next().await.context("the group is gone")? {
-                    Event::Message { content, .. } => content,
-                    Event::Ready { .. }
-                    | Event::Gap { .. }
-                    | Event::GapFilled { .. }
-                    | Event::Lost { .. }
-                    | Event::Forged { .. }
-                    | Event::LaneChanged { .. }
-                    | Event::HistoryLost { .. }
-                    | Event::Reconnecting { .. }
-                    | Event::Reconnected { .. }
-                    | Event::GroupGone { .. } => continue,
-                },
+                Self::Member(listener) => {
+                    let event = listener.next().await.context("the group is gone")?;
+                    let Event::Message { content, .. } = event else { continue };
+                    content
+                }
                 Self::Broadcast(listener) => listener.next().await?.content,
                 Self::Datagrams(socket) => {
                     let mut buffer = [0; 2048];

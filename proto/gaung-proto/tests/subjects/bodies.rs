@@ -52,20 +52,7 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
 }
 
 fn datagram(rng: &mut StdRng) -> Vec<u8> {
-    const TYPES: [PacketType; 11] = [
-        PacketType::Data,
-        PacketType::Heartbeat,
-        PacketType::Nak,
-        PacketType::Ncf,
-        PacketType::Status,
-        PacketType::Parity,
-        PacketType::Probe,
-        PacketType::Migrate,
-        PacketType::Publish,
-        PacketType::Puback,
-        PacketType::Broadcast,
-    ];
-    let packet_type = *TYPES.choose(rng).expect("the list is not empty");
+    let packet_type = *PacketType::ALL.choose(rng).expect("the list is not empty");
     let in_parts = matches!(packet_type, PacketType::Data | PacketType::Broadcast);
     let count = if in_parts { rng.random_range(1..=MAX_FRAGMENTS as u16) } else { 1 };
     let header = Header {
