@@ -26,7 +26,7 @@ pub struct BroadcastPacker {
 }
 
 impl BroadcastPacker {
-    /// `sender`: the hub's id, in clear in every datagram.
+    /// Makes a packer. `sender`: the hub's id, in clear in every datagram.
     #[must_use]
     pub fn new(sender: SenderId) -> Self {
         let (block, ready) = (BlockBuilder::new(), VecDeque::new());
@@ -62,7 +62,7 @@ impl BroadcastPacker {
         }
     }
 
-    /// The next datagram's UDP payload.
+    /// Returns the next datagram's UDP payload.
     pub fn poll_datagram(&mut self) -> Option<Bytes> {
         self.ready.pop_front()
     }
@@ -74,7 +74,7 @@ impl BroadcastPacker {
         self.block.push(message);
     }
 
-    /// A block above the limit has a single message.
+    /// Sends what was packed; a block above the limit has a single message, which is fragmented.
     fn flush(&mut self, tag: GroupTag, ts_us: u32) {
         let mut encoded = BytesMut::with_capacity(self.block.encoded_len());
         self.block.write(&mut encoded);

@@ -1,4 +1,4 @@
-//! Who a publish request comes from, as far as it can be proven without identities.
+//! Identifies the publisher of a request, as far as that can be proven without identities.
 
 use std::{fmt, hash::Hasher as _, net::IpAddr};
 
@@ -16,7 +16,7 @@ pub struct Claimant {
     pub(crate) charged: ChargedShare,
 }
 
-/// Whose share of a table a client takes: an address that connects to the relay, and behind it, where that is a hub,
+/// The share of a table that a client takes: an address that connects to the relay, and behind it, where that is a hub,
 /// the address of the hub's session. Shares are made among peers first, so that no peer gains by making up sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ChargedShare {
@@ -24,13 +24,13 @@ pub(crate) struct ChargedShare {
     pub(crate) session: u64,
 }
 
-/// In place of an owner that is not known: a window that was rebuilt from runs alone.
+/// Owner of a window that was rebuilt from runs alone, so that its owner is not known.
 pub(crate) const UNCLAIMED: u64 = 0;
 
 impl Claimant {
     /// The claimant of messages that the relay's own process publishes.
     pub const LOCAL: Self = Self { owner: 1, charged: ChargedShare { peer: 1, session: 0 } };
-    /// Nobody knows: who published what is read back from a log.
+    /// The unknown claimant of messages that are read back from a log.
     pub const UNKNOWN: Self = Self { owner: UNCLAIMED, charged: ChargedShare { peer: UNCLAIMED, session: 0 } };
 }
 
@@ -60,13 +60,14 @@ pub struct ClaimHasher {
 }
 
 impl ClaimHasher {
-    /// `secret`: random; the same after a restart, so that windows in a snapshot are still their owners'.
+    /// Makes a hasher. `secret`: random; the same after a restart, so that windows in a snapshot are still their
+    /// owners'.
     #[must_use]
     pub const fn new(secret: [u8; 16]) -> Self {
         Self { secret }
     }
 
-    /// Who sends a request with `key`, if it has one, from `origin`.
+    /// Returns the claimant of a request with `key`, if it has one, from `origin`.
     #[must_use]
     pub fn claimant(&self, key: Option<StreamKey>, origin: RequestOrigin) -> Claimant {
         // The hub of the relay's own process says the truth: its sessions count like peers of their addresses.
@@ -91,7 +92,7 @@ impl ClaimHasher {
         Claimant { owner, charged }
     }
 
-    /// A host: one IPv4 address, or one IPv6 network of 64 bits (RFC 4291, section 2.5.4).
+    /// Hashes a host: one IPv4 address, or one IPv6 network of 64 bits (RFC 4291, section 2.5.4).
     fn address(&self, domain: u8, address: IpAddr) -> u64 {
         match address.to_canonical() {
             IpAddr::V4(v4) => self.hash(domain, &v4.octets()),
@@ -111,7 +112,7 @@ const KEY: u8 = 1;
 const PLACE: u8 = 2;
 const PEER: u8 = 3;
 const SESSION: u8 = 4;
-/// Lower values have a meaning of their own.
+/// Least hash of an owner; lower values have a meaning of their own.
 const FIRST_HASH: u64 = 2;
 
 impl fmt::Debug for ClaimHasher {

@@ -15,9 +15,9 @@ pub struct ClockWatch {
 }
 
 impl ClockWatch {
-    /// Looks at the clocks, which the caller has read together: the time since the machine's start, suspended time
-    /// included, and the wall clock in ms since 1970. Gives by how many ms the wall clock was set forward since the last
-    /// look; 0 if it was not.
+    /// Compares the clocks, which the caller has read together: the time since the machine's start, suspended time
+    /// included, and the wall clock in ms since 1970. Returns by how many ms the wall clock was set forward since the
+    /// last call; 0 if it was not.
     pub fn observe(&mut self, uptime: Duration, unix_ms: i64) -> i64 {
         let Some((before, before_ms)) = self.seen.replace((uptime, unix_ms)) else { return 0 };
         let passed_ms = uptime.saturating_sub(before).as_millis() as i64;

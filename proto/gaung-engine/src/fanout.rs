@@ -1,4 +1,4 @@
-//! A hub session's side of the fan-out: one cursor for each of its groups, and what the next write consists of.
+//! A hub session's side of the fan-out: one cursor for each of its groups, and the parts of the next write.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use gaung_proto::{GroupId, Seq};
 /// Limits what one session may write at once and keep waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FanoutLimits {
-    /// Encoded bytes of one write, about.
+    /// Approximate encoded bytes of one write.
     pub write_bytes: usize,
     /// Slices of one write; at least 2.
     pub write_slices: usize,
@@ -22,7 +22,7 @@ impl Default for FanoutLimits {
     }
 }
 
-/// What a session writes for one run.
+/// The part of one run that a session writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunPiece {
     /// The shared bytes; empty where the session has nothing to write for the run.
@@ -31,7 +31,7 @@ pub struct RunPiece {
     pub next: Seq,
 }
 
-/// What was found at a cursor.
+/// What a ring has at a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RingTake {
     /// At least one piece was given.
@@ -50,7 +50,7 @@ pub enum RingTake {
     Replaced,
 }
 
-/// A cursor that cannot go on by itself; it is held until it is moved or released.
+/// A cursor that its ring cannot serve; it is held until it is moved or released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorBehind {
     /// The ring no longer has what the cursor needs, see [`RingTake::Behind`].
@@ -69,7 +69,7 @@ pub enum CursorBehind {
     },
 }
 
-/// The limit of waiting control frames is reached: the reader does not read, and must go.
+/// The limit of waiting control frames is reached: the reader is unresponsive and must be disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than {limit_bytes} bytes of answers wait for a reader that does not read")]
 pub struct ControlFull {
@@ -79,10 +79,10 @@ pub struct ControlFull {
 
 /// One session's cursors and its half-written frame. It owns no copy of a message.
 ///
-/// Call order: [`Fanout::mark`] when a group has something new; then [`Fanout::gather`], write
-/// [`Fanout::slices`], tell with [`Fanout::wrote`] how many bytes went out (0 if none), take [`Fanout::poll_behind`]
-/// until it is empty; again while something was gathered and the socket takes more. A frame once begun is finished
-/// before anything else; control frames go before runs; the groups take turns at frame borders.
+/// Call order: [`Fanout::mark`] when a group has something new; then [`Fanout::gather`], write [`Fanout::slices`],
+/// report with [`Fanout::wrote`] how many bytes went out (0 if none), take [`Fanout::poll_behind`] until it is empty;
+/// again while something was gathered and the socket takes more. A frame once begun is finished before anything else;
+/// control frames go before runs; the groups take turns at frame borders.
 #[derive(Debug)]
 pub struct Fanout {
     limits: FanoutLimits,
@@ -131,28 +131,28 @@ impl Fanout {
         }
     }
 
-    /// Takes the group's cursor away. A frame of it that is half written is still finished.
+    /// Removes the group's cursor. A frame of it that is half written is still finished.
     pub fn remove(&mut self, group: GroupId) {
         self.cursors.retain(|cursor| cursor.group != group);
     }
 
-    /// Takes all cursors away, for a session that ends: only control frames follow.
+    /// Removes all cursors, for a session that ends: only control frames follow.
     pub fn remove_all(&mut self) {
         self.cursors.clear();
     }
 
-    /// The seq after the last one whose frame was begun; `None` without such a group.
+    /// Returns the seq after the last one whose frame was begun; `None` without such a group.
     #[must_use]
     pub fn next(&self, group: GroupId) -> Option<Seq> {
         self.index(group).map(|index| self.cursors[index].next)
     }
 
-    /// Every group and the seq after the last one whose frame was begun.
+    /// Returns every group and the seq after the last one whose frame was begun.
     pub fn places(&self) -> impl Iterator<Item = (GroupId, Seq)> + '_ {
         self.cursors.iter().map(|cursor| (cursor.group, cursor.next))
     }
 
-    /// The group may have something new.
+    /// Notes that the group may have something new.
     pub fn mark(&mut self, group: GroupId) {
         if let Some(index) = self.index(group)
             && self.cursors[index].state == CursorState::AtHead
@@ -161,7 +161,7 @@ impl Fanout {
         }
     }
 
-    /// Keeps the group's cursor from the ring: it lives on what it is fed.
+    /// Holds the group's cursor: it is fed from the log and does not read the ring.
     pub fn hold(&mut self, group: GroupId) {
         if let Some(index) = self.index(group) {
             self.cursors[index].state = CursorState::Held;
@@ -184,7 +184,7 @@ impl Fanout {
         }
     }
 
-    /// Bytes fed and not yet written, all groups together.
+    /// Returns the bytes fed and not yet written, all groups together.
     #[must_use]
     pub fn feed_bytes(&self) -> usize {
         self.cursors.iter().map(|cursor| cursor.feed_bytes).sum()
@@ -204,13 +204,13 @@ impl Fanout {
         Ok(())
     }
 
-    /// Queues a session's last word, also above the limit.
+    /// Queues a session's last control frame, also above the limit.
     pub fn push_last(&mut self, frame: Bytes) {
         self.control_bytes += frame.len();
         self.control.push_back(frame);
     }
 
-    /// Bytes of control frames that wait.
+    /// Returns the bytes of control frames that wait.
     #[must_use]
     pub const fn control_bytes(&self) -> usize {
         self.control_bytes
@@ -259,7 +259,7 @@ impl Fanout {
         self.batch.iter().map(|slot| &slot.bytes)
     }
 
-    /// `written` bytes of the slices went out, from the front; the rest is gathered again.
+    /// Notes that `written` bytes of the slices went out, from the front; the rest is gathered again.
     pub fn wrote(&mut self, written: usize) {
         let mut left = written;
         let mut batch = std::mem::take(&mut self.batch);
@@ -284,7 +284,7 @@ impl Fanout {
         !self.behind.is_empty()
     }
 
-    /// The next cursor that cannot go on by itself.
+    /// Returns the next cursor that its ring cannot serve.
     pub fn poll_behind(&mut self) -> Option<CursorBehind> {
         self.behind.pop_front()
     }
@@ -344,7 +344,7 @@ impl Fanout {
         total
     }
 
-    /// The first bytes of a slot went out, or all of them; `rest` is what is left of it.
+    /// Advances the source of a slice whose first bytes went out, or all of them; `rest` is what is left of it.
     fn begun(&mut self, from: SliceSource, rest: Option<Bytes>) {
         self.half = rest;
         match from {

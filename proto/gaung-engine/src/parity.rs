@@ -14,22 +14,22 @@ pub(crate) const BLOCK: u8 = Parity::MAX_BLOCK;
 /// Parity shards made for a block: enough for 40 % loss and for shards that are lost themselves.
 pub(crate) const SHARDS: u8 = 64;
 
-/// Which block a first-sent datagram is in, from 0.
+/// Returns the block of a first-sent datagram, from 0.
 pub(crate) const fn block_of(pkt: Pkt) -> u32 {
     pkt.0.saturating_sub(1) / BLOCK as u32
 }
 
-/// Its place in the block, as a bit.
+/// Returns a datagram's place in its block, as a bit.
 pub(crate) const fn bit_of(pkt: Pkt) -> u64 {
     1 << (pkt.0.saturating_sub(1) % BLOCK as u32)
 }
 
-/// The datagram at a place of a block.
+/// Returns the datagram at a place of a block.
 pub(crate) const fn pkt_at(block: u32, place: u8) -> Pkt {
     Pkt(block * BLOCK as u32 + place as u32 + 1)
 }
 
-/// What of a DATA a block keeps.
+/// The part of a DATA that a block keeps.
 #[derive(Debug, Clone)]
 pub(crate) struct Original {
     pub(crate) seq: Seq,
@@ -38,7 +38,7 @@ pub(crate) struct Original {
 }
 
 impl Original {
-    /// Bytes of its shard before padding.
+    /// Returns the bytes of its shard before padding.
     fn shard_len(&self) -> usize {
         Parity::SHARD_FIELDS + self.bytes.len()
     }
@@ -61,7 +61,7 @@ impl Original {
 pub(crate) struct Encoder(Option<ReedSolomonEncoder>);
 
 impl Encoder {
-    /// All [`SHARDS`] of a block of [`BLOCK`] datagrams.
+    /// Returns all [`SHARDS`] of a block of [`BLOCK`] datagrams.
     pub(crate) fn encode(&mut self, block: &[Original]) -> Option<Vec<Bytes>> {
         let shard_bytes = block.iter().map(Original::shard_len).max()?.next_multiple_of(2);
         let (k, r) = (block.len(), usize::from(SHARDS));
@@ -87,7 +87,8 @@ impl Encoder {
 pub(crate) struct Decoder(Option<ReedSolomonDecoder>);
 
 impl Decoder {
-    /// What is missing among `originals`, by place; `None` if that cannot be had from `shards`, or is rubbish.
+    /// Recovers the datagrams missing among `originals`, by place; `None` if `shards` do not suffice or the result is
+    /// invalid.
     pub(crate) fn recover(
         &mut self,
         originals: &[Option<Original>],

@@ -34,7 +34,7 @@ pub struct Publisher {
     give_up_after: Duration,
 }
 
-/// What became of one message; they come in the order in which the messages were taken.
+/// The outcome of one message; outcomes come in the order in which the messages were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageOutcome {
     /// The message is durable under this seq.
@@ -60,7 +60,7 @@ struct UnackedMessage {
 }
 
 impl Publisher {
-    /// `give_up_after`: how long a message is sent again; at most the relay's memory of clients.
+    /// Makes a publisher. `give_up_after`: how long a message is sent again; at most the relay's memory of clients.
     #[must_use]
     pub const fn new(give_up_after: Duration) -> Self {
         Self {
@@ -94,7 +94,8 @@ impl Publisher {
         self.messages.push_back(UnackedMessage { entry, since: now, seq: None });
     }
 
-    /// The next request for this connection: 1 to [`MAX_PUBLISH_MESSAGES`] messages, at most [`MAX_PUBLISH_BYTES`].
+    /// Returns the next request for this connection: 1 to [`MAX_PUBLISH_MESSAGES`] messages, at most
+    /// [`MAX_PUBLISH_BYTES`].
     pub fn poll_request(&mut self) -> Option<Vec<PublishEntry>> {
         if self.requests.len() >= MAX_REQUESTS {
             return None;
@@ -115,7 +116,7 @@ impl Publisher {
         Some(entries)
     }
 
-    /// The oldest request in flight was acknowledged.
+    /// Handles the acknowledgement of the oldest request in flight.
     pub fn handle_acks(&mut self, acks: &[AckRange]) {
         self.requests.pop_front();
         for ack in acks {
@@ -129,7 +130,7 @@ impl Publisher {
         self.settle();
     }
 
-    /// The oldest request in flight was refused for good: none of it counts as logged.
+    /// Handles the final refusal of the oldest request in flight: none of it counts as logged.
     pub fn handle_refused(&mut self) {
         let Some((first, last)) = self.requests.pop_front() else { return };
         // What stands before it was acknowledged already, for answers come in order.
@@ -143,7 +144,7 @@ impl Publisher {
         }
     }
 
-    /// Everything that was not acknowledged is sent again on the next connection.
+    /// Handles a lost connection: everything that was not acknowledged is sent again on the next one.
     pub fn handle_disconnected(&mut self) {
         self.sent = 0;
         self.requests.clear();
@@ -156,7 +157,7 @@ impl Publisher {
         }
     }
 
-    /// When the oldest message is given up.
+    /// Returns when the oldest message is given up.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.messages.front().map(|kept| kept.since + self.give_up_after)
@@ -170,7 +171,7 @@ impl Publisher {
         self.requests.clear();
     }
 
-    /// What became of the oldest message that has no outcome yet.
+    /// Returns the next outcome.
     pub fn poll_outcome(&mut self) -> Option<MessageOutcome> {
         self.outcomes.pop_front()
     }

@@ -42,7 +42,7 @@ pub struct DatagramPublisher {
     outcomes: VecDeque<DatagramOutcome>,
 }
 
-/// What became of the message.
+/// How publishing a message ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatagramOutcome {
     /// The message is durable under this seq.
@@ -69,7 +69,7 @@ impl DatagramPublisher {
     /// Largest payload of one message.
     pub const MAX_PAYLOAD: usize = Publish::MAX_PAYLOAD;
 
-    /// `client`: random, and of this publisher alone, for its client_seq begins at 1.
+    /// Makes a publisher. `client`: random, and of this publisher alone, because its client_seq begins at 1.
     #[must_use]
     pub fn new(
         client: ClientId,
@@ -103,7 +103,7 @@ impl DatagramPublisher {
         self.current.is_none()
     }
 
-    /// The relay moved, or the group has another log or address.
+    /// Handles that the relay moved, or the group has another log or address.
     pub const fn handle_place(&mut self, tag: GroupTag, relay: SocketAddrV4) {
         self.tag = tag;
         self.relay = relay;
@@ -123,7 +123,7 @@ impl DatagramPublisher {
         self.handle_timeout(now);
     }
 
-    /// Takes a PUBACK from the relay; one of another message is passed over.
+    /// Handles a PUBACK from the relay; one of another message is ignored.
     ///
     /// # Errors
     /// [`DecodeError`]: drop it.
@@ -204,7 +204,7 @@ impl DatagramPublisher {
         self.transmits.push_back(Transmit { destination, payload: header.encode(&body), ttl: 1 });
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }

@@ -1,4 +1,4 @@
-//! The member's side of one group: orders what comes by any lane, requests what is missing, delivers each message once
+//! The member's side of one group: orders messages of all lanes, requests what is missing, delivers each message once
 //! (RFC 5740, RFC 5401).
 
 mod announced;
@@ -64,11 +64,11 @@ pub use self::{
 };
 use crate::{sabotage::Sabotage, timing, transmit::Transmit};
 
-/// More members than this change no wait any more.
+/// Group sizes above this no longer change the backoff.
 const MAX_GROUP_SIZE: u32 = 1_000_000;
-/// Held bytes up to which runs are taken.
+/// Runs are taken only while fewer bytes than this are held.
 const RUNS_BELOW: usize = 512 * 1024;
-/// What one receiver holds at most, bytes: the window, a run or message that just found its place, fragments, and blocks
+/// Most bytes that one receiver holds: the window, a run or message that just found its place, fragments, and blocks
 /// that parity may complete, whose bodies share the memory of the others as long as those are held.
 pub const MAX_RECEIVER_BYTES: usize = MAX_HELD_BYTES + reassembly::MAX_BYTES + blocks::MAX_BYTES + 1024 * 1024;
 /// Events kept for a driver that does not drain them; later ones are dropped, except those that request something.
@@ -111,7 +111,7 @@ pub struct MemberReceiver {
 }
 
 impl MemberReceiver {
-    /// Begins at `config.next`; a PROBE is due at once.
+    /// Makes a receiver that starts at `config.next`; a PROBE is due at once.
     #[must_use]
     pub fn new(config: ReceiverConfig, now: Instant) -> Self {
         Self {
@@ -155,7 +155,7 @@ impl MemberReceiver {
         false
     }
 
-    /// Takes a datagram whose header was decoded.
+    /// Handles a datagram whose header was decoded.
     ///
     /// # Errors
     /// [`DecodeError`] if the body is not what the header says: drop it.
@@ -244,7 +244,7 @@ impl MemberReceiver {
         self.window.held_bytes() < RUNS_BELOW || self.window.first_held() != Some(self.window.first())
     }
 
-    /// A source that can be trusted says that the log reaches to `head`: what is missing up to there is read from it.
+    /// Handles a head from a trusted source: what is missing up to `head` is read from the log.
     pub fn handle_head(&mut self, now: Instant, head: Seq) {
         self.now = now;
         self.gaps.catch_up(head);
@@ -253,14 +253,14 @@ impl MemberReceiver {
         self.work_gaps(now);
     }
 
-    /// The hub says that the log reaches to `head`, as far as it knows: more may have been delivered, or forged.
+    /// Handles the head that the hub knows: more may have been delivered, or forged.
     pub fn handle_hub_head(&mut self, now: Instant, head: Seq) {
         self.now = now;
         self.lane.handle_hub();
         self.doubt_head(now, head, Duration::ZERO);
     }
 
-    /// The history read that [`ReceiverEvent::NeedHistory`] requested has ended.
+    /// Handles the end of the history read that [`ReceiverEvent::NeedHistory`] requested.
     pub fn handle_history(&mut self, now: Instant, end: HistoryEnd) {
         self.now = now;
         let read = self.gaps.end_history(now, end, &mut self.window);
@@ -276,14 +276,14 @@ impl MemberReceiver {
         self.work_gaps(now);
     }
 
-    /// The log, or the hub, has nothing before `oldest` any more: what is missing below is lost.
+    /// Handles that the log, or the hub, has nothing before `oldest` any more: what is missing below is lost.
     pub fn handle_trimmed(&mut self, now: Instant, oldest: Seq) {
         self.now = now;
         self.gaps.trim_to(oldest);
     }
 
-    /// The group has another log, address or relay. With another log its seqs start anew at `next`; otherwise `next`
-    /// is not honoured.
+    /// Handles a change of the group's log, address or relay. With another log seqs start again at `next`; otherwise
+    /// `next` is ignored.
     pub fn handle_change(&mut self, now: Instant, log: LogId, tag: GroupTag, relay: Option<SocketAddrV4>, next: Seq) {
         self.now = now;
         if log != self.config.log {
@@ -310,7 +310,7 @@ impl MemberReceiver {
         self.config.tag = tag;
     }
 
-    /// Does what is due; early calls do nothing.
+    /// Sends the requests and reports that are due; early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
         if self.gaps.due().is_some_and(|due| due <= now) {
@@ -337,12 +337,12 @@ impl MemberReceiver {
         }
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }
 
-    /// The next event. Messages come in seq order.
+    /// Returns the next event. Messages come in seq order.
     pub fn poll_event(&mut self) -> Option<ReceiverEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -378,13 +378,13 @@ impl MemberReceiver {
         [self.gaps.due(), self.lane.next_tick(), self.moving.due(), report, doubt].into_iter().flatten().min()
     }
 
-    /// The next message to be delivered.
+    /// Returns the seq of the next message to deliver.
     #[must_use]
     pub const fn next_seq(&self) -> Seq {
         self.window.first()
     }
 
-    /// What the group's datagrams are marked with.
+    /// Returns the tag of the group's datagrams.
     #[must_use]
     pub const fn tag(&self) -> GroupTag {
         self.config.tag
@@ -402,13 +402,14 @@ impl MemberReceiver {
         self.stats
     }
 
-    /// Loss of first-sent datagrams over the last 5 s, percent.
+    /// Returns the loss of first-sent datagrams over the last 5 s, percent.
     #[must_use]
     pub fn loss_percent(&self) -> u32 {
         self.reception.loss_percent()
     }
 
-    /// Bytes of messages that wait for those before them, of fragments and of blocks; at most [`MAX_RECEIVER_BYTES`].
+    /// Returns the bytes of messages that wait for earlier ones, of fragments and of blocks; at most
+    /// [`MAX_RECEIVER_BYTES`].
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.window.held_bytes() + self.reassembly.bytes() + self.blocks.bytes()
@@ -420,12 +421,12 @@ impl MemberReceiver {
         self.sabotage = sabotage;
     }
 
-    /// The log may reach to `head`; nothing is believed beyond making room for it.
+    /// Makes room up to an advertised `head`, which is believed no further.
     fn advertise(&mut self, now: Instant, head: Seq) {
         self.advertise_carried(now, head, None);
     }
 
-    /// `pkts`: the datagrams that carried what is new up to `head`.
+    /// Makes room up to `head`. `pkts`: the datagrams that carried what is new up to it.
     fn advertise_carried(&mut self, now: Instant, head: Seq, pkts: Option<PktRange>) {
         self.gaps.advertise(head);
         let end = self.gaps.advertised().next().min(self.window.first().plus(PLACES));
@@ -471,8 +472,8 @@ impl MemberReceiver {
         nak.into_iter().for_each(|nak| self.send(nak));
     }
 
-    /// Tells of a gap, unless it is only the past being read, or nobody took the messages. A gap is believed as far as
-    /// something came that lies behind it, and not if it is so long that the log is read at once: the log knows.
+    /// Reports a gap, unless only the past is being read, or the reader takes no messages. A gap is believed only up to
+    /// the last message that came, and not if it is so long that the log is read at once, which knows better.
     fn announce(&mut self, range: SeqRange) {
         let known = self.gaps.unannounced_below();
         let last = range.last.min(Seq(self.window.held_end().0.saturating_sub(1)));

@@ -57,13 +57,13 @@ pub enum RingRead {
 }
 
 impl HotRing {
-    /// An empty ring before seq 1 that holds at most `budget_bytes` (or one run).
+    /// Makes an empty ring before seq 1 that holds at most `budget_bytes` (or one run).
     #[must_use]
     pub const fn new(budget_bytes: usize) -> Self {
         Self { runs: VecDeque::new(), head: Seq::ZERO, bytes: 0, budget_bytes, share: None }
     }
 
-    /// The same, held to `shared` with other rings; `owner` is notified when this one has to let runs go.
+    /// Makes a ring that shares the budget `shared` with others; `owner` is notified when this one has to drop runs.
     #[must_use]
     pub fn within(shared: Arc<RingBudget>, owner: Weak<dyn RingOwner>, budget_bytes: usize) -> Self {
         let share = Some(RingShare::new(shared, owner));
@@ -97,7 +97,7 @@ impl HotRing {
         self.head = Seq(next.0.saturating_sub(1));
     }
 
-    /// Lets go of the runs of `segment` and older ones; see [`RingOwner::give_way`].
+    /// Drops the runs of `segment` and older ones; see [`RingOwner::give_way`].
     pub fn drop_through(&mut self, segment: RingSegment) {
         // They are no longer counted.
         while let Some(oldest) = self.runs.front().filter(|oldest| oldest.segment <= segment) {
@@ -110,25 +110,25 @@ impl HotRing {
         }
     }
 
-    /// The newest seq, [`Seq::ZERO`] before the first.
+    /// Returns the newest seq, [`Seq::ZERO`] before the first.
     #[must_use]
     pub const fn head(&self) -> Seq {
         self.head
     }
 
-    /// The first seq held; `None` if the ring is empty.
+    /// Returns the first seq held; `None` if the ring is empty.
     #[must_use]
     pub fn oldest(&self) -> Option<Seq> {
         self.runs.front().map(|oldest| oldest.run.first_seq())
     }
 
-    /// Bytes held, with the ring's own bookkeeping.
+    /// Returns the bytes held, with the ring's own bookkeeping.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The runs from the one that holds `seq`, until `budget_bytes` of encoded runs are reached; at least one.
+    /// Returns the runs from the one that holds `seq`, until `budget_bytes` of encoded runs are reached; at least one.
     #[must_use]
     pub fn read_from(&self, seq: Seq, budget_bytes: usize) -> RingRead {
         let seq = seq.max(Seq::FIRST);
@@ -151,7 +151,7 @@ impl HotRing {
         RingRead::Runs(runs)
     }
 
-    /// The run that holds `seq`; `None` if it is older than the ring or was not logged yet.
+    /// Returns the run that holds `seq`; `None` if it is older than the ring or was not logged yet.
     #[must_use]
     pub fn run_holding(&self, seq: Seq) -> Option<&Run> {
         self.index_holding(seq).and_then(|index| self.runs.get(index)).map(|held| &held.run)
@@ -162,7 +162,7 @@ impl HotRing {
         self.runs.get(index).filter(|held| held.run.first_seq() <= seq).map(|_| index)
     }
 
-    /// Lets the oldest runs go for as long as `goes` says so of the oldest and of the bytes held.
+    /// Drops the oldest run as long as `goes` returns true for it and the bytes held.
     fn drop_while(&mut self, goes: impl Fn(&HeldRun, usize) -> bool) {
         let mut ledger = None;
         while let Some(oldest) = self.runs.front().filter(|oldest| goes(oldest, self.bytes)) {

@@ -61,7 +61,7 @@ use self::{
     peer::PeerAddr,
     repair::{RepairPlan, RepairQueue},
     serving::ParityCache,
-    window::{RepairWindow, SentDatagram},
+    window::{RepairWindow, SentData},
 };
 
 /// Multicasts one group in one epoch and repairs what members miss.
@@ -88,7 +88,7 @@ pub struct RelaySender {
     packer: Packer,
     /// The longest DATA body that is sent, bytes.
     data_body: usize,
-    /// The oldest message waits in the packer since then.
+    /// When the oldest message of the packer came.
     packing_since: Option<Instant>,
     window: RepairWindow,
     repairs: RepairQueue,
@@ -97,20 +97,20 @@ pub struct RelaySender {
     parity: ParityCache,
     limits: RequestLimits,
     members: Members,
-    /// The greatest round trip of those present.
+    /// Greatest round trip of the members present.
     grtt: Duration,
-    /// The one in the last heartbeat.
+    /// The round trip that the last heartbeat advertised.
     advertised_grtt: Duration,
     heartbeat: HeartbeatSchedule,
     outgoing: SendQueues,
-    /// The last STATUS or PROBE; the beginning, where somebody may have listened before it.
+    /// When the last STATUS or PROBE came; at first the beginning, unless the log is new.
     last_heard: Option<Instant>,
-    /// The last run, STATUS, PROBE or move; the beginning.
+    /// When the last run, STATUS, PROBE or move came; at first the beginning.
     last_activity: Instant,
     skipped_at: Option<Instant>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
-    /// Requests for what others had requested already, modulo 2³².
+    /// Counts requests for what others had requested already, modulo 2³².
     requests_joined: u32,
     sabotage: Sabotage,
 }
@@ -119,7 +119,7 @@ pub struct RelaySender {
 const MAX_EVENTS: usize = 1024;
 
 impl RelaySender {
-    /// Begins an epoch; a heartbeat is due at once.
+    /// Starts an epoch; a heartbeat is due at once.
     #[must_use]
     pub fn new(config: SenderConfig, now: Instant) -> Self {
         let SenderConfig { group, log, generation, addr, ttl, .. } = config;
@@ -160,7 +160,7 @@ impl RelaySender {
         }
     }
 
-    /// Takes a run that is in the log. What fills a datagram is sent; the rest waits for [`flush`](Self::flush).
+    /// Sends a durable run. Full datagrams leave; the rest waits for [`flush`](Self::flush).
     ///
     /// # Panics
     /// If the run does not follow the last one.
@@ -234,7 +234,7 @@ impl RelaySender {
         self.answer(PeerAddr { addr: peer, own }, payload);
     }
 
-    /// Does what is due; early calls do nothing.
+    /// Sends what is due; early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.outgoing.handle_time(now);
         self.review_rate(now);
@@ -255,7 +255,7 @@ impl RelaySender {
         }
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.outgoing.poll()
     }
@@ -265,7 +265,7 @@ impl RelaySender {
         self.events.pop_front()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), and why.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), and why.
     #[must_use]
     pub fn poll_timeout(&self) -> (Instant, WakeReason) {
         let pack = self.packing_since.map(|since| (since + TIMING.packing_max, WakeReason::Pack));
@@ -277,12 +277,12 @@ impl RelaySender {
         first.filter(|&(at, _)| at <= heartbeat.0).unwrap_or(heartbeat)
     }
 
-    /// The log dropped its oldest runs; heartbeats say so from now on.
+    /// Sets the first seq that the log still has, which heartbeats carry.
     pub fn set_oldest_logged(&mut self, oldest: Seq) {
         self.config.oldest_logged = oldest;
     }
 
-    /// The tag of this group's datagrams.
+    /// Returns the tag of this group's datagrams.
     #[must_use]
     pub const fn tag(&self) -> GroupTag {
         self.tag
@@ -293,13 +293,13 @@ impl RelaySender {
         self.members.present()
     }
 
-    /// How fast datagrams may leave now.
+    /// Returns how fast datagrams may leave now.
     #[must_use]
     pub const fn rate(&self) -> Rate {
         self.outgoing.rate()
     }
 
-    /// Counts since the beginning of the epoch.
+    /// Returns the counts since the beginning of the epoch.
     #[must_use]
     pub const fn stats(&self) -> SenderStats {
         self.stats
@@ -349,7 +349,7 @@ impl RelaySender {
         self.heartbeat.hasten(now);
     }
 
-    /// `tag`: that of the question.
+    /// Answers a PROBE under the tag that it used.
     fn answer_probe(&mut self, now: Instant, peer: PeerAddr, tag: GroupTag, probe: &Probe) {
         let answer = Probe { cookie: self.config.cookies.of(peer.addr), ..*probe };
         let Some(pkt) = self.other_pkt() else { return };
@@ -383,16 +383,7 @@ impl RelaySender {
             }
         };
         let body_bytes = bytes.len();
-        self.window.push(SentDatagram {
-            first,
-            last,
-            fragment,
-            pkt,
-            datagram,
-            body_bytes,
-            sent_at: now,
-            repaired: None,
-        });
+        self.window.push(SentData { first, last, fragment, pkt, datagram, body_bytes, sent_at: now, repaired: None });
         if bit_of(pkt) == 1 << (BLOCK - 1) {
             self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
         }
@@ -402,7 +393,7 @@ impl RelaySender {
         }
     }
 
-    /// What makes a full datagram as long as a datagram can be, if that is little.
+    /// Returns the padding that makes a nearly full datagram as long as a full one.
     fn padding(&self, packed: &PackedBody<'_>) -> usize {
         let lacking = self.data_body.saturating_sub(packed.bytes.len());
         if self.config.pads && packed.is_full && lacking <= MAX_PADDING { lacking } else { 0 }
@@ -450,7 +441,7 @@ impl RelaySender {
         now.saturating_duration_since(self.started).as_micros() as u32
     }
 
-    /// `None` while the group has no address.
+    /// Addresses a payload to the group; `None` while it has no address.
     fn to_group(&self, payload: Bytes) -> Option<Transmit> {
         let GroupEndpoint { addr, ttl, .. } = self.endpoint?;
         Some(Transmit { destination: Destination::Multicast(addr.socket_addr()), payload, ttl })

@@ -1,4 +1,4 @@
-//! Gives each new message of one group its seq, and tells publishers when it is durable.
+//! Assigns each new message of one group its seq, and acknowledges it once it is durable.
 
 use std::collections::VecDeque;
 
@@ -23,13 +23,13 @@ use crate::{
 /// [`handle_appended`](Self::handle_appended); then drain [`poll_event`](Self::poll_event).
 ///
 /// While a run is being committed the next one gathers, and is handed out early only once it is full, so that runs grow
-/// under load and a lone message waits for nothing. After a failed append nothing is known of what reached the disk: all
-/// that was not durable is rolled back, and the group must be opened anew (a new epoch, a new sequencer).
+/// under load and a lone message waits for nothing. After a failed append nothing is known of what reached the disk:
+/// all that was not durable is rolled back, and the group must be opened again (a new epoch, a new sequencer).
 #[derive(Debug)]
 pub struct Sequencer {
     identity: LogIdentity,
     windows: ClientWindows,
-    /// Highest seq that was given.
+    /// Highest seq that was assigned.
     assigned: Seq,
     durable: Seq,
     gathering: BlockBuilder,
@@ -190,7 +190,7 @@ pub enum SequencerEvent {
         /// In the order of its messages.
         acks: Vec<AckRange>,
     },
-    /// Nothing of the request counts as logged.
+    /// The request was refused; nothing of it counts as logged.
     Refused {
         /// The request that this answers.
         request: RequestId,
@@ -214,12 +214,12 @@ pub const MAX_WAITING_REQUESTS: usize = 65_536;
 struct WaitingAck {
     request: RequestId,
     acks: Vec<AckRange>,
-    /// Acknowledged once this is durable: the highest of its seqs, those of repetitions too.
+    /// The highest of its seqs, those of duplicates too; the request is acknowledged once this is durable.
     needs: Seq,
 }
 
 impl Sequencer {
-    /// For a log that was opened with `head` as its highest seq and `windows` as of that head.
+    /// Makes a sequencer for a log that was opened with `head` as its highest seq and `windows` as of that head.
     #[must_use]
     pub fn new(identity: LogIdentity, head: Seq, windows: ClientWindows) -> Self {
         Self {
@@ -261,7 +261,7 @@ impl Sequencer {
         }
     }
 
-    /// The next run for the log, if one may be handed out now.
+    /// Returns the next run for the log, if one may be handed out now.
     pub fn poll_append(&mut self) -> Option<NewRun> {
         if self.closed.is_empty() && self.in_flight.is_empty() {
             self.close_run();
@@ -279,7 +279,7 @@ impl Sequencer {
         Some(NewRun { run, snapshot })
     }
 
-    /// The oldest run that was handed out is in the log (`true`), or could not be written.
+    /// Handles the end of the oldest append: the run is in the log (`true`), or could not be written.
     pub fn handle_appended(&mut self, durable: bool) {
         if self.failed {
             return;
@@ -308,12 +308,12 @@ impl Sequencer {
         self.windows.expire(now_unix_ms, set_forward_ms);
     }
 
-    /// Bytes that the client windows may have from now on; see [`ClientWindows::set_limit`].
+    /// Sets the bytes that the client windows may have; see [`ClientWindows::set_limit`].
     pub fn limit_windows(&mut self, limit_bytes: usize) {
         self.windows.set_limit(limit_bytes);
     }
 
-    /// What is known of the clients.
+    /// Returns the windows of the clients.
     #[must_use]
     pub const fn windows(&self) -> &ClientWindows {
         &self.windows
@@ -324,13 +324,14 @@ impl Sequencer {
         self.roll_back();
     }
 
-    /// Highest seq that is in the log.
+    /// Returns the highest seq that is in the log.
     #[must_use]
     pub const fn head(&self) -> Seq {
         self.durable
     }
 
-    /// Bytes of runs that wait for the log or are being written; at most [`MAX_QUEUED_BYTES`] and one request.
+    /// Returns the bytes of runs that wait for the log or are being written; at most [`MAX_QUEUED_BYTES`] and one
+    /// request.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes + self.gathering.encoded_len()
@@ -348,7 +349,7 @@ impl Sequencer {
         self.identity
     }
 
-    /// An append failed: open the group anew.
+    /// Whether an append failed, so that the group must be opened again.
     #[must_use]
     pub const fn has_failed(&self) -> bool {
         self.failed
@@ -360,7 +361,8 @@ impl Sequencer {
         self.waiting.is_empty() && self.in_flight.is_empty() && self.closed.is_empty() && self.gathering.is_empty()
     }
 
-    /// `is_next`: it goes on where its client stopped, so that each of its messages is new.
+    /// Checks that a batch can be taken. `is_next`: it continues where its client stopped, so that each of its messages
+    /// is new.
     fn admit(&self, batch: &PublishBatch, is_next: bool) -> Result<(), RefuseReason> {
         if self.failed {
             return Err(RefuseReason::Unavailable);
@@ -383,14 +385,14 @@ impl Sequencer {
         Ok(())
     }
 
-    /// The first client_seq of a batch that only goes on where its client stopped, as most do.
+    /// Returns the first client_seq of a batch that only continues where its client stopped, as most do.
     fn next_row(&self, batch: &PublishBatch) -> Option<ClientSeq> {
         let [first, last] = [batch.entries.first()?.client_seq, batch.entries.last()?.client_seq];
         let is_dense = last.0.checked_sub(first.0)? + 1 == batch.entries.len() as u64;
         (is_dense && self.windows.are_next(batch.author, &batch.claimant, first, last)).then_some(first)
     }
 
-    /// All of it is new, and is recorded at once.
+    /// Assigns seqs to a batch of which everything is new, and records it as one row.
     fn assign_row(&mut self, now: SentAt, batch: &PublishBatch, first: ClientSeq) -> AckRanges {
         let first_seq = self.assigned.next();
         for entry in &batch.entries {
@@ -402,7 +404,7 @@ impl Sequencer {
         AckRanges { ranges: vec![range], highest: self.assigned }
     }
 
-    /// What is new of it.
+    /// Assigns seqs to the new messages of a batch.
     fn assign_new(&mut self, now: SentAt, batch: &PublishBatch) -> AckRanges {
         let mut acks = AckRanges::default();
         self.windows.claim(batch.author, &batch.claimant);

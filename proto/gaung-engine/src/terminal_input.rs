@@ -1,4 +1,4 @@
-//! What terminals and telnet clients send besides text, taken out of a byte stream.
+//! Removes what terminals and telnet clients send besides text from a byte stream.
 
 /// A command follows (RFC 854).
 const IAC: u8 = 255;
@@ -11,7 +11,7 @@ const FIRST_COMMAND: u8 = 236;
 const ESCAPE: u8 = 0x1b;
 const ERASE_LINE: u8 = 0x15;
 
-/// One thing that was typed.
+/// One key that was typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TypedKey {
     /// A byte of text, a line end included.
@@ -22,7 +22,7 @@ pub(crate) enum TypedKey {
     EraseLine,
 }
 
-/// Where in a sequence of the terminal or of telnet the stream is.
+/// Position of the stream in a sequence of the terminal or of telnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum InputState {
     #[default]
@@ -48,7 +48,7 @@ pub(crate) struct TerminalInput {
 }
 
 impl TerminalInput {
-    /// Hands on what one byte means: nothing, one key, or the byte before it as well.
+    /// Passes on what one byte means: nothing, one key, or the byte before it as well.
     pub(crate) fn take(&mut self, byte: u8, mut key: impl FnMut(TypedKey)) {
         let before = std::mem::take(&mut self.within);
         self.within = match (before, byte) {

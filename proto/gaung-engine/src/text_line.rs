@@ -50,7 +50,7 @@ pub struct LineSplitter {
     is_foreign: bool,
 }
 
-/// How the unfinished line has come.
+/// How the bytes of the unfinished line came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum LineArrival {
     /// In pieces of more than one character.
@@ -62,7 +62,7 @@ enum LineArrival {
     Keys,
 }
 
-/// What the client is known to do.
+/// Habits that the client has shown.
 #[derive(Debug, Clone, Copy, Default)]
 struct ClientHabits {
     sends_newlines: bool,
@@ -78,7 +78,7 @@ impl LineSplitter {
         Self::default()
     }
 
-    /// Takes what was read at `now`.
+    /// Adds the bytes that were read at `now`.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         if self.is_foreign || bytes.is_empty() {
             return;
@@ -143,7 +143,7 @@ impl LineSplitter {
         }
     }
 
-    /// The stream has ended, and with it the unfinished line.
+    /// Ends the unfinished line, because the stream has ended.
     pub fn handle_end(&mut self) {
         self.end_line(LineEnd::Silence);
     }
@@ -153,7 +153,7 @@ impl LineSplitter {
         self.lines.pop_front()
     }
 
-    /// When [`LineSplitter::handle_timeout`] is due; `None` while no line is unfinished.
+    /// Returns when [`LineSplitter::handle_timeout`] is due; `None` while no line is unfinished.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.silent_since.map(|since| since + self.silence())
@@ -225,7 +225,7 @@ impl LineSplitter {
         protocol
     }
 
-    /// What came in the same piece is not said either.
+    /// Reports another protocol, and drops the lines that came in the same piece.
     fn foreign(&mut self, protocol: ForeignProtocol) {
         self.is_foreign = true;
         self.partial = BytesMut::new();

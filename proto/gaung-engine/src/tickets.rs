@@ -30,10 +30,10 @@ pub enum TicketError {
 
 /// Judges tickets for a relay or a hub, by the registry's key and the registry's clock.
 ///
-/// The clock that issued a ticket is the only one that can tell whether it has expired: machines of a LAN without
-/// internet differ by hours or years, and a clock that is set right steps. So the registry tells its time whenever it is
-/// heard, and in between the monotonic clock counts on from it. While the registry is away that time stands still, for
-/// nobody can get a newer ticket then, and groups talk on without it.
+/// Only the clock that issued a ticket can decide whether it has expired: clocks of a LAN without internet differ by
+/// hours or years, and a clock that is set right steps. So the registry sends its time whenever it is heard, and in
+/// between the monotonic clock counts on from it. While the registry is away that time stands still, for nobody can get
+/// a newer ticket then, and groups talk on without it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TicketJudge {
     key: Option<[u8; 32]>,
@@ -42,20 +42,20 @@ pub struct TicketJudge {
 }
 
 impl TicketJudge {
-    /// `key`: the registry's, if it is known from an earlier start.
+    /// Makes a judge. `key`: the registry's, if it is known from an earlier start.
     #[must_use]
     pub const fn new(key: Option<[u8; 32]>) -> Self {
         Self { key, heard: None }
     }
 
-    /// The registry was heard: its key, and its clock in ms since 1970.
+    /// Notes the registry's key and its clock in ms since 1970, each time it is heard.
     pub const fn handle_registry(&mut self, now: Instant, key: [u8; 32], unix_ms: i64) {
         self.key = Some(key);
         self.heard = Some((now, unix_ms));
     }
 
-    /// The time at which tickets are judged, ms since 1970. `own_unix_ms`: the service's own clock, which counts only
-    /// until the registry is heard for the first time.
+    /// Returns the time at which tickets are judged, ms since 1970. `own_unix_ms`: the service's own clock, which
+    /// counts only until the registry is heard for the first time.
     #[must_use]
     pub fn time_ms(&self, now: Instant, own_unix_ms: i64) -> i64 {
         let Some((heard, unix_ms)) = self.heard else { return own_unix_ms };
@@ -71,7 +71,7 @@ impl TicketJudge {
         Ok(signing::verify_ticket(&self.key_for(ticket)?, ticket, group, device, time_ms)?)
     }
 
-    /// Until when the ticket lets whoever holds it read `group`, ms since 1970 by the registry's clock.
+    /// Returns until when the ticket lets its holder read `group`, ms since 1970 by the registry's clock.
     ///
     /// # Errors
     /// [`TicketError`], each case.
@@ -98,7 +98,8 @@ pub struct ReadingRight {
 }
 
 impl ReadingRight {
-    /// A ticket that is good until `expires_ms` was shown; false if an earlier one is good for as long.
+    /// Extends the right by a ticket that is good until `expires_ms`; returns false if an earlier one is good for as
+    /// long.
     pub fn extend(&mut self, expires_ms: i64) -> bool {
         let is_later = self.expires_ms.is_none_or(|known| known < expires_ms);
         if is_later {
@@ -134,35 +135,35 @@ struct HeldTicket {
     /// From then on a newer one is fetched at the next use. A ticket outlasts its lease by minutes, so the use itself need
     /// not wait.
     renew_at: Instant,
-    /// A renewal is under way.
+    /// Whether a renewal is in progress.
     renewing: bool,
 }
 
 impl TicketStore {
-    /// Keeps what a join gave.
+    /// Keeps the ticket of a join.
     pub fn keep(&mut self, now: Instant, group: GroupId, ticket: Bytes, lease: Duration) {
         self.held.insert(group, HeldTicket { ticket, renew_at: now + lease, renewing: false });
     }
 
-    /// The newest ticket of the group; empty for a group that needs none.
+    /// Returns the newest ticket of the group; empty for a group that needs none.
     #[must_use]
     pub fn newest(&self, group: GroupId) -> Bytes {
         self.held.get(&group).map(|held| held.ticket.clone()).unwrap_or_default()
     }
 
-    /// The newest ticket if it is another one than `refused`, which a service did not take.
+    /// Returns the newest ticket if it is another one than `refused`, which a service did not take.
     #[must_use]
     pub fn newer_than(&self, group: GroupId, refused: &Bytes) -> Option<Bytes> {
         self.held.get(&group).map(|held| held.ticket.clone()).filter(|newest| newest != refused)
     }
 
-    /// True once for each time that the group's ticket has come of age; the caller renews it.
+    /// Returns true once each time that the group's ticket is due for renewal; the caller renews it.
     pub fn take_due(&mut self, now: Instant, group: GroupId) -> bool {
         let held = self.held.get_mut(&group).filter(|held| !held.renewing && held.renew_at <= now);
         held.map(|held| held.renewing = true).is_some()
     }
 
-    /// A renewal came to nothing; the next one waits for `delay`.
+    /// Handles a failed renewal; the next one waits for `delay`.
     pub fn renewal_failed(&mut self, now: Instant, group: GroupId, delay: Duration) {
         if let Some(held) = self.held.get_mut(&group) {
             (held.renewing, held.renew_at) = (false, now + delay);

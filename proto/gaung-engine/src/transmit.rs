@@ -1,4 +1,4 @@
-//! What an engine wants sent: the one output type that all engines share.
+//! Datagrams that engines want sent: the one output type that they share.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -1,4 +1,5 @@
-//! Which messages of which client have been logged, so that a duplicate is answered and not logged again.
+//! Client windows: which messages of each client have been logged, so that a duplicate is answered and not logged
+//! again.
 
 mod shares;
 mod snapshot;
@@ -15,7 +16,7 @@ use self::{
 };
 use crate::claim::{Claimant, UNCLAIMED};
 
-/// What is known of a client's message.
+/// Result of looking a message up in its client's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicateCheck {
     /// Never logged: give it a seq.
@@ -30,10 +31,10 @@ pub enum DuplicateCheck {
 
 /// Per client id the last [`CLIENT_WINDOW`](gaung_proto::limits::CLIENT_WINDOW) messages.
 ///
-/// A window belongs to the first [`Claimant`] who publishes under the client; after a restart without a snapshot, to the
-/// first who comes then. Its memory is what it remembers. At the limit the client that was silent longest is forgotten, of
-/// those of the address that fills most: newcomers are never refused, and who fills the table forgets its own.
-/// Call order for a message: [`check`](Self::check), then [`record`](Self::record) once it has its seq.
+/// A window belongs to the first [`Claimant`] who publishes under the client; after a restart without a snapshot, to
+/// the first who comes then. Memory grows with what is remembered. At the limit the longest silent client of the
+/// address that fills most is forgotten: newcomers are never refused, and an address that fills the table loses only
+/// its own. Call order for a message: [`check`](Self::check), then [`record`](Self::record) once it has its seq.
 #[derive(Debug)]
 pub struct ClientWindows {
     clients: BTreeMap<StreamId, ClientWindow>,
@@ -64,14 +65,14 @@ const fn stream_of(author: Author) -> StreamId {
 }
 
 impl ClientWindows {
-    /// Empty, for at most about `limit_bytes`.
+    /// Makes an empty table for at most about `limit_bytes`.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         let clients = BTreeMap::new();
         Self { clients, shares: WindowShares::default(), bytes: 0, limit_bytes, next_ticket: 0, forgotten: 0 }
     }
 
-    /// What is known of this message of `claimant`.
+    /// Looks a message of `claimant` up.
     #[must_use]
     pub fn check(&self, author: Author, claimant: &Claimant, client_seq: ClientSeq) -> DuplicateCheck {
         match self.clients.get(&stream_of(author)) {
@@ -174,25 +175,25 @@ impl ClientWindows {
         self.make_room();
     }
 
-    /// How many clients are known.
+    /// Returns how many clients are known.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.clients.len()
     }
 
-    /// What the windows cost, bytes, estimated.
+    /// Returns the estimated bytes of the windows.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many clients were forgotten for want of room.
+    /// Returns how many clients were forgotten for want of room.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// A client that is not known yet.
+    /// Adds a client that is not known yet.
     fn put(&mut self, stream: StreamId, mut window: ClientWindow) {
         window.ticket = self.next_ticket;
         self.next_ticket += 1;

@@ -8,11 +8,11 @@ pub(super) struct AnnouncedGaps {
     ranges: Vec<SeqRange>,
 }
 
-/// Gaps that are reported at a time; more are not.
+/// Most gaps that are tracked as reported; further ones are not reported.
 const MAX_ANNOUNCED: usize = 64;
 
 impl AnnouncedGaps {
-    /// Gives what of `range` is news.
+    /// Adds a gap; returns the parts of `range` that were not reported yet.
     pub(super) fn add(&mut self, range: SeqRange) -> Vec<SeqRange> {
         let mut fresh = Vec::new();
         let mut from = range.first;
@@ -33,7 +33,7 @@ impl AnnouncedGaps {
         fresh
     }
 
-    /// Everything up to `seq` was delivered; gives a gap that is filled by it.
+    /// Notes that everything up to `seq` was delivered; returns a gap that this fills.
     pub(super) fn handle_delivered(&mut self, seq: Seq) -> Option<SeqRange> {
         (self.ranges.first()?.last <= seq).then(|| self.ranges.remove(0))
     }

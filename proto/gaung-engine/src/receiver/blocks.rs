@@ -11,12 +11,12 @@ use crate::parity::{BLOCK, Decoder, Original, bit_of, block_of, pkt_at};
 /// The newest blocks are kept; with shards no more than 64 datagrams each, 2.7 MB in all. The bodies share the memory of
 /// the messages held.
 const MAX_BLOCKS: u32 = 32;
-/// What that is at most, each datagram with the fields of its shard.
+/// Most bytes of those blocks, each datagram with the fields of its shard.
 pub(super) const MAX_BYTES: usize = MAX_BLOCKS as usize * BLOCK as usize * (Parity::SHARD_FIELDS + MAX_DATA_BODY);
-/// Recoveries that gave rubbish before a block's parity is not honoured any more: forged shards cost time, no more.
+/// Failed recoveries after which a block's parity is ignored, so that forged shards cost only time.
 const MAX_FAILURES: u8 = 4;
 
-/// Which datagrams of the newest blocks came.
+/// Tracks which datagrams of the newest blocks came.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedBlocks {
     /// Number of the front block.
@@ -39,8 +39,8 @@ struct ReceivedBlock {
 }
 
 impl ReceivedBlocks {
-    /// A first-sent DATA came, now or as a repair. `highest`: of those that the relay is believed to have sent. Gives
-    /// what can be recovered with it.
+    /// Adds a first-sent DATA, received first or as a repair; returns what can be recovered with it. `highest`: the
+    /// highest pkt that the relay is believed to have sent.
     pub(super) fn handle_data(&mut self, highest: Pkt, pkt: Pkt, original: Original) -> Vec<(Pkt, Original)> {
         let number = block_of(pkt);
         let Some(block) = self.block_mut(highest, number).filter(|block| block.came & bit_of(pkt) == 0) else {
@@ -53,7 +53,7 @@ impl ReceivedBlocks {
         self.recover(number)
     }
 
-    /// A parity shard came. Gives what can be recovered with it.
+    /// Adds a parity shard; returns what can be recovered with it.
     pub(super) fn handle_parity(&mut self, now: Instant, highest: Pkt, parity: &Parity<'_>) -> Vec<(Pkt, Original)> {
         let number = block_of(parity.first_pkt);
         if parity.k != BLOCK || parity.first_pkt != pkt_at(number, 0) {
@@ -74,7 +74,7 @@ impl ReceivedBlocks {
         self.recover(number)
     }
 
-    /// When the last shard came for a block with any of these.
+    /// Returns when the last shard came for a block with any of these.
     pub(super) fn last_shard(&self, pkts: PktRange) -> Option<Instant> {
         let first = block_of(Pkt(pkts.first)).saturating_sub(self.first) as usize;
         let end = (block_of(Pkt(pkts.last)) + 1).saturating_sub(self.first) as usize;
@@ -82,13 +82,14 @@ impl ReceivedBlocks {
         blocks.filter_map(|block| block.last_shard).max()
     }
 
-    /// How many datagrams more would complete the block; `None` if no parity came for it, so that each is wanted.
+    /// Returns how many more datagrams would complete the block; `None` if no parity came for it, so that each is
+    /// wanted.
     pub(super) fn lacking(&self, block: u32) -> Option<u32> {
         let block = self.block(block).filter(|block| !block.shards.is_empty())?;
         Some(block.came.count_zeros().saturating_sub(block.shards.len() as u32).max(1))
     }
 
-    /// Bytes kept, at most [`MAX_BYTES`].
+    /// Returns the bytes kept, at most [`MAX_BYTES`].
     pub(super) fn bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.bytes).sum()
     }
@@ -101,7 +102,7 @@ impl ReceivedBlocks {
         self.blocks.get(number.checked_sub(self.first)? as usize)
     }
 
-    /// The block, if it is one of the newest; older ones are dropped.
+    /// Returns the block, if it is one of the newest; older ones are dropped.
     fn block_mut(&mut self, highest: Pkt, number: u32) -> Option<&mut ReceivedBlock> {
         let newest = block_of(highest);
         let oldest = (newest + 1).saturating_sub(MAX_BLOCKS);

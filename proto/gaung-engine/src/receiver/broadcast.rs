@@ -22,10 +22,10 @@ const REMEMBERED: usize = 4096;
 const MAX_WAITING: usize = 4096;
 /// Bytes of messages that wait for a reader; later ones are dropped.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
-/// A jump further ahead than this is not reported as missed: it may be forged, or another log.
+/// A jump further ahead than this is not reported as missed, because it may be forged, or another log's.
 const MAX_MISSED: u64 = 100_000;
 
-/// Hears the broadcasts of one group.
+/// Receives the broadcasts of one group.
 #[derive(Debug)]
 pub struct BroadcastReceiver {
     tag: Option<GroupTag>,
@@ -51,7 +51,7 @@ pub struct BroadcastHeard {
 }
 
 impl BroadcastReceiver {
-    /// `tag`: of the group; `None` takes the first one heard, until it is silent for 30 s.
+    /// Makes a receiver for `tag`; `None` takes the first tag heard, until it is silent for 30 s.
     #[must_use]
     pub fn new(tag: Option<GroupTag>) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl BroadcastReceiver {
         }
     }
 
-    /// The group has another log: everything in it is new.
+    /// Handles that the group has another log: everything in it is new.
     pub fn handle_change(&mut self, tag: GroupTag) {
         if self.tag != Some(tag) {
             let strangers = self.strangers;
@@ -116,7 +116,7 @@ impl BroadcastReceiver {
         Some(heard)
     }
 
-    /// Datagrams of other groups or logs so far; when it rises, the registry may know of a new log.
+    /// Returns how many datagrams of other groups or logs came; when it rises, the registry may know of a new log.
     #[must_use]
     pub const fn strangers(&self) -> u64 {
         self.strangers

@@ -1,4 +1,4 @@
-//! Taking DATA and its parity: whole messages and fragments, into their places.
+//! Puts the messages and fragments of DATA and parity into their places.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::{parity::Original, timing};
 /// Says by which datagram messages came.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct MessageCarrier {
-    /// In which first-sent datagram, if it is known to be one of this epoch.
+    /// The first-sent datagram, if it is known to be one of this epoch.
     pkt: Option<Pkt>,
     /// The datagrams before it that did not come.
     missed: Option<PktRange>,
@@ -80,7 +80,7 @@ impl MemberReceiver {
         self.gaps.handle_parity(now, self.grtt);
     }
 
-    /// What parity brought back is checked as what was received; rubbish is requested like anything missing.
+    /// Takes datagrams recovered by parity, which are checked as received ones; what fails the checks stays missing.
     fn take_recovered(&mut self, now: Instant, recovered: &[(Pkt, Original)]) {
         for (pkt, original) in recovered {
             let fresh = self.take(now, original, MessageCarrier { pkt: Some(*pkt), ..MessageCarrier::default() });
@@ -92,7 +92,7 @@ impl MemberReceiver {
         }
     }
 
-    /// Gives how much was new.
+    /// Takes the messages of one datagram; returns how many were new.
     fn take(&mut self, now: Instant, original: &Original, carried: MessageCarrier) -> Result<u64, DecodeError> {
         if !self.lane.is_trusted() {
             self.note_untrusted(now, original)?;
@@ -106,8 +106,8 @@ impl MemberReceiver {
         }
     }
 
-    /// Compares what a datagram says with what else came, while the hub delivers instead: as long as somebody forges,
-    /// multicast is not returned to.
+    /// Compares a datagram with what came otherwise, while the hub delivers instead: as long as somebody forges, the
+    /// member does not return to multicast.
     fn note_untrusted(&mut self, now: Instant, original: &Original) -> Result<(), DecodeError> {
         if !original.fragment.is_whole() {
             return Ok(());
@@ -199,7 +199,8 @@ impl MemberReceiver {
         }
     }
 
-    /// Gives how many messages were new. What comes from the log, by the hub or by reading, is believed before datagrams.
+    /// Holds messages for delivery; returns how many were new. What comes from the log, by the hub or by reading, is
+    /// believed before datagrams.
     pub(super) fn hold(&mut self, now: Instant, mut messages: Messages, lane: Lane, carried: MessageCarrier) -> u64 {
         if self.config.policy != LanePolicy::TcpOnly {
             while let Some(seq) = self.fingerprints.conflict(&messages, lane) {
@@ -231,7 +232,7 @@ impl MemberReceiver {
         self.window.hold(messages, lane, now, carried.pkt)
     }
 
-    /// Other messages came under `range` than were taken: those delivered are compared with the log, those that wait are
+    /// Handles other messages under `range` than were taken: delivered ones are compared with the log, waiting ones are
     /// requested again.
     fn handle_conflict(&mut self, now: Instant, range: SeqRange) {
         let next = self.window.first();
@@ -241,7 +242,8 @@ impl MemberReceiver {
         }
     }
 
-    /// No place for `seq`. If that is because nobody takes messages, repair would not help: it comes from the log.
+    /// Refuses `seq`, for which there is no place. If the reader takes no messages repair would not help, so it is read
+    /// from the log.
     fn refuse(&mut self, seq: Seq) {
         self.stats.refused += 1;
         if self.window.is_held(self.window.first()) {

@@ -1,4 +1,4 @@
-//! Forged messages that were delivered: how they are noticed, and the way back to the log.
+//! Notices forged messages that were delivered, and resynchronises with the log.
 //!
 //! Datagrams prove nothing of who sent them. What they made a member deliver cannot be taken back, but the true messages
 //! of those seqs are delivered all the same, and the program is told. Three things show that something is wrong: another
@@ -19,12 +19,12 @@ use crate::timing::TIMING;
 const MAX_COMPARED: u64 = 256;
 const MAX_DOUBLINGS: u32 = 3;
 
-/// What may be forged of what was delivered.
+/// The delivered messages that may be forged.
 #[derive(Debug)]
 pub(super) struct ForgeryDoubts {
-    /// To be compared with the log.
+    /// Delivered messages to be compared with the log.
     suspects: Option<SeqRange>,
-    /// What the reading under way compares.
+    /// The range that the current read of the log compares.
     compared: Option<SeqRange>,
     /// A PROBE for the relay's head was sent because of a doubt.
     asked_head: bool,
@@ -47,7 +47,7 @@ impl ForgeryDoubts {
         }
     }
 
-    /// When something can be done about a doubt.
+    /// Returns when the next step of a comparison is due.
     pub(super) fn due(&self, gaps: &GapTracker) -> Option<Instant> {
         self.suspects.filter(|_| !gaps.is_reading()).map(|_| self.not_before)
     }
@@ -58,15 +58,15 @@ impl ForgeryDoubts {
         self.suspects = Some(SeqRange { first, last: last.min(first.plus(MAX_COMPARED - 1)) });
     }
 
-    /// A doubt is being followed: the next one has to wait.
+    /// Delays the next comparison, because one was started.
     fn wait(&mut self, now: Instant) {
         self.not_before = now + TIMING.doubt_min * (1 << self.denied.min(MAX_DOUBLINGS));
     }
 }
 
 impl MemberReceiver {
-    /// The relay says, or somebody in its name, that its log ends at `head`. What was delivered less than `settled` ago may
-    /// have been logged since.
+    /// Handles a head below what was delivered, from the relay or from somebody in its name. What was delivered less
+    /// than `settled` ago may have been logged since.
     pub(super) fn doubt_head(&mut self, now: Instant, head: Seq, settled: Duration) {
         let delivered = self.delivered();
         let is_settled = now.saturating_duration_since(self.doubts.last_delivered) >= settled;
@@ -92,7 +92,7 @@ impl MemberReceiver {
         }
     }
 
-    /// The relay itself says that its log ended at `head` after `delivered` was delivered.
+    /// Handles the relay's own answer that its log ended at `head` after `delivered` was delivered.
     pub(super) fn handle_relay_head(&mut self, now: Instant, delivered: Seq, head: Seq) {
         let asked = std::mem::take(&mut self.doubts.asked_head);
         if delivered > head {
@@ -103,7 +103,7 @@ impl MemberReceiver {
         }
     }
 
-    /// Under one of these seqs, which were delivered, something else came.
+    /// Marks delivered seqs under which another message came as suspect.
     pub(super) fn suspect(&mut self, now: Instant, range: SeqRange) {
         if self.config.history && self.config.policy != LanePolicy::TcpOnly {
             self.doubts.suspect(range);
@@ -111,7 +111,7 @@ impl MemberReceiver {
         }
     }
 
-    /// Reads from the log what is in doubt, if it can be read now.
+    /// Reads suspect messages from the log, if it can be read now.
     pub(super) fn compare_suspects(&mut self, now: Instant) {
         if self.doubts.due(&self.gaps).is_none_or(|due| due > now) {
             return;
@@ -124,7 +124,7 @@ impl MemberReceiver {
         self.events.push_back(ReceiverEvent::NeedHistory(range));
     }
 
-    /// The reading under way has ended.
+    /// Handles the end of the read that compares.
     pub(super) fn handle_compared(&mut self, now: Instant, end: HistoryEnd) {
         match (self.doubts.compared.take(), end) {
             (None, _) => {}
@@ -138,7 +138,7 @@ impl MemberReceiver {
         self.compare_suspects(now);
     }
 
-    /// The log has another message at `first` than datagrams had; `messages` are the log's.
+    /// Corrects messages from `first` on, where the log has others than datagrams had; `messages` are the log's.
     pub(super) fn correct(&mut self, now: Instant, first: Seq, messages: &Messages) {
         self.doubts.denied = 0;
         if !self.lane.is_trusted() {
@@ -164,7 +164,7 @@ impl MemberReceiver {
         self.gaps.hasten(now, &mut self.window);
     }
 
-    /// Two datagrams contradict each other before either was delivered: neither is believed, and a PROBE is sent.
+    /// Drops messages of datagrams that contradict each other before either was delivered, and sends a PROBE.
     pub(super) fn release(&mut self, now: Instant, range: SeqRange) {
         let due = now + self.gap_wait();
         let released = self.window.release(range, MissingState::new(now, due, None));
@@ -172,7 +172,7 @@ impl MemberReceiver {
         self.gaps.wake_at(due);
     }
 
-    /// Messages up to before `next` were delivered.
+    /// Notes that the messages before `next` were delivered.
     pub(super) fn handle_taken(&mut self, next: Seq) {
         self.doubts.last_delivered = self.now;
         self.fingerprints.handle_delivered(next);
@@ -182,10 +182,10 @@ impl MemberReceiver {
         Seq(self.window.first().0.saturating_sub(1))
     }
 
-    /// What was delivered from `to` on is not in the log, or other messages are: delivery begins there again.
+    /// Restarts delivery at `to`, because what was delivered from there on is not in the log.
     fn go_back(&mut self, now: Instant, to: Seq) {
         let Some(range) = SeqRange::new(to, self.delivered()) else { return };
-        // What is in doubt before it stays so.
+        // What is suspect before it stays suspect.
         self.doubts.suspects = self
             .doubts
             .suspects

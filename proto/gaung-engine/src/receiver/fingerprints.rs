@@ -1,4 +1,4 @@
-//! What was taken under each seq, as a short hash: so that a forged message is noticed when the true one comes.
+//! Keeps a short hash of the message taken under each seq, so that a forged one is noticed when the true one comes.
 
 use std::{collections::VecDeque, hash::Hasher as _};
 
@@ -29,7 +29,8 @@ impl Fingerprint {
     const PARTED: u32 = 4;
     const FLAGS: u32 = Self::PROVEN | Self::TAKEN | Self::PARTED;
 
-    /// `seed`: of this process. A keyed hash, so that nobody can make a message that has another's.
+    /// Hashes one message with the seed of this process: a keyed hash, so that nobody can make a message that has
+    /// another's.
     fn of(seed: u64, message: &MessageRef<'_>, lane: Lane) -> Self {
         let mut head = [0; 56];
         head[..16].copy_from_slice(&message.author.client.0);
@@ -50,7 +51,7 @@ impl Fingerprint {
         self.0 & Self::PROVEN != 0
     }
 
-    /// Both stand for a message, and not for the same one.
+    /// Whether both stand for a message, and not for the same one.
     const fn differs(self, other: Self) -> bool {
         self.0 != 0 && other.0 != 0 && (self.0 ^ other.0) & !Self::FLAGS != 0
     }
@@ -88,14 +89,14 @@ impl Fingerprints {
             if at > self.marks.len() {
                 self.marks.resize(at + 1, Fingerprint::NONE);
             }
-            // Whoever came first was taken; what the log says of it is worth more.
+            // The message that came first was taken, but the log's version is worth more.
             if self.marks[at] == Fingerprint::NONE || lane != Lane::Multicast {
                 self.marks[at] = mark;
             }
         }
     }
 
-    /// The first of `messages` under whose seq another one was taken that the log does not vouch for.
+    /// Returns the first of `messages` under whose seq another one was taken that the log does not vouch for.
     pub(super) fn conflict(&self, messages: &Messages, lane: Lane) -> Option<Seq> {
         let end = self.first.plus(self.marks.len() as u64);
         if messages.next_seq() >= end || messages.end() <= self.first {
@@ -131,7 +132,7 @@ impl Fingerprints {
         self.marks.range_mut(from.min(len) as usize..to.min(len) as usize).for_each(|mark| *mark = Fingerprint::NONE);
     }
 
-    /// Everything before `next` was delivered: the oldest are forgotten.
+    /// Forgets the oldest hashes of what was delivered before `next`.
     pub(super) fn handle_delivered(&mut self, next: Seq) {
         let first = Seq(next.0.saturating_sub(KEPT));
         while self.first < first && self.marks.pop_front().is_some() {

@@ -44,7 +44,7 @@ pub(super) struct GapTracker {
     overrun: Seq,
     /// Below here missing messages are lost.
     trim: Seq,
-    /// As the last two heartbeats had it.
+    /// First repairable seq of the last two heartbeats.
     oldest_repairable: [Seq; 2],
     due: Option<Instant>,
     /// No NAK is sent before this.
@@ -54,14 +54,14 @@ pub(super) struct GapTracker {
     forgeries: u32,
 }
 
-/// A read of the log that is under way.
+/// A read of the log that is in progress.
 #[derive(Debug, Clone, Copy)]
 struct HistoryReading {
     range: SeqRange,
     since: Instant,
 }
 
-/// By which means missing messages can be recovered now.
+/// The means by which missing messages can be recovered now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecoveryMeans {
     /// Whether repairs may be requested by NAK.
@@ -77,12 +77,12 @@ pub(super) struct RecoveryRequests {
     /// The ranges of one NAK, at most [`gaung_proto::limits::MAX_NAK_RANGES`].
     pub(super) naks: Vec<NakRange>,
     pub(super) history: Option<SeqRange>,
-    /// Something would be given up, and has to be confirmed by the relay first.
+    /// Whether something would be given up, which the relay has to confirm first.
     pub(super) confirm: bool,
 }
 
 impl GapTracker {
-    /// `next`: the first message wanted.
+    /// Makes a tracker without gaps. `next`: the first message wanted.
     pub(super) const fn new(next: Seq, now: Instant) -> Self {
         Self {
             advertised: Seq(next.0.saturating_sub(1)),
@@ -112,7 +112,7 @@ impl GapTracker {
         window.first() <= self.catch_up
     }
 
-    /// Gaps below this are the past, or the reader's own slowness, and no news to people.
+    /// Returns the seq below which gaps are not reported, because they are the past, or due to a slow reader.
     pub(super) fn unannounced_below(&self) -> Seq {
         self.catch_up.max(self.overrun).next()
     }
@@ -121,8 +121,8 @@ impl GapTracker {
         self.advertised = self.advertised.max(head);
     }
 
-    /// The relay itself says, to a question asked at `asked`, that its log ends at `head`. What lies behind it and came earlier
-    /// was made up. Without this, only what reads of the log found would be known.
+    /// Confirms the head that the relay itself answered to a question sent at `asked`. What came earlier and lies
+    /// behind it was forged.
     pub(super) fn confirm(
         &mut self,
         now: Instant,
@@ -144,7 +144,7 @@ impl GapTracker {
         }
     }
 
-    /// The relay does not answer: what datagrams advertise is believed.
+    /// Believes what datagrams advertise, because the relay does not answer.
     pub(super) fn confirm_unanswered(&mut self) {
         self.confirmed = self.advertised;
     }
@@ -185,7 +185,8 @@ impl GapTracker {
         self.wake_at(due);
     }
 
-    /// A fragment of `seq` came: the others may be on their way. `pkts`: all that carry it.
+    /// Postpones requests for `seq`, of which a fragment came: the others may be on their way. `pkts`: the datagrams
+    /// that carry it.
     pub(super) fn handle_progress(
         &mut self,
         now: Instant,
@@ -202,12 +203,12 @@ impl GapTracker {
         self.wake_at(due);
     }
 
-    /// Parity came: what it does not repair is requested once no more of it comes.
+    /// Postpones requests for what parity may repair until no more of it comes.
     pub(super) fn handle_parity(&mut self, now: Instant, grtt: Duration) {
         self.wake_at(now + timing::linger(grtt));
     }
 
-    /// Another member's NAK was confirmed: waits for the repair as if the NAK had been this member's own.
+    /// Waits for the repair that an NCF confirmed to another member, as if the NAK had been this member's own.
     pub(super) fn handle_ncf(
         &mut self,
         now: Instant,
@@ -228,7 +229,7 @@ impl GapTracker {
         }
     }
 
-    /// Repair is possible again: what is missing is counted from now.
+    /// Restarts all rows, because repair is possible again.
     pub(super) fn restart(&mut self, now: Instant, due: Instant, window: &mut ReceiveWindow) {
         for (_, missing) in window.missing_mut().rows_mut() {
             *missing = missing.anew(now, due);
@@ -236,7 +237,7 @@ impl GapTracker {
         }
     }
 
-    /// What is to be read anyway is read now.
+    /// Makes rows that are to be read from the log due now.
     pub(super) fn hasten(&mut self, now: Instant, window: &mut ReceiveWindow) {
         if let Some(range) = SeqRange::new(window.first(), self.catch_up) {
             window.missing_mut().within_mut(range).for_each(|missing| missing.due = now);
@@ -282,12 +283,12 @@ impl GapTracker {
         self.reading.is_some()
     }
 
-    /// The log is read for another reason than that something is missing.
+    /// Notes a read of the log that was started for another reason than a gap.
     pub(super) const fn begin_reading(&mut self, now: Instant, range: SeqRange) {
         self.reading = Some(HistoryReading { range, since: now });
     }
 
-    /// What was heard of from `next` on is not believed any more; a reading under way goes on.
+    /// Forgets what was advertised from `next` on; a read in progress continues.
     pub(super) fn go_back(&mut self, now: Instant, next: Seq) {
         let head = Seq(next.0.saturating_sub(1));
         *self = Self {
@@ -367,8 +368,8 @@ impl GapTracker {
         }
     }
 
-    /// Gives up everything below `trim`. `end`: of the window; where all of it is lost, so is what cannot be repaired
-    /// beyond.
+    /// Gives up everything below `trim`. `end`: the end of the window; where all of it is lost, so is what cannot be
+    /// repaired beyond.
     fn lose_below(&mut self, trim: Seq, end: Seq) {
         let beyond = self.unrepairable_below().min(self.confirmed.next());
         self.trim = if trim == end { trim.max(beyond) } else { trim };
@@ -444,7 +445,7 @@ impl GapTracker {
             || far.iter().any(|far| far.contains(seq))
     }
 
-    /// Below here nothing can be repaired, as the last two heartbeats had it.
+    /// Returns the seq below which nothing can be repaired, according to the last two heartbeats.
     fn unrepairable_below(&self) -> Seq {
         self.oldest_repairable[0].min(self.oldest_repairable[1]).min(self.advertised.next())
     }

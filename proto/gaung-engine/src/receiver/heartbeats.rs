@@ -1,4 +1,4 @@
-//! What the relay says of itself: heartbeats and confirmations, and what they mean for the lane.
+//! Handles heartbeats, confirmations (NCF) and the relay's answers.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl MemberReceiver {
         }
         let is_known = self.reception.epoch().is_none_or(|epoch| epoch == header.epoch);
         if !is_known && !self.reporter.is_unanswered() {
-            // Anybody can say that a new epoch has begun. The relay's answer tells which it is.
+            // Anybody can claim that a new epoch has begun; only the relay's answer to a PROBE proves it.
             self.reporter.probe_soon(now);
         } else if self.reception.handle_epoch(now, header.epoch) {
             self.reporter.forget_cookie(now);
@@ -49,7 +49,7 @@ impl MemberReceiver {
         Ok(())
     }
 
-    /// What the relay answers to a PROBE is true: the nonce in it is known to nobody else.
+    /// Handles the relay's answer to a PROBE. It is authentic, because nobody else knows the nonce in it.
     pub(super) fn handle_answer(&mut self, now: Instant, header: &Header, probe: &Probe) {
         let Some(answer) = self.reporter.handle_answer(now, probe) else { return };
         if answer.is_first {

@@ -1,4 +1,4 @@
-//! Whether multicast is heard, and when to move to the hub and back.
+//! Decides whether multicast works, and when to move to the hub and back.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,9 @@ const GOOD_LOSS: u32 = 5;
 /// Which lane a member may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LanePolicy {
-    /// Multicast, and away from it and back as it is heard.
+    /// Multicast, with the hub as the fallback while multicast does not work.
     Auto,
-    /// Multicast alone; whether it is heard is reported all the same.
+    /// Multicast alone; whether it works is reported all the same.
     MulticastOnly,
     /// No multicast: nothing is sent, and datagrams are not expected.
     TcpOnly,
@@ -42,7 +42,7 @@ pub enum LaneTrouble {
     Forged,
 }
 
-/// What is known of the datagrams of the last seconds.
+/// Quality of the datagrams of the last seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LaneQuality {
     pub(super) loss_percent: u32,
@@ -65,7 +65,7 @@ pub(super) struct LaneHealth {
     heard: Option<Instant>,
     next_tick: Instant,
     hold: Duration,
-    /// It was reported that long datagrams do not come, and multicast goes on.
+    /// Whether it was reported that long datagrams do not come, and multicast stays in use.
     is_narrow: bool,
     trust: DatagramTrust,
 }
@@ -117,12 +117,12 @@ impl LaneHealth {
         }
     }
 
-    /// Whether a probe may tell what has become of the relay.
+    /// Whether the relay has been silent for so long that a PROBE is due.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > TIMING.lane_silence / 2)
     }
 
-    /// The relay was heard by multicast.
+    /// Notes that the relay was heard by multicast.
     pub(super) fn handle_heard(&mut self, now: Instant) -> Option<LaneMove> {
         self.heard = Some(now);
         match &mut self.state {
@@ -138,7 +138,7 @@ impl LaneHealth {
         }
     }
 
-    /// The log contradicts a datagram. Leaves multicast, or stays away from it for another hold.
+    /// Leaves multicast because the log contradicts a datagram, or stays away from it for another hold.
     pub(super) fn handle_forged(&mut self, now: Instant) -> Option<LaneMove> {
         if self.policy != LanePolicy::Auto {
             return None;
@@ -153,7 +153,7 @@ impl LaneHealth {
         self.go_down(LaneTrouble::Forged)
     }
 
-    /// Something of the group came from the hub.
+    /// Notes that the hub delivers.
     pub(super) fn handle_hub(&mut self) {
         if self.trust != DatagramTrust::Full {
             self.trust = DatagramTrust::Withdrawn;
@@ -165,12 +165,12 @@ impl LaneHealth {
         self.trust == DatagramTrust::Full
     }
 
-    /// This machine's network is another one: what was learnt of the former one counts no more.
+    /// Forgets what was learnt of multicast, because this machine's network is another one.
     pub(super) const fn handle_network(&mut self) {
         self.hold = TIMING.lane_hold_min;
     }
 
-    /// Call when [`Self::next_tick`] has come.
+    /// Reviews the lane. Call it when [`Self::next_tick`] has come.
     pub(super) fn tick(&mut self, now: Instant, quality: LaneQuality) -> Option<LaneMove> {
         let LaneQuality { loss_percent, too_long, may_be_too_long } = quality;
         self.next_tick = now + TIMING.lane_check;
@@ -225,7 +225,8 @@ impl LaneHealth {
         }
     }
 
-    /// Where long datagrams did not come short ones are no reason to return soon.
+    /// Returns how long multicast must be heard before the member returns. Where long datagrams did not come, short
+    /// ones are no reason to return soon.
     fn needed_hold(&self, may_be_too_long: Option<usize>) -> Duration {
         match (self.policy, may_be_too_long) {
             (LanePolicy::MulticastOnly, _) => Duration::ZERO,

@@ -1,5 +1,5 @@
-//! A group that goes on at another address: heard at both until it is known to be there, so that nothing is missed, and a
-//! notice that is not true costs nothing.
+//! Follows a group to another address. Both addresses are received until the group is proven to be at the new one, so
+//! that nothing is missed and a forged notice costs nothing.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -17,25 +17,25 @@ const MAX_PROOF_DOUBLINGS: u32 = 4;
 /// Generations that a group can have gone through while a member did not hear it.
 const MAX_MISSED_MOVES: u32 = 64;
 
-/// Where a member has to listen from now on.
+/// A change of the addresses that a member has to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenChange {
     /// Listen at this address too.
     Also(GroupAddr),
-    /// Not at the first of the two addresses any more.
+    /// Stop listening at the first of the two addresses.
     Moved,
-    /// Not at the second of the two addresses any more.
+    /// Stop listening at the second of the two addresses.
     Stayed,
 }
 
-/// What is known of the way from one address to another.
+/// State of a move from one address to another.
 #[derive(Debug, Default)]
 pub(super) struct MoveTracker {
     state: MoveState,
-    /// Of the present address, once a heartbeat told.
+    /// Generation of the present address, once a heartbeat carried it.
     generation: Option<Generation>,
-    /// The last that was said meanwhile, tried after the present one. Not the newest: a notice that is damaged or not true
-    /// may bear any generation, and the relay says the true one again.
+    /// The last other notice, tried after the present one. Not the newest generation, because a damaged or forged
+    /// notice may carry any generation, and the relay repeats the true one.
     next: Option<MoveTarget>,
     hearings: VecDeque<ListenChange>,
 }
@@ -44,22 +44,23 @@ pub(super) struct MoveTracker {
 enum MoveState {
     #[default]
     Settled,
-    /// Heard at both, if it is there.
+    /// Listening at both addresses.
     Trying { to: MoveTarget, until: Instant, proof: MoveProof },
-    /// Heard at the new one; what was sent before it left still comes from the former one.
+    /// Listening at the new address; datagrams sent before the group left still come from the former one.
     Arrived { former: GroupTag, until: Instant },
 }
 
-/// A notice and what comes from the address that it names can be forged; the relay's answer under the new tag cannot.
+/// The proof that a group has moved. A notice and datagrams from the address that it names can be forged; the relay's
+/// answer to a PROBE under the new tag cannot.
 #[derive(Debug, Clone, Copy, Default)]
 struct MoveProof {
-    /// Of the question, once something was heard there.
+    /// Nonce of the PROBE, once something was heard at the new address.
     nonce: Option<u64>,
     /// When to send the next PROBE.
     next: Option<Instant>,
     /// PROBEs that were sent under the new tag.
     probes: u32,
-    /// Something was heard at the former address.
+    /// Whether the group was heard at the former address.
     stays: bool,
 }
 
@@ -83,7 +84,7 @@ impl MoveTracker {
         self.generation = Some(generation);
     }
 
-    /// Somebody who knows better says where the group is.
+    /// Ends a move, because the registry says where the group is.
     pub(super) fn end(&mut self) {
         self.generation = None;
         self.next = None;
@@ -112,7 +113,7 @@ impl MemberReceiver {
         self.path_mtu = PathMtu::default();
     }
 
-    /// Where to listen from now on; drain it after each input.
+    /// Returns the next change of addresses; drain it after each input.
     pub fn poll_hearing(&mut self) -> Option<ListenChange> {
         self.moving.hearings.pop_front()
     }
@@ -128,7 +129,8 @@ impl MemberReceiver {
             }
     }
 
-    /// Notices are repeated and can be forged: one is tried at a time, and the last other one after it.
+    /// Handles a MIGRATE. Notices are repeated and can be forged, so one is tried at a time, and the last other one
+    /// after it.
     pub(super) fn handle_migrate(&mut self, now: Instant, migrate: &Migrate) {
         let &Migrate { group, log, generation, to: addr } = migrate;
         let is_ours = group == self.config.group && log == self.config.log;
@@ -192,7 +194,7 @@ impl MemberReceiver {
         question.into_iter().for_each(|question| self.send(question));
     }
 
-    /// The group was heard at its present address: a notice that it has left is not believed without the relay's answer.
+    /// Notes that the group was heard at its present address: a notice that it has left then needs the relay's answer.
     pub(super) const fn handle_heard_here(&mut self) {
         if let MoveState::Trying { proof, .. } = &mut self.moving.state {
             proof.stays = true;
@@ -215,7 +217,7 @@ impl MemberReceiver {
             if until > now {
                 return self.ask_for_proof(now);
             }
-            // Nobody answers, as where nothing that this member sends arrives: what is heard decides.
+            // Without an answer, as where nothing that this member sends arrives, what is heard decides.
             if proof.nonce.is_some() && !proof.stays && self.reporter.is_unanswered() {
                 return self.arrive(now, to);
             }
@@ -234,7 +236,7 @@ impl MemberReceiver {
         }
     }
 
-    /// A datagram with another tag; a heartbeat of this group tells that the registry knows more.
+    /// Handles a datagram with another tag; a heartbeat of this group means that the registry knows more.
     pub(super) fn handle_stranger(&mut self, now: Instant, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
         if header.packet_type == PacketType::Heartbeat && Heartbeat::decode(body)?.group == self.config.group {
             self.say_stale(now);
@@ -242,7 +244,8 @@ impl MemberReceiver {
         Ok(())
     }
 
-    /// The group may be at another address; who may leave multicast has the hub meanwhile.
+    /// Asks the registry after silence, because the group may be at another address. A member that may leave multicast
+    /// has the hub meanwhile.
     pub(super) fn ask_after_silence(&mut self, now: Instant) {
         let said = self.stale_said.map(|said| now.saturating_duration_since(said));
         if self.config.policy == LanePolicy::MulticastOnly
@@ -259,7 +262,7 @@ impl MemberReceiver {
         }
     }
 
-    /// It is there: same log, and the epoch's count of datagrams goes on.
+    /// Completes a move: log and epoch stay, and the count of datagrams continues.
     fn arrive(&mut self, now: Instant, to: MoveTarget) {
         let MoveTarget { addr, generation, tag } = to;
         let former = std::mem::replace(&mut self.config.tag, tag);

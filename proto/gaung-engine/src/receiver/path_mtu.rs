@@ -1,5 +1,5 @@
-//! Whether long datagrams come through. A link with a small MTU on the way drops them whole and lets all others pass: heartbeats
-//! and short messages are heard, and long ones never, however often they are repaired.
+//! Detects that long datagrams do not come through. A link with a small MTU on the way drops them whole and lets all
+//! others pass: heartbeats and short messages are heard, and long ones never, however often they are repaired.
 
 use std::time::Instant;
 
@@ -12,10 +12,10 @@ use crate::timing::TIMING;
 /// for a moment looks the same once.
 const OCCASIONS: u8 = 3;
 
-/// What is known of the lengths of DATA bodies that come and do not come.
+/// Lengths of DATA bodies that came and that were missed.
 #[derive(Debug, Default)]
 pub(super) struct PathMtu {
-    /// The longest that came, in this period and in the one before.
+    /// Longest body that came, in this period and in the one before.
     came: [usize; 2],
     period_ends: Option<Instant>,
     occasions: u8,
@@ -25,7 +25,7 @@ pub(super) struct PathMtu {
 }
 
 impl PathMtu {
-    /// DATA or parity with a body of `bytes` came.
+    /// Notes that DATA or parity with a body of `bytes` came.
     pub(super) fn handle_came(&mut self, now: Instant, bytes: usize) {
         self.age(now);
         self.came[0] = self.came[0].max(bytes);
@@ -34,7 +34,7 @@ impl PathMtu {
         }
     }
 
-    /// The log or the hub brought messages of which `missing` knows the datagrams that should have.
+    /// Notes messages that the log or the hub brought instead of the datagrams in `missing`.
     pub(super) fn handle_read(&mut self, now: Instant, missing: &MissingSpans, messages: &Messages) {
         self.age(now);
         let read = missing.carried(messages).map(|(part, share)| mean_body(messages, part, share)).max();
@@ -49,17 +49,17 @@ impl PathMtu {
         self.last_occasion = Some(now);
     }
 
-    /// Datagrams with bodies of so many bytes and more do not come.
+    /// Returns the body length from which on datagrams do not come.
     pub(super) fn too_long(&self) -> Option<usize> {
         (self.occasions == OCCASIONS).then_some(self.missed)
     }
 
-    /// The same, as far as it may be suspected.
+    /// Returns the body length from which on datagrams are suspected not to come.
     pub(super) fn may_be_too_long(&self) -> Option<usize> {
         (self.occasions > 0).then_some(self.missed)
     }
 
-    /// Multicast is tried again: one more occasion is enough.
+    /// Prepares for another try of multicast: one more occasion is then enough.
     pub(super) fn retry(&mut self) {
         self.occasions = self.occasions.min(OCCASIONS - 1);
     }

@@ -1,4 +1,4 @@
-//! Puts fragments together. Bounded in bytes and in messages, whatever arrives.
+//! Reassembles fragmented messages, bounded in bytes and in messages whatever arrives.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(super) enum InsertOutcome {
 }
 
 impl Reassembly {
-    /// A message has one fragment count: a fragment with another one begins it anew, for either may be the forged one.
-    /// `pkt`: of its first sending.
+    /// Adds a fragment. A message has one fragment count: a fragment with another one starts it again, because either
+    /// may be the forged one. `pkt`: of its first sending.
     pub(super) fn insert(&mut self, seq: Seq, fragment: Fragment, pkt: Option<Pkt>, bytes: &Bytes) -> InsertOutcome {
         if self.partials.get(&seq).is_some_and(|partial| partial.parts.len() != usize::from(fragment.count)) {
             self.forget(seq);
@@ -64,8 +64,8 @@ impl Reassembly {
         InsertOutcome::Whole(whole.freeze())
     }
 
-    /// The fragments of `seq` that have not come, as inclusive ranges; `None` if none has come at all. `to_end`: also
-    /// those after the highest one that came.
+    /// Returns the fragments of `seq` that have not come, as inclusive ranges; `None` if none has come at all.
+    /// `to_end`: also those after the highest one that came.
     pub(super) fn missing(&self, seq: Seq, to_end: bool) -> Option<Vec<(u16, u16)>> {
         let partial = self.partials.get(&seq)?;
         let end = if to_end { partial.parts.len() } else { usize::from(partial.highest) };
@@ -84,7 +84,7 @@ impl Reassembly {
         self.bytes
     }
 
-    /// Pkt of the message's first fragment; the others follow it.
+    /// Returns the pkt of the message's first fragment; the others follow it.
     pub(super) fn first_pkt(&self, seq: Seq) -> Option<Pkt> {
         self.partials.get(&seq)?.first_pkt
     }
@@ -112,7 +112,7 @@ impl Reassembly {
         *self = Self::default();
     }
 
-    /// At the limit the messages furthest ahead give way: they are wanted last.
+    /// Makes room by dropping the messages furthest ahead, which are wanted last.
     fn make_room(&mut self, seq: Seq, len: usize) -> bool {
         let is_new = !self.partials.contains_key(&seq);
         while self.bytes + len > MAX_BYTES || (is_new && self.partials.len() >= MAX_PARTIALS) {

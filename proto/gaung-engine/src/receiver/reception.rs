@@ -1,4 +1,4 @@
-//! Which of the relay's first-sent datagrams came: the counters of STATUS, and the loss of the last seconds.
+//! Counts which of the relay's first-sent datagrams came, for STATUS and for the loss of the last seconds.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -10,7 +10,7 @@ use crate::timing::TIMING;
 const LATE: u32 = 128;
 /// A jump further ahead than this is not believed.
 const MAX_JUMP: u32 = 1 << 16;
-/// So many datagrams of which only heartbeats told are not believed in against a datagram that says otherwise.
+/// So many datagrams that only heartbeats advertised are not believed if a datagram contradicts them.
 const INCREDIBLE: u32 = 512;
 /// Fewer datagrams than this say nothing about loss.
 const MIN_SAMPLE: u32 = 20;
@@ -27,7 +27,7 @@ pub(super) struct Reception {
     repaired: u32,
     /// Heartbeats in a row that contradict `highest`.
     contradicted: u8,
-    /// Of `highest`, so much is what heartbeats said since the last DATA.
+    /// The part of `highest` that only heartbeats advertised since the last DATA.
     announced: u32,
     /// New messages that came in first-sent DATA, and by repair or from the log.
     fresh: (u32, u32),
@@ -71,7 +71,7 @@ impl Reception {
         (self.received, self.lost, self.repaired)
     }
 
-    /// Heard a heartbeat of `epoch`; true if a new one begins.
+    /// Handles a heartbeat of `epoch`; returns true if a new epoch begins.
     pub(super) fn handle_epoch(&mut self, now: Instant, epoch: Epoch) -> bool {
         match self.epoch {
             Some((current, _)) if current == epoch => {
@@ -87,7 +87,7 @@ impl Reception {
         }
     }
 
-    /// The relay itself says that `epoch` is the present one; true if another one was believed in.
+    /// Confirms the epoch that the relay itself answered; returns true if another one was believed.
     pub(super) fn confirm_epoch(&mut self, now: Instant, epoch: Epoch) -> bool {
         let is_wrong = self.epoch.is_some_and(|(current, _)| current != epoch);
         if is_wrong {
@@ -96,7 +96,7 @@ impl Reception {
         is_wrong
     }
 
-    /// So many new messages came, `first_sent` or not.
+    /// Counts new messages, `first_sent` or not.
     pub(super) const fn count(&mut self, messages: u64, first_sent: bool) {
         let (first, other) = self.fresh;
         let messages = messages as u32;
@@ -106,7 +106,7 @@ impl Reception {
         };
     }
 
-    /// A first-sent DATA of `epoch` came by multicast.
+    /// Counts a first-sent DATA of `epoch` that came by multicast.
     pub(super) fn handle_data(&mut self, now: Instant, epoch: Epoch, pkt: Pkt) {
         match self.epoch {
             Some((current, _)) if current == epoch => self.epoch = Some((epoch, now)),
@@ -143,7 +143,7 @@ impl Reception {
         }
     }
 
-    /// The relay says that it has sent up to `last`.
+    /// Handles an advertised highest pkt.
     pub(super) fn handle_last_pkt(&mut self, last: Pkt) {
         let Some(highest) = self.highest else {
             self.highest = Some(last.0);
@@ -174,7 +174,7 @@ impl Reception {
         self.repaired = self.repaired.wrapping_add(1);
     }
 
-    /// Call about once a second.
+    /// Takes a sample of the counters. Call it about once a second.
     pub(super) fn sample(&mut self, now: Instant) {
         let Self { received, lost, fresh, .. } = *self;
         self.samples.push_back(ReceptionSample { at: now, received, lost, fresh });
@@ -183,7 +183,7 @@ impl Reception {
         }
     }
 
-    /// The share of first-sent datagrams that did not come in the last 5 s, percent; 0 where too few were sent.
+    /// Returns the share of first-sent datagrams that did not come in the last 5 s, percent; 0 where too few were sent.
     pub(super) fn loss_percent(&self) -> u32 {
         let Some(before) = self.samples.front() else { return 0 };
         let (received, lost) = (self.received.wrapping_sub(before.received), self.lost.saturating_sub(before.lost));
@@ -191,8 +191,8 @@ impl Reception {
         if sent < MIN_SAMPLE { 0 } else { (u64::from(lost) * 100 / u64::from(sent)) as u32 }
     }
 
-    /// The loss by which a lane is chosen. Counts can be forged, so a lane that is in use is left only if as many messages
-    /// had to be repaired or read: those were really missed.
+    /// Returns the loss by which a lane is chosen. Counts can be forged, so a lane that is in use is left only if as
+    /// many messages had to be repaired or read: those were really missed.
     pub(super) fn lane_loss_percent(&self, in_use: bool) -> u32 {
         let loss = self.loss_percent();
         let Some(before) = self.samples.front().filter(|_| in_use) else { return loss };
@@ -206,7 +206,7 @@ impl Reception {
         self.samples.clear();
     }
 
-    /// Takes back what heartbeats said since the last DATA.
+    /// Takes back what heartbeats advertised since the last DATA.
     fn retract(&mut self) {
         let announced = std::mem::take(&mut self.announced);
         self.highest = self.highest.map(|highest| highest.saturating_sub(announced));

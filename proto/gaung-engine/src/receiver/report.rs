@@ -1,4 +1,4 @@
-//! What a member tells the relay: PROBE for a cookie, STATUS for receipts and rates, NAK.
+//! A member's datagrams to the relay: PROBE for a cookie, STATUS for receipts and rates, NAK.
 
 use std::{
     net::SocketAddrV4,
@@ -19,12 +19,12 @@ use crate::{
     transmit::{Destination, Transmit},
 };
 
-/// After so many PROBEs without an answer the way to the relay or back is broken.
+/// PROBEs without an answer after which the path to or from the relay counts as broken.
 const UNANSWERED: u32 = 3;
-/// The same where more depends on it: some 5 s of questions.
+/// PROBEs without an answer after which the relay counts as out of reach: some 5 s.
 const OUT_OF_REACH: u32 = 7;
 
-/// What an answer to a PROBE tells besides what stands in it.
+/// What the member knew when it sent the PROBE that was answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ProbeAnswer {
     /// It gave a first cookie.
@@ -58,7 +58,7 @@ pub(super) struct MemberReporter {
 }
 
 impl MemberReceiver {
-    /// Says what is due: a PROBE, a STATUS.
+    /// Sends the PROBE or STATUS that is due.
     pub(super) fn report(&mut self, now: Instant) {
         let delivered = Seq(self.window.first().0.saturating_sub(1));
         let probe = self.reporter.probe(now, delivered, &mut self.rng);
@@ -98,14 +98,14 @@ impl MemberReporter {
         }
     }
 
-    /// Another relay, log or address of the group: what was proven to the old one counts no more.
+    /// Restarts for another relay or log, to which nothing is proven yet.
     pub(super) fn restart(&mut self, now: Instant, relay: Option<SocketAddrV4>, tag: GroupTag) {
         self.relay = relay;
         self.tag = tag;
         self.forget_cookie(now);
     }
 
-    /// The same relay at another address of the group: what was proven stays so.
+    /// Changes the tag. The relay is the same, so the cookie stays valid.
     pub(super) const fn change_tag(&mut self, tag: GroupTag) {
         self.tag = tag;
     }
@@ -114,7 +114,7 @@ impl MemberReporter {
         self.relay
     }
 
-    /// What proves to the relay where this member writes from.
+    /// Returns the cookie, which proves this member's address to the relay.
     pub(super) const fn cookie(&self) -> Option<Cookie> {
         self.cookie
     }
@@ -137,7 +137,7 @@ impl MemberReporter {
         self.probes >= UNANSWERED || self.relay.is_none()
     }
 
-    /// Whether it has done so for some seconds: not by chance.
+    /// Whether the relay has left PROBEs unanswered for some seconds, which is no accident.
     pub(super) const fn is_out_of_reach(&self) -> bool {
         self.probes >= OUT_OF_REACH || self.relay.is_none()
     }
@@ -150,7 +150,7 @@ impl MemberReporter {
         self.delivered = true;
     }
 
-    /// The relay's answer, unless it is none.
+    /// Handles an answer to a PROBE; `None` if it answers none of this member's.
     pub(super) fn handle_answer(&mut self, now: Instant, answer: &Probe) -> Option<ProbeAnswer> {
         if answer.sender != self.sender || answer.nonce != self.nonce || self.probes == 0 {
             return None;
@@ -168,7 +168,7 @@ impl MemberReporter {
         Some(status.map_or(self.next_probe, |status| status.min(self.next_probe)))
     }
 
-    /// `delivered`: the last message that was.
+    /// Sends a PROBE. `delivered`: the last message that was delivered.
     pub(super) fn probe(&mut self, now: Instant, delivered: Seq, rng: &mut SmallRng) -> Option<Transmit> {
         if self.next_probe > now {
             return None;
@@ -185,7 +185,7 @@ impl MemberReporter {
         self.transmit(now, PacketType::Probe, Epoch(0), Seq::ZERO, &body)
     }
 
-    /// A PROBE under another tag of the group: the relay answers it if that is the tag it uses, or used.
+    /// Sends a PROBE under another tag of the group, which the relay answers if it uses or used that tag.
     pub(super) fn probe_of(&mut self, now: Instant, tag: GroupTag, nonce: u64) -> Option<Transmit> {
         let mut body = BytesMut::new();
         Probe { sender: self.sender, nonce, cookie: Cookie::default() }.write(&mut body);
@@ -230,7 +230,7 @@ impl MemberReporter {
         self.transmit(now, PacketType::Status, epoch, delivered, &body)
     }
 
-    /// Makes a NAK for 1 to 32 ranges; none while the relay's address is unknown.
+    /// Sends a NAK for 1 to 32 ranges; nothing while the relay's address is unknown.
     pub(super) fn nak(&mut self, now: Instant, epoch: Epoch, ranges: Vec<NakRange>) -> Option<Transmit> {
         let mut body = BytesMut::new();
         Nak { sender: self.sender, cookie: self.cookie.unwrap_or_default(), ranges }.write(&mut body);

@@ -1,4 +1,4 @@
-//! From whom datagrams are taken: the relay's own address, while it is heard there.
+//! Filters datagrams by source: only the relay's own address, while it is heard there.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -11,12 +11,12 @@ use crate::timing::TIMING;
 /// Where the relay's datagrams to the group come from.
 #[derive(Debug)]
 pub(super) struct RelaySource {
-    /// The last datagram to the group from the address that the registry told, and which address that was. Answers by
+    /// The last datagram to the group from the address that the registry named, and which address that was. Answers by
     /// unicast do not count: they come from the address that was asked, and multicast may leave from another one.
     heard: Option<(Ipv4Addr, Instant)>,
 }
 
-/// What to do with a datagram.
+/// How to treat a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SourceVerdict {
     /// It can be the relay's.

@@ -1,17 +1,17 @@
-//! Messages that are missing, in rows that share a fate: as many entries as datagrams were lost, not messages.
+//! Missing messages in rows of one state: as many entries as datagrams were lost, not messages.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use gaung_proto::{Pkt, Seq, SeqRange, messages::Messages};
 
-/// What is known of missing messages, and when to do something about them.
+/// State of a row of missing messages, and when to act on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MissingState {
     /// When it was noticed that they are missing.
     pub(super) since: Instant,
     /// When `due` was set last.
     pub(super) touched: Instant,
-    /// When to do something about them.
+    /// When to act on them.
     pub(super) due: Instant,
     /// NAKs that were sent for them.
     pub(super) naks: u8,
@@ -40,12 +40,12 @@ pub(super) struct PktRange {
 }
 
 impl PktRange {
-    /// `None` if `last` is before `first`, which says that nothing is known.
+    /// Makes a range; `None` if `last` is before `first`, which says that nothing is known.
     pub(super) const fn new(first: u32, last: u32) -> Option<Self> {
         if first <= last { Some(Self { first, last }) } else { None }
     }
 
-    /// Those between two that are known to have been sent; nothing before the first.
+    /// Returns the datagrams between two that are known to have been sent; nothing before the first.
     pub(super) fn between(before: Pkt, after: Pkt) -> Option<Self> {
         if before.0 == 0 { None } else { Self::new(before.0 + 1, after.0.saturating_sub(1)) }
     }
@@ -69,7 +69,7 @@ struct MissingRow {
 }
 
 impl MissingSpans {
-    /// How many messages are missing.
+    /// Returns how many messages are missing.
     pub(super) const fn messages(&self) -> u64 {
         self.messages
     }
@@ -78,7 +78,8 @@ impl MissingSpans {
         self.rows.iter().map(|(&first, row)| SeqRange { first, last: row.last })
     }
 
-    /// What of `messages` is missing and known to have been sent: how many datagrams carried how many messages there.
+    /// Returns the parts of `messages` that are missing and known to have been sent: how many datagrams carried how
+    /// many messages there.
     pub(super) fn carried(&self, messages: &Messages) -> impl Iterator<Item = (SeqRange, (u32, u64))> + '_ {
         let (first, end) = (messages.next_seq(), messages.end());
         let touched = self.rows.range(..end).rev().take_while(move |(_, row)| first <= row.last);
@@ -106,7 +107,8 @@ impl MissingSpans {
         self.rows.insert(range.first, MissingRow { last: range.last, missing });
     }
 
-    /// What is in `range` has come, in datagram `pkt` if that is known. Gives what of it was missing, in order and joined.
+    /// Removes what came in `range`, in datagram `pkt` if that is known. Returns the parts that were missing, in order
+    /// and joined.
     pub(super) fn fill(&mut self, range: SeqRange, pkt: Option<Pkt>) -> Vec<SeqRange> {
         let touched = self.rows.range(..=range.last).rev().take_while(|(_, row)| range.first <= row.last);
         let touched: Vec<(Seq, MissingRow)> = touched.map(|(&first, &row)| (first, row)).collect();
@@ -121,7 +123,7 @@ impl MissingSpans {
         filled
     }
 
-    /// Leaves of a row what is before and after `range`; gives what is within.
+    /// Keeps the parts of a row before and after `range`; returns the part within.
     fn fill_row(&mut self, first: Seq, row: MissingRow, range: SeqRange, pkt: Option<Pkt>) -> SeqRange {
         let MissingRow { last, missing } = row;
         let parts = |pkts: PktRange| match pkt {

@@ -1,4 +1,4 @@
-//! What goes into a receiver and comes out of it.
+//! Configuration, events and counters of a receiver.
 
 use std::net::SocketAddrV4;
 
@@ -9,14 +9,14 @@ use gaung_proto::{
 
 use super::lane::{LanePolicy, LaneTrouble};
 
-/// What a receiver is for.
+/// The group, log and limits of one receiver.
 #[derive(Debug, Clone)]
 pub struct ReceiverConfig {
     /// The group to receive.
     pub group: GroupId,
     /// The group's log to receive.
     pub log: LogId,
-    /// What its datagrams are marked with.
+    /// The tag of its datagrams.
     pub tag: GroupTag,
     /// The first message to deliver.
     pub next: Seq,
@@ -34,7 +34,7 @@ pub struct ReceiverConfig {
     pub rng_seed: u64,
 }
 
-/// On which socket a datagram came.
+/// The socket that a datagram came on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ArrivalSocket {
     /// The one that joined the group.
@@ -43,7 +43,7 @@ pub enum ArrivalSocket {
     Unicast,
 }
 
-/// What a member's program has to know or do.
+/// An event for the member's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceiverEvent {
     /// The next message is delivered.
@@ -71,7 +71,8 @@ pub enum ReceiverEvent {
     LaneDown {
         /// What is wrong with it.
         why: LaneTrouble,
-        /// What the relay gave it for where it sends STATUS from, if it did: shows a hub's relay who it is.
+        /// The relay's cookie for the address that it sends STATUS from, if any: it shows the relay behind a hub who it
+        /// is.
         cookie: Option<Cookie>,
     },
     /// The group has another log or another address now: look it up at the registry.
@@ -86,7 +87,7 @@ pub enum ReceiverEvent {
 }
 
 impl ReceiverEvent {
-    /// Whether it is still true of another log.
+    /// Whether the event stays valid when the log changes.
     pub(super) const fn outlives_log(&self) -> bool {
         matches!(self, Self::LaneUp | Self::LaneDown { .. } | Self::Moved { .. })
     }

@@ -1,4 +1,4 @@
-//! The places from the next message to be delivered on: held, or missing.
+//! The receive window: places from the next message to deliver on, held or missing.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -14,7 +14,7 @@ pub(super) const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 /// What held messages in a row cost besides their block.
 const OVERHEAD: usize = 192;
 
-/// Dense places from `first` on.
+/// A dense row of places from `first` on.
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
     first: Seq,
@@ -41,7 +41,7 @@ impl ReceiveWindow {
         Self { first, held: VecDeque::new(), end: first, missing: MissingSpans::default(), held_bytes: 0 }
     }
 
-    /// The next message to be delivered.
+    /// Returns the seq of the next message to deliver.
     pub(super) const fn first(&self) -> Seq {
         self.first
     }
@@ -63,12 +63,12 @@ impl ReceiveWindow {
         &mut self.missing
     }
 
-    /// The first one that is held.
+    /// Returns the first seq that is held.
     pub(super) fn first_held(&self) -> Option<Seq> {
         self.held.front().map(|held| held.messages.next_seq())
     }
 
-    /// After the last one that is held; the first place if none is.
+    /// Returns the seq after the last one that is held; the first place if none is.
     pub(super) fn held_end(&self) -> Seq {
         self.held.back().map_or(self.first, |held| held.messages.end())
     }
@@ -86,8 +86,8 @@ impl ReceiveWindow {
         }
     }
 
-    /// Fills places from the first one on, of which those before `messages` were made; gives how many messages are new.
-    /// `pkt`: the first-sent datagram that they were in.
+    /// Fills places with `messages`; returns how many messages are new. The places before them must exist. `pkt`: the
+    /// first-sent datagram that they were in.
     pub(super) fn hold(&mut self, mut messages: Messages, lane: Lane, arrived: Instant, pkt: Option<Pkt>) -> u64 {
         messages.skip_to(self.first);
         let (first, end) = (messages.next_seq(), messages.end());
@@ -111,7 +111,7 @@ impl ReceiveWindow {
         self.held.insert(index, held);
     }
 
-    /// Drops what came by multicast and has a message in `range`: its places are missing again. Gives them.
+    /// Drops what came by multicast and has a message in `range`; returns its places, which are missing again.
     pub(super) fn release(&mut self, range: SeqRange, missing: MissingState) -> Vec<SeqRange> {
         let mut released = Vec::new();
         self.held.retain(|held| {

@@ -9,12 +9,11 @@ use std::{
     },
 };
 
-/// Holds the rings of a process, together, to a number of bytes: above it the oldest runs go, whichever ring has them.
+/// Limits the bytes of all rings of a process together: above it the oldest runs are dropped, whichever ring has them.
 ///
-/// Runs are counted in segments, in the order in which they came; the oldest segment goes whole. So memory holds what was
-/// said lately: a busy group has more of it than a quiet one, and who has long been silent gives way to those who speak.
-/// Threads share it. After [`HotRing::push`](super::HotRing::push), and with no ring locked, a ring's owner calls
-/// [`Self::enforce`].
+/// Runs are counted in segments, in the order in which they came; the oldest segment goes whole. So memory holds recent
+/// runs: a busy group has more of it than a quiet one. Threads share it. After [`HotRing::push`](super::HotRing::push),
+/// and with no ring locked, a ring's owner calls [`Self::enforce`].
 #[derive(Debug)]
 pub struct RingBudget {
     limit_bytes: usize,
@@ -29,7 +28,7 @@ pub struct RingBudget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RingSegment(u64);
 
-/// Owns a ring, and lets runs of it go when the budget is full.
+/// Owns a ring, and drops runs of it when the budget is full.
 pub trait RingOwner: Debug + Send + Sync {
     /// Calls [`HotRing::drop_through`](super::HotRing::drop_through) with `segment`. It may lock the ring, and nothing that
     /// a caller of [`RingBudget::enforce`] holds.
@@ -61,7 +60,7 @@ struct BudgetState {
     newest: RingSegment,
     /// Bytes that ever came into the newest segment.
     newest_bytes: usize,
-    /// Segments that are no longer counted, and who has to let go of them.
+    /// Segments that are no longer counted, and the owners that have to drop them.
     due: Vec<(Weak<dyn RingOwner>, RingSegment)>,
 }
 
@@ -71,7 +70,7 @@ struct SegmentContents {
     rings: Vec<u64>,
 }
 
-/// A full budget falls into so many segments: one of them goes at a time.
+/// Segments of a full budget; one of them is dropped at a time.
 const SEGMENTS: usize = 64;
 
 impl RingSegment {
@@ -80,7 +79,7 @@ impl RingSegment {
 }
 
 impl RingBudget {
-    /// At most `limit_bytes` for all rings, or one run.
+    /// Makes a budget of `limit_bytes` for all rings, or one run.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         let newest = RingSegment(1);
@@ -101,19 +100,19 @@ impl RingBudget {
         }
     }
 
-    /// The most that all rings may hold.
+    /// Returns the most bytes that all rings may hold.
     #[must_use]
     pub const fn limit_bytes(&self) -> usize {
         self.limit_bytes
     }
 
-    /// What they may go on holding, with their bookkeeping: never above the limit, unless one run is.
+    /// Returns the counted bytes of all rings, with their bookkeeping: never above the limit, unless one run is.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes rings let go of what they may not go on holding. The caller has locked none of them.
+    /// Makes the owners drop the segments that are no longer counted. The caller has locked none of the rings.
     pub fn enforce(&self) {
         if !self.is_due.swap(false, Ordering::AcqRel) {
             return;
@@ -146,7 +145,7 @@ impl RingShare {
         ShareLedger { budget: &self.budget, state, held_bytes: self.budget.held_bytes.load(Ordering::Relaxed) }
     }
 
-    /// Counts a run in that has just come; returns the segment that it is in.
+    /// Counts a new run; returns the segment that it is in.
     pub(super) fn add(&mut self, bytes: usize) -> RingSegment {
         let mut ledger = self.ledger();
         let segment = ledger.state.segment_for(bytes, ledger.budget.segment_bytes);
@@ -170,7 +169,7 @@ impl Drop for RingShare {
 }
 
 impl ShareLedger<'_> {
-    /// Counts a run out that its ring lets go of. What was given up is no longer counted.
+    /// Stops counting a run that its ring drops; runs of dropped segments are not counted any more.
     pub(super) fn remove(&mut self, segment: RingSegment, bytes: usize) {
         let Some(contents) = self.state.segments.get_mut(&segment) else { return };
         contents.bytes -= bytes;
@@ -199,7 +198,7 @@ impl Drop for ShareLedger<'_> {
 }
 
 impl BudgetState {
-    /// The segment that a run of `bytes` comes into: the newest, until that is full.
+    /// Returns the segment for a run of `bytes`: the newest, until that is full.
     fn segment_for(&mut self, bytes: usize, segment_bytes: usize) -> RingSegment {
         if self.newest_bytes > 0 && self.newest_bytes + bytes > segment_bytes {
             if self.segments.get(&self.newest).is_some_and(|contents| contents.bytes == 0) {

@@ -1,4 +1,4 @@
-//! What a sender is given, what it tells, and what it counts.
+//! Configuration, events and counters of a sender.
 
 use gaung_proto::{Epoch, Generation, GroupAddr, GroupId, LogId, SenderId, Seq};
 
@@ -7,7 +7,7 @@ use super::{Cookies, Rate, RepairShares};
 /// Bytes of one group's repair window: 32 ms at 1 Gbit/s, half a second at 64 Mbit/s. Above it members read the log.
 pub const DEFAULT_REPAIR_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a sender is for.
+/// The group, log and limits of one sender.
 #[derive(Debug, Clone)]
 pub struct SenderConfig {
     /// The group to send.
@@ -35,16 +35,16 @@ pub struct SenderConfig {
     pub pads: bool,
     /// Makes and checks the cookies of this process.
     pub cookies: Cookies,
-    /// What the process's groups together give to one host.
+    /// Budget of repairs for each host, shared by all groups of the process.
     pub repair_shares: RepairShares,
 }
 
-/// What a driver may want to know.
+/// An event for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SenderEvent {
     /// A member's first STATUS or session, or the first after an absence.
     MemberJoined(SenderId),
-    /// No STATUS and no session for [`Timing::presence`](crate::Timing::presence).
+    /// A member sent no STATUS and had no session for [`Timing::presence`](crate::Timing::presence).
     MemberLost(SenderId),
     /// A member delivered further; see [`RelaySender::receipt`].
     Delivered {
@@ -53,7 +53,7 @@ pub enum SenderEvent {
         /// The last message that it delivered.
         upto: Seq,
     },
-    /// The epoch's pkt numbers are used up: open the log anew. Until then nothing is sent but heartbeats.
+    /// The epoch's pkt numbers are used up: open the log again. Until then nothing is sent but heartbeats.
     EpochExhausted,
 }
 
@@ -89,7 +89,7 @@ pub struct SenderStats {
     pub repairs_unicast: u64,
     /// Parity shards, to the group.
     pub parity: u64,
-    /// Repairs and parity that were due and over the limit.
+    /// Repairs and parity that were due and exceeded the limit.
     pub repairs_withheld: u64,
     /// NAKs that were received.
     pub naks: u64,

@@ -1,11 +1,11 @@
-//! What is about to be repaired, as an NCF says it.
+//! Ranges of an NCF, which confirms repairs that are about to be sent.
 
 use gaung_proto::{body::NakRange, datagram::Fragment, limits::MAX_NAK_RANGES};
 
-use super::window::SentDatagram;
+use super::window::SentData;
 
-/// What an NCF says of one datagram.
-pub(super) fn repair_range(sent: &SentDatagram) -> NakRange {
+/// Returns the range of an NCF that covers one datagram.
+pub(super) fn repair_range(sent: &SentData) -> NakRange {
     if sent.fragment.is_whole() {
         return NakRange::messages(sent.first, sent.last);
     }
@@ -13,7 +13,7 @@ pub(super) fn repair_range(sent: &SentDatagram) -> NakRange {
     NakRange { first_seq: sent.first, last_seq: sent.first, first_fragment: index, last_fragment: index }
 }
 
-/// Neighbours made one, at most [`MAX_NAK_RANGES`].
+/// Joins adjacent ranges; returns at most [`MAX_NAK_RANGES`].
 pub(super) fn joined(ranges: Vec<NakRange>) -> Vec<NakRange> {
     let mut joined: Vec<NakRange> = Vec::new();
     for next in ranges {

@@ -1,4 +1,4 @@
-//! Proof that a peer hears at the address it writes from, without keeping anything per peer.
+//! Proves that a peer receives at the address it sends from, without keeping state per peer.
 
 use std::{hash::Hasher as _, net::SocketAddrV4};
 
@@ -20,7 +20,7 @@ impl Cookies {
         Self { secret }
     }
 
-    /// The cookie of an address.
+    /// Returns the cookie of an address.
     #[must_use]
     pub fn of(&self, peer: SocketAddrV4) -> Cookie {
         let mut hasher = SipHasher24::new_with_key(&self.secret);

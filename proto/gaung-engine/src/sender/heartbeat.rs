@@ -1,23 +1,23 @@
-//! When heartbeats are sent.
+//! Schedules heartbeats.
 
 use std::time::{Duration, Instant};
 
 use crate::timing::TIMING;
 
-/// Heartbeats thin out after the last data.
+/// Doubles the interval of heartbeats after the last data.
 #[derive(Debug)]
 pub(super) struct HeartbeatSchedule {
     after_data: Instant,
-    /// Somebody waits for one, data or not.
+    /// When a heartbeat is due whatever data is sent, because a member waits for it.
     wanted: Option<Instant>,
     interval: Duration,
     last: Option<Instant>,
-    /// Between heartbeats that nobody listens to.
+    /// Interval of heartbeats while the group has no listeners.
     resting: Duration,
 }
 
 impl HeartbeatSchedule {
-    /// The first one is due at once.
+    /// Starts the schedule; the first heartbeat is due at once.
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             after_data: now,
@@ -32,7 +32,8 @@ impl HeartbeatSchedule {
         self.wanted.map_or(self.after_data, |wanted| wanted.min(self.after_data))
     }
 
-    /// After data. Data that never pauses has heartbeats too: they tell the round trip and the size of the group.
+    /// Restarts the schedule after data. Data that never pauses has heartbeats too, because they carry the round trip
+    /// and the size of the group.
     pub(super) fn restart(&mut self, now: Instant) {
         self.interval = TIMING.heartbeat_min;
         let latest = self.last.map_or(now, |last| last + TIMING.heartbeat_max);
@@ -47,7 +48,7 @@ impl HeartbeatSchedule {
         self.interval = (self.interval * 2).min(TIMING.heartbeat_max);
     }
 
-    /// The relay has so many groups, of which any may rest.
+    /// Sets how many groups share the relay's budget of heartbeats.
     pub(super) fn set_groups(&mut self, groups: usize) {
         let groups = u32::try_from(groups).unwrap_or(u32::MAX);
         self.resting = TIMING
@@ -56,8 +57,7 @@ impl HeartbeatSchedule {
             .clamp(TIMING.heartbeat_rest_min, TIMING.heartbeat_rest_max);
     }
 
-    /// Nobody listens: the next one is sent after a long while, unless something happens. Called again at `until` at the
-    /// latest.
+    /// Postpones the next heartbeat because nobody listens. The caller calls again at `until` at the latest.
     pub(super) fn rest(&mut self, now: Instant, until: Option<Instant>) {
         let rested = self.last.map_or(now, |last| last + self.resting);
         let until = until.map_or(rested, |until| until.max(now + TIMING.heartbeat_min));
@@ -71,7 +71,7 @@ impl HeartbeatSchedule {
         self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.resting)
     }
 
-    /// At another address: as at the beginning.
+    /// Restarts the schedule at another address, as at the beginning.
     pub(super) const fn restart_at_once(&mut self, now: Instant) {
         self.interval = TIMING.heartbeat_min;
         self.wanted = Some(now);

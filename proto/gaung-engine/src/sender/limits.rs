@@ -22,7 +22,7 @@ const REPAIRS_FOR_DATA: u32 = 1;
 const DATA_FOR_A_COMMON_LOSS: u32 = 3;
 /// MIGRATEs sent to single members in one second, to each as often as it speaks; others get theirs a second later.
 const MAX_MIGRATES: u32 = 256;
-/// Hosts that are counted apart in one second; more are refused.
+/// Most hosts counted separately in one second; further ones are refused.
 const MAX_COUNTED_HOSTS: usize = 8192;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -39,7 +39,7 @@ struct SharesTaken {
 }
 
 impl RepairShares {
-    /// Whether one more datagram that `host` requests is served; `None`: an address that is not proven.
+    /// Counts one more datagram requested by `host` (`None`: an unproven address); returns whether it is served.
     fn take(&self, now: Instant, host: Option<Ipv4Addr>) -> bool {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.began.is_none_or(|began| now.saturating_duration_since(began) >= SECOND) {
@@ -59,7 +59,7 @@ impl RepairShares {
     }
 }
 
-/// Counts of the current second, forgotten at its end.
+/// Counters of the current second, reset at its end.
 #[derive(Debug)]
 pub(super) struct RequestLimits {
     began: Instant,
@@ -75,13 +75,14 @@ impl RequestLimits {
         Self { began: now, data: 0, repairs: 0, by_host: BTreeMap::new(), moves_told: 0, shares }
     }
 
-    /// A first-sent DATA left for the group's address.
+    /// Counts a first-sent DATA that left for the group's address.
     pub(super) fn count_data(&mut self, now: Instant) {
         self.roll(now);
         self.data += 1;
     }
 
-    /// Whether one more requested datagram is served. `proven`: the address, if its cookie proves it.
+    /// Counts one more requested datagram; returns whether it is served. `proven`: the address, if its cookie proves
+    /// it.
     pub(super) fn may_request(&mut self, now: Instant, proven: Option<SocketAddrV4>) -> bool {
         self.roll(now);
         let Some(addr) = proven else { return self.shares.take(now, None) };
@@ -96,7 +97,7 @@ impl RequestLimits {
         allowed
     }
 
-    /// Whether one more repair or parity may leave.
+    /// Counts one more repair or parity shard; returns whether it may leave.
     pub(super) fn may_send(&mut self, now: Instant) -> bool {
         self.roll(now);
         let allowed = self.repairs < MAX_REPAIRS.max(self.data.saturating_mul(REPAIRS_FOR_DATA));
@@ -104,7 +105,7 @@ impl RequestLimits {
         allowed
     }
 
-    /// Whether one more MIGRATE may be sent to a single member.
+    /// Counts one more MIGRATE to a single member; returns whether it may be sent.
     pub(super) fn may_send_migrate(&mut self, now: Instant) -> bool {
         self.roll(now);
         let allowed = self.moves_told < MAX_MIGRATES;

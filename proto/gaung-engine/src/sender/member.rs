@@ -1,4 +1,4 @@
-//! One member of a group: how it hears, how far it got, when it was present.
+//! State of one member of a group: its lane, its position, when it was present.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -19,7 +19,7 @@ const MIN_REVIEWED: f64 = 50.0;
 /// How a member hears the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemberLane {
-    /// It is heard by multicast, and sends STATUS.
+    /// The member receives multicast and sends STATUS.
     Multicast,
     /// A framed session at a hub, which acknowledges.
     Tcp,
@@ -39,7 +39,7 @@ impl MemberLane {
     }
 }
 
-/// One member as its STATUS or its hub tells.
+/// State of one member, as its STATUS or its hub reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberState {
     /// Its device, as it says; none for a text session.
@@ -52,7 +52,7 @@ pub struct MemberState {
     pub addr: Option<SocketAddrV4>,
     /// Last message delivered in order; does not fall.
     pub delivered: Seq,
-    /// What it got for where it sends STATUS from: told to nobody else, so whoever shows it is the same process.
+    /// Cookie for the address that it sends STATUS from. Nobody else gets it, so whoever shows it is the same process.
     pub(super) cookie: Cookie,
     /// First-sent datagrams received in this epoch.
     pub received: u32,
@@ -67,21 +67,21 @@ pub struct MemberState {
     /// The smoothed mean of its round trips.
     pub(super) smoothed: Option<Duration>,
     pub(super) last_heard: Instant,
-    /// Whose word its session's life is.
+    /// The hub and stream that report its session.
     pub(super) reporter: Option<ReportingHub>,
     /// The seq that it acknowledged last.
     acknowledged: Seq,
-    /// When it acknowledged more than was logged: it was sent forged messages.
+    /// When it acknowledged more than was logged, which means that it received forged messages.
     doubted: Option<Instant>,
     /// The head when it came: messages above were sent to it.
     pub(super) since: Seq,
     /// The head when it went.
     pub(super) until: Option<Seq>,
-    /// Times of presence before, as heads when it came and went.
+    /// Earlier times of presence, as heads when it came and went.
     earlier: Vec<(Seq, Seq)>,
 }
 
-/// Who speaks for a member, and whose share of the table it takes.
+/// The host or hub that reports a member, whose share of the table the member takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum MemberOrigin {
     Host(Ipv4Addr),
@@ -89,7 +89,7 @@ pub(super) enum MemberOrigin {
     Hub(u64),
 }
 
-/// A member is an id as one host or hub tells of it.
+/// Key of a member: an id as one host or hub reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MemberKey {
     pub(super) id: SenderId,
@@ -99,7 +99,7 @@ pub(super) struct MemberKey {
 }
 
 impl MemberKey {
-    /// All members of one id.
+    /// Returns the keys of all members of one id.
     pub(super) const fn range(id: SenderId) -> RangeInclusive<Self> {
         let first = Self { id, origin: MemberOrigin::Host(Ipv4Addr::UNSPECIFIED), owner: 0 };
         first..=Self { id, origin: MemberOrigin::Hub(u64::MAX), owner: u64::MAX }
@@ -107,7 +107,7 @@ impl MemberKey {
 }
 
 impl MemberState {
-    /// Creates the record of a member that was not heard of before.
+    /// Creates the state of a new member.
     pub(super) const fn new(now: Instant, head: Seq) -> Self {
         Self {
             device: DeviceId::NONE,
@@ -153,7 +153,7 @@ impl MemberState {
         if self.doubted.is_some() { self.delivered } else { acknowledged.max(self.delivered) }
     }
 
-    /// True if it was absent.
+    /// Marks the member present; returns true if it was absent.
     pub(super) fn hear(&mut self, now: Instant, head: Seq) -> bool {
         self.last_heard = now;
         let Some(until) = self.until.take() else { return false };
@@ -165,13 +165,13 @@ impl MemberState {
         true
     }
 
-    /// When it is absent, or forgotten, if it stays silent.
+    /// Returns when it counts as absent, or is forgotten, if it stays silent.
     pub(super) fn expiry(&self) -> Instant {
         let kept = if self.until.is_some() { TIMING.presence + TIMING.absence_kept } else { TIMING.presence };
         self.last_heard + kept
     }
 
-    /// The times of its presence, as (head when it came, head when it went).
+    /// Returns the times of its presence, as (head when it came, head when it went).
     pub(super) fn stays(&self) -> impl Iterator<Item = (Seq, Option<Seq>)> {
         let earlier = self.earlier.iter().map(|&(since, until)| (since, Some(until)));
         earlier.chain([(self.since, self.until)])
@@ -182,12 +182,12 @@ impl MemberState {
         self.lane != MemberLane::Multicast && self.reporter.is_none()
     }
 
-    /// Whether it can say how far it got.
+    /// Whether it can acknowledge; a text session cannot.
     pub(super) fn can_tell(&self) -> bool {
         self.lane != MemberLane::Text
     }
 
-    /// Up to where it lacks nothing of what was sent to it since it came; `None` if it is absent or cannot tell.
+    /// Returns up to where it has delivered everything since it came; `None` if it is absent or cannot acknowledge.
     pub(super) fn position(&self) -> Option<Seq> {
         (self.until.is_none() && self.can_tell()).then(|| self.delivered.max(self.since))
     }

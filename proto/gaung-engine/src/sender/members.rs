@@ -1,4 +1,4 @@
-//! Who listens, by multicast and at hubs: who is present, how far each got, the group's size and round trip (RFC 5401).
+//! The members of a group by multicast and at hubs: presence, position, group size and round trip (RFC 5401).
 
 use std::{
     collections::BTreeMap,
@@ -28,16 +28,16 @@ const MAX_SAMPLES: usize = 256;
 pub struct ReportingHub {
     /// The hub, or the stream if the hub does not say who it is.
     pub hub: u64,
-    /// The stream that it reports on; on a new one it reports all its sessions anew.
+    /// The stream that it reports on; on a new one it reports all its sessions again.
     pub stream: u64,
 }
 
-/// What a hub says of one session in the group.
+/// A hub's report of one session in the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionReport {
     /// The client's id, which is its sender id by multicast too.
     pub member: SenderId,
-    /// Tells apart what several clients report under one id at one hub.
+    /// Distinguishes clients that use one id at one hub.
     pub owner: u64,
     /// Its device, as it says.
     pub device: DeviceId,
@@ -51,7 +51,7 @@ pub struct SessionReport {
     pub gone: bool,
 }
 
-/// What one STATUS tells of the way to its member since the one before.
+/// Reception of one member between two of its STATUS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusSample {
     /// First-sent datagrams that the member received.
@@ -73,13 +73,13 @@ pub struct StatusSample {
 #[derive(Debug, Clone, Default)]
 pub struct Members {
     pub(super) by_key: BTreeMap<MemberKey, MemberState>,
-    /// How many of them each origin has.
+    /// Counts the members of each origin.
     shares: BTreeMap<MemberOrigin, usize>,
-    /// For whom each address speaks: a process has one id.
+    /// The member that each address reports as; a process has one id.
     speakers: BTreeMap<SocketAddrV4, SenderId>,
     pub(super) completed: Seq,
     changes: u64,
-    /// Nobody falls silent or is forgotten before.
+    /// Earliest time at which a member becomes absent or is forgotten.
     next_expiry: Option<Instant>,
     samples: Vec<StatusSample>,
     /// Messages that members say to have delivered since they came.
@@ -95,7 +95,7 @@ pub enum StatusOutcome {
     Progressed,
     /// The member is still there, and nothing else changed.
     Unchanged,
-    /// There is no place for it.
+    /// The table has no room for the member.
     NoRoom,
 }
 
@@ -144,7 +144,7 @@ impl Members {
         heard
     }
 
-    /// Takes what a hub says of one session. `head`: the highest seq logged; what was delivered is believed up to it.
+    /// Applies a hub's report of one session. `head`: the highest seq logged; what was delivered is believed up to it.
     pub fn handle_session(
         &mut self,
         now: Instant,
@@ -170,7 +170,7 @@ impl Members {
         heard
     }
 
-    /// The hub lives: all sessions that it reported on this stream, and did not call gone, are still there.
+    /// Renews all sessions that the hub reported on this stream and did not report as ended.
     pub fn renew(&mut self, now: Instant, head: Seq, reporter: ReportingHub) {
         let of_it = self.by_key.values_mut().filter(|member| member.reporter == Some(reporter));
         let joined = of_it.filter_map(|member| member.hear(now, head).then_some(())).count();
@@ -180,7 +180,8 @@ impl Members {
         }
     }
 
-    /// Marks those absent that were silent for [`Timing::presence`](crate::Timing::presence); gives them. Forgets those long gone.
+    /// Marks members absent that were silent for [`Timing::presence`](crate::Timing::presence), and returns them.
+    /// Forgets members that have been absent for [`Timing::absence_kept`](crate::Timing::absence_kept).
     pub fn expire(&mut self, now: Instant, head: Seq) -> Vec<SenderId> {
         if self.next_expiry.is_none_or(|next| now < next) {
             return Vec::new();
@@ -191,7 +192,7 @@ impl Members {
                 member.until = Some(head);
                 gone.push(key.id);
             }
-            // Of an origin that had more than a person's machine has, nobody asks who was there.
+            // An origin with more members than a person's machine has is a flood, whose receipts nobody needs.
             let is_one_of_many = self.shares.get(&key.origin).is_some_and(|&share| share > MAX_MEMBERS_PER_HOST);
             if member.expiry() <= now || (member.until.is_some() && is_one_of_many) {
                 forgotten.push(key);
@@ -203,7 +204,7 @@ impl Members {
         gone
     }
 
-    /// When to call [`Self::expire`]; early calls do nothing and cost nothing.
+    /// Returns when to call [`Self::expire`]; early calls do nothing and cost nothing.
     #[must_use]
     pub const fn next_expiry(&self) -> Option<Instant> {
         self.next_expiry
@@ -219,15 +220,16 @@ impl Members {
         self.by_key.iter().filter(|(_, member)| member.until.is_none()).map(|(key, member)| (key.id, member))
     }
 
-    /// The greatest round trip of the group (RFC 5401), of those present. Each member's is smoothed apart, for
-    /// all of them are known here: a guess or a single late report then does not slow repairs for half a minute, as it
-    /// would by the slow fall of an estimate that is made of the group's reports together.
+    /// Returns the greatest round trip of the members present (RFC 5401). Each member's is smoothed apart, for all of
+    /// them are known here: a guess or a single late report then does not slow repairs for half a minute, as it would
+    /// by the slow fall of an estimate that is made of the group's reports together.
     pub(super) fn grtt(&self) -> Duration {
         let slowest = self.present().filter_map(|(_, member)| member.smoothed).max();
         slowest.map_or(TIMING.grtt_initial, timing::bounded_grtt)
     }
 
-    /// For each member by multicast that reported since the last call: which part of the first-sent datagrams it missed.
+    /// Returns, for each multicast member that reported since the last call, the share of first-sent datagrams that it
+    /// missed.
     pub(super) fn losses(&mut self) -> Vec<f64> {
         let present = self.by_key.values_mut().filter(|member| member.until.is_none());
         present
@@ -241,19 +243,18 @@ impl Members {
         std::mem::replace(&mut self.delivered, 0)
     }
 
-    /// Rises with everything that can change a receipt.
+    /// Returns a count that rises with every change that can change a receipt.
     #[must_use]
     pub const fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// What STATUS reported since the last call, at most 256 of them.
+    /// Returns the samples of STATUS since the last call, at most 256.
     pub fn take_samples(&mut self) -> Vec<StatusSample> {
         std::mem::take(&mut self.samples)
     }
 
-    /// A member whose session ended is present for a while yet, for it may be on its way to the other lane; unless it is
-    /// there already.
+    /// Handles the end of a session. Its member stays present for a while, because it may be moving to the other lane.
     fn handle_gone(&mut self, now: Instant, head: Seq, key: MemberKey) -> StatusOutcome {
         let is_elsewhere = self.of_id(key.id).any(|(other, member)| *other != key && member.until.is_none());
         if let Some(member) = self.by_key.get_mut(&key) {
@@ -267,7 +268,7 @@ impl Members {
         StatusOutcome::Unchanged
     }
 
-    /// An address speaks for one member as long as that is present.
+    /// Whether the address reports as another member that is still present.
     fn speaks_for_another(&self, from: SocketAddrV4, id: SenderId) -> bool {
         let is_present = |other: SenderId| {
             let mut present = self.of_id(other).filter(|(_, member)| member.until.is_none());
@@ -280,7 +281,7 @@ impl Members {
         self.by_key.range(MemberKey::range(id))
     }
 
-    /// Whoever spoke elsewhere under this id, and has the same cookie, goes on here with all that is known of it.
+    /// Moves a member to a new key if its cookie proves that it is the same process.
     fn move_here(&mut self, key: MemberKey, cookie: Cookie) {
         if cookie == Cookie::default() {
             return;
@@ -340,7 +341,7 @@ impl Members {
         self.give_back(key.origin);
     }
 
-    /// The address speaks no more for `id`; perhaps it speaks for another by now.
+    /// Ends the association of the address with `id`, unless the address reports as another member by now.
     fn silence(&mut self, addr: SocketAddrV4, id: SenderId) {
         if self.speakers.get(&addr) == Some(&id) {
             self.speakers.remove(&addr);
@@ -392,7 +393,7 @@ impl Members {
     }
 }
 
-/// The round trip that a STATUS tells: now − echo − the member's own delay, all modulo 2³² µs.
+/// Computes the round trip of a STATUS: now − echo − the member's own delay, all modulo 2³² µs.
 pub(super) fn round_trip(now_us: u32, status: &Status) -> Option<Duration> {
     let elapsed = now_us.wrapping_sub(status.echo_ts_us);
     let round_trip = Duration::from_micros(elapsed.checked_sub(status.echo_delay_us)?.into());

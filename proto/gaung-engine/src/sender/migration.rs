@@ -23,7 +23,7 @@ const NOTICES: u32 = 7;
 /// Former addresses whose members still get a MIGRATE.
 const MAX_FORMER: usize = 8;
 
-/// The address that a group's datagrams go to, and what marks them.
+/// The address that a group's datagrams go to, with the tag that marks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupEndpoint {
     pub(super) addr: GroupAddr,
@@ -32,7 +32,7 @@ pub(super) struct GroupEndpoint {
     pub(super) tag: GroupTag,
 }
 
-/// A move from one address to another that is under way.
+/// A move to another address that is in progress.
 #[derive(Debug)]
 pub(super) struct AddressMove {
     from: GroupEndpoint,
@@ -58,8 +58,8 @@ impl RelaySender {
         self.packer.set_limit(self.data_body);
     }
 
-    /// The group goes on at another address, in the same log and epoch: repairs of what came before are still to be had.
-    /// It leaves after a tenth of a second, in which MIGRATE is sent; at once if it has no address now.
+    /// Moves the group to another address in the same log and epoch, so that earlier messages can still be repaired.
+    /// The group leaves after a tenth of a second, in which MIGRATE is sent; at once if it has no address now.
     pub fn handle_move(&mut self, now: Instant, addr: GroupAddr, ttl: u8, generation: Generation) {
         self.outgoing.handle_time(now);
         let tag = GroupTag::of(self.config.group, generation, self.config.log);
@@ -77,8 +77,8 @@ impl RelaySender {
         }
     }
 
-    /// The address is the group's no longer, and there is no other yet: nothing is multicast. What is logged meanwhile is
-    /// kept for repairs, and members that send NAKs are answered one by one.
+    /// Stops multicast because the group lost its address and has no other yet. What is logged meanwhile is kept for
+    /// repairs, and members that send NAKs are answered one by one.
     pub fn handle_lapse(&mut self, now: Instant) {
         self.outgoing.handle_time(now);
         self.cancel_departure();
@@ -117,7 +117,7 @@ impl RelaySender {
         }
     }
 
-    /// Takes what a member sends that does not know yet that the group has moved.
+    /// Handles a datagram of a member that does not know yet that the group has moved.
     pub(super) fn handle_former(
         &mut self,
         now: Instant,
@@ -160,8 +160,8 @@ impl RelaySender {
         }
     }
 
-    /// Gives a move up. Members know an address to which the group never came, and a forger can make them believe that it
-    /// is there; so its tag is answered as a former one.
+    /// Cancels a move. Members know an address to which the group never came, and a forger can make them believe that
+    /// it is there; so its tag is answered as a former one.
     fn cancel_departure(&mut self) {
         if let Some(departure) = self.departure.take().filter(|departure| departure.leaves_at.is_some()) {
             self.remember(departure.to.tag);
@@ -173,7 +173,7 @@ impl RelaySender {
         self.former.truncate(MAX_FORMER);
     }
 
-    /// Sends everything to the new address from here on; what waits too.
+    /// Completes a move: everything goes to the new address, what waits in the queues too.
     fn arrive(&mut self, now: Instant, to: GroupEndpoint) {
         self.endpoint = Some(to);
         self.remember(self.tag);

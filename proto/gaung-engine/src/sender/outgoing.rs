@@ -1,4 +1,4 @@
-//! What waits to leave, in which order, and when: answers at once, then repairs, then data, at the group's rate.
+//! Send queues of a group: answers leave at once, then repairs, then data, at the group's rate.
 
 use std::{collections::VecDeque, net::SocketAddrV4, time::Instant};
 
@@ -10,13 +10,14 @@ use crate::{
     transmit::{Destination, Transmit},
 };
 
-/// First-sent data that may wait at any rate: a burst of a few long messages at a rate that was cut.
+/// Least bytes of first-sent data that may wait, whatever the rate: a burst of a few long messages at a rate that was
+/// cut.
 const MIN_DATA_BYTES: usize = 512 * 1024;
-/// First-sent data that waits at most, for the sake of memory.
+/// Most bytes of first-sent data that wait, which bounds memory.
 const MAX_DATA_BYTES: usize = 4 * 1024 * 1024;
-/// Repairs and parity that wait at most; more are dropped, and requested again.
+/// Most bytes of repairs and parity that wait; further ones are dropped, and requested again.
 const MAX_REPAIR_BYTES: usize = 1024 * 1024;
-/// Repairs and parity have this part of the rate, so that bad receivers do not take the good ones' data.
+/// Share of the rate for repairs and parity, so that bad receivers do not take the good ones' data.
 const REPAIR_SHARE: f64 = 0.5;
 
 /// Three queues behind one bucket. Inputs give the time; [`Self::poll`] gives what may leave at that time.
@@ -57,7 +58,7 @@ impl<T> ByteQueue<T> {
 }
 
 impl SendQueues {
-    /// `head`: of the log when the epoch begins.
+    /// Makes empty queues. `head`: of the log when the epoch begins.
     pub(super) fn new(cap: Rate, head: Seq, now: Instant) -> Self {
         let control = RateControl::new(cap, now);
         Self {
@@ -71,18 +72,19 @@ impl SendQueues {
         }
     }
 
-    /// Call before anything is pushed or polled.
+    /// Refills the buckets; call it before anything is pushed or polled.
     pub(super) fn handle_time(&mut self, now: Instant) {
         self.bucket.fill(now, self.control.rate());
         self.repair_bucket.fill(now, self.repair_rate());
     }
 
-    /// What cannot wait: heartbeats, confirmations, answers. It is small, and its tokens are taken all the same.
+    /// Queues a heartbeat, confirmation or answer, which leaves at once. It is small, and its tokens are taken all the
+    /// same.
     pub(super) fn push_answer(&mut self, transmit: Transmit) {
         self.answers.push_back(transmit);
     }
 
-    /// Gives whether there was room.
+    /// Queues a repair; returns whether there was room.
     pub(super) fn push_repair(&mut self, transmit: Transmit) -> bool {
         let fits = self.repairs.bytes + transmit.payload.len() <= MAX_REPAIR_BYTES;
         if fits {
@@ -92,20 +94,21 @@ impl SendQueues {
         fits
     }
 
-    /// `sent`: how far the group is once it has left. Gives whether there is room for more; if not, [`Self::skip_data`].
+    /// Queues first-sent data; returns whether there is room for more; if not, call [`Self::skip_data`]. `sent`: the
+    /// position of the group once it has left.
     pub(super) fn push_data(&mut self, transmit: Transmit, sent: SentPosition) -> bool {
         let bytes = transmit.payload.len();
         self.data.push((transmit, sent), bytes);
         self.data.bytes <= self.data_room()
     }
 
-    /// Data that never leaves: the group has no address. Gives whether there is room for more.
+    /// Counts data as sent that never leaves, because the group has no address. Returns whether there is room for more.
     pub(super) const fn pass(&mut self, sent: SentPosition) -> bool {
         self.left = sent;
         true
     }
 
-    /// What waits for the group goes to `to` instead, under that address's tag.
+    /// Readdresses queued multicast to `to`, under that address's tag.
     pub(super) fn redirect(&mut self, to: SocketAddrV4, ttl: u8, tag: GroupTag) {
         let data = self.data.waiting.iter_mut().map(|(transmit, _)| transmit);
         for transmit in self.repairs.waiting.iter_mut().chain(data) {
@@ -116,7 +119,7 @@ impl SendQueues {
         }
     }
 
-    /// Drops what waits for the group; gives how many DATA, which heartbeats speak of as if they had left.
+    /// Drops queued multicast; returns how many DATA that were, which heartbeats report as sent.
     pub(super) fn drop_multicast(&mut self) -> usize {
         let is_unicast = |transmit: &Transmit| matches!(transmit.destination, Destination::Unicast { .. });
         self.answers.retain(is_unicast);
@@ -126,7 +129,7 @@ impl SendQueues {
         self.skip_data(last)
     }
 
-    /// Drops the data that waits, and goes on after `to`; gives how many datagrams.
+    /// Drops queued data and continues after `to`; returns how many datagrams were dropped.
     pub(super) fn skip_data(&mut self, to: SentPosition) -> usize {
         self.left = to;
         std::mem::replace(&mut self.data, ByteQueue::new()).waiting.len()
@@ -136,7 +139,7 @@ impl SendQueues {
         self.left
     }
 
-    /// The next datagram that may leave.
+    /// Returns the next datagram that may leave.
     pub(super) fn poll(&mut self) -> Option<Transmit> {
         let answer = self.answers.pop_front();
         let transmit = answer.or_else(|| self.pop_repair()).or_else(|| self.pop_data())?;
@@ -145,7 +148,7 @@ impl SendQueues {
         Some(transmit)
     }
 
-    /// When more may leave, if anything waits.
+    /// Returns when more may leave, if anything waits.
     pub(super) fn opens_at(&self) -> Option<Instant> {
         let both = self.bucket.opens_at(self.control.rate());
         let repairs = both.max(self.repair_bucket.opens_at(self.repair_rate()));

@@ -1,4 +1,4 @@
-//! When data is not worth sending: too much of it waits, or nobody listens; and the review of the rate.
+//! Skips data that is not worth sending, because too much waits or nobody listens, and reviews the rate.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use super::{RelaySender, outgoing::SentPosition};
 use crate::timing::TIMING;
 
 impl RelaySender {
-    /// What waits is not sent any more: members read the log up to `seq`.
+    /// Drops queued data: members read the log up to `seq`.
     pub(super) fn skip_to(&mut self, now: Instant, seq: Seq, pkt: Pkt) {
         let skipped = self.outgoing.skip_data(SentPosition { seq, pkt });
         self.stats.data_skipped += skipped as u64;
@@ -17,7 +17,7 @@ impl RelaySender {
         self.heartbeat.hasten(now);
     }
 
-    /// Nobody listens: the run is not even packed.
+    /// Passes over a run without packing it, because nobody listens.
     pub(super) fn pass_over(&mut self, now: Instant, run: &Run) {
         self.stats.messages_unheard += u64::from(run.count());
         self.head = run.last_seq();
@@ -27,7 +27,8 @@ impl RelaySender {
         self.heartbeat.restart(now);
     }
 
-    /// Whether anybody may hear: without a STATUS or PROBE for so long, heartbeats are enough.
+    /// Whether somebody may receive; without a STATUS or PROBE for
+    /// [`Timing::unheard_after`](crate::Timing::unheard_after) heartbeats are enough.
     pub(super) fn is_heard(&self, now: Instant) -> bool {
         self.last_heard.is_some_and(|at| now.saturating_duration_since(at) < TIMING.unheard_after)
     }
@@ -39,18 +40,19 @@ impl RelaySender {
             || self.departure_due().is_some()
     }
 
-    /// So many groups share the relay's heartbeats: the more there are, the longer those rest that nobody listens to, 2 to 60 s.
+    /// Sets how many groups share the relay's heartbeats: the more there are, the longer is the interval of those
+    /// without listeners, 2 to 60 s.
     pub fn set_groups(&mut self, groups: usize) {
         self.heartbeat.set_groups(groups);
     }
 
-    /// Somebody who listens has spoken.
+    /// Notes that a listener was heard from.
     pub(super) fn handle_listener(&mut self, now: Instant) {
         self.wake(now);
         self.last_heard = Some(now);
     }
 
-    /// Something happens in the group: who listens may want to know, or begins to.
+    /// Restarts heartbeats because something happens in the group.
     pub(super) fn wake(&mut self, now: Instant) {
         if !self.is_awake(now) {
             self.heartbeat.hasten(now);

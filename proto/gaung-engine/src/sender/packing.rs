@@ -15,7 +15,7 @@ pub(super) struct PackedBody<'a> {
     pub(super) last: Seq,
     pub(super) fragment: Fragment,
     pub(super) bytes: &'a [u8],
-    /// What comes next found no room in it.
+    /// Whether the next message found no room in it.
     pub(super) is_full: bool,
 }
 
@@ -41,7 +41,7 @@ impl Packer {
         self.limit = limit.clamp(1, MAX_DATA_BODY);
     }
 
-    /// Adds one message; gives every body that became ready.
+    /// Adds one message; passes every body that became ready to `ready`.
     pub(super) fn push(&mut self, seq: Seq, message: &MessageRef<'_>, ready: &mut impl FnMut(PackedBody<'_>)) {
         let is_too_long = self.block.encoded_len_with(&message.author, message.payload.len()) > self.limit;
         // A member takes a message that differs between two lanes for forged, and the wall clock may have been set.
@@ -57,7 +57,7 @@ impl Packer {
         }
     }
 
-    /// Hands out what has gathered, if anything.
+    /// Passes on the body that was gathered so far, if any.
     pub(super) fn flush(&mut self, ready: &mut impl FnMut(PackedBody<'_>)) {
         self.close(false, ready);
     }

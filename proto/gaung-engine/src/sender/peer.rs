@@ -1,4 +1,4 @@
-//! Who requests repairs, where they go, and how fast a block fills: what the repair window and the repair schedule share.
+//! Requesters and targets of repairs, and the pace of a block: the types that repair window and repair schedule share.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -11,7 +11,7 @@ pub(super) struct PeerAddr {
     pub(super) own: Option<Ipv4Addr>,
 }
 
-/// Who requests a repair, and where a unicast repair may go.
+/// The member that requests a repair, and where a unicast repair may go.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Requester {
     pub(super) sender: SenderId,
@@ -29,7 +29,7 @@ pub(super) enum RepairTarget {
 /// How fast a block is filled, which decides whether parity can repair it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockPace {
-    /// Too slowly for parity, or it is not kept whole.
+    /// It is filled too slowly for parity, or is not kept whole.
     Slow,
     /// It is being filled and will probably be complete soon.
     Filling,

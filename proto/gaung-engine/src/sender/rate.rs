@@ -43,9 +43,10 @@ const FIRST: f64 = 0.25;
 const DOUBLING: f64 = 2.0;
 /// Factor by which the rate grows each period after the first congestion.
 const GROWTH: f64 = 1.05;
-/// A cut leaves this part: enough for congestion to show, and little enough to be borne for a period where there is none.
+/// Share of the rate that a cut leaves: low enough for congestion to show, high enough to be tolerable for a period
+/// where there is none.
 const CUT: f64 = 0.7;
-/// Below this, members lose nothing worth a thought.
+/// Loss below this is ignored.
 const TOLERATED_LOSS: f64 = 0.01;
 /// Loss that falls to less than this part of what it was, at [`CUT`] of the rate, was congestion.
 const CURED: f64 = 0.6;
@@ -71,7 +72,7 @@ pub(super) struct RateControl {
     period_bytes: f64,
 }
 
-/// A cut whose effect is awaited.
+/// A cut whose effect has not been reviewed yet.
 #[derive(Debug, Clone, Copy)]
 struct RateTrial {
     rate: Rate,
@@ -172,12 +173,13 @@ impl TokenBucket {
         self.tokens > 0.0
     }
 
-    /// May leave a debt: what cannot wait is not asked.
+    /// Takes tokens, and may leave a debt, because what cannot wait is sent in any case.
     pub(super) fn take(&mut self, bytes: usize) {
         self.tokens -= bytes as f64;
     }
 
-    /// When it is open again; a whole burst at a time would be jitter, a datagram at a time a storm of timers.
+    /// Returns when the bucket is open again; a whole burst at a time would be jitter, a datagram at a time a storm of
+    /// timers.
     pub(super) fn opens_at(&self, rate: Rate) -> Instant {
         let debt = Duration::from_secs_f64((-self.tokens).max(0.0) / rate.0);
         self.filled + debt + TIMING.rate_pause_min

@@ -1,4 +1,4 @@
-//! Receipts: who has delivered a message, of those who were present when it was logged, by both lanes.
+//! Receipts: which members, of those present when a message was logged, have delivered it, by both lanes.
 
 use std::time::Instant;
 
@@ -19,14 +19,14 @@ pub struct Receipt {
     pub heard: u32,
     /// Members that were present when it was logged.
     pub present: u32,
-    /// Of those, text sessions, which cannot say.
+    /// Of those, text sessions, which cannot acknowledge.
     pub silent: u32,
-    /// Ids that are known, and were absent then.
+    /// Members that are known and were absent then.
     pub absent: u32,
 }
 
 impl Receipt {
-    /// Nothing more can be learnt: all who can say have heard.
+    /// Whether every present member that sends receipts has delivered it, so that nothing will change.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.heard + self.silent >= self.present
@@ -34,8 +34,8 @@ impl Receipt {
 }
 
 impl Members {
-    /// How many messages, since the last call, were found to be lacked by nobody who was present and can tell. Begins
-    /// with the first member.
+    /// Returns how many messages, since the last call, were delivered to every present member that sends receipts.
+    /// Counting begins with the first member.
     pub fn take_completed(&mut self) -> u64 {
         let positions = || self.by_key.values().filter_map(|member| Some((member.position()?, member)));
         let Some(upto) = positions().map(|(position, _)| position).min() else { return 0 };
@@ -49,7 +49,7 @@ impl Members {
         complete
     }
 
-    /// How many messages in (`from`, `upto`] somebody lacks who was present then and has gone.
+    /// Counts the messages in (`from`, `upto`] that a member who was present then and has left did not deliver.
     fn lacking(&self, from: Seq, upto: Seq) -> u64 {
         let mut lacks: Vec<(u64, u64)> = Vec::new();
         for member in self.by_key.values().filter(|member| member.can_tell()) {
@@ -74,7 +74,7 @@ impl MemberState {
 }
 
 impl RelaySender {
-    /// Takes what a hub says of its sessions in the group, on one stream of reports. An empty report renews all that
+    /// Applies a hub's report of its sessions in the group, on one stream of reports. An empty report renews all that
     /// was reported on the stream before.
     pub fn handle_sessions(&mut self, now: Instant, reporter: ReportingHub, sessions: &[SessionReport]) {
         self.members.renew(now, self.head, reporter);
@@ -87,18 +87,18 @@ impl RelaySender {
         }
     }
 
-    /// Who listens, by both lanes.
+    /// Returns the members, by both lanes.
     #[must_use]
     pub const fn audience(&self) -> &Members {
         &self.members
     }
 
-    /// The same, to take its counts.
+    /// Returns the members, to take their counts.
     pub const fn audience_mut(&mut self) -> &mut Members {
         &mut self.members
     }
 
-    /// Tells of those who fell silent; before anything is sent, so that they do not count as its hearers.
+    /// Reports the members that fell silent. Runs before anything is sent, so that they do not count as present for it.
     pub(super) fn expire_members(&mut self, now: Instant) {
         for gone in self.members.expire(now, self.head) {
             self.emit(SenderEvent::MemberLost(gone));

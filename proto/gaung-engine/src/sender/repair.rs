@@ -20,7 +20,7 @@ const MAX_REQUESTS: usize = 8192;
 /// What became of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestOutcome {
-    /// Will be sent once gathered.
+    /// The repair is sent once requests were gathered.
     Scheduled,
     /// It was requested already, by another member or the same one.
     Joined,
@@ -64,14 +64,14 @@ struct RepairRequest {
     proven: Option<PeerAddr>,
     /// The datagrams that it lacks, one bit for each place of the block.
     mask: u64,
-    /// Shards that it had no use of: sent before it counted what it misses.
+    /// Shards of no use to it, because they were sent before it counted what it misses.
     base: u8,
     /// It requested more since the last answer.
     is_open: bool,
 }
 
 impl RepairRequest {
-    /// So many shards of the block, from the first on, give it all it misses.
+    /// Returns how many shards of the block, from the first on, give it all it misses.
     fn target(&self) -> u32 {
         u32::from(self.base) + self.mask.count_ones()
     }
@@ -121,14 +121,14 @@ impl RepairQueue {
         if is_requested { RequestOutcome::Joined } else { RequestOutcome::Scheduled }
     }
 
-    /// A confirmation names it: those whom that silences lack it too, for all the relay knows.
+    /// Notes that an NCF named the datagram: members silenced by it may lack it too.
     pub(super) fn handle_confirmed(&mut self, pkt: Pkt) {
         if let Some(block) = self.blocks.get_mut(&block_of(pkt)) {
             block.confirmed |= bit_of(pkt);
         }
     }
 
-    /// The block is complete: requests for it need not wait for more.
+    /// Marks the block complete, so that requests for it need not wait for more.
     pub(super) fn handle_closed(&mut self, number: u32, due: Instant) {
         let Some(block) = self.blocks.get_mut(&number) else { return };
         if let Some(later) = block.due.filter(|at| *at > due) {
@@ -183,7 +183,7 @@ impl RepairQueue {
         self.due.first().map(|&(at, _)| at)
     }
 
-    /// Blocks before `number` cannot be repaired any more.
+    /// Drops the requests for blocks before `number`, which cannot be repaired any more.
     pub(super) fn forget_below(&mut self, number: u32) {
         while let Some(entry) = self.blocks.first_entry().filter(|entry| *entry.key() < number) {
             let (number, block) = entry.remove_entry();

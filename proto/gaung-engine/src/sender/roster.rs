@@ -1,4 +1,4 @@
-//! The members of a group at one moment, for many readers: who is there, and what each message's receipt is.
+//! A snapshot of a group's members and receipts, for many readers.
 
 use std::{collections::BTreeSet, sync::OnceLock};
 
@@ -18,10 +18,10 @@ pub struct Roster {
     steps: OnceLock<Vec<ReceiptStep>>,
 }
 
-/// Receipts change from one message to the next only where somebody came, went or stands.
+/// A receipt that holds for a row of messages. It changes only where a member came, left or has its position.
 #[derive(Debug)]
 struct ReceiptStep {
-    /// It is the receipt of the messages above this one, up to where the next step begins.
+    /// The receipt holds for the messages above this one, up to where the next step begins.
     after: Seq,
     receipt: Receipt,
     /// Indices of members that were present and have not delivered, text sessions last; at most
@@ -29,7 +29,7 @@ struct ReceiptStep {
     missing: Box<[u32]>,
 }
 
-/// What changes above a seq. Ends sort before beginnings, since one stay may begin where another ended.
+/// A change of the receipt above a seq. Ends sort before beginnings, since one stay may begin where another ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PresenceEdge {
     /// The member's presence ends.
@@ -43,7 +43,7 @@ enum PresenceEdge {
 }
 
 impl Members {
-    /// Copies what receipts and lists of members are made of.
+    /// Takes a snapshot of the members.
     #[must_use]
     pub fn roster(&self) -> Roster {
         let members = self.by_key.iter().map(|(key, member)| (key.id, member.clone())).collect();
@@ -52,7 +52,7 @@ impl Members {
 }
 
 impl Roster {
-    /// Members that were present, by whichever lane.
+    /// Returns the members that were present, by whichever lane.
     pub fn present(&self) -> impl Iterator<Item = (SenderId, &MemberState)> {
         self.members.iter().filter(|(_, member)| member.until.is_none()).map(|(id, member)| (*id, member))
     }
@@ -64,7 +64,8 @@ impl Roster {
         self.step(seq).map_or_else(nobody, |step| step.receipt)
     }
 
-    /// Those who were present at `seq` and have not delivered it, text sessions last; at most [`MAX_MISSING_MEMBERS`].
+    /// Returns the members that were present at `seq` and have not delivered it, text sessions last; at most
+    /// [`MAX_MISSING_MEMBERS`].
     pub fn missing(&self, seq: Seq) -> impl Iterator<Item = (SenderId, &MemberState)> {
         let missing = self.step(seq).map_or(&[][..], |step| &step.missing);
         missing.iter().map(|&index| {
@@ -73,7 +74,7 @@ impl Roster {
         })
     }
 
-    /// For each member how many ids there are up to its own: an id is known by several hosts or hubs.
+    /// Returns, for each member, how many ids there are up to its own; several hosts or hubs may report one id.
     fn ids(&self) -> impl Iterator<Item = u32> {
         let ids = self.members.iter().map(|(id, _)| id);
         ids.scan((None, 0), |(before, count), id| {

@@ -49,7 +49,7 @@ impl RelaySender {
         }
     }
 
-    /// Schedules the repair of one datagram; returns what an NCF may say of it.
+    /// Schedules the repair of one datagram; returns the range of it for an NCF.
     fn request_repair(&mut self, now: Instant, pkt: Pkt, requester: Requester) -> Option<(Pkt, NakRange)> {
         let linger = timing::linger(self.grtt);
         let sent = self.window.get(pkt)?;
@@ -153,7 +153,7 @@ impl RelaySender {
         if self.sabotage.repairs_at_once() { Duration::ZERO } else { timing::gather(self.grtt) }
     }
 
-    /// Silences others who lack the same, so that what it names goes to all of them.
+    /// Sends an NCF, which silences others who lack the same, so the repairs it names go to the group.
     fn confirm(&mut self, now: Instant, scheduled: Vec<(Pkt, NakRange)>) {
         scheduled.iter().for_each(|(pkt, _)| self.repairs.handle_confirmed(*pkt));
         let ranges = joined(scheduled.into_iter().map(|(_, range)| range).collect());
@@ -169,7 +169,7 @@ impl RelaySender {
     }
 }
 
-/// The shards of the blocks repaired last, made at the first need.
+/// Caches the shards of the blocks repaired last.
 #[derive(Debug, Default)]
 pub(super) struct ParityCache {
     encoder: Encoder,
@@ -180,7 +180,7 @@ pub(super) struct ParityCache {
 const MAX_CODED_BLOCKS: usize = 16;
 
 impl ParityCache {
-    /// `None` if the block is not kept whole any more.
+    /// Returns the shards of a block; `None` if the block is not kept whole any more.
     fn shards(
         &mut self,
         number: u32,

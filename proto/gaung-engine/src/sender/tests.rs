@@ -173,7 +173,7 @@ fn full_datagrams_are_equally_long_where_little_is_lacking() {
         let left: usize = sent.iter().map(Bytes::len).sum();
         let repairable: usize = sender.window.covering(&NakRange::messages(Seq(1), Seq(count as u64))).count();
         assert_eq!(repairable, sent.len());
-        assert_eq!(sender.repair_bytes(), left + sent.len() * size_of::<SentDatagram>());
+        assert_eq!(sender.repair_bytes(), left + sent.len() * size_of::<SentData>());
         sent.iter().map(Bytes::len).collect::<Vec<_>>()
     };
     let full = DATAGRAM_HEADER + MAX_DATA_BODY;

@@ -17,12 +17,12 @@ use crate::{
 
 /// Keeps one first-sent DATA datagram for repairs.
 #[derive(Debug)]
-pub(super) struct SentDatagram {
+pub(super) struct SentData {
     pub(super) first: Seq,
     pub(super) last: Seq,
     pub(super) fragment: Fragment,
     pub(super) pkt: Pkt,
-    /// As it left, padding included.
+    /// The datagram as it was sent, padding included.
     pub(super) datagram: Bytes,
     pub(super) body_bytes: usize,
     pub(super) sent_at: Instant,
@@ -30,7 +30,7 @@ pub(super) struct SentDatagram {
     pub(super) repaired: Option<(Instant, RepairTarget)>,
 }
 
-impl SentDatagram {
+impl SentData {
     pub(super) fn body(&self) -> Bytes {
         self.datagram.slice(DATAGRAM_HEADER..DATAGRAM_HEADER + self.body_bytes)
     }
@@ -53,7 +53,7 @@ impl SentDatagram {
 /// The newest datagrams in the order of seq and of pkt, whose count has no hole; the oldest are dropped, whole messages at a time, above the budget.
 #[derive(Debug)]
 pub(super) struct RepairWindow {
-    sent: VecDeque<SentDatagram>,
+    sent: VecDeque<SentData>,
     bytes: usize,
     budget_bytes: usize,
 }
@@ -63,7 +63,7 @@ impl RepairWindow {
         Self { sent: VecDeque::new(), bytes: 0, budget_bytes }
     }
 
-    pub(super) fn push(&mut self, sent: SentDatagram) {
+    pub(super) fn push(&mut self, sent: SentData) {
         self.bytes += sent.cost();
         self.sent.push_back(sent);
         while self.bytes > self.budget_bytes && self.sent.len() > 1 {
@@ -71,7 +71,7 @@ impl RepairWindow {
         }
     }
 
-    /// First seq that can be repaired whole.
+    /// Returns the first seq that can be repaired whole.
     pub(super) fn oldest(&self) -> Option<Seq> {
         let first = self.sent.front()?;
         if first.fragment.index == 0 { Some(first.first) } else { Some(first.first.next()) }
@@ -82,7 +82,7 @@ impl RepairWindow {
         self.sent.front().map(|sent| sent.pkt)
     }
 
-    /// The datagrams that hold any part of `range`, in order.
+    /// Returns the datagrams that hold any part of `range`, in order.
     pub(super) fn covering(&self, range: &NakRange) -> impl Iterator<Item = Pkt> + '_ {
         let range = *range;
         let start = self.sent.partition_point(|sent| sent.last < range.first_seq);
@@ -92,16 +92,16 @@ impl RepairWindow {
         found.filter(move |sent| sent.fragment.is_whole() || wanted.contains(&sent.fragment.index)).map(|sent| sent.pkt)
     }
 
-    pub(super) fn get(&self, pkt: Pkt) -> Option<&SentDatagram> {
+    pub(super) fn get(&self, pkt: Pkt) -> Option<&SentData> {
         self.sent.get(self.index(pkt)?)
     }
 
-    pub(super) fn get_mut(&mut self, pkt: Pkt) -> Option<&mut SentDatagram> {
+    pub(super) fn get_mut(&mut self, pkt: Pkt) -> Option<&mut SentData> {
         let index = self.index(pkt)?;
         self.sent.get_mut(index)
     }
 
-    /// How fast a block was, or is being, filled.
+    /// Returns how fast a block was, or is being, filled.
     pub(super) fn pace(&self, now: Instant, block: u32) -> BlockPace {
         let Some(first) = self.get(pkt_at(block, 0)) else { return BlockPace::Slow };
         let quick_since = |since: Instant, at: Instant| at.saturating_duration_since(since) <= TIMING.parity_block_max;
@@ -115,7 +115,7 @@ impl RepairWindow {
 
     /// Whether a block that begins with `first` comes as fast as the one before, which was quick, and has not come to a
     /// halt.
-    fn is_filling(&self, now: Instant, block: u32, first: &SentDatagram) -> bool {
+    fn is_filling(&self, now: Instant, block: u32, first: &SentData) -> bool {
         let Some(newest) = self.sent.back() else { return false };
         let filled = newest.pkt.0 - first.pkt.0 + 1;
         let enough = (TIMING.parity_block_max * filled / u32::from(BLOCK) + TIMING.parity_pause_max)
@@ -126,9 +126,9 @@ impl RepairWindow {
             && self.pace(now, block - 1) == BlockPace::Quick
     }
 
-    /// All of a complete block, as it was first sent.
+    /// Returns the datagrams of a complete block, as they were first sent.
     pub(super) fn block(&self, block: u32) -> Option<Vec<Original>> {
-        let original = |sent: &SentDatagram| Original { seq: sent.first, fragment: sent.fragment, bytes: sent.body() };
+        let original = |sent: &SentData| Original { seq: sent.first, fragment: sent.fragment, bytes: sent.body() };
         (0..BLOCK).map(|place| self.get(pkt_at(block, place)).map(original)).collect()
     }
 

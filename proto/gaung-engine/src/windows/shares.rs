@@ -1,4 +1,4 @@
-//! Whose memory the windows take, and who has to give some back.
+//! Memory of the windows by address, and the order of their eviction.
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
@@ -6,7 +6,7 @@ use crate::claim::ChargedShare;
 
 use super::StreamId;
 
-/// What each address fills. Kept by peer, and within a peer by the sessions that it speaks for.
+/// Memory by peer, and within a peer by the sessions that it reports.
 #[derive(Debug, Default)]
 pub(super) struct WindowShares {
     peers: BTreeMap<u64, PeerShare>,
@@ -21,7 +21,7 @@ struct PeerShare {
 #[derive(Debug, Default)]
 struct SessionShare {
     bytes: usize,
-    /// From the one that is forgotten first. Who published since it was put in is put in again behind the others.
+    /// Clients in the order of eviction. One that published since it was put in is put in again behind the others.
     order: VecDeque<EvictionEntry>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct EvictionEntry {
     pub(super) at_unix_ms: i64,
 }
 
-/// What becomes of a place when room is needed.
+/// Outcome of evicting one entry.
 pub(super) enum EvictionOutcome {
     /// The window is not there any more, or charged to another.
     Stale,
@@ -71,7 +71,7 @@ impl WindowShares {
         }
     }
 
-    /// Gives `bytes` back at least: from the session that fills most of the peer that fills most, who was silent longest
+    /// Frees at least `bytes`: from the session that fills most of the peer that fills most, the longest silent client
     /// first, until another fills more. `decide` looks up and forgets.
     pub(super) fn evict(&mut self, bytes: usize, mut decide: impl FnMut(EvictionEntry) -> EvictionOutcome) {
         let mut missing = bytes;
@@ -93,7 +93,7 @@ impl WindowShares {
 }
 
 impl PeerShare {
-    /// Gives back until `missing` bytes are there, or it has less than `others_have`.
+    /// Frees memory until `missing` bytes are free, or it has less than `others_have`.
     fn evict(&mut self, missing: usize, others_have: usize, decide: &mut impl FnMut(EvictionEntry) -> EvictionOutcome) {
         let goal = self.bytes.saturating_sub(missing).max(others_have.saturating_sub(1));
         let mut sessions: BinaryHeap<(usize, u64)> = self.sessions.iter().map(|(id, one)| (one.bytes, *id)).collect();

@@ -1,4 +1,4 @@
-//! The windows as bytes, and back.
+//! Encodes the windows into a snapshot, and restores them.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ const CLIENT_BYTES: usize = 80;
 const HIGHEST: u64 = u64::MAX / 2;
 
 impl ClientWindows {
-    /// All windows as they were when `as_of` was the highest seq, as bytes, the same for the same state.
+    /// Encodes all windows as they were when `as_of` was the highest seq; the same state gives the same bytes.
     ///
     /// `version u8 | clients u32 | clients × (client_id 16 | owner u64 | peer u64 | session u64 | at_unix_ms i64 |
     /// floor | rows | rows × (client_seq above the one before | seq, as the zigzag difference to the one before | count))`;
@@ -61,14 +61,14 @@ impl ClientWindows {
         out.freeze()
     }
 
-    /// The most that a snapshot has, bytes, estimated.
+    /// Returns the estimated bytes of the largest snapshot.
     #[must_use]
     pub const fn snapshot_bytes(&self) -> usize {
         // A row of 24 bytes is seldom more than 8 in a snapshot, a client's 256 are 80.
         self.bytes / 3
     }
 
-    /// The windows of a snapshot, as many as `limit_bytes` hold.
+    /// Restores the windows of a snapshot, as many as `limit_bytes` hold.
     ///
     /// # Errors
     /// [`SnapshotError`]: replay the log instead.

@@ -1,4 +1,4 @@
-//! What is remembered of one client's messages.
+//! The window of one client: which of its messages were logged, and under which seqs.
 
 use std::collections::VecDeque;
 
@@ -20,12 +20,12 @@ pub(super) struct SeqRow {
 impl SeqRow {
     pub(super) const BYTES: usize = size_of::<Self>();
 
-    /// The client_seq behind its last.
+    /// Returns the client_seq after its last one.
     const fn end(&self) -> u64 {
         self.first + self.count
     }
 
-    /// The part that has seqs up to `head`.
+    /// Returns the part that has seqs up to `head`.
     pub(super) fn up_to(self, head: u64) -> Option<Self> {
         let count = self.count.min(head.checked_sub(self.seq)?.saturating_add(1));
         Some(Self { count, ..self })
@@ -36,8 +36,8 @@ impl SeqRow {
     }
 }
 
-/// The [`CLIENT_WINDOW`] messages of a client that have the highest client_seqs, as rows. A message far ahead pushes out
-/// one older message and no more, so that whoever counts wrongly once can go on where it was.
+/// The [`CLIENT_WINDOW`] messages of a client that have the highest client_seqs, as rows. A message far ahead pushes
+/// out one older message and no more, so that a client that counts wrongly once can continue where it was.
 #[derive(Debug)]
 pub(super) struct ClientWindow {
     /// The hash of its owner, or [`UNCLAIMED`](crate::claim::UNCLAIMED).
@@ -58,7 +58,7 @@ pub(super) struct ClientWindow {
 }
 
 impl ClientWindow {
-    /// Of a client that was not known: what it said long before its first message cannot be told.
+    /// Makes the window of a new client. Whether much older messages of it were logged is not known.
     pub(super) fn starting_with(row: SeqRow) -> Self {
         let mut window = Self {
             owner: crate::claim::UNCLAIMED,
@@ -74,7 +74,8 @@ impl ClientWindow {
         window
     }
 
-    /// From a snapshot: `rows` by client_seq, disjoint, at least one and at most [`CLIENT_WINDOW`] messages together.
+    /// Makes a window from a snapshot: `rows` by client_seq, disjoint, at least one and at most [`CLIENT_WINDOW`]
+    /// messages together.
     pub(super) fn from_rows(floor: u64, mut rows: VecDeque<SeqRow>) -> Option<Self> {
         let messages = rows.iter().map(|row| row.count).sum();
         let last = rows.pop_back()?;
@@ -90,7 +91,7 @@ impl ClientWindow {
         self.older.iter().copied().chain([self.last])
     }
 
-    /// Of its rows, besides the one that each client has.
+    /// Returns the bytes of its rows, besides the one that each client has.
     pub(super) fn bytes(&self) -> usize {
         self.older.len() * SeqRow::BYTES
     }
@@ -107,7 +108,7 @@ impl ClientWindow {
         first >= self.last.end().max(self.floor)
     }
 
-    /// Remembers a row. Of what is remembered already the first seq stays.
+    /// Records a row. Messages recorded before keep their seqs.
     pub(super) fn record(&mut self, row: SeqRow) {
         if self.is_after(row.first) {
             self.push(row);
@@ -140,7 +141,7 @@ impl ClientWindow {
         (client_seq < row.end()).then(|| row.seq + (client_seq - row.first))
     }
 
-    /// A row above the highest.
+    /// Adds a row above the highest.
     fn push(&mut self, row: SeqRow) {
         if self.last.continues(&row) {
             self.last.count += row.count;
@@ -151,7 +152,7 @@ impl ClientWindow {
         self.messages += row.count;
     }
 
-    /// A single message below the highest.
+    /// Adds a single message below the highest.
     fn insert(&mut self, row: SeqRow) {
         if row.first < self.floor || self.find(row.first).is_some() {
             return;
@@ -179,7 +180,7 @@ impl ClientWindow {
         }
     }
 
-    /// Drops what is more than a window from the lowest client_seqs, and knows from then on that it was dropped.
+    /// Drops the lowest client_seqs above the window's size, and raises the floor.
     fn trim(&mut self) {
         while self.messages > CLIENT_WINDOW {
             let excess = self.messages - CLIENT_WINDOW;
