@@ -27,8 +27,8 @@ struct NetworkSocket {
 }
 
 impl BroadcastSender {
-    /// Opens one socket for each network of the links that has a broadcast address; datagrams go to `port`; [`Self::failed`]
-    /// tells those that cannot be opened.
+    /// Opens one socket for each network of the links that has a broadcast address; datagrams go to `port`;
+    /// [`Self::failed`] lists those that cannot be opened.
     ///
     /// # Errors
     /// [`SocketError`] if there are such networks and none can be opened.
@@ -52,13 +52,13 @@ impl BroadcastSender {
         Ok(Self { sockets, failed })
     }
 
-    /// The networks that it cannot send to, and why.
+    /// Returns the networks that it cannot send to, and why.
     #[must_use]
     pub fn failed(&self) -> &[(Link, SocketError)] {
         &self.failed
     }
 
-    /// The interfaces that it sends through, each with the address it sends to; may be none.
+    /// Returns the interfaces that it sends through, each with the address it sends to; may be none.
     pub fn networks(&self) -> impl Iterator<Item = (&Link, SocketAddrV4)> {
         self.sockets.iter().map(|socket| (&socket.link, socket.to))
     }

@@ -35,7 +35,7 @@ pub enum ServiceKind {
     Hub,
 }
 
-/// What a service says of itself.
+/// What a service announces about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
     /// The kind of the service.

@@ -80,7 +80,7 @@ pub enum SocketChange {
     Close(SocketId),
 }
 
-/// What a driver drives: an engine, or several behind one front that routes between them.
+/// An engine that a driver drives, or several behind one front that routes between them.
 ///
 /// After one or several inputs (`handle_*`), at most 64, the driver calls `poll_transmit` and `poll_socket_change` until
 /// both are empty, before it waits also `poll_timeout`. Of a socket that is to be closed, datagrams may still come
@@ -90,20 +90,20 @@ pub trait Drive: Send + 'static {
     /// Commands that other threads may send.
     type Command: Send + 'static;
 
-    /// Another thread sent a command.
+    /// Handles a command of another thread.
     fn handle_command(&mut self, now: Instant, command: Self::Command);
-    /// A datagram arrived: 0 to 2048 bytes, longer ones cut there; nothing in it has been checked.
+    /// Handles a datagram: 0 to 2048 bytes, longer ones cut there; nothing in it has been checked.
     fn handle_datagram(&mut self, now: Instant, socket: SocketId, from: SenderAddr, bytes: &[u8]);
-    /// The time of [`Self::poll_timeout`] has come; may also come early.
+    /// Handles the time of [`Self::poll_timeout`]; may also be called early.
     fn handle_timeout(&mut self, now: Instant);
     /// What became of an [`SocketChange::OpenGroup`] or [`SocketChange::OpenBroadcast`]: the links that failed (none:
     /// all is well), or why there is no such socket.
     fn handle_socket(&mut self, now: Instant, socket: SocketId, outcome: Result<Vec<Link>, SocketError>);
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     fn poll_transmit(&mut self) -> Option<Transmit>;
-    /// The next socket to open or close.
+    /// Returns the next socket to open or close.
     fn poll_socket_change(&mut self) -> Option<SocketChange>;
-    /// When [`Self::handle_timeout`] is wanted, if at all.
+    /// Returns when [`Self::handle_timeout`] is wanted, if at all.
     fn poll_timeout(&self) -> Option<Instant>;
 }
 

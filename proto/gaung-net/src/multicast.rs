@@ -90,14 +90,14 @@ impl DataSocket {
         self.link.as_ref()
     }
 
-    /// Tells people when multicast begins to fail to leave here.
+    /// Logs when multicast begins to fail to leave here.
     pub(crate) fn note_failed(&self, errno: Errno) {
         if let Some(link) = self.link.as_ref().filter(|_| self.health.begins_to_fail(Instant::now())) {
             warn!(interface = %link, error = errno.desc(), "multicast does not leave through this interface");
         }
     }
 
-    /// And when it leaves again.
+    /// Logs when multicast leaves again.
     pub(crate) fn note_sent(&self) {
         if let Some(link) = self.link.as_ref().filter(|_| self.health.works_again()) {
             info!(interface = %link, "multicast leaves through this interface again");

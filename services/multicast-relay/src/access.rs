@@ -15,7 +15,7 @@ use crate::{clock, group::GroupConfig};
 pub(crate) struct GroupAccess(RwLock<TicketJudge>);
 
 impl GroupAccess {
-    /// `key`: the registry's public key, if a former registration stored it.
+    /// Makes a judge of tickets. `key`: the registry's public key, if a former registration stored it.
     pub(crate) const fn new(key: Option<[u8; 32]>) -> Self {
         Self(RwLock::new(TicketJudge::new(key)))
     }

@@ -1,4 +1,4 @@
-//! What the keeper is told by the registry's watch, by reports and by calls.
+//! Commands to the keeper from the registry's watch, from reports and from calls.
 
 use gaung_proto::{GroupId, watch_groups::GroupSnapshot};
 use tokio::sync::oneshot;

@@ -9,7 +9,7 @@ use gaung_proto::{
 };
 use prost::Message as _;
 
-/// What the relay knows of a group. It is stored beside the group's log in the registry's own encoding.
+/// Configuration of a group. It is stored beside the group's log in the registry's own encoding.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GroupConfig {
     pub(crate) id: GroupId,

@@ -1,4 +1,4 @@
-//! What the relay remembers of itself in its data folder: its id, its secrets, and the registry's public key.
+//! The relay's identity in its data folder: its id, its secrets, and the registry's public key.
 
 use std::{
     fmt,
@@ -40,7 +40,7 @@ pub(crate) enum IdentityError {
     /// No permission, no space, no such folder.
     #[error("data folder {path} cannot be used: {error}; mend it, or choose another one with --data")]
     Io { path: PathBuf, error: io::Error },
-    /// Somebody wrote something else there.
+    /// The file holds something else.
     #[error(
         "{path} does not hold what this relay once wrote there; put the file back from a copy, or choose another folder with --data"
     )]

@@ -40,7 +40,7 @@ use crate::{
     worker::{AttachGroup, WorkerCommand, WorkerHandles},
 };
 
-/// What the keeper works with.
+/// The parts of the relay that the keeper uses.
 #[derive(Debug)]
 pub(crate) struct KeeperParts {
     pub(crate) relay: RelayId,

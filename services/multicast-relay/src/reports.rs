@@ -1,4 +1,4 @@
-//! What the relay reports of its logs to the registry, and how it judges a registry that has something else on record.
+//! Reports of the relay's logs to the registry, and the verdict on a registry that has something else on record.
 //!
 //! No claim of others destroys messages: a log with messages is reset only if the group's owner signed the reset or the relay
 //! itself found messages lost, and a group is refused only if the relay recognises the longer log as its own earlier report.
@@ -22,10 +22,10 @@ pub(crate) struct LogReport {
     pub(crate) claim: ReportClaim,
 }
 
-/// What a report says beside log and head.
+/// The claim of a report beside log and head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReportClaim {
-    /// Nothing else.
+    /// The report claims nothing else.
     Plain,
     /// The registry's record is wrong: this relay never reported it.
     Insists,

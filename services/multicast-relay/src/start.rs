@@ -94,7 +94,7 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
     bind_with(config, move || open_log(&settings)).await
 }
 
-/// The same with a log that the caller has opened, such as one on a disk that fails in tests.
+/// Binds a relay with a log that the caller has opened, such as one on a disk that fails in tests.
 ///
 /// # Errors
 /// As [`bind`].

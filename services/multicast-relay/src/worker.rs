@@ -114,8 +114,8 @@ impl Worker {
         worker
     }
 
-    /// Switches to other sockets. Groups go on where they were: later datagrams leave through the new sockets, and text groups
-    /// are joined on the new links.
+    /// Switches to other sockets. Groups keep their state: later datagrams leave through the new sockets, and text
+    /// groups are joined on the new links.
     fn handle_sockets(&mut self, plane: Arc<DataPlane>) {
         self.sockets.changes.extend(plane.changes(&self.plane, DriverRole::Send));
         self.own_addrs = plane.addrs().map(|(_, addr)| addr).collect();

@@ -49,7 +49,7 @@ impl ConfigErrors {
         self.0.is_empty()
     }
 
-    /// The checked configuration if there was no fault.
+    /// Returns the checked configuration if there was no fault.
     ///
     /// # Errors
     /// Itself if there was any fault.
@@ -111,7 +111,7 @@ impl CommonArgs {
         }
     }
 
-    /// Where metrics are served, if at all; `default` where nothing was said.
+    /// Returns where metrics are served, if at all; `default` without the flag.
     #[must_use]
     pub fn metrics_addr(&self, default: SocketAddr) -> Option<SocketAddr> {
         match self.metrics_listen {

@@ -13,10 +13,10 @@ use crate::{
 
 /// The flags of one service.
 pub trait ServiceArgs: Args {
-    /// What they become once checked.
+    /// The settings that the arguments become once checked.
     type Config;
 
-    /// Where its gRPC server listens, for the `health` subcommand.
+    /// Returns where the gRPC server listens, for the `health` subcommand.
     fn grpc_listen(&self) -> SocketAddr;
 
     /// Checks every flag.
@@ -26,7 +26,7 @@ pub trait ServiceArgs: Args {
     fn check(self, common: &CommonArgs) -> Result<Self::Config, ConfigErrors>;
 }
 
-/// What `--help` and `--version` say.
+/// Texts of `--help` and `--version`.
 #[derive(Debug, Clone, Copy)]
 pub struct About {
     /// The program's name, as typed.

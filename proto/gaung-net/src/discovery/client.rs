@@ -23,7 +23,7 @@ use crate::{
     socket::{self, PortSharing, SocketError},
 };
 
-/// What to look for, where and for how long.
+/// A search for services: what to look for, where and for how long.
 #[derive(Debug, Clone)]
 pub struct Discovery {
     /// The port that services listen on, [`gaung_proto::ports::DISCOVERY`] unless told otherwise.
@@ -61,7 +61,8 @@ const REPEAT: Duration = Duration::from_millis(150);
 /// [`SocketError`] if no socket can be opened. Interfaces that cannot send are passed over.
 pub async fn discover(discovery: &Discovery) -> Result<Vec<FoundService>, SocketError> {
     let socket = open()?;
-    // Beside the answers by unicast: a stateful packet filter knows nothing of a question that went to a group.
+    // Answers come to the group too, because a stateful packet filter drops unicast answers to a request that went to a
+    // group.
     let mut group = GroupSockets::new(discovery.port);
     group.relink(&discovery.links, false);
     let request =
@@ -78,7 +79,7 @@ pub async fn discover(discovery: &Discovery) -> Result<Vec<FoundService>, Socket
             () = sleep_until(request_at) => {
                 send_request(&socket, DiscoveryRequest { multicast: is_repeat && found.is_empty(), ..request }, discovery);
                 if is_repeat && found.is_empty() {
-                    // Those that know no flags answer this one.
+                    // Services without support for flags answer this one.
                     send_request(&socket, DiscoveryRequest { instance: false, ..request }, discovery);
                 }
                 is_repeat = true;

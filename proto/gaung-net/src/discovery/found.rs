@@ -1,4 +1,4 @@
-//! What answers tell of services: which are one, and which only say so.
+//! Merges answers into services, and separates services that share an identity.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -38,7 +38,7 @@ pub(super) fn note(found: &mut Vec<FoundService>, answer: DiscoveryAnswer, from:
         return unite(found, at);
     }
     let has_room = found.len() < MAX_FOUND;
-    // A process tells its instance or does not: who does not is another one, even with an identity that is known.
+    // A process that does not send its instance is another one, even with an identity that is known.
     match found.iter_mut().find(|f| f.kind == a.kind && f.id == a.id && f.instance == instance) {
         Some(known) => add(known, address),
         None if has_room => {
@@ -54,7 +54,7 @@ fn add(known: &mut FoundService, address: SocketAddrV4) {
     }
 }
 
-/// Two of one instance turn out to be one.
+/// Merges two entries that turn out to be one instance.
 fn unite(found: &mut Vec<FoundService>, at: usize) {
     let FoundService { kind, id, instance, .. } = found[at];
     let is_twin = |(other, f): (usize, &FoundService)| {

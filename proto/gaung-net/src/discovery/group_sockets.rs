@@ -53,7 +53,7 @@ impl GroupSockets {
         }
     }
 
-    /// The next datagram to `first` or to the group. Cancel safe.
+    /// Receives the next datagram to `first` or to the group. Cancel safe.
     pub(super) async fn receive(&self, first: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         // The first socket to be read changes each time, so that a flood on one does not starve the others.
         let (count, turn) = (self.sockets.len() + 1, rand::random::<u32>() as usize);

@@ -27,7 +27,7 @@ use crate::{
     socket::{self, PortSharing, SocketError},
 };
 
-/// Answers requests for one service until told to stop.
+/// Answers requests for one service until it is stopped.
 ///
 /// Several on one machine share the port: each hears every request.
 #[derive(Debug)]
@@ -84,13 +84,13 @@ impl Responder {
         Ok(Self { socket, group, watch, announcement, counters: Arc::default() })
     }
 
-    /// The identity that is announced, and which process of it this is.
+    /// Returns the identity that is announced, and its instance.
     #[must_use]
     pub const fn identity(&self) -> (RelayId, u64) {
         (self.announcement.id, self.announcement.instance)
     }
 
-    /// The port that is listened on.
+    /// Returns the port that is listened on.
     ///
     /// # Errors
     /// If the system does not say.
@@ -98,7 +98,7 @@ impl Responder {
         Ok(self.socket.local_addr()?.port())
     }
 
-    /// The totals, to be read while it runs.
+    /// Returns the totals, to be read while it runs.
     #[must_use]
     pub fn counters(&self) -> Arc<ResponderCounters> {
         Arc::clone(&self.counters)

@@ -1,4 +1,4 @@
-//! What a driver did, readable from other threads.
+//! Counters of a driver, readable from other threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

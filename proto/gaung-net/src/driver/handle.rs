@@ -1,4 +1,4 @@
-//! How other threads speak to a driver: commands, wake-up, stop.
+//! Handles by which other threads control a driver: commands, wake-up, stop.
 
 use std::{
     io,
@@ -184,7 +184,7 @@ impl DriverFlags {
         self.event.as_fd()
     }
 
-    /// After whatever the driver should see.
+    /// Wakes the driver. Call it after whatever the driver should see.
     fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) {
             // Fails only when the counter is full, and then the driver wakes anyway.
@@ -198,12 +198,13 @@ impl DriverFlags {
         self.wake();
     }
 
-    /// Before the driver looks at its commands: whoever sends after this wakes it again.
+    /// Rearms the wake-up. The driver calls it before it looks at its commands, so that a command sent after this wakes
+    /// it again.
     pub(super) fn rearm(&self) {
         self.woken.swap(false, Ordering::AcqRel);
     }
 
-    /// After the driver was woken.
+    /// Clears the wake-up after the driver was woken.
     pub(super) fn clear(&self) {
         let _ = self.event.read();
     }

@@ -1,5 +1,5 @@
-//! The datagrams that are on their way out together: through which sockets they still have to go, and what to do when one
-//! is full.
+//! The batch of datagrams that leave together: the sockets they still have to leave through, and the hold while one is
+//! full.
 
 use std::{
     collections::BTreeSet,
@@ -79,12 +79,12 @@ impl Outbox {
         }
     }
 
-    /// The socket that must become writable first.
+    /// Returns the socket that must become writable first.
     pub(super) fn blocked_on(&self) -> Option<SocketId> {
         self.held.map(|progress| progress.at)
     }
 
-    /// When what is held is given up.
+    /// Returns when the held batch is dropped.
     pub(super) fn expires(&self) -> Option<Instant> {
         self.held.map(|progress| progress.until)
     }
@@ -164,7 +164,7 @@ fn first_exit(exits: &impl ExitSockets, destination: &Destination) -> Option<(So
     }
 }
 
-/// What the system gives multicast unless told otherwise.
+/// Time to live that the system gives multicast by default.
 const DEFAULT_TTL: u8 = 1;
 
 impl From<Transmit> for OutgoingDatagram {

@@ -1,4 +1,4 @@
-//! The choice itself: a pure function of a list of interfaces and a wish.
+//! Chooses interfaces: a pure function of the list of interfaces and what was requested.
 
 use std::net::Ipv4Addr;
 
@@ -25,7 +25,7 @@ pub enum InterfaceFallback {
 /// No interface can be used, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChooseError {
-    /// The wish names nothing that exists.
+    /// What was requested does not exist.
     #[error("there is no interface {wanted:?}; those there are: {}", .available.join(", "))]
     NoSuch {
         /// The name or address that was given.
@@ -56,11 +56,11 @@ pub struct LinkSelection {
     pub links: Vec<Link>,
     /// Why a second choice was taken, if one was.
     pub fallback: Option<InterfaceFallback>,
-    /// What is wished for and cannot be used now; tell the user.
+    /// What was requested and cannot be used now; tell the user.
     pub missing: Vec<ChooseError>,
 }
 
-/// Chooses as [`choose`] does, for several wishes or none, and waits for what is not there.
+/// Chooses as [`choose`] does, for any number of requested interfaces; what is missing is reported, not refused.
 #[must_use]
 pub fn select(interfaces: &[Interface], wanted: &[String]) -> LinkSelection {
     let mut selection = LinkSelection::default();

@@ -48,7 +48,7 @@ fn describe(entry: &InterfaceAddress, index: u32) -> Interface {
     }
 }
 
-/// What is assumed where the system does not tell.
+/// MTU assumed where the system does not report one.
 const ETHERNET_MTU: u32 = 1500;
 
 /// The default gateway of each interface that has one, the most preferred if several, from the table of routes as
@@ -77,7 +77,7 @@ fn address(entry: &InterfaceAddress) -> Option<InterfaceAddr> {
     })
 }
 
-/// What `/sys/class/net/NAME` tells; all false or unknown where it cannot be read.
+/// Properties from `/sys/class/net/NAME`; all false or unknown where it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct SysfsFacts {
     pub(super) wireless: bool,

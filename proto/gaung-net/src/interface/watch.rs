@@ -23,8 +23,8 @@ use super::{Interface, Link, LinkSelection, interfaces, select};
 
 /// The links to use, now and as they change. Clones share one watcher, which ends with the last of them.
 ///
-/// The kernel tells of changes by a netlink route socket (rtnetlink(7)); where that is refused, such as in a sandbox, the
-/// interfaces are listed again every [`LinkWatch::POLL`].
+/// The kernel reports changes by a netlink route socket (rtnetlink(7)); where that is refused, such as in a sandbox,
+/// the interfaces are listed again every [`LinkWatch::POLL`].
 #[derive(Debug, Clone)]
 pub struct LinkWatch {
     selections: watch::Receiver<LinkSelection>,
@@ -34,11 +34,11 @@ pub struct LinkWatch {
 const SETTLE: Duration = Duration::from_millis(100);
 /// Longest wait for a row of news to end, so that a link that flaps is looked at too.
 const SETTLE_MOST: Duration = Duration::from_secs(1);
-/// How often the list is read in spite of netlink, for what no news tells of.
+/// Interval at which the list is read in spite of netlink, for changes that netlink does not report.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 impl LinkWatch {
-    /// How often the interfaces are listed where the kernel does not tell of changes.
+    /// Interval at which the interfaces are listed where the kernel does not report changes.
     pub const POLL: Duration = Duration::from_secs(2);
 
     /// Watches for `wanted`: names or addresses of interfaces, none for all that fit, as [`select`] does. An interface
@@ -62,13 +62,13 @@ impl LinkWatch {
         Self { selections }
     }
 
-    /// What is to be used now.
+    /// Returns the links to use now.
     #[must_use]
     pub fn now(&self) -> LinkSelection {
         self.selections.borrow().clone()
     }
 
-    /// The next change after the one seen last. Cancel safe; waits for ever where nothing changes.
+    /// Waits for the next change after the one seen last. Cancel safe; waits for ever where nothing changes.
     pub async fn changed(&mut self) -> LinkSelection {
         if self.selections.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -160,7 +160,7 @@ fn take_news(news: &OwnedFd, renewals: &mut AddressRenewals) -> io::Result<()> {
     }
 }
 
-/// What a watcher remembers between two looks.
+/// State of a watcher between two lists.
 #[derive(Debug)]
 struct LinkMemory {
     wanted: Vec<String>,

@@ -1,4 +1,4 @@
-//! What goes into the keeper's core, and what comes out of it.
+//! Inputs and actions of the keeper's core.
 
 use gaung_proto::{
     Epoch, Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, Seq, watch_groups::GroupSnapshot,

@@ -22,7 +22,7 @@ use crate::{
     opening::{OpenGroupError, OpenedGroup},
 };
 
-/// What the relay knows of its groups, and what has to be done about it.
+/// Decides which groups are open, moved, trimmed and ended.
 ///
 /// Hand it one input by [`Self::handle`], then perform every action of [`Self::poll_action`] in order. The outcome of an
 /// action that has one goes back by `handle` before the next action is taken; no other input may come in between.
@@ -32,7 +32,8 @@ pub(super) struct KeeperCore {
     groups: BTreeMap<GroupId, KnownGroup>,
     /// A whole snapshot was applied, so a public group that is told of from now on has just been made.
     is_synced: bool,
-    /// The same for private groups, which a registry that does not recognise this relay leaves out.
+    /// Whether a snapshot with private groups was applied, which a registry that does not recognise this relay leaves
+    /// out.
     is_synced_private: bool,
     /// Log ids that a memory log had, or did not take over; the registry may still name them.
     past_logs: HashMap<GroupId, VecDeque<LogId>>,
@@ -79,7 +80,8 @@ const PAST_LOGS: usize = 16;
 const MAX_ROUTES: usize = 9;
 
 impl KeeperCore {
-    /// Knows no group yet. `is_durable`: whether the log survives the process; `rng` chooses the ids of memory logs.
+    /// Makes a core without groups. `is_durable`: whether the log survives the process; `rng` chooses the ids of memory
+    /// logs.
     pub(super) fn new(is_durable: bool, rng: StdRng) -> Self {
         Self {
             is_durable,
@@ -297,7 +299,7 @@ impl KeeperCore {
         }
     }
 
-    /// The group goes on at another address, or without one, in the same opening.
+    /// Moves the group to another address, or to none, in the same opening.
     fn move_to(&mut self, config: GroupConfig) {
         let (group, tag) = (config.id, config.tag());
         let Some(KnownGroup { config: known, state: GroupState::Serving { routes, .. } }) = self.groups.get_mut(&group)
@@ -320,7 +322,7 @@ impl KeeperCore {
         self.act(KeeperAction::PutConfig(Box::new(config)));
     }
 
-    /// The group's owner set other limits: they are kept with the group and applied now, and its opening goes on.
+    /// Applies other limits of the group's owner at once and keeps them with the group; its opening continues.
     fn limit(&mut self, group: GroupId, keep: GroupRetention) {
         let Some(known) = self.groups.get_mut(&group) else { return };
         info!(%group, ?keep, "other limits of the log");
@@ -335,7 +337,7 @@ impl KeeperCore {
         self.groups.insert(config.id, KnownGroup { config, state: GroupState::Waiting });
     }
 
-    /// `config` names the log that is stored.
+    /// Refuses messages for a group. `config` names the log that is stored.
     fn set_refused(&mut self, config: GroupConfig, is_damaged: bool, position_of: PositionOf<'_>) {
         let head = position_of(config.id).map_or(Seq::ZERO, |position| position.head);
         let phase = PhaseChange::Refused { name: config.name.clone(), log: config.log, head };

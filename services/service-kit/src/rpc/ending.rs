@@ -44,7 +44,7 @@ struct EndingBody {
     ended: bool,
 }
 
-/// How a body ends that is ended early.
+/// How a body that is ended early ends.
 enum LastFrame {
     /// It just ends, as if the client had finished.
     End,

@@ -80,7 +80,7 @@ impl LocalChannel {
     }
 }
 
-/// What a call needs of a running server.
+/// The parts of a running server that a call needs.
 #[derive(Clone)]
 struct LocalServing {
     routes: Routes,

@@ -267,7 +267,7 @@ impl<K: Copy + Ord + Hash> PoolState<K> {
         self.holders.get(&holder)?.shares.get(&id).map(|held| held.amount)
     }
 
-    /// What an eviction of the share cancels; `None` if it was evicted.
+    /// Returns the token that an eviction of the share cancels; `None` if it was evicted.
     fn token(&mut self, holder: K, id: u64) -> Option<CancellationToken> {
         let held = self.holders.get_mut(&holder)?.shares.get_mut(&id)?;
         Some(held.evicted.get_or_insert_default().clone())

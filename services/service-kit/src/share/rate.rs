@@ -10,7 +10,7 @@ use std::{
 /// Callers remembered at a time. More than a LAN has; the others share one bucket.
 const MAX_CALLERS: usize = 16 * 1024;
 
-/// So many calls a second for each caller `K`, an [`Origin`](super::Origin) or a device, and `burst` at once.
+/// Limits the calls a second of each caller `K`, an [`Origin`](super::Origin) or a device, and `burst` at once.
 #[derive(Debug)]
 pub struct RateLimit<K> {
     per_second: f64,
@@ -41,7 +41,7 @@ struct RateBucket {
 }
 
 impl<K: Copy + Eq + Hash> RateLimit<K> {
-    /// `per_second` > 0 calls in the long run, `burst` ≥ 1 of them at once.
+    /// Makes a limit of `per_second` > 0 calls in the long run, `burst` ≥ 1 of them at once.
     #[must_use]
     pub fn new(per_second: f64, burst: f64) -> Self {
         let state = RateState { buckets: HashMap::new(), others: None, cleared: None };

@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl KeeperCore {
-    /// The registry names another log than ours: the group was reset, or the registry does not know ours yet, or somebody
-    /// misled it.
+    /// Handles that the registry names another log than the relay's: the group was reset, or the registry does not know
+    /// the relay's yet, or somebody misled it.
     pub(super) fn change_log(&mut self, config: GroupConfig, position_of: PositionOf<'_>) {
         let id = config.id;
         if !self.is_durable {
@@ -32,7 +32,8 @@ impl KeeperCore {
         }
     }
 
-    /// A registry takes over whatever log a memory relay reports, so one that was never ours means a reset.
+    /// Handles another log for a memory relay. A registry adopts whatever log a memory relay reports, so one that was
+    /// never this relay's means a reset.
     fn change_memory_log(&mut self, config: GroupConfig, position_of: PositionOf<'_>) {
         let id = config.id;
         if self.is_past(id, config.log) {
@@ -88,7 +89,7 @@ impl KeeperCore {
         }
     }
 
-    /// The registry has something else on record of a group that was reported.
+    /// Handles a refused report: the registry has something else on record of the group.
     pub(super) fn handle_refusal(&mut self, refusal: &ReportRefusal, position_of: PositionOf<'_>) {
         let group = refusal.group;
         let (Some(known), Some(position)) = (self.groups.get(&group), position_of(group)) else { return };
