@@ -161,6 +161,20 @@ impl Content {
 }
 
 impl Kind {
+    /// Returns the text of a plain message or a reply, which is all that plain text can carry; `None` for other kinds.
+    #[must_use]
+    pub const fn text_body(&self) -> Option<&Bytes> {
+        match self {
+            Self::Text(body) | Self::Reply { body, .. } => Some(body),
+            Self::Edit { .. }
+            | Self::Delete { .. }
+            | Self::React { .. }
+            | Self::Join
+            | Self::Leave { .. }
+            | Self::Unknown { .. } => None,
+        }
+    }
+
     /// The kind for the routing header.
     #[must_use]
     pub const fn content_type(&self) -> ContentType {

@@ -40,7 +40,6 @@ pub(crate) use self::{
     command::{AttachGroup, ReceivedDatagram, SessionsReport, WorkerCommand, WorkerPublish},
     completions::Completions,
     handle::{WorkerHandle, WorkerHandles},
-    outlet::text_of,
     reply::{PublishOutcome, PublishReply},
 };
 use self::{completions::AppendCompletion, group::WorkerGroup};

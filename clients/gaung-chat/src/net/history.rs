@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use gaung_client::{Client, History, HistoryPage, Lane};
-use gaung_proto::{GroupName, Kind, Seq};
+use gaung_proto::{GroupName, Seq};
 use tokio::sync::mpsc;
 
 use super::error_line;
@@ -66,9 +66,5 @@ async fn all(mut history: History) -> Result<Vec<IncomingMessage>, String> {
 }
 
 fn has(message: &IncomingMessage, words: &str) -> bool {
-    match &message.kind {
-        Kind::Text(body) | Kind::Reply { body, .. } => String::from_utf8_lossy(body).to_lowercase().contains(words),
-        Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => false,
-        Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => false,
-    }
+    message.kind.text_body().is_some_and(|body| String::from_utf8_lossy(body).to_lowercase().contains(words))
 }

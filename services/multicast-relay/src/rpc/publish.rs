@@ -29,7 +29,7 @@ use super::{CallError, RelayCalls, group_id};
 use crate::{
     directory::OpenGroup,
     group::GroupLane,
-    worker::{PublishOutcome, PublishReply, WorkerCommand, WorkerHandle, WorkerPublish, text_of},
+    worker::{PublishOutcome, PublishReply, WorkerCommand, WorkerHandle, WorkerPublish},
 };
 
 /// Requests of one stream that wait for their answer or whose answer is unread; at this limit no more are read from it.
@@ -314,8 +314,7 @@ fn entry(entry: pb::Entry) -> Result<PublishEntry, CallError> {
 
 /// Checks that a message fits the single datagram that a text group sends it in.
 fn check_text(entry: &PublishEntry) -> Result<(), CallError> {
-    let text = text_of(Content::decode(entry.content_type, &entry.payload).kind);
-    match text {
+    match Content::decode(entry.content_type, &entry.payload).kind.text_body() {
         Some(text) if text.len() > MAX_TEXT_DATAGRAM => Err(CallError::TextTooLong(text.len())),
         Some(_) | None => Ok(()),
     }

@@ -10,7 +10,7 @@ use gaung_engine::{
     Destination, Members, RelaySender, ReportingHub, SenderConfig, SenderEvent, SenderStats, SessionReport, Transmit,
 };
 use gaung_proto::{
-    ClientId, Content, Epoch, Generation, GroupAddr, GroupTag, Kind, Pkt, Seq,
+    ClientId, Content, Epoch, Generation, GroupAddr, GroupTag, Pkt, Seq,
     body::Puback,
     datagram::{Fragment, Header, PacketType},
     limits::MAX_TEXT_DATAGRAM,
@@ -208,10 +208,11 @@ impl BareOutlet {
             return;
         }
         for message in run.messages().filter(|message| message.author.client != self.strangers) {
-            let Some(text) = text_of(Content::decode(message.content_type, &message.payload).kind) else { continue };
+            let content = Content::decode(message.content_type, &message.payload);
+            let Some(text) = content.kind.text_body() else { continue };
             if !text.is_empty() && text.len() <= MAX_TEXT_DATAGRAM {
                 let destination = Destination::Multicast(self.to);
-                self.waiting.push(Transmit { destination, payload: text, ttl: self.ttl });
+                self.waiting.push(Transmit { destination, payload: text.clone(), ttl: self.ttl });
             }
         }
     }
@@ -233,18 +234,5 @@ impl BareOutlet {
         };
         let destination = Destination::Unicast { peer, from: own };
         self.waiting.push(Transmit { destination, payload: header.encode(&body), ttl: self.ttl });
-    }
-}
-
-/// Returns the text of a message, which is all that a text group's datagrams carry; `None` for other kinds.
-pub(crate) fn text_of(kind: Kind) -> Option<bytes::Bytes> {
-    match kind {
-        Kind::Text(body) | Kind::Reply { body, .. } => Some(body),
-        Kind::Edit { .. }
-        | Kind::Delete { .. }
-        | Kind::React { .. }
-        | Kind::Join
-        | Kind::Leave { .. }
-        | Kind::Unknown { .. } => None,
     }
 }
