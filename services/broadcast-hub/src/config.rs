@@ -241,9 +241,7 @@ impl ServiceArgs for HubArgs {
         let mut errors = ConfigErrors::new();
         common.check(&mut errors);
         errors.check("--registry", rpc::endpoint(&self.registry));
-        if self.advertise.contains([':', '/', ' ']) {
-            errors.add("--advertise", "must be a host name or address alone, such as 192.168.1.10");
-        }
+        errors.check_advertise(&self.advertise);
         if self.shards > MAX_SHARDS {
             errors.add("--shards", format!("at most {MAX_SHARDS} worker threads"));
         }
@@ -253,8 +251,8 @@ impl ServiceArgs for HubArgs {
         if self.broadcast_rate == 0 {
             errors.add("--broadcast-rate", "must be at least 1, or give --no-broadcast");
         }
-        let ring_bytes = size(&mut errors, "--ring", self.ring);
-        let rings_bytes = size(&mut errors, "--rings", self.rings);
+        let ring_bytes = errors.check_buffer("--ring", self.ring);
+        let rings_bytes = errors.check_buffer("--rings", self.rings);
         for (flag, value) in [("--idle", self.idle), ("--stall", self.stall)] {
             if value < Duration::from_secs(1) {
                 errors.add(flag, "must be at least 1s");
@@ -299,15 +297,6 @@ fn address(listen: ListenAddr) -> Option<SocketAddr> {
 }
 
 const MAX_SHARDS: usize = 256;
-const MIN_RING: u64 = 64 * 1024;
-const MAX_RING: u64 = 1 << 40;
-
-fn size(errors: &mut ConfigErrors, flag: &str, bytes: u64) -> usize {
-    if !(MIN_RING..=MAX_RING).contains(&bytes) {
-        errors.add(flag, "must be from 64KiB to 1TiB");
-    }
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
 
 #[cfg(test)]
 mod tests {

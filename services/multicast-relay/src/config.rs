@@ -192,9 +192,7 @@ impl ServiceArgs for RelayArgs {
         let mut errors = ConfigErrors::new();
         common.check(&mut errors);
         errors.check("--registry", rpc::endpoint(&self.registry));
-        if self.advertise.contains([':', '/', ' ']) {
-            errors.add("--advertise", "must be a host name or address alone, such as 192.168.1.10");
-        }
+        errors.check_advertise(&self.advertise);
         if self.workers > MAX_WORKERS {
             errors.add("--workers", format!("at most {MAX_WORKERS} worker threads"));
         }
@@ -207,10 +205,10 @@ impl ServiceArgs for RelayArgs {
         if !RATES_MBIT.contains(&self.rate) {
             errors.add("--rate", format!("must be from {} to {} Mbit/s", RATES_MBIT.start(), RATES_MBIT.end()));
         }
-        let ring_bytes = size(&mut errors, "--ring", self.ring);
-        let rings_bytes = size(&mut errors, "--rings", self.rings);
-        let repair_bytes = size(&mut errors, "--repair", self.repair);
-        let memory_bytes = size(&mut errors, "--memory", self.memory);
+        let ring_bytes = errors.check_buffer("--ring", self.ring);
+        let rings_bytes = errors.check_buffer("--rings", self.rings);
+        let repair_bytes = errors.check_buffer("--repair", self.repair);
+        let memory_bytes = errors.check_buffer("--memory", self.memory);
         let max_age_ms = self.keep.map(|keep| keep.as_millis() as u64);
         let metrics = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports::RELAY_METRICS);
         errors.finish(Some(Config {
@@ -241,15 +239,6 @@ pub const DEFAULT_RATE_MBIT: u32 = 200;
 const RATES_MBIT: RangeInclusive<u32> = 1..=1_000_000;
 const MAX_WORKERS: usize = 256;
 const MIN_KEEP: Duration = Duration::from_secs(3600);
-const MIN_SIZE: u64 = 64 * 1024;
-const MAX_SIZE: u64 = 1 << 40;
-
-fn size(errors: &mut ConfigErrors, flag: &str, bytes: u64) -> usize {
-    if !(MIN_SIZE..=MAX_SIZE).contains(&bytes) {
-        errors.add(flag, "must be from 64KiB to 1TiB");
-    }
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
 
 #[cfg(test)]
 mod tests {

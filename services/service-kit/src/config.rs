@@ -1,6 +1,6 @@
 //! Settings: the flags that all services have, values that all read alike, and all faults reported together.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use clap::Args;
 
@@ -41,6 +41,22 @@ impl ConfigErrors {
     /// Takes the value, or notes the error under `setting`.
     pub fn check<T, E: fmt::Display>(&mut self, setting: impl Into<String>, value: Result<T, E>) -> Option<T> {
         value.map_err(|e| self.add(setting, e)).ok()
+    }
+
+    /// Takes the size of a buffer in memory, from 64 KiB to 1 TiB, or notes that it is out of range.
+    pub fn check_buffer(&mut self, flag: &str, bytes: u64) -> usize {
+        const SIZES: RangeInclusive<u64> = 64 * 1024..=1 << 40;
+        if !SIZES.contains(&bytes) {
+            self.add(flag, "must be from 64KiB to 1TiB");
+        }
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Notes an advertised host that is no host name or address alone; empty means that none was set.
+    pub fn check_advertise(&mut self, host: &str) {
+        if host.contains([':', '/', ' ']) {
+            self.add("--advertise", "must be a host name or address alone, such as 192.168.1.10");
+        }
     }
 
     /// True if nothing was wrong so far.
