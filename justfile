@@ -44,6 +44,10 @@ simulate COUNT="100000":
 bench CRATE NAME:
     cargo bench -p {{CRATE}} --bench {{NAME}}
 
+# Whole processes beside NATS, Redis and Mosquitto: `just compare fan-out-64`.
+compare *ARGS:
+    cd benches && cargo run --release -- {{ARGS}}
+
 # Fuzz one target for a quarter of an hour: codecs, member or relay.
 fuzz TARGET="member":
     cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none {{TARGET}} -- -max_total_time=900 -max_len=4096

@@ -4,7 +4,7 @@ use std::cmp;
 
 /// Log-linear: 64 parts in each power of two, so that no value is off by more than 1.6 %.
 #[derive(Debug, Clone)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     counts: Vec<u64>,
     count: u64,
     max: u64,
@@ -17,19 +17,23 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn add(&mut self, value: u64) {
+    /// Counts one value.
+    pub fn add(&mut self, value: u64) {
         self.counts[part(value)] += 1;
         self.count += 1;
         self.max = self.max.max(value);
     }
 
-    pub(crate) const fn max(&self) -> u64 {
+    /// The greatest value; 0 if nothing was added.
+    #[must_use]
+    pub const fn max(&self) -> u64 {
         self.max
     }
 
     /// The value that a share of `quantile` (0 to 1) of all does not exceed, rounded up to its part's end; `None` if
     /// nothing was added.
-    pub(crate) fn quantile(&self, quantile: f64) -> Option<u64> {
+    #[must_use]
+    pub fn quantile(&self, quantile: f64) -> Option<u64> {
         let rank = cmp::max(1, (self.count as f64 * quantile).ceil() as u64);
         let mut seen = 0;
         let found = self.counts.iter().position(|count| {
@@ -40,7 +44,8 @@ impl Histogram {
     }
 
     /// `part:count` of all that are not empty, with commas between.
-    pub(crate) fn sparse(&self) -> String {
+    #[must_use]
+    pub fn sparse(&self) -> String {
         let filled = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
         filled.map(|(part, count)| format!("{part}:{count}")).collect::<Vec<_>>().join(",")
     }

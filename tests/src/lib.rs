@@ -1,18 +1,17 @@
 //! What black-box tests share: fresh programs, processes whose output is awaited, running deployments, and the gate of
 //! tests that need more than a user's machine may have; and the seeded simulation.
 
-pub mod bench;
 pub mod browser;
 pub mod capture;
-mod clock;
+pub mod clock;
 pub mod crowd;
 pub mod day;
 pub mod deployment;
-mod histogram;
+pub mod histogram;
 pub mod hostile;
 pub mod impair;
 pub mod lab;
-pub mod multicast_peer;
+pub mod load;
 pub mod process;
 pub mod programs;
 pub mod pty;

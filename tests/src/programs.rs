@@ -3,10 +3,13 @@
 use std::{
     collections::HashMap,
     env,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
 };
+
+/// The version that all programs have.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Path of the program or example `name`, of the same profile and target folder as the running test.
 ///
@@ -17,19 +20,18 @@ use std::{
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     static PROGRAMS: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
-    let programs = PROGRAMS.get_or_init(build);
+    let programs = PROGRAMS.get_or_init(|| built_in(Path::new(env!("CARGO_MANIFEST_DIR"))));
     programs.get(name).unwrap_or_else(|| panic!("cargo built no program {name}")).clone()
 }
 
-fn build() -> HashMap<String, PathBuf> {
+/// The programs and examples of the workspace that `folder` belongs to, built by cargo.
+///
+/// # Panics
+/// If the build fails.
+#[must_use]
+pub fn built_in(folder: &Path) -> HashMap<String, PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-        "build",
-        "--workspace",
-        "--bins",
-        "--examples",
-        "--message-format=json",
-    ]);
+    cargo.current_dir(folder).args(["build", "--workspace", "--bins", "--examples", "--message-format=json"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The root's own entries; a code span that begins with one of them is a path.
-const FOLDERS: [&str; 7] = ["proto/", "services/", "clients/", "tests/", "deploy/", "docs/", ".ci/"];
+const FOLDERS: [&str; 8] = ["proto/", "services/", "clients/", "tests/", "benches/", "deploy/", "docs/", ".ci/"];
 
 #[test]
 fn every_path_and_link_in_the_documents_resolves() {
@@ -157,7 +157,7 @@ fn without_fences(text: &str) -> String {
 
 /// The Markdown files of the root, of `docs`, and those beside what they describe.
 fn documents() -> Vec<PathBuf> {
-    let beside = ["proto/gaung/WIRE.md", "tests/bench/README.md", "tests/fuzz/README.md"];
+    let beside = ["proto/gaung/WIRE.md", "benches/README.md", "tests/fuzz/README.md"];
     let mut found: Vec<_> = beside.map(|path| root().join(path)).into_iter().filter(|path| path.exists()).collect();
     for folder in ["", "docs", "docs/decisions"] {
         let Ok(entries) = fs::read_dir(root().join(folder)) else { continue };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gaung_tests::bench::fairness::Fairness;
+use gaung_tests::load::fairness::Fairness;
 
 /// What the hub holds of a group in memory is at least twice what is in flight, so that a keen listener is never behind it.
 const LOAD: Fairness = Fairness { keen: 20, sipping: 3, stopped: 3, window: 32, size: 1024 };

@@ -1,7 +1,7 @@
 //! What sessions cost where nothing happens.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use gaung_tests::bench::idle::Idle;
+use gaung_tests::load::idle::Idle;
 
 /// Of one core, for everything that `gaung up` does; this build is not optimised.
 const CORES: f64 = 0.05;
