@@ -10,7 +10,7 @@ use gaung_tests::{
     services::{Service, Services},
 };
 use group_registry::{
-    address::Pool, book::Pools, disk_store::DiskStore, lease::ADDRESS_LEASE, now::Now, registry::Registry,
+    address::Pool, address_picker::Pools, clock::Now, disk_store::DiskStore, lease::ADDRESS_LEASE, registry::Registry,
 };
 use serde_json::Value;
 

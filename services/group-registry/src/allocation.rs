@@ -7,7 +7,7 @@ use gaung_proto::{Generation, GroupId, GroupName};
 use crate::{
     address::Low23,
     group::{Group, RequestId},
-    records::{AddressClaim, Holder, RequestClaim},
+    records::{AddressClaim, AddressHolder, RequestClaim},
 };
 
 /// How long an address rests after its group is gone: IGMP's group membership interval (RFC 3376: 2 × 125 s + 10 s),
@@ -16,7 +16,7 @@ pub const QUARANTINE: Duration = Duration::from_secs(260);
 
 /// The names, addresses and ports that groups have, and the quarantines of those they had.
 ///
-/// Times are [`Stamp::mono`](crate::now::Stamp::mono).
+/// Times are [`CommandTime::mono`](crate::clock::CommandTime::mono).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Allocation {
     names: BTreeMap<String, GroupId>,
@@ -64,7 +64,7 @@ impl Allocation {
 
     /// Notes who has an address. The quarantine of one that rests begins now, unless it rested already.
     pub(crate) fn set_address(&mut self, address: Low23, claim: AddressClaim, now: Duration) {
-        let before = self.addresses.get(&address).filter(|before| before.claim.holder == Holder::Resting);
+        let before = self.addresses.get(&address).filter(|before| before.claim.holder == AddressHolder::Resting);
         let rests_since = before.map_or(now, |before| before.rests_since);
         self.addresses.insert(address, AddressUse { claim, rests_since });
     }
@@ -105,7 +105,7 @@ impl Allocation {
 
     pub(crate) fn address_state(&self, address: Low23, now: Duration) -> AddressState {
         match self.addresses.get(&address) {
-            Some(used) if matches!(used.claim.holder, Holder::Group(_)) => AddressState::Held,
+            Some(used) if matches!(used.claim.holder, AddressHolder::Group(_)) => AddressState::Held,
             Some(used) if used.quarantine_left(now).is_some() => AddressState::Resting,
             Some(_) | None => AddressState::Free,
         }
@@ -124,10 +124,10 @@ impl Allocation {
         let known = self.addresses.get(&Low23::of(ip));
         if let Some(used) = known {
             match used.claim.holder {
-                Holder::Group(by) => return Err(AddressConflict::Held { taken: used.claim.ip, by }),
+                AddressHolder::Group(by) => return Err(AddressConflict::Held { taken: used.claim.ip, by }),
                 // What switches still forward to the last holder is for its own members, so it need not wait.
-                Holder::Resting if former.is_some_and(|group| used.was_last_of(group, ip)) => {}
-                Holder::Resting | Holder::Nobody => {
+                AddressHolder::Resting if former.is_some_and(|group| used.was_last_of(group, ip)) => {}
+                AddressHolder::Resting | AddressHolder::Nobody => {
                     if let Some(left) = used.quarantine_left(now) {
                         return Err(AddressConflict::Resting { left });
                     }
@@ -137,19 +137,19 @@ impl Allocation {
         let known = known.map_or(0, |used| used.claim.generation.0);
         let above = former.map_or(0, |group| group.generation.0);
         let generation = Generation(known.max(above).saturating_add(1));
-        Ok(AddressClaim { ip, generation, holder: Holder::Group(group) })
+        Ok(AddressClaim { ip, generation, holder: AddressHolder::Group(group) })
     }
 
     /// The claim of an address, if this group has it.
     pub(crate) fn held_by(&self, address: Low23, group: GroupId) -> Option<AddressClaim> {
         let claim = self.addresses.get(&address)?.claim;
-        Some(claim).filter(|claim| claim.holder == Holder::Group(group))
+        Some(claim).filter(|claim| claim.holder == AddressHolder::Group(group))
     }
 }
 
 impl AddressUse {
     fn quarantine_left(&self, now: Duration) -> Option<Duration> {
-        let rests = self.claim.holder == Holder::Resting;
+        let rests = self.claim.holder == AddressHolder::Resting;
         let left = QUARANTINE.checked_sub(now.saturating_sub(self.rests_since));
         left.filter(|left| rests && !left.is_zero())
     }
@@ -184,7 +184,7 @@ mod tests {
         let mut allocation = Allocation::default();
         let held = allocation.claim_address(IP, group(1), None, since).unwrap();
         allocation.set_address(Low23::of(IP), held, since);
-        allocation.set_address(Low23::of(IP), AddressClaim { holder: Holder::Resting, ..held }, since);
+        allocation.set_address(Low23::of(IP), AddressClaim { holder: AddressHolder::Resting, ..held }, since);
         allocation
     }
 

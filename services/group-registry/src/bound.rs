@@ -26,19 +26,20 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
+    async_registry::AsyncRegistry,
+    clock::Now,
     config::Config,
     disk_store::DiskStore,
     everyone,
     figures::Figures,
+    identity_conflicts,
     limits::Limits,
-    maker::Maker,
-    now::Now,
     probe,
     registry::Registry,
     rpc::Rpc,
     standby::Standby,
     store::{MemoryStore, RecordStore},
-    twins, upkeep,
+    upkeep,
 };
 
 const STORE_FILE: &str = "registry.redb";
@@ -134,20 +135,20 @@ impl Bound {
         let figures = Figures::default();
         figures.register(&metrics);
         let standby = Arc::new(Standby::new(Arc::clone(&registry), watch.clone(), config.quiet_time));
-        let maker = Maker::new(Arc::clone(&registry), Arc::clone(&standby));
-        let rpc = Rpc::new(Arc::clone(&registry), maker.clone(), figures.clone(), stop.clone());
+        let calls = AsyncRegistry::new(Arc::clone(&registry), Arc::clone(&standby));
+        let rpc = Rpc::new(Arc::clone(&registry), calls.clone(), figures.clone(), stop.clone());
         info!(grpc = %grpc.local_addr()?, groups = registry.group_count(), "registry serves");
-        let twins = Arc::clone(&rpc.twins);
-        let upkeep = upkeep::keep(maker.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
+        let conflicts = Arc::clone(&rpc.conflicts);
+        let upkeep = upkeep::keep(calls.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
         let server = server(grpc, rpc, readiness.clone(), config.drain)?.count_in(&metrics);
 
-        let at_work = maker.clone();
+        let at_work = calls.clone();
         let mut tasks = Tasks::new();
         tasks.spawn("gRPC", server.serve(stop.clone()));
         tasks.spawn("upkeep", upkeep);
         tasks.spawn("probes", probe::keep(Arc::clone(&registry), stop.clone()));
-        tasks.spawn("lapsed addresses", upkeep::regain(Arc::clone(&registry), maker.clone(), stop.clone()));
-        tasks.spawn("everyone", everyone::keep(registry, maker, stop.clone()));
+        tasks.spawn("lapsed addresses", upkeep::regain(Arc::clone(&registry), calls.clone(), stop.clone()));
+        tasks.spawn("everyone", everyone::keep(registry, calls, stop.clone()));
         let listening = stop.clone();
         tasks.spawn("stand-by addresses", async move {
             standby.run(listening).await;
@@ -160,7 +161,7 @@ impl Bound {
             let (own, port) = (responder.identity(), responder.port()?);
             let (looking, watch) = (stop.clone(), watch.clone());
             tasks.spawn("copies of the data folder", async move {
-                twins::keep(&twins, own, port, watch, looking).await;
+                identity_conflicts::keep(&conflicts, own, port, watch, looking).await;
                 Ok(())
             });
             let answering = stop.clone();
@@ -171,7 +172,7 @@ impl Bound {
         }
         readiness.ready();
         let outcome = tasks.run(stop, config.drain + Duration::from_secs(1)).await;
-        at_work.settled().await;
+        at_work.drained().await;
         readiness.not_ready();
         outcome
     }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, RelayId};
 
 use crate::{
-    feed::{Feed, GroupChange, WatchStep},
-    group::{Fate, Group},
+    feed::{ChangeFeed, GroupChange, WatchStep},
+    group::{Group, GroupRecord},
     records::{ServiceRecord, StoredHead},
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Catalogue {
     services: BTreeMap<RelayId, ServiceRecord>,
     /// SHA-256 of each service's secret.
     secrets: BTreeMap<RelayId, Bytes>,
-    feed: Feed,
+    feed: ChangeFeed,
 }
 
 impl Catalogue {
@@ -35,20 +35,20 @@ impl Catalogue {
             heads: BTreeMap::new(),
             services: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            feed: Feed::new(),
+            feed: ChangeFeed::new(),
         }
     }
 
     /// Notes what became of a group, and publishes it to watchers if it is news.
-    pub(crate) fn set_group(&mut self, id: GroupId, fate: Fate) {
+    pub(crate) fn set_group(&mut self, id: GroupId, fate: GroupRecord) {
         match fate {
-            Fate::Live(group) => {
+            GroupRecord::Live(group) => {
                 let before = self.groups.insert(id, Arc::clone(&group));
                 if before.as_ref() != Some(&group) {
                     self.feed.publish(GroupChange::Upsert(group));
                 }
             }
-            Fate::Deleted { at_unix_ms, .. } => {
+            GroupRecord::Deleted { at_unix_ms, .. } => {
                 self.deleted.insert(id, at_unix_ms);
                 if let Some(group) = self.groups.remove(&id) {
                     self.feed.publish(GroupChange::Deleted(group));
@@ -141,14 +141,14 @@ mod tests {
         let mut catalogue = Catalogue::new();
         let group = Arc::new(sample(1));
         let begin = catalogue.revision();
-        catalogue.set_group(group.id, Fate::Live(Arc::clone(&group)));
-        catalogue.set_group(group.id, Fate::Live(Arc::new(sample(1))));
+        catalogue.set_group(group.id, GroupRecord::Live(Arc::clone(&group)));
+        catalogue.set_group(group.id, GroupRecord::Live(Arc::new(sample(1))));
         assert_eq!(catalogue.revision(), begin + 1, "the same again is no change");
         let renamed = Arc::new(Group { owner_left: true, ..sample(1) });
-        catalogue.set_group(group.id, Fate::Live(renamed));
+        catalogue.set_group(group.id, GroupRecord::Live(renamed));
         for _ in 0..2 {
             let group = Arc::clone(&group);
-            catalogue.set_group(group.id, Fate::Deleted { group, at_unix_ms: 5 });
+            catalogue.set_group(group.id, GroupRecord::Deleted { group, at_unix_ms: 5 });
         }
         assert_eq!((catalogue.revision(), catalogue.len()), (begin + 3, 0));
         assert_eq!(catalogue.deleted_at(group.id), Some(5));

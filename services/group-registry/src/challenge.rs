@@ -63,7 +63,7 @@ pub struct SignedCall {
 
 /// What a signed call did.
 #[derive(Debug, Clone)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     Done,
     Group(Arc<Group>),
 }
@@ -73,19 +73,19 @@ pub(crate) enum Outcome {
 pub(crate) struct Challenges {
     secret: [u8; 32],
     started: Instant,
-    used: Mutex<Used>,
+    used: Mutex<UsedNonces>,
 }
 
 #[derive(Debug, Default)]
-struct Used {
-    calls: HashMap<Nonce, Call>,
+struct UsedNonces {
+    calls: HashMap<Nonce, UsedNonce>,
     order: VecDeque<(Instant, Nonce)>,
 }
 
 #[derive(Debug)]
-struct Call {
+struct UsedNonce {
     digest: [u8; 32],
-    outcome: Outcome,
+    outcome: CallOutcome,
 }
 
 impl Challenges {
@@ -100,7 +100,7 @@ impl Challenges {
     }
 
     /// Checks the nonce of a call. `Some`: the outcome of the same call before. `None`: run it.
-    pub(crate) fn begin(&self, now: Instant, nonce: &[u8], signature: &[u8]) -> Result<Option<Outcome>, CallError> {
+    pub(crate) fn begin(&self, now: Instant, nonce: &[u8], signature: &[u8]) -> Result<Option<CallOutcome>, CallError> {
         let nonce: Nonce = nonce.try_into().map_err(|_| CallError::NonceExpired)?;
         let digest: [u8; 32] = Sha256::digest(signature).into();
         let expires = self.expiry(&nonce).ok_or(CallError::NonceExpired)?;
@@ -123,10 +123,10 @@ impl Challenges {
     }
 
     /// Remembers what a call did. What fails is not remembered: it changed nothing, so that running it again is no harm.
-    pub(crate) fn finish(&self, now: Instant, nonce: &[u8], signature: &[u8], outcome: &Outcome) {
+    pub(crate) fn finish(&self, now: Instant, nonce: &[u8], signature: &[u8], outcome: &CallOutcome) {
         let Ok(nonce) = nonce.try_into() else { return };
         let mut used = self.used();
-        used.calls.insert(nonce, Call { digest: Sha256::digest(signature).into(), outcome: outcome.clone() });
+        used.calls.insert(nonce, UsedNonce { digest: Sha256::digest(signature).into(), outcome: outcome.clone() });
         // Longer than the nonce itself, so that a repeat finds the outcome; and in the order of use.
         used.order.push_back((now + 2 * LIFETIME, nonce));
     }
@@ -147,7 +147,7 @@ impl Challenges {
         *digest.first_chunk().expect("a SHA-256 digest has 32 bytes")
     }
 
-    fn used(&self) -> MutexGuard<'_, Used> {
+    fn used(&self) -> MutexGuard<'_, UsedNonces> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,8 +164,8 @@ mod tests {
         let nonce: Nonce = challenges.issue(now)[..].try_into().unwrap();
         assert!(challenges.begin(now, &nonce, b"one").unwrap().is_none());
         assert!(challenges.begin(now, &nonce, b"one").unwrap().is_none(), "it had not finished");
-        challenges.finish(now, &nonce, b"one", &Outcome::Done);
-        assert!(matches!(challenges.begin(now, &nonce, b"one"), Ok(Some(Outcome::Done))));
+        challenges.finish(now, &nonce, b"one", &CallOutcome::Done);
+        assert!(matches!(challenges.begin(now, &nonce, b"one"), Ok(Some(CallOutcome::Done))));
         assert_eq!(challenges.begin(now, &nonce, b"two").unwrap_err(), CallError::NonceUsed);
 
         let other: Nonce = challenges.issue(now)[..].try_into().unwrap();

@@ -6,10 +6,10 @@
 use bytes::Bytes;
 
 use crate::{
+    clock::CommandTime,
     create::{CreateGroup, LapseAddresses, RegainAddress},
     invites::{CreateInvite, RedeemInvite, RevokeInvite},
-    members::{Enrol, Leave},
-    now::Stamp,
+    members::{AddMember, RemoveMember},
     owner::{DeleteGroup, ResetGroup, SetRetention},
     reports::ReportLogs,
     services::{ForgetService, RegisterService, RememberSecret},
@@ -40,7 +40,7 @@ macro_rules! commands {
 
         impl Command {
             /// Returns the changes that the command makes; none if it is refused.
-            fn changes(&self, tables: &Tables, now: Stamp) -> Vec<Change> {
+            fn changes(&self, tables: &Tables, now: CommandTime) -> Vec<Change> {
                 let mut changes = Vec::new();
                 let is_accepted = match self {
                     $(Self::$Name(command) => command.decide(tables, now, &mut changes).is_ok(),)+
@@ -58,8 +58,8 @@ commands![
     DeleteGroup,
     ResetGroup,
     SetRetention,
-    Enrol,
-    Leave,
+    AddMember,
+    RemoveMember,
     CreateInvite,
     RevokeInvite,
     RedeemInvite,
@@ -73,7 +73,7 @@ commands![
 impl Command {
     /// Encodes the command with its time.
     #[must_use]
-    pub fn encode(&self, now: Stamp) -> Bytes {
+    pub fn encode(&self, now: CommandTime) -> Bytes {
         encoded::encode(self, now)
     }
 
@@ -81,13 +81,13 @@ impl Command {
     ///
     /// # Errors
     /// [`DecodeError`].
-    pub fn decode(bytes: Bytes) -> Result<(Self, Stamp), DecodeError> {
+    pub fn decode(bytes: Bytes) -> Result<(Self, CommandTime), DecodeError> {
         encoded::decode(bytes)
     }
 
     /// Applies the command as every other registry does that applies the same commands in the same order. Returns the
     /// changes for the store; none if the command was refused.
-    pub fn apply(&self, tables: &mut Tables, now: Stamp) -> Vec<KeyChange> {
+    pub fn apply(&self, tables: &mut Tables, now: CommandTime) -> Vec<KeyChange> {
         let changes = self.changes(tables, now);
         let stored = changes.iter().map(Change::to_key_change).collect();
         tables.absorb_all(changes, now.mono);

@@ -14,7 +14,7 @@ use service_kit::{
     program::ServiceArgs,
 };
 
-use crate::{address::Pool, book::Pools, limits};
+use crate::{address::Pool, address_picker::Pools, limits};
 
 const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
 

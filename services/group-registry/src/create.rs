@@ -12,12 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     address::{AddressRefusal, Low23},
+    address_picker::{Endpoint, Exhausted},
     allocation::AddressConflict,
-    book::{Exhausted, Pair},
+    clock::CommandTime,
     group::{Group, RequestId},
     limits,
     lookup::LookupError,
-    now::Stamp,
     records::{AddressClaim, Record, RequestClaim},
     store::StoreError,
     tables::{Change, Decide, Tables},
@@ -84,9 +84,9 @@ pub enum CreateError {
         /// Until it is free.
         left: Duration,
     },
-    /// The pair that the registry chose is not free after all; come back with another.
+    /// The endpoint that the registry chose is not free after all; come back with another.
     #[error("the address chosen was taken meanwhile; try again")]
-    PairTaken,
+    EndpointTaken,
     /// The request id was used for another group.
     #[error("the request id was used for another group; choose a new one for every wish")]
     OtherRequest,
@@ -125,8 +125,8 @@ pub struct CreateGroup {
     pub log: LogId,
     /// The relay that the group is bound to.
     pub relay: RelayId,
-    /// A pair that seemed to be free; its port counts only if none is asked for.
-    pub pair: Pair,
+    /// An endpoint that seemed to be free; its port counts only if none is asked for.
+    pub endpoint: Endpoint,
     /// Groups that one address may have made at a time.
     pub groups_per_address: usize,
 }
@@ -135,21 +135,22 @@ impl Decide for CreateGroup {
     type Outcome = Arc<Group>;
     type Refusal = CreateError;
 
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, CreateError> {
+    fn decide(&self, tables: &Tables, now: CommandTime, changes: &mut Vec<Change>) -> Result<Arc<Group>, CreateError> {
         let spec = &self.spec;
         if let Some(group) = precheck(tables, spec, self.groups_per_address)? {
             return Ok(group);
         }
         let is_used = tables.catalogue.group(self.group).is_some() || tables.catalogue.deleted_at(self.group).is_some();
         let port_claimed = spec.port.is_none();
-        if is_used || (port_claimed && tables.allocation.has_port(self.pair.port)) {
-            return Err(CreateError::PairTaken);
+        if is_used || (port_claimed && tables.allocation.has_port(self.endpoint.port)) {
+            return Err(CreateError::EndpointTaken);
         }
-        let addr = GroupAddr::new(self.pair.ip, self.pair.port).map_err(|_| CreateError::PairTaken)?;
-        let claim = tables.allocation.claim_address(self.pair.ip, self.group, None, now.mono).map_err(|conflict| {
-            let is_own = spec.address.is_some();
-            if is_own { own_address_error(tables, self.pair.ip, conflict) } else { CreateError::PairTaken }
-        })?;
+        let addr = GroupAddr::new(self.endpoint.ip, self.endpoint.port).map_err(|_| CreateError::EndpointTaken)?;
+        let claim =
+            tables.allocation.claim_address(self.endpoint.ip, self.group, None, now.mono).map_err(|conflict| {
+                let is_own = spec.address.is_some();
+                if is_own { own_address_error(tables, self.endpoint.ip, conflict) } else { CreateError::EndpointTaken }
+            })?;
         let group = Group {
             id: self.group,
             name: spec.name.clone(),
@@ -211,7 +212,7 @@ fn own_address_error(tables: &Tables, ip: Ipv4Addr, conflict: AddressConflict) -
     match conflict {
         AddressConflict::Held { taken, by } => match tables.catalogue.group(by) {
             Some(group) => CreateError::AddressTaken { ip, taken, by: group.name.clone() },
-            None => CreateError::PairTaken,
+            None => CreateError::EndpointTaken,
         },
         AddressConflict::Resting { left } => CreateError::AddressResting { ip, left },
     }
@@ -225,9 +226,9 @@ fn claim_address(group: &Group, claim: AddressClaim, changes: &mut Vec<Change>) 
 /// Why a lapsed group got no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegainError {
-    /// The pair is not free; come back with another.
+    /// The endpoint is not free; come back with another.
     #[error("the address chosen is not free")]
-    PairTaken,
+    EndpointTaken,
     /// The pool is empty, or the ports are.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
@@ -254,7 +255,12 @@ impl Decide for LapseAddresses {
     type Outcome = Vec<Arc<Group>>;
     type Refusal = StoreError;
 
-    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<Vec<Arc<Group>>, StoreError> {
+    fn decide(
+        &self,
+        tables: &Tables,
+        _now: CommandTime,
+        changes: &mut Vec<Change>,
+    ) -> Result<Vec<Arc<Group>>, StoreError> {
         let leased = tables.catalogue.groups().filter(|group| group.relay == self.relay && !group.lapsed);
         let lapse = |group: &Arc<Group>| {
             tables.release_address(group, changes);
@@ -269,8 +275,8 @@ impl Decide for LapseAddresses {
 pub struct RegainAddress {
     /// The group.
     pub group: GroupId,
-    /// A pair that seemed to be free; its port counts only if the operator asked for none.
-    pub pair: Pair,
+    /// An endpoint that seemed to be free; its port counts only if the operator asked for none.
+    pub endpoint: Endpoint,
 }
 
 impl Decide for RegainAddress {
@@ -278,18 +284,18 @@ impl Decide for RegainAddress {
     type Outcome = Arc<Group>;
     type Refusal = RegainError;
 
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, RegainError> {
+    fn decide(&self, tables: &Tables, now: CommandTime, changes: &mut Vec<Change>) -> Result<Arc<Group>, RegainError> {
         let group = tables.live(self.group)?;
         if !group.lapsed {
             return Ok(Arc::clone(group));
         }
-        let taken = RegainError::PairTaken;
-        let port = if group.port_claimed { self.pair.port } else { group.addr.port() };
+        let taken = RegainError::EndpointTaken;
+        let port = if group.port_claimed { self.endpoint.port } else { group.addr.port() };
         if group.port_claimed && tables.allocation.has_port(port) {
             return Err(taken);
         }
-        let claim = tables.allocation.claim_address(self.pair.ip, group.id, Some(group), now.mono);
-        let (Ok(claim), Ok(addr)) = (claim, GroupAddr::new(self.pair.ip, port)) else { return Err(taken) };
+        let claim = tables.allocation.claim_address(self.endpoint.ip, group.id, Some(group), now.mono);
+        let (Ok(claim), Ok(addr)) = (claim, GroupAddr::new(self.endpoint.ip, port)) else { return Err(taken) };
         let back = Group { addr, generation: claim.generation, lapsed: false, ..Group::clone(group) };
         claim_address(&back, claim, changes);
         Ok(Tables::replace(back, changes))

@@ -9,19 +9,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tracing::{info, warn};
 
-use crate::{create::CreateSpec, group::RequestId, maker::Maker, registry::Registry};
+use crate::{async_registry::AsyncRegistry, create::CreateSpec, group::RequestId, registry::Registry};
 
 const RETRY_FROM: Duration = Duration::from_millis(200);
 const RETRY_TO: Duration = Duration::from_secs(10);
 
 /// Makes `everyone` once a relay is registered; ends with `stop`.
-pub(crate) async fn keep(registry: Arc<Registry>, maker: Maker, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn keep(registry: Arc<Registry>, calls: AsyncRegistry, stop: CancellationToken) -> anyhow::Result<()> {
     let mut registrations = registry.services.changes();
     let mut backoff = Backoff::between(RETRY_FROM, RETRY_TO);
     loop {
         let made = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            made = maker.create(spec()) => made,
+            made = calls.create(spec()) => made,
         };
         match made {
             Ok(group) => {

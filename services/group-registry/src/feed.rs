@@ -44,12 +44,12 @@ pub enum WatchStep {
 
 /// The last changes, and the revision that they led to.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Feed {
+pub(crate) struct ChangeFeed {
     revision: u64,
     history: VecDeque<(u64, GroupChange)>,
 }
 
-impl Feed {
+impl ChangeFeed {
     /// Begins at revision 1: a client that has revision 0 has nothing yet.
     pub(crate) fn new() -> Self {
         Self { revision: 1, history: VecDeque::new() }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn whoever_falls_behind_the_history_gets_a_snapshot() {
-        let mut feed = Feed::new();
+        let mut feed = ChangeFeed::new();
         let group = Arc::new(sample(1));
         for _ in 0..HISTORY + 10 {
             feed.publish(GroupChange::Upsert(Arc::clone(&group)));

@@ -104,18 +104,18 @@ impl Group {
 
 /// What has become of a group id. A group's record is never removed, so that no id is used twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum GroupRecord {
     /// It exists.
     Live(Arc<Group>),
     /// It existed; the id is never used again.
     Deleted { group: Arc<Group>, at_unix_ms: i64 },
 }
 
-impl Fate {
+impl GroupRecord {
     pub(crate) fn encode(&self) -> Bytes {
         let (state, group, ended_unix_ms) = match self {
-            Self::Live(group) => (StoredFate::Live, group, 0),
-            Self::Deleted { group, at_unix_ms } => (StoredFate::Deleted, group, *at_unix_ms),
+            Self::Live(group) => (StoredState::Live, group, 0),
+            Self::Deleted { group, at_unix_ms } => (StoredState::Deleted, group, *at_unix_ms),
         };
         let stored = StoredGroup {
             state: state.into(),
@@ -137,18 +137,18 @@ impl Fate {
         let damaged = || StoreError::damaged(key);
         let stored = StoredGroup::decode(value.clone()).map_err(|_| damaged())?;
         let group = || stored.to_group().map(Arc::new).ok_or_else(damaged);
-        match StoredFate::try_from(stored.state).map_err(|_| damaged())? {
-            StoredFate::Unspecified => Err(damaged()),
-            StoredFate::Live => Ok(Some(Self::Live(group()?))),
-            StoredFate::Deleted => Ok(Some(Self::Deleted { group: group()?, at_unix_ms: stored.ended_unix_ms })),
-            StoredFate::Aborted => Ok(None),
+        match StoredState::try_from(stored.state).map_err(|_| damaged())? {
+            StoredState::Unspecified => Err(damaged()),
+            StoredState::Live => Ok(Some(Self::Live(group()?))),
+            StoredState::Deleted => Ok(Some(Self::Deleted { group: group()?, at_unix_ms: stored.ended_unix_ms })),
+            StoredState::Aborted => Ok(None),
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
-enum StoredFate {
+enum StoredState {
     Unspecified = 0,
     Live = 1,
     Deleted = 2,
@@ -157,7 +157,7 @@ enum StoredFate {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct StoredGroup {
-    #[prost(enumeration = "StoredFate", tag = "1")]
+    #[prost(enumeration = "StoredState", tag = "1")]
     state: i32,
     #[prost(message, optional, tag = "2")]
     group: Option<pb::Group>,

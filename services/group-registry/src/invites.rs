@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     challenge::CallError,
+    clock::CommandTime,
     group::Group,
     lookup::{GroupBy, LookupError},
-    members::{Enrol, Enrolled, JoinError},
-    now::Stamp,
+    members::{AddMember, AddedMember, JoinError},
     records::{CodeHash, Record, StoredInvite},
     store::StoreError,
     tables::{Change, Decide, Tables},
@@ -43,7 +43,7 @@ pub enum InviteError {
     NotMember(GroupName),
     /// Somebody else made the invite and the group.
     #[error("only the device that made the invite, or the group's owner, may revoke it")]
-    NotMaker,
+    NotInviter,
     /// There is no such code.
     #[error("there is no such invite; check the code")]
     Unknown,
@@ -72,7 +72,7 @@ pub struct CreateInvite {
     /// The group that it lets devices into.
     pub group: GroupId,
     /// Who makes it.
-    pub maker: DeviceId,
+    pub inviter: DeviceId,
     /// The maker is present in the group, so it need not be a lasting member.
     pub is_present: bool,
     /// 0 to [`MAX_USES`], 0 for no limit.
@@ -85,9 +85,9 @@ impl Decide for CreateInvite {
     type Outcome = ();
     type Refusal = InviteError;
 
-    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), InviteError> {
+    fn decide(&self, tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<(), InviteError> {
         let group = tables.live(self.group)?;
-        if !self.is_present && !tables.is_member(group, self.maker) {
+        if !self.is_present && !tables.is_member(group, self.inviter) {
             return Err(match group.private {
                 true => JoinError::private(&GroupBy::Id(group.id)).into(),
                 false => InviteError::NotMember(group.name.clone()),
@@ -98,7 +98,7 @@ impl Decide for CreateInvite {
         }
         let invite = StoredInvite {
             group_id: group.id.into(),
-            maker_device_id: self.maker.into(),
+            inviter_device_id: self.inviter.into(),
             uses: self.uses,
             expires_unix_ms: self.expires_unix_ms,
             revoked: false,
@@ -122,11 +122,11 @@ impl Decide for RevokeInvite {
     type Outcome = ();
     type Refusal = InviteError;
 
-    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), InviteError> {
+    fn decide(&self, tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<(), InviteError> {
         let invite = tables.membership.invite(&self.code).ok_or(InviteError::Unknown)?;
-        let is_maker = invite.maker_device_id == self.device.as_bytes()[..];
-        if !is_maker && tables.live(invite.group())?.owner != self.device {
-            return Err(InviteError::NotMaker);
+        let is_inviter = invite.inviter_device_id == self.device.as_bytes()[..];
+        if !is_inviter && tables.live(invite.group())?.owner != self.device {
+            return Err(InviteError::NotInviter);
         }
         if !invite.revoked {
             let revoked = StoredInvite { revoked: true, ..invite.clone() };
@@ -150,15 +150,15 @@ pub struct RedeemInvite {
 }
 
 impl Decide for RedeemInvite {
-    type Outcome = (Arc<Group>, Enrolled);
+    type Outcome = (Arc<Group>, AddedMember);
     type Refusal = InviteError;
 
     fn decide(
         &self,
         tables: &Tables,
-        now: Stamp,
+        now: CommandTime,
         changes: &mut Vec<Change>,
-    ) -> Result<(Arc<Group>, Enrolled), InviteError> {
+    ) -> Result<(Arc<Group>, AddedMember), InviteError> {
         let invite = tables.membership.invite(&self.code).ok_or(InviteError::Unknown)?;
         let group = tables.live(invite.group())?;
         if invite.revoked {
@@ -177,7 +177,7 @@ impl Decide for RedeemInvite {
             changes.push(Change(Record::Invite(self.code, Some(used))));
         }
         let Self { device, name, from, .. } = self.clone();
-        let enrolled = Enrol { group: group.id, device, name, from }.decide(tables, now, changes)?;
+        let enrolled = AddMember { group: group.id, device, name, from }.decide(tables, now, changes)?;
         Ok((Arc::clone(group), enrolled))
     }
 }

@@ -10,12 +10,13 @@
 //! - *Service*: [`bind`] opens the store and binds the ports, [`Bound::run`] serves gRPC (`rpc`, `watch`) and upkeep.
 
 pub mod address;
+pub mod address_picker;
 mod allocation;
-pub mod book;
+mod async_registry;
 mod bound;
 mod catalogue;
 pub mod challenge;
-mod checked;
+pub mod clock;
 pub mod command;
 mod config;
 pub mod create;
@@ -24,14 +25,13 @@ mod everyone;
 pub mod feed;
 mod figures;
 pub mod group;
+mod identity_conflicts;
 pub mod invites;
 pub mod lease;
 pub mod limits;
 pub mod lookup;
-mod maker;
 pub mod members;
 mod membership;
-pub mod now;
 pub mod owner;
 pub mod presence;
 mod probe;
@@ -44,8 +44,8 @@ mod standby;
 mod status;
 pub mod store;
 pub mod tables;
-mod twins;
 mod upkeep;
+mod validate;
 pub mod viewer;
 mod watch;
 

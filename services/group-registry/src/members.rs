@@ -8,11 +8,11 @@ use prost::Message as _;
 use service_kit::share::{Origin, TooSoon};
 
 use crate::{
+    clock::CommandTime,
     group::Group,
     limits,
     lookup::{GroupBy, LookupError},
     membership::{NoRoom, origin_of},
-    now::Stamp,
     presence::Presence,
     records::{Record, StoredMember},
     store::StoreError,
@@ -57,7 +57,7 @@ impl From<StoreError> for JoinError {
 
 /// One join, checked.
 #[derive(Debug, Clone)]
-pub struct Join {
+pub struct JoinRequest {
     /// Which group.
     pub by: GroupBy,
     /// Who.
@@ -74,7 +74,7 @@ pub struct Join {
 
 /// What is needed to talk.
 #[derive(Debug, Clone)]
-pub struct Joined {
+pub struct JoinGrant {
     /// The group.
     pub group: Group,
     /// An encoded `SignedTicket`.
@@ -87,7 +87,7 @@ pub struct Joined {
 
 /// Makes a device a lasting member; a repeat changes at most its name.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Enrol {
+pub struct AddMember {
     /// The group.
     pub group: GroupId,
     /// Who.
@@ -100,25 +100,25 @@ pub struct Enrol {
 
 /// Whether a device was a member before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enrolled {
+pub enum AddedMember {
     /// It was, or it owns the group.
-    Before,
+    Existing,
     /// It is one from now on.
     New,
 }
 
-impl Decide for Enrol {
-    type Outcome = Enrolled;
+impl Decide for AddMember {
+    type Outcome = AddedMember;
     type Refusal = JoinError;
 
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<Enrolled, JoinError> {
+    fn decide(&self, tables: &Tables, now: CommandTime, changes: &mut Vec<Change>) -> Result<AddedMember, JoinError> {
         let Self { device, ref name, from, .. } = *self;
         let group = tables.live(self.group)?;
         if group.owner == device {
             if group.owner_left {
                 Tables::replace(Group { owner_left: false, ..Group::clone(group) }, changes);
             }
-            return Ok(Enrolled::Before);
+            return Ok(AddedMember::Existing);
         }
         let mut set = |device, member| changes.push(Change(Record::Member(group.id, device, member)));
         let name = name.as_ref().map(ToString::to_string);
@@ -126,7 +126,7 @@ impl Decide for Enrol {
             if let Some(name) = name.filter(|name| *name != known.name) {
                 set(device, Some(StoredMember { name, ..known.clone() }));
             }
-            return Ok(Enrolled::Before);
+            return Ok(AddedMember::Existing);
         }
         let room = tables.membership.room_for(group.id, group.private, limits::origin(from));
         if let Some(leaves) = room.map_err(JoinError::from)? {
@@ -135,7 +135,7 @@ impl Decide for Enrol {
         let name = name.unwrap_or_else(|| fallback_name(device));
         let joined_from = from.map(|ip| ip.to_string()).unwrap_or_default();
         set(device, Some(StoredMember { name, joined_unix_ms: now.unix_ms, joined_from }));
-        Ok(Enrolled::New)
+        Ok(AddedMember::New)
     }
 }
 
@@ -150,18 +150,18 @@ impl From<NoRoom> for JoinError {
 
 /// Ends a lasting membership.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Leave {
+pub struct RemoveMember {
     /// The group.
     pub group: GroupId,
     /// Who.
     pub device: DeviceId,
 }
 
-impl Decide for Leave {
+impl Decide for RemoveMember {
     type Outcome = ();
     type Refusal = LookupError;
 
-    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), LookupError> {
+    fn decide(&self, tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<(), LookupError> {
         let group = tables.live(self.group)?;
         if group.owner == self.device && !self.device.is_none() && !group.owner_left {
             Tables::replace(Group { owner_left: true, ..Group::clone(group) }, changes);

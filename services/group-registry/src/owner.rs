@@ -7,9 +7,9 @@ use gaung_proto::{DeviceId, GroupId, GroupName, GroupRetention, LogId};
 
 use crate::{
     challenge::CallError,
-    group::{Fate, Group},
+    clock::CommandTime,
+    group::{Group, GroupRecord},
     lookup::LookupError,
-    now::Stamp,
     records::Record,
     store::StoreError,
     tables::{Change, Decide, Tables},
@@ -53,7 +53,7 @@ impl Decide for DeleteGroup {
     type Outcome = ();
     type Refusal = OwnerError;
 
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), OwnerError> {
+    fn decide(&self, tables: &Tables, now: CommandTime, changes: &mut Vec<Change>) -> Result<(), OwnerError> {
         let group = owned(tables, self.group, self.device)?;
         tables.release_address(group, changes);
         changes.push(Change(Record::Name(group.name.clone(), None)));
@@ -62,7 +62,7 @@ impl Decide for DeleteGroup {
         if tables.catalogue.head(group.id).is_some() {
             changes.push(Change(Record::Head(group.id, None)));
         }
-        let fate = Fate::Deleted { group: Arc::clone(group), at_unix_ms: now.unix_ms };
+        let fate = GroupRecord::Deleted { group: Arc::clone(group), at_unix_ms: now.unix_ms };
         changes.push(Change(Record::Group(group.id, fate)));
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Decide for ResetGroup {
     type Outcome = Arc<Group>;
     type Refusal = OwnerError;
 
-    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, OwnerError> {
+    fn decide(&self, tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<Arc<Group>, OwnerError> {
         let group = tables.live(self.group)?;
         // Nobody owns `everyone`; whoever finds its log lost may start it anew, and else nobody may.
         if group.reserved && !self.is_lost {
@@ -116,7 +116,7 @@ impl Decide for SetRetention {
     type Outcome = Arc<Group>;
     type Refusal = OwnerError;
 
-    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<Arc<Group>, OwnerError> {
+    fn decide(&self, tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<Arc<Group>, OwnerError> {
         let group = owned(tables, self.group, self.device)?;
         Ok(Tables::replace(Group { keep: self.keep, ..Group::clone(group) }, changes))
     }

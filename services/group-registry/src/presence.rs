@@ -24,44 +24,44 @@ pub(crate) struct Presence {
 }
 
 /// Who is present in one group: by device and process.
-type GroupPresences = HashMap<(DeviceId, ClientId), Held>;
+type GroupPresences = HashMap<(DeviceId, ClientId), PresenceEntry>;
 
 /// Which process in which group.
-pub(crate) type Key = (GroupId, DeviceId, ClientId);
+pub(crate) type PresenceKey = (GroupId, DeviceId, ClientId);
 
 #[derive(Debug)]
 pub(crate) struct Presences {
     groups: Mutex<HashMap<GroupId, GroupPresences>>,
-    /// When all places are taken, the oldest of the address that has most of them is given to a newcomer.
-    places: SharePool<Option<Origin>>,
+    /// When all slots are taken, the oldest of the address that has most of them is given to a newcomer.
+    slots: SharePool<Option<Origin>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct PresenceEntry {
     presence: Presence,
     origin: Option<Origin>,
-    place: Share<Option<Origin>>,
+    slot: Share<Option<Origin>>,
 }
 
-impl Held {
+impl PresenceEntry {
     fn is_alive(&self, now: Instant) -> bool {
-        !self.place.is_evicted() && now.saturating_duration_since(self.presence.renewed) < PRESENCE_LEASE
+        !self.slot.is_evicted() && now.saturating_duration_since(self.presence.renewed) < PRESENCE_LEASE
     }
 }
 
 impl Default for Presences {
     fn default() -> Self {
-        Self { groups: Mutex::default(), places: SharePool::new(MAX_PRESENCES, MAX_PRESENCES) }
+        Self { groups: Mutex::default(), slots: SharePool::new(MAX_PRESENCES, MAX_PRESENCES) }
     }
 }
 
 impl Presences {
     /// Renews; false if there is no such presence.
-    pub(crate) fn renew(&self, (group, device, client): Key, presence: &Presence) -> bool {
+    pub(crate) fn renew(&self, (group, device, client): PresenceKey, presence: &Presence) -> bool {
         let mut groups = self.groups();
-        let held = groups.get_mut(&group).and_then(|members| members.get_mut(&(device, client)));
-        let Some(held) = held.filter(|held| held.is_alive(presence.renewed)) else { return false };
-        held.presence = Presence { since_unix_ms: held.presence.since_unix_ms, ..presence.clone() };
+        let entry = groups.get_mut(&group).and_then(|members| members.get_mut(&(device, client)));
+        let Some(entry) = entry.filter(|entry| entry.is_alive(presence.renewed)) else { return false };
+        entry.presence = Presence { since_unix_ms: entry.presence.since_unix_ms, ..presence.clone() };
         true
     }
 
@@ -71,17 +71,17 @@ impl Presences {
     /// [`PoolFull`], where nobody has more than the caller would.
     pub(crate) fn begin(
         &self,
-        (group, device, client): Key,
+        (group, device, client): PresenceKey,
         presence: Presence,
         origin: Option<Origin>,
     ) -> Result<(), PoolFull> {
-        if self.places.used() >= MAX_PRESENCES {
+        if self.slots.used() >= MAX_PRESENCES {
             self.expire(presence.renewed);
         }
-        let place = self.places.take(origin, 1)?;
+        let slot = self.slots.take(origin, 1)?;
         let mut groups = self.groups();
-        let held = Held { presence, origin, place };
-        let _before = groups.entry(group).or_default().insert((device, client), held);
+        let entry = PresenceEntry { presence, origin, slot };
+        let _before = groups.entry(group).or_default().insert((device, client), entry);
         Ok(())
     }
 
@@ -98,14 +98,14 @@ impl Presences {
     /// Those who are in `group` now, and where.
     pub(crate) fn of(&self, group: GroupId, now: Instant) -> Vec<(DeviceId, Presence, Option<Origin>)> {
         let groups = self.groups();
-        let members = groups.get(&group).into_iter().flatten().filter(|(_, held)| held.is_alive(now));
-        members.map(|((device, _), held)| (*device, held.presence.clone(), held.origin)).collect()
+        let members = groups.get(&group).into_iter().flatten().filter(|(_, entry)| entry.is_alive(now));
+        members.map(|((device, _), entry)| (*device, entry.presence.clone(), entry.origin)).collect()
     }
 
     /// Forgets those whose lease ran out.
     pub(crate) fn expire(&self, now: Instant) {
         self.groups().retain(|_, members| {
-            members.retain(|_, held| held.is_alive(now));
+            members.retain(|_, entry| entry.is_alive(now));
             !members.is_empty()
         });
     }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn who_fills_the_table_makes_room_for_others() {
-        let presences = Presences { places: SharePool::new(10, 10), ..Presences::default() };
+        let presences = Presences { slots: SharePool::new(10, 10), ..Presences::default() };
         let (now, group) = (Instant::now(), GroupId([1; 16]));
         let origin = |n| Some(Origin::from(IpAddr::from(Ipv4Addr::new(10, 0, 0, n))));
         let key = |n| (group, DeviceId([n; 16]), ClientId([n; 16]));
@@ -138,8 +138,8 @@ mod tests {
         assert!(presences.renew(key(100), &presence));
         assert_eq!(presences.of(group, now).len(), 10);
         presences.end(group, DeviceId([100; 16]), ClientId([100; 16]));
-        assert_eq!(presences.places.used(), 9);
+        assert_eq!(presences.slots.used(), 9);
         presences.expire(now + PRESENCE_LEASE);
-        assert_eq!(presences.places.used(), 0);
+        assert_eq!(presences.slots.used(), 0);
     }
 }

@@ -8,9 +8,9 @@ use tokio::{task::JoinSet, time::interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    now::Now,
+    clock::Now,
     registry::Registry,
-    services::{Probe, Proof},
+    services::{ProbeResult, ProbeTarget},
 };
 
 /// Between two looks for services that are due.
@@ -44,18 +44,18 @@ pub(crate) async fn keep(registry: Arc<Registry>, stop: CancellationToken) -> an
     }
 }
 
-async fn found(probe: &Probe) -> Proof {
+async fn found(probe: &ProbeTarget) -> ProbeResult {
     let service = match probe.kind {
         pb::ServiceKind::Relay => gaung_proto::pb::relay::relay_service_server::SERVICE_NAME,
         pb::ServiceKind::Hub | pb::ServiceKind::Unspecified => gaung_proto::pb::hub::hub_service_server::SERVICE_NAME,
     };
     let name = instance_name(service, probe.id);
-    let mut best = Proof::None;
+    let mut best = ProbeResult::None;
     for target in &probe.targets {
         let proof = match ask(target, &name, DEADLINE).await {
-            Answerer::Instance => return Proof::Itself,
-            Answerer::Another => Proof::Answers,
-            Answerer::Nobody => Proof::None,
+            Answerer::Instance => return ProbeResult::Itself,
+            Answerer::Another => ProbeResult::Answers,
+            Answerer::Nobody => ProbeResult::None,
         };
         best = best.max(proof);
     }

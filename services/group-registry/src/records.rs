@@ -24,7 +24,7 @@ use prost::Message as _;
 
 use crate::{
     address::Low23,
-    group::{Fate, RequestId},
+    group::{GroupRecord, RequestId},
     store::{KeyChange, StoreError},
 };
 
@@ -34,7 +34,7 @@ pub(crate) type CodeHash = [u8; 32];
 /// One record with its key; where the value may be `None`, that removes the record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Record {
-    Group(GroupId, Fate),
+    Group(GroupId, GroupRecord),
     Request(RequestId, Option<RequestClaim>),
     Name(GroupName, Option<GroupId>),
     Address(Low23, AddressClaim),
@@ -49,7 +49,7 @@ pub(crate) enum Record {
 
 /// What a key and value of the store are.
 #[derive(Debug)]
-pub(crate) enum Stored {
+pub(crate) enum StoredEntry {
     Record(Record),
     /// Left by an older program and of no use any more.
     Leftover,
@@ -80,14 +80,14 @@ impl Record {
     }
 }
 
-impl Stored {
+impl StoredEntry {
     /// Decodes one key and value of the store.
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Self, StoreError> {
         let damaged = || StoreError::damaged(key);
         let group_id = |bytes: &[u8]| GroupId::try_from(bytes).map_err(|_| damaged());
         let Some((kind, rest)) = key.split_at_checked(2) else { return Ok(Self::Unknown) };
         let record = match kind {
-            b"g/" => match Fate::decode(key, value)? {
+            b"g/" => match GroupRecord::decode(key, value)? {
                 Some(fate) => Record::Group(group_id(rest)?, fate),
                 None => return Ok(Self::Leftover),
             },
@@ -156,12 +156,12 @@ pub(crate) struct AddressClaim {
     pub(crate) ip: Ipv4Addr,
     /// How often it was given out, this time included.
     pub(crate) generation: Generation,
-    pub(crate) holder: Holder,
+    pub(crate) holder: AddressHolder,
 }
 
 /// Who has an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Holder {
+pub(crate) enum AddressHolder {
     Group(GroupId),
     /// A group had it: nobody gets it before the quarantine is over.
     Resting,
@@ -184,9 +184,9 @@ struct StoredAddress {
 impl AddressClaim {
     fn encode(&self) -> Bytes {
         let (group_id, resting) = match self.holder {
-            Holder::Group(group) => (group.into(), false),
-            Holder::Resting => (Bytes::new(), true),
-            Holder::Nobody => (Bytes::new(), false),
+            AddressHolder::Group(group) => (group.into(), false),
+            AddressHolder::Resting => (Bytes::new(), true),
+            AddressHolder::Nobody => (Bytes::new(), false),
         };
         encode(&StoredAddress { ip: self.ip.into(), generation: self.generation.0, group_id, resting })
     }
@@ -194,9 +194,9 @@ impl AddressClaim {
     fn decode(key: &[u8], value: &Bytes) -> Result<Self, StoreError> {
         let stored: StoredAddress = decode(key, value)?;
         let holder = match (&stored.group_id[..], stored.resting) {
-            ([], true) => Holder::Resting,
-            ([], false) => Holder::Nobody,
-            (group, _) => Holder::Group(GroupId::try_from(group).map_err(|_| StoreError::damaged(key))?),
+            ([], true) => AddressHolder::Resting,
+            ([], false) => AddressHolder::Nobody,
+            (group, _) => AddressHolder::Group(GroupId::try_from(group).map_err(|_| StoreError::damaged(key))?),
         };
         Ok(Self { ip: stored.ip.into(), generation: Generation(stored.generation), holder })
     }
@@ -220,7 +220,7 @@ pub(crate) struct StoredInvite {
     #[prost(bytes = "bytes", tag = "1")]
     pub(crate) group_id: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) maker_device_id: Bytes,
+    pub(crate) inviter_device_id: Bytes,
     /// 0: no limit.
     #[prost(uint32, tag = "3")]
     pub(crate) uses: u32,

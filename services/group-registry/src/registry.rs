@@ -15,14 +15,14 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    book::{AddressBook, Exhausted, Pair, Pools},
+    address_picker::{AddressPicker, Endpoint, Exhausted, Pools},
     challenge::Challenges,
+    clock::{CommandTime, Now},
     command::Command,
     create::{CreateError, CreateGroup, CreateSpec, LapseAddresses, RegainAddress, RegainError, precheck},
     group::Group,
     lease::{ADDRESS_LEASE, Leases},
     limits::Limits,
-    now::{Now, Stamp},
     presence::Presences,
     records::Record,
     reports::LostLogs,
@@ -45,7 +45,7 @@ pub struct Registry {
     writer: Mutex<Writer>,
     tables: RwLock<Tables>,
     revisions: watch::Sender<u64>,
-    book: AddressBook,
+    picker: AddressPicker,
     pub(crate) services: Services,
     leases: Leases,
     presences: Presences,
@@ -72,7 +72,7 @@ impl Registry {
     /// # Errors
     /// [`StoreError`] if the store cannot be read or written, or is damaged.
     pub fn open(store: Arc<dyn RecordStore>, pools: Pools, now: Now) -> Result<Self, StoreError> {
-        let stamp = Stamp { mono: Duration::ZERO, unix_ms: now.unix_ms };
+        let stamp = CommandTime { mono: Duration::ZERO, unix_ms: now.unix_ms };
         let (tables, mut repairs) = Tables::load(store.load()?, stamp)?;
         if !repairs.is_empty() {
             info!(records = repairs.len(), "what an older version left half done is taken back");
@@ -94,7 +94,7 @@ impl Registry {
             revisions: watch::Sender::new(catalogue.revision()),
             tables: RwLock::new(tables),
             writer: Mutex::new(Writer { store }),
-            book: AddressBook::new(pools),
+            picker: AddressPicker::new(pools),
             presences: Presences::default(),
             challenges: Challenges::new(now.mono),
             lost: LostLogs::default(),
@@ -112,31 +112,31 @@ impl Registry {
         Self { limits, ..self }
     }
 
-    /// Chooses a pair for [`Self::create`] or [`Self::regain`] at random and lends it: it is not chosen again until
-    /// [`Self::give_back`].
+    /// Chooses an endpoint for [`Self::create`] or [`Self::regain`] at random and lends it: it is not chosen again until
+    /// [`Self::release`].
     ///
     /// # Errors
     /// [`Exhausted`] if none is free.
-    pub fn pick(&self, scope: Scope, now: Now) -> Result<Pair, Exhausted> {
-        self.book.pick(&self.tables(), scope, now.mono, self.stamp(now))
+    pub fn pick(&self, scope: Scope, now: Now) -> Result<Endpoint, Exhausted> {
+        self.picker.pick(&self.tables(), scope, now.mono, self.stamp(now))
     }
 
     /// Chooses a free port for an address that was chosen otherwise; lent with it.
     ///
     /// # Errors
     /// [`Exhausted::Ports`].
-    pub fn pick_port(&self, ip: std::net::Ipv4Addr) -> Result<Pair, Exhausted> {
-        self.book.pick_port(&self.tables(), ip)
+    pub fn pick_port(&self, ip: std::net::Ipv4Addr) -> Result<Endpoint, Exhausted> {
+        self.picker.pick_port(&self.tables(), ip)
     }
 
-    /// Ends the loan of a pair, used or not.
-    pub fn give_back(&self, pair: Pair) {
-        self.book.give_back(pair);
+    /// Ends the loan of an endpoint, used or not.
+    pub fn release(&self, endpoint: Endpoint) {
+        self.picker.release(endpoint);
     }
 
-    /// Ends the loan of a pair on which strangers were heard, and leaves its address alone for a while.
-    pub fn note_noisy(&self, pair: Pair, now: Instant) {
-        self.book.note_noisy(pair, now);
+    /// Ends the loan of an endpoint on which strangers were heard, and leaves its address alone for a while.
+    pub fn note_noisy(&self, endpoint: Endpoint, now: Instant) {
+        self.picker.note_noisy(endpoint, now);
     }
 
     /// Returns what can be said without choosing an address: the group that this request made before, or a refusal.
@@ -152,13 +152,13 @@ impl Registry {
         relay.map(|_| None).ok_or(CreateError::NoRelay)
     }
 
-    /// Makes the group at `pair`, or gives the one that the same request made before.
+    /// Makes the group at `endpoint`, or gives the one that the same request made before.
     ///
-    /// After [`CreateError::PairTaken`] come back with another pair.
+    /// After [`CreateError::EndpointTaken`] come back with another endpoint.
     ///
     /// # Errors
     /// [`CreateError`], each case.
-    pub fn create(&self, now: Now, spec: &CreateSpec, pair: Pair) -> Result<Group, CreateError> {
+    pub fn create(&self, now: Now, spec: &CreateSpec, endpoint: Endpoint) -> Result<Group, CreateError> {
         if let Some(group) = self.precheck(now, spec)? {
             return Ok(group);
         }
@@ -169,7 +169,7 @@ impl Registry {
             group: GroupId(uuid::Uuid::now_v7().into_bytes()),
             log: LogId(rand::random()),
             relay: relay.ok_or(CreateError::NoRelay)?,
-            pair,
+            endpoint,
             groups_per_address: self.limits.groups_per_address,
         };
         self.commit(&mut writer, now, create).map(|group| Group::clone(&group))
@@ -191,26 +191,26 @@ impl Registry {
         let group = Arc::clone(self.tables().live(id)?);
         let Some(ip) = group.own_address else { return Ok(None) };
         for _ in 0..PORTS {
-            let pair = self.pick_port(ip)?;
-            let regained = self.regain(now, id, pair);
-            self.give_back(pair);
+            let endpoint = self.pick_port(ip)?;
+            let regained = self.regain(now, id, endpoint);
+            self.release(endpoint);
             match regained {
                 Ok(group) => return Ok(Some(group)),
-                Err(RegainError::PairTaken) if group.port_claimed => {}
-                Err(RegainError::PairTaken) => return Ok(None),
+                Err(RegainError::EndpointTaken) if group.port_claimed => {}
+                Err(RegainError::EndpointTaken) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
         Ok(None)
     }
 
-    /// Gives a lapsed group the address of `pair`, and its port unless the operator asked for one. A group that has an
+    /// Gives a lapsed group the address of `endpoint`, and its port unless the operator asked for one. A group that has an
     /// address is given back as it is.
     ///
     /// # Errors
-    /// [`RegainError::PairTaken`]: come back with another pair. No such group, or the store.
-    pub fn regain(&self, now: Now, id: GroupId, pair: Pair) -> Result<Group, RegainError> {
-        let group = self.commit(&mut self.writer(), now, RegainAddress { group: id, pair })?;
+    /// [`RegainError::EndpointTaken`]: come back with another endpoint. No such group, or the store.
+    pub fn regain(&self, now: Now, id: GroupId, endpoint: Endpoint) -> Result<Group, RegainError> {
+        let group = self.commit(&mut self.writer(), now, RegainAddress { group: id, endpoint })?;
         info!(group = %id, address = %group.addr, generation = group.generation.0, "the group has an address again");
         Ok(Group::clone(&group))
     }
@@ -275,8 +275,8 @@ impl Registry {
         Ok(outcome)
     }
 
-    fn stamp(&self, now: Now) -> Stamp {
-        Stamp { mono: now.mono.saturating_duration_since(self.began), unix_ms: now.unix_ms }
+    fn stamp(&self, now: Now) -> CommandTime {
+        CommandTime { mono: now.mono.saturating_duration_since(self.began), unix_ms: now.unix_ms }
     }
 
     fn tables(&self) -> RwLockReadGuard<'_, Tables> {

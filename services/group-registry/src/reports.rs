@@ -16,8 +16,8 @@ use prost::Message as _;
 use tracing::warn;
 
 use crate::{
+    clock::CommandTime,
     group::Group,
-    now::Stamp,
     records::{Record, StoredHead},
     store::StoreError,
     tables::{Change, Decide, Tables},
@@ -28,7 +28,7 @@ const LOST_FOR: Duration = Duration::from_secs(15);
 
 /// One group's log as its relay has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct LogReport {
     /// The group.
     pub group: GroupId,
     /// The log that was opened.
@@ -43,7 +43,7 @@ pub struct Report {
     pub insists: bool,
 }
 
-impl Report {
+impl LogReport {
     /// As the schema has it.
     pub(crate) fn to_pb(&self) -> pb::GroupReport {
         pb::GroupReport {
@@ -91,7 +91,7 @@ pub struct ReportLogs {
     /// Its log survives it.
     pub durable: bool,
     /// One for each group.
-    pub reports: Vec<Report>,
+    pub reports: Vec<LogReport>,
 }
 
 impl Decide for ReportLogs {
@@ -102,7 +102,7 @@ impl Decide for ReportLogs {
     fn decide(
         &self,
         tables: &Tables,
-        _now: Stamp,
+        _now: CommandTime,
         changes: &mut Vec<Change>,
     ) -> Result<Vec<pb::GroupRefusal>, ReportError> {
         let mut refusals = Vec::new();
@@ -111,13 +111,13 @@ impl Decide for ReportLogs {
             let recorded = tables.catalogue.head(group.id).filter(|head| head.log_id == group.log.0);
             let recorded = recorded.cloned().unwrap_or_default();
             match self.judge(group, &recorded, report) {
-                Verdict::Known => continue,
-                Verdict::Record => {}
-                Verdict::Adopt => {
+                ReportVerdict::Known => continue,
+                ReportVerdict::Record => {}
+                ReportVerdict::Adopt => {
                     let adopted = Group { log: report.log, reset: Bytes::new(), ..Group::clone(group) };
                     Tables::replace(adopted, changes);
                 }
-                Verdict::Refuse => {
+                ReportVerdict::Refuse => {
                     refusals.push(refusal(group, &recorded));
                     continue;
                 }
@@ -130,7 +130,7 @@ impl Decide for ReportLogs {
 }
 
 /// What a report means.
-enum Verdict {
+enum ReportVerdict {
     /// Nothing new.
     Known,
     /// The head is another, or the first one of this log.
@@ -141,21 +141,25 @@ enum Verdict {
 }
 
 impl ReportLogs {
-    fn judge(&self, group: &Group, recorded: &StoredHead, report: &Report) -> Verdict {
+    fn judge(&self, group: &Group, recorded: &StoredHead, report: &LogReport) -> ReportVerdict {
         if group.relay != self.relay || report.lost {
-            return Verdict::Refuse;
+            return ReportVerdict::Refuse;
         }
         if report.log != group.log {
             // What the owner reset stays reset. Nobody owns `everyone`: its relay is who knows.
             let stays = group.reset.is_empty() || group.reserved;
-            return if !self.durable || (report.insists && stays) { Verdict::Adopt } else { Verdict::Refuse };
+            return if !self.durable || (report.insists && stays) {
+                ReportVerdict::Adopt
+            } else {
+                ReportVerdict::Refuse
+            };
         }
         if report.head.0 < recorded.head_seq && self.durable && !report.insists {
-            Verdict::Refuse
+            ReportVerdict::Refuse
         } else if report.head.0 == recorded.head_seq && report.proof == recorded.proof {
-            Verdict::Known
+            ReportVerdict::Known
         } else {
-            Verdict::Record
+            ReportVerdict::Record
         }
     }
 }
@@ -176,7 +180,7 @@ pub(crate) struct LostLogs(Mutex<HashMap<GroupId, Instant>>);
 
 impl LostLogs {
     /// Notes what the group's own relay reported.
-    pub(crate) fn note(&self, report: &Report, now: Instant) {
+    pub(crate) fn note(&self, report: &LogReport, now: Instant) {
         let mut lost = self.lock();
         if !report.lost {
             lost.remove(&report.group);

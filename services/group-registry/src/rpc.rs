@@ -20,17 +20,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
-    checked,
+    async_registry::AsyncRegistry,
+    clock::Now,
     figures::Figures,
     group::Group,
-    maker::Maker,
-    now::Now,
+    identity_conflicts::IdentityConflicts,
     registry::Registry,
     reports::ReportError,
     services::{RegisterError, SERVICE_RENEW},
     status::{ToStatus, invalid},
-    twins::Twins,
-    watch,
+    validate, watch,
 };
 
 const DEFAULT_PAGE: usize = 100;
@@ -44,20 +43,25 @@ const MAX_WATCHERS_OF_ONE: u64 = 256;
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) maker: Maker,
+    pub(crate) calls: AsyncRegistry,
     pub(crate) figures: Figures,
     pub(crate) watchers: SharePool<Origin>,
-    pub(crate) twins: Arc<Twins>,
+    pub(crate) conflicts: Arc<IdentityConflicts>,
     /// Tells this process's revisions from another's.
     pub(crate) watch_id: Bytes,
     pub(crate) stop: CancellationToken,
 }
 
 impl Rpc {
-    pub(crate) fn new(registry: Arc<Registry>, maker: Maker, figures: Figures, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        calls: AsyncRegistry,
+        figures: Figures,
+        stop: CancellationToken,
+    ) -> Self {
         let watch_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
         let watchers = SharePool::new(MAX_WATCHERS, MAX_WATCHERS_OF_ONE);
-        Self { registry, maker, figures, watchers, twins: Arc::default(), watch_id, stop }
+        Self { registry, calls, figures, watchers, conflicts: Arc::default(), watch_id, stop }
     }
 
     /// How many watch streams are open.
@@ -77,7 +81,7 @@ impl Rpc {
         T: Send + 'static,
         E: ToStatus + Send + 'static,
     {
-        self.maker.run(call).await?.map_err(|error| {
+        self.calls.run(call).await?.map_err(|error| {
             let status = error.to_status();
             self.figures.refused(status.code());
             status
@@ -92,9 +96,9 @@ impl RegistryService for Rpc {
         request: Request<pb::CreateGroupRequest>,
     ) -> Result<Response<pb::CreateGroupResponse>, Status> {
         let from = charged_address(&request);
-        let spec = checked::create(request.into_inner(), from)?;
+        let spec = validate::create(request.into_inner(), from)?;
         self.charged(self.registry.charge_create(Now::read().mono, from))?;
-        let made = self.maker.create(spec).await;
+        let made = self.calls.create(spec).await;
         match &made {
             Ok(_) => drop(self.figures.creates.inc()),
             Err(status) => self.figures.refused(status.code()),
@@ -104,8 +108,8 @@ impl RegistryService for Rpc {
 
     async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Result<Response<pb::GetGroupResponse>, Status> {
         let request = request.into_inner();
-        let by = checked::group_by(request.by)?;
-        let claim = checked::viewer(request.viewer)?;
+        let by = validate::group_by(request.by)?;
+        let claim = validate::viewer(request.viewer)?;
         let group = self.run(move |registry, now| registry.group_for(now, &by, claim)).await?;
         Ok(Response::new(pb::GetGroupResponse { group: Some(group.to_pb()) }))
     }
@@ -121,9 +125,9 @@ impl RegistryService for Rpc {
             _ => return Err(invalid("page_size", "page_size goes from 1 to 1000")),
         };
         let after = Some(request.page_token).filter(|token| !token.is_empty());
-        let claim = checked::viewer(request.viewer)?;
+        let claim = validate::viewer(request.viewer)?;
         let list = move |registry: &Registry, now| registry.groups_for(now, after.as_deref(), limit, claim);
-        let (groups, more) = self.maker.run(list).await?;
+        let (groups, more) = self.calls.run(list).await?;
         let last = groups.last().map(page_token);
         let next_page_token = last.filter(|_| more).unwrap_or_default();
         let groups = groups.iter().map(|group| group.to_pb()).collect();
@@ -143,8 +147,8 @@ impl RegistryService for Rpc {
         })?;
         let request = request.into_inner();
         let relay =
-            if request.relay_id.is_empty() { None } else { Some(checked::service_id("relay_id", &request.relay_id)?) };
-        let claim = checked::viewer(request.viewer)?;
+            if request.relay_id.is_empty() { None } else { Some(validate::service_id("relay_id", &request.relay_id)?) };
+        let claim = validate::viewer(request.viewer)?;
         let viewer = self.registry.viewer(claim);
         let resumes = request.watch_id == self.watch_id && request.after_revision > 0;
         let watcher = watch::Watcher {
@@ -163,7 +167,7 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let call = checked::signed(Method::Delete, &request.group_id, String::new(), request.signature, from)?;
+        let call = validate::signed(Method::Delete, &request.group_id, String::new(), request.signature, from)?;
         self.run(move |registry, now| registry.delete_group(now, &call)).await?;
         Ok(Response::new(pb::DeleteGroupResponse {}))
     }
@@ -174,7 +178,7 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::ResetGroupResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let call = checked::signed(Method::Reset, &request.group_id, String::new(), request.signature, from)?;
+        let call = validate::signed(Method::Reset, &request.group_id, String::new(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.reset_group(now, &call)).await?;
         Ok(Response::new(pb::ResetGroupResponse { group: Some(group.to_pb()) }))
     }
@@ -185,8 +189,8 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::SetRetentionResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let keep = checked::retention(request.keep)?;
-        let call = checked::signed(Method::Keep, &request.group_id, keep.subject(), request.signature, from)?;
+        let keep = validate::retention(request.keep)?;
+        let call = validate::signed(Method::Keep, &request.group_id, keep.subject(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.set_retention(now, &call, keep)).await?;
         Ok(Response::new(pb::SetRetentionResponse { group: Some(group.to_pb()) }))
     }
@@ -196,7 +200,7 @@ impl RegistryService for Rpc {
         request: Request<pb::JoinGroupRequest>,
     ) -> Result<Response<pb::JoinGroupResponse>, Status> {
         let from = charged_address(&request);
-        let join = checked::join(request.into_inner(), from)?;
+        let join = validate::join(request.into_inner(), from)?;
         let joined = self.run(move |registry, now| registry.join(now, &join)).await?;
         Ok(Response::new(pb::JoinGroupResponse {
             group: Some(joined.group.to_pb()),
@@ -212,9 +216,9 @@ impl RegistryService for Rpc {
         request: Request<pb::LeaveGroupRequest>,
     ) -> Result<Response<pb::LeaveGroupResponse>, Status> {
         let request = request.into_inner();
-        let group = checked::group_id("group_id", &request.group_id)?;
-        let device = checked::device("public_key", &request.public_key)?;
-        let client = checked::client_id(&request.client_id)?;
+        let group = validate::group_id("group_id", &request.group_id)?;
+        let device = validate::device("public_key", &request.public_key)?;
+        let client = validate::client_id(&request.client_id)?;
         self.run(move |registry, now| registry.leave(now, group, device, client)).await?;
         Ok(Response::new(pb::LeaveGroupResponse {}))
     }
@@ -224,8 +228,8 @@ impl RegistryService for Rpc {
         request: Request<pb::ListMembersRequest>,
     ) -> Result<Response<pb::ListMembersResponse>, Status> {
         let request = request.into_inner();
-        let group = checked::group_id("group_id", &request.group_id)?;
-        let claim = checked::viewer(request.viewer)?;
+        let group = validate::group_id("group_id", &request.group_id)?;
+        let claim = validate::viewer(request.viewer)?;
         let members = self.run(move |registry, now| registry.members_for(now, group, claim)).await?;
         Ok(Response::new(pb::ListMembersResponse { members }))
     }
@@ -236,10 +240,10 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::CreateInviteResponse>, Status> {
         self.charged(self.registry.charge_invite(Now::read().mono, charged_address(&request)))?;
         let request = request.into_inner();
-        let group = checked::group_id("group_id", &request.group_id)?;
-        let maker = checked::device("public_key", &request.public_key)?;
-        let (uses, expires_ms) = checked::invite(request.uses, request.expires_ms)?;
-        let made = self.run(move |registry, now| registry.create_invite(now, group, maker, uses, expires_ms)).await?;
+        let group = validate::group_id("group_id", &request.group_id)?;
+        let inviter = validate::device("public_key", &request.public_key)?;
+        let (uses, expires_ms) = validate::invite(request.uses, request.expires_ms)?;
+        let made = self.run(move |registry, now| registry.create_invite(now, group, inviter, uses, expires_ms)).await?;
         let (code, expires_unix_ms) = made;
         Ok(Response::new(pb::CreateInviteResponse { code, expires_unix_ms }))
     }
@@ -250,7 +254,7 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::RevokeInviteResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let call = checked::signed(Method::Revoke, &Bytes::new(), request.code, request.signature, from)?;
+        let call = validate::signed(Method::Revoke, &Bytes::new(), request.code, request.signature, from)?;
         self.run(move |registry, now| registry.revoke_invite(now, &call)).await?;
         Ok(Response::new(pb::RevokeInviteResponse {}))
     }
@@ -261,8 +265,8 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::RedeemInviteResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let name = checked::display_name("member_name", &request.member_name)?;
-        let call = checked::signed(Method::Redeem, &Bytes::new(), request.code, request.signature, from)?;
+        let name = validate::display_name("member_name", &request.member_name)?;
+        let call = validate::signed(Method::Redeem, &Bytes::new(), request.code, request.signature, from)?;
         let group = self.run(move |registry, now| registry.redeem_invite(now, &call, name.as_ref())).await?;
         Ok(Response::new(pb::RedeemInviteResponse { group: Some(group.to_pb()) }))
     }
@@ -280,8 +284,8 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::RegisterServiceResponse>, Status> {
         let from = caller(&request);
         let request = request.into_inner();
-        let secret = checked::secret(&request.service_secret)?;
-        let (id, info) = checked::service(request)?;
+        let secret = validate::secret(&request.service_secret)?;
+        let (id, info) = validate::service(request)?;
         self.run(move |registry, now| {
             registry.register_service(now, id, info, from)?;
             Ok::<_, RegisterError>(registry.remember_secret(now, id, &secret)?)
@@ -300,7 +304,7 @@ impl RegistryService for Rpc {
             services: self.registry.services(Now::read()),
             registry_version: env!("CARGO_PKG_VERSION").to_owned(),
             group_count: self.registry.group_count().try_into().unwrap_or(u64::MAX),
-            twins: self.twins.list().iter().map(ToString::to_string).collect(),
+            twins: self.conflicts.list().iter().map(ToString::to_string).collect(),
         }))
     }
 
@@ -310,8 +314,8 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::ReportGroupsResponse>, Status> {
         let from = caller(&request);
         let request = request.into_inner();
-        let secret = checked::secret(&request.service_secret)?;
-        let (relay, reports) = checked::reports(request)?;
+        let secret = validate::secret(&request.service_secret)?;
+        let (relay, reports) = validate::reports(request)?;
         let told = self.run(move |registry, now| {
             let mut refusals = registry.report(now, relay, &reports, from)?;
             let proven = registry.is_proven(relay, &secret);

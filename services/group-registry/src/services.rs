@@ -17,7 +17,7 @@ use service_kit::share::{Origin, RateLimit, TooSoon};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    now::{Now, Stamp},
+    clock::{CommandTime, Now},
     records::{Record, ServiceRecord},
     reports::ReportError,
     store::StoreError,
@@ -77,7 +77,7 @@ pub enum RegisterError {
 
 /// How well a service has shown that it is where it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Proof {
+pub(crate) enum ProbeResult {
     /// Not at all.
     None,
     /// A gRPC server there says that it serves.
@@ -88,7 +88,7 @@ pub(crate) enum Proof {
 
 /// A service to be asked whether it is there.
 #[derive(Debug)]
-pub(crate) struct Probe {
+pub(crate) struct ProbeTarget {
     pub(crate) id: RelayId,
     pub(crate) kind: pb::ServiceKind,
     /// `HOST:PORT`, the one that it advertises first.
@@ -97,7 +97,7 @@ pub(crate) struct Probe {
 
 #[derive(Debug)]
 pub(crate) struct Services {
-    known: Mutex<HashMap<RelayId, Service>>,
+    known: Mutex<HashMap<RelayId, KnownService>>,
     changed: watch::Sender<()>,
     /// Somebody is to be asked at once.
     pub(crate) to_probe: Notify,
@@ -106,7 +106,7 @@ pub(crate) struct Services {
 }
 
 #[derive(Debug, Clone)]
-struct Service {
+struct KnownService {
     /// `alive` is not kept up to date in here.
     info: pb::ServiceInfo,
     /// `None`: this process, or not known.
@@ -118,14 +118,14 @@ struct Service {
     given_up: bool,
     /// Another address wants its place.
     contested: bool,
-    proof: Proof,
+    proof: ProbeResult,
     proven: Option<Instant>,
     next_probe: Instant,
     probed: Option<Instant>,
     unanswered: u32,
 }
 
-impl Service {
+impl KnownService {
     fn new(info: pb::ServiceInfo, from: Option<IpAddr>, now: Now) -> Self {
         let is_local = from.is_none_or(|ip| ip.is_loopback());
         Self {
@@ -135,7 +135,7 @@ impl Service {
             renewed: now.mono,
             given_up: false,
             contested: false,
-            proof: Proof::None,
+            proof: ProbeResult::None,
             proven: None,
             next_probe: now.mono,
             probed: None,
@@ -151,15 +151,15 @@ impl Service {
         self.info.kind() == pb::ServiceKind::Relay
     }
 
-    fn proof(&self, now: Now) -> Proof {
+    fn proof(&self, now: Now) -> ProbeResult {
         if self.is_local {
-            return Proof::Itself;
+            return ProbeResult::Itself;
         }
         let is_fresh = self.proven.is_some_and(|at| now.mono.saturating_duration_since(at) < PROVEN_FOR);
-        if is_fresh { self.proof } else { Proof::None }
+        if is_fresh { self.proof } else { ProbeResult::None }
     }
 
-    fn probe(&self, id: RelayId) -> Probe {
+    fn probe(&self, id: RelayId) -> ProbeTarget {
         let hosts = [Some(self.info.advertise.clone()), self.from.map(|ip| ip.to_string())];
         let hosts = hosts.into_iter().flatten().filter(|host| !host.is_empty());
         let at = |host: String| {
@@ -169,7 +169,7 @@ impl Service {
                 format!("{host}:{}", self.info.grpc_port)
             }
         };
-        Probe { id, kind: self.info.kind(), targets: hosts.map(at).collect() }
+        ProbeTarget { id, kind: self.info.kind(), targets: hosts.map(at).collect() }
     }
 }
 
@@ -182,7 +182,7 @@ fn is_elsewhere(known: Option<IpAddr>, from: Option<IpAddr>) -> bool {
 impl Services {
     /// Those that are stored, each with a full lease at the address it last registered from.
     pub(crate) fn new(stored: impl Iterator<Item = (RelayId, ServiceRecord)>, now: Now) -> Self {
-        let known = stored.map(|(id, service)| (id, Service::new(service.info, service.from, now))).collect();
+        let known = stored.map(|(id, service)| (id, KnownService::new(service.info, service.from, now))).collect();
         Self {
             known: Mutex::new(known),
             changed: watch::Sender::new(()),
@@ -217,8 +217,8 @@ impl Services {
         let before = known.get(&id).filter(|before| before.info == record.info && before.from == record.from);
         let is_same = before.is_some();
         let service = match before {
-            Some(before) => Service { renewed: now.mono, given_up: false, contested: false, ..before.clone() },
-            None => Service::new(record.info, record.from, now),
+            Some(before) => KnownService { renewed: now.mono, given_up: false, contested: false, ..before.clone() },
+            None => KnownService::new(record.info, record.from, now),
         };
         known.insert(id, service);
         drop(known);
@@ -255,7 +255,7 @@ impl Services {
         let mut hubs: Vec<_> = hubs.map(|(id, s)| (Reverse(s.proof(now)), *id, s)).collect();
         hubs.sort_by_key(|(proof, id, _)| (*proof, *id));
         // Where some have shown it, those that have not are not worth a client's time.
-        let shown = hubs.iter().take_while(|(Reverse(proof), ..)| *proof > Proof::None).count();
+        let shown = hubs.iter().take_while(|(Reverse(proof), ..)| *proof > ProbeResult::None).count();
         let told = if shown > 0 { shown } else { hubs.len() };
         let told = hubs.into_iter().take(told.min(MAX_HUBS_TOLD));
         told.map(|(_, _, s)| pb::ServiceInfo { alive: true, ..s.info.clone() }).collect()
@@ -264,14 +264,15 @@ impl Services {
     /// The living relay with the fewest groups, of those that have shown best that they are there; none that has not.
     pub(crate) fn least_loaded_relay(&self, now: Now, load: &HashMap<RelayId, usize>) -> Option<RelayId> {
         let known = self.known();
-        let relays = known.iter().filter(|(_, s)| s.is_relay() && s.is_alive(now) && s.proof(now) > Proof::None);
-        let rank = |(id, s): &(&RelayId, &Service)| (Reverse(s.proof(now)), load.get(id).copied().unwrap_or(0), **id);
+        let relays = known.iter().filter(|(_, s)| s.is_relay() && s.is_alive(now) && s.proof(now) > ProbeResult::None);
+        let rank =
+            |(id, s): &(&RelayId, &KnownService)| (Reverse(s.proof(now)), load.get(id).copied().unwrap_or(0), **id);
         relays.min_by_key(rank).map(|(id, _)| *id)
     }
 
     /// Whether a living relay has not been asked yet, so that waiting a moment may help.
     pub(crate) fn has_unproven_relay(&self, now: Now) -> bool {
-        self.known().values().any(|s| s.is_relay() && s.is_alive(now) && s.proof(now) == Proof::None)
+        self.known().values().any(|s| s.is_relay() && s.is_alive(now) && s.proof(now) == ProbeResult::None)
     }
 
     /// Whether the relay's log survives, if it is the relay that speaks.
@@ -287,7 +288,7 @@ impl Services {
     }
 
     /// Those to be asked now whether they are there; each is not due again until [`Self::probed`] or for a while.
-    pub(crate) fn due_probes(&self, now: Now) -> Vec<Probe> {
+    pub(crate) fn due_probes(&self, now: Now) -> Vec<ProbeTarget> {
         let mut known = self.known();
         let due = known
             .iter_mut()
@@ -304,10 +305,10 @@ impl Services {
     }
 
     /// What a probe found.
-    pub(crate) fn probed(&self, id: RelayId, proof: Proof, now: Now) {
+    pub(crate) fn probed(&self, id: RelayId, proof: ProbeResult, now: Now) {
         let mut known = self.known();
         let Some(service) = known.get_mut(&id) else { return };
-        if proof > Proof::None {
+        if proof > ProbeResult::None {
             let begins = service.proof(now) < proof;
             (service.proof, service.proven) = (proof, Some(now.mono));
             (service.unanswered, service.contested) = (0, false);
@@ -345,7 +346,7 @@ impl Services {
 
     /// Who has to leave so that one more of `from` fits: nobody, or a service of whoever has most that is silent, else
     /// has no groups.
-    pub(crate) fn victim(
+    pub(crate) fn choose_eviction(
         &self,
         now: Now,
         from: Option<IpAddr>,
@@ -374,7 +375,7 @@ impl Services {
         goes(*whose, false).or_else(|| goes(*whose, true)).map(Some).ok_or(RegisterError::Full)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<RelayId, Service>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<RelayId, KnownService>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -392,7 +393,7 @@ impl Decide for RegisterService {
     type Outcome = ();
     type Refusal = RegisterError;
 
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), RegisterError> {
+    fn decide(&self, tables: &Tables, now: CommandTime, changes: &mut Vec<Change>) -> Result<(), RegisterError> {
         if let Some(id) = self.evicts {
             ForgetService { id }.decide(tables, now, changes)?;
         }
@@ -411,7 +412,7 @@ impl Decide for ForgetService {
     type Outcome = ();
     type Refusal = StoreError;
 
-    fn decide(&self, _tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+    fn decide(&self, _tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<(), StoreError> {
         changes.push(Change(Record::Service(self.id, None)));
         changes.push(Change(Record::Secret(self.id, None)));
         Ok(())
@@ -430,7 +431,7 @@ impl Decide for RememberSecret {
     type Outcome = ();
     type Refusal = StoreError;
 
-    fn decide(&self, tables: &Tables, _now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+    fn decide(&self, tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<(), StoreError> {
         if tables.catalogue.secret(self.service).is_none() {
             changes.push(Change(Record::Secret(self.service, Some(self.hash.clone()))));
         }

@@ -1,4 +1,4 @@
-//! Pairs of address and port that were listened to before they are given out, kept ready so that a create need not wait.
+//! Endpoints of address and port that were listened to before they are given out, kept ready so that a create need not wait.
 
 use std::{
     collections::VecDeque,
@@ -14,57 +14,57 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    book::{Exhausted, Pair},
-    now::Now,
+    address_picker::{Endpoint, Exhausted},
+    clock::Now,
     registry::Registry,
 };
 
-/// Pairs kept ready while little is created; doubles whenever a create finds none, up to [`MAX_READY`].
+/// Endpoints kept ready while little is created; doubles whenever a create finds none, up to [`MAX_READY`].
 const MIN_READY: usize = 32;
 const MIN_READY_ORGANIZATION: usize = 2;
-/// Each pair takes a socket while it is listened to.
+/// Each endpoint takes a socket while it is listened to.
 const MAX_READY: usize = 256;
-/// A pair that was listened to longer ago is listened to again.
+/// An endpoint that was listened to longer ago is listened to again.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long it must be calm before fewer pairs are kept ready.
+/// How long it must be calm before fewer endpoints are kept ready.
 const CALM: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(crate) struct Standby {
     registry: Arc<Registry>,
-    /// Where to listen; nowhere while there are none, and pairs are given out unheard.
+    /// Where to listen; nowhere while there are none, and endpoints are given out unheard.
     watch: LinkWatch,
     quiet: Duration,
-    shelves: Mutex<Shelves>,
+    queues: Mutex<ReadyQueues>,
     /// A round of listening is over.
     filled: Notify,
     /// Something was taken or is waited for.
     wanted: Notify,
 }
 
-struct Shelves {
-    site: Shelf,
-    organization: Shelf,
+struct ReadyQueues {
+    site: ReadyQueue,
+    organization: ReadyQueue,
 }
 
-struct Shelf {
-    ready: VecDeque<(Pair, Instant)>,
+struct ReadyQueue {
+    ready: VecDeque<(Endpoint, Instant)>,
     /// To be listened to in the next round.
-    queued: Vec<Pair>,
+    queued: Vec<Endpoint>,
     /// How many are listened to in this round.
     listening: usize,
     least: usize,
     target: usize,
 }
 
-impl Shelf {
+impl ReadyQueue {
     fn new(least: usize) -> Self {
         Self { ready: VecDeque::new(), queued: Vec::new(), listening: 0, least, target: least }
     }
 }
 
-impl Shelves {
-    fn of(&mut self, scope: Scope) -> &mut Shelf {
+impl ReadyQueues {
+    fn of(&mut self, scope: Scope) -> &mut ReadyQueue {
         match scope {
             Scope::Site => &mut self.site,
             Scope::Organization => &mut self.organization,
@@ -73,14 +73,15 @@ impl Shelves {
 }
 
 impl Standby {
-    /// `quiet`: how long each pair is listened to, on each link of `watch`; 0 for not at all.
+    /// `quiet`: how long each endpoint is listened to, on each link of `watch`; 0 for not at all.
     pub(crate) fn new(registry: Arc<Registry>, watch: LinkWatch, quiet: Duration) -> Self {
-        let shelves = Shelves { site: Shelf::new(MIN_READY), organization: Shelf::new(MIN_READY_ORGANIZATION) };
-        Self { registry, watch, quiet, shelves: Mutex::new(shelves), filled: Notify::new(), wanted: Notify::new() }
+        let queues =
+            ReadyQueues { site: ReadyQueue::new(MIN_READY), organization: ReadyQueue::new(MIN_READY_ORGANIZATION) };
+        Self { registry, watch, quiet, queues: Mutex::new(queues), filled: Notify::new(), wanted: Notify::new() }
     }
 
-    /// A pair on which nobody was heard, lent by the book. Waits for one where none is ready.
-    pub(crate) async fn take(&self, scope: Scope) -> Result<Pair, Exhausted> {
+    /// An endpoint on which nobody was heard, lent by the book. Waits for one where none is ready.
+    pub(crate) async fn take(&self, scope: Scope) -> Result<Endpoint, Exhausted> {
         if !self.listens() {
             return self.registry.pick(scope, Now::read());
         }
@@ -89,18 +90,18 @@ impl Standby {
             let filled = self.filled.notified();
             tokio::pin!(filled);
             filled.as_mut().enable();
-            if let Some(pair) = self.take_ready(scope, is_first)? {
-                return Ok(pair);
+            if let Some(endpoint) = self.take_ready(scope, is_first)? {
+                return Ok(endpoint);
             }
             is_first = false;
             filled.await;
         }
     }
 
-    /// How many pairs are ready.
+    /// How many endpoints are ready.
     pub(crate) fn ready(&self) -> usize {
-        let shelves = self.shelves();
-        shelves.site.ready.len() + shelves.organization.ready.len()
+        let queues = self.queues();
+        queues.site.ready.len() + queues.organization.ready.len()
     }
 
     /// Listens, in rounds, until `stop`.
@@ -138,91 +139,91 @@ impl Standby {
         !self.watch.now().links.is_empty() && !self.quiet.is_zero()
     }
 
-    fn take_ready(&self, scope: Scope, is_first: bool) -> Result<Option<Pair>, Exhausted> {
-        let mut shelves = self.shelves();
-        let shelf = shelves.of(scope);
-        let taken = shelf.ready.pop_front();
+    fn take_ready(&self, scope: Scope, is_first: bool) -> Result<Option<Endpoint>, Exhausted> {
+        let mut queues = self.queues();
+        let queue = queues.of(scope);
+        let taken = queue.ready.pop_front();
         if taken.is_none() {
             if is_first {
-                shelf.target = (shelf.target * 2).min(MAX_READY);
+                queue.target = (queue.target * 2).min(MAX_READY);
             }
             match self.registry.pick(scope, Now::read()) {
-                Ok(pair) => shelf.queued.push(pair),
-                Err(exhausted) if shelf.queued.is_empty() && shelf.listening == 0 => return Err(exhausted),
+                Ok(endpoint) => queue.queued.push(endpoint),
+                Err(exhausted) if queue.queued.is_empty() && queue.listening == 0 => return Err(exhausted),
                 Err(_) => {}
             }
         }
-        if shelf.ready.len() <= shelf.target / 2 {
+        if queue.ready.len() <= queue.target / 2 {
             self.wanted.notify_one();
         }
-        Ok(taken.map(|(pair, _)| pair))
+        Ok(taken.map(|(endpoint, _)| endpoint))
     }
 
-    /// What to listen to next: all that is waited for, and what is missing on the shelves.
-    fn next_round(&self) -> Vec<(Scope, Pair)> {
+    /// What to listen to next: all that is waited for, and what is missing on the queues.
+    fn next_round(&self) -> Vec<(Scope, Endpoint)> {
         let now = Instant::now();
-        let mut shelves = self.shelves();
+        let mut queues = self.queues();
         let mut round = Vec::new();
         for scope in [Scope::Site, Scope::Organization] {
-            let shelf = shelves.of(scope);
-            shelf.ready.retain(|(pair, heard)| {
+            let queue = queues.of(scope);
+            queue.ready.retain(|(endpoint, heard)| {
                 let is_fresh = now.saturating_duration_since(*heard) <= FRESH;
                 if !is_fresh {
-                    self.registry.give_back(*pair);
+                    self.registry.release(*endpoint);
                 }
                 is_fresh
             });
-            while shelf.ready.len() + shelf.queued.len() < shelf.target {
-                let Ok(pair) = self.registry.pick(scope, Now::read()) else { break };
-                shelf.queued.push(pair);
+            while queue.ready.len() + queue.queued.len() < queue.target {
+                let Ok(endpoint) = self.registry.pick(scope, Now::read()) else { break };
+                queue.queued.push(endpoint);
             }
-            let take = shelf.queued.len().min(MAX_READY - round.len());
-            round.extend(shelf.queued.drain(..take).map(|pair| (scope, pair)));
-            shelf.listening = take;
+            let take = queue.queued.len().min(MAX_READY - round.len());
+            round.extend(queue.queued.drain(..take).map(|endpoint| (scope, endpoint)));
+            queue.listening = take;
         }
         round
     }
 
-    async fn listen(&self, round: Vec<(Scope, Pair)>) {
+    async fn listen(&self, round: Vec<(Scope, Endpoint)>) {
         let links = self.watch.now().links;
-        let open = |pair: &Pair| GroupSocket::open(SocketAddrV4::new(pair.ip, pair.port), &links);
-        let sockets: Vec<_> = round.iter().map(|(_, pair)| open(pair)).collect();
+        let open = |endpoint: &Endpoint| GroupSocket::open(SocketAddrV4::new(endpoint.ip, endpoint.port), &links);
+        let sockets: Vec<_> = round.iter().map(|(_, endpoint)| open(endpoint)).collect();
         let nowhere = sockets.iter().all(Result::is_err);
         if nowhere && let Some(Err(error)) = sockets.first() {
             warn!(%error, "addresses are given out without having been listened to");
         }
         tokio::time::sleep(self.quiet).await;
         let now = Instant::now();
-        let mut shelves = self.shelves();
-        for ((scope, pair), socket) in round.into_iter().zip(sockets) {
+        let mut queues = self.queues();
+        for ((scope, endpoint), socket) in round.into_iter().zip(sockets) {
             match socket {
                 Ok(socket) if socket.has_datagram() => {
-                    info!(address = %pair.ip, port = pair.port, "strangers heard on an address; it is not given out for a while");
-                    self.registry.note_noisy(pair, now);
+                    info!(address = %endpoint.ip, port = endpoint.port, "strangers heard on an address; it is not given out for a while");
+                    self.registry.note_noisy(endpoint, now);
                 }
                 Err(error) if !nowhere => {
-                    debug!(address = %pair.ip, port = pair.port, %error, "address not usable");
-                    self.registry.note_noisy(pair, now);
+                    debug!(address = %endpoint.ip, port = endpoint.port, %error, "address not usable");
+                    self.registry.note_noisy(endpoint, now);
                 }
-                Ok(_) | Err(_) => shelves.of(scope).ready.push_back((pair, now)),
+                Ok(_) | Err(_) => queues.of(scope).ready.push_back((endpoint, now)),
             }
         }
-        shelves.site.listening = 0;
-        shelves.organization.listening = 0;
-        drop(shelves);
+        queues.site.listening = 0;
+        queues.organization.listening = 0;
+        drop(queues);
         self.filled.notify_waiters();
     }
 
     fn calm_down(&self) {
-        let mut shelves = self.shelves();
+        let mut queues = self.queues();
         for scope in [Scope::Site, Scope::Organization] {
-            let shelf = shelves.of(scope);
-            shelf.target = (shelf.target / 2).max(shelf.least);
+            let queue = queues.of(scope);
+            queue.target = (queue.target / 2).max(queue.least);
         }
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, ReadyQueues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -233,7 +234,7 @@ mod tests {
 
     use gaung_net::interface::Link;
 
-    use crate::{address::Pool, book::Pools, store::MemoryStore};
+    use crate::{address::Pool, address_picker::Pools, store::MemoryStore};
 
     use super::*;
 
@@ -252,11 +253,11 @@ mod tests {
             async move { standby.run(stop).await }
         });
         let takes = (0..8).map(|_| standby.take(Scope::Site));
-        let mut pairs = HashSet::new();
+        let mut endpoints = HashSet::new();
         for take in takes {
-            pairs.insert(timeout(Duration::from_secs(20), take).await.unwrap().unwrap().ip);
+            endpoints.insert(timeout(Duration::from_secs(20), take).await.unwrap().unwrap().ip);
         }
-        assert_eq!(pairs.len(), 8);
+        assert_eq!(endpoints.len(), 8);
         let exhausted = timeout(Duration::from_secs(20), standby.take(Scope::Site)).await.unwrap();
         assert!(matches!(exhausted, Err(Exhausted::Addresses { .. })), "{exhausted:?}");
         stop.cancel();
@@ -280,8 +281,8 @@ mod tests {
         });
         standby.listen(round).await;
         talk.await.unwrap();
-        let shelves = standby.shelves();
-        assert!(shelves.site.ready.iter().all(|(pair, _)| *pair != noisy));
-        assert_eq!(shelves.site.ready.len(), 1);
+        let queues = standby.queues();
+        assert!(queues.site.ready.iter().all(|(endpoint, _)| *endpoint != noisy));
+        assert_eq!(queues.site.ready.len(), 1);
     }
 }

@@ -8,11 +8,11 @@ use gaung_proto::{DeviceId, GroupId};
 use crate::{
     allocation::Allocation,
     catalogue::Catalogue,
-    group::{Fate, Group},
+    clock::CommandTime,
+    group::{Group, GroupRecord},
     lookup::LookupError,
     membership::Membership,
-    now::Stamp,
-    records::{AddressClaim, Holder, Record, Stored},
+    records::{AddressClaim, AddressHolder, Record, StoredEntry},
     store::{KeyChange, StoreError},
 };
 
@@ -32,7 +32,7 @@ pub struct Tables {
 /// One kind of command.
 ///
 /// It is decided from its own fields and the tables alone: what was random, listened to or read from a clock stands in
-/// its fields or its [`Stamp`]. So the same commands in the same order give the same tables in every process.
+/// its fields or its [`CommandTime`]. So the same commands in the same order give the same tables in every process.
 pub trait Decide {
     /// What the caller is answered.
     type Outcome;
@@ -44,7 +44,12 @@ pub trait Decide {
     ///
     /// # Errors
     /// The refusal.
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<Self::Outcome, Self::Refusal>;
+    fn decide(
+        &self,
+        tables: &Tables,
+        now: CommandTime,
+        changes: &mut Vec<Change>,
+    ) -> Result<Self::Outcome, Self::Refusal>;
 }
 
 /// One record that a command changes.
@@ -67,7 +72,7 @@ impl Decide for ForgetOutdated {
     type Outcome = ();
     type Refusal = StoreError;
 
-    fn decide(&self, tables: &Tables, now: Stamp, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+    fn decide(&self, tables: &Tables, now: CommandTime, changes: &mut Vec<Change>) -> Result<(), StoreError> {
         changes.extend(tables.outdated(now));
         Ok(())
     }
@@ -90,14 +95,14 @@ impl Tables {
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
-    pub fn load(records: Vec<(Vec<u8>, Bytes)>, now: Stamp) -> Result<(Self, Vec<KeyChange>), StoreError> {
+    pub fn load(records: Vec<(Vec<u8>, Bytes)>, now: CommandTime) -> Result<(Self, Vec<KeyChange>), StoreError> {
         let mut tables = Self::new();
         let mut repairs = Vec::new();
         for (key, value) in records {
-            match Stored::decode(&key, &value)? {
-                Stored::Record(record) => tables.absorb(record, now.mono),
-                Stored::Leftover => repairs.push((key, None)),
-                Stored::Unknown => {}
+            match StoredEntry::decode(&key, &value)? {
+                StoredEntry::Record(record) => tables.absorb(record, now.mono),
+                StoredEntry::Leftover => repairs.push((key, None)),
+                StoredEntry::Unknown => {}
             }
         }
         let left_over = tables.left_over(now);
@@ -140,7 +145,7 @@ impl Tables {
     pub(crate) fn release_address(&self, group: &Group, changes: &mut Vec<Change>) {
         let address = group.address();
         if let Some(claim) = self.allocation.held_by(address, group.id) {
-            changes.push(Change(Record::Address(address, AddressClaim { holder: Holder::Resting, ..claim })));
+            changes.push(Change(Record::Address(address, AddressClaim { holder: AddressHolder::Resting, ..claim })));
         }
         changes.extend(group.claimed_port().map(|port| Change(Record::Port(port, None))));
     }
@@ -148,13 +153,13 @@ impl Tables {
     /// The records by which a group has another content from now on.
     pub(crate) fn replace(group: Group, changes: &mut Vec<Change>) -> Arc<Group> {
         let group = Arc::new(group);
-        changes.push(Change(Record::Group(group.id, Fate::Live(Arc::clone(&group)))));
+        changes.push(Change(Record::Group(group.id, GroupRecord::Live(Arc::clone(&group)))));
         group
     }
 
     /// The removal of requests whose group is gone for a day, and of invites that expired a day ago or whose group is
     /// gone.
-    pub(crate) fn outdated(&self, now: Stamp) -> Vec<Change> {
+    pub(crate) fn outdated(&self, now: CommandTime) -> Vec<Change> {
         let is_old = |at: i64| now.unix_ms.saturating_sub(at) > KEPT_MS;
         let is_forgotten = |id: GroupId| match self.catalogue.deleted_at(id) {
             Some(deleted) => is_old(deleted),
@@ -170,7 +175,7 @@ impl Tables {
 
     /// What programs that made a group by several transactions left when they were stopped between two of them: names,
     /// addresses and ports that no group has, and members of deleted groups.
-    fn left_over(&self, now: Stamp) -> Vec<Change> {
+    fn left_over(&self, now: CommandTime) -> Vec<Change> {
         let group = |id| self.catalogue.group(id);
         let mut changes = self.outdated(now);
         let mut change = |record| changes.push(Change(record));
@@ -182,10 +187,10 @@ impl Tables {
             }
         }
         for (address, claim) in self.allocation.addresses() {
-            let Holder::Group(id) = claim.holder else { continue };
+            let AddressHolder::Group(id) = claim.holder else { continue };
             if !group(id).is_some_and(|group| !group.lapsed && group.addr.ip() == claim.ip) {
                 // Nobody knows any more whether a group used it, so it rests.
-                change(Record::Address(address, AddressClaim { holder: Holder::Resting, ..claim }));
+                change(Record::Address(address, AddressClaim { holder: AddressHolder::Resting, ..claim }));
             }
         }
         for (port, id) in self.allocation.ports() {

@@ -7,12 +7,19 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{create::RegainError, maker::Maker, now::Now, registry::Registry, rpc::Rpc, standby::Standby};
+use crate::{
+    async_registry::AsyncRegistry, clock::Now, create::RegainError, registry::Registry, rpc::Rpc, standby::Standby,
+};
 
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// Lets leases run out and keeps the gauges; ends with `stop`.
-pub(crate) async fn keep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn keep(
+    calls: AsyncRegistry,
+    standby: Arc<Standby>,
+    rpc: Rpc,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(EXPIRE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -20,7 +27,7 @@ pub(crate) async fn keep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: Ca
             () = stop.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
-        if let Ok(Err(error)) = maker.run(Registry::expire).await {
+        if let Ok(Err(error)) = calls.run(Registry::expire).await {
             warn!(%error, "upkeep is tried again");
         }
         rpc.figures.groups.set(i64::try_from(rpc.registry.group_count()).unwrap_or(i64::MAX));
@@ -31,7 +38,11 @@ pub(crate) async fn keep(maker: Maker, standby: Arc<Standby>, rpc: Rpc, stop: Ca
 }
 
 /// Gives lapsed groups an address whenever a relay registers or renews; ends with `stop`.
-pub(crate) async fn regain(registry: Arc<Registry>, maker: Maker, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn regain(
+    registry: Arc<Registry>,
+    calls: AsyncRegistry,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut registrations = registry.services.changes();
     let mut told = false;
     loop {
@@ -41,7 +52,7 @@ pub(crate) async fn regain(registry: Arc<Registry>, maker: Maker, stop: Cancella
         }
         let failed = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            failed = regain_all(&registry, &maker) => failed,
+            failed = regain_all(&registry, &calls) => failed,
         };
         match failed {
             None => told = false,
@@ -55,13 +66,13 @@ pub(crate) async fn regain(registry: Arc<Registry>, maker: Maker, stop: Cancella
 }
 
 /// One try for each group; why some of them have none still.
-async fn regain_all(registry: &Registry, maker: &Maker) -> Option<String> {
+async fn regain_all(registry: &Registry, calls: &AsyncRegistry) -> Option<String> {
     let mut failed = None;
     let mut exhausted: Vec<Scope> = Vec::new();
     for group in registry.lapsed_and_back(Now::read()) {
-        match maker.regain(&group, !exhausted.contains(&group.scope)).await {
+        match calls.regain(&group, !exhausted.contains(&group.scope)).await {
             Ok(Some(_)) => {}
-            Ok(None) => failed = failed.or_else(|| Some(RegainError::PairTaken.to_string())),
+            Ok(None) => failed = failed.or_else(|| Some(RegainError::EndpointTaken.to_string())),
             Err(error) => {
                 if matches!(error, RegainError::Exhausted(_)) {
                     exhausted.push(group.scope);

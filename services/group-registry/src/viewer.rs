@@ -8,7 +8,7 @@ use crate::{group::Group, tables::Tables};
 
 /// What a caller says of itself, in the right form and not checked yet.
 #[derive(Debug, Clone, Default)]
-pub struct Claim {
+pub struct Credentials {
     /// A member's device.
     pub device: Option<DeviceId>,
     /// A relay, and its secret.
@@ -26,7 +26,7 @@ pub(crate) struct Viewer {
     ticket: Bytes,
 }
 
-impl Claim {
+impl Credentials {
     /// Checks what a caller says of itself; what does not hold is left out.
     pub(crate) fn check(self, tables: &Tables) -> Viewer {
         let relay = self.relay.filter(|(relay, secret)| is_proven(tables, *relay, secret));

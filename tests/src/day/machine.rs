@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use group_registry::now::Now;
+use group_registry::clock::Now;
 
 /// Wall clock at the beginning of a day, ms since 1970.
 const MORNING_MS: i64 = 1_800_000_000_000;

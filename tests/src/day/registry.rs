@@ -15,14 +15,14 @@ use gaung_proto::{
 };
 use group_registry::{
     address::Pool,
-    book::{Pair, Pools},
+    address_picker::Pools,
     challenge::SignedCall,
+    clock::Now,
     create::{CreateError, CreateSpec},
     group::{Group, RequestId},
     lease::ADDRESS_LEASE,
     lookup::GroupBy,
-    members::{Join, JoinError},
-    now::Now,
+    members::{JoinError, JoinRequest},
     registry::Registry,
     store::MemoryStore,
 };
@@ -123,7 +123,8 @@ impl RegistryNode {
         client: Option<ClientId>,
     ) -> Option<Result<Bytes, JoinError>> {
         let (registry, now) = self.reach(at)?;
-        let join = Join { by: GroupBy::Id(group), device, name: None, client, lane: "tcp".to_owned(), from: None };
+        let join =
+            JoinRequest { by: GroupBy::Id(group), device, name: None, client, lane: "tcp".to_owned(), from: None };
         Some(registry.join(now, &join).map(|joined| joined.ticket))
     }
 
@@ -214,10 +215,10 @@ impl RegistryNode {
         let (registry, now) = self.reach(at).ok_or(CreateError::NoRelay)?;
         registry.precheck(now, spec)?;
         loop {
-            let pair = registry.pick(spec.scope, now)?;
-            let made = registry.create(now, spec, pair);
-            registry.give_back(pair);
-            if made != Err(CreateError::PairTaken) {
+            let endpoint = registry.pick(spec.scope, now)?;
+            let made = registry.create(now, spec, endpoint);
+            registry.release(endpoint);
+            if made != Err(CreateError::EndpointTaken) {
                 return made;
             }
         }
@@ -231,9 +232,9 @@ pub(super) fn device_of(key: &SigningKey) -> DeviceId {
 
 fn regain(registry: &Registry, now: Now, lapsed: &Group) {
     for _ in 0..16 {
-        let pair: Pair = registry.pick(lapsed.scope, now).expect("the pool is large");
-        let regained = registry.regain(now, lapsed.id, pair);
-        registry.give_back(pair);
+        let endpoint = registry.pick(lapsed.scope, now).expect("the pool is large");
+        let regained = registry.regain(now, lapsed.id, endpoint);
+        registry.release(endpoint);
         if regained.is_ok() {
             return;
         }

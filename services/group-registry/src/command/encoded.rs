@@ -8,15 +8,15 @@ use prost::Message as _;
 
 use super::{Command, DecodeError};
 use crate::{
-    book::Pair,
+    address_picker::Endpoint,
+    clock::CommandTime,
     create::{CreateGroup, CreateSpec, LapseAddresses, RegainAddress},
     group::RequestId,
     invites::{CreateInvite, RedeemInvite, RevokeInvite},
-    members::{Enrol, Leave},
-    now::Stamp,
+    members::{AddMember, RemoveMember},
     owner::{DeleteGroup, ResetGroup, SetRetention},
     records::{CodeHash, ServiceRecord},
-    reports::{Report, ReportLogs},
+    reports::{LogReport, ReportLogs},
     services::{ForgetService, RegisterService, RememberSecret},
     tables::ForgetOutdated,
 };
@@ -47,9 +47,9 @@ enum Kind {
     #[prost(message, tag = "8")]
     SetRetention(EncodedRetention),
     #[prost(message, tag = "9")]
-    Enrol(EncodedJoin),
+    AddMember(EncodedJoin),
     #[prost(message, tag = "10")]
-    Leave(SubjectAndDevice),
+    RemoveMember(SubjectAndDevice),
     #[prost(message, tag = "11")]
     CreateInvite(EncodedInvite),
     #[prost(message, tag = "12")]
@@ -103,13 +103,13 @@ struct EncodedCreate {
     #[prost(bytes = "bytes", tag = "15")]
     relay_id: Bytes,
     #[prost(message, optional, tag = "16")]
-    pair: Option<EncodedPair>,
+    endpoint: Option<EncodedEndpoint>,
     #[prost(uint64, tag = "17")]
     groups_per_address: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-struct EncodedPair {
+struct EncodedEndpoint {
     #[prost(fixed32, tag = "1")]
     ip: u32,
     #[prost(uint32, tag = "2")]
@@ -121,7 +121,7 @@ struct EncodedRegain {
     #[prost(bytes = "bytes", tag = "1")]
     group_id: Bytes,
     #[prost(message, optional, tag = "2")]
-    pair: Option<EncodedPair>,
+    endpoint: Option<EncodedEndpoint>,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -179,7 +179,7 @@ struct EncodedInvite {
     #[prost(bytes = "bytes", tag = "2")]
     group_id: Bytes,
     #[prost(bytes = "bytes", tag = "3")]
-    maker_device_id: Bytes,
+    inviter_device_id: Bytes,
     #[prost(bool, tag = "4")]
     is_present: bool,
     #[prost(uint32, tag = "5")]
@@ -221,15 +221,15 @@ struct EncodedReports {
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 struct Empty {}
 
-pub(super) fn encode(command: &Command, now: Stamp) -> Bytes {
+pub(super) fn encode(command: &Command, now: CommandTime) -> Bytes {
     let mono_nanos = u64::try_from(now.mono.as_nanos()).unwrap_or(u64::MAX);
     EncodedCommand { mono_nanos, unix_ms: now.unix_ms, kind: Some(Kind::of(command)) }.encode_to_vec().into()
 }
 
-pub(super) fn decode(bytes: Bytes) -> Result<(Command, Stamp), DecodeError> {
+pub(super) fn decode(bytes: Bytes) -> Result<(Command, CommandTime), DecodeError> {
     let EncodedCommand { mono_nanos, unix_ms, kind } = EncodedCommand::decode(bytes).map_err(|_| DecodeError)?;
     let command = kind.and_then(Kind::into_command).ok_or(DecodeError)?;
-    Ok((command, Stamp { mono: Duration::from_nanos(mono_nanos), unix_ms }))
+    Ok((command, CommandTime { mono: Duration::from_nanos(mono_nanos), unix_ms }))
 }
 
 impl Kind {
@@ -237,8 +237,8 @@ impl Kind {
         match command {
             Command::CreateGroup(create) => Self::CreateGroup(Box::new(EncodedCreate::of(create))),
             Command::LapseAddresses(LapseAddresses { relay }) => Self::LapseAddresses((*relay).into()),
-            Command::RegainAddress(RegainAddress { group, pair }) => {
-                Self::RegainAddress(EncodedRegain { group_id: (*group).into(), pair: Some((*pair).into()) })
+            Command::RegainAddress(RegainAddress { group, endpoint }) => {
+                Self::RegainAddress(EncodedRegain { group_id: (*group).into(), endpoint: Some((*endpoint).into()) })
             }
             Command::DeleteGroup(DeleteGroup { group, device }) => {
                 Self::DeleteGroup(SubjectAndDevice { subject: (*group).into(), device_id: (*device).into() })
@@ -255,19 +255,19 @@ impl Kind {
                 device_id: (*device).into(),
                 keep: keep.to_pb(),
             }),
-            Command::Enrol(Enrol { group, device, name, from }) => Self::Enrol(EncodedJoin {
+            Command::AddMember(AddMember { group, device, name, from }) => Self::AddMember(EncodedJoin {
                 subject: (*group).into(),
                 device_id: (*device).into(),
                 name: text(name),
                 from: text(from),
             }),
-            Command::Leave(Leave { group, device }) => {
-                Self::Leave(SubjectAndDevice { subject: (*group).into(), device_id: (*device).into() })
+            Command::RemoveMember(RemoveMember { group, device }) => {
+                Self::RemoveMember(SubjectAndDevice { subject: (*group).into(), device_id: (*device).into() })
             }
             Command::CreateInvite(invite) => Self::CreateInvite(EncodedInvite {
                 code_hash: Bytes::copy_from_slice(&invite.code),
                 group_id: invite.group.into(),
-                maker_device_id: invite.maker.into(),
+                inviter_device_id: invite.inviter.into(),
                 is_present: invite.is_present,
                 uses: invite.uses,
                 expires_unix_ms: invite.expires_unix_ms,
@@ -294,7 +294,7 @@ impl Kind {
             Command::ReportLogs(ReportLogs { relay, durable, reports }) => Self::ReportLogs(EncodedReports {
                 relay_id: (*relay).into(),
                 durable: *durable,
-                reports: reports.iter().map(Report::to_pb).collect(),
+                reports: reports.iter().map(LogReport::to_pb).collect(),
             }),
             Command::ForgetOutdated(ForgetOutdated) => Self::ForgetOutdated(Empty {}),
         }
@@ -304,8 +304,8 @@ impl Kind {
         Some(match self {
             Self::CreateGroup(create) => create.into_command()?.into(),
             Self::LapseAddresses(relay) => LapseAddresses { relay: service(&relay)? }.into(),
-            Self::RegainAddress(EncodedRegain { group_id, pair }) => {
-                RegainAddress { group: group(&group_id)?, pair: pair?.into_pair()? }.into()
+            Self::RegainAddress(EncodedRegain { group_id, endpoint }) => {
+                RegainAddress { group: group(&group_id)?, endpoint: endpoint?.into_endpoint()? }.into()
             }
             Self::DeleteGroup(SubjectAndDevice { subject, device_id }) => {
                 DeleteGroup { group: group(&subject)?, device: device(&device_id)? }.into()
@@ -317,17 +317,17 @@ impl Kind {
             Self::SetRetention(EncodedRetention { group_id, device_id, keep }) => {
                 SetRetention { group: group(&group_id)?, device: device(&device_id)?, keep: keep.into() }.into()
             }
-            Self::Enrol(join) => {
+            Self::AddMember(join) => {
                 let (device, name, from) = (device(&join.device_id)?, given(&join.name)?, given(&join.from)?);
-                Enrol { group: group(&join.subject)?, device, name, from }.into()
+                AddMember { group: group(&join.subject)?, device, name, from }.into()
             }
-            Self::Leave(SubjectAndDevice { subject, device_id }) => {
-                Leave { group: group(&subject)?, device: device(&device_id)? }.into()
+            Self::RemoveMember(SubjectAndDevice { subject, device_id }) => {
+                RemoveMember { group: group(&subject)?, device: device(&device_id)? }.into()
             }
             Self::CreateInvite(invite) => CreateInvite {
                 code: code(&invite.code_hash)?,
                 group: group(&invite.group_id)?,
-                maker: device(&invite.maker_device_id)?,
+                inviter: device(&invite.inviter_device_id)?,
                 is_present: invite.is_present,
                 uses: invite.uses,
                 expires_unix_ms: invite.expires_unix_ms,
@@ -350,7 +350,7 @@ impl Kind {
                 RememberSecret { service: service(&service_id)?, hash }.into()
             }
             Self::ReportLogs(EncodedReports { relay_id, durable, reports }) => {
-                let reports = reports.iter().map(Report::from_pb).collect::<Result<_, _>>().ok()?;
+                let reports = reports.iter().map(LogReport::from_pb).collect::<Result<_, _>>().ok()?;
                 ReportLogs { relay: service(&relay_id)?, durable, reports }.into()
             }
             Self::ForgetOutdated(Empty {}) => ForgetOutdated.into(),
@@ -360,7 +360,7 @@ impl Kind {
 
 impl EncodedCreate {
     fn of(create: &CreateGroup) -> Self {
-        let CreateGroup { spec, group, log, relay, pair, groups_per_address } = create;
+        let CreateGroup { spec, group, log, relay, endpoint, groups_per_address } = create;
         Self {
             request_id: Bytes::copy_from_slice(&spec.request.0),
             name: spec.name.to_string(),
@@ -377,7 +377,7 @@ impl EncodedCreate {
             group_id: (*group).into(),
             log_id: log.0,
             relay_id: (*relay).into(),
-            pair: Some((*pair).into()),
+            endpoint: Some((*endpoint).into()),
             groups_per_address: u64::try_from(*groups_per_address).unwrap_or(u64::MAX),
         }
     }
@@ -402,21 +402,21 @@ impl EncodedCreate {
             group: group(&self.group_id)?,
             log: LogId(self.log_id),
             relay: service(&self.relay_id)?,
-            pair: self.pair?.into_pair()?,
+            endpoint: self.endpoint?.into_endpoint()?,
             groups_per_address: usize::try_from(self.groups_per_address).ok()?,
         })
     }
 }
 
-impl From<Pair> for EncodedPair {
-    fn from(pair: Pair) -> Self {
-        Self { ip: pair.ip.into(), port: pair.port.into() }
+impl From<Endpoint> for EncodedEndpoint {
+    fn from(endpoint: Endpoint) -> Self {
+        Self { ip: endpoint.ip.into(), port: endpoint.port.into() }
     }
 }
 
-impl EncodedPair {
-    fn into_pair(self) -> Option<Pair> {
-        Some(Pair { ip: self.ip.into(), port: self.port.try_into().ok()? })
+impl EncodedEndpoint {
+    fn into_endpoint(self) -> Option<Endpoint> {
+        Some(Endpoint { ip: self.ip.into(), port: self.port.try_into().ok()? })
     }
 }
 

@@ -11,7 +11,10 @@ use gaung_proto::{DeviceId, DisplayName, GroupId, GroupRetention, LogId, RelayId
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::*;
-use crate::{QUARANTINE, book::Pair, create::CreateSpec, group::RequestId, records::ServiceRecord, reports::Report};
+use crate::{
+    QUARANTINE, address_picker::Endpoint, create::CreateSpec, group::RequestId, records::ServiceRecord,
+    reports::LogReport,
+};
 
 const SEEDS: u64 = 40;
 const COMMANDS: usize = 500;
@@ -19,16 +22,16 @@ const COMMANDS: usize = 500;
 /// Draws commands that meet: there are few groups, devices, relays, addresses and codes.
 struct Proposer {
     rng: SmallRng,
-    now: Stamp,
+    now: CommandTime,
 }
 
 impl Proposer {
     fn new(seed: u64) -> Self {
-        let now = Stamp { mono: Duration::ZERO, unix_ms: 1_800_000_000_000 };
+        let now = CommandTime { mono: Duration::ZERO, unix_ms: 1_800_000_000_000 };
         Self { rng: SmallRng::seed_from_u64(seed), now }
     }
 
-    fn propose(&mut self) -> (Command, Stamp) {
+    fn propose(&mut self) -> (Command, CommandTime) {
         let longest =
             if self.rng.random_ratio(1, 50) { 2 * 86_400_000_000_000 } else { QUARANTINE.as_nanos() as u64 / 8 };
         let passed = Duration::from_nanos(self.rng.random_range(0..longest));
@@ -43,19 +46,19 @@ impl Proposer {
         match self.rng.random_range(0..26) {
             0..8 => self.create().into(),
             8 => LapseAddresses { relay }.into(),
-            9 | 10 => RegainAddress { group, pair: self.pair() }.into(),
+            9 | 10 => RegainAddress { group, endpoint: self.endpoint() }.into(),
             11 => DeleteGroup { group, device }.into(),
             12 => {
                 let (log, signed) = (LogId(self.rng.random()), self.bytes());
                 ResetGroup { group, device, log, signed, is_lost: self.rng.random() }.into()
             }
             13 => SetRetention { group, device, keep: self.keep() }.into(),
-            14 | 15 => Enrol { group, device, name: self.name(), from: self.address() }.into(),
-            16 => Leave { group, device }.into(),
+            14 | 15 => AddMember { group, device, name: self.name(), from: self.address() }.into(),
+            16 => RemoveMember { group, device }.into(),
             17 | 18 => {
                 let (is_present, uses) = (self.rng.random(), self.rng.random_range(0..3));
                 let expires_unix_ms = self.now.unix_ms + self.rng.random_range(0..86_400_000);
-                CreateInvite { code, group, maker: device, is_present, uses, expires_unix_ms }.into()
+                CreateInvite { code, group, inviter: device, is_present, uses, expires_unix_ms }.into()
             }
             19 => RevokeInvite { code, device }.into(),
             20 | 21 => RedeemInvite { code, device, name: self.name(), from: self.address() }.into(),
@@ -76,7 +79,7 @@ impl Proposer {
     }
 
     fn create(&mut self) -> CreateGroup {
-        let drawn = self.pair();
+        let drawn = self.endpoint();
         let own = self.rng.random_bool(0.2);
         let spec = CreateSpec {
             request: RequestId([self.rng.random_range(1..40); 16]),
@@ -93,7 +96,7 @@ impl Proposer {
             made_from: self.address(),
         };
         let (group, log, relay) = (self.group(), LogId(self.rng.random()), self.relay());
-        CreateGroup { spec, group, log, relay, pair: drawn, groups_per_address: self.rng.random_range(1..8) }
+        CreateGroup { spec, group, log, relay, endpoint: drawn, groups_per_address: self.rng.random_range(1..8) }
     }
 
     fn service(&mut self, relay: RelayId) -> ServiceRecord {
@@ -108,10 +111,10 @@ impl Proposer {
         ServiceRecord { info, from: self.address() }
     }
 
-    fn report(&mut self) -> Report {
+    fn report(&mut self) -> LogReport {
         let (group, proof) = (self.group(), self.bytes());
         let (log, head) = (LogId(self.rng.random_range(0..3)), Seq(self.rng.random_range(0..9)));
-        Report { group, log, head, proof, lost: self.rng.random_bool(0.1), insists: self.rng.random() }
+        LogReport { group, log, head, proof, lost: self.rng.random_bool(0.1), insists: self.rng.random() }
     }
 
     fn group(&mut self) -> GroupId {
@@ -130,9 +133,9 @@ impl Proposer {
         [self.rng.random_range(1..6); 32]
     }
 
-    fn pair(&mut self) -> Pair {
+    fn endpoint(&mut self) -> Endpoint {
         let ip = Ipv4Addr::new(239, 255, 10, self.rng.random_range(0..8));
-        Pair { ip, port: self.rng.random_range(20000..20010) }
+        Endpoint { ip, port: self.rng.random_range(20000..20010) }
     }
 
     fn keep(&mut self) -> GroupRetention {

@@ -17,17 +17,17 @@ use tracing::info;
 
 use super::{Registry, Writer};
 use crate::{
-    challenge::{CallError, Outcome, SignedCall},
+    challenge::{CallError, CallOutcome, SignedCall},
+    clock::Now,
     group::Group,
     invites::{self, CreateInvite, InviteError, RedeemInvite, RevokeInvite},
     limits,
     lookup::{GroupBy, LookupError},
-    members::{Enrol, Enrolled, Join, JoinError, Joined, Leave, fallback_name},
-    now::Now,
+    members::{AddMember, AddedMember, JoinError, JoinGrant, JoinRequest, RemoveMember, fallback_name},
     owner::{DeleteGroup, OwnerError, ResetGroup, SetRetention},
     presence::{PRESENCE_LEASE, Presence},
     records::ServiceRecord,
-    reports::{Report, ReportError, ReportLogs},
+    reports::{LogReport, ReportError, ReportLogs},
     services::{RegisterError, RegisterService, RememberSecret},
     store::StoreError,
     viewer,
@@ -68,7 +68,7 @@ impl Registry {
             self.commit(writer, now, DeleteGroup { group: call.group, device })?;
             self.presences.forget_group(call.group);
             info!(group = %call.group, "group deleted");
-            Ok::<_, OwnerError>(Outcome::Done)
+            Ok::<_, OwnerError>(CallOutcome::Done)
         })
         .map(drop)
     }
@@ -89,7 +89,7 @@ impl Registry {
             let group = self.commit(writer, now, reset)?;
             self.lost.forget(group.id);
             info!(group = %group.id, log = %group.log, "log started anew");
-            Ok::<_, OwnerError>(Outcome::Group(group))
+            Ok::<_, OwnerError>(CallOutcome::Group(group))
         })?;
         Ok(self.group_of(outcome, call.group)?)
     }
@@ -102,7 +102,7 @@ impl Registry {
         let outcome = self.signed(now, call, |writer, device| {
             let group = self.commit(writer, now, SetRetention { group: call.group, device, keep })?;
             info!(group = %group.id, ?keep, "other limits of a group's log");
-            Ok::<_, OwnerError>(Outcome::Group(group))
+            Ok::<_, OwnerError>(CallOutcome::Group(group))
         })?;
         Ok(self.group_of(outcome, call.group)?)
     }
@@ -111,22 +111,22 @@ impl Registry {
     ///
     /// # Errors
     /// [`JoinError`], each case.
-    pub fn join(&self, now: Now, join: &Join) -> Result<Joined, JoinError> {
+    pub fn join(&self, now: Now, join: &JoinRequest) -> Result<JoinGrant, JoinError> {
         let group = self.group(&join.by)?;
         if group.private && !self.tables().is_member(&group, join.device) {
             return Err(JoinError::private(&join.by));
         }
         match join.client {
             None => {
-                let Join { device, ref name, from, .. } = *join;
-                let enrol = Enrol { group: group.id, device, name: name.clone(), from };
-                self.commit_if(&mut self.writer(), now, enrol, |enrolled| self.charge_join(*enrolled, from, now))?;
+                let JoinRequest { device, ref name, from, .. } = *join;
+                let add = AddMember { group: group.id, device, name: name.clone(), from };
+                self.commit_if(&mut self.writer(), now, add, |added| self.charge_join(*added, from, now))?;
             }
             Some(client) => self.be_present(now, &group, join, client)?,
         }
         let valid = PRESENCE_LEASE + TICKET_SLACK;
         let valid_ms = i64::try_from(valid.as_millis()).unwrap_or(i64::MAX);
-        Ok(Joined {
+        Ok(JoinGrant {
             ticket: issue_ticket(&self.signing, group.id, join.device, now.unix_ms + valid_ms),
             relays: self.services.relay(group.relay, now).into_iter().collect(),
             hubs: self.services.hubs(now),
@@ -140,7 +140,7 @@ impl Registry {
     /// [`LookupError`], each case.
     pub fn leave(&self, now: Now, id: GroupId, device: DeviceId, client: Option<ClientId>) -> Result<(), LookupError> {
         let Some(client) = client else {
-            return self.commit(&mut self.writer(), now, Leave { group: id, device });
+            return self.commit(&mut self.writer(), now, RemoveMember { group: id, device });
         };
         self.tables().live(id)?;
         self.presences.end(id, device, client);
@@ -157,15 +157,15 @@ impl Registry {
         &self,
         now: Now,
         group: GroupId,
-        maker: DeviceId,
+        inviter: DeviceId,
         uses: u32,
         expires_ms: u64,
     ) -> Result<(String, i64), InviteError> {
         let text = invites::new_code();
         let expires_unix_ms = now.unix_ms.saturating_add(i64::try_from(expires_ms).unwrap_or(i64::MAX));
-        let is_present = self.presences.of(group, now.mono).iter().any(|(device, ..)| *device == maker);
+        let is_present = self.presences.of(group, now.mono).iter().any(|(device, ..)| *device == inviter);
         let code = invites::hash(&text);
-        let create = CreateInvite { code, group, maker, is_present, uses, expires_unix_ms };
+        let create = CreateInvite { code, group, inviter, is_present, uses, expires_unix_ms };
         self.commit(&mut self.writer(), now, create)?;
         Ok((text, expires_unix_ms))
     }
@@ -177,7 +177,7 @@ impl Registry {
     pub fn revoke_invite(&self, now: Now, call: &SignedCall) -> Result<(), InviteError> {
         self.signed(now, call, |writer, device| {
             self.commit(writer, now, RevokeInvite { code: invites::hash(&call.subject), device })?;
-            Ok::<_, InviteError>(Outcome::Done)
+            Ok::<_, InviteError>(CallOutcome::Done)
         })
         .map(drop)
     }
@@ -190,13 +190,13 @@ impl Registry {
         let outcome = self.signed(now, call, |writer, device| {
             let (code, name, from) = (invites::hash(&call.subject), name.cloned(), call.from);
             let redeem = RedeemInvite { code, device, name, from };
-            let admit = |(_, enrolled): &(_, Enrolled)| Ok(self.charge_join(*enrolled, from, now)?);
+            let admit = |(_, added): &(_, AddedMember)| Ok(self.charge_join(*added, from, now)?);
             let (group, _) = self.commit_if(writer, now, redeem, admit)?;
-            Ok::<_, InviteError>(Outcome::Group(group))
+            Ok::<_, InviteError>(CallOutcome::Group(group))
         })?;
         match outcome {
-            Outcome::Group(group) => Ok(Group::clone(&group)),
-            Outcome::Done => Err(InviteError::Unknown),
+            CallOutcome::Group(group) => Ok(Group::clone(&group)),
+            CallOutcome::Done => Err(InviteError::Unknown),
         }
     }
 
@@ -220,7 +220,7 @@ impl Registry {
             let evicts = if self.services.knows(id) {
                 None
             } else {
-                self.services.victim(now, from, &self.tables().catalogue.load())?
+                self.services.choose_eviction(now, from, &self.tables().catalogue.load())?
             };
             self.services.charge_change(from, now)?;
             self.commit(&mut writer, now, RegisterService { id, record: record.clone(), evicts })?;
@@ -255,13 +255,13 @@ impl Registry {
         &self,
         now: Now,
         relay: RelayId,
-        reports: &[Report],
+        reports: &[LogReport],
         from: Option<IpAddr>,
     ) -> Result<Vec<pb::GroupRefusal>, ReportError> {
         let durable = self.services.reporting_relay(relay, from)?;
         {
             let tables = self.tables();
-            let is_own = |report: &&Report| tables.live(report.group).is_ok_and(|group| group.relay == relay);
+            let is_own = |report: &&LogReport| tables.live(report.group).is_ok_and(|group| group.relay == relay);
             reports.iter().filter(is_own).for_each(|report| self.lost.note(report, now.mono));
         }
         self.commit(&mut self.writer(), now, ReportLogs { relay, durable, reports: reports.to_vec() })
@@ -273,8 +273,8 @@ impl Registry {
         &self,
         now: Now,
         call: &SignedCall,
-        run: impl FnOnce(&mut Writer, DeviceId) -> Result<Outcome, E>,
-    ) -> Result<Outcome, E> {
+        run: impl FnOnce(&mut Writer, DeviceId) -> Result<CallOutcome, E>,
+    ) -> Result<CallOutcome, E> {
         // Before the signature, which takes longer to check than to make up.
         limits::take(&self.limits.signed, call.from, now.mono).map_err(CallError::TooSoon)?;
         let device =
@@ -290,14 +290,14 @@ impl Registry {
         Ok(outcome)
     }
 
-    fn group_of(&self, outcome: Outcome, id: GroupId) -> Result<Group, LookupError> {
+    fn group_of(&self, outcome: CallOutcome, id: GroupId) -> Result<Group, LookupError> {
         match outcome {
-            Outcome::Group(group) => Ok(Group::clone(&group)),
-            Outcome::Done => self.group(&GroupBy::Id(id)),
+            CallOutcome::Group(group) => Ok(Group::clone(&group)),
+            CallOutcome::Done => self.group(&GroupBy::Id(id)),
         }
     }
 
-    fn be_present(&self, now: Now, group: &Group, join: &Join, client: ClientId) -> Result<(), JoinError> {
+    fn be_present(&self, now: Now, group: &Group, join: &JoinRequest, client: ClientId) -> Result<(), JoinError> {
         let name = join.name.as_ref().map_or_else(|| fallback_name(join.device), ToString::to_string);
         let presence = Presence { name, lane: join.lane.clone(), since_unix_ms: now.unix_ms, renewed: now.mono };
         let key = (group.id, join.device, client);
@@ -309,10 +309,10 @@ impl Registry {
         begun.map_err(|_| JoinError::Full("too many clients are present; try again in a moment"))
     }
 
-    fn charge_join(&self, enrolled: Enrolled, from: Option<IpAddr>, now: Now) -> Result<(), JoinError> {
-        match enrolled {
-            Enrolled::Before => Ok(()),
-            Enrolled::New => Ok(limits::take(&self.limits.joins, from, now.mono)?),
+    fn charge_join(&self, added: AddedMember, from: Option<IpAddr>, now: Now) -> Result<(), JoinError> {
+        match added {
+            AddedMember::Existing => Ok(()),
+            AddedMember::New => Ok(limits::take(&self.limits.joins, from, now.mono)?),
         }
     }
 }

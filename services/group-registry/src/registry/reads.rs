@@ -6,13 +6,13 @@ use tokio::sync::watch;
 
 use super::Registry;
 use crate::{
+    clock::Now,
     feed::WatchStep,
     group::Group,
     lookup::{GroupBy, LookupError},
     members::{self, JoinError},
-    now::Now,
     tables::Tables,
-    viewer::{Claim, Viewer, is_proven},
+    viewer::{Credentials, Viewer, is_proven},
 };
 
 impl Registry {
@@ -34,7 +34,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`JoinError::Lookup`] or [`JoinError::Private`].
-    pub fn group_for(&self, now: Now, by: &GroupBy, claim: Claim) -> Result<Group, JoinError> {
+    pub fn group_for(&self, now: Now, by: &GroupBy, claim: Credentials) -> Result<Group, JoinError> {
         let group = self.group(by)?;
         let tables = self.tables();
         let is_seen = claim.check(&tables).sees(&tables, &self.public_key(), now.unix_ms, &group);
@@ -50,7 +50,7 @@ impl Registry {
 
     /// As [`Self::groups`], of those that the caller may see. What it may not see neither fills a page nor ends one.
     #[must_use]
-    pub fn groups_for(&self, now: Now, after: Option<&str>, limit: usize, claim: Claim) -> (Vec<Group>, bool) {
+    pub fn groups_for(&self, now: Now, after: Option<&str>, limit: usize, claim: Credentials) -> (Vec<Group>, bool) {
         let tables = self.tables();
         let (viewer, key) = (claim.check(&tables), self.public_key());
         page(&tables, after, limit, |group| viewer.sees(&tables, &key, now.unix_ms, group))
@@ -69,7 +69,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`JoinError::Lookup`] or [`JoinError::Private`].
-    pub fn members_for(&self, now: Now, group: GroupId, claim: Claim) -> Result<Vec<pb::Member>, JoinError> {
+    pub fn members_for(&self, now: Now, group: GroupId, claim: Credentials) -> Result<Vec<pb::Member>, JoinError> {
         self.group_for(now, &GroupBy::Id(group), claim)?;
         Ok(self.members(now, group)?)
     }
@@ -86,7 +86,7 @@ impl Registry {
         self.revisions.subscribe()
     }
 
-    pub(crate) fn viewer(&self, claim: Claim) -> Viewer {
+    pub(crate) fn viewer(&self, claim: Credentials) -> Viewer {
         claim.check(&self.tables())
     }
 

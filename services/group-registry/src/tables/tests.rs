@@ -7,14 +7,14 @@ use gaung_proto::{GroupRetention, LogId, RelayId, Scope, Seq, pb::registry as pb
 use super::*;
 use crate::{
     QUARANTINE,
-    book::Pair,
+    address_picker::Endpoint,
     command::Command,
     create::{CreateError, CreateGroup, CreateSpec, LapseAddresses, RegainAddress},
     group::RequestId,
     invites::{CreateInvite, InviteError, RedeemInvite},
-    members::{Enrol, Leave},
+    members::{AddMember, RemoveMember},
     owner::{DeleteGroup, OwnerError, ResetGroup},
-    reports::{Report, ReportLogs},
+    reports::{LogReport, ReportLogs},
 };
 
 const OWNER: DeviceId = DeviceId([1; 16]);
@@ -55,8 +55,8 @@ impl Replica {
     }
 }
 
-fn stamp(at_secs: u64) -> Stamp {
-    Stamp { mono: Duration::from_secs(at_secs), unix_ms: i64::try_from(at_secs).unwrap() * 1000 }
+fn stamp(at_secs: u64) -> CommandTime {
+    CommandTime { mono: Duration::from_secs(at_secs), unix_ms: i64::try_from(at_secs).unwrap() * 1000 }
 }
 
 fn group(n: u8) -> GroupId {
@@ -78,8 +78,8 @@ fn create(n: u8, name: &str, last: u8) -> CreateGroup {
         keep: GroupRetention::default(),
         made_from: None,
     };
-    let pair = Pair { ip: Ipv4Addr::new(239, 255, 10, last), port: 20000 + u16::from(last) };
-    CreateGroup { spec, group: group(n), log: LogId(n.into()), relay: RELAY, pair, groups_per_address: 10 }
+    let endpoint = Endpoint { ip: Ipv4Addr::new(239, 255, 10, last), port: 20000 + u16::from(last) };
+    CreateGroup { spec, group: group(n), log: LogId(n.into()), relay: RELAY, endpoint, groups_per_address: 10 }
 }
 
 /// A bit of everything, some of it refused.
@@ -88,19 +88,19 @@ fn some_commands(replica: &mut Replica) {
     replica.apply(2, &create(2, "b", 2)).unwrap();
     assert_eq!(replica.apply(3, &create(1, "a", 9)).unwrap().addr.port(), 20001, "a repeat of the first");
     assert!(matches!(replica.apply(4, &create(3, "a", 3)), Err(CreateError::NameTaken(_))));
-    assert_eq!(replica.apply(4, &create(3, "c", 2)), Err(CreateError::PairTaken));
+    assert_eq!(replica.apply(4, &create(3, "c", 2)), Err(CreateError::EndpointTaken));
     assert_eq!(replica.apply(4, &create(2, "b", 3)).unwrap().id, group(2));
     let from = Some("10.0.0.9".parse().unwrap());
-    replica.apply(5, &Enrol { group: group(1), device: GUEST, name: None, from }).unwrap();
-    replica.apply(6, &Leave { group: group(2), device: OWNER }).unwrap();
+    replica.apply(5, &AddMember { group: group(1), device: GUEST, name: None, from }).unwrap();
+    replica.apply(6, &RemoveMember { group: group(2), device: OWNER }).unwrap();
     let (code, uses, expires_unix_ms) = ([5; 32], 1, 1_000_000);
-    let invite = CreateInvite { code, group: group(2), maker: OWNER, is_present: false, uses, expires_unix_ms };
+    let invite = CreateInvite { code, group: group(2), inviter: OWNER, is_present: false, uses, expires_unix_ms };
     replica.apply(7, &invite).unwrap();
     replica.apply(8, &RedeemInvite { code, device: GUEST, name: None, from }).unwrap();
     let third = RedeemInvite { code, device: DeviceId([3; 16]), name: None, from };
     assert_eq!(replica.apply(8, &third).unwrap_err(), InviteError::UsedUp);
     let (proof, lost, insists) = (Bytes::new(), false, false);
-    let report = Report { group: group(2), log: LogId(2), head: Seq(9), proof, lost, insists };
+    let report = LogReport { group: group(2), log: LogId(2), head: Seq(9), proof, lost, insists };
     assert_eq!(replica.apply(9, &ReportLogs { relay: RELAY, durable: true, reports: vec![report] }), Ok(Vec::new()));
     let signed = Bytes::from_static(b"signed");
     replica.apply(10, &ResetGroup { group: group(2), device: OWNER, log: LogId(77), signed, is_lost: false }).unwrap();
@@ -108,10 +108,10 @@ fn some_commands(replica: &mut Replica) {
     assert!(matches!(replica.apply(11, &stranger), Err(OwnerError::NotOwner(_))));
     replica.apply(11, &DeleteGroup { group: group(1), device: OWNER }).unwrap();
     assert_eq!(replica.apply(12, &create(1, "a", 4)), Err(CreateError::Deleted));
-    assert_eq!(replica.apply(13, &create(4, "a", 1)), Err(CreateError::PairTaken), "its address rests");
+    assert_eq!(replica.apply(13, &create(4, "a", 1)), Err(CreateError::EndpointTaken), "its address rests");
     assert_eq!(replica.apply(20, &LapseAddresses { relay: RELAY }).unwrap().len(), 1);
-    let pair = Pair { ip: Ipv4Addr::new(239, 255, 10, 6), port: 20006 };
-    assert_eq!(replica.apply(30, &RegainAddress { group: group(2), pair }).unwrap().generation.0, 2);
+    let endpoint = Endpoint { ip: Ipv4Addr::new(239, 255, 10, 6), port: 20006 };
+    assert_eq!(replica.apply(30, &RegainAddress { group: group(2), endpoint }).unwrap().generation.0, 2);
     let later = 11 + QUARANTINE.as_secs();
     assert_eq!(replica.apply(later, &create(4, "a", 1)).unwrap().generation.0, 2);
 }

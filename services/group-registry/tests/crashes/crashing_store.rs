@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use group_registry::{
+    clock::CommandTime,
     command::Command,
-    now::Stamp,
     store::{KeyChange, MemoryStore, RecordStore, StoreError},
     tables::Tables,
 };
@@ -50,7 +50,7 @@ struct ProcessFate {
 
 impl CrashingStore {
     /// `began`: the time at which the process reads the disk.
-    pub(crate) fn new(disk: Arc<MemoryStore>, sabotage: Sabotage, seed: u64, began: Stamp) -> Arc<Self> {
+    pub(crate) fn new(disk: Arc<MemoryStore>, sabotage: Sabotage, seed: u64, began: CommandTime) -> Arc<Self> {
         let records = disk.load().expect("memory does not fail");
         let (follower, _) = Tables::load(records, began).expect("the registry's own records");
         let (rng, late) = (SmallRng::seed_from_u64(seed), Vec::new());

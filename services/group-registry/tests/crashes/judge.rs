@@ -10,10 +10,10 @@ use gaung_proto::{DeviceId, GroupId};
 use group_registry::{
     QUARANTINE,
     address::Low23,
+    clock::Now,
     feed::{GroupChange, WatchStep},
     group::{Group, RequestId},
     lookup::GroupBy,
-    now::Now,
     registry::Registry,
 };
 

@@ -15,16 +15,16 @@ use gaung_proto::{
 use group_registry::{
     QUARANTINE,
     address::Pool,
-    book::{Pair, Pools},
+    address_picker::{Endpoint, Pools},
     challenge::SignedCall,
+    clock::{CommandTime, Now},
     create::{CreateError, CreateSpec},
     group::{Group, RequestId},
     lease::ADDRESS_LEASE,
     lookup::GroupBy,
-    members::Join,
-    now::{Now, Stamp},
+    members::JoinRequest,
     registry::Registry,
-    reports::Report,
+    reports::LogReport,
     store::{MemoryStore, RecordStore},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
@@ -94,7 +94,7 @@ fn open(disk: &Arc<MemoryStore>, sabotage: Sabotage, now: Now, rng: &mut SmallRn
     let site = Pool::new("239.255.10.0/28".parse().unwrap()).unwrap();
     let pools = Pools { site, organization: Pool::organization() };
     loop {
-        let began = Stamp { mono: Duration::ZERO, unix_ms: now.unix_ms };
+        let began = CommandTime { mono: Duration::ZERO, unix_ms: now.unix_ms };
         let store = CrashingStore::new(Arc::clone(disk), sabotage, rng.random(), began);
         let opened = Registry::open(Arc::clone(&store) as Arc<dyn RecordStore>, pools, now);
         if let Ok(registry) =
@@ -141,7 +141,7 @@ impl World {
         self.judge.check_lookup(&self.registry)?;
         for (spec, made) in &self.requests {
             let Some(id) = made.filter(|id| self.judge.seen.contains_key(id)) else { continue };
-            let again = self.registry.create(self.now(), spec, Pair { ip: Ipv4Addr::UNSPECIFIED, port: 1 });
+            let again = self.registry.create(self.now(), spec, Endpoint { ip: Ipv4Addr::UNSPECIFIED, port: 1 });
             if again.as_ref().ok().map(|group| group.id) != Some(id) {
                 return Err(format!("a repeat of the request that made {id} gives {again:?}"));
             }
@@ -180,10 +180,10 @@ impl World {
         self.registry.register_service(self.now(), relay, info, None).map_err(drop)
     }
 
-    /// A pair as a proposer would choose it who knows little: any of a few.
-    fn pair(&mut self) -> Pair {
+    /// An endpoint as a proposer would choose it who knows little: any of a few.
+    fn endpoint(&mut self) -> Endpoint {
         let ip = Ipv4Addr::new(239, 255, 10, self.rng.random_range(0..ADDRESSES));
-        Pair { ip, port: 20000 + self.rng.random_range(0..PORTS) }
+        Endpoint { ip, port: 20000 + self.rng.random_range(0..PORTS) }
     }
 
     fn create(&mut self) -> (Pending, Result<(), ()>) {
@@ -195,9 +195,9 @@ impl World {
             self.requests.len() - 1
         };
         let spec = self.requests[index].0.clone();
-        let drawn = self.pair();
-        let pair = Pair { ip: spec.address.unwrap_or(drawn.ip), ..drawn };
-        let made = self.registry.create(self.now(), &spec, pair);
+        let drawn = self.endpoint();
+        let endpoint = Endpoint { ip: spec.address.unwrap_or(drawn.ip), ..drawn };
+        let made = self.registry.create(self.now(), &spec, endpoint);
         if let Ok(group) = &made {
             self.requests[index].1 = Some(group.id);
             self.counts.made += 1;
@@ -228,8 +228,8 @@ impl World {
     fn regain(&mut self) -> (Pending, Result<(), ()>) {
         let lapsed = self.registry.lapsed_and_back(self.now());
         let Some(group) = lapsed.first() else { return (Pending::Nothing, Ok(())) };
-        let pair = self.pair();
-        let regained = self.registry.regain(self.now(), group.id, pair);
+        let endpoint = self.endpoint();
+        let regained = self.registry.regain(self.now(), group.id, endpoint);
         self.counts.regained += u64::from(regained.is_ok());
         (Pending::Change(group.id), regained.map(drop).map_err(drop))
     }
@@ -268,7 +268,7 @@ impl World {
 
     fn join(&self, group: &Group, who: u8) -> Result<(), ()> {
         let (by, lane) = (GroupBy::Id(group.id), String::new());
-        let join = Join { by, device: device(who), name: None, client: None, lane, from: None };
+        let join = JoinRequest { by, device: device(who), name: None, client: None, lane, from: None };
         self.registry.join(self.now(), &join).map(drop).map_err(drop)
     }
 
@@ -285,7 +285,7 @@ impl World {
         let (head, proof) = (Seq(self.rng.random_range(0..100)), bytes::Bytes::from_static(b"proof"));
         let log = if self.rng.random_bool(0.9) { group.log } else { LogId(self.rng.random()) };
         let insists = self.rng.random_bool(0.3);
-        let report = Report { group: group.id, log, head, proof, lost: false, insists };
+        let report = LogReport { group: group.id, log, head, proof, lost: false, insists };
         self.registry.report(self.now(), group.relay, &[report], None).map(drop).map_err(drop)
     }
 

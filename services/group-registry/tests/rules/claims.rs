@@ -13,9 +13,9 @@ use group_registry::{
     create::{CreateError, CreateSpec},
     limits::Limits,
     lookup::GroupBy,
-    members::Join,
+    members::JoinRequest,
     owner::OwnerError,
-    reports::{Report, ReportError},
+    reports::{LogReport, ReportError},
     services::RegisterError,
     store::{MemoryStore, RecordStore},
 };
@@ -41,7 +41,7 @@ fn reports_count_from_the_relays_own_address_alone_and_may_take_back_what_was_sa
     world.register_from(RELAY, RELAY_KIND, true, address(1)).unwrap();
     let report = |from, log, head, insists| {
         let (proof, lost) = (bytes::Bytes::from_static(b"mine"), false);
-        let report = Report { group: world.group_named("room").id, log, head: Seq(head), proof, lost, insists };
+        let report = LogReport { group: world.group_named("room").id, log, head: Seq(head), proof, lost, insists };
         world.registry.report(world.now, RELAY, &[report], from)
     };
     world.register(id(1), true);
@@ -135,7 +135,7 @@ fn one_address_takes_its_share_of_the_services_and_others_still_come() {
     world.register_from(id(77_778), HUB_KIND, false, address(201)).unwrap();
     assert!(world.registry.services(world.now).len() <= 1024);
     let group = world.group("room");
-    let join = Join {
+    let join = JoinRequest {
         by: GroupBy::Id(group.id),
         device: device(&ann()),
         name: None,

@@ -45,12 +45,12 @@ fn a_command_whose_commit_fails_did_not_happen_and_the_next_works() {
     let mut world = World::on(Arc::clone(&store) as Arc<dyn RecordStore>);
     let group = world.group("room");
     let (revision, records) = (revision(&world), store.load().unwrap());
-    let pair = world.registry.pick(Scope::Site, world.now).unwrap();
+    let endpoint = world.registry.pick(Scope::Site, world.now).unwrap();
     let delete = world.call(&ann(), Method::Delete, group.id, "");
     let other = spec("other");
 
     store.is_broken.store(true, Ordering::Relaxed);
-    assert!(matches!(world.registry.create(world.now, &other, pair), Err(CreateError::Store(_))));
+    assert!(matches!(world.registry.create(world.now, &other, endpoint), Err(CreateError::Store(_))));
     let deleted = world.registry.delete_group(world.now, &delete);
     assert!(matches!(deleted, Err(OwnerError::Lookup(LookupError::Store(StoreError::Unavailable(_))))), "{deleted:?}");
     let joined = world.join(&group, &bob(), None);
@@ -65,8 +65,8 @@ fn a_command_whose_commit_fails_did_not_happen_and_the_next_works() {
     assert_eq!(store.load().unwrap(), records);
 
     store.is_broken.store(false, Ordering::Relaxed);
-    let made = world.registry.create(world.now, &other, pair).unwrap();
-    assert_eq!(made.addr.ip(), pair.ip, "the address was not used up");
+    let made = world.registry.create(world.now, &other, endpoint).unwrap();
+    assert_eq!(made.addr.ip(), endpoint.ip, "the address was not used up");
     world.join(&group, &bob(), None).unwrap();
     world.registry.delete_group(world.now, &delete).expect("the nonce was not used up");
     world.restart();

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use gaung_proto::RelayId;
 use group_registry::{
     QUARANTINE,
-    book::Exhausted,
+    address_picker::Exhausted,
     create::{CreateError, CreateSpec, RegainError},
     group::Group,
     lease::ADDRESS_LEASE,
@@ -118,7 +118,7 @@ fn a_relay_that_returns_gets_addresses_again_with_a_higher_generation() {
     let group = world.lapsed(&spec("room"));
     let back = world.come_back();
     let fresh = back[0].clone();
-    assert_ne!(fresh.addr, group.addr, "a fresh pair, for its own rests");
+    assert_ne!(fresh.addr, group.addr, "a fresh endpoint, for its own rests");
     assert_eq!(fresh.generation.0, group.generation.0 + 1);
     assert_eq!(fresh, Group { addr: fresh.addr, generation: fresh.generation, lapsed: false, ..group.clone() });
     assert_eq!(world.stored(&group), fresh);

@@ -18,7 +18,7 @@ use gaung_proto::{
 };
 use group_registry::{
     QUARANTINE,
-    book::Exhausted,
+    address_picker::Exhausted,
     challenge::{CallError, LIFETIME, SignedCall},
     create::{CreateError, CreateSpec},
     disk_store::DiskStore,
@@ -219,7 +219,7 @@ fn invites_are_counted_expire_and_can_be_revoked() {
     }
     let dave = SigningKey::from_bytes(&[4; 32]);
     let by_stranger = world.call(&dave, Method::Revoke, GroupId::NONE, &unlimited);
-    assert_eq!(world.registry.revoke_invite(world.now, &by_stranger), Err(InviteError::NotMaker));
+    assert_eq!(world.registry.revoke_invite(world.now, &by_stranger), Err(InviteError::NotInviter));
     for _ in 0..2 {
         let revoke = world.call(&ann(), Method::Revoke, GroupId::NONE, &unlimited);
         world.registry.revoke_invite(world.now, &revoke).unwrap();

@@ -10,13 +10,13 @@ use ed25519_dalek::SigningKey;
 use gaung_proto::{DeviceId, GroupId, LogId, signing::Method};
 use group_registry::{
     QUARANTINE,
+    clock::Now,
     create::{CreateError, CreateSpec},
     disk_store::DiskStore,
     group::{Group, RequestId},
     invites::InviteError,
-    now::Now,
     store::RecordStore,
-    viewer::Claim,
+    viewer::Credentials,
 };
 
 use super::world::{RELAY, World, ann, bob, open, spec};
@@ -65,7 +65,8 @@ fn an_old_folder_opens_with_everything_in_it() {
     let [everyone, _, room, secret] = &listed[..] else { panic!("{listed:?}") };
     assert!(everyone.reserved && secret.private && world.registry.members(world.now, room.id).unwrap().len() == 2);
     assert_eq!(world.registry.services(world.now).len(), 2);
-    let relay = Claim { relay: Some((RELAY, Bytes::from_static(b"secret of the relay"))), ..Claim::default() };
+    let relay =
+        Credentials { relay: Some((RELAY, Bytes::from_static(b"secret of the relay"))), ..Credentials::default() };
     assert_eq!(world.registry.groups_for(world.now, None, 100, relay).0.len(), 4, "its secret still proves the relay");
     assert_eq!(world.report(room, room.log, 39)[0].expected_head_seq, 40);
 

@@ -7,7 +7,7 @@ use group_registry::{
     create::CreateSpec,
     group::Group,
     lookup::GroupBy,
-    members::{Join, JoinError},
+    members::{JoinError, JoinRequest},
     presence::PRESENCE_LEASE,
 };
 
@@ -22,7 +22,7 @@ const FLOOD: u32 = 10_000;
 fn join(world: &World, group: &Group, from: IpAddr, process: u32) -> Result<(), JoinError> {
     let mut id = [9; 16];
     id[..4].copy_from_slice(&process.to_be_bytes());
-    let join = Join {
+    let join = JoinRequest {
         by: GroupBy::Id(group.id),
         device: DeviceId(id),
         name: None,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use gaung_proto::{DeviceId, GroupId, RelayId, signing::issue_ticket};
 use group_registry::{
-    create::CreateSpec, group::Group, invites::InviteError, lookup::GroupBy, members::JoinError, viewer::Claim,
+    create::CreateSpec, group::Group, invites::InviteError, lookup::GroupBy, members::JoinError, viewer::Credentials,
 };
 
 use super::world::{DAY_MS, RELAY, World, ann, bob, device, spec};
@@ -12,16 +12,16 @@ fn private(world: &World, name: &str) -> Group {
     world.create(&CreateSpec { private: true, ..spec(name) }).unwrap()
 }
 
-fn member(device: DeviceId) -> Claim {
-    Claim { device: Some(device), ..Claim::default() }
+fn member(device: DeviceId) -> Credentials {
+    Credentials { device: Some(device), ..Credentials::default() }
 }
 
-fn relay(id: RelayId, secret: &'static [u8]) -> Claim {
-    Claim { relay: Some((id, Bytes::from_static(secret))), ..Claim::default() }
+fn relay(id: RelayId, secret: &'static [u8]) -> Credentials {
+    Credentials { relay: Some((id, Bytes::from_static(secret))), ..Credentials::default() }
 }
 
 /// Whether the caller is shown the group by each call, which must agree.
-fn is_shown(world: &World, group: &Group, claim: &Claim) -> bool {
+fn is_shown(world: &World, group: &Group, claim: &Credentials) -> bool {
     let by_id = world.registry.group_for(world.now, &GroupBy::Id(group.id), claim.clone());
     let by_name = world.registry.group_for(world.now, &GroupBy::Name(group.name.clone()), claim.clone());
     let members = world.registry.members_for(world.now, group.id, claim.clone());
@@ -35,16 +35,16 @@ fn is_shown(world: &World, group: &Group, claim: &Claim) -> bool {
 fn members_and_holders_of_tickets_are_shown_a_private_group_and_nobody_else() {
     let mut world = World::new();
     let group = private(&world, "secret");
-    assert!(is_shown(&world, &world.group("open"), &Claim::default()));
-    assert!(!is_shown(&world, &group, &Claim::default()));
+    assert!(is_shown(&world, &world.group("open"), &Credentials::default()));
+    assert!(!is_shown(&world, &group, &Credentials::default()));
     assert!(!is_shown(&world, &group, &member(device(&bob()))));
     assert!(is_shown(&world, &group, &member(device(&ann()))), "made it");
     let ticket = world.join(&group, &ann(), None).unwrap();
-    let holder = Claim { ticket, ..Claim::default() };
+    let holder = Credentials { ticket, ..Credentials::default() };
     assert!(is_shown(&world, &group, &holder));
     assert!(!is_shown(&world, &private(&world, "other"), &holder));
     let forged = issue_ticket(&bob(), group.id, device(&bob()), i64::MAX);
-    assert!(!is_shown(&world, &group, &Claim { ticket: forged, ..Claim::default() }));
+    assert!(!is_shown(&world, &group, &Credentials { ticket: forged, ..Credentials::default() }));
 
     let invite = world.registry.create_invite(world.now, group.id, device(&ann()), 1, DAY_MS).unwrap().0;
     world.redeem(&bob(), &invite).unwrap();
@@ -85,7 +85,7 @@ fn a_list_has_no_trace_of_what_it_does_not_show() {
     for name in ["b", "d"] {
         world.group(name);
     }
-    let pages = |claim: &Claim| {
+    let pages = |claim: &Credentials| {
         let (mut names, mut after) = (Vec::new(), None::<String>);
         loop {
             let (page, more) = world.registry.groups_for(world.now, after.as_deref(), 1, claim.clone());
@@ -97,7 +97,7 @@ fn a_list_has_no_trace_of_what_it_does_not_show() {
             }
         }
     };
-    assert_eq!(pages(&Claim::default()), ["b", "d"]);
+    assert_eq!(pages(&Credentials::default()), ["b", "d"]);
     assert_eq!(pages(&member(device(&bob()))), ["b", "d"]);
     assert_eq!(pages(&member(device(&ann()))), ["a", "b", "c", "d", "e"]);
 }

@@ -14,17 +14,17 @@ use gaung_proto::{
 };
 use group_registry::{
     address::Pool,
-    book::{Pair, Pools},
+    address_picker::{Endpoint, Pools},
     challenge::SignedCall,
+    clock::Now,
     create::{CreateError, CreateSpec, RegainError},
     group::{Group, RequestId},
     invites::InviteError,
     lookup::GroupBy,
-    members::{Join, JoinError},
-    now::Now,
+    members::{JoinError, JoinRequest},
     owner::OwnerError,
     registry::Registry,
-    reports::Report,
+    reports::LogReport,
     services::RegisterError,
     store::{MemoryStore, RecordStore},
 };
@@ -88,9 +88,9 @@ impl World {
                 Some(ip) => self.registry.pick_port(ip)?,
                 None => self.registry.pick(spec.scope, self.now)?,
             };
-            let made = self.registry.create(self.now, spec, Pair { port: spec.port.unwrap_or(lent.port), ..lent });
-            self.registry.give_back(lent);
-            if made != Err(CreateError::PairTaken) {
+            let made = self.registry.create(self.now, spec, Endpoint { port: spec.port.unwrap_or(lent.port), ..lent });
+            self.registry.release(lent);
+            if made != Err(CreateError::EndpointTaken) {
                 return made;
             }
         }
@@ -108,8 +108,8 @@ impl World {
         loop {
             let lent = self.registry.pick(group.scope, self.now)?;
             let regained = self.registry.regain(self.now, group.id, lent);
-            self.registry.give_back(lent);
-            if regained != Err(RegainError::PairTaken) {
+            self.registry.release(lent);
+            if regained != Err(RegainError::EndpointTaken) {
                 return regained;
             }
         }
@@ -149,7 +149,7 @@ impl World {
         key: &SigningKey,
         client: Option<ClientId>,
     ) -> Result<bytes::Bytes, JoinError> {
-        let join = Join {
+        let join = JoinRequest {
             by: GroupBy::Id(group.id),
             device: device(key),
             name: None,
@@ -174,10 +174,10 @@ impl World {
         group: &Group,
         log: LogId,
         head: u64,
-        change: impl FnOnce(&mut Report),
+        change: impl FnOnce(&mut LogReport),
     ) -> Vec<pb::GroupRefusal> {
         let proof = bytes::Bytes::from(format!("{log} {head}"));
-        let mut report = Report { group: group.id, log, head: Seq(head), proof, lost: false, insists: false };
+        let mut report = LogReport { group: group.id, log, head: Seq(head), proof, lost: false, insists: false };
         change(&mut report);
         self.registry.report(self.now, group.relay, &[report], None).unwrap()
     }

@@ -18,27 +18,27 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 /// Between two looks. A claim that another registry has this identity costs nobody anything but a line.
-const LOOK: Duration = Duration::from_secs(20);
-/// The first look comes soon, for a copy is most likely started while the other one runs.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+const SEARCH_EVERY: Duration = Duration::from_secs(20);
+/// The first search comes soon, for a copy is most likely started while the other one runs.
+const FIRST_SEARCH: Duration = Duration::from_secs(1);
 /// A copy that was not heard in so many looks is gone; a question may be lost.
 const MISSED: u32 = 3;
 
 /// The copies that answer.
 #[derive(Debug, Default)]
-pub(crate) struct Twins {
-    heard: Mutex<Heard>,
+pub(crate) struct IdentityConflicts {
+    state: Mutex<ConflictState>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct ConflictState {
     at: BTreeSet<SocketAddrV4>,
     missed: u32,
 }
 
 /// What changed.
 #[derive(Debug, PartialEq, Eq)]
-enum News {
+enum ConflictChange {
     None,
     /// These were not known.
     Found(Vec<SocketAddrV4>),
@@ -46,49 +46,49 @@ enum News {
     Gone,
 }
 
-impl Twins {
+impl IdentityConflicts {
     /// Where they are; none in a sound network.
     pub(crate) fn list(&self) -> Vec<SocketAddrV4> {
-        self.heard().at.iter().copied().collect()
+        self.state().at.iter().copied().collect()
     }
 
-    /// Takes what one look found of this identity, without this process itself.
-    fn handle_look(&self, now: BTreeSet<SocketAddrV4>) -> News {
-        let mut heard = self.heard();
+    /// Takes what one search found of this identity, without this process itself.
+    fn handle_search(&self, now: BTreeSet<SocketAddrV4>) -> ConflictChange {
+        let mut state = self.state();
         if now.is_empty() {
-            heard.missed += 1;
-            if heard.at.is_empty() || heard.missed < MISSED {
-                return News::None;
+            state.missed += 1;
+            if state.at.is_empty() || state.missed < MISSED {
+                return ConflictChange::None;
             }
-            heard.at.clear();
-            return News::Gone;
+            state.at.clear();
+            return ConflictChange::Gone;
         }
-        heard.missed = 0;
-        let new: Vec<_> = now.difference(&heard.at).copied().collect();
-        heard.at = now;
-        if new.is_empty() { News::None } else { News::Found(new) }
+        state.missed = 0;
+        let new: Vec<_> = now.difference(&state.at).copied().collect();
+        state.at = now;
+        if new.is_empty() { ConflictChange::None } else { ConflictChange::Found(new) }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ConflictState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Looks for copies until `stop`, and tells of them.
 pub(crate) async fn keep(
-    twins: &Twins,
+    conflicts: &IdentityConflicts,
     (id, instance): (RelayId, u64),
     port: u16,
     watch: LinkWatch,
     stop: CancellationToken,
 ) {
-    let mut wait = FIRST_LOOK;
+    let mut wait = FIRST_SEARCH;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(wait) => {}
         }
-        wait = LOOK;
+        wait = SEARCH_EVERY;
         let question = Discovery { port, ..Discovery::registries(watch.now().links) };
         let found = match discover(&question).await {
             Ok(found) => found,
@@ -97,24 +97,24 @@ pub(crate) async fn keep(
                 continue;
             }
         };
-        match twins.handle_look(others(&found, id, instance)) {
-            News::None => {}
-            News::Found(at) => error!(
+        match conflicts.handle_search(others(&found, id, instance)) {
+            ConflictChange::None => {}
+            ConflictChange::Found(at) => error!(
                 ?at,
                 "another server has this one's identity: one of them runs on a copy of the other's data folder, and their \
                  members hear each other. Stop one, and give it an empty folder"
             ),
-            News::Gone => info!("no other server with this one's identity is heard any more"),
+            ConflictChange::Gone => info!("no other server with this one's identity is heard any more"),
         }
     }
 }
 
 /// The addresses of other processes of this identity.
 fn others(found: &[FoundService], id: RelayId, instance: u64) -> BTreeSet<SocketAddrV4> {
-    let is_twin = |f: &&FoundService| {
+    let is_copy = |f: &&FoundService| {
         f.kind == ServiceKind::Registry && f.id == id && f.instance.is_some_and(|theirs| theirs != instance)
     };
-    found.iter().filter(is_twin).flat_map(|f| f.addresses.iter().copied()).collect()
+    found.iter().filter(is_copy).flat_map(|f| f.addresses.iter().copied()).collect()
 }
 
 #[cfg(test)]
@@ -133,14 +133,20 @@ mod tests {
 
     #[test]
     fn a_copy_is_told_once_and_when_it_is_gone() {
-        let twins = Twins::default();
-        let look = |lasts: &[u8]| twins.handle_look(lasts.iter().map(|last| at(*last)).collect());
-        assert_eq!(look(&[]), News::None);
-        assert_eq!(look(&[2]), News::Found(vec![at(2)]));
-        assert_eq!((look(&[2]), look(&[]), twins.list()), (News::None, News::None, vec![at(2)]));
-        assert_eq!(look(&[2, 3]), News::Found(vec![at(3)]));
-        assert_eq!((look(&[]), look(&[]), look(&[])), (News::None, News::None, News::Gone));
-        assert!(twins.list().is_empty());
+        let conflicts = IdentityConflicts::default();
+        let search = |lasts: &[u8]| conflicts.handle_search(lasts.iter().map(|last| at(*last)).collect());
+        assert_eq!(search(&[]), ConflictChange::None);
+        assert_eq!(search(&[2]), ConflictChange::Found(vec![at(2)]));
+        assert_eq!(
+            (search(&[2]), search(&[]), conflicts.list()),
+            (ConflictChange::None, ConflictChange::None, vec![at(2)])
+        );
+        assert_eq!(search(&[2, 3]), ConflictChange::Found(vec![at(3)]));
+        assert_eq!(
+            (search(&[]), search(&[]), search(&[])),
+            (ConflictChange::None, ConflictChange::None, ConflictChange::Gone)
+        );
+        assert!(conflicts.list().is_empty());
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Now {
 
 /// The time of a command, as whoever proposed it read it. Unlike [`Now`] it means the same in another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct CommandTime {
     /// Monotonic time since the tables were loaded.
     pub mono: Duration,
     /// Milliseconds since 1970.

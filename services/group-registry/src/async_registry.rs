@@ -11,10 +11,10 @@ use tonic::Status;
 use tracing::warn;
 
 use crate::{
-    book::Pair,
+    address_picker::Endpoint,
+    clock::Now,
     create::{CreateError, CreateSpec, RegainError},
     group::Group,
-    now::Now,
     registry::Registry,
     standby::Standby,
     status::ToStatus as _,
@@ -22,36 +22,36 @@ use crate::{
 };
 
 /// Calls at work; more wait. Each of them takes a blocking thread, and those that change something wait for the disk.
-const AT_WORK: usize = 64;
+const MAX_CALLS: usize = 64;
 /// What callers left at work waits for the disk alone.
-const LAST_CALLS: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(1);
 /// How long a create waits for a relay that has just registered to answer.
-const RELAY_ASKED: Duration = Duration::from_secs(3);
-/// Pairs that one create or regain tries.
-const PAIRS: usize = 32;
+const RELAY_PROBED: Duration = Duration::from_secs(3);
+/// Endpoints that one create or regain tries.
+const MAX_ATTEMPTS: usize = 32;
 
 #[derive(Clone)]
-pub(crate) struct Maker {
+pub(crate) struct AsyncRegistry {
     registry: Arc<Registry>,
     standby: Arc<Standby>,
     slots: Arc<Semaphore>,
 }
 
-/// Ends a pair's loan when dropped.
-struct Loan {
+/// Ends an endpoint's reservation when dropped.
+struct Reservation {
     registry: Arc<Registry>,
-    lent: Pair,
+    reserved: Endpoint,
 }
 
-impl Drop for Loan {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.registry.give_back(self.lent);
+        self.registry.release(self.reserved);
     }
 }
 
-impl Maker {
+impl AsyncRegistry {
     pub(crate) fn new(registry: Arc<Registry>, standby: Arc<Standby>) -> Self {
-        Self { registry, standby, slots: Arc::new(Semaphore::new(AT_WORK)) }
+        Self { registry, standby, slots: Arc::new(Semaphore::new(MAX_CALLS)) }
     }
 
     /// Runs `call` on a blocking thread. A caller that goes away does not stop it.
@@ -71,10 +71,10 @@ impl Maker {
         done.await.map_err(|_| Status::internal("the call ended in a defect of the registry; its log says more"))
     }
 
-    /// Makes a group, waiting for a pair that was listened to where it needs one.
+    /// Makes a group, waiting for an endpoint that was listened to where it needs one.
     pub(crate) async fn create(&self, spec: CreateSpec) -> Result<Group, Status> {
         let mut services = self.registry.services.changes();
-        let deadline = Instant::now() + RELAY_ASKED;
+        let deadline = Instant::now() + RELAY_PROBED;
         let checked = loop {
             let checked = {
                 let spec = spec.clone();
@@ -89,40 +89,40 @@ impl Maker {
         if let Some(group) = checked.map_err(|e| e.to_status())? {
             return Ok(group);
         }
-        for _ in 0..PAIRS {
-            let (pair, loan) = self.pair_for(&spec).await.map_err(|e| e.to_status())?;
+        for _ in 0..MAX_ATTEMPTS {
+            let (endpoint, reservation) = self.endpoint_for(&spec).await.map_err(|e| e.to_status())?;
             let attempt = spec.clone();
             let made = self
                 .run(move |registry, now| {
-                    let _loan = loan;
-                    registry.create(now, &attempt, pair)
+                    let _reservation = reservation;
+                    registry.create(now, &attempt, endpoint)
                 })
                 .await?;
             match made {
                 Ok(group) => return Ok(group),
-                Err(CreateError::PairTaken) => {}
+                Err(CreateError::EndpointTaken) => {}
                 Err(error) => return Err(error.to_status()),
             }
         }
-        Err(CreateError::PairTaken.to_status())
+        Err(CreateError::EndpointTaken.to_status())
     }
 
-    /// Gives a lapsed group the operator's address again, or a pair of the pool if `from_pool`. `None`: it has none still.
+    /// Gives a lapsed group the operator's address again, or an endpoint of the pool if `from_pool`. `None`: it has none still.
     pub(crate) async fn regain(&self, group: &Group, from_pool: bool) -> Result<Option<Group>, RegainError> {
         let id = group.id;
         if let Some(group) = self.regain_by(move |registry, now| registry.regain_own(now, id)).await? {
             return Ok(Some(group));
         }
-        for _ in 0..if from_pool { PAIRS } else { 0 } {
-            let lent = self.standby.take(group.scope).await?;
-            let loan = Loan { registry: Arc::clone(&self.registry), lent };
+        for _ in 0..if from_pool { MAX_ATTEMPTS } else { 0 } {
+            let reserved = self.standby.take(group.scope).await?;
+            let reservation = Reservation { registry: Arc::clone(&self.registry), reserved };
             let regained = self.regain_by(move |registry, now| {
-                let _loan = loan;
-                registry.regain(now, id, lent)
+                let _reservation = reservation;
+                registry.regain(now, id, reserved)
             });
             match regained.await {
                 Ok(group) => return Ok(Some(group)),
-                Err(RegainError::PairTaken) => {}
+                Err(RegainError::EndpointTaken) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -137,20 +137,20 @@ impl Maker {
     }
 
     /// Waits until no call is at work any more, so that the store can be closed; callers that went away leave theirs.
-    pub(crate) async fn settled(&self) {
-        let all = self.slots.acquire_many(u32::try_from(AT_WORK).unwrap_or(u32::MAX));
-        if timeout_at(Instant::now() + LAST_CALLS, all).await.is_err() {
+    pub(crate) async fn drained(&self) {
+        let all = self.slots.acquire_many(u32::try_from(MAX_CALLS).unwrap_or(u32::MAX));
+        if timeout_at(Instant::now() + DRAIN, all).await.is_err() {
             warn!("calls did not end in time; the store closes when they do");
         }
     }
 
-    async fn pair_for(&self, spec: &CreateSpec) -> Result<(Pair, Option<Loan>), CreateError> {
-        let lent = match (spec.address, spec.port) {
-            (Some(ip), Some(port)) => return Ok((Pair { ip, port }, None)),
+    async fn endpoint_for(&self, spec: &CreateSpec) -> Result<(Endpoint, Option<Reservation>), CreateError> {
+        let reserved = match (spec.address, spec.port) {
+            (Some(ip), Some(port)) => return Ok((Endpoint { ip, port }, None)),
             (Some(ip), None) => self.registry.pick_port(ip)?,
             (None, Some(_) | None) => self.standby.take(spec.scope).await?,
         };
-        let pair = Pair { port: spec.port.unwrap_or(lent.port), ..lent };
-        Ok((pair, Some(Loan { registry: Arc::clone(&self.registry), lent })))
+        let endpoint = Endpoint { port: spec.port.unwrap_or(reserved.port), ..reserved };
+        Ok((endpoint, Some(Reservation { registry: Arc::clone(&self.registry), reserved })))
     }
 }

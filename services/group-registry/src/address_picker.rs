@@ -14,7 +14,7 @@ use gaung_proto::{Scope, ports::FIRST_GROUP};
 use crate::{
     address::{Low23, Pool},
     allocation::{AddressState, QUARANTINE},
-    now::Stamp,
+    clock::CommandTime,
     tables::Tables,
 };
 
@@ -26,7 +26,7 @@ const PORTS: [RangeInclusive<u16>; 3] = [FIRST_GROUP..=32767, 61000..=65535, 327
 
 /// An address and a port for a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pair {
+pub struct Endpoint {
     /// The multicast address.
     pub ip: Ipv4Addr,
     /// The UDP port.
@@ -53,7 +53,7 @@ impl Pools {
     }
 }
 
-/// No pair can be given out now.
+/// No endpoint can be given out now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Exhausted {
     /// Every address of the pool is taken, resting or noisy.
@@ -78,78 +78,84 @@ pub enum Exhausted {
     Ports,
 }
 
-/// Chooses pairs that no group has and that nobody else is about to use.
+/// Chooses endpoints that no group has and that nobody else is about to use.
 #[derive(Debug)]
-pub(crate) struct AddressBook {
+pub(crate) struct AddressPicker {
     pools: Pools,
-    hints: Mutex<Hints>,
+    state: Mutex<PickerState>,
 }
 
 #[derive(Debug, Default)]
-struct Hints {
+struct PickerState {
     /// Chosen, and not given back yet.
-    lent: HashSet<Pair>,
+    reserved: HashSet<Endpoint>,
     /// On which strangers were heard, and when.
     noisy: HashMap<Low23, Instant>,
 }
 
-impl AddressBook {
+impl AddressPicker {
     pub(crate) fn new(pools: Pools) -> Self {
-        Self { pools, hints: Mutex::default() }
+        Self { pools, state: Mutex::default() }
     }
 
-    /// Chooses a pair at random and lends it: it is not chosen again until [`Self::give_back`].
-    pub(crate) fn pick(&self, tables: &Tables, scope: Scope, now: Instant, stamp: Stamp) -> Result<Pair, Exhausted> {
-        let mut hints = self.hints();
-        hints.noisy.retain(|_, since| now.saturating_duration_since(*since) < NOISY);
+    /// Chooses an endpoint at random and lends it: it is not chosen again until [`Self::release`].
+    pub(crate) fn pick(
+        &self,
+        tables: &Tables,
+        scope: Scope,
+        now: Instant,
+        stamp: CommandTime,
+    ) -> Result<Endpoint, Exhausted> {
+        let mut state = self.state();
+        state.noisy.retain(|_, since| now.saturating_duration_since(*since) < NOISY);
         let pool = self.pools.of(scope);
-        let ip = hints.free_ip(tables, pool, stamp).ok_or_else(|| hints.exhausted(tables, pool, stamp))?;
-        hints.lend(tables, ip)
+        let ip = state.free_ip(tables, pool, stamp).ok_or_else(|| state.exhausted(tables, pool, stamp))?;
+        state.reserve(tables, ip)
     }
 
-    /// Chooses a free port for an address that was chosen otherwise; lent with it.
-    pub(crate) fn pick_port(&self, tables: &Tables, ip: Ipv4Addr) -> Result<Pair, Exhausted> {
-        self.hints().lend(tables, ip)
+    /// Chooses a free port for an address that was chosen otherwise; reserved with it.
+    pub(crate) fn pick_port(&self, tables: &Tables, ip: Ipv4Addr) -> Result<Endpoint, Exhausted> {
+        self.state().reserve(tables, ip)
     }
 
-    /// Ends the loan of a pair, used or not.
-    pub(crate) fn give_back(&self, pair: Pair) {
-        self.hints().lent.remove(&pair);
+    /// Ends the loan of an endpoint, used or not.
+    pub(crate) fn release(&self, endpoint: Endpoint) {
+        self.state().reserved.remove(&endpoint);
     }
 
-    /// Ends the loan of a pair on which strangers were heard, and leaves its address alone for a while.
-    pub(crate) fn note_noisy(&self, pair: Pair, now: Instant) {
-        let mut hints = self.hints();
-        hints.lent.remove(&pair);
-        hints.noisy.insert(Low23::of(pair.ip), now);
+    /// Ends the loan of an endpoint on which strangers were heard, and leaves its address alone for a while.
+    pub(crate) fn note_noisy(&self, endpoint: Endpoint, now: Instant) {
+        let mut state = self.state();
+        state.reserved.remove(&endpoint);
+        state.noisy.insert(Low23::of(endpoint.ip), now);
     }
 
-    fn hints(&self) -> MutexGuard<'_, Hints> {
-        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PickerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Hints {
-    fn lend(&mut self, tables: &Tables, ip: Ipv4Addr) -> Result<Pair, Exhausted> {
-        let pair = Pair { ip, port: self.free_port(tables).ok_or(Exhausted::Ports)? };
-        self.lent.insert(pair);
-        Ok(pair)
+impl PickerState {
+    fn reserve(&mut self, tables: &Tables, ip: Ipv4Addr) -> Result<Endpoint, Exhausted> {
+        let endpoint = Endpoint { ip, port: self.free_port(tables).ok_or(Exhausted::Ports)? };
+        self.reserved.insert(endpoint);
+        Ok(endpoint)
     }
 
-    fn free_ip(&self, tables: &Tables, pool: &Pool, now: Stamp) -> Option<Ipv4Addr> {
-        let lent: HashSet<Low23> = self.lent.iter().map(|pair| Low23::of(pair.ip)).collect();
+    fn free_ip(&self, tables: &Tables, pool: &Pool, now: CommandTime) -> Option<Ipv4Addr> {
+        let reserved: HashSet<Low23> = self.reserved.iter().map(|endpoint| Low23::of(endpoint.ip)).collect();
         let start = rand::random_range(0..pool.len());
         (start..pool.len()).chain(0..start).filter_map(|index| pool.nth(index)).find(|ip| {
             let address = Low23::of(*ip);
             let state = tables.allocation.address_state(address, now.mono);
-            state == AddressState::Free && !lent.contains(&address) && !self.noisy.contains_key(&address)
+            state == AddressState::Free && !reserved.contains(&address) && !self.noisy.contains_key(&address)
         })
     }
 
     /// A port that neither the registry nor an operator gave to a group.
     fn free_port(&self, tables: &Tables) -> Option<u16> {
         let groups = tables.catalogue.groups().filter(|group| !group.lapsed).map(|group| group.addr.port());
-        let taken: HashSet<u16> = self.lent.iter().map(|pair| pair.port).chain(groups).collect();
+        let taken: HashSet<u16> = self.reserved.iter().map(|endpoint| endpoint.port).chain(groups).collect();
         PORTS.iter().find_map(|range| {
             let start = rand::random_range(range.clone());
             let mut order = (start..=*range.end()).chain(*range.start()..start);
@@ -157,7 +163,7 @@ impl Hints {
         })
     }
 
-    fn exhausted(&self, tables: &Tables, pool: &Pool, now: Stamp) -> Exhausted {
+    fn exhausted(&self, tables: &Tables, pool: &Pool, now: CommandTime) -> Exhausted {
         let (mut held, mut resting, mut noisy) = (0, 0, 0);
         for address in pool.usable().map(Low23::of) {
             match tables.allocation.address_state(address, now.mono) {
@@ -177,33 +183,33 @@ mod tests {
 
     use super::*;
 
-    const STAMP: Stamp = Stamp { mono: Duration::from_secs(1), unix_ms: 0 };
+    const STAMP: CommandTime = CommandTime { mono: Duration::from_secs(1), unix_ms: 0 };
 
-    fn book(net: &str) -> (AddressBook, Tables, Instant) {
+    fn picker(net: &str) -> (AddressPicker, Tables, Instant) {
         let pools = Pools { site: Pool::new(net.parse().unwrap()).unwrap(), organization: Pool::organization() };
-        (AddressBook::new(pools), Tables::new(), Instant::now())
+        (AddressPicker::new(pools), Tables::new(), Instant::now())
     }
 
     #[test]
     fn gives_every_pair_once_and_says_what_to_do_after_that() {
-        let (book, tables, now) = book("239.255.10.0/28");
-        let pick = || book.pick(&tables, Scope::Site, now, STAMP);
-        let pairs: HashSet<_> = (0..16).map(|_| pick().unwrap()).collect();
-        assert_eq!(pairs.iter().map(|pair| pair.ip).collect::<HashSet<_>>().len(), 16);
-        assert_eq!(pairs.iter().map(|pair| pair.port).collect::<HashSet<_>>().len(), 16);
-        assert!(pairs.iter().all(|pair| (20000..=32767).contains(&pair.port)));
+        let (picker, tables, now) = picker("239.255.10.0/28");
+        let pick = || picker.pick(&tables, Scope::Site, now, STAMP);
+        let endpoints: HashSet<_> = (0..16).map(|_| pick().unwrap()).collect();
+        assert_eq!(endpoints.iter().map(|endpoint| endpoint.ip).collect::<HashSet<_>>().len(), 16);
+        assert_eq!(endpoints.iter().map(|endpoint| endpoint.port).collect::<HashSet<_>>().len(), 16);
+        assert!(endpoints.iter().all(|endpoint| (20000..=32767).contains(&endpoint.port)));
         let text = pick().unwrap_err().to_string();
         assert!(text.contains("239.255.10.0/28") && text.contains("--pool") && text.contains("--address"), "{text}");
-        book.give_back(*pairs.iter().next().unwrap());
-        assert_eq!(pick().unwrap().ip, pairs.iter().next().unwrap().ip);
+        picker.release(*endpoints.iter().next().unwrap());
+        assert_eq!(pick().unwrap().ip, endpoints.iter().next().unwrap().ip);
     }
 
     #[test]
     fn an_address_with_strangers_is_left_alone() {
-        let (book, tables, now) = book("239.255.10.0/31");
-        let pick = |now| book.pick(&tables, Scope::Site, now, STAMP);
+        let (picker, tables, now) = picker("239.255.10.0/31");
+        let pick = |now| picker.pick(&tables, Scope::Site, now, STAMP);
         let noisy = pick(now).unwrap();
-        book.note_noisy(noisy, now);
+        picker.note_noisy(noisy, now);
         let other = pick(now).unwrap();
         assert_ne!(other.ip, noisy.ip);
         assert!(matches!(pick(now), Err(Exhausted::Addresses { noisy: 1, .. })));

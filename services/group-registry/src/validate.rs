@@ -17,10 +17,10 @@ use crate::{
     group::RequestId,
     invites::{DEFAULT_EXPIRY_MS, MAX_EXPIRY_MS, MAX_USES},
     lookup::GroupBy,
-    members::Join,
-    reports::Report,
+    members::JoinRequest,
+    reports::LogReport,
     status::invalid,
-    viewer::Claim,
+    viewer::Credentials,
 };
 
 /// Publishers repeat a message for so long, and what they repeat is known by what is kept.
@@ -81,15 +81,15 @@ pub(crate) fn group_by(by: Option<get_group_request::By>) -> Result<GroupBy, Sta
 }
 
 /// Who asks; nothing stands for a stranger.
-pub(crate) fn viewer(viewer: Option<pb::Viewer>) -> Result<Claim, Status> {
-    let Some(viewer) = viewer else { return Ok(Claim::default()) };
+pub(crate) fn viewer(viewer: Option<pb::Viewer>) -> Result<Credentials, Status> {
+    let Some(viewer) = viewer else { return Ok(Credentials::default()) };
     let is_given = |bytes: &Bytes| !bytes.is_empty();
     let key = Some(&viewer.device_key).filter(|key| is_given(key));
     let service = Some(&viewer.service_id).filter(|id| is_given(id));
     if viewer.ticket.len() > MAX_TICKET {
         return Err(invalid("viewer.ticket", "this is no ticket"));
     }
-    Ok(Claim {
+    Ok(Credentials {
         device: key.map(|key| device("viewer.device_key", key)).transpose()?,
         relay: service
             .map(|id| Ok::<_, Status>((service_id("viewer.service_id", id)?, secret(&viewer.service_secret)?)))
@@ -106,7 +106,7 @@ pub(crate) fn secret(secret: &Bytes) -> Result<Bytes, Status> {
     Err(invalid("service_secret", "service_secret must be 16 to 64 random bytes, or empty"))
 }
 
-pub(crate) fn join(request: pb::JoinGroupRequest, from: Option<IpAddr>) -> Result<Join, Status> {
+pub(crate) fn join(request: pb::JoinGroupRequest, from: Option<IpAddr>) -> Result<JoinRequest, Status> {
     let by = match &request.by {
         Some(join_group_request::By::Name(name)) => by_name(name)?,
         Some(join_group_request::By::Id(id)) => GroupBy::Id(group_id("id", id)?),
@@ -115,7 +115,7 @@ pub(crate) fn join(request: pb::JoinGroupRequest, from: Option<IpAddr>) -> Resul
     if !["", "multicast", "tcp", "broadcast"].contains(&request.lane.as_str()) {
         return Err(invalid("lane", "lane must be multicast, tcp, broadcast or empty"));
     }
-    Ok(Join {
+    Ok(JoinRequest {
         by,
         device: device("public_key", &request.public_key)?,
         name: display_name("member_name", &request.member_name)?,
@@ -200,7 +200,7 @@ pub(crate) fn service(request: pb::RegisterServiceRequest) -> Result<(RelayId, p
     Ok((id, info))
 }
 
-pub(crate) fn reports(request: pb::ReportGroupsRequest) -> Result<(RelayId, Vec<Report>), Status> {
+pub(crate) fn reports(request: pb::ReportGroupsRequest) -> Result<(RelayId, Vec<LogReport>), Status> {
     if request.reports.len() > MAX_REPORTS {
         return Err(invalid("reports", format!("at most {MAX_REPORTS} reports a call")));
     }
@@ -208,7 +208,7 @@ pub(crate) fn reports(request: pb::ReportGroupsRequest) -> Result<(RelayId, Vec<
         if report.proof.len() > MAX_PROOF {
             return Err(invalid("reports.proof", format!("a proof has at most {MAX_PROOF} bytes")));
         }
-        Report::from_pb(report).map_err(|e| invalid("reports.group_id", e))
+        LogReport::from_pb(report).map_err(|e| invalid("reports.group_id", e))
     };
     let reports: Result<_, Status> = request.reports.iter().map(one).collect();
     Ok((service_id("relay_id", &request.relay_id)?, reports?))
