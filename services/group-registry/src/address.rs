@@ -12,26 +12,26 @@ pub struct Low23(u32);
 impl Low23 {
     const MASK: u32 = (1 << 23) - 1;
 
-    /// Those of `ip`.
+    /// Returns the low 23 bits of `ip`.
     #[must_use]
     pub fn of(ip: Ipv4Addr) -> Self {
         Self(u32::from(ip) & Self::MASK)
     }
 
-    /// From the store; `None` if there are more than 23 bits.
+    /// Makes the value of what the store holds; `None` if there are more than 23 bits.
     #[must_use]
     pub fn from_bits(bits: u32) -> Option<Self> {
         (bits <= Self::MASK).then_some(Self(bits))
     }
 
-    /// The bits.
+    /// Returns the bits as a number.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
     }
 }
 
-/// Addresses that other programs use without asking, and Gaung's own.
+/// Addresses that other programs use without an assignment, and Gaung's own.
 const SQUATTERS: [(Ipv4Addr, &str); 10] = [
     (DISCOVERY_GROUP, "Gaung's discovery"),
     (Ipv4Addr::new(224, 0, 0, 251), "mDNS"),
@@ -48,38 +48,38 @@ const SQUATTERS: [(Ipv4Addr, &str); 10] = [
 /// Why a group cannot have an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressRefusal {
-    /// Outside 224.0.0.0/4.
+    /// The address lies outside 224.0.0.0/4.
     #[error("{0} is not a multicast address; use one from 239.0.0.0 to 239.255.255.255, or leave --address out")]
     NotMulticast(Ipv4Addr),
-    /// In 224.0.0.0/24.
+    /// The address lies in 224.0.0.0/24.
     #[error(
         "{0} is link-local (224.0.0.0/24 is kept for routing protocols); use one from 239.0.0.0/8, or leave --address out"
     )]
     LinkLocal(Ipv4Addr),
-    /// In 224.0.1.0/24.
+    /// The address lies in 224.0.1.0/24.
     #[error(
         "{0} is assigned to a protocol (224.0.1.0/24, internetwork control); use one from 239.0.0.0/8, or leave --address out"
     )]
     Internetwork(Ipv4Addr),
-    /// In 232.0.0.0/8.
+    /// The address lies in 232.0.0.0/8.
     #[error(
         "{0} is source-specific (232.0.0.0/8 cannot be joined without a source); use one from 239.0.0.0/8, or leave --address out"
     )]
     SourceSpecific(Ipv4Addr),
-    /// Used by another program, or the same Ethernet address as one that is.
+    /// Another program uses the address, or one that maps to the same Ethernet address.
     #[error("{ip} is used by {user}, or shares its Ethernet address; choose another, or leave --address out")]
     Squatted {
         /// The address.
         ip: Ipv4Addr,
-        /// Who uses it.
+        /// The program that uses it.
         user: &'static str,
     },
-    /// The same Ethernet address as one of 224.0.0.0/24, which every switch floods.
+    /// The address maps to the same Ethernet address as one of 224.0.0.0/24, which every switch floods.
     #[error("{0} has the same low 23 bits as 224.0.0.{last}, so switches flood it to everyone; choose another, or leave --address out", last = .0.octets()[3])]
     AliasesLinkLocal(Ipv4Addr),
 }
 
-/// Checks that a group may have `ip`; whether another has it already is the store's part.
+/// Checks that a group may have `ip`. Whether another group has it is decided by the tables.
 ///
 /// # Errors
 /// [`AddressRefusal`], the first that applies.
@@ -111,28 +111,28 @@ pub struct Pool {
     len: u32,
 }
 
-/// A range that cannot be a pool.
+/// Why a range cannot be a pool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// Not within 224.0.0.0/4.
+    /// The range does not lie within 224.0.0.0/4.
     #[error("{0} lies outside the multicast addresses; give a range such as 239.255.10.0/24")]
     NotMulticast(Ipv4Net),
-    /// More than 2^20 addresses.
+    /// The range has more than 2^20 addresses.
     #[error("{0} is too large; give a range of /12 or smaller, such as 239.255.0.0/16")]
     TooLarge(Ipv4Net),
-    /// Every address in it is refused.
+    /// Every address of the range is refused.
     #[error("no address of {0} can be used: {1}")]
     Unusable(Ipv4Net, AddressRefusal),
 }
 
 impl Pool {
-    /// 239.255.0.0/16 without its top /24 (RFC 2365: relative offsets are assigned there).
+    /// Returns the pool of site scope: 239.255.0.0/16 without its top /24 (RFC 2365 assigns relative offsets there).
     #[must_use]
     pub fn site() -> Self {
         Self::without_top(Ipv4Addr::new(239, 255, 0, 0), 16)
     }
 
-    /// 239.192.0.0/14 without its top /24.
+    /// Returns the pool of organization scope: 239.192.0.0/14 without its top /24.
     #[must_use]
     pub fn organization() -> Self {
         Self::without_top(Ipv4Addr::new(239, 192, 0, 0), 14)
@@ -143,7 +143,7 @@ impl Pool {
         Self { net, len: (1 << (32 - u32::from(prefix))) - 256 }
     }
 
-    /// All of `net`.
+    /// Makes a pool of all of `net`.
     ///
     /// # Errors
     /// [`PoolError`], each case.
@@ -162,26 +162,26 @@ impl Pool {
         }
     }
 
-    /// How many addresses it spans, refused ones included.
+    /// Returns how many addresses the pool spans, refused ones included.
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.len
     }
 
-    /// Never: a pool has an address that can be used.
+    /// Returns false: a pool always has an address that can be used.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         false
     }
 
-    /// The address at `index` if it lies in the pool and a group may have it.
+    /// Returns the address at `index` if it lies in the pool and a group may have it.
     #[must_use]
     pub fn nth(&self, index: u32) -> Option<Ipv4Addr> {
         let ip = Ipv4Addr::from(u32::from(self.net.network()) + index);
         (index < self.len && check(ip).is_ok()).then_some(ip)
     }
 
-    /// Every address that a group may have, in order.
+    /// Iterates over every address that a group may have, in order.
     pub fn usable(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         (0..self.len).filter_map(|index| self.nth(index))
     }

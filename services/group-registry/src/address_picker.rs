@@ -1,4 +1,4 @@
-//! Choosing an address and a port for a group. Whether the group gets them is decided by the command that claims them;
+//! Chooses an address and a port for a group. Whether the group gets them is decided by the command that claims them;
 //! a wrong choice costs one more attempt.
 
 use std::{
@@ -18,13 +18,13 @@ use crate::{
     tables::Tables,
 };
 
-/// How long an address on which strangers were heard is left alone.
+/// How long an address is not given out after foreign traffic was heard on it.
 const NOISY: Duration = Duration::from_secs(600);
-/// Ports in the order in which they are given out: first those outside Linux's range of ephemeral ports, on which any
-/// program of a member's host may be sitting.
+/// Ports in the order in which they are given out: first those outside Linux's range of ephemeral ports, which any
+/// program on a member's host may hold.
 const PORTS: [RangeInclusive<u16>; 3] = [FIRST_GROUP..=32767, 61000..=65535, 32768..=60999];
 
-/// An address and a port for a group.
+/// An address and a port that a group may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The multicast address.
@@ -33,7 +33,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// The two ranges that addresses are chosen from.
+/// The ranges that addresses are chosen from, one for each scope.
 #[derive(Debug, Clone, Copy)]
 pub struct Pools {
     /// For [`Scope::Site`].
@@ -43,7 +43,7 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// The range of `scope`.
+    /// Returns the range of `scope`.
     #[must_use]
     pub const fn of(&self, scope: Scope) -> &Pool {
         match scope {
@@ -53,32 +53,32 @@ impl Pools {
     }
 }
 
-/// No endpoint can be given out now.
+/// Why no endpoint can be given out now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Exhausted {
-    /// Every address of the pool is taken, resting or noisy.
+    /// Every address of the pool is in use, in quarantine, or has foreign traffic.
     #[error(
-        "the pool {pool} has no free address ({held} in use, {resting} resting after a deletion, {noisy} used by strangers); \
+        "the pool {pool} has no free address ({held} in use, {resting} resting after a deletion, {noisy} with foreign traffic); \
          delete a group and wait {wait} s, give the group an address of its own with --address, or start the registry with a larger --pool"
     )]
     Addresses {
         /// The range.
         pool: Pool,
-        /// Taken by groups.
+        /// How many addresses groups have.
         held: usize,
-        /// In quarantine.
+        /// How many addresses are in quarantine.
         resting: usize,
-        /// On which strangers were heard.
+        /// How many addresses have foreign traffic.
         noisy: usize,
-        /// The quarantine, in seconds.
+        /// The length of the quarantine, in seconds.
         wait: u64,
     },
-    /// Every port from 20000 up has been given out.
+    /// Every port from 20000 up is given out.
     #[error("all ports from {FIRST_GROUP} up are given out; delete a group, or choose one with --port")]
     Ports,
 }
 
-/// Chooses endpoints that no group has and that nobody else is about to use.
+/// Chooses endpoints that no group has and that are not reserved for another group.
 #[derive(Debug)]
 pub(crate) struct AddressPicker {
     pools: Pools,
@@ -87,9 +87,9 @@ pub(crate) struct AddressPicker {
 
 #[derive(Debug, Default)]
 struct PickerState {
-    /// Chosen, and not given back yet.
+    /// Endpoints that were chosen and not released yet.
     reserved: HashSet<Endpoint>,
-    /// On which strangers were heard, and when.
+    /// Addresses on which foreign traffic was heard, and when.
     noisy: HashMap<Low23, Instant>,
 }
 
@@ -98,7 +98,7 @@ impl AddressPicker {
         Self { pools, state: Mutex::default() }
     }
 
-    /// Chooses an endpoint at random and lends it: it is not chosen again until [`Self::release`].
+    /// Chooses an endpoint at random and reserves it: it is not chosen again until [`Self::release`].
     pub(crate) fn pick(
         &self,
         tables: &Tables,
@@ -113,17 +113,17 @@ impl AddressPicker {
         state.reserve(tables, ip)
     }
 
-    /// Chooses a free port for an address that was chosen otherwise; reserved with it.
+    /// Chooses a free port for an address that the operator asked for, and reserves both.
     pub(crate) fn pick_port(&self, tables: &Tables, ip: Ipv4Addr) -> Result<Endpoint, Exhausted> {
         self.state().reserve(tables, ip)
     }
 
-    /// Ends the loan of an endpoint, used or not.
+    /// Ends the reservation of an endpoint, whether a group got it or not.
     pub(crate) fn release(&self, endpoint: Endpoint) {
         self.state().reserved.remove(&endpoint);
     }
 
-    /// Ends the loan of an endpoint on which strangers were heard, and leaves its address alone for a while.
+    /// Ends the reservation of an endpoint on which foreign traffic was heard, and does not choose its address for a while.
     pub(crate) fn note_noisy(&self, endpoint: Endpoint, now: Instant) {
         let mut state = self.state();
         state.reserved.remove(&endpoint);
@@ -152,7 +152,7 @@ impl PickerState {
         })
     }
 
-    /// A port that neither the registry nor an operator gave to a group.
+    /// Chooses a port that no group has, whether from the registry or from its operator.
     fn free_port(&self, tables: &Tables) -> Option<u16> {
         let groups = tables.catalogue.groups().filter(|group| !group.lapsed).map(|group| group.addr.port());
         let taken: HashSet<u16> = self.reserved.iter().map(|endpoint| endpoint.port).chain(groups).collect();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_every_pair_once_and_says_what_to_do_after_that() {
+    fn gives_every_endpoint_once_and_then_says_what_to_do() {
         let (picker, tables, now) = picker("239.255.10.0/28");
         let pick = || picker.pick(&tables, Scope::Site, now, STAMP);
         let endpoints: HashSet<_> = (0..16).map(|_| pick().unwrap()).collect();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_strangers_is_left_alone() {
+    fn an_address_with_foreign_traffic_is_not_chosen() {
         let (picker, tables, now) = picker("239.255.10.0/31");
         let pick = |now| picker.pick(&tables, Scope::Site, now, STAMP);
         let noisy = pick(now).unwrap();

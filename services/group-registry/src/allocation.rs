@@ -1,4 +1,4 @@
-//! What no two groups may share: names, addresses, ports, and the requests that made them.
+//! Names, addresses, ports and creation requests, which no two groups may share.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, ops::Bound, time::Duration};
 
@@ -10,8 +10,8 @@ use crate::{
     records::{AddressClaim, AddressHolder, RequestClaim},
 };
 
-/// How long an address rests after its group is gone: IGMP's group membership interval (RFC 3376: 2 × 125 s + 10 s),
-/// after which no switch forwards it by an old membership.
+/// How long an address stays in quarantine after its group is gone: IGMP's group membership interval (RFC 3376:
+/// 2 × 125 s + 10 s), after which no switch forwards it by an old membership.
 pub const QUARANTINE: Duration = Duration::from_secs(260);
 
 /// The names, addresses and ports that groups have, and the quarantines of those they had.
@@ -28,7 +28,7 @@ pub(crate) struct Allocation {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct AddressUse {
     claim: AddressClaim,
-    /// When the quarantine began, as far as this process knows, so that it is never too short.
+    /// When the quarantine began. A restart begins it anew, so that it is never too short.
     rests_since: Duration,
 }
 
@@ -43,9 +43,9 @@ pub(crate) enum AddressState {
 /// Why a group does not get an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AddressConflict {
-    /// Another group has this one, which has the same low 23 bits.
+    /// Another group has `taken`, which has the same low 23 bits.
     Held { taken: Ipv4Addr, by: GroupId },
-    /// Another group had it, and the quarantine goes on for so long.
+    /// Another group had it, and `left` of its quarantine remains.
     Resting { left: Duration },
 }
 
@@ -62,7 +62,7 @@ impl Allocation {
         set(&mut self.ports, port, group);
     }
 
-    /// Notes who has an address. The quarantine of one that rests begins now, unless it rested already.
+    /// Sets who has an address. The quarantine of one that rests begins now, unless it rested already.
     pub(crate) fn set_address(&mut self, address: Low23, claim: AddressClaim, now: Duration) {
         let before = self.addresses.get(&address).filter(|before| before.claim.holder == AddressHolder::Resting);
         let rests_since = before.map_or(now, |before| before.rests_since);
@@ -73,7 +73,7 @@ impl Allocation {
         self.names.get(name).copied()
     }
 
-    /// The groups in order of name, after the name `after`.
+    /// Iterates over the groups in order of name, after the name `after`.
     pub(crate) fn by_name(&self, after: Option<&str>) -> impl Iterator<Item = GroupId> + '_ {
         let from = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.to_owned()));
         self.names.range::<String, _>((from, Bound::Unbounded)).map(|(_, group)| *group)
@@ -111,9 +111,9 @@ impl Allocation {
         }
     }
 
-    /// Decides whether `group` gets the address `ip`, and under which generation.
+    /// Decides whether `group` gets the address `ip`, and with which generation.
     ///
-    /// `former`: the group itself, if it exists already and its lease has lapsed.
+    /// `former`: the group itself, if it exists already and its address has lapsed.
     pub(crate) fn claim_address(
         &self,
         ip: Ipv4Addr,
@@ -140,7 +140,7 @@ impl Allocation {
         Ok(AddressClaim { ip, generation, holder: AddressHolder::Group(group) })
     }
 
-    /// The claim of an address, if this group has it.
+    /// Returns the claim of an address, if this group has it.
     pub(crate) fn held_by(&self, address: Low23, group: GroupId) -> Option<AddressClaim> {
         let claim = self.addresses.get(&address)?.claim;
         Some(claim).filter(|claim| claim.holder == AddressHolder::Group(group))
@@ -154,7 +154,7 @@ impl AddressUse {
         left.filter(|left| rests && !left.is_zero())
     }
 
-    /// Whether the group had the address last and nobody since.
+    /// Returns whether the group had the address last and nobody since.
     fn was_last_of(&self, group: &Group, ip: Ipv4Addr) -> bool {
         self.claim.ip == ip && group.addr.ip() == ip && group.generation == self.claim.generation
     }

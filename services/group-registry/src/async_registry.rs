@@ -1,4 +1,4 @@
-//! Calls of the registry from asynchronous code: on blocking threads, a bounded number at a time.
+//! The registry for asynchronous code: its calls run on blocking threads, a bounded number at a time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,13 +21,13 @@ use crate::{
     store::StoreError,
 };
 
-/// Calls at work; more wait. Each of them takes a blocking thread, and those that change something wait for the disk.
+/// Calls that run at a time; more wait. Each takes a blocking thread, and those that change something wait for the disk.
 const MAX_CALLS: usize = 64;
-/// What callers left at work waits for the disk alone.
+/// How long a stop waits for calls whose callers are gone; these wait for the disk alone.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long a create waits for a relay that has just registered to answer.
+/// How long a create waits until a relay that has just registered answers its probe.
 const RELAY_PROBED: Duration = Duration::from_secs(3);
-/// Endpoints that one create or regain tries.
+/// Endpoints that one create or regain tries before it gives up.
 const MAX_ATTEMPTS: usize = 32;
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub(crate) struct AsyncRegistry {
     slots: Arc<Semaphore>,
 }
 
-/// Ends an endpoint's reservation when dropped.
+/// Releases an endpoint when dropped.
 struct Reservation {
     registry: Arc<Registry>,
     reserved: Endpoint,
@@ -54,7 +54,7 @@ impl AsyncRegistry {
         Self { registry, standby, slots: Arc::new(Semaphore::new(MAX_CALLS)) }
     }
 
-    /// Runs `call` on a blocking thread. A caller that goes away does not stop it.
+    /// Runs `call` on a blocking thread. It goes on even if the caller is dropped.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Registry, Now) -> T + Send + 'static,
@@ -71,7 +71,7 @@ impl AsyncRegistry {
         done.await.map_err(|_| Status::internal("the call ended in a defect of the registry; its log says more"))
     }
 
-    /// Makes a group, waiting for an endpoint that was listened to where it needs one.
+    /// Makes a group. Waits for a checked endpoint if the group needs an address of the pool.
     pub(crate) async fn create(&self, spec: CreateSpec) -> Result<Group, Status> {
         let mut services = self.registry.services.changes();
         let deadline = Instant::now() + RELAY_PROBED;
@@ -107,7 +107,7 @@ impl AsyncRegistry {
         Err(CreateError::EndpointTaken.to_status())
     }
 
-    /// Gives a lapsed group the operator's address again, or an endpoint of the pool if `from_pool`. `None`: it has none still.
+    /// Gives a lapsed group its operator's address again, or one of the pool if `from_pool`. `None`: none was free.
     pub(crate) async fn regain(&self, group: &Group, from_pool: bool) -> Result<Option<Group>, RegainError> {
         let id = group.id;
         if let Some(group) = self.regain_by(move |registry, now| registry.regain_own(now, id)).await? {
@@ -136,7 +136,7 @@ impl AsyncRegistry {
         self.run(call).await.map_err(|status| StoreError::Unavailable(status.message().to_owned()))?
     }
 
-    /// Waits until no call is at work any more, so that the store can be closed; callers that went away leave theirs.
+    /// Waits until no call runs any more, so that the store can be closed.
     pub(crate) async fn drained(&self) {
         let all = self.slots.acquire_many(u32::try_from(MAX_CALLS).unwrap_or(u32::MAX));
         if timeout_at(Instant::now() + DRAIN, all).await.is_err() {

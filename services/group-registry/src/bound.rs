@@ -1,4 +1,4 @@
-//! Start, run and stop: everything is bound before anything is said to be ready.
+//! Starts, runs and stops the service: everything is bound before it reports that it is ready.
 
 use std::{fs, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -60,10 +60,10 @@ pub struct Bound {
 /// Opens the store and binds everything.
 ///
 /// # Errors
-/// What cannot be had, and which setting changes it: data folder, interface, port.
+/// The data folder, interface or port that cannot be used, with the setting that changes it.
 pub async fn bind(config: Config) -> anyhow::Result<Bound> {
     let watch = LinkWatch::begin(config.iface.clone()).context("listing the network interfaces")?;
-    tell(&watch.now());
+    warn_of_missing(&watch.now());
     let grpc = listen("gRPC", config.grpc_listen, "--grpc-listen").await?;
     let metrics_listener = match config.metrics_listen {
         Some(addr) => Some(listen("metrics", addr, "--metrics-listen").await?),
@@ -85,37 +85,37 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
 }
 
 impl Bound {
-    /// Where gRPC is served.
+    /// Returns the address of the gRPC server.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system cannot tell the socket's address.
     pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
         self.grpc.local_addr()
     }
 
-    /// Where metrics are served, if at all.
+    /// Returns the address of the metrics server; `None` without one.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system cannot tell the socket's address.
     pub fn metrics_addr(&self) -> std::io::Result<Option<SocketAddr>> {
         self.metrics_listener.as_ref().map(TcpListener::local_addr).transpose()
     }
 
-    /// The UDP port of discovery, if it answers.
+    /// Returns the UDP port of discovery; `None` if it is off.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system cannot tell the socket's address.
     pub fn discovery_port(&self) -> std::io::Result<Option<u16>> {
         self.responder.as_ref().map(Responder::port).transpose()
     }
 
-    /// Tells when it serves.
+    /// Returns the handle that tells when the registry serves.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         self.readiness.clone()
     }
 
-    /// The figures.
+    /// Returns the metrics.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.metrics.clone()
@@ -200,10 +200,10 @@ fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) ->
     Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
 }
 
-/// Having no interface is no error: the registry itself needs no multicast.
-fn tell(selection: &LinkSelection) {
+/// Warns about interfaces that are missing. That is no error: the registry itself needs no multicast.
+fn warn_of_missing(selection: &LinkSelection) {
     for missing in &selection.missing {
-        warn!("{missing}; it is waited for, and addresses are given out without having been listened to there");
+        warn!("{missing}; it is waited for, and addresses are given out without a check there");
     }
 }
 

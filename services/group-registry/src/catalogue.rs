@@ -1,4 +1,4 @@
-//! Which groups exist, how far their logs go, and which services ever registered.
+//! The groups, the heads of their logs, and the services that registered.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,7 +39,7 @@ impl Catalogue {
         }
     }
 
-    /// Notes what became of a group, and publishes it to watchers if it is news.
+    /// Sets the record of a group, and publishes it to watchers if it changed.
     pub(crate) fn set_group(&mut self, id: GroupId, fate: GroupRecord) {
         match fate {
             GroupRecord::Live(group) => {
@@ -90,12 +90,12 @@ impl Catalogue {
         self.groups.len()
     }
 
-    /// When the group was deleted, in Unix time in ms; `None` if it was not.
+    /// Returns when the group was deleted, in Unix time in ms; `None` if it was not.
     pub(crate) fn deleted_at(&self, id: GroupId) -> Option<i64> {
         self.deleted.get(&id).copied()
     }
 
-    /// The highest seq that was reported, in whatever log that was.
+    /// Returns the highest seq that was reported, and of which log.
     pub(crate) fn head(&self, group: GroupId) -> Option<&StoredHead> {
         self.heads.get(&group)
     }
@@ -112,7 +112,7 @@ impl Catalogue {
         self.secrets.get(&service)
     }
 
-    /// How many groups each relay has.
+    /// Counts the groups of each relay.
     pub(crate) fn load(&self) -> HashMap<RelayId, usize> {
         let mut load = HashMap::new();
         for group in self.groups.values() {
@@ -125,7 +125,7 @@ impl Catalogue {
         self.feed.revision()
     }
 
-    /// Returns what comes after revision `after`, at most `limit` changes; `None` asks for a snapshot.
+    /// Returns at most `limit` changes after revision `after`; a snapshot for `None`.
     pub(crate) fn watch(&self, after: Option<u64>, limit: usize) -> WatchStep {
         self.feed.next(after, limit, || self.groups.values().cloned().collect())
     }

@@ -1,4 +1,4 @@
-//! Nonces for signed calls: each is good for 60 s and for one call, whose repeats get the outcome of the first.
+//! Nonces of signed calls. Each is valid for 60 s and for one call; a retry of that call gets the outcome of the first.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,26 +19,26 @@ use service_kit::share::TooSoon;
 
 use crate::group::Group;
 
-/// How long a nonce is good for.
+/// How long a nonce is valid.
 pub const LIFETIME: Duration = Duration::from_secs(60);
-/// Calls that are remembered; each takes about 200 bytes.
+/// Most calls that are remembered; each takes about 200 bytes.
 const MAX_USED: usize = 64 * 1024;
 const NONCE_BYTES: usize = 32;
 type Nonce = [u8; NONCE_BYTES];
 
-/// Why a signed call was not let in.
+/// Why a signed call was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// See [`SigningError`].
     #[error("{0}; sign the call with the device's own key")]
     Signature(#[from] SigningError),
-    /// The nonce is too old, or another registry's.
+    /// The nonce is too old, or of another registry.
     #[error("the nonce has expired or is not this registry's; get a new one with GetChallenge and sign again")]
     NonceExpired,
     /// Another call used the nonce.
     #[error("the nonce was used for another call; get a new one with GetChallenge and sign again")]
     NonceUsed,
-    /// No room to remember one more.
+    /// The table of used nonces is full.
     #[error("too many signed calls in the last minute; try again in a moment")]
     Full,
     /// See [`TooSoon`].
@@ -46,29 +46,29 @@ pub enum CallError {
     TooSoon(#[from] TooSoon),
 }
 
-/// A call with its signature, as it came in.
+/// A call with its signature, not verified yet.
 #[derive(Debug, Clone)]
 pub struct SignedCall {
-    /// What is called.
+    /// The method that is called.
     pub method: Method,
-    /// Zero where the schema says so.
+    /// The group; zero for methods that have none.
     pub group: GroupId,
-    /// The invite code, or empty.
+    /// What the signature covers besides the group: an invite code or limits, or nothing.
     pub subject: String,
-    /// Unchecked.
+    /// The signature, not verified yet.
     pub signature: pb::DeviceSignature,
-    /// The address that it came from; `None`: this process.
+    /// The caller's address; `None` for this process.
     pub from: Option<IpAddr>,
 }
 
-/// What a signed call did.
+/// The outcome of a signed call, which its retries get too.
 #[derive(Debug, Clone)]
 pub(crate) enum CallOutcome {
     Done,
     Group(Arc<Group>),
 }
 
-/// Issues nonces without remembering them: they carry their time and a keyed hash. Only used ones are kept.
+/// Issues nonces without storing them: they carry their expiry and a keyed hash. Only used ones are stored.
 #[derive(Debug)]
 pub(crate) struct Challenges {
     secret: [u8; 32],
@@ -99,7 +99,7 @@ impl Challenges {
         [body.as_slice(), &self.mac(&body)].concat().into()
     }
 
-    /// Checks the nonce of a call. `Some`: the outcome of the same call before. `None`: run it.
+    /// Checks the nonce of a call. Returns the outcome if this is a retry; `None` if the call must run.
     pub(crate) fn begin(&self, now: Instant, nonce: &[u8], signature: &[u8]) -> Result<Option<CallOutcome>, CallError> {
         let nonce: Nonce = nonce.try_into().map_err(|_| CallError::NonceExpired)?;
         let digest: [u8; 32] = Sha256::digest(signature).into();
@@ -122,7 +122,7 @@ impl Challenges {
         Ok(None)
     }
 
-    /// Remembers what a call did. What fails is not remembered: it changed nothing, so that running it again is no harm.
+    /// Remembers the outcome of a call. A call that failed changed nothing, so it is not remembered and may run again.
     pub(crate) fn finish(&self, now: Instant, nonce: &[u8], signature: &[u8], outcome: &CallOutcome) {
         let Ok(nonce) = nonce.try_into() else { return };
         let mut used = self.used();
@@ -141,7 +141,7 @@ impl Challenges {
         u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The input has one length, so hashing the secret before it is a sound keyed hash.
+    /// Computes the keyed hash. The input has one length, so a plain hash of secret and input is sound.
     fn mac(&self, body: &[u8]) -> [u8; 16] {
         let digest = Sha256::new().chain_update(self.secret).chain_update(body).finalize();
         *digest.first_chunk().expect("a SHA-256 digest has 32 bytes")

@@ -1,13 +1,13 @@
-//! The two clocks, read at the edge and handed in.
+//! The two clocks, which are read at the edge and handed in.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// For leases, quarantines and nonces: never jumps.
+    /// Monotonic time, for leases, quarantines and nonces.
     pub mono: Instant,
-    /// For what people read and for what outlives the process; milliseconds since 1970.
+    /// Milliseconds since 1970, for what people read and what outlives the process.
     pub unix_ms: i64,
 }
 
@@ -20,7 +20,7 @@ impl Now {
     }
 }
 
-/// The time of a command, as whoever proposed it read it. Unlike [`Now`] it means the same in another process.
+/// The time of a command as its proposer read it. Unlike [`Now`] it means the same in another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandTime {
     /// Monotonic time since the tables were loaded.

@@ -27,7 +27,7 @@ pub struct RegistryArgs {
     /// Address of the gRPC server.
     #[arg(long, env = "GAUNG_REGISTRY_GRPC_LISTEN", default_value = "0.0.0.0:7400", value_name = "ADDR:PORT")]
     pub grpc_listen: SocketAddr,
-    /// IPv4 address that discovery tells to others; empty for the one that its answer comes from.
+    /// IPv4 address that discovery advertises; empty for the one that its answer comes from.
     #[arg(long, env = "GAUNG_ADVERTISE", default_value = "", value_name = "ADDR")]
     pub advertise: String,
     /// UDP port on which clients find this registry; 0 for a free one.
@@ -48,7 +48,7 @@ pub struct RegistryArgs {
     /// Groups that one address may have made at a time; groups made on this machine are not counted.
     #[arg(long, env = "GAUNG_REGISTRY_GROUPS_PER_ADDRESS", default_value_t = limits::GROUPS_PER_ADDRESS, value_name = "N")]
     pub groups_per_address: usize,
-    /// Interface (name or address) to listen on and be found on; may be given several times. Without it every one that fits.
+    /// Interface (name or address) to listen on and be found on; may be given several times. Without it every suitable one.
     #[arg(long, env = "GAUNG_IFACE", value_name = "IF", value_delimiter = ',')]
     pub iface: Vec<String>,
 }
@@ -58,23 +58,23 @@ pub struct RegistryArgs {
 pub struct Config {
     /// Folder of the store; `None`: in memory, lost with the process. Default `/var/lib/gaung/registry`.
     pub data: Option<PathBuf>,
-    /// gRPC. Default 0.0.0.0:7400.
+    /// Address of the gRPC server. Default 0.0.0.0:7400.
     pub grpc_listen: SocketAddr,
-    /// Metrics over HTTP; `None` for none. Default 0.0.0.0:7490.
+    /// Address of the metrics server; `None` for none. Default 0.0.0.0:7490.
     pub metrics_listen: Option<SocketAddr>,
-    /// What discovery tells; `None` (default): the address that its answer comes from.
+    /// Address that discovery advertises; `None` (default) for the one that its answer comes from.
     pub advertise: Option<Ipv4Addr>,
     /// UDP port of discovery, 0 for a free one; `None` for no discovery. Default 7406.
     pub discovery_port: Option<u16>,
-    /// Where addresses come from.
+    /// Ranges that addresses are chosen from.
     pub pools: Pools,
     /// How long an address is listened to before it is given out, up to a minute; 0 for not at all. Default 1 s.
     pub quiet_time: Duration,
     /// Groups that one address may have made at a time. Default 512.
     pub groups_per_address: usize,
-    /// Interfaces' names or addresses; empty (default) for every one that fits.
+    /// Interfaces' names or addresses; empty (default) for every suitable one.
     pub iface: Vec<String>,
-    /// How long calls may take to end at a stop. Default 5 s.
+    /// How long a stop waits for calls to end. Default 5 s.
     pub drain: Duration,
 }
 
@@ -120,7 +120,7 @@ impl ServiceArgs for RegistryArgs {
             errors.add("--quiet-time", "must be at most 1m; every create may have to wait for it");
         }
         if self.iface.iter().any(String::is_empty) {
-            errors.add("--iface", "must be an interface's name or address; leave it out for every one that fits");
+            errors.add("--iface", "must be an interface's name or address; leave it out for every suitable one");
         }
         let metrics = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports::REGISTRY_METRICS);
         let config = site.zip(organization).map(|(site, organization)| Config {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told() {
+    fn all_faults_are_reported() {
         let flags = [
             "--pool",
             "10.0.0.0/8",

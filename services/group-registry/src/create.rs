@@ -1,4 +1,4 @@
-//! Making a group, and giving it another address.
+//! Creates groups, lapses their addresses, and gives lapsed groups an address again.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -23,32 +23,32 @@ use crate::{
     tables::{Change, Decide, Tables},
 };
 
-/// What is asked for of a new group.
+/// The request for a new group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateSpec {
-    /// Chosen once for one group; a repeat has the same.
+    /// The request's id; a retry has the same.
     pub request: RequestId,
     /// The group's name.
     pub name: GroupName,
-    /// How far it reaches.
+    /// How far its datagrams go.
     pub scope: Scope,
-    /// Never `Unspecified`.
+    /// What its datagrams carry; never `Unspecified`.
     pub format: pb::Format,
-    /// TCP only, by invite.
+    /// Whether it is joined by invite and carried by TCP alone.
     pub private: bool,
     /// The operator's own address, checked by [`crate::address::check`].
     pub address: Option<Ipv4Addr>,
-    /// The operator's own port, not 0.
+    /// The port that the operator asked for, not 0.
     pub port: Option<u16>,
-    /// Who makes it; none for `everyone`.
+    /// The device that makes it; none for `everyone`.
     pub owner: DeviceId,
-    /// For display.
+    /// The owner's name, for display.
     pub owner_name: String,
-    /// `everyone`.
+    /// Whether this is the reserved group `everyone`.
     pub reserved: bool,
     /// How much of its log is kept.
     pub keep: GroupRetention,
-    /// The address that the request came from; `None`: this process.
+    /// The requester's address; `None` for this process.
     pub made_from: Option<IpAddr>,
 }
 
@@ -58,7 +58,7 @@ pub enum CreateError {
     /// Another group has the name.
     #[error("the name {0} is taken; choose another, or join the group with `gaung group join {0}`")]
     NameTaken(GroupName),
-    /// The name is kept.
+    /// The name is reserved.
     #[error("the name {0} is reserved; choose another")]
     NameReserved(GroupName),
     /// A group cannot have the address that was asked for.
@@ -69,9 +69,9 @@ pub enum CreateError {
         "{ip} is taken: {taken} is in use by the group {by}, and the low 23 bits are all that Ethernet tells apart; choose another, or leave --address out"
     )]
     AddressTaken {
-        /// What was asked for.
+        /// The requested address.
         ip: Ipv4Addr,
-        /// What the other group has.
+        /// The address of the other group.
         taken: Ipv4Addr,
         /// The other group.
         by: GroupName,
@@ -79,29 +79,29 @@ pub enum CreateError {
     /// The address that was asked for belonged to a group until recently.
     #[error("{ip} is taken: it belonged to a group until recently, and switches may still forward it; it is free in {} s", .left.as_secs() + 1)]
     AddressResting {
-        /// What was asked for.
+        /// The requested address.
         ip: Ipv4Addr,
-        /// Until it is free.
+        /// The rest of the quarantine.
         left: Duration,
     },
-    /// The endpoint that the registry chose is not free after all; come back with another.
+    /// The endpoint that the registry chose is not free; the caller tries another one.
     #[error("the address chosen was taken meanwhile; try again")]
     EndpointTaken,
     /// The request id was used for another group.
-    #[error("the request id was used for another group; choose a new one for every wish")]
+    #[error("the request id was used for another group; choose a new one for each group")]
     OtherRequest,
     /// The request made a group that was deleted since.
     #[error("the group that this request made was deleted; make a new one with a new request")]
     Deleted,
-    /// The address made as many as one may have.
+    /// The caller's address has made as many groups as one may have.
     #[error(
         "your address has made {made} groups, as many as one address may have here; delete some with `gaung group delete`, or raise the registry's --groups-per-address"
     )]
     TooMany {
-        /// How many.
+        /// How many it has made.
         made: usize,
     },
-    /// There is no relay to bind it to.
+    /// There is no relay to bind the group to.
     #[error(
         "no relay that answers is registered, so the group would have nobody to order its messages; start multicast-relay with this registry's address and try again"
     )]
@@ -114,20 +114,20 @@ pub enum CreateError {
     Store(#[from] StoreError),
 }
 
-/// Makes a group, or finds the one that the same request made before.
+/// Command: makes a group, or returns the one that the same request made before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateGroup {
-    /// What is asked for.
+    /// The request.
     pub spec: CreateSpec,
-    /// A new id.
+    /// The new group's id.
     pub group: GroupId,
-    /// A new log's id.
+    /// The new log's id.
     pub log: LogId,
     /// The relay that the group is bound to.
     pub relay: RelayId,
-    /// An endpoint that seemed to be free; its port counts only if none is asked for.
+    /// The endpoint that the proposer chose; its port counts only if the operator asked for none.
     pub endpoint: Endpoint,
-    /// Groups that one address may have made at a time.
+    /// Most groups that one address may have made at a time.
     pub groups_per_address: usize,
 }
 
@@ -182,7 +182,7 @@ impl Decide for CreateGroup {
     }
 }
 
-/// Returns what can be said without an address: the group that this request made before, or a refusal.
+/// Checks what needs no address. Returns the group if this request made it before; `None` if one may be made.
 pub(crate) fn precheck(
     tables: &Tables,
     spec: &CreateSpec,
@@ -226,10 +226,10 @@ fn claim_address(group: &Group, claim: AddressClaim, changes: &mut Vec<Change>) 
 /// Why a lapsed group got no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegainError {
-    /// The endpoint is not free; come back with another.
+    /// The endpoint is not free; the caller tries another one.
     #[error("the address chosen is not free")]
     EndpointTaken,
-    /// The pool is empty, or the ports are.
+    /// The pool has no free address, or there is no free port.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
     /// See [`LookupError`].
@@ -243,15 +243,15 @@ impl From<StoreError> for RegainError {
     }
 }
 
-/// Takes the addresses of the groups whose relay was silent for the length of the lease; they rest, and are then free.
+/// Command: ends the address leases of a silent relay's groups. The addresses go into quarantine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LapseAddresses {
-    /// The silent relay.
+    /// The relay that was silent for the length of the lease.
     pub relay: RelayId,
 }
 
 impl Decide for LapseAddresses {
-    /// The groups, as they are from now on.
+    /// The groups that lapsed, as they are from now on.
     type Outcome = Vec<Arc<Group>>;
     type Refusal = StoreError;
 
@@ -270,17 +270,17 @@ impl Decide for LapseAddresses {
     }
 }
 
-/// Gives a lapsed group an address again.
+/// Command: gives a lapsed group an address again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RegainAddress {
     /// The group.
     pub group: GroupId,
-    /// An endpoint that seemed to be free; its port counts only if the operator asked for none.
+    /// The endpoint that the proposer chose; its port counts only if the operator asked for none.
     pub endpoint: Endpoint,
 }
 
 impl Decide for RegainAddress {
-    /// The group with its address: as it was, if it had one.
+    /// The group with its address; unchanged if it had one.
     type Outcome = Arc<Group>;
     type Refusal = RegainError;
 
@@ -302,7 +302,7 @@ impl Decide for RegainAddress {
     }
 }
 
-/// Tells a repeat of a request from another one with the same id.
+/// Hashes a request, to tell a retry from another request with the same id.
 fn fingerprint(spec: &CreateSpec) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(spec.name.as_str());
@@ -310,7 +310,7 @@ fn fingerprint(spec: &CreateSpec) -> [u8; 32] {
     hash.update(spec.address.map_or([0; 4], |ip| ip.octets()));
     hash.update(spec.port.unwrap_or(0).to_be_bytes());
     hash.update(spec.owner.as_bytes());
-    // Only where it is said, so that requests of programs that do not know of it keep their fingerprints.
+    // Hashed only if limited, so that retries of programs without this field keep their fingerprints.
     if spec.keep.is_limited() {
         hash.update(spec.keep.subject());
     }

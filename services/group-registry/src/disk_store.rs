@@ -19,13 +19,13 @@ use crate::store::{KeyChange, RecordStore, StoreError};
 #[cfg(test)]
 mod tests;
 
-/// The number before each value rises with every change. Nothing reads it any more; it is kept so that older programs, which do,
-/// can open the file.
+/// The records. The number before each value rises with every change; nothing reads it any more, and it is kept so that
+/// older programs can open the file.
 const ENTRIES: TableDefinition<&[u8], (u64, &[u8])> = TableDefinition::new("entries");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT_KEY: &str = "format";
 const LAST_CHANGE_KEY: &str = "last version";
-/// Rises with every change that an older program could not read.
+/// The format of the file; it rises with every change that an older program could not read.
 const FORMAT: u64 = 1;
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
@@ -35,17 +35,17 @@ pub enum OpenStoreError {
     /// Another process has it open.
     #[error("{} is in use by another process; stop that one, or choose another folder with --data", .0.display())]
     Held(PathBuf),
-    /// Written by a later version.
+    /// A later version wrote it.
     #[error("{} has format {found}, and this program knows formats up to {known}; use the version that wrote it, or a newer one", .path.display())]
     NewerFormat {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// The file's format.
         found: u64,
-        /// Ours.
+        /// The highest format that this program knows.
         known: u64,
     },
-    /// Not a store, or damaged.
+    /// The file is damaged or no store.
     #[error("{} is damaged or not a Gaung store ({reason}); move it away to start with an empty one, or restore a copy", .path.display())]
     Damaged {
         /// The file.
@@ -58,12 +58,12 @@ pub enum OpenStoreError {
     Folder {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
 }
 
-/// Opens the database anew; called at start, and again after the store has failed.
+/// Opens the database; called at start, and again after the store has failed.
 pub type Opener = Box<OpenFn<'static>>;
 type OpenFn<'a> = dyn Fn() -> Result<Database, DatabaseError> + Send + Sync + 'a;
 

@@ -1,4 +1,4 @@
-//! `everyone`: made as soon as there is a relay, and never gone after that.
+//! Makes the group `everyone` as soon as there is a relay. It is never deleted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ pub(crate) async fn keep(registry: Arc<Registry>, calls: AsyncRegistry, stop: Ca
         };
         match made {
             Ok(group) => {
-                info!(address = %group.addr, relay = %group.relay, "everyone is there");
+                info!(address = %group.addr, relay = %group.relay, "the group everyone exists");
                 stop.cancelled().await;
                 return Ok(());
             }
@@ -37,7 +37,7 @@ pub(crate) async fn keep(registry: Arc<Registry>, calls: AsyncRegistry, stop: Ca
                 }
             }
             Err(status) => {
-                warn!(reason = status.message(), "everyone could not be made and is tried again");
+                warn!(reason = status.message(), "the group everyone cannot be made; retrying");
                 if !backoff.wait(&stop).await {
                     return Ok(());
                 }
@@ -46,7 +46,7 @@ pub(crate) async fn keep(registry: Arc<Registry>, calls: AsyncRegistry, stop: Ca
     }
 }
 
-/// One request for all time, so that `everyone` is made once.
+/// Returns the one request for `everyone`. Its id is fixed, so that the group is made once.
 fn spec() -> CreateSpec {
     let request = Sha256::digest(b"gaung everyone v1");
     CreateSpec {

@@ -1,23 +1,23 @@
-//! The changes of the set of groups, in order and without a gap, for watchers.
+//! The changes of the set of groups for watchers, in order and without a gap.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::group::Group;
 
-/// Changes that are kept for watchers that come back or fall behind; beyond them a watcher gets a new snapshot.
+/// Changes that are kept for watchers that resume or fall behind; beyond them a watcher gets a new snapshot.
 const HISTORY: usize = 4096;
 
 /// One change of the set of groups.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupChange {
-    /// The group is new, or not as it was.
+    /// The group is new or changed.
     Upsert(Arc<Group>),
-    /// The group is gone; as it was before.
+    /// The group was deleted; this is how it was.
     Deleted(Arc<Group>),
 }
 
 impl GroupChange {
-    /// The group.
+    /// Returns the group.
     #[must_use]
     pub fn group(&self) -> &Group {
         match self {
@@ -29,7 +29,7 @@ impl GroupChange {
 /// What a watcher gets next.
 #[derive(Debug)]
 pub enum WatchStep {
-    /// Every group as of `revision`.
+    /// A snapshot: every group as of `revision`.
     Snapshot {
         /// The revision.
         revision: u64,
@@ -42,7 +42,7 @@ pub enum WatchStep {
     UpToDate,
 }
 
-/// The last changes, and the revision that they led to.
+/// The last changes and the current revision.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ChangeFeed {
     revision: u64,
@@ -50,7 +50,7 @@ pub(crate) struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// Begins at revision 1: a client that has revision 0 has nothing yet.
+    /// Makes a feed at revision 1: revision 0 stands for a client that has nothing yet.
     pub(crate) fn new() -> Self {
         Self { revision: 1, history: VecDeque::new() }
     }
@@ -67,7 +67,7 @@ impl ChangeFeed {
         }
     }
 
-    /// Returns what comes after revision `after`, at most `limit` changes; `None` asks for a snapshot.
+    /// Returns at most `limit` changes after revision `after`; a snapshot for `None`.
     pub(crate) fn next(
         &self,
         after: Option<u64>,

@@ -1,4 +1,4 @@
-//! What the registry counts. No group, user or name in a label.
+//! The registry's metrics. No label has a group, a user or a name.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -24,7 +24,7 @@ pub(crate) struct Reason {
 }
 
 impl Figures {
-    /// A call ended with `code`.
+    /// Counts a call that ended with `code`.
     pub(crate) fn refused(&self, code: Code) {
         self.refusals.get_or_create(&Reason { code: format!("{code:?}") }).inc();
     }

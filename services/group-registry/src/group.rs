@@ -20,21 +20,21 @@ pub struct RequestId(pub [u8; 16]);
 /// A group that exists or existed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Unique for ever.
+    /// The id, which is never used again.
     pub id: GroupId,
-    /// Unique while the group exists.
+    /// The name, unique while the group exists.
     pub name: GroupName,
-    /// How far it reaches.
+    /// How far its datagrams go.
     pub scope: Scope,
-    /// What its datagrams are; never `Unspecified`.
+    /// What its datagrams carry; never `Unspecified`.
     pub format: pb::Format,
-    /// TCP only, by invite.
+    /// Whether it is joined by invite and carried by TCP alone.
     pub private: bool,
     /// Unique in the low 23 bits while the group has it: the last one it had, once [`Self::lapsed`].
     pub addr: GroupAddr,
-    /// Rises each time the group gets an address, and each time the address is given out.
+    /// A number that rises each time the group gets an address and each time the address is given out.
     pub generation: Generation,
-    /// Its relay was silent for so long that the address was taken back.
+    /// Whether the address lease has lapsed because the relay was silent.
     pub lapsed: bool,
     /// The address that the operator asked for.
     pub own_address: Option<Ipv4Addr>,
@@ -42,31 +42,31 @@ pub struct Group {
     pub log: LogId,
     /// The relay that it is bound to.
     pub relay: RelayId,
-    /// Who made it; none for `everyone`.
+    /// The device that made it; none for `everyone`.
     pub owner: DeviceId,
-    /// For display.
+    /// The owner's name, for display.
     pub owner_name: String,
-    /// `everyone`.
+    /// Whether this is the reserved group `everyone`.
     pub reserved: bool,
-    /// When it was made.
+    /// When it was made, in Unix time in ms.
     pub created_unix_ms: i64,
     /// The request that made it.
     pub request: RequestId,
-    /// The registry chose the port, so a claim on it stands in the store.
+    /// Whether the registry chose the port, so that the store holds a claim on it.
     pub port_claimed: bool,
-    /// The owner no longer is a member.
+    /// Whether the owner has left.
     pub owner_left: bool,
     /// How much of its log is kept.
     pub keep: GroupRetention,
     /// The signed call that began the current log, encoded; empty if no reset did. It has the owner's public key, so only
     /// the group's relay is shown it.
     pub reset: Bytes,
-    /// The address that it was made from; `None` if that is not known, or was this process.
+    /// The address that it was made from; `None` if that is not known or was this process.
     pub made_from: Option<IpAddr>,
 }
 
 impl Group {
-    /// As the schema has it.
+    /// Converts the group to the schema's message.
     #[must_use]
     pub fn to_pb(&self) -> pb::Group {
         pb::Group {
@@ -95,19 +95,19 @@ impl Group {
         (self.port_claimed && !self.lapsed).then(|| self.addr.port())
     }
 
-    /// The key of its address.
+    /// Returns the low 23 bits of its address, which are the address's key.
     #[must_use]
     pub fn address(&self) -> Low23 {
         Low23::of(self.addr.ip())
     }
 }
 
-/// What has become of a group id. A group's record is never removed, so that no id is used twice.
+/// The record of a group id, which is never removed, so that no id is used twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GroupRecord {
-    /// It exists.
+    /// The group exists.
     Live(Arc<Group>),
-    /// It existed; the id is never used again.
+    /// The group was deleted.
     Deleted { group: Arc<Group>, at_unix_ms: i64 },
 }
 
@@ -171,7 +171,7 @@ struct StoredGroup {
     owner_left: bool,
     #[prost(int64, tag = "7")]
     ended_unix_ms: i64,
-    /// 0: the registry chose.
+    /// The operator's address; 0 if the registry chose one.
     #[prost(fixed32, tag = "8")]
     own_address: u32,
     #[prost(bytes = "bytes", tag = "9")]
@@ -210,7 +210,7 @@ impl StoredGroup {
     }
 }
 
-/// The scope that a record has; `None` if it has none.
+/// Converts the schema's scope; `None` for `Unspecified`.
 pub(crate) fn scope(scope: pb::Scope) -> Option<Scope> {
     match scope {
         pb::Scope::Unspecified => None,

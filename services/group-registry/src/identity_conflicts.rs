@@ -1,5 +1,5 @@
-//! Other registries of one's own identity: their data folder is a copy of this one's, such as a cloned memory card. They give
-//! out the same groups at the same addresses, and their members hear each other's relays.
+//! Finds other registries with this one's identity: their data folder is a copy of this one's, such as a cloned memory
+//! card. They give out the same groups at the same addresses, and their members hear each other's relays.
 
 use std::{
     collections::BTreeSet,
@@ -17,14 +17,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-/// Between two looks. A claim that another registry has this identity costs nobody anything but a line.
+/// Time between two searches. A forged answer costs no more than a line in the log.
 const SEARCH_EVERY: Duration = Duration::from_secs(20);
-/// The first search comes soon, for a copy is most likely started while the other one runs.
+/// Time before the first search, which is short because a copy is most likely started while the other one runs.
 const FIRST_SEARCH: Duration = Duration::from_secs(1);
-/// A copy that was not heard in so many looks is gone; a question may be lost.
+/// A copy is gone after so many searches without an answer; one question or answer may be lost.
 const MISSED: u32 = 3;
 
-/// The copies that answer.
+/// The copies that answer discovery.
 #[derive(Debug, Default)]
 pub(crate) struct IdentityConflicts {
     state: Mutex<ConflictState>,
@@ -36,23 +36,23 @@ struct ConflictState {
     missed: u32,
 }
 
-/// What changed.
+/// What one search changed.
 #[derive(Debug, PartialEq, Eq)]
 enum ConflictChange {
     None,
-    /// These were not known.
+    /// These copies are new.
     Found(Vec<SocketAddrV4>),
-    /// None of those known is heard any more.
+    /// No copy answers any more.
     Gone,
 }
 
 impl IdentityConflicts {
-    /// Where they are; none in a sound network.
+    /// Returns the addresses of the copies; none in a sound network.
     pub(crate) fn list(&self) -> Vec<SocketAddrV4> {
         self.state().at.iter().copied().collect()
     }
 
-    /// Takes what one search found of this identity, without this process itself.
+    /// Takes the addresses that one search found, without this process's own.
     fn handle_search(&self, now: BTreeSet<SocketAddrV4>) -> ConflictChange {
         let mut state = self.state();
         if now.is_empty() {
@@ -74,7 +74,7 @@ impl IdentityConflicts {
     }
 }
 
-/// Looks for copies until `stop`, and tells of them.
+/// Searches for copies until `stop`, and logs what changes.
 pub(crate) async fn keep(
     conflicts: &IdentityConflicts,
     (id, instance): (RelayId, u64),
@@ -109,7 +109,7 @@ pub(crate) async fn keep(
     }
 }
 
-/// The addresses of other processes of this identity.
+/// Returns the addresses of other processes with this identity.
 fn others(found: &[FoundService], id: RelayId, instance: u64) -> BTreeSet<SocketAddrV4> {
     let is_copy = |f: &&FoundService| {
         f.kind == ServiceKind::Registry && f.id == id && f.instance.is_some_and(|theirs| theirs != instance)

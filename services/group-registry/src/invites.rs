@@ -17,11 +17,11 @@ use crate::{
     tables::{Change, Decide, Tables},
 };
 
-/// Most uses of a counted invite: each is remembered by its device.
+/// Most uses of a counted invite, each of which is remembered by its device.
 pub const MAX_USES: u32 = 1000;
-/// Longest time an invite is good for.
+/// Longest time an invite is valid.
 pub const MAX_EXPIRY_MS: u64 = 366 * 24 * 3600 * 1000;
-/// If nothing else was asked for.
+/// Time an invite is valid if the request names none.
 pub const DEFAULT_EXPIRY_MS: u64 = 24 * 3600 * 1000;
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const CODE_CHARS: usize = 26;
@@ -38,22 +38,22 @@ pub enum InviteError {
     /// See [`JoinError`].
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The maker is not in the group.
+    /// The inviter is not in the group.
     #[error("only members may invite to the group {0}; join it first with `gaung group join {0}`")]
     NotMember(GroupName),
-    /// Somebody else made the invite and the group.
+    /// The caller made neither the invite nor the group.
     #[error("only the device that made the invite, or the group's owner, may revoke it")]
     NotInviter,
     /// There is no such code.
     #[error("there is no such invite; check the code")]
     Unknown,
-    /// It ran out.
+    /// The invite has expired.
     #[error("the invite has expired; ask for a new one")]
     Expired,
-    /// It was revoked.
+    /// The invite was revoked.
     #[error("the invite was revoked; ask for a new one")]
     Revoked,
-    /// All uses are used up.
+    /// The invite has no uses left.
     #[error("the invite has been used up; ask for a new one")]
     UsedUp,
 }
@@ -64,20 +64,20 @@ impl From<StoreError> for InviteError {
     }
 }
 
-/// Makes an invite.
+/// Command: makes an invite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CreateInvite {
     /// SHA-256 of the code.
     pub code: CodeHash,
     /// The group that it lets devices into.
     pub group: GroupId,
-    /// Who makes it.
+    /// The device that makes it.
     pub inviter: DeviceId,
-    /// The maker is present in the group, so it need not be a lasting member.
+    /// Whether the inviter is present in the group, so that it need not be a lasting member.
     pub is_present: bool,
-    /// 0 to [`MAX_USES`], 0 for no limit.
+    /// Most uses, up to [`MAX_USES`]; 0 for no limit.
     pub uses: u32,
-    /// When it runs out, in Unix time in ms.
+    /// When it expires, in Unix time in ms.
     pub expires_unix_ms: i64,
 }
 
@@ -109,7 +109,7 @@ impl Decide for CreateInvite {
     }
 }
 
-/// Makes an invite useless.
+/// Command: revokes an invite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RevokeInvite {
     /// SHA-256 of the code.
@@ -136,16 +136,16 @@ impl Decide for RevokeInvite {
     }
 }
 
-/// Makes the device that signed a member of the invite's group.
+/// Command: makes the device that signed a member of the invite's group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RedeemInvite {
     /// SHA-256 of the code.
     pub code: CodeHash,
     /// The device that signed the call.
     pub device: DeviceId,
-    /// For display.
+    /// The member's name, for display.
     pub name: Option<DisplayName>,
-    /// The address that it came from; `None`: this process.
+    /// The caller's address; `None` for this process.
     pub from: Option<IpAddr>,
 }
 
@@ -191,7 +191,7 @@ pub(crate) fn new_code() -> String {
     (0..CODE_CHARS).map(digit).collect()
 }
 
-/// Hash of a code as people may have typed it: small letters, spaces and dashes do not matter.
+/// Hashes a code as people may have typed it: lower case, spaces and dashes do not matter.
 pub(crate) fn hash(code: &str) -> CodeHash {
     let code: String = code.chars().filter(|c| !c.is_whitespace() && *c != '-').take(CODE_CHARS + 1).collect();
     Sha256::digest(code.to_ascii_uppercase()).into()

@@ -1,5 +1,5 @@
-//! When each service renewed last. Addresses are leased: a group has its address while its relay renews, and loses it
-//! when the relay was silent for a day. The group itself stays, and gets an address again once the relay is back.
+//! The leases of services. A group has its address while its relay renews, and loses it when the relay was silent for a
+//! day. The group itself stays, and gets an address again once the relay is back.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ pub(crate) struct Leases(Mutex<BTreeMap<RelayId, Lease>>);
 struct Lease {
     /// The last renewal, or the start of this process.
     renewed: Instant,
-    /// The service renewed in this process.
+    /// Whether the service has renewed since this process started.
     is_heard: bool,
 }
 
@@ -43,14 +43,14 @@ impl Leases {
         self.lock().remove(&service);
     }
 
-    /// The services that were silent for at least `time`.
+    /// Returns the services that were silent for at least `time`.
     pub(crate) fn silent(&self, time: Duration, now: Instant) -> Vec<RelayId> {
         let leases = self.lock();
         let silent = leases.iter().filter(|(_, lease)| now.saturating_duration_since(lease.renewed) >= time);
         silent.map(|(id, _)| *id).collect()
     }
 
-    /// Whether the service registers now, and is not only remembered.
+    /// Returns whether the service has renewed lately, and is not only known from the store.
     pub(crate) fn is_heard(&self, service: RelayId, now: Instant) -> bool {
         let lease = self.lock().get(&service).copied();
         lease.is_some_and(|lease| lease.is_heard && now.saturating_duration_since(lease.renewed) < SERVICE_LEASE)

@@ -1,27 +1,27 @@
-//! How much of the registry one address may take. This machine itself is not counted; what its hub asks for on behalf of a
-//! browser is that browser's (`service_kit::rpc::charged_address`).
+//! Limits on what one address may take of the registry. This machine is not limited; what its hub requests on behalf of a
+//! browser counts for the browser (`service_kit::rpc::charged_address`).
 
 use std::{net::IpAddr, time::Instant};
 
 use service_kit::share::{Origin, RateLimit, TooSoon};
 
-/// A class makes a few; the pool has 65 280 addresses and 45 536 ports for some hundred such hosts.
+/// Most groups of one address. A class makes a few; 65 280 addresses and 45 536 ports last for some hundred such hosts.
 pub const GROUPS_PER_ADDRESS: usize = 512;
 
-/// Calls a second, and at once.
+/// Calls a second, and calls at once.
 type Rate = (f64, f64);
 
-/// A script that makes a group for each of some dozens of classes is through at once.
+/// Rate of CreateGroup. A script that makes groups for some dozens of classes is not delayed.
 const CREATES: Rate = (1.0, 128.0);
-/// New members and presences: a school behind one address comes in at once.
+/// Rate of new members and presences: a school behind one address joins at once.
 const JOINS: Rate = (100.0, 5000.0);
-/// Signed calls are remembered for two minutes (`challenge`): one address takes a tenth of that table at most.
+/// Rate of signed calls, which are remembered for two minutes: one address fills a tenth of the table at most.
 const SIGNED: Rate = (40.0, 400.0);
 
-/// Each invite is a record that lasts.
+/// Rate of CreateInvite: each invite is a record in the store.
 const INVITES: Rate = (1.0, 128.0);
 
-/// See the module.
+/// The limits of one address, and the calls that it made lately.
 #[derive(Debug)]
 pub struct Limits {
     /// Groups that one address may have made at a time.
@@ -33,7 +33,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The defaults with another share of groups.
+    /// Returns the defaults with another limit of groups.
     #[must_use]
     pub fn groups_per_address(groups_per_address: usize) -> Self {
         Self { groups_per_address, ..Self::default() }
@@ -53,12 +53,12 @@ impl Default for Limits {
     }
 }
 
-/// Who is charged; `None` for this process and this machine.
+/// Returns the address that is charged for a call; `None` for this process and this machine.
 pub(crate) fn origin(from: Option<IpAddr>) -> Option<Origin> {
     from.filter(|ip| !ip.is_loopback()).map(Origin::from)
 }
 
-/// Counts one call of `from`.
+/// Counts one call of `from` against `rate`.
 pub(crate) fn take(rate: &RateLimit<Origin>, from: Option<IpAddr>, now: Instant) -> Result<(), TooSoon> {
     origin(from).map_or(Ok(()), |origin| rate.take(origin, now))
 }

@@ -1,10 +1,10 @@
-//! How a group is named in a request, and what is said if there is none.
+//! How a request names a group, and the error if there is none.
 
 use gaung_proto::{GroupId, GroupName};
 
 use crate::store::StoreError;
 
-/// How a group is named in a request.
+/// How a request names a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupBy {
     /// By its name.
@@ -13,10 +13,10 @@ pub enum GroupBy {
     Id(GroupId),
 }
 
-/// A group cannot be read or changed.
+/// Why a group cannot be read or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// There is none, or it was deleted.
+    /// There is no such group, or it was deleted.
     #[error("there is no group {0}; `gaung group list` shows those there are")]
     NotFound(String),
     /// See [`StoreError`].

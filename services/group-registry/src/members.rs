@@ -1,4 +1,4 @@
-//! Joining and leaving for good, and the list of who is in a group.
+//! Lasting membership: joining, leaving, and the list of a group's members.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -19,19 +19,19 @@ use crate::{
     tables::{Change, Decide, Tables},
 };
 
-/// Bytes of one answer that lists members, below the largest gRPC message with room.
+/// Most bytes of an answer that lists members, well below the largest gRPC message.
 const MAX_TOLD_BYTES: usize = 3 * 1024 * 1024;
 
-/// Why a device did not get in.
+/// Why a join was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// See [`LookupError`].
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// A private group without an invite.
+    /// The group is private and the device was not invited.
     #[error("the group {0} is private; ask a member for an invite and redeem it with `gaung group join --invite CODE`")]
     Private(String),
-    /// No room.
+    /// The group or the registry is full.
     #[error("the registry is full: {0}")]
     Full(&'static str),
     /// See [`TooSoon`].
@@ -40,7 +40,7 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// Says no more of the group than the caller said: who knows the id need not know the name.
+    /// Refuses a join with the caller's own name for the group: who knows the id need not know the name.
     pub(crate) fn private(by: &GroupBy) -> Self {
         match by {
             GroupBy::Name(name) => Self::Private(name.to_string()),
@@ -55,29 +55,29 @@ impl From<StoreError> for JoinError {
     }
 }
 
-/// One join, checked.
+/// A validated request to join.
 #[derive(Debug, Clone)]
 pub struct JoinRequest {
-    /// Which group.
+    /// The group.
     pub by: GroupBy,
-    /// Who.
+    /// The device.
     pub device: DeviceId,
-    /// For display; none leaves the name as it was, or the device id's first digits.
+    /// The member's name, for display. Without one the known name stays, or the device id's first digits.
     pub name: Option<DisplayName>,
-    /// The process; `None` for a lasting membership.
+    /// The client process that is present; `None` for a lasting membership.
     pub client: Option<ClientId>,
-    /// How messages reach it; `multicast`, `tcp`, `broadcast` or empty.
+    /// The lane that it receives by: `multicast`, `tcp`, `broadcast` or empty.
     pub lane: String,
-    /// The address that it came from; `None`: this process.
+    /// The caller's address; `None` for this process.
     pub from: Option<IpAddr>,
 }
 
-/// What is needed to talk.
+/// What a member needs to take part.
 #[derive(Debug, Clone)]
 pub struct JoinGrant {
     /// The group.
     pub group: Group,
-    /// An encoded `SignedTicket`.
+    /// The encoded `SignedTicket`.
     pub ticket: Bytes,
     /// The group's relay, if it was ever registered.
     pub relays: Vec<pb::ServiceInfo>,
@@ -85,25 +85,25 @@ pub struct JoinGrant {
     pub hubs: Vec<pb::ServiceInfo>,
 }
 
-/// Makes a device a lasting member; a repeat changes at most its name.
+/// Command: makes a device a lasting member; for a member it changes at most the name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AddMember {
     /// The group.
     pub group: GroupId,
-    /// Who.
+    /// The device.
     pub device: DeviceId,
-    /// For display; none leaves the name as it was, or the device id's first digits.
+    /// The member's name, for display. Without one the known name stays, or the device id's first digits.
     pub name: Option<DisplayName>,
-    /// The address that it came from; `None`: this process.
+    /// The caller's address; `None` for this process.
     pub from: Option<IpAddr>,
 }
 
 /// Whether a device was a member before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddedMember {
-    /// It was, or it owns the group.
+    /// The device was a member, or owns the group.
     Existing,
-    /// It is one from now on.
+    /// The device is a member from now on.
     New,
 }
 
@@ -148,12 +148,12 @@ impl From<NoRoom> for JoinError {
     }
 }
 
-/// Ends a lasting membership.
+/// Command: ends a lasting membership.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RemoveMember {
     /// The group.
     pub group: GroupId,
-    /// Who.
+    /// The device.
     pub device: DeviceId,
 }
 
@@ -173,8 +173,8 @@ impl Decide for RemoveMember {
     }
 }
 
-/// Lists lasting members and those `present`, in order of name. Where an answer cannot take all, each address's first
-/// ones come before anybody's many.
+/// Lists lasting members and those `present`, in order of name. If an answer cannot hold all, the first members of each
+/// address come before the many of one.
 pub(crate) fn list(
     tables: &Tables,
     group: &Arc<Group>,
@@ -222,7 +222,7 @@ fn member(device: DeviceId, name: &str, joined_unix_ms: i64) -> pb::Member {
     pb::Member { device_id: device.into(), name: name.to_owned(), present: false, lane: String::new(), joined_unix_ms }
 }
 
-/// A name for a device that gave none.
+/// Makes a name for a device that gave none.
 pub(crate) fn fallback_name(device: DeviceId) -> String {
     device.to_string().chars().take(8).collect()
 }

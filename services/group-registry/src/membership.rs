@@ -1,4 +1,4 @@
-//! Who is in which group for good, and the invites that let others in.
+//! Lasting memberships and invites.
 //!
 //! Presence lasts seconds and belongs to one process: see [`crate::presence`].
 
@@ -12,9 +12,9 @@ use crate::{
     records::{CodeHash, StoredInvite, StoredMember},
 };
 
-/// Lasting members of one group.
+/// Most lasting members of one group.
 const MAX_MEMBERS: usize = 10_000;
-/// Those of one address: a school behind one address has as many.
+/// Most lasting members of one group from one address: a school behind one address has as many.
 const MAX_MEMBERS_OF_ONE: usize = 1000;
 
 /// The lasting members of all groups, and the invites.
@@ -28,16 +28,16 @@ pub(crate) struct Membership {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct GroupMembers {
     of_device: BTreeMap<DeviceId, StoredMember>,
-    /// From the oldest.
+    /// The members of each address, from the oldest.
     of_origin: BTreeMap<Option<Origin>, BTreeSet<(i64, DeviceId)>>,
 }
 
-/// Why nobody more fits into a group.
+/// Why a group takes no more members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// The newcomer's address has its share.
+    /// The caller's address has as many members as one may have.
     Share,
-    /// The group has as many as it may have.
+    /// The group has as many members as one may have.
     Group,
 }
 
@@ -64,13 +64,13 @@ impl Membership {
         self.groups.get(&group).and_then(|members| members.of_device.get(&device))
     }
 
-    /// The members of a group in order of their ids.
+    /// Iterates over the members of a group in order of their ids.
     pub(crate) fn members(&self, group: GroupId) -> impl Iterator<Item = (DeviceId, &StoredMember)> {
         let members = self.groups.get(&group).into_iter().flat_map(|members| &members.of_device);
         members.map(|(device, member)| (*device, member))
     }
 
-    /// The groups that have members.
+    /// Iterates over the groups that have members.
     pub(crate) fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.groups.keys().copied()
     }
@@ -83,8 +83,8 @@ impl Membership {
         self.invites.iter()
     }
 
-    /// Decides who has to leave so that one more of `origin` fits: nobody, or the oldest member of the address that has
-    /// most, where there are too many. In a private group nobody has to, for it is not easy to come in again.
+    /// Decides who is evicted for one more member of `origin`: nobody, or in a full group the oldest member of the address
+    /// that has most. A private group evicts nobody, because a member needs an invite to come back.
     pub(crate) fn room_for(
         &self,
         group: GroupId,
@@ -127,7 +127,7 @@ impl GroupMembers {
     }
 }
 
-/// The address that is charged for a member.
+/// Returns the address that is charged for a member.
 pub(crate) fn origin_of(member: &StoredMember) -> Option<Origin> {
     limits::origin(member.joined_from.parse().ok())
 }

@@ -1,4 +1,4 @@
-//! What a group's owner may do: delete it, start its log anew, and say how much of it is kept.
+//! The owner's commands: delete a group, reset its log, and limit how much of it is kept.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ pub enum OwnerError {
     /// See [`LookupError`].
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// Somebody else made it.
+    /// Another device owns the group.
     #[error("the group {0} belongs to another device; only the device that made it may do this")]
     NotOwner(String),
-    /// It is `everyone`.
+    /// The group is `everyone`.
     #[error(
         "the group {0} is reserved: it cannot be deleted, is reset only after its relay lost its log, and keeps what the relay keeps (--keep)"
     )]
@@ -40,7 +40,7 @@ impl From<StoreError> for OwnerError {
     }
 }
 
-/// Deletes a group: its name is free at once, its id never again, its address after the quarantine.
+/// Command: deletes a group. Its name is free at once, its address after the quarantine, its id never again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeleteGroup {
     /// The group.
@@ -68,7 +68,7 @@ impl Decide for DeleteGroup {
     }
 }
 
-/// Starts a group's log anew: a new log id, so that the head recorded before counts no more.
+/// Command: resets a group's log. The log gets a new id, so that the recorded head no longer counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResetGroup {
     /// The group.
@@ -79,7 +79,7 @@ pub struct ResetGroup {
     pub log: LogId,
     /// The encoded signed call, for the group's relay.
     pub signed: Bytes,
-    /// The group's relay says that its log is lost.
+    /// Whether the group's relay reports that its log is lost.
     pub is_lost: bool,
 }
 
@@ -89,7 +89,7 @@ impl Decide for ResetGroup {
 
     fn decide(&self, tables: &Tables, _now: CommandTime, changes: &mut Vec<Change>) -> Result<Arc<Group>, OwnerError> {
         let group = tables.live(self.group)?;
-        // Nobody owns `everyone`; whoever finds its log lost may start it anew, and else nobody may.
+        // Nobody owns `everyone`: anybody may reset it while its relay reports its log lost, and nobody otherwise.
         if group.reserved && !self.is_lost {
             return Err(OwnerError::Reserved(group.name.clone()));
         }
@@ -101,7 +101,7 @@ impl Decide for ResetGroup {
     }
 }
 
-/// Sets how much of a group's log is kept.
+/// Command: sets how much of a group's log is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SetRetention {
     /// The group.
@@ -122,7 +122,7 @@ impl Decide for SetRetention {
     }
 }
 
-/// A group that `device` may change: it made it, and it is not reserved.
+/// Returns a group that `device` may change, because it owns it and the group is not reserved.
 fn owned(tables: &Tables, id: GroupId, device: DeviceId) -> Result<&Arc<Group>, OwnerError> {
     let group = tables.live(id)?;
     if group.reserved {
@@ -131,7 +131,7 @@ fn owned(tables: &Tables, id: GroupId, device: DeviceId) -> Result<&Arc<Group>, 
     if group.owner == device { Ok(group) } else { Err(not_owner(tables, group, device)) }
 }
 
-/// Names a private group to its members alone.
+/// Refuses a call of a device that does not own the group. A private group is named to its members alone.
 fn not_owner(tables: &Tables, group: &Group, device: DeviceId) -> OwnerError {
     let named = !group.private || tables.is_member(group, device);
     OwnerError::NotOwner(if named { group.name.to_string() } else { group.id.to_string() })

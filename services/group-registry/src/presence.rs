@@ -1,4 +1,4 @@
-//! Who is here now: processes that renew their join, in memory only.
+//! Presence: the client processes that renew their join, in memory only.
 
 use std::{
     collections::HashMap,
@@ -11,10 +11,10 @@ use service_kit::share::{Origin, PoolFull, Share, SharePool};
 
 /// How long a presence lasts without being renewed.
 pub const PRESENCE_LEASE: Duration = Duration::from_secs(30);
-/// Presences of all groups together; each takes about 300 bytes.
+/// Most presences of all groups together; each takes about 300 bytes.
 const MAX_PRESENCES: u64 = 100_000;
 
-/// A process in a group.
+/// A client process that is in a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Presence {
     pub(crate) name: String,
@@ -23,16 +23,16 @@ pub(crate) struct Presence {
     pub(crate) renewed: Instant,
 }
 
-/// Who is present in one group: by device and process.
+/// The presences of one group, by device and process.
 type GroupPresences = HashMap<(DeviceId, ClientId), PresenceEntry>;
 
-/// Which process in which group.
+/// A process in a group.
 pub(crate) type PresenceKey = (GroupId, DeviceId, ClientId);
 
 #[derive(Debug)]
 pub(crate) struct Presences {
     groups: Mutex<HashMap<GroupId, GroupPresences>>,
-    /// When all slots are taken, the oldest of the address that has most of them is given to a newcomer.
+    /// When all slots are taken, the address that has most of them loses its oldest one to a newcomer.
     slots: SharePool<Option<Origin>>,
 }
 
@@ -56,7 +56,7 @@ impl Default for Presences {
 }
 
 impl Presences {
-    /// Renews; false if there is no such presence.
+    /// Renews a presence; false if there is none.
     pub(crate) fn renew(&self, (group, device, client): PresenceKey, presence: &Presence) -> bool {
         let mut groups = self.groups();
         let entry = groups.get_mut(&group).and_then(|members| members.get_mut(&(device, client)));
@@ -65,10 +65,10 @@ impl Presences {
         true
     }
 
-    /// Begins a presence of somebody at `origin`.
+    /// Begins a presence, whose slot is charged to `origin`.
     ///
     /// # Errors
-    /// [`PoolFull`], where nobody has more than the caller would.
+    /// [`PoolFull`] if no address has more presences than the caller's.
     pub(crate) fn begin(
         &self,
         (group, device, client): PresenceKey,
@@ -95,14 +95,14 @@ impl Presences {
         self.groups().remove(&group);
     }
 
-    /// Those who are in `group` now, and where.
+    /// Returns the presences in `group`, each with the address that is charged for it.
     pub(crate) fn of(&self, group: GroupId, now: Instant) -> Vec<(DeviceId, Presence, Option<Origin>)> {
         let groups = self.groups();
         let members = groups.get(&group).into_iter().flatten().filter(|(_, entry)| entry.is_alive(now));
         members.map(|((device, _), entry)| (*device, entry.presence.clone(), entry.origin)).collect()
     }
 
-    /// Forgets those whose lease ran out.
+    /// Removes the presences whose lease has expired.
     pub(crate) fn expire(&self, now: Instant) {
         self.groups().retain(|_, members| {
             members.retain(|_, entry| entry.is_alive(now));

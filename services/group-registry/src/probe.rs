@@ -1,4 +1,4 @@
-//! Asking services whether they are where they say they are.
+//! Probes services with a health check at the address that they registered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use crate::{
     services::{ProbeResult, ProbeTarget},
 };
 
-/// Between two looks for services that are due.
+/// Time between two looks for services whose probe is due.
 const LOOK: Duration = Duration::from_millis(250);
-/// Until an answer.
+/// How long a probe waits for an answer.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// Services asked at a time.
+/// Most probes at a time.
 const AT_ONCE: usize = 64;
 
-/// Asks until `stop`.
+/// Probes services until `stop`.
 pub(crate) async fn keep(registry: Arc<Registry>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut looks = interval(LOOK);
     let mut asked = JoinSet::new();

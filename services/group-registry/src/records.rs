@@ -1,4 +1,4 @@
-//! What the store holds: keys and values. Everything read back is checked.
+//! The keys and values in the store. Everything that is read back is checked.
 //!
 //! | key | value | meaning |
 //! |---|---|---|
@@ -28,10 +28,10 @@ use crate::{
     store::{KeyChange, StoreError},
 };
 
-/// SHA-256 of an invite's code; the code itself is nowhere.
+/// SHA-256 of an invite's code. The code itself is not stored.
 pub(crate) type CodeHash = [u8; 32];
 
-/// One record with its key; where the value may be `None`, that removes the record.
+/// A record with its key. A value of `None` removes the record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Record {
     Group(GroupId, GroupRecord),
@@ -47,13 +47,13 @@ pub(crate) enum Record {
     SigningKey([u8; 32]),
 }
 
-/// What a key and value of the store are.
+/// What a key and value of the store stand for.
 #[derive(Debug)]
 pub(crate) enum StoredEntry {
     Record(Record),
-    /// Left by an older program and of no use any more.
+    /// A record that an older program left and that is of no use any more.
     Leftover,
-    /// Of no kind that this program knows; it stays as it is.
+    /// A record of an unknown kind, which stays as it is.
     Unknown,
 }
 
@@ -132,7 +132,7 @@ impl StoredEntry {
     }
 }
 
-/// The group that a request made, and what it asked for.
+/// The group that a request made, and the request's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestClaim {
     pub(crate) group: GroupId,
@@ -150,11 +150,11 @@ impl RequestClaim {
     }
 }
 
-/// Who has an address, or its history.
+/// Who has an address, or had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AddressClaim {
     pub(crate) ip: Ipv4Addr,
-    /// How often it was given out, this time included.
+    /// How often the address was given out, this time included.
     pub(crate) generation: Generation,
     pub(crate) holder: AddressHolder,
 }
@@ -163,7 +163,7 @@ pub(crate) struct AddressClaim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AddressHolder {
     Group(GroupId),
-    /// A group had it: nobody gets it before the quarantine is over.
+    /// A group had it, and nobody gets it before the quarantine is over.
     Resting,
     /// Nobody ever used it. Only older programs wrote this.
     Nobody,
@@ -209,7 +209,7 @@ pub(crate) struct StoredMember {
     pub(crate) name: String,
     #[prost(int64, tag = "2")]
     pub(crate) joined_unix_ms: i64,
-    /// The address that it was written from; empty if that is not known.
+    /// The address that the member joined from; empty if that is not known.
     #[prost(string, tag = "3")]
     pub(crate) joined_from: String,
 }
@@ -221,33 +221,33 @@ pub(crate) struct StoredInvite {
     pub(crate) group_id: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     pub(crate) inviter_device_id: Bytes,
-    /// 0: no limit.
+    /// Most uses; 0 for no limit.
     #[prost(uint32, tag = "3")]
     pub(crate) uses: u32,
     #[prost(int64, tag = "4")]
     pub(crate) expires_unix_ms: i64,
     #[prost(bool, tag = "5")]
     pub(crate) revoked: bool,
-    /// Who used it, each device once; empty for an invite without limit.
+    /// The devices that used it; empty for an invite without limit.
     #[prost(bytes = "bytes", repeated, tag = "6")]
     pub(crate) used_by: Vec<Bytes>,
 }
 
 impl StoredInvite {
-    /// The group that it lets devices into; decoding checked that there is one.
+    /// Returns the group that it lets devices into; decoding checked the id.
     pub(crate) fn group(&self) -> GroupId {
         GroupId::try_from(&self.group_id[..]).unwrap_or(GroupId::NONE)
     }
 }
 
-/// The highest seq that was reported.
+/// The highest seq that a relay reported.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct StoredHead {
     #[prost(fixed64, tag = "1")]
     pub(crate) log_id: u64,
     #[prost(uint64, tag = "2")]
     pub(crate) head_seq: u64,
-    /// As the relay sent it.
+    /// The proof that the relay sent with it.
     #[prost(bytes = "bytes", tag = "3")]
     pub(crate) proof: Bytes,
 }
@@ -259,7 +259,7 @@ pub(crate) struct ServiceRecord {
     pub(crate) from: Option<IpAddr>,
 }
 
-/// Stands behind the `ServiceInfo` in one value: readers of the one skip the other.
+/// Follows the `ServiceInfo` in the same value: a reader of one skips the other's fields.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 struct StoredOrigin {
     #[prost(string, tag = "1000")]

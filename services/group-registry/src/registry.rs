@@ -34,13 +34,13 @@ use crate::{
 mod calls;
 mod reads;
 
-/// Ports that are tried with an operator's address.
+/// Most ports that are tried with an operator's address.
 const PORTS: usize = 4;
 
-/// The registry apart from gRPC and sockets: blocking calls, clocks handed in, one store with a single holder.
+/// The registry without gRPC and sockets: its calls block, clocks are handed in, and it alone holds its store.
 ///
-/// Whoever changes the tables holds `writer`: it decides on the tables as they are, commits, and only then changes them,
-/// so that nobody reads or is told what a crash could take back. Readers never wait for the disk.
+/// A call that changes the tables holds `writer`: it decides on the tables as they are, commits, and only then changes
+/// them, so that nobody reads what a crash could take back. Readers never wait for the disk.
 pub struct Registry {
     writer: Mutex<Writer>,
     tables: RwLock<Tables>,
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Reads the store, and starts quarantines and leases in full.
+    /// Opens the registry from its store; quarantines and leases begin in full.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read or written, or is damaged.
@@ -75,7 +75,7 @@ impl Registry {
         let stamp = CommandTime { mono: Duration::ZERO, unix_ms: now.unix_ms };
         let (tables, mut repairs) = Tables::load(store.load()?, stamp)?;
         if !repairs.is_empty() {
-            info!(records = repairs.len(), "what an older version left half done is taken back");
+            info!(records = repairs.len(), "removed records that an older version left incomplete");
         }
         let seed = tables.signing_seed.unwrap_or_else(|| {
             let seed = rand::random();
@@ -112,7 +112,7 @@ impl Registry {
         Self { limits, ..self }
     }
 
-    /// Chooses an endpoint for [`Self::create`] or [`Self::regain`] at random and lends it: it is not chosen again until
+    /// Chooses an endpoint for [`Self::create`] or [`Self::regain`] at random and reserves it: it is not chosen again until
     /// [`Self::release`].
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Registry {
         self.picker.pick(&self.tables(), scope, now.mono, self.stamp(now))
     }
 
-    /// Chooses a free port for an address that was chosen otherwise; lent with it.
+    /// Chooses a free port for an operator's address, and reserves both.
     ///
     /// # Errors
     /// [`Exhausted::Ports`].
@@ -129,17 +129,18 @@ impl Registry {
         self.picker.pick_port(&self.tables(), ip)
     }
 
-    /// Ends the loan of an endpoint, used or not.
+    /// Ends the reservation of an endpoint, whether a group got it or not.
     pub fn release(&self, endpoint: Endpoint) {
         self.picker.release(endpoint);
     }
 
-    /// Ends the loan of an endpoint on which strangers were heard, and leaves its address alone for a while.
+    /// Ends the reservation of an endpoint on which foreign traffic was heard, and does not choose its address for a while.
     pub fn note_noisy(&self, endpoint: Endpoint, now: Instant) {
         self.picker.note_noisy(endpoint, now);
     }
 
-    /// Returns what can be said without choosing an address: the group that this request made before, or a refusal.
+    /// Checks a request before an address is chosen. Returns the group if the request made it before; `None` if one may be
+    /// made.
     ///
     /// # Errors
     /// [`CreateError`]: reserved or taken name, refused address, reused request, no relay.
@@ -152,9 +153,9 @@ impl Registry {
         relay.map(|_| None).ok_or(CreateError::NoRelay)
     }
 
-    /// Makes the group at `endpoint`, or gives the one that the same request made before.
+    /// Makes the group at `endpoint`, or returns the one that the same request made before.
     ///
-    /// After [`CreateError::EndpointTaken`] come back with another endpoint.
+    /// After [`CreateError::EndpointTaken`] the caller tries another endpoint.
     ///
     /// # Errors
     /// [`CreateError`], each case.
@@ -175,7 +176,7 @@ impl Registry {
         self.commit(&mut writer, now, create).map(|group| Group::clone(&group))
     }
 
-    /// The lapsed groups whose relay registers again.
+    /// Returns the lapsed groups whose relay has registered again.
     #[must_use]
     pub fn lapsed_and_back(&self, now: Now) -> Vec<Arc<Group>> {
         let tables = self.tables();
@@ -205,18 +206,18 @@ impl Registry {
     }
 
     /// Gives a lapsed group the address of `endpoint`, and its port unless the operator asked for one. A group that has an
-    /// address is given back as it is.
+    /// address is returned as it is.
     ///
     /// # Errors
-    /// [`RegainError::EndpointTaken`]: come back with another endpoint. No such group, or the store.
+    /// [`RegainError::EndpointTaken`]: the caller tries another endpoint. No such group, or the store.
     pub fn regain(&self, now: Now, id: GroupId, endpoint: Endpoint) -> Result<Group, RegainError> {
         let group = self.commit(&mut self.writer(), now, RegainAddress { group: id, endpoint })?;
         info!(group = %id, address = %group.addr, generation = group.generation.0, "the group has an address again");
         Ok(Group::clone(&group))
     }
 
-    /// Lets leases of addresses lapse, and forgets what has been silent or out of date for a day and presences that ran
-    /// out.
+    /// Ends the address leases of silent relays, and removes expired presences, services that were silent for a day and
+    /// outdated records.
     ///
     /// # Errors
     /// [`StoreError`]; what is left is done by the next call.
@@ -237,7 +238,7 @@ impl Registry {
         self.commit(&mut writer, now, ForgetOutdated)
     }
 
-    /// Decides a command, makes its changes durable in one transaction, then makes them seen.
+    /// Decides a command, commits its changes in one transaction, then applies them to the tables and wakes watchers.
     fn commit<C>(&self, writer: &mut Writer, now: Now, command: C) -> Result<C::Outcome, C::Refusal>
     where
         C: Decide + Into<Command>,
@@ -246,7 +247,7 @@ impl Registry {
         self.commit_if(writer, now, command, |_| Ok(()))
     }
 
-    /// As [`Self::commit`], unless `admit` refuses the outcome; nothing has happened then.
+    /// Does as [`Self::commit`] unless `admit` refuses the outcome; then nothing changes.
     fn commit_if<C>(
         &self,
         writer: &mut Writer,

@@ -23,7 +23,7 @@ use crate::{
     tables::{Change, Decide, Tables},
 };
 
-/// A relay repeats every 2 s that it lost a log; when it has not for so long, that no longer counts.
+/// How long a report of a lost log counts. A relay repeats it every 2 s.
 const LOST_FOR: Duration = Duration::from_secs(15);
 
 /// One group's log as its relay has it.
@@ -31,20 +31,20 @@ const LOST_FOR: Duration = Duration::from_secs(15);
 pub struct LogReport {
     /// The group.
     pub group: GroupId,
-    /// The log that was opened.
+    /// The log that the relay has open.
     pub log: LogId,
-    /// Highest durable seq.
+    /// The highest durable seq.
     pub head: Seq,
-    /// What the relay knows this report by again; kept with the head.
+    /// What the relay recognises its own report by; it is stored with the head.
     pub proof: Bytes,
-    /// The relay itself found that the log is lost.
+    /// Whether the relay found that its log is lost.
     pub lost: bool,
-    /// The relay was refused and goes on with this log.
+    /// Whether the relay was refused and goes on with this log.
     pub insists: bool,
 }
 
 impl LogReport {
-    /// As the schema has it.
+    /// Converts the report to the schema's message.
     pub(crate) fn to_pb(&self) -> pb::GroupReport {
         pb::GroupReport {
             group_id: self.group.into(),
@@ -69,13 +69,13 @@ impl LogReport {
     }
 }
 
-/// Why reports were not taken.
+/// Why reports were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
-    /// The relay is unknown.
+    /// The relay is not registered.
     #[error("relay {0} is not registered; call RegisterService first")]
     NotRegistered(RelayId),
-    /// Somebody else's word.
+    /// The report came from another address than the relay's.
     #[error("relay {0} is registered from another address; only reports from there count")]
     Elsewhere(RelayId),
     /// See [`StoreError`].
@@ -83,19 +83,19 @@ pub enum ReportError {
     Store(#[from] StoreError),
 }
 
-/// Takes the reports of one relay.
+/// Command: takes the reports of one relay.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportLogs {
     /// The relay.
     pub relay: RelayId,
-    /// Its log survives it.
+    /// Whether the relay's log survives a restart.
     pub durable: bool,
-    /// One for each group.
+    /// One report for each group.
     pub reports: Vec<LogReport>,
 }
 
 impl Decide for ReportLogs {
-    /// The groups of which something else is recorded.
+    /// The groups whose record contradicts the report.
     type Outcome = Vec<pb::GroupRefusal>;
     type Refusal = ReportError;
 
@@ -129,13 +129,13 @@ impl Decide for ReportLogs {
     }
 }
 
-/// What a report means.
+/// How a report is judged.
 enum ReportVerdict {
-    /// Nothing new.
+    /// The report says what is recorded.
     Known,
-    /// The head is another, or the first one of this log.
+    /// The report has a new head.
     Record,
-    /// The relay's log becomes the group's.
+    /// The relay's log replaces the group's.
     Adopt,
     Refuse,
 }
@@ -146,7 +146,7 @@ impl ReportLogs {
             return ReportVerdict::Refuse;
         }
         if report.log != group.log {
-            // What the owner reset stays reset. Nobody owns `everyone`: its relay is who knows.
+            // What the owner reset stays reset. Nobody owns `everyone`, so its relay decides.
             let stays = group.reset.is_empty() || group.reserved;
             return if !self.durable || (report.insists && stays) {
                 ReportVerdict::Adopt
@@ -174,12 +174,12 @@ fn refusal(group: &Group, recorded: &StoredHead) -> pb::GroupRefusal {
     }
 }
 
-/// Groups whose relay says that it lost their log, and when it last said so.
+/// Groups whose relay reports their log lost, and when it last did.
 #[derive(Debug, Default)]
 pub(crate) struct LostLogs(Mutex<HashMap<GroupId, Instant>>);
 
 impl LostLogs {
-    /// Notes what the group's own relay reported.
+    /// Takes a report of the group's own relay.
     pub(crate) fn note(&self, report: &LogReport, now: Instant) {
         let mut lost = self.lock();
         if !report.lost {
@@ -192,7 +192,7 @@ impl LostLogs {
         }
     }
 
-    /// Whether the group's relay says that its log is lost.
+    /// Returns whether the group's relay reports its log lost.
     pub(crate) fn has(&self, group: GroupId, now: Instant) -> bool {
         let said = self.lock().get(&group).copied();
         said.is_some_and(|said| now.saturating_duration_since(said) < LOST_FOR)

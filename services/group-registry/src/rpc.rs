@@ -1,4 +1,4 @@
-//! `gaung.registry.v1` over gRPC: checks what comes in, runs it, and turns the outcome into messages.
+//! Serves `gaung.registry.v1` over gRPC: validates requests, runs them, and converts outcomes to messages.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -34,12 +34,12 @@ use crate::{
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
-/// Open watch streams; each takes a task and a small buffer.
+/// Most open watch streams; each takes a task and a small buffer.
 const MAX_WATCHERS: u64 = 4096;
-/// Those of one address: a machine that runs a lab of relays and hubs has dozens.
+/// Most open watch streams of one address: a machine that runs a lab of relays and hubs has dozens.
 const MAX_WATCHERS_OF_ONE: u64 = 256;
 
-/// The service. Clones share everything.
+/// The gRPC service. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(crate) registry: Arc<Registry>,
@@ -47,7 +47,7 @@ pub(crate) struct Rpc {
     pub(crate) figures: Figures,
     pub(crate) watchers: SharePool<Origin>,
     pub(crate) conflicts: Arc<IdentityConflicts>,
-    /// Tells this process's revisions from another's.
+    /// Identifies this process's revisions, so that a client cannot resume with another's.
     pub(crate) watch_id: Bytes,
     pub(crate) stop: CancellationToken,
 }
@@ -64,7 +64,7 @@ impl Rpc {
         Self { registry, calls, figures, watchers, conflicts: Arc::default(), watch_id, stop }
     }
 
-    /// How many watch streams are open.
+    /// Returns how many watch streams are open.
     pub(crate) fn open_watchers(&self) -> u64 {
         self.watchers.used()
     }
@@ -327,7 +327,7 @@ impl RegistryService for Rpc {
     }
 }
 
-/// The address that a call came from; `None`: this process.
+/// Returns the address that a call came from; `None` for this process.
 fn caller<T>(request: &Request<T>) -> Option<IpAddr> {
     request.remote_addr().map(|addr| addr.ip().to_canonical())
 }
@@ -336,7 +336,7 @@ fn is_private(registry: &Registry, group: &[u8]) -> bool {
     GroupId::try_from(group).is_ok_and(|group| registry.is_private(group))
 }
 
-/// Where the page after this group begins: `everyone` comes before all names.
+/// Returns the token of the page after this group: `everyone` comes before all names.
 fn page_token(group: &Group) -> String {
     if group.reserved { "\u{1}".to_owned() } else { group.name.to_string() }
 }

@@ -1,7 +1,7 @@
-//! Where relays and hubs are, and which of them have shown that they are there.
+//! The relays and hubs that registered, and which of them answer probes.
 //!
-//! A registration is a claim. It is good for the address it came from: while a service renews, nobody else writes
-//! over its record. Groups are bound to relays that answered a health check, and joins are told of hubs that did.
+//! A registration is not trusted by itself. It belongs to the address it came from: while a service renews, no other
+//! address overwrites it. Groups are bound to relays, and joins get hubs, that answered a health check.
 
 use std::{
     cmp::Reverse,
@@ -24,45 +24,45 @@ use crate::{
     tables::{Change, Decide, Tables},
 };
 
-/// How long a service counts as alive without being heard.
+/// How long a service counts as alive after its last registration.
 pub const SERVICE_LEASE: Duration = Duration::from_secs(15);
-/// How often a service says that it is there.
+/// How often a service renews its registration.
 pub const SERVICE_RENEW: Duration = Duration::from_secs(5);
-/// Far more than a LAN has; each takes about 500 bytes, and some 300 in an answer that lists it.
+/// Most services, far more than a LAN has. Each takes about 500 bytes, and some 300 in an answer that lists it.
 const MAX_SERVICES: usize = 1024;
-/// Services of one address. A machine that runs a lab of relays has dozens.
+/// Most services of one address. A machine that runs a lab of relays has dozens.
 const MAX_SERVICES_OF_ONE: usize = 64;
-/// Hubs that one join is told of: a client tries them in order, and more would only make the answer long.
+/// Most hubs in the answer to a join: a client tries them in order, and more would only make the answer long.
 const MAX_HUBS_TOLD: usize = 16;
 /// A service that was silent for this long is forgotten, unless groups are bound to it.
 pub(crate) const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
-/// Registrations of one address: one each 5 s for each of its services, with room for restarts.
+/// Rate of one address's registrations: one each 5 s for each of its services, with room for restarts.
 const CALLS: (f64, f64) = (40.0, 400.0);
-/// Registrations of one address that change a record, and so cost a write and a line in the log.
+/// Rate of one address's registrations that change a record, and so cost a write and a line in the log.
 const CHANGES: (f64, f64) = (0.5, 96.0);
-/// How often a service that answers is asked again.
+/// Time between two probes of a service that answers.
 const PROBE_EVERY: Duration = Duration::from_secs(20);
-/// The same while it does not answer, at first and at most.
+/// Time between two probes of a service that does not answer, at first and at most.
 const PROBE_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How long an answer counts.
+/// How long an answered probe counts.
 const PROVEN_FOR: Duration = Duration::from_secs(60);
-/// A service that renews is not given up, however slowly it answers.
+/// A service that has renewed within this time is not given up, however slowly it answers.
 const SILENCE: Duration = Duration::from_secs(6);
-/// Probes that go unanswered before a service whose place another address wants is given up.
+/// Unanswered probes before a contested service is given up.
 const SILENT_PROBES: u32 = 2;
 
 /// Why a service was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
-    /// Too many of that address.
+    /// The caller's address has as many services as one may have.
     #[error(
         "{MAX_SERVICES_OF_ONE} services of your address are registered; stop some, or wait until they are forgotten"
     )]
     OwnShare,
-    /// Too many, and nobody has more than the caller.
+    /// The table is full, and no address has more services than the caller's.
     #[error("{MAX_SERVICES} services are registered already; forgotten ones leave after a day of silence")]
     Full,
-    /// Another address has the id and is alive.
+    /// A service with this id is alive at another address.
     #[error(
         "a service with this id is alive at another address; stop that one (or its copy of the data folder), or try again when it is silent"
     )]
@@ -75,23 +75,23 @@ pub enum RegisterError {
     Store(#[from] StoreError),
 }
 
-/// How well a service has shown that it is where it says.
+/// The result of a probe; better is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProbeResult {
-    /// Not at all.
+    /// The service has not answered.
     None,
-    /// A gRPC server there says that it serves.
+    /// A gRPC server at its address says that it serves.
     Answers,
-    /// It says so under the service's own id, or the registration came from this machine.
+    /// The server says so under the service's own id, or the registration came from this machine.
     Itself,
 }
 
-/// A service to be asked whether it is there.
+/// A service to be probed.
 #[derive(Debug)]
 pub(crate) struct ProbeTarget {
     pub(crate) id: RelayId,
     pub(crate) kind: pb::ServiceKind,
-    /// `HOST:PORT`, the one that it advertises first.
+    /// `HOST:PORT` of each address to try, the advertised one first.
     pub(crate) targets: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct ProbeTarget {
 pub(crate) struct Services {
     known: Mutex<HashMap<RelayId, KnownService>>,
     changed: watch::Sender<()>,
-    /// Somebody is to be asked at once.
+    /// Wakes the prober: a probe is due at once.
     pub(crate) to_probe: Notify,
     calls: RateLimit<Origin>,
     changes: RateLimit<Origin>,
@@ -107,16 +107,16 @@ pub(crate) struct Services {
 
 #[derive(Debug, Clone)]
 struct KnownService {
-    /// `alive` is not kept up to date in here.
+    /// What it registered; `alive` is not kept up to date in here.
     info: pb::ServiceInfo,
-    /// `None`: this process, or not known.
+    /// The address that it registered from; `None` for this process, or if it is not known.
     from: Option<IpAddr>,
-    /// Registered by this process or from this machine.
+    /// Whether it registered from this process or machine.
     is_local: bool,
     renewed: Instant,
-    /// It did not answer when another address wanted its place.
+    /// Whether it did not answer while it was contested.
     given_up: bool,
-    /// Another address wants its place.
+    /// Whether another address tries to register its id.
     contested: bool,
     proof: ProbeResult,
     proven: Option<Instant>,
@@ -173,14 +173,14 @@ impl KnownService {
     }
 }
 
-/// Whether two calls came from different machines, as far as is known.
+/// Returns whether two calls came from different machines, as far as is known.
 fn is_elsewhere(known: Option<IpAddr>, from: Option<IpAddr>) -> bool {
     let (Some(known), Some(from)) = (known, from) else { return false };
     known != from && !(known.is_loopback() && from.is_loopback())
 }
 
 impl Services {
-    /// Those that are stored, each with a full lease at the address it last registered from.
+    /// Makes the table of the stored services, each with a full lease at the address it last registered from.
     pub(crate) fn new(stored: impl Iterator<Item = (RelayId, ServiceRecord)>, now: Now) -> Self {
         let known = stored.map(|(id, service)| (id, KnownService::new(service.info, service.from, now))).collect();
         Self {
@@ -192,12 +192,12 @@ impl Services {
         }
     }
 
-    /// Counts one registration of `from`.
+    /// Counts one registration of `from` against its rate.
     pub(crate) fn charge_call(&self, from: Option<IpAddr>, now: Now) -> Result<(), TooSoon> {
         from.map_or(Ok(()), |from| self.calls.take(from.into(), now.mono))
     }
 
-    /// Counts one registration of `from` that changes a record.
+    /// Counts one registration of `from` that changes a record against its rate.
     pub(crate) fn charge_change(&self, from: Option<IpAddr>, now: Now) -> Result<(), TooSoon> {
         from.map_or(Ok(()), |from| self.changes.take(from.into(), now.mono))
     }
@@ -206,12 +206,12 @@ impl Services {
         self.known().contains_key(&id)
     }
 
-    /// Whether the service is known as it says and at the address it came from.
+    /// Returns whether the service is known with this record and address.
     pub(crate) fn is_known_as(&self, id: RelayId, record: &ServiceRecord) -> bool {
         self.known().get(&id).is_some_and(|known| known.info == record.info && known.from == record.from)
     }
 
-    /// Takes a registration whose record is stored.
+    /// Takes a registration whose record is stored already.
     pub(crate) fn register(&self, id: RelayId, record: ServiceRecord, now: Now) {
         let mut known = self.known();
         let before = known.get(&id).filter(|before| before.info == record.info && before.from == record.from);
@@ -232,7 +232,7 @@ impl Services {
         self.known().remove(&id);
     }
 
-    /// All that are known, those alive marked, in order of kind and id.
+    /// Lists all known services in order of kind and id, with `alive` set.
     pub(crate) fn list(&self, now: Now) -> Vec<pb::ServiceInfo> {
         let known = self.known();
         let mut list: Vec<_> =
@@ -241,27 +241,27 @@ impl Services {
         list
     }
 
-    /// The group's relay, if it was ever registered.
+    /// Returns a group's relay, if it ever registered.
     pub(crate) fn relay(&self, id: RelayId, now: Now) -> Option<pb::ServiceInfo> {
         let known = self.known();
         let relay = known.get(&id).filter(|service| service.is_relay())?;
         Some(pb::ServiceInfo { alive: relay.is_alive(now), ..relay.info.clone() })
     }
 
-    /// Living hubs for a client to try, those that have shown that they are there before others, then in order of id.
+    /// Returns living hubs for a client to try, those with the best probe first, then in order of id.
     pub(crate) fn hubs(&self, now: Now) -> Vec<pb::ServiceInfo> {
         let known = self.known();
         let hubs = known.iter().filter(|(_, s)| !s.is_relay() && s.is_alive(now));
         let mut hubs: Vec<_> = hubs.map(|(id, s)| (Reverse(s.proof(now)), *id, s)).collect();
         hubs.sort_by_key(|(proof, id, _)| (*proof, *id));
-        // Where some have shown it, those that have not are not worth a client's time.
+        // If some hubs answer, those that do not are not worth a client's time.
         let shown = hubs.iter().take_while(|(Reverse(proof), ..)| *proof > ProbeResult::None).count();
         let told = if shown > 0 { shown } else { hubs.len() };
         let told = hubs.into_iter().take(told.min(MAX_HUBS_TOLD));
         told.map(|(_, _, s)| pb::ServiceInfo { alive: true, ..s.info.clone() }).collect()
     }
 
-    /// The living relay with the fewest groups, of those that have shown best that they are there; none that has not.
+    /// Returns the living relay with the fewest groups of those with the best probe; none that has not answered.
     pub(crate) fn least_loaded_relay(&self, now: Now, load: &HashMap<RelayId, usize>) -> Option<RelayId> {
         let known = self.known();
         let relays = known.iter().filter(|(_, s)| s.is_relay() && s.is_alive(now) && s.proof(now) > ProbeResult::None);
@@ -270,24 +270,24 @@ impl Services {
         relays.min_by_key(rank).map(|(id, _)| *id)
     }
 
-    /// Whether a living relay has not been asked yet, so that waiting a moment may help.
+    /// Returns whether a living relay has not answered a probe yet, so that waiting a moment may help.
     pub(crate) fn has_unproven_relay(&self, now: Now) -> bool {
         self.known().values().any(|s| s.is_relay() && s.is_alive(now) && s.proof(now) == ProbeResult::None)
     }
 
-    /// Whether the relay's log survives, if it is the relay that speaks.
+    /// Returns whether the relay's log is durable, if the report came from the relay's address.
     pub(crate) fn reporting_relay(&self, id: RelayId, from: Option<IpAddr>) -> Result<bool, ReportError> {
         let known = self.known();
         let relay = known.get(&id).filter(|s| s.is_relay()).ok_or(ReportError::NotRegistered(id))?;
         if is_elsewhere(relay.from, from) { Err(ReportError::Elsewhere(id)) } else { Ok(relay.info.durable) }
     }
 
-    /// Tells of every registration, and of every service that begins to show that it is there.
+    /// Notifies of every registration and of every service that begins to answer.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// Those to be asked now whether they are there; each is not due again until [`Self::probed`] or for a while.
+    /// Returns the services to probe now; each is not due again until [`Self::probed`] or for a while.
     pub(crate) fn due_probes(&self, now: Now) -> Vec<ProbeTarget> {
         let mut known = self.known();
         let due = known
@@ -299,12 +299,12 @@ impl Services {
                 (s.unanswered, s.probe(*id))
             })
             .collect();
-        // Whoever fills the table with services that are nowhere makes others wait for nothing.
+        // Those that never answered come last, so that forged registrations do not delay the others.
         probes.sort_by_key(|(unanswered, _)| *unanswered);
         probes.into_iter().map(|(_, probe)| probe).collect()
     }
 
-    /// What a probe found.
+    /// Takes the result of a probe.
     pub(crate) fn probed(&self, id: RelayId, proof: ProbeResult, now: Now) {
         let mut known = self.known();
         let Some(service) = known.get_mut(&id) else { return };
@@ -328,7 +328,7 @@ impl Services {
         }
     }
 
-    /// Whether a registration from `from` may take the place of what is known.
+    /// Decides whether a registration from `from` may replace the known one.
     pub(crate) fn admit(&self, now: Now, id: RelayId, from: Option<IpAddr>) -> Result<(), RegisterError> {
         let mut known = self.known();
         let Some(service) = known.get_mut(&id) else { return Ok(()) };
@@ -344,8 +344,8 @@ impl Services {
         Err(RegisterError::Elsewhere)
     }
 
-    /// Who has to leave so that one more of `from` fits: nobody, or a service of whoever has most that is silent, else
-    /// has no groups.
+    /// Chooses the service that is evicted for one more of `from`: none while there is room, otherwise one of the address
+    /// that has most, a silent one before one without groups.
     pub(crate) fn choose_eviction(
         &self,
         now: Now,
@@ -380,12 +380,12 @@ impl Services {
     }
 }
 
-/// Stores where a service is.
+/// Command: stores a service's registration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegisterService {
     pub(crate) id: RelayId,
     pub(crate) record: ServiceRecord,
-    /// A service that is forgotten to make room.
+    /// A service that is removed to make room.
     pub(crate) evicts: Option<RelayId>,
 }
 
@@ -402,7 +402,7 @@ impl Decide for RegisterService {
     }
 }
 
-/// Forgets a service and what proves it.
+/// Command: removes a service and its secret.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ForgetService {
     pub(crate) id: RelayId,
@@ -419,7 +419,7 @@ impl Decide for ForgetService {
     }
 }
 
-/// Remembers the first secret that comes for a service; a later one changes nothing, for anybody can send one.
+/// Command: stores the first secret that comes for a service. A later one changes nothing, for anybody can send one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RememberSecret {
     pub(crate) service: RelayId,

@@ -1,4 +1,4 @@
-//! Endpoints of address and port that were listened to before they are given out, kept ready so that a create need not wait.
+//! Endpoints that are checked for foreign traffic ahead of time, so that a create need not wait for the check.
 
 use std::{
     collections::VecDeque,
@@ -19,26 +19,26 @@ use crate::{
     registry::Registry,
 };
 
-/// Endpoints kept ready while little is created; doubles whenever a create finds none, up to [`MAX_READY`].
+/// Endpoints kept ready while few groups are made; doubles whenever a create finds none, up to [`MAX_READY`].
 const MIN_READY: usize = 32;
 const MIN_READY_ORGANIZATION: usize = 2;
-/// Each endpoint takes a socket while it is listened to.
+/// Most endpoints kept ready and checked at a time; each takes a socket while it is checked.
 const MAX_READY: usize = 256;
-/// An endpoint that was listened to longer ago is listened to again.
+/// An endpoint that was checked longer ago is checked again.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long it must be calm before fewer endpoints are kept ready.
+/// Time without a create after which fewer endpoints are kept ready.
 const CALM: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// Keeps checked endpoints ready.
 pub(crate) struct Standby {
     registry: Arc<Registry>,
-    /// Where to listen; nowhere while there are none, and endpoints are given out unheard.
+    /// The links to listen on; while there are none endpoints are given out unchecked.
     watch: LinkWatch,
     quiet: Duration,
     queues: Mutex<ReadyQueues>,
-    /// A round of listening is over.
+    /// Notified when a round of checks is over.
     filled: Notify,
-    /// Something was taken or is waited for.
+    /// Notified when an endpoint was taken or is waited for.
     wanted: Notify,
 }
 
@@ -49,9 +49,9 @@ struct ReadyQueues {
 
 struct ReadyQueue {
     ready: VecDeque<(Endpoint, Instant)>,
-    /// To be listened to in the next round.
+    /// Endpoints to be checked in the next round.
     queued: Vec<Endpoint>,
-    /// How many are listened to in this round.
+    /// How many endpoints are checked in this round.
     listening: usize,
     least: usize,
     target: usize,
@@ -73,14 +73,14 @@ impl ReadyQueues {
 }
 
 impl Standby {
-    /// `quiet`: how long each endpoint is listened to, on each link of `watch`; 0 for not at all.
+    /// Makes an empty standby. `quiet`: how long each endpoint is listened to, on each link of `watch`; 0 for not at all.
     pub(crate) fn new(registry: Arc<Registry>, watch: LinkWatch, quiet: Duration) -> Self {
         let queues =
             ReadyQueues { site: ReadyQueue::new(MIN_READY), organization: ReadyQueue::new(MIN_READY_ORGANIZATION) };
         Self { registry, watch, quiet, queues: Mutex::new(queues), filled: Notify::new(), wanted: Notify::new() }
     }
 
-    /// An endpoint on which nobody was heard, lent by the book. Waits for one where none is ready.
+    /// Takes a checked endpoint, which stays reserved. Waits for one if none is ready.
     pub(crate) async fn take(&self, scope: Scope) -> Result<Endpoint, Exhausted> {
         if !self.listens() {
             return self.registry.pick(scope, Now::read());
@@ -98,13 +98,13 @@ impl Standby {
         }
     }
 
-    /// How many endpoints are ready.
+    /// Returns how many endpoints are ready.
     pub(crate) fn ready(&self) -> usize {
         let queues = self.queues();
         queues.site.ready.len() + queues.organization.ready.len()
     }
 
-    /// Listens, in rounds, until `stop`.
+    /// Checks endpoints in rounds until `stop`.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         if self.quiet.is_zero() {
             return stop.cancelled().await;
@@ -159,7 +159,7 @@ impl Standby {
         Ok(taken.map(|(endpoint, _)| endpoint))
     }
 
-    /// What to listen to next: all that is waited for, and what is missing on the queues.
+    /// Returns the endpoints to check next: those that are waited for, and what the queues lack.
     fn next_round(&self) -> Vec<(Scope, Endpoint)> {
         let now = Instant::now();
         let mut queues = self.queues();
@@ -190,7 +190,7 @@ impl Standby {
         let sockets: Vec<_> = round.iter().map(|(_, endpoint)| open(endpoint)).collect();
         let nowhere = sockets.iter().all(Result::is_err);
         if nowhere && let Some(Err(error)) = sockets.first() {
-            warn!(%error, "addresses are given out without having been listened to");
+            warn!(%error, "addresses are given out unchecked");
         }
         tokio::time::sleep(self.quiet).await;
         let now = Instant::now();
@@ -198,7 +198,7 @@ impl Standby {
         for ((scope, endpoint), socket) in round.into_iter().zip(sockets) {
             match socket {
                 Ok(socket) if socket.has_datagram() => {
-                    info!(address = %endpoint.ip, port = endpoint.port, "strangers heard on an address; it is not given out for a while");
+                    info!(address = %endpoint.ip, port = endpoint.port, "foreign traffic on an address; it is not given out for a while");
                     self.registry.note_noisy(endpoint, now);
                 }
                 Err(error) if !nowhere => {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn skips_an_address_with_strangers() {
+    async fn skips_an_address_with_foreign_traffic() {
         let standby = standby("239.255.45.0/31", Duration::from_millis(300));
         let round = standby.next_round();
         let round: Vec<_> = round.into_iter().filter(|(scope, _)| *scope == Scope::Site).collect();

@@ -1,5 +1,5 @@
-//! How each error looks to a gRPC client: a code as the schema says, a text that says what to do, and an `ErrorInfo`
-//! whose reason programs can tell apart.
+//! Converts each error to a gRPC status: a code as the schema says, a text that says what to do, and an `ErrorInfo`
+//! whose reason programs can match.
 
 use std::{collections::HashMap, fmt::Display};
 
@@ -19,7 +19,7 @@ pub(crate) trait ToStatus {
     fn to_status(&self) -> Status;
 }
 
-/// A field that cannot be used, and why.
+/// Makes the status for a field that is not valid.
 pub(crate) fn invalid(field: &'static str, why: impl Display) -> Status {
     let why = why.to_string();
     let mut details = ErrorDetails::with_bad_request_violation(field, why.clone());

@@ -1,4 +1,4 @@
-//! Where the registry's records are kept: all of them are read once, then changed one transaction at a time.
+//! Keeps the registry's records: all of them are read once, then changed one transaction at a time.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 /// A key and its new value; `None` removes the key. Keys have 1 to 1024 bytes.
 pub type KeyChange = (Vec<u8>, Option<Bytes>);
 
-/// The store did not do what was asked.
+/// Why the store failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be read or written now. A change that was under way did not happen.
@@ -24,7 +24,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Names the record of `key` as damaged.
+    /// Makes the error for the damaged record of `key`.
     pub(crate) fn damaged(key: &[u8]) -> Self {
         Self::Damaged(key.escape_ascii().to_string())
     }
@@ -55,7 +55,7 @@ pub trait RecordStore: Send + Sync {
     }
 }
 
-/// A store that is lost with the process; never fails.
+/// A store in memory, which is lost with the process and never fails.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<BTreeMap<Vec<u8>, Bytes>>);
 

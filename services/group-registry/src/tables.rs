@@ -1,4 +1,4 @@
-//! Everything that the registry has to keep, in memory, and the one way to change it.
+//! The registry's durable state in memory, and the one way to change it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     store::{KeyChange, StoreError},
 };
 
-/// How long the request of a deleted group, and an invite that expired, are still known.
+/// How long the request of a deleted group and an expired invite are kept.
 pub(crate) const KEPT_MS: i64 = 24 * 3600 * 1000;
 
 /// The registry's durable state. It is what its records say: loading them and applying commands go through
@@ -34,9 +34,9 @@ pub struct Tables {
 /// It is decided from its own fields and the tables alone: what was random, listened to or read from a clock stands in
 /// its fields or its [`CommandTime`]. So the same commands in the same order give the same tables in every process.
 pub trait Decide {
-    /// What the caller is answered.
+    /// The answer to the caller.
     type Outcome;
-    /// Why it does not happen.
+    /// Why the command is refused.
     type Refusal;
 
     /// Decides whether the command happens, and adds the records that then change. Records that are added before a
@@ -64,7 +64,7 @@ impl Change {
     }
 }
 
-/// Removes the records that nobody asks for any more.
+/// Command: removes requests of deleted groups and invites that are outdated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForgetOutdated;
 
@@ -131,17 +131,17 @@ impl Tables {
         }
     }
 
-    /// The group that has this id.
+    /// Returns the group with this id.
     pub(crate) fn live(&self, id: GroupId) -> Result<&Arc<Group>, LookupError> {
         self.catalogue.group(id).ok_or_else(|| LookupError::NotFound(id.to_string()))
     }
 
-    /// True for the owner and for lasting members.
+    /// Returns whether the device owns the group or is a lasting member.
     pub(crate) fn is_member(&self, group: &Group, device: DeviceId) -> bool {
         (group.owner == device && !device.is_none()) || self.membership.member(group.id, device).is_some()
     }
 
-    /// The records by which a group loses its address, which rests from then on, and its port.
+    /// Adds the changes by which a group loses its port and its address, which goes into quarantine.
     pub(crate) fn release_address(&self, group: &Group, changes: &mut Vec<Change>) {
         let address = group.address();
         if let Some(claim) = self.allocation.held_by(address, group.id) {
@@ -150,15 +150,15 @@ impl Tables {
         changes.extend(group.claimed_port().map(|port| Change(Record::Port(port, None))));
     }
 
-    /// The records by which a group has another content from now on.
+    /// Adds the change that replaces a group's record.
     pub(crate) fn replace(group: Group, changes: &mut Vec<Change>) -> Arc<Group> {
         let group = Arc::new(group);
         changes.push(Change(Record::Group(group.id, GroupRecord::Live(Arc::clone(&group)))));
         group
     }
 
-    /// The removal of requests whose group is gone for a day, and of invites that expired a day ago or whose group is
-    /// gone.
+    /// Returns the removal of requests whose group was deleted a day ago, and of invites that expired a day ago or whose
+    /// group is gone.
     pub(crate) fn outdated(&self, now: CommandTime) -> Vec<Change> {
         let is_old = |at: i64| now.unix_ms.saturating_sub(at) > KEPT_MS;
         let is_forgotten = |id: GroupId| match self.catalogue.deleted_at(id) {
@@ -173,8 +173,8 @@ impl Tables {
         requests.chain(invites.map(|(code, _)| Record::Invite(*code, None))).map(Change).collect()
     }
 
-    /// What programs that made a group by several transactions left when they were stopped between two of them: names,
-    /// addresses and ports that no group has, and members of deleted groups.
+    /// Returns the removal of what older programs left when they were stopped between two transactions: names, addresses and
+    /// ports that no group has, and members of deleted groups.
     fn left_over(&self, now: CommandTime) -> Vec<Change> {
         let group = |id| self.catalogue.group(id);
         let mut changes = self.outdated(now);
@@ -189,7 +189,7 @@ impl Tables {
         for (address, claim) in self.allocation.addresses() {
             let AddressHolder::Group(id) = claim.holder else { continue };
             if !group(id).is_some_and(|group| !group.lapsed && group.addr.ip() == claim.ip) {
-                // Nobody knows any more whether a group used it, so it rests.
+                // Whether a group used it is not known any more, so it goes into quarantine.
                 change(Record::Address(address, AddressClaim { holder: AddressHolder::Resting, ..claim }));
             }
         }

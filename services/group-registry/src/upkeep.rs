@@ -1,4 +1,4 @@
-//! What goes on while nobody calls: leases run out, and lapsed groups get addresses again.
+//! Periodic work: leases expire, and lapsed groups get addresses again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
-/// Lets leases run out and keeps the gauges; ends with `stop`.
+/// Expires leases and updates the gauges until `stop`.
 pub(crate) async fn keep(
     calls: AsyncRegistry,
     standby: Arc<Standby>,
@@ -28,7 +28,7 @@ pub(crate) async fn keep(
             _ = ticks.tick() => {}
         }
         if let Ok(Err(error)) = calls.run(Registry::expire).await {
-            warn!(%error, "upkeep is tried again");
+            warn!(%error, "upkeep failed; it is tried again");
         }
         rpc.figures.groups.set(i64::try_from(rpc.registry.group_count()).unwrap_or(i64::MAX));
         rpc.figures.groups_without_address.set(i64::try_from(rpc.registry.lapsed_count()).unwrap_or(i64::MAX));
@@ -37,7 +37,7 @@ pub(crate) async fn keep(
     }
 }
 
-/// Gives lapsed groups an address whenever a relay registers or renews; ends with `stop`.
+/// Gives lapsed groups an address whenever a relay registers or renews, until `stop`.
 pub(crate) async fn regain(
     registry: Arc<Registry>,
     calls: AsyncRegistry,
@@ -65,7 +65,7 @@ pub(crate) async fn regain(
     }
 }
 
-/// One try for each group; why some of them have none still.
+/// Tries each lapsed group once. Returns why some still have no address.
 async fn regain_all(registry: &Registry, calls: &AsyncRegistry) -> Option<String> {
     let mut failed = None;
     let mut exhausted: Vec<Scope> = Vec::new();

@@ -1,4 +1,4 @@
-//! Requests as they come in, turned into checked values or INVALID_ARGUMENT with the field's name.
+//! Validates requests: gives checked values, or INVALID_ARGUMENT with the field's name.
 
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
@@ -23,15 +23,15 @@ use crate::{
     viewer::Credentials,
 };
 
-/// Publishers repeat a message for so long, and what they repeat is known by what is kept.
+/// Shortest retention by age. Publishers retry a message for so long, and a duplicate is known by the kept message.
 const MIN_KEPT_MS: u64 = 3_600_000;
 const MAX_REPORTS: usize = 1000;
-/// Of what a relay knows its own reports by.
+/// Most bytes of the proof by which a relay recognises its own reports.
 const MAX_PROOF: usize = 64;
 const MAX_HOST_CHARS: usize = 253;
 const MAX_VERSION_CHARS: usize = 64;
 const MAX_CODE_CHARS: usize = 64;
-/// An encoded SignedTicket has some 120 bytes.
+/// Most bytes of a ticket; an encoded SignedTicket has some 120.
 const MAX_TICKET: usize = 512;
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
@@ -80,7 +80,7 @@ pub(crate) fn group_by(by: Option<get_group_request::By>) -> Result<GroupBy, Sta
     }
 }
 
-/// Who asks; nothing stands for a stranger.
+/// Validates the caller's credentials; without any the caller is a stranger.
 pub(crate) fn viewer(viewer: Option<pb::Viewer>) -> Result<Credentials, Status> {
     let Some(viewer) = viewer else { return Ok(Credentials::default()) };
     let is_given = |bytes: &Bytes| !bytes.is_empty();
@@ -98,7 +98,7 @@ pub(crate) fn viewer(viewer: Option<pb::Viewer>) -> Result<Credentials, Status> 
     })
 }
 
-/// A service's secret, or nothing.
+/// Validates a service's secret, which may be empty.
 pub(crate) fn secret(secret: &Bytes) -> Result<Bytes, Status> {
     if secret.is_empty() || SECRET_BYTES.contains(&secret.len()) {
         return Ok(secret.clone());
@@ -143,7 +143,7 @@ pub(crate) fn signed(
     Ok(SignedCall { method, group, subject, signature, from })
 }
 
-/// How much of a log is to be kept.
+/// Validates how much of a log is kept.
 pub(crate) fn retention(keep: Option<pb::Retention>) -> Result<GroupRetention, Status> {
     let keep = GroupRetention::from(keep);
     if keep.max_age_ms.is_some_and(|age| age < MIN_KEPT_MS) {
@@ -155,7 +155,7 @@ pub(crate) fn retention(keep: Option<pb::Retention>) -> Result<GroupRetention, S
     Ok(keep)
 }
 
-/// Uses and time to live in ms.
+/// Validates an invite's uses and time to live in ms.
 pub(crate) fn invite(uses: u32, expires_ms: u64) -> Result<(u32, u64), Status> {
     if uses > MAX_USES {
         return Err(invalid("uses", format!("at most {MAX_USES} uses; 0 is without limit")));
@@ -229,7 +229,7 @@ pub(crate) fn client_id(id: &[u8]) -> Result<Option<ClientId>, Status> {
     if id.is_empty() { Ok(None) } else { ClientId::try_from(id).map(Some).map_err(|e| invalid("client_id", e)) }
 }
 
-/// The device whose public key this is.
+/// Validates a public key and returns its device.
 pub(crate) fn device(field: &'static str, public_key: &[u8]) -> Result<DeviceId, Status> {
     let key: Option<&[u8; 32]> = public_key.try_into().ok();
     let key = key.filter(|key| VerifyingKey::from_bytes(key).is_ok());

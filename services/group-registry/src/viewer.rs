@@ -1,4 +1,4 @@
-//! Who may see a private group: its members, the relay that serves it, and whoever holds a ticket for it.
+//! Decides who may see a private group: its members, the relay that serves it, and holders of a ticket for it.
 
 use bytes::Bytes;
 use gaung_proto::{DeviceId, RelayId, signing};
@@ -6,28 +6,28 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{group::Group, tables::Tables};
 
-/// What a caller says of itself, in the right form and not checked yet.
+/// What a caller says of itself, validated in form and not verified yet.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
     /// A member's device.
     pub device: Option<DeviceId>,
-    /// A relay, and its secret.
+    /// A relay's id and its secret.
     pub relay: Option<(RelayId, Bytes)>,
-    /// A ticket, or nothing.
+    /// A ticket; empty if there is none.
     pub ticket: Bytes,
 }
 
-/// A caller as the registry knows it.
+/// A caller whose credentials are verified.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Viewer {
     device: Option<DeviceId>,
-    /// Proven by the secret that it registered with first.
+    /// The relay, verified by the secret that it registered with first.
     pub(crate) relay: Option<RelayId>,
     ticket: Bytes,
 }
 
 impl Credentials {
-    /// Checks what a caller says of itself; what does not hold is left out.
+    /// Verifies the credentials; those that do not hold are left out.
     pub(crate) fn check(self, tables: &Tables) -> Viewer {
         let relay = self.relay.filter(|(relay, secret)| is_proven(tables, *relay, secret));
         Viewer { device: self.device, relay: relay.map(|(relay, _)| relay), ticket: self.ticket }
@@ -35,7 +35,7 @@ impl Credentials {
 }
 
 impl Viewer {
-    /// Whether the viewer may know of the group. `key`: what tickets are signed with.
+    /// Returns whether the viewer may see the group. `key`: the public key that tickets are signed with.
     pub(crate) fn sees(&self, tables: &Tables, key: &[u8; 32], unix_ms: i64, group: &Group) -> bool {
         let has_ticket =
             || !self.ticket.is_empty() && signing::verify_bearer(key, &self.ticket, group.id, unix_ms).is_ok();
@@ -46,12 +46,12 @@ impl Viewer {
     }
 }
 
-/// Whether the secret is the one that the service registered with first.
+/// Returns whether the secret is the one that the service registered with first.
 pub(crate) fn is_proven(tables: &Tables, service: RelayId, secret: &Bytes) -> bool {
     !secret.is_empty() && tables.catalogue.secret(service).is_some_and(|known| *known == hash(secret))
 }
 
-/// What is stored of a secret.
+/// Hashes a secret for the store.
 pub(crate) fn hash(secret: &Bytes) -> Bytes {
     Bytes::copy_from_slice(&Sha256::digest(secret))
 }

@@ -1,5 +1,5 @@
-//! One watcher's stream: a snapshot if it needs one, then changes. A watcher that reads slowly holds a few messages,
-//! never a queue; when it has fallen behind what is remembered it gets a new snapshot.
+//! One watcher's stream: a snapshot if it needs one, then changes. A slow watcher holds a few messages, never a queue;
+//! if it falls behind the kept changes it gets a new snapshot.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ const CHANGES_AT_ONCE: usize = 256;
 pub(crate) struct Watcher {
     pub(crate) registry: Arc<Registry>,
     pub(crate) watch_id: Bytes,
-    /// Only the groups of this relay.
+    /// The relay whose groups are sent; `None` for all groups.
     pub(crate) relay: Option<RelayId>,
-    /// The caller is this relay, and is shown the private groups that are bound to it.
+    /// The relay that the caller proved to be; it gets the private groups that are bound to it.
     pub(crate) proven: Option<RelayId>,
     /// The last revision that the client has; `None` for a snapshot first.
     pub(crate) after: Option<u64>,
@@ -39,7 +39,7 @@ type Answer = Result<pb::WatchGroupsResponse, Status>;
 struct Gone;
 
 impl Watcher {
-    /// Sends until the client goes or `stop` is cancelled; `slot` is kept meanwhile.
+    /// Sends until the client goes or `stop` is cancelled, and keeps `slot` meanwhile.
     pub(crate) fn start(mut self, slot: Share<Origin>, stop: CancellationToken) -> ReceiverStream<Answer> {
         let (answers, stream) = mpsc::channel(IN_FLIGHT);
         tokio::spawn(async move {
@@ -48,7 +48,7 @@ impl Watcher {
                 revisions.borrow_and_update();
                 let sent = tokio::select! {
                     sent = self.send_news(&answers) => sent,
-                    // A watcher that does not read keeps its place no longer than others let it.
+                    // A watcher that does not read loses its slot to another one.
                     () = slot.evicted() => Err(Gone),
                 };
                 if sent.is_err() {

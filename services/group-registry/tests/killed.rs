@@ -100,8 +100,8 @@ async fn round(data: &Path, asked: &HashMap<String, bytes::Bytes>, acknowledged:
     let mut program = Program::start(data);
     register_relay(&mut program.connect().await).await;
     let (done, mut count) = mpsc::channel(1024);
-    let wishes: Vec<_> = asked.clone().into_iter().collect();
-    for part in wishes.chunks(wishes.len().div_ceil(CLIENTS)) {
+    let requests: Vec<_> = asked.clone().into_iter().collect();
+    for part in requests.chunks(requests.len().div_ceil(CLIENTS)) {
         let (mut client, part) = (program.connect().await, part.to_vec());
         let (acknowledged, done) = (Arc::clone(acknowledged), done.clone());
         tokio::spawn(async move {

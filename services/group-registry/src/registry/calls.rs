@@ -33,11 +33,11 @@ use crate::{
     viewer,
 };
 
-/// Tickets outlast the presence by this much, since clocks within a LAN without internet differ.
+/// How long a ticket outlasts the presence, because clocks differ in a LAN without internet.
 const TICKET_SLACK: Duration = Duration::from_secs(5 * 60);
 
 impl Registry {
-    /// Counts one CreateGroup of `from`, repeats included; `None`: this process.
+    /// Counts one CreateGroup of `from`, retries included; `None` is this process.
     ///
     /// # Errors
     /// [`TooSoon`], and the call is not counted.
@@ -73,7 +73,7 @@ impl Registry {
         .map(drop)
     }
 
-    /// Starts a new log: a new log id and no recorded head.
+    /// Resets the group's log: it gets a new id and has no recorded head.
     ///
     /// # Errors
     /// [`OwnerError`], each case.
@@ -88,7 +88,7 @@ impl Registry {
             };
             let group = self.commit(writer, now, reset)?;
             self.lost.forget(group.id);
-            info!(group = %group.id, log = %group.log, "log started anew");
+            info!(group = %group.id, log = %group.log, "group reset");
             Ok::<_, OwnerError>(CallOutcome::Group(group))
         })?;
         Ok(self.group_of(outcome, call.group)?)
@@ -101,7 +101,7 @@ impl Registry {
     pub fn set_retention(&self, now: Now, call: &SignedCall, keep: GroupRetention) -> Result<Group, OwnerError> {
         let outcome = self.signed(now, call, |writer, device| {
             let group = self.commit(writer, now, SetRetention { group: call.group, device, keep })?;
-            info!(group = %group.id, ?keep, "other limits of a group's log");
+            info!(group = %group.id, ?keep, "retention changed");
             Ok::<_, OwnerError>(CallOutcome::Group(group))
         })?;
         Ok(self.group_of(outcome, call.group)?)
@@ -147,7 +147,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Makes an invite; gives the code, which nobody can see again, and when it expires (Unix time in ms).
+    /// Makes an invite. Returns its code, which is not stored, and when it expires, in Unix time in ms.
     ///
     /// `uses`: 0 to [`invites::MAX_USES`], 0 for no limit; `expires_ms`: 1 to [`invites::MAX_EXPIRY_MS`].
     ///
@@ -170,7 +170,7 @@ impl Registry {
         Ok((text, expires_unix_ms))
     }
 
-    /// Makes an invite useless. The call's subject is the code.
+    /// Revokes an invite. The call's subject is the code.
     ///
     /// # Errors
     /// [`InviteError`]: the call, an unknown code, or somebody else's.
@@ -200,8 +200,8 @@ impl Registry {
         }
     }
 
-    /// Registers a service or renews its lease, and with it those of its groups' addresses. Only what changed is
-    /// written. `from`: where the call came from; `None`: this process.
+    /// Registers a service or renews its lease, and with it the leases of its groups' addresses. Only a change is written.
+    /// `from`: the caller's address; `None` for this process.
     ///
     /// # Errors
     /// [`RegisterError`], each case.
@@ -235,7 +235,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Remembers the first secret that comes for a service; a later one changes nothing, for anybody can send one.
+    /// Stores the first secret that comes for a service. A later one changes nothing, for anybody can send one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -246,8 +246,8 @@ impl Registry {
         self.commit(&mut self.writer(), now, RememberSecret { service, hash: viewer::hash(secret) })
     }
 
-    /// Takes the reports of a relay from the address it is registered at (`None`: this process); gives those groups of
-    /// which something else is recorded.
+    /// Takes the reports of a relay, from the address that it registered from (`None` is this process). Returns the groups
+    /// whose record contradicts its report.
     ///
     /// # Errors
     /// [`ReportError`], each case.
@@ -267,20 +267,20 @@ impl Registry {
         self.commit(&mut self.writer(), now, ReportLogs { relay, durable, reports: reports.to_vec() })
     }
 
-    /// Checks the signature and the nonce, then runs the call for the device that signed it. A repeat of the same
-    /// signed call gets the outcome of the first, or runs again if the first had failed.
+    /// Verifies the signature and the nonce, then runs the call for the device that signed it. A retry of the same signed
+    /// call gets the outcome of the first, or runs again if the first failed.
     fn signed<E: From<CallError>>(
         &self,
         now: Now,
         call: &SignedCall,
         run: impl FnOnce(&mut Writer, DeviceId) -> Result<CallOutcome, E>,
     ) -> Result<CallOutcome, E> {
-        // Before the signature, which takes longer to check than to make up.
+        // The rate is checked before the signature, which costs more to verify than to forge.
         limits::take(&self.limits.signed, call.from, now.mono).map_err(CallError::TooSoon)?;
         let device =
             verify_call(&call.signature, call.method, call.group, &call.subject).map_err(CallError::Signature)?;
         let (nonce, signature) = (&call.signature.nonce, &call.signature.signature);
-        // Held from the check of the nonce on, so that a repeat that comes meanwhile waits for the outcome.
+        // Held from the check of the nonce on, so that a retry that comes meanwhile waits for the outcome.
         let mut writer = self.writer();
         if let Some(outcome) = self.challenges.begin(now.mono, nonce, signature)? {
             return Ok(outcome);

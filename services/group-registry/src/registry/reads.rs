@@ -41,14 +41,14 @@ impl Registry {
         if is_seen { Ok(group) } else { Err(JoinError::private(by)) }
     }
 
-    /// Lists `everyone`, where the list begins, then the other groups in order of name after `after`, at most `limit`;
-    /// and whether there are more.
+    /// Lists at most `limit` groups: `everyone` first if `after` is `None`, then the others in order of name after `after`.
+    /// Returns also whether there are more.
     #[must_use]
     pub fn groups(&self, after: Option<&str>, limit: usize) -> (Vec<Group>, bool) {
         page(&self.tables(), after, limit, |_| true)
     }
 
-    /// As [`Self::groups`], of those that the caller may see. What it may not see neither fills a page nor ends one.
+    /// Lists as [`Self::groups`] the groups that the caller may see. The others neither fill a page nor end one.
     #[must_use]
     pub fn groups_for(&self, now: Now, after: Option<&str>, limit: usize, claim: Credentials) -> (Vec<Group>, bool) {
         let tables = self.tables();
@@ -65,7 +65,7 @@ impl Registry {
         Ok(members::list(&tables, tables.live(id)?, self.presences.of(id, now.mono)))
     }
 
-    /// As [`Self::members`], if the caller may see the group.
+    /// Lists as [`Self::members`], if the caller may see the group.
     ///
     /// # Errors
     /// [`JoinError::Lookup`] or [`JoinError::Private`].
@@ -74,14 +74,14 @@ impl Registry {
         Ok(self.members(now, group)?)
     }
 
-    /// Returns what a watcher gets after revision `after`, at most `limit` changes; `None` asks for a snapshot.
-    /// Revisions are dense and belong to this process.
+    /// Returns at most `limit` changes after revision `after`; a snapshot for `None`. Revisions are dense and belong to
+    /// this process.
     #[must_use]
     pub fn watch(&self, after: Option<u64>, limit: usize) -> WatchStep {
         self.tables().catalogue.watch(after, limit)
     }
 
-    /// Tells of every new revision.
+    /// Notifies of every new revision.
     pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
         self.revisions.subscribe()
     }
@@ -98,25 +98,25 @@ impl Registry {
         self.tables().catalogue.group(id).is_some_and(|group| group.private)
     }
 
-    /// How many groups there are.
+    /// Returns how many groups there are.
     #[must_use]
     pub fn group_count(&self) -> usize {
         self.tables().catalogue.len()
     }
 
-    /// How many groups have no address.
+    /// Returns how many groups have no address.
     #[must_use]
     pub fn lapsed_count(&self) -> usize {
         self.tables().catalogue.groups().filter(|group| group.lapsed).count()
     }
 
-    /// All services that are known.
+    /// Returns all services that are known.
     #[must_use]
     pub fn services(&self, now: Now) -> Vec<pb::ServiceInfo> {
         self.services.list(now)
     }
 
-    /// The Ed25519 public key that tickets are signed with.
+    /// Returns the Ed25519 public key that tickets are signed with.
     #[must_use]
     pub fn public_key(&self) -> [u8; 32] {
         self.signing.verifying_key().to_bytes()

@@ -56,7 +56,7 @@ fn a_pool_of_16_gives_16_groups_and_then_says_what_to_do() {
 }
 
 #[test]
-fn a_repeated_request_gives_the_same_group_and_another_wish_is_refused() {
+fn a_retried_request_gives_the_same_group_and_another_with_its_id_is_refused() {
     let world = World::new();
     let first = spec("room");
     let group = world.create(&first).unwrap();
