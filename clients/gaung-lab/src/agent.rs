@@ -1,4 +1,4 @@
-//! Whoever takes part in an experiment: a process on a host, which speaks or listens and is asked in lines of JSON.
+//! The agents of an experiment: processes on hosts that send or receive, and answer requests in lines of JSON.
 
 mod handle;
 mod listener;
@@ -15,120 +15,120 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-pub(crate) use self::handle::{Agent, ask_all};
+pub(crate) use self::handle::{Agent, request_all};
 use crate::task::AgentRole;
 
-/// What an agent can be asked.
+/// A request to an agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Ask {
-    /// How much of a burst was heard; answered once all of it was, or after a time of silence.
+pub(crate) enum AgentRequest {
+    /// Report how much of a burst was received, once all of it was or after a time of silence.
     Tally {
-        /// Which burst.
+        /// The burst's number.
         burst: u32,
-        /// How many messages it has.
+        /// How many messages the burst has.
         count: u32,
-        /// How long nothing may come, ms.
+        /// The time of silence, in ms.
         wait_ms: u64,
     },
-    /// Make a group.
+    /// Create a group.
     Make {
         /// Its name.
         group: String,
-        /// Of bare text, without repair.
+        /// Whether its format is text, without repair.
         text: bool,
     },
-    /// Wait until the relay knows of so many members.
+    /// Wait until the relay knows so many members.
     UntilPresent {
-        /// Which group.
+        /// The group's name.
         group: String,
-        /// How many.
+        /// How many members.
         count: usize,
     },
-    /// Send a burst to a group.
+    /// Publish a burst to a group.
     Publish {
-        /// Which group.
+        /// The group's name.
         group: String,
-        /// What.
+        /// The burst.
         burst: Burst,
     },
-    /// Send a burst to each of these, message by message.
+    /// Send a burst to each of these addresses, message by message.
     SendToEach {
-        /// Where.
+        /// The addresses.
         to: Vec<SocketAddrV4>,
-        /// What.
+        /// The burst.
         burst: Burst,
     },
-    /// Who has heard the last `count` messages of a group.
+    /// Report the receipts of the last `count` messages of a group.
     Receipts {
-        /// Which group.
+        /// The group's name.
         group: String,
         /// How many messages.
         count: u32,
-        /// How long to wait for those who have not, ms.
+        /// How long to wait for missing receipts, in ms.
         wait_ms: u64,
     },
 }
 
-/// Messages that belong together.
+/// A burst of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Burst {
-    /// Its number, different for each.
+    /// Its number, which no other burst has.
     pub(crate) number: u32,
     /// How many messages.
     pub(crate) count: u32,
-    /// Text of one, bytes.
+    /// Length of a message's text, in bytes.
     pub(crate) bytes: usize,
-    /// After each ten messages, so many µs.
+    /// Pause after each ten messages, in µs.
     pub(crate) pause_us: u64,
 }
 
-/// What an agent answers.
+/// An agent's reply.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Told {
-    /// Nothing more to say.
+pub(crate) enum AgentReply {
+    /// The request is done.
     Done,
-    /// Of a burst.
+    /// What was received of a burst.
     Tally(Tally),
-    /// A burst has left.
+    /// A burst was sent.
     Sent(Sent),
-    /// Of each message asked for.
-    Receipts(Vec<Known>),
-    /// It cannot be done, for people.
+    /// The receipts of each message.
+    Receipts(Vec<KnownReceipts>),
+    /// The request failed; the reason is for people.
     Failed(String),
 }
 
-/// What a listener heard of a burst.
+/// What a listener received of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
-    /// Messages, each counted once.
+    /// Messages received, without duplicates.
     pub(crate) heard: u32,
-    /// When the last of them came, ns.
+    /// When the last of them was received, in ns.
     pub(crate) last_ns: u64,
-    /// When this listener was started, ns.
+    /// When this listener was started, in ns.
     pub(crate) started_ns: u64,
 }
 
-/// How a burst was sent.
+/// Timing of a sent burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Sent {
-    /// Before the first message, ns.
+    /// The time before the first message, in ns.
     pub(crate) begun_ns: u64,
-    /// What sending took of a processor, µs.
+    /// Processor time of sending, in µs.
     pub(crate) cpu_us: u64,
 }
 
-/// What the sender knows of one message.
+/// The receipts that the sender knows of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Known {
-    /// Members that have heard.
+pub(crate) struct KnownReceipts {
+    /// Members that have received it.
     pub(crate) heard: u32,
-    /// Members that were there.
+    /// Members that were present.
     pub(crate) present: u32,
 }
 
-/// Is an agent until its stdin ends.
+/// Runs an agent until its stdin ends.
 ///
 /// # Errors
 /// If the role cannot be taken.
@@ -136,23 +136,23 @@ pub(crate) fn run(role: AgentRole) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
-        let asks = asks();
+        let requests = requests();
         match role {
-            AgentRole::Listener(source) => listener::run(source, asks).await,
-            AgentRole::Publisher => speaker::publisher(asks).await,
-            AgentRole::Datagrams => speaker::datagrams(asks).await,
+            AgentRole::Listener(source) => listener::run(source, requests).await,
+            AgentRole::Publisher => speaker::publisher(requests).await,
+            AgentRole::Datagrams => speaker::datagrams(requests).await,
         }
     });
     runtime.shutdown_background();
     match outcome {
         Ok(()) => Ok(()),
-        Err(error) => tell(&Told::Failed(format!("{error:#}"))),
+        Err(error) => reply(&AgentReply::Failed(format!("{error:#}"))),
     }
 }
 
-/// The lines of stdin.
-fn asks() -> mpsc::UnboundedReceiver<Ask> {
-    let (sender, asks) = mpsc::unbounded_channel();
+/// Reads requests from the lines of stdin.
+fn requests() -> mpsc::UnboundedReceiver<AgentRequest> {
+    let (sender, requests) = mpsc::unbounded_channel();
     thread::spawn(move || {
         let lines = std::io::stdin().lock().lines().map_while(Result::ok);
         let asked = lines.filter_map(|line| serde_json::from_str(&line).ok());
@@ -162,13 +162,13 @@ fn asks() -> mpsc::UnboundedReceiver<Ask> {
             }
         }
     });
-    asks
+    requests
 }
 
-fn tell(told: &Told) -> anyhow::Result<()> {
+fn reply(told: &AgentReply) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(told)?).context("nobody listens to this agent")
 }
 
-/// Any address, some free port.
+/// Any address and a free port, to bind to.
 const ANYWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);

@@ -1,4 +1,4 @@
-//! What passes an interface, as a file that Wireshark and tcpdump read.
+//! Captures the frames of an interface, in the format that Wireshark and tcpdump read.
 
 use std::{
     io::{self, Read as _},
@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::network::Host;
 
-/// A frame, and when it was seen.
+/// A frame and the time it was captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     seen: Duration,
@@ -30,9 +30,9 @@ pub(crate) struct Capture {
     thread: JoinHandle<io::Result<Vec<Frame>>>,
 }
 
-/// How many frames of each kind there are.
+/// Counts of frames by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Kinds {
+pub struct FrameCounts {
     /// UDP to a group.
     pub multicast: u32,
     /// UDP to the network's broadcast address.
@@ -57,7 +57,7 @@ const LARGEST: usize = 65_536;
 const ETHERNET_HEADER: usize = 14;
 
 impl Capture {
-    /// Begins; everything that passes after this returns is seen.
+    /// Starts a capture; it has every frame that passes after this returns.
     ///
     /// # Errors
     /// What the system says.
@@ -69,10 +69,10 @@ impl Capture {
         Ok(Self { stop, thread })
     }
 
-    /// Ends, and gives what was seen.
+    /// Ends the capture and returns its frames.
     ///
     /// # Errors
-    /// What the system said meanwhile.
+    /// The system's error while the capture ran.
     pub(crate) fn finish(self) -> anyhow::Result<Vec<Frame>> {
         self.stop.store(true, Ordering::Release);
         self.thread.join().expect("a capture does not panic").context("cannot read a packet socket")
@@ -90,7 +90,7 @@ fn collect(mut socket: Socket, stop: &AtomicBool) -> io::Result<Vec<Frame>> {
     let mut frames = Vec::new();
     let mut frame = vec![0; LARGEST];
     loop {
-        // What passed before the flag was raised already waits in the socket.
+        // Frames that passed before the flag was set wait in the socket already.
         let last_look = stop.load(Ordering::Acquire);
         match socket.read(&mut frame) {
             Ok(len) if of_a_cable(&frame[..len]) => {
@@ -109,12 +109,12 @@ fn collect(mut socket: Socket, stop: &AtomicBool) -> io::Result<Vec<Frame>> {
     }
 }
 
-/// `lo` has no Ethernet addresses.
+/// Returns whether a frame has Ethernet addresses, which those of `lo` do not.
 fn of_a_cable(frame: &[u8]) -> bool {
     frame.get(..12).is_some_and(|addresses| addresses.iter().any(|byte| *byte != 0))
 }
 
-/// The file: a header of 24 bytes, and before each frame 16, little-endian (draft-ietf-opsawg-pcap).
+/// Encodes a pcap file: a header of 24 bytes, and 16 before each frame, little-endian (draft-ietf-opsawg-pcap).
 pub(crate) fn to_pcap(frames: &[Frame]) -> Vec<u8> {
     const MAGIC: u32 = 0xa1b2_c3d4;
     const ETHERNET: u32 = 1;
@@ -131,7 +131,7 @@ pub(crate) fn to_pcap(frames: &[Frame]) -> Vec<u8> {
     file
 }
 
-impl Kinds {
+impl FrameCounts {
     pub(crate) fn of(frames: &[Frame]) -> Self {
         let mut kinds = Self::default();
         for frame in frames {
@@ -179,8 +179,8 @@ mod tests {
             frame([0x86, 0xdd], 0, [0; 4]),
             Frame { seen: Duration::ZERO, bytes: vec![1; 13] },
         ];
-        let kinds = Kinds { multicast: 1, broadcast: 1, unicast: 1, tcp: 1, igmp: 1, arp: 1, other: 2 };
-        assert_eq!(Kinds::of(&frames), kinds);
+        let kinds = FrameCounts { multicast: 1, broadcast: 1, unicast: 1, tcp: 1, igmp: 1, arp: 1, other: 2 };
+        assert_eq!(FrameCounts::of(&frames), kinds);
     }
 
     #[test]

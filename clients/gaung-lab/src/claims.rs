@@ -1,6 +1,6 @@
-//! What a report may say: each claim is bound to a predicate over what was measured.
+//! The claims of a report, each of which is bound to a predicate over the samples.
 
-mod ask;
+mod queries;
 mod rules;
 
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
     words::{Language, Unit, fill},
 };
 
-pub use self::ask::Conditions;
+pub use self::queries::Conditions;
 
-/// Claims that are tried on every run, in the order of the report.
+/// The claims, in the order of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "their words are in the catalogue")]
 pub enum ClaimId {
@@ -37,25 +37,25 @@ pub enum ClaimId {
     NoLogNothing,
 }
 
-/// Whether what was measured bears a claim out.
+/// Whether the samples support a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does.
+    /// They do.
     Supported,
-    /// It does not.
+    /// They do not.
     NotSupported,
-    /// Something that it needs was not measured.
+    /// Some sample that the claim needs is missing.
     NotMeasured,
 }
 
-/// A claim that was tried.
+/// A claim with its verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
-    /// Which.
+    /// The claim.
     pub id: ClaimId,
-    /// How it ended.
+    /// The verdict.
     pub verdict: Verdict,
-    /// For its sentence; empty if not measured.
+    /// The figures in its sentence; empty if not measured.
     pub figures: Vec<(f64, Unit)>,
 }
 
@@ -85,7 +85,7 @@ impl ClaimId {
         Self::NoLogNothing,
     ];
 
-    /// Which experiment it is about.
+    /// Returns the experiment that the claim is about.
     #[must_use]
     pub const fn experiment(self) -> Experiment {
         match self {
@@ -107,7 +107,7 @@ impl ClaimId {
     }
 }
 
-/// Tries every claim.
+/// Evaluates every claim.
 #[must_use]
 pub fn judge(samples: &Samples, conditions: Conditions) -> Vec<Claim> {
     ClaimId::ALL.into_iter().map(|id| Claim::of(id, rules::judge(id, samples, conditions))).collect()
@@ -123,7 +123,7 @@ impl Claim {
         Self { id, verdict, figures }
     }
 
-    /// What it says in the end: the expectation as a fact only if it is borne out.
+    /// Returns the sentence for the conclusion: the expectation as a fact only if it is supported.
     #[must_use]
     pub fn sentence(&self, language: Language) -> String {
         let words = self.id.words(language);

@@ -1,12 +1,12 @@
-//! Errors that have a case of their own in the command's exit codes.
+//! Errors that have an exit code of their own.
 
 use gaung_client::ErrorKind;
 
-/// Why something cannot be done, with what to do instead.
+/// Why a request is refused, with what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// Which case.
+    /// The case, which decides the exit code.
     pub kind: ErrorKind,
     message: String,
 }

@@ -1,4 +1,4 @@
-//! Experiments on real sockets: who takes part, what is measured, how often.
+//! Experiments on real sockets.
 
 mod bench;
 mod late_joiner;
@@ -13,13 +13,13 @@ mod threads;
 mod who_hears;
 
 pub(crate) use self::{bench::Bench, server::WORKERS_ARE_CORES};
-pub(crate) use self::{bench::Stopped, size::Size};
+pub(crate) use self::{bench::Stopped, size::RunSize};
 use crate::samples::Experiment;
 
-/// Does one experiment; its samples are the bench's.
+/// Runs one experiment; its samples go to the bench.
 ///
 /// # Errors
-/// [`Stopped`] if a person stopped it; what failed.
+/// [`Stopped`] if a person stopped it; what failed otherwise.
 pub(crate) fn run(bench: &mut Bench, experiment: Experiment) -> anyhow::Result<()> {
     match experiment {
         Experiment::OneToMany => one_to_many::run(bench),
@@ -31,8 +31,8 @@ pub(crate) fn run(bench: &mut Bench, experiment: Experiment) -> anyhow::Result<(
     }
 }
 
-/// How many steps it shows.
-pub(crate) fn steps(experiment: Experiment, size: &Size) -> u32 {
+/// Returns how many steps of progress an experiment shows.
+pub(crate) fn steps(experiment: Experiment, size: &RunSize) -> u32 {
     match experiment {
         Experiment::OneToMany => one_to_many::steps(size),
         Experiment::WhoHears => who_hears::steps(size),

@@ -1,11 +1,11 @@
-//! Doing the task for which this program has started itself again within a lab.
+//! Runs the task for which this program started itself again within a lab.
 
 use crate::{agent, measure, supervise, task::Task};
 
-/// Does a task of the lab's own.
+/// Runs an internal task of the lab.
 ///
 /// # Errors
-/// As the task; if it cannot be read.
+/// The task's error; if the task cannot be parsed.
 pub fn run(task: &str) -> anyhow::Result<()> {
     match serde_json::from_str(task)? {
         Task::Supervise(plan, rights) => supervise::run(plan, rights),

@@ -25,7 +25,7 @@ const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_
 /// # Errors
 /// [`Refusal`] where the system allows it neither as root nor in a user namespace.
 pub(crate) fn isolate() -> anyhow::Result<Rights> {
-    // As the user who asks: in a user namespace this process is another one.
+    // Made as the calling user: in a user namespace this process has another user id.
     runtime_folder::made()?;
     match unshare(NAMESPACES) {
         Ok(()) => return Ok(Rights::Root),

@@ -1,4 +1,4 @@
-//! On what a run was made: for whoever wants to repeat it.
+//! The machine and versions of a run, so that it can be repeated.
 
 use std::{fs, process::Command, thread};
 
@@ -9,7 +9,7 @@ use crate::rights::Rights;
 
 /// A machine, its programs, and the time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
+pub struct MachineInfo {
     /// The distribution.
     pub system: String,
     /// The kernel.
@@ -24,14 +24,14 @@ pub struct Machine {
     pub gaung: String,
     /// `ip` and `nft`.
     pub tools: Vec<String>,
-    /// By what right.
+    /// The right by which the lab had its namespaces.
     pub rights: Rights,
     /// When, in UTC.
     pub taken_at: String,
 }
 
-impl Machine {
-    /// This one, now.
+impl MachineInfo {
+    /// Describes this machine, now.
     pub(crate) fn look(rights: Rights) -> Self {
         let kernel = uname().map(|name| {
             let words = [name.sysname(), name.release(), name.machine()];
@@ -55,7 +55,7 @@ impl Machine {
     }
 }
 
-/// Behind the first line of `path` that begins with `key` and the separator.
+/// Returns the value of the first line of `path` that begins with `key` and the separator.
 fn value(path: &str, key: &str, separator: char) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut lines = text.lines().filter_map(|line| line.split_once(separator));

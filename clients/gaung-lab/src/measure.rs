@@ -1,4 +1,4 @@
-//! Measuring: a network that is there for the experiments alone, and what is made of their samples.
+//! Builds a network for the experiments alone, runs them, and writes their results.
 
 use std::{
     fmt::{self, Write as _},
@@ -25,10 +25,10 @@ use nix::{
 };
 
 use crate::{
-    capture::{self, Kinds},
-    experiment::{self, Bench, Size, Stopped},
+    capture::{self, FrameCounts},
+    experiment::{self, Bench, RunSize, Stopped},
     isolation,
-    machine::Machine,
+    machine::MachineInfo,
     mounts,
     network::Network,
     report::{self, Run},
@@ -39,7 +39,9 @@ use crate::{
     words::Language,
 };
 
-/// Builds a network, measures in it, and tells; gives the exit code. The calling process must have one thread.
+/// Builds a network, measures in it, and writes the results; returns the exit code.
+///
+/// The calling process must have one thread.
 ///
 /// # Errors
 /// [`crate::Refusal`] where the system gives no namespaces.
@@ -67,7 +69,7 @@ pub fn run(plan: MeasurePlan) -> anyhow::Result<u8> {
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// What was measured, and what came between.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Outcome {
     /// The table.
@@ -78,19 +80,19 @@ pub(crate) struct Outcome {
     failures: Vec<(Experiment, String)>,
 }
 
-/// The first process of the namespaces: measures, and tells on stdout.
+/// Runs the first process of the namespaces: measures, and writes the results.
 ///
 /// # Errors
-/// If there can be no network; if an experiment failed, after all has been told.
+/// If the network cannot be built; if an experiment failed, after the results are written.
 pub(crate) fn measure(plan: &MeasurePlan, rights: Rights) -> anyhow::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the lab to its command")?;
     let stop = stop_on_signals()?;
-    rights.missing().into_iter().for_each(tell_person);
+    rights.missing().into_iter().for_each(say);
     let inner = InnerFolder::hold()?;
     let folder = inner.path.clone();
     mounts::make_private()?;
     mounts::memory_folder(&folder)?;
-    let size = if plan.quick { Size::QUICK } else { Size::FULL };
+    let size = if plan.quick { RunSize::QUICK } else { RunSize::FULL };
     let experiments: Vec<Experiment> =
         plan.experiments.iter().map(|name| name.parse().map_err(anyhow::Error::msg)).collect::<anyhow::Result<_>>()?;
     let network = Network::build(size.members(), &folder)?;
@@ -105,16 +107,16 @@ pub(crate) fn measure(plan: &MeasurePlan, rights: Rights) -> anyhow::Result<()> 
         }
     }
     if outcome.stopped {
-        tell_person(Stopped);
+        say(Stopped);
     }
     for (experiment, why) in &outcome.failures {
-        tell_person(format_args!("{} failed: {why}", experiment.name()));
+        say(format_args!("{} failed: {why}", experiment.name()));
     }
     anyhow::ensure!(outcome.failures.is_empty(), "not all experiments could be made");
     Ok(())
 }
 
-/// With a capture, unless a person wants to go.
+/// Writes the report, with a capture unless a person stopped the run.
 fn report(
     bench: &mut Bench,
     quick: bool,
@@ -128,17 +130,17 @@ fn report(
     }
     let failures = outcome.failures.iter().map(|(experiment, why)| (experiment.name().to_owned(), why.clone()));
     let run = Run {
-        machine: Machine::look(rights),
+        machine: MachineInfo::look(rights),
         quick,
         stopped: outcome.stopped,
         failures: failures.collect(),
-        capture: frames.as_deref().map(Kinds::of),
+        capture: frames.as_deref().map(FrameCounts::of),
     };
     let page = report::write(folder, &run, &outcome.samples, language)?;
     writeln!(io::stdout(), "{}", page.display()).context("cannot write to stdout")
 }
 
-/// Each after the other, until one is stopped.
+/// Runs one experiment after the other, until a person stops one.
 fn all(bench: &mut Bench, experiments: &[Experiment]) -> Outcome {
     let mut outcome = Outcome::default();
     for &experiment in experiments {
@@ -164,7 +166,7 @@ fn tell(csv: Option<&Path>, outcome: &Outcome) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Medians, and the quarters beside them.
+/// Formats medians and quartiles as a table.
 fn table(samples: &Samples) -> String {
     let mut text = format!(
         "{:12} {:10} {:>4} {:26} {:>12} {:>12} {:>12} {:>3}\n",
@@ -188,7 +190,7 @@ fn table(samples: &Samples) -> String {
     text
 }
 
-/// Raised by the first SIGINT or SIGTERM; the second ends all at once.
+/// Returns a flag that the first SIGINT or SIGTERM sets; the second one exits at once.
 fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let mut signals = SigSet::empty();
     [Signal::SIGINT, Signal::SIGTERM].into_iter().for_each(|signal| signals.add(signal));
@@ -201,14 +203,14 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
             if raised.swap(true, Ordering::AcqRel) {
                 process::exit(130);
             }
-            tell_person("\nstopping after this measurement; once more ends at once");
+            say("\nstopping after this measurement; once more ends at once");
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(watch).context("cannot start a thread")?;
     Ok(stop)
 }
 
-/// Says something on stderr. A report is worth writing also where the terminal hung up meanwhile, so a failure is of no matter.
-fn tell_person(text: impl fmt::Display) {
+/// Writes a line to stderr. A failure is ignored: a report is worth writing even if the terminal is gone.
+fn say(text: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

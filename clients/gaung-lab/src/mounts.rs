@@ -1,4 +1,4 @@
-//! What a process of a lab finds in the file system: the machine's, with some places of the lab's own.
+//! The file system of a lab's processes: the machine's, with some mounts of the lab's own.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 const NONE: Option<&str> = None;
 
-/// Lets no mount made from here on be seen outside.
+/// Makes mounts private, so that later ones are not seen outside.
 ///
 /// # Errors
 /// What the system says.
@@ -15,7 +15,7 @@ pub(crate) fn make_private() -> anyhow::Result<()> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).context("cannot make mounts private")
 }
 
-/// Puts an empty folder in memory over `folder`: what is written there is gone with the lab.
+/// Mounts an empty folder in memory over `folder`: what is written there is gone with the lab.
 ///
 /// # Errors
 /// What the system says.
@@ -24,12 +24,12 @@ pub(crate) fn memory_folder(folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot keep the lab's files in memory at {}", folder.display()))
 }
 
-/// Takes the folder in memory away, if there is one.
+/// Unmounts the folder in memory, if there is one.
 pub(crate) fn remove_memory_folder(folder: &Path) {
     let _ = umount2(folder, MntFlags::MNT_DETACH);
 }
 
-/// Shows the calling thread's own processes and network in `/proc` and `/sys`, and the lab's names in `/etc/hosts`.
+/// Mounts the calling thread's own view of `/proc`, `/sys` and `/etc/hosts`.
 ///
 /// Containers may refuse some of it. The lab works without: `/proc/self` is right in any case.
 pub(crate) fn show_own(hosts_file: &Path) {

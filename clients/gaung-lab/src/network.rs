@@ -26,26 +26,26 @@ const BRIDGE: &str = "br0";
 /// One machine with a cable to the switch.
 #[derive(Debug)]
 pub struct Host {
-    /// Where it is on the network.
+    /// Its address on the network.
     pub ip: Ipv4Addr,
     /// Its namespaces.
     pub machine: Machine,
 }
 
-/// A switch, and hosts in 10.77.0.0/24. Gone when dropped and no process is left in it.
+/// A switch and hosts in 10.77.0.0/24. It is gone when it is dropped and no process is left in it.
 #[derive(Debug)]
 pub struct Network {
     switch: Machine,
-    /// Where the services run.
+    /// The host of the services.
     pub server: Host,
-    /// `m1` and up.
+    /// The members, named `m1` and up.
     pub members: Vec<Host>,
-    /// Never joins a group: what reaches it was not asked for.
+    /// A host that never joins a group: what reaches it was sent without a request.
     pub witness: Host,
 }
 
 impl Network {
-    /// A network with so many members, which floods multicast until a [querier](Self::set_querier) is heard.
+    /// Builds a network with so many members, which floods multicast until a [querier](Self::set_querier) is heard.
     ///
     /// `folder`: for `/etc/hosts` of its machines.
     /// # Errors
@@ -69,7 +69,7 @@ impl Network {
         Ok(Self { switch, server, members, witness })
     }
 
-    /// All hosts, the server first and the witness last.
+    /// Iterates over all hosts, the server first and the witness last.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         std::iter::once(&self.server).chain(&self.members).chain(std::iter::once(&self.witness))
     }
@@ -96,9 +96,9 @@ fn hosts_text(members: usize) -> String {
     format!("127.0.0.1 localhost {own}\n{}", lines.collect::<String>())
 }
 
-/// A cable between the host and a port of its name on the switch.
+/// Connects the host to a port of its name on the switch.
 ///
-/// No offload makes one packet of many: counters and captures show what a wire would carry, and a loss takes one datagram.
+/// No offload merges packets: counters and captures show what a wire would carry, and a loss drops one datagram.
 fn plug_in(switch: &Machine, host: &Host) -> anyhow::Result<()> {
     let (port, task, ip) = (host.machine.name(), host.machine.task_id(), host.ip);
     switch.ip(&format!(

@@ -1,4 +1,4 @@
-//! The report: what was measured, as a folder that can be handed in.
+//! Writes the report of a run as a folder that can be handed in.
 
 mod document;
 mod figures;
@@ -43,7 +43,7 @@ pub(crate) fn write(folder: &Path, run: &Run, samples: &Samples, language: Langu
     put("report.html", html::render(&document).as_bytes())
 }
 
-/// Keeps a capture beside the report.
+/// Writes a capture beside the report.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -52,10 +52,10 @@ pub(crate) fn write_capture(folder: &Path, pcap: &[u8]) -> anyhow::Result<()> {
     fs::write(&path, pcap).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes the report of a run that was measured before, anew and in any language; gives the page's path.
+/// Writes the report of an earlier run again, in any language; returns the page's path.
 ///
 /// # Errors
-/// If `from` holds no run, or one that makes no sense; what cannot be written.
+/// If `from` holds no valid run; what cannot be written.
 pub fn rewrite(from: &Path, to: &Path, language: Language) -> anyhow::Result<PathBuf> {
     let read = |name: &str| {
         let path = from.join(name);

@@ -22,7 +22,7 @@ use crate::{
     runtime_folder,
 };
 
-/// What a lab is called: letters, digits and `-`, at most 32.
+/// A lab's name: 1 to 32 letters, digits or `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabName(String);
 
@@ -51,17 +51,17 @@ pub struct Running {
     pub name: LabName,
     /// Its first process, with which everything ends.
     pub pid: i32,
-    /// By what right it is there.
+    /// The right by which it has its namespaces.
     pub rights: Rights,
-    /// What each host loses.
+    /// The share of frames that hosts lose.
     pub loss: Loss,
-    /// How much longer frames take.
+    /// The delay of frames.
     pub delay: Delay,
-    /// True if the switch prunes multicast.
+    /// Whether the switch is an IGMP querier and prunes multicast.
     pub querier: bool,
-    /// The group in which its members are.
+    /// The group that its members listen to.
     pub group: String,
-    /// Where its files are, seen from inside.
+    /// The folder of its files, as seen from inside.
     pub folder: PathBuf,
     /// The server first, the witness last.
     pub hosts: Vec<RunningHost>,
@@ -76,14 +76,14 @@ pub struct RunningHost {
     pub ip: Ipv4Addr,
     /// The command that runs there.
     pub runs: String,
-    /// False once that has ended.
+    /// Whether that command still runs.
     pub alive: bool,
     /// The thread that holds it: `PID/task/TID`.
     pub task: String,
 }
 
 impl Running {
-    /// The lab of this name.
+    /// Finds the lab of this name.
     ///
     /// # Errors
     /// [`Refusal`] if there is none.
@@ -101,7 +101,7 @@ impl Running {
         Err(missing().into())
     }
 
-    /// All labs of this user that are up, by name. Files of labs that ended without saying so are deleted.
+    /// Lists all labs of this user that are up, by name. Stale files of labs that were killed are deleted.
     ///
     /// # Errors
     /// What the system says.
@@ -116,10 +116,10 @@ impl Running {
         Ok(running)
     }
 
-    /// The host of this name.
+    /// Finds the host of this name.
     ///
     /// # Errors
-    /// [`Refusal`] with those there are.
+    /// [`Refusal`] with the names that there are.
     pub fn host(&self, name: &str) -> anyhow::Result<&RunningHost> {
         let names = || self.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
         let missing = || {
@@ -137,7 +137,7 @@ pub(crate) struct StateFile {
 }
 
 impl StateFile {
-    /// Takes the name for a lab that this process is the first of.
+    /// Creates and locks the file of a lab whose first process this is.
     ///
     /// # Errors
     /// [`Refusal`] if a lab of that name is up.

@@ -1,56 +1,56 @@
-//! What was measured: a long table, one value a row.
+//! The samples of a run: a table with one value a row.
 
 mod csv;
 mod kinds;
 
 pub use self::kinds::{Experiment, Metric, Series};
 
-/// One value that was measured once.
+/// One measured value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
-    /// In which experiment.
+    /// The experiment.
     pub experiment: Experiment,
-    /// Of whom.
+    /// The series.
     pub series: Series,
-    /// At what: receivers, workers, loss in percent, or 1 and 0 for a querier that is on or off.
+    /// The x: receivers, workers, loss in percent, or 1 and 0 for a querier that is on or off.
     pub x: u32,
-    /// Which time, from 1.
+    /// The repetition, from 1.
     pub repetition: u32,
-    /// Of what.
+    /// The metric.
     pub metric: Metric,
-    /// How much, in the metric's unit.
+    /// The value, in the metric's unit.
     pub value: f64,
 }
 
-/// All of a run, in the order of measuring.
+/// All samples of a run, in the order of measuring.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Samples(Vec<Sample>);
 
-/// Half of the values lie between `lower` and `upper`.
+/// The median and quartiles of some values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
-    /// As many are smaller as are greater.
+    /// The median.
     pub median: f64,
-    /// A quarter is smaller.
+    /// The first quartile.
     pub lower: f64,
-    /// A quarter is greater.
+    /// The third quartile.
     pub upper: f64,
-    /// How many there are.
+    /// How many values there are.
     pub count: usize,
 }
 
 impl Samples {
-    /// Adds one.
+    /// Adds a sample.
     pub fn push(&mut self, sample: Sample) {
         self.0.push(sample);
     }
 
-    /// All.
+    /// Returns all samples.
     pub fn iter(&self) -> impl Iterator<Item = &Sample> {
         self.0.iter()
     }
 
-    /// Puts some values through `change`.
+    /// Changes the values of some samples.
     #[cfg(test)]
     pub(crate) fn alter(&mut self, which: impl Fn(&Sample) -> bool, change: impl Fn(f64) -> f64) {
         for sample in self.0.iter_mut().filter(|sample| which(sample)) {
@@ -58,7 +58,7 @@ impl Samples {
         }
     }
 
-    /// Where a series was measured, ascending.
+    /// Returns the xs at which a series was measured, ascending.
     #[must_use]
     pub fn xs(&self, experiment: Experiment, series: Series, metric: Metric) -> Vec<u32> {
         let here = |sample: &&Sample| (sample.experiment, sample.series, sample.metric) == (experiment, series, metric);
@@ -68,7 +68,7 @@ impl Samples {
         xs
     }
 
-    /// Of a metric in one place; `None` if it was not measured there.
+    /// Returns the spread of a metric at one x; `None` if it was not measured there.
     #[must_use]
     pub fn spread(&self, experiment: Experiment, series: Series, metric: Metric, x: u32) -> Option<Spread> {
         let of = |sample: &Sample| (sample.experiment, sample.series, sample.metric, sample.x);
@@ -79,14 +79,15 @@ impl Samples {
         Some(Spread { median: at(0.5)?, lower: at(0.25)?, upper: at(0.75)?, count: values.len() })
     }
 
-    /// The median in one place.
+    /// Returns the median at one x.
     #[must_use]
     pub fn median(&self, experiment: Experiment, series: Series, metric: Metric, x: u32) -> Option<f64> {
         Some(self.spread(experiment, series, metric, x)?.median)
     }
 }
 
-/// Of ascending values, linear between neighbours (Hyndman and Fan, The American Statistician 50 (1996), type 7).
+/// Computes a quantile of ascending values, linear between neighbours (Hyndman and Fan, The American Statistician 50
+/// (1996), type 7).
 fn quantile(values: &[f64], part: f64) -> Option<f64> {
     let at = part * values.len().checked_sub(1)? as f64;
     let (below, above) = (values[at.floor() as usize], values[at.ceil() as usize]);

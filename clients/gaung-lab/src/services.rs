@@ -1,4 +1,4 @@
-//! `gaung` itself, started on a host as a person would.
+//! Starts `gaung` on a host as a person would.
 
 use std::{
     env,
@@ -27,14 +27,14 @@ impl Program {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Ends it without warning.
+    /// Kills it.
     pub(crate) fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Where a program says that it is ready, and how the line begins.
+/// The stream and the beginning of the line by which a program reports that it is ready.
 pub(crate) enum Ready {
     Stdout(&'static str),
     Stderr(&'static str),
@@ -72,10 +72,10 @@ pub(crate) fn start(host: &Host, folder: &Path, args: &[&str], ready: Ready) -> 
 }
 
 impl Starting {
-    /// Waits until it says that it is ready. What it says goes to its log, for as long as it says something.
+    /// Waits until the program reports that it is ready. Its output goes to its log from then on.
     ///
     /// # Errors
-    /// If it ends before; with what it said.
+    /// If it ends before; with its log.
     pub(crate) fn until_ready(self) -> anyhow::Result<Program> {
         let Self { program, host, log, begins, mut told } = self;
         let mut log_file = open(&log)?;
@@ -98,19 +98,19 @@ fn open(log: &Path) -> anyhow::Result<File> {
     options.create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))
 }
 
-/// This program as a person on a host would start it, silent.
+/// Prepares to start this program as a person on a host would, without output.
 ///
 /// # Errors
-/// If its file is not known.
+/// If this program's file cannot be found.
 pub(crate) fn gaung(host: &Host, folder: &Path, args: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(env::current_exe().context("cannot find this program's own file")?);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // A person's Ctrl-C is not for them.
+    // Ctrl-C of the terminal is not for them.
     command.envs(surroundings(host.machine.name(), folder)).process_group(0);
     Ok(command)
 }
 
-/// The variables of a person on a host.
+/// Returns the environment variables of a person on a host.
 pub(crate) fn surroundings(host: &str, folder: &Path) -> [(&'static str, PathBuf); 4] {
     [
         ("GAUNG_SERVER", PathBuf::from("server")),

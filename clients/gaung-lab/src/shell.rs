@@ -1,4 +1,4 @@
-//! A person's way into a host of a running lab.
+//! Runs a shell or command on a host of a running lab.
 
 use std::{
     env,
@@ -23,8 +23,8 @@ use crate::{
     services::surroundings,
 };
 
-/// Runs `words`, or the user's shell, on a host; gives the exit code. The calling process must have one thread, and stays
-/// on the host.
+/// Runs `words`, or the user's shell, on a host; returns the exit code. The calling process must have one thread, and
+/// stays on the host.
 ///
 /// # Errors
 /// [`Refusal`] if there is no such host or it is another user's; if the program cannot be started.
@@ -36,7 +36,7 @@ pub fn run(running: &Running, host: &str, words: &[OsString]) -> anyhow::Result<
     command.args(args).env("PATH", path_with_gaung()?).envs(surroundings(&host.name, &running.folder));
     command.env("PS1", format!("{}:\\w\\$ ", host.name));
     enter(running, host)?;
-    // They are the program's: a terminal gives them to this process as well.
+    // The signals are meant for the program: a terminal sends them to this process as well.
     let mut signals = SigSet::empty();
     [Signal::SIGINT, Signal::SIGQUIT].into_iter().for_each(|signal| signals.add(signal));
     signals.thread_block().context("cannot hold signals back")?;
@@ -45,7 +45,7 @@ pub fn run(running: &Running, host: &str, words: &[OsString]) -> anyhow::Result<
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// Puts this process on the host, and its children among the lab's processes, so that they end with it.
+/// Moves this process to the host, and its children into the lab's process namespace, so that they end with it.
 fn enter(running: &Running, host: &RunningHost) -> anyhow::Result<()> {
     let here = env::current_dir();
     let open = |path: String| {
@@ -78,7 +78,7 @@ fn another_user(running: &Running) -> Refusal {
     Refusal::new(ErrorKind::NotAllowed, message)
 }
 
-/// So that `gaung` is found where this program lies.
+/// Returns PATH with this program's folder, so that `gaung` is found.
 fn path_with_gaung() -> anyhow::Result<OsString> {
     let own = env::current_exe().context("cannot find this program's own file")?;
     let folder = own.parent().map(PathBuf::from).unwrap_or_default();

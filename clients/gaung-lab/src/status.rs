@@ -1,18 +1,18 @@
-//! How a running lab's hosts are.
+//! The state of a running lab's hosts.
 
 use crate::{
     network::Counters,
     running::{Running, RunningHost},
 };
 
-/// What has passed a host's interface; `None` if the host is gone.
+/// Returns the counters of a host's interface; `None` if the host is gone.
 #[must_use]
 pub fn counters(host: &RunningHost) -> Option<Counters> {
     Counters::read(&format!("/proc/{}/net/dev", host.task)).ok()
 }
 
 impl Running {
-    /// The labs' difficulties that a person should know.
+    /// Returns what a person should know about the lab's state.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let ended = self.hosts.iter().filter(|host| !host.alive);

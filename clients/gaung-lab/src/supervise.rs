@@ -1,4 +1,4 @@
-//! The first process of a lab that stays: builds it, starts what runs in it, and holds it until it is told to end.
+//! The first process of a lab that stays: builds it, starts its programs, and holds it until a signal ends it.
 
 use std::{
     fs,
@@ -30,16 +30,16 @@ use crate::{
     running::{InnerFolder, Running, RunningHost, StateFile},
     services::{Program, Ready, Starting, gaung, start},
     task::LabPlan,
-    up::Answer,
+    up::StartAnswer,
 };
 
-/// The group in which the members of a lab are.
+/// The group that the members of a lab listen to.
 const GROUP: &str = "lobby";
 
-/// Builds, says so on stdout, and stays.
+/// Builds the lab, reports it on stdout, and holds it.
 ///
 /// # Errors
-/// What the system says; why the lab could not be built stands on stdout.
+/// The system's error. Why a lab could not be built is reported on stdout.
 pub(crate) fn run(plan: LabPlan, rights: Rights) -> anyhow::Result<()> {
     // Until the lab is up it ends with the command that asked for it.
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot bind the lab to its command")?;
@@ -50,28 +50,31 @@ pub(crate) fn run(plan: LabPlan, rights: Rights) -> anyhow::Result<()> {
         Ok(lab) => lab,
         Err(error) => {
             let refused = error.downcast_ref::<Refusal>().map(|refusal| refusal.kind);
-            return answer(&Answer::Failed { why: format!("{error:#}"), is_usage: refused == Some(ErrorKind::Usage) });
+            return answer(&StartAnswer::Failed {
+                why: format!("{error:#}"),
+                is_usage: refused == Some(ErrorKind::Usage),
+            });
         }
     };
     prctl::set_pdeathsig(None).context("cannot leave the lab by itself")?;
-    answer(&Answer::Ready(Box::new(lab.running.clone())))?;
+    answer(&StartAnswer::Ready(Box::new(lab.running.clone())))?;
     while signals.wait().context("cannot wait for signals")? == Signal::SIGCHLD {
         lab.note_the_ended()?;
     }
     Ok(())
 }
 
-fn answer(answer: &Answer) -> anyhow::Result<()> {
+fn answer(answer: &StartAnswer) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(answer)?).context("nobody waits for the lab")
 }
 
-/// A lab with what runs in it.
+/// A lab with its programs.
 #[derive(Debug)]
 struct Lab {
     running: Running,
     state: StateFile,
-    /// Which host's program each process is.
+    /// Each process with the index of its host.
     processes: Vec<(Pid, usize)>,
     /// Holds the hosts.
     _network: Network,
@@ -120,7 +123,7 @@ impl Lab {
         Ok(Self { processes: started.collect(), running, state, _network: network, _inner: inner })
     }
 
-    /// Takes note of every process that has ended: as the first one, this one is the parent of all orphans too.
+    /// Reaps every process that has ended: as the first process, this one is the parent of all orphans too.
     fn note_the_ended(&mut self) -> anyhow::Result<()> {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -138,7 +141,7 @@ impl Lab {
     }
 }
 
-/// The services, a listener on each member, and nothing on the witness; in the order of the hosts.
+/// Starts the services, a listener on each member, and nothing on the witness; in the order of the hosts.
 fn start_programs(network: &Network, folder: &Path) -> anyhow::Result<Vec<Option<Program>>> {
     let server = &network.server;
     let args = ["up", "--headless", "--log", "memory"];
@@ -156,7 +159,7 @@ fn start_programs(network: &Network, folder: &Path) -> anyhow::Result<Vec<Option
     Ok([services].into_iter().chain(members).map(Some).chain([None]).collect())
 }
 
-/// Waits until the relay has heard of every member, so that the first message's receipt counts all.
+/// Waits until the relay knows every member, so that the first message's receipt counts all.
 fn until_known(server: &Host, members: usize, folder: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! The tasks that this program does when it starts itself again within a lab, as data.
+//! The tasks for which this program starts itself again within a lab.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub(crate) enum Task {
     Agent(AgentRole),
 }
 
-/// What a lab shall be like.
+/// The settings of a new lab.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LabPlan {
     /// Its name.
@@ -45,11 +45,11 @@ pub struct MeasurePlan {
     pub experiments: Vec<String>,
     /// Whether to run as few repetitions as give a result.
     pub quick: bool,
-    /// What is made of the samples.
+    /// The form of the results.
     pub output: MeasureOutput,
 }
 
-/// What is made of samples.
+/// The form of the results.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum MeasureOutput {
     /// Medians on stdout.
@@ -74,7 +74,7 @@ pub(crate) enum AgentRole {
     Listener(AgentSource),
     /// Publishes by the SDK, makes groups, asks for receipts.
     Publisher,
-    /// Sends bare UDP datagrams to each receiver in turn, without any of Gaung.
+    /// Sends plain UDP datagrams to each receiver in turn.
     Datagrams,
 }
 

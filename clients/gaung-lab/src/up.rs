@@ -1,4 +1,4 @@
-//! Building a lab that stays, and ending it.
+//! Starts and ends a lab that stays.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -26,17 +26,17 @@ use crate::{
     task::{LabPlan, Task},
 };
 
-/// What the first process tells the command that started it, in one line.
+/// What the first process reports to the command that started it, in one line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
+pub(crate) enum StartAnswer {
     /// The lab is up.
     Ready(Box<Running>),
     /// It could not be built.
     Failed {
         /// Why, for people.
         why: String,
-        /// Of a [`Refusal`].
+        /// Whether this is a [`Refusal`] of wrong usage.
         is_usage: bool,
     },
 }
@@ -44,7 +44,7 @@ pub(crate) enum Answer {
 /// Builds a lab that stays when this returns. The calling process must have one thread.
 ///
 /// # Errors
-/// [`Refusal`] if it cannot be had here, with what to do; what failed on the way: nothing is left then.
+/// [`Refusal`] if the system allows no lab, with what to do; what failed otherwise: nothing is left then.
 pub fn up(plan: LabPlan) -> anyhow::Result<Running> {
     if !(1..=MAX_MEMBERS).contains(&plan.members) {
         return Err(Refusal::usage(format!("a lab has 1 to {MAX_MEMBERS} members")).into());
@@ -57,7 +57,7 @@ pub fn up(plan: LabPlan) -> anyhow::Result<Running> {
     let mut line = String::new();
     let answer = first.stdout.take().map(|pipe| BufReader::new(pipe).read_line(&mut line));
     answer.transpose().context("cannot hear the lab's first process")?;
-    if let Ok(Answer::Ready(running)) = serde_json::from_str(&line) {
+    if let Ok(StartAnswer::Ready(running)) = serde_json::from_str(&line) {
         return Ok(*running);
     }
     let ended = first.wait().context("cannot wait for the lab's first process")?;
@@ -66,11 +66,11 @@ pub fn up(plan: LabPlan) -> anyhow::Result<Running> {
     drop(folder);
     remove_empty_folders();
     match serde_json::from_str(&line) {
-        Ok(Answer::Failed { why, is_usage }) => {
+        Ok(StartAnswer::Failed { why, is_usage }) => {
             let kind = if is_usage { ErrorKind::Usage } else { ErrorKind::Failed };
             Err(Refusal::new(kind, why).into())
         }
-        Ok(Answer::Ready(_)) | Err(_) => bail!("the lab's first process ended before the lab was up ({ended})"),
+        Ok(StartAnswer::Ready(_)) | Err(_) => bail!("the lab's first process ended before the lab was up ({ended})"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Everything that a report says, in each of its languages, in one catalogue.
+//! The catalogue of all texts of a report, in each language.
 
 mod claims;
 mod labels;
@@ -24,7 +24,7 @@ impl Language {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::En, Self::Id];
 
-    /// Its code of ISO 639-1.
+    /// Returns its code of ISO 639-1.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl FromStr for Language {
     }
 }
 
-/// An enum of texts with each language's words: one that is missing does not compile.
+/// Defines an enum of texts in each language: one that is missing does not compile.
 macro_rules! catalogue {
     ($(#[$doc:meta])* $type:ident { $($key:ident { $en:expr, $id:expr $(,)? })* }) => {
         $(#[$doc])*
@@ -53,7 +53,7 @@ macro_rules! catalogue {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$key,)*];
 
-            /// The words, with `{0}`, `{1}` and so on where figures belong.
+            /// Returns the text, with `{0}`, `{1}` and so on where figures belong.
             #[must_use]
             pub const fn words(self, language: $crate::words::Language) -> &'static str {
                 match language {
@@ -66,7 +66,7 @@ macro_rules! catalogue {
 }
 use catalogue;
 
-/// Puts `{0}`, `{1}` and so on into a text.
+/// Replaces `{0}`, `{1}` and so on in a text.
 #[must_use]
 pub fn fill(text: &str, figures: &[String]) -> String {
     let numbered = figures.iter().enumerate();

@@ -1,4 +1,4 @@
-//! An agent as the experiment sees it.
+//! The experiment's handle of an agent.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Ask, Known, Sent, Tally, Told};
+use super::{AgentReply, AgentRequest, KnownReceipts, Sent, Tally};
 use crate::{
     isolation,
     network::Host,
@@ -24,83 +24,83 @@ use crate::{
     task::{AgentRole, Task},
 };
 
-/// A process on a host that takes part. Ended when dropped.
+/// An agent's process on a host, which is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Agent {
     host: String,
     child: Child,
     stdin: Option<ChildStdin>,
-    answers: Receiver<Told>,
+    answers: Receiver<AgentReply>,
 }
 
-/// Above every wait that an agent is asked for.
+/// How long a reply may take, longer than every wait that is requested.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Agent {
-    /// Starts it on a host; [`Self::until_ready`] says when it listens, or can speak.
+    /// Starts an agent on a host; [`Self::until_ready`] waits until it listens or can publish.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the process cannot be started.
     pub(crate) fn start(host: &Host, folder: &Path, role: AgentRole) -> anyhow::Result<Self> {
         let name = host.machine.name().to_owned();
         let mut command = isolation::command(&Task::Agent(role))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        // A person's Ctrl-C is for the experiment, which ends its agents itself.
+        // Ctrl-C is for the experiment, which ends its agents itself.
         command.envs(surroundings(&name, folder)).process_group(0);
         let mut child = host.machine.spawn(command).with_context(|| format!("cannot start an agent on {name}"))?;
         let lines = BufReader::new(child.stdout.take().context("its stdout is piped")?).lines();
         let (sender, answers) = mpsc::channel();
         thread::spawn(move || {
-            let told = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok());
-            told.into_iter().try_for_each(|told| sender.send(told))
+            let replies = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok());
+            replies.into_iter().try_for_each(|reply| sender.send(reply))
         });
         let stdin = child.stdin.take();
         Ok(Self { host: name, child, stdin, answers })
     }
 
-    /// Waits until it can do its part.
+    /// Waits until the agent is ready.
     ///
     /// # Errors
-    /// Why it cannot.
+    /// Why it does not become ready.
     pub(crate) fn until_ready(&self) -> anyhow::Result<()> {
         self.answer().map(drop)
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the reply.
     ///
     /// # Errors
-    /// What the agent says; if it does not answer for a minute.
-    pub(crate) fn ask(&mut self, ask: &Ask) -> anyhow::Result<Told> {
-        self.put(ask)?;
+    /// The agent's error; if it does not reply for a minute.
+    pub(crate) fn request(&mut self, request: &AgentRequest) -> anyhow::Result<AgentReply> {
+        self.send_request(request)?;
         self.answer()
     }
 
-    /// Asks, without waiting: [`Self::answer`] follows.
+    /// Sends a request without waiting; [`Self::answer`] waits for the reply.
     ///
     /// # Errors
-    /// If it has ended.
-    pub(crate) fn put(&mut self, ask: &Ask) -> anyhow::Result<()> {
-        let line = serde_json::to_string(ask)? + "\n";
+    /// If the agent has ended.
+    pub(crate) fn send_request(&mut self, request: &AgentRequest) -> anyhow::Result<()> {
+        let line = serde_json::to_string(request)? + "\n";
         let stdin = self.stdin.as_mut().context("an agent's stdin is open")?;
         stdin.write_all(line.as_bytes()).with_context(|| format!("the agent on {} has ended", self.host))
     }
 
-    /// What it says next.
+    /// Waits for the next reply.
     ///
     /// # Errors
-    /// As [`Self::ask`].
-    pub(crate) fn answer(&self) -> anyhow::Result<Told> {
+    /// As [`Self::request`].
+    pub(crate) fn answer(&self) -> anyhow::Result<AgentReply> {
         match self.answers.recv_timeout(PATIENCE) {
-            Ok(Told::Failed(why)) => bail!("{}: {why}", self.host),
+            Ok(AgentReply::Failed(why)) => bail!("{}: {why}", self.host),
             Ok(told) => Ok(told),
             Err(_) => bail!("the agent on {} does not answer", self.host),
         }
     }
 
-    /// Lets it sleep, or go on.
+    /// Sends the process a signal, such as SIGSTOP.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If the agent has ended.
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal)
             .with_context(|| format!("the agent on {}", self.host))
@@ -114,16 +114,16 @@ impl Drop for Agent {
     }
 }
 
-/// Asks all the same, and then hears all answers.
+/// Sends all agents the same request, then waits for all replies.
 ///
 /// # Errors
-/// As [`Agent::ask`].
-pub(crate) fn ask_all(agents: &mut [Agent], ask: &Ask) -> anyhow::Result<Vec<Tally>> {
-    agents.iter_mut().try_for_each(|agent| agent.put(ask))?;
+/// As [`Agent::request`].
+pub(crate) fn request_all(agents: &mut [Agent], request: &AgentRequest) -> anyhow::Result<Vec<Tally>> {
+    agents.iter_mut().try_for_each(|agent| agent.send_request(request))?;
     agents.iter().map(|agent| agent.answer()?.tally()).collect()
 }
 
-impl Told {
+impl AgentReply {
     pub(crate) fn tally(self) -> anyhow::Result<Tally> {
         if let Self::Tally(tally) = self { Ok(tally) } else { bail!("no tally: {self:?}") }
     }
@@ -132,7 +132,7 @@ impl Told {
         if let Self::Sent(sent) = self { Ok(sent) } else { bail!("nothing sent: {self:?}") }
     }
 
-    pub(crate) fn receipts(self) -> anyhow::Result<Vec<Known>> {
+    pub(crate) fn receipts(self) -> anyhow::Result<Vec<KnownReceipts>> {
         if let Self::Receipts(known) = self { Ok(known) } else { bail!("no receipts: {self:?}") }
     }
 }

@@ -1,4 +1,4 @@
-//! A listener: counts the messages of bursts, and notes when they came.
+//! The receiving agent: counts the messages of bursts and notes when they came.
 
 use crate::task::AgentSource;
 use std::{
@@ -17,32 +17,32 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{ANYWHERE, Ask, Tally, Told, marked, speaker::connect, tell};
+use super::{ANYWHERE, AgentReply, AgentRequest, Tally, marked, reply, speaker::connect};
 use crate::clock::now_ns;
 
-/// Listens and answers until nobody asks any more.
+/// Receives messages and answers requests until stdin ends.
 ///
 /// # Errors
 /// If it cannot listen.
-pub(super) async fn run(source: AgentSource, mut asks: UnboundedReceiver<Ask>) -> anyhow::Result<()> {
+pub(super) async fn run(source: AgentSource, mut requests: UnboundedReceiver<AgentRequest>) -> anyhow::Result<()> {
     let started_ns = now_ns();
-    let mut ears = Ears::open(source).await?;
-    tell(&Told::Done)?;
-    let mut heard = Heard { started_ns, bursts: HashMap::new(), last_at: Instant::now() };
-    let mut waiting: Option<Waiting> = None;
+    let mut source = MessageSource::open(source).await?;
+    reply(&AgentReply::Done)?;
+    let mut heard = ReceivedBursts { started_ns, bursts: HashMap::new(), last_at: Instant::now() };
+    let mut waiting: Option<PendingTally> = None;
     loop {
         if let Some(tally) = waiting.as_ref().and_then(|waiting| heard.answer(waiting)) {
-            tell(&Told::Tally(tally))?;
+            reply(&AgentReply::Tally(tally))?;
             waiting = None;
         }
         let until = waiting.as_ref().map_or_else(|| Instant::now() + A_WHILE, |waiting| heard.silent_at(waiting));
         tokio::select! {
-            text = ears.next() => heard.note(&text?),
+            text = source.next() => heard.note(&text?),
             () = sleep_until(until) => {}
-            ask = asks.recv(), if waiting.is_none() => match ask {
-                Some(Ask::Tally { burst, count, wait_ms }) => {
+            ask = requests.recv(), if waiting.is_none() => match ask {
+                Some(AgentRequest::Tally { burst, count, wait_ms }) => {
                     let silence = Duration::from_millis(wait_ms);
-                    waiting = Some(Waiting { burst, count, silence, asked_at: Instant::now() });
+                    waiting = Some(PendingTally { burst, count, silence, asked_at: Instant::now() });
                 }
                 Some(other) => bail!("a listener cannot do {other:?}"),
                 None => return Ok(()),
@@ -51,30 +51,30 @@ pub(super) async fn run(source: AgentSource, mut asks: UnboundedReceiver<Ask>) -
     }
 }
 
-/// For a sleep that something else ends.
+/// A sleep that another event ends.
 const A_WHILE: Duration = Duration::from_secs(3600);
 
-struct Waiting {
+struct PendingTally {
     burst: u32,
     count: u32,
-    /// After which nothing more will come.
+    /// The silence after which nothing more is expected.
     silence: Duration,
     asked_at: Instant,
 }
 
-struct Heard {
+struct ReceivedBursts {
     started_ns: u64,
-    bursts: HashMap<u32, Burst>,
+    bursts: HashMap<u32, ReceivedBurst>,
     last_at: Instant,
 }
 
 #[derive(Default)]
-struct Burst {
+struct ReceivedBurst {
     indices: HashSet<u32>,
     last_ns: u64,
 }
 
-impl Heard {
+impl ReceivedBursts {
     fn note(&mut self, text: &[u8]) {
         let Some((burst, index)) = marked::read(text) else { return };
         let burst = self.bursts.entry(burst).or_default();
@@ -84,13 +84,13 @@ impl Heard {
         }
     }
 
-    /// When it has been silent for long enough.
-    fn silent_at(&self, waiting: &Waiting) -> Instant {
+    /// Returns when the silence is long enough.
+    fn silent_at(&self, waiting: &PendingTally) -> Instant {
         waiting.asked_at.max(self.last_at) + waiting.silence
     }
 
-    fn answer(&self, waiting: &Waiting) -> Option<Tally> {
-        let none = Burst::default();
+    fn answer(&self, waiting: &PendingTally) -> Option<Tally> {
+        let none = ReceivedBurst::default();
         let burst = self.bursts.get(&waiting.burst).unwrap_or(&none);
         let heard = u32::try_from(burst.indices.len()).unwrap_or(u32::MAX);
         let over = heard >= waiting.count || Instant::now() >= self.silent_at(waiting);
@@ -98,14 +98,14 @@ impl Heard {
     }
 }
 
-/// What it hears with.
-enum Ears {
+/// Where messages come from.
+enum MessageSource {
     Member(Box<Listener>),
     Broadcast(Box<BroadcastListener>),
     Datagrams(UdpSocket),
 }
 
-impl Ears {
+impl MessageSource {
     async fn open(source: AgentSource) -> anyhow::Result<Self> {
         let (group, lane, from_start) = match source {
             AgentSource::Multicast { group, from_start } => (group, LaneChoice::Multicast, from_start),
@@ -130,7 +130,7 @@ impl Ears {
         Ok(Self::Datagrams(socket))
     }
 
-    /// The text of the next message. Cancel safe.
+    /// Returns the text of the next message. Cancel safe.
     async fn next(&mut self) -> anyhow::Result<Bytes> {
         loop {
             let content = match self {

@@ -1,13 +1,13 @@
-//! Messages that tell which they are: text, so that they pass every lane.
+//! Messages that carry their burst and index as text, so that they pass every lane.
 
 use bytes::Bytes;
 
-/// `burst BURST message INDEX` and dots up to `bytes`.
+/// Makes a message: `burst BURST message INDEX`, filled with dots up to `bytes`.
 pub(super) fn text(burst: u32, index: u32, bytes: usize) -> Bytes {
     Bytes::from(format!("{:.<bytes$}", format!("burst {burst} message {index} ")))
 }
 
-/// Burst and index of such a message; `None` for any other.
+/// Parses burst and index of such a message; `None` for any other.
 pub(super) fn read(text: &[u8]) -> Option<(u32, u32)> {
     let text = std::str::from_utf8(text).ok()?;
     let mut words = text.strip_prefix("burst ")?.split(' ');

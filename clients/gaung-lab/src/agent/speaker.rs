@@ -1,4 +1,4 @@
-//! Those who send.
+//! The sending agents.
 
 use std::{env, time::Duration};
 
@@ -12,10 +12,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{ANYWHERE, Ask, Burst, Known, Sent, Told, marked, tell};
+use super::{ANYWHERE, AgentReply, AgentRequest, Burst, KnownReceipts, Sent, marked, reply};
 use crate::clock::now_ns;
 
-/// The SDK's client of this host.
+/// Connects the SDK's client of this host.
 ///
 /// # Errors
 /// If the services do not answer.
@@ -26,42 +26,42 @@ pub(super) async fn connect() -> anyhow::Result<Client> {
     Ok(Client::connect(Settings { server, name, ..Settings::new(data) }).await?)
 }
 
-/// Publishes and asks on behalf of the experiment.
+/// Runs the publishing agent.
 ///
 /// # Errors
 /// If the services do not answer at first.
-pub(super) async fn publisher(mut asks: UnboundedReceiver<Ask>) -> anyhow::Result<()> {
+pub(super) async fn publisher(mut requests: UnboundedReceiver<AgentRequest>) -> anyhow::Result<()> {
     let client = connect().await?;
-    tell(&Told::Done)?;
-    while let Some(ask) = asks.recv().await {
+    reply(&AgentReply::Done)?;
+    while let Some(ask) = requests.recv().await {
         let told = match ask {
-            Ask::Make { group, text } => make(&client, &group, text).await,
-            Ask::UntilPresent { group, count } => until_present(&client, &group, count).await,
-            Ask::Publish { group, burst } => publish(&client, &group, burst).await,
-            Ask::Receipts { group, count, wait_ms } => receipts(&client, &group, count, wait_ms).await,
-            Ask::Tally { .. } | Ask::SendToEach { .. } => bail!("a publisher cannot do {ask:?}"),
+            AgentRequest::Make { group, text } => make(&client, &group, text).await,
+            AgentRequest::UntilPresent { group, count } => until_present(&client, &group, count).await,
+            AgentRequest::Publish { group, burst } => publish(&client, &group, burst).await,
+            AgentRequest::Receipts { group, count, wait_ms } => receipts(&client, &group, count, wait_ms).await,
+            AgentRequest::Tally { .. } | AgentRequest::SendToEach { .. } => bail!("a publisher cannot do {ask:?}"),
         };
-        tell(&told.unwrap_or_else(|error| Told::Failed(format!("{error:#}"))))?;
+        reply(&told.unwrap_or_else(|error| AgentReply::Failed(format!("{error:#}"))))?;
     }
     Ok(())
 }
 
-async fn make(client: &Client, group: &str, text: bool) -> anyhow::Result<Told> {
+async fn make(client: &Client, group: &str, text: bool) -> anyhow::Result<AgentReply> {
     let format = if text { Format::Text } else { Format::Proto };
     let _ = client.create_group(NewGroup { format, ..NewGroup::named(group.parse()?) }).await?;
-    Ok(Told::Done)
+    Ok(AgentReply::Done)
 }
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn until_present(client: &Client, group: &str, count: usize) -> anyhow::Result<Told> {
+async fn until_present(client: &Client, group: &str, count: usize) -> anyhow::Result<AgentReply> {
     let group: GroupName = group.parse()?;
     let until = Instant::now() + PATIENCE;
     loop {
         let present = client.group_status(&group).await?.members.len();
         if present >= count {
-            return Ok(Told::Done);
+            return Ok(AgentReply::Done);
         }
         if Instant::now() > until {
             bail!("the relay knows {present} of {count} members");
@@ -70,7 +70,7 @@ async fn until_present(client: &Client, group: &str, count: usize) -> anyhow::Re
     }
 }
 
-async fn publish(client: &Client, group: &str, burst: Burst) -> anyhow::Result<Told> {
+async fn publish(client: &Client, group: &str, burst: Burst) -> anyhow::Result<AgentReply> {
     let publisher = client.publisher(&group.parse()?).await?;
     let (begun_ns, cpu) = (now_ns(), cpu_us()?);
     let mut answers = Vec::new();
@@ -83,34 +83,34 @@ async fn publish(client: &Client, group: &str, burst: Burst) -> anyhow::Result<T
     for answer in answers {
         let _: Seq = answer.await?;
     }
-    Ok(Told::Sent(Sent { begun_ns, cpu_us: cpu_us()? - cpu }))
+    Ok(AgentReply::Sent(Sent { begun_ns, cpu_us: cpu_us()? - cpu }))
 }
 
-async fn receipts(client: &Client, group: &str, count: u32, wait_ms: u64) -> anyhow::Result<Told> {
+async fn receipts(client: &Client, group: &str, count: u32, wait_ms: u64) -> anyhow::Result<AgentReply> {
     let group: GroupName = group.parse()?;
     let head = client.group_status(&group).await?.head.0;
     let seqs: Vec<Seq> = (head + 1 - u64::from(count)..=head).map(Seq).collect();
     let mut watch = client.receipts(&group, seqs.iter().copied(), Duration::from_millis(wait_ms)).await?;
-    let mut known = vec![Known { heard: 0, present: 0 }; seqs.len()];
+    let mut known = vec![KnownReceipts { heard: 0, present: 0 }; seqs.len()];
     while let Some(changed) = watch.next().await {
         for receipt in changed? {
             if let Some(at) = seqs.iter().position(|seq| *seq == receipt.seq) {
-                known[at] = Known { heard: receipt.heard, present: receipt.present };
+                known[at] = KnownReceipts { heard: receipt.heard, present: receipt.present };
             }
         }
     }
-    Ok(Told::Receipts(known))
+    Ok(AgentReply::Receipts(known))
 }
 
-/// Sends to each receiver by itself, with nothing of Gaung.
+/// Runs the agent that sends plain UDP datagrams to each receiver in turn.
 ///
 /// # Errors
 /// If there is no socket.
-pub(super) async fn datagrams(mut asks: UnboundedReceiver<Ask>) -> anyhow::Result<()> {
+pub(super) async fn datagrams(mut requests: UnboundedReceiver<AgentRequest>) -> anyhow::Result<()> {
     let socket = UdpSocket::bind(ANYWHERE).await.context("a UDP socket")?;
-    tell(&Told::Done)?;
-    while let Some(ask) = asks.recv().await {
-        let Ask::SendToEach { to, burst } = ask else { bail!("a sender of datagrams cannot do {ask:?}") };
+    reply(&AgentReply::Done)?;
+    while let Some(ask) = requests.recv().await {
+        let AgentRequest::SendToEach { to, burst } = ask else { bail!("a sender of datagrams cannot do {ask:?}") };
         let (begun_ns, cpu) = (now_ns(), cpu_us()?);
         for index in 0..burst.count {
             let text = marked::text(burst.number, index, burst.bytes);
@@ -119,7 +119,7 @@ pub(super) async fn datagrams(mut asks: UnboundedReceiver<Ask>) -> anyhow::Resul
             }
             pause(burst, index).await;
         }
-        tell(&Told::Sent(Sent { begun_ns, cpu_us: cpu_us()? - cpu }))?;
+        reply(&AgentReply::Sent(Sent { begun_ns, cpu_us: cpu_us()? - cpu }))?;
     }
     Ok(())
 }
@@ -130,7 +130,7 @@ async fn pause(burst: Burst, index: u32) {
     }
 }
 
-/// What this process has had of processors, µs.
+/// Returns the processor time of this process, in µs.
 fn cpu_us() -> anyhow::Result<u64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("getrusage")?;
     let (user, system) = (usage.user_time(), usage.system_time());

@@ -2,29 +2,29 @@
 
 use super::{
     ClaimId,
-    ask::{Conditions, Of},
+    queries::{Conditions, ExperimentSamples},
 };
 use crate::{
     samples::{Metric, Samples, Series},
     words::Unit,
 };
 
-/// Bytes that do not depend on the receivers may differ by heartbeats and a group's membership.
+/// Tolerance for bytes that do not depend on the receivers: heartbeats and memberships differ.
 const FLAT: std::ops::RangeInclusive<f64> = 0.6..=1.5;
-/// What grows in proportion may miss it by a quarter.
+/// Tolerance for values that grow in proportion.
 const IN_PROPORTION: f64 = 0.25;
-/// From here on a difference is not chance.
+/// Ratio from which a difference is not chance.
 const CLEARLY_MORE: f64 = 1.1;
-/// Frames for each message: as good as all, as good as none.
+/// Frames a message that count as all and as none.
 const ALL: f64 = 0.9;
 const NONE: f64 = 0.1;
-/// Percent points that a random loss may miss its rate by.
+/// Percent points by which a random loss may differ from its rate.
 const LOSS_POINTS: f64 = 3.0;
 
 type Judged = Option<(bool, Vec<(f64, Unit)>)>;
 
 pub(super) fn judge(id: ClaimId, samples: &Samples, conditions: Conditions) -> Judged {
-    let of = Of { samples, experiment: id.experiment() };
+    let of = ExperimentSamples { samples, experiment: id.experiment() };
     match id {
         ClaimId::MulticastFlat => flat(&of, Series::Multicast),
         ClaimId::BroadcastFlat => flat(&of, Series::Broadcast),
@@ -50,18 +50,18 @@ pub(super) fn judge(id: ClaimId, samples: &Samples, conditions: Conditions) -> J
     }
 }
 
-fn flat(of: &Of<'_>, series: Series) -> Judged {
+fn flat(of: &ExperimentSamples<'_>, series: Series) -> Judged {
     let (ends, figures) = growth(of, series)?;
     Some((FLAT.contains(&ends.growth()), figures))
 }
 
-fn linear(of: &Of<'_>, series: Series) -> Judged {
+fn linear(of: &ExperimentSamples<'_>, series: Series) -> Judged {
     let (ends, figures) = growth(of, series)?;
     let missed = (ends.growth() / ends.span() - 1.0).abs();
     Some((missed <= IN_PROPORTION, figures))
 }
 
-fn growth(of: &Of<'_>, series: Series) -> Option<(super::ask::Ends, Vec<(f64, Unit)>)> {
+fn growth(of: &ExperimentSamples<'_>, series: Series) -> Option<(super::queries::SeriesEnds, Vec<(f64, Unit)>)> {
     let ends = of.ends(series, Metric::SenderBytes)?;
     let figures = vec![
         (ends.span(), Unit::Count),
@@ -72,7 +72,7 @@ fn growth(of: &Of<'_>, series: Series) -> Option<(super::ask::Ends, Vec<(f64, Un
     Some((ends, figures))
 }
 
-fn cheaper(of: &Of<'_>) -> Judged {
+fn cheaper(of: &ExperimentSamples<'_>) -> Judged {
     let (multicast, unicast) =
         (of.ends(Series::Multicast, Metric::SenderBytes)?, of.ends(Series::Unicast, Metric::SenderBytes)?);
     let times = unicast.last / multicast.last;
@@ -80,7 +80,7 @@ fn cheaper(of: &Of<'_>) -> Judged {
     Some((holds, vec![(f64::from(multicast.most), Unit::Count), (times, Unit::Times)]))
 }
 
-fn sooner(of: &Of<'_>) -> Judged {
+fn sooner(of: &ExperimentSamples<'_>) -> Judged {
     let (multicast, unicast) =
         (of.ends(Series::Multicast, Metric::LastReceiver)?, of.ends(Series::Unicast, Metric::LastReceiver)?);
     let figures =
@@ -88,7 +88,7 @@ fn sooner(of: &Of<'_>) -> Judged {
     Some((multicast.last < unicast.last, figures))
 }
 
-fn cpu_flat(of: &Of<'_>) -> Judged {
+fn cpu_flat(of: &ExperimentSamples<'_>) -> Judged {
     let (multicast, unicast) =
         (of.ends(Series::Multicast, Metric::SenderCpu)?, of.ends(Series::Unicast, Metric::SenderCpu)?);
     let figures = vec![
@@ -102,31 +102,31 @@ fn cpu_flat(of: &Of<'_>) -> Judged {
 const OFF: u32 = 0;
 const ON: u32 = 1;
 
-fn witness_hears_broadcast(of: &Of<'_>) -> Judged {
+fn witness_hears_broadcast(of: &ExperimentSamples<'_>) -> Judged {
     let at = |querier| of.at(Series::Broadcast, Metric::WitnessFrames, querier);
     let (off, on) = (at(OFF)?, at(ON)?);
     Some((off >= ALL && on >= ALL, vec![(off, Unit::Frames), (on, Unit::Frames)]))
 }
 
-fn querier_prunes(of: &Of<'_>) -> Judged {
+fn querier_prunes(of: &ExperimentSamples<'_>) -> Judged {
     let at = |metric| of.at(Series::Multicast, metric, ON);
     let (witness, member) = (at(Metric::WitnessFrames)?, at(Metric::MemberFrames)?);
     Some((witness <= NONE && member >= ALL, vec![(witness, Unit::Frames), (member, Unit::Frames)]))
 }
 
-fn floods_without_querier(of: &Of<'_>) -> Judged {
+fn floods_without_querier(of: &ExperimentSamples<'_>) -> Judged {
     let witness = of.at(Series::Multicast, Metric::WitnessFrames, OFF)?;
     Some((witness >= ALL, vec![(witness, Unit::Frames)]))
 }
 
-fn two_workers_faster(of: &Of<'_>) -> Judged {
+fn two_workers_faster(of: &ExperimentSamples<'_>) -> Judged {
     let at = |workers| of.at(Series::Tcp, Metric::Throughput, workers);
     let (one, two) = (at(1)?, at(2)?);
     let times = two / one;
     Some((times >= CLEARLY_MORE, vec![(one, Unit::PerSecond), (two, Unit::PerSecond), (times, Unit::Times)]))
 }
 
-fn cores_limit_workers(of: &Of<'_>, Conditions { cores }: Conditions) -> Judged {
+fn cores_limit_workers(of: &ExperimentSamples<'_>, Conditions { cores }: Conditions) -> Judged {
     let workers = of.xs(Series::Tcp, Metric::Throughput);
     let (enough, many) = (*workers.iter().rfind(|w| **w <= cores)?, *workers.iter().rfind(|w| **w > cores)?);
     let at = |workers| of.at(Series::Tcp, Metric::Throughput, workers);
@@ -140,7 +140,7 @@ fn cores_limit_workers(of: &Of<'_>, Conditions { cores }: Conditions) -> Judged 
     Some((times <= CLEARLY_MORE, figures))
 }
 
-fn repair_complete(of: &Of<'_>) -> Judged {
+fn repair_complete(of: &ExperimentSamples<'_>) -> Judged {
     let losses = of.xs(Series::Multicast, Metric::Heard);
     let heard = losses.iter().map(|loss| of.at(Series::Multicast, Metric::Heard, *loss)).collect::<Option<Vec<_>>>()?;
     let most = losses.last().copied().filter(|loss| *loss > 0)?;
@@ -148,7 +148,7 @@ fn repair_complete(of: &Of<'_>) -> Judged {
     Some((least_heard >= 100.0, vec![(f64::from(most), Unit::Percent), (least_heard, Unit::Percent)]))
 }
 
-fn unrepaired_loses(of: &Of<'_>) -> Judged {
+fn unrepaired_loses(of: &ExperimentSamples<'_>) -> Judged {
     let losses = of.xs(Series::Unrepaired, Metric::Heard);
     let most = losses.last().copied().filter(|loss| *loss > 0)?;
     let mut holds = true;
@@ -160,35 +160,35 @@ fn unrepaired_loses(of: &Of<'_>) -> Judged {
     Some((holds, vec![(f64::from(most), Unit::Percent), (heard, Unit::Percent)]))
 }
 
-fn repair_costs(of: &Of<'_>) -> Judged {
+fn repair_costs(of: &ExperimentSamples<'_>) -> Judged {
     let ends = of.ends(Series::Multicast, Metric::SenderBytes)?;
     Some((ends.growth() >= CLEARLY_MORE, vec![(f64::from(ends.most), Unit::Percent), (ends.growth(), Unit::Times)]))
 }
 
-fn receipts(of: &Of<'_>, series: Series) -> Judged {
+fn receipts(of: &ExperimentSamples<'_>, series: Series) -> Judged {
     let (members, heard) = known(of, series)?;
     Some((heard == f64::from(members), vec![(heard, Unit::Count), (f64::from(members), Unit::Count)]))
 }
 
-/// How many members there were, and of how many the sender knew that they had heard.
-fn known(of: &Of<'_>, series: Series) -> Option<(u32, f64)> {
+/// Returns how many members were present, and how many receipts the sender had.
+fn known(of: &ExperimentSamples<'_>, series: Series) -> Option<(u32, f64)> {
     let members = of.xs(series, Metric::KnownHeard).last().copied()?;
     Some((members, of.at(series, Metric::KnownHeard, members)?))
 }
 
-fn broadcast_silent(of: &Of<'_>) -> Judged {
+fn broadcast_silent(of: &ExperimentSamples<'_>) -> Judged {
     let (members, known_heard) = known(of, Series::Broadcast)?;
     let heard = of.at(Series::Broadcast, Metric::Heard, members)?;
     let holds = known_heard == 0.0 && heard > 0.0;
     Some((holds, vec![(heard, Unit::Percent), (known_heard, Unit::Count)]))
 }
 
-fn sleeper_missed(of: &Of<'_>) -> Judged {
+fn sleeper_missed(of: &ExperimentSamples<'_>) -> Judged {
     let (members, heard) = known(of, Series::OneAsleep)?;
     Some((heard == f64::from(members) - 1.0, vec![(heard, Unit::Count), (f64::from(members), Unit::Count)]))
 }
 
-fn log_serves_late(of: &Of<'_>) -> Judged {
+fn log_serves_late(of: &ExperimentSamples<'_>) -> Judged {
     let heard = |series| of.at(series, Metric::Heard, 1);
     let (multicast, tcp) = (heard(Series::Multicast)?, heard(Series::Tcp)?);
     // Who did not get everything has not caught up.
@@ -202,7 +202,7 @@ fn log_serves_late(of: &Of<'_>) -> Judged {
     Some((multicast >= 100.0 && tcp >= 100.0, figures))
 }
 
-fn no_log_nothing(of: &Of<'_>) -> Judged {
+fn no_log_nothing(of: &ExperimentSamples<'_>) -> Judged {
     let heard = |series| of.at(series, Metric::Heard, 1);
     let (broadcast, bare) = (heard(Series::Broadcast)?, heard(Series::Unrepaired)?);
     Some((broadcast == 0.0 && bare == 0.0, vec![(broadcast, Unit::Percent), (bare, Unit::Percent)]))

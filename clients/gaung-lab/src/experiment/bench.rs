@@ -1,4 +1,4 @@
-//! The network of the experiments, and what they share.
+//! The network of the experiments and their shared state.
 
 use std::{
     fmt,
@@ -9,31 +9,31 @@ use std::{
     },
 };
 
-use super::{Size, progress::Progress};
+use super::{RunSize, progress::Progress};
 use crate::{
-    agent::{Agent, Ask, Burst, Sent, Tally},
+    agent::{Agent, AgentRequest, Burst, Sent, Tally},
     network::{Host, Network},
     samples::{Experiment, Metric, Sample, Samples, Series},
     task::{AgentRole, AgentSource},
 };
 
-/// Where experiments are made.
+/// The bench that experiments run on.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// On which hosts.
+    /// The hosts.
     pub(crate) network: Network,
-    /// For the hosts' files, in memory.
+    /// The folder for the hosts' files, in memory.
     pub(crate) folder: PathBuf,
-    /// How much is measured.
-    pub(crate) size: Size,
-    /// What was measured.
+    /// The sizes of the experiments.
+    pub(crate) size: RunSize,
+    /// The samples taken so far.
     pub(crate) samples: Samples,
     progress: Progress,
     stop: Arc<AtomicBool>,
     numbers: u32,
 }
 
-/// A person has stopped the experiment; what was measured is kept.
+/// The error of an experiment that a person stopped; its samples are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
@@ -45,9 +45,9 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// One measurement's place in the table.
+/// The key of a measurement in the table of samples.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct SampleKey {
     pub(crate) experiment: Experiment,
     pub(crate) series: Series,
     pub(crate) x: u32,
@@ -55,13 +55,13 @@ pub(crate) struct Place {
 }
 
 impl Bench {
-    /// With nothing measured.
-    pub(crate) fn new(network: Network, folder: PathBuf, size: Size, steps: u32, stop: Arc<AtomicBool>) -> Self {
+    /// Makes a bench without samples.
+    pub(crate) fn new(network: Network, folder: PathBuf, size: RunSize, steps: u32, stop: Arc<AtomicBool>) -> Self {
         let (samples, progress) = (Samples::default(), Progress::new(steps));
         Self { network, folder, size, samples, progress, stop, numbers: 0 }
     }
 
-    /// A step is done.
+    /// Reports a step as done.
     ///
     /// # Errors
     /// [`Stopped`] if a person asked for it.
@@ -70,36 +70,36 @@ impl Bench {
         if self.stop.load(Ordering::Acquire) { Err(Stopped.into()) } else { Ok(()) }
     }
 
-    /// Nothing more will be shown.
+    /// Ends the display of progress.
     pub(crate) fn finish(&mut self) {
         self.progress.finish();
     }
 
-    /// Notes a value.
-    pub(crate) fn note(&mut self, place: Place, metric: Metric, value: f64) {
-        let Place { experiment, series, x, repetition } = place;
+    /// Adds a sample.
+    pub(crate) fn note(&mut self, place: SampleKey, metric: Metric, value: f64) {
+        let SampleKey { experiment, series, x, repetition } = place;
         self.samples.push(Sample { experiment, series, x, repetition, metric, value });
     }
 
-    /// A burst like no other.
+    /// Makes a burst with a new number.
     pub(crate) fn new_burst(&mut self, count: u32) -> Burst {
         self.numbers += 1;
         Burst { number: self.numbers, count, bytes: self.size.message_bytes, pause_us: 0 }
     }
 
-    /// A group's name like no other.
+    /// Makes a new group name.
     pub(crate) fn new_group(&mut self) -> String {
         self.numbers += 1;
         format!("group-{}", self.numbers)
     }
 
-    /// A folder's path like no other.
+    /// Makes a new folder path.
     pub(crate) fn new_folder(&mut self, what: &str) -> PathBuf {
         self.numbers += 1;
         self.folder.join(format!("{what}-{}", self.numbers))
     }
 
-    /// Listeners on the first `count` members, all of them ready.
+    /// Starts listeners on the first `count` members and waits until all are ready.
     ///
     /// # Errors
     /// If one cannot listen.
@@ -107,7 +107,7 @@ impl Bench {
         self.listeners_on(&self.network.members[..count as usize], source)
     }
 
-    /// Listeners on these hosts, all of them ready.
+    /// Starts listeners on these hosts and waits until all are ready.
     ///
     /// # Errors
     /// If one cannot listen.
@@ -118,10 +118,10 @@ impl Bench {
         Ok(agents)
     }
 
-    /// An agent on the server that can speak.
+    /// Starts a sending agent on the server and waits until it is ready.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If the agent cannot be started.
     pub(crate) fn speaker(&self, role: AgentRole) -> anyhow::Result<Agent> {
         let agent = Agent::start(&self.network.server, &self.folder, role)?;
         agent.until_ready()?;
@@ -129,19 +129,19 @@ impl Bench {
     }
 }
 
-/// The time from before the first message until the last receiver had its last one, ms; `None` if nobody heard anything.
+/// Returns the time from before the first message until the last receiver had its last one, in ms; `None` if nothing came.
 pub(crate) fn until_last_ms(sent: Sent, tallies: &[Tally]) -> Option<f64> {
     let last = tallies.iter().map(|tally| tally.last_ns).max().filter(|last| *last > 0)?;
     Some(last.saturating_sub(sent.begun_ns) as f64 / 1e6)
 }
 
-/// Of what all should have heard, %.
+/// Returns the share of all messages that was received, in percent.
 pub(crate) fn heard_percent(count: u32, tallies: &[Tally]) -> f64 {
     let heard: f64 = tallies.iter().map(|tally| f64::from(tally.heard)).sum();
     100.0 * heard / (f64::from(count) * tallies.len() as f64)
 }
 
-/// Asks for all of a burst.
-pub(crate) const fn tally_of(burst: Burst, wait_ms: u64) -> Ask {
-    Ask::Tally { burst: burst.number, count: burst.count, wait_ms }
+/// Makes the request for the tally of a burst.
+pub(crate) const fn tally_of(burst: Burst, wait_ms: u64) -> AgentRequest {
+    AgentRequest::Tally { burst: burst.number, count: burst.count, wait_ms }
 }

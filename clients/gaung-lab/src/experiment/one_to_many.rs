@@ -1,26 +1,26 @@
-//! The same burst to 1, 2, 4, 8, 16 receivers: by a datagram to each, by the hub's TCP, by broadcast, by multicast.
+//! The same burst to 1, 2, 4, 8, 16 receivers: by unicast UDP, by the hub's TCP, by broadcast, by multicast.
 
 use std::net::SocketAddrV4;
 
 use gaung_proto::name::EVERYONE;
 
 use super::{
-    Bench, Size, WORKERS_ARE_CORES,
-    bench::{Place, heard_percent, tally_of, until_last_ms},
+    Bench, RunSize, WORKERS_ARE_CORES,
+    bench::{SampleKey, heard_percent, tally_of, until_last_ms},
     server::Server,
 };
 use crate::{
-    agent::{Agent, Ask, Burst, ask_all},
+    agent::{Agent, AgentRequest, Burst, request_all},
     samples::{Experiment, Metric, Series},
     task::{AgentRole, AgentSource},
 };
 
 const SERIES: [Series; 4] = [Series::Unicast, Series::Tcp, Series::Broadcast, Series::Multicast];
-/// Of bare UDP datagrams.
+/// The port of plain UDP datagrams.
 const PORT: u16 = 9000;
 const WAIT_MS: u64 = 5000;
 
-pub(super) fn steps(size: &Size) -> u32 {
+pub(super) fn steps(size: &RunSize) -> u32 {
     (SERIES.len() * size.receivers.len()) as u32 * size.repetitions
 }
 
@@ -29,11 +29,11 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut server = Server::start(bench, WORKERS_ARE_CORES)?;
     for &receivers in bench.size.receivers {
         for series in SERIES {
-            let mut party = Party::of(bench, series, receivers)?;
+            let mut party = Participants::of(bench, series, receivers)?;
             // Addresses are resolved and buffers made before anything is counted.
             let _ = party.burst(bench, &server)?;
             for repetition in 1..=bench.size.repetitions {
-                let place = Place { experiment: Experiment::OneToMany, series, x: receivers, repetition };
+                let place = SampleKey { experiment: Experiment::OneToMany, series, x: receivers, repetition };
                 for (metric, value) in party.burst(bench, &server)? {
                     bench.note(place, metric, value);
                 }
@@ -46,7 +46,7 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
 }
 
 /// A sender and its receivers.
-pub(super) struct Party {
+pub(super) struct Participants {
     series: Series,
     speaker: Agent,
     listeners: Vec<Agent>,
@@ -55,8 +55,8 @@ pub(super) struct Party {
     addresses: Vec<SocketAddrV4>,
 }
 
-impl Party {
-    /// All of them ready, and known to each other.
+impl Participants {
+    /// Starts sender and receivers, and waits until all are ready and known to the relay.
     pub(super) fn of(bench: &mut Bench, series: Series, receivers: u32) -> anyhow::Result<Self> {
         let role = if series == Series::Unicast { AgentRole::Datagrams } else { AgentRole::Publisher };
         let mut speaker = bench.speaker(role)?;
@@ -65,26 +65,26 @@ impl Party {
             Series::Tcp | Series::Multicast | Series::Unrepaired | Series::OneAsleep => {
                 let group = bench.new_group();
                 let text = series == Series::Unrepaired;
-                let _ = speaker.ask(&Ask::Make { group: group.clone(), text })?;
+                let _ = speaker.request(&AgentRequest::Make { group: group.clone(), text })?;
                 group
             }
         };
         let source = source(series, &group);
         let listeners = bench.listeners(receivers, &source)?;
         if matches!(series, Series::Tcp | Series::Multicast | Series::OneAsleep) {
-            let _ = speaker.ask(&Ask::UntilPresent { group: group.clone(), count: listeners.len() })?;
+            let _ = speaker.request(&AgentRequest::UntilPresent { group: group.clone(), count: listeners.len() })?;
         }
         let hosts = bench.network.members[..receivers as usize].iter();
         let addresses = hosts.map(|host| SocketAddrV4::new(host.ip, PORT)).collect();
         Ok(Self { series, speaker, listeners, group, addresses })
     }
 
-    /// How the sender sends it.
-    pub(super) fn ask(&self, burst: Burst) -> Ask {
+    /// Makes the request by which the sender sends a burst.
+    pub(super) fn ask(&self, burst: Burst) -> AgentRequest {
         match self.series {
-            Series::Unicast => Ask::SendToEach { to: self.addresses.clone(), burst },
+            Series::Unicast => AgentRequest::SendToEach { to: self.addresses.clone(), burst },
             Series::Tcp | Series::Broadcast | Series::Multicast | Series::Unrepaired | Series::OneAsleep => {
-                Ask::Publish { group: self.group.clone(), burst }
+                AgentRequest::Publish { group: self.group.clone(), burst }
             }
         }
     }
@@ -101,13 +101,13 @@ impl Party {
         &self.group
     }
 
-    /// Sends one, and gives what it took.
+    /// Sends one burst and returns its measurements.
     fn burst(&mut self, bench: &mut Bench, server: &Server) -> anyhow::Result<Vec<(Metric, f64)>> {
         let burst = bench.new_burst(bench.size.burst);
         let machine = &bench.network.server.machine;
         let (before, cpu_before) = (machine.counters()?, server.cpu_ms());
-        let sent = self.speaker.ask(&self.ask(burst))?.sent()?;
-        let tallies = ask_all(&mut self.listeners, &tally_of(burst, WAIT_MS))?;
+        let sent = self.speaker.request(&self.ask(burst))?.sent()?;
+        let tallies = request_all(&mut self.listeners, &tally_of(burst, WAIT_MS))?;
         let (passed, cpu_after) = (machine.counters()? - before, server.cpu_ms());
         let cpu = match self.series {
             Series::Unicast => Some(sent.cpu_us as f64 / 1e3),

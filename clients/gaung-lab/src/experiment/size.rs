@@ -1,8 +1,8 @@
-//! How much is measured.
+//! The sizes of the experiments.
 
 /// The sizes of all experiments. The full one takes some minutes, the quick one less than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Size {
+pub(crate) struct RunSize {
     /// How often each measurement is made.
     pub(crate) repetitions: u32,
     /// Messages of a burst, few enough for the smallest receive buffer that systems have.
@@ -19,12 +19,12 @@ pub(crate) struct Size {
     pub(crate) losses: &'static [u32],
     /// Messages of a burst in which some are lost.
     pub(crate) lossy_burst: u32,
-    /// Messages that were sent before somebody comes.
+    /// Messages that were sent before the late receiver joins.
     pub(crate) history: u32,
 }
 
-impl Size {
-    /// For a report.
+impl RunSize {
+    /// The sizes for a report.
     pub(crate) const FULL: Self = Self {
         repetitions: 10,
         burst: 64,
@@ -36,7 +36,7 @@ impl Size {
         lossy_burst: 500,
         history: 200,
     };
-    /// For a look, and for tests.
+    /// The sizes for a quick look and for tests.
     pub(crate) const QUICK: Self = Self {
         repetitions: 3,
         burst: 64,
@@ -49,7 +49,7 @@ impl Size {
         history: 50,
     };
 
-    /// How many members the network needs.
+    /// Returns how many members the network needs.
     #[must_use]
     pub(crate) fn members(&self) -> usize {
         let receivers = self.receivers.iter().copied().max().unwrap_or(1) as usize;

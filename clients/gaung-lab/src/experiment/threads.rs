@@ -1,12 +1,12 @@
 //! Services with 1, 2, 4 workers: four groups, a publisher and two TCP sessions each, as fast as they can.
 
 use super::{
-    Bench, Size,
-    bench::{Place, heard_percent, tally_of},
+    Bench, RunSize,
+    bench::{SampleKey, heard_percent, tally_of},
     server::Server,
 };
 use crate::{
-    agent::{Agent, Ask, Sent, Tally},
+    agent::{Agent, AgentRequest, Sent, Tally},
     samples::{Experiment, Metric, Series},
     task::{AgentRole, AgentSource},
 };
@@ -15,7 +15,7 @@ const GROUPS: u32 = 4;
 const SESSIONS: usize = 2;
 const WAIT_MS: u64 = 30_000;
 
-pub(super) fn steps(size: &Size) -> u32 {
+pub(super) fn steps(size: &RunSize) -> u32 {
     size.workers.len() as u32 * size.repetitions
 }
 
@@ -27,7 +27,7 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
         // Buffers are made and tasks placed before anything is counted.
         let _ = stream(bench, &mut groups)?;
         for repetition in 1..=bench.size.repetitions {
-            let place = Place { experiment: Experiment::Threads, series: Series::Tcp, x: workers, repetition };
+            let place = SampleKey { experiment: Experiment::Threads, series: Series::Tcp, x: workers, repetition };
             let before = server.cpu_ms();
             let (sent, tallies) = stream(bench, &mut groups)?;
             if let Some((after, before)) = server.cpu_ms().zip(before) {
@@ -43,7 +43,7 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A publisher on the server, and those who listen to it.
+/// A group with its publisher on the server and its listeners.
 struct Group {
     name: String,
     publisher: Agent,
@@ -54,21 +54,21 @@ impl Group {
     fn of(bench: &mut Bench, number: usize) -> anyhow::Result<Self> {
         let name = bench.new_group();
         let mut publisher = bench.speaker(AgentRole::Publisher)?;
-        let _ = publisher.ask(&Ask::Make { group: name.clone(), text: false })?;
+        let _ = publisher.request(&AgentRequest::Make { group: name.clone(), text: false })?;
         let hosts = &bench.network.members[number * SESSIONS..(number + 1) * SESSIONS];
         let listeners = bench.listeners_on(hosts, &AgentSource::Tcp { group: name.clone(), from_start: false })?;
-        let _ = publisher.ask(&Ask::UntilPresent { group: name.clone(), count: SESSIONS })?;
+        let _ = publisher.request(&AgentRequest::UntilPresent { group: name.clone(), count: SESSIONS })?;
         Ok(Self { name, publisher, listeners })
     }
 }
 
-/// All publish at once, and all hear it.
+/// Lets all groups publish at once and waits for all tallies.
 fn stream(bench: &mut Bench, groups: &mut [Group]) -> anyhow::Result<(Vec<Sent>, Vec<Tally>)> {
     for group in groups.iter_mut() {
         let burst = bench.new_burst(bench.size.stream);
-        group.publisher.put(&Ask::Publish { group: group.name.clone(), burst })?;
+        group.publisher.send_request(&AgentRequest::Publish { group: group.name.clone(), burst })?;
         for listener in &mut group.listeners {
-            listener.put(&tally_of(burst, WAIT_MS))?;
+            listener.send_request(&tally_of(burst, WAIT_MS))?;
         }
     }
     let sent = groups.iter().map(|group| group.publisher.answer()?.sent()).collect::<Result<_, _>>()?;

@@ -1,4 +1,4 @@
-//! What has passed an interface.
+//! Counters of an interface.
 
 use std::{fs, ops::Sub};
 
@@ -32,7 +32,7 @@ impl Sub for Counters {
 }
 
 impl Machine {
-    /// Of its interface, now.
+    /// Reads the counters of its interface.
     ///
     /// # Errors
     /// What the system says.
@@ -42,7 +42,7 @@ impl Machine {
 }
 
 impl Counters {
-    /// Of the interface of a host, in the table that the kernel shows at `path`.
+    /// Reads the counters of a host's interface from the kernel's table at `path`.
     ///
     /// # Errors
     /// If there is no such table or interface.

@@ -43,7 +43,7 @@ impl Network {
         Ok(())
     }
 
-    /// True if the witness is reached by datagrams to a group that nobody joined.
+    /// Returns whether datagrams to a group that nobody joined reach the witness.
     fn floods(&self) -> anyhow::Result<bool> {
         let ip = self.server.ip;
         let before = self.witness.machine.counters()?.received_frames;

@@ -1,8 +1,8 @@
-//! A report before it is a page or a text.
+//! The content of a report, apart from its format.
 
 use crate::{claims::Verdict, words::Language};
 
-/// Blocks one below the other.
+/// A document: a title and blocks.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Document {
     pub(super) language: Language,
@@ -13,17 +13,17 @@ pub(super) struct Document {
 /// A part of a document. Text may have `code` between backticks, and nothing else.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Block {
-    /// Of a section.
+    /// The heading of a section.
     Heading(String),
-    /// Within one.
+    /// A heading within a section.
     Subheading(String),
     Text(String),
     List(Vec<String>),
-    /// Commands, one a line.
+    /// Command lines.
     Commands(String),
     Table(Table),
     Figure(Figure),
-    /// A sentence of the analysis, with what it is worth in words.
+    /// A claim: its sentence, and its verdict in words.
     Claim {
         verdict: Verdict,
         worth: String,
@@ -33,31 +33,31 @@ pub(super) enum Block {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Table {
-    /// Empty for none.
+    /// The caption; empty for none.
     pub(super) caption: String,
     pub(super) head: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
-    /// From this column on there are numbers.
+    /// The first column of numbers.
     pub(super) numbers_from: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Figure {
-    /// Of its file, without the ending.
+    /// The name of its file, without the extension.
     pub(super) name: String,
     pub(super) svg: String,
     pub(super) caption: String,
 }
 
 impl Table {
-    /// Without a caption.
+    /// Makes a table without a caption.
     pub(super) const fn plain(head: Vec<String>, rows: Vec<Vec<String>>, numbers_from: usize) -> Self {
         Self { caption: String::new(), head, rows, numbers_from }
     }
 }
 
 impl Document {
-    /// Name and picture of each figure.
+    /// Iterates over the name and SVG of each figure.
     pub(super) fn figures(&self) -> impl Iterator<Item = (&str, &str)> {
         self.blocks.iter().filter_map(|block| match block {
             Block::Figure(figure) => Some((figure.name.as_str(), figure.svg.as_str())),

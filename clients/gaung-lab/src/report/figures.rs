@@ -1,4 +1,4 @@
-//! Plots: lines with the middle half as brackets, and bars.
+//! Plots as SVG: lines and bars, with the middle half of the values as brackets.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use crate::{
 
 const SIZE: (u32, u32) = (760, 380);
 const FONT: &str = "sans-serif";
-/// Of Okabe and Ito, told apart by those who do not see all colours.
+/// The colours of Okabe and Ito, which the colour-blind can tell apart.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -29,16 +29,16 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
 ];
-/// Of its place, that a group of bars takes.
+/// The share of the axis between two xs that a group of bars takes.
 const GROUP_WIDTH: f64 = 0.8;
 
-/// A row of places on a figure, with what was measured at each.
+/// A named series of points.
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) points: Vec<(f64, Spread)>,
 }
 
-/// What stands at the axes.
+/// The labels of the axes.
 pub(super) struct Axes<'a> {
     pub(super) x: &'a str,
     pub(super) y: &'a str,
@@ -48,7 +48,7 @@ pub(super) struct Axes<'a> {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// A line for each row.
+/// Draws a line for each row.
 ///
 /// # Errors
 /// If it cannot be drawn.
@@ -69,7 +69,7 @@ pub(super) fn lines(rows: &[Row], axes: &Axes<'_>) -> anyhow::Result<String> {
     })
 }
 
-/// At the left, where lines begin low, or else high.
+/// Chooses the left corner that the beginnings of the lines leave free.
 fn free_corner(rows: &[Row], top: f64) -> SeriesLabelPosition {
     let begins = rows.iter().filter_map(|row| row.points.first()).map(|(_, spread)| spread.upper);
     if begins.fold(0.0, f64::max) < top / 2.0 { SeriesLabelPosition::UpperLeft } else { SeriesLabelPosition::LowerLeft }
@@ -85,7 +85,7 @@ fn line(chart: &mut Chart<'_, '_>, row: &Row, colour: RGBColor, behind: u32) -> 
     brackets(chart, row.points.iter().map(|(x, spread)| (*x, *spread)), colour)
 }
 
-/// Groups of bars: a group for each place, with a bar for each row. Points have 0, 1, 2 and so on as x.
+/// Draws groups of bars: a group for each place, with a bar for each row. Points have 0, 1, 2 and so on as x.
 ///
 /// # Errors
 /// If it cannot be drawn.
@@ -108,7 +108,7 @@ pub(super) fn bars(rows: &[Row], places: &[String], axes: &Axes<'_>) -> anyhow::
     })
 }
 
-/// `span`: of each bar, relative to its place.
+/// Draws the bars of one row. `span`: the edges of a bar, relative to its place.
 fn bar_row(chart: &mut Chart<'_, '_>, row: &Row, colour: RGBColor, span: Range<f64>) -> anyhow::Result<()> {
     let gap = (span.end - span.start) * 0.06;
     let bar = |(x, spread): &(f64, Spread)| {
@@ -141,7 +141,7 @@ fn plot(draw: impl FnOnce(&Area<'_>) -> anyhow::Result<()>) -> anyhow::Result<St
     Ok(scaling(svg))
 }
 
-/// Without a size of its own a picture is as wide as its page.
+/// Removes the SVG's own size, so that it is as wide as its page.
 fn scaling(svg: String) -> String {
     let (width, height) = SIZE;
     svg.replacen(&format!("width=\"{width}\" height=\"{height}\" "), "", 1)
@@ -183,7 +183,7 @@ fn highest(rows: &[Row]) -> f64 {
     if highest > 0.0 { highest } else { 1.0 }
 }
 
-/// Few places where numbers are great.
+/// Formats a tick label, with fewer decimals where numbers are great.
 fn tick(value: f64, top: f64, language: Language) -> String {
     let places = if top > 8.0 { 0 } else { 1 };
     number(value, places, language)

@@ -1,4 +1,4 @@
-//! A page that stands alone: no script, no font, no picture from elsewhere.
+//! Renders a self-contained HTML page: no script, font or picture from elsewhere.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::claims::Verdict;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page.
+/// Renders the page.
 pub(super) fn render(document: &Document) -> String {
     let mut body = String::new();
     for block in &document.blocks {
@@ -21,7 +21,7 @@ pub(super) fn render(document: &Document) -> String {
     )
 }
 
-/// Nothing fails to be written to a string.
+/// Renders one block. Writing to a string cannot fail.
 fn render_block(out: &mut String, block: &Block) {
     let _ = match block {
         Block::Heading(text) => writeln!(out, "<h2>{}</h2>", escape(text)),
@@ -70,7 +70,7 @@ fn render_table(table: &Table) -> String {
     format!("<div class=\"wide\"><table>\n{caption}<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>")
 }
 
-/// Text with `code` between backticks.
+/// Renders text with `code` between backticks.
 fn inline(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{}</code>", escape(part)) } else { escape(part) }).collect()

@@ -1,15 +1,15 @@
-//! The same as a text, with its pictures beside it.
+//! Renders a report as Markdown, with its figures as files beside it.
 
 use std::fmt::Write as _;
 
 use super::document::{Block, Document, Table};
 
-/// The text.
+/// Renders the text.
 pub(super) fn render(document: &Document) -> String {
     let mut out = format!("# {}\n", document.title);
     for block in &document.blocks {
         out.push('\n');
-        // Nothing fails to be written to a string.
+        // Writing to a string cannot fail.
         let _ = match block {
             Block::Heading(text) => writeln!(out, "## {text}"),
             Block::Subheading(text) => writeln!(out, "### {text}"),

@@ -1,20 +1,20 @@
-//! What is known of a run besides its samples.
+//! A run's data besides its samples.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{capture::Kinds, machine::Machine};
+use crate::{capture::FrameCounts, machine::MachineInfo};
 
 /// A run; stands in `run.json` beside the samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// On what.
-    pub machine: Machine,
-    /// With few repetitions.
+    /// The machine and versions.
+    pub machine: MachineInfo,
+    /// Whether it had few repetitions.
     pub quick: bool,
-    /// Before all was measured.
+    /// Whether a person stopped it before all was measured.
     pub stopped: bool,
     /// Names of experiments that failed, and why.
     pub failures: Vec<(String, String)>,
-    /// Of the capture; `None` without one.
-    pub capture: Option<Kinds>,
+    /// The frames of the capture; `None` without one.
+    pub capture: Option<FrameCounts>,
 }

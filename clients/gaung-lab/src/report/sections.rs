@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     claims::{Claim, ClaimId, Conditions, Verdict, judge},
-    experiment::Size,
+    experiment::RunSize,
     rights::Rights,
     samples::{Experiment, Metric, Samples, Series},
     words::{Label, Language, Prose, Unit, fill, number},
@@ -20,7 +20,7 @@ use crate::{
 /// # Errors
 /// If a figure cannot be drawn.
 pub(super) fn of(run: &Run, samples: &Samples, language: Language) -> anyhow::Result<Document> {
-    let author = Author { run, samples, language, size: if run.quick { Size::QUICK } else { Size::FULL } };
+    let author = Author { run, samples, language, size: if run.quick { RunSize::QUICK } else { RunSize::FULL } };
     let claims = judge(samples, Conditions { cores: run.machine.cores });
     let mut blocks = author.opening();
     blocks.extend(author.introduction());
@@ -39,7 +39,7 @@ struct Author<'a> {
     run: &'a Run,
     samples: &'a Samples,
     language: Language,
-    size: Size,
+    size: RunSize,
 }
 
 impl Author<'_> {

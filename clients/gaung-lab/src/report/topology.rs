@@ -1,4 +1,4 @@
-//! A drawing of the network.
+//! Draws the network as SVG.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ const HEIGHT: u32 = 330;
 const BOX: (u32, u32) = (150, 62);
 const SWITCH_Y: u32 = 150;
 
-/// One server, members of whom the first two and the last are drawn, and the witness, on one switch.
+/// Draws the server, the first two and the last member, and the witness on one switch.
 pub(super) fn draw(members: usize, language: Language) -> String {
     let words = |label: Label| label.words(language);
     let mut svg = format!(

@@ -1,4 +1,4 @@
-//! The table as a file that every spreadsheet reads.
+//! Reads and writes the samples as CSV.
 
 use std::{fmt::Write as _, str::FromStr};
 
@@ -9,7 +9,7 @@ use super::{Sample, Samples};
 const HEAD: &str = "experiment,series,x,repetition,metric,value";
 
 impl Samples {
-    /// One line a sample, below a line with the columns' names. No value holds a comma.
+    /// Writes one line a sample, below a line with the columns' names. No value holds a comma.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut text = format!("{HEAD}\n");
@@ -23,7 +23,7 @@ impl Samples {
     /// Reads what [`Self::to_csv`] wrote.
     ///
     /// # Errors
-    /// The line that makes no sense.
+    /// The line that cannot be parsed.
     pub fn from_csv(text: &str) -> anyhow::Result<Self> {
         let mut lines = text.lines();
         if lines.next() != Some(HEAD) {

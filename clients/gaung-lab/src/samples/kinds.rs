@@ -1,6 +1,6 @@
-//! The words of the table.
+//! The experiments, series and metrics of the table of samples.
 
-/// An enum whose variants have names that stand in files.
+/// Defines an enum whose variants have names that are written to files.
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident { $($(#[$of:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$doc])*
@@ -11,7 +11,7 @@ macro_rules! named {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// As it stands in files.
+            /// Returns the name that is written to files.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -29,25 +29,25 @@ macro_rules! named {
 }
 
 named! {
-    /// What is tried.
+    /// An experiment.
     Experiment {
         /// The same message to 1, 2, 4, 8, 16 receivers by each way.
         OneToMany = "one-to-many",
-        /// What reaches a host that did not ask for it.
+        /// Frames that reach a host that joined no group.
         WhoHears = "who-hears",
         /// Services with 1, 2, 4 workers.
         Threads = "threads",
         /// Receivers that lose datagrams.
         Loss = "loss",
-        /// What the sender learns.
+        /// Receipts that the sender gets.
         Receipts = "receipts",
-        /// Somebody comes after the messages.
+        /// A receiver that joins after the messages were sent.
         LateJoiner = "late-joiner",
     }
 }
 
 named! {
-    /// Who was measured.
+    /// A way of sending that is measured.
     Series {
         /// A datagram to each receiver, by a plain UDP sender.
         Unicast = "unicast",
@@ -65,29 +65,29 @@ named! {
 }
 
 named! {
-    /// What was measured.
+    /// A quantity that is measured.
     Metric {
-        /// Left the server's interface in a burst, Ethernet headers included, B.
+        /// Bytes that left the server's interface in a burst, Ethernet headers included.
         SenderBytes = "sender_bytes",
-        /// The same in frames.
+        /// Frames that left the server's interface in a burst.
         SenderFrames = "sender_frames",
-        /// From before the first message until the last receiver had the last one, ms.
+        /// Time from before the first message until the last receiver had the last one, in ms.
         LastReceiver = "last_receiver_ms",
-        /// Processor time of the sending process for a burst, ms.
+        /// Processor time of the sending process for a burst, in ms.
         SenderCpu = "sender_cpu_ms",
-        /// Messages that were heard, of all that should be, by all receivers together, %.
+        /// Share of all messages that was received, by all receivers together, in percent.
         Heard = "heard_percent",
-        /// Frames that came to the witness for each message, 1.
+        /// Frames that reached the witness for each message.
         WitnessFrames = "witness_frames_per_message",
-        /// Frames that came to a member for each message, 1.
+        /// Frames that reached a member for each message.
         MemberFrames = "member_frames_per_message",
-        /// Messages delivered in a second, all receivers together, 1/s.
+        /// Messages delivered a second, all receivers together.
         Throughput = "delivered_per_second",
-        /// Members of whom the sender knows that they heard, 1.
+        /// Members that acknowledged, as the sender knows.
         KnownHeard = "known_heard",
-        /// Members of whom the sender knows that they were there, 1.
+        /// Members that were present, as the sender knows.
         KnownPresent = "known_present",
-        /// From the start of a late receiver until it had the last message, ms.
+        /// Time from the start of a late receiver until it had the last message, in ms.
         CaughtUp = "caught_up_ms",
     }
 }

@@ -1,4 +1,4 @@
-//! What each claim expects and what was measured of it.
+//! The texts of claims.
 
 use super::Language;
 use crate::claims::ClaimId;
@@ -6,14 +6,14 @@ use crate::claims::ClaimId;
 /// A claim's two sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimWords {
-    /// What theory says.
+    /// The expectation.
     pub expected: &'static str,
-    /// What was measured, with places for the claim's figures.
+    /// The measurement, with placeholders for the claim's figures.
     pub measured: &'static str,
 }
 
 impl ClaimId {
-    /// Its words.
+    /// Returns the claim's texts.
     #[must_use]
     pub const fn words(self, language: Language) -> ClaimWords {
         let (expected, measured) = match language {

@@ -1,4 +1,4 @@
-//! Short words: names of series and quantities, heads of tables, headings.
+//! Labels: names of series and metrics, heads of tables, headings.
 
 use super::catalogue;
 use crate::samples::{Experiment, Metric, Series};
@@ -76,7 +76,7 @@ catalogue! {
 }
 
 impl Label {
-    /// What a series is called.
+    /// Returns the label of a series.
     #[must_use]
     pub const fn series(series: Series) -> Self {
         match series {
@@ -89,7 +89,7 @@ impl Label {
         }
     }
 
-    /// What an experiment is called.
+    /// Returns the label of an experiment.
     #[must_use]
     pub const fn experiment(experiment: Experiment) -> Self {
         match experiment {
@@ -102,7 +102,7 @@ impl Label {
         }
     }
 
-    /// What a quantity is called, with its unit.
+    /// Returns the label of a metric, with its unit.
     #[must_use]
     pub const fn metric(metric: Metric) -> Self {
         match metric {

@@ -1,28 +1,28 @@
-//! Numbers as each language writes them.
+//! Formats numbers as each language writes them.
 
 use super::Language;
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Things.
+    /// A count.
     Count,
-    /// So many times.
+    /// A factor.
     Times,
-    /// Hundredths.
+    /// Percent.
     Percent,
     /// Bytes, shown as kB of 1000.
     Bytes,
     /// Milliseconds.
     Millis,
-    /// Messages in a second.
+    /// Messages a second.
     PerSecond,
     /// Frames for each message.
     Frames,
 }
 
 impl Unit {
-    /// A value with its unit.
+    /// Formats a value with its unit.
     #[must_use]
     pub fn show(self, value: f64, language: Language) -> String {
         match self {
@@ -40,12 +40,12 @@ impl Unit {
     }
 }
 
-/// None for what is whole.
+/// Returns the decimals to show: none for a whole number.
 fn places_of(value: f64) -> usize {
     if (value - value.round()).abs() < 1e-9 { 0 } else { 1 }
 }
 
-/// With so many places, thousands apart: 1,234.5 or 1.234,5.
+/// Formats a number with so many decimals and thousands separators: 1,234.5 or 1.234,5.
 #[must_use]
 pub(crate) fn number(value: f64, places: usize, language: Language) -> String {
     let (thousands, point) = match language {

@@ -1,4 +1,4 @@
-//! Paragraphs.
+//! The paragraphs of a report.
 
 use super::catalogue;
 use crate::samples::Experiment;
@@ -130,7 +130,7 @@ catalogue! {
 }
 
 impl Prose {
-    /// What an experiment does.
+    /// Returns the description of an experiment.
     #[must_use]
     pub const fn about(experiment: Experiment) -> Self {
         match experiment {
