@@ -1,5 +1,4 @@
-//! What was seen on this machine, without judgement. Facts can be written down and read again: most tests are on
-//! recorded ones.
+//! The facts of a machine, without judgement. They can be recorded and read again: most tests are on recorded facts.
 
 mod peer;
 
@@ -12,26 +11,26 @@ pub(crate) use peer::{CastName, Passage, PeerFacts};
 
 use super::firewall::Ruleset;
 
-/// Everything that was looked at.
+/// All facts of a machine.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Facts {
     /// The interface that was asked for by name or address; `None`: Gaung chooses.
     pub(crate) wanted: Option<String>,
     /// Every interface.
     pub(crate) interfaces: Vec<InterfaceFacts>,
-    /// From which own address the system would send to a group, left to itself; `None`: it has no way.
+    /// The own address from which the system would send to a group by default; `None` without a route.
     pub(crate) multicast_source: Option<Ipv4Addr>,
-    /// Of one socket.
+    /// The receive buffer of one socket.
     pub(crate) receive_buffer: Option<BufferFacts>,
-    /// `igmp_max_memberships`: most groups of one socket.
+    /// `igmp_max_memberships`: the most groups of one socket.
     pub(crate) max_memberships: Option<u32>,
-    /// The system's way to a place outside all own networks; `None`: it has no default route.
+    /// The own address on the default route; `None` without a default route.
     #[serde(default)]
     pub(crate) default_source: Option<Ipv4Addr>,
-    /// Groups of a server that was asked.
+    /// The groups of a server.
     #[serde(default)]
     pub(crate) groups: Vec<GroupFacts>,
-    /// Answers to a search for servers; `None` where packets cannot be seen before the filter.
+    /// Answers to a search for servers; `None` where packets cannot be captured before the filter.
     #[serde(default)]
     pub(crate) discovery: Option<DiscoveryFacts>,
     /// Servers that share one identity, each by one of its addresses.
@@ -39,12 +38,12 @@ pub(crate) struct Facts {
     pub(crate) copies: Vec<Vec<SocketAddrV4>>,
     /// The filter rules, if they could be read.
     pub(crate) firewall: Option<Ruleset>,
-    /// Datagrams on groups' addresses that are no group's.
+    /// Foreign datagrams on groups' addresses.
     pub(crate) foreign: Vec<ForeignFacts>,
     /// The test with another machine.
     #[serde(default)]
     pub(crate) peer: Option<PeerFacts>,
-    /// What could not be looked at.
+    /// What could not be examined.
     pub(crate) not_looked_at: Vec<NotLookedAt>,
 }
 
@@ -53,44 +52,44 @@ pub(crate) struct Facts {
 pub(crate) struct InterfaceFacts {
     /// Its name.
     pub(crate) name: String,
-    /// The system's number for it.
+    /// Its index.
     pub(crate) index: u32,
     /// What it is for.
     pub(crate) kind: Kind,
-    /// Set up by an administrator.
+    /// Whether it is administratively up.
     pub(crate) up: bool,
-    /// Has a carrier.
+    /// Whether it has a carrier.
     pub(crate) running: bool,
-    /// Says that it can multicast.
+    /// Whether its multicast flag is on.
     pub(crate) multicast: bool,
-    /// Can broadcast at all.
+    /// Whether it can broadcast.
     pub(crate) can_broadcast: bool,
-    /// There is a card behind it, and not only software.
+    /// Whether there is hardware behind it.
     pub(crate) hardware: bool,
     /// The bridge or bond that it is a port of.
     pub(crate) part_of: Option<String>,
     /// Largest IP packet, in bytes.
     pub(crate) mtu: Option<u32>,
-    /// IPv4.
+    /// Its IPv4 addresses.
     pub(crate) addresses: Vec<AddressFacts>,
-    /// As the system speaks it here.
+    /// The IGMP version that the system uses here.
     pub(crate) igmp_version: Option<u8>,
-    /// The version that a setting forces; 0: none.
+    /// The IGMP version that a setting forces; 0 for none.
     pub(crate) forced_igmp_version: Option<u8>,
-    /// Groups that this machine is in here.
+    /// The groups that this machine has joined here.
     pub(crate) memberships: Vec<Ipv4Addr>,
     /// Reverse path filter in force: 0 off, 1 strict, 2 loose.
     pub(crate) rp_filter: Option<u8>,
     /// Its Ethernet address.
     #[serde(default)]
     pub(crate) mac: Option<[u8; 6]>,
-    /// If it is a bridge.
+    /// Its settings if it is a bridge.
     pub(crate) bridge: Option<BridgeFacts>,
-    /// Of an interface that Gaung uses.
+    /// What was tried on it, if Gaung uses it.
     pub(crate) probe: Option<ProbeFacts>,
 }
 
-/// What an interface is for: [`Role`] as it is written down.
+/// The kind of an interface: [`Role`] as it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -122,9 +121,9 @@ pub(crate) struct AddressFacts {
 /// How a local bridge treats multicast.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BridgeFacts {
-    /// It sends multicast only where there are members, once it knows a querier.
+    /// Whether it forwards multicast only to ports with members, once it knows a querier.
     pub(crate) snooping: bool,
-    /// It asks itself.
+    /// Whether it is a querier itself.
     pub(crate) querier: bool,
     /// Its ports.
     pub(crate) ports: Vec<PortFacts>,
@@ -135,9 +134,9 @@ pub(crate) struct BridgeFacts {
 pub(crate) struct PortFacts {
     /// The interface behind it.
     pub(crate) name: String,
-    /// Gets multicast of which the bridge knows no member.
+    /// Whether it gets multicast for which the bridge knows no member.
     pub(crate) multicast_flood: bool,
-    /// Gets broadcasts.
+    /// Whether it gets broadcasts.
     pub(crate) broadcast_flood: bool,
 }
 
@@ -146,47 +145,47 @@ pub(crate) struct PortFacts {
 pub(crate) struct ProbeFacts {
     /// The address that Gaung uses here.
     pub(crate) ip: Ipv4Addr,
-    /// Own datagrams to many, and whether they came back.
+    /// Own multicast and broadcast datagrams, and whether they came back.
     pub(crate) echoes: Vec<EchoFacts>,
-    /// From which own address the system would send to a neighbour in this network; `None`: not at all.
+    /// The own address from which the system would send to a neighbour in this network; `None` without a route.
     pub(crate) source_to_neighbour: Option<Ipv4Addr>,
-    /// The way to a group, as for a socket that names this interface; `None` where it could not be asked for.
+    /// The route to a group, as for a socket bound to this interface; `None` where it could not be read.
     #[serde(default)]
     pub(crate) multicast_route: Option<RouteFacts>,
-    /// The ways to addresses spread over the own network.
+    /// The routes to addresses spread over the own network.
     #[serde(default)]
     pub(crate) neighbour_routes: Vec<RouteFacts>,
-    /// From which own address the system would send to the querier; `None`: there is no querier, or no way to it.
+    /// The own address from which the system would send to the querier; `None` without a querier or a route to it.
     #[serde(default)]
     pub(crate) source_to_querier: Option<Ipv4Addr>,
-    /// IGMP as it passes; `None` where raw sockets are not permitted.
+    /// The IGMP traffic; `None` where raw sockets are not permitted.
     pub(crate) igmp: Option<IgmpFacts>,
 }
 
-/// One datagram to many.
+/// One multicast or broadcast datagram.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EchoFacts {
-    /// Which of Gaung's ways it stands for.
+    /// The kind of traffic that it stands for.
     pub(crate) way: Way,
     /// Where it was sent.
     pub(crate) to: SocketAddrV4,
-    /// What became of it.
+    /// Its outcome.
     pub(crate) outcome: EchoOutcome,
 }
 
-/// Gaung's ways to many.
+/// The kinds of Gaung's multicast and broadcast traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Way {
     /// A group's multicast.
     Multicast,
-    /// Asking the network for a server.
+    /// Multicast that searches for a server.
     Discovery,
     /// UDP broadcast.
     Broadcast,
 }
 
-/// What became of a datagram.
+/// The outcome of a datagram.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EchoOutcome {
@@ -198,22 +197,22 @@ pub(crate) enum EchoOutcome {
     NotSent(String),
     /// The system allows this socket no membership.
     TooManyMemberships,
-    /// No socket could be had for it.
+    /// No socket could be opened for it.
     NoSocket(String),
 }
 
 /// IGMP on one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IgmpFacts {
-    /// The report of a group that was joined left the machine.
+    /// Whether the report of a joined group left the machine.
     pub(crate) reports_leave: bool,
-    /// Queries came, and the system took none of them in.
+    /// Whether queries arrived and the system received none of them.
     pub(crate) queries_eaten: bool,
-    /// Who asks.
+    /// The querier.
     pub(crate) querier: Option<QuerierFacts>,
     /// Whether the search lasted a whole query interval.
     pub(crate) whole_interval: bool,
-    /// A person ended the search, so that what was not seen may have come later.
+    /// Whether a person ended the search, so that what was not seen may have come later.
     #[serde(default)]
     pub(crate) interrupted: bool,
 }
@@ -221,18 +220,18 @@ pub(crate) struct IgmpFacts {
 /// A querier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct QuerierFacts {
-    /// 0.0.0.0 for a switch without an address.
+    /// Its address; 0.0.0.0 for a switch without one.
     pub(crate) from: Ipv4Addr,
-    /// 1 to 3.
+    /// Its IGMP version, 1 to 3.
     pub(crate) version: u8,
 }
 
-/// A socket's receive buffer, in bytes as asked for.
+/// A socket's receive buffer, in the bytes of SO_RCVBUF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BufferFacts {
-    /// What Gaung asks for.
+    /// The size that Gaung requests.
     pub(crate) wanted_bytes: usize,
-    /// What it gets.
+    /// The size that it gets.
     pub(crate) got_bytes: usize,
 }
 
@@ -247,7 +246,7 @@ pub(crate) struct GroupFacts {
     pub(crate) refused: Option<String>,
 }
 
-/// A search for servers, as it passed this machine.
+/// The answers to a search for servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DiscoveryFacts {
     /// Answers that came in by an interface.
@@ -256,50 +255,50 @@ pub(crate) struct DiscoveryFacts {
     pub(crate) found: u32,
 }
 
-/// Where the system's routing leads a packet of Gaung's own address.
+/// The route of a packet from Gaung's own address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RouteFacts {
-    /// Where to.
+    /// The destination.
     pub(crate) to: Ipv4Addr,
-    /// By which interface; `None`: nowhere.
+    /// The interface; `None` without a route.
     pub(crate) device: Option<String>,
-    /// To whom on that network, if not to the destination itself.
+    /// The gateway, if there is one.
     pub(crate) gateway: Option<Ipv4Addr>,
-    /// What the system says if it leads nowhere.
+    /// The system's error if there is no route.
     pub(crate) refused: Option<String>,
 }
 
-/// Somebody else on a group's address.
+/// Foreign datagrams on a group's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ForeignFacts {
     /// The group's name, or what the address is for.
     pub(crate) group: String,
     /// The address.
     pub(crate) address: SocketAddrV4,
-    /// Who sends.
+    /// The sender.
     pub(crate) from: SocketAddrV4,
     /// How many datagrams came.
     pub(crate) datagrams: u64,
-    /// They are of another Gaung, or of a group that had the address before.
+    /// Whether they are of another Gaung, or of a group that had the address before.
     pub(crate) gaung: bool,
 }
 
-/// Something that could not be looked at.
+/// Something that could not be examined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NotLookedAt {
-    /// What.
+    /// What it is.
     pub(crate) what: Unseen,
     /// Why not, in the system's words.
     pub(crate) why: String,
 }
 
-/// Things that may stay unseen.
+/// Things that may be impossible to examine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unseen {
-    /// Queries and reports.
+    /// IGMP queries and reports.
     Igmp,
-    /// nftables' rules.
+    /// The rules of nftables.
     Firewall,
     /// Rules of the older iptables, which nft does not list.
     LegacyFirewall,
@@ -312,7 +311,7 @@ pub(crate) enum Unseen {
 }
 
 impl Unseen {
-    /// True if multicast or broadcast may fail for what stayed unseen.
+    /// Returns whether multicast or broadcast may fail because of what was not examined.
     pub(crate) const fn may_hide_a_fault(self) -> bool {
         match self {
             Self::Igmp | Self::Firewall | Self::LegacyFirewall | Self::Routes => true,
@@ -322,7 +321,7 @@ impl Unseen {
 }
 
 impl Facts {
-    /// What Gaung would use here.
+    /// Returns the links that Gaung would use here.
     ///
     /// # Errors
     /// [`ChooseError`] if nothing can be used.

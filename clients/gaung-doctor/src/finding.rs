@@ -1,4 +1,4 @@
-//! What can be wrong, as data: the words for it are chosen in [`super::words`].
+//! The findings as data; [`super::words`] describes them.
 
 mod peer;
 
@@ -12,22 +12,22 @@ use super::{
     firewall::Culprit,
 };
 
-/// One thing that a person should know.
+/// A finding that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// Where; `None`: it is of the whole machine.
+    /// Its interface; `None` if it is of the whole machine.
     pub(crate) interface: Option<String>,
-    /// What.
+    /// What is wrong.
     pub(crate) trouble: Trouble,
 }
 
-/// How bad it is; worse is greater.
+/// The severity of a finding; worse is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing, and no fault.
     Note,
-    /// It works, and may fail or does fail for some.
+    /// Something may fail, or fails for some.
     Warning,
     /// Something does not work.
     Problem,
@@ -36,11 +36,11 @@ pub enum Severity {
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// What was asked for cannot be used, in the words of the choice.
+    /// The requested interface cannot be used, for this reason.
     CannotChoose(String),
     /// No interface but `lo` can be used.
     OnlyLoopback {
-        /// What would make another one usable.
+        /// What makes another one usable.
         remedy: Remedy,
     },
     /// No interface but this one of containers or a tunnel can be used.
@@ -60,7 +60,7 @@ pub(crate) enum Trouble {
     Wifi,
     /// Made by software, and used beside real cards.
     SoftwareOnly,
-    /// What the system would choose for multicast if a program did not.
+    /// The system's default interface for multicast is none that Gaung uses.
     RouteElsewhere {
         /// That interface.
         to: String,
@@ -69,29 +69,29 @@ pub(crate) enum Trouble {
         /// One that Gaung uses.
         ours: String,
     },
-    /// A program that names no interface cannot multicast.
+    /// There is no multicast route, so programs that name no interface cannot multicast.
     NoRoute {
         /// One that Gaung uses.
         ours: String,
-        /// There is a default route, so that another one or a rule keeps multicast from it.
+        /// Whether there is a default route, so that another route or rule keeps multicast from it.
         has_default: bool,
     },
-    /// Datagrams do not fit.
+    /// The largest datagrams do not fit the MTU.
     SmallMtu {
-        /// It has.
+        /// What it has.
         mtu: u32,
-        /// The largest datagram needs.
+        /// What the largest datagram needs.
         wanted: u32,
-        /// Those of text groups alone, the only ones as large as that.
+        /// Whether only datagrams of text groups do not fit.
         text_only: bool,
     },
-    /// Not what the mask says.
+    /// The broadcast address is not that of the mask.
     WrongBroadcast {
         /// The own address with its mask's length.
         address: (Ipv4Addr, u32),
-        /// It has.
+        /// What it has.
         has: Ipv4Addr,
-        /// It should have.
+        /// What it should have.
         should: Ipv4Addr,
     },
     /// The network has no broadcast address.
@@ -99,21 +99,21 @@ pub(crate) enum Trouble {
         /// Length of the mask.
         prefix: u32,
     },
-    /// The way back to the network leads elsewhere, and the filter drops what comes.
+    /// The route back to the network leads elsewhere, and the reverse path filter drops what comes from it.
     ReversePath {
-        /// The interface of the way back; `None`: there is no way back.
+        /// The interface of the route back; `None` if there is no route.
         back: Option<String>,
         /// The network, by its first address and the mask's length.
         network: (Ipv4Addr, u32),
-        /// The filter is strict, not loose.
+        /// Whether the filter is strict, not loose.
         strict: bool,
     },
-    /// The system gives multicast of this interface to a gateway instead of the network.
+    /// A route sends multicast of this interface to a gateway instead of the network.
     MulticastGateway {
-        /// It.
+        /// The gateway.
         gateway: Ipv4Addr,
     },
-    /// Packets to the own network leave by another interface, go to a gateway, or do not leave.
+    /// Packets to the own network leave by another interface, go to a gateway, or have no route.
     LanElsewhere {
         /// One such address.
         to: Ipv4Addr,
@@ -122,7 +122,7 @@ pub(crate) enum Trouble {
     },
     /// Whether a filter lets this pass cannot be read from its rules, and nothing tried it out.
     FilterUnclear {
-        /// What.
+        /// The packets in question.
         what: Vec<Needed>,
         /// The first rule that perhaps drops it.
         suspect: Option<Culprit>,
@@ -136,18 +136,18 @@ pub(crate) enum Trouble {
         /// Why.
         why: String,
     },
-    /// IGMP is spoken as in 1989.
+    /// The system uses IGMPv1.
     OldIgmp {
-        /// A setting forces it.
+        /// Whether a setting forces it.
         forced: bool,
     },
-    /// Own datagrams to many do not come back.
+    /// Own multicast or broadcast datagrams do not come back.
     NotHeard {
-        /// Which of Gaung's ways.
+        /// The kind of traffic.
         way: Way,
-        /// Where they went.
+        /// Their destination.
         to: SocketAddrV4,
-        /// What became of it.
+        /// Their outcome.
         outcome: EchoOutcome,
         /// A rule that perhaps drops it.
         suspect: Option<Culprit>,
@@ -159,78 +159,78 @@ pub(crate) enum Trouble {
         /// What each of them needs.
         needed: u32,
     },
-    /// Bursts will be lost in the socket.
+    /// The receive buffer is so small that bursts are lost.
     SmallBuffer {
-        /// It gets.
+        /// The size that it gets.
         got_bytes: usize,
-        /// Gaung asks for.
+        /// The size that Gaung requests.
         wanted_bytes: usize,
-        /// Less than Linux has by itself.
+        /// Whether it is below Linux's default.
         lowered: bool,
     },
-    /// Reports of memberships do not leave.
+    /// Membership reports do not leave this machine.
     ReportsEaten {
         /// The rule that drops them, or perhaps does.
         culprit: Option<Culprit>,
     },
-    /// Queries come and are not taken in.
+    /// Queries arrive and the system drops them.
     QueriesEaten {
-        /// Who asks.
+        /// The querier.
         querier: Ipv4Addr,
         /// The rule that drops them, or perhaps does.
         culprit: Option<Culprit>,
-        /// The reverse path filter drops them, for the way to the querier does not lead here.
+        /// Whether the reverse path filter drops them, because the route to the querier does not lead here.
         no_way_back: bool,
     },
-    /// Nobody asks who is a member.
+    /// There is no IGMP querier.
     NoQuerier {
-        /// The interface is a local bridge, which could ask.
+        /// Whether the interface is a local bridge, which could be the querier.
         bridge: bool,
     },
     /// A local bridge sends multicast to all its ports.
     BridgeFloods {
-        /// It would prune if there were a querier.
+        /// Whether it would prune if there were a querier.
         snooping: bool,
     },
-    /// A local bridge sends nothing to many out of this port.
+    /// A local bridge does not flood this port.
     PortDoesNotFlood {
         /// The port.
         port: String,
-        /// Multicast too, not broadcast alone.
+        /// Whether it lacks multicast.
         multicast: bool,
-        /// Broadcast too, not multicast alone.
+        /// Whether it lacks broadcast.
         broadcast: bool,
     },
     /// A filter rule drops what Gaung needs.
     Filtered {
-        /// What.
+        /// The packets that it drops.
         what: Needed,
-        /// By which rule.
+        /// The rule.
         culprit: Culprit,
     },
-    /// Somebody else sends to a group's address.
+    /// Foreign traffic is sent to a group's address.
     Foreign {
         /// The group.
         group: String,
         /// Its address.
         address: SocketAddrV4,
-        /// Who.
+        /// The sender.
         from: SocketAddrV4,
         /// How many datagrams came.
         datagrams: u64,
-        /// Another Gaung.
+        /// Whether another Gaung sends it.
         gaung: bool,
     },
-    /// Servers that take themselves for one: their data folders are copies.
+    /// Servers share one identity: their data folders are copies.
     CopiedFolder {
         /// One address of each.
         servers: Vec<SocketAddrV4>,
     },
-    /// Something between this machine and another.
+    /// Something is wrong between this machine and another.
     Peer {
         /// The other machine.
         host: String,
-        /// What.
+        /// What is wrong.
         trouble: PeerTrouble,
     },
 }
@@ -247,20 +247,20 @@ pub(crate) enum Remedy {
         /// Its Ethernet address.
         mac: Option<[u8; 6]>,
     },
-    /// There is none that a command could make usable.
+    /// There is no interface that a command could make usable.
     Cable,
 }
 
 /// What a filter must let pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Needed {
-    /// Queries.
+    /// IGMP queries, received.
     IgmpIn,
-    /// Reports.
+    /// IGMP reports, sent.
     IgmpOut,
-    /// Datagrams of one of the ways to many.
+    /// Datagrams of one kind of traffic, received.
     In(Way),
-    /// The same, sent.
+    /// Datagrams of one kind of traffic, sent.
     Out(Way),
     /// Datagrams of a part of all groups.
     Groups(GroupPart),
@@ -272,44 +272,44 @@ pub(crate) enum Needed {
     Tcp(Vec<u16>),
     /// TCP to a server.
     TcpOut(Vec<u16>),
-    /// What servers answer to a search for them.
+    /// Answers of servers to a search for them.
     Answers {
-        /// Answers were seen to come in.
+        /// Whether answers were seen to arrive.
         seen: bool,
-        /// Servers were found all the same, by another way.
+        /// Whether servers were found in another way.
         found: bool,
     },
 }
 
-/// A part of the groups that a filter treats otherwise than the rest.
+/// A part of the groups that a filter treats differently from the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GroupPart {
-    /// Coming in, or going out.
+    /// Whether it is received, not sent.
     pub(crate) incoming: bool,
-    /// One of the part.
+    /// The endpoint of one of them.
     pub(crate) example: SocketAddrV4,
-    /// A group of the server that was asked, by its name.
+    /// The name of a group of the server, if one is affected.
     pub(crate) group: Option<String>,
-    /// Only the organization's scope (239.192.0.0/14), which groups have where it was wished for.
+    /// Whether only the organization's scope (239.192.0.0/14) is affected, which groups have on request.
     pub(crate) only_organization: bool,
 }
 
 impl Needed {
-    /// How bad it is if this is dropped.
+    /// Returns how severe it is if this is dropped.
     const fn severity(&self) -> Severity {
         match self {
             Self::IgmpIn | Self::IgmpOut | Self::In(_) | Self::Out(_) | Self::TcpOut(_) => Severity::Problem,
             Self::Groups(part) if !part.only_organization || part.group.is_some() => Severity::Problem,
             // Only a machine that serves needs the first two; what a member cannot ask the relay for comes by TCP.
             Self::Relay | Self::Tcp(_) | Self::RelayOut | Self::Answers { seen: true, .. } => Severity::Warning,
-            // Nobody may have such groups, or there is no server that would answer.
+            // There may be no such groups, or no server that would answer.
             Self::Groups(_) | Self::Answers { seen: false, .. } => Severity::Note,
         }
     }
 }
 
 impl Trouble {
-    /// How bad.
+    /// Returns the severity.
     pub(crate) fn severity(&self) -> Severity {
         match self {
             Self::CannotChoose(_)
@@ -350,7 +350,7 @@ impl Trouble {
         }
     }
 
-    /// A name that programs can hold on to.
+    /// Returns a stable name for programs.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::CannotChoose(_) => "cannot-choose",

@@ -1,8 +1,8 @@
-//! What nftables' rules do with a packet: the rules as `nft -j list ruleset` writes them, and a walk through them.
+//! Evaluates nftables' rules for a packet: parses what `nft -j list ruleset` writes, and walks the chains.
 //!
-//! Only what is certain is said: where a rule asks for something that cannot be known beforehand (a mark, a used-up quota, an
-//! unknown extension of iptables), a packet's fate is unclear, and trying it out is what tells. Of iptables' rules nft lists
-//! the extensions by name alone; what they ask for comes from `iptables-save`.
+//! Only what is certain is reported: if a rule matches on something that cannot be known beforehand (a mark, a used-up
+//! quota, an unknown extension of iptables), the verdict is unclear, and only a trial tells. nft lists the extensions of
+//! iptables by name alone; what they match on comes from `iptables-save`.
 
 mod iptables;
 mod matching;
@@ -24,7 +24,7 @@ use serde_json::Value;
 pub(crate) use packet::{Cast, Direction, Packet, Tracking, Transport};
 pub(crate) use walk::Fate;
 
-/// All tables, read.
+/// The tables of the packet filter.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(from = "Value")]
 pub(crate) struct Ruleset {
@@ -33,7 +33,7 @@ pub(crate) struct Ruleset {
     sets: HashMap<(String, String, String), Vec<Value>>,
 }
 
-/// The family under which the rules of the older iptables stand here; nft knows none of it.
+/// The family given here to rules of the older iptables, which nft does not list.
 pub(crate) const LEGACY: &str = "iptables-legacy";
 
 /// A rule, or a chain's policy, by which a packet is dropped.
@@ -45,7 +45,7 @@ pub(crate) struct Culprit {
     pub(crate) table: String,
     /// The chain.
     pub(crate) chain: String,
-    /// The rule's number, in legacy chains its place from 1; `None`: the chain's policy.
+    /// The rule's handle, in legacy chains its position from 1; `None` for the chain's policy.
     pub(crate) handle: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ struct Chain {
     family: String,
     table: String,
     name: String,
-    /// Where it is attached; `None`: it is only called.
+    /// Its hook; `None` if it is only called.
     base: Option<Base>,
     rules: Vec<Rule>,
 }
@@ -63,7 +63,7 @@ struct Chain {
 struct Base {
     hook: String,
     priority: i64,
-    /// For hooks of an interface.
+    /// The interfaces of an interface's hook.
     devices: Vec<String>,
     drops: bool,
 }
@@ -102,23 +102,23 @@ fn is_dormant(flags: &Value) -> bool {
 }
 
 impl Ruleset {
-    /// What becomes of a packet of this machine.
+    /// Evaluates the rules for a packet of this machine.
     pub(crate) fn fate(&self, packet: &Packet<'_>) -> Fate {
         walk::fate(self, packet)
     }
 
-    /// Leaves a table out, such as one that is switched off.
+    /// Removes a table, such as a dormant one.
     pub(crate) fn forget_table(&mut self, family: &str, table: &str) {
         self.chains.retain(|chain| chain.family != family || chain.table != table);
     }
 
-    /// True if some rule has an extension of iptables, of which nft tells the name alone.
+    /// Returns whether some rule has an extension of iptables, of which nft lists the name alone.
     pub(crate) fn has_extensions(&self) -> bool {
         let mut statements = self.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.statements);
         statements.any(|statement| statement.get("xt").is_some())
     }
 
-    /// Fills in what the extensions ask for, from `iptables-save`'s text: chain by chain, where both list as many rules.
+    /// Fills in what the extensions match on, from `iptables-save`'s text: chain by chain, where both list as many rules.
     pub(crate) fn explain_extensions(&mut self, saved: &str) {
         for chain in iptables::read(saved) {
             let Some(own) = self.chain_mut("ip", &chain.table, &chain.name) else { continue };
@@ -143,19 +143,19 @@ impl Ruleset {
         }
     }
 
-    /// The values that occur in rules and sets, for [`points`].
+    /// Iterates over the values that occur in rules and sets, for [`points`].
     fn values(&self) -> impl Iterator<Item = &Value> {
         let rules = self.chains.iter().flat_map(|chain| &chain.rules);
         rules.flat_map(|rule| &rule.statements).chain(self.sets.values().flatten())
     }
 
-    /// Ports of which at least one is treated as any other one of `range`: rules tell ports apart only by the numbers that
-    /// occur in them.
+    /// Returns ports of `range`, one for each interval that the rules treat alike: rules tell ports apart only by the
+    /// numbers that occur in them.
     pub(crate) fn ports_told_apart(&self, range: RangeInclusive<u16>) -> BTreeSet<u16> {
         points::ports(self.values(), range)
     }
 
-    /// The same for addresses.
+    /// Returns addresses of `range` likewise.
     pub(crate) fn addresses_told_apart(&self, range: RangeInclusive<Ipv4Addr>) -> BTreeSet<Ipv4Addr> {
         points::addresses(self.values(), range)
     }
@@ -172,7 +172,7 @@ impl Ruleset {
         self.chains.iter_mut().find(|chain| chain.is(family, table, name))
     }
 
-    /// The chain that a chain of the same table calls.
+    /// Finds the chain that a chain of the same table calls.
     fn called(&self, by: &Chain, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.is(&by.family, &by.table, name))
     }

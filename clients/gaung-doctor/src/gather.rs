@@ -1,4 +1,4 @@
-//! Looks at this machine and makes [`Facts`] of it. Nothing here judges, and nothing that cannot be looked at is an error.
+//! Examines this machine and records [`Facts`]. Nothing here judges, and what cannot be examined is no error.
 
 mod bridge;
 mod filter;
@@ -30,23 +30,23 @@ use super::facts::{AddressFacts, BufferFacts, DiscoveryFacts, Facts, InterfaceFa
 /// An address that nobody has (RFC 5737): only a default route leads there.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
-/// How to look.
+/// Options of the examination.
 pub(super) struct Look<'a> {
-    /// The interface that was asked for.
+    /// The requested interface.
     pub(super) wanted: Option<String>,
-    /// Do not wait a query interval for a querier.
+    /// Whether not to wait a query interval for a querier.
     pub(super) quick: bool,
     /// The groups of a server, or why they are not known.
     pub(super) groups: Result<Vec<KnownGroup>, String>,
-    /// What came of a search for servers.
+    /// The result of a search for servers.
     pub(super) discovery: Option<DiscoveryFacts>,
     /// See [`Facts::copies`].
     pub(super) copies: Vec<Vec<SocketAddrV4>>,
-    /// True once the person does not want to wait any longer.
+    /// Returns whether the person has stopped the examination.
     pub(super) stopped: &'a dyn Fn() -> bool,
 }
 
-/// Looks, for a few seconds, or a query interval where no querier answers.
+/// Examines this machine for a few seconds, or for a query interval where no querier answers.
 ///
 /// # Errors
 /// If the system does not list its interfaces.
@@ -74,7 +74,7 @@ pub(super) fn gather(look: Look<'_>) -> anyhow::Result<Facts> {
         Err(error) => facts.could_not_look(Unseen::ReceiveBuffer, error),
     }
     filter::read(&mut facts);
-    // Without an interface there is nothing to try out; the rules say so.
+    // Without an interface there is nothing to try; the rules report that.
     if let Ok(chosen) = facts.chosen() {
         probes::try_out(&mut facts, &chosen.links, look.quick, look.stopped);
         if !(look.stopped)() {
@@ -90,7 +90,7 @@ impl Facts {
     }
 }
 
-/// Where the system tells about itself.
+/// The places from which the system's state is read.
 #[derive(Debug)]
 struct System {
     sys_class_net: PathBuf,
@@ -145,7 +145,7 @@ impl System {
         number(&self.proc_sys_ipv4.join(name))
     }
 
-    /// A setting that is the greater of the interface's own and that of all.
+    /// Reads a setting that is the greater of the interface's own and that of all.
     fn of_interface(&self, interface: &str, name: &str) -> Option<u32> {
         let of = |whose: &str| self.setting(&format!("conf/{whose}/{name}"));
         Some(of(interface)?.max(of("all").unwrap_or(0)))
@@ -162,7 +162,7 @@ fn number(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// `AA:BB:CC:DD:EE:FF`; `None` for what is no Ethernet.
+/// Reads an Ethernet address, `AA:BB:CC:DD:EE:FF`; `None` if the interface has none.
 fn mac(path: &Path) -> Option<[u8; 6]> {
     let text = fs::read_to_string(path).ok()?;
     let bytes: Vec<_> =
@@ -170,11 +170,11 @@ fn mac(path: &Path) -> Option<[u8; 6]> {
     <[u8; 6]>::try_from(bytes).ok()
 }
 
-/// Parts of the own network of which one neighbour each is thought of.
+/// Parts of the own network, of each of which one address stands for the neighbours.
 const PARTS: u32 = 8;
 
-/// Addresses that neighbours on the same network may have, spread over it and never one's own: no single one stands for
-/// all, for a rule or a route may be about it alone.
+/// Returns addresses that neighbours on the same network may have, spread over it and never one's own: no single one
+/// stands for all, because a rule or route may be about it alone.
 pub(super) fn neighbours(ip: Ipv4Addr, netmask: Ipv4Addr) -> Vec<Ipv4Addr> {
     let (network, hosts) = (ip.to_bits() & netmask.to_bits(), !netmask.to_bits());
     // The network's own address and its broadcast address are nobody's; /31 and /32 have neither.

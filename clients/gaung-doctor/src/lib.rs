@@ -1,4 +1,4 @@
-//! What this machine's network does to multicast and broadcast, and what fixes it.
+//! Examines what this machine's network does to multicast and broadcast, and says what fixes it.
 //!
 //! [`gather`] looks and makes [`facts`] of what it sees; [`rules`] make [`finding`]s of facts and do no I/O; [`words`]
 //! say them; [`report`] lays them out. [`peer`] tests with another
@@ -139,8 +139,8 @@ impl Diagnosis {
     }
 }
 
-/// Searches for servers, and sees which answers come in, `None` where packets cannot be seen before the filter; and which
-/// servers are copies of each other.
+/// Searches for servers. Returns which answers came in, `None` where packets cannot be captured before the filter, and
+/// which servers are copies of each other.
 async fn search(wanted: Option<&str>) -> (Option<DiscoveryFacts>, Vec<Vec<SocketAddrV4>>) {
     let links = interfaces().ok().and_then(|list| choose(&list, wanted).ok()).map(|chosen| chosen.links);
     let Some(links) = links else { return (None, Vec::new()) };
@@ -149,7 +149,7 @@ async fn search(wanted: Option<&str>) -> (Option<DiscoveryFacts>, Vec<Vec<Socket
     (tap.map(|tap| answers(tap, &links, &found)), copies(&found))
 }
 
-/// Different processes of one identity: a process answers from all of its addresses with the same instance.
+/// Returns the processes that share one identity. A process answers from all of its addresses with the same instance.
 fn copies(found: &[FoundService]) -> Vec<Vec<SocketAddrV4>> {
     let mut of_identity: BTreeMap<_, Vec<SocketAddrV4>> = BTreeMap::new();
     for server in found {
@@ -160,7 +160,7 @@ fn copies(found: &[FoundService]) -> Vec<Vec<SocketAddrV4>> {
 
 fn answers(mut tap: AnswerTap, links: &[Link], found: &[FoundService]) -> DiscoveryFacts {
     let own: Vec<_> = links.iter().map(|link| link.ip).collect();
-    // Loopback is asked too, and answers however the network is.
+    // Loopback is searched too, and answers whatever the network does.
     let elsewhere = |found: &FoundService| {
         found.addresses.iter().any(|address| !own.contains(address.ip()) && !address.ip().is_loopback())
     };

@@ -1,9 +1,9 @@
-//! Two doctors on two machines: what passes between them, each way, by unicast, multicast and broadcast.
+//! The test between the doctors of two machines, each way, by unicast, multicast and broadcast.
 //!
-//! One waits, the other calls it over TCP. They talk in JSON lines ([`talk`]): the caller's `hello` names the group, then
-//! each sends its bursts ([`burst`]) while the other counts, first the caller. Whoever listens says so before the burst,
-//! and tells what it got after it. Nobody is believed further than that: a line is short, a burst is fixed, and there is
-//! one test at a time.
+//! One waits, the other connects to it over TCP. They exchange JSON lines ([`talk`]): the caller's `hello` names the group,
+//! then each sends its bursts ([`burst`]) while the other counts, first the caller. The receiver reports that it listens
+//! before the burst, and what it received after it. The peer is not trusted further: a line is short, a burst is fixed,
+//! and there is one test at a time.
 
 mod burst;
 mod session;
@@ -26,9 +26,9 @@ use self::session::{Side, Sockets};
 use super::facts::PeerFacts;
 use crate::say;
 
-/// How long a connection may take to come about.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Between looks at whether the person still waits, in ms.
+/// Time between two checks of whether the person has stopped it, in ms.
 const LOOK_MS: u8 = 100;
 
 /// Tests with the doctor that waits on `host`.
@@ -37,10 +37,10 @@ pub(super) fn call(host: &str, port: u16) -> PeerFacts {
     tested.unwrap_or_else(|error| PeerFacts::unreached(host, &error))
 }
 
-/// Waits for the first doctor that calls, and tests with it; `None` if the person stopped waiting.
+/// Waits for the first doctor that connects, and tests with it; `None` if the person stopped it.
 ///
 /// # Errors
-/// If the port cannot be had.
+/// If the port cannot be bound.
 pub(super) fn wait(port: u16, stopped: &dyn Fn() -> bool) -> anyhow::Result<Option<PeerFacts>> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
         .with_context(|| format!("cannot wait for a peer on TCP port {port}; choose another with --peer-port"))?;

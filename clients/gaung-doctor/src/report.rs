@@ -1,4 +1,4 @@
-//! Findings and facts laid out: lines for people, one object for programs.
+//! Formats findings and facts: lines for people, one JSON object for programs.
 
 use gaung_terminal::{sanitise::one_line, style::Style, table::table};
 
@@ -17,7 +17,7 @@ use super::{
     },
 };
 
-/// All that is told.
+/// The report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
     health: Health,
@@ -25,12 +25,12 @@ pub(crate) struct Report<'a> {
     findings: Vec<Told>,
     peer: Option<&'a PeerFacts>,
     not_looked_at: Vec<String>,
-    /// Something stayed unseen for which multicast or broadcast may fail.
+    /// Whether something was not examined because of which multicast or broadcast may fail.
     #[serde(skip)]
     incomplete: bool,
 }
 
-/// The exit code as a word.
+/// The overall result, as in the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Health {
@@ -39,7 +39,7 @@ enum Health {
     Problems,
 }
 
-/// A finding with its words.
+/// A finding with its description.
 #[derive(Debug, Serialize)]
 struct Told {
     code: &'static str,
@@ -54,7 +54,7 @@ struct Told {
 }
 
 impl<'a> Report<'a> {
-    /// The findings in their order.
+    /// Makes the report of the findings, in their order.
     pub(crate) fn new(facts: &'a Facts, findings: Vec<Finding>) -> Self {
         let findings: Vec<_> = findings.into_iter().map(Told::of).collect();
         let health = match findings.iter().map(|told| told.severity).max() {
@@ -69,17 +69,17 @@ impl<'a> Report<'a> {
         Self { health, interfaces, findings, peer, not_looked_at, incomplete: hidden || unclear }
     }
 
-    /// The worst there is.
+    /// Returns the worst severity.
     pub(crate) fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|told| told.severity).max()
     }
 
-    /// One object.
+    /// Formats the report as one JSON object.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and lists of them are always JSON")
     }
 
-    /// For a person.
+    /// Formats the report as lines for a person.
     pub(crate) fn lines(&self, style: Style) -> Vec<String> {
         let mut lines = table(
             ["INTERFACE", "KIND", "STATE", "ADDRESS", "MTU", "IGMP", "MULTICAST", "QUERIER"],
@@ -114,7 +114,9 @@ impl<'a> Report<'a> {
         match self.health {
             Health::Well if self.incomplete => {
                 let all = if all.is_empty() { String::new() } else { format!(" ({all})") };
-                format!("Own multicast and broadcast come back here{all}. Not everything was looked at: see above.")
+                format!(
+                    "This machine receives its own multicast and broadcast{all}. Not everything was examined: see above."
+                )
             }
             Health::Well if all.is_empty() => "Multicast and broadcast work here.".to_owned(),
             Health::Well => format!("Multicast and broadcast work here ({all})."),

@@ -1,4 +1,4 @@
-//! From facts to findings: pure, so that a recorded network is judged as a live one is.
+//! Makes findings of facts, without I/O, so that a recorded network is judged like a live one.
 
 mod addressing;
 mod choice;
@@ -17,7 +17,7 @@ use super::{
     finding::{Finding, Trouble},
 };
 
-/// Everything there is to say, the worst first, otherwise in the order of the interfaces.
+/// Returns all findings, the worst first, otherwise in the order of the interfaces.
 pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = Findings::default();
     choice::judge(facts, &mut findings);

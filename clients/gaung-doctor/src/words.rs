@@ -54,17 +54,17 @@ fn advice(text: impl Into<String>) -> Option<Mend> {
 /// Describes a finding.
 pub(crate) fn words(finding: &Finding) -> Words {
     let raw = finding.interface.as_deref().unwrap_or("this machine");
-    // As people read it, and as a shell does.
+    // The name as people read it, and as a shell does.
     let (name, arg) = (&*one_line(raw), &*quoted(raw));
     match &finding.trouble {
         Trouble::CannotChoose(why) => Words::new(
             one_line(why),
             "Gaung cannot start with this choice",
-            advice("choose another interface with --iface, or set this one right"),
+            advice("choose another interface with --iface, or configure this one"),
         ),
         Trouble::OnlyLoopback { remedy } => Words::new(
             "no interface is up with an IPv4 address but loopback",
-            "nobody outside this machine hears it",
+            "no other machine receives anything from it",
             match remedy {
                 Remedy::Up(interface) => command(format!("ip link set {} up", quoted(interface))),
                 Remedy::Address { name, mac } => command(link_local(&quoted(name), *mac)),
@@ -72,11 +72,11 @@ pub(crate) fn words(finding: &Finding) -> Words {
             },
         ),
         Trouble::OnlyContainerOrVpn(kind) => Words::new(
-            format!("{name} ({}) is all that is left to use", kind_name(*kind)),
+            format!("{name} ({}) is the only usable interface", kind_name(*kind)),
             match kind {
                 Kind::Vpn => "most VPNs carry no multicast and no broadcast; only TCP works",
                 Kind::Container | Kind::Wired | Kind::Wifi | Kind::Bridge | Kind::Loopback => {
-                    "containers of this machine hear it, other machines do not"
+                    "containers of this machine can be reached, other machines cannot"
                 }
             },
             advice("connect a network card, name it with --iface, or use --lane tcp --server HOST"),
@@ -93,30 +93,30 @@ pub(crate) fn words(finding: &Finding) -> Words {
         ),
         Trouble::CannotMulticast => Words::new(
             format!("{name} is up, and its multicast flag is off"),
-            "Gaung does not use it: nothing is sent once to all through it, and broadcasts are not sent either",
+            "Gaung does not use it, for multicast or for broadcast",
             command(format!("ip link set {arg} multicast on")),
         ),
         Trouble::NoAddress { mac } => Words::new(
             format!("{name} is up and has no IPv4 address"),
-            "Gaung does not use it; it speaks IPv4 only",
+            "Gaung does not use it, because Gaung needs IPv4",
             command(link_local(arg, *mac)),
         ),
         Trouble::Wifi => Words::new(
             format!("{name} is Wi-Fi"),
-            "access points send multicast slowly, drop it, or keep clients apart; Gaung then goes over to TCP by itself",
+            "access points send multicast slowly, drop it, or isolate clients; Gaung then switches to TCP by itself",
             advice(
                 "use a cable where you can; turn \"AP isolation\" off; two machines tell with: gaung doctor --peer HOST",
             ),
         ),
         Trouble::SoftwareOnly => Words::new(
             format!("{name} is a network inside this machine, and is used beside a real card"),
-            "everything is sent there too, and its address is offered to others, who cannot reach it",
+            "everything is sent there too, and its address is advertised to others, who cannot reach it",
             advice("name the card: --iface, or GAUNG_IFACE in the environment"),
         ),
         Trouble::RouteElsewhere { to, kind, ours } => Words::new(
             format!("the system would send multicast through {} ({})", one_line(to), kind_name(*kind)),
             format!(
-                "Gaung names its interface, {}, and is not misled; programs that leave it to the system, such as \
+                "Gaung selects its interface, {}, and is not affected; programs that use the default, such as \
                  simple receivers, join and send there",
                 one_line(ours)
             ),
@@ -124,13 +124,13 @@ pub(crate) fn words(finding: &Finding) -> Words {
         ),
         Trouble::NoRoute { ours, has_default } => Words::new(
             match has_default {
-                true => "the system has no way for 224.0.0.0/4, though it has a default route",
+                true => "there is no route for 224.0.0.0/4, although there is a default route",
                 false => "there is no route for 224.0.0.0/4, and no default route",
             },
-            "Gaung names its interface and needs none; programs that do not fail to join and to send",
+            "Gaung selects its interface and needs none; programs that do not select one fail to join and to send",
             match has_default {
                 true => advice(
-                    "a route such as `blackhole`, a rule of routing or of IPsec keeps it: look at ip route show table all; ip rule; \
+                    "a route such as `blackhole`, a routing rule or IPsec blocks it: look at ip route show table all; ip rule; \
                      ip xfrm policy",
                 ),
                 false => command(format!("ip route add 224.0.0.0/4 dev {}", quoted(ours))),
@@ -156,16 +156,16 @@ pub(crate) fn words(finding: &Finding) -> Words {
         ),
         Trouble::NoBroadcast { prefix } => Words::new(
             format!("{name} has a /{prefix} address"),
-            "such a network has no broadcast address: discovery goes by multicast alone, broadcasts do not arrive",
+            "such a network has no broadcast address: discovery uses multicast alone, and broadcasts do not arrive",
             advice("give it an address with the network's mask, such as /24"),
         ),
         Trouble::ReversePath { back, network: (network, prefix), strict } => Words::new(
             format!(
-                "rp_filter is {} on {name}, and the way back to its network leads {}",
+                "rp_filter is {} on {name}, and the route back to its network leads {}",
                 if *strict { "strict" } else { "loose" },
                 back.as_ref().map_or_else(|| "nowhere".to_owned(), |other| format!("through {}", one_line(other)))
             ),
-            "the system drops what comes in by it without a word, multicast and broadcast too",
+            "the system silently drops what arrives there, multicast and broadcast too",
             match back {
                 // A loose filter drops what it has no way back to as well.
                 None => command(format!("ip route add {network}/{prefix} dev {arg}")),
@@ -176,8 +176,8 @@ pub(crate) fn words(finding: &Finding) -> Words {
             },
         ),
         Trouble::MulticastGateway { gateway } => Words::new(
-            format!("a route hands multicast through {name} to the gateway {gateway}"),
-            "groups' datagrams go to that machine alone, and nobody else on the network hears them",
+            format!("a route sends multicast through {name} to the gateway {gateway}"),
+            "groups' datagrams go to that machine alone, and no other machine receives them",
             command(format!("ip route replace 239.0.0.0/8 dev {arg}")),
         ),
         Trouble::LanElsewhere { to, instead } => Words::new(
@@ -189,8 +189,8 @@ pub(crate) fn words(finding: &Finding) -> Words {
         ),
         Trouble::FilterUnclear { what, suspect } => filter::unclear(name, what, suspect.as_ref()),
         Trouble::GroupRefused { group, address, why } => Words::new(
-            format!("the group {} at {address} cannot be listened to: {}", one_line(group), one_line(why)),
-            "it is heard by TCP alone on this machine",
+            format!("the group {} at {address} cannot be received: {}", one_line(group), one_line(why)),
+            "this machine receives it by TCP alone",
             advice(format!(
                 "end the program that has the port (ss -ulpn sport = :{}), or give the group another one",
                 address.port()
@@ -198,10 +198,10 @@ pub(crate) fn words(finding: &Finding) -> Words {
         ),
         Trouble::OldIgmp { forced } => Words::new(
             format!(
-                "{name} speaks IGMPv1{}",
+                "{name} uses IGMPv1{}",
                 if *forced { ", because a setting forces it" } else { ", because a querier does" }
             ),
-            "nobody says that he leaves, so that switches send on for minutes what nobody wants",
+            "IGMPv1 has no leave message, so switches forward groups for minutes after the last member left",
             if *forced {
                 command(format!(
                     "sysctl -w net.ipv4.conf.all.force_igmp_version=0 {}",
@@ -216,14 +216,14 @@ pub(crate) fn words(finding: &Finding) -> Words {
         }
         Trouble::FewMemberships { limit, needed } if limit >= needed => Words::new(
             format!("a group cannot be joined, though igmp_max_memberships is {limit} and {needed} would do"),
-            "groups are not heard on some interfaces, or not at all",
+            "groups are not received on some interfaces, or not at all",
             command(format!("sysctl -w net.core.optmem_max={USUAL_OPTMEM}")),
         ),
         Trouble::FewMemberships { limit, needed } => Words::new(
             format!(
-                "igmp_max_memberships is {limit}; a group's sockets need {needed} each, to hear it on each interface"
+                "igmp_max_memberships is {limit}; a group's sockets need {needed} each, to receive it on each interface"
             ),
-            "groups are not heard on some interfaces, or not at all",
+            "groups are not received on some interfaces, or not at all",
             command(format!("sysctl -w net.ipv4.igmp_max_memberships={}", (*needed).max(USUAL_MEMBERSHIPS))),
         ),
         Trouble::SmallBuffer { got_bytes, wanted_bytes, .. } => Words::new(
@@ -232,7 +232,7 @@ pub(crate) fn words(finding: &Finding) -> Words {
                 got_bytes / 1024,
                 wanted_bytes / 1024
             ),
-            "at full speed, bursts are lost in the socket and repaired from others; slow talk is not touched",
+            "at full speed, bursts are lost in the socket and must be repaired; slow traffic is not affected",
             command(format!("sysctl -w net.core.rmem_max={wanted_bytes}")),
         ),
         Trouble::ReportsEaten { culprit } => Words::new(
@@ -241,7 +241,7 @@ pub(crate) fn words(finding: &Finding) -> Words {
             filter::igmp_mend(raw, culprit.as_ref(), "output"),
         ),
         Trouble::QueriesEaten { querier, culprit, no_way_back } => Words::new(
-            format!("IGMP queries of {querier} come in by {name}, and the system takes none in"),
+            format!("IGMP queries of {querier} arrive on {name}, and the system drops them"),
             "memberships are not renewed: a switch that snoops forgets this member after some minutes",
             match no_way_back {
                 // rp_filter drops what it knows no way back to by this interface.
@@ -250,7 +250,7 @@ pub(crate) fn words(finding: &Finding) -> Words {
             },
         ),
         Trouble::NoQuerier { bridge } => Words::new(
-            format!("no IGMP query came in by {name} within 125 s"),
+            format!("no IGMP query arrived on {name} within 125 s"),
             "harmless where switches do not snoop; one that snoops forgets its members after some minutes, and then \
              multicast stops",
             if *bridge {
@@ -271,7 +271,7 @@ pub(crate) fn words(finding: &Finding) -> Words {
         ),
         Trouble::PortDoesNotFlood { port, multicast, broadcast } => Words::new(
             format!("the bridge {name} does not flood {} to its port {}", many(*multicast, *broadcast), one_line(port)),
-            "who is behind that port does not hear who is behind another one; this machine itself is heard",
+            "hosts behind that port do not receive from hosts behind another one, only from this machine",
             command(format!("bridge link set dev {} mcast_flood on bcast_flood on", quoted(port))),
         ),
         Trouble::Filtered { what, culprit } => filter::words(name, what, culprit),
@@ -281,7 +281,7 @@ pub(crate) fn words(finding: &Finding) -> Words {
                 one_line(group),
                 if *gaung { "of another Gaung, or of a group that had this address" } else { "no datagrams of Gaung" }
             ),
-            "members drop them, and pay for it in bandwidth and time",
+            "members drop them, at a cost in bandwidth and time",
             advice(format!(
                 "end the program at {}, or give the group another address (gaung group create --address)",
                 from.ip()
@@ -289,7 +289,7 @@ pub(crate) fn words(finding: &Finding) -> Words {
         ),
         Trouble::CopiedFolder { servers } => Words::new(
             format!("the servers at {} have one identity", list(servers)),
-            "one runs on a copy of the other's data folder: both give out the same groups, and their members hear each other",
+            "one runs on a copy of the other's data folder: both give out the same groups, and their members receive each other's messages",
             advice("stop all but one, and give the others an empty folder (gaung up --data)"),
         ),
         Trouble::Peer { host, trouble } => peer::words(host, trouble),
@@ -313,7 +313,7 @@ fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: O
         ),
         EchoOutcome::NoSocket(why) => (
             format!("{name} cannot listen to {to}: {why}"),
-            advice("end the program that has the port, or the limit that is named: ss -ulpn shows who listens"),
+            advice("end the program that has the port, or raise the limit that is named: ss -ulpn shows who listens"),
         ),
         EchoOutcome::Heard | EchoOutcome::Silent | EchoOutcome::TooManyMemberships => (
             format!("a datagram to {to} through {name} did not come back to this machine"),
@@ -326,24 +326,24 @@ fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: O
     Words::new(seen, format!("{what} does not work here"), mend)
 }
 
-/// What stayed unseen, and how it is seen.
+/// Describes what was not examined, and how it can be.
 pub(crate) fn not_looked_at(unseen: &NotLookedAt) -> String {
     let (what, how) = match unseen.what {
-        Unseen::Igmp => ("IGMP queries and reports were not looked at", "; as root they are: sudo gaung doctor"),
+        Unseen::Igmp => ("IGMP queries and reports were not examined", "; as root they are: sudo gaung doctor"),
         Unseen::Firewall => {
-            ("the packet filter's rules were not looked at", "; as root, with nftables installed, they are")
+            ("the packet filter's rules were not examined", "; as root, with nftables installed, they are")
         }
         Unseen::LegacyFirewall => {
-            ("rules of the older iptables were not looked at", "; see them with: sudo iptables-legacy -S")
+            ("rules of the older iptables were not examined", "; see them with: sudo iptables-legacy -S")
         }
-        Unseen::Groups => ("traffic on groups' addresses was not looked at", "; name a server with --server"),
-        Unseen::ReceiveBuffer => ("the receive buffer was not looked at", ""),
-        Unseen::Routes => ("the routes of this interface's own addresses were not looked at", ""),
+        Unseen::Groups => ("traffic on groups' addresses was not examined", "; name a server with --server"),
+        Unseen::ReceiveBuffer => ("the receive buffer was not examined", ""),
+        Unseen::Routes => ("the routes of this interface's own addresses were not examined", ""),
     };
     format!("{what} ({}){how}", one_line(&unseen.why))
 }
 
-/// As people say it.
+/// Returns the name for people.
 pub(crate) const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Wired => "wired",
@@ -355,7 +355,7 @@ pub(crate) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// As people say it.
+/// Returns the name for people.
 pub(crate) const fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Note => "note",
@@ -380,12 +380,12 @@ const fn many(multicast: bool, broadcast: bool) -> &'static str {
     }
 }
 
-/// `net.ipv4.igmp_max_memberships` as Linux has it.
+/// Linux's default of `net.ipv4.igmp_max_memberships`.
 const USUAL_MEMBERSHIPS: u32 = 20;
-/// `net.core.optmem_max` as Linux has had it since 6.7.
+/// Linux's default of `net.core.optmem_max` since 6.7.
 const USUAL_OPTMEM: u32 = 131_072;
 
-/// An argument as a shell takes it for one word. Names of interfaces may hold anything but `/` and spaces.
+/// Quotes an argument for a shell. Names of interfaces may hold anything but `/` and spaces.
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '@' | '-' | '=' | '/');
     if !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
@@ -394,7 +394,7 @@ fn quoted(name: &str) -> String {
     format!("'{}'", name.replace('\'', r"'\''"))
 }
 
-/// Gives the interface an address of the network that needs no server (RFC 3927), made of its Ethernet address, so that
+/// Makes the command that gives an interface a link-local address (RFC 3927), derived from its Ethernet address so that
 /// machines get different ones.
 fn link_local(interface: &str, mac: Option<[u8; 6]>) -> String {
     let [.., high, low] = mac.unwrap_or([0, 0, 0, 0, 77, 1]);
@@ -402,7 +402,7 @@ fn link_local(interface: &str, mac: Option<[u8; 6]>) -> String {
     format!("ip address add 169.254.{third}.{low}/16 broadcast + dev {interface}")
 }
 
-/// Between the parts of a setting's name stand dots, and an interface's own dots are slashes.
+/// Escapes an interface's name for a sysctl, in which dots separate the parts and a name's own dots are slashes.
 fn dotted(interface: &str) -> String {
     interface.replace('.', "/")
 }

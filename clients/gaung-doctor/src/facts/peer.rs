@@ -1,38 +1,38 @@
-//! What two doctors measured between their machines.
+//! The results of the test between two machines.
 
 use serde::{Deserialize, Serialize};
 
-/// What passes between this machine and another.
+/// The results of the test with another machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PeerFacts {
     /// The other machine.
     pub(crate) host: String,
-    /// Why there is nothing to tell.
+    /// Why there are no results.
     pub(crate) failed: Option<String>,
-    /// It is in the network of the interface that leads to it.
+    /// Whether it is in the network of the interface that leads to it.
     pub(crate) same_network: bool,
-    /// By unicast, multicast and broadcast.
+    /// The results towards it, by unicast, multicast and broadcast.
     pub(crate) to_peer: Vec<Passage>,
-    /// The same from there.
+    /// The results from it.
     pub(crate) from_peer: Vec<Passage>,
 }
 
 /// One burst of datagrams one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Passage {
-    /// By which way.
+    /// How it was addressed.
     pub(crate) cast: CastName,
-    /// How many of the same size left.
+    /// How many datagrams of equal size were sent.
     pub(crate) sent: u32,
-    /// How many of them came.
+    /// How many of them were received.
     pub(crate) received: u32,
-    /// How many came after one that was sent later.
+    /// How many were received after one that was sent later.
     pub(crate) reordered: u32,
-    /// How many came again.
+    /// How many duplicates were received.
     pub(crate) duplicated: u32,
-    /// The largest UDP payload that left.
+    /// The largest UDP payload that was sent.
     pub(crate) largest_sent_bytes: u32,
-    /// The largest that came.
+    /// The largest that was received.
     pub(crate) largest_bytes: u32,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Passage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CastName {
-    /// To one.
+    /// To one host.
     Unicast,
     /// To a group.
     Multicast,
@@ -49,7 +49,7 @@ pub(crate) enum CastName {
 }
 
 impl PeerFacts {
-    /// The test did not come about.
+    /// Makes the result of a test that failed.
     pub(crate) fn unreached(host: &str, error: &anyhow::Error) -> Self {
         let failed = Some(format!("{error:#}"));
         Self { host: host.to_owned(), failed, same_network: true, to_peer: Vec::new(), from_peer: Vec::new() }
@@ -57,12 +57,12 @@ impl PeerFacts {
 }
 
 impl Passage {
-    /// Nothing sent, nothing come.
+    /// Makes the result of nothing sent and nothing received.
     pub(crate) const fn none(cast: CastName) -> Self {
         Self { cast, sent: 0, received: 0, reordered: 0, duplicated: 0, largest_sent_bytes: 0, largest_bytes: 0 }
     }
 
-    /// Lost, in thousandths of what was sent; nothing sent counts as all lost.
+    /// Returns the loss in thousandths of what was sent; nothing sent counts as all lost.
     pub(crate) fn lost_permille(&self) -> u32 {
         (self.sent.saturating_sub(self.received) * 1000).checked_div(self.sent).unwrap_or(1000)
     }

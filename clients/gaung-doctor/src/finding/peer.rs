@@ -5,62 +5,62 @@ use super::{super::facts::CastName, Severity};
 /// What is wrong between two machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PeerTrouble {
-    /// There was no test, and why.
+    /// The test failed, for this reason.
     Unreached(String),
-    /// Nothing passes.
+    /// Nothing arrives.
     Silent {
-        /// By this way.
+        /// The path.
         passage: PassageName,
-        /// Both are in one network.
+        /// Whether both are in one network.
         same_network: bool,
     },
     /// Much is lost.
     Loses {
-        /// By this way.
+        /// The path.
         passage: PassageName,
-        /// Of a thousand.
+        /// How many of a thousand.
         permille: u32,
     },
-    /// Large datagrams do not pass.
+    /// Large datagrams do not arrive.
     Cuts {
-        /// By this way.
+        /// The path.
         passage: PassageName,
         /// The largest UDP payload that passed.
         largest: u32,
-        /// What should pass.
+        /// What should arrive.
         wanted: u32,
-        /// Those of text groups alone do not pass.
+        /// Whether only those of text groups do not arrive.
         text_only: bool,
     },
-    /// Datagrams overtake each other.
+    /// Datagrams are reordered.
     Reorders {
-        /// By this way.
+        /// The path.
         passage: PassageName,
-        /// Of a thousand.
+        /// How many of a thousand.
         permille: u32,
     },
 }
 
-/// One of the ways between two machines.
+/// A path between two machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PassageName {
     /// How datagrams are addressed.
     pub(crate) cast: CastName,
-    /// From whom.
+    /// The direction.
     pub(crate) direction: Direction,
 }
 
-/// From which of two machines to which.
+/// The direction between this machine and the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// From this one.
+    /// From this machine.
     To,
-    /// To this one.
+    /// To this machine.
     From,
 }
 
 impl PeerTrouble {
-    /// How bad.
+    /// Returns the severity.
     pub(super) const fn severity(&self) -> Severity {
         match self {
             Self::Unreached(_) | Self::Silent { .. } | Self::Cuts { text_only: false, .. } => Severity::Problem,
@@ -69,7 +69,7 @@ impl PeerTrouble {
         }
     }
 
-    /// A name that programs can hold on to.
+    /// Returns a stable name for programs.
     pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::Unreached(_) => "peer-unreached",

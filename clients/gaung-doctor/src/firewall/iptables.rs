@@ -1,5 +1,5 @@
-//! The text of `iptables-save`, made into statements as `nft -j` lists them. Both the older iptables and that of nftables
-//! write it. An option or extension that is not known here becomes a match that nobody knows.
+//! Parses the text of `iptables-save`, of both the older iptables and that of nftables, into statements as `nft -j` lists
+//! them. An unknown option or extension becomes a match with an unknown result.
 
 use serde_json::{Value, json};
 
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 pub(super) struct SavedChain {
     pub(super) table: String,
     pub(super) name: String,
-    /// `-` for one that is only called.
+    /// The policy; `-` for a chain that is only called.
     pub(super) policy: String,
     /// Each rule's statements.
     pub(super) rules: Vec<Vec<Value>>,
 }
 
 impl SavedChain {
-    /// Where it is attached, in nftables' words and with its priority; `None` for address translation, which sees only the
-    /// first packet of a flow, and for chains that are only called.
+    /// Returns its hook in nftables' terms and its priority; `None` for address translation, which sees only the first packet
+    /// of a flow, and for chains that are only called.
     pub(super) fn hook(&self) -> Option<(&'static str, i64)> {
         let priority = match self.table.as_str() {
             "raw" => -300,
@@ -37,7 +37,7 @@ impl SavedChain {
     }
 }
 
-/// Reads all chains; lines that make no sense are passed over.
+/// Parses all chains; invalid lines are skipped.
 pub(super) fn read(saved: &str) -> Vec<SavedChain> {
     let mut chains: Vec<SavedChain> = Vec::new();
     let mut table = String::new();
@@ -72,7 +72,7 @@ pub(super) fn read(saved: &str) -> Vec<SavedChain> {
     chains
 }
 
-/// Words of a line; those in quotes may have spaces and quotes behind backslashes.
+/// Splits a line into words; quoted ones may have spaces and escaped quotes.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut begun, mut quoted) = (String::new(), false, false);
@@ -98,7 +98,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// One rule on its way from words to statements.
+/// The parser of one rule.
 struct Reading<'a> {
     words: std::iter::Peekable<std::slice::Iter<'a, String>>,
     protocol: String,
@@ -204,7 +204,7 @@ impl<'a> Reading<'a> {
         self.words.next().cloned().unwrap_or_default()
     }
 
-    /// The values of an option that is not known.
+    /// Skips the values of an unknown option.
     fn skip(&mut self) {
         while self.words.next_if(|word| !word.starts_with('-') && *word != "!").is_some() {}
     }

@@ -1,4 +1,4 @@
-//! Whether a value that a rule names is the packet's.
+//! Compares the values in a rule with a packet's fields.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use super::{
     packet::{Field, Packet},
 };
 
-/// What stands on the left of a match or of a map.
+/// The left side of a match or map.
 #[derive(Debug, Clone)]
 enum Left<'a> {
     One(Field<'a>),
@@ -40,7 +40,7 @@ impl<'a> Left<'a> {
     }
 }
 
-/// Whether `{"match": {op, left, right}}` holds; `None`: not known beforehand.
+/// Evaluates `{"match": {op, left, right}}`; `None` if the result is not known beforehand.
 pub(super) fn holds(ruleset: &Ruleset, chain: &Chain, packet: &Packet<'_>, statement: &Value) -> Option<bool> {
     let left = Left::of(packet, &statement["left"]);
     if left.is_absent() {
@@ -58,7 +58,7 @@ pub(super) fn holds(ruleset: &Ruleset, chain: &Chain, packet: &Packet<'_>, state
     }
 }
 
-/// The pairs of a `vmap`, whether they stand in it or in a named map; `None` if there is no such map.
+/// Returns the pairs of a `vmap`, inline or of a named map; `None` if there is no such map.
 pub(super) fn pairs<'v>(ruleset: &'v Ruleset, chain: &Chain, vmap: &'v Value) -> Option<&'v [Value]> {
     match vmap["data"].as_str().and_then(|text| text.strip_prefix('@')) {
         Some(name) => ruleset.set(chain, name),
@@ -66,7 +66,7 @@ pub(super) fn pairs<'v>(ruleset: &'v Ruleset, chain: &Chain, vmap: &'v Value) ->
     }
 }
 
-/// The verdict that the `pairs` of a `vmap` give the packet: `Some(None)` if they have none for it, `None` if it is not known.
+/// Returns the verdict that the `pairs` of a `vmap` give the packet: `Some(None)` if none, `None` if it is not known.
 pub(super) fn mapped<'v>(
     ruleset: &Ruleset,
     chain: &Chain,
@@ -116,7 +116,7 @@ fn is_among(ruleset: &Ruleset, chain: &Chain, left: &Left<'_>, right: &Value) ->
     }
 }
 
-/// False as soon as one part differs, though others are not known.
+/// Compares all parts; false as soon as one part differs, even if others are not known.
 fn are_all(fields: &[Field<'_>], parts: &[Value]) -> Option<bool> {
     if fields.len() != parts.len() {
         return None;
@@ -181,7 +181,7 @@ fn equals(field: Field<'_>, right: &Value) -> Option<bool> {
     }
 }
 
-/// Those that matter here; any other name is another protocol.
+/// Returns the number of a protocol that matters here; any other name is another protocol.
 fn protocol_named(name: &str) -> Option<u8> {
     match name {
         "igmp" => Some(2),

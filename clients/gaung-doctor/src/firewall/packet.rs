@@ -1,4 +1,4 @@
-//! The packets whose fate is asked for, and their fields as rules name them.
+//! The packets that rules are evaluated for, and their fields as rules name them.
 
 use std::net::Ipv4Addr;
 
@@ -7,39 +7,39 @@ use serde_json::Value;
 /// A packet of this machine, the first of its flow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packet<'a> {
-    /// Coming in or going out.
+    /// Whether it is received or sent.
     pub(crate) direction: Direction,
-    /// By which interface.
+    /// The interface.
     pub(crate) interface: &'a str,
     /// What it carries.
     pub(crate) transport: Transport,
-    /// Who sends it.
+    /// The source address.
     pub(crate) from: Ipv4Addr,
-    /// To whom.
+    /// The destination address.
     pub(crate) to: Ipv4Addr,
     /// To one or to many.
     pub(crate) cast: Cast,
-    /// The port that it comes from, where Gaung always uses one.
+    /// The source port, where Gaung always uses the same.
     pub(crate) from_port: Option<u16>,
-    /// How the system keeps track of its flow.
+    /// The state of connection tracking.
     pub(crate) tracking: Tracking,
-    /// It is the copy of an own packet that the system loops back: it has no Ethernet header, and keeps the connection that
-    /// it was sent in, so that nothing on its way in makes it untracked.
+    /// Whether it is the looped-back copy of an own packet, which has no Ethernet header and stays in the connection that it
+    /// was sent in, so that no rule on its way in makes it untracked.
     pub(crate) looped: bool,
 }
 
 /// What connection tracking knows of the first packet of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tracking {
-    /// A new connection, as without any rule about it.
+    /// A new connection.
     New,
-    /// A rule has it not tracked.
+    /// A rule makes it untracked.
     Untracked,
-    /// A rule that may or may not match has it not tracked.
+    /// A rule that may or may not match makes it untracked.
     Unknown,
 }
 
-/// Which way it goes.
+/// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// To this machine.
@@ -48,7 +48,7 @@ pub(crate) enum Direction {
     Out,
 }
 
-/// What a packet carries, with the destination port.
+/// The transport of a packet, with the destination port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// A query coming in, a report going out.
@@ -62,7 +62,7 @@ pub(crate) enum Transport {
 /// To one or to many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cast {
-    /// To one.
+    /// To one host.
     Unicast,
     /// To a group.
     Multicast,
@@ -70,21 +70,21 @@ pub(crate) enum Cast {
     Broadcast,
 }
 
-/// What a rule's question has for this packet.
+/// The value of a field that a rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field<'a> {
     Number(u64),
     Address(Ipv4Addr),
     Protocol(u8),
     Name(&'a str),
-    /// The packet has no such thing, so that no value matches, not even by `!=`.
+    /// The packet has no such field, so that no value matches, not even by `!=`.
     Absent,
     /// Not known beforehand.
     Unknown,
 }
 
 impl<'a> Packet<'a> {
-    /// What stands on the left of a match.
+    /// Returns the field on the left side of a match.
     pub(super) fn field(&self, left: &Value) -> Field<'a> {
         if let Some(meta) = left.get("meta") {
             return self.meta(meta["key"].as_str().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Which ports and addresses a ruleset tells apart: between two neighbouring numbers that occur in it all are the same to it.
+//! Finds the ports and addresses that a ruleset tells apart: it treats all between two neighbouring numbers in it alike.
 
 use std::{collections::BTreeSet, net::Ipv4Addr, ops::RangeInclusive};
 
@@ -49,7 +49,7 @@ fn prefix(value: &Value) -> Option<(u32, u32)> {
     Some((network & !hosts, network | hosts))
 }
 
-/// Every part of a value, itself too.
+/// Visits every part of a value, and itself.
 fn each(value: &Value, with: &mut impl FnMut(&Value)) {
     with(value);
     match value {

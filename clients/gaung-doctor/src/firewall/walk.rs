@@ -1,21 +1,21 @@
-//! A packet's way through the chains of its hooks.
+//! Walks a packet through the chains of its hooks.
 
 use serde_json::Value;
 
 use super::{Base, Chain, Culprit, Direction, LEGACY, Packet, Rule, Ruleset, Tracking, matching};
 
-/// What becomes of a packet.
+/// The verdict on a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// No rule drops it.
     Passes,
     /// It is certainly dropped.
     Dropped(Culprit),
-    /// It depends on what is not known beforehand; with the first rule or policy that perhaps drops it, if one may.
+    /// The verdict depends on what is not known beforehand. With the first rule or policy that may drop it, if any.
     Unclear(Option<Culprit>),
 }
 
-/// Chains that call each other in a ring are no valid rules; deeper than the kernel allows is not followed.
+/// Deepest call of chains, as in the kernel; deeper ones are not followed.
 const DEEPEST: usize = 16;
 
 pub(super) fn fate(ruleset: &Ruleset, packet: &Packet<'_>) -> Fate {
@@ -52,19 +52,19 @@ fn at<'a>(chain: &'a Chain, hook: &str, packet: &Packet<'_>) -> Option<&'a Base>
 enum End {
     Accepted,
     Dropped(Culprit),
-    /// No rule decided, or none for certain: a rule before may have accepted the packet if it is not sure.
+    /// No rule decided; if not `sure`, a rule may have accepted the packet.
     Fell {
         sure: bool,
     },
-    /// What happens is not known, and whether anything drops it neither.
+    /// The verdict is not known.
     Unclear,
 }
 
-/// A walk through all chains of a packet's way.
+/// The state of a walk through all chains.
 struct Walk<'a> {
     ruleset: &'a Ruleset,
     packet: Packet<'a>,
-    /// Nothing on the way was unknown that may have dropped the packet.
+    /// Whether no unknown rule may have dropped the packet.
     clear: bool,
     suspect: Option<Culprit>,
 }
@@ -133,20 +133,20 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What one rule says of a packet.
+/// The verdict of one rule.
 enum Says {
-    /// It does not match, or has no verdict.
+    /// The rule does not match, or has no verdict.
     Nothing,
-    /// It may match: then it drops, or it does something else that ends this chain.
+    /// The rule may match; then it drops the packet, or ends this chain in another way.
     Perhaps {
         drops: bool,
     },
-    /// It may give the packet to somebody else, or change it.
+    /// The rule may hand the packet to another program, or change it.
     Stolen,
     Accept,
     Drop,
     Return,
-    /// Another chain, whether to come back from it, and whether it certainly goes there.
+    /// The rule calls another chain: whether the walk returns from it, and whether the rule matches for certain.
     Call {
         target: String,
         back: bool,
@@ -154,7 +154,7 @@ enum Says {
     },
 }
 
-/// Whether a statement lets the rule go on.
+/// Whether evaluation goes on after a statement.
 enum Passage {
     Goes,
     Stops,
@@ -216,7 +216,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The copy of an own packet stays in its connection.
+    /// Makes the packet untracked. The looped copy of an own packet stays in its connection.
     fn untrack(&mut self, sure: bool) {
         if !self.packet.looped {
             self.packet.tracking = if sure { Tracking::Untracked } else { Tracking::Unknown };
@@ -224,7 +224,7 @@ impl Walk<'_> {
     }
 }
 
-/// The verdict that a statement is, if it is one.
+/// Returns the verdict of a statement, if it is one.
 fn verdict_of(statement: &Value, sure: bool) -> Option<Says> {
     let (kind, content) = statement.as_object()?.iter().next()?;
     let says = match kind.as_str() {
@@ -250,7 +250,7 @@ fn verdict(says: Says, sure: bool) -> Says {
     }
 }
 
-/// Statements that are neither matches nor verdicts. What nobody here knows may stop the rule.
+/// Evaluates a statement that is neither match nor verdict. An unknown one may stop the rule.
 fn condition(kind: &str, content: &Value) -> Passage {
     match kind {
         "counter" | "log" | "comment" | "last" | "mangle" | "flow" | "dup" | "secmark" | "ct helper" | "ct timeout"
@@ -289,7 +289,7 @@ fn condition(kind: &str, content: &Value) -> Passage {
     }
 }
 
-/// Whether as many bytes as the quota has were counted already; `None` if it is named elsewhere.
+/// Returns whether the quota is used up; `None` if it is defined elsewhere.
 fn spent(quota: &Value) -> Option<bool> {
     let bytes = |number: &Value, unit: &Value| {
         let factor = match unit.as_str() {
@@ -307,13 +307,13 @@ fn spent(quota: &Value) -> Option<bool> {
     Some(used >= all)
 }
 
-/// Addresses and ports; a mark or a priority leads nowhere else by itself.
+/// Returns whether a statement changes addresses or ports; a mark or priority does not redirect a packet by itself.
 fn changes_way(key: &Value) -> bool {
     let field = key["payload"]["field"].as_str();
     key.get("payload").is_some() && !matches!(field, Some("dscp" | "ecn" | "ttl" | "checksum" | "length" | "id"))
 }
 
-/// What is known of iptables' extensions by their name alone.
+/// The effect of an iptables extension, as far as its name tells.
 enum Extension {
     Passage(Passage),
     Untracks,

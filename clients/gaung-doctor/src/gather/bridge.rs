@@ -1,4 +1,4 @@
-//! A local bridge, as `/sys/class/net/NAME/bridge` and its ports' `brport` tell.
+//! Reads a local bridge from `/sys/class/net/NAME/bridge` and its ports' `brport`.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use super::{
     number,
 };
 
-/// What the bridge in this folder does with multicast; `None` if it is no bridge.
+/// Reads how the bridge in this folder treats multicast; `None` if it is no bridge.
 pub(super) fn read(folder: &Path) -> Option<BridgeFacts> {
     let bridge = folder.join("bridge");
     let snooping = number(&bridge.join("multicast_snooping"))? != 0;

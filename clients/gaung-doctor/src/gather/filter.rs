@@ -1,5 +1,5 @@
-//! The system's packet filter. The kernel tells its rules by netlink alone, so this asks `nft`, and for what iptables'
-//! extensions mean `iptables-save`.
+//! Reads the rules of the packet filter. The kernel gives them by netlink alone, so this runs `nft`, and `iptables-save`
+//! for the meaning of iptables' extensions.
 
 use std::{fs, process::Command};
 
@@ -55,7 +55,7 @@ fn ruleset() -> Result<Ruleset, String> {
     Ok(ruleset)
 }
 
-/// Those that are switched off, of `nft list ruleset`: `table FAMILY NAME {` and below it `flags dormant`.
+/// Finds the dormant tables of `nft list ruleset`: `table FAMILY NAME {` and below it `flags dormant`.
 fn dormant_tables(text: &str) -> Vec<(String, String)> {
     let mut table = None;
     let mut dormant = Vec::new();
@@ -72,7 +72,7 @@ fn dormant_tables(text: &str) -> Vec<(String, String)> {
     dormant
 }
 
-/// All tables but the dormant ones, each listed by itself.
+/// Reads all tables but the dormant ones, each listed by itself.
 fn by_table(dormant: &[(String, String)]) -> Result<Ruleset, String> {
     let tables = output("nft", &["list", "tables"])?;
     let mut objects = Vec::new();
@@ -88,7 +88,7 @@ fn by_table(dormant: &[(String, String)]) -> Result<Ruleset, String> {
     Ok(Ruleset::from(serde_json::json!({ "nftables": objects })))
 }
 
-/// What a program writes, or why there is nothing.
+/// Runs a program and returns its output, or why there is none.
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
     // Where a user's PATH leaves out the folders of administration, it is there all the same.
     let folders = ["", "/usr/sbin/", "/sbin/"];
@@ -101,7 +101,7 @@ fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The tables of the older iptables, which are there besides nftables' and which only root may see.
+/// Returns the tables of the older iptables, which exist beside those of nftables.
 fn legacy_tables() -> Option<String> {
     let names = fs::read_to_string("/proc/net/ip_tables_names").ok()?;
     let names: Vec<_> = names.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Who else sends to the addresses of groups.
+//! Listens for foreign traffic on the addresses of groups.
 
 use std::{collections::BTreeMap, net::SocketAddrV4, time::Duration};
 
@@ -20,7 +20,7 @@ pub struct KnownGroup {
 
 /// How long to listen.
 const TIME: Duration = Duration::from_secs(2);
-/// Most senders told of; a flood of others fills no memory.
+/// Most senders that are recorded, so that a flood fills no memory.
 const MAX_SENDERS: usize = 64;
 /// Most groups listened to at a time: each takes a socket.
 const MAX_GROUPS: usize = 256;
@@ -65,7 +65,7 @@ fn known(group: &KnownGroup, refused: Option<String>) -> GroupFacts {
     GroupFacts { name: group.name.clone(), address: group.address, refused }
 }
 
-/// `None` if the datagram belongs here; else whether it is some Gaung's.
+/// Classifies a datagram: `None` if it belongs here, else whether some Gaung sent it.
 fn stranger(group: Option<&KnownGroup>, datagram: &[u8]) -> Option<bool> {
     // Another doctor may be at work on this network.
     if datagram.starts_with(b"gaung doctor") {

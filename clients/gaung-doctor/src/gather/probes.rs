@@ -1,4 +1,4 @@
-//! What is tried out on each interface that Gaung uses.
+//! Tries multicast, broadcast and IGMP on each interface that Gaung uses.
 
 use std::{
     collections::BTreeMap,
@@ -26,12 +26,12 @@ use super::{
 };
 use crate::say;
 
-/// For a datagram that never leaves the machine.
+/// How long to wait for a datagram that never leaves the machine.
 const ECHO: Duration = Duration::from_millis(500);
-/// After this a person is told that the search lasts.
+/// Time after which a person is told that the search goes on.
 const PATIENT: Duration = Duration::from_secs(5);
 
-/// Tries out each link and notes the outcome at its interface.
+/// Probes each link and records the outcome at its interface.
 pub(super) fn try_out(facts: &mut Facts, links: &[Link], quick: bool, stopped: &dyn Fn() -> bool) {
     let mut igmp = match listen_to_igmp(links, quick, stopped) {
         Ok(heard) => heard,
@@ -86,7 +86,7 @@ fn echoes(link: &Link) -> Vec<EchoFacts> {
     echoes
 }
 
-/// One of the many that a group may have; a member of it would drop what is not its group's.
+/// Draws an address that a group may have; a member of such a group drops foreign datagrams.
 fn some_group() -> Ipv4Addr {
     let mut rng = rand::rng();
     Ipv4Addr::new(239, 255, rng.random_range(1..=254), rng.random_range(1..=254))
@@ -102,7 +102,7 @@ fn outcome(echo: Result<EchoResult, SocketError>) -> EchoOutcome {
     }
 }
 
-/// Queries and reports by interface; nothing of loopback, which has neither.
+/// Listens for IGMP queries and reports on each interface but loopback, which has neither.
 fn listen_to_igmp(links: &[Link], quick: bool, stopped: &dyn Fn() -> bool) -> io::Result<BTreeMap<u32, IgmpFacts>> {
     let outside: Vec<_> = links.iter().filter(|link| link.role != Role::Loopback).cloned().collect();
     if outside.is_empty() {

@@ -1,4 +1,4 @@
-//! `/proc/net/igmp`: this machine's memberships.
+//! Parses `/proc/net/igmp`: this machine's memberships.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ pub(super) struct IgmpInterface {
     pub(super) groups: Vec<Ipv4Addr>,
 }
 
-/// Reads the listing; lines that make no sense are passed over.
+/// Parses the listing; invalid lines are skipped.
 ///
 /// ```text
 /// Idx Device    : Count Querier   Group    Users Timer    Reporter

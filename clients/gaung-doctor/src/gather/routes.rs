@@ -1,4 +1,4 @@
-//! Where the system's routing leads packets of an own address. The kernel tells it by netlink alone, so this asks `ip`.
+//! Reads the routes of packets from an own address. The kernel gives them by netlink alone, so this runs `ip`.
 
 use std::{net::Ipv4Addr, process::Command};
 
@@ -10,16 +10,16 @@ use super::{
     neighbours,
 };
 
-/// Stands for all groups.
+/// An address that stands for all groups.
 const A_GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 3, 7);
 
-/// Asks for the ways from a link's address to a group and into its own network, and notes them.
+/// Reads the routes from a link's address to a group and into its own network.
 ///
 /// # Errors
-/// Why routes cannot be asked for.
+/// Why routes cannot be read.
 pub(super) fn read(probe: &mut ProbeFacts, link: &Link) -> Result<(), String> {
     let own = link.ip.to_string();
-    // A socket that names its interface, as Gaung's do.
+    // As for a socket that is bound to its interface, as Gaung's are.
     probe.multicast_route = Some(route(A_GROUP, &["from", &own, "oif", &link.name])?);
     for to in neighbours(link.ip, link.netmask) {
         probe.neighbour_routes.push(route(to, &["from", &own])?);

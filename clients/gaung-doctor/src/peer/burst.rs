@@ -1,4 +1,4 @@
-//! A burst: datagrams in a row, a millisecond apart, and then some of growing size.
+//! A burst: datagrams of equal size, a millisecond apart, and then some of growing size.
 
 use std::{collections::BTreeSet, io, time::Duration};
 
@@ -6,34 +6,34 @@ use gaung_net::probe::exchange::Cast;
 
 use super::super::facts::Passage;
 
-/// Datagrams in the row.
+/// Datagrams of equal size.
 pub(super) const COUNT: u32 = 200;
 /// Their UDP payload.
 const BYTES: usize = 200;
 /// UDP payloads of growing size: a group's datagram, a text group's, and what fills an MTU of 1500.
 const SIZES: [usize; 5] = [500, 1000, 1320, 1400, 1472];
-/// How often each size is sent, for one may be lost by chance.
+/// How often each size is sent, because one may be lost by chance.
 const TRIES: u32 = 3;
-/// All that one burst sends.
+/// Datagrams of a whole burst.
 pub(super) const WHOLE: u32 = COUNT + SIZES.len() as u32 * TRIES;
-/// Between two datagrams: no network that carries talk is too slow for it.
+/// Time between two datagrams, slow enough for every network that can carry a chat.
 const PACE: Duration = Duration::from_millis(1);
 
 const MAGIC: &[u8] = b"gaung doctor: peer ";
 const HEADER: usize = MAGIC.len() + 8 + 1 + 4;
-/// Longest datagram of a burst.
+/// Length of the longest datagram of a burst.
 pub(super) const LONGEST: usize = 1472;
 
 /// What was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sent {
-    /// Datagrams of the row that left.
+    /// Datagrams of equal size that were sent.
     pub(super) sent: u32,
-    /// Largest that left.
+    /// The largest that was sent.
     pub(super) largest_bytes: u32,
 }
 
-/// Sends a burst by `send`; what the system refuses is not counted.
+/// Sends a burst with `send`; what the system refuses is not counted.
 pub(super) fn send(mark: u64, cast: Cast, mut send: impl FnMut(&[u8]) -> io::Result<()>) -> Sent {
     let mut outcome = Sent::default();
     let sizes = SIZES.into_iter().flat_map(|size| (0..TRIES).map(move |_| size));
@@ -55,7 +55,7 @@ fn datagram(mark: u64, cast: Cast, number: u32, bytes: usize) -> Vec<u8> {
     datagram
 }
 
-/// What came of a burst.
+/// What was received of a burst.
 #[derive(Debug)]
 pub(super) struct Tally {
     mark: u64,
@@ -65,12 +65,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet.
+    /// Makes an empty tally.
     pub(super) fn new(mark: u64, cast: Cast) -> Self {
         Self { mark, cast, seen: BTreeSet::new(), passage: Passage::none(cast.into()) }
     }
 
-    /// Counts a datagram that came; strangers' are passed over.
+    /// Counts a received datagram; foreign ones are ignored.
     pub(super) fn note(&mut self, datagram: &[u8]) {
         let Some(number) = self.number(datagram) else { return };
         let behind = self.seen.last().is_some_and(|highest| *highest > number);
@@ -83,12 +83,12 @@ impl Tally {
         self.passage.largest_bytes = self.passage.largest_bytes.max(datagram.len() as u32);
     }
 
-    /// True once nothing more can come.
+    /// Returns whether all datagrams of the burst were received.
     pub(super) fn is_whole(&self) -> bool {
         self.seen.len() == WHOLE as usize
     }
 
-    /// With what the sender says that it sent.
+    /// Completes the tally with what the sender reports.
     pub(super) fn finish(self, sent: Sent) -> Passage {
         Passage { sent: sent.sent, largest_sent_bytes: sent.largest_bytes, ..self.passage }
     }

@@ -18,7 +18,7 @@ use super::{
     talk::{Say, Talk, VERSION},
 };
 
-/// Who called whom.
+/// The role in the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Caller,
@@ -35,21 +35,21 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Gaung's own ports, so that a filter treats the test as it treats Gaung.
+    /// Returns Gaung's own ports, so that a filter treats the test as it treats Gaung.
     pub(super) const fn of_gaung(link: Link) -> Self {
         Self { link, unicast_port: ports::RELAY_UDP, group_port: ports::FIRST_GROUP, broadcast_port: ports::BROADCAST }
     }
 }
 
-/// A burst is over when nothing came for so long.
+/// A burst is over when nothing was received for this long.
 const QUIET: Duration = Duration::from_secs(1);
-/// And after this in any case.
+/// A burst is over after this in any case.
 const LONGEST_BURST: Duration = Duration::from_secs(10);
 
 /// Tests both ways.
 ///
 /// # Errors
-/// If the peer goes away, says what it should not, or the sockets cannot be had.
+/// If the peer disconnects or violates the protocol, or the sockets cannot be opened.
 pub(super) fn run(stream: TcpStream, side: Side, sockets: &Sockets, peer: Ipv4Addr) -> anyhow::Result<PeerFacts> {
     let mut session = Session::open(Talk::new(stream)?, side, sockets, peer)?;
     let (to_peer, from_peer) = match side {
@@ -69,7 +69,7 @@ pub(super) fn run(stream: TcpStream, side: Side, sockets: &Sockets, peer: Ipv4Ad
 struct Session {
     talk: Talk,
     exchange: ProbeSockets,
-    /// What own datagrams are marked with, and the peer's: two marks, for a group's sender hears itself.
+    /// The marks of own and the peer's datagrams: two, because a group's sender receives its own.
     own_mark: u64,
     peer_mark: u64,
     peer: SocketAddrV4,
@@ -110,7 +110,7 @@ impl Session {
         let Say::Got { received, reordered, duplicated, largest_bytes } = self.talk.hear()? else {
             anyhow::bail!(UNEXPECTED);
         };
-        // A peer that tells more than was sent is mistaken.
+        // A peer cannot have received more than was sent.
         let (received, largest_bytes) = (received.min(burst.sent), largest_bytes.min(burst.largest_bytes));
         let none = Passage::none(cast.into());
         let passage = Passage { received, reordered, duplicated, largest_bytes, ..none };

@@ -1,4 +1,4 @@
-//! What two doctors tell each other over TCP: one JSON object a line.
+//! The messages between two doctors over TCP: one JSON object a line.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -12,26 +12,26 @@ use serde::{Deserialize, Serialize};
 
 use super::super::facts::CastName;
 
-/// Rises when the two sides would misunderstand each other.
+/// The version of the protocol; it rises with every incompatible change.
 pub(super) const VERSION: u32 = 1;
-/// Longest line.
+/// Longest line, in bytes.
 const MAX_LINE: usize = 4096;
-/// The peer is never silent for longer, for a whole burst takes less.
+/// How long a line may take; a whole burst takes less.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A line.
+/// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 pub(super) enum Say {
-    /// First of all, from both; the caller's counts for session and group.
+    /// The first message of both sides; the caller's session and group count.
     Hello { version: u32, session: u64, group: SocketAddrV4, unicast_port: u16 },
-    /// A burst is to come.
+    /// A burst follows.
     Sending { cast: CastName },
-    /// It may.
+    /// The receiver is ready for it.
     Listening,
-    /// It is over.
+    /// The burst is over; this was sent.
     Sent { sent: u32, largest_bytes: u32 },
-    /// What came of it.
+    /// This was received.
     Got { received: u32, reordered: u32, duplicated: u32, largest_bytes: u32 },
 }
 
@@ -48,7 +48,7 @@ impl Talk {
         Self::with_patience(stream, PATIENCE)
     }
 
-    /// The same with another limit for each line.
+    /// Does as [`Self::new`] with another limit for each line.
     pub(super) fn with_patience(stream: TcpStream, patience: Duration) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(patience))?;
@@ -60,7 +60,7 @@ impl Talk {
         self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).context("the peer's doctor has gone")
     }
 
-    /// Reads a line that is whole in time, however its bytes are spread over that time.
+    /// Reads a line, which must be complete in time, however its bytes are spread over that time.
     pub(super) fn hear(&mut self) -> anyhow::Result<Say> {
         let line = self.line(Instant::now() + self.patience).context("the peer's doctor does not answer")?;
         anyhow::ensure!(!line.is_empty(), "the peer's doctor has gone");

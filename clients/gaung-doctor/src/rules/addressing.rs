@@ -1,4 +1,4 @@
-//! Addresses, masks, sizes and ways of an interface that is used.
+//! Judges addresses, masks, MTU and routes of an interface that is used.
 
 use std::net::Ipv4Addr;
 
@@ -17,9 +17,9 @@ use super::{
 
 /// IPv4 and UDP headers.
 const HEADERS: usize = 28;
-/// Smallest MTU through which groups' datagrams go; none is ever fragmented.
+/// Smallest MTU that groups' datagrams fit; none is ever fragmented.
 const NEEDED_MTU: u32 = (HEADERS + DATAGRAM_HEADER + MAX_BODY) as u32;
-/// Smallest MTU through which those of text groups go too, and with tag and signature all others.
+/// Smallest MTU that those of text groups fit too.
 const WANTED_MTU: u32 = (HEADERS + MAX_DATAGRAM) as u32;
 
 const STRICT: u8 = 1;
@@ -67,8 +67,8 @@ fn last_address(address: &AddressFacts) -> Ipv4Addr {
     Ipv4Addr::from_bits(address.ip.to_bits() | !address.netmask.to_bits())
 }
 
-/// Filtering by the way back (RFC 3704) drops, if strict, what comes from a network to which the way leads through another
-/// interface, and always what comes from one to which there is no way.
+/// Judges the reverse path filter (RFC 3704). If strict it drops what comes from a network whose route leads through another
+/// interface, and always what comes from one without a route.
 fn judge_way_back(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     let interface = used.interface;
     let (Some(probe), Some(filter @ (STRICT | LOOSE))) = (used.probe, interface.rp_filter) else { return };
@@ -84,7 +84,7 @@ fn judge_way_back(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     findings.at(interface, Trouble::ReversePath { back, network, strict: filter == STRICT });
 }
 
-/// Where the routing of packets from the own address leads, which the choice of an interface does not change.
+/// Judges the routes of packets from the own address, which the choice of an interface does not change.
 fn judge_routes(used: &Used<'_>, findings: &mut Findings) {
     let (interface, Some(probe)) = (used.interface, used.probe) else { return };
     if let Some(gateway) = probe.multicast_route.as_ref().and_then(|route| route.gateway) {

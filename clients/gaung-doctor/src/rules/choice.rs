@@ -1,4 +1,4 @@
-//! Which interfaces Gaung would use, and which it would not, and whether that is right.
+//! Judges which interfaces Gaung would use, and which it would not.
 
 use gaung_net::interface::InterfaceFallback;
 

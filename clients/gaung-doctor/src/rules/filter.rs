@@ -1,4 +1,4 @@
-//! What the system's filter does to the packets that Gaung lives by.
+//! Judges what the packet filter does to the packets that Gaung needs.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -15,18 +15,18 @@ use super::{
     Findings, Used, groups,
 };
 
-/// Where IGMPv3 reports and general queries go (RFC 3376).
+/// Destination of IGMPv3 reports (RFC 3376).
 const REPORTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
 const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
-/// Open on a machine that serves.
+/// TCP ports of a server.
 const TCP_PORTS: [u16; 5] = [ports::REGISTRY, ports::RELAY, ports::HUB_TCP, ports::TEXT, ports::WEB];
-/// What `gaung` connects to.
+/// TCP ports that `gaung` connects to.
 const TCP_OUT_PORTS: [u16; 3] = [ports::REGISTRY, ports::RELAY, ports::HUB_TCP];
-/// One of the ports that Linux gives to a socket that asks for none (`ip_local_port_range`).
+/// One of the ports that Linux gives to an unbound socket (`ip_local_port_range`).
 const SOME_PORT: u16 = 45_000;
 
-/// The rules first, then what was tried out: an echo is only told of where no rule explains it. What came back all the same
-/// was not dropped, whatever was read.
+/// Judges the rules first, then the trials: a missing echo is reported only if no rule explains it. What came back was not
+/// dropped, whatever the rules say.
 pub(super) fn judge(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     let judged = match (&facts.firewall, Ends::of(used)) {
         (Some(ruleset), Some(ends)) => Judged::of(facts, ruleset, &ends, used),
@@ -43,7 +43,7 @@ pub(super) fn judge(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     }
 }
 
-/// What an echo that did not come back means, unless a rule explains it.
+/// Judges the echoes that did not come back, unless a rule explains them.
 fn judge_echoes(used: &Used<'_>, judged: &Judged, findings: &mut Findings) {
     for echo in used.probe.iter().flat_map(|probe| &probe.echoes) {
         let of_way = |what: &Needed| match what {
@@ -68,15 +68,15 @@ fn judge_echoes(used: &Used<'_>, judged: &Judged, findings: &mut Findings) {
     }
 }
 
-/// What rules say of everything that Gaung needs here.
+/// The verdicts of the rules on everything that Gaung needs here.
 #[derive(Debug, Default)]
 struct Judged {
     dropped: Vec<(Needed, Culprit)>,
-    /// Neither the rules nor a trial tell.
+    /// What neither the rules nor a trial decide.
     unclear: Vec<(Needed, Option<Culprit>)>,
-    /// Perhaps dropped, whether a trial tells or not.
+    /// What a rule may drop, whether a trial decides or not.
     suspects: Vec<(Needed, Culprit)>,
-    /// Ways of which the own copy is dropped and others' datagrams are not: its silence means nothing.
+    /// Traffic of which only the own copy is dropped, so that its missing echo means nothing.
     only_the_echo: Vec<Way>,
 }
 
@@ -265,13 +265,13 @@ impl<'a> Ends<'a> {
         Packet { direction: Direction::Out, ..self.comes(transport, to, cast, self.own) }
     }
 
-    /// The copy of an own datagram to many.
+    /// Makes the looped-back copy of an own datagram.
     fn looped(&self, echo: &EchoFacts) -> Packet<'a> {
         let cast = if echo.way == Way::Broadcast { Cast::Broadcast } else { Cast::Multicast };
         Packet { looped: true, ..self.comes(Transport::Udp(echo.to.port()), *echo.to.ip(), cast, self.own) }
     }
 
-    /// What becomes of packets of all neighbours: they pass if those of one do, for the rules are then about some machines.
+    /// Combines the verdicts for all neighbours: they pass if those of one do, because the rules are then about some machines.
     fn of_all(&self, fate: impl Fn(Ipv4Addr) -> Fate) -> Fate {
         let mut worst = None;
         for &neighbour in &self.neighbours {
@@ -297,7 +297,7 @@ impl<'a> Ends<'a> {
         self.of_all(|to| ruleset.fate(&self.goes(transport, to, Cast::Unicast)))
     }
 
-    /// What becomes of a relay's datagrams to a group.
+    /// Evaluates the rules for a relay's datagrams to a group.
     pub(super) fn group_fate(&self, ruleset: &Ruleset, group: SocketAddrV4, incoming: bool) -> Fate {
         let transport = Transport::Udp(group.port());
         let from_relay = |packet: Packet<'a>| Packet { from_port: Some(ports::RELAY_UDP), ..packet };

@@ -1,4 +1,4 @@
-//! Which of all the addresses and ports that groups may have a filter drops.
+//! Finds the addresses and ports of groups that the packet filter drops.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -17,23 +17,23 @@ use super::{
 const LOCAL: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(239, 255, 0, 0), Ipv4Addr::new(239, 255, 255, 255));
 /// Groups of the organization's scope.
 const ORGANIZATION: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(239, 192, 0, 0), Ipv4Addr::new(239, 195, 255, 255));
-/// Stands for all groups in a question about ports.
+/// An address that stands for all groups when ports are compared.
 const A_GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 3, 7);
-/// Where the registry takes ports from before any others.
+/// The last of the ports that the registry gives out first.
 const LAST_PORT: u16 = 32_767;
-/// A smaller part of all, one in so many, is told only of a known group: rules about a single port or address are about some
-/// other program.
+/// A part smaller than one in so many is reported only for a known group: a rule about a single port or address is about
+/// some other program.
 const SMALL_PART: u32 = 256;
 
-/// What becomes of datagrams to groups, one way.
+/// The verdicts on datagrams to groups, in one direction.
 pub(super) struct GroupsJudged {
-    /// Of any group.
+    /// The verdict on all groups.
     pub(super) whole: Fate,
-    /// Of a part of them, where the whole passes.
+    /// The part that is dropped, if not all are.
     pub(super) part: Option<(Needed, Culprit)>,
 }
 
-/// Judges both ways, coming in first.
+/// Judges both directions, received first.
 pub(super) fn judge(ruleset: &Ruleset, ends: &Ends<'_>, known: &[GroupFacts]) -> (GroupsJudged, GroupsJudged) {
     (one_way(ruleset, ends, known, true), one_way(ruleset, ends, known, false))
 }
@@ -42,7 +42,7 @@ fn one_way(ruleset: &Ruleset, ends: &Ends<'_>, known: &[GroupFacts], incoming: b
     let fate = |address, port| ends.group_fate(ruleset, SocketAddrV4::new(address, port), incoming);
     let ports: Vec<_> = ruleset.ports_told_apart(ports::FIRST_GROUP..=LAST_PORT).into_iter().collect();
     let by_port = Share::of(&ports, |port| u32::from(*port), u32::from(LAST_PORT) + 1, |port| fate(A_GROUP, *port));
-    // Any port that passes will do to ask about addresses; if none does, there is nothing more to ask.
+    // Any port that passes will do to compare addresses; if none does, all groups are dropped.
     let Some(port) = by_port.passes else { return GroupsJudged { whole: by_port.worst, part: None } };
     let by_address = |(first, last): (Ipv4Addr, Ipv4Addr)| {
         let addresses: Vec<_> = ruleset.addresses_told_apart(first..=last).into_iter().collect();
@@ -71,13 +71,13 @@ fn one_way(ruleset: &Ruleset, ends: &Ends<'_>, known: &[GroupFacts], incoming: b
     GroupsJudged { whole: Fate::Passes, part }
 }
 
-/// What becomes of points, each of which stands for all up to the next.
+/// The verdicts on points, each of which stands for all up to the next.
 struct Share<T> {
-    /// One that passes.
+    /// A point that passes.
     passes: Option<T>,
-    /// One of those dropped, if they are no small part.
+    /// A point that is dropped, if those are no small part.
     dropped: Option<(T, Culprit)>,
-    /// What becomes of all if none passes.
+    /// The verdict on all if none passes.
     worst: Fate,
 }
 

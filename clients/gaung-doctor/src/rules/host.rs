@@ -1,4 +1,4 @@
-//! Limits of the machine, and strangers on the network.
+//! Judges limits of the machine and foreign traffic on the network.
 
 use gaung_net::{interface::ChosenLinks, multicast::GroupSocket};
 
@@ -10,7 +10,7 @@ use super::{
     Findings,
 };
 
-/// `net.core.rmem_max` as Linux has had it for long.
+/// The long-standing default of `net.core.rmem_max` in Linux.
 const USUAL_BYTES: usize = 212_992;
 
 pub(super) fn judge(facts: &Facts, chosen: &ChosenLinks, findings: &mut Findings) {

@@ -1,4 +1,4 @@
-//! IGMP: who asks, who answers, and what bridges make of it.
+//! Judges IGMP: queries, reports, and bridges.
 
 use super::{
     super::{
@@ -46,7 +46,8 @@ fn judge_igmp(facts: &Facts, used: &Used<'_>, findings: &mut Findings) {
     }
 }
 
-/// The reverse path filter asks for a way to the querier: a strict one for a way by this interface.
+/// Returns whether the reverse path filter drops queries: it needs a route to the querier, a strict one through this
+/// interface.
 fn has_no_way_back(used: &Used<'_>, querier: QuerierFacts) -> bool {
     if querier.from.is_unspecified() {
         return false;
@@ -64,7 +65,7 @@ fn has_querier(used: &Used<'_>) -> bool {
     heard || used.interface.bridge.as_ref().is_some_and(|bridge| bridge.querier)
 }
 
-/// A Linux bridge floods until it knows a querier, and always without snooping.
+/// Judges a Linux bridge, which floods until it knows a querier, and always without snooping.
 fn judge_bridge(interface: &InterfaceFacts, bridge: &BridgeFacts, querier: bool, findings: &mut Findings) {
     let prunes = bridge.snooping && querier;
     if !prunes {

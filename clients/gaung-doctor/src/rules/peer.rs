@@ -1,4 +1,4 @@
-//! What passed between this machine and another.
+//! Judges the test with another machine.
 
 use gaung_proto::{
     datagram::DATAGRAM_HEADER,
@@ -13,9 +13,9 @@ use super::{
     Findings,
 };
 
-/// More than chance loses of 200 on a cable.
+/// Loss from which it is no chance, of 200 datagrams on a cable.
 const MUCH_LOST_PERMILLE: u32 = 10;
-/// Repair waits for reordering and is not troubled by less.
+/// Reordering that repair is not disturbed by.
 const MUCH_REORDERED_PERMILLE: u32 = 10;
 /// A group's largest datagram.
 const NEEDED: u32 = (DATAGRAM_HEADER + MAX_BODY) as u32;
@@ -33,7 +33,7 @@ pub(super) fn judge(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// The worst of what can be said of one way.
+/// Returns the worst finding of one path.
 fn trouble(peer: &PeerFacts, direction: Direction, came: &Passage) -> Option<PeerTrouble> {
     let passage = PassageName { cast: came.cast, direction };
     let lost = came.lost_permille();

@@ -300,7 +300,7 @@ fn what_is_not_clear_is_a_note_and_the_network_is_not_called_whole() {
     let report = Report::new(&facts, findings);
     assert_eq!(report.worst(), Some(Severity::Note));
     let last = report.lines(gaung_terminal::style::Style::of(false)).pop().unwrap();
-    assert!(last.contains("Not everything was looked at"), "{last}");
+    assert!(last.contains("Not everything was examined"), "{last}");
 }
 
 #[test]

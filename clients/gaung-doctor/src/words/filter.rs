@@ -1,4 +1,4 @@
-//! Words of filter rules, and the rules that mend them.
+//! Describes findings about filter rules, and the rules that fix them.
 
 use gaung_proto::ports;
 
@@ -39,11 +39,11 @@ pub(super) fn words(name: &str, what: &Needed, culprit: &Culprit) -> Words {
         ),
         Needed::Relay => (
             format!("UDP to port {}", ports::RELAY_UDP),
-            "if this machine serves, members cannot ask for repairs, and UDP-only clients cannot speak".to_owned(),
+            "if this machine serves, members cannot request repairs, and UDP-only clients cannot publish".to_owned(),
         ),
         Needed::RelayOut => (
             format!("UDP to port {} on its way out", ports::RELAY_UDP),
-            "a member on this machine cannot ask for repairs, and its receipts do not count".to_owned(),
+            "a member on this machine cannot request repairs, and its receipts are lost".to_owned(),
         ),
         Needed::Tcp(tcp) => (
             format!("TCP to port {}", list(tcp, ", ")),
@@ -51,7 +51,7 @@ pub(super) fn words(name: &str, what: &Needed, culprit: &Culprit) -> Words {
         ),
         Needed::TcpOut(tcp) => (
             format!("TCP to port {} on its way out", list(tcp, ", ")),
-            "this machine reaches no server's services".to_owned(),
+            "this machine cannot reach a server's services".to_owned(),
         ),
         Needed::Answers { seen, found } => (
             format!("UDP from port {}, answers to discovery", ports::DISCOVERY),
@@ -78,7 +78,7 @@ pub(super) fn rule(culprit: &Culprit) -> String {
     }
 }
 
-/// What lets IGMP pass: a rule before the one that drops it, if there is one.
+/// Returns what lets IGMP pass: a rule before the one that drops it, if that is known.
 pub(super) fn igmp_mend(interface: &str, culprit: Option<&Culprit>, direction: &str) -> Option<Mend> {
     let what = if direction == "input" { Needed::IgmpIn } else { Needed::IgmpOut };
     match culprit {
@@ -91,7 +91,7 @@ pub(super) fn igmp_mend(interface: &str, culprit: Option<&Culprit>, direction: &
     }
 }
 
-/// Words for what rules do not tell.
+/// Describes what the rules do not decide.
 pub(super) fn unclear(name: &str, what: &[Needed], suspect: Option<&Culprit>) -> Words {
     let parts = what.iter().map(|needed| match needed {
         Needed::IgmpIn | Needed::IgmpOut => "IGMP".to_owned(),
@@ -108,8 +108,8 @@ pub(super) fn unclear(name: &str, what: &[Needed], suspect: Option<&Culprit>) ->
     let by = suspect.map(|culprit| format!(" (perhaps dropped by the {})", rule(culprit))).unwrap_or_default();
     Words::new(
         format!("whether the packet filter of {name} lets pass {parts} cannot be read from its rules{by}"),
-        "it may work, and was not tried out",
-        advice("two machines try it out: gaung doctor --peer HOST; a server that others reach answers it too"),
+        "it may work, and was not tested",
+        advice("test it from two machines: gaung doctor --peer HOST; if others can reach this server, it passes"),
     )
 }
 
@@ -121,7 +121,7 @@ fn packets(way: Way) -> String {
     }
 }
 
-/// A rule at the head of the chain, so that it stands before whatever drops.
+/// Makes the command that inserts a rule at the head of the chain, before whatever drops.
 fn insertion(what: &Needed, culprit: &Culprit) -> String {
     let Culprit { family, table, chain, .. } = culprit;
     if family == LEGACY {

@@ -1,4 +1,4 @@
-//! Words of what passes between two machines.
+//! Describes findings of the test with another machine.
 
 use gaung_terminal::sanitise::one_line;
 
@@ -10,16 +10,16 @@ use super::{
     Words, advice,
 };
 
-/// `host` is what the person or the system called the other machine.
+/// Describes a finding. `host`: the other machine's name or address.
 pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Words {
     match trouble {
         PeerTrouble::Unreached(why) => Words::new(
             format!("there was no test with {}: {}", one_line(host), one_line(why)),
-            "what passes between the two machines is not known",
+            "the connection between the two machines was not tested",
             advice("start `gaung doctor --peer` there first, and let in TCP to its port (7407) there"),
         ),
         PeerTrouble::Silent { passage, same_network } => Words::new(
-            format!("no datagram came by {} {}", cast_name(passage.cast), way(host, passage.direction)),
+            format!("no datagram arrived by {} {}", cast_name(passage.cast), way(host, passage.direction)),
             silent_means(passage.cast, *same_network),
             advice(silent_mend(passage.cast, *same_network)),
         ),
@@ -40,7 +40,7 @@ pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Words {
         ),
         PeerTrouble::Cuts { passage, largest, wanted, text_only } => Words::new(
             format!(
-                "of datagrams by {} {} those of up to {largest} B came; {wanted} B should",
+                "of datagrams by {} {} those of up to {largest} B arrived; {wanted} B should",
                 cast_name(passage.cast),
                 way(host, passage.direction)
             ),
@@ -54,7 +54,7 @@ pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Words {
                 cast_name(passage.cast),
                 way(host, passage.direction)
             ),
-            "members put them in order, and ask for some that would have come by themselves",
+            "members put them in order, and request some that would have arrived by themselves",
             advice("nothing, unless it is slow; several paths between two switches do this"),
         ),
     }
@@ -62,11 +62,13 @@ pub(super) fn words(host: &str, trouble: &PeerTrouble) -> Words {
 
 const fn silent_means(cast: CastName, same_network: bool) -> &'static str {
     match (cast, same_network) {
-        (CastName::Unicast, _) => "members cannot ask for repairs, and UDP-only clients cannot speak",
-        (CastName::Multicast, true) => "members there hear by TCP: nothing is lost, and all is sent more than once",
+        (CastName::Unicast, _) => "members cannot request repairs, and UDP-only clients cannot publish",
+        (CastName::Multicast, true) => {
+            "members there receive by TCP: nothing is lost, but everything is sent more than once"
+        }
         (CastName::Broadcast, true) => "broadcasts do not arrive there",
         (CastName::Multicast | CastName::Broadcast, false) => {
-            "the two are in different networks, and this stays within one: members there hear by TCP"
+            "the two are in different networks, and this stays within one: members there receive by TCP"
         }
     }
 }
@@ -88,7 +90,7 @@ const fn silent_mend(cast: CastName, same_network: bool) -> &'static str {
     }
 }
 
-/// Where datagrams go or come from.
+/// Returns where datagrams go or come from.
 fn way(host: &str, direction: Direction) -> String {
     match direction {
         Direction::To => format!("to {}", one_line(host)),
@@ -96,7 +98,7 @@ fn way(host: &str, direction: Direction) -> String {
     }
 }
 
-/// As people say it.
+/// Returns the name for people.
 pub(crate) const fn cast_name(cast: CastName) -> &'static str {
     match cast {
         CastName::Unicast => "unicast",
@@ -105,7 +107,7 @@ pub(crate) const fn cast_name(cast: CastName) -> &'static str {
     }
 }
 
-/// With one digit where it says something.
+/// Formats thousandths as percent, with one decimal if it is not zero.
 pub(crate) fn percent(permille: u32) -> String {
     if permille.is_multiple_of(10) {
         (permille / 10).to_string()
