@@ -11,12 +11,13 @@ use std::{
 use serde_json::Value;
 
 /// What each member may depend on among the members, dev-dependencies included. `gaung` and `gaung-tests` may use all.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("gaung-proto", &[]),
     ("service-kit", &[]),
     ("gaung-engine", &["gaung-proto"]),
     ("gaung-log", &["gaung-proto", "gaung-engine"]),
     ("gaung-net", &["gaung-proto", "gaung-engine"]),
+    ("gaung-site", &["gaung-proto"]),
     ("group-registry", SERVICE),
     ("multicast-relay", SERVICE),
     ("broadcast-hub", &["gaung-proto", "gaung-engine", "gaung-net", "service-kit"]),

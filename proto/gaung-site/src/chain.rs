@@ -1,0 +1,103 @@
+//! A service's certificates: leaf, issuer and root, in the order in which TLS sends them.
+
+use rustls::{
+    crypto::WebPkiSupportedAlgorithms,
+    pki_types::{CertificateDer, UnixTime},
+};
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, anchor_from_trusted_cert};
+
+use crate::{
+    error::TrustError,
+    role::Role,
+    site_id::SiteId,
+    tls::{self, ExpectedSite, ServerVerifier},
+};
+
+/// Certificates of a chain: leaf, issuer, root.
+const CERTIFICATES: usize = 3;
+/// Largest certificate read, bytes: one with dozens of names has less than half of it.
+const MAX_CERTIFICATE_BYTES: usize = 4096;
+/// Dates that may be corrected in one chain: the leaf's and the issuer's.
+const CORRECTED_DATES: usize = 2;
+
+/// The certificates by which a service proves its role: its leaf, the site's issuer, the site's root.
+///
+/// The root is included, so that a client that knows only a [`SiteCode`](crate::SiteCode) can check the root by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteChain(pub(crate) [CertificateDer<'static>; CERTIFICATES]);
+
+impl SiteChain {
+    /// Takes certificates in DER as they were received. What they say is not checked.
+    ///
+    /// # Errors
+    /// [`TrustError::Shape`] if they are not three, or one is too large.
+    pub fn from_der(certificates: &[impl AsRef<[u8]>]) -> Result<Self, TrustError> {
+        let certificates: &[_; CERTIFICATES] = certificates.try_into().map_err(|_| TrustError::Shape)?;
+        let owned = certificates.each_ref().map(|der| CertificateDer::from(der.as_ref().to_vec()));
+        check_sizes(&owned)?;
+        Ok(Self(owned))
+    }
+
+    /// Returns the certificates, the leaf first.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0
+    }
+
+    /// Returns the site that the root belongs to, whether or not the rest fits.
+    ///
+    /// # Errors
+    /// [`TrustError::Chain`] if the root is no certificate.
+    pub fn site(&self) -> Result<SiteId, TrustError> {
+        site_of(&self.0[2])
+    }
+
+    /// Verifies that the chain proves `role` in an expected site, as a client does in a handshake.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub fn verify(&self, expected: &ExpectedSite, role: Role, now: UnixTime) -> Result<(), TrustError> {
+        let algorithms = tls::provider().signature_verification_algorithms;
+        let [leaf, rest @ ..] = &self.0;
+        ServerVerifier::new(expected.clone(), algorithms).verify(leaf, rest, &role.server_name(), now)
+    }
+}
+
+/// Refuses certificates that are too large to be a site's.
+pub(crate) fn check_sizes(certificates: &[CertificateDer<'_>]) -> Result<(), TrustError> {
+    let fits = certificates.iter().all(|certificate| certificate.len() <= MAX_CERTIFICATE_BYTES);
+    if fits { Ok(()) } else { Err(TrustError::Shape) }
+}
+
+/// Returns the site whose root `root` is.
+pub(crate) fn site_of(root: &CertificateDer<'_>) -> Result<SiteId, TrustError> {
+    let parsed = EndEntityCert::try_from(root)?;
+    Ok(SiteId::of_root_key(&parsed.subject_public_key_info()))
+}
+
+/// Verifies that `leaf` was issued under `root` for `usage`: signatures, name constraints, usages.
+///
+/// Dates decide nothing: one that excludes `now` is taken as a wrong clock, here or where the leaf was issued, and the chain is
+/// verified at that date instead. Whoever holds an old leaf's key has the rights of its service until the registry lists it no
+/// more.
+pub(crate) fn verify(
+    leaf: &EndEntityCert<'_>,
+    intermediates: &[CertificateDer<'_>],
+    root: &CertificateDer<'_>,
+    usage: &impl ExtendedKeyUsageValidator,
+    algorithms: &WebPkiSupportedAlgorithms,
+    now: UnixTime,
+) -> Result<(), TrustError> {
+    let anchors = [anchor_from_trusted_cert(root)?];
+    let mut at = now;
+    for _ in 0..CORRECTED_DATES {
+        match leaf.verify_for_usage(algorithms.all, &anchors, intermediates, at, usage, None, None) {
+            Ok(_) => return Ok(()),
+            Err(webpki::Error::CertExpired { not_after, .. }) => at = not_after,
+            Err(webpki::Error::CertNotValidYet { not_before, .. }) => at = not_before,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    leaf.verify_for_usage(algorithms.all, &anchors, intermediates, at, usage, None, None)?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The TLS configurations of services and clients: TLS 1.3 alone, *ring* as provider, no resumption.
+//!
+//! Resumption and early data are off: a resumed session would carry a proof that the registry may have withdrawn since, and
+//! early data can be replayed. A full handshake on a local network costs less than a millisecond.
+
+mod client_verifier;
+mod server_verifier;
+
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig, ServerConfig,
+    client::{ResolvesClientCert, Resumption},
+    crypto::{CryptoProvider, ring},
+    pki_types::CertificateDer,
+    server::NoServerSessionStorage,
+    time_provider::TimeProvider,
+    version::TLS13,
+};
+
+use self::client_verifier::ClientVerifier;
+pub use self::server_verifier::ExpectedSite;
+pub(crate) use self::server_verifier::ServerVerifier;
+use crate::leaf::CurrentLeaf;
+
+/// Makes the configuration of a service's listener.
+///
+/// Clients may stay unproven; what they prove is read by [`PeerIdentity::of_chain`](crate::PeerIdentity::of_chain). A certificate
+/// that proves nothing ends the handshake.
+///
+/// `root`: the site's root, under which other services prove their roles. `protocols`: ALPN names, the preferred first; empty if
+/// peers do not negotiate. `clock`: Unix time, only to pick dates; see the crate's documentation.
+///
+/// # Errors
+/// If the provider lacks TLS 1.3, which *ring* does not.
+pub fn server_config(
+    leaf: Arc<CurrentLeaf>,
+    root: CertificateDer<'static>,
+    protocols: &[&[u8]],
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = provider();
+    let verifier = ClientVerifier::new(root, provider.signature_verification_algorithms);
+    let mut config = ServerConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(leaf);
+    config.alpn_protocols = owned(protocols);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// Makes the configuration of a client, for connections to the names that [`Role::server_name`](crate::Role::server_name) gives.
+///
+/// `expected`: which sites it may meet. `proof`: the device ([`device_proof`](crate::device_proof)) or, for a service, its
+/// [`CurrentLeaf`]; `None` to stay unproven. It is shown, encrypted, only after the server has proven its site and role.
+///
+/// # Errors
+/// If the provider lacks TLS 1.3, which *ring* does not.
+pub fn client_config(
+    expected: ExpectedSite,
+    proof: Option<Arc<dyn ResolvesClientCert>>,
+    protocols: &[&[u8]],
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = provider();
+    let verifier = ServerVerifier::new(expected, provider.signature_verification_algorithms);
+    let builder = ClientConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match proof {
+        Some(proof) => builder.with_client_cert_resolver(proof),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = owned(protocols);
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn owned(protocols: &[&[u8]]) -> Vec<Vec<u8>> {
+    protocols.iter().map(|name| name.to_vec()).collect()
+}
