@@ -1,5 +1,5 @@
 //! Who a Gaung server is and who its peers are: the site, its certificates, the TLS configurations of services and clients,
-//! and the sites that a device knows.
+//! the sites that a device knows, and the enrolment of services on other machines.
 //!
 //! A *site* is one registry with its relays and hubs. Its identity is a hash of a root key that exists only while the site is
 //! made: it signs one intermediate certificate, the *issuer*, and is forgotten. The issuer is confined by name constraints to
@@ -11,6 +11,9 @@
 //! - The registry calls [`SiteAuthority::load_or_create`] with `site/` in its data folder, and [`SiteAuthority::leaf`] for itself,
 //!   for relay and hub in the same process, and again every [`RENEWAL`]; [`CurrentLeaf::replace`] puts a renewed leaf under open
 //!   listeners.
+//! - A service on another machine makes an [`Enrolment`] of the token that a person brought, sends
+//!   [`Enrolment::request`] over a connection that expects the token's site, and keeps the answer in a [`ServiceFolder`]. The
+//!   registry checks the request by [`EnrolSecrets::accept`]. Renewals are proven by the leaf in use.
 //! - Every service listens with [`tls::server_config`] and reads who called from [`PeerIdentity::of_chain`]: nobody, a device that
 //!   has proven its key, or a service of the site. A peer may stay unproven; what it may do then is the caller's to decide.
 //! - A client asks [`KnownSites::expected`] which sites it may meet at an address, connects with [`tls::client_config`] to the name
@@ -28,6 +31,7 @@ mod authority;
 mod base32;
 mod chain;
 mod device_proof;
+mod enrol;
 mod error;
 mod key;
 mod known_sites;
@@ -37,12 +41,14 @@ mod peer;
 mod private_files;
 mod role;
 mod server_address;
+mod service_folder;
 mod site_id;
 pub mod tls;
 
 pub use authority::{AuthorityError, RENEWAL, SiteAuthority};
 pub use chain::SiteChain;
 pub use device_proof::device_proof;
+pub use enrol::{EnrolError, EnrolRequest, EnrolSecrets, EnrolToken, Enrolment, TOKEN_LIFETIME};
 pub use error::TrustError;
 pub use key::{ServiceKey, ServicePublicKey};
 pub use known_sites::{
@@ -53,5 +59,6 @@ pub use local_name::LocalName;
 pub use peer::PeerIdentity;
 pub use role::Role;
 pub use server_address::ServerAddress;
+pub use service_folder::ServiceFolder;
 pub use site_id::{CodeError, SiteCode, SiteId};
 pub use tls::ExpectedSite;

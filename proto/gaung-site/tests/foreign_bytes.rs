@@ -1,12 +1,15 @@
 //! Whatever people, files and peers give to the parsers, nothing panics.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use gaung_proto::RelayId;
 use gaung_site::{
-    Endpoint, ExpectedSite, KnownSites, PeerIdentity, Role, ServerAddress, ServiceKey, ServicePublicKey, SiteAuthority,
-    SiteChain,
+    Endpoint, EnrolSecrets, EnrolToken, ExpectedSite, KnownSites, PeerIdentity, Role, ServerAddress, ServiceKey,
+    ServicePublicKey, SiteAuthority, SiteChain,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -24,12 +27,18 @@ fn parsers() -> Vec<(Vec<u8>, Parser)> {
     let registry = SiteAuthority::create().unwrap();
     let key = ServiceKey::generate().unwrap();
     let chain = registry.issue(RELAY, &key.public(), &[], NOW).unwrap();
+    let token = EnrolSecrets::new(registry.id()).open([5; 16], None, Instant::now());
     let mut known = KnownSites::default();
     known.record(registry.id(), &Endpoint::new("192.168.1.10", 7400).unwrap(), None, 1_780_000_000).unwrap();
     vec![
         (format!("192.168.1.10#{}", registry.id().code()).into_bytes(), |bytes| {
             if let Ok(ServerAddress { code: Some(code), .. }) = ServerAddress::parse(&text(bytes)) {
                 assert_eq!(code.to_string().parse(), Ok(code));
+            }
+        }),
+        (token.to_string().into_bytes(), |bytes| {
+            if let Ok(token) = text(bytes).parse::<EnrolToken>() {
+                assert_eq!(token.to_string().parse(), Ok(token));
             }
         }),
         (known.to_string().into_bytes(), |bytes| {

@@ -1,0 +1,232 @@
+//! How a service on another machine becomes one of the site: a person carries a token from the registry to it.
+//!
+//! The token names the site and has a secret. The service connects to the registry, which must prove that site, and sends the
+//! public key that it wants certified, with a MAC under the secret: so the secret itself is never sent, and an answer to one
+//! request certifies no other key.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gaung_proto::RelayId;
+use ring::hmac;
+use rustls::pki_types::UnixTime;
+
+use crate::{
+    base32,
+    chain::SiteChain,
+    error::TrustError,
+    key::{ServiceKey, ServicePublicKey},
+    leaf::Leaf,
+    role::Role,
+    site_id::SiteId,
+    tls::ExpectedSite,
+};
+
+/// Time for which a token is good if nothing else is said.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+const PREFIX: &str = "gaung-enrol-1.";
+const LABEL: &[u8] = b"gaung-enrol-v1\0";
+/// Tokens that are good at one time; the one that ends first makes room.
+const MAX_OPEN: usize = 16;
+
+/// A service does not become one of the site.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnrolError {
+    /// The text is no token.
+    #[error("this is not a token for enrolling, which begins with {PREFIX}")]
+    NotAToken,
+    /// The registry is the site's one and is not enrolled.
+    #[error("only relays and hubs are enrolled")]
+    NotEnrollable,
+    /// The request was made with no token that is good now.
+    #[error("the token is unknown or has expired; make another with `group-registry enrol`")]
+    Refused,
+    /// What is to be certified is no P-256 key, or what came back does not certify it.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The chain that came back is for another key.
+    #[error("the registry certified another key")]
+    OtherKey,
+}
+
+/// The text that a person carries from the registry to a service: `gaung-enrol-1.` and 52 letters and digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnrolToken {
+    secret: [u8; 16],
+    site: SiteId,
+}
+
+impl EnrolToken {
+    /// Returns the site that the registry has to prove.
+    #[must_use]
+    pub const fn site(&self) -> SiteId {
+        self.site
+    }
+}
+
+impl fmt::Display for EnrolToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}", base32::encode(&[self.secret, *self.site.as_bytes()].concat()))
+    }
+}
+
+impl fmt::Debug for EnrolToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EnrolToken(for {})", self.site)
+    }
+}
+
+impl FromStr for EnrolToken {
+    type Err = EnrolError;
+    fn from_str(text: &str) -> Result<Self, EnrolError> {
+        let encoded = text.trim().strip_prefix(PREFIX).ok_or(EnrolError::NotAToken)?;
+        let bytes: [u8; 32] = base32::decode(encoded).ok_or(EnrolError::NotAToken)?;
+        let (secret, site) = bytes.split_at(16);
+        let sixteen = "half of 32 bytes";
+        Ok(Self {
+            secret: secret.try_into().expect(sixteen),
+            site: SiteId::from_bytes(site.try_into().expect(sixteen)),
+        })
+    }
+}
+
+/// What a service sends to be enrolled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolRequest {
+    /// What it will be.
+    pub role: Role,
+    /// Its public key, DER of SubjectPublicKeyInfo.
+    pub spki: Vec<u8>,
+    /// HMAC-SHA256 under the token's secret over `"gaung-enrol-v1"`, a zero byte, the kind (2 relay, 3 hub), the service's id and
+    /// the key.
+    pub mac: [u8; 32],
+}
+
+/// A service's side of enrolling.
+pub struct Enrolment {
+    token: EnrolToken,
+    role: Role,
+    key: ServiceKey,
+}
+
+impl Enrolment {
+    /// Begins to enrol the holder of `key` as `role`.
+    ///
+    /// # Errors
+    /// [`EnrolError::NotEnrollable`].
+    pub fn new(token: EnrolToken, role: Role, key: ServiceKey) -> Result<Self, EnrolError> {
+        kind_and_id(role)?;
+        Ok(Self { token, role, key })
+    }
+
+    /// Returns what the connection to the registry has to prove.
+    #[must_use]
+    pub fn expected(&self) -> ExpectedSite {
+        ExpectedSite::OneOf(Arc::new([self.token.site]))
+    }
+
+    /// Makes the request; it may be sent again if the answer is lost.
+    ///
+    /// # Errors
+    /// [`EnrolError::NotEnrollable`].
+    pub fn request(&self) -> Result<EnrolRequest, EnrolError> {
+        let spki = self.key.public().to_spki();
+        let tag = hmac::sign(&hmac_key(&self.token.secret), &mac_input(self.role, &spki)?);
+        let mac = tag.as_ref().try_into().expect("HMAC-SHA256 gives 32 bytes");
+        Ok(EnrolRequest { role: self.role, spki, mac })
+    }
+
+    /// Checks the answer, which [`ServiceFolder::keep`](crate::ServiceFolder::keep) then keeps, and gives the leaf to serve with.
+    ///
+    /// # Errors
+    /// [`EnrolError::Trust`] if it does not prove the role in the token's site; [`EnrolError::OtherKey`].
+    pub fn finish(&self, chain: &SiteChain, now: UnixTime) -> Result<Leaf, EnrolError> {
+        chain.verify(&self.expected(), self.role, now)?;
+        Leaf::new(chain, &self.key).map_err(|_| EnrolError::OtherKey)
+    }
+}
+
+/// The registry's side of enrolling: the secrets of tokens that are good now. They are kept in memory alone.
+#[derive(Debug)]
+pub struct EnrolSecrets {
+    site: SiteId,
+    open: Vec<OpenSecret>,
+}
+
+struct OpenSecret {
+    secret: [u8; 16],
+    /// `None`: good as long as the registry runs, for a token from its configuration.
+    ends: Option<Instant>,
+}
+
+impl fmt::Debug for OpenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenSecret(until {:?})", self.ends)
+    }
+}
+
+impl EnrolSecrets {
+    /// Begins without any token.
+    #[must_use]
+    pub const fn new(site: SiteId) -> Self {
+        Self { site, open: Vec::new() }
+    }
+
+    /// Makes a token of 16 random bytes. `lifetime`: usually [`TOKEN_LIFETIME`]; `None` for a token from the configuration, which
+    /// does not expire. While 16 tokens are good, the one that ends first makes room.
+    pub fn open(&mut self, secret: [u8; 16], lifetime: Option<Duration>, now: Instant) -> EnrolToken {
+        self.expire(now);
+        if self.open.len() >= MAX_OPEN {
+            let first = |secret: &(usize, &OpenSecret)| (secret.1.ends.is_none(), secret.1.ends);
+            if let Some(index) = self.open.iter().enumerate().min_by_key(first).map(|(index, _)| index) {
+                self.open.remove(index);
+            }
+        }
+        self.open.push(OpenSecret { secret, ends: lifetime.map(|lifetime| now + lifetime) });
+        EnrolToken { secret, site: self.site }
+    }
+
+    /// Checks a request: gives the role and key to issue a chain for.
+    ///
+    /// A token enrols any number of services while it is good, under any id that they name, also one that is in use: whoever
+    /// carries it is trusted like the operator.
+    ///
+    /// # Errors
+    /// [`EnrolError`].
+    pub fn accept(&mut self, request: &EnrolRequest, now: Instant) -> Result<(Role, ServicePublicKey), EnrolError> {
+        self.expire(now);
+        let input = mac_input(request.role, &request.spki)?;
+        let fits = |open: &OpenSecret| hmac::verify(&hmac_key(&open.secret), &input, &request.mac).is_ok();
+        if !self.open.iter().any(fits) {
+            return Err(EnrolError::Refused);
+        }
+        Ok((request.role, ServicePublicKey::from_spki(&request.spki)?))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.open.retain(|open| open.ends.is_none_or(|ends| now < ends));
+    }
+}
+
+fn hmac_key(secret: &[u8; 16]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret)
+}
+
+fn mac_input(role: Role, spki: &[u8]) -> Result<Vec<u8>, EnrolError> {
+    let (kind, id) = kind_and_id(role)?;
+    Ok([LABEL, &[kind], id.as_bytes(), spki].concat())
+}
+
+/// Returns the number of a role's kind, as in discovery, and the service's id.
+const fn kind_and_id(role: Role) -> Result<(u8, RelayId), EnrolError> {
+    match role {
+        Role::Registry => Err(EnrolError::NotEnrollable),
+        Role::Relay(id) => Ok((2, id)),
+        Role::Hub(id) => Ok((3, id)),
+    }
+}
