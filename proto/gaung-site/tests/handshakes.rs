@@ -64,8 +64,9 @@ fn by_the_stolen_issuer(names: &[&str]) -> (SiteAuthority, SiteChain, ServiceKey
 fn the_pinned_site_is_spoken_to_by_tls_1_3_without_resumption() {
     let service = Service::new(Role::Registry);
     let config = Arc::new(client(ExpectedSite::Pinned(service.site.id().code()), None, NOW));
+    let server_config = service.config(NOW);
     for _ in 0..2 {
-        let (mut client, mut server) = handshake(&config, Role::Registry, &service.config(NOW)).unwrap();
+        let (mut client, mut server) = handshake(&config, Role::Registry, &server_config).unwrap();
         pipe::exchange(&mut client, &mut server);
         assert_eq!(client.protocol_version(), Some(ProtocolVersion::TLSv1_3));
         assert_eq!(client.handshake_kind(), Some(HandshakeKind::Full));
