@@ -1,4 +1,4 @@
-//! The shell of a session: its socket and its task, around the pure [`SessionCore`]. Lives on one shard's thread.
+//! The shell of a session: its socket and its task, around the pure [`SessionCore`]. It stays on one shard's thread.
 
 mod access;
 mod socket;
@@ -36,7 +36,7 @@ use crate::{
 use self::access::SessionAccess;
 pub(crate) use self::access::{SessionNumbers, SessionServices, ShardContext};
 
-/// A session. Its own task reads and waits; the shard writes to it directly when a group has something new.
+/// A session. Its own task reads and waits; the shard writes to it directly when a group has new messages.
 pub(crate) struct Session {
     pub(crate) id: u64,
     context: Rc<ShardContext>,
@@ -50,11 +50,11 @@ pub(crate) struct Session {
 struct SessionState {
     core: SessionCore,
     dialect: Box<dyn Dialect>,
-    /// Of those that have not said hello.
+    /// The place among the sessions that have not said hello; `None` once the peer has.
     handshake: Option<Box<Handshake>>,
     admitted: Admitted,
     history: Option<HistoryChannel>,
-    /// Until what was read from the log is written.
+    /// Places of log reads, held until what was read is written.
     history_places: Vec<Arc<HistoryPlace>>,
     is_input_ended: bool,
     is_end_noted: bool,
@@ -65,36 +65,36 @@ struct HistoryChannel {
     receiver: mpsc::Receiver<HistoryPart>,
 }
 
-/// How a turn of writing ended.
+/// Why a turn of writing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    /// Nothing to write.
+enum WriteOutcome {
+    /// Everything is written.
     Idle,
-    /// The socket takes no more.
+    /// The socket is full.
     Blocked,
-    /// The turn's budget is used up; others first.
+    /// The turn's budget is used up, and other sessions are due.
     More,
-    /// A cursor cannot go on by itself.
+    /// A cursor has to be recovered.
     CursorsBehind,
 }
 
 /// What the session's task waits for.
 #[derive(Debug, Clone, Copy)]
-struct Wait {
-    flow: Flow,
+struct SessionWait {
+    outcome: WriteOutcome,
     may_read: bool,
     wants_history: bool,
     due: Option<Instant>,
     is_over: bool,
 }
 
-/// Parts of history read ahead for one session.
+/// Parts of the log that are read ahead for one session.
 const HISTORY_AHEAD: usize = 2;
-/// Writes of one turn.
+/// Most writes of one turn.
 const WRITES: usize = 4;
 
 impl Session {
-    /// A session on a connection that was let in, and what its peer has sent already.
+    /// Creates a session on an admitted connection; returns with it the bytes that its peer has sent already.
     pub(crate) fn new(
         id: u64,
         context: Rc<ShardContext>,
@@ -142,35 +142,35 @@ impl Session {
         gauge.dec();
     }
 
-    /// A group has something new, or has ended: writes at once.
+    /// Writes at once what a marked group has: new messages, or its end.
     pub(crate) fn marked(&self, group: gaung_proto::GroupId) {
-        let flow = self.act(|core, around| {
+        let outcome = self.act(|core, around| {
             core.mark(group, around);
             core.handle_decoded(around);
             self.pump(core, around)
         });
-        if flow != Flow::Idle {
+        if outcome != WriteOutcome::Idle {
             self.wake.notify_one();
         }
     }
 
-    /// A request of this session is answered.
+    /// Handles the answer to a request of this session.
     pub(crate) fn answered(&self, body: AnswerBody) {
         self.act(|core, around| match body {
             AnswerBody::Published(published) => core.handle_published(published, around),
             AnswerBody::Found(found) => core.handle_found(found.number, found.outcome, around),
         });
-        // Answers come in crowds: the session's own task writes them together.
+        // Many answers come at a time; the session's own task writes them together.
         self.wake.notify_one();
     }
 
-    /// `everyone` may be known by now.
+    /// Has the session join `everyone`, which the registry has named.
     pub(crate) fn everyone_known(&self) {
         self.act(SessionCore::handle_everyone);
         self.wake.notify_one();
     }
 
-    /// Checks all that has a time limit.
+    /// Checks time limits and evictions.
     pub(crate) fn sweep(&self, is_nearly_full: bool) {
         let pressure = {
             let state = self.state.borrow();
@@ -181,21 +181,21 @@ impl Session {
                 is_nearly_full,
             }
         };
-        let has_words = self.act(|core, around| {
+        let has_output = self.act(|core, around| {
             core.handle_sweep(pressure, around);
             !core.is_blocked() && !core.is_flushed(around.dialect)
         });
-        if has_words {
+        if has_output {
             self.wake.notify_one();
         }
     }
 
-    /// Ends the session for a reason of the hub's.
+    /// Ends the session.
     pub(crate) fn end(&self, reason: EndReason) {
         self.act(|core, around| core.end(reason, around));
     }
 
-    /// Lets the core do something, and what follows from it.
+    /// Calls the core, then handles requests that were decoded meanwhile, and the session's end.
     fn act<T>(&self, act: impl FnOnce(&mut SessionCore, &mut Surroundings<'_>) -> T) -> T {
         let mut state = self.state.borrow_mut();
         let SessionState { core, dialect, history, is_end_noted, .. } = &mut *state;
@@ -219,27 +219,29 @@ impl Session {
         self.wake.notify_one();
     }
 
-    /// Writes what can be written, then waits for one thing to happen and handles it. False: the session is over.
+    /// Writes what can be written, then waits for one event and handles it. Returns false once the session is over.
     async fn turn(&self) -> bool {
         let wait = self.write();
         if wait.is_over {
             return false;
         }
-        match wait.flow {
-            Flow::More => {
+        match wait.outcome {
+            WriteOutcome::More => {
                 if wait.may_read {
                     self.read();
                 }
                 yield_now().await;
                 return true;
             }
-            Flow::CursorsBehind => return true,
-            Flow::Idle | Flow::Blocked => {}
+            WriteOutcome::CursorsBehind => return true,
+            WriteOutcome::Idle | WriteOutcome::Blocked => {}
         }
         tokio::select! {
             biased;
             () = self.wake.notified() => {}
-            _ = self.stream.writable(), if wait.flow == Flow::Blocked => self.act(|core, _| core.handle_writable()),
+            _ = self.stream.writable(), if wait.outcome == WriteOutcome::Blocked => {
+                self.act(|core, _| core.handle_writable());
+            }
             part = self.history_part(), if wait.wants_history => self.history_came(part),
             _ = self.stream.readable(), if wait.may_read => {
                 if self.read() {
@@ -253,19 +255,19 @@ impl Session {
         true
     }
 
-    fn write(&self) -> Wait {
-        let flow = self.act(|core, around| {
-            let flow = self.pump(core, around);
+    fn write(&self) -> SessionWait {
+        let outcome = self.act(|core, around| {
+            let outcome = self.pump(core, around);
             core.recover_cursors(around);
-            flow
+            outcome
         });
         let mut state = self.state.borrow_mut();
         if !state.history_places.is_empty() && !state.core.holds_log_parts() {
             state.history_places = Vec::new();
         }
         let SessionState { core, dialect, .. } = &*state;
-        Wait {
-            flow,
+        SessionWait {
+            outcome,
             may_read: core.may_read() && !state.is_input_ended,
             wants_history: state.history.is_some() && core.wants_log_parts(),
             due: core.deadline().or_else(|| dialect.poll_timeout()),
@@ -273,13 +275,13 @@ impl Session {
         }
     }
 
-    /// Writes until nothing is left, the socket is full or the turn is over.
-    fn pump(&self, core: &mut SessionCore, around: &mut Surroundings<'_>) -> Flow {
+    /// Writes until everything is written, the socket is full or the turn is over.
+    fn pump(&self, core: &mut SessionCore, around: &mut Surroundings<'_>) -> WriteOutcome {
         if core.is_lost() {
-            return Flow::Idle;
+            return WriteOutcome::Idle;
         }
         if core.is_blocked() {
-            return Flow::Blocked;
+            return WriteOutcome::Blocked;
         }
         for _ in 0..WRITES {
             if let Err(error) = around.dialect.unsent().map_or(Ok(()), |unsent| socket::flush(&self.stream, unsent)) {
@@ -287,7 +289,7 @@ impl Session {
             }
             let gathered = core.gather(around);
             if gathered.slices == 0 {
-                return if core.has_cursors_behind() { Flow::CursorsBehind } else { Flow::Idle };
+                return if core.has_cursors_behind() { WriteOutcome::CursorsBehind } else { WriteOutcome::Idle };
             }
             let written = if gathered.bytes == 0 || core.wrap(gathered.bytes, around) {
                 gathered.bytes
@@ -302,20 +304,20 @@ impl Session {
             self.context.services.figures.writes.inc();
             self.context.services.figures.written_bytes.inc_by(written as u64);
         }
-        Flow::More
+        WriteOutcome::More
     }
 
-    fn write_failed(&self, error: &std::io::Error, core: &mut SessionCore, around: &Surroundings<'_>) -> Flow {
+    fn write_failed(&self, error: &std::io::Error, core: &mut SessionCore, around: &Surroundings<'_>) -> WriteOutcome {
         if error.kind() != ErrorKind::WouldBlock {
             core.handle_lost(around.now);
-            return Flow::Idle;
+            return WriteOutcome::Idle;
         }
         self.context.services.figures.blocked.inc();
         core.handle_blocked();
-        Flow::Blocked
+        WriteOutcome::Blocked
     }
 
-    /// Reads once and handles what came. True: perhaps more is there; others first.
+    /// Reads once and handles what came. Returns true if more may be there, for which other sessions have to be served first.
     fn read(&self) -> bool {
         let mut scratch = self.context.scratch.borrow_mut();
         let limit = self.state.borrow().dialect.rules().read_bytes.min(scratch.len());
@@ -370,7 +372,7 @@ impl Session {
         }
     }
 
-    /// Ends the connection so that what was written last arrives.
+    /// Closes the connection so that what was written last arrives.
     async fn close(&self) {
         let is_input_ended = {
             let state = self.state.borrow();
@@ -379,7 +381,7 @@ impl Session {
             }
             let closing = state.dialect.closing();
             if !closing.is_empty() && !state.dialect.has_unsent() {
-                // A peer that does not hear it sees the connection end.
+                // If this fails the peer sees the connection end all the same.
                 let _ = self.stream.try_write(closing);
             }
             state.is_input_ended
@@ -389,7 +391,7 @@ impl Session {
 }
 
 impl SessionPort {
-    /// The gauge of open sessions of this port.
+    /// Returns the gauge of open sessions of this port.
     pub(crate) fn gauge(&self, figures: &crate::metrics::Figures) -> Gauge {
         match self {
             Self::Framed(_) => figures.framed_sessions.clone(),

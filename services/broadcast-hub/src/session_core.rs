@@ -1,4 +1,4 @@
-//! The pure part of a session: what it answers, which messages it is given, and when it ends.
+//! The pure part of a session: how requests are answered, which messages are written, and when the session ends.
 //!
 //! [`SessionCore`] has no socket, task, clock or randomness. The shell around it (`session.rs`) reads and writes the
 //! socket; the simulation drives the same core over a network of its own.
@@ -32,7 +32,7 @@ pub use self::{
     },
 };
 use self::{
-    groups::{Beginning, WaitingRequest},
+    groups::{SubscriptionStart, WaitingRequest},
     subscription::Subscriptions,
 };
 use crate::{audience::ClientKey, config::Limits, directory::GroupInfo, failure::Failure};
@@ -47,9 +47,9 @@ pub struct SessionCore {
     limits: Arc<Limits>,
     fan: Fanout,
     subscriptions: Subscriptions,
-    /// By the number of the lookup.
+    /// Requests that wait for a lookup, by its number.
     waiting: BTreeMap<u64, WaitingRequest>,
-    client: Option<Client>,
+    client: Option<SessionClient>,
     is_welcomed: bool,
     is_blocked: bool,
     next_number: u64,
@@ -58,62 +58,62 @@ pub struct SessionCore {
     opened: Instant,
     /// When the peer last sent something.
     heard: Instant,
-    /// When the socket last took something, or there was nothing to take.
+    /// When the socket last had room, or there was nothing to write.
     progress: Instant,
-    ending: Option<Box<Ending>>,
+    ending: Option<Box<SessionEnding>>,
 }
 
-/// Who the peer is.
+/// The client at the other end, by its hello.
 #[derive(Debug)]
-struct Client {
+struct SessionClient {
     key: ClientKey,
     device: DeviceId,
     name: String,
 }
 
-/// No more is read; what waits is written until the deadline.
-struct Ending {
+/// The end of a session that has been decided. No more is read; pending data is written until the deadline.
+struct SessionEnding {
     reason: EndReason,
     deadline: Instant,
     is_lost: bool,
 }
 
-/// How a publish request ended.
+/// The outcome of a publish request.
 #[derive(Debug, Clone)]
 pub struct PublishOutcome {
-    /// The peer's own.
+    /// The tag that the peer gave the request.
     pub tag: u64,
     /// The group.
     pub group: GroupId,
-    /// As in the request.
+    /// Bytes of the request.
     pub bytes: usize,
-    /// The log, and which message got which number there.
+    /// The log, and the seqs of the messages in it.
     pub outcome: Result<(LogId, Vec<AckRange>), Failure>,
 }
 
-/// What others need of what the session holds.
+/// Which of a session's places are needed by others.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pressure {
-    /// The session's place went to an address that holds fewer.
+    /// The session was evicted for an address with fewer sessions.
     pub is_evicted: bool,
-    /// Its place among the sessions that have not said hello did.
+    /// Its place among the sessions that have not said hello was evicted.
     pub is_handshake_evicted: bool,
-    /// Its place for reading the log did.
+    /// Its place for reading the log was evicted.
     pub is_history_evicted: bool,
-    /// The hub is nearly full.
+    /// The hub is nearly full, so that silent text sessions have to go.
     pub is_nearly_full: bool,
 }
 
-/// Answers that wait before no more requests are read.
+/// Bytes of pending answers above which no more requests are read.
 const CONTROL_PAUSE_BYTES: usize = 256 * 1024;
-/// Publish requests in flight before no more requests are read.
+/// Bytes and number of publish requests in flight above which no more requests are read.
 const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 const IN_FLIGHT_REQUESTS: usize = 16 * 1024;
-/// A session that took nothing for so long loses what was read from the log for it, if another address needs the place.
+/// How long a session may read nothing before its evicted place for reading the log ends it.
 const EVICTED_STALL: Duration = Duration::from_secs(1);
 
 impl SessionCore {
-    /// A session whose peer has sent nothing yet.
+    /// Creates the core of a session whose peer has sent nothing yet.
     #[must_use]
     pub fn new(limits: Arc<Limits>, now: Instant) -> Self {
         Self {
@@ -144,12 +144,12 @@ impl SessionCore {
         }
     }
 
-    /// The peer has sent something.
+    /// Notes that the peer has sent something.
     pub const fn handle_heard(&mut self, now: Instant) {
         self.heard = now;
     }
 
-    /// Takes what the dialect has decoded, up to the session's end.
+    /// Handles requests that the dialect has decoded, up to the session's end.
     pub fn handle_decoded(&mut self, around: &mut Surroundings<'_>) {
         while self.ending.is_none()
             && let Some(decoded) = around.dialect.poll_decoded()
@@ -168,7 +168,7 @@ impl SessionCore {
         }
     }
 
-    /// Takes one request.
+    /// Handles one request.
     pub fn handle_request(&mut self, request: Request, around: &mut Surroundings<'_>) {
         if self.ending.is_some() {
             return;
@@ -210,10 +210,10 @@ impl SessionCore {
         }
     }
 
-    /// `everyone` is known, or is another group than before.
+    /// Handles the news that `everyone` is known, or is another group than before.
     pub fn handle_everyone(&mut self, around: &mut Surroundings<'_>) {
         let Some(everyone) = around.hub.everyone().filter(|_| self.client.is_some()) else { return };
-        // A peer that acknowledges was told, and chooses itself.
+        // A peer that acknowledges subscribes by itself.
         if self.is_welcomed && around.dialect.rules().acknowledges {
             return;
         }
@@ -221,11 +221,11 @@ impl SessionCore {
         self.say(Say::Welcome { everyone: everyone.clone() }, around);
         // Unless the peer has chosen a position in it already, or does so with what came along.
         if !self.subscriptions.contains(everyone.id) && !around.dialect.is_requested(&everyone) {
-            self.subscribe_or_say(&everyone, Beginning::EVERYONE, around);
+            self.subscribe_or_say(&everyone, SubscriptionStart::EVERYONE, around);
         }
     }
 
-    /// A publish request of this session has ended.
+    /// Answers a publish request of this session.
     pub fn handle_published(&mut self, published: PublishOutcome, around: &mut Surroundings<'_>) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(published.bytes);
         self.in_flight_requests = self.in_flight_requests.saturating_sub(1);
@@ -236,16 +236,16 @@ impl SessionCore {
         }
     }
 
-    /// The connection is of no use any more.
+    /// Ends the session because its connection is lost.
     pub fn handle_lost(&mut self, now: Instant) {
         let reason = match self.ending.take() {
             Some(ending) => ending.reason,
             None => EndReason::ConnectionLost,
         };
-        self.ending = Some(Box::new(Ending { reason, deadline: now, is_lost: true }));
+        self.ending = Some(Box::new(SessionEnding { reason, deadline: now, is_lost: true }));
     }
 
-    /// Checks all that has a time limit.
+    /// Checks time limits and evictions; due twice a second.
     pub fn handle_sweep(&mut self, pressure: Pressure, around: &mut Surroundings<'_>) {
         let stalled = around.now.saturating_duration_since(self.progress);
         if self.is_blocked && stalled >= self.limits.stall {
@@ -263,7 +263,7 @@ impl SessionCore {
         self.sweep_subscriptions(around);
     }
 
-    /// Says why and where to resume; the session is over once that is written, or cannot be.
+    /// Tells the peer why the session ends and where to resume. The session is over once that is written, or cannot be.
     pub fn end(&mut self, reason: EndReason, around: &mut Surroundings<'_>) {
         if self.ending.is_some() {
             return;
@@ -272,49 +272,49 @@ impl SessionCore {
         let last = last.and_then(|bye| around.dialect.encode(bye));
         self.fan.remove_all();
         last.into_iter().for_each(|last| self.fan.push_last(last));
-        // The shell makes room in the socket for the last words.
+        // The shell makes room in the socket for the last frame.
         self.is_blocked = false;
         let deadline = around.now + self.limits.linger;
-        self.ending = Some(Box::new(Ending { reason, deadline, is_lost: false }));
+        self.ending = Some(Box::new(SessionEnding { reason, deadline, is_lost: false }));
     }
 
-    /// Why the session ends, once that is decided.
+    /// Returns why the session ends, once that is decided.
     #[must_use]
     pub fn end_reason(&self) -> Option<&EndReason> {
         self.ending.as_ref().map(|ending| &ending.reason)
     }
 
-    /// Until when an ending session is written to.
+    /// Returns until when an ending session is written to.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.ending.as_ref().map(|ending| ending.deadline)
     }
 
-    /// Whether the connection is of no use any more.
+    /// Returns true if the connection is lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.is_lost)
     }
 
-    /// Whether the session has ended and its last words are written, or cannot be.
+    /// Returns true if the session has ended and its last frame is written, or cannot be.
     #[must_use]
     pub fn is_over(&self, now: Instant, dialect: &dyn Dialect) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.deadline <= now || self.is_flushed(dialect))
     }
 
-    /// Whether everything said is written.
+    /// Returns true if everything said is written.
     #[must_use]
     pub fn is_flushed(&self, dialect: &dyn Dialect) -> bool {
         self.fan.is_flushed() && !dialect.has_unsent()
     }
 
-    /// Whether the peer has said who it is.
+    /// Returns true if the peer has said hello.
     #[must_use]
     pub const fn is_greeted(&self) -> bool {
         self.client.is_some()
     }
 
-    /// Whether more requests may be read: not while too many answers or publish requests wait.
+    /// Returns true if more requests may be read: not while too many answers or publish requests are pending.
     #[must_use]
     pub fn may_read(&self) -> bool {
         self.ending.is_none()
@@ -323,7 +323,7 @@ impl SessionCore {
             && self.fan.control_bytes() < CONTROL_PAUSE_BYTES
     }
 
-    /// Bytes that are held for the peer alone: answers, and what was read from logs.
+    /// Returns the bytes held for this peer alone: answers, and what was read from logs.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.fan.control_bytes() + self.fan.feed_bytes()
@@ -334,11 +334,11 @@ impl SessionCore {
             return self.refuse("a second hello came", around);
         }
         let key = ClientKey { id: hello.client, owner: around.hub.owner_of(hello.stream_key) };
-        self.client = Some(Client { key, device: hello.device, name: hello.name });
+        self.client = Some(SessionClient { key, device: hello.device, name: hello.name });
         self.handle_everyone(around);
     }
 
-    /// Keeps a newer ticket for a group that the session is in; for another it means nothing.
+    /// Keeps a newer ticket for a group that the session is in, and ignores one for another group.
     fn renew(&mut self, group: GroupId, ticket: Bytes, around: &mut Surroundings<'_>) {
         let info = self.subscriptions.get(group).map(|subscription| subscription.group.info());
         let Some(info) = info.filter(|info| info.private) else { return };
@@ -351,7 +351,7 @@ impl SessionCore {
         }
     }
 
-    /// Hands a checked request to the group's relay. Every way it can end comes to [`Self::handle_published`].
+    /// Hands a checked request to the group's relay. Every outcome comes to [`Self::handle_published`].
     fn publish(&mut self, info: &GroupInfo, request: PublishRequest, around: &mut Surroundings<'_>) {
         let (tag, bytes) = (request.tag, request.bytes);
         self.in_flight_bytes += bytes;
@@ -364,7 +364,7 @@ impl SessionCore {
         }
     }
 
-    /// Why the session ends for its peer's silence, if it does.
+    /// Returns why the session ends for its peer's silence, if it does.
     fn silence(&self, pressure: Pressure, around: &Surroundings<'_>) -> Option<EndReason> {
         let since_open = around.now.saturating_duration_since(self.opened);
         let is_silent = around.now.saturating_duration_since(self.heard) >= self.limits.idle;

@@ -21,7 +21,7 @@ pub(crate) fn text_lines(run: &Run, from: Seq, prefix: &str, skip: Option<Client
     out.freeze()
 }
 
-/// Whether a message of the run is by `client`.
+/// Returns true if a message of the run is by `client`.
 pub(crate) fn has_author(run: &Run, client: ClientId) -> bool {
     run.block().authors().any(|author| author.client == client)
 }
@@ -81,7 +81,7 @@ fn write_message(out: &mut BytesMut, prefix: &str, message: &Message) {
     }
 }
 
-/// The author's name, or one made of the client id where none was given.
+/// Returns the author's name, or one made of the client id if it has none.
 fn shown_name(given: &str, author: &Author) -> String {
     if given.is_empty() {
         let [a, b, c, d, ..] = author.client.0;

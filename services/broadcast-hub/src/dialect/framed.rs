@@ -27,21 +27,21 @@ use crate::{
 
 const VERSION: u32 = 1;
 const READ_BYTES: usize = 64 * 1024;
-/// Largest first frame.
+/// Most bytes of the first frame.
 const MAX_HELLO: usize = 4096;
 const FRAME_HEADER: usize = 8;
-/// A from_seq above it is refused: no log gets there.
+/// Highest from_seq that is accepted; no log gets there.
 const MAX_SEQ: u64 = u64::MAX / 2;
 
 /// The framed dialect of one session.
 #[derive(Debug, Default)]
 pub struct Framed {
-    /// Read and not decoded yet.
+    /// Bytes that were read and are not decoded yet.
     pub(super) input: BytesMut,
     author: Option<Author>,
 }
 
-/// Who publishes, by the hello.
+/// The author of what the session publishes, by the hello.
 #[derive(Debug, Clone)]
 struct Author {
     client: ClientId,
@@ -64,7 +64,7 @@ impl Dialect for Framed {
             Ok(body) => body?,
             Err(what) => return Some(fatal(what)),
         };
-        // A copy that does not keep the read buffer alive; what is in the frame shares it.
+        // Copied, so that payloads, which share the frame, do not keep the whole read buffer in memory.
         let body = Bytes::copy_from_slice(&body);
         let bytes = body.len();
         let request = match pb::ClientFrame::decode(body) {
@@ -103,14 +103,14 @@ impl Dialect for Framed {
 }
 
 impl Framed {
-    /// Whether hello has come.
+    /// Returns true if hello has come.
     pub(super) const fn is_greeted(&self) -> bool {
         self.author.is_some()
     }
 
     fn next_body(&mut self) -> Result<Option<Bytes>, String> {
         if self.input.is_empty() {
-            // An idle session holds no buffer.
+            // Released, because most sessions are idle.
             self.input = BytesMut::new();
             return Ok(None);
         }
@@ -140,7 +140,7 @@ impl Framed {
                 Err(error) => invalid(0, error.to_string()),
             },
             client_frame::Frame::Publish(publish) => self.publish_request(publish, bytes),
-            // An acknowledgement of a group that cannot be is one of a group that the session is not in.
+            // A malformed group id is treated as a group that the session is not in.
             client_frame::Frame::Ack(ack) => Request::Ack {
                 group: GroupId::try_from(&ack.group_id[..]).unwrap_or(GroupId::NONE),
                 log: LogId(ack.log_id),
@@ -149,7 +149,7 @@ impl Framed {
             },
             client_frame::Frame::Renew(renew) => Request::Renew(
                 GroupId::try_from(&renew.group_id[..]).unwrap_or(GroupId::NONE),
-                // A copy: it is kept for long, and the rest of the frame need not be.
+                // Copied, because it is kept longer than the rest of the frame.
                 Bytes::copy_from_slice(&renew.ticket),
             ),
             client_frame::Frame::Ping(ping) => Request::Ping(ping.nonce),
@@ -225,12 +225,12 @@ fn subscribe_request(subscribe: pb::Subscribe) -> Request {
         group,
         from: Seq(subscribe.from_seq),
         log: (subscribe.log_id != 0).then_some(LogId(subscribe.log_id)),
-        // A copy: it is kept for long, and the rest of the frame need not be.
+        // Copied, because it is kept longer than the rest of the frame.
         ticket: Bytes::copy_from_slice(&subscribe.ticket),
     })
 }
 
-/// Encodes what is said to somebody whose session does not begin.
+/// Encodes the goodbye to a connection that is refused.
 pub(crate) fn refusal(reason: &str) -> Bytes {
     encode(server_frame::Frame::Bye(pb::Bye { reason: reason.to_owned(), ..pb::Bye::default() }))
 }

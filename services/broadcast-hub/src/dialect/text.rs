@@ -28,40 +28,40 @@ use crate::{
 /// The text dialect of one session.
 pub struct Text {
     client: ClientId,
-    /// Under which the session publishes: the same, until somebody else has published under that.
+    /// The client id under which the session publishes, until it turns out that another publisher uses it.
     author: ClientId,
     new_author: fn() -> ClientId,
-    /// Proves to the relay that the author is this session.
+    /// The stream key, which proves to the relay that the author is this session.
     stream_key: Bytes,
     name: String,
     page: Option<SocketAddr>,
     lines: LineSplitter,
     everyone: Option<Arc<GroupInfo>>,
-    /// Where its lines go; `None` until `everyone` is known.
+    /// The group that lines are published to; `None` until `everyone` is known.
     current: Option<Arc<GroupInfo>>,
-    /// Where `/join` leads once the group has begun.
+    /// The group of a `/join` that has not begun yet.
     joining: Option<Arc<GroupInfo>>,
     /// The last client_seq of each group.
     counts: HashMap<GroupId, u64>,
-    /// Lines on their way, by tag.
+    /// Requests in flight, by tag.
     sent: HashMap<u64, SentLines>,
     last_tag: u64,
     decoded: VecDeque<Decoded>,
     is_input_ended: bool,
 }
 
-/// Who a text session is, as the hub gives it out.
+/// The identity that the hub assigns to a text session.
 #[derive(Debug, Clone, Copy)]
 pub struct TextIdentity {
-    /// 1, 2, ..: the N of `client-N`.
+    /// The N of `client-N`, from 1.
     pub number: u64,
-    /// A random id.
+    /// A random client id.
     pub client: ClientId,
-    /// A random secret.
+    /// A random stream key, which proves the client id.
     pub stream_key: [u8; 16],
-    /// Draws another random id, for when somebody else publishes under this one.
+    /// Draws another random client id, in case another publisher uses the first.
     pub new_author: fn() -> ClientId,
-    /// Where browsers find the page.
+    /// The address at which browsers find the page.
     pub page: Option<SocketAddr>,
 }
 
@@ -69,21 +69,21 @@ pub struct TextIdentity {
 struct SentLines {
     group: Arc<GroupInfo>,
     author: ClientId,
-    /// They share their payload with the request.
+    /// The lines, which share their payload with the request.
     entries: Vec<Entry>,
-    /// What the author is told of lines that were not sent.
+    /// The beginnings of the lines, for the author in case they are not sent.
     beginnings: Vec<Bytes>,
     tries: u32,
 }
 
-/// A request is sent under so many authors; each of them was random.
+/// Most client ids that a request is tried under. Each is random, so that a second one is needed only under attack.
 const MAX_TRIES: u32 = 3;
-/// What one read brings of lines; they go to the relay together.
+/// Bytes of one read, whose lines go to the relay together.
 const READ_BYTES: usize = 16 * 1024;
-/// Lines of one request; what one read brings is at most a little more.
+/// Most lines of one request; one read has at most a little more.
 const LINES_PER_REQUEST: usize = 256;
 const REQUEST_BYTES: usize = 512 * 1024;
-/// Bytes of a line that are repeated to its author when it was not sent.
+/// Bytes of a line that its author is shown when it was not sent.
 const REPEATED_BYTES: usize = 80;
 const TOO_LONG: &str = "Baris lebih dari 64 KiB, tidak dikirim. | The line is longer than 64 KiB and was not sent.";
 
@@ -102,7 +102,7 @@ impl Dialect for Text {
     }
 
     fn opening(&mut self) -> Option<Request> {
-        // The owner is the address, as it is of all who show no key.
+        // No key: the owner is the address.
         let hello = Hello { client: self.client, device: DeviceId::NONE, stream_key: None, name: self.name.clone() };
         Some(Request::Hello(hello))
     }
@@ -132,7 +132,7 @@ impl Dialect for Text {
         }
         let decoded = self.decoded.pop_front();
         if decoded.is_none() {
-            // An idle session holds no buffer.
+            // Released, because most sessions are idle.
             self.decoded = VecDeque::new();
         }
         decoded
@@ -151,7 +151,7 @@ impl Dialect for Text {
             }
             Say::Joining { group, is_subscribed } => self.joining(group, is_subscribed),
             Say::Subscribed { group, history_lost, .. } => self.subscribed(&group, history_lost),
-            // What the session wanted itself.
+            // The session left the group itself.
             Say::Unsubscribed { code: Code::Ok, .. } => None,
             Say::Unsubscribed { group, message, .. } => {
                 self.group_ended(group);
@@ -170,14 +170,14 @@ impl Dialect for Text {
                 None
             }
             Say::Bye { reason, .. } => Some(notice(&format!("Sampai jumpa | Goodbye: {reason}"))),
-            // Nobody types a ping.
+            // The text dialect has no ping.
             Say::Pong { .. } => None,
         }
     }
 
     fn encode_run(&self, group: &Group, run: &Run, next: Seq, source: RunSource) -> Bytes {
         let prefix = self.prefix_of(group);
-        // The session's own lines are left out: their author has typed them.
+        // The session's own lines are left out, because their author has typed them.
         if source == RunSource::Ring && run.first_seq() >= next {
             let form = group.text_of(run, prefix);
             if !form.clients.contains(&self.author) {
@@ -190,7 +190,7 @@ impl Dialect for Text {
 }
 
 impl Text {
-    /// The dialect of a session that has sent nothing yet.
+    /// Creates the dialect of a session that has sent nothing yet.
     #[must_use]
     pub fn new(identity: TextIdentity) -> Self {
         Self {
@@ -212,7 +212,7 @@ impl Text {
         }
     }
 
-    /// What stands before the lines of a group that the session is not talking in.
+    /// Returns the prefix of a group's lines: empty for the current group.
     fn prefix_of(&self, group: &Group) -> &'static str {
         let is_elsewhere = self.current.as_ref().is_some_and(|current| current.id != group.id);
         if is_elsewhere && group.info().is_everyone() { "[everyone] " } else { "" }
@@ -252,7 +252,7 @@ impl Text {
         }
     }
 
-    /// Takes lines up to a command, which may change where the lines after it go.
+    /// Takes lines up to a command, which may change the group of the lines after it.
     fn take_lines(&mut self) {
         let mut pending = Vec::new();
         let mut pending_bytes = 0;
@@ -314,8 +314,8 @@ impl Text {
         self.sent.insert(self.last_tag, lines);
     }
 
-    /// A request of lines was refused. Where somebody else has published under the author's id, which stands in the log,
-    /// the lines go under another one.
+    /// Handles the refusal of a request. If another publisher has used the author's client id, which is public in the log, the
+    /// lines are sent again under another one.
     fn refused(&mut self, tag: u64, failure: &Failure) -> Option<Bytes> {
         let lines = self.sent.remove(&tag)?;
         if failure.code != Code::AlreadyExists || lines.tries >= MAX_TRIES {
@@ -359,7 +359,7 @@ impl Text {
     }
 }
 
-/// One line from the hub itself.
+/// Encodes one line from the hub itself.
 fn notice(message: &str) -> Bytes {
     let mut out = BytesMut::with_capacity(message.len() + 8);
     out.put_slice(b"* ");

@@ -31,29 +31,29 @@ use super::Framed;
 
 /// A close frame with status 1001, "going away".
 const CLOSE: [u8; 4] = [0x88, 2, 0x03, 0xe9];
-/// Largest message before hello.
+/// Most bytes of a message before hello.
 const FIRST_MESSAGE: usize = 4096;
-/// Pongs above it are left out; a later one answers for them (RFC 6455, 5.5.3).
+/// Most bytes of pending pongs. Further ones are left out; a later one answers for them (RFC 6455, section 5.5.3).
 const ANSWER_BYTES: usize = 4096;
 
 /// The dialect of one browser's session.
 pub(crate) struct WebSocket {
     framed: Framed,
     context: WebSocketContext,
-    wire: Wire,
-    /// Begun and not yet written; ends where a message ends.
+    wire: WireBuffers,
+    /// The unwritten rest of a message that was begun.
     unsent: Unsent,
 }
 
-/// What the protocol's state machine reads from and answers into; it never blocks.
+/// The buffers that the WebSocket state machine reads from and writes to; they never block.
 #[derive(Default)]
-struct Wire {
+struct WireBuffers {
     input: BytesMut,
     answers: Vec<u8>,
 }
 
 impl WebSocket {
-    /// A WebSocket before its first byte.
+    /// Creates the dialect of a WebSocket that has received nothing yet.
     pub(crate) fn new() -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(1024)
@@ -63,12 +63,12 @@ impl WebSocket {
         Self {
             framed: Framed::default(),
             context: WebSocketContext::new(Role::Server, Some(config)),
-            wire: Wire::default(),
+            wire: WireBuffers::default(),
             unsent: Unsent::new(),
         }
     }
 
-    /// Lets longer messages come: the peer has said hello.
+    /// Allows longer messages once the peer has said hello.
     fn allow_long_messages(&mut self) {
         self.context.set_config(|config| {
             config.max_message_size = Some(MAX_FRAME);
@@ -93,7 +93,7 @@ impl Dialect for WebSocket {
             }
         };
         if self.wire.input.is_empty() {
-            // An idle session holds no buffer.
+            // Released, because most sessions are idle.
             self.wire.input = BytesMut::new();
         }
         if !self.wire.answers.is_empty() {
@@ -145,7 +145,7 @@ impl Dialect for WebSocket {
     }
 }
 
-impl Read for Wire {
+impl Read for WireBuffers {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.input.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
@@ -156,7 +156,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for WireBuffers {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.answers.len() + bytes.len() <= ANSWER_BYTES {
             self.answers.extend_from_slice(bytes);

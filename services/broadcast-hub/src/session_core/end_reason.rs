@@ -1,4 +1,4 @@
-//! Why a session ends: what its peer reads, whether it should come back, and what is counted.
+//! The reasons for which sessions end: the text for the peer, whether it should reconnect, and the counter of each.
 
 use std::{fmt, net::SocketAddr};
 
@@ -16,13 +16,13 @@ pub enum EndReason {
     Unresponsive,
     /// The peer fell behind the ring again within [`resync`](crate::Limits::resync) of being resynchronised.
     TooSlow,
-    /// More answers wait for the peer than a session may have.
+    /// More answers are pending for the peer than a session may have.
     AnswersUnread,
-    /// The session's place went to an address that holds fewer.
+    /// The session was evicted for an address with fewer sessions.
     Evicted,
-    /// The place among the sessions that have not said hello went to another address.
+    /// The place among the sessions that have not said hello was evicted for another address.
     HandshakeEvicted,
-    /// The place for reading the log went to another address while the peer read nothing.
+    /// The place for reading the log was evicted for another address while the peer read nothing.
     HistoryEvicted,
     /// No hello came within [`hello`](crate::Limits::hello).
     NoHello,
@@ -36,7 +36,7 @@ pub enum EndReason {
     ProtocolError(String),
     /// The peer of the text port speaks another protocol.
     ForeignProtocol {
-        /// What it speaks, as far as it could be recognised.
+        /// The protocol, as far as it was recognised.
         protocol: ForeignProtocol,
         /// Where browsers find the page, if the hub serves one.
         page: Option<SocketAddr>,
@@ -48,7 +48,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Whether the peer would only be sent away again if it came back.
+    /// Returns true if the peer would be disconnected again if it came back.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
@@ -68,12 +68,12 @@ impl EndReason {
         }
     }
 
-    /// Whether the peer is told: not where it ended the session itself.
+    /// Returns true if the peer is told: not where it ended the session itself.
     pub(super) const fn is_said(&self) -> bool {
         !matches!(self, Self::InputEnded | Self::ConnectionLost)
     }
 
-    /// The counter of sessions that ended for this reason, if they are counted.
+    /// Returns the counter of sessions that ended for this reason, if they are counted.
     pub(crate) const fn counter<'a>(&self, figures: &'a Figures) -> Option<&'a Counter> {
         match self {
             Self::HubStopping | Self::NotReady | Self::InputEnded | Self::ConnectionLost => None,
@@ -110,7 +110,7 @@ impl fmt::Display for EndReason {
     }
 }
 
-/// Writes one line that helps a person who looks at the answer; a browser shows none of it, for it is no HTTP.
+/// Writes one line for a person who reads the answer. Browsers show none of it, because it is not HTTP.
 fn write_foreign(f: &mut fmt::Formatter<'_>, protocol: ForeignProtocol, page: Option<SocketAddr>) -> fmt::Result {
     let (instead, english) = match protocol {
         ForeignProtocol::Http => ("HTTP", "HTTP"),

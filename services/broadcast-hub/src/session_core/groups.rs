@@ -19,7 +19,7 @@ use super::{
     subscription::{Live, Subscription, SubscriptionState},
 };
 
-/// A request that waits until the registry has said which group it means.
+/// A request that waits until the registry has answered which group it names.
 #[derive(Debug)]
 pub(super) enum WaitingRequest {
     Subscribe { from: Seq, log: Option<LogId>, ticket: Bytes },
@@ -28,25 +28,25 @@ pub(super) enum WaitingRequest {
 }
 
 /// How a subscription begins.
-pub(super) struct Beginning {
+pub(super) struct SubscriptionStart {
     from: Seq,
     log: Option<LogId>,
     ticket: Bytes,
-    /// Without a limit of time.
+    /// True if it waits for the group without a limit.
     is_patient: bool,
 }
 
-impl Beginning {
-    /// With the next message, however long that takes.
+impl SubscriptionStart {
+    /// Begins with the next message, and waits for the group without a limit.
     pub(super) const EVERYONE: Self = Self { from: Seq::ZERO, log: None, ticket: Bytes::new(), is_patient: true };
-    /// With the next message.
+    /// Begins with the next message.
     const JOINED: Self = Self { from: Seq::ZERO, log: None, ticket: Bytes::new(), is_patient: false };
 }
 
 impl SessionCore {
-    /// The group has something new, has begun, changed its log or ended.
+    /// Handles a change of a group: new messages, its beginning, a new log or its end.
     pub fn mark(&mut self, id: GroupId, around: &mut Surroundings<'_>) {
-        // An ending session has no cursors any more; a group that begins must not give it one behind its goodbye.
+        // An ending session has no cursors any more, and a group that begins must not add one.
         if self.ending.is_some() {
             return;
         }
@@ -63,7 +63,7 @@ impl SessionCore {
         }
     }
 
-    /// Leaves a group; false if the session was not in it.
+    /// Leaves a group; returns false if the session was not in it.
     pub(super) fn unsubscribe(&mut self, id: GroupId, around: &mut Surroundings<'_>) -> bool {
         let Some(subscription) = self.subscriptions.remove(id) else { return false };
         if subscription.is_counted {
@@ -75,7 +75,7 @@ impl SessionCore {
         true
     }
 
-    /// Leaves all groups: the session is over.
+    /// Leaves all groups when the session is over.
     pub fn leave_all(&mut self, around: &mut Surroundings<'_>) {
         let groups: Vec<GroupId> = self.subscriptions.iter().map(|(id, _)| id).collect();
         for group in groups {
@@ -83,7 +83,7 @@ impl SessionCore {
         }
     }
 
-    /// Where a peer that comes back should go on.
+    /// Returns where a peer that comes back should resume.
     pub(super) fn resume_points(&self) -> Vec<ResumePoint> {
         let point = |(group, subscription): (GroupId, &Subscription)| {
             let (log, next) = match &subscription.state {
@@ -95,7 +95,7 @@ impl SessionCore {
         self.subscriptions.iter().filter_map(point).collect()
     }
 
-    /// Finds the group in the directory, or asks the registry and goes on when it has answered.
+    /// Finds the group in the directory, or looks it up at the registry and continues with the answer.
     pub(super) fn find(
         &mut self,
         key: GroupKey,
@@ -121,7 +121,7 @@ impl SessionCore {
         }
     }
 
-    /// The registry has answered the lookup with this number.
+    /// Handles the registry's answer to the lookup with this number.
     pub fn handle_found(
         &mut self,
         number: u64,
@@ -148,7 +148,7 @@ impl SessionCore {
         };
         match request {
             WaitingRequest::Subscribe { from, log, ticket } => {
-                let beginning = Beginning { from, log, ticket, is_patient: false };
+                let beginning = SubscriptionStart { from, log, ticket, is_patient: false };
                 match self.check_ticket(&info, &beginning.ticket, around) {
                     Ok(()) => self.subscribe_or_say(&info, beginning, around),
                     Err(failure) => self.say(Say::Error { tag: 0, group: Some(info.id), failure }, around),
@@ -168,14 +168,14 @@ impl SessionCore {
         let is_subscribed = self.subscriptions.contains(info.id);
         self.say(Say::Joining { group: info.clone(), is_subscribed }, around);
         if !is_subscribed {
-            self.subscribe_or_say(info, Beginning::JOINED, around);
+            self.subscribe_or_say(info, SubscriptionStart::JOINED, around);
         }
     }
 
     pub(super) fn subscribe_or_say(
         &mut self,
         info: &Arc<GroupInfo>,
-        beginning: Beginning,
+        beginning: SubscriptionStart,
         around: &mut Surroundings<'_>,
     ) {
         if let Err(failure) = self.subscribe(info, beginning, around) {
@@ -193,7 +193,7 @@ impl SessionCore {
             return Ok(());
         }
         let device = self.client.as_ref().map(|client| client.device).unwrap_or_default();
-        // Errors do not tell the group's name: whoever asks by the id need not know it.
+        // The error does not name the group: whoever subscribes by id need not know its name.
         around.hub.check_ticket(around.now, info.id, device, ticket).map_err(|error| {
             let code = match error {
                 TicketError::NoKey => Code::Unavailable,
@@ -203,18 +203,18 @@ impl SessionCore {
         })
     }
 
-    /// Puts the group's cursor where it was asked for, now or as soon as the group is followed.
+    /// Sets the group's cursor to the requested position, now or as soon as the group is followed.
     fn subscribe(
         &mut self,
         info: &Arc<GroupInfo>,
-        beginning: Beginning,
+        beginning: SubscriptionStart,
         around: &mut Surroundings<'_>,
     ) -> Result<(), Failure> {
         if self.ending.is_some() {
             return Ok(());
         }
-        let Beginning { from, log, ticket, is_patient } = beginning;
-        // A client may send one for a public group too, where it means nothing and was not checked.
+        let SubscriptionStart { from, log, ticket, is_patient } = beginning;
+        // A ticket for a public group is ignored; it was not checked.
         let ticket = if info.private { ticket } else { Bytes::new() };
         let state = SubscriptionState::Waiting { from, log, since: around.now, is_patient };
         let is_wanted = !is_patient || !around.dialect.rules().acknowledges;
@@ -242,7 +242,7 @@ impl SessionCore {
         let SubscriptionState::Waiting { from, log, is_patient, .. } = subscription.state else { return };
         match subscription.group.start_at(from, log) {
             GroupStart::NotYet => {
-                // What waiting does not mend is told at once.
+                // A failure that does not pass by waiting is reported at once.
                 let trouble = subscription.group.trouble();
                 let refused = trouble.filter(|trouble| trouble.code == Code::FailedPrecondition && !is_patient);
                 if let Some(failure) = refused {
@@ -256,7 +256,7 @@ impl SessionCore {
         }
     }
 
-    /// Starts the cursor anew: the group's log is another one, and everything in it is new.
+    /// Restarts the cursor at the beginning of the group's new log.
     pub(super) fn restart(&mut self, id: GroupId, around: &mut Surroundings<'_>) {
         let Some(group) = self.subscriptions.get(id).map(|subscription| &subscription.group) else { return };
         if let Some(log) = group.log() {
@@ -287,7 +287,7 @@ impl SessionCore {
         self.say(Say::Error { tag: 0, group: Some(id), failure }, around);
     }
 
-    /// Leaves private groups whose tickets were not renewed, and groups that do not begin.
+    /// Leaves private groups whose tickets have expired, and groups that did not begin in time.
     pub(super) fn sweep_subscriptions(&mut self, around: &mut Surroundings<'_>) {
         let (now, limit) = (around.now, self.limits.subscribe);
         let time_ms = around.hub.ticket_time(now);
@@ -311,7 +311,7 @@ impl SessionCore {
         }
     }
 
-    /// The peer says how far it delivered; one that does so for `everyone` wants to be counted there.
+    /// Handles an acknowledgement. The first one for `everyone` counts the peer in its audience.
     pub(super) fn acknowledge(
         &mut self,
         id: GroupId,
@@ -322,7 +322,7 @@ impl SessionCore {
     ) {
         let client = self.client_key();
         let Some(subscription) = self.subscriptions.get(id) else { return };
-        // Of a log that was replaced meanwhile.
+        // The acknowledgement is for a log that was replaced meanwhile.
         if subscription.live().is_none_or(|live| live.log != log) {
             return;
         }
@@ -340,7 +340,7 @@ impl SessionCore {
         }
     }
 
-    /// The group's cursor was put at `next`: a peer that asked for the group is counted in its audience from there.
+    /// Counts a peer that subscribed in the group's audience, as having delivered everything before `next`.
     fn count_from(&mut self, id: GroupId, next: Seq, around: &mut Surroundings<'_>) {
         let delivered = Seq(next.0.saturating_sub(1));
         let client = self.client_key();

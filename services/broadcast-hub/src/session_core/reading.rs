@@ -1,4 +1,4 @@
-//! The session as a reader: its cursors, what they take from rings and logs, and what is written.
+//! The session as a reader: its cursors in rings and logs, and what is written.
 
 use std::time::Instant;
 
@@ -13,11 +13,11 @@ use super::{
     subscription::{Live, Recovery},
 };
 
-/// Bytes read from logs that may wait to be written, about.
+/// Bytes read from logs above which no more is read ahead.
 const FEED_BYTES: usize = 256 * 1024;
 
 impl SessionCore {
-    /// Puts the next write together; 0 slices mean that there is nothing to write. After the write call [`Self::wrote`].
+    /// Gathers the slices of the next write; 0 slices mean that there is nothing to write. After the write call [`Self::wrote`].
     pub fn gather(&mut self, around: &mut Surroundings<'_>) -> GatheredWrite {
         let (dialect, subscriptions) = (&*around.dialect, &mut self.subscriptions);
         let gathered = self.fan.gather(|group, next, budget_bytes, out| {
@@ -39,23 +39,23 @@ impl SessionCore {
         gathered
     }
 
-    /// What [`Self::gather`] put together, to be written in one go.
+    /// Returns what [`Self::gather`] gathered, to be written in one call.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> + '_ {
         self.fan.slices()
     }
 
-    /// Hands what was gathered to the dialect. False: it is to be written as it is.
+    /// Hands what was gathered to the dialect; returns false if it is to be written as it is.
     pub fn wrap(&self, bytes: usize, around: &mut Surroundings<'_>) -> bool {
         around.dialect.wrap(&mut self.fan.pieces(), bytes)
     }
 
-    /// So many bytes of the slices went out, from the front.
+    /// Notes that so many bytes of the slices were written, from the front.
     pub fn wrote(&mut self, now: Instant, bytes: usize) {
         self.fan.wrote(bytes);
         self.progress = now;
     }
 
-    /// The socket takes nothing more of what was gathered.
+    /// Notes that the socket is full.
     pub fn handle_blocked(&mut self) {
         self.fan.wrote(0);
         self.is_blocked = true;
@@ -64,28 +64,28 @@ impl SessionCore {
         }
     }
 
-    /// The socket takes something again.
+    /// Notes that the socket has room again.
     pub const fn handle_writable(&mut self) {
         self.is_blocked = false;
     }
 
-    /// Whether the socket took nothing when it was last written to.
+    /// Returns true if the socket was full when it was last written to.
     #[must_use]
     pub const fn is_blocked(&self) -> bool {
         self.is_blocked
     }
 
-    /// Whether a cursor waits for [`Self::recover_cursors`].
+    /// Returns true if a cursor waits for [`Self::recover_cursors`].
     #[must_use]
     pub fn has_cursors_behind(&self) -> bool {
         self.fan.has_behind()
     }
 
-    /// Handles the cursors that cannot go on by themselves.
+    /// Recovers cursors that are behind their ring or whose log was replaced.
     pub fn recover_cursors(&mut self, around: &mut Surroundings<'_>) {
         while let Some(held) = self.fan.poll_behind() {
             match held {
-                // Its cursors are gone, and goodbye is said.
+                // An ending session has no cursors any more.
                 _ if self.ending.is_some() => {}
                 CursorBehind::Trimmed { group, next, oldest } => self.recover(group, next, oldest, around),
                 CursorBehind::Replaced { group } => self.restart(group, around),
@@ -93,26 +93,26 @@ impl SessionCore {
         }
     }
 
-    /// Whether more of a log may be read ahead.
+    /// Returns true if more of a log may be read ahead.
     #[must_use]
     pub fn wants_log_parts(&self) -> bool {
         self.ending.is_none() && self.fan.feed_bytes() < FEED_BYTES
     }
 
-    /// Whether something is being read from a log, or was and is not written yet.
+    /// Returns true if a log is being read, or what was read is not written yet.
     #[must_use]
     pub fn holds_log_parts(&self) -> bool {
         self.fan.feed_bytes() > 0
             || self.subscriptions.iter().any(|(_, subscription)| subscription.live().is_some_and(Live::is_reading))
     }
 
-    /// Whether the read with this number goes on.
+    /// Returns true if the read with this number goes on.
     #[must_use]
     pub fn is_reading(&self, group: GroupId, number: u64) -> bool {
         self.reading_from(group, number).is_some()
     }
 
-    /// Takes what the read `number` of a group's log has brought.
+    /// Handles a part of the read `number` of a group's log.
     pub fn handle_log_part(&mut self, group: GroupId, number: u64, part: LogPart, around: &mut Surroundings<'_>) {
         let Some(from) = self.reading_from(group, number) else { return };
         let Some(subscription) = self.subscriptions.get_mut(group) else { return };
@@ -138,13 +138,13 @@ impl SessionCore {
     }
 
     fn reading_failed(&mut self, group: GroupId, failure: Failure, around: &mut Surroundings<'_>) {
-        // A new log or the group's end is told by the stream of runs; until then the cursor is held.
+        // The stream of runs reports a new log or the group's end; until then the cursor is held.
         if !matches!(failure.code, Code::FailedPrecondition | Code::NotFound) {
             self.fail_subscription(group, failure, around);
         }
     }
 
-    /// The cursor needs `next`, which the ring has no more: reads the log, skips what is lost, or ends a slow session.
+    /// Recovers a cursor at `next`, which the ring has dropped: reads the log, skips what is lost, or ends a slow session.
     fn recover(&mut self, id: GroupId, next: Seq, oldest: Seq, around: &mut Surroundings<'_>) {
         let number = self.number();
         let Some(subscription) = self.subscriptions.get_mut(id) else { return };

@@ -1,4 +1,4 @@
-//! What a session's peer asks for, decoded: the same requests whichever dialect they came in.
+//! The decoded requests of a session's peer, which are the same in every dialect.
 
 use bytes::Bytes;
 use gaung_proto::{
@@ -20,13 +20,13 @@ use std::sync::Arc;
 pub enum Request {
     /// Says who the peer is; comes first and once.
     Hello(Hello),
-    /// Starts, or starts again, the messages of a group.
+    /// Subscribes to a group, or moves the subscription to another position.
     Subscribe(SubscribeRequest),
-    /// Stops the messages of a group.
+    /// Unsubscribes from a group.
     Unsubscribe(GroupId),
     /// Publishes to a group.
     Publish(GroupKey, PublishRequest),
-    /// Says how far the peer has delivered a group's messages.
+    /// Acknowledges a group's messages.
     Ack {
         /// The group.
         group: GroupId,
@@ -39,7 +39,7 @@ pub enum Request {
     },
     /// Shows a newer ticket for a private group that the session is in.
     Renew(GroupId, Bytes),
-    /// Asks for an answer with this nonce.
+    /// Requests an answer with this nonce.
     Ping(u64),
     /// Joins the group of this name from its next message on, as `/join` of a text session does.
     Join(String),

@@ -17,17 +17,17 @@ pub enum Say {
         /// The group that everybody is in.
         everyone: Arc<GroupInfo>,
     },
-    /// The messages of a group begin, or begin again in another log.
+    /// A subscription begins, or begins again in another log.
     Subscribed {
         /// The group.
         group: Arc<GroupInfo>,
-        /// The log that the numbers count in.
+        /// The log that the seqs are of.
         log: LogId,
         /// The first message that follows.
         next: Seq,
         /// The last message that is logged.
         head: Seq,
-        /// The peer asked for a log that is no more.
+        /// The peer named a log that was replaced.
         history_lost: bool,
     },
     /// No more of a group follows: the peer wanted that ([`Code::Ok`]), or the group or the right to read it has ended.
@@ -43,7 +43,7 @@ pub enum Say {
     Joining {
         /// The group.
         group: Arc<GroupInfo>,
-        /// The session is in it.
+        /// True if the session is in it already.
         is_subscribed: bool,
     },
     /// No log has these messages any more.
@@ -76,16 +76,16 @@ pub enum Say {
         /// Of the ping.
         nonce: u64,
     },
-    /// The last thing said.
+    /// The last frame or line of the session.
     Bye {
         /// Why the session ends.
         reason: EndReason,
-        /// Where the peer goes on when it comes back.
+        /// Where the peer resumes when it comes back.
         resume: Vec<ResumePoint>,
     },
 }
 
-/// Where a peer that comes back goes on in one group.
+/// Where a peer that comes back resumes in one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResumePoint {
     /// The group.

@@ -20,12 +20,12 @@ pub(super) struct Subscriptions(Vec<(GroupId, Box<Subscription>)>);
 /// A group that a session is in.
 pub(super) struct Subscription {
     pub(super) group: Arc<Group>,
-    /// Shown with every read of the log; empty for a public group.
+    /// The ticket shown with every read of the log; empty for a public group.
     pub(super) ticket: Bytes,
     pub(super) state: SubscriptionState,
-    /// The peer asked for the group; `everyone` it is in without asking.
+    /// True if the peer subscribed; a session is in `everyone` without that.
     pub(super) is_wanted: bool,
-    /// The session is counted in the group's audience.
+    /// True if the session is counted in the group's audience.
     pub(super) is_counted: bool,
     right: ReadingRight,
 }
@@ -36,29 +36,29 @@ pub(super) enum SubscriptionState {
         from: Seq,
         log: Option<LogId>,
         since: Instant,
-        /// Waits without a limit.
+        /// True if it waits without a limit.
         is_patient: bool,
     },
     Live(Live),
 }
 
-/// A running cursor, besides its position, which the fan-out has.
+/// The state of a running cursor besides its position, which the fan-out has.
 pub(super) struct Live {
     pub(super) log: LogId,
-    /// The cursor has been at the head since the subscription began.
+    /// True if the cursor has been at the head since the subscription began.
     was_at_head: bool,
-    /// The socket took nothing at some time since the cursor was last at the head.
+    /// True if the socket was full at some time since the cursor was last at the head.
     was_blocked: bool,
-    /// The cursor was resynchronised since it was last at the head.
+    /// True if the cursor was resynchronised since it was last at the head.
     is_resyncing: bool,
-    /// Reads of the log since the cursor was last at the head.
+    /// Number of log reads since the cursor was last at the head.
     reads: u32,
     resynced: Option<Instant>,
     reading: Option<Reading>,
     last_read_from: Option<Seq>,
 }
 
-/// A read of the log under way.
+/// A read of the log in progress.
 struct Reading {
     number: u64,
     from: Seq,
@@ -70,14 +70,13 @@ struct Reading {
 pub(super) enum Recovery {
     /// Read the log from the cursor on.
     Read { is_resync: bool },
-    /// The log was read from here and gave nothing: what is missing is gone.
+    /// Skip: the log was read from here and has nothing before the ring either.
     Skip,
-    /// The reader is too slow to be helped again.
+    /// End the session: the reader is too slow to be resynchronised again.
     TooSlow,
 }
 
-/// Reads of the log in a row that a newcomer may need to catch up with a busy group, or a reader whom a busy hub served
-/// late.
+/// Most log reads in a row by which a newcomer catches up with a busy group, or a reader whom a busy hub served late.
 const CATCH_UP_READS: u32 = 16;
 
 impl Subscriptions {
@@ -97,7 +96,7 @@ impl Subscriptions {
         self.iter_mut().find(|(group, _)| *group == id).map(|(_, subscription)| subscription)
     }
 
-    /// Adds a group that is not among them.
+    /// Adds a group that the session is not in.
     pub(super) fn add(&mut self, id: GroupId, subscription: Subscription) {
         self.0.push((id, Box::new(subscription)));
     }
@@ -124,7 +123,7 @@ impl Subscription {
         subscription
     }
 
-    /// Reads the group's log by this ticket from now on, which was checked; empty for a public group.
+    /// Sets the checked ticket by which the group's log is read; empty for a public group.
     pub(super) fn show(&mut self, ticket: Bytes) {
         if let Some(expires_ms) = ticket_expiry(&ticket).filter(|_| !ticket.is_empty()) {
             self.right.extend(expires_ms);
@@ -132,12 +131,12 @@ impl Subscription {
         self.ticket = ticket;
     }
 
-    /// Whether the group is private and no ticket lets the session read it any more.
+    /// Returns true if the group is private and the session's ticket has expired.
     pub(super) fn is_expired(&mut self, now: Instant, time_ms: i64) -> bool {
         self.right.is_over(now, time_ms)
     }
 
-    /// Whether the group should have begun by now.
+    /// Returns true if the group should have begun by now.
     pub(super) fn is_late(&self, now: Instant, limit: Duration) -> bool {
         match self.state {
             SubscriptionState::Waiting { since, is_patient, .. } => {
@@ -176,7 +175,7 @@ impl Live {
         }
     }
 
-    /// The cursor has everything that is logged.
+    /// Notes that the cursor is at the head.
     pub(super) const fn reached_head(&mut self) {
         self.was_at_head = true;
         self.was_blocked = false;
@@ -184,12 +183,12 @@ impl Live {
         self.reads = 0;
     }
 
-    /// The socket takes nothing more.
+    /// Notes that the socket is full.
     pub(super) const fn handle_blocked(&mut self) {
         self.was_blocked = true;
     }
 
-    /// Decides what becomes of the cursor, which needs `next` and finds that the ring begins later. A slow reader, which
+    /// Decides how to recover a cursor at `next`, which the ring has dropped. A slow reader, which
     /// was at the head and then let its socket fill, is resynchronised from the log, but not twice within `resync_limit`.
     /// A reader whose socket always had room is not slow: the hub was late.
     pub(super) fn fall_behind(&mut self, now: Instant, next: Seq, resync_limit: Duration) -> Recovery {
@@ -219,7 +218,7 @@ impl Live {
         self.reading.is_some()
     }
 
-    /// Where the read with this number began; `None` if it is over.
+    /// Returns where the read with this number began; `None` if it is over.
     pub(super) fn reading_from(&self, number: u64) -> Option<Seq> {
         self.reading.as_ref().filter(|reading| reading.number == number).map(|reading| reading.from)
     }
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_has_to_reach_the_head_before_it_is_helped_again() {
+    fn a_slow_reader_has_to_reach_the_head_before_it_is_resynchronised_again() {
         let (mut live, now) = (Live::new(LogId(1)), Instant::now());
         live.reached_head();
         live.handle_blocked();
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_has_no_more_is_skipped() {
+    fn messages_that_the_log_dropped_are_skipped() {
         let mut live = Live::new(LogId(1));
         live.last_read_from = Some(Seq(5));
         assert_eq!(live.fall_behind(Instant::now(), Seq(5), LIMIT), Recovery::Skip);

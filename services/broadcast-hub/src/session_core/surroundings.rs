@@ -1,4 +1,4 @@
-//! What a session needs around it: the hub's tables and links, and a dialect.
+//! The interfaces that a session uses: the hub's tables and links, and a dialect.
 
 use std::{
     fmt,
@@ -27,39 +27,38 @@ pub struct Surroundings<'a> {
     pub dialect: &'a mut dyn Dialect,
 }
 
-/// What a session asks of the hub. Every call returns at once; what takes time is answered by a `handle_*` call.
+/// The hub, as a session uses it. Every call returns at once; what takes time is answered by a `handle_*` call.
 pub trait SessionHub {
-    /// The group that everybody is in, once the registry has named it.
+    /// Returns the group that everybody is in, once the registry has named it.
     fn everyone(&self) -> Option<Arc<GroupInfo>>;
-    /// The group, if the hub's directory has it.
+    /// Returns the group if the hub's directory has it.
     fn known_group(&self, key: &GroupKey) -> Option<Arc<GroupInfo>>;
-    /// Asks the registry for a group, which holders of `ticket` may see if it is private. The answer comes to
+    /// Looks a group up at the registry, which describes a private one to holders of `ticket`. The answer comes to
     /// [`handle_found`](super::SessionCore::handle_found) with this number.
     ///
     /// # Errors
-    /// The session's address asks for too many.
+    /// If the session's address looks up too many.
     fn look_up(&mut self, number: u64, key: GroupKey, ticket: Bytes) -> Result<(), Failure>;
-    /// Whether `device` may use a private group by this ticket.
+    /// Checks that `device` may use a private group by this ticket.
     ///
     /// # Errors
-    /// Why not.
+    /// Says why it may not.
     fn check_ticket(&self, now: Instant, group: GroupId, device: DeviceId, ticket: &[u8]) -> Result<(), TicketError>;
-    /// The time at which tickets are judged, in ms since 1970.
+    /// Returns the time by which tickets expire, in ms since 1970.
     fn ticket_time(&self, now: Instant) -> i64;
-    /// A number that sessions of one client have in common and others cannot know: from the stream key, or without one
-    /// from the session's address.
+    /// Returns a number that sessions of one client share and others cannot know: a hash of the stream key, or without one of
+    /// the session's address.
     fn owner_of(&self, stream_key: Option<[u8; 16]>) -> u64;
-    /// Counts the session in as one of the group's: the hub follows the group, and marks the session when something is
-    /// new.
+    /// Counts the session in to the group: the hub follows the group, and marks it for the session at every change.
     ///
     /// # Errors
-    /// The hub follows too many groups.
+    /// If the hub follows too many groups.
     fn watch(&mut self, group: &Arc<GroupInfo>, ticket: &Bytes) -> Result<Arc<Group>, Failure>;
     /// Undoes [`Self::watch`].
     fn unwatch(&mut self, group: &Arc<Group>);
-    /// The session has a newer ticket for a group that it watches.
+    /// Hands over a newer ticket for a group that the session watches.
     fn renew_ticket(&mut self, group: &Arc<Group>, ticket: &Bytes);
-    /// The group's audience has something to report.
+    /// Has the group's audience reported to its relay.
     fn audience_changed(&mut self, group: &Arc<Group>);
     /// Reads a group's log for the session; what is read comes to
     /// [`handle_log_part`](super::SessionCore::handle_log_part), until the guard is dropped.
@@ -70,7 +69,7 @@ pub trait SessionHub {
     /// [`handle_published`](super::SessionCore::handle_published), at the latest after `limit`.
     ///
     /// # Errors
-    /// Too much waits for the relay.
+    /// If too many requests wait for the relay.
     fn publish(
         &mut self,
         now: Instant,
@@ -80,102 +79,101 @@ pub trait SessionHub {
     ) -> Result<(), Failure>;
 }
 
-/// A way of writing requests and answers as bytes. A session has one for its whole life.
+/// An encoding of requests and answers. A session has one dialect for its whole life.
 pub trait Dialect {
-    /// What sessions of this dialect may do.
+    /// Returns what sessions of this dialect may do.
     fn rules(&self) -> DialectRules;
-    /// The first bytes that the hub sends, if it speaks first.
+    /// Returns the first bytes that the hub sends, if it speaks first.
     fn greeting(&mut self) -> Option<Bytes> {
         None
     }
-    /// The request that opens a session whose peer does not say hello itself.
+    /// Returns the request that opens a session whose peer does not say hello itself.
     fn opening(&mut self) -> Option<Request> {
         None
     }
-    /// Takes what was read. False: nothing can come after it, and the connection is lost.
+    /// Decodes what was read. Returns false if nothing can come after it and the connection is lost.
     fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> bool;
-    /// The peer sends no more. False: the connection is lost; true: what it sent last is still answered.
+    /// Handles the end of input. Returns false if the connection is lost, true if what the peer sent last is still answered.
     fn handle_end(&mut self) -> bool {
         false
     }
-    /// [`Self::poll_timeout`] is over.
+    /// Handles the time of [`Self::poll_timeout`].
     fn handle_timeout(&mut self, _now: Instant) {}
-    /// When something unfinished counts as finished.
+    /// Returns when incomplete input counts as complete.
     fn poll_timeout(&self) -> Option<Instant> {
         None
     }
-    /// The next request, or an answer that the dialect gives itself.
+    /// Returns the next request, or an answer that the dialect gives itself.
     fn poll_decoded(&mut self) -> Option<Decoded>;
-    /// Whether a subscription to the group has come and was not taken yet.
+    /// Returns true if a subscription to the group was decoded and not polled yet.
     fn is_requested(&self, _group: &GroupInfo) -> bool {
         false
     }
-    /// The peer has sent its last, and all of it is answered.
+    /// Returns true if input has ended and all of it is answered.
     fn is_finished(&self) -> bool {
         false
     }
-    /// Encodes one thing said; `None`: the dialect has no words for it.
+    /// Encodes one thing said; `None` if the dialect leaves it out.
     fn encode(&mut self, say: Say) -> Option<Bytes>;
     /// Encodes the messages of a run from `next` on, as shared bytes where that is possible.
     fn encode_run(&self, group: &Group, run: &Run, next: Seq, source: RunSource) -> Bytes;
-    /// Takes over a batch of `bytes` bytes whose frame borders are the dialect's own. False: the pieces are written as
-    /// they are.
+    /// Takes over a batch of `bytes` bytes to frame it. Returns false if the pieces are written as they are.
     fn wrap(&mut self, _pieces: &mut dyn Iterator<Item = &Bytes>, _bytes: usize) -> bool {
         false
     }
-    /// Bytes that have to be written before anything else: the rest of a batch that was wrapped.
+    /// Returns the bytes that have to be written before anything else: the rest of a batch that was wrapped.
     fn unsent(&mut self) -> Option<&mut Unsent> {
         None
     }
-    /// Whether there are such bytes.
+    /// Returns true if there are such bytes.
     fn has_unsent(&self) -> bool {
         false
     }
-    /// The last bytes of the connection itself, if it has such.
+    /// Returns the bytes that close the connection itself, if there are any.
     fn closing(&self) -> &'static [u8] {
         &[]
     }
 }
 
-/// Bytes of a batch that was begun, in order.
+/// Unwritten bytes of a batch, in order.
 pub type Unsent = std::collections::VecDeque<Bytes>;
 
 /// What a session may do by its dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialectRules {
-    /// Tells how far it delivered. A session that cannot is a member from its subscription on.
+    /// True if the peer acknowledges messages. One that cannot is a member from its subscription on.
     pub acknowledges: bool,
-    /// Has to say hello, and to send something now and then. A session that need not is ended for its silence only where
+    /// True if the peer has to say hello, and to send something now and then. Else it is disconnected for silence only when
     /// the hub is nearly full.
     pub must_speak: bool,
     /// Most bytes of one read.
     pub read_bytes: usize,
 }
 
-/// Something that came from a dialect.
+/// Decoded input of a dialect.
 #[derive(Debug, Clone)]
 pub enum Decoded {
-    /// For the session.
+    /// A request for the session.
     Request(Request),
-    /// For the peer.
+    /// An answer to the peer.
     Answer(Bytes),
-    /// For the peer, whose line was dropped because it is too long.
+    /// An answer to the peer, whose line was dropped because it is too long.
     TooLong(Bytes),
 }
 
-/// What a session has the hub count.
+/// An event that a session has the hub count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// The peer said how far it delivered.
+    /// The peer acknowledged messages.
     Ack,
     /// A line was dropped because it is too long.
     LongLine,
 }
 
-/// Where a run was taken from.
+/// Where a run was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunSource {
-    /// The group's ring: other sessions take the same run.
+    /// The group's ring, which other sessions read too.
     Ring,
     /// The relay's log, read for this session alone.
     Log,
@@ -194,7 +192,7 @@ pub struct LogRead {
     pub next: Seq,
     /// The right to read a private group.
     pub ticket: Bytes,
-    /// The session had been at the head and fell behind the ring.
+    /// True if the session had been at the head and fell behind the ring.
     pub is_resync: bool,
 }
 
@@ -202,7 +200,7 @@ pub struct LogRead {
 pub struct LogReadGuard(Box<dyn Fn()>);
 
 impl LogReadGuard {
-    /// `end` is called once.
+    /// Makes a guard that calls `end` once.
     pub fn new(end: impl Fn() + 'static) -> Self {
         Self(Box::new(end))
     }
@@ -220,7 +218,7 @@ impl fmt::Debug for LogReadGuard {
     }
 }
 
-/// What a read of a log brings, in order.
+/// One part of a log read, in order.
 #[derive(Debug)]
 pub enum LogPart {
     /// The next messages.
