@@ -1,4 +1,4 @@
-//! Letting connections in and sharing them out over the shards.
+//! Accepts connections on the framed and the text port and hands them to the shards.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -17,21 +17,21 @@ use crate::{
     session_entry::SessionEntry,
 };
 
-/// Which of the two ports a listener serves.
+/// The port that a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ListenerKind {
     Framed,
     Text,
 }
 
-/// Until accepting is tried again after the system refused, such as without free file descriptors.
+/// Delay before accepting again after the system refused, such as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until stopped.
+/// Accepts connections until `stop`.
 pub(crate) async fn run(
     entry: SessionEntry,
     listener: TcpListener,
-    kind: Kind,
+    kind: ListenerKind,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -57,7 +57,7 @@ fn hand_over(
     entry: &SessionEntry,
     stream: TcpStream,
     peer: SocketAddr,
-    kind: Kind,
+    kind: ListenerKind,
     stop: &CancellationToken,
 ) -> io::Result<()> {
     match admit(entry, peer, kind) {
@@ -81,24 +81,24 @@ fn hand_over(
         Err(refused) => {
             let stream = stream.into_std()?;
             let words = refusal(kind, refused);
-            // A fresh socket takes a few bytes at once; if not, the peer sees the end alone.
+            // A new socket has room for a few bytes; if not, the peer only sees the connection end.
             io::Write::write(&mut &stream, &words).map(|_| ())
         }
     }
 }
 
-fn admit(entry: &SessionEntry, peer: SocketAddr, kind: Kind) -> Result<(Admitted, SessionPort), Refused> {
+fn admit(entry: &SessionEntry, peer: SocketAddr, kind: ListenerKind) -> Result<(Admitted, SessionPort), Refused> {
     let admitted = entry.admit(peer.ip())?;
     let port = match kind {
-        Kind::Framed => SessionPort::Framed(entry.begin_handshake(peer.ip())?),
-        Kind::Text => SessionPort::Text,
+        ListenerKind::Framed => SessionPort::Framed(entry.begin_handshake(peer.ip())?),
+        ListenerKind::Text => SessionPort::Text,
     };
     Ok((admitted, port))
 }
 
-fn refusal(kind: Kind, refused: Refused) -> Bytes {
+fn refusal(kind: ListenerKind, refused: Refused) -> Bytes {
     match kind {
-        Kind::Framed => dialect::refusal(&refused.to_string()),
-        Kind::Text => format!("* {refused}\n").into(),
+        ListenerKind::Framed => dialect::refusal(&refused.to_string()),
+        ListenerKind::Text => format!("* {refused}\n").into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Who may open a session: shares by address of all sessions, and of those that have not said hello.
+//! Admission of sessions: each address's share of all sessions, and of those that have not said hello.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,18 +14,18 @@ use tokio::net::TcpStream;
 
 use crate::config::Limits;
 
-/// Places for sessions. Once all are taken, whoever holds most of them gives one up to a newcomer that holds less.
+/// The places for sessions. When all are taken, a session of the address with most is evicted for an address with fewer.
 #[derive(Debug)]
 pub(crate) struct Admission {
     sessions: SharePool<Origin>,
     handshakes: SharePool<Origin>,
-    /// Of all three ports together.
+    /// The pace of new connections on all three ports together.
     pace: ConnectionPace,
-    /// See [`Admission::is_nearly_full`].
+    /// The number of sessions from which [`Admission::is_nearly_full`].
     nearly_full: u64,
 }
 
-/// Why a session is not let in.
+/// Why a session is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("the hub is full; try again later")]
@@ -36,33 +36,34 @@ pub(crate) enum Refused {
     Handshakes,
 }
 
-/// A session's place; dropping it gives it back.
+/// A session's place, which is free again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     share: Share<Origin>,
     touched: Option<Instant>,
 }
 
-/// A place among those that have not said hello.
+/// A place among the sessions that have not said hello.
 #[derive(Debug)]
 pub(crate) struct Handshake(Share<Origin>);
 
-/// A session that speaks is touched so often at most: which one was silent for longest need not be known better.
+/// How precisely it is known which session was silent for longest, so that active ones take no shared lock at every message.
 const TOUCH_SECONDS: u64 = 10;
 
 impl Admission {
-    /// `delayed` counts the connections that waited for their turn.
+    /// Makes the places. `delayed` counts the connections that waited for their turn.
     pub(crate) fn new(limits: &Limits, delayed: Counter) -> Self {
         let (sessions, handshakes) = (limits.sessions as u64, limits.handshakes as u64);
         Self {
             sessions: SharePool::new(sessions, limits.sessions_per_address as u64),
-            // One address may have them all while nobody else wants one.
+            // One address may have them all while no other needs one.
             handshakes: SharePool::new(handshakes, handshakes),
             pace: ConnectionPace::new(delayed),
             nearly_full: sessions - sessions / 10,
         }
     }
 
+    /// Takes a place for a session from `address`.
     pub(crate) fn admit(&self, address: IpAddr) -> Result<Admitted, Refused> {
         match self.sessions.take(address.into(), 1) {
             Ok(share) => Ok(Admitted { share, touched: None }),
@@ -76,18 +77,19 @@ impl Admission {
         self.pace.wait(stream, peer).await;
     }
 
+    /// Takes a place among the sessions that have not said hello.
     pub(crate) fn begin_handshake(&self, address: IpAddr) -> Result<Handshake, Refused> {
         self.handshakes.take(address.into(), 1).map(Handshake).map_err(|_| Refused::Handshakes)
     }
 
-    /// Whether nine in ten places are taken: silent sessions that need not say anything otherwise have to go.
+    /// Returns true if nine in ten places are taken, so that text sessions, which may be silent otherwise, end for silence.
     pub(crate) fn is_nearly_full(&self) -> bool {
         self.sessions.used() >= self.nearly_full
     }
 }
 
 impl Admitted {
-    /// The session spoke: of its address's sessions it is evicted last.
+    /// Notes that the peer sent something: of its address's sessions this one is evicted last.
     pub(crate) fn touch(&mut self, now: Instant) {
         if self.touched.is_none_or(|at| now.saturating_duration_since(at).as_secs() >= TOUCH_SECONDS) {
             self.touched = Some(now);
@@ -99,7 +101,7 @@ impl Admitted {
         self.share.is_evicted()
     }
 
-    /// For the connection's task while the place may go on to a session.
+    /// Returns a notice of the eviction, for the task of a connection whose place a session may take over.
     pub(crate) fn notice(&self) -> EvictionNotice {
         self.share.notice()
     }
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_and_given_back() {
+    fn places_are_limited_and_free_after_a_drop() {
         let limits = Limits { sessions: 3, sessions_per_address: 2, handshakes: 1, ..Limits::default() };
         let admission = Admission::new(&limits, Counter::default());
         let (a, b) = (address("10.0.0.1"), address("::ffff:10.0.0.1"));
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_sessions_of_the_largest_holder_make_room() {
+    fn silent_sessions_of_the_address_with_most_are_evicted() {
         let limits = Limits { sessions: 5, sessions_per_address: 4, handshakes: 4, ..Limits::default() };
         let admission = Admission::new(&limits, Counter::default());
         let eve = address("10.0.0.66");
@@ -151,7 +153,7 @@ mod tests {
         flood[0].touch(now);
         flood[0].touch(now + Duration::from_secs(1));
         let budi = admission.admit(address("10.0.0.2")).unwrap();
-        assert!(flood[1].is_evicted() && !flood[0].is_evicted(), "who spoke stays");
+        assert!(flood[1].is_evicted() && !flood[0].is_evicted(), "a session that spoke stays");
         assert!(!ani.is_evicted() && !budi.is_evicted());
         let starting: Vec<Handshake> = (0..4).map(|_| admission.begin_handshake(eve).unwrap()).collect();
         assert_eq!(admission.begin_handshake(eve).unwrap_err(), Refused::Handshakes);

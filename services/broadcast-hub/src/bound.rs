@@ -21,7 +21,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::{
-    accept::{self, Kind},
+    accept::{self, ListenerKind},
     broadcast::{self, BroadcastLane},
     config::{Config, Limits},
     housekeeping, id, link_tasks, page,
@@ -217,9 +217,9 @@ impl Bound {
             tasks.spawn("metrics", metrics::serve(listener, registered, readiness.clone(), stop.clone()));
         }
         let entry = parts.session_entry();
-        tasks.spawn("framed port", accept::run(entry.clone(), self.framed, Kind::Framed, stop.clone()));
+        tasks.spawn("framed port", accept::run(entry.clone(), self.framed, ListenerKind::Framed, stop.clone()));
         if let Some(listener) = self.text {
-            tasks.spawn("text port", accept::run(entry.clone(), listener, Kind::Text, stop.clone()));
+            tasks.spawn("text port", accept::run(entry.clone(), listener, ListenerKind::Text, stop.clone()));
         }
         if let Some(listener) = self.page {
             tasks.spawn("page", page::run(parts.api_context(id, &config), entry, listener, stop.clone()));

@@ -71,7 +71,9 @@ impl BroadcastLane {
             warn!("{missing}; nothing is broadcast there until it is up");
         }
         match selection.fallback {
-            Some(InterfaceFallback::Loopback) => warn!("only this machine hears broadcasts: no other interface is up"),
+            Some(InterfaceFallback::Loopback) => {
+                warn!("only this machine receives broadcasts: no other interface is up")
+            }
             Some(InterfaceFallback::ContainerOrVpn) => {
                 warn!("broadcasting to containers or tunnels: nothing else is up")
             }

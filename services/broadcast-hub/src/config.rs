@@ -44,7 +44,7 @@ pub struct HubArgs {
     /// UDP port that broadcasts go to.
     #[arg(long, env = "GAUNG_HUB_BROADCAST_PORT", default_value_t = ports::BROADCAST, value_name = "PORT")]
     pub broadcast_port: u16,
-    /// Broadcast datagrams a second, of at most 1400 bytes; the lane leaves out what is more, for every host hears it.
+    /// Broadcast datagrams a second, of at most 1400 bytes; further ones are dropped, because every host receives them.
     #[arg(long, env = "GAUNG_HUB_BROADCAST_RATE", default_value_t = BROADCAST_RATE, value_name = "N")]
     pub broadcast_rate: u32,
     /// Interface (name or address) for broadcasts; without it every one that fits.
@@ -73,7 +73,7 @@ pub struct HubArgs {
 /// How many sessions a hub takes; `gaung up` has the same flags.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct SessionArgs {
-    /// Most sessions of the hub (TCP, text) at a time; further ones are told and closed.
+    /// Most sessions of the hub (TCP, text) at a time; further ones are refused.
     #[arg(long, env = "GAUNG_HUB_SESSIONS", default_value_t = 20_000, value_name = "N", value_parser = parse_count)]
     pub sessions: usize,
     /// Most sessions at a time from one address.
@@ -122,7 +122,7 @@ pub struct Config {
     pub drain: Duration,
 }
 
-/// Broadcast datagrams a second unless told otherwise: 11 Mbit/s in full ones, which a wireless network still carries
+/// Broadcast datagrams a second by default: 11 Mbit/s in full ones, which a wireless network still carries
 /// beside other traffic.
 pub const BROADCAST_RATE: u32 = 1000;
 
@@ -146,9 +146,9 @@ pub struct Limits {
     pub rings_bytes: usize,
     /// Groups followed at a time; further subscriptions get RESOURCE_EXHAUSTED. Default 10 000.
     pub groups: usize,
-    /// Sessions at a time; further ones are told and closed. Default 20 000.
+    /// Sessions at a time; further ones are refused. Default 20 000.
     pub sessions: usize,
-    /// Sessions at a time from one address; further ones are told and closed. Default 4096.
+    /// Sessions at a time from one address; further ones are refused. Default 4096.
     pub sessions_per_address: usize,
     /// Framed sessions that have not said hello; further ones are closed. Default 1024.
     pub handshakes: usize,

@@ -199,7 +199,7 @@ impl<'a> FollowStream<'a> {
         for id in self.link.audiences.take() {
             let group = self.context.groups.get(id).filter(|group| self.requested.contains(&group.id));
             let Some(group) = group else { continue };
-            // Before the relay has named the log there is nothing to report; `handle_started` comes back to it.
+            // Reports name the log; `handle_started` notes the audience again once the log is known.
             let Some(log) = group.log() else { continue };
             let is_full = self.waiting.len() >= MAX_WAITING_REQUESTS;
             let (sessions, has_more) = if is_full { (Vec::new(), true) } else { group.audience.take_reports() };

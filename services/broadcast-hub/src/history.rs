@@ -227,7 +227,7 @@ impl HistoryRead {
         }
     }
 
-    /// Reports messages that no log has any more as a gap and goes on behind them. Returns false: the read goes on.
+    /// Reports messages that the log has dropped as a gap and continues behind them. Returns false, because the read is not over.
     async fn skip_to(&mut self, oldest: Seq) -> Result<bool, SessionGone> {
         if let Some(range) = SeqRange::new(self.read.next, Seq(oldest.0.saturating_sub(1))) {
             self.reader.figures.gaps.inc();

@@ -15,7 +15,7 @@ use crate::{
 /// Starts the tasks of each link that is wanted, until `stop` is cancelled and the last of them has ended.
 ///
 /// # Errors
-/// If a task panicked: its relay would never be heard again.
+/// If a task panicked, because no other task would serve its relay.
 pub(crate) async fn run(
     mut new_links: NewLinks,
     follow: FollowContext,

@@ -68,7 +68,7 @@ impl EndReason {
         }
     }
 
-    /// Returns true if the peer is told: not where it ended the session itself.
+    /// Returns true if the peer gets a last frame or line: not if it ended the session itself.
     pub(super) const fn is_said(&self) -> bool {
         !matches!(self, Self::InputEnded | Self::ConnectionLost)
     }

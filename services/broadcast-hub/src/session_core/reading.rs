@@ -106,7 +106,7 @@ impl SessionCore {
             || self.subscriptions.iter().any(|(_, subscription)| subscription.live().is_some_and(Live::is_reading))
     }
 
-    /// Returns true if the read with this number goes on.
+    /// Returns true if the read with this number is not over.
     #[must_use]
     pub fn is_reading(&self, group: GroupId, number: u64) -> bool {
         self.reading_from(group, number).is_some()
