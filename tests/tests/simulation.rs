@@ -113,7 +113,7 @@ fn repair_has_its_price_whatever_the_size_of_the_group() {
 }
 
 #[test]
-fn without_the_drop_of_repetitions_messages_are_logged_twice() {
+fn without_the_duplicate_drop_messages_are_logged_twice() {
     let settings = |seed| Settings {
         weather: Weather { up: Loss::Independent(0.2), double: 0.1, ..Weather::FAIR },
         faults: vec![fault(1000, Fault::ConnectionsBreak, 1), fault(2000, Fault::ConnectionsBreak, 1)],
@@ -123,19 +123,19 @@ fn without_the_drop_of_repetitions_messages_are_logged_twice() {
 }
 
 #[test]
-fn without_gathering_the_same_is_repaired_again_and_again() {
+fn without_gathering_each_requester_gets_a_repair_of_its_own() {
     let settings = |seed| lossy(seed, 8, Loss::Independent(0.05), Loss::None);
     assert_missed(settings, Breakage { repairs_at_once: true, ..Breakage::default() }, "for each");
 }
 
 #[test]
-fn without_back_off_everybody_asks() {
+fn without_backoff_every_member_sends_a_nack() {
     let settings = |seed| lossy(seed, 60, Loss::Independent(0.08), Loss::None);
     assert_missed(settings, Breakage { asks_at_once: true, ..Breakage::default() }, "NAKs for each loss event");
 }
 
 #[test]
-fn without_the_append_before_it_what_was_sent_can_be_taken_back() {
+fn without_append_before_send_a_crash_takes_back_what_was_sent() {
     let settings = |seed| Settings { faults: vec![fault(1500, Fault::RelayCrash, 200)], ..Settings::calm(seed) };
     let broken = Breakage { sends_before_append: true, ..Breakage::default() };
     assert_missed(settings, broken, "is sent before it is in the log");
