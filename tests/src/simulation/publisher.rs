@@ -31,7 +31,7 @@ pub(super) struct Publisher {
     id: usize,
     clock: NodeClock,
     client: ClientId,
-    way: Way,
+    way: PublishTransport,
     /// Those before were told what became of them.
     next_outcome: u64,
     wake_at: Option<Duration>,
@@ -40,7 +40,7 @@ pub(super) struct Publisher {
 }
 
 #[derive(Debug)]
-enum Way {
+enum PublishTransport {
     Stream { engine: Box<StreamPublisher>, connection: Option<u64>, failures: u32 },
     Datagram { engine: Box<DatagramPublisher>, waiting: VecDeque<Bytes> },
 }
@@ -52,7 +52,11 @@ pub(super) const fn stream_client(id: usize) -> ClientId {
 
 impl Publisher {
     pub(super) fn over_stream(id: usize, clock: NodeClock) -> Self {
-        let way = Way::Stream { engine: Box::new(StreamPublisher::new(PATIENCE)), connection: None, failures: 0 };
+        let way = PublishTransport::Stream {
+            engine: Box::new(StreamPublisher::new(PATIENCE)),
+            connection: None,
+            failures: 0,
+        };
         Self::new(id, clock, way)
     }
 
@@ -60,10 +64,10 @@ impl Publisher {
         let client = stream_client(id);
         let tag = Place::FIRST.tag();
         let engine = DatagramPublisher::new(client, DeviceId::NONE, tag, RELAY, PATIENCE, seed, clock.read(now));
-        Self::new(id, clock, Way::Datagram { engine: Box::new(engine), waiting: VecDeque::new() })
+        Self::new(id, clock, PublishTransport::Datagram { engine: Box::new(engine), waiting: VecDeque::new() })
     }
 
-    fn new(id: usize, clock: NodeClock, way: Way) -> Self {
+    fn new(id: usize, clock: NodeClock, way: PublishTransport) -> Self {
         let client = stream_client(id);
         Self { id, clock, client, way, next_outcome: 1, wake_at: None, is_misled: false }
     }
@@ -71,8 +75,8 @@ impl Publisher {
     /// Whether all that it was asked to say is durable.
     pub(super) fn is_idle(&self) -> bool {
         match &self.way {
-            Way::Stream { engine, .. } => engine.is_idle(),
-            Way::Datagram { engine, waiting } => engine.is_idle() && waiting.is_empty(),
+            PublishTransport::Stream { engine, .. } => engine.is_idle(),
+            PublishTransport::Datagram { engine, waiting } => engine.is_idle() && waiting.is_empty(),
         }
     }
 
@@ -89,13 +93,15 @@ impl Publisher {
             let now = self.clock.read(world.now);
             *said += 1;
             let payload = match &self.way {
-                Way::Stream { .. } => payload(self.id, *said, world.settings.traffic.sizes, &mut world.rng),
-                Way::Datagram { .. } => payload(self.id, *said, PayloadSizes::Talk, &mut world.rng),
+                PublishTransport::Stream { .. } => {
+                    payload(self.id, *said, world.settings.traffic.sizes, &mut world.rng)
+                }
+                PublishTransport::Datagram { .. } => payload(self.id, *said, PayloadSizes::Talk, &mut world.rng),
             };
             world.judge.said(self.client, ClientSeq(*said), &payload);
             match &mut self.way {
-                Way::Stream { engine, .. } => engine.handle_message(now, ContentType::Text, payload),
-                Way::Datagram { waiting, .. } => waiting.push_back(payload),
+                PublishTransport::Stream { engine, .. } => engine.handle_message(now, ContentType::Text, payload),
+                PublishTransport::Datagram { waiting, .. } => waiting.push_back(payload),
             }
         }
         self.settle(world);
@@ -105,21 +111,21 @@ impl Publisher {
     /// Whether it takes another message.
     fn has_room(&self) -> bool {
         match &self.way {
-            Way::Stream { engine, .. } => engine.has_room(),
-            Way::Datagram { waiting, .. } => waiting.is_empty(),
+            PublishTransport::Stream { engine, .. } => engine.has_room(),
+            PublishTransport::Datagram { waiting, .. } => waiting.is_empty(),
         }
     }
 
     /// Who sends one datagram after another says little at once.
     pub(super) const fn most_at_once(&self, burst: u32) -> u32 {
         match &self.way {
-            Way::Stream { .. } => burst,
-            Way::Datagram { .. } => 1,
+            PublishTransport::Stream { .. } => burst,
+            PublishTransport::Datagram { .. } => 1,
         }
     }
 
     pub(super) fn connect(&mut self, world: &mut World, relay: &mut Relay) {
-        let Way::Stream { connection, failures, .. } = &mut self.way else { return };
+        let PublishTransport::Stream { connection, failures, .. } = &mut self.way else { return };
         if connection.is_some() {
             return;
         }
@@ -133,7 +139,7 @@ impl Publisher {
     }
 
     pub(super) fn handle_broken(&mut self, world: &mut World, broken: u64) {
-        let Way::Stream { engine, connection, .. } = &mut self.way else { return };
+        let PublishTransport::Stream { engine, connection, .. } = &mut self.way else { return };
         if *connection == Some(broken) {
             *connection = None;
             engine.handle_disconnected();
@@ -142,7 +148,7 @@ impl Publisher {
     }
 
     pub(super) fn handle_answer(&mut self, world: &mut World, from: u64, answer: Answer) {
-        let Way::Stream { engine, connection, .. } = &mut self.way else { return };
+        let PublishTransport::Stream { engine, connection, .. } = &mut self.way else { return };
         if *connection != Some(from) {
             return;
         }
@@ -155,7 +161,7 @@ impl Publisher {
     }
 
     pub(super) fn handle_datagram(&mut self, world: &mut World, arrival: &Arrival) {
-        let Way::Datagram { engine, .. } = &mut self.way else { return };
+        let PublishTransport::Datagram { engine, .. } = &mut self.way else { return };
         let Ok((header, body)) = Header::decode(&arrival.bytes) else { return };
         if header.packet_type == PacketType::Puback {
             self.is_misled |= !arrival.genuine;
@@ -166,7 +172,7 @@ impl Publisher {
 
     /// Learns where the group is.
     pub(super) fn handle_place(&mut self, world: &World) {
-        if let Way::Datagram { engine, .. } = &mut self.way {
+        if let PublishTransport::Datagram { engine, .. } = &mut self.way {
             engine.handle_place(world.place.tag(), RELAY);
         }
     }
@@ -178,14 +184,14 @@ impl Publisher {
         self.wake_at = None;
         let now = self.clock.read(world.now);
         match &mut self.way {
-            Way::Stream { engine, .. } => engine.handle_timeout(now),
-            Way::Datagram { engine, .. } => engine.handle_timeout(now),
+            PublishTransport::Stream { engine, .. } => engine.handle_timeout(now),
+            PublishTransport::Datagram { engine, .. } => engine.handle_timeout(now),
         }
         self.settle(world);
     }
 
     fn retry(&mut self, world: &mut World) {
-        let Way::Stream { failures, .. } = &mut self.way else { return };
+        let PublishTransport::Stream { failures, .. } = &mut self.way else { return };
         let bound = (FIRST_RETRY * (1 << (*failures).min(10))).min(LAST_RETRY);
         *failures += 1;
         let wait = world.rng.random_range(bound / 2..=bound);
@@ -195,7 +201,7 @@ impl Publisher {
     fn settle(&mut self, world: &mut World) {
         let now = self.clock.read(world.now);
         let due = match &mut self.way {
-            Way::Stream { engine, connection, .. } => {
+            PublishTransport::Stream { engine, connection, .. } => {
                 while let Some(connection) = *connection
                     && let Some(entries) = engine.poll_request()
                 {
@@ -213,7 +219,7 @@ impl Publisher {
                 }
                 None
             }
-            Way::Datagram { engine, waiting } => {
+            PublishTransport::Datagram { engine, waiting } => {
                 loop {
                     while let Some(outcome) = engine.poll_outcome() {
                         match outcome {
