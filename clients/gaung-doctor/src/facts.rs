@@ -166,7 +166,7 @@ pub(crate) struct ProbeFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EchoFacts {
     /// The kind of traffic that it stands for.
-    pub(crate) way: Way,
+    pub(crate) way: ProbedTraffic,
     /// Where it was sent.
     pub(crate) to: SocketAddrV4,
     /// Its outcome.
@@ -176,7 +176,7 @@ pub(crate) struct EchoFacts {
 /// The kinds of Gaung's multicast and broadcast traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Way {
+pub(crate) enum ProbedTraffic {
     /// A group's multicast.
     Multicast,
     /// Multicast that searches for a server.

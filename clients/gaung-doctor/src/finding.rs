@@ -8,7 +8,7 @@ pub(crate) use peer::{Direction, PassageName, PeerTrouble};
 use serde::Serialize;
 
 use super::{
-    facts::{EchoOutcome, Kind, Way},
+    facts::{EchoOutcome, Kind, ProbedTraffic},
     firewall::Culprit,
 };
 
@@ -144,7 +144,7 @@ pub(crate) enum Trouble {
     /// Own multicast or broadcast datagrams do not come back.
     NotHeard {
         /// The kind of traffic.
-        way: Way,
+        way: ProbedTraffic,
         /// Their destination.
         to: SocketAddrV4,
         /// Their outcome.
@@ -259,9 +259,9 @@ pub(crate) enum Needed {
     /// IGMP reports, sent.
     IgmpOut,
     /// Datagrams of one kind of traffic, received.
-    In(Way),
+    In(ProbedTraffic),
     /// Datagrams of one kind of traffic, sent.
-    Out(Way),
+    Out(ProbedTraffic),
     /// Datagrams of a part of all groups.
     Groups(GroupPart),
     /// Members' datagrams to the relay, on the machine that serves.
@@ -373,9 +373,9 @@ impl Trouble {
             Self::FilterUnclear { .. } => "filter-unclear",
             Self::GroupRefused { .. } => "group-refused",
             Self::OldIgmp { .. } => "old-igmp",
-            Self::NotHeard { way: Way::Multicast, .. } => "multicast-not-heard",
-            Self::NotHeard { way: Way::Discovery, .. } => "discovery-not-heard",
-            Self::NotHeard { way: Way::Broadcast, .. } => "broadcast-not-heard",
+            Self::NotHeard { way: ProbedTraffic::Multicast, .. } => "multicast-not-heard",
+            Self::NotHeard { way: ProbedTraffic::Discovery, .. } => "discovery-not-heard",
+            Self::NotHeard { way: ProbedTraffic::Broadcast, .. } => "broadcast-not-heard",
             Self::FewMemberships { .. } => "few-memberships",
             Self::SmallBuffer { .. } => "small-buffer",
             Self::ReportsEaten { .. } => "reports-eaten",
@@ -386,16 +386,16 @@ impl Trouble {
             Self::Filtered { what, .. } => match what {
                 Needed::IgmpIn => "filter-eats-igmp-queries",
                 Needed::IgmpOut => "filter-eats-igmp-reports",
-                Needed::In(Way::Multicast) | Needed::Groups(GroupPart { incoming: true, .. }) => {
+                Needed::In(ProbedTraffic::Multicast) | Needed::Groups(GroupPart { incoming: true, .. }) => {
                     "filter-eats-multicast"
                 }
-                Needed::In(Way::Discovery) => "filter-eats-discovery",
-                Needed::In(Way::Broadcast) => "filter-eats-broadcast",
-                Needed::Out(Way::Multicast) | Needed::Groups(GroupPart { incoming: false, .. }) => {
+                Needed::In(ProbedTraffic::Discovery) => "filter-eats-discovery",
+                Needed::In(ProbedTraffic::Broadcast) => "filter-eats-broadcast",
+                Needed::Out(ProbedTraffic::Multicast) | Needed::Groups(GroupPart { incoming: false, .. }) => {
                     "filter-eats-sent-multicast"
                 }
-                Needed::Out(Way::Discovery) => "filter-eats-sent-discovery",
-                Needed::Out(Way::Broadcast) => "filter-eats-sent-broadcast",
+                Needed::Out(ProbedTraffic::Discovery) => "filter-eats-sent-discovery",
+                Needed::Out(ProbedTraffic::Broadcast) => "filter-eats-sent-broadcast",
                 Needed::Relay => "filter-eats-relay-port",
                 Needed::RelayOut => "filter-eats-sent-to-relay",
                 Needed::Tcp(_) => "filter-eats-tcp-ports",

@@ -10,7 +10,7 @@ mod tests;
 use std::net::SocketAddrV4;
 
 use super::{
-    facts::{EchoOutcome, Kind, NotLookedAt, Unseen, Way},
+    facts::{EchoOutcome, Kind, NotLookedAt, ProbedTraffic, Unseen},
     finding::{Finding, Remedy, Severity, Trouble},
     firewall::Culprit,
 };
@@ -300,7 +300,7 @@ fn list(servers: &[SocketAddrV4]) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-fn not_heard(name: &str, way: Way, to: String, outcome: &EchoOutcome, suspect: Option<&Culprit>) -> Words {
+fn not_heard(name: &str, way: ProbedTraffic, to: String, outcome: &EchoOutcome, suspect: Option<&Culprit>) -> Words {
     let what = way_name(way);
     let rule = suspect.map(|culprit| format!("perhaps by the {}; ", filter::rule(culprit))).unwrap_or_default();
     let (seen, mend) = match outcome {
@@ -364,11 +364,11 @@ pub(crate) const fn severity_name(severity: Severity) -> &'static str {
     }
 }
 
-const fn way_name(way: Way) -> &'static str {
+const fn way_name(way: ProbedTraffic) -> &'static str {
     match way {
-        Way::Multicast => "multicast",
-        Way::Discovery => "finding a server without --server",
-        Way::Broadcast => "broadcast",
+        ProbedTraffic::Multicast => "multicast",
+        ProbedTraffic::Discovery => "finding a server without --server",
+        ProbedTraffic::Broadcast => "broadcast",
     }
 }
 

@@ -21,7 +21,7 @@ use gaung_proto::ports;
 use rand::Rng as _;
 
 use super::{
-    super::facts::{EchoFacts, EchoOutcome, Facts, IgmpFacts, ProbeFacts, QuerierFacts, Unseen, Way},
+    super::facts::{EchoFacts, EchoOutcome, Facts, IgmpFacts, ProbeFacts, ProbedTraffic, QuerierFacts, Unseen},
     neighbours, routes,
 };
 use crate::say;
@@ -72,7 +72,7 @@ pub(super) fn try_out(facts: &mut Facts, links: &[Link], quick: bool, stopped: &
 fn echoes(link: &Link) -> Vec<EchoFacts> {
     let group = SocketAddrV4::new(some_group(), ports::FIRST_GROUP);
     let discovery = SocketAddrV4::new(DISCOVERY_GROUP, ports::DISCOVERY);
-    let mut echoes: Vec<_> = [(Way::Multicast, group), (Way::Discovery, discovery)]
+    let mut echoes: Vec<_> = [(ProbedTraffic::Multicast, group), (ProbedTraffic::Discovery, discovery)]
         .map(|(way, to)| EchoFacts { way, to, outcome: outcome(echo::multicast(link, to, ECHO)) })
         .into();
     if let Some(ip) = link.broadcast() {
@@ -81,7 +81,7 @@ fn echoes(link: &Link) -> Vec<EchoFacts> {
             Ok(None) => return echoes,
             Err(error) => outcome(Err(error)),
         };
-        echoes.push(EchoFacts { way: Way::Broadcast, to: SocketAddrV4::new(ip, ports::BROADCAST), outcome });
+        echoes.push(EchoFacts { way: ProbedTraffic::Broadcast, to: SocketAddrV4::new(ip, ports::BROADCAST), outcome });
     }
     echoes
 }

@@ -7,7 +7,7 @@ use gaung_proto::ports;
 
 use super::{
     super::{
-        facts::{EchoFacts, EchoOutcome, Facts, InterfaceFacts, Kind, Way},
+        facts::{EchoFacts, EchoOutcome, Facts, InterfaceFacts, Kind, ProbedTraffic},
         finding::{GroupPart, Needed, Trouble},
         firewall::{Cast, Culprit, Direction, Fate, Packet, Ruleset, Tracking, Transport},
         gather::neighbours,
@@ -49,7 +49,7 @@ fn judge_echoes(used: &Used<'_>, judged: &Judged, findings: &mut Findings) {
         let of_way = |what: &Needed| match what {
             Needed::In(way) | Needed::Out(way) => *way == echo.way,
             // Another part of the groups does not explain the silence of this one, but stands for it.
-            Needed::Groups(_) => echo.way == Way::Multicast,
+            Needed::Groups(_) => echo.way == ProbedTraffic::Multicast,
             Needed::IgmpIn
             | Needed::IgmpOut
             | Needed::Relay
@@ -77,24 +77,32 @@ struct Judged {
     /// What a rule may drop, whether a trial decides or not.
     suspects: Vec<(Needed, Culprit)>,
     /// Traffic of which only the own copy is dropped, so that its missing echo means nothing.
-    only_the_echo: Vec<Way>,
+    only_the_echo: Vec<ProbedTraffic>,
 }
 
 impl Judged {
     fn of(facts: &Facts, ruleset: &Ruleset, ends: &Ends<'_>, used: &Used<'_>) -> Self {
         let mut judged = Self::default();
-        let echo_of = |way: Way| used.probe.iter().flat_map(|probe| &probe.echoes).find(|echo| echo.way == way);
+        let echo_of =
+            |way: ProbedTraffic| used.probe.iter().flat_map(|probe| &probe.echoes).find(|echo| echo.way == way);
         judged.note(Needed::IgmpIn, ends.fate_in(ruleset, Transport::Igmp, ALL_HOSTS, Cast::Multicast));
         judged.note(Needed::IgmpOut, ends.fate_out(ruleset, Transport::Igmp, REPORTS, Cast::Multicast));
         let (groups_in, groups_out) = groups::judge(ruleset, ends, &facts.groups);
-        judged.note_ways(ruleset, ends, echo_of(Way::Multicast), Way::Multicast, groups_in.whole, groups_out.whole);
+        judged.note_ways(
+            ruleset,
+            ends,
+            echo_of(ProbedTraffic::Multicast),
+            ProbedTraffic::Multicast,
+            groups_in.whole,
+            groups_out.whole,
+        );
         for part in [groups_in.part, groups_out.part].into_iter().flatten() {
             judged.dropped.push(part);
         }
-        judged.note_tried_group(ruleset, ends, echo_of(Way::Multicast));
+        judged.note_tried_group(ruleset, ends, echo_of(ProbedTraffic::Multicast));
         for (way, port, to, cast) in [
-            (Way::Discovery, ports::DISCOVERY, DISCOVERY_GROUP, Cast::Multicast),
-            (Way::Broadcast, ports::BROADCAST, ends.broadcast, Cast::Broadcast),
+            (ProbedTraffic::Discovery, ports::DISCOVERY, DISCOVERY_GROUP, Cast::Multicast),
+            (ProbedTraffic::Broadcast, ports::BROADCAST, ends.broadcast, Cast::Broadcast),
         ] {
             let comes = ends.fate_in(ruleset, Transport::Udp(port), to, cast);
             let goes = ends.fate_out(ruleset, Transport::Udp(port), to, cast);
@@ -131,7 +139,7 @@ impl Judged {
         ruleset: &Ruleset,
         ends: &Ends<'_>,
         echo: Option<&EchoFacts>,
-        way: Way,
+        way: ProbedTraffic,
         comes: Fate,
         goes: Fate,
     ) {
@@ -161,7 +169,10 @@ impl Judged {
     /// The group that was tried may be one of a part that is too small to be told of otherwise.
     fn note_tried_group(&mut self, ruleset: &Ruleset, ends: &Ends<'_>, echo: Option<&EchoFacts>) {
         let of_groups = |(what, _): &(Needed, Culprit)| {
-            matches!(what, Needed::Groups(_) | Needed::In(Way::Multicast) | Needed::Out(Way::Multicast))
+            matches!(
+                what,
+                Needed::Groups(_) | Needed::In(ProbedTraffic::Multicast) | Needed::Out(ProbedTraffic::Multicast)
+            )
         };
         let Some(echo) = echo.filter(|echo| echo.outcome != EchoOutcome::Heard) else { return };
         if self.dropped.iter().any(of_groups) {
@@ -267,7 +278,7 @@ impl<'a> Ends<'a> {
 
     /// Makes the looped-back copy of an own datagram.
     fn looped(&self, echo: &EchoFacts) -> Packet<'a> {
-        let cast = if echo.way == Way::Broadcast { Cast::Broadcast } else { Cast::Multicast };
+        let cast = if echo.way == ProbedTraffic::Broadcast { Cast::Broadcast } else { Cast::Multicast };
         Packet { looped: true, ..self.comes(Transport::Udp(echo.to.port()), *echo.to.ip(), cast, self.own) }
     }
 

@@ -4,7 +4,7 @@ use gaung_proto::ports;
 
 use super::{
     super::{
-        facts::Way,
+        facts::ProbedTraffic,
         finding::Needed,
         firewall::{Culprit, LEGACY},
     },
@@ -113,11 +113,11 @@ pub(super) fn unclear(name: &str, what: &[Needed], suspect: Option<&Culprit>) ->
     )
 }
 
-fn packets(way: Way) -> String {
+fn packets(way: ProbedTraffic) -> String {
     match way {
-        Way::Multicast => "UDP to groups".to_owned(),
-        Way::Discovery => format!("UDP to port {}", ports::DISCOVERY),
-        Way::Broadcast => format!("UDP to port {}", ports::BROADCAST),
+        ProbedTraffic::Multicast => "UDP to groups".to_owned(),
+        ProbedTraffic::Discovery => format!("UDP to port {}", ports::DISCOVERY),
+        ProbedTraffic::Broadcast => format!("UDP to port {}", ports::BROADCAST),
     }
 }
 
@@ -129,11 +129,15 @@ fn insertion(what: &Needed, culprit: &Culprit) -> String {
     }
     let matching = match what {
         Needed::IgmpIn | Needed::IgmpOut => "ip protocol igmp".to_owned(),
-        Needed::In(Way::Multicast) | Needed::Out(Way::Multicast) | Needed::Groups(_) => {
+        Needed::In(ProbedTraffic::Multicast) | Needed::Out(ProbedTraffic::Multicast) | Needed::Groups(_) => {
             "ip daddr 239.0.0.0/8 meta l4proto udp".to_owned()
         }
-        Needed::In(Way::Discovery) | Needed::Out(Way::Discovery) => format!("udp dport {}", ports::DISCOVERY),
-        Needed::In(Way::Broadcast) | Needed::Out(Way::Broadcast) => format!("udp dport {}", ports::BROADCAST),
+        Needed::In(ProbedTraffic::Discovery) | Needed::Out(ProbedTraffic::Discovery) => {
+            format!("udp dport {}", ports::DISCOVERY)
+        }
+        Needed::In(ProbedTraffic::Broadcast) | Needed::Out(ProbedTraffic::Broadcast) => {
+            format!("udp dport {}", ports::BROADCAST)
+        }
         Needed::Relay | Needed::RelayOut => format!("udp dport {}", ports::RELAY_UDP),
         Needed::Tcp(tcp) | Needed::TcpOut(tcp) => format!("tcp dport '{{ {} }}'", list(tcp, ", ")),
         Needed::Answers { .. } => format!("udp sport {}", ports::DISCOVERY),
@@ -144,11 +148,15 @@ fn insertion(what: &Needed, culprit: &Culprit) -> String {
 fn iptables_matching(what: &Needed) -> String {
     match what {
         Needed::IgmpIn | Needed::IgmpOut => "-p igmp".to_owned(),
-        Needed::In(Way::Multicast) | Needed::Out(Way::Multicast) | Needed::Groups(_) => {
+        Needed::In(ProbedTraffic::Multicast) | Needed::Out(ProbedTraffic::Multicast) | Needed::Groups(_) => {
             "-d 239.0.0.0/8 -p udp".to_owned()
         }
-        Needed::In(Way::Discovery) | Needed::Out(Way::Discovery) => format!("-p udp --dport {}", ports::DISCOVERY),
-        Needed::In(Way::Broadcast) | Needed::Out(Way::Broadcast) => format!("-p udp --dport {}", ports::BROADCAST),
+        Needed::In(ProbedTraffic::Discovery) | Needed::Out(ProbedTraffic::Discovery) => {
+            format!("-p udp --dport {}", ports::DISCOVERY)
+        }
+        Needed::In(ProbedTraffic::Broadcast) | Needed::Out(ProbedTraffic::Broadcast) => {
+            format!("-p udp --dport {}", ports::BROADCAST)
+        }
         Needed::Relay | Needed::RelayOut => format!("-p udp --dport {}", ports::RELAY_UDP),
         Needed::Tcp(tcp) | Needed::TcpOut(tcp) => format!("-p tcp -m multiport --dports {}", list(tcp, ",")),
         Needed::Answers { .. } => format!("-p udp --sport {}", ports::DISCOVERY),

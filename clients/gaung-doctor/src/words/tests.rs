@@ -20,7 +20,7 @@ fn culprit() -> Culprit {
     Culprit { family, table, chain, handle: Some(7) }
 }
 
-fn not_heard(way: Way, outcome: EchoOutcome) -> Trouble {
+fn not_heard(way: ProbedTraffic, outcome: EchoOutcome) -> Trouble {
     Trouble::NotHeard { way, to: "239.255.3.7:20000".parse().unwrap(), outcome, suspect: None }
 }
 
@@ -28,7 +28,7 @@ fn not_heard(way: Way, outcome: EchoOutcome) -> Trouble {
 fn all() -> Vec<Trouble> {
     let ours = || "eth0".to_owned();
     let filtered = |what| Trouble::Filtered { what, culprit: culprit() };
-    let ways = [Way::Multicast, Way::Discovery, Way::Broadcast];
+    let ways = [ProbedTraffic::Multicast, ProbedTraffic::Discovery, ProbedTraffic::Broadcast];
     let mut all = vec![
         Trouble::CannotChoose("there is no interface \"eth7\"".to_owned()),
         Trouble::OnlyLoopback { remedy: Remedy::Cable },
@@ -123,9 +123,11 @@ fn commands_name_the_rule_and_the_interface() {
 
 #[test]
 fn each_outcome_of_an_echo_is_said() {
-    let refused = spoken(not_heard(Way::Multicast, EchoOutcome::NotSent("Operation not permitted".to_owned())));
+    let refused =
+        spoken(not_heard(ProbedTraffic::Multicast, EchoOutcome::NotSent("Operation not permitted".to_owned())));
     assert!(refused.seen.contains("could not be sent"), "{}", refused.seen);
-    let taken = spoken(not_heard(Way::Broadcast, EchoOutcome::NoSocket("UDP port 7405 is in use".to_owned())));
+    let taken =
+        spoken(not_heard(ProbedTraffic::Broadcast, EchoOutcome::NoSocket("UDP port 7405 is in use".to_owned())));
     assert!(taken.seen.contains("in use"), "{}", taken.seen);
 }
 
