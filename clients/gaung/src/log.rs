@@ -1,7 +1,5 @@
 //! `gaung log …`: the files of a log, without a relay.
 
-use std::panic;
-
 use gaung_client::ErrorKind;
 use gaung_log::{Missing, SalvageError, SalvagedFile, SalvagedGroup, salvage};
 use gaung_proto::pb::registry::Group;
@@ -27,10 +25,7 @@ pub(crate) fn run(command: LogCommand) -> anyhow::Result<()> {
 }
 
 fn run_salvage(args: &SalvageArgs) -> anyhow::Result<()> {
-    let hook = mute_store();
-    let outcome = salvage(&args.from, &args.to);
-    panic::set_hook(hook);
-    let salvaged = outcome.map_err(|error| Failure::new(kind(&error), error.to_string()))?;
+    let salvaged = salvage(&args.from, &args.to).map_err(|error| Failure::new(kind(&error), error.to_string()))?;
     salvaged.files.iter().filter_map(file_line).for_each(|line| say(&line));
     let mut output = Output::new();
     for group in &salvaged.groups {
@@ -46,18 +41,6 @@ fn run_salvage(args: &SalvageArgs) -> anyhow::Result<()> {
         args.to.display()
     ));
     Ok(())
-}
-
-/// The store gives up on damaged files by panics, which are caught and reported; they are not a defect of the program.
-/// Gives the hook to be set again.
-fn mute_store() -> Box<dyn Fn(&panic::PanicHookInfo<'_>) + Sync + Send> {
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(|info| {
-        if !info.location().is_some_and(|at| at.file().contains("redb")) {
-            say(&format!("gaung: {info}"));
-        }
-    }));
-    usual
 }
 
 const fn kind(error: &SalvageError) -> ErrorKind {

@@ -1,8 +1,8 @@
 //! Appends a second, by messages a run and by appenders, beside a bare write and sync of as many bytes; some 10 s.
 //!
 //! `cargo bench -p gaung-log --bench append [-- DIR]`: DIR lies on the disk to measure, by default the target folder.
-//! *bare* appends the runs of one commit to a plain file and syncs it, over and over; *in file* is the log without a
-//! journal; *unsynced* is the log on a disk whose syncs do nothing, so what the log itself costs.
+//! *bare* appends the runs of one commit to a plain file and syncs it, over and over; *unsynced* is
+//! the log on a disk whose syncs do nothing, so what the log itself costs.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod load;
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_log::{Append, DiskLog, DiskOptions, Folder, Log, MemoryLog};
+use gaung_log::{Append, DiskOptions, Folder, Log, MemoryLog, SegmentLog};
 use gaung_proto::{GroupId, Seq};
 
 use load::{LOG, PAYLOAD, run};
@@ -31,11 +31,10 @@ fn main() {
     let dir = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).map_or_else(default_dir, PathBuf::from);
     println!("payload {PAYLOAD} B, {EACH:?} each, disk at {}; messages a second", dir.display());
     println!(
-        "{:>10} {:>8} {:>10} {:>10} {:>10} {:>9} {:>10} {:>10} {:>12} {:>10} {:>15}",
+        "{:>10} {:>8} {:>10} {:>10} {:>9} {:>10} {:>10} {:>12} {:>10} {:>15}",
         "appenders",
         "msg/run",
         "disk",
-        "in file",
         "bare",
         "disk/bare",
         "unsynced",
@@ -51,23 +50,20 @@ fn main() {
 
 fn row(dir: &Path, appenders: u8, messages: u64) {
     let folder = tempfile::tempdir_in(dir).unwrap();
-    let disk = DiskLog::open(folder.path(), DiskOptions::default()).unwrap();
+    let disk = SegmentLog::open(folder.path(), DiskOptions::default()).unwrap();
     let before = disk.figures();
     let on_disk = measure(&disk, appenders, messages);
     let after = disk.figures();
     drop(disk);
-    let commits = (after.transactions - before.transactions) as f64;
+    let commits = (after.commits - before.commits) as f64;
     let runs = (after.runs - before.runs) as f64 / commits;
     let bare = bare(folder.path(), messages, runs.round() as usize);
-    let plain = tempfile::tempdir_in(dir).unwrap();
-    let options = DiskOptions { journal_bytes: 0, ..DiskOptions::default() };
-    let in_file = measure(&DiskLog::open(plain.path(), options).unwrap(), appenders, messages);
     let unsynced = tempfile::tempdir_in(dir).unwrap();
     let volume = Unsynced(Folder::hold(unsynced.path()).unwrap());
-    let unsynced = measure(&DiskLog::on(Arc::new(volume), DiskOptions::default()).unwrap(), appenders, messages);
+    let unsynced = measure(&SegmentLog::on(Arc::new(volume), DiskOptions::default()).unwrap(), appenders, messages);
     let in_memory = measure(&MemoryLog::new(64 << 20), appenders, messages);
     println!(
-        "{appenders:>10} {messages:>8} {on_disk:>10.0} {in_file:>10.0} {bare:>10.0} {:>9.2} {unsynced:>10.0} \
+        "{appenders:>10} {messages:>8} {on_disk:>10.0} {bare:>10.0} {:>9.2} {unsynced:>10.0} \
          {in_memory:>10.0} {runs:>12.1} {:>10.0} {:>15.2}",
         on_disk / bare,
         (after.committing - before.committing).as_secs_f64() * 1e6 / commits,

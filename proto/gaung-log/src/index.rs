@@ -6,8 +6,7 @@ use bytes::Bytes;
 use gaung_proto::{GroupId, LogId, Seq, SeqRange};
 
 use crate::{
-    file::Stretch,
-    layout::{FileMeta, GroupState, Trim},
+    layout::{GroupState, Trim},
     log::{Position, ReadError, StoredGroup},
     retain::Kept,
 };
@@ -43,24 +42,22 @@ pub(crate) struct Extent {
     pub(crate) last: Seq,
 }
 
-/// What a transaction changed about one group; `state: None` means that it is gone.
+/// Which messages of which log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stretch {
+    pub(crate) group: GroupId,
+    pub(crate) log: LogId,
+    pub(crate) from: Seq,
+    pub(crate) last: Seq,
+}
+
+/// What a commit changed about one group; `state: None` means that it is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Update {
     pub(crate) state: Option<GroupState>,
     pub(crate) config: Option<Bytes>,
     pub(crate) appended_bytes: u64,
     pub(crate) kept: Option<Kept>,
-}
-
-/// What the changes of one transaction did.
-pub(crate) struct Finished {
-    /// Of each group that has changed.
-    pub(crate) updates: HashMap<GroupId, Update>,
-    /// What the file says of itself now.
-    pub(crate) meta: FileMeta,
-    pub(crate) is_dirty: bool,
-    /// Runs were dropped for which the file still has room.
-    pub(crate) dropped: bool,
 }
 
 impl Index {

@@ -1,24 +1,18 @@
 //! The logs of groups ([`Log`]), on disk or in memory.
 //!
-//! On disk they are redb files, embedded and with nothing to install; an append is answered only after a sync. The layout of
-//! the log's files is drawn in `layout.rs`, `record.rs` and `journal.rs`.
+//! On disk they are segments, files that are only appended to; an append is answered only after a sync. The layout of the
+//! log's files is drawn in `segment.rs`, `record.rs` and `layout.rs`.
 
 mod change;
-mod committer;
 mod convert;
-mod disk;
 mod fault;
-mod file;
 mod index;
-mod journal;
 mod layout;
 mod log;
 mod memory;
-mod overlay;
-mod pending;
+mod options;
 mod queue;
 mod record;
-mod recover;
 mod retain;
 mod salvage;
 mod segment;
@@ -26,14 +20,13 @@ mod shared;
 mod space;
 mod volume;
 
-pub use disk::{DiskFigures, DiskLog, DiskOptions, OpenLogError};
 pub use gaung_proto::GroupRetention;
-pub use layout::FORMAT;
 pub use log::{
     Append, AppendError, DELETED_KEPT_MS, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention,
     Runs, Snapshot, StoreError, StoredGroup, WriteError,
 };
 pub use memory::MemoryLog;
+pub use options::{DiskFigures, DiskOptions, OpenLogError};
 pub use record::RECORD_HEADER;
 pub use salvage::{Missing, SalvageError, Salvaged, SalvagedFile, SalvagedGroup, salvage};
 pub use segment::SegmentLog;

@@ -115,7 +115,7 @@ pub struct Append {
     /// Its header says group, log, epoch and first seq.
     pub run: Run,
     /// What the caller wants to find again when it opens the group, as of this run's last message; replaces the
-    /// earlier one in the same transaction.
+    /// earlier one in the same commit.
     pub snapshot: Option<Bytes>,
 }
 
@@ -157,14 +157,6 @@ pub struct Position {
     pub head: Seq,
     /// First message that can be read; `head` + 1 if there is none.
     pub oldest: Seq,
-}
-
-impl Position {
-    /// The same, up to a head of some log that is known besides.
-    pub(crate) fn reaching(self, known: Option<(LogId, Seq)>) -> Self {
-        let head = known.filter(|(log, _)| *log == self.log).map_or(self.head, |(_, head)| head.max(self.head));
-        Self { head, ..self }
-    }
 }
 
 /// A group that the store knows.

@@ -41,10 +41,6 @@ impl NewRecord {
         Self { head, run }
     }
 
-    pub(crate) const fn run(&self) -> &Run {
-        &self.run
-    }
-
     pub(crate) fn len(&self) -> usize {
         RECORD_HEADER + self.run.as_bytes().len()
     }

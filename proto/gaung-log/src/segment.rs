@@ -52,22 +52,18 @@
 //! What was synced is not written again, but shares a page with what follows it: a disk is trusted to write a sector whole
 //! or not at all, as SQLite and PostgreSQL trust it.
 
-mod committer;
-mod contents;
+pub(crate) mod committer;
+pub(crate) mod contents;
 pub(crate) mod file;
 pub(crate) mod frame;
-mod known;
+pub(crate) mod known;
 mod log;
 pub(crate) mod recover;
 pub(crate) mod scan;
 mod shared;
 mod shrink;
-mod stage;
+pub(crate) mod stage;
 mod upkeep;
 pub(crate) mod writer;
 
-pub(crate) use committer::push_sealed;
-pub(crate) use contents::encode_group;
-pub(crate) use known::Superseded;
 pub use log::SegmentLog;
-pub(crate) use stage::{push_snapshot, push_superseded};

@@ -5,10 +5,6 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
 };
 
 use redb::{StorageBackend, backends::FileBackend};
@@ -192,65 +188,32 @@ fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {
     FileBackend::new(file).map(|backend| Box::new(backend) as Box<dyn StorageBackend>).map_err(io::Error::other)
 }
 
-/// What happened at a file's backend.
-#[derive(Debug, Default)]
-pub(crate) struct Watch {
-    sync_failed: AtomicBool,
-    syncs: Arc<AtomicU64>,
-}
-
-impl Watch {
-    pub(crate) fn new(syncs: Arc<AtomicU64>) -> Arc<Self> {
-        Arc::new(Self { sync_failed: AtomicBool::new(false), syncs })
-    }
-
-    /// Whether a sync failed: what the system holds of the file in memory may then never reach the disk, although
-    /// later syncs succeed.
-    pub(crate) fn sync_failed(&self) -> bool {
-        self.sync_failed.load(Ordering::Acquire)
-    }
-}
-
-/// A backend that is watched. The folder's lock covers all files, so that locks by file are not passed on.
+/// A file that redb can be put on. The folder's lock covers all files, so that locks by file are not passed on.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    inner: Box<dyn StorageBackend>,
-    watch: Arc<Watch>,
-}
+pub(crate) struct Backend(pub(crate) Box<dyn StorageBackend>);
 
-impl Watched {
-    pub(crate) fn new(inner: Box<dyn StorageBackend>, watch: Arc<Watch>) -> Self {
-        Self { inner, watch }
-    }
-}
-
-impl StorageBackend for Watched {
+impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        self.0.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
+        self.0.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
+        self.0.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.watch.syncs.fetch_add(1, Ordering::Relaxed);
-        let result = self.inner.sync_data();
-        if result.is_err() {
-            self.watch.sync_failed.store(true, Ordering::Release);
-        }
-        result
+        self.0.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.inner.write(offset, data)
+        self.0.write(offset, data)
     }
 
     fn close(&self) -> io::Result<()> {
-        self.inner.close()
+        self.0.close()
     }
 }

@@ -11,7 +11,7 @@ use fault::{
     model::{LOG, append, group, one, run},
 };
 use gaung_log::{
-    Append, AppendError, DiskLog, DiskOptions, GroupRetention, Log, OpenLogError, Opened, Runs, SegmentLog, Volume as _,
+    Append, AppendError, DiskOptions, Log, OpenLogError, Opened, Position, Runs, SegmentLog, StoredGroup, Volume as _,
 };
 use gaung_proto::{Epoch, GroupId, LogId, Seq};
 use redb::ReadableDatabase as _;
@@ -23,7 +23,6 @@ const GUARD: &str = "log-9999999999.redb";
 fn options() -> DiskOptions {
     DiskOptions {
         file_bytes: 512 << 10,
-        journal_bytes: 32 << 10,
         retry_after: Duration::ZERO,
         retry_at_most: Duration::ZERO,
         clock: || 1_000,
@@ -31,33 +30,40 @@ fn options() -> DiskOptions {
     }
 }
 
-fn say(log: &dyn Log, n: u8, id: LogId, epoch: Epoch, seq: u64, len: usize, snapshot: Option<Bytes>) {
-    append(log, one(run(group(n), id, epoch, Seq(seq), 1, seq, len), snapshot)).unwrap();
-}
-
-/// Several files and a journal, as a kill leaves them: a group with a snapshot and a config, one that was reset, one that was
-/// deleted, one that was trimmed, and one without a message.
+/// Several files and a journal, as a kill of the program before segments left them. Groups 1 to 5 were opened once; 1 to 4
+/// have twelve messages, of which those of group 1 are 60 000 bytes long and each fourth has a snapshot; then group 2 was
+/// reset and has three of the new log, 3 was deleted at 500 ms, 4 was cut to its last five, and 1 has three more, of 90
+/// bytes, in the journal alone.
 fn old_log() -> FaultyDisk {
     let disk = FaultyDisk::default();
-    let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
-    let epochs: Vec<Epoch> = (1..=5).map(|n| log.open_group(group(n), LOG, true).unwrap().epoch).collect();
-    log.put_config(group(1), Bytes::from_static(b"config")).unwrap();
-    for seq in 1..=12 {
-        let snapshot = (seq % 4 == 0).then(|| Bytes::from(format!("as of {seq}")));
-        for n in 1..=4u8 {
-            let len = if n == 1 { 60_000 } else { 300 };
-            say(&log, n, LOG, epochs[usize::from(n) - 1], seq, len, snapshot.clone().filter(|_| n == 1));
-        }
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/log-format-2")).unwrap() {
+        let entry = entry.unwrap();
+        put(&disk, &entry.file_name().to_string_lossy(), &std::fs::read(entry.path()).unwrap());
     }
-    let epoch = log.reset(group(2), FRESH).unwrap().epoch;
-    (1..=3).for_each(|seq| say(&log, 2, FRESH, epoch, seq, 90, None));
-    log.delete_group(group(3), 500).unwrap();
-    let keep = GroupRetention { max_messages: Some(5), ..GroupRetention::default() };
-    log.retain_group(group(4), keep, 0).unwrap();
-    // These are in the journal alone.
-    (13..=15).for_each(|seq| say(&log, 1, LOG, epochs[0], seq, 90, None));
-    assert!(log.figures().files >= 3);
     disk.after_kill()
+}
+
+/// What the program that wrote the log would say of it, with the bytes of all runs.
+fn expected() -> BTreeMap<GroupId, (String, Vec<Bytes>)> {
+    let bytes = |n: u8, log, epoch, seq, len| run(group(n), log, epoch, Seq(seq), 1, seq, len).as_bytes().clone();
+    let of = |n: u8, log: LogId, epoch: u32, lens: &[(u64, usize)], config: &'static [u8]| {
+        let runs: Vec<Bytes> = lens.iter().map(|(seq, len)| bytes(n, log, Epoch(epoch), *seq, *len)).collect();
+        let (oldest, head) = (lens.first().map_or(1, |(seq, _)| *seq), lens.last().map_or(0, |(seq, _)| *seq));
+        let position = Position { log, epoch: Epoch(epoch), head: Seq(head), oldest: Seq(oldest) };
+        let deleted_at_ms = (n == 3).then_some(500);
+        let stored = StoredGroup { group: group(n), position, config: Bytes::from_static(config), deleted_at_ms };
+        (group(n), (format!("{stored:?}"), runs))
+    };
+    let short: Vec<_> = (1..=12).map(|seq| (seq, 300)).collect();
+    let first: Vec<_> = (1..=15).map(|seq| (seq, if seq <= 12 { 60_000 } else { 90 })).collect();
+    [
+        of(1, LOG, 1, &first, b"config"),
+        of(2, FRESH, 2, &[(1, 90), (2, 90), (3, 90)], b""),
+        of(3, LOG, 1, &short, b""),
+        of(4, LOG, 1, &short[7..], b""),
+        of(5, LOG, 1, &[], b""),
+    ]
+    .into()
 }
 
 /// A file of the disk as a database of its own.
@@ -66,6 +72,12 @@ fn database(disk: &FaultyDisk, name: &str) -> (tempfile::TempDir, redb::Database
     let path = dir.path().join("file");
     std::fs::write(&path, disk.bytes_of(name)).unwrap();
     (dir, redb::Database::open(path).unwrap())
+}
+
+fn put(disk: &FaultyDisk, name: &str, bytes: &[u8]) {
+    let file = disk.create(name).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    file.write(0, bytes).unwrap();
 }
 
 /// All that a log tells: positions, configs, and every run byte by byte.
@@ -84,7 +96,7 @@ fn check(disk: &FaultyDisk, expected: &BTreeMap<GroupId, (String, Vec<Bytes>)>, 
     assert_eq!(log.damages(), [], "seed {seed}");
     assert_eq!(&told(&log), expected, "seed {seed}");
     let names = disk.file_names();
-    let is_expected = |name: &String| name.ends_with(".seg") || name.ends_with(".redb.converted") || name == GUARD;
+    let is_expected = |name: &String| name.ends_with(".seg") || name.ends_with(".converted") || name == GUARD;
     assert!(names.iter().all(is_expected), "seed {seed}: {names:?}");
     assert!(names.iter().any(|name| name == GUARD), "seed {seed}: an older program is refused");
 }
@@ -92,8 +104,7 @@ fn check(disk: &FaultyDisk, expected: &BTreeMap<GroupId, (String, Vec<Bytes>)>, 
 #[test]
 fn all_of_it_is_there_and_goes_on() {
     let disk = old_log();
-    let expected = told(&DiskLog::on(Arc::new(disk.after_kill()), options()).unwrap());
-    assert_eq!(expected[&group(1)].1.len(), 15);
+    let expected = expected();
     check(&disk, &expected, 0);
     // Not converted again, and closed in between.
     check(&disk, &expected, 1);
@@ -114,7 +125,7 @@ fn all_of_it_is_there_and_goes_on() {
 #[test]
 fn a_power_cut_anywhere_loses_nothing_of_it() {
     let start = old_log();
-    let expected = told(&DiskLog::on(Arc::new(start.after_kill()), options()).unwrap());
+    let expected = expected();
     let disk = start.after_kill();
     disk.record();
     drop(SegmentLog::on(Arc::new(disk.clone()), options()).unwrap());
@@ -137,7 +148,7 @@ fn a_power_cut_anywhere_loses_nothing_of_it() {
 #[test]
 fn a_full_disk_stops_it_and_it_goes_on_when_there_is_room() {
     let start = old_log();
-    let expected = told(&DiskLog::on(Arc::new(start.after_kill()), options()).unwrap());
+    let expected = expected();
     let whole = start.after_kill();
     drop(SegmentLog::on(Arc::new(whole.clone()), options()).unwrap());
     let mut refused = 0;
@@ -154,24 +165,17 @@ fn a_full_disk_stops_it_and_it_goes_on_when_there_is_room() {
 #[test]
 fn the_files_that_were_converted_are_kept_while_there_is_room() {
     let start = old_log();
-    let old: Vec<(String, Vec<u8>)> = {
-        // As they are once the journal is in them.
-        let log = DiskLog::on(Arc::new(start.clone()), DiskOptions { journal_bytes: 0, ..options() }).unwrap();
-        drop(log);
-        start.log_names().into_iter().map(|name| (name.clone(), start.bytes_of(&name))).collect()
-    };
+    let old = start.file_names();
+    assert!(old.len() > 3 && old.contains(&"journal".to_owned()), "{old:?}");
     let log = SegmentLog::on(Arc::new(start.clone()), options()).unwrap();
-    for (name, bytes) in &old {
-        assert_eq!(start.bytes_of(&format!("{name}.converted")).len(), bytes.len(), "{name}");
-    }
-    let expected = told(&log);
-    let (with_copies, copies) = (log.stored_bytes(), old.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+    let bytes_kept = |name: &String| start.bytes_of(&format!("{name}.converted")).len() as u64;
+    let (with_copies, copies) = (log.stored_bytes(), old.iter().map(bytes_kept).sum::<u64>());
     assert!(with_copies > copies);
     log.shrink(with_copies).unwrap();
     assert_eq!(log.stored_bytes(), with_copies);
     log.shrink(with_copies - 1).unwrap();
     assert_eq!(log.stored_bytes(), with_copies - copies);
-    assert_eq!(told(&log), expected);
+    assert_eq!(told(&log), expected());
 }
 
 #[test]
@@ -187,10 +191,9 @@ fn an_older_program_finds_a_newest_file_of_a_later_format() {
 fn what_an_older_program_wrote_since_is_neither_dropped_nor_taken() {
     let disk = old_log();
     drop(SegmentLog::on(Arc::new(disk.clone()), options()).unwrap());
-    let log = DiskLog::on(Arc::new(disk.clone()), options()).unwrap();
-    let epoch = log.open_group(group(1), LOG, true).unwrap().epoch;
-    say(&log, 1, LOG, epoch, 1, 90, None);
-    drop(log);
+    // It knew of nothing, and began anew.
+    let name = "log-0000000001.redb";
+    put(&disk, name, &old_log().bytes_of(name));
     let before = disk.file_names();
     let error = SegmentLog::on(Arc::new(disk.clone()), options()).unwrap_err();
     assert!(matches!(&error, OpenLogError::File { file, .. } if file == "log-0000000001.redb"), "{error}");
@@ -199,4 +202,79 @@ fn what_an_older_program_wrote_since_is_neither_dropped_nor_taken() {
     disk.remove("log-0000000001.redb").unwrap();
     let log = SegmentLog::on(Arc::new(disk), options()).unwrap();
     assert_eq!(told(&log)[&group(1)].1.len(), 15);
+}
+
+#[test]
+fn what_only_the_journal_had_is_lost_with_it_and_nothing_is_given_its_place() {
+    // A bit in an entry before the last, a part of it cut off, and all of it gone.
+    let harms: [fn(&FaultyDisk); 3] = [
+        |disk| disk.flip_bit("journal", 100 * 8),
+        |disk| disk.truncate("journal", 4096),
+        |disk| disk.remove("journal").unwrap(),
+    ];
+    for (n, harm) in harms.into_iter().enumerate() {
+        let disk = old_log();
+        harm(&disk);
+        let log = SegmentLog::on(Arc::new(disk.clone()), options()).unwrap();
+        assert_eq!(log.damages().len(), 1, "{n}: {:?}", log.damages());
+        assert!(log.damages()[0].file.starts_with("journal"), "{n}: {:?}", log.damages());
+        let opened = log.open_group(group(1), LOG, false).unwrap();
+        assert!(opened.tail_lost && (12..15).contains(&opened.head.0), "{n}: {opened:?}");
+        assert_eq!(told(&log)[&group(1)].1[..12], expected()[&group(1)].1[..12], "{n}");
+        assert_eq!(disk.file_names().iter().any(|name| name.ends_with(".damaged")), n < 2, "{n}: it is kept");
+        drop(log);
+        let log = SegmentLog::on(Arc::new(disk), options()).unwrap();
+        assert!(log.open_group(group(1), LOG, false).unwrap().tail_lost, "{n}: it is not forgotten");
+    }
+}
+
+#[test]
+fn a_damaged_old_file_is_set_aside_and_named() {
+    let names = old_log().log_names();
+    for (n, name) in names.iter().enumerate() {
+        let disk = old_log();
+        disk.truncate(name, 1000);
+        let log = SegmentLog::on(Arc::new(disk.clone()), options()).unwrap();
+        let is_newest = n + 1 == names.len();
+        let damages: Vec<_> = log.damages().into_iter().map(|damage| damage.file).collect();
+        assert!(damages.contains(&format!("{name}.damaged")), "{damages:?}");
+        assert!(disk.file_names().contains(&format!("{name}.damaged")));
+        let opened = log.open_group(group(1), LOG, false).unwrap();
+        assert_eq!(opened.tail_lost, is_newest, "{name}");
+        assert!(is_newest || opened.head == Seq(15), "{name}: {opened:?}");
+    }
+}
+
+#[test]
+fn a_damaged_record_is_missed_alone() {
+    let disk = old_log();
+    let needle = run(group(3), LOG, Epoch(1), Seq(2), 1, 2, 300);
+    let tail = &needle.as_bytes()[needle.as_bytes().len() - 100..];
+    let name = disk.log_names()[0].clone();
+    let bytes = disk.bytes_of(&name);
+    let places: Vec<usize> = (0..bytes.len() - 100).filter(|&at| &bytes[at..at + 100] == tail).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| disk.flip_bit(&name, at * 8));
+    let log = SegmentLog::on(Arc::new(disk), options()).unwrap();
+    assert!(log.read(group(3), LOG, Seq(2), 1).is_err());
+    let opened = log.open_group(group(1), LOG, false).unwrap();
+    assert_eq!((opened.head, opened.tail_lost), (Seq(15), false));
+}
+
+#[test]
+fn a_later_format_is_refused_and_nothing_is_changed() {
+    let disk = old_log();
+    let name = disk.log_names().pop().unwrap();
+    {
+        let (dir, db) = database(&disk, &name);
+        let txn = db.begin_write().unwrap();
+        let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
+        txn.open_table(meta).unwrap().insert("format", 3u32.to_be_bytes().as_slice()).unwrap();
+        txn.commit().unwrap();
+        drop(db);
+        put(&disk, &name, &std::fs::read(dir.path().join("file")).unwrap());
+    }
+    let error = SegmentLog::on(Arc::new(disk.clone()), options()).unwrap_err();
+    assert!(matches!(error, OpenLogError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
+    assert!(disk.file_names().contains(&name));
 }

@@ -1,4 +1,4 @@
-//! The data folder: held by one process, written by no older program, refused with an error that says what to do.
+//! The data folder: held by one process, refused with an error that says what to do.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::{
@@ -7,10 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use gaung_log::{DiskLog, DiskOptions, FolderError, OpenLogError};
+use gaung_log::{DiskOptions, FolderError, OpenLogError, SegmentLog};
 
-fn open(path: &Path) -> Result<DiskLog, OpenLogError> {
-    DiskLog::open(path, DiskOptions::default())
+fn open(path: &Path) -> Result<SegmentLog, OpenLogError> {
+    SegmentLog::open(path, DiskOptions::default())
 }
 
 #[test]
@@ -59,22 +59,4 @@ fn a_folder_that_cannot_be_written_is_refused() {
     let error = open(Path::new("/sys/gaung")).unwrap_err();
     assert!(matches!(&error, OpenLogError::Folder(FolderError::NotWritable { .. })), "{error}");
     assert!(error.to_string().contains("choose another folder"), "{error}");
-}
-
-#[test]
-fn a_newer_format_is_refused_with_both_versions_and_nothing_is_changed() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()).unwrap());
-    let path = dir.path().join("log-0000000001.redb");
-    {
-        let db = redb::Database::open(&path).unwrap();
-        let txn = db.begin_write().unwrap();
-        let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
-        txn.open_table(meta).unwrap().insert("format", 3u32.to_be_bytes().as_slice()).unwrap();
-        txn.commit().unwrap();
-    }
-    let error = open(dir.path()).unwrap_err();
-    assert!(matches!(error, OpenLogError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
-    assert!(error.to_string().contains("format 3") && error.to_string().contains("up to 2"), "{error}");
-    assert!(path.exists());
 }

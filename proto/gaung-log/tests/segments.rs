@@ -8,8 +8,6 @@ use std::{fs, path::Path};
 
 type Store = gaung_log::SegmentLog;
 
-/// It has no journal.
-const JOURNALS: [usize; 1] = [0];
 /// Writes and syncs of the workload of `power_cut.rs`, at least.
 const LEAST_CUTS: (usize, usize) = (70, 70);
 

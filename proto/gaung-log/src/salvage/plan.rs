@@ -6,8 +6,8 @@ use bytes::Bytes;
 use gaung_proto::{Epoch, GroupId, LogId, Seq, SeqRange};
 
 use super::{
-    Missing, SalvagedGroup,
     collect::{Found, Runs, Survey},
+    report::{Missing, SalvagedGroup},
 };
 use crate::{
     layout::GroupState,
@@ -236,7 +236,6 @@ impl Growing {
     }
 
     fn is_whole_to_end(&self) -> bool {
-        // The journal goes on after what the files say.
         self.is_last_word && self.head >= self.known_head
     }
 

@@ -1,104 +1,129 @@
-//! The new log: a file for each batch, and one more to go on from.
+//! The copy: a log in segments.
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use gaung_proto::{GroupId, Seq};
-use redb::WriteTransaction;
 
 use super::{
-    SalvageError,
-    collect::{Found, Place},
+    collect::Found,
     plan::{Batch, Plan},
-    scan,
-    source::Source,
+    report::{SalvageError, read_failed},
+    source::ReadOnly,
 };
 use crate::{
-    disk::DiskOptions,
     fault::Fault,
-    file::{Env, LogFile},
-    layout::{CONFIGS, FileMeta, GROUPS, GroupState, RUNS, Round, SNAPSHOTS, file_name, protect},
-    record::{Hash, Record},
+    layout::GroupState,
+    options::{DiskOptions, Env},
+    record::Record,
+    segment::{
+        committer::push_sealed,
+        contents::encode_group,
+        file::{Sealed, file_name},
+        frame::{Kind, Place},
+        scan::Scanner,
+        writer::Writer,
+    },
     volume::Folder,
 };
 
-/// Records in memory at a time; each is at most 257 KiB.
-const AT_ONCE: usize = 64;
+/// Bytes of records in memory at a time.
+const PIECE: usize = 4 << 20;
 
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Writer {
+/// The new log: a segment for each batch, and one more to go on from.
+pub(super) struct NewLog {
     to: PathBuf,
     existed: bool,
     env: Option<Env>,
     made: u64,
-    /// Every group as it stands in the files made so far.
+    /// Every group as it stands in the segments made so far.
     states: BTreeMap<GroupId, GroupState>,
 }
 
-/// Why a file was not made: whichever of the two logs is to blame.
-enum Failed {
-    Reading(io::Error),
-    Writing(Fault),
-}
-
-impl Writer {
+impl NewLog {
     pub(super) fn new(to: &Path) -> Self {
         Self { to: to.to_owned(), existed: to.exists(), env: None, made: 0, states: BTreeMap::new() }
     }
 
-    /// Copies a batch of records of the old file `number` into a new file.
-    pub(super) fn copy(&mut self, source: &Source, number: u64, batch: &Batch) -> Result<(), SalvageError> {
-        for state in self.states.values_mut() {
-            *state = state.carried();
-        }
+    /// Copies a batch of records of the old file `path` into a new segment, as they are.
+    pub(super) fn batch(&mut self, path: &Path, batch: &Batch) -> Result<(), SalvageError> {
+        let old = ReadOnly(File::open(path).map_err(read_failed(path))?);
+        let mut scanner = Scanner::new(&old).map_err(read_failed(path))?;
+        let mut writer = self.begin()?;
+        let failed = self.write_failed();
+        self.states.values_mut().for_each(|state| *state = state.carried());
+        let mut commit = writer.begin();
+        let (mut index, mut places) = (Vec::new(), HashMap::new());
         for stretch in batch {
             let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { continue };
-            let state = GroupState {
-                head: last.last,
-                base: Seq(first.first.0 - 1),
-                last_hash: last.hash,
+            let before = Seq(first.first.0 - 1);
+            let begin = GroupState {
+                head: before,
+                base: before,
+                last_hash: first.previous,
                 ..GroupState::new(last.log, last.epoch)
             };
+            commit.push_parts(Kind::Group, &[&encode_group(first.group, Seq::FIRST, &begin)]);
+            places.insert(first.group, (index.len() as u64, stretch.len() as u64));
+            for found in stretch {
+                let record = read_again(&mut scanner, found).map_err(read_failed(path))?;
+                let spot = commit.push_parts(Kind::Run, &[&record]);
+                index.extend_from_slice(&Place { first: found.first, spot }.encode());
+                if commit.len() > PIECE {
+                    writer.append_unsynced(commit).map_err(&failed)?;
+                    commit = writer.begin();
+                }
+            }
+            let state = GroupState { head: last.last, last_hash: last.hash, ..begin };
             self.states.insert(first.group, state);
         }
-        let states: Vec<_> = self.states.iter().map(|(group, state)| (*group, state.clone())).collect();
-        let path = source.path(number).to_owned();
-        let mut failed = None;
-        let made = self.make(states, |txn| {
-            let copied = copy(source, number, batch, txn);
-            copied.map_err(|error| match error {
-                Failed::Writing(fault) => fault,
-                Failed::Reading(error) => {
-                    failed = Some(error);
-                    Fault::damaged("the old log cannot be read again")
-                }
-            })
-        });
-        match failed {
-            Some(source) => Err(SalvageError::Io { path, source }),
-            None => made,
-        }
+        let sealed = |(group, state): (&GroupId, &GroupState)| {
+            let (index_at, runs) = places.get(group).copied().unwrap_or_default();
+            Sealed { group: *group, state: state.clone(), first_kept: Seq::FIRST, index_at, runs }
+        };
+        let mut ended: Vec<Sealed> = self.states.iter().map(sealed).collect();
+        push_sealed(&mut commit, &index, 0, &mut ended);
+        writer.append_unsynced(commit).map_err(&failed)?;
+        self.end(writer)
     }
 
-    /// Makes the file that the new log goes on from.
+    /// Makes the segment that the new log goes on from.
     pub(super) fn finish(&mut self, plan: &Plan) -> Result<(), SalvageError> {
-        self.make(plan.states().collect(), |txn| {
-            let mut configs = txn.open_table(CONFIGS)?;
-            for (group, config) in plan.configs() {
-                configs.insert(&group.0, protect(&group.0, config).as_slice())?;
-            }
-            Ok(())
-        })
+        let mut writer = self.begin()?;
+        let mut commit = writer.begin();
+        for (group, state) in plan.states() {
+            commit.push_parts(Kind::Group, &[&encode_group(group, Seq::FIRST, &state)]);
+        }
+        for (group, config) in plan.configs() {
+            commit.push_parts(Kind::Config, &[group.as_bytes(), config]);
+        }
+        writer.append_unsynced(commit).map_err(self.write_failed())?;
+        self.end(writer)
+    }
+
+    fn begin(&mut self) -> Result<Writer, SalvageError> {
+        let failed = self.write_failed();
+        if self.env.is_none() {
+            self.env = Some(Env::new(Arc::new(Folder::hold(&self.to)?), DiskOptions::default()));
+        }
+        let env = self.env.as_ref().expect("it was just made");
+        self.made += 1;
+        Writer::create(env, self.made, (env.options.clock)()).map_err(failed)
+    }
+
+    fn end(&self, mut writer: Writer) -> Result<(), SalvageError> {
+        let env = self.env.as_ref().expect("a segment was begun in it");
+        writer.name(env).map_err(self.write_failed())
+    }
+
+    fn write_failed(&self) -> impl Fn(io::Error) -> SalvageError + use<> {
+        read_failed(&self.to)
     }
 
     /// Removes what was made, for it is not the whole.
@@ -110,132 +135,17 @@ impl Writer {
         drop(env);
         let names = (1..=made).map(file_name).chain(["lock".to_owned()]);
         for name in names {
-            fs::remove_file(to.join(name)).ok();
+            fs::remove_file(to.join(&name)).ok();
+            fs::remove_file(to.join(format!("{name}.new"))).ok();
         }
         if !existed {
             fs::remove_dir(to).ok();
         }
     }
-
-    fn make(
-        &mut self,
-        states: Vec<(GroupId, GroupState)>,
-        fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
-    ) -> Result<(), SalvageError> {
-        let env = match &mut self.env {
-            Some(env) => env,
-            none => none.insert(env(&self.to)?),
-        };
-        self.made += 1;
-        let (groups, round) = (states.len() as u64, Round::default());
-        let meta = FileMeta { number: self.made, started_at_ms: (env.options.clock)(), groups, round };
-        let file = LogFile::create(env, meta, |txn| {
-            txn.open_table(SNAPSHOTS)?;
-            txn.open_table(CONFIGS)?;
-            txn.open_table(RUNS)?;
-            {
-                let mut groups = txn.open_table(GROUPS)?;
-                for (group, state) in &states {
-                    groups.insert(&group.0, state.encode(*group).as_slice())?;
-                }
-            }
-            fill(txn)
-        });
-        let failed = |fault: Fault| SalvageError::Io { path: self.to.clone(), source: fault.into_io() };
-        file.map_err(failed)?.close();
-        Ok(())
-    }
 }
 
-fn env(to: &Path) -> Result<Env, SalvageError> {
-    Ok(Env {
-        volume: Arc::new(Folder::hold(to)?),
-        options: DiskOptions::default(),
-        syncs: Arc::new(AtomicU64::new(0)),
-        uses: AtomicU64::new(0),
-        opened: AtomicBool::new(false),
-    })
-}
-
-/// Copies records a few at a time, as they are.
-fn copy(source: &Source, number: u64, batch: &Batch, txn: &WriteTransaction) -> Result<(), Failed> {
-    let mut old = Old::open(source, number).map_err(Failed::Reading)?;
-    let mut runs = txn.open_table(RUNS).map_err(|error| Failed::Writing(error.into()))?;
-    let all: Vec<&Found> = batch.iter().flatten().collect();
-    for some in all.chunks(AT_ONCE) {
-        let bytes = old.read(some).map_err(|fault| Failed::Reading(fault.into_io()))?;
-        for (found, bytes) in some.iter().zip(bytes) {
-            runs.insert(&found.key(), bytes.as_ref()).map_err(|error| Failed::Writing(error.into()))?;
-        }
-    }
-    old.file.close();
-    Ok(())
-}
-
-/// A file of the old log whose records are known, to be read once more.
-struct Old<'a> {
-    source: &'a Source,
-    file: LogFile,
-    path: &'a Path,
-    bare: File,
-    /// Where records lie, once the store did not give one under its key: that takes other pages than going through all.
-    places: Option<HashMap<Hash, u64>>,
-}
-
-impl<'a> Old<'a> {
-    fn open(source: &'a Source, number: u64) -> io::Result<Self> {
-        let path = source.path(number);
-        Ok(Self { source, file: LogFile::closed(number), path, bare: File::open(path)?, places: None })
-    }
-
-    fn read(&mut self, wanted: &[&Found]) -> Result<Vec<Bytes>, Fault> {
-        let mut by_key: Vec<Option<Bytes>> = vec![None; wanted.len()];
-        if wanted.iter().any(|found| found.place == Place::Table) {
-            // Whatever is not read so is read from where it lies.
-            let _damage = self.file.read(&self.source.env, |txn| {
-                let table = txn.open_table(RUNS)?;
-                for (found, bytes) in wanted.iter().zip(&mut by_key) {
-                    if found.place == Place::Table {
-                        *bytes = table.get(&found.key())?.map(|value| Bytes::copy_from_slice(value.value()));
-                    }
-                }
-                Ok(())
-            });
-        }
-        let is_the_same =
-            |found: &Found, bytes: &Bytes| Record::parse(bytes.clone()).is_ok_and(|record| record.hash == found.hash);
-        let mut all = Vec::with_capacity(wanted.len());
-        for (found, bytes) in wanted.iter().zip(by_key) {
-            let by_key = bytes.filter(|bytes| is_the_same(found, bytes));
-            let bytes = match by_key {
-                Some(bytes) => Some(bytes),
-                None => self.read_bare(found)?.filter(|bytes| is_the_same(found, bytes)),
-            };
-            all.push(bytes.ok_or_else(changed)?);
-        }
-        Ok(all)
-    }
-
-    fn read_bare(&mut self, found: &Found) -> io::Result<Option<Bytes>> {
-        let offset = match found.place {
-            Place::At(offset) | Place::Read(offset) => Some(offset),
-            Place::Table => self.places()?.get(&found.hash).copied(),
-        };
-        offset.map_or(Ok(None), |offset| scan::bytes_at(&self.bare, offset))
-    }
-
-    fn places(&mut self) -> io::Result<&HashMap<Hash, u64>> {
-        if self.places.is_none() {
-            let mut places = HashMap::new();
-            scan::records(self.path, |offset, record| {
-                places.insert(record.hash, offset);
-            })?;
-            self.places = Some(places);
-        }
-        Ok(self.places.get_or_insert_default())
-    }
-}
-
-fn changed() -> Fault {
-    Fault::damaged("a record that was whole is not any more: the disk, or somebody, changes the file while it is read")
+fn read_again(scanner: &mut Scanner<'_>, found: &Found) -> io::Result<Bytes> {
+    let frame = scanner.frame(found.place.offset())?.filter(|frame| Record::hash_of(&frame.body) == found.hash);
+    let changed = "a record that was whole is not any more: the disk, or somebody, changes the file while it is read";
+    frame.map(|frame| frame.body).ok_or_else(|| Fault::damaged(changed).into_io())
 }

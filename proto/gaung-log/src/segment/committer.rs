@@ -13,7 +13,7 @@ use super::{
     file::{SEALED_LEN, Sealed, SegmentFile, encode_end},
     frame::{Commit, FRAME_HEADER, Kind, PLACE_LEN},
     known::{Committed, Known, Where},
-    recover::begin_segment,
+    recover::{ActiveSegment, begin_segment},
     shared::SegmentShared,
     stage::{Stage, bytes_of},
     writer::{Unwritten, Writer},
@@ -60,16 +60,6 @@ pub(crate) enum Cause {
     /// Nothing more may be written to the segment.
     Sync,
     Damage(String),
-}
-
-/// The segment that is written on, as found or made at opening.
-pub(crate) struct ActiveSegment {
-    pub(crate) file: Arc<SegmentFile>,
-    pub(crate) writer: Writer,
-    pub(crate) is_sealed: bool,
-    /// Runs in it.
-    pub(crate) runs: usize,
-    pub(crate) next_number: u64,
 }
 
 impl SegmentCommitter {

@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    file::{Env, Stretch},
     index::Entry,
+    index::Stretch,
     layout::{GroupState, seq_word, word},
+    options::Env,
     record::{RECORD_HEADER, Record},
 };
 

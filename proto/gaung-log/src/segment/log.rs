@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -17,13 +17,13 @@ use super::{committer::SegmentCommitter, file::SegmentFile, known::Part, recover
 use crate::{
     change::{Change, Job, Upkeep},
     convert::convert,
-    disk::{DiskFigures, DiskOptions, OpenLogError},
     fault::Fault,
-    file::{Env, Stretch},
+    index::Stretch,
     log::{
         Append, Done, Log, MAX_CONFIG, OpenError, Opened, Position, ReadError, Retention, StoreError, StoredGroup,
         WriteError,
     },
+    options::{DiskFigures, DiskOptions, Env, OpenLogError},
     retain,
     shared::Damage,
     volume::{Folder, Volume},
@@ -58,13 +58,7 @@ impl SegmentLog {
     pub fn on(volume: Arc<dyn Volume>, options: DiskOptions) -> Result<Self, OpenLogError> {
         let options =
             DiskOptions { file_bytes: options.file_bytes.clamp(LEAST_FILE_BYTES, MOST_FILE_BYTES), ..options };
-        let env = Env {
-            volume,
-            options,
-            syncs: Arc::new(AtomicU64::new(0)),
-            uses: AtomicU64::new(0),
-            opened: AtomicBool::new(false),
-        };
+        let env = Env::new(volume, options);
         let damages = convert(&env)?;
         let shared = Arc::new(SegmentShared::new(env));
         damages.into_iter().for_each(|damage| shared.damages.add(damage));
@@ -86,7 +80,7 @@ impl SegmentLog {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let stats = &self.shared.stats;
         DiskFigures {
-            transactions: load(&stats.transactions),
+            commits: load(&stats.commits),
             changes: load(&stats.changes),
             runs: load(&stats.runs),
             syncs: load(&self.shared.env.syncs),

@@ -6,7 +6,6 @@ use gaung_proto::{GroupId, Seq};
 use redb::StorageBackend;
 
 use super::{
-    committer::ActiveSegment,
     contents::Contents,
     file::{
         PREAMBLE, Preamble, SEGMENT_FORMAT, Sealed, SegmentFile, SegmentName, damaged_name, decode_end, file_name,
@@ -19,7 +18,17 @@ use super::{
     stage::{push_group, push_superseded, snapshot_bytes},
     writer::Writer,
 };
-use crate::{disk::OpenLogError, fault::Fault, layout::GroupState, shared::Damage};
+use crate::{convert::tree::set_aside_before, fault::Fault, layout::GroupState, options::OpenLogError, shared::Damage};
+
+/// The segment that is written on, as found or made at opening.
+pub(crate) struct ActiveSegment {
+    pub(crate) file: Arc<SegmentFile>,
+    pub(crate) writer: Writer,
+    pub(crate) is_sealed: bool,
+    /// Runs in it.
+    pub(crate) runs: usize,
+    pub(crate) next_number: u64,
+}
 
 /// Fills what is known, and the row of files; sets damaged ones aside.
 pub(crate) fn recover(shared: &SegmentShared) -> Result<ActiveSegment, OpenLogError> {
@@ -60,7 +69,7 @@ fn find(shared: &SegmentShared) -> Result<Found, OpenLogError> {
             Some(SegmentName::Damaged(number)) => found.damaged.push(number),
             // It was being made when the power went, and nothing was ever acknowledged from it.
             Some(SegmentName::Unfinished) => shared.env.volume.remove(&name).map_err(OpenLogError::Io)?,
-            None => {}
+            None => found.damaged.extend(set_aside_before(&name)),
         }
     }
     found.files.sort_unstable();

@@ -7,7 +7,7 @@ use std::{
 
 use super::{file::SegmentFile, known::Known};
 use crate::{
-    file::Env,
+    options::Env,
     queue::Queue,
     shared::{DamageReports, Stats},
 };

@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     change::{Change, Job, Upkeep},
-    convert::{bytes_of_copies, remove_copies},
+    convert::kept::{bytes_of_copies, remove_copies},
     fault::Fault,
-    file::Stretch,
+    index::Stretch,
     layout::GroupState,
     log::{Log as _, ReadError, Retention, StoreError, WriteError},
     record::Record,
@@ -165,7 +165,7 @@ impl SegmentLog {
 
 /// Makes a segment again under its unfinished name, durable, with the runs of `live` alone; false if all of its messages are
 /// live. What it says of itself and its groups stays, so that it takes its own place at the next opening.
-fn write_again(env: &crate::file::Env, file: &SegmentFile, live: &[Stretch]) -> Result<bool, Fault> {
+fn write_again(env: &crate::options::Env, file: &SegmentFile, live: &[Stretch]) -> Result<bool, Fault> {
     let from = file.open(env)?;
     let preamble = Preamble::read(&*from, file.number)?;
     let ended = match read_end(&*from, &preamble)? {

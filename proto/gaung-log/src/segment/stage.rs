@@ -12,10 +12,10 @@ use super::{
 use crate::{
     change::{Change, admit},
     fault::Fault,
-    file::Env,
     index::Update,
     layout::GroupState,
     log::{Append, AppendError, DELETED_KEPT_MS, OpenError, Opened, Snapshot, WriteError},
+    options::Env,
     retain::Kept,
 };
 

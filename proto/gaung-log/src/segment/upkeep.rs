@@ -24,9 +24,6 @@ impl SegmentCommitter {
             Upkeep::EndOutdated { answer } => answer.settle_with(self.end_now().map_err(WriteError::from)),
             Upkeep::Replace { file, answer } => answer.settle_with(self.replace(file)),
             Upkeep::SetAside { file, why } => self.set_aside(file, why),
-            // Everything is where it belongs at once, and a failed read leaves nothing behind.
-            Upkeep::Checkpoint { answer } => answer.settle_with(Ok(())),
-            Upkeep::Reopen { .. } => {}
         }
     }
 

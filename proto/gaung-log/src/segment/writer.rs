@@ -12,7 +12,7 @@ use super::{
     file::{PREAMBLE, Preamble, file_name, unfinished_name},
     frame::Commit,
 };
-use crate::file::Env;
+use crate::options::Env;
 
 /// Files are made longer in steps of a 64th of what they may have; at least so much.
 const STEP: u64 = 64 * 1024;

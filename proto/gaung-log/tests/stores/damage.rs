@@ -16,14 +16,7 @@ use gaung_proto::{GroupId, Seq, run::Run};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 fn options() -> DiskOptions {
-    // The journal's own damage is in `journal.rs`.
-    DiskOptions {
-        file_bytes: crate::FILE_BYTES,
-        journal_bytes: 0,
-        open_files: 2,
-        clock: || 1,
-        ..DiskOptions::default()
-    }
+    DiskOptions { file_bytes: crate::FILE_BYTES, open_files: 2, clock: || 1, ..DiskOptions::default() }
 }
 
 /// A log of several files, and every run in it.
@@ -176,7 +169,7 @@ fn a_file_damaged_while_it_is_read_is_set_aside_and_the_others_are_served() {
     assert_eq!(missing.first, Seq(1));
     let rest = log.read(group(1), LOG, missing.last.next(), 1000).unwrap();
     assert_eq!(rest[0].first_seq(), missing.last.next());
-    // The next transaction comes after the setting aside.
+    // The next commit comes after the setting aside.
     log.put_config(group(1), Bytes::new()).unwrap();
     assert_eq!(log.damages().len(), 1);
     assert!(filled.disk.file_names().contains(&format!("{first}.damaged")));

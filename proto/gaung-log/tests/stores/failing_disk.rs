@@ -13,10 +13,9 @@ use gaung_proto::{Epoch, Seq};
 /// What a dying disk says has no kind of its own.
 const EIO: io::ErrorKind = io::ErrorKind::Other;
 
-fn options(journal_bytes: usize) -> DiskOptions {
+fn options() -> DiskOptions {
     DiskOptions {
         file_bytes: crate::FILE_BYTES,
-        journal_bytes,
         retry_after: Duration::ZERO,
         retry_at_most: Duration::ZERO,
         clock: || 1,
@@ -60,9 +59,9 @@ fn publish_all(log: &Store, disk: &FaultyDisk, messages: u64) -> Result<u64, Str
     Ok(failed)
 }
 
-fn outage(plan: Plan, seed: u64, journal_bytes: usize) -> u64 {
+fn outage(plan: Plan, seed: u64) -> u64 {
     let disk = FaultyDisk::default();
-    let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
     for n in 1..=2 {
         assert_eq!(log.open_group(group(n), LOG, true).unwrap().epoch, Epoch(1));
     }
@@ -72,7 +71,7 @@ fn outage(plan: Plan, seed: u64, journal_bytes: usize) -> u64 {
     let cut = disk.after_power_cut(seed);
     drop(log);
     for disk in [cut, disk.after_kill()] {
-        let log = Store::on(Arc::new(disk), options(journal_bytes)).unwrap();
+        let log = Store::on(Arc::new(disk), options()).unwrap();
         for n in 1..=2 {
             assert_eq!(log.open_group(group(n), LOG, false).unwrap().epoch, Epoch(2));
             let found = client_seqs(&log, group(n), LOG, Seq::FIRST);
@@ -82,9 +81,9 @@ fn outage(plan: Plan, seed: u64, journal_bytes: usize) -> u64 {
     failed
 }
 
-fn writes_of_the_workload(journal_bytes: usize) -> (u64, u64, u64, u64) {
+fn writes_of_the_workload() -> (u64, u64, u64, u64) {
     let disk = FaultyDisk::default();
-    let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
+    let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
     (1..=2).for_each(|n| drop(log.open_group(group(n), LOG, true).unwrap()));
     let before = disk.counts();
     publish_all(&log, &disk, 10).unwrap();
@@ -95,11 +94,7 @@ fn writes_of_the_workload(journal_bytes: usize) -> (u64, u64, u64, u64) {
 
 #[test]
 fn a_full_disk_at_any_write_loses_nothing() {
-    crate::JOURNALS.into_iter().for_each(fill_disk);
-}
-
-fn fill_disk(journal_bytes: usize) {
-    let (first, last, ..) = writes_of_the_workload(journal_bytes);
+    let (first, last, ..) = writes_of_the_workload();
     let mut failed = 0;
     for n in first..last {
         let plan = Plan {
@@ -108,18 +103,14 @@ fn fill_disk(journal_bytes: usize) {
             error: Some(io::ErrorKind::StorageFull),
             ..Plan::default()
         };
-        failed += outage(plan, n, journal_bytes);
+        failed += outage(plan, n);
     }
     assert!(failed >= last - first, "only {failed} appends failed");
 }
 
 #[test]
 fn a_write_that_fails_or_stops_half_way_at_any_place_loses_nothing() {
-    crate::JOURNALS.into_iter().for_each(fail_writes);
-}
-
-fn fail_writes(journal_bytes: usize) {
-    let (first, last, ..) = writes_of_the_workload(journal_bytes);
+    let (first, last, ..) = writes_of_the_workload();
     let mut failed = 0;
     for n in first..last {
         let (short_writes, error) = [(true, io::ErrorKind::StorageFull), (true, EIO), (false, EIO)][n as usize % 3];
@@ -130,7 +121,7 @@ fn fail_writes(journal_bytes: usize) {
             error: Some(error),
             ..Plan::default()
         };
-        failed += outage(plan, n, journal_bytes);
+        failed += outage(plan, n);
     }
     assert!(failed >= last - first, "only {failed} appends failed");
 }
@@ -139,7 +130,7 @@ fn fail_writes(journal_bytes: usize) {
 fn a_file_that_cannot_be_read_for_a_while_is_not_taken_for_damaged() {
     // Nothing stays in memory, whether files are opened for each read or stay open.
     for open_files in [0, 16] {
-        failing_reads(&DiskOptions { open_files, read_cache_bytes: 0, write_cache_bytes: 0, ..options(0) });
+        failing_reads(&DiskOptions { open_files, ..options() });
     }
 }
 
@@ -177,11 +168,7 @@ fn failing_reads(options: &DiskOptions) {
 
 #[test]
 fn a_failed_sync_at_any_place_loses_nothing_although_the_system_forgets_the_pages() {
-    crate::JOURNALS.into_iter().for_each(fail_syncs);
-}
-
-fn fail_syncs(journal_bytes: usize) {
-    let (.., first, last) = writes_of_the_workload(journal_bytes);
+    let (.., first, last) = writes_of_the_workload();
     for n in first..last {
         for forgets in [false, true] {
             let plan = Plan {
@@ -191,7 +178,7 @@ fn fail_syncs(journal_bytes: usize) {
                 ..Plan::default()
             };
             // All that was not synced is lost.
-            outage(plan, 0, journal_bytes);
+            outage(plan, 0);
         }
     }
 }

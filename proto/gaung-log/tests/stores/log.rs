@@ -167,7 +167,6 @@ fn retention_drops_whole_files_and_keeps_snapshots_and_heads() {
     let disk = FaultyDisk::default();
     let options = DiskOptions {
         file_bytes: crate::FILE_BYTES,
-        journal_bytes: 16 << 10,
         clock: || NOW.fetch_add(1000, Ordering::Relaxed),
         ..DiskOptions::default()
     };
@@ -248,7 +247,7 @@ fn a_groups_limits_move_up_its_oldest_message_and_no_others() {
 #[test]
 fn what_a_group_dropped_stays_dropped_over_files_and_openings_and_a_reset_begins_anew() {
     let disk = FaultyDisk::default();
-    let options = DiskOptions { file_bytes: crate::FILE_BYTES, journal_bytes: 16 << 10, ..DiskOptions::default() };
+    let options = DiskOptions { file_bytes: crate::FILE_BYTES, ..DiskOptions::default() };
     let log = Store::on(Arc::new(disk.clone()), options.clone()).unwrap();
     let _ = thirty(&log);
     let keep = GroupRetention { max_messages: Some(6), ..GroupRetention::default() };
@@ -304,7 +303,7 @@ fn the_newest_file_ends_when_it_is_a_day_old_and_holds_what_was_dropped() {
 #[test]
 fn readers_are_not_held_up_by_appends_and_see_only_what_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    let options = DiskOptions { file_bytes: 1 << 20, journal_bytes: 16 << 10, open_files: 1, ..DiskOptions::default() };
+    let options = DiskOptions { file_bytes: 1 << 20, open_files: 1, ..DiskOptions::default() };
     let log = Store::open(dir.path(), options).unwrap();
     log.open_group(group(1), LOG, true).unwrap();
     let acked = AtomicU64::new(0);

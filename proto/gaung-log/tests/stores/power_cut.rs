@@ -11,10 +11,9 @@ use bytes::Bytes;
 use gaung_log::{Append, DiskOptions, Log, Opened};
 use gaung_proto::{Epoch, GroupId, Seq};
 
-fn options(journal_bytes: usize) -> DiskOptions {
+fn options() -> DiskOptions {
     DiskOptions {
         file_bytes: crate::FILE_BYTES,
-        journal_bytes,
         transaction_bytes: 128 << 10,
         retry_after: Duration::ZERO,
         retry_at_most: Duration::ZERO,
@@ -42,11 +41,11 @@ struct Moment {
 }
 
 /// Opens the log twice and appends to three groups, rolling files.
-fn workload(disk: &FaultyDisk, journal_bytes: usize) -> Vec<Moment> {
+fn workload(disk: &FaultyDisk) -> Vec<Moment> {
     let mut known = BTreeMap::new();
     let mut moments = vec![Moment { after: 0, known: known.clone() }];
     for _ in 0..2 {
-        let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).unwrap();
+        let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
         for n in 1..=3 {
             let opened = log.open_group(group(n), LOG, true).unwrap();
             check(&log, group(n), &opened, known.entry(group(n)).or_default());
@@ -118,10 +117,10 @@ fn check(log: &Store, group: GroupId, opened: &Opened, known: &mut Known) {
 }
 
 /// After the cut: opens, checks, publishes again, closes, opens and checks.
-fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>, journal_bytes: usize) {
+fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>) {
     let mut known = known.clone();
     for _ in 0..2 {
-        let log = Store::on(Arc::new(disk.clone()), options(journal_bytes)).expect("the log opens after a power cut");
+        let log = Store::on(Arc::new(disk.clone()), options()).expect("the log opens after a power cut");
         assert_eq!(log.damages(), [], "a power cut is no damage");
         for n in 1..=3 {
             let known = known.entry(group(n)).or_default();
@@ -135,14 +134,10 @@ fn reopen(disk: &FaultyDisk, known: &BTreeMap<GroupId, Known>, journal_bytes: us
 /// Cuts the power before every operation that `choose` takes, and lets `seeds` tear what was not synced.
 /// `GAUNG_SEEDS=N` tears each N times as often.
 fn cut_everywhere(choose: impl Fn(&Op) -> bool, seeds: u64) -> usize {
-    crate::JOURNALS.iter().map(|journal_bytes| cut_with(&choose, seeds, *journal_bytes)).sum()
-}
-
-fn cut_with(choose: impl Fn(&Op) -> bool, seeds: u64, journal_bytes: usize) -> usize {
     let more = std::env::var("GAUNG_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let disk = FaultyDisk::default();
     disk.record();
-    let moments = workload(&disk, journal_bytes);
+    let moments = workload(&disk);
     let replayed = FaultyDisk::default();
     let mut cuts = 0;
     for (n, op) in disk.journal().iter().enumerate() {
@@ -151,9 +146,9 @@ fn cut_with(choose: impl Fn(&Op) -> bool, seeds: u64, journal_bytes: usize) -> u
             let known = &moments.iter().rev().find(|moment| moment.after <= n).unwrap().known;
             for seed in n as u64..n as u64 + seeds * more {
                 let torn = replayed.after_power_cut(seed);
-                let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| reopen(&torn, known, journal_bytes)));
+                let outcome = panic::catch_unwind(panic::AssertUnwindSafe(|| reopen(&torn, known)));
                 if let Err(panic) = outcome {
-                    eprintln!("cut before operation {n}, seed {seed}, journal {journal_bytes}");
+                    eprintln!("cut before operation {n}, seed {seed}");
                     panic::resume_unwind(panic);
                 }
             }
@@ -178,7 +173,7 @@ fn every_acknowledged_message_survives_a_power_cut_at_each_sync() {
 #[test]
 fn the_workload_rolls_files_and_none_is_over_the_limit() {
     let disk = FaultyDisk::default();
-    workload(&disk, crate::JOURNALS[0]);
+    workload(&disk);
     let names = disk.file_names();
     assert!(names.len() >= 4, "{names:?}");
     let lens: Vec<_> = names.iter().map(|name| disk.bytes_of(name).len()).collect();

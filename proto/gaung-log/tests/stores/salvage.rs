@@ -25,8 +25,7 @@ struct Filled {
 }
 
 fn open(path: &Path) -> Store {
-    let options =
-        DiskOptions { file_bytes: crate::FILE_BYTES, journal_bytes: 16 << 10, clock: || 1, ..DiskOptions::default() };
+    let options = DiskOptions { file_bytes: crate::FILE_BYTES, clock: || 1, ..DiskOptions::default() };
     Store::open(path, options).unwrap()
 }
 

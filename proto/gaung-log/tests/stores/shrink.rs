@@ -12,7 +12,7 @@ use gaung_proto::{Epoch, Seq};
 #[test]
 fn who_has_most_gives_room_and_the_others_keep_all() {
     let disk = FaultyDisk::default();
-    let options = DiskOptions { file_bytes: 2 << 20, journal_bytes: 16 << 10, ..DiskOptions::default() };
+    let options = DiskOptions { file_bytes: 2 << 20, ..DiskOptions::default() };
     let log = Store::on(Arc::new(disk.clone()), options.clone()).unwrap();
     (1..=3).for_each(|n| drop(log.open_group(group(n), LOG, true).unwrap()));
     let mut quiet = 0;

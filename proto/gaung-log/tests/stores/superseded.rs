@@ -26,7 +26,7 @@ fn replaced(log: &dyn Log, payload: usize) {
 /// Runs that are left after purges at these times, each by a process of its own.
 fn left_after(purges: &[u64]) -> u64 {
     let folder = tempfile::tempdir().unwrap();
-    let options = || DiskOptions { journal_bytes: 0, ..DiskOptions::default() };
+    let options = DiskOptions::default;
     replaced(&Store::open(folder.path(), options()).unwrap(), 100);
     for &now_ms in purges {
         let log = Store::open(folder.path(), options()).unwrap();
@@ -55,7 +55,7 @@ fn what_was_replaced_while_the_clock_was_ahead_is_kept_for_a_day_from_when_it_is
 #[test]
 fn what_a_reset_replaced_counts_in_the_budget_and_gives_way_first() {
     let disk = FaultyDisk::default();
-    let options = || DiskOptions { file_bytes: 2 << 20, journal_bytes: 16 << 10, ..DiskOptions::default() };
+    let options = || DiskOptions { file_bytes: 2 << 20, ..DiskOptions::default() };
     let log = Store::on(Arc::new(disk.clone()), options()).unwrap();
     let epochs: Vec<_> = (1..=2).map(|n| log.open_group(group(n), LOG, true).unwrap().epoch).collect();
     // Many files, each with something of both.
