@@ -1,4 +1,4 @@
-//! `gaung chat`: the full screen on a terminal, the line chat where there is none or where it is asked for.
+//! `gaung chat`: the full screen on a terminal, the line chat elsewhere and with `--plain`.
 
 mod plain;
 
@@ -8,35 +8,35 @@ use gaung_chat::ScreenOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::talk::{ChatArgs, LaneArg, LookArgs},
+    cli::talk::{AppearanceArgs, ChatArgs, LaneArg},
     context::Context,
     listen::lane_choice,
     stop,
 };
 
-/// Chats until told to stop.
+/// Runs a chat until a signal or `/quit`.
 ///
 /// # Errors
 /// [`gaung_client::ClientError`] if the first connection fails; if the terminal cannot be used.
 pub(crate) async fn run(context: &Context, args: ChatArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
-    stop::on_hangup(&stop, stop::Serves::Keyboard)?;
+    stop::on_hangup(&stop, stop::TerminalUse::Interactive)?;
     if args.look.plain || args.udp_only.is_some() || !is_on_terminal() {
         return plain::run(context, args, &stop).await;
     }
     let lane = lane_choice(args.lane)?;
-    let LookArgs { lang, theme: background, .. } = args.look;
+    let AppearanceArgs { lang, theme: background, .. } = args.look;
     on_screen(context, ScreenOptions { groups: args.groups, lane, lang, background, ..ScreenOptions::default() }, &stop)
         .await
 }
 
-/// Chats in `everyone` until `stop` or `/quit`; `join_commands`: how others join.
+/// Runs a chat in `everyone` until `stop` or `/quit`; `join_commands` are shown to the person.
 ///
 /// # Errors
 /// As [`run`].
 pub(crate) async fn in_everyone(
     context: &Context,
-    look: LookArgs,
+    look: AppearanceArgs,
     join_commands: Vec<String>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -45,7 +45,7 @@ pub(crate) async fn in_everyone(
         return plain::run(context, args, stop).await;
     }
     let groups = vec![gaung_proto::name::EVERYONE.parse().expect("a valid name")];
-    let LookArgs { lang, theme: background, .. } = look;
+    let AppearanceArgs { lang, theme: background, .. } = look;
     on_screen(context, ScreenOptions { groups, lang, background, join_commands, ..ScreenOptions::default() }, stop)
         .await
 }
@@ -56,14 +56,14 @@ async fn on_screen(context: &Context, options: ScreenOptions, stop: &Cancellatio
         () = stop.cancelled() => return Ok(()),
         client = context.connect() => client?,
     };
-    // What was asked for by name and does not exist is told before the screen is taken.
+    // A group that does not exist is an error before the screen opens.
     for group in &options.groups {
         client.group(group).await?;
     }
     Box::pin(gaung_chat::run(client, options, stop)).await
 }
 
-/// Both ways lead to a terminal that can be steered.
+/// Returns whether stdin and stdout are a terminal that can show a full screen.
 fn is_on_terminal() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb

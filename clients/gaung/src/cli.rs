@@ -1,6 +1,6 @@
-//! The command line: what can be typed, and nothing of what it does.
+//! The grammar of the command line, without the commands' code.
 //!
-//! Every command's help ends in an example; a test walks all of them. A value is looked for in the flag, then in the
+//! Every command's help ends in an example, which a test checks. A value comes from the flag, else from the
 //! environment; there is no configuration file.
 
 pub(crate) mod doctor;
@@ -131,7 +131,7 @@ pub(crate) struct ManArgs {
 }
 
 impl Cli {
-    /// The whole grammar, for completions and manual pages.
+    /// Returns the whole grammar, for completions and manual pages.
     pub(crate) fn grammar() -> clap::Command {
         Self::command()
     }

@@ -1,4 +1,4 @@
-//! Who and where: what the flags, the environment and the system say together.
+//! The user and the server, resolved from flags, environment and system.
 
 use std::{
     env,
@@ -21,21 +21,21 @@ use crate::{
 /// The common flags, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
-    /// The registry, if one was named.
+    /// The address of the registry; found by discovery if `None`.
     pub(crate) server: Option<String>,
-    /// How the user is shown.
+    /// The name that others see.
     pub(crate) name: DisplayName,
-    /// Folder of the device key.
+    /// The folder of the device key.
     pub(crate) data_dir: PathBuf,
-    /// Interface for multicast, if one was named.
+    /// The interface for multicast; all if `None`.
     pub(crate) iface: Option<String>,
 }
 
 impl Context {
-    /// Resolves the flags and, where there is none, their variables; an empty variable counts as unset.
+    /// Resolves each flag or else its variable; an empty variable counts as unset.
     ///
     /// # Errors
-    /// [`Failure`] of usage if a variable makes no sense or there is no place for data.
+    /// [`Failure`] of usage if a variable is invalid or there is no folder for data.
     pub(crate) fn new(args: CommonArgs) -> anyhow::Result<Self> {
         Self::with_vars(args, |name| env::var(name).ok())
     }
@@ -52,7 +52,7 @@ impl Context {
         Ok(Self { server, name, data_dir, iface })
     }
 
-    /// What the SDK is told.
+    /// Returns the settings of the SDK.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             server: self.server.clone(),
@@ -62,7 +62,7 @@ impl Context {
         }
     }
 
-    /// Connects; if discovery found several servers, asks the person, or fails where there is none to ask.
+    /// Connects. If discovery finds several servers, asks the person; without a terminal that is an error.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -77,7 +77,7 @@ impl Context {
     }
 }
 
-/// The flag, else the variable if it makes sense.
+/// Returns the flag, else the parsed variable.
 fn either<T, E: Display>(
     flag: Option<T>,
     var: &impl Fn(&str) -> Option<String>,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn data_goes_where_xdg_says() {
+    fn the_data_folder_follows_xdg() {
         let dir = |args, vars: &[(&str, &str)]| resolved(args, vars).unwrap().data_dir;
         assert_eq!(dir(none(), &[("HOME", "/home/ani")]), Path::new("/home/ani/.local/share/gaung"));
         assert_eq!(dir(none(), &[("HOME", "/home/ani"), ("XDG_DATA_HOME", "/d")]), Path::new("/d/gaung"));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_login_name_is_used_where_it_can_be() {
+    fn the_login_name_is_used_unless_it_is_invalid() {
         let name = |vars: &[(&str, &str)]| {
             let vars = [&[("HOME", "/h")], vars].concat();
             resolved(none(), &vars).unwrap().name.to_string()
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_makes_no_sense_is_named() {
+    fn an_invalid_variable_is_named() {
         for (name, value) in [("GAUNG_SERVER", "a/b"), ("GAUNG_NAME", " x")] {
             let error = resolved(none(), &[("HOME", "/h"), (name, value)]).unwrap_err();
             assert_eq!(crate::failure::exit_code(&error), 2);

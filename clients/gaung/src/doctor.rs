@@ -10,21 +10,21 @@ use tokio::time::timeout;
 use crate::{
     cli::doctor::DoctorArgs,
     context::Context,
-    failure::Unwell,
+    failure::FaultsFound,
     output::{Output, on_terminal},
     stop,
 };
 
-/// Longest wait for a server, if there is one, to list its groups.
-const ASKING: Duration = Duration::from_secs(4);
+/// How long a server may take to list its groups.
+const LIST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Examines, and prints the report.
+/// Examines this machine, and prints the report.
 ///
 /// # Errors
-/// [`Unwell`] if something is not as it should be; what the system says if it cannot be examined at all.
+/// [`FaultsFound`] if it found faults; the error of the system if nothing can be examined.
 pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
-    stop::on_hangup(&stop, stop::Serves::Screen)?;
+    stop::on_hangup(&stop, stop::TerminalUse::OutputOnly)?;
     let examination = Examination {
         iface: context.iface.clone(),
         quick: args.quick,
@@ -41,18 +41,18 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<(
     output.flush()?;
     match diagnosis.worst() {
         None | Some(Severity::Note) => Ok(()),
-        Some(Severity::Warning) => Err(Unwell::Warnings.into()),
-        Some(Severity::Problem) => Err(Unwell::Problems.into()),
+        Some(Severity::Warning) => Err(FaultsFound::Warnings.into()),
+        Some(Severity::Problem) => Err(FaultsFound::Problems.into()),
     }
 }
 
-/// The groups whose datagrams can be told from others' by their header; why they are not known, if they are not.
+/// Returns the groups whose datagrams are recognised by their header, or why they are unknown.
 async fn known_groups(context: &Context) -> Result<Vec<KnownGroup>, String> {
-    let asking = async {
+    let listing = async {
         let client = Client::look(context.settings()).await?;
         client.groups().await
     };
-    let groups = match timeout(ASKING, asking).await {
+    let groups = match timeout(LIST_TIMEOUT, listing).await {
         Ok(groups) => groups.map_err(|error| error.to_string())?,
         Err(_) => return Err("the server did not answer in time".to_owned()),
     };

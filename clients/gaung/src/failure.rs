@@ -1,10 +1,10 @@
-//! How the command ends: every error becomes one of the documented exit codes.
+//! The exit codes of the command: each error has one of those that the help documents.
 
 use std::fmt;
 
 use gaung_client::{ClientError, ErrorKind, PublishError};
 
-/// An error of the command itself, with its case; the SDK's errors carry theirs.
+/// An error of the command itself with its kind; the errors of the SDK have their own.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: ErrorKind,
@@ -12,12 +12,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// `message` says what is wrong and what to do.
+    /// Makes an error whose `message` says what is wrong and what to do.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 
-    /// Wrong usage: exit code 2.
+    /// Makes an error of wrong usage, exit code 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
@@ -31,7 +31,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Whoever read stdout has gone: the command ends quietly and well, as `head` expects.
+/// The reader of stdout has closed it; the command then ends with success and without a message, as with `head`.
 #[derive(Debug)]
 pub(crate) struct StdoutClosed;
 
@@ -43,16 +43,16 @@ impl fmt::Display for StdoutClosed {
 
 impl std::error::Error for StdoutClosed {}
 
-/// The command has done its work and told of faults that it was asked for: only the exit code is left to say.
+/// A command such as `doctor` has reported the faults that it found; only the exit code remains to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unwell {
-    /// It works, and may fail or does fail for some.
+pub(crate) enum FaultsFound {
+    /// Something may fail, or fails for some.
     Warnings,
     /// Something does not work.
     Problems,
 }
 
-impl fmt::Display for Unwell {
+impl fmt::Display for FaultsFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Warnings => "there are warnings",
@@ -61,9 +61,9 @@ impl fmt::Display for Unwell {
     }
 }
 
-impl std::error::Error for Unwell {}
+impl std::error::Error for FaultsFound {}
 
-/// A command that was run for the person has ended, with this code, which is this one's too; it has said why itself.
+/// A child process has ended with this exit code, which becomes the exit code of this command; it printed its own errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExitWith(pub(crate) u8);
 
@@ -75,19 +75,19 @@ impl fmt::Display for ExitWith {
 
 impl std::error::Error for ExitWith {}
 
-/// The exit code of an error: that of the first cause in its chain that has a case, else 1.
+/// Returns the exit code of an error: that of the first cause in its chain that has a kind, else 1.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(ExitWith(code)) = error.downcast_ref() {
         return *code;
     }
-    match error.downcast_ref::<Unwell>() {
-        Some(Unwell::Warnings) => 6,
-        Some(Unwell::Problems) => 7,
+    match error.downcast_ref::<FaultsFound>() {
+        Some(FaultsFound::Warnings) => 6,
+        Some(FaultsFound::Problems) => 7,
         None => error.chain().find_map(kind).map_or(1, code),
     }
 }
 
-/// What may help against an error of the SDK, which knows no options of this command; to be appended to its text.
+/// Returns advice that is appended to an error of the SDK, which does not know the options of this command.
 pub(crate) fn hint(error: &anyhow::Error) -> &'static str {
     let hint = |error: &ClientError| match error {
         ClientError::SeveralServers(_) => Some("; choose it with --server HOST:PORT"),
@@ -103,7 +103,7 @@ pub(crate) fn hint(error: &anyhow::Error) -> &'static str {
     error.chain().find_map(|cause| hint(cause.downcast_ref()?)).unwrap_or_default()
 }
 
-/// The exit code of a case.
+/// Returns the exit code of a kind of error.
 pub(crate) const fn code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Failed => 1,
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_case_has_its_code_also_under_context() {
+    fn each_kind_has_its_exit_code_also_under_context() {
         let name = || "lab".parse().expect("a valid name");
         let client: [(ClientError, u8); 9] = [
             (ClientError::Failed(String::new()), 1),
@@ -164,6 +164,6 @@ mod tests {
         assert_eq!(shown, "no hub is running; start broadcast-hub, or use --lane multicast");
         assert_eq!(exit_code(&Failure::usage("x").into()), 2);
         assert_eq!(exit_code(&anyhow::anyhow!("x")), 1);
-        assert_eq!((exit_code(&Unwell::Warnings.into()), exit_code(&Unwell::Problems.into())), (6, 7));
+        assert_eq!((exit_code(&FaultsFound::Warnings.into()), exit_code(&FaultsFound::Problems.into())), (6, 7));
     }
 }

@@ -1,4 +1,4 @@
-//! `gaung group …`: results on stdout, what was done on stderr.
+//! `gaung group …`: prints results to stdout, and what was done to stderr.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
@@ -16,10 +16,10 @@ use crate::{
     render::{amount, time::rfc3339_s},
 };
 
-/// Longest line that is read for a code.
+/// The longest line with a code that is read, in bytes.
 const MAX_CODE_LINE: u64 = 256;
 
-/// Does one thing with groups.
+/// Runs a command on groups.
 ///
 /// # Errors
 /// [`gaung_client::ClientError`].
@@ -158,7 +158,7 @@ async fn members(client: &Client, name: &GroupName, json: bool, output: &mut Out
     member_lines(&members).iter().try_for_each(|line| output.line(line))
 }
 
-/// A table of members.
+/// Returns a table of members.
 pub(crate) fn member_lines(members: &[Member]) -> Vec<String> {
     let row = |m: &Member| {
         let here = if m.present { "here" } else { "away" };
@@ -173,7 +173,7 @@ pub(crate) fn member_lines(members: &[Member]) -> Vec<String> {
     table(["NAME", "NOW", "LANE", "DEVICE", "JOINED"], &members.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Where its datagrams go, for a table.
+/// Returns the address of a group for a table.
 pub(crate) fn address(group: &GroupInfo) -> String {
     group.heard_at().map_or_else(|| "lapsed".to_owned(), |addr| addr.to_string())
 }
@@ -185,7 +185,7 @@ fn without_address(group: &GroupInfo) -> String {
     )
 }
 
-/// How much of a log is kept, for people.
+/// Returns how much of a log is kept, for people.
 fn kept(keep: GroupRetention) -> String {
     let limits = [
         keep.max_age_ms.map(amount::duration_ms),
@@ -214,7 +214,7 @@ const fn access(group: &GroupInfo) -> &'static str {
     if group.private { "private" } else { "public" }
 }
 
-/// A group for scripts.
+/// A group as a JSON object for scripts.
 #[derive(Serialize)]
 pub(crate) struct GroupObject {
     name: String,
@@ -236,7 +236,7 @@ pub(crate) struct GroupObject {
     keep: KeepObject,
 }
 
-/// Limits of a log; null for none.
+/// The limits of a log; null means none.
 #[derive(Serialize)]
 struct KeepObject {
     max_age_ms: Option<u64>,
@@ -289,7 +289,7 @@ impl<'a> MemberObject<'a> {
     }
 }
 
-/// One object on a line.
+/// Returns an object as JSON on one line.
 pub(crate) fn to_json(object: &impl Serialize) -> String {
     serde_json::to_string(object).expect("strings, numbers and lists of them are always JSON")
 }

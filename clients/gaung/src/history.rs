@@ -1,4 +1,4 @@
-//! `gaung history`: messages from a group's log.
+//! `gaung history`: prints messages from a group's log.
 
 use gaung_client::{HistoryPage, Lane};
 use gaung_proto::Seq;
@@ -7,10 +7,10 @@ use crate::{
     cli::talk::HistoryArgs,
     context::Context,
     output::Output,
-    render::{json, line::Received, time::rfc3339_us},
+    render::{json, line::ReceivedMessage, time::rfc3339_us},
 };
 
-/// Prints the messages asked for; for people `SEQ TIME NAME: text`, with tabs between the first three.
+/// Prints the messages; for people `SEQ TIME NAME: text`, with tabs between the first three.
 ///
 /// # Errors
 /// [`gaung_client::ClientError`].
@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<
                 return Err(error.into());
             }
         };
-        let received = Received {
+        let received = ReceivedMessage {
             group: group.name.to_string(),
             group_id: Some(group.id),
             message: next.message,

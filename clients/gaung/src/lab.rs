@@ -1,4 +1,4 @@
-//! `gaung lab …`: asks the lab's crate, and tells of it.
+//! `gaung lab …`: runs the commands of the lab, and prints their results.
 
 use anyhow::Context as _;
 use gaung_lab::{
@@ -16,10 +16,10 @@ use crate::{
     output::{Output, say},
 };
 
-/// Does one of them. The process must have one thread, for it may move to other namespaces.
+/// Runs a command of the lab. The process must have one thread, since it may move to other namespaces.
 ///
 /// # Errors
-/// [`gaung_lab::Refusal`] with what to do; what failed.
+/// [`gaung_lab::Refusal`] with what to do, or what failed.
 pub(crate) fn run(command: LabCommand) -> anyhow::Result<()> {
     match command {
         LabCommand::Up(args) => up(args),

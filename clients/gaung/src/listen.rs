@@ -1,4 +1,4 @@
-//! `gaung listen`: messages to stdout as they come, everything else to stderr.
+//! `gaung listen`: prints messages to stdout as they come, everything else to stderr.
 
 use gaung_client::{LaneChoice, StartAt};
 use gaung_proto::{GroupAddr, GroupName, name::EVERYONE};
@@ -11,19 +11,19 @@ use crate::{
     output::{Output, say},
     render::{
         json,
-        line::{self, Received},
+        line::{self, ReceivedMessage},
     },
-    source::{Heard, Source},
+    source::{Source, SourceEvent, UdpOnlySource},
     stop,
 };
 
-/// Listens until told to stop, `--count` is reached, or every group is gone.
+/// Listens until a signal, until `--count` is reached, or until every group is gone.
 ///
 /// # Errors
 /// [`gaung_client::ClientError`] if the first connection fails; not found once every group is gone.
 pub(crate) async fn run(context: &Context, args: ListenArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
-    stop::on_hangup(&stop, stop::Serves::Screen)?;
+    stop::on_hangup(&stop, stop::TerminalUse::OutputOnly)?;
     let source = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),
@@ -42,7 +42,7 @@ async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<Source> {
         )?;
         only(args.from == StartArg::Now, "--udp-only has no history; leave --from out")?;
         let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
-        return Source::udp_only(context, group).await;
+        return Ok(Source::UdpOnly(UdpOnlySource::join(context, group).await?));
     }
     if args.lane == LaneArg::Broadcast {
         let everyone = args.everyone || args.groups.iter().all(|group| group.as_str() == EVERYONE);
@@ -58,7 +58,7 @@ async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<Source> {
     Ok(Source::member(&client, groups(args), lane_choice(args.lane)?, start(args.from)).await?)
 }
 
-/// The groups asked for, each once.
+/// Returns the groups of the command line, each once.
 fn groups(args: &ListenArgs) -> Vec<GroupName> {
     let everyone = args.everyone.then(|| EVERYONE.parse().expect("a valid name"));
     let mut groups: Vec<GroupName> = Vec::new();
@@ -70,7 +70,7 @@ fn groups(args: &ListenArgs) -> Vec<GroupName> {
     groups
 }
 
-/// The SDK's word for a lane of members.
+/// Converts the lane of a member.
 ///
 /// # Errors
 /// [`Failure`] of usage for broadcast, which is no member's lane.
@@ -85,9 +85,9 @@ pub(crate) fn lane_choice(lane: LaneArg) -> Result<LaneChoice, Failure> {
     }
 }
 
-/// The line that says that nothing from here on is missed; scripts wait for it.
-pub(crate) fn ready(heard: (&str, gaung_proto::Seq, gaung_client::Lane)) -> String {
-    let (group, from, lane) = heard;
+/// Returns the line that says that every message from here on is delivered; scripts wait for it.
+pub(crate) fn ready(event: (&str, gaung_proto::Seq, gaung_client::Lane)) -> String {
+    let (group, from, lane) = event;
     format!("listening to {group} from seq {} by {lane}", line::seq(from))
 }
 
@@ -107,7 +107,7 @@ struct Printer {
     output: Output,
     json: bool,
     with_group: bool,
-    /// How many messages are still wanted; `None` for any number.
+    /// How many more messages to print; any number if `None`.
     left: Option<u64>,
 }
 
@@ -122,20 +122,20 @@ impl Printer {
     async fn pass(&mut self, source: &mut Source, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut gone = None;
         while self.left != Some(0) {
-            let heard = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                heard = source.next() => heard?,
+                event = source.next() => event?,
                 () = std::future::ready(()), if self.output.is_dirty() => {
                     self.output.flush()?;
                     continue;
                 }
             };
-            match heard {
-                Some(Heard::Message(received)) => self.message(&received)?,
-                Some(Heard::Ready { group, from, lane }) => say(&ready((&group, from, lane))),
-                Some(Heard::Told(text) | Heard::Repair(text)) => say(&text),
-                Some(Heard::Gone(why)) => {
+            match event {
+                Some(SourceEvent::Message(received)) => self.message(&received)?,
+                Some(SourceEvent::Ready { group, from, lane }) => say(&ready((&group, from, lane))),
+                Some(SourceEvent::Notice(text) | SourceEvent::Repair(text)) => say(&text),
+                Some(SourceEvent::GroupGone(why)) => {
                     say(&why);
                     gone = Some(why);
                 }
@@ -145,7 +145,7 @@ impl Printer {
         Ok(())
     }
 
-    fn message(&mut self, received: &Received) -> anyhow::Result<()> {
+    fn message(&mut self, received: &ReceivedMessage) -> anyhow::Result<()> {
         let line = match (self.json, self.with_group) {
             (true, _) => json::message(received),
             (false, true) => format!("{} {}", received.group, received.plain()),
@@ -156,7 +156,7 @@ impl Printer {
     }
 }
 
-/// Why a source has ended although nobody asked it to.
+/// Returns why a source has ended by itself.
 pub(crate) fn ended(gone: Option<String>) -> anyhow::Error {
     match gone {
         Some(_) => Failure::new(gaung_client::ErrorKind::NotFound, "no group is left to listen to").into(),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_go_together_is_refused_before_any_connection() {
+    async fn contradictory_options_are_refused_before_any_connection() {
         let context = Context { server: None, name: "L".parse().unwrap(), data_dir: "/nowhere".into(), iface: None };
         for line in [
             "gaung listen a --lane broadcast",

@@ -1,4 +1,4 @@
-//! `gaung log …`: the files of a log, without a relay.
+//! `gaung log …`: works on the files of a log while no relay runs.
 
 use gaung_client::ErrorKind;
 use gaung_log::{Missing, SalvageError, SalvagedFile, SalvagedGroup, salvage};
@@ -14,10 +14,10 @@ use crate::{
     output::{Output, say},
 };
 
-/// Does one thing with a log.
+/// Runs a command on a log.
 ///
 /// # Errors
-/// [`Failure`]: of usage if a path cannot be right, not found if there is nothing to salvage, else failed.
+/// [`Failure`]: of usage if a path is wrong, not found if there is nothing to salvage, else failed.
 pub(crate) fn run(command: LogCommand) -> anyhow::Result<()> {
     match command {
         LogCommand::Salvage(args) => run_salvage(&args),
@@ -51,7 +51,7 @@ const fn kind(error: &SalvageError) -> ErrorKind {
     }
 }
 
-/// Only of what is not whole.
+/// Returns a line about a damaged file; `None` if it is intact.
 fn file_line(file: &SalvagedFile) -> Option<String> {
     let fault = file.fault.as_ref()?;
     let fault = one_line(fault);
@@ -68,7 +68,7 @@ fn file_line(file: &SalvagedFile) -> Option<String> {
     })
 }
 
-/// As the registry named it when the relay heard of it last; else its id.
+/// Returns the last name of a group that the relay knows, else its id.
 fn name(group: &SalvagedGroup) -> String {
     let known = Group::decode(group.config.clone()).map(|known| known.name).unwrap_or_default();
     if known.is_empty() { group.group.to_string() } else { one_line(&known).into_owned() }
@@ -98,7 +98,7 @@ fn span(group: &SalvagedGroup) -> String {
     group.first.map_or_else(String::new, |first| format!(", seq {first} to {}", group.head))
 }
 
-/// A group for scripts.
+/// A salvaged group as a JSON object for scripts.
 #[derive(Serialize)]
 struct GroupObject {
     group: String,

@@ -1,4 +1,4 @@
-//! The command `gaung`: parses, runs one command, and turns its end into an exit code.
+//! The program `gaung`: parses the command line, runs one command, and returns its exit code.
 
 mod chat;
 mod cli;
@@ -30,20 +30,20 @@ use clap::Parser as _;
 use crate::{
     cli::{Cli, Command},
     context::Context,
-    failure::{ExitWith, StdoutClosed, Unwell, exit_code, hint},
+    failure::{ExitWith, FaultsFound, StdoutClosed, exit_code, hint},
     output::say,
 };
 
 fn main() -> ExitCode {
     let outcome = run(Cli::parse());
-    // What could not be written to it any more is no failure of its own, and nobody is there to read of it.
+    // Errors of writing to a terminal that is gone follow from that, and nobody could read them.
     if stop::terminal_is_gone() {
         return ExitCode::from(stop::HUNG_UP);
     }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
-        Err(error) if error.is::<Unwell>() || error.is::<ExitWith>() => ExitCode::from(exit_code(&error)),
+        Err(error) if error.is::<FaultsFound>() || error.is::<ExitWith>() => ExitCode::from(exit_code(&error)),
         Err(error) => {
             say(&format!("gaung: {error:#}{}", hint(&error)));
             ExitCode::from(exit_code(&error))
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
-    // These need neither a network nor a place for data.
+    // These need neither a network nor a data folder.
     if let Command::Completions(args) = &command {
         return shell::completions(args);
     }
@@ -62,7 +62,7 @@ fn run(Cli { common, command }: Cli) -> anyhow::Result<()> {
     if let Command::Log(command) = command {
         return log::run(command);
     }
-    // It moves to other namespaces, which a process with one thread alone may do.
+    // It moves to other namespaces, which only a process with one thread can do.
     if let Command::Lab(command) = command {
         return lab::run(command);
     }

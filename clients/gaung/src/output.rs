@@ -1,10 +1,10 @@
-//! The two ways out: stdout for data, stderr for talk.
+//! Output: data to stdout, messages to the person to stderr.
 
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 
 use crate::failure::StdoutClosed;
 
-/// Data on stdout, buffered until [`Output::flush`].
+/// A buffer for stdout, which [`Output::flush`] writes.
 #[derive(Debug)]
 pub(crate) struct Output {
     out: BufWriter<Stdout>,
@@ -12,7 +12,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Nothing written yet.
+    /// Makes an empty buffer.
     pub(crate) fn new() -> Self {
         Self { out: BufWriter::with_capacity(64 * 1024, io::stdout()), dirty: false }
     }
@@ -20,7 +20,7 @@ impl Output {
     /// Writes `text` and a newline.
     ///
     /// # Errors
-    /// [`StdoutClosed`] if the reader has gone, else what the system says.
+    /// [`StdoutClosed`] if the reader has closed it, else the error of the system.
     pub(crate) fn line(&mut self, text: &str) -> anyhow::Result<()> {
         self.bytes(text.as_bytes())?;
         self.bytes(b"\n")
@@ -35,12 +35,12 @@ impl Output {
         self.out.write_all(bytes).map_err(closed)
     }
 
-    /// True if something waits for a flush.
+    /// Returns whether something waits for a flush.
     pub(crate) const fn is_dirty(&self) -> bool {
         self.dirty
     }
 
-    /// Hands everything to the reader.
+    /// Writes what waits.
     ///
     /// # Errors
     /// As [`Self::line`].
@@ -50,12 +50,12 @@ impl Output {
     }
 }
 
-/// True if stdout is a terminal.
+/// Returns whether stdout is a terminal.
 pub(crate) fn on_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Says something to the person on stderr; a closed stderr is no reason to stop.
+/// Writes a line to stderr; that it is closed is no reason to stop.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

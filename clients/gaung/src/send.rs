@@ -1,4 +1,4 @@
-//! `gaung send` and `gaung broadcast`: pipelined, and honest about what was not acknowledged.
+//! `gaung send` and `gaung broadcast`: publish messages without waiting for each, and report those not acknowledged.
 
 mod receipts;
 
@@ -17,16 +17,16 @@ use crate::{
     failure::Failure,
     output::{Output, say},
     sink::{Ack, Sink},
-    source::Source,
+    source::UdpOnlySource,
     stdin_lines::{self, LineBody, StdinLine},
-    stop::{self, Serves},
+    stop::{self, TerminalUse},
 };
-use receipts::{Told, Watching, Wish};
+use receipts::{ReceiptLines, ReceiptRequest, ReceiptWatch};
 
 /// Sends words or the lines of stdin to a group.
 ///
 /// # Errors
-/// Why messages were not acknowledged, and which.
+/// The messages that were not acknowledged, and the first reason.
 pub(crate) async fn send(context: &Context, args: SendArgs) -> anyhow::Result<()> {
     let mut words = args.words;
     let Some(addr) = args.udp_only else {
@@ -39,17 +39,14 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> anyhow::Result<()
             ))
             .into());
         }
-        let receipts = args.receipts.then_some(Receipts { wait: args.wait, json: args.json });
+        let receipts = args.receipts.then_some(ReceiptOptions { wait: args.wait, json: args.json });
         return to_group(context, &group, &words, receipts).await;
     };
-    let text = Text::of(&words)?;
+    let text = SendInput::of(&words)?;
     let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
-    let source = Source::udp_only(context, group).await?;
-    let Source::UdpOnly(session) = &source else { unreachable!("asked for a session over datagrams alone") };
-    let sink = Sink::UdpOnly(session.publisher());
-    let outcome = deliver(&sink, text, None).await;
-    source.close().await;
-    outcome
+    // The session lives until the messages are acknowledged.
+    let session = UdpOnlySource::join(context, group).await?;
+    deliver(&Sink::UdpOnly(session.publisher()), text, None).await
 }
 
 /// Sends words or the lines of stdin to everyone.
@@ -61,8 +58,8 @@ pub(crate) async fn broadcast(context: &Context, args: BroadcastArgs) -> anyhow:
     to_group(context, &everyone, &args.words, None).await
 }
 
-/// How receipts are wanted.
-struct Receipts {
+/// The options for receipts.
+struct ReceiptOptions {
     wait: Duration,
     json: bool,
 }
@@ -71,26 +68,32 @@ async fn to_group(
     context: &Context,
     group: &GroupName,
     words: &[String],
-    receipts: Option<Receipts>,
+    receipts: Option<ReceiptOptions>,
 ) -> anyhow::Result<()> {
-    let text = Text::of(words)?;
+    let text = SendInput::of(words)?;
     let client = context.connect().await?;
     let sink = Sink::Relay(client.publisher(group).await?);
-    let single = matches!(text, Text::Words(_));
-    let wish = |Receipts { wait, json }| Wish { client: client.clone(), group: group.clone(), wait, json, single };
-    let outcome = deliver(&sink, text, receipts.map(wish)).await;
-    // A publisher finds its relay again only for as long as its client is there.
+    let single = matches!(text, SendInput::Words(_));
+    let request = |ReceiptOptions { wait, json }| ReceiptRequest {
+        client: client.clone(),
+        group: group.clone(),
+        wait,
+        json,
+        single,
+    };
+    let outcome = deliver(&sink, text, receipts.map(request)).await;
+    // A publisher finds its relay again only while its client exists.
     drop(client);
     outcome
 }
 
-/// What to send.
-enum Text {
+/// The messages to send.
+enum SendInput {
     Words(Bytes),
     Stdin,
 }
 
-impl Text {
+impl SendInput {
     fn of(words: &[String]) -> Result<Self, Failure> {
         if words.len() == 1 && words[0] == "-" {
             return Ok(Self::Stdin);
@@ -103,12 +106,12 @@ impl Text {
     }
 }
 
-async fn deliver(sink: &Sink, text: Text, receipts: Option<Wish>) -> anyhow::Result<()> {
-    let seqs = receipts.as_ref().is_none_or(|wish| wish.single && !wish.json);
-    let delivery = Delivery { seqs, receipts: receipts.map(Watching::start), ..Delivery::new(sink) };
+async fn deliver(sink: &Sink, text: SendInput, receipts: Option<ReceiptRequest>) -> anyhow::Result<()> {
+    let seqs = receipts.as_ref().is_none_or(|request| request.single && !request.json);
+    let delivery = Delivery { seqs, receipts: receipts.map(ReceiptWatch::start), ..Delivery::new(sink) };
     match text {
-        Text::Stdin => delivery.run(stdin_lines::read()).await,
-        Text::Words(body) => {
+        SendInput::Stdin => delivery.run(stdin_lines::read()).await,
+        SendInput::Words(body) => {
             let (sender, lines) = mpsc::channel(1);
             sender
                 .try_send(StdinLine { number: 1, body: LineBody::Bytes(body) })
@@ -119,19 +122,19 @@ async fn deliver(sink: &Sink, text: Text, receipts: Option<Wish>) -> anyhow::Res
     }
 }
 
-/// Lines on their way, in order.
+/// Publishes lines in order.
 struct Delivery<'a> {
     sink: &'a Sink,
     output: Output,
-    /// Taken by the SDK, answers outstanding; the SDK's window bounds it.
+    /// Messages that are not acknowledged, by line number; the SDK's window bounds them.
     pending: VecDeque<(u64, Ack)>,
-    failed: Failed,
-    /// One message from the command line: there are no lines to speak of.
+    failed: FailedLines,
+    /// Whether there is one message, from the command line, so that errors name no line.
     single: bool,
-    /// The seq of each message is printed once it is durable.
+    /// Whether the seq of each message is printed once it is durable.
     seqs: bool,
-    receipts: Option<Watching>,
-    /// Why nobody knows who has heard some of the messages.
+    receipts: Option<ReceiptWatch>,
+    /// The first error for which receipts are incomplete.
     unknown: Option<(ErrorKind, String)>,
 }
 
@@ -141,7 +144,7 @@ impl<'a> Delivery<'a> {
             sink,
             output: Output::new(),
             pending: VecDeque::new(),
-            failed: Failed::default(),
+            failed: FailedLines::default(),
             single: false,
             seqs: true,
             receipts: None,
@@ -151,7 +154,7 @@ impl<'a> Delivery<'a> {
 
     async fn run(mut self, mut lines: mpsc::Receiver<StdinLine>) -> anyhow::Result<()> {
         let stop = stop::on_signals()?;
-        stop::on_hangup(&stop, Serves::Keyboard)?;
+        stop::on_hangup(&stop, TerminalUse::Interactive)?;
         self.pass(&mut lines, &stop).await?;
         self.output.flush()?;
         let unread = stop.is_cancelled() || self.failed.fatal;
@@ -170,12 +173,12 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// Feeds lines and prints answers until both have ended, the group refuses everything, or a signal comes.
+    /// Publishes lines and prints answers until both have ended, the group refuses everything, or a signal comes.
     async fn pass(&mut self, lines: &mut mpsc::Receiver<StdinLine>, stop: &CancellationToken) -> anyhow::Result<()> {
         let sink = self.sink;
         let mut more = true;
         let mut taking = None;
-        while more || taking.is_some() || !self.pending.is_empty() || !all_told(self.receipts.as_ref()) {
+        while more || taking.is_some() || !self.pending.is_empty() || !all_reported(self.receipts.as_ref()) {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -195,7 +198,7 @@ impl<'a> Delivery<'a> {
                         Err(error) => self.failed.publish(number, &error),
                     }
                 }
-                Some(told) = next_told(&mut self.receipts), if !all_told(self.receipts.as_ref()) => self.told(told)?,
+                Some(receipts) = next_receipts(&mut self.receipts), if !all_reported(self.receipts.as_ref()) => self.print_receipts(receipts)?,
                 line = lines.recv(), if more && taking.is_none() && has_room(self.receipts.as_ref()) => match line {
                     Some(StdinLine { number, body: LineBody::Bytes(body) }) if !body.is_empty() => {
                         let publish: Taking = Box::pin(async move { sink.publish(body).await });
@@ -233,21 +236,21 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    fn told(&mut self, told: Told) -> anyhow::Result<()> {
-        self.unknown = self.unknown.take().or(told.trouble);
-        told.lines.iter().try_for_each(|line| self.output.line(line))
+    fn print_receipts(&mut self, receipts: ReceiptLines) -> anyhow::Result<()> {
+        self.unknown = self.unknown.take().or(receipts.error);
+        receipts.lines.iter().try_for_each(|line| self.output.line(line))
     }
 }
 
-fn all_told(receipts: Option<&Watching>) -> bool {
-    receipts.is_none_or(Watching::is_done)
+fn all_reported(receipts: Option<&ReceiptWatch>) -> bool {
+    receipts.is_none_or(ReceiptWatch::is_done)
 }
 
-fn has_room(receipts: Option<&Watching>) -> bool {
-    receipts.is_none_or(Watching::has_room)
+fn has_room(receipts: Option<&ReceiptWatch>) -> bool {
+    receipts.is_none_or(ReceiptWatch::has_room)
 }
 
-async fn next_told(receipts: &mut Option<Watching>) -> Option<Told> {
+async fn next_receipts(receipts: &mut Option<ReceiptWatch>) -> Option<ReceiptLines> {
     match receipts {
         Some(receipts) => receipts.next().await,
         None => std::future::pending().await,
@@ -272,14 +275,14 @@ async fn front(pending: &mut VecDeque<(u64, Ack)>) -> Result<gaung_proto::Seq, P
 
 /// The lines that were not acknowledged, as ranges, with the first reason.
 #[derive(Debug, Default)]
-struct Failed {
+struct FailedLines {
     ranges: Vec<(u64, u64)>,
     reason: Option<(ErrorKind, String)>,
-    /// Nothing that follows can succeed either.
+    /// Whether no later message can succeed either.
     fatal: bool,
 }
 
-impl Failed {
+impl FailedLines {
     fn publish(&mut self, number: u64, error: &PublishError) {
         self.fatal |= match error {
             PublishError::TooLarge { .. } | PublishError::Refused(_) => false,
@@ -299,7 +302,7 @@ impl Failed {
         }
     }
 
-    /// `unread`: lines after these were never read.
+    /// Returns the error to report; `unread`: whether later lines were never read.
     fn finish(mut self, single: bool, unread: bool) -> anyhow::Result<()> {
         let Some((kind, reason)) = self.reason else {
             return if unread {
@@ -332,11 +335,11 @@ mod tests {
     use crate::failure::exit_code;
 
     #[test]
-    fn words_become_one_text() {
-        let text = |words: &[&str]| Text::of(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
-        assert!(matches!(text(&["a", "b"]), Ok(Text::Words(body)) if body == "a b"));
-        assert!(matches!(text(&["-"]), Ok(Text::Stdin)));
-        assert!(matches!(text(&["-", "x"]), Ok(Text::Words(body)) if body == "- x"));
+    fn words_are_joined_to_one_text() {
+        let text = |words: &[&str]| SendInput::of(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert!(matches!(text(&["a", "b"]), Ok(SendInput::Words(body)) if body == "a b"));
+        assert!(matches!(text(&["-"]), Ok(SendInput::Stdin)));
+        assert!(matches!(text(&["-", "x"]), Ok(SendInput::Words(body)) if body == "- x"));
         for empty in [&[""][..], &[" ", ""]] {
             assert_eq!(exit_code(&text(empty).err().unwrap().into()), 2);
         }
@@ -344,7 +347,7 @@ mod tests {
 
     #[test]
     fn failures_name_their_lines_and_the_first_reason_decides() {
-        let mut failed = Failed::default();
+        let mut failed = FailedLines::default();
         failed.publish(3, &PublishError::TooLarge { len: 9, max: 8 });
         assert!(!failed.fatal);
         for number in [4, 5, 9] {
@@ -353,7 +356,7 @@ mod tests {
         assert!(failed.fatal);
         assert_eq!(failed.ranges, [(3, 5), (9, 9)]);
         assert_eq!(exit_code(&failed.finish(false, false).unwrap_err()), 2);
-        Failed::default().finish(false, false).unwrap();
-        assert_eq!(exit_code(&Failed::default().finish(false, true).unwrap_err()), 1);
+        FailedLines::default().finish(false, false).unwrap();
+        assert_eq!(exit_code(&FailedLines::default().finish(false, true).unwrap_err()), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! `gaung completions` and `gaung man`: made from the grammar, so that they never disagree with it.
+//! `gaung completions` and `gaung man`: print what clap generates from the grammar of the command line.
 
 use anyhow::Context as _;
 

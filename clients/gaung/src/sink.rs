@@ -1,4 +1,4 @@
-//! Where messages go: to the relay by gRPC, or by datagrams alone; acknowledged alike.
+//! Publishes messages to the relay by gRPC or by datagrams alone, with the same acknowledgements.
 
 use std::{future::Future, pin::Pin};
 
@@ -6,23 +6,23 @@ use bytes::Bytes;
 use gaung_client::{PublishError, Publisher, udp_only::UdpOnlyPublisher};
 use gaung_proto::{Content, Seq};
 
-/// The seq of a message once it is durable.
+/// Resolves to the seq of a message once it is durable.
 pub(crate) type Ack = Pin<Box<dyn Future<Output = Result<Seq, PublishError>> + Send>>;
 
-/// A place to publish.
+/// A publisher of either kind.
 #[derive(Debug, Clone)]
 pub(crate) enum Sink {
-    /// Pipelined.
+    /// Publishes to the relay by gRPC, many messages at a time.
     Relay(Publisher),
-    /// One message after the other.
+    /// Publishes by datagrams, one message at a time.
     UdpOnly(UdpOnlyPublisher),
 }
 
 impl Sink {
-    /// Takes one plain message in the order of the calls; waits while too much is unacknowledged.
+    /// Publishes a text message in the order of the calls; waits while too many are not acknowledged.
     ///
     /// # Errors
-    /// [`PublishError`] if it was not taken.
+    /// [`PublishError`] if it was not accepted.
     pub(crate) async fn publish(&self, body: Bytes) -> Result<Ack, PublishError> {
         let content = Content::text("", body);
         match self {

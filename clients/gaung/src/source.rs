@@ -1,4 +1,4 @@
-//! Where messages come from: a member's listener, a session over datagrams alone, or broadcasts; told alike.
+//! The sources of messages: a member's listener, a session over datagrams alone, or broadcasts, with the same events.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,46 +13,46 @@ use gaung_client::{
 use gaung_proto::{DeviceId, GroupAddr, GroupId, GroupName, Seq, SeqRange, name::EVERYONE};
 use gaung_terminal::{names::range as range_text, sanitise::one_line};
 
-use crate::{context::Context, render::line::Received};
+use crate::{context::Context, render::line::ReceivedMessage};
 
-/// How long a session over datagrams alone waits for the relay's first heartbeat; one comes every second.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a session over datagrams alone waits for the first heartbeat of the relay, which sends one every second.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// What happens to a source.
+/// An event of a source.
 #[derive(Debug)]
-pub(crate) enum Heard {
-    /// From here on everything comes.
+pub(crate) enum SourceEvent {
+    /// From here on every message is delivered.
     Ready {
-        /// The group, as a person calls it.
+        /// The group's name, or its address where no registry is used.
         group: String,
-        /// The first seq that comes; 0 where it is unknown.
+        /// The first seq that is delivered; 0 where it is unknown.
         from: Seq,
-        /// By which lane.
+        /// The lane of its messages.
         lane: Lane,
     },
     /// A message.
-    Message(Box<Received>),
-    /// Something to tell the person.
-    Told(String),
-    /// Messages are missing and asked for, or have come: of interest to who watches.
+    Message(Box<ReceivedMessage>),
+    /// A notice for the person.
+    Notice(String),
+    /// A notice that messages are missing and requested, or have come.
     Repair(String),
-    /// A group is no more; why stands in it.
-    Gone(String),
+    /// A group does not exist any more, and why.
+    GroupGone(String),
 }
 
 /// A source of messages.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A member of groups.
-    Member(Member),
-    /// Datagrams alone.
-    UdpOnly(UdpOnly),
-    /// Broadcasts.
-    Broadcast(Broadcast),
+    /// The listener of a member.
+    Member(MemberSource),
+    /// A session over datagrams alone.
+    UdpOnly(UdpOnlySource),
+    /// The broadcasts of `everyone`.
+    Broadcast(BroadcastSource),
 }
 
 impl Source {
-    /// Joins groups.
+    /// Joins groups as a member.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -63,27 +63,10 @@ impl Source {
         from: StartAt,
     ) -> Result<Self, ClientError> {
         let listener = client.listen(ListenOptions { groups, lane, from }).await?;
-        Ok(Self::Member(Member { listener, away: HashSet::new(), read: HashMap::new() }))
+        Ok(Self::Member(MemberSource { listener, away: HashSet::new(), read: HashMap::new() }))
     }
 
-    /// Joins the group at an address by datagrams alone.
-    ///
-    /// # Errors
-    /// [`ClientError::Unreachable`] if nothing is heard of it.
-    pub(crate) async fn udp_only(context: &Context, group: GroupAddr) -> anyhow::Result<Self> {
-        let device = Device::load_or_create(&context.data_dir)?.id();
-        let options = UdpOnlyOptions {
-            group,
-            iface: context.iface.clone(),
-            name: Some(context.name.clone()),
-            device,
-            patience: PATIENCE,
-        };
-        let session = UdpOnlySession::join(options).await?;
-        Ok(Self::UdpOnly(UdpOnly { session, label: group.to_string(), device, begun: false }))
-    }
-
-    /// Hears the broadcasts of `everyone`.
+    /// Receives the broadcasts of `everyone`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -91,14 +74,14 @@ impl Source {
         let everyone: GroupName = EVERYONE.parse().expect("a valid name");
         let group_id = client.group(&everyone).await?.id;
         let listener = client.broadcast_listener(Some(port)).await?;
-        Ok(Self::Broadcast(Broadcast { listener, group_id, begun: false }))
+        Ok(Self::Broadcast(BroadcastSource { listener, group_id, is_announced: false }))
     }
 
-    /// What happens next; `None` once there is nothing more to hear. Cancel safe.
+    /// Returns the next event; `None` once no group is left. Cancel safe.
     ///
     /// # Errors
     /// [`ClientError`] once a socket is unusable.
-    pub(crate) async fn next(&mut self) -> Result<Option<Heard>, ClientError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<SourceEvent>, ClientError> {
         match self {
             Self::Member(member) => Ok(member.next().await),
             Self::UdpOnly(session) => Ok(session.next().await),
@@ -106,7 +89,7 @@ impl Source {
         }
     }
 
-    /// Leaves.
+    /// Leaves the groups.
     pub(crate) async fn close(self) {
         match self {
             Self::Member(member) => member.listener.close().await,
@@ -115,37 +98,43 @@ impl Source {
     }
 }
 
-/// A member's listener. Says once that a group is away, and once that it is back.
+/// The listener of a member. It reports once that a group cannot be reached, and once that it can again.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct MemberSource {
     listener: Listener,
     away: HashSet<GroupId>,
-    /// Groups that are not ready, or have been since: up to there the log is read as asked for, which is no gap.
+    /// Whether each group is ready, and the seq up to which its log is read from the start, which counts as no gap.
     read: HashMap<GroupId, (bool, Seq)>,
 }
 
-impl Member {
-    async fn next(&mut self) -> Option<Heard> {
+impl MemberSource {
+    async fn next(&mut self) -> Option<SourceEvent> {
         loop {
             let event = self.listener.next().await?;
-            if let Some(heard) = self.heard(event) {
-                return Some(heard);
+            if let Some(event) = self.convert(event) {
+                return Some(event);
             }
         }
     }
 
-    fn heard(&mut self, event: Event) -> Option<Heard> {
-        let told = match event {
+    fn convert(&mut self, event: Event) -> Option<SourceEvent> {
+        let notice = match event {
             Event::Ready { group, next_seq, lane } => {
                 self.read.entry(group.id).or_default().0 = true;
-                return Some(Heard::Ready { group: group.name.to_string(), from: next_seq, lane });
+                return Some(SourceEvent::Ready { group: group.name.to_string(), from: next_seq, lane });
             }
             Event::Message { group, message, content, lane } => {
                 let (name, group_id) = (group.name.to_string(), Some(group.id));
-                return Some(Heard::Message(Box::new(Received { group: name, group_id, message, content, lane })));
+                return Some(SourceEvent::Message(Box::new(ReceivedMessage {
+                    group: name,
+                    group_id,
+                    message,
+                    content,
+                    lane,
+                })));
             }
             Event::GroupGone { group, why } => {
-                return Some(Heard::Gone(format!("{} is gone: {}", group.name, one_line(&why))));
+                return Some(SourceEvent::GroupGone(format!("{} is gone: {}", group.name, one_line(&why))));
             }
             Event::Gap { group, range } => {
                 let (ready, upto) = self.read.entry(group.id).or_default();
@@ -153,11 +142,11 @@ impl Member {
                     *upto = range.last.max(*upto);
                     return None;
                 }
-                return Some(Heard::Repair(gap(group.name.as_str(), range)));
+                return Some(SourceEvent::Repair(gap(group.name.as_str(), range)));
             }
             Event::GapFilled { group, range } => {
                 let (_, upto) = self.read.get(&group.id).copied().unwrap_or_default();
-                return (range.last > upto).then(|| Heard::Repair(filled(group.name.as_str(), range)));
+                return (range.last > upto).then(|| SourceEvent::Repair(filled(group.name.as_str(), range)));
             }
             Event::Lost { group, range } => lost(group.name.as_str(), range, "the log does not have them any more"),
             Event::Forged { group, range } => forged(group.name.as_str(), range),
@@ -178,51 +167,74 @@ impl Member {
                 format!("{} is reached again", group.name)
             }
         };
-        Some(Heard::Told(told))
+        Some(SourceEvent::Notice(notice))
     }
 }
 
-/// A session over datagrams alone; its group is called by its address.
+/// A session over datagrams alone, whose group is named by its address.
 #[derive(Debug)]
-pub(crate) struct UdpOnly {
+pub(crate) struct UdpOnlySource {
     session: UdpOnlySession,
     label: String,
     device: DeviceId,
-    begun: bool,
+    is_announced: bool,
 }
 
-impl UdpOnly {
-    /// The device that it publishes as.
+impl UdpOnlySource {
+    /// Joins the group at an address.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] if its relay sends no heartbeat.
+    pub(crate) async fn join(context: &Context, group: GroupAddr) -> anyhow::Result<Self> {
+        let device = Device::load_or_create(&context.data_dir)?.id();
+        let options = UdpOnlyOptions {
+            group,
+            iface: context.iface.clone(),
+            name: Some(context.name.clone()),
+            device,
+            patience: FIRST_HEARTBEAT,
+        };
+        let session = UdpOnlySession::join(options).await?;
+        Ok(Self { session, label: group.to_string(), device, is_announced: false })
+    }
+
+    /// Returns the device that it publishes as.
     pub(crate) const fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// For publishing beside it.
+    /// Returns a publisher for its group.
     pub(crate) fn publisher(&self) -> UdpOnlyPublisher {
         self.session.publisher()
     }
 
-    /// The group's address.
+    /// Returns the address of its group.
     pub(crate) fn label(&self) -> &str {
         &self.label
     }
 
-    async fn next(&mut self) -> Option<Heard> {
-        if !self.begun {
-            self.begun = true;
-            return Some(Heard::Ready {
+    async fn next(&mut self) -> Option<SourceEvent> {
+        if !self.is_announced {
+            self.is_announced = true;
+            return Some(SourceEvent::Ready {
                 group: self.label.clone(),
                 from: self.session.next_seq(),
                 lane: Lane::Multicast,
             });
         }
-        let told = match self.session.next().await? {
+        let notice = match self.session.next().await? {
             UdpOnlyEvent::Message { message, content, lane } => {
                 let (group, group_id) = (self.label.clone(), Some(self.session.group()));
-                return Some(Heard::Message(Box::new(Received { group, group_id, message, content, lane })));
+                return Some(SourceEvent::Message(Box::new(ReceivedMessage {
+                    group,
+                    group_id,
+                    message,
+                    content,
+                    lane,
+                })));
             }
-            UdpOnlyEvent::Gap(range) => return Some(Heard::Repair(gap(&self.label, range))),
-            UdpOnlyEvent::GapFilled(range) => return Some(Heard::Repair(filled(&self.label, range))),
+            UdpOnlyEvent::Gap(range) => return Some(SourceEvent::Repair(gap(&self.label, range))),
+            UdpOnlyEvent::GapFilled(range) => return Some(SourceEvent::Repair(filled(&self.label, range))),
             UdpOnlyEvent::Lost(range) => {
                 lost(&self.label, range, "not repaired in time, and datagrams alone read no log")
             }
@@ -232,28 +244,29 @@ impl UdpOnly {
             UdpOnlyEvent::Moved(to) => format!("{} goes on at {to}", self.label),
             UdpOnlyEvent::Heard => format!("{}'s relay is heard again", self.label),
         };
-        Some(Heard::Told(told))
+        Some(SourceEvent::Notice(notice))
     }
 }
 
 /// The broadcasts of `everyone`.
 #[derive(Debug)]
-pub(crate) struct Broadcast {
+pub(crate) struct BroadcastSource {
     listener: BroadcastListener,
     group_id: GroupId,
-    begun: bool,
+    is_announced: bool,
 }
 
-impl Broadcast {
-    async fn next(&mut self) -> Result<Heard, ClientError> {
-        if !self.begun {
-            self.begun = true;
-            return Ok(Heard::Ready { group: EVERYONE.to_owned(), from: Seq::ZERO, lane: Lane::Broadcast });
+impl BroadcastSource {
+    async fn next(&mut self) -> Result<SourceEvent, ClientError> {
+        if !self.is_announced {
+            self.is_announced = true;
+            return Ok(SourceEvent::Ready { group: EVERYONE.to_owned(), from: Seq::ZERO, lane: Lane::Broadcast });
         }
         let BroadcastMessage { message, content, .. } = self.listener.next().await?;
         let group_id = Some(self.group_id);
-        let received = Received { group: EVERYONE.to_owned(), group_id, message, content, lane: Lane::Broadcast };
-        Ok(Heard::Message(Box::new(received)))
+        let received =
+            ReceivedMessage { group: EVERYONE.to_owned(), group_id, message, content, lane: Lane::Broadcast };
+        Ok(SourceEvent::Message(Box::new(received)))
     }
 }
 
@@ -285,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_is_told_in_few_words() {
+    fn a_gap_is_reported_in_one_line() {
         let range = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
         assert_eq!(gap("lobby", range(17, 19)), "lobby: missing 17–19");
         assert_eq!(filled("lobby", range(17, 17)), "lobby: filled 17");

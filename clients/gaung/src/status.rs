@@ -1,4 +1,4 @@
-//! `gaung status`: services, groups, members.
+//! `gaung status`: shows services, groups and members.
 
 mod members;
 
@@ -18,10 +18,10 @@ use crate::{
     output::Output,
 };
 
-/// Most groups asked about at a time.
+/// How many groups are requested at a time.
 const AT_ONCE: usize = 16;
 
-/// Shows what there is; a relay or hub that does not answer is shown as such and is no error.
+/// Shows all services and groups; a relay or hub that does not answer is shown as such and is no error.
 ///
 /// # Errors
 /// [`ClientError`] if the registry does not answer.
@@ -57,7 +57,7 @@ struct Status {
 struct Service {
     kind: &'static str,
     id: String,
-    /// Renewed its entry at the registry in time.
+    /// Whether it renewed its lease at the registry in time.
     up: bool,
     host: String,
     grpc_port: u16,
@@ -85,7 +85,7 @@ struct Group {
     oldest: Option<u64>,
     epoch: Option<u32>,
     durable: Option<bool>,
-    /// Why head is unknown.
+    /// Why `head` is unknown.
     error: Option<String>,
     members: usize,
     /// Members here now, by lane.
@@ -157,16 +157,16 @@ async fn groups(client: &Client) -> Result<Vec<Group>, ClientError> {
     let all = client.groups().await?;
     let mut groups: Vec<Group> = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
-        let mut asked = JoinSet::new();
+        let mut requests = JoinSet::new();
         for info in some.iter().cloned() {
             let client = client.clone();
-            asked.spawn(async move {
+            requests.spawn(async move {
                 let log = client.group_status(&info.name).await;
                 let members = client.members(&info.name).await.unwrap_or_default();
                 Group::of(&info, log, &members)
             });
         }
-        groups.extend(asked.join_all().await);
+        groups.extend(requests.join_all().await);
     }
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(groups)

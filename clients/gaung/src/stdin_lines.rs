@@ -1,4 +1,4 @@
-//! Lines of stdin, read by a thread of their own: they need not be UTF-8, and none can fill the memory.
+//! Reads lines of stdin in a thread; they need not be UTF-8, and their length is limited.
 
 use std::io::{self, BufRead};
 
@@ -9,27 +9,27 @@ use tokio::sync::mpsc;
 /// One line without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StdinLine {
-    /// From 1, empty ones counted.
+    /// Its number from 1, empty lines counted.
     pub(crate) number: u64,
-    /// What it says.
+    /// Its content.
     pub(crate) body: LineBody,
 }
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LineBody {
     /// Its bytes, without `\n` or `\r\n`.
     Bytes(Bytes),
-    /// More bytes than any message may have; they were skipped.
+    /// It was skipped, since it has more bytes than a message may have.
     TooLong,
-    /// Stdin broke before its end.
+    /// Stdin failed before its end.
     Broken(String),
 }
 
-/// Most lines read ahead.
+/// How many lines are read ahead.
 const AHEAD: usize = 64;
 
-/// Begins to read; the channel ends with stdin. The thread lives until then, or until the program ends.
+/// Starts the thread; the channel ends with stdin. The thread lives until then, or until the process ends.
 pub(crate) fn read() -> mpsc::Receiver<StdinLine> {
     let (sender, lines) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {

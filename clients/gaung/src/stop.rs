@@ -1,4 +1,4 @@
-//! When a command is told to end: by a signal, or by the loss of the terminal that it serves.
+//! Ends a command at a signal, or at the loss of its terminal.
 
 use std::{
     io::{self, IsTerminal as _, PipeReader, PipeWriter},
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// The exit code after the terminal hung up: 128 + SIGHUP, as a shell reports a program that this signal ended.
 pub(crate) const HUNG_UP: u8 = 129;
 
-/// True once the terminal hung up.
+/// Whether the terminal hung up.
 static GONE: AtomicBool = AtomicBool::new(false);
 
 /// Returns a token that is cancelled at the first SIGINT or SIGTERM; the second one ends the process at once.
@@ -37,26 +37,26 @@ pub(crate) fn on_signals() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Whose loss ends a command.
+/// How a command uses the terminal, whose loss ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Serves {
-    /// The command reads what is typed and shows something.
-    Keyboard,
-    /// The command only shows something: a terminal at its stdin is of no matter to it.
-    Screen,
+pub(crate) enum TerminalUse {
+    /// It reads what is typed and shows something.
+    Interactive,
+    /// It only shows something; a terminal at its stdin does not matter.
+    OutputOnly,
 }
 
 /// Cancels `stop` when the terminal at stdin or stdout hangs up, also where SIGHUP is ignored (`nohup`, `trap '' HUP`, some
-/// multiplexers): whoever reads a terminal that is gone reads its end for ever, and nobody sees what is drawn. Does
+/// multiplexers): reads from a terminal that is gone return its end for ever, and nobody sees what is drawn. Does
 /// nothing where neither is a terminal; SIGHUP then keeps the meaning that the caller's shell gave it. The process's exit
 /// code is [`HUNG_UP`] afterwards.
 ///
 /// # Errors
 /// If the terminal or the signal cannot be watched.
-pub(crate) fn on_hangup(stop: &CancellationToken, serves: Serves) -> anyhow::Result<()> {
+pub(crate) fn on_hangup(stop: &CancellationToken, usage: TerminalUse) -> anyhow::Result<()> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let mut terminals = Vec::new();
-    if serves == Serves::Keyboard && stdin.is_terminal() {
+    if usage == TerminalUse::Interactive && stdin.is_terminal() {
         terminals.push(stdin.as_fd().try_clone_to_owned().context("cannot duplicate the terminal")?);
     }
     if stdout.is_terminal() {
@@ -75,7 +75,7 @@ pub(crate) fn on_hangup(stop: &CancellationToken, serves: Serves) -> anyhow::Res
             () = gone.cancelled() => {}
         }
         GONE.store(true, Ordering::Release);
-        if serves == Serves::Keyboard {
+        if usage == TerminalUse::Interactive {
             silence_stdin();
         }
         stop.cancel();
@@ -83,7 +83,7 @@ pub(crate) fn on_hangup(stop: &CancellationToken, serves: Serves) -> anyhow::Res
     Ok(())
 }
 
-/// True once the terminal that [`on_hangup`] watches hung up.
+/// Returns whether the terminal that [`on_hangup`] watches hung up.
 pub(crate) fn terminal_is_gone() -> bool {
     GONE.load(Ordering::Acquire)
 }
@@ -92,8 +92,8 @@ pub(crate) fn terminal_is_gone() -> bool {
 fn watch(terminals: Vec<OwnedFd>, gone: CancellationToken) -> io::Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for terminal in &terminals {
-        // A terminal that loses its carrier wakes only who waits for input. What is typed wakes this too, but once each
-        // time that something has come, however long the program leaves it unread.
+        // A terminal that loses its carrier wakes only those that wait for input. Edge-triggered, so that input which the
+        // program has not read yet wakes this only once.
         epoll.add(terminal, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
     }
     let watching = move || {
@@ -112,8 +112,8 @@ fn watch(terminals: Vec<OwnedFd>, gone: CancellationToken) -> io::Result<()> {
     thread::Builder::new().name("terminal".to_owned()).spawn(watching).map(drop)
 }
 
-/// Puts a pipe into which nobody writes in stdin's place. Readers in threads of their own, of which crossterm's cannot be
-/// told to end while it reads, then wait instead of reading the terminal's end in a loop.
+/// Replaces stdin by a pipe without a writer. The threads that read stdin, of which crossterm's cannot be stopped while it
+/// reads, then wait instead of reading the terminal's end in a loop.
 fn silence_stdin() {
     static PIPE: OnceLock<(PipeReader, PipeWriter)> = OnceLock::new();
     let Ok((reader, writer)) = io::pipe() else { return };

@@ -1,4 +1,4 @@
-//! `gaung text`: a bare text session over TCP.
+//! `gaung text`: a text session over TCP, as netcat would have it.
 
 use anyhow::Context as _;
 use gaung_client::ErrorKind;
@@ -20,16 +20,16 @@ use crate::{
     stop,
 };
 
-/// A line of the hub that is longer than this is shown in pieces.
+/// The longest line of the hub that is shown in one piece, in bytes.
 const MAX_SHOWN: usize = 64 * 1024;
 
-/// Carries lines both ways until the hub ends the session or a signal comes.
+/// Copies lines both ways until the hub ends the session or a signal comes.
 ///
 /// # Errors
-/// Unreachable if nobody listens there; failed if the session breaks.
+/// Unreachable if no server listens there; failed if the session breaks.
 pub(crate) async fn run(args: TextArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
-    stop::on_hangup(&stop, stop::Serves::Keyboard)?;
+    stop::on_hangup(&stop, stop::TerminalUse::Interactive)?;
     let target = target(&args.host);
     let unreachable = |e: std::io::Error| {
         Failure::new(
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: TextArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Sends the lines of stdin; at their end the session is still listened to, so this never ends well.
+/// Sends the lines of stdin. It returns only on an error: at the end of stdin the session goes on.
 async fn pass_stdin(mut socket: OwnedWriteHalf) -> anyhow::Result<()> {
     let mut lines = stdin_lines::read();
     while let Some(line) = lines.recv().await {
@@ -68,27 +68,27 @@ async fn pass_stdin(mut socket: OwnedWriteHalf) -> anyhow::Result<()> {
     std::future::pending().await
 }
 
-/// Prints what comes: as it is, or on a terminal line by line and harmless.
+/// Prints what the hub sends: unchanged, or on a terminal line by line without control characters.
 async fn show(mut socket: OwnedReadHalf) -> anyhow::Result<()> {
     let mut output = Output::new();
-    let harmless = output::on_terminal();
+    let sanitise = output::on_terminal();
     let mut buffer = vec![0; 16 * 1024];
-    let mut begun = Vec::new();
+    let mut unfinished = Vec::new();
     loop {
         let count = socket.read(&mut buffer).await.context("the session broke")?;
         if count == 0 {
-            show_lines(&mut output, &begun)?;
+            show_lines(&mut output, &unfinished)?;
             return output.flush();
         }
-        if harmless {
-            begun.extend_from_slice(&buffer[..count]);
-            let end = match begun.iter().rposition(|b| *b == b'\n') {
+        if sanitise {
+            unfinished.extend_from_slice(&buffer[..count]);
+            let end = match unfinished.iter().rposition(|b| *b == b'\n') {
                 Some(end) => end + 1,
-                None if begun.len() > MAX_SHOWN => begun.len(),
+                None if unfinished.len() > MAX_SHOWN => unfinished.len(),
                 None => 0,
             };
-            show_lines(&mut output, &begun[..end])?;
-            begun.drain(..end);
+            show_lines(&mut output, &unfinished[..end])?;
+            unfinished.drain(..end);
         } else {
             output.bytes(&buffer[..count])?;
         }
@@ -101,7 +101,7 @@ fn show_lines(output: &mut Output, bytes: &[u8]) -> anyhow::Result<()> {
     lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).try_for_each(|line| output.line(&one_line_bytes(line)))
 }
 
-/// `HOST:PORT` of what was typed: port 8080 unless given, IPv6 in brackets.
+/// Returns `HOST:PORT` of an argument: port 8080 unless given, IPv6 in brackets.
 fn target(host: &str) -> String {
     let bare_v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
     if bare_v6 {

@@ -1,4 +1,4 @@
-//! `gaung up`: registry, relay and hub in one process, speaking gRPC to each other as they would apart.
+//! `gaung up`: runs registry, relay and hub in one process, which talk to each other by gRPC as separate processes do.
 
 mod addresses;
 mod services;
@@ -20,10 +20,10 @@ use crate::{
 use addresses::Addresses;
 use services::Services;
 
-/// After this the person is told what is still waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a service may take to become ready before that is reported.
+const READY_NOTICE: Duration = Duration::from_secs(5);
 
-/// Serves until a signal comes or the chat ends, then drains.
+/// TerminalUse until a signal comes or the chat ends, then drains.
 ///
 /// # Errors
 /// What cannot be bound or opened and which flag changes it; a service that failed.
@@ -35,7 +35,7 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     data_folder::keep_to_owner();
     let stop = stop::on_signals()?;
     if with_chat {
-        stop::on_hangup(&stop, stop::Serves::Keyboard)?;
+        stop::on_hangup(&stop, stop::TerminalUse::Interactive)?;
     }
     if args.log == LogKind::Memory {
         say("messages are kept in memory only: they are not durable, and gone when this ends");
@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
         bound = Services::bind(context, &args) => bound?,
     };
     if with_chat {
-        // The log is not shown there, and a slip of the pen must be.
+        // The chat hides the log, but a mistyped interface has to be seen.
         services.missing_interfaces().iter().for_each(|missing| say(&format!("{missing}; it is waited for")));
     }
     let addresses = services.addresses().clone();
@@ -81,7 +81,7 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
 async fn all_ready(services: Vec<(&'static str, Readiness)>) {
     for (name, readiness) in services {
         let mut wait = pin!(readiness.until_ready());
-        if time::timeout(PATIENCE, &mut wait).await.is_err() {
+        if time::timeout(READY_NOTICE, &mut wait).await.is_err() {
             say(&format!("still waiting for the {name} to become ready"));
             wait.await;
         }

@@ -1,4 +1,6 @@
-//! A line chat, for pipes, for terminals that cannot be steered, and by wish. What is typed goes to the current group, what comes stands above the prompt.
+//! The line chat, for pipes, for terminals without a full screen, and for `--plain`.
+//!
+//! What is typed goes to the current group; messages are printed above the prompt.
 
 mod console;
 mod outbox;
@@ -17,18 +19,18 @@ use crate::{
     failure::Failure,
     group::member_lines,
     listen::{ended, lane_choice, ready},
-    render::line::Received,
+    render::line::ReceivedMessage,
     sink::Sink,
-    source::{Heard, Source},
+    source::{Source, SourceEvent, UdpOnlySource},
 };
 use console::{Console, Input};
 use outbox::{Outbox, Outcome};
-use typed::Typed;
+use typed::TypedLine;
 
-/// How long the end waits for one's own last messages to come back.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Events read ahead of the screen, of all groups together.
-const AHEAD: usize = 256;
+/// How long the end waits for the last own messages to come back and be shown.
+const SHOW_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many events of all groups may wait to be shown.
+const EVENT_QUEUE: usize = 256;
 
 /// Chats until `stop` or `/quit`.
 ///
@@ -38,21 +40,20 @@ pub(crate) async fn run(context: &Context, args: ChatArgs, stop: &CancellationTo
     tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
-        room = enter(context, args) => room?.talk(stop).await,
+        chat = enter(context, args) => chat?.run(stop).await,
     }
 }
 
-async fn enter(context: &Context, args: ChatArgs) -> anyhow::Result<Room> {
+async fn enter(context: &Context, args: ChatArgs) -> anyhow::Result<LineChat> {
     let lane = lane_choice(args.lane)?;
     if let Some(addr) = args.udp_only {
         let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
-        let source = Source::udp_only(context, group).await?;
-        let Source::UdpOnly(session) = &source else { unreachable!("asked for a session over datagrams alone") };
+        let session = UdpOnlySource::join(context, group).await?;
         let (label, device) = (session.label().to_owned(), session.device());
         let sink = Sink::UdpOnly(session.publisher());
-        let mut room = Room::new(None, lane, device)?;
-        room.add(label, sink, source);
-        return Ok(room);
+        let mut chat = LineChat::new(None, lane, device)?;
+        chat.add(label, sink, Source::UdpOnly(session));
+        return Ok(chat);
     }
     let mut groups = args.groups;
     if groups.is_empty() {
@@ -60,16 +61,16 @@ async fn enter(context: &Context, args: ChatArgs) -> anyhow::Result<Room> {
     }
     let client = context.connect().await?;
     let device = client.device_id();
-    let mut room = Room::new(Some(client), lane, device)?;
+    let mut chat = LineChat::new(Some(client), lane, device)?;
     for group in groups.iter().rev() {
-        room.join(group).await?;
+        chat.join(group).await?;
     }
-    Ok(room)
+    Ok(chat)
 }
 
-/// A person's chat: some groups, one of them current.
-struct Room {
-    /// None where datagrams alone are spoken.
+/// A chat in some groups, one of which is the current one.
+struct LineChat {
+    /// `None` with `--udp-only`.
     client: Option<Client>,
     lane: LaneChoice,
     device: DeviceId,
@@ -77,21 +78,21 @@ struct Room {
     outboxes: HashMap<String, Outbox>,
     current: String,
     sources: JoinSet<()>,
-    heard: mpsc::Receiver<Heard>,
-    hearing: mpsc::Sender<Heard>,
+    events: mpsc::Receiver<SourceEvent>,
+    event_sender: mpsc::Sender<SourceEvent>,
     outcomes: mpsc::Receiver<Outcome>,
-    outcome: mpsc::Sender<Outcome>,
-    /// Typed messages that were neither acknowledged nor refused yet.
+    outcome_sender: mpsc::Sender<Outcome>,
+    /// TypedLine messages that were neither acknowledged nor refused yet.
     in_flight: u64,
-    /// Of each group: the seq of the last own message, until it has been shown.
-    unseen: HashMap<String, Seq>,
+    /// The seq of each group's last own message, until that is shown.
+    unshown: HashMap<String, Seq>,
     leaving: CancellationToken,
 }
 
-impl Room {
+impl LineChat {
     fn new(client: Option<Client>, lane: LaneChoice, device: DeviceId) -> anyhow::Result<Self> {
-        let (hearing, heard) = mpsc::channel(AHEAD);
-        let (outcome, outcomes) = mpsc::channel(AHEAD);
+        let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
+        let (outcome_sender, outcomes) = mpsc::channel(EVENT_QUEUE);
         Ok(Self {
             client,
             lane,
@@ -100,17 +101,17 @@ impl Room {
             outboxes: HashMap::new(),
             current: String::new(),
             sources: JoinSet::new(),
-            heard,
-            hearing,
+            events,
+            event_sender,
             outcomes,
-            outcome,
+            outcome_sender,
             in_flight: 0,
-            unseen: HashMap::new(),
+            unshown: HashMap::new(),
             leaving: CancellationToken::new(),
         })
     }
 
-    /// Joins a group, or returns to it, and makes it the current one.
+    /// Joins a group if it is not joined yet, and makes it the current one.
     async fn join(&mut self, group: &GroupName) -> anyhow::Result<()> {
         if !self.outboxes.contains_key(group.as_str()) {
             let Some(client) = &self.client else {
@@ -125,39 +126,39 @@ impl Room {
     }
 
     fn add(&mut self, group: String, sink: Sink, mut source: Source) {
-        let (hearing, leaving) = (self.hearing.clone(), self.leaving.clone());
+        let (event_sender, leaving) = (self.event_sender.clone(), self.leaving.clone());
         self.sources.spawn(async move {
-            while let Some(Ok(Some(heard))) = leaving.run_until_cancelled(source.next()).await {
-                if hearing.send(heard).await.is_err() {
+            while let Some(Ok(Some(event))) = leaving.run_until_cancelled(source.next()).await {
+                if event_sender.send(event).await.is_err() {
                     break;
                 }
             }
             source.close().await;
         });
-        self.outboxes.insert(group.clone(), Outbox::open(group.clone(), sink, self.outcome.clone()));
+        self.outboxes.insert(group.clone(), Outbox::open(group.clone(), sink, self.outcome_sender.clone()));
         self.current = group;
     }
 
-    async fn talk(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         self.console.prompt(&self.current);
-        let outcome = self.pass(stop).await;
+        let outcome = self.run_loop(stop).await;
         self.leaving.cancel();
         while self.sources.join_next().await.is_some() {}
         self.console.close()?;
         outcome
     }
 
-    async fn pass(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn run_loop(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
             let input = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(heard) = self.heard.recv() => {
-                    self.show(heard)?;
+                Some(event) = self.events.recv() => {
+                    self.show(event)?;
                     continue;
                 }
                 Some(outcome) = self.outcomes.recv() => {
-                    self.settle(outcome)?;
+                    self.handle_outcome(outcome)?;
                     continue;
                 }
                 input = self.console.input() => input,
@@ -167,33 +168,33 @@ impl Room {
                 }
             };
             let typed = match input {
-                Input::Line(line) => Typed::of(line),
+                Input::Line(line) => TypedLine::parse(line),
                 Input::Interrupted => return Ok(()),
-                Input::End => Typed::Quit,
+                Input::End => TypedLine::Quit,
             };
-            if typed == Typed::Quit {
-                return self.last_words(stop).await;
+            if typed == TypedLine::Quit {
+                return self.finish(stop).await;
             }
-            self.obey(typed, stop).await?;
+            self.execute(typed, stop).await?;
             self.console.prompt(&self.current);
         }
     }
 
-    async fn obey(&mut self, typed: Typed, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn execute(&mut self, typed: TypedLine, stop: &CancellationToken) -> anyhow::Result<()> {
         match typed {
-            Typed::Nothing | Typed::Quit => Ok(()),
-            Typed::Say(body) => self.publish(body, stop).await,
-            Typed::Help => typed::HELP.lines().try_for_each(|line| self.console.tell(line)),
-            Typed::Members => self.tell_members().await,
-            Typed::Join(name) => match self.join(&name).await {
+            TypedLine::Nothing | TypedLine::Quit => Ok(()),
+            TypedLine::Words(body) => self.publish(body, stop).await,
+            TypedLine::Help => typed::HELP.lines().try_for_each(|line| self.console.notice(line)),
+            TypedLine::Members => self.list_members().await,
+            TypedLine::Join(name) => match self.join(&name).await {
                 Ok(()) => Ok(()),
-                Err(error) => self.console.tell(&format!("cannot join {name}: {error:#}")),
+                Err(error) => self.console.notice(&format!("cannot join {name}: {error:#}")),
             },
-            Typed::Wrong(why) => self.console.tell(&why),
+            TypedLine::Invalid(why) => self.console.notice(&why),
         }
     }
 
-    /// Hands a message to its group's outbox; while that is full, what comes is still shown.
+    /// Puts a message into its group's outbox; while that is full, messages are still shown.
     async fn publish(&mut self, body: bytes::Bytes, stop: &CancellationToken) -> anyhow::Result<()> {
         let entry = self.outboxes.get(&self.current).expect("the current group was joined").entry();
         tokio::pin!(entry);
@@ -207,75 +208,77 @@ impl Room {
                             permit.send(body);
                             self.in_flight += 1;
                         }
-                        Err(_) => self.console.tell("nothing can be sent to this group any more")?,
+                        Err(_) => self.console.notice("nothing can be sent to this group any more")?,
                     }
                     return Ok(());
                 }
-                Some(outcome) = self.outcomes.recv() => self.settle(outcome)?,
-                Some(heard) = self.heard.recv() => self.show(heard)?,
+                Some(outcome) = self.outcomes.recv() => self.handle_outcome(outcome)?,
+                Some(event) = self.events.recv() => self.show(event)?,
             }
         }
     }
 
-    async fn tell_members(&mut self) -> anyhow::Result<()> {
+    async fn list_members(&mut self) -> anyhow::Result<()> {
         let (Some(client), Ok(group)) = (&self.client, self.current.parse::<GroupName>()) else {
-            return self.console.tell("with --udp-only nobody knows the members");
+            return self.console.notice("with --udp-only nobody knows the members");
         };
         match client.members(&group).await {
-            Ok(members) => member_lines(&members).iter().try_for_each(|line| self.console.tell(line)),
-            Err(error) => self.console.tell(&format!("cannot list the members: {error}")),
+            Ok(members) => member_lines(&members).iter().try_for_each(|line| self.console.notice(line)),
+            Err(error) => self.console.notice(&format!("cannot list the members: {error}")),
         }
     }
 
-    fn show(&mut self, heard: Heard) -> anyhow::Result<()> {
-        match heard {
-            Heard::Message(received) => self.show_message(&received),
-            Heard::Ready { group, from, lane } => self.console.tell(&ready((&group, from, lane))),
-            Heard::Told(text) | Heard::Repair(text) => self.console.tell(&text),
-            Heard::Gone(why) => {
-                self.console.tell(&why)?;
+    fn show(&mut self, event: SourceEvent) -> anyhow::Result<()> {
+        match event {
+            SourceEvent::Message(received) => self.show_message(&received),
+            SourceEvent::Ready { group, from, lane } => self.console.notice(&ready((&group, from, lane))),
+            SourceEvent::Notice(text) | SourceEvent::Repair(text) => self.console.notice(&text),
+            SourceEvent::GroupGone(why) => {
+                self.console.notice(&why)?;
                 if self.outboxes.len() <= 1 { Err(ended(Some(why))) } else { Ok(()) }
             }
         }
     }
 
-    fn show_message(&mut self, received: &Received) -> anyhow::Result<()> {
+    fn show_message(&mut self, received: &ReceivedMessage) -> anyhow::Result<()> {
         let own = received.message.author.device == self.device;
         let line = received.styled(self.console.style(), self.outboxes.len() > 1);
-        if self.unseen.get(&received.group).is_some_and(|seq| *seq <= received.message.seq) {
-            self.unseen.remove(&received.group);
+        if self.unshown.get(&received.group).is_some_and(|seq| *seq <= received.message.seq) {
+            self.unshown.remove(&received.group);
         }
         self.console.message(&line, !own)
     }
 
-    fn settle(&mut self, outcome: Outcome) -> anyhow::Result<()> {
+    fn handle_outcome(&mut self, outcome: Outcome) -> anyhow::Result<()> {
         match outcome {
             Outcome::Logged { group, seq } => {
                 self.in_flight -= 1;
-                self.unseen.insert(group, seq);
+                self.unshown.insert(group, seq);
                 Ok(())
             }
             Outcome::Failed { group, text, why } => {
                 self.in_flight -= 1;
-                self.console.tell(&format!("not sent to {group}: {text} ({why})"))
+                self.console.notice(&format!("not sent to {group}: {text} ({why})"))
             }
-            Outcome::Late { group, text } => self.console.tell(&format!("waiting for {group}'s relay to take: {text}")),
+            Outcome::Late { group, text } => {
+                self.console.notice(&format!("waiting for {group}'s relay to take: {text}"))
+            }
         }
     }
 
-    /// Waits for the acknowledgements of what was typed, and a little for it to come back and be shown.
-    async fn last_words(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    /// Waits until all typed messages are acknowledged, and at most [`SHOW_TIMEOUT`] until they are shown.
+    async fn finish(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut patience = None;
-        while self.in_flight > 0 || !self.unseen.is_empty() {
-            let until = *patience.get_or_insert_with(|| time::Instant::now() + LAST_WORDS);
+        while self.in_flight > 0 || !self.unshown.is_empty() {
+            let until = *patience.get_or_insert_with(|| time::Instant::now() + SHOW_TIMEOUT);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(outcome) = self.outcomes.recv() => {
-                    self.settle(outcome)?;
+                    self.handle_outcome(outcome)?;
                     patience = None;
                 }
-                Some(heard) = self.heard.recv() => self.show(heard)?,
+                Some(event) = self.events.recv() => self.show(event)?,
                 () = time::sleep_until(until), if self.in_flight == 0 => return Ok(()),
             }
         }

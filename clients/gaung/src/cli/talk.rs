@@ -103,12 +103,12 @@ pub(crate) struct ChatArgs {
     pub(crate) udp_only: Option<SocketAddrV4>,
     /// The appearance.
     #[command(flatten)]
-    pub(crate) look: LookArgs,
+    pub(crate) look: AppearanceArgs,
 }
 
 /// How the chat looks.
 #[derive(Debug, Clone, Copy, Default, Args)]
-pub(crate) struct LookArgs {
+pub(crate) struct AppearanceArgs {
     /// Chat line by line, also on a terminal.
     #[arg(long)]
     pub(crate) plain: bool,

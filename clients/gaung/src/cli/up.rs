@@ -58,7 +58,7 @@ pub(crate) struct UpArgs {
     pub(crate) drain: Duration,
     /// The appearance of the chat.
     #[command(flatten)]
-    pub(crate) look: super::talk::LookArgs,
+    pub(crate) look: super::talk::AppearanceArgs,
     /// Where each service listens.
     #[command(flatten)]
     pub(crate) ports: PortArgs,

@@ -1,6 +1,6 @@
-//! Durations and sizes, written as the flags read them: `30d`, `1h30m`, `1GiB`.
+//! Writes durations and sizes as the flags accept them: `30d`, `1h30m`, `1GiB`.
 
-/// Milliseconds in the largest units that say them exactly.
+/// Returns a duration in the largest units that are exact.
 pub(crate) fn duration_ms(ms: u64) -> String {
     let mut rest = ms;
     let mut text = String::new();
@@ -14,7 +14,7 @@ pub(crate) fn duration_ms(ms: u64) -> String {
     if text.is_empty() { "0".to_owned() } else { text }
 }
 
-/// Bytes in the largest unit that says them exactly.
+/// Returns a size in the largest unit that is exact.
 pub(crate) fn bytes(bytes: u64) -> String {
     let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let exact = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_can_be_typed() {
+    fn what_is_written_can_be_parsed() {
         for (ms, text) in [(0, "0"), (2_592_000_000, "30d"), (5_400_000, "1h30m"), (61_001, "1m1s1ms")] {
             assert_eq!(duration_ms(ms), text);
             assert_eq!(u128::from(ms), parse_duration(text).unwrap().as_millis());

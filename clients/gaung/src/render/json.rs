@@ -1,10 +1,10 @@
-//! A message as one JSON object on a line: the shape that scripts depend on.
+//! Writes a message as one JSON object on a line, whose shape scripts depend on.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use gaung_proto::{Kind, Seq};
 use serde::Serialize;
 
-use super::{line::Received, time::rfc3339_us};
+use super::{line::ReceivedMessage, time::rfc3339_us};
 
 /// The fields, in the order in which they are written. The first seven are always there.
 #[derive(Debug, Default, Serialize)]
@@ -32,12 +32,12 @@ struct Object<'a> {
     content_type: Option<u8>,
 }
 
-/// One object, without the newline.
+/// Returns a message as one JSON object, without a newline.
 ///
 /// Text that is not UTF-8 has `text` null and `data` in base64. Kinds other than plain text add `kind` and their
 /// fields: reply, edit, delete and react have `to`, the seq that they are about. `seq` is null where a text group's
 /// datagram came by multicast, `sent_at` where nobody noted a time.
-pub(crate) fn message(received: &Received) -> String {
+pub(crate) fn message(received: &ReceivedMessage) -> String {
     let message = &received.message;
     let mut object = Object {
         group: &received.group,
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_come_as_base64() {
+    fn a_body_that_is_not_utf8_is_base64() {
         let line = message(&received("L", Kind::Text(Bytes::from_static(b"\xff\x00"))));
         assert!(line.contains(r#""text":null"#) && line.contains(r#""data":"/wA=""#), "{line}");
         assert!(!line.contains("kind"), "{line}");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_null() {
+    fn unknown_fields_are_null() {
         let mut unknown = received("L", Kind::Text(Bytes::from_static(b"x")));
         unknown.group_id = None;
         unknown.message.seq = Seq::ZERO;

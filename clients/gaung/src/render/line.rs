@@ -1,4 +1,4 @@
-//! A message as one line for people.
+//! Writes a message as one line for people.
 
 use gaung_client::Lane;
 use gaung_proto::{Content, DeviceId, GroupId, Kind, Seq, block::Message};
@@ -8,41 +8,41 @@ use gaung_terminal::{
     style::Style,
 };
 
-/// A message with what is known of where it came from.
+/// A message with its group and lane.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
-    /// The group's name, or its address where no registry told a name.
+pub(crate) struct ReceivedMessage {
+    /// The group's name, or its address where no registry is used.
     pub(crate) group: String,
-    /// The group's id, where it is known.
+    /// The group's id, if known.
     pub(crate) group_id: Option<GroupId>,
     /// The message; its seq is 0 where it is unknown.
     pub(crate) message: Message,
-    /// Its payload, read.
+    /// Its decoded payload.
     pub(crate) content: Content,
-    /// How it came.
+    /// The lane by which it came.
     pub(crate) lane: Lane,
 }
 
-impl Received {
-    /// `NAME: text`, as the hub's text port has it.
+impl ReceivedMessage {
+    /// Returns `NAME: text`, as the text port of the hub has it.
     pub(crate) fn plain(&self) -> String {
-        format!("{}: {}", self.author(), self.words())
+        format!("{}: {}", self.author(), self.text())
     }
 
-    /// `[lane] NAME: text`, or with `group` `[lane group] NAME: text`, the name in its colour.
+    /// Returns `[lane] NAME: text`, or `[lane group] NAME: text`, with the name in its colour.
     pub(crate) fn styled(&self, style: Style, with_group: bool) -> String {
         let badge =
             if with_group { format!("[{} {}]", self.lane, one_line(&self.group)) } else { format!("[{}]", self.lane) };
         let name = style.name(&self.author(), self.identity().as_bytes());
-        format!("{} {name}: {}", style.dim(&badge), self.words())
+        format!("{} {name}: {}", style.dim(&badge), self.text())
     }
 
-    /// The author's name made harmless.
+    /// Returns the author's name without control characters.
     pub(crate) fn author(&self) -> String {
         author_name(&self.content.author_name, self.message.author.device)
     }
 
-    /// What names get their colour from: the device, or where there is none the name.
+    /// Returns what the colour of the name is computed from: the device, or the name if there is none.
     fn identity(&self) -> Identity<'_> {
         match self.message.author.device {
             DeviceId::NONE => Identity::Name(&self.content.author_name),
@@ -50,8 +50,8 @@ impl Received {
         }
     }
 
-    /// What it says, on one line, made harmless.
-    fn words(&self) -> String {
+    /// Returns its content on one line, without control characters.
+    fn text(&self) -> String {
         match &self.content.kind {
             Kind::Text(body) => one_line_bytes(body),
             Kind::Reply { to, body } => format!("(to #{to}) {}", one_line_bytes(body)),
@@ -69,7 +69,7 @@ impl Received {
     }
 }
 
-/// A seq, or `?` where it is unknown.
+/// Returns a seq, or `?` if it is unknown.
 pub(crate) fn seq(seq: Seq) -> String {
     if seq == Seq::ZERO { "?".to_owned() } else { seq.to_string() }
 }
@@ -98,13 +98,13 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) fn received(name: &str, kind: Kind) -> Received {
+    pub(crate) fn received(name: &str, kind: Kind) -> ReceivedMessage {
         let content = Content { author_name: name.to_owned(), kind };
         let (content_type, payload) = content.encode();
         let author = Author { device: DeviceId([0xab; 16]), client: ClientId([2; 16]) };
         let sent_at = SentAt(1_772_366_400_000_250);
         let message = Message { seq: Seq(12), author, client_seq: ClientSeq(1), content_type, sent_at, payload };
-        Received {
+        ReceivedMessage {
             group: "lobby".to_owned(),
             group_id: Some(GroupId([1; 16])),
             message,
@@ -114,7 +114,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn text_is_as_on_the_text_port_and_harmless() {
+    fn plain_lines_are_as_on_the_text_port_without_control_characters() {
         let text = |bytes: &'static [u8]| Kind::Text(Bytes::from_static(bytes));
         assert_eq!(received("Lina", text(b"halo")).plain(), "Lina: halo");
         assert_eq!(received("L\x1b[1m", text(b"\x07a\nb\xff")).plain(), "L␛[1m: ␇a␊b\u{fffd}");
@@ -133,7 +133,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn other_kinds_are_told() {
+    fn other_kinds_are_described() {
         let plain = |kind| received("L", kind).plain();
         assert_eq!(plain(Kind::Reply { to: Seq(3), body: Bytes::from_static(b"ya") }), "L: (to #3) ya");
         assert_eq!(plain(Kind::Delete { seq: Seq(3) }), "L: (took #3 back)");

@@ -1,4 +1,4 @@
-//! Who has heard what was sent, told message by message in their order.
+//! Follows the receipts of published messages, and reports them in the order of the messages.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -14,52 +14,52 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::group::to_json;
 
-/// Watches under way; messages acknowledged meanwhile make the next, larger one.
+/// How many batches of receipts are followed at a time; messages acknowledged meanwhile form the next batch.
 const AT_ONCE: usize = 8;
-/// Messages whose receipt is not told yet, above which no more are sent.
+/// How many messages may lack their receipt before no more are published.
 const MAX_WAITING: usize = 16 * 1024;
 
-/// What to watch, and how to tell it.
+/// What to follow, and how to report it.
 #[derive(Debug, Clone)]
-pub(super) struct Wish {
+pub(super) struct ReceiptRequest {
     pub(super) client: Client,
     pub(super) group: GroupName,
-    /// How long to wait for those who have not heard.
+    /// How long to wait for members who have not acknowledged.
     pub(super) wait: Duration,
     pub(super) json: bool,
-    /// There is one message, so that its seq need not be said.
+    /// Whether there is one message, whose seq is left out.
     pub(super) single: bool,
 }
 
-/// Some messages' receipts, as lines.
+/// The receipts of some messages, as lines.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ReceiptLines {
     pub(super) lines: Vec<String>,
-    /// Why nobody knows of some of them, or not to the end.
-    pub(super) trouble: Option<(ErrorKind, String)>,
+    /// Why some of them are unknown or incomplete.
+    pub(super) error: Option<(ErrorKind, String)>,
 }
 
-/// Watches what is acknowledged.
+/// Follows the receipts of the messages that are added to it.
 #[derive(Debug)]
-pub(super) struct Watching {
+pub(super) struct ReceiptWatch {
     acknowledged: mpsc::UnboundedSender<Seq>,
-    told: mpsc::Receiver<Told>,
+    reports: mpsc::Receiver<ReceiptLines>,
     waiting: usize,
     task: JoinHandle<()>,
 }
 
-impl Watching {
-    pub(super) fn start(wish: Wish) -> Self {
+impl ReceiptWatch {
+    pub(super) fn start(request: ReceiptRequest) -> Self {
         // Bounded by `has_room`.
         let (acknowledged, seqs) = mpsc::unbounded_channel();
-        let (tell, told) = mpsc::channel(AT_ONCE);
-        let task = tokio::spawn(watch_all(Arc::new(wish), seqs, tell));
-        Self { acknowledged, told, waiting: 0, task }
+        let (report, reports) = mpsc::channel(AT_ONCE);
+        let task = tokio::spawn(watch_all(Arc::new(request), seqs, report));
+        Self { acknowledged, reports, waiting: 0, task }
     }
 
     pub(super) fn add(&mut self, seq: Seq) {
         self.waiting += 1;
-        // The task lives as long as this.
+        // The task runs for as long as this exists.
         let _ = self.acknowledged.send(seq);
     }
 
@@ -71,22 +71,26 @@ impl Watching {
         self.waiting == 0
     }
 
-    /// What is known next. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Told> {
-        let told = self.told.recv().await?;
-        self.waiting -= told.lines.len();
-        Some(told)
+    /// Returns the next receipts. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<ReceiptLines> {
+        let lines = self.reports.recv().await?;
+        self.waiting -= lines.lines.len();
+        Some(lines)
     }
 }
 
-impl Drop for Watching {
+impl Drop for ReceiptWatch {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn watch_all(wish: Arc<Wish>, mut seqs: mpsc::UnboundedReceiver<Seq>, tell: mpsc::Sender<Told>) {
-    let mut watches: VecDeque<JoinHandle<Told>> = VecDeque::new();
+async fn watch_all(
+    request: Arc<ReceiptRequest>,
+    mut seqs: mpsc::UnboundedReceiver<Seq>,
+    report: mpsc::Sender<ReceiptLines>,
+) {
+    let mut watches: VecDeque<JoinHandle<ReceiptLines>> = VecDeque::new();
     let mut more = true;
     while more || !watches.is_empty() {
         let mut batch = Vec::new();
@@ -94,12 +98,12 @@ async fn watch_all(wish: Arc<Wish>, mut seqs: mpsc::UnboundedReceiver<Seq>, tell
             count = seqs.recv_many(&mut batch, MAX_RECEIPT_MESSAGES as usize), if more && watches.len() < AT_ONCE => {
                 more = count > 0;
                 if more {
-                    watches.push_back(tokio::spawn(watch(Arc::clone(&wish), batch)));
+                    watches.push_back(tokio::spawn(watch(Arc::clone(&request), batch)));
                 }
             }
-            told = first(&mut watches), if !watches.is_empty() => {
+            lines = first(&mut watches), if !watches.is_empty() => {
                 watches.pop_front();
-                if tell.send(told).await.is_err() {
+                if report.send(lines).await.is_err() {
                     return;
                 }
             }
@@ -107,50 +111,54 @@ async fn watch_all(wish: Arc<Wish>, mut seqs: mpsc::UnboundedReceiver<Seq>, tell
     }
 }
 
-async fn first(watches: &mut VecDeque<JoinHandle<Told>>) -> Told {
+async fn first(watches: &mut VecDeque<JoinHandle<ReceiptLines>>) -> ReceiptLines {
     match watches.front_mut() {
         Some(watch) => watch.await.expect("a watch neither panics nor is aborted"),
         None => std::future::pending().await,
     }
 }
 
-/// Until all who can say have heard these messages, or the time is over.
-async fn watch(wish: Arc<Wish>, seqs: Vec<Seq>) -> Told {
+/// Follows the receipts of some messages until they are complete or the time is over.
+async fn watch(request: Arc<ReceiptRequest>, seqs: Vec<Seq>) -> ReceiptLines {
     let mut known: BTreeMap<Seq, Option<Receipt>> = seqs.iter().map(|&seq| (seq, None)).collect();
-    let outcome = follow(&wish, seqs, &mut known).await;
+    let outcome = follow(&request, seqs, &mut known).await;
     let lacking = known.values().flatten().any(|receipt| !receipt.missing.is_empty());
-    let names = if lacking { names(&wish).await } else { HashMap::new() };
+    let names = if lacking { names(&request).await } else { HashMap::new() };
     let unknown = outcome.err().map(|error| (error.kind(), error.to_string()));
     let why = unknown.as_ref().map_or("the relay told nothing", |(_, why)| why);
-    let line = |(seq, receipt): (&Seq, &Option<Receipt>)| match (receipt, wish.json) {
-        (Some(receipt), true) => to_json(&Object::of(receipt, &names)),
-        (None, true) => to_json(&Object { seq: seq.0, error: Some(why), ..Object::default() }),
-        (Some(receipt), false) => prefixed(&wish, *seq, &sentence(receipt, &names)),
-        (None, false) => prefixed(&wish, *seq, "nobody knows who has heard"),
+    let line = |(seq, receipt): (&Seq, &Option<Receipt>)| match (receipt, request.json) {
+        (Some(receipt), true) => to_json(&ReceiptObject::of(receipt, &names)),
+        (None, true) => to_json(&ReceiptObject { seq: seq.0, error: Some(why), ..ReceiptObject::default() }),
+        (Some(receipt), false) => prefixed(&request, *seq, &sentence(receipt, &names)),
+        (None, false) => prefixed(&request, *seq, "nobody knows who has heard"),
     };
     let lines = known.iter().map(line).collect();
-    Told { lines, trouble: unknown }
+    ReceiptLines { lines, error: unknown }
 }
 
-async fn follow(wish: &Wish, seqs: Vec<Seq>, known: &mut BTreeMap<Seq, Option<Receipt>>) -> Result<(), ClientError> {
-    let mut receipts = wish.client.receipts(&wish.group, seqs, wish.wait).await?;
+async fn follow(
+    request: &ReceiptRequest,
+    seqs: Vec<Seq>,
+    known: &mut BTreeMap<Seq, Option<Receipt>>,
+) -> Result<(), ClientError> {
+    let mut receipts = request.client.receipts(&request.group, seqs, request.wait).await?;
     while let Some(changed) = receipts.next().await {
         known.extend(changed?.into_iter().map(|receipt| (receipt.seq, Some(receipt))));
     }
     Ok(())
 }
 
-/// Names of devices, as far as the registry knows them.
-async fn names(wish: &Wish) -> HashMap<DeviceId, String> {
-    let members = wish.client.members(&wish.group).await.unwrap_or_default();
+/// Returns the names of devices that the registry knows.
+async fn names(request: &ReceiptRequest) -> HashMap<DeviceId, String> {
+    let members = request.client.members(&request.group).await.unwrap_or_default();
     members.into_iter().map(|member| (member.device, member.name)).collect()
 }
 
-fn prefixed(wish: &Wish, seq: Seq, text: &str) -> String {
-    if wish.single { text.to_owned() } else { format!("{seq}: {text}") }
+fn prefixed(request: &ReceiptRequest, seq: Seq, text: &str) -> String {
+    if request.single { text.to_owned() } else { format!("{seq}: {text}") }
 }
 
-/// `heard by 3 of 4; not yet: budi`.
+/// Returns a text such as `heard by 3 of 4; not yet: budi`.
 fn sentence(receipt: &Receipt, names: &HashMap<DeviceId, String>) -> String {
     let mut parts = vec![format!("heard by {} of {}", receipt.heard, receipt.present)];
     let of = |text: bool| receipt.missing.iter().filter(move |m| (m.lane == Some(MemberLane::Text)) == text);
@@ -166,7 +174,7 @@ fn sentence(receipt: &Receipt, names: &HashMap<DeviceId, String>) -> String {
     parts.join("; ")
 }
 
-/// Each name once, and how many there are besides.
+/// Lists each name once, and how many there are besides.
 fn list(names: impl Iterator<Item = String>, count: usize) -> String {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     names.for_each(|name| *times.entry(name).or_default() += 1);
@@ -187,7 +195,7 @@ fn shown(missing: &MissingMember, names: &HashMap<DeviceId, String>) -> String {
 
 /// A receipt for scripts.
 #[derive(Debug, Default, Serialize)]
-struct Object<'a> {
+struct ReceiptObject<'a> {
     seq: u64,
     heard: Option<u32>,
     present: Option<u32>,
@@ -198,7 +206,7 @@ struct Object<'a> {
     error: Option<&'a str>,
 }
 
-impl Object<'_> {
+impl ReceiptObject<'_> {
     fn of(receipt: &Receipt, names: &HashMap<DeviceId, String>) -> Self {
         Self {
             seq: receipt.seq.0,
@@ -246,10 +254,10 @@ mod tests {
     fn a_receipt_is_one_object() {
         let names = HashMap::from([(DeviceId([1; 16]), "budi".to_owned())]);
         assert_eq!(
-            to_json(&Object::of(&receipt(), &names)),
+            to_json(&ReceiptObject::of(&receipt(), &names)),
             r#"{"seq":17,"heard":3,"present":9,"silent":1,"absent":2,"missing":["budi","budi","02020202","client-3"]}"#
         );
-        let unknown = Object { seq: 3, error: Some("away"), ..Object::default() };
+        let unknown = ReceiptObject { seq: 3, error: Some("away"), ..ReceiptObject::default() };
         let nulls = r#""heard":null,"present":null,"silent":null,"absent":null,"missing":null"#;
         assert_eq!(to_json(&unknown), format!(r#"{{"seq":3,{nulls},"error":"away"}}"#));
     }

@@ -1,4 +1,4 @@
-//! `gaung status GROUP`: how each member hears, and how far it got.
+//! `gaung status GROUP`: shows the lane and the progress of each member.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use crate::{group::to_json, output::Output};
 
-/// One line a member: those that the relay knows of, then those that the registry alone does.
+/// Prints one line for each member: those that report to the relay, then those that only the registry lists.
 ///
 /// # Errors
 /// [`gaung_client::ClientError`] if there is no such group, or its relay does not answer.
 pub(super) async fn run(client: &Client, group: &GroupName, json: bool) -> anyhow::Result<()> {
     let log = client.group_status(group).await?;
-    // The names are worth a line without them.
+    // Without the registry the lines have no names.
     let known = client.members(group).await.unwrap_or_default();
     let rows = rows(log.head, &log.members, &known);
     let mut output = Output::new();
@@ -50,20 +50,20 @@ struct Row {
     round_trip_us: Option<u32>,
 }
 
-fn rows(head: Seq, heard: &[MemberProgress], known: &[Member]) -> Vec<Row> {
+fn rows(head: Seq, reported: &[MemberProgress], known: &[Member]) -> Vec<Row> {
     let names: HashMap<DeviceId, &str> = known.iter().map(|member| (member.device, member.name.as_str())).collect();
-    let mut rows: Vec<Row> = heard.iter().map(|member| Row::heard(head, member, &names)).collect();
+    let mut rows: Vec<Row> = reported.iter().map(|member| Row::reporting(head, member, &names)).collect();
     rows.sort_by(|a, b| (&a.name, &a.client).cmp(&(&b.name, &b.client)));
-    let told: HashSet<DeviceId> = heard.iter().map(|member| member.device).collect();
-    let mut others: Vec<Row> = known.iter().filter(|m| !told.contains(&m.device)).map(Row::known).collect();
+    let reporting: HashSet<DeviceId> = reported.iter().map(|member| member.device).collect();
+    let mut others: Vec<Row> = known.iter().filter(|m| !reporting.contains(&m.device)).map(Row::listed).collect();
     others.sort_by(|a, b| a.name.cmp(&b.name));
     rows.extend(others);
     rows
 }
 
 impl Row {
-    fn heard(head: Seq, member: &MemberProgress, names: &HashMap<DeviceId, &str>) -> Self {
-        let told = (member.lane != Some(MemberLane::Text)).then_some(member.delivered.0);
+    fn reporting(head: Seq, member: &MemberProgress, names: &HashMap<DeviceId, &str>) -> Self {
+        let delivered = (member.lane != Some(MemberLane::Text)).then_some(member.delivered.0);
         let sent = member.received_datagrams + member.lost_datagrams;
         let by_datagrams = |count: u64| (sent > 0).then_some(count);
         let name = names.get(&member.device).copied().unwrap_or(&member.name);
@@ -73,8 +73,8 @@ impl Row {
             client: Some(member.client.to_string()),
             lane: member.lane.map(|lane| lane.as_str().to_owned()),
             here: true,
-            delivered: told,
-            behind: told.map(|delivered| head.0.saturating_sub(delivered)),
+            delivered,
+            behind: delivered.map(|delivered| head.0.saturating_sub(delivered)),
             received_datagrams: by_datagrams(member.received_datagrams),
             lost_datagrams: by_datagrams(member.lost_datagrams),
             loss_percent: (sent > 0).then(|| member.lost_datagrams as f64 * 100.0 / sent as f64),
@@ -83,8 +83,8 @@ impl Row {
         }
     }
 
-    /// Of the registry alone: away, or here in a way that the relay does not hear of.
-    fn known(member: &Member) -> Self {
+    /// Makes the row of a member that only the registry lists: absent, or present without reporting to the relay.
+    fn listed(member: &Member) -> Self {
         Self {
             name: member.name.clone(),
             device: Some(member.device.to_string()),
@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn each_member_is_one_line_by_whichever_lane() {
-        let heard = [
+    fn each_member_is_one_line_whatever_its_lane() {
+        let reported = [
             progress(2, MemberLane::Tcp, 40),
             progress(1, MemberLane::Multicast, 37),
             progress(3, MemberLane::Text, 0),
         ];
         let known = [member(1, "ani", true), member(2, "bu\ndi", true), member(4, "citra", false)];
-        let cells: Vec<_> = rows(Seq(40), &heard, &known).iter().map(|row| row.cells().join("|")).collect();
+        let cells: Vec<_> = rows(Seq(40), &reported, &known).iter().map(|row| row.cells().join("|")).collect();
         let lines = [
             "ani|multicast|5.0|9|1.2 ms|37|3",
             "bu␊di|tcp|-|-|-|40|0",

@@ -1,4 +1,4 @@
-//! Where everything listens, told to people and to programs.
+//! The addresses of the services, as lines for people and as JSON for programs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -8,10 +8,10 @@ use service_kit::health_client::local_target;
 
 use crate::group::to_json;
 
-/// The bound addresses. As JSON: the ready line.
+/// The bound addresses; their JSON is the ready line.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Addresses {
-    /// Always true: this is written once everything is.
+    /// Always true, since this is printed once all services are ready.
     pub(crate) ready: bool,
     /// Registry, gRPC.
     pub(crate) registry: SocketAddr,
@@ -27,7 +27,7 @@ pub(crate) struct Addresses {
     pub(crate) text: Option<SocketAddr>,
     /// Hub, page and WebSocket; `None` if it is off.
     pub(crate) page: Option<SocketAddr>,
-    /// Where broadcasts go.
+    /// The address to which broadcasts are sent.
     pub(crate) broadcast: SocketAddr,
     /// Discovery, UDP; `None` if it does not answer.
     pub(crate) discovery_port: Option<u16>,
@@ -37,9 +37,9 @@ pub(crate) struct Addresses {
     pub(crate) relay_metrics: Option<SocketAddr>,
     /// Metrics over HTTP.
     pub(crate) hub_metrics: Option<SocketAddr>,
-    /// False for a memory log.
+    /// Whether messages are stored on disk.
     pub(crate) durable: bool,
-    /// What others are told to use, if it was said.
+    /// The host that others are to use, if one was named.
     #[serde(skip)]
     pub(crate) advertise: Option<String>,
     /// The interface, if one was named.
@@ -48,17 +48,17 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// The registry as this machine reaches it.
+    /// Returns the address of the registry for this machine.
     pub(crate) fn registry_target(&self) -> String {
         local_target(self.registry).to_string()
     }
 
-    /// One line.
+    /// Returns the addresses as one line of JSON.
     pub(crate) fn json(&self) -> String {
         to_json(self)
     }
 
-    /// One line per address, and how others join.
+    /// Returns one line for each address, and the commands by which others join.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![
             format!("registry   {}", self.registry),
@@ -90,7 +90,7 @@ impl Addresses {
         lines
     }
 
-    /// How others join, in as few words as there are.
+    /// Returns the shortest commands by which others join.
     pub(crate) fn join_commands(&self) -> Vec<String> {
         let lines = self.hosts().into_iter().take(1).flat_map(|host| self.join_lines(&host));
         lines.map(|line| line.split("  (").next().unwrap_or_default().trim().to_owned()).collect()
@@ -111,7 +111,7 @@ impl Addresses {
         lines
     }
 
-    /// By which names or addresses this machine is reached.
+    /// Returns the names or addresses by which others reach this machine.
     fn hosts(&self) -> Vec<String> {
         if let Some(host) = &self.advertise {
             return vec![host.clone()];
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_how_to_join() {
+    fn lines_name_the_commands_to_join() {
         let lines = addresses("192.168.1.10").lines();
         for line in ["registry   192.168.1.10:7400", "  gaung chat", "  gaung chat --server 192.168.1.10"]
             .into_iter()
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_told_all_ports_in_one_line() {
+    fn the_json_line_has_all_ports() {
         let json: serde_json::Value = serde_json::from_str(&addresses("127.0.0.1").json()).unwrap();
         assert_eq!(json["ready"], true);
         assert_eq!(json["registry"], "127.0.0.1:7400");

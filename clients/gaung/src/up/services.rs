@@ -1,4 +1,4 @@
-//! The three services: their settings from the flags of `up`, bound in order, run and drained together.
+//! The three services of `up`: configured from its flags, bound in order, run and drained together.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use crate::{
 /// Added to the services' own limit for draining, so that they abort and report themselves.
 const MARGIN: Duration = Duration::from_secs(3);
 
-/// Bound and opened, serving nobody yet.
+/// The services, bound and opened, but not serving yet.
 pub(crate) struct Services {
     registry: group_registry::Bound,
     relay: multicast_relay::Bound,
@@ -39,11 +39,11 @@ impl Services {
     /// Binds all sockets and opens all data.
     ///
     /// # Errors
-    /// What cannot be had, and which flag changes it.
+    /// What cannot be bound or opened, and which flag changes it.
     pub(crate) async fn bind(context: &Context, args: &UpArgs) -> anyhow::Result<Self> {
         let data = match args.log {
             LogKind::Disk => context.data_dir.clone(),
-            // Apart, so that a try in memory does not make the registry take durable logs for lost.
+            // Separate, so that a run in memory does not make the registry count durable logs as lost.
             LogKind::Memory => context.data_dir.join("memory"),
         };
         data_folder::prepare(&data)
@@ -58,8 +58,8 @@ impl Services {
         let target = local_target(registry_addr).to_string();
         let relay = multicast_relay::bind(settings.relay(&target)).await.map_err(|e| explain(Service::Relay, e))?;
         let hub = broadcast_hub::bind(settings.hub(&target)).await.map_err(|e| explain(Service::Hub, e))?;
-        let (relay_id, way) = relay.local();
-        let hub = hub.beside(relay_id, way);
+        let (relay_id, transport) = relay.local();
+        let hub = hub.beside(relay_id, transport);
         let text = hub.text_addr();
         if text.is_none() {
             say(&format!(
@@ -89,23 +89,23 @@ impl Services {
         Ok(Self { registry, relay, hub, addresses })
     }
 
-    /// What is wrong with the interface that was named, if anything is.
+    /// Returns what is wrong with the interface of the command line, if anything is.
     pub(crate) fn missing_interfaces(&self) -> Vec<ChooseError> {
         let wanted: Vec<_> = self.addresses.iface.iter().cloned().collect();
         interfaces().map(|all| select(&all, &wanted).missing).unwrap_or_default()
     }
 
-    /// Where everything listens.
+    /// Returns the addresses on which the services listen.
     pub(crate) const fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// When each is ready.
+    /// Returns the readiness of each service.
     pub(crate) fn readiness(&self) -> Vec<(&'static str, Readiness)> {
         vec![("registry", self.registry.readiness()), ("relay", self.relay.readiness()), ("hub", self.hub.ready())]
     }
 
-    /// Serves until `stop`, then drains: first the hub, whose sessions end, then the relay, last the registry.
+    /// TerminalUse until `stop`, then drains: first the hub, whose sessions end, then the relay, last the registry.
     ///
     /// # Errors
     /// The service that failed.
@@ -210,7 +210,7 @@ impl Settings<'_> {
     }
 }
 
-/// A port for broadcasts that nobody on this machine listens on.
+/// Returns a port for broadcasts on which no program of this machine listens.
 fn free_udp_port() -> anyhow::Result<u16> {
     let free = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.local_addr());
     Ok(free.context("cannot find a free UDP port for broadcasts; choose one with --broadcast-port")?.port())
@@ -223,7 +223,7 @@ enum Service {
     Hub,
 }
 
-/// Says which flag of `up` changes what could not be had.
+/// Adds to an error which flag of `up` avoids it.
 fn explain(service: Service, error: anyhow::Error) -> anyhow::Error {
     let name = match service {
         Service::Registry => "the registry",
@@ -233,7 +233,7 @@ fn explain(service: Service, error: anyhow::Error) -> anyhow::Error {
     let error = match error.downcast::<BindError>() {
         Ok(bind) => {
             let flag = flag(service, bind.purpose, bind.source.kind());
-            // As text: it tells its cause itself.
+            // As text, since it contains its cause.
             return anyhow::anyhow!("{name}: {}", BindError { flag, ..bind });
         }
         Err(error) => error,

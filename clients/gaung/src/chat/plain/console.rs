@@ -1,4 +1,4 @@
-//! Where a person types and reads: a terminal with a prompt, or plain lines where there is no terminal.
+//! Input and output of the line chat: a terminal with a prompt, or plain lines where there is no terminal.
 
 mod terminal;
 
@@ -12,33 +12,33 @@ use crate::{
 use gaung_terminal::style::Style;
 use terminal::Terminal;
 
-/// What comes from the person.
+/// Something that the person enters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Input {
     /// A line without its end.
     Line(Bytes),
     /// Ctrl-C.
     Interrupted,
-    /// No more input.
+    /// The end of the input.
     End,
 }
 
-/// Input and screen.
+/// The input and output of the line chat.
 #[derive(Debug)]
 pub(super) enum Console {
-    /// A prompt; what comes stands above it.
+    /// A terminal with a prompt, above which messages are printed.
     Terminal(Terminal),
-    /// Lines in, messages out on stdout, talk on stderr.
+    /// Lines from stdin; messages go to stdout and notices to stderr.
     Plain {
-        /// From stdin.
+        /// The lines of stdin.
         lines: mpsc::Receiver<StdinLine>,
-        /// To stdout.
+        /// The buffer of stdout.
         output: Output,
     },
 }
 
 impl Console {
-    /// A terminal if stdin and stdout are one and can be steered, else plain.
+    /// Opens the terminal if stdin and stdout are one with a prompt, else stdin and stdout.
     ///
     /// # Errors
     /// If the terminal cannot be used.
@@ -49,7 +49,7 @@ impl Console {
         Ok(Self::Plain { lines: stdin_lines::read(), output: Output::new() })
     }
 
-    /// The next thing typed. Cancel safe.
+    /// Returns the next input. Cancel safe.
     pub(super) async fn input(&mut self) -> Input {
         match self {
             Self::Terminal(terminal) => terminal.input().await,
@@ -64,7 +64,7 @@ impl Console {
         }
     }
 
-    /// Asks for the next line, for this group; after every [`Input::Line`], and once at the beginning.
+    /// Shows the prompt with a group's name; called at the start and after each [`Input::Line`].
     pub(super) fn prompt(&mut self, group: &str) {
         match self {
             Self::Terminal(terminal) => terminal.prompt(group),
@@ -83,11 +83,11 @@ impl Console {
         }
     }
 
-    /// Tells something that is not a message.
+    /// Shows a notice, which is not a message.
     ///
     /// # Errors
     /// If a terminal cannot be written.
-    pub(super) fn tell(&mut self, line: &str) -> anyhow::Result<()> {
+    pub(super) fn notice(&mut self, line: &str) -> anyhow::Result<()> {
         match self {
             Self::Terminal(terminal) => terminal.show(format!("{}\n", terminal.style().dim(&format!("— {line}")))),
             Self::Plain { .. } => {
@@ -97,7 +97,7 @@ impl Console {
         }
     }
 
-    /// Whether and how to colour.
+    /// Returns the styles of this output.
     pub(super) fn style(&self) -> Style {
         match self {
             Self::Terminal(terminal) => terminal.style(),
@@ -105,7 +105,7 @@ impl Console {
         }
     }
 
-    /// True if something waits for a flush.
+    /// Returns whether something waits for a flush.
     pub(super) const fn is_dirty(&self) -> bool {
         match self {
             Self::Terminal(_) => false,
@@ -113,7 +113,7 @@ impl Console {
         }
     }
 
-    /// Shows what waits.
+    /// Writes what waits.
     ///
     /// # Errors
     /// If stdout cannot be written.
@@ -124,7 +124,7 @@ impl Console {
         }
     }
 
-    /// Gives the terminal back as it was.
+    /// Restores the terminal.
     ///
     /// # Errors
     /// If stdout cannot be written.

@@ -1,4 +1,4 @@
-//! What was typed for one group, on its way: in order, and told of when it is late or fails.
+//! Publishes the typed messages of one group in order, and reports those that are late or fail.
 
 use std::time::Duration;
 
@@ -13,56 +13,56 @@ use tokio::{
 
 use crate::sink::{Ack, Sink};
 
-/// A message that is not acknowledged after this is told of.
+/// How long a message may take to be acknowledged before it is reported as late.
 const LATE: Duration = Duration::from_secs(2);
-/// Most messages that wait to be taken.
+/// How many messages may wait to be published.
 const WAITING: usize = 64;
-/// Characters of a message that stand in what is told of it.
+/// How many characters of a message a report quotes.
 const SHOWN: usize = 60;
 
-/// The way to one group.
+/// The queue of messages to one group.
 #[derive(Debug)]
 pub(super) struct Outbox {
     entry: mpsc::Sender<Bytes>,
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Durable.
+    /// It is durable.
     Logged {
-        /// Where.
+        /// The group.
         group: String,
-        /// Its place.
+        /// Its seq.
         seq: Seq,
     },
     /// It will not be logged.
     Failed {
-        /// Where.
+        /// The group.
         group: String,
-        /// Its beginning, harmless.
+        /// Its beginning, without control characters.
         text: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Still under way; another outcome follows.
+    /// It is not acknowledged yet; another outcome follows.
     Late {
-        /// Where.
+        /// The group.
         group: String,
-        /// Its beginning, harmless.
+        /// Its beginning, without control characters.
         text: String,
     },
 }
 
 impl Outbox {
-    /// Begins to carry messages to `sink`; ends when this is dropped.
+    /// Starts a task that publishes messages to `sink`, and ends when this is dropped.
     pub(super) fn open(group: String, sink: Sink, outcomes: mpsc::Sender<Outcome>) -> Self {
         let (entry, mut waiting) = mpsc::channel::<Bytes>(WAITING);
         tokio::spawn(async move {
             while let Some(body) = waiting.recv().await {
                 let text = beginning(&body);
-                let one = Carried { group: group.clone(), text, outcomes: outcomes.clone() };
-                match timely(&one, sink.publish(body)).await {
+                let one = OutboxMessage { group: group.clone(), text, outcomes: outcomes.clone() };
+                match with_late_report(&one, sink.publish(body)).await {
                     Ok(ack) => drop(tokio::spawn(one.answered(ack))),
                     Err(error) => one.failed(&error).await,
                 }
@@ -71,44 +71,44 @@ impl Outbox {
         Self { entry }
     }
 
-    /// Room for one message; waits while there is none.
+    /// Waits until there is room for one message.
     pub(super) fn entry(&self) -> impl Future<Output = Result<mpsc::OwnedPermit<Bytes>, SendError<()>>> + use<> {
         self.entry.clone().reserve_owned()
     }
 }
 
-struct Carried {
+struct OutboxMessage {
     group: String,
     text: String,
     outcomes: mpsc::Sender<Outcome>,
 }
 
-impl Carried {
+impl OutboxMessage {
     async fn answered(self, ack: Ack) {
-        match timely(&self, ack).await {
-            Ok(seq) => self.tell(Outcome::Logged { group: self.group.clone(), seq }).await,
+        match with_late_report(&self, ack).await {
+            Ok(seq) => self.report(Outcome::Logged { group: self.group.clone(), seq }).await,
             Err(error) => self.failed(&error).await,
         }
     }
 
     async fn failed(&self, error: &PublishError) {
         let (group, text) = (self.group.clone(), self.text.clone());
-        self.tell(Outcome::Failed { group, text, why: error.to_string() }).await;
+        self.report(Outcome::Failed { group, text, why: error.to_string() }).await;
     }
 
-    async fn tell(&self, outcome: Outcome) {
-        // The chat may have ended; then nobody wants to know.
+    async fn report(&self, outcome: Outcome) {
+        // The chat may have ended.
         let _ = self.outcomes.send(outcome).await;
     }
 }
 
-/// Waits for `work`, and says once if it is late.
-async fn timely<T>(one: &Carried, work: impl Future<Output = T>) -> T {
+/// Waits for `work`, and reports once that it is late.
+async fn with_late_report<T>(one: &OutboxMessage, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     if let Ok(done) = timeout(LATE, &mut work).await {
         return done;
     }
-    one.tell(Outcome::Late { group: one.group.clone(), text: one.text.clone() }).await;
+    one.report(Outcome::Late { group: one.group.clone(), text: one.text.clone() }).await;
     work.await
 }
 

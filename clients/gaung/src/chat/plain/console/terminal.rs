@@ -1,4 +1,4 @@
-//! A terminal with a prompt. One thread reads lines, another prints above them; both end with the program.
+//! A terminal with a prompt: one thread reads lines, another prints above the prompt. Both end with the process.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -13,23 +13,23 @@ use tokio::sync::mpsc;
 
 use super::Input;
 
-/// Lines shown that may wait for the terminal.
+/// How many lines may wait to be printed.
 const WAITING: usize = 256;
-/// Lines that the arrow keys bring back.
-const REMEMBERED: usize = 1000;
+/// How many lines the arrow keys can recall.
+const MAX_HISTORY: usize = 1000;
 
-/// A person's terminal.
+/// A terminal with a prompt.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     input: mpsc::Receiver<Input>,
     prompts: blocking::Sender<String>,
     screen: blocking::SyncSender<String>,
     style: Style,
-    _before: Before,
+    _before: SavedSettings,
 }
 
 impl Terminal {
-    /// `None` if stdin and stdout are not a terminal that can be steered.
+    /// Opens the terminal; `None` if stdin and stdout are not one that can show a prompt.
     ///
     /// # Errors
     /// If the editor cannot be started on it.
@@ -37,11 +37,11 @@ impl Terminal {
         if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             return Ok(None);
         }
-        let config = Config::builder().auto_add_history(true).max_history_size(REMEMBERED)?.build();
+        let config = Config::builder().auto_add_history(true).max_history_size(MAX_HISTORY)?.build();
         let mut editor = DefaultEditor::with_config(config)?;
-        // A dumb terminal cannot put lines above the prompt.
+        // A dumb terminal cannot print above the prompt.
         let Ok(printer) = editor.create_external_printer() else { return Ok(None) };
-        let before = Before(tcgetattr(io::stdin())?);
+        let before = SavedSettings(tcgetattr(io::stdin())?);
         let (typed, input) = mpsc::channel(1);
         let (prompts, asked) = blocking::channel();
         let (screen, shown) = blocking::sync_channel(WAITING);
@@ -50,18 +50,18 @@ impl Terminal {
         Ok(Some(Self { input, prompts, screen, style: Style::for_terminal(true), _before: before }))
     }
 
-    /// The next line typed. Cancel safe.
+    /// Returns the next input. Cancel safe.
     pub(super) async fn input(&mut self) -> Input {
         self.input.recv().await.unwrap_or(Input::End)
     }
 
-    /// Asks for a line.
+    /// Shows the prompt, and reads a line.
     pub(super) fn prompt(&self, group: &str) {
-        // The reading thread has ended only after an end of input, which ends the chat.
+        // The thread that reads ends only after the end of input, which ends the chat too.
         let _ = self.prompts.send(format!("{group}> "));
     }
 
-    /// Puts whole lines above the prompt.
+    /// Prints whole lines above the prompt.
     ///
     /// # Errors
     /// If the terminal has gone.
@@ -69,7 +69,7 @@ impl Terminal {
         self.screen.send(lines).map_err(|_| anyhow::anyhow!("the terminal has gone"))
     }
 
-    /// Whether and how to colour.
+    /// Returns the styles of this terminal.
     pub(super) const fn style(&self) -> Style {
         self.style
     }
@@ -79,7 +79,7 @@ fn read(mut editor: DefaultEditor, asked: &blocking::Receiver<String>, typed: &m
     while let Ok(prompt) = asked.recv() {
         let input = match editor.readline(&prompt) {
             Ok(line) => {
-                // The message comes back in its place among the others'.
+                // The message comes back from the log and is printed then.
                 erase(
                     prompt.chars().count() + line.chars().count(),
                     editor.dimensions().map_or(80, |(columns, _)| usize::from(columns)),
@@ -96,7 +96,7 @@ fn read(mut editor: DefaultEditor, asked: &blocking::Receiver<String>, typed: &m
     }
 }
 
-/// Takes the line just entered off the screen.
+/// Erases the line that was just entered.
 fn erase(characters: usize, columns: usize) {
     let rows = characters / columns.max(1) + 1;
     let mut out = io::stdout().lock();
@@ -111,11 +111,11 @@ fn print(mut printer: impl ExternalPrinter, shown: &blocking::Receiver<String>) 
     }
 }
 
-/// The terminal's settings as they were; put back when this is dropped, also while a line is being typed.
+/// The settings of the terminal, which are restored when this is dropped, also while a line is being typed.
 #[derive(Debug)]
-struct Before(Termios);
+struct SavedSettings(Termios);
 
-impl Drop for Before {
+impl Drop for SavedSettings {
     fn drop(&mut self) {
         let mut out = io::stdout().lock();
         // Pasting is bracketed only while a line is being typed.
