@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use gaung_engine::{HotRing, PushOutcome, RingBudget, RingOwner, RingRead, RingSegment, RingTake, RunPiece};
 use gaung_proto::{ClientId, GroupId, LogId, Seq, run::Run, signing::ticket_expiry};
+use tokio::sync::Notify;
 use tonic::Code;
 
 use crate::{audience::Audience, directory::GroupInfo, failure::Failure, text_output::text_lines};
@@ -27,6 +28,8 @@ pub struct Group {
     /// A copy of the log id in `state`, to be read without its lock; 0 before the first.
     log: AtomicU64,
     ended: AtomicBool,
+    /// Told of every start and end.
+    phase_changed: Notify,
     text: Mutex<TextCache>,
     /// Number of sessions in the group by shard.
     watchers: Box<[AtomicU32]>,
@@ -107,6 +110,7 @@ impl Group {
                 rings: Arc::clone(rings),
                 log: AtomicU64::new(0),
                 ended: AtomicBool::new(false),
+                phase_changed: Notify::new(),
                 text: Mutex::default(),
                 watchers: (0..shards).map(|_| AtomicU32::new(0)).collect(),
                 ticket: Mutex::default(),
@@ -204,8 +208,16 @@ impl Group {
         self.state().ring.head()
     }
 
-    pub(crate) fn is_live(&self) -> bool {
-        self.state().phase == GroupPhase::Live
+    /// Waits until the relay sends the group, or the group has ended.
+    pub(crate) async fn until_started_or_ended(&self) {
+        loop {
+            let changed = self.phase_changed.notified();
+            // Looked at after `notified`, which hears of every change from its making on.
+            if self.state().phase != GroupPhase::Starting {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Returns where to follow the relay from: log id (0 for the current one) and seq (0 for the next message).
@@ -229,6 +241,8 @@ impl Group {
         state.trouble = None;
         self.log.store(log.0, Ordering::Release);
         self.ended.store(false, Ordering::Release);
+        drop(state);
+        self.phase_changed.notify_waiters();
     }
 
     /// Appends a run from the relay to the hot ring. Returns the first seq of it that is new; `None` if none is.
@@ -253,6 +267,7 @@ impl Group {
     pub fn end(&self, code: Code, message: &str) {
         self.state_mut().phase = GroupPhase::Ended(EndedGroup { code, message: message.to_owned() });
         self.ended.store(true, Ordering::Release);
+        self.phase_changed.notify_waiters();
     }
 
     /// Notes why the relay does not send the group for now; it is requested again.

@@ -1,16 +1,12 @@
 //! Follows `everyone` for the hub itself.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use service_kit::readiness::Readiness;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{directory::Directory, followed_groups::FollowedGroups, inbox::Inboxes};
-
-/// How often it is looked whether the relay sends the group.
-const LIVE_CHECK: Duration = Duration::from_millis(20);
 
 /// Follows `everyone` as soon as the registry has named it, tells the shards, and becomes ready once the relay sends it.
 pub(crate) async fn follow_everyone(
@@ -29,11 +25,9 @@ pub(crate) async fn follow_everyone(
             let group = groups.pin(&everyone).context("`everyone` cannot be followed")?;
             followed = Some(everyone.id);
             inboxes.everyone_known();
-            while !group.is_live() && !group.has_ended() {
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    () = sleep(LIVE_CHECK) => {}
-                }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = group.until_started_or_ended() => {}
             }
             readiness.ready();
         }
