@@ -9,6 +9,7 @@ use rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage};
 
+use super::tls12_refused;
 use crate::{chain, error::TrustError, peer::PeerIdentity};
 
 /// Accepts any device's key and the site's own services.
@@ -66,7 +67,7 @@ impl ClientCertVerifier for ClientVerifier {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is never negotiated".to_owned()))
+        Err(tls12_refused())
     }
 
     fn verify_tls13_signature(

@@ -10,6 +10,7 @@ use rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage};
 
+use super::tls12_refused;
 use crate::{
     chain,
     error::TrustError,
@@ -98,7 +99,7 @@ impl ServerCertVerifier for ServerVerifier {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is never negotiated".to_owned()))
+        Err(tls12_refused())
     }
 
     fn verify_tls13_signature(
