@@ -1,6 +1,7 @@
 //! The languages of the servers that are put under load, as far as one-to-many needs them.
 
 mod gaung;
+pub mod scan_check;
 
 use std::fmt::Debug;
 

@@ -11,38 +11,19 @@ use gaung_proto::{
 
 use prost::Message as _;
 
-use super::*;
+use super::{
+    scan_check::{scan_whole_and_split, stamped_message, stamped_payload},
+    *,
+};
 
 const LISTENER: Role = Role::Listener { group: 0, from_seq: 0 };
-
-fn payload(number: u64) -> Vec<u8> {
-    let mut payload = Vec::new();
-    Stamp { number, due_ns: 7 }.write(40, &mut payload);
-    payload
-}
-
-fn message(number: u64, seq: u64) -> Heard {
-    Heard::Message { stamp: Stamp { number, due_ns: 7 }, seq }
-}
-
-/// What is heard if the bytes come whole, and the same if they come one by one.
-fn heard(dialect: &dyn Dialect, role: Role, bytes: &[u8]) -> Vec<Heard> {
-    let mut whole = Vec::new();
-    assert_eq!(dialect.scan(role, bytes, &mut |heard| whole.push(heard)).unwrap(), bytes.len());
-    let (mut pieces, mut from) = (Vec::new(), 0);
-    for upto in 0..=bytes.len() {
-        from += dialect.scan(role, &bytes[from..upto], &mut |heard| pieces.push(heard)).unwrap();
-    }
-    assert_eq!((&pieces, from), (&whole, bytes.len()));
-    whole
-}
 
 #[test]
 fn gaung() {
     let group = GroupId([3; 16]);
     let dialect = Gaung::new(vec![group]);
     let mut block = BlockBuilder::new();
-    let payloads = [payload(20), payload(21)];
+    let payloads = [stamped_payload(20), stamped_payload(21)];
     for (author, payload) in [1, 2].into_iter().zip(&payloads) {
         block.push(&MessageRef {
             author: Author { device: DeviceId::NONE, client: ClientId([author; 16]) },
@@ -61,7 +42,10 @@ fn gaung() {
     let bye = Bye { reason: "slow".into(), resume: vec![resume(other, 9), resume(group, 6)], r#final: false };
     let bytes = [subscribed(other), subscribed(group), run.as_bytes().clone(), frame(Frame::Bye(bye))].concat();
     let bye = Heard::Bye { reason: "slow".to_owned(), resume: Some(6) };
-    assert_eq!(heard(&dialect, LISTENER, &bytes), [Heard::Ready, message(20, 4), message(21, 5), bye]);
+    assert_eq!(
+        scan_whole_and_split(&dialect, LISTENER, &bytes),
+        [Heard::Ready, stamped_message(20, 4), stamped_message(21, 5), bye]
+    );
 }
 
 #[test]
@@ -94,7 +78,7 @@ fn gaung_refuses_a_run_whose_lengths_are_wrong() {
         client_seq: ClientSeq(1),
         content_type: ContentType::Text,
         sent_at: SentAt(7),
-        payload: &payload(1),
+        payload: &stamped_payload(1),
     });
     let header = RunHeader { group: GroupId([3; 16]), log: LogId(3), epoch: Epoch(1), base_seq: Seq(4) };
     let mut bytes = Run::encode(header, &block).as_bytes().to_vec();
