@@ -16,6 +16,7 @@ pub mod program;
 pub mod readiness;
 pub mod rpc;
 pub mod runtime;
+pub mod secure;
 pub mod share;
 pub mod supervise;
 pub mod telemetry;

@@ -28,7 +28,7 @@ use tonic_health::{
 };
 use tracing::info;
 
-use crate::{metrics::Metrics, readiness::Readiness};
+use crate::{metrics::Metrics, readiness::Readiness, secure::SecurePort};
 
 pub use self::{
     behalf::{call_on_behalf, charged_address},
@@ -114,6 +114,7 @@ pub struct RpcServer {
     listener: TcpListener,
     local: Option<LocalListener>,
     routes: Routes,
+    secure: SecurePort,
     limits: RpcLimits,
     readiness: Readiness,
     health: HealthReporter,
@@ -146,13 +147,22 @@ impl RpcServer {
             .add_service(reflection().build_v1alpha().context("the descriptors for reflection are damaged")?);
         let services = services.iter().map(|&s| s.to_owned()).chain([String::new()]).collect();
         let (limits, figures) = (RpcLimits::default(), RpcFigures::default());
-        Ok(Self { listener, local: None, routes, limits, readiness, health, services, figures })
+        let secure = SecurePort::plaintext();
+        Ok(Self { listener, local: None, routes, secure, limits, readiness, health, services, figures })
     }
 
     /// Replaces the default limits.
     #[must_use]
     pub fn limits(mut self, limits: RpcLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Takes connections as `secure` says, instead of any without TLS. Handlers find who has called as
+    /// [`PeerIdentity`](gaung_site::PeerIdentity) in a request's extensions; calls within this process have none.
+    #[must_use]
+    pub fn secured(mut self, secure: SecurePort) -> Self {
+        self.secure = secure;
         self
     }
 
@@ -183,7 +193,7 @@ impl RpcServer {
     /// # Errors
     /// None so far: one connection's failure never ends it.
     pub async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, local, routes, limits, readiness, health, services, figures } = self;
+        let Self { listener, local, routes, secure, limits, readiness, health, services, figures } = self;
         report(&health, &services, readiness.is_ready()).await;
         let reporting = follow_readiness(&health, &services, &readiness, &stop);
 
@@ -194,7 +204,7 @@ impl RpcServer {
                 local.serve(routes.clone(), stop.clone(), drain).await;
             }
         };
-        let serving = Connections::new(routes.clone(), limits, figures).serve(listener, stop.clone());
+        let serving = Connections::new(routes.clone(), secure, limits, figures).serve(listener, stop.clone());
         let ((), (), ()) = tokio::join!(reporting, local, serving);
         Ok(())
     }

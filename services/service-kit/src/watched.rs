@@ -1,4 +1,4 @@
-//! A TCP stream that counts received bytes and measures for how long its peer has read nothing.
+//! A connection that counts received bytes and measures for how long its peer has read nothing.
 
 use std::{
     io,
@@ -11,15 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A TCP stream with statistics of its traffic.
+use crate::secure::SecureStream;
+
+/// A connection with statistics of its traffic. What TLS adds is not counted.
 #[derive(Debug)]
 pub struct WatchedStream {
-    stream: TcpStream,
+    stream: SecureStream,
     traffic: Traffic,
 }
 
@@ -38,7 +37,7 @@ struct TrafficState {
 impl WatchedStream {
     /// Wraps `stream`.
     #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: SecureStream) -> Self {
         let state = TrafficState { begun: Instant::now(), came: AtomicU64::new(0), blocked: AtomicU64::new(0) };
         Self { stream, traffic: Traffic(Arc::new(state)) }
     }
@@ -51,7 +50,7 @@ impl WatchedStream {
 
     /// Returns the bare stream.
     #[must_use]
-    pub fn into_inner(self) -> TcpStream {
+    pub fn into_inner(self) -> SecureStream {
         self.stream
     }
 
@@ -129,7 +128,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
         time::timeout,
     };
 
@@ -139,7 +138,7 @@ mod tests {
     async fn a_peer_that_takes_nothing_is_noticed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut watched = WatchedStream::new(listener.accept().await.unwrap().0);
+        let mut watched = WatchedStream::new(SecureStream::Plain(listener.accept().await.unwrap().0));
         let traffic = watched.traffic();
         peer.write_all(b"hello").await.unwrap();
         watched.read_exact(&mut [0; 5]).await.unwrap();

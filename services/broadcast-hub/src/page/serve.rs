@@ -21,6 +21,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use service_kit::{
+    secure::SecureStream,
     share::EvictionNotice,
     watched::{Traffic, WatchedStream},
 };
@@ -153,7 +154,7 @@ async fn serve(stream: TcpStream, connection: PageConnection, app: Router, stop:
         request.extensions_mut().insert(connection.clone());
         app.call(request)
     });
-    let stream = WatchedStream::new(stream);
+    let stream = WatchedStream::new(SecureStream::Plain(stream));
     let traffic = stream.traffic();
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -81,5 +81,6 @@ async fn hand_over(entry: SessionEntry, upgrade: OnUpgrade, address: IpAddr, adm
 async fn bare_socket(upgrade: OnUpgrade) -> anyhow::Result<(std::net::TcpStream, Bytes)> {
     let parts = upgrade.await?.downcast::<TokioIo<WatchedStream>>();
     let parts = parts.map_err(|_| anyhow::anyhow!("the connection is of another kind"))?;
-    Ok((parts.io.into_inner().into_inner().into_std()?, parts.read_buf))
+    let (socket, _) = parts.io.into_inner().into_inner().into_parts();
+    Ok((socket.into_std()?, parts.read_buf))
 }

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gaung_site::PeerIdentity;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -38,6 +39,7 @@ use super::{
 use crate::{
     pace::ConnectionPace,
     places::ConnectionPlaces,
+    secure::{AcceptError, Accepted, SecurePort, SecureStream},
     share::{Caller, Origin, Share, SharePool},
     watched::WatchedStream,
 };
@@ -57,6 +59,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Connections {
     routes: Routes,
+    secure: SecurePort,
     limits: Arc<RpcLimits>,
     places: ConnectionPlaces,
     pace: ConnectionPace,
@@ -67,9 +70,10 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(routes: Routes, limits: RpcLimits, figures: RpcFigures) -> Self {
+    pub(super) fn new(routes: Routes, secure: SecurePort, limits: RpcLimits, figures: RpcFigures) -> Self {
         Self {
             routes,
+            secure,
             places: ConnectionPlaces::new(limits.connections),
             pace: ConnectionPace::new(figures.connections_delayed.clone()),
             calls: SharePool::new(limits.calls, limits.calls_per_address),
@@ -113,35 +117,57 @@ impl Connections {
         }
     }
 
-    /// Serves one connection, once it is its address's turn.
+    /// Serves one connection, once it is its address's turn and its first bytes have said what it speaks.
     async fn serve_one(self, stream: TcpStream, place: Share<Origin>, peer: SocketAddr, stop: CancellationToken) {
         self.figures.connections.inc();
-        let is_due = tokio::select! {
-            () = self.pace.wait(&stream, peer) => true,
-            () = stop.cancelled() => false,
+        let begin = async {
+            self.pace.wait(&stream, peer).await;
+            self.secure.accept(stream, peer).await
+        };
+        let accepted = tokio::select! {
+            accepted = begin => Some(accepted),
+            () = stop.cancelled() => None,
             () = place.evicted() => {
                 self.figures.connections_evicted.inc();
-                false
+                None
             }
         };
-        if is_due {
-            self.serve_http2(stream, place, peer.into(), stop).await;
+        match accepted {
+            Some(Ok(accepted)) => self.serve_http2(accepted, self.routes.clone(), place, peer.into(), stop).await,
+            Some(Err(AcceptError::Plaintext(stream))) => {
+                self.figures.plaintext_refused.inc();
+                let accepted = Accepted { stream: SecureStream::Plain(stream), peer: PeerIdentity::Unproven };
+                self.serve_http2(accepted, plaintext_refused(), place, peer.into(), stop).await;
+            }
+            Some(Err(error)) => {
+                self.figures.handshakes_failed.inc();
+                debug!(%peer, %error, "a connection did not begin");
+            }
+            None => {}
         }
         self.figures.connections.dec();
         self.figures.held_bytes.set(self.bytes.used() as i64);
     }
 
-    async fn serve_http2(&self, stream: TcpStream, place: Share<Origin>, origin: Origin, stop: CancellationToken) {
+    async fn serve_http2(
+        &self,
+        accepted: Accepted,
+        routes: Routes,
+        place: Share<Origin>,
+        origin: Origin,
+        stop: CancellationToken,
+    ) {
+        let Accepted { stream, peer } = accepted;
         // Fails only if the peer is gone already, which the first read will show.
-        let _ = stream.set_nodelay(true);
-        let info = stream.connect_info();
+        let _ = stream.socket().set_nodelay(true);
+        let caller = ConnectionInfo { tcp: stream.socket().connect_info(), peer };
         let stream = WatchedStream::new(stream);
         let traffic = stream.traffic();
         let calls = Arc::new(Calls::new(Caller::Remote(origin), self.bytes.clone(), self.figures.clone()));
-        let answering = (self.routes.clone(), self.calls.clone(), self.figures.clone(), self.limits.message);
+        let answering = (routes, self.calls.clone(), self.figures.clone(), self.limits.message);
         let service = service_fn(move |request: Request<Incoming>| {
             let (routes, calls, figures, limit) = answering.clone();
-            answer(routes, calls, figures, limit, info.clone(), request)
+            answer(routes, calls, figures, limit, caller.clone(), request)
         });
         let mut builder = http2::Builder::new(CallExecutor(Arc::clone(&calls)));
         builder
@@ -209,13 +235,29 @@ impl Connections {
     }
 }
 
+/// What calls learn of the connection that they came by.
+#[derive(Clone)]
+struct ConnectionInfo {
+    tcp: TcpConnectInfo,
+    peer: PeerIdentity,
+}
+
+/// Answers every call with UNAUTHENTICATED and what to do.
+fn plaintext_refused() -> Routes {
+    let refuse = || async {
+        Status::unauthenticated("this server speaks only TLS; use a newer client, or start it with --plaintext any")
+            .into_http::<Body>()
+    };
+    axum::Router::new().fallback(refuse).into()
+}
+
 /// Answers one call within its deadline and its caller's shares.
 async fn answer(
     mut routes: Routes,
     places: SharePool<Caller>,
     figures: RpcFigures,
     limit: Duration,
-    info: TcpConnectInfo,
+    caller: ConnectionInfo,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let call = Call::current().expect("the executor runs every call as one");
@@ -226,7 +268,8 @@ async fn answer(
     }
     let deadline = deadline(request.headers()).unwrap_or(Duration::MAX);
     let mut request = request.map(|body| Body::new(RequestBody::new(Body::new(body), Arc::clone(call.bytes()), limit)));
-    request.extensions_mut().insert(info);
+    request.extensions_mut().insert(caller.tcp);
+    request.extensions_mut().insert(caller.peer);
     request.extensions_mut().insert(Arc::clone(call.bytes()));
     let handled = async {
         call.bytes().until_room().await;

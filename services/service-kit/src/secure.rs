@@ -1,0 +1,15 @@
+//! TLS and plaintext on one port: what a service proves, whose plaintext it takes, and who its peers have proven to be.
+
+mod credentials;
+mod plaintext;
+mod port;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    credentials::ServiceCredentials,
+    plaintext::PlaintextPolicy,
+    port::{AcceptError, Accepted, SecurePort},
+    stream::SecureStream,
+};
