@@ -13,6 +13,7 @@ use service_kit::{
     open_files::{self, ReservedFiles},
     readiness::Readiness,
     rpc::{LocalChannel, RpcLimits, RpcServer},
+    secure::{PlaintextPolicy, SecurePort, ServiceCredentials},
     supervise::Tasks,
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -40,12 +41,15 @@ pub struct Bound {
     metrics: Option<TcpListener>,
     broadcast: Option<BroadcastLane>,
     local_relay: Option<(RelayId, LocalChannel)>,
+    credentials: Option<ServiceCredentials>,
     id: RelayId,
     readiness: Readiness,
     addresses: BoundAddresses,
     session_files: ReservedFiles,
 }
 
+/// From where plaintext is taken beside TLS: from everywhere, for clients do not speak TLS yet.
+const PLAINTEXT: PlaintextPolicy = PlaintextPolicy::Any;
 /// Sessions that are allowed however few files may be open.
 const FEWEST_SESSIONS: u64 = 16;
 
@@ -94,6 +98,7 @@ pub async fn bind(mut config: Config) -> anyhow::Result<Bound> {
         metrics,
         broadcast,
         local_relay: None,
+        credentials: None,
         id,
         readiness: Readiness::new(),
         addresses,
@@ -142,6 +147,19 @@ impl Bound {
     pub fn beside(mut self, relay: RelayId, way: LocalChannel) -> Self {
         self.local_relay = Some((relay, way));
         self
+    }
+
+    /// Has the ports speak TLS, by which the hub proves who it is; without credentials they speak plaintext only.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: ServiceCredentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Returns the hub's id, which its credentials name.
+    #[must_use]
+    pub const fn id(&self) -> RelayId {
+        self.id
     }
 
     /// Returns the address of the gRPC server.
@@ -211,6 +229,7 @@ impl Bound {
         let names = ["gaung.hub.v1.HubService"];
         let server = RpcServer::new(self.grpc, routes, &names, &[pb::DESCRIPTORS], readiness.clone())?
             .count_in(&registered)
+            .secured(SecurePort::new(self.credentials.as_ref(), PLAINTEXT, &[b"h2"]))
             .limits(RpcLimits { drain, ..RpcLimits::default() });
         tasks.spawn("gRPC", server.serve(stop.clone()));
         if let Some(listener) = self.metrics {
