@@ -13,21 +13,21 @@ use serde_json::Value;
 /// What each member may depend on among the members, dev-dependencies included. `gaung` and `gaung-tests` may use all.
 const ARROWS: [(&str, &[&str]); 14] = [
     ("gaung-proto", &[]),
-    ("service-kit", &[]),
+    ("service-kit", &["gaung-site", "gaung-net"]),
     ("gaung-engine", &["gaung-proto"]),
     ("gaung-log", &["gaung-proto", "gaung-engine"]),
-    ("gaung-net", &["gaung-proto", "gaung-engine"]),
+    ("gaung-net", &["gaung-proto", "gaung-engine", "gaung-site"]),
     ("gaung-site", &["gaung-proto"]),
     ("group-registry", SERVICE),
     ("multicast-relay", SERVICE),
-    ("broadcast-hub", &["gaung-proto", "gaung-engine", "gaung-net", "service-kit"]),
-    ("gaung-client", &["gaung-proto", "gaung-engine", "gaung-net"]),
+    ("broadcast-hub", &["gaung-proto", "gaung-engine", "gaung-net", "gaung-site", "service-kit"]),
+    ("gaung-client", &["gaung-proto", "gaung-engine", "gaung-net", "gaung-site"]),
     ("gaung-chat", &["gaung-proto", "gaung-client", "gaung-terminal", "service-kit"]),
     ("gaung-doctor", &["gaung-proto", "gaung-net", "gaung-terminal"]),
     ("gaung-lab", &["gaung-proto", "gaung-client"]),
     ("gaung-terminal", &["gaung-proto"]),
 ];
-const SERVICE: &[&str] = &["gaung-proto", "gaung-engine", "gaung-net", "gaung-log", "service-kit"];
+const SERVICE: &[&str] = &["gaung-proto", "gaung-engine", "gaung-net", "gaung-log", "gaung-site", "service-kit"];
 const FREE: [&str; 2] = ["gaung", "gaung-tests"];
 
 /// The engines do no I/O, so they name no crate that does; nor does anything they depend on reach a runtime or socket.

@@ -1,6 +1,6 @@
-//! The data plane's sockets: which interfaces to use ([`interface`]), multicast and broadcast sockets, framed TCP, how
-//! services are found ([`discovery`]), the thread that drives an engine ([`driver`]), and the pause between attempts to
-//! reach a service ([`backoff`]).
+//! The data plane's sockets: which interfaces to use ([`interface`]), multicast and broadcast sockets, framed TCP, TLS
+//! to the services of a site ([`tls`]), how services are found ([`discovery`]), the thread that drives an engine ([`driver`]),
+//! and the pause between attempts to reach a service ([`backoff`]).
 //!
 //! No protocol decision is made here. Linux only, IPv4 only; every quirk of its sockets that the rest of the project
 //! would otherwise have to know stands in this crate.
@@ -14,5 +14,6 @@ pub mod interface;
 pub mod multicast;
 pub mod probe;
 mod socket;
+pub mod tls;
 
 pub use socket::{SenderAddr, SocketError};
