@@ -13,7 +13,7 @@ const MESSAGES: u64 = 6000;
 const NEVER_STALLS: u64 = 600;
 
 #[test]
-fn the_keen_go_on_and_the_slow_are_led_back_through_the_log() {
+fn slow_readers_are_resynchronised_from_the_log_and_delay_nobody() {
     // Who only waited for the processor must not count as slow a second time within a minute.
     let verdict = LOAD.over_a_small_ring("512KiB", MESSAGES, Duration::ZERO, NEVER_STALLS).unwrap();
     assert!(verdict.faults.is_empty(), "{verdict:?}");
@@ -21,7 +21,7 @@ fn the_keen_go_on_and_the_slow_are_led_back_through_the_log() {
 }
 
 #[test]
-fn who_takes_nothing_is_sent_away_and_resumes_without_a_loss() {
+fn an_unresponsive_reader_is_disconnected_and_resumes_without_a_loss() {
     let verdict = LOAD.over_a_small_ring("64KiB", MESSAGES, Duration::from_secs(4), 1).unwrap();
     assert!(verdict.faults.is_empty(), "{verdict:?}");
     assert!(verdict.came_back >= LOAD.stopped, "who reads nothing for a second has to come back: {verdict:?}");

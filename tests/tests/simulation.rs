@@ -131,7 +131,7 @@ fn without_gathering_each_requester_gets_a_repair_of_its_own() {
 #[test]
 fn without_backoff_every_member_sends_a_nack() {
     let settings = |seed| lossy(seed, 60, Loss::Independent(0.08), Loss::None);
-    assert_missed(settings, Breakage { asks_at_once: true, ..Breakage::default() }, "NAKs for each loss event");
+    assert_missed(settings, Breakage { nacks_at_once: true, ..Breakage::default() }, "NAKs for each loss event");
 }
 
 #[test]

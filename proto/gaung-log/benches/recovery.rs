@@ -112,7 +112,7 @@ fn open(dir: &Path) {
     read_all(&log);
 }
 
-/// What a relay does besides, for as much of each group as came since its last snapshot, to know repetitions.
+/// What a relay does besides, for as much of each group as came since its last snapshot, to know duplicates.
 fn read_all(log: &SegmentLog) {
     let started = Instant::now();
     let (mut runs, mut messages) = (0, 0);

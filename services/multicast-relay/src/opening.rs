@@ -87,7 +87,7 @@ fn restore(log: &dyn Log, group: GroupId, opened: &Opened, window_bytes: usize) 
         match replay(log, group, opened, next, &mut windows) {
             Ok(()) => break,
             Err(ReadError::Damaged { missing }) => {
-                warn!(%group, %missing, "repetitions of these messages will not be known");
+                warn!(%group, %missing, "duplicates of these messages will not be recognised");
                 next = missing.last.next();
             }
             Err(ReadError::Trimmed { oldest }) if oldest > next => next = oldest,

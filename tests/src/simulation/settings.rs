@@ -205,12 +205,12 @@ impl AttackKind {
 /// Safety mechanisms that are taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Breakage {
-    /// Repetitions are logged again.
+    /// Duplicates are logged again.
     pub keeps_duplicates: bool,
     /// Repairs are not gathered.
     pub repairs_at_once: bool,
-    /// NAKs are not backed off.
-    pub asks_at_once: bool,
+    /// NACKs are not backed off.
+    pub nacks_at_once: bool,
     /// Runs are sent and acknowledged before they are in the log.
     pub sends_before_append: bool,
     /// The log takes runs of an epoch that is over.

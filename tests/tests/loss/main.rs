@@ -77,7 +77,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// All lines of a listener that has heard everything, and that nothing more comes from.
 fn finish(member: Process, count: usize) -> Vec<String> {
     let _ = member.stdout_lines(count);
-    // Long enough for a repetition that was on its way.
+    // Long enough for a duplicate that was on its way.
     thread::sleep(Duration::from_millis(300));
     member.signal(Signal::SIGTERM);
     member.end().stdout

@@ -1,4 +1,4 @@
-//! Loss, repetitions and other orders: what it takes to repair them.
+//! Loss, duplicates and other orders: what it takes to repair them.
 
 use std::{collections::BTreeMap, env, path::Path, thread, time::Duration};
 
@@ -151,9 +151,9 @@ fn what_is_lost_at_the_tail_is_found_by_heartbeat() {
 const HEARTBEAT_MS: f64 = 8.0;
 
 #[test]
-fn what_the_network_repeats_is_heard_once() {
+fn what_the_network_duplicates_is_delivered_once() {
     const MESSAGES: usize = 500;
-    if !requires::has("what_the_network_repeats_is_heard_once", &NEEDS) {
+    if !requires::has("what_the_network_duplicates_is_delivered_once", &NEEDS) {
         return;
     }
     let _alone = alone();

@@ -52,7 +52,7 @@ fn nothing_is_acknowledged_before_it_is_durable() {
     assert_eq!(events(&mut s), [acked(1, 1, 1, 2)]);
     let second = s.poll_append().unwrap().run;
     assert_eq!((second.first_seq(), second.last_seq()), (Seq(3), Seq(4)));
-    assert_eq!(events(&mut s), [], "a repetition waits for what is new beside it");
+    assert_eq!(events(&mut s), [], "a duplicate waits for what is new beside it");
     s.handle_appended(true);
     let both = [
         AckRange { first_client_seq: ClientSeq(2), first_seq: Seq(2), count: 1 },
@@ -64,7 +64,7 @@ fn nothing_is_acknowledged_before_it_is_durable() {
 }
 
 #[test]
-fn a_repetition_of_what_is_in_flight_waits_for_it() {
+fn a_duplicate_of_what_is_in_flight_waits_for_it() {
     let mut s = sequencer();
     publish(&mut s, 1, &batch_of(ANN, [1], 10));
     let _ = s.poll_append().unwrap();

@@ -34,7 +34,7 @@ fn session(hub: u8, session: u64) -> Claimant {
 }
 
 #[test]
-fn a_repetition_is_answered_with_its_seq() {
+fn a_duplicate_is_answered_with_its_first_seq() {
     let mut windows = windows();
     let check = |windows: &ClientWindows, n| windows.check(ANN, LOCAL, ClientSeq(n));
     assert_eq!(check(&windows, 5), DuplicateCheck::New);

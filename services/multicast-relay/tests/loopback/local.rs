@@ -40,7 +40,7 @@ async fn what_is_published_within_the_process_is_logged_sent_and_acknowledged_li
     assert_eq!(outcome(batch(1, 1, &["a", "b"])).await, Ok(acked(1, 1, 2)));
     let (header, ..) = receive_type(&member, PacketType::Data).await;
     assert_eq!(header.seq, Seq(1));
-    assert_eq!(outcome(batch(1, 2, &["b", "c"])).await, Ok(acked(2, 2, 2)), "a repetition keeps its seq");
+    assert_eq!(outcome(batch(1, 2, &["b", "c"])).await, Ok(acked(2, 2, 2)), "a duplicate keeps its seq");
     let waited = group.publish(batch(2, 1, &["d"])).unwrap();
     let waited = tokio::task::spawn_blocking(move || waited.wait());
     assert_eq!(tokio::time::timeout(LONG, waited).await.unwrap().unwrap(), Ok(acked(1, 4, 1)));

@@ -82,7 +82,7 @@ async fn a_stream_answers_in_order_and_a_refused_request_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_repetition_gets_its_first_seq_after_reconnect_and_restart() {
+async fn a_duplicate_gets_its_first_seq_after_reconnect_and_restart() {
     let (data, mut registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
     let relay = TestRelay::disk(data.path(), &registry).await;
     let (group, _) = registry.create("class", GroupKind::Proto).await;

@@ -419,7 +419,7 @@ pub(in super::super) fn sabotage(world: &World) -> Sabotage {
     Sabotage {
         keep_duplicates: broken.keeps_duplicates,
         repair_at_once: broken.repairs_at_once,
-        nack_at_once: broken.asks_at_once,
+        nack_at_once: broken.nacks_at_once,
     }
 }
 
