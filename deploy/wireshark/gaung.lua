@@ -120,6 +120,9 @@ local d = {
     address = ProtoField.ipv4("gaung_discovery.address", "Advertised address"),
     service = ProtoField.bytes("gaung_discovery.service", "Service id"),
     name = ProtoField.string("gaung_discovery.name", "Name"),
+    version = ProtoField.uint8("gaung_discovery.version", "Version"),
+    site = ProtoField.bytes("gaung_discovery.site", "Site"),
+    instance = ProtoField.uint64("gaung_discovery.instance", "Instance", base.HEX),
 }
 gaung_discovery.fields = d
 
@@ -443,8 +446,11 @@ function gaung.dissector(tvb, pinfo, root)
 end
 
 function gaung_discovery.dissector(tvb, pinfo, root)
-    if tvb:len() ~= 128 or tvb(0, 2):string() ~= "GD" or tvb(2, 1):uint() ~= VERSION then return 0 end
+    if tvb:len() ~= 128 or tvb(0, 2):string() ~= "GD" then return 0 end
+    local version = tvb(2, 1):uint()
+    if version ~= 1 and version ~= 2 then return 0 end
     local tree = root:add(gaung_discovery, tvb())
+    tree:add(d.version, tvb(2, 1))
     tree:add(d.type, tvb(3, 1))
     tree:add(d.nonce, tvb(4, 8))
     tree:add(d.kind, tvb(12, 1))
@@ -453,6 +459,8 @@ function gaung_discovery.dissector(tvb, pinfo, root)
     tree:add(d.address, tvb(16, 4))
     tree:add(d.service, tvb(20, 16))
     if length > 0 then tree:add(d.name, tvb(36, length)) end
+    if version == 2 then tree:add(d.site, tvb(100, 16)) end
+    tree:add(d.instance, tvb(version == 2 and 116 or 100, 8))
     local kind = KINDS[tvb(12, 1):uint()] or "service"
     pinfo.cols.protocol = "Gaung"
     local words = tvb(3, 1):uint() == 1 and "who serves here?" or kind .. " at port " .. tvb(14, 2):uint()

@@ -178,6 +178,7 @@ mod tests {
             kind: ServiceKind::Registry,
             id: RelayId([id; 16]),
             instance: Some(u64::from(last)),
+            site: None,
             name: String::new(),
             addresses: vec![SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 7400)],
         }

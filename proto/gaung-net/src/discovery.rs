@@ -14,6 +14,7 @@ mod tests;
 use std::net::Ipv4Addr;
 
 use gaung_proto::RelayId;
+use gaung_site::SiteId;
 
 pub use client::{Discovery, discover};
 pub use datagram::MAX_NAME_BYTES;
@@ -49,6 +50,9 @@ pub struct Announcement {
     /// The address that others should use; `None`: the one that the answer comes from. A service that listens on
     /// loopback alone says so here, and then only this machine is answered.
     pub advertised: Option<Ipv4Addr>,
+    /// The site that it belongs to; `None` for none. Answers are not authenticated: a client looks for the site that it knows by it,
+    /// and the connection proves it.
+    pub site: Option<SiteId>,
     /// What people call the machine: at most [`MAX_NAME_BYTES`] are sent, control characters are not.
     pub name: String,
 }

@@ -220,6 +220,7 @@ fn announcement(registry: &Registry, grpc: SocketAddr, config: &Config) -> Annou
         instance: rand::random::<u64>().max(1),
         id: RelayId(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes")),
         advertised: config.advertise.or(listening),
+        site: None,
         name: name.trim().to_owned(),
     }
 }

@@ -128,7 +128,7 @@ mod tests {
 
     fn found(id: u8, instance: Option<u64>, last: u8) -> FoundService {
         let (kind, id) = (ServiceKind::Registry, RelayId([id; 16]));
-        FoundService { kind, id, instance, name: String::new(), addresses: vec![at(last)] }
+        FoundService { kind, id, instance, site: None, name: String::new(), addresses: vec![at(last)] }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::{
     DISCOVERY_GROUP, FoundService, ServiceKind,
-    datagram::{DiscoveryAnswer, DiscoveryRequest, LENGTH},
+    datagram::{DiscoveryAnswer, DiscoveryRequest, DiscoveryVersion, LENGTH},
     found::note,
     group_sockets::GroupSockets,
 };
@@ -65,8 +65,13 @@ pub async fn discover(discovery: &Discovery) -> Result<Vec<FoundService>, Socket
     // group.
     let mut group = GroupSockets::new(discovery.port);
     group.relink(&discovery.links, false);
-    let request =
-        DiscoveryRequest { nonce: rand::random(), wanted: discovery.wanted, instance: true, multicast: false };
+    let request = DiscoveryRequest {
+        version: DiscoveryVersion::Two,
+        nonce: rand::random(),
+        wanted: discovery.wanted,
+        instance: true,
+        multicast: false,
+    };
     let mut found = Vec::new();
     let mut buffer = [0; LENGTH + 1];
     let mut end = Instant::now() + discovery.timeout;
@@ -77,10 +82,14 @@ pub async fn discover(discovery: &Discovery) -> Result<Vec<FoundService>, Socket
             biased;
             () = sleep_until(end) => return Ok(found),
             () = sleep_until(request_at) => {
-                send_request(&socket, DiscoveryRequest { multicast: is_repeat && found.is_empty(), ..request }, discovery);
+                let by_multicast = DiscoveryRequest { multicast: is_repeat && found.is_empty(), ..request };
+                for version in [DiscoveryVersion::Two, DiscoveryVersion::One] {
+                    send_request(&socket, DiscoveryRequest { version, ..by_multicast }, discovery);
+                }
                 if is_repeat && found.is_empty() {
                     // Services without support for flags answer this one.
-                    send_request(&socket, DiscoveryRequest { instance: false, ..request }, discovery);
+                    let plain = DiscoveryRequest { version: DiscoveryVersion::One, instance: false, ..request };
+                    send_request(&socket, plain, discovery);
                 }
                 is_repeat = true;
                 request_at += REPEAT;

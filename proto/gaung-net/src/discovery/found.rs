@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gaung_proto::RelayId;
+use gaung_site::SiteId;
 
-use super::{ServiceKind, datagram::DiscoveryAnswer};
+use super::{Announcement, ServiceKind, datagram::DiscoveryAnswer};
 
 /// A service that answered, however many answers it gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct FoundService {
     pub id: RelayId,
     /// Which process of that identity it is; `None` for one that does not tell.
     pub instance: Option<u64>,
+    /// The site that it says it belongs to; not trusted. `None` for one that knows version 1 alone, or that has none.
+    pub site: Option<SiteId>,
     /// The machine's name as it says; not trusted, without control characters.
     pub name: String,
     /// Where its gRPC is, each once, at least one, the first that answered first.
@@ -25,8 +28,8 @@ pub struct FoundService {
 const MAX_FOUND: usize = 64;
 const MAX_ADDRESSES: usize = 8;
 
-/// Adds an answer to what was found. One machine may answer from several addresses; another instance of the same identity
-/// is another service, for its data folder is a copy.
+/// Adds an answer to what was found. One machine may answer from several addresses, and in both versions; another instance of the
+/// same identity is another service, for its data folder is a copy, and so is one that claims another site.
 pub(super) fn note(found: &mut Vec<FoundService>, answer: DiscoveryAnswer, from: Ipv4Addr) {
     let instance = answer.with_instance.then_some(answer.announcement.instance);
     let a = answer.announcement;
@@ -35,14 +38,22 @@ pub(super) fn note(found: &mut Vec<FoundService>, answer: DiscoveryAnswer, from:
     let at_address = found.iter().position(|f| f.kind == a.kind && f.id == a.id && f.addresses.contains(&address));
     if let Some(at) = at_address {
         found[at].instance = instance.or(found[at].instance);
+        found[at].site = a.site.or(found[at].site);
         return unite(found, at);
     }
     let has_room = found.len() < MAX_FOUND;
     // A process that does not send its instance is another one, even with an identity that is known.
-    match found.iter_mut().find(|f| f.kind == a.kind && f.id == a.id && f.instance == instance) {
-        Some(known) => add(known, address),
+    let is_same = |f: &&mut FoundService| {
+        f.kind == a.kind && f.id == a.id && f.instance == instance && are_compatible(f.site, a.site)
+    };
+    match found.iter_mut().find(is_same) {
+        Some(known) => {
+            known.site = known.site.or(a.site);
+            add(known, address);
+        }
         None if has_room => {
-            found.push(FoundService { kind: a.kind, id: a.id, instance, name: a.name, addresses: vec![address] });
+            let Announcement { kind, id, site, name, .. } = a;
+            found.push(FoundService { kind, id, instance, site, name, addresses: vec![address] });
         }
         None => {}
     }
@@ -54,23 +65,30 @@ fn add(known: &mut FoundService, address: SocketAddrV4) {
     }
 }
 
+/// Whether two answers may be of one site: one in version 1 does not tell.
+fn are_compatible(one: Option<SiteId>, other: Option<SiteId>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
 /// Merges two entries that turn out to be one instance.
 fn unite(found: &mut Vec<FoundService>, at: usize) {
-    let FoundService { kind, id, instance, .. } = found[at];
+    let FoundService { kind, id, instance, site, .. } = found[at];
     let is_twin = |(other, f): (usize, &FoundService)| {
-        other != at && f.kind == kind && f.id == id && instance.is_some() && f.instance == instance
+        let is_instance = f.kind == kind && f.id == id && instance.is_some() && f.instance == instance;
+        other != at && is_instance && are_compatible(f.site, site)
     };
     if let Some(twin) = found.iter().enumerate().position(is_twin) {
-        let twin = found.remove(twin.max(at));
-        let first = found.iter_mut().find(|f| f.kind == kind && f.id == id && f.instance == instance);
-        first.into_iter().for_each(|first| twin.addresses.iter().for_each(|address| add(first, *address)));
+        let later = found.remove(twin.max(at));
+        let first = &mut found[twin.min(at)];
+        first.site = first.site.or(later.site);
+        later.addresses.iter().for_each(|address| add(first, *address));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discovery::Announcement;
+    use crate::discovery::datagram::DiscoveryVersion;
 
     fn answer(id: u8, instance: u64) -> DiscoveryAnswer {
         let announcement = Announcement {
@@ -79,9 +97,17 @@ mod tests {
             id: RelayId([id; 16]),
             instance,
             advertised: None,
+            site: None,
             name: "kelas-5".to_owned(),
         };
-        DiscoveryAnswer { nonce: 1, announcement, with_instance: instance != 0 }
+        let version = DiscoveryVersion::One;
+        DiscoveryAnswer { version, nonce: 1, announcement, with_instance: instance != 0 }
+    }
+
+    fn answer_of_site(id: u8, instance: u64, site: u8) -> DiscoveryAnswer {
+        let answer = answer(id, instance);
+        let announcement = Announcement { site: Some(SiteId::from_bytes([site; 16])), ..answer.announcement };
+        DiscoveryAnswer { version: DiscoveryVersion::Two, announcement, ..answer }
     }
 
     fn found(answers: &[(u8, u64, u8)]) -> Vec<(u8, Option<u64>, Vec<u8>)> {
@@ -106,6 +132,22 @@ mod tests {
         assert_eq!(found(&[(1, 7, 1), (1, 8, 2), (1, 8, 2)]), [(1, Some(7), vec![1]), (1, Some(8), vec![2])]);
         assert_eq!(found(&[(1, 7, 1), (2, 7, 2)]).len(), 2, "another identity");
         assert_eq!(found(&[(1, 7, 1), (1, 0, 2)]).len(), 2, "one that claims the identity and tells no instance");
+    }
+
+    #[test]
+    fn the_site_is_told_whichever_version_is_heard_first() {
+        let sites = |answers: Vec<(DiscoveryAnswer, u8)>| {
+            let mut found = Vec::new();
+            answers.into_iter().for_each(|(answer, last)| note(&mut found, answer, Ipv4Addr::new(10, 0, 0, last)));
+            let site = |f: &FoundService| (f.site.map(|site| site.as_bytes()[0]), f.addresses.len());
+            found.iter().map(site).collect::<Vec<_>>()
+        };
+        assert_eq!(sites(vec![(answer(1, 7), 1), (answer_of_site(1, 7, 5), 1)]), [(Some(5), 1)]);
+        assert_eq!(sites(vec![(answer_of_site(1, 7, 5), 1), (answer(1, 7), 1)]), [(Some(5), 1)]);
+        assert_eq!(sites(vec![(answer_of_site(1, 7, 5), 1), (answer(1, 7), 2)]), [(Some(5), 2)]);
+        assert_eq!(sites(vec![(answer(1, 7), 1), (answer_of_site(1, 7, 5), 2)]), [(Some(5), 2)]);
+        let claims = vec![(answer_of_site(1, 7, 5), 1), (answer_of_site(1, 7, 6), 2)];
+        assert_eq!(sites(claims), [(Some(5), 1), (Some(6), 1)], "another site is another service");
     }
 
     #[test]

@@ -138,7 +138,8 @@ impl Responder {
             return;
         }
         let announcement = self.announcement.clone();
-        let answer = DiscoveryAnswer { nonce: request.nonce, announcement, with_instance: request.instance }.encode();
+        let DiscoveryRequest { version, nonce, instance: with_instance, .. } = request;
+        let answer = DiscoveryAnswer { version, nonce, announcement, with_instance }.encode();
         if request.multicast {
             self.answer_group(&answer, *from.ip());
         }
@@ -178,8 +179,8 @@ struct AnswerBudget {
 }
 
 impl AnswerBudget {
-    /// Answers to one host in a second: some dozens of clients that start at the same time.
-    const OF_ONE: u32 = 100;
+    /// Answers to one host in a second: some dozens of clients that start at the same time, and ask in both versions.
+    const OF_ONE: u32 = 200;
     /// Answers to all hosts in a second: some 2 Mbit/s.
     const OF_ALL: u32 = 2000;
 
