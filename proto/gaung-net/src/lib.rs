@@ -11,9 +11,11 @@ pub mod discovery;
 pub mod driver;
 pub mod frame_io;
 pub mod interface;
+mod local_names;
 pub mod multicast;
 pub mod probe;
 mod socket;
 pub mod tls;
 
+pub use local_names::local_names;
 pub use socket::{SenderAddr, SocketError};

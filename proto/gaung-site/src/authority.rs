@@ -1,6 +1,6 @@
 //! The site's own certificates, and the key that issues leaves.
 
-use std::{io, path::Path, time::Duration};
+use std::{fmt, io, path::Path, time::Duration};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -145,6 +145,12 @@ impl SiteAuthority {
         let key = ServiceKey::generate()?;
         let chain = self.issue(role, &key.public(), names, now)?;
         Ok(Leaf::new(&chain, &key)?)
+    }
+}
+
+impl fmt::Debug for SiteAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SiteAuthority({})", self.id)
     }
 }
 

@@ -11,12 +11,15 @@ use gaung_proto::{
     RelayId,
     pb::{self, registry::registry_service_server::RegistryServiceServer},
 };
+use gaung_site::{Role, SiteId};
+use rustls::pki_types::UnixTime;
 use service_kit::{
     bind::listen,
     data_folder,
     metrics::{self, Metrics},
     readiness::Readiness,
     rpc::{MAX_MESSAGE_BYTES, RpcLimits, RpcServer},
+    secure::{PlaintextPolicy, SecurePort, ServiceCredentials},
     supervise::Tasks,
 };
 use sha2::{Digest as _, Sha256};
@@ -37,18 +40,24 @@ use crate::{
     probe,
     registry::Registry,
     rpc::Rpc,
+    site::SiteCredentials,
     standby::Standby,
     store::{MemoryStore, RecordStore},
     upkeep,
 };
 
 const STORE_FILE: &str = "registry.redb";
+/// Folder of the site in the data folder.
+const SITE_FOLDER: &str = "site";
+/// The application protocol of gRPC in TLS (ALPN).
+const HTTP_2: &[u8] = b"h2";
 
 /// A registry whose store is open and whose ports are bound.
 #[derive(Debug)]
 pub struct Bound {
     config: Config,
     registry: Arc<Registry>,
+    site: SiteCredentials,
     watch: LinkWatch,
     grpc: TcpListener,
     metrics_listener: Option<TcpListener>,
@@ -70,18 +79,18 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         None => None,
     };
     let settings = config.clone();
-    let registry = spawn_blocking(move || open(&settings)).await.context("opening the store")??;
+    let (registry, site) = spawn_blocking(move || open(&settings)).await.context("opening the store")??;
     let registry = Arc::new(registry);
     let responder = match config.discovery_port {
         None => None,
         Some(port) => {
-            let announcement = announcement(&registry, grpc.local_addr()?, &config);
+            let announcement = announcement(&registry, site.id(), grpc.local_addr()?, &config);
             let opened = Responder::open(port, watch.clone(), announcement);
             Some(opened.context("discovery; choose another port with --discovery-port, or none with --no-discovery")?)
         }
     };
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
-    Ok(Bound { config, registry, watch, grpc, metrics_listener, responder, readiness, metrics })
+    Ok(Bound { config, registry, site, watch, grpc, metrics_listener, responder, readiness, metrics })
 }
 
 impl Bound {
@@ -109,6 +118,21 @@ impl Bound {
         self.responder.as_ref().map(Responder::port).transpose()
     }
 
+    /// Returns the site that the registry and its services belong to.
+    #[must_use]
+    pub fn site(&self) -> SiteId {
+        self.site.id()
+    }
+
+    /// Issues credentials to a service of this process, and renews them for as long as the registry runs. A hub's have this
+    /// machine's addresses and local names too, for browsers.
+    ///
+    /// # Errors
+    /// If the system's random generator fails.
+    pub fn issue(&mut self, role: Role) -> anyhow::Result<ServiceCredentials> {
+        Ok(self.site.issue(role, UnixTime::now())?)
+    }
+
     /// Returns the handle that tells when the registry serves.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
@@ -131,16 +155,17 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, registry, watch, grpc, metrics_listener, responder, readiness, metrics } = self;
+        let Self { config, registry, site, watch, grpc, metrics_listener, responder, readiness, metrics } = self;
         let figures = Figures::default();
         figures.register(&metrics);
         let standby = Arc::new(Standby::new(Arc::clone(&registry), watch.clone(), config.quiet_time));
         let calls = AsyncRegistry::new(Arc::clone(&registry), Arc::clone(&standby));
         let rpc = Rpc::new(Arc::clone(&registry), calls.clone(), figures.clone(), stop.clone());
-        info!(grpc = %grpc.local_addr()?, groups = registry.group_count(), "registry serves");
+        info!(grpc = %grpc.local_addr()?, site = %site.id().code(), groups = registry.group_count(), "registry serves");
         let conflicts = Arc::clone(&rpc.conflicts);
         let upkeep = upkeep::keep(calls.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
-        let server = server(grpc, rpc, readiness.clone(), config.drain)?.count_in(&metrics);
+        let port = SecurePort::new(Some(site.registry()), PlaintextPolicy::Any, &[HTTP_2]);
+        let server = server(grpc, rpc, readiness.clone(), config.drain)?.secured(port).count_in(&metrics);
 
         let at_work = calls.clone();
         let mut tasks = Tasks::new();
@@ -149,6 +174,7 @@ impl Bound {
         tasks.spawn("probes", probe::keep(Arc::clone(&registry), stop.clone()));
         tasks.spawn("lapsed addresses", upkeep::regain(Arc::clone(&registry), calls.clone(), stop.clone()));
         tasks.spawn("everyone", everyone::keep(registry, calls, stop.clone()));
+        tasks.spawn("certificates", site.keep_renewed(watch.clone(), UnixTime::now, stop.clone()));
         let listening = stop.clone();
         tasks.spawn("stand-by addresses", async move {
             standby.run(listening).await;
@@ -178,7 +204,7 @@ impl Bound {
     }
 }
 
-fn open(config: &Config) -> anyhow::Result<Registry> {
+fn open(config: &Config) -> anyhow::Result<(Registry, SiteCredentials)> {
     let store: Arc<dyn RecordStore> = match &config.data {
         Some(dir) => {
             let cannot = || format!("cannot use {}; give another folder with --data", dir.display());
@@ -188,7 +214,10 @@ fn open(config: &Config) -> anyhow::Result<Registry> {
         None => Arc::new(MemoryStore::new()),
     };
     let limits = Limits::groups_per_address(config.groups_per_address);
-    Ok(Registry::open(store, config.pools, Now::read())?.with_limits(limits))
+    let registry = Registry::open(store, config.pools, Now::read())?.with_limits(limits);
+    let in_data = || config.data.as_ref().map(|data| data.join(SITE_FOLDER));
+    let site = SiteCredentials::open(config.site.clone().or_else(in_data).as_deref(), UnixTime::now())?;
+    Ok((registry, site))
 }
 
 fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) -> anyhow::Result<RpcServer> {
@@ -207,7 +236,7 @@ fn warn_of_missing(selection: &LinkSelection) {
     }
 }
 
-fn announcement(registry: &Registry, grpc: SocketAddr, config: &Config) -> Announcement {
+fn announcement(registry: &Registry, site: SiteId, grpc: SocketAddr, config: &Config) -> Announcement {
     let digest = Sha256::digest(registry.public_key());
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let listening = match grpc {
@@ -220,7 +249,7 @@ fn announcement(registry: &Registry, grpc: SocketAddr, config: &Config) -> Annou
         instance: rand::random::<u64>().max(1),
         id: RelayId(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes")),
         advertised: config.advertise.or(listening),
-        site: None,
+        site: Some(site),
         name: name.trim().to_owned(),
     }
 }

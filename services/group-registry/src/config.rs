@@ -21,7 +21,7 @@ const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
 /// Flags of `group-registry`; each can be given as an environment variable too.
 #[derive(Debug, Clone, Args)]
 pub struct RegistryArgs {
-    /// Folder of the groups, members and invites.
+    /// Folder of the groups, members and invites, and of the site's certificates.
     #[arg(long, env = "GAUNG_DATA", default_value = "/var/lib/gaung/registry", value_name = "DIR")]
     pub data: PathBuf,
     /// Address of the gRPC server.
@@ -58,6 +58,8 @@ pub struct RegistryArgs {
 pub struct Config {
     /// Folder of the store; `None`: in memory, lost with the process. Default `/var/lib/gaung/registry`.
     pub data: Option<PathBuf>,
+    /// Folder of the site's certificates and of the key that issues leaves; `None` (default): `site` in the data folder.
+    pub site: Option<PathBuf>,
     /// Address of the gRPC server. Default 0.0.0.0:7400.
     pub grpc_listen: SocketAddr,
     /// Address of the metrics server; `None` for none. Default 0.0.0.0:7490.
@@ -83,6 +85,7 @@ impl Default for Config {
         let all = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         Self {
             data: Some(PathBuf::from("/var/lib/gaung/registry")),
+            site: None,
             grpc_listen: all(ports::REGISTRY),
             metrics_listen: Some(all(ports::REGISTRY_METRICS)),
             advertise: None,
@@ -125,6 +128,7 @@ impl ServiceArgs for RegistryArgs {
         let metrics = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports::REGISTRY_METRICS);
         let config = site.zip(organization).map(|(site, organization)| Config {
             data: Some(self.data),
+            site: None,
             grpc_listen: self.grpc_listen,
             metrics_listen: common.metrics_addr(metrics),
             advertise,

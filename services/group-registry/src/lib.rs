@@ -7,7 +7,8 @@
 //!   any of them, encoded and decoded.
 //! - *Shell*: [`registry::Registry`] applies one command in one transaction of its [`store`], then answers. What lasts
 //!   seconds stays beside the tables: presence, leases, probes, nonces, rates.
-//! - *Service*: [`bind`] opens the store and binds the ports, [`Bound::run`] serves gRPC (`rpc`, `watch`) and upkeep.
+//! - *Service*: [`bind`] opens the store and the `site`, which certifies the services, and binds the ports; [`Bound::run`] serves
+//!   gRPC (`rpc`, `watch`) and upkeep.
 
 pub mod address;
 pub mod address_picker;
@@ -40,6 +41,7 @@ pub mod registry;
 pub mod reports;
 mod rpc;
 pub mod services;
+mod site;
 mod standby;
 mod status;
 pub mod store;
