@@ -41,14 +41,32 @@ pub fn server_config(
 ) -> Result<ServerConfig, rustls::Error> {
     let provider = provider();
     let verifier = ClientVerifier::new(root, provider.signature_verification_algorithms);
-    let mut config = ServerConfig::builder_with_details(provider, clock)
+    let config = ServerConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(leaf);
+    Ok(without_resumption(config, protocols))
+}
+
+/// Makes the configuration of a listener for browsers by HTTP/1.1.
+///
+/// They are not asked to prove anything: a browser that has certificates would ask the person to choose one.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn browser_config(leaf: Arc<CurrentLeaf>, clock: Arc<dyn TimeProvider>) -> Result<ServerConfig, rustls::Error> {
+    let config = ServerConfig::builder_with_details(provider(), clock)
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(leaf);
+    Ok(without_resumption(config, &[b"http/1.1"]))
+}
+
+fn without_resumption(mut config: ServerConfig, protocols: &[&[u8]]) -> ServerConfig {
     config.alpn_protocols = owned(protocols);
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(config)
+    config
 }
 
 /// Makes the configuration of a client, for connections to the names that [`Role::server_name`](crate::Role::server_name) gives.

@@ -76,6 +76,16 @@ impl ServiceCredentials {
         Arc::new(config.expect("ring has TLS 1.3"))
     }
 
+    /// Makes the TLS configuration of a listener for browsers, which prove nothing.
+    ///
+    /// # Panics
+    /// Never: *ring* has TLS 1.3.
+    #[must_use]
+    pub fn browser_config(&self) -> Arc<ServerConfig> {
+        let config = tls::browser_config(Arc::clone(&self.leaf), Arc::new(DefaultTimeProvider));
+        Arc::new(config.expect("ring has TLS 1.3"))
+    }
+
     /// Makes the TLS configuration for connections to services of the same site, to which this one proves its role.
     ///
     /// # Panics

@@ -62,6 +62,13 @@ impl SecurePort {
         Self { tls, plaintext, handshake_limit: HANDSHAKE_LIMIT }
     }
 
+    /// Makes a port for browsers, which are not asked for a certificate. `credentials`: as of [`Self::new`].
+    #[must_use]
+    pub fn for_browsers(credentials: Option<&ServiceCredentials>, plaintext: PlaintextPolicy) -> Self {
+        let tls = credentials.map(ServiceCredentials::browser_config);
+        Self { tls, plaintext, handshake_limit: HANDSHAKE_LIMIT }
+    }
+
     /// Makes a port without TLS that takes plaintext from everywhere.
     #[must_use]
     pub const fn plaintext() -> Self {
