@@ -101,6 +101,11 @@ impl Admitted {
         self.share.is_evicted()
     }
 
+    /// Waits until the place is evicted.
+    pub(crate) async fn evicted(&self) {
+        self.share.evicted().await;
+    }
+
     /// Returns a notice of the eviction, for the task of a connection whose place a session may take over.
     pub(crate) fn notice(&self) -> EvictionNotice {
         self.share.notice()
@@ -108,6 +113,11 @@ impl Admitted {
 }
 
 impl Handshake {
+    /// Waits until the place is evicted.
+    pub(crate) async fn evicted(&self) {
+        self.0.evicted().await;
+    }
+
     pub(crate) fn is_evicted(&self) -> bool {
         self.0.is_evicted()
     }

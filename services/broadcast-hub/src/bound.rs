@@ -25,7 +25,8 @@ use crate::{
     accept::{self, ListenerKind},
     broadcast::{self, BroadcastLane},
     config::{Config, Limits},
-    housekeeping, id, link_tasks, page,
+    housekeeping, id, link_tasks,
+    page::{self, PagePort},
     parts::Parts,
     registry::{self, AdvertisedPorts, Registration},
     rpc::HubRpc,
@@ -236,12 +237,20 @@ impl Bound {
             tasks.spawn("metrics", metrics::serve(listener, registered, readiness.clone(), stop.clone()));
         }
         let entry = parts.session_entry();
-        tasks.spawn("framed port", accept::run(entry.clone(), self.framed, ListenerKind::Framed, stop.clone()));
+        let secure = SecurePort::new(self.credentials.as_ref(), PLAINTEXT, &[]);
+        let framed = ListenerKind::Framed { secure, hello: config.limits.hello };
+        tasks.spawn("framed port", accept::run(entry.clone(), self.framed, framed, stop.clone()));
         if let Some(listener) = self.text {
             tasks.spawn("text port", accept::run(entry.clone(), listener, ListenerKind::Text, stop.clone()));
         }
         if let Some(listener) = self.page {
-            tasks.spawn("page", page::run(parts.api_context(id, &config), entry, listener, stop.clone()));
+            let plaintext = match PLAINTEXT {
+                PlaintextPolicy::Never => PlaintextPolicy::Never,
+                // Open groups stay within reach of every browser.
+                PlaintextPolicy::Loopback | PlaintextPolicy::Any => PlaintextPolicy::Any,
+            };
+            let port = PagePort { listener, secure: SecurePort::for_browsers(self.credentials.as_ref(), plaintext) };
+            tasks.spawn("page", page::run(parts.api_context(id, &config), entry, port, stop.clone()));
         }
         let Parts { figures, directory, registry, groups, inboxes, .. } = parts;
         if let Some(lane) = self.broadcast {

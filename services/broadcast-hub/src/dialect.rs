@@ -8,4 +8,4 @@ pub use self::{
     framed::Framed,
     text::{Text, TextIdentity},
 };
-pub(crate) use self::{framed::refusal, web_socket::WebSocket};
+pub(crate) use self::{framed::goodbye, web_socket::WebSocket};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    future::pending,
     net::{IpAddr, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,6 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::GroupId;
+use gaung_site::PeerIdentity;
+use rustls::ServerConnection;
 use tokio::sync::Notify;
 
 use crate::{
@@ -49,7 +52,11 @@ pub(crate) struct InboxContents {
 #[derive(Debug)]
 pub(crate) struct NewConnection {
     pub(crate) stream: TcpStream,
+    /// The state of TLS after the handshake; `None` for plaintext.
+    pub(crate) tls: Option<Box<ServerConnection>>,
     pub(crate) address: IpAddr,
+    /// Who the peer has proven to be.
+    pub(crate) peer: PeerIdentity,
     pub(crate) port: SessionPort,
     pub(crate) admitted: Admitted,
 }
@@ -64,6 +71,16 @@ pub(crate) enum SessionPort {
         early: Bytes,
     },
     Text,
+}
+
+impl SessionPort {
+    /// Waits until the session's place among those that have not said hello is evicted.
+    pub(crate) async fn evicted(&self) {
+        match self {
+            Self::Framed(handshake) | Self::Web { handshake, .. } => handshake.evicted().await,
+            Self::Text => pending().await,
+        }
+    }
 }
 
 /// An answer to a request of one session.

@@ -17,6 +17,7 @@ mod directory;
 mod failure;
 mod follow;
 mod followed_groups;
+mod goodbye;
 mod group;
 mod group_table;
 mod history;

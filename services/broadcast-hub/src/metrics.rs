@@ -15,6 +15,8 @@ service_kit::figures! {
         sessions_delayed: Counter = "Connections that waited because their address opened many at once";
         sessions_refused: Counter = "Sessions refused because of a limit";
         evicted: Counter = "Sessions ended to make room for addresses with fewer";
+        plaintext_refused: Counter = "Connections without TLS that were refused because of --plaintext";
+        handshakes_failed: Counter = "Connections that ended before or in the TLS handshake";
         runs_received: Counter = "Runs received from relays";
         runs_rejected: Counter = "Runs from relays that were malformed or for no group here";
         written_bytes: Counter = "Bytes written to sessions";

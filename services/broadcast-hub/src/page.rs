@@ -4,10 +4,14 @@
 //!   and is a session in the WebSocket dialect ([`crate::dialect`]): a browser's messages are unpacked into framed requests,
 //!   and a batch of the fan-out leaves as one binary message. Once begun a batch is owned by the connection until it is out
 //!   (about 256 KiB of shared slices at most), for its header has promised its length.
+//! - **HTTPS and HTTP share the port.** The first byte says which a connection speaks. HTTP stays allowed with every
+//!   `--plaintext` but `never`, because a browser has to install the site's root before HTTPS gives no warning. No answer asks
+//!   browsers to insist on HTTPS (HSTS): the page is found by addresses, which may belong to another device tomorrow.
 //! - **The API `/api`** answers what registry and relay know, by gRPC, as JSON: groups, members, receipts (a line for each
 //!   change), invites, the lab's figures (made at most once a second, however many look). History is runs, unchanged, so
 //!   that the page has one decoder.
-//! - **Requests are checked by [`guard`].** The Origin of a WebSocket and of every change must be the page's own; the Host
+//! - **Requests are checked by [`guard`].** The Origin of a WebSocket and of every change must be the page's own, HTTPS for
+//!   a request by HTTPS; the Host
 //!   must be an address, a name of the local network or `--advertise`, so that a site of the internet cannot point its name
 //!   here and speak for its visitors. Nothing inline is allowed by the policy of every answer. Each connection counts among
 //!   the hub's sessions.
@@ -33,7 +37,7 @@ mod socket;
 
 pub(crate) use self::{
     context::{ApiContext, PageAddress},
-    serve::run,
+    serve::{PagePort, run},
 };
 
 use std::sync::Arc;

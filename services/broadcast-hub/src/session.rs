@@ -6,7 +6,7 @@ mod socket;
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -16,9 +16,9 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::ClientId;
+use gaung_site::PeerIdentity;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
-    net::TcpStream,
     sync::{Notify, mpsc},
     task::yield_now,
     time::sleep_until,
@@ -33,15 +33,20 @@ use crate::{
     session_core::{Dialect, EndReason, Pressure, SessionCore, Surroundings},
 };
 
-use self::access::SessionAccess;
-pub(crate) use self::access::{SessionNumbers, SessionServices, ShardContext};
+use self::{access::SessionAccess, socket::SocketInput};
+pub(crate) use self::{
+    access::{SessionNumbers, SessionServices, ShardContext},
+    socket::SessionSocket,
+};
 
 /// A session. Its own task reads and waits; the shard writes to it directly when a group has new messages.
 pub(crate) struct Session {
     pub(crate) id: u64,
     context: Rc<ShardContext>,
-    stream: TcpStream,
+    socket: SessionSocket,
     address: IpAddr,
+    /// Who the peer has proven to be.
+    peer: PeerIdentity,
     wake: Notify,
     // Never borrowed while something is awaited.
     state: RefCell<SessionState>,
@@ -98,8 +103,9 @@ impl Session {
     pub(crate) fn new(
         id: u64,
         context: Rc<ShardContext>,
-        stream: TcpStream,
+        socket: SessionSocket,
         address: IpAddr,
+        peer: PeerIdentity,
         port: SessionPort,
         admitted: Admitted,
     ) -> (Rc<Self>, Bytes) {
@@ -110,7 +116,7 @@ impl Session {
                 early = read;
                 (Box::new(WebSocket::new()), Some(handshake))
             }
-            SessionPort::Text => (Box::new(Text::new(text_identity(&context, &stream))), None),
+            SessionPort::Text => (Box::new(Text::new(text_identity(&context, &socket))), None),
         };
         let state = SessionState {
             core: SessionCore::new(context.services.limits.clone(), Instant::now()),
@@ -123,7 +129,7 @@ impl Session {
             is_end_noted: false,
         };
         let wake = Notify::new();
-        (Rc::new(Self { id, context, stream, address, wake, state: RefCell::new(state) }), early)
+        (Rc::new(Self { id, context, socket, address, peer, wake, state: RefCell::new(state) }), early)
     }
 
     /// Runs the session from its first byte to its end; `early` was read before.
@@ -136,6 +142,7 @@ impl Session {
             }
         });
         drop(early);
+        self.take_input(SessionSocket::read_decrypted);
         while self.turn().await {}
         self.act(SessionCore::leave_all);
         self.close().await;
@@ -211,11 +218,12 @@ impl Session {
     }
 
     fn note_end(&self, reason: &EndReason) {
-        debug!(session = self.id, address = %self.address, %reason, "session ends");
+        let device = self.peer.device();
+        debug!(session = self.id, address = %self.address, %device, %reason, "session ends");
         if let Some(counter) = reason.counter(&self.context.services.figures) {
             counter.inc();
         }
-        socket::make_room(&self.stream);
+        self.socket.make_room();
         self.wake.notify_one();
     }
 
@@ -239,11 +247,11 @@ impl Session {
         tokio::select! {
             biased;
             () = self.wake.notified() => {}
-            _ = self.stream.writable(), if wait.outcome == WriteOutcome::Blocked => {
+            () = self.socket.writable(), if wait.outcome == WriteOutcome::Blocked => {
                 self.act(|core, _| core.handle_writable());
             }
             part = self.history_part(), if wait.wants_history => self.history_came(part),
-            _ = self.stream.readable(), if wait.may_read => {
+            () = self.socket.readable(), if wait.may_read => {
                 if self.read() {
                     yield_now().await;
                 }
@@ -266,12 +274,14 @@ impl Session {
             state.history_places = Vec::new();
         }
         let SessionState { core, dialect, .. } = &*state;
+        let now = Instant::now();
         SessionWait {
             outcome,
             may_read: core.may_read() && !state.is_input_ended,
             wants_history: state.history.is_some() && core.wants_log_parts(),
             due: core.deadline().or_else(|| dialect.poll_timeout()),
-            is_over: core.is_over(Instant::now(), dialect.as_ref()),
+            is_over: core.is_over(now, dialect.as_ref())
+                && (!self.socket.has_unsent() || core.deadline().is_some_and(|deadline| deadline <= now)),
         }
     }
 
@@ -284,8 +294,14 @@ impl Session {
             return WriteOutcome::Blocked;
         }
         for _ in 0..WRITES {
-            if let Err(error) = around.dialect.unsent().map_or(Ok(()), |unsent| socket::flush(&self.stream, unsent)) {
-                return self.write_failed(&error, core, around);
+            match self.socket.flush(around.dialect.unsent()) {
+                Ok(true) => {}
+                Ok(false) => {
+                    // None of the slices, but a part of what they were encoded to.
+                    core.wrote(around.now, 0);
+                    return self.blocked(core);
+                }
+                Err(error) => return self.write_failed(&error, core, around),
             }
             let gathered = core.gather(around);
             if gathered.slices == 0 {
@@ -294,7 +310,7 @@ impl Session {
             let written = if gathered.bytes == 0 || core.wrap(gathered.bytes, around) {
                 gathered.bytes
             } else {
-                match socket::write(&self.stream, core.slices()) {
+                match self.socket.write(core.slices()) {
                     Ok(written) => written,
                     Err(error) => return self.write_failed(&error, core, around),
                 }
@@ -307,11 +323,15 @@ impl Session {
         WriteOutcome::More
     }
 
-    fn write_failed(&self, error: &std::io::Error, core: &mut SessionCore, around: &Surroundings<'_>) -> WriteOutcome {
+    fn write_failed(&self, error: &io::Error, core: &mut SessionCore, around: &Surroundings<'_>) -> WriteOutcome {
         if error.kind() != ErrorKind::WouldBlock {
             core.handle_lost(around.now);
             return WriteOutcome::Idle;
         }
+        self.blocked(core)
+    }
+
+    fn blocked(&self, core: &mut SessionCore) -> WriteOutcome {
         self.context.services.figures.blocked.inc();
         core.handle_blocked();
         WriteOutcome::Blocked
@@ -319,37 +339,55 @@ impl Session {
 
     /// Reads once and handles what came. Returns true if more may be there, for which other sessions have to be served first.
     fn read(&self) -> bool {
+        self.take_input(SessionSocket::read)
+    }
+
+    fn take_input(&self, read: impl FnOnce(&SessionSocket, &mut [u8]) -> io::Result<SocketInput>) -> bool {
         let mut scratch = self.context.scratch.borrow_mut();
         let limit = self.state.borrow().dialect.rules().read_bytes.min(scratch.len());
-        let read = match socket::read(&self.stream, &mut scratch[..limit]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-            read => read.ok(),
-        };
-        let bytes = &scratch[..read.unwrap_or_default()];
-        self.act(|core, around| {
-            let goes_on = match read {
-                Some(0) => around.dialect.handle_end(),
-                Some(_) => {
-                    core.handle_heard(around.now);
-                    around.dialect.handle_bytes(around.now, bytes)
+        let input = match read(&self.socket, &mut scratch[..limit]) {
+            Ok(input) => input,
+            Err(error) => {
+                if error.kind() != ErrorKind::WouldBlock {
+                    self.act(|core, around| core.handle_lost(around.now));
                 }
-                None => false,
-            };
+                return false;
+            }
+        };
+        if input.bytes > 0 {
+            self.received(&scratch[..input.bytes]);
+        }
+        if input.is_ended {
+            self.input_ended();
+        }
+        input.may_continue && !input.is_ended
+    }
+
+    fn received(&self, bytes: &[u8]) {
+        self.act(|core, around| {
+            core.handle_heard(around.now);
+            let goes_on = around.dialect.handle_bytes(around.now, bytes);
             core.handle_decoded(around);
             if !goes_on {
                 core.handle_lost(around.now);
             }
         });
         let mut state = self.state.borrow_mut();
-        state.is_input_ended |= read == Some(0);
-        if bytes.is_empty() {
-            return false;
-        }
         state.admitted.touch(Instant::now());
         if state.core.is_greeted() {
             state.handshake = None;
         }
-        bytes.len() == limit
+    }
+
+    fn input_ended(&self) {
+        self.act(|core, around| {
+            let goes_on = around.dialect.handle_end();
+            core.handle_decoded(around);
+            if !goes_on {
+                core.handle_lost(around.now);
+            }
+        });
+        self.state.borrow_mut().is_input_ended = true;
     }
 
     async fn history_part(&self) -> HistoryPart {
@@ -382,11 +420,11 @@ impl Session {
             let closing = state.dialect.closing();
             if !closing.is_empty() && !state.dialect.has_unsent() {
                 // If this fails the peer sees the connection end all the same.
-                let _ = self.stream.try_write(closing);
+                let _ = self.socket.write(std::iter::once(closing));
             }
             state.is_input_ended
         };
-        socket::close(&self.stream, is_input_ended).await;
+        self.socket.close(is_input_ended).await;
     }
 }
 
@@ -401,8 +439,8 @@ impl SessionPort {
     }
 }
 
-fn text_identity(context: &ShardContext, stream: &TcpStream) -> TextIdentity {
-    let local = stream.local_addr().ok();
+fn text_identity(context: &ShardContext, socket: &SessionSocket) -> TextIdentity {
+    let local = socket.local_addr();
     let page = |local: SocketAddr| Some(SocketAddr::new(local.ip().to_canonical(), context.services.page_port?));
     TextIdentity {
         number: context.services.numbers.client_number(),

@@ -11,6 +11,7 @@ use crate::{
     admission::{Admission, Admitted, Handshake, Refused},
     inbox::{Inboxes, NewConnection},
     metrics::Figures,
+    session_core::EndReason,
 };
 
 /// Admits connections of all ports or refuses them, and hands them to the shards. Clones share the limits.
@@ -41,9 +42,21 @@ impl SessionEntry {
         self.admission.wait(stream, peer).await;
     }
 
-    /// Counts a connection that was evicted while it waited.
-    pub(crate) fn count_evicted(&self) {
-        self.figures.evicted.inc();
+    /// Counts a connection that ended before it was a session.
+    pub(crate) fn count_end(&self, reason: &EndReason) {
+        if let Some(counter) = reason.counter(&self.figures) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a connection that spoke plaintext where it has to speak TLS.
+    pub(crate) fn count_plaintext_refused(&self) {
+        self.figures.plaintext_refused.inc();
+    }
+
+    /// Counts a connection that ended before or in its TLS handshake.
+    pub(crate) fn count_handshake_failed(&self) {
+        self.figures.handshakes_failed.inc();
     }
 
     /// Hands an admitted connection to the next shard in turn.

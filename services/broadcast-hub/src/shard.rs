@@ -16,7 +16,7 @@ use tracing::debug;
 use crate::{
     admission::Admission,
     inbox::{Inbox, InboxContents, Inboxes, NewConnection},
-    session::{Session, SessionServices, ShardContext},
+    session::{Session, SessionServices, SessionSocket, ShardContext},
     session_core::EndReason,
 };
 
@@ -115,9 +115,9 @@ impl Shard {
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
         let _ = socket.set_tcp_keepalive(&keepalive);
-        let NewConnection { stream, address, port, admitted } = connection;
-        let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => stream,
+        let NewConnection { stream, tls, address, peer, port, admitted } = connection;
+        let socket = match TcpStream::from_std(stream) {
+            Ok(stream) => SessionSocket::new(stream, tls),
             Err(error) => {
                 debug!(%error, "a connection cannot be used");
                 return;
@@ -126,7 +126,7 @@ impl Shard {
         let SessionServices { figures, numbers, .. } = &*self.context.services;
         figures.sessions_opened.inc();
         let (id, gauge) = (numbers.session_id(), port.gauge(figures));
-        let (session, early) = Session::new(id, self.context.clone(), stream, address, port, admitted);
+        let (session, early) = Session::new(id, self.context.clone(), socket, address, peer, port, admitted);
         self.sessions.borrow_mut().insert(id, session.clone());
         let shard = self.clone();
         spawn_local(async move {

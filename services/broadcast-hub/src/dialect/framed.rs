@@ -230,9 +230,9 @@ fn subscribe_request(subscribe: pb::Subscribe) -> Request {
     })
 }
 
-/// Encodes the goodbye to a connection that is refused.
-pub(crate) fn refusal(reason: &str) -> Bytes {
-    encode(server_frame::Frame::Bye(pb::Bye { reason: reason.to_owned(), ..pb::Bye::default() }))
+/// Encodes the goodbye to a connection that becomes no session. `is_final`: it would end again if the peer came back.
+pub(crate) fn goodbye(reason: &str, is_final: bool) -> Bytes {
+    encode(server_frame::Frame::Bye(pb::Bye { reason: reason.to_owned(), resume: Vec::new(), r#final: is_final }))
 }
 
 fn encode(frame: server_frame::Frame) -> Bytes {

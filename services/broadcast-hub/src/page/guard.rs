@@ -12,6 +12,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use super::serve::PageConnection;
+
 /// The Content-Security-Policy: everything is loaded from this hub, and nothing inline runs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -30,7 +32,8 @@ const LOCAL_ENDINGS: [&str; 7] = [".localhost", ".local", ".lan", ".home", ".hom
 
 /// Refuses requests that another site made a browser send, and adds the security headers to the response.
 pub(super) async fn check(State(advertise): State<Arc<str>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(request.method(), request.headers(), &advertise) {
+    let is_secure = request.extensions().get::<PageConnection>().is_some_and(|connection| connection.is_secure);
+    let mut response = match refusal(request.method(), request.headers(), is_secure, &advertise) {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     };
@@ -40,7 +43,12 @@ pub(super) async fn check(State(advertise): State<Arc<str>>, request: Request, n
     response
 }
 
-fn refusal(method: &Method, headers: &HeaderMap, advertise: &str) -> Option<(StatusCode, &'static str)> {
+fn refusal(
+    method: &Method,
+    headers: &HeaderMap,
+    is_secure: bool,
+    advertise: &str,
+) -> Option<(StatusCode, &'static str)> {
     // An internet name that points to this machine is DNS rebinding: a site that would act in its visitor's name.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(|host| is_local(host, advertise)) {
@@ -48,17 +56,18 @@ fn refusal(method: &Method, headers: &HeaderMap, advertise: &str) -> Option<(Sta
         return Some((StatusCode::MISDIRECTED_REQUEST, words));
     }
     let changes = *method != Method::GET && *method != Method::HEAD;
-    let origin = headers.get(ORIGIN);
-    if changes && origin.is_some() && !is_same_origin(origin, headers.get(HOST)) {
+    if changes && headers.contains_key(ORIGIN) && !is_same_origin(headers, is_secure) {
         return Some((StatusCode::FORBIDDEN, "only the hub's own page may do that\n"));
     }
     None
 }
 
-/// Returns true if the page that made the request came from this hub.
-pub(super) fn is_same_origin(origin: Option<&HeaderValue>, host: Option<&HeaderValue>) -> bool {
-    let (Some(origin), Some(host)) = (origin.and_then(text), host.and_then(text)) else { return false };
-    let origin = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+/// Returns true if the page that made the request came from this hub, and as securely as the request.
+pub(super) fn is_same_origin(headers: &HeaderMap, is_secure: bool) -> bool {
+    let (Some(origin), Some(host)) = (headers.get(ORIGIN).and_then(text), headers.get(HOST).and_then(text)) else {
+        return false;
+    };
+    let origin = origin.strip_prefix(if is_secure { "https://" } else { "http://" });
     origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host))
 }
 
@@ -96,19 +105,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn another_origin_is_refused() {
-        let value = |text: &'static str| Some(HeaderValue::from_static(text));
-        let same = |origin: Option<HeaderValue>| is_same_origin(origin.as_ref(), value("10.0.0.1:7480").as_ref());
-        assert!(same(value("http://10.0.0.1:7480")));
-        for other in ["http://10.0.0.1", "http://10.0.0.1:7480.evil.example", "null", "ftp://10.0.0.1:7480"] {
-            assert!(!same(value(other)), "{other}");
-        }
-        assert!(!same(None), "a browser sends its origin");
+    fn headers(origin: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("10.0.0.1:7480"));
-        headers.insert(ORIGIN, HeaderValue::from_static("http://evil.example"));
-        assert_eq!(refusal(&Method::POST, &headers, "").unwrap().0, StatusCode::FORBIDDEN);
-        assert_eq!(refusal(&Method::GET, &headers, ""), None);
+        headers.insert(ORIGIN, HeaderValue::from_static(origin));
+        headers
+    }
+
+    #[test]
+    fn another_origin_is_refused() {
+        assert!(is_same_origin(&headers("http://10.0.0.1:7480"), false));
+        for other in ["http://10.0.0.1", "http://10.0.0.1:7480.evil.example", "null", "ftp://10.0.0.1:7480"] {
+            assert!(!is_same_origin(&headers(other), false), "{other}");
+        }
+        let mut without = headers("null");
+        without.remove(ORIGIN);
+        assert!(!is_same_origin(&without, false), "a browser sends its origin");
+        let evil = headers("http://evil.example");
+        assert_eq!(refusal(&Method::POST, &evil, false, "").unwrap().0, StatusCode::FORBIDDEN);
+        assert_eq!(refusal(&Method::GET, &evil, false, ""), None);
+    }
+
+    #[test]
+    fn a_page_that_came_without_tls_is_another_origin() {
+        let (http, https) = (headers("http://10.0.0.1:7480"), headers("https://10.0.0.1:7480"));
+        assert!(is_same_origin(&https, true));
+        assert!(!is_same_origin(&http, true));
+        assert!(!is_same_origin(&https, false));
+        assert_eq!(refusal(&Method::POST, &http, true, "").unwrap().0, StatusCode::FORBIDDEN);
     }
 }

@@ -1,7 +1,7 @@
 //! The page's connections. Each counts as a session; an upgrade to a WebSocket hands its place on.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -10,6 +10,7 @@ use std::{
 
 use axum::{BoxError, Router};
 use bytes::Bytes;
+use gaung_site::PeerIdentity;
 use hyper::{
     Request,
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
@@ -21,23 +22,19 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use service_kit::{
-    secure::SecureStream,
+    secure::{AcceptError, Accepted, SecurePort, SecureStream},
     share::EvictionNotice,
     watched::{Traffic, WatchedStream},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Sleep, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{
-    admission::{Admitted, Refused},
-    session_entry::SessionEntry,
-};
+use crate::{admission::Admitted, goodbye::say_goodbye, session_entry::SessionEntry};
 
 use super::{context::ApiContext, router};
 
@@ -63,13 +60,23 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct PageConnection {
     pub(super) address: IpAddr,
+    /// Who the browser has proven to be.
+    pub(super) peer: PeerIdentity,
+    /// True if it came by TLS.
+    pub(super) is_secure: bool,
     admitted: Arc<Mutex<Option<Admitted>>>,
     notice: EvictionNotice,
 }
 
 impl PageConnection {
-    fn new(address: IpAddr, admitted: Admitted) -> Self {
-        Self { address, notice: admitted.notice(), admitted: Arc::new(Mutex::new(Some(admitted))) }
+    fn new(address: IpAddr, accepted: &Accepted, admitted: Admitted) -> Self {
+        Self {
+            address,
+            peer: accepted.peer,
+            is_secure: matches!(accepted.stream, SecureStream::Tls(_)),
+            notice: admitted.notice(),
+            admitted: Arc::new(Mutex::new(Some(admitted))),
+        }
     }
 
     /// Takes the admission for the session that the connection becomes; `None` if an upgrade has taken it already.
@@ -78,11 +85,18 @@ impl PageConnection {
     }
 }
 
+/// The page's listener.
+pub(crate) struct PagePort {
+    pub(crate) listener: TcpListener,
+    /// Which of HTTPS and HTTP it speaks.
+    pub(crate) secure: SecurePort,
+}
+
 /// Serves the page until `stop`.
 pub(crate) async fn run(
     context: ApiContext,
     entry: SessionEntry,
-    listener: TcpListener,
+    PagePort { listener, secure }: PagePort,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let app = router(context, entry.clone());
@@ -96,20 +110,26 @@ pub(crate) async fn run(
         match accepted {
             Ok((stream, peer)) => match entry.admit(peer.ip()) {
                 Ok(admitted) => {
-                    let connection = PageConnection::new(peer.ip(), admitted);
-                    let (entry, app, stop) = (entry.clone(), app.clone(), stop.clone());
+                    let (entry, secure, app, stop) = (entry.clone(), secure.clone(), app.clone(), stop.clone());
                     connections.spawn(async move {
-                        tokio::select! {
-                            () = entry.wait_turn(&stream, peer) => {}
+                        let accepted = tokio::select! {
+                            accepted = begin(&entry, &secure, stream, peer) => accepted,
                             () = stop.cancelled() => return,
-                            () = connection.notice.evicted() => return,
+                            () = admitted.evicted() => return,
+                        };
+                        if let Some(accepted) = accepted {
+                            let connection = PageConnection::new(peer.ip(), &accepted, admitted);
+                            serve(accepted.stream, connection, app, stop).await;
                         }
-                        serve(stream, connection, app, stop).await;
                     });
                 }
                 Err(refused) => {
                     if let Ok(permit) = refusals.clone().try_acquire_owned() {
-                        connections.spawn(refuse(stream, refused, permit));
+                        connections.spawn(async move {
+                            let answer = answer("503 Service Unavailable\r\nretry-after: 5", &refused.to_string());
+                            say_goodbye(stream, answer.as_bytes()).await;
+                            drop(permit);
+                        });
                     }
                 }
             },
@@ -125,28 +145,38 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Answers why the connection is refused, and waits a moment until the peer has read it: a reset would discard the answer.
-async fn refuse(mut stream: TcpStream, refused: Refused, _permit: OwnedSemaphorePermit) {
-    let words = format!("{refused}\n");
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 5\r\nconnection: close\r\n\
-         content-length: {}\r\n\r\n{words}",
-        words.len()
-    );
-    let answering = async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await?;
-        let mut scratch = [0; 1024];
-        while stream.read(&mut scratch).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // A peer that is gone or does not close gets no more time.
-    let _ = timeout(DRAIN, answering).await;
+/// Waits for the connection's turn and its first bytes, which say whether it speaks HTTPS; `None` if it may not be used.
+async fn begin(entry: &SessionEntry, secure: &SecurePort, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+    entry.wait_turn(&stream, peer).await;
+    // Browsers open connections before they have a request.
+    timeout(HEAD_LIMIT, stream.peek(&mut [0])).await.ok()?.ok()?;
+    match secure.accept(stream, peer).await {
+        Ok(accepted) => Some(accepted),
+        Err(AcceptError::Plaintext(stream)) => {
+            entry.count_plaintext_refused();
+            let words = "this page is only served by HTTPS: put https:// before its address";
+            say_goodbye(stream, answer("403 Forbidden", words).as_bytes()).await;
+            None
+        }
+        Err(error) => {
+            entry.count_handshake_failed();
+            debug!(%peer, %error, "a connection to the page did not begin");
+            None
+        }
+    }
 }
 
-async fn serve(stream: TcpStream, connection: PageConnection, app: Router, stop: CancellationToken) {
+/// Makes the answer to a connection that is refused. `status`: with what follows it in the head.
+fn answer(status: &str, words: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{words}\n",
+        words.len() + 1
+    )
+}
+
+async fn serve(stream: SecureStream, connection: PageConnection, app: Router, stop: CancellationToken) {
     // A socket that refuses the option still works.
-    let _ = stream.set_nodelay(true);
+    let _ = stream.socket().set_nodelay(true);
     let app = TowerToHyperService::new(app);
     let notice = connection.notice.clone();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -154,7 +184,7 @@ async fn serve(stream: TcpStream, connection: PageConnection, app: Router, stop:
         request.extensions_mut().insert(connection.clone());
         app.call(request)
     });
-    let stream = WatchedStream::new(SecureStream::Plain(stream));
+    let stream = WatchedStream::new(stream);
     let traffic = stream.traffic();
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -14,15 +14,36 @@ use gaung_proto::{
 };
 use prost::Message as _;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::world::LONG;
+use crate::{
+    site::client_config,
+    world::{LONG, TestHub},
+};
+
+/// Connects with a small buffer, so that the hub soon notices a reader that stops.
+async fn connect(socket: TcpSocket, addr: SocketAddr) -> TcpStream {
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    socket.connect(addr).await.unwrap()
+}
+
+/// Connects to a port of the hub by TLS.
+pub async fn connect_by_tls(hub: &TestHub, addr: SocketAddr) -> TlsStream<TcpStream> {
+    let stream = connect(TcpSocket::new_v4().unwrap(), addr).await;
+    TlsConnector::from(client_config(None)).connect(hub.role.server_name(), stream).await.unwrap()
+}
+
+/// A connection, plain or by TLS.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 pub struct FramedClient {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Duplex>,
     buffer: BytesMut,
     pub id: ClientId,
 }
@@ -42,18 +63,31 @@ impl FramedClient {
     pub async fn raw_from(source: [u8; 4], addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((source, 0).into()).unwrap();
-        // A small buffer, so that the hub soon notices a reader that stops.
-        socket.set_recv_buffer_size(64 * 1024).unwrap();
-        let stream = socket.connect(addr).await.unwrap();
-        Self { stream, buffer: BytesMut::new(), id: ClientId(rand::random()) }
+        Self::over(connect(socket, addr).await)
+    }
+
+    pub fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: BytesMut::new(), id: ClientId(rand::random()) }
     }
 
     /// Connects and says hello, which also subscribes to `everyone`.
     pub async fn open(addr: SocketAddr) -> (Self, Welcome) {
         let mut client = Self::raw(addr).await;
-        client.hello().await;
-        let Received::Frame(server_frame::Frame::Welcome(welcome)) = client.next().await else { panic!("no welcome") };
+        let welcome = client.greet().await;
         (client, welcome)
+    }
+
+    /// The same by TLS.
+    pub async fn open_by_tls(hub: &TestHub) -> Self {
+        let mut client = Self::over(connect_by_tls(hub, hub.tcp).await);
+        client.greet().await;
+        client
+    }
+
+    async fn greet(&mut self) -> Welcome {
+        self.hello().await;
+        let Received::Frame(server_frame::Frame::Welcome(welcome)) = self.next().await else { panic!("no welcome") };
+        welcome
     }
 
     pub async fn hello(&mut self) {

@@ -11,6 +11,8 @@ mod registry;
 mod relay;
 mod server;
 mod shares;
+mod site;
 mod slow;
 mod text;
+mod tls;
 mod world;

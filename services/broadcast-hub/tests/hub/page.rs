@@ -22,14 +22,17 @@ use tungstenite::{
 };
 
 use crate::{
-    client::{FramedClient, Received, take},
+    client::{Duplex, FramedClient, Received, take},
     slow::flood,
     world::{LONG, World},
 };
 
 /// Sends one raw request; returns the status and the whole response.
 async fn send_request(addr: SocketAddr, head: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
+    send_request_over(TcpStream::connect(addr).await.unwrap(), head).await
+}
+
+pub async fn send_request_over(mut stream: impl Duplex, head: &str) -> (u16, String) {
     stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     timeout(LONG, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
@@ -41,16 +44,31 @@ async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     send_request(addr, &format!("GET {path} HTTP/1.1\r\nhost: {addr}")).await
 }
 
-fn opening(addr: SocketAddr, origin: &str) -> String {
+pub fn opening(addr: SocketAddr, origin: &str) -> String {
     format!(
         "GET /ws HTTP/1.1\r\nhost: {addr}\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\norigin: {origin}"
     )
 }
 
+pub fn hello() -> client_frame::Frame {
+    let hello = Hello { version: 1, client_id: ClientId(rand::random()).into(), ..Hello::default() };
+    client_frame::Frame::Hello(hello)
+}
+
+/// Encodes a frame as a browser sends it.
+pub fn web_message(frame: client_frame::Frame) -> Vec<u8> {
+    let mut wire = Wire::default();
+    let message = Message::Binary(encode_control(&ClientFrame { frame: Some(frame) }));
+    let mut context = WebSocketContext::new(Role::Client, None);
+    context.write(&mut wire, message).unwrap();
+    context.flush(&mut wire).unwrap();
+    wire.output
+}
+
 /// The browser's side of a WebSocket session.
-struct Browser {
-    stream: TcpStream,
+pub struct Browser {
+    stream: Box<dyn Duplex>,
     context: WebSocketContext,
     wire: Wire,
     frames: BytesMut,
@@ -70,6 +88,12 @@ impl Browser {
         let mut stream = socket.connect(addr).await.unwrap();
         let head = opening(addr, &format!("http://{addr}"));
         stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+        Self::opened(stream).await
+    }
+
+    /// Takes a connection over on which the request has been sent.
+    pub async fn opened(stream: impl Duplex + 'static) -> Self {
+        let mut stream: Box<dyn Duplex> = Box::new(stream);
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
             answer.push(timeout(LONG, stream.read_u8()).await.unwrap().unwrap());
@@ -90,8 +114,7 @@ impl Browser {
     }
 
     async fn hello(&mut self) {
-        let hello = Hello { version: 1, client_id: ClientId(rand::random()).into(), ..Hello::default() };
-        self.send(client_frame::Frame::Hello(hello)).await;
+        self.send(hello()).await;
     }
 
     async fn send(&mut self, frame: client_frame::Frame) {
@@ -120,7 +143,7 @@ impl Browser {
         }
     }
 
-    async fn next(&mut self) -> Option<Received> {
+    pub async fn next(&mut self) -> Option<Received> {
         loop {
             match decode(&mut self.frames, AcceptedItems::ControlAndRuns).unwrap() {
                 Some(FrameItem::Run(run)) => return Some(Received::Run(run)),
@@ -137,7 +160,7 @@ impl Browser {
         }
     }
 
-    async fn subscribe(&mut self, name: &str, from_seq: u64) {
+    pub async fn subscribe(&mut self, name: &str, from_seq: u64) {
         let by = Some(subscribe::By::Name(name.to_owned()));
         self.send(client_frame::Frame::Subscribe(Subscribe { by, from_seq, ..Subscribe::default() })).await;
     }

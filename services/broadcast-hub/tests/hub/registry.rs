@@ -16,6 +16,7 @@ use gaung_proto::{
         *,
     },
 };
+use gaung_site::Role;
 use service_kit::rpc::charged_address;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
@@ -54,7 +55,7 @@ impl Registry {
     }
 
     pub fn serve(&self, addr: SocketAddr) -> KillableServer {
-        KillableServer::start(addr, Routes::new(RegistryServiceServer::new(self.clone())))
+        KillableServer::start(addr, Role::Registry, Routes::new(RegistryServiceServer::new(self.clone())))
     }
 
     pub fn set_relay(&self, addr: SocketAddr) {

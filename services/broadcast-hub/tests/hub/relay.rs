@@ -19,11 +19,12 @@ use gaung_proto::{
     },
     run::{Run, RunHeader},
 };
+use gaung_site::Role;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
-use crate::server::KillableServer;
+use crate::{registry::RELAY, server::KillableServer};
 
 #[derive(Clone)]
 pub struct Relay {
@@ -51,7 +52,7 @@ impl Relay {
     }
 
     pub fn serve(&self, addr: SocketAddr) -> KillableServer {
-        KillableServer::start(addr, Routes::new(RelayServiceServer::new(self.clone())))
+        KillableServer::start(addr, Role::Relay(RELAY), Routes::new(RelayServiceServer::new(self.clone())))
     }
 
     pub fn open(&self, group: GroupId) {

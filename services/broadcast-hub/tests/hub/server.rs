@@ -1,14 +1,22 @@
-//! A gRPC server on a runtime of its own. Dropping it cuts every connection, like a killed process.
+//! A gRPC server of the site on a runtime of its own. Dropping it cuts every connection, like a killed process.
 
 use std::{
     net::{SocketAddr, TcpListener},
     time::{Duration, Instant},
 };
 
+use gaung_site::Role;
+use service_kit::{
+    readiness::Readiness,
+    rpc::RpcServer,
+    secure::{PlaintextPolicy, SecurePort},
+};
 use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{service::Routes, transport::Server};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::site::credentials;
 
 pub struct KillableServer {
     runtime: Option<Runtime>,
@@ -16,14 +24,16 @@ pub struct KillableServer {
 }
 
 impl KillableServer {
-    pub fn start(addr: SocketAddr, routes: Routes) -> Self {
+    pub fn start(addr: SocketAddr, role: Role, routes: Routes) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let addr = if addr.port() == 0 { reserve(addr) } else { addr };
         let listener = listen(addr);
         listener.set_nonblocking(true).unwrap();
+        let secure = SecurePort::new(Some(&credentials(role)), PlaintextPolicy::Any, &[b"h2"]);
         runtime.spawn(async move {
-            let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
-            Server::builder().add_routes(routes).serve_with_incoming(incoming).await.unwrap();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let server = RpcServer::new(listener, routes, &[], &[], Readiness::new()).unwrap().secured(secure);
+            server.serve(CancellationToken::new()).await.unwrap();
         });
         Self { runtime: Some(runtime), addr }
     }

@@ -7,7 +7,7 @@ use gaung_proto::{Seq, pb::hub::server_frame::Frame};
 
 use crate::{
     client::{FramedClient, Received, take},
-    world::World,
+    world::{TestHub, World},
 };
 
 const RUNS: u64 = 400;
@@ -15,9 +15,18 @@ const RUN_BYTES: usize = 32 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_delays_nobody_and_is_disconnected_with_its_position() {
+    disconnects_slow_reader(async |hub| FramedClient::open(hub.tcp).await.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_by_tls_delays_nobody_and_is_disconnected_with_its_position() {
+    disconnects_slow_reader(FramedClient::open_by_tls).await;
+}
+
+async fn disconnects_slow_reader(open: impl AsyncFn(&TestHub) -> FramedClient) {
     let world = World::start(Limits { ring_bytes: 512 * 1024, ..Limits::default() }).await;
     let group = world.group("g", 2);
-    let (mut slow, _) = FramedClient::open(world.hub.tcp).await;
+    let mut slow = open(&world.hub).await;
     slow.subscribe("g", 1, 0).await;
     let (mut fast, _) = FramedClient::open(world.hub.tcp).await;
     fast.subscribe("g", 1, 0).await;

@@ -3,11 +3,20 @@
 use std::{net::SocketAddr, time::Duration};
 
 use broadcast_hub::{Config, Limits};
-use gaung_proto::GroupId;
-use tokio::{task::JoinHandle, time::timeout};
+use gaung_proto::{
+    GroupId,
+    pb::hub::{GetStatusRequest, GetStatusResponse, hub_service_client::HubServiceClient},
+};
+use gaung_site::Role;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{registry::Registry, relay::Relay, server::KillableServer};
+use crate::{registry::Registry, relay::Relay, server::KillableServer, site::credentials};
 
 pub const LONG: Duration = Duration::from_secs(60);
 
@@ -25,6 +34,9 @@ pub struct TestHub {
     pub text: SocketAddr,
     pub grpc: SocketAddr,
     pub page: SocketAddr,
+    pub metrics: Option<SocketAddr>,
+    /// What the hub proves to be.
+    pub role: Role,
     pub ready: service_kit::readiness::Readiness,
     pub stop: CancellationToken,
     run: JoinHandle<anyhow::Result<()>>,
@@ -99,13 +111,42 @@ impl TestHub {
         let stop = CancellationToken::new();
         let (tcp, text, grpc) = (bound.tcp_addr(), bound.text_addr().unwrap(), bound.grpc_addr());
         let page = bound.page_addr().unwrap();
-        let ready = bound.ready();
-        let run = tokio::spawn(bound.run(stop.clone()));
-        Self { tcp, text, grpc, page, ready, stop, run }
+        let (ready, metrics, role) = (bound.ready(), bound.metrics_addr(), Role::Hub(bound.id()));
+        let run = tokio::spawn(bound.with_credentials(credentials(role)).run(stop.clone()));
+        Self { tcp, text, grpc, page, metrics, role, ready, stop, run }
     }
 
     pub async fn until_ready(&self) {
         eventually("the hub is ready", || self.ready.is_ready()).await;
+    }
+
+    /// Waits until the metrics have this line.
+    pub async fn until_metric(&self, line: &str) {
+        let addr = self.metrics.expect("the hub was started with metrics");
+        let waiting = async {
+            loop {
+                let mut stream = TcpStream::connect(addr).await.unwrap();
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                if answer.lines().any(|found| found == line) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("never: {line}"));
+    }
+
+    /// Waits until the hub's status is as wanted.
+    pub async fn until_status(&self, what: &str, is: impl Fn(&GetStatusResponse) -> bool) {
+        let mut client = HubServiceClient::connect(format!("http://{}", self.grpc)).await.unwrap();
+        let waiting = async {
+            while !is(client.get_status(GetStatusRequest {}).await.unwrap().get_ref()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
     }
 
     pub async fn stop(self) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Extension, Query, State, rejection::QueryRejection},
     http::{
         HeaderMap,
         header::{CONTENT_TYPE, HOST},
@@ -16,7 +16,10 @@ use qrcode::{EcLevel, QrCode, render::svg};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::context::{ApiContext, PageAddress},
+    super::{
+        context::{ApiContext, PageAddress},
+        serve::PageConnection,
+    },
     error::ApiError,
 };
 
@@ -36,26 +39,33 @@ pub(super) struct AboutJson {
 }
 
 /// Answers with the hub's version, the id of `everyone`, and the page's URLs.
-pub(super) async fn about(State(context): State<Arc<ApiContext>>, headers: HeaderMap) -> Json<AboutJson> {
+pub(super) async fn about(
+    State(context): State<Arc<ApiContext>>,
+    Extension(connection): Extension<PageConnection>,
+    headers: HeaderMap,
+) -> Json<AboutJson> {
     let requested = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     Json(AboutJson {
         version: env!("CARGO_PKG_VERSION"),
         everyone: context.directory.everyone().map(|everyone| everyone.id.to_string()).unwrap_or_default(),
-        urls: urls(&context.address, requested),
+        urls: urls(&context.address, requested, connection.is_secure),
     })
 }
 
 /// Lists the page's URLs. The host that the browser requested works for others too, unless it is a loopback address.
-fn urls(address: &PageAddress, requested: &str) -> Vec<String> {
-    let (host, port) = requested.rsplit_once(':').unwrap_or((requested, "80"));
-    let url = |host: &str| format!("http://{host}:{port}/");
+///
+/// `is_secure`: whether it requested the page by HTTPS, by which others get it then too.
+fn urls(address: &PageAddress, requested: &str, is_secure: bool) -> Vec<String> {
+    let (scheme, default_port) = if is_secure { ("https", "443") } else { ("http", "80") };
+    let (host, port) = requested.rsplit_once(':').unwrap_or((requested, default_port));
+    let url = |host: &str| format!("{scheme}://{host}:{port}/");
     let PageAddress { advertise, listens_on, interface } = address;
     if !advertise.is_empty() {
         return vec![url(advertise)];
     }
     let is_loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.");
     if !is_loopback {
-        return vec![format!("http://{requested}/")];
+        return vec![format!("{scheme}://{requested}/")];
     }
     let is_everywhere = listens_on.is_some_and(|ip| ip.is_unspecified());
     let chosen = interfaces().ok().and_then(|all| choose(&all, interface.as_deref()).ok());
@@ -63,7 +73,7 @@ fn urls(address: &PageAddress, requested: &str) -> Vec<String> {
     let others = others.iter().filter(|link| is_everywhere && !link.ip.is_loopback());
     let mut urls: Vec<String> = others.map(|link| url(&link.ip.to_string())).collect();
     if urls.is_empty() {
-        urls.push(format!("http://{requested}/"));
+        urls.push(format!("{scheme}://{requested}/"));
     }
     urls
 }
