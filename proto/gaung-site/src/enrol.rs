@@ -1,8 +1,9 @@
 //! How a service on another machine becomes one of the site: a person carries a token from the registry to it.
 //!
-//! The token names the site and has a secret. The service connects to the registry, which must prove that site, and sends the
+//! The token has a secret and names the site. The service connects to the registry, which must prove that site, and sends the
 //! public key that it wants certified, with a MAC under the secret: so the secret itself is never sent, and an answer to one
-//! request certifies no other key.
+//! request certifies no other key. The answer has a MAC too. Where the secret is chosen before there is a site, as in a file of
+//! settings for all services, that MAC alone proves the site.
 
 use std::{
     fmt,
@@ -31,6 +32,7 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 const PREFIX: &str = "gaung-enrol-1.";
 const LABEL: &[u8] = b"gaung-enrol-v1\0";
+const ANSWER_LABEL: &[u8] = b"gaung-enrolled-v1\0";
 /// Tokens that are good at one time; the one that ends first makes room.
 const MAX_OPEN: usize = 16;
 
@@ -38,7 +40,7 @@ const MAX_OPEN: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnrolError {
     /// The text is no token.
-    #[error("this is not a token for enrolling, which begins with {PREFIX}")]
+    #[error("this is not a token for enrolling, which begins with {PREFIX}, nor a secret of 32 hexadecimal digits")]
     NotAToken,
     /// The registry is the site's one and is not enrolled.
     #[error("only relays and hubs are enrolled")]
@@ -49,48 +51,67 @@ pub enum EnrolError {
     /// What is to be certified is no P-256 key, or what came back does not certify it.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The token is for another site.
+    #[error("the token is for the site {}", .0.code())]
+    OtherSite(SiteId),
+    /// The answer does not come from a registry that has the token.
+    #[error("whoever answered does not have the token's secret")]
+    Unproven,
     /// The chain that came back is for another key.
     #[error("the registry certified another key")]
     OtherKey,
 }
 
-/// The text that a person carries from the registry to a service: `gaung-enrol-1.` and 52 letters and digits.
+/// The text that a person carries from the registry to a service: `gaung-enrol-1.` and 52 letters and digits. Or a secret alone,
+/// which a person gives to both: 32 hexadecimal digits, random, because whoever poses as the registry may try guesses on a request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnrolToken {
     secret: [u8; 16],
-    site: SiteId,
+    /// `None`: a secret alone.
+    site: Option<SiteId>,
 }
 
 impl EnrolToken {
-    /// Returns the site that the registry has to prove.
+    /// Returns the site that the registry has to prove; `None` for a secret alone.
     #[must_use]
-    pub const fn site(&self) -> SiteId {
+    pub const fn site(&self) -> Option<SiteId> {
         self.site
     }
 }
 
 impl fmt::Display for EnrolToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", base32::encode(&[self.secret, *self.site.as_bytes()].concat()))
+        match self.site {
+            Some(site) => write!(f, "{PREFIX}{}", base32::encode(&[self.secret, *site.as_bytes()].concat())),
+            None => self.secret.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
     }
 }
 
 impl fmt::Debug for EnrolToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EnrolToken(for {})", self.site)
+        match self.site {
+            Some(site) => write!(f, "EnrolToken(for {site})"),
+            None => f.write_str("EnrolToken(for any site)"),
+        }
     }
 }
 
 impl FromStr for EnrolToken {
     type Err = EnrolError;
     fn from_str(text: &str) -> Result<Self, EnrolError> {
-        let encoded = text.trim().strip_prefix(PREFIX).ok_or(EnrolError::NotAToken)?;
+        let text = text.trim();
+        if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let secret = u128::from_str_radix(text, 16).map_err(|_| EnrolError::NotAToken)?.to_be_bytes();
+            return Ok(Self { secret, site: None });
+        }
+        let encoded = text.strip_prefix(PREFIX).ok_or(EnrolError::NotAToken)?;
         let bytes: [u8; 32] = base32::decode(encoded).ok_or(EnrolError::NotAToken)?;
         let (secret, site) = bytes.split_at(16);
         let sixteen = "half of 32 bytes";
         Ok(Self {
             secret: secret.try_into().expect(sixteen),
-            site: SiteId::from_bytes(site.try_into().expect(sixteen)),
+            site: Some(SiteId::from_bytes(site.try_into().expect(sixteen))),
         })
     }
 }
@@ -127,7 +148,7 @@ impl Enrolment {
     /// Returns what the connection to the registry has to prove.
     #[must_use]
     pub fn expected(&self) -> ExpectedSite {
-        ExpectedSite::OneOf(Arc::new([self.token.site]))
+        self.token.site.map_or(ExpectedSite::Any, |site| ExpectedSite::OneOf(Arc::new([site])))
     }
 
     /// Makes the request; it may be sent again if the answer is lost.
@@ -141,14 +162,30 @@ impl Enrolment {
         Ok(EnrolRequest { role: self.role, spki, mac })
     }
 
-    /// Checks the answer, which [`ServiceFolder::keep`](crate::ServiceFolder::keep) then keeps, and gives the leaf to serve with.
+    /// Checks the answer, whose chain [`ServiceFolder::keep`](crate::ServiceFolder::keep) then keeps, and gives the leaf to serve
+    /// with. `mac`: [`EnrolGrant::mac`].
     ///
     /// # Errors
-    /// [`EnrolError::Trust`] if it does not prove the role in the token's site; [`EnrolError::OtherKey`].
-    pub fn finish(&self, chain: &SiteChain, now: UnixTime) -> Result<Leaf, EnrolError> {
+    /// [`EnrolError::Trust`] if the chain does not prove the role in the token's site; [`EnrolError::Unproven`];
+    /// [`EnrolError::OtherKey`].
+    pub fn finish(&self, chain: &SiteChain, mac: &[u8], now: UnixTime) -> Result<Leaf, EnrolError> {
         chain.verify(&self.expected(), self.role, now)?;
+        let input = answer_input(self.role, &self.key.public().to_spki(), chain.site()?)?;
+        hmac::verify(&hmac_key(&self.token.secret), &input, mac).map_err(|_| EnrolError::Unproven)?;
         Leaf::new(chain, &self.key).map_err(|_| EnrolError::OtherKey)
     }
+}
+
+/// A request that was made with a good token: what to certify, and what to answer beside the chain.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnrolGrant {
+    /// The role to certify.
+    pub role: Role,
+    /// The key to certify it for.
+    pub key: ServicePublicKey,
+    /// HMAC-SHA256 under the token's secret over `"gaung-enrolled-v1"`, a zero byte, kind, id and key as in the request, and the
+    /// site's id.
+    pub mac: [u8; 32],
 }
 
 /// The registry's side of enrolling: the secrets of tokens that are good now. They are kept in memory alone.
@@ -188,7 +225,19 @@ impl EnrolSecrets {
             }
         }
         self.open.push(OpenSecret { secret, ends: lifetime.map(|lifetime| now + lifetime) });
-        EnrolToken { secret, site: self.site }
+        EnrolToken { secret, site: Some(self.site) }
+    }
+
+    /// Takes a token that a person chose for as long as the registry runs.
+    ///
+    /// # Errors
+    /// [`EnrolError::OtherSite`].
+    pub fn admit(&mut self, token: &EnrolToken, now: Instant) -> Result<(), EnrolError> {
+        if let Some(other) = token.site.filter(|site| *site != self.site) {
+            return Err(EnrolError::OtherSite(other));
+        }
+        self.open(token.secret, None, now);
+        Ok(())
     }
 
     /// Checks a request: gives the role and key to issue a chain for.
@@ -198,14 +247,14 @@ impl EnrolSecrets {
     ///
     /// # Errors
     /// [`EnrolError`].
-    pub fn accept(&mut self, request: &EnrolRequest, now: Instant) -> Result<(Role, ServicePublicKey), EnrolError> {
+    pub fn accept(&mut self, request: &EnrolRequest, now: Instant) -> Result<EnrolGrant, EnrolError> {
         self.expire(now);
         let input = mac_input(request.role, &request.spki)?;
-        let fits = |open: &OpenSecret| hmac::verify(&hmac_key(&open.secret), &input, &request.mac).is_ok();
-        if !self.open.iter().any(fits) {
-            return Err(EnrolError::Refused);
-        }
-        Ok((request.role, ServicePublicKey::from_spki(&request.spki)?))
+        let mut keys = self.open.iter().map(|open| hmac_key(&open.secret));
+        let key = keys.find(|key| hmac::verify(key, &input, &request.mac).is_ok()).ok_or(EnrolError::Refused)?;
+        let tag = hmac::sign(&key, &answer_input(request.role, &request.spki, self.site)?);
+        let mac = tag.as_ref().try_into().expect("HMAC-SHA256 gives 32 bytes");
+        Ok(EnrolGrant { role: request.role, key: ServicePublicKey::from_spki(&request.spki)?, mac })
     }
 
     fn expire(&mut self, now: Instant) {
@@ -220,6 +269,11 @@ fn hmac_key(secret: &[u8; 16]) -> hmac::Key {
 fn mac_input(role: Role, spki: &[u8]) -> Result<Vec<u8>, EnrolError> {
     let (kind, id) = kind_and_id(role)?;
     Ok([LABEL, &[kind], id.as_bytes(), spki].concat())
+}
+
+fn answer_input(role: Role, spki: &[u8], site: SiteId) -> Result<Vec<u8>, EnrolError> {
+    let (kind, id) = kind_and_id(role)?;
+    Ok([ANSWER_LABEL, &[kind], id.as_bytes(), spki, site.as_bytes()].concat())
 }
 
 /// Returns the number of a role's kind, as in discovery, and the service's id.

@@ -13,7 +13,8 @@
 //!   listeners.
 //! - A service on another machine makes an [`Enrolment`] of the token that a person brought, sends
 //!   [`Enrolment::request`] over a connection that expects the token's site, and keeps the answer in a [`ServiceFolder`]. The
-//!   registry checks the request by [`EnrolSecrets::accept`]. Renewals are proven by the leaf in use.
+//!   registry checks the request by [`EnrolSecrets::accept`]. The token may be a secret that a person chose beforehand; then the
+//!   answer proves the site ([`EnrolGrant`]). Renewals are proven by the leaf in use.
 //! - Every service listens with [`tls::server_config`] and reads who called from [`PeerIdentity::of_chain`]: nobody, a device that
 //!   has proven its key, or a service of the site. A peer may stay unproven; what it may do then is the caller's to decide.
 //! - A client asks [`KnownSites::expected`] which sites it may meet at an address, connects with [`tls::client_config`] to the name
@@ -48,7 +49,7 @@ pub mod tls;
 pub use authority::{AuthorityError, RENEWAL, SiteAuthority};
 pub use chain::SiteChain;
 pub use device_proof::device_proof;
-pub use enrol::{EnrolError, EnrolRequest, EnrolSecrets, EnrolToken, Enrolment, TOKEN_LIFETIME};
+pub use enrol::{EnrolError, EnrolGrant, EnrolRequest, EnrolSecrets, EnrolToken, Enrolment, TOKEN_LIFETIME};
 pub use error::TrustError;
 pub use key::{ServiceKey, ServicePublicKey};
 pub use known_sites::{

@@ -1,6 +1,6 @@
 //! Names that the site may certify beside roles: those under which browsers open the page.
 
-use std::net::Ipv4Addr;
+use std::{fmt, net::Ipv4Addr};
 
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints, SanType};
 use rustls::pki_types::DnsName;
@@ -48,6 +48,15 @@ impl LocalName {
             Self::Address(address) => SanType::IpAddress((*address).into()),
             Self::Host(name) => SanType::DnsName(name.as_ref().try_into()?),
         })
+    }
+}
+
+impl fmt::Display for LocalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Host(name) => f.write_str(name.as_ref()),
+        }
     }
 }
 

@@ -21,6 +21,10 @@ fn counted<const N: usize>(first: u8) -> [u8; N] {
     std::array::from_fn(|index| first + u8::try_from(index).unwrap())
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn token_and_request_are_those_of_another_program() {
     let text = "gaung-enrol-1.000G40R40M30E209185GR38E1W8124GK2GAHC5RR34D1P70X3RFG";
@@ -39,8 +43,11 @@ fn token_and_request_are_those_of_another_program() {
     let algorithm = (0..27).map(|byte| u8::from_str_radix(&algorithm[2 * byte..2 * byte + 2], 16).unwrap());
     let spki: Vec<u8> = algorithm.chain(counted::<64>(0)).collect();
     let role = Role::Relay(RelayId(counted(0x20)));
-    let (accepted, key) = secrets.accept(&EnrolRequest { role, spki: spki.clone(), mac }, Instant::now()).unwrap();
-    assert_eq!((accepted, key.to_spki()), (role, spki));
+    let grant = secrets.accept(&EnrolRequest { role, spki: spki.clone(), mac }, Instant::now()).unwrap();
+    assert_eq!((grant.role, grant.key.to_spki()), (role, spki));
+    assert_eq!(hex(&grant.mac), "3f9203ecdd49ca6565006dedd1db11c28b8d290fe3c53547b6f526248b83ce62");
+    let secret: EnrolToken = "000102030405060708090a0b0c0d0e0f".parse().unwrap();
+    assert_eq!((secret.site(), secret.to_string().parse()), (None, Ok(secret.clone())));
 }
 
 #[test]
@@ -53,13 +60,13 @@ fn a_service_enrols_keeps_its_leaf_and_renews_it() {
     assert!(folder.leaf().unwrap().is_none());
     let enrolment = Enrolment::new(token.to_string().parse().unwrap(), RELAY, folder.key().unwrap()).unwrap();
     let request = enrolment.request().unwrap();
-    let (role, key) = secrets.accept(&request, start).unwrap();
-    let chain = registry.issue(role, &key, &[], NOW).unwrap();
-    enrolment.finish(&chain, NOW).unwrap();
+    let grant = secrets.accept(&request, start).unwrap();
+    let chain = registry.issue(grant.role, &grant.key, &[], NOW).unwrap();
+    enrolment.finish(&chain, &grant.mac, NOW).unwrap();
     folder.keep(&chain).unwrap();
     assert_eq!(folder.leaf().unwrap().unwrap().0, chain);
     // Renewed for the key that the kept chain is for.
-    let renewed = registry.issue(role, &folder.key().unwrap().public(), &[], NOW).unwrap();
+    let renewed = registry.issue(grant.role, &folder.key().unwrap().public(), &[], NOW).unwrap();
     folder.keep(&renewed).unwrap();
     assert_eq!(folder.leaf().unwrap().unwrap().0, renewed);
 }
@@ -85,8 +92,9 @@ fn an_enrolment_is_for_one_role_one_key_one_site_and_one_hour() {
     let of_registry = Enrolment::new(token, Role::Registry, ServiceKey::generate().unwrap());
     assert_eq!(of_registry.err(), Some(EnrolError::NotEnrollable));
 
+    let grant = secrets.accept(&request, start).unwrap();
     let answer = |site: &SiteAuthority, role, key: &ServiceKey| {
-        enrolment.finish(&site.issue(role, &key.public(), &[], NOW).unwrap(), NOW).err().unwrap()
+        enrolment.finish(&site.issue(role, &key.public(), &[], NOW).unwrap(), &grant.mac, NOW).err().unwrap()
     };
     assert_eq!(answer(&registry, RELAY, &other_key), EnrolError::OtherKey);
     let hub = Role::Hub(RelayId([0x20; 16]));
@@ -98,6 +106,31 @@ fn an_enrolment_is_for_one_role_one_key_one_site_and_one_hour() {
 
     secrets.accept(&request, start + TOKEN_LIFETIME - Duration::from_secs(1)).unwrap();
     assert_eq!(secrets.accept(&request, start + TOKEN_LIFETIME).err(), Some(EnrolError::Refused));
+}
+
+#[test]
+fn a_secret_alone_enrols_in_the_site_whose_registry_has_it() {
+    let (registry, start) = (SiteAuthority::create().unwrap(), Instant::now());
+    let token: EnrolToken = "5e".repeat(16).parse().unwrap();
+    let key = ServiceKey::generate().unwrap();
+    let public = key.public();
+    let enrolment = Enrolment::new(token.clone(), RELAY, key).unwrap();
+    let request = enrolment.request().unwrap();
+    let mut secrets = EnrolSecrets::new(registry.id());
+    assert_eq!(secrets.accept(&request, start).err(), Some(EnrolError::Refused));
+    secrets.admit(&token, start).unwrap();
+    let grant = secrets.accept(&request, start + 1000 * TOKEN_LIFETIME).unwrap();
+    let chain = registry.issue(grant.role, &grant.key, &[], NOW).unwrap();
+    enrolment.finish(&chain, &grant.mac, NOW).unwrap();
+
+    // Whoever poses as the registry has a chain of its own, and no MAC of the secret for it.
+    let posing = SiteAuthority::create().unwrap();
+    let chain = posing.issue(RELAY, &public, &[], NOW).unwrap();
+    for mac in [&grant.mac[..], &request.mac, &[]] {
+        assert_eq!(enrolment.finish(&chain, mac, NOW).err(), Some(EnrolError::Unproven));
+    }
+    let other = EnrolSecrets::new(posing.id()).open([1; 16], None, start);
+    assert_eq!(secrets.admit(&other, start), Err(EnrolError::OtherSite(posing.id())));
 }
 
 #[test]
