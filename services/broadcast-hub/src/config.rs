@@ -10,7 +10,7 @@ use clap::Args;
 use gaung_proto::{limits::MAX_SESSION_GROUPS, ports};
 use service_kit::{
     config::{CommonArgs, ConfigErrors, ListenAddr, parse_bytes, parse_duration, parse_listen},
-    program::ServiceArgs,
+    program::{NoCommand, ServiceArgs},
     rpc,
 };
 
@@ -232,6 +232,11 @@ impl Default for Config {
 
 impl ServiceArgs for HubArgs {
     type Config = Config;
+    type Command = NoCommand;
+
+    async fn execute(&self, command: NoCommand) -> anyhow::Result<()> {
+        match command {}
+    }
 
     fn grpc_listen(&self) -> SocketAddr {
         self.grpc_listen

@@ -1,6 +1,6 @@
 //! Starts, runs and stops the service: everything is bound before it reports that it is ready.
 
-use std::{fs, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use gaung_net::{
@@ -33,6 +33,7 @@ use crate::{
     clock::Now,
     config::Config,
     disk_store::DiskStore,
+    enrol::Enrolments,
     everyone,
     figures::Figures,
     identity_conflicts,
@@ -43,6 +44,7 @@ use crate::{
     site::SiteCredentials,
     standby::Standby,
     store::{MemoryStore, RecordStore},
+    token_socket::TokenSocket,
     upkeep,
 };
 
@@ -58,6 +60,8 @@ pub struct Bound {
     config: Config,
     registry: Arc<Registry>,
     site: SiteCredentials,
+    enrolments: Arc<Enrolments>,
+    token_socket: Option<TokenSocket>,
     watch: LinkWatch,
     grpc: TcpListener,
     metrics_listener: Option<TcpListener>,
@@ -81,6 +85,9 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
     let settings = config.clone();
     let (registry, site) = spawn_blocking(move || open(&settings)).await.context("opening the store")??;
     let registry = Arc::new(registry);
+    let enrolments = Enrolments::new(site.authority(), config.enrol_secret.as_ref(), Now::read().mono);
+    let enrolments = Arc::new(enrolments.context("--enrol-secret")?);
+    let token_socket = config.data.as_deref().and_then(open_token_socket);
     let responder = match config.discovery_port {
         None => None,
         Some(port) => {
@@ -90,7 +97,19 @@ pub async fn bind(config: Config) -> anyhow::Result<Bound> {
         }
     };
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
-    Ok(Bound { config, registry, site, watch, grpc, metrics_listener, responder, readiness, metrics })
+    Ok(Bound {
+        config,
+        registry,
+        site,
+        enrolments,
+        token_socket,
+        watch,
+        grpc,
+        metrics_listener,
+        responder,
+        readiness,
+        metrics,
+    })
 }
 
 impl Bound {
@@ -155,12 +174,25 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, registry, site, watch, grpc, metrics_listener, responder, readiness, metrics } = self;
+        let Self {
+            config,
+            registry,
+            site,
+            enrolments,
+            token_socket,
+            watch,
+            grpc,
+            metrics_listener,
+            responder,
+            readiness,
+            metrics,
+        } = self;
         let figures = Figures::default();
         figures.register(&metrics);
         let standby = Arc::new(Standby::new(Arc::clone(&registry), watch.clone(), config.quiet_time));
         let calls = AsyncRegistry::new(Arc::clone(&registry), Arc::clone(&standby));
-        let rpc = Rpc::new(Arc::clone(&registry), calls.clone(), figures.clone(), stop.clone());
+        let rpc =
+            Rpc::new(Arc::clone(&registry), calls.clone(), Arc::clone(&enrolments), figures.clone(), stop.clone());
         info!(grpc = %grpc.local_addr()?, site = %site.id().code(), groups = registry.group_count(), "registry serves");
         let conflicts = Arc::clone(&rpc.conflicts);
         let upkeep = upkeep::keep(calls.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
@@ -175,6 +207,9 @@ impl Bound {
         tasks.spawn("lapsed addresses", upkeep::regain(Arc::clone(&registry), calls.clone(), stop.clone()));
         tasks.spawn("everyone", everyone::keep(registry, calls, stop.clone()));
         tasks.spawn("certificates", site.keep_renewed(watch.clone(), UnixTime::now, stop.clone()));
+        if let Some(socket) = token_socket {
+            tasks.spawn("tokens", socket.serve(enrolments, stop.clone()));
+        }
         let listening = stop.clone();
         tasks.spawn("stand-by addresses", async move {
             standby.run(listening).await;
@@ -227,6 +262,12 @@ fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) ->
     let name = <RegistryServiceServer<Rpc> as tonic::server::NamedService>::NAME;
     let server = RpcServer::new(grpc, Routes::new(service), &[name], &[pb::DESCRIPTORS], readiness)?;
     Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
+}
+
+/// Opens the socket of `group-registry enrol`; a registry whose folder holds no sockets serves without.
+fn open_token_socket(data: &Path) -> Option<TokenSocket> {
+    let opened = TokenSocket::open(data);
+    opened.inspect_err(|error| warn!(%error, "`group-registry enrol` will find no registry here")).ok()
 }
 
 /// Warns about interfaces that are missing. That is no error: the registry itself needs no multicast.

@@ -6,15 +6,16 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use gaung_proto::ports;
+use gaung_site::EnrolToken;
 use ipnet::Ipv4Net;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_duration},
     program::ServiceArgs,
 };
 
-use crate::{address::Pool, address_picker::Pools, limits};
+use crate::{address::Pool, address_picker::Pools, limits, token_socket::request_token};
 
 const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
 
@@ -22,7 +23,7 @@ const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Args)]
 pub struct RegistryArgs {
     /// Folder of the groups, members and invites, and of the site's certificates.
-    #[arg(long, env = "GAUNG_DATA", default_value = "/var/lib/gaung/registry", value_name = "DIR")]
+    #[arg(long, env = "GAUNG_DATA", default_value = "/var/lib/gaung/registry", value_name = "DIR", global = true)]
     pub data: PathBuf,
     /// Address of the gRPC server.
     #[arg(long, env = "GAUNG_REGISTRY_GRPC_LISTEN", default_value = "0.0.0.0:7400", value_name = "ADDR:PORT")]
@@ -36,6 +37,10 @@ pub struct RegistryArgs {
     /// Do not answer clients that look for a registry.
     #[arg(long, env = "GAUNG_NO_DISCOVERY")]
     pub no_discovery: bool,
+    /// Secret by which relays and hubs on other machines enrol: 32 random hexadecimal digits (`openssl rand -hex 16`), which they get
+    /// as --enrol-token. Without it they enrol by the tokens of `group-registry enrol`.
+    #[arg(long, env = "GAUNG_ENROL_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub enrol_secret: Option<EnrolToken>,
     /// Range of the multicast addresses that groups of scope `site` get. [default: 239.255.0.0/16 without its top /24]
     #[arg(long, env = "GAUNG_REGISTRY_POOL", value_name = "CIDR")]
     pub pool: Option<Ipv4Net>,
@@ -53,6 +58,13 @@ pub struct RegistryArgs {
     pub iface: Vec<String>,
 }
 
+/// Subcommands of `group-registry`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum RegistryCommand {
+    /// Print a token by which relays and hubs on other machines become this site's, good for an hour. The registry must run.
+    Enrol,
+}
+
 /// The registry's checked settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -68,6 +80,8 @@ pub struct Config {
     pub advertise: Option<Ipv4Addr>,
     /// UDP port of discovery, 0 for a free one; `None` for no discovery. Default 7406.
     pub discovery_port: Option<u16>,
+    /// What relays and hubs may enrol by for as long as the registry runs, beside tokens of an hour. Default none.
+    pub enrol_secret: Option<EnrolToken>,
     /// Ranges that addresses are chosen from.
     pub pools: Pools,
     /// How long an address is listened to before it is given out, up to a minute; 0 for not at all. Default 1 s.
@@ -90,6 +104,7 @@ impl Default for Config {
             metrics_listen: Some(all(ports::REGISTRY_METRICS)),
             advertise: None,
             discovery_port: Some(ports::DISCOVERY),
+            enrol_secret: None,
             pools: Pools { site: Pool::site(), organization: Pool::organization() },
             quiet_time: Duration::from_secs(1),
             groups_per_address: limits::GROUPS_PER_ADDRESS,
@@ -101,6 +116,14 @@ impl Default for Config {
 
 impl ServiceArgs for RegistryArgs {
     type Config = Config;
+    type Command = RegistryCommand;
+
+    async fn execute(&self, command: RegistryCommand) -> anyhow::Result<()> {
+        match command {
+            RegistryCommand::Enrol => println!("{}", request_token(&self.data).await?),
+        }
+        Ok(())
+    }
 
     fn grpc_listen(&self) -> SocketAddr {
         self.grpc_listen
@@ -133,6 +156,7 @@ impl ServiceArgs for RegistryArgs {
             metrics_listen: common.metrics_addr(metrics),
             advertise,
             discovery_port: (!self.no_discovery).then_some(self.discovery_port),
+            enrol_secret: self.enrol_secret,
             pools: Pools { site, organization },
             quiet_time: self.quiet_time,
             groups_per_address: self.groups_per_address,

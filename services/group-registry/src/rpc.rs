@@ -11,17 +11,21 @@ use gaung_proto::{
     pb::registry::{self as pb, registry_service_server::RegistryService},
     signing::Method,
 };
+use rustls::pki_types::UnixTime;
 use service_kit::{
     rpc::charged_address,
+    secure::TlsPeer,
     share::{Origin, SharePool, TooSoon},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
+use tracing::info;
 
 use crate::{
     async_registry::AsyncRegistry,
     clock::Now,
+    enrol::Enrolments,
     figures::Figures,
     group::Group,
     identity_conflicts::IdentityConflicts,
@@ -47,6 +51,7 @@ pub(crate) struct Rpc {
     pub(crate) figures: Figures,
     pub(crate) watchers: SharePool<Origin>,
     pub(crate) conflicts: Arc<IdentityConflicts>,
+    pub(crate) enrolments: Arc<Enrolments>,
     /// Identifies this process's revisions, so that a client cannot resume with another's.
     pub(crate) watch_id: Bytes,
     pub(crate) stop: CancellationToken,
@@ -56,12 +61,13 @@ impl Rpc {
     pub(crate) fn new(
         registry: Arc<Registry>,
         calls: AsyncRegistry,
+        enrolments: Arc<Enrolments>,
         figures: Figures,
         stop: CancellationToken,
     ) -> Self {
         let watch_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
         let watchers = SharePool::new(MAX_WATCHERS, MAX_WATCHERS_OF_ONE);
-        Self { registry, calls, figures, watchers, conflicts: Arc::default(), watch_id, stop }
+        Self { registry, calls, figures, watchers, conflicts: Arc::default(), enrolments, watch_id, stop }
     }
 
     /// Returns how many watch streams are open.
@@ -324,6 +330,22 @@ impl RegistryService for Rpc {
         });
         let refusals = told.await?;
         Ok(Response::new(pb::ReportGroupsResponse { refusals }))
+    }
+
+    async fn enrol(&self, request: Request<pb::EnrolRequest>) -> Result<Response<pb::EnrolResponse>, Status> {
+        let (from, peer) = (caller(&request), request.extensions().get().map(|TlsPeer(peer)| *peer));
+        let call = validate::enrol(request.into_inner())?;
+        let role = call.role;
+        let enrolled = self.enrolments.enrol(call, peer, from, (Now::read().mono, UnixTime::now()));
+        let (chain, mac) = enrolled.map_err(|refusal| {
+            let status = refusal.to_status();
+            self.figures.refused(status.code());
+            status
+        })?;
+        info!(%role, by = if mac.is_some() { "token" } else { "certificate" }, "certified a service");
+        let chain = chain.certificates().iter().map(|der| Bytes::copy_from_slice(der)).collect();
+        let mac = mac.map(|mac| Bytes::copy_from_slice(&mac)).unwrap_or_default();
+        Ok(Response::new(pb::EnrolResponse { chain, mac }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The site that this registry is: its authority, and the credentials of the services in this process.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use gaung_net::{interface::LinkWatch, local_names};
@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 /// The authority of the site, and every leaf that it issued within this process, which it renews.
 #[derive(Debug)]
 pub(crate) struct SiteCredentials {
-    authority: SiteAuthority,
+    authority: Arc<SiteAuthority>,
     registry: ServiceCredentials,
     /// Those of relay and hub, where they run in this process.
     issued: Vec<ServiceCredentials>,
@@ -37,12 +37,17 @@ impl SiteCredentials {
             })?,
         };
         let registry = issue(&authority, Role::Registry, now)?;
-        Ok(Self { authority, registry, issued: Vec::new() })
+        Ok(Self { authority: Arc::new(authority), registry, issued: Vec::new() })
     }
 
     /// Returns the site's identity.
-    pub(crate) const fn id(&self) -> SiteId {
+    pub(crate) fn id(&self) -> SiteId {
         self.authority.id()
+    }
+
+    /// Returns what issues the site's leaves.
+    pub(crate) fn authority(&self) -> Arc<SiteAuthority> {
+        Arc::clone(&self.authority)
     }
 
     /// Returns the registry's own credentials.
@@ -104,7 +109,7 @@ fn names_for(role: Role) -> Vec<LocalName> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{fs, sync::Arc, time::Duration};
+    use std::{fs, time::Duration};
 
     use gaung_proto::RelayId;
     use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, pki_types::CertificateDer};

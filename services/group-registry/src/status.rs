@@ -8,8 +8,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    challenge::CallError, create::CreateError, invites::InviteError, lookup::LookupError, members::JoinError,
-    owner::OwnerError, reports::ReportError, services::RegisterError, store::StoreError,
+    challenge::CallError, create::CreateError, enrol::EnrolRefusal, invites::InviteError, lookup::LookupError,
+    members::JoinError, owner::OwnerError, reports::ReportError, services::RegisterError, store::StoreError,
 };
 
 /// The `domain` of every `ErrorInfo`.
@@ -131,6 +131,18 @@ impl ToStatus for RegisterError {
             Self::Elsewhere => status(Code::AlreadyExists, "SERVICE_ELSEWHERE", self),
             Self::TooSoon(error) => error.to_status(),
             Self::Store(error) => error.to_status(),
+        }
+    }
+}
+
+impl ToStatus for EnrolRefusal {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Plaintext => status(Code::Unauthenticated, "TLS_REQUIRED", self),
+            Self::Token(_) => status(Code::Unauthenticated, "TOKEN_REFUSED", self),
+            Self::NotProven => status(Code::Unauthenticated, "NOT_PROVEN", self),
+            Self::TooSoon(error) => error.to_status(),
+            Self::Authority(_) => status(Code::Unavailable, "NO_CERTIFICATE", self),
         }
     }
 }

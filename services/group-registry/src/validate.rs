@@ -7,6 +7,7 @@ use gaung_proto::{
     pb::registry::{self as pb, get_group_request, join_group_request},
     signing::Method,
 };
+use gaung_site::{LocalName, Role, ServicePublicKey};
 use std::net::{IpAddr, Ipv4Addr};
 use tonic::Status;
 
@@ -14,6 +15,7 @@ use crate::{
     address,
     challenge::SignedCall,
     create::CreateSpec,
+    enrol::EnrolCall,
     group::RequestId,
     invites::{DEFAULT_EXPIRY_MS, MAX_EXPIRY_MS, MAX_USES},
     lookup::GroupBy,
@@ -29,6 +31,8 @@ const MAX_REPORTS: usize = 1000;
 /// Most bytes of the proof by which a relay recognises its own reports.
 const MAX_PROOF: usize = 64;
 const MAX_HOST_CHARS: usize = 253;
+/// Most names that a certificate has beside the role.
+const MAX_NAMES: usize = 64;
 const MAX_VERSION_CHARS: usize = 64;
 const MAX_CODE_CHARS: usize = 64;
 /// Most bytes of a ticket; an encoded SignedTicket has some 120.
@@ -164,6 +168,33 @@ pub(crate) fn invite(uses: u32, expires_ms: u64) -> Result<(u32, u64), Status> {
         return Err(invalid("expires_ms", "an invite lasts at most 366 days"));
     }
     Ok((uses, if expires_ms == 0 { DEFAULT_EXPIRY_MS } else { expires_ms }))
+}
+
+/// Checks what a service wants certified.
+pub(crate) fn enrol(request: pb::EnrolRequest) -> Result<EnrolCall, Status> {
+    let id = service_id("service_id", &request.service_id)?;
+    let role = match pb::ServiceKind::try_from(request.kind) {
+        Ok(pb::ServiceKind::Relay) => Role::Relay(id),
+        Ok(pb::ServiceKind::Hub) => Role::Hub(id),
+        Ok(pb::ServiceKind::Unspecified) | Err(_) => return Err(invalid("kind", "kind must be relay or hub")),
+    };
+    let key = ServicePublicKey::from_spki(&request.public_key)
+        .map_err(|_| invalid("public_key", "public_key must be a P-256 key, DER of SubjectPublicKeyInfo"))?;
+    let mac = match &request.mac[..] {
+        [] => None,
+        mac => Some(mac.try_into().map_err(|_| invalid("mac", "mac must be 32 bytes, or empty"))?),
+    };
+    if request.names.len() > MAX_NAMES || request.names.iter().any(|name| name.len() > MAX_HOST_CHARS) {
+        return Err(invalid("names", "names must be at most 64 of at most 253 bytes"));
+    }
+    let name = |name: &String| match name.parse() {
+        Ok(ip) => LocalName::address(ip),
+        Err(_) => LocalName::host(name),
+    };
+    // Browsers open a hub's page, and nothing else of the site.
+    let is_hub = matches!(role, Role::Hub(_));
+    let names = request.names.iter().filter(|_| is_hub).filter_map(name).collect();
+    Ok(EnrolCall { role, key, mac, names })
 }
 
 pub(crate) fn service(request: pb::RegisterServiceRequest) -> Result<(RelayId, pb::ServiceInfo), Status> {

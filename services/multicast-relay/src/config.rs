@@ -14,7 +14,7 @@ use gaung_net::driver::Batching;
 use gaung_proto::ports;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_bytes, parse_duration},
-    program::ServiceArgs,
+    program::{NoCommand, ServiceArgs},
     rpc,
 };
 
@@ -183,6 +183,11 @@ impl Default for Config {
 
 impl ServiceArgs for RelayArgs {
     type Config = Config;
+    type Command = NoCommand;
+
+    async fn execute(&self, command: NoCommand) -> anyhow::Result<()> {
+        match command {}
+    }
 
     fn grpc_listen(&self) -> SocketAddr {
         self.grpc_listen

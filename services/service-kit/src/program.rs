@@ -16,6 +16,15 @@ pub trait ServiceArgs: Args {
     /// The settings that the arguments become once checked.
     type Config;
 
+    /// Its subcommands beside `health`; [`NoCommand`] for none.
+    type Command: Subcommand;
+
+    /// Executes a subcommand, which prints its result.
+    ///
+    /// # Errors
+    /// Why it has none.
+    fn execute(&self, command: Self::Command) -> impl Future<Output = anyhow::Result<()>>;
+
     /// Returns where the gRPC server listens, for the `health` subcommand.
     fn grpc_listen(&self) -> SocketAddr;
 
@@ -25,6 +34,10 @@ pub trait ServiceArgs: Args {
     /// All faults together.
     fn check(self, common: &CommonArgs) -> Result<Self::Config, ConfigErrors>;
 }
+
+/// The subcommands of a service that has none of its own.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum NoCommand {}
 
 /// Texts of `--help` and `--version`.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +53,7 @@ pub struct About {
 }
 
 #[derive(Debug, Parser)]
-struct Program<A: Args> {
+struct Program<A: ServiceArgs> {
     #[command(flatten)]
     common: CommonArgs,
     #[command(flatten)]
@@ -49,17 +62,19 @@ struct Program<A: Args> {
     #[arg(long)]
     check_config: bool,
     #[command(subcommand)]
-    command: Option<ProgramCommand>,
+    command: Option<ProgramCommand<A::Command>>,
 }
 
 #[derive(Debug, Subcommand)]
-enum ProgramCommand {
+enum ProgramCommand<C: Subcommand> {
     /// Ask a running one for its health; ends with 0 if it serves. For container checks.
     Health {
         /// Its gRPC address; without it the one in the settings, on this machine.
         #[arg(long, value_name = "ADDR:PORT")]
         at: Option<SocketAddr>,
     },
+    #[command(flatten)]
+    OfService(C),
 }
 
 /// Time that the `health` subcommand waits for an answer.
@@ -89,11 +104,18 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     let runtime = runtime::build().context("starting the runtime")?;
-    if let Some(ProgramCommand::Health { at }) = program.command {
-        let target = at.unwrap_or_else(|| health_client::local_target(program.service.grpc_listen()));
-        let report = runtime.block_on(health_client::check(&target.to_string(), HEALTH_DEADLINE));
-        println!("{}", report.line);
-        return Ok(report.exit_code());
+    match program.command {
+        Some(ProgramCommand::Health { at }) => {
+            let target = at.unwrap_or_else(|| health_client::local_target(program.service.grpc_listen()));
+            let report = runtime.block_on(health_client::check(&target.to_string(), HEALTH_DEADLINE));
+            println!("{}", report.line);
+            return Ok(report.exit_code());
+        }
+        Some(ProgramCommand::OfService(command)) => {
+            runtime.block_on(program.service.execute(command))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let config = program.service.check(&program.common)?;
     if program.check_config {

@@ -10,6 +10,6 @@ mod tests;
 pub use self::{
     credentials::ServiceCredentials,
     plaintext::PlaintextPolicy,
-    port::{AcceptError, Accepted, SecurePort},
+    port::{AcceptError, Accepted, SecurePort, TlsPeer},
     stream::SecureStream,
 };

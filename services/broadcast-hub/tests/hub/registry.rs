@@ -233,5 +233,6 @@ impl RegistryService for Registry {
         list_members: ListMembersRequest => ListMembersResponse,
         revoke_invite: RevokeInviteRequest => RevokeInviteResponse,
         report_groups: ReportGroupsRequest => ReportGroupsResponse,
+        enrol: EnrolRequest => EnrolResponse,
     }
 }

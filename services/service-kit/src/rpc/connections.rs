@@ -39,7 +39,7 @@ use super::{
 use crate::{
     pace::ConnectionPace,
     places::ConnectionPlaces,
-    secure::{AcceptError, Accepted, SecurePort, SecureStream},
+    secure::{AcceptError, Accepted, SecurePort, SecureStream, TlsPeer},
     share::{Caller, Origin, Share, SharePool},
     watched::WatchedStream,
 };
@@ -160,7 +160,8 @@ impl Connections {
         let Accepted { stream, peer } = accepted;
         // Fails only if the peer is gone already, which the first read will show.
         let _ = stream.socket().set_nodelay(true);
-        let caller = ConnectionInfo { tcp: stream.socket().connect_info(), peer };
+        let over_tls = matches!(stream, SecureStream::Tls(_));
+        let caller = ConnectionInfo { tcp: stream.socket().connect_info(), peer, over_tls };
         let stream = WatchedStream::new(stream);
         let traffic = stream.traffic();
         let calls = Arc::new(Calls::new(Caller::Remote(origin), self.bytes.clone(), self.figures.clone()));
@@ -240,6 +241,7 @@ impl Connections {
 struct ConnectionInfo {
     tcp: TcpConnectInfo,
     peer: PeerIdentity,
+    over_tls: bool,
 }
 
 /// Answers every call with UNAUTHENTICATED and what to do.
@@ -270,6 +272,9 @@ async fn answer(
     let mut request = request.map(|body| Body::new(RequestBody::new(Body::new(body), Arc::clone(call.bytes()), limit)));
     request.extensions_mut().insert(caller.tcp);
     request.extensions_mut().insert(caller.peer);
+    if caller.over_tls {
+        request.extensions_mut().insert(TlsPeer(caller.peer));
+    }
     request.extensions_mut().insert(Arc::clone(call.bytes()));
     let handled = async {
         call.bytes().until_room().await;

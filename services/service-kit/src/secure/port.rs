@@ -33,6 +33,10 @@ pub struct Accepted {
     pub peer: PeerIdentity,
 }
 
+/// Who a call over TLS came from, in the extensions of its request. Calls by plaintext and within the process have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsPeer(pub PeerIdentity);
+
 /// Why a connection may not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {

@@ -418,4 +418,7 @@ impl RegistryService for Calls {
     ) -> Result<Response<pb::ListServicesResponse>, Status> {
         absent()
     }
+    async fn enrol(&self, _: Request<pb::EnrolRequest>) -> Result<Response<pb::EnrolResponse>, Status> {
+        absent()
+    }
 }
