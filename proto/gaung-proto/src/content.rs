@@ -1,4 +1,9 @@
 //! What a message says: the payload behind the routing header, and its kind.
+//!
+//! Everything that a program needs to know of a kind without showing it in its own way is a method of [`Kind`]: how it
+//! reads as a line or as fields, what text it has, which message it changes.
+
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -160,18 +165,118 @@ impl Content {
     }
 }
 
+/// How a message reads on one line of plain text. Both are others' words: whoever shows them makes them harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlainLine<'a> {
+    /// The author says this: `NAME: text`. It is UTF-8 unless it came from a bare socket.
+    Says(Cow<'a, [u8]>),
+    /// The author does this: `* NAME took back #41`.
+    Does(String),
+}
+
+/// The value of a field of a kind, as JSON and other forms of text have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldValue<'a> {
+    /// A seq, or another number.
+    Number(u64),
+    /// A text.
+    Text(&'a str),
+    /// A text that came as bytes; UTF-8 unless it came from a bare socket.
+    Body(&'a [u8]),
+    /// Bytes that are no text.
+    Bytes(&'a [u8]),
+    /// Yes or no.
+    Flag(bool),
+}
+
 impl Kind {
-    /// Returns the text of a plain message or a reply, which is all that plain text can carry; `None` for other kinds.
+    /// Returns how it reads on one line, behind the name of its author.
     #[must_use]
-    pub const fn text_body(&self) -> Option<&Bytes> {
+    pub fn line(&self) -> PlainLine<'_> {
+        let says = |note: String, body: &[u8]| PlainLine::Says([note.as_bytes(), body].concat().into());
         match self {
-            Self::Text(body) | Self::Reply { body, .. } => Some(body),
+            Self::Text(body) => PlainLine::Says(Cow::Borrowed(body)),
+            Self::Reply { to, body } => says(format!("(re #{to}) "), body),
+            Self::Edit { seq, body } => says(format!("(edit #{seq}) "), body),
+            Self::Delete { seq } => PlainLine::Does(format!("took back #{seq}")),
+            Self::React { seq, emoji, remove } => {
+                PlainLine::Does(format!("{}{emoji} #{seq}", if *remove { '-' } else { '+' }))
+            }
+            Self::Join => PlainLine::Does("joined".to_owned()),
+            Self::Leave { reason } if reason.is_empty() => PlainLine::Does("left".to_owned()),
+            Self::Leave { reason } => PlainLine::Does(format!("left ({reason})")),
+            Self::Unknown { content_type, payload } => {
+                let (kind, len) = (content_type.to_byte(), payload.len());
+                PlainLine::Does(format!("sent a message of unknown kind {kind}, {len} bytes"))
+            }
+        }
+    }
+
+    /// Returns its name and its fields, in the order of the schema. `to` is the message that it is about.
+    #[must_use]
+    pub fn fields(&self) -> (&'static str, Vec<(&'static str, FieldValue<'_>)>) {
+        let to = |seq: &Seq| ("to", FieldValue::Number(seq.0));
+        match self {
+            Self::Text(body) => ("text", vec![("text", FieldValue::Body(body))]),
+            Self::Reply { to: seq, body } => ("reply", vec![to(seq), ("text", FieldValue::Body(body))]),
+            Self::Edit { seq, body } => ("edit", vec![to(seq), ("text", FieldValue::Body(body))]),
+            Self::Delete { seq } => ("delete", vec![to(seq)]),
+            Self::React { seq, emoji, remove } => {
+                ("react", vec![to(seq), ("emoji", FieldValue::Text(emoji)), ("remove", FieldValue::Flag(*remove))])
+            }
+            Self::Join => ("join", Vec::new()),
+            Self::Leave { reason } => ("leave", vec![("reason", FieldValue::Text(reason))]),
+            Self::Unknown { content_type, payload } => {
+                let content_type = FieldValue::Number(content_type.to_byte().into());
+                ("unknown", vec![("content_type", content_type), ("data", FieldValue::Bytes(payload))])
+            }
+        }
+    }
+
+    /// Returns the text that it says by itself, which is all that plain text, a search and a notice can carry; `None` for
+    /// a kind that changes another message or says nothing.
+    #[must_use]
+    pub fn text_body(&self) -> Option<Bytes> {
+        match self {
+            Self::Text(body) | Self::Reply { body, .. } => Some(body.clone()),
             Self::Edit { .. }
             | Self::Delete { .. }
             | Self::React { .. }
             | Self::Join
             | Self::Leave { .. }
             | Self::Unknown { .. } => None,
+        }
+    }
+
+    /// Returns the message that it answers, if it is an answer.
+    #[must_use]
+    pub const fn reply_to(&self) -> Option<Seq> {
+        if let Self::Reply { to, .. } = self { Some(*to) } else { None }
+    }
+
+    /// Returns the earlier message that it changes; `None` for a message of its own.
+    #[must_use]
+    pub const fn target(&self) -> Option<Seq> {
+        match self {
+            Self::Edit { seq, .. } | Self::Delete { seq } | Self::React { seq, .. } => Some(*seq),
+            Self::Text(_) | Self::Reply { .. } | Self::Join | Self::Leave { .. } | Self::Unknown { .. } => None,
+        }
+    }
+
+    /// Returns true for a change that readers honour only from the device of its target's author.
+    #[must_use]
+    pub const fn is_for_the_author_alone(&self) -> bool {
+        matches!(self, Self::Edit { .. } | Self::Delete { .. })
+    }
+
+    /// Returns how many bytes its texts have.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(body) | Self::Reply { body, .. } | Self::Edit { body, .. } => body.len(),
+            Self::React { emoji: text, .. } | Self::Leave { reason: text } => text.len(),
+            Self::Delete { .. } | Self::Join => 0,
+            Self::Unknown { payload, .. } => payload.len(),
         }
     }
 
@@ -187,6 +292,17 @@ impl Kind {
             Self::Join => ContentType::Join,
             Self::Leave { .. } => ContentType::Leave,
             Self::Unknown { content_type, .. } => *content_type,
+        }
+    }
+}
+
+impl fmt::Display for FieldValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+            Self::Body(bytes) | Self::Bytes(bytes) => String::from_utf8_lossy(bytes).fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
         }
     }
 }

@@ -25,7 +25,7 @@ pub mod signing;
 pub mod watch_groups;
 mod wire;
 
-pub use content::{Content, ContentType, Kind};
+pub use content::{Content, ContentType, FieldValue, Kind, PlainLine};
 pub use id::{
     ClientId, ClientSeq, DeviceId, Epoch, Generation, GroupId, GroupTag, LogId, Pkt, RelayId, SenderId, Seq, SeqRange,
 };

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use gaung_proto::{
-    ClientId, Content, Kind, Seq,
+    ClientId, Content, PlainLine, Seq,
     block::{Author, Message},
     foreign_text::{CharClass, classify, is_all_visible, without_invisible},
     run::Run,
@@ -55,30 +55,15 @@ fn write_message(out: &mut BytesMut, prefix: &str, message: &Message) {
     let content = Content::decode(message.content_type, &message.payload);
     let name = shown_name(&content.author_name, &message.author);
     out.put_slice(prefix.as_bytes());
-    let mut said = |name: &str, parts: [&[u8]; 2]| {
-        write_harmless(out, name.as_bytes());
-        for part in parts {
-            write_harmless(out, part);
-        }
-        out.put_u8(b'\n');
+    let (mark, joint, words) = match content.kind.line() {
+        PlainLine::Says(text) => ("", ": ", text),
+        PlainLine::Does(deed) => ("* ", " ", deed.into_bytes().into()),
     };
-    match &content.kind {
-        Kind::Text(body) => said(&name, [b": ", body]),
-        Kind::Reply { to, body } => said(&name, [format!(": (re #{to}) ").as_bytes(), body]),
-        Kind::Edit { seq, body } => said(&name, [format!(": (edit #{seq}) ").as_bytes(), body]),
-        Kind::Delete { seq } => said("* ", [name.as_bytes(), format!(" took back #{seq}").as_bytes()]),
-        Kind::React { seq, emoji, remove } => {
-            let sign = if *remove { "-" } else { "+" };
-            said("* ", [name.as_bytes(), format!(" {sign}{emoji} #{seq}").as_bytes()]);
-        }
-        Kind::Join => said("* ", [name.as_bytes(), b" joined"]),
-        Kind::Leave { reason } if reason.is_empty() => said("* ", [name.as_bytes(), b" left"]),
-        Kind::Leave { reason } => said("* ", [name.as_bytes(), format!(" left ({reason})").as_bytes()]),
-        Kind::Unknown { content_type, .. } => {
-            let kind = content_type.to_byte();
-            said("* ", [name.as_bytes(), format!(": a message of unknown kind {kind}").as_bytes()]);
-        }
-    }
+    out.put_slice(mark.as_bytes());
+    write_harmless(out, name.as_bytes());
+    out.put_slice(joint.as_bytes());
+    write_harmless(out, &words);
+    out.put_u8(b'\n');
 }
 
 /// Returns the author's name, or one made of the client id if it has none.
@@ -96,7 +81,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use gaung_proto::{
-        ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId,
+        ClientSeq, DeviceId, Epoch, GroupId, Kind, LogId,
         block::{BlockBuilder, MessageRef, SentAt},
         run::RunHeader,
     };
@@ -151,7 +136,6 @@ mod tests {
                 payload: &payload,
             });
         }
-        assert_eq!(ContentType::Text.to_byte(), 1);
         let header = RunHeader { group: GroupId([2; 16]), log: LogId(3), epoch: Epoch(1), base_seq: Seq(1) };
         Run::encode(header, &block)
     }

@@ -98,8 +98,8 @@ impl Composer {
     /// Adds a pending message, and removes those that failed.
     pub(crate) fn sent(&mut self, number: u64, kind: &Kind) {
         self.pending.retain(|pending| !pending.is_failed());
-        if let Kind::Text(body) | Kind::Reply { body, .. } = kind {
-            let words = lines_of_bytes(body);
+        if let Some(body) = kind.text_body() {
+            let words = lines_of_bytes(&body);
             self.pending.push(PendingMessage { number, words, kind: kind.clone(), stage: DeliveryStage::Sending });
         }
     }

@@ -247,22 +247,22 @@ impl Timeline {
     /// Makes an item of a message, or applies it as a change to another one.
     fn admit(&mut self, incoming: IncomingMessage, show: impl FnOnce(Item)) {
         let (key, at_us) = (ItemKey::of(incoming.seq), incoming.at_us);
-        match incoming.kind {
-            Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => self.change(Change::of(&incoming)),
-            Kind::Join => show(Item { key, at_us, content: ItemContent::Presence(Presence::came(incoming.name)) }),
-            Kind::Leave { .. } => {
-                show(Item { key, at_us, content: ItemContent::Presence(Presence::left(incoming.name)) })
-            }
-            Kind::Text(_) | Kind::Reply { .. } | Kind::Unknown { .. } => {
-                let mut entry = MessageEntry::of(incoming);
-                self.changes.of(entry.seq).for_each(|change| entry.apply(change));
-                show(Item { key, at_us, content: ItemContent::Message(Box::new(entry)) });
-            }
+        if let Some((seq, change)) = Change::of(&incoming) {
+            return self.change(seq, change);
         }
+        let content = if incoming.kind == Kind::Join {
+            ItemContent::Presence(Presence::came(incoming.name))
+        } else if matches!(incoming.kind, Kind::Leave { .. }) {
+            ItemContent::Presence(Presence::left(incoming.name))
+        } else {
+            let mut entry = MessageEntry::of(incoming);
+            self.changes.of(entry.seq).for_each(|change| entry.apply(change));
+            ItemContent::Message(Box::new(entry))
+        };
+        show(Item { key, at_us, content });
     }
 
-    fn change(&mut self, change: Option<(Seq, Change)>) {
-        let Some((seq, change)) = change else { return };
+    fn change(&mut self, seq: Seq, change: Change) {
         let target = change.target;
         let author = self.entry(target).map(|entry| entry.device);
         self.changes.add(seq, change, author);

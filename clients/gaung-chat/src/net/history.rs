@@ -66,5 +66,5 @@ async fn all(mut history: History) -> Result<Vec<IncomingMessage>, String> {
 }
 
 fn has(message: &IncomingMessage, words: &str) -> bool {
-    message.kind.text_body().is_some_and(|body| String::from_utf8_lossy(body).to_lowercase().contains(words))
+    message.kind.text_body().is_some_and(|body| String::from_utf8_lossy(&body).to_lowercase().contains(words))
 }

@@ -107,8 +107,8 @@ impl RowFormatter<'_> {
         }
         let style = self.theme.name(colour_key(entry.device.as_bytes(), &entry.name));
         let head = self.head(at_us, &entry.name, style);
-        match &entry.body {
-            MessageBody::Text(words) => {
+        match entry.text() {
+            Some(words) => {
                 let named = !own && mentions(words, &self.me.name);
                 let style = if named { self.theme.mention() } else { Style::new() };
                 let shown = beginning(words);
@@ -121,11 +121,7 @@ impl RowFormatter<'_> {
                     self.append(rows, self.lang.text(UiText::Edited));
                 }
             }
-            MessageBody::Deleted => self.text(rows, head, self.lang.text(UiText::TakenBack), self.theme.dim()),
-            MessageBody::Unknown(kind) => {
-                let text = self.lang.fill(UiText::UnknownKind, &[("kind", &kind.to_string())]);
-                self.text(rows, head, &text, self.theme.dim());
-            }
+            None => self.text(rows, head, &entry.shown(self.lang), self.theme.dim()),
         }
         if entry.body != MessageBody::Deleted {
             self.reactions(rows, entry);
@@ -152,10 +148,7 @@ impl RowFormatter<'_> {
 
     fn quote(&self, rows: &mut Vec<Line<'static>>, to: Seq) {
         let quoted = match self.room.timeline.entry(to) {
-            Some(entry) => {
-                let words = entry.text().unwrap_or(self.lang.text(UiText::TakenBack));
-                format!("╭ {}: {}", entry.name, words.replace('\n', " "))
-            }
+            Some(entry) => format!("╭ {}: {}", entry.name, entry.shown(self.lang).replace('\n', " ")),
             None => format!("╭ #{to}"),
         };
         let indent = self.indent();

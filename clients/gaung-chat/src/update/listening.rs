@@ -1,7 +1,7 @@
 //! What arrives for a group: the events of its listener, and the answers to requests.
 
 use gaung_client::{Event, HistoryPage, Lane, Member, Receipt};
-use gaung_proto::{Content, GroupName, Kind, Seq, block::Message};
+use gaung_proto::{Content, GroupName, Seq, block::Message};
 use gaung_terminal::sanitise::{lines_of_bytes, one_line};
 
 use super::news::News;
@@ -133,8 +133,8 @@ impl Rooms {
 
     /// Shows a message of a group that has no log.
     fn message_without_log(&mut self, index: usize, incoming: IncomingMessage, now_us: u64) {
-        if let Kind::Text(body) | Kind::Reply { body, .. } = &incoming.kind {
-            let content = ItemContent::Unlogged { name: incoming.name, words: lines_of_bytes(body) };
+        if let Some(body) = incoming.kind.text_body() {
+            let content = ItemContent::Unlogged { name: incoming.name, words: lines_of_bytes(&body) };
             self[index].timeline.note(content, now_us);
         }
     }

@@ -1,8 +1,7 @@
 //! The lists that cover the conversation, and what fills them.
 
 use gaung_client::{LogStatus, MemberLane, ServerStatus, ServiceInfo, ServiceKind};
-use gaung_proto::Kind;
-use gaung_terminal::sanitise::one_line;
+use gaung_terminal::sanitise::{one_line, one_line_bytes};
 
 use crate::{
     incoming::IncomingMessage,
@@ -42,9 +41,9 @@ impl List {
     ) {
         let (lang, zone) = (context.lang, context.zone);
         self.rows.extend(messages.iter().filter_map(|message| {
-            let (Kind::Text(body) | Kind::Reply { body, .. }) = &message.kind else { return None };
+            let body = message.kind.text_body()?;
             let when = format!("{} {}", day_name(lang, zone, message.at_us), zone.clock(message.at_us));
-            let text = format!("{when}  {}: {}", message.name, one_line(&String::from_utf8_lossy(body)));
+            let text = format!("{when}  {}: {}", message.name, one_line_bytes(&body));
             Some(ListRow { text, seq: Some(message.seq) })
         }));
         self.busy = end.is_none();

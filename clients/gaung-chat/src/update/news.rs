@@ -1,6 +1,6 @@
 //! Whether a message is news to the person at the screen.
 
-use gaung_proto::{DeviceId, Kind};
+use gaung_proto::DeviceId;
 use gaung_terminal::sanitise::one_line;
 
 use crate::{
@@ -25,21 +25,16 @@ pub(super) struct News {
 impl News {
     /// Returns what is new in a message; `None` for changes, joins and leaves, and for the person's own messages.
     pub(super) fn of(incoming: &IncomingMessage, room: &Room, me: &LocalUser) -> Option<Self> {
-        let (body, reply_to) = match &incoming.kind {
-            Kind::Text(body) => (body, None),
-            Kind::Reply { to, body } => (body, Some(*to)),
-            Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } => return None,
-            Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => return None,
-        };
+        let body = incoming.kind.text_body()?;
         let is_own = |device: DeviceId| device == me.device;
         if is_own(incoming.device) && !incoming.device.is_none() {
             return None;
         }
         let words = one_line(&String::from_utf8_lossy(&body[..body.len().min(4 * NOTIFIED)])).into_owned();
-        let replied_to = reply_to.and_then(|to| room.timeline.entry(to));
+        let replied_to = incoming.kind.reply_to().and_then(|to| room.timeline.entry(to));
         Some(Self {
             is_mention: replied_to.is_some_and(|entry| is_own(entry.device))
-                || mentions(&String::from_utf8_lossy(body), &me.name),
+                || mentions(&String::from_utf8_lossy(&body), &me.name),
             title: format!("{} · {}", incoming.name, room.name),
             body: words.chars().take(NOTIFIED).collect(),
         })

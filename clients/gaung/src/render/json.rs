@@ -1,8 +1,9 @@
 //! Writes a message as one JSON object on a line, whose shape scripts depend on.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use gaung_proto::{Kind, Seq};
-use serde::Serialize;
+use gaung_proto::{ContentType, FieldValue, Kind, Seq};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::{line::ReceivedMessage, time::rfc3339_us};
 
@@ -20,22 +21,14 @@ struct Object<'a> {
     data: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    emoji: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remove: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_type: Option<u8>,
+    #[serde(flatten, serialize_with = "in_order")]
+    fields: Vec<(&'static str, Value)>,
 }
 
 /// Returns a message as one JSON object, without a newline.
 ///
 /// Text that is not UTF-8 has `text` null and `data` in base64. Kinds other than plain text add `kind` and their
-/// fields: reply, edit, delete and react have `to`, the seq that they are about. `seq` is null where a text group's
+/// fields, as [`Kind::fields`] names them. `seq` is null where a text group's
 /// datagram came by multicast, `sent_at` where nobody noted a time.
 pub(crate) fn message(received: &ReceivedMessage) -> String {
     let message = &received.message;
@@ -56,40 +49,32 @@ fn known(seq: Seq) -> Option<u64> {
     (seq != Seq::ZERO).then_some(seq.0)
 }
 
+fn in_order<S: Serializer>(fields: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().map(|(name, value)| (name, value)))
+}
+
 impl<'a> Object<'a> {
     fn set_kind(&mut self, kind: &'a Kind) {
-        match kind {
-            Kind::Text(body) => self.set_body(body),
-            Kind::Reply { to, body } => {
-                self.set_about("reply", *to);
-                self.set_body(body);
-            }
-            Kind::Edit { seq, body } => {
-                self.set_about("edit", *seq);
-                self.set_body(body);
-            }
-            Kind::Delete { seq } => self.set_about("delete", *seq),
-            Kind::React { seq, emoji, remove } => {
-                self.set_about("react", *seq);
-                (self.emoji, self.remove) = (Some(emoji.as_str()), Some(*remove));
-            }
-            Kind::Join => self.kind = Some("join"),
-            Kind::Leave { reason } => (self.kind, self.reason) = (Some("leave"), Some(reason.as_str())),
-            Kind::Unknown { content_type, payload } => {
-                (self.kind, self.content_type) = (Some("unknown"), Some(content_type.to_byte()));
-                self.data = Some(BASE64_STANDARD.encode(payload));
-            }
-        }
-    }
-
-    fn set_about(&mut self, kind: &'static str, seq: Seq) {
-        (self.kind, self.to) = (Some(kind), Some(seq.0));
-    }
-
-    fn set_body(&mut self, body: &'a [u8]) {
-        match std::str::from_utf8(body) {
-            Ok(text) => self.text = Some(text),
-            Err(_) => self.data = Some(BASE64_STANDARD.encode(body)),
+        let (name, fields) = kind.fields();
+        self.kind = Some(name).filter(|_| kind.content_type() != ContentType::Text);
+        for (name, value) in fields {
+            let value = match value {
+                FieldValue::Body(body) => {
+                    match std::str::from_utf8(body) {
+                        Ok(text) => self.text = Some(text),
+                        Err(_) => self.data = Some(BASE64_STANDARD.encode(body)),
+                    }
+                    continue;
+                }
+                FieldValue::Bytes(bytes) => {
+                    self.data = Some(BASE64_STANDARD.encode(bytes));
+                    continue;
+                }
+                FieldValue::Number(number) => number.into(),
+                FieldValue::Text(text) => text.into(),
+                FieldValue::Flag(flag) => flag.into(),
+            };
+            self.fields.push((name, value));
         }
     }
 }
@@ -130,6 +115,9 @@ mod tests {
         assert_eq!(tail(react), r#","kind":"react","to":3,"emoji":"👍","remove":false}"#);
         assert_eq!(tail(Kind::Join), r#","kind":"join"}"#);
         assert_eq!(tail(Kind::Leave { reason: "x".to_owned() }), r#","kind":"leave","reason":"x"}"#);
+        let (content_type, payload) = (ContentType::Unknown(99), Bytes::from_static(b"abc"));
+        let unknown = Kind::Unknown { content_type, payload };
+        assert_eq!(tail(unknown), r#","data":"YWJj","kind":"unknown","content_type":99}"#);
     }
 
     #[test]

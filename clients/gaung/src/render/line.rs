@@ -1,7 +1,7 @@
 //! Writes a message as one line for people.
 
 use gaung_client::Lane;
-use gaung_proto::{Content, DeviceId, GroupId, Kind, Seq, block::Message};
+use gaung_proto::{Content, DeviceId, GroupId, PlainLine, Seq, block::Message};
 use gaung_terminal::{
     names::author_name,
     sanitise::{one_line, one_line_bytes},
@@ -24,17 +24,17 @@ pub(crate) struct ReceivedMessage {
 }
 
 impl ReceivedMessage {
-    /// Returns `NAME: text`, as the text port of the hub has it.
+    /// Returns `NAME: text` or `* NAME does`, as the text port of the hub has it.
     pub(crate) fn plain(&self) -> String {
-        format!("{}: {}", self.author(), self.text())
+        self.line_of(&self.author())
     }
 
-    /// Returns `[lane] NAME: text`, or `[lane group] NAME: text`, with the name in its colour.
+    /// Returns the line behind its lane, `[lane] NAME: text`, or lane and group, with the name in its colour.
     pub(crate) fn styled(&self, style: Style, with_group: bool) -> String {
         let badge =
             if with_group { format!("[{} {}]", self.lane, one_line(&self.group)) } else { format!("[{}]", self.lane) };
         let name = style.name(&self.author(), self.identity().as_bytes());
-        format!("{} {name}: {}", style.dim(&badge), self.text())
+        format!("{} {}", style.dim(&badge), self.line_of(&name))
     }
 
     /// Returns the author's name without control characters.
@@ -50,21 +50,11 @@ impl ReceivedMessage {
         }
     }
 
-    /// Returns its content on one line, without control characters.
-    fn text(&self) -> String {
-        match &self.content.kind {
-            Kind::Text(body) => one_line_bytes(body),
-            Kind::Reply { to, body } => format!("(to #{to}) {}", one_line_bytes(body)),
-            Kind::Edit { seq, body } => format!("(#{seq} now) {}", one_line_bytes(body)),
-            Kind::Delete { seq } => format!("(took #{seq} back)"),
-            Kind::React { seq, emoji, remove: false } => format!("({} to #{seq})", one_line(emoji)),
-            Kind::React { seq, emoji, remove: true } => format!("(no more {} to #{seq})", one_line(emoji)),
-            Kind::Join => "(entered)".to_owned(),
-            Kind::Leave { reason } if reason.is_empty() => "(left)".to_owned(),
-            Kind::Leave { reason } => format!("(left: {})", one_line(reason)),
-            Kind::Unknown { content_type, payload } => {
-                format!("(a message of unknown kind {}, {} bytes)", content_type.to_byte(), payload.len())
-            }
+    /// Returns its content on one line behind `name`, without control characters.
+    fn line_of(&self, name: &str) -> String {
+        match self.content.kind.line() {
+            PlainLine::Says(text) => format!("{name}: {}", one_line_bytes(&text)),
+            PlainLine::Does(deed) => format!("* {name} {}", one_line(&deed)),
         }
     }
 }
@@ -92,7 +82,7 @@ impl Identity<'_> {
 pub(crate) mod tests {
     use bytes::Bytes;
     use gaung_proto::{
-        ClientId, ClientSeq,
+        ClientId, ClientSeq, Kind,
         block::{Author, SentAt},
     };
 
@@ -133,13 +123,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn other_kinds_are_described() {
+    fn what_an_author_does_is_marked() {
         let plain = |kind| received("L", kind).plain();
-        assert_eq!(plain(Kind::Reply { to: Seq(3), body: Bytes::from_static(b"ya") }), "L: (to #3) ya");
-        assert_eq!(plain(Kind::Delete { seq: Seq(3) }), "L: (took #3 back)");
-        assert_eq!(plain(Kind::Leave { reason: "pulang".to_owned() }), "L: (left: pulang)");
-        let unknown =
-            Kind::Unknown { content_type: gaung_proto::ContentType::Unknown(99), payload: Bytes::from_static(b"abc") };
-        assert_eq!(plain(unknown), "L: (a message of unknown kind 99, 3 bytes)");
+        assert_eq!(plain(Kind::Reply { to: Seq(3), body: Bytes::from_static(b"ya") }), "L: (re #3) ya");
+        assert_eq!(plain(Kind::Delete { seq: Seq(3) }), "* L took back #3");
+        assert_eq!(plain(Kind::Leave { reason: "pulang\n".to_owned() }), "* L left (pulang␊)");
     }
 }

@@ -133,20 +133,22 @@ fn decode_stream(bytes: &[u8], accept: AcceptedItems) -> Option<Decoded> {
     Decoded::canonical(again)
 }
 
-/// The content type's byte, then the payload.
+/// The content type's byte, then the payload: a golden vector's, a text, or one of an unknown kind.
 fn content(rng: &mut StdRng) -> Vec<u8> {
+    let golden = include_str!("../golden/content.hex").lines().filter(|line| !line.starts_with('#'));
+    let golden: Vec<&str> = golden.collect();
     let len = length(rng, 300);
     let body = Bytes::from(random_bytes(rng, len));
-    let seq = Seq(rng.random());
-    let kind = match rng.random_range(0..8) {
-        0 => Kind::Text(body),
-        1 => Kind::Reply { to: seq, body },
-        2 => Kind::Edit { seq, body },
-        3 => Kind::Delete { seq },
-        4 => Kind::React { seq, emoji: "👍".to_owned(), remove: rng.random() },
-        5 => Kind::Join,
-        6 => Kind::Leave { reason: "pulang".to_owned() },
-        _ => Kind::Unknown { content_type: ContentType::Unknown(rng.random_range(8..=255)), payload: body },
+    let at = rng.random_range(0..golden.len() + 2);
+    if let Some((hex, says)) = golden.get(at).and_then(|line| line.split_once('#')) {
+        let content_type = says.split_whitespace().next().unwrap().parse().unwrap();
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        return std::iter::once(content_type).chain((0..hex.trim().len()).step_by(2).map(byte)).collect();
+    }
+    let kind = if at == golden.len() {
+        Kind::Text(body)
+    } else {
+        Kind::Unknown { content_type: ContentType::Unknown(rng.random_range(100..=255)), payload: body }
     };
     let (content_type, payload) = Content { author_name: "Sari".to_owned(), kind }.encode();
     [&[content_type.to_byte()], &payload[..]].concat()

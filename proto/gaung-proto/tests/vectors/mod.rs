@@ -29,6 +29,11 @@ impl Vector {
         self.parts.iter().flat_map(|(_, bytes)| bytes.clone()).collect()
     }
 
+    /// All parts in order, each with its comment.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.parts.iter().map(|(comment, bytes)| (comment.as_str(), bytes.as_slice()))
+    }
+
     /// The part whose comment is `name`.
     pub(crate) fn part(&self, name: &str) -> &[u8] {
         let found = self.parts.iter().find(|(comment, _)| comment == name);

@@ -212,7 +212,7 @@ impl BareOutlet {
             let Some(text) = content.kind.text_body() else { continue };
             if !text.is_empty() && text.len() <= MAX_TEXT_DATAGRAM {
                 let destination = Destination::Multicast(self.to);
-                self.waiting.push(Transmit { destination, payload: text.clone(), ttl: self.ttl });
+                self.waiting.push(Transmit { destination, payload: text, ttl: self.ttl });
             }
         }
     }

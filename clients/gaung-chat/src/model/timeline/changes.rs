@@ -6,7 +6,8 @@ use gaung_proto::{DeviceId, Kind, Seq};
 
 use crate::incoming::IncomingMessage;
 
-/// The most reactions to one message, and, counted apart, the most edits and deletions of one whose author is unknown yet.
+/// The most changes of one message that anybody may make, and, counted apart, the most of its author alone while the
+/// author is unknown.
 const MAX_OF_ONE: usize = 512;
 /// The most bytes of all changes of one window; above it, those of the oldest messages are removed.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -20,35 +21,26 @@ pub(super) struct Change {
     pub(super) device: DeviceId,
     /// The name of its author.
     pub(super) name: String,
-    /// The change: [`Kind::Edit`], [`Kind::Delete`] or [`Kind::React`].
+    /// The change, a kind that has a target.
     pub(super) kind: Kind,
 }
 
 impl Change {
     pub(super) fn of(incoming: &IncomingMessage) -> Option<(Seq, Self)> {
-        let target = match &incoming.kind {
-            Kind::Edit { seq, .. } | Kind::Delete { seq } | Kind::React { seq, .. } => *seq,
-            Kind::Text(_) | Kind::Reply { .. } | Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => return None,
-        };
+        let target = incoming.kind.target()?;
         let (device, name, kind) = (incoming.device, incoming.name.clone(), incoming.kind.clone());
         Some((incoming.seq, Self { target, device, name, kind }))
     }
 }
 
 impl Change {
-    const fn is_reaction(&self) -> bool {
-        matches!(self.kind, Kind::React { .. })
+    const fn is_for_the_author_alone(&self) -> bool {
+        self.kind.is_for_the_author_alone()
     }
 
     /// Returns about how much memory it takes.
     fn bytes(&self) -> usize {
-        let words = match &self.kind {
-            Kind::Edit { body, .. } => body.len(),
-            Kind::React { emoji, .. } => emoji.len(),
-            Kind::Delete { .. } => 0,
-            Kind::Text(_) | Kind::Reply { .. } | Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => 0,
-        };
-        words + self.name.len() + 200
+        self.kind.bytes() + self.name.len() + 200
     }
 }
 
@@ -63,14 +55,15 @@ impl Changes {
     /// Adds a change. `author` is the author of its target, if known; edits and deletions by other devices are ignored. If
     /// there are too many, the oldest change of the device that has most gives way, so that none can crowd out the others.
     pub(super) fn add(&mut self, seq: Seq, change: Change, author: Option<DeviceId>) {
-        if !change.is_reaction() && author.is_some_and(|author| author != change.device) {
+        if change.is_for_the_author_alone() && author.is_some_and(|author| author != change.device) {
             return;
         }
         let changes = self.by_target.entry(change.target).or_default();
         if changes.contains_key(&seq) {
             return;
         }
-        let same_kind = |other: &&Change| other.is_reaction() == change.is_reaction();
+        let alone = change.is_for_the_author_alone();
+        let same_kind = |other: &&Change| other.is_for_the_author_alone() == alone;
         if changes.values().filter(same_kind).count() >= MAX_OF_ONE {
             let mut counts: BTreeMap<DeviceId, usize> = BTreeMap::new();
             changes.values().filter(same_kind).for_each(|other| *counts.entry(other.device).or_default() += 1);

@@ -1,11 +1,16 @@
 //! One message with its changes applied.
 
+use std::borrow::Cow;
+
 use gaung_client::Lane;
 use gaung_proto::{DeviceId, Kind, Seq};
 use gaung_terminal::sanitise::lines_of_bytes;
 
 use super::changes::Change;
-use crate::incoming::IncomingMessage;
+use crate::{
+    incoming::IncomingMessage,
+    ui_text::{Lang, UiText},
+};
 
 /// How many different emoji one message can have.
 const MAX_EMOJI: usize = 24;
@@ -53,17 +58,19 @@ pub(crate) struct Reaction {
     pub(crate) by: Vec<(DeviceId, String)>,
 }
 
+impl MessageBody {
+    fn of(kind: &Kind) -> Self {
+        match kind.text_body() {
+            Some(body) => Self::Text(lines_of_bytes(&body)),
+            None => Self::Unknown(kind.content_type().to_byte()),
+        }
+    }
+}
+
 impl MessageEntry {
     pub(super) fn of(incoming: IncomingMessage) -> Self {
-        let (reply_to, body) = match incoming.kind {
-            Kind::Text(body) => (None, MessageBody::Text(lines_of_bytes(&body))),
-            Kind::Reply { to, body } => (Some(to), MessageBody::Text(lines_of_bytes(&body))),
-            Kind::Unknown { content_type, .. } => (None, MessageBody::Unknown(content_type.to_byte())),
-            Kind::Edit { .. } | Kind::Delete { .. } | Kind::React { .. } | Kind::Join | Kind::Leave { .. } => {
-                unreachable!("changes and joins are no entries")
-            }
-        };
-        let IncomingMessage { seq, device, name, lane, .. } = incoming;
+        let IncomingMessage { seq, device, name, lane, kind, .. } = incoming;
+        let (reply_to, body) = (kind.reply_to(), MessageBody::of(&kind));
         let (edited, reactions, original) = (false, Vec::new(), body.clone());
         Self { seq, device, name, lane, reply_to, body, edited, reactions, original }
     }
@@ -76,6 +83,15 @@ impl MessageEntry {
         }
     }
 
+    /// Returns its text, or what the program says in place of one.
+    pub(crate) fn shown(&self, lang: Lang) -> Cow<'_, str> {
+        match &self.body {
+            MessageBody::Text(words) => words.into(),
+            MessageBody::Deleted => lang.text(UiText::TakenBack).into(),
+            MessageBody::Unknown(kind) => lang.fill(UiText::UnknownKind, &[("kind", &kind.to_string())]).into(),
+        }
+    }
+
     /// Undoes all changes.
     pub(super) fn reset(&mut self) {
         self.body = self.original.clone();
@@ -83,18 +99,22 @@ impl MessageEntry {
         self.reactions.clear();
     }
 
-    /// Applies a change; edits and deletions count only from the device of its author.
+    /// Applies a change; some count only from the device of its author.
     pub(super) fn apply(&mut self, change: &Change) {
         let by_author = change.device == self.device && !self.device.is_none();
+        if change.kind.is_for_the_author_alone() && !by_author {
+            return;
+        }
         match &change.kind {
-            Kind::Edit { body, .. } if by_author && self.text().is_some() => {
-                self.body = MessageBody::Text(lines_of_bytes(body));
-                self.edited = true;
+            Kind::Edit { body, .. } => {
+                if self.text().is_some() {
+                    self.body = MessageBody::Text(lines_of_bytes(body));
+                    self.edited = true;
+                }
             }
-            Kind::Delete { .. } if by_author => self.body = MessageBody::Deleted,
-            Kind::React { emoji, remove, .. } if *remove => self.remove_reaction(emoji, change.device),
-            Kind::React { emoji, .. } => self.react(emoji, change),
-            Kind::Edit { .. } | Kind::Delete { .. } => {}
+            Kind::Delete { .. } => self.body = MessageBody::Deleted,
+            Kind::React { emoji, remove: true, .. } => self.remove_reaction(emoji, change.device),
+            Kind::React { emoji, remove: false, .. } => self.react(emoji, change),
             Kind::Text(_) | Kind::Reply { .. } | Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => {}
         }
     }
