@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 
-use gaung_proto::pb;
+use gaung_proto::{ContentType, pb};
 use prost::Message as _;
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
@@ -46,6 +46,27 @@ fn a_change_that_breaks_is_noticed() {
 fn schemas_follow_their_style() {
     let wrong: Vec<_> = schemas().file.iter().flat_map(style).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The kinds of messages, of which the schema has the list.
+#[test]
+fn page_and_dissector_know_every_kind_of_message() {
+    let schemas = schemas();
+    let file = schemas.file.iter().find(|file| file.package() == "gaung.message.v1").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let (page, dissector) = (read("clients/web/js/wire/content.js"), read("deploy/wireshark/gaung.lua"));
+    let content = file.message_type.iter().find(|message| message.name() == "Content").unwrap();
+    let kinds = &file.enum_type.iter().find(|values| values.name() == "ContentType").unwrap().value[1..];
+    for kind in kinds {
+        let (name, number) = (kind.name().trim_start_matches("CONTENT_TYPE_").to_lowercase(), kind.number());
+        let field = content.field.iter().find(|field| field.name() == name);
+        assert_eq!(field.map(FieldDescriptorProto::number), Some(number + 1), "the field {name} of Content");
+        assert!(page.contains(&format!("  {name}: {{ type: {number}, ")), "content.js, type {number}: {name}");
+        assert!(dissector.contains(&format!("[{number}] = \"{name}\",")), "gaung.lua, CONTENTS[{number}]: {name}");
+        assert_ne!(ContentType::from_byte(number as u8), ContentType::Unknown(number as u8), "content.rs: {name}");
+    }
+    assert_eq!(content.field.len(), kinds.len() + 1, "a field for each kind, and the author's name");
 }
 
 /// What is said in `released` and is no longer true in `now`, unless it is reserved.

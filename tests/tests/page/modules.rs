@@ -1,6 +1,9 @@
 //! The page's modules by themselves: decoders, the log, names, texts.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use gaung_proto::foreign_text::is_all_visible;
 use gaung_tests::{
@@ -19,13 +22,15 @@ fn the_pages_decoders_agree_with_the_golden_vectors() {
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
-    let contents = ["text", "reply", "edit", "delete", "react", "join", "leave"];
-    let vectors: Vec<Value> = contents.iter().map(|kind| json!([kind, golden(&format!("content-{kind}"))])).collect();
+    // Each line: the payload, then `# type kind author=… field=…`.
+    let vectors = fs::read_to_string(golden_path("content")).unwrap();
+    let vectors: Vec<_> = vectors.lines().filter_map(|line| line.split_once(" # ")).collect();
+    let vectors: Vec<Value> = vectors.iter().map(|(hex, says)| json!([hex.trim(), says])).collect();
     let got = browser.run(
         "const { fromHex, toHex } = await import('/js/wire/bytes.js');
          const { Items } = await import('/js/wire/items.js');
          const { decodeRun } = await import('/js/wire/run.js');
-         const { Type, decodeContent, encodeContent } = await import('/js/wire/content.js');
+         const { KINDS, decodeContent, encodeContent } = await import('/js/wire/content.js');
          const frames = await import('/js/wire/frames.js');
          const [run, hello, published, contents] = arguments;
          const decoded = decodeRun(fromHex(run));
@@ -37,12 +42,16 @@ fn the_pages_decoders_agree_with_the_golden_vectors() {
          const device = 'a0a1a2a3a4a5a6a7a8a9aaabacadaeaf';
          const clientId = 'b0b1b2b3b4b5b6b7b8b9babbbcbdbebf';
          const wrong = [];
-         for (const [kind, hex] of contents) {
-           const content = decodeContent(Type[kind], fromHex(hex));
-           if (content.kind !== kind) wrong.push(kind);
-           // A leave's reason is not written by the page.
-           if (kind !== 'leave' && toHex(encodeContent(content.author, content)[1]) !== hex) wrong.push(kind);
+         for (const [hex, says] of contents) {
+           const type = parseInt(says);
+           const content = decodeContent(type, fromHex(hex));
+           const words = { seq: 'to', body: 'text' };
+           const field = ([name, value]) => ` ${words[name] ?? name}=${value}`;
+           const { kind, ...rest } = content;
+           if (`${type} ${kind}${Object.entries(rest).map(field).join('')}` !== says) wrong.push(says);
+           if (KINDS[kind]?.type !== type || toHex(encodeContent(content.author, content)[1]) !== hex) wrong.push(kind);
          }
+         if (contents.length !== Object.keys(KINDS).length) wrong.push('a kind has no vector');
          let cutShort = 0;
          for (let end = 0; end < run.length / 2; end += 1) {
            try { decodeRun(fromHex(run).subarray(0, end)); } catch (error) { cutShort += error instanceof RangeError ? 1 : 0; }
@@ -290,11 +299,14 @@ fn each_file(folder: &Path, act: &mut impl FnMut(&str)) {
 
 /// A vector as hexadecimal digits.
 fn golden(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../proto/gaung-proto/tests/golden/{name}.hex"));
-    let text = fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(golden_path(name)).unwrap();
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split('#').next())
         .map(str::trim)
         .collect()
+}
+
+fn golden_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../proto/gaung-proto/tests/golden/{name}.hex"))
 }

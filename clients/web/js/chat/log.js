@@ -1,6 +1,6 @@
 // One group's log as this page has it: messages in order, what later ones did to earlier ones, and what is missing.
 
-import { decodeContent } from "../wire/content.js";
+import { decodeContent, isChange } from "../wire/content.js";
 
 /** Shown messages that are held, and the characters of their texts; the oldest go when there are more, and come back by scrolling up. */
 const MOST_SHOWN = 4000;
@@ -21,9 +21,6 @@ const MOST_REACTIONS = 50_000;
 const MOST_EMOJI = 64;
 /** Longer ones are no emoji. */
 const LONGEST_EMOJI = 64;
-
-/** Kinds that are rows of their own. The others change a row. */
-const ROWS = new Set(["text", "reply", "join", "leave", "unknown"]);
 
 export class Log {
   constructor(id) {
@@ -147,7 +144,7 @@ export class Log {
     for (const message of messages) {
       const { payload, ...head } = message;
       const entry = { ...head, lane, content: decodeContent(message.type, payload) };
-      if (!ROWS.has(entry.content.kind)) {
+      if (isChange(entry.content)) {
         changes.push(entry);
         continue;
       }

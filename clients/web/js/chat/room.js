@@ -4,6 +4,7 @@ import { keepDraft, loadDraft } from "./draft.js";
 import { Log } from "./log.js";
 import { Outbox } from "./outbox.js";
 import { load, save } from "./store.js";
+import { isSaid } from "../wire/content.js";
 
 export class Room {
   #members = [];
@@ -54,8 +55,7 @@ export class Room {
   count(rows, isMine, isMention) {
     const seen = this.lastRead ?? 0;
     for (const row of rows) {
-      const says = row.content.kind === "text" || row.content.kind === "reply";
-      if (row.seq <= seen || isMine(row) || !says) continue;
+      if (row.seq <= seen || isMine(row) || !isSaid(row.content)) continue;
       this.unread += 1;
       if (isMention(row)) this.mentions += 1;
     }

@@ -16,7 +16,7 @@ export class MessageView {
   #identity;
   #open = new Set();
 
-  /** `actions`: `reply(row)`, `react(row, emoji, remove)`, `edit(row)`, `remove(row)`, `jump(seq)`, `redraw()`. */
+  /** `actions`: `reply(row)`, `say(content)`, `edit(row)`, `remove(row)`, `jump(seq)`, `redraw()`. */
   constructor(identity, actions) {
     this.#identity = identity;
     this.#actions = actions;
@@ -105,10 +105,14 @@ export class MessageView {
         type: "button",
         "aria-pressed": String(mine),
         text: `${line(emoji).slice(0, 16)} ${devices.size}`,
-        on: { click: () => this.#actions.react(row, emoji, mine) },
+        on: { click: () => this.#react(row, emoji, mine) },
       });
     });
     return el("div", { class: "reactions" }, ...buttons);
+  }
+
+  #react(row, emoji, remove) {
+    this.#actions.say({ kind: "react", seq: row.seq, emoji, remove });
   }
 
   #receipt(room, row) {
@@ -129,7 +133,7 @@ export class MessageView {
 
   #tools(row, own) {
     const actions = this.#actions;
-    const emoji = EMOJI.map((one) => iconButton(one, `${t("react")} ${one}`, () => actions.react(row, one, false)));
+    const emoji = EMOJI.map((one) => iconButton(one, `${t("react")} ${one}`, () => this.#react(row, one, false)));
     const tools = [iconButton(icon("reply"), t("reply"), () => actions.reply(row))];
     if (own && row.content.kind !== "unknown") {
       tools.push(iconButton(icon("edit"), t("edit"), () => actions.edit(row)), iconButton(icon("delete"), t("delete"), () => actions.remove(row)));

@@ -29,7 +29,7 @@ export class Page {
     this.messages = new MessageView(chat.identity, {
       reply: (row) => this.composer.reply(row),
       edit: (row) => this.composer.edit(row),
-      react: (row, emoji, remove) => chat.say(chat.current, { kind: "react", seq: row.seq, emoji, remove }),
+      say: (content) => chat.say(chat.current, content),
       remove: (row) => this.#remove(row),
       jump: (seq) => this.timeline.jump(seq),
       redraw: () => this.timeline.redraw(),

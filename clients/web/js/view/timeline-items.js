@@ -3,11 +3,12 @@
 import { el } from "./dom.js";
 import { dayNumber, dayOf } from "./time.js";
 import { t } from "./words.js";
+import { isPresence, isSaid } from "../wire/content.js";
 
 /** A message within it of the same author's before needs no name again. */
 const FOLLOWS_MS = 300_000;
 
-const isNoise = (row) => row.content.kind === "join" || row.content.kind === "leave";
+const isNoise = (row) => isPresence(row.content);
 const divider = (kind, text) => el("div", { class: `divider ${kind}` }, el("span", { text }));
 const fixed = (key, kind, text) => ({ key, signature: text, make: () => divider(kind, text) });
 
@@ -57,9 +58,8 @@ export class Items {
   *#bottom(room, before) {
     for (const gap of room.log.gaps) if (gap.first > (before?.seq ?? 0)) yield this.#gap(gap);
     for (const entry of room.outbox.waiting) {
-      const shown = entry.content.kind === "text" || entry.content.kind === "reply";
       const signature = String(Boolean(entry.durable));
-      if (shown) yield { key: `out-${entry.clientSeq}`, signature, make: () => this.#messages.pending(entry) };
+      if (isSaid(entry.content)) yield { key: `out-${entry.clientSeq}`, signature, make: () => this.#messages.pending(entry) };
     }
   }
 

@@ -1,38 +1,44 @@
 // What people say: a message's payload, gaung.message.v1.Content.
 
-import { text, utf8 } from "./bytes.js";
+import { text } from "./bytes.js";
 import { Writer, fields } from "./protobuf.js";
 
-/** Content types, as the routing header has them. */
-export const Type = { text: 1, reply: 2, edit: 3, delete: 4, react: 5, join: 6, leave: 7 };
+/**
+ * The kinds: type in the routing header; what a message of it is in the timeline (`said`: a row with a text of its own;
+ * `presence`: a row about its author; `change`: it changes the row of `seq`); and its fields as `[number, type]`.
+ */
+export const KINDS = {
+  text: { type: 1, is: "said", fields: { body: [1, "text"] } },
+  reply: { type: 2, is: "said", fields: { seq: [1, "number"], body: [2, "text"] } },
+  edit: { type: 3, is: "change", fields: { seq: [1, "number"], body: [2, "text"] } },
+  delete: { type: 4, is: "change", fields: { seq: [1, "number"] } },
+  react: { type: 5, is: "change", fields: { seq: [1, "number"], emoji: [2, "text"], remove: [3, "flag"] } },
+  join: { type: 6, is: "presence", fields: {} },
+  leave: { type: 7, is: "presence", fields: { reason: [1, "text"] } },
+};
 
-const KINDS = Object.fromEntries(Object.entries(Type).map(([kind, type]) => [type, kind]));
+/** Types of fields, read from all values that came for one field. */
+const READ = {
+  number: (values) => values.at(-1) ?? 0,
+  text: (values) => (values.length ? text(values.at(-1)) : ""),
+  flag: (values) => values.at(-1) === 1,
+};
 
-/** `content`: `{ kind, body?, seq?, emoji?, remove? }`; gives `[type, payload]`. */
+const NAMES = new Map(Object.entries(KINDS).map(([kind, { type }]) => [type, kind]));
+
+export const isSaid = (content) => KINDS[content.kind]?.is === "said";
+export const isPresence = (content) => KINDS[content.kind]?.is === "presence";
+export const isChange = (content) => KINDS[content.kind]?.is === "change";
+
+/** `content`: `{ kind }` and the fields of that kind; gives `[type, payload]`. */
 export function encodeContent(author, content) {
-  const writer = new Writer().text(1, author);
-  const type = Type[content.kind];
-  return [type, writer.message(type + 1, encodeKind(content)).finish()];
+  const kind = KINDS[content.kind];
+  const inner = new Writer();
+  for (const [name, [number, type]] of Object.entries(kind.fields)) inner[type](number, content[name] ?? "");
+  return [kind.type, new Writer().text(1, author).message(kind.type + 1, inner).finish()];
 }
 
-function encodeKind(content) {
-  const writer = new Writer();
-  switch (content.kind) {
-    case "text":
-      return writer.bytes(1, utf8(content.body));
-    case "reply":
-    case "edit":
-      return writer.number(1, content.seq).bytes(2, utf8(content.body));
-    case "delete":
-      return writer.number(1, content.seq);
-    case "react":
-      return writer.number(1, content.seq).text(2, content.emoji).flag(3, content.remove);
-    default:
-      return writer;
-  }
-}
-
-/** `{ kind, author, body, seq, emoji, remove, reason }`; kind `unknown` where the payload is not what its type says. */
+/** `{ kind, author }` and the fields of that kind; kind `unknown` where the payload is not what its type says. */
 export function decodeContent(type, payload) {
   const unknown = { kind: "unknown", author: "" };
   let author = "";
@@ -40,32 +46,18 @@ export function decodeContent(type, payload) {
   try {
     for (const [field, value] of fields(payload)) {
       if (field === 1) author = text(value);
-      else if (KINDS[field - 1]) found = [field - 1, value];
+      else if (NAMES.has(field - 1)) found = [field - 1, value];
     }
     if (!found || found[0] !== type) return { ...unknown, author };
-    return { kind: KINDS[type], author, ...decodeKind(KINDS[type], found[1]) };
+    return { kind: NAMES.get(type), author, ...decodeFields(KINDS[NAMES.get(type)], found[1]) };
   } catch (error) {
     if (error instanceof RangeError || error instanceof TypeError) return unknown;
     throw error;
   }
 }
 
-function decodeKind(kind, bytes) {
-  const found = Object.fromEntries(fields(bytes));
-  const asText = (value) => (value ? text(value) : "");
-  switch (kind) {
-    case "text":
-      return { body: asText(found[1]) };
-    case "reply":
-    case "edit":
-      return { seq: found[1] ?? 0, body: asText(found[2]) };
-    case "delete":
-      return { seq: found[1] ?? 0 };
-    case "react":
-      return { seq: found[1] ?? 0, emoji: asText(found[2]), remove: found[3] === 1 };
-    case "leave":
-      return { reason: asText(found[1]) };
-    default:
-      return {};
-  }
+function decodeFields(kind, bytes) {
+  const found = [...fields(bytes)];
+  const values = (number) => found.filter(([field]) => field === number).map(([, value]) => value);
+  return Object.fromEntries(Object.entries(kind.fields).map(([name, [number, type]]) => [name, READ[type](values(number))]));
 }
