@@ -8,6 +8,7 @@ mod groups;
 mod keys;
 mod listening;
 mod lists;
+mod message_command;
 mod mouse;
 mod news;
 mod notifications;
@@ -135,10 +136,7 @@ impl Model {
                 self.overlay = Some(Overlay::List(List::of_members(title, &room.roster, context.lang)));
             }
             Command::Nick(name) => self.rename(name),
-            Command::Reply(to, words) => room.reply_to(to, &words, context),
-            Command::Edit(seq, words) => room.edit(seq, &words, context),
-            Command::Delete(seq) => room.delete(seq, context),
-            Command::React { to, emoji, remove } => room.react(to, emoji, remove, context),
+            Command::Message(command) => command.execute(room, context),
             Command::Search(words) => self.search(words),
             Command::History(Some(seq)) => room.jump(seq, context),
             Command::History(None) => room.go_to_oldest(context),

@@ -5,16 +5,24 @@ use std::time::Duration;
 use gaung_client::LaneChoice;
 use gaung_proto::{DisplayName, GroupName, Seq};
 
+use super::message_command::MessageCommand;
 use crate::{
     settings::{Desktop, Notify},
     ui_text::{Lang, UiText},
 };
 
-/// The names of all commands, as Tab completes them, in alphabetical order.
-pub(super) const COMMANDS: [&str; 20] = [
-    "create", "delete", "edit", "heard", "help", "history", "invite", "join", "lane", "leave", "me", "members",
-    "mouse", "nick", "notify", "quit", "react", "reply", "search", "status",
+/// The names of the commands beside those of [`MessageCommand`].
+const NAMES: [&str; 16] = [
+    "create", "heard", "help", "history", "invite", "join", "lane", "leave", "me", "members", "mouse", "nick",
+    "notify", "quit", "search", "status",
 ];
+
+/// Returns the names of all commands, as Tab completes them, in alphabetical order.
+pub(super) fn names() -> Vec<&'static str> {
+    let mut names = [&NAMES[..], &MessageCommand::NAMES].concat();
+    names.sort_unstable();
+    names
+}
 
 /// A line as it was entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,21 +62,8 @@ pub(super) enum Command {
     Members,
     /// Change the name that others see.
     Nick(DisplayName),
-    /// Reply to a message, or to the last one of somebody else; without words, the next line is the reply.
-    Reply(Option<Seq>, String),
-    /// Edit an own message, or the last one; without words, those of the message are put into the line.
-    Edit(Option<Seq>, String),
-    /// Delete an own message, or the last one.
-    Delete(Option<Seq>),
-    /// React to a message, or to the last one of somebody else, or remove a reaction.
-    React {
-        /// The message.
-        to: Option<Seq>,
-        /// The emoji.
-        emoji: String,
-        /// Whether the reaction is removed.
-        remove: bool,
-    },
+    /// Publish a message of another kind than text.
+    Message(MessageCommand),
     /// Search the whole log for words.
     Search(String),
     /// Go to a message, or to the oldest one.
@@ -138,10 +133,6 @@ impl Command {
             "invite" => args.invite(),
             "members" | "names" | "who" => Ok(Self::Members),
             "nick" | "name" => args.nick(),
-            "reply" | "r" => args.message().map(|(seq, words)| Self::Reply(seq, words)),
-            "edit" | "e" => args.message().map(|(seq, words)| Self::Edit(seq, words)),
-            "delete" | "del" => args.only_message(UiText::UsageDelete).map(Self::Delete),
-            "react" => args.react(),
             "search" | "find" if args.text.is_empty() => Err(args.usage(UiText::UsageSearch)),
             "search" | "find" => Ok(Self::Search(args.text.to_owned())),
             "history" => args.only_message(UiText::UsageHistory).map(Self::History),
@@ -151,23 +142,26 @@ impl Command {
             "notify" => args.notify(),
             "mouse" => args.on_or_off().map(Self::Mouse).ok_or_else(|| args.usage(UiText::UsageMouse)),
             "quit" | "exit" | "q" => Ok(Self::Quit),
-            other => {
-                let name = gaung_terminal::sanitise::one_line(other);
-                Err(args.lang.fill(UiText::NoSuchCommand, &[("name", &name)]))
-            }
+            name => MessageCommand::parse(name, args).map_or_else(
+                || {
+                    let name = gaung_terminal::sanitise::one_line(name);
+                    Err(args.lang.fill(UiText::NoSuchCommand, &[("name", &name)]))
+                },
+                |command| command.map(Self::Message),
+            ),
         }
     }
 }
 
 /// The text after the name of a command.
 #[derive(Debug, Clone, Copy)]
-struct Args<'a> {
+pub(super) struct Args<'a> {
     lang: Lang,
-    text: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl Args<'_> {
-    fn usage(&self, word: UiText) -> CommandError {
+    pub(super) fn usage(&self, word: UiText) -> CommandError {
         self.lang.text(word).to_owned()
     }
 
@@ -226,7 +220,7 @@ impl Args<'_> {
     }
 
     /// Parses `#12 words`, or words alone.
-    fn message(&self) -> Result<(Option<Seq>, String), CommandError> {
+    pub(super) fn message(&self) -> Result<(Option<Seq>, String), CommandError> {
         let (first, rest) = self.text.split_once(char::is_whitespace).unwrap_or((self.text, ""));
         match first.strip_prefix('#') {
             Some(number) => match number.parse() {
@@ -237,25 +231,13 @@ impl Args<'_> {
         }
     }
 
-    fn only_message(&self, usage: UiText) -> Result<Option<Seq>, CommandError> {
+    pub(super) fn only_message(&self, usage: UiText) -> Result<Option<Seq>, CommandError> {
         if self.text.is_empty() {
             return Ok(None);
         }
         match self.text.trim_start_matches('#').parse() {
             Ok(0) | Err(_) => Err(self.usage(usage)),
             Ok(seq) => Ok(Some(Seq(seq))),
-        }
-    }
-
-    fn react(&self) -> Result<Command, CommandError> {
-        let (to, words) = self.message()?;
-        let (remove, emoji) = words.strip_prefix('-').map_or((false, &*words), |rest| (true, rest));
-        let emoji = emoji_of(emoji.trim());
-        match emoji.chars().count() {
-            1..=16 if !emoji.contains(char::is_whitespace) => {
-                Ok(Command::React { to, emoji: emoji.to_owned(), remove })
-            }
-            _ => Err(self.usage(UiText::UsageReact)),
         }
     }
 
@@ -302,26 +284,6 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// Returns the emoji of a name such as `heart`; another text is returned as it is.
-fn emoji_of(name: &str) -> &str {
-    match name.trim_matches(':') {
-        "+1" | "thumbsup" => "👍",
-        "-1" | "thumbsdown" => "👎",
-        "heart" | "<3" => "❤",
-        "laugh" | "joy" => "😂",
-        "smile" => "🙂",
-        "sad" => "🙁",
-        "wow" => "😮",
-        "party" | "tada" => "🎉",
-        "fire" => "🔥",
-        "eyes" => "👀",
-        "ok" => "👌",
-        "check" | "done" => "✅",
-        "pray" | "thanks" => "🙏",
-        _ => name,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -339,14 +301,14 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_command_exists() {
-        for name in COMMANDS {
+    fn every_listed_command_exists_and_is_in_the_help() {
+        for name in names() {
             let unknown = Lang::En.fill(UiText::NoSuchCommand, &[("name", name)]);
             assert_ne!(parse(&format!("/{name}")).err(), Some(unknown), "{name}");
+            for lang in [Lang::En, Lang::Id] {
+                assert!(lang.text(UiText::Help).contains(&format!("/{name}")), "{name} in {lang:?}");
+            }
         }
-        let mut sorted = COMMANDS;
-        sorted.sort_unstable();
-        assert_eq!(sorted, COMMANDS);
     }
 
     #[test]
@@ -361,20 +323,8 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_named_by_its_number_or_is_the_last_one() {
-        assert_eq!(of("/reply #12 ya betul"), Ok(Command::Reply(Some(Seq(12)), "ya betul".to_owned())));
-        assert_eq!(of("/reply #ok ya"), Ok(Command::Reply(None, "#ok ya".to_owned())));
-        assert_eq!(of("/edit"), Ok(Command::Edit(None, String::new())));
-        assert_eq!(of("/delete #7"), Ok(Command::Delete(Some(Seq(7)))));
-        assert_eq!(of("/history 7"), Ok(Command::History(Some(Seq(7)))));
-        let react = |to, emoji: &str, remove| Ok(Command::React { to, emoji: emoji.to_owned(), remove });
-        assert_eq!(of("/react 👍"), react(None, "👍", false));
-        assert_eq!(of("/react #3 :heart:"), react(Some(Seq(3)), "❤", false));
-        assert_eq!(of("/react -+1"), react(None, "👍", true));
-    }
-
-    #[test]
     fn groups_and_invites_are_parsed() {
+        assert_eq!(of("/history 7"), Ok(Command::History(Some(Seq(7)))));
         assert_eq!(of("/join #lobby"), Ok(Command::Join("lobby".parse().unwrap())));
         assert_eq!(
             of("/join 0123456789ABCDEFGHJKMNPQRS"),

@@ -5,7 +5,7 @@ use gaung_proto::DeviceId;
 use crate::{
     model::{completion::Completion, room::Room, rooms::Rooms},
     people::member_name,
-    update::command::{COMMANDS, takes_group},
+    update::command::{names, takes_group},
 };
 
 /// How many of the newest messages are searched for the names of their authors.
@@ -37,7 +37,7 @@ fn begin(room: &Room, rooms: &Rooms, own: DeviceId) -> Option<Completion> {
     let word = &before[start..];
     let command = before.split_whitespace().next().filter(|first| first.starts_with('/') && start > 0);
     let candidates: Vec<String> = if start == 0 && word.starts_with('/') {
-        COMMANDS.iter().map(|name| format!("/{name} ")).filter(|name| name.starts_with(word)).collect()
+        names().iter().map(|name| format!("/{name} ")).filter(|name| name.starts_with(word)).collect()
     } else if command.is_some_and(takes_group) {
         let groups = rooms.names().into_iter();
         groups.filter(|name| begins(name, word)).map(|name| format!("{name} ")).collect()

@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::{command::TypedLine, completion::complete, overlay_keys::OverlayOutcome};
+use super::{command::TypedLine, completion::complete, message_command::MessageCommand, overlay_keys::OverlayOutcome};
 use crate::{
     effect::Effect,
     model::{
@@ -128,9 +128,9 @@ impl Model {
         let Some(room) = self.rooms.current_mut().filter(|room| room.composer.editor.is_empty()) else { return false };
         let Some(seq) = room.selected else { return false };
         match code {
-            KeyCode::Char('r') => room.reply_to(Some(seq), "", context),
-            KeyCode::Char('e') => room.edit(Some(seq), "", context),
-            KeyCode::Char('d') => room.delete(Some(seq), context),
+            KeyCode::Char('r') => MessageCommand::Reply(Some(seq), String::new()).execute(room, context),
+            KeyCode::Char('e') => MessageCommand::Edit(Some(seq), String::new()).execute(room, context),
+            KeyCode::Char('d') => MessageCommand::Delete(Some(seq)).execute(room, context),
             KeyCode::Char('+') => {
                 room.selected = None;
                 room.composer.editor.set(&format!("/react #{seq} "));

@@ -1,6 +1,6 @@
-//! Publishing in one group: messages, and changes to them.
+//! Publishing in one group, and what becomes of it.
 
-use gaung_proto::{Kind, Seq};
+use gaung_proto::Kind;
 
 use crate::{
     effect::{Effect, PublishOutcome},
@@ -8,7 +8,6 @@ use crate::{
         composer::ComposeIntent,
         context::ChatContext,
         room::{Room, RoomState},
-        timeline::{MessageBody, MessageEntry},
     },
     ui_text::UiText,
 };
@@ -28,7 +27,7 @@ impl Room {
     }
 
     /// Queues a message, and shows it as pending until it comes back from the log.
-    fn publish(&mut self, kind: Kind, context: &mut ChatContext) -> bool {
+    pub(super) fn publish(&mut self, kind: Kind, context: &mut ChatContext) -> bool {
         let number = context.next_number();
         if matches!(self.state, RoomState::Gone) {
             context.warn(UiText::NothingCanBeSent, &[]);
@@ -61,62 +60,5 @@ impl Room {
                 }
             }
         }
-    }
-
-    /// Replies to a message, the last one of somebody else if none is named. Without words, the next line is the reply.
-    pub(super) fn reply_to(&mut self, to: Option<Seq>, words: &str, context: &mut ChatContext) {
-        let own = context.me.device;
-        let last = || self.timeline.newest().find(|entry| entry.device != own && entry.text().is_some());
-        let Some(seq) = to.or_else(|| last().map(|entry| entry.seq)) else {
-            return context.warn(UiText::NothingToReply, &[]);
-        };
-        self.composer.intent = ComposeIntent::Reply(seq);
-        self.selected = None;
-        if !words.is_empty() {
-            self.say(words, context);
-        }
-    }
-
-    /// Edits an own message, the last one if none is named. Without words, those of the message are put into the line.
-    pub(super) fn edit(&mut self, seq: Option<Seq>, words: &str, context: &mut ChatContext) {
-        let Some(entry) = self.own_message(seq, context) else { return context.warn(UiText::NotYours, &[]) };
-        let (seq, former) = (entry.seq, entry.text().unwrap_or_default().to_owned());
-        self.selected = None;
-        self.composer.intent = ComposeIntent::Edit(seq);
-        if words.is_empty() {
-            self.composer.editor.set(&former);
-        } else {
-            self.say(words, context);
-        }
-    }
-
-    /// Deletes an own message, the last one if none is named.
-    pub(super) fn delete(&mut self, seq: Option<Seq>, context: &mut ChatContext) {
-        let Some(entry) = self.own_message(seq, context) else { return context.warn(UiText::NotYours, &[]) };
-        let seq = entry.seq;
-        self.selected = None;
-        self.publish(Kind::Delete { seq }, context);
-    }
-
-    /// Reacts to a message, or removes a reaction; to the last one of somebody else if none is named.
-    pub(super) fn react(&mut self, to: Option<Seq>, emoji: String, remove: bool, context: &mut ChatContext) {
-        let own = context.me.device;
-        let last = || {
-            let mut newest = self.timeline.newest();
-            newest
-                .find(|entry| entry.body != MessageBody::Deleted && (remove || entry.device != own))
-                .map(|entry| entry.seq)
-        };
-        match to.or_else(last) {
-            Some(seq) => drop(self.publish(Kind::React { seq, emoji, remove }, context)),
-            None => context.warn(UiText::NothingToReply, &[]),
-        }
-    }
-
-    /// Returns a message of this device that still has words: the one named, or the last one.
-    fn own_message(&self, seq: Option<Seq>, context: &ChatContext) -> Option<&MessageEntry> {
-        self.timeline.newest().find(|entry| {
-            entry.device == context.me.device && entry.text().is_some() && seq.is_none_or(|seq| entry.seq == seq)
-        })
     }
 }
