@@ -1,5 +1,6 @@
 //! The relay's side of one group's multicast: packs, sends once, repairs, keeps the heartbeat (RFC 5740, RFC 5401).
 
+mod activity;
 mod config;
 mod confirm;
 mod cookie;
@@ -8,39 +9,50 @@ mod limits;
 mod member;
 mod members;
 mod migration;
+mod numbers;
 mod outgoing;
-mod pacing;
 mod packing;
 mod peer;
 mod rate;
 mod receipts;
 mod repair;
+mod repair_server;
+mod requests;
 mod roster;
-mod serving;
 mod window;
 
 use std::{
     collections::VecDeque,
-    net::{Ipv4Addr, SocketAddrV4},
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
-    DecodeError, Epoch, GroupTag, Pkt, SenderId, Seq,
-    body::{Heartbeat, Nak, Probe, Puback, Status},
+    Epoch, Generation, GroupAddr, GroupTag, Pkt, SenderId, Seq,
+    body::{Data, Heartbeat, Migrate, Parity},
     datagram::{Fragment, Header, MAX_PADDING, PacketType, flags},
-    limits::MAX_DATA_BODY,
     run::Run,
 };
 
+#[cfg(feature = "sabotage")]
+use crate::sabotage::Sabotage;
 use crate::{
-    parity::{BLOCK, bit_of, block_of},
-    sabotage::Sabotage,
+    parity::{BLOCK, SHARDS, pkt_at},
     timing::TIMING,
     transmit::{Destination, Transmit},
 };
 
+use self::{
+    activity::GroupActivity,
+    heartbeat::HeartbeatSchedule,
+    migration::{GroupAddress, GroupEndpoint, MoveStep},
+    numbers::PktNumbers,
+    outgoing::{SendQueues, SentPosition},
+    packing::{PackedBody, Packer},
+    peer::{PeerAddr, RepairTarget},
+    repair_server::{DueRepair, RepairServer},
+    window::SentData,
+};
 pub use self::{
     config::{DEFAULT_REPAIR_BYTES, SenderConfig, SenderEvent, SenderStats, WakeReason},
     cookie::Cookies,
@@ -50,18 +62,6 @@ pub use self::{
     rate::Rate,
     receipts::Receipt,
     roster::Roster,
-};
-use self::{
-    heartbeat::HeartbeatSchedule,
-    limits::RequestLimits,
-    members::round_trip,
-    migration::{AddressMove, GroupEndpoint},
-    outgoing::SendQueues,
-    packing::{PackedBody, Packer},
-    peer::PeerAddr,
-    repair::{RepairPlan, RepairQueue},
-    serving::ParityCache,
-    window::{RepairWindow, SentData},
 };
 
 /// Multicasts one group in one epoch and repairs what members miss.
@@ -73,46 +73,24 @@ use self::{
 #[derive(Debug)]
 pub struct RelaySender {
     config: SenderConfig,
-    /// Where its datagrams go; `None` while it has no address.
-    endpoint: Option<GroupEndpoint>,
-    departure: Option<AddressMove>,
-    tag: GroupTag,
-    /// The tags of its former addresses.
-    former: Vec<GroupTag>,
+    address: GroupAddress,
+    numbers: PktNumbers,
     started: Instant,
     epoch_start: Seq,
     head: Seq,
-    next_data: u32,
-    next_other: u32,
-    exhausted: bool,
     packer: Packer,
-    /// The longest DATA body that is sent, bytes.
-    data_body: usize,
     /// When the oldest message of the packer came.
     packing_since: Option<Instant>,
-    window: RepairWindow,
-    repairs: RepairQueue,
-    /// Repairs that are about to be sent.
-    due: Vec<RepairPlan>,
-    parity: ParityCache,
-    limits: RequestLimits,
+    repairs: RepairServer,
     members: Members,
     /// Greatest round trip of the members present.
     grtt: Duration,
-    /// The round trip that the last heartbeat advertised.
-    advertised_grtt: Duration,
     heartbeat: HeartbeatSchedule,
+    activity: GroupActivity,
     outgoing: SendQueues,
-    /// When the last STATUS or PROBE came; at first the beginning, unless the log is new.
-    last_heard: Option<Instant>,
-    /// When the last run, STATUS, PROBE or move came; at first the beginning.
-    last_activity: Instant,
     skipped_at: Option<Instant>,
     events: VecDeque<SenderEvent>,
     stats: SenderStats,
-    /// Counts requests for what others had requested already, modulo 2³².
-    requests_joined: u32,
-    sabotage: Sabotage,
 }
 
 /// Events kept for a driver that does not drain them; older ones are dropped.
@@ -122,40 +100,24 @@ impl RelaySender {
     /// Starts an epoch; a heartbeat is due at once.
     #[must_use]
     pub fn new(config: SenderConfig, now: Instant) -> Self {
-        let SenderConfig { group, log, generation, addr, ttl, .. } = config;
-        let tag = GroupTag::of(group, generation, log);
         Self {
-            endpoint: Some(GroupEndpoint { addr, ttl, generation, tag }),
-            departure: None,
-            tag,
-            former: GroupTag::former(group, generation, log).collect(),
+            address: GroupAddress::new(&config, now),
+            numbers: PktNumbers::new(),
             started: now,
             epoch_start: config.head.next(),
             head: config.head,
-            next_data: Pkt::FIRST_DATA.0,
-            next_other: Pkt::FIRST_OTHER.0,
-            exhausted: false,
             packer: Packer::default(),
-            data_body: MAX_DATA_BODY,
             packing_since: None,
-            window: RepairWindow::new(config.repair_bytes),
-            repairs: RepairQueue::default(),
-            due: Vec::new(),
-            parity: ParityCache::default(),
-            limits: RequestLimits::new(now, config.repair_shares.clone()),
+            repairs: RepairServer::new(config.repair_bytes, config.repair_shares.clone(), now),
             members: Members::default(),
             grtt: TIMING.grtt_initial,
-            advertised_grtt: Duration::ZERO,
             heartbeat: HeartbeatSchedule::new(now),
-            outgoing: SendQueues::new(config.rate, config.head, now),
             // Of a log's first epoch nobody knows yet; to a later one members come from the one before.
-            last_heard: (config.epoch > Epoch(1)).then_some(now),
-            last_activity: now,
+            activity: GroupActivity::new(now, config.epoch > Epoch(1)),
+            outgoing: SendQueues::new(config.rate, config.head, now),
             skipped_at: None,
             events: VecDeque::new(),
             stats: SenderStats::default(),
-            requests_joined: 0,
-            sabotage: Sabotage::default(),
             config,
         }
     }
@@ -169,7 +131,7 @@ impl RelaySender {
         self.outgoing.handle_time(now);
         self.expire_members(now);
         self.wake(now);
-        if self.packer.is_empty() && !self.is_heard(now) {
+        if self.packer.is_empty() && !self.activity.is_heard(now) {
             return self.pass_over(now, run);
         }
         let mut packer = std::mem::take(&mut self.packer);
@@ -190,50 +152,6 @@ impl RelaySender {
         self.packing_since = None;
     }
 
-    /// Takes a datagram that [`is_addressed`](Self::is_addressed) to this sender. `own`: the address that it was sent to, for the answer.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the body is not what the header says: drop it.
-    pub fn handle_datagram(
-        &mut self,
-        now: Instant,
-        from: SocketAddrV4,
-        own: Option<Ipv4Addr>,
-        header: &Header,
-        body: &[u8],
-    ) -> Result<(), DecodeError> {
-        let peer = PeerAddr { addr: from, own };
-        self.outgoing.handle_time(now);
-        if header.tag != self.tag {
-            return self.handle_former(now, peer, header, body);
-        }
-        match header.packet_type {
-            PacketType::Nak => self.handle_nak(now, peer, header, &Nak::decode(body)?),
-            PacketType::Status => self.handle_status(now, peer, header, &Status::decode(body)?),
-            PacketType::Probe if !header.has(flags::RESPONSE) => self.handle_probe(now, peer, &Probe::decode(body)?),
-            PacketType::Data
-            | PacketType::Heartbeat
-            | PacketType::Ncf
-            | PacketType::Parity
-            | PacketType::Probe
-            | PacketType::Migrate
-            | PacketType::Publish
-            | PacketType::Puback
-            | PacketType::Broadcast => self.stats.ignored += 1,
-        }
-        Ok(())
-    }
-
-    /// Answers a PUBLISH, which is decided elsewhere. `seq`: the message's, [`Seq::ZERO`] unless logged.
-    pub fn send_puback(&mut self, now: Instant, peer: SocketAddrV4, own: Option<Ipv4Addr>, seq: Seq, puback: &Puback) {
-        self.outgoing.handle_time(now);
-        let Some(pkt) = self.other_pkt() else { return };
-        let mut body = BytesMut::new();
-        puback.write(&mut body);
-        let payload = self.header(now, PacketType::Puback, pkt, seq).encode(&body);
-        self.answer(PeerAddr { addr: peer, own }, payload);
-    }
-
     /// Sends what is due; early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.outgoing.handle_time(now);
@@ -241,8 +159,11 @@ impl RelaySender {
         if self.packing_since.is_some_and(|since| since + TIMING.packing_max <= now) {
             self.flush(now);
         }
-        self.serve_due(now);
-        self.work_departure(now);
+        for repair in self.repairs.take_due(now, self.grtt, &mut self.stats) {
+            self.send_repair(now, repair);
+        }
+        let step = self.address.work(now);
+        self.perform_move(now, step);
         if self.heartbeat.next() <= now {
             if self.is_awake(now) || self.heartbeat.has_rested(now) {
                 self.send_heartbeat(now);
@@ -262,7 +183,7 @@ impl RelaySender {
 
     /// Returns the next event, oldest first.
     pub fn poll_event(&mut self) -> Option<SenderEvent> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.numbers.take_exhausted().then_some(SenderEvent::EpochExhausted))
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout), and why.
@@ -271,7 +192,7 @@ impl RelaySender {
         let pack = self.packing_since.map(|since| (since + TIMING.packing_max, WakeReason::Pack));
         let repair = self.repairs.next_due().map(|at| (at, WakeReason::Repair));
         let rate = self.outgoing.opens_at().map(|at| (at, WakeReason::Rate));
-        let departure = self.departure_due().map(|at| (at, WakeReason::Move));
+        let departure = self.address.due().map(|at| (at, WakeReason::Move));
         let first = [pack, repair, rate, departure].into_iter().flatten().min_by_key(|&(at, _)| at);
         let heartbeat = (self.heartbeat.next(), WakeReason::Heartbeat);
         first.filter(|&(at, _)| at <= heartbeat.0).unwrap_or(heartbeat)
@@ -282,10 +203,45 @@ impl RelaySender {
         self.config.oldest_logged = oldest;
     }
 
+    /// Makes DATA bodies at most so long from the next message on, where an interface cannot carry longer datagrams; `bytes` above
+    /// [`MAX_DATA_BODY`](gaung_proto::limits::MAX_DATA_BODY) is that. What was sent before is repaired as it was, or read
+    /// from the log.
+    pub fn set_data_body(&mut self, bytes: usize) {
+        self.packer.set_limit(bytes);
+    }
+
+    /// Sets how many groups share the relay's heartbeats: the more there are, the longer is the interval of those
+    /// without listeners, 2 to 60 s.
+    pub fn set_groups(&mut self, groups: usize) {
+        self.heartbeat.set_groups(groups);
+    }
+
+    /// Moves the group to another address in the same log and epoch, so that earlier messages can still be repaired.
+    /// The group leaves after a tenth of a second, in which MIGRATE is sent; at once if it has no address now.
+    pub fn handle_move(&mut self, now: Instant, addr: GroupAddr, ttl: u8, generation: Generation) {
+        self.outgoing.handle_time(now);
+        let step = self.address.begin_move(now, addr, ttl, generation);
+        self.perform_move(now, step);
+    }
+
+    /// Stops multicast because the group lost its address and has no other yet. What is logged meanwhile is kept for
+    /// repairs, and members that send NAKs are answered one by one.
+    pub fn handle_lapse(&mut self, now: Instant) {
+        self.outgoing.handle_time(now);
+        self.address.lapse();
+        self.stats.data_skipped += self.outgoing.drop_multicast() as u64;
+    }
+
+    /// Whether a datagram with this tag is for this sender: the group's own, or one of its former addresses'.
+    #[must_use]
+    pub fn is_addressed(&self, tag: GroupTag) -> bool {
+        tag == self.address.tag() || self.address.is_former(tag)
+    }
+
     /// Returns the tag of this group's datagrams.
     #[must_use]
     pub const fn tag(&self) -> GroupTag {
-        self.tag
+        self.address.tag()
     }
 
     /// Members heard by multicast within [`Timing::presence`](crate::Timing::presence).
@@ -308,127 +264,175 @@ impl RelaySender {
     /// Returns the bytes that are kept for repairs.
     #[must_use]
     pub const fn repair_bytes(&self) -> usize {
-        self.window.bytes()
+        self.repairs.bytes()
     }
 
     /// Takes safety mechanisms out, for tests that must notice it.
     #[cfg(feature = "sabotage")]
     pub const fn sabotage(&mut self, sabotage: Sabotage) {
-        self.sabotage = sabotage;
-    }
-
-    fn handle_status(&mut self, now: Instant, peer: PeerAddr, header: &Header, status: &Status) {
-        let proven = self.config.cookies.proves(peer.addr, status.cookie);
-        if header.epoch != self.config.epoch || !proven {
-            self.stats.ignored += 1;
-            return;
-        }
-        self.stats.statuses += 1;
-        self.handle_listener(now);
-        let round_trip = round_trip(self.ts_us(now), status);
-        let heard = self.members.handle_status(now, self.head, peer.addr, header.seq, status, round_trip);
-        self.grtt = self.members.grtt();
-        if self.grtt * 2 < self.advertised_grtt || self.advertised_grtt * 2 < self.grtt {
-            self.heartbeat.hasten(now);
-        }
-        let delivered = SenderEvent::Delivered { member: status.sender, upto: header.seq.min(self.head) };
-        match heard {
-            StatusOutcome::Joined => {
-                self.emit(SenderEvent::MemberJoined(status.sender));
-                self.emit(delivered);
-            }
-            StatusOutcome::Progressed => self.emit(delivered),
-            StatusOutcome::Unchanged => {}
-            StatusOutcome::NoRoom => self.stats.ignored += 1,
-        }
-    }
-
-    fn handle_probe(&mut self, now: Instant, peer: PeerAddr, probe: &Probe) {
-        self.answer_probe(now, peer, self.tag, probe);
-        self.handle_listener(now);
-        self.heartbeat.hasten(now);
-    }
-
-    /// Answers a PROBE under the tag that it used.
-    fn answer_probe(&mut self, now: Instant, peer: PeerAddr, tag: GroupTag, probe: &Probe) {
-        let answer = Probe { cookie: self.config.cookies.of(peer.addr), ..*probe };
-        let Some(pkt) = self.other_pkt() else { return };
-        let mut body = BytesMut::new();
-        answer.write(&mut body);
-        let header = Header { flags: flags::RESPONSE, tag, ..self.header(now, PacketType::Probe, pkt, self.head) };
-        let payload = header.encode(&body);
-        self.answer(peer, payload);
+        self.repairs.sabotage(sabotage);
     }
 
     fn send_data(&mut self, now: Instant, packed: PackedBody<'_>) {
-        let Some(pkt) = self.data_pkt() else {
-            self.skip_to(now, packed.last, Pkt(self.next_data - 1));
-            return;
-        };
-        let header = Header { fragment: packed.fragment, ..self.header(now, PacketType::Data, pkt, packed.first) };
-        let datagram = header.encode_padded(packed.bytes, self.padding(&packed));
+        let PackedBody { first, last, fragment, bytes, lacking } = packed;
+        let Some(pkt) = self.numbers.data() else { return self.skip_to(now, last) };
+        let header = Header { fragment, ..self.header(now, PacketType::Data, pkt, first) };
+        // A nearly full datagram is made as long as a full one.
+        let padding = if self.config.pads && lacking <= MAX_PADDING { lacking } else { 0 };
+        let datagram = header.encode_padded(bytes, padding);
         self.stats.data += 1;
         self.stats.data_bytes += datagram.len() as u64;
-        let PackedBody { first, last, fragment, bytes, .. } = packed;
         let is_last = fragment.index + 1 == fragment.count;
-        let sent = outgoing::SentPosition { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
-        let has_room = match self.to_group(datagram.clone()) {
-            Some(transmit) => {
-                self.limits.count_data(now);
-                self.outgoing.push_data(transmit, sent)
-            }
+        let sent = SentPosition { seq: if is_last { last } else { Seq(first.0 - 1) }, pkt };
+        let transmit = self.to_group(datagram.clone());
+        let has_left = transmit.is_some();
+        let has_room = match transmit {
+            Some(transmit) => self.outgoing.push_data(transmit, sent),
             None => {
                 self.stats.data_skipped += 1;
                 self.outgoing.pass(sent)
             }
         };
         let body_bytes = bytes.len();
-        self.window.push(SentData { first, last, fragment, pkt, datagram, body_bytes, sent_at: now, repaired: None });
-        if bit_of(pkt) == 1 << (BLOCK - 1) {
-            self.repairs.handle_closed(block_of(pkt), now + self.gather_wait());
-        }
+        let kept = SentData { first, last, fragment, pkt, datagram, body_bytes, sent_at: now, repaired: None };
+        self.repairs.handle_sent(now, self.grtt, kept, has_left);
         self.heartbeat.restart(now);
         if !has_room {
-            self.skip_to(now, last, pkt);
+            self.skip_to(now, last);
         }
     }
 
-    /// Returns the padding that makes a nearly full datagram as long as a full one.
-    fn padding(&self, packed: &PackedBody<'_>) -> usize {
-        let lacking = self.data_body.saturating_sub(packed.bytes.len());
-        if self.config.pads && packed.is_full && lacking <= MAX_PADDING { lacking } else { 0 }
+    /// Drops queued data: members read the log up to `seq`.
+    fn skip_to(&mut self, now: Instant, seq: Seq) {
+        let skipped = self.outgoing.skip_data(SentPosition { seq, pkt: self.numbers.last_data() });
+        self.stats.data_skipped += skipped as u64;
+        self.skipped_at = (skipped > 0).then_some(now).or(self.skipped_at);
+        self.repairs.clear();
+        self.heartbeat.hasten(now);
+    }
+
+    /// Passes over a run without packing it, because nobody listens.
+    fn pass_over(&mut self, now: Instant, run: &Run) {
+        self.stats.messages_unheard += u64::from(run.count());
+        self.head = run.last_seq();
+        let skipped = self.outgoing.skip_data(SentPosition { seq: self.head, pkt: self.numbers.last_data() });
+        self.stats.data_skipped += skipped as u64;
+        self.repairs.clear();
+        self.heartbeat.restart(now);
+    }
+
+    /// Whether heartbeats are sent as often as members expect them.
+    fn is_awake(&self, now: Instant) -> bool {
+        self.activity.is_recent(now) || self.activity.is_heard(now) || self.address.is_moving()
+    }
+
+    /// Restarts heartbeats because something happens in the group.
+    fn wake(&mut self, now: Instant) {
+        if !self.is_awake(now) {
+            self.heartbeat.hasten(now);
+        }
+        self.activity.handle_activity(now);
+    }
+
+    fn review_rate(&mut self, now: Instant) {
+        if self.outgoing.next_period() <= now {
+            let mut losses = self.members.losses();
+            // Members cannot tell what was lost from what never left.
+            if self.skipped_at.is_some_and(|at| now.saturating_duration_since(at) < TIMING.skip_echo) {
+                losses.clear();
+            }
+            self.outgoing.end_period(now, &mut losses);
+        }
+    }
+
+    fn send_repair(&mut self, now: Instant, repair: DueRepair) {
+        let Some(pkt) = self.numbers.other() else { return };
+        let (payload, to) = match repair {
+            DueRepair::Again { pkt: original, seq, fragment, body: bytes, to } => {
+                let mut body = BytesMut::with_capacity(4 + bytes.len());
+                Data { original: Some(original), bytes: &bytes }.write(&mut body);
+                let header = self.header(now, PacketType::Data, pkt, seq);
+                match to {
+                    RepairTarget::Group => self.stats.repairs_multicast += 1,
+                    RepairTarget::Peer(_) => self.stats.repairs_unicast += 1,
+                }
+                (Header { flags: flags::REPAIR, fragment, ..header }.encode(&body), to)
+            }
+            DueRepair::Shard { block, index, shard } => {
+                let mut body = BytesMut::with_capacity(8 + shard.len());
+                let parity = Parity { first_pkt: pkt_at(block, 0), k: BLOCK, r: SHARDS, index, shard: &shard };
+                parity.write(&mut body);
+                self.stats.parity += 1;
+                (self.header(now, PacketType::Parity, pkt, Seq::ZERO).encode(&body), RepairTarget::Group)
+            }
+        };
+        let transmit = match to {
+            RepairTarget::Group => self.to_group(payload),
+            RepairTarget::Peer(peer) => Some(self.to_peer(peer, payload)),
+        };
+        let is_queued = transmit.is_some_and(|transmit| self.outgoing.push_repair(transmit));
+        self.stats.repairs_withheld += u64::from(!is_queued);
+    }
+
+    /// Performs a step of a move. What waits in the queues goes to the new address too.
+    fn perform_move(&mut self, now: Instant, step: MoveStep) {
+        if let Some(to) = step.arrived {
+            self.activity.handle_activity(now);
+            self.outgoing.redirect(to.addr.socket_addr(), to.ttl, to.tag);
+            self.heartbeat.restart_at_once(now);
+        }
+        if let Some((from, to)) = step.notice
+            && let Some(payload) = self.migrate(now, from.tag, to)
+        {
+            let destination = Destination::Multicast(from.addr.socket_addr());
+            self.outgoing.push_answer(Transmit { destination, payload, ttl: from.ttl });
+        }
+    }
+
+    /// Makes a MIGRATE for members that know the group by `tag`.
+    fn migrate(&mut self, now: Instant, tag: GroupTag, to: GroupEndpoint) -> Option<Bytes> {
+        let header = self.next_header(now, PacketType::Migrate, Seq::ZERO)?;
+        let mut body = BytesMut::new();
+        let (group, log) = (self.config.group, self.config.log);
+        Migrate { group, log, generation: to.generation, to: to.addr }.write(&mut body);
+        self.stats.moves_told += 1;
+        Some(Header { tag, ..header }.encode(&body))
     }
 
     fn send_heartbeat(&mut self, now: Instant) {
-        self.heartbeat.sent(now);
-        self.advertised_grtt = self.grtt;
-        let Some(GroupEndpoint { generation, .. }) = self.endpoint else { return };
-        let Some(pkt) = self.other_pkt() else { return };
+        self.heartbeat.sent(now, self.grtt);
+        let Some(GroupEndpoint { generation, .. }) = self.address.endpoint() else { return };
         let left = self.outgoing.left();
+        let Some(header) = self.next_header(now, PacketType::Heartbeat, left.seq) else { return };
         let none = left.seq.next();
         let heartbeat = Heartbeat {
             group: self.config.group,
             log: self.config.log,
-            oldest_repairable: self.window.oldest().unwrap_or(none).min(none),
+            oldest_repairable: self.repairs.oldest().unwrap_or(none).min(none),
             oldest_logged: self.config.oldest_logged.min(none),
             epoch_start: self.epoch_start,
             last_pkt: left.pkt,
-            grtt_us: self.advertised_grtt.as_micros() as u32,
+            grtt_us: self.grtt.as_micros() as u32,
             group_size: self.members.present().count() as u32,
             generation,
         };
         let mut body = BytesMut::new();
         heartbeat.write(&mut body);
         self.stats.heartbeats += 1;
-        let heartbeat = self.header(now, PacketType::Heartbeat, pkt, left.seq).encode(&body);
-        self.to_group(heartbeat).into_iter().for_each(|heartbeat| self.outgoing.push_answer(heartbeat));
+        self.announce(header.encode(&body));
+    }
+
+    /// Makes the header of the next datagram that is not first-sent DATA; `None` once the epoch's numbers are used up.
+    fn next_header(&mut self, now: Instant, packet_type: PacketType, seq: Seq) -> Option<Header> {
+        let pkt = self.numbers.other()?;
+        Some(self.header(now, packet_type, pkt, seq))
     }
 
     fn header(&self, now: Instant, packet_type: PacketType, pkt: Pkt, seq: Seq) -> Header {
         Header {
             packet_type,
             flags: 0,
-            tag: self.tag,
+            tag: self.address.tag(),
             epoch: self.config.epoch,
             pkt,
             seq,
@@ -443,7 +447,7 @@ impl RelaySender {
 
     /// Addresses a payload to the group; `None` while it has no address.
     fn to_group(&self, payload: Bytes) -> Option<Transmit> {
-        let GroupEndpoint { addr, ttl, .. } = self.endpoint?;
+        let GroupEndpoint { addr, ttl, .. } = self.address.endpoint()?;
         Some(Transmit { destination: Destination::Multicast(addr.socket_addr()), payload, ttl })
     }
 
@@ -457,32 +461,9 @@ impl RelaySender {
         self.outgoing.push_answer(answer);
     }
 
-    fn data_pkt(&mut self) -> Option<Pkt> {
-        if self.exhausted || self.next_data >= Pkt::FIRST_OTHER.0 {
-            self.exhaust();
-            return None;
-        }
-        let pkt = Pkt(self.next_data);
-        self.next_data += 1;
-        Some(pkt)
-    }
-
-    fn other_pkt(&mut self) -> Option<Pkt> {
-        let Some(next) = self.next_other.checked_add(1) else {
-            self.exhaust();
-            return None;
-        };
-        let pkt = Pkt(self.next_other);
-        self.next_other = next;
-        Some(pkt)
-    }
-
-    fn exhaust(&mut self) {
-        if !self.exhausted {
-            self.exhausted = true;
-            self.window.clear();
-            self.emit(SenderEvent::EpochExhausted);
-        }
+    /// Sends to the group at once, if it has an address.
+    fn announce(&mut self, payload: Bytes) {
+        self.to_group(payload).into_iter().for_each(|transmit| self.outgoing.push_answer(transmit));
     }
 
     fn emit(&mut self, event: SenderEvent) {

@@ -46,7 +46,7 @@ pub enum SenderEvent {
     MemberJoined(SenderId),
     /// A member sent no STATUS and had no session for [`Timing::presence`](crate::Timing::presence).
     MemberLost(SenderId),
-    /// A member delivered further; see [`RelaySender::receipt`].
+    /// A member delivered further; see [`Roster::receipt`](super::Roster::receipt).
     Delivered {
         /// The member that delivered.
         member: SenderId,

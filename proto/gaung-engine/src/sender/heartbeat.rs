@@ -14,6 +14,8 @@ pub(super) struct HeartbeatSchedule {
     last: Option<Instant>,
     /// Interval of heartbeats while the group has no listeners.
     resting: Duration,
+    /// The round trip that the last heartbeat advertised.
+    advertised_grtt: Duration,
 }
 
 impl HeartbeatSchedule {
@@ -25,6 +27,7 @@ impl HeartbeatSchedule {
             interval: TIMING.heartbeat_min,
             last: None,
             resting: TIMING.heartbeat_rest_min,
+            advertised_grtt: Duration::ZERO,
         }
     }
 
@@ -40,8 +43,9 @@ impl HeartbeatSchedule {
         self.after_data = (now + TIMING.heartbeat_min).min(latest);
     }
 
-    /// Schedules the next heartbeat after one was sent.
-    pub(super) fn sent(&mut self, now: Instant) {
+    /// Schedules the next heartbeat after one was sent, which advertised `grtt`.
+    pub(super) fn sent(&mut self, now: Instant, grtt: Duration) {
+        self.advertised_grtt = grtt;
         self.last = Some(now);
         self.wanted = None;
         self.after_data = now + self.interval;
@@ -77,6 +81,13 @@ impl HeartbeatSchedule {
         self.wanted = Some(now);
     }
 
+    /// Hastens the next heartbeat if the round trip is half or twice the one that members know.
+    pub(super) fn handle_grtt(&mut self, now: Instant, grtt: Duration) {
+        if grtt * 2 < self.advertised_grtt || self.advertised_grtt * 2 < grtt {
+            self.hasten(now);
+        }
+    }
+
     /// Sends the next heartbeat as soon as the least interval allows.
     pub(super) fn hasten(&mut self, now: Instant) {
         let soonest = self.last.map_or(now, |last| (last + TIMING.heartbeat_min).max(now));
@@ -92,7 +103,7 @@ mod tests {
     fn data_without_a_pause_does_not_starve_who_waits_for_a_heartbeat() {
         let began = Instant::now();
         let mut schedule = HeartbeatSchedule::new(began);
-        schedule.sent(began);
+        schedule.sent(began, Duration::ZERO);
         let mut sent = Vec::new();
         for ms in 1..2500 {
             let now = began + Duration::from_millis(ms);
@@ -101,7 +112,7 @@ mod tests {
                 schedule.hasten(now);
             }
             if schedule.next() <= now {
-                schedule.sent(now);
+                schedule.sent(now, Duration::ZERO);
                 sent.push(ms);
             }
         }

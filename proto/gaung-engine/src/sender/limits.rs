@@ -20,8 +20,6 @@ const REPAIRS_FOR_DATA: u32 = 1;
 /// Where several members request, together one datagram in so many, a repair for one of them is of use to others that have
 /// not requested it yet.
 const DATA_FOR_A_COMMON_LOSS: u32 = 3;
-/// MIGRATEs sent to single members in one second, to each as often as it speaks; others get theirs a second later.
-const MAX_MIGRATES: u32 = 256;
 /// Most hosts counted separately in one second; further ones are refused.
 const MAX_COUNTED_HOSTS: usize = 8192;
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,13 +64,12 @@ pub(super) struct RequestLimits {
     data: u32,
     repairs: u32,
     by_host: BTreeMap<Ipv4Addr, u32>,
-    moves_told: u32,
     shares: RepairShares,
 }
 
 impl RequestLimits {
     pub(super) const fn new(now: Instant, shares: RepairShares) -> Self {
-        Self { began: now, data: 0, repairs: 0, by_host: BTreeMap::new(), moves_told: 0, shares }
+        Self { began: now, data: 0, repairs: 0, by_host: BTreeMap::new(), shares }
     }
 
     /// Counts a first-sent DATA that left for the group's address.
@@ -102,14 +99,6 @@ impl RequestLimits {
         self.roll(now);
         let allowed = self.repairs < MAX_REPAIRS.max(self.data.saturating_mul(REPAIRS_FOR_DATA));
         self.repairs += u32::from(allowed);
-        allowed
-    }
-
-    /// Counts one more MIGRATE to a single member; returns whether it may be sent.
-    pub(super) fn may_send_migrate(&mut self, now: Instant) -> bool {
-        self.roll(now);
-        let allowed = self.moves_told < MAX_MIGRATES;
-        self.moves_told += u32::from(allowed);
         allowed
     }
 

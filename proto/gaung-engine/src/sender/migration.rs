@@ -1,27 +1,19 @@
-//! Moves a group to another address: MIGRATE goes out before it leaves and for a while after, and to whoever missed all of
-//! that when it next speaks.
+//! The address of a group, and its moves to another one: MIGRATE goes out before the group leaves and for a while after,
+//! and to whoever missed all of that when it next speaks.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use gaung_proto::{
-    DecodeError, Generation, GroupAddr, GroupTag, Seq,
-    body::{Cookie, Migrate, Nak, Probe, Status},
-    datagram::{Header, PacketType, flags},
-    limits::MAX_DATA_BODY,
-};
+use gaung_proto::{Generation, GroupAddr, GroupId, GroupTag, LogId};
 
-use super::{RelaySender, peer::PeerAddr};
-use crate::{
-    timing::TIMING,
-    transmit::{Destination, Transmit},
-};
+use super::SenderConfig;
+use crate::timing::TIMING;
 
 /// Notices at the old address, the last of them some 3 s after the first: long before anybody else is given it.
 const NOTICES: u32 = 7;
-
 /// Former addresses whose members still get a MIGRATE.
 const MAX_FORMER: usize = 8;
+/// MIGRATEs sent to single members in one second, to each as often as it speaks; others get theirs a second later.
+const MAX_ANSWERS: u32 = 256;
 
 /// The address that a group's datagrams go to, with the tag that marks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +26,7 @@ pub(super) struct GroupEndpoint {
 
 /// A move to another address that is in progress.
 #[derive(Debug)]
-pub(super) struct AddressMove {
+struct AddressMove {
     from: GroupEndpoint,
     to: GroupEndpoint,
     /// When the group leaves the old address; `None` once it has.
@@ -50,54 +42,96 @@ impl AddressMove {
     }
 }
 
-impl RelaySender {
-    /// Makes DATA bodies at most so long from the next message on, where an interface cannot carry longer datagrams; `bytes` above
-    /// [`MAX_DATA_BODY`] is that. What was sent before is repaired as it was, or read from the log.
-    pub fn set_data_body(&mut self, bytes: usize) {
-        self.data_body = bytes.clamp(1, MAX_DATA_BODY);
-        self.packer.set_limit(self.data_body);
+/// Where a group's datagrams go, and the tags that members may still know it by.
+///
+/// Every tag that members may know is the present one or, if it is not too long ago, a former one: also that of an
+/// address that was announced and never reached.
+#[derive(Debug)]
+pub(super) struct GroupAddress {
+    group: GroupId,
+    log: LogId,
+    /// `None` while the group has no address.
+    endpoint: Option<GroupEndpoint>,
+    /// The tag of the endpoint, or of the last one.
+    tag: GroupTag,
+    /// The tags of its former addresses, newest first.
+    former: Vec<GroupTag>,
+    departure: Option<AddressMove>,
+    /// The second in which MIGRATEs to single members are counted, and how many were sent in it.
+    answers: (Instant, u32),
+}
+
+/// What a step of a move requires to be done, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct MoveStep {
+    /// The group is at this address from now on.
+    pub(super) arrived: Option<GroupEndpoint>,
+    /// A MIGRATE is due at the first address, which names the second.
+    pub(super) notice: Option<(GroupEndpoint, GroupEndpoint)>,
+}
+
+impl GroupAddress {
+    pub(super) fn new(config: &SenderConfig, now: Instant) -> Self {
+        let &SenderConfig { group, log, generation, addr, ttl, .. } = config;
+        let tag = GroupTag::of(group, generation, log);
+        Self {
+            group,
+            log,
+            endpoint: Some(GroupEndpoint { addr, ttl, generation, tag }),
+            tag,
+            former: GroupTag::former(group, generation, log).collect(),
+            departure: None,
+            answers: (now, 0),
+        }
     }
 
-    /// Moves the group to another address in the same log and epoch, so that earlier messages can still be repaired.
-    /// The group leaves after a tenth of a second, in which MIGRATE is sent; at once if it has no address now.
-    pub fn handle_move(&mut self, now: Instant, addr: GroupAddr, ttl: u8, generation: Generation) {
-        self.outgoing.handle_time(now);
-        let tag = GroupTag::of(self.config.group, generation, self.config.log);
-        let to = GroupEndpoint { addr, ttl, generation, tag };
+    pub(super) const fn endpoint(&self) -> Option<GroupEndpoint> {
+        self.endpoint
+    }
+
+    pub(super) const fn tag(&self) -> GroupTag {
+        self.tag
+    }
+
+    pub(super) fn is_former(&self, tag: GroupTag) -> bool {
+        self.former.contains(&tag)
+    }
+
+    /// Whether a move is in progress, until its last notice.
+    pub(super) const fn is_moving(&self) -> bool {
+        self.departure.is_some()
+    }
+
+    /// Returns when to call [`Self::work`].
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.departure.as_ref().and_then(AddressMove::due)
+    }
+
+    /// Begins a move in the same log, which replaces one that is in progress.
+    pub(super) fn begin_move(&mut self, now: Instant, addr: GroupAddr, ttl: u8, generation: Generation) -> MoveStep {
+        let to = GroupEndpoint { addr, ttl, generation, tag: GroupTag::of(self.group, generation, self.log) };
         let target = self.departure.as_ref().map(|departure| departure.to).or(self.endpoint);
         match self.endpoint {
-            _ if target == Some(to) => {}
-            None => self.arrive(now, to),
+            _ if target == Some(to) => MoveStep::default(),
+            None => self.arrive(to),
             Some(from) => {
                 let leaves_at = Some(now + TIMING.move_lead);
-                self.cancel_departure();
+                self.cancel_move();
                 self.departure = Some(AddressMove { from, to, leaves_at, notices: 0, next_notice: now });
-                self.work_departure(now);
+                self.work(now)
             }
         }
     }
 
-    /// Stops multicast because the group lost its address and has no other yet. What is logged meanwhile is kept for
-    /// repairs, and members that send NAKs are answered one by one.
-    pub fn handle_lapse(&mut self, now: Instant) {
-        self.outgoing.handle_time(now);
-        self.cancel_departure();
+    /// Leaves the address without another one.
+    pub(super) fn lapse(&mut self) {
+        self.cancel_move();
         self.endpoint = None;
-        self.stats.data_skipped += self.outgoing.drop_multicast() as u64;
     }
 
-    /// Whether a datagram with this tag is for this sender: the group's own, or one of its former addresses'.
-    #[must_use]
-    pub fn is_addressed(&self, tag: GroupTag) -> bool {
-        tag == self.tag || self.former.contains(&tag)
-    }
-
-    pub(super) fn departure_due(&self) -> Option<Instant> {
-        self.departure.as_ref().and_then(AddressMove::due)
-    }
-
-    pub(super) fn work_departure(&mut self, now: Instant) {
-        let Some(departure) = &mut self.departure else { return };
+    /// Takes the step of a move that is due.
+    pub(super) fn work(&mut self, now: Instant) -> MoveStep {
+        let Some(departure) = &mut self.departure else { return MoveStep::default() };
         let (from, to) = (departure.from, departure.to);
         let leaves = departure.leaves_at.take_if(|at| *at <= now).is_some();
         let notifies = departure.notices < NOTICES && departure.next_notice <= now;
@@ -108,61 +142,24 @@ impl RelaySender {
         if departure.due().is_none() {
             self.departure = None;
         }
-        if leaves {
-            self.arrive(now, to);
-        }
-        if notifies && let Some(payload) = self.migrate(now, from.tag, to) {
-            let destination = Destination::Multicast(from.addr.socket_addr());
-            self.outgoing.push_answer(Transmit { destination, payload, ttl: from.ttl });
-        }
+        let step = if leaves { self.arrive(to) } else { MoveStep::default() };
+        MoveStep { notice: notifies.then_some((from, to)), ..step }
     }
 
-    /// Handles a datagram of a member that does not know yet that the group has moved.
-    pub(super) fn handle_former(
-        &mut self,
-        now: Instant,
-        peer: PeerAddr,
-        header: &Header,
-        body: &[u8],
-    ) -> Result<(), DecodeError> {
-        let cookie = match header.packet_type {
-            _ if !self.former.contains(&header.tag) => None,
-            PacketType::Probe if !header.has(flags::RESPONSE) => {
-                self.answer_probe(now, peer, header.tag, &Probe::decode(body)?);
-                return Ok(());
-            }
-            PacketType::Nak => Some(Nak::decode(body)?.cookie),
-            PacketType::Status => Some(Status::decode(body)?.cookie),
-            PacketType::Data
-            | PacketType::Heartbeat
-            | PacketType::Ncf
-            | PacketType::Parity
-            | PacketType::Probe
-            | PacketType::Migrate
-            | PacketType::Publish
-            | PacketType::Puback
-            | PacketType::Broadcast => None,
-        };
-        match cookie {
-            Some(cookie) if self.config.cookies.proves(peer.addr, cookie) => self.send_migrate(now, peer, header.tag),
-            Some(Cookie(_)) | None => self.stats.ignored += 1,
+    /// Counts one more MIGRATE to a single member; returns where it sends the member, or `None` over the limit.
+    pub(super) fn answer(&mut self, now: Instant) -> Option<GroupEndpoint> {
+        let (began, sent) = &mut self.answers;
+        if now.saturating_duration_since(*began) >= Duration::from_secs(1) {
+            (*began, *sent) = (now, 0);
         }
-        Ok(())
-    }
-
-    /// Sends MIGRATE to one member: it has proven its address, and the notice is shorter than what it sent.
-    fn send_migrate(&mut self, now: Instant, peer: PeerAddr, tag: GroupTag) {
-        self.last_heard = Some(now);
-        self.last_activity = now;
-        let Some(place) = self.endpoint.filter(|_| self.limits.may_send_migrate(now)) else { return };
-        if let Some(notice) = self.migrate(now, tag, place) {
-            self.answer(peer, notice);
-        }
+        let endpoint = self.endpoint.filter(|_| *sent < MAX_ANSWERS)?;
+        *sent += 1;
+        Some(endpoint)
     }
 
     /// Cancels a move. Members know an address to which the group never came, and a forger can make them believe that
     /// it is there; so its tag is answered as a former one.
-    fn cancel_departure(&mut self) {
+    fn cancel_move(&mut self) {
         if let Some(departure) = self.departure.take().filter(|departure| departure.leaves_at.is_some()) {
             self.remember(departure.to.tag);
         }
@@ -173,22 +170,99 @@ impl RelaySender {
         self.former.truncate(MAX_FORMER);
     }
 
-    /// Completes a move: everything goes to the new address, what waits in the queues too.
-    fn arrive(&mut self, now: Instant, to: GroupEndpoint) {
+    fn arrive(&mut self, to: GroupEndpoint) -> MoveStep {
         self.endpoint = Some(to);
         self.remember(self.tag);
-        self.last_activity = now;
         self.tag = to.tag;
-        self.outgoing.redirect(to.addr.socket_addr(), to.ttl, to.tag);
-        self.heartbeat.restart_at_once(now);
+        MoveStep { arrived: Some(to), notice: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const GROUP: GroupId = GroupId([3; 16]);
+    const LOG: LogId = LogId(5);
+
+    fn endpoint(generation: u32) -> GroupEndpoint {
+        let addr = GroupAddr::new(Ipv4Addr::new(239, 255, 1, 2), 20_000 + generation as u16).unwrap();
+        GroupEndpoint { addr, ttl: 1, generation: Generation(generation), tag: tag(generation) }
     }
 
-    fn migrate(&mut self, now: Instant, tag: GroupTag, to: GroupEndpoint) -> Option<Bytes> {
-        let pkt = self.other_pkt()?;
-        let mut body = BytesMut::new();
-        let (group, log) = (self.config.group, self.config.log);
-        Migrate { group, log, generation: to.generation, to: to.addr }.write(&mut body);
-        self.stats.moves_told += 1;
-        Some(Header { tag, ..self.header(now, PacketType::Migrate, pkt, Seq::ZERO) }.encode(&body))
+    fn tag(generation: u32) -> GroupTag {
+        GroupTag::of(GROUP, Generation(generation), LOG)
+    }
+
+    /// A group at the address of `generation`, as after a start of the relay.
+    fn address(generation: u32, now: Instant) -> GroupAddress {
+        GroupAddress {
+            group: GROUP,
+            log: LOG,
+            endpoint: Some(endpoint(generation)),
+            tag: tag(generation),
+            former: GroupTag::former(GROUP, Generation(generation), LOG).collect(),
+            departure: None,
+            answers: (now, 0),
+        }
+    }
+
+    fn begin_move(address: &mut GroupAddress, now: Instant, generation: u32) -> MoveStep {
+        let GroupEndpoint { addr, ttl, generation, .. } = endpoint(generation);
+        address.begin_move(now, addr, ttl, generation)
+    }
+
+    fn former(address: &GroupAddress) -> Vec<u32> {
+        (0..9).filter(|&generation| address.is_former(tag(generation))).collect()
+    }
+
+    #[test]
+    fn a_group_leaves_between_its_first_and_its_last_notice() {
+        let began = Instant::now();
+        let mut address = address(1, began);
+        let first = begin_move(&mut address, began, 2);
+        assert_eq!(first, MoveStep { arrived: None, notice: Some((endpoint(1), endpoint(2))) });
+        assert_eq!(begin_move(&mut address, began, 2), MoveStep::default(), "that is known");
+        let (mut steps, mut at) = (vec![first], began);
+        while let Some(due) = address.due() {
+            assert!(address.is_moving() && due >= at);
+            at = due;
+            steps.push(address.work(at));
+            assert_eq!(address.tag() == tag(2), at >= began + TIMING.move_lead);
+        }
+        assert_eq!(steps.iter().filter(|step| step.notice.is_some()).count(), NOTICES as usize);
+        assert_eq!(steps.iter().filter(|step| step.arrived == Some(endpoint(2))).count(), 1);
+        assert!(!address.is_moving() && at < began + Duration::from_secs(4));
+    }
+
+    #[test]
+    fn an_address_that_was_announced_and_never_reached_is_a_former_one() {
+        let now = Instant::now();
+        let mut address = address(1, now);
+        begin_move(&mut address, now, 2);
+        begin_move(&mut address, now, 3);
+        address.lapse();
+        assert_eq!((former(&address), address.endpoint(), address.due()), (vec![0, 2, 3], None, None));
+        assert_eq!(begin_move(&mut address, now, 4).arrived, Some(endpoint(4)), "nobody is told at no address");
+        assert_eq!(former(&address), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_relay_that_starts_at_the_new_address_knows_who_comes_from_the_old_one() {
+        assert_eq!(former(&address(6, Instant::now())), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn single_members_are_told_so_often_in_a_second() {
+        let now = Instant::now();
+        let mut address = address(1, now);
+        let answered = |address: &mut GroupAddress, now| (0..1000).filter(|_| address.answer(now).is_some()).count();
+        assert_eq!(answered(&mut address, now), MAX_ANSWERS as usize);
+        assert_eq!(answered(&mut address, now + Duration::from_secs(1)), MAX_ANSWERS as usize);
+        address.lapse();
+        assert_eq!(answered(&mut address, now + Duration::from_secs(2)), 0, "there is no address to name");
     }
 }

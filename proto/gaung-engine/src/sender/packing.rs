@@ -15,8 +15,8 @@ pub(super) struct PackedBody<'a> {
     pub(super) last: Seq,
     pub(super) fragment: Fragment,
     pub(super) bytes: &'a [u8],
-    /// Whether the next message found no room in it.
-    pub(super) is_full: bool,
+    /// Bytes by which it is shorter than the longest body, where the next message found no room in it; else 0.
+    pub(super) lacking: usize,
 }
 
 /// Gathers messages until the next one does not fit.
@@ -68,7 +68,8 @@ impl Packer {
         }
         let last = self.first.plus(u64::from(self.block.count()) - 1);
         self.take_block();
-        ready(PackedBody { first: self.first, last, fragment: Fragment::WHOLE, bytes: &self.scratch, is_full });
+        let lacking = if is_full { self.limit.saturating_sub(self.scratch.len()) } else { 0 };
+        ready(PackedBody { first: self.first, last, fragment: Fragment::WHOLE, bytes: &self.scratch, lacking });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -82,7 +83,7 @@ impl Packer {
         let count = parts.len() as u16;
         for (index, bytes) in parts.enumerate() {
             let fragment = Fragment { index: index as u16, count };
-            ready(PackedBody { first: seq, last: seq, fragment, bytes, is_full: false });
+            ready(PackedBody { first: seq, last: seq, fragment, bytes, lacking: 0 });
         }
     }
 

@@ -1,14 +1,8 @@
 //! Receipts: which members, of those present when a message was logged, have delivered it, by both lanes.
 
-use std::time::Instant;
-
 use gaung_proto::Seq;
 
-use super::{
-    RelaySender, SenderEvent,
-    member::MemberState,
-    members::{Members, ReportingHub, SessionReport, StatusOutcome},
-};
+use super::{member::MemberState, members::Members};
 
 /// Who has delivered a message, of those who were present when it was logged.
 ///
@@ -70,39 +64,6 @@ impl Members {
 impl MemberState {
     fn first_sent(&self) -> Seq {
         self.stays().map(|(since, _)| since).min().unwrap_or_default()
-    }
-}
-
-impl RelaySender {
-    /// Applies a hub's report of its sessions in the group, on one stream of reports. An empty report renews all that
-    /// was reported on the stream before.
-    pub fn handle_sessions(&mut self, now: Instant, reporter: ReportingHub, sessions: &[SessionReport]) {
-        self.members.renew(now, self.head, reporter);
-        for session in sessions {
-            match self.members.handle_session(now, self.head, reporter, session) {
-                StatusOutcome::Joined => self.emit(SenderEvent::MemberJoined(session.member)),
-                StatusOutcome::NoRoom => self.stats.ignored += 1,
-                StatusOutcome::Progressed | StatusOutcome::Unchanged => {}
-            }
-        }
-    }
-
-    /// Returns the members, by both lanes.
-    #[must_use]
-    pub const fn audience(&self) -> &Members {
-        &self.members
-    }
-
-    /// Returns the members, to take their counts.
-    pub const fn audience_mut(&mut self) -> &mut Members {
-        &mut self.members
-    }
-
-    /// Reports the members that fell silent. Runs before anything is sent, so that they do not count as present for it.
-    pub(super) fn expire_members(&mut self, now: Instant) {
-        for gone in self.members.expire(now, self.head) {
-            self.emit(SenderEvent::MemberLost(gone));
-        }
     }
 }
 

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use gaung_proto::{
-    ClientId, ClientSeq, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, LogId,
+    ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId,
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
-    body::{Cookie, Data, NakRange, Ncf},
+    body::{Cookie, Nak, NakRange, Ncf, Probe, Status},
     datagram::DATAGRAM_HEADER,
     limits::{MAX_DATA_BODY, MAX_DATAGRAM, MAX_PAYLOAD},
     run::RunHeader,
@@ -45,8 +47,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(config(0))
+    }
+
+    fn with(config: SenderConfig) -> Self {
         let now = Instant::now();
-        let mut bench = Self { sender: RelaySender::new(config(0), now), now };
+        let mut bench = Self { sender: RelaySender::new(config, now), now };
         bench.advance(Duration::ZERO);
         bench
     }
@@ -161,20 +167,15 @@ fn heartbeat(transmit: &Transmit) -> (Header, Heartbeat) {
 #[test]
 fn full_datagrams_are_equally_long_where_little_is_lacking() {
     let lengths = |pads, payload_bytes: usize, count: usize| {
-        let now = Instant::now();
-        let mut sender = RelaySender::new(SenderConfig { pads, ..config(0) }, now);
-        sender.handle_run(now, &run(1, &vec![payload_bytes; count]));
-        sender.flush(now);
-        let sent: Vec<Bytes> = std::iter::from_fn(|| sender.poll_transmit()).map(|sent| sent.payload).collect();
-        for datagram in &sent {
-            let (header, body) = Header::decode(datagram).unwrap();
-            assert_eq!(sender.window.get(header.pkt).unwrap().body(), body, "what is sent again is not padded");
-        }
-        let left: usize = sent.iter().map(Bytes::len).sum();
-        let repairable: usize = sender.window.covering(&NakRange::messages(Seq(1), Seq(count as u64))).count();
-        assert_eq!(repairable, sent.len());
-        assert_eq!(sender.repair_bytes(), left + sent.len() * size_of::<SentData>());
-        sent.iter().map(Bytes::len).collect::<Vec<_>>()
+        let mut bench = Bench::with(SenderConfig { pads, ..config(0) });
+        let sent = bench.send(1, &vec![payload_bytes; count]);
+        let lengths: Vec<usize> = sent.iter().map(|transmit| transmit.payload.len()).collect();
+        let kept = lengths.iter().sum::<usize>() + sent.len() * size_of::<SentData>();
+        assert_eq!(bench.sender.repair_bytes(), kept);
+        bench.nak(1, vec![NakRange::messages(Seq(1), Seq(count as u64))]);
+        let repairs = bench.advance(TIMING.repair_gather_max).into_iter().filter(|sent| data_seq(sent).is_some());
+        assert!(repairs.map(|repair| data(&repair).1).eq(sent.iter().map(|sent| data(sent).1)), "without padding");
+        lengths
     };
     let full = DATAGRAM_HEADER + MAX_DATA_BODY;
     let packed = |count: usize, payload_bytes: usize| DATAGRAM_HEADER + 44 + count * (20 + payload_bytes);
@@ -491,7 +492,7 @@ fn another_epoch_is_not_heard() {
 #[test]
 fn used_up_numbers_ask_for_a_new_epoch() {
     let mut bench = Bench::new();
-    bench.sender.next_data = Pkt::FIRST_OTHER.0 - 1;
+    bench.sender.numbers = PktNumbers::with_data_left(1);
     assert_eq!(bench.send(1, &[5]).len(), 1);
     assert_eq!(bench.send(2, &[5]).len(), 0);
     assert_eq!(bench.events(), [SenderEvent::EpochExhausted]);

@@ -2,7 +2,7 @@
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddrV4},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gaung_proto::{
@@ -13,7 +13,10 @@ use gaung_proto::{
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-use super::{super::member::MemberKey, *};
+use super::{
+    super::{ReportingHub, SessionReport, StatusOutcome, member::MemberKey},
+    *,
+};
 use crate::{MemberLane, timing::TIMING};
 
 const HUB: ReportingHub = ReportingHub { hub: 7, stream: 7 };

@@ -86,10 +86,7 @@ fn a_group_that_nobody_listens_to_rests() {
 /// All ports of one host have one share of the repairs of a silent group.
 #[test]
 fn a_host_with_many_ports_is_repaired_like_one() {
-    let now = Instant::now();
-    let config = SenderConfig { repair_bytes: 4 * 1024 * 1024, ..config(0) };
-    let mut bench = Bench { sender: RelaySender::new(config, now), now };
-    bench.advance(Duration::ZERO);
+    let mut bench = Bench::with(SenderConfig { repair_bytes: 4 * 1024 * 1024, ..config(0) });
     for first in 0..40 {
         bench.send(1 + first * 50, &[1000; 50]);
     }

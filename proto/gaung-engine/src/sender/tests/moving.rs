@@ -92,9 +92,7 @@ fn what_was_sent_before_is_repaired_after_and_what_waited_goes_there() {
 
 #[test]
 fn data_that_waits_for_the_rate_leaves_for_the_new_address() {
-    let now = Instant::now();
-    let slow = SenderConfig { rate: Rate::from_mbit(1), ..config(0) };
-    let mut bench = Bench { sender: RelaySender::new(slow, now), now };
+    let mut bench = Bench::with(SenderConfig { rate: Rate::from_mbit(1), ..config(0) });
     bench.status(1, 0);
     let mut sent = bench.send(1, &[1000; 100]);
     sent.extend(move_to(&mut bench, 2));
@@ -167,27 +165,6 @@ fn a_question_under_a_former_tag_is_answered_under_it() {
     assert_eq!((answers.len(), header(&answers[0]).tag), (1, tag(1)));
     let (_, answer) = Header::decode(&answers[0].payload).unwrap();
     assert_eq!(Probe::decode(answer).unwrap().cookie, bench.cookie(1));
-}
-
-#[test]
-fn an_address_that_was_announced_and_never_reached_is_a_former_one() {
-    let mut bench = Bench::new();
-    move_to(&mut bench, 2);
-    bench.advance(10 * MS);
-    move_to(&mut bench, 3);
-    bench.advance(10 * MS);
-    bench.sender.handle_lapse(bench.now);
-    let known: Vec<u32> = (1..9).filter(|&generation| bench.sender.is_addressed(tag(generation))).collect();
-    assert_eq!(known, [1, 2, 3]);
-}
-
-#[test]
-fn a_relay_that_starts_at_the_new_address_knows_who_comes_from_the_old_one() {
-    let now = Instant::now();
-    let there = SenderConfig { generation: Generation(6), addr: new_addr(), ..config(0) };
-    let sender = RelaySender::new(there, now);
-    let known: Vec<u32> = (0..9).filter(|&generation| sender.is_addressed(tag(generation))).collect();
-    assert_eq!(known, [2, 3, 4, 5, 6]);
 }
 
 #[test]

@@ -8,8 +8,7 @@ use crate::{
 
 /// Datagrams of two blocks, sent within 10 ms; seq is pkt, for each holds one message.
 fn two_blocks() -> (Bench, Vec<Transmit>) {
-    let mut bench = Bench::new();
-    bench.sender.window = RepairWindow::new(1 << 20);
+    let mut bench = Bench::with(SenderConfig { repair_bytes: 1 << 20, ..config(0) });
     let sent: Vec<_> = (0..8).flat_map(|n| bench.send(n * 16 + 1, &[1100; 16])).collect();
     assert_eq!(sent.len(), 128);
     (bench, sent)
@@ -101,8 +100,7 @@ fn asks_that_crossed_parity_are_not_served_and_later_ones_get_the_next_shards() 
 
 #[test]
 fn a_block_in_the_making_is_waited_for() {
-    let mut bench = Bench::new();
-    bench.sender.window = RepairWindow::new(1 << 20);
+    let mut bench = Bench::with(SenderConfig { repair_bytes: 1 << 20, ..config(0) });
     bench.status(1, 0);
     assert_eq!(timing::gather(bench.sender.grtt), TIMING.repair_gather_min, "members are near");
     bench.send(1, &[1100; 64]);
@@ -122,8 +120,7 @@ fn a_block_in_the_making_is_waited_for() {
 
 #[test]
 fn slow_data_is_repaired_datagram_by_datagram() {
-    let mut bench = Bench::new();
-    bench.sender.window = RepairWindow::new(1 << 20);
+    let mut bench = Bench::with(SenderConfig { repair_bytes: 1 << 20, ..config(0) });
     for seq in 1..=64 {
         bench.send(seq, &[1100]);
         bench.advance(Duration::from_micros(200));
