@@ -5,14 +5,14 @@ mod announced;
 mod backoff;
 mod blocks;
 mod broadcast;
-mod data;
+mod datagrams;
 mod doubts;
 mod fingerprints;
 mod gaps;
-mod heartbeats;
 mod lane;
 mod moving;
 mod nak_builder;
+mod order;
 mod path_mtu;
 mod reassembly;
 mod reception;
@@ -29,31 +29,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_proto::{
-    DecodeError, GroupTag, LogId, Seq, SeqRange,
-    body::{Heartbeat, Migrate, Ncf, Parity, Probe},
-    datagram::{Header, PacketType, flags},
-    net::Lane,
-    run::Run,
-};
-use rand::{SeedableRng as _, rngs::SmallRng};
+use gaung_proto::{GroupTag, LogId, Seq, SeqRange, net::Lane, run::Run};
 
 use self::{
-    announced::AnnouncedGaps,
+    backoff::NakBackoff,
     blocks::ReceivedBlocks,
-    data::MessageCarrier,
     doubts::ForgeryDoubts,
-    fingerprints::Fingerprints,
-    gaps::{GapTracker, RecoveryMeans},
-    lane::{LaneHealth, LaneQuality},
+    gaps::RecoveryMeans,
+    lane::{LaneHealth, LaneMove, LaneQuality},
     moving::MoveTracker,
+    order::{MessageCarrier, MessageOrder},
     path_mtu::PathMtu,
-    reassembly::Reassembly,
     reception::Reception,
     report::MemberReporter,
-    sources::{RelaySource, SourceVerdict},
-    spans::PktRange,
-    window::{MAX_HELD_BYTES, PLACES, ReceiveWindow},
+    sources::RelaySource,
+    window::MAX_HELD_BYTES,
 };
 pub use self::{
     broadcast::{BroadcastHeard, BroadcastReceiver},
@@ -62,12 +52,10 @@ pub use self::{
     moving::ListenChange,
     types::{ArrivalSocket, HistoryEnd, OtherLog, ReceiverConfig, ReceiverEvent, ReceiverStats},
 };
-use crate::{sabotage::Sabotage, timing, transmit::Transmit};
+#[cfg(feature = "sabotage")]
+use crate::sabotage::Sabotage;
+use crate::{timing::TIMING, transmit::Transmit};
 
-/// Group sizes above this no longer change the backoff.
-const MAX_GROUP_SIZE: u32 = 1_000_000;
-/// Runs are taken only while fewer bytes than this are held.
-const RUNS_BELOW: usize = 512 * 1024;
 /// Most bytes that one receiver holds: the window, a run or message that just found its place, fragments, and blocks
 /// that parity may complete, whose bodies share the memory of the others as long as those are held.
 pub const MAX_RECEIVER_BYTES: usize = MAX_HELD_BYTES + reassembly::MAX_BYTES + blocks::MAX_BYTES + 1024 * 1024;
@@ -87,27 +75,20 @@ const MAX_TRANSMITS: usize = 64;
 pub struct MemberReceiver {
     config: ReceiverConfig,
     now: Instant,
-    rng: SmallRng,
-    window: ReceiveWindow,
-    fingerprints: Fingerprints,
+    order: MessageOrder,
     doubts: ForgeryDoubts,
+    backoff: NakBackoff,
     source: RelaySource,
-    reassembly: Reassembly,
     blocks: ReceivedBlocks,
-    gaps: GapTracker,
-    announced: AnnouncedGaps,
     reception: Reception,
     lane: LaneHealth,
     path_mtu: PathMtu,
     moving: MoveTracker,
     reporter: MemberReporter,
-    grtt: Duration,
-    group_size: u32,
     stale_said: Option<Instant>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<ReceiverEvent>,
     stats: ReceiverStats,
-    sabotage: Sabotage,
 }
 
 impl MemberReceiver {
@@ -116,93 +97,21 @@ impl MemberReceiver {
     pub fn new(config: ReceiverConfig, now: Instant) -> Self {
         Self {
             now,
-            rng: SmallRng::seed_from_u64(config.rng_seed),
-            window: ReceiveWindow::new(config.next),
-            fingerprints: Fingerprints::new(config.rng_seed, config.next),
+            order: MessageOrder::new(config.rng_seed, config.next, now, config.policy != LanePolicy::TcpOnly),
             doubts: ForgeryDoubts::new(now),
+            backoff: NakBackoff::new(config.rng_seed),
             source: RelaySource::new(),
-            reassembly: Reassembly::default(),
             blocks: ReceivedBlocks::default(),
-            gaps: GapTracker::new(config.next, now),
-            announced: AnnouncedGaps::default(),
             reception: Reception::new(),
             lane: LaneHealth::new(config.policy, now),
             path_mtu: PathMtu::default(),
-            moving: MoveTracker::default(),
+            moving: MoveTracker::new(config.group, config.log, config.tag),
             reporter: MemberReporter::new(config.sender, config.device, config.relay, config.tag, now),
-            grtt: timing::TIMING.grtt_initial,
-            group_size: 1,
             stale_said: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             stats: ReceiverStats::default(),
-            sabotage: Sabotage::default(),
             config,
-        }
-    }
-
-    /// Whether a datagram from this address can be the relay's: check before [`Self::handle_datagram`]. Sources can be forged,
-    /// so this only keeps those out who did not take that trouble.
-    pub fn admits(&mut self, now: Instant, via: ArrivalSocket, from: SocketAddrV4) -> bool {
-        self.now = now;
-        let admission = self.source.judge(now, via, self.reporter.relay(), from);
-        match admission {
-            SourceVerdict::Admitted => return true,
-            SourceVerdict::Unexpected => self.say_stale(now),
-            SourceVerdict::Foreign => {}
-        }
-        self.stats.foreign += 1;
-        false
-    }
-
-    /// Handles a datagram whose header was decoded.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if the body is not what the header says: drop it.
-    pub fn handle_datagram(
-        &mut self,
-        now: Instant,
-        via: ArrivalSocket,
-        header: &Header,
-        body: &[u8],
-    ) -> Result<(), DecodeError> {
-        self.now = now;
-        if header.tag != self.config.tag && !self.follow(now, via, header, body)? {
-            self.stats.ignored += 1;
-            return self.handle_stranger(now, header, body);
-        }
-        match header.packet_type {
-            PacketType::Data => self.handle_data(now, via, header, body),
-            PacketType::Heartbeat if via == ArrivalSocket::Group => {
-                self.handle_heartbeat(now, header, &Heartbeat::decode(body)?)
-            }
-            PacketType::Ncf => {
-                self.handle_ncf(now, &Ncf::decode(body)?);
-                Ok(())
-            }
-            PacketType::Parity if via == ArrivalSocket::Group => {
-                self.handle_parity(now, header, &Parity::decode(body)?);
-                Ok(())
-            }
-            PacketType::Probe if header.has(flags::RESPONSE) => {
-                self.handle_answer(now, header, &Probe::decode(body)?);
-                Ok(())
-            }
-            PacketType::Migrate => {
-                self.handle_migrate(now, &Migrate::decode(body)?);
-                Ok(())
-            }
-            PacketType::Heartbeat
-            | PacketType::Nak
-            | PacketType::Status
-            | PacketType::Parity
-            | PacketType::Probe
-            | PacketType::Publish
-            | PacketType::Puback
-            | PacketType::Broadcast => {
-                self.stats.ignored += 1;
-                Ok(())
-            }
         }
     }
 
@@ -219,37 +128,36 @@ impl MemberReceiver {
         if lane == Lane::Tcp {
             self.lane.handle_hub();
         }
-        let ahead = run.first_seq() > self.window.first();
-        if run.first_seq().0 >= self.window.first().0.saturating_add(PLACES)
-            || (ahead && self.window.held_bytes() >= MAX_HELD_BYTES)
-        {
-            self.stats.refused += 1;
-        } else {
-            let was_missed = self.lane.is_active() && run.first_seq() >= self.gaps.unannounced_below();
+        if self.order.has_place(run.first_seq()) {
+            let messages = run.messages();
+            let was_missed = self.lane.is_active() && run.first_seq() >= self.order.unannounced_below();
             if was_missed {
-                self.path_mtu.handle_read(now, self.window.missing(), &run.messages());
+                self.path_mtu.handle_read(now, self.order.missing(), &messages);
             }
-            let fresh = self.hold(now, run.messages(), lane, MessageCarrier::default());
+            if let Some(first) = self.order.conflict(&messages, lane) {
+                self.correct(now, first, run.last_seq());
+            }
+            let fresh = self.order.hold(now, messages, lane, MessageCarrier::default(), &mut self.backoff);
             if was_missed {
                 self.reception.count(fresh, false);
             }
+        } else {
+            self.stats.refused += 1;
         }
-        self.advertise(now, run.last_seq());
+        self.order.advertise(now, run.last_seq(), &mut self.backoff);
         Ok(())
     }
 
     /// Whether a run would find its place. While not, take events first.
     #[must_use]
     pub fn can_take_run(&self) -> bool {
-        self.window.held_bytes() < RUNS_BELOW || self.window.first_held() != Some(self.window.first())
+        self.order.can_take_run()
     }
 
     /// Handles a head from a trusted source: what is missing up to `head` is read from the log.
     pub fn handle_head(&mut self, now: Instant, head: Seq) {
         self.now = now;
-        self.gaps.catch_up(head);
-        self.advertise(now, head);
-        self.gaps.hasten(now, &mut self.window);
+        self.order.catch_up(now, head, &mut self.backoff);
         self.work_gaps(now);
     }
 
@@ -263,23 +171,19 @@ impl MemberReceiver {
     /// Handles the end of the history read that [`ReceiverEvent::NeedHistory`] requested.
     pub fn handle_history(&mut self, now: Instant, end: HistoryEnd) {
         self.now = now;
-        let read = self.gaps.end_history(now, end, &mut self.window);
-        if let (HistoryEnd::Reached { head }, Some(read)) = (end, read)
-            && head < read.last
-        {
-            let from = head.next().max(self.window.first());
-            self.fingerprints.forget(SeqRange { first: from, last: Seq(u64::MAX) });
+        self.order.end_history(now, end);
+        if let Some(first_forged) = self.doubts.handle_compared(end) {
+            self.go_back(now, first_forged);
         }
-        self.handle_compared(now, end);
-        self.announced.cut(self.gaps.advertised());
-        self.advertise(now, self.gaps.advertised());
+        self.compare_suspects(now);
+        self.order.make_places(now, &mut self.backoff);
         self.work_gaps(now);
     }
 
     /// Handles that the log, or the hub, has nothing before `oldest` any more: what is missing below is lost.
     pub fn handle_trimmed(&mut self, now: Instant, oldest: Seq) {
         self.now = now;
-        self.gaps.trim_to(oldest);
+        self.order.trim_to(oldest);
     }
 
     /// Handles a change of the group's log, address or relay. With another log seqs start again at `next`; otherwise
@@ -287,33 +191,36 @@ impl MemberReceiver {
     pub fn handle_change(&mut self, now: Instant, log: LogId, tag: GroupTag, relay: Option<SocketAddrV4>, next: Seq) {
         self.now = now;
         if log != self.config.log {
-            self.window = ReceiveWindow::new(next);
-            self.fingerprints = Fingerprints::new(self.config.rng_seed, next);
+            let is_suspicious = self.config.policy != LanePolicy::TcpOnly;
+            self.order = MessageOrder::new(self.config.rng_seed, next, now, is_suspicious);
             self.doubts = ForgeryDoubts::new(now);
-            self.gaps = GapTracker::new(next, now);
-            self.announced = AnnouncedGaps::default();
             self.events.retain(ReceiverEvent::outlives_log);
-            self.reassembly.clear();
-        }
-        if tag != self.config.tag {
-            self.moving.end();
-            self.reception = Reception::new();
-            self.blocks.clear();
         }
         if relay != self.reporter.relay() {
             self.handle_network();
         }
-        if tag != self.config.tag || relay != self.reporter.relay() {
+        if tag != self.moving.tag() || relay != self.reporter.relay() {
             self.reporter.restart(now, relay, tag);
         }
+        if tag != self.moving.tag() {
+            self.moving.restart(log, tag);
+            self.reception = Reception::new();
+            self.blocks.clear();
+        }
         self.config.log = log;
-        self.config.tag = tag;
+    }
+
+    /// This machine's interfaces or addresses, or the relay's address, are others: what was learnt of the former path counts no
+    /// more, such as how long multicast must be heard before the member returns to it.
+    pub fn handle_network(&mut self) {
+        self.lane.handle_network();
+        self.path_mtu = PathMtu::default();
     }
 
     /// Sends the requests and reports that are due; early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = now;
-        if self.gaps.due().is_some_and(|due| due <= now) {
+        if self.order.due().is_some_and(|due| due <= now) {
             self.work_gaps(now);
         }
         if self.lane.next_tick().is_some_and(|due| due <= now) {
@@ -327,10 +234,14 @@ impl MemberReceiver {
             self.handle_move(now, moved);
             if self.lane.is_silent(now) {
                 self.reporter.probe_soon(now);
-                self.ask_after_silence(now);
+                // A member that may leave multicast has the hub meanwhile.
+                if self.config.policy == LanePolicy::MulticastOnly {
+                    self.say_stale(now, TIMING.stale_interval_silent);
+                }
             }
         }
-        self.work_moving(now);
+        let step = self.moving.work(now, self.reporter.is_unanswered());
+        self.perform_move(now, step);
         self.compare_suspects(now);
         if self.config.policy != LanePolicy::TcpOnly {
             self.report(now);
@@ -348,20 +259,20 @@ impl MemberReceiver {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if let Some((message, lane)) = self.window.pop() {
+            if let Some((message, lane, filled)) = self.order.pop(self.now, &mut self.backoff) {
                 self.reporter.handle_delivered();
-                self.handle_taken(message.seq.next());
-                let filled = self.announced.handle_delivered(message.seq);
+                self.doubts.handle_delivered(self.now);
                 self.events.extend(filled.map(ReceiverEvent::GapFilled));
-                self.advertise(self.now, self.gaps.advertised());
                 return Some(ReceiverEvent::Message { message, lane });
             }
-            let lost = self.gaps.skip_lost(&mut self.window)?;
-            self.announced.handle_lost(lost);
-            self.reassembly.forget_below(self.window.first());
-            self.advertise(self.now, self.gaps.advertised());
+            let lost = self.order.skip_lost(self.now, &mut self.backoff)?;
             self.events.push_back(ReceiverEvent::Lost(lost));
         }
+    }
+
+    /// Returns the next change of addresses; drain it after each input.
+    pub fn poll_hearing(&mut self) -> Option<ListenChange> {
+        self.moving.poll_hearing()
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).
@@ -371,23 +282,29 @@ impl MemberReceiver {
             LanePolicy::TcpOnly => None,
             LanePolicy::Auto | LanePolicy::MulticastOnly => {
                 let reports = self.lane.is_active() && self.reception.epoch().is_some();
-                self.reporter.next_due(reports, self.group_size)
+                self.reporter.next_due(reports, self.backoff.group_size())
             }
         };
-        let doubt = self.doubts.due(&self.gaps);
-        [self.gaps.due(), self.lane.next_tick(), self.moving.due(), report, doubt].into_iter().flatten().min()
+        let doubt = self.doubts.due(self.order.is_reading());
+        [self.order.due(), self.lane.next_tick(), self.moving.due(), report, doubt].into_iter().flatten().min()
     }
 
     /// Returns the seq of the next message to deliver.
     #[must_use]
     pub const fn next_seq(&self) -> Seq {
-        self.window.first()
+        self.order.next()
     }
 
     /// Returns the tag of the group's datagrams.
     #[must_use]
     pub const fn tag(&self) -> GroupTag {
-        self.config.tag
+        self.moving.tag()
+    }
+
+    /// Whether a datagram with this tag can be of the group: at its address, or at the one it comes from or goes to.
+    #[must_use]
+    pub fn is_addressed(&self, tag: GroupTag) -> bool {
+        self.moving.is_addressed(tag)
     }
 
     /// Returns the log that is received.
@@ -412,49 +329,22 @@ impl MemberReceiver {
     /// [`MAX_RECEIVER_BYTES`].
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.window.held_bytes() + self.reassembly.bytes() + self.blocks.bytes()
+        self.order.held_bytes() + self.blocks.bytes()
     }
 
     /// Takes safety mechanisms out, for tests that must notice it.
     #[cfg(feature = "sabotage")]
     pub const fn sabotage(&mut self, sabotage: Sabotage) {
-        self.sabotage = sabotage;
-    }
-
-    /// Makes room up to an advertised `head`, which is believed no further.
-    fn advertise(&mut self, now: Instant, head: Seq) {
-        self.advertise_carried(now, head, None);
-    }
-
-    /// Makes room up to `head`. `pkts`: the datagrams that carried what is new up to it.
-    fn advertise_carried(&mut self, now: Instant, head: Seq, pkts: Option<PktRange>) {
-        self.gaps.advertise(head);
-        let end = self.gaps.advertised().next().min(self.window.first().plus(PLACES));
-        if self.window.end() < end {
-            let wait = self.gap_wait();
-            self.gaps.extend(now, wait, end, pkts, &mut self.window);
-        }
-    }
-
-    fn gap_wait(&mut self) -> Duration {
-        timing::reorder(self.grtt) + self.nak_backoff()
-    }
-
-    fn nak_backoff(&mut self) -> Duration {
-        if self.sabotage.nacks_at_once() {
-            return Duration::ZERO;
-        }
-        backoff::nak_backoff(&mut self.rng, self.grtt, self.group_size)
+        self.backoff.sabotage(sabotage);
     }
 
     fn work_gaps(&mut self, now: Instant) {
-        let repair = self.lane.is_active() || (self.config.history && self.gaps.is_catching_up(&self.window));
-        let means = RecoveryMeans { repair, history: self.config.history, grtt: self.grtt };
-        let requests = self.gaps.work(now, means, &mut self.window, &self.reassembly, &self.blocks);
+        let history = self.config.history;
+        let repair = self.lane.is_active() || (history && self.order.is_catching_up());
+        let requests = self.order.work(now, RecoveryMeans { repair, history, grtt: self.backoff.grtt() }, &self.blocks);
         if let Some(range) = requests.history {
-            self.stats.history += 1;
             self.announce(range);
-            self.events.push_back(ReceiverEvent::NeedHistory(range));
+            self.read_history(range);
         }
         if requests.confirm {
             self.confirm_head(now);
@@ -472,17 +362,123 @@ impl MemberReceiver {
         nak.into_iter().for_each(|nak| self.send(nak));
     }
 
-    /// Reports a gap, unless only the past is being read, or the reader takes no messages. A gap is believed only up to
-    /// the last message that came, and not if it is so long that the log is read at once, which knows better.
+    /// Reports a gap that is recovered.
     fn announce(&mut self, range: SeqRange) {
-        let known = self.gaps.unannounced_below();
-        let last = range.last.min(Seq(self.window.held_end().0.saturating_sub(1)));
-        let Some(range) = SeqRange::new(range.first.max(known), last) else { return };
-        if self.config.history && range.len() >= MAX_NAK_GAP {
-            return;
-        }
-        for fresh in self.announced.add(range) {
+        for fresh in self.order.announce(range, self.config.history) {
             self.emit(ReceiverEvent::Gap(fresh));
+        }
+    }
+
+    fn read_history(&mut self, range: SeqRange) {
+        self.stats.history += 1;
+        self.events.push_back(ReceiverEvent::NeedHistory(range));
+    }
+
+    /// Sends a PROBE for the relay's head; where the relay does not answer, what datagrams advertise is believed.
+    fn confirm_head(&mut self, now: Instant) {
+        if self.reporter.is_out_of_reach() {
+            self.order.confirm_unanswered();
+        } else if self.doubts.may_confirm(now) {
+            self.reporter.probe_soon(now);
+        }
+    }
+
+    /// Doubts what was delivered beyond `head`, which the relay or somebody in its name advertised. What was delivered less
+    /// than `settled` ago may have been logged since.
+    fn doubt_head(&mut self, now: Instant, head: Seq, settled: Duration) {
+        let (delivered, is_unanswered) = (self.order.delivered(), self.reporter.is_unanswered());
+        if head < delivered
+            && !self.order.is_proven(delivered)
+            && self.doubts.handle_head(now, head, delivered, settled, is_unanswered)
+        {
+            self.reporter.probe_soon(now);
+        }
+    }
+
+    /// Marks delivered seqs under which another message came as suspect.
+    fn suspect(&mut self, now: Instant, range: SeqRange) {
+        if self.config.history && self.config.policy != LanePolicy::TcpOnly {
+            self.doubts.suspect(range);
+            self.compare_suspects(now);
+        }
+    }
+
+    /// Reads suspect messages from the log, if it can be read now.
+    fn compare_suspects(&mut self, now: Instant) {
+        if let Some(range) = self.doubts.begin_comparison(now, self.order.is_reading()) {
+            self.order.begin_reading(now, range);
+            self.read_history(range);
+        }
+    }
+
+    /// Corrects messages from `first` to `last`, where the log has others than datagrams had.
+    fn correct(&mut self, now: Instant, first: Seq, last: Seq) {
+        self.doubts.handle_corrected();
+        if !self.lane.is_trusted() {
+            // Datagrams are still forged: stay away from multicast for another hold.
+            let _ = self.lane.handle_forged(now);
+        }
+        if first < self.order.next() {
+            let delivered = self.order.delivered();
+            self.go_back(now, first);
+            if self.config.history {
+                // Only the log is believed for what comes again.
+                self.order.catch_up(now, delivered, &mut self.backoff);
+            }
+        } else if let Some(range) = SeqRange::new(first, last) {
+            self.order.release(now, range, &mut self.backoff);
+        }
+    }
+
+    /// Restarts delivery at `to`, because what was delivered from there on is not in the log.
+    fn go_back(&mut self, now: Instant, to: Seq) {
+        let Some(range) = self.order.go_back(now, to) else { return };
+        self.doubts.go_back(to);
+        self.blocks.clear();
+        self.stats.forged += range.len();
+        // The relay must not count as heard what was not delivered.
+        self.reporter.handle_delivered();
+        self.events.push_back(ReceiverEvent::Forged(range));
+        if self.config.history && !self.lane.is_active() {
+            // The hub delivered that already, and goes on behind it.
+            self.order.catch_up(now, range.last, &mut self.backoff);
+        }
+        let moved = self.lane.handle_forged(now);
+        self.handle_move(now, moved);
+    }
+
+    fn handle_move(&mut self, now: Instant, moved: Option<LaneMove>) {
+        match moved {
+            None => {}
+            Some(LaneMove::Up) => {
+                self.reception.forget_loss();
+                self.path_mtu.retry();
+                self.order.restart_requests(now, &mut self.backoff);
+                self.emit(ReceiverEvent::LaneUp);
+            }
+            Some(LaneMove::Down(why)) => {
+                self.reception.forget_loss();
+                self.emit(ReceiverEvent::LaneDown { why, cookie: self.reporter.cookie() });
+            }
+        }
+    }
+
+    /// Sends the PROBE or STATUS that is due.
+    fn report(&mut self, now: Instant) {
+        let (delivered, group_size) = (self.order.delivered(), self.backoff.group_size());
+        let probe = self.reporter.probe(now, delivered, self.backoff.rng());
+        probe.into_iter().for_each(|probe| self.send(probe));
+        if self.lane.is_active() {
+            let status = self.reporter.status(now, &self.reception, delivered, group_size, self.backoff.rng());
+            status.into_iter().for_each(|status| self.send(status));
+        }
+    }
+
+    /// Has the registry asked where the group is, unless that was done less than `interval` ago.
+    fn say_stale(&mut self, now: Instant, interval: Duration) {
+        if self.stale_said.is_none_or(|said| now.saturating_duration_since(said) >= interval) {
+            self.stale_said = Some(now);
+            self.emit(ReceiverEvent::Stale);
         }
     }
 

@@ -8,18 +8,16 @@
 
 use std::time::{Duration, Instant};
 
-use gaung_proto::{Seq, SeqRange, messages::Messages};
+use gaung_proto::{Seq, SeqRange};
 
-use super::{
-    HistoryEnd, LanePolicy, MemberReceiver, ReceiverEvent, gaps::GapTracker, spans::MissingState, window::ReceiveWindow,
-};
+use super::HistoryEnd;
 use crate::timing::TIMING;
 
 /// Messages that are read from the log to be compared, at most so many at a time.
 const MAX_COMPARED: u64 = 256;
 const MAX_DOUBLINGS: u32 = 3;
 
-/// The delivered messages that may be forged.
+/// The delivered messages that may be forged, and when to ask the log or the relay about them.
 #[derive(Debug)]
 pub(super) struct ForgeryDoubts {
     /// Delivered messages to be compared with the log.
@@ -47,164 +45,161 @@ impl ForgeryDoubts {
         }
     }
 
-    /// Returns when the next step of a comparison is due.
-    pub(super) fn due(&self, gaps: &GapTracker) -> Option<Instant> {
-        self.suspects.filter(|_| !gaps.is_reading()).map(|_| self.not_before)
+    /// Returns when the next comparison is due. `is_reading`: the log is being read already.
+    pub(super) fn due(&self, is_reading: bool) -> Option<Instant> {
+        self.suspects.filter(|_| !is_reading).map(|_| self.not_before)
     }
 
-    fn suspect(&mut self, range: SeqRange) {
+    /// Marks delivered seqs as suspect, at most as many as one comparison reads.
+    pub(super) fn suspect(&mut self, range: SeqRange) {
         let first = self.suspects.map_or(range.first, |known| known.first.min(range.first));
         let last = self.suspects.map_or(range.last, |known| known.last.max(range.last));
         self.suspects = Some(SeqRange { first, last: last.min(first.plus(MAX_COMPARED - 1)) });
     }
 
-    /// Delays the next comparison, because one was started.
+    /// Begins to compare suspect messages, if that is due; returns what to read from the log.
+    pub(super) fn begin_comparison(&mut self, now: Instant, is_reading: bool) -> Option<SeqRange> {
+        self.due(is_reading).filter(|due| *due <= now)?;
+        self.compared = self.suspects.take();
+        self.wait(now);
+        self.compared
+    }
+
+    /// Handles the end of the read that compares; returns from where on nothing that was delivered is in the log.
+    pub(super) fn handle_compared(&mut self, end: HistoryEnd) -> Option<Seq> {
+        let range = self.compared.take()?;
+        match end {
+            HistoryEnd::Failed => self.suspect(range),
+            HistoryEnd::Reached { head } if head < range.last => {
+                self.denied = 0;
+                return Some(head.next());
+            }
+            HistoryEnd::Reached { .. } => self.denied += 1,
+        }
+        None
+    }
+
+    /// Handles a head below `delivered`, from the relay or from somebody in its name; returns whether to ask the relay.
+    /// What was delivered less than `settled` ago may have been logged since. `is_unanswered`: the relay does not answer,
+    /// so that the log is read instead.
+    pub(super) fn handle_head(
+        &mut self,
+        now: Instant,
+        head: Seq,
+        delivered: Seq,
+        settled: Duration,
+        is_unanswered: bool,
+    ) -> bool {
+        if now.saturating_duration_since(self.last_delivered) < settled || now < self.not_before {
+            return false;
+        }
+        self.wait(now);
+        self.asked_head = true;
+        if is_unanswered {
+            self.suspect(SeqRange { first: head.next(), last: delivered.min(head.plus(MAX_COMPARED)) });
+        }
+        true
+    }
+
+    /// Handles the relay's own answer that its log ended at `head` after `delivered` was delivered; returns from where on
+    /// nothing that was delivered is in the log.
+    pub(super) fn handle_relay_head(&mut self, delivered: Seq, head: Seq) -> Option<Seq> {
+        let asked = std::mem::take(&mut self.asked_head);
+        if delivered > head {
+            self.denied = 0;
+            return Some(head.next());
+        }
+        self.denied += u32::from(asked);
+        None
+    }
+
+    /// Whether the relay may be asked now to confirm an advertised head; if so, it is not asked again for a while.
+    pub(super) fn may_confirm(&mut self, now: Instant) -> bool {
+        let may_confirm = now >= self.confirm_not_before;
+        if may_confirm {
+            self.confirm_not_before = now + TIMING.confirm_interval;
+        }
+        may_confirm
+    }
+
+    /// Notes that a message was delivered.
+    pub(super) const fn handle_delivered(&mut self, now: Instant) {
+        self.last_delivered = now;
+    }
+
+    /// Notes that the log had another message than datagrams had: doubts are justified.
+    pub(super) const fn handle_corrected(&mut self) {
+        self.denied = 0;
+    }
+
+    /// Notes that delivery restarts at `to`. What is suspect before it stays suspect.
+    pub(super) fn go_back(&mut self, to: Seq) {
+        let before = Seq(to.0.saturating_sub(1));
+        self.suspects = self.suspects.and_then(|known| SeqRange::new(known.first, known.last.min(before)));
+    }
+
+    /// Delays the next comparison, because one was started: the longer, the more doubts in a row were denied.
     fn wait(&mut self, now: Instant) {
         self.not_before = now + TIMING.doubt_min * (1 << self.denied.min(MAX_DOUBLINGS));
     }
 }
 
-impl MemberReceiver {
-    /// Handles a head below what was delivered, from the relay or from somebody in its name. What was delivered less
-    /// than `settled` ago may have been logged since.
-    pub(super) fn doubt_head(&mut self, now: Instant, head: Seq, settled: Duration) {
-        let delivered = self.delivered();
-        let is_settled = now.saturating_duration_since(self.doubts.last_delivered) >= settled;
-        if head >= delivered || !is_settled || self.fingerprints.is_proven(delivered) || now < self.doubts.not_before {
-            return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, last: u64) -> SeqRange {
+        SeqRange { first: Seq(first), last: Seq(last) }
+    }
+
+    #[test]
+    fn suspects_are_compared_once_the_log_is_free_and_again_if_it_cannot_be_read() {
+        let now = Instant::now();
+        let mut doubts = ForgeryDoubts::new(now);
+        doubts.suspect(range(10, 12));
+        doubts.suspect(range(8, 8));
+        assert_eq!((doubts.due(true), doubts.begin_comparison(now, true)), (None, None), "it is being read");
+        assert_eq!(doubts.begin_comparison(now, false), Some(range(8, 12)));
+        assert_eq!(doubts.handle_compared(HistoryEnd::Failed), None);
+        assert_eq!(doubts.begin_comparison(now, false), None, "not at once");
+        let later = now + TIMING.doubt_min;
+        assert_eq!(doubts.begin_comparison(later, false), Some(range(8, 12)));
+        assert_eq!(doubts.handle_compared(HistoryEnd::Reached { head: Seq(9) }), Some(Seq(10)));
+        assert_eq!(doubts.handle_compared(HistoryEnd::Reached { head: Seq(9) }), None, "nothing is compared any more");
+        doubts.suspect(range(5, 12));
+        doubts.go_back(Seq(10));
+        doubts.suspect(range(3, u64::MAX));
+        assert_eq!(doubts.begin_comparison(later + TIMING.doubt_min, false), Some(range(3, 2 + MAX_COMPARED)));
+    }
+
+    #[test]
+    fn a_head_below_what_was_delivered_is_asked_about_the_less_often_the_more_was_denied() {
+        let began = Instant::now();
+        let mut doubts = ForgeryDoubts::new(began);
+        assert!(
+            !doubts.handle_head(began, Seq(5), Seq(9), TIMING.head_settled, false),
+            "it may have been logged since"
+        );
+        let (mut now, mut waits) = (began + TIMING.head_settled, Vec::new());
+        for _ in 0..5 {
+            assert!(doubts.handle_head(now, Seq(5), Seq(9), TIMING.head_settled, false));
+            assert_eq!(doubts.handle_relay_head(Seq(9), Seq(9)), None, "the relay has all of it");
+            waits.push(doubts.not_before - now);
+            assert!(!doubts.handle_head(now, Seq(5), Seq(9), TIMING.head_settled, false));
+            now = doubts.not_before;
         }
-        self.doubts.wait(now);
-        self.doubts.asked_head = true;
-        self.reporter.probe_soon(now);
-        if self.reporter.is_unanswered() {
-            let last = delivered.min(head.plus(MAX_COMPARED));
-            self.doubts.suspect(SeqRange { first: head.next(), last });
-        }
+        assert_eq!(waits, [1, 2, 4, 8, 8].map(|times| TIMING.doubt_min * times));
+        assert_eq!(doubts.handle_relay_head(Seq(9), Seq(5)), Some(Seq(6)));
+        assert!(doubts.handle_head(now, Seq(5), Seq(9), Duration::ZERO, true));
+        assert_eq!(doubts.not_before - now, TIMING.doubt_min, "it was justified");
+        assert_eq!(doubts.begin_comparison(doubts.not_before, false), Some(range(6, 9)), "the log decides instead");
     }
 
-    /// Sends a PROBE for the relay's head; where the relay does not answer, what datagrams advertise is believed.
-    pub(super) fn confirm_head(&mut self, now: Instant) {
-        if self.reporter.is_out_of_reach() {
-            self.gaps.confirm_unanswered();
-        } else if now >= self.doubts.confirm_not_before {
-            self.doubts.confirm_not_before = now + TIMING.confirm_interval;
-            self.reporter.probe_soon(now);
-        }
-    }
-
-    /// Handles the relay's own answer that its log ended at `head` after `delivered` was delivered.
-    pub(super) fn handle_relay_head(&mut self, now: Instant, delivered: Seq, head: Seq) {
-        let asked = std::mem::take(&mut self.doubts.asked_head);
-        if delivered > head {
-            self.doubts.denied = 0;
-            self.go_back(now, head.next());
-        } else if asked {
-            self.doubts.denied += 1;
-        }
-    }
-
-    /// Marks delivered seqs under which another message came as suspect.
-    pub(super) fn suspect(&mut self, now: Instant, range: SeqRange) {
-        if self.config.history && self.config.policy != LanePolicy::TcpOnly {
-            self.doubts.suspect(range);
-            self.compare_suspects(now);
-        }
-    }
-
-    /// Reads suspect messages from the log, if it can be read now.
-    pub(super) fn compare_suspects(&mut self, now: Instant) {
-        if self.doubts.due(&self.gaps).is_none_or(|due| due > now) {
-            return;
-        }
-        let Some(range) = self.doubts.suspects.take() else { return };
-        self.doubts.compared = Some(range);
-        self.doubts.wait(now);
-        self.gaps.begin_reading(now, range);
-        self.stats.history += 1;
-        self.events.push_back(ReceiverEvent::NeedHistory(range));
-    }
-
-    /// Handles the end of the read that compares.
-    pub(super) fn handle_compared(&mut self, now: Instant, end: HistoryEnd) {
-        match (self.doubts.compared.take(), end) {
-            (None, _) => {}
-            (Some(range), HistoryEnd::Failed) => self.doubts.suspect(range),
-            (Some(range), HistoryEnd::Reached { head }) if head < range.last => {
-                self.doubts.denied = 0;
-                self.go_back(now, head.next());
-            }
-            (Some(_), HistoryEnd::Reached { .. }) => self.doubts.denied += 1,
-        }
-        self.compare_suspects(now);
-    }
-
-    /// Corrects messages from `first` on, where the log has others than datagrams had; `messages` are the log's.
-    pub(super) fn correct(&mut self, now: Instant, first: Seq, messages: &Messages) {
-        self.doubts.denied = 0;
-        if !self.lane.is_trusted() {
-            // Datagrams are still forged: stay away from multicast for another hold.
-            let _ = self.lane.handle_forged(now);
-        }
-        if first < self.window.first() {
-            let delivered = self.delivered();
-            self.go_back(now, first);
-            if self.config.history {
-                // Only the log is believed for what comes again.
-                self.read_through(now, delivered);
-            }
-        } else if let Some(range) = SeqRange::new(first, Seq(messages.end().0 - 1)) {
-            self.release(now, range);
-        }
-    }
-
-    /// Reads from the log what is missing up to `last`.
-    fn read_through(&mut self, now: Instant, last: Seq) {
-        self.gaps.catch_up(last);
-        self.advertise(now, last);
-        self.gaps.hasten(now, &mut self.window);
-    }
-
-    /// Drops messages of datagrams that contradict each other before either was delivered, and sends a PROBE.
-    pub(super) fn release(&mut self, now: Instant, range: SeqRange) {
-        let due = now + self.gap_wait();
-        let released = self.window.release(range, MissingState::new(now, due, None));
-        released.into_iter().chain([range]).for_each(|range| self.fingerprints.forget(range));
-        self.gaps.wake_at(due);
-    }
-
-    /// Notes that the messages before `next` were delivered.
-    pub(super) fn handle_taken(&mut self, next: Seq) {
-        self.doubts.last_delivered = self.now;
-        self.fingerprints.handle_delivered(next);
-    }
-
-    fn delivered(&self) -> Seq {
-        Seq(self.window.first().0.saturating_sub(1))
-    }
-
-    /// Restarts delivery at `to`, because what was delivered from there on is not in the log.
-    fn go_back(&mut self, now: Instant, to: Seq) {
-        let Some(range) = SeqRange::new(to, self.delivered()) else { return };
-        // What is suspect before it stays suspect.
-        self.doubts.suspects = self
-            .doubts
-            .suspects
-            .and_then(|known| SeqRange::new(known.first, known.last.min(Seq(to.0.saturating_sub(1)))));
-        self.fingerprints.forget(SeqRange { first: to, last: Seq(u64::MAX) });
-        self.window = ReceiveWindow::new(to);
-        self.gaps.go_back(now, to);
-        self.announced.cut(Seq(to.0.saturating_sub(1)));
-        self.reassembly.clear();
-        self.blocks.clear();
-        self.stats.forged += range.len();
-        // The relay must not count as heard what was not delivered.
-        self.reporter.handle_delivered();
-        self.events.push_back(ReceiverEvent::Forged(range));
-        if self.config.history && !self.lane.is_active() {
-            // The hub delivered that already, and goes on behind it.
-            self.read_through(now, range.last);
-        }
-        let moved = self.lane.handle_forged(now);
-        self.handle_move(now, moved);
+    #[test]
+    fn the_relay_is_asked_to_confirm_a_head_only_so_often() {
+        let now = Instant::now();
+        let mut doubts = ForgeryDoubts::new(now);
+        assert!(doubts.may_confirm(now) && !doubts.may_confirm(now));
+        assert!(doubts.may_confirm(now + TIMING.confirm_interval));
     }
 }

@@ -4,13 +4,13 @@
 use std::{collections::VecDeque, time::Instant};
 
 use gaung_proto::{
-    DecodeError, Generation, GroupAddr, GroupTag,
-    body::{Heartbeat, Migrate, Probe},
+    Generation, GroupAddr, GroupId, GroupTag, LogId,
+    body::{Migrate, Probe},
     datagram::{Header, PacketType, flags},
 };
-use rand::Rng as _;
+use rand::{Rng as _, rngs::SmallRng};
 
-use super::{ArrivalSocket, LanePolicy, MemberReceiver, ReceiverEvent, path_mtu::PathMtu};
+use super::ArrivalSocket;
 use crate::timing::TIMING;
 
 const MAX_PROOF_DOUBLINGS: u32 = 4;
@@ -28,9 +28,13 @@ pub enum ListenChange {
     Stayed,
 }
 
-/// State of a move from one address to another.
-#[derive(Debug, Default)]
+/// Where the group is, by the tag of its datagrams, and its move from one address to another.
+#[derive(Debug)]
 pub(super) struct MoveTracker {
+    group: GroupId,
+    log: LogId,
+    /// The tag of the present address.
+    tag: GroupTag,
     state: MoveState,
     /// Generation of the present address, once a heartbeat carried it.
     generation: Option<Generation>,
@@ -64,6 +68,19 @@ struct MoveProof {
     stays: bool,
 }
 
+/// What a move requires of the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MoveStep {
+    /// Nothing is to be done.
+    Idle,
+    /// Send a PROBE with this nonce under the new tag.
+    Probe { tag: GroupTag, nonce: u64 },
+    /// The group is here now. Its log and epoch stay, and its count of datagrams continues.
+    Arrived { addr: GroupAddr, generation: Generation },
+    /// Nothing proved that the group had moved.
+    Stayed,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct MoveTarget {
     addr: GroupAddr,
@@ -72,6 +89,27 @@ struct MoveTarget {
 }
 
 impl MoveTracker {
+    /// Makes a tracker of a group whose datagrams have `tag`.
+    pub(super) const fn new(group: GroupId, log: LogId, tag: GroupTag) -> Self {
+        let hearings = VecDeque::new();
+        Self { group, log, tag, state: MoveState::Settled, generation: None, next: None, hearings }
+    }
+
+    pub(super) const fn tag(&self) -> GroupTag {
+        self.tag
+    }
+
+    /// Whether a datagram with this tag can be of the group: at its address, or at the one it comes from or goes to.
+    pub(super) fn is_addressed(&self, tag: GroupTag) -> bool {
+        tag == self.tag
+            || match self.state {
+                MoveState::Settled => false,
+                MoveState::Trying { to, .. } => to.tag == tag,
+                MoveState::Arrived { former, .. } => former == tag,
+            }
+    }
+
+    /// Returns when to call [`Self::work`].
     pub(super) fn due(&self) -> Option<Instant> {
         match self.state {
             MoveState::Settled => None,
@@ -80,12 +118,14 @@ impl MoveTracker {
         }
     }
 
-    pub(super) const fn handle_generation(&mut self, generation: Generation) {
-        self.generation = Some(generation);
+    /// Returns the next change of addresses.
+    pub(super) fn poll_hearing(&mut self) -> Option<ListenChange> {
+        self.hearings.pop_front()
     }
 
-    /// Ends a move, because the registry says where the group is.
-    pub(super) fn end(&mut self) {
+    /// Takes the log and the tag from the registry, which says where the group is: that ends a move.
+    pub(super) fn restart(&mut self, log: LogId, tag: GroupTag) {
+        (self.log, self.tag) = (log, tag);
         self.generation = None;
         self.next = None;
         match std::mem::take(&mut self.state) {
@@ -95,183 +135,137 @@ impl MoveTracker {
         }
     }
 
+    /// Handles a heartbeat of the group's log. At the present address it tells the generation, and that a notice that the
+    /// group has left needs the relay's answer.
+    pub(super) fn handle_heartbeat(&mut self, generation: Generation) {
+        if self.tag_of(generation) != self.tag {
+            return;
+        }
+        self.generation = Some(generation);
+        if let MoveState::Trying { proof, .. } = &mut self.state {
+            proof.stays = true;
+        }
+    }
+
+    /// Handles a MIGRATE; returns whether it says something new. Notices are repeated and can be forged, so one is tried
+    /// at a time, and the last other one after it.
+    pub(super) fn handle_migrate(&mut self, now: Instant, migrate: &Migrate) -> bool {
+        let &Migrate { group, log, generation, to: addr } = migrate;
+        let tag = self.tag_of(generation);
+        let is_ours = group == self.group && log == self.log;
+        let is_news = is_ours && tag != self.tag && self.is_newer(generation) && self.is_next(generation);
+        let said = MoveTarget { addr, generation, tag };
+        match self.state {
+            MoveState::Settled if is_news => self.attempt(now, said),
+            MoveState::Trying { to, .. } if is_news && (to.tag, to.addr) != (tag, addr) => self.next = Some(said),
+            MoveState::Arrived { .. } if is_news => self.next = Some(said),
+            MoveState::Settled | MoveState::Trying { .. } | MoveState::Arrived { .. } => return false,
+        }
+        true
+    }
+
+    /// Handles a datagram with another tag than the group's; returns whether it counts all the same. `has_relay`: the
+    /// relay's address is known, so that it can be asked for a proof.
+    pub(super) fn handle_other_tag(
+        &mut self,
+        now: Instant,
+        via: ArrivalSocket,
+        header: &Header,
+        body: &[u8],
+        has_relay: bool,
+        rng: &mut SmallRng,
+    ) -> (bool, MoveStep) {
+        let is_data = matches!(header.packet_type, PacketType::Data | PacketType::Parity);
+        match &mut self.state {
+            MoveState::Trying { to, proof, .. } if to.tag == header.tag => {
+                let to = *to;
+                if !has_relay && via == ArrivalSocket::Group {
+                    return (true, self.arrive(now, to));
+                }
+                if header.packet_type == PacketType::Probe && header.has(flags::RESPONSE) {
+                    let is_asked = |nonce| Probe::decode(body).is_ok_and(|answer| answer.nonce == nonce);
+                    let is_proven = proof.nonce.is_some_and(is_asked);
+                    return (false, if is_proven { self.arrive(now, to) } else { MoveStep::Idle });
+                }
+                if via == ArrivalSocket::Group && proof.nonce.is_none() {
+                    proof.nonce = Some(rng.random());
+                    proof.next = Some(now);
+                    return (is_data, self.ask_for_proof(now));
+                }
+                (is_data, MoveStep::Idle)
+            }
+            MoveState::Arrived { former, .. } => (*former == header.tag && is_data, MoveStep::Idle),
+            MoveState::Settled | MoveState::Trying { .. } => (false, MoveStep::Idle),
+        }
+    }
+
+    /// Takes the step that is due. `is_unanswered`: the relay answers nothing.
+    pub(super) fn work(&mut self, now: Instant, is_unanswered: bool) -> MoveStep {
+        if self.due().is_none_or(|due| due > now) {
+            return MoveStep::Idle;
+        }
+        if let MoveState::Trying { to, until, proof } = self.state {
+            if until > now {
+                return self.ask_for_proof(now);
+            }
+            // Without an answer, as where nothing that this member sends arrives, what is heard decides.
+            if proof.nonce.is_some() && !proof.stays && is_unanswered {
+                return self.arrive(now, to);
+            }
+        }
+        let next = self.next.take().filter(|next| self.is_newer(next.generation));
+        let step = match std::mem::take(&mut self.state) {
+            MoveState::Settled => MoveStep::Idle,
+            MoveState::Trying { .. } => {
+                self.hearings.push_back(ListenChange::Stayed);
+                MoveStep::Stayed
+            }
+            MoveState::Arrived { .. } => {
+                self.hearings.push_back(ListenChange::Moved);
+                MoveStep::Idle
+            }
+        };
+        if let Some(next) = next {
+            self.attempt(now, next);
+        }
+        step
+    }
+
+    /// Asks for a PROBE under the new tag, which is repeated until the relay answers.
+    fn ask_for_proof(&mut self, now: Instant) -> MoveStep {
+        let MoveState::Trying { to, proof, .. } = &mut self.state else { return MoveStep::Idle };
+        let Some(nonce) = proof.nonce.filter(|_| proof.next.is_some_and(|next| next <= now)) else {
+            return MoveStep::Idle;
+        };
+        proof.next = Some(now + TIMING.move_proof_min * (1 << proof.probes.min(MAX_PROOF_DOUBLINGS)));
+        proof.probes += 1;
+        MoveStep::Probe { tag: to.tag, nonce }
+    }
+
+    fn tag_of(&self, generation: Generation) -> GroupTag {
+        GroupTag::of(self.group, generation, self.log)
+    }
+
     fn is_newer(&self, generation: Generation) -> bool {
         self.generation.is_none_or(|own| generation.0 > own.0)
+    }
+
+    /// Whether the generation can follow that of the group's tag: an older one is known to the relay too.
+    fn is_next(&self, generation: Generation) -> bool {
+        let earlier = generation.0.saturating_sub(MAX_MISSED_MOVES)..generation.0;
+        self.generation.is_some() || earlier.rev().any(|earlier| self.tag_of(Generation(earlier)) == self.tag)
     }
 
     fn attempt(&mut self, now: Instant, to: MoveTarget) {
         self.state = MoveState::Trying { to, until: now + TIMING.move_patience, proof: MoveProof::default() };
         self.hearings.push_back(ListenChange::Also(to.addr));
     }
-}
 
-impl MemberReceiver {
-    /// This machine's interfaces or addresses, or the relay's address, are others: what was learnt of the former path counts no
-    /// more, such as how long multicast must be heard before the member returns to it.
-    pub fn handle_network(&mut self) {
-        self.lane.handle_network();
-        self.path_mtu = PathMtu::default();
-    }
-
-    /// Returns the next change of addresses; drain it after each input.
-    pub fn poll_hearing(&mut self) -> Option<ListenChange> {
-        self.moving.hearings.pop_front()
-    }
-
-    /// Whether a datagram with this tag can be of the group: at its address, or at the one it comes from or goes to.
-    #[must_use]
-    pub fn is_addressed(&self, tag: GroupTag) -> bool {
-        tag == self.config.tag
-            || match self.moving.state {
-                MoveState::Settled => false,
-                MoveState::Trying { to, .. } => to.tag == tag,
-                MoveState::Arrived { former, .. } => former == tag,
-            }
-    }
-
-    /// Handles a MIGRATE. Notices are repeated and can be forged, so one is tried at a time, and the last other one
-    /// after it.
-    pub(super) fn handle_migrate(&mut self, now: Instant, migrate: &Migrate) {
-        let &Migrate { group, log, generation, to: addr } = migrate;
-        let is_ours = group == self.config.group && log == self.config.log;
-        let tag = GroupTag::of(self.config.group, generation, self.config.log);
-        let is_news = is_ours && tag != self.config.tag && self.moving.is_newer(generation) && self.is_next(generation);
-        let said = MoveTarget { addr, generation, tag };
-        match self.moving.state {
-            MoveState::Settled if is_news => self.moving.attempt(now, said),
-            MoveState::Trying { to, .. } if is_news && (to.tag, to.addr) != (tag, addr) => {
-                self.moving.next = Some(said)
-            }
-            MoveState::Arrived { .. } if is_news => self.moving.next = Some(said),
-            MoveState::Settled | MoveState::Trying { .. } | MoveState::Arrived { .. } => self.stats.ignored += 1,
-        }
-    }
-
-    /// Whether a datagram with another tag than the group's counts all the same.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if an answer is none.
-    pub(super) fn follow(
-        &mut self,
-        now: Instant,
-        via: ArrivalSocket,
-        header: &Header,
-        body: &[u8],
-    ) -> Result<bool, DecodeError> {
-        let is_data = matches!(header.packet_type, PacketType::Data | PacketType::Parity);
-        match &mut self.moving.state {
-            MoveState::Trying { to, proof, .. } if to.tag == header.tag => {
-                let to = *to;
-                if self.reporter.relay().is_none() && via == ArrivalSocket::Group {
-                    self.arrive(now, to);
-                    return Ok(true);
-                }
-                if header.packet_type == PacketType::Probe && header.has(flags::RESPONSE) {
-                    if proof.nonce.is_some_and(|nonce| Probe::decode(body).is_ok_and(|answer| answer.nonce == nonce)) {
-                        self.arrive(now, to);
-                    }
-                    return Ok(false);
-                }
-                if via == ArrivalSocket::Group && proof.nonce.is_none() {
-                    proof.nonce = Some(self.rng.random());
-                    proof.next = Some(now);
-                    self.ask_for_proof(now);
-                }
-                Ok(is_data)
-            }
-            MoveState::Arrived { former, .. } => Ok(*former == header.tag && is_data),
-            MoveState::Settled | MoveState::Trying { .. } => Ok(false),
-        }
-    }
-
-    /// Sends a PROBE under the new tag, and repeats it until the relay answers.
-    fn ask_for_proof(&mut self, now: Instant) {
-        let MoveState::Trying { to, proof, .. } = &mut self.moving.state else { return };
-        let Some(nonce) = proof.nonce.filter(|_| proof.next.is_some_and(|next| next <= now)) else { return };
-        proof.next = Some(now + TIMING.move_proof_min * (1 << proof.probes.min(MAX_PROOF_DOUBLINGS)));
-        proof.probes += 1;
-        let question = self.reporter.probe_of(now, to.tag, nonce);
-        question.into_iter().for_each(|question| self.send(question));
-    }
-
-    /// Notes that the group was heard at its present address: a notice that it has left then needs the relay's answer.
-    pub(super) const fn handle_heard_here(&mut self) {
-        if let MoveState::Trying { proof, .. } = &mut self.moving.state {
-            proof.stays = true;
-        }
-    }
-
-    /// Whether the generation can follow that of the group's tag: an older one is known to the relay too.
-    fn is_next(&self, generation: Generation) -> bool {
-        let (group, log) = (self.config.group, self.config.log);
-        let earlier = generation.0.saturating_sub(MAX_MISSED_MOVES)..generation.0;
-        self.moving.generation.is_some()
-            || earlier.rev().any(|earlier| GroupTag::of(group, Generation(earlier), log) == self.config.tag)
-    }
-
-    pub(super) fn work_moving(&mut self, now: Instant) {
-        if self.moving.due().is_none_or(|due| due > now) {
-            return;
-        }
-        if let MoveState::Trying { to, until, proof } = self.moving.state {
-            if until > now {
-                return self.ask_for_proof(now);
-            }
-            // Without an answer, as where nothing that this member sends arrives, what is heard decides.
-            if proof.nonce.is_some() && !proof.stays && self.reporter.is_unanswered() {
-                return self.arrive(now, to);
-            }
-        }
-        let next = self.moving.next.take().filter(|next| self.moving.is_newer(next.generation));
-        match std::mem::take(&mut self.moving.state) {
-            MoveState::Settled => {}
-            MoveState::Trying { .. } => {
-                self.moving.hearings.push_back(ListenChange::Stayed);
-                self.say_stale(now);
-            }
-            MoveState::Arrived { .. } => self.moving.hearings.push_back(ListenChange::Moved),
-        }
-        if let Some(next) = next {
-            self.moving.attempt(now, next);
-        }
-    }
-
-    /// Handles a datagram with another tag; a heartbeat of this group means that the registry knows more.
-    pub(super) fn handle_stranger(&mut self, now: Instant, header: &Header, body: &[u8]) -> Result<(), DecodeError> {
-        if header.packet_type == PacketType::Heartbeat && Heartbeat::decode(body)?.group == self.config.group {
-            self.say_stale(now);
-        }
-        Ok(())
-    }
-
-    /// Asks the registry after silence, because the group may be at another address. A member that may leave multicast
-    /// has the hub meanwhile.
-    pub(super) fn ask_after_silence(&mut self, now: Instant) {
-        let said = self.stale_said.map(|said| now.saturating_duration_since(said));
-        if self.config.policy == LanePolicy::MulticastOnly
-            && said.is_none_or(|said| said >= TIMING.stale_interval_silent)
-        {
-            self.say_stale(now);
-        }
-    }
-
-    pub(super) fn say_stale(&mut self, now: Instant) {
-        if self.stale_said.is_none_or(|said| now.saturating_duration_since(said) >= TIMING.stale_interval) {
-            self.stale_said = Some(now);
-            self.emit(ReceiverEvent::Stale);
-        }
-    }
-
-    /// Completes a move: log and epoch stay, and the count of datagrams continues.
-    fn arrive(&mut self, now: Instant, to: MoveTarget) {
+    fn arrive(&mut self, now: Instant, to: MoveTarget) -> MoveStep {
         let MoveTarget { addr, generation, tag } = to;
-        let former = std::mem::replace(&mut self.config.tag, tag);
-        self.reporter.change_tag(tag);
-        self.moving.state = MoveState::Arrived { former, until: now + TIMING.move_late };
-        self.moving.generation = Some(generation);
-        self.stats.moves += 1;
-        // Whoever takes no events needs only the last one.
-        self.events.retain(|event| !matches!(event, ReceiverEvent::Moved { .. }));
-        self.events.push_back(ReceiverEvent::Moved { to: addr, generation });
+        let former = std::mem::replace(&mut self.tag, tag);
+        self.state = MoveState::Arrived { former, until: now + TIMING.move_late };
+        self.generation = Some(generation);
+        MoveStep::Arrived { addr, generation }
     }
 }

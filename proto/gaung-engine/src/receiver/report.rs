@@ -13,7 +13,7 @@ use gaung_proto::{
 };
 use rand::{Rng as _, rngs::SmallRng};
 
-use super::{MemberReceiver, reception::Reception};
+use super::reception::Reception;
 use crate::{
     timing::TIMING,
     transmit::{Destination, Transmit},
@@ -55,19 +55,6 @@ pub(super) struct MemberReporter {
     status_interval: Duration,
     delivered: bool,
     echo: Option<(u32, Instant)>,
-}
-
-impl MemberReceiver {
-    /// Sends the PROBE or STATUS that is due.
-    pub(super) fn report(&mut self, now: Instant) {
-        let delivered = Seq(self.window.first().0.saturating_sub(1));
-        let probe = self.reporter.probe(now, delivered, &mut self.rng);
-        probe.into_iter().for_each(|probe| self.send(probe));
-        if self.lane.is_active() {
-            let status = self.reporter.status(now, &self.reception, delivered, self.group_size, &mut self.rng);
-            status.into_iter().for_each(|status| self.send(status));
-        }
-    }
 }
 
 impl MemberReporter {
