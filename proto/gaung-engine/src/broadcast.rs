@@ -106,20 +106,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use gaung_proto::{
-        ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId,
-        block::{Author, Block, SentAt},
+        block::Block,
         limits::{MAX_DATAGRAM, MAX_PAYLOAD},
-        run::RunHeader,
     };
 
     use super::*;
+    use crate::test_messages::run;
 
     #[test]
     fn small_messages_share_a_datagram_and_long_ones_are_cut() {
         let payloads: Vec<Vec<u8>> =
             [10, 20, 1000, 1100, 5, 70_000, 7].iter().map(|&len| vec![len as u8; len]).collect();
         let mut packer = BroadcastPacker::new(SenderId([9; 16]));
-        packer.handle_run(GroupTag(4), &run(&payloads), Seq(12), 77);
+        packer.handle_run(GroupTag(4), &run(11, &payloads), Seq(12), 77);
         let mut seqs = Vec::new();
         let mut fragments = Vec::new();
         let mut pkts = Vec::new();
@@ -149,23 +148,8 @@ mod tests {
     #[test]
     fn the_longest_message_fits_the_fragment_count() {
         let mut packer = BroadcastPacker::new(SenderId([9; 16]));
-        packer.handle_run(GroupTag(4), &run(&[vec![1; MAX_PAYLOAD]]), Seq(1), 0);
+        packer.handle_run(GroupTag(4), &run(11, &[vec![1; MAX_PAYLOAD]]), Seq(1), 0);
         let first = packer.poll_datagram().unwrap();
         assert_eq!(usize::from(Header::decode(&first).unwrap().0.fragment.count), packer.ready.len() + 1);
-    }
-
-    fn run(payloads: &[Vec<u8>]) -> Run {
-        let mut block = BlockBuilder::new();
-        for (i, payload) in payloads.iter().enumerate() {
-            block.push(&MessageRef {
-                author: Author { device: DeviceId::NONE, client: ClientId([1; 16]) },
-                client_seq: ClientSeq(i as u64 + 1),
-                content_type: ContentType::Text,
-                sent_at: SentAt(7),
-                payload,
-            });
-        }
-        let header = RunHeader { group: GroupId([2; 16]), log: LogId(3), epoch: Epoch(1), base_seq: Seq(11) };
-        Run::encode(header, &block)
     }
 }

@@ -15,6 +15,8 @@ mod sabotage;
 mod sender;
 mod sequencer;
 mod terminal_input;
+#[cfg(test)]
+mod test_messages;
 mod text_line;
 mod tickets;
 mod timing;

@@ -190,13 +190,8 @@ const fn cost(run: &Run) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use gaung_proto::{
-        ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId,
-        block::{Author, BlockBuilder, MessageRef, SentAt},
-        run::RunHeader,
-    };
-
     use super::*;
+    use crate::test_messages;
 
     #[test]
     fn a_reader_gets_the_run_that_holds_its_seq_and_those_after_it() {
@@ -249,17 +244,6 @@ mod tests {
     }
 
     fn run(base: u64, count: u64, payload_len: usize) -> Run {
-        let mut block = BlockBuilder::new();
-        for i in 0..count {
-            block.push(&MessageRef {
-                author: Author { device: DeviceId::NONE, client: ClientId([1; 16]) },
-                client_seq: ClientSeq(base + i),
-                content_type: ContentType::Text,
-                sent_at: SentAt(7),
-                payload: &vec![b'x'; payload_len],
-            });
-        }
-        let header = RunHeader { group: GroupId([2; 16]), log: LogId(3), epoch: Epoch(1), base_seq: Seq(base) };
-        Run::encode(header, &block)
+        test_messages::run(base, &vec![vec![b'x'; payload_len]; count as usize])
     }
 }

@@ -168,31 +168,15 @@ impl BroadcastReceiver {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use gaung_proto::{
-        ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId,
-        block::{Author, BlockBuilder, MessageRef, SentAt},
-        run::{Run, RunHeader},
-    };
-
     use super::*;
-    use crate::BroadcastPacker;
+    use crate::{BroadcastPacker, test_messages::run};
 
     const HUB: SenderId = SenderId([3; 16]);
 
     fn datagrams(tag: GroupTag, first: u64, lengths: &[usize]) -> Vec<Bytes> {
-        let mut block = BlockBuilder::new();
-        for &len in lengths {
-            block.push(&MessageRef {
-                author: Author { device: DeviceId::NONE, client: ClientId([1; 16]) },
-                client_seq: ClientSeq(1),
-                content_type: ContentType::Text,
-                sent_at: SentAt(0),
-                payload: &vec![len as u8; len],
-            });
-        }
-        let header = RunHeader { group: GroupId([1; 16]), log: LogId(1), epoch: Epoch(1), base_seq: Seq(first) };
+        let payloads: Vec<_> = lengths.iter().map(|&len| vec![len as u8; len]).collect();
         let mut packer = BroadcastPacker::new(HUB);
-        packer.handle_run(tag, &Run::encode(header, &block), Seq(first), 0);
+        packer.handle_run(tag, &run(first, &payloads), Seq(first), 0);
         std::iter::from_fn(|| packer.poll_datagram()).collect()
     }
 

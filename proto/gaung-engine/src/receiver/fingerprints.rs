@@ -151,29 +151,8 @@ impl Fingerprints {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-    use gaung_proto::{
-        ClientId, ClientSeq, ContentType, DeviceId,
-        block::{Author, BlockBuilder, SentAt},
-    };
-
     use super::*;
-
-    fn messages(first: u64, texts: &[&str]) -> Messages {
-        let mut builder = BlockBuilder::new();
-        for (index, text) in texts.iter().enumerate() {
-            builder.push(&MessageRef {
-                author: Author { device: DeviceId::NONE, client: ClientId([7; 16]) },
-                client_seq: ClientSeq(first + index as u64),
-                content_type: ContentType::Text,
-                sent_at: SentAt(1000),
-                payload: text.as_bytes(),
-            });
-        }
-        let mut block = BytesMut::new();
-        builder.write(&mut block);
-        Messages::parse(block.freeze(), Seq(first)).expect("what a builder writes")
-    }
+    use crate::test_messages::messages;
 
     #[test]
     fn another_message_under_the_same_seq_is_noticed_unless_the_log_vouches_for_the_first() {
@@ -189,6 +168,7 @@ mod tests {
         known.handle_delivered(Seq(7 + KEPT));
         assert!(known.first == Seq(7) && known.marks.len() == 1);
     }
+
     #[test]
     fn marks_are_bounded_however_far_ahead_a_message_is() {
         let mut known = Fingerprints::new(1, Seq(1));

@@ -269,3 +269,90 @@ impl MoveTracker {
         MoveStep::Arrived { addr, generation }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use gaung_proto::{Epoch, Pkt, SenderId, Seq, body::Cookie, datagram::Fragment};
+    use rand::SeedableRng as _;
+
+    use super::*;
+    use crate::test_messages::{GROUP, LOG};
+
+    fn addr(generation: u32) -> GroupAddr {
+        GroupAddr::new([239, 255, 7, 1].into(), 20_000 + generation as u16).expect("a multicast address")
+    }
+
+    fn tag(generation: u32) -> GroupTag {
+        GroupTag::of(GROUP, Generation(generation), LOG)
+    }
+
+    fn notify(tracker: &mut MoveTracker, now: Instant, generation: u32) -> bool {
+        let notice = Migrate { group: GROUP, log: LOG, generation: Generation(generation), to: addr(generation) };
+        tracker.handle_migrate(now, &notice)
+    }
+
+    /// Hears a datagram with the tag of `generation`, as a member that knows the relay's address.
+    fn hear(tracker: &mut MoveTracker, now: Instant, packet_type: PacketType, generation: u32) -> (bool, MoveStep) {
+        let answer = Probe { sender: SenderId([1; 16]), nonce: 7, cookie: Cookie(1) };
+        let mut body = BytesMut::new();
+        answer.write(&mut body);
+        let flags = if packet_type == PacketType::Probe { flags::RESPONSE } else { 0 };
+        let (tag, epoch, fragment) = (tag(generation), Epoch(1), Fragment::WHOLE);
+        let header = Header { packet_type, flags, tag, epoch, pkt: Pkt(1), seq: Seq(1), fragment, ts_us: 0 };
+        tracker.handle_other_tag(now, ArrivalSocket::Group, &header, &body, true, &mut SmallRng::seed_from_u64(1))
+    }
+
+    fn hearings(tracker: &mut MoveTracker) -> Vec<ListenChange> {
+        std::iter::from_fn(|| tracker.poll_hearing()).collect()
+    }
+
+    #[test]
+    fn a_group_has_moved_once_the_relay_answers_under_the_new_tag() {
+        let (now, mut tracker) = (Instant::now(), MoveTracker::new(GROUP, LOG, tag(1)));
+        assert!(notify(&mut tracker, now, 2) && !notify(&mut tracker, now, 2) && !notify(&mut tracker, now, 1));
+        assert_eq!(hear(&mut tracker, now, PacketType::Data, 9), (false, MoveStep::Idle));
+        let (counts, asked) = hear(&mut tracker, now, PacketType::Data, 2);
+        let MoveStep::Probe { nonce, .. } = asked else { panic!("{asked:?}") };
+        assert!(counts && tracker.is_addressed(tag(1)) && tracker.is_addressed(tag(2)));
+        assert_eq!(hear(&mut tracker, now, PacketType::Probe, 2), (false, MoveStep::Idle), "a forged answer");
+        let due = tracker.due().expect("it asks again");
+        assert_eq!(tracker.work(due, false), MoveStep::Probe { tag: tag(2), nonce });
+
+        let MoveState::Trying { proof, .. } = &mut tracker.state else { panic!("{tracker:?}") };
+        proof.nonce = Some(7);
+        let arrived = MoveStep::Arrived { addr: addr(2), generation: Generation(2) };
+        assert_eq!(hear(&mut tracker, now, PacketType::Probe, 2), (false, arrived));
+        assert_eq!(hear(&mut tracker, now, PacketType::Data, 1), (true, MoveStep::Idle), "sent before it left");
+        assert_eq!(tracker.work(now + TIMING.move_late, false), MoveStep::Idle);
+        assert_eq!(hearings(&mut tracker), [ListenChange::Also(addr(2)), ListenChange::Moved]);
+        assert_eq!((tracker.tag(), tracker.is_addressed(tag(1)), tracker.due()), (tag(2), false, None));
+    }
+
+    #[test]
+    fn what_is_said_while_another_address_is_tried_is_tried_next() {
+        let (now, mut tracker) = (Instant::now(), MoveTracker::new(GROUP, LOG, tag(1)));
+        tracker.handle_heartbeat(Generation(1));
+        assert!(notify(&mut tracker, now, 2));
+        // A damaged one may carry any generation; the one that is tried is said again.
+        assert!(notify(&mut tracker, now, 40_000) && notify(&mut tracker, now, 4) && !notify(&mut tracker, now, 2));
+        let then = now + TIMING.move_patience;
+        assert_eq!(tracker.work(then, true), MoveStep::Stayed, "nothing was heard there");
+        hear(&mut tracker, then, PacketType::Data, 4);
+        tracker.handle_heartbeat(Generation(1));
+        assert_eq!(tracker.work(then + TIMING.move_patience, true), MoveStep::Stayed, "it is heard at both addresses");
+        let [two, four] = [2, 4].map(|generation| ListenChange::Also(addr(generation)));
+        assert_eq!(hearings(&mut tracker), [two, ListenChange::Stayed, four, ListenChange::Stayed]);
+    }
+
+    #[test]
+    fn what_is_heard_decides_where_the_relay_cannot_answer() {
+        let (now, mut tracker) = (Instant::now(), MoveTracker::new(GROUP, LOG, tag(1)));
+        notify(&mut tracker, now, 2);
+        hear(&mut tracker, now, PacketType::Data, 2);
+        let arrived = MoveStep::Arrived { addr: addr(2), generation: Generation(2) };
+        assert_eq!(tracker.work(now + TIMING.move_patience, true), arrived);
+        tracker.restart(LogId(6), tag(9));
+        assert_eq!((tracker.tag(), hearings(&mut tracker).pop()), (tag(9), Some(ListenChange::Moved)));
+    }
+}

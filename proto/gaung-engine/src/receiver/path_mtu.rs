@@ -85,31 +85,18 @@ fn mean_body(messages: &Messages, part: SeqRange, (datagrams, carried): (u32, u6
 mod tests {
     use std::time::Duration;
 
-    use bytes::BytesMut;
-    use gaung_proto::{
-        ClientId, ClientSeq, ContentType, DeviceId, Seq,
-        block::{Author, BlockBuilder, MessageRef, SentAt},
-    };
+    use gaung_proto::Seq;
 
     use super::*;
-    use crate::receiver::spans::{MissingState, PktRange};
+    use crate::{
+        receiver::spans::{MissingState, PktRange},
+        test_messages,
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn messages(first: u64, count: u64, length: usize) -> Messages {
-        let mut builder = BlockBuilder::new();
-        for seq in first..first + count {
-            builder.push(&MessageRef {
-                author: Author { device: DeviceId::NONE, client: ClientId([7; 16]) },
-                client_seq: ClientSeq(seq),
-                content_type: ContentType::Text,
-                sent_at: SentAt(1),
-                payload: &vec![0; length],
-            });
-        }
-        let mut block = BytesMut::new();
-        builder.write(&mut block);
-        Messages::parse(block.freeze(), Seq(first)).expect("what a builder writes")
+    fn messages(count: usize, length: usize) -> Messages {
+        test_messages::messages(1, &vec![vec![0; length]; count])
     }
 
     /// `count` messages from the first one on were missed in `datagrams`.
@@ -121,7 +108,7 @@ mod tests {
     }
 
     fn read(path: &mut PathMtu, now: Instant, datagrams: u32) {
-        path.handle_read(now, &missing(1, datagrams), &messages(1, 1, 3600));
+        path.handle_read(now, &missing(1, datagrams), &messages(1, 3600));
     }
 
     #[test]
@@ -150,7 +137,7 @@ mod tests {
             // Shorter than what comes, and longer than any datagram is.
             read(&mut path, now, 4);
             read(&mut path, now, 2);
-            path.handle_read(now, &MissingSpans::default(), &messages(1, 1, 1100));
+            path.handle_read(now, &MissingSpans::default(), &messages(1, 1100));
         }
         assert_eq!(path.may_be_too_long(), None);
         for millis in 0..10 {
@@ -163,7 +150,7 @@ mod tests {
     fn a_part_of_a_burst_tells_the_length_of_its_datagrams() {
         let (now, mut path) = (Instant::now(), PathMtu::default());
         // 5000 messages in 300 datagrams, of which one run has 500.
-        path.handle_read(now, &missing(5000, 300), &messages(1, 500, 50));
+        path.handle_read(now, &missing(5000, 300), &messages(500, 50));
         let expected = (50 + MESSAGE_HEADER) * 5000 / 300;
         assert_eq!(path.may_be_too_long(), Some(expected));
     }

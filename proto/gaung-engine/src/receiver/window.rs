@@ -186,14 +186,10 @@ impl ReceiveWindow {
 mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
-    use bytes::BytesMut;
-    use gaung_proto::{
-        ClientId, ClientSeq, ContentType, DeviceId,
-        block::{Author, BlockBuilder, MessageRef, SentAt},
-    };
     use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
     use super::*;
+    use crate::test_messages::messages;
 
     /// The same by single messages: which are held, and since when.
     struct Model {
@@ -237,19 +233,6 @@ mod tests {
         }
     }
 
-    /// A message says its seq in its client_seq.
-    fn messages(first: u64, count: u64) -> Messages {
-        let author = Author { device: DeviceId::NONE, client: ClientId([1; 16]) };
-        let (content_type, sent_at) = (ContentType::Text, SentAt(0));
-        let mut builder = BlockBuilder::new();
-        for seq in first..first + count {
-            builder.push(&MessageRef { author, client_seq: ClientSeq(seq), content_type, sent_at, payload: b"halo" });
-        }
-        let mut block = BytesMut::new();
-        builder.write(&mut block);
-        Messages::parse(block.freeze(), Seq(first)).expect("what a builder writes")
-    }
-
     #[test]
     fn pieces_behave_as_single_messages_would() {
         for seed in 0..300 {
@@ -279,7 +262,8 @@ mod tests {
                     _ => {
                         let count = rng.random_range(1..8);
                         window.extend(Seq(near), MissingState::new(now, now, None));
-                        let is_new = window.hold(messages(near, count), Lane::Multicast, now, None);
+                        let is_new =
+                            window.hold(messages(near, &vec![b"halo"; count as usize]), Lane::Multicast, now, None);
                         assert_eq!(is_new > 0, model.hold(near, count, now), "{context}");
                     }
                 }

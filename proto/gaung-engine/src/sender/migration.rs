@@ -184,9 +184,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-
-    const GROUP: GroupId = GroupId([3; 16]);
-    const LOG: LogId = LogId(5);
+    use crate::test_messages::{GROUP, LOG};
 
     fn endpoint(generation: u32) -> GroupEndpoint {
         let addr = GroupAddr::new(Ipv4Addr::new(239, 255, 1, 2), 20_000 + generation as u16).unwrap();

@@ -2,12 +2,11 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gaung_proto::{
-    ClientId, ClientSeq, ContentType, DeviceId, GroupId, LogId,
-    block::{Author, Block, BlockBuilder, MessageRef, SentAt},
+    ClientSeq, DeviceId,
+    block::Block,
     body::{Cookie, Nak, NakRange, Ncf, Probe, Status},
     datagram::DATAGRAM_HEADER,
     limits::{MAX_DATA_BODY, MAX_DATAGRAM, MAX_PAYLOAD},
-    run::RunHeader,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
@@ -16,15 +15,15 @@ mod moving;
 mod parity;
 
 use super::{repair::MAX_REPAIRS_PER_NAK, *};
+use crate::test_messages::{self, GROUP, LOG};
 
-const GROUP: GroupId = GroupId([3; 16]);
 const EPOCH: Epoch = Epoch(4);
 const MS: Duration = Duration::from_millis(1);
 
 fn config(head: u64) -> SenderConfig {
     SenderConfig {
         group: GROUP,
-        log: LogId(5),
+        log: LOG,
         epoch: EPOCH,
         generation: Generation(1),
         addr: GroupAddr::new(Ipv4Addr::new(239, 255, 1, 2), 20001).unwrap(),
@@ -128,19 +127,10 @@ fn body(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     out
 }
 
-fn run(base: u64, payloads: &[usize]) -> Run {
-    let mut block = BlockBuilder::new();
-    for (i, &len) in payloads.iter().enumerate() {
-        let payload: Vec<u8> = (0..len).map(|b| (b + i) as u8).collect();
-        block.push(&MessageRef {
-            author: Author { device: DeviceId([1; 16]), client: ClientId([2; 16]) },
-            client_seq: ClientSeq(base + i as u64),
-            content_type: ContentType::Text,
-            sent_at: SentAt(77),
-            payload: &payload,
-        });
-    }
-    Run::encode(RunHeader { group: GROUP, log: LogId(5), epoch: EPOCH, base_seq: Seq(base) }, &block)
+/// Makes a run of messages with payloads of these lengths.
+fn run(base: u64, lengths: &[usize]) -> Run {
+    let payload = |(i, &len): (usize, &usize)| (0..len).map(|b| (b + i) as u8).collect::<Vec<u8>>();
+    test_messages::run(base, &lengths.iter().enumerate().map(payload).collect::<Vec<_>>())
 }
 
 fn header(transmit: &Transmit) -> Header {

@@ -163,22 +163,3 @@ fn a_notice_that_is_not_true_costs_nothing() {
     assert_eq!(ears(&lan, member), [addr(60).socket_addr()]);
     lan.members[member].check(&lan.log, Seq::FIRST, "lied to");
 }
-
-#[test]
-fn what_is_said_while_another_address_is_tried_is_tried_next() {
-    let mut lan = Lan::new(6, CALM);
-    let member = lan.join(Seq::FIRST, LanePolicy::MulticastOnly, false);
-    lan.run_for(1200 * MS);
-    lan.inject(member, ArrivalSocket::Group, &notice(GROUP, LOG, 2));
-    lan.run_for(100 * MS);
-    // A damaged one may bear any generation; the one that is tried is said again.
-    for generation in [4_000_000, 4, 2] {
-        lan.inject(member, ArrivalSocket::Group, &notice(GROUP, LOG, generation));
-    }
-    assert_eq!(ears(&lan, member), [HOME, addr(2).socket_addr()]);
-    lan.run_for(5000 * MS);
-    assert_eq!(ears(&lan, member), [HOME, addr(4).socket_addr()], "the last other one that was said");
-    assert!(lan.members[member].lanes.contains(&ReceiverEvent::Stale), "the registry is asked meanwhile");
-    lan.run_for(5000 * MS);
-    assert_eq!(ears(&lan, member), [HOME]);
-}

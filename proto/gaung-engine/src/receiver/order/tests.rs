@@ -1,10 +1,5 @@
-use bytes::BytesMut;
-use gaung_proto::{
-    ClientId, ClientSeq, ContentType, DeviceId,
-    block::{Author, BlockBuilder, MessageRef, SentAt},
-};
-
 use super::*;
+use crate::test_messages::{block, messages};
 
 const CARRIED: MessageCarrier = MessageCarrier { pkt: None, missed: None, is_parted: false };
 
@@ -33,8 +28,7 @@ impl Bench {
 
     /// Takes a run from the log.
     fn run(&mut self, first: u64, texts: &[&str]) -> u64 {
-        let messages = Messages::parse(block(first, texts), Seq(first)).expect("what a builder writes");
-        self.order.hold(self.now, messages, Lane::History, CARRIED, &mut self.backoff)
+        self.order.hold(self.now, messages(first, texts), Lane::History, CARRIED, &mut self.backoff)
     }
 
     fn delivered(&mut self) -> Vec<String> {
@@ -53,22 +47,6 @@ impl Bench {
         }
         missing
     }
-}
-
-fn block(first: u64, texts: &[&str]) -> Bytes {
-    let mut builder = BlockBuilder::new();
-    for (seq, text) in (first..).zip(texts) {
-        builder.push(&MessageRef {
-            author: Author { device: DeviceId::NONE, client: ClientId([7; 16]) },
-            client_seq: ClientSeq(seq),
-            content_type: ContentType::Text,
-            sent_at: SentAt(1000),
-            payload: text.as_bytes(),
-        });
-    }
-    let mut block = BytesMut::new();
-    builder.write(&mut block);
-    block.freeze()
 }
 
 fn range(first: u64, last: u64) -> SeqRange {
@@ -107,8 +85,7 @@ fn other_messages_than_were_taken_are_suspect_once_delivered_and_requested_again
     );
     assert_eq!(bench.run(4, &["d"]), 1);
     assert!(bench.order.is_proven(Seq(4)) && !bench.order.is_proven(Seq(1)));
-    let told = Messages::parse(block(3, &["z"]), Seq(3)).expect("what a builder writes");
-    assert_eq!(bench.order.conflict(&told, Lane::History), Some(Seq(3)));
+    assert_eq!(bench.order.conflict(&messages(3, &["z"]), Lane::History), Some(Seq(3)));
 }
 
 #[test]

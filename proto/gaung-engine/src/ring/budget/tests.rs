@@ -1,15 +1,11 @@
 //! Many rings under one budget, against a model that counts what the rings hold.
 #![allow(clippy::unwrap_used)]
 
-use gaung_proto::{
-    ClientId, ClientSeq, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
-    block::{Author, BlockBuilder, MessageRef, SentAt},
-    run::{Run, RunHeader},
-};
+use gaung_proto::Seq;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::*;
-use crate::{HotRing, RingRead};
+use crate::{HotRing, RingRead, test_messages::run};
 
 #[derive(Debug)]
 struct Owner(Mutex<HotRing>);
@@ -28,7 +24,7 @@ impl Owner {
     /// Logs one message of `payload_len` bytes.
     fn say(&self, payload_len: usize) {
         let next = self.ring().head().next();
-        self.ring().push(run(next, payload_len));
+        self.ring().push(run(next.0, &[vec![b'x'; payload_len]]));
     }
 
     fn holds_head(&self) -> bool {
@@ -123,16 +119,4 @@ fn one_run_may_be_longer_than_the_budget() {
     }
     assert!(one.holds_head() && !other.holds_head());
     assert_eq!(held(&[one, other]), budget.held_bytes());
-}
-
-fn run(base_seq: Seq, payload_len: usize) -> Run {
-    let mut block = BlockBuilder::new();
-    block.push(&MessageRef {
-        author: Author { device: DeviceId::NONE, client: ClientId([1; 16]) },
-        client_seq: ClientSeq(base_seq.0),
-        content_type: ContentType::Text,
-        sent_at: SentAt(7),
-        payload: &vec![b'x'; payload_len],
-    });
-    Run::encode(RunHeader { group: GroupId([2; 16]), log: LogId(3), epoch: Epoch(1), base_seq }, &block)
 }

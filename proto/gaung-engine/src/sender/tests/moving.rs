@@ -15,7 +15,7 @@ fn new_addr() -> GroupAddr {
 }
 
 fn tag(generation: u32) -> GroupTag {
-    GroupTag::of(GROUP, Generation(generation), LogId(5))
+    GroupTag::of(GROUP, Generation(generation), LOG)
 }
 
 fn move_to(bench: &mut Bench, generation: u32) -> Vec<Transmit> {
@@ -56,7 +56,7 @@ fn members_are_told_at_the_old_address_before_and_for_a_while_after() {
             let (at, to) = (bench.now - began, multicast_to(&transmit));
             if let Some((under, migrate)) = notice(&transmit) {
                 assert_eq!((under, to), (tag(1), Some(old_addr())));
-                assert_eq!(migrate, Migrate { group: GROUP, log: LogId(5), generation: Generation(2), to: new_addr() });
+                assert_eq!(migrate, Migrate { group: GROUP, log: LOG, generation: Generation(2), to: new_addr() });
                 notices += 1;
             } else if to == Some(new_addr().socket_addr()) {
                 first_there.get_or_insert(at);
