@@ -108,19 +108,11 @@ impl<'a> NakBuilder<'a> {
     }
 
     fn push(&mut self, next: NakRange, wait: Duration) -> RequestOutcome {
-        let whole = |range: &NakRange| range.last_fragment == u16::MAX;
-        let is_full = self.ranges.len() == MAX_NAK_RANGES;
-        match self.ranges.last_mut() {
-            Some(last) if whole(last) && whole(&next) && last.last_seq.next() == next.first_seq => {
-                last.last_seq = next.last_seq;
+        if !self.ranges.last_mut().is_some_and(|last| last.extend(&next)) {
+            if self.ranges.len() == MAX_NAK_RANGES {
+                return RequestOutcome::NoRoom;
             }
-            Some(last)
-                if !whole(last) && last.last_seq == next.first_seq && last.last_fragment + 1 == next.first_fragment =>
-            {
-                last.last_fragment = next.last_fragment;
-            }
-            Some(_) | None if is_full => return RequestOutcome::NoRoom,
-            Some(_) | None => self.ranges.push(next),
+            self.ranges.push(next);
         }
         RequestOutcome::Requested(wait)
     }

@@ -17,20 +17,8 @@ pub(super) fn repair_range(sent: &SentData) -> NakRange {
 pub(super) fn joined(ranges: Vec<NakRange>) -> Vec<NakRange> {
     let mut joined: Vec<NakRange> = Vec::new();
     for next in ranges {
-        let whole = |range: &NakRange| range.last_fragment == u16::MAX;
-        match joined.last_mut() {
-            Some(last) if whole(last) && whole(&next) && last.last_seq.next() == next.first_seq => {
-                last.last_seq = next.last_seq;
-            }
-            Some(last)
-                if !whole(last)
-                    && !whole(&next)
-                    && last.last_seq == next.first_seq
-                    && u32::from(last.last_fragment) + 1 == u32::from(next.first_fragment) =>
-            {
-                last.last_fragment = next.last_fragment;
-            }
-            Some(_) | None => joined.push(next),
+        if !joined.last_mut().is_some_and(|last| last.extend(&next)) {
+            joined.push(next);
         }
     }
     joined.truncate(MAX_NAK_RANGES);

@@ -244,6 +244,7 @@ mod tests {
         begin_move(&mut address, now, 3);
         address.lapse();
         assert_eq!((former(&address), address.endpoint(), address.due()), (vec![0, 2, 3], None, None));
+        assert_eq!(address.tag(), tag(1), "the last word counts: it never left");
         assert_eq!(begin_move(&mut address, now, 4).arrived, Some(endpoint(4)), "nobody is told at no address");
         assert_eq!(former(&address), [0, 1, 2, 3]);
     }

@@ -29,6 +29,21 @@ impl NakRange {
         Self { first_seq, last_seq, first_fragment: 0, last_fragment: u16::MAX }
     }
 
+    /// Extends this range by the next one, if that begins where this one ends; returns whether it did. Messages are joined
+    /// with messages, and fragments with fragments of the same message.
+    pub fn extend(&mut self, next: &Self) -> bool {
+        let [own, other] = [&*self, next].map(|range| range.last_fragment == u16::MAX);
+        let joins = match (own, other) {
+            (true, true) => self.last_seq.next() == next.first_seq,
+            (false, false) => self.last_seq == next.first_seq && self.last_fragment + 1 == next.first_fragment,
+            (true, false) | (false, true) => false,
+        };
+        if joins {
+            (self.last_seq, self.last_fragment) = (next.last_seq, next.last_fragment);
+        }
+        joins
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let range = Self {
             first_seq: Seq(reader.u64()?),
@@ -114,5 +129,27 @@ impl Ncf {
     /// Appends the encoded body to `out`.
     pub fn write(&self, out: &mut BytesMut) {
         write_ranges(&self.ranges, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ranges_of_one_kind_that_touch_are_joined() {
+        let parts = |seq, first_fragment, last_fragment| {
+            let seq = Seq(seq);
+            NakRange { first_seq: seq, last_seq: seq, first_fragment, last_fragment }
+        };
+        let messages = |first, last| NakRange::messages(Seq(first), Seq(last));
+        let joined = |mut range: NakRange, next| range.extend(&next).then_some(range);
+        assert_eq!(joined(messages(3, 5), messages(6, 9)), Some(messages(3, 9)));
+        assert_eq!(joined(messages(3, 5), messages(7, 9)), None);
+        assert_eq!(joined(parts(3, 0, 1), parts(3, 2, 2)), Some(parts(3, 0, 2)));
+        assert_eq!(joined(parts(3, 0, 1), parts(3, 3, 3)), None);
+        assert_eq!(joined(parts(3, 0, 1), parts(4, 2, 2)), None);
+        assert_eq!(joined(messages(3, 5), parts(6, 0, 0)), None);
+        assert_eq!(joined(parts(3, 0, 1), messages(4, 5)), None);
     }
 }
