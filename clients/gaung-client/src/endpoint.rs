@@ -1,6 +1,6 @@
 //! Host names, ports and gRPC channels.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use gaung_net::backoff::Backoff;
 use tonic::{
@@ -86,18 +86,28 @@ pub(crate) fn call<T>(message: T) -> Request<T> {
     request
 }
 
-fn root_cause(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    // Else a person reads "deadline has elapsed", which does not say whose.
+    let is_timeout = cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+    if is_timeout { "it does not answer".to_owned() } else { cause.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_server_that_is_silent_does_not_answer_and_one_that_refuses_says_so() {
+        let silent = io::Error::new(io::ErrorKind::TimedOut, "deadline has elapsed");
+        assert_eq!(root_cause(&silent), "it does not answer");
+        let refuses = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(root_cause(&refuses), refuses.to_string());
+    }
 
     #[test]
     fn servers_are_read_as_people_write_them() {
