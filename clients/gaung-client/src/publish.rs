@@ -138,6 +138,8 @@ impl Publishers {
     pub(crate) async fn publisher(&self, context: &Arc<Context>, name: &GroupName) -> Result<Publisher, ClientError> {
         let access = context.access(&GroupKey::Name(name.clone())).await?;
         let group = access.group.id;
+        // Held while connecting: two publishers of one group would give the same client_seq to different messages, of
+        // which the relay would drop one as a duplicate.
         let mut publishers = self.0.lock().await;
         if let Some(publisher) = publishers.get(&group).filter(|publisher| !publisher.messages.is_closed()) {
             return Ok(publisher.clone());

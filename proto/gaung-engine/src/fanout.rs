@@ -347,6 +347,7 @@ impl Fanout {
     /// Advances the source of a slice whose first bytes went out, or all of them; `rest` is what is left of it.
     fn begun(&mut self, from: SliceSource, rest: Option<Bytes>) {
         self.half = rest;
+        // What was begun is finished before anything else, so that its source may pass it now, whatever becomes of the source.
         match from {
             SliceSource::Half => {}
             SliceSource::Control => {

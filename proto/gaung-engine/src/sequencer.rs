@@ -411,6 +411,7 @@ impl Sequencer {
         for entry in &batch.entries {
             let seq = match self.windows.check(batch.author, &batch.claimant, entry.client_seq) {
                 DuplicateCheck::Duplicate(seq) if !self.sabotage.keeps_duplicates() => seq,
+                // The last two do not come: `admit` has refused them for the whole batch.
                 DuplicateCheck::Duplicate(_)
                 | DuplicateCheck::New
                 | DuplicateCheck::OtherPublisher

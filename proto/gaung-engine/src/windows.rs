@@ -57,6 +57,8 @@ pub const CLIENT_MEMORY_MS: i64 = 24 * 3600 * 1000;
 /// Bytes that a client costs with one row of messages: key, window, its share of a tree node and its place in the order of
 /// eviction.
 const CLIENT_BYTES: usize = 256;
+/// Highest client_seq that is taken. Nobody counts so far; a forged one must not make the end of a row overflow.
+const MAX_CLIENT_SEQ: u64 = u64::MAX / 2;
 /// So much of the limit becomes free at once: to find who fills most takes longer than to forget a client.
 const EVICTION_PART: usize = 64;
 
@@ -76,7 +78,7 @@ impl ClientWindows {
     #[must_use]
     pub fn check(&self, author: Author, claimant: &Claimant, client_seq: ClientSeq) -> DuplicateCheck {
         match self.clients.get(&stream_of(author)) {
-            _ if client_seq.0 == 0 || client_seq.0 > u64::MAX / 2 => DuplicateCheck::OutOfWindow,
+            _ if client_seq.0 == 0 || client_seq.0 > MAX_CLIENT_SEQ => DuplicateCheck::OutOfWindow,
             Some(window) if !is_owner(window, claimant) => DuplicateCheck::OtherPublisher,
             Some(window) => window.check(client_seq.0),
             None => DuplicateCheck::New,
@@ -88,7 +90,7 @@ impl ClientWindows {
     #[must_use]
     pub fn are_next(&self, author: Author, claimant: &Claimant, first: ClientSeq, last: ClientSeq) -> bool {
         let is_next = |window: &ClientWindow| is_owner(window, claimant) && window.is_after(first.0);
-        last.0 <= u64::MAX / 2 && self.clients.get(&stream_of(author)).is_some_and(is_next)
+        last.0 <= MAX_CLIENT_SEQ && self.clients.get(&stream_of(author)).is_some_and(is_next)
     }
 
     /// Makes `claimant` the owner of a client that has none, if it is known.
@@ -215,6 +217,7 @@ impl ClientWindows {
             let Some(window) = clients.get(&place.stream).filter(|window| window.ticket == place.ticket) else {
                 return EvictionOutcome::Stale;
             };
+            // Its entry is moved only here, because moving it at each message would cost every publish a search.
             if window.at_unix_ms > place.at_unix_ms {
                 return EvictionOutcome::Later(EvictionEntry { at_unix_ms: window.at_unix_ms, ..place });
             }

@@ -200,6 +200,7 @@ impl<D: Drive> DriverLoop<D> {
             let mut budget = DATAGRAMS_PER_TURN;
             // The drive may close it meanwhile.
             while budget > 0 && self.sockets.is_readable(id) {
+                // Packets that cannot be taken apart count too: a flood of them must not keep the thread here.
                 budget = budget.saturating_sub(self.take_batch(id, budget).max(1));
             }
             more |= self.sockets.is_readable(id);
@@ -260,6 +261,7 @@ impl<D: Drive> DriverLoop<D> {
             self.shared.clear();
         }
         for (id, flags) in ids.into_iter().zip(&fired[1..]) {
+            // A pending error (of an ICMP message) ends every wait at once until a read has taken it.
             self.sockets.mark(id, flags.intersects(PollFlags::POLLIN | PollFlags::POLLERR));
         }
         Ok(())

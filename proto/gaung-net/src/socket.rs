@@ -113,10 +113,13 @@ pub(crate) fn open(addr: SocketAddrV4, sharing: PortSharing) -> Result<Socket, S
 fn prepare(socket: &Socket, sharing: PortSharing) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     if sharing == PortSharing::Shared {
+        // Both, because the other program that has the port may have set only one of them.
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
     }
+    // By default Linux delivers what any socket of this machine has joined, on interfaces that this one has not.
     socket.set_multicast_all_v4(false)?;
+    // Members on the relay's own machine hear the relay only by this.
     socket.set_multicast_loop_v4(true)?;
     // PROBE sets DF like DO, but takes no forged ICMP message's word for a smaller path MTU.
     set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE)?;

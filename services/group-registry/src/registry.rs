@@ -164,6 +164,7 @@ impl Registry {
             return Ok(group);
         }
         let mut writer = self.writer();
+        // Chosen while nobody else writes, so that of many groups made at once each counts in the load that the next one sees.
         let relay = self.services.least_loaded_relay(now, &self.tables().catalogue.load());
         let create = CreateGroup {
             spec: spec.clone(),

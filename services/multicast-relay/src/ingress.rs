@@ -79,6 +79,7 @@ impl Ingress {
         let Some((group, worker)) = self.routes.get(&header.tag) else {
             return self.answer_unknown(from, own, &header, body);
         };
+        // Copied once: the worker takes it later, when the driver has received something else into this buffer.
         let body = Bytes::copy_from_slice(body);
         let datagram = ReceivedDatagram { group: *group, from, own, header, body };
         if worker.send(WorkerCommand::Datagram(datagram)).is_err() {
@@ -105,6 +106,7 @@ impl Ingress {
         let pkt = Pkt(self.next_pkt);
         self.next_pkt = self.next_pkt.checked_add(1).unwrap_or(Pkt::FIRST_OTHER.0);
         let header = Header { packet_type: PacketType::Puback, flags: 0, pkt, seq: Seq::ZERO, ..*header };
+        // From the address that was written to: filters and NATs on the way drop answers from any other.
         let destination = Destination::Unicast { peer: from, from: own };
         self.answers.push_back(Transmit { destination, payload: header.encode(&body), ttl: 1 });
     }

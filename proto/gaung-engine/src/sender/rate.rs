@@ -126,6 +126,8 @@ impl RateControl {
             }
             return;
         }
+        // Of a trial without a verdict (nobody reported, or the rate was not used) the cut stays: nothing has shown that the
+        // loss was not ours.
         let loss = loss.unwrap_or(0.0);
         if used && loss > TOLERATED_LOSS.max(self.expected_loss * VARIATION) {
             self.trial = Some(RateTrial { rate: self.rate, grow: self.grow, loss });

@@ -57,7 +57,8 @@ pub(crate) enum Health {
 pub(crate) enum Cause {
     /// The last attempt failed, and may be written over.
     Write,
-    /// Nothing more may be written to the segment.
+    /// Nothing more may be written to the segment: the system may show pages that never reach the disk, and report the next
+    /// sync as good.
     Sync,
     Damage(String),
 }
@@ -118,6 +119,7 @@ impl SegmentCommitter {
         let drops =
             |change: &Change| matches!(change, Change::Purge { .. } | Change::Reset { .. } | Change::Trim { .. });
         let (dropping, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(drops);
+        // Appends do not wait for files to be removed; whoever drops messages does, for it measures next what they take.
         rest.into_iter().for_each(|change| change.settle(None));
         if !dropping.is_empty() {
             self.end_outdated();

@@ -87,6 +87,7 @@ impl Writer {
             return Ok(());
         }
         self.lengthen(env, commit.len() as u64)?;
+        // By the noted length an opening tells a file that was cut from one that ends where the last commit does.
         if self.preamble.length < self.durable_length {
             self.note_length(self.durable_length).map_err(Unwritten::Write)?;
         }
@@ -175,6 +176,7 @@ impl Writer {
         self.file.set_len(longer).map_err(Unwritten::Write)?;
         let zeros = self.length..longer;
         self.length = longer;
+        // A long commit brings its own sync, which writes the new length along.
         if len > SHORT {
             return Ok(());
         }
