@@ -12,6 +12,25 @@ use serde_json::json;
 use crate::{climb, enter, hears, nothing_is_wrong, say};
 
 #[test]
+fn browsers_by_https_and_by_http_chat() {
+    if !has("browsers_by_https_and_by_http_chat", &[Need::Chromium]) {
+        return;
+    }
+    let up = Up::start(&[]);
+    let url = page_url(up.address("page"));
+    let driver = Driver::start();
+    let sari = enter(&driver, DESKTOP, &url.replacen("http:", "https:", 1), "Sari");
+    let budi = enter(&driver, DESKTOP, &url, "Budi");
+    say(&sari, "Lewat TLS");
+    hears(&budi, "Lewat TLS");
+    say(&budi, "Tanpa TLS");
+    hears(&sari, "Tanpa TLS");
+    assert_eq!(sari.run("return [location.protocol, isSecureContext]", &[]), json!(["https:", true]));
+    sari.wait("who is there", "return document.querySelectorAll('#member-list .lane-tcp').length === 2");
+    nothing_is_wrong(&[&sari, &budi]);
+}
+
+#[test]
 fn two_browsers_and_a_terminal_chat() {
     if !has("two_browsers_and_a_terminal_chat", &[Need::Chromium]) {
         return;

@@ -13,6 +13,7 @@ use gaung_net::{
     SocketError,
     interface::{ChooseError, interfaces, select},
 };
+use gaung_site::Role;
 use service_kit::{bind::BindError, data_folder, health_client::local_target, readiness::Readiness, supervise::Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -53,13 +54,15 @@ impl Services {
             port => port,
         };
         let settings = Settings { context, args, data: &data, broadcast_port };
-        let registry = group_registry::bind(settings.registry()).await.map_err(|e| explain(Service::Registry, e))?;
+        let mut registry =
+            group_registry::bind(settings.registry()).await.map_err(|e| explain(Service::Registry, e))?;
         let registry_addr = registry.grpc_addr()?;
         let target = local_target(registry_addr).to_string();
         let relay = multicast_relay::bind(settings.relay(&target)).await.map_err(|e| explain(Service::Relay, e))?;
         let hub = broadcast_hub::bind(settings.hub(&target)).await.map_err(|e| explain(Service::Hub, e))?;
         let (relay_id, transport) = relay.local();
-        let hub = hub.beside(relay_id, transport);
+        let credentials = registry.issue(Role::Hub(hub.id()))?;
+        let hub = hub.beside(relay_id, transport).with_credentials(credentials);
         let text = hub.text_addr();
         if text.is_none() {
             say(&format!(
