@@ -2,14 +2,16 @@
 //!
 //! `cargo bench -p broadcast-hub`; prints one line for each number of sessions and size of message. A writer copies
 //! what it is given, as a socket would; the ratio is the time of fan-out over that of the same copies without it. A writer by TLS
-//! encrypts it besides, for which the ratio is the time over that of fan-out in plaintext; the last line is the memory of a session
-//! by TLS that is idle.
+//! encrypts it besides, for which the ratio is the time over that of fan-out in plaintext, once in memory and once over loopback, where the
+//! system's share is the larger; the last line is the memory of a session by TLS that is idle.
 #![allow(clippy::unwrap_used)]
 
 use std::{
     hint::black_box,
     io::{IoSlice, Write as _},
+    net::{TcpListener, TcpStream},
     sync::{Arc, LazyLock},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -47,6 +49,16 @@ fn main() {
         let mut connections: Vec<TlsWriter> = (0..sessions).map(|_| TlsWriter::new()).collect();
         let encrypted = repeat(|| fan_out(&runs, connections.iter_mut()));
         print_row(&runs, sessions, payload, encrypted, repeat(|| fan_out(&runs, in_memory(sessions))));
+    }
+    println!("\nby TLS over loopback");
+    print_head("/plain");
+    for (sessions, payload, per_run) in [(100, 100, 1), (100, 100, 32), (100, 1000, 32)] {
+        let runs = runs(payload, per_run);
+        let mut plain: Vec<SocketWriter> = (0..sessions).map(|_| SocketWriter::new(None)).collect();
+        let written = repeat(|| fan_out(&runs, plain.iter_mut()));
+        let mut secure: Vec<SocketWriter> = (0..sessions).map(|_| SocketWriter::new(Some(connect()))).collect();
+        let encrypted = repeat(|| fan_out(&runs, secure.iter_mut()));
+        print_row(&runs, sessions, payload, encrypted, written);
     }
     println!("\n{:.1} KiB of memory for each idle session by TLS", idle_kib());
 }
@@ -111,6 +123,38 @@ impl SessionWriter for &mut TlsWriter {
 impl TlsWriter {
     fn new() -> Self {
         Self { tls: connect(), socket: Vec::with_capacity(64 * 1024) }
+    }
+}
+
+/// The hub's end of a connection over loopback, whose other end reads and drops everything.
+struct SocketWriter {
+    socket: TcpStream,
+    tls: Option<ServerConnection>,
+}
+
+impl SocketWriter {
+    fn new(tls: Option<ServerConnection>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // Ends when the writer is dropped.
+        thread::spawn(move || std::io::copy(&mut peer, &mut std::io::sink()));
+        let socket = listener.accept().unwrap().0;
+        socket.set_nodelay(true).unwrap();
+        Self { socket, tls }
+    }
+}
+
+impl SessionWriter for &mut SocketWriter {
+    fn write(&mut self, fanout: &Fanout) {
+        let Some(tls) = &mut self.tls else {
+            return fanout.slices().for_each(|slice| self.socket.write_all(slice).unwrap());
+        };
+        let slices: Vec<IoSlice<'_>> = fanout.slices().map(IoSlice::new).collect();
+        let taken = tls.writer().write_vectored(&slices).unwrap();
+        assert_eq!(taken, slices.iter().map(|slice| slice.len()).sum::<usize>());
+        while tls.wants_write() {
+            tls.write_tls(&mut self.socket).unwrap();
+        }
     }
 }
 
