@@ -13,7 +13,7 @@ use serde_json::Value;
 /// What each member may depend on among the members, dev-dependencies included. `gaung` and `gaung-tests` may use all.
 const ARROWS: [(&str, &[&str]); 14] = [
     ("gaung-proto", &[]),
-    ("service-kit", &["gaung-site", "gaung-net"]),
+    ("service-kit", &["gaung-proto", "gaung-net", "gaung-site"]),
     ("gaung-engine", &["gaung-proto"]),
     ("gaung-log", &["gaung-proto", "gaung-engine"]),
     ("gaung-net", &["gaung-proto", "gaung-engine", "gaung-site"]),

@@ -49,8 +49,6 @@ pub struct Bound {
     session_files: ReservedFiles,
 }
 
-/// From where plaintext is taken beside TLS: from everywhere, for clients do not speak TLS yet.
-const PLAINTEXT: PlaintextPolicy = PlaintextPolicy::Any;
 /// Sessions that are allowed however few files may be open.
 const FEWEST_SESSIONS: u64 = 16;
 
@@ -150,7 +148,8 @@ impl Bound {
         self
     }
 
-    /// Has the ports speak TLS, by which the hub proves who it is; without credentials they speak plaintext only.
+    /// Has the ports speak TLS, by which the hub proves who it is, and the hub call registry and relays by TLS; without credentials
+    /// all use plaintext.
     #[must_use]
     pub fn with_credentials(mut self, credentials: ServiceCredentials) -> Self {
         self.credentials = Some(credentials);
@@ -213,7 +212,7 @@ impl Bound {
         let _session_files = self.session_files;
         let drain = config.drain;
         let page_port = addresses.page.map(|addr| addr.port());
-        let (parts, new_links) = Parts::new(&config, self.local_relay)?;
+        let (parts, new_links) = Parts::new(&config, self.credentials.as_ref(), self.local_relay)?;
         let registered = Metrics::new();
         parts.figures.register(&registered);
         let (to_broadcast, broadcast_runs) = mpsc::channel(broadcast::WAITING_RUNS);
@@ -230,21 +229,21 @@ impl Bound {
         let names = ["gaung.hub.v1.HubService"];
         let server = RpcServer::new(self.grpc, routes, &names, &[pb::DESCRIPTORS], readiness.clone())?
             .count_in(&registered)
-            .secured(SecurePort::new(self.credentials.as_ref(), PLAINTEXT, &[b"h2"]))
+            .secured(SecurePort::new(self.credentials.as_ref(), config.plaintext, &[b"h2"]))
             .limits(RpcLimits { drain, ..RpcLimits::default() });
         tasks.spawn("gRPC", server.serve(stop.clone()));
         if let Some(listener) = self.metrics {
             tasks.spawn("metrics", metrics::serve(listener, registered, readiness.clone(), stop.clone()));
         }
         let entry = parts.session_entry();
-        let secure = SecurePort::new(self.credentials.as_ref(), PLAINTEXT, &[]);
+        let secure = SecurePort::new(self.credentials.as_ref(), config.plaintext, &[]);
         let framed = ListenerKind::Framed { secure, hello: config.limits.hello };
         tasks.spawn("framed port", accept::run(entry.clone(), self.framed, framed, stop.clone()));
         if let Some(listener) = self.text {
             tasks.spawn("text port", accept::run(entry.clone(), listener, ListenerKind::Text, stop.clone()));
         }
         if let Some(listener) = self.page {
-            let plaintext = match PLAINTEXT {
+            let plaintext = match config.plaintext {
                 PlaintextPolicy::Never => PlaintextPolicy::Never,
                 // Open groups stay within reach of every browser.
                 PlaintextPolicy::Loopback | PlaintextPolicy::Any => PlaintextPolicy::Any,

@@ -12,6 +12,7 @@ use service_kit::{
     config::{CommonArgs, ConfigErrors, ListenAddr, parse_bytes, parse_duration, parse_listen},
     program::{NoCommand, ServiceArgs},
     rpc,
+    secure::PlaintextPolicy,
 };
 
 /// Flags of `broadcast-hub`; each can be given as an environment variable too.
@@ -102,6 +103,8 @@ pub struct Config {
     pub advertise: String,
     /// gRPC. Default 0.0.0.0:7403.
     pub grpc_listen: SocketAddr,
+    /// From where connections without TLS are taken. Default anywhere.
+    pub plaintext: PlaintextPolicy,
     /// Framed TCP. Default 0.0.0.0:7404.
     pub tcp_listen: SocketAddr,
     /// Text; `None` for none. Default 0.0.0.0:8080.
@@ -213,6 +216,7 @@ impl Default for Config {
             data: None,
             advertise: String::new(),
             grpc_listen: all(ports::HUB),
+            plaintext: PlaintextPolicy::default(),
             tcp_listen: all(ports::HUB_TCP),
             text_listen: Some(all(ports::TEXT)),
             text_port_optional: false,
@@ -281,6 +285,7 @@ impl ServiceArgs for HubArgs {
             data: self.data,
             advertise: self.advertise,
             grpc_listen: self.grpc_listen,
+            plaintext: common.plaintext,
             tcp_listen: self.tcp_listen,
             text_listen: address(self.text_listen),
             page_listen: address(self.page_listen),

@@ -4,8 +4,10 @@ use std::{num::NonZero, sync::Arc, thread::available_parallelism};
 
 use anyhow::Context as _;
 use gaung_proto::RelayId;
+use gaung_site::Role;
 use service_kit::{
-    rpc::{self, LocalChannel},
+    rpc::{LocalChannel, ServiceEndpoint},
+    secure::ServiceCredentials,
     share::SharePool,
     supervise::Tasks,
 };
@@ -50,9 +52,11 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Makes the parts, and the receiver of links that have to be started. `local_relay` is reached within the process.
+    /// Makes the parts, and the receiver of links that have to be started. `credentials` prove the hub to registry and relays;
+    /// `local_relay` is reached within the process.
     pub(crate) fn new(
         config: &Config,
+        credentials: Option<&ServiceCredentials>,
         local_relay: Option<(RelayId, LocalChannel)>,
     ) -> anyhow::Result<(Self, NewLinks)> {
         let limits = &config.limits;
@@ -67,13 +71,15 @@ impl Parts {
         let table = GroupTable::new(limits, shards);
         let groups = FollowedGroups::new(table, directory.clone(), relays.clone(), inboxes.clone());
         let figures = Figures::default();
+        let registry = ServiceEndpoint::new(&config.registry, Role::Registry, credentials)?;
+        let connector = RelayConnector::new(directory.clone(), local_relay, credentials.cloned(), config.plaintext);
         let parts = Self {
-            registry: registry::client(rpc::endpoint(&config.registry)?.connect_lazy()),
+            registry: registry::client(registry.connect_lazy()),
             groups: Arc::new(groups),
             inboxes,
             admission: Arc::new(Admission::new(limits, figures.sessions_delayed.clone())),
             figures,
-            connector: Arc::new(RelayConnector::new(directory.clone(), local_relay)),
+            connector: Arc::new(connector),
             directory,
             relays,
             history_places: Arc::new(HistoryPlaces::new(limits.history_reads)),

@@ -8,7 +8,11 @@ use std::{
 
 use gaung_net::backoff::Backoff;
 use gaung_proto::{RelayId, pb::relay::relay_service_client::RelayServiceClient};
-use service_kit::rpc::{self, LocalChannel, MAX_MESSAGE_BYTES, ServerTransport};
+use gaung_site::Role;
+use service_kit::{
+    rpc::{LocalChannel, MAX_MESSAGE_BYTES, ServerTransport, ServiceEndpoint, TargetError},
+    secure::{PlaintextPolicy, ServiceCredentials},
+};
 use tonic::transport::Channel;
 
 use crate::directory::Directory;
@@ -22,6 +26,9 @@ pub(crate) struct RelayConnector {
     directory: Arc<Directory>,
     /// The relay of this process, if there is one.
     local: Option<(RelayId, LocalChannel)>,
+    credentials: Option<ServiceCredentials>,
+    /// Where relays that speak no TLS, because they have not enrolled, are called by plaintext.
+    plaintext: PlaintextPolicy,
     /// The connections for reading logs, with the target that each leads to.
     log_channels: Mutex<HashMap<RelayId, (String, Channel)>>,
 }
@@ -33,8 +40,13 @@ const LOG_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 impl RelayConnector {
     /// Connects by `directory`, and to the relay of this process by its channel.
-    pub(crate) fn new(directory: Arc<Directory>, local: Option<(RelayId, LocalChannel)>) -> Self {
-        Self { directory, local, log_channels: Mutex::default() }
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        local: Option<(RelayId, LocalChannel)>,
+        credentials: Option<ServiceCredentials>,
+        plaintext: PlaintextPolicy,
+    ) -> Self {
+        Self { directory, local, credentials, plaintext, log_channels: Mutex::default() }
     }
 
     /// Waits until the registry has listed the relay, and connects; the error says why that failed.
@@ -51,7 +63,7 @@ impl RelayConnector {
                 return Err("the hub is stopping".to_owned());
             }
         };
-        let endpoint = rpc::endpoint(&target).map_err(|e| e.to_string())?;
+        let endpoint = self.endpoint(relay, &target).map_err(|e| e.to_string())?;
         let channel = endpoint.connect().await.map_err(|e| format!("cannot connect to {target}: {e}"))?;
         Ok(client(ServerTransport::Network(channel)))
     }
@@ -69,13 +81,15 @@ impl RelayConnector {
         {
             return Some(client(ServerTransport::Network(channel.clone())));
         }
-        let endpoint = rpc::endpoint(&target)
-            .ok()?
-            .initial_stream_window_size(LOG_STREAM_WINDOW)
-            .initial_connection_window_size(LOG_CONNECTION_WINDOW);
-        let channel = endpoint.connect_lazy();
+        let endpoint = self.endpoint(relay, &target).ok()?;
+        let channel = endpoint.windows(LOG_STREAM_WINDOW, LOG_CONNECTION_WINDOW).connect_lazy();
         channels.insert(relay, (target, channel.clone()));
         Some(client(ServerTransport::Network(channel)))
+    }
+
+    fn endpoint(&self, relay: RelayId, target: &str) -> Result<ServiceEndpoint, TargetError> {
+        let endpoint = ServiceEndpoint::new(target, Role::Relay(relay), self.credentials.as_ref())?;
+        Ok(endpoint.or_plaintext(self.plaintext))
     }
 
     fn local_client(&self, relay: RelayId) -> Option<RelayClient> {

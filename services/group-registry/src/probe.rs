@@ -2,8 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gaung_proto::pb::registry as pb;
-use service_kit::health_client::{Answerer, ask, instance_name};
+use gaung_proto::pb::{hub::hub_service_server, registry as pb, relay::relay_service_server};
+use gaung_site::Role;
+use service_kit::{
+    health_client::{Answerer, ask, instance_name},
+    rpc::ServiceEndpoint,
+};
 use tokio::{task::JoinSet, time::interval};
 use tokio_util::sync::CancellationToken;
 
@@ -45,14 +49,15 @@ pub(crate) async fn keep(registry: Arc<Registry>, stop: CancellationToken) -> an
 }
 
 async fn found(probe: &ProbeTarget) -> ProbeResult {
-    let service = match probe.kind {
-        pb::ServiceKind::Relay => gaung_proto::pb::relay::relay_service_server::SERVICE_NAME,
-        pb::ServiceKind::Hub | pb::ServiceKind::Unspecified => gaung_proto::pb::hub::hub_service_server::SERVICE_NAME,
+    let (service, role) = match probe.kind {
+        pb::ServiceKind::Relay => (relay_service_server::SERVICE_NAME, Role::Relay(probe.id)),
+        pb::ServiceKind::Hub | pb::ServiceKind::Unspecified => (hub_service_server::SERVICE_NAME, Role::Hub(probe.id)),
     };
     let name = instance_name(service, probe.id);
     let mut best = ProbeResult::None;
     for target in &probe.targets {
-        let proof = match ask(target, &name, DEADLINE).await {
+        let Ok(endpoint) = ServiceEndpoint::new(target, role, None) else { continue };
+        let proof = match ask(&endpoint, &name, DEADLINE).await {
             Answerer::Instance => return ProbeResult::Itself,
             Answerer::Another => ProbeResult::Answers,
             Answerer::Nobody => ProbeResult::None,

@@ -16,6 +16,7 @@ use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_bytes, parse_duration},
     program::{NoCommand, ServiceArgs},
     rpc,
+    secure::PlaintextPolicy,
 };
 
 use crate::budget::LogBudget;
@@ -127,6 +128,8 @@ pub struct Config {
     pub advertise: String,
     /// Address of the gRPC server. Default 0.0.0.0:7401.
     pub grpc_listen: SocketAddr,
+    /// From where the gRPC server takes connections without TLS. Default anywhere.
+    pub plaintext: PlaintextPolicy,
     /// UDP port of the data plane; 0 for a free one. Default 7402.
     pub udp_port: u16,
     /// Interfaces' names or addresses; empty (default) for every one that fits.
@@ -164,6 +167,7 @@ impl Default for Config {
             log: LogKind::Disk,
             advertise: String::new(),
             grpc_listen: all(ports::RELAY),
+            plaintext: PlaintextPolicy::default(),
             udp_port: ports::RELAY_UDP,
             iface: Vec::new(),
             segmentation: Segmentation::On,
@@ -222,6 +226,7 @@ impl ServiceArgs for RelayArgs {
             log: self.log,
             advertise: self.advertise,
             grpc_listen: self.grpc_listen,
+            plaintext: common.plaintext,
             udp_port: self.udp_port,
             iface: self.iface,
             segmentation: self.segmentation,

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use gaung_net::backoff::Backoff;
 use gaung_proto::{
@@ -17,7 +16,7 @@ use gaung_proto::{
     },
     watch_groups::{GroupChange, GroupWatch},
 };
-use service_kit::rpc::{self, MAX_MESSAGE_BYTES};
+use service_kit::rpc::MAX_MESSAGE_BYTES;
 use tokio::{
     sync::{Mutex, mpsc, watch},
     time::timeout,
@@ -77,18 +76,12 @@ const MAX_REPORTS: usize = 1000;
 const RENEW: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
 impl RegistryLink {
-    /// Makes a client that connects at the first call. Must be called within a runtime.
-    pub(crate) fn new(
-        target: &str,
-        listing: RelayListing,
-        key: ReportKey,
-        figures: RelayFigures,
-    ) -> anyhow::Result<Self> {
-        let endpoint = rpc::endpoint(target).context("--registry")?;
-        let client = RegistryServiceClient::new(endpoint.connect_lazy())
+    /// Makes a client of the registry behind `channel`.
+    pub(crate) fn new(channel: Channel, listing: RelayListing, key: ReportKey, figures: RelayFigures) -> Self {
+        let client = RegistryServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self {
+        Self {
             client,
             listing,
             reporting: Mutex::new(()),
@@ -96,7 +89,7 @@ impl RegistryLink {
             key,
             disputed: StdMutex::default(),
             figures,
-        })
+        }
     }
 
     /// Returns the group if the registry has it and it is this relay's.

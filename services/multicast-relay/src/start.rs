@@ -20,13 +20,15 @@ use gaung_proto::{
         relay::relay_service_server::{self, RelayServiceServer},
     },
 };
+use gaung_site::Role;
 use rand::Rng as _;
 use service_kit::{
     bind::listen,
     health_client::instance_name,
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
-    rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, local},
+    rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, ServiceEndpoint, local},
+    secure::{SecurePort, ServiceCredentials},
     share::{Budget, SharePool},
     supervise::Tasks,
 };
@@ -66,6 +68,7 @@ use crate::{
 pub struct Bound {
     config: Config,
     identity: RelayIdentity,
+    credentials: Option<ServiceCredentials>,
     log: Arc<dyn Log>,
     directory: Arc<Directory>,
     sockets: DataSockets,
@@ -117,6 +120,7 @@ async fn bind_with(
     Ok(Bound {
         config,
         identity,
+        credentials: None,
         log,
         directory: Arc::default(),
         sockets,
@@ -170,6 +174,20 @@ impl Bound {
     /// If the system does not say.
     pub fn grpc_addr(&self) -> std::io::Result<SocketAddr> {
         self.grpc.local_addr()
+    }
+
+    /// Has the gRPC server speak TLS, by which the relay proves who it is, and the relay call the registry by TLS; without credentials
+    /// both use plaintext.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: ServiceCredentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Returns the relay's id, which its credentials name.
+    #[must_use]
+    pub const fn id(&self) -> RelayId {
+        self.identity.relay
     }
 
     /// Returns the relay's id, and a channel to it within this process.
@@ -242,12 +260,13 @@ impl Bound {
         self.metrics.register(|registry| registry.register_collector(Box::new(figures_of_rings)));
         let access = Arc::new(GroupAccess::new(self.identity.registry_key()));
         let (commands, command_queue) = mpsc::channel(KEEPER_COMMANDS);
+        let registry = ServiceEndpoint::new(&self.config.registry, Role::Registry, self.credentials.as_ref());
         let registry = Arc::new(RegistryLink::new(
-            &self.config.registry,
+            registry.context("--registry")?.connect_lazy(),
             self.listing()?,
             self.identity.report_key.clone(),
             figures.clone(),
-        )?);
+        ));
         let mut keeper = Keeper::new(KeeperParts {
             relay: self.identity.relay,
             log: Arc::clone(&self.log),
@@ -282,6 +301,7 @@ impl Bound {
         });
         let instance = instance_name(relay_service_server::SERVICE_NAME, self.identity.relay);
         let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), self.config.drain)?
+            .secured(SecurePort::new(self.credentials.as_ref(), self.config.plaintext, &[b"h2"]))
             .count_in(&self.metrics)
             .also_locally(self.local.1);
         // Draining calls still need the keeper and its workers.

@@ -4,7 +4,10 @@ use std::{fmt, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use clap::Args;
 
-use crate::telemetry::{self, LogFormat};
+use crate::{
+    secure::PlaintextPolicy,
+    telemetry::{self, LogFormat},
+};
 
 /// Every fault of a configuration. Displays as a headline and one line a fault.
 ///
@@ -101,6 +104,17 @@ pub struct CommonArgs {
     /// Address of the HTTP server for `/metrics` and `/healthz`; `off` for none. [default: the service's port on all addresses]
     #[arg(long, env = "GAUNG_METRICS_LISTEN", value_name = "ADDR:PORT|off", value_parser = parse_listen, global = true)]
     pub metrics_listen: Option<ListenAddr>,
+    /// From where connections without TLS are taken: from nowhere, from this machine, or from anywhere on the network, where everyone
+    /// can read and change them.
+    #[arg(
+        long,
+        env = "GAUNG_PLAINTEXT",
+        value_enum,
+        default_value_t,
+        value_name = "never|loopback|any",
+        global = true
+    )]
+    pub plaintext: PlaintextPolicy,
     /// How long open requests and streams may take to end after SIGINT or SIGTERM.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration, global = true)]
     pub drain: Duration,

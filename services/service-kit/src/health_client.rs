@@ -9,7 +9,7 @@ use std::{
 use tokio::time::timeout;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::rpc;
+use crate::rpc::ServiceEndpoint;
 
 /// The result of a health check: whether the service serves, and one line that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,8 @@ impl HealthReport {
     }
 }
 
-/// Requests the state of the whole server at `target` (`HOST:PORT`) by grpc.health.v1, within `deadline`.
+/// Requests the state of the whole server at `target` (`HOST:PORT`) by grpc.health.v1, within `deadline`. By TLS if the server speaks
+/// it, whoever it is, so that the answer comes where plaintext is refused.
 pub async fn check(target: &str, deadline: Duration) -> HealthReport {
     let state = timeout(deadline, status(target)).await;
     let (serving, text) = match state {
@@ -58,10 +59,10 @@ pub enum Answerer {
     Nobody,
 }
 
-/// Checks at `target` (`HOST:PORT`) for the instance of that name ([`instance_name`]), within `deadline`.
-pub async fn ask(target: &str, instance: &str, deadline: Duration) -> Answerer {
+/// Checks at `service` for the instance of that name ([`instance_name`]), within `deadline`.
+pub async fn ask(service: &ServiceEndpoint, instance: &str, deadline: Duration) -> Answerer {
     let asked = async {
-        let mut client = HealthClient::new(rpc::endpoint(target).ok()?.connect().await.ok()?);
+        let mut client = HealthClient::new(service.connect().await.ok()?);
         let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
         match client.check(request(instance)).await {
             Ok(answer) => Some(answer.into_inner().status()).map(|status| (status, Answerer::Instance)),
@@ -91,8 +92,8 @@ pub fn local_target(listen: SocketAddr) -> SocketAddr {
 }
 
 async fn status(target: &str) -> Result<ServingStatus, String> {
-    let endpoint = rpc::endpoint(target).map_err(|e| e.to_string())?;
-    let channel = endpoint.connect().await.map_err(|e| format!("cannot connect: {}", root_cause(&e)))?;
+    let server = ServiceEndpoint::of_anyone(target).map_err(|e| e.to_string())?;
+    let channel = server.connect().await.map_err(|e| format!("cannot connect: {}", root_cause(&e)))?;
     let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await;
     match answer {
         Ok(answer) => Ok(answer.into_inner().status()),

@@ -6,11 +6,14 @@ mod bytes;
 mod call;
 mod connections;
 mod ending;
+mod endpoint;
 mod figures;
 #[cfg(test)]
 mod limit_tests;
 mod local;
 mod queue;
+#[cfg(test)]
+mod secure_tests;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -20,7 +23,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Endpoint};
+use tonic::service::Routes;
 use tonic_health::{
     ServingStatus,
     pb::health_server::HealthServer,
@@ -33,6 +36,7 @@ use crate::{metrics::Metrics, readiness::Readiness, secure::SecurePort};
 pub use self::{
     behalf::{call_on_behalf, charged_address},
     bytes::{CallBytes, HeldBytes},
+    endpoint::{ServiceEndpoint, TargetError, endpoint},
     local::{LocalChannel, LocalListener, local},
     queue::{AnswerSender, AnswerStream, CallEnded, answer_queue},
     transport::ServerTransport,
@@ -217,34 +221,6 @@ impl fmt::Debug for RpcServer {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
-}
-
-/// A target that is not `HOST:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a server; write it as HOST:PORT, such as 192.168.1.10:7400")]
-pub struct TargetError(String);
-
-/// Makes an endpoint for another service at `HOST:PORT`, with connect timeout and keepalive. Connect it, or use
-/// `connect_lazy` so that every call tries again.
-///
-/// # Errors
-/// [`TargetError`] if `target` is not `HOST:PORT`.
-pub fn endpoint(target: &str) -> Result<Endpoint, TargetError> {
-    let error = || TargetError(target.to_owned());
-    let has_port = target.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if !has_port {
-        return Err(error());
-    }
-    let endpoint = Endpoint::from_shared(format!("http://{target}")).map_err(|_| error())?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES))
 }
 
 /// Returns how long a response stream may continue after its requests were ended: a small part of the drain time.

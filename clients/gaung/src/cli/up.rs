@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
 use gaung_proto::ports;
-use service_kit::{config::parse_duration, telemetry::LogFormat};
+use service_kit::{config::parse_duration, secure::PlaintextPolicy, telemetry::LogFormat};
 
 /// `gaung up`.
 #[derive(Debug, Args)]
@@ -33,6 +33,10 @@ pub(crate) struct UpArgs {
     /// Host name or address for other machines [default: the one by which they reached this machine].
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
+    /// From where connections without TLS are taken: from nowhere, from this machine, or from anywhere on the network, where everyone
+    /// can read and change them.
+    #[arg(long, env = "GAUNG_PLAINTEXT", value_enum, default_value_t, value_name = "never|loopback|any")]
+    pub(crate) plaintext: PlaintextPolicy,
     /// Log level on stderr: error, warn, info, debug, trace [default: info; error in the chat].
     #[arg(long, env = "GAUNG_LOG_LEVEL", value_name = "FILTER")]
     pub(crate) log_level: Option<String>,

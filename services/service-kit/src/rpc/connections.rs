@@ -133,7 +133,13 @@ impl Connections {
             }
         };
         match accepted {
-            Some(Ok(accepted)) => self.serve_http2(accepted, self.routes.clone(), place, peer.into(), stop).await,
+            Some(Ok(accepted)) => {
+                match &accepted.stream {
+                    SecureStream::Tls(_) => self.figures.handshakes.inc(),
+                    SecureStream::Plain(_) => self.figures.plaintext.inc(),
+                };
+                self.serve_http2(accepted, self.routes.clone(), place, peer.into(), stop).await;
+            }
             Some(Err(AcceptError::Plaintext(stream))) => {
                 self.figures.plaintext_refused.inc();
                 let accepted = Accepted { stream: SecureStream::Plain(stream), peer: PeerIdentity::Unproven };

@@ -12,6 +12,8 @@ crate::figures! {
         connections_evicted: Counter = "gRPC connections evicted to make room for other callers";
         connections_idle: Counter = "gRPC connections closed because they were idle for too long";
         connections_stalled: Counter = "gRPC connections closed because answers were not read";
+        handshakes: Counter = "gRPC connections that completed the TLS handshake";
+        plaintext: Counter = "gRPC connections without TLS whose calls were answered";
         handshakes_failed: Counter = "gRPC connections that sent nothing, failed in the TLS handshake or were too slow in it";
         plaintext_refused: Counter = "gRPC connections without TLS whose calls were refused";
         calls_refused: Counter = "Calls refused because the caller has too many open";

@@ -6,15 +6,16 @@ use clap::ValueEnum;
 
 use crate::pace::is_own_machine;
 
-/// From where a service takes connections without TLS.
+/// From where a service takes connections without TLS, and to where it makes them to services that speak none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PlaintextPolicy {
     /// From nowhere.
     Never,
     /// From this machine.
-    #[default]
     Loopback,
-    /// From everywhere: for lessons and measurements, because everyone on the network can read and change it.
+    /// From everywhere: for lessons and measurements, because everyone on the network can read and change it. The default until
+    /// clients speak TLS.
+    #[default]
     Any,
 }
 
