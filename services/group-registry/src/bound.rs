@@ -19,7 +19,7 @@ use service_kit::{
     metrics::{self, Metrics},
     readiness::Readiness,
     rpc::{MAX_MESSAGE_BYTES, RpcLimits, RpcServer},
-    secure::{PlaintextPolicy, SecurePort, ServiceCredentials},
+    secure::{SecurePort, ServiceCredentials},
     supervise::Tasks,
 };
 use sha2::{Digest as _, Sha256};
@@ -196,14 +196,15 @@ impl Bound {
         info!(grpc = %grpc.local_addr()?, site = %site.id().code(), groups = registry.group_count(), "registry serves");
         let conflicts = Arc::clone(&rpc.conflicts);
         let upkeep = upkeep::keep(calls.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
-        let port = SecurePort::new(Some(site.registry()), PlaintextPolicy::Any, &[HTTP_2]);
+        let port = SecurePort::new(Some(site.registry()), config.plaintext, &[HTTP_2]);
         let server = server(grpc, rpc, readiness.clone(), config.drain)?.secured(port).count_in(&metrics);
 
         let at_work = calls.clone();
         let mut tasks = Tasks::new();
         tasks.spawn("gRPC", server.serve(stop.clone()));
         tasks.spawn("upkeep", upkeep);
-        tasks.spawn("probes", probe::keep(Arc::clone(&registry), stop.clone()));
+        let credentials = site.registry().clone();
+        tasks.spawn("probes", probe::keep(Arc::clone(&registry), credentials, config.plaintext, stop.clone()));
         tasks.spawn("lapsed addresses", upkeep::regain(Arc::clone(&registry), calls.clone(), stop.clone()));
         tasks.spawn("everyone", everyone::keep(registry, calls, stop.clone()));
         tasks.spawn("certificates", site.keep_renewed(watch.clone(), UnixTime::now, stop.clone()));

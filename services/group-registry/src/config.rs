@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_duration},
     program::ServiceArgs,
+    secure::PlaintextPolicy,
 };
 
 use crate::{address::Pool, address_picker::Pools, limits, token_socket::request_token};
@@ -90,6 +91,8 @@ pub struct Config {
     pub groups_per_address: usize,
     /// Interfaces' names or addresses; empty (default) for every suitable one.
     pub iface: Vec<String>,
+    /// From where connections without TLS are taken, and to where services that speak none are probed. Default anywhere.
+    pub plaintext: PlaintextPolicy,
     /// How long a stop waits for calls to end. Default 5 s.
     pub drain: Duration,
 }
@@ -109,6 +112,7 @@ impl Default for Config {
             quiet_time: Duration::from_secs(1),
             groups_per_address: limits::GROUPS_PER_ADDRESS,
             iface: Vec::new(),
+            plaintext: PlaintextPolicy::default(),
             drain: Duration::from_secs(5),
         }
     }
@@ -161,6 +165,7 @@ impl ServiceArgs for RegistryArgs {
             quiet_time: self.quiet_time,
             groups_per_address: self.groups_per_address,
             iface: self.iface,
+            plaintext: common.plaintext,
             drain: common.drain,
         });
         errors.finish(config)

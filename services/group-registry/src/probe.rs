@@ -7,6 +7,7 @@ use gaung_site::Role;
 use service_kit::{
     health_client::{Answerer, ask, instance_name},
     rpc::ServiceEndpoint,
+    secure::{PlaintextPolicy, ServiceCredentials},
 };
 use tokio::{task::JoinSet, time::interval};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +25,14 @@ const DEADLINE: Duration = Duration::from_secs(1);
 /// Most probes at a time.
 const AT_ONCE: usize = 64;
 
-/// Probes services until `stop`.
-pub(crate) async fn keep(registry: Arc<Registry>, stop: CancellationToken) -> anyhow::Result<()> {
+/// Probes services until `stop`: by TLS, as the registry that `credentials` prove, and those that speak none by plaintext where
+/// `plaintext` takes it from.
+pub(crate) async fn keep(
+    registry: Arc<Registry>,
+    credentials: ServiceCredentials,
+    plaintext: PlaintextPolicy,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut looks = interval(LOOK);
     let mut asked = JoinSet::new();
     loop {
@@ -41,14 +48,17 @@ pub(crate) async fn keep(registry: Arc<Registry>, stop: CancellationToken) -> an
                     _ = asked.join_next() => {}
                 }
             }
-            let registry = Arc::clone(&registry);
-            asked.spawn(async move { registry.services.probed(probe.id, found(&probe).await, Now::read()) });
+            let (registry, credentials) = (Arc::clone(&registry), credentials.clone());
+            asked.spawn(async move {
+                let found = found(&probe, &credentials, plaintext).await;
+                registry.services.probed(probe.id, found, Now::read());
+            });
         }
         while asked.try_join_next().is_some() {}
     }
 }
 
-async fn found(probe: &ProbeTarget) -> ProbeResult {
+async fn found(probe: &ProbeTarget, credentials: &ServiceCredentials, plaintext: PlaintextPolicy) -> ProbeResult {
     let (service, role) = match probe.kind {
         pb::ServiceKind::Relay => (relay_service_server::SERVICE_NAME, Role::Relay(probe.id)),
         pb::ServiceKind::Hub | pb::ServiceKind::Unspecified => (hub_service_server::SERVICE_NAME, Role::Hub(probe.id)),
@@ -56,8 +66,8 @@ async fn found(probe: &ProbeTarget) -> ProbeResult {
     let name = instance_name(service, probe.id);
     let mut best = ProbeResult::None;
     for target in &probe.targets {
-        let Ok(endpoint) = ServiceEndpoint::new(target, role, None) else { continue };
-        let proof = match ask(&endpoint, &name, DEADLINE).await {
+        let Ok(endpoint) = ServiceEndpoint::new(target, role, Some(credentials)) else { continue };
+        let proof = match ask(&endpoint.or_plaintext(plaintext), &name, DEADLINE).await {
             Answerer::Instance => return ProbeResult::Itself,
             Answerer::Another => ProbeResult::Answers,
             Answerer::Nobody => ProbeResult::None,

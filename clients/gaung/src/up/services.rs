@@ -153,6 +153,7 @@ impl Settings<'_> {
         group_registry::Config {
             data: Some(self.data.join("registry")),
             grpc_listen: self.at(ports.registry_port),
+            plaintext: self.args.plaintext,
             metrics_listen: Some(self.at(ports.registry_metrics_port)),
             discovery_port: Some(ports.discovery_port),
             iface: self.ifaces(),
