@@ -51,6 +51,11 @@ impl Fingerprint {
         self.0 & Self::PROVEN != 0
     }
 
+    /// Whether it stands for a message that came by multicast alone.
+    const fn is_unproven(self) -> bool {
+        self.0 & (Self::TAKEN | Self::PROVEN) == Self::TAKEN
+    }
+
     /// Whether both stand for a message, and not for the same one.
     const fn differs(self, other: Self) -> bool {
         self.0 != 0 && other.0 != 0 && (self.0 ^ other.0) & !Self::FLAGS != 0
@@ -104,20 +109,14 @@ impl Fingerprints {
         }
         messages.refs().find_map(|(seq, message)| {
             let known = self.get(seq);
-            let is_open = known != Fingerprint::NONE && !known.is_proven();
-            (is_open && known.differs(Fingerprint::of(self.seed, &message, lane))).then_some(seq)
+            (known.is_unproven() && known.differs(Fingerprint::of(self.seed, &message, lane))).then_some(seq)
         })
-    }
-
-    /// Whether what was taken under `seq` came by multicast alone.
-    pub(super) fn is_unproven(&self, seq: Seq) -> bool {
-        let known = self.get(seq);
-        known != Fingerprint::NONE && !known.is_proven()
     }
 
     /// Whether a part of a message contradicts what was taken under `seq` by multicast in one datagram.
     pub(super) fn contradicts_part(&self, seq: Seq) -> bool {
-        self.is_unproven(seq) && self.get(seq).0 & Fingerprint::PARTED == 0
+        let known = self.get(seq);
+        known.is_unproven() && known.0 & Fingerprint::PARTED == 0
     }
 
     /// Whether the log itself vouches for what was taken under `seq`.
@@ -162,7 +161,7 @@ mod tests {
         assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Tcp), Some(Seq(6)));
         known.note(Seq(5), &messages(6, &["b"]), Lane::History, false);
         assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Multicast), Some(Seq(7)));
-        assert!(known.is_unproven(Seq(5)) && !known.is_unproven(Seq(6)) && !known.is_unproven(Seq(8)));
+        assert_eq!([5, 6, 8].map(|seq| known.get(Seq(seq)).is_unproven()), [true, false, false]);
         known.forget(SeqRange { first: Seq(7), last: Seq(99) });
         assert_eq!(known.conflict(&messages(5, &["a", "x", "y"]), Lane::Multicast), None);
         known.handle_delivered(Seq(7 + KEPT));
@@ -176,6 +175,6 @@ mod tests {
         known.note(Seq(1), &messages(MAX_MARKS, &["last", "beyond"]), Lane::Multicast, false);
         assert_eq!(known.marks.len() as u64, MAX_MARKS);
         known.note(Seq(u64::MAX / 8), &messages(u64::MAX / 8, &["given up to here"]), Lane::Multicast, false);
-        assert!(known.is_unproven(Seq(u64::MAX / 8)) && known.marks.len() as u64 <= MAX_MARKS);
+        assert!(known.get(Seq(u64::MAX / 8)).is_unproven() && known.marks.len() as u64 <= MAX_MARKS);
     }
 }

@@ -73,16 +73,18 @@ impl Bench {
     }
 
     fn hear(&mut self, from: SocketAddrV4, packet_type: PacketType, seq: u64, body: &[u8]) -> Vec<Transmit> {
-        let header = Header {
-            packet_type,
-            flags: 0,
-            tag: self.sender.tag(),
-            epoch: EPOCH,
-            pkt: Pkt(1),
-            seq: Seq(seq),
-            fragment: Fragment::WHOLE,
-            ts_us: 0,
-        };
+        self.hear_under(self.sender.tag(), from, packet_type, seq, body)
+    }
+
+    fn hear_under(
+        &mut self,
+        tag: GroupTag,
+        from: SocketAddrV4,
+        packet_type: PacketType,
+        seq: u64,
+        body: &[u8],
+    ) -> Vec<Transmit> {
+        let header = Header { tag, ..self.sender.header(self.now, packet_type, Pkt(1), Seq(seq)) };
         self.sender.handle_datagram(self.now, from, None, &header, body).unwrap();
         self.drain()
     }
@@ -95,15 +97,11 @@ impl Bench {
 
     fn status(&mut self, member: u8, delivered: u64) -> Vec<Transmit> {
         let status = Status {
-            sender: SenderId([member; 16]),
             cookie: self.cookie(member),
             device: DeviceId([member; 16]),
-            highest_pkt: Pkt(0),
-            received: 0,
-            lost: 0,
-            repaired: 0,
             echo_ts_us: self.sender.ts_us(self.now).wrapping_sub(900),
             echo_delay_us: 500,
+            ..status_of(member)
         };
         self.hear(addr(member), PacketType::Status, delivered, &body(|out| status.write(out)))
     }

@@ -112,23 +112,8 @@ fn data_that_waits_for_the_rate_leaves_for_the_new_address() {
 fn who_missed_it_is_told_when_it_speaks_if_it_has_proven_its_address() {
     let mut bench = Bench::new();
     let status = |bench: &mut Bench, member: u8, cookie: Cookie, under: GroupTag| {
-        let status = Status {
-            sender: SenderId([member; 16]),
-            cookie,
-            device: DeviceId::NONE,
-            highest_pkt: Pkt(0),
-            received: 0,
-            lost: 0,
-            repaired: 0,
-            echo_ts_us: 0,
-            echo_delay_us: 0,
-        };
-        let body = body(|out| status.write(out));
-        let (packet_type, fragment) = (PacketType::Status, Fragment::WHOLE);
-        let (pkt, seq, epoch) = (Pkt(1), Seq::ZERO, EPOCH);
-        let header = Header { packet_type, flags: 0, tag: under, epoch, pkt, seq, fragment, ts_us: 0 };
-        bench.sender.handle_datagram(bench.now, addr(member), None, &header, &body).unwrap();
-        bench.drain()
+        let status = Status { cookie, ..status_of(member) };
+        bench.hear_under(under, addr(member), PacketType::Status, 0, &body(|out| status.write(out)))
     };
     move_to(&mut bench, 2);
     bench.advance(SECOND);
@@ -153,11 +138,7 @@ fn a_question_under_a_former_tag_is_answered_under_it() {
     move_to(&mut bench, 2);
     bench.advance(SECOND);
     let probe = body(|out| Probe { sender: SenderId([1; 16]), nonce: 7, cookie: Cookie(0) }.write(out));
-    let (packet_type, fragment) = (PacketType::Probe, Fragment::WHOLE);
-    let (pkt, seq, epoch) = (Pkt(1), Seq::ZERO, Epoch(0));
-    let header_of = Header { packet_type, flags: 0, tag: tag(1), epoch, pkt, seq, fragment, ts_us: 0 };
-    bench.sender.handle_datagram(bench.now, addr(1), None, &header_of, &probe).unwrap();
-    let answers = bench.drain();
+    let answers = bench.hear_under(tag(1), addr(1), PacketType::Probe, 0, &probe);
     assert_eq!((answers.len(), header(&answers[0]).tag), (1, tag(1)));
     let (_, answer) = Header::decode(&answers[0].payload).unwrap();
     assert_eq!(Probe::decode(answer).unwrap().cookie, bench.cookie(1));
