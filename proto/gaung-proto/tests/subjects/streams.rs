@@ -141,8 +141,8 @@ fn content(rng: &mut StdRng) -> Vec<u8> {
     let body = Bytes::from(random_bytes(rng, len));
     let at = rng.random_range(0..golden.len() + 2);
     if let Some((hex, says)) = golden.get(at).and_then(|line| line.split_once('#')) {
-        let content_type = says.split_whitespace().next().unwrap().parse().unwrap();
-        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let content_type = says.split_whitespace().next().and_then(|byte| byte.parse().ok()).expect("a content type");
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("a byte in hex");
         return std::iter::once(content_type).chain((0..hex.trim().len()).step_by(2).map(byte)).collect();
     }
     let kind = if at == golden.len() {
