@@ -7,7 +7,7 @@ use gaung_proto::{
 };
 use tonic::{Code, transport::Channel};
 
-use crate::support::{GroupKind, RegistryDouble, TestRelay, ack, entry, publish, request};
+use crate::support::{OneGroup, ack, entry, publish, request};
 
 fn keyed(group: GroupId, client_seq: u64, key: &[u8]) -> PublishRequest {
     let entries = vec![entry(client_seq, "words")];
@@ -21,10 +21,7 @@ async fn refused(client: &mut RelayServiceClient<Channel>, request: PublishReque
 
 #[tokio::test]
 async fn another_key_is_told_to_take_another_client_id_and_changes_nothing() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry: _registry, relay, group, mut client, .. } = OneGroup::start().await;
     let (own, other) = ([1; 16], [2; 16]);
     assert_eq!(publish(&mut client, keyed(group, 1, &own)).await.acks, [ack(1, 1, 1)]);
     for n in [1, 2, 1 << 40] {

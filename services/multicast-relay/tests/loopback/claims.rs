@@ -5,14 +5,11 @@ use std::fs;
 use gaung_proto::pb::relay::follow_response::Event;
 use tonic::Code;
 
-use crate::support::{Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, publish, request};
+use crate::support::{Following, OneGroup, TestRelay, ack, entry, eventually, publish, request};
 
 #[tokio::test]
 async fn a_longer_log_that_others_claimed_closes_no_group_and_lapses() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry, relay, group, mut client, .. } = OneGroup::start().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     registry.remember_head(group, 1_000_000);
     let mut next = 2;
@@ -25,7 +22,7 @@ async fn a_longer_log_that_others_claimed_closes_no_group_and_lapses() {
     .await;
     registry.remember_head(group, 1_000_000);
     relay.stop().await;
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let answer = publish(&mut relay.client().await, request(group, 1, vec![entry(next, "after a restart")])).await;
     assert_eq!(answer.acks, [ack(next, next, 1)]);
     relay.stop().await;
@@ -33,10 +30,7 @@ async fn a_longer_log_that_others_claimed_closes_no_group_and_lapses() {
 
 #[tokio::test]
 async fn a_durable_log_begins_anew_only_by_its_owners_word() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry, relay, group, mut client, .. } = OneGroup::start().await;
     let first = publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     let false_log = registry.mislead(group);
     assert_ne!(false_log, first.log_id);
@@ -57,15 +51,13 @@ async fn a_durable_log_begins_anew_only_by_its_owners_word() {
 
 #[tokio::test]
 async fn a_log_that_this_relay_reported_and_lost_is_refused_until_a_reset() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry, relay, group, .. } = OneGroup::start().await;
     publish(&mut relay.client().await, request(group, 1, vec![entry(1, "one"), entry(2, "two")])).await;
     eventually("the head is reported", async || registry.head(group) == Some(2)).await;
     relay.stop().await;
-    fs::remove_dir_all(data.path().join("log")).unwrap();
+    fs::remove_dir_all(registry.data().join("log")).unwrap();
 
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     eventually("the loss is told", async || registry.is_lost(group)).await;
     let refused = client.publish(request(group, 1, vec![entry(3, "three")])).await.unwrap_err();

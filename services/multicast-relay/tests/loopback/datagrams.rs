@@ -1,8 +1,8 @@
 //! What plain UDP sockets can do: repair, publish, text groups; and what hostile ones cannot.
 
 use crate::support::{
-    GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive, receive_type, request,
-    unicast, words,
+    GroupKind, OneGroup, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive, receive_type,
+    request, unicast, words,
 };
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
@@ -48,12 +48,9 @@ pub(crate) async fn be_heard(member: &UdpSocket, relay: &TestRelay) -> Header {
 
 #[tokio::test]
 async fn a_member_that_missed_a_datagram_gets_it_again_and_is_counted() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry: _registry, relay, group, addr, mut client } = OneGroup::start().await;
     let member = join(addr);
     be_heard(&member, &relay).await;
-    let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     let (header, first, _) = receive_type(&member, PacketType::Data).await;
     let (_, body, from) = receive_type(&member, PacketType::Heartbeat).await;
@@ -99,9 +96,7 @@ async fn a_member_that_missed_a_datagram_gets_it_again_and_is_counted() {
 
 #[tokio::test]
 async fn a_client_of_udp_alone_publishes_once_it_has_a_cookie() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry: _registry, relay, group, addr, .. } = OneGroup::start().await;
     let member = join(addr);
     let (heartbeat, _, relay_addr) = receive_type(&member, PacketType::Heartbeat).await;
     let own = unicast();
@@ -137,9 +132,7 @@ async fn a_client_of_udp_alone_publishes_once_it_has_a_cookie() {
 
 #[tokio::test]
 async fn a_datagram_under_the_client_id_of_a_stream_is_refused() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry: _registry, relay, group, addr, .. } = OneGroup::start().await;
     let member = join(addr);
     let (heartbeat, _, relay_addr) = receive_type(&member, PacketType::Heartbeat).await;
     let mut client = relay.client().await;
@@ -168,8 +161,8 @@ async fn a_datagram_under_the_client_id_of_a_stream_is_refused() {
 
 #[tokio::test]
 async fn a_text_group_carries_bare_text_both_ways() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (group, addr) = registry.create("old-clients", GroupKind::Text).await;
     let receiver = join(addr);
     let mut client = relay.client().await;
@@ -221,8 +214,8 @@ async fn a_text_group_carries_bare_text_both_ways() {
 
 #[tokio::test]
 async fn a_private_group_is_silent_and_wants_a_ticket() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (open, _) = registry.create("open", GroupKind::Proto).await;
     let (group, addr) = registry.create("secret", GroupKind::Private).await;
     let ear = join(addr);
@@ -270,11 +263,8 @@ async fn hostile_datagrams_stop_nothing() {
     let seed = std::env::var("GAUNG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
     println!("GAUNG_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry: _registry, relay, group, addr, mut client } = OneGroup::start().await;
     let member = join(addr);
-    let mut client = relay.client().await;
     be_heard(&member, &relay).await;
     publish(&mut client, request(group, 1, vec![entry(1, "before")])).await;
     let (header, _, _) = receive_type(&member, PacketType::Data).await;

@@ -1,6 +1,6 @@
 //! Bad input and bad settings: each with its own error, which says what to do.
 
-use crate::support::{GroupKind, RegistryDouble, TestRelay, entry, eventually, publish, request};
+use crate::support::{GroupKind, OneGroup, RegistryDouble, TestRelay, entry, eventually, publish, request};
 use gaung_proto::{
     GroupId,
     limits::MAX_PAYLOAD,
@@ -11,10 +11,7 @@ use tonic::Code;
 
 #[tokio::test]
 async fn bad_requests_have_their_own_errors() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry: _registry, relay, group, mut client, .. } = OneGroup::start().await;
     publish(&mut client, request(group, 1, vec![entry(5000, "first")])).await;
     let sized = |len: usize| Entry { client_seq: 9000, content_type: 1, payload: vec![0; len].into() };
     let good = request(group, 2, vec![entry(1, "x")]);
@@ -64,10 +61,10 @@ async fn bad_requests_have_their_own_errors() {
 
 #[tokio::test]
 async fn bad_settings_say_what_to_do() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let good = crate::support::config(data.path(), &registry.target());
+    let registry = RegistryDouble::start().await;
+    let good = crate::support::config(&registry);
     let running = TestRelay::start(good.clone()).await;
-    let file = data.path().join("file");
+    let file = registry.data().join("file");
     std::fs::write(&file, "").unwrap();
     let other = tempfile::tempdir().unwrap();
     let elsewhere = Config { data: Some(other.path().to_owned()), ..good.clone() };
@@ -87,8 +84,8 @@ async fn bad_settings_say_what_to_do() {
 
 #[tokio::test]
 async fn an_interface_that_is_not_there_is_waited_for() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let config = Config { iface: vec!["nowhere0".into()], ..crate::support::config(data.path(), &registry.target()) };
+    let registry = RegistryDouble::start().await;
+    let config = Config { iface: vec!["nowhere0".into()], ..crate::support::config(&registry) };
     let relay = bind(config).await.unwrap();
     assert!(relay.interfaces().is_empty(), "TCP and this machine are served meanwhile");
     assert!(relay.udp_addrs().iter().all(|addr| addr.ip().is_loopback()) && !relay.udp_addrs().is_empty());
@@ -96,8 +93,8 @@ async fn an_interface_that_is_not_there_is_waited_for() {
 
 #[tokio::test]
 async fn metrics_have_no_group_in_a_label() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (group, _) = registry.create("hidden-name", GroupKind::Proto).await;
     publish(&mut relay.client().await, request(group, 1, vec![entry(1, "x")])).await;
     let mut text = String::new();

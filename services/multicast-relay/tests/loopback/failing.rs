@@ -94,8 +94,8 @@ impl Log for Failing {
 }
 
 async fn a_failed_append_loses_and_doubles_nothing(lying: bool) {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let log = SegmentLog::open(&data.path().join("log"), DiskOptions::default()).unwrap();
+    let registry = RegistryDouble::start().await;
+    let log = SegmentLog::open(&registry.data().join("log"), DiskOptions::default()).unwrap();
     let log = Arc::new(Failing {
         log,
         broken: AtomicBool::new(false),
@@ -103,7 +103,7 @@ async fn a_failed_append_loses_and_doubles_nothing(lying: bool) {
         failed: AtomicUsize::new(0),
     });
     let shared: Arc<dyn Log> = log.clone();
-    let relay = TestRelay::run(bind_on(support::config(data.path(), &registry.target()), shared).await.unwrap()).await;
+    let relay = TestRelay::run(bind_on(support::config(&registry), shared).await.unwrap()).await;
     let (group, addr) = registry.create("class", GroupKind::Proto).await;
     let member = join(addr);
     be_heard(&member, &relay).await;
@@ -137,8 +137,8 @@ async fn an_append_that_failed_and_is_there_all_the_same_is_not_logged_twice() {
 
 #[tokio::test]
 async fn groups_talk_on_without_the_registry_and_new_ones_come_with_it() {
-    let (data, mut registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let mut registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (old, _) = registry.create("old", GroupKind::Proto).await;
     let mut client = relay.client().await;
     publish(&mut client, request(old, 1, vec![entry(1, "one")])).await;

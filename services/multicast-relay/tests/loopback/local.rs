@@ -24,8 +24,8 @@ async fn served(publisher: &LocalPublisher, group: GroupId) -> LocalGroup {
 
 #[tokio::test]
 async fn what_is_published_within_the_process_is_logged_sent_and_acknowledged_like_any_message() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let bound = bind(config(data.path(), &registry.target())).await.unwrap();
+    let registry = RegistryDouble::start().await;
+    let bound = bind(config(&registry)).await.unwrap();
     let publisher = bound.local_publisher();
     let relay = TestRelay::run(bound).await;
     let (id, addr) = registry.create("class", GroupKind::Proto).await;

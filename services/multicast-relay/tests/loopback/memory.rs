@@ -10,8 +10,8 @@ const RINGS_BYTES: usize = 256 * 1024;
 
 #[tokio::test]
 async fn many_groups_keep_to_one_budget_and_followers_get_everything() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let config = multicast_relay::Config { rings_bytes: RINGS_BYTES, ..config(data.path(), &registry.target()) };
+    let registry = RegistryDouble::start().await;
+    let config = multicast_relay::Config { rings_bytes: RINGS_BYTES, ..config(&registry) };
     let relay = TestRelay::start(config).await;
     let mut client = relay.client().await;
     let mut groups = Vec::new();

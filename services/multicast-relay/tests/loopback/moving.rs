@@ -14,8 +14,8 @@ use tonic::transport::Channel;
 use crate::{
     datagrams::{be_heard, cookie, datagram},
     support::{
-        Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read, receive,
-        receive_type, request, unicast, words,
+        Following, GroupKind, OneGroup, RegistryDouble, TestRelay, ack, entry, eventually, join, publish, read,
+        receive, receive_type, request, unicast, words,
     },
 };
 
@@ -32,12 +32,9 @@ async fn until_silent(socket: &UdpSocket) {
 
 #[tokio::test]
 async fn without_a_lease_nothing_is_multicast_and_with_a_new_one_under_the_new_tag() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry, relay, group, addr, mut client } = OneGroup::start().await;
     let member = join(addr);
     be_heard(&member, &relay).await;
-    let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     receive_type(&member, PacketType::Data).await;
     let mut follower = Following::open(&mut client).await;
@@ -84,8 +81,8 @@ async fn without_a_lease_nothing_is_multicast_and_with_a_new_one_under_the_new_t
 
 #[tokio::test]
 async fn a_text_group_is_heard_at_its_new_address() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (group, _) = registry.create("bare", GroupKind::Text).await;
     let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
@@ -107,10 +104,7 @@ async fn a_text_group_is_heard_at_its_new_address() {
 
 #[tokio::test]
 async fn a_relay_that_starts_without_a_registry_keeps_to_what_it_was_told() {
-    let (data, mut registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { mut registry, relay, group, addr, mut client } = OneGroup::start().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     let ear = join(addr);
     receive_type(&ear, PacketType::Heartbeat).await;
@@ -120,7 +114,7 @@ async fn a_relay_that_starts_without_a_registry_keeps_to_what_it_was_told() {
     registry.go_away();
 
     let member = join(addr);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(2, "two")])).await;
     registry.come_back().await;

@@ -20,8 +20,8 @@ async fn ended(stream: &mut Following) -> Code {
 
 #[tokio::test]
 async fn a_private_group_is_followed_by_ticket_alone() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (open, _) = registry.create("open", GroupKind::Proto).await;
     let (group, _) = registry.create("secret", GroupKind::Private).await;
     let mut client = relay.client().await;
@@ -55,8 +55,8 @@ async fn a_private_group_is_followed_by_ticket_alone() {
 
 #[tokio::test]
 async fn a_strangers_sessions_are_no_members_of_a_private_group() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (group, _) = registry.create("secret", GroupKind::Private).await;
     let mut client = relay.client().await;
     let ticket = registry.ticket(group, DEVICE, i64::MAX / 2);
@@ -90,8 +90,8 @@ async fn a_strangers_sessions_are_no_members_of_a_private_group() {
 
 #[tokio::test]
 async fn a_registry_that_does_not_show_a_private_group_has_not_deleted_it() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     let (gone, _) = registry.create("gone", GroupKind::Proto).await;
     let (secret, _) = registry.create("secret", GroupKind::Private).await;
     let mut client = relay.client().await;
@@ -102,7 +102,7 @@ async fn a_registry_that_does_not_show_a_private_group_has_not_deleted_it() {
     .await;
     relay.stop().await;
     registry.show_nothing();
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     eventually("the public one is gone", async || code(&mut client, gone).await == Code::NotFound).await;
     assert_eq!(code(&mut client, secret).await, Code::Unauthenticated, "served on, and asks for a ticket");

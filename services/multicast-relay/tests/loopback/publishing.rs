@@ -2,8 +2,8 @@
 
 use crate::datagrams::be_heard;
 use crate::support::{
-    Following, GroupKind, RegistryDouble, TestRelay, ack, entry, eventually, join, page_before, publish, read,
-    receive_type, request, words,
+    Following, GroupKind, OneGroup, RegistryDouble, TestRelay, ack, entry, eventually, join, page_before, publish,
+    read, receive_type, request, words,
 };
 use gaung_proto::{
     Seq,
@@ -20,12 +20,9 @@ use tonic::Code;
 
 #[tokio::test]
 async fn a_message_is_acknowledged_and_heard_once() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry, relay, group, addr, mut client } = OneGroup::start().await;
     let member = join(addr);
     be_heard(&member, &relay).await;
-    let mut client = relay.client().await;
     for n in 1..=20 {
         let published = publish(&mut client, request(group, 1, vec![entry(n, &format!("m{n}"))])).await;
         assert_eq!(published.acks, [ack(n, n, 1)]);
@@ -42,10 +39,7 @@ async fn a_message_is_acknowledged_and_heard_once() {
 
 #[tokio::test]
 async fn a_stream_answers_in_order_and_a_refused_request_ends_nothing() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry: _registry, relay, group, mut client, .. } = OneGroup::start().await;
     publish(&mut client, request(group, 9, vec![entry(1, "first")])).await;
     let (sender, queue) = mpsc::channel(300);
     let mut answers = client.publish_stream(ReceiverStream::new(queue)).await.unwrap().into_inner();
@@ -83,16 +77,14 @@ async fn a_stream_answers_in_order_and_a_refused_request_ends_nothing() {
 
 #[tokio::test]
 async fn a_duplicate_gets_its_first_seq_after_reconnect_and_restart() {
-    let (data, mut registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { mut registry, relay, group, .. } = OneGroup::start().await;
     let first = request(group, 1, (1..=50).map(|n| entry(n, &n.to_string())).collect());
     let acks = publish(&mut relay.client().await, first.clone()).await.acks;
     assert_eq!(publish(&mut relay.client().await, first.clone()).await.acks, acks);
     relay.stop().await;
 
     registry.go_away();
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     assert_eq!(publish(&mut client, first).await.acks, acks, "from its own store, without the registry");
     let more = publish(&mut client, request(group, 1, vec![entry(50, "50"), entry(51, "51")])).await;
@@ -107,10 +99,7 @@ async fn a_duplicate_gets_its_first_seq_after_reconnect_and_restart() {
 
 #[tokio::test]
 async fn history_is_read_from_a_seq_to_a_limit() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry, relay, group, mut client, .. } = OneGroup::start().await;
     for n in 1..=30 {
         publish(&mut client, request(group, 1, vec![entry(n, &n.to_string())])).await;
     }
@@ -130,10 +119,7 @@ async fn history_is_read_from_a_seq_to_a_limit() {
 
 #[tokio::test]
 async fn history_is_read_backwards_page_by_page_while_it_grows() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry: _registry, relay, group, mut client, .. } = OneGroup::start().await;
     for run in 0..6 {
         let entries = (1..=5).map(|n| entry(run * 5 + n, &(run * 5 + n).to_string())).collect();
         publish(&mut client, request(group, 1, entries)).await;
@@ -156,12 +142,12 @@ async fn history_is_read_backwards_page_by_page_while_it_grows() {
 
 #[tokio::test]
 async fn what_a_memory_log_dropped_is_out_of_range() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+    let registry = RegistryDouble::start().await;
     let config = multicast_relay::Config {
         log: multicast_relay::LogKind::Memory,
         memory_bytes: 64 * 1024,
         ring_bytes: 64 * 1024,
-        ..crate::support::config(data.path(), &registry.target())
+        ..crate::support::config(&registry)
     };
     let relay = TestRelay::start(config).await;
     let (group, _) = registry.create("class", GroupKind::Proto).await;
@@ -182,10 +168,7 @@ async fn what_a_memory_log_dropped_is_out_of_range() {
 
 #[tokio::test]
 async fn following_is_dense_across_restart_and_reset() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry, relay, group, mut client, .. } = OneGroup::start().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one"), entry(2, "two")])).await;
     let mut following = Following::open(&mut client).await;
     following.add(group, 0, 2).await;
@@ -196,7 +179,7 @@ async fn following_is_dense_across_restart_and_reset() {
     assert_eq!(following.next_run().await.first_seq(), Seq(3));
     relay.stop().await;
 
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     let mut following = Following::open(&mut client).await;
     following.add(group, started.log_id, 4).await;
@@ -226,10 +209,7 @@ async fn following_is_dense_across_restart_and_reset() {
 
 #[tokio::test]
 async fn a_half_closed_follow_goes_on_until_its_group_ends_or_its_client_cancels() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry, relay, group, mut client, .. } = OneGroup::start().await;
     let mut following = Following::open(&mut client).await;
     let mut cancelled = Following::open(&mut client).await;
     for stream in [&mut following, &mut cancelled] {
@@ -253,9 +233,8 @@ async fn a_half_closed_follow_goes_on_until_its_group_ends_or_its_client_cancels
 
 #[tokio::test]
 async fn a_follower_far_behind_reads_the_log_and_catches_up() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let config =
-        multicast_relay::Config { ring_bytes: 64 * 1024, ..crate::support::config(data.path(), &registry.target()) };
+    let registry = RegistryDouble::start().await;
+    let config = multicast_relay::Config { ring_bytes: 64 * 1024, ..crate::support::config(&registry) };
     let relay = TestRelay::start(config).await;
     let (group, _) = registry.create("class", GroupKind::Proto).await;
     let mut client = relay.client().await;
@@ -279,12 +258,12 @@ async fn a_follower_far_behind_reads_the_log_and_catches_up() {
 
 #[tokio::test]
 async fn a_memory_log_starts_under_a_new_id_that_the_registry_takes_over() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::memory(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::memory(&registry).await;
     let (group, _) = registry.create("class", GroupKind::Proto).await;
     let first = publish(&mut relay.client().await, request(group, 1, vec![entry(1, "one")])).await;
     relay.stop().await;
-    let relay = TestRelay::memory(data.path(), &registry).await;
+    let relay = TestRelay::memory(&registry).await;
     let mut client = relay.client().await;
     let second = publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     assert_ne!(first.log_id, second.log_id);

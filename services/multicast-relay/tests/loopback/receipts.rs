@@ -15,8 +15,8 @@ use tonic::{Code, Status as CallStatus, Streaming, transport::Channel};
 use crate::{
     datagrams::{cookie, datagram},
     support::{
-        Following, GroupKind, LONG, RegistryDouble, TestRelay, entry, eventually, join, publish, receive_type, request,
-        unicast,
+        Following, GroupKind, LONG, OneGroup, RegistryDouble, TestRelay, entry, eventually, join, publish,
+        receive_type, request, unicast,
     },
 };
 
@@ -24,10 +24,7 @@ type Client = RelayServiceClient<Channel>;
 
 #[tokio::test]
 async fn both_lanes_are_in_one_receipt_which_is_told_as_it_changes() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry, relay, group, addr, mut client } = OneGroup::start().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     let member = Member::enter(&relay, addr, 5).await;
     member.status(1).await;
@@ -87,10 +84,7 @@ async fn both_lanes_are_in_one_receipt_which_is_told_as_it_changes() {
 
 #[tokio::test]
 async fn a_member_that_moves_to_the_hub_stays_one_member() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, addr) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { registry, relay, group, addr, mut client } = OneGroup::start().await;
     publish(&mut client, request(group, 1, vec![entry(1, "one")])).await;
     let member = Member::enter(&relay, addr, 5).await;
     member.status(1).await;
@@ -121,8 +115,8 @@ async fn a_member_that_moves_to_the_hub_stays_one_member() {
 
 #[tokio::test]
 async fn a_private_groups_members_are_for_those_with_a_ticket() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
     registry.registered().await;
     let (group, _) = registry.create("club", GroupKind::Private).await;
     let ticket = registry.ticket(group, DeviceId([1; 16]), i64::MAX);
@@ -160,12 +154,10 @@ async fn a_private_groups_members_are_for_those_with_a_ticket() {
 
 #[tokio::test]
 async fn what_cannot_be_watched_is_refused_with_a_reason() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry, relay, group, .. } = OneGroup::start().await;
     publish(&mut relay.client().await, request(group, 1, vec![entry(1, "before")])).await;
     relay.stop().await;
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     publish(&mut client, request(group, 1, vec![entry(2, "after")])).await;
     for (ranges, code, words) in [

@@ -7,7 +7,9 @@ use gaung_proto::{
 use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Following, GroupKind, RegistryDouble, TestRelay, entry, eventually, publish, read, request};
+use crate::support::{
+    Following, GroupKind, OneGroup, RegistryDouble, TestRelay, entry, eventually, publish, read, request,
+};
 
 const NEWEST_5: GroupRetention = GroupRetention { max_age_ms: None, max_bytes: None, max_messages: Some(5) };
 
@@ -29,10 +31,10 @@ async fn kept_from(client: &mut RelayServiceClient<Channel>, group: GroupId, old
 async fn limits_are_applied_at_once_and_the_opening_goes_on() {
     for kind in [GroupKind::Proto, GroupKind::Text] {
         for disk in [true, false] {
-            let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
+            let registry = RegistryDouble::start().await;
             let relay = match disk {
-                true => TestRelay::disk(data.path(), &registry).await,
-                false => TestRelay::memory(data.path(), &registry).await,
+                true => TestRelay::disk(&registry).await,
+                false => TestRelay::memory(&registry).await,
             };
             let (group, _) = registry.create("class", kind).await;
             let mut client = relay.client().await;
@@ -59,10 +61,7 @@ async fn limits_are_applied_at_once_and_the_opening_goes_on() {
 
 #[tokio::test]
 async fn limits_hold_after_a_restart_without_the_registry_until_they_are_lifted() {
-    let (data, mut registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
-    let mut client = relay.client().await;
+    let OneGroup { mut registry, relay, group, mut client, .. } = OneGroup::start().await;
     say(&mut client, group, 1..=10).await;
     registry.keep(group, NEWEST_5);
     kept_from(&mut client, group, 6).await;
@@ -70,13 +69,13 @@ async fn limits_hold_after_a_restart_without_the_registry_until_they_are_lifted(
     relay.stop().await;
 
     registry.go_away();
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     kept_from(&mut client, group, 16).await;
     relay.stop().await;
 
     registry.come_back().await;
-    let relay = TestRelay::disk(data.path(), &registry).await;
+    let relay = TestRelay::disk(&registry).await;
     let mut client = relay.client().await;
     registry.registered().await;
     // What the relay does for the second group it does after it has lifted the limits of the first, and after the pass that

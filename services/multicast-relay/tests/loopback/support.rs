@@ -4,7 +4,6 @@ mod registry;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    path::Path,
     time::Duration,
 };
 
@@ -46,11 +45,30 @@ pub(crate) struct TestRelay {
     run: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Settings of a relay on loopback that keeps nothing outside `data`.
-pub(crate) fn config(data: &Path, registry: &str) -> Config {
+/// A relay whose log is on disk, with one group `class`.
+pub(crate) struct OneGroup {
+    pub(crate) registry: RegistryDouble,
+    pub(crate) relay: TestRelay,
+    pub(crate) group: GroupId,
+    pub(crate) addr: SocketAddrV4,
+    pub(crate) client: RelayServiceClient<Channel>,
+}
+
+impl OneGroup {
+    pub(crate) async fn start() -> Self {
+        let registry = RegistryDouble::start().await;
+        let relay = TestRelay::disk(&registry).await;
+        let (group, addr) = registry.create("class", GroupKind::Proto).await;
+        let client = relay.client().await;
+        Self { registry, relay, group, addr, client }
+    }
+}
+
+/// Settings of a relay on loopback that keeps nothing outside the registry's folder for it.
+pub(crate) fn config(registry: &RegistryDouble) -> Config {
     Config {
-        registry: registry.to_owned(),
-        data: Some(data.to_owned()),
+        registry: registry.target(),
+        data: Some(registry.data().to_owned()),
         grpc_listen: "127.0.0.1:0".parse().unwrap(),
         udp_port: 0,
         iface: vec!["lo".to_owned()],
@@ -78,12 +96,12 @@ impl TestRelay {
         Self { grpc, udp, metrics, stop, run }
     }
 
-    pub(crate) async fn disk(data: &Path, registry: &RegistryDouble) -> Self {
-        Self::start(config(data, &registry.target())).await
+    pub(crate) async fn disk(registry: &RegistryDouble) -> Self {
+        Self::start(config(registry)).await
     }
 
-    pub(crate) async fn memory(data: &Path, registry: &RegistryDouble) -> Self {
-        Self::start(Config { log: LogKind::Memory, ..config(data, &registry.target()) }).await
+    pub(crate) async fn memory(registry: &RegistryDouble) -> Self {
+        Self::start(Config { log: LogKind::Memory, ..config(registry) }).await
     }
 
     pub(crate) async fn stop(self) {

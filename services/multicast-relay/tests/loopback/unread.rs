@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Following, GroupKind, RegistryDouble, TestRelay, entry, eventually, publish, read, request};
+use crate::support::{
+    Following, GroupKind, OneGroup, RegistryDouble, TestRelay, entry, eventually, publish, read, request,
+};
 use gaung_proto::pb::relay::{PublishStreamRequest, StreamedPublish, relay_service_client::RelayServiceClient};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,8 +24,8 @@ async fn reads_nothing(relay: &TestRelay) -> RelayServiceClient<Channel> {
 
 #[tokio::test]
 async fn unread_answers_stop_their_own_stream_alone() {
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::memory(data.path(), &registry).await;
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::memory(&registry).await;
     let (group, _) = registry.create("class", GroupKind::Proto).await;
     let mut honest = relay.client().await;
     let repeated = request(group, 9, (1..=1024).map(|n| entry(n, "x")).collect());
@@ -63,9 +65,7 @@ async fn unread_answers_stop_their_own_stream_alone() {
 async fn followers_that_read_nothing_hold_little() {
     // More, and their address would have its share, so that further calls of it wait.
     const FOLLOWERS: u64 = 40;
-    let (data, registry) = (tempfile::tempdir().unwrap(), RegistryDouble::start().await);
-    let relay = TestRelay::disk(data.path(), &registry).await;
-    let (group, _) = registry.create("class", GroupKind::Proto).await;
+    let OneGroup { registry: _registry, relay, group, .. } = OneGroup::start().await;
     let mut honest = relay.client().await;
     let long = "z".repeat(250_000);
     for n in 1..=24 {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    path::Path,
     pin::Pin,
     sync::{Arc, Mutex},
 };
@@ -18,6 +19,7 @@ use gaung_proto::{
     },
     signing::{self, Method},
 };
+use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::broadcast,
@@ -44,6 +46,8 @@ pub(crate) struct RegistryDouble {
     server: Option<JoinHandle<()>>,
     /// Keeps the port while the server is away.
     _port: TcpSocket,
+    /// The folder of its relay.
+    data: TempDir,
 }
 
 struct State {
@@ -76,7 +80,12 @@ impl RegistryDouble {
             changes: broadcast::channel(1024).0,
         });
         let server = Some(serve(Arc::clone(&state), bind(addr).listen(128).unwrap()));
-        Self { state, addr, server, _port: port }
+        Self { state, addr, server, _port: port, data: tempfile::tempdir().unwrap() }
+    }
+
+    /// The folder in which its relay keeps everything.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     pub(crate) fn target(&self) -> String {
@@ -267,8 +276,20 @@ fn free_group_addr() -> SocketAddrV4 {
 
 struct Calls(Arc<State>);
 
-fn absent<T>() -> Result<Response<T>, Status> {
-    Err(Status::unimplemented("a double has no such call"))
+/// Defines calls that a relay never makes, in the form that `async_trait` gives them.
+macro_rules! absent {
+    ($($name:ident: $request:ident => $response:ident,)*) => {
+        $(fn $name<'a, 'b>(
+            &'a self,
+            _: Request<pb::$request>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<pb::$response>, Status>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async { Err(Status::unimplemented("a double has no such call")) })
+        })*
+    };
 }
 
 #[tonic::async_trait]
@@ -352,73 +373,20 @@ impl RegistryService for Calls {
         Ok(Response::new(pb::ReportGroupsResponse { refusals }))
     }
 
-    async fn create_group(
-        &self,
-        _: Request<pb::CreateGroupRequest>,
-    ) -> Result<Response<pb::CreateGroupResponse>, Status> {
-        absent()
-    }
-    async fn list_groups(&self, _: Request<pb::ListGroupsRequest>) -> Result<Response<pb::ListGroupsResponse>, Status> {
-        absent()
-    }
-    async fn delete_group(
-        &self,
-        _: Request<pb::DeleteGroupRequest>,
-    ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
-        absent()
-    }
-    async fn reset_group(&self, _: Request<pb::ResetGroupRequest>) -> Result<Response<pb::ResetGroupResponse>, Status> {
-        absent()
-    }
-    async fn set_retention(
-        &self,
-        _: Request<pb::SetRetentionRequest>,
-    ) -> Result<Response<pb::SetRetentionResponse>, Status> {
-        absent()
-    }
-    async fn join_group(&self, _: Request<pb::JoinGroupRequest>) -> Result<Response<pb::JoinGroupResponse>, Status> {
-        absent()
-    }
-    async fn leave_group(&self, _: Request<pb::LeaveGroupRequest>) -> Result<Response<pb::LeaveGroupResponse>, Status> {
-        absent()
-    }
-    async fn list_members(
-        &self,
-        _: Request<pb::ListMembersRequest>,
-    ) -> Result<Response<pb::ListMembersResponse>, Status> {
-        absent()
-    }
-    async fn create_invite(
-        &self,
-        _: Request<pb::CreateInviteRequest>,
-    ) -> Result<Response<pb::CreateInviteResponse>, Status> {
-        absent()
-    }
-    async fn revoke_invite(
-        &self,
-        _: Request<pb::RevokeInviteRequest>,
-    ) -> Result<Response<pb::RevokeInviteResponse>, Status> {
-        absent()
-    }
-    async fn redeem_invite(
-        &self,
-        _: Request<pb::RedeemInviteRequest>,
-    ) -> Result<Response<pb::RedeemInviteResponse>, Status> {
-        absent()
-    }
-    async fn get_challenge(
-        &self,
-        _: Request<pb::GetChallengeRequest>,
-    ) -> Result<Response<pb::GetChallengeResponse>, Status> {
-        absent()
-    }
-    async fn list_services(
-        &self,
-        _: Request<pb::ListServicesRequest>,
-    ) -> Result<Response<pb::ListServicesResponse>, Status> {
-        absent()
-    }
-    async fn enrol(&self, _: Request<pb::EnrolRequest>) -> Result<Response<pb::EnrolResponse>, Status> {
-        absent()
+    absent! {
+        create_group: CreateGroupRequest => CreateGroupResponse,
+        list_groups: ListGroupsRequest => ListGroupsResponse,
+        delete_group: DeleteGroupRequest => DeleteGroupResponse,
+        reset_group: ResetGroupRequest => ResetGroupResponse,
+        set_retention: SetRetentionRequest => SetRetentionResponse,
+        join_group: JoinGroupRequest => JoinGroupResponse,
+        leave_group: LeaveGroupRequest => LeaveGroupResponse,
+        list_members: ListMembersRequest => ListMembersResponse,
+        create_invite: CreateInviteRequest => CreateInviteResponse,
+        revoke_invite: RevokeInviteRequest => RevokeInviteResponse,
+        redeem_invite: RedeemInviteRequest => RedeemInviteResponse,
+        get_challenge: GetChallengeRequest => GetChallengeResponse,
+        list_services: ListServicesRequest => ListServicesResponse,
+        enrol: EnrolRequest => EnrolResponse,
     }
 }
