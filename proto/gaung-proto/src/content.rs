@@ -7,6 +7,7 @@ use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use prost::Message as _;
+use serde::Serialize;
 
 use crate::{id::Seq, pb::message as pb};
 
@@ -175,7 +176,8 @@ pub enum PlainLine<'a> {
 }
 
 /// The value of a field of a kind, as JSON and other forms of text have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum FieldValue<'a> {
     /// A seq, or another number.
     Number(u64),

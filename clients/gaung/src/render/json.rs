@@ -3,7 +3,6 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use gaung_proto::{ContentType, FieldValue, Kind, Seq};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use super::{line::ReceivedMessage, time::rfc3339_us};
 
@@ -22,7 +21,7 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(flatten, serialize_with = "in_order")]
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<(&'static str, FieldValue<'a>)>,
 }
 
 /// Returns a message as one JSON object, without a newline.
@@ -49,7 +48,7 @@ fn known(seq: Seq) -> Option<u64> {
     (seq != Seq::ZERO).then_some(seq.0)
 }
 
-fn in_order<S: Serializer>(fields: &[(&'static str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+fn in_order<S: Serializer>(fields: &[(&'static str, FieldValue<'_>)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(fields.iter().map(|(name, value)| (name, value)))
 }
 
@@ -58,23 +57,16 @@ impl<'a> Object<'a> {
         let (name, fields) = kind.fields();
         self.kind = Some(name).filter(|_| kind.content_type() != ContentType::Text);
         for (name, value) in fields {
-            let value = match value {
-                FieldValue::Body(body) => {
-                    match std::str::from_utf8(body) {
-                        Ok(text) => self.text = Some(text),
-                        Err(_) => self.data = Some(BASE64_STANDARD.encode(body)),
-                    }
-                    continue;
+            if let FieldValue::Body(body) = value {
+                match std::str::from_utf8(body) {
+                    Ok(text) => self.text = Some(text),
+                    Err(_) => self.data = Some(BASE64_STANDARD.encode(body)),
                 }
-                FieldValue::Bytes(bytes) => {
-                    self.data = Some(BASE64_STANDARD.encode(bytes));
-                    continue;
-                }
-                FieldValue::Number(number) => number.into(),
-                FieldValue::Text(text) => text.into(),
-                FieldValue::Flag(flag) => flag.into(),
-            };
-            self.fields.push((name, value));
+            } else if let FieldValue::Bytes(bytes) = value {
+                self.data = Some(BASE64_STANDARD.encode(bytes));
+            } else {
+                self.fields.push((name, value));
+            }
         }
     }
 }
