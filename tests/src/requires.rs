@@ -76,6 +76,18 @@ fn image() -> String {
     env::var("GAUNG_IMAGE").unwrap_or_else(|_| "gaung:lab".to_owned())
 }
 
+/// Ends the test that it is in unless the machine has all that is named, as in `needs!(Namespaces, Nft)`.
+#[macro_export]
+macro_rules! needs {
+    ($($need:ident),+) => {{
+        fn here() {}
+        let test = std::any::type_name_of_val(&here).trim_end_matches("::here");
+        if !$crate::requires::has(test, &[$($crate::requires::Need::$need),+]) {
+            return;
+        }
+    }};
+}
+
 /// True if the machine has all of `needs`. Otherwise says loudly what is skipped and gives false, or fails where `CI=true`.
 ///
 /// # Panics

@@ -3,7 +3,7 @@
 
 use gaung_tests::{
     deployment::{Person, Up},
-    requires::{Need, has},
+    needs,
     terminal::Terminal,
 };
 use nix::sys::signal::Signal;
@@ -20,9 +20,7 @@ fn chat(person: &Person, args: &[&str]) -> Terminal {
 
 #[test]
 fn from_first_start_to_a_conversation_of_three() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let people = ["ani", "budi", "citra"].map(|name| up.person(name));
     let [ani, budi, citra] = people.each_ref().map(|person| chat(person, &[]));
@@ -58,9 +56,7 @@ fn from_first_start_to_a_conversation_of_three() {
 
 #[test]
 fn groups_are_made_joined_counted_and_come_back_with_their_drafts() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let (ani, budi) = (up.person("ani"), up.person("budi"));
     let screen = chat(&ani, &[]);
@@ -93,9 +89,7 @@ fn groups_are_made_joined_counted_and_come_back_with_their_drafts() {
 
 #[test]
 fn old_pages_are_read_and_searched_and_a_paste_is_one_message() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let (ani, budi) = (up.person("ani"), up.person("budi"));
     let lines: String = (1..=900).map(|n| format!("baris nomor {n}.\n")).collect();
@@ -135,9 +129,7 @@ fn old_pages_are_read_and_searched_and_a_paste_is_one_message() {
 
 #[test]
 fn it_follows_the_window_speaks_indonesian_and_shows_the_keys() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let ani = up.person("ani");
     let screen = ani.on_terminal(&["chat", "--lang", "id"], SIZE);
@@ -156,9 +148,7 @@ fn it_follows_the_window_speaks_indonesian_and_shows_the_keys() {
 
 #[test]
 fn a_restart_of_the_services_is_told_in_one_line_and_loses_nothing() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let flags: Vec<(&str, String)> = [
         ("--registry-port", up.address("registry").port()),
@@ -190,9 +180,7 @@ fn a_restart_of_the_services_is_told_in_one_line_and_loses_nothing() {
 
 #[test]
 fn up_opens_the_chat_says_how_others_join_and_keeps_its_log_off_the_screen() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let nobody = Person::at("127.0.0.1:1", "ani");
     let args = [
         "up",
@@ -240,9 +228,7 @@ fn up_opens_the_chat_says_how_others_join_and_keeps_its_log_off_the_screen() {
 
 #[test]
 fn colours_are_used_unless_they_are_not_wished_and_lines_where_they_are() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let (ani, budi, citra) = (up.person("ani"), up.person("budi"), up.person("citra"));
     let coloured = chat(&ani, &["--theme", "dark"]);
@@ -266,9 +252,7 @@ fn colours_are_used_unless_they_are_not_wished_and_lines_where_they_are() {
 
 #[test]
 fn a_group_that_does_not_exist_is_told_before_the_screen_is_taken() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let screen = up.person("ani").on_terminal(&["chat", "tidak-ada"], SIZE);
     assert_eq!(screen.ended(), (3, true));
@@ -277,9 +261,7 @@ fn a_group_that_does_not_exist_is_told_before_the_screen_is_taken() {
 
 #[test]
 fn what_others_send_does_not_move_the_cursor_or_colour() {
-    if !has("chat_screen", &[Need::Tmux]) {
-        return;
-    }
+    needs!(Tmux);
     let up = Up::start(&[]);
     let (ani, eve) = (up.person("ani"), up.person("eve"));
     let screen = chat(&ani, &[]);

@@ -7,19 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaung_tests::{
-    process::Process,
-    requires::{self, Need},
-};
+use gaung_tests::{needs, process::Process};
 
 const MESSAGES: usize = 200;
 const CLIENTS: [&str; 4] = ["multicast-1", "multicast-2", "tcp", "text"];
 
 #[test]
 fn the_four_transcripts_agree() {
-    if !requires::has("the_four_transcripts_agree", &[Need::Compose, Need::Image]) {
-        return;
-    }
+    needs!(Compose, Image);
     let mut lab = ComposeLab::up();
     let transcripts = CLIENTS.map(|client| lab.follow(client));
     for (client, transcript) in CLIENTS.iter().zip(&transcripts) {

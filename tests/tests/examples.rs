@@ -3,12 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use gaung_tests::{
-    deployment::Up,
-    process::Process,
-    programs::program,
-    requires::{self, Need, python},
-};
+use gaung_tests::{deployment::Up, needs, process::Process, programs::program, requires::python};
 use tempfile::TempDir;
 
 #[test]
@@ -50,9 +45,7 @@ fn published_lines_are_mirrored_into_another_group() {
 
 #[test]
 fn a_python_program_chats_by_grpc() {
-    if !requires::has("a_python_program_chats_by_grpc", &[Need::PythonGrpc]) {
-        return;
-    }
+    needs!(PythonGrpc);
     let site = Site::new();
     let server = site.up.server();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/grpc_chat.py").display().to_string();

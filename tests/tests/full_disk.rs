@@ -3,19 +3,13 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
-use gaung_tests::{
-    deployment::Up,
-    process::PATIENCE,
-    requires::{Need, has},
-};
+use gaung_tests::{deployment::Up, needs, process::PATIENCE};
 use serde_json::Value;
 use tempfile::TempDir;
 
 #[test]
 fn a_full_disk_makes_publishers_wait_and_loses_nothing() {
-    if !has("a_full_disk_makes_publishers_wait_and_loses_nothing", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let disk = SmallDisk::mount("24m");
     let data = TempDir::new_in(disk.0.path()).unwrap();
     let up = Up::start_in(data, &[]);

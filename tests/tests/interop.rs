@@ -9,20 +9,17 @@ use std::{
 
 use gaung_tests::{
     lab::Lab,
+    needs,
     process::{PATIENCE, Process},
     programs::program,
-    requires::{self, Need, python},
+    requires::python,
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
-const NEEDS: &[Need] = &[Need::Namespaces, Need::Python];
-
 #[test]
 fn the_receivers_of_the_handout_print_what_is_sent() {
-    if !requires::has("the_receivers_of_the_handout_print_what_is_sent", NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Python);
     let site = Site::new(2);
     site.create_text_group();
     let receivers = [site.python(1, "receiver.py", &[]), site.python(1, "receiver.py", &[])];
@@ -38,9 +35,7 @@ fn the_receivers_of_the_handout_print_what_is_sent() {
 
 #[test]
 fn a_python_sender_reaches_members() {
-    if !requires::has("a_python_sender_reaches_members", NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Python);
     let site = Site::new(2);
     site.create_text_group();
     let member = site.gaung(0, &["listen", "praktikum", "--json", "--lane", "tcp", "--count", "1"]);
@@ -60,9 +55,7 @@ fn a_python_sender_reaches_members() {
 
 #[test]
 fn the_clients_of_the_handout_talk() {
-    if !requires::has("the_clients_of_the_handout_talk", NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Python);
     let site = Site::new(1);
     let mut first = site.python(0, "client1.py", &[]);
     let mut second = site.python(0, "client2.py", &[]);
@@ -82,9 +75,7 @@ fn the_clients_of_the_handout_talk() {
 
 #[test]
 fn four_clients_hear_each_other() {
-    if !requires::has("four_clients_hear_each_other", NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Python);
     let site = Site::new(1);
     let mut clients: Vec<_> = (1..=4).map(|number| site.python(0, "client4.py", &[&number.to_string()])).collect();
     for client in &clients {
@@ -106,10 +97,7 @@ fn four_clients_hear_each_other() {
 
 #[test]
 fn grpcio_finds_all_it_needs_by_reflection() {
-    let needs = [Need::Namespaces, Need::PythonGrpc];
-    if !requires::has("grpcio_finds_all_it_needs_by_reflection", &needs) {
-        return;
-    }
+    needs!(Namespaces, PythonGrpc);
     let site = Site::new(1);
     let args = ["127.0.0.1:7400", "127.0.0.1:7401", "dari-python", "20"];
     let script = site.python(0, "grpc_reflection_client.py", &args).end().expect_code(0);

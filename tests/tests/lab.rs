@@ -12,9 +12,9 @@ use std::{
 };
 
 use gaung_tests::{
+    needs,
     process::{Ended, PATIENCE, Process},
     programs::program,
-    requires::{self, Need},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -132,9 +132,7 @@ fn of_the_machine() -> BTreeSet<String> {
 
 #[test]
 fn members_hear_and_the_witness_does_not() {
-    if !requires::has("members_hear_and_the_witness_does_not", &[Need::Namespaces, Need::Nft]) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let maker = Maker::root();
     let up = maker.run(&["up", "--members", "2"]).expect_code(0);
     assert_eq!(up.stdout.len(), 1 + 4, "{:?}", up.stdout);
@@ -167,9 +165,7 @@ fn members_hear_and_the_witness_does_not() {
 
 #[test]
 fn two_labs_of_one_user_do_not_disturb_each_other() {
-    if !requires::has("two_labs_of_one_user_do_not_disturb_each_other", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let maker = Maker::root();
     for name in ["first", "second"] {
         let _ = maker.run(&["up", "--lab", name, "--members", "1", "--querier", "off"]).expect_code(0);
@@ -188,9 +184,7 @@ fn two_labs_of_one_user_do_not_disturb_each_other() {
 
 #[test]
 fn a_loss_can_be_had_and_what_cannot_is_said() {
-    if !requires::has("a_loss_can_be_had_and_what_cannot_is_said", &[Need::Namespaces, Need::Nft]) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let maker = Maker::root();
     let _ = maker.run(&["up", "--members", "1", "--loss", "100%", "--querier", "off"]).expect_code(0);
     // Discovery's question goes out, and its answer is lost.
@@ -222,9 +216,7 @@ fn a_loss_can_be_had_and_what_cannot_is_said() {
 
 #[test]
 fn who_is_not_root_has_a_lab_too() {
-    if !requires::has("who_is_not_root_has_a_lab_too", &[Need::Namespaces, Need::Nft, Need::UserNamespaces]) {
-        return;
-    }
+    needs!(Namespaces, Nft, UserNamespaces);
     let maker = Maker::nobody();
     let up = maker.run(&["up", "--members", "2", "--loss", "1%"]).expect_code(0);
     assert!(up.stderr.iter().any(|line| line.contains("without root")), "what cannot be had is said: {:?}", up.stderr);
@@ -241,9 +233,7 @@ fn who_is_not_root_has_a_lab_too() {
 /// Four makers, each with labs of the same names, five times: whatever ends a lab, nothing of it is left.
 #[test]
 fn twenty_labs_of_which_eight_are_killed_leave_nothing() {
-    if !requires::has("twenty_labs_of_which_eight_are_killed_leave_nothing", &[Need::Namespaces, Need::Nft]) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let machine = of_the_machine();
     thread::scope(|scope| {
         let makers: Vec<_> = (0..4).map(|_| scope.spawn(five_labs)).collect();

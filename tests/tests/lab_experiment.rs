@@ -4,11 +4,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use gaung_tests::{
-    process::Process,
-    programs::program,
-    requires::{self, Need},
-};
+use gaung_tests::{needs, process::Process, programs::program};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -50,9 +46,7 @@ fn table(data: &TempDir) -> Table {
 
 #[test]
 fn each_way_costs_and_tells_what_it_is_known_for() {
-    if !requires::has("each_way_costs_and_tells_what_it_is_known_for", &[Need::Namespaces, Need::Nft]) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let data = TempDir::new().expect("a temporary folder");
     let _ = experiment(&data, &["all", "--quick"]).end_within(std::time::Duration::from_secs(300)).expect_code(0);
     let table = table(&data);
@@ -89,9 +83,7 @@ fn each_way_costs_and_tells_what_it_is_known_for() {
 
 #[test]
 fn who_stops_it_keeps_what_was_measured() {
-    if !requires::has("who_stops_it_keeps_what_was_measured", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let data = TempDir::new().expect("a temporary folder");
     let running = experiment(&data, &["late-joiner"]);
     // Its first agents are there: it measures.

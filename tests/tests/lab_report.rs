@@ -9,9 +9,9 @@ use std::{
 };
 
 use gaung_tests::{
+    needs,
     process::{Ended, Process},
     programs::program,
-    requires::{self, Need},
 };
 use tempfile::TempDir;
 
@@ -39,10 +39,7 @@ impl Desk {
 
 #[test]
 fn a_report_stands_alone_and_says_no_more_than_its_samples() {
-    const NEEDS: [Need; 3] = [Need::Namespaces, Need::Nft, Need::Tcpdump];
-    if !requires::has("a_report_stands_alone_and_says_no_more_than_its_samples", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft, Tcpdump);
     let desk = Desk(TempDir::new().expect("a temporary folder"));
     let made = desk.report("laporan", &["--quick", "--lang", "id"]).expect_code(0);
     assert_eq!(made.stdout, [desk.at("laporan/report.html").display().to_string()]);

@@ -7,9 +7,9 @@ use gaung_proto::datagram::{PacketType, flags};
 use gaung_tests::{
     capture::{Capture, Sent},
     lab::{Host, Lab},
+    needs,
     process::Process,
     programs::program,
-    requires::{self, Need},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,23 +18,19 @@ const MESSAGES: usize = 1000;
 
 #[test]
 fn a_message_leaves_once_for_one_member() {
-    if requires::has("a_message_leaves_once_for_one_member", &[Need::Namespaces]) {
-        leaves_once(1);
-    }
+    needs!(Namespaces);
+    leaves_once(1);
 }
 
 #[test]
 fn a_message_leaves_once_for_six_members() {
-    if requires::has("a_message_leaves_once_for_six_members", &[Need::Namespaces]) {
-        leaves_once(6);
-    }
+    needs!(Namespaces);
+    leaves_once(6);
 }
 
 #[test]
 fn a_second_machine_needs_no_address() {
-    if !requires::has("a_second_machine_needs_no_address", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(2);
     lab.start_querier();
@@ -52,9 +48,7 @@ fn a_second_machine_needs_no_address() {
 
 #[test]
 fn of_two_servers_a_person_chooses_and_a_script_has_to_say() {
-    if !requires::has("of_two_servers_a_person_chooses_and_a_script_has_to_say", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(3);
     let _servers = [0, 1].map(|host| up(lab.host(host), &data.path().join(host.to_string())));

@@ -13,9 +13,9 @@ use std::{
 
 use gaung_tests::{
     lab::{Host, INTERFACE, Lab},
+    needs,
     process::{PATIENCE, Process},
     programs::program,
-    requires::{self, Need},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -25,10 +25,7 @@ const MESSAGES: u32 = 300;
 
 #[test]
 fn a_conversation_is_read_to_the_last_byte() {
-    const NEEDS: [Need; 4] = [Need::Namespaces, Need::Nft, Need::Tcpdump, Need::Tshark];
-    if !requires::has("a_conversation_is_read_to_the_last_byte", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft, Tcpdump, Tshark);
     let data = TempDir::new().expect("a temporary folder");
     let capture = data.path().join("talk.pcap");
     converse(&data, &capture);

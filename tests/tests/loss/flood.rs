@@ -19,12 +19,12 @@ use gaung_proto::{
 use gaung_tests::{
     crowd::{self, Speaker, by_lane, check_all, gaung},
     lab::{Host, Lab},
-    requires,
+    needs,
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{BYTES, NEEDS, alone, is_unharmed, latency, members, setting, up};
+use crate::{BYTES, alone, is_unharmed, latency, members, setting, up};
 
 const RATE: u32 = 200;
 const NAKS_A_SECOND: u32 = 2000;
@@ -37,9 +37,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_flood_of_naks_draws_little_and_harms_nobody() {
-    if !requires::has("a_flood_of_naks_draws_little_and_harms_nobody", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let _alone = alone();
     let seconds = setting("GAUNG_LOSS_FLOOD", 4);
     let data = TempDir::new().expect("a temporary folder");

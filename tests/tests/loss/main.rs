@@ -38,13 +38,11 @@ use gaung_tests::{
     lab::{Host, Lab},
     process::Process,
     programs::program,
-    requires::Need,
 };
 use nix::sys::signal::Signal;
 
 const MEMBERS: usize = 8;
 const BYTES: usize = 1024;
-const NEEDS: [Need; 2] = [Need::Namespaces, Need::Nft];
 
 /// From being given to the publishing command to being read from the listening one, ms.
 fn latencies(said: &[Instant], heard: &[Instant]) -> Vec<f64> {

@@ -6,12 +6,12 @@ use gaung_proto::ports;
 use gaung_tests::{
     crowd::{self, Heard, Speaker, check_all, gaung},
     lab::Lab,
+    needs,
     process::Process,
-    requires::{self, Need},
 };
 use tempfile::TempDir;
 
-use crate::{BYTES, MEMBERS, NEEDS, alone, finish, latencies, members, percentile, setting, up};
+use crate::{BYTES, MEMBERS, alone, finish, latencies, members, percentile, setting, up};
 
 const RELAY_METRICS: u16 = ports::RELAY_METRICS;
 /// What a member may read from the log while loss is at most this, in percent of the messages and of the datagrams.
@@ -24,9 +24,7 @@ const MOST_SENT_AT_5_PERCENT_BY_PARITY: f64 = 1.25;
 
 #[test]
 fn what_each_member_loses_by_itself_is_repaired_by_datagram() {
-    if !requires::has("what_each_member_loses_by_itself_is_repaired_by_datagram", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let _alone = alone();
     let messages = setting("GAUNG_LOSS_MESSAGES", 3000);
     let data = TempDir::new().expect("a temporary folder");
@@ -68,9 +66,7 @@ fn what_each_member_loses_by_itself_is_repaired_by_datagram() {
 fn what_several_lose_of_a_burst_is_repaired_by_parity() {
     /// Some blocks of 64 datagrams; what is at the edges belongs to none, and is repaired datagram by datagram.
     const BURST: usize = 512;
-    if !requires::has("what_several_lose_of_a_burst_is_repaired_by_parity", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let _alone = alone();
     let bursts = setting("GAUNG_LOSS_BURSTS", 10);
     let data = TempDir::new().expect("a temporary folder");
@@ -110,9 +106,7 @@ fn what_is_lost_at_the_tail_is_found_by_heartbeat() {
     const PAUSE: Duration = Duration::from_millis(150);
     /// The first heartbeat comes 10 ms after the last datagram, and some are lost too.
     const SOON_MS: f64 = 1000.0;
-    if !requires::has("what_is_lost_at_the_tail_is_found_by_heartbeat", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let _alone = alone();
     let tails = setting("GAUNG_LOSS_TAILS", 50);
     let data = TempDir::new().expect("a temporary folder");
@@ -153,9 +147,7 @@ const HEARTBEAT_MS: f64 = 8.0;
 #[test]
 fn what_the_network_duplicates_is_delivered_once() {
     const MESSAGES: usize = 500;
-    if !requires::has("what_the_network_duplicates_is_delivered_once", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let _alone = alone();
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(3);
@@ -177,10 +169,7 @@ fn what_the_network_duplicates_is_delivered_once() {
 #[test]
 fn what_comes_in_another_order_is_heard_in_order() {
     const MESSAGES: usize = 1000;
-    let needs = [Need::Namespaces, Need::Nft, Need::Iptables];
-    if !requires::has("what_comes_in_another_order_is_heard_in_order", &needs) {
-        return;
-    }
+    needs!(Namespaces, Nft, Iptables);
     let _alone = alone();
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(4);

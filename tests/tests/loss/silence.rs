@@ -5,18 +5,16 @@ use std::time::{Duration, Instant};
 use gaung_tests::{
     crowd::{self, Speaker, by_lane, check_all, gaung},
     lab::Lab,
-    requires,
+    needs,
 };
 use tempfile::TempDir;
 
-use crate::{BYTES, MEMBERS, NEEDS, alone, is_unharmed, latency, members, setting, up};
+use crate::{BYTES, MEMBERS, alone, is_unharmed, latency, members, setting, up};
 
 #[test]
 fn who_hears_no_multicast_any_more_goes_to_the_hub_and_returns() {
     const RATE: u32 = 100;
-    if !requires::has("who_hears_no_multicast_any_more_goes_to_the_hub_and_returns", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let _alone = alone();
     let silence = Duration::from_secs(setting("GAUNG_LOSS_SILENCE", 8) as u64);
     let data = TempDir::new().expect("a temporary folder");

@@ -8,14 +8,14 @@ use std::{
 use gaung_tests::{
     crowd::{self, Speaker, by_lane, check_all, gaung},
     lab::{Host, Lab},
+    needs,
     process::Process,
     programs::program,
-    requires,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{BYTES, NEEDS, alone, finish, members, setting};
+use crate::{BYTES, alone, finish, members, setting};
 
 /// A second of talk.
 const RATE: u32 = 200;
@@ -26,9 +26,7 @@ const STALL: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_relay_that_stands_still_and_dies_loses_and_repeats_nothing() {
-    if !requires::has("a_relay_that_stands_still_and_dies_loses_and_repeats_nothing", &NEEDS) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let _alone = alone();
     let stop = setting("GAUNG_LOSS_STOP", 4) as u32;
     let data = TempDir::new().expect("a temporary folder");

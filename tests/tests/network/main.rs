@@ -16,7 +16,7 @@ use gaung_net::{
 };
 use gaung_tests::{
     lab::{INTERFACE, Lab},
-    requires::{self, Need},
+    needs,
 };
 use tempfile::TempDir;
 
@@ -24,9 +24,7 @@ use self::talk::{Talk, start_up};
 
 #[test]
 fn a_server_whose_network_comes_late_and_changes_goes_on_by_multicast() {
-    if !requires::has("a_server_whose_network_comes_late_and_changes", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(2);
     let (server, member) = (lab.host(0), lab.host(1));
     server.ip_command(&format!("addr flush dev {INTERFACE}"));
@@ -60,9 +58,7 @@ fn a_server_whose_network_comes_late_and_changes_goes_on_by_multicast() {
 
 #[test]
 fn what_a_link_goes_through_is_over_with_it() {
-    if !requires::has("what_a_link_goes_through_is_over_with_it", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(2);
     let mut talk = Talk::begin(&lab, &[]);
     talk.join(lab.host(1), &[]);
@@ -104,9 +100,7 @@ fn what_a_link_goes_through_is_over_with_it() {
 
 #[test]
 fn an_interface_that_lost_its_name_is_used_until_another_one_can_be() {
-    if !requires::has("an_interface_that_lost_its_name_is_used", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(2);
     let mut talk = Talk::begin(&lab, &["--iface", INTERFACE]);
     talk.join(lab.host(1), &["--iface", INTERFACE]);
@@ -126,9 +120,7 @@ fn an_interface_that_lost_its_name_is_used_until_another_one_can_be() {
 
 #[test]
 fn an_interface_may_have_several_addresses() {
-    if !requires::has("an_interface_may_have_several_addresses", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(2);
     let (server, member) = (lab.host(0), lab.host(1));
     // The LAN's own address is the second one.
@@ -161,9 +153,7 @@ fn an_interface_may_have_several_addresses() {
 
 #[test]
 fn members_in_the_first_and_in_the_last_of_many_networks_hear_by_multicast() {
-    if !requires::has("members_in_the_first_and_in_the_last_of_many_networks", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(3);
     for number in 1..25 {
         let name = format!("n{number}");
@@ -191,9 +181,7 @@ fn members_in_the_first_and_in_the_last_of_many_networks_hear_by_multicast() {
 
 #[test]
 fn more_networks_than_memberships_of_one_socket() {
-    if !requires::has("more_networks_than_memberships_of_one_socket", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(1);
     for number in 1..=45 {
         // Not every kernel has dummy interfaces.
@@ -231,9 +219,7 @@ fn more_networks_than_memberships_of_one_socket() {
 
 #[test]
 fn a_name_that_no_interface_has_is_told() {
-    if !requires::has("a_name_that_no_interface_has_is_told", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let data = TempDir::new().expect("a temporary folder");
     let lab = Lab::new(1);
     let up = start_up(lab.host(0), data.path(), &["--iface", "eht0"]);

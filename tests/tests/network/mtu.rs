@@ -2,7 +2,7 @@
 
 use gaung_tests::{
     lab::{INTERFACE, Lab},
-    requires::{self, Need},
+    needs,
 };
 
 use crate::talk::Talk;
@@ -12,9 +12,7 @@ const LONG: usize = 4000;
 
 #[test]
 fn datagrams_are_as_long_as_the_servers_link_carries() {
-    if !requires::has("datagrams_are_as_long_as_the_servers_link_carries", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(2);
     let mut talk = Talk::begin(&lab, &[]);
     talk.join(lab.host(1), &[]);
@@ -28,9 +26,7 @@ fn datagrams_are_as_long_as_the_servers_link_carries() {
 
 #[test]
 fn a_message_that_no_datagram_holds_is_refused_at_once() {
-    if !requires::has("a_message_that_no_datagram_holds_is_refused", &[Need::Namespaces]) {
-        return;
-    }
+    needs!(Namespaces);
     let lab = Lab::new(2);
     let talk = Talk::begin(&lab, &[]);
     let send = |length: usize| talk.send_by_datagrams(lab.host(1), &"x".repeat(length));
@@ -43,9 +39,7 @@ fn a_message_that_no_datagram_holds_is_refused_at_once() {
 
 #[test]
 fn a_small_mtu_on_the_way_is_told_and_the_lane_is_true() {
-    if !requires::has("a_small_mtu_on_the_way_is_told", &[Need::Namespaces, Need::Nft]) {
-        return;
-    }
+    needs!(Namespaces, Nft);
     let lab = Lab::new(2);
     let mut talk = Talk::begin(&lab, &[]);
     let (auto, multicast) = (0, 1);

@@ -3,7 +3,7 @@
 use gaung_tests::{
     browser::{DESKTOP, Driver, Look, PHONE, page_url},
     deployment::Up,
-    requires::{Need, has},
+    needs,
     reserved_port::ReservedPort,
     services::{Service, Services},
 };
@@ -32,9 +32,7 @@ fn browsers_by_https_and_by_http_chat() {
 
 #[test]
 fn two_browsers_and_a_terminal_chat() {
-    if !has("two_browsers_and_a_terminal_chat", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
     let dewi = up.person("Dewi");
@@ -103,9 +101,7 @@ fn two_browsers_and_a_terminal_chat() {
 
 #[test]
 fn a_restart_of_the_hub_misses_nothing() {
-    if !has("a_restart_of_the_hub_misses_nothing", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let port = ReservedPort::find();
     let page = port.addr();
     let listen = page.to_string();
@@ -157,9 +153,7 @@ fn a_restart_of_the_hub_misses_nothing() {
 
 #[test]
 fn groups_are_made_joined_and_entered_by_invite() {
-    if !has("groups_are_made_joined_and_entered_by_invite", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
     let driver = Driver::start();

@@ -3,7 +3,7 @@
 use gaung_tests::{
     browser::{Browser, DESKTOP, Driver, PHONE, page_url},
     deployment::Up,
-    requires::{Need, has},
+    needs,
 };
 use serde_json::{Value, json};
 
@@ -11,9 +11,7 @@ use crate::{climb, enter, hears, nothing_is_wrong, say};
 
 #[test]
 fn hostile_words_stay_words() {
-    if !has("hostile_words_stay_words", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     const SCRIPT: &str = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>";
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
@@ -40,9 +38,7 @@ fn hostile_words_stay_words() {
 
 #[test]
 fn everything_is_within_reach_on_a_phone_and_on_a_desktop() {
-    if !has("everything_is_within_reach_on_a_phone_and_on_a_desktop", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
     let driver = Driver::start();
@@ -103,9 +99,7 @@ fn reached(browser: &Browser<'_>, selectors: &[&str]) {
 
 #[test]
 fn a_long_history_is_read_by_scrolling_and_the_page_stays_small() {
-    if !has("a_long_history_is_read_by_scrolling_and_the_page_stays_small", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
     let lines: String = (1..=1500).map(|n| format!("kata {n}\n")).collect();
@@ -136,9 +130,7 @@ fn a_long_history_is_read_by_scrolling_and_the_page_stays_small() {
 
 #[test]
 fn the_lab_shows_who_hears_by_which_lane_and_what_it_costs() {
-    if !has("the_lab_shows_who_hears_by_which_lane_and_what_it_costs", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
     let dewi = up.person("Dewi");

@@ -9,16 +9,14 @@ use gaung_proto::foreign_text::is_all_visible;
 use gaung_tests::{
     browser::{Browser, DESKTOP, Driver, Look, page_url},
     deployment::Up,
-    requires::{Need, has},
+    needs,
 };
 use serde_json::{Value, json};
 
 /// Golden vectors as the page's own decoders see them.
 #[test]
 fn the_pages_decoders_agree_with_the_golden_vectors() {
-    if !has("the_pages_decoders_agree_with_the_golden_vectors", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
@@ -78,9 +76,7 @@ fn the_pages_decoders_agree_with_the_golden_vectors() {
 
 #[test]
 fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
-    if !has("the_pages_log_keeps_order_gaps_and_whose_words_they_are", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
@@ -138,9 +134,7 @@ fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
 /// Whoever floods a group costs a browser no more than the messages' own bytes, and only for as long as they are shown.
 #[test]
 fn the_pages_log_is_bounded_whatever_changes_come() {
-    if !has("the_pages_log_is_bounded_whatever_changes_come", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
@@ -192,9 +186,7 @@ fn the_pages_log_is_bounded_whatever_changes_come() {
 /// The page has its own copy of the table, so it is compared character by character.
 #[test]
 fn the_page_shows_of_foreign_text_what_the_terminal_shows() {
-    if !has("the_page_shows_of_foreign_text_what_the_terminal_shows", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
@@ -221,9 +213,7 @@ fn the_page_shows_of_foreign_text_what_the_terminal_shows() {
 
 #[test]
 fn a_name_is_found_as_a_whole_word() {
-    if !has("a_name_is_found_as_a_whole_word", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(DESKTOP, &page_url(up.address("page")));
@@ -243,9 +233,7 @@ fn a_name_is_found_as_a_whole_word() {
 
 #[test]
 fn no_text_is_missing_in_either_language() {
-    if !has("no_text_is_missing_in_either_language", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let driver = Driver::start();
     let browser = driver.open(Look { language: "id", ..DESKTOP }, &page_url(up.address("page")));

@@ -3,16 +3,14 @@
 use gaung_tests::{
     browser::{Browser, DESKTOP, Driver, ENTER, page_url},
     deployment::Up,
-    requires::{Need, has},
+    needs,
 };
 
 use crate::{enter, hears, nothing_is_wrong, say};
 
 #[test]
 fn two_tabs_share_name_groups_and_what_is_read_and_each_has_its_draft() {
-    if !has("two_tabs_share_name_groups_and_what_is_read", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
     let dewi = up.person("Dewi");
