@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use bytes::{Bytes, BytesMut};
 use ed25519_dalek::SigningKey;
 use gaung_proto::{
