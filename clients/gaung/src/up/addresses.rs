@@ -13,6 +13,8 @@ use crate::group::to_json;
 pub(crate) struct Addresses {
     /// Always true, since this is printed once all services are ready.
     pub(crate) ready: bool,
+    /// The site's code, by which others can pin it.
+    pub(crate) site: String,
     /// Registry, gRPC.
     pub(crate) registry: SocketAddr,
     /// Relay, gRPC.
@@ -61,6 +63,7 @@ impl Addresses {
     /// Returns one line for each address, and the commands by which others join.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![
+            format!("site       {}", self.site),
             format!("registry   {}", self.registry),
             format!("relay      {}  udp {}", self.relay, self.relay_udp.port()),
             format!("hub        {}  tcp {}  broadcast {}", self.hub, self.tcp.port(), self.broadcast.port()),
@@ -145,6 +148,7 @@ mod tests {
         let at = |port| SocketAddr::new(ip.parse().unwrap(), port);
         Addresses {
             ready: true,
+            site: "K7QX-2MPA-Q9DV-E4TB".to_owned(),
             registry: at(7400),
             relay: at(7401),
             relay_udp: at(7402),
@@ -166,9 +170,14 @@ mod tests {
     #[test]
     fn lines_name_the_commands_to_join() {
         let lines = addresses("192.168.1.10").lines();
-        for line in ["registry   192.168.1.10:7400", "  gaung chat", "  gaung chat --server 192.168.1.10"]
-            .into_iter()
-            .chain(["  http://192.168.1.10:7480/   (a browser, on a phone too)"])
+        for line in [
+            "site       K7QX-2MPA-Q9DV-E4TB",
+            "registry   192.168.1.10:7400",
+            "  gaung chat",
+            "  gaung chat --server 192.168.1.10",
+        ]
+        .into_iter()
+        .chain(["  http://192.168.1.10:7480/   (a browser, on a phone too)"])
         {
             assert!(lines.iter().any(|l| l == line), "{line}: {lines:#?}");
         }
@@ -187,6 +196,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&addresses("127.0.0.1").json()).unwrap();
         assert_eq!(json["ready"], true);
         assert_eq!(json["registry"], "127.0.0.1:7400");
+        assert_eq!(json["site"], "K7QX-2MPA-Q9DV-E4TB");
         assert_eq!(json["text"], "127.0.0.1:8080");
         assert_eq!(json["hub_metrics"], serde_json::Value::Null);
         assert!(!addresses("127.0.0.1").json().contains('\n'));

@@ -61,6 +61,7 @@ impl Services {
         let relay = multicast_relay::bind(settings.relay(&target)).await.map_err(|e| explain(Service::Relay, e))?;
         let hub = broadcast_hub::bind(settings.hub(&target)).await.map_err(|e| explain(Service::Hub, e))?;
         let (relay_id, transport) = relay.local();
+        let relay = relay.with_credentials(registry.issue(Role::Relay(relay_id))?);
         let credentials = registry.issue(Role::Hub(hub.id()))?;
         let hub = hub.beside(relay_id, transport).with_credentials(credentials);
         let text = hub.text_addr();
@@ -73,6 +74,7 @@ impl Services {
         let relay_udp_port = relay.udp_addrs().first().map_or(0, |addr| addr.port());
         let addresses = Addresses {
             ready: true,
+            site: registry.site().code().to_string(),
             registry: registry_addr,
             relay: relay.grpc_addr()?,
             relay_udp: SocketAddr::new(args.listen, relay_udp_port),
@@ -152,6 +154,8 @@ impl Settings<'_> {
         let ports = &self.args.ports;
         group_registry::Config {
             data: Some(self.data.join("registry")),
+            // With either log it is the same site, for those who know it come back to the same address.
+            site: Some(self.context.data_dir.join("registry/site")),
             grpc_listen: self.at(ports.registry_port),
             plaintext: self.args.plaintext,
             metrics_listen: Some(self.at(ports.registry_metrics_port)),
