@@ -93,6 +93,7 @@ impl ComposeLab {
         command.args(&self.program[1..]).arg("--file").arg(file).args(["--project-name", &self.project]).args(args);
         command.env("GAUNG_LAB_NET", format!("10.{}.{}", 64 + number / 256 % 64, number % 256));
         command.env("GAUNG_LAB_BRIDGE", format!("gt{number}"));
+        command.env("GAUNG_ENROL_SECRET", format!("{number:032x}"));
         output(&mut command)
     }
 }

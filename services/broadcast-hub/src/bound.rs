@@ -7,13 +7,14 @@ use gaung_proto::{
     RelayId,
     pb::{self, hub::hub_service_server::HubServiceServer},
 };
+use gaung_site::Role;
 use service_kit::{
     bind::listen,
     metrics::{self, Metrics},
     open_files::{self, ReservedFiles},
     readiness::Readiness,
     rpc::{LocalChannel, RpcLimits, RpcServer},
-    secure::{PlaintextPolicy, SecurePort, ServiceCredentials},
+    secure::{EnrolledService, PlaintextPolicy, SecurePort, ServiceCredentials, ServiceEnrolment},
     supervise::Tasks,
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -208,11 +209,14 @@ impl Bound {
     }
 
     async fn run_until(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let enrolled = self.enrol(&stop).await?;
+        let issued = self.credentials.clone();
+        let credentials = issued.or_else(|| enrolled.as_ref().map(EnrolledService::credentials));
         let Self { config, addresses, readiness, id, .. } = self;
         let _session_files = self.session_files;
         let drain = config.drain;
         let page_port = addresses.page.map(|addr| addr.port());
-        let (parts, new_links) = Parts::new(&config, self.credentials.as_ref(), self.local_relay)?;
+        let (parts, new_links) = Parts::new(&config, credentials.as_ref(), self.local_relay)?;
         let registered = Metrics::new();
         parts.figures.register(&registered);
         let (to_broadcast, broadcast_runs) = mpsc::channel(broadcast::WAITING_RUNS);
@@ -229,14 +233,14 @@ impl Bound {
         let names = ["gaung.hub.v1.HubService"];
         let server = RpcServer::new(self.grpc, routes, &names, &[pb::DESCRIPTORS], readiness.clone())?
             .count_in(&registered)
-            .secured(SecurePort::new(self.credentials.as_ref(), config.plaintext, &[b"h2"]))
+            .secured(SecurePort::new(credentials.as_ref(), config.plaintext, &[b"h2"]))
             .limits(RpcLimits { drain, ..RpcLimits::default() });
         tasks.spawn("gRPC", server.serve(stop.clone()));
         if let Some(listener) = self.metrics {
             tasks.spawn("metrics", metrics::serve(listener, registered, readiness.clone(), stop.clone()));
         }
         let entry = parts.session_entry();
-        let secure = SecurePort::new(self.credentials.as_ref(), config.plaintext, &[]);
+        let secure = SecurePort::new(credentials.as_ref(), config.plaintext, &[]);
         let framed = ListenerKind::Framed { secure, hello: config.limits.hello };
         tasks.spawn("framed port", accept::run(entry.clone(), self.framed, framed, stop.clone()));
         if let Some(listener) = self.text {
@@ -248,8 +252,11 @@ impl Bound {
                 // Open groups stay within reach of every browser.
                 PlaintextPolicy::Loopback | PlaintextPolicy::Any => PlaintextPolicy::Any,
             };
-            let port = PagePort { listener, secure: SecurePort::for_browsers(self.credentials.as_ref(), plaintext) };
+            let port = PagePort { listener, secure: SecurePort::for_browsers(credentials.as_ref(), plaintext) };
             tasks.spawn("page", page::run(parts.api_context(id, &config), entry, port, stop.clone()));
+        }
+        if let Some(enrolled) = enrolled {
+            tasks.spawn("certificate", enrolled.keep_renewed(stop.clone()));
         }
         let Parts { figures, directory, registry, groups, inboxes, .. } = parts;
         if let Some(lane) = self.broadcast {
@@ -268,6 +275,17 @@ impl Bound {
         info!(framed = %addresses.framed, text = ?addresses.text, page = ?addresses.page, grpc = %addresses.grpc, "hub serves");
         // A little longer than the shards' own limit, so that they end their sessions themselves.
         tasks.run(stop, drain + Duration::from_secs(2)).await
+    }
+
+    /// Gets a certificate, unless the hub was given one or stays without.
+    async fn enrol(&self, stop: &CancellationToken) -> anyhow::Result<Option<EnrolledService>> {
+        if self.credentials.is_some() {
+            return Ok(None);
+        }
+        let Config { registry, data, enrol_token, .. } = &self.config;
+        ServiceEnrolment::new(registry, Role::Hub(self.id), data.as_deref(), enrol_token.clone())
+            .credentials(stop)
+            .await
     }
 }
 

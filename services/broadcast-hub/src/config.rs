@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 use gaung_proto::{limits::MAX_SESSION_GROUPS, ports};
+use gaung_site::EnrolToken;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, ListenAddr, parse_bytes, parse_duration, parse_listen},
     program::{NoCommand, ServiceArgs},
@@ -24,6 +25,10 @@ pub struct HubArgs {
     /// Folder that keeps the hub's id; without it the hub has a new id at every start.
     #[arg(long, env = "GAUNG_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Token by which the first start becomes a service of the registry's site: what `group-registry enrol` prints, or the registry's
+    /// --enrol-secret. Later starts need none.
+    #[arg(long, env = "GAUNG_ENROL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub enrol_token: Option<EnrolToken>,
     /// Host name or address that others should use; empty for the host through which they reached the registry.
     #[arg(long, env = "GAUNG_ADVERTISE", default_value = "", value_name = "HOST")]
     pub advertise: String,
@@ -99,6 +104,8 @@ pub struct Config {
     pub registry: String,
     /// Folder of the hub's id; `None` (default): a new id at every start.
     pub data: Option<PathBuf>,
+    /// By what it enrols if it has no certificate yet; `None` (default): it stays without.
+    pub enrol_token: Option<EnrolToken>,
     /// What others should use to reach the hub; empty (default): the registry's host.
     pub advertise: String,
     /// gRPC. Default 0.0.0.0:7403.
@@ -214,6 +221,7 @@ impl Default for Config {
         Self {
             registry: format!("127.0.0.1:{}", ports::REGISTRY),
             data: None,
+            enrol_token: None,
             advertise: String::new(),
             grpc_listen: all(ports::HUB),
             plaintext: PlaintextPolicy::default(),
@@ -283,6 +291,7 @@ impl ServiceArgs for HubArgs {
         errors.finish(Some(Config {
             registry: self.registry,
             data: self.data,
+            enrol_token: self.enrol_token,
             advertise: self.advertise,
             grpc_listen: self.grpc_listen,
             plaintext: common.plaintext,

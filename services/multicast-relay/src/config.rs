@@ -12,6 +12,7 @@ use gaung_engine::{DEFAULT_REPAIR_BYTES, Rate};
 use gaung_log::Retention;
 use gaung_net::driver::Batching;
 use gaung_proto::ports;
+use gaung_site::EnrolToken;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_bytes, parse_duration},
     program::{NoCommand, ServiceArgs},
@@ -33,6 +34,10 @@ pub struct RelayArgs {
     /// Where messages are kept: on disk, or in memory, where they end with the process.
     #[arg(long, env = "GAUNG_LOG", value_enum, default_value_t, value_name = "KIND")]
     pub log: LogKind,
+    /// Token by which the first start becomes a service of the registry's site: what `group-registry enrol` prints, or the registry's
+    /// --enrol-secret. Later starts need none.
+    #[arg(long, env = "GAUNG_ENROL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub enrol_token: Option<EnrolToken>,
     /// Host name or address that others should use; empty for the host through which they reached the registry.
     #[arg(long, env = "GAUNG_ADVERTISE", default_value = "", value_name = "HOST")]
     pub advertise: String,
@@ -124,6 +129,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// The storage of messages. Default disk.
     pub log: LogKind,
+    /// By what it enrols if it has no certificate yet; `None` (default): it stays without.
+    pub enrol_token: Option<EnrolToken>,
     /// What others should use to reach the relay; empty (default): the registry's host.
     pub advertise: String,
     /// Address of the gRPC server. Default 0.0.0.0:7401.
@@ -165,6 +172,7 @@ impl Default for Config {
             registry: format!("127.0.0.1:{}", ports::REGISTRY),
             data: Some(PathBuf::from("/var/lib/gaung/relay")),
             log: LogKind::Disk,
+            enrol_token: None,
             advertise: String::new(),
             grpc_listen: all(ports::RELAY),
             plaintext: PlaintextPolicy::default(),
@@ -224,6 +232,7 @@ impl ServiceArgs for RelayArgs {
             registry: self.registry,
             data: Some(self.data),
             log: self.log,
+            enrol_token: self.enrol_token,
             advertise: self.advertise,
             grpc_listen: self.grpc_listen,
             plaintext: common.plaintext,

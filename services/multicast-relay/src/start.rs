@@ -28,7 +28,7 @@ use service_kit::{
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
     rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, ServiceEndpoint, local},
-    secure::{SecurePort, ServiceCredentials},
+    secure::{EnrolledService, SecurePort, ServiceCredentials, ServiceEnrolment},
     share::{Budget, SharePool},
     supervise::Tasks,
 };
@@ -254,13 +254,16 @@ impl Bound {
     }
 
     async fn serve(self, threads: &RelayThreads, figures: RelayFigures, stop: CancellationToken) -> anyhow::Result<()> {
+        let enrolled = self.enrol(&stop).await?;
+        let issued = self.credentials.clone();
+        let credentials = issued.or_else(|| enrolled.as_ref().map(EnrolledService::credentials));
         let directory = Arc::clone(&self.directory);
         let rings = Arc::new(RingBudget::new(self.config.rings_bytes));
         let figures_of_rings = RingFigures(Arc::clone(&rings));
         self.metrics.register(|registry| registry.register_collector(Box::new(figures_of_rings)));
         let access = Arc::new(GroupAccess::new(self.identity.registry_key()));
         let (commands, command_queue) = mpsc::channel(KEEPER_COMMANDS);
-        let registry = ServiceEndpoint::new(&self.config.registry, Role::Registry, self.credentials.as_ref());
+        let registry = ServiceEndpoint::new(&self.config.registry, Role::Registry, credentials.as_ref());
         let registry = Arc::new(RegistryLink::new(
             registry.context("--registry")?.connect_lazy(),
             self.listing()?,
@@ -301,7 +304,7 @@ impl Bound {
         });
         let instance = instance_name(relay_service_server::SERVICE_NAME, self.identity.relay);
         let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), self.config.drain)?
-            .secured(SecurePort::new(self.credentials.as_ref(), self.config.plaintext, &[b"h2"]))
+            .secured(SecurePort::new(credentials.as_ref(), self.config.plaintext, &[b"h2"]))
             .count_in(&self.metrics)
             .also_locally(self.local.1);
         // Draining calls still need the keeper and its workers.
@@ -328,6 +331,9 @@ impl Bound {
             "registration",
             registry::keep_registered(Arc::clone(&registry), self.identity, access, stop.clone()),
         );
+        if let Some(enrolled) = enrolled {
+            tasks.spawn("certificate", enrolled.keep_renewed(stop.clone()));
+        }
         let budget = budget::keep(
             Arc::clone(&self.log),
             Arc::clone(&directory),
@@ -358,6 +364,16 @@ impl Bound {
             warn!(calls = calls.len(), "calls did not end in time; the log closes when they do");
         }
         outcome
+    }
+
+    /// Gets a certificate, unless the relay was given one or stays without.
+    async fn enrol(&self, stop: &CancellationToken) -> anyhow::Result<Option<EnrolledService>> {
+        if self.credentials.is_some() {
+            return Ok(None);
+        }
+        let Config { registry, data, enrol_token, .. } = &self.config;
+        let role = Role::Relay(self.identity.relay);
+        ServiceEnrolment::new(registry, role, data.as_deref(), enrol_token.clone()).credentials(stop).await
     }
 
     fn listing(&self) -> anyhow::Result<RelayListing> {

@@ -1,4 +1,5 @@
-//! Start-up, supervision and shutdown as the three services and `gaung up` share them. Knows nothing of Gaung's protocol.
+//! Start-up, supervision and shutdown as the three services and `gaung up` share them. Of Gaung's protocol it knows only how a service
+//! enrols at the registry.
 //!
 //! The order of a service's life ([`program::main`] for a program of its own) is: parse [`config::CommonArgs`] and its own flags, collect every fault in
 //! [`config::ConfigErrors`], start [`telemetry`], [`bind`] everything, build [`rpc::RpcServer`], put its parts into

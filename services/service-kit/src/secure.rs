@@ -2,6 +2,7 @@
 
 pub(crate) mod any_server;
 mod credentials;
+mod enrolment;
 mod plaintext;
 mod port;
 mod stream;
@@ -10,6 +11,7 @@ mod tests;
 
 pub use self::{
     credentials::ServiceCredentials,
+    enrolment::{EnrolledService, ServiceEnrolment},
     plaintext::PlaintextPolicy,
     port::{AcceptError, Accepted, SecurePort, TlsPeer},
     stream::SecureStream,

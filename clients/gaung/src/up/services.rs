@@ -195,6 +195,7 @@ impl Settings<'_> {
         let ports = &self.args.ports;
         broadcast_hub::Config {
             registry: registry.to_owned(),
+            enrol_token: None,
             data: Some(self.data.join("hub")),
             advertise: self.advertise(),
             grpc_listen: self.at(ports.hub_port),

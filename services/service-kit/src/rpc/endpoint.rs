@@ -52,6 +52,16 @@ impl ServiceEndpoint {
         Ok(Self { endpoint: endpoint(target)?, tls: credentials.map(connector) })
     }
 
+    /// Makes an endpoint at `target` (`HOST:PORT`) that is connected to by TLS and has to prove that it is `role` in a site that
+    /// `config` expects, for a service that has no credentials yet.
+    ///
+    /// # Errors
+    /// [`TargetError`] if `target` is not `HOST:PORT`.
+    pub(crate) fn with_config(target: &str, role: Role, config: Arc<ClientConfig>) -> Result<Self, TargetError> {
+        let fallback = PlaintextPolicy::Never;
+        Ok(Self { endpoint: endpoint(target)?, tls: Some(TlsConnector { role, config, fallback }) })
+    }
+
     /// Makes an endpoint that need not prove anything and learns nothing of this service, for questions to whoever is there.
     ///
     /// # Errors
