@@ -16,6 +16,7 @@ use crate::{
     publish::{Publisher, Publishers},
     receipts::Receipts,
     settings::Settings,
+    site_trust::{MetSite, SiteRecording},
 };
 
 /// A connection to one server. Clones share it, and it reconnects by itself.
@@ -31,26 +32,27 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] if it does not answer, [`ClientError::SeveralServers`] if discovery found more
-    /// than one, [`ClientError::Failed`] if the data folder cannot be used.
+    /// than one, [`ClientError::OtherSite`], [`ClientError::NoTls`], [`ClientError::Failed`] if the data folder cannot be used.
     pub async fn connect(settings: Settings) -> Result<Self, ClientError> {
         let data_dir = settings.data_dir.clone();
         let device = tokio::task::spawn_blocking(move || Device::load_or_create(&data_dir))
             .await
             .map_err(|error| ClientError::Failed(error.to_string()))?
             .map_err(|error| ClientError::Failed(error.to_string()))?;
-        Self::connect_as(device, settings).await
+        Self::connect_as(device, settings, SiteRecording::On).await
     }
 
-    /// Connects under a device key that is not kept, to read what is public. The data folder is not touched.
+    /// Connects under a device key that is not kept, to read what is public. Nothing in the data folder is changed: known sites
+    /// are honoured, and a site that is met is not recorded.
     ///
     /// # Errors
     /// As [`Self::connect`].
     pub async fn look(settings: Settings) -> Result<Self, ClientError> {
-        Self::connect_as(Device::ephemeral(), settings).await
+        Self::connect_as(Device::ephemeral(), settings, SiteRecording::Off).await
     }
 
-    async fn connect_as(device: Device, settings: Settings) -> Result<Self, ClientError> {
-        let context = Arc::new(Context::connect(device, settings).await?);
+    async fn connect_as(device: Device, settings: Settings, recording: SiteRecording) -> Result<Self, ClientError> {
+        let context = Arc::new(Context::connect(device, settings, recording).await?);
         Ok(Self { context, publishers: Arc::default() })
     }
 
@@ -58,6 +60,12 @@ impl Client {
     #[must_use]
     pub fn server(&self) -> String {
         self.context.server.to_string()
+    }
+
+    /// Returns the site that the server belongs to; `None` if the connections are not encrypted.
+    #[must_use]
+    pub fn site(&self) -> Option<MetSite> {
+        self.context.trust.met()
     }
 
     /// Identifies this device: the same for all processes of one data folder.
@@ -257,7 +265,7 @@ impl Client {
     /// [`ClientError::NotAllowed`] for a private group to which this device was not invited,
     /// [`ClientError::Unreachable`] if the relay does not answer, and others.
     pub async fn group_status(&self, name: &GroupName) -> Result<LogStatus, ClientError> {
-        self.context.access(&GroupKey::Name(name.clone())).await?.log_status().await
+        self.context.access(&GroupKey::Name(name.clone())).await?.log_status(&self.context.trust).await
     }
 
     /// Reads the status of a hub.
@@ -265,7 +273,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Unreachable`] if it does not answer, [`ClientError::Usage`] if `service` is not a hub.
     pub async fn hub_status(&self, service: &ServiceInfo) -> Result<HubStatus, ClientError> {
-        calls::hub::status(service).await
+        calls::hub::status(&self.context.trust, service).await
     }
 
     async fn group_id(&self, name: &GroupName) -> Result<GroupId, ClientError> {

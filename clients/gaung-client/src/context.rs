@@ -1,12 +1,19 @@
 //! The state that all calls, listeners and publishers of one client share.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use gaung_proto::{ClientId, DisplayName};
+use gaung_site::ServerAddress;
 use rand::Rng as _;
 
 use crate::{
-    device::Device, error::ClientError, hub_choice::HubChoice, server::Server, settings::Settings, tickets::Tickets,
+    device::Device,
+    error::ClientError,
+    hub_choice::HubChoice,
+    server::Server,
+    settings::Settings,
+    site_trust::{SiteRecording, SiteTrust},
+    tickets::Tickets,
 };
 
 /// The server, identity, tickets and hub experience of one [`crate::Client`].
@@ -17,6 +24,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) server: Server,
+    pub(crate) trust: Arc<SiteTrust>,
     pub(crate) device: Device,
     /// Identifies this process; random.
     pub(crate) client_id: ClientId,
@@ -32,16 +40,28 @@ impl Context {
     ///
     /// # Errors
     /// As [`Server::find`].
-    pub(crate) async fn connect(device: Device, settings: Settings) -> Result<Self, ClientError> {
-        let server = Server::find(settings.server.as_deref(), settings.iface.as_deref()).await?;
-        Ok(Self::with(server, device, settings))
+    pub(crate) async fn connect(
+        device: Device,
+        settings: Settings,
+        recording: SiteRecording,
+    ) -> Result<Self, ClientError> {
+        let named = ServerAddress::parse(settings.server.as_deref().unwrap_or_default());
+        let ServerAddress { host, code } = named.map_err(|error| ClientError::Usage(error.to_string()))?;
+        if host.is_empty() && code.is_none() && settings.server.is_some() {
+            return Err(ClientError::Usage("the server has no name; write HOST or HOST:PORT".to_owned()));
+        }
+        let trust = Arc::new(SiteTrust::new(&settings, code, &device, recording)?);
+        let named = Some(host).filter(|host| !host.is_empty());
+        let server = Server::find(named, settings.iface.as_deref(), Arc::clone(&trust)).await?;
+        Ok(Self::with(server, trust, device, settings))
     }
 
     /// Makes the state of a new client process of a known server.
-    pub(crate) fn with(server: Server, device: Device, settings: Settings) -> Self {
+    pub(crate) fn with(server: Server, trust: Arc<SiteTrust>, device: Device, settings: Settings) -> Self {
         let mut rng = rand::rng();
         Self {
             server,
+            trust,
             device,
             client_id: ClientId(rng.random()),
             stream_key: rng.random(),

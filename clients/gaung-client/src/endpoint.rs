@@ -1,16 +1,13 @@
-//! Host names, ports and gRPC channels.
+//! Host names and ports, and how long their services may take.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, time::Duration};
 
 use gaung_net::backoff::Backoff;
-use tonic::{
-    Request,
-    transport::{Channel, Endpoint},
-};
+use tonic::Request;
 
 use crate::error::ClientError;
 
-/// How long a TCP connection may take to come about.
+/// How long a connection may take to come about, its TLS handshake included.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 /// How long one call that is not a stream may take.
 pub(crate) const CALL: Duration = Duration::from_secs(8);
@@ -52,24 +49,6 @@ impl HostPort {
         let port = if port.is_empty() { default_port } else { port.parse().map_err(|_| wrong())? };
         Ok(Self::new(host, port))
     }
-
-    fn endpoint(&self) -> Result<Endpoint, ClientError> {
-        let endpoint = Endpoint::from_shared(format!("http://{self}"))
-            .map_err(|_| ClientError::Usage(format!("{self} is not a server; write HOST or HOST:PORT")))?;
-        Ok(endpoint
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5)))
-    }
-
-    /// Connects now. The channel connects again by itself later on, at the next call.
-    pub(crate) async fn connect(&self, whom: &str) -> Result<Channel, ClientError> {
-        let endpoint = self.endpoint()?;
-        endpoint.connect().await.map_err(|error| {
-            ClientError::Unreachable(format!("cannot reach the {whom} at {self}: {}", root_cause(&error)))
-        })
-    }
 }
 
 impl fmt::Display for HostPort {
@@ -86,28 +65,10 @@ pub(crate) fn call<T>(message: T) -> Request<T> {
     request
 }
 
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    // Else a person reads "deadline has elapsed", which does not say whose.
-    let is_timeout = cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
-    if is_timeout { "it does not answer".to_owned() } else { cause.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_server_that_is_silent_does_not_answer_and_one_that_refuses_says_so() {
-        let silent = io::Error::new(io::ErrorKind::TimedOut, "deadline has elapsed");
-        assert_eq!(root_cause(&silent), "it does not answer");
-        let refuses = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert_eq!(root_cause(&refuses), refuses.to_string());
-    }
 
     #[test]
     fn servers_are_read_as_people_write_them() {

@@ -1,6 +1,9 @@
 //! The errors of calls, in the cases that a caller treats differently.
 
+use std::{error::Error, fmt};
+
 use gaung_proto::GroupName;
+use gaung_site::SiteCode;
 use tonic::{Code, Status};
 
 use crate::found_server::FoundServer;
@@ -20,6 +23,20 @@ pub enum ClientError {
     /// A server does not answer.
     #[error("{0}")]
     Unreachable(String),
+    /// The server belongs to another site than the one that is pinned, in use, or known at its address. It was told nothing
+    /// about this device.
+    #[error("the server at {address} belongs to the site {shown}, not to {}", CodeList(.expected))]
+    OtherSite {
+        /// The server as `HOST:PORT`.
+        address: String,
+        /// The site that it has proven to belong to.
+        shown: SiteCode,
+        /// The sites that it should belong to, at least one.
+        expected: Vec<SiteCode>,
+    },
+    /// The server at this address, where no site is known, does not speak TLS; [`crate::Settings::insecure`] would do without.
+    #[error("the server at {0} speaks no TLS; it is an older Gaung or not Gaung: update it")]
+    NoTls(String),
     /// Discovery found more than one server; [`crate::Settings::server`] has to name one of them.
     #[error("found several servers, choose one: {}", list(.0))]
     SeveralServers(Vec<FoundServer>),
@@ -48,6 +65,8 @@ pub enum ErrorKind {
     NotAllowed,
     /// Exit code 5.
     Unreachable,
+    /// Exit code 8.
+    OtherSite,
     /// Exit code 1.
     Failed,
 }
@@ -60,20 +79,25 @@ impl ClientError {
             Self::Usage(_) | Self::SeveralServers(_) | Self::PrivateByTcpOnly(_) => ErrorKind::Usage,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotAllowed(_) => ErrorKind::NotAllowed,
-            Self::Unreachable(_) | Self::NoMulticastAddress(_) | Self::NoHub => ErrorKind::Unreachable,
+            Self::Unreachable(_) | Self::NoTls(_) | Self::NoMulticastAddress(_) | Self::NoHub => ErrorKind::Unreachable,
+            Self::OtherSite { .. } => ErrorKind::OtherSite,
             Self::Failed(_) => ErrorKind::Failed,
         }
     }
 
     /// Converts the status of a failed gRPC call to the service `whom`.
     pub(crate) fn of_status(status: &Status, whom: &str) -> Self {
+        // The call was not made, because no connection came about.
+        if let Some(error) = client_error(status) {
+            return error.clone();
+        }
         let text = status.message().to_owned();
         match kind_of_code(status.code()) {
             ErrorKind::Usage => Self::Usage(text),
             ErrorKind::NotFound => Self::NotFound(text),
             ErrorKind::NotAllowed => Self::NotAllowed(text),
             ErrorKind::Unreachable => Self::Unreachable(format!("{whom} does not answer: {text}")),
-            ErrorKind::Failed => Self::Failed(text),
+            ErrorKind::Failed | ErrorKind::OtherSite => Self::Failed(text),
         }
     }
 }
@@ -95,6 +119,28 @@ pub(crate) const fn kind_of_code(code: Code) -> ErrorKind {
         | Code::Unimplemented
         | Code::Internal
         | Code::DataLoss => ErrorKind::Failed,
+    }
+}
+
+/// Finds the error of a connection among the causes of a transport's error.
+pub(crate) fn client_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ClientError> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Shows codes between which people have no choice to make.
+pub(crate) struct CodeList<'a>(pub(crate) &'a [SiteCode]);
+
+impl fmt::Display for CodeList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codes: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&codes.join(" or "))
     }
 }
 

@@ -138,7 +138,7 @@ pub(crate) async fn start(
         HistoryPage::Before(before) => (None, Some(before.max(Seq::FIRST))),
     };
     let access = context.access(&GroupKey::Name(group.clone())).await?;
-    let mut relay = access.connect_relay().await?.max_decoding_message_size(MAX_READ_RESPONSE);
+    let mut relay = access.connect_relay(&context.trust).await?.max_decoding_message_size(MAX_READ_RESPONSE);
     let request = ReadRequest {
         group_id: access.group.id.into(),
         log_id: 0,

@@ -21,6 +21,7 @@
 
 pub mod broadcast;
 mod calls;
+mod channel;
 mod client;
 mod context;
 mod device;
@@ -37,7 +38,9 @@ mod listen;
 mod publish;
 mod receipts;
 mod server;
+mod service_stream;
 mod settings;
+mod site_trust;
 #[cfg(test)]
 mod test_doubles;
 mod tickets;
@@ -49,6 +52,7 @@ pub use error::{ClientError, ErrorKind};
 pub use found_server::FoundServer;
 pub use gaung_engine::MemberLane;
 pub use gaung_proto::net::Lane;
+pub use gaung_site::{CodeError, Contact, SiteCode, SiteId, TrustBasis};
 pub use group::{
     FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
     ServiceInfo, ServiceKind,
@@ -58,3 +62,4 @@ pub use listen::{Event, LaneChoice, ListenOptions, Listener, StartAt};
 pub use publish::{PendingAck, PublishError, Publisher};
 pub use receipts::{MissingMember, Receipt, Receipts};
 pub use settings::Settings;
+pub use site_trust::MetSite;

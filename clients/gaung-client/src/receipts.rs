@@ -138,7 +138,7 @@ impl Receipts {
 
     async fn open_stream(&self) -> Result<Streaming<WatchReceiptsResponse>, ClientError> {
         let access = self.context.access(&GroupKey::Id(self.group)).await?;
-        let mut relay = access.connect_relay().await?.max_decoding_message_size(MAX_RESPONSE);
+        let mut relay = access.connect_relay(&self.context.trust).await?.max_decoding_message_size(MAX_RESPONSE);
         let wait = self.deadline.saturating_duration_since(Instant::now());
         let request = WatchReceiptsRequest {
             group_id: self.group.into(),

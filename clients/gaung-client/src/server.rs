@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -11,11 +11,12 @@ use gaung_net::{
     interface,
 };
 use gaung_proto::{RelayId, pb::registry::registry_service_client::RegistryServiceClient, ports};
+use gaung_site::Role;
 use tokio::{sync::Mutex, time::Instant};
 use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
-use crate::{endpoint::HostPort, error::ClientError, found_server::FoundServer};
+use crate::{channel, endpoint::HostPort, error::ClientError, found_server::FoundServer, site_trust::SiteTrust};
 
 /// The server in use. One that discovery found is discovered again when it stops to answer.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     /// The identity of a server that discovery found: its address may change.
     found: Option<RelayId>,
     iface: Option<String>,
+    trust: Arc<SiteTrust>,
     /// When the last discovery began; locked during it, so that one runs at a time.
     searched: Mutex<Option<Instant>>,
 }
@@ -41,8 +43,12 @@ impl Server {
     /// Connects to the named server, else to the one that discovery finds, else to this machine.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`], [`ClientError::SeveralServers`], [`ClientError::Usage`].
-    pub(crate) async fn find(named: Option<&str>, iface: Option<&str>) -> Result<Self, ClientError> {
+    /// [`ClientError::SeveralServers`], [`ClientError::Usage`], and those of [`SiteTrust::connect`].
+    pub(crate) async fn find(
+        named: Option<&str>,
+        iface: Option<&str>,
+        trust: Arc<SiteTrust>,
+    ) -> Result<Self, ClientError> {
         let (address, found) = match named {
             Some(text) => (HostPort::parse(text, ports::REGISTRY)?, None),
             None => {
@@ -57,14 +63,14 @@ impl Server {
                 }
             }
         };
-        let channel = address.connect("server").await?;
-        Ok(Self { found, iface: iface.map(str::to_owned), ..Self::at(address, channel) })
+        let channel = channel::connect(&trust, &address, Role::Registry).await?;
+        Ok(Self { found, iface: iface.map(str::to_owned), ..Self::at(address, channel, trust) })
     }
 
     /// A server at a known address, over a channel to its registry.
-    pub(crate) fn at(address: HostPort, channel: Channel) -> Self {
+    pub(crate) fn at(address: HostPort, channel: Channel, trust: Arc<SiteTrust>) -> Self {
         let endpoint = RegistryEndpoint { address, registry: RegistryServiceClient::new(channel) };
-        Self { endpoint: RwLock::new(endpoint), found: None, iface: None, searched: Mutex::default() }
+        Self { endpoint: RwLock::new(endpoint), found: None, iface: None, trust, searched: Mutex::default() }
     }
 
     /// A client for calls to its registry.
@@ -104,7 +110,13 @@ impl Server {
         if address == before || known(&before) {
             return false;
         }
-        let Ok(channel) = address.connect("server").await else { return false };
+        let channel = match channel::connect(&self.trust, &address, Role::Registry).await {
+            Ok(channel) => channel,
+            Err(error) => {
+                debug!(%address, %error, "what discovery found is not used");
+                return false;
+            }
+        };
         info!(%before, now = %address, "the server has another address");
         let endpoint = RegistryEndpoint { address, registry: RegistryServiceClient::new(channel) };
         *self.endpoint.write().unwrap_or_else(PoisonError::into_inner) = endpoint;

@@ -21,6 +21,7 @@ use crate::{
     group::{Format, GroupInfo, ServiceInfo, ServiceKind},
     server::Server,
     settings::Settings,
+    site_trust::{SiteRecording, SiteTrust},
 };
 
 pub(crate) const LOG: LogId = LogId(7);
@@ -108,7 +109,14 @@ pub(crate) fn access(hub_port: u16) -> GroupAccess {
 
 /// A client whose registry is never called.
 pub(crate) fn context() -> Arc<Context> {
+    let settings = Settings::new("/nowhere");
+    context_with(SiteTrust::new(&settings, None, &Device::ephemeral(), SiteRecording::Off).unwrap())
+}
+
+/// The same, with this trust.
+pub(crate) fn context_with(trust: SiteTrust) -> Arc<Context> {
     let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
-    let server = Server::at(HostPort::new("127.0.0.1", 1), channel);
-    Arc::new(Context::with(server, Device::ephemeral(), Settings::new("/nowhere")))
+    let (settings, device, trust) = (Settings::new("/nowhere"), Device::ephemeral(), Arc::new(trust));
+    let server = Server::at(HostPort::new("127.0.0.1", 1), channel, Arc::clone(&trust));
+    Arc::new(Context::with(server, trust, device, settings))
 }

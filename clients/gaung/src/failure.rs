@@ -88,12 +88,17 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Returns advice that is appended to an error of the SDK, which does not know the options of this command.
-pub(crate) fn hint(error: &anyhow::Error) -> &'static str {
+pub(crate) fn hint(error: &anyhow::Error) -> String {
     let hint = |error: &ClientError| match error {
-        ClientError::SeveralServers(_) => Some("; choose it with --server HOST:PORT"),
-        ClientError::NoMulticastAddress(_) => Some("; wait, or use --lane tcp"),
-        ClientError::PrivateByTcpOnly(_) => Some("; leave --lane out or use --lane tcp"),
-        ClientError::NoHub => Some(", or use --lane multicast"),
+        ClientError::SeveralServers(_) => Some("; choose it with --server HOST:PORT".to_owned()),
+        ClientError::NoMulticastAddress(_) => Some("; wait, or use --lane tcp".to_owned()),
+        ClientError::PrivateByTcpOnly(_) => Some("; leave --lane out or use --lane tcp".to_owned()),
+        ClientError::NoTls(_) => Some(", or use --insecure".to_owned()),
+        ClientError::NoHub => Some(", or use --lane multicast".to_owned()),
+        ClientError::OtherSite { address, shown, .. } => Some(format!(
+            "; if it was set up anew, compare {shown} with the code that it shows at its start, then: gaung site trust {shown} \
+             --server {address}"
+        )),
         ClientError::Usage(_)
         | ClientError::NotFound(_)
         | ClientError::NotAllowed(_)
@@ -111,6 +116,7 @@ pub(crate) const fn code(kind: ErrorKind) -> u8 {
         ErrorKind::NotFound => 3,
         ErrorKind::NotAllowed => 4,
         ErrorKind::Unreachable => 5,
+        ErrorKind::OtherSite => 8,
     }
 }
 
@@ -130,13 +136,22 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
+    use gaung_client::SiteId;
 
     use super::*;
 
     #[test]
     fn each_kind_has_its_exit_code_also_under_context() {
         let name = || "lab".parse().expect("a valid name");
-        let client: [(ClientError, u8); 9] = [
+        let code = SiteId::from_bytes([7; 16]).code();
+        let other_site = ClientError::OtherSite {
+            address: "h:1".to_owned(),
+            shown: code,
+            expected: vec![SiteId::from_bytes([8; 16]).code()],
+        };
+        let client: [(ClientError, u8); 11] = [
+            (other_site.clone(), 8),
+            (ClientError::NoTls(String::new()), 5),
             (ClientError::Failed(String::new()), 1),
             (ClientError::Usage(String::new()), 2),
             (ClientError::SeveralServers(Vec::new()), 2),
@@ -162,6 +177,8 @@ mod tests {
         let no_hub = anyhow::Error::from(ClientError::NoHub);
         let shown = format!("{no_hub:#}{}", hint(&no_hub));
         assert_eq!(shown, "no hub is running; start broadcast-hub, or use --lane multicast");
+        let advice = hint(&other_site.into());
+        assert!(advice.ends_with(&format!("gaung site trust {code} --server h:1")), "{advice}");
         assert_eq!(exit_code(&Failure::usage("x").into()), 2);
         assert_eq!(exit_code(&anyhow::anyhow!("x")), 1);
         assert_eq!((exit_code(&FaultsFound::Warnings.into()), exit_code(&FaultsFound::Problems.into())), (6, 7));

@@ -135,7 +135,7 @@ async fn enter(
                 let why = match error.kind() {
                     ErrorKind::NotFound => EnterRefusal::NoSuchGroup,
                     ErrorKind::NotAllowed => EnterRefusal::NotInvited,
-                    ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Unreachable => {
+                    ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Unreachable | ErrorKind::OtherSite => {
                         EnterRefusal::Other(error_line(&error))
                     }
                 };

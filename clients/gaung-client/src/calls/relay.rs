@@ -1,19 +1,25 @@
 //! The relay of a group: where it is, and the calls to it.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::{
+    net::{SocketAddr, SocketAddrV4},
+    sync::Arc,
+};
 
 use gaung_engine::MemberLane;
 use gaung_proto::{
     LogId, Seq,
     pb::relay::{self as pb, relay_service_client::RelayServiceClient},
 };
+use gaung_site::Role;
 use tonic::transport::Channel;
 
 use super::GroupAccess;
 use crate::{
+    channel,
     endpoint::{HostPort, call},
     error::ClientError,
     group::{LogStatus, MemberProgress, ServiceInfo, ServiceKind, bad},
+    site_trust::SiteTrust,
 };
 
 /// Limits one answer of a read, bytes: a run of one message of the largest size with its framing.
@@ -38,8 +44,12 @@ impl GroupAccess {
     ///
     /// # Errors
     /// [`ClientError::Unreachable`].
-    pub(crate) async fn connect_relay(&self) -> Result<RelayServiceClient<Channel>, ClientError> {
-        Ok(RelayServiceClient::new(self.relay()?.connect("relay").await?))
+    pub(crate) async fn connect_relay(
+        &self,
+        trust: &Arc<SiteTrust>,
+    ) -> Result<RelayServiceClient<Channel>, ClientError> {
+        let channel = channel::connect(trust, &self.relay()?, Role::Relay(self.group.relay)).await?;
+        Ok(RelayServiceClient::new(channel))
     }
 
     /// The address to which NACK, STATUS and PROBE datagrams go; `None` if the relay is not listed or has no IPv4
@@ -57,9 +67,9 @@ impl GroupAccess {
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] if the relay does not answer, and what the relay refuses.
-    pub(crate) async fn log_status(&self) -> Result<LogStatus, ClientError> {
+    pub(crate) async fn log_status(&self, trust: &Arc<SiteTrust>) -> Result<LogStatus, ClientError> {
         let request = pb::GetLogRequest { group_id: self.group.id.into(), ticket: self.ticket.clone() };
-        let answer = self.connect_relay().await?.get_log(call(request)).await;
+        let answer = self.connect_relay(trust).await?.get_log(call(request)).await;
         let log = answer.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
         Ok(LogStatus {
             log: LogId(log.log_id),

@@ -12,13 +12,10 @@ use gaung_proto::{
     pb::hub as pb,
     run::Run,
 };
+use gaung_site::Role;
 use prost::Message as _;
 use tokio::{
-    io::AsyncWriteExt as _,
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncWriteExt as _, ReadHalf, WriteHalf, split},
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
@@ -33,9 +30,10 @@ use super::{
 use crate::{
     calls::GroupAccess,
     context::Context,
-    endpoint::{CALL, CONNECT, HostPort, server_backoff},
+    endpoint::{CALL, HostPort, server_backoff},
     error::{ClientError, ErrorKind, kind_of_code},
     group::ServiceInfo,
+    service_stream::ServiceStream,
 };
 
 /// Time between two pings. A session from which nothing came for twice as long is lost.
@@ -49,8 +47,8 @@ const ACK_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct HubSession {
     hub: RelayId,
-    reader: FrameReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    reader: FrameReader<ReadHalf<ServiceStream>>,
+    writer: WriteHalf<ServiceStream>,
     group: GroupId,
     /// The newest ticket that the hub was sent.
     ticket: Bytes,
@@ -97,14 +95,12 @@ async fn open_at(
 ) -> Result<HubSession, ClientError> {
     let address = HostPort::new(&hub.host, hub.tcp_port);
     let unreachable = |why: String| ClientError::Unreachable(format!("cannot reach the hub at {address}: {why}"));
-    let stream = timeout(CONNECT, TcpStream::connect((hub.host.as_str(), hub.tcp_port))).await;
-    let stream = stream.map_err(|_| unreachable("no answer".to_owned()))?.map_err(|e| unreachable(e.to_string()))?;
-    let _ = stream.set_nodelay(true);
-    notice_silence(&stream);
-    let (reader, mut writer) = stream.into_split();
+    let stream = context.trust.connect(&address, Role::Hub(hub.id), &[]).await?;
+    notice_silence(stream.socket());
+    let (reader, mut writer) = split(stream);
     let mut reader = FrameReader::new(reader, AcceptedItems::ControlAndRuns);
     let greeting = [hello(context), subscribe(access, from)].concat();
-    writer.write_all(&greeting).await.map_err(|e| unreachable(e.to_string()))?;
+    write(&mut writer, &greeting).await.map_err(|e| unreachable(e.to_string()))?;
     let answered = timeout(CALL, subscribed(&mut reader, access.group.id)).await;
     let subscribed = answered.map_err(|_| unreachable("no answer".to_owned()))??;
     Ok(HubSession {
@@ -161,7 +157,7 @@ pub(super) async fn run(
             }
             Err(error) => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotAllowed => HubNote::Refused { why: error.to_string() },
-                ErrorKind::Usage | ErrorKind::Unreachable | ErrorKind::Failed => {
+                ErrorKind::Usage | ErrorKind::Unreachable | ErrorKind::OtherSite | ErrorKind::Failed => {
                     HubNote::Down { why: error.to_string() }
                 }
             },
@@ -289,9 +285,16 @@ impl HubSession {
 
     async fn write(&mut self, frame: pb::client_frame::Frame) -> std::io::Result<()> {
         let bytes = encode_control(&pb::ClientFrame { frame: Some(frame) });
-        let written = self.writer.write_all(&bytes);
-        timeout(PING, written).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        timeout(PING, write(&mut self.writer, &bytes))
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
     }
+}
+
+/// Writes and flushes: TLS may hold back the end of what was written.
+async fn write(writer: &mut WriteHalf<ServiceStream>, bytes: &[u8]) -> std::io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
 }
 
 /// When to acknowledge to the hub: at once after a pause, then each [`ACK_INTERVAL`].
@@ -332,7 +335,9 @@ impl AckSchedule {
 fn ended_note(code: i32, message: String) -> HubNote {
     match kind_of_code(Code::from(code)) {
         ErrorKind::NotFound | ErrorKind::NotAllowed => HubNote::Refused { why: message },
-        ErrorKind::Usage | ErrorKind::Unreachable | ErrorKind::Failed => HubNote::Down { why: message },
+        ErrorKind::Usage | ErrorKind::Unreachable | ErrorKind::OtherSite | ErrorKind::Failed => {
+            HubNote::Down { why: message }
+        }
     }
 }
 
@@ -357,7 +362,10 @@ fn subscribe(access: &GroupAccess, from: Seq) -> Vec<u8> {
     encode_control(&pb::ClientFrame { frame: Some(pb::client_frame::Frame::Subscribe(subscribe)) }).into()
 }
 
-async fn subscribed(reader: &mut FrameReader<OwnedReadHalf>, group: GroupId) -> Result<pb::Subscribed, ClientError> {
+async fn subscribed(
+    reader: &mut FrameReader<ReadHalf<ServiceStream>>,
+    group: GroupId,
+) -> Result<pb::Subscribed, ClientError> {
     loop {
         let item = reader.next().await.map_err(|e| ClientError::Unreachable(format!("the hub broke off: {e}")))?;
         let Some(item) = item else {

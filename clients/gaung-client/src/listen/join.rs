@@ -69,7 +69,7 @@ impl JoinGroup<'_> {
             }
             Err(error) => return Err(error),
         }
-        let status = match access.log_status().await {
+        let status = match access.log_status(&self.context.trust).await {
             Ok(status) => status,
             Err(ClientError::Unreachable(_)) if auto => return self.by_hub(access, start, true).await,
             Err(error) => return Err(error),

@@ -355,7 +355,7 @@ impl Member {
             return;
         }
         let access = self.access.borrow().clone();
-        if let Ok(status) = access.log_status().await
+        if let Ok(status) = access.log_status(&self.context.trust).await
             && status.log == log
         {
             self.port.input(EngineInput::Head { head: status.head }).await;

@@ -29,7 +29,7 @@ pub(super) async fn read(
     let mut renewed = false;
     // A second pass may start at the oldest message that is kept, a third one may use another ticket.
     for _ in 0..3 {
-        match pass(&access, log, range, &mut next, &port).await {
+        match pass(&context, &access, log, range, &mut next, &port).await {
             Ok(()) => {
                 let head = if next > range.last { range.last } else { Seq(next.0.saturating_sub(1)) };
                 port.input(EngineInput::End(HistoryEnd::Reached { head })).await;
@@ -81,13 +81,14 @@ enum ReadError {
 
 /// Reads from `next` to the end of `range`, and moves `next` past what came.
 async fn pass(
+    context: &Context,
     access: &GroupAccess,
     log: LogId,
     range: SeqRange,
     next: &mut Seq,
     port: &EnginePort,
 ) -> Result<(), ReadError> {
-    let mut relay = access.connect_relay().await?.max_decoding_message_size(MAX_READ_RESPONSE);
+    let mut relay = access.connect_relay(&context.trust).await?.max_decoding_message_size(MAX_READ_RESPONSE);
     let request = ReadRequest {
         group_id: access.group.id.into(),
         log_id: log.0,

@@ -5,12 +5,13 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 use gaung_engine::{AckRange, MAX_REQUESTS, PublishEntry};
 use gaung_proto::{
-    ClientId, ClientSeq, GroupId, Seq,
+    ClientId, ClientSeq, GroupId, RelayId, Seq,
     pb::relay::{
         Entry, PublishRequest, PublishStreamRequest, PublishStreamResponse, StreamedOutcome, StreamedPublish,
         relay_service_client::RelayServiceClient, streamed_outcome::Outcome,
     },
 };
+use gaung_site::Role;
 use rand::Rng as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +19,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::{
     calls::{GroupAccess, GroupKey},
+    channel,
     context::Context,
     endpoint::HostPort,
     error::ClientError,
@@ -31,6 +33,7 @@ pub(super) struct RelayTarget {
     /// The context's client id until a relay says that it belongs to another publisher.
     client: ClientId,
     relay: HostPort,
+    relay_id: RelayId,
     private: bool,
 }
 
@@ -48,6 +51,7 @@ impl RelayTarget {
             group: access.group.id,
             client: context.client_id,
             relay: access.relay()?,
+            relay_id: access.group.relay,
             private: access.group.private,
             context,
         })
@@ -61,7 +65,7 @@ impl RelayTarget {
         match self.context.access(&GroupKey::Id(self.group)).await {
             Ok(access) => {
                 if let Ok(relay) = access.relay() {
-                    self.relay = relay;
+                    (self.relay, self.relay_id) = (relay, access.group.relay);
                 }
                 Ok(())
             }
@@ -78,7 +82,7 @@ impl RelayTarget {
 
     /// Opens a stream of publish requests.
     pub(super) async fn connect(&self) -> Result<Connection, ClientError> {
-        let channel = self.relay.connect("relay").await?;
+        let channel = channel::connect(&self.context.trust, &self.relay, Role::Relay(self.relay_id)).await?;
         let mut relay = RelayServiceClient::new(channel).max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (requests, stream) = mpsc::channel(MAX_REQUESTS);
         let answers = relay.publish_stream(ReceiverStream::new(stream)).await;

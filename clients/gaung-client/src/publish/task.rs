@@ -225,7 +225,9 @@ fn publish_error(error: ClientError) -> PublishError {
         other @ (ClientError::SeveralServers(_)
         | ClientError::NoMulticastAddress(_)
         | ClientError::PrivateByTcpOnly(_)
-        | ClientError::NoHub) => PublishError::Refused(other.to_string()),
+        | ClientError::NoHub
+        | ClientError::NoTls(_)
+        | ClientError::OtherSite { .. }) => PublishError::Refused(other.to_string()),
     }
 }
 

@@ -3,28 +3,37 @@
 use bytes::Bytes;
 use gaung_engine::ReceiverEvent;
 use gaung_net::driver::{Driver, DriverSockets};
-use tokio::net::TcpListener;
+use gaung_site::SiteAuthority;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 
 use super::*;
 use crate::{
     group_sockets::MainSocket,
     listen::drive::{self, EngineCommand, EngineEvent, EventInlet, GroupEngines, NewEngine},
-    test_doubles::{LOG, access, config, context, group, run as messages},
+    site_trust::tests::{TlsDouble, trust},
+    test_doubles::{LOG, access, config, context, context_with, group, run as messages},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The hub's side of one session, after its greeting.
 struct Double {
-    reader: FrameReader<OwnedReadHalf>,
-    stream: OwnedWriteHalf,
+    reader: FrameReader<Box<dyn AsyncRead + Send + Unpin>>,
+    stream: Box<dyn AsyncWrite + Send + Unpin>,
     subscribe: pb::Subscribe,
 }
 
 impl Double {
     async fn accept(listener: &TcpListener) -> Self {
-        let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
-        let (reader, stream) = stream.into_split();
+        Self::over(timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().0).await
+    }
+
+    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        let (reader, stream) = split(stream);
+        let (reader, stream): (Box<dyn AsyncRead + Send + Unpin>, _) = (Box::new(reader), Box::new(stream));
         let mut reader = FrameReader::new(reader, AcceptedItems::Control);
         let mut frames = Vec::new();
         while frames.len() < 2 {
@@ -79,6 +88,7 @@ impl Double {
 
     async fn write(&mut self, bytes: Bytes) {
         timeout(PATIENCE, self.stream.write_all(&bytes)).await.unwrap().unwrap();
+        timeout(PATIENCE, self.stream.flush()).await.unwrap().unwrap();
     }
 }
 
@@ -139,6 +149,32 @@ async fn a_lost_session_goes_on_where_the_listener_stands() {
     assert_eq!((range.first, range.last), (Seq(6), Seq(9)));
     assert_eq!(next(&mut inlet).await, (10, Lane::Tcp));
     task.abort();
+}
+
+#[tokio::test]
+async fn a_session_of_a_site_goes_by_tls() {
+    let (site, data) = (SiteAuthority::create().unwrap(), tempfile::tempdir().unwrap());
+    let registry = TlsDouble::start(&site, Role::Registry).await;
+    let trust = trust(data.path());
+    registry.meet(&trust, Role::Registry).await.0.unwrap();
+    let hub = TlsDouble::start(&site, Role::Hub(access(0).services[0].id)).await;
+    let place = access(hub.address().port);
+    let context = context_with(trust);
+    let serving = async {
+        let mut hub = Double::over(hub.accept_stream().await.unwrap()).await;
+        hub.subscribed(LOG, 1, 2).await;
+        hub.write(messages(LOG, 1, 50, 1000).as_bytes().clone()).await;
+        hub
+    };
+    let (session, mut hub) = tokio::join!(open(&context, &place, Seq::FIRST), serving);
+    let mut session = session.unwrap();
+    let FrameItem::Run(run) = timeout(PATIENCE, session.reader.next()).await.unwrap().unwrap().unwrap() else {
+        panic!()
+    };
+    assert_eq!(run.last_seq(), Seq(50));
+    let ack = pb::Ack { group_id: group().id.into(), log_id: LOG.0, delivered_seq: 50, cookie: 5 };
+    session.write(pb::client_frame::Frame::Ack(ack)).await.unwrap();
+    assert_eq!(hub.acked().await, 50);
 }
 
 #[tokio::test]
