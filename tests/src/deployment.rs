@@ -1,6 +1,6 @@
 //! Running services, and the commands of people who use them.
 
-use std::{net::SocketAddr, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command};
 
 use tempfile::TempDir;
 
@@ -119,7 +119,7 @@ impl Up {
 
     /// Its data folder.
     #[must_use]
-    pub fn data(&self) -> &std::path::Path {
+    pub fn data(&self) -> &Path {
         self.data.path()
     }
 
@@ -172,6 +172,12 @@ impl Person {
     #[must_use]
     pub fn at(server: &str, name: &str) -> Self {
         Self { server: server.to_owned(), name: name.to_owned(), home: TempDir::new().expect("a temporary folder") }
+    }
+
+    /// The folder of this person's device.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Starts `gaung ARGS`.

@@ -48,7 +48,7 @@ use std::{
 };
 
 use crossterm::event::{Event as TerminalEvent, EventStream};
-use gaung_client::{Client, LaneChoice};
+use gaung_client::{Client, LaneChoice, MetSite};
 use gaung_proto::{GroupName, name::EVERYONE};
 use tokio::{
     sync::mpsc,
@@ -154,6 +154,9 @@ fn initial_model(client: &Client, options: ScreenOptions, stored: &StoredState) 
         rooms.turn_to(index);
     }
     context.effect(Effect::Groups);
+    if let Some(met) = client.site().filter(MetSite::is_first_contact) {
+        rooms.greeting = Some(lang.fill(UiText::FirstContact, &[("code", &met.id.code().to_string())]));
+    }
     if !options.join_commands.is_empty() {
         rooms.greeting = Some(lang.fill(UiText::Joining, &[("commands", &options.join_commands.join(" · "))]));
     }

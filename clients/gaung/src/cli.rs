@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod group;
 pub(crate) mod lab;
 pub(crate) mod log;
+pub(crate) mod site;
 pub(crate) mod talk;
 pub(crate) mod up;
 
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use gaung_proto::{DisplayName, GroupName};
+use gaung_site::ServerAddress;
 
 /// Group chat and one-to-many messaging for local networks: sent once, heard by all.
 #[derive(Debug, Parser)]
@@ -39,7 +41,7 @@ Examples:
   gaung lab up                  try it in a network of namespaces on this machine
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 not allowed, 5 unreachable; of doctor
-also 6 warnings, 7 problems; 129 the terminal hung up.
+also 6 warnings, 7 problems; 8 another server than the known one; 129 the terminal hung up.
 Results go to stdout, everything else to stderr. NO_COLOR turns colours off.";
 
 /// Flags that every command takes, before or after its name. Their variables are read by [`crate::context`], where an
@@ -47,9 +49,14 @@ Results go to stdout, everything else to stderr. NO_COLOR turns colours off.";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct CommonArgs {
-    /// Registry to connect to [env: GAUNG_SERVER] [default: the one that discovery finds, else this machine].
-    #[arg(long, global = true, value_name = "HOST[:PORT]", value_parser = server)]
+    /// Registry to connect to, and the code of the site that must answer [env: GAUNG_SERVER] [default: the one that
+    /// discovery finds, else this machine].
+    #[arg(long, global = true, value_name = "HOST[:PORT][#CODE]", value_parser = server_with_code)]
     pub(crate) server: Option<String>,
+    /// Connect without encryption, which others on the network can read and change; never to a known site [env:
+    /// GAUNG_INSECURE].
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
     /// Name shown to others [env: GAUNG_NAME] [default: your login name].
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) name: Option<DisplayName>,
@@ -84,6 +91,8 @@ pub(crate) enum Command {
     History(talk::HistoryArgs),
     /// Show services, groups and members.
     Status(StatusArgs),
+    /// List, trust and forget the sites that this device knows.
+    Site(site::SiteArgs),
     /// Diagnose multicast and broadcast on this machine, and say how to fix what fails.
     Doctor(doctor::DoctorArgs),
     /// Repair the stored logs of a relay that is not running.
@@ -139,6 +148,15 @@ impl Cli {
 
 fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Checks `HOST` as [`server`] does, and the code after a `#`; with a code HOST may be left to discovery.
+pub(crate) fn server_with_code(text: &str) -> Result<String, String> {
+    let named = ServerAddress::parse(text).map_err(|error| error.to_string())?;
+    if named.code.is_none() || !named.host.is_empty() {
+        server(named.host)?;
+    }
+    Ok(text.to_owned())
 }
 
 /// Checks `HOST`, `HOST:PORT`, `IPV6`, `[IPV6]` or `[IPV6]:PORT`; resolving it is left to the connection.

@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gaung_client::{Client, ClientError, FoundServer, Settings};
+use gaung_client::{Client, ClientError, FoundServer, MetSite, Settings, SiteCode};
 use gaung_proto::DisplayName;
+use gaung_site::ServerAddress;
 use gaung_terminal::sanitise::one_line;
 
 use crate::{
-    cli::{CommonArgs, server},
+    cli::{CommonArgs, server_with_code},
     failure::Failure,
     output::say,
 };
@@ -21,8 +22,10 @@ use crate::{
 /// The common flags, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
-    /// The address of the registry; found by discovery if `None`.
+    /// The address of the registry, with the code of its site if that is pinned; found by discovery if `None`.
     pub(crate) server: Option<String>,
+    /// Whether to speak plaintext.
+    pub(crate) insecure: bool,
     /// The name that others see.
     pub(crate) name: DisplayName,
     /// The folder of the device key.
@@ -42,38 +45,77 @@ impl Context {
 
     fn with_vars(args: CommonArgs, var: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
-        let server = either(args.server, &var, "GAUNG_SERVER", server)?;
+        let server = either(args.server, &var, "GAUNG_SERVER", server_with_code)?;
         let name = either(args.name, &var, "GAUNG_NAME", str::parse)?.unwrap_or_else(|| login_name(&var));
+        let insecure = Some(args.insecure).filter(|insecure| *insecure);
+        let insecure = either(insecure, &var, "GAUNG_INSECURE", on_or_off)?.unwrap_or(false);
         let iface = args.iface.or_else(|| var("GAUNG_IFACE"));
         let data_dir = match args.data.or_else(|| var("GAUNG_DATA").map(PathBuf::from)) {
             Some(dir) => dir,
             None => data_home(&var)?,
         };
-        Ok(Self { server, name, data_dir, iface })
+        Ok(Self { server, insecure, name, data_dir, iface })
     }
 
     /// Returns the settings of the SDK.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             server: self.server.clone(),
+            insecure: self.insecure,
             name: Some(self.name.clone()),
             iface: self.iface.clone(),
             ..Settings::new(&self.data_dir)
         }
     }
 
-    /// Connects. If discovery finds several servers, asks the person; without a terminal that is an error.
+    /// Connects. If discovery finds several servers, or a server belongs to another site than the known one, asks the person;
+    /// without a terminal that is an error. Shows the code of a site that is met for the first time.
     ///
     /// # Errors
     /// [`ClientError`].
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
+        let client = self.connect_unannounced().await?;
+        if let Some(met) = client.site().filter(MetSite::is_first_contact) {
+            say(&first_contact(met.id.code(), &client.server()));
+        }
+        Ok(client)
+    }
+
+    async fn connect_unannounced(&self) -> anyhow::Result<Client> {
         match Client::connect(self.settings()).await {
             Err(ClientError::SeveralServers(found)) => {
-                let server = choose(&found)?;
-                Ok(Client::connect(Settings { server: Some(server), ..self.settings() }).await?)
+                let pin = self.pinned().map(|code| format!("#{code}")).unwrap_or_default();
+                let server = Some(choose(&found)? + &pin);
+                Box::pin(Self { server, ..self.clone() }.connect_unannounced()).await
+            }
+            Err(ClientError::OtherSite { address, shown, expected })
+                if self.pinned().is_none() && is_interactive() && wants_to_trust(&address, shown, &expected)? =>
+            {
+                let server = Some(format!("{address}#{shown}"));
+                Ok(Client::connect(Settings { server, ..self.settings() }).await?)
             }
             other => Ok(other?),
         }
+    }
+
+    /// Returns the same user and server, of which this site is demanded.
+    ///
+    /// # Errors
+    /// [`Failure`] of usage if another one is demanded already.
+    pub(crate) fn pinned_to(&self, code: SiteCode) -> anyhow::Result<Self> {
+        if let Some(other) = self.pinned().filter(|pinned| *pinned != code) {
+            return Err(Failure::usage(format!("--server names the site {other}, not {code}")).into());
+        }
+        let host = self.named().map_or("", |named| named.host);
+        Ok(Self { server: Some(format!("{host}#{code}")), ..self.clone() })
+    }
+
+    fn pinned(&self) -> Option<SiteCode> {
+        self.named()?.code
+    }
+
+    fn named(&self) -> Option<ServerAddress<'_>> {
+        ServerAddress::parse(self.server.as_deref()?).ok()
     }
 }
 
@@ -113,11 +155,43 @@ fn login_name(var: &impl Fn(&str) -> Option<String>) -> DisplayName {
     named.unwrap_or_else(|| "anonymous".parse().expect("a valid name"))
 }
 
+fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("write 1 or 0"),
+    }
+}
+
+/// Returns the one line that a person is shown of a site that is met for the first time.
+fn first_contact(code: SiteCode, server: &str) -> String {
+    format!("first contact with the site {code} at {server}; compare the code with the one that the server shows")
+}
+
+/// Asks whether to trust another site where `expected` was met.
+fn wants_to_trust(address: &str, shown: SiteCode, expected: &[SiteCode]) -> anyhow::Result<bool> {
+    let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
+    say(&format!(
+        "The server at {address} is not the one that this device knows.\n  known  {}\n  shown  {shown}\n\
+         It was set up anew, or another one poses as it. Compare the shown code with the one that the server shows at its start.\n\
+         Trust {shown} from now on? yes or no",
+        expected.join(" or "),
+    ));
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    Ok(line.trim().eq_ignore_ascii_case("yes"))
+}
+
+/// Returns whether a person can be asked.
+fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 fn choose(found: &[FoundServer]) -> anyhow::Result<String> {
     let list = found.iter().enumerate();
     let lines: Vec<_> = list.map(|(i, server)| format!("  {}  {}", i + 1, one_line(&server.to_string()))).collect();
     say(&format!("Several servers answered:\n{}", lines.join("\n")));
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if !is_interactive() {
         return Err(Failure::usage("several servers answered; say which one with --server HOST:PORT").into());
     }
     loop {
@@ -136,6 +210,8 @@ fn choose(found: &[FoundServer]) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use gaung_client::SiteId;
+
     use super::*;
 
     fn resolved(args: CommonArgs, vars: &[(&str, &str)]) -> anyhow::Result<Context> {
@@ -143,7 +219,7 @@ mod tests {
     }
 
     fn none() -> CommonArgs {
-        CommonArgs { server: None, name: None, iface: None, data: None }
+        CommonArgs { server: None, insecure: false, name: None, iface: None, data: None }
     }
 
     #[test]
@@ -176,12 +252,34 @@ mod tests {
 
     #[test]
     fn an_invalid_variable_is_named() {
-        for (name, value) in [("GAUNG_SERVER", "a/b"), ("GAUNG_NAME", " x")] {
+        for (name, value) in
+            [("GAUNG_SERVER", "a/b"), ("GAUNG_SERVER", "a#b"), ("GAUNG_INSECURE", "?"), ("GAUNG_NAME", " x")]
+        {
             let error = resolved(none(), &[("HOME", "/h"), (name, value)]).unwrap_err();
             assert_eq!(crate::failure::exit_code(&error), 2);
             assert!(error.to_string().contains(name), "{error}");
         }
         let server = resolved(none(), &[("HOME", "/h"), ("GAUNG_SERVER", "lab:1")]).unwrap().server;
         assert_eq!(server.as_deref(), Some("lab:1"));
+    }
+
+    #[test]
+    fn insecure_comes_from_flag_or_variable() {
+        let insecure = |args, value| resolved(args, &[("HOME", "/h"), ("GAUNG_INSECURE", value)]).unwrap().insecure;
+        assert!(insecure(none(), "1") && !insecure(none(), "0") && !insecure(none(), ""));
+        assert!(insecure(CommonArgs { insecure: true, ..none() }, "0"));
+    }
+
+    #[test]
+    fn a_code_is_demanded_beside_the_server_that_was_named() {
+        let code = SiteId::from_bytes([7; 16]).code();
+        let at =
+            |server: &str| Context { server: Some(server.to_owned()), ..resolved(none(), &[("HOME", "/h")]).unwrap() };
+        let pinned = |context: Context| context.pinned_to(code).map(|context| context.server.unwrap());
+        assert_eq!(pinned(at("lab:1")).unwrap(), format!("lab:1#{code}"));
+        assert_eq!(pinned(at(&format!("lab#{code}"))).unwrap(), format!("lab#{code}"));
+        assert_eq!(pinned(resolved(none(), &[("HOME", "/h")]).unwrap()).unwrap(), format!("#{code}"));
+        let other = SiteId::from_bytes([8; 16]).code();
+        assert_eq!(crate::failure::exit_code(&pinned(at(&format!("lab#{other}"))).unwrap_err()), 2);
     }
 }

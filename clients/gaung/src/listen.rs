@@ -189,7 +189,8 @@ mod tests {
 
     #[tokio::test]
     async fn contradictory_options_are_refused_before_any_connection() {
-        let context = Context { server: None, name: "L".parse().unwrap(), data_dir: "/nowhere".into(), iface: None };
+        let name = "L".parse().unwrap();
+        let context = Context { server: None, insecure: false, name, data_dir: "/nowhere".into(), iface: None };
         for line in [
             "gaung listen a --lane broadcast",
             "gaung listen a --everyone --lane broadcast",

@@ -15,6 +15,7 @@ mod render;
 mod send;
 mod shell;
 mod sink;
+mod site;
 mod source;
 mod status;
 mod stdin_lines;
@@ -84,6 +85,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Text(args) => text::run(args).await,
         Command::History(args) => history::run(context, args).await,
         Command::Status(args) => status::run(context, args).await,
+        Command::Site(args) => site::run(context, args).await,
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Log(command) => log::run(command),
         Command::Lab(command) => lab::run(command),

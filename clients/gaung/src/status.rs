@@ -33,12 +33,14 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<(
     let server = client.status().await?;
     let services = services(&client, &server).await;
     let groups = groups(&client).await?;
+    let site = client.site().map(|met| met.id.code().to_string());
     let mut output = Output::new();
     if args.json {
-        let version = server.version.clone();
-        output.line(&to_json(&Status { server: server.server, version, twins: server.twins, services, groups }))?;
+        let ServerStatus { server, version, twins, .. } = server;
+        let encrypted = site.is_some();
+        output.line(&to_json(&Status { server, site, encrypted, version, twins, services, groups }))?;
     } else {
-        lines(&server, &services, &groups).iter().try_for_each(|line| output.line(line))?;
+        lines(&server, site.as_deref(), &services, &groups).iter().try_for_each(|line| output.line(line))?;
     }
     output.flush()
 }
@@ -46,6 +48,9 @@ pub(crate) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<(
 #[derive(Debug, Serialize)]
 struct Status {
     server: String,
+    /// The code of the server's site; `None` if the connection is not encrypted.
+    site: Option<String>,
+    encrypted: bool,
     version: String,
     /// Other servers that run on a copy of this one's data folder, or the other way round.
     twins: Vec<String>,
@@ -213,12 +218,12 @@ impl Group {
     }
 }
 
-fn lines(server: &ServerStatus, services: &[Service], groups: &[Group]) -> Vec<String> {
+fn lines(server: &ServerStatus, site: Option<&str>, services: &[Service], groups: &[Group]) -> Vec<String> {
     let registry = [
         "registry".to_owned(),
         "up".to_owned(),
         server.server.clone(),
-        String::new(),
+        site.map_or_else(|| "not encrypted".to_owned(), |code| format!("site {code}, encrypted")),
         one_line(&server.version).into_owned(),
     ];
     let rows: Vec<_> = std::iter::once(registry).chain(services.iter().map(Service::row)).collect();

@@ -112,6 +112,8 @@ catalogue! {
     Invited: "invite, until {until}; hand it on by another way:\n/join {code}",
         "undangan, sampai {until}; sampaikan lewat jalan lain:\n/join {code}";
     InviteNotNeeded: "this group is open to all: /join is enough", "grup ini terbuka bagi semua: cukup /join";
+    FirstContact: "first contact with the site {code}; compare the code with the one that the server shows",
+        "kontak pertama dengan situs {code}; bandingkan kodenya dengan yang ditampilkan server";
     Joining: "others join with: {commands}", "orang lain bergabung dengan: {commands}";
 
     NoSuchCommand: "there is no /{name}; /help lists what there is", "tidak ada /{name}; /help memperlihatkan yang ada";

@@ -29,7 +29,7 @@ fn every_help_has_an_example() {
     grammar.build();
     let mut seen = Vec::new();
     walk(&mut grammar, "gaung", &mut seen);
-    assert_eq!(seen.len(), 1 + 14 + 19, "{seen:?}");
+    assert_eq!(seen.len(), 1 + 15 + 21, "{seen:?}");
 }
 
 #[test]
@@ -75,6 +75,13 @@ fn the_last_of_a_repeated_flag_wins() {
 
 #[test]
 fn servers_are_checked() {
+    let code = "AAAA-AAAA-AAAA-AAAA";
+    for good in [format!("h#{code}"), format!("[::1]:7400#{code}"), format!("#{code}")] {
+        server_with_code(&good).unwrap();
+    }
+    for bad in ["h#", "h#K7QX", "", "#"] {
+        server_with_code(bad).unwrap_err();
+    }
     for good in ["h", "h:7400", "192.168.1.10", "192.168.1.10:1", "::1", "[::1]:7400", "[fd00::1]", "lab.local"] {
         server(good).unwrap();
     }
@@ -116,6 +123,11 @@ fn shapes_of_the_commands() {
         "gaung send g hi --receipts --wait 500ms --json",
         "gaung send g - --receipts",
         "gaung completions zsh",
+        "gaung site",
+        "gaung site --json",
+        "gaung site trust AAAA-AAAA-AAAA-AAAA --server h --json",
+        "gaung site forget aaaaaaaaaaaaaaaa",
+        "gaung status --insecure",
         "gaung man d",
         "gaung doctor --quick --json --iface eth0",
         "gaung doctor --peer --quick",
@@ -159,6 +171,9 @@ fn wrong_usage_ends_with_2() {
         "gaung up --log paper",
         "gaung status --server a/b",
         "gaung status a/b",
+        "gaung site trust",
+        "gaung site trust K7QX",
+        "gaung status --server h#K7QX",
         "gaung send g hi --json",
         "gaung send g hi --wait 2s",
         "gaung send g hi --receipts --wait soon",

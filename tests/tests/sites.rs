@@ -1,0 +1,75 @@
+//! What people are told of sites: whose code they were given, who answers instead, and who is known.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+};
+
+use gaung_site::{CurrentLeaf, Role, SiteAuthority, tls::server_config};
+use gaung_tests::deployment::Person;
+use rustls::{ServerConnection, pki_types::UnixTime, time_provider::DefaultTimeProvider};
+
+/// Answers as the registry of a site as far as the end of the handshake. Ends with the test.
+fn registry_of(site: &SiteAuthority) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let leaf = CurrentLeaf::new(site.leaf(Role::Registry, &[], UnixTime::now()).unwrap());
+    let config = server_config(leaf, site.root().clone(), &[b"h2"], Arc::new(DefaultTimeProvider)).unwrap();
+    let config = Arc::new(config);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            // It fails when the client refuses the site.
+            let _ = connection.complete_io(&mut stream.unwrap());
+        }
+    });
+    address
+}
+
+#[test]
+fn another_site_than_the_given_one_ends_with_8_and_both_codes() {
+    let (given, other) = (SiteAuthority::create().unwrap().id().code(), SiteAuthority::create().unwrap());
+    let address = registry_of(&other);
+    let ani = Person::at(&format!("{address}#{given}"), "ani");
+    let ended = ani.run(&["status"]).expect_code(8);
+    let (said, shown) = (ended.stderr.join("\n"), other.id().code().to_string());
+    assert!(said.contains(&given.to_string()) && said.contains(&shown), "{said}");
+    assert!(said.contains(&format!("gaung site trust {shown} --server {address}")), "{said}");
+    assert!(ani.out(&["site"]).is_empty(), "who was refused is not known");
+}
+
+#[test]
+fn another_site_at_a_known_address_is_refused_without_a_question() {
+    let (known, other) = (SiteAuthority::create().unwrap().id(), SiteAuthority::create().unwrap());
+    let address = registry_of(&other);
+    let ani = Person::at(&address.to_string(), "ani");
+    let line = format!("gaung-known-sites-1\n{known} first-contact 1772366400 {address}\n");
+    fs::write(ani.home().join("known-sites"), &line).unwrap();
+    let said = ani.run(&["status"]).expect_code(8).stderr.join("\n");
+    assert!(said.contains(&known.code().to_string()) && said.contains(&other.id().code().to_string()), "{said}");
+    let said = ani.run(&["status", "--insecure"]).expect_code(2).stderr.join("\n");
+    assert!(said.contains(&known.code().to_string()), "{said}");
+    assert_eq!(fs::read_to_string(ani.home().join("known-sites")).unwrap(), line);
+
+    let site: serde_json::Value = serde_json::from_str(&ani.out(&["site", "--json"])[0]).unwrap();
+    assert_eq!((&site["site"], &site["code"]), (&known.to_string().into(), &known.code().to_string().into()));
+    assert_eq!((&site["basis"], &site["since"]), (&"first-contact".into(), &"2026-03-01T12:00:00Z".into()));
+    assert_eq!(site["addresses"], serde_json::json!([address.to_string()]));
+    let forget = || ani.run(&["site", "forget", &known.code().to_string()]).code();
+    assert_eq!((forget(), forget()), (0, 3));
+    assert!(ani.out(&["site"]).is_empty());
+}
+
+#[test]
+fn a_server_without_tls_does_not_pass_for_a_site() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().for_each(drop));
+    let code = SiteAuthority::create().unwrap().id().code();
+    let said = Person::at(&format!("{address}#{code}"), "ani").run(&["status"]).expect_code(5).stderr.join("\n");
+    assert!(said.contains("speaks no TLS") && said.contains(&code.to_string()), "{said}");
+    assert!(!said.contains("--insecure"), "it would be refused: {said}");
+}
