@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use gaung_site::SiteCode;
+
 /// A server that answered discovery.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FoundServer {
@@ -9,6 +11,8 @@ pub struct FoundServer {
     pub server: String,
     /// The name that it advertises; may be empty.
     pub name: String,
+    /// The code of the site that it says it belongs to, which it has not proven; `None` if it says nothing.
+    pub site: Option<SiteCode>,
     /// Whether another server that answered has the same identity: one of them runs on a copy of the other's data
     /// folder.
     pub is_copy: bool,
@@ -19,6 +23,9 @@ impl fmt::Display for FoundServer {
         f.write_str(&self.server)?;
         if !self.name.is_empty() {
             write!(f, " ({})", self.name)?;
+        }
+        if let Some(code) = self.site {
+            write!(f, " {code}")?;
         }
         if self.is_copy {
             f.write_str(" [another has the same identity: a data folder was copied]")?;

@@ -11,7 +11,7 @@ use gaung_net::{
     interface,
 };
 use gaung_proto::{RelayId, pb::registry::registry_service_client::RegistryServiceClient, ports};
-use gaung_site::Role;
+use gaung_site::{Role, SiteId};
 use tokio::{sync::Mutex, time::Instant};
 use tonic::transport::Channel;
 use tracing::{debug, info, warn};
@@ -53,10 +53,12 @@ impl Server {
             Some(text) => (HostPort::parse(text, ports::REGISTRY)?, None),
             None => {
                 let mut found = search(iface).await?;
+                trust.prefer(&mut found, |found| found.site).await?;
                 match found.len() {
                     0 => (HostPort::new("127.0.0.1", ports::REGISTRY), None),
                     1 => {
                         let found = found.remove(0);
+                        trust.expect_claimed(found.site);
                         (address_of(&found), Some(found.id))
                     }
                     _ => return Err(ClientError::SeveralServers(servers(&found))),
@@ -172,6 +174,7 @@ fn servers(found: &[FoundService]) -> Vec<FoundServer> {
     let server = |one: &FoundService| FoundServer {
         server: address_of(one).to_string(),
         name: one.name.clone(),
+        site: one.site.map(SiteId::code),
         is_copy: is_copy(one),
     };
     found.iter().map(server).collect()

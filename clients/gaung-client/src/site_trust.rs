@@ -64,9 +64,12 @@ pub(crate) struct SiteTrust {
     recording: SiteRecording,
     pinned: Option<SiteCode>,
     insecure: bool,
-    tls_at_unknown_addresses: bool,
+    /// Whether a server must speak TLS where no site is known.
+    expects_tls: bool,
     proof: Arc<dyn ResolvesClientCert>,
     clock: Arc<dyn TimeProvider>,
+    /// The site that discovery named. It must be met then, but only its certificates prove it.
+    claimed: OnceLock<SiteId>,
     met: OnceLock<MetSite>,
 }
 
@@ -95,9 +98,10 @@ impl SiteTrust {
             recording,
             pinned,
             insecure: settings.insecure,
-            tls_at_unknown_addresses: TLS_AT_UNKNOWN_ADDRESSES,
+            expects_tls: TLS_AT_UNKNOWN_ADDRESSES && !settings.insecure,
             proof: device_proof(device.key()).map_err(|error| ClientError::Failed(error.to_string()))?,
             clock: Arc::new(DefaultTimeProvider),
+            claimed: OnceLock::new(),
             met: OnceLock::new(),
         })
     }
@@ -105,6 +109,35 @@ impl SiteTrust {
     /// Returns the site in use; `None` if the client speaks plaintext.
     pub(crate) fn met(&self) -> Option<MetSite> {
         self.met.get().copied()
+    }
+
+    /// Keeps those servers that say they belong to the pinned site, or without a pin to a known one, if there are any.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] if the known sites cannot be read.
+    pub(crate) async fn prefer<T>(
+        &self,
+        servers: &mut Vec<T>,
+        claimed: impl Fn(&T) -> Option<SiteId>,
+    ) -> Result<(), ClientError> {
+        let known = self.read().await?;
+        let is_wanted = |server: &T| {
+            claimed(server).is_some_and(|site| match self.pinned {
+                Some(code) => site.code() == code,
+                None => is_known(&known, site),
+            })
+        };
+        if servers.iter().any(is_wanted) {
+            servers.retain(is_wanted);
+        }
+        Ok(())
+    }
+
+    /// Expects the site that a server has named before it was connected to.
+    pub(crate) fn expect_claimed(&self, site: Option<SiteId>) {
+        if let Some(site) = site {
+            self.claimed.get_or_init(|| site);
+        }
     }
 
     /// Connects to the service that has `role`. `protocols`: ALPN names; empty for none.
@@ -162,9 +195,15 @@ impl SiteTrust {
         if role != Role::Registry {
             return Ok(Carriage::Plaintext);
         }
-        let expected = self.read().await?.expected(&endpoint(address)?, self.pinned);
+        let known = self.read().await?;
+        let expected = match (known.expected(&endpoint(address)?, self.pinned), self.claimed.get()) {
+            (ExpectedSite::Any, Some(claimed)) if self.expects_tls || is_known(&known, *claimed) => {
+                ExpectedSite::OneOf(Arc::new([*claimed]))
+            }
+            (expected, _) => expected,
+        };
         let is_unknown = matches!(expected, ExpectedSite::Any);
-        if is_unknown && (self.insecure || !self.tls_at_unknown_addresses) {
+        if is_unknown && !self.expects_tls {
             return Ok(Carriage::Plaintext);
         }
         if self.insecure {
@@ -244,6 +283,7 @@ impl SiteTrust {
         match (expected, self.met.get(), endpoint(address)) {
             (ExpectedSite::Pinned(code), ..) => vec![*code],
             (_, Some(met), _) => vec![met.id.code()],
+            (ExpectedSite::OneOf(sites), None, _) if sites.len() == 1 => vec![sites[0].code()],
             (ExpectedSite::OneOf(_) | ExpectedSite::Any, None, Ok(endpoint)) => {
                 let known = self.read().await.unwrap_or_default();
                 known
@@ -271,6 +311,10 @@ pub(crate) const fn whom(role: Role) -> &'static str {
         Role::Relay(_) => "relay",
         Role::Hub(_) => "hub",
     }
+}
+
+fn is_known(known: &KnownSites, site: SiteId) -> bool {
+    known.sites().iter().any(|known| known.id == site)
 }
 
 fn endpoint(address: &HostPort) -> Result<Endpoint, ClientError> {

@@ -77,7 +77,7 @@ pub(crate) fn trust(data: &Path) -> SiteTrust {
 
 fn trust_of(data: &Path, pinned: Option<SiteCode>, recording: SiteRecording) -> SiteTrust {
     let trust = SiteTrust::new(&Settings::new(data), pinned, &device(), recording).unwrap();
-    SiteTrust { tls_at_unknown_addresses: true, ..trust }
+    SiteTrust { expects_tls: true, ..trust }
 }
 
 fn contact(trust: &SiteTrust) -> Option<Contact> {
@@ -98,7 +98,7 @@ async fn a_site_is_new_once_and_recognised_at_another_address() {
     let server = TlsDouble::start(&site, Role::Registry).await;
     let device = device();
     let first = SiteTrust::new(&Settings::new(data.path()), None, &device, SiteRecording::On).unwrap();
-    let first = SiteTrust { tls_at_unknown_addresses: true, ..first };
+    let first = SiteTrust { expects_tls: true, ..first };
     let (stream, seen) = server.meet(&first, Role::Registry).await;
     assert!(matches!(stream.unwrap(), ServiceStream::Tls(_)));
     let PeerIdentity::Device { id, public_key } = seen.unwrap() else { panic!("the device proves itself") };
@@ -269,6 +269,34 @@ async fn a_server_that_speaks_no_tls_is_said_to_be_older() {
     let (refused, ()) = tokio::join!(trust.connect(&address, Role::Registry, &[]), serve);
     let Err(ClientError::Unreachable(why)) = refused else { panic!("no way around it: {refused:?}") };
     assert!(why.contains(&site.id().code().to_string()), "{why}");
+}
+
+#[tokio::test]
+async fn what_discovery_named_must_be_met() {
+    let (known, other, unknown) = (site(), site(), tempfile::tempdir().unwrap());
+    let server = TlsDouble::start(&known, Role::Registry).await;
+    let data = after_first_contact(&server).await;
+    let mut servers = vec![None, Some(other.id()), Some(known.id())];
+    trust(data.path()).prefer(&mut servers, |site| *site).await.unwrap();
+    assert_eq!(servers, [Some(known.id())]);
+    let mut servers = vec![None, Some(other.id())];
+    trust(data.path()).prefer(&mut servers, |site| *site).await.unwrap();
+    assert_eq!(servers.len(), 2, "none of them is known");
+
+    let insecure = Settings { insecure: true, ..Settings::new(data.path()) };
+    let insecure = SiteTrust::new(&insecure, None, &device(), SiteRecording::On).unwrap();
+    insecure.expect_claimed(Some(known.id()));
+    let elsewhere = HostPort::new("127.0.0.1", 1);
+    let refused = insecure.connect(&elsewhere, Role::Registry, &[]).await;
+    assert!(matches!(refused, Err(ClientError::Usage(_))), "a known site is known at any address: {refused:?}");
+
+    let deceived = trust(unknown.path());
+    deceived.expect_claimed(Some(known.id()));
+    let impostor = TlsDouble::start(&other, Role::Registry).await;
+    let Err(ClientError::OtherSite { expected, .. }) = impostor.meet(&deceived, Role::Registry).await.0 else {
+        panic!()
+    };
+    assert_eq!(expected, [known.id().code()]);
 }
 
 #[tokio::test]
