@@ -9,8 +9,9 @@ use std::{
 };
 
 use gaung_site::{CurrentLeaf, Role, SiteAuthority, tls::server_config};
-use gaung_tests::deployment::Person;
+use gaung_tests::deployment::{Person, Up};
 use rustls::{ServerConnection, pki_types::UnixTime, time_provider::DefaultTimeProvider};
+use serde_json::Value;
 
 /// Answers as the registry of a site as far as the end of the handshake. Ends with the test.
 fn registry_of(site: &SiteAuthority) -> SocketAddr {
@@ -54,7 +55,7 @@ fn another_site_at_a_known_address_is_refused_without_a_question() {
     assert!(said.contains(&known.code().to_string()), "{said}");
     assert_eq!(fs::read_to_string(ani.home().join("known-sites")).unwrap(), line);
 
-    let site: serde_json::Value = serde_json::from_str(&ani.out(&["site", "--json"])[0]).unwrap();
+    let site: Value = serde_json::from_str(&ani.out(&["site", "--json"])[0]).unwrap();
     assert_eq!((&site["site"], &site["code"]), (&known.to_string().into(), &known.code().to_string().into()));
     assert_eq!((&site["basis"], &site["since"]), (&"first-contact".into(), &"2026-03-01T12:00:00Z".into()));
     assert_eq!(site["addresses"], serde_json::json!([address.to_string()]));
@@ -72,4 +73,27 @@ fn a_server_without_tls_does_not_pass_for_a_site() {
     let said = Person::at(&format!("{address}#{code}"), "ani").run(&["status"]).expect_code(5).stderr.join("\n");
     assert!(said.contains("speaks no TLS") && said.contains(&code.to_string()), "{said}");
     assert!(!said.contains("--insecure"), "it would be refused: {said}");
+}
+
+#[test]
+fn a_trusted_site_is_encrypted_from_then_on_and_another_in_its_place_refused() {
+    let up = Up::start(&[]);
+    let site = SiteAuthority::load_or_create(&up.data().join("registry/site")).unwrap().id();
+    let (ani, code) = (up.person("ani"), site.code().to_string());
+    let trusted = ani.run(&["site", "trust", &code, "--json"]).expect_code(0);
+    assert!(trusted.stdout[0].contains(r#""basis":"code""#), "{trusted:?}");
+    let ended = ani.run(&["status", "--json"]).expect_code(0);
+    assert!(!ended.stderr.iter().any(|line| line.contains("first contact")), "its code was given: {:?}", ended.stderr);
+    let status: Value = serde_json::from_str(&ended.stdout[0]).unwrap();
+    assert_eq!((&status["encrypted"], &status["site"]), (&true.into(), &code.clone().into()));
+
+    let port = up.address("registry").port().to_string();
+    drop(up.stop());
+    let up = Up::start(&["--registry-port", &port]);
+    let said = ani.run(&["status"]).expect_code(8).stderr.join("\n");
+    let other = SiteAuthority::load_or_create(&up.data().join("registry/site")).unwrap().id().code().to_string();
+    assert!(said.contains(&code) && said.contains(&other), "{said}");
+    assert_eq!(ani.run(&["site", "trust", &other]).code(), 0);
+    assert_eq!(ani.run(&["status"]).code(), 0);
+    assert_eq!(ani.out(&["site", "--json"]).len(), 2);
 }
