@@ -19,7 +19,7 @@ use service_kit::{
     metrics::{self, Metrics},
     readiness::Readiness,
     rpc::{MAX_MESSAGE_BYTES, RpcLimits, RpcServer},
-    secure::{SecurePort, ServiceCredentials},
+    secure::{SecurePort, ServiceCalls, ServiceCredentials},
     supervise::Tasks,
 };
 use sha2::{Digest as _, Sha256};
@@ -191,8 +191,15 @@ impl Bound {
         figures.register(&metrics);
         let standby = Arc::new(Standby::new(Arc::clone(&registry), watch.clone(), config.quiet_time));
         let calls = AsyncRegistry::new(Arc::clone(&registry), Arc::clone(&standby));
-        let rpc =
-            Rpc::new(Arc::clone(&registry), calls.clone(), Arc::clone(&enrolments), figures.clone(), stop.clone());
+        let service_calls = ServiceCalls::new(config.plaintext);
+        let rpc = Rpc::new(
+            Arc::clone(&registry),
+            calls.clone(),
+            Arc::clone(&enrolments),
+            figures.clone(),
+            service_calls,
+            stop.clone(),
+        );
         info!(grpc = %grpc.local_addr()?, site = %site.id().code(), groups = registry.group_count(), "registry serves");
         let conflicts = Arc::clone(&rpc.conflicts);
         let upkeep = upkeep::keep(calls.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());

@@ -7,14 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{
-    GroupId,
+    GroupId, RelayId,
     pb::registry::{self as pb, registry_service_server::RegistryService},
     signing::Method,
 };
+use gaung_site::Role;
 use rustls::pki_types::UnixTime;
 use service_kit::{
     rpc::charged_address,
-    secure::TlsPeer,
+    secure::{ServiceCalls, TlsPeer},
     share::{Origin, SharePool, TooSoon},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -52,6 +53,8 @@ pub(crate) struct Rpc {
     pub(crate) watchers: SharePool<Origin>,
     pub(crate) conflicts: Arc<IdentityConflicts>,
     pub(crate) enrolments: Arc<Enrolments>,
+    /// Decides who may register a service and report its groups.
+    pub(crate) service_calls: ServiceCalls,
     /// Identifies this process's revisions, so that a client cannot resume with another's.
     pub(crate) watch_id: Bytes,
     pub(crate) stop: CancellationToken,
@@ -63,11 +66,22 @@ impl Rpc {
         calls: AsyncRegistry,
         enrolments: Arc<Enrolments>,
         figures: Figures,
+        service_calls: ServiceCalls,
         stop: CancellationToken,
     ) -> Self {
         let watch_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
         let watchers = SharePool::new(MAX_WATCHERS, MAX_WATCHERS_OF_ONE);
-        Self { registry, calls, figures, watchers, conflicts: Arc::default(), enrolments, watch_id, stop }
+        Self {
+            registry,
+            calls,
+            figures,
+            watchers,
+            conflicts: Arc::default(),
+            enrolments,
+            service_calls,
+            watch_id,
+            stop,
+        }
     }
 
     /// Returns how many watch streams are open.
@@ -79,6 +93,13 @@ impl Rpc {
         outcome.map_err(|error| {
             self.figures.refused(Code::ResourceExhausted);
             error.to_status()
+        })
+    }
+
+    /// Checks that `request` comes from the service that it speaks for.
+    fn check_service<T>(&self, request: &Request<T>, speaks_for: Option<Role>) -> Result<(), Status> {
+        self.service_calls.check(request, |role| Some(role) == speaks_for).inspect_err(|status| {
+            self.figures.refused(status.code());
         })
     }
 
@@ -289,6 +310,8 @@ impl RegistryService for Rpc {
         request: Request<pb::RegisterServiceRequest>,
     ) -> Result<Response<pb::RegisterServiceResponse>, Status> {
         let from = caller(&request);
+        let registered = role(request.get_ref().kind(), &request.get_ref().service_id);
+        self.check_service(&request, registered)?;
         let request = request.into_inner();
         let secret = validate::secret(&request.service_secret)?;
         let (id, info) = validate::service(request)?;
@@ -319,6 +342,7 @@ impl RegistryService for Rpc {
         request: Request<pb::ReportGroupsRequest>,
     ) -> Result<Response<pb::ReportGroupsResponse>, Status> {
         let from = caller(&request);
+        self.check_service(&request, role(pb::ServiceKind::Relay, &request.get_ref().relay_id))?;
         let request = request.into_inner();
         let secret = validate::secret(&request.service_secret)?;
         let (relay, reports) = validate::reports(request)?;
@@ -346,6 +370,16 @@ impl RegistryService for Rpc {
         let chain = chain.certificates().iter().map(|der| Bytes::copy_from_slice(der)).collect();
         let mac = mac.map(|mac| Bytes::copy_from_slice(&mac)).unwrap_or_default();
         Ok(Response::new(pb::EnrolResponse { chain, mac }))
+    }
+}
+
+/// Returns the role of a service as it names itself; `None` if it names none.
+fn role(kind: pb::ServiceKind, id: &[u8]) -> Option<Role> {
+    let id = RelayId::try_from(id).ok()?;
+    match kind {
+        pb::ServiceKind::Relay => Some(Role::Relay(id)),
+        pb::ServiceKind::Hub => Some(Role::Hub(id)),
+        pb::ServiceKind::Unspecified => None,
     }
 }
 

@@ -20,8 +20,10 @@ use gaung_proto::{
         relay_service_server::RelayService,
     },
 };
+use gaung_site::Role;
 use service_kit::{
     rpc::AnswerStream,
+    secure::ServiceCalls,
     share::{Budget, Caller, SharePool},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -65,6 +67,8 @@ pub(crate) struct RelayParts {
     pub(crate) watches: SharePool<Caller>,
     /// Hashes publishers' proofs, by which a client window knows its owner.
     pub(crate) claims: ClaimHasher,
+    /// Decides who may follow groups and report sessions.
+    pub(crate) service_calls: ServiceCalls,
 }
 
 /// Bytes of publish requests of all callers that are not logged yet; further requests wait.
@@ -185,6 +189,7 @@ impl RelayService for RelayCalls {
     }
 
     async fn follow(&self, request: Request<Streaming<FollowRequest>>) -> Result<Response<Self::FollowStream>, Status> {
+        self.0.service_calls.check(&request, |role| matches!(role, Role::Hub(_)))?;
         Ok(Response::new(follow::follow(self.clone(), request)))
     }
 

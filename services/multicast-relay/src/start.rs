@@ -28,7 +28,7 @@ use service_kit::{
     metrics::{self as metrics_page, Metrics},
     readiness::Readiness,
     rpc::{LocalChannel, LocalListener, MAX_MESSAGE_BYTES, RpcLimits, RpcServer, ServiceEndpoint, local},
-    secure::{EnrolledService, SecurePort, ServiceCredentials, ServiceEnrolment},
+    secure::{EnrolledService, SecurePort, ServiceCalls, ServiceCredentials, ServiceEnrolment},
     share::{Budget, SharePool},
     supervise::Tasks,
 };
@@ -301,6 +301,7 @@ impl Bound {
             follows: SharePool::new(MAX_FOLLOWS, MAX_FOLLOWS_EACH),
             watches: SharePool::new(MAX_WATCHES, MAX_WATCHES_EACH),
             claims: threads.claims.clone(),
+            service_calls: ServiceCalls::new(self.config.plaintext),
         });
         let instance = instance_name(relay_service_server::SERVICE_NAME, self.identity.relay);
         let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), self.config.drain)?

@@ -5,6 +5,7 @@ mod credentials;
 mod enrolment;
 mod plaintext;
 mod port;
+mod service_calls;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -14,5 +15,6 @@ pub use self::{
     enrolment::{EnrolledService, ServiceEnrolment},
     plaintext::PlaintextPolicy,
     port::{AcceptError, Accepted, SecurePort, TlsPeer},
+    service_calls::ServiceCalls,
     stream::SecureStream,
 };

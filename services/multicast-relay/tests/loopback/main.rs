@@ -13,5 +13,6 @@ mod private_groups;
 mod publishing;
 mod receipts;
 mod retention;
+mod secure;
 mod support;
 mod unread;
