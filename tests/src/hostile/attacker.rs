@@ -11,13 +11,16 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{
-    Content, Kind,
+    Content, Kind, RelayId,
     pb::{
-        registry::{Group, ListGroupsRequest, registry_service_client::RegistryServiceClient},
+        registry::{
+            Group, ListGroupsRequest, ListServicesRequest, ServiceKind, registry_service_client::RegistryServiceClient,
+        },
         relay::{Entry, PublishRequest, relay_service_client::RelayServiceClient},
     },
     ports,
 };
+use gaung_site::Role;
 use tokio::{runtime::Runtime, time::sleep};
 use tonic::transport::{Channel, Endpoint};
 
@@ -100,6 +103,24 @@ impl Attacker {
         let request = ListGroupsRequest { page_size: 1000, ..Default::default() };
         let groups = self.registry().list_groups(request).await.expect("the registry answers").into_inner().groups;
         groups.into_iter().find(|group| group.name == name).expect("the group is listed")
+    }
+
+    /// The gRPC ports of registry, relay and hub, with the roles that they prove by TLS.
+    ///
+    /// # Panics
+    /// If the registry does not list both.
+    pub async fn services(&self) -> [(u16, Role); 3] {
+        let listed = self.registry().list_services(ListServicesRequest {}).await.expect("the registry answers");
+        let listed = listed.into_inner().services;
+        let id = |kind: ServiceKind| {
+            let service = listed.iter().find(|service| service.kind() == kind).expect("the service is listed");
+            RelayId::try_from(&service.service_id[..]).expect("a service's id has 16 bytes")
+        };
+        [
+            (ports::REGISTRY, Role::Registry),
+            (ports::RELAY, Role::Relay(id(ServiceKind::Relay))),
+            (ports::HUB, Role::Hub(id(ServiceKind::Hub))),
+        ]
     }
 
     fn endpoint(&self, port: u16) -> Endpoint {

@@ -4,6 +4,10 @@ use std::{
     collections::VecDeque,
     io::Write as _,
     net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -14,7 +18,10 @@ use gaung_proto::{
     },
     ports,
 };
+use gaung_site::{ExpectedSite, tls};
 use gaung_tests::hostile::{Attacker, publish};
+use rustls::time_provider::DefaultTimeProvider;
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use tonic::Request;
 
@@ -22,6 +29,8 @@ use crate::suffer;
 
 /// More than any listener has places, and less than the files that a process may usually open.
 const CONNECTIONS: usize = 3000;
+/// TLS handshakes at a time.
+const HANDSHAKES: usize = 64;
 /// Streams that are opened and not read.
 const STREAMS: usize = 200;
 
@@ -40,6 +49,43 @@ fn http2_connections_without_a_call_keep_nobody_out() {
     suffer("http2_connections_without_a_call_keep_nobody_out", |attacker| {
         stall(&attacker, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     });
+}
+
+#[test]
+fn half_a_tls_handshake_keeps_nobody_out() {
+    // The head of a record with a ClientHello of 508 bytes, and the version that it offers.
+    const BEGINNING: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    suffer("half_a_tls_handshake_keeps_nobody_out", |attacker| stall(&attacker, BEGINNING));
+}
+
+#[test]
+fn tls_handshakes_without_a_call_keep_nobody_out() {
+    let made = AtomicUsize::new(0);
+    let harm = suffer("tls_handshakes_without_a_call_keep_nobody_out", |attacker| {
+        attacker.run(async || {
+            let services = attacker.services().await;
+            let clock = Arc::new(DefaultTimeProvider);
+            let config = tls::client_config(ExpectedSite::Any, None, &[b"h2"], clock).expect("TLS 1.3 is there");
+            let config = Arc::new(config);
+            let (mut held, mut begun) = (VecDeque::new(), JoinSet::new());
+            for (port, role) in services.into_iter().cycle() {
+                let (host, config) = (attacker.server().to_string(), Arc::clone(&config));
+                begun.spawn(async move { gaung_net::tls::connect(&host, port, role, config).await });
+                if begun.len() == HANDSHAKES {
+                    let stream = begun.join_next().await.and_then(|ended| ended.ok()?.ok());
+                    made.fetch_add(usize::from(stream.is_some()), Ordering::Relaxed);
+                    held.extend(stream);
+                }
+                if held.len() > CONNECTIONS {
+                    held.pop_front();
+                }
+                if !attacker.goes_on() {
+                    return;
+                }
+            }
+        });
+    });
+    assert!(harm.is_none() || made.into_inner() > HANDSHAKES, "handshakes are made");
 }
 
 #[test]
