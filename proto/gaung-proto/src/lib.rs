@@ -6,6 +6,7 @@
 //! panics and nothing is allocated by a length that was not compared with a limit first. `WIRE.md` beside the
 //! schemas draws every byte.
 
+pub mod authorship;
 pub mod block;
 pub mod body;
 pub mod content;

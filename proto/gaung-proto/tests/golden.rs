@@ -8,6 +8,7 @@ use ed25519_dalek::SigningKey;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, Generation, GroupAddr, GroupId, GroupRetention,
     GroupTag, Kind, LogId, Pkt, SenderId, Seq,
+    authorship::{self, AttestDigest, Authorship, SeenCheckpoint, SignedContext},
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
     body::{
         Broadcast, Cookie, Data, Heartbeat, Migrate, Nak, NakRange, Ncf, Parity, Probe, Puback, Publish,
@@ -204,6 +205,32 @@ fn ticket() {
     assert_eq!(verify(expires + 1), Err(SigningError::Expired));
 }
 
+#[test]
+fn authors_trailer() {
+    let vector = Vector::read("signing-author");
+    let payload = vector.part("payload of content-text.hex");
+    let key = signing_key(&Vector::read("signing-call"));
+    let context = SignedContext {
+        group: GROUP,
+        log: LOG,
+        client: client(0xb0),
+        client_seq: ClientSeq(7),
+        content_type: ContentType::Text,
+    };
+    let seen = SeenCheckpoint { seq: Seq(41), hash: counting(0xc0) };
+    let signed = authorship::sign(&key, &context, payload, seen);
+    assert_eq!(signed, vector.whole());
+    let public_key = key.verifying_key().to_bytes();
+    assert_eq!(vector.part("public key"), public_key);
+    let author = DeviceId::of_public_key(&public_key);
+    assert_eq!(Authorship::of(&context, author, &signed), Authorship::Signed { public_key, seen });
+
+    let mut digest = AttestDigest::default();
+    digest.add(ClientSeq(7), ContentType::Text, payload);
+    digest.add(ClientSeq(8), ContentType::Unknown(200), b"\x00\xff");
+    assert_eq!(digest.finish(), Vector::read("signing-attest").whole()[..]);
+}
+
 /// The frame around `message` is the vector, and the vector decodes to the same message.
 fn control<M: prost::Message + Default + PartialEq + std::fmt::Debug>(name: &str, message: &M) {
     let golden = Vector::read(name).whole();
@@ -276,7 +303,7 @@ fn fragment() -> Vec<u8> {
     (0..48_u8).map(|i| i.wrapping_mul(7).wrapping_add(3)).collect()
 }
 
-fn counting(from: u8) -> [u8; 16] {
+fn counting<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|i| from + i as u8)
 }
 

@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
-    DecodeError,
+    ClientId, ClientSeq, ContentType, DecodeError, DeviceId, GroupId, LogId,
+    authorship::{Authorship, SignedContext},
     block::Block,
     body::{Broadcast, Data, Heartbeat, Migrate, Nak, Ncf, Parity, Probe, Puback, Publish, Status},
     datagram::{DATAGRAM_HEADER, Header, MAX_PADDING, PacketType, flags},
@@ -14,6 +15,7 @@ use gaung_proto::{
 pub fn run(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     match kind % 4 {
+        _ if *kind == u8::MAX => signed_payload(bytes),
         0 => datagram(bytes),
         1 => {
             if let Ok(run) = Run::parse(Bytes::copy_from_slice(bytes)) {
@@ -33,6 +35,19 @@ pub fn run(input: &[u8]) {
             assert!(buffer.capacity() <= reserved.max(2 << 20), "no more is reserved than one frame");
         }
     }
+}
+
+/// No input is signed: the fuzzer cannot find a signature, whatever it changes.
+fn signed_payload(bytes: &[u8]) {
+    let context = SignedContext {
+        group: GroupId::NONE,
+        log: LogId(1),
+        client: ClientId([0; 16]),
+        client_seq: ClientSeq(1),
+        content_type: ContentType::Text,
+    };
+    let authorship = Authorship::of(&context, DeviceId::NONE, bytes);
+    assert!(authorship.signer().is_none(), "{authorship:?}");
 }
 
 fn datagram(bytes: &[u8]) {

@@ -2,6 +2,7 @@ use bytes::{Bytes, BytesMut};
 use ed25519_dalek::SigningKey;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, GroupId, Kind, LogId, Seq,
+    authorship::{self, Authorship, SeenCheckpoint, SignedContext},
     block::{Author, Block, BlockBuilder, MessageRef, SentAt},
     frame::{self, AcceptedItems, FrameItem},
     limits::MAX_PAYLOAD,
@@ -25,6 +26,7 @@ pub(super) fn subjects() -> Vec<Subject> {
             decode: |bytes| decode_stream(bytes, AcceptedItems::Control),
         },
         Subject { name: "content", sample: content, decode: decode_content },
+        Subject { name: "signed content", sample: signed_content, decode: decode_signed_content },
         Subject { name: "ticket", sample: ticket, decode: decode_ticket },
     ]
 }
@@ -161,6 +163,31 @@ fn decode_content(bytes: &[u8]) -> Option<Decoded> {
     let (again_type, again) = content.encode();
     assert_eq!(again_type, content_type, "the routing header's kind is kept");
     Decoded::loose([&[again_type.to_byte()], &again[..]].concat())
+}
+
+const SIGNED_CONTEXT: SignedContext = SignedContext {
+    group: GroupId([1; 16]),
+    log: LogId(2),
+    client: ClientId([3; 16]),
+    client_seq: ClientSeq(4),
+    content_type: ContentType::Text,
+};
+
+fn signed_content(rng: &mut StdRng) -> Vec<u8> {
+    let seen = SeenCheckpoint { seq: Seq(rng.random()), hash: rng.random() };
+    let len = length(rng, 2000);
+    let (_, payload) = Content::text("Sari", random_bytes(rng, len)).encode();
+    authorship::sign(&registry_key(), &SIGNED_CONTEXT, &payload, seen).to_vec()
+}
+
+/// What is taken for signed has every bit that was signed.
+fn decode_signed_content(bytes: &[u8]) -> Option<Decoded> {
+    let Authorship::Signed { public_key, seen } = Authorship::of(&SIGNED_CONTEXT, DeviceId::NONE, bytes) else {
+        return None;
+    };
+    assert_eq!(public_key, registry_key().verifying_key().to_bytes(), "the only key that has signed");
+    let payload = &bytes[..bytes.len() - authorship::TRAILER_BYTES];
+    Decoded::canonical(authorship::sign(&registry_key(), &SIGNED_CONTEXT, payload, seen))
 }
 
 fn registry_key() -> SigningKey {
