@@ -13,9 +13,7 @@ use crate::{climb, enter, hears, nothing_is_wrong, say};
 
 #[test]
 fn browsers_by_https_and_by_http_chat() {
-    if !has("browsers_by_https_and_by_http_chat", &[Need::Chromium]) {
-        return;
-    }
+    needs!(Chromium);
     let up = Up::start(&[]);
     let url = page_url(up.address("page"));
     let driver = Driver::start();
