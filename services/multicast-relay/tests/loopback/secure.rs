@@ -8,7 +8,6 @@ use service_kit::{
     rpc::ServiceEndpoint,
     secure::{PlaintextPolicy, ServiceCredentials},
 };
-use tempfile::TempDir;
 use tonic::Code;
 
 use crate::support::{RegistryDouble, TestRelay, config};
@@ -19,9 +18,8 @@ fn issue(site: &SiteAuthority, role: Role) -> ServiceCredentials {
     ServiceCredentials::issue(site, role, &[], UnixTime::now()).unwrap()
 }
 
-async fn start(site: &SiteAuthority, plaintext: PlaintextPolicy, data: &TempDir) -> (Role, TestRelay) {
-    let registry = RegistryDouble::start().await;
-    let config = Config { plaintext, log: LogKind::Memory, ..config(data.path(), &registry.target()) };
+async fn start(site: &SiteAuthority, plaintext: PlaintextPolicy, registry: &RegistryDouble) -> (Role, TestRelay) {
+    let config = Config { plaintext, log: LogKind::Memory, ..config(registry) };
     let bound = bind(config).await.unwrap();
     let role = Role::Relay(bound.id());
     (role, TestRelay::run(bound.with_credentials(issue(site, role))).await)
@@ -29,8 +27,8 @@ async fn start(site: &SiteAuthority, plaintext: PlaintextPolicy, data: &TempDir)
 
 #[tokio::test]
 async fn only_hubs_of_the_site_follow_a_relay() {
-    let (site, data) = (SiteAuthority::create().unwrap(), TempDir::new().unwrap());
-    let (role, relay) = start(&site, PlaintextPolicy::Never, &data).await;
+    let (site, registry) = (SiteAuthority::create().unwrap(), RegistryDouble::start().await);
+    let (role, relay) = start(&site, PlaintextPolicy::Never, &registry).await;
     let follow = async |caller: ServiceCredentials| {
         let endpoint = ServiceEndpoint::new(&relay.grpc.to_string(), role, Some(&caller)).unwrap();
         let mut client = RelayServiceClient::new(endpoint.connect_lazy());
@@ -52,8 +50,8 @@ async fn who_proves_nothing_follows_only_where_anyone_may_speak_plaintext() {
     let site = SiteAuthority::create().unwrap();
     for (policy, expected) in [(PlaintextPolicy::Loopback, Some(Code::PermissionDenied)), (PlaintextPolicy::Any, None)]
     {
-        let data = TempDir::new().unwrap();
-        let (_, relay) = start(&site, policy, &data).await;
+        let registry = RegistryDouble::start().await;
+        let (_, relay) = start(&site, policy, &registry).await;
         let followed = relay.client().await.follow(tokio_stream::empty()).await;
         assert_eq!(followed.map_err(|status| status.code()).err(), expected, "{policy}");
         relay.stop().await;
