@@ -82,7 +82,7 @@ async fn all_ready(services: Vec<(&'static str, Readiness)>) {
     for (name, readiness) in services {
         let mut wait = pin!(readiness.until_ready());
         if time::timeout(READY_NOTICE, &mut wait).await.is_err() {
-            say(&format!("still waiting for the {name} to become ready"));
+            say(&format!("still waiting for {name}"));
             wait.await;
         }
     }

@@ -46,6 +46,7 @@ pub struct Bound {
     credentials: Option<ServiceCredentials>,
     id: RelayId,
     readiness: Readiness,
+    registered: Readiness,
     addresses: BoundAddresses,
     session_files: ReservedFiles,
 }
@@ -101,6 +102,7 @@ pub async fn bind(mut config: Config) -> anyhow::Result<Bound> {
         credentials: None,
         id,
         readiness: Readiness::new(),
+        registered: Readiness::new(),
         addresses,
         session_files,
     })
@@ -199,6 +201,13 @@ impl Bound {
         self.readiness.clone()
     }
 
+    /// Returns the switch that turns on once the registry has taken the addresses of this run: those of a former run, which it
+    /// tells clients until then, may lead nowhere.
+    #[must_use]
+    pub fn registered(&self) -> Readiness {
+        self.registered.clone()
+    }
+
     /// Serves until `stop` is cancelled, then ends the sessions and drains.
     ///
     /// # Errors
@@ -267,7 +276,7 @@ impl Bound {
         let ports = addresses.advertised(&config);
         let (target, advertise) = (config.registry, config.advertise);
         let registration = Registration::new(registry.clone(), directory.clone(), target, id, advertise, ports);
-        tasks.spawn("registration", registration.run(stop.clone()));
+        tasks.spawn("registration", registration.run(self.registered, stop.clone()));
         tasks.spawn("group watch", registry::watch_groups(registry, groups.clone(), stop.clone()));
         let everyone = registry::follow_everyone(directory, groups.clone(), inboxes, readiness, stop.clone());
         tasks.spawn("everyone", everyone);

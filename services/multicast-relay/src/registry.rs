@@ -16,9 +16,9 @@ use gaung_proto::{
     },
     watch_groups::{GroupChange, GroupWatch},
 };
-use service_kit::rpc::MAX_MESSAGE_BYTES;
+use service_kit::{readiness::Readiness, rpc::MAX_MESSAGE_BYTES};
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, mpsc},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,8 @@ pub(crate) struct RegistryLink {
     listing: RelayListing,
     /// One report at a time, so that an older head never overtakes a newer one.
     reporting: Mutex<()>,
-    registered: watch::Sender<bool>,
+    /// On once the registry has taken this relay's addresses.
+    registered: Readiness,
     key: ReportKey,
     /// Groups of which the registry has another log or a longer head on record that this relay never reported.
     disputed: StdMutex<HashSet<GroupId>>,
@@ -76,20 +77,18 @@ const MAX_REPORTS: usize = 1000;
 const RENEW: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
 impl RegistryLink {
-    /// Makes a client of the registry behind `channel`.
-    pub(crate) fn new(channel: Channel, listing: RelayListing, key: ReportKey, figures: RelayFigures) -> Self {
+    /// Makes a client of the registry behind `channel`. `registered` is turned on by the first registration.
+    pub(crate) fn new(
+        channel: Channel,
+        listing: RelayListing,
+        key: ReportKey,
+        registered: Readiness,
+        figures: RelayFigures,
+    ) -> Self {
         let client = RegistryServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self {
-            client,
-            listing,
-            reporting: Mutex::new(()),
-            registered: watch::Sender::new(false),
-            key,
-            disputed: StdMutex::default(),
-            figures,
-        }
+        Self { client, listing, reporting: Mutex::new(()), registered, key, disputed: StdMutex::default(), figures }
     }
 
     /// Returns the group if the registry has it and it is this relay's.
@@ -251,8 +250,9 @@ fn welcome(link: &RegistryLink, identity: &RelayIdentity, access: &GroupAccess, 
     if let Err(error) = identity.keep_registry_key(key) {
         warn!(%error, "the registry's key could not be kept");
     }
-    if !link.registered.send_replace(true) {
+    if !link.registered.is_ready() {
         info!("registered");
+        link.registered.ready();
     }
 }
 
@@ -264,10 +264,9 @@ pub(crate) async fn watch(
 ) -> anyhow::Result<()> {
     let mut groups = GroupWatch::new();
     let mut backoff = Backoff::between(RETRY_MIN, RETRY_MAX);
-    let mut registered = link.registered.subscribe();
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        _ = registered.wait_for(|&registered| registered) => {}
+        () = link.registered.until_ready() => {}
     }
     loop {
         let why = tokio::select! {
@@ -337,7 +336,7 @@ pub(crate) async fn report_heads(
             () = stop.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
-        if !*link.registered.borrow() {
+        if !link.registered.is_ready() {
             continue;
         }
         if all_told.elapsed() >= REPORT_ALL_INTERVAL {

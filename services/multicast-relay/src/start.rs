@@ -76,6 +76,7 @@ pub struct Bound {
     local: (LocalChannel, LocalListener),
     metrics_listener: Option<TcpListener>,
     readiness: Readiness,
+    registered: Readiness,
     metrics: Metrics,
     /// Bytes that the log may take on its disk; `None` for no limit.
     log_bytes: Option<u64>,
@@ -128,6 +129,7 @@ async fn bind_with(
         local: local(),
         metrics_listener,
         readiness: Readiness::new(),
+        registered: Readiness::new(),
         metrics: Metrics::new(),
         log_bytes,
     })
@@ -222,6 +224,13 @@ impl Bound {
         self.readiness.clone()
     }
 
+    /// Returns the switch that turns on once the registry has taken the addresses of this run: those of a former run, which it
+    /// tells clients until then, may lead nowhere.
+    #[must_use]
+    pub fn registered(&self) -> Readiness {
+        self.registered.clone()
+    }
+
     /// Returns the relay's metrics, to be shown on a page shared with other services.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
@@ -268,6 +277,7 @@ impl Bound {
             registry.context("--registry")?.connect_lazy(),
             self.listing()?,
             self.identity.report_key.clone(),
+            self.registered.clone(),
             figures.clone(),
         ));
         let mut keeper = Keeper::new(KeeperParts {

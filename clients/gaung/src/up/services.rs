@@ -105,9 +105,16 @@ impl Services {
         &self.addresses
     }
 
-    /// Returns the readiness of each service.
+    /// Returns what has to be ready before clients are told that the services are: each of them, and their addresses at the
+    /// registry.
     pub(crate) fn readiness(&self) -> Vec<(&'static str, Readiness)> {
-        vec![("registry", self.registry.readiness()), ("relay", self.relay.readiness()), ("hub", self.hub.ready())]
+        vec![
+            ("the registry", self.registry.readiness()),
+            ("the relay", self.relay.readiness()),
+            ("the hub", self.hub.ready()),
+            ("the registry to list the relay", self.relay.registered()),
+            ("the registry to list the hub", self.hub.registered()),
+        ]
     }
 
     /// TerminalUse until `stop`, then drains: first the hub, whose sessions end, then the relay, last the registry.

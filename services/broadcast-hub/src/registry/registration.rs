@@ -10,6 +10,7 @@ use gaung_proto::{
     RelayId,
     pb::registry::{ListServicesRequest, RegisterServiceRequest, ServiceKind},
 };
+use service_kit::readiness::Readiness;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -67,8 +68,9 @@ impl Registration {
         Self { registry, directory, target, request }
     }
 
-    /// Registers the hub again and again and reads the list of services in between, until `stop`.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Registers the hub again and again and reads the list of services in between, until `stop`. The first registration turns
+    /// `registered` on.
+    pub(crate) async fn run(mut self, registered: Readiness, stop: CancellationToken) -> anyhow::Result<()> {
         let mut backoff = backoff();
         let mut is_reached = None;
         loop {
@@ -82,6 +84,7 @@ impl Registration {
                         info!(registry = self.target, "registered");
                     }
                     is_reached = Some(true);
+                    registered.ready();
                     backoff.reset();
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
