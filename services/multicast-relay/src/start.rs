@@ -1,18 +1,17 @@
 //! Starts the relay from its settings, runs it, and shuts it down.
 
+mod threads;
+
 use std::{
     net::{SocketAddr, SocketAddrV4},
-    num::NonZeroUsize,
     pin::Pin,
     sync::Arc,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use gaung_engine::{ClaimHasher, Cookies, DEFAULT_WINDOW_BYTES, RepairShares, RingBudget};
+use gaung_engine::{DEFAULT_WINDOW_BYTES, RingBudget};
 use gaung_log::{DiskOptions, Log, MemoryLog, SegmentLog};
-use gaung_net::driver::{Batching, Driver, DriverHandle};
 use gaung_proto::{
     RelayId,
     pb::{
@@ -21,7 +20,6 @@ use gaung_proto::{
     },
 };
 use gaung_site::Role;
-use rand::Rng as _;
 use service_kit::{
     bind::listen,
     health_client::instance_name,
@@ -32,35 +30,28 @@ use service_kit::{
     share::{Budget, SharePool},
     supervise::Tasks,
 };
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tracing::{info, warn};
 
+use self::threads::RelayThreads;
 use crate::{
     access::GroupAccess,
     budget,
     config::{Config, LogKind},
     directory::Directory,
-    failed_openings::FailedOpenings,
     identity::RelayIdentity,
-    ingress::{Ingress, RouteChange},
     keeper::{Keeper, KeeperParts},
     local::LocalPublisher,
     lookup::GroupLookup,
-    metrics::{DriverFigures, RelayFigures, RingFigures},
+    metrics::{RelayFigures, RingFigures},
     registry::{self, RegistryLink, RelayListing},
     rpc::{
         MAX_FOLLOWS, MAX_FOLLOWS_EACH, MAX_READS, MAX_READS_EACH, MAX_WATCHES, MAX_WATCHES_EACH, PUBLISH_BUDGET,
         PUBLISH_BUDGET_EACH, RelayCalls, RelayParts, Reporters,
     },
-    sockets::{DataPlane, DataSockets},
-    worker::{Completions, Worker, WorkerCommand, WorkerContext, WorkerHandles},
+    sockets::DataSockets,
 };
 
 /// A relay whose sockets are bound and whose log is open, but which does not serve yet.
@@ -414,106 +405,4 @@ fn grpc_server(
     let names = [relay_service_server::SERVICE_NAME, instance];
     let server = RpcServer::new(listener, routes, &names, &[pb::DESCRIPTORS], readiness)?;
     Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
-}
-
-/// The worker threads and the ingress thread.
-struct RelayThreads {
-    relay: RelayId,
-    workers: Vec<DriverHandle<WorkerCommand>>,
-    ingress: DriverHandle<RouteChange>,
-    failed_openings: Arc<FailedOpenings>,
-    claims: ClaimHasher,
-    figures: RelayFigures,
-}
-
-impl RelayThreads {
-    fn start(bound: &Bound, figures: &RelayFigures) -> anyhow::Result<Self> {
-        let (cookies, repair_shares) = (Cookies::new(rand::rng().random()), RepairShares::default());
-        let claims = ClaimHasher::new(bound.identity.claims_secret);
-        let failed_openings = Arc::new(FailedOpenings::default());
-        let plane = Arc::clone(&bound.sockets.plane().borrow());
-        let mut workers = Vec::new();
-        let count = worker_count(bound.config.workers);
-        for number in 0..count {
-            let completions = Arc::new(Completions::default());
-            let context = WorkerContext {
-                log: Arc::clone(&bound.log),
-                completions: Arc::clone(&completions),
-                failed_openings: Arc::clone(&failed_openings),
-                figures: figures.clone(),
-                cookies: cookies.clone(),
-                repair_shares: repair_shares.clone(),
-                claims: claims.clone(),
-                window_bytes: WINDOWS_BYTES / count,
-                repair_bytes: bound.config.repair_bytes,
-                rate: bound.config.rate,
-                pads: bound.config.segmentation.batching() == Batching::Segments,
-            };
-            let worker = Worker::new(context, Arc::clone(&plane), Instant::now());
-            let worker = Driver::spawn(&format!("relay-{number}"), bound.sockets.none(), worker)
-                .context("starting a worker thread")?;
-            completions.wake(worker.sender());
-            workers.push(worker);
-        }
-        let ingress = Ingress::new(plane, cookies, figures.clone());
-        let ingress =
-            Driver::spawn("relay-ingress", bound.sockets.none(), ingress).context("starting the ingress thread")?;
-        let counters = workers.iter().map(DriverHandle::counters).chain([ingress.counters()]).collect();
-        bound.metrics.register(|registry| registry.register_collector(Box::new(DriverFigures(counters))));
-        Ok(Self { relay: bound.identity.relay, workers, ingress, failed_openings, claims, figures: figures.clone() })
-    }
-
-    fn ends(&self) -> Vec<(String, impl Future<Output = ()> + Send + use<>)> {
-        let numbered = self.workers.iter().enumerate();
-        let workers = numbered.map(|(number, worker)| (format!("worker {number}"), boxed(worker.ended())));
-        workers.chain([("ingress".to_owned(), boxed(self.ingress.ended()))]).collect()
-    }
-
-    fn handles(&self) -> WorkerHandles {
-        WorkerHandles::new(self.workers.iter().map(DriverHandle::sender).collect())
-    }
-
-    /// Returns a task that hands the sockets to the threads as they change.
-    fn follow(
-        &self,
-        mut plane: watch::Receiver<Arc<DataPlane>>,
-        stop: CancellationToken,
-    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
-        let workers = self.handles();
-        let ingress = self.ingress.sender();
-        async move {
-            loop {
-                let now = Arc::clone(&plane.borrow_and_update());
-                // A thread that has ended ends the relay elsewhere.
-                let _ = ingress.send_wait(RouteChange::Sockets(Arc::clone(&now))).await;
-                for worker in workers.iter() {
-                    let _ = worker.send_wait(WorkerCommand::Sockets(Arc::clone(&now))).await;
-                }
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    changed = plane.changed() => if changed.is_err() {
-                        stop.cancelled().await;
-                        return Ok(());
-                    },
-                }
-            }
-        }
-    }
-
-    /// Stops the threads and waits until they have ended.
-    fn stop(self) -> anyhow::Result<()> {
-        self.ingress.stop().context("ingress")?;
-        for worker in self.workers {
-            worker.stop().context("worker")?;
-        }
-        Ok(())
-    }
-}
-
-fn boxed(future: impl Future<Output = ()> + Send + 'static) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(future)
-}
-
-fn worker_count(wanted: usize) -> usize {
-    if wanted > 0 { wanted } else { thread::available_parallelism().map_or(1, NonZeroUsize::get) }
 }
