@@ -3,6 +3,7 @@
 //! Resumption and early data are off: a resumed session would carry a proof that the registry may have withdrawn since, and
 //! early data can be replayed. A full handshake on a local network costs less than a millisecond.
 
+mod any_server;
 mod client_verifier;
 mod server_verifier;
 
@@ -18,9 +19,9 @@ use rustls::{
     version::TLS13,
 };
 
-use self::client_verifier::ClientVerifier;
 pub use self::server_verifier::ExpectedSite;
 pub(crate) use self::server_verifier::ServerVerifier;
+use self::{any_server::AnyServer, client_verifier::ClientVerifier};
 use crate::leaf::CurrentLeaf;
 
 /// Makes the configuration of a service's listener.
@@ -97,7 +98,28 @@ pub fn client_config(
     Ok(config)
 }
 
-/// What both verifiers say to a TLS 1.2 signature, which their configurations never let happen.
+/// Makes the configuration of a client that accepts every server and proves nothing itself, for questions whose answer is taken from
+/// anyone, such as a health check.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn unverified_client_config(
+    protocols: &[&[u8]],
+    clock: Arc<dyn TimeProvider>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = provider();
+    let verifier = AnyServer(provider.signature_verification_algorithms);
+    let mut config = ClientConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = owned(protocols);
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// What all verifiers say to a TLS 1.2 signature, which their configurations never let happen.
 fn tls12_refused() -> rustls::Error {
     rustls::Error::General("TLS 1.2 is never negotiated".to_owned())
 }

@@ -1,6 +1,5 @@
 //! TLS and plaintext on one port: what a service proves, whose plaintext it takes, and who its peers have proven to be.
 
-pub(crate) mod any_server;
 mod credentials;
 mod enrolment;
 mod plaintext;

@@ -8,9 +8,9 @@ use std::{
 };
 
 use gaung_net::tls;
-use gaung_site::Role;
+use gaung_site::{Role, tls::unverified_client_config};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, time_provider::DefaultTimeProvider};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -23,7 +23,7 @@ use tonic::{
 use super::{
     CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
 };
-use crate::secure::{PlaintextPolicy, ServiceCredentials, any_server};
+use crate::secure::{PlaintextPolicy, ServiceCredentials};
 
 /// A target that is not `HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +67,8 @@ impl ServiceEndpoint {
     /// # Errors
     /// [`TargetError`] if `target` is not `HOST:PORT`.
     pub(crate) fn of_anyone(target: &str) -> Result<Self, TargetError> {
-        let (config, fallback) = (any_server::client_config(&[b"h2"]), PlaintextPolicy::Any);
+        let config = unverified_client_config(&[b"h2"], Arc::new(DefaultTimeProvider)).expect("ring has TLS 1.3");
+        let (config, fallback) = (Arc::new(config), PlaintextPolicy::Any);
         // The name is asked for and not verified.
         Ok(Self { endpoint: endpoint(target)?, tls: Some(TlsConnector { role: Role::Registry, config, fallback }) })
     }
