@@ -304,9 +304,10 @@ fn server_of(lab: &Lab) -> String {
     format!("{}:7400", lab.host(0).ip())
 }
 
+/// Plaintext is taken from everywhere, because attackers get furthest there.
 fn up(host: &Host, data: &Path, flags: &[&str]) -> Process {
     let data = data.join("server").display().to_string();
-    let args = ["up", "--json", "--data", &data, "--iface", crate::lab::INTERFACE];
+    let args = ["up", "--json", "--data", &data, "--iface", crate::lab::INTERFACE, "--plaintext", "any"];
     let process = host.start(crate::programs::program("gaung"), &[&args[..], flags].concat());
     let _ = process.stdout_line("ready line", |line| line.starts_with('{'));
     process

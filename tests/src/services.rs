@@ -6,6 +6,9 @@ use tempfile::TempDir;
 
 use crate::{deployment::Person, process::Process, programs::program, reserved_port::ReservedPort};
 
+/// What the registry enrols relay and hub by.
+const ENROL_SECRET: &str = "6f1d0c27a94be358d2710f6ab83c9e45";
+
 /// Which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
@@ -114,6 +117,8 @@ impl Services {
         let mut command = Command::new(program(Self::name(service)));
         command.args(["--metrics-listen", "off", "--log-level", "info", "--iface", "lo", "--data"]);
         command.arg(self.data(service));
+        let enrolment = if service == Service::Registry { "GAUNG_ENROL_SECRET" } else { "GAUNG_ENROL_TOKEN" };
+        command.env(enrolment, ENROL_SECRET);
         match service {
             Service::Registry => {
                 command.args(["--grpc-listen", &self.server(), "--discovery-port", "0"]);

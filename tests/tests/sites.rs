@@ -9,7 +9,10 @@ use std::{
 };
 
 use gaung_site::{CurrentLeaf, Role, SiteAuthority, tls::server_config};
-use gaung_tests::deployment::{Person, Up};
+use gaung_tests::{
+    deployment::{Person, Up},
+    process::Ended,
+};
 use rustls::{ServerConnection, pki_types::UnixTime, time_provider::DefaultTimeProvider};
 use serde_json::Value;
 
@@ -73,6 +76,36 @@ fn a_server_without_tls_does_not_pass_for_a_site() {
     let said = Person::at(&format!("{address}#{code}"), "ani").run(&["status"]).expect_code(5).stderr.join("\n");
     assert!(said.contains("speaks no TLS") && said.contains(&code.to_string()), "{said}");
     assert!(!said.contains("--insecure"), "it would be refused: {said}");
+}
+
+#[test]
+fn a_first_contact_is_one_line_and_encrypted() {
+    let up = Up::start(&[]);
+    let code = SiteAuthority::load_or_create(&up.data().join("registry/site")).unwrap().id().code().to_string();
+    let ani = up.person("ani");
+    let status = |ended: &Ended| -> Value { serde_json::from_str(&ended.stdout[0]).unwrap() };
+    let first = ani.run(&["status", "--json"]).expect_code(0);
+    assert_eq!(first.stderr.iter().filter(|line| line.contains(&code)).count(), 1, "{:?}", first.stderr);
+    assert_eq!(status(&first)["encrypted"], true);
+    let second = ani.run(&["status", "--json"]).expect_code(0);
+    assert!(second.stderr.is_empty(), "it is known now: {:?}", second.stderr);
+
+    let budi = up.person("budi");
+    let insecure = budi.run(&["status", "--json", "--insecure"]).expect_code(0);
+    assert_eq!(status(&insecure)["encrypted"], false);
+    assert!(budi.out(&["site"]).is_empty(), "who proves nothing is not known");
+}
+
+#[test]
+fn who_may_not_speak_without_tls_is_told_so() {
+    let up = Up::start(&["--plaintext", "never"]);
+    let said = up.person("ani").run(&["status", "--insecure"]).expect_code(5).stderr.join("\n");
+    assert!(said.contains("TLS"), "{said}");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    thread::spawn(move || silent.incoming().for_each(drop));
+    let said = Person::at(&address.to_string(), "ani").run(&["status"]).expect_code(5).stderr.join("\n");
+    assert!(said.contains("--insecure"), "{said}");
 }
 
 #[test]

@@ -12,7 +12,6 @@ use gaung_site::{
 };
 use rustls::{
     client::ResolvesClientCert,
-    pki_types::CertificateDer,
     time_provider::{DefaultTimeProvider, TimeProvider},
 };
 use tokio::{net::TcpStream, task::spawn_blocking, time::timeout};
@@ -24,9 +23,6 @@ use crate::{
     service_stream::ServiceStream,
     settings::Settings,
 };
-
-/// Whether servers at addresses where no site was met are expected to speak TLS.
-const TLS_AT_UNKNOWN_ADDRESSES: bool = false;
 
 /// The site that a client speaks with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +60,6 @@ pub(crate) struct SiteTrust {
     recording: SiteRecording,
     pinned: Option<SiteCode>,
     insecure: bool,
-    /// Whether a server must speak TLS where no site is known.
-    expects_tls: bool,
     proof: Arc<dyn ResolvesClientCert>,
     clock: Arc<dyn TimeProvider>,
     /// The site that discovery named. It must be met then, but only its certificates prove it.
@@ -98,7 +92,6 @@ impl SiteTrust {
             recording,
             pinned,
             insecure: settings.insecure,
-            expects_tls: TLS_AT_UNKNOWN_ADDRESSES && !settings.insecure,
             proof: device_proof(device.key()).map_err(|error| ClientError::Failed(error.to_string()))?,
             clock: Arc::new(DefaultTimeProvider),
             claimed: OnceLock::new(),
@@ -178,8 +171,9 @@ impl SiteTrust {
         match tls::connect(&address.host, address.port, role, Arc::new(config)).await {
             Ok(stream) => {
                 if role == Role::Registry {
-                    let shown = site_of(stream.get_ref().1.peer_certificates());
-                    self.record(shown.map_err(|error| unproven(role, address, &error))?, address).await?;
+                    let chain = SiteChain::from_der(stream.get_ref().1.peer_certificates().unwrap_or_default());
+                    let chain = chain.map_err(|error| unproven(role, address, &error))?;
+                    self.record(chain.site().map_err(|error| unproven(role, address, &error))?, address).await?;
                 }
                 Ok(ServiceStream::Tls(Box::new(stream)))
             }
@@ -192,27 +186,28 @@ impl SiteTrust {
         if let Some(met) = self.met.get() {
             return Ok(Carriage::Tls(ExpectedSite::OneOf(Arc::new([met.id]))));
         }
-        if role != Role::Registry {
-            return Ok(Carriage::Plaintext);
+        match role {
+            Role::Registry => {}
+            Role::Relay(_) | Role::Hub(_) if self.insecure => return Ok(Carriage::Plaintext),
+            Role::Relay(_) | Role::Hub(_) => {
+                return Err(unreachable(role, address, &"its registry was not reached yet"));
+            }
         }
         let known = self.read().await?;
         let expected = match (known.expected(&endpoint(address)?, self.pinned), self.claimed.get()) {
-            (ExpectedSite::Any, Some(claimed)) if self.expects_tls || is_known(&known, *claimed) => {
+            (ExpectedSite::Any, Some(claimed)) if !self.insecure || is_known(&known, *claimed) => {
                 ExpectedSite::OneOf(Arc::new([*claimed]))
             }
             (expected, _) => expected,
         };
-        let is_unknown = matches!(expected, ExpectedSite::Any);
-        if is_unknown && !self.expects_tls {
-            return Ok(Carriage::Plaintext);
-        }
-        if self.insecure {
-            return Err(ClientError::Usage(format!(
+        match expected {
+            expected if !self.insecure => Ok(Carriage::Tls(expected)),
+            ExpectedSite::Any => Ok(Carriage::Plaintext),
+            expected => Err(ClientError::Usage(format!(
                 "insecure connections to {address} are refused, because the site {} is known there; forget it first",
                 CodeList(&self.codes_at(address, &expected).await),
-            )));
+            ))),
         }
-        Ok(Carriage::Tls(expected))
     }
 
     /// Records that the registry at `address` is of the site `shown`, and uses that site from now on.
@@ -320,10 +315,6 @@ fn is_known(known: &KnownSites, site: SiteId) -> bool {
 fn endpoint(address: &HostPort) -> Result<Endpoint, ClientError> {
     let endpoint = Endpoint::new(&address.host, address.port);
     endpoint.ok_or_else(|| ClientError::Usage(format!("{address} is not a server; write HOST or HOST:PORT")))
-}
-
-fn site_of(certificates: Option<&[CertificateDer<'_>]>) -> Result<SiteId, TrustError> {
-    SiteChain::from_der(certificates.unwrap_or_default())?.site()
 }
 
 /// Returns whether a failed handshake means that the peer does not know TLS: it closed the connection or answered something else.

@@ -6,7 +6,7 @@ mod services;
 use std::{io::IsTerminal as _, pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use service_kit::{data_folder, open_files, readiness::Readiness, telemetry};
+use service_kit::{data_folder, open_files, readiness::Readiness, secure::PlaintextPolicy, telemetry};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use services::Services;
 /// How long a service may take to become ready before that is reported.
 const READY_NOTICE: Duration = Duration::from_secs(5);
 
-/// TerminalUse until a signal comes or the chat ends, then drains.
+/// Runs the services until a signal comes or the chat ends, then drains.
 ///
 /// # Errors
 /// What cannot be bound or opened and which flag changes it; a service that failed.
@@ -36,6 +36,9 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> anyhow::Result<()> {
     let stop = stop::on_signals()?;
     if with_chat {
         stop::on_hangup(&stop, stop::TerminalUse::Interactive)?;
+    }
+    if args.plaintext == PlaintextPolicy::Any {
+        say("connections without TLS are taken from everywhere: everyone on the network can read and change them");
     }
     if args.log == LogKind::Memory {
         say("messages are kept in memory only: they are not durable, and gone when this ends");

@@ -16,7 +16,7 @@ use gaung_proto::{
     signing::{Method, sign_call},
 };
 use group_registry::{Config, address::Low23, bind};
-use service_kit::health_client;
+use service_kit::{health_client, secure::PlaintextPolicy};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -50,10 +50,12 @@ impl Service {
     }
 }
 
+/// Settings of a registry on loopback that believes callers without proof.
 fn config(data: &Path) -> Config {
     Config {
         data: Some(data.to_owned()),
         grpc_listen: "127.0.0.1:0".parse().unwrap(),
+        plaintext: PlaintextPolicy::Any,
         metrics_listen: None,
         discovery_port: None,
         quiet_time: Duration::from_millis(30),

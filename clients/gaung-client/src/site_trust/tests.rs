@@ -76,8 +76,7 @@ pub(crate) fn trust(data: &Path) -> SiteTrust {
 }
 
 fn trust_of(data: &Path, pinned: Option<SiteCode>, recording: SiteRecording) -> SiteTrust {
-    let trust = SiteTrust::new(&Settings::new(data), pinned, &device(), recording).unwrap();
-    SiteTrust { expects_tls: true, ..trust }
+    SiteTrust::new(&Settings::new(data), pinned, &device(), recording).unwrap()
 }
 
 fn contact(trust: &SiteTrust) -> Option<Contact> {
@@ -98,7 +97,6 @@ async fn a_site_is_new_once_and_recognised_at_another_address() {
     let server = TlsDouble::start(&site, Role::Registry).await;
     let device = device();
     let first = SiteTrust::new(&Settings::new(data.path()), None, &device, SiteRecording::On).unwrap();
-    let first = SiteTrust { expects_tls: true, ..first };
     let (stream, seen) = server.meet(&first, Role::Registry).await;
     assert!(matches!(stream.unwrap(), ServiceStream::Tls(_)));
     let PeerIdentity::Device { id, public_key } = seen.unwrap() else { panic!("the device proves itself") };
@@ -244,8 +242,11 @@ async fn relays_are_spoken_to_as_the_registry_was() {
     let data = tempfile::tempdir().unwrap();
     let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = HostPort::new("127.0.0.1", relay.local_addr().unwrap().port());
-    let stream = trust(data.path()).connect(&address, RELAY, &[]).await.unwrap();
-    assert!(matches!(stream, ServiceStream::Plain(_)));
+    let insecure = Settings { insecure: true, ..Settings::new(data.path()) };
+    let insecure = SiteTrust::new(&insecure, None, &device(), SiteRecording::On).unwrap();
+    assert!(matches!(insecure.connect(&address, RELAY, &[]).await.unwrap(), ServiceStream::Plain(_)));
+    let refused = trust(data.path()).connect(&address, RELAY, &[]).await;
+    assert!(matches!(refused, Err(ClientError::Unreachable(_))), "no site to hold it against: {refused:?}");
 }
 
 #[tokio::test]

@@ -50,9 +50,9 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Returns the address of the registry for this machine.
+    /// Returns the registry for this machine as `--server` takes it, with the site's code.
     pub(crate) fn registry_target(&self) -> String {
-        local_target(self.registry).to_string()
+        format!("{}#{}", local_target(self.registry), self.site)
     }
 
     /// Returns the addresses as one line of JSON.
@@ -104,7 +104,7 @@ impl Addresses {
             gaung_proto::ports::REGISTRY => host.to_owned(),
             port => format!("{}:{port}", bracketed(host)),
         };
-        let mut lines = vec![format!("  gaung chat --server {server}")];
+        let mut lines = vec![format!("  gaung chat --server {server}#{}", self.site)];
         if let Some(page) = self.page {
             lines.push(format!("  http://{}:{}/   (a browser, on a phone too)", bracketed(host), page.port()));
         }
@@ -174,7 +174,7 @@ mod tests {
             "site       K7QX-2MPA-Q9DV-E4TB",
             "registry   192.168.1.10:7400",
             "  gaung chat",
-            "  gaung chat --server 192.168.1.10",
+            "  gaung chat --server 192.168.1.10#K7QX-2MPA-Q9DV-E4TB",
         ]
         .into_iter()
         .chain(["  http://192.168.1.10:7480/   (a browser, on a phone too)"])
@@ -183,10 +183,11 @@ mod tests {
         }
         let other_port = Addresses { registry: "[fd00::1]:7500".parse().unwrap(), text: None, ..addresses("fd00::1") };
         let lines = other_port.lines();
-        assert!(lines.iter().any(|l| l == "  gaung chat --server [fd00::1]:7500"), "{lines:#?}");
+        assert!(lines.iter().any(|l| l == "  gaung chat --server [fd00::1]:7500#K7QX-2MPA-Q9DV-E4TB"), "{lines:#?}");
         assert!(!lines.iter().any(|l| l.contains("nc ") || l.starts_with("text")), "{lines:#?}");
         let commands = addresses("192.168.1.10").join_commands();
-        assert_eq!(commands, ["gaung chat --server 192.168.1.10", "http://192.168.1.10:7480/", "nc 192.168.1.10 8080"]);
+        let chat = "gaung chat --server 192.168.1.10#K7QX-2MPA-Q9DV-E4TB";
+        assert_eq!(commands, [chat, "http://192.168.1.10:7480/", "nc 192.168.1.10 8080"]);
         let loopback = addresses("127.0.0.1").lines();
         assert!(!loopback.iter().any(|l| l == "  gaung chat"), "nobody outside reaches it: {loopback:#?}");
     }

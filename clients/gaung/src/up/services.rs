@@ -117,7 +117,7 @@ impl Services {
         ]
     }
 
-    /// TerminalUse until `stop`, then drains: first the hub, whose sessions end, then the relay, last the registry.
+    /// Runs the services until `stop`, then drains them: first the hub, whose sessions end, then the relay, last the registry.
     ///
     /// # Errors
     /// The service that failed.

@@ -19,6 +19,7 @@ use gaung_proto::{
     run::Run,
 };
 use multicast_relay::{Bound, Config, LogKind, bind};
+use service_kit::secure::PlaintextPolicy;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -64,12 +65,13 @@ impl OneGroup {
     }
 }
 
-/// Settings of a relay on loopback that keeps nothing outside the registry's folder for it.
+/// Settings of a relay on loopback that keeps nothing outside the registry's folder for it, and believes callers without proof.
 pub(crate) fn config(registry: &RegistryDouble) -> Config {
     Config {
         registry: registry.target(),
         data: Some(registry.data().to_owned()),
         grpc_listen: "127.0.0.1:0".parse().unwrap(),
+        plaintext: PlaintextPolicy::Any,
         udp_port: 0,
         iface: vec!["lo".to_owned()],
         metrics_listen: Some("127.0.0.1:0".parse().unwrap()),

@@ -12,10 +12,9 @@ pub enum PlaintextPolicy {
     /// From nowhere.
     Never,
     /// From this machine.
-    Loopback,
-    /// From everywhere: for lessons and measurements, because everyone on the network can read and change it. The default until
-    /// clients speak TLS.
     #[default]
+    Loopback,
+    /// From everywhere: for lessons and measurements, because everyone on the network can read and change it.
     Any,
 }
 
