@@ -68,6 +68,13 @@ impl Client {
         self.context.trust.met()
     }
 
+    /// Returns how many seconds ago the server's certificate was issued, from its clock to this machine's: it is renewed daily, so
+    /// much more, or less than nothing, says that the clocks differ. `None` if the connections are not encrypted.
+    #[must_use]
+    pub fn certificate_age(&self) -> Option<i64> {
+        self.context.trust.certificate_age()
+    }
+
     /// Identifies this device: the same for all processes of one data folder.
     #[must_use]
     pub fn device_id(&self) -> DeviceId {

@@ -65,6 +65,8 @@ pub(crate) struct SiteTrust {
     /// The site that discovery named. It must be met then, but only its certificates prove it.
     claimed: OnceLock<SiteId>,
     met: OnceLock<MetSite>,
+    /// When the registry's certificate was issued, in Unix seconds by its site's clock.
+    certificate_issued: OnceLock<u64>,
 }
 
 /// How a connection is to be made.
@@ -96,12 +98,19 @@ impl SiteTrust {
             clock: Arc::new(DefaultTimeProvider),
             claimed: OnceLock::new(),
             met: OnceLock::new(),
+            certificate_issued: OnceLock::new(),
         })
     }
 
     /// Returns the site in use; `None` if the client speaks plaintext.
     pub(crate) fn met(&self) -> Option<MetSite> {
         self.met.get().copied()
+    }
+
+    /// Returns how many seconds ago the registry's certificate was issued, from its site's clock to this machine's.
+    pub(crate) fn certificate_age(&self) -> Option<i64> {
+        let now = self.clock.current_time()?.as_secs();
+        Some(now.cast_signed() - self.certificate_issued.get()?.cast_signed())
     }
 
     /// Keeps those servers that say they belong to the pinned site, or without a pin to a known one, if there are any.
@@ -174,6 +183,7 @@ impl SiteTrust {
                     let chain = SiteChain::from_der(stream.get_ref().1.peer_certificates().unwrap_or_default());
                     let chain = chain.map_err(|error| unproven(role, address, &error))?;
                     self.record(chain.site().map_err(|error| unproven(role, address, &error))?, address).await?;
+                    chain.issued().map(|issued| self.certificate_issued.get_or_init(|| issued.as_secs()));
                 }
                 Ok(ServiceStream::Tls(Box::new(stream)))
             }

@@ -1,6 +1,7 @@
 //! The facts of a machine, without judgement. They can be recorded and read again: most tests are on recorded facts.
 
 mod peer;
+mod server;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -8,6 +9,7 @@ use gaung_net::interface::{ChooseError, ChosenLinks, Interface, InterfaceAddr, L
 use serde::{Deserialize, Serialize};
 
 pub(crate) use peer::{CastName, Passage, PeerFacts};
+pub use server::{ServerFacts, ServerProof};
 
 use super::firewall::Ruleset;
 
@@ -36,6 +38,9 @@ pub(crate) struct Facts {
     /// Servers that share one identity, each by one of its addresses.
     #[serde(default)]
     pub(crate) copies: Vec<Vec<SocketAddrV4>>,
+    /// The security of a server; `None` if none was reached.
+    #[serde(default)]
+    pub(crate) server: Option<ServerFacts>,
     /// The filter rules, if they could be read.
     pub(crate) firewall: Option<Ruleset>,
     /// Foreign datagrams on groups' addresses.

@@ -1,11 +1,13 @@
 //! The findings as data; [`super::words`] describes them.
 
 mod peer;
+mod server;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(crate) use peer::{Direction, PassageName, PeerTrouble};
 use serde::Serialize;
+pub(crate) use server::ServerTrouble;
 
 use super::{
     facts::{EchoOutcome, Kind, ProbedTraffic},
@@ -226,6 +228,13 @@ pub(crate) enum Trouble {
         /// One address of each.
         servers: Vec<SocketAddrV4>,
     },
+    /// Something is wrong with a server's security.
+    Server {
+        /// Its address.
+        address: String,
+        /// What is wrong.
+        trouble: ServerTrouble,
+    },
     /// Something is wrong between this machine and another.
     Peer {
         /// The other machine.
@@ -326,6 +335,7 @@ impl Trouble {
             | Self::CopiedFolder { .. }
             | Self::ReportsEaten { .. }
             | Self::QueriesEaten { .. } => Severity::Problem,
+            Self::Server { trouble, .. } => trouble.severity(),
             Self::Peer { trouble, .. } => trouble.severity(),
             Self::Filtered { what, .. } => what.severity(),
             Self::RouteElsewhere { kind: Kind::Container | Kind::Vpn, .. } => Severity::Warning,
@@ -404,6 +414,7 @@ impl Trouble {
             },
             Self::Foreign { .. } => "foreign-traffic",
             Self::CopiedFolder { .. } => "copied-folder",
+            Self::Server { trouble, .. } => trouble.code(),
             Self::Peer { trouble, .. } => trouble.code(),
         }
     }

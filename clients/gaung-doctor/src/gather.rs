@@ -62,6 +62,7 @@ pub(super) fn gather(look: Look<'_>) -> anyhow::Result<Facts> {
         groups: Vec::new(),
         discovery: look.discovery,
         copies: look.copies,
+        server: None,
         firewall: None,
         foreign: Vec::new(),
         peer: None,

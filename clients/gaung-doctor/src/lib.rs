@@ -58,6 +58,7 @@ use self::{
     report::Report,
 };
 
+pub use facts::{ServerFacts, ServerProof};
 pub use finding::Severity;
 pub use gather::KnownGroup;
 
@@ -70,6 +71,15 @@ pub struct Examination {
     pub quick: bool,
     /// Whether to test with another doctor, and how it is found.
     pub peer: Option<PeerChoice>,
+}
+
+/// A server as a client sees it.
+#[derive(Debug)]
+pub struct KnownServer {
+    /// Its groups, or why they are not known.
+    pub groups: Result<Vec<KnownGroup>, String>,
+    /// Its security; `None` if it was not reached.
+    pub security: Option<ServerFacts>,
 }
 
 /// How two doctors find each other.
@@ -90,17 +100,17 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// Examines this machine, for a few seconds, or up to 125 s where no querier responds. Once `stop` is cancelled it
-    /// ends with what it has. `groups`: the groups of a server, or why they are not known.
+    /// ends with what it has. `server`: what a client sees of a server.
     ///
     /// # Errors
     /// If the system does not list its interfaces, or the port for the other doctor cannot be had.
     pub async fn examine(
         examination: Examination,
-        groups: impl Future<Output = Result<Vec<KnownGroup>, String>>,
+        server: impl Future<Output = KnownServer>,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let Examination { iface: wanted, quick, peer } = examination;
-        let (groups, (discovery, copies)) = tokio::join!(groups, search(wanted.as_deref()));
+        let (KnownServer { groups, security }, (discovery, copies)) = tokio::join!(server, search(wanted.as_deref()));
         let looking = tokio::task::spawn_blocking(move || {
             let stopped = || stop.is_cancelled();
             let peer = match peer {
@@ -109,7 +119,7 @@ impl Diagnosis {
                 Some(PeerChoice { host: None, port }) => peer::wait(port, &stopped)?,
             };
             let facts = gather::gather(Look { wanted, quick, groups, discovery, copies, stopped: &stopped })?;
-            anyhow::Ok(Facts { peer, ..facts })
+            anyhow::Ok(Facts { peer, server: security, ..facts })
         });
         let facts = looking.await.context("the doctor failed")??;
         let findings = rules::judge(&facts);

@@ -7,6 +7,7 @@ mod groups;
 mod host;
 mod membership;
 mod peer;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
         }
         host::judge(facts, &chosen, &mut findings);
     }
+    server::judge(facts, &mut findings);
     peer::judge(facts, &mut findings);
     let mut all = findings.all;
     all.sort_by_key(|finding| std::cmp::Reverse(finding.trouble.severity()));

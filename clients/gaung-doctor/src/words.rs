@@ -4,6 +4,7 @@ use gaung_terminal::sanitise::one_line;
 
 mod filter;
 pub(crate) mod peer;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -292,6 +293,7 @@ pub(crate) fn words(finding: &Finding) -> Words {
             "one runs on a copy of the other's data folder: both give out the same groups, and their members receive each other's messages",
             advice("stop all but one, and give the others an empty folder (gaung up --data)"),
         ),
+        Trouble::Server { address, trouble } => server::words(address, trouble),
         Trouble::Peer { host, trouble } => peer::words(host, trouble),
     }
 }

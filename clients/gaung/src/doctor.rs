@@ -1,11 +1,12 @@
 //! `gaung doctor`: examines this machine's network and prints the report.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use gaung_client::{Client, Format, GroupInfo};
-use gaung_doctor::{Diagnosis, Examination, KnownGroup, PeerChoice, Severity};
+use gaung_client::{Client, ClientError, Format, GroupInfo, Settings};
+use gaung_doctor::{Diagnosis, Examination, KnownGroup, KnownServer, PeerChoice, ServerFacts, ServerProof, Severity};
+use gaung_net::interface::interfaces;
 use gaung_terminal::style::Style;
-use tokio::time::timeout;
+use tokio::{net::lookup_host, time::timeout};
 
 use crate::{
     cli::doctor::DoctorArgs,
@@ -30,7 +31,7 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<(
         quick: args.quick,
         peer: args.peer.map(|host| PeerChoice { host, port: args.peer_port }),
     };
-    let diagnosis = Diagnosis::examine(examination, known_groups(context), stop).await?;
+    let diagnosis = Diagnosis::examine(examination, known_server(context), stop).await?;
     let mut output = Output::new();
     if args.json {
         output.line(&diagnosis.json())?;
@@ -46,20 +47,68 @@ pub(crate) async fn run(context: &Context, args: DoctorArgs) -> anyhow::Result<(
     }
 }
 
-/// Returns the groups whose datagrams are recognised by their header, or why they are unknown.
-async fn known_groups(context: &Context) -> Result<Vec<KnownGroup>, String> {
-    let listing = async {
-        let client = Client::look(context.settings()).await?;
-        client.groups().await
+/// Looks at the server as a client that leaves no trace.
+async fn known_server(context: &Context) -> KnownServer {
+    let looking = async {
+        let client = match Client::look(context.settings()).await {
+            Ok(client) => client,
+            Err(error) => return KnownServer { security: refused_security(&error), groups: Err(error.to_string()) },
+        };
+        let security = Some(security_of(&client).await);
+        let groups = client.groups().await;
+        KnownServer { groups: groups.map(|all| with_datagrams(&all)).map_err(|error| error.to_string()), security }
     };
-    let groups = match timeout(LIST_TIMEOUT, listing).await {
-        Ok(groups) => groups.map_err(|error| error.to_string())?,
-        Err(_) => return Err("the server did not answer in time".to_owned()),
-    };
+    let late = || KnownServer { groups: Err("the server did not answer in time".to_owned()), security: None };
+    timeout(LIST_TIMEOUT, looking).await.unwrap_or_else(|_| late())
+}
+
+/// Returns the groups whose datagrams are recognised by their header.
+fn with_datagrams(groups: &[GroupInfo]) -> Vec<KnownGroup> {
     let ours = groups.iter().filter(|group| group.format == Format::Proto && !group.private);
     let known = |group: &GroupInfo| {
         let address = group.heard_at()?.socket_addr();
         Some(KnownGroup { name: group.name.to_string(), address, tag: group.tag() })
     };
-    Ok(ours.filter_map(known).collect())
+    ours.filter_map(known).collect()
+}
+
+async fn security_of(client: &Client) -> ServerFacts {
+    let address = client.server();
+    let proof = match client.site() {
+        Some(_) => ServerProof::Site { certificate_age: client.certificate_age() },
+        None => ServerProof::NotAsked,
+    };
+    ServerFacts { takes_plaintext: takes_plaintext(&address).await, address, proof }
+}
+
+/// Returns what the failure to connect says of the server's security.
+fn refused_security(error: &ClientError) -> Option<ServerFacts> {
+    let (address, proof) = match error {
+        ClientError::OtherSite { address, shown, expected } => {
+            let expected = expected.iter().map(ToString::to_string).collect();
+            (address, ServerProof::OtherSite { shown: shown.to_string(), expected })
+        }
+        ClientError::NoTls(address) => (address, ServerProof::NoTls),
+        _ => return None,
+    };
+    Some(ServerFacts { address: address.clone(), proof, takes_plaintext: false })
+}
+
+/// Tries to connect to the server without TLS, unless it is on this machine, which may.
+async fn takes_plaintext(address: &str) -> bool {
+    let own = interfaces().unwrap_or_default();
+    let is_own = |ip: IpAddr| {
+        ip.is_loopback() || own.iter().flat_map(|interface| &interface.addresses).any(|own| IpAddr::V4(own.ip) == ip)
+    };
+    let Ok(mut addresses) = lookup_host(address).await else { return false };
+    if addresses.any(|address| is_own(address.ip())) {
+        return false;
+    }
+    // A folder that knows no site, for the attempt would be refused here where one is known; it is not made.
+    let settings =
+        Settings { server: Some(address.to_owned()), insecure: true, ..Settings::new("/nonexistent/gaung-doctor") };
+    match Client::look(settings).await {
+        Ok(client) => client.groups().await.is_ok(),
+        Err(_) => false,
+    }
 }

@@ -26,7 +26,7 @@ pub const RENEWAL: Duration = Duration::from_secs(DAY);
 
 const DAY: u64 = 24 * 60 * 60;
 /// Validity of a leaf before and after its issue. Apple's systems refuse more than 825 days in all.
-const LEAF_VALIDITY: u64 = 400 * DAY;
+pub(crate) const LEAF_VALIDITY: u64 = 400 * DAY;
 /// Last second of 2099, up to which root and issuer are valid, from 1970 on: they are made by a clock that may be wrong.
 const LAST_SECOND: u64 = 4_102_444_799;
 

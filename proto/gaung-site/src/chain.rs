@@ -1,12 +1,15 @@
 //! A service's certificates: leaf, issuer and root, in the order in which TLS sends them.
 
+use std::time::Duration;
+
 use rustls::{
     crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, UnixTime},
 };
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, anchor_from_trusted_cert};
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyUsage, anchor_from_trusted_cert};
 
 use crate::{
+    authority::LEAF_VALIDITY,
     error::TrustError,
     role::Role,
     site_id::SiteId,
@@ -50,6 +53,23 @@ impl SiteChain {
     /// [`TrustError::Chain`] if the root is no certificate.
     pub fn site(&self) -> Result<SiteId, TrustError> {
         site_of(&self.0[2])
+    }
+
+    /// Returns when the leaf was issued, by the issuer's clock; `None` if the chain does not verify, or that clock was before 1971.
+    #[must_use]
+    pub fn issued(&self) -> Option<UnixTime> {
+        let [leaf, rest @ .., root] = &self.0;
+        let leaf = EndEntityCert::try_from(leaf).ok()?;
+        let anchors = [anchor_from_trusted_cert(root).ok()?];
+        let algorithms = tls::provider().signature_verification_algorithms;
+        let (beginning, usage) = (UnixTime::since_unix_epoch(Duration::ZERO), KeyUsage::server_auth());
+        // The parser tells a date only if it excludes the one that is asked for.
+        match leaf.verify_for_usage(algorithms.all, &anchors, rest, beginning, usage, None, None) {
+            Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
+                Some(UnixTime::since_unix_epoch(Duration::from_secs(not_before.as_secs() + LEAF_VALIDITY)))
+            }
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Verifies that the chain proves `role` in an expected site, as a client does in a handshake.

@@ -54,6 +54,7 @@ fn a_site_is_made_once_for_its_owner_alone_and_read_again() {
     let key = ServiceKey::generate().unwrap();
     let chain = site.issue(RELAY, &key.public(), &[], NOW).unwrap();
     assert_eq!(chain.verify(&ExpectedSite::Pinned(ids[0].code()), RELAY, NOW), Ok(()));
+    assert_eq!(chain.issued(), Some(NOW));
 }
 
 #[test]

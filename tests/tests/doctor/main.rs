@@ -449,6 +449,18 @@ in_lab! {
         assert_eq!((told.code, told.codes()), (PROBLEMS, vec!["peer-unreached"]), "{:#}", told.report);
     }
 
+    fn a_server_that_takes_plaintext_is_told() {
+        for (plaintext, told) in [("loopback", &[][..]), ("any", &["server-takes-plaintext"])] {
+            let (lab, data) = (lab(), TempDir::new().expect("a temporary folder"));
+            let folder = data.path().display().to_string();
+            let args = ["up", "--headless", "--plaintext", plaintext, "--data", &folder];
+            let server = lab.host(1).start(program("gaung"), &args);
+            server.stdout_line("registry's address", |line| line.contains("7400"));
+            let diagnosis = doctor(lab.host(0));
+            assert_eq!((diagnosis.code, diagnosis.codes()), (WELL, told.to_vec()), "{:#}", diagnosis.report);
+        }
+    }
+
     fn strangers_on_a_groups_address_are_named() {
         strangers_on_a_groups_address();
     }

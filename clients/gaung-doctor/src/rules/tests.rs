@@ -8,6 +8,7 @@ use super::{
     super::{
         facts::{
             AddressFacts, BufferFacts, CastName, ForeignFacts, InterfaceFacts, Kind, Passage, PeerFacts, QuerierFacts,
+            ServerFacts, ServerProof,
         },
         finding::{Finding, Severity, Trouble},
         report::Report,
@@ -52,6 +53,28 @@ fn a_laptop_on_wifi_is_well_and_hears_notes() {
     assert_eq!(codes(&findings), ["wifi", "small-buffer"]);
     assert!(findings.iter().all(|finding| finding.trouble.severity() == Severity::Note));
     assert_eq!(Report::new(&laptop(), findings).worst(), Some(Severity::Note));
+}
+
+#[test]
+fn a_server_is_judged_by_its_proof_and_its_clock() {
+    let day = 24 * 60 * 60;
+    let codes_of = |proof, takes_plaintext| {
+        let server = ServerFacts { address: "10.77.0.1:7400".to_owned(), proof, takes_plaintext };
+        let findings = changed(|facts| facts.server = Some(server));
+        let of_server = findings.iter().filter(|finding| matches!(finding.trouble, Trouble::Server { .. }));
+        of_server.map(|finding| (finding.trouble.code(), finding.trouble.severity())).collect::<Vec<_>>()
+    };
+    let aged = |age| codes_of(ServerProof::Site { certificate_age: age }, false);
+    for usual in [None, Some(0), Some(-day / 4), Some(2 * day)] {
+        assert_eq!(aged(usual), [], "{usual:?}");
+    }
+    assert_eq!(aged(Some(-2 * day)), [("clocks-differ", Severity::Note)]);
+    assert_eq!(aged(Some(7300 * day)), [("clocks-differ", Severity::Warning)]);
+    let other = ServerProof::OtherSite { shown: "K7QX".to_owned(), expected: vec!["ABCD".to_owned()] };
+    assert_eq!(codes_of(other, false), [("server-other-site", Severity::Problem)]);
+    assert_eq!(codes_of(ServerProof::NoTls, false), [("server-without-tls", Severity::Problem)]);
+    let open = codes_of(ServerProof::NotAsked, true);
+    assert_eq!(open, [("server-not-encrypted", Severity::Note), ("server-takes-plaintext", Severity::Note)]);
 }
 
 #[test]

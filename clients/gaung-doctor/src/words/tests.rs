@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use super::{
     super::{
         facts::CastName,
-        finding::{Direction, Needed, PassageName, PeerTrouble},
+        finding::{Direction, Needed, PassageName, PeerTrouble, ServerTrouble},
         firewall::Culprit,
     },
     *,
@@ -85,6 +85,14 @@ fn all() -> Vec<Trouble> {
         PeerTrouble::Cuts { passage, largest: 1320, wanted: 1400, text_only: true },
         PeerTrouble::Reorders { passage, permille: 20 },
     ];
+    let servers = [
+        ServerTrouble::OtherSite { shown: "K7QX".to_owned(), expected: vec!["ABCD".to_owned()] },
+        ServerTrouble::NoTls,
+        ServerTrouble::NotAsked,
+        ServerTrouble::TakesPlaintext,
+        ServerTrouble::ClocksDiffer { days: -7300, refused_by_browsers: true },
+    ];
+    all.extend(servers.map(|trouble| Trouble::Server { address: "10.77.0.1:7400".to_owned(), trouble }));
     all.extend(peers.map(|trouble| Trouble::Peer { host: "10.77.0.2".to_owned(), trouble }));
     all.extend(ways.map(|way| not_heard(way, EchoOutcome::Silent)));
     all.extend(ways.map(|way| filtered(Needed::In(way))));
