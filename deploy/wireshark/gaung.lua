@@ -1,6 +1,8 @@
 -- Wireshark dissector of Gaung: its datagrams, discovery, and the hub's TCP. proto/gaung/WIRE.md describes every byte.
 -- Wireshark loads it from its personal plugin folder (Help, About Wireshark, Folders), or by
 --   wireshark -X lua_script:gaung.lua
+-- What is encrypted is read with the clients' keys: run them with SSLKEYLOGFILE=keys.log, and Wireshark with
+--   -o tls.keylog_file:keys.log
 -- Filters: gaung, gaung.type == 3, gaung.repair == 1, gaung.message.text contains "halo", gaung_tcp, gaung_discovery.
 
 local VERSION = 1
@@ -24,6 +26,8 @@ local OUTCOMES = {
 local CLIENT_FRAMES = { "Hello", "Subscribe", "Unsubscribe", "Publish", "Ack", "Ping" }
 local SERVER_FRAMES =
     { "Welcome", "Subscribed", "Published", "Receipt", "Gap", "Error", "Bye", "Pong", "Unsubscribed" }
+-- Content types of TLS records (RFC 8446, section 5.1), which begin nothing of Gaung's.
+local TLS_RECORD_FIRST, TLS_RECORD_LAST = 0x14, 0x17
 local KINDS = { [0] = "any", [1] = "registry", [2] = "relay", [3] = "hub" }
 
 local gaung = Proto("gaung", "Gaung datagram")
@@ -528,6 +532,11 @@ local function show_item(tvb, pinfo, root)
 end
 
 function gaung_tcp.dissector(tvb, pinfo, root)
+    local first = tvb(0, 1):uint()
+    if first >= TLS_RECORD_FIRST and first <= TLS_RECORD_LAST then
+        -- What it decrypts comes back here, by its own table of ports.
+        return Dissector.get("tls"):call(tvb, pinfo, root)
+    end
     pinfo.cols.info = ""
     pinfo.private["gaung_items"] = nil
     dissect_tcp_pdus(tvb, root, ITEM_HEADER, item_length, show_item)
@@ -545,3 +554,4 @@ udp:add(RELAY_PORT, gaung)
 udp:add(BROADCAST_PORT, gaung)
 udp:add(DISCOVERY_PORT, gaung_discovery)
 DissectorTable.get("tcp.port"):add(HUB_PORT, gaung_tcp)
+DissectorTable.get("tls.port"):add(HUB_PORT, gaung_tcp)

@@ -20,4 +20,5 @@ pub mod requires;
 pub mod reserved_port;
 pub mod services;
 pub mod simulation;
+pub mod tcpdump;
 pub mod terminal;

@@ -7,21 +7,21 @@ use std::{
     net::{Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
-    thread,
-    time::{Duration, Instant},
 };
 
 use gaung_tests::{
-    lab::{Host, INTERFACE, Lab},
+    lab::{Host, Lab},
     needs,
-    process::{PATIENCE, Process},
+    process::Process,
     programs::program,
+    tcpdump::Recording,
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 const MESSAGES: u32 = 300;
+/// The file of the clients' TLS secrets.
+const KEYS: &str = "keys.log";
 
 #[test]
 fn a_conversation_is_read_to_the_last_byte() {
@@ -29,7 +29,7 @@ fn a_conversation_is_read_to_the_last_byte() {
     let data = TempDir::new().expect("a temporary folder");
     let capture = data.path().join("talk.pcap");
     converse(&data, &capture);
-    let talk = Shark { capture };
+    let talk = Shark { capture, keys: data.path().join(KEYS) };
 
     let types: BTreeSet<u32> = talk.fields("gaung", "gaung.type").iter().map(|text| number(text)).collect();
     assert_eq!(types, (1..=11).collect(), "of every type there is one");
@@ -88,12 +88,15 @@ fn converse(data: &TempDir, capture: &Path) {
     let lab = Lab::new(3);
     lab.start_querier();
     let (server, far, near) = (lab.host(0), lab.host(1), lab.host(2));
-    let tcpdump = record(server, capture);
+    let recording = Recording::start(server, capture.to_owned(), "udp or tcp port 7404");
     let folder = |name: &str| data.path().join(name).display().to_string();
     let up = server.start(program("gaung"), &["up", "--headless", "--log", "memory", "--data", &folder("server")]);
     up.stdout_line("registry's address", |line| line.contains("7400"));
-    let gaung =
-        |host: &Host, args: &[&str]| host.start(program("gaung"), &[args, &["--data", &folder("client")]].concat());
+    let gaung = |host: &Host, args: &[&str]| {
+        let mut command = host.command(program("gaung"));
+        command.args(args).args(["--data", &folder("client")]).env("SSLKEYLOGFILE", folder(KEYS));
+        Process::spawn(command)
+    };
     // On another machine, so that discovery is asked by wire.
     let made = gaung(far, &["group", "create", "lobby", "--json"]).end().expect_code(0);
     let group: Value = serde_json::from_str(&made.stdout[0]).expect("a JSON line");
@@ -122,31 +125,11 @@ fn converse(data: &TempDir, capture: &Path) {
     let _ = gaung(near, &["send", "--udp-only", &address, "datagram", "saja"]).end().expect_code(0);
     // Rare ones: their golden vectors, to a relay that does not know their group.
     near.within(|| golden(lab.host(0).ip()));
-    until_recorded(capture, END);
-    tcpdump.signal(Signal::SIGINT);
-    let _ = tcpdump.end().expect_code(0);
-}
-
-/// `tcpdump` that has begun, and writes each packet at once.
-fn record(host: &Host, capture: &Path) -> Process {
-    let path = capture.display().to_string();
-    let flags =
-        ["--immediate-mode", "-U", "-s", "0", "-Z", "root", "-i", INTERFACE, "-w", &path, "udp or tcp port 7404"];
-    let tcpdump = host.start("tcpdump", &flags);
-    tcpdump.stderr_line("that it listens", |line| line.contains("listening on"));
-    tcpdump
+    let _ = recording.end_after(END);
 }
 
 /// The last datagram.
 const END: &[u8] = b"the end of the talk";
-
-fn until_recorded(capture: &Path, words: &[u8]) {
-    let began = Instant::now();
-    while !fs::read(capture).expect("a capture").windows(words.len()).any(|window| window == words) {
-        assert!(began.elapsed() < PATIENCE, "the capture does not come to its end");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 fn golden(server: Ipv4Addr) {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 9999)).expect("a free port");
@@ -166,6 +149,8 @@ fn golden(server: Ipv4Addr) {
 /// `tshark` with the dissector on one capture.
 struct Shark {
     capture: PathBuf,
+    /// By which it decrypts.
+    keys: PathBuf,
 }
 
 impl Shark {
@@ -174,7 +159,7 @@ impl Shark {
         let script = format!("lua_script:{}", root().join("deploy/wireshark/gaung.lua").display());
         let mut tshark = Command::new("tshark");
         tshark.arg("-r").arg(&self.capture).args(["-X", &script, "-Y", filter, "-T", "fields", "-e", field]);
-        tshark.args(["-E", "aggregator=|"]);
+        tshark.args(["-E", "aggregator=|", "-o", &format!("tls.keylog_file:{}", self.keys.display())]);
         let output = tshark.output().expect("tshark can be started");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !complaint.contains("Lua"), "tshark {filter}: {complaint}");

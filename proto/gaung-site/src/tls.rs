@@ -10,7 +10,7 @@ mod server_verifier;
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, ServerConfig,
+    ClientConfig, KeyLogFile, ServerConfig,
     client::{ResolvesClientCert, Resumption},
     crypto::{CryptoProvider, ring},
     pki_types::CertificateDer,
@@ -75,6 +75,9 @@ fn without_resumption(mut config: ServerConfig, protocols: &[&[u8]]) -> ServerCo
 /// `expected`: which sites it may meet. `proof`: the device ([`device_proof`](crate::device_proof)) or, for a service, its
 /// [`CurrentLeaf`]; `None` to stay unproven. It is shown, encrypted, only after the server has proven its site and role.
 ///
+/// The connections' secrets are appended to the file that the environment variable `SSLKEYLOGFILE` names, if it is set, for who
+/// wants to read his own recordings.
+///
 /// # Errors
 /// If the provider lacks TLS 1.3, which *ring* does not.
 pub fn client_config(
@@ -95,6 +98,7 @@ pub fn client_config(
     };
     config.alpn_protocols = owned(protocols);
     config.resumption = Resumption::disabled();
+    config.key_log = Arc::new(KeyLogFile::new());
     Ok(config)
 }
 
