@@ -17,6 +17,8 @@ const MEMORY: Target = Target::Gaung { durable: false };
 /// The load that most contests vary.
 const MANY: FanOut = FanOut { groups: 1, listeners: 64, speakers: 1, window: 256, size: 64 };
 
+const LATE: Latency = Latency { listeners: 1000, rate: 50, size: 64 };
+
 /// In the order in which they are told.
 pub(super) fn all() -> Vec<Contest> {
     let cpu = Bar { figure: Figure::CpuPerMillion, of: GAUNG, against: &["redis"], bound: Bound::AtMost(0.5) };
@@ -50,6 +52,10 @@ pub(super) fn all() -> Vec<Contest> {
         fairness(),
         idle("idle-1000", 1000, alone(Figure::Cpu, 0.01)),
         idle("idle-10000", 10_000, alone(Figure::SessionKib, 4.0)),
+        beside_tls("tls-64", Load::FanOut(MANY), Figure::CpuPerMillion),
+        beside_tls("tls-1000-1k", Load::FanOut(FanOut { listeners: 1000, size: 1024, ..MANY }), Figure::CpuPerMillion),
+        beside_tls("tls-latency-1000", Load::Latency(LATE), Figure::LastP99),
+        beside_tls("tls-idle-1000", Load::Idle(Idle { listeners: 1000 }), Figure::SessionKib),
         multicast("multicast-64", 64),
         multicast("multicast-1k", 1024),
     ]
@@ -74,7 +80,7 @@ const fn alone(figure: Figure, most: f64) -> Bar {
 }
 
 fn latency() -> Contest {
-    let load = Load::Latency(Latency { listeners: 1000, rate: 50, size: 64 });
+    let load = Load::Latency(LATE);
     let bars = vec![Bar { figure: Figure::LastP99, of: GAUNG, against: PEERS, bound: Bound::AtMost(1.1) }];
     Contest { name: "latency-1000", entries: against_peers(load), bars }
 }
@@ -151,6 +157,13 @@ fn fairness() -> Contest {
 
 fn idle(name: &'static str, listeners: usize, bar: Bar) -> Contest {
     Contest { name, entries: against_peers(Load::Idle(Idle { listeners })), bars: vec![bar] }
+}
+
+/// What TLS costs; the generator has to decrypt what all listeners get, so that deliveries say less than the server's processor time.
+fn beside_tls(name: &'static str, load: Load, figure: Figure) -> Contest {
+    let entry = |label, target| Entry { label, target, load };
+    let entries = vec![entry("plaintext", MEMORY), entry("tls", Target::GaungByTls)];
+    Contest { name, entries, bars: vec![Bar { figure, of: "tls", against: &["plaintext"], bound: Bound::Told }] }
 }
 
 fn multicast(name: &'static str, size: usize) -> Contest {

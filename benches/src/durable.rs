@@ -99,7 +99,7 @@ impl Choir {
             heard_ns: now_ns(),
         };
         for index in 0..load.speakers {
-            let place = Place { server: server.address, index, receive_buffer: None };
+            let place = Place { server: server.address, index, receive_buffer: None, tls: None };
             let connection = Connection::open(place, Role::Speaker, &*server.dialect, &mut choir.buffer, |_| ())?;
             choir.epoll.add(&connection, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
             choir.voices.push(Voice { connection, said: 0, waiting: VecDeque::new() });

@@ -11,6 +11,8 @@ use gaung_tests::load::server::Server;
 pub(super) enum Target {
     /// `gaung up`, with its log in memory or on disk.
     Gaung { durable: bool },
+    /// The same with its log in memory, and listeners that speak TLS.
+    GaungByTls,
     /// Registry, relay and hub as programs of their own, log in memory; `shards`: the hub's worker threads, 0 for one a
     /// core.
     Apart { shards: usize },
@@ -32,7 +34,7 @@ impl Target {
     /// The program of a peer.
     pub(super) const fn peer_program(self) -> Option<&'static str> {
         match self {
-            Self::Gaung { .. } | Self::Apart { .. } => None,
+            Self::Gaung { .. } | Self::GaungByTls | Self::Apart { .. } => None,
             Self::Nats { .. } => Some("nats-server"),
             Self::Redis { .. } => Some("redis-server"),
             Self::Mosquitto => Some("mosquitto"),
@@ -46,6 +48,7 @@ impl Target {
     pub(super) fn start(self, groups: usize) -> anyhow::Result<Server> {
         match self {
             Self::Gaung { durable } => Server::up(durable, groups),
+            Self::GaungByTls => Server::up(false, groups)?.by_tls(),
             Self::Apart { shards } => Server::apart(&["--shards", &shards.to_string()], groups),
             Self::Nats { durable } => peers::nats(durable),
             Self::Redis { durable } => peers::redis(durable),

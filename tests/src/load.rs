@@ -9,6 +9,7 @@ pub mod fairness;
 pub mod figure;
 pub mod idle;
 pub mod ledger;
+pub mod link;
 pub mod server;
 mod slow;
 pub mod stamp;

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use gaung_engine::Rate;
 use gaung_proto::ports;
 use multicast_relay::{LocalPublisher, LogKind, Segmentation};
+use service_kit::secure::PlaintextPolicy;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +50,7 @@ fn registry(arguments: &Arguments) -> group_registry::Config {
     group_registry::Config {
         data: None,
         grpc_listen: everywhere(ports::REGISTRY),
+        plaintext: PlaintextPolicy::Any,
         metrics_listen: None,
         discovery_port: None,
         quiet_time: Duration::ZERO,
@@ -63,6 +65,7 @@ fn relay(arguments: &Arguments) -> multicast_relay::Config {
         data: None,
         log: LogKind::Memory,
         grpc_listen: everywhere(ports::RELAY),
+        plaintext: PlaintextPolicy::Any,
         udp_port: ports::RELAY_UDP,
         iface: vec![arguments.ip.to_string()],
         metrics_listen: None,

@@ -92,7 +92,7 @@ fn listening(command: Command, folder: TempDir, port: u16, dialect: impl Dialect
     }
     let processes = vec![process.pid()];
     // The process goes before its folder.
-    Ok(Server { address, dialect: Arc::new(dialect), processes, running: Box::new((process, folder)) })
+    Ok(Server { address, dialect: Arc::new(dialect), tls: None, processes, running: Box::new((process, folder)) })
 }
 
 /// A stream that keeps the messages of group 0 in a file.

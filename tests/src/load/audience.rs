@@ -14,6 +14,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
+use rustls::ClientConfig;
 
 use super::{
     connection::{BUFFER, Connection, Flow, Place},
@@ -139,7 +140,7 @@ impl Audience {
         for index in 0..shape.groups * shape.listeners {
             let group = index % shape.groups;
             let role = Role::Listener { group, from_seq: 0 };
-            let connection = audience.open(server, index, role)?;
+            let connection = audience.open(server, server.tls.as_ref(), index, role)?;
             audience.epoll.add(&connection, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
             let expected = audience.ledger.expected(group);
             audience.listeners.push(Listener { connection, expected, last_words: None });
@@ -153,7 +154,7 @@ impl Audience {
     /// The server does not take all of them.
     pub fn let_speak(&mut self, server: &Server) -> anyhow::Result<()> {
         for index in 0..self.shape.speakers {
-            let connection = self.open(server, index, Role::Speaker)?;
+            let connection = self.open(server, None, index, Role::Speaker)?;
             let token = (self.listeners.len() + index) as u64;
             self.epoll.add(&connection, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
             self.speakers.push(connection);
@@ -161,8 +162,14 @@ impl Audience {
         Ok(())
     }
 
-    fn open(&mut self, server: &Server, index: usize, role: Role) -> anyhow::Result<Connection> {
-        let place = Place { server: server.address, index, receive_buffer: None };
+    fn open(
+        &mut self,
+        server: &Server,
+        tls: Option<&Arc<ClientConfig>>,
+        index: usize,
+        role: Role,
+    ) -> anyhow::Result<Connection> {
+        let place = Place { server: server.address, index, receive_buffer: None, tls };
         // Nobody speaks yet.
         let ignore = |_| ();
         Connection::open(place, role, &*self.dialect, &mut self.buffer, ignore)

@@ -1,17 +1,22 @@
 //! One connection of the generator: what has come and is not whole yet, what could not be written yet.
 
 use std::{
-    io::{self, ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
-use super::dialect::{Dialect, Heard, Role};
+use super::{
+    dialect::{Dialect, Heard, Role},
+    link::Link,
+};
 
 /// Bytes of a read; holds the longest item of any dialect and much more besides.
 pub const BUFFER: usize = 1 << 20;
@@ -23,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A connection that has been greeted.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    link: Link,
     role: Role,
     unread: Vec<u8>,
     unsent: Vec<u8>,
@@ -44,13 +49,15 @@ pub enum Flow {
 
 /// How to connect.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct Place<'a> {
     /// Of the server, on loopback.
     pub server: SocketAddr,
     /// Which connection of its role it is.
     pub index: usize,
     /// Bytes that the system holds unread, at most; `None`: what it finds right.
     pub receive_buffer: Option<usize>,
+    /// By which TLS is spoken; `None`: plaintext.
+    pub tls: Option<&'a Arc<ClientConfig>>,
 }
 
 impl Connection {
@@ -60,7 +67,7 @@ impl Connection {
     /// # Errors
     /// The server is not there, or does not want the connection.
     pub fn open(
-        place: Place,
+        place: Place<'_>,
         role: Role,
         dialect: &dyn Dialect,
         buffer: &mut [u8],
@@ -69,8 +76,9 @@ impl Connection {
         let stream = connect(place)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        let link = Link::begin(stream, place.tls)?;
         let mut connection =
-            Self { stream, role, unread: Vec::new(), unsent: dialect.greeting(place.index, role), awaits_room: false };
+            Self { link, role, unread: Vec::new(), unsent: dialect.greeting(place.index, role), awaits_room: false };
         connection.flush()?;
         let mut is_ready = false;
         while !is_ready {
@@ -80,7 +88,7 @@ impl Connection {
             })?;
             ensure!(matches!(flow, Flow::Read(_)), "the server did not greet connection {}: {flow:?}", place.index);
         }
-        connection.stream.set_nonblocking(true)?;
+        connection.link.socket().set_nonblocking(true)?;
         Ok(connection)
     }
 
@@ -106,7 +114,7 @@ impl Connection {
         let held = self.unread.len();
         buffer[..held].copy_from_slice(&self.unread);
         let upto = buffer.len().min(held.saturating_add(limit));
-        let read = match self.stream.read(&mut buffer[held..upto]) {
+        let read = match self.link.read(&mut buffer[held..upto]) {
             Ok(0) => return Ok(Flow::Ended),
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Flow::Empty),
@@ -132,17 +140,17 @@ impl Connection {
     /// # Errors
     /// The connection is of no use.
     pub fn wait_for_reads(&self, patience: Duration) -> anyhow::Result<()> {
-        self.stream.set_read_timeout(Some(patience))?;
-        self.stream.set_nonblocking(false)?;
+        self.link.socket().set_read_timeout(Some(patience))?;
+        self.link.socket().set_nonblocking(false)?;
         Ok(())
     }
 
-    /// The connection once more, for a thread that writes while another reads.
+    /// The socket of a connection without TLS once more, for a thread that writes while another reads.
     ///
     /// # Errors
     /// The system has no more files.
     pub fn voice(&self) -> io::Result<TcpStream> {
-        self.stream.try_clone()
+        self.link.socket().try_clone()
     }
 
     /// Bytes to be written, to which more may be added before [`Self::send`].
@@ -160,7 +168,7 @@ impl Connection {
         if must_wait != self.awaits_room {
             let mut wanted = EpollFlags::EPOLLIN;
             wanted.set(EpollFlags::EPOLLOUT, must_wait);
-            epoll.modify(&self.stream, &mut EpollEvent::new(wanted, token))?;
+            epoll.modify(self.link.socket(), &mut EpollEvent::new(wanted, token))?;
             self.awaits_room = must_wait;
         }
         Ok(())
@@ -169,7 +177,7 @@ impl Connection {
     fn flush(&mut self) -> io::Result<()> {
         let mut written = 0;
         while written < self.unsent.len() {
-            match self.stream.write(&self.unsent[written..]) {
+            match self.link.write(&self.unsent[written..]) {
                 Ok(some) => written += some,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // Its end is seen, and judged, where it is read.
@@ -186,12 +194,12 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.link.socket().as_fd()
     }
 }
 
 /// Many connections come from several addresses of loopback, as many people do.
-fn connect(place: Place) -> anyhow::Result<TcpStream> {
+fn connect(place: Place<'_>) -> anyhow::Result<TcpStream> {
     let socket =
         Socket::new(Domain::IPV4, Type::STREAM, None).context("no socket; is the limit of open files high?")?;
     if let Some(bytes) = place.receive_buffer {

@@ -5,7 +5,9 @@ use std::{fmt::Debug, net::SocketAddr, path::Path, sync::Arc};
 use anyhow::Context as _;
 use gaung_client::{Client, NewGroup, ServiceKind, Settings};
 use gaung_proto::GroupId;
+use gaung_site::tls::unverified_client_config;
 use nix::unistd::Pid;
+use rustls::{ClientConfig, time_provider::DefaultTimeProvider};
 use tempfile::TempDir;
 
 use super::dialect::{Dialect, Gaung};
@@ -21,6 +23,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// What it speaks.
     pub dialect: Arc<dyn Dialect>,
+    /// By which listeners speak TLS with it; `None`: plaintext, as speakers always do.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Its processes.
     pub processes: Vec<Pid>,
     /// Ends what runs when dropped.
@@ -38,9 +42,19 @@ impl Server {
         Ok(Self {
             address: up.address("tcp"),
             dialect: Arc::new(Gaung::new(ids)),
+            tls: None,
             processes: vec![up.process().pid()],
             running: Box::new(up),
         })
+    }
+
+    /// The same server, to whose listeners it speaks TLS.
+    ///
+    /// # Errors
+    /// The provider lacks TLS 1.3.
+    pub fn by_tls(self) -> anyhow::Result<Self> {
+        let config = unverified_client_config(&[], Arc::new(DefaultTimeProvider))?;
+        Ok(Self { tls: Some(Arc::new(config)), ..self })
     }
 
     /// Registry, relay and hub as programs of their own, log in memory; `hub`: more flags of the hub.
@@ -52,7 +66,7 @@ impl Server {
         let (ids, hub) = create(&services.server(), groups)?;
         let processes =
             [Service::Registry, Service::Relay, Service::Hub].map(|service| services.process(service).pid()).to_vec();
-        Ok(Self { address: hub, dialect: Arc::new(Gaung::new(ids)), processes, running: Box::new(services) })
+        Ok(Self { address: hub, dialect: Arc::new(Gaung::new(ids)), tls: None, processes, running: Box::new(services) })
     }
 }
 

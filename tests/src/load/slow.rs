@@ -37,7 +37,7 @@ pub(super) struct SlowListeners {
 /// One, and how far it is.
 #[derive(Debug)]
 struct SlowListener {
-    place: Place,
+    place: Place<'static>,
     connection: Connection,
     progress: Progress,
     has_ended: bool,
@@ -67,7 +67,7 @@ impl SlowListeners {
         let (dialect, mut buffer) = (Arc::clone(&server.dialect), vec![0; BUFFER]);
         let mut listeners = Vec::new();
         for index in first_index..first_index + sipping + stopped {
-            let place = Place { server: server.address, index, receive_buffer: Some(RECEIVE_BUFFER) };
+            let place = Place { server: server.address, index, receive_buffer: Some(RECEIVE_BUFFER), tls: None };
             let role = Role::Listener { group: 0, from_seq: 0 };
             let connection = Connection::open(place, role, &*dialect, &mut buffer, |_| ())?;
             listeners.push(SlowListener { place, connection, progress: Progress::default(), has_ended: false });
