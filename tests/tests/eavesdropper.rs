@@ -52,7 +52,7 @@ fn of_a_private_group_nothing_can_be_read_on_the_wire() {
     for words in PRIVATE_WORDS {
         assert!(heard.contains(words) && read.contains(words), "{words}: {heard} {read}");
     }
-    let status = gaung(near, "Gatotkaca", &["status", PRIVATE_NAME, "--json"]).end().expect_code(0).stdout;
+    let status = gaung(near, "Gatotkaca", &["status", "--json"]).end().expect_code(0).stdout;
     assert!(status[0].contains(r#""encrypted":true"#), "{status:?}");
 
     let open = std::str::from_utf8(OPEN_WORDS).expect("they are text");

@@ -99,8 +99,8 @@ fn a_first_contact_is_one_line_and_encrypted() {
 #[test]
 fn who_may_not_speak_without_tls_is_told_so() {
     let up = Up::start(&["--plaintext", "never"]);
-    let said = up.person("ani").run(&["status", "--insecure"]).expect_code(5).stderr.join("\n");
-    assert!(said.contains("TLS"), "{said}");
+    let said = up.person("ani").run(&["status", "--insecure"]).expect_code(4).stderr.join("\n");
+    assert!(said.contains("only TLS"), "{said}");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     thread::spawn(move || silent.incoming().for_each(drop));
