@@ -38,7 +38,7 @@ impl Program {
         let flags = ["--grpc-listen", "127.0.0.1:0", "--metrics-listen", "off", "--no-discovery"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_group-registry"))
             .args(flags)
-            .args(["--iface", "lo", "--quiet-time", "0", "--log-format", "json"])
+            .args(["--iface", "lo", "--quiet-time", "0", "--log-format", "json", "--plaintext", "any"])
             .arg("--data")
             .arg(data)
             .stderr(Stdio::piped())
