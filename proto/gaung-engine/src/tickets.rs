@@ -23,6 +23,11 @@ pub enum TicketError {
     /// The service has never met its registry.
     #[error("the registry has not been heard yet, and tickets cannot be checked without it; try again")]
     NoKey,
+    /// The caller has no device that a ticket could be for.
+    #[error(
+        "this group is private, and this connection proves no device; connect by TLS with the key of a member's device"
+    )]
+    NoDevice,
     /// The ticket is no good.
     #[error(transparent)]
     Ticket(#[from] SigningError),
@@ -63,12 +68,17 @@ impl TicketJudge {
         if passed > TIMING.registry_away { unix_ms } else { unix_ms + passed.as_millis() as i64 }
     }
 
-    /// Whether `device` may use `group` by this ticket at `time_ms`, see [`Self::time_ms`].
+    /// Returns until when `device` may use `group` by this ticket, ms since 1970 by the registry's clock. `time_ms`: see
+    /// [`Self::time_ms`].
     ///
     /// # Errors
     /// [`TicketError`], each case.
-    pub fn check(&self, time_ms: i64, group: GroupId, device: DeviceId, ticket: &[u8]) -> Result<(), TicketError> {
-        Ok(signing::verify_ticket(&self.key_for(ticket)?, ticket, group, device, time_ms)?)
+    pub fn check(&self, time_ms: i64, group: GroupId, device: DeviceId, ticket: &[u8]) -> Result<i64, TicketError> {
+        let key = self.key_for(ticket)?;
+        if device.is_none() {
+            return Err(TicketError::NoDevice);
+        }
+        Ok(signing::verify_ticket(&key, ticket, group, device, time_ms)?)
     }
 
     /// Returns until when the ticket lets its holder read `group`, ms since 1970 by the registry's clock.

@@ -19,7 +19,7 @@ pub enum SigningError {
     #[error("the signature does not verify")]
     Forged,
     /// The ticket is for another group or device.
-    #[error("the ticket is for another group or device")]
+    #[error("the ticket is for another group or device; join the group with this device and send the ticket that it gets")]
     Other,
     /// The ticket has run out.
     #[error("the ticket has expired; join the group again")]
@@ -94,7 +94,7 @@ pub fn issue_ticket(key: &SigningKey, group: GroupId, device: DeviceId, expires_
     signed.encode_to_vec().into()
 }
 
-/// Checks that `ticket` lets `device` use `group` at `now_unix_ms`.
+/// Checks that `ticket` lets `device` use `group` at `now_unix_ms`; gives when it expires (Unix time in ms).
 ///
 /// # Errors
 /// [`SigningError`], each case.
@@ -104,9 +104,9 @@ pub fn verify_ticket(
     group: GroupId,
     device: DeviceId,
     now_unix_ms: i64,
-) -> Result<(), SigningError> {
+) -> Result<i64, SigningError> {
     let ticket = checked_ticket(registry_key, ticket, group, now_unix_ms)?;
-    if ticket.device_id == device.as_bytes()[..] { Ok(()) } else { Err(SigningError::Other) }
+    if ticket.device_id == device.as_bytes()[..] { Ok(ticket.expires_unix_ms) } else { Err(SigningError::Other) }
 }
 
 /// Checks that `ticket` lets whoever holds it use `group` at `now_unix_ms`; gives when it expires (Unix time in ms).

@@ -105,7 +105,7 @@ impl Directory {
         device: DeviceId,
         ticket: &[u8],
     ) -> Result<(), TicketError> {
-        self.tickets().check(self.ticket_time(now), group, device, ticket)
+        self.tickets().check(self.ticket_time(now), group, device, ticket).map(|_| ())
     }
 
     /// Returns the registry's time, by which tickets expire, in ms since 1970. Before the first registration it is 0, and no

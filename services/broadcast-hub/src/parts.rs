@@ -172,6 +172,7 @@ impl Parts {
             relays: self.relays.clone(),
             history: Arc::new(history),
             numbers: SessionNumbers::default(),
+            plaintext: config.plaintext,
             page_port,
             figures: self.figures.clone(),
         }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use gaung_proto::ClientId;
 use gaung_site::PeerIdentity;
 use prometheus_client::metrics::gauge::Gauge;
+use service_kit::secure::PeerDevice;
 use tokio::{
     sync::{Notify, mpsc},
     task::yield_now,
@@ -109,6 +110,11 @@ impl Session {
         port: SessionPort,
         admitted: Admitted,
     ) -> (Rc<Self>, Bytes) {
+        let device = match &port {
+            SessionPort::Framed(_) | SessionPort::Text => PeerDevice::of_peer(peer, context.services.plaintext),
+            // Browsers are not asked for a certificate.
+            SessionPort::Web { .. } => PeerDevice::Believed,
+        };
         let mut early = Bytes::new();
         let (dialect, handshake): (Box<dyn Dialect>, _) = match port {
             SessionPort::Framed(handshake) => (Box::new(Framed::default()), Some(handshake)),
@@ -119,7 +125,7 @@ impl Session {
             SessionPort::Text => (Box::new(Text::new(text_identity(&context, &socket))), None),
         };
         let state = SessionState {
-            core: SessionCore::new(context.services.limits.clone(), Instant::now()),
+            core: SessionCore::new(context.services.limits.clone(), device, Instant::now()),
             dialect,
             handshake: handshake.map(Box::new),
             admitted,

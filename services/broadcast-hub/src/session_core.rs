@@ -20,6 +20,7 @@ use std::{
 use bytes::Bytes;
 use gaung_engine::{Fanout, FanoutLimits};
 use gaung_proto::{DeviceId, GroupId, LogId, pb::relay::AckRange};
+use service_kit::secure::{OtherDevice, PeerDevice};
 use tonic::Code;
 
 pub use self::{
@@ -50,6 +51,8 @@ pub struct SessionCore {
     /// Requests that wait for a lookup, by its number.
     waiting: BTreeMap<u64, WaitingRequest>,
     client: Option<SessionClient>,
+    /// The peer's device, as far as it is proven.
+    device: PeerDevice,
     is_welcomed: bool,
     is_blocked: bool,
     next_number: u64,
@@ -67,6 +70,9 @@ pub struct SessionCore {
 #[derive(Debug)]
 struct SessionClient {
     key: ClientKey,
+    /// The device by its hello.
+    named: DeviceId,
+    /// The device as far as it is proven; [`DeviceId::NONE`] for none.
     device: DeviceId,
     name: String,
 }
@@ -113,15 +119,16 @@ const IN_FLIGHT_REQUESTS: usize = 16 * 1024;
 const EVICTED_STALL: Duration = Duration::from_secs(1);
 
 impl SessionCore {
-    /// Creates the core of a session whose peer has sent nothing yet.
+    /// Creates the core of a session whose peer has sent nothing yet. `device`: what its connection proves.
     #[must_use]
-    pub fn new(limits: Arc<Limits>, now: Instant) -> Self {
+    pub fn new(limits: Arc<Limits>, device: PeerDevice, now: Instant) -> Self {
         Self {
             limits,
             fan: Fanout::new(FanoutLimits::default()),
             subscriptions: Subscriptions::default(),
             waiting: BTreeMap::new(),
             client: None,
+            device,
             is_welcomed: false,
             is_blocked: false,
             next_number: 1,
@@ -333,9 +340,24 @@ impl SessionCore {
         if self.client.is_some() {
             return self.refuse("a second hello came", around);
         }
+        let Ok(device) = self.device.device(hello.device) else {
+            return self.end(EndReason::OtherDevice, around);
+        };
         let key = ClientKey { id: hello.client, owner: around.hub.owner_of(hello.stream_key) };
-        self.client = Some(SessionClient { key, device: hello.device, name: hello.name });
+        self.client = Some(SessionClient { key, named: hello.device, device, name: hello.name });
         self.handle_everyone(around);
+    }
+
+    /// Sets the device whose key the peer has proven: the one place where a session gets another device than its connection gave it.
+    /// Groups that the session has entered before keep the device that they know.
+    pub fn handle_proof(&mut self, device: DeviceId, around: &mut Surroundings<'_>) {
+        let Some(client) = &mut self.client else { return };
+        let is_other = matches!(self.device, PeerDevice::Proven(known) if known != device);
+        self.device = PeerDevice::Proven(device);
+        match self.device.device(client.named) {
+            Ok(device) if !is_other => client.device = device,
+            Ok(_) | Err(OtherDevice) => self.end(EndReason::OtherDevice, around),
+        }
     }
 
     /// Keeps a newer ticket for a group that the session is in, and ignores one for another group.
@@ -358,7 +380,8 @@ impl SessionCore {
         self.in_flight_requests += 1;
         // A person who typed a line wants to know sooner.
         let limit = if around.dialect.rules().acknowledges { self.limits.publish } else { self.limits.text_publish };
-        if let Err(failure) = around.hub.publish(around.now, info, request, limit) {
+        let device = self.client.as_ref().map(|client| client.device).unwrap_or_default();
+        if let Err(failure) = around.hub.publish(around.now, info, device, request, limit) {
             let failed = PublishOutcome { tag, group: info.id, bytes, outcome: Err(failure) };
             self.handle_published(failed, around);
         }

@@ -7,6 +7,7 @@ use std::{
 
 use gaung_engine::{TicketError, TicketJudge};
 use gaung_proto::{DeviceId, GroupId};
+use service_kit::secure::PeerDevice;
 
 use crate::{clock, group::GroupConfig};
 
@@ -27,28 +28,35 @@ impl GroupAccess {
         judge.handle_registry(Instant::now(), key, unix_ms);
     }
 
-    /// Whether `device` may write to the group with this ticket; anyone may where it is not private.
-    pub(crate) fn check(&self, group: &GroupConfig, device: DeviceId, ticket: &[u8]) -> Result<(), TicketError> {
+    /// Checks that `device` may write to the group by this ticket; anyone may where it is not private.
+    pub(crate) fn check_writer(&self, group: &GroupConfig, device: DeviceId, ticket: &[u8]) -> Result<(), TicketError> {
         if !group.private {
             return Ok(());
         }
-        self.judge().check(self.ticket_time(), group.id, device, ticket)
+        self.judge().check(self.ticket_time(), group.id, device, ticket).map(|_| ())
     }
 
-    /// Whether the ticket, whosever it is, lets its holder read the group.
-    pub(crate) fn check_bearer(&self, group: &GroupConfig, ticket: &[u8]) -> Result<(), TicketError> {
-        self.expiry_for(group, ticket).map(|_| ())
-    }
-
-    /// Checks as [`Self::check_bearer`] does; returns the expiry in ms since 1970, or `None` for a group that is not private.
-    pub(crate) fn expiry_for(&self, group: &GroupConfig, ticket: &[u8]) -> Result<Option<i64>, TicketError> {
+    /// Checks that a caller with this device may read the group by this ticket. Returns the expiry in ms since 1970, or `None` for a
+    /// group that is not private.
+    pub(crate) fn check_reader(
+        &self,
+        group: &GroupConfig,
+        peer: PeerDevice,
+        ticket: &[u8],
+    ) -> Result<Option<i64>, TicketError> {
         if !group.private {
             return Ok(None);
         }
-        self.expiry(group.id, ticket).map(Some)
+        let (judge, time) = (self.judge(), self.ticket_time());
+        match peer {
+            PeerDevice::Proven(device) => judge.check(time, group.id, device, ticket),
+            PeerDevice::Believed => judge.expiry(time, group.id, ticket),
+            PeerDevice::Absent => judge.check(time, group.id, DeviceId::NONE, ticket),
+        }
+        .map(Some)
     }
 
-    /// Returns when the ticket expires, in ms since 1970 by the registry's clock.
+    /// Returns when a ticket that a hub shows for its sessions expires, in ms since 1970 by the registry's clock.
     pub(crate) fn expiry(&self, group: GroupId, ticket: &[u8]) -> Result<i64, TicketError> {
         self.judge().expiry(self.ticket_time(), group, ticket)
     }

@@ -23,7 +23,7 @@ use gaung_proto::{
 use gaung_site::Role;
 use service_kit::{
     rpc::AnswerStream,
-    secure::ServiceCalls,
+    secure::{PeerDevice, ServiceCalls},
     share::{Budget, Caller, SharePool},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::sessions::Reporters;
-use self::{error::CallError, receipts::member_status};
+use self::{error::CallError, publish::Publisher, receipts::member_status};
 use crate::{
     access::GroupAccess,
     commands::KeeperCommand,
@@ -67,7 +67,7 @@ pub(crate) struct RelayParts {
     pub(crate) watches: SharePool<Caller>,
     /// Hashes publishers' proofs, by which a client window knows its owner.
     pub(crate) claims: ClaimHasher,
-    /// Decides who may follow groups and report sessions.
+    /// Decides who may follow groups and report sessions, and which device a caller has.
     pub(crate) service_calls: ServiceCalls,
 }
 
@@ -121,10 +121,10 @@ impl RelayCalls {
         self.0.directory.phase(group).ok_or(CallError::NoSuchGroup)
     }
 
-    async fn get_log_of(&self, request: GetLogRequest) -> Result<GetLogResponse, CallError> {
+    async fn get_log_of(&self, peer: PeerDevice, request: GetLogRequest) -> Result<GetLogResponse, CallError> {
         let group = group_id(&request.group_id)?;
         let serving = self.serving(group).await?;
-        self.0.access.check_bearer(&serving.config, &request.ticket)?;
+        self.0.access.check_reader(&serving.config, peer, &request.ticket)?;
         let position = self.0.log.position(group).ok_or(CallError::NotReady)?;
         let (roster, sent) = self.roster(&serving).await?;
         Ok(GetLogResponse {
@@ -174,7 +174,8 @@ impl RelayService for RelayCalls {
     type WatchReceiptsStream = AnswerStream<WatchReceiptsResponse>;
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
-        Ok(Response::new(publish::publish(self, Caller::of(&request), request.into_inner()).await?))
+        let publisher = Publisher::of(self, &request);
+        Ok(Response::new(publish::publish(self, publisher, request.into_inner()).await?))
     }
 
     async fn publish_stream(
@@ -194,7 +195,8 @@ impl RelayService for RelayCalls {
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<GetLogResponse>, Status> {
-        Ok(Response::new(self.get_log_of(request.into_inner()).await?))
+        let peer = self.0.service_calls.peer_device(&request);
+        Ok(Response::new(self.get_log_of(peer, request.into_inner()).await?))
     }
 
     async fn watch_receipts(

@@ -55,6 +55,8 @@ pub(crate) struct WorkerContext {
     pub(crate) repair_shares: RepairShares,
     /// Hashes publishers' proofs, by which a client window knows its owner.
     pub(crate) claims: ClaimHasher,
+    /// Whether a device that a datagram names is believed. It proves none, so where it is not believed, its author has none.
+    pub(crate) believes_devices: bool,
     /// Bytes of the client windows of all of this worker's groups.
     pub(crate) window_bytes: usize,
     pub(crate) repair_bytes: usize,

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod enrolment;
+mod peer_device;
 mod plaintext;
 mod port;
 mod service_calls;
@@ -12,6 +13,7 @@ mod tests;
 pub use self::{
     credentials::ServiceCredentials,
     enrolment::{EnrolledService, ServiceEnrolment},
+    peer_device::{OtherDevice, PeerDevice},
     plaintext::PlaintextPolicy,
     port::{AcceptError, Accepted, SecurePort, TlsPeer},
     service_calls::ServiceCalls,

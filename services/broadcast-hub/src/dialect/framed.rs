@@ -45,7 +45,6 @@ pub struct Framed {
 #[derive(Debug, Clone)]
 struct Author {
     client: ClientId,
-    device: DeviceId,
     stream_key: Bytes,
 }
 
@@ -171,7 +170,7 @@ impl Framed {
             _ => Some(hello.stream_key[..].try_into().map_err(|_| "the stream key must be 16 random bytes")?),
         };
         let own_key = Bytes::copy_from_slice(&hello.stream_key);
-        self.author.get_or_insert(Author { client, device, stream_key: own_key });
+        self.author.get_or_insert(Author { client, stream_key: own_key });
         Ok(Request::Hello(Hello { client, device, stream_key, name: String::new() }))
     }
 
@@ -191,7 +190,6 @@ impl Framed {
                 PublishRequest {
                     tag: publish.tag,
                     client: author.client,
-                    device: author.device,
                     stream_key: author.stream_key,
                     entries: publish.entries.into_iter().map(entry).collect(),
                     bytes,

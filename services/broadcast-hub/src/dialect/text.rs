@@ -303,7 +303,6 @@ impl Text {
         let request = PublishRequest {
             tag: self.last_tag,
             client: lines.author,
-            device: DeviceId::NONE,
             stream_key: self.stream_key.clone(),
             entries: lines.entries.clone(),
             bytes: lines.entries.iter().map(|entry| entry.payload.len()).sum(),

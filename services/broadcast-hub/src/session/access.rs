@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use gaung_engine::TicketError;
 use gaung_proto::{DeviceId, GroupId, pb::relay};
+use service_kit::secure::PlaintextPolicy;
 use tokio::sync::{Notify, mpsc};
 use tonic::Code;
 
@@ -43,6 +44,8 @@ pub(crate) struct SessionServices {
     pub(crate) lookups: GroupLookups,
     pub(crate) history: Arc<HistoryReader>,
     pub(crate) numbers: SessionNumbers,
+    /// From where sessions may come by plaintext, and so whether those that prove nothing are believed.
+    pub(crate) plaintext: PlaintextPolicy,
     /// The page's port, which text sessions that speak HTTP are pointed to.
     pub(crate) page_port: Option<u16>,
     pub(crate) figures: Figures,
@@ -236,6 +239,7 @@ impl SessionHub for SessionAccess<'_> {
         &mut self,
         now: Instant,
         group: &GroupInfo,
+        device: DeviceId,
         request: PublishRequest,
         limit: Duration,
     ) -> Result<(), Failure> {
@@ -251,7 +255,7 @@ impl SessionHub for SessionAccess<'_> {
         let request = relay::PublishRequest {
             group_id: group.id.into(),
             client_id: request.client.into(),
-            device_id: request.device.into(),
+            device_id: device.into(),
             entries: request.entries,
             ticket: request.ticket,
             log_id: request.log_id,

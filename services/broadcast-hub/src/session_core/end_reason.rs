@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use gaung_engine::ForeignProtocol;
 use prometheus_client::metrics::counter::Counter;
+use service_kit::secure::OtherDevice;
 
 use crate::metrics::Figures;
 
@@ -34,6 +35,8 @@ pub enum EndReason {
     SilentWhileFull,
     /// The peer sent bytes or frames that the protocol forbids; the text says what is wrong with them.
     ProtocolError(String),
+    /// The peer's hello named another device than the one whose key it has proven.
+    OtherDevice,
     /// The peer of the text port speaks another protocol.
     ForeignProtocol {
         /// The protocol, as far as it was recognised.
@@ -52,7 +55,7 @@ impl EndReason {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
-            Self::NoHello | Self::ProtocolError(_) | Self::ForeignProtocol { .. } => true,
+            Self::NoHello | Self::ProtocolError(_) | Self::OtherDevice | Self::ForeignProtocol { .. } => true,
             Self::HubStopping
             | Self::Unresponsive
             | Self::TooSlow
@@ -82,7 +85,7 @@ impl EndReason {
             Self::AnswersUnread => Some(&figures.control_full),
             Self::Evicted | Self::HandshakeEvicted | Self::HistoryEvicted => Some(&figures.evicted),
             Self::NoHello | Self::Silent | Self::SilentWhileFull => Some(&figures.idle),
-            Self::ProtocolError(_) => Some(&figures.protocol_errors),
+            Self::ProtocolError(_) | Self::OtherDevice => Some(&figures.protocol_errors),
             Self::ForeignProtocol { .. } => Some(&figures.foreign_protocols),
         }
     }
@@ -105,6 +108,7 @@ impl fmt::Display for EndReason {
             Self::InputEnded => "the peer sent its last line",
             Self::ConnectionLost => "the connection was lost",
             Self::ProtocolError(what) => what,
+            Self::OtherDevice => return OtherDevice.fmt(f),
             Self::ForeignProtocol { protocol, page } => return write_foreign(f, *protocol, *page),
         })
     }

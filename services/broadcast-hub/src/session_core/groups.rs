@@ -197,7 +197,7 @@ impl SessionCore {
         around.hub.check_ticket(around.now, info.id, device, ticket).map_err(|error| {
             let code = match error {
                 TicketError::NoKey => Code::Unavailable,
-                TicketError::NoTicket | TicketError::Ticket(_) => Code::PermissionDenied,
+                TicketError::NoTicket | TicketError::NoDevice | TicketError::Ticket(_) => Code::PermissionDenied,
             };
             Failure::new(code, error.to_string())
         })

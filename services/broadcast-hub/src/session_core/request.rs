@@ -63,7 +63,7 @@ pub enum Request {
 pub struct Hello {
     /// The process, by its own random id.
     pub client: ClientId,
-    /// The device; [`DeviceId::NONE`] if it has none.
+    /// The device as the peer names it; [`DeviceId::NONE`] if it names none.
     pub device: DeviceId,
     /// What proves that the id is the peer's own; without it the peer's address does.
     pub stream_key: Option<[u8; 16]>,
@@ -102,8 +102,6 @@ pub struct PublishRequest {
     pub tag: u64,
     /// The author.
     pub client: ClientId,
-    /// The author's device.
-    pub device: DeviceId,
     /// Proves to the relay that the client id is the author's own; may be empty.
     pub stream_key: Bytes,
     /// The messages.

@@ -65,7 +65,7 @@ pub trait SessionHub {
     fn read_log(&mut self, read: LogRead) -> LogReadGuard;
     /// Counts something in the hub's metrics.
     fn count(&mut self, what: Counted);
-    /// Hands a request to the group's relay; its answer comes to
+    /// Hands a request of `device` to the group's relay; its answer comes to
     /// [`handle_published`](super::SessionCore::handle_published), at the latest after `limit`.
     ///
     /// # Errors
@@ -74,6 +74,7 @@ pub trait SessionHub {
         &mut self,
         now: Instant,
         group: &GroupInfo,
+        device: DeviceId,
         request: PublishRequest,
         limit: Duration,
     ) -> Result<(), Failure>;

@@ -1,8 +1,8 @@
 //! A framed client and a text client without any protocol.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use gaung_proto::{
     ClientId, GroupId, Seq,
     frame::{AcceptedItems, FrameItem, decode, encode_control},
@@ -13,6 +13,7 @@ use gaung_proto::{
     run::Run,
 };
 use prost::Message as _;
+use rustls::client::ResolvesClientCert;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -33,8 +34,17 @@ async fn connect(socket: TcpSocket, addr: SocketAddr) -> TcpStream {
 
 /// Connects to a port of the hub by TLS.
 pub async fn connect_by_tls(hub: &TestHub, addr: SocketAddr) -> TlsStream<TcpStream> {
+    connect_with_proof(hub, addr, None).await
+}
+
+/// The same, proving a device.
+pub async fn connect_with_proof(
+    hub: &TestHub,
+    addr: SocketAddr,
+    proof: Option<Arc<dyn ResolvesClientCert>>,
+) -> TlsStream<TcpStream> {
     let stream = connect(TcpSocket::new_v4().unwrap(), addr).await;
-    TlsConnector::from(client_config(None)).connect(hub.role.server_name(), stream).await.unwrap()
+    TlsConnector::from(client_config(proof)).connect(hub.role.server_name(), stream).await.unwrap()
 }
 
 /// A connection, plain or by TLS.
@@ -46,6 +56,8 @@ pub struct FramedClient {
     pub stream: Box<dyn Duplex>,
     buffer: BytesMut,
     pub id: ClientId,
+    /// The device that its hello names.
+    pub device: Bytes,
 }
 
 #[derive(Debug)]
@@ -67,7 +79,12 @@ impl FramedClient {
     }
 
     pub fn over(stream: impl Duplex + 'static) -> Self {
-        Self { stream: Box::new(stream), buffer: BytesMut::new(), id: ClientId(rand::random()) }
+        Self {
+            stream: Box::new(stream),
+            buffer: BytesMut::new(),
+            id: ClientId(rand::random()),
+            device: Bytes::from_static(&[9; 16]),
+        }
     }
 
     /// Connects and says hello, which also subscribes to `everyone`.
@@ -94,7 +111,7 @@ impl FramedClient {
         let hello = Hello {
             version: 1,
             client_id: self.id.into(),
-            device_id: [9; 16].to_vec().into(),
+            device_id: self.device.clone(),
             name: "t".into(),
             ..Hello::default()
         };

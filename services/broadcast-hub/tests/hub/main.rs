@@ -4,6 +4,7 @@
 mod bad_input;
 mod broadcast;
 mod client;
+mod devices;
 mod framed;
 mod page;
 mod receipts;

@@ -26,6 +26,9 @@ use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
 use crate::{registry::RELAY, server::KillableServer};
 
+/// The author of the relay's own texts.
+const OWN: Author = Author { device: DeviceId::NONE, client: ClientId([0xee; 16]) };
+
 #[derive(Clone)]
 pub struct Relay {
     logs: Arc<Mutex<HashMap<GroupId, Log>>>,
@@ -94,12 +97,12 @@ impl Relay {
     pub fn append(&self, group: GroupId, count: u64, payload_len: usize) {
         let (_, payload) = Content::text("relay", vec![b'x'; payload_len]).encode();
         let entries = (0..count).map(|_| (ContentType::Text, payload.clone())).collect();
-        self.append_by(group, ClientId([0xee; 16]), None, entries);
+        self.append_by(group, OWN, None, entries);
     }
 
     pub fn append_text(&self, group: GroupId, name: &str, text: &[u8]) {
         let entry = Content::text(name, Bytes::copy_from_slice(text)).encode();
-        self.append_by(group, ClientId([0xee; 16]), None, vec![entry]);
+        self.append_by(group, OWN, None, vec![entry]);
     }
 
     pub fn head(&self, group: GroupId) -> Seq {
@@ -117,6 +120,12 @@ impl Relay {
         self.logs.lock().unwrap()[&group].owners.clone()
     }
 
+    /// Returns the device of every logged message.
+    pub fn devices(&self, group: GroupId) -> Vec<DeviceId> {
+        let logs = self.logs.lock().unwrap();
+        logs[&group].runs.iter().flat_map(|run| run.messages().map(|message| message.author.device)).collect()
+    }
+
     /// Returns every logged message as name and text.
     pub fn texts(&self, group: GroupId) -> Vec<(String, Vec<u8>)> {
         let logs = self.logs.lock().unwrap();
@@ -129,22 +138,16 @@ impl Relay {
             .collect()
     }
 
-    fn append_by(
-        &self,
-        group: GroupId,
-        client: ClientId,
-        first: Option<u64>,
-        entries: Vec<(ContentType, Bytes)>,
-    ) -> Seq {
+    fn append_by(&self, group: GroupId, author: Author, first: Option<u64>, entries: Vec<(ContentType, Bytes)>) -> Seq {
         let mut logs = self.logs.lock().unwrap();
         let log = logs.get_mut(&group).unwrap();
         let base = log.head.next();
         let mut block = BlockBuilder::new();
         for (i, (content_type, payload)) in entries.iter().enumerate() {
             let client_seq = first.unwrap_or(base.0) + i as u64;
-            log.known.insert((client, client_seq), base.plus(i as u64));
+            log.known.insert((author.client, client_seq), base.plus(i as u64));
             block.push(&MessageRef {
-                author: Author { device: DeviceId::NONE, client },
+                author,
                 client_seq: ClientSeq(client_seq),
                 content_type: *content_type,
                 sent_at: SentAt(1),
@@ -162,6 +165,7 @@ impl Relay {
     fn publish_one(&self, request: &PublishRequest) -> Result<PublishResponse, Status> {
         let group = GroupId::try_from(&request.group_id[..]).unwrap();
         let client = ClientId::try_from(&request.client_id[..]).unwrap();
+        let author = Author { device: DeviceId::try_from(&request.device_id[..]).unwrap(), client };
         let mut acks = Vec::new();
         let log_id = {
             let mut logs = self.logs.lock().unwrap();
@@ -176,7 +180,7 @@ impl Relay {
             let known = self.logs.lock().unwrap()[&group].known.get(&(client, entry.client_seq)).copied();
             let seq = known.unwrap_or_else(|| {
                 let content_type = ContentType::from_byte(entry.content_type as u8);
-                self.append_by(group, client, Some(entry.client_seq), vec![(content_type, entry.payload.clone())])
+                self.append_by(group, author, Some(entry.client_seq), vec![(content_type, entry.payload.clone())])
             });
             acks.push(AckRange { first_client_seq: entry.client_seq, first_seq: seq.0, count: 1 });
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use broadcast_hub::Limits;
 use ed25519_dalek::SigningKey;
 use gaung_proto::{
-    Seq,
+    DeviceId, Seq,
     frame::encode_control,
     pb::hub::{ClientFrame, Ping, client_frame, server_frame::Frame},
 };
@@ -28,11 +28,12 @@ use crate::{
 async fn a_framed_session_by_tls_publishes_and_hears_large_messages() {
     let world = World::start(Limits { ring_bytes: 1 << 20, ..Limits::default() }).await;
     let group = world.group("g", 2);
-    let proof = gaung_site::device_proof(&SigningKey::from_bytes(&[3; 32])).unwrap();
+    let key = SigningKey::from_bytes(&[3; 32]);
     let stream = TcpStream::connect(world.hub.tcp).await.unwrap();
-    let connector = TlsConnector::from(client_config(Some(proof)));
+    let connector = TlsConnector::from(client_config(Some(gaung_site::device_proof(&key).unwrap())));
     let stream = connector.connect(world.hub.role.server_name(), stream).await.unwrap();
     let mut client = FramedClient::over(stream);
+    client.device = DeviceId::of_public_key(key.verifying_key().as_bytes()).into();
     client.hello().await;
     client.subscribe("g", 1, 0).await;
     client.publish(group, 7, 1, 100).await;

@@ -8,6 +8,7 @@ use gaung_proto::{
     pb::hub::{GetStatusRequest, GetStatusResponse, hub_service_client::HubServiceClient},
 };
 use gaung_site::Role;
+use service_kit::secure::PlaintextPolicy;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -98,6 +99,7 @@ impl TestHub {
         let mut config = Config {
             registry: registry.to_string(),
             grpc_listen: any(),
+            plaintext: PlaintextPolicy::Any,
             tcp_listen: any(),
             text_listen: Some(any()),
             page_listen: Some(any()),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use gaung_engine::{BatchError, RefuseReason, TicketError};
 use gaung_log::ReadError;
 use gaung_proto::{LogId, Seq, SeqRange, id::IdError, limits::MAX_TEXT_DATAGRAM, pb::relay::PublishRefused};
+use service_kit::secure::OtherDevice;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -49,6 +50,8 @@ pub(crate) enum CallError {
     )]
     TextTooLong(usize),
     #[error(transparent)]
+    OtherDevice(#[from] OtherDevice),
+    #[error(transparent)]
     Access(#[from] TicketError),
     #[error(transparent)]
     NotLogged(#[from] RefuseReason),
@@ -66,7 +69,9 @@ impl CallError {
             Self::BadId(_) | Self::BadField(_) | Self::Batch(_) | Self::TextTooLong(_) => Code::InvalidArgument,
             Self::Access(TicketError::NoKey) => Code::Unavailable,
             Self::Access(TicketError::NoTicket) => Code::Unauthenticated,
-            Self::Access(TicketError::Ticket(_)) => Code::PermissionDenied,
+            Self::OtherDevice(_) | Self::Access(TicketError::NoDevice | TicketError::Ticket(_)) => {
+                Code::PermissionDenied
+            }
             Self::NotLogged(RefuseReason::OutOfWindow(_)) => Code::OutOfRange,
             Self::NotLogged(RefuseReason::OtherPublisher) => Code::AlreadyExists,
             Self::NotLogged(RefuseReason::Busy | RefuseReason::Unavailable) => Code::Unavailable,
@@ -100,6 +105,7 @@ impl CallError {
             | Self::BadId(_)
             | Self::BadField(_)
             | Self::TextTooLong(_)
+            | Self::OtherDevice(_)
             | Self::Access(_)
             | Self::NotLogged(_) => None,
         }

@@ -12,6 +12,7 @@ use gaung_proto::{
 };
 use service_kit::{
     rpc::{AnswerSender, AnswerStream, CallBytes, CallEnded, answer_queue},
+    secure::PeerDevice,
     share::{Caller, Share},
 };
 use tokio::{
@@ -207,7 +208,8 @@ impl FollowCursor {
     /// Sends runs until the reader is gone (`Ok`) or the group cannot be followed any more.
     async fn follow(&mut self, add: &FollowGroup) -> Result<(), CallError> {
         let serving = self.relay.serving(self.group).await?;
-        self.right.show(&self.relay.0.access, &serving.config, &add.ticket)?;
+        // Only hubs get here, and they follow by tickets of their sessions.
+        self.right.show(&self.relay.0.access, &serving.config, PeerDevice::Believed, &add.ticket)?;
         drop(serving);
         let mut phases = self.relay.0.directory.watch(self.group).ok_or(CallError::NoSuchGroup)?;
         loop {

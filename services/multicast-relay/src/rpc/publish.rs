@@ -19,6 +19,7 @@ use gaung_proto::{
 };
 use service_kit::{
     rpc::{CallBytes, HeldBytes},
+    secure::PeerDevice,
     share::Caller,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -45,26 +46,41 @@ const MAX_TOGETHER: usize = 1024;
 /// Most answers in one message of a stream.
 const ANSWERS_TOGETHER: usize = 1024;
 
+/// Who publishes by one call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Publisher {
+    /// Whom requests are charged to.
+    caller: Caller,
+    peer: PeerDevice,
+}
+
+impl Publisher {
+    pub(super) fn of<T>(relay: &RelayCalls, request: &Request<T>) -> Self {
+        Self { caller: Caller::of(request), peer: relay.0.service_calls.peer_device(request) }
+    }
+}
+
 /// Publishes one request, and waits until it is durable.
 pub(super) async fn publish(
     relay: &RelayCalls,
-    caller: Caller,
+    publisher: Publisher,
     request: PublishRequest,
 ) -> Result<PublishResponse, CallError> {
-    let CheckedPublish { worker, publish, mut pending } = check(relay, caller, request).await?;
+    let CheckedPublish { worker, publish, mut pending } = check(relay, publisher, request).await?;
     worker.send_wait(WorkerCommand::Publish(publish)).await.map_err(|_| CallError::Stopping)?;
     poll_fn(|cx| pending.poll_outcome(cx)).await
 }
 
 /// Publishes the requests of a stream in order, and answers them in the same order.
 pub(super) fn publish_stream(relay: RelayCalls, requests: Request<Streaming<PublishStreamRequest>>) -> PublishAnswers {
-    let bytes = CallBytes::of(&requests);
+    let (bytes, publisher) = (CallBytes::of(&requests), Publisher::of(&relay, &requests));
     let mut requests = requests.into_inner();
     let (pending, waiting) = mpsc::channel(STREAM_WINDOW);
     let room = Arc::new(Semaphore::new(STREAM_MESSAGES));
     let tasks = relay.0.tasks.clone();
     tasks.spawn(async move {
-        let mut batch = StreamBatch { relay, bytes, room, pending, by_worker: Vec::new(), checked: Vec::new() };
+        let mut batch =
+            StreamBatch { relay, publisher, bytes, room, pending, by_worker: Vec::new(), checked: Vec::new() };
         // A broken stream ends like one that the client finished: what was handed over is answered or dropped.
         while let Ok(Some(request)) = requests.message().await {
             for (index, one) in request.publishes.into_iter().enumerate() {
@@ -83,6 +99,7 @@ pub(super) fn publish_stream(relay: RelayCalls, requests: Request<Streaming<Publ
 /// The requests of one message of a stream: each worker gets its part of them in one command, and logs it in one run.
 struct StreamBatch {
     relay: RelayCalls,
+    publisher: Publisher,
     bytes: Arc<CallBytes>,
     /// Permits for [`STREAM_MESSAGES`] messages.
     room: Arc<Semaphore>,
@@ -109,12 +126,12 @@ impl StreamBatch {
             _ if index >= MAX_TOGETHER => Err(CallError::BadField("at most 1024 requests go together")),
             Some(request) => {
                 let (relay, bytes, room) = (self.relay.clone(), Arc::clone(&self.bytes), Arc::clone(&self.room));
-                let unread = self.pending.clone();
+                let (publisher, unread) = (self.publisher, self.pending.clone());
                 let mut checking = pin!(async move {
                     let messages = request.entries.len();
                     let room = room.acquire_many_owned(messages.min(STREAM_MESSAGES) as u32).await.ok()?;
                     let held = bytes.reserve_work(ANSWER_BYTES + messages as u64 * RANGE_BYTES).await;
-                    Some((check(&relay, bytes.caller(), request).await, (room, held)))
+                    Some((check(&relay, publisher, request).await, (room, held)))
                 });
                 let checked = tokio::select! {
                     biased;
@@ -229,8 +246,8 @@ struct CheckedPublish {
     pending: PendingPublish,
 }
 
-async fn check(relay: &RelayCalls, caller: Caller, request: PublishRequest) -> Result<CheckedPublish, CallError> {
-    let outcome = check_fields(relay, caller, request).await;
+async fn check(relay: &RelayCalls, publisher: Publisher, request: PublishRequest) -> Result<CheckedPublish, CallError> {
+    let outcome = check_fields(relay, publisher, request).await;
     if outcome.is_err() {
         relay.0.figures.publish_refused.inc();
     }
@@ -239,7 +256,7 @@ async fn check(relay: &RelayCalls, caller: Caller, request: PublishRequest) -> R
 
 async fn check_fields(
     relay: &RelayCalls,
-    caller: Caller,
+    Publisher { caller, peer }: Publisher,
     request: PublishRequest,
 ) -> Result<CheckedPublish, CallError> {
     let group = group_id(&request.group_id)?;
@@ -248,8 +265,8 @@ async fn check_fields(
     if request.log_id != 0 && request.log_id != log.0 {
         return Err(CallError::OtherLog { current: log });
     }
-    let device = device_id(&request.device_id)?;
-    relay.0.access.check(&serving.config, device, &request.ticket)?;
+    let device = peer.device(device_id(&request.device_id)?)?;
+    relay.0.access.check_writer(&serving.config, device, &request.ticket)?;
     let claimant = claimant(relay, caller, &request)?;
     let batch = batch(&serving, device, request)?.claimed_by(claimant);
     let memory = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;

@@ -28,6 +28,7 @@ pub(super) async fn read(
     request: Request<ReadRequest>,
 ) -> Result<AnswerStream<ReadResponse>, CallError> {
     let bytes = CallBytes::of(&request);
+    let peer = relay.0.service_calls.peer_device(&request);
     let request = request.into_inner();
     let group = group_id(&request.group_id)?;
     let serving = match relay.serving(group).await {
@@ -35,7 +36,7 @@ pub(super) async fn read(
         Err(CallError::NotReady) => relay.0.directory.readable(group).ok_or(CallError::NotReady)?,
         found => found?,
     };
-    relay.0.access.check_bearer(&serving.config, &request.ticket)?;
+    relay.0.access.check_reader(&serving.config, peer, &request.ticket)?;
     let log = serving.identity.log;
     if request.log_id != 0 && request.log_id != log.0 {
         return Err(CallError::OtherLog { current: log });

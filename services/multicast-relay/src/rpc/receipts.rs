@@ -33,11 +33,12 @@ pub(super) async fn watch(
     request: Request<WatchReceiptsRequest>,
 ) -> Result<AnswerStream<WatchReceiptsResponse>, CallError> {
     let (sender, answers) = answer_queue(CallBytes::of(&request), WINDOW);
+    let peer = relay.0.service_calls.peer_device(&request);
     let request = request.into_inner();
     let group = group_id(&request.group_id)?;
     let serving = relay.serving(group).await?;
     let right = SharedRight::new();
-    right.show(&relay.0.access, &serving.config, &request.ticket)?;
+    right.show(&relay.0.access, &serving.config, peer, &request.ticket)?;
     let log = serving.identity.log;
     if request.log_id != 0 && request.log_id != log.0 {
         return Err(CallError::OtherLog { current: log });

@@ -7,6 +7,7 @@ use std::{
 
 use gaung_engine::{ReadingRight, TicketError};
 use gaung_proto::signing::SigningError;
+use service_kit::secure::PeerDevice;
 use tokio::{sync::watch, time::sleep};
 
 use super::{CallError, RelayCalls, group_id};
@@ -24,9 +25,15 @@ impl SharedRight {
         Self(Arc::new(watch::Sender::new(ReadingRight::default())))
     }
 
-    /// Checks the ticket of a request; a group that is not private needs none.
-    pub(super) fn show(&self, access: &GroupAccess, group: &GroupConfig, ticket: &[u8]) -> Result<(), TicketError> {
-        if let Some(expires) = access.expiry_for(group, ticket)? {
+    /// Checks the ticket of a request by a caller with this device; a group that is not private needs none.
+    pub(super) fn show(
+        &self,
+        access: &GroupAccess,
+        group: &GroupConfig,
+        peer: PeerDevice,
+        ticket: &[u8],
+    ) -> Result<(), TicketError> {
+        if let Some(expires) = access.check_reader(group, peer, ticket)? {
             self.extend(expires);
         }
         Ok(())

@@ -7,6 +7,7 @@ use gaung_engine::{ClaimHasher, Cookies, RepairShares};
 use gaung_net::driver::{Batching, Driver, DriverHandle};
 use gaung_proto::RelayId;
 use rand::Rng as _;
+use service_kit::secure::PlaintextPolicy;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,7 @@ impl RelayThreads {
                 cookies: cookies.clone(),
                 repair_shares: repair_shares.clone(),
                 claims: claims.clone(),
+                believes_devices: bound.config.plaintext == PlaintextPolicy::Any,
                 window_bytes: WINDOWS_BYTES / count,
                 repair_bytes: bound.config.repair_bytes,
                 rate: bound.config.rate,

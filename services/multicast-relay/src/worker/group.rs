@@ -179,7 +179,8 @@ impl WorkerGroup {
             content_type: ContentType::from_byte(publish.content_type),
             payload: Bytes::copy_from_slice(publish.payload),
         };
-        let Ok(batch) = PublishBatch::new(publish.device, client, vec![entry]) else {
+        let device = if context.believes_devices { publish.device } else { DeviceId::NONE };
+        let Ok(batch) = PublishBatch::new(device, client, vec![entry]) else {
             return answer(PublishOutcome::Refused);
         };
         // The cookie has proven the address.

@@ -1,6 +1,12 @@
 //! What callers of a relay have to prove.
 
-use gaung_proto::{RelayId, pb::relay::relay_service_client::RelayServiceClient};
+use gaung_proto::{
+    DeviceId, Epoch, RelayId, SenderId,
+    body::Publish,
+    datagram::PacketType,
+    pb::relay::{GetLogRequest, PublishRequest, ReadRequest, relay_service_client::RelayServiceClient},
+    run::Run,
+};
 use gaung_site::{Role, SiteAuthority};
 use multicast_relay::{Config, LogKind, bind};
 use rustls::pki_types::UnixTime;
@@ -10,8 +16,15 @@ use service_kit::{
 };
 use tonic::Code;
 
-use crate::support::{RegistryDouble, TestRelay, config};
+use crate::{
+    datagrams::{cookie, datagram},
+    support::{
+        GroupKind, RegistryDouble, TestRelay, config, entry, eventually, join, publish, read, receive_type, request,
+        text, unicast,
+    },
+};
 
+const DEVICE: DeviceId = DeviceId([7; 16]);
 const HUB: Role = Role::Hub(RelayId([8; 16]));
 
 fn issue(site: &SiteAuthority, role: Role) -> ServiceCredentials {
@@ -54,6 +67,59 @@ async fn who_proves_nothing_follows_only_where_anyone_may_speak_plaintext() {
         let (_, relay) = start(&site, policy, &registry).await;
         let followed = relay.client().await.follow(tokio_stream::empty()).await;
         assert_eq!(followed.map_err(|status| status.code()).err(), expected, "{policy}");
+        relay.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_names_no_device_that_was_not_proven() {
+    for (policy, device) in [(PlaintextPolicy::Loopback, DeviceId::NONE), (PlaintextPolicy::Any, DEVICE)] {
+        let registry = RegistryDouble::start().await;
+        let relay = TestRelay::start(Config { plaintext: policy, ..config(&registry) }).await;
+        let (group, addr) = registry.create("class", GroupKind::Proto).await;
+        let mut client = relay.client().await;
+        let by_call = PublishRequest { device_id: DEVICE.into(), ..request(group, 1, vec![entry(1, "by call")]) };
+        publish(&mut client, by_call).await;
+        let (heartbeat, _, from) = receive_type(&join(addr), PacketType::Heartbeat).await;
+        let (own, payload) = (unicast(), text("by datagram"));
+        let sender = SenderId([4; 16]);
+        let cookie = cookie(&own, &relay, heartbeat.tag, sender).await;
+        let said = Publish { sender, cookie, device: DEVICE, content_type: 1, payload: &payload };
+        let said = datagram(PacketType::Publish, heartbeat.tag, Epoch(0), 1, |out| said.write(out));
+        own.send_to(&said, from).await.unwrap();
+        receive_type(&own, PacketType::Puback).await;
+        let runs = read(&mut client, group, 1, 0).await.unwrap();
+        let devices: Vec<_> = runs.iter().flat_map(Run::messages).map(|message| message.author.device).collect();
+        assert_eq!(devices, [device, device], "{policy}");
+        relay.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn who_proves_no_device_stays_out_of_private_groups() {
+    for (policy, expected) in [(PlaintextPolicy::Loopback, Err(Code::PermissionDenied)), (PlaintextPolicy::Any, Ok(()))]
+    {
+        let registry = RegistryDouble::start().await;
+        let relay = TestRelay::start(Config { plaintext: policy, ..config(&registry) }).await;
+        let (group, _) = registry.create("secret", GroupKind::Private).await;
+        let ticket = registry.ticket(group, DEVICE, i64::MAX / 2);
+        let mut client = relay.client().await;
+        eventually("the group is served", async || {
+            let refused = client.publish(request(group, 1, vec![entry(1, "x")])).await.unwrap_err();
+            refused.code() == Code::Unauthenticated
+        })
+        .await;
+        let said = PublishRequest {
+            device_id: DEVICE.into(),
+            ticket: ticket.clone(),
+            ..request(group, 1, vec![entry(1, "x")])
+        };
+        let published = client.publish(said).await.map(drop).map_err(|status| status.code());
+        let asked = ReadRequest { group_id: group.into(), ticket: ticket.clone(), ..ReadRequest::default() };
+        let read = client.read(asked).await.map(drop).map_err(|status| status.code());
+        let asked = GetLogRequest { group_id: group.into(), ticket };
+        let log = client.get_log(asked).await.map(drop).map_err(|status| status.code());
+        assert_eq!([published, read, log], [expected; 3], "{policy}");
         relay.stop().await;
     }
 }

@@ -3,7 +3,7 @@
 use gaung_site::{PeerIdentity, Role};
 use tonic::{Request, Status};
 
-use super::PlaintextPolicy;
+use super::{PeerDevice, PlaintextPolicy};
 
 /// Decides who may make the calls that are for services of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,12 @@ impl ServiceCalls {
     #[must_use]
     pub const fn new(plaintext: PlaintextPolicy) -> Self {
         Self { plaintext }
+    }
+
+    /// Judges what the connection of `request` proves of the device that the caller names.
+    #[must_use]
+    pub fn peer_device<T>(self, request: &Request<T>) -> PeerDevice {
+        PeerDevice::of_call(request, self.plaintext)
     }
 
     /// Checks that `request` comes from a service whose role `may_call`, or from this process.

@@ -283,7 +283,14 @@ impl SessionHub for HubOf<'_> {
 
     fn count(&mut self, _: Counted) {}
 
-    fn publish(&mut self, _: Instant, group: &GroupInfo, request: PublishRequest, _: Duration) -> Result<(), Failure> {
+    fn publish(
+        &mut self,
+        _: Instant,
+        group: &GroupInfo,
+        _: DeviceId,
+        request: PublishRequest,
+        _: Duration,
+    ) -> Result<(), Failure> {
         self.hub.asked.push(Asked::Publish { session: self.session, group: group.id, request });
         Ok(())
     }

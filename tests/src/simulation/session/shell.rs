@@ -13,6 +13,7 @@ use broadcast_hub::{
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{ClientId, Seq, run::Run};
 use rand::Rng as _;
+use service_kit::secure::PeerDevice;
 
 use super::{
     super::trace::mixed,
@@ -43,7 +44,7 @@ impl World<'_> {
         };
         let dialect: Box<dyn Dialect> = if breakage.hides_gaps { Box::new(WithoutGaps(dialect)) } else { dialect };
         self.sessions[index] = Some(Session {
-            core: SessionCore::new(Arc::new(limits), self.base + self.now),
+            core: SessionCore::new(Arc::new(limits), PeerDevice::Believed, self.base + self.now),
             dialect,
             peer: Peer::default(),
             requester: Requester::new(index, peer.is_text, peer.habit),
