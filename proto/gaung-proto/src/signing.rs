@@ -5,6 +5,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use prost::Message as _;
 
 use crate::{
+    GroupRetention,
     id::{DeviceId, GroupId},
     pb::registry as pb,
 };
@@ -19,7 +20,9 @@ pub enum SigningError {
     #[error("the signature does not verify")]
     Forged,
     /// The ticket is for another group or device.
-    #[error("the ticket is for another group or device; join the group with this device and send the ticket that it gets")]
+    #[error(
+        "the ticket is for another group or device; join the group with this device and send the ticket that it gets"
+    )]
     Other,
     /// The ticket has run out.
     #[error("the ticket has expired; join the group again")]
@@ -39,6 +42,14 @@ pub enum Method {
     Revoke,
     /// RedeemInvite; the subject is the code, the group id is zero.
     Redeem,
+    /// CreateGroup; the subject is [`create_subject`], the group id is zero.
+    Create,
+    /// JoinGroup; the subject is [`join_subject`], the group id is zero for a group that is named.
+    Join,
+    /// LeaveGroup; the subject is [`leave_subject`].
+    Leave,
+    /// CreateInvite; the subject is [`invite_subject`].
+    Invite,
 }
 
 impl Method {
@@ -49,8 +60,52 @@ impl Method {
             Self::Keep => "keep",
             Self::Revoke => "revoke",
             Self::Redeem => "redeem",
+            Self::Create => "create",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Invite => "invite",
         }
     }
+}
+
+/// Returns what a device signs of a CreateGroup call.
+#[must_use]
+pub fn create_subject(request: &pb::CreateGroupRequest) -> String {
+    let keep = GroupRetention::from(request.keep).subject();
+    [
+        hex(&request.request_id),
+        request.name.clone(),
+        request.scope.to_string(),
+        request.format.to_string(),
+        u8::from(request.private).to_string(),
+        request.address.clone().unwrap_or_default(),
+        request.port.map(|port| port.to_string()).unwrap_or_default(),
+        request.owner_name.clone(),
+        keep,
+    ]
+    .join("\n")
+}
+
+/// Returns what a device signs of a JoinGroup call, besides the group's id.
+#[must_use]
+pub fn join_subject(request: &pb::JoinGroupRequest) -> String {
+    let name = match &request.by {
+        Some(pb::join_group_request::By::Name(name)) => name,
+        Some(pb::join_group_request::By::Id(_)) | None => "",
+    };
+    [name, &request.member_name, &hex(&request.client_id), &request.lane].join("\n")
+}
+
+/// Returns what a device signs of a LeaveGroup call, besides the group's id.
+#[must_use]
+pub fn leave_subject(request: &pb::LeaveGroupRequest) -> String {
+    hex(&request.client_id)
+}
+
+/// Returns what a device signs of a CreateInvite call, besides the group's id.
+#[must_use]
+pub fn invite_subject(request: &pb::CreateInviteRequest) -> String {
+    format!("{}\n{}", request.uses, request.expires_ms)
 }
 
 /// Signs one call with the registry's `nonce`.
@@ -150,6 +205,10 @@ fn checked_ticket(
 fn call_bytes(method: Method, group: GroupId, nonce: &[u8], subject: &str) -> Vec<u8> {
     let method = method.name().as_bytes();
     [b"gaung-v1\0", method, b"\0", group.as_bytes(), nonce, subject.as_bytes()].concat()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn ticket_bytes(ticket: &[u8]) -> Vec<u8> {

@@ -16,7 +16,7 @@ use gaung_proto::{
     },
     datagram::{Fragment, Header, PacketType, flags},
     frame::{self, AcceptedItems, FrameItem},
-    pb,
+    pb::{self, registry},
     run::{Run, RunHeader},
     signing::{self, Method, SigningError},
 };
@@ -190,6 +190,46 @@ fn signed_calls() {
     assert_eq!(keep.subject().as_bytes(), vector.part("subject: 30 days, any bytes, 500 messages"));
     let signed = signing::sign_call(&key, Method::Keep, GROUP, &nonce, &keep.subject());
     assert_eq!(signed.signature, vector.part("signature"));
+}
+
+#[test]
+fn signed_device_calls() {
+    let key = signing_key(&Vector::read("signing-call"));
+    let vector = Vector::read("signing-device-calls");
+    let nonce = Bytes::copy_from_slice(vector.part("nonce"));
+    let client_id = Bytes::copy_from_slice(&counting::<16>(0xb0));
+    let create = registry::CreateGroupRequest {
+        request_id: Bytes::copy_from_slice(&counting::<16>(0xd0)),
+        name: "kelas-3a".to_owned(),
+        scope: registry::Scope::Site.into(),
+        format: registry::Format::Proto.into(),
+        private: true,
+        address: Some("239.255.10.1".to_owned()),
+        port: Some(7500),
+        owner_name: "Ani".to_owned(),
+        keep: Some(registry::Retention { max_age_ms: 30 * 86_400_000, max_bytes: 0, max_messages: 500 }),
+        ..Default::default()
+    };
+    let join = registry::JoinGroupRequest {
+        by: Some(registry::join_group_request::By::Id(GROUP.into())),
+        member_name: "Ani".to_owned(),
+        client_id: client_id.clone(),
+        lane: "tcp".to_owned(),
+        ..Default::default()
+    };
+    let leave = registry::LeaveGroupRequest { client_id, ..Default::default() };
+    let invite = registry::CreateInviteRequest { uses: 10, expires_ms: 3_600_000, ..Default::default() };
+    let calls = [
+        ("create", Method::Create, GroupId::NONE, signing::create_subject(&create)),
+        ("join", Method::Join, GROUP, signing::join_subject(&join)),
+        ("leave", Method::Leave, GROUP, signing::leave_subject(&leave)),
+        ("invite", Method::Invite, GROUP, signing::invite_subject(&invite)),
+    ];
+    for (name, method, group, subject) in calls {
+        assert_eq!(subject.as_bytes(), vector.part(&format!("{name} subject")));
+        let signed = signing::sign_call(&key, method, group, &nonce, &subject);
+        assert_eq!(signed.signature, vector.part(&format!("{name} signature")), "{name}");
+    }
 }
 
 #[test]

@@ -38,6 +38,11 @@ pub enum CallError {
     /// Another call used the nonce.
     #[error("the nonce was used for another call; get a new one with GetChallenge and sign again")]
     NonceUsed,
+    /// The call is for another device than the one that signed it.
+    #[error(
+        "the call is for another device than the one that signed it; sign it with the key of the device that it names"
+    )]
+    OtherDevice,
     /// The table of used nonces is full.
     #[error("too many signed calls in the last minute; try again in a moment")]
     Full,

@@ -15,6 +15,7 @@ pub mod address_picker;
 mod allocation;
 mod async_registry;
 mod bound;
+mod caller;
 mod catalogue;
 pub mod challenge;
 pub mod clock;

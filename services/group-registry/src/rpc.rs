@@ -7,9 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{
-    GroupId, RelayId,
+    DeviceId, GroupId, RelayId,
     pb::registry::{self as pb, registry_service_server::RegistryService},
-    signing::Method,
+    signing::{self, Method},
 };
 use gaung_site::Role;
 use rustls::pki_types::UnixTime;
@@ -25,11 +25,14 @@ use tracing::info;
 
 use crate::{
     async_registry::AsyncRegistry,
+    caller::CallOrigin,
+    challenge::SignedCall,
     clock::Now,
     enrol::Enrolments,
     figures::Figures,
     group::Group,
     identity_conflicts::IdentityConflicts,
+    lookup::GroupBy,
     registry::Registry,
     reports::ReportError,
     services::{RegisterError, SERVICE_RENEW},
@@ -53,7 +56,7 @@ pub(crate) struct Rpc {
     pub(crate) watchers: SharePool<Origin>,
     pub(crate) conflicts: Arc<IdentityConflicts>,
     pub(crate) enrolments: Arc<Enrolments>,
-    /// Decides who may register a service and report its groups.
+    /// Decides who may register a service and report its groups, and what callers have proven.
     pub(crate) service_calls: ServiceCalls,
     /// Identifies this process's revisions, so that a client cannot resume with another's.
     pub(crate) watch_id: Bytes,
@@ -103,6 +106,27 @@ impl Rpc {
         })
     }
 
+    fn caller<T>(&self, request: &Request<T>) -> CallOrigin {
+        CallOrigin::of(request, self.service_calls)
+    }
+
+    /// Checks that a call is made by the device that it is for, which its signature proves, or else its connection.
+    async fn check_device(
+        &self,
+        caller: CallOrigin,
+        device: DeviceId,
+        signed: Option<SignedCall>,
+    ) -> Result<(), Status> {
+        match signed {
+            Some(call) => self.run(move |registry, now| registry.verify_device(now, &call, device)).await,
+            None => caller.check_device(device).map_err(|error| {
+                let status = error.to_status();
+                self.figures.refused(status.code());
+                status
+            }),
+        }
+    }
+
     async fn run<T, E>(&self, call: impl FnOnce(&Registry, Now) -> Result<T, E> + Send + 'static) -> Result<T, Status>
     where
         T: Send + 'static,
@@ -122,9 +146,13 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateGroupRequest>,
     ) -> Result<Response<pb::CreateGroupResponse>, Status> {
-        let from = charged_address(&request);
-        let spec = validate::create(request.into_inner(), from)?;
-        self.charged(self.registry.charge_create(Now::read().mono, from))?;
+        let caller = self.caller(&request);
+        let mut request = request.into_inner();
+        let (signature, subject) = (request.signature.take(), signing::create_subject(&request));
+        let spec = validate::create(request, caller.charged)?;
+        self.charged(self.registry.charge_create(Now::read().mono, caller.charged))?;
+        let signed = caller.signed(Method::Create, GroupId::NONE, subject, signature);
+        self.check_device(caller, spec.owner, signed).await?;
         let made = self.calls.create(spec).await;
         match &made {
             Ok(_) => drop(self.figures.creates.inc()),
@@ -134,9 +162,10 @@ impl RegistryService for Rpc {
     }
 
     async fn get_group(&self, request: Request<pb::GetGroupRequest>) -> Result<Response<pb::GetGroupResponse>, Status> {
+        let caller = self.caller(&request);
         let request = request.into_inner();
         let by = validate::group_by(request.by)?;
-        let claim = validate::viewer(request.viewer)?;
+        let claim = validate::viewer(request.viewer)?.proven_by(&caller);
         let group = self.run(move |registry, now| registry.group_for(now, &by, claim)).await?;
         Ok(Response::new(pb::GetGroupResponse { group: Some(group.to_pb()) }))
     }
@@ -145,6 +174,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::ListGroupsRequest>,
     ) -> Result<Response<pb::ListGroupsResponse>, Status> {
+        let caller = self.caller(&request);
         let request = request.into_inner();
         let limit = match usize::try_from(request.page_size).unwrap_or(usize::MAX) {
             0 => DEFAULT_PAGE,
@@ -152,7 +182,7 @@ impl RegistryService for Rpc {
             _ => return Err(invalid("page_size", "page_size goes from 1 to 1000")),
         };
         let after = Some(request.page_token).filter(|token| !token.is_empty());
-        let claim = validate::viewer(request.viewer)?;
+        let claim = validate::viewer(request.viewer)?.proven_by(&caller);
         let list = move |registry: &Registry, now| registry.groups_for(now, after.as_deref(), limit, claim);
         let (groups, more) = self.calls.run(list).await?;
         let last = groups.last().map(page_token);
@@ -172,10 +202,11 @@ impl RegistryService for Rpc {
             self.figures.refused(Code::ResourceExhausted);
             Status::new(Code::ResourceExhausted, format!("too many watchers: {full}"))
         })?;
+        let caller = self.caller(&request);
         let request = request.into_inner();
         let relay =
             if request.relay_id.is_empty() { None } else { Some(validate::service_id("relay_id", &request.relay_id)?) };
-        let claim = validate::viewer(request.viewer)?;
+        let claim = validate::viewer(request.viewer)?.proven_by(&caller);
         let viewer = self.registry.viewer(claim);
         let resumes = request.watch_id == self.watch_id && request.after_revision > 0;
         let watcher = watch::Watcher {
@@ -194,7 +225,8 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let call = validate::signed(Method::Delete, &request.group_id, String::new(), request.signature, from)?;
+        let group = validate::group_id("group_id", &request.group_id)?;
+        let call = validate::signed(Method::Delete, group, String::new(), request.signature, from)?;
         self.run(move |registry, now| registry.delete_group(now, &call)).await?;
         Ok(Response::new(pb::DeleteGroupResponse {}))
     }
@@ -205,7 +237,8 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::ResetGroupResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let call = validate::signed(Method::Reset, &request.group_id, String::new(), request.signature, from)?;
+        let group = validate::group_id("group_id", &request.group_id)?;
+        let call = validate::signed(Method::Reset, group, String::new(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.reset_group(now, &call)).await?;
         Ok(Response::new(pb::ResetGroupResponse { group: Some(group.to_pb()) }))
     }
@@ -217,7 +250,8 @@ impl RegistryService for Rpc {
         let from = charged_address(&request);
         let request = request.into_inner();
         let keep = validate::retention(request.keep)?;
-        let call = validate::signed(Method::Keep, &request.group_id, keep.subject(), request.signature, from)?;
+        let group = validate::group_id("group_id", &request.group_id)?;
+        let call = validate::signed(Method::Keep, group, keep.subject(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.set_retention(now, &call, keep)).await?;
         Ok(Response::new(pb::SetRetentionResponse { group: Some(group.to_pb()) }))
     }
@@ -226,8 +260,15 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::JoinGroupRequest>,
     ) -> Result<Response<pb::JoinGroupResponse>, Status> {
-        let from = charged_address(&request);
-        let join = validate::join(request.into_inner(), from)?;
+        let caller = self.caller(&request);
+        let mut request = request.into_inner();
+        let (signature, subject) = (request.signature.take(), signing::join_subject(&request));
+        let join = validate::join(request, caller.charged)?;
+        let group = match &join.by {
+            GroupBy::Id(id) => *id,
+            GroupBy::Name(_) => GroupId::NONE,
+        };
+        self.check_device(caller, join.device, caller.signed(Method::Join, group, subject, signature)).await?;
         let joined = self.run(move |registry, now| registry.join(now, &join)).await?;
         Ok(Response::new(pb::JoinGroupResponse {
             group: Some(joined.group.to_pb()),
@@ -242,10 +283,13 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::LeaveGroupRequest>,
     ) -> Result<Response<pb::LeaveGroupResponse>, Status> {
-        let request = request.into_inner();
+        let caller = self.caller(&request);
+        let mut request = request.into_inner();
         let group = validate::group_id("group_id", &request.group_id)?;
         let device = validate::device("public_key", &request.public_key)?;
         let client = validate::client_id(&request.client_id)?;
+        let (signature, subject) = (request.signature.take(), signing::leave_subject(&request));
+        self.check_device(caller, device, caller.signed(Method::Leave, group, subject, signature)).await?;
         self.run(move |registry, now| registry.leave(now, group, device, client)).await?;
         Ok(Response::new(pb::LeaveGroupResponse {}))
     }
@@ -254,9 +298,10 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::ListMembersRequest>,
     ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        let caller = self.caller(&request);
         let request = request.into_inner();
         let group = validate::group_id("group_id", &request.group_id)?;
-        let claim = validate::viewer(request.viewer)?;
+        let claim = validate::viewer(request.viewer)?.proven_by(&caller);
         let members = self.run(move |registry, now| registry.members_for(now, group, claim)).await?;
         Ok(Response::new(pb::ListMembersResponse { members }))
     }
@@ -265,11 +310,14 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateInviteRequest>,
     ) -> Result<Response<pb::CreateInviteResponse>, Status> {
-        self.charged(self.registry.charge_invite(Now::read().mono, charged_address(&request)))?;
-        let request = request.into_inner();
+        let caller = self.caller(&request);
+        self.charged(self.registry.charge_invite(Now::read().mono, caller.charged))?;
+        let mut request = request.into_inner();
         let group = validate::group_id("group_id", &request.group_id)?;
         let inviter = validate::device("public_key", &request.public_key)?;
+        let (signature, subject) = (request.signature.take(), signing::invite_subject(&request));
         let (uses, expires_ms) = validate::invite(request.uses, request.expires_ms)?;
+        self.check_device(caller, inviter, caller.signed(Method::Invite, group, subject, signature)).await?;
         let made = self.run(move |registry, now| registry.create_invite(now, group, inviter, uses, expires_ms)).await?;
         let (code, expires_unix_ms) = made;
         Ok(Response::new(pb::CreateInviteResponse { code, expires_unix_ms }))
@@ -281,7 +329,7 @@ impl RegistryService for Rpc {
     ) -> Result<Response<pb::RevokeInviteResponse>, Status> {
         let from = charged_address(&request);
         let request = request.into_inner();
-        let call = validate::signed(Method::Revoke, &Bytes::new(), request.code, request.signature, from)?;
+        let call = validate::signed(Method::Revoke, GroupId::NONE, request.code, request.signature, from)?;
         self.run(move |registry, now| registry.revoke_invite(now, &call)).await?;
         Ok(Response::new(pb::RevokeInviteResponse {}))
     }
@@ -293,7 +341,7 @@ impl RegistryService for Rpc {
         let from = charged_address(&request);
         let request = request.into_inner();
         let name = validate::display_name("member_name", &request.member_name)?;
-        let call = validate::signed(Method::Redeem, &Bytes::new(), request.code, request.signature, from)?;
+        let call = validate::signed(Method::Redeem, GroupId::NONE, request.code, request.signature, from)?;
         let group = self.run(move |registry, now| registry.redeem_invite(now, &call, name.as_ref())).await?;
         Ok(Response::new(pb::RedeemInviteResponse { group: Some(group.to_pb()) }))
     }
@@ -312,11 +360,16 @@ impl RegistryService for Rpc {
         let from = caller(&request);
         let registered = role(request.get_ref().kind(), &request.get_ref().service_id);
         self.check_service(&request, registered)?;
+        let is_proven = self.caller(&request).service.is_some();
         let request = request.into_inner();
         let secret = validate::secret(&request.service_secret)?;
         let (id, info) = validate::service(request)?;
         self.run(move |registry, now| {
-            registry.register_service(now, id, info, from)?;
+            if is_proven {
+                registry.register_proven_service(now, id, info, from)?;
+            } else {
+                registry.register_service(now, id, info, from)?;
+            }
             Ok::<_, RegisterError>(registry.remember_secret(now, id, &secret)?)
         })
         .await?;
@@ -341,15 +394,16 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::ReportGroupsRequest>,
     ) -> Result<Response<pb::ReportGroupsResponse>, Status> {
-        let from = caller(&request);
+        let is_proven = self.caller(&request).service.is_some();
+        let from = caller(&request).filter(|_| !is_proven);
         self.check_service(&request, role(pb::ServiceKind::Relay, &request.get_ref().relay_id))?;
         let request = request.into_inner();
         let secret = validate::secret(&request.service_secret)?;
         let (relay, reports) = validate::reports(request)?;
         let told = self.run(move |registry, now| {
             let mut refusals = registry.report(now, relay, &reports, from)?;
-            let proven = registry.is_proven(relay, &secret);
-            refusals.retain(|refusal| proven || !is_private(registry, &refusal.group_id));
+            let is_proven = is_proven || registry.is_proven(relay, &secret);
+            refusals.retain(|refusal| is_proven || !is_private(registry, &refusal.group_id));
             Ok::<_, ReportError>(refusals)
         });
         let refusals = told.await?;

@@ -8,8 +8,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    challenge::CallError, create::CreateError, enrol::EnrolRefusal, invites::InviteError, lookup::LookupError,
-    members::JoinError, owner::OwnerError, reports::ReportError, services::RegisterError, store::StoreError,
+    caller::DeviceError, challenge::CallError, create::CreateError, enrol::EnrolRefusal, invites::InviteError,
+    lookup::LookupError, members::JoinError, owner::OwnerError, reports::ReportError, services::RegisterError,
+    store::StoreError,
 };
 
 /// The `domain` of every `ErrorInfo`.
@@ -80,9 +81,20 @@ impl ToStatus for CallError {
             Self::Signature(_) => status(Code::Unauthenticated, "BAD_SIGNATURE", self),
             Self::NonceExpired => status(Code::Unauthenticated, "NONCE_EXPIRED", self),
             Self::NonceUsed => status(Code::Unauthenticated, "NONCE_USED", self),
+            Self::OtherDevice => status(Code::PermissionDenied, "OTHER_DEVICE", self),
             Self::Full => status(Code::ResourceExhausted, "TOO_MANY_CALLS", self),
             Self::TooSoon(error) => error.to_status(),
         }
+    }
+}
+
+impl ToStatus for DeviceError {
+    fn to_status(&self) -> Status {
+        let reason = match self {
+            Self::Unproven => "DEVICE_NOT_PROVEN",
+            Self::Other(_) => "OTHER_DEVICE",
+        };
+        status(Code::PermissionDenied, reason, self)
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) fn viewer(viewer: Option<pb::Viewer>) -> Result<Credentials, Status> 
             .map(|id| Ok::<_, Status>((service_id("viewer.service_id", id)?, secret(&viewer.service_secret)?)))
             .transpose()?,
         ticket: viewer.ticket,
+        ..Credentials::default()
     })
 }
 
@@ -131,15 +132,11 @@ pub(crate) fn join(request: pb::JoinGroupRequest, from: Option<IpAddr>) -> Resul
 
 pub(crate) fn signed(
     method: Method,
-    group: &Bytes,
+    group: GroupId,
     subject: String,
     signature: Option<pb::DeviceSignature>,
     from: Option<IpAddr>,
 ) -> Result<SignedCall, Status> {
-    let group = match method {
-        Method::Delete | Method::Reset | Method::Keep => group_id("group_id", group)?,
-        Method::Revoke | Method::Redeem => GroupId::NONE,
-    };
     if subject.chars().count() > MAX_CODE_CHARS {
         return Err(invalid("code", "an invite code has 26 characters"));
     }

@@ -335,6 +335,7 @@ async fn joining_gives_what_is_needed_to_talk() {
         member_name: "Ann".to_owned(),
         client_id: bytes::Bytes::from_static(&[5; 16]),
         lane: lane.to_owned(),
+        signature: None,
     };
     let joined = within(client.join_group(join("multicast"))).await.unwrap().into_inner();
     assert_eq!(joined.group.as_ref(), Some(&group));

@@ -43,6 +43,7 @@ impl Context {
             owner_public_key: self.public_key(),
             owner_name: self.name(),
             keep: new.keep.to_pb(),
+            signature: None,
         };
         group_of(self.unary(request, Registry::create_group).await?.group)
     }
@@ -110,6 +111,7 @@ impl Context {
             member_name: self.name(),
             client_id: lane.map_or_else(Bytes::new, |_| self.client_id.into()),
             lane: lane.unwrap_or_default().to_owned(),
+            signature: None,
         };
         let answer = self.unary(request, Registry::join_group).await?;
         let access = GroupAccess {
@@ -146,7 +148,8 @@ impl Context {
     }
 
     async fn leave(&self, group: GroupId, client_id: Bytes) -> Result<(), ClientError> {
-        let request = pb::LeaveGroupRequest { group_id: group.into(), public_key: self.public_key(), client_id };
+        let (group_id, public_key) = (group.into(), self.public_key());
+        let request = pb::LeaveGroupRequest { group_id, public_key, client_id, signature: None };
         self.unary(request, Registry::leave_group).await?;
         Ok(())
     }
@@ -162,6 +165,7 @@ impl Context {
             public_key: self.public_key(),
             uses: uses.unwrap_or(0),
             expires_ms: expires.map_or(0, |expires| u64::try_from(expires.as_millis()).unwrap_or(u64::MAX).max(1)),
+            signature: None,
         };
         // Not repeated: a call whose answer was lost may have made an invite, and another call would make a second one.
         let answer = self.server.registry().create_invite(call(request)).await.map_err(|status| self.error(&status))?;

@@ -200,8 +200,8 @@ impl Registry {
         }
     }
 
-    /// Registers a service or renews its lease, and with it the leases of its groups' addresses. Only a change is written.
-    /// `from`: the caller's address; `None` for this process.
+    /// Registers a service that proves nothing or renews its lease. While the service lives, its record cannot be replaced from
+    /// another address. `from`: the caller's address; `None` for this process.
     ///
     /// # Errors
     /// [`RegisterError`], each case.
@@ -214,6 +214,32 @@ impl Registry {
     ) -> Result<(), RegisterError> {
         self.services.charge_call(from, now)?;
         self.services.admit(now, id, from)?;
+        self.replace_service(now, id, info, from)
+    }
+
+    /// Registers a service that has proven its role and id, from whatever address, or renews its lease.
+    ///
+    /// # Errors
+    /// [`RegisterError`], each case.
+    pub fn register_proven_service(
+        &self,
+        now: Now,
+        id: RelayId,
+        info: pb::ServiceInfo,
+        from: Option<IpAddr>,
+    ) -> Result<(), RegisterError> {
+        self.services.charge_call(from, now)?;
+        self.replace_service(now, id, info, from)
+    }
+
+    /// Renews the lease of a service, and with it the leases of its groups' addresses. Only a change of its record is written.
+    fn replace_service(
+        &self,
+        now: Now,
+        id: RelayId,
+        info: pb::ServiceInfo,
+        from: Option<IpAddr>,
+    ) -> Result<(), RegisterError> {
         let record = ServiceRecord { info, from };
         if !self.services.is_known_as(id, &record) {
             let mut writer = self.writer();
@@ -246,8 +272,8 @@ impl Registry {
         self.commit(&mut self.writer(), now, RememberSecret { service, hash: viewer::hash(secret) })
     }
 
-    /// Takes the reports of a relay, from the address that it registered from (`None` is this process). Returns the groups
-    /// whose record contradicts its report.
+    /// Takes the reports of a relay, from the address that it registered from (`None`: this process, or the relay has proven its
+    /// role). Returns the groups whose record contradicts its report.
     ///
     /// # Errors
     /// [`ReportError`], each case.
@@ -265,6 +291,20 @@ impl Registry {
             reports.iter().filter(is_own).for_each(|report| self.lost.note(report, now.mono));
         }
         self.commit(&mut self.writer(), now, ReportLogs { relay, durable, reports: reports.to_vec() })
+    }
+
+    /// Checks that `device` has signed the call, whose nonce is used up by that.
+    ///
+    /// # Errors
+    /// [`CallError`], each case.
+    pub fn verify_device(&self, now: Now, call: &SignedCall, device: DeviceId) -> Result<(), CallError> {
+        let mut is_first = false;
+        self.signed(now, call, |_, signer| {
+            is_first = true;
+            if signer == device { Ok(CallOutcome::Done) } else { Err(CallError::OtherDevice) }
+        })?;
+        // Who repeats a call with its signature may not be the device: a hub has seen it too.
+        if is_first { Ok(()) } else { Err(CallError::NonceUsed) }
     }
 
     /// Verifies the signature and the nonce, then runs the call for the device that signed it. A retry of the same signed

@@ -20,7 +20,7 @@ use group_registry::{
     store::{MemoryStore, RecordStore},
 };
 
-use crate::world::{RELAY, World, ann, device, open, spec};
+use crate::world::{RELAY, World, ann, device, open, service_info, spec};
 
 const RELAY_KIND: pb::ServiceKind = pb::ServiceKind::Relay;
 const HUB_KIND: pb::ServiceKind = pb::ServiceKind::Hub;
@@ -33,6 +33,17 @@ fn id(n: u32) -> RelayId {
     let mut id = [0xee; 16];
     id[..4].copy_from_slice(&n.to_be_bytes());
     RelayId(id)
+}
+
+#[test]
+fn a_living_service_is_replaced_from_another_address_only_by_one_that_proves_its_role() {
+    let world = World::new();
+    world.register_from(RELAY, RELAY_KIND, true, address(1)).unwrap();
+    assert_eq!(world.register_from(RELAY, RELAY_KIND, true, address(2)), Err(RegisterError::Elsewhere));
+    let info = service_info(RELAY, RELAY_KIND, true);
+    world.registry.register_proven_service(world.now, RELAY, info, address(2)).unwrap();
+    assert_eq!(world.registry.report(world.now, RELAY, &[], address(2)), Ok(Vec::new()), "it is there now");
+    assert_eq!(world.registry.report(world.now, RELAY, &[], address(1)), Err(ReportError::Elsewhere(RELAY)));
 }
 
 #[test]

@@ -43,6 +43,8 @@ fn members_and_holders_of_tickets_are_shown_a_private_group_and_nobody_else() {
     let holder = Credentials { ticket, ..Credentials::default() };
     assert!(is_shown(&world, &group, &holder));
     assert!(!is_shown(&world, &private(&world, "other"), &holder));
+    let of = |key: &ed25519_dalek::SigningKey| Credentials { holder: Some(device(key)), ..holder.clone() };
+    assert!(is_shown(&world, &group, &of(&ann())) && !is_shown(&world, &group, &of(&bob())), "it is Ann's ticket");
     let forged = issue_ticket(&bob(), group.id, device(&bob()), i64::MAX);
     assert!(!is_shown(&world, &group, &Credentials { ticket: forged, ..Credentials::default() }));
 
@@ -53,6 +55,15 @@ fn members_and_holders_of_tickets_are_shown_a_private_group_and_nobody_else() {
     assert!(!is_shown(&world, &group, &member(device(&bob()))));
     world.pass(std::time::Duration::from_secs(3600));
     assert!(!is_shown(&world, &group, &holder), "its ticket has expired");
+}
+
+#[test]
+fn a_relay_with_a_certificate_needs_no_secret() {
+    let world = World::new();
+    let group = private(&world, "secret");
+    let proven = |id| Credentials { proven_relay: Some(id), ..Credentials::default() };
+    assert!(is_shown(&world, &group, &proven(RELAY)));
+    assert!(!is_shown(&world, &group, &proven(RelayId([9; 16]))));
 }
 
 #[test]

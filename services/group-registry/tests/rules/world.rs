@@ -69,14 +69,7 @@ impl World {
         durable: bool,
         from: Option<IpAddr>,
     ) -> Result<(), RegisterError> {
-        let info = pb::ServiceInfo {
-            kind: kind.into(),
-            service_id: service.into(),
-            grpc_port: 1,
-            durable,
-            ..Default::default()
-        };
-        self.registry.register_service(self.now, service, info, from)
+        self.registry.register_service(self.now, service, service_info(service, kind, durable), from)
     }
 
     pub(crate) fn create(&self, spec: &CreateSpec) -> Result<Group, CreateError> {
@@ -215,4 +208,9 @@ pub(crate) fn spec(name: &str) -> CreateSpec {
         keep: GroupRetention::default(),
         made_from: None,
     }
+}
+
+/// What a service registers.
+pub(crate) fn service_info(service: RelayId, kind: pb::ServiceKind, durable: bool) -> pb::ServiceInfo {
+    pb::ServiceInfo { kind: kind.into(), service_id: service.into(), grpc_port: 1, durable, ..Default::default() }
 }

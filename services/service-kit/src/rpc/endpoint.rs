@@ -53,11 +53,11 @@ impl ServiceEndpoint {
     }
 
     /// Makes an endpoint at `target` (`HOST:PORT`) that is connected to by TLS and has to prove that it is `role` in a site that
-    /// `config` expects, for a service that has no credentials yet.
+    /// `config` expects: for a service that has no credentials yet, and for tests that are a device.
     ///
     /// # Errors
     /// [`TargetError`] if `target` is not `HOST:PORT`.
-    pub(crate) fn with_config(target: &str, role: Role, config: Arc<ClientConfig>) -> Result<Self, TargetError> {
+    pub fn with_config(target: &str, role: Role, config: Arc<ClientConfig>) -> Result<Self, TargetError> {
         let fallback = PlaintextPolicy::Never;
         Ok(Self { endpoint: endpoint(target)?, tls: Some(TlsConnector { role, config, fallback }) })
     }

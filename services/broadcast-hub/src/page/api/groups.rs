@@ -235,6 +235,7 @@ pub(super) async fn join(
         member_name: member.member_name,
         client_id: member.client.0.into(),
         lane: "tcp".to_owned(),
+        signature: None,
     };
     let joined = context.registry.clone().join_group(timed_for(&browser, request)).await?.into_inner();
     Ok(Json(JoinedJson {
@@ -256,6 +257,7 @@ pub(super) async fn leave(
         group_id: group_id(&group)?.into(),
         public_key: member.public_key.0.into(),
         client_id: Bytes::from(member.client.0),
+        signature: None,
     };
     context.registry.clone().leave_group(timed(request)).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -54,6 +54,7 @@ pub(super) async fn create(
         public_key: invite.public_key.0.into(),
         uses: invite.uses,
         expires_ms: invite.expires_ms,
+        signature: None,
     };
     let created = context.registry.clone().create_invite(timed_for(&browser, request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(InviteJson { code: created.code, expires_unix_ms: created.expires_unix_ms })))
