@@ -19,6 +19,7 @@ pub mod messages;
 pub mod name;
 pub mod net;
 pub mod pb;
+pub mod policy;
 pub mod ports;
 pub mod retention;
 pub mod run;

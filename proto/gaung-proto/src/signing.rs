@@ -140,10 +140,18 @@ pub fn verify_call(
     Ok(DeviceId::of_public_key(key.as_bytes()))
 }
 
-/// Issues the right of `device` to use `group` until `expires_unix_ms`; the result is an encoded `SignedTicket`.
+/// Issues the right of `device` to use `group` until `expires_unix_ms`, under this version of the group's policy; the result is
+/// an encoded `SignedTicket`.
 #[must_use]
-pub fn issue_ticket(key: &SigningKey, group: GroupId, device: DeviceId, expires_unix_ms: i64) -> Bytes {
-    let ticket = pb::Ticket { group_id: group.into(), device_id: device.into(), expires_unix_ms }.encode_to_vec();
+pub fn issue_ticket(
+    key: &SigningKey,
+    group: GroupId,
+    device: DeviceId,
+    expires_unix_ms: i64,
+    policy_version: u64,
+) -> Bytes {
+    let ticket = pb::Ticket { group_id: group.into(), device_id: device.into(), expires_unix_ms, policy_version };
+    let ticket = ticket.encode_to_vec();
     let signature = key.sign(&ticket_bytes(&ticket));
     let signed = pb::SignedTicket { ticket: ticket.into(), signature: Bytes::copy_from_slice(&signature.to_bytes()) };
     signed.encode_to_vec().into()
@@ -184,6 +192,15 @@ pub fn ticket_expiry(ticket: &[u8]) -> Option<i64> {
     pb::Ticket::decode(signed.ticket).ok().map(|ticket| ticket.expires_unix_ms)
 }
 
+/// Reads the device that a ticket is for and the version of the group's policy that it was issued under, without checking it;
+/// `None` if it is no ticket.
+#[must_use]
+pub fn ticket_holder(ticket: &[u8]) -> Option<(DeviceId, u64)> {
+    let signed = pb::SignedTicket::decode(ticket).ok()?;
+    let ticket = pb::Ticket::decode(signed.ticket).ok()?;
+    Some((DeviceId::try_from(&ticket.device_id[..]).ok()?, ticket.policy_version))
+}
+
 fn checked_ticket(
     registry_key: &[u8],
     ticket: &[u8],
@@ -215,7 +232,8 @@ fn ticket_bytes(ticket: &[u8]) -> Vec<u8> {
     [b"gaung-ticket-v1\0", ticket].concat()
 }
 
-fn verify(public_key: &[u8], signature: &[u8], message: &[u8]) -> Result<VerifyingKey, SigningError> {
+/// Verifies a signature by a key; both came from outside.
+pub(crate) fn verify(public_key: &[u8], signature: &[u8], message: &[u8]) -> Result<VerifyingKey, SigningError> {
     let key: &[u8; 32] = public_key.try_into().map_err(|_| SigningError::Malformed)?;
     let key = VerifyingKey::from_bytes(key).map_err(|_| SigningError::Malformed)?;
     let signature = Signature::from_slice(signature).map_err(|_| SigningError::Malformed)?;

@@ -17,6 +17,7 @@ use gaung_proto::{
     datagram::{Fragment, Header, PacketType, flags},
     frame::{self, AcceptedItems, FrameItem},
     pb::{self, registry},
+    policy::{Policy, SignedPolicy},
     run::{Run, RunHeader},
     signing::{self, Method, SigningError},
 };
@@ -238,11 +239,34 @@ fn ticket() {
     let vector = Vector::read("signing-ticket");
     let device = DeviceId::of_public_key(key.verifying_key().as_bytes());
     let expires = 1_795_356_060_000;
-    let ticket = signing::issue_ticket(&key, GROUP, device, expires);
+    let ticket = signing::issue_ticket(&key, GROUP, device, expires, 0);
     assert_eq!(ticket, vector.part("SignedTicket { ticket, signature }"));
     let verify = |now| signing::verify_ticket(key.verifying_key().as_bytes(), &ticket, GROUP, device, now);
     assert_eq!(verify(expires), Ok(expires));
     assert_eq!(verify(expires + 1), Err(SigningError::Expired));
+}
+
+#[test]
+fn signed_policy() {
+    let key = signing_key(&Vector::read("signing-call"));
+    let vector = Vector::read("signing-policy");
+    let device = |first| DeviceId(counting(first));
+    let policy = Policy {
+        group: GROUP,
+        version: 2,
+        previous: Some(counting(0xc0)),
+        admins: [device(0x10)].into(),
+        moderators: [device(0x20), device(0x30)].into(),
+        bans: [device(0x40)].into(),
+        mutes: [(device(0x50), 1_795_356_060_000)].into(),
+        kicks: [(device(0x60), 1)].into(),
+    };
+    let encoded =
+        vector.part("Policy { group_id, version 2, previous_hash, an admin, two moderators, a ban, a mute, a kick }");
+    assert_eq!(policy.encode(), encoded);
+    let signed = SignedPolicy::sign(&key, policy);
+    assert_eq!(signed.encoded(), vector.part("SignedPolicy { policy, public_key, signature }"));
+    assert_eq!(SignedPolicy::decode(signed.encoded()), Ok(signed));
 }
 
 #[test]

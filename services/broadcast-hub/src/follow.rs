@@ -11,9 +11,10 @@ use gaung_net::backoff::Backoff;
 use gaung_proto::{
     GroupId, LogId, Seq,
     pb::relay::{
-        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, FollowTicket, SessionReport,
-        SessionReports, UnfollowGroup, follow_request::Change, follow_response::Event,
+        FollowEnded, FollowGroup, FollowPolicy, FollowRequest, FollowResponse, FollowStarted, FollowTicket,
+        SessionReport, SessionReports, UnfollowGroup, follow_request::Change, follow_response::Event,
     },
+    policy::SignedPolicy,
     run::Run,
 };
 use tokio::{
@@ -246,6 +247,7 @@ impl<'a> FollowStream<'a> {
             },
             Some(Event::Started(started)) => self.handle_started(&started),
             Some(Event::Ended(ended)) => self.handle_ended(&ended),
+            Some(Event::Policy(policy)) => self.handle_policy(&policy),
             None => {}
         }
     }
@@ -276,6 +278,21 @@ impl<'a> FollowStream<'a> {
         group.audience.forget_reported();
         self.link.audiences.insert(group.id);
         self.context.groups.wake(&group);
+    }
+
+    /// Sets a group's policy, by which its sessions end those of banned and kicked devices as they are woken.
+    fn handle_policy(&self, policy: &FollowPolicy) {
+        // Copied, as runs are, because a policy stays for long.
+        let signed = SignedPolicy::decode(&Bytes::copy_from_slice(&policy.policy));
+        let Ok(signed) = signed.inspect_err(|error| warn!(relay = %self.link.relay, %error, "a policy cannot be read"))
+        else {
+            return;
+        };
+        if let Some(group) = self.context.groups.get(signed.policy().group) {
+            debug!(group = %group.id, version = signed.policy().version, "the group has another policy");
+            group.set_policy(signed);
+            self.context.groups.wake(&group);
+        }
     }
 
     fn handle_ended(&mut self, ended: &FollowEnded) {

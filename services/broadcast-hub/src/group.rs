@@ -10,7 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{HotRing, PushOutcome, RingBudget, RingOwner, RingRead, RingSegment, RingTake, RunPiece};
-use gaung_proto::{ClientId, GroupId, LogId, Seq, run::Run, signing::ticket_expiry};
+use gaung_proto::{
+    ClientId, GroupId, LogId, Seq,
+    policy::SignedPolicy,
+    run::Run,
+    signing::{ticket_expiry, ticket_holder},
+};
 use tokio::sync::Notify;
 use tonic::Code;
 
@@ -34,6 +39,9 @@ pub struct Group {
     /// Number of sessions in the group by shard.
     watchers: Box<[AtomicU32]>,
     ticket: Mutex<GroupTicket>,
+    policy: RwLock<Option<Arc<SignedPolicy>>>,
+    /// The version of `policy`, to be read without its lock; 0 before there is one.
+    policy_version: AtomicU64,
 }
 
 /// The ticket by which the hub follows a private group: the one of its sessions that expires last.
@@ -114,6 +122,8 @@ impl Group {
                 text: Mutex::default(),
                 watchers: (0..shards).map(|_| AtomicU32::new(0)).collect(),
                 ticket: Mutex::default(),
+                policy: RwLock::default(),
+                policy_version: AtomicU64::new(0),
             }
         })
     }
@@ -130,6 +140,30 @@ impl Group {
 
     pub(crate) fn set_info(&self, info: Arc<GroupInfo>) {
         *self.info.write().unwrap_or_else(PoisonError::into_inner) = info;
+    }
+
+    /// Sets the group's policy. The hub no longer follows the group by the ticket of a device that it bans or has kicked; any other
+    /// session's next one takes its place.
+    pub(crate) fn set_policy(&self, signed: SignedPolicy) {
+        let version = signed.policy().version;
+        let mut kept = self.kept_ticket();
+        let holder = ticket_holder(&kept.ticket);
+        if holder.is_some_and(|(device, issued)| signed.policy().check_ticket(device, issued).is_err()) {
+            *kept = GroupTicket::default();
+        }
+        drop(kept);
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(signed));
+        self.policy_version.store(version, Ordering::Release);
+    }
+
+    /// Returns the group's policy, once the relay has sent one.
+    pub(crate) fn policy(&self) -> Option<Arc<SignedPolicy>> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the version of the group's policy; 0 before there is one.
+    pub(crate) fn policy_version(&self) -> u64 {
+        self.policy_version.load(Ordering::Acquire)
     }
 
     /// Keeps a session's checked ticket if it expires later; returns true if the relay should be shown it.

@@ -11,6 +11,7 @@ use crate::{
     invites::{CreateInvite, RedeemInvite, RevokeInvite},
     members::{AddMember, RemoveMember},
     owner::{DeleteGroup, ResetGroup, SetRetention},
+    policies::SetPolicy,
     reports::ReportLogs,
     services::{ForgetService, RegisterService, RememberSecret},
     store::KeyChange,
@@ -68,6 +69,7 @@ commands![
     RememberSecret,
     ReportLogs,
     ForgetOutdated,
+    SetPolicy,
 ];
 
 impl Command {

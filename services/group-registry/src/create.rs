@@ -171,6 +171,7 @@ impl Decide for CreateGroup {
             port_claimed,
             owner_left: false,
             keep: spec.keep,
+            policy: None,
             reset: Bytes::new(),
             made_from: spec.made_from,
         };

@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use gaung_proto::{
-    DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope, pb::registry as pb,
+    DeviceId, Generation, GroupAddr, GroupId, GroupName, GroupRetention, LogId, RelayId, Scope,
+    pb::registry as pb,
+    policy::{Policy, PolicyRefusal, SignedPolicy},
+    signing::ticket_holder,
 };
 use prost::Message as _;
 
@@ -58,6 +61,8 @@ pub struct Group {
     pub owner_left: bool,
     /// How much of its log is kept.
     pub keep: GroupRetention,
+    /// Who has a role in it, and who is banned, muted or kicked; `None` before anybody has decided that.
+    pub policy: Option<Arc<SignedPolicy>>,
     /// The signed call that began the current log, encoded; empty if no reset did. It has the owner's public key, so only
     /// the group's relay is shown it.
     pub reset: Bytes,
@@ -66,7 +71,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// Converts the group to the schema's message.
+    /// Converts the group to the schema's message, without its policy, which may be long.
     #[must_use]
     pub fn to_pb(&self) -> pb::Group {
         pb::Group {
@@ -86,7 +91,42 @@ impl Group {
             created_unix_ms: self.created_unix_ms,
             address_lapsed: self.lapsed,
             keep: self.keep.to_pb(),
+            policy_version: self.policy_version(),
+            policy: Bytes::new(),
         }
+    }
+
+    /// Converts the group to the schema's message, with its policy.
+    #[must_use]
+    pub fn to_pb_with_policy(&self) -> pb::Group {
+        let policy = self.policy.as_ref().map(|signed| signed.encoded().clone());
+        pb::Group { policy: policy.unwrap_or_default(), ..self.to_pb() }
+    }
+
+    /// Returns the version of its policy; 0 before there is one.
+    #[must_use]
+    pub fn policy_version(&self) -> u64 {
+        self.policy.as_ref().map_or(0, |signed| signed.policy().version)
+    }
+
+    /// Returns its policy, which may be that nobody has decided anything.
+    #[must_use]
+    pub fn current_policy(&self) -> Policy {
+        self.policy.as_ref().map_or_else(|| Policy::unset(self.id), |signed| signed.policy().clone())
+    }
+
+    /// Checks that the device is not banned.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal::Banned`].
+    pub(crate) fn check_member(&self, device: DeviceId) -> Result<(), PolicyRefusal> {
+        self.policy.as_ref().map_or(Ok(()), |signed| signed.policy().check_member(device))
+    }
+
+    /// Returns whether a verified ticket is still good after its device may have been banned or kicked.
+    pub(crate) fn honours(&self, ticket: &[u8]) -> bool {
+        let Some(signed) = &self.policy else { return true };
+        ticket_holder(ticket).is_some_and(|(device, version)| signed.policy().check_ticket(device, version).is_ok())
     }
 
     /// Returns the port that the registry chose for the group and that it has now.
@@ -120,7 +160,7 @@ impl GroupRecord {
         let stored = StoredGroup {
             state: state.into(),
             ended_unix_ms,
-            group: Some(group.to_pb()),
+            group: Some(group.to_pb_with_policy()),
             request_id: Bytes::copy_from_slice(&group.request.0),
             owner_name: group.owner_name.clone(),
             port_claimed: group.port_claimed,
@@ -204,6 +244,11 @@ impl StoredGroup {
             port_claimed: self.port_claimed,
             owner_left: self.owner_left,
             keep: group.keep.into(),
+            policy: if group.policy.is_empty() {
+                None
+            } else {
+                Some(Arc::new(SignedPolicy::decode(&group.policy).ok()?))
+            },
             reset: self.reset.clone(),
             made_from: self.made_from.parse().ok(),
         })
@@ -242,6 +287,7 @@ pub(crate) fn sample(n: u8) -> Group {
         port_claimed: true,
         owner_left: false,
         keep: GroupRetention::default(),
+        policy: None,
         reset: Bytes::new(),
         made_from: None,
     }

@@ -36,6 +36,7 @@ pub mod lookup;
 pub mod members;
 mod membership;
 pub mod owner;
+pub mod policies;
 pub mod presence;
 mod probe;
 mod records;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, pb::registry as pb};
+use gaung_proto::{ClientId, DeviceId, DisplayName, GroupId, pb::registry as pb, policy::PolicyRefusal};
 use prost::Message as _;
 use service_kit::share::{Origin, TooSoon};
 
@@ -31,6 +31,9 @@ pub enum JoinError {
     /// The group is private and the device was not invited.
     #[error("the group {0} is private; ask a member for an invite and redeem it with `gaung group join --invite CODE`")]
     Private(String),
+    /// The device is banned.
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
     /// The group or the registry is full.
     #[error("the registry is full: {0}")]
     Full(&'static str),
@@ -120,6 +123,7 @@ impl Decide for AddMember {
             }
             return Ok(AddedMember::Existing);
         }
+        group.check_member(device)?;
         let mut set = |device, member| changes.push(Change(Record::Member(group.id, device, member)));
         let name = name.as_ref().map(ToString::to_string);
         if let Some(known) = tables.membership.member(group.id, device) {

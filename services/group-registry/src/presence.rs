@@ -91,6 +91,13 @@ impl Presences {
         }
     }
 
+    /// Ends the presences of all processes of a device in a group.
+    pub(crate) fn end_device(&self, group: GroupId, device: DeviceId) {
+        if let Some(members) = self.groups().get_mut(&group) {
+            members.retain(|(present, _), _| *present != device);
+        }
+    }
+
     pub(crate) fn forget_group(&self, group: GroupId) {
         self.groups().remove(&group);
     }

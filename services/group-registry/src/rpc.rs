@@ -167,7 +167,7 @@ impl RegistryService for Rpc {
         let by = validate::group_by(request.by)?;
         let claim = validate::viewer(request.viewer)?.proven_by(&caller);
         let group = self.run(move |registry, now| registry.group_for(now, &by, claim)).await?;
-        Ok(Response::new(pb::GetGroupResponse { group: Some(group.to_pb()) }))
+        Ok(Response::new(pb::GetGroupResponse { group: Some(group.to_pb_with_policy()) }))
     }
 
     async fn list_groups(
@@ -254,6 +254,16 @@ impl RegistryService for Rpc {
         let call = validate::signed(Method::Keep, group, keep.subject(), request.signature, from)?;
         let group = self.run(move |registry, now| registry.set_retention(now, &call, keep)).await?;
         Ok(Response::new(pb::SetRetentionResponse { group: Some(group.to_pb()) }))
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<pb::SetPolicyRequest>,
+    ) -> Result<Response<pb::SetPolicyResponse>, Status> {
+        let from = charged_address(&request);
+        let policy = request.into_inner().policy;
+        let group = self.run(move |registry, now| registry.set_policy(now, &policy, from)).await?;
+        Ok(Response::new(pb::SetPolicyResponse { group: Some(group.to_pb_with_policy()) }))
     }
 
     async fn join_group(
@@ -350,7 +360,9 @@ impl RegistryService for Rpc {
         &self,
         _: Request<pb::GetChallengeRequest>,
     ) -> Result<Response<pb::GetChallengeResponse>, Status> {
-        Ok(Response::new(pb::GetChallengeResponse { nonce: self.registry.challenge(Now::read().mono) }))
+        let now = Now::read();
+        let nonce = self.registry.challenge(now.mono);
+        Ok(Response::new(pb::GetChallengeResponse { nonce, unix_ms: now.unix_ms }))
     }
 
     async fn register_service(

@@ -3,14 +3,15 @@
 
 use std::{collections::HashMap, fmt::Display};
 
+use gaung_proto::policy::PolicyError;
 use service_kit::share::TooSoon;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     caller::DeviceError, challenge::CallError, create::CreateError, enrol::EnrolRefusal, invites::InviteError,
-    lookup::LookupError, members::JoinError, owner::OwnerError, reports::ReportError, services::RegisterError,
-    store::StoreError,
+    lookup::LookupError, members::JoinError, owner::OwnerError, policies::SetPolicyError, reports::ReportError,
+    services::RegisterError, store::StoreError,
 };
 
 /// The `domain` of every `ErrorInfo`.
@@ -109,11 +110,28 @@ impl ToStatus for OwnerError {
     }
 }
 
+impl ToStatus for SetPolicyError {
+    fn to_status(&self) -> Status {
+        match self {
+            Self::Lookup(error) => error.to_status(),
+            Self::TooSoon(error) => error.to_status(),
+            Self::Policy(PolicyError::Malformed) => invalid("policy", self),
+            Self::Policy(PolicyError::Signature(_)) => status(Code::Unauthenticated, "BAD_SIGNATURE", self),
+            Self::Policy(PolicyError::TooMany(_)) => status(Code::ResourceExhausted, "POLICY_FULL", self),
+            Self::Policy(PolicyError::NoOwner) => status(Code::PermissionDenied, "GROUP_RESERVED", self),
+            Self::Policy(PolicyError::Outdated { .. }) => status(Code::Aborted, "POLICY_CHANGED", self),
+            Self::Policy(PolicyError::NotAllowed(_)) => status(Code::PermissionDenied, "ROLE_TOO_LOW", self),
+            Self::Policy(PolicyError::Contradiction(_)) => invalid("policy", self),
+        }
+    }
+}
+
 impl ToStatus for JoinError {
     fn to_status(&self) -> Status {
         match self {
             Self::Lookup(error) => error.to_status(),
             Self::Private(_) => status(Code::PermissionDenied, "GROUP_PRIVATE", self),
+            Self::Policy(_) => status(Code::PermissionDenied, "BANNED", self),
             Self::Full(_) => status(Code::ResourceExhausted, "TOO_MANY_MEMBERS", self),
             Self::TooSoon(error) => error.to_status(),
         }

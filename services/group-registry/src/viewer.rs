@@ -62,7 +62,7 @@ impl Viewer {
     pub(crate) fn sees(&self, tables: &Tables, key: &[u8; 32], unix_ms: i64, group: &Group) -> bool {
         !group.private
             || self.relay == Some(group.relay)
-            || self.has_ticket(key, unix_ms, group)
+            || self.has_ticket(key, unix_ms, group) && group.honours(&self.ticket)
             || self.device.is_some_and(|device| tables.is_member(group, device))
     }
 

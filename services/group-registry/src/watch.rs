@@ -82,7 +82,7 @@ impl Watcher {
                     self.send(answers, revision, begin).await?;
                     for group in groups {
                         if self.shows(group.relay, group.private) {
-                            self.send(answers, revision, Event::Upsert(group.to_pb())).await?;
+                            self.send(answers, revision, Event::Upsert(group.to_pb_with_policy())).await?;
                         }
                     }
                     self.send(answers, revision, Event::SnapshotEnd(pb::SnapshotEnd {})).await?;
@@ -104,7 +104,7 @@ impl Watcher {
 
 fn event(change: &GroupChange) -> Event {
     match change {
-        GroupChange::Upsert(group) => Event::Upsert(group.to_pb()),
+        GroupChange::Upsert(group) => Event::Upsert(group.to_pb_with_policy()),
         GroupChange::Deleted(group) => {
             Event::Deleted(pb::GroupDeleted { id: group.id.into(), name: group.name.to_string() })
         }

@@ -1,11 +1,12 @@
 //! A group as the registry describes it, checked.
 
-use std::{iter, net::Ipv4Addr};
+use std::{iter, net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
 use gaung_proto::{
     DeviceId, Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, RelayId,
     pb::registry::{self as pb, Format},
+    policy::SignedPolicy,
 };
 use prost::Message as _;
 
@@ -26,6 +27,8 @@ pub(crate) struct GroupConfig {
     pub(crate) ttl: u8,
     /// Limits on the age and size of the group's log.
     pub(crate) keep: GroupRetention,
+    /// Who has a role, and who is banned, muted or kicked; `None` before anybody has decided that.
+    pub(crate) policy: Option<Arc<SignedPolicy>>,
     /// Logs that were the group's and gave way to this one, the newest last. Only this relay knows them.
     pub(crate) former: Vec<LogId>,
     source: pb::Group,
@@ -111,6 +114,13 @@ impl GroupConfig {
         Self { keep, source, ..self.clone() }
     }
 
+    /// Returns the config with the policy of `other`.
+    pub(crate) fn with_policy_of(&self, other: &Self) -> Self {
+        let pb::Group { policy, policy_version, .. } = other.source.clone();
+        let source = pb::Group { policy, policy_version, ..self.source.clone() };
+        Self { policy: other.policy.clone(), source, ..self.clone() }
+    }
+
     /// Returns the tag of datagrams at the group's present address.
     pub(crate) fn tag(&self) -> GroupTag {
         GroupTag::of(self.id, self.generation, self.log)
@@ -121,7 +131,8 @@ impl GroupConfig {
         iter::once(self.tag()).chain(GroupTag::former(self.id, self.generation, self.log)).collect()
     }
 
-    /// Whether the opening can go on under `other`: the same log at another address, without one, or with other limits.
+    /// Whether the opening can go on under `other`: the same log at another address, without one, with other limits or another
+    /// policy.
     pub(crate) fn moves_to(&self, other: &Self) -> bool {
         let Self {
             id,
@@ -135,6 +146,7 @@ impl GroupConfig {
             generation: _,
             ttl: _,
             keep: _,
+            policy: _,
             former: _,
             source: _,
         } = other;
@@ -171,6 +183,10 @@ impl TryFrom<pb::Group> for GroupConfig {
             relay: RelayId::try_from(&group.relay_id[..]).map_err(|_| bad("relay id"))?,
             ttl: u8::try_from(group.ttl).ok().filter(|&ttl| ttl > 0).ok_or(bad("ttl"))?,
             keep: group.keep.into(),
+            policy: match &group.policy {
+                none if none.is_empty() => None,
+                signed => Some(Arc::new(SignedPolicy::decode(signed).map_err(|_| bad("policy"))?)),
+            },
             former: Vec::new(),
             source: group,
         })

@@ -35,6 +35,7 @@ use crate::{
     group::GroupConfig,
     ingress::RouteChange,
     opening::{self, OpenedGroup},
+    policies::GroupPolicies,
     registry::RegistryLink,
     reports::LogReport,
     worker::{AttachGroup, WorkerCommand, WorkerHandles},
@@ -46,6 +47,7 @@ pub(crate) struct KeeperParts {
     pub(crate) relay: RelayId,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) policies: Arc<GroupPolicies>,
     pub(crate) workers: WorkerHandles,
     pub(crate) ingress: CommandSender<RouteChange>,
     pub(crate) registry: Arc<RegistryLink>,
@@ -161,6 +163,7 @@ impl Keeper {
             KeeperAction::Detach { group, routes } => self.detach(group, routes).await,
             KeeperAction::Move { group, added, removed, to } => self.move_to(group, added, removed, to).await,
             KeeperAction::PutConfig(config) => self.put_config(*config).await,
+            KeeperAction::SetPolicy(group, policy) => self.parts.policies.set(group, policy),
             KeeperAction::DeleteLog(group) => self.delete_log(group).await,
             KeeperAction::Insist { report, refusal } => self.parts.registry.insist(report, refusal).await,
             KeeperAction::ClearDispute(group) => self.parts.registry.note_disputed(group, None),
@@ -199,6 +202,7 @@ impl Keeper {
     async fn attach(&self, ready: OpenedGroup, routes: Vec<GroupTag>) {
         let OpenedGroup { config, opened, windows } = ready;
         let group = config.id;
+        self.parts.policies.set(group, config.policy.clone());
         let worker = self.parts.workers.of(group).clone();
         let serving = Arc::new(OpenGroup {
             config: Arc::new(config),
@@ -263,7 +267,10 @@ impl Keeper {
             PhaseChange::Unavailable => directory.set(group, GroupPhase::Unavailable),
             PhaseChange::Suspended => directory.suspend(group),
             PhaseChange::Refused { name, log, head } => directory.set(group, GroupPhase::Refused { name, log, head }),
-            PhaseChange::Deleted => directory.remove(group),
+            PhaseChange::Deleted => {
+                directory.remove(group);
+                self.parts.policies.remove(group);
+            }
         }
     }
 

@@ -21,6 +21,7 @@ mod local;
 mod lookup;
 mod metrics;
 mod opening;
+mod policies;
 mod registry;
 mod reports;
 mod rpc;

@@ -38,6 +38,7 @@ use crate::{
     directory::{Directory, GroupPhase, OpenGroup},
     lookup::{GroupLookup, LookupError},
     metrics::RelayFigures,
+    policies::GroupPolicies,
     worker::WorkerCommand,
 };
 
@@ -51,6 +52,7 @@ pub(crate) struct RelayParts {
     pub(crate) directory: Arc<Directory>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) access: Arc<GroupAccess>,
+    pub(crate) policies: Arc<GroupPolicies>,
     pub(crate) keeper: mpsc::Sender<KeeperCommand>,
     pub(crate) lookup: GroupLookup,
     pub(crate) figures: RelayFigures,
@@ -125,6 +127,7 @@ impl RelayCalls {
         let group = group_id(&request.group_id)?;
         let serving = self.serving(group).await?;
         self.0.access.check_reader(&serving.config, peer, &request.ticket)?;
+        self.0.policies.check_reader(&serving.config, &request.ticket)?;
         let position = self.0.log.position(group).ok_or(CallError::NotReady)?;
         let (roster, sent) = self.roster(&serving).await?;
         Ok(GetLogResponse {

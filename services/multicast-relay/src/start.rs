@@ -46,6 +46,7 @@ use crate::{
     local::LocalPublisher,
     lookup::GroupLookup,
     metrics::{RelayFigures, RingFigures},
+    policies::GroupPolicies,
     registry::{self, RegistryLink, RelayListing},
     rpc::{
         MAX_FOLLOWS, MAX_FOLLOWS_EACH, MAX_READS, MAX_READS_EACH, MAX_WATCHES, MAX_WATCHES_EACH, PUBLISH_BUDGET,
@@ -262,6 +263,7 @@ impl Bound {
         let figures_of_rings = RingFigures(Arc::clone(&rings));
         self.metrics.register(|registry| registry.register_collector(Box::new(figures_of_rings)));
         let access = Arc::new(GroupAccess::new(self.identity.registry_key()));
+        let policies = Arc::new(GroupPolicies::default());
         let (commands, command_queue) = mpsc::channel(KEEPER_COMMANDS);
         let registry = ServiceEndpoint::new(&self.config.registry, Role::Registry, credentials.as_ref());
         let registry = Arc::new(RegistryLink::new(
@@ -275,6 +277,7 @@ impl Bound {
             relay: self.identity.relay,
             log: Arc::clone(&self.log),
             directory: Arc::clone(&directory),
+            policies: Arc::clone(&policies),
             workers: threads.handles(),
             ingress: threads.ingress.sender(),
             registry: Arc::clone(&registry),
@@ -292,6 +295,7 @@ impl Bound {
             directory: Arc::clone(&directory),
             log: Arc::clone(&self.log),
             access: Arc::clone(&access),
+            policies,
             keeper: commands.clone(),
             lookup: GroupLookup::new(Arc::clone(&registry)),
             figures,

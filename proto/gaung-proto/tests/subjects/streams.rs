@@ -7,6 +7,7 @@ use gaung_proto::{
     frame::{self, AcceptedItems, FrameItem},
     limits::MAX_PAYLOAD,
     pb,
+    policy::{Policy, PolicyChange, Role, SignedPolicy},
     run::{Run, RunHeader},
     signing,
 };
@@ -28,6 +29,7 @@ pub(super) fn subjects() -> Vec<Subject> {
         Subject { name: "content", sample: content, decode: decode_content },
         Subject { name: "signed content", sample: signed_content, decode: decode_signed_content },
         Subject { name: "ticket", sample: ticket, decode: decode_ticket },
+        Subject { name: "policy", sample: policy, decode: decode_policy },
     ]
 }
 
@@ -198,11 +200,35 @@ const TICKET_GROUP: GroupId = GroupId([1; 16]);
 const TICKET_DEVICE: DeviceId = DeviceId([2; 16]);
 
 fn ticket(rng: &mut StdRng) -> Vec<u8> {
-    signing::issue_ticket(&registry_key(), TICKET_GROUP, TICKET_DEVICE, rng.random_range(1..i64::MAX)).to_vec()
+    signing::issue_ticket(&registry_key(), TICKET_GROUP, TICKET_DEVICE, rng.random_range(1..i64::MAX), rng.random())
+        .to_vec()
 }
 
 fn decode_ticket(bytes: &[u8]) -> Option<Decoded> {
     let key = registry_key().verifying_key();
     signing::verify_ticket(key.as_bytes(), bytes, TICKET_GROUP, TICKET_DEVICE, 0).ok()?;
+    Decoded::loose(bytes)
+}
+
+fn policy(rng: &mut StdRng) -> Vec<u8> {
+    let mut policy = Policy::unset(TICKET_GROUP);
+    for _ in 0..rng.random_range(1..6) {
+        let device = DeviceId(rng.random());
+        policy = policy.with(match rng.random_range(0..4) {
+            0 => PolicyChange::SetRole(device, Role::Moderator),
+            1 => PolicyChange::Ban(device),
+            2 => PolicyChange::Mute(device, rng.random()),
+            _ => PolicyChange::Kick(device),
+        });
+    }
+    SignedPolicy::sign(&registry_key(), policy).encoded().to_vec()
+}
+
+/// A policy is encoded in one way; what stands around it as protobuf may differ.
+fn decode_policy(bytes: &[u8]) -> Option<Decoded> {
+    let signed = SignedPolicy::decode(&Bytes::copy_from_slice(bytes)).ok()?;
+    let again = SignedPolicy::sign(&registry_key(), signed.policy().clone());
+    assert_eq!(again.policy(), signed.policy());
+    assert_eq!(again.signer(), signed.signer(), "the only key that has signed");
     Decoded::loose(bytes)
 }

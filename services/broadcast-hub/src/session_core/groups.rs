@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gaung_engine::TicketError;
-use gaung_proto::{GroupId, LogId, Seq, body::Cookie, limits::MAX_SESSION_GROUPS};
+use gaung_proto::{GroupId, LogId, Seq, body::Cookie, limits::MAX_SESSION_GROUPS, policy::PolicyRefusal};
 use tonic::Code;
 
 use crate::{
@@ -50,9 +50,14 @@ impl SessionCore {
         if self.ending.is_some() {
             return;
         }
+        let refused = self.check_policy(id);
         let Some(subscription) = self.subscriptions.get(id) else { return };
         let group = &subscription.group;
-        if group.has_ended() {
+        if let Err(refusal) = refused {
+            self.unsubscribe(id, around);
+            let (code, message) = (Code::PermissionDenied, refusal.to_string());
+            self.say(Say::Unsubscribed { group: id, code, message }, around);
+        } else if group.has_ended() {
             self.group_ended(id, around);
         } else {
             match subscription.live() {
@@ -236,8 +241,17 @@ impl SessionCore {
         Ok(())
     }
 
+    /// Checks whether the group's policy lets the session's device stay, if the policy is another one than at the last check.
+    fn check_policy(&mut self, id: GroupId) -> Result<(), PolicyRefusal> {
+        let device = self.client.as_ref().map(|client| client.device).unwrap_or_default();
+        self.subscriptions.get_mut(id).map_or(Ok(()), |subscription| subscription.check_policy(device))
+    }
+
     /// Starts the cursor if the group is followed by now.
     fn start(&mut self, id: GroupId, around: &mut Surroundings<'_>) {
+        if let Err(refusal) = self.check_policy(id) {
+            return self.fail_subscription(id, Failure::new(Code::PermissionDenied, refusal.to_string()), around);
+        }
         let Some(subscription) = self.subscriptions.get(id) else { return };
         let SubscriptionState::Waiting { from, log, is_patient, .. } = subscription.state else { return };
         match subscription.group.start_at(from, log) {
@@ -269,6 +283,7 @@ impl SessionCore {
         let StartPosition { log, next, head, history_lost } = position;
         let Some(subscription) = self.subscriptions.get_mut(id) else { return };
         let group = subscription.group.info();
+        subscription.admit();
         subscription.state = SubscriptionState::Live(Live::new(log));
         self.fan.place(id, next);
         self.count_from(id, next, around);

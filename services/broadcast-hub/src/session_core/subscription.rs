@@ -7,7 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::ReadingRight;
-use gaung_proto::{GroupId, LogId, Seq, signing::ticket_expiry};
+use gaung_proto::{
+    DeviceId, GroupId, LogId, Seq,
+    policy::PolicyRefusal,
+    signing::{ticket_expiry, ticket_holder},
+};
 
 use crate::group::Group;
 
@@ -28,6 +32,11 @@ pub(super) struct Subscription {
     /// True if the session is counted in the group's audience.
     pub(super) is_counted: bool,
     right: ReadingRight,
+    /// The version of the group's policy under which the session was let in: that of its ticket, or in a public group the one when
+    /// its cursor began. `None` before that is known.
+    admitted: Option<u64>,
+    /// The version of the policy that the session was checked against last.
+    checked: u64,
 }
 
 pub(super) enum SubscriptionState {
@@ -118,7 +127,16 @@ impl Subscriptions {
 impl Subscription {
     pub(super) fn new(group: Arc<Group>, ticket: Bytes, state: SubscriptionState, is_wanted: bool) -> Self {
         let right = ReadingRight::default();
-        let mut subscription = Self { group, ticket: Bytes::new(), state, is_wanted, is_counted: false, right };
+        let mut subscription = Self {
+            group,
+            ticket: Bytes::new(),
+            state,
+            is_wanted,
+            is_counted: false,
+            right,
+            admitted: None,
+            checked: 0,
+        };
         subscription.show(ticket);
         subscription
     }
@@ -127,8 +145,26 @@ impl Subscription {
     pub(super) fn show(&mut self, ticket: Bytes) {
         if let Some(expires_ms) = ticket_expiry(&ticket).filter(|_| !ticket.is_empty()) {
             self.right.extend(expires_ms);
+            self.admitted = ticket_holder(&ticket).map(|(_, version)| version);
         }
         self.ticket = ticket;
+    }
+
+    /// Notes that the cursor begins: kicks of before do not concern it.
+    pub(super) fn admit(&mut self) {
+        let version = self.group.policy_version();
+        self.admitted.get_or_insert(version);
+    }
+
+    /// Checks the session's device against the group's policy, if that is another one than at the last check.
+    pub(super) fn check_policy(&mut self, device: DeviceId) -> Result<(), PolicyRefusal> {
+        let version = self.group.policy_version();
+        if version == self.checked {
+            return Ok(());
+        }
+        self.checked = version;
+        let Some(signed) = self.group.policy() else { return Ok(()) };
+        signed.policy().check_ticket(device, self.admitted.unwrap_or(u64::MAX))
     }
 
     /// Returns true if the group is private and the session's ticket has expired.

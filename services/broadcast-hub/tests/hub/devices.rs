@@ -83,7 +83,7 @@ async fn a_ticket_is_good_only_on_connections_of_its_own_device() {
     let group = world.registry.add("secret", 3, true);
     world.relay.open(group);
     let ani = SigningKey::from_bytes(&[3; 32]);
-    let ticket = issue_ticket(&world.registry.key, group, device(&ani), FAR);
+    let ticket = issue_ticket(&world.registry.key, group, device(&ani), FAR, 0);
     let mut eve = connect(&world, &SigningKey::from_bytes(&[4; 32]), DeviceId::NONE).await;
     let (code, message) = enter(&mut eve, group, ticket.clone()).await.unwrap_err();
     assert!(code == Code::PermissionDenied && message.contains("join the group with this device"), "{message}");

@@ -225,9 +225,9 @@ async fn a_private_group_needs_a_ticket_for_this_device() {
     let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     let Frame::Subscribed(_) = client.next_frame().await else { panic!("everyone") };
     let far = i64::MAX / 2;
-    let good = issue_ticket(&world.registry.key, group, DeviceId([9; 16]), far);
-    let others = issue_ticket(&world.registry.key, group, DeviceId([8; 16]), far);
-    let expired = issue_ticket(&world.registry.key, group, DeviceId([9; 16]), 1);
+    let good = issue_ticket(&world.registry.key, group, DeviceId([9; 16]), far, 0);
+    let others = issue_ticket(&world.registry.key, group, DeviceId([8; 16]), far, 0);
+    let expired = issue_ticket(&world.registry.key, group, DeviceId([9; 16]), 1, 0);
     for ticket in [bytes::Bytes::new(), others, expired, bytes::Bytes::from_static(b"nonsense")] {
         client.send(client_frame::Frame::Subscribe(by_id(group, ticket))).await;
         let Frame::Error(error) = client.next_frame().await else { panic!() };
@@ -245,7 +245,7 @@ async fn a_private_group_is_followed_by_its_sessions_newest_ticket() {
     world.relay.open(group);
     let (mut client, _) = FramedClient::open(world.hub.tcp).await;
     let Frame::Subscribed(_) = client.next_frame().await else { panic!("everyone") };
-    let ticket = |expires| issue_ticket(&world.registry.key, group, DeviceId([9; 16]), expires);
+    let ticket = |expires| issue_ticket(&world.registry.key, group, DeviceId([9; 16]), expires, 0);
     let [first, soon_after, second] = [1 << 50, (1 << 50) + 1000, 1 << 51].map(ticket);
     client.send(client_frame::Frame::Subscribe(by_id(group, first.clone()))).await;
     assert!(matches!(client.next_frame().await, Frame::Subscribed(_)));
@@ -257,7 +257,7 @@ async fn a_private_group_is_followed_by_its_sessions_newest_ticket() {
     world.relay.append_text(group, "ani", b"halo");
     let mut next = Seq::FIRST;
     client.read_up_to(group, &mut next, Seq(1)).await;
-    client.send(renew(issue_ticket(&world.registry.key, group, DeviceId([8; 16]), 1 << 52))).await;
+    client.send(renew(issue_ticket(&world.registry.key, group, DeviceId([8; 16]), 1 << 52, 0))).await;
     let Frame::Error(error) = client.next_frame().await else { panic!() };
     assert_eq!(Code::from_i32(error.code), Code::PermissionDenied, "the ticket is another device's");
     world.stop().await;

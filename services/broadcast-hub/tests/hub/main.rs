@@ -6,6 +6,7 @@ mod broadcast;
 mod client;
 mod devices;
 mod framed;
+mod moderation;
 mod page;
 mod receipts;
 mod registry;

@@ -221,7 +221,7 @@ impl RegistryService for Registry {
     }
 
     async fn get_challenge(&self, _: Request<GetChallengeRequest>) -> Answer<GetChallengeResponse> {
-        Ok(Response::new(GetChallengeResponse { nonce: vec![7; 32].into() }))
+        Ok(Response::new(GetChallengeResponse { nonce: vec![7; 32].into(), unix_ms: 0 }))
     }
 
     unimplemented_calls! {
@@ -229,6 +229,7 @@ impl RegistryService for Registry {
         delete_group: DeleteGroupRequest => DeleteGroupResponse,
         reset_group: ResetGroupRequest => ResetGroupResponse,
         set_retention: SetRetentionRequest => SetRetentionResponse,
+        set_policy: SetPolicyRequest => SetPolicyResponse,
         leave_group: LeaveGroupRequest => LeaveGroupResponse,
         list_members: ListMembersRequest => ListMembersResponse,
         revoke_invite: RevokeInviteRequest => RevokeInviteResponse,

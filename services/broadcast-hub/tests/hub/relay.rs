@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use ed25519_dalek::SigningKey;
 use gaung_proto::{
     ClientId, ClientSeq, Content, ContentType, DeviceId, Epoch, GroupId, LogId, Seq,
     block::{Author, BlockBuilder, MessageRef, SentAt},
@@ -17,6 +18,7 @@ use gaung_proto::{
         streamed_outcome::Outcome,
         *,
     },
+    policy::{Policy, PolicyChange, SignedPolicy},
     run::{Run, RunHeader},
 };
 use gaung_site::Role;
@@ -36,6 +38,7 @@ pub struct Relay {
     reports: Arc<Mutex<Vec<SessionReports>>>,
     /// The tickets by which groups were followed.
     tickets: Arc<Mutex<Vec<Bytes>>>,
+    policies: Arc<Mutex<HashMap<GroupId, Policy>>>,
 }
 
 struct Log {
@@ -51,7 +54,7 @@ struct Log {
 impl Relay {
     pub fn new() -> Self {
         let (reports, tickets) = (Arc::default(), Arc::default());
-        Self { logs: Arc::default(), changes: watch::Sender::new(0), reports, tickets }
+        Self { logs: Arc::default(), changes: watch::Sender::new(0), reports, tickets, policies: Arc::default() }
     }
 
     pub fn serve(&self, addr: SocketAddr) -> KillableServer {
@@ -72,6 +75,14 @@ impl Relay {
             owners: HashMap::new(),
         };
         self.logs.lock().unwrap().insert(group, log);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Changes the policy of a group as its owner would.
+    pub fn moderate(&self, group: GroupId, change: PolicyChange) {
+        let mut policies = self.policies.lock().unwrap();
+        let current = policies.remove(&group).unwrap_or_else(|| Policy::unset(group));
+        policies.insert(group, current.with(change));
         self.changes.send_modify(|n| *n += 1);
     }
 
@@ -199,6 +210,8 @@ impl Relay {
 struct Followed {
     log: Option<LogId>,
     next: Seq,
+    /// The version of the policy that was sent.
+    policy: u64,
 }
 
 impl Relay {
@@ -215,8 +228,9 @@ impl Relay {
                     Change::Add(add) => {
                         let id = GroupId::try_from(&add.group_id[..]).unwrap();
                         let log = (add.log_id != 0).then_some(LogId(add.log_id));
-                        groups.insert(id, Followed { log, next: Seq(add.from_seq) });
+                        groups.insert(id, Followed { log, next: Seq(add.from_seq), policy: 0 });
                         self.tickets.lock().unwrap().push(add.ticket);
+                        self.send_policy(&mut groups, id, &to).await?;
                         self.start(&mut groups, id, &to).await?;
                     }
                     Change::Sessions(report) => self.reports.lock().unwrap().push(report),
@@ -229,6 +243,7 @@ impl Relay {
             }
             let ids: Vec<GroupId> = groups.keys().copied().collect();
             for id in ids {
+                self.send_policy(&mut groups, id, &to).await?;
                 self.send_new(&mut groups, id, &to).await?;
             }
         }
@@ -261,6 +276,20 @@ impl Relay {
             oldest_seq: oldest.0,
         };
         send(to, follow_response::Event::Started(started)).await
+    }
+
+    async fn send_policy(
+        &self,
+        groups: &mut HashMap<GroupId, Followed>,
+        id: GroupId,
+        to: &mpsc::Sender<Result<FollowResponse, Status>>,
+    ) -> Option<()> {
+        let current = self.policies.lock().unwrap().get(&id).cloned();
+        let followed = groups.get_mut(&id)?;
+        let Some(current) = current.filter(|current| current.version != followed.policy) else { return Some(()) };
+        followed.policy = current.version;
+        let signed = SignedPolicy::sign(&SigningKey::from_bytes(&[1; 32]), current);
+        send(to, follow_response::Event::Policy(FollowPolicy { policy: signed.encoded().clone() })).await
     }
 
     async fn send_new(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gaung_proto::{DeviceId, GroupId, LogId, RelayId, pb::registry as pb};
+use gaung_proto::{DeviceId, GroupId, LogId, RelayId, pb::registry as pb, policy::SignedPolicy};
 use prost::Message as _;
 
 use super::{Command, DecodeError};
@@ -15,6 +15,7 @@ use crate::{
     invites::{CreateInvite, RedeemInvite, RevokeInvite},
     members::{AddMember, RemoveMember},
     owner::{DeleteGroup, ResetGroup, SetRetention},
+    policies::SetPolicy,
     records::{CodeHash, ServiceRecord},
     reports::{LogReport, ReportLogs},
     services::{ForgetService, RegisterService, RememberSecret},
@@ -27,7 +28,7 @@ struct EncodedCommand {
     mono_nanos: u64,
     #[prost(int64, tag = "2")]
     unix_ms: i64,
-    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "Kind", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     kind: Option<Kind>,
 }
 
@@ -67,6 +68,9 @@ enum Kind {
     ReportLogs(EncodedReports),
     #[prost(message, tag = "18")]
     ForgetOutdated(Empty),
+    /// An encoded `SignedPolicy`.
+    #[prost(bytes = "bytes", tag = "19")]
+    SetPolicy(Bytes),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -297,6 +301,7 @@ impl Kind {
                 reports: reports.iter().map(LogReport::to_pb).collect(),
             }),
             Command::ForgetOutdated(ForgetOutdated) => Self::ForgetOutdated(Empty {}),
+            Command::SetPolicy(SetPolicy { policy }) => Self::SetPolicy(policy.encoded().clone()),
         }
     }
 
@@ -354,6 +359,7 @@ impl Kind {
                 ReportLogs { relay: service(&relay_id)?, durable, reports }.into()
             }
             Self::ForgetOutdated(Empty {}) => ForgetOutdated.into(),
+            Self::SetPolicy(encoded) => SetPolicy { policy: SignedPolicy::decode(&encoded).ok()? }.into(),
         })
     }
 }

@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use gaung_proto::{DeviceId, DisplayName, GroupId, GroupRetention, LogId, RelayId, Scope, Seq, pb::registry as pb};
+use ed25519_dalek::SigningKey;
+use gaung_proto::{
+    DeviceId, DisplayName, GroupId, GroupRetention, LogId, RelayId, Scope, Seq,
+    pb::registry as pb,
+    policy::{Policy, PolicyChange, Role, SignedPolicy},
+};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::*;
@@ -23,12 +28,14 @@ const COMMANDS: usize = 500;
 struct Proposer {
     rng: SmallRng,
     now: CommandTime,
+    /// The last policy that was proposed for each group, accepted or not.
+    policies: HashMap<GroupId, Policy>,
 }
 
 impl Proposer {
     fn new(seed: u64) -> Self {
         let now = CommandTime { mono: Duration::ZERO, unix_ms: 1_800_000_000_000 };
-        Self { rng: SmallRng::seed_from_u64(seed), now }
+        Self { rng: SmallRng::seed_from_u64(seed), now, policies: HashMap::new() }
     }
 
     fn propose(&mut self) -> (Command, CommandTime) {
@@ -43,7 +50,7 @@ impl Proposer {
 
     fn command(&mut self) -> Command {
         let (group, device, relay, code) = (self.group(), self.device(), self.relay(), self.code());
-        match self.rng.random_range(0..26) {
+        match self.rng.random_range(0..28) {
             0..8 => self.create().into(),
             8 => LapseAddresses { relay }.into(),
             9 | 10 => RegainAddress { group, endpoint: self.endpoint() }.into(),
@@ -74,8 +81,25 @@ impl Proposer {
                 let reports = (0..self.rng.random_range(0..4)).map(|_| self.report()).collect();
                 ReportLogs { relay, durable: self.rng.random(), reports }.into()
             }
+            25 | 26 => self.set_policy(group, device).into(),
             _ => ForgetOutdated.into(),
         }
+    }
+
+    fn set_policy(&mut self, group: GroupId, device: DeviceId) -> SetPolicy {
+        let change = match self.rng.random_range(0..6) {
+            0 => PolicyChange::SetRole(device, Role::Admin),
+            1 => PolicyChange::SetRole(device, Role::Moderator),
+            2 => PolicyChange::Kick(device),
+            3 => PolicyChange::Ban(device),
+            4 => PolicyChange::Unban(device),
+            _ => PolicyChange::Mute(device, self.now.unix_ms + 60_000),
+        };
+        let before = self.policies.remove(&group).filter(|_| self.rng.random_bool(0.8));
+        let policy = before.unwrap_or_else(|| Policy::unset(group)).with(change);
+        self.policies.insert(group, policy.clone());
+        let signer = self.rng.random_range(1..4);
+        SetPolicy { policy: SignedPolicy::sign(&key(signer), policy) }
     }
 
     fn create(&mut self) -> CreateGroup {
@@ -122,7 +146,10 @@ impl Proposer {
     }
 
     fn device(&mut self) -> DeviceId {
-        DeviceId([self.rng.random_range(0..4); 16])
+        match self.rng.random_range(0..4) {
+            0 => DeviceId::NONE,
+            n => DeviceId::of_public_key(key(n).verifying_key().as_bytes()),
+        }
     }
 
     fn relay(&mut self) -> RelayId {
@@ -161,6 +188,10 @@ impl Proposer {
     }
 }
 
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_bytes(&[n; 32])
+}
+
 #[test]
 fn decoded_commands_are_the_same_and_give_equal_tables() {
     let first = rand::random::<u32>().into();
@@ -191,7 +222,7 @@ fn decoded_commands_are_the_same_and_give_equal_tables() {
         let outdated = Command::from(ForgetOutdated).apply(&mut tables, proposer.now);
         assert_eq!(repairs, outdated, "seed {seed}: no command leaves anything half done");
     }
-    assert_eq!(accepted.len(), 16, "every kind of command changed something: {:?}", accepted.values());
+    assert_eq!(accepted.len(), 17, "every kind of command changed something: {:?}", accepted.values());
 }
 
 #[test]

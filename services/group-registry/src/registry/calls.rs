@@ -9,6 +9,7 @@ use bytes::Bytes;
 use gaung_proto::{
     ClientId, DeviceId, DisplayName, GroupId, GroupRetention, LogId, RelayId,
     pb::registry as pb,
+    policy::SignedPolicy,
     signing::{issue_ticket, verify_call},
 };
 use prost::Message as _;
@@ -25,6 +26,7 @@ use crate::{
     lookup::{GroupBy, LookupError},
     members::{AddMember, AddedMember, JoinError, JoinGrant, JoinRequest, RemoveMember, fallback_name},
     owner::{DeleteGroup, OwnerError, ResetGroup, SetRetention},
+    policies::{SetPolicy, SetPolicyError},
     presence::{PRESENCE_LEASE, Presence},
     records::ServiceRecord,
     reports::{LogReport, ReportError, ReportLogs},
@@ -107,6 +109,20 @@ impl Registry {
         Ok(self.group_of(outcome, call.group)?)
     }
 
+    /// Sets the next version of a group's policy, and removes whom it bans or kicks.
+    ///
+    /// # Errors
+    /// [`SetPolicyError`], each case.
+    pub fn set_policy(&self, now: Now, encoded: &Bytes, from: Option<IpAddr>) -> Result<Group, SetPolicyError> {
+        // The rate is checked before the signature, which costs more to verify than to forge.
+        limits::take(&self.limits.signed, from, now.mono)?;
+        let policy = SignedPolicy::decode(encoded)?;
+        let (group, removed) = self.commit(&mut self.writer(), now, SetPolicy { policy })?;
+        removed.iter().for_each(|device| self.presences.end_device(group.id, *device));
+        info!(group = %group.id, version = group.policy_version(), removed = removed.len(), "policy changed");
+        Ok(Group::clone(&group))
+    }
+
     /// Makes the device a lasting member, or begins or renews a presence.
     ///
     /// # Errors
@@ -116,6 +132,7 @@ impl Registry {
         if group.private && !self.tables().is_member(&group, join.device) {
             return Err(JoinError::private(&join.by));
         }
+        group.check_member(join.device)?;
         match join.client {
             None => {
                 let JoinRequest { device, ref name, from, .. } = *join;
@@ -127,7 +144,7 @@ impl Registry {
         let valid = PRESENCE_LEASE + TICKET_SLACK;
         let valid_ms = i64::try_from(valid.as_millis()).unwrap_or(i64::MAX);
         Ok(JoinGrant {
-            ticket: issue_ticket(&self.signing, group.id, join.device, now.unix_ms + valid_ms),
+            ticket: issue_ticket(&self.signing, group.id, join.device, now.unix_ms + valid_ms, group.policy_version()),
             relays: self.services.relay(group.relay, now).into_iter().collect(),
             hubs: self.services.hubs(now),
             group,

@@ -10,6 +10,7 @@ use ed25519_dalek::SigningKey;
 use gaung_proto::{
     DeviceId, GroupId, GroupRetention, LogId, RelayId, Scope, Seq,
     pb::registry as pb,
+    policy::{PolicyChange, Role, SignedPolicy},
     signing::{Method, sign_call},
 };
 use group_registry::{
@@ -243,7 +244,7 @@ impl World {
         let index = self.rng.random_range(0..count);
         let group = self.judge.seen.values().nth(index).expect("the index is in range").0.clone();
         let (now, who) = (self.now(), self.rng.random_range(1..=DEVICES));
-        let outcome = match self.rng.random_range(0..8) {
+        let outcome = match self.rng.random_range(0..10) {
             0 | 1 => {
                 let call = self.call(1, Method::Delete, group.id, "");
                 let deleted = self.registry.delete_group(now, &call).map_err(drop);
@@ -261,9 +262,27 @@ impl World {
                 invite.map(|(code, _)| self.invites.push((group.id, code))).map_err(drop)
             }
             6 => return self.redeem(who),
+            7 | 8 => self.set_policy(&group, who),
             _ => self.report(&group),
         };
         (Pending::Change(group.id), outcome)
+    }
+
+    /// The next version of the group's policy, by its owner or somebody else; or one that is outdated.
+    fn set_policy(&mut self, group: &Group, who: u8) -> Result<(), ()> {
+        let device = device(self.rng.random_range(1..=DEVICES));
+        let change = match self.rng.random_range(0..5) {
+            0 => PolicyChange::SetRole(device, Role::Admin),
+            1 => PolicyChange::SetRole(device, Role::Moderator),
+            2 => PolicyChange::Kick(device),
+            3 => PolicyChange::Ban(device),
+            _ => PolicyChange::Unban(device),
+        };
+        let mut next = group.current_policy().with(change);
+        next.version += u64::from(self.rng.random_bool(0.1));
+        let signer = if self.rng.random_bool(0.5) { key(1) } else { key(who) };
+        let signed = SignedPolicy::sign(&signer, next);
+        self.registry.set_policy(self.now(), signed.encoded(), None).map(drop).map_err(drop)
     }
 
     fn join(&self, group: &Group, who: u8) -> Result<(), ()> {

@@ -5,6 +5,7 @@ mod claims;
 mod failing_store;
 mod leases;
 mod old_folder;
+mod policies;
 mod rates;
 mod viewers;
 mod world;

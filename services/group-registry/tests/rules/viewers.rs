@@ -45,7 +45,7 @@ fn members_and_holders_of_tickets_are_shown_a_private_group_and_nobody_else() {
     assert!(!is_shown(&world, &private(&world, "other"), &holder));
     let of = |key: &ed25519_dalek::SigningKey| Credentials { holder: Some(device(key)), ..holder.clone() };
     assert!(is_shown(&world, &group, &of(&ann())) && !is_shown(&world, &group, &of(&bob())), "it is Ann's ticket");
-    let forged = issue_ticket(&bob(), group.id, device(&bob()), i64::MAX);
+    let forged = issue_ticket(&bob(), group.id, device(&bob()), i64::MAX, 0);
     assert!(!is_shown(&world, &group, &Credentials { ticket: forged, ..Credentials::default() }));
 
     let invite = world.registry.create_invite(world.now, group.id, device(&ann()), 1, DAY_MS).unwrap().0;

@@ -1,7 +1,10 @@
 //! Inputs and actions of the keeper's core.
 
+use std::sync::Arc;
+
 use gaung_proto::{
-    Epoch, Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, Seq, watch_groups::GroupSnapshot,
+    Epoch, Generation, GroupAddr, GroupId, GroupRetention, GroupTag, LogId, Seq, policy::SignedPolicy,
+    watch_groups::GroupSnapshot,
 };
 
 use crate::{
@@ -57,6 +60,8 @@ pub(super) enum KeeperAction {
     Move { group: GroupId, added: Option<GroupTag>, removed: Vec<GroupTag>, to: Option<(GroupAddr, u8, Generation)> },
     /// Keep the registry's description of a group beside its log.
     PutConfig(Box<GroupConfig>),
+    /// Apply another policy of a group to calls from now on.
+    SetPolicy(GroupId, Option<Arc<SignedPolicy>>),
     /// Mark a group's log as deleted.
     DeleteLog(GroupId),
     /// Report a stored log to the registry, which wants another one; answered by [`KeeperInput::Answered`].

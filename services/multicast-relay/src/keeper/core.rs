@@ -160,6 +160,10 @@ impl KeeperCore {
             self.limit(id, config.keep);
         }
         let Some(known) = self.groups.get(&id) else { return };
+        if known.config.log == config.log && known.config.policy != config.policy {
+            self.set_policy(id, &config);
+        }
+        let Some(known) = self.groups.get(&id) else { return };
         if known.config.log != config.log {
             return self.change_log(config, position_of);
         }
@@ -330,6 +334,15 @@ impl KeeperCore {
         let config = Box::new(known.config.clone());
         self.act(KeeperAction::PutConfig(config));
         self.begin_upkeep();
+    }
+
+    /// Applies another policy at once and keeps it with the group, for starts without the registry; its opening continues.
+    fn set_policy(&mut self, group: GroupId, described: &GroupConfig) {
+        let Some(known) = self.groups.get_mut(&group) else { return };
+        known.config = known.config.with_policy_of(described);
+        let config = Box::new(known.config.clone());
+        self.act(KeeperAction::SetPolicy(group, config.policy.clone()));
+        self.act(KeeperAction::PutConfig(config));
     }
 
     fn set_waiting(&mut self, config: GroupConfig) {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use gaung_engine::{BatchError, RefuseReason, TicketError};
 use gaung_log::ReadError;
-use gaung_proto::{LogId, Seq, SeqRange, id::IdError, limits::MAX_TEXT_DATAGRAM, pb::relay::PublishRefused};
+use gaung_proto::{
+    LogId, Seq, SeqRange, id::IdError, limits::MAX_TEXT_DATAGRAM, pb::relay::PublishRefused, policy::PolicyRefusal,
+};
 use service_kit::secure::OtherDevice;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -54,6 +56,8 @@ pub(crate) enum CallError {
     #[error(transparent)]
     Access(#[from] TicketError),
     #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
+    #[error(transparent)]
     NotLogged(#[from] RefuseReason),
 }
 
@@ -69,7 +73,7 @@ impl CallError {
             Self::BadId(_) | Self::BadField(_) | Self::Batch(_) | Self::TextTooLong(_) => Code::InvalidArgument,
             Self::Access(TicketError::NoKey) => Code::Unavailable,
             Self::Access(TicketError::NoTicket) => Code::Unauthenticated,
-            Self::OtherDevice(_) | Self::Access(TicketError::NoDevice | TicketError::Ticket(_)) => {
+            Self::OtherDevice(_) | Self::Policy(_) | Self::Access(TicketError::NoDevice | TicketError::Ticket(_)) => {
                 Code::PermissionDenied
             }
             Self::NotLogged(RefuseReason::OutOfWindow(_)) => Code::OutOfRange,
@@ -92,6 +96,14 @@ impl CallError {
             Self::Trimmed { oldest } => Some(info("TRIMMED", "oldest_seq", oldest.to_string())),
             Self::Damaged { missing } => Some(info("DAMAGED", "next_seq", missing.last.next().to_string())),
             Self::OtherLog { current } => Some(info("OTHER_LOG", "log_id", current.0.to_string())),
+            Self::Policy(refusal) => {
+                let (reason, ms) = match refusal {
+                    PolicyRefusal::Banned => ("BANNED", 0),
+                    PolicyRefusal::Muted(time) => ("MUTED", time.as_millis()),
+                    PolicyRefusal::Kicked => ("KICKED", 0),
+                };
+                Some(info(reason, "remaining_ms", ms.to_string()))
+            }
             Self::Refused { name } => Some(info("REFUSED_UNTIL_RESET", "group", name.clone())),
             Self::Batch(error) => Some(ErrorDetails::with_bad_request_violation("entries", error.to_string())),
             Self::NoSuchGroup

@@ -6,9 +6,10 @@ use gaung_engine::{ReportingHub, RingRead};
 use gaung_proto::{
     GroupId, LogId, Seq,
     pb::relay::{
-        FollowEnded, FollowGroup, FollowRequest, FollowResponse, FollowStarted, FollowTicket, SessionReports,
-        follow_request::Change, follow_response::Event,
+        FollowEnded, FollowGroup, FollowPolicy, FollowRequest, FollowResponse, FollowStarted, FollowTicket,
+        SessionReports, follow_request::Change, follow_response::Event,
     },
+    policy::SignedPolicy,
 };
 use service_kit::{
     rpc::{AnswerSender, AnswerStream, CallBytes, CallEnded, answer_queue},
@@ -174,6 +175,20 @@ impl Drop for FollowCursor {
     }
 }
 
+/// Sends each change of a group's policy, at once and beside the runs, which may wait for a slow reader; ends with the reader.
+async fn tell_policies(mut policies: watch::Receiver<Option<Arc<SignedPolicy>>>, sender: EventSender) {
+    // Its sender is there as long as the relay; without one there is nothing more to tell.
+    while policies.changed().await.is_ok() {
+        let policy = policies.borrow_and_update().clone();
+        let Some(policy) = policy else { continue };
+        let event = Event::Policy(FollowPolicy { policy: policy.encoded().clone() });
+        if sender.send(Ok(FollowResponse { event: Some(event) }), policy.encoded().len()).await.is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
 /// Why a cursor stopped sending runs.
 enum CursorStop {
     /// The group's phase has changed.
@@ -190,6 +205,8 @@ impl FollowCursor {
             biased;
             () = evicted.evicted() => None,
             error = right.ended(&relay.0.access) => Some(Err(error)),
+            // Ends with the reader, which the next branch finds too.
+            () = tell_policies(relay.0.policies.watch(self.group), self.sender.clone()) => Some(Ok(())),
             outcome = self.follow(&add) => Some(outcome),
         };
         let Some(outcome) = outcome else {
@@ -210,7 +227,12 @@ impl FollowCursor {
         let serving = self.relay.serving(self.group).await?;
         // Only hubs get here, and they follow by tickets of their sessions.
         self.right.show(&self.relay.0.access, &serving.config, PeerDevice::Believed, &add.ticket)?;
+        self.relay.0.policies.check_reader(&serving.config, &add.ticket)?;
         drop(serving);
+        let policy = self.relay.0.policies.watch(self.group).borrow().clone();
+        if let Some(policy) = policy {
+            self.send(Event::Policy(FollowPolicy { policy: policy.encoded().clone() })).await;
+        }
         let mut phases = self.relay.0.directory.watch(self.group).ok_or(CallError::NoSuchGroup)?;
         loop {
             let serving = self.until_serving(&mut phases).await?;
@@ -328,6 +350,7 @@ impl FollowCursor {
     async fn send(&self, event: Event) -> bool {
         let size = match &event {
             Event::Run(run) => run.len(),
+            Event::Policy(policy) => policy.policy.len(),
             Event::Started(_) | Event::Ended(_) => 0,
         };
         self.sender.send(Ok(FollowResponse { event: Some(event) }), size).await.is_ok()

@@ -267,6 +267,8 @@ async fn check_fields(
     }
     let device = peer.device(device_id(&request.device_id)?)?;
     relay.0.access.check_writer(&serving.config, device, &request.ticket)?;
+    relay.0.policies.check_publisher(group, device, relay.0.access.ticket_time())?;
+    relay.0.policies.check_reader(&serving.config, &request.ticket)?;
     let claimant = claimant(relay, caller, &request)?;
     let batch = batch(&serving, device, request)?.claimed_by(claimant);
     let memory = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;

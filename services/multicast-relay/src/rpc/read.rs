@@ -37,6 +37,7 @@ pub(super) async fn read(
         found => found?,
     };
     relay.0.access.check_reader(&serving.config, peer, &request.ticket)?;
+    relay.0.policies.check_reader(&serving.config, &request.ticket)?;
     let log = serving.identity.log;
     if request.log_id != 0 && request.log_id != log.0 {
         return Err(CallError::OtherLog { current: log });

@@ -39,6 +39,7 @@ pub(super) async fn watch(
     let serving = relay.serving(group).await?;
     let right = SharedRight::new();
     right.show(&relay.0.access, &serving.config, peer, &request.ticket)?;
+    relay.0.policies.check_reader(&serving.config, &request.ticket)?;
     let log = serving.identity.log;
     if request.log_id != 0 && request.log_id != log.0 {
         return Err(CallError::OtherLog { current: log });

@@ -8,6 +8,7 @@ mod errors;
 mod failing;
 mod local;
 mod memory;
+mod moderation;
 mod moving;
 mod private_groups;
 mod publishing;

@@ -14,7 +14,7 @@ const DEVICE: DeviceId = DeviceId([1; 16]);
 async fn ended(stream: &mut Following) -> Code {
     match stream.next().await {
         Event::Ended(ended) => Code::from_i32(ended.code),
-        other @ (Event::Run(_) | Event::Started(_)) => panic!("{other:?}"),
+        other @ (Event::Run(_) | Event::Started(_) | Event::Policy(_)) => panic!("{other:?}"),
     }
 }
 

@@ -266,7 +266,7 @@ impl Following {
     pub(crate) async fn next_run(&mut self) -> Run {
         let bytes = loop {
             match self.next().await {
-                Event::Started(_) => {}
+                Event::Started(_) | Event::Policy(_) => {}
                 Event::Run(bytes) => break bytes,
                 Event::Ended(ended) => panic!("{ended:?}"),
             }

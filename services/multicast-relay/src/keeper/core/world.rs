@@ -211,6 +211,8 @@ impl World {
                 }
             }
             KeeperAction::PutConfig(config) => self.put_config(&config),
+            // Nobody moderates these groups.
+            KeeperAction::SetPolicy(..) => {}
             KeeperAction::DeleteLog(group) => {
                 if let Some(stored) = self.stored.get_mut(&group) {
                     self.deleted.insert(group);

@@ -17,6 +17,7 @@ use gaung_proto::{
         registry_service_server::{RegistryService, RegistryServiceServer},
         watch_groups_response::Event,
     },
+    policy::{Policy, PolicyChange, SignedPolicy},
     signing::{self, Method},
 };
 use tempfile::TempDir;
@@ -188,6 +189,17 @@ impl RegistryDouble {
         self.change(group, |group| group.keep = keep.to_pb());
     }
 
+    /// The group's owner bans, mutes or kicks a device, or lifts that.
+    pub(crate) fn moderate(&self, group: GroupId, change: PolicyChange) {
+        self.change(group, |group| {
+            let current = SignedPolicy::decode(&group.policy).map(|signed| signed.policy().clone());
+            let unset = || Policy::unset(GroupId::try_from(&group.id[..]).unwrap());
+            let next = current.unwrap_or_else(|_| unset()).with(change);
+            group.policy_version = next.version;
+            group.policy = SignedPolicy::sign(&owner(), next).encoded().clone();
+        });
+    }
+
     fn change(&self, group: GroupId, change: impl FnOnce(&mut pb::Group)) {
         let mut inner = self.state.lock();
         let changed = inner.groups.get_mut(&group).unwrap();
@@ -222,7 +234,7 @@ impl RegistryDouble {
     }
 
     pub(crate) fn ticket(&self, group: GroupId, device: DeviceId, expires_unix_ms: i64) -> Bytes {
-        signing::issue_ticket(&self.state.key, group, device, expires_unix_ms)
+        signing::issue_ticket(&self.state.key, group, device, expires_unix_ms, 0)
     }
 }
 
@@ -379,6 +391,7 @@ impl RegistryService for Calls {
         delete_group: DeleteGroupRequest => DeleteGroupResponse,
         reset_group: ResetGroupRequest => ResetGroupResponse,
         set_retention: SetRetentionRequest => SetRetentionResponse,
+        set_policy: SetPolicyRequest => SetPolicyResponse,
         join_group: JoinGroupRequest => JoinGroupResponse,
         leave_group: LeaveGroupRequest => LeaveGroupResponse,
         list_members: ListMembersRequest => ListMembersResponse,
