@@ -192,5 +192,6 @@ pub(super) fn info(name: &str) -> GroupInfo {
         reserved: false,
         created_unix_ms: 0,
         keep: gaung_proto::GroupRetention::default(),
+        policy_version: 0,
     }
 }

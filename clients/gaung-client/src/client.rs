@@ -22,7 +22,7 @@ use crate::{
 /// A connection to one server. Clones share it, and it reconnects by itself.
 #[derive(Debug, Clone)]
 pub struct Client {
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
     /// Kept for as long as the client, so that no client_seq is given twice.
     publishers: Arc<Publishers>,
 }

@@ -54,6 +54,8 @@ pub struct GroupInfo {
     pub created_unix_ms: i64,
     /// How much of its log is kept.
     pub keep: GroupRetention,
+    /// The version of its policy, which [`crate::Client::policy`] reads; 0 before anybody has decided anything.
+    pub policy_version: u64,
 }
 
 impl GroupInfo {
@@ -103,6 +105,7 @@ impl TryFrom<pb::Group> for GroupInfo {
             reserved: group.reserved,
             created_unix_ms: group.created_unix_ms,
             keep: group.keep.into(),
+            policy_version: group.policy_version,
         })
     }
 }

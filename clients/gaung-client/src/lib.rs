@@ -35,6 +35,7 @@ mod history;
 mod hub_choice;
 mod interfaces;
 mod listen;
+mod moderation;
 mod publish;
 mod receipts;
 mod server;
@@ -51,7 +52,7 @@ pub use device::{Device, DeviceError};
 pub use error::{ClientError, ErrorKind};
 pub use found_server::FoundServer;
 pub use gaung_engine::MemberLane;
-pub use gaung_proto::net::Lane;
+pub use gaung_proto::{net::Lane, policy::Role};
 pub use gaung_site::{CodeError, Contact, SiteCode, SiteId, TrustBasis};
 pub use group::{
     FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
@@ -59,6 +60,7 @@ pub use group::{
 };
 pub use history::{History, HistoryMessage, HistoryPage};
 pub use listen::{Event, LaneChoice, ListenOptions, Listener, StartAt};
+pub use moderation::{GroupPolicy, Moderation};
 pub use publish::{PendingAck, PublishError, Publisher};
 pub use receipts::{MissingMember, Receipt, Receipts};
 pub use settings::Settings;

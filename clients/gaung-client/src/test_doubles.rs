@@ -43,6 +43,7 @@ pub(crate) fn group() -> Arc<GroupInfo> {
         reserved: false,
         created_unix_ms: 0,
         keep: GroupRetention::default(),
+        policy_version: 0,
     })
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod group;
 pub(crate) mod lab;
 pub(crate) mod log;
+pub(crate) mod moderation;
 pub(crate) mod site;
 pub(crate) mod talk;
 pub(crate) mod up;

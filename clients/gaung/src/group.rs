@@ -1,5 +1,7 @@
 //! `gaung group …`: prints results to stdout, and what was done to stderr.
 
+mod moderation;
+
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use anyhow::Context as _;
@@ -50,6 +52,12 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> anyhow::Res
             client.revoke(&args.code).await?;
             say("the invite is worth nothing now");
         }
+        GroupCommand::Role(args) => moderation::role(&client, args, &mut output).await?,
+        GroupCommand::Kick(args) => moderation::kick(&client, args).await?,
+        GroupCommand::Ban(args) => moderation::ban(&client, args).await?,
+        GroupCommand::Unban(args) => moderation::unban(&client, args).await?,
+        GroupCommand::Mute(args) => moderation::mute(&client, args).await?,
+        GroupCommand::Unmute(args) => moderation::unmute(&client, args).await?,
     }
     output.flush()
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gaung_proto::{
     GroupId, GroupRetention,
     pb::registry::{self as pb, registry_service_client::RegistryServiceClient},
+    policy::SignedPolicy,
     signing::{self, Method},
 };
 use rand::Rng as _;
@@ -18,6 +19,7 @@ use crate::{
     endpoint::call,
     error::ClientError,
     group::{GroupInfo, Invite, Member, NewGroup, ServerStatus, ServiceInfo, bad},
+    moderation::GroupPolicy,
     server,
 };
 
@@ -49,12 +51,39 @@ impl Context {
     }
 
     pub(crate) async fn get_group(&self, key: &GroupKey) -> Result<GroupInfo, ClientError> {
+        self.describe(key).await?.try_into()
+    }
+
+    pub(crate) async fn get_policy(&self, key: &GroupKey) -> Result<GroupPolicy, ClientError> {
+        self.describe(key).await?.try_into()
+    }
+
+    /// Sets the next version of a group's policy; `None` if another one was set meanwhile.
+    pub(crate) async fn set_policy(&self, policy: &SignedPolicy) -> Result<Option<GroupPolicy>, ClientError> {
+        let request = pb::SetPolicyRequest { policy: policy.encoded().clone() };
+        match self.server.registry().set_policy(call(request)).await {
+            Ok(answer) => described(answer.into_inner().group)?.try_into().map(Some),
+            Err(status) if status.code() == Code::Aborted => Ok(None),
+            Err(status) => Err(self.error(&status)),
+        }
+    }
+
+    /// Reads the registry's clock, ms since 1970, by which a mute ends.
+    pub(crate) async fn registry_time(&self) -> Result<i64, ClientError> {
+        let challenge = self.unary(pb::GetChallengeRequest {}, Registry::get_challenge).await?;
+        if challenge.unix_ms == 0 {
+            return Err(ClientError::Failed("the server is older and knows no mutes; update it".to_owned()));
+        }
+        Ok(challenge.unix_ms)
+    }
+
+    async fn describe(&self, key: &GroupKey) -> Result<pb::Group, ClientError> {
         let by = match key {
             GroupKey::Name(name) => pb::get_group_request::By::Name(name.as_str().to_owned()),
             GroupKey::Id(id) => pb::get_group_request::By::Id((*id).into()),
         };
         let request = pb::GetGroupRequest { by: Some(by), viewer: self.viewer() };
-        group_of(self.unary(request, Registry::get_group).await?.group)
+        described(self.unary(request, Registry::get_group).await?.group)
     }
 
     pub(crate) async fn list_groups(&self) -> Result<Vec<GroupInfo>, ClientError> {
@@ -269,5 +298,9 @@ impl Context {
 }
 
 fn group_of(group: Option<pb::Group>) -> Result<GroupInfo, ClientError> {
-    group.ok_or_else(|| bad("no group"))?.try_into()
+    described(group)?.try_into()
+}
+
+fn described(group: Option<pb::Group>) -> Result<pb::Group, ClientError> {
+    group.ok_or_else(|| bad("no group"))
 }

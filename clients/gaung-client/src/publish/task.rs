@@ -28,6 +28,8 @@ pub(super) struct PublishTask {
     /// Why the next message fails, if it does.
     trouble: PublishError,
     closed: bool,
+    /// The registry gave a ticket since the last acknowledgement, so that one that is refused now is refused for good.
+    has_new_ticket: bool,
 }
 
 /// How a turn with a connection ended.
@@ -48,6 +50,7 @@ impl PublishTask {
             give_up_after,
             trouble: PublishError::Closed,
             closed: false,
+            has_new_ticket: false,
         }
     }
 
@@ -82,6 +85,7 @@ impl PublishTask {
                 answer = connection.answer() => match answer {
                     Ok(Answer::Acked(acks)) => {
                         self.backoff.reset();
+                        self.has_new_ticket = false;
                         self.engine.handle_acks(&acks);
                     }
                     Ok(Answer::Refused(code, message)) => {
@@ -120,6 +124,7 @@ impl PublishTask {
             self.fail_all(publish_error(error));
             return None;
         }
+        self.has_new_ticket = true;
         match self.target.connect().await {
             Ok(connection) => Some(connection),
             Err(error) => {
@@ -131,8 +136,9 @@ impl PublishTask {
 
     /// What cannot be helped fails the request; what may pass, or needs a new ticket, is tried on a new connection.
     fn handle_refused(&mut self, code: Code, message: String) -> Result<(), ()> {
-        if code == Code::PermissionDenied && self.target.needs_ticket() {
-            // An expired ticket, or one by another clock: coming back asks the registry, which says if it is for good.
+        if code == Code::PermissionDenied && self.target.needs_ticket() && !self.has_new_ticket {
+            // An expired ticket, or one by another clock: coming back asks the registry, which says if it is for good. A muted
+            // device gets a ticket, and is refused again.
             self.note(&message);
             return Err(());
         }
@@ -257,6 +263,9 @@ mod tests {
             assert_eq!(outcome.try_recv().is_ok(), is_final, "private {private}");
             task.engine.handle_disconnected();
             assert_eq!(task.engine.poll_request().is_some(), !is_final, "it is sent again");
+            task.has_new_ticket = true;
+            let again = task.handle_refused(Code::PermissionDenied, "this device is muted".to_owned());
+            assert!(again.is_ok(), "private {private}: the registry was asked");
         }
     }
 }

@@ -6,6 +6,8 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use gaung_proto::{GroupName, GroupRetention};
 use service_kit::config::{parse_bytes, parse_duration};
 
+use super::moderation::{BanArgs, KickArgs, MuteArgs, RoleArgs, UnbanArgs, UnmuteArgs};
+
 /// Shortest retention by age, as the registry enforces it.
 const MIN_AGE_MS: u64 = 3_600_000;
 
@@ -35,6 +37,18 @@ pub(crate) enum GroupCommand {
     Invite(InviteArgs),
     /// Revoke an invite code.
     Revoke(RevokeArgs),
+    /// Show who has a role in a group and who is banned or muted, or give a device a role.
+    Role(RoleArgs),
+    /// Remove a device from a group; it may come back, into a private group by a new invite.
+    Kick(KickArgs),
+    /// Remove a device from a group, and refuse its messages and its return.
+    Ban(BanArgs),
+    /// Lift a ban.
+    Unban(UnbanArgs),
+    /// Refuse the messages of a device for a while; it may read.
+    Mute(MuteArgs),
+    /// Lift a mute.
+    Unmute(UnmuteArgs),
 }
 
 /// `gaung group create`.
@@ -271,7 +285,7 @@ fn limits(typed: [Option<u64>; 3], before: GroupRetention) -> GroupRetention {
     }
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("must be longer than 0".to_owned()),
         duration => Ok(duration),
