@@ -6,7 +6,7 @@ use std::{
 };
 
 use gaung_engine::{BroadcastHeard, BroadcastReceiver};
-use gaung_proto::{Content, GroupTag, SenderId, block::Message, name::EVERYONE, ports};
+use gaung_proto::{Content, GroupTag, LogId, SenderId, block::Message, name::EVERYONE, ports};
 use tokio::net::UdpSocket;
 
 use crate::{calls::GroupKey, context::Context, error::ClientError, group::ServiceKind};
@@ -31,7 +31,9 @@ impl Default for BroadcastOptions {
 pub struct BroadcastMessage {
     /// The hub that sent it.
     pub hub: SenderId,
-    /// The message with its place in the log of `everyone`.
+    /// The log of `everyone`, if a registry told it.
+    pub log: Option<LogId>,
+    /// The message with its place in that log.
     pub message: Message,
     /// Its payload, read.
     pub content: Content,
@@ -46,6 +48,7 @@ pub struct BroadcastListener {
     receiver: BroadcastReceiver,
     /// Asked when the group's log seems to be another one.
     registry: Option<Arc<Context>>,
+    log: Option<LogId>,
     strangers: u64,
     asked: Instant,
 }
@@ -65,7 +68,7 @@ impl BroadcastListener {
         let socket = gaung_net::broadcast::open_listener(options.port).map_err(|error| failed(&error))?;
         let socket = UdpSocket::from_std(socket).map_err(|error| failed(&error))?;
         let receiver = BroadcastReceiver::new(options.tag);
-        Ok(Self { socket, receiver, registry: None, strangers: 0, asked: Instant::now() })
+        Ok(Self { socket, receiver, registry: None, log: None, strangers: 0, asked: Instant::now() })
     }
 
     /// The UDP port.
@@ -83,7 +86,7 @@ impl BroadcastListener {
         loop {
             if let Some(BroadcastHeard { sender, message, missed }) = self.receiver.poll_message() {
                 let content = Content::decode(message.content_type, &message.payload);
-                return Ok(BroadcastMessage { hub: sender, message, content, missed });
+                return Ok(BroadcastMessage { hub: sender, log: self.log, message, content, missed });
             }
             self.follow_the_log().await;
             self.socket.readable().await.map_err(|error| unusable(&error))?;
@@ -104,6 +107,7 @@ impl BroadcastListener {
         self.strangers = self.receiver.strangers();
         if let Ok(group) = context.get_group(&everyone()).await {
             self.receiver.handle_change(group.tag());
+            self.log = Some(group.log);
         }
     }
 }
@@ -120,7 +124,7 @@ pub(crate) async fn of_server(context: &Arc<Context>, port: Option<u16>) -> Resu
         }
     };
     let listener = BroadcastListener::open(BroadcastOptions { port, tag: Some(group.tag()) }).await?;
-    Ok(BroadcastListener { registry: Some(Arc::clone(context)), ..listener })
+    Ok(BroadcastListener { registry: Some(Arc::clone(context)), log: Some(group.log), ..listener })
 }
 
 fn everyone() -> GroupKey {

@@ -13,6 +13,7 @@ use crate::{
     group::{GroupInfo, HubStatus, Invite, LogStatus, Member, NewGroup, ServerStatus, ServiceInfo},
     history::{self, History, HistoryPage},
     listen::{self, ListenOptions, Listener},
+    people::PeopleFile,
     publish::{Publisher, Publishers},
     receipts::Receipts,
     settings::Settings,
@@ -79,6 +80,18 @@ impl Client {
     #[must_use]
     pub fn device_id(&self) -> DeviceId {
         self.context.device.id()
+    }
+
+    /// Returns the Ed25519 public key of this device.
+    #[must_use]
+    pub fn public_key(&self) -> [u8; 32] {
+        self.context.device.public_key()
+    }
+
+    /// Names the file in which this device keeps whom it knows.
+    #[must_use]
+    pub fn people_file(&self) -> PeopleFile {
+        PeopleFile::of(&self.context.settings.data_dir)
     }
 
     /// Identifies this process; random.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use gaung_proto::{
-    Content, GroupName, Seq,
+    Content, GroupName, LogId, Seq,
     block::Message,
     pb::relay::{ReadRequest, ReadResponse, relay_service_client::RelayServiceClient},
     run::Run,
@@ -14,11 +14,14 @@ use crate::{
     calls::{GroupKey, relay::MAX_READ_RESPONSE},
     context::Context,
     error::ClientError,
+    group::GroupInfo,
 };
 
 /// One message of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryMessage {
+    /// The log that it is in.
+    pub log: LogId,
     /// The message with its place.
     pub message: Message,
     /// Its payload, read.
@@ -43,6 +46,7 @@ impl HistoryPage {
 /// A page of a log, oldest message first, of the log as it was when asked for.
 #[derive(Debug)]
 pub struct History {
+    group: GroupInfo,
     relay: RelayServiceClient<Channel>,
     request: ReadRequest,
     runs: Streaming<ReadResponse>,
@@ -50,6 +54,8 @@ pub struct History {
     came: bool,
     /// Of the run that came last, still to be given.
     waiting: VecDeque<Message>,
+    /// The log of the run that came last.
+    log: LogId,
     /// `None` before the relay said where a page begins that was asked for by its end.
     next: Option<Seq>,
     before: Option<Seq>,
@@ -58,6 +64,12 @@ pub struct History {
 }
 
 impl History {
+    /// Returns the group whose log is read.
+    #[must_use]
+    pub const fn group(&self) -> &GroupInfo {
+        &self.group
+    }
+
     /// The next one; `None` at the end.
     ///
     /// # Errors
@@ -68,7 +80,7 @@ impl History {
                 self.next = Some(message.seq.next());
                 self.left = self.left.map(|left| left - 1);
                 let content = Content::decode(message.content_type, &message.payload);
-                return Some(Ok(HistoryMessage { message, content }));
+                return Some(Ok(HistoryMessage { log: self.log, message, content }));
             }
             match self.next_run().await {
                 Ok(Some(run)) => self.take(&run),
@@ -123,6 +135,7 @@ impl History {
             self.next.is_none_or(|next| message.seq >= next) && self.before.is_none_or(|before| message.seq < before)
         };
         self.waiting.extend(run.messages().filter(wanted));
+        self.log = run.header().log;
     }
 }
 
@@ -149,8 +162,20 @@ pub(crate) async fn start(
     };
     let runs =
         relay.read(request.clone()).await.map_err(|status| ClientError::of_status(&status, "the relay"))?.into_inner();
-    let waiting = VecDeque::new();
-    Ok(History { relay, request, runs, came: false, waiting, next, before, left: limit, ended: false })
+    let (waiting, log) = (VecDeque::new(), access.group.log);
+    Ok(History {
+        group: access.group,
+        relay,
+        request,
+        runs,
+        came: false,
+        waiting,
+        log,
+        next,
+        before,
+        left: limit,
+        ended: false,
+    })
 }
 
 /// Whether a read ended like this may go on where it was.

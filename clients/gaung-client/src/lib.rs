@@ -19,6 +19,7 @@
 //! Every buffer is bounded: a listener that is not read holds its groups back, and they catch up from the log when it
 //! is read again; a publisher whose window is full makes [`Publisher::publish`] wait.
 
+mod author_verifier;
 pub mod broadcast;
 mod calls;
 mod channel;
@@ -36,6 +37,7 @@ mod hub_choice;
 mod interfaces;
 mod listen;
 mod moderation;
+mod people;
 mod publish;
 mod receipts;
 mod server;
@@ -47,6 +49,7 @@ mod test_doubles;
 mod tickets;
 pub mod udp_only;
 
+pub use author_verifier::{AuthorState, AuthorVerifier};
 pub use client::Client;
 pub use device::{Device, DeviceError};
 pub use error::{ClientError, ErrorKind};
@@ -61,6 +64,7 @@ pub use group::{
 pub use history::{History, HistoryMessage, HistoryPage};
 pub use listen::{Event, LaneChoice, ListenOptions, Listener, StartAt};
 pub use moderation::{GroupPolicy, Moderation};
+pub use people::{KnownPeople, PeopleFile, ShownName, comparison_digits};
 pub use publish::{PendingAck, PublishError, Publisher};
 pub use receipts::{MissingMember, Receipt, Receipts};
 pub use settings::Settings;

@@ -94,6 +94,23 @@ impl Publisher {
         self.messages.push_back(UnackedMessage { entry, since: now, seq: None });
     }
 
+    /// Returns the number that the next message gets.
+    #[must_use]
+    pub const fn next_client_seq(&self) -> ClientSeq {
+        self.next
+    }
+
+    /// Replaces payloads of messages that are not acknowledged, such as those that are signed for another log. `rewrite` gives the
+    /// new payload, or `None` to keep the old one. Without a connection: a payload that is sent is not replaced.
+    pub fn rewrite(&mut self, mut rewrite: impl FnMut(&PublishEntry) -> Option<Bytes>) {
+        for kept in self.messages.iter_mut().skip(self.sent) {
+            if let Some(payload) = rewrite(&kept.entry) {
+                self.bytes = self.bytes - kept.entry.payload.len() + payload.len();
+                kept.entry.payload = payload;
+            }
+        }
+    }
+
     /// Returns the next request for this connection: 1 to [`MAX_PUBLISH_MESSAGES`] messages, at most
     /// [`MAX_PUBLISH_BYTES`].
     pub fn poll_request(&mut self) -> Option<Vec<PublishEntry>> {
@@ -252,6 +269,18 @@ mod tests {
             outcomes(&mut publisher),
             [MessageOutcome::Failed, MessageOutcome::Failed, MessageOutcome::Logged(Seq(9))]
         );
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again_as_it_was_rewritten() {
+        let mut publisher = publisher_of(3, Instant::now());
+        let _ = publisher.poll_request().unwrap();
+        publisher.handle_disconnected();
+        publisher.rewrite(|entry| (entry.client_seq == ClientSeq(2)).then(|| Bytes::from_static(b"another")));
+        let payloads: Vec<_> = publisher.poll_request().unwrap().into_iter().map(|entry| entry.payload).collect();
+        assert_eq!(payloads, ["1", "another", "3"]);
+        publisher.handle_acks(&[ack(1, 1, 3)]);
+        assert_eq!((publisher.bytes, publisher.next_client_seq()), (0, ClientSeq(4)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use prost::encoding::{DecodeContext, decode_key, skip_field};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    block::Message,
     content::ContentType,
     id::{ClientId, ClientSeq, DeviceId, GroupId, LogId, Seq},
 };
@@ -37,6 +38,15 @@ pub struct SignedContext {
     pub client_seq: ClientSeq,
     /// The kind that the routing header announces.
     pub content_type: ContentType,
+}
+
+impl SignedContext {
+    /// Returns the context of a message of a group's log.
+    #[must_use]
+    pub const fn of(group: GroupId, log: LogId, message: &Message) -> Self {
+        let Message { author, client_seq, content_type, .. } = message;
+        Self { group, log, client: author.client, client_seq: *client_seq, content_type: *content_type }
+    }
 }
 
 /// The last checkpoint of the log that an author had verified when it signed.
@@ -87,6 +97,12 @@ impl Authorship {
         }
     }
 
+    /// Verifies a message of a group's log.
+    #[must_use]
+    pub fn of_message(group: GroupId, log: LogId, message: &Message) -> Self {
+        Self::of(&SignedContext::of(group, log, message), message.author.device, &message.payload)
+    }
+
     /// Returns the device that has signed; `None` if none has.
     #[must_use]
     pub fn signer(&self) -> Option<DeviceId> {
@@ -108,6 +124,20 @@ pub fn sign(key: &SigningKey, context: &SignedContext, payload: &[u8], seen: See
     put_seen(&mut signed, &seen);
     signed.put_slice(&signature.to_bytes());
     signed.freeze()
+}
+
+/// Returns what `public_key` has signed or claims to have signed: the payload without the trailer of this key; `None` if it ends
+/// with no such trailer. The signature is not verified.
+#[must_use]
+pub fn without_trailer_of<'a>(public_key: &[u8; 32], payload: &'a [u8]) -> Option<&'a [u8]> {
+    let (body, field) = split_tail(payload)?;
+    field.starts_with(public_key).then_some(body)
+}
+
+/// Returns whether a payload ends like one with a trailer, without verifying it: false means [`Authorship::Unsigned`].
+#[must_use]
+pub fn ends_like_signed(payload: &[u8]) -> bool {
+    split_tail(payload).is_some()
 }
 
 /// Digests messages that follow one another in one publisher's stream, for an attestation that vouches for all of them: SHA-256
@@ -163,10 +193,14 @@ impl Trailer {
 
 /// Splits a payload into what was signed and the trailer's field; `None` if it does not end with one.
 fn split(payload: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (body, trailer) = payload.split_at_checked(payload.len().checked_sub(TRAILER_BYTES)?)?;
-    let field = trailer.strip_prefix(&FIELD_HEAD)?;
+    let (body, field) = split_tail(payload)?;
     // The words of a message may end with the same bytes; a trailer stands after whole fields.
     has_whole_fields(body).then_some((body, field))
+}
+
+fn split_tail(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (body, trailer) = payload.split_at_checked(payload.len().checked_sub(TRAILER_BYTES)?)?;
+    Some((body, trailer.strip_prefix(&FIELD_HEAD)?))
 }
 
 fn has_whole_fields(mut body: &[u8]) -> bool {
@@ -262,6 +296,16 @@ mod tests {
             let found = Authorship::of(&CONTEXT, device(&key(7)), &changed);
             assert!(found.signer().is_none(), "bit {bit}: {found:?}");
         }
+    }
+
+    #[test]
+    fn only_the_trailer_of_the_key_is_taken_off() {
+        let signed = sign(&key(7), &CONTEXT, &payload(), SeenCheckpoint::NONE);
+        let public = |byte| key(byte).verifying_key().to_bytes();
+        assert_eq!(without_trailer_of(&public(7), &signed), Some(&payload()[..]));
+        assert_eq!(without_trailer_of(&public(8), &signed), None);
+        assert_eq!(without_trailer_of(&public(7), &payload()), None);
+        assert!(ends_like_signed(&signed) && !ends_like_signed(&payload()));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use prost::Message as _;
 use serde::Serialize;
 
-use crate::{id::Seq, pb::message as pb};
+use crate::{
+    id::{ClientSeq, Seq},
+    pb::message as pb,
+};
 
 /// The kind of a payload as the routing header tells it in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +31,8 @@ pub enum ContentType {
     Join,
     /// The author left the group.
     Leave,
+    /// The author vouches for earlier messages.
+    Attest,
     /// A kind that this program does not know; carried and shown as such.
     Unknown(u8),
 }
@@ -44,6 +49,7 @@ impl ContentType {
             Self::React => 5,
             Self::Join => 6,
             Self::Leave => 7,
+            Self::Attest => 8,
             Self::Unknown(byte) => byte,
         }
     }
@@ -59,6 +65,7 @@ impl ContentType {
             5 => Self::React,
             6 => Self::Join,
             7 => Self::Leave,
+            8 => Self::Attest,
             other => Self::Unknown(other),
         }
     }
@@ -113,6 +120,15 @@ pub enum Kind {
         /// Why the author left; may be empty.
         reason: String,
     },
+    /// The author vouches for earlier messages of the same client; see [`AttestDigest`](crate::authorship::AttestDigest).
+    Attest {
+        /// The first of them.
+        first: ClientSeq,
+        /// How many follow one another.
+        count: u32,
+        /// Their digest.
+        digest: Bytes,
+    },
     /// Of a kind that this program does not know, or not what its routing header says.
     Unknown {
         /// As the routing header has it.
@@ -159,6 +175,11 @@ impl Content {
             }
             Kind::Join => pb::content::Kind::Join(pb::Join {}),
             Kind::Leave { reason } => pb::content::Kind::Leave(pb::Leave { reason: reason.clone() }),
+            Kind::Attest { first, count, digest } => pb::content::Kind::Attest(pb::Attest {
+                first_client_seq: first.0,
+                count: *count,
+                digest: digest.clone(),
+            }),
             Kind::Unknown { content_type, payload } => return (*content_type, payload.clone()),
         };
         let content = pb::Content { author_name: self.author_name.clone(), kind: Some(kind) };
@@ -207,6 +228,7 @@ impl Kind {
             Self::Join => PlainLine::Does("joined".to_owned()),
             Self::Leave { reason } if reason.is_empty() => PlainLine::Does("left".to_owned()),
             Self::Leave { reason } => PlainLine::Does(format!("left ({reason})")),
+            Self::Attest { count, .. } => PlainLine::Does(format!("signed {count} messages")),
             Self::Unknown { content_type, payload } => {
                 let (kind, len) = (content_type.to_byte(), payload.len());
                 PlainLine::Does(format!("sent a message of unknown kind {kind}, {len} bytes"))
@@ -228,6 +250,10 @@ impl Kind {
             }
             Self::Join => ("join", Vec::new()),
             Self::Leave { reason } => ("leave", vec![("reason", FieldValue::Text(reason))]),
+            Self::Attest { first, count, digest } => {
+                let (first, count) = (FieldValue::Number(first.0), FieldValue::Number((*count).into()));
+                ("attest", vec![("first", first), ("count", count), ("digest", FieldValue::Bytes(digest))])
+            }
             Self::Unknown { content_type, payload } => {
                 let content_type = FieldValue::Number(content_type.to_byte().into());
                 ("unknown", vec![("content_type", content_type), ("data", FieldValue::Bytes(payload))])
@@ -246,8 +272,15 @@ impl Kind {
             | Self::React { .. }
             | Self::Join
             | Self::Leave { .. }
+            | Self::Attest { .. }
             | Self::Unknown { .. } => None,
         }
+    }
+
+    /// Returns true for a message that programs read and people are not shown.
+    #[must_use]
+    pub const fn is_for_programs(&self) -> bool {
+        matches!(self, Self::Attest { .. })
     }
 
     /// Returns the message that it answers, if it is an answer.
@@ -261,7 +294,12 @@ impl Kind {
     pub const fn target(&self) -> Option<Seq> {
         match self {
             Self::Edit { seq, .. } | Self::Delete { seq } | Self::React { seq, .. } => Some(*seq),
-            Self::Text(_) | Self::Reply { .. } | Self::Join | Self::Leave { .. } | Self::Unknown { .. } => None,
+            Self::Text(_)
+            | Self::Reply { .. }
+            | Self::Join
+            | Self::Leave { .. }
+            | Self::Attest { .. }
+            | Self::Unknown { .. } => None,
         }
     }
 
@@ -277,7 +315,7 @@ impl Kind {
         match self {
             Self::Text(body) | Self::Reply { body, .. } | Self::Edit { body, .. } => body.len(),
             Self::React { emoji: text, .. } | Self::Leave { reason: text } => text.len(),
-            Self::Delete { .. } | Self::Join => 0,
+            Self::Delete { .. } | Self::Join | Self::Attest { .. } => 0,
             Self::Unknown { payload, .. } => payload.len(),
         }
     }
@@ -293,6 +331,7 @@ impl Kind {
             Self::React { .. } => ContentType::React,
             Self::Join => ContentType::Join,
             Self::Leave { .. } => ContentType::Leave,
+            Self::Attest { .. } => ContentType::Attest,
             Self::Unknown { content_type, .. } => *content_type,
         }
     }
@@ -321,6 +360,9 @@ impl From<pb::content::Kind> for Kind {
             }
             pb::content::Kind::Join(pb::Join {}) => Self::Join,
             pb::content::Kind::Leave(leave) => Self::Leave { reason: leave.reason },
+            pb::content::Kind::Attest(attest) => {
+                Self::Attest { first: ClientSeq(attest.first_client_seq), count: attest.count, digest: attest.digest }
+            }
         }
     }
 }

@@ -53,6 +53,9 @@ fn write_harmless_str(out: &mut BytesMut, text: &str) {
 
 fn write_message(out: &mut BytesMut, prefix: &str, message: &Message) {
     let content = Content::decode(message.content_type, &message.payload);
+    if content.kind.is_for_programs() {
+        return;
+    }
     let name = shown_name(&content.author_name, &message.author);
     out.put_slice(prefix.as_bytes());
     let (mark, joint, words) = match content.kind.line() {

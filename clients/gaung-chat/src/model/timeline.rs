@@ -246,6 +246,9 @@ impl Timeline {
 
     /// Makes an item of a message, or applies it as a change to another one.
     fn admit(&mut self, incoming: IncomingMessage, show: impl FnOnce(Item)) {
+        if incoming.kind.is_for_programs() {
+            return;
+        }
         let (key, at_us) = (ItemKey::of(incoming.seq), incoming.at_us);
         if let Some((seq, change)) = Change::of(&incoming) {
             return self.change(seq, change);

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 use gaung_engine::{AckRange, MAX_REQUESTS, PublishEntry};
 use gaung_proto::{
-    ClientId, ClientSeq, GroupId, RelayId, Seq,
+    ClientId, ClientSeq, GroupId, LogId, RelayId, Seq,
     pb::relay::{
         Entry, PublishRequest, PublishStreamRequest, PublishStreamResponse, StreamedOutcome, StreamedPublish,
         relay_service_client::RelayServiceClient, streamed_outcome::Outcome,
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
+use super::signer::{MessageSigner, SignedStream};
 use crate::{
     calls::{GroupAccess, GroupKey},
     channel,
@@ -32,6 +33,8 @@ pub(super) struct RelayTarget {
     group: GroupId,
     /// The context's client id until a relay says that it belongs to another publisher.
     client: ClientId,
+    /// The log that messages are signed for: as the registry had it, until the relay says that another one is current.
+    log: LogId,
     relay: HostPort,
     relay_id: RelayId,
     private: bool,
@@ -41,6 +44,8 @@ pub(super) struct RelayTarget {
 #[derive(Debug)]
 pub(super) enum Answer {
     Acked(Vec<AckRange>),
+    /// The messages are signed for another log than this one, which is current.
+    OtherLog(LogId),
     /// Refused for this reason, with a message for people.
     Refused(Code, String),
 }
@@ -50,6 +55,7 @@ impl RelayTarget {
         Ok(Self {
             group: access.group.id,
             client: context.client_id,
+            log: access.group.log,
             relay: access.relay()?,
             relay_id: access.group.relay,
             private: access.group.private,
@@ -80,6 +86,21 @@ impl RelayTarget {
         self.client = ClientId(rand::rng().random());
     }
 
+    /// Publishes to this log from now on.
+    pub(super) const fn take_log(&mut self, log: LogId) {
+        self.log = log;
+    }
+
+    /// Returns what signatures are bound to.
+    pub(super) const fn stream(&self) -> SignedStream {
+        SignedStream { group: self.group, log: self.log, client: self.client }
+    }
+
+    /// Makes the signer of this device's messages.
+    pub(super) fn signer(&self) -> MessageSigner {
+        MessageSigner::new(self.context.device.key().clone(), self.stream())
+    }
+
     /// Opens a stream of publish requests.
     pub(super) async fn connect(&self) -> Result<Connection, ClientError> {
         let channel = channel::connect(&self.context.trust, &self.relay, Role::Relay(self.relay_id)).await?;
@@ -95,8 +116,8 @@ impl RelayTarget {
         self.private
     }
 
-    /// Builds the request that publishes `entries`.
-    pub(super) fn request(&self, entries: Vec<PublishEntry>) -> PublishStreamRequest {
+    /// Builds the request that publishes `entries`. `is_signed`: some are signed, so that no other log may take them.
+    pub(super) fn request(&self, entries: Vec<PublishEntry>, is_signed: bool) -> PublishStreamRequest {
         let entries = entries.into_iter().map(|entry| Entry {
             client_seq: entry.client_seq.0,
             content_type: entry.content_type.to_byte().into(),
@@ -108,7 +129,7 @@ impl RelayTarget {
             device_id: self.context.device.id().into(),
             entries: entries.collect(),
             ticket: if self.private { self.context.ticket(self.group) } else { Bytes::new() },
-            log_id: 0,
+            log_id: if is_signed { self.log.0 } else { 0 },
             stream_key: Bytes::copy_from_slice(&self.context.stream_key),
             origin: Bytes::new(),
         };
@@ -149,6 +170,9 @@ impl Connection {
         };
         match outcome.outcome {
             Some(Outcome::Published(published)) => Ok(Answer::Acked(published.acks.into_iter().map(ack_of).collect())),
+            Some(Outcome::Refused(refused)) if refused.current_log_id != 0 => {
+                Ok(Answer::OtherLog(LogId(refused.current_log_id)))
+            }
             Some(Outcome::Refused(refused)) => Ok(Answer::Refused(Code::from(refused.code), refused.message)),
             None => Err(Status::unavailable("the relay sent an answer without an outcome")),
         }

@@ -5,14 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use gaung_engine::{MessageOutcome, Publisher as Engine};
 use gaung_net::backoff::Backoff;
-use tokio::{sync::mpsc, time::sleep_until};
+use gaung_proto::{ClientSeq, Content, ContentType};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep_until,
+};
 use tonic::Code;
 
 use super::{
     PublishError, Queued, Reply,
+    attestor::Attestor,
     connection::{Answer, Connection, RelayTarget},
+    signer::MessageSigner,
 };
 use crate::{endpoint::server_backoff, error::ClientError};
 
@@ -21,8 +28,14 @@ use crate::{endpoint::server_backoff, error::ClientError};
 pub(super) struct PublishTask {
     target: RelayTarget,
     engine: Engine,
+    signer: MessageSigner,
     /// In the order of the engine's messages.
-    replies: VecDeque<Reply>,
+    waiting: VecDeque<WaitingMessage>,
+    /// The number of the first of them.
+    next_outcome: ClientSeq,
+    attestor: Attestor,
+    /// Answered once everything is logged and attested.
+    finishing: Vec<oneshot::Sender<()>>,
     backoff: Backoff,
     give_up_after: Duration,
     /// Why the next message fails, if it does.
@@ -30,6 +43,15 @@ pub(super) struct PublishTask {
     closed: bool,
     /// The registry gave a ticket since the last acknowledgement, so that one that is refused now is refused for good.
     has_new_ticket: bool,
+}
+
+/// A message whose outcome is not known.
+#[derive(Debug)]
+struct WaitingMessage {
+    /// `None` for an attestation, which nobody waits for.
+    reply: Option<Reply>,
+    /// What is attested once it is logged; `None` if it is signed itself.
+    attested: Option<(ContentType, Bytes)>,
 }
 
 /// How a turn with a connection ended.
@@ -43,9 +65,13 @@ enum ConnectionEnd {
 impl PublishTask {
     pub(super) fn new(target: RelayTarget, give_up_after: Duration) -> Self {
         Self {
+            signer: target.signer(),
             target,
             engine: Engine::new(give_up_after),
-            replies: VecDeque::new(),
+            waiting: VecDeque::new(),
+            next_outcome: ClientSeq(1),
+            attestor: Attestor::default(),
+            finishing: Vec::new(),
             backoff: server_backoff(),
             give_up_after,
             trouble: PublishError::Closed,
@@ -73,9 +99,15 @@ impl PublishTask {
 
     /// Sends and reads until the connection is lost or nothing is left to do.
     async fn talk(&mut self, queue: &mut mpsc::Receiver<Queued>, mut connection: Connection) -> ConnectionEnd {
+        if self.signer.bind(self.target.stream()) {
+            self.engine.rewrite(|entry| self.signer.sign_again(entry));
+            self.attestor.clear();
+        }
         loop {
+            self.attest();
             while let Some(entries) = self.engine.poll_request() {
-                connection.send(self.target.request(entries));
+                let is_signed = entries.iter().any(|entry| self.signer.has_signed(&entry.payload));
+                connection.send(self.target.request(entries, is_signed));
             }
             if self.is_done() {
                 return ConnectionEnd::Done;
@@ -87,6 +119,10 @@ impl PublishTask {
                         self.backoff.reset();
                         self.has_new_ticket = false;
                         self.engine.handle_acks(&acks);
+                    }
+                    Ok(Answer::OtherLog(log)) => {
+                        self.target.take_log(log);
+                        return ConnectionEnd::Lost;
                     }
                     Ok(Answer::Refused(code, message)) => {
                         if self.handle_refused(code, message).is_err() {
@@ -102,6 +138,7 @@ impl PublishTask {
                 () = sleep_until(due.into()) => self.engine.handle_timeout(Instant::now()),
             }
             self.reply();
+            self.finish();
         }
     }
 
@@ -116,6 +153,7 @@ impl PublishTask {
             }
             self.engine.handle_timeout(Instant::now());
             self.reply();
+            self.attest();
             if self.is_done() {
                 return None;
             }
@@ -177,21 +215,81 @@ impl PublishTask {
             return;
         };
         let mut next = Some(first);
-        while let Some(Queued { content_type, payload, reply }) = next {
-            self.engine.handle_message(Instant::now(), content_type, payload);
-            self.replies.push_back(reply);
+        while let Some(queued) = next {
+            match queued {
+                Queued::Message { content_type, payload, attests, reply } => {
+                    let payload = self.take_message(content_type, payload);
+                    let attested = payload.filter(|_| attests).map(|payload| (content_type, payload));
+                    self.waiting.push_back(WaitingMessage { reply: Some(reply), attested });
+                }
+                Queued::Finish(done) => self.finishing.push(done),
+            }
             next = if self.engine.has_room() { queue.try_recv().ok() } else { None };
+        }
+    }
+
+    /// Hands a message to the engine, signed if it comes no faster than a person writes; returns its payload if it is not.
+    fn take_message(&mut self, content_type: ContentType, payload: Bytes) -> Option<Bytes> {
+        let now = Instant::now();
+        let signed = self.signer.sign(now, self.engine.next_client_seq(), content_type, payload);
+        let unsigned = (!self.signer.has_signed(&signed)).then(|| signed.clone());
+        self.engine.handle_message(now, content_type, signed);
+        unsigned
+    }
+
+    /// Publishes an attestation where one is due, or where nothing is left to wait for.
+    fn attest(&mut self) {
+        let is_last = self.engine.is_idle() && (self.closed || !self.finishing.is_empty());
+        let attestation = if is_last { self.attestor.take() } else { self.attestor.poll_due(Instant::now()) };
+        if let Some(attestation) = attestation {
+            self.publish_attestation(&attestation);
+        }
+    }
+
+    fn publish_attestation(&mut self, attestation: &Content) {
+        let (content_type, payload) = attestation.encode();
+        let payload = self.signer.sign_always(self.engine.next_client_seq(), content_type, &payload);
+        self.engine.handle_message(Instant::now(), content_type, payload);
+        self.waiting.push_back(WaitingMessage { reply: None, attested: None });
+    }
+
+    /// Tells those who wait for everything to be logged and attested.
+    fn finish(&mut self) {
+        if self.engine.is_idle() && self.attestor.is_empty() {
+            for done in self.finishing.drain(..) {
+                // They may not care any more.
+                let _ = done.send(());
+            }
         }
     }
 
     fn reply(&mut self) {
         while let Some(outcome) = self.engine.poll_outcome() {
-            let reply = self.replies.pop_front().expect("one outcome for each message");
-            // The caller may not care.
-            let _ = reply.send(match outcome {
-                MessageOutcome::Logged(seq) => Ok(seq),
-                MessageOutcome::Failed => Err(self.trouble.clone()),
-            });
+            let message = self.waiting.pop_front().expect("one outcome for each message");
+            self.note_outcome(outcome, message.attested);
+            if let Some(reply) = message.reply {
+                // The caller may not care.
+                let _ = reply.send(match outcome {
+                    MessageOutcome::Logged(seq) => Ok(seq),
+                    MessageOutcome::Failed => Err(self.trouble.clone()),
+                });
+            }
+        }
+    }
+
+    fn note_outcome(&mut self, outcome: MessageOutcome, attested: Option<(ContentType, Bytes)>) {
+        let (now, client_seq) = (Instant::now(), self.next_outcome);
+        self.next_outcome = ClientSeq(client_seq.0 + 1);
+        let attestation = match (outcome, attested) {
+            (MessageOutcome::Logged(_), Some((content_type, payload))) => {
+                self.attestor.add(now, client_seq, content_type, &payload);
+                self.attestor.poll_due(now)
+            }
+            // An attestation is for messages without a hole between them.
+            (MessageOutcome::Logged(_), None) | (MessageOutcome::Failed, _) => self.attestor.take(),
+        };
+        if let Some(attestation) = attestation {
+            self.publish_attestation(&attestation);
         }
     }
 
@@ -210,11 +308,12 @@ impl PublishTask {
     }
 
     fn is_done(&self) -> bool {
-        self.closed && self.engine.is_idle()
+        self.closed && self.engine.is_idle() && self.attestor.is_empty()
     }
 
     fn due(&self) -> Instant {
-        self.engine.poll_timeout().unwrap_or_else(|| Instant::now() + IDLE)
+        let given_up = self.engine.poll_timeout().unwrap_or_else(|| Instant::now() + IDLE);
+        self.attestor.poll_timeout().map_or(given_up, |due| due.min(given_up))
     }
 }
 
@@ -255,7 +354,7 @@ mod tests {
             let mut task = PublishTask::new(target, Duration::from_secs(30));
             task.engine.handle_message(Instant::now(), gaung_proto::ContentType::Text, bytes::Bytes::new());
             let (reply, mut outcome) = tokio::sync::oneshot::channel();
-            task.replies.push_back(reply);
+            task.waiting.push_back(WaitingMessage { reply: Some(reply), attested: None });
             assert!(task.engine.poll_request().is_some());
             let handled = task.handle_refused(Code::PermissionDenied, "the ticket has expired".to_owned());
             task.reply();

@@ -1,6 +1,6 @@
 // One group's log as this page has it: messages in order, what later ones did to earlier ones, and what is missing.
 
-import { decodeContent, isChange } from "../wire/content.js";
+import { decodeContent, isChange, isHidden } from "../wire/content.js";
 
 /** Shown messages that are held, and the characters of their texts; the oldest go when there are more, and come back by scrolling up. */
 const MOST_SHOWN = 4000;
@@ -144,6 +144,7 @@ export class Log {
     for (const message of messages) {
       const { payload, ...head } = message;
       const entry = { ...head, lane, content: decodeContent(message.type, payload) };
+      if (isHidden(entry.content)) continue;
       if (isChange(entry.content)) {
         changes.push(entry);
         continue;

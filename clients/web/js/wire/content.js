@@ -5,7 +5,7 @@ import { Writer, fields } from "./protobuf.js";
 
 /**
  * The kinds: type in the routing header; what a message of it is in the timeline (`said`: a row with a text of its own;
- * `presence`: a row about its author; `change`: it changes the row of `seq`); and its fields as `[number, type]`.
+ * `presence`: a row about its author; `change`: it changes the row of `seq`; `hidden`: no row); and its fields as `[number, type]`.
  */
 export const KINDS = {
   text: { type: 1, is: "said", fields: { body: [1, "text"] } },
@@ -15,6 +15,7 @@ export const KINDS = {
   react: { type: 5, is: "change", fields: { seq: [1, "number"], emoji: [2, "text"], remove: [3, "flag"] } },
   join: { type: 6, is: "presence", fields: {} },
   leave: { type: 7, is: "presence", fields: { reason: [1, "text"] } },
+  attest: { type: 8, is: "hidden", fields: { first: [1, "number"], count: [2, "number"], digest: [3, "text"] } },
 };
 
 /** Types of fields, read from all values that came for one field. */
@@ -28,6 +29,7 @@ const NAMES = new Map(Object.entries(KINDS).map(([kind, { type }]) => [type, kin
 
 export const isSaid = (content) => KINDS[content.kind]?.is === "said";
 export const isPresence = (content) => KINDS[content.kind]?.is === "presence";
+export const isHidden = (content) => KINDS[content.kind]?.is === "hidden";
 export const isChange = (content) => KINDS[content.kind]?.is === "change";
 
 /** `content`: `{ kind }` and the fields of that kind; gives `[type, payload]`. */

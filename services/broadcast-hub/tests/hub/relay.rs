@@ -348,6 +348,7 @@ impl RelayService for Relay {
                         Err(status) => Outcome::Refused(PublishRefused {
                             code: status.code() as i32,
                             message: status.message().to_owned(),
+                            ..PublishRefused::default()
                         }),
                     };
                     StreamedOutcome { tag: publish.tag, outcome: Some(outcome) }

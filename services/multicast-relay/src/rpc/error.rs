@@ -84,7 +84,8 @@ impl CallError {
 
     /// Returns the error as an answer within a stream of publish requests.
     pub(super) fn to_refused(&self) -> PublishRefused {
-        PublishRefused { code: self.code().into(), message: self.to_string() }
+        let current_log_id = if let Self::OtherLog { current } = self { current.0 } else { 0 };
+        PublishRefused { code: self.code().into(), message: self.to_string(), current_log_id }
     }
 
     /// Returns the reason as a code for programs, with a figure that they may use.

@@ -115,7 +115,12 @@ impl MessageEntry {
             Kind::Delete { .. } => self.body = MessageBody::Deleted,
             Kind::React { emoji, remove: true, .. } => self.remove_reaction(emoji, change.device),
             Kind::React { emoji, remove: false, .. } => self.react(emoji, change),
-            Kind::Text(_) | Kind::Reply { .. } | Kind::Join | Kind::Leave { .. } | Kind::Unknown { .. } => {}
+            Kind::Text(_)
+            | Kind::Reply { .. }
+            | Kind::Join
+            | Kind::Leave { .. }
+            | Kind::Attest { .. }
+            | Kind::Unknown { .. } => {}
         }
     }
 
