@@ -1,8 +1,10 @@
 //! A message of a group's log as the chat takes it in.
 
-use gaung_client::Lane;
-use gaung_proto::{ClientId, Content, DeviceId, Kind, Seq, block::Message};
+use gaung_client::{GroupInfo, Lane};
+use gaung_proto::{ClientId, Content, DeviceId, Kind, LogId, Seq, block::Message};
 use gaung_terminal::names::author_name;
+
+use crate::{authorship::MessageSignature, model::context::ChatContext};
 
 /// A decoded message whose author's name is safe for a terminal; the content is not yet.
 #[derive(Debug, Clone)]
@@ -21,19 +23,35 @@ pub(crate) struct IncomingMessage {
     pub(crate) lane: Lane,
     /// The content.
     pub(crate) kind: Kind,
+    /// The author's signature.
+    pub(crate) signature: MessageSignature,
 }
 
 impl IncomingMessage {
-    /// Makes it of a message and its decoded content.
-    pub(crate) fn of(message: &Message, content: Content, lane: Lane) -> Self {
+    /// Names the author as this person knows the device; true if it is shown apart for the first time.
+    pub(crate) fn introduce(&mut self, context: &mut ChatContext) -> bool {
+        let shown = context.meet(&self.name, self.device);
+        self.name = shown.name;
+        shown.is_news
+    }
+
+    /// Makes it of a message of this log and its decoded content.
+    pub(crate) fn of(group: &GroupInfo, log: LogId, message: &Message, content: Content, lane: Lane) -> Self {
+        let signature = MessageSignature::of(group, log, message);
+        // Where the relay knows no device, the signature tells it.
+        let device = match message.author.device {
+            DeviceId::NONE => signature.authorship().signer().unwrap_or(DeviceId::NONE),
+            device => device,
+        };
         Self {
             seq: message.seq,
-            device: message.author.device,
+            device,
             client: message.author.client,
-            name: author_name(&content.author_name, message.author.device),
+            name: author_name(&content.author_name, device),
             at_us: message.sent_at.0,
             lane,
             kind: content.kind,
+            signature,
         }
     }
 }

@@ -22,6 +22,7 @@
 //! - **All texts are in one catalogue** ([`ui_text`]), each in both languages, or it does not compile; a test finds texts
 //!   elsewhere.
 
+mod authorship;
 mod effect;
 mod incoming;
 mod layout;
@@ -48,7 +49,7 @@ use std::{
 };
 
 use crossterm::event::{Event as TerminalEvent, EventStream};
-use gaung_client::{Client, LaneChoice, MetSite};
+use gaung_client::{Client, LaneChoice, MetSite, PeopleFile};
 use gaung_proto::{GroupName, name::EVERYONE};
 use tokio::{
     sync::mpsc,
@@ -108,14 +109,24 @@ pub async fn run(client: Client, options: ScreenOptions, stop: &CancellationToke
     let (sender, inputs) = mpsc::channel(INPUT_QUEUE);
     let file = stored_state::path(client.device_id());
     let stored = file.as_deref().map(StoredState::read).unwrap_or_default();
-    let model = initial_model(&client, options.clone(), &stored);
+    let mut model = initial_model(&client, options.clone(), &stored);
+    let people_file = client.people_file();
+    model.context.people = people_file.load()?;
+    model.context.meet(&client.name(), client.device_id());
     let theme = Theme::of(options.background, |name| env::var(name).ok());
     let stderr = StderrCapture::start(sender.clone())?;
     let terminal = TerminalScreen::open(theme, model.context.settings.mouse)?;
     let notifier = notify::Notifier::of_environment(|name| env::var(name).ok());
     let state_writer = StateWriter::of(&model, file);
-    let mut chat =
-        ChatLoop { model, terminal, services: ServiceTasks::new(client, sender), inputs, notifier, state_writer };
+    let mut chat = ChatLoop {
+        model,
+        terminal,
+        services: ServiceTasks::new(client, sender),
+        inputs,
+        notifier,
+        state_writer,
+        people_file,
+    };
     let outcome = chat.run(stop).await;
     let ChatLoop { model, terminal, services, inputs, state_writer, .. } = chat;
     // The person gets the terminal back before the state is written and the groups are left.
@@ -130,7 +141,12 @@ pub async fn run(client: Client, options: ScreenOptions, stop: &CancellationToke
 /// Makes the model with the groups that were open the last time and those in `options`.
 fn initial_model(client: &Client, options: ScreenOptions, stored: &StoredState) -> Model {
     let lang = options.lang.unwrap_or_else(|| Lang::of_environment(|name| env::var(name).ok()));
-    let me = LocalUser { device: client.device_id(), client: client.client_id(), name: client.name() };
+    let me = LocalUser {
+        device: client.device_id(),
+        client: client.client_id(),
+        public_key: client.public_key(),
+        name: client.name(),
+    };
     let server = client.server();
     let mut context = ChatContext::new(lang, Zone::Local, me, stored.settings);
     context.tick(now_us());
@@ -171,6 +187,7 @@ struct ChatLoop {
     inputs: mpsc::Receiver<Input>,
     notifier: notify::Notifier,
     state_writer: StateWriter,
+    people_file: PeopleFile,
 }
 
 impl ChatLoop {
@@ -183,6 +200,7 @@ impl ChatLoop {
         self.resized(self.terminal.size());
         loop {
             self.run_effects()?;
+            self.keep_people();
             dirty |= self.model.context.take_changed();
             if self.model.quit && leaving_at.is_none() {
                 leaving_at = Some(Instant::now() + CLOSE_TIMEOUT);
@@ -240,6 +258,15 @@ impl ChatLoop {
             let (columns, rows) = (size.columns.to_string(), size.rows.to_string());
             let text = self.model.context.lang.fill(UiText::SizeAssumed, &[("columns", &columns), ("rows", &rows)]);
             self.model.show_status(text, true);
+        }
+    }
+
+    /// Keeps whom the person met since the last call.
+    fn keep_people(&mut self) {
+        let people = &mut self.model.context.people;
+        let lines: Vec<String> = std::iter::from_fn(|| people.poll_unsaved()).collect();
+        if let Err(error) = self.people_file.append(&lines) {
+            self.model.show_status(error.to_string(), true);
         }
     }
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::FixedOffset;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ed25519_dalek::SigningKey;
 use gaung_client::{Event, Format, GroupInfo, Lane, LaneChoice, Member, Receipt};
 use gaung_proto::{
     ClientId, ClientSeq, Content, DeviceId, Generation, GroupAddr, GroupId, Kind, LogId, RelayId, Scope, Seq,
+    authorship::{self, SeenCheckpoint, SignedContext, TRAILER_BYTES},
     block::{Author, Message, SentAt},
 };
 
@@ -27,6 +29,8 @@ use super::{
 pub(super) const ANI: u8 = 1;
 /// Another person.
 pub(super) const BUDI: u8 = 2;
+/// Another device with Budi's name.
+pub(super) const IMPOSTOR: u8 = 22;
 /// A third person.
 pub(super) const CITRA: u8 = 3;
 
@@ -47,7 +51,8 @@ impl TestChat {
     /// Makes a chat of Ani with groups that are open and empty, the first one in view.
     pub(super) fn with(groups: &[&str]) -> Self {
         let jakarta = Zone::Fixed(FixedOffset::east_opt(7 * 3600).unwrap());
-        let me = LocalUser { device: device(ANI), client: ClientId([ANI; 16]), name: name(ANI).to_owned() };
+        let (device, public_key) = (device(ANI), key(ANI).verifying_key().to_bytes());
+        let me = LocalUser { device, client: ClientId([ANI; 16]), public_key, name: name(ANI).to_owned() };
         let mut context = ChatContext::new(Lang::En, jakarta, me, Settings::default());
         context.tick(NOW_US);
         let model = Model::new(context, "192.168.1.10:7400".to_owned(), Rooms::new(LaneChoice::Auto));
@@ -105,13 +110,33 @@ impl TestChat {
         self.send(index, who, text(words))
     }
 
+    /// Delivers a text message that nobody has signed.
+    pub(super) fn write_unsigned(&mut self, index: usize, who: u8, words: &str) {
+        self.send_changed(index, who, words, |message| {
+            message.payload = message.payload.slice(..message.payload.len() - TRAILER_BYTES)
+        });
+    }
+
+    /// Delivers a text message that was changed after its author had signed it.
+    pub(super) fn send_changed(&mut self, index: usize, who: u8, words: &str, change: impl FnOnce(&mut Message)) {
+        self.seqs[index] += 1;
+        let mut event = self.message(index, who, Seq(self.seqs[index]), text(words));
+        if let Event::Message { message, .. } = &mut event {
+            change(message);
+        }
+        self.listener_event(index, event);
+    }
+
+    /// Makes a message that its author has signed.
     fn message(&self, index: usize, who: u8, seq: Seq, kind: Kind) -> Event {
         let content = Content { author_name: name(who).to_owned(), kind };
         let (content_type, payload) = content.encode();
         let author = Author { device: device(who), client: ClientId([who; 16]) };
         let sent_at = SentAt(NOW_US + seq.0 * MINUTE_US);
-        let message = Message { seq, author, client_seq: ClientSeq(seq.0), content_type, sent_at, payload };
+        let mut message = Message { seq, author, client_seq: ClientSeq(seq.0), content_type, sent_at, payload };
         let group = Arc::new(info(self.model.rooms[index].name.as_str()));
+        let context = SignedContext::of(group.id, group.log, &message);
+        message.payload = authorship::sign(&key(who), &context, &message.payload, SeenCheckpoint::NONE);
         Event::Message { group, message, content, lane: Lane::Multicast }
     }
 
@@ -145,14 +170,18 @@ impl TestChat {
 
 /// Returns the device of a person.
 pub(super) fn device(who: u8) -> DeviceId {
-    DeviceId([who; 16])
+    DeviceId::of_public_key(key(who).verifying_key().as_bytes())
+}
+
+fn key(who: u8) -> SigningKey {
+    SigningKey::from_bytes(&[who; 32])
 }
 
 /// Returns the name of a person.
 pub(super) fn name(who: u8) -> &'static str {
     match who {
         ANI => "Ani",
-        BUDI => "Budi",
+        BUDI | IMPOSTOR => "Budi",
         CITRA => "Citra",
         _ => "Dewi",
     }

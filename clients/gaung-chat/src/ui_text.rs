@@ -134,6 +134,7 @@ mod tests {
             "model.rs",
             "net.rs",
             "lib.rs",
+            "authorship.rs",
             "people.rs",
             "ui_text/date.rs",
             "ui_text/lane.rs",

@@ -15,8 +15,10 @@ mod notifications;
 mod overlay_keys;
 mod publishing;
 mod reading;
+mod verifying;
 
 use gaung_proto::{DisplayName, Seq};
+use gaung_terminal::sanitise::one_line;
 
 use super::{
     effect::{Effect, Input},
@@ -65,7 +67,10 @@ impl Model {
                     rooms[index].published(number, outcome, context);
                 }
             }
-            Input::SearchResults { number, messages, end } => {
+            Input::SearchResults { number, mut messages, end } => {
+                for message in &mut messages {
+                    message.introduce(context);
+                }
                 if let Some(list) = Overlay::list_of(&mut self.overlay, number) {
                     list.add_found(&messages, end, context);
                 }
@@ -78,7 +83,10 @@ impl Model {
             }
             Input::Invited { group, code, until_ms } => rooms.invited(&group, &code, until_ms, context),
             Input::Groups(names) => rooms.known = names,
-            Input::Status { number, server, log } => {
+            Input::Status { number, server, mut log } => {
+                for member in log.iter_mut().flat_map(|log| &mut log.members).filter(|member| !member.name.is_empty()) {
+                    member.name = context.meet(&one_line(&member.name), member.device).name;
+                }
                 let members = rooms.current().map(|room| &room.roster);
                 if let Some(list) = Overlay::list_of(&mut self.overlay, number) {
                     list.set_status(*server, *log, members, context);
@@ -136,6 +144,7 @@ impl Model {
                 self.overlay = Some(Overlay::List(List::of_members(title, &room.roster, context.lang)));
             }
             Command::Nick(name) => self.rename(name),
+            Command::Verify { name, is_confirmed } => room.verify(&name, is_confirmed, context),
             Command::Message(command) => command.execute(room, context),
             Command::Search(words) => self.search(words),
             Command::History(Some(seq)) => room.jump(seq, context),

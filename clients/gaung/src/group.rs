@@ -15,6 +15,7 @@ use crate::{
     context::Context,
     failure::Failure,
     output::{Output, say},
+    people::People,
     render::{amount, time::rfc3339_s},
 };
 
@@ -32,7 +33,7 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> anyhow::Res
         GroupCommand::Create(args) => create(&client, args, &mut output).await?,
         GroupCommand::List(args) => list(&client.groups().await?, args.json, &mut output)?,
         GroupCommand::Show(args) => show(&client.group(&args.group).await?, args.json, &mut output)?,
-        GroupCommand::Members(args) => members(&client, &args.group, args.json, &mut output).await?,
+        GroupCommand::Members(args) => members(context, &client, &args.group, args.json, &mut output).await?,
         GroupCommand::Join(args) => join(&client, args).await?,
         GroupCommand::Leave(args) => {
             client.leave(&args.group).await?;
@@ -158,8 +159,16 @@ fn show(group: &GroupInfo, json: bool, output: &mut Output) -> anyhow::Result<()
     lines.iter().try_for_each(|(key, value)| output.line(&format!("{key:<8} {value}")))
 }
 
-async fn members(client: &Client, name: &GroupName, json: bool, output: &mut Output) -> anyhow::Result<()> {
-    let members = client.members(name).await?;
+async fn members(
+    context: &Context,
+    client: &Client,
+    name: &GroupName,
+    json: bool,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let mut members = client.members(name).await?;
+    let mut people = People::open(context, client.device_id())?;
+    members.iter_mut().for_each(|member| people.rename(&mut member.name, member.device));
     if json {
         return members.iter().try_for_each(|member| output.line(&to_json(&MemberObject::of(member))));
     }

@@ -6,7 +6,8 @@ use gaung_proto::Seq;
 use crate::{
     cli::talk::HistoryArgs,
     context::Context,
-    output::Output,
+    output::{Output, say},
+    people::People,
     render::{json, line::ReceivedMessage, time::rfc3339_us},
 };
 
@@ -22,8 +23,9 @@ pub(crate) async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<
         (None, None) if args.limit.is_some() => HistoryPage::NEWEST,
         (None, None) => HistoryPage::From(Seq::ZERO),
     };
-    let group = client.group(&args.group).await?;
     let mut history = client.history(&args.group, page, args.limit).await?;
+    let (group, group_id) = (history.group().name.to_string(), history.group().id);
+    let mut people = People::open(context, client.device_id())?;
     let mut output = Output::new();
     while let Some(next) = history.next().await {
         let next = match next {
@@ -33,15 +35,22 @@ pub(crate) async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<
                 return Err(error.into());
             }
         };
-        let received = ReceivedMessage {
-            group: group.name.to_string(),
-            group_id: Some(group.id),
+        let mut received = ReceivedMessage {
+            group: group.clone(),
+            group_id: Some(group_id),
             message: next.message,
             content: next.content,
             lane: Lane::History,
+            log: Some(next.log),
         };
+        if received.content.kind.is_for_programs() && !args.json {
+            continue;
+        }
+        if let Some(notice) = people.introduce(&mut received) {
+            say(&notice);
+        }
         let line = match args.json {
-            true => json::message(&received),
+            true => json::message(&received, received.author_state().map(|state| people.state_name(state))),
             false => {
                 format!("{}\t{}\t{}", received.message.seq, rfc3339_us(received.message.sent_at), received.plain())
             }

@@ -1,7 +1,12 @@
 //! `gaung listen`: prints messages to stdout as they come, everything else to stderr.
 
-use gaung_client::{LaneChoice, StartAt};
-use gaung_proto::{GroupAddr, GroupName, name::EVERYONE};
+mod held;
+
+use std::time::Instant;
+
+use gaung_client::{AuthorState, LaneChoice, StartAt};
+use gaung_proto::{DeviceId, GroupAddr, GroupName, name::EVERYONE};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -9,6 +14,7 @@ use crate::{
     context::Context,
     failure::Failure,
     output::{Output, say},
+    people::People,
     render::{
         json,
         line::{self, ReceivedMessage},
@@ -16,6 +22,7 @@ use crate::{
     source::{Source, SourceEvent, UdpOnlySource},
     stop,
 };
+use held::HeldMessages;
 
 /// Listens until a signal, until `--count` is reached, or until every group is gone.
 ///
@@ -29,12 +36,16 @@ pub(crate) async fn run(context: &Context, args: ListenArgs) -> anyhow::Result<(
         () = stop.cancelled() => return Ok(()),
         source = open(context, &args) => source?,
     };
+    let (source, device) = source;
+    let people = People::open(context, device)?;
+    let held = args.verify.then(HeldMessages::default);
     let with_group = args.groups.len() + usize::from(args.everyone) > 1;
-    let printer = Printer { output: Output::new(), json: args.json, with_group, left: args.count };
+    let printer = Printer { output: Output::new(), people, held, json: args.json, with_group, left: args.count };
     printer.run(source, &stop).await
 }
 
-async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<Source> {
+/// Returns the source, and the device that listens; none by datagrams alone, which prove no device.
+async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<(Source, DeviceId)> {
     if let Some(addr) = args.udp_only {
         only(
             matches!(args.lane, LaneArg::Auto | LaneArg::Multicast),
@@ -42,7 +53,8 @@ async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<Source> {
         )?;
         only(args.from == StartArg::Now, "--udp-only has no history; leave --from out")?;
         let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
-        return Ok(Source::UdpOnly(UdpOnlySource::join(context, group).await?));
+        let session = UdpOnlySource::join(context, group).await?;
+        return Ok((Source::UdpOnly(session), DeviceId::NONE));
     }
     if args.lane == LaneArg::Broadcast {
         let everyone = args.everyone || args.groups.iter().all(|group| group.as_str() == EVERYONE);
@@ -52,10 +64,11 @@ async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<Source> {
         )?;
         only(args.from == StartArg::Now, "broadcasts have no history; leave --from out")?;
         let client = context.connect().await?;
-        return Ok(Source::broadcast(&client, args.broadcast_port).await?);
+        return Ok((Source::broadcast(&client, args.broadcast_port).await?, client.device_id()));
     }
     let client = context.connect().await?;
-    Ok(Source::member(&client, groups(args), lane_choice(args.lane)?, start(args.from)).await?)
+    let source = Source::member(&client, groups(args), lane_choice(args.lane)?, start(args.from)).await?;
+    Ok((source, client.device_id()))
 }
 
 /// Returns the groups of the command line, each once.
@@ -103,8 +116,19 @@ fn only(condition: bool, otherwise: &str) -> Result<(), Failure> {
     if condition { Ok(()) } else { Err(Failure::usage(otherwise)) }
 }
 
+/// Waits until a message that is held counts as unsigned.
+async fn due(held: Option<&HeldMessages>) {
+    match held.and_then(HeldMessages::poll_timeout) {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Printer {
     output: Output,
+    people: People,
+    /// With `--verify`.
+    held: Option<HeldMessages>,
     json: bool,
     with_group: bool,
     /// How many more messages to print; any number if `None`.
@@ -126,13 +150,21 @@ impl Printer {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 event = source.next() => event?,
+                () = due(self.held.as_ref()) => {
+                    self.held.iter_mut().for_each(|held| held.handle_timeout(Instant::now()));
+                    self.print_held()?;
+                    continue;
+                }
                 () = std::future::ready(()), if self.output.is_dirty() => {
                     self.output.flush()?;
                     continue;
                 }
             };
             match event {
-                Some(SourceEvent::Message(received)) => self.message(&received)?,
+                Some(SourceEvent::Message(received)) => match &mut self.held {
+                    Some(held) => held.push(Instant::now(), received),
+                    None => self.message(received, None)?,
+                },
                 Some(SourceEvent::Ready { group, from, lane }) => say(&ready((&group, from, lane))),
                 Some(SourceEvent::Notice(text) | SourceEvent::Repair(text)) => say(&text),
                 Some(SourceEvent::GroupGone(why)) => {
@@ -141,15 +173,37 @@ impl Printer {
                 }
                 None => return Err(ended(gone)),
             }
+            self.print_held()?;
         }
         Ok(())
     }
 
-    fn message(&mut self, received: &ReceivedMessage) -> anyhow::Result<()> {
+    /// Prints the messages whose authors are known by now.
+    fn print_held(&mut self) -> anyhow::Result<()> {
+        while self.left != Some(0)
+            && let Some((received, state)) = self.held.as_mut().and_then(HeldMessages::poll_ready)
+        {
+            self.message(received, Some(state))?;
+        }
+        Ok(())
+    }
+
+    /// Prints a message. `verified`: what is known about the author, attestations counted.
+    fn message(&mut self, mut received: Box<ReceivedMessage>, verified: Option<AuthorState>) -> anyhow::Result<()> {
+        if let Some(notice) = self.people.introduce(&mut received) {
+            say(&notice);
+        }
+        if received.content.kind.is_for_programs() && !self.json {
+            return Ok(());
+        }
+        let mark = verified.map_or("", |state| self.people.mark(state));
         let line = match (self.json, self.with_group) {
-            (true, _) => json::message(received),
-            (false, true) => format!("{} {}", received.group, received.plain()),
-            (false, false) => received.plain(),
+            (true, _) => {
+                let state = verified.or_else(|| received.author_state());
+                json::message(&received, state.map(|state| self.people.state_name(state)))
+            }
+            (false, true) => format!("{} {}", received.group, received.plain_with(mark)),
+            (false, false) => received.plain_with(mark),
         };
         self.left = self.left.map(|left| left - 1);
         self.output.line(&line)

@@ -11,6 +11,7 @@ mod lab;
 mod listen;
 mod log;
 mod output;
+mod people;
 mod render;
 mod send;
 mod shell;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use gaung_client::{ErrorKind, PublishError};
 use gaung_proto::{GroupAddr, GroupName, limits::MAX_PAYLOAD, name::EVERYONE};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -40,7 +40,7 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> anyhow::Result<()
             .into());
         }
         let receipts = args.receipts.then_some(ReceiptOptions { wait: args.wait, json: args.json });
-        return to_group(context, &group, &words, receipts).await;
+        return to_group(context, &group, &words, receipts, args.attest).await;
     };
     let text = SendInput::of(&words)?;
     let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
@@ -55,8 +55,11 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> anyhow::Result<()
 /// As [`send`].
 pub(crate) async fn broadcast(context: &Context, args: BroadcastArgs) -> anyhow::Result<()> {
     let everyone = EVERYONE.parse().expect("a valid name");
-    to_group(context, &everyone, &args.words, None).await
+    to_group(context, &everyone, &args.words, None, false).await
 }
+
+/// How long the end waits for the relay to take the last attestation.
+const ATTEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The options for receipts.
 struct ReceiptOptions {
@@ -69,10 +72,13 @@ async fn to_group(
     group: &GroupName,
     words: &[String],
     receipts: Option<ReceiptOptions>,
+    attest: bool,
 ) -> anyhow::Result<()> {
     let text = SendInput::of(words)?;
     let client = context.connect().await?;
-    let sink = Sink::Relay(client.publisher(group).await?);
+    let publisher = client.publisher(group).await?;
+    let publisher = if attest { publisher.attesting() } else { publisher };
+    let sink = Sink::Relay(publisher.clone());
     let single = matches!(text, SendInput::Words(_));
     let request = |ReceiptOptions { wait, json }| ReceiptRequest {
         client: client.clone(),
@@ -82,6 +88,9 @@ async fn to_group(
         single,
     };
     let outcome = deliver(&sink, text, receipts.map(request)).await;
+    if attest && timeout(ATTEST_WAIT, publisher.finish()).await.is_err() {
+        say("the relay has not taken the last attestation: the last messages count as not signed");
+    }
     // A publisher finds its relay again only while its client exists.
     drop(client);
     outcome

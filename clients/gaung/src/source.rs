@@ -124,13 +124,14 @@ impl MemberSource {
                 return Some(SourceEvent::Ready { group: group.name.to_string(), from: next_seq, lane });
             }
             Event::Message { group, message, content, lane } => {
-                let (name, group_id) = (group.name.to_string(), Some(group.id));
+                let (name, group_id, log) = (group.name.to_string(), Some(group.id), Some(group.log));
                 return Some(SourceEvent::Message(Box::new(ReceivedMessage {
                     group: name,
                     group_id,
                     message,
                     content,
                     lane,
+                    log,
                 })));
             }
             Event::GroupGone { group, why } => {
@@ -224,13 +225,14 @@ impl UdpOnlySource {
         }
         let notice = match self.session.next().await? {
             UdpOnlyEvent::Message { message, content, lane } => {
-                let (group, group_id) = (self.label.clone(), Some(self.session.group()));
+                let (group, group_id, log) = (self.label.clone(), Some(self.session.group()), Some(self.session.log()));
                 return Some(SourceEvent::Message(Box::new(ReceivedMessage {
                     group,
                     group_id,
                     message,
                     content,
                     lane,
+                    log,
                 })));
             }
             UdpOnlyEvent::Gap(range) => return Some(SourceEvent::Repair(gap(&self.label, range))),
@@ -262,10 +264,9 @@ impl BroadcastSource {
             self.is_announced = true;
             return Ok(SourceEvent::Ready { group: EVERYONE.to_owned(), from: Seq::ZERO, lane: Lane::Broadcast });
         }
-        let BroadcastMessage { message, content, .. } = self.listener.next().await?;
-        let group_id = Some(self.group_id);
-        let received =
-            ReceivedMessage { group: EVERYONE.to_owned(), group_id, message, content, lane: Lane::Broadcast };
+        let BroadcastMessage { message, content, log, .. } = self.listener.next().await?;
+        let (group_id, lane) = (Some(self.group_id), Lane::Broadcast);
+        let received = ReceivedMessage { group: EVERYONE.to_owned(), group_id, message, content, lane, log };
         Ok(SourceEvent::Message(Box::new(received)))
     }
 }

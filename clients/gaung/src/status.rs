@@ -28,7 +28,7 @@ const AT_ONCE: usize = 16;
 pub(crate) async fn run(context: &Context, args: StatusArgs) -> anyhow::Result<()> {
     let client = context.connect().await?;
     if let Some(group) = args.group {
-        return members::run(&client, &group, args.json).await;
+        return members::run(context, &client, &group, args.json).await;
     }
     let server = client.status().await?;
     let services = services(&client, &server).await;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use gaung_client::{KnownPeople, ShownName};
 use gaung_proto::{ClientId, DeviceId};
 use gaung_terminal::wrap::columns;
 
@@ -22,6 +23,8 @@ pub(crate) struct LocalUser {
     pub(crate) device: DeviceId,
     /// This process.
     pub(crate) client: ClientId,
+    /// The public key of the device.
+    pub(crate) public_key: [u8; 32],
     /// The name that others see.
     pub(crate) name: String,
 }
@@ -38,6 +41,8 @@ pub(crate) struct ChatContext {
     pub(crate) zone: Zone,
     /// The person.
     pub(crate) me: LocalUser,
+    /// Whom the person knows.
+    pub(crate) people: KnownPeople,
     /// What the person chose.
     pub(crate) settings: Settings,
     /// Whether the terminal has the focus; `None` if it does not report that.
@@ -67,11 +72,12 @@ pub(crate) struct StatusMessage {
 
 impl ChatContext {
     /// Makes a context for a screen of 80 columns and 24 rows that was never drawn.
-    pub(crate) const fn new(lang: Lang, zone: Zone, me: LocalUser, settings: Settings) -> Self {
+    pub(crate) fn new(lang: Lang, zone: Zone, me: LocalUser, settings: Settings) -> Self {
         Self {
             lang,
             zone,
             me,
+            people: KnownPeople::default(),
             settings,
             focused: None,
             size: (80, 24),
@@ -91,6 +97,11 @@ impl ChatContext {
         if self.status.as_ref().is_some_and(|status| status.until_us <= now_us) {
             self.clear_status();
         }
+    }
+
+    /// Returns how the name of a device is shown, and whether it is shown apart for the first time.
+    pub(crate) fn meet(&mut self, name: &str, device: DeviceId) -> ShownName {
+        self.people.meet(name, device, self.me.device)
     }
 
     /// Queues an effect.

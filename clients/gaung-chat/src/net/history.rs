@@ -60,7 +60,7 @@ async fn all(mut history: History) -> Result<Vec<IncomingMessage>, String> {
     let mut messages = Vec::new();
     while let Some(next) = history.next().await {
         let next = next.map_err(|error| error_line(&error))?;
-        messages.push(IncomingMessage::of(&next.message, next.content, Lane::History));
+        messages.push(IncomingMessage::of(history.group(), next.log, &next.message, next.content, Lane::History));
     }
     Ok(messages)
 }

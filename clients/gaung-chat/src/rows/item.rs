@@ -1,5 +1,6 @@
 //! The rows of one item of a conversation.
 
+use gaung_client::KnownPeople;
 use gaung_proto::Seq;
 use gaung_terminal::wrap::{self, columns, fitted, shortened};
 use ratatui::{
@@ -8,6 +9,7 @@ use ratatui::{
 };
 
 use crate::{
+    authorship::AuthorState,
     model::{
         composer::{DeliveryStage, PendingMessage},
         context::LocalUser,
@@ -37,6 +39,8 @@ pub(crate) struct RowFormatter<'a> {
     pub(crate) zone: Zone,
     /// The colours.
     pub(crate) theme: Theme,
+    /// Whom the person knows.
+    pub(crate) people: &'a KnownPeople,
     /// The person who reads.
     pub(crate) me: &'a LocalUser,
     /// The group whose items they are.
@@ -86,7 +90,9 @@ impl RowFormatter<'_> {
         };
         let failed = matches!(pending.stage, DeliveryStage::Failed(_));
         let style = if failed { self.theme.error() } else { self.theme.dim() };
-        let head = RowPrefix { clock: "  …   ".to_owned(), name: self.me.name.clone(), style: self.theme.dim() };
+        let style_of_name = self.theme.dim();
+        let head =
+            RowPrefix { clock: "  …   ".to_owned(), name: self.me.name.clone(), mark: " ", style: style_of_name };
         self.text(&mut rows, head, &pending.words, self.theme.dim());
         if failed || pending.stage == DeliveryStage::Late {
             self.under(&mut rows, &mark, style);
@@ -106,11 +112,18 @@ impl RowFormatter<'_> {
             self.quote(rows, to);
         }
         let style = self.theme.name(colour_key(entry.device.as_bytes(), &entry.name));
-        let head = self.head(at_us, &entry.name, style);
+        let state = AuthorState::of(entry, self.people);
+        let head = RowPrefix { mark: state.mark(), ..self.head(at_us, &entry.name, style) };
         match entry.text() {
             Some(words) => {
                 let named = !own && mentions(words, &self.me.name);
-                let style = if named { self.theme.mention() } else { Style::new() };
+                let style = match state {
+                    AuthorState::Broken => self.theme.error().add_modifier(Modifier::CROSSED_OUT),
+                    AuthorState::Compared | AuthorState::Signed | AuthorState::Unsigned if named => {
+                        self.theme.mention()
+                    }
+                    AuthorState::Compared | AuthorState::Signed | AuthorState::Unsigned => Style::new(),
+                };
                 let shown = beginning(words);
                 self.text_or_action(rows, head, shown, style);
                 if shown.len() < words.len() {
@@ -186,7 +199,7 @@ impl RowFormatter<'_> {
     }
 
     fn head(&self, at_us: u64, name: &str, style: Style) -> RowPrefix {
-        RowPrefix { clock: format!("{} ", self.zone.clock(at_us)), name: name.to_owned(), style }
+        RowPrefix { clock: format!("{} ", self.zone.clock(at_us)), name: name.to_owned(), mark: " ", style }
     }
 
     fn text(&self, rows: &mut Vec<Line<'static>>, head: RowPrefix, words: &str, style: Style) {
@@ -195,10 +208,12 @@ impl RowFormatter<'_> {
         if self.has_column() {
             let name = shortened(&head.name, NAME);
             let padding = " ".repeat(NAME.saturating_sub(columns(&name)));
-            prefix.extend([Span::raw(padding), Span::styled(name, head.style), Span::styled(" │ ", self.theme.dim())]);
+            let border = Span::styled(format!("{}│ ", head.mark), self.theme.dim());
+            prefix.extend([Span::raw(padding), Span::styled(name, head.style), border]);
         } else {
             let name = shortened(&head.name, self.width.saturating_sub(CLOCK + 4).min(20));
-            prefix.extend([Span::styled(name, head.style), Span::raw(" ")]);
+            let mark = if head.mark == " " { "" } else { head.mark };
+            prefix.extend([Span::styled(name, head.style), Span::styled(format!("{mark} "), self.theme.dim())]);
         }
         let taken: usize = prefix.iter().map(|span| columns(&span.content)).sum();
         let ranges = wrap::rows(words, self.width.saturating_sub(taken), self.width.saturating_sub(indent));
@@ -269,5 +284,7 @@ fn beginning(words: &str) -> &str {
 struct RowPrefix {
     clock: String,
     name: String,
+    /// What is known about the author, in one column.
+    mark: &'static str,
     style: Style,
 }

@@ -23,8 +23,10 @@ impl<'a> Viewport<'a> {
     /// Makes the area for a group that is in view.
     pub(crate) fn of(room: &'a Room, context: &'a ChatContext, theme: Theme) -> Self {
         let talk = areas(context, Some(room)).talk;
-        let (lang, zone, me, width) = (context.lang, context.zone, &context.me, usize::from(talk.width));
-        Self { formatter: RowFormatter { lang, zone, theme, me, room, width }, height: usize::from(talk.height) }
+        let (lang, zone, width) = (context.lang, context.zone, usize::from(talk.width));
+        let (me, people) = (&context.me, &context.people);
+        let formatter = RowFormatter { lang, zone, theme, people, me, room, width };
+        Self { formatter, height: usize::from(talk.height) }
     }
 
     /// Returns its height in rows.

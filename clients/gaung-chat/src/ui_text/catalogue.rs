@@ -84,6 +84,12 @@ catalogue! {
     WaitingForRelay: "waiting for the relay to take it", "menunggu relay menerimanya";
     NotSent: "not sent: {why}", "tidak terkirim: {why}";
     CameBy: "came by {lane} · device {device}", "tiba lewat {lane} · perangkat {device}";
+    SignedByCompared: "✓ signed by this device, whose key you have compared",
+        "✓ ditandatangani perangkat ini, kuncinya sudah Anda bandingkan";
+    SignedByDevice: "signed by this device", "ditandatangani perangkat ini";
+    NotSigned: "~ not signed: anybody may have written it", "~ tanpa tanda tangan: siapa saja mungkin penulisnya";
+    SignatureBroken: "✗ the signature does not fit: it was changed, or another one wrote it",
+        "✗ tanda tangan tidak cocok: isinya diubah, atau penulisnya orang lain";
     NotLoaded: "this message is not on the screen any more", "pesan ini tidak lagi termuat";
     NothingSaidYet: "nothing of yours is here yet", "belum ada pesan Anda di sini";
 
@@ -108,6 +114,13 @@ catalogue! {
     NoSuchMessage: "there is no message #{seq}", "tidak ada pesan #{seq}";
     NotOpen: "that group is not open", "grup itu tidak terbuka";
     LastGroup: "this is the only open group; /quit leaves the chat", "ini satu-satunya grup terbuka; /quit untuk keluar";
+    ShownApart: "another device had this name first: it is shown as {name}",
+        "nama ini lebih dahulu dipakai perangkat lain: yang ini ditampilkan sebagai {name}";
+    NothingSignedBy: "nothing here is signed by {name}", "tidak ada yang ditandatangani {name} di sini";
+    CompareDigits: "read these digits to {name} and let {name} read theirs, face to face or by telephone:\n{digits}\nif they are the same: /verify {name} yes",
+        "bacakan angka ini kepada {name} dan dengarkan angka {name}, langsung atau lewat telepon:\n{digits}\njika sama: /verify {name} ya";
+    Verified: "the key of {name} is compared: ✓ after the name", "kunci {name} sudah dibandingkan: ✓ setelah nama";
+    TooManyVerified: "too many keys are compared already; {name} is not noted", "sudah terlalu banyak kunci yang dibandingkan; {name} tidak dicatat";
     CalledNow: "others see you as {name} from now on", "mulai sekarang Anda terlihat sebagai {name}";
     Invited: "invite, until {until}; hand it on by another way:\n/join {code}",
         "undangan, sampai {until}; sampaikan lewat jalan lain:\n/join {code}";
@@ -126,6 +139,8 @@ catalogue! {
         "/invite, atau /invite JUMLAH, atau /invite JUMLAH WAKTU misalnya /invite 5 24h";
     UsageMe: "what do you do? /me waves", "sedang apa? /me melambai";
     UsageNick: "which name? /nick NAME, at most 64 characters", "nama apa? /nick NAMA, paling banyak 64 huruf";
+    UsageVerify: "whom? /verify NAME shows digits to compare, /verify NAME yes notes that they are the same",
+        "siapa? /verify NAMA memperlihatkan angka untuk dibandingkan, /verify NAMA ya mencatat bahwa angkanya sama";
     UsageDelete: "/delete takes back your last message, /delete #12 that one",
         "/delete menghapus pesan terakhir Anda, /delete #12 pesan itu";
     UsageHistory: "/history goes to the oldest message, /history #12 to that one",
@@ -183,6 +198,9 @@ Alt-Up/Down     select a message; then r reply, e edit, d delete,
                 + react, i who has heard, Esc back
 Alt-H           who has heard your last message
 Esc             give up an answer or edit; then to the newest message
+✓ after a name  signed, and you have compared the key: /verify
+~ after a name  not signed: anybody may have written it
+✗ after a name  the signature does not fit: changed on the way
 
 TYPING
 Enter           send                      Alt-Enter      another line
@@ -199,6 +217,7 @@ COMMANDS
 /create GROUP [private]  make one         /invite [USES [TIME]]
 /members  /status        who is there; how the services are
 /me WORDS                what you do      /nick NAME
+/verify NAME             compare keys by reading digits aloud
 /reply [#N] [WORDS]      answer           /edit [#N] [WORDS]
 /delete [#N]             take back        /react [#N] [-]EMOJI
 /search WORDS            in the whole log /history [#N]  go there
@@ -222,6 +241,9 @@ Alt-Atas/Bawah  pilih pesan; lalu r balas, e ubah, d hapus,
                 + reaksi, i siapa mendengar, Esc kembali
 Alt-H           siapa yang sudah mendengar pesan terakhir Anda
 Esc             batal membalas atau mengubah; lalu ke pesan terbaru
+✓ setelah nama  ditandatangani, kuncinya sudah dibandingkan: /verify
+~ setelah nama  tanpa tanda tangan: siapa saja mungkin penulisnya
+✗ setelah nama  tanda tangan tidak cocok: isinya diubah di jalan
 
 MENGETIK
 Enter           kirim                     Alt-Enter      baris baru
@@ -238,6 +260,7 @@ PERINTAH
 /create GRUP [pribadi]   buat grup        /invite [JUMLAH [WAKTU]]
 /members  /status        siapa yang hadir; keadaan layanan
 /me KATA                 sedang apa       /nick NAMA
+/verify NAMA             bandingkan kunci dengan membacakan angka
 /reply [#N] [KATA]       balas            /edit [#N] [KATA]
 /delete [#N]             hapus            /react [#N] [-]EMOJI
 /search KATA             di seluruh catatan  /history [#N]  ke sana

@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// The names of the commands beside those of [`MessageCommand`].
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "create", "heard", "help", "history", "invite", "join", "lane", "leave", "me", "members", "mouse", "nick",
-    "notify", "quit", "search", "status",
+    "notify", "quit", "search", "status", "verify",
 ];
 
 /// Returns the names of all commands, as Tab completes them, in alphabetical order.
@@ -62,6 +62,13 @@ pub(super) enum Command {
     Members,
     /// Change the name that others see.
     Nick(DisplayName),
+    /// Compare the key of somebody's device.
+    Verify {
+        /// The name as it is shown.
+        name: String,
+        /// Whether the person says that the digits were the same.
+        is_confirmed: bool,
+    },
     /// Publish a message of another kind than text.
     Message(MessageCommand),
     /// Search the whole log for words.
@@ -141,6 +148,7 @@ impl Command {
             "status" => Ok(Self::Status),
             "notify" => args.notify(),
             "mouse" => args.on_or_off().map(Self::Mouse).ok_or_else(|| args.usage(UiText::UsageMouse)),
+            "verify" => args.verify(),
             "quit" | "exit" | "q" => Ok(Self::Quit),
             name => MessageCommand::parse(name, args).map_or_else(
                 || {
@@ -217,6 +225,16 @@ impl Args<'_> {
 
     fn nick(&self) -> Result<Command, CommandError> {
         self.text.parse().map(Command::Nick).map_err(|_| self.usage(UiText::UsageNick))
+    }
+
+    /// Parses `NAME`, or `NAME yes` once the digits were compared.
+    fn verify(&self) -> Result<Command, CommandError> {
+        let (name, is_confirmed) = match self.text.rsplit_once(char::is_whitespace) {
+            Some((name, "yes" | "ya")) => (name.trim(), true),
+            Some(_) | None => (self.text, false),
+        };
+        let name = name.trim_start_matches('@').to_owned();
+        if name.is_empty() { Err(self.usage(UiText::UsageVerify)) } else { Ok(Command::Verify { name, is_confirmed }) }
     }
 
     /// Parses `#12 words`, or words alone.

@@ -1,7 +1,7 @@
 //! What arrives for a group: the events of its listener, and the answers to requests.
 
 use gaung_client::{Event, HistoryPage, Lane, Member, Receipt};
-use gaung_proto::{Content, GroupName, Seq, block::Message};
+use gaung_proto::{DeviceId, GroupName, Seq};
 use gaung_terminal::sanitise::{lines_of_bytes, one_line};
 
 use super::news::News;
@@ -14,6 +14,7 @@ use crate::{
         rooms::Rooms,
         timeline::{ItemContent, Notice},
     },
+    people::member_name,
     ui_text::{UiText, day_name, lane_name},
 };
 
@@ -23,7 +24,9 @@ impl Rooms {
         let Some(index) = self.index_of_session(session) else { return };
         let (room, now_us) = (&mut self[index], context.now_us);
         match event {
-            Event::Message { message, content, lane, .. } => self.message(index, &message, content, lane, context),
+            Event::Message { group, message, content, lane } => {
+                self.message(index, IncomingMessage::of(&group, group.log, &message, content, lane), context);
+            }
             Event::Ready { next_seq, lane, .. } => self.ready(index, next_seq, lane, context),
             // Pages of the log are read instead of what is missing at the start.
             Event::Gap { .. } if room.state == RoomState::Entering => {}
@@ -93,8 +96,16 @@ impl Rooms {
         }
     }
 
-    fn message(&mut self, index: usize, message: &Message, content: Content, lane: Lane, context: &mut ChatContext) {
-        let incoming = IncomingMessage::of(message, content, lane);
+    fn message(&mut self, index: usize, mut incoming: IncomingMessage, context: &mut ChatContext) {
+        let is_shown_apart = incoming.introduce(context);
+        let name = incoming.name.clone();
+        self.introduced(index, incoming, context);
+        if is_shown_apart {
+            self.note(index, UiText::ShownApart, &[("name", &name)], true, context);
+        }
+    }
+
+    fn introduced(&mut self, index: usize, incoming: IncomingMessage, context: &mut ChatContext) {
         if incoming.seq == Seq::ZERO {
             return self.message_without_log(index, incoming, context.now_us);
         }
@@ -103,7 +114,7 @@ impl Rooms {
         // A publisher whose client id was taken goes on under another one; without a device only the id tells.
         let own = incoming.device == me.device && (incoming.client == me.client || !me.device.is_none());
         let room = &mut self[index];
-        room.lane = Some(lane).filter(|lane| *lane != Lane::History).or(room.lane);
+        room.lane = Some(incoming.lane).filter(|lane| *lane != Lane::History).or(room.lane);
         let seq = incoming.seq;
         if own {
             room.composer.received(seq, &incoming.kind);
@@ -153,7 +164,12 @@ impl Rooms {
         let Some(index) = self.index_of(group).filter(|index| self[*index].session == session) else { return };
         self[index].loading = false;
         let messages = match answer {
-            Ok(messages) => messages,
+            Ok(mut messages) => {
+                for message in &mut messages {
+                    message.introduce(context);
+                }
+                messages
+            }
             Err(why) => return context.warn(UiText::CannotRead, &[("why", &why)]),
         };
         let is_current = index == self.current_index();
@@ -172,10 +188,14 @@ impl Rooms {
     pub(super) fn members(
         &mut self,
         group: &GroupName,
-        members: Vec<Member>,
+        mut members: Vec<Member>,
         text_sessions: Vec<String>,
         context: &mut ChatContext,
     ) {
+        let text_sessions: Vec<_> = text_sessions.iter().map(|name| context.meet(name, DeviceId::NONE).name).collect();
+        for member in &mut members {
+            member.name = context.meet(&member_name(member), member.device).name;
+        }
         let Some(index) = self.index_of(group) else { return };
         let room = &mut self[index];
         let Some(changes) = room.roster.replace(members, text_sessions, context.me.device) else { return };
@@ -188,7 +208,12 @@ impl Rooms {
     /// Remembers receipts of own messages.
     pub(super) fn receipts(&mut self, group: &GroupName, receipts: Vec<Receipt>, context: &mut ChatContext) {
         let Some(index) = self.index_of(group) else { return };
-        receipts.into_iter().for_each(|receipt| self[index].receipt(receipt));
+        for mut receipt in receipts {
+            for missing in receipt.missing.iter_mut().filter(|missing| !missing.name.is_empty()) {
+                missing.name = context.meet(&one_line(&missing.name), missing.device).name;
+            }
+            self[index].receipt(receipt);
+        }
         context.touch();
     }
 

@@ -221,6 +221,8 @@ fn an_older_page_is_requested_once() {
     let page = |from: u64, to: u64| {
         let said = |seq| {
             IncomingMessage::of(
+                &info("everyone"),
+                gaung_proto::LogId(7),
                 &gaung_proto::block::Message {
                     seq: Seq(seq),
                     author: gaung_proto::block::Author {

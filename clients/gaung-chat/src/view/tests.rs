@@ -17,7 +17,7 @@ use crate::{
         composer::{DeliveryStage, PendingMessage},
         overlay::{List, ListRow, Overlay},
     },
-    test_chat::{ANI, BUDI, CITRA, TestChat, device, info, member, receipt, text},
+    test_chat::{ANI, BUDI, CITRA, IMPOSTOR, TestChat, device, info, member, receipt, text},
     ui_text::{Lang, UiText},
 };
 
@@ -114,6 +114,77 @@ fn a_conversation_of_three() {
 #[test]
 fn the_same_in_indonesian() {
     check_picture("percakapan", || conversation(Lang::Id));
+}
+
+#[test]
+fn who_has_not_signed_and_what_was_changed_is_marked() {
+    let mut chat = TestChat::with(&["everyone"]);
+    chat.write(0, BUDI, "saya sendiri");
+    chat.write_unsigned(0, BUDI, "lewat netcat");
+    chat.send_changed(0, BUDI, "bayar 10 ke Citra", |message| message.author.device = device(CITRA));
+    chat.send_changed(0, CITRA, "bayar 10", |message| {
+        let mut payload = message.payload.to_vec();
+        let at = payload.windows(2).position(|two| two == b"10").unwrap();
+        payload[at] = b'9';
+        message.payload = payload.into();
+    });
+    // The same message, said again where it was not said.
+    chat.send_changed(0, CITRA, "ya", |message| message.client_seq.0 += 1);
+    let picture = picture_of(&mut chat, SIZES[1]);
+    for row in ["Budi │ saya sendiri", "Budi~│ lewat netcat", "✗│ bayar 10 ke", "Citra✗│ bayar 10", "Citra✗│ ya"]
+    {
+        assert!(picture.contains(row), "{row}:\n{picture}");
+    }
+    let narrow = picture_of(&mut chat, (50, 24));
+    for row in ["Budi saya sendiri", "Budi~ lewat netcat", "Citra✗ ya"] {
+        assert!(narrow.contains(row), "{row}:\n{narrow}");
+    }
+}
+
+#[test]
+fn a_second_device_of_a_name_is_shown_apart_everywhere() {
+    let mut chat = TestChat::with(&["everyone"]);
+    chat.write(0, BUDI, "saya Budi");
+    chat.write(0, IMPOSTOR, "saya juga");
+    let group = chat.model.rooms[0].name.clone();
+    let members = vec![member(BUDI, true, "tcp"), member(IMPOSTOR, true, "tcp")];
+    chat.input(Input::Members { group: group.clone(), members, text_sessions: vec!["Budi".to_owned()] });
+    let apart = format!("Budi·{}", &device(IMPOSTOR).to_string()[..4]);
+    let picture = picture_of(&mut chat, SIZES[1]);
+    let pane = format!("● {apart} ");
+    for row in [
+        &format!("{apart} │ saya juga"),
+        &format!("shown as {apart}"),
+        "Budi │ saya Budi",
+        "● Budi ",
+        &pane,
+        "● Budi·? ",
+    ] {
+        assert!(picture.contains(row), "{row:?} in\n{picture}");
+    }
+    chat.write(0, IMPOSTOR, "lagi");
+    assert_eq!(picture_of(&mut chat, SIZES[1]).matches("shown as").count(), 1, "it is said once");
+    chat.type_keys("/members\n");
+    assert!(picture_of(&mut chat, SIZES[1]).contains(&format!("● {apart}  tcp")));
+}
+
+#[test]
+fn a_key_that_was_compared_is_marked() {
+    let mut chat = TestChat::with(&["everyone"]);
+    chat.write_unsigned(0, BUDI, "tanpa tanda tangan");
+    chat.type_keys("/verify Budi\n");
+    assert!(picture_of(&mut chat, SIZES[1]).contains("nothing here is signed by Budi"));
+    chat.write(0, BUDI, "halo");
+    chat.type_keys("/verify budi\n");
+    let key = |who| ed25519_dalek::SigningKey::from_bytes(&[who; 32]).verifying_key().to_bytes();
+    let digits = gaung_client::comparison_digits(&key(BUDI), &key(ANI));
+    let picture = picture_of(&mut chat, SIZES[1]);
+    assert!(picture.contains(&digits) && !picture.contains("Budi✓"), "{picture}");
+    chat.type_keys("/verify Budi yes\n");
+    let picture = picture_of(&mut chat, SIZES[1]);
+    assert!(picture.contains("Budi✓│ halo") && picture.contains("Budi~│ tanpa"), "{picture}");
+    let kept: Vec<_> = std::iter::from_fn(|| chat.model.context.people.poll_unsaved()).collect();
+    assert!(kept.contains(&format!("compared {}", device(BUDI))), "{kept:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod typed;
 
 use std::{collections::HashMap, time::Duration};
 
-use gaung_client::{Client, LaneChoice, StartAt};
+use gaung_client::{AuthorState, Client, LaneChoice, StartAt};
 use gaung_proto::{DeviceId, GroupAddr, GroupName, Seq, name::EVERYONE};
 use tokio::{sync::mpsc, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     group::member_lines,
     listen::{ended, lane_choice, ready},
+    people::People,
     render::line::ReceivedMessage,
     sink::Sink,
     source::{Source, SourceEvent, UdpOnlySource},
@@ -51,7 +52,7 @@ async fn enter(context: &Context, args: ChatArgs) -> anyhow::Result<LineChat> {
         let session = UdpOnlySource::join(context, group).await?;
         let (label, device) = (session.label().to_owned(), session.device());
         let sink = Sink::UdpOnly(session.publisher());
-        let mut chat = LineChat::new(None, lane, device)?;
+        let mut chat = LineChat::new(context, None, lane, device)?;
         chat.add(label, sink, Source::UdpOnly(session));
         return Ok(chat);
     }
@@ -61,7 +62,7 @@ async fn enter(context: &Context, args: ChatArgs) -> anyhow::Result<LineChat> {
     }
     let client = context.connect().await?;
     let device = client.device_id();
-    let mut chat = LineChat::new(Some(client), lane, device)?;
+    let mut chat = LineChat::new(context, Some(client), lane, device)?;
     for group in groups.iter().rev() {
         chat.join(group).await?;
     }
@@ -74,6 +75,7 @@ struct LineChat {
     client: Option<Client>,
     lane: LaneChoice,
     device: DeviceId,
+    people: People,
     console: Console,
     outboxes: HashMap<String, Outbox>,
     current: String,
@@ -90,13 +92,16 @@ struct LineChat {
 }
 
 impl LineChat {
-    fn new(client: Option<Client>, lane: LaneChoice, device: DeviceId) -> anyhow::Result<Self> {
+    fn new(context: &Context, client: Option<Client>, lane: LaneChoice, device: DeviceId) -> anyhow::Result<Self> {
         let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
         let (outcome_sender, outcomes) = mpsc::channel(EVENT_QUEUE);
+        // Datagrams alone prove no device, not even the person's own.
+        let people = People::open(context, if client.is_some() { device } else { DeviceId::NONE })?;
         Ok(Self {
             client,
             lane,
             device,
+            people,
             console: Console::open()?,
             outboxes: HashMap::new(),
             current: String::new(),
@@ -223,14 +228,22 @@ impl LineChat {
             return self.console.notice("with --udp-only nobody knows the members");
         };
         match client.members(&group).await {
-            Ok(members) => member_lines(&members).iter().try_for_each(|line| self.console.notice(line)),
+            Ok(mut members) => {
+                members.iter_mut().for_each(|member| self.people.rename(&mut member.name, member.device));
+                member_lines(&members).iter().try_for_each(|line| self.console.notice(line))
+            }
             Err(error) => self.console.notice(&format!("cannot list the members: {error}")),
         }
     }
 
     fn show(&mut self, event: SourceEvent) -> anyhow::Result<()> {
         match event {
-            SourceEvent::Message(received) => self.show_message(&received),
+            SourceEvent::Message(mut received) => {
+                if let Some(notice) = self.people.introduce(&mut received) {
+                    self.console.notice(&notice)?;
+                }
+                self.show_message(&received)
+            }
             SourceEvent::Ready { group, from, lane } => self.console.notice(&ready((&group, from, lane))),
             SourceEvent::Notice(text) | SourceEvent::Repair(text) => self.console.notice(&text),
             SourceEvent::GroupGone(why) => {
@@ -241,8 +254,12 @@ impl LineChat {
     }
 
     fn show_message(&mut self, received: &ReceivedMessage) -> anyhow::Result<()> {
-        let own = received.message.author.device == self.device;
-        let line = received.styled(self.console.style(), self.outboxes.len() > 1);
+        let own = received.device() == self.device;
+        if received.content.kind.is_for_programs() {
+            return Ok(());
+        }
+        let mark = self.people.mark(received.author_state().unwrap_or(AuthorState::Unsigned));
+        let line = received.styled(self.console.style(), self.outboxes.len() > 1, mark);
         if self.unshown.get(&received.group).is_some_and(|seq| *seq <= received.message.seq) {
             self.unshown.remove(&received.group);
         }

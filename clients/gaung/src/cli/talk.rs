@@ -40,6 +40,9 @@ pub(crate) struct SendArgs {
     /// Print one JSON object for each message instead of text.
     #[arg(long, requires = "receipts")]
     pub(crate) json: bool,
+    /// Sign also what comes faster than 20 messages a second, by attestations: messages of their own, up to 1024 lines each.
+    #[arg(long, conflicts_with = "udp_only")]
+    pub(crate) attest: bool,
 }
 
 /// `gaung broadcast`.
@@ -56,7 +59,7 @@ pub(crate) struct BroadcastArgs {
 #[command(after_help = "Examples:\n  gaung listen lobby\n  gaung listen lobby rapat --from start --json\n  \
         gaung listen --everyone --lane broadcast\n  gaung listen --udp-only 239.255.3.7:20000\n\n\
         Prints on stderr `listening to G from seq N by LANE` when ready. With --json every message is one object: \
-        group, group_id, seq, author, text, lane, sent_at; text that is not UTF-8 has text null and base64 in data; \
+        group, group_id, seq, author, text, lane, sent_at, author_state (verified, signed, unsigned or broken); text that is not UTF-8 has text null and base64 in data; \
         messages that are not plain text have a kind.")]
 pub(crate) struct ListenArgs {
     /// The groups.
@@ -77,6 +80,9 @@ pub(crate) struct ListenArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Verify attestations too: a message that is not signed itself is printed once its author is known, 5 s later at most.
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Use datagrams only, to the group at this address, without a registry.
     #[arg(long, value_name = "ADDR:PORT", value_parser = group_address)]
     pub(crate) udp_only: Option<SocketAddrV4>,

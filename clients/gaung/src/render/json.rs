@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::{line::ReceivedMessage, time::rfc3339_us};
 
-/// The fields, in the order in which they are written. The first seven are always there.
+/// The fields, in the order in which they are written. The first eight are always there.
 #[derive(Debug, Default, Serialize)]
 struct Object<'a> {
     group: &'a str,
@@ -16,6 +16,7 @@ struct Object<'a> {
     text: Option<&'a str>,
     lane: String,
     sent_at: Option<String>,
+    author_state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,8 +29,10 @@ struct Object<'a> {
 ///
 /// Text that is not UTF-8 has `text` null and `data` in base64. Kinds other than plain text add `kind` and their
 /// fields, as [`Kind::fields`] names them. `seq` is null where a text group's
-/// datagram came by multicast, `sent_at` where nobody noted a time.
-pub(crate) fn message(received: &ReceivedMessage) -> String {
+/// datagram came by multicast, `sent_at` where nobody noted a time, `author_state` where no signature can be verified.
+///
+/// `author_state`: what is known about the author, by its name for scripts.
+pub(crate) fn message(received: &ReceivedMessage, author_state: Option<&'static str>) -> String {
     let message = &received.message;
     let mut object = Object {
         group: &received.group,
@@ -38,6 +41,7 @@ pub(crate) fn message(received: &ReceivedMessage) -> String {
         author: &received.content.author_name,
         lane: received.lane.to_string(),
         sent_at: (message.sent_at.0 != 0).then(|| rfc3339_us(message.sent_at)),
+        author_state,
         ..Object::default()
     };
     object.set_kind(&received.content.kind);
@@ -79,18 +83,22 @@ mod tests {
     use crate::render::line::tests::received;
 
     #[test]
-    fn plain_text_has_exactly_seven_fields() {
-        let line = message(&received("Lina", Kind::Text(Bytes::from_static("halo \"semua\"\n😀".as_bytes()))));
+    fn plain_text_has_exactly_eight_fields() {
+        let line = message(
+            &received("Lina", Kind::Text(Bytes::from_static("halo \"semua\"\n😀".as_bytes()))),
+            Some("unsigned"),
+        );
         let expected = concat!(
             r#"{"group":"lobby","group_id":"01010101-0101-0101-0101-010101010101","seq":12,"author":"Lina","#,
-            r#""text":"halo \"semua\"\n😀","lane":"multicast","sent_at":"2026-03-01T12:00:00.000250Z"}"#
+            r#""text":"halo \"semua\"\n😀","lane":"multicast","sent_at":"2026-03-01T12:00:00.000250Z","#,
+            r#""author_state":"unsigned"}"#
         );
         assert_eq!(line, expected);
     }
 
     #[test]
     fn a_body_that_is_not_utf8_is_base64() {
-        let line = message(&received("L", Kind::Text(Bytes::from_static(b"\xff\x00"))));
+        let line = message(&received("L", Kind::Text(Bytes::from_static(b"\xff\x00"))), Some("unsigned"));
         assert!(line.contains(r#""text":null"#) && line.contains(r#""data":"/wA=""#), "{line}");
         assert!(!line.contains("kind"), "{line}");
     }
@@ -98,8 +106,8 @@ mod tests {
     #[test]
     fn other_kinds_add_their_fields() {
         let tail = |kind| {
-            let line = message(&received("L", kind));
-            line.split_once("250Z\"").map(|(_, tail)| tail.to_owned()).unwrap_or_default()
+            let line = message(&received("L", kind), Some("unsigned"));
+            line.split_once("\"unsigned\"").map(|(_, tail)| tail.to_owned()).unwrap_or_default()
         };
         assert_eq!(tail(Kind::Reply { to: Seq(3), body: Bytes::new() }), r#","kind":"reply","to":3}"#);
         assert_eq!(tail(Kind::Delete { seq: Seq(3) }), r#","kind":"delete","to":3}"#);
@@ -118,8 +126,8 @@ mod tests {
         unknown.group_id = None;
         unknown.message.seq = Seq::ZERO;
         unknown.message.sent_at = gaung_proto::block::SentAt(0);
-        let line = message(&unknown);
-        for field in [r#""group_id":null"#, r#""seq":null"#, r#""sent_at":null"#] {
+        let line = message(&unknown, None);
+        for field in [r#""group_id":null"#, r#""seq":null"#, r#""sent_at":null"#, r#""author_state":null"#] {
             assert!(line.contains(field), "{line}");
         }
     }

@@ -1,7 +1,7 @@
 //! Writes a message as one line for people.
 
-use gaung_client::Lane;
-use gaung_proto::{Content, DeviceId, GroupId, PlainLine, Seq, block::Message};
+use gaung_client::{AuthorState, Lane};
+use gaung_proto::{Content, DeviceId, GroupId, LogId, PlainLine, Seq, authorship::Authorship, block::Message};
 use gaung_terminal::{
     names::author_name,
     sanitise::{one_line, one_line_bytes},
@@ -21,20 +21,48 @@ pub(crate) struct ReceivedMessage {
     pub(crate) content: Content,
     /// The lane by which it came.
     pub(crate) lane: Lane,
+    /// The log that it is in; `None` where it is unknown, so that signatures cannot be verified.
+    pub(crate) log: Option<LogId>,
 }
 
 impl ReceivedMessage {
     /// Returns `NAME: text` or `* NAME does`, as the text port of the hub has it.
     pub(crate) fn plain(&self) -> String {
-        self.line_of(&self.author())
+        self.plain_with("")
     }
 
-    /// Returns the line behind its lane, `[lane] NAME: text`, or lane and group, with the name in its colour.
-    pub(crate) fn styled(&self, style: Style, with_group: bool) -> String {
+    /// Returns the same with a mark behind the name.
+    pub(crate) fn plain_with(&self, mark: &str) -> String {
+        self.line_of(&format!("{}{mark}", self.author()))
+    }
+
+    /// Returns the line behind its lane, `[lane] NAME: text`, or lane and group, with the name in its colour. `mark`: what
+    /// is known about the author.
+    pub(crate) fn styled(&self, style: Style, with_group: bool, mark: &str) -> String {
         let badge =
             if with_group { format!("[{} {}]", self.lane, one_line(&self.group)) } else { format!("[{}]", self.lane) };
         let name = style.name(&self.author(), self.identity().as_bytes());
-        format!("{} {}", style.dim(&badge), self.line_of(&name))
+        format!("{} {}", style.dim(&badge), self.line_of(&format!("{name}{mark}")))
+    }
+
+    /// Verifies the author's own signature; `None` where group or log are unknown.
+    pub(crate) fn author_state(&self) -> Option<AuthorState> {
+        Some(match Authorship::of_message(self.group_id?, self.log?, &self.message) {
+            Authorship::Signed { public_key, .. } => AuthorState::Signed(DeviceId::of_public_key(&public_key)),
+            Authorship::Unsigned => AuthorState::Unsigned,
+            Authorship::Broken => AuthorState::Broken,
+        })
+    }
+
+    /// Returns the author's device: as the relay knows it, else as the signature proves it.
+    pub(crate) fn device(&self) -> DeviceId {
+        match self.message.author.device {
+            DeviceId::NONE => match self.author_state() {
+                Some(AuthorState::Signed(device)) => device,
+                Some(AuthorState::Pending | AuthorState::Unsigned | AuthorState::Broken) | None => DeviceId::NONE,
+            },
+            device => device,
+        }
     }
 
     /// Returns the author's name without control characters.
@@ -44,7 +72,7 @@ impl ReceivedMessage {
 
     /// Returns what the colour of the name is computed from: the device, or the name if there is none.
     fn identity(&self) -> Identity<'_> {
-        match self.message.author.device {
+        match self.device() {
             DeviceId::NONE => Identity::Name(&self.content.author_name),
             device => Identity::Device(device),
         }
@@ -100,6 +128,7 @@ pub(crate) mod tests {
             message,
             content,
             lane: Lane::Multicast,
+            log: Some(LogId(7)),
         }
     }
 
@@ -117,9 +146,9 @@ pub(crate) mod tests {
     #[test]
     fn styled_lines_have_a_lane_badge() {
         let line = received("Lina", Kind::Text(Bytes::from_static(b"halo")));
-        assert_eq!(line.styled(Style::of(false), false), "[multicast] Lina: halo");
-        assert_eq!(line.styled(Style::of(false), true), "[multicast lobby] Lina: halo");
-        assert!(line.styled(Style::of(true), false).contains('\x1b'));
+        assert_eq!(line.styled(Style::of(false), false, ""), "[multicast] Lina: halo");
+        assert_eq!(line.styled(Style::of(false), true, "~"), "[multicast lobby] Lina~: halo");
+        assert!(line.styled(Style::of(true), false, "").contains('\x1b'));
     }
 
     #[test]

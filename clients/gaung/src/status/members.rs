@@ -7,16 +7,19 @@ use gaung_proto::{DeviceId, GroupName, Seq};
 use gaung_terminal::{sanitise::one_line, table::table};
 use serde::Serialize;
 
-use crate::{group::to_json, output::Output};
+use crate::{context::Context, group::to_json, output::Output, people::People};
 
 /// Prints one line for each member: those that report to the relay, then those that only the registry lists.
 ///
 /// # Errors
 /// [`gaung_client::ClientError`] if there is no such group, or its relay does not answer.
-pub(super) async fn run(client: &Client, group: &GroupName, json: bool) -> anyhow::Result<()> {
-    let log = client.group_status(group).await?;
+pub(super) async fn run(context: &Context, client: &Client, group: &GroupName, json: bool) -> anyhow::Result<()> {
+    let mut log = client.group_status(group).await?;
     // Without the registry the lines have no names.
-    let known = client.members(group).await.unwrap_or_default();
+    let mut known = client.members(group).await.unwrap_or_default();
+    let mut people = People::open(context, client.device_id())?;
+    known.iter_mut().for_each(|member| people.rename(&mut member.name, member.device));
+    log.members.iter_mut().for_each(|member| people.rename(&mut member.name, member.device));
     let rows = rows(log.head, &log.members, &known);
     let mut output = Output::new();
     if json {

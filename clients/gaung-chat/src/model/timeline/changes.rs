@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gaung_proto::{DeviceId, Kind, Seq};
 
-use crate::incoming::IncomingMessage;
+use crate::{authorship::MessageSignature, incoming::IncomingMessage};
 
 /// The most changes of one message that anybody may make, and, counted apart, the most of its author alone while the
 /// author is unknown.
@@ -23,13 +23,15 @@ pub(super) struct Change {
     pub(super) name: String,
     /// The change, a kind that has a target.
     pub(super) kind: Kind,
+    /// The signature of its author.
+    pub(super) signature: MessageSignature,
 }
 
 impl Change {
     pub(super) fn of(incoming: &IncomingMessage) -> Option<(Seq, Self)> {
         let target = incoming.kind.target()?;
-        let (device, name, kind) = (incoming.device, incoming.name.clone(), incoming.kind.clone());
-        Some((incoming.seq, Self { target, device, name, kind }))
+        let IncomingMessage { device, name, kind, signature, .. } = incoming.clone();
+        Some((incoming.seq, Self { target, device, name, kind, signature }))
     }
 }
 
@@ -40,7 +42,7 @@ impl Change {
 
     /// Returns about how much memory it takes.
     fn bytes(&self) -> usize {
-        self.kind.bytes() + self.name.len() + 200
+        self.kind.bytes() + self.name.len() + self.signature.bytes() + 200
     }
 }
 

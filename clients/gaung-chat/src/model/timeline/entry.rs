@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use gaung_client::Lane;
-use gaung_proto::{DeviceId, Kind, Seq};
+use gaung_proto::{DeviceId, Kind, Seq, authorship::Authorship};
 use gaung_terminal::sanitise::lines_of_bytes;
 
 use super::changes::Change;
 use crate::{
+    authorship::MessageSignature,
     incoming::IncomingMessage,
     ui_text::{Lang, UiText},
 };
@@ -36,6 +37,9 @@ pub(crate) struct MessageEntry {
     pub(crate) reactions: Vec<Reaction>,
     /// The content before all changes.
     original: MessageBody,
+    original_signature: MessageSignature,
+    /// The signature of the words that are shown: that of the last edit, if there is one.
+    signature: MessageSignature,
 }
 
 /// The content of a message.
@@ -69,10 +73,27 @@ impl MessageBody {
 
 impl MessageEntry {
     pub(super) fn of(incoming: IncomingMessage) -> Self {
-        let IncomingMessage { seq, device, name, lane, kind, .. } = incoming;
+        let IncomingMessage { seq, device, name, lane, kind, signature, .. } = incoming;
         let (reply_to, body) = (kind.reply_to(), MessageBody::of(&kind));
         let (edited, reactions, original) = (false, Vec::new(), body.clone());
-        Self { seq, device, name, lane, reply_to, body, edited, reactions, original }
+        Self {
+            seq,
+            device,
+            name,
+            lane,
+            reply_to,
+            body,
+            edited,
+            reactions,
+            original,
+            original_signature: signature.clone(),
+            signature,
+        }
+    }
+
+    /// Returns what is known about the author of the words that are shown.
+    pub(crate) fn authorship(&self) -> Authorship {
+        self.signature.authorship()
     }
 
     /// Returns its text; `None` if it was deleted or is of an unknown kind.
@@ -95,20 +116,23 @@ impl MessageEntry {
     /// Undoes all changes.
     pub(super) fn reset(&mut self) {
         self.body = self.original.clone();
+        self.signature = self.original_signature.clone();
         self.edited = false;
         self.reactions.clear();
     }
 
-    /// Applies a change; some count only from the device of its author.
+    /// Applies a change; some count only from the device of its author, and not with a signature that does not fit.
     pub(super) fn apply(&mut self, change: &Change) {
         let by_author = change.device == self.device && !self.device.is_none();
-        if change.kind.is_for_the_author_alone() && !by_author {
+        if change.kind.is_for_the_author_alone() && !(by_author && change.signature.authorship() != Authorship::Broken)
+        {
             return;
         }
         match &change.kind {
             Kind::Edit { body, .. } => {
                 if self.text().is_some() {
                     self.body = MessageBody::Text(lines_of_bytes(body));
+                    self.signature = change.signature.clone();
                     self.edited = true;
                 }
             }
@@ -148,7 +172,7 @@ impl MessageEntry {
             MessageBody::Text(words) => words.len(),
             MessageBody::Deleted | MessageBody::Unknown(_) => 0,
         };
-        words(&self.body) + words(&self.original) + self.name.len()
+        words(&self.body) + words(&self.original) + self.name.len() + 2 * self.signature.bytes()
     }
 }
 

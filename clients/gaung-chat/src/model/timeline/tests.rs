@@ -4,13 +4,15 @@ use gaung_client::Lane;
 use gaung_proto::{ClientId, DeviceId};
 
 use super::*;
+use crate::authorship::MessageSignature;
 
 const ANI: DeviceId = DeviceId([1; 16]);
 const BUDI: DeviceId = DeviceId([2; 16]);
 
 fn said(seq: u64, device: DeviceId, kind: Kind) -> IncomingMessage {
     let name = if device == ANI { "Ani" } else { "Budi" }.to_owned();
-    IncomingMessage { seq: Seq(seq), device, client: ClientId([9; 16]), name, at_us: seq, lane: Lane::Tcp, kind }
+    let (client, lane, signature) = (ClientId([9; 16]), Lane::Tcp, MessageSignature::default());
+    IncomingMessage { seq: Seq(seq), device, client, name, at_us: seq, lane, kind, signature }
 }
 
 fn text(seq: u64, words: &str) -> IncomingMessage {
