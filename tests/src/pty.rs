@@ -77,14 +77,7 @@ impl Pty {
             reader.join().expect("the reader does not panic");
         }
         self.keyboard = None;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is this process's child") {
-                return status.code();
-            }
-            assert!(Instant::now() < deadline, "it runs on without a terminal");
-            thread::sleep(LOOK);
-        }
+        self.exit_code()
     }
 
     /// Types bytes.
@@ -100,6 +93,30 @@ impl Pty {
     #[must_use]
     pub fn written(&self) -> usize {
         self.written.0.lock().expect("no holder panics").text.len()
+    }
+
+    /// What was written so far.
+    ///
+    /// # Panics
+    /// If the reader panicked.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.written.0.lock().expect("no holder panics").text.clone()
+    }
+
+    /// Waits for the program's end; gives its exit code, `None` if a signal ended it.
+    ///
+    /// # Panics
+    /// If the program runs on for [`PATIENCE`].
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is this process's child") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it runs on");
+            thread::sleep(LOOK);
+        }
     }
 
     /// Waits until `text` is written after the first `from` bytes; gives how long that took.

@@ -33,14 +33,25 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] if it does not answer, [`ClientError::SeveralServers`] if discovery found more
-    /// than one, [`ClientError::OtherSite`], [`ClientError::NoTls`], [`ClientError::Failed`] if the data folder cannot be used.
+    /// than one, [`ClientError::OtherSite`], [`ClientError::NoTls`], [`ClientError::Failed`] if the data folder cannot be used or the
+    /// device key is protected by a passphrase.
     pub async fn connect(settings: Settings) -> Result<Self, ClientError> {
         let data_dir = settings.data_dir.clone();
         let device = tokio::task::spawn_blocking(move || Device::load_or_create(&data_dir))
             .await
             .map_err(|error| ClientError::Failed(error.to_string()))?
             .map_err(|error| ClientError::Failed(error.to_string()))?;
-        Self::connect_as(device, settings, SiteRecording::On).await
+        Self::connect_as(device, settings).await
+    }
+
+    /// Connects as [`Self::connect`] does, under a key that was read before, such as one that [`DeviceKeyFile::unlock`] decrypted.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    ///
+    /// [`DeviceKeyFile::unlock`]: crate::DeviceKeyFile::unlock
+    pub async fn connect_as(device: Device, settings: Settings) -> Result<Self, ClientError> {
+        Self::connect_with(device, settings, SiteRecording::On).await
     }
 
     /// Connects under a device key that is not kept, to read what is public. Nothing in the data folder is changed: known sites
@@ -49,10 +60,10 @@ impl Client {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn look(settings: Settings) -> Result<Self, ClientError> {
-        Self::connect_as(Device::ephemeral(), settings, SiteRecording::Off).await
+        Self::connect_with(Device::ephemeral(), settings, SiteRecording::Off).await
     }
 
-    async fn connect_as(device: Device, settings: Settings, recording: SiteRecording) -> Result<Self, ClientError> {
+    async fn connect_with(device: Device, settings: Settings, recording: SiteRecording) -> Result<Self, ClientError> {
         let context = Arc::new(Context::connect(device, settings, recording).await?);
         Ok(Self { context, publishers: Arc::default() })
     }

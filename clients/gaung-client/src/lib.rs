@@ -51,12 +51,12 @@ pub mod udp_only;
 
 pub use author_verifier::{AuthorState, AuthorVerifier};
 pub use client::Client;
-pub use device::{Device, DeviceError};
+pub use device::{Device, DeviceError, DeviceKeyFile, ExportedDevice, ImportedDevice};
 pub use error::{ClientError, ErrorKind};
 pub use found_server::FoundServer;
 pub use gaung_engine::MemberLane;
 pub use gaung_proto::{net::Lane, policy::Role};
-pub use gaung_site::{CodeError, Contact, SiteCode, SiteId, TrustBasis};
+pub use gaung_site::{CodeError, Contact, Passphrase, PassphraseError, SiteCode, SiteId, TrustBasis};
 pub use group::{
     FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
     ServiceInfo, ServiceKind,

@@ -3,6 +3,7 @@
 //! Every command's help ends in an example, which a test checks. A value comes from the flag, else from the
 //! environment; there is no configuration file.
 
+pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod group;
 pub(crate) mod lab;
@@ -94,6 +95,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// List, trust and forget the sites that this device knows.
     Site(site::SiteArgs),
+    /// Show this device, protect its key by a passphrase, and take it to other machines.
+    Device(device::DeviceArgs),
     /// Diagnose multicast and broadcast on this machine, and say how to fix what fails.
     Doctor(doctor::DoctorArgs),
     /// Repair the stored logs of a relay that is not running.

@@ -5,18 +5,21 @@ use std::{
     fmt::Display,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context as _;
-use gaung_client::{Client, ClientError, FoundServer, MetSite, Settings, SiteCode};
+use gaung_client::{Client, ClientError, Device, DeviceKeyFile, FoundServer, MetSite, Settings, SiteCode};
 use gaung_proto::DisplayName;
 use gaung_site::ServerAddress;
 use gaung_terminal::sanitise::one_line;
+use tokio::sync::OnceCell;
 
 use crate::{
     cli::{CommonArgs, server_with_code},
     failure::Failure,
     output::say,
+    passphrase::PassphraseSource,
 };
 
 /// The common flags, resolved.
@@ -32,6 +35,10 @@ pub(crate) struct Context {
     pub(crate) data_dir: PathBuf,
     /// The interface for multicast; all if `None`.
     pub(crate) iface: Option<String>,
+    /// Who is asked for the passphrase of the device key.
+    pub(crate) passphrases: PassphraseSource,
+    /// The device once its key was read, so that a passphrase is asked for once.
+    pub(crate) device: Arc<OnceCell<Device>>,
 }
 
 impl Context {
@@ -54,7 +61,8 @@ impl Context {
             Some(dir) => dir,
             None => data_home(&var)?,
         };
-        Ok(Self { server, insecure, name, data_dir, iface })
+        let passphrases = PassphraseSource::new(var("GAUNG_PASSPHRASE_FILE").map(PathBuf::from));
+        Ok(Self { server, insecure, name, data_dir, iface, passphrases, device: Arc::default() })
     }
 
     /// Returns the settings of the SDK.
@@ -68,11 +76,25 @@ impl Context {
         }
     }
 
+    /// Returns the file of the device key.
+    pub(crate) fn device_key_file(&self) -> DeviceKeyFile {
+        DeviceKeyFile::new(&self.data_dir)
+    }
+
+    /// Reads or makes the device key, and asks for its passphrase if it is protected.
+    async fn device(&self) -> anyhow::Result<Device> {
+        let read = async || {
+            let (passphrases, file) = (self.passphrases.clone(), self.device_key_file());
+            tokio::task::spawn_blocking(move || passphrases.unlock(&file)).await?.map(|unlocked| unlocked.device)
+        };
+        self.device.get_or_try_init(read).await.cloned()
+    }
+
     /// Connects. If discovery finds several servers, or a server belongs to another site than the known one, asks the person;
     /// without a terminal that is an error. Shows the code of a site that is met for the first time.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`], [`gaung_client::DeviceError`]; [`Failure`] of usage if nobody can be asked for a passphrase.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
         let client = self.connect_unannounced().await?;
         if let Some(met) = client.site().filter(MetSite::is_first_contact) {
@@ -82,7 +104,8 @@ impl Context {
     }
 
     async fn connect_unannounced(&self) -> anyhow::Result<Client> {
-        match Client::connect(self.settings()).await {
+        let device = self.device().await?;
+        match Client::connect_as(device.clone(), self.settings()).await {
             Err(ClientError::SeveralServers(found)) => {
                 let pin = self.pinned().map(|code| format!("#{code}")).unwrap_or_default();
                 let server = Some(choose(&found)? + &pin);
@@ -92,7 +115,7 @@ impl Context {
                 if self.pinned().is_none() && is_interactive() && wants_to_trust(&address, shown, &expected)? =>
             {
                 let server = Some(format!("{address}#{shown}"));
-                Ok(Client::connect(Settings { server, ..self.settings() }).await?)
+                Ok(Client::connect_as(device, Settings { server, ..self.settings() }).await?)
             }
             other => Ok(other?),
         }

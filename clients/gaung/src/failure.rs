@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gaung_client::{ClientError, ErrorKind, PublishError};
+use gaung_client::{ClientError, DeviceError, ErrorKind, PublishError};
 
 /// An error of the command itself with its kind; the errors of the SDK have their own.
 #[derive(Debug)]
@@ -130,7 +130,18 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(error.kind());
     }
+    if let Some(error) = cause.downcast_ref::<DeviceError>() {
+        return Some(device_kind(error));
+    }
     cause.downcast_ref::<PublishError>().map(PublishError::kind)
+}
+
+const fn device_kind(error: &DeviceError) -> ErrorKind {
+    match error {
+        DeviceError::WrongPassphrase(_) | DeviceError::Protected(_) => ErrorKind::NotAllowed,
+        DeviceError::Elsewhere { .. } => ErrorKind::Usage,
+        DeviceError::Io { .. } | DeviceError::Malformed(_) | DeviceError::NotExported(_) => ErrorKind::Failed,
+    }
 }
 
 #[cfg(test)]

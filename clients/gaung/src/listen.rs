@@ -221,12 +221,15 @@ pub(crate) fn ended(gone: Option<String>) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use clap::Parser as _;
 
     use super::*;
     use crate::{
         cli::{Cli, Command},
         failure::exit_code,
+        passphrase::PassphraseSource,
     };
 
     fn args(line: &str) -> ListenArgs {
@@ -244,7 +247,15 @@ mod tests {
     #[tokio::test]
     async fn contradictory_options_are_refused_before_any_connection() {
         let name = "L".parse().unwrap();
-        let context = Context { server: None, insecure: false, name, data_dir: "/nowhere".into(), iface: None };
+        let context = Context {
+            server: None,
+            insecure: false,
+            name,
+            data_dir: "/nowhere".into(),
+            iface: None,
+            passphrases: PassphraseSource::new(None),
+            device: Arc::default(),
+        };
         for line in [
             "gaung listen a --lane broadcast",
             "gaung listen a --everyone --lane broadcast",

@@ -3,6 +3,7 @@
 mod chat;
 mod cli;
 mod context;
+mod device;
 mod doctor;
 mod failure;
 mod group;
@@ -11,6 +12,7 @@ mod lab;
 mod listen;
 mod log;
 mod output;
+mod passphrase;
 mod people;
 mod render;
 mod send;
@@ -87,6 +89,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::History(args) => history::run(context, args).await,
         Command::Status(args) => status::run(context, args).await,
         Command::Site(args) => site::run(context, args).await,
+        Command::Device(args) => device::run(context, args),
         Command::Doctor(args) => doctor::run(context, args).await,
         Command::Log(command) => log::run(command),
         Command::Lab(command) => lab::run(command),

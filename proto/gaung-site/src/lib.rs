@@ -20,6 +20,7 @@
 //! - A client asks [`KnownSites::expected`] which sites it may meet at an address, connects with [`tls::client_config`] to the name
 //!   of the role that it wants ([`Role::server_name`]), and records the site that it met by [`KnownSites::record`]. An unexpected
 //!   site ends the handshake with [`TrustError::OtherSite`] before the client has sent anything about itself.
+//! - A device may keep its key encrypted with a passphrase, as a [`ProtectedKey`].
 //!
 //! Clocks on a local network are often wrong by years, so no date decides: leaves are long-lived, and a chain that a verifier's
 //! clock calls expired is verified at its own last moment instead (`chain.rs`). What ends a service's rights is that the
@@ -39,7 +40,8 @@ mod known_sites;
 mod leaf;
 mod local_name;
 mod peer;
-mod private_files;
+pub mod private_files;
+mod protected_key;
 mod role;
 mod server_address;
 mod service_folder;
@@ -58,6 +60,7 @@ pub use known_sites::{
 pub use leaf::{CurrentLeaf, Leaf};
 pub use local_name::LocalName;
 pub use peer::PeerIdentity;
+pub use protected_key::{MalformedKey, Passphrase, PassphraseError, ProtectedKey, UnlockError};
 pub use role::Role;
 pub use server_address::ServerAddress;
 pub use service_folder::ServiceFolder;

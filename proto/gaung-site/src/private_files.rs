@@ -1,4 +1,5 @@
 //! Files that are for their owner alone, and that are whole or absent whatever interrupts their writing.
+//! Errors of reading name the file.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -11,7 +12,10 @@ use std::{
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Reads a file of at most 1 MiB.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// Those of the system, and one for a larger file.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(named)?;
@@ -22,7 +26,10 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Writes a file in place of what stands there.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the system; what stood there is still there then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = draft_of(path)?;
     let written = write(&draft, bytes).and_then(|()| fs::rename(&draft, path)).and_then(|()| sync_parent(path));
     if written.is_err() {
@@ -31,8 +38,23 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Writes a file where there is none.
+///
+/// # Errors
+/// Those of the system; [`io::ErrorKind::AlreadyExists`] leaves what stands there alone.
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = write(path, bytes).and_then(|()| sync_parent(path));
+    if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
 /// Makes a folder and those above it where they are missing.
-pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the system.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use gaung_proto::RelayId;
 use gaung_site::{
-    Endpoint, EnrolSecrets, EnrolToken, ExpectedSite, KnownSites, PeerIdentity, Role, ServerAddress, ServiceKey,
-    ServicePublicKey, SiteAuthority, SiteChain,
+    Endpoint, EnrolSecrets, EnrolToken, ExpectedSite, KnownSites, Passphrase, PeerIdentity, ProtectedKey, Role,
+    ServerAddress, ServiceKey, ServicePublicKey, SiteAuthority, SiteChain,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -29,6 +29,7 @@ fn parsers() -> Vec<(Vec<u8>, Parser)> {
     let chain = registry.issue(RELAY, &key.public(), &[], NOW).unwrap();
     let token = EnrolSecrets::new(registry.id()).open([5; 16], None, Instant::now());
     let mut known = KnownSites::default();
+    let protected = ProtectedKey::encrypt(&[7; 32], &Passphrase::new(b"kunci rumah".to_vec()).unwrap()).unwrap();
     known.record(registry.id(), &Endpoint::new("192.168.1.10", 7400).unwrap(), None, 1_780_000_000).unwrap();
     vec![
         (format!("192.168.1.10#{}", registry.id().code()).into_bytes(), |bytes| {
@@ -44,6 +45,11 @@ fn parsers() -> Vec<(Vec<u8>, Parser)> {
         (known.to_string().into_bytes(), |bytes| {
             if let Ok(known) = KnownSites::parse(&text(bytes)) {
                 assert_eq!(KnownSites::parse(&known.to_string()), Ok(known));
+            }
+        }),
+        (protected.to_string().into_bytes(), |bytes| {
+            if let Ok(key) = text(bytes).parse::<ProtectedKey>() {
+                assert_eq!(key.to_string(), text(bytes));
             }
         }),
         (key.public().to_spki(), |bytes| {

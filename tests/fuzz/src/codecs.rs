@@ -1,4 +1,4 @@
-//! Everything that is decoded from the network: no panic, and what was understood is written back as the same bytes.
+//! Everything that is decoded from the network, and the device key of a file: no panic, and what was understood is written back as the same bytes.
 
 use bytes::{Bytes, BytesMut};
 use gaung_proto::{
@@ -10,12 +10,17 @@ use gaung_proto::{
     frame::{self, AcceptedItems},
     run::Run,
 };
+use gaung_site::ProtectedKey;
+
+/// First byte of an input that is a file of a protected key.
+const PROTECTED_KEY: u8 = 0xfe;
 
 /// The first byte says what the rest is taken for.
 pub fn run(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else { return };
     match kind % 4 {
         _ if *kind == u8::MAX => signed_payload(bytes),
+        _ if *kind == PROTECTED_KEY => protected_key(bytes),
         0 => datagram(bytes),
         1 => {
             if let Ok(run) = Run::parse(Bytes::copy_from_slice(bytes)) {
@@ -48,6 +53,14 @@ fn signed_payload(bytes: &[u8]) {
     };
     let authorship = Authorship::of(&context, DeviceId::NONE, bytes);
     assert!(authorship.signer().is_none(), "{authorship:?}");
+}
+
+/// A key that is read is not decrypted: that takes as much memory and time as its text says.
+fn protected_key(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(key) = text.parse::<ProtectedKey>() {
+        assert_eq!(key.to_string(), text);
+    }
 }
 
 fn datagram(bytes: &[u8]) {

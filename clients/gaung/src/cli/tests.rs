@@ -29,7 +29,7 @@ fn every_help_has_an_example() {
     grammar.build();
     let mut seen = Vec::new();
     walk(&mut grammar, "gaung", &mut seen);
-    assert_eq!(seen.len(), 1 + 15 + 27, "{seen:?}");
+    assert_eq!(seen.len(), 1 + 16 + 31, "{seen:?}");
 }
 
 #[test]
@@ -127,6 +127,12 @@ fn shapes_of_the_commands() {
         "gaung site --json",
         "gaung site trust AAAA-AAAA-AAAA-AAAA --server h --json",
         "gaung site forget aaaaaaaaaaaaaaaa",
+        "gaung device",
+        "gaung device --json",
+        "gaung device protect --data d",
+        "gaung device unprotect",
+        "gaung device export f",
+        "gaung device import f --json",
         "gaung status --insecure",
         "gaung man d",
         "gaung doctor --quick --json --iface eth0",
@@ -172,6 +178,8 @@ fn wrong_usage_ends_with_2() {
         "gaung status --server a/b",
         "gaung status a/b",
         "gaung site trust",
+        "gaung device export",
+        "gaung device import a b",
         "gaung site trust K7QX",
         "gaung status --server h#K7QX",
         "gaung send g hi --json",
