@@ -1,14 +1,14 @@
 //! Token buckets, one for each caller.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::Hash,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// Callers remembered at a time. More than a LAN has; the others share one bucket.
-const MAX_CALLERS: usize = 16 * 1024;
+/// Callers remembered at a time. More than a LAN has; the one that was idle for longest is forgotten for a new one.
+const MAX_CALLERS: usize = 64 * 1024;
 
 /// Limits the calls a second of each caller `K`, an [`Origin`](super::Origin) or a device, and `burst` at once.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct RateLimit<K> {
 
 /// The caller has used up its calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many calls from your address; try again in {} s", retry_after.as_secs() + 1)]
+#[error("too many calls from your address or device; try again in {} s", retry_after.as_secs() + 1)]
 pub struct TooSoon {
     /// When the next call will be taken.
     pub retry_after: Duration,
@@ -29,22 +29,24 @@ pub struct TooSoon {
 #[derive(Debug)]
 struct RateState<K> {
     buckets: HashMap<K, RateBucket>,
-    /// For callers that are not remembered, because too many are.
-    others: Option<RateBucket>,
-    cleared: Option<Instant>,
+    /// The callers, the one that was idle for longest first.
+    by_use: BTreeMap<u64, K>,
+    uses: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct RateBucket {
     tokens: f64,
     filled: Instant,
+    /// Its place in [`RateState::by_use`].
+    used: u64,
 }
 
 impl<K: Copy + Eq + Hash> RateLimit<K> {
-    /// Makes a limit of `per_second` > 0 calls in the long run, `burst` ≥ 1 of them at once.
+    /// Makes a limit of `per_second` calls in the long run, `burst` ≥ 1 of them at once. 0 a second is no limit.
     #[must_use]
     pub fn new(per_second: f64, burst: f64) -> Self {
-        let state = RateState { buckets: HashMap::new(), others: None, cleared: None };
+        let state = RateState { buckets: HashMap::new(), by_use: BTreeMap::new(), uses: 0 };
         Self { per_second, burst: burst.max(1.0), state: Mutex::new(state) }
     }
 
@@ -53,6 +55,9 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
     /// # Errors
     /// [`TooSoon`], and the call is not counted.
     pub fn take(&self, caller: K, now: Instant) -> Result<(), TooSoon> {
+        if self.per_second <= 0.0 {
+            return Ok(());
+        }
         self.with_bucket(caller, now, |bucket| {
             if bucket.tokens < 1.0 {
                 let retry_after = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
@@ -66,6 +71,9 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
     /// Counts one call of `caller` at `now`, which must not go back, and returns how long it waits for its turn: zero within
     /// the burst, and at most `longest`.
     pub fn reserve(&self, caller: K, now: Instant, longest: Duration) -> Duration {
+        if self.per_second <= 0.0 {
+            return Duration::ZERO;
+        }
         self.with_bucket(caller, now, |bucket| {
             bucket.tokens = (bucket.tokens - 1.0).max(-longest.as_secs_f64() * self.per_second);
             Duration::from_secs_f64((-bucket.tokens / self.per_second).max(0.0))
@@ -75,33 +83,22 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
     /// Gives `use_bucket` the caller's bucket, filled up to `now`.
     fn with_bucket<T>(&self, caller: K, now: Instant, use_bucket: impl FnOnce(&mut RateBucket) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.buckets.len() >= MAX_CALLERS && !state.buckets.contains_key(&caller) {
-            self.forget_idle(&mut state, now);
+        let RateState { buckets, by_use, uses } = &mut *state;
+        if buckets.len() >= MAX_CALLERS
+            && !buckets.contains_key(&caller)
+            && let Some((_, idle)) = by_use.pop_first()
+        {
+            buckets.remove(&idle);
         }
-        let full = RateBucket { tokens: self.burst, filled: now };
-        let bucket = if state.buckets.len() < MAX_CALLERS || state.buckets.contains_key(&caller) {
-            state.buckets.entry(caller).or_insert(full)
-        } else {
-            state.others.get_or_insert(full)
-        };
-        bucket.tokens = self.tokens(bucket, now);
+        *uses += 1;
+        let bucket = buckets.entry(caller).or_insert(RateBucket { tokens: self.burst, filled: now, used: *uses });
+        by_use.remove(&bucket.used);
+        by_use.insert(*uses, caller);
+        bucket.used = *uses;
+        let since = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        bucket.tokens = (bucket.tokens + since * self.per_second).min(self.burst);
         bucket.filled = now;
         use_bucket(bucket)
-    }
-
-    fn tokens(&self, bucket: &RateBucket, now: Instant) -> f64 {
-        let since = now.saturating_duration_since(bucket.filled).as_secs_f64();
-        (bucket.tokens + since * self.per_second).min(self.burst)
-    }
-
-    /// Forgets callers whose buckets are full again: they are as new. At most once a second, for it reads all.
-    fn forget_idle(&self, state: &mut RateState<K>, now: Instant) {
-        let soon = state.cleared.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1));
-        if soon {
-            return;
-        }
-        state.cleared = Some(now);
-        state.buckets.retain(|_, bucket| self.tokens(bucket, now) < self.burst);
     }
 }
 
@@ -135,16 +132,28 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_forgets_the_idle() {
+    fn the_table_is_bounded_and_forgets_who_was_idle_for_longest() {
         let limit = RateLimit::new(1.0, 1.0);
         let start = Instant::now();
         for caller in 0..MAX_CALLERS {
             limit.take(caller, start).unwrap();
         }
+        limit.take(0, start).unwrap_err();
         limit.take(MAX_CALLERS, start).unwrap();
-        limit.take(MAX_CALLERS + 1, start).unwrap_err();
-        let later = start + Duration::from_secs(2);
-        limit.take(MAX_CALLERS + 1, later).unwrap();
-        assert_eq!(limit.state.lock().unwrap().buckets.len(), 1);
+        limit.take(0, start).expect_err("it was not idle for longest");
+        limit.take(1, start).expect("it is as new");
+        let state = limit.state.lock().unwrap();
+        assert_eq!((state.buckets.len(), state.by_use.len()), (MAX_CALLERS, MAX_CALLERS));
+    }
+
+    #[test]
+    fn no_rate_is_no_limit() {
+        let limit = RateLimit::new(0.0, 1.0);
+        let start = Instant::now();
+        for _ in 0..100 {
+            limit.take("eve", start).unwrap();
+            assert_eq!(limit.reserve("eve", start, Duration::from_secs(1)), Duration::ZERO);
+        }
+        assert!(limit.state.lock().unwrap().buckets.is_empty());
     }
 }
