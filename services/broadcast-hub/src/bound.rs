@@ -243,7 +243,11 @@ impl Bound {
         let server = RpcServer::new(self.grpc, routes, &names, &[pb::DESCRIPTORS], readiness.clone())?
             .count_in(&registered)
             .secured(SecurePort::new(credentials.as_ref(), config.plaintext, &[b"h2"]))
-            .limits(RpcLimits { drain, ..RpcLimits::default() });
+            .limits(RpcLimits {
+                drain,
+                connections_per_address: config.connections_per_address,
+                ..RpcLimits::default()
+            });
         tasks.spawn("gRPC", server.serve(stop.clone()));
         if let Some(listener) = self.metrics {
             tasks.spawn("metrics", metrics::serve(listener, registered, readiness.clone(), stop.clone()));

@@ -112,6 +112,8 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// From where connections without TLS are taken. Default anywhere.
     pub plaintext: PlaintextPolicy,
+    /// gRPC connections that one address of another machine may have open; 0 for its share of all. Default 64.
+    pub connections_per_address: u64,
     /// Framed TCP. Default 0.0.0.0:7404.
     pub tcp_listen: SocketAddr,
     /// Text; `None` for none. Default 0.0.0.0:8080.
@@ -225,6 +227,7 @@ impl Default for Config {
             advertise: String::new(),
             grpc_listen: all(ports::HUB),
             plaintext: PlaintextPolicy::default(),
+            connections_per_address: rpc::CONNECTIONS_PER_ADDRESS,
             tcp_listen: all(ports::HUB_TCP),
             text_listen: Some(all(ports::TEXT)),
             text_port_optional: false,
@@ -295,6 +298,7 @@ impl ServiceArgs for HubArgs {
             advertise: self.advertise,
             grpc_listen: self.grpc_listen,
             plaintext: common.plaintext,
+            connections_per_address: common.connections_per_address,
             tcp_listen: self.tcp_listen,
             text_listen: address(self.text_listen),
             page_listen: address(self.page_listen),

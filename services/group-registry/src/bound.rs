@@ -198,13 +198,19 @@ impl Bound {
             Arc::clone(&enrolments),
             figures.clone(),
             service_calls,
+            &config.device_rates,
             stop.clone(),
         );
         info!(grpc = %grpc.local_addr()?, site = %site.id().code(), groups = registry.group_count(), "registry serves");
         let conflicts = Arc::clone(&rpc.conflicts);
         let upkeep = upkeep::keep(calls.clone(), Arc::clone(&standby), rpc.clone(), stop.clone());
         let port = SecurePort::new(Some(site.registry()), config.plaintext, &[HTTP_2]);
-        let server = server(grpc, rpc, readiness.clone(), config.drain)?.secured(port).count_in(&metrics);
+        let limits = RpcLimits {
+            drain: config.drain,
+            connections_per_address: config.connections_per_address,
+            ..RpcLimits::default()
+        };
+        let server = server(grpc, rpc, readiness.clone(), limits)?.secured(port).count_in(&metrics);
 
         let at_work = calls.clone();
         let mut tasks = Tasks::new();
@@ -263,13 +269,13 @@ fn open(config: &Config) -> anyhow::Result<(Registry, SiteCredentials)> {
     Ok((registry, site))
 }
 
-fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, drain: Duration) -> anyhow::Result<RpcServer> {
+fn server(grpc: TcpListener, rpc: Rpc, readiness: Readiness, limits: RpcLimits) -> anyhow::Result<RpcServer> {
     let service = RegistryServiceServer::new(rpc)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let name = <RegistryServiceServer<Rpc> as tonic::server::NamedService>::NAME;
     let server = RpcServer::new(grpc, Routes::new(service), &[name], &[pb::DESCRIPTORS], readiness)?;
-    Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
+    Ok(server.limits(limits))
 }
 
 /// Opens the socket of `group-registry enrol`; a registry whose folder holds no sockets serves without.

@@ -13,10 +13,11 @@ use ipnet::Ipv4Net;
 use service_kit::{
     config::{CommonArgs, ConfigErrors, parse_duration},
     program::ServiceArgs,
+    rpc::CONNECTIONS_PER_ADDRESS,
     secure::PlaintextPolicy,
 };
 
-use crate::{address::Pool, address_picker::Pools, limits, token_socket::request_token};
+use crate::{address::Pool, address_picker::Pools, device_limits::DeviceRates, limits, token_socket::request_token};
 
 const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
 
@@ -54,6 +55,9 @@ pub struct RegistryArgs {
     /// Groups that one address may have made at a time; groups made on this machine are not counted.
     #[arg(long, env = "GAUNG_REGISTRY_GROUPS_PER_ADDRESS", default_value_t = limits::GROUPS_PER_ADDRESS, value_name = "N")]
     pub groups_per_address: usize,
+    /// What one device may call.
+    #[command(flatten)]
+    pub device_rates: DeviceRates,
     /// Interface (name or address) to listen on and be found on; may be given several times. Without it every suitable one.
     #[arg(long, env = "GAUNG_IFACE", value_name = "IF", value_delimiter = ',')]
     pub iface: Vec<String>,
@@ -89,10 +93,14 @@ pub struct Config {
     pub quiet_time: Duration,
     /// Groups that one address may have made at a time. Default 512.
     pub groups_per_address: usize,
+    /// What one proven device may call a minute.
+    pub device_rates: DeviceRates,
     /// Interfaces' names or addresses; empty (default) for every suitable one.
     pub iface: Vec<String>,
     /// From where connections without TLS are taken, and to where services that speak none are probed. Default anywhere.
     pub plaintext: PlaintextPolicy,
+    /// gRPC connections that one address of another machine may have open; 0 for its share of all. Default 64.
+    pub connections_per_address: u64,
     /// How long a stop waits for calls to end. Default 5 s.
     pub drain: Duration,
 }
@@ -111,8 +119,10 @@ impl Default for Config {
             pools: Pools { site: Pool::site(), organization: Pool::organization() },
             quiet_time: Duration::from_secs(1),
             groups_per_address: limits::GROUPS_PER_ADDRESS,
+            device_rates: DeviceRates::default(),
             iface: Vec::new(),
             plaintext: PlaintextPolicy::default(),
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
             drain: Duration::from_secs(5),
         }
     }
@@ -164,8 +174,10 @@ impl ServiceArgs for RegistryArgs {
             pools: Pools { site, organization },
             quiet_time: self.quiet_time,
             groups_per_address: self.groups_per_address,
+            device_rates: self.device_rates,
             iface: self.iface,
             plaintext: common.plaintext,
+            connections_per_address: common.connections_per_address,
             drain: common.drain,
         });
         errors.finish(config)

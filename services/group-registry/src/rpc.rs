@@ -16,7 +16,7 @@ use rustls::pki_types::UnixTime;
 use service_kit::{
     rpc::charged_address,
     secure::{ServiceCalls, TlsPeer},
-    share::{Origin, SharePool, TooSoon},
+    share::{Origin, RateLimit, SharePool, TooSoon},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::{
     caller::CallOrigin,
     challenge::SignedCall,
     clock::Now,
+    device_limits::{self, DeviceLimits, DeviceRates},
     enrol::Enrolments,
     figures::Figures,
     group::Group,
@@ -58,6 +59,7 @@ pub(crate) struct Rpc {
     pub(crate) enrolments: Arc<Enrolments>,
     /// Decides who may register a service and report its groups, and what callers have proven.
     pub(crate) service_calls: ServiceCalls,
+    device_limits: Arc<DeviceLimits>,
     /// Identifies this process's revisions, so that a client cannot resume with another's.
     pub(crate) watch_id: Bytes,
     pub(crate) stop: CancellationToken,
@@ -70,6 +72,7 @@ impl Rpc {
         enrolments: Arc<Enrolments>,
         figures: Figures,
         service_calls: ServiceCalls,
+        device_rates: &DeviceRates,
         stop: CancellationToken,
     ) -> Self {
         let watch_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
@@ -82,6 +85,7 @@ impl Rpc {
             conflicts: Arc::default(),
             enrolments,
             service_calls,
+            device_limits: Arc::new(DeviceLimits::new(device_rates)),
             watch_id,
             stop,
         }
@@ -97,6 +101,15 @@ impl Rpc {
             self.figures.refused(Code::ResourceExhausted);
             error.to_status()
         })
+    }
+
+    /// Counts a call against one of the limits of the device that made it.
+    fn charge_device<T>(
+        &self,
+        request: &Request<T>,
+        rate: impl FnOnce(&DeviceLimits) -> &RateLimit<DeviceId>,
+    ) -> Result<(), Status> {
+        self.charged(device_limits::take(rate(&self.device_limits), request, Now::read().mono))
     }
 
     /// Checks that `request` comes from the service that it speaks for.
@@ -146,6 +159,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateGroupRequest>,
     ) -> Result<Response<pb::CreateGroupResponse>, Status> {
+        self.charge_device(&request, |limits| &limits.creates)?;
         let caller = self.caller(&request);
         let mut request = request.into_inner();
         let (signature, subject) = (request.signature.take(), signing::create_subject(&request));
@@ -270,6 +284,10 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::JoinGroupRequest>,
     ) -> Result<Response<pb::JoinGroupResponse>, Status> {
+        // A presence is renewed as often as the device has groups and processes; its address pays for new ones.
+        if request.get_ref().client_id.is_empty() {
+            self.charge_device(&request, |limits| &limits.joins)?;
+        }
         let caller = self.caller(&request);
         let mut request = request.into_inner();
         let (signature, subject) = (request.signature.take(), signing::join_subject(&request));
@@ -320,6 +338,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::CreateInviteRequest>,
     ) -> Result<Response<pb::CreateInviteResponse>, Status> {
+        self.charge_device(&request, |limits| &limits.invites)?;
         let caller = self.caller(&request);
         self.charged(self.registry.charge_invite(Now::read().mono, caller.charged))?;
         let mut request = request.into_inner();
@@ -348,6 +367,7 @@ impl RegistryService for Rpc {
         &self,
         request: Request<pb::RedeemInviteRequest>,
     ) -> Result<Response<pb::RedeemInviteResponse>, Status> {
+        self.charge_device(&request, |limits| &limits.redeems)?;
         let from = charged_address(&request);
         let request = request.into_inner();
         let name = validate::display_name("member_name", &request.member_name)?;
@@ -358,8 +378,9 @@ impl RegistryService for Rpc {
 
     async fn get_challenge(
         &self,
-        _: Request<pb::GetChallengeRequest>,
+        request: Request<pb::GetChallengeRequest>,
     ) -> Result<Response<pb::GetChallengeResponse>, Status> {
+        self.charge_device(&request, |limits| &limits.challenges)?;
         let now = Now::read();
         let nonce = self.registry.challenge(now.mono);
         Ok(Response::new(pb::GetChallengeResponse { nonce, unix_ms: now.unix_ms }))

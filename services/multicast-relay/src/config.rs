@@ -137,6 +137,8 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     /// From where the gRPC server takes connections without TLS. Default anywhere.
     pub plaintext: PlaintextPolicy,
+    /// gRPC connections that one address of another machine may have open; 0 for its share of all. Default 64.
+    pub connections_per_address: u64,
     /// UDP port of the data plane; 0 for a free one. Default 7402.
     pub udp_port: u16,
     /// Interfaces' names or addresses; empty (default) for every one that fits.
@@ -176,6 +178,7 @@ impl Default for Config {
             advertise: String::new(),
             grpc_listen: all(ports::RELAY),
             plaintext: PlaintextPolicy::default(),
+            connections_per_address: rpc::CONNECTIONS_PER_ADDRESS,
             udp_port: ports::RELAY_UDP,
             iface: Vec::new(),
             segmentation: Segmentation::On,
@@ -236,6 +239,7 @@ impl ServiceArgs for RelayArgs {
             advertise: self.advertise,
             grpc_listen: self.grpc_listen,
             plaintext: common.plaintext,
+            connections_per_address: common.connections_per_address,
             udp_port: self.udp_port,
             iface: self.iface,
             segmentation: self.segmentation,

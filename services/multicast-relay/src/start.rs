@@ -309,7 +309,12 @@ impl Bound {
             service_calls: ServiceCalls::new(self.config.plaintext),
         });
         let instance = instance_name(relay_service_server::SERVICE_NAME, self.identity.relay);
-        let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), self.config.drain)?
+        let limits = RpcLimits {
+            drain: self.config.drain,
+            connections_per_address: self.config.connections_per_address,
+            ..RpcLimits::default()
+        };
+        let server = grpc_server(self.grpc, relay, &instance, self.readiness.clone(), limits)?
             .secured(SecurePort::new(credentials.as_ref(), self.config.plaintext, &[b"h2"]))
             .count_in(&self.metrics)
             .also_locally(self.local.1);
@@ -400,7 +405,7 @@ fn grpc_server(
     relay: RelayCalls,
     instance: &str,
     readiness: Readiness,
-    drain: Duration,
+    limits: RpcLimits,
 ) -> anyhow::Result<RpcServer> {
     let service = RelayServiceServer::new(relay)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -408,5 +413,5 @@ fn grpc_server(
     let routes = Routes::new(service);
     let names = [relay_service_server::SERVICE_NAME, instance];
     let server = RpcServer::new(listener, routes, &names, &[pb::DESCRIPTORS], readiness)?;
-    Ok(server.limits(RpcLimits { drain, ..RpcLimits::default() }))
+    Ok(server.limits(limits))
 }

@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, ops::RangeInclusive, time::Duration};
 use clap::Args;
 
 use crate::{
+    rpc::CONNECTIONS_PER_ADDRESS,
     secure::PlaintextPolicy,
     telemetry::{self, LogFormat},
 };
@@ -115,6 +116,15 @@ pub struct CommonArgs {
         global = true
     )]
     pub plaintext: PlaintextPolicy,
+    /// gRPC connections that one address of another machine may have open; 0 for its share of all.
+    #[arg(
+        long,
+        env = "GAUNG_CONNECTIONS_PER_ADDRESS",
+        default_value_t = CONNECTIONS_PER_ADDRESS,
+        value_name = "N",
+        global = true
+    )]
+    pub connections_per_address: u64,
     /// How long open requests and streams may take to end after SIGINT or SIGTERM.
     #[arg(long, env = "GAUNG_DRAIN", default_value = "5s", value_name = "DURATION", value_parser = parse_duration, global = true)]
     pub drain: Duration,

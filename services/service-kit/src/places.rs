@@ -27,6 +27,8 @@ pub struct ConnectionPlaces {
     everyone: SharePool<Origin>,
     own_host: SharePool<Origin>,
     capacity: u64,
+    /// Places of one address of another machine.
+    per_address: u64,
     _files: std::sync::Arc<ReservedFiles>,
 }
 
@@ -46,8 +48,16 @@ impl ConnectionPlaces {
             everyone: SharePool::new(capacity, per_address.max(1)),
             own_host: SharePool::new(own, own),
             capacity,
+            per_address: u64::MAX,
             _files: std::sync::Arc::new(files),
         }
+    }
+
+    /// Limits the places of one address of another machine, even while others are free; 0 sets no limit.
+    #[must_use]
+    pub const fn per_address(mut self, places: u64) -> Self {
+        self.per_address = if places == 0 { u64::MAX } else { places };
+        self
     }
 
     /// Takes a place for a connection from `peer` to `local`. Close the connection once [`Share::evicted`] completes.
@@ -55,10 +65,12 @@ impl ConnectionPlaces {
     /// # Errors
     /// [`PoolFull`]; the connection is closed.
     pub fn take(&self, peer: IpAddr, local: Option<IpAddr>) -> Result<Share<Origin>, PoolFull> {
-        if is_own_machine(peer, local)
-            && let Ok(place) = self.own_host.take(peer.into(), 1)
-        {
-            return Ok(place);
+        if is_own_machine(peer, local) {
+            if let Ok(place) = self.own_host.take(peer.into(), 1) {
+                return Ok(place);
+            }
+        } else if self.everyone.held(peer.into()) >= self.per_address {
+            return Err(PoolFull::OwnShare);
         }
         self.everyone.take(peer.into(), 1)
     }
@@ -106,5 +118,19 @@ mod tests {
         places.take(ip("10.0.0.1"), Some(ip("10.0.0.1"))).unwrap();
         drop((held, others, own));
         assert_eq!(places.used(), 0);
+    }
+
+    #[test]
+    fn one_address_of_another_machine_has_few_places_while_others_are_free() {
+        let places = ConnectionPlaces::new(1024).per_address(3);
+        let connect = |from: &str| places.take(ip(from), Some(ip("10.0.0.1")));
+        let held: Vec<_> = (0..3).map(|_| connect("10.0.0.66").unwrap()).collect();
+        assert_eq!(connect("10.0.0.66").unwrap_err(), PoolFull::OwnShare);
+        connect("10.0.0.7").unwrap();
+        let own: Vec<_> = (0..100).map(|_| connect("10.0.0.1").unwrap()).collect();
+        assert!(held.iter().chain(&own).all(|place| !place.is_evicted()));
+        drop(held);
+        connect("10.0.0.66").unwrap();
+        assert!((0..100).all(|_| ConnectionPlaces::new(1024).per_address(0).take(ip("10.0.0.66"), None).is_ok()));
     }
 }

@@ -47,6 +47,9 @@ use self::{connections::Connections, figures::RpcFigures};
 /// server and client with `max_decoding_message_size` and `max_encoding_message_size`.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// Default of [`RpcLimits::connections_per_address`]: a class behind one router, each with a client or two.
+pub const CONNECTIONS_PER_ADDRESS: u64 = 64;
+
 /// Time between two HTTP/2 PINGs on a connection.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// Time that a peer has to answer a PING before its connection is closed.
@@ -66,6 +69,8 @@ const FRAME_BYTES: u32 = 128 * 1024;
 pub struct RpcLimits {
     /// Open connections; fewer where the process may open few files. Default 1024.
     pub connections: usize,
+    /// Open connections of one address of another machine; further ones are closed. 0: no such limit. Default 64.
+    pub connections_per_address: u64,
     /// Open calls of one connection. Default 1024.
     pub streams_per_connection: u32,
     /// Open calls of all together. Default 16 384.
@@ -78,7 +83,7 @@ pub struct RpcLimits {
     pub bytes_per_address: u64,
     /// Time that a new connection has to send its HTTP/2 preface and settings before it is closed. Default 10 s.
     pub preface: Duration,
-    /// Time that a new connection has to make its first call before it is closed. Default 30 s.
+    /// Time that a new connection has to make its first call before it is closed. Default 10 s.
     pub first_call: Duration,
     /// Time without a call after which a connection is closed. Default 5 min.
     pub idle: Duration,
@@ -94,13 +99,14 @@ impl Default for RpcLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
             streams_per_connection: 1024,
             calls: 16 * 1024,
             calls_per_address: 2048,
             bytes: 256 << 20,
             bytes_per_address: 64 << 20,
             preface: Duration::from_secs(10),
-            first_call: Duration::from_secs(30),
+            first_call: Duration::from_secs(10),
             idle: Duration::from_secs(300),
             message: Duration::from_secs(30),
             stall: Duration::from_secs(30),

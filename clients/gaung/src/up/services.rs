@@ -207,6 +207,7 @@ impl Settings<'_> {
             advertise: self.advertise(),
             grpc_listen: self.at(ports.hub_port),
             plaintext: self.args.plaintext,
+            connections_per_address: service_kit::rpc::CONNECTIONS_PER_ADDRESS,
             tcp_listen: self.at(ports.hub_tcp_port),
             text_listen: Some(self.at(ports.text_port)),
             text_port_optional: true,

@@ -46,6 +46,10 @@ use crate::{
 
 /// Bytes of one call's answers that HTTP/2 buffers before it polls for more; a message that it began is always taken whole.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Largest head of a call, decoded, bytes (RFC 9113, section 6.5.2): names, addresses and signatures have some hundred.
+const HEADER_BYTES: u32 = 16 * 1024;
+/// Streams that a peer has opened and reset before the server saw them; with more the connection ends (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
 /// Bytes that a client sends before anything else: 24 of preface and the head of a SETTINGS frame (RFC 9113, section 3.4).
 const PREFACE_BYTES: u64 = 24 + 9;
 /// Time between two checks of a connection's limits.
@@ -74,7 +78,7 @@ impl Connections {
         Self {
             routes,
             secure,
-            places: ConnectionPlaces::new(limits.connections),
+            places: ConnectionPlaces::new(limits.connections).per_address(limits.connections_per_address),
             pace: ConnectionPace::new(figures.connections_delayed.clone()),
             calls: SharePool::new(limits.calls, limits.calls_per_address),
             bytes: SharePool::new(limits.bytes, limits.bytes_per_address),
@@ -184,6 +188,8 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_header_list_size(HEADER_BYTES)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

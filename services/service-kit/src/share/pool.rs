@@ -134,6 +134,12 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
         }
     }
 
+    /// Returns the amount that `holder` has.
+    #[must_use]
+    pub fn held(&self, holder: K) -> u64 {
+        self.0.lock().held(holder)
+    }
+
     /// Whether `holder` has at least seven eighths of the limit of one holder.
     #[must_use]
     pub fn is_nearly_used_up(&self, holder: K) -> bool {
