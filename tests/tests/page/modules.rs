@@ -113,13 +113,20 @@ fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
          const now = log.current(log.find(23));
          const reacted = [...now.reactions.get('!')];
          const edited = log.current(log.find(8));
+         // Who has proven no device changes nobody's words, not even those of nobody.
+         const nobody = '0'.repeat(32);
+         const other = new Log('two');
+         other.begin(1, 0);
+         other.append([text(1, nobody), say(2, nobody, { kind: 'delete', seq: 1 }), say(3, 'a', { kind: 'attest' })], 'tcp');
+         const nobodys = [other.current(other.find(1)).deleted, other.rows.length];
          // The oldest go, and come back with their changes.
          log.append(Array.from({ length: 5000 }, (_, at) => text(30 + at)), 'tcp');
          log.trim();
          const trimmed = [log.rows.length, log.oldest, log.complete];
-         return { before, missing, filling, filled, lost, trimmed, head: log.head,
+         return { nobodys, before, missing, filling, filled, lost, trimmed, head: log.head,
            now: [now.body, now.edited, now.deleted, reacted], edited: [edited.body, edited.edited] };",
     );
+    assert_eq!(got["nobodys"], json!([false, 1]));
     assert_eq!(got["before"], json!([[9, 10, 11], false, "history", "tcp"]));
     assert_eq!(got["missing"], json!([[12, 20, false]]));
     assert_eq!(got["filling"], json!([[15, 20, false]]));

@@ -182,6 +182,9 @@ export class Log {
   }
 }
 
+/** The device of who has proven none. */
+const NOBODY = "0".repeat(32);
+
 const size = (row) => (row.content.body?.length ?? 0) + (row.content.author?.length ?? 0);
 
 const NONE = { edited: false, deleted: false, reactions: new Map() };
@@ -212,6 +215,8 @@ class Changes {
     // Nobody changes what was said later.
     if (content.seq >= seq) return;
     if (content.kind === "react") this.#react(seq, device, content);
+    // Without a device nobody can tell whose words they are.
+    else if (device === NOBODY) return;
     else if (!row) this.#wait(seq, device, content);
     // Only the author's device changes its words.
     else if (row.device === device) this.#apply(row.seq, seq, content);
