@@ -184,7 +184,7 @@ impl PeopleFile {
         match fs::read(&self.path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).lines().for_each(|line| people.read_line(line)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.unusable(&error)),
         }
         Ok(people)
     }
@@ -197,9 +197,18 @@ impl PeopleFile {
         if lines.is_empty() {
             return Ok(());
         }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path);
         // In one write, so that lines of several programs do not mix.
-        file.write_all(lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())
+        let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| self.unusable(&error))
+    }
+
+    fn unusable(&self, error: &io::Error) -> io::Error {
+        let path = self.path.display();
+        io::Error::new(
+            error.kind(),
+            format!("cannot use {path}: {error}; mend its permissions, or remove it to meet everybody anew"),
+        )
     }
 }
 
@@ -259,6 +268,16 @@ mod tests {
         assert!(again.is_compared(BUDI) && !again.is_compared(OTHER));
         assert_eq!(shown(&mut again, "budi santoso", OTHER), "budi santoso·4242");
         assert_eq!(again.poll_unsaved(), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = PeopleFile::of(dir.path());
+        fs::create_dir(&file.path).unwrap();
+        for error in [file.load().unwrap_err(), file.append(&["x".to_owned()]).unwrap_err()] {
+            assert!(error.to_string().contains("known-people"), "{error}");
+        }
     }
 
     #[test]

@@ -76,9 +76,7 @@ impl People {
         if let Err(error) = self.file.append(&lines)
             && !std::mem::replace(&mut self.has_failed, true)
         {
-            say(&format!(
-                "cannot keep whom this device has met: {error}; mend the data folder, or the names are forgotten"
-            ));
+            say(&format!("whom this device has met is not kept: {error}"));
         }
     }
 }
