@@ -24,7 +24,7 @@ local OUTCOMES = {
     [0] = "logged and durable", [1] = "send again with this cookie", [2] = "no such group here", [3] = "refused",
     [4] = "cannot be logged now", [5] = "client_seq is too old",
 }
-local CLIENT_FRAMES = { "Hello", "Subscribe", "Unsubscribe", "Publish", "Ack", "Ping" }
+local CLIENT_FRAMES = { "Hello", "Subscribe", "Unsubscribe", "Publish", "Ack", "Ping", "Renew", "Prove" }
 local SERVER_FRAMES =
     { "Welcome", "Subscribed", "Published", "Receipt", "Gap", "Error", "Bye", "Pong", "Unsubscribed" }
 -- Content types of TLS records (RFC 8446, section 5.1), which begin nothing of Gaung's.

@@ -1,4 +1,4 @@
-//! What is signed and by whom: a device's calls to the registry, and the registry's tickets (Ed25519, RFC 8032).
+//! What is signed and by whom: a device's calls to the registry and proofs to a hub, and the registry's tickets (Ed25519, RFC 8032).
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use crate::{
     GroupRetention,
-    id::{DeviceId, GroupId},
+    id::{ClientId, DeviceId, GroupId},
     pb::registry as pb,
 };
 
@@ -140,6 +140,26 @@ pub fn verify_call(
     Ok(DeviceId::of_public_key(key.as_bytes()))
 }
 
+/// Signs a hub's `challenge` for the session of `client`, which proves the device without a certificate.
+#[must_use]
+pub fn sign_hello(key: &SigningKey, challenge: &[u8], client: ClientId) -> Bytes {
+    Bytes::copy_from_slice(&key.sign(&hello_bytes(challenge, client)).to_bytes())
+}
+
+/// Checks the answer to a hub's `challenge` in the session of `client`. Gives the device.
+///
+/// # Errors
+/// [`SigningError::Malformed`] or [`SigningError::Forged`].
+pub fn verify_hello(
+    public_key: &[u8],
+    signature: &[u8],
+    challenge: &[u8],
+    client: ClientId,
+) -> Result<DeviceId, SigningError> {
+    let key = verify(public_key, signature, &hello_bytes(challenge, client))?;
+    Ok(DeviceId::of_public_key(key.as_bytes()))
+}
+
 /// Issues the right of `device` to use `group` until `expires_unix_ms`, under this version of the group's policy; the result is
 /// an encoded `SignedTicket`.
 #[must_use]
@@ -226,6 +246,10 @@ fn call_bytes(method: Method, group: GroupId, nonce: &[u8], subject: &str) -> Ve
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hello_bytes(challenge: &[u8], client: ClientId) -> Vec<u8> {
+    [b"gaung-hello-v1\0", challenge, client.as_bytes()].concat()
 }
 
 fn ticket_bytes(ticket: &[u8]) -> Vec<u8> {

@@ -234,6 +234,19 @@ fn signed_device_calls() {
 }
 
 #[test]
+fn hello_proof() {
+    let vector = Vector::read("signing-hello");
+    let (challenge, signature) = (vector.part("challenge"), vector.part("signature"));
+    let key = signing_key(&Vector::read("signing-call"));
+    let public_key = key.verifying_key().to_bytes();
+    assert_eq!(client(0xb0).as_bytes(), vector.part("client_id"));
+    assert_eq!(signing::sign_hello(&key, challenge, client(0xb0)), signature);
+    let verify = |client| signing::verify_hello(&public_key, signature, challenge, client);
+    assert_eq!(verify(client(0xb0)), Ok(DeviceId::of_public_key(&public_key)));
+    assert_eq!(verify(client(0xb1)), Err(SigningError::Forged));
+}
+
+#[test]
 fn ticket() {
     let key = signing_key(&Vector::read("signing-call"));
     let vector = Vector::read("signing-ticket");

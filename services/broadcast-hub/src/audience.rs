@@ -83,6 +83,11 @@ impl Audience {
         self.update(client, |client| std::mem::replace(&mut client.cookie, cookie) != cookie)
     }
 
+    /// Sets the device that a client has proven.
+    pub(crate) fn set_device(&self, client: ClientKey, device: DeviceId) -> bool {
+        self.update(client, |client| std::mem::replace(&mut client.device, device) != device)
+    }
+
     pub(crate) fn rename(&self, client: ClientKey, name: &str) -> bool {
         self.update(client, |client| {
             name.clone_into(&mut client.name);

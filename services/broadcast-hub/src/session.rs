@@ -125,7 +125,7 @@ impl Session {
             SessionPort::Text => (Box::new(Text::new(text_identity(&context, &socket))), None),
         };
         let state = SessionState {
-            core: SessionCore::new(context.services.limits.clone(), device, Instant::now()),
+            core: SessionCore::new(context.services.limits.clone(), device, rand::random(), Instant::now()),
             dialect,
             handshake: handshake.map(Box::new),
             admitted,

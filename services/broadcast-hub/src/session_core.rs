@@ -19,13 +19,13 @@ use std::{
 
 use bytes::Bytes;
 use gaung_engine::{Fanout, FanoutLimits};
-use gaung_proto::{DeviceId, GroupId, LogId, pb::relay::AckRange};
+use gaung_proto::{DeviceId, GroupId, LogId, pb::relay::AckRange, signing::verify_hello};
 use service_kit::secure::{OtherDevice, PeerDevice};
 use tonic::Code;
 
 pub use self::{
     end_reason::EndReason,
-    request::{GroupKey, Hello, PublishRequest, Request, SubscribeRequest},
+    request::{GroupKey, Hello, HelloProof, PublishRequest, Request, SubscribeRequest},
     say::{ResumePoint, Say},
     surroundings::{
         Counted, Decoded, Dialect, DialectRules, LogPart, LogRead, LogReadGuard, RunSource, SessionHub, Surroundings,
@@ -53,6 +53,8 @@ pub struct SessionCore {
     client: Option<SessionClient>,
     /// The peer's device, as far as it is proven.
     device: PeerDevice,
+    /// What a proof of the peer's device signs.
+    challenge: [u8; 32],
     is_welcomed: bool,
     is_blocked: bool,
     next_number: u64,
@@ -119,9 +121,10 @@ const IN_FLIGHT_REQUESTS: usize = 16 * 1024;
 const EVICTED_STALL: Duration = Duration::from_secs(1);
 
 impl SessionCore {
-    /// Creates the core of a session whose peer has sent nothing yet. `device`: what its connection proves.
+    /// Creates the core of a session whose peer has sent nothing yet. `device`: what its connection proves;
+    /// `challenge`: random bytes that no other session has.
     #[must_use]
-    pub fn new(limits: Arc<Limits>, device: PeerDevice, now: Instant) -> Self {
+    pub fn new(limits: Arc<Limits>, device: PeerDevice, challenge: [u8; 32], now: Instant) -> Self {
         Self {
             limits,
             fan: Fanout::new(FanoutLimits::default()),
@@ -129,6 +132,7 @@ impl SessionCore {
             waiting: BTreeMap::new(),
             client: None,
             device,
+            challenge,
             is_welcomed: false,
             is_blocked: false,
             next_number: 1,
@@ -205,6 +209,7 @@ impl SessionCore {
             }
             Request::Renew(group, ticket) => self.renew(group, ticket, around),
             Request::Ping(nonce) => self.say(Say::Pong { nonce }, around),
+            Request::Prove(proof) => self.prove(&proof, around),
             Request::Join(name) => self.find(GroupKey::Name(name), Bytes::new(), WaitingRequest::Join, around),
             Request::Rename(name) => self.rename(name, around),
             Request::Unknown => {
@@ -225,7 +230,7 @@ impl SessionCore {
             return;
         }
         self.is_welcomed = true;
-        self.say(Say::Welcome { everyone: everyone.clone() }, around);
+        self.say(Say::Welcome { everyone: everyone.clone(), challenge: self.challenge }, around);
         // Unless the peer has chosen a position in it already, or does so with what came along.
         if !self.subscriptions.contains(everyone.id) && !around.dialect.is_requested(&everyone) {
             self.subscribe_or_say(&everyone, SubscriptionStart::EVERYONE, around);
@@ -348,14 +353,27 @@ impl SessionCore {
         self.handle_everyone(around);
     }
 
+    fn prove(&mut self, proof: &HelloProof, around: &mut Surroundings<'_>) {
+        if matches!(self.device, PeerDevice::Proven(_)) {
+            return self.refuse("the device is proven already", around);
+        }
+        match verify_hello(&proof.public_key, &proof.signature, &self.challenge, self.client_key().id) {
+            Ok(device) => self.handle_proof(device, around),
+            Err(error) => self.refuse(format!("the device is not proven: {error}"), around),
+        }
+    }
+
     /// Sets the device whose key the peer has proven: the one place where a session gets another device than its connection gave it.
-    /// Groups that the session has entered before keep the device that they know.
+    /// Groups that the session has entered before are told of it.
     pub fn handle_proof(&mut self, device: DeviceId, around: &mut Surroundings<'_>) {
         let Some(client) = &mut self.client else { return };
         let is_other = matches!(self.device, PeerDevice::Proven(known) if known != device);
         self.device = PeerDevice::Proven(device);
         match self.device.device(client.named) {
-            Ok(device) if !is_other => client.device = device,
+            Ok(device) if !is_other => {
+                client.device = device;
+                self.tell_device(device, around);
+            }
             Ok(_) | Err(OtherDevice) => self.end(EndReason::OtherDevice, around),
         }
     }

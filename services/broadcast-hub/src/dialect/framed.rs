@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     group::Group,
     session_core::{
-        Decoded, Dialect, DialectRules, EndReason, GroupKey, Hello, PublishRequest, Request, ResumePoint, RunSource,
+        Decoded, Dialect, DialectRules, EndReason, GroupKey, Hello, HelloProof, PublishRequest, Request, ResumePoint, RunSource,
         Say, SubscribeRequest,
     },
 };
@@ -152,6 +152,9 @@ impl Framed {
                 Bytes::copy_from_slice(&renew.ticket),
             ),
             client_frame::Frame::Ping(ping) => Request::Ping(ping.nonce),
+            client_frame::Frame::Prove(prove) => {
+                Request::Prove(HelloProof { public_key: prove.public_key, signature: prove.signature })
+            }
         }
     }
 
@@ -239,10 +242,11 @@ fn encode(frame: server_frame::Frame) -> Bytes {
 
 fn server_frame(say: Say) -> Option<server_frame::Frame> {
     Some(match say {
-        Say::Welcome { everyone } => server_frame::Frame::Welcome(pb::Welcome {
+        Say::Welcome { everyone, challenge } => server_frame::Frame::Welcome(pb::Welcome {
             version: VERSION,
             max_frame_bytes: MAX_FRAME as u32,
             everyone_group_id: everyone.id.into(),
+            challenge: Bytes::copy_from_slice(&challenge),
         }),
         Say::Subscribed { group, log, next, head, history_lost } => server_frame::Frame::Subscribed(pb::Subscribed {
             group_id: group.id.into(),

@@ -144,7 +144,7 @@ impl Dialect for Text {
 
     fn encode(&mut self, say: Say) -> Option<Bytes> {
         match say {
-            Say::Welcome { everyone } => {
+            Say::Welcome { everyone, .. } => {
                 self.current.get_or_insert_with(|| everyone.clone());
                 self.everyone = Some(everyone);
                 None

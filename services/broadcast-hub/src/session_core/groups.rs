@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gaung_engine::TicketError;
-use gaung_proto::{GroupId, LogId, Seq, body::Cookie, limits::MAX_SESSION_GROUPS, policy::PolicyRefusal};
+use gaung_proto::{DeviceId, GroupId, LogId, Seq, body::Cookie, limits::MAX_SESSION_GROUPS, policy::PolicyRefusal};
 use tonic::Code;
 
 use crate::{
@@ -385,7 +385,16 @@ impl SessionCore {
         }
     }
 
-    fn client_key(&self) -> ClientKey {
+    /// Tells the audiences that count the peer which device it has.
+    pub(super) fn tell_device(&self, device: DeviceId, around: &mut Surroundings<'_>) {
+        let client = self.client_key();
+        for (_, subscription) in self.subscriptions.iter().filter(|(_, subscription)| subscription.is_counted) {
+            let changed = subscription.group.audience.set_device(client, device);
+            report(subscription, changed, around);
+        }
+    }
+
+    pub(super) fn client_key(&self) -> ClientKey {
         self.client.as_ref().map(|client| client.key).unwrap_or_default()
     }
 }

@@ -41,6 +41,8 @@ pub enum Request {
     Renew(GroupId, Bytes),
     /// Requests an answer with this nonce.
     Ping(u64),
+    /// Proves the peer's device.
+    Prove(HelloProof),
     /// Joins the group of this name from its next message on, as `/join` of a text session does.
     Join(String),
     /// Gives the peer another name.
@@ -69,6 +71,15 @@ pub struct Hello {
     pub stream_key: Option<[u8; 16]>,
     /// Shown to others; empty for those whose device the registry knows.
     pub name: String,
+}
+
+/// A device's answer to the challenge in the session's welcome, not verified yet.
+#[derive(Debug, Clone)]
+pub struct HelloProof {
+    /// The device's Ed25519 public key.
+    pub public_key: Bytes,
+    /// See [`verify_hello`](gaung_proto::signing::verify_hello).
+    pub signature: Bytes,
 }
 
 /// How a request names a group.

@@ -16,6 +16,8 @@ pub enum Say {
     Welcome {
         /// The group that everybody is in.
         everyone: Arc<GroupInfo>,
+        /// What the peer signs to prove its device.
+        challenge: [u8; 32],
     },
     /// A subscription begins, or begins again in another log.
     Subscribed {

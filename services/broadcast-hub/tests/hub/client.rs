@@ -101,7 +101,8 @@ impl FramedClient {
         client
     }
 
-    async fn greet(&mut self) -> Welcome {
+    /// Says hello and waits for the welcome.
+    pub async fn greet(&mut self) -> Welcome {
         self.hello().await;
         let Received::Frame(server_frame::Frame::Welcome(welcome)) = self.next().await else { panic!("no welcome") };
         welcome

@@ -8,6 +8,7 @@ mod devices;
 mod framed;
 mod moderation;
 mod page;
+mod proof;
 mod receipts;
 mod registry;
 mod relay;

@@ -145,11 +145,11 @@ fn reported(world: &World, group: GroupId) -> Vec<SessionReport> {
     world.relay.reports(group).into_iter().flat_map(|report| report.sessions).collect()
 }
 
-fn latest(world: &World, group: GroupId, client: &[u8]) -> Option<SessionReport> {
+pub fn latest(world: &World, group: GroupId, client: &[u8]) -> Option<SessionReport> {
     reported(world, group).into_iter().rfind(|session| session.client_id == client)
 }
 
-async fn until(world: &World, group: GroupId, mut met: impl FnMut(&[SessionReport]) -> bool) {
+pub async fn until(world: &World, group: GroupId, mut met: impl FnMut(&[SessionReport]) -> bool) {
     eventually("the relay gets the report", || met(&reported(world, group))).await;
 }
 

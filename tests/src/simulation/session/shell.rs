@@ -44,7 +44,7 @@ impl World<'_> {
         };
         let dialect: Box<dyn Dialect> = if breakage.hides_gaps { Box::new(WithoutGaps(dialect)) } else { dialect };
         self.sessions[index] = Some(Session {
-            core: SessionCore::new(Arc::new(limits), PeerDevice::Believed, self.base + self.now),
+            core: SessionCore::new(Arc::new(limits), PeerDevice::Believed, [index as u8; 32], self.base + self.now),
             dialect,
             peer: Peer::default(),
             requester: Requester::new(index, peer.is_text, peer.habit),

@@ -77,7 +77,8 @@ impl Double {
                 | pb::client_frame::Frame::Subscribe(_)
                 | pb::client_frame::Frame::Unsubscribe(_)
                 | pb::client_frame::Frame::Publish(_)
-                | pb::client_frame::Frame::Renew(_)) => panic!("{other:?}"),
+                | pb::client_frame::Frame::Renew(_)
+                | pb::client_frame::Frame::Prove(_)) => panic!("{other:?}"),
             }
         }
     }
