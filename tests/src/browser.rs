@@ -1,6 +1,6 @@
 //! Headless Chromium, driven by chromedriver through the W3C WebDriver protocol.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{fs, net::SocketAddr, process::Command, time::Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,6 +13,8 @@ pub struct Driver {
     _process: Process,
     agent: ureq::Agent,
     base: String,
+    /// The home folder of its browsers, if they check certificates; others accept any.
+    home: Option<TempDir>,
 }
 
 /// One browser with a profile of its own, closed when dropped.
@@ -61,15 +63,40 @@ impl Driver {
     /// If it does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// The same, for browsers that accept only certificates of public sites and of this root, which is in DER. Needs `certutil`.
+    ///
+    /// # Panics
+    /// If it does not start, or the root cannot be installed.
+    #[must_use]
+    pub fn start_trusting(root: &[u8]) -> Self {
+        let home = TempDir::new().expect("a temporary folder");
+        let (file, base) = (home.path().join("root.crt"), home.path().join(".pki/nssdb"));
+        fs::write(&file, root).and_then(|()| fs::create_dir_all(&base)).expect("the folder is ours");
+        let base = format!("sql:{}", base.display());
+        let new = ["-d", &base, "-N", "--empty-password"];
+        let install = ["-d", &base, "-A", "-n", "site", "-t", "C,,", "-i"];
+        for (args, file) in [(&new[..], None), (&install[..], Some(&file))] {
+            let done = Command::new("certutil").args(args).args(file).output().expect("certutil starts");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        Self::start_at(Some(home))
+    }
+
+    fn start_at(home: Option<TempDir>) -> Self {
         let (process, port) = loop {
-            let process = Process::start("chromedriver", ["--port=0"]);
+            let mut command = Command::new("chromedriver");
+            command.arg("--port=0").envs(home.iter().map(|home| ("HOME", home.path())));
+            let process = Process::spawn(command);
             let line = process.stdout_line("the port", |line| line.contains(STARTED) || line.contains(TAKEN));
             if let Some((_, port)) = line.split_once(STARTED) {
                 break (process, port.trim_matches([' ', '.']).to_owned());
             }
         };
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(2 * PATIENCE));
-        Self { _process: process, agent: config.build().into(), base: format!("http://127.0.0.1:{port}") }
+        Self { _process: process, agent: config.build().into(), base: format!("http://127.0.0.1:{port}"), home }
     }
 
     /// Opens a browser at a page.
@@ -85,6 +112,7 @@ impl Driver {
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
                 format!("--window-size={width},{height}"), format!("--lang={}", look.language),
                 format!("--user-data-dir={}", profile.path().display()),
+                format!("--host-resolver-rules=MAP {ANOTHER_MACHINE} 127.0.0.1"),
             ],
             "prefs": { "intl.accept_languages": look.language },
         });
@@ -92,8 +120,8 @@ impl Driver {
             let metrics = json!({ "width": width, "height": height, "pixelRatio": 2, "touch": true });
             options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
         }
-        // Nobody has installed the root of a test's site.
-        let capabilities = json!({ "browserName": "chrome", "acceptInsecureCerts": true, "goog:chromeOptions": options,
+        let accepts_any = self.home.is_none();
+        let capabilities = json!({ "browserName": "chrome", "acceptInsecureCerts": accepts_any, "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" }, "timeouts": { "script": PATIENCE.as_millis() as u64 } });
         let made = self.call("POST", "/session", &json!({ "capabilities": { "alwaysMatch": capabilities } }));
         let session = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
@@ -258,6 +286,16 @@ impl Drop for Browser<'_> {
         // A driver that is gone took its browsers with it.
         let _ = self.try_call("DELETE", "", &Value::Null);
     }
+}
+
+/// A host name by which a browser takes the page for another machine's. Browsers trust an unencrypted page of their own machine as
+/// one that came by HTTPS.
+pub const ANOTHER_MACHINE: &str = "server.lan";
+
+/// The page of a hub that listens there, as if on another machine.
+#[must_use]
+pub fn distant_page_url(addr: SocketAddr) -> String {
+    format!("http://{ANOTHER_MACHINE}:{}/", addr.port())
 }
 
 /// The page of a hub that listens there.

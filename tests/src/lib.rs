@@ -22,3 +22,4 @@ pub mod services;
 pub mod simulation;
 pub mod tcpdump;
 pub mod terminal;
+pub mod wiretap;

@@ -27,6 +27,8 @@ pub enum Need {
     Image,
     /// `chromium` and its `chromedriver`.
     Chromium,
+    /// `certutil` of NSS, whose data base Chromium reads roots from.
+    Certutil,
     /// `python3`.
     Python,
     /// `python3` with grpcio and grpcio-reflection.
@@ -59,6 +61,11 @@ impl Need {
                 .map_err(|why| format!("{why}; `deploy/build-image.sh` makes it")),
             Self::Chromium => {
                 succeeds("chromium", &["--version"]).and_then(|()| succeeds("chromedriver", &["--version"]))
+            }
+            // It fails at everything that needs no data base, its help included.
+            Self::Certutil => {
+                let started = Command::new("certutil").arg("-H").output();
+                started.map(drop).map_err(|error| format!("`certutil` cannot be started: {error}"))
             }
             Self::Python => succeeds("python3", &["--version"]),
             Self::PythonGrpc => succeeds(&python(), &["-c", "import grpc, grpc_reflection"]),

@@ -4,6 +4,7 @@ import { Chat, NoRegistry } from "./chat/chat.js";
 import { Identity } from "./chat/identity.js";
 import { byId } from "./view/dom.js";
 import { askName } from "./view/dialogs.js";
+import { warnIfExposed } from "./view/exposure.js";
 import { draw } from "./view/icons.js";
 import { Page } from "./view/page.js";
 import { t, translate } from "./view/words.js";
@@ -29,6 +30,7 @@ async function insist(act) {
 
 translate(document.body);
 draw(document.body);
+warnIfExposed();
 const identity = await insist(() => Identity.load());
 if (!identity.name) identity.rename(await askName(""));
 const chat = new Chat(identity);

@@ -265,8 +265,10 @@ impl Bound {
                 // Open groups stay within reach of every browser.
                 PlaintextPolicy::Loopback | PlaintextPolicy::Any => PlaintextPolicy::Any,
             };
-            let port = PagePort { listener, secure: SecurePort::for_browsers(credentials.as_ref(), plaintext) };
-            tasks.spawn("page", page::run(parts.api_context(id, &config), entry, port, stop.clone()));
+            let secure = SecurePort::for_browsers(credentials.as_ref(), plaintext);
+            let port = PagePort { listener, secure, plaintext: config.plaintext };
+            let context = parts.api_context(id, &config, credentials.as_ref());
+            tasks.spawn("page", page::run(context, entry, port, stop.clone()));
         }
         if let Some(enrolled) = enrolled {
             tasks.spawn("certificate", enrolled.keep_renewed(stop.clone()));

@@ -16,4 +16,12 @@ impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// Refuses what others on the network must not read.
+    pub(crate) fn exposed() -> Self {
+        Self::new(
+            Code::PermissionDenied,
+            "private groups and invites need HTTPS: put https:// before the page's address",
+        )
+    }
 }

@@ -69,6 +69,8 @@ pub(crate) enum SessionPort {
     Web {
         handshake: Handshake,
         early: Bytes,
+        /// True if others on the network can read it.
+        is_exposed: bool,
     },
     Text,
 }

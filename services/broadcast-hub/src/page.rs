@@ -15,10 +15,13 @@
 //!   must be an address, a name of the local network or `--advertise`, so that a site of the internet cannot point its name
 //!   here and speak for its visitors. Nothing inline is allowed by the policy of every answer. Each connection counts among
 //!   the hub's sessions.
-//! - **A browser's device** is 32 random bytes in its localStorage, the seed of an Ed25519 key. Browsers compute with keys
-//!   only on pages that came by TLS or from their own machine, so the hub is sent the seed to derive its public half, and
-//!   to sign when an invite is redeemed; it keeps nothing. `client_id` is new with each page; what is not acknowledged is
-//!   sent again after a reconnect with its `client_seq`, and is lost, after a warning, when the page is closed.
+//! - **A browser's device** is an Ed25519 key that never leaves it. On pages that came by TLS or from their own machine it is
+//!   one that the browser keeps and no script reads; elsewhere it is a seed in localStorage, with which the page computes itself
+//!   (`js/wire/ed25519.js`). It signs the challenge of its session, and the calls that the API passes to the registry. `client_id` is
+//!   new with each page; what is not acknowledged is sent again after a reconnect with its `client_seq`, and is lost, after a
+//!   warning, when the page is closed.
+//! - **A page that others can read** (HTTP from another machine) is for open groups alone and says so in a banner; private groups
+//!   and invites are refused there. `/trust` gives the site's root to install, and the code and fingerprint to compare before.
 //!
 //! The files are those of `clients/web`, as they are written. `js/wire` has the codecs, `js/chat` the chat without a screen,
 //! `js/view` and `js/lab` what is seen. A group's log is rows by seq and the changes to them (edits and deletions count from
@@ -33,11 +36,13 @@ mod context;
 mod files;
 mod guard;
 mod serve;
+mod site;
 mod socket;
 
 pub(crate) use self::{
     context::{ApiContext, PageAddress},
     serve::{PagePort, run},
+    site::PageSite,
 };
 
 use std::sync::Arc;
@@ -51,9 +56,11 @@ const MAX_BODY: usize = 16 * 1024;
 
 fn router(context: ApiContext, entry: SessionEntry) -> Router {
     let advertise = Arc::<str>::from(context.address.advertise.as_str());
+    let site = context.site.clone();
     Router::new()
         .nest("/api", api::router(Arc::new(context)))
         .route("/ws", get(socket::open).with_state(entry))
+        .route("/trust/root.crt", get(site::root).with_state(site))
         .fallback(get(files::serve))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(advertise, guard::check))

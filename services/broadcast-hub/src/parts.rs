@@ -25,7 +25,7 @@ use crate::{
     history::{HistoryPlaces, HistoryReader},
     inbox::Inboxes,
     metrics::Figures,
-    page::{ApiContext, PageAddress},
+    page::{ApiContext, PageAddress, PageSite},
     publishing::PublishContext,
     registry::{self, GroupLookups, GroupVerifier, RegistryClient},
     relay_connector::RelayConnector,
@@ -136,10 +136,16 @@ impl Parts {
         SessionEntry::new(self.admission.clone(), self.inboxes.clone(), self.figures.clone())
     }
 
-    pub(crate) fn api_context(&self, hub: RelayId, config: &Config) -> ApiContext {
+    pub(crate) fn api_context(
+        &self,
+        hub: RelayId,
+        config: &Config,
+        credentials: Option<&ServiceCredentials>,
+    ) -> ApiContext {
         ApiContext {
             hub,
             address: PageAddress::of(config),
+            site: credentials.map(PageSite::of),
             directory: self.directory.clone(),
             groups: self.groups.clone(),
             registry: self.registry.clone(),

@@ -110,22 +110,20 @@ impl Session {
         port: SessionPort,
         admitted: Admitted,
     ) -> (Rc<Self>, Bytes) {
-        let device = match &port {
-            SessionPort::Framed(_) | SessionPort::Text => PeerDevice::of_peer(peer, context.services.plaintext),
-            // Browsers are not asked for a certificate.
-            SessionPort::Web { .. } => PeerDevice::Believed,
-        };
+        let device = PeerDevice::of_peer(peer, context.services.plaintext);
+        let is_exposed = matches!(port, SessionPort::Web { is_exposed: true, .. });
         let mut early = Bytes::new();
         let (dialect, handshake): (Box<dyn Dialect>, _) = match port {
             SessionPort::Framed(handshake) => (Box::new(Framed::default()), Some(handshake)),
-            SessionPort::Web { handshake, early: read } => {
+            SessionPort::Web { handshake, early: read, is_exposed: _ } => {
                 early = read;
                 (Box::new(WebSocket::new()), Some(handshake))
             }
             SessionPort::Text => (Box::new(Text::new(text_identity(&context, &socket))), None),
         };
         let state = SessionState {
-            core: SessionCore::new(context.services.limits.clone(), device, rand::random(), Instant::now()),
+            core: SessionCore::new(context.services.limits.clone(), device, rand::random(), Instant::now())
+                .for_open_groups(is_exposed),
             dialect,
             handshake: handshake.map(Box::new),
             admitted,

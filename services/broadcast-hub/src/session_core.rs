@@ -55,6 +55,7 @@ pub struct SessionCore {
     device: PeerDevice,
     /// What a proof of the peer's device signs.
     challenge: [u8; 32],
+    is_for_open_groups: bool,
     is_welcomed: bool,
     is_blocked: bool,
     next_number: u64,
@@ -133,6 +134,7 @@ impl SessionCore {
             client: None,
             device,
             challenge,
+            is_for_open_groups: false,
             is_welcomed: false,
             is_blocked: false,
             next_number: 1,
@@ -143,6 +145,12 @@ impl SessionCore {
             progress: now,
             ending: None,
         }
+    }
+
+    /// Limits the session to open groups if `is_limited`, because others on the network can read it.
+    #[must_use]
+    pub fn for_open_groups(self, is_limited: bool) -> Self {
+        Self { is_for_open_groups: is_limited, ..self }
     }
 
     /// Begins the session.
@@ -399,7 +407,11 @@ impl SessionCore {
         // A person who typed a line wants to know sooner.
         let limit = if around.dialect.rules().acknowledges { self.limits.publish } else { self.limits.text_publish };
         let device = self.client.as_ref().map(|client| client.device).unwrap_or_default();
-        if let Err(failure) = around.hub.publish(around.now, info, device, request, limit) {
+        let published = match self.check_exposure(info) {
+            Ok(()) => around.hub.publish(around.now, info, device, request, limit),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = published {
             let failed = PublishOutcome { tag, group: info.id, bytes, outcome: Err(failure) };
             self.handle_published(failed, around);
         }

@@ -74,6 +74,87 @@ fn the_pages_decoders_agree_with_the_golden_vectors() {
     assert_eq!(got["cutShort"].as_u64().unwrap(), golden("run").len() as u64 / 2, "no part of a run is taken for one");
 }
 
+/// What the page computes itself where the browser has no signatures for it.
+#[test]
+fn the_page_signs_as_rfc_8032_and_the_golden_vectors_say() {
+    needs!(Chromium);
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    let part = |name: &str, part: &str| {
+        let text = fs::read_to_string(golden_path(name)).unwrap();
+        let begun = text.lines().skip_while(|line| !line.ends_with(&format!("# {part}")));
+        let rows = begun.enumerate().take_while(|(at, line)| *at == 0 || !line.contains('#')).map(|(_, line)| line);
+        json!(rows.filter_map(|line| line.split_whitespace().next()).collect::<String>())
+    };
+    let golden = json!({
+        "seed": part("signing-call", "Ed25519 secret key"),
+        "nonce": part("signing-call", "nonce"),
+        "subject": part("signing-redeem", "subject: the code"),
+        "challenge": part("signing-hello", "challenge"),
+        "clientId": part("signing-hello", "client_id"),
+    });
+    let got = browser.run(
+        "const { fromHex, text, toHex } = await import('/js/wire/bytes.js');
+         const { publicKey, sign } = await import('/js/wire/ed25519.js');
+         const { sha256, sha512 } = await import('/js/wire/sha2.js');
+         const { callBytes, helloBytes } = await import('/js/wire/signing.js');
+         const [rfc, { seed, nonce, subject, challenge, clientId }] = arguments;
+         const signed = (bytes) => toHex(sign(fromHex(seed), bytes));
+         const wrong = [];
+         for (const [seed, key, message, signature] of rfc) {
+           if (toHex(publicKey(fromHex(seed))) !== key) wrong.push(`the key of ${seed}`);
+           if (toHex(sign(fromHex(seed), fromHex(message))) !== signature) wrong.push(`the signature by ${seed}`);
+         }
+         // Around the lengths at which a message needs one block more.
+         for (let length = 0; length < 300; length += 1) {
+           const bytes = crypto.getRandomValues(new Uint8Array(length));
+           for (const [name, own] of [['SHA-256', sha256], ['SHA-512', sha512]]) {
+             const theirs = new Uint8Array(await crypto.subtle.digest(name, bytes));
+             if (toHex(own(bytes)) !== toHex(theirs)) wrong.push(`${name} of ${toHex(bytes)}`);
+           }
+         }
+         const group = '0192f0c1-7a2b-7c3d-8e4f-5061728394a5';
+         return { wrong, key: toHex(publicKey(fromHex(seed))), call: signed(callBytes({ method: 'delete', group, nonce })),
+           redeem: signed(callBytes({ method: 'redeem', nonce, subject: text(fromHex(subject)) })),
+           hello: signed(helloBytes({ challenge: fromHex(challenge), clientId })) };",
+        &[json!(RFC_8032), golden],
+    );
+    assert_eq!(got["wrong"], json!([]));
+    assert_eq!(got["key"], part("signing-call", "public key"));
+    assert_eq!(got["call"], part("signing-call", "signature"));
+    assert_eq!(got["redeem"], part("signing-redeem", "signature"));
+    assert_eq!(got["hello"], part("signing-hello", "signature"));
+}
+
+/// Secret key, public key, message and signature of RFC 8032, section 7.1: tests 1 to 3 and "SHA(abc)".
+const RFC_8032: [[&str; 4]; 4] = [
+    [
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+    ],
+    [
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+    ],
+    [
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+    ],
+    [
+        "833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42",
+        "ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf",
+        "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+        "dc2a4459e7369633a52b1bf277839a00201009a3efbf3ecb69bea2186c26b58909351fc9ac90b3ecfdfbc7c66431e0303dca179c138ac17ad9bef1177331a704",
+    ],
+];
+
 #[test]
 fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
     needs!(Chromium);

@@ -1,11 +1,14 @@
 // The hub's JSON API. Every failure is an ApiError whose message says what to do.
 
 import { random, toHex } from "../wire/bytes.js";
+import { callBytes } from "../wire/signing.js";
 
 export class ApiError extends Error {
-  constructor(status, message) {
+  /** `reason`: why, where the page says it in its own words. */
+  constructor(status, message, reason = "") {
     super(message);
     this.status = status;
+    this.reason = reason;
   }
 }
 
@@ -19,11 +22,11 @@ async function call(path, options = {}) {
   }
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
-  throw new ApiError(answer.status, body.error ?? `the hub answered ${answer.status}`);
+  throw new ApiError(answer.status, body.error ?? `the hub answered ${answer.status}`, body.reason);
 }
 
-async function read(path, query = {}, headers = {}) {
-  const answer = await call(path + asQuery(query), { headers });
+async function read(path, query = {}) {
+  const answer = await call(path + asQuery(query));
   return answer.json();
 }
 
@@ -44,10 +47,15 @@ function asQuery(query) {
 }
 
 export const about = () => read("/about");
-export const device = (seed) => post("/device", { seed });
-/** Those of these groups that there are and that this device may see. */
-export const groupsById = (ids, { public_key }) =>
-  read("/groups", { ids: ids.join() }, { "gaung-device-key": public_key });
+
+/** Signs a call of the registry, which gives a challenge for it. */
+async function signed(identity, call) {
+  const { nonce } = await post("/challenge", {});
+  return { public_key: identity.publicKey, nonce, signature: await identity.sign(callBytes({ ...call, nonce })) };
+}
+
+/** Those of these groups that there are and that are not private. */
+export const groupsById = (ids) => read("/groups", { ids: ids.join() });
 
 /** A page of the groups that anybody may join, by name: `{ groups, next }`; `next` is what the next page begins after, if any. */
 export async function groups({ search, after } = {}) {
@@ -69,7 +77,11 @@ export const gone = (group, member) =>
   fetch(`/api/groups/${group}/leave`, { ...jsonPost(member), keepalive: true }).catch(() => {});
 
 export const invite = (group, publicKey) => post(`/groups/${group}/invites`, { public_key: publicKey });
-export const redeem = (code, seed, name) => post("/invites/redeem", { code, seed, member_name: name });
+
+export async function redeem(code, identity) {
+  const signature = await signed(identity, { method: "redeem", subject: code });
+  return post("/invites/redeem", { code, signature, member_name: identity.name });
+}
 
 export const create = ({ name, isPrivate, member }) =>
   post("/groups", {

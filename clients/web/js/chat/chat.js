@@ -81,14 +81,16 @@ export class Chat {
     const { everyone } = await api.about();
     if (!everyone) throw new NoRegistry();
     this.#everyone = everyone;
-    for (const group of await api.groupsById([this.#everyone, ...joined()], this.identity.member)) {
+    const others = joined();
+    for (const group of await api.groupsById([this.#everyone, ...others])) {
       if (this.rooms.size < MAX_ROOMS) this.#add(group);
     }
+    await Promise.allSettled(others.map((id) => this.#enter(id)));
     const last = loadTab("current") ?? load("current");
     this.select(this.rooms.has(last) ? last : this.#everyone);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.#session = new Session(`${scheme}://${location.host}/ws`, this);
-    for (const room of this.rooms.values()) this.#stayPresent(room);
+    for (const room of this.rooms.values()) if (!room.ticket) this.#stayPresent(room);
     this.#followTabs();
   }
 
@@ -116,11 +118,18 @@ export class Chat {
   }
 
   async #joinedElsewhere(id) {
-    const [group] = await api.groupsById([id], this.identity.member).catch(() => []);
-    if (!group || this.rooms.has(id) || this.rooms.size >= MAX_ROOMS) return;
-    const room = this.#add(group);
-    this.#subscribe(room);
-    this.#stayPresent(room);
+    const room = await this.#enter(id).catch(() => null);
+    if (room) this.#subscribe(room);
+  }
+
+  /** Shows a group that this browser is a member of. Joining it again, which is signed, tells what it is, if it is private. */
+  async #enter(id) {
+    if (this.rooms.has(id)) return null;
+    const joined = await api.join(id, this.identity.member);
+    if (this.rooms.has(id) || this.rooms.size >= MAX_ROOMS) return null;
+    const room = this.#add(joined.group);
+    this.#present(room, joined);
+    return room;
   }
 
   /** The page is being closed: nobody shall take it for present. */
@@ -207,8 +216,16 @@ export class Chat {
     return concat([frames.hello({ clientId, device, name, streamKey }), everyone ? this.#subscription(everyone) : NOTHING]);
   }
 
+  /** The frame that proves the device. */
+  async prove(challenge) {
+    return frames.prove(await this.identity.prove(challenge));
+  }
+
   welcome() {
     this.#sent.clear();
+    // What was told while the session was not open.
+    const everyone = this.rooms.get(this.#everyone);
+    if (everyone?.log.next > 0) this.#acks.delivered(everyone.id, everyone.log.id, everyone.log.head);
     for (const room of this.rooms.values()) {
       if (room.id !== this.#everyone) this.#subscribe(room);
       for (const batch of room.outbox.batches()) this.#publish(room, batch);
@@ -269,10 +286,14 @@ export class Chat {
   /** Tells the registry that this browser is here, and again before that runs out. */
   async #renew(room) {
     clearTimeout(this.#renewals.get(room.id));
-    const joined = await api.join(room.id, this.identity.member);
-    room.ticket = joined.ticket;
+    this.#present(room, await api.join(room.id, this.identity.member));
     if (room.isPrivate && room.log.next > 0) this.#session?.send(frames.renew({ group: room.id, ticket: room.ticket }));
-    this.#renewals.set(room.id, setTimeout(() => this.#stayPresent(room), joined.lease_ms / 2));
+  }
+
+  #present(room, { ticket, lease_ms: lease }) {
+    room.ticket = ticket;
+    clearTimeout(this.#renewals.get(room.id));
+    this.#renewals.set(room.id, setTimeout(() => this.#stayPresent(room), lease / 2));
   }
 
   /** Asks with the room's ticket, and once more with a new one where that one has run out. */

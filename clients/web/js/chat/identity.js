@@ -1,24 +1,44 @@
 // Who speaks: the device, kept by this browser; the client, new with each page; the name, for display.
 
 import { random, toHex } from "../wire/bytes.js";
-import * as api from "./api.js";
+import { helloBytes } from "../wire/signing.js";
+import { Device } from "./device.js";
 import { load, save, watch } from "./store.js";
 
 /** As the registry takes names of members. */
 export const MAX_NAME = 64;
 
 export class Identity {
+  #key;
   #formerClients;
 
-  constructor(seed, publicKey, device, name) {
-    this.seed = seed;
-    this.publicKey = publicKey;
-    this.device = device;
+  constructor(key, name) {
+    this.#key = key;
     this.name = name;
     this.clientId = toHex(random(16));
     /** Proves to the relay that what is published under the client id comes from this page. */
     this.streamKey = toHex(random(16));
     this.#formerClients = new Set();
+  }
+
+  /** The device's id and public key, as hexadecimal digits. */
+  get device() {
+    return this.#key.id;
+  }
+
+  get publicKey() {
+    return this.#key.publicKey;
+  }
+
+  /** Signs bytes by the device's key; gives hexadecimal digits. */
+  async sign(bytes) {
+    return toHex(await this.#key.sign(bytes));
+  }
+
+  /** Answers a hub's challenge: `{ publicKey, signature }`. */
+  async prove(challenge) {
+    const { clientId, publicKey } = this;
+    return { publicKey, signature: await this.sign(helloBytes({ challenge, clientId })) };
   }
 
   /** Publishes under another client id from now on: somebody else has published under this one, which stands in the log. */
@@ -35,16 +55,7 @@ export class Identity {
 
   /** Reads this browser's identity, or makes one. */
   static async load() {
-    const seed = load("seed") ?? toHex(random(32));
-    save("seed", seed);
-    // Two tabs that began at the same moment made two: the one that was kept is this browser's.
-    watch("seed", (_, kept) => kept !== seed && location.reload());
-    let known = load("device");
-    if (known?.seed !== seed) {
-      known = { seed, ...(await api.device(seed)) };
-      save("device", known);
-    }
-    return new Identity(seed, known.public_key, known.device, load("name", ""));
+    return new Identity(await Device.load(), load("name", ""));
   }
 
   rename(name) {

@@ -11,8 +11,9 @@ const PING_MS = 20000;
 const DEAD_MS = 10000;
 
 /**
- * `handler` has `hello()`, which gives the frames of the first message; `welcome(frame)` at each opening; `run(run)`,
- * `frame(frame)`, and `onState(state, detail)` with `open`, `connecting`, `waiting` or `ended`.
+ * `handler` has `hello()`, which gives the frames of the first message; `prove(challenge)`, which gives the frame that proves the
+ * device, or its promise; `welcome()` at each opening, once that is sent; `run(run)`, `frame(frame)`, and
+ * `onState(state, detail)` with `open`, `connecting`, `waiting` or `ended`.
  */
 export class Session {
   #url;
@@ -82,13 +83,21 @@ export class Session {
 
   #takeFrame(frame) {
     if (frame.kind === "welcome") {
-      this.#open = true;
-      this.#pause = FIRST_PAUSE_MS;
-      this.#handler.onState("open");
-      this.#handler.welcome(frame);
+      this.#welcomed(this.#socket, frame.challenge);
     } else if (frame.kind !== "pong") {
       this.#handler.frame(frame);
     }
+  }
+
+  /** The session is open once its device is proven: what is sent earlier would be nobody's. */
+  async #welcomed(socket, challenge) {
+    const proof = await this.#handler.prove(challenge);
+    if (socket !== this.#socket) return;
+    socket.send(proof);
+    this.#open = true;
+    this.#pause = FIRST_PAUSE_MS;
+    this.#handler.onState("open");
+    this.#handler.welcome();
   }
 
   /** After `ms` of silence a ping is due, and after a silent ping the end. */

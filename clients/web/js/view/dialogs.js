@@ -3,6 +3,7 @@
 import * as api from "../chat/api.js";
 import { MAX_NAME } from "../chat/identity.js";
 import { el } from "./dom.js";
+import { secureUrl } from "./exposure.js";
 import { line } from "./harmless.js";
 import { t } from "./words.js";
 
@@ -82,6 +83,20 @@ export const sure = async (question, button) => Boolean(await ask({ title: quest
 export async function showShare() {
   const { urls } = await api.about();
   show({ title: t("share"), words: t("share_how"), text: urls[0], picture: api.qrCode(urls[0]) });
+}
+
+/** Says that something is only for pages that others cannot read. */
+export function showHttps() {
+  const content = el(
+    "form",
+    { method: "dialog" },
+    el("h2", { text: t("need_https") }),
+    el("p", { text: t("need_https_why") }),
+    el("p", {}, el("a", { href: secureUrl(), text: secureUrl() })),
+    el("p", {}, el("a", { href: "trust", text: t("exposed_trust") })),
+    el("p", { class: "buttons" }, el("button", { class: "main", text: t("close") })),
+  );
+  open(content);
 }
 
 export async function showInvite(room, publicKey) {

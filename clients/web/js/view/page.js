@@ -137,8 +137,7 @@ export class Page {
   async #useInvite() {
     const given = await dialogs.askInvite();
     if (!given) return;
-    const { seed, name } = this.#chat.identity;
-    await this.#chat.join(await api.redeem(given.code, seed, name));
+    await this.#chat.join(await api.redeem(given.code, this.#chat.identity));
   }
 
   async #leave() {
@@ -172,7 +171,8 @@ export class Page {
     try {
       await promise;
     } catch (error) {
-      this.say(error.message);
+      if (error.reason === "https") dialogs.showHttps();
+      else this.say(error.message);
     }
   }
 }

@@ -34,12 +34,16 @@ export const ack = ({ group, log, seq }) =>
 /** A newer ticket for a private group that the session is in. */
 export const renew = ({ group, ticket }) => client(7, new Writer().bytes(1, fromUuid(group)).bytes(2, fromHex(ticket)));
 
+/** Proves the session's device, whose key has signed the challenge of the welcome. */
+export const prove = ({ publicKey, signature }) =>
+  client(8, new Writer().bytes(1, fromHex(publicKey)).bytes(2, fromHex(signature)));
+
 export const ping = (nonce) => client(6, new Writer().number(1, nonce));
 
 const uuid = (bytes) => (bytes?.length === 16 ? toUuid(bytes) : "");
 
 const DECODERS = {
-  1: (f) => ({ kind: "welcome", everyone: uuid(f[3]) }),
+  1: (f) => ({ kind: "welcome", everyone: uuid(f[3]), challenge: f[4]?.slice() }),
   2: (f) => ({
     kind: "subscribed",
     group: uuid(f[1]),

@@ -1,15 +1,16 @@
 //! The JSON API: what a browser needs besides the messages. It answers from registry and relay, and keeps nothing.
 
 mod about;
-mod device;
 mod error;
 mod groups;
+mod hex;
 mod history;
 mod invites;
 mod lab;
 mod members;
 mod receipts;
 mod shared_body;
+mod signature;
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +40,7 @@ pub(super) fn router(context: Arc<ApiContext>) -> Router {
     Router::new()
         .route("/about", get(about::about))
         .route("/qr", get(about::qr_code))
-        .route("/device", post(device::device))
+        .route("/challenge", post(signature::challenge))
         .route("/groups", get(groups::list).post(groups::create))
         .route("/groups/{group}/join", post(groups::join))
         .route("/groups/{group}/leave", post(groups::leave))
@@ -65,6 +66,11 @@ fn timed_for<T>(browser: &PageConnection, message: T) -> Request<T> {
     let mut request = timed(message);
     call_on_behalf(&mut request, browser.address);
     request
+}
+
+/// Refuses what belongs to private groups on a connection that others can read.
+fn refuse_exposed(browser: &PageConnection) -> Result<(), ApiError> {
+    if browser.is_exposed { Err(ApiError::exposed()) } else { Ok(()) }
 }
 
 fn group_id(text: &str) -> Result<GroupId, ApiError> {

@@ -10,10 +10,14 @@ use crate::{
     registry::RegistryClient, relay_connector::RelayConnector,
 };
 
+use super::site::PageSite;
+
 /// What the API answers from.
 pub(crate) struct ApiContext {
     pub(crate) hub: RelayId,
     pub(crate) address: PageAddress,
+    /// The site that HTTPS proves; `None` if the hub has no certificate.
+    pub(crate) site: Option<PageSite>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) groups: Arc<FollowedGroups>,
     pub(crate) registry: RegistryClient,

@@ -32,11 +32,13 @@ files! {
     "css/base.css"
     "css/chat.css"
     "css/lab.css"
+    "css/trust.css"
     "icon.svg"
     "index.html"
     "js/chat/acks.js"
     "js/chat/api.js"
     "js/chat/chat.js"
+    "js/chat/device.js"
     "js/chat/draft.js"
     "js/chat/identity.js"
     "js/chat/log.js"
@@ -52,9 +54,11 @@ files! {
     "js/lab/plot.js"
     "js/lab/topology.js"
     "js/main.js"
+    "js/trust/main.js"
     "js/view/composer.js"
     "js/view/dialogs.js"
     "js/view/dom.js"
+    "js/view/exposure.js"
     "js/view/harmless.js"
     "js/view/icons.js"
     "js/view/members.js"
@@ -72,18 +76,23 @@ files! {
     "js/view/words.js"
     "js/wire/bytes.js"
     "js/wire/content.js"
+    "js/wire/ed25519.js"
     "js/wire/frames.js"
     "js/wire/items.js"
     "js/wire/protobuf.js"
     "js/wire/run.js"
+    "js/wire/sha2.js"
+    "js/wire/signing.js"
     "lab.html"
+    "trust.html"
 }
 
-/// Answers with a file; `/` is the chat, `/lab` the figures of the network.
+/// Answers with a file; `/` is the chat, `/lab` the figures of the network, `/trust` how to install the site's root.
 pub(super) async fn serve(request: Request) -> Response {
     let path = match request.uri().path().trim_start_matches('/') {
         "" => "index.html",
         "lab" => "lab.html",
+        "trust" => "trust.html",
         path => path,
     };
     match FILES.iter().find(|file| file.path == path) {

@@ -22,7 +22,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use service_kit::{
-    secure::{AcceptError, Accepted, SecurePort, SecureStream},
+    secure::{AcceptError, Accepted, PlaintextPolicy, SecurePort, SecureStream},
     share::EvictionNotice,
     watched::{Traffic, WatchedStream},
 };
@@ -64,16 +64,22 @@ pub(super) struct PageConnection {
     pub(super) peer: PeerIdentity,
     /// True if it came by TLS.
     pub(super) is_secure: bool,
+    /// True if others on the network can read it, which `--plaintext` forbids but for the page's open groups.
+    pub(super) is_exposed: bool,
     admitted: Arc<Mutex<Option<Admitted>>>,
     notice: EvictionNotice,
 }
 
 impl PageConnection {
-    fn new(address: IpAddr, accepted: &Accepted, admitted: Admitted) -> Self {
+    /// `plaintext`: from where the hub takes plaintext.
+    fn new(address: IpAddr, accepted: &Accepted, admitted: Admitted, plaintext: PlaintextPolicy) -> Self {
+        let is_secure = matches!(accepted.stream, SecureStream::Tls(_));
+        let local = accepted.stream.socket().local_addr().ok().map(|local| local.ip());
         Self {
             address,
             peer: accepted.peer,
-            is_secure: matches!(accepted.stream, SecureStream::Tls(_)),
+            is_secure,
+            is_exposed: !is_secure && !plaintext.allows(address, local),
             notice: admitted.notice(),
             admitted: Arc::new(Mutex::new(Some(admitted))),
         }
@@ -90,13 +96,15 @@ pub(crate) struct PagePort {
     pub(crate) listener: TcpListener,
     /// Which of HTTPS and HTTP it speaks.
     pub(crate) secure: SecurePort,
+    /// From where the hub takes plaintext; further HTTP is for open groups alone.
+    pub(crate) plaintext: PlaintextPolicy,
 }
 
 /// Serves the page until `stop`.
 pub(crate) async fn run(
     context: ApiContext,
     entry: SessionEntry,
-    PagePort { listener, secure }: PagePort,
+    PagePort { listener, secure, plaintext }: PagePort,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let app = router(context, entry.clone());
@@ -118,7 +126,7 @@ pub(crate) async fn run(
                             () = admitted.evicted() => return,
                         };
                         if let Some(accepted) = accepted {
-                            let connection = PageConnection::new(peer.ip(), &accepted, admitted);
+                            let connection = PageConnection::new(peer.ip(), &accepted, admitted, plaintext);
                             serve(accepted.stream, connection, app, stop).await;
                         }
                     });

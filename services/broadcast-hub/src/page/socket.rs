@@ -78,8 +78,8 @@ async fn hand_over(
         Ok(bare) => bare,
         Err(error) => return debug!(%error, "a WebSocket was not opened"),
     };
-    let PageConnection { address, peer, .. } = connection;
-    let port = SessionPort::Web { handshake, early };
+    let PageConnection { address, peer, is_exposed, .. } = connection;
+    let port = SessionPort::Web { handshake, early, is_exposed };
     entry.hand_over(NewConnection { stream, tls, address, peer, port, admitted });
 }
 

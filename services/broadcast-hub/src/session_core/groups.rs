@@ -197,6 +197,7 @@ impl SessionCore {
         if !info.private {
             return Ok(());
         }
+        self.check_exposure(info)?;
         let device = self.client.as_ref().map(|client| client.device).unwrap_or_default();
         // The error does not name the group: whoever subscribes by id need not know its name.
         around.hub.check_ticket(around.now, info.id, device, ticket).map_err(|error| {
@@ -206,6 +207,14 @@ impl SessionCore {
             };
             Failure::new(code, error.to_string())
         })
+    }
+
+    /// Refuses private groups where others on the network can read the session.
+    pub(super) fn check_exposure(&self, info: &GroupInfo) -> Result<(), Failure> {
+        if info.private && self.is_for_open_groups {
+            return Err(Failure::exposed());
+        }
+        Ok(())
     }
 
     /// Sets the group's cursor to the requested position, now or as soon as the group is followed.

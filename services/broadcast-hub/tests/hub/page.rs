@@ -307,7 +307,7 @@ async fn only_the_hubs_own_page_opens_a_session() {
     let (status, answer) = send_request(page, "GET / HTTP/1.1\r\nhost: evil.example").await;
     assert_eq!(status, 421);
     assert!(answer.contains("--advertise"), "{answer}");
-    let post = format!("POST /api/device HTTP/1.1\r\nhost: {page}\r\norigin: http://evil.example\r\ncontent-length: 0");
+    let post = format!("POST /api/challenge HTTP/1.1\r\nhost: {page}\r\norigin: http://evil.example\r\ncontent-length: 0");
     assert_eq!(send_request(page, &post).await.0, 403);
     world.stop().await;
 }
@@ -351,7 +351,10 @@ async fn the_registry_charges_the_browser_and_not_the_hub() {
         ),
         (format!("/api/groups/{group}/join"), format!(r#"{{"public_key":"{key}","client":"{id}"}}"#)),
         (format!("/api/groups/{group}/invites"), format!(r#"{{"public_key":"{key}"}}"#)),
-        ("/api/invites/redeem".to_owned(), format!(r#"{{"code":"a","seed":"{key}"}}"#)),
+        (
+            "/api/invites/redeem".to_owned(),
+            format!(r#"{{"code":"a","signature":{{"public_key":"{key}","nonce":"{key}","signature":"{key}{key}"}}}}"#),
+        ),
     ] {
         // An address of this machine that differs from the one the hub calls from.
         let socket = TcpSocket::new_v4().unwrap();
@@ -372,9 +375,10 @@ async fn the_api_reports_what_is_wrong_with_a_request() {
     let page = world.hub.page;
     let post = |path: &str, body: &str| posting(page, path, body);
     for (head, status, words) in [
-        (post("/api/device", r#"{"seed":"00"}"#), 400, "32 bytes"),
-        (post("/api/device", "{"), 400, "error"),
-        (post("/api/device", &format!(r#"{{"seed":"{}"}}"#, "0".repeat(20_000))), 413, "error"),
+        (post("/api/groups", r#"{"request_id":"0g"}"#), 422, "hexadecimal"),
+        (post("/api/groups", "{"), 400, "error"),
+        (post("/api/groups", &format!(r#"{{"name":"{}"}}"#, "0".repeat(20_000))), 413, "error"),
+        (post("/api/device", r#"{"seed":"00"}"#), 404, "no such path"),
         (format!("GET /api/groups/x/members HTTP/1.1\r\nhost: {page}"), 400, "must be a UUID"),
         (format!("GET /api/qr?text={} HTTP/1.1\r\nhost: {page}", "a".repeat(257)), 400, "256"),
         (format!("GET /api/nothing HTTP/1.1\r\nhost: {page}"), 404, "no such path"),
@@ -383,13 +387,9 @@ async fn the_api_reports_what_is_wrong_with_a_request() {
         assert_eq!(got, status, "{answer}");
         assert!(answer.contains(words), "{answer}");
     }
-    let (status, answer) =
-        send_request(page, &post("/api/device", &format!(r#"{{"seed":"{}"}}"#, "07".repeat(32)))).await;
+    let (status, answer) = send_request(page, &post("/api/challenge", "{}")).await;
     assert_eq!(status, 200);
-    assert!(
-        answer.contains("ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c"),
-        "RFC 8032's key: {answer}"
-    );
+    assert!(answer.ends_with(&format!(r#"{{"nonce":"{}"}}"#, "07".repeat(32))), "the registry's: {answer}");
     world.stop().await;
 }
 

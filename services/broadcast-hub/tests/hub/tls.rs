@@ -195,7 +195,7 @@ async fn a_page_that_came_by_http_does_nothing_by_https() {
     let world = World::start(Limits::default()).await;
     let page = world.hub.page;
     let (http, https) = (format!("http://{page}"), format!("https://{page}"));
-    let post = |origin| format!("POST /api/device HTTP/1.1\r\nhost: {page}\r\norigin: {origin}\r\ncontent-length: 0");
+    let post = |origin| format!("POST /api/groups HTTP/1.1\r\nhost: {page}\r\norigin: {origin}\r\ncontent-length: 0");
     for (origin, expected) in [(&http, 403), (&https, 415)] {
         let secure = connect_by_tls(&world.hub, page).await;
 

@@ -36,9 +36,19 @@ pub(super) struct AboutJson {
     everyone: String,
     /// The URLs by which others reach this page, the best one first.
     urls: Vec<String>,
+    /// The site that HTTPS proves; `None` if there is no HTTPS.
+    site: Option<SiteJson>,
 }
 
-/// Answers with the hub's version, the id of `everyone`, and the page's URLs.
+/// How people recognise a site.
+#[derive(Serialize)]
+struct SiteJson {
+    code: String,
+    /// SHA-256 of the root certificate.
+    fingerprint: String,
+}
+
+/// Answers with the hub's version, the id of `everyone`, the page's URLs and its site.
 pub(super) async fn about(
     State(context): State<Arc<ApiContext>>,
     Extension(connection): Extension<PageConnection>,
@@ -49,6 +59,7 @@ pub(super) async fn about(
         version: env!("CARGO_PKG_VERSION"),
         everyone: context.directory.everyone().map(|everyone| everyone.id.to_string()).unwrap_or_default(),
         urls: urls(&context.address, requested, connection.is_secure),
+        site: context.site.as_ref().map(|site| SiteJson { code: site.code().to_owned(), fingerprint: site.fingerprint() }),
     })
 }
 

@@ -9,29 +9,44 @@ use axum::{
 use serde::Serialize;
 use tonic::{Code, Status};
 
+use crate::failure::Failure;
+
 /// The answer to a request that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: StatusCode,
     message: String,
+    reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: &'a str,
+    /// What the page says in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 impl ApiError {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), reason: None }
+    }
+
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self::new(StatusCode::BAD_REQUEST, message)
     }
 
     pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, message: message.into() }
+        Self::new(StatusCode::NOT_FOUND, message)
     }
 
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, message: message.into() }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// Refuses what others on the network must not read.
+    pub(super) fn exposed() -> Self {
+        Self { reason: Some("https"), ..Self::new(StatusCode::FORBIDDEN, Failure::exposed().message) }
     }
 
     pub(super) fn message(&self) -> &str {
@@ -62,13 +77,13 @@ impl From<Status> for ApiError {
                 return Self::unavailable("registry or relay does not answer at the moment; try again");
             }
         };
-        Self { status: known, message: status.message().to_owned() }
+        Self::new(known, status.message())
     }
 }
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
-        Self { status: rejection.status(), message: rejection.body_text() }
+        Self::new(rejection.status(), rejection.body_text())
     }
 }
 
@@ -80,6 +95,6 @@ impl From<QueryRejection> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(ErrorBody { error: &self.message })).into_response()
+        (self.status, Json(ErrorBody { error: &self.message, reason: self.reason })).into_response()
     }
 }

@@ -8,7 +8,7 @@ use axum::{
         Extension, Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{HeaderMap, HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use gaung_proto::{
     GroupId, LogId,
     limits::MAX_SESSION_GROUPS,
     pb::registry::{
-        CreateGroupRequest, Format, GetGroupRequest, Group, JoinGroupRequest, LeaveGroupRequest, Scope, Viewer,
+        CreateGroupRequest, Format, GetGroupRequest, Group, JoinGroupRequest, LeaveGroupRequest, Scope,
         get_group_request, join_group_request::By,
     },
 };
@@ -26,9 +26,10 @@ use crate::directory::GroupInfo;
 
 use super::{
     super::{context::ApiContext, serve::PageConnection},
-    device::{Hex, to_hex},
     error::ApiError,
-    group_id, timed, timed_for,
+    group_id,
+    hex::{Hex, to_hex},
+    refuse_exposed, timed, timed_for,
 };
 
 /// Groups on one page of the list.
@@ -77,7 +78,7 @@ impl GroupJson {
 
 #[derive(Default, Deserialize)]
 pub(super) struct ListQuery {
-    /// Ids of the wanted groups, separated by commas; those that do not exist are left out.
+    /// Ids of the wanted groups, separated by commas; those that do not exist or are private are left out.
     ids: Option<String>,
     /// A part of the wanted groups' names, in any letter case.
     #[serde(default)]
@@ -91,12 +92,11 @@ pub(super) struct ListQuery {
 /// by name. The header `gaung-next` is the `after` of the next page, percent-encoded.
 pub(super) async fn list(
     State(context): State<Arc<ApiContext>>,
-    headers: HeaderMap,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
     if let Some(ids) = &query.ids {
-        return Ok(Json(by_ids(&context, ids, viewer(&headers)).await).into_response());
+        return Ok(Json(by_ids(&context, ids).await).into_response());
     }
     let (page, next) = page_of(context.directory.public(), &query.search, &query.after);
     if page.is_empty() && context.directory.everyone().is_none() {
@@ -108,14 +108,6 @@ pub(super) async fn list(
         response.headers_mut().insert("gaung-next", next);
     }
     Ok(response)
-}
-
-/// Carries the key of the browser's device, which sees the private groups that it is a member of.
-const DEVICE_KEY: &str = "gaung-device-key";
-
-fn viewer(headers: &HeaderMap) -> Option<Viewer> {
-    let key = Hex::try_from(headers.get(DEVICE_KEY)?.to_str().ok()?.to_owned()).ok()?;
-    Some(Viewer { device_key: key.0.into(), ..Viewer::default() })
 }
 
 /// Returns one page, and the name after which the next one begins.
@@ -140,15 +132,14 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// Returns those groups that exist, in the order of `ids`. Groups that the directory does not have are looked up at the
-/// registry.
-async fn by_ids(context: &ApiContext, ids: &str, viewer: Option<Viewer>) -> Vec<GroupJson> {
+/// Returns those groups that exist and are public, in the order of `ids`. Groups that the directory does not have are looked up
+/// at the registry. A browser gets its private groups by joining them, which it signs.
+async fn by_ids(context: &ApiContext, ids: &str) -> Vec<GroupJson> {
     let mut found = Vec::new();
     for id in ids.split(',').filter_map(|id| id.parse::<GroupId>().ok()).take(MAX_IDS) {
-        // The registry decides whether this browser may see a private group.
         let group = match context.directory.by_id(id).filter(|info| !info.private) {
             Some(info) => Some(GroupJson::of_known(&info)),
-            None => described_by_id(context, id, viewer.clone()).await.ok(),
+            None => described_by_id(context, id).await.ok(),
         };
         found.extend(group);
     }
@@ -159,9 +150,8 @@ async fn by_ids(context: &ApiContext, ids: &str, viewer: Option<Viewer>) -> Vec<
 pub(super) async fn described_by_id(
     context: &ApiContext,
     id: GroupId,
-    viewer: Option<Viewer>,
 ) -> Result<GroupJson, ApiError> {
-    let request = GetGroupRequest { by: Some(get_group_request::By::Id(id.into())), viewer };
+    let request = GetGroupRequest { by: Some(get_group_request::By::Id(id.into())), viewer: None };
     let answer = context.registry.clone().get_group(timed(request)).await?.into_inner();
     described(answer.group.as_ref())
 }
@@ -184,6 +174,9 @@ pub(super) async fn create(
     body: Result<Json<CreateRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<GroupJson>), ApiError> {
     let Json(create) = body?;
+    if create.private {
+        refuse_exposed(&browser)?;
+    }
     let request = CreateGroupRequest {
         request_id: create.request_id.0.into(),
         name: create.name,
@@ -215,7 +208,7 @@ pub(super) struct MemberRequest {
 #[derive(Serialize)]
 pub(super) struct JoinedJson {
     group: GroupJson,
-    /// The ticket that subscriptions to a private group carry, as hexadecimal digits.
+    /// The ticket that subscriptions to a private group carry, as hexadecimal digits; empty for a public one.
     ticket: String,
     /// Time until presence and ticket expire; the page joins again before.
     lease_ms: u64,
@@ -238,11 +231,14 @@ pub(super) async fn join(
         signature: None,
     };
     let joined = context.registry.clone().join_group(timed_for(&browser, request)).await?.into_inner();
-    Ok(Json(JoinedJson {
-        group: described(joined.group.as_ref())?,
-        ticket: to_hex(&joined.ticket),
-        lease_ms: joined.lease_ms,
-    }))
+    let group = described(joined.group.as_ref())?;
+    let ticket = if group.private {
+        refuse_exposed(&browser)?;
+        to_hex(&joined.ticket)
+    } else {
+        String::new()
+    };
+    Ok(Json(JoinedJson { group, ticket, lease_ms: joined.lease_ms }))
 }
 
 /// Ends the membership of the browser's device.

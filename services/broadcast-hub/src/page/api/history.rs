@@ -16,9 +16,10 @@ use tonic::Status;
 
 use super::{
     super::{context::ApiContext, serve::PageConnection},
-    device::Hex,
     error::ApiError,
-    group_id, relay_of,
+    group_id,
+    hex::Hex,
+    refuse_exposed, relay_of,
     shared_body::SharedBody,
     timed,
 };
@@ -46,7 +47,7 @@ pub(super) async fn history(
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let ticket = ticket(query.ticket);
+    let ticket = ticket(query.ticket, &connection)?;
     let (info, mut relay) = relay_of(&context, group_id(&group)?, &ticket).await?;
     let request = ReadRequest {
         group_id: info.id.into(),
@@ -78,7 +79,10 @@ pub(super) fn log_id(text: Option<&str>) -> Result<LogId, ApiError> {
     u64::from_str_radix(text, 16).map(LogId).map_err(|_| ApiError::invalid("a log id has 16 hexadecimal digits"))
 }
 
-/// Decodes the ticket of a request; empty if it has none.
-pub(super) fn ticket(hex: Option<Hex>) -> Bytes {
-    hex.map(|hex| hex.0.into()).unwrap_or_default()
+/// Decodes the ticket of a request; empty if it has none. Others must not read one.
+pub(super) fn ticket(hex: Option<Hex>, browser: &PageConnection) -> Result<Bytes, ApiError> {
+    if hex.is_some() {
+        refuse_exposed(browser)?;
+    }
+    Ok(hex.map(|hex| hex.0.into()).unwrap_or_default())
 }

@@ -7,20 +7,18 @@ use axum::{
     extract::{Extension, Path, State, rejection::JsonRejection},
     http::StatusCode,
 };
-use gaung_proto::{
-    GroupId,
-    pb::registry::{CreateInviteRequest, GetChallengeRequest, RedeemInviteRequest},
-    signing::{Method, sign_call},
-};
+use gaung_proto::pb::registry::{CreateInviteRequest, RedeemInviteRequest};
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{context::ApiContext, serve::PageConnection},
-    device::{Hex, key_of},
     error::ApiError,
     group_id,
     groups::{GroupJson, described},
-    timed, timed_for,
+    hex::Hex,
+    refuse_exposed,
+    signature::SignatureJson,
+    timed_for,
 };
 
 #[derive(Deserialize)]
@@ -48,6 +46,7 @@ pub(super) async fn create(
     Path(group): Path<String>,
     body: Result<Json<InviteRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<InviteJson>), ApiError> {
+    refuse_exposed(&browser)?;
     let Json(invite) = body?;
     let request = CreateInviteRequest {
         group_id: group_id(&group)?.into(),
@@ -63,25 +62,22 @@ pub(super) async fn create(
 #[derive(Deserialize)]
 pub(super) struct RedeemRequest {
     code: String,
-    seed: Hex,
+    /// Of the call `redeem`, whose subject is the code.
+    signature: SignatureJson,
     #[serde(default)]
     member_name: String,
 }
 
-/// Redeems a code for the browser's device.
+/// Redeems a code for the device that has signed.
 pub(super) async fn redeem(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
     body: Result<Json<RedeemRequest>, JsonRejection>,
 ) -> Result<Json<GroupJson>, ApiError> {
+    refuse_exposed(&browser)?;
     let Json(redeem) = body?;
-    let key = key_of(&redeem.seed)?;
-    let mut client = context.registry.clone();
-    let nonce = client.get_challenge(timed(GetChallengeRequest {})).await?.into_inner().nonce;
-    // The signed group id is zero, because the group is not known before.
-    let signature = sign_call(&key, Method::Redeem, GroupId::NONE, &nonce, &redeem.code);
-    let request =
-        RedeemInviteRequest { code: redeem.code, signature: Some(signature), member_name: redeem.member_name };
-    let redeemed = client.redeem_invite(timed_for(&browser, request)).await?.into_inner();
+    let signature = Some(redeem.signature.into());
+    let request = RedeemInviteRequest { code: redeem.code, signature, member_name: redeem.member_name };
+    let redeemed = context.registry.clone().redeem_invite(timed_for(&browser, request)).await?.into_inner();
     Ok(Json(described(redeemed.group.as_ref())?))
 }

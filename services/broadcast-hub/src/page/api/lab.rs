@@ -143,7 +143,7 @@ impl LabGroupJson {
     async fn gather(context: Arc<ApiContext>, group: Arc<GroupInfo>) -> Option<Self> {
         let id = group.id;
         // Without a viewer, which is enough for public groups, and only they are listed.
-        let described = groups::described_by_id(&context, id, None).await.ok()?;
+        let described = groups::described_by_id(&context, id).await.ok()?;
         let log = log_of(&context, id, &Bytes::new()).await;
         let without_figures = Self {
             id: described.id,
@@ -185,7 +185,7 @@ impl ServiceJson {
         };
         Some(Self {
             kind,
-            id: super::device::to_hex(&service.service_id),
+            id: super::hex::to_hex(&service.service_id),
             host: service.advertise.clone(),
             alive: service.alive,
             version: service.version.clone(),

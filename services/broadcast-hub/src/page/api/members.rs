@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Extension, Path, Query, State, rejection::QueryRejection},
 };
 use bytes::Bytes;
 use gaung_proto::{
@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::registry::ticket_viewer;
 
 use super::{
-    super::context::ApiContext,
-    device::{Hex, to_hex},
+    super::{context::ApiContext, serve::PageConnection},
     error::ApiError,
     group_id,
+    hex::{Hex, to_hex},
     history::ticket,
     receipts::lane_word,
     relay_of, timed,
@@ -60,12 +60,13 @@ pub(super) struct MembersQuery {
 /// Answers with the members of one group.
 pub(super) async fn members(
     State(context): State<Arc<ApiContext>>,
+    Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
     query: Result<Query<MembersQuery>, QueryRejection>,
 ) -> Result<Json<Vec<MemberJson>>, ApiError> {
     let Query(query) = query?;
     let group = group_id(&group)?;
-    let ticket = ticket(query.ticket);
+    let ticket = ticket(query.ticket, &browser)?;
     let log = log_of(&context, group, &ticket).await?;
     Ok(Json(merged(&log.members, &known_members(&context, group, ticket).await)))
 }

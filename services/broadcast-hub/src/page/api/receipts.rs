@@ -17,9 +17,9 @@ use tonic::{Request, Status};
 
 use super::{
     super::{context::ApiContext, serve::PageConnection},
-    device::{Hex, to_hex},
     error::ApiError,
     group_id,
+    hex::{Hex, to_hex},
     history::{log_id, ticket},
     relay_of,
     shared_body::SharedBody,
@@ -63,7 +63,7 @@ pub(super) async fn receipts(
     query: Result<Query<ReceiptsQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let ticket = ticket(query.ticket);
+    let ticket = ticket(query.ticket, &browser)?;
     let place = context.receipt_watches.take(browser.address.into(), 1);
     let place = place.map_err(|full| Status::resource_exhausted(full.to_string()))?;
     let (info, mut relay) = relay_of(&context, group_id(&group)?, &ticket).await?;
