@@ -100,7 +100,8 @@ async fn copy(
 /// Browsers mask what they send in a WebSocket (RFC 6455, section 5.3), with keys that they send along.
 fn unmasked(stream: &[u8]) -> Vec<u8> {
     let upgrade = stream.to_ascii_lowercase();
-    let Some(end) = find(&upgrade, b"upgrade: websocket").and_then(|at| Some(at + find(&upgrade[at..], b"\r\n\r\n")? + 4))
+    let Some(end) =
+        find(&upgrade, b"upgrade: websocket").and_then(|at| Some(at + find(&upgrade[at..], b"\r\n\r\n")? + 4))
     else {
         return stream.to_vec();
     };

@@ -11,7 +11,7 @@ use gaung_tests::{
     process::Process,
     programs::program,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const MESSAGES: usize = 1000;
@@ -59,6 +59,49 @@ fn of_two_servers_a_person_chooses_and_a_script_has_to_say() {
         assert!(unsure.stderr.iter().any(|line| line.contains(&server)), "{server}: {:?}", unsure.stderr);
         let _ = there(&["--server", &server, "group", "list"]).expect_code(0);
     }
+}
+
+#[test]
+fn a_page_by_http_from_another_machine_is_for_open_groups() {
+    needs!(Namespaces);
+    let data = TempDir::new().expect("a temporary folder");
+    let lab = Lab::new(2);
+    let folder = data.path().display().to_string();
+    let flags = ["up", "--headless", "--plaintext", "loopback", "--data", &folder];
+    let server = lab.host(0).start(program("gaung"), &flags);
+    server.stdout_line("the page's address", |line| line.contains("7480"));
+    let api = format!("http://{}:7480/api", lab.host(0).ip());
+    // Each with connections of its own, or the second machine's would be used again on the first.
+    let agent = || ureq::Agent::from(ureq::Agent::config_builder().http_status_as_error(false).build());
+    let answer = |sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>| {
+        let mut answer = sent.expect("the page answers");
+        (answer.status().as_u16(), answer.body_mut().read_to_string().expect("an answer in words"))
+    };
+    let signature = json!({ "public_key": "07", "nonce": "07", "signature": "07" });
+    let private = json!({
+        "request_id": "07".repeat(16), "name": "rapat", "private": true, "member_name": "Eve", "signature": signature,
+    });
+    let redeemed = json!({ "code": "x", "signature": signature });
+    let everyone = "00000000-0000-0000-0000-000000000000";
+    let ask = || {
+        let post = |path: &str, body: &Value| {
+            answer(agent().post(format!("{api}{path}")).content_type("application/json").send(body.to_string()))
+        };
+        [
+            post("/groups", &private),
+            post("/invites/redeem", &redeemed),
+            answer(agent().get(format!("{api}/groups/{everyone}/history?before=9&limit=9&ticket=07")).call()),
+        ]
+    };
+    for (status, words) in lab.host(1).within(ask) {
+        assert_eq!(status, 403, "{words}");
+        assert!(words.contains("need HTTPS") && words.contains(r#""reason":"https""#), "{words}");
+    }
+    for (status, words) in lab.host(0).within(ask) {
+        assert!(!words.contains("HTTPS"), "nobody hears what stays on the machine: {status} {words}");
+    }
+    let (status, words) = lab.host(1).within(|| answer(agent().get(format!("{api}/groups")).call()));
+    assert!(status == 200 && words.contains("everyone"), "{status} {words}");
 }
 
 /// 1 000 messages of 1 KiB, each after the one before is acknowledged, to `members` machines.

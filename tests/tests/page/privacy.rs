@@ -187,7 +187,11 @@ fn a_page_that_others_can_read_says_so_in_a_banner() {
         sari.wait("the banner in a new tab", "return !document.querySelector('#exposed').hidden");
         sari.go(&own);
         sari.wait("the name is asked", "return document.querySelector('dialog input')");
-        assert_eq!(sari.run("return document.querySelector('#exposed').hidden", &[]), json!(true), "nobody reads along");
+        assert_eq!(
+            sari.run("return document.querySelector('#exposed').hidden", &[]),
+            json!(true),
+            "nobody reads along"
+        );
         nothing_is_wrong(&[&sari]);
     }
 }

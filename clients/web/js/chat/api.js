@@ -48,6 +48,13 @@ function asQuery(query) {
 
 export const about = () => read("/about");
 
+/** What a call of several fields signs of them (WIRE.md, section 8). */
+const lines = (...fields) => fields.join("\n");
+
+/** What the page's groups are, as gaung.registry.v1.Scope and Format have it. */
+const SITE_SCOPE = 1;
+const PROTO_FORMAT = 1;
+
 /** Signs a call of the registry, which gives a challenge for it. */
 async function signed(identity, call) {
   const { nonce } = await post("/challenge", {});
@@ -65,32 +72,38 @@ export async function groups({ search, after } = {}) {
 export const lab = () => read("/lab");
 export const qrCode = (text) => `/api/qr${asQuery({ text })}`;
 export const members = (group, ticket) => read(`/groups/${group}/members`, { ticket });
-export const join = (group, member) => post(`/groups/${group}/join`, member);
-/** A member for good, whether a page is open or not. */
-export const enroll = (group, member) => join(group, { ...member, client: "" });
 
-/** The end of that. */
-export const leave = (group, member) => post(`/groups/${group}/leave`, { ...member, client: "" });
+/** `client`: the page that is present; empty for a membership that lasts, whether a page is open or not. */
+export async function join(group, identity, client = identity.clientId) {
+  const { name } = identity;
+  const signature = await signed(identity, { method: "join", group, subject: lines("", name, client, "tcp") });
+  return post(`/groups/${group}/join`, { client, member_name: name, signature });
+}
 
-/** Says that this page is in the group no more, also while it is being closed. */
-export const gone = (group, member) =>
-  fetch(`/api/groups/${group}/leave`, { ...jsonPost(member), keepalive: true }).catch(() => {});
+/** Ends what `join` with this client began. */
+export async function leave(group, identity, client = "") {
+  const signature = await signed(identity, { method: "leave", group, subject: client });
+  return post(`/groups/${group}/leave`, { client, signature });
+}
 
-export const invite = (group, publicKey) => post(`/groups/${group}/invites`, { public_key: publicKey });
+/** Makes a code that is good for a day. */
+export async function invite(group, identity) {
+  const [uses, expires] = [0, 0];
+  const signature = await signed(identity, { method: "invite", group, subject: lines(uses, expires) });
+  return post(`/groups/${group}/invites`, { uses, expires_ms: expires, signature });
+}
 
 export async function redeem(code, identity) {
   const signature = await signed(identity, { method: "redeem", subject: code });
   return post("/invites/redeem", { code, signature, member_name: identity.name });
 }
 
-export const create = ({ name, isPrivate, member }) =>
-  post("/groups", {
-    request_id: toHex(random(16)),
-    name,
-    private: isPrivate,
-    public_key: member.public_key,
-    member_name: member.member_name,
-  });
+export async function create({ name, isPrivate }, identity) {
+  const id = toHex(random(16));
+  const subject = lines(id, name, SITE_SCOPE, PROTO_FORMAT, Number(isPrivate), "", "", identity.name, "0 0 0");
+  const signature = await signed(identity, { method: "create", subject });
+  return post("/groups", { request_id: id, name, private: isPrivate, member_name: identity.name, signature });
+}
 
 /** The newest `limit` messages before `before`: `{ first, runs }`, the runs' bytes one behind the other. */
 export async function history(group, { before, limit, log, ticket }) {

@@ -125,23 +125,18 @@ export class Chat {
   /** Shows a group that this browser is a member of. Joining it again, which is signed, tells what it is, if it is private. */
   async #enter(id) {
     if (this.rooms.has(id)) return null;
-    const joined = await api.join(id, this.identity.member);
+    const joined = await api.join(id, this.identity);
     if (this.rooms.has(id) || this.rooms.size >= MAX_ROOMS) return null;
     const room = this.#add(joined.group);
     this.#present(room, joined);
     return room;
   }
 
-  /** The page is being closed: nobody shall take it for present. */
-  end() {
-    for (const room of this.rooms.values()) api.gone(room.id, this.identity.member);
-  }
-
   /** Becomes a member of a group and hears it. */
   async join(group) {
     if (this.rooms.size >= MAX_ROOMS) throw new Error("leave a group first: a session has at most 64");
     const room = this.rooms.get(group.id) ?? this.#add(group);
-    await api.enroll(room.id, this.identity.member);
+    await api.join(room.id, this.identity, "");
     await this.#renew(room);
     this.#subscribe(room);
     if (room.id !== this.#everyone) save(`joined.${room.id}`, true);
@@ -152,8 +147,8 @@ export class Chat {
   async leave(room) {
     forget(`joined.${room.id}`);
     this.#forgetRoom(room);
-    await api.leave(room.id, this.identity.member);
-    await api.gone(room.id, this.identity.member);
+    await api.leave(room.id, this.identity);
+    await api.leave(room.id, this.identity, this.identity.clientId);
   }
 
   #forgetRoom(room) {
@@ -286,7 +281,7 @@ export class Chat {
   /** Tells the registry that this browser is here, and again before that runs out. */
   async #renew(room) {
     clearTimeout(this.#renewals.get(room.id));
-    this.#present(room, await api.join(room.id, this.identity.member));
+    this.#present(room, await api.join(room.id, this.identity));
     if (room.isPrivate && room.log.next > 0) this.#session?.send(frames.renew({ group: room.id, ticket: room.ticket }));
   }
 
@@ -405,11 +400,10 @@ export class Chat {
   /** A new session under a new client id sends again what is not acknowledged. */
   #goOnAsAnother({ client }) {
     if (client !== this.identity.clientId) return;
-    const former = this.identity.member;
     this.identity.takeNewClient();
     this.#session.reopen();
     for (const room of this.rooms.values()) {
-      api.gone(room.id, former);
+      api.leave(room.id, this.identity, client).catch(() => {});
       this.#stayPresent(room);
     }
   }

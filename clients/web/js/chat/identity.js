@@ -71,9 +71,4 @@ export class Identity {
       renamed();
     });
   }
-
-  /** As the registry is told. */
-  get member() {
-    return { public_key: this.publicKey, client: this.clientId, member_name: this.name };
-  }
 }

@@ -99,7 +99,7 @@ export function showHttps() {
   open(content);
 }
 
-export async function showInvite(room, publicKey) {
-  const { code } = await api.invite(room.id, publicKey);
+export async function showInvite(room, identity) {
+  const { code } = await api.invite(room.id, identity);
   show({ title: t("make_invite"), words: t("invite_made", { group: line(room.name) }), text: code });
 }

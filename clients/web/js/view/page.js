@@ -113,7 +113,7 @@ export class Page {
     on("new-group", () => this.#newGroup());
     on("use-invite", () => this.#useInvite());
     on("share", () => dialogs.showShare());
-    on("invite", () => dialogs.showInvite(this.#chat.current, this.#chat.identity.publicKey));
+    on("invite", () => dialogs.showInvite(this.#chat.current, this.#chat.identity));
     on("leave", () => this.#leave());
     byId("menu").addEventListener("click", () => this.#drawer("rooms"));
     byId("show-members").addEventListener("click", () => this.#drawer("members"));
@@ -121,7 +121,6 @@ export class Page {
       if (!event.target.closest("#menu, #show-members")) for (const name of ["rooms", "members"]) this.#drawer(name, false);
     });
     document.addEventListener("visibilitychange", () => this.#shown && this.#read(this.#shown));
-    addEventListener("pagehide", () => this.#chat.end());
     addEventListener("beforeunload", (event) => {
       const unsent = [...this.#chat.rooms.values()].some((room) => room.outbox.waiting.some((entry) => !entry.durable));
       if (unsent) event.preventDefault();
@@ -131,7 +130,7 @@ export class Page {
   async #newGroup() {
     const wish = await dialogs.askGroup();
     if (!wish) return;
-    await this.#chat.join(await api.create({ ...wish, member: this.#chat.identity.member }));
+    await this.#chat.join(await api.create(wish, this.#chat.identity));
   }
 
   async #useInvite() {

@@ -20,8 +20,8 @@ use crate::{
     failure::Failure,
     group::Group,
     session_core::{
-        Decoded, Dialect, DialectRules, EndReason, GroupKey, Hello, HelloProof, PublishRequest, Request, ResumePoint, RunSource,
-        Say, SubscribeRequest,
+        Decoded, Dialect, DialectRules, EndReason, GroupKey, Hello, HelloProof, PublishRequest, Request, ResumePoint,
+        RunSource, Say, SubscribeRequest,
     },
 };
 

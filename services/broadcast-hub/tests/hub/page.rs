@@ -307,7 +307,8 @@ async fn only_the_hubs_own_page_opens_a_session() {
     let (status, answer) = send_request(page, "GET / HTTP/1.1\r\nhost: evil.example").await;
     assert_eq!(status, 421);
     assert!(answer.contains("--advertise"), "{answer}");
-    let post = format!("POST /api/challenge HTTP/1.1\r\nhost: {page}\r\norigin: http://evil.example\r\ncontent-length: 0");
+    let post =
+        format!("POST /api/challenge HTTP/1.1\r\nhost: {page}\r\norigin: http://evil.example\r\ncontent-length: 0");
     assert_eq!(send_request(page, &post).await.0, 403);
     world.stop().await;
 }
@@ -343,18 +344,13 @@ fn posting(page: SocketAddr, path: &str, body: &str) -> String {
 async fn the_registry_charges_the_browser_and_not_the_hub() {
     let world = World::start(Limits::default()).await;
     let (key, id) = ("07".repeat(32), "07".repeat(16));
+    let signature = format!(r#""signature":{{"public_key":"{key}","nonce":"{key}","signature":"{key}{key}"}}"#);
     let group = world.everyone;
     for (path, body) in [
-        (
-            "/api/groups".to_owned(),
-            format!(r#"{{"request_id":"{id}","name":"a","public_key":"{key}","member_name":"b"}}"#),
-        ),
-        (format!("/api/groups/{group}/join"), format!(r#"{{"public_key":"{key}","client":"{id}"}}"#)),
-        (format!("/api/groups/{group}/invites"), format!(r#"{{"public_key":"{key}"}}"#)),
-        (
-            "/api/invites/redeem".to_owned(),
-            format!(r#"{{"code":"a","signature":{{"public_key":"{key}","nonce":"{key}","signature":"{key}{key}"}}}}"#),
-        ),
+        ("/api/groups".to_owned(), format!(r#"{{"request_id":"{id}","name":"a","member_name":"b",{signature}}}"#)),
+        (format!("/api/groups/{group}/join"), format!(r#"{{"client":"{id}",{signature}}}"#)),
+        (format!("/api/groups/{group}/invites"), format!(r#"{{{signature}}}"#)),
+        ("/api/invites/redeem".to_owned(), format!(r#"{{"code":"a",{signature}}}"#)),
     ] {
         // An address of this machine that differs from the one the hub calls from.
         let socket = TcpSocket::new_v4().unwrap();
@@ -379,6 +375,7 @@ async fn the_api_reports_what_is_wrong_with_a_request() {
         (post("/api/groups", "{"), 400, "error"),
         (post("/api/groups", &format!(r#"{{"name":"{}"}}"#, "0".repeat(20_000))), 413, "error"),
         (post("/api/device", r#"{"seed":"00"}"#), 404, "no such path"),
+        (post(&format!("/api/groups/{}/join", world.everyone), r#"{"public_key":"00","client":""}"#), 422, "signature"),
         (format!("GET /api/groups/x/members HTTP/1.1\r\nhost: {page}"), 400, "must be a UUID"),
         (format!("GET /api/qr?text={} HTTP/1.1\r\nhost: {page}", "a".repeat(257)), 400, "256"),
         (format!("GET /api/nothing HTTP/1.1\r\nhost: {page}"), 404, "no such path"),

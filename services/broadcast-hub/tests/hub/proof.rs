@@ -55,8 +55,10 @@ async fn what_a_session_says_after_its_proof_is_of_the_keys_device() {
     let id = *client.id.as_bytes();
     until(&world, group, |_| latest(&world, group, &id).is_some_and(|report| report.device_id[..] == [0; 16])).await;
     prove(&mut client, &welcome.challenge, ClientId(id)).await;
-    until(&world, group, |_| latest(&world, group, &id).is_some_and(|report| report.device_id == device().as_bytes()[..]))
-        .await;
+    until(&world, group, |_| {
+        latest(&world, group, &id).is_some_and(|report| report.device_id == device().as_bytes()[..])
+    })
+    .await;
     client.publish(group, 1, 1, 1).await;
     let run = loop {
         if let Received::Run(run) = client.next().await {

@@ -59,7 +59,10 @@ pub(super) async fn about(
         version: env!("CARGO_PKG_VERSION"),
         everyone: context.directory.everyone().map(|everyone| everyone.id.to_string()).unwrap_or_default(),
         urls: urls(&context.address, requested, connection.is_secure),
-        site: context.site.as_ref().map(|site| SiteJson { code: site.code().to_owned(), fingerprint: site.fingerprint() }),
+        site: context
+            .site
+            .as_ref()
+            .map(|site| SiteJson { code: site.code().to_owned(), fingerprint: site.fingerprint() }),
     })
 }
 

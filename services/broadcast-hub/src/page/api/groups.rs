@@ -16,8 +16,8 @@ use gaung_proto::{
     GroupId, LogId,
     limits::MAX_SESSION_GROUPS,
     pb::registry::{
-        CreateGroupRequest, Format, GetGroupRequest, Group, JoinGroupRequest, LeaveGroupRequest, Scope,
-        get_group_request, join_group_request::By,
+        CreateGroupRequest, DeviceSignature, Format, GetGroupRequest, Group, JoinGroupRequest, LeaveGroupRequest,
+        Scope, get_group_request, join_group_request::By,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,9 @@ use super::{
     error::ApiError,
     group_id,
     hex::{Hex, to_hex},
-    refuse_exposed, timed, timed_for,
+    refuse_exposed,
+    signature::SignatureJson,
+    timed, timed_for,
 };
 
 /// Groups on one page of the list.
@@ -147,10 +149,7 @@ async fn by_ids(context: &ApiContext, ids: &str) -> Vec<GroupJson> {
 }
 
 /// Looks a group up at the registry.
-pub(super) async fn described_by_id(
-    context: &ApiContext,
-    id: GroupId,
-) -> Result<GroupJson, ApiError> {
+pub(super) async fn described_by_id(context: &ApiContext, id: GroupId) -> Result<GroupJson, ApiError> {
     let request = GetGroupRequest { by: Some(get_group_request::By::Id(id.into())), viewer: None };
     let answer = context.registry.clone().get_group(timed(request)).await?.into_inner();
     described(answer.group.as_ref())
@@ -163,8 +162,9 @@ pub(super) struct CreateRequest {
     name: String,
     #[serde(default)]
     private: bool,
-    public_key: Hex,
     member_name: String,
+    /// Of the call `create`, by the owner.
+    signature: SignatureJson,
 }
 
 /// Creates a group.
@@ -177,14 +177,16 @@ pub(super) async fn create(
     if create.private {
         refuse_exposed(&browser)?;
     }
+    let signature = DeviceSignature::from(create.signature);
     let request = CreateGroupRequest {
         request_id: create.request_id.0.into(),
         name: create.name,
         scope: Scope::Site.into(),
         format: Format::Proto.into(),
         private: create.private,
-        owner_public_key: create.public_key.0.into(),
+        owner_public_key: signature.public_key.clone(),
         owner_name: create.member_name,
+        signature: Some(signature),
         ..CreateGroupRequest::default()
     };
     let created = context.registry.clone().create_group(timed_for(&browser, request)).await?.into_inner();
@@ -198,10 +200,11 @@ pub(super) fn described(group: Option<&Group>) -> Result<GroupJson, ApiError> {
 
 #[derive(Deserialize)]
 pub(super) struct MemberRequest {
-    public_key: Hex,
     client: Hex,
     #[serde(default)]
     member_name: String,
+    /// Of the call `join` or `leave`.
+    signature: SignatureJson,
 }
 
 /// The outcome of joining a group.
@@ -214,7 +217,7 @@ pub(super) struct JoinedJson {
     lease_ms: u64,
 }
 
-/// Makes the browser's device a member, or renews its presence.
+/// Makes the device that has signed a member, or renews its presence.
 pub(super) async fn join(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
@@ -222,13 +225,14 @@ pub(super) async fn join(
     body: Result<Json<MemberRequest>, JsonRejection>,
 ) -> Result<Json<JoinedJson>, ApiError> {
     let Json(member) = body?;
+    let signature = DeviceSignature::from(member.signature);
     let request = JoinGroupRequest {
         by: Some(By::Id(group_id(&group)?.into())),
-        public_key: member.public_key.0.into(),
+        public_key: signature.public_key.clone(),
         member_name: member.member_name,
         client_id: member.client.0.into(),
         lane: "tcp".to_owned(),
-        signature: None,
+        signature: Some(signature),
     };
     let joined = context.registry.clone().join_group(timed_for(&browser, request)).await?.into_inner();
     let group = described(joined.group.as_ref())?;
@@ -241,7 +245,7 @@ pub(super) async fn join(
     Ok(Json(JoinedJson { group, ticket, lease_ms: joined.lease_ms }))
 }
 
-/// Ends the membership of the browser's device.
+/// Ends the membership of the device that has signed.
 pub(super) async fn leave(
     State(context): State<Arc<ApiContext>>,
     Path(group): Path<String>,
@@ -249,11 +253,12 @@ pub(super) async fn leave(
 ) -> Result<StatusCode, ApiError> {
     let Json(member) = body?;
     // An empty client id ends the membership itself; another one only the presence of that client.
+    let signature = DeviceSignature::from(member.signature);
     let request = LeaveGroupRequest {
         group_id: group_id(&group)?.into(),
-        public_key: member.public_key.0.into(),
+        public_key: signature.public_key.clone(),
         client_id: Bytes::from(member.client.0),
-        signature: None,
+        signature: Some(signature),
     };
     context.registry.clone().leave_group(timed(request)).await?;
     Ok(StatusCode::NO_CONTENT)

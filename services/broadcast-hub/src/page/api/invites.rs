@@ -7,7 +7,7 @@ use axum::{
     extract::{Extension, Path, State, rejection::JsonRejection},
     http::StatusCode,
 };
-use gaung_proto::pb::registry::{CreateInviteRequest, RedeemInviteRequest};
+use gaung_proto::pb::registry::{CreateInviteRequest, DeviceSignature, RedeemInviteRequest};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,7 +15,6 @@ use super::{
     error::ApiError,
     group_id,
     groups::{GroupJson, described},
-    hex::Hex,
     refuse_exposed,
     signature::SignatureJson,
     timed_for,
@@ -23,13 +22,14 @@ use super::{
 
 #[derive(Deserialize)]
 pub(super) struct InviteRequest {
-    public_key: Hex,
     /// How often the code may be redeemed; 0 for no limit.
     #[serde(default)]
     uses: u32,
     /// Time until the code expires; 0 for a day.
     #[serde(default)]
     expires_ms: u64,
+    /// Of the call `invite`.
+    signature: SignatureJson,
 }
 
 /// A code that was created.
@@ -48,12 +48,13 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<InviteJson>), ApiError> {
     refuse_exposed(&browser)?;
     let Json(invite) = body?;
+    let signature = DeviceSignature::from(invite.signature);
     let request = CreateInviteRequest {
         group_id: group_id(&group)?.into(),
-        public_key: invite.public_key.0.into(),
+        public_key: signature.public_key.clone(),
         uses: invite.uses,
         expires_ms: invite.expires_ms,
-        signature: None,
+        signature: Some(signature),
     };
     let created = context.registry.clone().create_invite(timed_for(&browser, request)).await?.into_inner();
     Ok((StatusCode::CREATED, Json(InviteJson { code: created.code, expires_unix_ms: created.expires_unix_ms })))
