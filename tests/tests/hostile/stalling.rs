@@ -21,7 +21,11 @@ use gaung_proto::{
 use gaung_site::{ExpectedSite, tls};
 use gaung_tests::hostile::{Attacker, publish};
 use rustls::time_provider::DefaultTimeProvider;
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    task::JoinSet,
+};
+use tokio_rustls::client::TlsStream;
 use tokio_stream::StreamExt as _;
 use tonic::Request;
 
@@ -31,6 +35,8 @@ use crate::suffer;
 const CONNECTIONS: usize = 3000;
 /// TLS handshakes at a time.
 const HANDSHAKES: usize = 64;
+/// Calls of one connection that are reset at once: a hundred times what the server lets wait.
+const RESETS: usize = 2000;
 /// Streams that are opened and not read.
 const STREAMS: usize = 200;
 
@@ -63,29 +69,80 @@ fn tls_handshakes_without_a_call_keep_nobody_out() {
     let made = AtomicUsize::new(0);
     let harm = suffer("tls_handshakes_without_a_call_keep_nobody_out", |attacker| {
         attacker.run(async || {
-            let services = attacker.services().await;
-            let clock = Arc::new(DefaultTimeProvider);
-            let config = tls::client_config(ExpectedSite::Any, None, &[b"h2"], clock).expect("TLS 1.3 is there");
-            let config = Arc::new(config);
-            let (mut held, mut begun) = (VecDeque::new(), JoinSet::new());
-            for (port, role) in services.into_iter().cycle() {
-                let (host, config) = (attacker.server().to_string(), Arc::clone(&config));
-                begun.spawn(async move { gaung_net::tls::connect(&host, port, role, config).await });
-                if begun.len() == HANDSHAKES {
-                    let stream = begun.join_next().await.and_then(|ended| ended.ok()?.ok());
-                    made.fetch_add(usize::from(stream.is_some()), Ordering::Relaxed);
-                    held.extend(stream);
-                }
+            let mut held = VecDeque::new();
+            each_handshake(&attacker, async |stream| {
+                made.fetch_add(1, Ordering::Relaxed);
+                held.push_back(stream);
                 if held.len() > CONNECTIONS {
                     held.pop_front();
                 }
-                if !attacker.goes_on() {
-                    return;
-                }
-            }
+            })
+            .await;
         });
     });
     assert!(harm.is_none() || made.into_inner() > HANDSHAKES, "handshakes are made");
+}
+
+#[test]
+fn calls_that_are_reset_at_once_delay_nobody() {
+    let ended = AtomicUsize::new(0);
+    let harm = suffer("calls_that_are_reset_at_once_delay_nobody", |attacker| {
+        let ended = &ended;
+        attacker.run(async || {
+            each_handshake(&attacker, async |mut stream| {
+                // The server ends the connection before the last of these is written, or nobody stops it.
+                let written = stream.write_all(&resets()).await;
+                ended.fetch_add(usize::from(written.is_err() || is_ended(&mut stream).await), Ordering::Relaxed);
+            })
+            .await;
+        });
+    });
+    assert!(harm.is_none() || ended.into_inner() > 0, "the server ends such connections");
+}
+
+/// The beginning of an HTTP/2 connection, and calls each of which is reset as soon as it is made (CVE-2023-44487).
+fn resets() -> Vec<u8> {
+    /// `:method: POST`, `:scheme: http` and `:path: /` of HPACK's static table (RFC 7541, appendix A).
+    const HEADERS: [u8; 3] = [0x83, 0x86, 0x84];
+    const END_OF_STREAM_AND_HEADERS: u8 = 0x01 | 0x04;
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for stream in (1_u32..).step_by(2).take(RESETS) {
+        let stream = stream.to_be_bytes();
+        bytes.extend([&[0, 0, 3, 1, END_OF_STREAM_AND_HEADERS], &stream[..], &HEADERS].concat());
+        bytes.extend([&[0, 0, 4, 3, 0], &stream[..], &CANCEL].concat());
+    }
+    bytes
+}
+
+/// Whether the server ends the connection once everything was written.
+async fn is_ended(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let until_end = async {
+        let mut answer = [0; 4096];
+        while stream.read(&mut answer).await.is_ok_and(|count| count > 0) {}
+    };
+    tokio::time::timeout(Duration::from_secs(1), until_end).await.is_ok()
+}
+
+/// Makes TLS connections to all services, [`HANDSHAKES`] at a time, and hands each to `attack` until the attack's time is over.
+async fn each_handshake(attacker: &Attacker, mut attack: impl AsyncFnMut(TlsStream<tokio::net::TcpStream>)) {
+    let services = attacker.services().await;
+    let clock = Arc::new(DefaultTimeProvider);
+    let config = tls::client_config(ExpectedSite::Any, None, &[b"h2"], clock).expect("TLS 1.3 is there");
+    let config = Arc::new(config);
+    let mut begun = JoinSet::new();
+    for (port, role) in services.into_iter().cycle() {
+        let (host, config) = (attacker.server().to_string(), Arc::clone(&config));
+        begun.spawn(async move { gaung_net::tls::connect(&host, port, role, config).await });
+        if begun.len() == HANDSHAKES
+            && let Some(Ok(Ok(stream))) = begun.join_next().await
+        {
+            attack(stream).await;
+        }
+        if !attacker.goes_on() {
+            return;
+        }
+    }
 }
 
 #[test]
