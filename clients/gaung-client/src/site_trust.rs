@@ -210,14 +210,16 @@ impl SiteTrust {
             }
             (expected, _) => expected,
         };
-        match expected {
-            expected if !self.insecure => Ok(Carriage::Tls(expected)),
-            ExpectedSite::Any => Ok(Carriage::Plaintext),
-            expected => Err(ClientError::Usage(format!(
-                "insecure connections to {address} are refused, because the site {} is known there; forget it first",
-                CodeList(&self.codes_at(address, &expected).await),
-            ))),
+        if !self.insecure {
+            return Ok(Carriage::Tls(expected));
         }
+        if matches!(expected, ExpectedSite::Any) {
+            return Ok(Carriage::Plaintext);
+        }
+        Err(ClientError::Usage(format!(
+            "insecure connections to {address} are refused, because the site {} is known there; forget it first",
+            CodeList(&self.codes_at(address, &expected).await),
+        )))
     }
 
     /// Records that the registry at `address` is of the site `shown`, and uses that site from now on.

@@ -83,13 +83,13 @@ async fn security_of(client: &Client) -> ServerFacts {
 
 /// Returns what the failure to connect says of the server's security.
 fn refused_security(error: &ClientError) -> Option<ServerFacts> {
-    let (address, proof) = match error {
-        ClientError::OtherSite { address, shown, expected } => {
-            let expected = expected.iter().map(ToString::to_string).collect();
-            (address, ServerProof::OtherSite { shown: shown.to_string(), expected })
-        }
-        ClientError::NoTls(address) => (address, ServerProof::NoTls),
-        _ => return None,
+    let (address, proof) = if let ClientError::OtherSite { address, shown, expected } = error {
+        let expected = expected.iter().map(ToString::to_string).collect();
+        (address, ServerProof::OtherSite { shown: shown.to_string(), expected })
+    } else if let ClientError::NoTls(address) = error {
+        (address, ServerProof::NoTls)
+    } else {
+        return None;
     };
     Some(ServerFacts { address: address.clone(), proof, takes_plaintext: false })
 }
