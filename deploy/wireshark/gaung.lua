@@ -18,7 +18,7 @@ local TYPES = {
 }
 local CONTENTS = {
     [1] = "text", [2] = "reply", [3] = "edit", [4] = "delete", [5] = "react", [6] = "join", [7] = "leave",
-    [8] = "attest",
+    [8] = "attest", [9] = "moderate",
 }
 local OUTCOMES = {
     [0] = "logged and durable", [1] = "send again with this cookie", [2] = "no such group here", [3] = "refused",

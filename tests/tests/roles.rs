@@ -94,6 +94,20 @@ fn a_kicked_device_needs_another_invite() {
     assert_eq!(budi.out(&["send", "rapat", "halo"]), ["1"]);
 }
 
+#[test]
+fn only_who_has_a_role_hides_a_message_and_everybody_is_told() {
+    let up = Up::start(&[]);
+    let (ani, budi) = (up.person("ani"), up.person("budi"));
+    let _ = ani.out(&["group", "create", "lobby"]);
+    assert_eq!(ani.out(&["send", "lobby", "satu"]), ["1"]);
+    refused(&budi, &["group", "redact", "lobby", "1"], "may hide messages");
+    let _ = budi.out(&["group", "join", "lobby"]);
+    let _ = ani.out(&["group", "role", "lobby", "budi", "moderator"]);
+    let _ = budi.out(&["group", "redact", "lobby", "1"]);
+    let log = ani.out(&["history", "lobby", "--json"]);
+    assert!(log.len() == 2 && log[1].contains(r#""kind":"moderate","to":1"#), "{log:?}");
+}
+
 fn refused(person: &Person, args: &[&str], reason: &str) {
     let ended = person.run(args).expect_code(4);
     assert!(ended.stderr.iter().any(|line| line.contains(reason)), "{args:?}: {:?}", ended.stderr);

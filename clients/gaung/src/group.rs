@@ -58,6 +58,7 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> anyhow::Res
         GroupCommand::Ban(args) => moderation::ban(&client, args).await?,
         GroupCommand::Unban(args) => moderation::unban(&client, args).await?,
         GroupCommand::Mute(args) => moderation::mute(&client, args).await?,
+        GroupCommand::Redact(args) => moderation::redact(&client, args).await?,
         GroupCommand::Unmute(args) => moderation::unmute(&client, args).await?,
     }
     output.flush()

@@ -33,6 +33,8 @@ pub enum ContentType {
     Leave,
     /// The author vouches for earlier messages.
     Attest,
+    /// An earlier message of anybody hidden.
+    Moderate,
     /// A kind that this program does not know; carried and shown as such.
     Unknown(u8),
 }
@@ -50,6 +52,7 @@ impl ContentType {
             Self::Join => 6,
             Self::Leave => 7,
             Self::Attest => 8,
+            Self::Moderate => 9,
             Self::Unknown(byte) => byte,
         }
     }
@@ -66,6 +69,7 @@ impl ContentType {
             6 => Self::Join,
             7 => Self::Leave,
             8 => Self::Attest,
+            9 => Self::Moderate,
             other => Self::Unknown(other),
         }
     }
@@ -129,6 +133,11 @@ pub enum Kind {
         /// Their digest.
         digest: Bytes,
     },
+    /// A message of anybody that the group's owner, an admin or a moderator hides. The relay logs it from them alone.
+    Moderate {
+        /// The message that this is about.
+        seq: Seq,
+    },
     /// Of a kind that this program does not know, or not what its routing header says.
     Unknown {
         /// As the routing header has it.
@@ -180,6 +189,7 @@ impl Content {
                 count: *count,
                 digest: digest.clone(),
             }),
+            Kind::Moderate { seq } => pb::content::Kind::Moderate(pb::Moderate { seq: seq.0 }),
             Kind::Unknown { content_type, payload } => return (*content_type, payload.clone()),
         };
         let content = pb::Content { author_name: self.author_name.clone(), kind: Some(kind) };
@@ -229,6 +239,7 @@ impl Kind {
             Self::Leave { reason } if reason.is_empty() => PlainLine::Does("left".to_owned()),
             Self::Leave { reason } => PlainLine::Does(format!("left ({reason})")),
             Self::Attest { count, .. } => PlainLine::Does(format!("signed {count} messages")),
+            Self::Moderate { seq } => PlainLine::Does(format!("hid #{seq}")),
             Self::Unknown { content_type, payload } => {
                 let (kind, len) = (content_type.to_byte(), payload.len());
                 PlainLine::Does(format!("sent a message of unknown kind {kind}, {len} bytes"))
@@ -254,6 +265,7 @@ impl Kind {
                 let (first, count) = (FieldValue::Number(first.0), FieldValue::Number((*count).into()));
                 ("attest", vec![("first", first), ("count", count), ("digest", FieldValue::Bytes(digest))])
             }
+            Self::Moderate { seq } => ("moderate", vec![to(seq)]),
             Self::Unknown { content_type, payload } => {
                 let content_type = FieldValue::Number(content_type.to_byte().into());
                 ("unknown", vec![("content_type", content_type), ("data", FieldValue::Bytes(payload))])
@@ -273,6 +285,7 @@ impl Kind {
             | Self::Join
             | Self::Leave { .. }
             | Self::Attest { .. }
+            | Self::Moderate { .. }
             | Self::Unknown { .. } => None,
         }
     }
@@ -293,7 +306,9 @@ impl Kind {
     #[must_use]
     pub const fn target(&self) -> Option<Seq> {
         match self {
-            Self::Edit { seq, .. } | Self::Delete { seq } | Self::React { seq, .. } => Some(*seq),
+            Self::Edit { seq, .. } | Self::Delete { seq } | Self::React { seq, .. } | Self::Moderate { seq } => {
+                Some(*seq)
+            }
             Self::Text(_)
             | Self::Reply { .. }
             | Self::Join
@@ -315,7 +330,7 @@ impl Kind {
         match self {
             Self::Text(body) | Self::Reply { body, .. } | Self::Edit { body, .. } => body.len(),
             Self::React { emoji: text, .. } | Self::Leave { reason: text } => text.len(),
-            Self::Delete { .. } | Self::Join | Self::Attest { .. } => 0,
+            Self::Delete { .. } | Self::Moderate { .. } | Self::Join | Self::Attest { .. } => 0,
             Self::Unknown { payload, .. } => payload.len(),
         }
     }
@@ -332,6 +347,7 @@ impl Kind {
             Self::Join => ContentType::Join,
             Self::Leave { .. } => ContentType::Leave,
             Self::Attest { .. } => ContentType::Attest,
+            Self::Moderate { .. } => ContentType::Moderate,
             Self::Unknown { content_type, .. } => *content_type,
         }
     }
@@ -359,6 +375,7 @@ impl From<pb::content::Kind> for Kind {
                 Self::React { seq: Seq(react.seq), emoji: react.emoji, remove: react.remove }
             }
             pb::content::Kind::Join(pb::Join {}) => Self::Join,
+            pb::content::Kind::Moderate(moderate) => Self::Moderate { seq: Seq(moderate.seq) },
             pb::content::Kind::Leave(leave) => Self::Leave { reason: leave.reason },
             pb::content::Kind::Attest(attest) => {
                 Self::Attest { first: ClientSeq(attest.first_client_seq), count: attest.count, digest: attest.digest }

@@ -124,6 +124,9 @@ pub enum PolicyRefusal {
     /// The device was removed since it got its ticket.
     #[error("this device was removed from the group; join it again, a private one by a new invite")]
     Kicked,
+    /// Only who has a role may do this.
+    #[error("only the owner, admins and moderators of the group may hide messages of others")]
+    NoRole,
 }
 
 /// Why a new version of a policy is not accepted. The text is for people.
@@ -209,6 +212,14 @@ impl Policy {
             Ok(left_ms) if left_ms > 0 => Err(PolicyRefusal::Muted(Duration::from_millis(left_ms))),
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    /// Checks that the device may hide messages of others. `owner`: none for a group that nobody owns.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal::NoRole`].
+    pub fn check_moderator(&self, owner: DeviceId, device: DeviceId) -> Result<(), PolicyRefusal> {
+        if self.role(owner, device) < Role::Moderator { Err(PolicyRefusal::NoRole) } else { Ok(()) }
     }
 
     /// Makes the next version, with one change. Whether its signer may make it, [`Self::accept`] says.

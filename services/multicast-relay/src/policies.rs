@@ -55,6 +55,17 @@ impl GroupPolicies {
         self.check(group.id, |policy| policy.check_ticket(device, version))
     }
 
+    /// Checks that the device may hide messages of others in the group.
+    pub(crate) fn check_moderator(&self, group: &GroupConfig, device: DeviceId) -> Result<(), PolicyRefusal> {
+        let owner = group.owner().unwrap_or(DeviceId::NONE);
+        if !owner.is_none() && device == owner {
+            return Ok(());
+        }
+        let groups = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let current = groups.get(&group.id).and_then(|current| current.borrow().clone());
+        current.ok_or(PolicyRefusal::NoRole)?.policy().check_moderator(owner, device)
+    }
+
     fn check(
         &self,
         group: GroupId,

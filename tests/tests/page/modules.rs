@@ -219,6 +219,26 @@ fn the_pages_log_keeps_order_gaps_and_whose_words_they_are() {
     assert_eq!(got["head"], json!(5029));
 }
 
+#[test]
+fn the_pages_log_shows_nothing_of_what_a_moderator_hid() {
+    needs!(Chromium);
+    let up = Up::start(&[]);
+    let driver = Driver::start();
+    let browser = driver.open(DESKTOP, &page_url(up.address("page")));
+    let got = on_log(
+        &browser,
+        "const log = new Log('one');
+         log.begin(1, 0);
+         log.append([text(1), say(2, 'm', { kind: 'moderate', seq: 1 }), say(3, 'a', { kind: 'edit', seq: 1, body: 'again' })], 'tcp');
+         log.append([text(4)], 'tcp');
+         const [hidden, shown] = [1, 4].map((seq) => log.current(log.find(seq)));
+         return { rows: log.rows.map((row) => row.seq), hidden: [hidden.body, hidden.deleted, hidden.hidden], shown: shown.hidden };",
+    );
+    assert_eq!(got["rows"], json!([1, 4]), "hiding is no row of its own");
+    assert_eq!(got["hidden"], json!(["", true, true]));
+    assert_eq!(got["shown"], json!(false));
+}
+
 /// Whoever floods a group costs a browser no more than the messages' own bytes, and only for as long as they are shown.
 #[test]
 fn the_pages_log_is_bounded_whatever_changes_come() {

@@ -136,7 +136,7 @@ impl RowFormatter<'_> {
             }
             None => self.text(rows, head, &entry.shown(self.lang), self.theme.dim()),
         }
-        if entry.body != MessageBody::Deleted {
+        if !matches!(entry.body, MessageBody::Deleted | MessageBody::Hidden) {
             self.reactions(rows, entry);
         }
         if own {

@@ -68,6 +68,7 @@ catalogue! {
     MoreWords: "… {count} more bytes; Alt-Up, then i shows all", "… {count} bita lagi; Alt-Atas, lalu i memperlihatkan semua";
     Edited: "(edited)", "(diubah)";
     TakenBack: "(taken back)", "(dihapus)";
+    Hidden: "(hidden by a moderator)", "(disembunyikan moderator)";
     UnknownKind: "(a message of unknown kind {kind}: this program is older)",
         "(pesan jenis {kind} tidak dikenal: program ini lebih lama)";
     MissingRange: "missing {range}, asked for", "kurang {range}, sedang diminta";
@@ -143,6 +144,8 @@ catalogue! {
         "siapa? /verify NAMA memperlihatkan angka untuk dibandingkan, /verify NAMA ya mencatat bahwa angkanya sama";
     UsageDelete: "/delete takes back your last message, /delete #12 that one",
         "/delete menghapus pesan terakhir Anda, /delete #12 pesan itu";
+    UsageRedact: "/redact #12 hides that message of anybody; its bytes stay in the log until they are dropped",
+        "/redact #12 menyembunyikan pesan itu dari siapa pun; isinya tetap di catatan sampai dibuang";
     UsageHistory: "/history goes to the oldest message, /history #12 to that one",
         "/history ke pesan tertua, /history #12 ke pesan itu";
     UsageHeard: "/heard is about your last message, /heard #12 about that one",
@@ -221,7 +224,7 @@ COMMANDS
 /reply [#N] [WORDS]      answer           /edit [#N] [WORDS]
 /delete [#N]             take back        /react [#N] [-]EMOJI
 /search WORDS            in the whole log /history [#N]  go there
-/heard [#N]              who has heard
+/heard [#N]              who has heard    /redact #N  hide (needs a role)
 /lane [auto|multicast|tcp]                how messages come
 /notify [mentions|all|off] or bell, desktop on|off
 /mouse on|off            /help            /quit
@@ -264,7 +267,7 @@ PERINTAH
 /reply [#N] [KATA]       balas            /edit [#N] [KATA]
 /delete [#N]             hapus            /react [#N] [-]EMOJI
 /search KATA             di seluruh catatan  /history [#N]  ke sana
-/heard [#N]              siapa sudah mendengar
+/heard [#N]              siapa mendengar  /redact #N  sembunyikan
 /lane [auto|multicast|tcp]                jalur pesan
 /notify [sebutan|semua|mati] atau bel, desktop hidup|mati
 /mouse hidup|mati        /help            /quit

@@ -22,6 +22,8 @@ pub(super) enum MessageCommand {
     Edit(Option<Seq>, String),
     /// Delete an own message, or the last one.
     Delete(Option<Seq>),
+    /// Hide a message of anybody; the relay refuses it from whoever has no role.
+    Redact(Seq),
     /// React to a message, or to the last one of somebody else, or remove a reaction.
     React {
         /// The message.
@@ -35,7 +37,7 @@ pub(super) enum MessageCommand {
 
 impl MessageCommand {
     /// The names of these commands.
-    pub(super) const NAMES: [&str; 4] = ["delete", "edit", "react", "reply"];
+    pub(super) const NAMES: [&str; 5] = ["delete", "edit", "react", "redact", "reply"];
 
     /// Parses a command; `None` if none of these has that name.
     pub(super) fn parse(name: &str, args: Args<'_>) -> Option<Result<Self, CommandError>> {
@@ -43,6 +45,9 @@ impl MessageCommand {
             "reply" | "r" => args.message().map(|(seq, words)| Self::Reply(seq, words)),
             "edit" | "e" => args.message().map(|(seq, words)| Self::Edit(seq, words)),
             "delete" | "del" => args.only_message(UiText::UsageDelete).map(Self::Delete),
+            "redact" => args
+                .only_message(UiText::UsageRedact)
+                .and_then(|seq| seq.map(Self::Redact).ok_or_else(|| args.usage(UiText::UsageRedact))),
             "react" => Self::parse_react(args),
             _ => return None,
         })
@@ -80,9 +85,14 @@ impl MessageCommand {
                 room.selected = None;
                 room.publish(Kind::Delete { seq }, context);
             }
+            Self::Redact(seq) => {
+                room.selected = None;
+                room.publish(Kind::Moderate { seq }, context);
+            }
             Self::React { to, emoji, remove } => {
-                let wanted =
-                    |entry: &&MessageEntry| entry.body != MessageBody::Deleted && (remove || entry.device != own);
+                let wanted = |entry: &&MessageEntry| {
+                    !matches!(entry.body, MessageBody::Deleted | MessageBody::Hidden) && (remove || entry.device != own)
+                };
                 let last = || room.timeline.newest().find(wanted).map(|entry| entry.seq);
                 match to.or_else(last) {
                     Some(seq) => drop(room.publish(Kind::React { seq, emoji, remove }, context)),
@@ -151,6 +161,8 @@ mod tests {
         assert_eq!(of("/reply #ok ya"), Ok(MessageCommand::Reply(None, "#ok ya".to_owned())));
         assert_eq!(of("/edit"), Ok(MessageCommand::Edit(None, String::new())));
         assert_eq!(of("/delete #7"), Ok(MessageCommand::Delete(Some(Seq(7)))));
+        assert_eq!(of("/redact #7"), Ok(MessageCommand::Redact(Seq(7))));
+        assert!(of("/redact").is_err(), "it is never guessed");
         let react = |to, emoji: &str, remove| Ok(MessageCommand::React { to, emoji: emoji.to_owned(), remove });
         assert_eq!(of("/react 👍"), react(None, "👍", false));
         assert_eq!(of("/react #3 :heart:"), react(Some(Seq(3)), "❤", false));

@@ -159,7 +159,7 @@ fn tab_completes_people_commands_and_groups() {
     assert_eq!(chat.line(), "/join lobby ");
     chat.press(KeyCode::Char('c'), KeyModifiers::CONTROL);
     chat.type_keys("/re");
-    for expected in ["/react ", "/reply ", "/react "] {
+    for expected in ["/react ", "/redact ", "/reply ", "/react "] {
         chat.press(KeyCode::Tab, KeyModifiers::NONE);
         assert_eq!(chat.line(), expected);
     }

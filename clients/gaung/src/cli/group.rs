@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use gaung_proto::{GroupName, GroupRetention};
 use service_kit::config::{parse_bytes, parse_duration};
 
-use super::moderation::{BanArgs, KickArgs, MuteArgs, RoleArgs, UnbanArgs, UnmuteArgs};
+use super::moderation::{BanArgs, KickArgs, MuteArgs, RedactArgs, RoleArgs, UnbanArgs, UnmuteArgs};
 
 /// Shortest retention by age, as the registry enforces it.
 const MIN_AGE_MS: u64 = 3_600_000;
@@ -49,6 +49,8 @@ pub(crate) enum GroupCommand {
     Mute(MuteArgs),
     /// Lift a mute.
     Unmute(UnmuteArgs),
+    /// Hide a message of anybody from readers; its bytes stay in the log until retention drops them.
+    Redact(RedactArgs),
 }
 
 /// `gaung group create`.

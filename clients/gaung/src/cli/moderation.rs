@@ -91,3 +91,15 @@ pub(crate) struct UnmuteArgs {
     #[command(flatten)]
     pub(crate) whom: WhoArgs,
 }
+
+/// `gaung group redact`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gaung group redact lobby 41")]
+pub(crate) struct RedactArgs {
+    /// The group.
+    #[arg(value_name = "NAME")]
+    pub(crate) group: GroupName,
+    /// The message, by its number in the log.
+    #[arg(value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seq: u64,
+}

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use gaung_client::{Client, ErrorKind, GroupPolicy, Member, Moderation, Role};
-use gaung_proto::{DeviceId, GroupName};
+use gaung_proto::{Content, DeviceId, GroupName, Kind, Seq};
 use gaung_terminal::{sanitise::one_line, table::table};
 use serde::Serialize;
 
 use super::to_json;
 use crate::{
-    cli::moderation::{BanArgs, KickArgs, MuteArgs, RoleArg, RoleArgs, UnbanArgs, UnmuteArgs, WhoArgs},
+    cli::moderation::{BanArgs, KickArgs, MuteArgs, RedactArgs, RoleArg, RoleArgs, UnbanArgs, UnmuteArgs, WhoArgs},
     failure::Failure,
     output::{Output, say},
     render::{amount, time::rfc3339_s},
@@ -64,6 +64,14 @@ pub(super) async fn mute(client: &Client, MuteArgs { whom, time }: MuteArgs) -> 
 pub(super) async fn unmute(client: &Client, UnmuteArgs { whom }: UnmuteArgs) -> anyhow::Result<()> {
     let person = decide(client, &whom, Moderation::Unmute).await?;
     say(&format!("{person} may write in {} again", whom.group));
+    Ok(())
+}
+
+pub(super) async fn redact(client: &Client, RedactArgs { group, seq }: RedactArgs) -> anyhow::Result<()> {
+    let kind = Kind::Moderate { seq: Seq(seq) };
+    let publisher = client.publisher(&group).await?;
+    publisher.publish(Content { author_name: String::new(), kind }).await?.await?;
+    say(&format!("#{seq} of {group} is hidden; its bytes stay in the log until they are dropped (gaung group keep)"));
     Ok(())
 }
 

@@ -187,15 +187,19 @@ const NOBODY = "0".repeat(32);
 
 const size = (row) => (row.content.body?.length ?? 0) + (row.content.author?.length ?? 0);
 
-const NONE = { edited: false, deleted: false, reactions: new Map() };
+/** Messages that moderators hid and that are remembered; further ones are shown. */
+const MOST_HIDDEN = 4096;
+
+const NONE = { edited: false, deleted: false, hidden: 0, reactions: new Map() };
 
 /**
  * What later messages did to earlier ones. Kept by what they change, so that taking one costs the same however many there are,
  * and bounded, so that nobody fills a browser.
  */
 class Changes {
-  /** By seq of the row: `{ reactions, marks, edit, deleted }`. */
+  /** By seq of the row: `{ reactions, marks, edit, deleted, hidden }`. */
   #rows = new Map();
+  #hiddenCount = 0;
   #reactionCount = 0;
   /** Of the texts of edits of rows that are here. */
   characters = 0;
@@ -204,10 +208,11 @@ class Changes {
   #pendingCount = 0;
   #pendingCharacters = 0;
 
-  /** What the row says now: `{ body, edited, deleted, reactions }`, reactions as emoji to devices. */
+  /** What the row says now: `{ body, edited, deleted, hidden, reactions }`, reactions as emoji to devices. */
   current(row) {
-    const { edit, deleted, reactions } = this.#rows.get(row.seq) ?? NONE;
-    return { body: edit?.body ?? row.content.body ?? "", edited: Boolean(edit), deleted: Boolean(deleted), reactions };
+    const { edit, deleted, hidden, reactions } = this.#rows.get(row.seq) ?? NONE;
+    if (hidden) return { body: "", edited: false, deleted: true, hidden: true, reactions };
+    return { body: edit?.body ?? row.content.body ?? "", edited: Boolean(edit), deleted: Boolean(deleted), hidden: false, reactions };
   }
 
   /** Takes an edit, deletion or reaction. `row`: what it changes, if that is here. */
@@ -217,6 +222,8 @@ class Changes {
     if (content.kind === "react") this.#react(seq, device, content);
     // Without a device nobody can tell whose words they are.
     else if (device === NOBODY) return;
+    // The relay takes it from moderators alone.
+    else if (content.kind === "moderate") this.#hide(seq, content.seq);
     else if (!row) this.#wait(seq, device, content);
     // Only the author's device changes its words.
     else if (row.device === device) this.#apply(row.seq, seq, content);
@@ -253,8 +260,19 @@ class Changes {
       for (const [emoji, marks] of state.marks) {
         for (const [device, mark] of marks) if (mark.seq < oldest) this.#unmark(state, emoji, device);
       }
-      if (!state.edit && !state.deleted && !state.marks.size) this.#rows.delete(target);
+      if (state.hidden && state.hidden < oldest) {
+        state.hidden = 0;
+        this.#hiddenCount -= 1;
+      }
+      if (!state.edit && !state.deleted && !state.hidden && !state.marks.size) this.#rows.delete(target);
     }
+  }
+
+  #hide(seq, target) {
+    const state = this.#of(target);
+    if (!state.hidden && this.#hiddenCount >= MOST_HIDDEN) return;
+    if (!state.hidden) this.#hiddenCount += 1;
+    state.hidden = Math.max(state.hidden, seq);
   }
 
   #apply(target, seq, content) {
@@ -266,7 +284,7 @@ class Changes {
 
   #of(target) {
     let state = this.#rows.get(target);
-    if (!state) this.#rows.set(target, (state = { reactions: new Map(), marks: new Map(), edit: null, deleted: 0 }));
+    if (!state) this.#rows.set(target, (state = { reactions: new Map(), marks: new Map(), edit: null, deleted: 0, hidden: 0 }));
     return state;
   }
 

@@ -32,7 +32,7 @@ export class MessageView {
     const receipt = room.receipts.get(row.seq);
     const heard = receipt ? `${receipt.heard}/${receipt.present}/${receipt.missing.length}` : "";
     const reply = row.content.kind === "reply" ? Boolean(room.log.find(row.content.seq)) : "";
-    return [now.body.length, now.edited, now.deleted, reactions, heard, follows, reply, this.#open.has(row.seq)].join("|");
+    return [now.body.length, now.edited, now.deleted, now.hidden, reactions, heard, follows, reply, this.#open.has(row.seq)].join("|");
   }
 
   /** `follows`: the row before is of the same author and of about the same time. */
@@ -85,7 +85,7 @@ export class MessageView {
   }
 
   #body(row, now) {
-    if (now.deleted) return el("p", { class: "body quiet", text: t("deleted") });
+    if (now.deleted) return el("p", { class: "body quiet", text: t(now.hidden ? "hidden" : "deleted") });
     if (row.content.kind === "unknown") return el("p", { class: "body quiet", text: t("unknown_kind") });
     const more = () => el("button", { type: "button", text: t("show_all"), on: { click: () => this.#showAll(row) } });
     const edited = now.edited ? el("small", { class: "edited", text: ` ${t("edited")}` }) : null;

@@ -16,6 +16,7 @@ export const KINDS = {
   join: { type: 6, is: "presence", fields: {} },
   leave: { type: 7, is: "presence", fields: { reason: [1, "text"] } },
   attest: { type: 8, is: "hidden", fields: { first: [1, "number"], count: [2, "number"], digest: [3, "text"] } },
+  moderate: { type: 9, is: "change", fields: { seq: [1, "number"] } },
 };
 
 /** Types of fields, read from all values that came for one field. */

@@ -102,6 +102,7 @@ impl CallError {
                     PolicyRefusal::Banned => ("BANNED", 0),
                     PolicyRefusal::Muted(time) => ("MUTED", time.as_millis()),
                     PolicyRefusal::Kicked => ("KICKED", 0),
+                    PolicyRefusal::NoRole => ("NO_ROLE", 0),
                 };
                 Some(info(reason, "remaining_ms", ms.to_string()))
             }

@@ -269,6 +269,9 @@ async fn check_fields(
     relay.0.access.check_writer(&serving.config, device, &request.ticket)?;
     relay.0.policies.check_publisher(group, device, relay.0.access.ticket_time())?;
     relay.0.policies.check_reader(&serving.config, &request.ticket)?;
+    if request.entries.iter().any(|entry| entry.content_type == u32::from(ContentType::Moderate.to_byte())) {
+        relay.0.policies.check_moderator(&serving.config, device)?;
+    }
     let claimant = claimant(relay, caller, &request)?;
     let batch = batch(&serving, device, request)?.claimed_by(claimant);
     let memory = relay.0.publish_budget.acquire(caller, memory_of(&batch)).await;

@@ -174,11 +174,12 @@ impl WorkerGroup {
         if !context.cookies.proves(peer, publish.cookie) {
             return answer(PublishOutcome::NeedsCookie);
         }
-        let entry = PublishEntry {
-            client_seq,
-            content_type: ContentType::from_byte(publish.content_type),
-            payload: Bytes::copy_from_slice(publish.payload),
-        };
+        let content_type = ContentType::from_byte(publish.content_type);
+        // Whoever hides messages has to prove a role, and a datagram proves nothing.
+        if content_type == ContentType::Moderate {
+            return answer(PublishOutcome::Refused);
+        }
+        let entry = PublishEntry { client_seq, content_type, payload: Bytes::copy_from_slice(publish.payload) };
         let device = if context.believes_devices { publish.device } else { DeviceId::NONE };
         let Ok(batch) = PublishBatch::new(device, client, vec![entry]) else {
             return answer(PublishOutcome::Refused);

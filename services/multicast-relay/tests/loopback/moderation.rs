@@ -5,7 +5,7 @@ use gaung_proto::{
     pb::relay::{
         GetLogRequest, PublishRequest, ReadRequest, follow_response::Event, relay_service_client::RelayServiceClient,
     },
-    policy::{PolicyChange, SignedPolicy},
+    policy::{PolicyChange, Role, SignedPolicy},
 };
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -119,4 +119,24 @@ async fn whom_a_policy_removes_reads_nothing_by_the_ticket_of_before() {
         again.next_run().await;
         relay.stop().await;
     }
+}
+
+#[tokio::test]
+async fn only_who_has_a_role_hides_messages() {
+    let registry = RegistryDouble::start().await;
+    let relay = TestRelay::disk(&registry).await;
+    let (group, _) = registry.create("class", GroupKind::Proto).await;
+    let mut client = relay.client().await;
+    publish(&mut client, request(group, 1, vec![entry(1, "before")])).await;
+    let hide = |n| gaung_proto::pb::relay::Entry { content_type: 9, ..entry(n, "x") };
+    let status = client.publish(request(group, 1, vec![entry(2, "y"), hide(3)])).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "NO_ROLE"));
+    registry.moderate(group, PolicyChange::SetRole(DEVICE, Role::Moderator));
+    let mut n = 10;
+    eventually("a moderator may", async || {
+        n += 1;
+        client.publish(request(group, 1, vec![hide(n)])).await.is_ok()
+    })
+    .await;
+    relay.stop().await;
 }

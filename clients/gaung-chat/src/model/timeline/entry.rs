@@ -49,6 +49,8 @@ pub(crate) enum MessageBody {
     Text(String),
     /// Its author deleted it.
     Deleted,
+    /// The owner, an admin or a moderator of the group hid it.
+    Hidden,
     /// A kind that is unknown to this version, by its byte on the wire.
     Unknown(u8),
 }
@@ -100,7 +102,7 @@ impl MessageEntry {
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.body {
             MessageBody::Text(words) => Some(words),
-            MessageBody::Deleted | MessageBody::Unknown(_) => None,
+            MessageBody::Deleted | MessageBody::Hidden | MessageBody::Unknown(_) => None,
         }
     }
 
@@ -109,6 +111,7 @@ impl MessageEntry {
         match &self.body {
             MessageBody::Text(words) => words.into(),
             MessageBody::Deleted => lang.text(UiText::TakenBack).into(),
+            MessageBody::Hidden => lang.text(UiText::Hidden).into(),
             MessageBody::Unknown(kind) => lang.fill(UiText::UnknownKind, &[("kind", &kind.to_string())]).into(),
         }
     }
@@ -136,7 +139,10 @@ impl MessageEntry {
                     self.edited = true;
                 }
             }
-            Kind::Delete { .. } => self.body = MessageBody::Deleted,
+            Kind::Delete { .. } if self.body != MessageBody::Hidden => self.body = MessageBody::Deleted,
+            Kind::Delete { .. } => {}
+            // The relay takes it from those with a role alone.
+            Kind::Moderate { .. } => self.body = MessageBody::Hidden,
             Kind::React { emoji, remove: true, .. } => self.remove_reaction(emoji, change.device),
             Kind::React { emoji, remove: false, .. } => self.react(emoji, change),
             Kind::Text(_)
@@ -170,7 +176,7 @@ impl MessageEntry {
     pub(super) fn bytes(&self) -> usize {
         let words = |body: &MessageBody| match body {
             MessageBody::Text(words) => words.len(),
-            MessageBody::Deleted | MessageBody::Unknown(_) => 0,
+            MessageBody::Deleted | MessageBody::Hidden | MessageBody::Unknown(_) => 0,
         };
         words(&self.body) + words(&self.original) + self.name.len() + 2 * self.signature.bytes()
     }
