@@ -43,7 +43,17 @@ impl CallOrigin {
             Some(PeerIdentity::Service(role)) => Some(*role),
             Some(PeerIdentity::Device { .. } | PeerIdentity::Unproven) | None => None,
         };
-        Self { device: service_calls.peer_device(request), service, charged: charged_address(request) }
+        let device = match service {
+            // A hub passes on what browsers have signed; its own word would let whoever takes one over act as any device.
+            Some(Role::Hub(_)) => PeerDevice::Absent,
+            Some(Role::Relay(_) | Role::Registry) | None => service_calls.peer_device(request),
+        };
+        Self { device, service, charged: charged_address(request) }
+    }
+
+    /// Returns whether a hub of the site is calling.
+    pub(crate) const fn is_hub(&self) -> bool {
+        matches!(self.service, Some(Role::Hub(_)))
     }
 
     /// Returns the relay that is calling, if it has proven its role.

@@ -45,6 +45,8 @@ impl Credentials {
                 proven_relay,
             },
             PeerDevice::Believed => Self { proven_relay, ..self },
+            // Of one of its sessions.
+            PeerDevice::Absent if caller.is_hub() => Self { ticket: self.ticket, ..Self::default() },
             PeerDevice::Absent => Self { proven_relay, ..Self::default() },
         }
     }
