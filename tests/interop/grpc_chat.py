@@ -2,7 +2,8 @@
 
 usage: grpc_chat.py REGISTRY GROUP NAME        such as: grpc_chat.py 192.168.1.10:7400 everyone Lina
 
-Needs grpcio and grpcio-reflection, and no generated code: the services describe themselves.
+Needs grpcio and grpcio-reflection, and no generated code: the services describe themselves. It proves neither a device nor
+a service, so the server has to run with --plaintext any.
 """
 import itertools
 import os

@@ -1,5 +1,7 @@
 """Creates a group, publishes and follows, with nothing but grpcio and what the services say of themselves.
 
+It proves neither a device nor a service, so the server has to run with --plaintext any.
+
 usage: grpc_reflection_client.py REGISTRY RELAY GROUP COUNT
 """
 import os
