@@ -24,6 +24,8 @@ pub(crate) struct Bench {
     pub(crate) network: Network,
     /// The folder for the hosts' files, in memory.
     pub(crate) folder: PathBuf,
+    /// The folder for the hosts' devices. Each start of the services is a new site, which a device that knows the one before would refuse.
+    pub(crate) devices: PathBuf,
     /// The sizes of the experiments.
     pub(crate) size: RunSize,
     /// The samples taken so far.
@@ -58,7 +60,7 @@ impl Bench {
     /// Makes a bench without samples.
     pub(crate) fn new(network: Network, folder: PathBuf, size: RunSize, steps: u32, stop: Arc<AtomicBool>) -> Self {
         let (samples, progress) = (Samples::default(), Progress::new(steps));
-        Self { network, folder, size, samples, progress, stop, numbers: 0 }
+        Self { network, devices: folder.clone(), folder, size, samples, progress, stop, numbers: 0 }
     }
 
     /// Reports a step as done.
@@ -112,7 +114,7 @@ impl Bench {
     /// # Errors
     /// If one cannot listen.
     pub(crate) fn listeners_on(&self, hosts: &[Host], source: &AgentSource) -> anyhow::Result<Vec<Agent>> {
-        let start = |host| Agent::start(host, &self.folder, AgentRole::Listener(source.clone()));
+        let start = |host| Agent::start(host, &self.devices, AgentRole::Listener(source.clone()));
         let agents: Vec<Agent> = hosts.iter().map(start).collect::<Result<_, _>>()?;
         agents.iter().try_for_each(Agent::until_ready)?;
         Ok(agents)
@@ -123,7 +125,7 @@ impl Bench {
     /// # Errors
     /// If the agent cannot be started.
     pub(crate) fn speaker(&self, role: AgentRole) -> anyhow::Result<Agent> {
-        let agent = Agent::start(&self.network.server, &self.folder, role)?;
+        let agent = Agent::start(&self.network.server, &self.devices, role)?;
         agent.until_ready()?;
         Ok(agent)
     }

@@ -21,6 +21,8 @@ impl Server {
     /// If they do not become ready.
     pub(crate) fn start(bench: &mut Bench, workers: u32) -> anyhow::Result<Self> {
         let data: PathBuf = bench.new_folder("services");
+        bench.devices = bench.new_folder("devices");
+        fs::create_dir_all(&bench.devices).with_context(|| format!("cannot make {}", bench.devices.display()))?;
         let (data, workers) = (data.display().to_string(), workers.to_string());
         // The rate begins at a quarter and is found by trial, which is not what is measured here.
         let args = ["up", "--headless", "--log", "memory", "--rate", "10000", "--data", &data, "--workers", &workers];
