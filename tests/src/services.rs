@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use crate::{deployment::Person, process::Process, programs::program, reserved_port::ReservedPort};
 
-/// What the registry enrols relay and hub by.
-const ENROL_SECRET: &str = "6f1d0c27a94be358d2710f6ab83c9e45";
+/// What a registry of tests enrols relays and hubs by.
+pub const ENROL_SECRET: &str = "6f1d0c27a94be358d2710f6ab83c9e45";
 
 /// Which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use gaung_tests::{
     needs,
     process::Process,
     programs::program,
+    services::ENROL_SECRET,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -74,16 +75,16 @@ fn a_relay_that_stands_still_and_dies_loses_and_repeats_nothing() {
 
 fn registry(host: &Host, data: &Path) -> Process {
     let data = data.join("registry").display().to_string();
-    let registry =
-        host.start(program("group-registry"), &["--metrics-listen", "off", "--log-level", "info", "--data", &data]);
+    let flags = ["--metrics-listen", "off", "--log-level", "info", "--enrol-secret", ENROL_SECRET, "--data", &data];
+    let registry = host.start(program("group-registry"), &flags);
     let _ = registry.stderr_line("sign that it serves", |line| line.contains("registry serves"));
     registry
 }
 
 fn relay(host: &Host, data: &Path) -> Process {
     let data = data.join("relay").display().to_string();
-    let relay =
-        host.start(program("multicast-relay"), &["--metrics-listen", "off", "--log-level", "info", "--data", &data]);
+    let flags = ["--metrics-listen", "off", "--log-level", "info", "--enrol-token", ENROL_SECRET, "--data", &data];
+    let relay = host.start(program("multicast-relay"), &flags);
     let _ = relay.stderr_line("registration", |line| line.contains("registered"));
     relay
 }
