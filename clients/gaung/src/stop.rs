@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
     unistd::dup2_stdin,
 };
@@ -26,6 +27,8 @@ pub(crate) const HUNG_UP: u8 = 129;
 
 /// Whether the terminal hung up.
 static GONE: AtomicBool = AtomicBool::new(false);
+/// The terminals that are watched, once there are some.
+static WATCHED: OnceLock<Vec<OwnedFd>> = OnceLock::new();
 
 /// Returns a token that is cancelled at the first SIGINT or SIGTERM; the second one ends the process at once.
 ///
@@ -65,6 +68,8 @@ pub(crate) fn on_hangup(stop: &CancellationToken, usage: TerminalUse) -> anyhow:
     if terminals.is_empty() {
         return Ok(());
     }
+    let watched: io::Result<Vec<_>> = terminals.iter().map(OwnedFd::try_clone).collect();
+    WATCHED.get_or_init(|| watched.unwrap_or_default());
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
     let gone = CancellationToken::new();
     watch(terminals, gone.clone()).context("cannot watch the terminal")?;
@@ -85,7 +90,12 @@ pub(crate) fn on_hangup(stop: &CancellationToken, usage: TerminalUse) -> anyhow:
 
 /// Returns whether the terminal that [`on_hangup`] watches hung up.
 pub(crate) fn terminal_is_gone() -> bool {
-    GONE.load(Ordering::Acquire)
+    // A read of stdin may have failed for it, and ended the command, before the watch was told.
+    let hung_up = |terminal: &OwnedFd| {
+        let mut polled = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
+        poll(&mut polled, PollTimeout::ZERO).is_ok() && polled[0].any().unwrap_or(true)
+    };
+    GONE.load(Ordering::Acquire) || WATCHED.get().is_some_and(|terminals| terminals.iter().any(hung_up))
 }
 
 /// Cancels `gone` when the first of the terminals hangs up, from a thread that ends then or with the process.
