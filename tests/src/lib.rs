@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod histogram;
 pub mod hostile;
 pub mod impair;
+pub mod in_process;
 pub mod lab;
 pub mod load;
 pub mod process;

@@ -1,7 +1,7 @@
 //! Registry and relay of one site: what callers may do as which device, by what they have proven.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -20,6 +20,7 @@ use gaung_proto::{
     signing::{self, Method},
 };
 use gaung_site::{ExpectedSite, Role, SiteCode, device_proof, tls};
+use gaung_tests::in_process;
 use rustls::time_provider::DefaultTimeProvider;
 use service_kit::{
     rpc::{ServiceEndpoint, endpoint},
@@ -31,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, transport::Channel};
 
 const LONG: Duration = Duration::from_secs(30);
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// A registry and a relay that believe no plaintext, not even this machine's.
 struct Site {
@@ -57,30 +57,9 @@ enum By<'a> {
 impl Site {
     async fn start() -> Self {
         let (data, plaintext) = (TempDir::new().unwrap(), PlaintextPolicy::Loopback);
-        let config = group_registry::Config {
-            data: None,
-            grpc_listen: ANY_PORT,
-            plaintext,
-            metrics_listen: None,
-            discovery_port: None,
-            quiet_time: Duration::ZERO,
-            iface: vec!["lo".to_owned()],
-            ..group_registry::Config::default()
-        };
-        let mut registry = group_registry::bind(config).await.unwrap();
+        let mut registry = group_registry::bind(in_process::registry(plaintext)).await.unwrap();
         let target = registry.grpc_addr().unwrap().to_string();
-        let relay = multicast_relay::Config {
-            registry: target.clone(),
-            data: Some(data.path().to_owned()),
-            log: multicast_relay::LogKind::Memory,
-            grpc_listen: ANY_PORT,
-            plaintext,
-            udp_port: 0,
-            iface: vec!["lo".to_owned()],
-            metrics_listen: None,
-            ..multicast_relay::Config::default()
-        };
-        let relay = multicast_relay::bind(relay).await.unwrap();
+        let relay = multicast_relay::bind(in_process::relay(&target, data.path(), plaintext)).await.unwrap();
         let (relay_role, relay_target) = (Role::Relay(relay.id()), relay.grpc_addr().unwrap().to_string());
         let hub = registry.issue(Role::Hub(RelayId([8; 16]))).unwrap();
         let relay_credentials = registry.issue(relay_role).unwrap();

@@ -1,7 +1,7 @@
 //! Registry, relay and hub of one site, on ports that take no plaintext: they work together by TLS alone.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use gaung_proto::{
     RelayId,
@@ -11,6 +11,7 @@ use gaung_proto::{
     },
 };
 use gaung_site::Role;
+use gaung_tests::in_process::{self, ANY_PORT};
 use service_kit::{
     rpc::{ServiceEndpoint, endpoint},
     secure::{PlaintextPolicy, ServiceCredentials},
@@ -21,39 +22,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 const LONG: Duration = Duration::from_secs(30);
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-async fn registry(plaintext: PlaintextPolicy) -> group_registry::Bound {
-    let config = group_registry::Config {
-        data: None,
-        grpc_listen: ANY_PORT,
-        plaintext,
-        metrics_listen: None,
-        discovery_port: None,
-        quiet_time: Duration::ZERO,
-        iface: vec!["lo".to_owned()],
-        ..group_registry::Config::default()
-    };
-    group_registry::bind(config).await.unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_of_a_site_work_together_without_plaintext() {
     let (data, plaintext) = (TempDir::new().unwrap(), PlaintextPolicy::Never);
-    let mut registry = registry(plaintext).await;
+    let mut registry = group_registry::bind(in_process::registry(plaintext)).await.unwrap();
     let target = registry.grpc_addr().unwrap().to_string();
-    let relay = multicast_relay::Config {
-        registry: target.clone(),
-        data: Some(data.path().to_owned()),
-        log: multicast_relay::LogKind::Memory,
-        grpc_listen: ANY_PORT,
-        plaintext,
-        udp_port: 0,
-        iface: vec!["lo".to_owned()],
-        metrics_listen: None,
-        ..multicast_relay::Config::default()
-    };
-    let relay = multicast_relay::bind(relay).await.unwrap();
+    let relay = multicast_relay::bind(in_process::relay(&target, data.path(), plaintext)).await.unwrap();
     let relay_role = Role::Relay(relay.id());
     let relay = relay.with_credentials(registry.issue(relay_role).unwrap());
     let hub = broadcast_hub::Config {
@@ -94,7 +69,7 @@ async fn services_of_a_site_work_together_without_plaintext() {
 
 #[tokio::test]
 async fn a_service_registers_and_reports_only_for_itself() {
-    let mut bound = registry(PlaintextPolicy::Loopback).await;
+    let mut bound = group_registry::bind(in_process::registry(PlaintextPolicy::Loopback)).await.unwrap();
     let target = bound.grpc_addr().unwrap().to_string();
     let [own, other] = [1, 2].map(|id| RelayId([id; 16]));
     let credentials = [Role::Relay(own), Role::Hub(own)].map(|role| bound.issue(role).unwrap());
