@@ -144,7 +144,7 @@ impl Model {
                 self.overlay = Some(Overlay::List(List::of_members(title, &room.roster, context.lang)));
             }
             Command::Nick(name) => self.rename(name),
-            Command::Verify { name, is_confirmed } => room.verify(&name, is_confirmed, context),
+            Command::Verify { name, is_confirmed } => verifying::compare_keys(room, &name, is_confirmed, context),
             Command::Message(command) => command.execute(room, context),
             Command::Search(words) => self.search(words),
             Command::History(Some(seq)) => room.jump(seq, context),
