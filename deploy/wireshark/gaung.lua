@@ -535,7 +535,9 @@ end
 function gaung_tcp.dissector(tvb, pinfo, root)
     local first = tvb(0, 1):uint()
     if first >= TLS_RECORD_FIRST and first <= TLS_RECORD_LAST then
-        -- What it decrypts comes back here, by its own table of ports.
+        -- What it decrypts comes back here, by its own table of ports. Wireshark lets only the dissector that TCP called ask
+        -- for more segments, and lowers this count with each call; a TLS record may be longer than one segment.
+        pinfo.can_desegment = 2
         return Dissector.get("tls"):call(tvb, pinfo, root)
     end
     pinfo.cols.info = ""

@@ -45,6 +45,9 @@ fn a_conversation_is_read_to_the_last_byte() {
     };
     assert_eq!(heard("gaung.type == 1 and gaung.repair == 0"), sent, "by multicast");
     assert_eq!(heard("gaung_tcp"), sent, "by TCP");
+    // By multicast it is in fragments, which are shown one by one.
+    let by_tcp = talk.fields("gaung_tcp", "gaung.message.text");
+    assert!(by_tcp.contains(&long_words()), "the long message, by TCP");
     // Of the talk's own datagrams none may have been lost, or all of them healed by parity; the golden ones have one.
     assert!(!talk.fields("gaung.type == 1 and gaung.repair == 1", "gaung.seq").is_empty(), "a repair is known as one");
     let broadcast = talk.fields("gaung.type == 11 and udp.srcport != 9999", "gaung.message.text");
@@ -83,6 +86,11 @@ fn words(number: u32) -> String {
     format!("pesan ke {number}")
 }
 
+/// A message longer than one segment of TCP and than one TLS record.
+fn long_words() -> String {
+    "panjang ".repeat(5000)
+}
+
 /// Everything that a capture on the server can hold.
 fn converse(data: &TempDir, capture: &Path) {
     let lab = Lab::new(3);
@@ -101,7 +109,7 @@ fn converse(data: &TempDir, capture: &Path) {
     let made = gaung(far, &["group", "create", "lobby", "--json"]).end().expect_code(0);
     let group: Value = serde_json::from_str(&made.stdout[0]).expect("a JSON line");
     let address = format!("{}:{}", group["address"].as_str().expect("an address"), group["port"]);
-    let count = MESSAGES.to_string();
+    let count = (MESSAGES + 1).to_string();
     let listen = |host: &Host, lane: &str| {
         let listener = gaung(host, &["listen", "lobby", "--lane", lane, "--count", &count]);
         listener.stderr_line("ready line", |line| line.starts_with("listening to lobby"));
@@ -113,9 +121,10 @@ fn converse(data: &TempDir, capture: &Path) {
     for number in 1..=MESSAGES {
         sender.write(format!("{}\n", words(number)));
     }
+    sender.write(format!("{}\n", long_words()));
     let _ = sender.end().expect_code(0);
     for listener in listeners {
-        assert_eq!(listener.end().expect_code(0).stdout.len(), MESSAGES as usize);
+        assert_eq!(listener.end().expect_code(0).stdout.len(), MESSAGES as usize + 1);
     }
     far.heal();
     let everyone = gaung(near, &["listen", "--everyone", "--lane", "broadcast", "--count", "1"]);
