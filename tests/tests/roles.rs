@@ -108,6 +108,24 @@ fn only_who_has_a_role_hides_a_message_and_everybody_is_told() {
     assert!(log.len() == 2 && log[1].contains(r#""kind":"moderate","to":1"#), "{log:?}");
 }
 
+#[test]
+fn history_shows_that_a_message_is_hidden_and_none_of_its_words() {
+    let up = Up::start(&[]);
+    let (ani, budi) = (up.person("ani"), up.person("budi"));
+    let _ = ani.out(&["group", "create", "lobby"]);
+    assert_eq!(budi.out(&["send", "lobby", "rahasia"]), ["1"]);
+    assert_eq!(budi.out(&["send", "lobby", "biasa"]), ["2"]);
+    let _ = ani.out(&["group", "redact", "lobby", "1"]);
+
+    let log = ani.out(&["history", "lobby"]);
+    assert!(log[0].ends_with("* budi (hidden by a moderator)") && log[1].ends_with("budi: biasa"), "{log:?}");
+    let log = ani.out(&["history", "lobby", "--json"]);
+    assert!(log[0].contains(r#""text":null"#) && log[0].contains(r#""hidden":true"#), "{log:?}");
+    assert!(log[1].contains(r#""text":"biasa""#) && !log[1].contains("hidden"), "{log:?}");
+    // What hides it lies outside this page.
+    assert!(ani.out(&["history", "lobby", "--from", "1", "--limit", "1"])[0].ends_with("rahasia"));
+}
+
 fn refused(person: &Person, args: &[&str], reason: &str) {
     let ended = person.run(args).expect_code(4);
     assert!(ended.stderr.iter().any(|line| line.contains(reason)), "{args:?}: {:?}", ended.stderr);

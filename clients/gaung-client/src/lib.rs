@@ -32,6 +32,7 @@ mod event_queue;
 mod found_server;
 mod group;
 mod group_sockets;
+mod hidden;
 mod history;
 mod hub_choice;
 mod interfaces;
@@ -61,6 +62,7 @@ pub use group::{
     FollowedGroup, Format, GroupInfo, HubStatus, Invite, LogStatus, Member, MemberProgress, NewGroup, ServerStatus,
     ServiceInfo, ServiceKind,
 };
+pub use hidden::HiddenMessages;
 pub use history::{History, HistoryMessage, HistoryPage};
 pub use listen::{Event, LaneChoice, ListenOptions, Listener, StartAt};
 pub use moderation::{GroupPolicy, Moderation};

@@ -132,6 +132,7 @@ impl MemberSource {
                     content,
                     lane,
                     log,
+                    is_hidden: false,
                 })));
             }
             Event::GroupGone { group, why } => {
@@ -233,6 +234,7 @@ impl UdpOnlySource {
                     content,
                     lane,
                     log,
+                    is_hidden: false,
                 })));
             }
             UdpOnlyEvent::Gap(range) => return Some(SourceEvent::Repair(gap(&self.label, range))),
@@ -266,7 +268,8 @@ impl BroadcastSource {
         }
         let BroadcastMessage { message, content, log, .. } = self.listener.next().await?;
         let (group_id, lane) = (Some(self.group_id), Lane::Broadcast);
-        let received = ReceivedMessage { group: EVERYONE.to_owned(), group_id, message, content, lane, log };
+        let received =
+            ReceivedMessage { group: EVERYONE.to_owned(), group_id, message, content, lane, log, is_hidden: false };
         Ok(SourceEvent::Message(Box::new(received)))
     }
 }

@@ -17,6 +17,8 @@ struct Object<'a> {
     lane: String,
     sent_at: Option<String>,
     author_state: Option<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    hidden: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +32,8 @@ struct Object<'a> {
 /// Text that is not UTF-8 has `text` null and `data` in base64. Kinds other than plain text add `kind` and their
 /// fields, as [`Kind::fields`] names them. `seq` is null where a text group's
 /// datagram came by multicast, `sent_at` where nobody noted a time, `author_state` where no signature can be verified.
+///
+/// A message that a moderator has hidden has `hidden` true, and none of its texts.
 ///
 /// `author_state`: what is known about the author, by its name for scripts.
 pub(crate) fn message(received: &ReceivedMessage, author_state: Option<&'static str>) -> String {
@@ -45,6 +49,9 @@ pub(crate) fn message(received: &ReceivedMessage, author_state: Option<&'static 
         ..Object::default()
     };
     object.set_kind(&received.content.kind);
+    if received.is_hidden {
+        object.hide_words();
+    }
     serde_json::to_string(&object).expect("strings and numbers are always JSON")
 }
 
@@ -72,6 +79,11 @@ impl<'a> Object<'a> {
                 self.fields.push((name, value));
             }
         }
+    }
+
+    fn hide_words(&mut self) {
+        (self.hidden, self.text, self.data) = (true, None, None);
+        self.fields.retain(|(_, value)| matches!(value, FieldValue::Number(_) | FieldValue::Flag(_)));
     }
 }
 
@@ -118,6 +130,20 @@ mod tests {
         let (content_type, payload) = (ContentType::Unknown(99), Bytes::from_static(b"abc"));
         let unknown = Kind::Unknown { content_type, payload };
         assert_eq!(tail(unknown), r#","data":"YWJj","kind":"unknown","content_type":99}"#);
+    }
+
+    #[test]
+    fn hidden_words_are_left_out() {
+        let hidden = |kind| {
+            let line = message(&ReceivedMessage { is_hidden: true, ..received("L", kind) }, Some("unsigned"));
+            line.split_once("\"author\"").map(|(_, tail)| tail.to_owned()).unwrap_or_default()
+        };
+        let shown = r#":"L","text":null,"lane":"multicast","sent_at":"2026-03-01T12:00:00.000250Z","author_state":"unsigned","hidden":true"#;
+        assert_eq!(hidden(Kind::Text(Bytes::from_static(b"rahasia"))), format!("{shown}}}"));
+        assert_eq!(hidden(Kind::Text(Bytes::from_static(b"\xff"))), format!("{shown}}}"));
+        let reply = Kind::Reply { to: Seq(3), body: Bytes::from_static(b"rahasia") };
+        assert_eq!(hidden(reply), format!(r#"{shown},"kind":"reply","to":3}}"#));
+        assert_eq!(hidden(Kind::Leave { reason: "rahasia".to_owned() }), format!(r#"{shown},"kind":"leave"}}"#));
     }
 
     #[test]

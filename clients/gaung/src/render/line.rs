@@ -23,6 +23,8 @@ pub(crate) struct ReceivedMessage {
     pub(crate) lane: Lane,
     /// The log that it is in; `None` where it is unknown, so that signatures cannot be verified.
     pub(crate) log: Option<LogId>,
+    /// Whether a moderator has hidden its words.
+    pub(crate) is_hidden: bool,
 }
 
 impl ReceivedMessage {
@@ -80,6 +82,9 @@ impl ReceivedMessage {
 
     /// Returns its content on one line behind `name`, without control characters.
     fn line_of(&self, name: &str) -> String {
+        if self.is_hidden {
+            return format!("* {name} (hidden by a moderator)");
+        }
         match self.content.kind.line() {
             PlainLine::Says(text) => format!("{name}: {}", one_line_bytes(&text)),
             PlainLine::Does(deed) => format!("* {name} {}", one_line(&deed)),
@@ -129,7 +134,15 @@ pub(crate) mod tests {
             content,
             lane: Lane::Multicast,
             log: Some(LogId(7)),
+            is_hidden: false,
         }
+    }
+
+    #[test]
+    fn hidden_words_are_not_shown() {
+        let mut hidden = received("Lina", Kind::Text(Bytes::from_static(b"rahasia")));
+        hidden.is_hidden = true;
+        assert_eq!(hidden.plain_with("~"), "* Lina~ (hidden by a moderator)");
     }
 
     #[test]
