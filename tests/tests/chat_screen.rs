@@ -128,6 +128,21 @@ fn old_pages_are_read_and_searched_and_a_paste_is_one_message() {
 }
 
 #[test]
+fn a_search_does_not_find_what_a_moderator_has_hidden() {
+    needs!(Tmux);
+    let up = Up::start(&[]);
+    let ani = up.person("ani");
+    let _ = ani.out(&["group", "create", "lobby"]);
+    assert_eq!(ani.out(&["send", "lobby", "rahasia besar"]), ["1"]);
+    assert_eq!(ani.out(&["send", "lobby", "rahasia kecil"]), ["2"]);
+    let _ = ani.out(&["group", "redact", "lobby", "1"]);
+    let screen = chat(&ani, &["lobby"]);
+    screen.enter("/search RAHASIA");
+    let seen = screen.shows("ani: rahasia kecil");
+    assert!(!seen.contains("rahasia besar"), "{seen}");
+}
+
+#[test]
 fn it_follows_the_window_speaks_indonesian_and_shows_the_keys() {
     needs!(Tmux);
     let up = Up::start(&[]);
