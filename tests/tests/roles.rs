@@ -122,6 +122,10 @@ fn history_shows_that_a_message_is_hidden_and_none_of_its_words() {
     let log = ani.out(&["history", "lobby", "--json"]);
     assert!(log[0].contains(r#""text":null"#) && log[0].contains(r#""hidden":true"#), "{log:?}");
     assert!(log[1].contains(r#""text":"biasa""#) && !log[1].contains("hidden"), "{log:?}");
+    for lane in ["multicast", "tcp"] {
+        let heard = budi.run(&["listen", "lobby", "--lane", lane, "--from", "start", "--count", "3"]).expect_code(0);
+        assert_eq!(heard.stdout, ["* budi (hidden by a moderator)", "budi: biasa", "* ani hid #1"], "{lane}");
+    }
     // What hides it lies outside this page.
     assert!(ani.out(&["history", "lobby", "--from", "1", "--limit", "1"])[0].ends_with("rahasia"));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gaung_proto::{
-    Content, ContentType, GroupName, Kind, LogId, Seq, authorship::Authorship, block::Message, policy::Role,
+    Content, ContentType, GroupId, GroupName, Kind, LogId, Seq, authorship::Authorship, block::Message, policy::Role,
 };
 
 use crate::{
@@ -43,6 +43,12 @@ impl HiddenMessages {
     #[must_use]
     pub const fn new(policy: GroupPolicy) -> Self {
         Self { log: policy.group.log, policy, seqs: BTreeSet::new() }
+    }
+
+    /// Returns the group.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        self.policy.group.id
     }
 
     /// Returns whether anybody may hide messages of the group; in one without an owner nobody may.

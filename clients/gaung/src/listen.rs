@@ -2,10 +2,10 @@
 
 mod held;
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
-use gaung_client::{AuthorState, LaneChoice, StartAt};
-use gaung_proto::{DeviceId, GroupAddr, GroupName, name::EVERYONE};
+use gaung_client::{AuthorState, Client, HiddenMessages, LaneChoice, StartAt};
+use gaung_proto::{DeviceId, GroupAddr, GroupId, GroupName, Seq, name::EVERYONE};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -36,16 +36,27 @@ pub(crate) async fn run(context: &Context, args: ListenArgs) -> anyhow::Result<(
         () = stop.cancelled() => return Ok(()),
         source = open(context, &args) => source?,
     };
-    let (source, device) = source;
+    let Opened { source, device, hidden } = source;
     let people = People::open(context, device)?;
     let held = args.verify.then(HeldMessages::default);
     let with_group = args.groups.len() + usize::from(args.everyone) > 1;
-    let printer = Printer { output: Output::new(), people, held, json: args.json, with_group, left: args.count };
+    let printer =
+        Printer { output: Output::new(), people, held, hidden, json: args.json, with_group, left: args.count };
     printer.run(source, &stop).await
 }
 
-/// Returns the source, and the device that listens; none by datagrams alone, which prove no device.
-async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<(Source, DeviceId)> {
+/// A source of messages, with what is known before the first of them.
+struct Opened {
+    source: Source,
+    /// The device that listens; none by datagrams alone, which prove no device.
+    device: DeviceId,
+    hidden: Hidden,
+}
+
+/// The messages of each group that were hidden before it was joined.
+type Hidden = HashMap<GroupId, HiddenMessages>;
+
+async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<Opened> {
     if let Some(addr) = args.udp_only {
         only(
             matches!(args.lane, LaneArg::Auto | LaneArg::Multicast),
@@ -54,7 +65,8 @@ async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<(Source, D
         only(args.from == StartArg::Now, "--udp-only has no history; leave --from out")?;
         let group = GroupAddr::new(*addr.ip(), addr.port()).map_err(|e| Failure::usage(e.to_string()))?;
         let session = UdpOnlySource::join(context, group).await?;
-        return Ok((Source::UdpOnly(session), DeviceId::NONE));
+        let (source, hidden) = (Source::UdpOnly(session), Hidden::new());
+        return Ok(Opened { source, device: DeviceId::NONE, hidden });
     }
     if args.lane == LaneArg::Broadcast {
         let everyone = args.everyone || args.groups.iter().all(|group| group.as_str() == EVERYONE);
@@ -64,11 +76,32 @@ async fn open(context: &Context, args: &ListenArgs) -> anyhow::Result<(Source, D
         )?;
         only(args.from == StartArg::Now, "broadcasts have no history; leave --from out")?;
         let client = context.connect().await?;
-        return Ok((Source::broadcast(&client, args.broadcast_port).await?, client.device_id()));
+        let source = Source::broadcast(&client, args.broadcast_port).await?;
+        return Ok(Opened { source, device: client.device_id(), hidden: Hidden::new() });
     }
     let client = context.connect().await?;
-    let source = Source::member(&client, groups(args), lane_choice(args.lane)?, start(args.from)).await?;
-    Ok((source, client.device_id()))
+    let lane = lane_choice(args.lane)?;
+    let hidden = hidden(&client, args).await;
+    let source = Source::member(&client, groups(args), lane, start(args.from)).await?;
+    Ok(Opened { source, device: client.device_id(), hidden })
+}
+
+/// Reads which of the messages that were written before this were hidden, because what hides a message comes after it. Where that cannot
+/// be read now, it says so, and the words are shown.
+async fn hidden(client: &Client, args: &ListenArgs) -> Hidden {
+    let from = match args.from {
+        StartArg::Start => Seq::ZERO,
+        StartArg::At(seq) => seq,
+        StartArg::Now => return Hidden::new(),
+    };
+    let mut all = Hidden::new();
+    for group in groups(args) {
+        match client.hidden_messages(&group, from).await {
+            Ok(hidden) => drop(all.insert(hidden.group(), hidden)),
+            Err(error) => say(&format!("messages of {group} that moderators hid are shown: {error}")),
+        }
+    }
+    all
 }
 
 /// Returns the groups of the command line, each once.
@@ -129,6 +162,7 @@ struct Printer {
     people: People,
     /// With `--verify`.
     held: Option<HeldMessages>,
+    hidden: Hidden,
     json: bool,
     with_group: bool,
     /// How many more messages to print; any number if `None`.
@@ -190,6 +224,10 @@ impl Printer {
 
     /// Prints a message. `verified`: what is known about the author, attestations counted.
     fn message(&mut self, mut received: Box<ReceivedMessage>, verified: Option<AuthorState>) -> anyhow::Result<()> {
+        let hidden = received.group_id.and_then(|group| self.hidden.get(&group));
+        received.is_hidden = hidden
+            .zip(received.log)
+            .is_some_and(|(hidden, log)| hidden.hide(log, received.message.seq, &received.content.kind));
         if let Some(notice) = self.people.introduce(&mut received) {
             say(&notice);
         }
@@ -263,7 +301,7 @@ mod tests {
             "gaung listen --udp-only 239.255.0.1:20000 --lane tcp",
             "gaung listen --udp-only 239.255.0.1:20000 --from 3",
         ] {
-            let error = open(&context, &args(line)).await.unwrap_err();
+            let error = open(&context, &args(line)).await.err().unwrap();
             assert_eq!(exit_code(&error), 2, "{line}: {error}");
         }
     }
