@@ -31,6 +31,9 @@ pub struct DeviceRates {
     /// Invites that one device may redeem or try to redeem a minute; 0 for any number.
     #[arg(long, env = "GAUNG_REGISTRY_REDEEMS_PER_MINUTE", default_value_t = Self::default().redeems_per_minute, value_name = "N")]
     pub redeems_per_minute: u32,
+    /// Redeemed invites a minute that may fail for one device, and ten times as many for one address; 0 for any number.
+    #[arg(long, env = "GAUNG_REGISTRY_REDEEM_FAILURES_PER_MINUTE", default_value_t = Self::default().redeem_failures_per_minute, value_name = "N")]
+    pub redeem_failures_per_minute: u32,
     /// Nonces for signed calls that one device may get a minute; 0 for any number.
     #[arg(long, env = "GAUNG_REGISTRY_CHALLENGES_PER_MINUTE", default_value_t = Self::default().challenges_per_minute, value_name = "N")]
     pub challenges_per_minute: u32,
@@ -43,6 +46,7 @@ impl Default for DeviceRates {
             invites_per_minute: 10,
             joins_per_minute: 120,
             redeems_per_minute: 20,
+            redeem_failures_per_minute: limits::REDEEM_FAILURES_PER_MINUTE,
             challenges_per_minute: 60,
         }
     }

@@ -11,6 +11,7 @@ service_kit::figures! {
     pub(crate) struct Figures of "registry" {
         creates: Counter = "Groups made, repeats included";
         refusals: Family<Reason, Counter> = "Calls that ended with an error";
+        redeem_failures: Counter = "Invites that were redeemed with a code that is not good";
         groups: Gauge = "Groups that exist";
         groups_without_address: Gauge = "Groups whose address lapsed";
         pairs_ready: Gauge = "Addresses listened to and ready to be given out";

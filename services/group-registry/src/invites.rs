@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use gaung_proto::{DeviceId, DisplayName, GroupId, GroupName};
+use service_kit::share::TooSoon;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -53,9 +54,30 @@ pub enum InviteError {
     /// The invite was revoked.
     #[error("the invite was revoked; ask for a new one")]
     Revoked,
+    /// Too many invites of the device or its address failed.
+    #[error(
+        "too many invites from your device or address were not good; check the code, or ask for a new one, and try again in {} s",
+        .0.retry_after.as_secs() + 1
+    )]
+    TooManyFailures(TooSoon),
     /// The invite has no uses left.
     #[error("the invite has been used up; ask for a new one")]
     UsedUp,
+}
+
+impl InviteError {
+    /// Returns whether the code was not good, as when somebody guesses.
+    pub(crate) const fn is_bad_code(&self) -> bool {
+        match self {
+            Self::Unknown | Self::Expired | Self::Revoked | Self::UsedUp => true,
+            Self::Call(_)
+            | Self::Lookup(_)
+            | Self::Join(_)
+            | Self::NotMember(_)
+            | Self::NotInviter
+            | Self::TooManyFailures(_) => false,
+        }
+    }
 }
 
 impl From<StoreError> for InviteError {

@@ -1,8 +1,9 @@
 //! Limits on what one address may take of the registry. This machine is not limited; what its hub requests on behalf of a
 //! browser counts for the browser (`service_kit::rpc::charged_address`).
 
-use std::{net::IpAddr, time::Instant};
+use std::{hash::Hash, net::IpAddr, time::Instant};
 
+use gaung_proto::DeviceId;
 use service_kit::share::{Origin, RateLimit, TooSoon};
 
 /// Most groups of one address. A class makes a few; 65 280 addresses and 45 536 ports last for some hundred such hosts.
@@ -21,6 +22,11 @@ const SIGNED: Rate = (40.0, 400.0);
 /// Rate of CreateInvite: each invite is a record in the store.
 const INVITES: Rate = (1.0, 128.0);
 
+/// Redeemed invites a minute that may fail for one device.
+pub(crate) const REDEEM_FAILURES_PER_MINUTE: u32 = 5;
+/// How many times as many may fail for one address: a class behind one router mistypes, and devices cost nothing to make.
+const DEVICES_THAT_FAIL: u32 = 10;
+
 /// The limits of one address, and the calls that it made lately.
 #[derive(Debug)]
 pub struct Limits {
@@ -30,6 +36,38 @@ pub struct Limits {
     pub(crate) joins: RateLimit<Origin>,
     pub(crate) signed: RateLimit<Origin>,
     pub(crate) invites: RateLimit<Origin>,
+    pub(crate) redeem_failures: RedeemFailures,
+}
+
+/// The redeemed invites that failed lately, by the device that signed and by its address.
+#[derive(Debug)]
+pub(crate) struct RedeemFailures {
+    devices: RateLimit<DeviceId>,
+    addresses: RateLimit<Origin>,
+}
+
+impl RedeemFailures {
+    fn new(per_minute: u32) -> Self {
+        fn at_once<K: Copy + Eq + Hash>(per_minute: u32) -> RateLimit<K> {
+            RateLimit::new(f64::from(per_minute) / 60.0, f64::from(per_minute))
+        }
+        Self { devices: at_once(per_minute), addresses: at_once(per_minute.saturating_mul(DEVICES_THAT_FAIL)) }
+    }
+
+    /// Checks that neither `device` nor its address has failed too often. Calls of this machine count for nobody.
+    pub(crate) fn check(&self, device: DeviceId, from: Option<IpAddr>, now: Instant) -> Result<(), TooSoon> {
+        let Some(origin) = origin(from) else { return Ok(()) };
+        self.devices.check(device, now)?;
+        self.addresses.check(origin, now)
+    }
+
+    /// Counts a failure. The caller has checked that there is room for it.
+    pub(crate) fn count(&self, device: DeviceId, from: Option<IpAddr>, now: Instant) {
+        if let Some(origin) = origin(from) {
+            // An empty bucket refuses the next call as well, so there is nothing to say here.
+            let _ = (self.devices.take(device, now), self.addresses.take(origin, now));
+        }
+    }
 }
 
 impl Limits {
@@ -37,6 +75,12 @@ impl Limits {
     #[must_use]
     pub fn groups_per_address(groups_per_address: usize) -> Self {
         Self { groups_per_address, ..Self::default() }
+    }
+
+    /// Sets how many redeemed invites a minute may fail for one device, and ten times as many for one address; 0 for any number.
+    #[must_use]
+    pub fn redeem_failures(self, per_minute: u32) -> Self {
+        Self { redeem_failures: RedeemFailures::new(per_minute), ..self }
     }
 }
 
@@ -49,6 +93,7 @@ impl Default for Limits {
             joins: rate(JOINS),
             signed: rate(SIGNED),
             invites: rate(INVITES),
+            redeem_failures: RedeemFailures::new(REDEEM_FAILURES_PER_MINUTE),
         }
     }
 }

@@ -372,7 +372,15 @@ impl RegistryService for Rpc {
         let request = request.into_inner();
         let name = validate::display_name("member_name", &request.member_name)?;
         let call = validate::signed(Method::Redeem, GroupId::NONE, request.code, request.signature, from)?;
-        let group = self.run(move |registry, now| registry.redeem_invite(now, &call, name.as_ref())).await?;
+        let figures = self.figures.clone();
+        let redeem = move |registry: &Registry, now| {
+            registry.redeem_invite(now, &call, name.as_ref()).inspect_err(|error| {
+                if error.is_bad_code() {
+                    figures.redeem_failures.inc();
+                }
+            })
+        };
+        let group = self.run(redeem).await?;
         Ok(Response::new(pb::RedeemInviteResponse { group: Some(group.to_pb()) }))
     }
 

@@ -146,6 +146,7 @@ impl ToStatus for InviteError {
             Self::Join(error) => error.to_status(),
             Self::NotMember(_) => status(Code::PermissionDenied, "NOT_MEMBER", self),
             Self::NotInviter => status(Code::PermissionDenied, "NOT_MAKER", self),
+            Self::TooManyFailures(_) => status(Code::ResourceExhausted, "TOO_MANY_CALLS", self),
             Self::Unknown => status(Code::NotFound, "NO_SUCH_INVITE", self),
             Self::Expired => status(Code::PermissionDenied, "INVITE_EXPIRED", self),
             Self::Revoked => status(Code::PermissionDenied, "INVITE_REVOKED", self),

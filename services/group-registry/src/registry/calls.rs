@@ -206,9 +206,15 @@ impl Registry {
     pub fn redeem_invite(&self, now: Now, call: &SignedCall, name: Option<&DisplayName>) -> Result<Group, InviteError> {
         let outcome = self.signed(now, call, |writer, device| {
             let (code, name, from) = (invites::hash(&call.subject), name.cloned(), call.from);
+            let failures = &self.limits.redeem_failures;
+            failures.check(device, from, now.mono).map_err(InviteError::TooManyFailures)?;
             let redeem = RedeemInvite { code, device, name, from };
             let admit = |(_, added): &(_, AddedMember)| Ok(self.charge_join(*added, from, now)?);
-            let (group, _) = self.commit_if(writer, now, redeem, admit)?;
+            let (group, _) = self.commit_if(writer, now, redeem, admit).inspect_err(|error| {
+                if error.is_bad_code() {
+                    failures.count(device, from, now.mono);
+                }
+            })?;
             Ok::<_, InviteError>(CallOutcome::Group(group))
         })?;
         match outcome {

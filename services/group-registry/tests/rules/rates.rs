@@ -2,10 +2,14 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use gaung_proto::{ClientId, DeviceId};
+use ed25519_dalek::SigningKey;
+use gaung_proto::{ClientId, DeviceId, GroupId, signing::Method};
 use group_registry::{
+    challenge::SignedCall,
     create::CreateSpec,
     group::Group,
+    invites::InviteError,
+    limits::Limits,
     lookup::GroupBy,
     members::{JoinError, JoinRequest},
     presence::PRESENCE_LEASE,
@@ -31,6 +35,13 @@ fn join(world: &World, group: &Group, from: IpAddr, process: u32) -> Result<(), 
         from: Some(from),
     };
     world.registry.join(world.now, &join).map(drop)
+}
+
+/// An attempt of `device` to redeem an invite.
+fn redeem(world: &World, device: u8, from: IpAddr, code: &str) -> Result<(), InviteError> {
+    let key = SigningKey::from_bytes(&[device; 32]);
+    let call = SignedCall { from: Some(from), ..world.call(&key, Method::Redeem, GroupId::NONE, code) };
+    world.registry.redeem_invite(world.now, &call, None).map(drop)
 }
 
 /// Seconds after which the message says to try again.
@@ -78,4 +89,43 @@ fn a_flood_of_creates_is_told_when_to_try_again_and_stops_nobody_else() {
     world.pass(wait);
     world.register(RELAY, true);
     create(&world, FLOODER, "second").expect("as it was said");
+}
+
+const BAD_CODE: &str = "AAAABBBBCCCCDDDDEEEEFFFFGG";
+
+#[test]
+fn a_device_that_guesses_codes_is_told_when_to_try_again_and_stops_nobody_else() {
+    let mut world = World::new();
+    let group = world.group("room");
+    let (code, _) = world.registry.create_invite(world.now, group.id, group.owner, 0, 3_600_000).unwrap();
+    for _ in 0..5 {
+        assert_eq!(redeem(&world, 9, FLOODER, BAD_CODE), Err(InviteError::Unknown));
+    }
+    let refused = redeem(&world, 9, FLOODER, &code).unwrap_err();
+    assert!(matches!(refused, InviteError::TooManyFailures(_)), "{refused}");
+    redeem(&world, 8, FLOODER, &code).expect("another device at the same address");
+    world.pass(said_seconds(&refused.to_string()));
+    redeem(&world, 9, FLOODER, &code).expect("as it was said");
+    redeem(&world, 9, FLOODER, &code).expect("what succeeds is not counted");
+}
+
+#[test]
+fn an_address_that_guesses_codes_with_many_devices_is_refused_as_well() {
+    let world = World::new();
+    let attempt = |device| redeem(&world, device, FLOODER, BAD_CODE);
+    for device in 100..150 {
+        assert_eq!(attempt(device), Err(InviteError::Unknown));
+    }
+    assert!(matches!(attempt(200), Err(InviteError::TooManyFailures(_))));
+    assert_eq!(redeem(&world, 200, HONEST, BAD_CODE), Err(InviteError::Unknown), "another address has its own share");
+}
+
+#[test]
+fn no_rate_lets_any_number_of_codes_fail() {
+    let World { registry, store, now } = World::new();
+    let registry = registry.with_limits(Limits::default().redeem_failures(0));
+    let world = World { registry, store, now };
+    for _ in 0..100 {
+        assert_eq!(redeem(&world, 9, FLOODER, BAD_CODE), Err(InviteError::Unknown));
+    }
 }

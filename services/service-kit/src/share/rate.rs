@@ -55,6 +55,19 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
     /// # Errors
     /// [`TooSoon`], and the call is not counted.
     pub fn take(&self, caller: K, now: Instant) -> Result<(), TooSoon> {
+        self.take_tokens(caller, now, 1.0)
+    }
+
+    /// Checks that a call of `caller` would be taken at `now`, which must not go back, and counts nothing.
+    ///
+    /// # Errors
+    /// [`TooSoon`].
+    pub fn check(&self, caller: K, now: Instant) -> Result<(), TooSoon> {
+        self.take_tokens(caller, now, 0.0)
+    }
+
+    /// Takes `tokens` of the caller's bucket, in which there must be one at least.
+    fn take_tokens(&self, caller: K, now: Instant, tokens: f64) -> Result<(), TooSoon> {
         if self.per_second <= 0.0 {
             return Ok(());
         }
@@ -63,7 +76,7 @@ impl<K: Copy + Eq + Hash> RateLimit<K> {
                 let retry_after = Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second);
                 return Err(TooSoon { retry_after });
             }
-            bucket.tokens -= 1.0;
+            bucket.tokens -= tokens;
             Ok(())
         })
     }
@@ -119,6 +132,18 @@ mod tests {
         limit.take("ani", start).unwrap();
         limit.take("eve", start + refused.retry_after).unwrap();
         limit.take("eve", start + refused.retry_after).unwrap_err();
+    }
+
+    #[test]
+    fn a_check_counts_nothing() {
+        let limit = RateLimit::new(2.0, 1.0);
+        let start = Instant::now();
+        for _ in 0..100 {
+            limit.check("eve", start).unwrap();
+        }
+        limit.take("eve", start).unwrap();
+        assert_eq!(limit.check("eve", start), limit.take("eve", start));
+        limit.check("eve", start).unwrap_err();
     }
 
     #[test]
