@@ -262,8 +262,7 @@ fn open(config: &Config) -> anyhow::Result<(Registry, SiteCredentials)> {
         }
         None => Arc::new(MemoryStore::new()),
     };
-    let limits = Limits::groups_per_address(config.groups_per_address)
-        .redeem_failures(config.device_rates.redeem_failures_per_minute);
+    let limits = Limits::of_groups(config.group_limits).redeem_failures(config.device_rates.redeem_failures_per_minute);
     let registry = Registry::open(store, config.pools, Now::read())?.with_limits(limits);
     let in_data = || config.data.as_ref().map(|data| data.join(SITE_FOLDER));
     let site = SiteCredentials::open(config.site.clone().or_else(in_data).as_deref(), UnixTime::now())?;

@@ -17,7 +17,13 @@ use service_kit::{
     secure::PlaintextPolicy,
 };
 
-use crate::{address::Pool, address_picker::Pools, device_limits::DeviceRates, limits, token_socket::request_token};
+use crate::{
+    address::Pool,
+    address_picker::Pools,
+    device_limits::DeviceRates,
+    limits::{self, GroupLimits},
+    token_socket::request_token,
+};
 
 const MAX_QUIET_TIME: Duration = Duration::from_secs(60);
 
@@ -55,6 +61,9 @@ pub struct RegistryArgs {
     /// Groups that one address may have made at a time; groups made on this machine are not counted.
     #[arg(long, env = "GAUNG_REGISTRY_GROUPS_PER_ADDRESS", default_value_t = limits::GROUPS_PER_ADDRESS, value_name = "N")]
     pub groups_per_address: usize,
+    /// Groups that one device may have made at a time, groups made on this machine not counted; 0 for any number.
+    #[arg(long, env = "GAUNG_REGISTRY_GROUPS_PER_DEVICE", default_value_t = limits::GROUPS_PER_DEVICE, value_name = "N")]
+    pub groups_per_device: usize,
     /// What one device may call.
     #[command(flatten)]
     pub device_rates: DeviceRates,
@@ -91,8 +100,8 @@ pub struct Config {
     pub pools: Pools,
     /// How long an address is listened to before it is given out, up to a minute; 0 for not at all. Default 1 s.
     pub quiet_time: Duration,
-    /// Groups that one address may have made at a time. Default 512.
-    pub groups_per_address: usize,
+    /// Groups that one caller may have made at a time. Default 512 an address, 100 a device.
+    pub group_limits: GroupLimits,
     /// What one proven device may call a minute.
     pub device_rates: DeviceRates,
     /// Interfaces' names or addresses; empty (default) for every suitable one.
@@ -118,7 +127,7 @@ impl Default for Config {
             enrol_secret: None,
             pools: Pools { site: Pool::site(), organization: Pool::organization() },
             quiet_time: Duration::from_secs(1),
-            groups_per_address: limits::GROUPS_PER_ADDRESS,
+            group_limits: GroupLimits::default(),
             device_rates: DeviceRates::default(),
             iface: Vec::new(),
             plaintext: PlaintextPolicy::default(),
@@ -173,7 +182,7 @@ impl ServiceArgs for RegistryArgs {
             enrol_secret: self.enrol_secret,
             pools: Pools { site, organization },
             quiet_time: self.quiet_time,
-            groups_per_address: self.groups_per_address,
+            group_limits: GroupLimits { per_address: self.groups_per_address, per_device: self.groups_per_device },
             device_rates: self.device_rates,
             iface: self.iface,
             plaintext: common.plaintext,

@@ -16,7 +16,7 @@ use crate::{
     allocation::AddressConflict,
     clock::CommandTime,
     group::{Group, RequestId},
-    limits,
+    limits::{self, GroupLimits},
     lookup::LookupError,
     records::{AddressClaim, Record, RequestClaim},
     store::StoreError,
@@ -101,6 +101,14 @@ pub enum CreateError {
         /// How many it has made.
         made: usize,
     },
+    /// The device has made as many groups as one may have.
+    #[error(
+        "your device has made {made} groups, as many as one device may have here; delete some with `gaung group delete`, or raise the registry's --groups-per-device"
+    )]
+    TooManyOfDevice {
+        /// How many it has made.
+        made: usize,
+    },
     /// There is no relay to bind the group to.
     #[error(
         "no relay that answers is registered, so the group would have nobody to order its messages; start multicast-relay with this registry's address and try again"
@@ -127,8 +135,8 @@ pub struct CreateGroup {
     pub relay: RelayId,
     /// The endpoint that the proposer chose; its port counts only if the operator asked for none.
     pub endpoint: Endpoint,
-    /// Most groups that one address may have made at a time.
-    pub groups_per_address: usize,
+    /// Most groups that one caller may have made at a time.
+    pub limits: GroupLimits,
 }
 
 impl Decide for CreateGroup {
@@ -137,7 +145,7 @@ impl Decide for CreateGroup {
 
     fn decide(&self, tables: &Tables, now: CommandTime, changes: &mut Vec<Change>) -> Result<Arc<Group>, CreateError> {
         let spec = &self.spec;
-        if let Some(group) = precheck(tables, spec, self.groups_per_address)? {
+        if let Some(group) = precheck(tables, spec, self.limits)? {
             return Ok(group);
         }
         let is_used = tables.catalogue.group(self.group).is_some() || tables.catalogue.deleted_at(self.group).is_some();
@@ -187,7 +195,7 @@ impl Decide for CreateGroup {
 pub(crate) fn precheck(
     tables: &Tables,
     spec: &CreateSpec,
-    groups_per_address: usize,
+    limits: GroupLimits,
 ) -> Result<Option<Arc<Group>>, CreateError> {
     if let Some(claim) = tables.allocation.request(spec.request) {
         if claim.fingerprint != fingerprint(spec) {
@@ -205,8 +213,19 @@ pub(crate) fn precheck(
         return Err(CreateError::NameTaken(spec.name.clone()));
     }
     let Some(origin) = limits::origin(spec.made_from) else { return Ok(None) };
-    let made = tables.catalogue.groups().filter(|group| limits::origin(group.made_from) == Some(origin)).count();
-    if made < groups_per_address { Ok(None) } else { Err(CreateError::TooMany { made }) }
+    let (mut of_address, mut of_device) = (0, 0);
+    for group in tables.catalogue.groups() {
+        let made_from = limits::origin(group.made_from);
+        of_address += usize::from(made_from == Some(origin));
+        of_device += usize::from(made_from.is_some() && group.owner == spec.owner && !spec.owner.is_none());
+    }
+    if of_address >= limits.per_address {
+        return Err(CreateError::TooMany { made: of_address });
+    }
+    if limits.per_device > 0 && of_device >= limits.per_device {
+        return Err(CreateError::TooManyOfDevice { made: of_device });
+    }
+    Ok(None)
 }
 
 fn own_address_error(tables: &Tables, ip: Ipv4Addr, conflict: AddressConflict) -> CreateError {

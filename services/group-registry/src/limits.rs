@@ -9,6 +9,24 @@ use service_kit::share::{Origin, RateLimit, TooSoon};
 /// Most groups of one address. A class makes a few; 65 280 addresses and 45 536 ports last for some hundred such hosts.
 pub const GROUPS_PER_ADDRESS: usize = 512;
 
+/// Most groups of one device: more than a teacher has classes and projects.
+pub const GROUPS_PER_DEVICE: usize = 100;
+
+/// How many groups one caller may have made at a time. Those made on this machine are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupLimits {
+    /// Groups of one address, whatever devices made them.
+    pub per_address: usize,
+    /// Groups of one device, from whatever addresses; 0 for any number.
+    pub per_device: usize,
+}
+
+impl Default for GroupLimits {
+    fn default() -> Self {
+        Self { per_address: GROUPS_PER_ADDRESS, per_device: GROUPS_PER_DEVICE }
+    }
+}
+
 /// Calls a second, and calls at once.
 type Rate = (f64, f64);
 
@@ -30,8 +48,8 @@ const DEVICES_THAT_FAIL: u32 = 10;
 /// The limits of one address, and the calls that it made lately.
 #[derive(Debug)]
 pub struct Limits {
-    /// Groups that one address may have made at a time.
-    pub(crate) groups_per_address: usize,
+    /// Groups that one caller may have made at a time.
+    pub(crate) groups: GroupLimits,
     pub(crate) creates: RateLimit<Origin>,
     pub(crate) joins: RateLimit<Origin>,
     pub(crate) signed: RateLimit<Origin>,
@@ -71,10 +89,10 @@ impl RedeemFailures {
 }
 
 impl Limits {
-    /// Returns the defaults with another limit of groups.
+    /// Returns the defaults with other limits of groups.
     #[must_use]
-    pub fn groups_per_address(groups_per_address: usize) -> Self {
-        Self { groups_per_address, ..Self::default() }
+    pub fn of_groups(groups: GroupLimits) -> Self {
+        Self { groups, ..Self::default() }
     }
 
     /// Sets how many redeemed invites a minute may fail for one device, and ten times as many for one address; 0 for any number.
@@ -88,7 +106,7 @@ impl Default for Limits {
     fn default() -> Self {
         let rate = |(per_second, burst)| RateLimit::new(per_second, burst);
         Self {
-            groups_per_address: GROUPS_PER_ADDRESS,
+            groups: GroupLimits::default(),
             creates: rate(CREATES),
             joins: rate(JOINS),
             signed: rate(SIGNED),

@@ -146,7 +146,7 @@ impl Registry {
     /// [`CreateError`]: reserved or taken name, refused address, reused request, no relay.
     pub fn precheck(&self, now: Now, spec: &CreateSpec) -> Result<Option<Group>, CreateError> {
         let tables = self.tables();
-        if let Some(group) = precheck(&tables, spec, self.limits.groups_per_address)? {
+        if let Some(group) = precheck(&tables, spec, self.limits.groups)? {
             return Ok(Some(Group::clone(&group)));
         }
         let relay = self.services.least_loaded_relay(now, &tables.catalogue.load());
@@ -172,7 +172,7 @@ impl Registry {
             log: LogId(rand::random()),
             relay: relay.ok_or(CreateError::NoRelay)?,
             endpoint,
-            groups_per_address: self.limits.groups_per_address,
+            limits: self.limits.groups,
         };
         self.commit(&mut writer, now, create).map(|group| Group::clone(&group))
     }

@@ -69,7 +69,9 @@ impl ToStatus for CreateError {
             Self::OtherRequest => invalid("request_id", self),
             Self::Deleted => status(Code::NotFound, "GROUP_DELETED", self),
             Self::NoRelay => status(Code::Unavailable, "NO_RELAY", self),
-            Self::TooMany { .. } => status(Code::ResourceExhausted, "TOO_MANY_GROUPS", self),
+            Self::TooMany { .. } | Self::TooManyOfDevice { .. } => {
+                status(Code::ResourceExhausted, "TOO_MANY_GROUPS", self)
+            }
             Self::Exhausted(exhausted) => status(Code::ResourceExhausted, "POOL_EXHAUSTED", exhausted),
             Self::Store(error) => error.to_status(),
         }

@@ -13,6 +13,7 @@ use crate::{
     create::{CreateGroup, CreateSpec, LapseAddresses, RegainAddress},
     group::RequestId,
     invites::{CreateInvite, RedeemInvite, RevokeInvite},
+    limits::GroupLimits,
     members::{AddMember, RemoveMember},
     owner::{DeleteGroup, ResetGroup, SetRetention},
     policies::SetPolicy,
@@ -110,6 +111,9 @@ struct EncodedCreate {
     endpoint: Option<EncodedEndpoint>,
     #[prost(uint64, tag = "17")]
     groups_per_address: u64,
+    /// 0, as in commands of before it, is no limit.
+    #[prost(uint64, tag = "18")]
+    groups_per_device: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -366,7 +370,7 @@ impl Kind {
 
 impl EncodedCreate {
     fn of(create: &CreateGroup) -> Self {
-        let CreateGroup { spec, group, log, relay, endpoint, groups_per_address } = create;
+        let CreateGroup { spec, group, log, relay, endpoint, limits } = create;
         Self {
             request_id: Bytes::copy_from_slice(&spec.request.0),
             name: spec.name.to_string(),
@@ -384,7 +388,8 @@ impl EncodedCreate {
             log_id: log.0,
             relay_id: (*relay).into(),
             endpoint: Some((*endpoint).into()),
-            groups_per_address: u64::try_from(*groups_per_address).unwrap_or(u64::MAX),
+            groups_per_address: u64::try_from(limits.per_address).unwrap_or(u64::MAX),
+            groups_per_device: u64::try_from(limits.per_device).unwrap_or(u64::MAX),
         }
     }
 
@@ -409,7 +414,10 @@ impl EncodedCreate {
             log: LogId(self.log_id),
             relay: service(&self.relay_id)?,
             endpoint: self.endpoint?.into_endpoint()?,
-            groups_per_address: usize::try_from(self.groups_per_address).ok()?,
+            limits: GroupLimits {
+                per_address: usize::try_from(self.groups_per_address).ok()?,
+                per_device: usize::try_from(self.groups_per_device).ok()?,
+            },
         })
     }
 }

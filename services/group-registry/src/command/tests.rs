@@ -17,8 +17,8 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::*;
 use crate::{
-    QUARANTINE, address_picker::Endpoint, create::CreateSpec, group::RequestId, records::ServiceRecord,
-    reports::LogReport,
+    QUARANTINE, address_picker::Endpoint, create::CreateSpec, group::RequestId, limits::GroupLimits,
+    records::ServiceRecord, reports::LogReport,
 };
 
 const SEEDS: u64 = 40;
@@ -120,7 +120,8 @@ impl Proposer {
             made_from: self.address(),
         };
         let (group, log, relay) = (self.group(), LogId(self.rng.random()), self.relay());
-        CreateGroup { spec, group, log, relay, endpoint: drawn, groups_per_address: self.rng.random_range(1..8) }
+        let limits = GroupLimits { per_address: self.rng.random_range(1..8), per_device: self.rng.random_range(0..8) };
+        CreateGroup { spec, group, log, relay, endpoint: drawn, limits }
     }
 
     fn service(&mut self, relay: RelayId) -> ServiceRecord {

@@ -12,6 +12,7 @@ use crate::{
     create::{CreateError, CreateGroup, CreateSpec, LapseAddresses, RegainAddress},
     group::RequestId,
     invites::{CreateInvite, InviteError, RedeemInvite},
+    limits::GroupLimits,
     members::{AddMember, RemoveMember},
     owner::{DeleteGroup, OwnerError, ResetGroup},
     reports::{LogReport, ReportLogs},
@@ -79,7 +80,7 @@ fn create(n: u8, name: &str, last: u8) -> CreateGroup {
         made_from: None,
     };
     let endpoint = Endpoint { ip: Ipv4Addr::new(239, 255, 10, last), port: 20000 + u16::from(last) };
-    CreateGroup { spec, group: group(n), log: LogId(n.into()), relay: RELAY, endpoint, groups_per_address: 10 }
+    CreateGroup { spec, group: group(n), log: LogId(n.into()), relay: RELAY, endpoint, limits: GroupLimits::default() }
 }
 
 /// A bit of everything, some of it refused.

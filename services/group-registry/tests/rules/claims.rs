@@ -11,7 +11,7 @@ use gaung_proto::{ClientId, DeviceId, LogId, RelayId, Seq, pb::registry as pb, s
 use group_registry::{
     challenge::{CallError, SignedCall},
     create::{CreateError, CreateSpec},
-    limits::Limits,
+    limits::{GroupLimits, Limits},
     lookup::GroupBy,
     members::JoinRequest,
     owner::OwnerError,
@@ -20,7 +20,7 @@ use group_registry::{
     store::{MemoryStore, RecordStore},
 };
 
-use crate::world::{RELAY, World, ann, device, open, service_info, spec};
+use crate::world::{RELAY, World, ann, bob, device, open, service_info, spec};
 
 const RELAY_KIND: pb::ServiceKind = pb::ServiceKind::Relay;
 const HUB_KIND: pb::ServiceKind = pb::ServiceKind::Hub;
@@ -161,7 +161,7 @@ fn one_address_takes_its_share_of_the_services_and_others_still_come() {
 fn one_address_makes_its_share_of_groups() {
     let world = World::new();
     let World { registry, store, now } = world;
-    let registry = registry.with_limits(Limits::groups_per_address(2));
+    let registry = registry.with_limits(Limits::of_groups(GroupLimits { per_address: 2, ..GroupLimits::default() }));
     let world = World { registry, store, now };
     let made_by = |last, name: &str| world.create(&CreateSpec { made_from: address(last), ..spec(name) });
     let first = made_by(9, "a").unwrap();
@@ -170,6 +170,23 @@ fn one_address_makes_its_share_of_groups() {
     made_by(8, "c").unwrap();
     world.delete(&first).unwrap();
     made_by(9, "d").unwrap();
+}
+
+#[test]
+fn one_device_makes_its_share_of_groups_from_whatever_addresses() {
+    let World { registry, store, now } = World::new();
+    let registry = registry.with_limits(Limits::of_groups(GroupLimits { per_device: 2, ..GroupLimits::default() }));
+    let world = World { registry, store, now };
+    let made_by = |owner, last, name: &str| {
+        world.create(&CreateSpec { owner: device(&owner), made_from: address(last), ..spec(name) })
+    };
+    let first = made_by(ann(), 8, "a").unwrap();
+    made_by(ann(), 9, "b").unwrap();
+    assert_eq!(made_by(ann(), 7, "c").unwrap_err(), CreateError::TooManyOfDevice { made: 2 });
+    made_by(bob(), 9, "c").expect("another device at the same address");
+    world.create(&CreateSpec { owner: device(&ann()), made_from: None, ..spec("d") }).expect("on this machine");
+    world.delete(&first).unwrap();
+    made_by(ann(), 7, "e").expect("one was deleted");
 }
 
 #[test]
