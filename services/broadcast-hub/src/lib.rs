@@ -27,6 +27,7 @@ mod inbox;
 mod link_tasks;
 mod metrics;
 mod page;
+mod page_sessions;
 mod parts;
 mod publish_queue;
 mod publishing;

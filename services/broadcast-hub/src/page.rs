@@ -17,7 +17,8 @@
 //!   the hub's sessions.
 //! - **A browser's device** is an Ed25519 key that never leaves it. On pages that came by TLS or from their own machine it is
 //!   one that the browser keeps and no script reads; elsewhere it is a seed in localStorage, with which the page computes itself
-//!   (`js/wire/ed25519.js`). It signs the challenge of its session, and the calls that the API passes to the registry. `client_id` is
+//!   (`js/wire/ed25519.js`). It signs the challenge of its session, and the calls that the API passes to the registry. Requests that carry a ticket show that
+//!   challenge too ([`crate::page_sessions`]). `client_id` is
 //!   new with each page; what is not acknowledged is sent again after a reconnect with its `client_seq`, and is lost, after a
 //!   warning, when the page is closed.
 //! - **A page that others can read** (HTTP from another machine) is for open groups alone and says so in a banner; private groups

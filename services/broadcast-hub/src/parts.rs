@@ -26,6 +26,7 @@ use crate::{
     inbox::Inboxes,
     metrics::Figures,
     page::{ApiContext, PageAddress, PageSite},
+    page_sessions::PageSessions,
     publishing::PublishContext,
     registry::{self, GroupLookups, GroupVerifier, RegistryClient},
     relay_connector::RelayConnector,
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     connector: Arc<RelayConnector>,
     relays: Arc<Relays>,
     history_places: Arc<HistoryPlaces>,
+    page_sessions: Arc<PageSessions>,
 }
 
 impl Parts {
@@ -83,6 +85,7 @@ impl Parts {
             directory,
             relays,
             history_places: Arc::new(HistoryPlaces::new(limits.history_reads)),
+            page_sessions: Arc::default(),
         };
         Ok((parts, new_links))
     }
@@ -151,6 +154,7 @@ impl Parts {
             registry: self.registry.clone(),
             relays: self.connector.clone(),
             history_places: self.history_places.clone(),
+            page_sessions: self.page_sessions.clone(),
             receipt_watches: SharePool::new(RECEIPT_WATCHES, RECEIPT_WATCHES / 4),
             figures: self.figures.clone(),
         }
@@ -180,6 +184,7 @@ impl Parts {
             numbers: SessionNumbers::default(),
             plaintext: config.plaintext,
             page_port,
+            page_sessions: self.page_sessions.clone(),
             figures: self.figures.clone(),
         }
     }

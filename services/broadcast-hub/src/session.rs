@@ -31,6 +31,7 @@ use crate::{
     dialect::{Framed, Text, TextIdentity, WebSocket},
     history::{HistoryItem, HistoryPart, HistoryPlace},
     inbox::{AnswerBody, SessionPort},
+    page_sessions::PageSession,
     session_core::{Dialect, EndReason, Pressure, SessionCore, Surroundings},
 };
 
@@ -60,6 +61,8 @@ struct SessionState {
     handshake: Option<Box<Handshake>>,
     admitted: Admitted,
     history: Option<HistoryChannel>,
+    /// What the peer's HTTP requests are known by, once it has proven its device.
+    page: Option<PageSession>,
     /// Places of log reads, held until what was read is written.
     history_places: Vec<Arc<HistoryPlace>>,
     is_input_ended: bool,
@@ -128,6 +131,7 @@ impl Session {
             handshake: handshake.map(Box::new),
             admitted,
             history: None,
+            page: None,
             history_places: Vec::new(),
             is_input_ended: false,
             is_end_noted: false,
@@ -209,8 +213,8 @@ impl Session {
     /// Calls the core, then handles requests that were decoded meanwhile, and the session's end.
     fn act<T>(&self, act: impl FnOnce(&mut SessionCore, &mut Surroundings<'_>) -> T) -> T {
         let mut state = self.state.borrow_mut();
-        let SessionState { core, dialect, history, is_end_noted, .. } = &mut *state;
-        let mut hub = SessionAccess { context: &self.context, session: self.id, address: self.address, history };
+        let SessionState { core, dialect, history, page, is_end_noted, .. } = &mut *state;
+        let mut hub = SessionAccess { context: &self.context, session: self.id, address: self.address, history, page };
         let mut around = Surroundings { now: Instant::now(), hub: &mut hub, dialect: dialect.as_mut() };
         let done = act(core, &mut around);
         core.handle_decoded(&mut around);

@@ -366,7 +366,10 @@ impl SessionCore {
             return self.refuse("the device is proven already", around);
         }
         match verify_hello(&proof.public_key, &proof.signature, &self.challenge, self.client_key().id) {
-            Ok(device) => self.handle_proof(device, around),
+            Ok(device) => {
+                around.hub.device_proven(self.challenge, device);
+                self.handle_proof(device, around);
+            }
             Err(error) => self.refuse(format!("the device is not proven: {error}"), around),
         }
     }

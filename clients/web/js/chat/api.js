@@ -25,8 +25,8 @@ async function call(path, options = {}) {
   throw new ApiError(answer.status, body.error ?? `the hub answered ${answer.status}`, body.reason);
 }
 
-async function read(path, query = {}) {
-  const answer = await call(path + asQuery(query));
+async function read(path, query = {}, options = {}) {
+  const answer = await call(path + asQuery(query), options);
   return answer.json();
 }
 
@@ -71,7 +71,10 @@ export async function groups({ search, after } = {}) {
 }
 export const lab = () => read("/lab");
 export const qrCode = (text) => `/api/qr${asQuery({ text })}`;
-export const members = (group, ticket) => read(`/groups/${group}/members`, { ticket });
+/** What shows a ticket's device: the secret of the session, which has proven it. */
+const proof = (session) => (session ? { headers: { "gaung-session": session } } : {});
+
+export const members = (group, { ticket, session }) => read(`/groups/${group}/members`, { ticket }, proof(session));
 
 /** `client`: the page that is present; empty for a membership that lasts, whether a page is open or not. */
 export async function join(group, identity, client = identity.clientId) {
@@ -106,15 +109,15 @@ export async function create({ name, isPrivate }, identity) {
 }
 
 /** The newest `limit` messages before `before`: `{ first, runs }`, the runs' bytes one behind the other. */
-export async function history(group, { before, limit, log, ticket }) {
-  const answer = await call(`/groups/${group}/history${asQuery({ before, limit, log, ticket })}`);
+export async function history(group, { before, limit, log, ticket, session }) {
+  const answer = await call(`/groups/${group}/history${asQuery({ before, limit, log, ticket })}`, proof(session));
   const first = Number(answer.headers.get("gaung-first-seq") ?? 0);
   return { first, runs: new Uint8Array(await answer.arrayBuffer()) };
 }
 
 /** Calls `take` with each receipt as it changes, until all is heard, a minute is over, or `signal` aborts. */
-export async function receipts(group, { first, last, log, ticket, signal }, take) {
-  const answer = await call(`/groups/${group}/receipts${asQuery({ first, last, log, ticket })}`, { signal });
+export async function receipts(group, { first, last, log, ticket, session, signal }, take) {
+  const answer = await call(`/groups/${group}/receipts${asQuery({ first, last, log, ticket })}`, { signal, ...proof(session) });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let waiting = "";
   for (;;) {

@@ -1,6 +1,6 @@
 // The whole chat without a screen: rooms over one session. Views listen to its signals.
 
-import { concat } from "../wire/bytes.js";
+import { concat, toHex } from "../wire/bytes.js";
 import * as frames from "../wire/frames.js";
 import { encodeContent } from "../wire/content.js";
 import { Items } from "../wire/items.js";
@@ -37,6 +37,14 @@ function joined() {
   return loadAll("joined.").filter(([, is]) => is).map(([id]) => id);
 }
 
+/** A promise that is resolved by its `resolve`; those who wait for `former` wait for it too. */
+function promised(former) {
+  const next = {};
+  next.promise = new Promise((resolve) => (next.resolve = resolve));
+  if (former) next.promise.then(former.resolve);
+  return next;
+}
+
 /** Whether the registry said so for good: the group is gone, or closed to this browser. */
 const isFinal = (error) => error.status === 403 || error.status === 404;
 
@@ -69,6 +77,8 @@ export class Chat {
   #sent = new Map();
   #acks;
   #renewals = new Map();
+  /** The secret of the session, once it has proven the device. */
+  #secret = promised();
 
   constructor(identity) {
     this.identity = identity;
@@ -213,6 +223,7 @@ export class Chat {
 
   /** The frame that proves the device. */
   async prove(challenge) {
+    this.#secret.challenge = toHex(challenge);
     return frames.prove(await this.identity.prove(challenge));
   }
 
@@ -227,7 +238,13 @@ export class Chat {
     }
   }
 
+  /** The hub knows the device: its challenge, which nobody else has seen, proves it for requests by HTTP from now on. */
+  proven() {
+    this.#secret.resolve(this.#secret.challenge);
+  }
+
   onState(state, detail) {
+    if (state !== "open") this.#secret = promised(this.#secret);
     this.state.emit(state, detail);
   }
 
@@ -293,12 +310,14 @@ export class Chat {
 
   /** Asks with the room's ticket, and once more with a new one where that one has run out. */
   async withTicket(room, ask) {
+    // A ticket is good together with the session's proof alone.
+    const shown = async () => ({ ticket: room.ticket, session: room.isPrivate ? await this.#secret.promise : "" });
     try {
-      return await ask(room.ticket);
+      return await ask(await shown());
     } catch (error) {
       if (!room.isPrivate || (error.status !== 401 && error.status !== 403)) throw error;
       await this.#renew(room);
-      return ask(room.ticket);
+      return ask(await shown());
     }
   }
 
@@ -343,7 +362,7 @@ export class Chat {
   async #page(room, limit) {
     const { log } = room;
     const wanted = { before: log.oldest, limit, log: log.id };
-    const { first, runs } = await this.withTicket(room, (ticket) => api.history(room.id, { ...wanted, ticket }));
+    const { first, runs } = await this.withTicket(room, (shown) => api.history(room.id, { ...wanted, ...shown }));
     if (room.log !== log) return false;
     const messages = [];
     for (const item of new Items().push(runs)) messages.push(...decodeRun(item.run).messages);

@@ -35,7 +35,7 @@ export class ReceiptWatch {
         room.receipts.set(receipt.seq, receipt);
         this.#chat.changed.emit(room);
       };
-      await this.#chat.withTicket(room, (ticket) => api.receipts(room.id, { ...wanted, ticket }, take));
+      await this.#chat.withTicket(room, (shown) => api.receipts(room.id, { ...wanted, ...shown }, take));
     } catch (error) {
       // Of messages before the relay's last start nobody knows who heard them.
       if (signal.aborted || error.status === 400) return;

@@ -7,12 +7,15 @@ import * as frames from "../wire/frames.js";
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5000;
 const PING_MS = 20000;
+/** Nonces of pings: of one that looks whether the hub is there, and of the one behind the proof of the device. */
+const ALIVE = 1;
+const PROOF = 2;
 /** Silence after a ping that means that the connection is dead. */
 const DEAD_MS = 10000;
 
 /**
  * `handler` has `hello()`, which gives the frames of the first message; `prove(challenge)`, which gives the frame that proves the
- * device, or its promise; `welcome()` at each opening, once that is sent; `run(run)`, `frame(frame)`, and
+ * device, or its promise; `welcome()` at each opening, once that is sent; `proven()`, once the hub has taken it; `run(run)`, `frame(frame)`, and
  * `onState(state, detail)` with `open`, `connecting`, `waiting` or `ended`.
  */
 export class Session {
@@ -84,7 +87,9 @@ export class Session {
   #takeFrame(frame) {
     if (frame.kind === "welcome") {
       this.#welcomed(this.#socket, frame.challenge);
-    } else if (frame.kind !== "pong") {
+    } else if (frame.kind === "pong") {
+      if (frame.nonce === PROOF) this.#handler.proven();
+    } else {
       this.#handler.frame(frame);
     }
   }
@@ -94,6 +99,8 @@ export class Session {
     const proof = await this.#handler.prove(challenge);
     if (socket !== this.#socket) return;
     socket.send(proof);
+    // Its answer says that the hub has taken the proof.
+    socket.send(frames.ping(PROOF));
     this.#open = true;
     this.#pause = FIRST_PAUSE_MS;
     this.#handler.onState("open");
@@ -105,7 +112,7 @@ export class Session {
     clearTimeout(this.#deadline);
     this.#deadline = setTimeout(() => {
       if (ms === PING_MS && this.#open) {
-        this.send(frames.ping(1));
+        this.send(frames.ping(ALIVE));
         this.#arm(DEAD_MS);
       } else {
         this.#socket.close();

@@ -33,7 +33,7 @@ export class MemberList {
     const room = this.#room;
     if (!room || document.hidden) return;
     try {
-      room.members = await this.#chat.withTicket(room, (ticket) => api.members(room.id, ticket));
+      room.members = await this.#chat.withTicket(room, (shown) => api.members(room.id, shown));
       if (room === this.#room) this.#draw();
     } catch {
       // The banner says that the hub is away; the list stays as it was.

@@ -7,7 +7,7 @@ use service_kit::share::{Origin, SharePool};
 
 use crate::{
     config::Config, directory::Directory, followed_groups::FollowedGroups, history::HistoryPlaces, metrics::Figures,
-    registry::RegistryClient, relay_connector::RelayConnector,
+    page_sessions::PageSessions, registry::RegistryClient, relay_connector::RelayConnector,
 };
 
 use super::site::PageSite;
@@ -23,6 +23,7 @@ pub(crate) struct ApiContext {
     pub(crate) registry: RegistryClient,
     pub(crate) relays: Arc<RelayConnector>,
     pub(crate) history_places: Arc<HistoryPlaces>,
+    pub(crate) page_sessions: Arc<PageSessions>,
     /// Limits the receipts that browsers watch at a time.
     pub(crate) receipt_watches: SharePool<Origin>,
     pub(crate) figures: Figures,

@@ -27,6 +27,7 @@ use crate::{
     group::Group,
     history::HistoryReader,
     metrics::Figures,
+    page_sessions::{PageSession, PageSessions},
     publish_queue::{AnswerRoute, PublishQueue},
     registry::{GroupLookups, LookupRoute},
     relays::Relays,
@@ -48,6 +49,7 @@ pub(crate) struct SessionServices {
     pub(crate) plaintext: PlaintextPolicy,
     /// The page's port, which text sessions that speak HTTP are pointed to.
     pub(crate) page_port: Option<u16>,
+    pub(crate) page_sessions: Arc<PageSessions>,
     pub(crate) figures: Figures,
 }
 
@@ -153,6 +155,7 @@ pub(super) struct SessionAccess<'a> {
     pub(super) session: u64,
     pub(super) address: IpAddr,
     pub(super) history: &'a mut Option<HistoryChannel>,
+    pub(super) page: &'a mut Option<PageSession>,
 }
 
 impl SessionHub for SessionAccess<'_> {
@@ -185,6 +188,10 @@ impl SessionHub for SessionAccess<'_> {
 
     fn owner_of(&self, stream_key: Option<[u8; 16]>) -> u64 {
         self.context.services.numbers.owner_of(stream_key, self.address)
+    }
+
+    fn device_proven(&mut self, challenge: [u8; 32], device: DeviceId) {
+        *self.page = Some(self.context.services.page_sessions.open(challenge, device));
     }
 
     fn watch(&mut self, info: &Arc<GroupInfo>, ticket: &Bytes) -> Result<Arc<Group>, Failure> {

@@ -49,6 +49,8 @@ pub trait SessionHub {
     /// Returns a number that sessions of one client share and others cannot know: a hash of the stream key, or without one of
     /// the session's address.
     fn owner_of(&self, stream_key: Option<[u8; 16]>) -> u64;
+    /// Notes that the peer has proven its device by the session's challenge, which it alone has seen.
+    fn device_proven(&mut self, _challenge: [u8; 32], _device: DeviceId) {}
     /// Counts the session in to the group: the hub follows the group, and marks it for the session at every change.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod devices;
 mod framed;
 mod moderation;
 mod page;
+mod page_tickets;
 mod proof;
 mod receipts;
 mod registry;

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Sends one raw request; returns the status and the whole response.
-async fn send_request(addr: SocketAddr, head: &str) -> (u16, String) {
+pub async fn send_request(addr: SocketAddr, head: &str) -> (u16, String) {
     send_request_over(TcpStream::connect(addr).await.unwrap(), head).await
 }
 

@@ -49,6 +49,18 @@ impl ApiError {
         Self { reason: Some("https"), ..Self::new(StatusCode::FORBIDDEN, Failure::exposed().message) }
     }
 
+    /// Refuses a ticket that its device does not show.
+    pub(super) fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    /// Refuses a ticket without an open session that has proven a device.
+    pub(super) fn no_session() -> Self {
+        Self::denied(
+            "a ticket is taken with the secret of an open session alone, which proves its device; reload the page",
+        )
+    }
+
     pub(super) fn message(&self) -> &str {
         &self.message
     }

@@ -1,15 +1,15 @@
 //! Pages of a group's log: runs one after another, the same bytes as on the WebSocket.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
     extract::{Extension, Path, Query, State, rejection::QueryRejection},
-    http::{HeaderName, header::CONTENT_TYPE},
+    http::{HeaderMap, HeaderName, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use gaung_proto::{LogId, pb::relay::ReadRequest};
+use gaung_proto::{GroupId, LogId, pb::relay::ReadRequest};
 use serde::Deserialize;
 use tokio_stream::{StreamExt as _, once};
 use tonic::Status;
@@ -26,6 +26,8 @@ use super::{
 
 /// Most messages on one page.
 const MAX_MESSAGES: u64 = 1000;
+/// Carries the secret of the browser's session, as hexadecimal digits.
+const SESSION: HeaderName = HeaderName::from_static("gaung-session");
 /// Names the page's first seq, because its first run may begin earlier; absent if the page is empty.
 const FIRST_SEQ: HeaderName = HeaderName::from_static("gaung-first-seq");
 
@@ -44,11 +46,13 @@ pub(super) async fn history(
     State(context): State<Arc<ApiContext>>,
     Extension(connection): Extension<PageConnection>,
     Path(group): Path<String>,
+    headers: HeaderMap,
     query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let ticket = ticket(query.ticket, &connection)?;
-    let (info, mut relay) = relay_of(&context, group_id(&group)?, &ticket).await?;
+    let group = group_id(&group)?;
+    let ticket = ticket(&context, &connection, &headers, group, query.ticket)?;
+    let (info, mut relay) = relay_of(&context, group, &ticket).await?;
     let request = ReadRequest {
         group_id: info.id.into(),
         log_id: log_id(query.log.as_deref())?.0,
@@ -79,10 +83,20 @@ pub(super) fn log_id(text: Option<&str>) -> Result<LogId, ApiError> {
     u64::from_str_radix(text, 16).map(LogId).map_err(|_| ApiError::invalid("a log id has 16 hexadecimal digits"))
 }
 
-/// Decodes the ticket of a request; empty if it has none. Others must not read one.
-pub(super) fn ticket(hex: Option<Hex>, browser: &PageConnection) -> Result<Bytes, ApiError> {
-    if hex.is_some() {
-        refuse_exposed(browser)?;
-    }
-    Ok(hex.map(|hex| hex.0.into()).unwrap_or_default())
+/// Decodes the ticket of a request for a group; empty if it has none. Others must not read one, and it opens nothing without the secret
+/// of a session that has proven the ticket's device.
+pub(super) fn ticket(
+    context: &ApiContext,
+    browser: &PageConnection,
+    headers: &HeaderMap,
+    group: GroupId,
+    hex: Option<Hex>,
+) -> Result<Bytes, ApiError> {
+    let Some(Hex(ticket)) = hex else { return Ok(Bytes::new()) };
+    refuse_exposed(browser)?;
+    let secret = headers.get(SESSION).and_then(|secret| Hex::try_from(secret.to_str().ok()?.to_owned()).ok());
+    let device = secret.and_then(|secret| context.page_sessions.device(&secret.0)).ok_or_else(ApiError::no_session)?;
+    let checked = context.directory.check_ticket(Instant::now(), group, device, &ticket);
+    checked.map_err(|error| ApiError::denied(error.to_string()))?;
+    Ok(ticket.into())
 }

@@ -8,6 +8,7 @@ use std::{
 use axum::{
     Json,
     extract::{Extension, Path, Query, State, rejection::QueryRejection},
+    http::HeaderMap,
 };
 use bytes::Bytes;
 use gaung_proto::{
@@ -62,11 +63,12 @@ pub(super) async fn members(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
+    headers: HeaderMap,
     query: Result<Query<MembersQuery>, QueryRejection>,
 ) -> Result<Json<Vec<MemberJson>>, ApiError> {
     let Query(query) = query?;
     let group = group_id(&group)?;
-    let ticket = ticket(query.ticket, &browser)?;
+    let ticket = ticket(&context, &browser, &headers, group, query.ticket)?;
     let log = log_of(&context, group, &ticket).await?;
     Ok(Json(merged(&log.members, &known_members(&context, group, ticket).await)))
 }

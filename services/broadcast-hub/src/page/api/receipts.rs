@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Extension, Path, Query, State, rejection::QueryRejection},
-    http::header::CONTENT_TYPE,
+    http::{HeaderMap, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use gaung_proto::pb::relay::{
@@ -60,13 +60,15 @@ pub(super) async fn receipts(
     State(context): State<Arc<ApiContext>>,
     Extension(browser): Extension<PageConnection>,
     Path(group): Path<String>,
+    headers: HeaderMap,
     query: Result<Query<ReceiptsQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query?;
-    let ticket = ticket(query.ticket, &browser)?;
+    let group = group_id(&group)?;
+    let ticket = ticket(&context, &browser, &headers, group, query.ticket)?;
     let place = context.receipt_watches.take(browser.address.into(), 1);
     let place = place.map_err(|full| Status::resource_exhausted(full.to_string()))?;
-    let (info, mut relay) = relay_of(&context, group_id(&group)?, &ticket).await?;
+    let (info, mut relay) = relay_of(&context, group, &ticket).await?;
     let request = WatchReceiptsRequest {
         group_id: info.id.into(),
         log_id: log_id(query.log.as_deref())?.0,
