@@ -112,15 +112,20 @@ impl TestChat {
 
     /// Delivers a text message that nobody has signed.
     pub(super) fn write_unsigned(&mut self, index: usize, who: u8, words: &str) {
-        self.send_changed(index, who, words, |message| {
+        self.send_unsigned(index, who, text(words));
+    }
+
+    /// Delivers a message that nobody has signed.
+    pub(super) fn send_unsigned(&mut self, index: usize, who: u8, kind: Kind) {
+        self.send_changed(index, who, kind, |message| {
             message.payload = message.payload.slice(..message.payload.len() - TRAILER_BYTES)
         });
     }
 
-    /// Delivers a text message that was changed after its author had signed it.
-    pub(super) fn send_changed(&mut self, index: usize, who: u8, words: &str, change: impl FnOnce(&mut Message)) {
+    /// Delivers a message that was changed after its author had signed it.
+    pub(super) fn send_changed(&mut self, index: usize, who: u8, kind: Kind, change: impl FnOnce(&mut Message)) {
         self.seqs[index] += 1;
-        let mut event = self.message(index, who, Seq(self.seqs[index]), text(words));
+        let mut event = self.message(index, who, Seq(self.seqs[index]), kind);
         if let Event::Message { message, .. } = &mut event {
             change(message);
         }

@@ -14,7 +14,7 @@ use crate::{
         composer::{ComposeIntent, DeliveryStage},
         overlay::Overlay,
         room::{RoomState, Scroll},
-        timeline::ItemContent,
+        timeline::{ItemContent, MessageBody},
     },
     settings::Notify,
     test_chat::{ANI, BUDI, CITRA, TestChat, info, member, receipt, text},
@@ -360,4 +360,25 @@ fn alt_h_shows_the_receipt_of_the_last_own_message() {
     let group = chat.model.rooms[0].name.clone();
     chat.input(Input::Receipts { group, receipts: vec![receipt(own, 3, 4)] });
     assert_eq!(chat.model.rooms[0].receipts[&own].heard, 3);
+}
+
+#[test]
+fn a_hidden_message_stays_hidden_whatever_its_author_does() {
+    let mut chat = TestChat::with(&["lobby"]);
+    let seq = chat.write(0, ANI, "words");
+    chat.send(0, BUDI, Kind::Moderate { seq });
+    for kind in [Kind::Edit { seq, body: Bytes::from_static(b"again") }, Kind::Delete { seq }] {
+        chat.send(0, ANI, kind);
+        assert_eq!(chat.model.rooms[0].timeline.entry(seq).unwrap().body, MessageBody::Hidden);
+    }
+    assert_eq!(chat.model.rooms[0].timeline.items().len(), 1, "hiding is no item of its own");
+}
+
+#[test]
+fn a_message_is_hidden_only_by_a_signature_that_fits() {
+    let mut chat = TestChat::with(&["lobby"]);
+    let seq = chat.write(0, ANI, "words");
+    chat.send_unsigned(0, BUDI, Kind::Moderate { seq });
+    chat.send_changed(0, BUDI, Kind::Moderate { seq }, |message| message.client_seq.0 += 1);
+    assert_eq!(chat.model.rooms[0].timeline.entry(seq).unwrap().text(), Some("words"));
 }

@@ -121,15 +121,15 @@ fn who_has_not_signed_and_what_was_changed_is_marked() {
     let mut chat = TestChat::with(&["everyone"]);
     chat.write(0, BUDI, "saya sendiri");
     chat.write_unsigned(0, BUDI, "lewat netcat");
-    chat.send_changed(0, BUDI, "bayar 10 ke Citra", |message| message.author.device = device(CITRA));
-    chat.send_changed(0, CITRA, "bayar 10", |message| {
+    chat.send_changed(0, BUDI, text("bayar 10 ke Citra"), |message| message.author.device = device(CITRA));
+    chat.send_changed(0, CITRA, text("bayar 10"), |message| {
         let mut payload = message.payload.to_vec();
         let at = payload.windows(2).position(|two| two == b"10").unwrap();
         payload[at] = b'9';
         message.payload = payload.into();
     });
     // The same message, said again where it was not said.
-    chat.send_changed(0, CITRA, "ya", |message| message.client_seq.0 += 1);
+    chat.send_changed(0, CITRA, text("ya"), |message| message.client_seq.0 += 1);
     let picture = picture_of(&mut chat, SIZES[1]);
     for row in ["Budi │ saya sendiri", "Budi~│ lewat netcat", "✗│ bayar 10 ke", "Citra✗│ bayar 10", "Citra✗│ ya"]
     {

@@ -141,8 +141,11 @@ impl MessageEntry {
             }
             Kind::Delete { .. } if self.body != MessageBody::Hidden => self.body = MessageBody::Deleted,
             Kind::Delete { .. } => {}
-            // The relay takes it from those with a role alone.
-            Kind::Moderate { .. } => self.body = MessageBody::Hidden,
+            // The relay takes it from those with a role alone. Without a signature it may be the relay's own.
+            Kind::Moderate { .. } if change.signature.authorship().signer().is_some() => {
+                self.body = MessageBody::Hidden
+            }
+            Kind::Moderate { .. } => {}
             Kind::React { emoji, remove: true, .. } => self.remove_reaction(emoji, change.device),
             Kind::React { emoji, remove: false, .. } => self.react(emoji, change),
             Kind::Text(_)

@@ -166,14 +166,3 @@ fn joins_and_leaves_are_folded_into_one_item() {
     assert_eq!(timeline.items().len(), 2);
     assert!(matches!(&timeline.items()[1].content, ItemContent::Presence(presence) if *presence == expected));
 }
-
-#[test]
-fn a_hidden_message_stays_hidden_whatever_its_author_does() {
-    let mut timeline = live(1);
-    timeline.append(said(2, BUDI, Kind::Moderate { seq: Seq(1) }), KeptEnd::Newest);
-    for (seq, kind) in [(3, edit(1, "again")), (4, Kind::Delete { seq: Seq(1) })] {
-        timeline.append(said(seq, ANI, kind), KeptEnd::Newest);
-        assert_eq!(timeline.entry(Seq(1)).unwrap().body, MessageBody::Hidden);
-    }
-    assert_eq!(timeline.items().len(), 1, "hiding is no item of its own");
-}
