@@ -20,7 +20,7 @@ use service_kit::{
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tracing::{info, warn};
+use tracing::{field, info, warn};
 
 use crate::{
     accept::{self, ListenerKind},
@@ -287,7 +287,8 @@ impl Bound {
         let everyone = registry::follow_everyone(directory, groups.clone(), inboxes, readiness, stop.clone());
         tasks.spawn("everyone", everyone);
         tasks.spawn("housekeeping", housekeeping::run(groups, figures, stop.clone()));
-        info!(framed = %addresses.framed, text = ?addresses.text, page = ?addresses.page, grpc = %addresses.grpc, "hub serves");
+        let (text, page) = (addresses.text.map(field::display), addresses.page.map(field::display));
+        info!(framed = %addresses.framed, text, page, grpc = %addresses.grpc, "hub serves");
         // A little longer than the shards' own limit, so that they end their sessions themselves.
         tasks.run(stop, drain + Duration::from_secs(2)).await
     }

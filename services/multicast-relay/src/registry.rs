@@ -205,7 +205,8 @@ pub(crate) async fn keep_registered(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut backoff = Backoff::between(RETRY_MIN, RETRY_MAX);
-    let mut told = false;
+    // The failure that was logged last: one that goes on is logged once, another one again.
+    let mut logged = None;
     loop {
         let registered = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -215,12 +216,18 @@ pub(crate) async fn keep_registered(
             Ok(answer) => {
                 backoff.reset();
                 welcome(&link, &identity, &access, &answer);
-                told = false;
+                logged = None;
                 Some(Duration::from_millis(answer.renew_ms).clamp(*RENEW.start(), *RENEW.end()))
             }
             Err(status) => {
-                if !std::mem::replace(&mut told, true) {
-                    warn!(reason = status.message(), "registry unreachable; known groups go on");
+                if logged.replace(status.code()) != Some(status.code()) {
+                    let reason = status.message();
+                    match status.code() {
+                        Code::Unavailable | Code::DeadlineExceeded => {
+                            warn!(reason, "registry unreachable; known groups go on");
+                        }
+                        _ => warn!(reason, "the registry refuses this relay; known groups go on"),
+                    }
                 }
                 None
             }

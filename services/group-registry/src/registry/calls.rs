@@ -277,7 +277,7 @@ impl Registry {
                 self.services.forget(evicted);
                 self.leases.forget(evicted);
             }
-            info!(service = %id, kind = record.info.kind().as_str_name(), "service registered");
+            info!(service = %id, kind = ?record.info.kind(), "service registered");
         }
         self.leases.renew(id, now.mono);
         self.services.register(id, record, now);
