@@ -222,11 +222,10 @@ pub(crate) async fn keep_registered(
             Err(status) => {
                 if logged.replace(status.code()) != Some(status.code()) {
                     let reason = status.message();
-                    match status.code() {
-                        Code::Unavailable | Code::DeadlineExceeded => {
-                            warn!(reason, "registry unreachable; known groups go on");
-                        }
-                        _ => warn!(reason, "the registry refuses this relay; known groups go on"),
+                    if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) {
+                        warn!(reason, "registry unreachable; known groups go on");
+                    } else {
+                        warn!(reason, "the registry refuses this relay; known groups go on");
                     }
                 }
                 None
