@@ -263,6 +263,7 @@ impl Sequencer {
 
     /// Returns the next run for the log, if one may be handed out now.
     pub fn poll_append(&mut self) -> Option<NewRun> {
+        // Group commit: while an append is under way messages gather, so that one sync serves all that came meanwhile.
         if self.closed.is_empty() && self.in_flight.is_empty() {
             self.close_run();
         }

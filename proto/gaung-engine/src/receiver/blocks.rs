@@ -59,6 +59,7 @@ impl ReceivedBlocks {
         if parity.k != BLOCK || parity.first_pkt != pkt_at(number, 0) {
             return Vec::new();
         }
+        // Decoding costs far more than a forged shard costs to send.
         let wanted = |block: &&mut ReceivedBlock| block.came != u64::MAX && block.failures < MAX_FAILURES;
         let Some(block) = self.block_mut(highest, number).filter(wanted) else { return Vec::new() };
         // Either may be the forged one.
@@ -106,6 +107,7 @@ impl ReceivedBlocks {
     fn block_mut(&mut self, highest: Pkt, number: u32) -> Option<&mut ReceivedBlock> {
         let newest = block_of(highest);
         let oldest = (newest + 1).saturating_sub(MAX_BLOCKS);
+        // The relay's count went back, or so far ahead that no block is left: begin anew.
         if self.first > newest || oldest.saturating_sub(self.first) as usize >= self.blocks.len() {
             self.blocks.clear();
             self.first = oldest;
@@ -128,6 +130,7 @@ impl ReceivedBlocks {
         let Some(block) = number.checked_sub(self.first).and_then(|index| self.blocks.get_mut(index as usize)) else {
             return Vec::new();
         };
+        // Reed-Solomon: any k of the k + r datagrams bring the block back, fewer bring nothing.
         if block.came != u64::MAX && (block.came.count_zeros() as usize) > block.shards.len() {
             return Vec::new();
         }
@@ -141,6 +144,7 @@ impl ReceivedBlocks {
             };
             recovered = originals;
         }
+        // Complete: only that it is has to be remembered, so that its memory goes back.
         *block = ReceivedBlock { came: u64::MAX, last_shard: block.last_shard, ..ReceivedBlock::default() };
         recovered.into_iter().map(|(place, original)| (pkt_at(number, place), original)).collect()
     }

@@ -69,6 +69,7 @@ impl ForgeryDoubts {
     pub(super) fn handle_compared(&mut self, end: HistoryEnd) -> Option<Seq> {
         let range = self.compared.take()?;
         match end {
+            // Nothing was learnt: it stays suspect.
             HistoryEnd::Failed => self.suspect(range),
             HistoryEnd::Reached { head } if head < range.last => {
                 self.denied = 0;
@@ -90,6 +91,7 @@ impl ForgeryDoubts {
         settled: Duration,
         is_unanswered: bool,
     ) -> bool {
+        // A heartbeat made before the last message was logged says less than was delivered, and is no lie.
         if now.saturating_duration_since(self.last_delivered) < settled || now < self.not_before {
             return false;
         }

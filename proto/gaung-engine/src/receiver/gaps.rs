@@ -261,11 +261,13 @@ impl GapTracker {
                 self.overrun = self.overrun.min(self.advertised);
                 self.sent = self.sent.min(self.advertised);
                 self.catch_up = self.catch_up.min(self.advertised);
+                // Whoever forges heads must not make this member read the log without pause.
                 self.read_not_before = now + TIMING.history_after_forgery * (1 << self.forgeries.min(MAX_DOUBLINGS));
                 self.forgeries += 1;
             }
             HistoryEnd::Reached { .. } => {
                 self.forgeries = 0;
+                // The log did not bring the oldest one either; reading again at once would spin.
                 let stuck = window.missing().rows().next().is_some_and(|row| row.first <= read.range.last);
                 self.read_not_before = if stuck { now + TIMING.history_retry } else { now };
             }
@@ -322,6 +324,7 @@ impl GapTracker {
         let mut naks = NakBuilder::new(reassembly, blocks, means.grtt, self.sent);
         let being_read = self.reading.map_or(Seq::ZERO, |reading| reading.range.last);
         let mut sweep = RowSweep::new(self.confirmed);
+        // What is being read is judged again when the read ends.
         for (row, missing) in window.missing_mut().rows_mut().filter(|(row, _)| row.last > being_read) {
             honour_parity(missing, blocks, means.grtt);
             let verdict = self.judge(now, row, missing, means.history, &far);
@@ -414,6 +417,7 @@ impl GapTracker {
         let first = window.first();
         let held = window.first_held().unwrap_or(window.end());
         let mut to = self.trim.min(window.end()).min(held).max(first);
+        // Nothing is held, so the loss goes on beyond the window.
         if to == window.end() {
             to = to.max(self.trim);
         }
@@ -458,6 +462,7 @@ impl GapTracker {
         if to_end {
             range.last = range.last.max(self.advertised);
         }
+        // A read up to the window's end would be followed by another at once: take the rest with it.
         if range.last.next() >= end {
             range.last = range.last.max(self.catch_up).max(self.overrun);
         }

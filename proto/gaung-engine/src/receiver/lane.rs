@@ -174,6 +174,7 @@ impl LaneHealth {
     pub(super) fn tick(&mut self, now: Instant, quality: LaneQuality) -> Option<LaneMove> {
         let LaneQuality { loss_percent, too_long, may_be_too_long } = quality;
         self.next_tick = now + TIMING.lane_check;
+        // No hub has come in time: datagrams that may be forged are better than nothing.
         if matches!(self.trust, DatagramTrust::UntilHub(until) if until <= now) {
             self.trust = DatagramTrust::Full;
         }
@@ -201,6 +202,7 @@ impl LaneHealth {
                 self.go_down(may_be_too_long.map_or(loss, |bytes| LaneTrouble::TooLong { bytes }))
             }
             LaneState::Up { since } => {
+                // The hold grows with each return, against flapping; a calm spell shows that the trouble was passing.
                 if now.saturating_duration_since(since) >= TIMING.lane_calm {
                     self.hold = TIMING.lane_hold_min;
                 }
@@ -209,6 +211,7 @@ impl LaneHealth {
                     self.heard.map_or(self.next_tick, |heard| self.next_tick.min(heard + TIMING.lane_silence));
                 None
             }
+            // Hysteresis: leaving needs more than `BAD_LOSS`, returning less than `GOOD_LOSS` without a break.
             LaneState::Down { .. } if silent || loss_percent > GOOD_LOSS => {
                 self.state = LaneState::Down { steady_since: None };
                 None

@@ -179,6 +179,7 @@ impl MoveTracker {
         match &mut self.state {
             MoveState::Trying { to, proof, .. } if to.tag == header.tag => {
                 let to = *to;
+                // Without the relay's address nothing can be asked, so hearing the group there has to do.
                 if !has_relay && via == ArrivalSocket::Group {
                     return (true, self.arrive(now, to));
                 }
@@ -187,6 +188,7 @@ impl MoveTracker {
                     let is_proven = proof.nonce.is_some_and(is_asked);
                     return (false, if is_proven { self.arrive(now, to) } else { MoveStep::Idle });
                 }
+                // Asking before anything is heard there would let one forged notice make every member ask.
                 if via == ArrivalSocket::Group && proof.nonce.is_none() {
                     proof.nonce = Some(rng.random());
                     proof.next = Some(now);

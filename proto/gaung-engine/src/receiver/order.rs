@@ -242,6 +242,7 @@ impl MessageOrder {
         let mut messages = Messages::parse(bytes.clone(), first)?;
         let last = Seq(messages.end().0 - 1);
         let (next, limit) = (self.window.first(), self.limit());
+        // What holds the next message is taken at any fill: delivering it is what frees the rest.
         let is_next = first <= next && next <= last;
         let is_full = self.window.held_bytes() >= MAX_HELD_BYTES && !is_next;
         let mut outcome = DatagramOutcome::default();
@@ -257,6 +258,7 @@ impl MessageOrder {
                 outcome.fresh = self.hold(now, messages, Lane::Multicast, carried, backoff);
             }
         }
+        // Also where it was refused: only so is it known to be missing, and read from the log later.
         self.gaps.handle_sent(last);
         self.advertise(now, last, backoff);
         Ok(outcome)
@@ -284,12 +286,14 @@ impl MessageOrder {
             return Ok(outcome);
         }
         if self.window.end() < seq {
+            // Only the datagrams before the first fragment carried earlier messages; those after it are parts of this one.
             let first_pkt = carried.pkt.map(|pkt| Pkt(pkt.0.saturating_sub(fragment.index.into())));
             let before =
                 carried.missed.zip(first_pkt).and_then(|(pkts, own)| PktRange::new(pkts.first, own.0.max(1) - 1));
             self.advertise_carried(now, Seq(seq.0 - 1), before, backoff);
         }
         self.advertise(now, seq, backoff);
+        // Fragments leave in order, so the last one says that the others were sent.
         if fragment.index + 1 == fragment.count {
             self.gaps.handle_sent(seq);
         }
@@ -304,6 +308,7 @@ impl MessageOrder {
             }
             InsertOutcome::Duplicate => {}
             InsertOutcome::Refused => outcome.is_refused = true,
+            // Several messages that fit one datagram are never sent in parts: such a block is forged.
             InsertOutcome::Whole(block) if Block::parse(&block)?.count() == 1 => {
                 return self.take_block(now, seq, &block, MessageCarrier { is_parted: true, ..carried }, backoff);
             }
@@ -367,6 +372,7 @@ impl MessageOrder {
     /// Restarts delivery at `to`, because what was delivered from there on is not in the log; returns the range of that.
     pub(super) fn go_back(&mut self, now: Instant, to: Seq) -> Option<SeqRange> {
         let range = SeqRange::new(to, self.delivered())?;
+        // The forged messages' hashes would make the true ones look like contradictions.
         self.fingerprints.forget(SeqRange { first: to, last: Seq(u64::MAX) });
         self.window = ReceiveWindow::new(to);
         self.gaps.go_back(now, to);

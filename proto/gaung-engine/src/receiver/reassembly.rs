@@ -45,6 +45,7 @@ impl Reassembly {
             return InsertOutcome::Refused;
         }
         let partial = self.partials.entry(seq).or_insert_with(|| PartialMessage::new(fragment.count));
+        // Longer than any message may be: at least one part is forged, and nobody knows which.
         if partial.bytes + bytes.len() > MAX_RUN {
             self.forget(seq);
             return InsertOutcome::Refused;

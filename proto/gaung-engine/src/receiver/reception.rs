@@ -113,6 +113,7 @@ impl Reception {
             Some(_) | None => return,
         }
         let Some(highest) = self.highest else {
+            // What was sent before this member listened is not lost.
             self.highest = Some(pkt.0);
             self.seen = u128::MAX;
             self.received = 1;
@@ -127,6 +128,7 @@ impl Reception {
             self.announced = 0;
             self.seen |= 1;
             self.received = self.received.wrapping_add(1);
+            // `advance` counted all that it passed as lost, this one too.
             self.lost = self.lost.wrapping_sub(1);
             return;
         }
@@ -162,6 +164,7 @@ impl Reception {
             self.retract();
             return self.handle_last_pkt(last);
         }
+        // One lower count may be a heartbeat that was overtaken; three in a row mean that the higher one was forged.
         self.contradicted += 1;
         if self.contradicted >= 3 {
             self.contradicted = 0;

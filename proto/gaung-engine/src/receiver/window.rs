@@ -89,6 +89,7 @@ impl ReceiveWindow {
     /// Fills places with `messages`; returns how many messages are new. The places before them must exist. `pkt`: the
     /// first-sent datagram that they were in.
     pub(super) fn hold(&mut self, mut messages: Messages, lane: Lane, arrived: Instant, pkt: Option<Pkt>) -> u64 {
+        // Blocks overlap what was delivered where a repair or a run crosses the original.
         messages.skip_to(self.first);
         let (first, end) = (messages.next_seq(), messages.end());
         let before_end = SeqRange::new(first, Seq(self.end.min(end).0.saturating_sub(1)));
@@ -162,6 +163,7 @@ impl ReceiveWindow {
     pub(super) fn cut(&mut self, end: Seq, since: Instant) {
         let held_bytes = &mut self.held_bytes;
         self.held.retain_mut(|held| {
+            // What came after the log was asked for its end may have been logged since.
             if held.arrived <= since {
                 held.messages.cut(end);
             }

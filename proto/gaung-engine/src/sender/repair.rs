@@ -166,6 +166,7 @@ impl RepairQueue {
             None => RepairPlan::Plain(block.take_plain(number, to_all)),
         };
         self.requests -= block.close_answered();
+        // A block whose parity was sent is kept: later requests are counted from the shards it has had.
         if block.requests.is_empty() && block.last_burst.is_none() {
             self.blocks.remove(&number);
         }
@@ -214,6 +215,7 @@ impl RepairBlock {
             open.fold((0, 0), |(mask, target), want| (mask | want.mask, want.target().max(target)));
         let shards = spared(target.checked_sub(sent)?);
         let to = u8::try_from(sent + shards).ok().filter(|to| *to <= SHARDS)?;
+        // One shard serves members that miss different datagrams; where all miss the same ones it saves nothing.
         (shards > 0 && shards < distinct.count_ones()).then_some(to)
     }
 

@@ -66,6 +66,7 @@ impl RepairServer {
         }
         let pkt = sent.pkt;
         self.window.push(sent);
+        // The last datagram of a block: its losses are all known now, and parity can be made.
         if bit_of(pkt) == 1 << (BLOCK - 1) {
             self.queue.handle_closed(block_of(pkt), now + self.gather(grtt));
         }
@@ -107,6 +108,7 @@ impl RepairServer {
         stats: &mut SenderStats,
     ) -> Vec<(Pkt, NakRange)> {
         let covering = ranges.iter().flat_map(|range| self.window.covering(range));
+        // One small NAK must not draw a flood towards an address that may be forged.
         let wanted: Vec<Pkt> = covering.take(MAX_REPAIRS_PER_NAK).collect();
         wanted.into_iter().filter_map(|pkt| self.request(now, grtt, pkt, requester, stats)).collect()
     }
@@ -122,6 +124,7 @@ impl RepairServer {
     ) -> Option<(Pkt, NakRange)> {
         let linger = timing::linger(grtt);
         let sent = self.window.get(pkt)?;
+        // The request crossed a repair that is still on its way.
         if now.checked_sub(linger).is_some_and(|since| sent.is_on_way_to(&requester, since)) {
             stats.requests_suppressed += 1;
             return None;
