@@ -86,6 +86,7 @@ impl SegmentCommitter {
         let _unwind = CloseOnExit(Arc::clone(&self.shared));
         let shared = Arc::clone(&self.shared);
         let options = &shared.env.options;
+        // A commit lies in one segment, so it has to be short beside one.
         let most = options.transaction_bytes.min(usize::try_from(options.file_bytes / 4).unwrap_or(usize::MAX));
         while let Some(jobs) = shared.queue.take(most) {
             let mut changes = Vec::with_capacity(jobs.len());
@@ -100,6 +101,7 @@ impl SegmentCommitter {
             }
             self.commit(changes);
         }
+        // After a failed sync the segment is left as it is: the next opening reads what is really on the disk.
         if matches!(self.health, Health::Good | Health::Failed { cause: Cause::Write, .. })
             && let Err(unwritten) = self.seal()
         {
@@ -136,6 +138,7 @@ impl SegmentCommitter {
         let stored = self.stage(changes, with_checkpoint).and_then(|(commit, committed)| {
             let is_empty = commit.is_empty();
             self.writer.append(&self.shared.env, commit).map_err(Failure::Unwritten)?;
+            // An index counts only as the last thing in a segment.
             self.is_sealed &= is_empty;
             Ok(committed)
         });
@@ -266,6 +269,7 @@ impl SegmentCommitter {
             let why = why.clone();
             self.rename_damaged(&before, why);
         }
+        // The ended segment opens again when it is read; until then it holds no descriptor.
         before.close();
         self.drop_unused();
         Ok(())

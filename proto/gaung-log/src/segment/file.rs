@@ -91,6 +91,7 @@ pub(crate) struct Preamble {
 
 impl Preamble {
     pub(crate) const fn slot(&self) -> u64 {
+        // The slots are written in turn: a power cut can spoil the one that is being written, and the other still holds.
         (self.generation % 2) as u64 * SLOT_DISTANCE
     }
 
@@ -219,6 +220,7 @@ pub(crate) fn read_end(file: &dyn StorageBackend, preamble: &Preamble) -> Result
     let mut frame = vec![0; (length - offset) as usize];
     file.read(offset, &mut frame)?;
     let header = FrameHeader::decode(&frame, offset);
+    // A file can be given blocks of one that was removed; the stamp tells old frames from this segment's.
     let header = header.filter(|header| header.kind == Kind::End && header.stamp == preamble.stamp);
     let body = header.and_then(|header| {
         let body = frame.get(FRAME_HEADER..FRAME_HEADER + header.len as usize)?;
@@ -256,6 +258,7 @@ impl SegmentFile {
         if let Some(file) = &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(file));
         }
+        // Another reader may have opened it between the two locks.
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &*slot {
             return Ok(Arc::clone(file));
@@ -393,6 +396,7 @@ impl Reading<'_> {
         let mut places = places.iter().take_while(|place| place.first <= last).peekable();
         while self.wants_more(*left, out) {
             let Some(first) = places.next() else { return Ok(()) };
+            // A damaged index must not decide how much memory a read takes.
             if first.spot.len as usize > RECORD_HEADER + MAX_RUN {
                 return Err(Fault::damaged("the index is damaged"));
             }
@@ -436,6 +440,7 @@ impl Reading<'_> {
         if !in_place || run.last_seq() > last {
             return Err(missing());
         }
+        // Each record carries the hash of the one before: a whole record in a wrong place is found out too.
         if self.previous.is_some_and(|previous| previous != record.previous) {
             return Err(Fault::damaged("a record does not follow the one before it"));
         }
