@@ -1,6 +1,7 @@
 //! The page in headless Chromium: chatting with a terminal, through a hub's restart, with hostile words, at every width.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod authors;
 mod chatting;
 mod looks;
 mod modules;

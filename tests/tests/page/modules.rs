@@ -93,13 +93,20 @@ fn the_page_signs_as_rfc_8032_and_the_golden_vectors_say() {
         "subject": part("signing-redeem", "subject: the code"),
         "challenge": part("signing-hello", "challenge"),
         "clientId": part("signing-hello", "client_id"),
+        "payload": part("signing-author", "payload of content-text.hex"),
+        "seen": format!(
+            "{}{}",
+            part("signing-author", "seen seq").as_str().unwrap(),
+            part("signing-author", "seen hash").as_str().unwrap()
+        ),
     });
     let got = browser.run(
         "const { fromHex, text, toHex } = await import('/js/wire/bytes.js');
          const { publicKey, sign } = await import('/js/wire/ed25519.js');
          const { sha256, sha512 } = await import('/js/wire/sha2.js');
          const { callBytes, helloBytes } = await import('/js/wire/signing.js');
-         const [rfc, { seed, nonce, subject, challenge, clientId }] = arguments;
+         const { authorBytes } = await import('/js/wire/authorship.js');
+         const [rfc, { seed, nonce, subject, challenge, clientId, payload, seen }] = arguments;
          const signed = (bytes) => toHex(sign(fromHex(seed), bytes));
          const wrong = [];
          for (const [seed, key, message, signature] of rfc) {
@@ -115,8 +122,10 @@ fn the_page_signs_as_rfc_8032_and_the_golden_vectors_say() {
            }
          }
          const group = '0192f0c1-7a2b-7c3d-8e4f-5061728394a5';
+         const place = { group, log: '0123456789abcdef', client: 'b0b1b2b3b4b5b6b7b8b9babbbcbdbebf', clientSeq: 7, type: 1 };
          return { wrong, key: toHex(publicKey(fromHex(seed))), call: signed(callBytes({ method: 'delete', group, nonce })),
            redeem: signed(callBytes({ method: 'redeem', nonce, subject: text(fromHex(subject)) })),
+           author: signed(authorBytes(place, fromHex(payload), fromHex(seen))),
            hello: signed(helloBytes({ challenge: fromHex(challenge), clientId })) };",
         &[json!(RFC_8032), golden],
     );
@@ -125,6 +134,7 @@ fn the_page_signs_as_rfc_8032_and_the_golden_vectors_say() {
     assert_eq!(got["call"], part("signing-call", "signature"));
     assert_eq!(got["redeem"], part("signing-redeem", "signature"));
     assert_eq!(got["hello"], part("signing-hello", "signature"));
+    assert_eq!(got["author"], part("signing-author", "signature"));
 }
 
 /// Secret key, public key, message and signature of RFC 8032, section 7.1: tests 1 to 3 and "SHA(abc)".

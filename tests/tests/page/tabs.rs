@@ -74,7 +74,7 @@ fn two_tabs_share_name_groups_and_what_is_read_and_each_has_its_draft() {
 }
 
 /// Joins a group of the list of others, which is open.
-fn join(browser: &Browser<'_>, group: &str) {
+pub fn join(browser: &Browser<'_>, group: &str) {
     let button =
         format!("[...document.querySelectorAll('#other-list button')].find((one) => one.textContent === '# {group}')");
     browser.wait("it is among the others", &format!("return {button}"));

@@ -21,9 +21,13 @@ const PAGE = 60;
 const PASSING = new Set([4, 8, 10, 14]);
 /** The client id belongs to another publisher. */
 const OTHER_PUBLISHER = 6;
+/** Among others: the log that messages were signed for is not the group's any more. */
+const FAILED_PRECONDITION = 9;
 /** A ticket that ran out, while the machine slept or by another clock: a new one mends it, if anything does. */
 const DENIED = new Set([7, 16]);
 const RETRY_MS = 1000;
+/** Within so many retries the hub tells of a log that was begun anew. */
+const MOST_RETRIES = 10;
 /** A hub's session has at most 64 groups. */
 const MAX_ROOMS = 64;
 /** Another tab reads on while messages come. */
@@ -77,6 +81,8 @@ export class Chat {
   #sent = new Map();
   #acks;
   #renewals = new Map();
+  /** Resolved once everything so far is signed and sent. */
+  #publishing = Promise.resolve();
   /** The secret of the session, once it has proven the device. */
   #secret = promised();
 
@@ -343,8 +349,11 @@ export class Chat {
   #begun(room, { log, next, head, historyLost }) {
     room.trouble = "";
     const isFirst = room.log.next === 0;
-    if (log !== room.log.id) room.replaceLog(log);
+    const isOther = log !== room.log.id;
+    if (isOther) room.replaceLog(log);
     room.log.begin(next, head);
+    // What waits is signed for the log that it will stand in.
+    if (isOther) for (const batch of room.outbox.batches()) this.#publish(room, batch);
     if (historyLost && !isFirst) this.historyLost.emit(room);
     // Who tells how far it is, is counted as a member from then on.
     this.#acks.delivered(room.id, log, room.log.head);
@@ -373,12 +382,26 @@ export class Chat {
     return rows.length > 0 || !log.complete;
   }
 
-  #publish(room, entries, renewed = false) {
-    if (!this.#session?.isOpen) return;
+  /** Publishes what is in the outbox. Signing takes a moment, so each waits for those before: the order of what was said stays. */
+  #publish(room, entries, retry = {}) {
+    const send = () => this.#signAndSend(room, entries, retry);
+    this.#publishing = this.#publishing.then(send).catch((error) => this.notice.emit(room, error.message));
+  }
+
+  /** What cannot be sent now is sent when the session opens, or when the hub tells the log. */
+  async #signAndSend(room, waiting, retry) {
+    const [{ id: log }, { clientId: client }] = [room.log, this.identity];
+    if (!this.#session?.isOpen || !log) return;
+    const sign = async ({ clientSeq, type, payload }) => {
+      const place = { group: room.id, log, clientSeq, type };
+      // A message without a signature is better than none.
+      return { clientSeq, type, payload: await this.identity.signAsAuthor(place, payload).catch(() => payload) };
+    };
+    const entries = await Promise.all(waiting.map(sign));
+    if (log !== room.log.id || client !== this.identity.clientId) return;
     const tag = this.#tag++;
-    const clientSeqs = entries.map((entry) => entry.clientSeq);
-    this.#sent.set(tag, { room, client: this.identity.clientId, clientSeqs, renewed });
-    this.#session.send(frames.publish({ tag, group: room.id, entries, ticket: room.ticket }));
+    this.#sent.set(tag, { room, client, log, clientSeqs: entries.map((entry) => entry.clientSeq), retry });
+    this.#session.send(frames.publish({ tag, group: room.id, log, entries, ticket: room.ticket }));
   }
 
   #published({ tag, acks }) {
@@ -395,9 +418,13 @@ export class Chat {
       this.#goOnAsAnother(sent);
     } else if (sent && PASSING.has(code)) {
       setTimeout(() => this.#again(sent), RETRY_MS);
-    } else if (sent?.room.isPrivate && DENIED.has(code) && !sent.renewed) {
+    } else if (sent && code === FAILED_PRECONDITION && (sent.retry.count ?? 0) < MOST_RETRIES) {
+      const again = () => this.#again(sent, { ...sent.retry, count: (sent.retry.count ?? 0) + 1 });
+      if (sent.log === sent.room.log.id) setTimeout(again, RETRY_MS);
+      else again();
+    } else if (sent?.room.isPrivate && DENIED.has(code) && !sent.retry.renewed) {
       this.#renew(sent.room).then(
-        () => this.#again({ ...sent, renewed: true }),
+        () => this.#again(sent, { ...sent.retry, renewed: true }),
         (error) => (isFinal(error) ? this.#refused(sent, message) : setTimeout(() => this.#again(sent), RETRY_MS)),
       );
     } else if (sent) {
@@ -440,9 +467,9 @@ export class Chat {
     }
   }
 
-  #again({ room, clientSeqs, renewed }) {
+  #again({ room, clientSeqs, retry: before }, retry = before) {
     const waiting = room.outbox.waiting.filter((entry) => clientSeqs.includes(entry.clientSeq));
-    if (waiting.length) this.#publish(room, waiting, renewed);
+    if (waiting.length) this.#publish(room, waiting, retry);
   }
 
   #ended(room, words) {

@@ -1,5 +1,6 @@
 // Who speaks: the device, kept by this browser; the client, new with each page; the name, for display.
 
+import { TRAILER_BYTES, authorBytes, withTrailer } from "../wire/authorship.js";
 import { random, toHex } from "../wire/bytes.js";
 import { helloBytes } from "../wire/signing.js";
 import { Device } from "./device.js";
@@ -7,6 +8,8 @@ import { load, save, watch } from "./store.js";
 
 /** As the registry takes names of members. */
 export const MAX_NAME = 64;
+/** As the relay takes payloads, bytes. */
+const MAX_PAYLOAD = 256 * 1024;
 
 export class Identity {
   #key;
@@ -39,6 +42,13 @@ export class Identity {
   async prove(challenge) {
     const { clientId, publicKey } = this;
     return { publicKey, signature: await this.sign(helloBytes({ challenge, clientId })) };
+  }
+
+  /** Signs a payload as its author; gives it with the trailer. `place`: `{ group, log, clientSeq, type }`, where it is published. */
+  async signAsAuthor(place, body) {
+    if (body.length + TRAILER_BYTES > MAX_PAYLOAD) return body;
+    const { clientId: client, publicKey } = this;
+    return withTrailer(body, publicKey, await this.sign(authorBytes({ ...place, client }, body)));
   }
 
   /** Publishes under another client id from now on: somebody else has published under this one, which stands in the log. */

@@ -19,13 +19,13 @@ export const subscribe = ({ group, log = NO_LOG, from = 0, ticket = "" }) =>
 
 export const unsubscribe = (group) => client(3, new Writer().bytes(1, fromUuid(group)));
 
-/** `entries`: 1 to 1024 of `{ clientSeq, type, payload }`, rising. */
-export function publish({ tag, group, entries, ticket = "" }) {
+/** `entries`: 1 to 1024 of `{ clientSeq, type, payload }`, rising; `log`: no other one may take them. */
+export function publish({ tag, group, log = NO_LOG, entries, ticket = "" }) {
   const body = new Writer().number(1, tag).bytes(2, fromUuid(group));
   for (const entry of entries) {
     body.message(3, new Writer().number(1, entry.clientSeq).number(2, entry.type).bytes(3, entry.payload));
   }
-  return client(4, body.bytes(4, fromHex(ticket)));
+  return client(4, body.bytes(4, fromHex(ticket)).fixed64(5, log));
 }
 
 export const ack = ({ group, log, seq }) =>

@@ -74,6 +74,7 @@ files! {
     "js/view/timeline-items.js"
     "js/view/timeline.js"
     "js/view/words.js"
+    "js/wire/authorship.js"
     "js/wire/bytes.js"
     "js/wire/content.js"
     "js/wire/ed25519.js"
