@@ -7,6 +7,7 @@ pub mod clock;
 pub mod crowd;
 pub mod day;
 pub mod deployment;
+pub mod eve;
 pub mod histogram;
 pub mod hostile;
 pub mod impair;

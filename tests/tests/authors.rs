@@ -6,62 +6,13 @@ use std::{
     net::TcpStream,
 };
 
-use gaung_proto::{
-    GroupId,
-    block::Message,
-    pb::relay::{Entry, PublishRequest, ReadRequest, relay_service_client::RelayServiceClient},
-    run::Run,
-};
+use gaung_proto::{GroupId, block::Message};
 use gaung_tests::{
     deployment::{Person, Up},
+    eve::Eve,
     process::PATIENCE,
 };
 use serde_json::Value;
-use tokio::runtime::Runtime;
-use tonic::transport::Channel;
-
-/// A client of the relay that publishes what it likes.
-struct Eve {
-    runtime: Runtime,
-    relay: RelayServiceClient<Channel>,
-}
-
-impl Eve {
-    fn at(up: &Up) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let relay = runtime.block_on(RelayServiceClient::connect(format!("http://{}", up.address("relay")))).unwrap();
-        Self { runtime, relay }
-    }
-
-    fn read(&mut self, group: GroupId) -> Vec<Message> {
-        let request = ReadRequest { group_id: group.into(), from_seq: 1, ..ReadRequest::default() };
-        let runs = async {
-            let mut runs = self.relay.read(request).await.unwrap().into_inner();
-            let mut messages = Vec::new();
-            while let Some(response) = runs.message().await.unwrap() {
-                messages.extend(Run::parse(response.run).unwrap().messages());
-            }
-            messages
-        };
-        self.runtime.block_on(runs)
-    }
-
-    fn publish(&mut self, group: GroupId, message: &Message) {
-        let entry = Entry {
-            client_seq: message.client_seq.0,
-            content_type: message.content_type.to_byte().into(),
-            payload: message.payload.clone(),
-        };
-        let request = PublishRequest {
-            group_id: group.into(),
-            client_id: message.author.client.into(),
-            device_id: message.author.device.into(),
-            entries: vec![entry],
-            ..PublishRequest::default()
-        };
-        let _ = self.runtime.block_on(self.relay.publish(request)).unwrap();
-    }
-}
 
 fn create(person: &Person, name: &str) -> GroupId {
     let _ = person.out(&["group", "create", name]);

@@ -380,9 +380,13 @@ fn no_text_is_missing_in_either_language() {
     }
 }
 
-/// Runs a script that has the page's `Log`, and `text` and `say` that make messages for it.
-fn on_log(browser: &Browser<'_>, script: &str) -> Value {
-    const MESSAGES: &str = "const { Log } = await import('/js/chat/log.js');
+/// Runs a script that has the page's `Log`, which honours all changes unless it is told which, and `text` and `say` that make messages
+/// for it.
+pub fn on_log(browser: &Browser<'_>, script: &str) -> Value {
+    const MESSAGES: &str = "const page = await import('/js/chat/log.js');
+         class Log extends page.Log {
+           constructor(id, counts = () => true) { super(id, counts); }
+         }
          const { encodeContent } = await import('/js/wire/content.js');
          const say = (seq, device, content) => {
            const [type, payload] = encodeContent('x', content);
@@ -413,6 +417,6 @@ fn golden(name: &str) -> String {
         .collect()
 }
 
-fn golden_path(name: &str) -> PathBuf {
+pub fn golden_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../proto/gaung-proto/tests/golden/{name}.hex"))
 }

@@ -7,6 +7,7 @@ import { Items } from "../wire/items.js";
 import { decodeRun } from "../wire/run.js";
 import { Acks } from "./acks.js";
 import * as api from "./api.js";
+import { Authors } from "./authors.js";
 import { isMention } from "./mention.js";
 import { ReceiptWatch } from "./receipts.js";
 import { Room } from "./room.js";
@@ -80,6 +81,7 @@ export class Chat {
   #tag = 1;
   #sent = new Map();
   #acks;
+  #authors = new Authors();
   #renewals = new Map();
   /** Resolved once everything so far is signed and sent. */
   #publishing = Promise.resolve();
@@ -90,6 +92,7 @@ export class Chat {
     this.identity = identity;
     this.#acks = new Acks((frame) => this.#session.send(frame));
     this.receipts = new ReceiptWatch(this);
+    this.#authors.doubted.on((room) => this.changed.emit(room));
   }
 
   /** Joins `everyone` and the groups of last time, and opens the session. */
@@ -295,7 +298,7 @@ export class Chat {
   }
 
   #add(group) {
-    const room = new Room(group);
+    const room = new Room(group, this.#authors);
     this.rooms.set(room.id, room);
     this.roomsChanged.emit();
     return room;

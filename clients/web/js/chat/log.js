@@ -1,6 +1,8 @@
 // One group's log as this page has it: messages in order, what later ones did to earlier ones, and what is missing.
 
-import { decodeContent, isChange, isHidden } from "../wire/content.js";
+import { NOBODY } from "../wire/authorship.js";
+import { decodeContent, isChange, isHidden, isSaid } from "../wire/content.js";
+import { proofOf } from "./authors.js";
 
 /** Shown messages that are held, and the characters of their texts; the oldest go when there are more, and come back by scrolling up. */
 const MOST_SHOWN = 4000;
@@ -23,8 +25,10 @@ const MOST_EMOJI = 64;
 const LONGEST_EMOJI = 64;
 
 export class Log {
-  constructor(id) {
+  /** `counts(change)`: whether an edit, deletion or redaction is honoured, by what is known about its author now. */
+  constructor(id, counts) {
     this.id = id;
+    this.#changes = new Changes(counts);
     /** First seq that is expected from the session; 0 before the first word of the hub. */
     this.next = 0;
     /** First seq of what is held; history begins before it. */
@@ -37,7 +41,7 @@ export class Log {
     this.gaps = [];
   }
 
-  #changes = new Changes();
+  #changes;
   #characters = 0;
   #authors = new Map();
 
@@ -127,7 +131,7 @@ export class Log {
     return low;
   }
 
-  /** What a row says now: `{ body, edited, deleted, reactions }`, reactions as emoji to devices. */
+  /** What a row says now: `{ body, edited, deleted, hidden, reactions, by }`, reactions as emoji to devices, `by` the message that says it. */
   current(row) {
     return this.#changes.current(row);
   }
@@ -143,8 +147,10 @@ export class Log {
     const changes = [];
     for (const message of messages) {
       const { payload, ...head } = message;
-      const entry = { ...head, lane, content: decodeContent(message.type, payload) };
-      if (isHidden(entry.content)) continue;
+      const content = decodeContent(message.type, payload);
+      if (isHidden(content)) continue;
+      const hasWords = isSaid(content) || content.kind === "edit";
+      const entry = { ...head, log: this.id, lane, content, proof: proofOf(payload, hasWords) };
       if (isChange(entry.content)) {
         changes.push(entry);
         continue;
@@ -182,22 +188,22 @@ export class Log {
   }
 }
 
-/** The device of who has proven none. */
-const NOBODY = "0".repeat(32);
-
-const size = (row) => (row.content.body?.length ?? 0) + (row.content.author?.length ?? 0);
+/** Characters and bytes that a message holds; 0 for none. */
+const size = (message) =>
+  message ? (message.content.body?.length ?? 0) + (message.content.author?.length ?? 0) + (message.proof?.length ?? 0) : 0;
 
 /** Messages that moderators hid and that are remembered; further ones are shown. */
 const MOST_HIDDEN = 4096;
 
-const NONE = { edited: false, deleted: false, hidden: 0, reactions: new Map() };
+const NONE = { edit: null, deleted: null, hidden: null, reactions: new Map() };
 
 /**
  * What later messages did to earlier ones. Kept by what they change, so that taking one costs the same however many there are,
  * and bounded, so that nobody fills a browser.
  */
 class Changes {
-  /** By seq of the row: `{ reactions, marks, edit, deleted, hidden }`. */
+  #counts;
+  /** By seq of the row: `{ reactions, marks, edit, deleted, hidden }`, the last three as the messages that say so. */
   #rows = new Map();
   #hiddenCount = 0;
   #reactionCount = 0;
@@ -208,25 +214,33 @@ class Changes {
   #pendingCount = 0;
   #pendingCharacters = 0;
 
-  /** What the row says now: `{ body, edited, deleted, hidden, reactions }`, reactions as emoji to devices. */
+  constructor(counts) {
+    this.#counts = counts;
+  }
+
+  /** What the row says now: `{ body, edited, deleted, hidden, reactions, by }`, `by` being the message that says it. */
   current(row) {
-    const { edit, deleted, hidden, reactions } = this.#rows.get(row.seq) ?? NONE;
-    if (hidden) return { body: "", edited: false, deleted: true, hidden: true, reactions };
-    return { body: edit?.body ?? row.content.body ?? "", edited: Boolean(edit), deleted: Boolean(deleted), hidden: false, reactions };
+    const { reactions, ...changes } = this.#rows.get(row.seq) ?? NONE;
+    const honoured = (change) => (change && this.#counts(change) ? change : null);
+    if (honoured(changes.hidden)) return { body: "", edited: false, deleted: true, hidden: true, reactions, by: changes.hidden };
+    const [edit, deleted] = [honoured(changes.edit), honoured(changes.deleted)];
+    const body = edit?.content.body ?? row.content.body ?? "";
+    return { body, edited: Boolean(edit), deleted: Boolean(deleted), hidden: false, reactions, by: edit ?? row };
   }
 
   /** Takes an edit, deletion or reaction. `row`: what it changes, if that is here. */
-  take({ seq, device, content }, row) {
+  take(change, row) {
+    const { seq, device, content } = change;
     // Nobody changes what was said later.
     if (content.seq >= seq) return;
     if (content.kind === "react") this.#react(seq, device, content);
     // Without a device nobody can tell whose words they are.
     else if (device === NOBODY) return;
     // The relay takes it from moderators alone.
-    else if (content.kind === "moderate") this.#hide(seq, content.seq);
-    else if (!row) this.#wait(seq, device, content);
+    else if (content.kind === "moderate") this.#hide(change);
+    else if (!row) this.#wait(change);
     // Only the author's device changes its words.
-    else if (row.device === device) this.#apply(row.seq, seq, content);
+    else if (row.device === device) this.#apply(change);
   }
 
   /** A row came: what waited for it counts now, if it is its author's. */
@@ -234,14 +248,13 @@ class Changes {
     const waiting = this.#pending.get(row.seq);
     if (!waiting) return;
     const own = waiting.get(row.device);
-    if (own?.edit) this.#apply(row.seq, own.edit.seq, { kind: "edit", body: own.edit.body });
-    if (own?.deleted) this.#apply(row.seq, own.deleted, { kind: "delete" });
+    for (const change of [own?.edit, own?.deleted]) if (change) this.#apply(change);
     for (const device of [...waiting.keys()]) this.#drop(row.seq, device);
   }
 
   /** Characters of the row's edit. */
   sizeOf(row) {
-    return this.#rows.get(row.seq)?.edit?.body.length ?? 0;
+    return size(this.#rows.get(row.seq)?.edit);
   }
 
   /** These rows went, all before `oldest`; what is read again with them goes too. */
@@ -250,41 +263,40 @@ class Changes {
       const state = this.#rows.get(row.seq);
       if (!state) continue;
       const { edit, deleted } = state;
-      this.characters -= edit?.body.length ?? 0;
-      [state.edit, state.deleted] = [null, 0];
-      if (edit && edit.seq >= oldest) this.#wait(edit.seq, row.device, { kind: "edit", seq: row.seq, body: edit.body });
-      if (deleted >= oldest) this.#wait(deleted, row.device, { kind: "delete", seq: row.seq });
+      this.characters -= size(edit);
+      [state.edit, state.deleted] = [null, null];
+      for (const change of [edit, deleted]) if (change && change.seq >= oldest) this.#wait(change);
     }
     for (const [target, state] of this.#rows) {
       if (target >= oldest) continue;
       for (const [emoji, marks] of state.marks) {
         for (const [device, mark] of marks) if (mark.seq < oldest) this.#unmark(state, emoji, device);
       }
-      if (state.hidden && state.hidden < oldest) {
-        state.hidden = 0;
+      if (state.hidden && state.hidden.seq < oldest) {
+        state.hidden = null;
         this.#hiddenCount -= 1;
       }
       if (!state.edit && !state.deleted && !state.hidden && !state.marks.size) this.#rows.delete(target);
     }
   }
 
-  #hide(seq, target) {
-    const state = this.#of(target);
+  #hide(change) {
+    const state = this.#of(change.content.seq);
     if (!state.hidden && this.#hiddenCount >= MOST_HIDDEN) return;
     if (!state.hidden) this.#hiddenCount += 1;
-    state.hidden = Math.max(state.hidden, seq);
+    state.hidden = later(state.hidden, change);
   }
 
-  #apply(target, seq, content) {
-    const state = this.#of(target);
-    const before = state.edit?.body.length ?? 0;
-    apply(state, seq, content);
-    this.characters += (state.edit?.body.length ?? 0) - before;
+  #apply(change) {
+    const state = this.#of(change.content.seq);
+    const before = size(state.edit);
+    apply(state, change);
+    this.characters += size(state.edit) - before;
   }
 
   #of(target) {
     let state = this.#rows.get(target);
-    if (!state) this.#rows.set(target, (state = { reactions: new Map(), marks: new Map(), edit: null, deleted: 0, hidden: 0 }));
+    if (!state) this.#rows.set(target, (state = { reactions: new Map(), marks: new Map(), edit: null, deleted: null, hidden: null }));
     return state;
   }
 
@@ -330,16 +342,17 @@ class Changes {
     }
   }
 
-  #wait(seq, device, content) {
+  #wait(change) {
+    const { device, content } = change;
     let waiting = this.#pending.get(content.seq);
     if (!waiting) this.#pending.set(content.seq, (waiting = new Map()));
     let own = waiting.get(device);
     if (!own) {
-      waiting.set(device, (own = { edit: null, deleted: 0, characters: 0 }));
+      waiting.set(device, (own = { edit: null, deleted: null, characters: 0 }));
       this.#pendingCount += 1;
     }
-    apply(own, seq, content);
-    const characters = own.edit?.body.length ?? 0;
+    apply(own, change);
+    const characters = size(own.edit);
     this.#pendingCharacters += characters - own.characters;
     own.characters = characters;
     if (this.#pendingCount > MOST_PENDING || this.#pendingCharacters > PENDING_CHARACTERS) this.#forgetPending();
@@ -377,10 +390,12 @@ class Changes {
 }
 
 /** The last edit counts, in whichever order they came; a deletion is for good. */
-function apply(state, seq, { kind, body }) {
-  if (kind === "delete") state.deleted = Math.max(state.deleted, seq);
-  else if (kind === "edit" && (!state.edit || state.edit.seq < seq)) state.edit = { seq, body };
+function apply(state, change) {
+  if (change.content.kind === "delete") state.deleted = later(state.deleted, change);
+  else if (change.content.kind === "edit") state.edit = later(state.edit, change);
 }
+
+const later = (one, other) => (one && one.seq > other.seq ? one : other);
 
 function show({ reactions }, emoji, device, shown) {
   const devices = reactions.get(emoji);

@@ -10,12 +10,16 @@ export class Room {
   #members = [];
   #names = new Map();
 
-  constructor(group) {
+  #authors;
+
+  /** `authors`: what is known about who wrote messages. */
+  constructor(group, authors) {
+    this.#authors = authors;
     this.id = group.id;
     this.name = group.name;
     this.isPrivate = group.private;
     this.reserved = group.reserved;
-    this.log = new Log("");
+    this.log = this.#newLog("");
     this.outbox = new Outbox();
     this.ticket = "";
     /** Receipts of own messages, by seq. */
@@ -75,8 +79,24 @@ export class Room {
 
   /** A new log, or the first: what was held of another one is forgotten. */
   replaceLog(id) {
-    this.log = new Log(id);
+    this.log = this.#newLog(id);
     this.receipts.clear();
+  }
+
+  #newLog(id) {
+    return new Log(id, (change) => this.#counts(change));
+  }
+
+  /** Until it is verified a change counts, so that the words before it do not appear for a moment. */
+  #counts(change) {
+    const state = this.authorState(change);
+    const isNeeded = this.isPrivate || change.content.kind === "moderate";
+    return state !== "broken" && !(isNeeded && state === "unsigned");
+  }
+
+  /** What is known about the author of a message of its log: `signed`, `pending`, `unsigned` or `broken`. */
+  authorState(message) {
+    return this.#authors.stateOf(this, message);
   }
 
   /** As the registry has it, else as it stood beside what was said last; empty if nobody knows. */

@@ -1,5 +1,6 @@
 // One row of the timeline as an element.
 
+import { authorMark, mark } from "./author-mark.js";
 import { colourClass } from "./nick.js";
 import { el, iconButton } from "./dom.js";
 import { line } from "./harmless.js";
@@ -32,18 +33,18 @@ export class MessageView {
     const receipt = room.receipts.get(row.seq);
     const heard = receipt ? `${receipt.heard}/${receipt.present}/${receipt.missing.length}` : "";
     const reply = row.content.kind === "reply" ? Boolean(room.log.find(row.content.seq)) : "";
-    return [now.body.length, now.edited, now.deleted, now.hidden, reactions, heard, follows, reply, this.#open.has(row.seq)].join("|");
+    return [mark(room, now.by), now.body.length, now.edited, now.deleted, now.hidden, reactions, heard, follows, reply, this.#open.has(row.seq)].join("|");
   }
 
   /** `follows`: the row before is of the same author and of about the same time. */
   element(room, row, now, follows) {
     const own = row.device === this.#identity.device;
     const name = this.nameOf(room, row);
-    const head = el("header", {}, el("b", { class: colourClass(row.device), text: name }), this.#time(row), this.#lane(row));
+    const head = el("header", {}, el("b", { class: colourClass(row.device), text: name }), authorMark(room, now.by), this.#time(row), this.#lane(row));
     const article = el(
       "article",
       {
-        class: ["message", own && "own", follows && "follows", now.deleted && "deleted"].filter(Boolean).join(" "),
+        class: ["message", own && "own", follows && "follows", now.deleted && "deleted", room.authorState(now.by) === "broken" && "broken"].filter(Boolean).join(" "),
         tabindex: "-1",
         "aria-label": `${name}, ${hourOf(row.sentAt)}`,
         data: { seq: row.seq },

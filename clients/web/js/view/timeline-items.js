@@ -1,6 +1,7 @@
 // What stands in the timeline, in order: messages, days, gaps, the line where unread begins, folded comings and goings.
 
 import { el } from "./dom.js";
+import { mark } from "./author-mark.js";
 import { dayNumber, dayOf } from "./time.js";
 import { t } from "./words.js";
 import { isPresence, isSaid } from "../wire/content.js";
@@ -78,7 +79,8 @@ export class Items {
   #message(room, row, before) {
     const follows =
       Boolean(before) && !isNoise(before) && before.device === row.device &&
-      before.content.author === row.content.author && row.sentAt - before.sentAt < FOLLOWS_MS && row.content.kind !== "reply";
+      before.content.author === row.content.author && row.sentAt - before.sentAt < FOLLOWS_MS && row.content.kind !== "reply" &&
+      mark(room, before) === mark(room, row);
     const now = room.log.current(row);
     const signature = this.#messages.signature(room, row, now, follows);
     return { key: row.seq, signature, make: () => this.#messages.element(room, row, now, follows) };

@@ -6,10 +6,12 @@
 import { concat, fromHex, toHex } from "./bytes.js";
 import { sha512 } from "./sha2.js";
 
-/** The field's prime, the order of the base point, and the curve's constant d, doubled. */
+/** The field's prime, the order of the base point, the curve's constant d, also doubled, and a root of -1. */
 const P = 2n ** 255n - 19n;
 const ORDER = 2n ** 252n + 27742317777372353535851937790883648493n;
-const D2 = (2n * -121665n * inverse(121666n)) % P;
+const D = modulo(-121665n * inverse(121666n));
+const D2 = (2n * D) % P;
+const ROOT = power(2n, (P - 1n) / 4n);
 
 /** Points of the curve as [X, Y, Z, T] with x = X/Z, y = Y/Z, xy = T/Z. */
 const BASE = point(
@@ -30,6 +32,20 @@ export function sign(seed, message) {
   const commitment = encode(times(nonce, BASE));
   const challenge = fromLittle(sha512(concat([commitment, publicKey(seed), message])));
   return concat([commitment, toLittle((nonce + challenge * scalar) % ORDER)]);
+}
+
+/**
+ * Whether the key has signed the message. Strict, so that all readers agree: keys and commitments of small order are refused, and
+ * scalars that are not reduced.
+ */
+export function verify(key, message, signature) {
+  const [commitment, scalar] = [signature.subarray(0, 32), fromLittle(signature.subarray(32))];
+  const [signer, committed] = [key, commitment].map(decode);
+  if (!signer || !committed || isSmall(signer) || isSmall(committed) || scalar >= ORDER) return false;
+  const challenge = fromLittle(sha512(concat([commitment, key, message]))) % ORDER;
+  const [x, y, z, t] = signer;
+  const found = encode(add(times(scalar, BASE), times(challenge, [-x, y, z, -t])));
+  return found.every((byte, at) => byte === commitment[at]);
 }
 
 function expand(seed) {
@@ -70,15 +86,37 @@ function encode([x, y, z]) {
   return bytes;
 }
 
+/** The point of an encoding (RFC 8032, section 5.1.3); `null` if it is none. */
+function decode(bytes) {
+  const value = fromLittle(bytes);
+  const y = BigInt.asUintN(255, value) % P;
+  const [u, v] = [modulo(y * y - 1n), modulo(D * y * y + 1n)];
+  let x = modulo(u * v ** 3n * power(u * v ** 7n, (P - 5n) / 8n));
+  const square = modulo(v * x * x);
+  if (square !== u && square !== modulo(-u)) return null;
+  if (square !== u) x = modulo(x * ROOT);
+  return point((x & 1n) === value >> 255n ? x : modulo(-x), y);
+}
+
+/** Whether eight times the point is the neutral one. */
+function isSmall(point) {
+  const [x, y, z] = [0, 1, 2].reduce((sum) => add(sum, sum), point);
+  return modulo(x) === 0n && modulo(y - z) === 0n;
+}
+
 function modulo(value) {
   return ((value % P) + P) % P;
 }
 
-/** By Fermat: value ** (P - 2). */
+/** By Fermat. */
 function inverse(value) {
+  return power(value, P - 2n);
+}
+
+function power(value, exponent) {
   let [result, square] = [1n, modulo(value)];
-  for (let power = P - 2n; power > 0n; power >>= 1n) {
-    if (power & 1n) result = (result * square) % P;
+  for (let left = exponent; left > 0n; left >>= 1n) {
+    if (left & 1n) result = (result * square) % P;
     square = (square * square) % P;
   }
   return result;
