@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use gaung_proto::{Kind, Seq, SeqRange};
 
-pub(crate) use entry::{MessageBody, MessageEntry};
+pub(crate) use entry::{ChangeTrust, MessageBody, MessageEntry};
 pub(crate) use item::{Item, ItemContent, ItemKey, Notice, Presence};
 
 use crate::incoming::IncomingMessage;
@@ -45,9 +45,15 @@ pub(crate) struct Timeline {
     /// Whether the log has nothing before the window.
     at_oldest: bool,
     bytes: usize,
+    trust: ChangeTrust,
 }
 
 impl Timeline {
+    /// Sets whose edits and deletions count from now on.
+    pub(crate) const fn set_trust(&mut self, trust: ChangeTrust) {
+        self.trust = trust;
+    }
+
     /// Returns all items, oldest first.
     pub(crate) const fn items(&self) -> &VecDeque<Item> {
         &self.items
@@ -160,14 +166,20 @@ impl Timeline {
     /// Empties the window, to start another one at `next`, or at the next page if `None`.
     pub(crate) fn clear(&mut self, next: Option<Seq>) {
         let head = self.head;
-        *self = Self { head, next: next.unwrap_or_default(), first: next, ..Self::default() };
+        *self = Self { head, next: next.unwrap_or_default(), first: next, trust: self.trust, ..Self::default() };
     }
 
     /// What was said from `next` on was not said: it comes as it was.
     pub(crate) fn go_back(&mut self, next: Seq) {
         if self.first.is_none_or(|first| first >= next) {
             let first = self.first.map(|_| next);
-            *self = Self { head: self.head.min(Seq(next.0.saturating_sub(1))), next, first, ..Self::default() };
+            *self = Self {
+                head: self.head.min(Seq(next.0.saturating_sub(1))),
+                next,
+                first,
+                trust: self.trust,
+                ..Self::default()
+            };
             return;
         }
         let at = self.find(ItemKey::of(next)).unwrap_or_else(|at| at);
@@ -179,7 +191,7 @@ impl Timeline {
 
     /// Starts again with another log.
     pub(crate) fn restart(&mut self) {
-        *self = Self { at_oldest: true, ..Self::default() };
+        *self = Self { at_oldest: true, trust: self.trust, ..Self::default() };
     }
 
     /// Raises the head without a message.
@@ -259,7 +271,7 @@ impl Timeline {
             ItemContent::Presence(Presence::left(incoming.name))
         } else {
             let mut entry = MessageEntry::of(incoming);
-            self.changes.of(entry.seq).for_each(|change| entry.apply(change));
+            self.changes.of(entry.seq).for_each(|change| entry.apply(change, self.trust));
             ItemContent::Message(Box::new(entry))
         };
         show(Item { key, at_us, content });
@@ -273,7 +285,7 @@ impl Timeline {
             && let Some(entry) = self.items[index].entry_mut()
         {
             entry.reset();
-            self.changes.of(target).for_each(|change| entry.apply(change));
+            self.changes.of(target).for_each(|change| entry.apply(change, self.trust));
         }
     }
 

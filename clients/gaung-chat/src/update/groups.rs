@@ -10,6 +10,7 @@ use crate::{
         editor::Editor,
         room::{RoomState, Scroll},
         rooms::Rooms,
+        timeline::ChangeTrust,
     },
     stored_state::StoredRoom,
     ui_text::UiText,
@@ -54,6 +55,7 @@ impl Rooms {
             room.marks.read = Seq::ZERO;
         }
         (room.id, room.log, room.private) = (Some(group.id), Some(group.log), group.private);
+        room.timeline.set_trust(if group.private { ChangeTrust::Signature } else { ChangeTrust::Relay });
         room.address = group.heard_at().filter(|_| !group.private).map_or_else(String::new, |addr| addr.to_string());
         context.effect(Effect::Save);
         context.touch();

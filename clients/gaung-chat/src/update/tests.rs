@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crossterm::event::{KeyCode, KeyModifiers};
-use gaung_client::{Event, HistoryPage, Lane};
+use gaung_client::{Event, GroupInfo, HistoryPage, Lane};
 use gaung_proto::{Kind, Seq, SeqRange};
 
 use super::*;
@@ -372,6 +372,27 @@ fn a_hidden_message_stays_hidden_whatever_its_author_does() {
         assert_eq!(chat.model.rooms[0].timeline.entry(seq).unwrap().body, MessageBody::Hidden);
     }
     assert_eq!(chat.model.rooms[0].timeline.items().len(), 1, "hiding is no item of its own");
+}
+
+#[test]
+fn in_a_private_group_words_are_changed_by_a_signature_alone() {
+    for private in [false, true] {
+        let mut chat = TestChat::with(&["rapat"]);
+        let session = chat.model.rooms[0].session;
+        let group = Box::new(GroupInfo { private, ..info("rapat") });
+        chat.input(Input::Entered { session, group });
+        // Also once the window was begun anew.
+        chat.model.rooms[0].timeline.clear(Some(Seq::FIRST));
+        let [edited, deleted, signed] = ["satu", "dua", "tiga"].map(|words| chat.write(0, ANI, words));
+        let edit = |seq| Kind::Edit { seq, body: Bytes::from_static(b"lain") };
+        chat.send_unsigned(0, ANI, edit(edited));
+        chat.send_unsigned(0, ANI, Kind::Delete { seq: deleted });
+        chat.send(0, ANI, edit(signed));
+        let text = |seq| chat.model.rooms[0].timeline.entry(seq).unwrap().text().map(str::to_owned);
+        let unsigned = if private { [Some("satu"), Some("dua")] } else { [Some("lain"), None] };
+        assert_eq!([text(edited), text(deleted)], unsigned.map(|words| words.map(str::to_owned)), "private: {private}");
+        assert_eq!(text(signed).as_deref(), Some("lain"));
+    }
 }
 
 #[test]

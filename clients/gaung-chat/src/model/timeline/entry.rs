@@ -73,6 +73,26 @@ impl MessageBody {
     }
 }
 
+/// Which edits and deletions of an author's device count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ChangeTrust {
+    /// All but those whose signature does not fit: the relay says whose device they are from.
+    #[default]
+    Relay,
+    /// Signed ones alone: in a private group nobody but the author is believed.
+    Signature,
+}
+
+impl ChangeTrust {
+    fn takes(self, authorship: Authorship) -> bool {
+        match authorship {
+            Authorship::Signed { .. } => true,
+            Authorship::Unsigned => self == Self::Relay,
+            Authorship::Broken => false,
+        }
+    }
+}
+
 impl MessageEntry {
     pub(super) fn of(incoming: IncomingMessage) -> Self {
         let IncomingMessage { seq, device, name, lane, kind, signature, .. } = incoming;
@@ -124,11 +144,10 @@ impl MessageEntry {
         self.reactions.clear();
     }
 
-    /// Applies a change; some count only from the device of its author, and not with a signature that does not fit.
-    pub(super) fn apply(&mut self, change: &Change) {
+    /// Applies a change; some count only from the device of its author, if its signature is as good as `trust` wants.
+    pub(super) fn apply(&mut self, change: &Change, trust: ChangeTrust) {
         let by_author = change.device == self.device && !self.device.is_none();
-        if change.kind.is_for_the_author_alone() && !(by_author && change.signature.authorship() != Authorship::Broken)
-        {
+        if change.kind.is_for_the_author_alone() && !(by_author && trust.takes(change.signature.authorship())) {
             return;
         }
         match &change.kind {
