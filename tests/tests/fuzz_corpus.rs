@@ -21,6 +21,11 @@ fn a_relay_takes_the_corpus() {
     replay("relay", targets::relay::run);
 }
 
+#[test]
+fn proofs_take_the_corpus() {
+    replay("trust", targets::trust::run);
+}
+
 fn replay(target: &str, run: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<_> = fs::read_dir(&corpus).expect("the corpus is committed").flatten().collect();

@@ -5,3 +5,4 @@ pub mod codecs;
 pub mod member;
 pub mod relay;
 mod script;
+pub mod trust;
