@@ -1,8 +1,8 @@
-//! Who records the server's network reads open groups, and of a private one nothing.
+//! Who records the server's network reads open groups, and of a private one nothing; who takes the server's address learns nothing either.
 #![allow(missing_docs)]
 
 use gaung_tests::{
-    lab::{Host, Lab},
+    lab::{Host, INTERFACE, Lab},
     needs,
     programs::program,
     tcpdump::{Recording, holds},
@@ -66,6 +66,58 @@ fn of_a_private_group_nothing_can_be_read_on_the_wire() {
     }
     // Each ticket names its group.
     assert!(!holds(&wire, &id), "the group's id is to be read");
+}
+
+/// The address is taken as on any network: the server is silent, and another machine answers for it, by ARP too.
+#[test]
+fn another_site_at_the_servers_address_learns_nothing() {
+    needs!(Namespaces, Tcpdump);
+    let (lab, data) = (Lab::new(3), TempDir::new().expect("a temporary folder"));
+    let (server, client, rogue) = (lab.host(0), lab.host(1), lab.host(2));
+    let folder = |name: &str| data.path().join(name).display().to_string();
+    let start = |host: &Host, name: &str| {
+        let up = host.start(program("gaung"), &["up", "--headless", "--data", &folder(name)]);
+        let site = up.stdout_line("the site's code", |line| line.starts_with("site"));
+        up.stdout_line("registry's address", |line| line.contains("7400"));
+        (up, site.split_whitespace().last().expect("a code").to_owned())
+    };
+    let address = server.ip().to_string();
+    let gaung = |name: &str, args: &[&str]| {
+        client
+            .start(program("gaung"), &[args, &["--name", name, "--data", &folder(name), "--server", &address]].concat())
+    };
+    let (up, code) = start(server, "server");
+    let _ = gaung("Srikandi", &["group", "create", PRIVATE_NAME, "--private"]).end().expect_code(0);
+    let invite = gaung("Srikandi", &["group", "invite", PRIVATE_NAME]).end().expect_code(0).stdout[0].clone();
+    let _ = gaung("Gatotkaca", &["status"]).end().expect_code(0);
+
+    server.ip_command(&format!("link set {INTERFACE} down"));
+    rogue.ip_command(&format!("addr add {address}/24 broadcast + dev {INTERFACE}"));
+    // With the notice the kernel announces its addresses by ARP when the card's own changes: the client's table has the other machine then.
+    let notice = format!("echo 1 > /proc/sys/net/ipv4/conf/{INTERFACE}/arp_notify");
+    let _ = rogue.start("sh", &["-c", &notice]).end().expect_code(0);
+    rogue.ip_command(&format!("link set {INTERFACE} address 02:00:00:00:00:66"));
+    let recording = Recording::start(rogue, data.path().join("rogue.pcap"), "");
+    let (other_up, other_code) = start(rogue, "rogue");
+
+    let attempts: [(&str, &[&str]); 4] = [
+        ("Gatotkaca", &["group", "join", "--invite", &invite]),
+        ("Srikandi", &["send", PRIVATE_NAME, PRIVATE_WORDS[0]]),
+        ("Srikandi", &["history", PRIVATE_NAME]),
+        ("Srikandi", &["group", "members", PRIVATE_NAME]),
+    ];
+    for (name, args) in attempts {
+        let said = gaung(name, args).end().expect_code(8).stderr.join("\n");
+        assert!(said.contains(&code) && said.contains(&other_code), "{args:?}: {said}");
+    }
+    // Somebody who knows neither site is deceived: the recording is of what was sent to the other one.
+    let open = std::str::from_utf8(OPEN_WORDS).expect("they are text");
+    let _ = gaung("Arjuna", &["send", "everyone", open]).end().expect_code(0);
+    let wire = recording.end_after(OPEN_WORDS);
+    for hidden in [&invite, PRIVATE_NAME, PRIVATE_WORDS[0], "Srikandi", "Gatotkaca"] {
+        assert!(!holds(&wire, hidden.as_bytes()), "{hidden:?} was sent to the other site");
+    }
+    drop((up, other_up));
 }
 
 fn bytes_of_hex(hex: &str) -> Vec<u8> {
