@@ -227,7 +227,15 @@ impl Harm {
         self.assert_recovered(memory);
     }
 
-    /// Checks the same of what comes after the attack alone.
+    /// Checks that even late messages, at the 99th percentile, are less than twice as late as before during the attack, or 50 ms.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn assert_few_late(&self) {
+        assert!(self.meanwhile.p99 < (self.quiet.p99 * 2.0).max(50.0), "some people wait: {self}");
+    }
+
+    /// Checks what [`Self::assert_small`] does of what comes after the attack alone.
     ///
     /// # Panics
     /// If not.

@@ -37,6 +37,9 @@ const CONNECTIONS: usize = 3000;
 const HANDSHAKES: usize = 64;
 /// Calls of one connection that are reset at once: a hundred times what the server lets wait.
 const RESETS: usize = 2000;
+/// Connections of all kinds together, and calls that are reset on one in three of them.
+const ALL_KINDS: usize = 10_000;
+const FEW_RESETS: usize = 40;
 /// Streams that are opened and not read.
 const STREAMS: usize = 200;
 
@@ -57,11 +60,50 @@ fn http2_connections_without_a_call_keep_nobody_out() {
     });
 }
 
+/// The head of a record with a ClientHello of 508 bytes, and the version that it offers.
+const HALF_TLS: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+const HALF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: x";
+
 #[test]
 fn half_a_tls_handshake_keeps_nobody_out() {
-    // The head of a record with a ClientHello of 508 bytes, and the version that it offers.
-    const BEGINNING: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
-    suffer("half_a_tls_handshake_keeps_nobody_out", |attacker| stall(&attacker, BEGINNING));
+    suffer("half_a_tls_handshake_keeps_nobody_out", |attacker| stall(&attacker, HALF_TLS));
+}
+
+#[test]
+fn ten_thousand_slow_connections_of_all_kinds_delay_nobody_much() {
+    let made = AtomicUsize::new(0);
+    let harm = suffer("ten_thousand_slow_connections_of_all_kinds_delay_nobody_much", |attacker| {
+        let grpc = [ports::REGISTRY, ports::RELAY, ports::HUB];
+        let resets = resets(FEW_RESETS);
+        let kinds = grpc.into_iter().flat_map(|port| {
+            [
+                (port, HALF_TLS),
+                (port, &resets[..]),
+                (ports::WEB, HALF_HEAD),
+                (ports::HUB_TCP, HALF_TLS),
+                (port, HALF_HEAD),
+            ]
+        });
+        let kinds: Vec<_> = kinds.collect();
+        let mut held = Vec::new();
+        for (port, beginning) in kinds.into_iter().cycle().take_while(|_| attacker.goes_on()) {
+            if let Some(stream) = open(attacker.at(port), beginning) {
+                made.fetch_add(1, Ordering::Relaxed);
+                held.push(stream);
+            }
+            if made.load(Ordering::Relaxed) == ALL_KINDS {
+                break;
+            }
+            // At most two thousand new ones a second: they are many and slow, not fast.
+            thread::sleep(Duration::from_micros(500));
+        }
+        attacker.run(async || attacker.hold().await);
+    });
+    let Some(harm) = harm else { return };
+    let made = made.into_inner();
+    println!("{made} connections");
+    assert!(made >= ALL_KINDS, "{made} connections were made");
+    harm.assert_few_late();
 }
 
 #[test]
@@ -91,7 +133,7 @@ fn calls_that_are_reset_at_once_delay_nobody() {
         attacker.run(async || {
             each_handshake(&attacker, async |mut stream| {
                 // The server ends the connection before the last of these is written, or nobody stops it.
-                let written = stream.write_all(&resets()).await;
+                let written = stream.write_all(&resets(RESETS)).await;
                 ended.fetch_add(usize::from(written.is_err() || is_ended(&mut stream).await), Ordering::Relaxed);
             })
             .await;
@@ -101,13 +143,13 @@ fn calls_that_are_reset_at_once_delay_nobody() {
 }
 
 /// The beginning of an HTTP/2 connection, and calls each of which is reset as soon as it is made (CVE-2023-44487).
-fn resets() -> Vec<u8> {
+fn resets(count: usize) -> Vec<u8> {
     /// `:method: POST`, `:scheme: http` and `:path: /` of HPACK's static table (RFC 7541, appendix A).
     const HEADERS: [u8; 3] = [0x83, 0x86, 0x84];
     const END_OF_STREAM_AND_HEADERS: u8 = 0x01 | 0x04;
     const CANCEL: [u8; 4] = [0, 0, 0, 8];
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
-    for stream in (1_u32..).step_by(2).take(RESETS) {
+    for stream in (1_u32..).step_by(2).take(count) {
         let stream = stream.to_be_bytes();
         bytes.extend([&[0, 0, 3, 1, END_OF_STREAM_AND_HEADERS], &stream[..], &HEADERS].concat());
         bytes.extend([&[0, 0, 4, 3, 0], &stream[..], &CANCEL].concat());
@@ -147,7 +189,7 @@ async fn each_handshake(attacker: &Attacker, mut attack: impl AsyncFnMut(TlsStre
 
 #[test]
 fn half_a_head_keeps_nobody_out() {
-    suffer("half_a_head_keeps_nobody_out", |attacker| stall(&attacker, b"GET / HTTP/1.1\r\nHost: x"));
+    suffer("half_a_head_keeps_nobody_out", |attacker| stall(&attacker, HALF_HEAD));
 }
 
 #[test]
