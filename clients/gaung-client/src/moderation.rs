@@ -59,17 +59,17 @@ impl TryFrom<pb::Group> for GroupPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moderation {
     /// Gives it this role; [`Role::Member`] takes the one that it has.
-    SetRole(DeviceId, Role),
+    SetRole(Role),
     /// Removes it from the group. It may come back, into a private group by a new invite.
-    Kick(DeviceId),
+    Kick,
     /// Removes it, and refuses its messages and its return.
-    Ban(DeviceId),
+    Ban,
     /// Lifts a ban.
-    Unban(DeviceId),
+    Unban,
     /// Refuses its messages for so long.
-    Mute(DeviceId, Duration),
+    Mute(Duration),
     /// Lifts a mute.
-    Unmute(DeviceId),
+    Unmute,
 }
 
 impl Client {
@@ -86,17 +86,22 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::NotAllowed`] if this device's role does not allow it, [`ClientError::NotFound`] and others.
-    pub async fn moderate(&self, name: &GroupName, what: Moderation) -> Result<GroupPolicy, ClientError> {
+    pub async fn moderate(
+        &self,
+        name: &GroupName,
+        device: DeviceId,
+        what: Moderation,
+    ) -> Result<GroupPolicy, ClientError> {
         let change = match what {
-            Moderation::SetRole(device, role) => PolicyChange::SetRole(device, role),
-            Moderation::Kick(device) => PolicyChange::Kick(device),
-            Moderation::Ban(device) => PolicyChange::Ban(device),
-            Moderation::Unban(device) => PolicyChange::Unban(device),
-            Moderation::Mute(device, time) => {
+            Moderation::SetRole(role) => PolicyChange::SetRole(device, role),
+            Moderation::Kick => PolicyChange::Kick(device),
+            Moderation::Ban => PolicyChange::Ban(device),
+            Moderation::Unban => PolicyChange::Unban(device),
+            Moderation::Mute(time) => {
                 let time_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
                 PolicyChange::Mute(device, self.context.registry_time().await?.saturating_add(time_ms))
             }
-            Moderation::Unmute(device) => PolicyChange::Unmute(device),
+            Moderation::Unmute => PolicyChange::Unmute(device),
         };
         for _ in 0..ATTEMPTS {
             let current = self.policy(name).await?;

@@ -9,6 +9,7 @@ use gaung_client::{Client, Format, GroupInfo, Member, NewGroup};
 use gaung_proto::{GroupName, GroupRetention, Scope};
 use gaung_terminal::{sanitise::one_line, table::table};
 use serde::Serialize;
+use service_kit::amount;
 
 use crate::{
     cli::group::{CreateArgs, FormatArg, GroupCommand, InviteArgs, InviteCode, JoinArgs, KeepArgs, ScopeArg, code},
@@ -16,7 +17,7 @@ use crate::{
     failure::Failure,
     output::{Output, say},
     people::People,
-    render::{amount, time::rfc3339_s},
+    render::time::rfc3339_s,
 };
 
 /// The longest line with a code that is read, in bytes.

@@ -5,6 +5,7 @@
 //! [`config::ConfigErrors`], start [`telemetry`], [`bind`] everything, build [`rpc::RpcServer`], put its parts into
 //! [`supervise::Tasks`], call [`readiness::Readiness::ready`], and [`supervise::Tasks::run`] until a signal.
 
+pub mod amount;
 pub mod bind;
 pub mod config;
 pub mod data_folder;

@@ -1,7 +1,8 @@
 //! Writes durations and sizes as the flags accept them: `30d`, `1h30m`, `1GiB`.
 
-/// Returns a duration in the largest units that are exact.
-pub(crate) fn duration_ms(ms: u64) -> String {
+/// Returns a duration in the largest units that are exact, as [`parse_duration`](crate::config::parse_duration) reads it.
+#[must_use]
+pub fn duration_ms(ms: u64) -> String {
     let mut rest = ms;
     let mut text = String::new();
     for (unit_ms, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")] {
@@ -14,8 +15,9 @@ pub(crate) fn duration_ms(ms: u64) -> String {
     if text.is_empty() { "0".to_owned() } else { text }
 }
 
-/// Returns a size in the largest unit that is exact.
-pub(crate) fn bytes(bytes: u64) -> String {
+/// Returns a size in the largest unit that is exact, as [`parse_bytes`](crate::config::parse_bytes) reads it.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
     let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let exact = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     exact.map_or_else(|| format!("{bytes}B"), |(unit, name)| format!("{}{name}", bytes / unit))
@@ -24,9 +26,8 @@ pub(crate) fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use service_kit::config::{parse_bytes, parse_duration};
-
     use super::*;
+    use crate::config::{parse_bytes, parse_duration};
 
     #[test]
     fn what_is_written_can_be_parsed() {
