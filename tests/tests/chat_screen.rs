@@ -287,3 +287,20 @@ fn what_others_send_does_not_move_the_cursor_or_colour() {
     assert!(seen.contains("␛[2J␛[H␛]0;judul␇jahat \u{fffd}txt"), "{seen}");
     assert!(seen.contains("everyone>") && seen.contains("● ani"), "{seen}");
 }
+
+#[test]
+fn who_has_a_role_bans_from_the_screen() {
+    needs!(Tmux);
+    let up = Up::start(&[]);
+    let (ani, budi) = (up.person("ani"), up.person("budi"));
+    let _ = ani.out(&["group", "create", "lobby"]);
+    let _ = budi.out(&["group", "join", "lobby"]);
+    let _ = budi.out(&["send", "lobby", "halo"]);
+    let screen = chat(&ani, &["lobby"]);
+    screen.shows("halo");
+    screen.enter("/ban budi");
+    screen.shows("budi is banned from lobby");
+    let _ = budi.run(&["send", "lobby", "lagi"]).expect_code(4);
+    screen.enter("/role budi king");
+    screen.shows("/role NAME admin, moderator or member");
+}

@@ -130,6 +130,23 @@ fn history_shows_that_a_message_is_hidden_and_none_of_its_words() {
     assert!(ani.out(&["history", "lobby", "--from", "1", "--limit", "1"])[0].ends_with("rahasia"));
 }
 
+#[test]
+fn the_line_chat_moderates_by_commands() {
+    let up = Up::start(&[]);
+    let (ani, budi) = (up.person("ani"), up.person("budi"));
+    let _ = ani.out(&["group", "create", "lobby"]);
+    let _ = budi.out(&["group", "join", "lobby"]);
+    let mut chat = ani.start(&["chat", "lobby"]);
+    chat.write("/mute budi 1h\n");
+    let _ = chat.stderr_line("the mute", |line| line.contains("budi may not write in lobby for 1h"));
+    refused(&budi, &["send", "lobby", "halo"], "muted");
+    chat.write("/unmute budi\n/kick nobody\n");
+    let _ = chat.stderr_line("who is unknown", |line| line.contains("nobody in the group is called nobody"));
+    let _ = budi.out(&["send", "lobby", "halo"]);
+    chat.write("/quit\n");
+    let _ = chat.end().expect_code(0);
+}
+
 fn refused(person: &Person, args: &[&str], reason: &str) {
     let ended = person.run(args).expect_code(4);
     assert!(ended.stderr.iter().any(|line| line.contains(reason)), "{args:?}: {:?}", ended.stderr);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crossterm::event::{KeyEvent, MouseEvent};
-use gaung_client::{Event, GroupInfo, HistoryPage, LaneChoice, LogStatus, Member, Receipt, ServerStatus};
+use gaung_client::{Event, GroupInfo, HistoryPage, LaneChoice, LogStatus, Member, Moderation, Receipt, ServerStatus};
 use gaung_proto::{GroupName, Kind, Seq};
 
 use super::incoming::IncomingMessage;
@@ -88,6 +88,15 @@ pub(crate) enum Effect {
     },
     /// Redeem the code of an invite; the answer is [`Input::Created`] or [`Input::RequestFailed`].
     Redeem(String),
+    /// Decide about a device; the answer is [`Input::Moderated`] or [`Input::RequestFailed`].
+    Moderate {
+        /// The group.
+        group: GroupName,
+        /// The name or the first digits of the device.
+        who: String,
+        /// What is done to it.
+        what: Moderation,
+    },
     /// Request the names of all groups; the answer is [`Input::Groups`].
     Groups,
     /// Request the state of the services; the answer is [`Input::Status`].
@@ -207,6 +216,15 @@ pub(crate) enum Input {
         code: String,
         /// The end of its validity, in ms since 1970.
         until_ms: i64,
+    },
+    /// A device was moderated, and the services honour it.
+    Moderated {
+        /// The group.
+        group: GroupName,
+        /// The name of the device's owner, without control characters; the device's id if it has none.
+        who: String,
+        /// What was done.
+        what: Moderation,
     },
     /// The names of all groups.
     Groups(Vec<String>),

@@ -289,6 +289,7 @@ impl ChatLoop {
                 | Effect::Create { .. }
                 | Effect::Invite { .. }
                 | Effect::Redeem(_)
+                | Effect::Moderate { .. }
                 | Effect::Groups
                 | Effect::Status { .. }
                 | Effect::Rename(_)) => self.services.run(request),

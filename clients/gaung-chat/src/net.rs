@@ -5,7 +5,7 @@ mod history;
 
 use std::collections::HashMap;
 
-use gaung_client::{Client, ClientError, LaneChoice, MemberLane, NewGroup};
+use gaung_client::{Client, ClientError, LaneChoice, MemberLane, NamedDevice, NewGroup};
 use gaung_proto::{DisplayName, GroupName, Seq};
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -68,6 +68,20 @@ impl ServiceTasks {
             Effect::Redeem(code) => self.request(async move |client| match client.redeem(&code).await {
                 Ok(group) => Input::Created(group.name),
                 Err(error) => Input::RequestFailed(error_line(&error)),
+            }),
+            Effect::Moderate { group, who, what } => self.request(async move |client| {
+                let moderated = async {
+                    let person = client.named_device(&group, &who).await?;
+                    client.moderate(&group, person.device, what).await?;
+                    Ok::<_, ClientError>(person)
+                };
+                match moderated.await {
+                    Ok(NamedDevice { name: Some(name), .. }) => {
+                        Input::Moderated { group, who: one_line(&name).into_owned(), what }
+                    }
+                    Ok(NamedDevice { name: None, device }) => Input::Moderated { group, who: device.to_string(), what },
+                    Err(error) => Input::RequestFailed(error_line(&error)),
+                }
             }),
             Effect::Groups => self.request(async move |client| match client.groups().await {
                 Ok(groups) => Input::Groups(groups.into_iter().map(|group| group.name.to_string()).collect()),

@@ -70,12 +70,14 @@ mod tests {
     }
 
     /// Texts that are the same in both languages.
-    const ALIKE: [UiText; 5] = [
+    const ALIKE: [UiText; 7] = [
         UiText::LaneTcp,
         UiText::LaneMulticast,
         UiText::LaneBroadcast,
         UiText::LaneMulticastShort,
         UiText::LaneBroadcastShort,
+        UiText::RoleAdmin,
+        UiText::RoleModerator,
     ];
 
     #[test]

@@ -9,6 +9,7 @@ mod keys;
 mod listening;
 mod lists;
 mod message_command;
+mod moderating;
 mod mouse;
 mod news;
 mod notifications;
@@ -82,6 +83,10 @@ impl Model {
                 context.effect(Effect::Groups);
             }
             Input::Invited { group, code, until_ms } => rooms.invited(&group, &code, until_ms, context),
+            Input::Moderated { group, who, what } => {
+                context.effect(Effect::Members(group.clone()));
+                moderating::tell(&group, &who, what, context);
+            }
             Input::Groups(names) => rooms.known = names,
             Input::Status { number, server, mut log } => {
                 for member in log.iter_mut().flat_map(|log| &mut log.members).filter(|member| !member.name.is_empty()) {
@@ -145,6 +150,9 @@ impl Model {
             }
             Command::Nick(name) => self.rename(name),
             Command::Verify { name, is_confirmed } => verifying::compare_keys(room, &name, is_confirmed, context),
+            Command::Moderate { who, what } => {
+                context.effect(Effect::Moderate { group: room.name.clone(), who, what });
+            }
             Command::Message(command) => command.execute(room, context),
             Command::Search(words) => self.search(words),
             Command::History(Some(seq)) => room.jump(seq, context),

@@ -9,6 +9,9 @@ use crate::{client::Client, error::ClientError, group::Member};
 /// Fewest digits that name a device, so that a member's name is rarely taken for one.
 const MIN_DIGITS: usize = 4;
 
+/// Most devices that an error lists: any number of members may take the same name.
+const MAX_CANDIDATES: usize = 8;
+
 /// A device that somebody named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedDevice {
@@ -52,7 +55,7 @@ fn find(who: &str, members: &[Member], known: &BTreeSet<DeviceId>) -> Result<Nam
         (_, _) => None,
     };
     let Some(device) = device else {
-        let devices: Vec<_> = found.iter().map(ToString::to_string).collect();
+        let devices: Vec<_> = found.iter().take(MAX_CANDIDATES).map(ToString::to_string).collect();
         return Err(ClientError::Usage(format!("{who} may be several devices, choose one: {}", devices.join(", "))));
     };
     let member = members.iter().find(|member| member.device == device);

@@ -1,11 +1,11 @@
 //! `gaung group …`: prints results to stdout, and what was done to stderr.
 
-mod moderation;
+pub(crate) mod moderation;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use anyhow::Context as _;
-use gaung_client::{Client, Format, GroupInfo, Member, NewGroup};
+use gaung_client::{Client, Format, GroupInfo, Member, Moderation, NewGroup};
 use gaung_proto::{GroupName, GroupRetention, Scope};
 use gaung_terminal::{sanitise::one_line, table::table};
 use serde::Serialize;
@@ -55,12 +55,12 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> anyhow::Res
             say("the invite is worth nothing now");
         }
         GroupCommand::Role(args) => moderation::role(&client, args, &mut output).await?,
-        GroupCommand::Kick(args) => moderation::kick(&client, args).await?,
-        GroupCommand::Ban(args) => moderation::ban(&client, args).await?,
-        GroupCommand::Unban(args) => moderation::unban(&client, args).await?,
-        GroupCommand::Mute(args) => moderation::mute(&client, args).await?,
+        GroupCommand::Kick(args) => moderation::moderate(&client, &args.whom, Moderation::Kick).await?,
+        GroupCommand::Ban(args) => moderation::moderate(&client, &args.whom, Moderation::Ban).await?,
+        GroupCommand::Unban(args) => moderation::moderate(&client, &args.whom, Moderation::Unban).await?,
+        GroupCommand::Mute(args) => moderation::moderate(&client, &args.whom, Moderation::Mute(args.time)).await?,
         GroupCommand::Redact(args) => moderation::redact(&client, args).await?,
-        GroupCommand::Unmute(args) => moderation::unmute(&client, args).await?,
+        GroupCommand::Unmute(args) => moderation::moderate(&client, &args.whom, Moderation::Unmute).await?,
     }
     output.flush()
 }

@@ -122,6 +122,18 @@ catalogue! {
         "bacakan angka ini kepada {name} dan dengarkan angka {name}, langsung atau lewat telepon:\n{digits}\njika sama: /verify {name} ya";
     Verified: "the key of {name} is compared: ✓ after the name", "kunci {name} sudah dibandingkan: ✓ setelah nama";
     TooManyVerified: "too many keys are compared already; {name} is not noted", "sudah terlalu banyak kunci yang dibandingkan; {name} tidak dicatat";
+    Kicked: "{name} was removed from {group}; who has a new invite, or finds it open, may come back",
+        "{name} dikeluarkan dari {group}; dengan undangan baru, atau jika grupnya terbuka, boleh kembali";
+    Banned: "{name} is banned from {group}; /unban {name} lifts that", "{name} dilarang di {group}; /unban {name} mencabutnya";
+    Unbanned: "{name} may join {group} again", "{name} boleh masuk {group} lagi";
+    Muted: "{name} may not write in {group} for {time}; /unmute {name} lifts that",
+        "{name} tidak boleh menulis di {group} selama {time}; /unmute {name} mencabutnya";
+    Unmuted: "{name} may write in {group} again", "{name} boleh menulis di {group} lagi";
+    HasRole: "{name} is {role} of {group} now", "{name} sekarang {role} di {group}";
+    RoleOwner: "owner", "pemilik";
+    RoleAdmin: "admin", "admin";
+    RoleModerator: "moderator", "moderator";
+    RoleMember: "member", "anggota";
     CalledNow: "others see you as {name} from now on", "mulai sekarang Anda terlihat sebagai {name}";
     Invited: "invite, until {until}; hand it on by another way:\n/join {code}",
         "undangan, sampai {until}; sampaikan lewat jalan lain:\n/join {code}";
@@ -142,6 +154,15 @@ catalogue! {
     UsageNick: "which name? /nick NAME, at most 64 characters", "nama apa? /nick NAMA, paling banyak 64 huruf";
     UsageVerify: "whom? /verify NAME shows digits to compare, /verify NAME yes notes that they are the same",
         "siapa? /verify NAMA memperlihatkan angka untuk dibandingkan, /verify NAMA ya mencatat bahwa angkanya sama";
+    UsageKick: "whom? /kick NAME removes somebody, who may come back by a new invite",
+        "siapa? /kick NAMA mengeluarkannya; boleh kembali dengan undangan baru";
+    UsageBan: "whom? /ban NAME removes somebody for good; /unban NAME lifts that",
+        "siapa? /ban NAMA mengeluarkannya selamanya; /unban NAMA mencabutnya";
+    UsageUnban: "whom? /unban NAME, or the first digits of the device", "siapa? /unban NAMA, atau angka awal perangkatnya";
+    UsageMute: "whom? /mute NAME, or /mute NAME TIME such as /mute budi 1h; 10m without a time",
+        "siapa? /mute NAMA, atau /mute NAMA WAKTU misalnya /mute budi 1h; tanpa waktu 10m";
+    UsageUnmute: "whom? /unmute NAME", "siapa? /unmute NAMA";
+    UsageRole: "/role NAME admin, moderator or member", "/role NAMA admin, moderator, atau anggota";
     UsageDelete: "/delete takes back your last message, /delete #12 that one",
         "/delete menghapus pesan terakhir Anda, /delete #12 pesan itu";
     UsageRedact: "/redact #12 hides that message of anybody; its bytes stay in the log until they are dropped",
@@ -224,7 +245,9 @@ COMMANDS
 /reply [#N] [WORDS]      answer           /edit [#N] [WORDS]
 /delete [#N]             take back        /react [#N] [-]EMOJI
 /search WORDS            in the whole log /history [#N]  go there
-/heard [#N]              who has heard    /redact #N  hide (needs a role)
+/heard [#N]              who has heard
+with a role: /redact #N  hide a message   /kick NAME  /ban  /unban
+/mute NAME [10m]  /unmute                 /role NAME moderator
 /lane [auto|multicast|tcp]                how messages come
 /notify [mentions|all|off] or bell, desktop on|off
 /mouse on|off            /help            /quit
@@ -267,7 +290,9 @@ PERINTAH
 /reply [#N] [KATA]       balas            /edit [#N] [KATA]
 /delete [#N]             hapus            /react [#N] [-]EMOJI
 /search KATA             di seluruh catatan  /history [#N]  ke sana
-/heard [#N]              siapa mendengar  /redact #N  sembunyikan
+/heard [#N]              siapa mendengar
+dengan peran: /redact #N sembunyikan      /kick NAMA  /ban  /unban
+/mute NAMA [10m]  /unmute                 /role NAMA moderator
 /lane [auto|multicast|tcp]                jalur pesan
 /notify [sebutan|semua|mati] atau bel, desktop hidup|mati
 /mouse hidup|mati        /help            /quit

@@ -375,6 +375,21 @@ fn a_hidden_message_stays_hidden_whatever_its_author_does() {
 }
 
 #[test]
+fn who_has_a_role_moderates_by_commands() {
+    let mut chat = TestChat::with(&["lobby"]);
+    chat.input(Input::Resize(160, 50));
+    chat.type_keys("/mute Budi Santoso 1h\n");
+    let Some(Effect::Moderate { group, who, what }) = chat.effects.last().cloned() else {
+        panic!("{:?}", chat.effects.last())
+    };
+    assert_eq!((group.as_str(), &who[..]), ("lobby", "Budi Santoso"));
+    chat.input(Input::Moderated { group, who, what });
+    assert!(chat.effects.iter().any(|effect| matches!(effect, Effect::Members(_))), "the list is read anew");
+    let said = chat.model.context.status_message().map(|status| &status.text[..]);
+    assert_eq!(said, Some("Budi Santoso may not write in lobby for 1h; /unmute Budi Santoso lifts that"));
+}
+
+#[test]
 fn in_a_private_group_words_are_changed_by_a_signature_alone() {
     for private in [false, true] {
         let mut chat = TestChat::with(&["rapat"]);

@@ -8,16 +8,19 @@ mod typed;
 
 use std::{collections::HashMap, time::Duration};
 
-use gaung_client::{AuthorState, Client, LaneChoice, StartAt};
+use gaung_client::{AuthorState, Client, LaneChoice, Moderation, StartAt};
 use gaung_proto::{DeviceId, GroupAddr, GroupName, Seq, name::EVERYONE};
 use tokio::{sync::mpsc, task::JoinSet, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::talk::ChatArgs,
+    cli::{moderation::WhoArgs, talk::ChatArgs},
     context::Context,
     failure::Failure,
-    group::member_lines,
+    group::{
+        member_lines,
+        moderation::{decide, outcome},
+    },
     listen::{ended, lane_choice, ready},
     people::People,
     render::line::ReceivedMessage,
@@ -191,6 +194,7 @@ impl LineChat {
             TypedLine::Words(body) => self.publish(body, stop).await,
             TypedLine::Help => typed::HELP.lines().try_for_each(|line| self.console.notice(line)),
             TypedLine::Members => self.list_members().await,
+            TypedLine::Moderate(who, what) => self.moderate(&who, what).await,
             TypedLine::Join(name) => match self.join(&name).await {
                 Ok(()) => Ok(()),
                 Err(error) => self.console.notice(&format!("cannot join {name}: {error:#}")),
@@ -221,6 +225,18 @@ impl LineChat {
                 Some(event) = self.events.recv() => self.show(event)?,
             }
         }
+    }
+
+    async fn moderate(&mut self, who: &str, what: Moderation) -> anyhow::Result<()> {
+        let (Some(client), Ok(group)) = (&self.client, self.current.parse::<GroupName>()) else {
+            return self.console.notice("with --udp-only nobody can be moderated");
+        };
+        let whom = WhoArgs { group, who: who.to_owned() };
+        let said = match decide(client, &whom, what).await {
+            Ok(person) => outcome(&person, &whom.group, what),
+            Err(error) => format!("{error:#}"),
+        };
+        self.console.notice(&said)
     }
 
     async fn list_members(&mut self) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use service_kit::amount;
 
 use super::to_json;
 use crate::{
-    cli::moderation::{BanArgs, KickArgs, MuteArgs, RedactArgs, RoleArg, RoleArgs, UnbanArgs, UnmuteArgs, WhoArgs},
+    cli::moderation::{RedactArgs, RoleArg, RoleArgs, WhoArgs},
     output::{Output, say},
     render::time::rfc3339_s,
 };
@@ -24,50 +24,13 @@ pub(super) async fn role(client: &Client, args: RoleArgs, output: &mut Output) -
         RoleArg::Moderator => Role::Moderator,
         RoleArg::Member => Role::Member,
     };
-    let whom = WhoArgs { group: args.group, who };
-    let person = decide(client, &whom, Moderation::SetRole(role)).await?;
-    say(&format!("{} is {} of {} now", called(&person), role.name(), whom.group));
-    Ok(())
+    moderate(client, &WhoArgs { group: args.group, who }, Moderation::SetRole(role)).await
 }
 
-pub(super) async fn kick(client: &Client, KickArgs { whom }: KickArgs) -> anyhow::Result<()> {
-    let person = decide(client, &whom, Moderation::Kick).await?;
-    say(&format!(
-        "{} was removed from {}; who has a new invite, or finds it open, may come back",
-        called(&person),
-        whom.group
-    ));
-    Ok(())
-}
-
-pub(super) async fn ban(client: &Client, BanArgs { whom }: BanArgs) -> anyhow::Result<()> {
-    let person = decide(client, &whom, Moderation::Ban).await?;
-    say(&format!(
-        "{} is banned from {}; to lift that: gaung group unban {} {}",
-        called(&person),
-        whom.group,
-        whom.group,
-        person.device
-    ));
-    Ok(())
-}
-
-pub(super) async fn unban(client: &Client, UnbanArgs { whom }: UnbanArgs) -> anyhow::Result<()> {
-    let person = decide(client, &whom, Moderation::Unban).await?;
-    say(&format!("{} may join {} again", called(&person), whom.group));
-    Ok(())
-}
-
-pub(super) async fn mute(client: &Client, MuteArgs { whom, time }: MuteArgs) -> anyhow::Result<()> {
-    let person = decide(client, &whom, Moderation::Mute(time)).await?;
-    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    say(&format!("{} may not write in {} for {}", called(&person), whom.group, amount::duration_ms(ms)));
-    Ok(())
-}
-
-pub(super) async fn unmute(client: &Client, UnmuteArgs { whom }: UnmuteArgs) -> anyhow::Result<()> {
-    let person = decide(client, &whom, Moderation::Unmute).await?;
-    say(&format!("{} may write in {} again", called(&person), whom.group));
+/// Decides about a device and says so.
+pub(super) async fn moderate(client: &Client, whom: &WhoArgs, what: Moderation) -> anyhow::Result<()> {
+    let person = decide(client, whom, what).await?;
+    say(&outcome(&person, &whom.group, what));
     Ok(())
 }
 
@@ -79,7 +42,8 @@ pub(super) async fn redact(client: &Client, RedactArgs { group, seq }: RedactArg
     Ok(())
 }
 
-async fn decide(client: &Client, whom: &WhoArgs, what: Moderation) -> anyhow::Result<NamedDevice> {
+/// Decides about the device that somebody names.
+pub(crate) async fn decide(client: &Client, whom: &WhoArgs, what: Moderation) -> anyhow::Result<NamedDevice> {
     let person = client.named_device(&whom.group, &whom.who).await?;
     client.moderate(&whom.group, person.device, what).await?;
     Ok(person)
@@ -133,6 +97,26 @@ fn standings(GroupPolicy { group, policy }: &GroupPolicy, members: &[Member]) ->
         muted_until: policy.mutes.get(&device).map(|until| rfc3339_s(*until)),
     };
     devices.into_iter().map(standing).collect()
+}
+
+/// Says what a decision about somebody means.
+pub(crate) fn outcome(person: &NamedDevice, group: &GroupName, what: Moderation) -> String {
+    let name = called(person);
+    match what {
+        Moderation::SetRole(role) => format!("{name} is {} of {group} now", role.name()),
+        Moderation::Kick => {
+            format!("{name} was removed from {group}; who has a new invite, or finds it open, may come back")
+        }
+        Moderation::Ban => {
+            format!("{name} is banned from {group}; to lift that: gaung group unban {group} {}", person.device)
+        }
+        Moderation::Unban => format!("{name} may join {group} again"),
+        Moderation::Mute(time) => {
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            format!("{name} may not write in {group} for {}", amount::duration_ms(ms))
+        }
+        Moderation::Unmute => format!("{name} may write in {group} again"),
+    }
 }
 
 /// How a person is called in an answer.
