@@ -435,7 +435,7 @@ impl MemberReceiver {
         let Some(range) = self.order.go_back(now, to) else { return };
         self.doubts.go_back(to);
         self.blocks.clear();
-        self.stats.forged += range.len();
+        self.stats.forged = self.stats.forged.saturating_add(range.len());
         // The relay must not count as heard what was not delivered.
         self.reporter.handle_delivered();
         self.events.push_back(ReceiverEvent::Forged(range));
