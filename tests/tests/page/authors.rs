@@ -101,6 +101,41 @@ fn a_browser_shows_what_nobody_signed_and_what_does_not_fit() {
     nothing_is_wrong(&[&sari]);
 }
 
+/// The first device that a browser meets under a name keeps it; the browser's own is never shown apart to itself.
+#[test]
+fn a_second_device_of_a_name_is_shown_apart_everywhere() {
+    needs!(Chromium);
+    let up = Up::start(&[]);
+    let (budi, other) = (up.person("Budi"), up.person("BUDI"));
+    let driver = Driver::start();
+    let sari = enter(&driver, DESKTOP, &page_url(up.address("page")), "Sari");
+    let _ = budi.out(&["send", "everyone", "yang pertama"]);
+    hears(&sari, "yang pertama");
+    let _ = other.out(&["send", "everyone", "yang kedua"]);
+    hears(&sari, "yang kedua");
+    let _ = up.person("Sari").out(&["send", "everyone", "bukan Sari"]);
+    hears(&sari, "bukan Sari");
+    say(&sari, "saya Sari");
+    hears(&sari, "saya Sari");
+    let names = "[...document.querySelectorAll('article[data-seq] header b')].map((one) => one.textContent)";
+    let apart = |name: &str| format!("new RegExp('^{name}·[0-9a-f]{{4}}$')");
+    let expected = format!(
+        "const names = {names};
+         return names.length === 4 && names[0] === 'Budi' && {}.test(names[1]) && {}.test(names[2]) && names[3] === 'Sari'",
+        apart("BUDI"),
+        apart("Sari")
+    );
+    sari.wait("names apart", &expected);
+    sari.wait(
+        "it is said",
+        "return document.querySelector('#banner').textContent.includes('another device had this name first')",
+    );
+    // Whose name it is stays so in the next session of the browser.
+    sari.run("location.reload()", &[]);
+    sari.wait("names apart again", &expected);
+    nothing_is_wrong(&[&sari]);
+}
+
 /// Keys, messages and signatures of all kinds: the page's own arithmetic and the library of the other programs agree on each.
 #[test]
 fn the_page_verifies_as_strictly_as_others() {

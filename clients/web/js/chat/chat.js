@@ -9,6 +9,7 @@ import { Acks } from "./acks.js";
 import * as api from "./api.js";
 import { Authors } from "./authors.js";
 import { isMention } from "./mention.js";
+import { People } from "./people.js";
 import { ReceiptWatch } from "./receipts.js";
 import { Room } from "./room.js";
 import { Session } from "./session.js";
@@ -90,6 +91,7 @@ export class Chat {
 
   constructor(identity) {
     this.identity = identity;
+    this.people = new People(identity);
     this.#acks = new Acks((frame) => this.#session.send(frame));
     this.receipts = new ReceiptWatch(this);
     this.#authors.doubted.on((room) => this.changed.emit(room));

@@ -57,7 +57,8 @@ export class MemberList {
     const own = client === this.#chat.identity.clientId;
     const words = lane && LANE_WORDS[lane] ? t(LANE_WORDS[lane]) : "";
     const badge = lane ? el("span", { class: `lane lane-${line(lane)}`, title: words, text: line(lane) }) : null;
-    const shown = line(name || (device && this.#room.nameOf(device)) || shortId(client));
+    const known = line(name || (device && this.#room.nameOf(device)) || "");
+    const shown = known ? this.#chat.people.shown(known, device) : line(shortId(client));
     return el(
       "li",
       { class: here ? "here" : "away", title: here ? null : t("away") },

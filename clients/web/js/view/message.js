@@ -15,16 +15,22 @@ export const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "😢"];
 export class MessageView {
   #actions;
   #identity;
+  #people;
   #open = new Set();
 
   /** `actions`: `reply(row)`, `say(content)`, `edit(row)`, `remove(row)`, `jump(seq)`, `redraw()`. */
-  constructor(identity, actions) {
+  constructor({ identity, people }, actions) {
     this.#identity = identity;
+    this.#people = people;
     this.#actions = actions;
   }
 
   nameOf(room, row) {
-    return line(row.content.author || room.nameOf(row.device)) || t("nobody");
+    return this.#shown(row.content.author || room.nameOf(row.device), row.device);
+  }
+
+  #shown(name, device) {
+    return this.#people.shown(line(name), device) || t("nobody");
   }
 
   /** Tells two states of a row apart. */
@@ -119,7 +125,7 @@ export class MessageView {
   #receipt(room, row) {
     const receipt = room.receipts.get(row.seq);
     if (!receipt) return null;
-    const names = receipt.missing.map((member) => line(room.nameOf(member.device) || member.name) || t("nobody"));
+    const names = receipt.missing.map((member) => this.#shown(room.nameOf(member.device) || member.name, member.device));
     const detail = [names.length && t("not_yet", { names: names.join(", ") }), receipt.silent && t("silent", { count: receipt.silent })];
     const title = detail.filter(Boolean).join("; ");
     return el("details", { class: `receipt ${receipt.complete ? "complete" : ""}` }, el("summary", { text: heardWords(receipt) }), title);

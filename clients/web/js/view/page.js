@@ -26,7 +26,7 @@ export class Page {
 
   constructor(chat) {
     this.#chat = chat;
-    this.messages = new MessageView(chat.identity, {
+    this.messages = new MessageView(chat, {
       reply: (row) => this.composer.reply(row),
       edit: (row) => this.composer.edit(row),
       say: (content) => chat.say(chat.current, content),
@@ -45,6 +45,7 @@ export class Page {
     this.speech = new Speech(chat, this.messages);
     chat.roomsChanged.on(() => this.#selected());
     chat.state.on((state) => this.#connection(state));
+    chat.people.apart.on((name) => this.say(t("shown_apart", { name })));
     chat.notice.on((room, words) => this.say(`${line(room.name)}: ${words}`));
     chat.appended.on((room) => this.#read(room));
     chat.historyLost.on((room) => this.say(`${line(room.name)}: ${t("history_lost")}`));

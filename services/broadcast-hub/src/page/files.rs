@@ -45,6 +45,7 @@ files! {
     "js/chat/log.js"
     "js/chat/mention.js"
     "js/chat/outbox.js"
+    "js/chat/people.js"
     "js/chat/receipts.js"
     "js/chat/room.js"
     "js/chat/session.js"
