@@ -58,7 +58,7 @@ pub struct RegistryArgs {
     /// How long an address is listened to before a group gets it; 0 for not at all.
     #[arg(long, env = "GAUNG_REGISTRY_QUIET_TIME", default_value = "1s", value_name = "DURATION", value_parser = parse_duration)]
     pub quiet_time: Duration,
-    /// Groups that one address may have made at a time; groups made on this machine are not counted.
+    /// Groups that one address may have made at a time, groups made on this machine not counted; 0 for any number.
     #[arg(long, env = "GAUNG_REGISTRY_GROUPS_PER_ADDRESS", default_value_t = limits::GROUPS_PER_ADDRESS, value_name = "N")]
     pub groups_per_address: usize,
     /// Groups that one device may have made at a time, groups made on this machine not counted; 0 for any number.

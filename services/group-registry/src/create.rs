@@ -219,7 +219,7 @@ pub(crate) fn precheck(
         of_address += usize::from(made_from == Some(origin));
         of_device += usize::from(made_from.is_some() && group.owner == spec.owner && !spec.owner.is_none());
     }
-    if of_address >= limits.per_address {
+    if limits.per_address > 0 && of_address >= limits.per_address {
         return Err(CreateError::TooMany { made: of_address });
     }
     if limits.per_device > 0 && of_device >= limits.per_device {

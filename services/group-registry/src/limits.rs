@@ -15,7 +15,7 @@ pub const GROUPS_PER_DEVICE: usize = 100;
 /// How many groups one caller may have made at a time. Those made on this machine are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupLimits {
-    /// Groups of one address, whatever devices made them.
+    /// Groups of one address, whatever devices made them; 0 for any number.
     pub per_address: usize,
     /// Groups of one device, from whatever addresses; 0 for any number.
     pub per_device: usize,

@@ -120,7 +120,7 @@ impl Proposer {
             made_from: self.address(),
         };
         let (group, log, relay) = (self.group(), LogId(self.rng.random()), self.relay());
-        let limits = GroupLimits { per_address: self.rng.random_range(1..8), per_device: self.rng.random_range(0..8) };
+        let limits = GroupLimits { per_address: self.rng.random_range(0..8), per_device: self.rng.random_range(0..8) };
         CreateGroup { spec, group, log, relay, endpoint: drawn, limits }
     }
 

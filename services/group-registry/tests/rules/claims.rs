@@ -173,6 +173,16 @@ fn one_address_makes_its_share_of_groups() {
 }
 
 #[test]
+fn a_limit_of_0_is_none() {
+    let World { registry, store, now } = World::new();
+    let registry = registry.with_limits(Limits::of_groups(GroupLimits { per_address: 0, per_device: 0 }));
+    let world = World { registry, store, now };
+    for name in ["a", "b", "c"] {
+        world.create(&CreateSpec { made_from: address(9), ..spec(name) }).unwrap();
+    }
+}
+
+#[test]
 fn one_device_makes_its_share_of_groups_from_whatever_addresses() {
     let World { registry, store, now } = World::new();
     let registry = registry.with_limits(Limits::of_groups(GroupLimits { per_device: 2, ..GroupLimits::default() }));
