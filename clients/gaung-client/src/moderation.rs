@@ -1,6 +1,6 @@
 //! The roles of a group, and what those who have one decide about its devices.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use gaung_proto::{
     DeviceId, GroupName,
@@ -13,6 +13,7 @@ use crate::{
     client::Client,
     error::ClientError,
     group::{GroupInfo, bad},
+    named_device::{self, NamedDevice},
 };
 
 /// How often a change is made anew because another one came first.
@@ -79,6 +80,18 @@ impl Client {
     /// [`ClientError::NotFound`] and others.
     pub async fn policy(&self, name: &GroupName) -> Result<GroupPolicy, ClientError> {
         self.context.get_policy(&GroupKey::Name(name.clone())).await
+    }
+
+    /// Finds the device that `who` names in a group: by a member's name; by the first four or more digits of the id of a device that is a
+    /// member, has a role, or is banned or muted; by both, as `budi·3f9a`; or by a whole id.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`] if nobody is called so, [`ClientError::Usage`] if several are; and those of [`Client::members`].
+    pub async fn named_device(&self, group: &GroupName, who: &str) -> Result<NamedDevice, ClientError> {
+        let (policy, members) = (self.policy(group).await?.policy, self.members(group).await?);
+        let decided = policy.bans.iter().chain(policy.mutes.keys()).chain(&policy.admins).chain(&policy.moderators);
+        let known: BTreeSet<DeviceId> = members.iter().map(|member| member.device).chain(decided.copied()).collect();
+        named_device::find(who, &members, &known)
     }
 
     /// Changes who may do what in a group; services honour it at once. If somebody else changes it at the same time, the change is

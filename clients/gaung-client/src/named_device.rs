@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use gaung_proto::{DeviceId, GroupName};
+use gaung_proto::DeviceId;
 
-use crate::{client::Client, error::ClientError, group::Member};
+use crate::{error::ClientError, group::Member};
 
 /// Fewest digits that name a device, so that a member's name is rarely taken for one.
 const MIN_DIGITS: usize = 4;
@@ -21,21 +21,8 @@ pub struct NamedDevice {
     pub device: DeviceId,
 }
 
-impl Client {
-    /// Finds the device that `who` names in a group: by a member's name; by the first four or more digits of the id of a device that is a
-    /// member, has a role, or is banned or muted; by both, as `budi·3f9a`; or by a whole id.
-    ///
-    /// # Errors
-    /// [`ClientError::NotFound`] if nobody is called so, [`ClientError::Usage`] if several are; and those of [`Client::members`].
-    pub async fn named_device(&self, group: &GroupName, who: &str) -> Result<NamedDevice, ClientError> {
-        let (policy, members) = (self.policy(group).await?.policy, self.members(group).await?);
-        let decided = policy.bans.iter().chain(policy.mutes.keys()).chain(&policy.admins).chain(&policy.moderators);
-        let known: BTreeSet<DeviceId> = members.iter().map(|member| member.device).chain(decided.copied()).collect();
-        find(who, &members, &known)
-    }
-}
-
-fn find(who: &str, members: &[Member], known: &BTreeSet<DeviceId>) -> Result<NamedDevice, ClientError> {
+/// Finds the device that `who` names among members and other known devices; see [`Client::named_device`](crate::Client::named_device).
+pub(crate) fn find(who: &str, members: &[Member], known: &BTreeSet<DeviceId>) -> Result<NamedDevice, ClientError> {
     let digits = who.to_ascii_lowercase();
     let begins = |device: &DeviceId, own: &str| own.len() >= MIN_DIGITS && device.to_string().starts_with(own);
     let is_named = |member: &&Member| {
