@@ -258,6 +258,7 @@ impl SessionCore {
 
     /// Ends the session because its connection is lost.
     pub fn handle_lost(&mut self, now: Instant) {
+        // That the connection broke while the session was being ended is no news.
         let reason = match self.ending.take() {
             Some(ending) => ending.reason,
             None => EndReason::ConnectionLost,
@@ -290,6 +291,7 @@ impl SessionCore {
         }
         let last = reason.is_said().then(|| Say::Bye { reason: reason.clone(), resume: self.resume_points() });
         let last = last.and_then(|bye| around.dialect.encode(bye));
+        // What waits would only delay the last frame; a peer that resumes gets it again.
         self.fan.remove_all();
         last.into_iter().for_each(|last| self.fan.push_last(last));
         // The shell makes room in the socket for the last frame.
@@ -337,6 +339,7 @@ impl SessionCore {
     /// Returns true if more requests may be read: not while too many answers or publish requests are pending.
     #[must_use]
     pub fn may_read(&self) -> bool {
+        // Unread requests stay in the socket, where TCP holds the peer back.
         self.ending.is_none()
             && self.in_flight_bytes < IN_FLIGHT_BYTES
             && self.in_flight_requests < IN_FLIGHT_REQUESTS

@@ -121,6 +121,7 @@ impl Worker {
         self.sockets.changes.extend(plane.changes(&self.plane, DriverRole::Send));
         self.own_addrs = plane.addrs().map(|(_, addr)| addr).collect();
         if plane.links() != self.plane.links() {
+            // Memberships belong to interfaces, so on new ones each group is joined again.
             let hearing = self.groups.values().filter_map(|group| Some((group.socket?, group.config.addr)));
             for (id, addr) in hearing {
                 self.sockets.relink(id, addr.socket_addr(), plane.links());
@@ -159,6 +160,7 @@ impl Worker {
 
     fn publish(&mut self, publish: WorkerPublish) {
         let WorkerPublish { group, log, batch, reply } = publish;
+        // The log was begun anew while the request was on its way; sent again it is checked against that one.
         let Some(group) = self.groups.get_mut(&group).filter(|group| group.identity.log == log) else {
             reply.send(Err(RefuseReason::Unavailable));
             return;
@@ -173,6 +175,7 @@ impl Worker {
     fn pump(&mut self, now: Instant) {
         loop {
             for AppendCompletion { group: id, epoch, runs, durable } in self.context.completions.take() {
+                // The group was opened again meanwhile, with a log that has these runs or not: publishers send again what was not acknowledged.
                 let Some(group) = self.groups.get_mut(&id).filter(|group| group.identity.epoch == epoch) else {
                     continue;
                 };
@@ -196,6 +199,7 @@ impl Worker {
         group.outlet.set_groups(groups);
         group.handle_events(now, &self.context.figures);
         let epoch = group.identity.epoch;
+        // An append failed. What the log holds is known only once it is opened again.
         if group.is_over() {
             self.detach(id);
             self.context.failed_openings.report(id, epoch);

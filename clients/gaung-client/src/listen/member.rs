@@ -283,6 +283,7 @@ impl Member {
     }
 
     async fn handle_hub_up(&mut self, log: LogId) -> ControlFlow<()> {
+        // Multicast was back before the hub had taken over.
         if self.state.hub.is_none() {
             return ControlFlow::Continue(());
         }

@@ -121,6 +121,7 @@ impl PublishTask {
                         self.engine.handle_acks(&acks);
                     }
                     Ok(Answer::OtherLog(log)) => {
+                        // All that is unacknowledged is signed for this log and sent anew, on a stream without earlier requests under way.
                         self.target.take_log(log);
                         return ConnectionEnd::Lost;
                     }

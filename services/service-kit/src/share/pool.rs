@@ -105,6 +105,7 @@ impl<K: Copy + Ord + Hash> SharePool<K> {
         self.0.make_room(&mut state, holder, held, amount)?;
         let id = state.next_id;
         state.next_id += 1;
+        // Unlocked before others are woken, who would only wait for the lock.
         state.add(holder, id, amount, evicted);
         drop(state);
         self.0.changed.notify_waiters();
@@ -184,6 +185,7 @@ impl<K: Copy + Ord + Hash> Share<K> {
         let id = state.next_id;
         let Some(holdings) = state.holders.get_mut(&self.holder) else { return };
         let Some(share) = holdings.shares.remove(&self.id) else { return };
+        // Ids rise with use: the first of the map is the one that was unused for longest.
         holdings.shares.insert(id, share);
         state.next_id += 1;
         self.id = id;
@@ -326,6 +328,7 @@ impl<K: Copy + Ord + Hash> PoolState<K> {
         if let Some(evicted) = &held.evicted {
             evicted.cancel();
         }
+        // It counts as free before its owner has ended, or a peer that reads nothing would keep the newcomer waiting.
         self.remove(holder, id);
         true
     }
