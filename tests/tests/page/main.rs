@@ -4,6 +4,7 @@
 mod authors;
 mod chatting;
 mod looks;
+mod moderating;
 mod modules;
 mod privacy;
 mod tabs;

@@ -102,7 +102,7 @@ fn from_hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-fn make_group(browser: &Browser<'_>, name: &str, is_private: bool) {
+pub fn make_group(browser: &Browser<'_>, name: &str, is_private: bool) {
     browser.click("#new-group");
     browser.keys("dialog input[name=name]", name);
     if is_private {

@@ -76,6 +76,13 @@ const proof = (session) => (session ? { headers: { "gaung-session": session } } 
 
 export const members = (group, { ticket, session }) => read(`/groups/${group}/members`, { ticket }, proof(session));
 
+/** A group's owner and its policy as it was signed, hexadecimal: `{ owner, policy }`. */
+export const policy = (group, { ticket, session }) => read(`/groups/${group}/policy`, { ticket }, proof(session));
+export const setPolicy = (policy) => post("/policies", { policy });
+
+/** The registry's clock, ms since 1970. */
+export const registryTime = async () => (await post("/challenge", {})).unix_ms;
+
 /** `client`: the page that is present; empty for a membership that lasts, whether a page is open or not. */
 export async function join(group, identity, client = identity.clientId) {
   const { name } = identity;

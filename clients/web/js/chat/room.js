@@ -22,6 +22,8 @@ export class Room {
     this.log = this.#newLog("");
     this.outbox = new Outbox();
     this.ticket = "";
+    /** What is decided in the group, and this browser's role in it, once it was read: `{ owner, policy, role }`. */
+    this.standing = null;
     /** Receipts of own messages, by seq. */
     this.receipts = new Map();
     /** Why the group cannot be heard at the moment; empty if it can. */

@@ -6,6 +6,7 @@ import { el } from "./dom.js";
 import { secureUrl } from "./exposure.js";
 import { line } from "./harmless.js";
 import { t } from "./words.js";
+import { ADMIN, MEMBER, MODERATOR, OWNER } from "../wire/policy.js";
 
 /** Shows a form and gives its values, or `null` if it was closed. `must`: it cannot be closed. */
 function ask({ title, words, fields = [], button, must = false }) {
@@ -79,6 +80,33 @@ export const askInvite = () =>
   ask({ title: t("use_invite"), fields: [{ name: "code", label: t("invite_code"), required: true, maxlength: 64, autofocus: true }], button: t("join") });
 
 export const sure = async (question, button) => Boolean(await ask({ title: question, button }));
+
+/** How long a mute may last: its words, and ms. */
+const MUTES = [["minutes_10", 600_000], ["hour_1", 3_600_000], ["day_1", 86_400_000]];
+
+/**
+ * Asks what to do about a member: gives `{ change, forMs }`, or `null` for nothing. `role`: this browser's; `rank`: the member's.
+ */
+export function askModeration({ name, device, role, rank, isMuted }) {
+  return new Promise((resolve) => {
+    const choice = (text, change, forMs = 0) => {
+      const chosen = () => (resolve({ change: { ...change, device }, forMs }), dialog.close());
+      return el("button", { type: "button", class: "choice", text, on: { click: chosen } });
+    };
+    const choices = [
+      ...(isMuted ? [choice(t("unmute"), { kind: "unmute" })] : []),
+      ...MUTES.map(([time, ms]) => choice(t("mute_for", { time: t(time) }), { kind: "mute" }, ms)),
+      choice(t("kick"), { kind: "kick" }),
+      choice(t("ban"), { kind: "ban" }),
+      ...(role >= ADMIN && rank !== MODERATOR ? [choice(t("make_moderator"), { kind: "role", role: MODERATOR })] : []),
+      ...(role === OWNER && rank !== ADMIN ? [choice(t("make_admin"), { kind: "role", role: ADMIN })] : []),
+      ...(rank > MEMBER ? [choice(t("take_role"), { kind: "role", role: MEMBER })] : []),
+    ];
+    const close = el("p", { class: "buttons" }, el("button", { text: t("cancel") }));
+    const content = el("form", { method: "dialog" }, el("h2", { text: name }), el("p", {}, el("code", { text: device })), ...choices, close);
+    const dialog = open(content, () => resolve(null));
+  });
+}
 
 export async function showShare() {
   const { urls } = await api.about();

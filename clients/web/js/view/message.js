@@ -8,6 +8,7 @@ import { icon } from "./icons.js";
 import { rich } from "./rich.js";
 import { hourOf, wholeOf } from "./time.js";
 import { t } from "./words.js";
+import { MEMBER } from "../wire/policy.js";
 
 /** What one tap offers as a reaction. */
 export const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "😢"];
@@ -18,7 +19,7 @@ export class MessageView {
   #people;
   #open = new Set();
 
-  /** `actions`: `reply(row)`, `say(content)`, `edit(row)`, `remove(row)`, `jump(seq)`, `redraw()`. */
+  /** `actions`: `reply(row)`, `say(content)`, `edit(row)`, `remove(row)`, `hide(row)`, `jump(seq)`, `redraw()`. */
   constructor({ identity, people }, actions) {
     this.#identity = identity;
     this.#people = people;
@@ -61,7 +62,7 @@ export class MessageView {
       this.#reactions(row, now),
       own ? this.#receipt(room, row) : null,
     );
-    if (!now.deleted) this.#offerTools(article, row, own);
+    if (!now.deleted) this.#offerTools(article, room, row);
     return article;
   }
 
@@ -132,19 +133,21 @@ export class MessageView {
   }
 
   /** Buttons come when a message is pointed at or focused: most never are. */
-  #offerTools(article, row, own) {
-    const offer = () => article.querySelector(".tools") ?? article.append(this.#tools(row, own));
+  #offerTools(article, room, row) {
+    const offer = () => article.querySelector(".tools") ?? article.append(this.#tools(room, row));
     article.addEventListener("pointerenter", offer);
     article.addEventListener("focusin", offer);
   }
 
-  #tools(row, own) {
+  #tools(room, row) {
     const actions = this.#actions;
+    const own = row.device === this.#identity.device;
     const emoji = EMOJI.map((one) => iconButton(one, `${t("react")} ${one}`, () => this.#react(row, one, false)));
     const tools = [iconButton(icon("reply"), t("reply"), () => actions.reply(row))];
     if (own && row.content.kind !== "unknown") {
       tools.push(iconButton(icon("edit"), t("edit"), () => actions.edit(row)), iconButton(icon("delete"), t("delete"), () => actions.remove(row)));
     }
+    if (!own && (room.standing?.role ?? MEMBER) > MEMBER) tools.push(iconButton(icon("hide"), t("hide"), () => actions.hide(row)));
     return el("div", { class: "tools" }, ...emoji, ...tools);
   }
 }

@@ -31,6 +31,7 @@ export class Page {
       edit: (row) => this.composer.edit(row),
       say: (content) => chat.say(chat.current, content),
       remove: (row) => this.#remove(row),
+      hide: (row) => this.#hide(row),
       jump: (seq) => this.timeline.jump(seq),
       redraw: () => this.timeline.redraw(),
     });
@@ -39,7 +40,7 @@ export class Page {
     this.composer = new Composer(chat, this.messages);
     this.composer.sent = () => this.timeline.toEnd();
     this.rooms = new RoomList(chat, (promise) => this.#act(promise));
-    this.members = new MemberList(chat);
+    this.members = new MemberList(chat, (promise) => this.#act(promise));
     this.search = new Search(chat, this.messages, this.timeline);
     this.notifier = new Notifier(chat, this.messages, (words) => this.say(words));
     this.speech = new Speech(chat, this.messages);
@@ -106,6 +107,10 @@ export class Page {
 
   async #remove(row) {
     if (await dialogs.sure(t("delete_sure"), t("delete"))) this.#chat.say(this.#chat.current, { kind: "delete", seq: row.seq });
+  }
+
+  async #hide(row) {
+    if (await dialogs.sure(t("hide_sure"), t("hide"))) this.#chat.say(this.#chat.current, { kind: "moderate", seq: row.seq });
   }
 
   #buttons() {

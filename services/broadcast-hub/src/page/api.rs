@@ -8,6 +8,7 @@ mod history;
 mod invites;
 mod lab;
 mod members;
+mod policy;
 mod receipts;
 mod shared_body;
 mod signature;
@@ -48,6 +49,8 @@ pub(super) fn router(context: Arc<ApiContext>) -> Router {
         .route("/groups/{group}/history", get(history::history))
         .route("/groups/{group}/receipts", get(receipts::receipts))
         .route("/groups/{group}/invites", post(invites::create))
+        .route("/groups/{group}/policy", get(policy::read))
+        .route("/policies", post(policy::replace))
         .route("/invites/redeem", post(invites::redeem))
         .route("/lab", get(move |context| lab::lab(context, lab)))
         .fallback(|| async { ApiError::unknown_path() })

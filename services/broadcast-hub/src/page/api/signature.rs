@@ -39,6 +39,8 @@ impl From<SignatureJson> for DeviceSignature {
 pub(super) struct ChallengeJson {
     /// Hexadecimal digits; good for one call.
     nonce: String,
+    /// The registry's clock, ms since 1970, by which mutes end.
+    unix_ms: i64,
 }
 
 /// Answers with a challenge of the registry.
@@ -48,5 +50,5 @@ pub(super) async fn challenge(
 ) -> Result<Json<ChallengeJson>, ApiError> {
     let request = timed_for(&browser, GetChallengeRequest {});
     let issued = context.registry.clone().get_challenge(request).await?.into_inner();
-    Ok(Json(ChallengeJson { nonce: to_hex(&issued.nonce) }))
+    Ok(Json(ChallengeJson { nonce: to_hex(&issued.nonce), unix_ms: issued.unix_ms }))
 }
