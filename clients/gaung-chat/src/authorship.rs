@@ -9,7 +9,7 @@ use gaung_proto::{
     block::Message,
 };
 
-use crate::{model::timeline::MessageEntry, ui_text::UiText};
+use crate::ui_text::UiText;
 
 /// A message's signature, verified when it is first asked for: most messages of a busy group are never drawn.
 #[derive(Debug, Clone, Default)]
@@ -66,10 +66,10 @@ pub(crate) enum AuthorState {
 }
 
 impl AuthorState {
-    /// Returns the state of a message, which is verified now if it was not before.
-    pub(crate) fn of(entry: &MessageEntry, people: &KnownPeople) -> Self {
-        match entry.authorship() {
-            Authorship::Signed { .. } if people.is_compared(entry.device) => Self::Compared,
+    /// Returns the state of a message by this device.
+    pub(crate) fn of(authorship: Authorship, device: DeviceId, people: &KnownPeople) -> Self {
+        match authorship {
+            Authorship::Signed { .. } if people.is_compared(device) => Self::Compared,
             Authorship::Signed { .. } => Self::Signed,
             Authorship::Unsigned => Self::Unsigned,
             Authorship::Broken => Self::Broken,

@@ -4,7 +4,7 @@ use gaung_client::{GroupInfo, Lane};
 use gaung_proto::{ClientId, Content, DeviceId, Kind, LogId, Seq, block::Message};
 use gaung_terminal::names::author_name;
 
-use crate::{authorship::MessageSignature, model::context::ChatContext};
+use crate::authorship::MessageSignature;
 
 /// A decoded message whose author's name is safe for a terminal; the content is not yet.
 #[derive(Debug, Clone)]
@@ -28,13 +28,6 @@ pub(crate) struct IncomingMessage {
 }
 
 impl IncomingMessage {
-    /// Names the author as this person knows the device; true if it is shown apart for the first time.
-    pub(crate) fn introduce(&mut self, context: &mut ChatContext) -> bool {
-        let shown = context.meet(&self.name, self.device);
-        self.name = shown.name;
-        shown.is_news
-    }
-
     /// Makes it of a message of this log and its decoded content.
     pub(crate) fn of(group: &GroupInfo, log: LogId, message: &Message, content: Content, lane: Lane) -> Self {
         let signature = MessageSignature::of(group, log, message);

@@ -70,7 +70,7 @@ impl Model {
             }
             Input::SearchResults { number, mut messages, end } => {
                 for message in &mut messages {
-                    message.introduce(context);
+                    context.introduce(message);
                 }
                 if let Some(list) = Overlay::list_of(&mut self.overlay, number) {
                     list.add_found(&messages, end, context);

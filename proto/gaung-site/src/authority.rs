@@ -1,6 +1,6 @@
 //! The site's own certificates, and the key that issues leaves.
 
-use std::{fmt, io, path::Path, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -10,48 +10,27 @@ use ring::digest;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::{
-    chain::{self, SiteChain},
-    error::TrustError,
+    chain::{self, LEAF_VALIDITY, SiteChain},
+    error::AuthorityError,
+    expected_site::ExpectedSite,
     key::{ServiceKey, ServicePublicKey},
     leaf::Leaf,
     local_name::{self, LocalName},
     private_files,
     role::Role,
     site_id::SiteId,
-    tls::ExpectedSite,
 };
 
 /// Time after which a service's leaf is renewed.
 pub const RENEWAL: Duration = Duration::from_secs(DAY);
 
 const DAY: u64 = 24 * 60 * 60;
-/// Validity of a leaf before and after its issue. Apple's systems refuse more than 825 days in all.
-pub(crate) const LEAF_VALIDITY: u64 = 400 * DAY;
 /// Last second of 2099, up to which root and issuer are valid, from 1970 on: they are made by a clock that may be wrong.
 const LAST_SECOND: u64 = 4_102_444_799;
 
 const ROOT_FILE: &str = "root.der";
 const ISSUER_FILE: &str = "issuer.der";
 const ISSUER_KEY_FILE: &str = "issuer.key";
-
-/// The site's certificates cannot be made, read or kept.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// The system's random generator failed, or bytes are no key.
-    #[error("a key or certificate cannot be made: {0}")]
-    Signing(#[from] rcgen::Error),
-    /// A key and its certificate cannot be used together.
-    #[error("a key and its certificate do not fit together: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The files are there and are not one site's.
-    #[error(
-        "the files of the site do not fit together ({0}); restore root.der, issuer.der and issuer.key from one copy"
-    )]
-    Damaged(TrustError),
-    /// A file or the folder cannot be read or made.
-    #[error("the files of the site cannot be read or made: {0}")]
-    Io(#[from] io::Error),
-}
 
 /// A site's root and issuer, with the issuer's key.
 pub struct SiteAuthority {

@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use rustls::{
     crypto::WebPkiSupportedAlgorithms,
-    pki_types::{CertificateDer, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyUsage, anchor_from_trusted_cert};
 
-use crate::{
-    authority::LEAF_VALIDITY,
-    error::TrustError,
-    role::Role,
-    site_id::SiteId,
-    tls::{self, ExpectedSite, ServerVerifier},
-};
+use crate::{crypto, error::TrustError, expected_site::ExpectedSite, role::Role, site_id::SiteId};
+
+/// Validity of a leaf before and after its issue, seconds. Apple's systems refuse more than 825 days in all.
+pub(crate) const LEAF_VALIDITY: u64 = 400 * 24 * 60 * 60;
 
 /// Certificates of a chain: leaf, issuer, root.
 const CERTIFICATES: usize = 3;
@@ -61,7 +58,7 @@ impl SiteChain {
         let [leaf, rest @ .., root] = &self.0;
         let leaf = EndEntityCert::try_from(leaf).ok()?;
         let anchors = [anchor_from_trusted_cert(root).ok()?];
-        let algorithms = tls::provider().signature_verification_algorithms;
+        let algorithms = crypto::provider().signature_verification_algorithms;
         let (beginning, usage) = (UnixTime::since_unix_epoch(Duration::ZERO), KeyUsage::server_auth());
         // The parser tells a date only if it excludes the one that is asked for.
         match leaf.verify_for_usage(algorithms.all, &anchors, rest, beginning, usage, None, None) {
@@ -77,9 +74,9 @@ impl SiteChain {
     /// # Errors
     /// [`TrustError`].
     pub fn verify(&self, expected: &ExpectedSite, role: Role, now: UnixTime) -> Result<(), TrustError> {
-        let algorithms = tls::provider().signature_verification_algorithms;
+        let algorithms = crypto::provider().signature_verification_algorithms;
         let [leaf, rest @ ..] = &self.0;
-        ServerVerifier::new(expected.clone(), algorithms).verify(leaf, rest, &role.server_name(), now)
+        verify_server(leaf, rest, &role.server_name(), expected, &algorithms, now)
     }
 }
 
@@ -93,6 +90,31 @@ pub(crate) fn check_sizes(certificates: &[CertificateDer<'_>]) -> Result<(), Tru
 pub(crate) fn site_of(root: &CertificateDer<'_>) -> Result<SiteId, TrustError> {
     let parsed = EndEntityCert::try_from(root)?;
     Ok(SiteId::of_root_key(&parsed.subject_public_key_info()))
+}
+
+/// Verifies that a server's certificates prove the role that `name` names, in an expected site.
+pub(crate) fn verify_server(
+    leaf: &CertificateDer<'_>,
+    rest: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+    expected: &ExpectedSite,
+    algorithms: &WebPkiSupportedAlgorithms,
+    now: UnixTime,
+) -> Result<(), TrustError> {
+    let role = role_of(name).ok_or(TrustError::NotARole)?;
+    let [issuer, root] = rest else { return Err(TrustError::Shape) };
+    check_sizes(&[leaf.clone(), issuer.clone(), root.clone()])?;
+    let leaf = EndEntityCert::try_from(leaf)?;
+    let shown = site_of(root)?;
+    // The chain comes first: only who belongs to a site is reported as belonging to it.
+    verify(&leaf, &rest[..1], root, &KeyUsage::server_auth(), algorithms, now)?;
+    expected.check(shown)?;
+    leaf.verify_is_valid_for_subject_name(name).map_err(|_| TrustError::OtherRole(role))
+}
+
+fn role_of(name: &ServerName<'_>) -> Option<Role> {
+    let ServerName::DnsName(name) = name else { return None };
+    Role::of_name(name.as_ref())
 }
 
 /// Verifies that `leaf` was issued under `root` for `usage`: signatures, name constraints, usages.

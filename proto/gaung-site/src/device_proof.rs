@@ -11,7 +11,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use crate::authority::AuthorityError;
+use crate::error::AuthorityError;
 
 /// What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
 const PKCS8_PREFIX: [u8; 16] =

@@ -20,11 +20,11 @@ use crate::{
     base32,
     chain::SiteChain,
     error::TrustError,
+    expected_site::ExpectedSite,
     key::{ServiceKey, ServicePublicKey},
     leaf::Leaf,
     role::Role,
     site_id::SiteId,
-    tls::ExpectedSite,
 };
 
 /// Time for which a token is good if nothing else is said.

@@ -1,7 +1,8 @@
-//! Why a peer is not who it should be.
+//! Why a peer is not who it should be, and why a site's certificates cannot be had.
+
+use std::{io, sync::Arc};
 
 use rustls::{CertificateError, OtherError};
-use std::sync::Arc;
 
 use crate::{
     role::Role,
@@ -42,6 +43,25 @@ fn expected_text(pinned: &Option<SiteCode>) -> String {
         Some(code) => format!("not to {code}"),
         None => "which this device does not know".to_owned(),
     }
+}
+
+/// The site's certificates cannot be made, read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The system's random generator failed, or bytes are no key.
+    #[error("a key or certificate cannot be made: {0}")]
+    Signing(#[from] rcgen::Error),
+    /// A key and its certificate cannot be used together.
+    #[error("a key and its certificate do not fit together: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The files are there and are not one site's.
+    #[error(
+        "the files of the site do not fit together ({0}); restore root.der, issuer.der and issuer.key from one copy"
+    )]
+    Damaged(TrustError),
+    /// A file or the folder cannot be read or made.
+    #[error("the files of the site cannot be read or made: {0}")]
+    Io(#[from] io::Error),
 }
 
 impl TrustError {

@@ -3,7 +3,7 @@
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::{authority::AuthorityError, error::TrustError};
+use crate::error::{AuthorityError, TrustError};
 
 /// Bytes of an uncompressed point of P-256.
 const POINT_BYTES: usize = 65;

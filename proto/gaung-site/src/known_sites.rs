@@ -15,8 +15,8 @@ pub use self::{
 };
 use crate::{
     error::TrustError,
+    expected_site::ExpectedSite,
     site_id::{SiteCode, SiteId},
-    tls::ExpectedSite,
 };
 
 /// Sites that one device knows at most. No further one is added, since forgetting one would let another take its place.

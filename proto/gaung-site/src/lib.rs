@@ -32,9 +32,11 @@
 mod authority;
 mod base32;
 mod chain;
+mod crypto;
 mod device_proof;
 mod enrol;
 mod error;
+mod expected_site;
 mod key;
 mod known_sites;
 mod leaf;
@@ -48,11 +50,12 @@ mod service_folder;
 mod site_id;
 pub mod tls;
 
-pub use authority::{AuthorityError, RENEWAL, SiteAuthority};
+pub use authority::{RENEWAL, SiteAuthority};
 pub use chain::SiteChain;
 pub use device_proof::device_proof;
 pub use enrol::{EnrolError, EnrolGrant, EnrolRequest, EnrolSecrets, EnrolToken, Enrolment, TOKEN_LIFETIME};
-pub use error::TrustError;
+pub use error::{AuthorityError, TrustError};
+pub use expected_site::ExpectedSite;
 pub use key::{ServiceKey, ServicePublicKey};
 pub use known_sites::{
     Contact, Endpoint, EndpointError, KnownSite, KnownSites, KnownSitesError, KnownSitesFile, RecordError, TrustBasis,
@@ -65,4 +68,3 @@ pub use role::Role;
 pub use server_address::ServerAddress;
 pub use service_folder::ServiceFolder;
 pub use site_id::{CodeError, SiteCode, SiteId};
-pub use tls::ExpectedSite;

@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    authority::AuthorityError,
     chain::SiteChain,
-    error::TrustError,
+    error::{AuthorityError, TrustError},
     key::ServiceKey,
     leaf::Leaf,
     private_files::{make_folder, read, replace},

@@ -12,17 +12,15 @@ use std::sync::Arc;
 use rustls::{
     ClientConfig, KeyLogFile, ServerConfig,
     client::{ResolvesClientCert, Resumption},
-    crypto::{CryptoProvider, ring},
     pki_types::CertificateDer,
     server::NoServerSessionStorage,
     time_provider::TimeProvider,
     version::TLS13,
 };
 
-pub use self::server_verifier::ExpectedSite;
-pub(crate) use self::server_verifier::ServerVerifier;
-use self::{any_server::AnyServer, client_verifier::ClientVerifier};
-use crate::leaf::CurrentLeaf;
+use self::{any_server::AnyServer, client_verifier::ClientVerifier, server_verifier::ServerVerifier};
+pub use crate::expected_site::ExpectedSite;
+use crate::{crypto::provider, leaf::CurrentLeaf};
 
 /// Makes the configuration of a service's listener.
 ///
@@ -126,10 +124,6 @@ pub fn unverified_client_config(
 /// What all verifiers say to a TLS 1.2 signature, which their configurations never let happen.
 fn tls12_refused() -> rustls::Error {
     rustls::Error::General("TLS 1.2 is never negotiated".to_owned())
-}
-
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }
 
 fn owned(protocols: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -9,6 +9,7 @@ use gaung_terminal::wrap::columns;
 use super::timeline::Notice;
 use crate::{
     effect::Effect,
+    incoming::IncomingMessage,
     settings::Settings,
     ui_text::{Lang, UiText, Zone},
 };
@@ -102,6 +103,13 @@ impl ChatContext {
     /// Returns how the name of a device is shown, and whether it is shown apart for the first time.
     pub(crate) fn meet(&mut self, name: &str, device: DeviceId) -> ShownName {
         self.people.meet(name, device, self.me.device)
+    }
+
+    /// Names the author of a message as this person knows the device; true if it is shown apart for the first time.
+    pub(crate) fn introduce(&mut self, incoming: &mut IncomingMessage) -> bool {
+        let shown = self.meet(&incoming.name, incoming.device);
+        incoming.name = shown.name;
+        shown.is_news
     }
 
     /// Queues an effect.

@@ -112,7 +112,7 @@ impl RowFormatter<'_> {
             self.quote(rows, to);
         }
         let style = self.theme.name(colour_key(entry.device.as_bytes(), &entry.name));
-        let state = AuthorState::of(entry, self.people);
+        let state = AuthorState::of(entry.authorship(), entry.device, self.people);
         let head = RowPrefix { mark: state.mark(), ..self.head(at_us, &entry.name, style) };
         match entry.text() {
             Some(words) => {

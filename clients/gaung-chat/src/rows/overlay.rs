@@ -58,7 +58,7 @@ pub(crate) fn info(context: &ChatContext, room: Option<&Room>, seq: Seq, width: 
     let mut lines = vec![
         format!("{} · {when}", entry.name),
         lang.fill(UiText::CameBy, &[("lane", lang.text(lane_name(entry.lane))), ("device", &entry.device.to_string())]),
-        lang.text(AuthorState::of(entry, &context.people).explanation()).to_owned(),
+        lang.text(AuthorState::of(entry.authorship(), entry.device, &context.people).explanation()).to_owned(),
     ];
     for reaction in &entry.reactions {
         let names: Vec<_> = reaction.by.iter().map(|(_, name)| name.as_str()).collect();

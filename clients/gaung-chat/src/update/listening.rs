@@ -97,7 +97,7 @@ impl Rooms {
     }
 
     fn message(&mut self, index: usize, mut incoming: IncomingMessage, context: &mut ChatContext) {
-        let is_shown_apart = incoming.introduce(context);
+        let is_shown_apart = context.introduce(&mut incoming);
         let name = incoming.name.clone();
         self.introduced(index, incoming, context);
         if is_shown_apart {
@@ -166,7 +166,7 @@ impl Rooms {
         let messages = match answer {
             Ok(mut messages) => {
                 for message in &mut messages {
-                    message.introduce(context);
+                    context.introduce(message);
                 }
                 messages
             }

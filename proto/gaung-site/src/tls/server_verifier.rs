@@ -1,48 +1,14 @@
 //! The client's check of a server: the right site, the right role.
 
-use std::sync::Arc;
-
 use rustls::{
     DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use webpki::{EndEntityCert, KeyUsage};
 
 use super::tls12_refused;
-use crate::{
-    chain,
-    error::TrustError,
-    role::Role,
-    site_id::{SiteCode, SiteId},
-};
-
-/// The sites that a client accepts on a connection.
-#[derive(Debug, Clone)]
-pub enum ExpectedSite {
-    /// The site with this code alone.
-    Pinned(SiteCode),
-    /// Any of these sites.
-    OneOf(Arc<[SiteId]>),
-    /// Any site: the first contact, made without a code.
-    Any,
-}
-
-impl ExpectedSite {
-    /// Checks a site that has been met.
-    ///
-    /// # Errors
-    /// [`TrustError::OtherSite`].
-    pub fn check(&self, shown: SiteId) -> Result<(), TrustError> {
-        let (accepted, pinned) = match self {
-            Self::Pinned(code) => (shown.code() == *code, Some(*code)),
-            Self::OneOf(sites) => (sites.contains(&shown), None),
-            Self::Any => (true, None),
-        };
-        if accepted { Ok(()) } else { Err(TrustError::OtherSite { shown, pinned }) }
-    }
-}
+use crate::{chain, expected_site::ExpectedSite};
 
 /// Accepts a chain to the root of an expected site whose leaf has the role that was connected to.
 #[derive(Debug)]
@@ -55,29 +21,6 @@ impl ServerVerifier {
     pub(crate) const fn new(expected: ExpectedSite, algorithms: WebPkiSupportedAlgorithms) -> Self {
         Self { expected, algorithms }
     }
-
-    pub(crate) fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), TrustError> {
-        let role = role_of(name).ok_or(TrustError::NotARole)?;
-        let [issuer, root] = rest else { return Err(TrustError::Shape) };
-        chain::check_sizes(&[leaf.clone(), issuer.clone(), root.clone()])?;
-        let leaf = EndEntityCert::try_from(leaf)?;
-        let shown = chain::site_of(root)?;
-        // The chain comes first: only who belongs to a site is reported as belonging to it.
-        chain::verify(&leaf, &rest[..1], root, &KeyUsage::server_auth(), &self.algorithms, now)?;
-        self.expected.check(shown)?;
-        leaf.verify_is_valid_for_subject_name(name).map_err(|_| TrustError::OtherRole(role))
-    }
-}
-
-fn role_of(name: &ServerName<'_>) -> Option<Role> {
-    let ServerName::DnsName(name) = name else { return None };
-    Role::of_name(name.as_ref())
 }
 
 impl ServerCertVerifier for ServerVerifier {
@@ -89,7 +32,7 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(leaf, rest, name, now)?;
+        chain::verify_server(leaf, rest, name, &self.expected, &self.algorithms, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
