@@ -270,6 +270,23 @@ fn changes_count_by_who_has_signed_them() {
          };
          return [false, true].map((isPrivate) => ['signed', 'pending', 'unsigned', 'broken'].map((state) => shown(isPrivate, state)));",
     );
+    let padded = on_log(
+        &browser,
+        "const log = new Log('one');
+         log.begin(1, 0);
+         const padded = (seq, extra) => {
+           const change = say(seq, 'a', { kind: 'delete', seq: seq - 1 });
+           const trailer = new Uint8Array(139);
+           trailer.set([0x7a, 0x88, 0x01]);
+           const payload = new Uint8Array(change.payload.length + extra + 139);
+           payload.set(change.payload);
+           payload.set(trailer, payload.length - 139);
+           return { ...change, payload };
+         };
+         log.append([text(1), padded(2, 0), text(3), padded(4, 4000)], 'tcp');
+         return [1, 3].map((seq) => log.current(log.find(seq)).deleted);",
+    );
+    assert_eq!(padded, json!([true, false]), "a deletion with much behind it is no true one");
     let (all, own, none) = (json!(["lain", true, true]), json!(["lain", true, false]), json!(["m1", false, false]));
     assert_eq!(got[0], json!([all, all, own, none]), "in an open group");
     assert_eq!(got[1], json!([all, all, none, none]), "in a private one");

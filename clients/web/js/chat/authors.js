@@ -8,9 +8,13 @@ const MOST_WAITING = 512;
 /** Changes without words of their own have short payloads. */
 const LONGEST_PROOF = 512;
 
-/** What of a message's payload is kept for its author to be verified: nothing where nobody has signed. */
+/**
+ * What of a message's payload is kept for its author to be verified: `null` where nobody has signed, `undefined` where it is longer than any
+ * true one, so that nobody fills a browser with what is never shown.
+ */
 export function proofOf(payload, hasWords) {
-  return endsLikeSigned(payload) && (hasWords || payload.length <= LONGEST_PROOF) ? payload.slice() : null;
+  if (!endsLikeSigned(payload)) return null;
+  return hasWords || payload.length <= LONGEST_PROOF ? payload.slice() : undefined;
 }
 
 export class Authors {

@@ -151,6 +151,7 @@ export class Log {
       if (isHidden(content)) continue;
       const hasWords = isSaid(content) || content.kind === "edit";
       const entry = { ...head, log: this.id, lane, content, proof: proofOf(payload, hasWords) };
+      if (isChange(content) && entry.proof === undefined) continue;
       if (isChange(entry.content)) {
         changes.push(entry);
         continue;
