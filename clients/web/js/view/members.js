@@ -81,7 +81,8 @@ export class MemberList {
   /** The name, a button where this browser may decide about the device. */
   #name(css, shown, own, device) {
     const text = shown + (own ? ` (${t("you")})` : "");
-    if (!device || !(this.#role() > this.#rank(device))) return el("span", { class: css, text });
+    const mayDecide = device && this.#role() > MEMBER && this.#role() > this.#rank(device);
+    if (!mayDecide) return el("span", { class: css, text });
     const title = t("moderate", { name: shown });
     return el("button", { type: "button", class: css, title, text, on: { click: () => this.act(this.#decide(shown, device)) } });
   }
