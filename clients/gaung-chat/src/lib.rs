@@ -39,6 +39,7 @@ mod terminal;
 #[cfg(test)]
 mod test_chat;
 mod theme;
+mod typed_moderation;
 mod ui_text;
 mod update;
 mod view;
@@ -73,6 +74,7 @@ use theme::Theme;
 use ui_text::{UiText, Zone};
 
 pub use theme::Background;
+pub use typed_moderation::{MODERATION_COMMANDS, parse_moderation};
 pub use ui_text::Lang;
 
 /// The shortest time between two frames: 60 frames a second.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use gaung_client::{LaneChoice, Moderation, Role};
+use gaung_client::{LaneChoice, Moderation};
 use gaung_proto::{DisplayName, GroupName, Seq};
 
 use super::message_command::MessageCommand;
 use crate::{
     settings::{Desktop, Notify},
+    typed_moderation::parse_moderation,
     ui_text::{Lang, UiText},
 };
 
@@ -16,9 +17,6 @@ const NAMES: [&str; 23] = [
     "ban", "create", "heard", "help", "history", "invite", "join", "kick", "lane", "leave", "me", "members", "mouse",
     "mute", "nick", "notify", "quit", "role", "search", "status", "unban", "unmute", "verify",
 ];
-
-/// How long a mute lasts if no time is given, as in the command.
-const MUTED_FOR: Duration = Duration::from_secs(600);
 
 /// Returns the names of all commands, as Tab completes them, in alphabetical order.
 pub(super) fn names() -> Vec<&'static str> {
@@ -159,12 +157,12 @@ impl Command {
             "notify" => args.notify(),
             "mouse" => args.on_or_off().map(Self::Mouse).ok_or_else(|| args.usage(UiText::UsageMouse)),
             "verify" => args.verify(),
-            "kick" => args.moderate(UiText::UsageKick, Moderation::Kick),
-            "ban" => args.moderate(UiText::UsageBan, Moderation::Ban),
-            "unban" => args.moderate(UiText::UsageUnban, Moderation::Unban),
-            "mute" => args.mute(),
-            "unmute" => args.moderate(UiText::UsageUnmute, Moderation::Unmute),
-            "role" => args.role(),
+            "kick" => args.moderate(name, UiText::UsageKick),
+            "ban" => args.moderate(name, UiText::UsageBan),
+            "unban" => args.moderate(name, UiText::UsageUnban),
+            "mute" => args.moderate(name, UiText::UsageMute),
+            "unmute" => args.moderate(name, UiText::UsageUnmute),
+            "role" => args.moderate(name, UiText::UsageRole),
             "quit" | "exit" | "q" => Ok(Self::Quit),
             name => MessageCommand::parse(name, args).map_or_else(
                 || {
@@ -253,30 +251,10 @@ impl Args<'_> {
         if name.is_empty() { Err(self.usage(UiText::UsageVerify)) } else { Ok(Command::Verify { name, is_confirmed }) }
     }
 
-    /// Parses the name of somebody, or digits of a device.
-    fn moderate(&self, usage: UiText, what: Moderation) -> Result<Command, CommandError> {
-        let who = self.text.trim_start_matches('@').to_owned();
-        if who.is_empty() { Err(self.usage(usage)) } else { Ok(Command::Moderate { who, what }) }
-    }
-
-    /// Parses `NAME`, or `NAME TIME`. A name may have spaces, and end like a time only if one follows.
-    fn mute(&self) -> Result<Command, CommandError> {
-        let timed = self.text.rsplit_once(char::is_whitespace);
-        let timed = timed.and_then(|(who, time)| Some((who, service_kit::config::parse_duration(time).ok()?)));
-        let (who, time) = timed.unwrap_or((self.text, MUTED_FOR));
-        Args { text: who.trim(), ..*self }.moderate(UiText::UsageMute, Moderation::Mute(time))
-    }
-
-    /// Parses `NAME ROLE`.
-    fn role(&self) -> Result<Command, CommandError> {
-        let (who, role) = self.text.rsplit_once(char::is_whitespace).unwrap_or_default();
-        let role = match role {
-            "admin" => Role::Admin,
-            "moderator" => Role::Moderator,
-            "member" | "anggota" => Role::Member,
-            _ => return Err(self.usage(UiText::UsageRole)),
-        };
-        Args { text: who.trim(), ..*self }.moderate(UiText::UsageRole, Moderation::SetRole(role))
+    /// Parses whom a decision concerns; see [`parse_moderation`].
+    fn moderate(&self, command: &str, usage: UiText) -> Result<Command, CommandError> {
+        let (who, what) = parse_moderation(command, self.text).ok_or_else(|| self.usage(usage))?;
+        Ok(Command::Moderate { who, what })
     }
 
     /// Parses `#12 words`, or words alone.
@@ -394,19 +372,6 @@ mod tests {
         assert_eq!(of("/invite 5 2h"), Ok(Command::Invite { uses: Some(5), expires: Some(Duration::from_secs(7200)) }));
         assert!(of("/invite 0").is_err());
         assert_eq!(of("/leave"), Ok(Command::Leave(None)));
-    }
-
-    #[test]
-    fn who_is_moderated_may_have_spaces_in_the_name() {
-        let moderate = |who: &str, what| Ok(Command::Moderate { who: who.to_owned(), what });
-        assert_eq!(of("/ban Budi Santoso"), moderate("Budi Santoso", Moderation::Ban));
-        assert_eq!(of("/kick @budi·3f9a"), moderate("budi·3f9a", Moderation::Kick));
-        assert_eq!(of("/mute Budi Santoso"), moderate("Budi Santoso", Moderation::Mute(MUTED_FOR)));
-        assert_eq!(of("/mute Budi Santoso 1h"), moderate("Budi Santoso", Moderation::Mute(Duration::from_secs(3600))));
-        assert_eq!(of("/role Budi Santoso anggota"), moderate("Budi Santoso", Moderation::SetRole(Role::Member)));
-        for wrong in ["/kick", "/ban @", "/mute", "/role Budi", "/role admin", "/role Budi king", "/unban  "] {
-            assert!(of(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! Parses a line of the line chat: words for the group, or a command.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use gaung_client::{Moderation, Role};
+use gaung_chat::{MODERATION_COMMANDS, parse_moderation};
+use gaung_client::Moderation;
 use gaung_proto::GroupName;
-use service_kit::config::parse_duration;
 
 /// The text of `/help`.
 pub(super) const HELP: &str = "\
@@ -71,32 +69,14 @@ impl TypedLine {
     }
 }
 
-/// How long a mute lasts if no time is given.
-const MUTED_FOR: Duration = Duration::from_secs(600);
-
-/// Parses a command that decides about somebody, whose name may have spaces; `None` if it is another one.
+/// Parses a command that decides about somebody; `None` if it is another one.
 fn moderation(text: &str) -> Option<TypedLine> {
     let (command, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    let rest = rest.trim().trim_start_matches('@');
-    let (name, last) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
-    let (who, what) = match (command, last, parse_duration(last)) {
-        ("/kick", _, _) => (rest, Moderation::Kick),
-        ("/ban", _, _) => (rest, Moderation::Ban),
-        ("/unban", _, _) => (rest, Moderation::Unban),
-        ("/mute", _, Ok(time)) => (name, Moderation::Mute(time)),
-        ("/mute", _, Err(_)) => (rest, Moderation::Mute(MUTED_FOR)),
-        ("/unmute", _, _) => (rest, Moderation::Unmute),
-        ("/role", "admin", _) => (name, Moderation::SetRole(Role::Admin)),
-        ("/role", "moderator", _) => (name, Moderation::SetRole(Role::Moderator)),
-        ("/role", "member", _) => (name, Moderation::SetRole(Role::Member)),
-        ("/role", _, _) => return Some(TypedLine::Invalid("/role NAME admin, moderator or member".to_owned())),
-        (_, _, _) => return None,
-    };
-    let who = who.trim();
-    Some(if who.is_empty() {
-        TypedLine::Invalid(format!("whom? {command} NAME"))
-    } else {
-        TypedLine::Moderate(who.to_owned(), what)
+    let command = command.strip_prefix('/').filter(|name| MODERATION_COMMANDS.contains(name))?;
+    Some(match parse_moderation(command, rest) {
+        Some((who, what)) => TypedLine::Moderate(who, what),
+        None if command == "role" => TypedLine::Invalid("/role NAME admin, moderator or member".to_owned()),
+        None => TypedLine::Invalid(format!("whom? /{command} NAME")),
     })
 }
 
@@ -105,14 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_moderated_may_have_spaces_in_the_name() {
+    fn decisions_are_commands_too() {
         let of = |line: &'static str| TypedLine::parse(Bytes::from_static(line.as_bytes()));
-        let moderate = |who: &str, what| TypedLine::Moderate(who.to_owned(), what);
-        assert_eq!(of("/ban Budi Santoso"), moderate("Budi Santoso", Moderation::Ban));
-        assert_eq!(of("/mute @Budi 1h"), moderate("Budi", Moderation::Mute(Duration::from_secs(3600))));
-        assert_eq!(of("/mute Budi Santoso"), moderate("Budi Santoso", Moderation::Mute(MUTED_FOR)));
-        assert_eq!(of("/role Budi moderator"), moderate("Budi", Moderation::SetRole(Role::Moderator)));
-        for wrong in ["/kick", "/mute", "/role Budi", "/role admin", "/ban @"] {
+        assert_eq!(of("/ban Budi Santoso"), TypedLine::Moderate("Budi Santoso".to_owned(), Moderation::Ban));
+        for wrong in ["/kick", "/role Budi"] {
             assert!(matches!(of(wrong), TypedLine::Invalid(_)), "{wrong}");
         }
     }
