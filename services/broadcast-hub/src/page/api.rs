@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     routing::{get, post},
 };
 use bytes::Bytes;
@@ -50,7 +51,7 @@ pub(super) fn router(context: Arc<ApiContext>) -> Router {
         .route("/groups/{group}/receipts", get(receipts::receipts))
         .route("/groups/{group}/invites", post(invites::create))
         .route("/groups/{group}/policy", get(policy::read))
-        .route("/policies", post(policy::replace))
+        .route("/policies", post(policy::replace).layer(DefaultBodyLimit::max(policy::MAX_BODY)))
         .route("/invites/redeem", post(invites::redeem))
         .route("/lab", get(move |context| lab::lab(context, lab)))
         .fallback(|| async { ApiError::unknown_path() })

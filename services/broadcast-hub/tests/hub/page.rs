@@ -374,6 +374,9 @@ async fn the_api_reports_what_is_wrong_with_a_request() {
         (post("/api/groups", r#"{"request_id":"0g"}"#), 422, "hexadecimal"),
         (post("/api/groups", "{"), 400, "error"),
         (post("/api/groups", &format!(r#"{{"name":"{}"}}"#, "0".repeat(20_000))), 413, "error"),
+        (post("/api/policies", &format!(r#"{{"policy":"{}"}}"#, "00".repeat(66_000))), 413, "error"),
+        // As long as a policy may be: it reaches the registry, which this test's does not have.
+        (post("/api/policies", &format!(r#"{{"policy":"{}"}}"#, "00".repeat(65_536))), 501, "error"),
         (post("/api/device", r#"{"seed":"00"}"#), 404, "no such path"),
         (post(&format!("/api/groups/{}/join", world.everyone), r#"{"public_key":"00","client":""}"#), 422, "signature"),
         (format!("GET /api/groups/x/members HTTP/1.1\r\nhost: {page}"), 400, "must be a UUID"),

@@ -10,7 +10,10 @@ use axum::{
     },
     http::{HeaderMap, StatusCode},
 };
-use gaung_proto::pb::registry::{GetGroupRequest, SetPolicyRequest, get_group_request::By};
+use gaung_proto::{
+    pb::registry::{GetGroupRequest, SetPolicyRequest, get_group_request::By},
+    policy::MAX_POLICY_BYTES,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::ticket_viewer;
@@ -23,6 +26,9 @@ use super::{
     history::ticket,
     timed_for,
 };
+
+/// Most bytes in the body of a request that sets a policy: hexadecimal digits, and the braces around them.
+pub(super) const MAX_BODY: usize = 2 * MAX_POLICY_BYTES + 64;
 
 /// What is decided in a group, and by whom it may be changed first of all.
 #[derive(Serialize)]
