@@ -43,9 +43,12 @@ export class MemberList {
     if (!room || document.hidden) return;
     try {
       room.members = await this.#chat.withTicket(room, (shown) => api.members(room.id, shown));
-      // Nobody owns the reserved group, so nobody has a role in it.
-      if (!room.reserved && this.#looks++ % LOOKS_PER_STANDING === 0) room.standing = await standing(this.#chat, room);
       if (room === this.#room) this.#draw();
+      // Nobody owns the reserved group, so nobody has a role in it.
+      if (!room.reserved && this.#looks++ % LOOKS_PER_STANDING === 0) {
+        room.standing = await standing(this.#chat, room);
+        if (room === this.#room) this.#draw();
+      }
     } catch {
       // The banner says that the hub is away; the list stays as it was.
     }
